@@ -1,0 +1,68 @@
+# make weave   set up on first use, then weave with the bundled model
+# make test    set up on first use, then every check and test
+# make check   format, lint, types, layers and generated files only
+# make bench   the budgets of docs/performance.md, measured
+# make screenshots   the README's pictures, made anew
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+CORES := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
+
+# llama-cpp-python comes as source. Only the library itself is built: no tools, no server, no
+# multimodal parts. Set CMAKE_ARGS yourself for another build (docs/install.md).
+export CMAKE_ARGS ?= -DLLAVA_BUILD=OFF -DLLAMA_BUILD_TOOLS=OFF -DLLAMA_BUILD_EXAMPLES=OFF \
+	-DLLAMA_BUILD_SERVER=OFF -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_APP=OFF -DLLAMA_OPENSSL=OFF \
+	-DCMAKE_PROJECT_llama_cpp_INCLUDE=$(CURDIR)/scripts/llama-build.cmake
+export CMAKE_BUILD_PARALLEL_LEVEL ?= $(CORES)
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: weave test check bench screenshots docs lock clean
+
+weave: $(VENV)/.runtime
+	@$(BIN)/llterm weave
+
+test: $(VENV)/.dev check
+	$(BIN)/pytest -q
+
+check: $(VENV)/.dev
+	$(BIN)/ruff format --check -q .
+	$(BIN)/ruff check -q .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python scripts/docs.py --check
+
+bench: $(VENV)/.dev
+	$(BIN)/python -m benchmarks
+
+screenshots: $(VENV)/.dev
+	$(BIN)/python scripts/screenshots.py
+
+docs: $(VENV)/.dev
+	$(BIN)/python scripts/docs.py
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "llterm needs Python 3.11 or newer: make PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || \
+		{ echo "Python's venv module is missing (Debian, Ubuntu: apt install python3-venv)"; exit 1; }
+
+$(VENV)/.runtime: $(BIN)/python requirements.lock pyproject.toml
+	@echo "Installing llterm into $(VENV); llama.cpp is compiled once, which takes some minutes."
+	@$(BIN)/pip install -q --require-hashes -r requirements.lock
+	@$(BIN)/pip install -q --no-deps -e .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.runtime requirements-dev.lock
+	@$(BIN)/pip install -q --require-hashes -r requirements-dev.lock
+	@touch $@
+
+# Versions and hashes only: no line may say where a package came from.
+lock:
+	uv pip compile -q --generate-hashes --no-annotate --no-header --no-emit-index-url \
+		--universal --python-version 3.11 pyproject.toml -o requirements.lock
+	uv pip compile -q --generate-hashes --no-annotate --no-header --no-emit-index-url \
+		--universal --python-version 3.11 --extra dev pyproject.toml -c requirements.lock -o requirements-dev.lock
+
+clean:
+	rm -rf $(VENV) dist build

@@ -1,0 +1,160 @@
+"""Draws finished and open beams as a tree: common prefixes once, equal texts once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from llterm.core.search import Beam
+from llterm.core.tokens import Tail
+from llterm.core.view import Branch, Step, Suggestion, View
+
+Found = tuple[Sequence[Beam], Sequence[Beam], int]
+"""A search's finished beams, open beams, and how many it is after; most probable first."""
+
+
+@dataclass(slots=True)
+class _Node:
+    """A token in the tree that is being drawn."""
+
+    beam: Beam
+    children: dict[int, _Node] = field(default_factory=dict)
+    extra: float = 0.0
+    """Probability of equal texts by other tokens, joint."""
+
+
+def draw(anchor: Beam, found: Sequence[Found], *, bound: float, done: bool, spent: bool) -> View:
+    """Make a view. `bound`: joint probability that nothing unseen exceeds."""
+    leaves = _leaves(found)
+    first = _first_of_equal(leaves)
+    suggestions = tuple(_suggestion(beam, merged) for beam, merged in _with_merged(leaves, first))
+    root = _Node(anchor)
+    for beam in leaves:
+        key = _text_key(beam)
+        if first[key] is beam:
+            _hang(root, beam)
+    for suggestion in suggestions:
+        if suggestion.merged:
+            _find(root, suggestion.tail).extra = suggestion.merged
+    settled = 0
+    for suggestion in suggestions:
+        if suggestion.finish == "open" or math.exp(suggestion.logprob) < bound:
+            break
+        settled += 1
+    return View(
+        suggestions=suggestions,
+        branches=_branches(root),
+        settled=len(suggestions) if done else settled,
+        bound=0.0 if done and not suggestions else bound,
+        coverage=_coverage(root),
+        done=done,
+        spent=spent,
+    )
+
+
+def _leaves(found: Sequence[Found]) -> list[Beam]:
+    """What to draw, most probable first; a branch that was gone on from is no leaf any more."""
+    chosen: dict[Tail, Beam] = {}
+    for finished, waiting, goal in found:
+        beams = [*finished, *waiting[: max(goal - len(finished), 0)]]
+        chosen.update((beam.tail, beam) for beam in beams if beam.tail)
+    inner = {tail[:size] for tail in chosen for size in range(1, len(tail))}
+    leaves = [beam for tail, beam in chosen.items() if tail not in inner]
+    return sorted(leaves, key=lambda beam: (-beam.logprob, beam.tail))
+
+
+def _text_key(beam: Beam) -> tuple[bytes, bytes, bool, Tail]:
+    """Equal for leaves that mean the same to a reader. Unwritten residue and open ones never do."""
+    tail = beam.tail if beam.residue or beam.finish == "open" else ()
+    return beam.data, beam.residue, beam.finish == "end", tail
+
+
+def _first_of_equal(leaves: Sequence[Beam]) -> dict[tuple[bytes, bytes, bool, Tail], Beam]:
+    first: dict[tuple[bytes, bytes, bool, Tail], Beam] = {}
+    for beam in leaves:
+        first.setdefault(_text_key(beam), beam)
+    return first
+
+
+def _with_merged(
+    leaves: Sequence[Beam], first: dict[tuple[bytes, bytes, bool, Tail], Beam]
+) -> list[tuple[Beam, float]]:
+    """Each leaf with the probability of the later ones drawn with it."""
+    merged: dict[Tail, float] = {}
+    for beam in leaves:
+        head = first[_text_key(beam)]
+        if head is not beam:
+            merged[head.tail] = merged.get(head.tail, 0.0) + math.exp(beam.logprob)
+    return [(beam, merged.get(beam.tail, 0.0)) for beam in leaves]
+
+
+def _suggestion(beam: Beam, merged: float) -> Suggestion:
+    steps = tuple(one.step for one in beam.line() if one.step is not None)
+    return Suggestion(beam.tail, steps, beam.data, beam.logprob, beam.finish, merged)
+
+
+def _hang(root: _Node, leaf: Beam) -> None:
+    node = root
+    for beam in leaf.line():
+        known = node.children.get(beam.tail[-1])
+        if known is None:
+            known = node.children[beam.tail[-1]] = _Node(beam)
+        node = known
+    node.beam = leaf
+
+
+def _find(root: _Node, tail: Tail) -> _Node:
+    node = root
+    for id in tail:
+        node = node.children[id]
+    return node
+
+
+def _branches(parent: _Node) -> tuple[Branch, ...]:
+    rows = (_branch(parent, child) for child in parent.children.values())
+    return tuple(sorted(rows, key=lambda row: (-row.p, row.tail)))
+
+
+def _branch(parent: _Node, node: _Node) -> Branch:
+    """One row: tokens run together until the tree forks, ends, or goes on from a grown branch."""
+    steps: list[Step] = []
+    shown = b""
+    while True:
+        if node.beam.step is not None:
+            steps.append(node.beam.step)
+        shown += node.beam.shown
+        if len(node.children) != 1:
+            break
+        node = next(iter(node.children.values()))
+    joint = math.exp(node.beam.logprob) + node.extra
+    above = math.exp(parent.beam.logprob)
+    return Branch(
+        tail=node.beam.tail,
+        steps=tuple(steps),
+        data=shown,
+        p=min(joint / above, 1.0) if above > 0 else 0.0,
+        logprob=node.beam.logprob,
+        children=_branches(node),
+        finish=None if node.children else node.beam.finish,
+    )
+
+
+def _coverage(root: _Node) -> tuple[float, ...]:
+    """Mass held by the tree at each depth, in tokens that show text; ended branches keep theirs."""
+    covered: list[float] = []
+    level = list(root.children.values())
+    while level:
+        level = [shown for node in level for shown in _shown(node)]
+        covered.append(min(sum(math.exp(node.beam.logprob) + node.extra for node in level), 1.0))
+        if all(not node.children for node in level):
+            break
+        level = [child for node in level for child in (node.children.values() or [node])]
+    return tuple(covered)
+
+
+def _shown(node: _Node) -> list[_Node]:
+    """The node, or what follows it where all its bytes only re-encode the residue."""
+    if node.beam.residue and node.children:
+        return [shown for child in node.children.values() for shown in _shown(child)]
+    return [node]

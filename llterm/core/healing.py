@@ -1,0 +1,75 @@
+"""Token healing: where a text ends inside a token, step back and let the model finish the token.
+
+The residue is what was stepped back over: the last word with the space before it, or the spaces at
+the end. Text that ends in a sign or a line break is left alone. The first tokens of a suggestion
+must re-encode the residue: a token is allowed while its bytes begin with the residue, or the
+residue begins with its bytes (then the rest of it remains).
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left, bisect_right
+
+import numpy as np
+
+from llterm.core.distribution import Mask
+from llterm.core.tokens import Vocabulary
+
+LONGEST = 48
+"""Bytes; longer last words (a paste of `====`) are not healed: no token is that long."""
+
+_LAST = re.compile(r"(?:[^\S\n]?\w+|[^\S\n]+)\Z")
+
+
+def residue_of(text: bytes) -> bytes:
+    """The bytes at the end of `text` to step back over; empty when there is nothing to heal."""
+    try:
+        tail = text[-4 * LONGEST :].decode("utf-8", "strict")
+    except UnicodeDecodeError:
+        tail = text[-4 * LONGEST :].decode("utf-8", "replace")
+        if tail.endswith("\ufffd"):
+            return b""
+    found = _LAST.search(tail)
+    if found is None:
+        return b""
+    residue = found.group().encode()
+    return residue if len(residue) <= LONGEST and text.endswith(residue) else b""
+
+
+class Healer:
+    """Finds the tokens that may re-encode a residue. Masks are kept: a weave asks for few."""
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        tokens = (vocabulary.token(id) for id in range(vocabulary.size))
+        plain = sorted(
+            (token.data, token.id) for token in tokens if token.data and not token.special
+        )
+        self._data = [data for data, _ in plain]
+        self._ids = np.array([id for _, id in plain], dtype=np.int32)
+        self._size = vocabulary.size
+        self._masks: dict[bytes, Mask] = {}
+
+    def mask(self, residue: bytes) -> Mask:
+        """Tokens that may stand first while `residue` still has to be written."""
+        kept = self._masks.get(residue)
+        if kept is None:
+            allowed = np.zeros(self._size, dtype=np.bool_)
+            longer = slice(
+                bisect_left(self._data, residue), bisect_left(self._data, _after(residue))
+            )
+            allowed[self._ids[longer]] = True
+            for stop in range(1, len(residue)):
+                shorter = residue[:stop]
+                same = slice(bisect_left(self._data, shorter), bisect_right(self._data, shorter))
+                allowed[self._ids[same]] = True
+            kept = self._masks[residue] = Mask(allowed)
+        return kept
+
+
+def _after(prefix: bytes) -> bytes:
+    """The least byte string above every one that begins with `prefix`."""
+    stripped = prefix.rstrip(b"\xff")
+    if not stripped:
+        return b"\xff" * (LONGEST * 16)
+    return stripped[:-1] + bytes([stripped[-1] + 1])

@@ -1,0 +1,122 @@
+"""Questions to a model and its answers: the protocol every backend, mix and test speaks."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from llterm.core.distribution import Distribution, Mask
+from llterm.core.tokens import Anchor, Path, Vocabulary
+from llterm.errors import LltermError
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a backend can do. A gap is shown and explained, never faked."""
+
+    full_vocabulary: bool
+    """Distributions cover the whole vocabulary; otherwise `top` candidates."""
+    top: int | None = None
+    token_ids: bool = True
+    """Takes and gives token ids; otherwise text."""
+    masks: bool = True
+    score: bool = True
+    """Scores a given text."""
+    batch: int = 256
+    """How many queries one round serves well."""
+    context: int = 2048
+    """Most tokens of a path that the model can see."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Query:
+    """Ask for the distribution after `path`."""
+
+    path: Path
+    keep: int = 64
+    """How many candidates to list."""
+    mask: Mask | None = None
+    full: bool = False
+    follow: int = 0
+    """Above 0: also answer at up to this many positions along the greedy line after `path`, where
+    the backend gets them in the same request. In process this is ignored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What an answer took. Sums over the facts of a weave give its counters."""
+
+    tokens: int = 0
+    """Tokens evaluated, all of them."""
+    prompt_tokens: int = 0
+    """Those of them that belong to the anchor (the story)."""
+    decodes: int = 0
+    """Calls of `llama_decode`; a batch's call is booked on one of its facts."""
+    requests: int = 0
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(
+            self.tokens + other.tokens,
+            self.prompt_tokens + other.prompt_tokens,
+            self.decodes + other.decodes,
+            self.requests + other.requests,
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fact:
+    """The distribution after a path. Facts may come in any order and unasked."""
+
+    path: Path
+    distribution: Distribution
+    cost: Cost = field(default_factory=Cost)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Failed:
+    """A query that could not be answered; the rest of the batch may still be."""
+
+    path: Path
+    error: LltermError
+
+
+class Source(Protocol):
+    """Anything that answers queries: a backend, or a mix of several."""
+
+    @property
+    def name(self) -> str:
+        """The model's name, for people."""
+
+    @property
+    def vocabulary(self) -> Vocabulary: ...
+
+    @property
+    def capabilities(self) -> Capabilities: ...
+
+    def ask(self, queries: Sequence[Query]) -> AsyncGenerator[Fact | Failed]:
+        """Answer each query once, in any order, as answers come.
+
+        Closing the generator (`aclose`) cancels what is still open: the caller is free at once.
+        Raises LltermError when nothing can be answered at all.
+        """
+
+
+class Backend(Source, Protocol):
+    """A source that owns a model or a server."""
+
+    @property
+    def spent(self) -> Cost:
+        """What this backend has done since it was opened."""
+
+    def score(self, path: Path, start: int = 0, keep: int = 64) -> AsyncGenerator[Fact | Failed]:
+        """Distributions at each position of `path.tokens`, from index `start` on, in order.
+
+        The fact for index i has the path `tokens[:i]`; token i's own logprob is always listed.
+        """
+
+    def hold(self, anchor: Anchor) -> None:
+        """Keep this prefix ready: the next queries will start from it. Costs nothing by itself."""
+
+    async def close(self) -> None:
+        """Stop what runs and free the model."""

@@ -1,0 +1,268 @@
+"""Best-first search for the N most probable suggestions under the rules. Pure: it asks, it is told.
+
+Path probability never rises with length, so once N finished beams are at least as probable as every
+beam still open, they are exactly the N most probable, whatever order the answers came in.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from llterm.core.distribution import Distribution, Mask
+from llterm.core.healing import Healer
+from llterm.core.rules import Rules
+from llterm.core.stops import Stopper
+from llterm.core.tokens import Tail, Vocabulary
+from llterm.core.view import Finish, Step
+
+KEEP = 64
+"""Candidates listed a position, so that a later, looser rule finds them without asking again."""
+DIVE_SHARE = 4
+"""One in this many places of a batch goes to the deepest open beams: suggestions appear early."""
+
+
+@dataclass(slots=True, eq=False)
+class Beam:
+    """A partial or finished suggestion: one token after its parent beam."""
+
+    parent: Beam | None
+    tail: Tail
+    step: Step | None
+    """None only for the beam with an empty tail."""
+    logprob: float
+    """Joint, from the anchor."""
+    depth: int
+    """Tokens that count: those after the residue was written."""
+    residue: bytes
+    """What is still to be re-encoded."""
+    data: bytes
+    """Text the suggestion adds, so far."""
+    shown: bytes
+    """This token's share of `data`."""
+    finish: Finish = "open"
+
+    def line(self) -> list[Beam]:
+        """The beams from the first token to this one."""
+        beams: list[Beam] = []
+        beam: Beam | None = self
+        while beam is not None and beam.step is not None:
+            beams.append(beam)
+            beam = beam.parent
+        return beams[::-1]
+
+
+@dataclass(slots=True)
+class Terrain:
+    """What a search walks on: the known distributions and how to read them."""
+
+    vocabulary: Vocabulary
+    rules: Rules
+    stopper: Stopper
+    healer: Healer | None
+    facts: Mapping[Tail, Distribution]
+
+    def mask(self, beam: Beam) -> Mask | None:
+        """Which tokens may come next; None when all may."""
+        return self.healer.mask(beam.residue) if self.healer and beam.residue else None
+
+    def known(self, beam: Beam) -> Distribution | None:
+        """The distribution after `beam`, if it lists enough candidates for the rules."""
+        found = self.facts.get(beam.tail)
+        if found is None or not found.exact or len(found.ids) >= self.keep(beam.depth):
+            return found
+        full = found.rest <= 0.0 or float(found.logprobs[-1]) < self.least(beam.depth)
+        return found if full else None
+
+    def least(self, depth: int) -> float:
+        """Logprob that a second candidate needs."""
+        cutoff = self.rules.cutoff_at(depth)
+        return math.log(cutoff) if cutoff > 0 else -math.inf
+
+    def keep(self, depth: int) -> int:
+        """How many candidates a distribution must list so that none is missed."""
+        limit, cutoff = self.rules.split_limit, self.rules.cutoff_at(depth)
+        most = self.vocabulary.size
+        if limit:
+            most = min(most, limit)
+        if cutoff > 0:
+            most = min(most, int(1 / cutoff) + 1)
+        return max(most, min(KEEP, self.vocabulary.size))
+
+    def children(self, beam: Beam, found: Distribution) -> Iterator[Beam]:
+        """The beams that go on from `beam`, most probable first.
+
+        The first candidate always goes on; others need the cutoff; at most `split_limit` do.
+        While a residue is being re-encoded the probabilities are those given the allowed tokens.
+        """
+        mask = self.mask(beam)
+        scale = math.log(found.permitted) if mask is not None and found.permitted > 0 else 0.0
+        least = self.least(beam.depth)
+        limit = self.rules.split_limit or len(found.ids)
+        rank = 0
+        for id, raw in zip(found.ids.tolist(), found.logprobs.tolist(), strict=True):
+            if mask is not None and not mask.allowed[id]:
+                continue
+            logprob = min(raw - scale, 0.0)
+            if rank >= limit or (rank and logprob < least):
+                return
+            rank += 1
+            yield self._child(beam, id, logprob, rank)
+
+    def _child(self, beam: Beam, id: int, logprob: float, rank: int) -> Beam:
+        token = self.vocabulary.token(id)
+        written = b"" if token.special else token.data
+        residue, shown = beam.residue, written
+        if residue:
+            residue, shown = residue[len(written) :], written[len(residue) :]
+        child = Beam(
+            parent=beam,
+            tail=(*beam.tail, id),
+            step=Step(id, token.data, logprob, rank, token.special),
+            logprob=beam.logprob + logprob,
+            depth=beam.depth + (not beam.residue),
+            residue=residue,
+            data=beam.data + shown,
+            shown=shown,
+        )
+        if token.end:
+            child.finish = "end"
+        elif not residue and self.stopper.ended(child.data.decode("utf-8", "ignore")):
+            child.finish = "stop"
+        elif child.depth >= self.rules.depth:
+            child.finish = "depth"
+        return child
+
+
+class Search:
+    """The N most probable suggestions after one beam."""
+
+    def __init__(self, terrain: Terrain, root: Beam) -> None:
+        self.terrain = terrain
+        self.root = root
+        self._open: dict[Tail, Beam] = {}
+        self._pending: dict[Tail, Beam] = {}
+        self._refused: dict[Tail, Beam] = {}
+        self._best: list[tuple[float, Tail]] = []
+        self._deepest: list[tuple[int, float, Tail]] = []
+        self._finished: list[tuple[float, Tail, Beam]] = []
+        self._expand([root])
+
+    @property
+    def goal(self) -> int:
+        """How many suggestions the search is after."""
+        return self.terrain.rules.beams
+
+    @property
+    def finished(self) -> list[Beam]:
+        """At most N finished beams, most probable first, ties by token ids."""
+        return sorted((beam for *_, beam in self._finished), key=_order)
+
+    @property
+    def open(self) -> list[Beam]:
+        """Beams that could still matter, most probable first."""
+        floor = self._floor()
+        beams = [*self._open.values(), *self._pending.values(), *self._refused.values()]
+        return sorted((beam for beam in beams if beam.logprob >= floor), key=_order)
+
+    @property
+    def best_open(self) -> float:
+        """Joint logprob that nothing unseen exceeds; −inf when nothing is open."""
+        while self._best and self._best[0][1] not in self._open:
+            heapq.heappop(self._best)
+        waiting = (*self._pending.values(), *self._refused.values())
+        best = [-self._best[0][0]] if self._best else []
+        return max([*best, *(beam.logprob for beam in waiting)], default=-math.inf)
+
+    @property
+    def done(self) -> bool:
+        best = self.best_open
+        return best == -math.inf or best < self._floor()
+
+    def wants(self, room: int) -> list[Beam]:
+        """Up to `room` open beams worth evaluating now: pending until learned or released."""
+        chosen: list[Beam] = []
+        dives = room // DIVE_SHARE
+        while len(chosen) < room - dives and (beam := self._next_best()):
+            chosen.append(beam)
+        while len(chosen) < room and (beam := self._next_deepest()):
+            chosen.append(beam)
+        return chosen
+
+    def learned(self, tail: Tail) -> None:
+        """The distribution after `tail` is known now."""
+        beam = self._pending.pop(tail, None) or self._open.pop(tail, None)
+        if beam is not None:
+            self._expand([beam])
+
+    def release(self, tail: Tail) -> bool:
+        """The query was cancelled or failed: the beam is open again. False: it was not pending."""
+        beam = self._pending.pop(tail, None)
+        if beam is not None:
+            self._push(beam)
+        return beam is not None
+
+    def refuse(self, tail: Tail) -> None:
+        """The source cannot answer this one: it stays open and is not asked for again."""
+        beam = self._pending.pop(tail, None)
+        if beam is not None:
+            self._refused[tail] = beam
+
+    def _floor(self) -> float:
+        """What a beam must reach to matter: the Nth finished one's logprob once there are N."""
+        return self._finished[0][0] if len(self._finished) >= self.goal else -math.inf
+
+    def _push(self, beam: Beam) -> None:
+        self._open[beam.tail] = beam
+        heapq.heappush(self._best, (-beam.logprob, beam.tail))
+        heapq.heappush(self._deepest, (-len(beam.tail), -beam.logprob, beam.tail))
+
+    def _next_best(self) -> Beam | None:
+        floor = self._floor()
+        while self._best and -self._best[0][0] >= floor:
+            beam = self._open.pop(heapq.heappop(self._best)[1], None)
+            if beam is not None:
+                self._pending[beam.tail] = beam
+                return beam
+        return None
+
+    def _next_deepest(self) -> Beam | None:
+        floor = self._floor()
+        while self._deepest:
+            tail = heapq.heappop(self._deepest)[2]
+            beam = self._open.get(tail)
+            if beam is not None and beam.logprob >= floor:
+                self._pending[tail] = self._open.pop(tail)
+                return beam
+        return None
+
+    def _expand(self, beams: list[Beam]) -> None:
+        """Follow what is known from these beams on, best first; push what is not known."""
+        ready = [(-beam.logprob, beam.tail, beam) for beam in beams]
+        while ready:
+            beam = heapq.heappop(ready)[2]
+            if beam.logprob < self._floor():
+                return
+            found = self.terrain.known(beam)
+            if found is None:
+                self._push(beam)
+                continue
+            for child in self.terrain.children(beam, found):
+                if child.finish == "open":
+                    heapq.heappush(ready, (-child.logprob, child.tail, child))
+                else:
+                    self._finish(child)
+
+    def _finish(self, beam: Beam) -> None:
+        # Negated ids put the larger of two equally probable tails first, the one to give way.
+        item = (beam.logprob, tuple(-id for id in beam.tail), beam)
+        if len(self._finished) < self.goal:
+            heapq.heappush(self._finished, item)
+        else:
+            heapq.heappushpop(self._finished, item)
+
+
+def _order(beam: Beam) -> tuple[float, Tail]:
+    return -beam.logprob, beam.tail

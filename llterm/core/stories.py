@@ -1,0 +1,36 @@
+"""Starting stories: an empty page is the hardest place to begin."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """The beginning of a story to go on from."""
+
+    title: str
+    text: str
+
+
+STORIES = (
+    Story(
+        "The dark forest",
+        "Once upon a time there was a little fox who lived at the edge of a dark forest. One"
+        " evening the forest seemed darker than usual, but that did not",
+    ),
+    Story(
+        "The king's three sons",
+        "There was once a king who had three sons, and the youngest was the one whom everybody"
+        " laughed at. One day the king called them together and said,",
+    ),
+    Story(
+        "The rabbit's house",
+        "The little rabbit hopped up the path to his house, and there, sitting upon the"
+        " doorstep, was",
+    ),
+    Story(
+        "The old woman's box",
+        "The old woman opened the box very slowly. Inside it was",
+    ),
+)

@@ -1,0 +1,75 @@
+"""Tokens and vocabularies. Text is always made from token bytes, never from display strings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+Tail = tuple[int, ...]
+"""Token ids in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """One entry of a vocabulary."""
+
+    id: int
+    data: bytes
+    """Exact bytes; a special token's are its visible name, such as `<|endofstory|>`."""
+    special: bool = False
+    """A control token: it stands for an edge, not for text."""
+    end: bool = False
+    """Ends the text when it is chosen."""
+
+
+class Vocabulary(Protocol):
+    """What a model's token ids mean."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Equal for two models exactly when their ids mean the same."""
+
+    @property
+    def size(self) -> int:
+        """Number of ids; every id is below it."""
+
+    @property
+    def prefix(self) -> Tail:
+        """Tokens the model wants before any text, such as its begin-of-text token."""
+
+    def encode(self, data: bytes) -> Tail:
+        """Tokens whose bytes joined are exactly `data`, without `prefix`.
+
+        Names of special tokens inside `data` are ordinary text. Bytes that are not UTF-8 are kept.
+        """
+
+    def token(self, id: int) -> Token:
+        """The entry with this id."""
+
+
+def text_bytes(vocabulary: Vocabulary, ids: Iterable[int]) -> bytes:
+    """The text that these tokens stand for; special tokens stand for none."""
+    tokens = (vocabulary.token(id) for id in ids)
+    return b"".join(token.data for token in tokens if not token.special)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Anchor:
+    """A token prefix many paths share (the story's window), compared by identity.
+
+    Nobody hashes or compares thousands of tokens on the hot path: make one anchor a weave.
+    """
+
+    tokens: Tail
+
+
+class Path(NamedTuple):
+    """A token path: an anchor and the tokens after it."""
+
+    anchor: Anchor
+    tail: Tail = ()
+
+    @property
+    def tokens(self) -> Tail:
+        return self.anchor.tokens + self.tail

@@ -1,0 +1,82 @@
+"""What a weave shows: frozen pictures of the search, for faces and for JSON."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from llterm.core.tokens import Tail
+
+Finish = Literal["stop", "depth", "end", "open"]
+"""Why a suggestion ends: a stop, the depth, an end-of-text token; `open` has not ended yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One token of a suggestion, with its probability given what stands before it."""
+
+    id: int
+    data: bytes
+    logprob: float
+    rank: int
+    """1 = the model's first choice (among the allowed ones, while healing)."""
+    special: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Suggestion:
+    """A token path that the weave offers."""
+
+    tail: Tail
+    """Tokens after the anchor; with healing they begin with those that re-encode the residue."""
+    steps: tuple[Step, ...]
+    data: bytes
+    """What accepting it adds to the story: its tokens' bytes less the residue."""
+    logprob: float
+    """Joint, given the anchor (while healing: given the residue)."""
+    finish: Finish
+    merged: float = 0.0
+    """Probability of other token paths with the same text, drawn with this one."""
+
+    @property
+    def logprob_per_token(self) -> float:
+        return self.logprob / max(len(self.steps), 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """A row of the suggestion tree: a run of tokens up to the next fork."""
+
+    tail: Tail
+    """Tokens from the anchor to the end of this row: accepting the row takes all of them."""
+    steps: tuple[Step, ...]
+    """The row's own tokens."""
+    data: bytes
+    """The row's own text (less what remains of the residue)."""
+    p: float
+    """Probability of the row given its parent row, equal texts added."""
+    logprob: float
+    """Joint logprob of the whole path to the end of this row."""
+    children: tuple[Branch, ...] = ()
+    finish: Finish | None = None
+    """Set on leaves."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A weave at one moment."""
+
+    suggestions: tuple[Suggestion, ...] = ()
+    """Most probable first, one a token path; at most as many as `Rules.beams` a root."""
+    branches: tuple[Branch, ...] = ()
+    """The same as a tree, most probable first."""
+    settled: int = 0
+    """How many of the first suggestions no further work can change."""
+    bound: float = 1.0
+    """No suggestion that is not shown is more probable than this (joint)."""
+    coverage: tuple[float, ...] = field(default=())
+    """Share of all probability mass that the tree holds at each depth, from depth 1 on."""
+    done: bool = False
+    """Nothing is left to search under the rules (or `spent`)."""
+    spent: bool = False
+    """The evaluation budget ended the search before it was done."""

@@ -1,0 +1,197 @@
+"""A weave: the facts known after an anchor, and the suggestions that the rules make of them.
+
+State is facts, rules and where the person asked to grow; the tree is derived. So a weave can be
+stopped, gone on with, and re-pruned under other rules with no inference.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from llterm.core.branches import draw
+from llterm.core.distribution import Distribution
+from llterm.core.healing import Healer
+from llterm.core.query import Fact, Query
+from llterm.core.rules import Rules
+from llterm.core.search import Beam, Search, Terrain
+from llterm.core.stops import Stopper
+from llterm.core.tokens import Anchor, Path, Tail, Vocabulary
+from llterm.core.view import View
+
+
+class Weave:
+    """The search for the most probable suggestions after an anchor. Pure: no I/O, no clock."""
+
+    def __init__(
+        self,
+        vocabulary: Vocabulary,
+        anchor: Anchor,
+        rules: Rules,
+        *,
+        residue: bytes = b"",
+        before: str = "",
+        healer: Healer | None = None,
+        facts: Mapping[Tail, Distribution] | None = None,
+        grown: Iterable[tuple[Tail, int]] = (),
+    ) -> None:
+        """`residue` is what the first tokens must re-encode; `before` the story's last words.
+
+        `facts` are distributions known already, by tail; `grown` the branches gone on from, each
+        with its own depth.
+        """
+        self.anchor = anchor
+        self.rules = rules
+        self.residue = residue
+        self.before = before
+        self._vocabulary = vocabulary
+        self._healer = healer
+        self._facts = dict(facts or {})
+        self._grown: list[tuple[Tail, int]] = []
+        self._asked = 0
+        self._allowance = rules.budget
+        terrain = self._terrain(rules)
+        self._searches = [Search(terrain, self._root())]
+        for tail, depth in grown:
+            self.grow(tail, depth)
+
+    @property
+    def facts(self) -> Mapping[Tail, Distribution]:
+        """Every distribution known, by the tokens after the anchor."""
+        return self._facts
+
+    @property
+    def grown(self) -> Sequence[tuple[Tail, int]]:
+        """Branches gone on from, and how many tokens further."""
+        return self._grown
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing is left to search under the rules."""
+        return all(search.done for search in self._searches)
+
+    @property
+    def spent(self) -> bool:
+        """Whether the evaluation budget is used up."""
+        return self._asked >= self._allowance
+
+    def wants(self, room: int) -> list[Query]:
+        """Up to `room` questions worth asking now. Each stays open until learned or released."""
+        room = min(room, self._allowance - self._asked)
+        queries: list[Query] = []
+        for search in reversed(self._searches):
+            for beam in search.wants(room - len(queries)):
+                terrain = search.terrain
+                path = Path(self.anchor, beam.tail)
+                queries.append(Query(path, terrain.keep(beam.depth), terrain.mask(beam)))
+        self._asked += len(queries)
+        return queries
+
+    def learn(self, fact: Fact) -> None:
+        """Take in a distribution. Any order, any number of times, also ones not asked for."""
+        tail = fact.path.tail
+        self._facts[tail] = fact.distribution
+        for search in self._searches:
+            search.learned(tail)
+
+    def release(self, queries: Iterable[Query]) -> None:
+        """These were cancelled or failed: they are open again. Known ones are passed over."""
+        for query in queries:
+            for search in self._searches:
+                if search.release(query.path.tail):
+                    self._asked -= 1
+                    break
+
+    def refuse(self, tail: Tail) -> None:
+        """The source cannot answer this one: its branch stays open and is not asked for again."""
+        for search in self._searches:
+            search.refuse(tail)
+
+    def extend(self) -> None:
+        """Allow another budget's worth of work."""
+        self._allowance = self._asked + self.rules.budget
+
+    def under(self, rules: Rules) -> Weave:
+        """The same facts under other rules; costs no inference."""
+        return self._derive(self.anchor, rules, self.residue, self.before, self._facts, self._grown)
+
+    def at(self, tail: Tail, anchor: Anchor) -> Weave:
+        """What remains when `tail` has been accepted: `anchor` must be the old one and `tail`."""
+        size = len(tail)
+        facts = {key[size:]: found for key, found in self._facts.items() if key[:size] == tail}
+        grown = [(key[size:], depth) for key, depth in self._grown if key[:size] == tail]
+        written = self._text(tail)
+        before = self.before + written[len(self.residue) :].decode("utf-8", "replace")
+        residue = self.residue[len(written) :]
+        return self._derive(anchor, self.rules, residue, before, facts, grown)
+
+    def grow(self, tail: Tail, depth: int) -> None:
+        """Go on from a branch: search for its own best N, `depth` tokens further."""
+        beam = self.beam(tail)
+        self._grown = [item for item in self._grown if item[0] != tail] + [(tail, depth)]
+        self._searches = [search for search in self._searches if search.root.tail != tail]
+        terrain = self._terrain(replace(self.rules, depth=beam.depth + depth))
+        self._searches.append(Search(terrain, replace(beam, finish="open")))
+        self.extend()
+
+    def beam(self, tail: Tail) -> Beam:
+        """The beam with this tail, from what is known.
+
+        Raises KeyError when a token of it is not in a known distribution.
+        """
+        terrain = self._terrain(replace(self.rules, cutoff=0.0, split_limit=0))
+        beam = self._root()
+        for id in tail:
+            children = terrain.children(beam, self._facts[beam.tail])
+            following = next((child for child in children if child.tail[-1] == id), None)
+            if following is None:
+                raise KeyError(tail)
+            beam = following
+        return beam
+
+    def view(self, *, running: bool = False) -> View:
+        """The tree as it stands. Branches that have not ended are left out while it runs."""
+        best = max((search.best_open for search in self._searches), default=-math.inf)
+        return draw(
+            self._root(),
+            [
+                (search.finished, [] if running else search.open, search.goal)
+                for search in self._searches
+            ],
+            bound=min(math.exp(best), 1.0),
+            done=self.done,
+            spent=self.spent and not self.done,
+        )
+
+    def _derive(
+        self,
+        anchor: Anchor,
+        rules: Rules,
+        residue: bytes,
+        before: str,
+        facts: Mapping[Tail, Distribution],
+        grown: Iterable[tuple[Tail, int]],
+    ) -> Weave:
+        return Weave(
+            self._vocabulary,
+            anchor,
+            rules,
+            residue=residue,
+            before=before,
+            healer=self._healer,
+            facts=facts,
+            grown=grown,
+        )
+
+    def _terrain(self, rules: Rules) -> Terrain:
+        stopper = Stopper(rules, self.before)
+        return Terrain(self._vocabulary, rules, stopper, self._healer, self._facts)
+
+    def _root(self) -> Beam:
+        residue = self.residue if self._healer is not None else b""
+        return Beam(None, (), None, 0.0, 0, residue, b"", b"")
+
+    def _text(self, tail: Tail) -> bytes:
+        tokens = (self._vocabulary.token(id) for id in tail)
+        return b"".join(token.data for token in tokens if not token.special)

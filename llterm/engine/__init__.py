@@ -1,0 +1,1 @@
+"""Runs searches and text through a source. Knows no document and no screen."""

@@ -1,0 +1,211 @@
+"""The search: exactly the best N, however the answers come; re-pruned and gone on with for free."""
+
+from __future__ import annotations
+
+import math
+import random
+from dataclasses import replace
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from llterm.backends.scripted import listed
+from llterm.core.healing import Healer
+from llterm.core.query import Fact, Query
+from llterm.core.rules import Rules
+from llterm.core.tokens import Anchor, Tail, text_bytes
+from llterm.core.view import Branch, View
+from llterm.core.weave import Weave
+from tests.random_model import RandomModel, plain_search
+
+RULES = st.builds(
+    Rules,
+    depth=st.integers(1, 5),
+    cutoff=st.sampled_from([0.0, 0.02, 0.1, 0.3]),
+    multiplier=st.sampled_from([0.5, 1.0, 1.5]),
+    split_limit=st.integers(0, 4),
+    beams=st.integers(1, 20),
+    auto_stop=st.booleans(),
+    budget=st.just(10**9),
+).filter(lambda rules: rules.split_limit or rules.cutoff > 0.0 or rules.depth < 3)
+RESIDUES = st.sampled_from([b"", b" ", b" be", b" bea", b"ab", b"e"])
+
+
+def answer(model: RandomModel, query: Query) -> Fact:
+    found = listed(model.logprobs(query.path.tokens), query.keep, query.mask)
+    return Fact(query.path, found)
+
+
+def run(weave: Weave, model: RandomModel, room: int = 7, seed: int = 0) -> int:
+    """Drive a weave to its end, answering each batch in a random order; counts the questions."""
+    shuffle = random.Random(seed).shuffle
+    asked = 0
+    while queries := weave.wants(room):
+        shuffle(queries)
+        for query in queries:
+            weave.learn(answer(model, query))
+        asked += len(queries)
+    return asked
+
+
+def begin(model: RandomModel, rules: Rules, residue: bytes = b"") -> Weave:
+    return Weave(model, Anchor((0,)), rules, residue=residue, healer=Healer(model))
+
+
+def found(view: View) -> list[tuple[float, Tail]]:
+    return [(suggestion.logprob, suggestion.tail) for suggestion in view.suggestions]
+
+
+def same(mine: list[tuple[float, Tail]], plain: list[tuple[float, Tail]]) -> None:
+    assert [tail for _, tail in mine] == [tail for _, tail in plain]
+    for (one, _), (other, _) in zip(mine, plain, strict=True):
+        assert math.isclose(one, other, rel_tol=1e-6, abs_tol=1e-6)
+
+
+@settings(max_examples=150, deadline=None)
+@given(seed=st.integers(0, 10**6), rules=RULES, residue=RESIDUES, room=st.integers(1, 40))
+def test_exactly_the_best_n(seed: int, rules: Rules, residue: bytes, room: int) -> None:
+    model = RandomModel(seed)
+    weave = begin(model, rules, residue)
+    run(weave, model, room, seed)
+    view = weave.view()
+    assert view.done
+    same(found(view), plain_search(model, (0,), rules, residue))
+    assert view.settled == len(view.suggestions)
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10**6), rules=RULES, stop_after=st.integers(1, 30))
+def test_what_is_settled_early_is_final(seed: int, rules: Rules, stop_after: int) -> None:
+    model = RandomModel(seed)
+    weave = begin(model, rules)
+    for _ in range(stop_after):
+        for query in weave.wants(1):
+            weave.learn(answer(model, query))
+    early = weave.view(running=True)
+    plain = plain_search(model, (0,), rules)
+    same(found(early)[: early.settled], plain[: early.settled])
+    shown = {suggestion.tail for suggestion in early.suggestions}
+    unseen = [math.exp(logprob) for logprob, tail in plain if tail not in shown]
+    assert all(p <= early.bound * (1 + 1e-6) for p in unseen)
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10**6), rules=RULES, other=RULES, residue=RESIDUES)
+def test_pruning_again_asks_nothing_and_going_on_only_what_is_new(
+    seed: int, rules: Rules, other: Rules, residue: bytes
+) -> None:
+    model = RandomModel(seed)
+    weave = begin(model, rules, residue)
+    run(weave, model)
+    known = set(weave.facts)
+    again = weave.under(other)
+    new = {query.path.tail for query in again.wants(10**6)}
+    assert not new & known or other.split_limit == 0 or other.cutoff == 0.0
+    again = weave.under(other)
+    run(again, model)
+    same(found(again.view()), plain_search(model, (0,), other, residue))
+    tighter = weave.under(replace(rules, cutoff=0.9, split_limit=1))
+    assert tighter.done, "a tighter rule needs no question"
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10**6), rules=RULES, rounds=st.integers(0, 5))
+def test_cancelled_questions_are_asked_again(seed: int, rules: Rules, rounds: int) -> None:
+    model = RandomModel(seed)
+    weave = begin(model, rules)
+    for _ in range(rounds):
+        queries = weave.wants(5)
+        for query in queries[::2]:
+            weave.learn(answer(model, query))
+        weave.release(queries)
+    run(weave, model)
+    same(found(weave.view()), plain_search(model, (0,), rules))
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10**6), rules=RULES, residue=RESIDUES, pick=st.integers(0, 100))
+def test_after_an_accept_what_is_known_stays_known(
+    seed: int, rules: Rules, residue: bytes, pick: int
+) -> None:
+    model = RandomModel(seed)
+    weave = begin(model, rules, residue)
+    run(weave, model)
+    tails = [s.tail for s in weave.view().suggestions if s.finish != "end" and s.data]
+    if not tails:
+        return
+    tail = tails[pick % len(tails)]
+    size = next(n for n in range(1, len(tail) + 1) if weave.beam(tail[:n]).data)
+    part = tail[:size]
+    after = weave.at(part, Anchor((0, *part)))
+    inherited = set(after.facts)
+    assert inherited == {key[size:] for key in weave.facts if key[:size] == part}
+    asked = {query.path.tail for query in after.wants(10**6)}
+    assert not asked & inherited or rules.split_limit == 0 or rules.cutoff == 0.0
+
+
+def test_growing_a_leaf_goes_on_from_it_alone() -> None:
+    model = RandomModel(5)
+    weave = begin(model, Rules(depth=3, cutoff=0.1, beams=5, auto_stop=False))
+    run(weave, model)
+    leaf = next(s.tail for s in weave.view().suggestions if s.finish == "depth")
+    before = {s.tail for s in weave.view().suggestions}
+    weave.grow(leaf, 2)
+    queries = weave.wants(100)
+    assert {query.path.tail for query in queries} == {leaf}
+    weave.release(queries)
+    run(weave, model)
+    after = {s.tail for s in weave.view().suggestions}
+    assert before - {leaf} <= after
+    grown = [tail for tail in after if tail[:3] == leaf]
+    assert grown
+    assert all(len(tail) <= 5 for tail in grown)
+
+
+def test_the_budget_is_kept_and_said() -> None:
+    model = RandomModel(1)
+    weave = begin(model, Rules(depth=6, cutoff=0.01, beams=500, auto_stop=False, budget=40))
+    assert run(weave, model) == 40
+    view = weave.view()
+    assert view.spent
+    assert not view.done
+    assert view.settled < len(view.suggestions)
+    weave.extend()
+    assert run(weave, model) == 40
+
+
+def test_a_refused_question_leaves_its_branch_open_and_the_rest_alive() -> None:
+    model = RandomModel(3)
+    weave = begin(model, Rules(depth=3, cutoff=0.05, beams=50, auto_stop=False))
+    (first,) = weave.wants(1)
+    weave.learn(answer(model, first))
+    refused, *others = weave.wants(50)
+    weave.refuse(refused.path.tail)
+    for query in others:
+        weave.learn(answer(model, query))
+    run(weave, model)
+    view = weave.view()
+    assert refused.path.tail in {s.tail for s in view.suggestions if s.finish == "open"}
+    assert any(s.finish == "depth" for s in view.suggestions)
+
+
+def walk(branches: tuple[Branch, ...]) -> list[Branch]:
+    return [one for branch in branches for one in (branch, *walk(branch.children))]
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10**6), rules=RULES, residue=RESIDUES)
+def test_the_tree_draws_prefixes_and_texts_once(seed: int, rules: Rules, residue: bytes) -> None:
+    model = RandomModel(seed)
+    weave = begin(model, rules, residue)
+    run(weave, model)
+    view = weave.view()
+    rows = walk(view.branches)
+    assert len({row.tail for row in rows}) == len(rows)
+    leaves = [row for row in rows if not row.children]
+    texts = [(text_bytes(model, row.tail), row.finish == "end") for row in leaves]
+    assert len(set(texts)) == len(texts)
+    drawn = sum(math.exp(s.logprob) for s in view.suggestions)
+    if view.coverage:
+        assert math.isclose(view.coverage[-1], drawn, rel_tol=1e-5, abs_tol=1e-7)
+        assert all(0 <= one <= 1 + 1e-6 for one in view.coverage)
