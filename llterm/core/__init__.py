@@ -1,1 +1,1 @@
-"""Pure parts: tokens, distributions, the search, the document. Standard library and numpy, no I/O."""
+"""Pure parts: tokens, distributions, the search, the document. Python and numpy, no I/O."""

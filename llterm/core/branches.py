@@ -112,7 +112,8 @@ def _find(root: _Node, tail: Tail) -> _Node:
 
 
 def _branches(parent: _Node) -> tuple[Branch, ...]:
-    rows = (_branch(parent, child) for child in parent.children.values())
+    shown = (one for child in parent.children.values() for one in _shown(child))
+    rows = (_branch(parent, node) for node in shown)
     return tuple(sorted(rows, key=lambda row: (-row.p, row.tail)))
 
 
@@ -154,7 +155,8 @@ def _coverage(root: _Node) -> tuple[float, ...]:
 
 
 def _shown(node: _Node) -> list[_Node]:
-    """The node, or what follows it where all its bytes only re-encode the residue."""
-    if node.beam.residue and node.children:
-        return [shown for child in node.children.values() for shown in _shown(child)]
-    return [node]
+    """The node, or what follows it where all its text so far only re-encodes the residue."""
+    step = node.beam.step
+    if node.beam.data or not node.children or (step is not None and step.special):
+        return [node]
+    return [shown for child in node.children.values() for shown in _shown(child)]

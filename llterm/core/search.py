@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from llterm.core.distribution import Distribution, Mask
 from llterm.core.healing import Healer
@@ -63,6 +63,7 @@ class Terrain:
     stopper: Stopper
     healer: Healer | None
     facts: Mapping[Tail, Distribution]
+    levels: dict[int, tuple[float, int]] = field(default_factory=dict)
 
     def mask(self, beam: Beam) -> Mask | None:
         """Which tokens may come next; None when all may."""
@@ -78,11 +79,22 @@ class Terrain:
 
     def least(self, depth: int) -> float:
         """Logprob that a second candidate needs."""
-        cutoff = self.rules.cutoff_at(depth)
-        return math.log(cutoff) if cutoff > 0 else -math.inf
+        return self._levels(depth)[0]
 
     def keep(self, depth: int) -> int:
         """How many candidates a distribution must list so that none is missed."""
+        return self._levels(depth)[1]
+
+    def _levels(self, depth: int) -> tuple[float, int]:
+        """`least` and `keep` at this depth; asked for at every beam, so they are kept."""
+        level = self.levels.get(depth)
+        if level is None:
+            cutoff = self.rules.cutoff_at(depth)
+            least = math.log(cutoff) if cutoff > 0 else -math.inf
+            level = self.levels[depth] = least, self._keep(depth)
+        return level
+
+    def _keep(self, depth: int) -> int:
         limit, cutoff = self.rules.split_limit, self.rules.cutoff_at(depth)
         most = self.vocabulary.size
         if limit:
@@ -101,8 +113,11 @@ class Terrain:
         scale = math.log(found.permitted) if mask is not None and found.permitted > 0 else 0.0
         least = self.least(beam.depth)
         limit = self.rules.split_limit or len(found.ids)
+        # Without a mask the first `limit` are all that can go on: turn only those into numbers.
+        listed = limit if mask is None else len(found.ids)
         rank = 0
-        for id, raw in zip(found.ids.tolist(), found.logprobs.tolist(), strict=True):
+        ids, logprobs = found.ids[:listed].tolist(), found.logprobs[:listed].tolist()
+        for id, raw in zip(ids, logprobs, strict=True):
             if mask is not None and not mask.allowed[id]:
                 continue
             logprob = min(raw - scale, 0.0)

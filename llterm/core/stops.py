@@ -32,15 +32,17 @@ class Stopper:
         self._rules = rules
         self._before = before[-32:]
         self._sentence = rules.auto_stop
+        signs = ".!?" + "," * rules.stop_comma + "\n" * rules.stop_newline
+        self._signs = re.compile(f"[{re.escape(signs)}]")
         self._own = tuple(stop for stop in rules.stops if stop)
 
     def ended(self, text: str) -> bool:
         """Whether `text`, the whole suggestion so far, has an end in it."""
         if self._rules.single_line and "\n" in text:
             return True
-        if any(stop in text[_start(text, stop) :] for stop in self._own):
+        if self._own and any(stop in text[_start(text, stop) :] for stop in self._own):
             return True
-        if not self._sentence:
+        if not self._sentence or not self._signs.search(text):
             return False
         lead = _LEADING.match(text)
         start = lead.end() if lead else 0
@@ -54,8 +56,6 @@ class Stopper:
         return self._sentence_ends(text, start)
 
     def _sentence_ends(self, text: str, start: int) -> bool:
-        if not any(sign in text for sign in ".!?"):
-            return False
         # The first word may have begun in the story: "M" there and "r. Fox" here.
         offset = 0 if start else len(self._before)
         whole = self._before + text if offset else text

@@ -1,0 +1,1 @@
+"""Measures llterm against its budgets, as ratios and counts in one run."""

@@ -1,0 +1,24 @@
+"""Weaves without a session: the search and the backend alone."""
+
+from __future__ import annotations
+
+from llterm.core.query import Cost, Source
+from llterm.core.rules import Rules
+from llterm.core.tokens import Anchor
+from llterm.core.weave import Weave
+from llterm.engine.drive import drive
+
+
+def begin(source: Source, story: str, rules: Rules) -> Weave:
+    """A weave after this text."""
+    vocabulary = source.vocabulary
+    tokens = vocabulary.prefix + vocabulary.encode(story.encode())
+    return Weave(vocabulary, Anchor(tokens), rules, before=story[-64:])
+
+
+async def run(weave: Weave, source: Source) -> Cost:
+    """Weave to the end."""
+    total = Cost()
+    async for cost in drive(weave, source):
+        total += cost
+    return total

@@ -1,0 +1,194 @@
+"""The in-process backend: one owner thread a context, queries in, facts out."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path as FilePath
+from queue import SimpleQueue
+
+from llterm.backends.llamacpp.binding import StopFlag, library
+from llterm.backends.llamacpp.info import check_gguf
+from llterm.backends.llamacpp.loader import load
+from llterm.backends.llamacpp.runner import Runner, Stopped
+from llterm.backends.llamacpp.settings import LlamaSettings
+from llterm.backends.llamacpp.vocabulary import LlamaVocabulary
+from llterm.core.query import Capabilities, Cost, Fact, Failed, Query
+from llterm.core.tokens import Anchor, Path
+from llterm.errors import Interrupted, LltermError
+
+log = logging.getLogger(__name__)
+
+Work = Callable[[Runner], Iterator[list[Fact | Failed]]]
+Answers = list[Fact | Failed]
+
+
+@dataclass(slots=True, eq=False)
+class _Job:
+    """One `ask` or `score`: work for the owner thread, and where its answers go."""
+
+    work: Work
+    loop: asyncio.AbstractEventLoop
+    answers: asyncio.Queue[Answers | BaseException | None] = field(default_factory=asyncio.Queue)
+    cancelled: bool = False
+
+    def tell(self, answers: Answers | BaseException | None) -> None:
+        """Hand over to the event loop; one that has ended wants nothing any more."""
+        with suppress(RuntimeError):
+            self.loop.call_soon_threadsafe(self.answers.put_nowait, answers)
+
+
+class _Owner(threading.Thread):
+    """The only thread that touches the context once it is loaded."""
+
+    def __init__(self, runner: Runner, stop: StopFlag) -> None:
+        super().__init__(name="llama.cpp", daemon=True)
+        self.runner = runner
+        self._stop_flag = stop
+        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self._lock = threading.Lock()
+        self._current: _Job | None = None
+        self._ended = False
+
+    def put(self, job: _Job) -> None:
+        self._jobs.put(job)
+
+    def cancel(self, job: _Job) -> None:
+        """Drop a job; if it is the one that runs, stop it inside its decode."""
+        with self._lock:
+            job.cancelled = True
+            if self._current is job:
+                self._stop_flag.set()
+
+    def end(self) -> None:
+        """Stop what runs and end the thread, which then frees the model."""
+        with self._lock:
+            if self._ended:
+                return
+            self._ended = True
+            self._stop_flag.set()
+        self._jobs.put(None)
+
+    def run(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            with self._lock:
+                if job.cancelled or self._ended:
+                    job.tell(None)
+                    continue
+                self._current = job
+                self._stop_flag.clear()
+            self._work(job)
+            with self._lock:
+                self._current = None
+        self.runner.free()
+
+    def _work(self, job: _Job) -> None:
+        try:
+            for answers in job.work(self.runner):
+                job.tell(answers)
+                if job.cancelled:
+                    break
+        except Stopped:
+            job.tell(None)
+        except LltermError as error:
+            job.tell(error)
+        except Exception as fault:
+            log.exception("the model's thread failed")
+            cause = f"{type(fault).__name__}: {fault}"
+            job.tell(LltermError("The model failed", cause, "See the log."))
+        else:
+            job.tell(None)
+
+
+class LlamaBackend:
+    """A GGUF model in this process."""
+
+    def __init__(
+        self, name: str, vocabulary: LlamaVocabulary, capabilities: Capabilities, owner: _Owner
+    ) -> None:
+        self.name = name
+        self.vocabulary = vocabulary
+        self.capabilities = capabilities
+        self._owner = owner
+        self._held: Anchor | None = None
+        owner.start()
+
+    @property
+    def spent(self) -> Cost:
+        return self._owner.runner.spent
+
+    async def ask(self, queries: Sequence[Query]) -> AsyncGenerator[Fact | Failed]:
+        asked = tuple(queries)
+        async for answer in self._run(lambda runner: runner.ask(asked)):
+            yield answer
+
+    async def score(
+        self, path: Path, start: int = 0, keep: int = 64
+    ) -> AsyncGenerator[Fact | Failed]:
+        async for answer in self._run(lambda runner: runner.score(path, start, keep)):
+            yield answer
+
+    def hold(self, anchor: Anchor) -> None:
+        """Evaluate this prefix in the background, before anybody asks."""
+        job = _Job(lambda runner: runner.hold(anchor), asyncio.get_running_loop())
+        self._owner.put(job)
+
+    async def close(self) -> None:
+        self._owner.end()
+        while self._owner.is_alive():
+            await asyncio.to_thread(self._owner.join, 0.05)
+
+    async def _run(self, work: Work) -> AsyncGenerator[Fact | Failed]:
+        job = _Job(work, asyncio.get_running_loop())
+        self._owner.put(job)
+        try:
+            while (answers := await job.answers.get()) is not None:
+                if isinstance(answers, BaseException):
+                    raise answers
+                for answer in answers:
+                    yield answer
+        finally:
+            self._owner.cancel(job)
+
+
+async def open_llama(
+    path: FilePath,
+    settings: LlamaSettings | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> LlamaBackend:
+    """Load a GGUF file; `progress` is called on the event loop with the share done, 0 to 1.
+
+    Raises ModelError where the file cannot be read or does not predict text. Cancelling gives up
+    the loading.
+    """
+    settings = settings or LlamaSettings()
+    loop = asyncio.get_running_loop()
+    wanted = threading.Event()
+    wanted.set()
+
+    def tell(share: float) -> bool:
+        if progress is not None:
+            loop.call_soon_threadsafe(progress, share)
+        return wanted.is_set()
+
+    def work() -> LlamaBackend:
+        check_gguf(path)
+        loaded = load(path, settings, tell)
+        if not wanted.is_set():
+            raise Interrupted("Loading was given up")
+        vocabulary = LlamaVocabulary(library(), loaded.model)
+        runner = Runner(loaded, vocabulary.size)
+        capabilities = Capabilities(
+            full_vocabulary=True, batch=min(256, loaded.sequences - 1), context=loaded.window
+        )
+        return LlamaBackend(loaded.name, vocabulary, capabilities, _Owner(runner, loaded.stop))
+
+    try:
+        return await asyncio.to_thread(work)
+    except asyncio.CancelledError:
+        wanted.clear()
+        raise

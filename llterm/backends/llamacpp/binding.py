@@ -1,0 +1,101 @@
+"""llama.cpp through llama-cpp-python's low-level calls: the log, the stop flag, batches, memory."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+log = logging.getLogger("llama.cpp")
+
+_LEVELS = {1: logging.DEBUG, 2: logging.INFO, 3: logging.WARNING, 4: logging.ERROR}
+_kept: list[Any] = []
+"""C callbacks that must outlive every call from C."""
+
+
+def library() -> ModuleType:
+    """The llama_cpp module, made ready on first use: quiet, and with a patient OpenMP.
+
+    Waiting workers that spin take a core from the app: 23 ms a decode against 11 with one of two
+    cores busy. The policy must be in the environment before libgomp is loaded.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    import llama_cpp
+
+    if not _kept:
+        callback = llama_cpp.llama_log_callback(_log)
+        _kept.append(callback)
+        llama_cpp.llama_log_set(callback, ctypes.c_void_p(0))
+        llama_cpp.llama_backend_init()
+    return llama_cpp
+
+
+def _log(level: int, text: bytes, _: object) -> None:
+    line = text.decode("utf-8", "replace").strip(".\n ")
+    if line:
+        log.log(_LEVELS.get(level, logging.DEBUG), "%s", line)
+
+
+class StopFlag:
+    """A byte that llama.cpp looks at while it computes, without taking Python's lock.
+
+    The abort callback is libc's `strlen` on the byte: 0 while it is zero, 1 once it is set.
+    """
+
+    def __init__(self) -> None:
+        self._byte = ctypes.create_string_buffer(2)
+        self._strlen = ctypes.cast(ctypes.CDLL(None).strlen, ctypes.c_void_p).value
+
+    def attach(self, params: Any) -> None:
+        """Make a context with these parameters look at the flag."""
+        params.abort_callback = type(params.abort_callback)(self._strlen or 0)
+        params.abort_callback_data = ctypes.cast(self._byte, ctypes.c_void_p)
+
+    def set(self) -> None:
+        self._byte[0] = b"\x01"
+
+    def clear(self) -> None:
+        self._byte[0] = b"\x00"
+
+    def __bool__(self) -> bool:
+        return bool(self._byte[0] != b"\x00")
+
+
+class Batch:
+    """A `llama_batch` filled through numpy views of its arrays."""
+
+    def __init__(self, llama: ModuleType, size: int) -> None:
+        self._llama = llama
+        self.size = size
+        self.raw = llama.llama_batch_init(size, 0, 1)
+        view = np.ctypeslib.as_array
+        self._tokens: NDArray[np.int32] = view(self.raw.token, (size,))
+        self._positions: NDArray[np.int32] = view(self.raw.pos, (size,))
+        self._wanted: NDArray[np.int8] = view(self.raw.logits, (size,))
+        view(self.raw.n_seq_id, (size,))[:] = 1
+        # llama_batch_init allocates each token's sequence list on its own: write through pointers.
+        self._sequences = [self.raw.seq_id[index] for index in range(size)]
+        self.count = 0
+
+    def clear(self) -> None:
+        self.count = 0
+
+    def add(self, tokens: tuple[int, ...], start: int, sequence: int, *, last: bool) -> None:
+        """Append tokens of one sequence; `last`: ask for the logits after the last of them."""
+        begin, end = self.count, self.count + len(tokens)
+        self._tokens[begin:end] = tokens
+        self._positions[begin:end] = range(start, start + len(tokens))
+        self._wanted[begin:end] = 0
+        if last:
+            self._wanted[end - 1] = 1
+        for index in range(begin, end):
+            self._sequences[index][0] = sequence
+        self.count = end
+
+    def free(self) -> None:
+        self._llama.llama_batch_free(self.raw)

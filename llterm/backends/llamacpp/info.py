@@ -1,0 +1,190 @@
+"""Reads a GGUF file's header: what it is, and whether it is whole. Loads no weights."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import BinaryIO
+
+from llterm.errors import ModelError
+
+_SCALARS = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?",
+            10: "<Q", 11: "<q", 12: "<d"}  # fmt: skip
+_STRING, _ARRAY = 8, 9
+_MOST = 1 << 26
+"""No count in a sound header is larger; a damaged one may claim anything."""
+_FILE_TYPES = {0: "f32", 1: "f16", 2: "q4_0", 3: "q4_1", 7: "q8_0", 8: "q5_0", 9: "q5_1",
+               10: "q2_K", 11: "q3_K_S", 12: "q3_K_M", 13: "q3_K_L", 14: "q4_K_S", 15: "q4_K_M",
+               16: "q5_K_S", 17: "q5_K_M", 18: "q6_K", 32: "bf16"}  # fmt: skip
+_NOT_TEXT = {"bert", "nomic-bert", "nomic-bert-moe", "jina-bert-v2", "jina-bert-v3", "modern-bert",
+             "neo-bert", "gemma-embedding", "t5encoder", "clip", "mmproj", "wavtokenizer-dec",
+             "eurobert", "llama-embed"}  # fmt: skip
+
+Value = str | int | float | bool | int
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """What a GGUF file says about its model. Sizes in bytes."""
+
+    path: Path
+    name: str
+    architecture: str
+    parameters: int
+    size: int
+    quantisation: str
+    context: int
+    vocabulary: int
+    layers: int
+    embedding: int
+    text: bool
+    """Whether it predicts text at all."""
+
+
+def inspect_gguf(path: Path) -> ModelInfo:
+    """Read the header. Raises ModelError where the file is missing, cut off, or no GGUF."""
+    size = _size(path)
+    try:
+        with path.open("rb") as file:
+            return _Header(file, path, size).info
+    except (struct.error, EOFError, UnicodeDecodeError, OverflowError, MemoryError) as broken:
+        raise _cut(path) from broken
+    except OSError as error:
+        raise ModelError(f"{path.name} could not be read", str(error), "Check the file.") from error
+
+
+def check_gguf(path: Path) -> ModelInfo:
+    """The header of a file that is whole and predicts text. Raises ModelError otherwise."""
+    info = inspect_gguf(path)
+    if not info.text:
+        raise ModelError(
+            f"{path.name} does not predict text",
+            f"Its architecture is {info.architecture}: it has no next-token probabilities.",
+            "Choose a model for text generation.",
+        )
+    return info
+
+
+def _size(path: Path) -> int:
+    if not path.exists():
+        hint = "Check the path; `llterm models list` shows the models that are known."
+        raise ModelError(f"There is no file {path}", "", hint)
+    if path.is_dir():
+        raise ModelError(f"{path} is a folder", "", "Name the .gguf file in it.")
+    return path.stat().st_size
+
+
+def _cut(path: Path) -> ModelError:
+    return ModelError(
+        f"{path.name} is damaged or cut off",
+        "The file ends before what its header promises.",
+        "Download it again, and compare its size.",
+    )
+
+
+class _Header:
+    """One pass over a header."""
+
+    def __init__(self, file: BinaryIO, path: Path, size: int) -> None:
+        self._file = file
+        self._path = path
+        self._size = size
+        magic = file.read(4)
+        if magic != b"GGUF":
+            raise ModelError(
+                f"{path.name} is not a GGUF file",
+                "It does not begin with the letters GGUF.",
+                "llterm reads models in llama.cpp's format; look for a .gguf of this model.",
+            )
+        version = self._number("<I")
+        if version not in (2, 3):
+            raise ModelError(
+                f"{path.name} has an unknown GGUF version",
+                f"It says version {version}; llterm knows 2 and 3.",
+                "Convert the model again with a present llama.cpp.",
+            )
+        tensors, pairs = self._count("<Q"), self._count("<Q")
+        self._values: dict[str, object] = {}
+        for _ in range(pairs):
+            key = self._string()
+            self._values[key] = self._value(self._count("<I"))
+        self._parameters = 0
+        end = 0
+        for _ in range(tensors):
+            self._string()
+            elements = 1
+            for _ in range(self._count("<I")):
+                elements *= self._count("<Q")
+            self._number("<I")
+            end = max(end, self._count("<Q", most=1 << 50))
+            self._parameters += elements
+        if tensors and file.tell() + end >= size:
+            raise _cut(path)
+
+    @cached_property
+    def info(self) -> ModelInfo:
+        values = self._values
+        architecture = str(values.get("general.architecture", ""))
+        tokens = values.get("tokenizer.ggml.tokens", 0)
+
+        def number(key: str) -> int:
+            found = values.get(f"{architecture}.{key}", 0)
+            return found if isinstance(found, int) else 0
+
+        kind = values.get("general.file_type", -1)
+        return ModelInfo(
+            path=self._path,
+            name=str(values.get("general.name") or self._path.stem),
+            architecture=architecture or "unknown",
+            parameters=self._parameters,
+            size=self._size,
+            quantisation=_FILE_TYPES.get(kind if isinstance(kind, int) else -1, "unknown"),
+            context=number("context_length"),
+            vocabulary=tokens if isinstance(tokens, int) else 0,
+            layers=number("block_count"),
+            embedding=number("embedding_length"),
+            text=bool(architecture) and architecture not in _NOT_TEXT,
+        )
+
+    def _number(self, form: str) -> int:
+        data = self._file.read(struct.calcsize(form))
+        return int(struct.unpack(form, data)[0])
+
+    def _count(self, form: str, most: int = _MOST * 1024) -> int:
+        found = self._number(form)
+        if not 0 <= found <= most:
+            raise EOFError
+        return found
+
+    def _string(self) -> str:
+        size = self._count("<Q")
+        if size > self._size:
+            raise EOFError
+        data = self._file.read(size)
+        if len(data) < size:
+            raise EOFError
+        return data.decode("utf-8", "replace")
+
+    def _value(self, kind: int) -> object:
+        if kind == _STRING:
+            return self._string()
+        if kind == _ARRAY:
+            return self._array()
+        form = _SCALARS.get(kind)
+        if form is None:
+            raise EOFError
+        return struct.unpack(form, self._file.read(struct.calcsize(form)))[0]
+
+    def _array(self) -> int:
+        """Only the length is of use here; the elements are passed over."""
+        kind, count = self._count("<I"), self._count("<Q")
+        if kind in _SCALARS:
+            self._file.seek(struct.calcsize(_SCALARS[kind]) * count, 1)
+        elif count > self._size:
+            raise EOFError
+        else:
+            for _ in range(count):
+                self._value(kind)
+        return count

@@ -1,0 +1,106 @@
+"""Loads a model and makes its context; every way that can fail is told as a titled error."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from llterm.backends.llamacpp.binding import StopFlag, library
+from llterm.backends.llamacpp.settings import LlamaSettings
+from llterm.errors import ModelError
+
+SEQUENCES = 256
+"""Most sequences a llama.cpp context can have."""
+RESERVE = 4096
+"""Cells for suggestions besides the story's."""
+MOST_CONTEXT = 8192
+"""Default limit: a cache for a model's whole 128k context would take gigabytes."""
+STATE_BUDGET = 512 * 2**20
+"""Bytes that the states of a recurrent model may take in all."""
+_KV_TYPES = {"f32": 0, "f16": 1, "q8_0": 8}
+
+
+@dataclass(slots=True)
+class Loaded:
+    """A model in memory with one context."""
+
+    model: Any
+    context: Any
+    stop: StopFlag
+    sequences: int
+    window: int
+    """Most tokens of a path."""
+    whole: bool
+    """States are copied as a whole only."""
+    pairs: bool
+    """Decode at least two rows, so that results don't depend on the batch."""
+    name: str
+
+
+def load(path: Path, settings: LlamaSettings, progress: Callable[[float], bool]) -> Loaded:
+    """Load on the calling thread. `progress` is told the share done; False from it gives up."""
+    llama = library()
+    params = llama.llama_model_default_params()
+    params.n_gpu_layers = settings.gpu_layers
+    # Repacked weights are evaluated by other kernels for other batch sizes, so that a probability
+    # would depend on what it was asked together with; on AMX machines they crash outright.
+    params.use_extra_bufts = False
+    callback = type(params.progress_callback)(lambda share, _: bool(progress(share)))
+    params.progress_callback = callback
+    model = llama.llama_model_load_from_file(os.fsencode(path), params)
+    if not model:
+        raise ModelError(
+            f"{path.name} could not be loaded",
+            "llama.cpp refused it; the log says why.",
+            "Its architecture may be newer than the llama.cpp in use, or memory too small.",
+        )
+    try:
+        return _open(llama, model, path, settings)
+    except ModelError:
+        llama.llama_model_free(model)
+        raise
+
+
+def _open(llama: Any, model: Any, path: Path, settings: LlamaSettings) -> Loaded:
+    if llama.llama_model_has_encoder(model) or not llama.llama_model_has_decoder(model):
+        raise ModelError(
+            f"{path.name} does not predict text",
+            "It is an encoder or an embedding model: it has no next-token probabilities.",
+            "Choose a model for text generation.",
+        )
+    whole = bool(llama.llama_model_is_recurrent(model) or llama.llama_model_is_hybrid(model))
+    trained = max(llama.llama_model_n_ctx_train(model), 1)
+    window = settings.context or min(trained, MOST_CONTEXT)
+    threads = settings.threads or max((os.cpu_count() or 2) - 1, 1)
+    sequences = SEQUENCES
+    while True:
+        stop = StopFlag()
+        params = llama.llama_context_default_params()
+        params.n_ctx = window + RESERVE
+        params.n_batch = params.n_ubatch = max(settings.batch, 64)
+        params.n_seq_max = sequences
+        params.kv_unified = True
+        params.swa_full = True
+        params.flash_attn_type = 0 if not settings.gpu_layers else -1
+        params.type_k = params.type_v = _KV_TYPES[settings.kv_type]
+        params.n_threads = params.n_threads_batch = threads
+        stop.attach(params)
+        context = llama.llama_init_from_model(model, params)
+        if context and whole and sequences > 8:
+            size = llama.llama_state_get_size(context)
+            if size > STATE_BUDGET:
+                llama.llama_free(context)
+                sequences //= 2
+                continue
+        break
+    if not context:
+        raise ModelError(
+            f"There is not enough memory for {path.name}",
+            f"A context of {window:,} tokens could not be made.",
+            "Set a smaller one with --context, or close other programs.",
+        )
+    name = path.stem
+    return Loaded(model, context, stop, sequences, window, whole, "f16" in path.stem.lower(), name)

@@ -1,0 +1,235 @@
+"""Answers queries on one context. Runs on the owner thread only."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llterm.backends.llamacpp.binding import Batch, library
+from llterm.backends.llamacpp.cells import TRUNK, Cells, Copy, Remove, Row
+from llterm.backends.llamacpp.loader import Loaded
+from llterm.backends.llamacpp.rows import read_rows, with_listed
+from llterm.core.query import Cost, Fact, Failed, Query
+from llterm.core.tokens import Anchor, Path, Tail
+from llterm.errors import LltermError
+
+log = logging.getLogger(__name__)
+
+CHUNK = 128
+"""Tokens a decode while a long prompt is evaluated: a stop waits for no more than one."""
+SCORED = 64
+"""Rows of logits a decode while a text is scored."""
+
+
+class Stopped(Exception):
+    """The stop flag was set; the cells are consistent."""
+
+
+class Runner:
+    """One context: its cells, its batch, and what it has spent."""
+
+    def __init__(self, loaded: Loaded, size: int) -> None:
+        self._llama = library()
+        self._loaded = loaded
+        self._size = size
+        self._memory = self._llama.llama_get_memory(loaded.context)
+        self._cells = Cells(loaded.sequences, whole=loaded.whole)
+        limit = int(self._llama.llama_n_batch(loaded.context))
+        self._batch = Batch(self._llama, limit)
+        self.spent = Cost()
+
+    def free(self) -> None:
+        self._batch.free()
+        self._llama.llama_free(self._loaded.context)
+        self._llama.llama_model_free(self._loaded.model)
+
+    def ask(self, queries: Sequence[Query]) -> Iterator[list[Fact | Failed]]:
+        """Facts in bursts, one burst a decode. Raises Stopped when the flag is set."""
+        groups: dict[Anchor, list[Query]] = {}
+        for query in queries:
+            groups.setdefault(query.path.anchor, []).append(query)
+        for anchor, group in groups.items():
+            fitting, refused = self._fitting(group)
+            if refused:
+                yield refused
+            if fitting:
+                yield from self._answer(anchor, fitting)
+
+    def hold(self, anchor: Anchor) -> Iterator[list[Fact | Failed]]:
+        """Make this anchor's tokens ready; there is nothing to answer."""
+        if (
+            0 < len(anchor.tokens) <= self._loaded.window
+            and self._cells.trunk != anchor.tokens[:-1]
+        ):
+            self._move_trunk(anchor.tokens[:-1])
+        yield []
+
+    def score(self, path: Path, start: int, keep: int) -> Iterator[list[Fact | Failed]]:
+        """Facts for the positions from `start` on, in order; position 0 has nothing before it."""
+        tokens = path.tokens
+        begin = max(start, 1) - 1
+        self._move_trunk(tokens[:begin])
+        for first in range(begin, len(tokens) - 1, SCORED):
+            part = tokens[first : min(first + SCORED, len(tokens) - 1)]
+            logits = self._decode_trunk(part, first, every=True)
+            paths = [Path(Anchor(tokens[: first + n + 1])) for n in range(len(part))]
+            found = read_rows(logits, [Query(path, keep, full=True) for path in paths])
+            costs = [Cost(len(part), len(part), 1), *(Cost() for _ in part[1:])]
+            following = tokens[first + 1 :]
+            yield [
+                Fact(path, with_listed(one, token), cost)
+                for path, one, token, cost in zip(paths, found, following, costs, strict=False)
+            ]
+
+    def _fitting(self, queries: list[Query]) -> tuple[list[Query], list[Fact | Failed]]:
+        """Those whose path the model can see, and refusals of the others."""
+        window = self._loaded.window
+        fitting: list[Query] = []
+        refused: list[Fact | Failed] = []
+        for query in queries:
+            size = len(query.path.anchor.tokens) + len(query.path.tail)
+            if 0 < size <= window:
+                fitting.append(query)
+            else:
+                refused.append(Failed(query.path, _too_long(size, window)))
+        return fitting, refused
+
+    def _answer(self, anchor: Anchor, queries: list[Query]) -> Iterator[list[Fact | Failed]]:
+        story, rest = anchor.tokens[:-1], anchor.tokens[-1:]
+        extra = self._move_trunk(story) if self._cells.trunk != story else Cost()
+        waiting = [(query, rest + query.path.tail) for query in queries]
+        while waiting:
+            plan = self._cells.plan([tail for _, tail in waiting], self._batch.size)
+            self._make(plan.moves)
+            rows = plan.rows
+            later = [waiting[index] for index in plan.waiting]
+            while rows:
+                done = self._decode_rows(rows, waiting)
+                asked = [waiting[row.query][0] for row in rows[:done]]
+                logits = self._logits(done)
+                facts: list[Fact | Failed] = []
+                for query, row, found in zip(asked, rows, read_rows(logits, asked), strict=False):
+                    story_tokens = min(len(row.tokens), 1) if not query.path.tail else 0
+                    cost = Cost(len(row.tokens), story_tokens) + extra
+                    extra = Cost()
+                    if not facts:
+                        cost += Cost(decodes=1)
+                    facts.append(Fact(query.path, found, cost))
+                    self.spent += Cost(len(row.tokens), story_tokens)
+                self.spent += Cost(decodes=1)
+                yield facts
+                rows = rows[done:]
+            waiting = later
+
+    def _decode_rows(self, rows: list[Row], waiting: list[tuple[Query, Tail]]) -> int:
+        """Evaluate as many of the rows as fit into the cache, one at least; how many it were."""
+        count = len(rows)
+        busy = {row.sequence for row in rows}
+        while True:
+            self._batch.clear()
+            for row in rows[:count]:
+                self._batch.add(row.tokens, row.start, row.sequence, last=True)
+            code = self._decode()
+            if code == 0:
+                for row in rows[:count]:
+                    self._cells.evaluated(row, waiting[row.query][1])
+                return count
+            if code == 1:
+                moves = self._cells.forget(0.5, busy)
+                self._make(moves)
+                if moves:
+                    continue
+                if count > 1:
+                    count //= 2
+                    continue
+            for row in rows:
+                self._make([self._cells.undone(row, waiting[row.query][1])])
+            self._fail(code)
+
+    def _move_trunk(self, trunk: Tail) -> Cost:
+        """Make the sequences share this prefix; only what is not held yet is evaluated."""
+        cost = Cost()
+        moves, held = self._cells.move_trunk(trunk)
+        self._make(moves)
+        while held < len(trunk):
+            part = trunk[held : held + CHUNK]
+            try:
+                self._decode_trunk(part, held, every=False)
+            except (Stopped, LltermError):
+                moves, _ = self._cells.move_trunk(trunk[:held])
+                self._make(moves)
+                raise
+            held += len(part)
+            cost += Cost(len(part), len(part), 1)
+        return cost
+
+    def _decode_trunk(self, part: Tail, start: int, *, every: bool) -> NDArray[np.float32]:
+        """Evaluate story tokens in the trunk's sequence; with `every`, their logits."""
+        while True:
+            self._batch.clear()
+            if every:
+                for offset, token in enumerate(part):
+                    self._batch.add((token,), start + offset, TRUNK, last=True)
+            else:
+                self._batch.add(part, start, TRUNK, last=False)
+            code = self._decode()
+            if code == 0:
+                break
+            moves = self._cells.forget(0.5, set()) if code == 1 else []
+            self._make(moves)
+            if not moves:
+                self._make([Remove(TRUNK, start)])
+                self._fail(code)
+        self.spent += Cost(len(part), len(part), 1)
+        if every:
+            self._cells.trunk = self._cells.trunk[:start] + part
+            return self._logits(len(part))
+        return np.empty((0, self._size), dtype=np.float32)
+
+    def _decode(self) -> int:
+        if self._loaded.stop:
+            return 2
+        self._batch.raw.n_tokens = self._batch.count
+        return int(self._llama.llama_decode(self._loaded.context, self._batch.raw))
+
+    def _logits(self, rows: int) -> NDArray[np.float32]:
+        raw = self._llama.llama_get_logits(self._loaded.context)
+        return np.ctypeslib.as_array(raw, (rows, self._size))
+
+    def _make(self, moves: Sequence[Copy | Remove]) -> None:
+        llama, memory = self._llama, self._memory
+        for move in moves:
+            if isinstance(move, Copy):
+                llama.llama_memory_seq_cp(memory, move.source, move.target, move.start, move.stop)
+            else:
+                llama.llama_memory_seq_rm(memory, move.sequence, move.start, -1)
+
+    def _fail(self, code: int) -> None:
+        if code == 2:
+            raise Stopped
+        if code == 1:
+            raise LltermError(
+                "The model's cache is full",
+                "The story and the suggestions need more cells than the context has.",
+                "Choose fewer beams or less depth, or set a larger --context.",
+            )
+        self._llama.llama_memory_clear(self._memory, True)
+        self._cells.clear()
+        raise LltermError(
+            "The model could not be evaluated",
+            f"llama_decode answered {code}; the log has llama.cpp's own words.",
+            "Try again; if it happens again, the file may be damaged.",
+        )
+
+
+def _too_long(size: int, window: int) -> LltermError:
+    if size == 0:
+        return LltermError("There is no text to go on from", "", "Type a beginning.")
+    return LltermError(
+        "The context is full",
+        f"This branch has {size:,} tokens, and the model sees {window:,}.",
+        "Accept less at a time, choose less depth, or set a larger --context.",
+    )

@@ -1,0 +1,112 @@
+"""A GGUF model's vocabulary: exact bytes both ways."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+from functools import cached_property
+from types import ModuleType
+from typing import Any
+
+from llterm.core.tokens import Tail, Token
+
+
+class LlamaVocabulary:
+    """Token bytes are read once; `encode` gives tokens whose bytes joined are exactly the text."""
+
+    def __init__(self, llama: ModuleType, model: Any) -> None:
+        self._llama = llama
+        self._vocab = llama.llama_model_get_vocab(model)
+        self.size: int = llama.llama_vocab_n_tokens(self._vocab)
+        self._tokens = [self._read(id) for id in range(self.size)]
+        self._bytes = {token.data: token.id for token in self._tokens
+                       if len(token.data) == 1 and not token.special}  # fmt: skip
+        self._spaced = self._adds_space()
+        bos = llama.llama_vocab_bos(self._vocab)
+        adds = bos >= 0 and llama.llama_vocab_get_add_bos(self._vocab)
+        self.prefix: Tail = (int(bos),) if adds else ()
+
+    @cached_property
+    def fingerprint(self) -> str:
+        kind = self._llama.llama_vocab_type(self._vocab)
+        seen = hashlib.sha256(f"{kind}:{self.size}".encode())
+        for token in self._tokens:
+            seen.update(b"%d,%d,%d:" % (len(token.data), token.special, token.end) + token.data)
+        return seen.hexdigest()[:16]
+
+    def token(self, id: int) -> Token:
+        return self._tokens[id]
+
+    def encode(self, data: bytes) -> Tail:
+        ids: list[int] = []
+        for part, whole in _parts(data):
+            found = self._tokenize(part) if whole else None
+            ids += found if found is not None else self._spelled(part)
+        return tuple(ids)
+
+    def _tokenize(self, data: bytes) -> list[int] | None:
+        """llama.cpp's tokens, where their bytes are the text; None where it changes the text."""
+        text = b"\n" + data if self._spaced else data
+        ids = self._call(text)
+        if self._spaced:
+            ids = self._without_first(ids, text)
+        joined = b"".join(self._tokens[id].data for id in ids)
+        return ids if joined == data else None
+
+    def _without_first(self, ids: list[int], text: bytes) -> list[int]:
+        """Drop what stands for the artificial space and the line break put before the text."""
+        left = len(b" \n") if self._tokens[ids[0]].data[:1] == b" " else len(b"\n")
+        while ids and left > 0:
+            left -= len(self._tokens[ids[0]].data)
+            ids = ids[1:]
+        return ids
+
+    def _call(self, data: bytes) -> list[int]:
+        room = len(data) + 8
+        out = (self._llama.llama_token * room)()
+        count = self._llama.llama_tokenize(self._vocab, data, len(data), out, room, False, False)
+        if count < 0:
+            out = (self._llama.llama_token * -count)()
+            count = self._llama.llama_tokenize(
+                self._vocab, data, len(data), out, -count, False, False
+            )
+        return list(out[: max(count, 0)])
+
+    def _spelled(self, data: bytes) -> list[int]:
+        """Byte by byte, in the longest pieces that are known; unknown bytes are left out."""
+        return [self._bytes[one] for one in (data[n : n + 1] for n in range(len(data)))
+                if one in self._bytes]  # fmt: skip
+
+    def _read(self, id: int) -> Token:
+        llama = self._llama
+        control = bool(llama.llama_vocab_is_control(self._vocab, id))
+        end = bool(llama.llama_vocab_is_eog(self._vocab, id))
+        room = 64
+        while True:
+            out = ctypes.create_string_buffer(room)
+            size = llama.llama_token_to_piece(self._vocab, id, out, room, 0, True)
+            if size >= 0:
+                return Token(id, out.raw[:size], special=control or end, end=end)
+            room = -size
+
+    def _adds_space(self) -> bool:
+        """Whether the tokenizer puts a space before the text (SentencePiece does)."""
+        ids = self._call(b"a")
+        return b"".join(self._tokens[id].data for id in ids) == b" a"
+
+
+def _parts(data: bytes) -> list[tuple[bytes, bool]]:
+    """The text in stretches that are UTF-8 (True) and bytes that are not (False)."""
+    parts: list[tuple[bytes, bool]] = []
+    while data:
+        try:
+            data.decode()
+        except UnicodeDecodeError as broken:
+            if broken.start:
+                parts.append((data[: broken.start], True))
+            parts.append((data[broken.start : broken.end], False))
+            data = data[broken.end :]
+        else:
+            parts.append((data, True))
+            break
+    return parts

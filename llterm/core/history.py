@@ -1,0 +1,80 @@
+"""Steps that can be undone: rows before and after, over text, tree, head and settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from llterm.core.loom import Loom, Node
+
+Value = int | str
+Way = Literal["undo", "redo"]
+
+
+@dataclass(slots=True)
+class Step:
+    """One thing the person did. Replaying rows, not commands: undo gives back exactly what was."""
+
+    label: str
+    nodes: dict[int, tuple[Node | None, Node | None]] = field(default_factory=dict)
+    """Per node id: the row before and after."""
+    facts: dict[str, tuple[Value, Value]] = field(default_factory=dict)
+    """Head, cursor, hidden prefix, weave rules (as JSON): before and after."""
+    splits: list[tuple[int, int]] = field(default_factory=list)
+    """Nodes that were cut in two: the left part keeps the id, the right part is new."""
+    silent: bool = False
+    """Undone and redone together with the step after it, which it was made for."""
+    id: int = 0
+    """Row id in the store."""
+
+    def put(self, loom: Loom, id: int, node: Node | None) -> None:
+        """Change a row of the loom, and note it."""
+        before = loom.put(id, node)
+        first = self.nodes[id][0] if id in self.nodes else before
+        self.nodes[id] = first, node
+
+    def fact(self, name: str, before: Value, after: Value) -> None:
+        first = self.facts[name][0] if name in self.facts else before
+        self.facts[name] = first, after
+
+    @property
+    def empty(self) -> bool:
+        return all(before == after for before, after in self.nodes.values()) and all(
+            before == after for name, (before, after) in self.facts.items() if name != "cursor"
+        )
+
+    def apply(self, loom: Loom, way: Way) -> Mapping[str, Value]:
+        """Put the rows of one side back; the facts of that side."""
+        side = 0 if way == "undo" else 1
+        for id in self.nodes:
+            loom.put(id, None)
+        for id, rows in self.nodes.items():
+            row = rows[side]
+            if row is not None:
+                loom.put(id, row)
+        return {name: values[side] for name, values in self.facts.items()}
+
+
+@dataclass(slots=True)
+class History:
+    """Steps done, and steps undone and not yet replaced (the last of them is redone first)."""
+
+    done: list[Step] = field(default_factory=list)
+    undone: list[Step] = field(default_factory=list)
+
+    def back(self) -> list[Step]:
+        """Take the last step, and the silent ones made for it; in the order to undo them."""
+        taken: list[Step] = []
+        while self.done and (not taken or self.done[-1].silent):
+            taken.append(self.done.pop())
+        self.undone += taken
+        return taken
+
+    def forth(self) -> list[Step]:
+        """Take the next undone step, the silent ones made for it first; in the order to redo."""
+        taken: list[Step] = []
+        while self.undone and (not taken or taken[-1].silent):
+            taken.append(self.undone.pop())
+        self.done += taken
+        return taken

@@ -1,0 +1,107 @@
+"""Keeps a weave in the loom, so that its suggestions are there again after a restart.
+
+One blob a weave: the facts and what they depend on. The tree is derived again from them.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import zipfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from llterm.core.distribution import Distribution
+from llterm.core.query import Cost
+from llterm.core.tokens import Tail
+from llterm.core.weave import Weave
+
+log = logging.getLogger(__name__)
+
+VERSION = 1
+MOST_FACTS = 5_000
+"""A larger weave is not kept (it would be some 3 MB); weaving it again gives the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A weave as it was kept."""
+
+    tokens: Tail
+    residue: bytes
+    before: str
+    fingerprint: str
+    grown: tuple[tuple[Tail, int], ...]
+    facts: Mapping[Tail, Distribution]
+    cost: Cost
+    seconds: float
+
+
+def pack(weave: Weave, fingerprint: str, cost: Cost, seconds: float) -> bytes:
+    """The blob of a weave; empty when it is too large to keep."""
+    facts = weave.facts
+    if not 0 < len(facts) <= MOST_FACTS:
+        return b""
+    header = {
+        "version": VERSION,
+        "tokens": weave.anchor.tokens,
+        "residue": weave.residue.hex(),
+        "before": weave.before,
+        "fingerprint": fingerprint,
+        "grown": weave.grown,
+        "rules": asdict(weave.rules),
+        "cost": asdict(cost),
+        "seconds": seconds,
+    }
+    found = list(facts.values())
+    out = io.BytesIO()
+    np.savez_compressed(
+        out,
+        header=np.frombuffer(json.dumps(header).encode(), dtype=np.uint8),
+        tail_sizes=np.array([len(tail) for tail in facts], dtype=np.int32),
+        tails=np.array([id for tail in facts for id in tail], dtype=np.int32),
+        sizes=np.array([len(one.ids) for one in found], dtype=np.int32),
+        ids=np.concatenate([one.ids for one in found]),
+        logprobs=np.concatenate([one.logprobs for one in found]),
+        masses=np.array([(one.rest, one.permitted, *one.entropy, one.exact) for one in found]),
+    )
+    return out.getvalue()
+
+
+def unpack(blob: bytes) -> Kept | None:
+    """The kept weave; None where there is none, of another version, or broken (it is a cache)."""
+    if not blob:
+        return None
+    try:
+        with np.load(io.BytesIO(blob), allow_pickle=False) as arrays:
+            header = json.loads(arrays["header"].tobytes())
+            if header["version"] != VERSION:
+                return None
+            tails = np.split(arrays["tails"], np.cumsum(arrays["tail_sizes"])[:-1])
+            bounds = np.cumsum(arrays["sizes"])[:-1]
+            ids = np.split(arrays["ids"], bounds)
+            logprobs = np.split(arrays["logprobs"], bounds)
+            facts = {
+                tuple(tail.tolist()): Distribution(
+                    one, lp, rest, permitted, (low, high), bool(exact)
+                )
+                for tail, one, lp, (rest, permitted, low, high, exact) in zip(
+                    tails, ids, logprobs, arrays["masses"].tolist(), strict=True
+                )
+            }
+        return Kept(
+            tokens=tuple(header["tokens"]),
+            residue=bytes.fromhex(header["residue"]),
+            before=header["before"],
+            fingerprint=header["fingerprint"],
+            grown=tuple((tuple(tail), depth) for tail, depth in header["grown"]),
+            facts=facts,
+            cost=Cost(**header["cost"]),
+            seconds=header["seconds"],
+        )
+    except (ValueError, KeyError, TypeError, zipfile.BadZipFile, OSError, EOFError) as broken:
+        log.warning("a kept weave could not be read: %s", broken)
+        return None

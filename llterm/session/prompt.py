@@ -1,0 +1,107 @@
+"""From a story to the tokens that a weave starts from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from llterm.core.healing import residue_of
+from llterm.core.rules import Rules
+from llterm.core.tokens import Tail, Vocabulary, text_bytes
+
+RESERVE = 64
+"""Tokens of the context kept free for the suggestions, at least."""
+STEPS = 4
+"""The window over a long story moves in steps of a quarter of the context: an accept or an edit at
+the end seldom moves it, and where it stands depends on the story's tokens alone."""
+
+
+class Run(Protocol):
+    """A stretch of the story by one author."""
+
+    @property
+    def data(self) -> bytes: ...
+
+    @property
+    def ids(self) -> Tail | None:
+        """The model's own tokens; None for the person's text."""
+
+    @property
+    def fingerprint(self) -> str | None: ...
+
+    @property
+    def overlap(self) -> int:
+        """How many bytes before it its first tokens re-encode."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """Where a weave starts."""
+
+    tokens: Tail
+    residue: bytes
+    """Bytes at the end of the story that `tokens` leaves out, for the model to finish."""
+    before: str
+    """The story's last words."""
+    story_tokens: int
+    window_start: int
+    """Bytes of the story that the model no longer sees."""
+
+
+def make_prompt(
+    runs: Sequence[Run], prefix: str, vocabulary: Vocabulary, rules: Rules, context: int
+) -> Prompt:
+    """The story's tokens, windowed to the context.
+
+    The model's own runs keep their tokens; the person's text is encoded from the last model-made
+    token on, so that two bursts of typing give the tokens of the whole. `prefix` is the hidden text
+    before the story; it is always seen.
+    """
+    ids, typed = _encode(runs, vocabulary)
+    residue = residue_of(typed) if rules.heal else b""
+    head = vocabulary.prefix + _hidden(prefix, vocabulary)
+    if residue and not head and not ids and len(typed) == len(residue):
+        residue = b""
+    ids.extend(vocabulary.encode(typed[: len(typed) - len(residue)]))
+    start = _window(len(ids), len(head), context, rules.depth)
+    text = b"".join(run.data for run in runs)
+    return Prompt(
+        tokens=head + tuple(ids[start:]),
+        residue=residue,
+        before=text[-64:].decode("utf-8", "replace"),
+        story_tokens=len(ids),
+        window_start=len(text_bytes(vocabulary, ids[:start])),
+    )
+
+
+def _encode(runs: Sequence[Run], vocabulary: Vocabulary) -> tuple[list[int], bytes]:
+    """Tokens up to the last model-made one, and the person's bytes after it."""
+    ids: list[int] = []
+    typed = b""
+    for run in runs:
+        if run.ids is None or run.fingerprint != vocabulary.fingerprint:
+            typed += run.data
+            continue
+        kept, rewritten = typed[: len(typed) - run.overlap], typed[len(typed) - run.overlap :]
+        if run.overlap > len(typed) or text_bytes(vocabulary, run.ids) != rewritten + run.data:
+            typed += run.data
+            continue
+        ids.extend(vocabulary.encode(kept))
+        ids.extend(run.ids)
+        typed = b""
+    return ids, typed
+
+
+def _hidden(prefix: str, vocabulary: Vocabulary) -> Tail:
+    if not prefix:
+        return ()
+    return vocabulary.encode((prefix if prefix.endswith("\n") else prefix + "\n").encode())
+
+
+def _window(story: int, head: int, context: int, depth: int) -> int:
+    """Index of the first story token that the model sees."""
+    room = context - head - min(max(RESERVE, depth + 16), context // STEPS)
+    step = max((context - head) // STEPS, 1)
+    over = story - max(room, 1)
+    return -(-over // step) * step if over > 0 else 0

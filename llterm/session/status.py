@@ -1,0 +1,48 @@
+"""What a session says about itself: frozen, so that faces can compare and keep them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from llterm.errors import LltermError
+
+State = Literal["no model", "loading", "ready", "weaving", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """The state of the model and the weave."""
+
+    state: State = "no model"
+    progress: float | None = None
+    """Share of the model that is loaded, 0 to 1, while loading."""
+    error: LltermError | None = None
+    """Why loading or the last weave failed."""
+    notice: str = ""
+    """Something worth knowing that is no failure."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Figures of the weave on show. Times in seconds, shares 0 to 1."""
+
+    suggestions: int = 0
+    seconds: float = 0.0
+    tokens: int = 0
+    """Tokens evaluated, the story's included."""
+    prompt_tokens: int = 0
+    decodes: int = 0
+    requests: int = 0
+    coverage: float = 0.0
+    coverage_depth: int = 1
+    settled: int = 0
+    bound: float = 1.0
+    story_tokens: int = 0
+    context: int = 0
+    window_start: int = 0
+    """Display offset in the story where what the model still sees begins; 0 = sees all."""
+
+    @property
+    def tokens_per_second(self) -> float:
+        return self.tokens / self.seconds if self.seconds > 0 else 0.0

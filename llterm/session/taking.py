@@ -1,0 +1,57 @@
+"""What an accept takes: parts of a suggestion, and the run that goes into the story."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from llterm.core.query import Source
+from llterm.core.tokens import Tail
+from llterm.core.weave import Weave
+from llterm.session.document import ModelRun
+
+ALTERNATIVES = 5
+"""Candidates kept with each accepted token."""
+
+
+def first_token(weave: Weave, tail: Tail) -> Tail:
+    """The least part of `tail` that adds text."""
+    sizes = range(1, len(tail))
+    return next((tail[:size] for size in sizes if weave.beam(tail[:size]).data), tail)
+
+
+def first_word(weave: Weave, tail: Tail) -> Tail:
+    """The part of `tail` that holds its first word: up to where the next one begins."""
+    for size in range(1, len(tail)):
+        following = weave.beam(tail[: size + 1]).shown
+        if weave.beam(tail[:size]).data.strip() and following[:1].isspace():
+            return tail[:size]
+    return tail
+
+
+def model_run(weave: Weave, tail: Tail, source: Source) -> ModelRun:
+    """The tokens of `tail` as the story keeps them: with logprobs, alternatives and settings.
+
+    An end-of-text token is shown in the tree, but does not go into a story.
+    """
+    if tail and source.vocabulary.token(tail[-1]).end:
+        tail = tail[:-1]
+    beam = weave.beam(tail)
+    tokens = [source.vocabulary.token(id) for id in tail]
+    return ModelRun(
+        ids=tail,
+        sizes=tuple(0 if token.special else len(token.data) for token in tokens),
+        data=beam.data,
+        logprobs=tuple(one.step.logprob for one in beam.line() if one.step is not None),
+        overlap=len(weave.residue),
+        model=source.name,
+        fingerprint=source.vocabulary.fingerprint,
+        settings=asdict(weave.rules),
+        alternatives=tuple(_alternatives(weave, tail[:n], source) for n in range(len(tail))),
+    )
+
+
+def _alternatives(weave: Weave, tail: Tail, source: Source) -> tuple[tuple[int, bytes, float], ...]:
+    found = weave.facts[tail]
+    ids, logprobs = found.ids[:ALTERNATIVES].tolist(), found.logprobs[:ALTERNATIVES].tolist()
+    token = source.vocabulary.token
+    return tuple((id, token(id).data, lp) for id, lp in zip(ids, logprobs, strict=True))

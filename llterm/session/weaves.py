@@ -1,0 +1,46 @@
+"""The weaves of a session: the one on show, and lately used ones to come back to after an undo."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+
+from llterm.core.query import Cost
+from llterm.core.weave import Weave
+from llterm.session.prompt import Prompt
+
+MOST_FACTS = 40_000
+"""Distributions kept for weaves that are not on show: some 25 MB."""
+
+Place = tuple[bytes, str, str]
+"""What a weave depends on: the story's bytes before it, the hidden prefix, the vocabulary."""
+
+
+@dataclass(slots=True)
+class Woven:
+    """A weave with where it hangs and what it took."""
+
+    weave: Weave
+    place: Place
+    prompt: Prompt
+    cost: Cost = field(default_factory=Cost)
+    seconds: float = 0.0
+
+
+class Weaves:
+    """Lately used weaves by place; the oldest go when there are too many facts."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[Place, Woven] = OrderedDict()
+
+    def keep(self, woven: Woven) -> None:
+        self._kept[woven.place] = woven
+        self._kept.move_to_end(woven.place)
+        while len(self._kept) > 1 and self._facts() > MOST_FACTS:
+            self._kept.popitem(last=False)
+
+    def find(self, place: Place) -> Woven | None:
+        return self._kept.get(place)
+
+    def _facts(self) -> int:
+        return sum(len(woven.weave.facts) for woven in self._kept.values())

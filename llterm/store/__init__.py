@@ -1,0 +1,1 @@
+"""Loom files: SQLite, written as things happen."""

@@ -1,0 +1,305 @@
+"""The document: text and tree under any sequence of edits; undo, redo, restart; nothing is lost."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from llterm.core.display import display_text
+from llterm.core.loom import ROOT, Node
+from llterm.core.rules import Rules
+from llterm.errors import UsageError
+from llterm.session.document import Change, Document, ModelRun
+
+TEXTS = st.sampled_from(
+    ["a", "the fox", " ", "\n", "é", "日本", "👩‍🚀", "a\u0301", "\x1b[31m", "\u202e", "x\r\ny", ""]
+)
+DATA = st.sampled_from(
+    [b" the", b" fox", b".", b"\xe2", b"\x80\x94", b"\xff", "é".encode(), b"\x1b", b"\r\n", b" "]
+)
+OPERATIONS = st.lists(
+    st.one_of(
+        st.tuples(st.just("edit"), st.floats(0, 1), st.floats(0, 0.4), TEXTS),
+        st.tuples(st.just("type"), TEXTS),
+        st.tuples(st.just("backspace")),
+        st.tuples(st.just("accept"), st.floats(0, 1), st.lists(DATA, min_size=1, max_size=3)),
+        st.tuples(st.just("undo")),
+        st.tuples(st.just("redo")),
+        st.tuples(st.just("rules"), st.integers(1, 30)),
+        st.tuples(st.just("prefix"), TEXTS),
+        st.tuples(st.just("choose"), st.integers(0, 100)),
+        st.tuples(st.just("checkpoint")),
+    ),
+    max_size=25,
+)
+
+
+def model_run(*tokens: bytes, overlap: int = 0) -> ModelRun:
+    whole = b"".join(tokens)
+    return ModelRun(
+        ids=tuple(range(10, 10 + len(tokens))),
+        sizes=tuple(map(len, tokens)),
+        data=whole[overlap:],
+        logprobs=(-1.0,) * len(tokens),
+        overlap=overlap,
+        model="m",
+        fingerprint="f",
+        settings={"depth": 3},
+        alternatives=tuple(((1, b"x", -2.0),) for _ in tokens),
+    )
+
+
+def perform(document: Document, operation: tuple[object, ...]) -> None:
+    """Do one operation, and hold the returned change against the text."""
+    before, length = document.text, len(document.text)
+    change: Change | None = None
+    match operation:
+        case ("edit", float(where), float(share), str(text)):
+            start = int(where * length)
+            change = document.edit(start, min(start + int(share * length), length), text)
+        case ("type", str(text)):
+            change = document.edit(document.cursor, document.cursor, text)
+        case ("backspace",) if document.cursor:
+            change = document.edit(document.cursor - 1, document.cursor, "")
+        case ("accept", float(where), list(tokens)):
+            change = document.accept(model_run(*tokens), int(where * length))
+        case ("undo",):
+            change = document.undo()
+        case ("redo",):
+            change = document.redo()
+        case ("rules", int(depth)):
+            document.set_rules(replace(document.rules, depth=depth))
+        case ("prefix", str(text)):
+            document.set_prefix(text)
+        case ("choose", int(pick)) if document.loom.nodes:
+            nodes = sorted(document.loom.nodes)
+            change = document.choose(nodes[pick % len(nodes)])
+        case ("checkpoint",):
+            document.checkpoint()
+    if change is not None:
+        assert before[: change.start] + change.text + before[change.stop :] == document.text
+        assert change.cursor == document.cursor
+    assert 0 <= document.cursor <= len(document.text)
+
+
+def state(document: Document) -> tuple[object, ...]:
+    loom = document.loom
+    return (
+        document.bytes_before(len(document.text)),
+        dict(loom.nodes),
+        loom.head,
+        document.rules,
+        document.prefix,
+    )
+
+
+def check(document: Document) -> None:
+    """What holds at every moment."""
+    data = document.bytes_before(len(document.text))
+    assert document.text == display_text(data)
+    loom = document.loom
+    assert data == b"".join(map(loom.data, loom.path()))
+    for node in loom.nodes.values():
+        assert node.parent == ROOT or node.parent in loom.nodes
+        assert 0 <= node.start < node.stop <= len(loom.pieces[node.piece].data)
+    assert b"".join(run.data for run in document.runs_before(len(document.text))) == data
+    for offset in range(0, len(document.text) + 1, 3):
+        size = len(document.bytes_before(offset))
+        assert document.display_offset(size) == offset
+
+
+@settings(max_examples=200, deadline=None)
+@given(operations=OPERATIONS)
+def test_undone_gives_the_first_state_and_redone_the_last(
+    operations: list[tuple[object, ...]],
+) -> None:
+    document = Document.scratch(b"Once upon a time.")
+    first = state(document)
+    for operation in operations:
+        perform(document, operation)
+        check(document)
+    while document.redo_label is not None:
+        document.redo()
+    last = state(document)
+    while document.undo_label is not None:
+        document.undo()
+        check(document)
+    assert state(document) == first
+    while document.redo_label is not None:
+        document.redo()
+        check(document)
+    assert state(document) == last
+
+
+@settings(max_examples=60, deadline=None)
+@given(operations=OPERATIONS, cut=st.integers(0, 25))
+def test_a_restart_changes_nothing(operations: list[tuple[object, ...]], cut: int) -> None:
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "a.loom")
+        document = Document.create(path, b"Once upon a time.")
+        twin = Document.scratch(b"Once upon a time.")
+        for index, operation in enumerate(operations):
+            perform(document, operation)
+            perform(twin, operation)
+            if index == cut or index % 7 == 6:
+                cursor = document.cursor
+                document.close()
+                document = Document.open(path)
+                twin.checkpoint()
+                assert document.cursor == cursor
+            check(document)
+            assert state(document) == state(twin)
+            assert document.undo_label == twin.undo_label
+            assert document.redo_label == twin.redo_label
+        document.close()
+
+
+@settings(max_examples=80, deadline=None)
+@given(operations=OPERATIONS)
+def test_an_accepted_text_is_always_somewhere(operations: list[tuple[object, ...]]) -> None:
+    """In the tree, or one redo away: also after new work on top of an undo."""
+    document = Document.scratch(b"Once")
+    accepted = 0
+    for operation in operations:
+        perform(document, operation)
+        accepted += operation[0] == "accept"
+        models = {n.piece for n in document.loom.nodes.values()} | {
+            row.piece
+            for step in document._history.undone
+            for pair in step.nodes.values()
+            for row in pair
+            if isinstance(row, Node)
+        }
+        present = sum(document.loom.pieces[piece].ids is not None for piece in models)
+        assert present == accepted
+
+
+def test_a_burst_is_one_node_and_one_step() -> None:
+    document = Document.scratch(b"The")
+    for letter in " little fox":
+        document.edit(document.cursor, document.cursor, letter)
+    for _ in range(3):
+        document.edit(document.cursor - 1, document.cursor, "")
+    document.edit(document.cursor, document.cursor, "dog")
+    assert document.text == "The little dog"
+    assert len(document.loom.nodes) == 2
+    document.undo()
+    assert document.text == "The"
+    assert document.undo_label is None
+
+
+def test_deleting_into_a_models_text_forks_once_and_keeps_it() -> None:
+    document = Document.scratch(b"The")
+    document.accept(model_run(b" little", b" fox"), 3)
+    for _ in range(6):
+        document.edit(document.cursor - 1, document.cursor, "")
+    document.edit(document.cursor, document.cursor, "er")
+    assert document.text == "The litter"
+    assert len(document.loom.nodes) == 4
+    texts = {document.loom.data(node) for node in document.loom.nodes.values()}
+    assert texts == {b"The", b" litt", b"le fox", b"er"}
+
+
+def test_an_edit_in_the_middle_carries_the_rest_and_keeps_the_old_branch() -> None:
+    document = Document.scratch(b"The little fox ran.")
+    document.edit(4, 10, "old")
+    assert document.text == "The old fox ran."
+    (first,) = document.loom.children[ROOT]
+    branches = [document.loom.deepest(id) for id in document.loom.children[first]]
+    document.choose(branches[0])
+    assert document.text == "The little fox ran."
+    document.undo()
+    assert document.text == "The old fox ran."
+
+
+def test_accepting_in_the_middle_leaves_the_tail_as_a_branch() -> None:
+    document = Document.scratch(b"The fox ran.")
+    document.accept(model_run(b" cat"), 3)
+    assert document.text == "The cat"
+    left = document.loom.children[document.loom.path()[0].id]
+    assert {document.loom.data(document.loom.nodes[id]) for id in left} == {b" fox ran.", b" cat"}
+
+
+def test_new_work_after_an_undo_keeps_what_was_undone_as_a_branch() -> None:
+    document = Document.scratch(b"The")
+    document.accept(model_run(b" fox"), 3)
+    document.undo()
+    document.accept(model_run(b" cat"), 3)
+    assert document.text == "The cat"
+    texts = {document.loom.data(node) for node in document.loom.nodes.values()}
+    assert {b" fox", b" cat"} <= texts
+
+
+def test_runs_keep_whole_tokens_and_the_rest_is_text() -> None:
+    document = Document.scratch(b"The bea")
+    document.accept(model_run(b" beau", b"ty", b" ran", overlap=4), 7)
+    whole = document.runs_before(len(document.text))
+    assert [(run.data, run.ids, run.overlap) for run in whole] == [
+        (b"The bea", None, 0),
+        (b"uty ran", (10, 11, 12), 4),
+    ]
+    part = document.runs_before(len("The beauty r"))
+    assert [(run.data, run.ids, run.overlap) for run in part] == [
+        (b"The bea", None, 0),
+        (b"uty", (10, 11), 4),
+        (b" r", None, 0),
+    ]
+
+
+def test_a_loom_is_private_and_says_what_made_it(tmp_path: Path) -> None:
+    path = tmp_path / "a.loom"
+    document = Document.create(path, b"The", Rules(depth=5))
+    document.accept(model_run(b" fox"), 3)
+    document.set_prefix("memory")
+    document.close()
+    assert path.stat().st_mode & 0o077 == 0
+    assert list(tmp_path.iterdir()) == [path]
+    again = Document.open(path)
+    assert again.rules.depth == 5
+    assert again.prefix == "memory"
+    piece = max(again.loom.pieces.values(), key=lambda piece: piece.id)
+    assert (piece.author, piece.ids, piece.logprobs) == ("m", (10,), (-1.0,))
+    again.close()
+
+
+def test_a_second_llterm_reads_only(tmp_path: Path) -> None:
+    path = tmp_path / "a.loom"
+    document = Document.create(path, b"The")
+    second = Document.open(path)
+    assert second.read_only
+    assert second.text == "The"
+    with pytest.raises(UsageError, match="reading only"):
+        second.edit(3, 3, "x")
+    second.close()
+    document.edit(3, 3, "x")
+    document.close()
+    third = Document.open(path)
+    assert not third.read_only
+    assert third.text == "Thex"
+    third.close()
+
+
+@pytest.mark.parametrize("content", [b"just text", b"SQLite format 3\0" + b"x" * 200, b"\0" * 5000])
+def test_a_file_that_is_no_loom_is_named(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "a.loom"
+    path.write_bytes(content)
+    with pytest.raises(UsageError) as caught:
+        Document.open(path)
+    assert "a.loom" in caught.value.title
+    assert caught.value.hint
+    assert path.read_bytes() == content
+
+
+def test_missing_folder_and_taken_names_are_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="a folder"):
+        Document.open(tmp_path)
+    with pytest.raises(UsageError, match="could not be opened"):
+        Document.open(tmp_path / "none.loom")
+    Document.create(tmp_path / "a.loom").close()
+    with pytest.raises(UsageError, match="exists already"):
+        Document.create(tmp_path / "a.loom")
