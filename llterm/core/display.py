@@ -1,22 +1,52 @@
 """Text of models, files and people as it may be shown: inert, one visible stand-in for the rest.
 
 Nothing that a terminal could obey, hide behind, or lay out backwards reaches the screen: control
-characters, C1, bidirectional marks, invisible format characters, private use, and bytes that are
-not UTF-8 are each shown as one stand-in. The bytes themselves are kept.
+characters, C1, bidirectional marks, invisible format characters, private and unassigned code
+points, and bytes that are not UTF-8 are each shown as one stand-in. The bytes themselves are kept.
 """
 
 from __future__ import annotations
 
 import re
-from bisect import bisect_left
+import unicodedata
 from dataclasses import dataclass, field
+from functools import lru_cache
 
-_UNSAFE = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f"
-    "\ud800-\uf8ff\ufeff\ufff0-\ufffb\ufffe\uffff\U000e0000-\U000e0fff\U000f0000-\U0010ffff]"
-)
-"""Kept as they are: line break, tab, joiners inside words and emoji, variation selectors."""
+import numpy as np
+from numpy.typing import NDArray
+
+Offsets = NDArray[np.int64]
+
+_KEPT = frozenset("\n\t\u200c\u200d")
+"""Line break, tab, and the joiners inside words and emoji; variation selectors are no controls."""
+_BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u3164\uffa0")
+"""Letters and marks that show nothing."""
+_CONTROLS = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"))
 _UNKNOWN = "\ufffd"
+_REACH = 4
+"""No character is longer than this in UTF-8: an edit changes nothing that is further away."""
+_NONE: Offsets = np.zeros(0, np.int64)
+
+_SPACES = re.compile("[\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]")
+_LOOSE = re.compile(
+    "(?<![^\x00-\x7f])[\u200c\u200d]|[\u200c\u200d](?![^\x00-\x7f])|(?<![^ \n\t])[\ufe00-\ufe0f]"
+)
+"""Joiners and variation selectors with nothing to join or vary."""
+
+
+@lru_cache(maxsize=4096)
+def _unsafe(character: str) -> bool:
+    if character in _KEPT:
+        return False
+    tags = 0xE0000 <= ord(character) <= 0xE0FFF
+    return tags or character in _BLANK or unicodedata.category(character) in _CONTROLS
+
+
+def _found(text: str) -> list[str]:
+    """The unsafe characters of a text, each once."""
+    if text.isascii() and text.replace("\n", "").replace("\t", "").isprintable():
+        return []
+    return [one for one in set(text) if _unsafe(one)]
 
 
 def _stand_in(character: str) -> str:
@@ -26,55 +56,100 @@ def _stand_in(character: str) -> str:
     return "\u2421" if code == 0x7F else _UNKNOWN
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Display:
     """A text's display string, and how its offsets lie in the bytes."""
 
     text: str = ""
-    hidden: tuple[tuple[int, bytes], ...] = ()
-    """Display offsets of stand-ins, with the bytes each stands for; ascending."""
-    _offsets: tuple[int, ...] = field(default=(), repr=False)
+    size: int = 0
+    """Bytes of the whole text."""
+    _at: Offsets = field(default=_NONE, repr=False)
+    """Display offsets of stand-ins, ascending."""
+    _byte: Offsets = field(default=_NONE, repr=False)
+    """Their byte offsets."""
+    _bytes: Offsets = field(default=_NONE, repr=False)
+    """How many bytes each stands for."""
 
     @classmethod
     def of(cls, data: bytes) -> Display:
         """The display of these bytes."""
         text = data.decode("utf-8", "surrogateescape")
-        if _UNSAFE.search(text) is None:
-            return cls(text)
-        hidden = tuple(
-            (found.start(), found.group().encode("utf-8", "surrogateescape"))
-            for found in _UNSAFE.finditer(text)
-        )
-        shown = _UNSAFE.sub(lambda found: _stand_in(found.group()), text)
-        return cls(shown, hidden, tuple(offset for offset, _ in hidden))
+        found = _found(text)
+        if not found:
+            return cls(text, len(data))
+        codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
+        sizes = 1 + (codes > 0x7F) + (codes > 0x7FF) + (codes > 0xFFFF).astype(np.int64)
+        sizes[(codes >= 0xDC80) & (codes <= 0xDCFF)] = 1
+        at = np.flatnonzero(np.isin(codes, [ord(one) for one in found])).astype(np.int64)
+        starts = np.cumsum(sizes) - sizes
+        shown = text.translate({ord(one): _stand_in(one) for one in found})
+        return cls(shown, len(data), at, starts[at], sizes[at])
 
     def byte_offset(self, offset: int) -> int:
         """Bytes before a display offset."""
-        size = len(self.text[:offset].encode())
-        for position, data in self.hidden[: bisect_left(self._offsets, offset)]:
-            size += len(data) - len(self.text[position].encode())
-        return size
+        if offset >= len(self.text):
+            return self.size
+        nth = int(np.searchsorted(self._at, offset))
+        low, below = self._after(nth - 1)
+        high, above = len(self.text), self.size
+        if nth < len(self._at):
+            high, above = int(self._at[nth]), int(self._byte[nth])
+        if offset - low <= high - offset:
+            return below + _length(self.text, low, offset)
+        return above - _length(self.text, offset, high)
 
     def offset_of(self, size: int) -> int:
         """The display offset at, or next after, this many bytes."""
-        if not self.hidden:
-            return len(self.text.encode()[:size].decode("utf-8", "ignore"))
-        low, high = 0, len(self.text)
-        while low < high:
-            middle = (low + high) // 2
-            if self.byte_offset(middle) < size:
-                low = middle + 1
-            else:
-                high = middle
-        return low
+        if size >= self.size:
+            return len(self.text)
+        nth = int(np.searchsorted(self._byte, size))
+        low, below = self._after(nth - 1)
+        if size <= below:
+            return low
+        high = int(self._at[nth]) if nth < len(self._at) else len(self.text)
+        if self.text.isascii():
+            return low + size - below
+        part = self.text[low:high].encode()[: size - below]
+        shown = part.decode("utf-8", "ignore")
+        return low + len(shown) + (len(shown.encode()) < len(part))
 
-    def replaced(self, start: int, stop: int, data: bytes, new: bytes) -> Display:
-        """The display of `new`: the old bytes with `data` in place of these display offsets."""
-        if not self.hidden:
+    def replaced(self, start: int, stop: int, data: bytes, new: bytes) -> tuple[Display, int, int]:
+        """The display of `new`: the old bytes with `data` in place of these display offsets.
+
+        Also the display offsets, before the change, between which the texts may differ.
+        """
+        if not len(self._at):
             part = data.decode("utf-8", "surrogateescape")
-            if _UNSAFE.search(part) is None:
-                return Display(self.text[:start] + part + self.text[stop:])
-        return Display.of(new)
+            if not _found(part):
+                text = self.text[:start] + part + self.text[stop:]
+                return Display(text, len(new)), start, stop
+        # Bytes on both sides of an edit may make one character now, or no longer make one.
+        start, stop = max(start - _REACH, 0), min(stop + _REACH, len(self.text))
+        first, last = self.byte_offset(start), self.byte_offset(stop)
+        grown = len(new) - self.size
+        middle = Display.of(new[first : last + grown])
+        left = int(np.searchsorted(self._at, start))
+        right = int(np.searchsorted(self._at, stop))
+        longer = start + len(middle.text) - stop
+        shown = Display(
+            self.text[:start] + middle.text + self.text[stop:],
+            len(new),
+            np.concatenate((self._at[:left], middle._at + start, self._at[right:] + longer)),
+            np.concatenate((self._byte[:left], middle._byte + first, self._byte[right:] + grown)),
+            np.concatenate((self._bytes[:left], middle._bytes, self._bytes[right:])),
+        )
+        return shown, start, stop
+
+    def _after(self, nth: int) -> tuple[int, int]:
+        """Display and byte offset after a stand-in; of the beginning, before the first."""
+        if nth < 0:
+            return 0, 0
+        return int(self._at[nth]) + 1, int(self._byte[nth] + self._bytes[nth])
+
+
+def _length(text: str, start: int, stop: int) -> int:
+    """Bytes of a part that holds no stand-ins."""
+    return stop - start if text.isascii() else len(text[start:stop].encode())
 
 
 def display_text(data: bytes) -> str:
@@ -83,12 +158,19 @@ def display_text(data: bytes) -> str:
 
 
 def visible(data: bytes) -> str:
-    """The bytes as a label shows them: edge and repeated spaces, line breaks and tabs are seen."""
-    text = display_text(data).replace("\n", "⏎").replace("\t", "⇥")
+    """The bytes as a label shows them: edge and repeated spaces, line breaks and tabs are seen.
+
+    A mark or joiner that has nothing to stand on is seen too, so no label is empty or joins with
+    what is drawn before it.
+    """
+    text = _LOOSE.sub(_UNKNOWN, display_text(data))
+    text = _SPACES.sub("␣", text.replace("\n", "⏎").replace("\t", "⇥"))
     body = text.strip(" ")
     lead = len(text) - len(text.lstrip(" "))
     if not body:
         return "␣" * len(text)
     tail = len(text) - lead - len(body)
     body = re.sub(" {2,}", lambda run: "␣" * len(run.group()), body)
+    if unicodedata.category(body[0]).startswith("M"):
+        body = "◌" + body
     return "␣" * lead + body + "␣" * tail

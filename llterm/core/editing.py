@@ -11,14 +11,22 @@ NewId = Callable[[], int]
 
 
 def replace_range(
-    loom: Loom, step: Step, new_id: NewId, start: int, stop: int, piece: int | None, *, carry: bool
+    loom: Loom,
+    step: Step,
+    new_id: NewId,
+    span: tuple[int, int, int],
+    piece: int | None,
+    *,
+    carry: bool,
 ) -> int | None:
-    """Put a piece in place of the story's bytes `start` to `stop`; the id of its node.
+    """Put a piece in place of some of the story's bytes; the id of its node.
 
-    The story after `stop` is carried into the new branch as slices, or, without `carry`, left to
-    the old branch alone. The head moves to the new branch's end.
+    `span` is where the bytes begin and end, and the size of the story. What follows them is carried
+    into the new branch as slices, or, without `carry`, left to the old branch alone. The head moves
+    to the new branch's end.
     """
-    path = loom.path()
+    start, stop, size = span
+    path = _from(loom, start, size)
     tail = _after(path, stop) if carry else []
     head = _cut(loom, step, new_id, path, start)
     made = None
@@ -59,19 +67,30 @@ def revive(loom: Loom, undone: list[Step]) -> Step:
     return kept
 
 
-def _cut(loom: Loom, step: Step, new_id: NewId, path: list[Node], at: int) -> int:
+def _from(loom: Loom, start: int, size: int) -> list[tuple[int, Node]]:
+    """The story's nodes that end after a byte, each with where it begins.
+
+    Walked from the head: an edit at the end of a long story looks at the end only.
+    """
+    found: list[tuple[int, Node]] = []
+    at = loom.head
+    while at != ROOT and size > start:
+        node = loom.nodes[at]
+        size -= node.size
+        found.append((size, node))
+        at = node.parent
+    return found[::-1]
+
+
+def _cut(loom: Loom, step: Step, new_id: NewId, path: list[tuple[int, Node]], at: int) -> int:
     """Make a node end at this byte of the story; that node's id."""
-    before = ROOT
-    offset = 0
-    for node in path:
-        if offset == at:
-            return before
-        if offset + node.size > at:
-            _split(loom, step, new_id, node, at - offset)
-            return node.id
-        offset += node.size
-        before = node.id
-    return before
+    if not path:
+        return loom.head
+    offset, node = path[0]
+    if offset == at:
+        return node.parent
+    _split(loom, step, new_id, node, at - offset)
+    return node.id
 
 
 def _split(loom: Loom, step: Step, new_id: NewId, node: Node, size: int) -> None:
@@ -87,13 +106,11 @@ def _split(loom: Loom, step: Step, new_id: NewId, node: Node, size: int) -> None
     step.splits.append((node.id, right))
 
 
-def _after(path: list[Node], at: int) -> list[Node]:
+def _after(path: list[tuple[int, Node]], at: int) -> list[Node]:
     """The nodes after a byte of the story, the first one sliced."""
     found: list[Node] = []
-    offset = 0
-    for node in path:
+    for offset, node in path:
         skip = max(at - offset, 0)
         if skip < node.size:
             found.append(Node(node.id, node.parent, node.piece, node.start + skip, node.stop))
-        offset += node.size
     return found

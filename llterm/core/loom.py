@@ -6,7 +6,7 @@ edit in the middle makes a new branch of slices, and costs no copy of the text.
 
 from __future__ import annotations
 
-from bisect import insort
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -97,6 +97,22 @@ class Loom:
         """A node's own text."""
         return self.pieces[node.piece].data[node.start : node.stop]
 
+    def check(self) -> None:
+        """Raise ValueError where this is no tree, or a node has no text: the file was damaged."""
+        for node in self.nodes.values():
+            piece = self.pieces.get(node.piece)
+            if piece is None or not 0 <= node.start < node.stop <= len(piece.data):
+                raise ValueError(f"node {node.id} has no text")
+        rooted = {ROOT}
+        for id in (*self.nodes, self.head):
+            seen: set[int] = set()
+            while id not in rooted:
+                if id in seen or id not in self.nodes:
+                    raise ValueError(f"node {id} does not hang under the root")
+                seen.add(id)
+                id = self.nodes[id].parent
+            rooted |= seen
+
     def deepest(self, node: int) -> int:
         """From a node on along the newest children to a leaf."""
         while below := self.children.get(node):
@@ -111,11 +127,15 @@ class Loom:
             if stop > start:
                 yield Run(piece.data[start:stop])
             return
+        if start == 0 and stop == len(piece.data):
+            yield Run(piece.data, piece.ids, piece.fingerprint, piece.overlap)
+            return
         edges = _edges(piece)
-        first = next((n for n, edge in enumerate(edges) if edge >= start), len(edges) - 1)
-        if start == 0:
-            first = 0
-        last = max((n for n, edge in enumerate(edges) if edge <= stop), default=0)
+        # A token without text that stands at a cut belongs to the left part alone.
+        first = 0 if start == 0 else bisect_left(edges, start)
+        if start and first < len(edges) and edges[first] == start:
+            first = bisect_right(edges, start) - 1
+        last = bisect_right(edges, stop) - 1
         if last <= first:
             if stop > start:
                 yield Run(piece.data[start:stop])

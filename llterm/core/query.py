@@ -63,6 +63,14 @@ class Cost:
             self.requests + other.requests,
         )
 
+    def __sub__(self, other: Cost) -> Cost:
+        return Cost(
+            self.tokens - other.tokens,
+            self.prompt_tokens - other.prompt_tokens,
+            self.decodes - other.decodes,
+            self.requests - other.requests,
+        )
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fact:

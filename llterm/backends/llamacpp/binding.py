@@ -97,5 +97,9 @@ class Batch:
             self._sequences[index][0] = sequence
         self.count = end
 
+    def add_double(self, sequence: int) -> None:
+        """Append the first token once more, in a sequence of no account; its logits are unread."""
+        self.add((int(self._tokens[0]),), 0, sequence, last=False)
+
     def free(self) -> None:
         self._llama.llama_batch_free(self.raw)

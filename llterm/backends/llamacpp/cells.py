@@ -14,6 +14,8 @@ from llterm.core.tokens import Tail
 
 TRUNK = 0
 """The sequence that holds the trunk alone."""
+LONGEST = 512
+"""Most tokens of a tail that is worth parking."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,12 @@ class Plan:
 
 
 class Cells:
-    """The prefix trie over sequences."""
+    """The prefix trie over sequences.
+
+    A sequence holds the trunk's first `base` tokens and then a tail of its own. Where `base` is the
+    whole trunk it is live; the others are parked: paths of earlier trunks, good again when the
+    trunk comes back (an undo, another accept), and the first to be let go.
+    """
 
     def __init__(self, sequences: int, *, whole: bool) -> None:
         """`whole`: states can only be copied as a whole (recurrent and hybrid models)."""
@@ -64,41 +71,70 @@ class Cells:
         self._base = dict.fromkeys(range(1, sequences), 0)
         self._tails: dict[int, Tail] = dict.fromkeys(range(1, sequences), ())
         self._where: dict[Tail, set[int]] = {}
+        """Live tails and their prefixes (whole states: the tails alone)."""
         self._used: dict[int, None] = {}
+        """Sequences with tails, least recently used first."""
+
+    def common(self, trunk: Tail) -> int:
+        """How many of these tokens the present trunk begins with."""
+        return _common(self.trunk, trunk)
 
     def move_trunk(self, trunk: Tail) -> tuple[list[Copy | Remove], int]:
         """Make this the trunk: the moves to make, and how many of its tokens are there then."""
-        moves: list[Copy | Remove] = []
-        same = _common(self.trunk, trunk)
-        held = same
-        kept: dict[int, Tail] = {}
-        if same == len(self.trunk):
-            rest = trunk[same:]
-            size, source = self._longest(rest)
-            if size:
-                moves += self._copied(source, TRUNK, same, same + size)
-                held = same + size
-            kept = {s: tail[len(rest) :] for s, tail in self._tails.items()
-                    if len(tail) > len(rest) and tail[: len(rest)] == rest}  # fmt: skip
-        elif self._whole:
+        old, same = self.trunk, _common(self.trunk, trunk)
+        moves = self._rebase(same)
+        held, source = same, TRUNK
+        if self._whole and same < len(old):
             held = 0
-            moves.append(Remove(TRUNK, 0))
+        for sequence, tail in self._tails.items():
+            base = self._base[sequence]
+            size = _common(tail, trunk[base : base + len(tail)])
+            if base + size > held and (size == len(tail) or not self._whole):
+                held, source = base + size, sequence
+        if self._whole:
+            if source != TRUNK:
+                moves += [Remove(TRUNK, 0), Copy(source, TRUNK, 0, -1)]
+            elif held < len(old):
+                moves.append(Remove(TRUNK, 0))
         else:
-            moves.append(Remove(TRUNK, same))
-        for sequence, base in self._base.items():
-            if sequence in kept:
-                self._base[sequence] = len(trunk)
-                continue
-            keep = 0 if self._whole else min(base, same)
-            if base > keep or self._tails[sequence]:
-                moves.append(Remove(sequence, keep))
-            self._base[sequence] = keep
-        self._where.clear()
-        self._tails = dict.fromkeys(self._base, ())
+            if same < len(old):
+                moves.append(Remove(TRUNK, same))
+            if source != TRUNK:
+                moves.append(Copy(source, TRUNK, same, held))
         self.trunk = trunk
-        for sequence, tail in kept.items():
-            self._hold(sequence, tail)
+        self._sort_out()
         return moves, held
+
+    def _rebase(self, same: int) -> list[Copy | Remove]:
+        """Say what each sequence holds in terms of the first `same` tokens of the trunk."""
+        moves: list[Copy | Remove] = []
+        for sequence, base in self._base.items():
+            if base <= same:
+                continue
+            tail = self._tails[sequence]
+            if tail and base - same + len(tail) <= LONGEST:
+                self._tails[sequence] = self.trunk[same:base] + tail
+            else:
+                moves.append(self._let_go(sequence, same))
+            self._base[sequence] = 0 if self._whole and not self._tails[sequence] else same
+        return moves
+
+    def _sort_out(self) -> None:
+        """Find out which sequences are live under the new trunk."""
+        self._where.clear()
+        length = len(self.trunk)
+        for sequence, tail in self._tails.items():
+            base = self._base[sequence]
+            if not tail or base > length:
+                continue
+            size = _common(tail, self.trunk[base : base + len(tail)])
+            if size == length - base and len(tail) > size:
+                self._base[sequence] = length
+                self._hold(sequence, tail[size:])
+            elif size == len(tail) and not self._whole:
+                self._base[sequence] = base + size
+                self._tails[sequence] = ()
+                self._used.pop(sequence, None)
 
     def plan(self, tails: Sequence[Tail], room: int) -> Plan:
         """Place each tail in a sequence of its own; `room` is how many tokens a decode takes."""
@@ -131,25 +167,15 @@ class Cells:
         self._drop(row.sequence)
         self._hold(row.sequence, tail)
 
-    def undone(self, row: Row, tail: Tail) -> Remove:
+    def undone(self, row: Row) -> Remove:
         """The row did not go through: its sequence holds nothing of it."""
-        self._drop(row.sequence)
-        keep = 0 if self._whole else self._base[row.sequence]
-        self._base[row.sequence] = keep
-        self._used.pop(row.sequence, None)
-        return Remove(row.sequence, keep)
+        return self._let_go(row.sequence, self._base[row.sequence])
 
     def forget(self, share: float, busy: set[int]) -> list[Copy | Remove]:
         """Free this share of the sequences with tails, least recently used first."""
-        old = [s for s in self._used if s not in busy and self._tails[s]]
-        moves: list[Copy | Remove] = []
-        for sequence in old[: max(int(len(old) * share), 1)]:
-            self._drop(sequence)
-            self._used.pop(sequence, None)
-            keep = 0 if self._whole else self._base[sequence]
-            self._base[sequence] = keep
-            moves.append(Remove(sequence, keep))
-        return moves
+        old = [s for s in self._used if s not in busy]
+        count = min(max(int(len(old) * share), 1), len(old))
+        return [self._let_go(sequence, self._base[sequence]) for sequence in old[:count]]
 
     def clear(self) -> None:
         """Nothing is held any more."""
@@ -158,6 +184,13 @@ class Cells:
         self._used.clear()
         self._base = dict.fromkeys(self._base, 0)
         self._tails = dict.fromkeys(self._base, ())
+
+    def _let_go(self, sequence: int, keep: int) -> Remove:
+        """Make a sequence free, but for the first `keep` tokens of the trunk."""
+        self._drop(sequence)
+        self._used.pop(sequence, None)
+        self._base[sequence] = 0 if self._whole else keep
+        return Remove(sequence, self._base[sequence])
 
     def _row(self, query: int, sequence: int, tail: Tail, size: int) -> Row:
         self._used.pop(sequence, None)
@@ -186,26 +219,19 @@ class Cells:
         """Moves that make `target` hold the trunk and `size` tokens of `source`'s tail."""
         moves: list[Copy | Remove] = []
         had_tail = bool(self._tails[target])
-        self._drop(target)
-        if self._whole:
-            moves.append(Remove(target, 0))
-            if self.trunk or size:
-                moves.append(Copy(source, target, 0, -1))
-            return moves
         base, length = self._base[target], len(self.trunk)
+        self._drop(target)
+        self._base[target] = length
+        if self._whole:
+            copies: list[Copy | Remove] = [Copy(source, target, 0, -1)] if length or size else []
+            return [Remove(target, 0), *copies]
         if had_tail:
             moves.append(Remove(target, base))
         if base < length:
             moves.append(Copy(TRUNK, target, base, length))
-            self._base[target] = length
         if size:
             moves.append(Copy(source, target, length, length + size))
         return moves
-
-    def _copied(self, source: int, target: int, start: int, stop: int) -> list[Copy | Remove]:
-        if self._whole:
-            return [Remove(target, 0), Copy(source, target, 0, -1)]
-        return [Copy(source, target, start, stop)]
 
     def _hold(self, sequence: int, tail: Tail) -> None:
         self._tails[sequence] = tail

@@ -20,6 +20,8 @@ MOST_CONTEXT = 8192
 """Default limit: a cache for a model's whole 128k context would take gigabytes."""
 STATE_BUDGET = 512 * 2**20
 """Bytes that the states of a recurrent model may take in all."""
+_HALF = (1, 32)
+"""File types f16 and bf16: one row alone goes through other kernels than several."""
 _KV_TYPES = {"f32": 0, "f16": 1, "q8_0": 8}
 
 
@@ -36,7 +38,7 @@ class Loaded:
     whole: bool
     """States are copied as a whole only."""
     pairs: bool
-    """Decode at least two rows, so that results don't depend on the batch."""
+    """Decode two rows at least, so that results don't depend on the batch."""
     name: str
 
 
@@ -103,4 +105,6 @@ def _open(llama: Any, model: Any, path: Path, settings: LlamaSettings) -> Loaded
             "Set a smaller one with --context, or close other programs.",
         )
     name = path.stem
-    return Loaded(model, context, stop, sequences, window, whole, "f16" in path.stem.lower(), name)
+    # The last sequence is for the double of a row that would be evaluated alone.
+    pairs = llama.llama_model_ftype(model) in _HALF
+    return Loaded(model, context, stop, sequences - 1, window, whole, pairs, name)

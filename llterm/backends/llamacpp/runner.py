@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 
 CHUNK = 128
 """Tokens a decode while a long prompt is evaluated: a stop waits for no more than one."""
+NEW_STORY = 8
+"""A text that shares less than this part of its tokens with the last one starts an empty cache."""
 SCORED = 64
 """Rows of logits a decode while a text is scored."""
 
@@ -40,6 +42,8 @@ class Runner:
         limit = int(self._llama.llama_n_batch(loaded.context))
         self._batch = Batch(self._llama, limit)
         self.spent = Cost()
+        self._doubles = 0
+        """Tokens evaluated beside a lone row, not booked yet."""
 
     def free(self) -> None:
         self._batch.free()
@@ -116,10 +120,9 @@ class Runner:
                     cost = Cost(len(row.tokens), story_tokens) + extra
                     extra = Cost()
                     if not facts:
-                        cost += Cost(decodes=1)
+                        cost += self._call()
                     facts.append(Fact(query.path, found, cost))
                     self.spent += Cost(len(row.tokens), story_tokens)
-                self.spent += Cost(decodes=1)
                 yield facts
                 rows = rows[done:]
             waiting = later
@@ -146,12 +149,15 @@ class Runner:
                     count //= 2
                     continue
             for row in rows:
-                self._make([self._cells.undone(row, waiting[row.query][1])])
+                self._make([self._cells.undone(row)])
             self._fail(code)
 
     def _move_trunk(self, trunk: Tail) -> Cost:
         """Make the sequences share this prefix; only what is not held yet is evaluated."""
-        cost = Cost()
+        before = self.spent
+        if self._cells.common(trunk) <= len(trunk) // NEW_STORY:
+            # Cells in order from the first on: sums are rounded as they are for this text alone.
+            self._clear()
         moves, held = self._cells.move_trunk(trunk)
         self._make(moves)
         while held < len(trunk):
@@ -163,8 +169,7 @@ class Runner:
                 self._make(moves)
                 raise
             held += len(part)
-            cost += Cost(len(part), len(part), 1)
-        return cost
+        return self.spent - before
 
     def _decode_trunk(self, part: Tail, start: int, *, every: bool) -> NDArray[np.float32]:
         """Evaluate story tokens in the trunk's sequence; with `every`, their logits."""
@@ -183,7 +188,8 @@ class Runner:
             if not moves:
                 self._make([Remove(TRUNK, start)])
                 self._fail(code)
-        self.spent += Cost(len(part), len(part), 1)
+        self.spent += Cost(len(part), len(part))
+        self._call()
         if every:
             self._cells.trunk = self._cells.trunk[:start] + part
             return self._logits(len(part))
@@ -193,11 +199,30 @@ class Runner:
         if self._loaded.stop:
             return 2
         self._batch.raw.n_tokens = self._batch.count
-        return int(self._llama.llama_decode(self._loaded.context, self._batch.raw))
+        alone = self._batch.count == 1 and self._loaded.pairs
+        if alone:
+            self._batch.add_double(self._loaded.sequences)
+            self._batch.raw.n_tokens = 2
+            self._doubles += 1
+        code = int(self._llama.llama_decode(self._loaded.context, self._batch.raw))
+        if alone:
+            self._make([Remove(self._loaded.sequences, 0)])
+        return code
 
     def _logits(self, rows: int) -> NDArray[np.float32]:
         raw = self._llama.llama_get_logits(self._loaded.context)
         return np.ctypeslib.as_array(raw, (rows, self._size))
+
+    def _call(self) -> Cost:
+        """Book a decode on what was spent."""
+        cost = Cost(self._doubles, 0, 1)
+        self._doubles = 0
+        self.spent += cost
+        return cost
+
+    def _clear(self) -> None:
+        self._llama.llama_memory_clear(self._memory, True)
+        self._cells.clear()
 
     def _make(self, moves: Sequence[Copy | Remove]) -> None:
         llama, memory = self._llama, self._memory
@@ -216,8 +241,7 @@ class Runner:
                 "The story and the suggestions need more cells than the context has.",
                 "Choose fewer beams or less depth, or set a larger --context.",
             )
-        self._llama.llama_memory_clear(self._memory, True)
-        self._cells.clear()
+        self._clear()
         raise LltermError(
             "The model could not be evaluated",
             f"llama_decode answered {code}; the log has llama.cpp's own words.",

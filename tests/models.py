@@ -1,0 +1,195 @@
+"""Tiny random GGUF models of several architectures, written in well under a second."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+MERGES = ["Ġ t", "h e", "Ġt he", "Ġ a", "Ġ b", "e a", "Ġb ea", "i n", "Ġ c", "a t", "Ġc at", "o n"]
+WIDTH, HEADS, HEAD, LAYERS, HIDDEN = 64, 4, 16, 2, 128
+INNER, STATE, CONVOLUTION, STEP_RANK = 128, 8, 4, 4
+
+Array = NDArray[np.float32]
+
+
+def _spelling() -> list[str]:
+    """GPT-2's printable spelling of the 256 bytes, by the rule that paper's code publishes."""
+    plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    others = iter(range(256, 512))
+    return [chr(byte) if byte in plain else chr(next(others)) for byte in range(256)]
+
+
+class _Writer:
+    """A GGUF being written, with random weights from one seed."""
+
+    def __init__(self, path: Path, architecture: str, context: int, seed: int) -> None:
+        import gguf
+
+        self.path = path
+        self.raw = gguf.GGUFWriter(str(path), architecture)
+        self._random = np.random.default_rng(seed)
+        self.raw.add_name(f"tiny-{architecture}")
+        self.raw.add_context_length(context)
+        self.raw.add_embedding_length(WIDTH)
+        self.raw.add_block_count(LAYERS)
+        self.raw.add_feed_forward_length(HIDDEN)
+        self.raw.add_layer_norm_rms_eps(1e-5)
+        self.raw.add_file_type(0)
+
+    def weight(self, name: str, *shape: int, scale: float = 1.0) -> None:
+        spread = scale / np.sqrt(shape[-1])
+        data: Array = self._random.normal(0, spread, shape).astype(np.float32)
+        self.raw.add_tensor(name, data)
+
+    def ones(self, name: str, size: int) -> None:
+        self.raw.add_tensor(name, np.ones(size, dtype=np.float32))
+
+    def attention(self, block: str) -> None:
+        for name in ("attn_q", "attn_k", "attn_v", "attn_output"):
+            self.weight(f"{block}.{name}.weight", WIDTH, WIDTH, scale=2.0)
+
+    def feed_forward(self, block: str) -> None:
+        self.ones(f"{block}.ffn_norm.weight", WIDTH)
+        self.weight(f"{block}.ffn_gate.weight", HIDDEN, WIDTH)
+        self.weight(f"{block}.ffn_up.weight", HIDDEN, WIDTH)
+        self.weight(f"{block}.ffn_down.weight", WIDTH, HIDDEN)
+
+    def heads(self, per_layer: list[int] | int = HEADS) -> None:
+        self.raw.add_head_count(HEADS)
+        self.raw.add_head_count_kv(per_layer)
+        self.raw.add_rope_dimension_count(HEAD)
+
+    def state_space(self, block: str, *, norms: bool) -> None:
+        self.weight(f"{block}.ssm_in.weight", 2 * INNER, WIDTH)
+        self.weight(f"{block}.ssm_conv1d.weight", INNER, CONVOLUTION)
+        self.raw.add_tensor(f"{block}.ssm_conv1d.bias", np.zeros(INNER, dtype=np.float32))
+        self.weight(f"{block}.ssm_x.weight", STEP_RANK + 2 * STATE, INNER)
+        self.weight(f"{block}.ssm_dt.weight", INNER, STEP_RANK)
+        self.raw.add_tensor(f"{block}.ssm_dt.bias", np.full(INNER, -2.0, dtype=np.float32))
+        decay = -np.tile(np.arange(1, STATE + 1, dtype=np.float32), (INNER, 1))
+        self.raw.add_tensor(f"{block}.ssm_a", decay)
+        self.ones(f"{block}.ssm_d", INNER)
+        self.weight(f"{block}.ssm_out.weight", WIDTH, INNER)
+        if norms:
+            self.ones(f"{block}.ssm_dt_norm.weight", STEP_RANK)
+            self.ones(f"{block}.ssm_b_norm.weight", STATE)
+            self.ones(f"{block}.ssm_c_norm.weight", STATE)
+
+    def state_space_sizes(self) -> None:
+        self.raw.add_ssm_conv_kernel(CONVOLUTION)
+        self.raw.add_ssm_inner_size(INNER)
+        self.raw.add_ssm_state_size(STATE)
+        self.raw.add_ssm_time_step_rank(STEP_RANK)
+
+    def byte_level_tokens(self) -> int:
+        """An end token, the 256 bytes, and a few merges; the size of the vocabulary."""
+        tokens = ["<|end|>", *_spelling(), *("".join(pair.split()) for pair in MERGES)]
+        self.raw.add_tokenizer_model("gpt2")
+        self.raw.add_tokenizer_pre("gpt-2")
+        self.raw.add_token_list(tokens)
+        self.raw.add_token_types([3] + [1] * (len(tokens) - 1))
+        self.raw.add_token_merges(MERGES)
+        self.raw.add_bos_token_id(0)
+        self.raw.add_eos_token_id(0)
+        self.raw.add_add_bos_token(True)
+        return len(tokens)
+
+    def sentence_pieces(self) -> int:
+        """A SentencePiece vocabulary with byte fallback; its size."""
+        words = ["▁", "a", "b", "c", "t", "h", "e", "▁t", "he", "▁the", "▁c", "at", "▁cat", "."]
+        tokens = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), *words]
+        kinds = [2, 3, 3] + [6] * 256 + [1] * len(words)
+        self.raw.add_tokenizer_model("llama")
+        self.raw.add_token_list(tokens)
+        self.raw.add_token_scores([0.0] * 259 + [-float(n) for n in range(len(words), 0, -1)])
+        self.raw.add_token_types(kinds)
+        self.raw.add_bos_token_id(1)
+        self.raw.add_eos_token_id(2)
+        self.raw.add_add_bos_token(True)
+        return len(tokens)
+
+    def close(self, vocabulary: int, scale: float = 3.0) -> Path:
+        """`scale` sets how peaked the distributions are."""
+        self.raw.add_vocab_size(vocabulary)
+        self.weight("token_embd.weight", vocabulary, WIDTH, scale=scale)
+        self.ones("output_norm.weight", WIDTH)
+        self.raw.write_header_to_file()
+        self.raw.write_kv_data_to_file()
+        self.raw.write_tensors_to_file()
+        self.raw.close()
+        return self.path
+
+
+def tiny_llama(path: Path, *, context: int = 512, seed: int = 0, pieces: bool = False) -> Path:
+    """Full attention; with `pieces`, a SentencePiece vocabulary."""
+    writer = _Writer(path, "llama", context, seed)
+    writer.heads()
+    writer.raw.add_rope_freq_base(10000.0)
+    for layer in range(LAYERS):
+        block = f"blk.{layer}"
+        writer.ones(f"{block}.attn_norm.weight", WIDTH)
+        writer.attention(block)
+        writer.feed_forward(block)
+    return writer.close(writer.sentence_pieces() if pieces else writer.byte_level_tokens())
+
+
+def tiny_sliding(path: Path, *, context: int = 512, seed: int = 0) -> Path:
+    """Every other layer sees the last 16 tokens only (Gemma 2's shape)."""
+    writer = _Writer(path, "gemma2", context, seed)
+    writer.heads()
+    writer.raw.add_key_length(HEAD)
+    writer.raw.add_value_length(HEAD)
+    writer.raw.add_sliding_window(16)
+    writer.raw.add_attn_logit_softcapping(50.0)
+    writer.raw.add_final_logit_softcapping(30.0)
+    for layer in range(LAYERS):
+        block = f"blk.{layer}"
+        for norm in ("attn_norm", "post_attention_norm", "post_ffw_norm"):
+            writer.ones(f"{block}.{norm}.weight", WIDTH)
+        writer.attention(block)
+        writer.feed_forward(block)
+    return writer.close(writer.byte_level_tokens(), scale=0.5)
+
+
+def tiny_recurrent(path: Path, *, context: int = 512, seed: int = 0) -> Path:
+    """A Mamba: its state cannot be taken back by a token."""
+    writer = _Writer(path, "mamba", context, seed)
+    writer.state_space_sizes()
+    for layer in range(LAYERS):
+        block = f"blk.{layer}"
+        writer.ones(f"{block}.attn_norm.weight", WIDTH)
+        writer.state_space(block, norms=False)
+    return writer.close(writer.byte_level_tokens(), scale=1.0)
+
+
+def tiny_hybrid(path: Path, *, context: int = 512, seed: int = 0) -> Path:
+    """One recurrent layer, one with attention (Jamba's shape)."""
+    writer = _Writer(path, "jamba", context, seed)
+    writer.heads([0, HEADS])
+    writer.state_space_sizes()
+    for layer in range(LAYERS):
+        block = f"blk.{layer}"
+        writer.ones(f"{block}.attn_norm.weight", WIDTH)
+        if layer:
+            writer.attention(block)
+        else:
+            writer.state_space(block, norms=True)
+        writer.feed_forward(block)
+    return writer.close(writer.byte_level_tokens())
+
+
+def tiny_encoder(path: Path) -> Path:
+    """A BERT's header: enough to see that it predicts no text."""
+    writer = _Writer(path, "bert", 512, 0)
+    return writer.close(writer.byte_level_tokens())
+
+
+ARCHITECTURES: dict[str, Callable[..., Path]] = {
+    "full": tiny_llama,
+    "sliding": tiny_sliding,
+    "recurrent": tiny_recurrent,
+    "hybrid": tiny_hybrid,
+}
