@@ -6,6 +6,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
@@ -14,7 +15,7 @@ from queue import SimpleQueue
 from llterm.backends.llamacpp.binding import StopFlag, library
 from llterm.backends.llamacpp.info import check_gguf
 from llterm.backends.llamacpp.loader import load
-from llterm.backends.llamacpp.runner import Runner, Stopped
+from llterm.backends.llamacpp.runner import Burst, Runner, Stopped
 from llterm.backends.llamacpp.settings import LlamaSettings
 from llterm.backends.llamacpp.vocabulary import LlamaVocabulary
 from llterm.core.query import Capabilities, Cost, Fact, Failed, Query
@@ -23,7 +24,7 @@ from llterm.errors import Interrupted, LltermError
 
 log = logging.getLogger(__name__)
 
-Work = Callable[[Runner], Iterator[list[Fact | Failed]]]
+Work = Callable[[Runner], Iterator[Burst]]
 Answers = list[Fact | Failed]
 
 
@@ -41,9 +42,21 @@ class _Job:
         with suppress(RuntimeError):
             self.loop.call_soon_threadsafe(self.answers.put_nowait, answers)
 
+    def read(self, burst: Burst) -> None:
+        """Make facts of a burst and hand them over."""
+        if self.cancelled:
+            return
+        try:
+            self.tell(burst())
+        except LltermError as error:
+            self.tell(error)
+
 
 class _Owner(threading.Thread):
-    """The only thread that touches the context once it is loaded."""
+    """The only thread that touches the context once it is loaded.
+
+    Logits are read on a thread beside it, so that the next decode need not wait for that.
+    """
 
     def __init__(self, runner: Runner, stop: StopFlag) -> None:
         super().__init__(name="llama.cpp", daemon=True)
@@ -53,6 +66,7 @@ class _Owner(threading.Thread):
         self._lock = threading.Lock()
         self._current: _Job | None = None
         self._ended = False
+        self._reader = ThreadPoolExecutor(1, "llama.cpp rows")
 
     def put(self, job: _Job) -> None:
         self._jobs.put(job)
@@ -84,24 +98,25 @@ class _Owner(threading.Thread):
             self._work(job)
             with self._lock:
                 self._current = None
+        self._reader.shutdown()
         self.runner.free()
 
     def _work(self, job: _Job) -> None:
+        end: LltermError | None = None
         try:
-            for answers in job.work(self.runner):
-                job.tell(answers)
+            for burst in job.work(self.runner):
+                self._reader.submit(job.read, burst)
                 if job.cancelled:
                     break
         except Stopped:
-            job.tell(None)
+            pass
         except LltermError as error:
-            job.tell(error)
+            end = error
         except Exception as fault:
             log.exception("the model's thread failed")
             cause = f"{type(fault).__name__}: {fault}"
-            job.tell(LltermError("The model failed", cause, "See the log."))
-        else:
-            job.tell(None)
+            end = LltermError("The model failed", cause, "See the log.")
+        self._reader.submit(job.tell, end)
 
 
 class LlamaBackend:

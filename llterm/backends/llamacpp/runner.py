@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,8 @@ from llterm.errors import LltermError
 
 log = logging.getLogger(__name__)
 
+Burst = Callable[[], list[Fact | Failed]]
+"""What one decode answered, to be read from its logits on another thread."""
 CHUNK = 128
 """Tokens a decode while a long prompt is evaluated: a stop waits for no more than one."""
 NEW_STORY = 8
@@ -50,7 +53,7 @@ class Runner:
         self._llama.llama_free(self._loaded.context)
         self._llama.llama_model_free(self._loaded.model)
 
-    def ask(self, queries: Sequence[Query]) -> Iterator[list[Fact | Failed]]:
+    def ask(self, queries: Sequence[Query]) -> Iterator[Burst]:
         """Facts in bursts, one burst a decode. Raises Stopped when the flag is set."""
         groups: dict[Anchor, list[Query]] = {}
         for query in queries:
@@ -58,20 +61,20 @@ class Runner:
         for anchor, group in groups.items():
             fitting, refused = self._fitting(group)
             if refused:
-                yield refused
+                yield partial(list, refused)
             if fitting:
                 yield from self._answer(anchor, fitting)
 
-    def hold(self, anchor: Anchor) -> Iterator[list[Fact | Failed]]:
+    def hold(self, anchor: Anchor) -> Iterator[Burst]:
         """Make this anchor's tokens ready; there is nothing to answer."""
         if (
             0 < len(anchor.tokens) <= self._loaded.window
             and self._cells.trunk != anchor.tokens[:-1]
         ):
             self._move_trunk(anchor.tokens[:-1])
-        yield []
+        yield list
 
-    def score(self, path: Path, start: int, keep: int) -> Iterator[list[Fact | Failed]]:
+    def score(self, path: Path, start: int, keep: int) -> Iterator[Burst]:
         """Facts for the positions from `start` on, in order; position 0 has nothing before it."""
         tokens = path.tokens
         begin = max(start, 1) - 1
@@ -80,13 +83,9 @@ class Runner:
             part = tokens[first : min(first + SCORED, len(tokens) - 1)]
             logits = self._decode_trunk(part, first, every=True)
             paths = [Path(Anchor(tokens[: first + n + 1])) for n in range(len(part))]
-            found = read_rows(logits, [Query(path, keep, full=True) for path in paths])
             costs = [Cost(len(part), len(part), 1), *(Cost() for _ in part[1:])]
-            following = tokens[first + 1 :]
-            yield [
-                Fact(path, with_listed(one, token), cost)
-                for path, one, token, cost in zip(paths, found, following, costs, strict=False)
-            ]
+            following = tokens[first + 1 : first + 1 + len(part)]
+            yield partial(_scored, paths, following, keep, logits, costs)
 
     def _fitting(self, queries: list[Query]) -> tuple[list[Query], list[Fact | Failed]]:
         """Those whose path the model can see, and refusals of the others."""
@@ -101,29 +100,27 @@ class Runner:
                 refused.append(Failed(query.path, _too_long(size, window)))
         return fitting, refused
 
-    def _answer(self, anchor: Anchor, queries: list[Query]) -> Iterator[list[Fact | Failed]]:
+    def _answer(self, anchor: Anchor, queries: list[Query]) -> Iterator[Burst]:
         story, rest = anchor.tokens[:-1], anchor.tokens[-1:]
         extra = self._move_trunk(story) if self._cells.trunk != story else Cost()
         waiting = [(query, rest + query.path.tail) for query in queries]
         while waiting:
             plan = self._cells.plan([tail for _, tail in waiting], self._batch.size)
+            if not plan.rows:
+                # Every sequence is some query's source: one at a time, then.
+                plan = self._cells.plan([waiting[0][1]], self._batch.size)
+                plan.waiting = list(range(1, len(waiting)))
             self._make(plan.moves)
             rows = plan.rows
             later = [waiting[index] for index in plan.waiting]
             while rows:
                 done = self._decode_rows(rows, waiting)
                 asked = [waiting[row.query][0] for row in rows[:done]]
-                logits = self._logits(done)
-                facts: list[Fact | Failed] = []
-                for query, row, found in zip(asked, rows, read_rows(logits, asked), strict=False):
-                    story_tokens = min(len(row.tokens), 1) if not query.path.tail else 0
-                    cost = Cost(len(row.tokens), story_tokens) + extra
-                    extra = Cost()
-                    if not facts:
-                        cost += self._call()
-                    facts.append(Fact(query.path, found, cost))
-                    self.spent += Cost(len(row.tokens), story_tokens)
-                yield facts
+                costs = [_cost(query, row) for query, row in zip(asked, rows, strict=False)]
+                self.spent += sum(costs, Cost())
+                costs[0] += self._call() + extra
+                extra = Cost()
+                yield partial(_answered, asked, self._logits(done), costs)
                 rows = rows[done:]
             waiting = later
 
@@ -210,8 +207,9 @@ class Runner:
         return code
 
     def _logits(self, rows: int) -> NDArray[np.float32]:
+        """A copy: the next decode may begin while these are read."""
         raw = self._llama.llama_get_logits(self._loaded.context)
-        return np.ctypeslib.as_array(raw, (rows, self._size))
+        return np.ctypeslib.as_array(raw, (rows, self._size)).copy()
 
     def _call(self) -> Cost:
         """Book a decode on what was spent."""
@@ -247,6 +245,31 @@ class Runner:
             f"llama_decode answered {code}; the log has llama.cpp's own words.",
             "Try again; if it happens again, the file may be damaged.",
         )
+
+
+def _cost(query: Query, row: Row) -> Cost:
+    return Cost(len(row.tokens), 0 if query.path.tail else 1)
+
+
+def _answered(
+    queries: Sequence[Query], logits: NDArray[np.float32], costs: Sequence[Cost]
+) -> list[Fact | Failed]:
+    found = zip(queries, read_rows(logits, queries), costs, strict=True)
+    return [Fact(query.path, one, cost) for query, one, cost in found]
+
+
+def _scored(
+    paths: Sequence[Path],
+    following: Tail,
+    keep: int,
+    logits: NDArray[np.float32],
+    costs: Sequence[Cost],
+) -> list[Fact | Failed]:
+    found = read_rows(logits, [Query(path, keep, full=True) for path in paths])
+    return [
+        Fact(path, with_listed(one, token), cost)
+        for path, one, token, cost in zip(paths, found, following, costs, strict=True)
+    ]
 
 
 def _too_long(size: int, window: int) -> LltermError:
