@@ -25,7 +25,11 @@ _CONTROLS = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"))
 _UNKNOWN = "\ufffd"
 _REACH = 4
 """No character is longer than this in UTF-8: an edit changes nothing that is further away."""
-_NONE: Offsets = np.zeros(0, np.int64)
+
+
+def _none() -> Offsets:
+    return np.zeros(0, np.int64)
+
 
 _SPACES = re.compile("[\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]")
 _LOOSE = re.compile(
@@ -63,11 +67,11 @@ class Display:
     text: str = ""
     size: int = 0
     """Bytes of the whole text."""
-    _at: Offsets = field(default=_NONE, repr=False)
+    _at: Offsets = field(default_factory=_none, repr=False)
     """Display offsets of stand-ins, ascending."""
-    _byte: Offsets = field(default=_NONE, repr=False)
+    _byte: Offsets = field(default_factory=_none, repr=False)
     """Their byte offsets."""
-    _bytes: Offsets = field(default=_NONE, repr=False)
+    _bytes: Offsets = field(default_factory=_none, repr=False)
     """How many bytes each stands for."""
 
     @classmethod

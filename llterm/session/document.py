@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, fields, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from llterm.core.display import Display
@@ -13,62 +14,14 @@ from llterm.core.editing import replace_range, revive
 from llterm.core.history import Step, Value
 from llterm.core.loom import PERSON, ROOT, Loom, Piece, Run
 from llterm.core.rules import Rules
-from llterm.core.tokens import Tail
-from llterm.errors import UsageError
+from llterm.errors import LltermError, UsageError
+from llterm.session.changes import Burst, Change, ModelRun, difference
 from llterm.store.file import Changes, Contents, LoomFile
+from llterm.store.settings import changed, read_rules, rules_text
 
+__all__ = ["Change", "Document", "ModelRun"]
 
-@dataclass(frozen=True, slots=True)
-class Change:
-    """What a copy of the display must do to follow: put `text` in place of `start` to `stop`."""
-
-    start: int
-    stop: int
-    text: str
-    cursor: int
-
-
-@dataclass(frozen=True, slots=True)
-class ModelRun:
-    """Tokens of a suggestion on their way into a story."""
-
-    ids: Tail
-    sizes: Tail
-    """Bytes of each token; 0 for a special one."""
-    data: bytes
-    """What it adds to the story."""
-    logprobs: tuple[float, ...]
-    overlap: int
-    """How many bytes before it its first tokens re-encode."""
-    model: str
-    fingerprint: str
-    settings: dict[str, object]
-    alternatives: tuple[tuple[tuple[int, bytes, float], ...], ...]
-    """The best few candidates at each token: id, bytes, logprob."""
-
-
-@dataclass(slots=True)
-class _Burst:
-    """Edits that belong together: one range of the story as it was before, and what stands there.
-
-    The step is made anew at each edit, so that a burst of typing and deleting is one node and one
-    step however it came about.
-    """
-
-    step: Step
-    start: int
-    """Byte offset in the story before the burst, and now."""
-    stop: int
-    """End of the replaced range, in the story before the burst."""
-    data: bytes
-    old: bytes
-    """The whole story before the burst."""
-    made: int | None = None
-    """The node that holds `data`."""
-    kept: Step | None = None
-    """The step that kept what was undone, made for this burst."""
-    undone: list[Step] = field(default_factory=list)
-    """What was undone when the burst began."""
+log = logging.getLogger(__name__)
 
 
 class Document:
@@ -79,16 +32,15 @@ class Document:
         self.loom: Loom = contents.loom
         self._history = contents.history
         self._pending = Changes()
-        self._burst: _Burst | None = None
+        self._burst: Burst | None = None
         self._data = b"".join(map(self.loom.data, self.loom.path()))
         self._display = Display.of(self._data)
         meta = contents.meta
         self.rules = read_rules(str(meta.get("rules", "{}")))
         self.prefix = str(meta.get("prefix", ""))
         self._cursor = min(int(meta.get("cursor", len(self.text))), len(self.text))
-        self._next_node = max(
-            meta_number(meta, "next_node"), max(self.loom.nodes, default=ROOT) + 1
-        )
+        self._model = str(meta.get("model", ""))
+        self._next_node = max(int(meta.get("next_node", 0)), max(self.loom.nodes, default=ROOT) + 1)
         self._next_piece = max(self.loom.pieces, default=0) + 1
         steps = (*self._history.done, *self._history.undone)
         self._next_step = max((step.id for step in steps), default=0) + 1
@@ -100,6 +52,9 @@ class Document:
         file = LoomFile(path)
         try:
             return cls(file, file.load())
+        except (ValueError, TypeError, AttributeError) as broken:
+            file.close()
+            raise file.broken(broken) from broken
         except BaseException:
             file.close()
             raise
@@ -122,13 +77,13 @@ class Document:
         document._pending.meta["rules"] = rules_text(document.rules)
         if text:
             step = Step("begin")
-            document._replace(step, 0, 0, Piece(0, text), carry=False)
+            document._replace(step, (0, 0, 0), Piece(0, text), carry=False)
             # The beginning is no step: there is nothing before it to go back to.
             document._pending.nodes.update(document.loom.nodes)
             document._pending.meta["head"] = document.loom.head
             document._data, document._display = text, Display.of(text)
         document.cursor = len(document.text)
-        document._commit()
+        document.flush()
         return document
 
     # --- what there is
@@ -140,6 +95,21 @@ class Document:
     @property
     def read_only(self) -> bool:
         return bool(self._file and self._file.read_only)
+
+    @property
+    def notice(self) -> str:
+        """Why this loom can only be read; empty when it can be written."""
+        return self._file.notice if self._file else ""
+
+    @property
+    def model(self) -> str:
+        """Name of the model used last; kept across restarts, and no step of the history."""
+        return self._model
+
+    @model.setter
+    def model(self, name: str) -> None:
+        if name != self._model:
+            self._model = self._pending.meta["model"] = name
 
     @property
     def text(self) -> str:
@@ -196,14 +166,15 @@ class Document:
         """The person's typing, paste or deletion, in display offsets."""
         self._writable()
         data = text.replace("\r\n", "\n").replace("\r", "\n").encode("utf-8", "replace")
-        first, last = self._display.byte_offset(start), self._display.byte_offset(stop)
+        first = self._display.byte_offset(start)
+        last = first if stop == start else self._display.byte_offset(stop)
         if self._data[first:last] == data:
             self.cursor = stop
             return Change(start, stop, self.text[start:stop], stop)
         burst = self._joined(first, last, data) or self._new_burst(first, last, data)
         self._carry_out(burst)
         new = self._data[:first] + data + self._data[last:]
-        return self._show(self._display.replaced(start, stop, data, new), new, first + len(data))
+        return self._show(*self._display.replaced(start, stop, data, new), new, first + len(data))
 
     def accept(self, run: ModelRun, at: int) -> Change:
         """Put a suggestion into the story. Text after `at` stays behind as the other branch."""
@@ -221,19 +192,40 @@ class Document:
             run.fingerprint, run.logprobs, birth,
         )  # fmt: skip
         step = Step("accept")
-        self._replace(step, first, len(self._data), piece, carry=False)
+        size = len(self._data)
+        self._replace(step, (first, size, size), piece, carry=False)
         new = self._data[:first] + run.data
-        shown = self._display.replaced(at, len(self.text), run.data, new)
         before = self._cursor
-        change = self._show(shown, new, len(new))
+        shown = self._display.replaced(at, len(self.text), run.data, new)
+        change = self._show(*shown, new, len(new))
         step.fact("cursor", before, self._cursor)
+        self.model = run.model
         self._write_step(step)
         self._commit()
         return change
 
     def choose(self, node: int) -> Change:
-        """Make the branch of this node the story, down to its newest leaf."""
-        return self._move_head("choose a branch", self.loom.deepest(node))
+        """Make the branch of this node the story, down to its newest leaf.
+
+        Raises UsageError where there is no such node (an undo may have taken it away).
+        """
+        self._writable()
+        self.checkpoint()
+        if node not in self.loom.nodes:
+            raise UsageError("That branch is not there", "An undo took it back.", "Redo first.")
+        head = self.loom.deepest(node)
+        if head == self.loom.head:
+            return Change(self._cursor, self._cursor, "", self._cursor)
+        self._revive()
+        step = Step("choose a branch")
+        step.fact("head", self.loom.head, head)
+        before = self._cursor
+        self.loom.head = head
+        change = self._reread()
+        step.fact("cursor", before, self._cursor)
+        self._write_step(step)
+        self._commit()
+        return change
 
     def checkpoint(self) -> None:
         """End the burst of edits: what follows is a step of its own."""
@@ -265,14 +257,21 @@ class Document:
     # --- keeping it
 
     def flush(self) -> None:
-        """Write what is not written yet. Raises LltermError when that fails; nothing is lost."""
-        if self._pending:
-            self._commit()
+        """Write what is not written yet. Raises LltermError when that fails; nothing is lost then:
+        the story stays as it is here, and the next call tries again."""
+        if self._file is None or self.read_only:
+            self._pending = Changes()
+        elif self._pending:
+            self._file.commit(self._pending)
+            self._pending = Changes()
 
     def save_weave(self, blob: bytes) -> None:
-        """Keep the suggestions after the story as it stands."""
+        """Keep the suggestions after the story as it stands; a failure is only logged."""
         if self._file and not self.read_only:
-            self._file.save_weave(self.loom.head, blob)
+            try:
+                self._file.save_weave(self.loom.head, blob)
+            except LltermError as error:
+                log.warning("%s: %s", error.title, error.cause)
 
     def load_weave(self) -> bytes | None:
         """The suggestions kept for the story as it stands."""
@@ -294,11 +293,11 @@ class Document:
         if self.read_only:
             raise UsageError(
                 "This loom is open for reading only",
-                "Another llterm has it open, or the file may not be written.",
+                self.notice,
                 "Close the other one and open it again, or work on a copy.",
             )
 
-    def _joined(self, first: int, last: int, data: bytes) -> _Burst | None:
+    def _joined(self, first: int, last: int, data: bytes) -> Burst | None:
         """The burst going on, with this edit in it, if the edit touches it."""
         burst = self._burst
         if burst is None or first > burst.start + len(burst.data) or last < burst.start:
@@ -314,15 +313,15 @@ class Document:
         self._take_back(burst.step)
         return replace(burst, start=start, stop=stop, data=text, made=None)
 
-    def _new_burst(self, first: int, last: int, data: bytes) -> _Burst:
+    def _new_burst(self, first: int, last: int, data: bytes) -> Burst:
         self.checkpoint()
         undone = list(self._history.undone)
         kept = self._revive()
-        burst = _Burst(Step("typing"), first, last, data, self._data, kept=kept, undone=undone)
+        burst = Burst(Step("typing"), first, last, data, self._data, kept=kept, undone=undone)
         burst.step.fact("cursor", self._cursor, self._cursor)
         return burst
 
-    def _carry_out(self, burst: _Burst) -> None:
+    def _carry_out(self, burst: Burst) -> None:
         """Make the loom hold the burst as it is now."""
         if burst.data == burst.old[burst.start : burst.stop]:
             self._forget(burst)
@@ -333,10 +332,11 @@ class Document:
             self._amend(burst)
         else:
             piece = Piece(0, burst.data, PERSON, time.time()) if burst.data else None
-            burst.made = self._replace(burst.step, burst.start, burst.stop, piece, carry=True)
+            span = burst.start, burst.stop, len(burst.old)
+            burst.made = self._replace(burst.step, span, piece, carry=True)
         self._write_step(burst.step)
 
-    def _forget(self, burst: _Burst) -> None:
+    def _forget(self, burst: Burst) -> None:
         """A burst that came to nothing, such as a letter typed and deleted, is no step."""
         for step in (burst.step, burst.kept):
             if step is not None:
@@ -350,7 +350,7 @@ class Document:
         self._pending.steps.update((step.id, (step, True)) for step in burst.undone)
         self._pending.meta["head"] = self.loom.head
 
-    def _amend(self, burst: _Burst) -> None:
+    def _amend(self, burst: Burst) -> None:
         """The person's own fresh node takes other text: no second node for a second letter."""
         assert burst.made is not None
         node = self.loom.nodes[burst.made]
@@ -369,7 +369,7 @@ class Document:
         step.splits.clear()
 
     def _replace(
-        self, step: Step, start: int, stop: int, piece: Piece | None, *, carry: bool
+        self, step: Step, span: tuple[int, int, int], piece: Piece | None, *, carry: bool
     ) -> int | None:
         number = None
         if piece is not None:
@@ -377,7 +377,7 @@ class Document:
             self._next_piece += 1
             piece = replace(piece, id=number)
             self.loom.pieces[number] = self._pending.pieces[number] = piece
-        return replace_range(self.loom, step, self._new_node, start, stop, number, carry=carry)
+        return replace_range(self.loom, step, self._new_node, span, number, carry=carry)
 
     def _new_node(self) -> int:
         self._next_node += 1
@@ -399,32 +399,31 @@ class Document:
         return step
 
     def _set(self, name: str, label: str, before: str, after: str) -> None:
+        self._writable()
         if before == after:
             return
-        self._writable()
         self.checkpoint()
         self._revive()
-        last = self._history.done[-1] if self._history.done else None
-        step = last if last is not None and set(last.facts) == {name} else Step(label)
+        step = self._last_setting(name, before, after) or Step(label)
         step.fact(name, before, after)
         self._pending.meta[name] = after
-        self._write_step(step)
+        done = self._history.done
+        if step.empty and not (len(done) > 1 and done[-2].silent):
+            done.pop()
+            self._pending.steps[step.id] = None, False
+        else:
+            self._write_step(step)
         self._commit()
         self.revision += 1
 
-    def _move_head(self, label: str, head: int) -> Change:
-        self._writable()
-        self.checkpoint()
-        self._revive()
-        step = Step(label)
-        step.fact("head", self.loom.head, head)
-        step.fact("cursor", self._cursor, self._cursor)
-        self.loom.head = head
-        change = self._reread()
-        step.fact("cursor", self._cursor, self._cursor)
-        self._write_step(step)
-        self._commit()
-        return change
+    def _last_setting(self, name: str, before: str, after: str) -> Step | None:
+        """The last step, where it is about this very setting."""
+        last = self._history.done[-1] if self._history.done else None
+        if last is None or set(last.facts) != {name}:
+            return None
+        first, second = map(str, last.facts[name])
+        same = name != "rules" or changed(first, second) == changed(before, after)
+        return last if same else None
 
     def _write_step(self, step: Step) -> None:
         """Note a step as done, new or changed, and its rows for the next commit."""
@@ -442,7 +441,7 @@ class Document:
     def _travel(self, steps: list[Step], *, undone: bool) -> Change | None:
         if not steps:
             return None
-        cursor: int | None = None
+        cursor = self._cursor
         for step in steps:
             facts = step.apply(self.loom, "undo" if undone else "redo")
             self._pending.steps[step.id] = step, undone
@@ -454,8 +453,7 @@ class Document:
         self._commit()
         return change
 
-    def _take_facts(self, facts: dict[str, Value] | object, cursor: int | None) -> int | None:
-        assert isinstance(facts, dict)
+    def _take_facts(self, facts: Mapping[str, Value], cursor: int) -> int:
         self.loom.head = int(facts.get("head", self.loom.head))
         if "rules" in facts:
             self.rules = read_rules(str(facts["rules"]))
@@ -467,61 +465,29 @@ class Document:
     def _reread(self, cursor: int | None = None) -> Change:
         """Show the story as the loom has it now."""
         data = b"".join(map(self.loom.data, self.loom.path()))
-        change = self._show(Display.of(data), data, None)
+        change = self._show(Display.of(data), 0, len(self.text), data, None)
         self.cursor = change.cursor if cursor is None else cursor
         return replace(change, cursor=self._cursor)
 
-    def _show(self, display: Display, data: bytes, size: int | None) -> Change:
-        """Take over a new text; how the old display becomes the new one."""
-        change = _difference(self._display.text, display.text)
+    def _show(
+        self, display: Display, start: int, stop: int, data: bytes, size: int | None
+    ) -> Change:
+        """Take over a new text, which may differ between these old offsets; the change it is.
+
+        The cursor goes after the first `size` bytes, or to the end of the change.
+        """
+        change = difference(self._display.text, display.text, start, stop)
         self._display, self._data = display, data
         self.revision += 1
-        offset = change.start + len(change.text) if size is None else display.offset_of(size)
-        self.cursor = offset
+        self.cursor = change.cursor if size is None else display.offset_of(size)
         if self._burst is not None:
             self._burst.step.fact("cursor", self._cursor, self._cursor)
         return replace(change, cursor=self._cursor)
 
     def _commit(self) -> None:
-        if self._file is None or self.read_only:
-            self._pending = Changes()
-            return
-        self._file.commit(self._pending)
-        self._pending = Changes()
-
-
-def _difference(old: str, new: str) -> Change:
-    """The smallest single replacement that makes one text of the other."""
-    start = _common(len(old), len(new), lambda size: old[:size] == new[:size])
-    most = min(len(old), len(new)) - start
-    end = _common(most, most, lambda size: not size or old[-size:] == new[-size:])
-    return Change(start, len(old) - end, new[start : len(new) - end], len(new) - end)
-
-
-def _common(one: int, other: int, same: Callable[[int], bool]) -> int:
-    """The largest size for which `same` holds; it holds for all smaller ones."""
-    low, high = 0, min(one, other)
-    while low < high:
-        middle = (low + high + 1) // 2
-        if same(middle):
-            low = middle
-        else:
-            high = middle - 1
-    return low
-
-
-def rules_text(rules: Rules) -> str:
-    return json.dumps(asdict(rules))
-
-
-def read_rules(text: str) -> Rules:
-    """Rules from a loom; settings that this version does not know are passed over."""
-    known = {field.name for field in fields(Rules)}
-    found = {name: value for name, value in json.loads(text).items() if name in known}
-    if "stops" in found:
-        found["stops"] = tuple(found["stops"])
-    return Rules(**found)
-
-
-def meta_number(meta: dict[str, Value], key: str) -> int:
-    return int(meta.get(key, 0))
+        """Write now. What cannot be written is kept, and `flush` says why: the story is changed
+        already, and its editor must hear how."""
+        try:
+            self.flush()
+        except LltermError as error:
+            log.warning("%s: %s", error.title, error.cause)

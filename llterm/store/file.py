@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
 import sqlite3
+import stat
 import urllib.parse
 from array import array
 from collections.abc import Iterable, Mapping
@@ -19,6 +21,12 @@ from llterm.core.loom import Loom, Node, Piece
 from llterm.core.tokens import Tail
 from llterm.errors import LltermError, UsageError
 from llterm.store.schema import APPLICATION, MIGRATIONS, migrate
+
+_DISK = (
+    sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PERM,
+)  # fmt: skip
+"""Codes of errors that say nothing about what the file holds."""
 
 
 @dataclass(slots=True)
@@ -50,20 +58,30 @@ class LoomFile:
     def __init__(self, path: Path, *, new: bool = False) -> None:
         """Open, or with `new` make, the file. Raises UsageError where it is no loom."""
         self.path = path
-        self.read_only = False
+        self.notice = ""
+        """Why it can only be read; empty when it can be written."""
         self._lock = self._locked(new)
         try:
             self._database = self._connect()
         except BaseException:
             os.close(self._lock)
+            if new:
+                # It was made just now, and is nobody's story yet.
+                path.unlink(missing_ok=True)
             raise
+
+    @property
+    def read_only(self) -> bool:
+        return bool(self.notice)
 
     def load(self) -> Contents:
         """Everything but the alternatives at birth, which are read when asked for."""
         try:
             return self._load()
-        except (sqlite3.Error, ValueError, KeyError, TypeError, IndexError) as broken:
-            raise self._broken(broken) from broken
+        except sqlite3.Error as error:
+            raise self._trouble(error) from error
+        except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as odd:
+            raise self.broken(odd) from odd
 
     def commit(self, changes: Changes) -> None:
         """Write, all or nothing. Raises LltermError; nothing is lost in memory then."""
@@ -88,8 +106,13 @@ class LoomFile:
             raise LltermError("The suggestions could not be kept", str(error)) from error
 
     def load_weave(self, node: int) -> bytes | None:
-        row = self._database.execute("select blob from weave where node = ?", (node,)).fetchone()
-        return bytes(row[0]) if row else None
+        """The suggestions kept for a place; a damaged table holds none, for they are a cache."""
+        try:
+            rows = self._database.execute("select blob from weave where node = ?", (node,))
+            row = rows.fetchone()
+        except sqlite3.Error:
+            return None
+        return bytes(row[0]) if row and isinstance(row[0], bytes) else None
 
     def close(self) -> None:
         """Close; the emptied journal beside the file goes too."""
@@ -102,32 +125,41 @@ class LoomFile:
         """A handle with the lock, which ends with the process however it ends."""
         flags = os.O_RDWR | (os.O_CREAT | os.O_EXCL if new else 0)
         try:
+            if not new and not stat.S_ISREG(self.path.stat().st_mode):
+                raise self._no_file()
             handle = os.open(self.path, flags, 0o600)
         except FileExistsError as error:
             hint = "Open it without importing, or choose another name."
             raise UsageError(f"{self.path.name} exists already", "", hint) from error
-        except IsADirectoryError as error:
-            raise UsageError(f"{self.path} is a folder", "", "Name a .loom file.") from error
         except PermissionError as error:
             if new:
                 raise self._refused(error) from error
             return self._readable()
         except OSError as error:
-            if not new and error.errno == 30:
+            if not new and error.errno == errno.EROFS:
                 return self._readable()
             raise self._refused(error) from error
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            self.read_only = True
+        with suppress(OSError):  # A file system without locks: better unguarded than unwritable.
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                self.notice = f"Another llterm has {self.path.name} open; here it can only be read."
+        if not os.access(self.path.parent, os.W_OK):
+            self.notice = self.notice or (
+                f"The folder of {self.path.name} may not be written; the loom can only be read."
+            )
         return handle
 
     def _readable(self) -> int:
-        self.read_only = True
+        self.notice = f"{self.path.name} may not be written; it can only be read."
         try:
             return os.open(self.path, os.O_RDONLY)
         except OSError as error:
             raise self._refused(error) from error
+
+    def _no_file(self) -> UsageError:
+        what = "a folder" if self.path.is_dir() else "no ordinary file"
+        return UsageError(f"{self.path} is {what}", "", "Name a .loom file.")
 
     def _refused(self, error: OSError) -> UsageError:
         reason = error.strerror or str(error)
@@ -162,16 +194,31 @@ class LoomFile:
                 migrate(database)
         except sqlite3.Error as error:
             database.close()
-            raise self._broken(error) from error
+            raise self._trouble(error) from error
+        except ValueError as error:
+            # An error message that quotes a damaged schema need not be UTF-8.
+            database.close()
+            raise self.broken(error) from error
         except UsageError:
             database.close()
             raise
         return database
 
-    def _broken(self, error: Exception) -> UsageError:
+    def _trouble(self, error: sqlite3.Error) -> LltermError:
+        """What SQLite says: something about the disk, or else about what the file holds."""
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code not in _DISK:
+            return self.broken(error)
+        return LltermError(
+            f"{self.path.name} could not be read or written",
+            f"{self.path}: {error}.",
+            "See that the disk has room and works, and that the folder may be written.",
+        )
+
+    def broken(self, error: Exception) -> UsageError:
         return UsageError(
             f"{self.path.name} is not a loom, or it is damaged",
-            str(error),
+            f"{self.path}: {error}.",
             "Open a copy of it from before. A text file must end in .txt or .md to be imported.",
         )
 
@@ -196,7 +243,8 @@ class LoomFile:
         undone.reverse()
         found.meta = dict(rows("select key, value from meta"))
         found.loom.head = int(found.meta.pop("head", 1))
-        found.loom.path()
+        found.loom.check()
+        _check(found)
         return found
 
     def _write(self, changes: Changes) -> None:
@@ -213,6 +261,15 @@ class LoomFile:
              [(id, step.label, step.silent, undone, _step_text(step))
               for id, (step, undone) in steps if step is not None])  # fmt: skip
         rows("insert or replace into meta values (?, ?)", changes.meta.items())
+
+
+def _check(found: Contents) -> None:
+    """Raise ValueError where a step speaks of a text that is not there."""
+    pieces = found.loom.pieces
+    for step in (*found.history.done, *found.history.undone):
+        for node in (node for pair in step.nodes.values() for node in pair if node is not None):
+            if node.piece not in pieces:
+                raise ValueError(f"step {step.id} speaks of text that is not there")
 
 
 def _numbers(data: bytes) -> Tail:

@@ -179,6 +179,100 @@ def test_an_accepted_text_is_always_somewhere(operations: list[tuple[object, ...
         assert present == accepted
 
 
+@settings(max_examples=150, deadline=None)
+@given(operations=OPERATIONS)
+def test_each_undo_and_redo_is_one_step_exactly(operations: list[tuple[object, ...]]) -> None:
+    document = Document.scratch(b"Once upon a time.")
+    moments = [state(document)]
+    for operation in operations:
+        if operation[0] in ("undo", "redo"):
+            continue
+        perform(document, operation)
+        document.checkpoint()
+        steps = len(document._history.done)
+        assert steps - len(moments) < 1
+        moments[steps:] = [state(document)]
+    for moment in moments[-2::-1]:
+        document.undo()
+        assert state(document) == moment
+    for moment in moments[1:]:
+        document.redo()
+        assert state(document) == moment
+
+
+def test_undo_and_redo_give_back_the_cursor() -> None:
+    document = Document.scratch(b"The fox ran.")
+    document.cursor = 7
+    for letter in "es":
+        document.edit(document.cursor, document.cursor, letter)
+    document.cursor = 3
+    document.accept(model_run(b" cat"), 3)
+    document.cursor = 1
+    document.set_rules(Rules(depth=3))
+    document.undo()
+    assert document.cursor == 1
+    document.undo()
+    assert (document.text, document.cursor) == ("The foxes ran.", 3)
+    document.undo()
+    assert (document.text, document.cursor) == ("The fox ran.", 7)
+    document.redo()
+    assert (document.text, document.cursor) == ("The foxes ran.", 9)
+    document.redo()
+    assert (document.text, document.cursor) == ("The cat", 7)
+
+
+def test_changes_of_one_setting_in_a_row_are_one_step() -> None:
+    document = Document.scratch(b"The")
+    document.set_rules(Rules(depth=5))
+    document.set_rules(Rules(depth=6))
+    document.set_rules(Rules(depth=6, cutoff=0.2))
+    document.undo()
+    assert document.rules == Rules(depth=6)
+    document.undo()
+    assert document.rules == Rules()
+    document.set_rules(Rules(depth=9))
+    document.set_rules(Rules())
+    assert document.undo_label is None
+
+
+def test_choosing_what_is_not_there_changes_nothing() -> None:
+    document = Document.scratch(b"The")
+    document.choose(document.loom.head)
+    with pytest.raises(UsageError, match="not there"):
+        document.choose(4711)
+    assert document.text == "The"
+    assert document.undo_label is None
+
+
+def test_text_that_was_not_touched_keeps_its_bytes() -> None:
+    document = Document.scratch(b"a\x1b\xff\r\nb\xe2\x80\xa8c")
+    assert document.text == "a␛\ufffd␍\nb\ufffdc"
+    document.edit(5, 6, "B\r\nB\rB\x1b")
+    assert document.bytes_before(99) == b"a\x1b\xff\r\nB\nB\nB\x1b\xe2\x80\xa8c"
+    document.edit(1, 2, "")
+    assert document.bytes_before(99) == b"a\xff\r\nB\nB\nB\x1b\xe2\x80\xa8c"
+
+
+def test_a_character_in_two_accepts_joins() -> None:
+    document = Document.scratch(b"caf")
+    document.accept(model_run(b"\xc3"), 3)
+    assert document.text == "caf\ufffd"
+    change = document.accept(model_run(b"\xa9", b"s"), 4)
+    assert document.text == "cafés"
+    assert (change.start, change.stop, change.text, change.cursor) == (3, 4, "és", 5)
+    document.undo()
+    assert document.text == "caf\ufffd"
+
+
+def test_a_token_without_text_at_a_cut_stands_once() -> None:
+    document = Document.scratch(b"")
+    run = replace(model_run(b"A", b"", b"B"), sizes=(1, 0, 1))
+    document.accept(run, 0)
+    document.edit(1, 1, "x")
+    ids = [run.ids for run in document.runs_before(3)]
+    assert ids == [(10, 11), None, (12,)]
+
+
 def test_a_burst_is_one_node_and_one_step() -> None:
     document = Document.scratch(b"The")
     for letter in " little fox":
@@ -256,12 +350,15 @@ def test_a_loom_is_private_and_says_what_made_it(tmp_path: Path) -> None:
     document = Document.create(path, b"The", Rules(depth=5))
     document.accept(model_run(b" fox"), 3)
     document.set_prefix("memory")
+    assert document.model == "m"
+    document.model = "other"
     document.close()
     assert path.stat().st_mode & 0o077 == 0
     assert list(tmp_path.iterdir()) == [path]
     again = Document.open(path)
     assert again.rules.depth == 5
     assert again.prefix == "memory"
+    assert again.model == "other"
     piece = max(again.loom.pieces.values(), key=lambda piece: piece.id)
     assert (piece.author, piece.ids, piece.logprobs) == ("m", (10,), (-1.0,))
     again.close()

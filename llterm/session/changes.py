@@ -1,0 +1,87 @@
+"""What goes into a document and comes back: runs of tokens, changes of the text, edit bursts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from llterm.core.history import Step
+from llterm.core.tokens import Tail
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a copy of the display must do to follow: put `text` in place of `start` to `stop`."""
+
+    start: int
+    stop: int
+    text: str
+    cursor: int
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRun:
+    """Tokens of a suggestion on their way into a story."""
+
+    ids: Tail
+    sizes: Tail
+    """Bytes of each token; 0 for a special one."""
+    data: bytes
+    """What it adds to the story."""
+    logprobs: tuple[float, ...]
+    overlap: int
+    """How many bytes before it its first tokens re-encode."""
+    model: str
+    fingerprint: str
+    settings: dict[str, object]
+    alternatives: tuple[tuple[tuple[int, bytes, float], ...], ...]
+    """The best few candidates at each token: id, bytes, logprob."""
+
+
+@dataclass(slots=True)
+class Burst:
+    """Edits that belong together: one range of the story as it was before, and what stands there.
+
+    The step is made anew at each edit, so that a burst of typing and deleting is one node and one
+    step however it came about.
+    """
+
+    step: Step
+    start: int
+    """Byte offset in the story before the burst, and now."""
+    stop: int
+    """End of the replaced range, in the story before the burst."""
+    data: bytes
+    old: bytes
+    """The whole story before the burst."""
+    made: int | None = None
+    """The node that holds `data`."""
+    kept: Step | None = None
+    """The step that kept what was undone, made for this burst."""
+    undone: list[Step] = field(default_factory=list)
+    """What was undone when the burst began."""
+
+
+def difference(old: str, new: str, start: int, stop: int) -> Change:
+    """The smallest single replacement that makes one text of the other.
+
+    They are known to be equal before `start`, and after what is `stop` in the old one.
+    """
+    last = len(new) - len(old) + stop
+    one, other = old[start:stop], new[start:last]
+    first = _common(len(one), len(other), lambda size: one[:size] == other[:size])
+    most = min(len(one), len(other)) - first
+    end = _common(most, most, lambda size: not size or one[-size:] == other[-size:])
+    return Change(start + first, stop - end, new[start + first : last - end], last - end)
+
+
+def _common(one: int, other: int, same: Callable[[int], bool]) -> int:
+    """The largest size for which `same` holds; it holds for all smaller ones."""
+    low, high = 0, min(one, other)
+    while low < high:
+        middle = (low + high + 1) // 2
+        if same(middle):
+            low = middle
+        else:
+            high = middle - 1
+    return low
