@@ -6,7 +6,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 
 from llterm.core.display import display_text
@@ -153,8 +152,7 @@ class Session:
         """Until nothing is being woven. Raises what the weave failed with."""
         task = self._task
         if task is not None:
-            with suppress(asyncio.CancelledError):
-                await task
+            await asyncio.wait([task])
         if self.status.state == "failed" and self.status.error is not None:
             raise self.status.error
 

@@ -22,12 +22,18 @@ def start(home: Path) -> Iterator[Start]:
     """Start `llterm …` in a pseudo-terminal; ended after the test."""
     started: list[Terminal] = []
 
-    def begin(*arguments: str, columns: int = 80, rows: int = 24, **env: str) -> Terminal:
+    def begin(
+        *arguments: str,
+        columns: int = 80,
+        rows: int = 24,
+        command: list[str] | None = None,
+        **env: str,
+    ) -> Terminal:
         folders = {
             f"XDG_{name}_HOME": str(home / name.lower()) for name in ("DATA", "CONFIG", "STATE")
         }
         terminal = Terminal(
-            llterm(*arguments),
+            command or llterm(*arguments),
             columns=columns,
             rows=rows,
             env={"HOME": str(home), **folders, **env},

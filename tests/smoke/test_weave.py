@@ -50,17 +50,17 @@ def test_a_session_from_start_to_resume(start: Start, home: Path, columns: int, 
     terminal.settle()
     terminal.send(RIGHT)
     terminal.settle()
-    terminal.send(" and typed")
-    terminal.wait_for("and typed")
+    terminal.send(" zebra")
+    terminal.wait_for("zebra")
     terminal.send(CTRL_Q)
     assert terminal.wait() == 0
     assert terminal.restored, terminal.left_on
     kept = story(home / "fox.loom")
     assert kept.startswith(PROMPT)
-    assert kept.endswith(" and typed")
+    assert kept.endswith(" zebra")
 
     again = start("weave", "fox.loom", columns=columns, rows=rows)
-    again.wait_for("and typed")
+    again.wait_for("zebra")
     for _ in range(8):
         again.send(CTRL_Z)
         again.settle(0.2)

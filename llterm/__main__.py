@@ -1,0 +1,5 @@
+"""`python -m llterm`."""
+
+from llterm.cli import main
+
+main()

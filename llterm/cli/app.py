@@ -1,0 +1,245 @@
+"""The commands: names, flags, help. What they do is in the modules they import when they run."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from llterm import __version__
+from llterm.cli import options
+from llterm.cli.problems import guarded
+
+_NAMES = {"help_option_names": ["-h", "--help"]}
+
+app = typer.Typer(
+    help="Weave a story from a language model's own next-token probabilities.\n\n"
+    "Without a command, llterm opens the app.",
+    epilog="Exit codes: 0 done, 1 failed, 2 usage, 3 unreachable, 4 model, 5 capability missing, "
+    "130 interrupted.",
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings=_NAMES,
+)
+models_app = typer.Typer(help="The models there are.", no_args_is_help=True, rich_markup_mode=None)
+config_app = typer.Typer(help="The configuration.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(models_app, name="models")
+app.add_typer(config_app, name="config")
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"llterm {__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def bare(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Open the app when no command is given."""
+    if context.invoked_subcommand is None:
+        from llterm.cli.weaving import Asked, weave
+
+        raise typer.Exit(weave(Asked()))
+
+
+@app.command("weave")
+def weave_command(
+    file: Annotated[
+        Path | None,
+        typer.Argument(metavar="FILE.loom|FILE.txt", help="A loom, or a text to begin one."),
+    ] = None,
+    prompt: options.Prompt = None,
+    model: options.Model = None,
+    prefix: options.Prefix = None,
+    depth: options.Depth = None,
+    cutoff: options.Cutoff = None,
+    multiplier: options.Multiplier = None,
+    split_limit: options.SplitLimit = None,
+    beams: options.Beams = None,
+    auto_stop: options.AutoStop = None,
+    stop_comma: options.StopComma = None,
+    stop_newline: options.StopNewline = None,
+    single_line: options.SingleLine = None,
+    stop: options.Stop = None,
+    heal: options.Heal = None,
+    budget: options.Budget = None,
+    context: options.ContextSize = None,
+    threads: options.Threads = None,
+    gpu_layers: options.GpuLayers = None,
+    config: options.ConfigPath = None,
+) -> None:
+    """Open the app: write by choosing among suggestions.
+
+    A loom is opened where it was left, or made. A text file is imported into a loom beside it,
+    never overwritten. Without a terminal one weave is done and its suggestion tree is printed.
+    """
+    values = locals()
+    from llterm.cli.weaving import Asked, weave
+
+    raise typer.Exit(weave(Asked.of(values)))
+
+
+@app.command("suggest")
+def suggest_command(
+    file: Annotated[
+        Path | None,
+        typer.Argument(metavar="FILE|-", help="A text or a loom; - reads standard input."),
+    ] = None,
+    prompt: options.Prompt = None,
+    format: Annotated[
+        Literal["text", "tree", "json", "dot"], typer.Option("--format", help="What to print.")
+    ] = "text",
+    model: options.Model = None,
+    prefix: options.Prefix = None,
+    depth: options.Depth = None,
+    cutoff: options.Cutoff = None,
+    multiplier: options.Multiplier = None,
+    split_limit: options.SplitLimit = None,
+    beams: options.Beams = None,
+    auto_stop: options.AutoStop = None,
+    stop_comma: options.StopComma = None,
+    stop_newline: options.StopNewline = None,
+    single_line: options.SingleLine = None,
+    stop: options.Stop = None,
+    heal: options.Heal = None,
+    budget: options.Budget = None,
+    context: options.ContextSize = None,
+    threads: options.Threads = None,
+    gpu_layers: options.GpuLayers = None,
+    config: options.ConfigPath = None,
+) -> None:
+    """Print the most probable continuations of a text, exactly the best under the settings."""
+    values = locals()
+    from llterm.cli.weaving import Asked, suggest
+
+    raise typer.Exit(suggest(Asked.of(values), format))
+
+
+@models_app.command("list")
+def models_list(config: options.ConfigPath = None) -> None:
+    """List the models known by name."""
+    from llterm.cli.settings import load
+    from llterm.headless.models import list_models
+
+    typer.echo(list_models(load(file=config)))
+
+
+@models_app.command("info")
+def models_info(
+    name: Annotated[str, typer.Argument(metavar="NAME|PATH", help="A model.")],
+    config: options.ConfigPath = None,
+) -> None:
+    """Say what a model's file holds; loads no weights."""
+    from llterm.cli.settings import load
+    from llterm.headless.models import model_info
+
+    typer.echo(model_info(name, load(file=config)))
+
+
+@config_app.command("init")
+def config_init() -> None:
+    """Write a configuration with every setting explained; never overwrites one."""
+    from llterm.cli.settings import init
+
+    typer.echo(init())
+
+
+@config_app.command("show")
+def config_show(
+    origin: Annotated[
+        bool, typer.Option("--origin", help="Say where each value comes from.")
+    ] = False,
+    config: options.ConfigPath = None,
+) -> None:
+    """Print every setting as it is in force."""
+    from llterm.cli.settings import load, show
+
+    typer.echo(show(load(file=config), origin=origin))
+
+
+@config_app.command("check")
+def config_check(config: options.ConfigPath = None) -> None:
+    """Check the configuration, the keys included."""
+    from llterm.cli.settings import check
+
+    typer.echo(check(config))
+
+
+@config_app.command("path")
+def config_path(config: options.ConfigPath = None) -> None:
+    """Print the configuration files that are read; the last one counts most."""
+    from llterm.cli.settings import files
+
+    typer.echo(files(config))
+
+
+@app.command("keys")
+def keys_command(
+    test: Annotated[
+        bool, typer.Option("--test", help="Show what the terminal sends for the keys you press.")
+    ] = False,
+    format: Annotated[Literal["text", "json"], typer.Option("--format")] = "text",
+    config: options.ConfigPath = None,
+) -> None:
+    """Print the keys in force."""
+    from llterm.cli.settings import load
+
+    found = load(file=config)
+    if test:
+        from llterm.headless.keytest import run_keytest
+
+        raise typer.Exit(run_keytest(found.keys))
+    from llterm.headless.keys import keys_json, keys_table
+
+    typer.echo(keys_json(found.keys) if format == "json" else keys_table(found.keys))
+
+
+@app.command("doctor")
+def doctor_command(
+    file: Annotated[
+        Path | None, typer.Argument(metavar="FILE.loom", help="A loom to check.")
+    ] = None,
+    model: options.Model = None,
+    config: options.ConfigPath = None,
+) -> None:
+    """Check the installation: versions, terminal, folders, configuration, model; or one loom."""
+    from llterm.cli.settings import load, log_to_file
+    from llterm.headless.doctor import check_loom, examine
+
+    log_to_file()
+    if file is not None:
+        typer.echo(check_loom(file))
+        return
+    found = load({"model": model}, config)
+    report, code = examine(found)
+    typer.echo(report)
+    raise typer.Exit(code)
+
+
+def main() -> None:
+    """The program."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal or pipe that cannot take a character gets a stand-in for it, not an error.
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+    code = guarded(_run)
+    sys.exit(code or guarded(sys.stdout.flush))
+
+
+def _run() -> int | None:
+    command = typer.main.get_command(app)
+    if "_LLTERM_COMPLETE" in os.environ:
+        command(prog_name="llterm")
+    # Not `command()`: the parser's own main turns a reader that left, and ctrl+c, into exits of
+    # its own kind.
+    with command.make_context("llterm", sys.argv[1:]) as context:
+        command.invoke(context)
+    return None

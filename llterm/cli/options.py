@@ -1,0 +1,74 @@
+"""The flags, once for all commands that have them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from llterm.config.load import checked_flag, flag_name
+from llterm.config.schema import setting
+
+
+def _flag(dotted: str, *names: str) -> Any:
+    """A typed setting: help, range and default from the schema. Not typed: None."""
+    row = setting(dotted)
+    flag = flag_name(dotted)
+    if row.kind == "yes or no":
+        flag = f"{flag}/{flag.replace('--', '--no-', 1)}"
+    default = ("on" if row.default else "off") if row.kind == "yes or no" else row.default
+    more = filter(None, (row.range, f"default {default}" if default not in (None, ()) else ""))
+    note = "; ".join(more)
+    return typer.Option(flag, *names, help=row.help.rstrip(".") + (f" ({note})." if note else "."))
+
+
+Depth = Annotated[int | None, _flag("weave.depth")]
+Cutoff = Annotated[float | None, _flag("weave.cutoff")]
+Multiplier = Annotated[float | None, _flag("weave.multiplier")]
+SplitLimit = Annotated[int | None, _flag("weave.split_limit")]
+Beams = Annotated[int | None, _flag("weave.beams")]
+AutoStop = Annotated[bool | None, _flag("weave.auto_stop")]
+StopComma = Annotated[bool | None, _flag("weave.stop_comma")]
+StopNewline = Annotated[bool | None, _flag("weave.stop_newline")]
+SingleLine = Annotated[bool | None, _flag("weave.single_line")]
+Stop = Annotated[list[str] | None, _flag("weave.stop")]
+Heal = Annotated[bool | None, _flag("weave.heal")]
+Budget = Annotated[int | None, _flag("weave.budget")]
+
+Model = Annotated[
+    str | None,
+    typer.Option("-m", "--model", help="A model's name, or the path of a .gguf file."),
+]
+ContextSize = Annotated[int | None, _flag("models.context")]
+Threads = Annotated[int | None, _flag("models.threads")]
+GpuLayers = Annotated[int | None, _flag("models.gpu_layers")]
+
+Prompt = Annotated[str | None, typer.Option("--prompt", help="The story so far.")]
+Prefix = Annotated[
+    str | None, typer.Option("--prefix", help="Hidden text before the story (memory, a note).")
+]
+ConfigPath = Annotated[
+    Path | None,
+    typer.Option("--config", help="Read this file in place of the user's and the project's."),
+]
+
+
+def weave_flags(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The weave flags among a command's parameters, by dotted setting name."""
+    names = (
+        "depth", "cutoff", "multiplier", "split_limit", "beams", "auto_stop", "stop_comma",
+        "stop_newline", "single_line", "stop", "heal", "budget",
+    )  # fmt: skip
+    return {f"weave.{name}": values[name] for name in names if values[name] not in (None, [])}
+
+
+def model_flags(values: Mapping[str, Any]) -> dict[str, int]:
+    """Typed model flags by setting name, checked. Raises ConfigError."""
+    names = ("context", "threads", "gpu_layers")
+    return {
+        name: checked_flag(f"models.{name}", values[name])
+        for name in names
+        if values[name] is not None
+    }

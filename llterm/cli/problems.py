@@ -1,0 +1,91 @@
+"""How a problem is told on stderr: what happened, why, what to do; and the exit code."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from difflib import get_close_matches
+from typing import Any
+
+import typer
+
+from llterm.errors import Interrupted, LltermError, UsageError
+
+_PARSER_ERROR: Any = typer.BadParameter.__mro__[2]
+"""What typer's parser raises for anything wrong on a command line; it has no public name there."""
+_PLAIN = {"Input should be a valid integer": "It is no whole number",
+          "Input should be a valid number": "It is no number"}  # fmt: skip
+_QUOTED = re.compile(r"'(.*?)'")
+
+
+def show(error: LltermError) -> None:
+    """Write the error, in up to three parts."""
+    from llterm.core.display import display_text
+
+    lines = [f"llterm: {error.title}", *(f"  {part}" for part in (error.cause, error.hint) if part)]
+    text = "\n".join(lines).encode("utf-8", "surrogateescape")
+    with suppress(OSError):
+        sys.stderr.write(display_text(text) + "\n")
+        sys.stderr.flush()
+
+
+def guarded(work: Callable[[], int | None]) -> int:
+    """Run a command; every expected end becomes an exit code, with a few words where one is due."""
+    try:
+        return work() or 0
+    except LltermError as error:
+        show(error)
+        return error.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        show(Interrupted("Interrupted"))
+        return Interrupted.exit_code
+    except BrokenPipeError:
+        # The reader has what it wanted. Nothing may be flushed to it at exit any more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 0
+    except typer.Exit as end:
+        return int(end.exit_code)
+    except _PARSER_ERROR as error:
+        show(_usage(error))
+        return UsageError.exit_code
+
+
+def _usage(error: Any) -> UsageError:
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context is not None else "llterm"
+    help_hint = f"`{path} --help` shows what there is."
+    message = " ".join(error.format_message().split()).rstrip(".")
+    option = getattr(error, "option_name", None)
+    if context is None:
+        return UsageError(message, "", help_hint)
+    if not message or type(error).__name__ == "NoArgsIsHelpError":
+        choice = ", ".join(getattr(context.command, "commands", {}))
+        return UsageError(f"{path} needs one more word", f"It is one of {choice}.", help_hint)
+    if option is not None and "No such option" in message:
+        names = [name for one in context.command.params for name in one.opts + one.secondary_opts]
+        return UsageError(f"There is no flag {option}", "", _near(option, names, help_hint))
+    commands = getattr(context.command, "commands", None)
+    if commands is not None and "No such command" in message:
+        quoted = _QUOTED.search(message)
+        name = quoted.group(1) if quoted else ""
+        if name.endswith((".loom", ".txt", ".md")):
+            return UsageError(f"There is no command {name}", "", f"`llterm weave {name}` opens it.")
+        hint = _near(name, list(commands), help_hint)
+        return UsageError(f"There is no command {name}", "", hint)
+    parameter = getattr(error, "param", None)
+    if parameter is not None:
+        name = getattr(parameter, "metavar", None) or (parameter.opts or [parameter.name])[-1]
+        reason = error.message.removeprefix("Value error, ").rstrip(".")
+        if not reason:
+            return UsageError(f"{path} needs {name}", "", help_hint)
+        reason = _PLAIN.get(reason.partition(",")[0], reason)
+        return UsageError(f"Wrong value for {name}", f"{reason}.", help_hint)
+    return UsageError(message, "", help_hint)
+
+
+def _near(name: str, names: list[str], otherwise: str) -> str:
+    near = get_close_matches(name, names, 1, 0.5)
+    return f"Did you mean {near[0]}?" if near else otherwise

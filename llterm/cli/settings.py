@@ -1,0 +1,117 @@
+"""`llterm config …`, and the settings as every command reads them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from llterm import paths
+from llterm.config import Config, load_config
+from llterm.config.example import example, literal
+from llterm.config.load import project_file
+from llterm.config.schema import MODEL, TABLES
+from llterm.errors import UsageError
+
+
+def load(flags: Mapping[str, Any] | None = None, file: Path | None = None) -> Config:
+    """Flags, variables, files and kept choices together. Raises ConfigError."""
+    from llterm.state import read_state
+
+    state = read_state()
+    config = load_config(flags, file, state=state.values)
+    for notice in filter(None, (state.notice, *config.notices)):
+        sys.stderr.write(f"llterm: {notice}\n")
+    return config
+
+
+def log_to_file() -> Path:
+    """Let the log go to its file: nothing that a library has to say belongs on the screen."""
+    import logging
+
+    path = paths.log_file()
+    logging.basicConfig(
+        filename=path, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    logging.captureWarnings(True)
+    return path
+
+
+def init() -> str:
+    """Write the example as the user's file; the words to say so."""
+    path = paths.user_config()
+    if path.exists():
+        raise UsageError(
+            "There is a configuration already",
+            f"{path} is never overwritten.",
+            "Edit it, or move it away first.",
+        )
+    paths.made(path.parent)
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(example())
+    except OSError as error:
+        raise UsageError(
+            f"{path} cannot be written", f"{error.strerror}.", "Check the folder's permissions."
+        ) from error
+    return f"Wrote {path}"
+
+
+def show(config: Config, *, origin: bool) -> str:
+    """Every setting in force, as TOML; with origins as comments."""
+    blocks = []
+    for table, rows in TABLES.items():
+        values = {"": config, "weave": config.weave, "ui": config.ui}[table]
+        lines = [f"[{table}]"] if table else []
+        for row in rows:
+            name = f"{table}.{row.name}" if table else row.name
+            lines.append(_line(config, name, row.name, getattr(values, row.attribute), origin))
+        blocks.append(lines)
+    for model, settings in config.models.items():
+        lines = [f"[models.{literal(model) if '.' in model else model}]"]
+        for row in MODEL:
+            name = f"models.{model}.{row.name}"
+            lines.append(_line(config, name, row.name, getattr(settings, row.name), origin))
+        blocks.append(lines)
+    if config.keys:
+        lines = ["[keys]"]
+        lines += [
+            _line(config, f"keys.{id}", literal(id), keys, origin)
+            for id, keys in config.keys.items()
+        ]
+        blocks.append(lines)
+    return "\n\n".join("\n".join(lines) for lines in blocks)
+
+
+def check(file: Path | None) -> str:
+    """Raises ConfigError at the first mistake; otherwise says what was read."""
+    config = load_config(file=file)
+    for name, model in config.models.items():
+        if model.path is not None and not model.path.exists():
+            raise UsageError(
+                f"The file of model {name} is missing",
+                f"{config.origins[f'models.{name}.path'].detail}: there is no {model.path}.",
+                "Correct its path.",
+            )
+    if not config.files:
+        return "There is no configuration file; the defaults hold. `llterm config init` writes one."
+    return "\n".join(f"{path}: no mistakes" for path in config.files)
+
+
+def files(file: Path | None) -> str:
+    """The files that are read, and the user's also where it is not there yet."""
+    if file is not None:
+        return str(file)
+    user = paths.user_config()
+    lines = [str(user) if user.exists() else f"{user} (not there yet)"]
+    project = project_file(Path.cwd())
+    return "\n".join([*lines, *([str(project)] if project else [])])
+
+
+def _line(config: Config, name: str, key: str, value: object, origin: bool) -> str:
+    text = f"# {key} is not set" if value is None else f"{key} = {literal(value)}"
+    if not origin:
+        return text
+    found = config.origins.get(name)
+    return f"{text:<34} # {found or 'default'}"

@@ -1,0 +1,66 @@
+"""The text of `llterm.toml.example`, made from the schema: every setting at its default."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from llterm.config.schema import MODEL, TOP, UI, WEAVE, Setting
+from llterm.keymap import ACTIONS
+
+_HEAD = """\
+# Configuration of llterm. A line that begins with "#" and holds a setting shows its default: take
+# the "#" away to change it. `llterm config check` finds mistakes; `llterm config show --origin`
+# says what is in force and why.
+#
+# The user's file lies where `llterm config path` says. Over it counts the nearest llterm.toml from
+# the working folder upwards; over both, LLTERM_* variables (LLTERM_WEAVE_DEPTH=8) and typed flags.
+"""
+_MODEL_HEAD = """
+# A model of your own: `llterm weave -m NAME`. One table each.
+# [models.NAME]
+"""
+_KEYS_HEAD = """
+# Other keys for an action, by its id; they replace its default keys. Letters, arrows and the like
+# count in the suggestion tree only: elsewhere they belong to the text. `llterm keys` shows what is
+# in force, `llterm keys --test` what your terminal sends.
+[keys]
+"""
+_SAMPLES = {"path": '"models/some-model.gguf"', "theme": '"name"', "fps": "60", "stop": "[]",
+            "context": "4096", "threads": "4"}  # fmt: skip
+
+
+def example() -> str:
+    """The whole file."""
+    parts = [_HEAD, "\n", *_lines(TOP)]
+    for name, rows in (("weave", WEAVE), ("ui", UI)):
+        parts += [f"\n[{name}]\n", *_lines(rows)]
+    parts += [_MODEL_HEAD, *_lines(MODEL), _KEYS_HEAD]
+    for one in ACTIONS:
+        keys = ",".join(filter(None, (one.keys, one.tree_keys)))
+        parts.append(f'# "{one.id}" = "{keys}"\n')
+    return "".join(parts)
+
+
+def literal(value: object) -> str:
+    """A value as TOML writes it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | float):
+        return repr(value)
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(literal(one) for one in value) + "]"
+    escaped = str(value).replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + "".join(_escape(one) for one in escaped) + '"'
+
+
+def _escape(character: str) -> str:
+    if character == "\n":
+        return "\\n"
+    return character if character.isprintable() else f"\\U{ord(character):08x}"
+
+
+def _lines(rows: Iterable[Setting]) -> Iterable[str]:
+    for row in rows:
+        allowed = f" ({row.range})" if row.range else ""
+        shown = _SAMPLES.get(row.name) if row.default in (None, ()) else literal(row.default)
+        yield f"# {row.help}{allowed}\n# {row.name} = {shown}\n"

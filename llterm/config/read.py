@@ -1,0 +1,213 @@
+"""Reads one `llterm.toml`, strictly: a mistake names file, line, key and the nearest valid one."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from llterm.config.schema import MODEL, TABLES, Setting, Value
+from llterm.errors import ConfigError
+
+BUNDLED = ("fable", "fable-f16", "scripted")
+"""Names of models that llterm brings along."""
+MOST_BYTES = 1 << 20
+_AT = re.compile(r" \(at line (\d+), column (\d+)\)| \(at end of document\)")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_FIXED = ("weave", "ui", "keys", "models")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One value of a file."""
+
+    value: Value
+    line: int
+
+
+class ConfigFile:
+    """One file's values, by dotted name such as `weave.depth` or `models.NAME.path`."""
+
+    def __init__(self, path: Path) -> None:
+        """Reads and checks. Raises ConfigError."""
+        self.path = path
+        self._text = self._read()
+        self.values: dict[str, Found] = {}
+        self.models: dict[str, dict[str, Value]] = {}
+        data = self._parse()
+        for key, value in data.items():
+            if key in _FIXED and not isinstance(value, Mapping):
+                raise self._mistake((key,), f"[{key}] is a table", "", f"Write it as [{key}].")
+        self._table("", {key: value for key, value in data.items() if key not in _FIXED})
+        for name in ("weave", "ui"):
+            self._table(name, data.get(name, {}))
+        self._keys(data.get("keys", {}))
+        for name, table in data.get("models", {}).items():
+            self._model(name, table)
+
+    def line(self, keys: Sequence[str]) -> int:
+        """The line on which this key is set; 0 where that cannot be told."""
+        lines = self._text.splitlines(keepends=True)
+        start = 0
+        for stop in range(1, min(len(lines), 5000) + 1):
+            try:
+                data: object = tomllib.loads("".join(lines[:stop]))
+            except tomllib.TOMLDecodeError:
+                continue
+            for key in keys:
+                data = data.get(key, _MISSING) if isinstance(data, Mapping) else _MISSING
+            if data is not _MISSING:
+                return start + 1
+            start = stop
+        return 0
+
+    def where(self, keys: Sequence[str]) -> str:
+        """File and line of a key, for people."""
+        line = self.line(keys)
+        return f"{self.path}, line {line}" if line else str(self.path)
+
+    def _read(self) -> str:
+        try:
+            if self.path.is_file() and self.path.stat().st_size > MOST_BYTES:
+                raise ConfigError(
+                    f"{self.path.name} is too large for a configuration",
+                    f"{self.path} has {self.path.stat().st_size:,} bytes.",
+                    "`llterm config init` writes a fresh one.",
+                )
+            return self.path.read_text("utf-8").removeprefix("\ufeff")
+        except UnicodeDecodeError as error:
+            raise ConfigError(
+                f"{self.path.name} is not UTF-8 text",
+                f"{self.path}, byte {error.start}.",
+                "Save it as UTF-8.",
+            ) from error
+        except OSError as error:
+            raise ConfigError(
+                "The configuration cannot be read",
+                f"{self.path}: {error.strerror or error}.",
+                "`llterm config path` shows which files are read.",
+            ) from error
+
+    def _parse(self) -> dict[str, Any]:
+        try:
+            return tomllib.loads(self._text)
+        except tomllib.TOMLDecodeError as error:
+            at = _AT.search(str(error))
+            line = at.group(1) if at else None
+            what = _AT.sub("", str(error))
+            raise ConfigError(
+                f"{self.path.name} is not valid TOML",
+                f"{self.path}, line {line or len(self._text.splitlines())}: {what}.",
+                'Text needs quotes, each setting its own line: depth = 12, theme = "…".',
+            ) from error
+
+    def _table(self, table: str, data: Mapping[str, object]) -> None:
+        for setting, keys, value in self._settings(table, TABLES[table], data, (table,)):
+            found = self._checked(setting, keys, value)
+            name = ".".join(filter(None, (table, setting.name)))
+            self.values[name] = Found(found, self.line(keys))
+
+    def _model(self, name: str, table: object) -> None:
+        keys = ("models", name)
+        if not isinstance(table, Mapping):
+            hint = f"Write [models.{name}] and its path below."
+            raise self._mistake(keys, f"models.{name} is a table", "", hint)
+        if not _NAME.fullmatch(name) or name.endswith(".gguf"):
+            raise self._mistake(
+                keys, f'"{name}" cannot be a model\'s name', "",
+                "Use letters, digits, dots, hyphens and underscores; it does not end in .gguf.",
+            )  # fmt: skip
+        if name == "scripted":
+            raise self._mistake(keys, "The model scripted has no settings", "", "Choose a name.")
+        values: dict[str, Value] = {}
+        for setting, path, value in self._settings(f"models.{name}", MODEL, table, keys):
+            found = self._checked(setting, path, value)
+            if isinstance(found, Path):
+                found = self.path.parent / found.expanduser()
+            values[setting.name] = found
+            self.values[f"models.{name}.{setting.name}"] = Found(found, self.line(path))
+        self.models[name] = values
+
+    def _keys(self, data: object) -> None:
+        assert isinstance(data, Mapping)
+        for id, value in _flattened(data):
+            keys = ("keys", id) if id in data else ("keys", *id.split("."))
+            if isinstance(value, list) and all(isinstance(one, str) for one in value):
+                value = ",".join(value)
+            if not isinstance(value, str):
+                raise self._mistake(
+                    keys, f"The keys of {id} are not a text", "", f'Write "{id}" = "ctrl+j,f6".'
+                )
+            self.values[f"keys.{id}"] = Found(value, self.line(keys))
+
+    def _settings(
+        self,
+        table: str,
+        rows: Sequence[Setting],
+        data: Mapping[str, object],
+        keys: tuple[str, ...],
+    ) -> Iterator[tuple[Setting, tuple[str, ...], object]]:
+        """Known settings with their key path; hyphens in names are as good as underscores."""
+        names = {row.name: row for row in rows}
+        seen: dict[str, str] = {}
+        for key, value in data.items():
+            path = (*filter(None, keys), key)
+            row = names.get(key.replace("-", "_"))
+            if row is None:
+                known = [*names, *(_FIXED if not table else ())]
+                raise self._unknown(table, key, path, known)
+            if row.name in seen:
+                raise self._mistake(
+                    path, f"{key} is set twice", f"Also as {seen[row.name]}.", "Keep one of them."
+                )
+            seen[row.name] = key
+            yield row, path, value
+
+    def _unknown(
+        self, table: str, key: str, path: tuple[str, ...], known: Iterable[str]
+    ) -> ConfigError:
+        where = f" in [{table}]" if table else ""
+        near = get_close_matches(key.replace("-", "_"), list(known), 1, 0.5)
+        if near:
+            hint = f"Did you mean {near[0]}?"
+        elif home := next((one for one, rows in TABLES.items() if _has(rows, key)), None):
+            hint = f"{key} belongs in [{home}]."
+        else:
+            hint = f"Known here: {', '.join(known)}."
+        return self._mistake(path, f"Unknown key {key}{where}", "", hint)
+
+    def _checked(self, setting: Setting, keys: tuple[str, ...], value: object) -> Value:
+        try:
+            return setting.check(value)
+        except ValueError as wrong:
+            allowed = f" ({setting.range})" if setting.range else ""
+            raise self._mistake(
+                keys,
+                f"Wrong value for {'.'.join(keys)}",
+                f": {wrong}",
+                f"{setting.name} is a {setting.kind}{allowed}: {setting.help}",
+            ) from wrong
+
+    def _mistake(self, keys: Sequence[str], title: str, cause: str, hint: str) -> ConfigError:
+        more = cause if cause.startswith(":") or not cause else f". {cause.rstrip('.')}"
+        return ConfigError(title, f"{self.where(keys)}{more}.", hint)
+
+
+_MISSING = object()
+
+
+def _has(rows: Iterable[Setting], key: str) -> bool:
+    return any(row.name == key.replace("-", "_") for row in rows)
+
+
+def _flattened(data: Mapping[str, object], before: str = "") -> Iterator[tuple[str, object]]:
+    """`weave.start = …` is a table in TOML when it is not in quotes; both are meant alike."""
+    for key, value in data.items():
+        if isinstance(value, Mapping):
+            yield from _flattened(value, f"{before}{key}.")
+        else:
+            yield before + key, value

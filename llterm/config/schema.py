@@ -1,0 +1,253 @@
+"""What `llterm.toml` may say: every setting with its type, range and help line.
+
+The dataclasses hold the values; the tables beside them are what the reader, the flags, the example
+file and the documentation are made from.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from llterm.core.rules import Rules
+
+Kind = Literal["whole number", "number", "yes or no", "text", "list of texts", "path"]
+Value = int | float | bool | str | tuple[str, ...] | Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ui:
+    """How the app looks."""
+
+    theme: str | None = None
+    color: str = "auto"
+    monochrome: bool = False
+    fps: int | None = None
+    mouse: bool = True
+    auto_weave: bool = True
+    accept_sole: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ModelConfig:
+    """One `[models.NAME]`."""
+
+    path: Path | None = None
+    """None only for a bundled model, which then keeps its own file."""
+    context: int | None = None
+    threads: int | None = None
+    batch: int = 512
+    gpu_layers: int = 0
+    kv_type: str = "f16"
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a setting's value came from."""
+
+    kind: Literal["flag", "environment", "file", "state", "default"]
+    detail: str = ""
+    """The flag, the variable, or file and line."""
+
+    def __str__(self) -> str:
+        return " ".join(filter(None, (self.kind, self.detail)))
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Everything that is set, after all sources were read."""
+
+    model: str = "fable"
+    weave: Rules = field(default_factory=Rules)
+    ui: Ui = field(default_factory=Ui)
+    keys: Mapping[str, str] = field(default_factory=dict)
+    models: Mapping[str, ModelConfig] = field(default_factory=dict)
+    files: tuple[Path, ...] = ()
+    """The configuration files that were read, the one that counts most last."""
+    origins: Mapping[str, Origin] = field(default_factory=dict)
+    """By dotted name, such as `weave.depth`; what is not in here is a default."""
+    notices: tuple[str, ...] = ()
+    """What was set aside without being an error."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One key of a table."""
+
+    name: str
+    """As it stands in the file."""
+    kind: Kind
+    help: str
+    default: Value
+    low: float | None = None
+    high: float | None = None
+    above: bool = False
+    """`low` itself is not allowed."""
+    choices: tuple[str, ...] = ()
+    field: str = ""
+    """Name in the dataclass, where it differs."""
+
+    @property
+    def attribute(self) -> str:
+        return self.field or self.name
+
+    @property
+    def range(self) -> str:
+        """The allowed values in words; empty when the type says it all."""
+        if self.choices:
+            return ", ".join(self.choices[:-1]) + " or " + self.choices[-1]
+        if self.low is None or self.high is None:
+            return ""
+        return f"{'above ' if self.above else ''}{self.low:,g} to {self.high:,.0f}"
+
+    def parse(self, text: str) -> Value:
+        """The value from a flag or an environment variable. Raises ValueError with the reason."""
+        if self.kind == "list of texts":
+            return self.check([text])
+        found: object = text
+        if self.kind == "yes or no":
+            words = {"1": True, "true": True, "yes": True, "on": True,
+                     "0": False, "false": False, "no": False, "off": False}  # fmt: skip
+            found = words.get(text.strip().lower(), text)
+        elif self.kind in ("whole number", "number"):
+            try:
+                found = int(text) if self.kind == "whole number" else float(text)
+            except ValueError:
+                raise ValueError(f"{text!r} is not a {self.kind}") from None
+        return self.check(found)
+
+    def check(self, value: object) -> Value:
+        """The value, if it may stand here. Raises ValueError with the reason."""
+        if self.kind == "yes or no":
+            if isinstance(value, bool):
+                return value
+            raise ValueError(f"{_shown(value)} is neither true nor false")
+        if self.kind == "list of texts":
+            return self._texts(value)
+        if self.kind in ("text", "path"):
+            if not isinstance(value, str):
+                raise ValueError(f"{_shown(value)} is not a text in quotes")
+            if not value.strip():
+                raise ValueError("it is empty")
+            if self.choices and value not in self.choices:
+                raise ValueError(f"{value!r} is not one of {self.range}")
+            return Path(value) if self.kind == "path" else value
+        return self._number(value)
+
+    def _number(self, value: object) -> int | float:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ValueError(f"{_shown(value)} is not a {self.kind}")
+        if self.kind == "whole number" and not isinstance(value, int):
+            raise ValueError(f"{_shown(value)} is not a whole number")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"{value} is not a finite number")
+        low = self.low is not None and (value < self.low or (self.above and value == self.low))
+        if low or (self.high is not None and value > self.high):
+            raise ValueError(f"{_shown(value)} is not in {self.range}")
+        return float(value) if self.kind == "number" else int(value)
+
+    def _texts(self, value: object) -> tuple[str, ...]:
+        if not isinstance(value, list | tuple) or not all(isinstance(one, str) for one in value):
+            raise ValueError(f"{_shown(value)} is not a list of texts in quotes")
+        texts = tuple(str(one) for one in value)
+        if any("\ud800" <= one <= "\udfff" for text in texts for one in text):
+            raise ValueError("it is not UTF-8 text")
+        if "" in texts:
+            raise ValueError("an empty text would end every suggestion at once")
+        if len(texts) > MOST_STOPS:
+            raise ValueError(f"{len(texts)} texts are more than {MOST_STOPS}")
+        return texts
+
+
+MOST_STOPS = 100
+
+_RULES = Rules()
+_UI = Ui()
+_MODEL = ModelConfig()
+
+TOP = (Setting("model", "text", "The model that is opened without --model.", Config().model),)
+WEAVE = (
+    Setting("depth", "whole number", "Most tokens of a suggestion.", _RULES.depth, 1, 500),
+    Setting(
+        "cutoff", "number", "Least probability of a second candidate.", _RULES.cutoff, 0, 1
+    ),
+    Setting(
+        "multiplier", "number", "The cutoff is multiplied by this at each further token.",
+        _RULES.multiplier, 0, 10, above=True,
+    ),
+    Setting(
+        "split_limit", "whole number", "Most children of one position; 0 sets no limit.",
+        _RULES.split_limit, 0, 1000,
+    ),
+    Setting("beams", "whole number", "How many suggestions.", _RULES.beams, 1, 5000),
+    Setting("auto_stop", "yes or no", "End a suggestion where a sentence ends.", _RULES.auto_stop),
+    Setting("stop_comma", "yes or no", "Auto-stop at commas too.", _RULES.stop_comma),
+    Setting("stop_newline", "yes or no", "Auto-stop at line ends too.", _RULES.stop_newline),
+    Setting(
+        "single_line", "yes or no", "End a suggestion before its first line break.",
+        _RULES.single_line,
+    ),
+    Setting(
+        "stop", "list of texts", "Texts of your own that end a suggestion.", _RULES.stops,
+        field="stops",
+    ),
+    Setting("heal", "yes or no", "Finish a half-written word (token healing).", _RULES.heal),
+    Setting(
+        "budget", "whole number", "Most distributions that one weave may ask for.",
+        _RULES.budget, 1, 10_000_000,
+    ),
+)  # fmt: skip
+UI = (
+    Setting("theme", "text", "A theme's name; own ones lie in the folder themes/.", _UI.theme),
+    Setting(
+        "color", "text", "Colours of the terminal.", _UI.color,
+        choices=("auto", "truecolor", "256", "16"),
+    ),
+    Setting("monochrome", "yes or no", "No colours at all, as with NO_COLOR.", _UI.monochrome),
+    Setting(
+        "fps", "whole number", "Most screen updates a second; unset: 60, over SSH 20.",
+        _UI.fps, 1, 120,
+    ),
+    Setting("mouse", "yes or no", "Take part in mouse clicks.", _UI.mouse),
+    Setting("auto_weave", "yes or no", "Weave as soon as a story is open.", _UI.auto_weave),
+    Setting("accept_sole", "yes or no", "Accept a suggestion that is the only one.",
+            _UI.accept_sole),
+)  # fmt: skip
+MODEL = (
+    Setting("path", "path", "The .gguf file; relative to this file's folder.", _MODEL.path),
+    Setting(
+        "context", "whole number", "Tokens it may see; unset: as trained, at most 8192.",
+        _MODEL.context, 64, 1_048_576,
+    ),
+    Setting(
+        "threads", "whole number", "CPU threads; unset: all cores but one.",
+        _MODEL.threads, 1, 1024,
+    ),
+    Setting("batch", "whole number", "Most tokens a decode.", _MODEL.batch, 64, 8192),
+    Setting("gpu_layers", "whole number", "Layers on the GPU.", _MODEL.gpu_layers, 0, 1000),
+    Setting(
+        "kv_type", "text", "Type of the cache.", _MODEL.kv_type, choices=("f16", "f32", "q8_0")
+    ),
+)  # fmt: skip
+TABLES: Mapping[str, tuple[Setting, ...]] = {"": TOP, "weave": WEAVE, "ui": UI}
+"""Tables with fixed keys; `""` is the top of the file."""
+
+
+def setting(dotted: str) -> Setting:
+    """The setting with a name such as `weave.depth`. Raises KeyError."""
+    table, _, name = dotted.rpartition(".")
+    rows = MODEL if table == "models" else TABLES[table]
+    found = next((one for one in rows if one.name == name), None)
+    if found is None:
+        raise KeyError(dotted)
+    return found
+
+
+def _shown(value: object) -> str:
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    if isinstance(value, str):
+        text = f'"{value}"'
+    return text if len(text) <= 40 else text[:37] + "..."

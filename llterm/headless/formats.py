@@ -1,0 +1,110 @@
+"""Suggestions as text, as a tree, and as a graph. All model text goes through `visible`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from llterm.core.display import visible
+from llterm.core.view import Branch, Suggestion, View
+from llterm.headless.job import Woven
+
+BAR = 8
+"""Columns of a full bar."""
+_EIGHTHS = " ▏▎▍▌▋▊▉"
+_MARKS = {"end": " ◂ end of text", "open": " …"}
+
+
+def percent(p: float) -> str:
+    """A probability in six columns, as on screen; bits where percent would say nothing."""
+    return f"{p:6.1%}" if p >= 0.0005 else f"2^{math.log2(p):.0f}".rjust(6) if p > 0 else "    0%"
+
+
+def bar(p: float) -> str:
+    """A probability as a bar of `BAR` columns."""
+    eighths = round(min(max(p, 0.0), 1.0) * BAR * 8)
+    full, part = divmod(eighths, 8)
+    return ("█" * full + (_EIGHTHS[part] if part else "")).ljust(BAR)
+
+
+def as_text(woven: Woven) -> str:
+    """Numbered suggestions, most probable first; equal texts once, their probabilities added."""
+    lines: list[str] = []
+    seen: set[bytes] = set()
+    for one in woven.view.suggestions:
+        if one.data in seen and one.data:
+            continue
+        seen.add(one.data)
+        p = math.exp(one.logprob) + one.merged
+        lines.append(f"{len(lines) + 1:3}  {percent(p)}  {_label(one)}")
+    return "\n".join(lines)
+
+
+def as_tree(woven: Woven) -> str:
+    """The suggestion tree: share given the parent, as a bar and in percent, then the text."""
+    return "\n".join(_rows(woven.view.branches, ""))
+
+
+def as_dot(woven: Woven) -> str:
+    """A Graphviz graph of the tree: `dot -Tsvg` draws it."""
+    start = visible(woven.text)
+    start = "…" + start[-40:] if len(start) > 40 else start
+    lines = [
+        "digraph weave {",
+        '  graph [rankdir=LR, bgcolor=white, nodesep=0.12, ranksep=0.5, fontname="Helvetica"];',
+        '  node [shape=box, style="rounded,filled", fillcolor="#f4f1ea", color="#8a8577",'
+        ' fontname="Helvetica", fontsize=11, margin="0.12,0.05"];',
+        '  edge [color="#8a8577", fontname="Helvetica", fontsize=9, arrowsize=0.6];',
+        f'  start [label="{_quoted(start or "(start)")}", fillcolor="#dcd6c5"];',
+        *_edges(woven.view, "start"),
+        "}",
+    ]
+    return "\n".join(lines)
+
+
+def summary(woven: Woven) -> str:
+    """What was done, in one line."""
+    figures, view = woven.figures, woven.view
+    count = len(view.suggestions)
+    settled = "" if view.done else f", {view.settled} of them settled"
+    return (
+        f"{woven.model}: {count} suggestion{'s' * (count != 1)}{settled}; "
+        f"{figures.coverage:.0%} of all probability at depth 1; {figures.tokens} tokens evaluated "
+        f"in {figures.decodes} decodes, {figures.seconds:.2f} s"
+    )
+
+
+def _label(one: Suggestion) -> str:
+    return visible(one.data) + _MARKS.get(one.finish, "")
+
+
+def _rows(branches: tuple[Branch, ...], indent: str) -> Iterator[str]:
+    for branch in branches:
+        mark = _MARKS.get(branch.finish or "", "")
+        fold = "▾ " if branch.children else "  "
+        yield f"{bar(branch.p)} {percent(branch.p)}  {indent}{fold}{visible(branch.data)}{mark}"
+        yield from _rows(branch.children, indent + "  ")
+
+
+def _edges(view: View, root: str) -> Iterator[str]:
+    number = 0
+
+    def walk(branches: tuple[Branch, ...], parent: str) -> Iterator[str]:
+        nonlocal number
+        for branch in branches:
+            number += 1
+            name = f"n{number}"
+            label = _quoted(visible(branch.data) + _MARKS.get(branch.finish or "", ""))
+            joint = percent(math.exp(branch.logprob)).strip()
+            yield f'  {name} [label="{label}", tooltip="{joint} of all continuations"];'
+            width = f"{0.6 + 4 * branch.p:.2f}"
+            share = percent(branch.p).strip()
+            yield f'  {parent} -> {name} [label=" {share}", penwidth={width}];'
+            yield from walk(branch.children, name)
+
+    return walk(view.branches, root)
+
+
+def _quoted(text: str) -> str:
+    """Inside a quoted DOT string a backslash begins an escape, and a quote ends it."""
+    return text.replace("\\", "\\\\").replace('"', '\\"')

@@ -1,0 +1,72 @@
+"""Reads what a command is to work on: a text, a loom, or standard input."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from llterm.errors import UsageError
+
+LOOM = b"SQLite format 3\x00"
+MOST_BYTES = 32 << 20
+
+
+def is_loom(path: Path) -> bool:
+    """Whether this is, or is named as, a loom."""
+    if path.suffix == ".loom":
+        return True
+    try:
+        with path.open("rb") as file:
+            return file.read(len(LOOM)) == LOOM
+    except OSError:
+        return False
+
+
+def read_text(path: Path) -> bytes:
+    """A text file's bytes, exactly. Raises UsageError where it is missing or no text."""
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder", "", "Name a .loom or a text file in it.")
+    if not path.exists():
+        raise UsageError(
+            f"There is no file {path}",
+            "",
+            "Check its name. To begin a new loom, let its name end in .loom.",
+        )
+    try:
+        if path.stat().st_size > MOST_BYTES:
+            raise UsageError(
+                f"{path.name} is too large for a story",
+                f"It has {path.stat().st_size:,} bytes; {MOST_BYTES:,} is the most.",
+                "Take the part you want to go on from.",
+            )
+        return _text(path.read_bytes(), path.name)
+    except OSError as error:
+        raise UsageError(
+            f"{path.name} cannot be read", f"{error.strerror}.", "Check its permissions."
+        ) from error
+
+
+def read_stdin() -> bytes:
+    """All of standard input. Raises UsageError where it is no text."""
+    if sys.stdin is None:
+        raise UsageError("There is no standard input", "", "Name a file, or use --prompt.")
+    return _text(sys.stdin.buffer.read(MOST_BYTES + 1)[:MOST_BYTES], "standard input")
+
+
+def argument_text(text: str) -> bytes:
+    """The bytes of a text typed as an argument, also where they are not UTF-8."""
+    return _text(text.encode("utf-8", "surrogateescape"), "--prompt")
+
+
+def _text(data: bytes, name: str) -> bytes:
+    if data.startswith(b"GGUF"):
+        raise UsageError(f"{name} is a model, not a text", "", "Give it with -m (--model).")
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        raise UsageError(f"{name} is UTF-16 text", "", "Save it as UTF-8.")
+    if b"\0" in data:
+        raise UsageError(
+            f"{name} is not a text",
+            f"It has a zero byte at position {data.index(0):,}.",
+            "llterm reads UTF-8 text and .loom files.",
+        )
+    return data

@@ -1,0 +1,171 @@
+"""One weave without a screen: a story, a model, the suggestions."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from llterm.backends.registry import find_model, open_model
+from llterm.config import Config
+from llterm.core.rules import Rules
+from llterm.core.tokens import Vocabulary
+from llterm.core.view import View
+from llterm.errors import UsageError
+from llterm.session.document import Document
+from llterm.session.session import Session
+from llterm.session.status import Figures
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What to weave, and with what."""
+
+    text: bytes
+    loom: Path | None
+    """A loom to weave the story of; it is not changed. `text` is empty then."""
+    prefix: str | None
+    typed: Mapping[str, Any]
+    """Weave settings that were typed, by `Rules` field: they count more than the loom's own."""
+    config: Config
+    model: str
+    overrides: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Woven:
+    """What a job gave."""
+
+    model: str
+    text: bytes
+    prefix: str
+    rules: Rules
+    view: View
+    figures: Figures
+    vocabulary: Vocabulary
+
+
+def run(job: Job) -> Woven:
+    """Weave until done. Raises LltermError, and KeyboardInterrupt where the person stops it."""
+    find_model(job.model, job.config)
+    if job.loom is None:
+        return _run(job, Document.scratch(job.text, job.config.weave))
+    with tempfile.TemporaryDirectory(prefix="llterm-") as folder:
+        return _run(job, _copy(job.loom, Path(folder)))
+
+
+def _copy(loom: Path, folder: Path) -> Document:
+    """A copy of the loom: weaving must not change the file, and another llterm may have it open."""
+    import sqlite3
+
+    if not loom.exists():
+        raise UsageError(f"There is no loom {loom}", "", "Check its name.")
+    if not loom.is_file() or not os.access(loom, os.R_OK):
+        raise UsageError(
+            f"{loom} cannot be read", "", "Check that it is a file, and yours to read."
+        )
+    copy = folder / loom.name
+    try:
+        with (
+            closing(sqlite3.connect(f"{loom.resolve().as_uri()}?mode=ro", uri=True)) as source,
+            closing(sqlite3.connect(copy)) as target,
+        ):
+            source.backup(target)
+    except sqlite3.Error:
+        # Opening it as a loom says in full what is wrong.
+        shutil.copyfile(loom, copy)
+    return Document.open(copy)
+
+
+def _run(job: Job, document: Document) -> Woven:
+    if job.typed:
+        document.set_rules(replace(document.rules, **job.typed))
+    if job.prefix is not None:
+        document.set_prefix(job.prefix)
+    return asyncio.run(_weave(job, document))
+
+
+async def _weave(job: Job, document: Document) -> Woven:
+    line = ProgressLine()
+    session = Session(document)
+    text = document.bytes_before(document.cursor)
+    try:
+        loop = asyncio.get_running_loop()
+        backend = await open_model(
+            job.model,
+            job.config,
+            job.overrides,
+            lambda share: _call(loop, line.say, f"Opening {job.model}: {share:.0%}"),
+        )
+        try:
+            session.listen(lambda: line.say(_progress(session)))
+            session.attach(backend)
+            session.weave()
+            await session.wait()
+            _end_if_cancelled()
+            assert session.view is not None
+            return Woven(
+                find_model(job.model, job.config).name,
+                text,
+                document.prefix,
+                document.rules,
+                session.view,
+                session.figures,
+                backend.vocabulary,
+            )
+        finally:
+            session.stop()
+            await backend.close()
+    finally:
+        line.clear()
+        await session.close()
+
+
+def _end_if_cancelled() -> None:
+    """ctrl+c cancels this task, and `Session.wait` takes that for an end of the weave."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
+
+
+def _call(loop: asyncio.AbstractEventLoop, callback: Callable[[str], None], text: str) -> None:
+    loop.call_soon_threadsafe(callback, text)
+
+
+def _progress(session: Session) -> str:
+    if not session.weaving:
+        return ""
+    figures = session.figures
+    return f"Weaving: {figures.suggestions} suggestions, {figures.tokens} tokens"
+
+
+class ProgressLine:
+    """One line on stderr, written over and over; nothing at all where that is no terminal."""
+
+    EVERY = 0.1
+
+    def __init__(self) -> None:
+        self._on = sys.stderr.isatty()
+        self._next = 0.0
+
+    def say(self, text: str) -> None:
+        if not self._on or not text:
+            return
+        import time
+
+        if time.monotonic() >= self._next:
+            self._next = time.monotonic() + self.EVERY
+            sys.stderr.write(f"\r\x1b[2K{text}")
+            sys.stderr.flush()
+
+    def clear(self) -> None:
+        if self._on and self._next:
+            sys.stderr.write("\r\x1b[2K")
+            sys.stderr.flush()

@@ -1,0 +1,104 @@
+"""The JSON of `suggest`, described in docs/json.md and docs/schema/suggest.json."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import fields
+from typing import Any
+
+from llterm.config.schema import WEAVE
+from llterm.core.rules import Rules
+from llterm.core.view import Branch, Step, Suggestion
+from llterm.headless.job import Woven
+
+VERSION = 1
+
+
+def as_json(woven: Woven) -> str:
+    """One object. Pure ASCII, so that nothing in it can act on a terminal."""
+    return json.dumps(result(woven), indent=2, allow_nan=False)
+
+
+def result(woven: Woven) -> dict[str, Any]:
+    """The object itself."""
+    view, figures = woven.view, woven.figures
+    return {
+        "version": VERSION,
+        "model": woven.model,
+        "vocabulary": woven.vocabulary.fingerprint,
+        "prompt": _text(woven.text),
+        "prefix": woven.prefix,
+        "settings": _settings(woven.rules),
+        "suggestions": [_suggestion(one) for one in view.suggestions],
+        "tree": [_branch(one) for one in view.branches],
+        "stats": {
+            "seconds": round(figures.seconds, 6),
+            "tokens_evaluated": figures.tokens,
+            "prompt_tokens_evaluated": figures.prompt_tokens,
+            "decodes": figures.decodes,
+            "requests": figures.requests,
+            "coverage": [_number(share) for share in view.coverage],
+            "settled": view.settled,
+            "bound": _number(view.bound),
+            "done": view.done,
+            "story_tokens": figures.story_tokens,
+            "context": figures.context,
+        },
+    }
+
+
+def _settings(rules: Rules) -> dict[str, Any]:
+    names = {row.attribute: row.name for row in WEAVE}
+    values = {names[one.name]: getattr(rules, one.name) for one in fields(Rules)}
+    return {name: list(one) if isinstance(one, tuple) else one for name, one in values.items()}
+
+
+def _suggestion(one: Suggestion) -> dict[str, Any]:
+    return {
+        "text": _text(one.data),
+        "bytes": list(one.data),
+        "tokens": [_token(step) for step in one.steps],
+        "p": _p(one.logprob),
+        "logprob": _number(one.logprob),
+        "p_per_token": _p(one.logprob_per_token),
+        "p_same_text": _number(math.exp(one.logprob) + one.merged),
+        "finish": one.finish,
+    }
+
+
+def _token(step: Step) -> dict[str, Any]:
+    return {
+        "id": step.id,
+        "text": _text(step.data),
+        "bytes": list(step.data),
+        "p": _p(step.logprob),
+        "logprob": _number(step.logprob),
+        "rank": step.rank,
+        "special": step.special,
+    }
+
+
+def _branch(branch: Branch) -> dict[str, Any]:
+    return {
+        "text": _text(branch.data),
+        "bytes": list(branch.data),
+        "ids": list(branch.tail),
+        "p": _number(branch.p),
+        "p_joint": _p(branch.logprob),
+        "finish": branch.finish,
+        "children": [_branch(child) for child in branch.children],
+    }
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "replace")
+
+
+def _p(logprob: float) -> float:
+    return math.exp(min(logprob, 0.0))
+
+
+def _number(value: float) -> float | None:
+    """JSON has no infinities."""
+    return float(value) if math.isfinite(value) else None

@@ -1,0 +1,285 @@
+"""Every action a key can run: ids, default keys, help lines. Pure data, and its validation.
+
+Ids are the public contract: `[keys]` in the configuration gives an id other keys. Textual accepts
+unknown ids and keys that no terminal can send without a word, so both are refused here, by name.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Literal
+
+from llterm.errors import ConfigError
+
+Pane = Literal["everywhere", "story", "suggestions"]
+PANES: tuple[Pane, ...] = ("everywhere", "story", "suggestions")
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """One thing a person can do by key."""
+
+    id: str
+    keys: str
+    """Default keys in `where`, joined by commas; the first is the one that is shown."""
+    where: Pane
+    help: str
+    footer: str = ""
+    """A word or two for the bottom line; empty keeps it out of there."""
+    tree_keys: str = ""
+    """Further default keys while the suggestion tree has the focus, where letters are free."""
+
+
+ACTIONS: tuple[Action, ...] = (
+    Action("weave.start", "ctrl+j,ctrl+enter", "everywhere", "Weave at the cursor", "weave", "w"),
+    Action("weave.stop", "ctrl+g", "everywhere", "Stop the weave; what it found stays", "stop"),
+    Action("weave.again", "ctrl+r", "everywhere", "Weave again at the cursor", tree_keys="r"),
+    Action("weave.grow", "f6", "everywhere", "Grow the highlighted branch further", "", "g"),
+    Action("weave.cutoff_down", "f9", "everywhere", "Lower the cutoff: more suggestions", "", "-"),
+    Action(
+        "weave.cutoff_up", "f10", "everywhere", "Raise the cutoff: fewer suggestions", "", "+,="
+    ),
+    Action("suggestion.accept", "tab", "story", "Accept the suggestion", "accept", "enter"),
+    Action("suggestion.accept_token", "right", "story", "Accept one token", "one token", "a"),
+    Action("suggestion.accept_word", "ctrl+right", "story", "Accept one word", "one word", "A"),
+    Action("suggestion.next", "ctrl+n,alt+down", "everywhere", "Next suggestion", "", "j,down"),
+    Action("suggestion.prev", "ctrl+t,alt+up", "everywhere", "Previous suggestion", "", "k,up"),
+    Action("suggestion.next_sibling", "J,shift+down", "suggestions", "Next branch of this fork"),
+    Action("suggestion.prev_sibling", "K,shift+up", "suggestions", "Previous branch of this fork"),
+    Action(
+        "suggestion.edit", "f3", "everywhere", "Edit the suggestion, then accept it", "edit", "e"
+    ),
+    *(
+        Action(f"suggestion.pick_{n}", str(n), "suggestions", f"Accept suggestion number {n}")
+        for n in range(1, 10)
+    ),
+    Action("tree.toggle", "space", "suggestions", "Fold or unfold the branch"),
+    Action("tree.collapse", "h,left", "suggestions", "Fold the branch, or go to its parent"),
+    Action("tree.expand", "l,right", "suggestions", "Unfold the branch, or go into it"),
+    Action("tree.first", "home", "suggestions", "First row"),
+    Action("tree.last", "end,G", "suggestions", "Last row"),
+    Action("tree.page_down", "pagedown", "suggestions", "A page down"),
+    Action("tree.page_up", "pageup", "suggestions", "A page up"),
+    Action("tree.parent", "shift+left", "suggestions", "Go to the parent branch"),
+    Action("edit.undo", "ctrl+z", "everywhere", "Undo: text, tree and settings", "undo", "u"),
+    Action("edit.redo", "ctrl+y", "everywhere", "Redo", "", "U"),
+    Action("edit.copy", "ctrl+c", "everywhere", "Copy the selection, or the branch", "", "y"),
+    Action("edit.find", "ctrl+f", "everywhere", "Find in the story", "", "/"),
+    Action("app.focus_tree", "ctrl+o", "everywhere", "Go to the suggestions, or back to the story"),
+    Action("app.back", "escape", "everywhere", "Stop; drop the ghost; back to the story"),
+    Action(
+        "app.stories",
+        "ctrl+right_square_bracket",
+        "everywhere",
+        "Begin with a starting story",
+        "",
+        "s",
+    ),
+    Action("app.prefix", "f7", "everywhere", "The hidden text before the story"),
+    Action("app.settings", "f5", "everywhere", "Weave settings", "settings"),
+    Action("app.theme", "t", "suggestions", "Choose a theme"),
+    Action("app.count", "f11,alt+w", "everywhere", "Count words and tokens"),
+    Action("app.editor", "f8", "everywhere", "Open the story in $EDITOR"),
+    Action("app.save", "ctrl+s", "everywhere", "Write everything to the loom now"),
+    Action("app.palette", "f2,ctrl+p", "everywhere", "All commands, by name", "", ":"),
+    Action("app.help", "f1", "everywhere", "Help", "help", "?"),
+    Action("app.log", "f12", "everywhere", "The log"),
+    Action("app.quit", "ctrl+q", "everywhere", "Quit; everything is saved"),
+)
+
+NEVER = {
+    "ctrl+h": "terminals send backspace for it",
+    "ctrl+i": "terminals send tab for it",
+    "ctrl+m": "terminals send enter for it",
+    "ctrl+[": "terminals send escape for it",
+    "ctrl+left_square_bracket": "terminals send escape for it",
+    "shift+f3": "it looks like a cursor report and is swallowed",
+    "alt+f": "terminals send it as ctrl+right",
+    "alt+b": "terminals send it as ctrl+left",
+    "alt+[": "it begins other keys",
+    "alt+left_square_bracket": "it begins other keys",
+}
+"""Keys that never arrive as themselves, and why."""
+
+_ALIAS = re.compile(
+    r"(ctrl|shift|alt)\+enter|ctrl\+(shift\+)?tab|ctrl\+\d|ctrl\+shift\+\w|alt\+shift\+.+|alt\+\d"
+    r"|(shift|ctrl)\+space|ctrl\+(?!right_square_bracket|backslash|circumflex_accent|underscore)(\W|[a-z]+_[a-z_]+)"
+    r"|alt\+(\W|[a-z]+_[a-z_]+)|(super|hyper|meta)\+.+"
+)
+"""Keys that some terminals cannot send: fine beside a safe one, never alone."""
+
+_SPECIAL = {
+    "up", "down", "left", "right", "home", "end", "pageup", "pagedown", "insert", "delete",
+    "backspace", "tab", "enter", "escape", "space", "at",
+    *(f"f{n}" for n in range(1, 25)),
+}  # fmt: skip
+_PUNCTUATION = {
+    "question_mark", "colon", "semicolon", "comma", "full_stop", "slash", "backslash", "plus",
+    "minus", "equals_sign", "underscore", "left_square_bracket", "right_square_bracket",
+    "left_curly_bracket", "right_curly_bracket", "left_parenthesis", "right_parenthesis",
+    "less_than_sign", "greater_than_sign", "exclamation_mark", "quotation_mark", "apostrophe",
+    "number_sign", "dollar_sign", "percent_sign", "ampersand", "asterisk", "circumflex_accent",
+    "grave_accent", "vertical_line", "tilde",
+}  # fmt: skip
+_TEXT = {
+    "up", "down", "left", "right", "home", "end", "pageup", "pagedown",
+    "delete", "backspace", "enter", "space",
+}  # fmt: skip
+_NAMES = _SPECIAL | _PUNCTUATION
+_MODIFIERS = {"ctrl", "shift", "alt", "super", "hyper", "meta"}
+
+Place = Callable[[str], str]
+"""Says where an id was given its keys, such as `llterm.toml, line 5`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keymap:
+    """The keys in force."""
+
+    own: Mapping[str, str]
+    """The person's keys by action id; they replace all default keys of that action."""
+
+    def keys(self, action: Action, pane: Pane) -> tuple[str, ...]:
+        """The keys that run an action while `pane` has the focus, those of `everywhere` left out
+        unless that is the pane.
+
+        Of the person's own keys, those that the text needs (letters, arrows, enter) count in the
+        suggestion tree only, as the default ones do.
+        """
+        if action.id not in self.own:
+            shared = action.keys if pane == action.where else ""
+            further = action.tree_keys if pane == "suggestions" else ""
+            return split_keys(",".join(filter(None, (shared, further))))
+        keys, default = split_keys(self.own[action.id]), split_keys(action.keys)
+        if pane == action.where:
+            return tuple(key for key in keys if key in default or not _of_text(action, key))
+        if pane == "suggestions":
+            everywhere = action.where == "everywhere"
+            return tuple(
+                key
+                for key in keys
+                if key not in default and (_of_text(action, key) or not everywhere)
+            )
+        return ()
+
+    def rows(self) -> list[tuple[Action, tuple[str, ...], tuple[str, ...]]]:
+        """Per action: keys where it belongs, and further keys in the suggestion tree."""
+        found = []
+        for action in ACTIONS:
+            keys = self.keys(action, action.where)
+            tree = self.keys(action, "suggestions") if action.where != "suggestions" else ()
+            found.append((action, keys, tuple(key for key in tree if key not in keys)))
+        return found
+
+
+def split_keys(text: str) -> tuple[str, ...]:
+    """The keys of a list such as `ctrl+j, f5`."""
+    return tuple(key.strip() for key in text.split(",") if key.strip())
+
+
+def action_of(id: str) -> Action:
+    """The action with this id. Raises KeyError."""
+    found = next((action for action in ACTIONS if action.id == id), None)
+    if found is None:
+        raise KeyError(id)
+    return found
+
+
+def resolve(overrides: Mapping[str, str], place: Place = lambda _: "[keys]") -> Keymap:
+    """The keymap with the person's keys. Raises ConfigError for an id or key that cannot be."""
+    own: dict[str, str] = {}
+    for id, text in overrides.items():
+        own[id] = ",".join(_checked(id, text, place))
+    keymap = Keymap(own)
+    if own:
+        _refuse_clashes(keymap, place)
+    return keymap
+
+
+def _checked(id: str, text: str, place: Place) -> tuple[str, ...]:
+    ids = [action.id for action in ACTIONS]
+    if id not in ids:
+        near = get_close_matches(id, ids, 1, 0.4)
+        hint = f"Did you mean {near[0]}? " if near else ""
+        raise ConfigError(
+            f"There is no action {id}", f"In {place(id)}.", hint + "`llterm keys` lists them all."
+        )
+    keys = tuple(_canonical(key) for key in split_keys(text))
+    if not keys:
+        raise ConfigError(
+            f"No key is given for {id}", f"In {place(id)}.", "Every action needs at least one key."
+        )
+    for key in keys:
+        _refuse_dead(id, key, place)
+    action = action_of(id)
+    default = split_keys(action.keys)
+    placed = [key for key in keys if key in default or not _of_text(action, key)]
+    if not placed:
+        raise ConfigError(
+            f"{keys[0]} belongs to the text",
+            f"{id} must be within reach while writing, in {place(id)}.",
+            "Add a key with ctrl, or a function key.",
+        )
+    if all(_ALIAS.fullmatch(key) for key in placed):
+        raise ConfigError(
+            f"Some terminals cannot send {', '.join(keys)}",
+            f"It is the only key of {id}, in {place(id)}.",
+            f'Add one that all can send, such as a function key: "{keys[0]},f6".',
+        )
+    return keys
+
+
+def _of_text(action: Action, key: str) -> bool:
+    """Whether the text needs this key where the action has its place."""
+    needed = len(key) == 1 or key in _PUNCTUATION or key in _TEXT
+    return needed and action.where != "suggestions"
+
+
+def _canonical(key: str) -> str:
+    """Modifiers in lower case; `ctrl+space` under the name that arrives from most terminals."""
+    *modifiers, base = key.split("+") if len(key) > 1 and key[-1] != "+" else [key]
+    if modifiers or len(base) > 1:
+        base = base.lower()
+    return "+".join([*(one.lower() for one in modifiers), base])
+
+
+def _refuse_dead(id: str, key: str, place: Place) -> None:
+    if key in NEVER:
+        raise ConfigError(
+            f"{key} cannot be bound: {NEVER[key]}",
+            f"Given for {id} in {place(id)}.",
+            "Choose another key; `llterm keys --test` shows what your terminal sends.",
+        )
+    *modifiers, base = key.split("+") if len(key) > 1 else [key]
+    known = len(base) == 1 and base.isprintable()
+    if not (known or base in _NAMES) or set(modifiers) - _MODIFIERS:
+        parts = {*_NAMES, *_MODIFIERS}
+        wrong = next((one for one in modifiers if one not in _MODIFIERS), base)
+        near = get_close_matches(wrong, sorted(parts), 1, 0.5)
+        raise ConfigError(
+            f"There is no key {key}",
+            f"Given for {id} in {place(id)}.",
+            (f"Did you mean {key.replace(wrong, near[0])}? " if near else "")
+            + "`llterm keys --test` names the keys you press.",
+        )
+
+
+def _refuse_clashes(keymap: Keymap, place: Place) -> None:
+    for pane in ("story", "suggestions"):
+        taken: dict[str, str] = {}
+        for action in ACTIONS:
+            active = keymap.keys(action, pane)
+            if action.where == "everywhere":
+                active += keymap.keys(action, "everywhere")
+            for key in dict.fromkeys(active):
+                other = taken.setdefault(key, action.id)
+                if other != action.id:
+                    given = action.id if action.id in keymap.own else other
+                    raise ConfigError(
+                        f"{key} is given to both {other} and {action.id}",
+                        f"In {place(given)}.",
+                        "Give one of them another key.",
+                    )

@@ -1,0 +1,94 @@
+"""Where llterm keeps things. Folders are made when they are used, not before.
+
+`LLTERM_CONFIG_DIR`, `LLTERM_DATA_DIR` and `LLTERM_STATE_DIR` name other folders; else they are
+those of the system (XDG on Linux).
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime
+from pathlib import Path
+
+from llterm.errors import UsageError
+
+CONFIG_NAME = "llterm.toml"
+MOST_LOG = 1 << 20
+"""Bytes after which the log begins anew; the one before is kept."""
+
+
+def config_dir() -> Path:
+    """The user's `llterm.toml` and own themes."""
+    return _folder("config")
+
+
+def data_dir() -> Path:
+    """Looms without a name of their own."""
+    return _folder("data")
+
+
+def state_dir() -> Path:
+    """The log, and choices made in the app."""
+    return _folder("state")
+
+
+def user_config() -> Path:
+    return config_dir() / CONFIG_NAME
+
+
+def state_file() -> Path:
+    return state_dir() / "state.toml"
+
+
+def looms_dir() -> Path:
+    return data_dir() / "looms"
+
+
+def themes_dir() -> Path:
+    return config_dir() / "themes"
+
+
+def new_loom(now: datetime | None = None) -> Path:
+    """A path in the data folder for a loom without a name: the date and time of its beginning.
+
+    The folder is made; the file is not.
+    """
+    folder = made(looms_dir())
+    stem = (now or datetime.now()).strftime("%Y-%m-%d %H.%M.%S")
+    path = folder / f"{stem}.loom"
+    number = 2
+    while path.exists():
+        path = folder / f"{stem} {number}.loom"
+        number += 1
+    return path
+
+
+def log_file() -> Path:
+    """The log. A long one is set aside first, so that it never grows without end."""
+    path = made(state_dir()) / "llterm.log"
+    if path.exists() and path.stat().st_size > MOST_LOG:
+        path.replace(path.with_suffix(".log.1"))
+    return path
+
+
+def made(folder: Path) -> Path:
+    """The folder, made with all above it. Raises UsageError where that cannot be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(
+            f"The folder {folder} cannot be made",
+            error.strerror or str(error),
+            "Check its permissions, or name others with LLTERM_CONFIG_DIR, LLTERM_DATA_DIR and"
+            " LLTERM_STATE_DIR.",
+        ) from error
+    return folder
+
+
+def _folder(kind: str) -> Path:
+    own = os.environ.get(f"LLTERM_{kind.upper()}_DIR")
+    if own:
+        return Path(own).expanduser()
+    from platformdirs import PlatformDirs
+
+    return Path(getattr(PlatformDirs("llterm", appauthor=False), f"user_{kind}_dir"))

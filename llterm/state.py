@@ -1,0 +1,98 @@
+"""Choices made in the app, kept between starts: theme, model, weave settings.
+
+They lie in a file of llterm's own; the person's `llterm.toml` is never rewritten and counts more.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+import tomllib
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from llterm import paths
+from llterm.config.schema import WEAVE
+from llterm.core.rules import Rules
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What was kept: values by dotted setting name, and a notice where a file was set aside."""
+
+    values: Mapping[str, object]
+    notice: str = ""
+
+
+def read_state() -> State:
+    """The kept choices. A broken file is set aside and said, never an error."""
+    path = paths.state_file()
+    try:
+        data = tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return State({})
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as broken:
+        aside = path.with_suffix(".broken.toml")
+        with suppress(OSError):
+            path.replace(aside)
+        log.warning("%s could not be read: %s", path, broken)
+        return State({}, f"The file of kept choices was broken; it is now {aside}.")
+    return State(_flat(data))
+
+
+def keep(choices: Mapping[str, object]) -> None:
+    """Keep these choices, by dotted name such as `ui.theme`, beside those kept before.
+
+    Written whole and put in place at once. Where that fails, the log says so: a choice that is
+    lost is no reason to stop writing.
+    """
+    import tomli_w
+
+    values = {**read_state().values, **choices}
+    nested: dict[str, Any] = {}
+    for dotted, value in sorted(values.items()):
+        table, _, name = dotted.rpartition(".")
+        part = nested.setdefault(table, {}) if table else nested
+        part[name] = list(value) if isinstance(value, tuple) else value
+    path = paths.state_file()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write(path, tomli_w.dumps(nested))
+    except OSError as error:
+        log.warning("%s could not be written: %s", path, error)
+
+
+def rules_choices(rules: Rules) -> dict[str, object]:
+    """Weave settings as choices to keep."""
+    names = {row.attribute: row.name for row in WEAVE}
+    return {f"weave.{names[one.name]}": getattr(rules, one.name) for one in fields(Rules)}
+
+
+def _flat(data: Mapping[str, object]) -> dict[str, object]:
+    found: dict[str, object] = {}
+    for key, value in data.items():
+        if isinstance(value, Mapping):
+            found.update({f"{key}.{name}": one for name, one in value.items()})
+        else:
+            found[key] = value
+    return found
+
+
+def _write(path: Path, text: str) -> None:
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(name, path)
+    except OSError:
+        with suppress(OSError):
+            os.unlink(name)
+        raise

@@ -1,0 +1,134 @@
+"""The terminal: what it can show, how it is told, and how it is put back. Imports no Textual.
+
+Textual reads its settings from the environment when it is imported, so `prepare` comes first.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
+from pathlib import Path
+
+SSH_FPS = 20
+"""Screen updates a second over SSH: a full line of a slow link, and still smooth."""
+
+TRUECOLOR = re.compile(
+    r".*-(direct|truecolor)|xterm-(ghostty|kitty)|(alacritty|foot|wezterm)(-.*)?"
+)
+"""TERMs of terminals that all show 16 million colours. sshd does not forward COLORTERM, and
+without it most of these would be taken for terminals of 16 colours."""
+
+RESET = (
+    "\x1b[?2026l"  # end of a synchronised update
+    "\x1b[<u"  # pop the kitty keyboard mode
+    "\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1005l\x1b[?1006l\x1b[?1015l\x1b[?1016l"  # mouse off
+    "\x1b[?1004l"  # focus reports off
+    "\x1b[?2004l"  # bracketed paste off
+    "\x1b[?2048l"  # resize reports off
+    "\x1b[?1049l"  # leave the alternate screen
+    "\x1b[?7h"  # lines wrap
+    "\x1b(B\x1b[0m"  # plain letters, no colours
+    "\x1b[?25h"  # show the cursor
+    "\r"
+)
+"""What undoes everything that a screen program may have set. Leaving the alternate screen comes
+after the keyboard mode, which each screen keeps for itself."""
+
+_SYSTEMS = {"truecolor": "truecolor", "256": "256", "16": "standard"}
+
+
+def over_ssh(environment: Mapping[str, str]) -> bool:
+    """Whether the screen is at the other end of a line."""
+    return bool(environment.get("SSH_CONNECTION") or environment.get("SSH_TTY"))
+
+
+def is_interactive(environment: Mapping[str, str]) -> bool:
+    """Whether there is a terminal that an app can draw on and read keys from."""
+    if environment.get("TERM", "") in ("", "dumb"):
+        return False
+    return os.isatty(0) and os.isatty(1)
+
+
+def why_not_interactive(environment: Mapping[str, str]) -> str:
+    """The reason for that, in words; empty where there is a terminal."""
+    if not os.isatty(0):
+        return "the input is not a terminal"
+    if not os.isatty(1):
+        return "the output is not a terminal"
+    if environment.get("TERM", "") in ("", "dumb"):
+        return f"the terminal cannot draw (TERM is {environment.get('TERM') or 'not set'})"
+    return ""
+
+
+def colours(environment: Mapping[str, str], wanted: str = "auto") -> str:
+    """What colours to draw with: `truecolor`, `256`, `16` or `none`, and `auto` where Textual's own
+    look at TERM and COLORTERM is right."""
+    if environment.get("NO_COLOR"):
+        return "none"
+    if wanted != "auto":
+        return wanted
+    known = environment.get("COLORTERM", "").strip().lower() in ("truecolor", "24bit")
+    if not known and TRUECOLOR.fullmatch(environment.get("TERM", "")):
+        return "truecolor"
+    return "auto"
+
+
+def colours_found(environment: Mapping[str, str], wanted: str = "auto") -> str:
+    """The same with `auto` resolved, for people."""
+    found = colours(environment, wanted)
+    if found != "auto":
+        return found
+    if environment.get("COLORTERM", "").strip().lower() in ("truecolor", "24bit"):
+        return "truecolor"
+    term = environment.get("TERM", "")
+    return "256" if term.endswith(("-256color", "-256")) else "16"
+
+
+def prepare(
+    environment: MutableMapping[str, str],
+    *,
+    color: str = "auto",
+    monochrome: bool = False,
+    fps: int | None = None,
+) -> None:
+    """Set what Textual reads on import. What the person set in the environment stays."""
+    if environment.get("NO_COLOR") == "":
+        # By the convention an empty one means nothing; Textual looks at its presence only.
+        del environment["NO_COLOR"]
+    if monochrome:
+        environment.setdefault("NO_COLOR", "1")
+    system = _SYSTEMS.get(colours(environment, color))
+    if system is not None:
+        environment.setdefault("TEXTUAL_COLOR_SYSTEM", system)
+    if fps is not None:
+        environment.setdefault("TEXTUAL_FPS", str(fps))
+    if over_ssh(environment):
+        environment.setdefault("TEXTUAL_FPS", str(SSH_FPS))
+        environment.setdefault("TEXTUAL_ANIMATIONS", "none")
+
+
+@contextmanager
+def stderr_to(log: Path) -> Iterator[None]:
+    """Let file descriptor 2 lead to the log, while Textual goes on drawing on the terminal.
+
+    C libraries print to descriptor 2, where it would land in the middle of the screen; and Textual
+    draws through `sys.__stderr__`, which is that descriptor too. So that one gets a copy of the
+    terminal first, and in the log goes what anyone else writes.
+    """
+    sys.stderr.flush()
+    real, sink = os.dup(2), os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    screen = os.fdopen(os.dup(2 if os.isatty(2) else 1), "w", encoding="utf-8", errors="replace")
+    before, sys.__stderr__ = sys.__stderr__, screen  # type: ignore[misc]
+    os.dup2(sink, 2)
+    os.close(sink)
+    try:
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(real, 2)
+        os.close(real)
+        sys.__stderr__ = before  # type: ignore[misc]
+        screen.close()

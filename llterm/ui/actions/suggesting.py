@@ -1,0 +1,108 @@
+"""Choosing among suggestions: accept, edit, move about in the tree."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from llterm.core.tokens import Tail
+from llterm.session.document import Change
+from llterm.ui.actions import Deed, Table
+from llterm.ui.screens.edit_branch import EditBranch
+from llterm.ui.screens.painting import troubles
+
+if TYPE_CHECKING:
+    from llterm.ui.screens.weave import WeaveScreen
+    from llterm.ui.widgets.suggestions import SuggestionTree
+
+
+def table(screen: WeaveScreen) -> Table:
+    """The deeds of this file by action id."""
+
+    def tree() -> SuggestionTree:
+        return screen.suggestions
+
+    def can_take() -> bool:
+        """There is a branch, and it belongs to this text and place."""
+        session = screen.session
+        return (
+            screen.suggestions.selected is not None
+            and not session.stale
+            and session.source is not None
+        )
+
+    def ghost_or_tree() -> bool:
+        """In the story a key accepts only what is shown at the cursor."""
+        return can_take() and (screen.suggestions.has_focus or screen.previewed)
+
+    def has_rows() -> bool:
+        return bool(screen.suggestions.rows)
+
+    def tail() -> Tail:
+        row = screen.suggestions.selected
+        return row.tail if row is not None else ()
+
+    def move(step: int) -> None:
+        """Also from the story, where the ghost follows."""
+        screen.ghost_off = False
+        tree().move(step)
+        screen.show_ghost()
+
+    session = screen.session
+    picks = {
+        f"suggestion.pick_{digit}": Deed(lambda digit=digit: pick(screen, digit), can_take)  # type: ignore[misc]
+        for digit in range(1, 10)
+    }
+    return picks | {
+        "suggestion.accept": Deed(lambda: accept(screen, tail()), ghost_or_tree),
+        "suggestion.accept_token": Deed(
+            lambda: accept(screen, session.token_of(tail())), ghost_or_tree
+        ),
+        "suggestion.accept_word": Deed(
+            lambda: accept(screen, session.word_of(tail())), ghost_or_tree
+        ),
+        "suggestion.edit": Deed(lambda: edit(screen, tail()), can_take),
+        "suggestion.next": Deed(lambda: move(1), has_rows),
+        "suggestion.prev": Deed(lambda: move(-1), has_rows),
+        "suggestion.next_sibling": Deed(lambda: tree().sibling(1), has_rows),
+        "suggestion.prev_sibling": Deed(lambda: tree().sibling(-1), has_rows),
+        "tree.toggle": Deed(lambda: tree().toggle(), has_rows),
+        "tree.collapse": Deed(lambda: tree().fold(), has_rows),
+        "tree.expand": Deed(lambda: tree().unfold(), has_rows),
+        "tree.parent": Deed(lambda: tree().to_parent(), has_rows),
+        "tree.first": Deed(lambda: tree().select(0), has_rows),
+        "tree.last": Deed(lambda: tree().select(len(tree().rows) - 1), has_rows),
+        "tree.page_down": Deed(lambda: tree().page(1), has_rows),
+        "tree.page_up": Deed(lambda: tree().page(-1), has_rows),
+    }
+
+
+def accept(screen: WeaveScreen, tail: Tail) -> None:
+    """Take this path into the story."""
+    follow(screen, screen.session.accept(tail))
+
+
+def pick(screen: WeaveScreen, digit: int) -> None:
+    """Take the row that carries this digit."""
+    if (row := screen.suggestions.numbered(digit)) is not None:
+        accept(screen, row.tail)
+
+
+def follow(screen: WeaveScreen, change: Change) -> None:
+    """Show a change that the session made to the story, and what became of the tree."""
+    screen.editor.apply(change)
+    screen.suggestions.forget()
+    screen.ghost_off = False
+    screen.show_all()
+    if screen.suggestions.has_focus and not screen.suggestions.rows:
+        screen.editor.focus()
+
+
+def edit(screen: WeaveScreen, tail: Tail) -> None:
+    """Rewrite the branch in a small editor; what comes back goes in as one step."""
+
+    def done(text: str | None) -> None:
+        if text:
+            with troubles(screen):
+                follow(screen, screen.session.accept_text(tail, text))
+
+    screen.app.push_screen(EditBranch(screen.session.ghost(tail)), done)

@@ -1,0 +1,49 @@
+"""The command palette: every action of the registry, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from textual.command import DiscoveryHit, Hit, Hits, Provider
+
+from llterm.keymap import ACTIONS, Action
+from llterm.ui.bindings import first_key
+from llterm.ui.screens.weave import WeaveScreen
+from llterm.ui.widgets.keybar import key_name
+
+
+class Commands(Provider):
+    """Offers what applies now. Moving about in the tree is left to its keys."""
+
+    async def discover(self) -> Hits:
+        for _, text, run in self._offers():
+            yield DiscoveryHit(text, run)
+
+    async def search(self, query: str) -> Hits:
+        matcher = self.matcher(query)
+        for action, text, run in self._offers():
+            score = max(matcher.match(text), matcher.match(action.id))
+            if score > 0:
+                yield Hit(score, matcher.highlight(text), run, text=text)
+
+    def _offers(self) -> Iterator[tuple[Action, str, _Run]]:
+        main = self.screen
+        if not isinstance(main, WeaveScreen):
+            return
+        for action in ACTIONS:
+            if action.id == "app.palette" or not main.table[action.id].applies():
+                continue
+            keys = [first_key(main.keymap, action, pane) for pane in ("story", "suggestions")]
+            key = next((key_name(one) for one in keys if one), "")
+            yield action, f"{action.help}  ({key})" if key else action.help, _Run(main, action.id)
+
+
+class _Run:
+    """Runs an action when its line is chosen."""
+
+    def __init__(self, main: WeaveScreen, id: str) -> None:
+        self._main = main
+        self._id = id
+
+    def __call__(self) -> None:
+        self._main.action_run(self._id)

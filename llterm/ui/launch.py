@@ -1,0 +1,36 @@
+"""What the command line hands to the app."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from llterm.config import Config
+from llterm.core.query import Backend
+from llterm.core.rules import Rules
+
+Opening = Callable[[Callable[[float], None]], Awaitable[Backend]]
+"""Opens the model; calls back with the share that is loaded, from any thread.
+
+Raises LltermError.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """One start of the app."""
+
+    path: Path | None
+    """The loom to open or make; None makes a nameless one in the data folder."""
+    text: bytes | None
+    """Imported text, or `--prompt`: the story of a loom that is made now."""
+    prefix: str | None
+    """The hidden prefix, when typed as a flag."""
+    rules: Rules | None
+    """Weave settings, when flags were typed; else the loom's own count."""
+    config: Config
+    opening: Opening
+    model_name: str
+    auto_weave: bool
+    """Weave as soon as the model is ready, if there is a story."""

@@ -1,0 +1,38 @@
+"""A suggestion, to be rewritten before it is accepted."""
+
+from __future__ import annotations
+
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.widgets import TextArea
+
+from llterm.ui.screens.dialog import Dialog
+
+
+class TextDialog(Dialog[str]):
+    """A small editor; gives back its text, or None when the person gave up."""
+
+    BINDINGS = [Binding("ctrl+j,ctrl+enter,ctrl+s", "done", "Done", show=False, priority=True)]  # noqa: RUF012
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self._text = text
+
+    def body(self) -> ComposeResult:
+        area = TextArea(self._text, soft_wrap=True, compact=True, highlight_cursor_line=False)
+        area.cursor_blink = False
+        yield area
+
+    def on_mount(self) -> None:
+        area = self.query_one(TextArea)
+        area.move_cursor(area.document.end)
+
+    def action_done(self) -> None:
+        self.dismiss(self.query_one(TextArea).text)
+
+
+class EditBranch(TextDialog):
+    """The text of a branch as it would be added to the story."""
+
+    TITLE = "Edit the suggestion"
+    KEYS = "^J accept   Esc give up"

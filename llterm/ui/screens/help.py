@@ -1,0 +1,88 @@
+"""Every key that works, read from the bindings that are really there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from rich.cells import cell_len
+from textual.app import ComposeResult
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.dom import DOMNode
+from textual.widgets import Static
+
+from llterm.ui.screens.dialog import Dialog
+from llterm.ui.widgets.keybar import key_name
+
+if TYPE_CHECKING:
+    from llterm.ui.screens.weave import WeaveScreen
+
+_PICK = "Accept suggestion number"
+_HIDDEN = frozenset({"super", "hyper", "meta"})
+
+
+class Help(Dialog[None]):
+    """Keys by pane, the focused pane's first."""
+
+    TITLE = "Keys"
+    KEYS = "↑↓ scroll   F2 all commands by name   Esc close"
+
+    def __init__(self, main: WeaveScreen) -> None:
+        super().__init__()
+        self._main = main
+
+    def body(self) -> ComposeResult:
+        main = self._main
+        story, tree = ("In the story", main.editor), ("In the suggestions", main.suggestions)
+        panes = [tree, story] if main.suggestions.has_focus else [story, tree]
+        parts: list[tuple[str, DOMNode, bool]] = [
+            (*panes[0], True),
+            ("Everywhere", main, True),
+            (*panes[1], True),
+            ("Writing", main.editor, False),
+        ]
+        with VerticalScroll():
+            for title, node, ours in parts:
+                yield Static(Content.styled(title, "bold"), classes="help--pane")
+                yield Static(_table(bound(node, ours=ours)))
+            yield Static("Signs", classes="help--pane help--title", markup=False)
+            yield Static(_LEGEND, markup=False)
+
+
+_LEGEND = """\
+  ▾ ▸  open branch, folded branch
+  ■ ○  the text ends here, not ended yet
+  ␣ ⏎ ⇥  space, line break, tab
+  �  something that cannot be shown
+  A percent is the share of the row above it; b are bits, where it would
+  read 0. Joint is the share of everything that could follow the story."""
+
+
+def bound(node: DOMNode, *, ours: bool) -> list[tuple[str, str]]:
+    """Keys and what they do: a node's bindings from the registry, or those it inherits."""
+    found: dict[str, list[str]] = {}
+    for key, binding in node._bindings:
+        plain = not binding.system and not _HIDDEN & set(key.split("+"))
+        shadowed = not ours and any(
+            one.id and one.action != binding.action for one in node._bindings.key_to_bindings[key]
+        )
+        if binding.description and plain and not shadowed and bool(binding.id) == ours:
+            found.setdefault(binding.description, []).append(key_name(key))
+    picks = [text for text in found if text.startswith(_PICK)]
+    for text in picks[1:]:
+        del found[text]
+    if picks:
+        found[picks[0]] = ["1-9"]
+    return [(" ".join(keys[:3]), text.replace("number 1", "of this number"))
+            for text, keys in found.items()]  # fmt: skip
+
+
+def _table(rows: Iterable[tuple[str, str]]) -> Content:
+    rows = list(rows)
+    width = max((cell_len(keys) for keys, _ in rows), default=0)
+    lines = []
+    for keys, text in rows:
+        pad = " " * (width - cell_len(keys))
+        lines.append(Content.assemble("  ", (keys, "$accent"), f"{pad}  {text}"))
+    return Content("\n").join(lines)

@@ -1,0 +1,156 @@
+"""What the main screen's lines say. Reads the session, writes the widgets, decides nothing."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.cells import cell_len
+from textual.content import Content
+from textual.widgets import Static
+
+from llterm.core.display import visible
+from llterm.errors import LltermError
+from llterm.ui.figures import found, joint
+from llterm.ui.widgets.keybar import Hint, key_name
+from llterm.ui.widgets.line import Line, Name
+
+if TYPE_CHECKING:
+    from llterm.ui.screens.weave import WeaveScreen
+
+log = logging.getLogger(__name__)
+
+PREVIEW_LINES = 5
+"""A branch in the middle of the story is shown below it, in at most this many lines."""
+_LAST = ("app.help",)
+"""Hints that keep their place in the footer however narrow it is."""
+
+
+@contextmanager
+def troubles(screen: WeaveScreen) -> Iterator[None]:
+    """Errors of a deed become a notice; the app goes on."""
+    try:
+        yield
+    except LltermError as error:
+        show_trouble(screen, error)
+
+
+def show_trouble(screen: WeaveScreen, error: LltermError) -> None:
+    """A notice with title, cause and hint, and a line in the log."""
+    log.warning("%s", error)
+    lines = [part for part in (error.cause, error.hint) if part]
+    screen.app.notify(
+        "\n".join(lines) or " ", title=error.title, severity="warning", markup=False, timeout=8
+    )
+
+
+def show_title(screen: WeaveScreen, words: int) -> None:
+    """File and words on the left, model and its work on the right."""
+    document, status = screen.session.document, screen.session.status
+    figures = screen.session.figures
+    path = document.path if screen.options.named else None
+    name = visible(path.name.encode("utf-8", "surrogateescape")) if path else "untitled"
+    counted = f"{words:,} word{'' if words == 1 else 's'}"
+    screen.query_one("#name", Name).say(
+        name,
+        counted,
+        *(["read-only"] if document.read_only else []),
+    )
+    pieces = [visible(screen.model_name.encode())]
+    if status.state == "loading":
+        pieces.append(f"loading {100 * (status.progress or 0):.0f}%")
+    elif screen.session.source is None:
+        pieces = ["no model" if status.state == "failed" else "no model yet"]
+    elif figures.story_tokens:
+        pieces.append(f"{figures.story_tokens:,} of {figures.context:,} tokens")
+        if figures.tokens_per_second:
+            pieces.append(f"{figures.tokens_per_second:,.0f} tok/s")
+    else:
+        pieces.append(f"{figures.context:,} tokens")
+    line = screen.query_one("#model", Line)
+    wanted = sum(map(cell_len, pieces)) + 3 * len(pieces) - 3
+    room = screen.size.width - 2 - min(cell_len(name), 24) - 2
+    line.styles.width = max(min(wanted, room), 1)
+    line.say(*pieces)
+
+
+def show_branch(screen: WeaveScreen) -> None:
+    """The selected row's joint probability and mean."""
+    if screen.flashing:
+        return
+    row = None if screen.session.stale else screen.suggestions.selected
+    line = screen.query_one("#branch", Line)
+    if row is None:
+        line.say("")
+        return
+    ends = {"end": "the text ends here", "open": "not ended yet: grow"}
+    text = joint(row.branch.logprob, len(row.tail)).split(" · ")
+    note = ends.get(row.branch.finish or "")
+    line.say(*text[:1], *([note] if note else []), *text[1:])
+
+
+def show_found(screen: WeaveScreen) -> None:
+    """The line under the tree, or an invitation where there is no tree."""
+    session = screen.session
+    view = session.view
+    rows = bool(view and view.branches)
+    screen.suggestions.display = rows or screen.suggestions.has_focus
+    invitation = screen.query_one("#invitation", Static)
+    invitation.display = not rows
+    if not rows:
+        content = _invitation(screen)
+        if invitation.content != content:
+            invitation.update(content)
+    line = screen.query_one("#found", Line)
+    line.set_class(session.stale, "-stale")
+    if view is None:
+        line.say("")
+    else:
+        key = key_name(screen.first_key("weave.start"))
+        pieces = found(session.figures, view, weaving=session.weaving, stale=session.stale, key=key)
+        line.say(*pieces)
+
+
+def _invitation(screen: WeaveScreen) -> Content:
+    """What to do while there are no suggestions."""
+    session = screen.session
+    status = session.status
+    if status.state == "failed" and status.error is not None:
+        error = status.error
+        parts = [part for part in (error.cause, error.hint) if part]
+        return Content("\n\n".join([error.title, *parts])).stylize("bold", 0, len(error.title))
+    if session.source is None:
+        share = status.progress or 0.0
+        return Content(f"Loading the model … {100 * share:.0f}%\n\nYou can write already.")
+    if session.weaving:
+        return Content("Weaving …")
+    key = key_name(screen.first_key("weave.start"))
+    begin = f"{key}  weaves suggestions at the cursor"
+    if not session.document.text:
+        begin += f"\n\nAn empty page? {key} offers starting stories, too."
+    return Content(begin)
+
+
+def show_ghost(screen: WeaveScreen) -> None:
+    """The highlighted branch: after the cursor at the story's end, below it elsewhere."""
+    session, editor = screen.session, screen.editor
+    row = screen.suggestions.selected
+    here = row is not None and not session.stale and editor.offset_of_cursor == session.at
+    ghost = session.ghost(row.tail) if here and row is not None and not screen.ghost_off else ""
+    inline = bool(ghost) and editor.at_end
+    editor.show_ghost(ghost if inline else "")
+    preview = screen.query_one("#preview", Static)
+    preview.display = bool(ghost) and not inline
+    if preview.display and str(preview.content) != ghost:
+        preview.update(Content(ghost))
+
+
+def choose_hints(hints: Sequence[Hint]) -> list[Hint]:
+    """Those that do something now first, in the registry's order; help always."""
+    most = 7
+    last = [hint for hint in hints if hint.id in _LAST]
+    rest = [hint for hint in hints if hint.id not in _LAST]
+    ready = [hint for hint in rest if hint.ready][: most - len(last)]
+    return [*ready, *last]

@@ -1,0 +1,281 @@
+"""The main screen: the story, its suggestions, and who hears what. Deeds are in `ui/actions`."""
+
+from __future__ import annotations
+
+from textual import on
+from textual.app import ComposeResult
+from textual.containers import Horizontal, Vertical
+from textual.css.query import NoMatches
+from textual.geometry import Region
+from textual.screen import Screen
+from textual.widget import Widget
+from textual.widgets import Static
+
+from llterm.keymap import ACTIONS, Keymap, Pane, action_of
+from llterm.session.session import Session
+from llterm.ui.actions import Table, program, suggesting, weaving, writing
+from llterm.ui.bindings import bind, first_key, pane_bindings
+from llterm.ui.bridge import Bridge
+from llterm.ui.messages import (
+    BranchChosen,
+    BranchHighlighted,
+    SessionChanged,
+    StoryChanged,
+    Trouble,
+)
+from llterm.ui.options import Options
+from llterm.ui.screens import painting
+from llterm.ui.widgets.editor import Editor
+from llterm.ui.widgets.find import FindBar
+from llterm.ui.widgets.keybar import Hint, KeyBar, key_name
+from llterm.ui.widgets.line import Line, Name
+from llterm.ui.widgets.suggestions import SuggestionTree
+
+AUTOSAVE = 0.5
+"""Seconds between two looks at whether there is something to write."""
+FLASH = 2.5
+"""Seconds that a short note stays."""
+
+
+class WeaveScreen(Screen[None]):
+    """Story on the left, suggestions on the right; one under the other where it is narrow."""
+
+    HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012 (Textual's own form)
+        (0, "-narrow"),
+        (72, "-middle"),
+        (100, "-wide"),
+    ]
+    VERTICAL_BREAKPOINTS = [(0, "-low"), (18, "-high")]  # noqa: RUF012
+    AUTO_FOCUS = "#story"
+
+    def __init__(self, session: Session, options: Options) -> None:
+        self._focusing = False
+        super().__init__()
+        self.session = session
+        self.options = options
+        self.model_name = options.model_name
+        self._bridge: Bridge | None = None
+        self._words_at = -1
+        self._words = 0
+        self._flashing = 0
+        self.ghost_off = False
+        """The person waved the ghost away; the next move in the tree brings it back."""
+        self.places: list[int] = []
+        self.place = 0
+        self.find_from = 0
+        self.table: Table = {
+            **weaving.table(self),
+            **suggesting.table(self),
+            **writing.table(self),
+            **program.table(self),
+        }
+
+    def compose(self) -> ComposeResult:
+        with Horizontal(id="title"):
+            yield Name(id="name")
+            yield Line(id="model")
+        with Horizontal(id="panes"):
+            with Vertical(id="writing"):
+                yield Editor(self.session, id="story")
+                yield Static(id="preview", markup=False)
+                yield FindBar(id="find")
+            with Vertical(id="weaving"):
+                yield Static(id="invitation", markup=False)
+                yield SuggestionTree(id="tree")
+                yield Line(id="branch")
+                yield Line(id="found")
+        yield KeyBar(id="keys")
+
+    def on_mount(self) -> None:
+        bind(self, pane_bindings(self.keymap, "everywhere"))
+        bind(self.editor, pane_bindings(self.keymap, "story"))
+        bind(self.suggestions, pane_bindings(self.keymap, "suggestions"))
+        self.editor.go_to(self.session.document.cursor)
+        self._bridge = Bridge(self.session, self)
+        self.set_interval(AUTOSAVE, self.save)
+        self.watch(self, "focused", lambda: self.show_keys(), init=False)
+        self.show_all()
+
+    def on_unmount(self) -> None:
+        if self._bridge is not None:
+            self._bridge.close()
+
+    def set_focus(
+        self, widget: Widget | None, scroll_visible: bool = True, from_app_focus: bool = False
+    ) -> None:
+        """Textual paints the whole screen when the focus moves; the two panes do it alone."""
+        self._focusing = True
+        try:
+            super().set_focus(widget, scroll_visible, from_app_focus)
+        finally:
+            self._focusing = False
+
+    def refresh(
+        self,
+        *regions: Region,
+        repaint: bool = True,
+        layout: bool = False,
+        recompose: bool = False,
+    ) -> WeaveScreen:
+        if not (self._focusing and not layout and not recompose):
+            super().refresh(*regions, repaint=repaint, layout=layout, recompose=recompose)
+        return self
+
+    # --- panes
+
+    @property
+    def editor(self) -> Editor:
+        return self.query_one("#story", Editor)
+
+    @property
+    def suggestions(self) -> SuggestionTree:
+        return self.query_one("#tree", SuggestionTree)
+
+    @property
+    def find_bar(self) -> FindBar:
+        return self.query_one("#find", FindBar)
+
+    @property
+    def pane(self) -> Pane:
+        """Which pane's keys count."""
+        return "suggestions" if self.suggestions.has_focus else "story"
+
+    @property
+    def keymap(self) -> Keymap:
+        return self.options.keymap
+
+    @property
+    def previewed(self) -> bool:
+        """Whether the highlighted branch's text can be seen, at the cursor or below the story."""
+        return bool(self.editor.ghost) or bool(self.query_one("#preview").display)
+
+    def first_key(self, id: str) -> str:
+        """The key to name for an action."""
+        return first_key(self.keymap, action_of(id), self.pane)
+
+    # --- actions
+
+    def action_run(self, id: str) -> None:
+        """Do what the action with this id says."""
+        self.sync_cursor()
+        with painting.troubles(self):
+            self.table[id].run()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Keys of actions that do not apply now fall through to what else they mean."""
+        if action != "run" or not parameters:
+            return True
+        try:
+            return self.table[str(parameters[0])].applies()
+        except NoMatches:
+            return False
+
+    def sync_cursor(self) -> None:
+        """Tell the session where the cursor is, if it went somewhere."""
+        offset = self.editor.offset_of_cursor
+        if offset != self.session.document.cursor:
+            self.session.document.checkpoint()
+            self.session.move(offset)
+            self.show_ghost()
+
+    def save(self) -> None:
+        """Write what is not written yet."""
+        with painting.troubles(self):
+            self.session.document.flush()
+        self.show_title()
+
+    # --- what happened
+
+    @on(SessionChanged)
+    def _session_changed(self) -> None:
+        self.show_all()
+        weaving.accept_sole(self)
+
+    @on(StoryChanged)
+    def _story_changed(self) -> None:
+        self.show_ghost()
+        self.show_keys()
+
+    @on(Editor.SelectionChanged)
+    def _cursor_moved(self) -> None:
+        self.sync_cursor()
+
+    @on(BranchHighlighted)
+    def _branch_highlighted(self) -> None:
+        self.show_ghost()
+        painting.show_branch(self)
+
+    @on(BranchChosen)
+    def _branch_chosen(self) -> None:
+        self.action_run("suggestion.accept")
+
+    @on(Trouble)
+    def _trouble(self, message: Trouble) -> None:
+        painting.show_trouble(self, message.error)
+
+    @on(KeyBar.Clicked)
+    def _key_clicked(self, message: KeyBar.Clicked) -> None:
+        if self.table[message.id].applies():
+            self.action_run(message.id)
+
+    @on(FindBar.Wanted)
+    def _find_wanted(self, message: FindBar.Wanted) -> None:
+        writing.find(self, message.text)
+
+    @on(FindBar.Step)
+    def _find_step(self, message: FindBar.Step) -> None:
+        writing.find_step(self, message.by)
+
+    # --- showing
+
+    def show_all(self) -> None:
+        """Show what the session has, everywhere."""
+        view = self.session.view
+        self.suggestions.show(view.branches if view else (), stale=self.session.stale)
+        self.show_ghost()
+        self.show_title()
+        painting.show_branch(self)
+        painting.show_found(self)
+        self.show_keys()
+
+    def show_ghost(self) -> None:
+        painting.show_ghost(self)
+
+    def show_title(self) -> None:
+        document = self.session.document
+        if document.revision != self._words_at:
+            self._words_at = document.revision
+            self._words = len(document.text.split())
+        painting.show_title(self, self._words)
+
+    def show_keys(self) -> None:
+        """The footer, for the focused pane."""
+        pane = self.pane
+        hints = []
+        for action in ACTIONS:
+            key = first_key(self.keymap, action, pane)
+            if action.footer and key:
+                ready = self.table[action.id].applies()
+                hints.append(Hint(action.id, key_name(key), action.footer, ready))
+        self.query_one("#keys", KeyBar).show(painting.choose_hints(hints))
+
+    def flash(self, text: str) -> None:
+        """Say something in the line under the tree for a moment."""
+        self.query_one("#branch", Line).say(text)
+        self._flashing += 1
+        turn = self._flashing
+        self.set_timer(FLASH, lambda: self._end_flash(turn))
+
+    @property
+    def flashing(self) -> bool:
+        return self._flashing > 0
+
+    def _end_flash(self, turn: int) -> None:
+        if turn != self._flashing:
+            return
+        self._flashing = 0
+        painting.show_branch(self)
+
+    def keep_choice(self, name: str, value: object) -> None:
+        """Remember a choice made in the app for the next start."""
+        self.options.keep_choice(name, value)

@@ -1,0 +1,86 @@
+"""Find in the story: a line under the editor, searching while one types."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Horizontal
+from textual.message import Message
+from textual.widgets import Input
+
+from llterm.ui.widgets.line import Line
+
+
+def occurrences(text: str, wanted: str) -> list[int]:
+    """Where `wanted` begins in `text`, in order; capitals count only if `wanted` has some."""
+    if not wanted:
+        return []
+    if wanted.islower() and len(lowered := text.lower()) == len(text):
+        text = lowered
+    found, start = [], text.find(wanted)
+    while start >= 0:
+        found.append(start)
+        start = text.find(wanted, start + len(wanted))
+    return found
+
+
+class FindBar(Horizontal):
+    """Asks what to look for. The screen finds it and says where in all it is."""
+
+    BINDINGS = [  # noqa: RUF012 (Textual's own form)
+        Binding("down", "step(1)", "Next place", show=False),
+        Binding("up", "step(-1)", "Place before", show=False),
+    ]
+
+    @dataclass
+    class Wanted(Message):
+        """Look for this, from where the cursor is."""
+
+        text: str
+
+    @dataclass
+    class Step(Message):
+        """Go on to the next place (1) or back to the one before (-1)."""
+
+        by: int
+
+    def compose(self) -> ComposeResult:
+        yield Line(classes="find--word")
+        yield Input(placeholder="find in the story", compact=True)
+        yield Line(id="places")
+
+    def on_mount(self) -> None:
+        self.query_one(".find--word", Line).say("find")
+
+    def open(self) -> None:
+        self.display = True
+        entry = self.query_one(Input)
+        entry.focus()
+        entry.select_all()
+        self.post_message(self.Wanted(entry.value))
+
+    def close(self) -> None:
+        self.display = False
+
+    def say(self, number: int, total: int) -> None:
+        """Which of the places the cursor is at, from 1; 0 of 0 where there is none."""
+        wanted = self.query_one(Input).value
+        text = f"{number} of {total}" if total else ("nothing found" if wanted else "")
+        self.query_one("#places", Line).say(text)
+
+    @on(Input.Changed)
+    def _changed(self, event: Input.Changed) -> None:
+        event.stop()
+        if self.display:
+            self.post_message(self.Wanted(event.value))
+
+    @on(Input.Submitted)
+    def _submitted(self, event: Input.Submitted) -> None:
+        event.stop()
+        self.action_step(1)
+
+    def action_step(self, by: int) -> None:
+        self.post_message(self.Step(by))

@@ -1,0 +1,135 @@
+"""Each wrong input ends in a title, a hint and its exit code; never in a traceback."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.program import Ran, run
+
+FABLE = Path(__file__).parents[2] / "llterm" / "models" / "fable-q8_0.gguf"
+Make = Callable[[Path], None]
+
+
+def put(name: str, data: bytes | str) -> Make:
+    def make(home: Path) -> None:
+        path = home / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data.encode() if isinstance(data, str) else data)
+
+    return make
+
+
+def nothing(_: Path) -> None: ...
+
+
+def settings(text: str) -> Make:
+    return put("llterm.toml", text)
+
+
+def header(**values: object) -> bytes:
+    """The beginning of a GGUF file that says this architecture and nothing else."""
+    pairs = b"".join(
+        struct.pack("<Q", len(key)) + key.encode() + struct.pack("<IQ", 8, len(str(value)))
+        + str(value).encode()
+        for key, value in ((name.replace("__", "."), one) for name, one in values.items())
+    )  # fmt: skip
+    return b"GGUF" + struct.pack("<IQQ", 3, 0, len(values)) + pairs
+
+
+WRONG: list[tuple[str, Make, str, int, str, str]] = [
+    # name, what lies there, command line, exit code, in the title, in what follows
+    ("config: unknown key", settings("[weave]\ndept = 3\n"),
+     "suggest --prompt x", 2, "Unknown key dept", "depth"),
+    ("config: wrong type", settings("[weave]\ndepth = 'x'\n"),
+     "config check", 2, "weave.depth", "whole number"),
+    ("config: no TOML", settings("[weave\n"), "doctor", 2, "not valid TOML", "line 1"),
+    ("config: unknown action", settings("[keys]\n'weave.begin' = 'f6'\n"),
+     "keys", 2, "weave.begin", "keys"),
+    ("config: dead key", settings("[keys]\n'weave.start' = 'ctrl+i'\n"),
+     "keys", 2, "ctrl+i", "tab"),
+    ("config: clash", settings("[keys]\n'weave.start' = 'ctrl+q'\n"),
+     "config check", 2, "app.quit", "another key"),
+    ("config: missing file", nothing,
+     "config check --config no.toml", 2, "cannot be read", "no.toml"),
+    ("config: missing model file", settings("[models.m]\npath = 'no.gguf'\n"),
+     "config check", 2, "model m", "no.gguf"),
+    ("config: there already", put("config/llterm.toml", ""), "config init", 2, "already", "never"),
+    ("gguf: unknown name", nothing, "suggest --prompt x -m fabel", 4, "fabel", "fable?"),
+    ("gguf: missing", nothing, "suggest --prompt x -m no.gguf", 4, "no.gguf", "models list"),
+    ("gguf: other format", put("a.gguf", b"PK\x03\x04" * 9),
+     "models info a.gguf", 4, "not a GGUF", "GGUF"),
+    ("gguf: empty", put("a.gguf", b""), "suggest --prompt x -m a.gguf", 4, "a.gguf", "GGUF"),
+    ("gguf: cut off", lambda home: put("a.gguf", FABLE.read_bytes()[:200_000])(home),
+     "suggest --prompt x -m a.gguf", 4, "a.gguf", "again"),
+    ("gguf: version", put("a.gguf", b"GGUF" + struct.pack("<I", 99) + bytes(64)),
+     "suggest --prompt x -m a.gguf", 4, "version", "99"),
+    ("gguf: encoder", put("a.gguf", header(general__architecture="bert")),
+     "suggest --prompt x -m a.gguf", 4, "a.gguf", "text"),
+    ("gguf: folder", put("a.gguf/x", b""), "models info a.gguf", 4, "folder", "gguf"),
+    ("text: missing", nothing, "suggest no.txt", 2, "no.txt", "name"),
+    ("text: zero bytes", put("a.txt", b"ab\0c"), "suggest a.txt", 2, "not a text", "UTF-8"),
+    ("text: UTF-16", put("a.txt", "\ufeffabc".encode("utf-16-le")),
+     "weave a.txt", 2, "UTF-16", "UTF-8"),
+    ("text: a model", put("a.txt", b"GGUF" + bytes(9)), "suggest a.txt", 2, "model", "-m"),
+    ("text: folder", put("a/x", b""), "suggest a", 2, "folder", "loom"),
+    ("loom: missing", nothing, "suggest no.loom", 2, "no.loom", "name"),
+    ("loom: not one", put("a.loom", b"a text with another name"),
+     "suggest a.loom", 2, "a.loom", ""),
+    ("loom: damaged", put("a.loom", b"SQLite format 3\0" + bytes(500)),
+     "suggest a.loom", 2, "a.loom", ""),
+    ("loom: doctor", put("a.loom", b"no"), "doctor a.loom", 2, "not a loom", "made"),
+    ("flags: command", nothing, "waeve", 2, "waeve", "weave?"),
+    ("flags: misspelt", nothing, "suggest --prompt x --beam-s 3", 2, "--beam-s", "--beams"),
+    ("flags: range", nothing, "suggest --prompt x --depth 0", 2, "--depth", "1 to 500"),
+    ("flags: not finite", nothing, "suggest --prompt x --cutoff nan", 2, "--cutoff", "finite"),
+    ("flags: huge", nothing, "suggest --prompt x --beams 1000000000", 2, "--beams", "5,000"),
+    ("flags: no number", nothing, "suggest --prompt x --beams few", 2, "--beams", "number"),
+    ("flags: format", nothing, "suggest --prompt x --format xml", 2, "--format", "tree"),
+    ("flags: model's", nothing, "suggest --prompt x --context 1", 2, "--context", "64"),
+    ("flags: two texts", put("a.txt", "x"), "suggest a.txt --prompt x", 2, "Both", "one"),
+    ("flags: no text", nothing, "suggest", 2, "no text", "--prompt"),
+    ("flags: no value", nothing, "suggest --depth", 2, "--depth", "--help"),
+    ("flags: no command", nothing, "models", 2, "one more word", "list"),
+    ("flags: a loom as command", nothing, "story.loom", 2, "story.loom", "weave story.loom"),
+    ("terminal: none for keys", nothing, "keys --test", 2, "no terminal", "pipe"),
+]  # fmt: skip
+
+
+def is_titled(ran: Ran) -> bool:
+    title, *more = ran.err.strip().splitlines()[-4:]
+    return "llterm: " in title + "".join(more) and "Traceback" not in ran.err
+
+
+@pytest.mark.parametrize("case", WRONG, ids=lambda case: case[0])
+def test_wrong_inputs(tmp_path: Path, case: tuple[str, Make, str, int, str, str]) -> None:
+    _, make, line, code, title, more = case
+    make(tmp_path)
+    ran = run(tmp_path, *line.split())
+    assert ran.code == code, ran.err
+    assert is_titled(ran), ran.err
+    at = ran.err.index("llterm: ")
+    first, *rest = ran.err[at:].splitlines()
+    assert title in first
+    assert rest, "a hint is missing"
+    assert more in ran.err
+    assert not ran.out
+
+
+def test_no_two_errors_are_alike(tmp_path: Path) -> None:
+    assert len({case[0] for case in WRONG}) == len(WRONG) >= 30
+
+
+def test_wrong_variables(tmp_path: Path) -> None:
+    ran = run(tmp_path, "suggest", "--prompt", "x", LLTERM_WEAVE_DEPHT="3")
+    assert ran.code == 2
+    assert "LLTERM_WEAVE_DEPTH" in ran.err
+
+
+def test_a_hostile_file_name_reaches_no_terminal(tmp_path: Path) -> None:
+    ran = run(tmp_path, "suggest", "a\x1b]0;x\x07\x9b31m\u202e.txt")
+    assert ran.code == 2
+    assert not set(ran.err) & set("\x1b\x07\x9b\u202e")

@@ -1,0 +1,160 @@
+"""`llterm suggest`: data on stdout, narration on stderr, the same twice."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llterm.core.rules import Rules
+from llterm.session.document import Document
+from tests.headless.schema import faults
+from tests.program import folders, run
+from tests.terminal import Terminal, llterm
+
+SCHEMA = json.loads((Path(__file__).parents[2] / "docs/schema/suggest.json").read_text("utf-8"))
+SCRIPTED = ("suggest", "-m", "scripted", "--prompt", "Every evening the cat")
+
+
+def as_json(home: Path, *arguments: str, stdin: bytes = b"") -> dict[str, Any]:
+    ran = run(home, *arguments, "--format", "json", stdin=stdin)
+    assert ran.code == 0, ran.err
+    assert ran.out.isascii()
+    found: dict[str, Any] = json.loads(ran.out)
+    assert faults(found, SCHEMA, SCHEMA) == []
+    return found
+
+
+def without_time(found: dict[str, Any]) -> dict[str, Any]:
+    return {**found, "stats": {**found["stats"], "seconds": 0}}
+
+
+@pytest.mark.parametrize("model", ["scripted", "fable"])
+def test_json_is_as_documented_and_the_same_twice(tmp_path: Path, model: str) -> None:
+    arguments = ("suggest", "-m", model, "--prompt", "The old woman opened the")
+    one, two = as_json(tmp_path, *arguments), as_json(tmp_path, *arguments)
+    assert without_time(one) == without_time(two)
+    assert one["model"] == model
+    ps = [suggestion["p"] for suggestion in one["suggestions"]]
+    assert ps == sorted(ps, reverse=True)
+    for suggestion in one["suggestions"]:
+        joint = math.fsum(token["logprob"] for token in suggestion["tokens"])
+        assert suggestion["logprob"] == pytest.approx(joint, abs=1e-4)
+        assert suggestion["p"] == pytest.approx(math.exp(joint), rel=1e-3)
+
+
+def test_settings_come_from_the_flags(tmp_path: Path) -> None:
+    found = as_json(
+        tmp_path, *SCRIPTED, "--depth", "3", "--beams", "4", "--cutoff", "0.01", "--no-heal",
+        "--no-auto-stop", "--stop", "lamps", "--split-limit", "2", "--multiplier", "0.5",
+    )  # fmt: skip
+    kept = found["settings"]
+    assert (kept["depth"], kept["beams"], kept["cutoff"], kept["heal"]) == (3, 4, 0.01, False)
+    assert (kept["stop"], kept["split_limit"], kept["multiplier"]) == (["lamps"], 2, 0.5)
+    assert len(found["suggestions"]) <= 4
+    assert all(len(one["tokens"]) <= 3 for one in found["suggestions"])
+
+
+def test_bytes_are_exact_where_text_cannot_be(tmp_path: Path) -> None:
+    text = b"Once \xff upon \xc3\xa9 a time"
+    found = as_json(tmp_path, "suggest", "-m", "scripted", "-", stdin=text)
+    assert found["prompt"] == text.decode("utf-8", "replace")
+    for one in found["suggestions"]:
+        assert bytes(one["bytes"]).decode("utf-8", "replace") == one["text"]
+
+
+@pytest.mark.parametrize("format", ["text", "tree", "dot"])
+def test_the_other_formats(tmp_path: Path, format: str) -> None:
+    ran = run(tmp_path, *SCRIPTED, "--format", format)
+    assert ran.code == 0
+    assert "scripted: " in ran.err
+    shown = [line.strip() for line in ran.out.splitlines()]
+    assert len(shown) > 5
+    assert "%" in ran.out
+    if format == "text":
+        assert shown[0].startswith("1 ")
+    if format == "dot":
+        assert shown[0] == "digraph weave {"
+        assert shown[-1] == "}"
+
+
+@pytest.mark.skipif(shutil.which("dot") is None, reason="Graphviz is not installed")
+def test_graphviz_reads_the_graph(tmp_path: Path) -> None:
+    ran = run(tmp_path, *SCRIPTED, "--format", "dot")
+    subprocess.run(["dot", "-Tsvg"], input=ran.out.encode(), check=True, capture_output=True)
+
+
+def test_a_hostile_prompt_is_drawn_inert(tmp_path: Path) -> None:
+    hostile = '"\\\x1b[2J\x9b31m\u202e[red]x'
+    for format in ("text", "tree", "dot", "json"):
+        ran = run(
+            tmp_path, "suggest", "-m", "scripted", "--prompt", hostile, "--format", format,
+            "--no-heal", "--depth", "2",
+        )  # fmt: skip
+        assert not set(ran.out + ran.err) & set("\x1b\x9b\u202e")
+
+
+def test_a_loom_is_read_with_its_own_settings_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "a.loom"
+    document = Document.create(path, b"Every evening the cat", Rules(depth=2, beams=3))
+    document.close()
+    before = path.read_bytes()
+    found = as_json(tmp_path, "suggest", "a.loom", "-m", "scripted")
+    assert found["prompt"] == "Every evening the cat"
+    assert (found["settings"]["depth"], found["settings"]["beams"]) == (2, 3)
+    typed = as_json(tmp_path, "suggest", "a.loom", "-m", "scripted", "--beams", "1")
+    assert (typed["settings"]["depth"], typed["settings"]["beams"]) == (2, 1)
+    assert path.read_bytes() == before
+    assert sorted(one.name for one in tmp_path.iterdir() if one.is_file()) == ["a.loom"]
+
+
+def test_a_loom_that_is_open_elsewhere_can_be_read(tmp_path: Path) -> None:
+    document = Document.create(tmp_path / "a.loom", b"Every evening the cat")
+    try:
+        assert as_json(tmp_path, "suggest", "a.loom", "-m", "scripted")["suggestions"]
+    finally:
+        document.close()
+
+
+def test_a_hidden_prefix_is_seen_by_the_model_only(tmp_path: Path) -> None:
+    found = as_json(tmp_path, *SCRIPTED, "--prefix", "The river.")
+    assert found["prefix"] == "The river."
+    assert found["prompt"] == "Every evening the cat"
+
+
+def test_a_reader_that_leaves_early_is_no_error(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-m", "llterm", *SCRIPTED, "--format", "json"],
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        env={**os.environ, **folders(tmp_path)},
+        check=False,
+    )
+    os.close(writing)
+    assert done.returncode == 0
+    assert b"Traceback" not in done.stderr
+    assert b"BrokenPipe" not in done.stderr
+
+
+@pytest.mark.pty
+def test_ctrl_c_ends_a_long_weave(tmp_path: Path) -> None:
+    command = llterm(
+        *SCRIPTED, "--cutoff", "0", "--split-limit", "0", "--beams", "5000", "--depth", "500",
+        "--no-auto-stop", "--budget", "10000000",
+    )  # fmt: skip
+    with Terminal(command, env=folders(tmp_path), cwd=tmp_path) as terminal:
+        terminal.wait_for("Weaving: ")
+        terminal.send("\x03")
+        assert terminal.wait() == 130
+        assert "llterm: Interrupted" in terminal.text
+        assert "Traceback" not in terminal.text
+        assert terminal.restored

@@ -1,0 +1,41 @@
+"""Runs the real program without a terminal, in a home of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """How a run ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+def folders(home: Path) -> dict[str, str]:
+    """The variables that keep a program in this folder."""
+    return {
+        "HOME": str(home),
+        **{f"LLTERM_{kind}_DIR": str(home / kind.lower()) for kind in ("CONFIG", "DATA", "STATE")},
+    }
+
+
+def run(home: Path, *arguments: str | Path, stdin: bytes = b"", **environment: str) -> Ran:
+    """`llterm …` with its exit code and both outputs; nothing of this machine's settings reaches
+    it."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("LLTERM_")}
+    done = subprocess.run(
+        [sys.executable, "-m", "llterm", *map(str, arguments)],
+        input=stdin,
+        capture_output=True,
+        cwd=home,
+        env={**kept, **folders(home), **environment},
+        check=False,
+    )
+    return Ran(done.returncode, done.stdout.decode(), done.stderr.decode())

@@ -1,0 +1,99 @@
+"""Kills the real app at random moments, and looks for what was seen accepted.
+
+`python -m tests.smoke.kills 200` does it two hundred times; the test of the same name a dozen.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from llterm.session.document import Document
+from tests.terminal import Terminal, llterm
+
+PROMPT = "The maker went to the"
+CTRL_J, TAB = "\n", "\t"
+
+
+class Killed(Exception):
+    """The moment has come."""
+
+
+class Round:
+    """One start of the app, which ends by a kill."""
+
+    def __init__(self, home: Path, moment: float, model: str) -> None:
+        folders = {f"XDG_{name}_HOME": str(home) for name in ("DATA", "CONFIG", "STATE")}
+        command = llterm("weave", "story.loom", "-m", model)
+        if not (home / "story.loom").exists():
+            command += ["--prompt", PROMPT]
+        self.terminal = Terminal(command, env={"HOME": str(home), **folders}, cwd=home)
+        self._until = time.monotonic() + moment
+        self.words = 0
+        """Words of the story that were on the screen."""
+        self.accepts = 0
+
+    def run(self) -> None:
+        try:
+            self._wait(lambda: self._shown() > 0)
+            while True:
+                self.terminal.send(CTRL_J)
+                self._wait(lambda: re.search(r"\d+ suggestions · ", self.terminal.text))
+                before = self._shown()
+                self.terminal.send(TAB)
+                self._wait(lambda before=before: self._shown() != before)
+                self.accepts += 1
+                self.words = self._shown()
+        except Killed:
+            os.killpg(self.terminal.pid, signal.SIGKILL)
+        finally:
+            self.terminal.wait()
+            self.terminal.close()
+
+    def _shown(self) -> int:
+        found = re.search(r"story\.loom · ([\d,]+) words?", self.terminal.text)
+        return int(found[1].replace(",", "")) if found else 0
+
+    def _wait(self, ready: object) -> None:
+        assert callable(ready)
+        patience = time.monotonic() + 1.0
+        while not ready() and time.monotonic() < patience:
+            self.terminal.read(0.01)
+            if time.monotonic() > self._until:
+                raise Killed
+        if time.monotonic() > self._until:
+            raise Killed
+
+
+def kill_rounds(home: Path, rounds: int, seed: int, model: str = "scripted") -> int:
+    """Kill so many times; the number of accepts seen. Raises AssertionError for a lost one."""
+    moments = random.Random(seed)
+    accepts = 0
+    least = len(PROMPT.split())
+    for index in range(rounds):
+        one = Round(home, moments.uniform(0.3, 5.0), model)
+        one.run()
+        accepts += one.accepts
+        if not (home / "story.loom").exists():
+            assert not one.accepts
+            continue
+        document = Document.open(home / "story.loom")
+        words = len(document.text.split())
+        document.close()
+        least = max(least, one.words)
+        assert words >= least, f"round {index}: {words} words kept, {least} seen (seed {seed})"
+        least = words
+    return accepts
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as folder:
+        count = int(sys.argv[1]) if len(sys.argv) > 1 else 200
+        seen = kill_rounds(Path(folder), count, seed=1)
+        sys.stdout.write(f"{count} kills, {seen} accepts seen on screen, none lost\n")

@@ -1,0 +1,45 @@
+"""What comes along when a part of llterm is imported in a fresh process."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = {"textual", "rich", "typer", "llama_cpp", "httpx"}
+
+
+def loaded(program: str) -> set[str]:
+    """Top-level modules after this program."""
+    code = f"{program}\nimport sys\nprint('\\n'.join(sys.modules), file=sys.__stdout__)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return {name.partition(".")[0] for name in done.stdout.split()}
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "core.weave", "core.display", "core.loom", "backends.llamacpp", "backends.scripted",
+        "backends.registry", "engine.drive", "store.file", "session.session", "session.document",
+        "errors", "config", "paths", "keymap", "terminal", "supervise", "state", "headless.job",
+    ],
+)  # fmt: skip
+def test_no_layer_below_the_faces_brings_anything_heavy(module: str) -> None:
+    assert not loaded(f"import llterm.{module}") & HEAVY
+
+
+@pytest.mark.parametrize("module", ["errors", "config", "paths", "keymap", "terminal", "supervise"])
+def test_the_leaves_do_without_numpy(module: str) -> None:
+    assert "numpy" not in loaded(f"import llterm.{module}")
+
+
+def test_help_needs_the_parser_only() -> None:
+    program = (
+        "import sys\nsys.argv = ['llterm', '--help']\n"
+        "from llterm.cli import main\n"
+        "try: main()\nexcept SystemExit as end: assert not end.code"
+    )
+    found = loaded(program)
+    assert "typer" in found
+    assert not found & (HEAVY - {"typer"} | {"numpy", "sqlite3", "asyncio", "platformdirs"})

@@ -1,0 +1,1 @@
+"""The app on the real session with the scripted model, driven by a pilot."""

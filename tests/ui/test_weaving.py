@@ -1,0 +1,223 @@
+"""Weave, choose, take, take back."""
+
+from __future__ import annotations
+
+import asyncio
+
+from llterm.backends.scripted import ScriptedBackend
+from llterm.core.query import Backend
+from llterm.errors import ModelError
+from tests.ui.conftest import STORY, Progress, Start
+
+
+async def test_a_weave_shows_suggestions_and_the_best_as_a_ghost(start: Start) -> None:
+    async with start() as at:
+        await at.weave()
+        row = at.main.suggestions.selected
+        assert row is not None
+        assert at.main.editor.ghost == at.session.ghost(row.tail)
+        assert at.story == STORY, "a ghost is not in the story"
+        assert "suggestions" in at.line("found")
+        assert "joint" in at.line("branch")
+
+
+async def test_accept_a_branch_a_word_a_token_and_undo_all(start: Start) -> None:
+    async with start() as at:
+        await at.weave()
+        ghost = at.main.editor.ghost
+        await at.press("ctrl+right")
+        word = at.story
+        assert word.startswith(STORY)
+        assert len(word) > len(STORY)
+        assert (STORY + ghost).startswith(word)
+        await at.press("right")
+        token = at.story
+        assert len(token) > len(word)
+        await at.until(lambda: at.main.editor.ghost)
+        rest = at.main.editor.ghost
+        await at.press("tab")
+        assert at.story == token + rest
+        assert at.main.editor.text == at.story
+        for before in (token, word, STORY):
+            await at.press("ctrl+z")
+            assert at.story == at.main.editor.text == before
+        for after in (word, token, token + rest):
+            await at.press("ctrl+y")
+            assert at.story == at.main.editor.text == after
+
+
+async def test_what_is_left_of_the_tree_stays_after_an_accept(start: Start) -> None:
+    async with start() as at:
+        await at.weave()
+        asked = at.session.source.spent  # type: ignore[union-attr]
+        await at.press("right")
+        assert at.main.suggestions.rows
+        assert not at.session.stale
+        assert at.session.source.spent == asked  # type: ignore[union-attr]
+
+
+async def test_pick_by_number_in_the_tree(start: Start) -> None:
+    async with start() as at:
+        await at.weave()
+        await at.press("ctrl+o")
+        assert at.main.suggestions.has_focus
+        third = at.main.suggestions.rows[2]
+        adds = at.session.ghost(third.tail)
+        await at.press("3")
+        assert at.story == STORY + adds
+
+
+async def test_enter_takes_the_path_up_to_the_selected_row(start: Start) -> None:
+    async with start() as at:
+        await at.weave()
+        await at.press("ctrl+o", "j", "k", "l")
+        row = at.main.suggestions.selected
+        assert row is not None
+        assert row.depth == 1
+        adds = at.session.ghost(row.tail)
+        await at.press("enter")
+        assert at.story == STORY + adds
+
+
+async def test_typing_makes_suggestions_stale_and_undo_brings_them_back(start: Start) -> None:
+    async with start() as at:
+        await at.weave()
+        ghost = at.main.editor.ghost
+        await at.press("x", "y")
+        assert at.story == STORY + "xy"
+        await at.until(lambda: "stale" in at.line("found"))
+        assert at.main.editor.ghost == ""
+        await at.press("tab")
+        assert at.story == STORY + "xy", "a stale suggestion is not taken"
+        await at.press("ctrl+z")
+        assert at.story == STORY
+        await at.until(lambda: at.main.editor.ghost == ghost)
+
+
+async def test_the_cutoff_prunes_at_once_without_asking_the_model(start: Start) -> None:
+    async with start() as at:
+        await at.weave()
+        rows, asked = len(at.main.suggestions.rows), at.session.source.spent  # type: ignore[union-attr]
+        await at.press("ctrl+o", "+", "+", "+")
+        assert at.session.document.rules.cutoff == 0.3
+        await at.until(lambda: len(at.main.suggestions.rows) < rows)
+        assert at.session.source.spent == asked  # type: ignore[union-attr]
+        await at.press("-", "-", "-")
+        await at.until(lambda: len(at.main.suggestions.rows) == rows)
+
+
+async def test_edit_a_suggestion_before_taking_it(start: Start) -> None:
+    async with start() as at:
+        await at.weave()
+        ghost = at.main.editor.ghost
+        await at.press("f3", "!", "?", "ctrl+j")
+        assert at.story == STORY + ghost + "!?"
+        await at.press("ctrl+z")
+        assert at.story == STORY
+
+
+async def test_grow_goes_on_from_a_leaf(start: Start) -> None:
+    async with start() as at:
+        await at.weave()
+        await at.press("ctrl+o", "G")
+        leaf = at.main.suggestions.selected
+        assert leaf is not None
+        assert not leaf.branch.children
+        await at.press("g")
+        await at.until(lambda: not at.session.weaving)
+        tails = [row.tail for row in at.main.suggestions.rows]
+        assert any(
+            len(tail) > len(leaf.tail) and tail[: len(leaf.tail)] == leaf.tail for tail in tails
+        )
+
+
+async def test_stop_keeps_what_was_found_and_the_story_stays_live(start: Start) -> None:
+    gate = asyncio.Semaphore(3)
+
+    async def opening(progress: Progress) -> Backend:
+        return ScriptedBackend(pace=lambda: _passes(gate))
+
+    start.opening = opening
+    async with start() as at:
+        await at.press("ctrl+j")
+        await at.until(lambda: at.session.weaving and gate.locked())
+        assert "stop" in str([hint.word for hint in at.main.query_one("#keys")._hints])  # type: ignore[attr-defined]
+        await at.press("ctrl+g")
+        assert not at.session.weaving
+        await at.press("a")
+        assert at.story == STORY + "a"
+
+
+async def _passes(gate: asyncio.Semaphore) -> None:
+    await gate.acquire()
+
+
+async def test_the_story_is_live_while_the_model_loads_and_after_it_failed(start: Start) -> None:
+    loading, fail = asyncio.Event(), asyncio.Event()
+
+    async def opening(progress: Progress) -> Backend:
+        progress(0.43)
+        loading.set()
+        await fail.wait()
+        raise ModelError("The model cannot be loaded", "It is cut short.", "Fetch it again.")
+
+    start.opening = opening
+    async with start(ready=False) as at:
+        await at.until(lambda: "43%" in at.line("model"))
+        await at.press("!")
+        assert at.story == STORY + "!"
+        await at.press("ctrl+j")
+        assert any("model" in note.title.lower() for note in at.app._notifications)
+        fail.set()
+        await at.until(lambda: "Fetch it again." in at.line("invitation"))
+        await at.press("?")
+        assert at.story == STORY + "!?"
+
+
+async def test_an_empty_story_offers_beginnings(start: Start) -> None:
+    async with start("") as at:
+        await at.press("ctrl+j")
+        await at.press("2")
+        assert at.story.startswith("There was once a king")
+        await at.until(lambda: at.main.suggestions.rows)
+        await at.press("ctrl+z")
+        assert at.story == ""
+
+
+async def test_a_sole_suggestion_is_taken_only_when_wanted(start: Start) -> None:
+    from dataclasses import replace
+
+    start.rules = replace(start.rules, split_limit=1)
+    async with start() as at:
+        await at.weave()
+        assert at.story == STORY
+        at.main.options.accept_sole = True
+        await at.press("ctrl+j")
+        await at.until(lambda: len(at.story) > len(STORY))
+
+
+async def test_the_selection_stays_on_its_branch_while_others_arrive(start: Start) -> None:
+    gate = asyncio.Semaphore(2)
+
+    async def opening(progress: Progress) -> Backend:
+        return ScriptedBackend(pace=lambda: _passes(gate))
+
+    start.opening = opening
+    async with start() as at:
+        await at.press("ctrl+j")
+        await at.until(lambda: gate.locked())
+        for _ in range(40):
+            gate.release()
+            await at.pilot.pause()
+            if len(at.main.suggestions.rows) > 2:
+                break
+        await at.press("ctrl+n", "ctrl+n")
+        row = at.main.suggestions.selected
+        assert row is not None
+        for _ in range(200):
+            gate.release()
+        await at.until(lambda: not at.session.weaving)
+        now = at.main.suggestions.selected
+        assert now is not None
+        size = min(len(now.tail), len(row.tail))
+        assert now.tail[:size] == row.tail[:size]
