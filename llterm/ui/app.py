@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import sys
 from pathlib import Path
 from typing import ClassVar
 
@@ -17,6 +18,7 @@ from textual.binding import Binding
 from textual.command import Provider
 
 from llterm import keymap, paths, state
+from llterm.core.display import visible
 from llterm.core.query import Backend
 from llterm.core.rules import Rules
 from llterm.errors import LltermError
@@ -41,9 +43,22 @@ def run_app(launch: Launch) -> int:
 
     Raises LltermError when the loom cannot be opened: nothing is on the screen by then.
     """
-    app = LltermApp(launch, open_document(launch))
+    document = open_document(launch)
+    path = document.path
+    app = LltermApp(launch, document)
     app.run(mouse=launch.config.ui.mouse)
+    if launch.path is None and path is not None:
+        _say_where(path, empty=not document.text)
     return app.return_code or 0
+
+
+def _say_where(path: Path, *, empty: bool) -> None:
+    """Where a nameless story is kept; an empty one is not kept."""
+    if empty:
+        path.unlink(missing_ok=True)
+    elif sys.__stderr__ is not None:
+        name = visible(str(path).encode("utf-8", "surrogateescape"))
+        sys.__stderr__.write(f"Your story is kept in {name}\n")
 
 
 def open_document(launch: Launch) -> Document:
@@ -171,6 +186,11 @@ class LltermApp(App[None]):
     async def action_quit(self) -> None:
         self.exit()
 
+    def _fatal_error(self) -> None:
+        """A fault of ours: all of it in the log, one line on the terminal, and no locals of it."""
+        log.critical("llterm stopped on a fault of its own", exc_info=True)
+        self.panic(f"llterm stopped on a fault of its own; see the log: {paths.log_file()}")
+
     async def on_unmount(self) -> None:
         """Whatever ended the app: stop, write, close."""
         rules = self.session.document.rules
@@ -181,7 +201,3 @@ class LltermApp(App[None]):
         finally:
             if self._backend is not None:
                 await self._backend.close()
-
-    def where(self) -> Path | None:
-        """Where the story is kept."""
-        return self.session.document.path

@@ -1,4 +1,4 @@
-"""From the session to the screen: any number of changes, at most ten messages a second."""
+"""From the session to the screen: any number of changes, at most nine messages a second."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from textual.widget import Widget
 from llterm.session.session import Session
 from llterm.ui.messages import SessionChanged
 
-INTERVAL = 0.1
+INTERVAL = 0.12
 """Seconds between two messages: what an eye can use, and a slow line can carry."""
 
 

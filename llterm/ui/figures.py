@@ -37,13 +37,12 @@ def percent(p: float) -> str:
 
 
 def fine_percent(p: float) -> str:
-    """A percent with two significant digits; for joint probabilities, which get small."""
+    """A percent with two significant digits; bits when tiny."""
     if p >= 0.0995:
         return f"{100 * p:.0f}%"
-    if p >= 0.000095:
-        digits = 1 - math.floor(math.log10(100 * p))
-        return f"{100 * p:.{max(digits, 0)}f}%"
-    return f"{100 * p:.0e}%".replace("e-0", "e-") if p > 0 else "0%"
+    if p >= _TINY:
+        return f"{100 * p:.{1 - math.floor(math.log10(100 * p))}f}%"
+    return percent(p)
 
 
 def joint(logprob: float, tokens: int) -> str:
@@ -52,7 +51,7 @@ def joint(logprob: float, tokens: int) -> str:
     mean = math.exp(logprob / tokens) if tokens else 1.0
     return " · ".join(
         [
-            f"joint {fine_percent(p)}, {bits(logprob)}",
+            f"joint {fine_percent(p)}, {bits(logprob)}" if p >= _TINY else f"joint {bits(logprob)}",
             f"mean {100 * mean:.0f}%",
             f"{tokens} token{'' if tokens == 1 else 's'}",
         ]

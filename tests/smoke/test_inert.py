@@ -47,7 +47,7 @@ def test_a_hostile_story_is_drawn_as_inert_text(start: Start, home: Path) -> Non
 
 NOISE = """
 import ctypes, os, sys, threading
-from llterm.__main__ import main
+from llterm.cli import main
 libc = ctypes.CDLL(None)
 def shout():
     for _ in range(400):

@@ -7,6 +7,7 @@ import asyncio
 from llterm.backends.scripted import ScriptedBackend
 from llterm.core.query import Backend
 from llterm.errors import ModelError
+from llterm.ui.widgets.keybar import KeyBar
 from tests.ui.conftest import STORY, Progress, Start
 
 
@@ -61,6 +62,8 @@ async def test_pick_by_number_in_the_tree(start: Start) -> None:
         await at.weave()
         await at.press("ctrl+o")
         assert at.main.suggestions.has_focus
+        hints = {hint.key for hint in at.main.query_one(KeyBar)._hints}
+        assert {"w", "⏎", "e"} <= hints, "the footer follows the focus"
         third = at.main.suggestions.rows[2]
         adds = at.session.ghost(third.tail)
         await at.press("3")
@@ -124,11 +127,13 @@ async def test_grow_goes_on_from_a_leaf(start: Start) -> None:
         assert leaf is not None
         assert not leaf.branch.children
         await at.press("g")
-        await at.until(lambda: not at.session.weaving)
-        tails = [row.tail for row in at.main.suggestions.rows]
-        assert any(
-            len(tail) > len(leaf.tail) and tail[: len(leaf.tail)] == leaf.tail for tail in tails
-        )
+
+        def grown() -> bool:
+            size = len(leaf.tail)
+            tails = (row.tail for row in at.main.suggestions.rows)
+            return any(len(tail) > size and tail[:size] == leaf.tail for tail in tails)
+
+        await at.until(grown)
 
 
 async def test_stop_keeps_what_was_found_and_the_story_stays_live(start: Start) -> None:
@@ -141,7 +146,7 @@ async def test_stop_keeps_what_was_found_and_the_story_stays_live(start: Start) 
     async with start() as at:
         await at.press("ctrl+j")
         await at.until(lambda: at.session.weaving and gate.locked())
-        assert "stop" in str([hint.word for hint in at.main.query_one("#keys")._hints])  # type: ignore[attr-defined]
+        assert "stop" in [hint.word for hint in at.main.query_one(KeyBar)._hints]
         await at.press("ctrl+g")
         assert not at.session.weaving
         await at.press("a")

@@ -127,10 +127,9 @@ def _invitation(screen: WeaveScreen) -> Content:
     if session.weaving:
         return Content("Weaving …")
     key = key_name(screen.first_key("weave.start"))
-    begin = f"{key}  weaves suggestions at the cursor"
-    if not session.document.text:
-        begin += f"\n\nAn empty page? {key} offers starting stories, too."
-    return Content(begin)
+    if not session.document.text.strip():
+        return Content(f"{key}  offers stories to begin with\n\nor write your own.")
+    return Content(f"{key}  weaves suggestions at the cursor")
 
 
 def show_ghost(screen: WeaveScreen) -> None:

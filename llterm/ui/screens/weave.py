@@ -93,12 +93,16 @@ class WeaveScreen(Screen[None]):
         self.editor.go_to(self.session.document.cursor)
         self._bridge = Bridge(self.session, self)
         self.set_interval(AUTOSAVE, self.save)
-        self.watch(self, "focused", lambda: self.show_keys(), init=False)
+        self.watch(self, "focused", self._focus_moved, init=False)
         self.show_all()
 
     def on_unmount(self) -> None:
         if self._bridge is not None:
             self._bridge.close()
+
+    def _focus_moved(self) -> None:
+        # The panes learn of it a little later than the screen.
+        self.call_later(self.show_keys)
 
     def set_focus(
         self, widget: Widget | None, scroll_visible: bool = True, from_app_focus: bool = False

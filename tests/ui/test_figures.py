@@ -1,0 +1,104 @@
+"""Numbers, bars and rows as they are shown."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from rich.cells import cell_len
+
+from llterm.core.view import Branch, Step, View
+from llterm.session.status import Figures
+from llterm.ui.figures import bar, fine_percent, fit, found, joint, percent
+from llterm.ui.widgets.cells import crop, wrap
+from llterm.ui.widgets.keybar import key_name
+from llterm.ui.widgets.rows import flatten, label, locate
+
+
+@pytest.mark.parametrize(
+    ("p", "text"),
+    [(1, "100%"), (0.412, "41.2%"), (0.0005, "0.1%"), (2**-12, "12.0b"), (0, "0%")],
+)  # fmt: skip
+def test_a_percent_fits_and_tiny_ones_are_bits(p: float, text: str) -> None:
+    assert percent(p) == text
+    assert len(text) <= 6
+
+
+def test_a_bar_has_its_width_and_shows_anything_above_nothing() -> None:
+    assert bar(1, 4) == "████"
+    assert bar(0, 4) == "    "
+    assert bar(1e-9, 4) == "▏   "
+    assert bar(0.412, 8) == "███▎    "
+    assert {len(bar(n / 100, 7)) for n in range(101)} == {7}
+
+
+def test_joint_probability_and_mean() -> None:
+    assert joint(math.log(0.25), 2) == "joint 25%, 2.0 bits · mean 50% · 2 tokens"
+    assert fine_percent(0.0085) == "0.85%"
+    assert joint(-14, 7) == "joint 20.2 bits · mean 14% · 7 tokens"
+    assert fine_percent(2e-7) == "22.3b"
+
+
+def test_the_line_under_the_tree_says_what_is_certain() -> None:
+    figures = Figures(suggestions=18, seconds=0.4, coverage=0.57, settled=11, bound=0.0012)
+    done = found(figures, View(done=True), weaving=False, stale=False, key="^J")
+    assert " · ".join(done) == "18 suggestions · 57% at depth 1 · 0.4s"
+    open_ = found(figures, View(), weaving=False, stale=False, key="^J")
+    assert open_[:3] == ["18 suggestions", "^J goes on", "11 settled, rest ≤0.12%"]
+    spent = found(figures, View(spent=True), weaving=False, stale=False, key="^J")
+    assert "budget used up" in spent[1]
+    assert "stale" in found(figures, View(), weaving=False, stale=True, key="^J")[0]
+    assert fit(done, 34) == "18 suggestions · 57% at depth 1"
+
+
+def test_a_ghost_wraps_and_loses_nothing() -> None:
+    text = " and then she went into the wood.\n\nIt was dark; supercalifragilistic"
+    for first in range(21):
+        for width in (2, 7, 20):
+            lines = wrap(text, min(first, width), width)
+            assert "".join(lines) == text.replace("\n", "")
+            assert cell_len(lines[0].rstrip()) <= min(first, width)
+            assert all(cell_len(line.rstrip()) <= width for line in lines)
+
+
+def test_wide_characters_are_cut_by_cells() -> None:
+    assert cell_len(crop("日本語の話", 5)) <= 5
+    assert crop("日本語", 6) == "日本語"
+    assert crop("abc", 0) == ""
+
+
+def test_a_label_is_inert_and_never_markup() -> None:
+    hostile = "\x1b[31m[red]x[/]\u202e\x9b".encode()
+    text, special = label(Branch((1,), (), hostile, 0.5, -1.0))
+    assert not special
+    assert "[red]x[/]" in text
+    assert not set("\x1b\u202e\x9b") & set(text)
+    assert label(Branch((1,), (), b" a\n", 0.5, -1.0))[0] == "␣a⏎"
+    end = Step(0, b"<|end|>", -1.0, 1, special=True)
+    assert label(Branch((0,), (end,), b"", 0.5, -1.0, finish="end")) == ("<|end|>", True)
+
+
+def _tree(wide: int, deep: int, tail: tuple[int, ...] = ()) -> tuple[Branch, ...]:
+    return tuple(
+        Branch((*tail, n), (), b"x", 0.5, -1.0, _tree(wide, deep - 1, (*tail, n)) if deep else ())
+        for n in range(wide)
+    )
+
+
+def test_rows_fold_and_a_branch_is_found_again() -> None:
+    branches = _tree(3, 2)
+    rows = flatten(branches, set())
+    assert len(rows) == 39
+    assert len(flatten(branches, {(0,)})) == 39 - 12
+    assert rows[locate(rows, (1, 2))].tail == (1, 2)
+    folded = flatten(branches, {(1,)})
+    assert folded[locate(folded, (1, 2, 0))].tail == (1,), "folded away: the row above it"
+    assert locate([], (1,)) == -1
+    assert locate(rows, None) == 0
+    for row in rows:
+        assert row.parent < 0 or row.tail[:-1] == rows[row.parent].tail
+
+
+def test_keys_are_named_as_people_write_them() -> None:
+    names = {"ctrl+j": "^J", "f3": "F3", "tab": "⇥", "alt+down": "Alt+↓", "f": "f", "+": "+"}
+    assert {key: key_name(key) for key in names} == names
