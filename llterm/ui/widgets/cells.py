@@ -6,11 +6,6 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 from rich.cells import cell_len, set_cell_size
-from rich.segment import Segment
-from rich.style import Style
-
-STAND_INS = frozenset("␣⏎⇥")
-"""Signs that stand for whitespace in a label; drawn fainter than words."""
 
 
 def crop(text: str, width: int) -> str:
@@ -18,19 +13,6 @@ def crop(text: str, width: int) -> str:
     if len(text) <= width and cell_len(text) <= width:
         return text
     return set_cell_size(text[: width + 1], max(width - 1, 0)).rstrip() + "…" if width > 0 else ""
-
-
-def spaced(text: str, style: Style, faint: Style) -> Iterator[Segment]:
-    """Segments of a label, its stand-ins for whitespace fainter."""
-    start = 0
-    for index, sign in enumerate(text):
-        if sign in STAND_INS:
-            if index > start:
-                yield Segment(text[start:index], style)
-            yield Segment(sign, faint)
-            start = index + 1
-    if start < len(text):
-        yield Segment(text[start:], style)
 
 
 @lru_cache(maxsize=64)

@@ -20,7 +20,7 @@ from llterm.core.tokens import Tail
 from llterm.core.view import Branch
 from llterm.ui.figures import bar, percent
 from llterm.ui.messages import BranchChosen, BranchHighlighted
-from llterm.ui.widgets.cells import crop, spaced
+from llterm.ui.widgets.cells import crop
 from llterm.ui.widgets.rows import Row, flatten, label, locate
 from llterm.ui.widgets.scrolling import set_virtual_height
 
@@ -37,8 +37,6 @@ class SuggestionTree(ScrollView, can_focus=True):
         "tree--cursor",
         "tree--cursor-blurred",
         "tree--faint",
-        "tree--number",
-        "tree--percent",
         "tree--special",
     }
     HELP = "The suggestions, most probable first. A row's percent is its share of its parent's."
@@ -257,6 +255,9 @@ class SuggestionTree(ScrollView, can_focus=True):
         row, digit = self._rows[index], y + 1
         base = self._base(index)
         cells = self._segments(row, str(digit) if digit <= NUMBERED else " ", base)
+        if self._stale:
+            # One style a row: all rows change at once here, and over SSH each style costs.
+            cells = [Segment("".join(cell.text for cell in cells), base)]
         return Strip(cells).adjust_cell_length(width, base)
 
     def _base(self, index: int) -> Style:
@@ -278,18 +279,13 @@ class SuggestionTree(ScrollView, can_focus=True):
         room = max(self.size.width - 2 - indent - 2 - (width + 1 if width else 0) - 8, 1)
         shown = crop(text, room)
         style = base + part("special") if special else base
-        cells = [
-            Segment(f"{digit} ", base + part("number")),
-            Segment(" " * indent + f"{glyph} ", base + part("faint")),
-            *spaced(shown, style, base + part("faint")),
-            Segment(" " * (room - cell_len(shown) + 1), base),
+        # Three styles a row and no more: an accept paints every row, and each style has its bytes.
+        figures = f"{bar(branch.p, width)} " if width else ""
+        return [
+            Segment(f"{digit} " + " " * indent + f"{glyph} ", base + part("faint")),
+            Segment(shown + " " * (room - cell_len(shown) + 1), style),
+            Segment(f"{figures}{percent(branch.p):>6} ", base + part("bar")),
         ]
-        if width:
-            cells.append(Segment(bar(branch.p, width) + " ", base + part("bar")))
-        cells.append(Segment(f"{percent(branch.p):>6} ", base + part("percent")))
-        return cells
 
     def _part(self, name: str) -> Style:
-        if self._stale and name != "number":
-            name = "faint"
         return self.get_component_rich_style(f"tree--{name}", partial=True)
