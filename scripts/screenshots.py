@@ -1,0 +1,72 @@
+"""Makes the pictures of the README: the real app on the bundled model, driven by keys.
+
+`make screenshots` writes docs/pictures/*.svg.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+os.environ |= {"COLORTERM": "truecolor", "TEXTUAL_COLOR_SYSTEM": "truecolor"}
+# Textual reads them when it is imported.
+
+from textual.pilot import Pilot
+
+from llterm.backends.registry import open_model
+from llterm.config import load_config
+from llterm.core.query import Backend
+from llterm.core.stories import STORIES
+from llterm.ui.app import LltermApp, open_document
+from llterm.ui.launch import Launch
+
+PICTURES = Path(__file__).parent.parent / "docs" / "pictures"
+SIZES = {"weave": (120, 34), "small": (80, 24)}
+
+
+async def picture(name: str, size: tuple[int, int], home: Path) -> None:
+    """Weave the first starting story, choose a branch, and draw the screen."""
+    config = load_config(environment={}, folder=home)
+
+    async def opening(progress: Callable[[float], None]) -> Backend:
+        return await open_model("fable", config, progress=progress)
+
+    launch = Launch(
+        path=home / name / "the-forest.loom",
+        text=STORIES[0].text.encode(),
+        prefix=None,
+        rules=None,
+        config=config,
+        opening=opening,
+        model_name="fable",
+        auto_weave=True,
+    )
+    app = LltermApp(launch, open_document(launch))
+    async with app.run_test(size=size) as pilot:
+        await woven(pilot)
+        for key in ("ctrl+n", "ctrl+n", "ctrl+n"):
+            await pilot.press(key)
+        await pilot.pause()
+        drawn = app.export_screenshot(title="llterm", simplify=True)
+    (PICTURES / f"{name}.svg").write_text(drawn)
+
+
+async def woven(pilot: Pilot[None]) -> None:
+    """Wait until the model is there and the weave has ended."""
+    session = pilot.app.session  # type: ignore[attr-defined]
+    while session.view is None or session.weaving or not session.view.suggestions:
+        await pilot.pause(0.05)
+
+
+def main() -> None:
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        for name, size in SIZES.items():
+            asyncio.run(picture(name, size, Path(folder)))
+
+
+if __name__ == "__main__":
+    main()
