@@ -111,9 +111,6 @@ class ScriptedBackend:
             found = self._distribution(Query(before, keep))
             yield Fact(before, _with(found, tokens[index], self._logprobs(before.tokens)), cost)
 
-    def hold(self, anchor: Anchor) -> None:
-        """Nothing to keep ready."""
-
     async def close(self) -> None:
         """Nothing to free."""
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from llterm.core.distribution import Distribution, Mask
-from llterm.core.tokens import Anchor, Path, Vocabulary
+from llterm.core.tokens import Path, Vocabulary
 from llterm.errors import LltermError
 
 
@@ -38,9 +38,6 @@ class Query:
     """How many candidates to list."""
     mask: Mask | None = None
     full: bool = False
-    follow: int = 0
-    """Above 0: also answer at up to this many positions along the greedy line after `path`, where
-    the backend gets them in the same request. In process this is ignored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,9 +119,6 @@ class Backend(Source, Protocol):
 
         The fact for index i has the path `tokens[:i]`; token i's own logprob is always listed.
         """
-
-    def hold(self, anchor: Anchor) -> None:
-        """Keep this prefix ready: the next queries will start from it. Costs nothing by itself."""
 
     async def close(self) -> None:
         """Stop what runs and free the model."""

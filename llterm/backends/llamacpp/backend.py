@@ -19,7 +19,7 @@ from llterm.backends.llamacpp.runner import Burst, Runner, Stopped
 from llterm.backends.llamacpp.settings import LlamaSettings
 from llterm.backends.llamacpp.vocabulary import LlamaVocabulary
 from llterm.core.query import Capabilities, Cost, Fact, Failed, Query
-from llterm.core.tokens import Anchor, Path
+from llterm.core.tokens import Path
 from llterm.errors import Interrupted, LltermError
 
 log = logging.getLogger(__name__)
@@ -129,7 +129,6 @@ class LlamaBackend:
         self.vocabulary = vocabulary
         self.capabilities = capabilities
         self._owner = owner
-        self._held: Anchor | None = None
         owner.start()
 
     @property
@@ -146,11 +145,6 @@ class LlamaBackend:
     ) -> AsyncGenerator[Fact | Failed]:
         async for answer in self._run(lambda runner: runner.score(path, start, keep)):
             yield answer
-
-    def hold(self, anchor: Anchor) -> None:
-        """Evaluate this prefix in the background, before anybody asks."""
-        job = _Job(lambda runner: runner.hold(anchor), asyncio.get_running_loop())
-        self._owner.put(job)
 
     async def close(self) -> None:
         self._owner.end()

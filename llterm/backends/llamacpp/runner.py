@@ -65,15 +65,6 @@ class Runner:
             if fitting:
                 yield from self._answer(anchor, fitting)
 
-    def hold(self, anchor: Anchor) -> Iterator[Burst]:
-        """Make this anchor's tokens ready; there is nothing to answer."""
-        if (
-            0 < len(anchor.tokens) <= self._loaded.window
-            and self._cells.trunk != anchor.tokens[:-1]
-        ):
-            self._move_trunk(anchor.tokens[:-1])
-        yield list
-
     def score(self, path: Path, start: int, keep: int) -> Iterator[Burst]:
         """Facts for the positions from `start` on, in order; position 0 has nothing before it."""
         tokens = path.tokens
