@@ -27,16 +27,14 @@ class _Node:
 def draw(anchor: Beam, found: Sequence[Found], *, bound: float, done: bool, spent: bool) -> View:
     """Make a view. `bound`: joint probability that nothing unseen exceeds."""
     leaves = _leaves(found)
-    first = _first_of_equal(leaves)
-    suggestions = tuple(_suggestion(beam, merged) for beam, merged in _with_merged(leaves, first))
+    heads, merged = _merge(leaves)
+    suggestions = tuple(_suggestion(beam, merged.get(beam.tail, 0.0)) for beam in leaves)
     root = _Node(anchor)
-    for beam in leaves:
-        key = _text_key(beam)
-        if first[key] is beam:
-            _hang(root, beam)
-    for suggestion in suggestions:
-        if suggestion.merged:
-            _find(root, suggestion.tail).extra = suggestion.merged
+    nodes = {anchor.tail: root}
+    for beam in heads:
+        _hang(nodes, beam)
+    for tail, extra in merged.items():
+        nodes[tail].extra = extra
     settled = 0
     for suggestion in suggestions:
         if suggestion.finish == "open" or math.exp(suggestion.logprob) < bound:
@@ -59,8 +57,11 @@ def _leaves(found: Sequence[Found]) -> list[Beam]:
     for finished, waiting, goal in found:
         beams = [*finished, *waiting[: max(goal - len(finished), 0)]]
         chosen.update((beam.tail, beam) for beam in beams if beam.tail)
-    inner = {tail[:size] for tail in chosen for size in range(1, len(tail))}
-    leaves = [beam for tail, beam in chosen.items() if tail not in inner]
+    leaves = list(chosen.values())
+    if len(found) > 1:
+        # Only a branch that was gone on from can hang above another search's leaf.
+        inner = {tail[:size] for tail in chosen for size in range(1, len(tail))}
+        leaves = [beam for beam in leaves if beam.tail not in inner]
     return sorted(leaves, key=lambda beam: (-beam.logprob, beam.tail))
 
 
@@ -70,45 +71,35 @@ def _text_key(beam: Beam) -> tuple[bytes, bytes, bool, Tail]:
     return beam.data, beam.residue, beam.finish == "end", tail
 
 
-def _first_of_equal(leaves: Sequence[Beam]) -> dict[tuple[bytes, bytes, bool, Tail], Beam]:
+def _merge(leaves: Sequence[Beam]) -> tuple[list[Beam], dict[Tail, float]]:
+    """The first leaf of each text, and by its tail the probability of the later equal ones."""
     first: dict[tuple[bytes, bytes, bool, Tail], Beam] = {}
-    for beam in leaves:
-        first.setdefault(_text_key(beam), beam)
-    return first
-
-
-def _with_merged(
-    leaves: Sequence[Beam], first: dict[tuple[bytes, bytes, bool, Tail], Beam]
-) -> list[tuple[Beam, float]]:
-    """Each leaf with the probability of the later ones drawn with it."""
     merged: dict[Tail, float] = {}
     for beam in leaves:
-        head = first[_text_key(beam)]
+        head = first.setdefault(_text_key(beam), beam)
         if head is not beam:
             merged[head.tail] = merged.get(head.tail, 0.0) + math.exp(beam.logprob)
-    return [(beam, merged.get(beam.tail, 0.0)) for beam in leaves]
+    return list(first.values()), merged
 
 
 def _suggestion(beam: Beam, merged: float) -> Suggestion:
-    steps = tuple(one.step for one in beam.line() if one.step is not None)
-    return Suggestion(beam.tail, steps, beam.data, beam.logprob, beam.finish, merged)
+    return Suggestion(beam.tail, beam.steps, beam.data, beam.logprob, beam.finish, merged)
 
 
-def _hang(root: _Node, leaf: Beam) -> None:
-    node = root
-    for beam in leaf.line():
-        known = node.children.get(beam.tail[-1])
-        if known is None:
-            known = node.children[beam.tail[-1]] = _Node(beam)
-        node = known
+def _hang(nodes: dict[Tail, _Node], leaf: Beam) -> None:
+    """Put a leaf into the tree, upwards to the first node that hangs there already."""
+    node = nodes.setdefault(leaf.tail, _Node(leaf))
     node.beam = leaf
-
-
-def _find(root: _Node, tail: Tail) -> _Node:
-    node = root
-    for id in tail:
-        node = node.children[id]
-    return node
+    beam = leaf
+    while beam.parent is not None:
+        above = nodes.get(beam.parent.tail)
+        known = above is not None
+        if above is None:
+            above = nodes[beam.parent.tail] = _Node(beam.parent)
+        above.children[beam.tail[-1]] = node
+        if known:
+            return
+        node, beam = above, beam.parent
 
 
 def _branches(parent: _Node) -> tuple[Branch, ...]:

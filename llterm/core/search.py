@@ -43,15 +43,19 @@ class Beam:
     shown: bytes
     """This token's share of `data`."""
     finish: Finish = "open"
+    _steps: tuple[Step, ...] = field(default=(), init=False)
 
-    def line(self) -> list[Beam]:
-        """The beams from the first token to this one."""
-        beams: list[Beam] = []
-        beam: Beam | None = self
-        while beam is not None and beam.step is not None:
-            beams.append(beam)
-            beam = beam.parent
-        return beams[::-1]
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The tokens from the first to this one; kept, for a tree is drawn many times."""
+        if not self._steps:
+            steps: list[Step] = []
+            beam: Beam | None = self
+            while beam is not None and beam.step is not None:
+                steps.append(beam.step)
+                beam = beam.parent
+            self._steps = tuple(reversed(steps))
+        return self._steps
 
 
 @dataclass(slots=True)

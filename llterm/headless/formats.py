@@ -67,9 +67,10 @@ def summary(woven: Woven) -> str:
     figures, view = woven.figures, woven.view
     count = len(view.suggestions)
     settled = "" if view.done else f", {view.settled} of them settled"
+    covered = view.coverage[0] if view.coverage else 0.0
     return (
         f"{woven.model}: {count} suggestion{'s' * (count != 1)}{settled}; "
-        f"{figures.coverage:.0%} of all probability at depth 1; {figures.tokens} tokens evaluated "
+        f"{covered:.0%} of all probability at depth 1; {figures.tokens} tokens evaluated "
         f"in {figures.decodes} decodes, {figures.seconds:.2f} s"
     )
 

@@ -140,10 +140,7 @@ def _call(loop: asyncio.AbstractEventLoop, callback: Callable[[str], None], text
 
 
 def _progress(session: Session) -> str:
-    if not session.weaving:
-        return ""
-    figures = session.figures
-    return f"Weaving: {figures.suggestions} suggestions, {figures.tokens} tokens"
+    return f"Weaving: {session.figures.tokens:,} tokens evaluated" if session.weaving else ""
 
 
 class ProgressLine:

@@ -50,6 +50,11 @@ class Session:
         return self._task is not None and not self._task.done()
 
     @property
+    def shown(self) -> object:
+        """Whose view this is: rows read while this was another object mean nothing any more."""
+        return self._woven
+
+    @property
     def view(self) -> View | None:
         """The suggestion tree; None when nothing was woven."""
         if self._view is None and self._woven is not None:
@@ -58,25 +63,20 @@ class Session:
 
     @property
     def figures(self) -> Figures:
-        """Figures of the weave on show."""
-        woven, view = self._woven, self.view
+        """Figures of the weave on show; unlike `view`, they cost next to nothing."""
+        woven = self._woven
         context = self.source.capabilities.context if self.source else 0
-        if woven is None or view is None:
+        if woven is None:
             return Figures(context=context)
         seconds = woven.seconds
         if self.weaving:
             seconds += time.monotonic() - self._started
         return Figures(
-            suggestions=len(view.suggestions),
             seconds=seconds,
             tokens=woven.cost.tokens,
             prompt_tokens=woven.cost.prompt_tokens,
             decodes=woven.cost.decodes,
             requests=woven.cost.requests,
-            coverage=view.coverage[0] if view.coverage else 0.0,
-            coverage_depth=1,
-            settled=view.settled,
-            bound=view.bound,
             story_tokens=woven.prompt.story_tokens,
             context=context,
             window_start=self._display_offset(woven.prompt.window_start),

@@ -25,19 +25,14 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Figures of the weave on show. Times in seconds, shares 0 to 1."""
+    """What the weave on show took, and what the model sees. Times in seconds."""
 
-    suggestions: int = 0
     seconds: float = 0.0
     tokens: int = 0
     """Tokens evaluated, the story's included."""
     prompt_tokens: int = 0
     decodes: int = 0
     requests: int = 0
-    coverage: float = 0.0
-    coverage_depth: int = 1
-    settled: int = 0
-    bound: float = 1.0
     story_tokens: int = 0
     context: int = 0
     window_start: int = 0

@@ -41,7 +41,7 @@ def model_run(weave: Weave, tail: Tail, source: Source) -> ModelRun:
         ids=tail,
         sizes=tuple(0 if token.special else len(token.data) for token in tokens),
         data=beam.data,
-        logprobs=tuple(one.step.logprob for one in beam.line() if one.step is not None),
+        logprobs=tuple(step.logprob for step in beam.steps),
         overlap=len(weave.residue),
         model=source.name,
         fingerprint=source.vocabulary.fingerprint,

@@ -10,7 +10,7 @@ import logging
 import signal
 import sys
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, cast
 
 from textual import work
 from textual.app import App
@@ -25,7 +25,7 @@ from llterm.errors import LltermError
 from llterm.session.document import Document
 from llterm.session.session import Session
 from llterm.ui import journal
-from llterm.ui.commands import Commands
+from llterm.ui.commands import Commands, Palette
 from llterm.ui.launch import Launch
 from llterm.ui.options import Options
 from llterm.ui.screens.weave import WeaveScreen
@@ -41,7 +41,8 @@ SIGNALS = ("SIGHUP", "SIGTERM", "SIGINT")
 def run_app(launch: Launch) -> int:
     """Run the app until the person quits; the exit code.
 
-    Raises LltermError when the loom cannot be opened: nothing is on the screen by then.
+    Raises LltermError when the loom cannot be opened (nothing is on the screen by then), and when
+    the app ended on a fault of its own.
     """
     document = open_document(launch)
     path = document.path
@@ -49,6 +50,12 @@ def run_app(launch: Launch) -> int:
     app.run(mouse=launch.config.ui.mouse)
     if launch.path is None and path is not None:
         _say_where(path, empty=not document.text)
+    if app.faulty:
+        raise LltermError(
+            "It stopped on a fault of its own",
+            "Everything that was accepted is saved, and typing up to the last second.",
+            f"The same command goes on where you were. The log says more: {paths.log_file()}",
+        )
     return app.return_code or 0
 
 
@@ -94,6 +101,8 @@ class LltermApp(App[None]):
         super().__init__()
         journal.listen()
         self.launch = launch
+        self.faulty = False
+        """Whether an error that nobody expected ended the app."""
         self.session = Session(document)
         self._backend: Backend | None = None
         self._rules_before: Rules = document.rules
@@ -153,6 +162,10 @@ class LltermApp(App[None]):
             if hasattr(signal, name):
                 loop.add_signal_handler(getattr(signal, name), self.exit)
 
+    def action_command_palette(self) -> None:
+        if not Palette.is_open(cast(App[object], self)):
+            self.push_screen(Palette(id="--command-palette"))
+
     # --- the model
 
     @work(exclusive=True, group="model", exit_on_error=False)
@@ -187,9 +200,10 @@ class LltermApp(App[None]):
         self.exit()
 
     def _fatal_error(self) -> None:
-        """A fault of ours: all of it in the log, one line on the terminal, and no locals of it."""
+        """A fault of ours: all of it in the log, a few words on the terminal, and no locals."""
         log.critical("llterm stopped on a fault of its own", exc_info=True)
-        self.panic(f"llterm stopped on a fault of its own; see the log: {paths.log_file()}")
+        self.faulty = True
+        self.panic()
 
     async def on_unmount(self) -> None:
         """Whatever ended the app: stop, write, close."""

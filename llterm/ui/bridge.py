@@ -1,8 +1,9 @@
-"""From the session to the screen: any number of changes, at most nine messages a second."""
+"""From the session to the screen: any number of changes, a few messages a second."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from time import monotonic
 
 from textual.timer import Timer
@@ -13,15 +14,21 @@ from llterm.ui.messages import SessionChanged
 
 INTERVAL = 0.12
 """Seconds between two messages: what an eye can use, and a slow line can carry."""
+SHARE = 0.05
+"""Most of the time that goes into showing changes: a key that is pressed meanwhile has to wait."""
 
 
 class Bridge:
-    """Tells a widget that the session changed: the first time at once, then at an even pace."""
+    """Tells a widget that the session changed: the first time at once, then at an even pace.
+
+    A large tree takes long to draw and is drawn less often; the last change is always told.
+    """
 
     def __init__(self, session: Session, target: Widget) -> None:
         self._target = target
         self._timer: Timer | None = None
         self._last = 0.0
+        self._interval = INTERVAL
         self._end: Callable[[], None] = session.listen(self._changed)
 
     def close(self) -> None:
@@ -31,10 +38,17 @@ class Bridge:
             self._timer.stop()
             self._timer = None
 
+    @contextmanager
+    def showing(self) -> Iterator[None]:
+        """Time what the widget does about a message."""
+        start = monotonic()
+        yield
+        self._interval = max(INTERVAL, (monotonic() - start) / SHARE)
+
     def _changed(self) -> None:
         if self._timer is not None:
             return
-        wait = self._last + INTERVAL - monotonic()
+        wait = self._last + self._interval - monotonic()
         if wait <= 0:
             self._post()
         else:

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 
-from textual.command import DiscoveryHit, Hit, Hits, Provider
+from textual.command import CommandPalette, DiscoveryHit, Hit, Hits, Provider
 
 from llterm.keymap import ACTIONS, Action
 from llterm.ui.bindings import first_key
 from llterm.ui.screens.weave import WeaveScreen
 from llterm.ui.widgets.keybar import key_name
+
+
+class Palette(CommandPalette):
+    """Textual's own, less a fault: a page key pressed before the first line is laid out."""
+
+    def _action_command_list(self, action: str) -> None:
+        with suppress(KeyError):
+            super()._action_command_list(action)
 
 
 class Commands(Provider):

@@ -60,21 +60,20 @@ def joint(logprob: float, tokens: int) -> str:
 
 def found(figures: Figures, view: View, *, weaving: bool, stale: bool, key: str) -> list[str]:
     """The pieces of the line under the tree, most telling first. `key` starts a weave."""
-    number = figures.suggestions
+    number = len(view.suggestions)
     pieces = [f"{number} suggestion{'' if number == 1 else 's'}"]
     if stale:
         return ["stale: the story or cursor moved", f"{key} weaves here"]
     if not number and not weaving:
         return [""]
     if number:
-        share = f"{fine_percent(figures.coverage)} at depth {figures.coverage_depth}"
-        pieces.append(share)
+        pieces.append(f"{fine_percent(view.coverage[0])} at depth 1")
     if weaving:
-        pieces.append(f"{figures.settled} settled")
+        pieces.append(f"{view.settled} settled")
     if figures.seconds:
         pieces.append(f"{figures.seconds:.1f}s")
     if not weaving and not view.done:
-        rest = f"{figures.settled} settled, rest ≤{fine_percent(figures.bound)}"
+        rest = f"{view.settled} settled, rest ≤{fine_percent(view.bound)}"
         pieces[1:1] = [f"budget used up, {key} goes on" if view.spent else f"{key} goes on", rest]
     return pieces
 

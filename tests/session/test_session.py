@@ -68,10 +68,10 @@ async def test_a_weave_tells_its_listeners_and_ends_ready() -> None:
     count = len(seen)
     begun.move(0)
     assert len(seen) == count
-    figures = begun.figures
-    assert figures.suggestions == len(texts(begun)) == begun.document.rules.beams
-    assert figures.settled == figures.suggestions
-    assert 0 < figures.coverage <= 1
+    figures, view = begun.figures, begun.view
+    assert view is not None
+    assert view.settled == len(texts(begun)) == begun.document.rules.beams
+    assert 0 < view.coverage[0] <= 1
     assert figures.tokens > figures.prompt_tokens > 0
 
 

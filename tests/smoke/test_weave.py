@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import sqlite3
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ pytestmark = pytest.mark.pty
 
 PROMPT = "The little fox lived at the edge of"
 CTRL_J, CTRL_G, CTRL_Q, CTRL_Z = "\n", "\x07", "\x11", "\x1a"
-TAB, RIGHT, CTRL_RIGHT = "\t", "\x1b[C", "\x1b[1;5C"
+TAB, LEFT, RIGHT, CTRL_RIGHT = "\t", "\x1b[D", "\x1b[C", "\x1b[1;5C"
 
 
 def story(path: Path) -> str:
@@ -93,6 +94,31 @@ def test_a_crash_in_native_code_restores_the_terminal(start: Start, home: Path) 
     assert terminal.restored, terminal.left_on
     assert b"llterm" in terminal.output.split(b"\x1b[?1049l")[-1]
     assert story(home / "fox.loom").startswith(PROMPT)
+
+
+def test_a_fault_of_llterm_is_told_after_the_screen_is_gone(start: Start, home: Path) -> None:
+    program = """
+from llterm.cli import main
+from llterm.session.session import Session
+
+def fail(session, cursor):
+    raise RuntimeError("a fault")
+
+Session.move = fail
+main()
+"""
+    command = [sys.executable, "-c", program, "weave", "fox.loom", "--prompt", PROMPT]
+    terminal = start(command=command)
+    terminal.wait_for("fable")
+    terminal.send("ab" + LEFT)
+    assert terminal.wait() == 1
+    assert terminal.restored, terminal.left_on
+    after = terminal.output.split(b"\x1b[?1049l")[-1].decode()
+    assert "stopped on a fault of its own" in after
+    log_file = home / "state" / "llterm" / "llterm.log"
+    assert str(log_file) in after
+    assert "RuntimeError: a fault" in log_file.read_text()
+    assert story(home / "fox.loom") == PROMPT + "ab"
 
 
 def child_of(pid: int) -> int:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 from rich.cells import cell_len
 
-from llterm.core.view import Branch, Step, View
+from llterm.core.view import Branch, Step, Suggestion, View
 from llterm.session.status import Figures
 from llterm.ui.figures import bar, fine_percent, fit, found, joint, percent
 from llterm.ui.widgets.cells import crop, wrap
@@ -40,14 +41,16 @@ def test_joint_probability_and_mean() -> None:
 
 
 def test_the_line_under_the_tree_says_what_is_certain() -> None:
-    figures = Figures(suggestions=18, seconds=0.4, coverage=0.57, settled=11, bound=0.0012)
-    done = found(figures, View(done=True), weaving=False, stale=False, key="^J")
+    figures = Figures(seconds=0.4)
+    one = Suggestion((1,), (), b" a", -1.0, "stop")
+    part = View(suggestions=(one,) * 18, coverage=(0.57,), settled=11, bound=0.0012)
+    done = found(figures, replace(part, done=True), weaving=False, stale=False, key="^J")
     assert " · ".join(done) == "18 suggestions · 57% at depth 1 · 0.4s"
-    open_ = found(figures, View(), weaving=False, stale=False, key="^J")
+    open_ = found(figures, part, weaving=False, stale=False, key="^J")
     assert open_[:3] == ["18 suggestions", "^J goes on", "11 settled, rest ≤0.12%"]
-    spent = found(figures, View(spent=True), weaving=False, stale=False, key="^J")
+    spent = found(figures, replace(part, spent=True), weaving=False, stale=False, key="^J")
     assert "budget used up" in spent[1]
-    assert "stale" in found(figures, View(), weaving=False, stale=True, key="^J")[0]
+    assert "stale" in found(figures, part, weaving=False, stale=True, key="^J")[0]
     assert fit(done, 34) == "18 suggestions · 57% at depth 1"
 
 

@@ -153,6 +153,31 @@ async def test_stop_keeps_what_was_found_and_the_story_stays_live(start: Start) 
         assert at.story == STORY + "a"
 
 
+async def test_keys_at_the_old_tree_while_a_new_weave_has_nothing_yet(start: Start) -> None:
+    """The tree on screen is an earlier weave's until the new one is first drawn."""
+    gate = asyncio.Semaphore(100)
+
+    async def opening(progress: Progress) -> Backend:
+        return ScriptedBackend(pace=lambda: _passes(gate))
+
+    start.opening = opening
+    async with start() as at:
+        await at.weave()
+        while not gate.locked():
+            await gate.acquire()
+        await at.press("x")
+        assert at.session.stale
+        at.main.action_run("weave.start")
+        assert at.main.suggestions.rows
+        assert at.main.row is None
+        at.main.suggestions.move(1)
+        for action in ("suggestion.accept", "suggestion.accept_word", "suggestion.edit"):
+            assert not at.main.check_action("run", (action,))
+        await at.press("right", "tab")
+        assert at.story == STORY + "x"
+        gate.release()
+
+
 async def _passes(gate: asyncio.Semaphore) -> None:
     await gate.acquire()
 

@@ -7,6 +7,7 @@ import logging
 import os
 from types import ModuleType
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ log = logging.getLogger("llama.cpp")
 _LEVELS = {1: logging.DEBUG, 2: logging.INFO, 3: logging.WARNING, 4: logging.ERROR}
 _kept: list[Any] = []
 """C callbacks that must outlive every call from C."""
+_flags: WeakSet[StopFlag] = WeakSet()
 
 
 def library() -> ModuleType:
@@ -38,7 +40,9 @@ def library() -> ModuleType:
 def _log(level: int, text: bytes, _: object) -> None:
     line = text.decode("utf-8", "replace").strip(".\n ")
     if line:
-        log.log(_LEVELS.get(level, logging.DEBUG), "%s", line)
+        # A decode that was told to stop complains in hundreds of lines.
+        stopping = any(_flags)
+        log.log(logging.DEBUG if stopping else _LEVELS.get(level, logging.DEBUG), "%s", line)
 
 
 class StopFlag:
@@ -50,6 +54,7 @@ class StopFlag:
     def __init__(self) -> None:
         self._byte = ctypes.create_string_buffer(2)
         self._strlen = ctypes.cast(ctypes.CDLL(None).strlen, ctypes.c_void_p).value
+        _flags.add(self)
 
     def attach(self, params: Any) -> None:
         """Make a context with these parameters look at the flag."""

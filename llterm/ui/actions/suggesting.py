@@ -24,11 +24,7 @@ def table(screen: WeaveScreen) -> Table:
     def can_take() -> bool:
         """There is a branch, and it belongs to this text and place."""
         session = screen.session
-        return (
-            screen.suggestions.selected is not None
-            and not session.stale
-            and session.source is not None
-        )
+        return screen.row is not None and not session.stale and session.source is not None
 
     def ghost_or_tree() -> bool:
         """In the story a key accepts only what is shown at the cursor."""
@@ -38,7 +34,7 @@ def table(screen: WeaveScreen) -> Table:
         return bool(screen.suggestions.rows)
 
     def tail() -> Tail:
-        row = screen.suggestions.selected
+        row = screen.row
         return row.tail if row is not None else ()
 
     def move(step: int) -> None:

@@ -25,11 +25,7 @@ def table(screen: WeaveScreen) -> Table:
     session = screen.session
 
     def can_grow() -> bool:
-        return (
-            screen.suggestions.selected is not None
-            and not session.stale
-            and session.source is not None
-        )
+        return screen.row is not None and not session.stale and session.source is not None
 
     return {
         "weave.start": Deed(lambda: weave(screen)),
@@ -58,7 +54,7 @@ def weave(screen: WeaveScreen) -> None:
 
 def grow(screen: WeaveScreen) -> None:
     """Search on from the end of the highlighted branch."""
-    row = screen.suggestions.selected
+    row = screen.row
     if row is not None:
         screen.session.grow(row.tail)
 

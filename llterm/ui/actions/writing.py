@@ -65,7 +65,7 @@ def copy(screen: WeaveScreen) -> None:
             screen.flash("nothing is selected")
             return
     else:
-        row = screen.suggestions.selected
+        row = screen.row
         if row is None:
             return
         text, what = branch_text(screen, row.tail) or label(row.branch)[0], "The branch"

@@ -80,7 +80,7 @@ def show_branch(screen: WeaveScreen) -> None:
     """The selected row's joint probability and mean."""
     if screen.flashing:
         return
-    row = None if screen.session.stale else screen.suggestions.selected
+    row = None if screen.session.stale else screen.row
     line = screen.query_one("#branch", Line)
     if row is None:
         line.say("")
@@ -135,7 +135,7 @@ def _invitation(screen: WeaveScreen) -> Content:
 def show_ghost(screen: WeaveScreen) -> None:
     """The highlighted branch: after the cursor at the story's end, below it elsewhere."""
     session, editor = screen.session, screen.editor
-    row = screen.suggestions.selected
+    row = screen.row
     here = row is not None and not session.stale and editor.offset_of_cursor == session.at
     ghost = session.ghost(row.tail) if here and row is not None and not screen.ghost_off else ""
     inline = bool(ghost) and editor.at_end

@@ -29,6 +29,7 @@ from llterm.ui.widgets.editor import Editor
 from llterm.ui.widgets.find import FindBar
 from llterm.ui.widgets.keybar import Hint, KeyBar, key_name
 from llterm.ui.widgets.line import Line, Name
+from llterm.ui.widgets.rows import Row
 from llterm.ui.widgets.suggestions import SuggestionTree
 
 AUTOSAVE = 0.5
@@ -58,6 +59,7 @@ class WeaveScreen(Screen[None]):
         self._words_at = -1
         self._words = 0
         self._flashing = 0
+        self._drawn: object = None
         self.ghost_off = False
         """The person waved the ghost away; the next move in the tree brings it back."""
         self.places: list[int] = []
@@ -136,6 +138,11 @@ class WeaveScreen(Screen[None]):
         return self.query_one("#tree", SuggestionTree)
 
     @property
+    def row(self) -> Row | None:
+        """The highlighted branch, unless the tree on screen is not the session's any more."""
+        return self.suggestions.selected if self._drawn is self.session.shown else None
+
+    @property
     def find_bar(self) -> FindBar:
         return self.query_one("#find", FindBar)
 
@@ -186,13 +193,16 @@ class WeaveScreen(Screen[None]):
         """Write what is not written yet."""
         with painting.troubles(self):
             self.session.document.flush()
-        self.show_title()
+        if self.session.document.revision != self._words_at:
+            self.show_title()
 
     # --- what happened
 
     @on(SessionChanged)
     def _session_changed(self) -> None:
-        self.show_all()
+        if self._bridge is not None:
+            with self._bridge.showing():
+                self.show_all()
         weaving.accept_sole(self)
 
     @on(StoryChanged)
@@ -235,6 +245,7 @@ class WeaveScreen(Screen[None]):
     def show_all(self) -> None:
         """Show what the session has, everywhere."""
         view = self.session.view
+        self._drawn = self.session.shown
         self.suggestions.show(view.branches if view else (), stale=self.session.stale)
         self.show_ghost()
         self.show_title()
