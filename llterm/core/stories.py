@@ -17,17 +17,16 @@ STORIES = (
     Story(
         "The dark forest",
         "Once upon a time there was a little fox who lived at the edge of a dark forest. One"
-        " evening the forest seemed darker than usual, but that did not",
+        " evening, as the moon rose over the trees, he heard a",
     ),
     Story(
         "The king's three sons",
         "There was once a king who had three sons, and the youngest was the one whom everybody"
-        " laughed at. One day the king called them together and said,",
+        " laughed at. One day the king fell ill, and",
     ),
     Story(
         "The rabbit's house",
-        "The little rabbit hopped up the path to his house, and there, sitting upon the"
-        " doorstep, was",
+        "The little rabbit hopped up the path to his house. The door was open, and",
     ),
     Story(
         "The old woman's box",
