@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-MODEL = Path(__file__).parent.parent / "llterm" / "models" / "fable-q8_0.gguf"
+MODEL = Path(__file__).parent.parent / "llterm" / "models" / "fable-f16.gguf"
 
 
 @dataclass(frozen=True)

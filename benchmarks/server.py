@@ -21,7 +21,7 @@ import xllamacpp as xlc
 p = xlc.CommonParams()
 p.model.path = sys.argv[1]
 p.hostnames = ["127.0.0.1"]; p.port = 0
-p.n_parallel = 4; p.n_ctx = 4 * 1024
+p.n_parallel = 4; p.n_ctx = 4 * 2048
 p.ui = False; p.warmup = True; p.cache_ram_mib = 0
 p.cpuparams.n_threads = p.cpuparams_batch.n_threads = int(sys.argv[2])
 s = xlc.Server(p)

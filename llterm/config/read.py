@@ -13,7 +13,7 @@ from typing import Any
 from llterm.config.schema import MODEL, TABLES, Setting, Value
 from llterm.errors import ConfigError
 
-BUNDLED = ("fable", "fable-f16", "scripted")
+BUNDLED = ("fable", "fable-q8_0", "scripted")
 """Names of models that llterm brings along."""
 MOST_BYTES = 1 << 20
 _AT = re.compile(r" \(at line (\d+), column (\d+)\)| \(at end of document\)")

@@ -8,7 +8,7 @@ import pytest
 
 from tests.models import ARCHITECTURES
 
-BUNDLED = Path(__file__).parents[2] / "llterm" / "models" / "fable-q8_0.gguf"
+BUNDLED = Path(__file__).parents[2] / "llterm" / "models" / "fable-f16.gguf"
 
 
 @pytest.fixture(scope="session")

@@ -50,9 +50,9 @@ def test_models(tmp_path: Path) -> None:
     ran = run(tmp_path, "models", "list")
     assert ran.code == 0
     names = [line.split()[0] for line in ran.out.splitlines()]
-    assert names == ["fable", "fable-f16", "mine", "scripted"]
+    assert names == ["fable", "fable-q8_0", "mine", "scripted"]
     info = run(tmp_path, "models", "info", "fable").out
-    assert "q8_0" in info
+    assert "f16" in info
     assert "llama" in info
 
 

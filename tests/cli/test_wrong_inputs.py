@@ -10,7 +10,7 @@ import pytest
 
 from tests.program import Ran, run
 
-FABLE = Path(__file__).parents[2] / "llterm" / "models" / "fable-q8_0.gguf"
+FABLE = Path(__file__).parents[2] / "llterm" / "models" / "fable-f16.gguf"
 Make = Callable[[Path], None]
 
 

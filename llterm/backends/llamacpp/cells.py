@@ -7,7 +7,7 @@ last token and is never empty: asking for the distribution after the anchor itse
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from llterm.core.tokens import Tail
@@ -64,16 +64,22 @@ class Cells:
     trunk comes back (an undo, another accept), and the first to be let go.
     """
 
-    def __init__(self, sequences: int, *, whole: bool) -> None:
-        """`whole`: states can only be copied as a whole (recurrent and hybrid models)."""
+    def __init__(self, sequences: int, *, whole: bool, parked: int) -> None:
+        """`whole`: states can only be copied as a whole (recurrent and hybrid models).
+
+        `parked`: most cells that parked paths may hold. Every row looks at every cell in use.
+        """
         self.trunk: Tail = ()
         self._whole = whole
+        self._parked = parked
         self._base = dict.fromkeys(range(1, sequences), 0)
         self._tails: dict[int, Tail] = dict.fromkeys(range(1, sequences), ())
         self._where: dict[Tail, set[int]] = {}
         """Live tails and their prefixes (whole states: the tails alone)."""
         self._used: dict[int, None] = {}
         """Sequences with tails, least recently used first."""
+        self._empty: dict[int, None] = dict.fromkeys(self._base)
+        """The others."""
 
     def common(self, trunk: Tail) -> int:
         """How many of these tokens the present trunk begins with."""
@@ -103,7 +109,30 @@ class Cells:
                 moves.append(Copy(source, TRUNK, same, held))
         self.trunk = trunk
         self._sort_out()
-        return moves, held
+        return moves + self._unpark(), held
+
+    @property
+    def parked(self) -> int:
+        """Cells that parked paths hold."""
+        return len({cell for sequence in self._used for cell in self._parked_cells(sequence)})
+
+    def _unpark(self) -> list[Copy | Remove]:
+        """Let go of the parked paths, least recently used first, that hold too many cells."""
+        moves: list[Copy | Remove] = []
+        kept: set[tuple[int, Tail]] = set()
+        for sequence in reversed(list(self._used)):
+            cells = kept.union(self._parked_cells(sequence))
+            if len(cells) > self._parked:
+                moves.append(self._let_go(sequence, self._base[sequence]))
+            else:
+                kept = cells
+        return moves
+
+    def _parked_cells(self, sequence: int) -> Iterator[tuple[int, Tail]]:
+        """A parked path's own cells: paths with a common beginning share those."""
+        base, tail = self._base[sequence], self._tails[sequence]
+        if base != len(self.trunk):
+            yield from ((base, tail[:size]) for size in range(1, len(tail) + 1))
 
     def _rebase(self, same: int) -> list[Copy | Remove]:
         """Say what each sequence holds in terms of the first `same` tokens of the trunk."""
@@ -134,7 +163,7 @@ class Cells:
             elif size == len(tail) and not self._whole:
                 self._base[sequence] = base + size
                 self._tails[sequence] = ()
-                self._used.pop(sequence, None)
+                self._put_aside(sequence)
 
     def plan(self, tails: Sequence[Tail], room: int) -> Plan:
         """Place each tail in a sequence of its own; `room` is how many tokens a decode takes."""
@@ -164,8 +193,11 @@ class Cells:
 
     def evaluated(self, row: Row, tail: Tail) -> None:
         """The row went through a decode: its sequence holds the whole tail now."""
-        self._drop(row.sequence)
-        self._hold(row.sequence, tail)
+        had = self._tails[row.sequence]
+        if self._whole or not had or tail[: len(had)] != had:
+            self._drop(row.sequence)
+            had = ()
+        self._hold(row.sequence, tail, len(had))
 
     def undone(self, row: Row) -> Remove:
         """The row did not go through: its sequence holds nothing of it."""
@@ -182,17 +214,24 @@ class Cells:
         self.trunk = ()
         self._where.clear()
         self._used.clear()
+        self._empty = dict.fromkeys(self._base)
         self._base = dict.fromkeys(self._base, 0)
         self._tails = dict.fromkeys(self._base, ())
 
     def _let_go(self, sequence: int, keep: int) -> Remove:
         """Make a sequence free, but for the first `keep` tokens of the trunk."""
         self._drop(sequence)
-        self._used.pop(sequence, None)
+        self._put_aside(sequence)
         self._base[sequence] = 0 if self._whole else keep
         return Remove(sequence, self._base[sequence])
 
+    def _put_aside(self, sequence: int) -> None:
+        """The sequence has no tail any more."""
+        self._used.pop(sequence, None)
+        self._empty[sequence] = None
+
     def _row(self, query: int, sequence: int, tail: Tail, size: int) -> Row:
+        self._empty.pop(sequence, None)
         self._used.pop(sequence, None)
         self._used[sequence] = None
         return Row(query, sequence, len(self.trunk) + size, tail[size:])
@@ -210,10 +249,8 @@ class Cells:
         return 0, TRUNK
 
     def _free(self, busy: set[int]) -> int | None:
-        for sequence, tail in self._tails.items():
-            if not tail and sequence not in busy and sequence not in self._used:
-                return sequence
-        return next((sequence for sequence in self._used if sequence not in busy), None)
+        free = (one for group in (self._empty, self._used) for one in group if one not in busy)
+        return next(free, None)
 
     def _made(self, source: int, target: int, size: int) -> list[Copy | Remove]:
         """Moves that make `target` hold the trunk and `size` tokens of `source`'s tail."""
@@ -233,9 +270,10 @@ class Cells:
             moves.append(Copy(source, target, length, length + size))
         return moves
 
-    def _hold(self, sequence: int, tail: Tail) -> None:
+    def _hold(self, sequence: int, tail: Tail, known: int = 0) -> None:
+        """Note that a sequence holds this tail, the first `known` tokens of which are noted."""
         self._tails[sequence] = tail
-        for size in [len(tail)] if self._whole else range(1, len(tail) + 1):
+        for size in [len(tail)] if self._whole else range(known + 1, len(tail) + 1):
             self._where.setdefault(tail[:size], set()).add(sequence)
 
     def _drop(self, sequence: int) -> None:

@@ -14,7 +14,7 @@ from llterm.errors import ModelError
 
 SEQUENCES = 256
 """Most sequences a llama.cpp context can have."""
-RESERVE = 4096
+RESERVE = 2048
 """Cells for suggestions besides the story's."""
 MOST_CONTEXT = 8192
 """Default limit: a cache for a model's whole 128k context would take gigabytes."""
@@ -37,6 +37,8 @@ class Loaded:
     """Most tokens of a path."""
     whole: bool
     """States are copied as a whole only."""
+    parked: int
+    """Most cells that paths off the story may keep."""
     pairs: bool
     """Decode two rows at least, so that results don't depend on the batch."""
     name: str
@@ -107,4 +109,14 @@ def _open(llama: Any, model: Any, path: Path, settings: LlamaSettings) -> Loaded
     name = path.stem
     # The last sequence is for the double of a row that would be evaluated alone.
     pairs = llama.llama_model_ftype(model) in _HALF
-    return Loaded(model, context, stop, sequences - 1, window, whole, pairs, name)
+    return Loaded(
+        model, context, stop, sequences - 1, window, whole, _parked(llama, model), pairs, name
+    )
+
+
+def _parked(llama: Any, model: Any) -> int:
+    """As many cells as add a quarter to what a row costs: 2 operations a weight, 4 a cell and unit
+    of width in each layer. Few for a tiny model, thousands for a large one."""
+    weights = int(llama.llama_model_n_params(model))
+    a_cell = 4 * int(llama.llama_model_n_embd(model)) * int(llama.llama_model_n_layer(model))
+    return weights // 2 // max(a_cell, 1)

@@ -41,7 +41,7 @@ class Runner:
         self._loaded = loaded
         self._size = size
         self._memory = self._llama.llama_get_memory(loaded.context)
-        self._cells = Cells(loaded.sequences, whole=loaded.whole)
+        self._cells = Cells(loaded.sequences, whole=loaded.whole, parked=loaded.parked)
         limit = int(self._llama.llama_n_batch(loaded.context))
         self._batch = Batch(self._llama, limit)
         self.spent = Cost()
