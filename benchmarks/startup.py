@@ -42,5 +42,5 @@ def _start() -> tuple[float, float]:
             terminal.wait_for("little fox")
             paint = time.perf_counter() - start
             terminal.send("\n")
-            terminal.wait_for(lambda text: re.search(r"\d%.*│?$", text, re.MULTILINE))
+            terminal.wait_for(lambda text: re.search(r"[▏▎▍▌▋▊▉█] +\d+\.\d%", text))
             return paint, time.perf_counter() - start
