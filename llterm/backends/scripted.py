@@ -15,7 +15,7 @@ from functools import cached_property
 import numpy as np
 
 from llterm.core.distribution import Distribution, Logprobs, Mask
-from llterm.core.query import Capabilities, Cost, Fact, Failed, Query
+from llterm.core.query import Capabilities, Cost, Fact, Failed, Query, Scored
 from llterm.core.tokens import Anchor, Path, Tail, Token
 
 TEXT = """\
@@ -100,16 +100,17 @@ class ScriptedBackend:
             self.spent += cost
             yield Fact(query.path, self._distribution(query), cost)
 
-    async def score(
-        self, path: Path, start: int = 0, keep: int = 64
-    ) -> AsyncGenerator[Fact | Failed]:
-        tokens = path.tokens
-        for index in range(start, len(tokens)):
+    async def score(self, tokens: Tail, start: int = 1, keep: int = 64) -> AsyncGenerator[Scored]:
+        if self._pace is not None:
+            await self._pace()
+        for index in range(max(start, 1), len(tokens)):
             before = Path(Anchor(tokens[:index]))
             cost = self._cost(before, first=True)
             self.spent += cost
-            found = self._distribution(Query(before, keep))
-            yield Fact(before, _with(found, tokens[index], self._logprobs(before.tokens)), cost)
+            logprobs, id = self._logprobs(before.tokens), tokens[index]
+            rank = 1 + int((logprobs > logprobs[id]).sum())
+            rank += int((logprobs[:id] == logprobs[id]).sum())
+            yield Scored(index, id, float(logprobs[id]), rank, listed(logprobs, keep), cost)
 
     async def close(self) -> None:
         """Nothing to free."""
@@ -158,15 +159,4 @@ def listed(
         entropy=(entropy, entropy),
         exact=True,
         full=logprobs if full else None,
-    )
-
-
-def _with(found: Distribution, id: int, logprobs: Logprobs) -> Distribution:
-    """The distribution with this id among the listed ones."""
-    if id in found.ids:
-        return found
-    ids = np.append(found.ids, np.int32(id))
-    rest = max(found.rest - float(np.exp(logprobs[id])), 0.0)
-    return Distribution(
-        ids, logprobs[ids], rest, found.permitted, found.entropy, found.exact, found.full
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from llterm.core.distribution import Distribution, Mask
-from llterm.core.tokens import Path, Vocabulary
+from llterm.core.tokens import Path, Tail, Vocabulary
 from llterm.errors import LltermError
 
 
@@ -79,6 +79,21 @@ class Fact:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Scored:
+    """A token that stands in a text, and what the model expected there."""
+
+    index: int
+    """Its place in the tokens that were given."""
+    id: int
+    logprob: float
+    """−∞ where the source lists only its top candidates and this is none of them."""
+    rank: int
+    """1 = the first choice, ties by id; of a source's top candidates: at least this."""
+    distribution: Distribution
+    cost: Cost = field(default_factory=Cost)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Failed:
     """A query that could not be answered; the rest of the batch may still be."""
 
@@ -114,10 +129,11 @@ class Backend(Source, Protocol):
     def spent(self) -> Cost:
         """What this backend has done since it was opened."""
 
-    def score(self, path: Path, start: int = 0, keep: int = 64) -> AsyncGenerator[Fact | Failed]:
-        """Distributions at each position of `path.tokens`, from index `start` on, in order.
+    def score(self, tokens: Tail, start: int = 1, keep: int = 64) -> AsyncGenerator[Scored]:
+        """Each token from index `start` on, in order, given those before it.
 
-        The fact for index i has the path `tokens[:i]`; token i's own logprob is always listed.
+        The first token has nothing before it: `start` is 1 at least. Closing the generator cancels.
+        Raises LltermError, also where there are more tokens than the context holds.
         """
 
     async def close(self) -> None:

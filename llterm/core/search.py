@@ -10,6 +10,7 @@ import heapq
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain, islice
 
 from llterm.core.distribution import Distribution, Mask
 from llterm.core.healing import Healer
@@ -20,6 +21,10 @@ from llterm.core.view import Finish, Step
 
 KEEP = 64
 """Candidates listed a position, so that a later, looser rule finds them without asking again."""
+WIDEST = 4096
+"""Most candidates a position: what "no split limit" means on a larger vocabulary."""
+AT_ONCE = 16
+"""Children made at a time; the others wait as one entry until the best of them is due."""
 DIVE_SHARE = 4
 """One in this many places of a batch goes to the deepest open beams: suggestions appear early."""
 
@@ -100,7 +105,7 @@ class Terrain:
 
     def _keep(self, depth: int) -> int:
         limit, cutoff = self.rules.split_limit, self.rules.cutoff_at(depth)
-        most = self.vocabulary.size
+        most = min(self.vocabulary.size, WIDEST)
         if limit:
             most = min(most, limit)
         if cutoff > 0:
@@ -120,8 +125,7 @@ class Terrain:
         # Without a mask the first `limit` are all that can go on: turn only those into numbers.
         listed = limit if mask is None else len(found.ids)
         rank = 0
-        ids, logprobs = found.ids[:listed].tolist(), found.logprobs[:listed].tolist()
-        for id, raw in zip(ids, logprobs, strict=True):
+        for id, raw in _listed(found, listed):
             if mask is not None and not mask.allowed[id]:
                 continue
             logprob = min(raw - scale, 0.0)
@@ -155,6 +159,10 @@ class Terrain:
         return child
 
 
+_Ready = tuple[float, Tail, Beam]
+"""A beam to follow, by −logprob and tail."""
+
+
 class Search:
     """The N most probable suggestions after one beam."""
 
@@ -164,10 +172,12 @@ class Search:
         self._open: dict[Tail, Beam] = {}
         self._pending: dict[Tail, Beam] = {}
         self._refused: dict[Tail, Beam] = {}
+        self._due: dict[Tail, Iterator[Beam]] = {}
+        """Children not made yet, by the tail of the best of them; they stand in `_best` by it."""
         self._best: list[tuple[float, Tail]] = []
         self._deepest: list[tuple[int, float, Tail]] = []
         self._finished: list[tuple[float, Tail, Beam]] = []
-        self._expand([root])
+        self._expand(root)
 
     @property
     def goal(self) -> int:
@@ -190,6 +200,8 @@ class Search:
     def best_open(self) -> float:
         """Joint logprob that nothing unseen exceeds; −inf when nothing is open."""
         while self._best and self._best[0][1] not in self._open:
+            if self._best[0][1] in self._due and -self._best[0][0] >= self._floor():
+                break
             heapq.heappop(self._best)
         waiting = (*self._pending.values(), *self._refused.values())
         best = [-self._best[0][0]] if self._best else []
@@ -214,7 +226,7 @@ class Search:
         """The distribution after `tail` is known now."""
         beam = self._pending.pop(tail, None) or self._open.pop(tail, None)
         if beam is not None:
-            self._expand([beam])
+            self._expand(beam)
 
     def release(self, tail: Tail) -> bool:
         """The query was cancelled or failed: the beam is open again. False: it was not pending."""
@@ -222,6 +234,13 @@ class Search:
         if beam is not None:
             self._push(beam)
         return beam is not None
+
+    def let_go(self) -> int:
+        """Nothing is under way any more: open all that was asked for; how many it were."""
+        count = len(self._pending)
+        for tail in list(self._pending):
+            self.release(tail)
+        return count
 
     def refuse(self, tail: Tail) -> None:
         """The source cannot answer this one: it stays open and is not asked for again."""
@@ -241,7 +260,14 @@ class Search:
     def _next_best(self) -> Beam | None:
         floor = self._floor()
         while self._best and -self._best[0][0] >= floor:
-            beam = self._open.pop(heapq.heappop(self._best)[1], None)
+            tail = heapq.heappop(self._best)[1]
+            if (due := self._due.pop(tail, None)) is not None:
+                ready: list[_Ready] = []
+                self._make(due, ready)
+                self._follow(ready)
+                floor = self._floor()
+                continue
+            beam = self._open.pop(tail, None)
             if beam is not None:
                 self._pending[beam.tail] = beam
                 return beam
@@ -257,9 +283,11 @@ class Search:
                 return beam
         return None
 
-    def _expand(self, beams: list[Beam]) -> None:
+    def _expand(self, beam: Beam) -> None:
+        self._follow([(-beam.logprob, beam.tail, beam)])
+
+    def _follow(self, ready: list[_Ready]) -> None:
         """Follow what is known from these beams on, best first; push what is not known."""
-        ready = [(-beam.logprob, beam.tail, beam) for beam in beams]
         while ready:
             beam = heapq.heappop(ready)[2]
             if beam.logprob < self._floor():
@@ -268,11 +296,18 @@ class Search:
             if found is None:
                 self._push(beam)
                 continue
-            for child in self.terrain.children(beam, found):
-                if child.finish == "open":
-                    heapq.heappush(ready, (-child.logprob, child.tail, child))
-                else:
-                    self._finish(child)
+            self._make(self.terrain.children(beam, found), ready)
+
+    def _make(self, children: Iterator[Beam], ready: list[_Ready]) -> None:
+        """Take the next few children; the rest are due when the best of them is."""
+        for child in islice(children, AT_ONCE):
+            if child.finish == "open":
+                heapq.heappush(ready, (-child.logprob, child.tail, child))
+            else:
+                self._finish(child)
+        if (best := next(children, None)) is not None:
+            self._due[best.tail] = chain((best,), children)
+            heapq.heappush(self._best, (-best.logprob, best.tail))
 
     def _finish(self, beam: Beam) -> None:
         # Negated ids put the larger of two equally probable tails first, the one to give way.
@@ -281,6 +316,13 @@ class Search:
             heapq.heappush(self._finished, item)
         else:
             heapq.heappushpop(self._finished, item)
+
+
+def _listed(found: Distribution, count: int) -> Iterator[tuple[int, float]]:
+    """The first candidates as numbers, some at a time: often only a few are looked at."""
+    for start in range(0, min(count, len(found.ids)), KEEP):
+        part = slice(start, min(start + KEEP, count))
+        yield from zip(found.ids[part].tolist(), found.logprobs[part].tolist(), strict=True)
 
 
 def _order(beam: Beam) -> tuple[float, Tail]:

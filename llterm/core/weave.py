@@ -103,6 +103,11 @@ class Weave:
                     self._asked -= 1
                     break
 
+    def let_go(self) -> None:
+        """The search was stopped: whatever was asked for is open again."""
+        for search in self._searches:
+            self._asked -= search.let_go()
+
     def refuse(self, tail: Tail) -> None:
         """The source cannot answer this one: its branch stays open and is not asked for again."""
         for search in self._searches:

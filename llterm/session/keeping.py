@@ -22,8 +22,9 @@ from llterm.core.weave import Weave
 log = logging.getLogger(__name__)
 
 VERSION = 1
-MOST_FACTS = 5_000
-"""A larger weave is not kept (it would be some 3 MB); weaving it again gives the same."""
+MOST_CANDIDATES = 200_000
+"""A larger weave is not kept (it would be some 2 MB, and take a blink of an eye); weaving it again
+gives the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ class Kept:
 def pack(weave: Weave, fingerprint: str, cost: Cost, seconds: float) -> bytes:
     """The blob of a weave; empty when it is too large to keep."""
     facts = weave.facts
-    if not 0 < len(facts) <= MOST_FACTS:
+    if not 0 < sum(len(one.ids) for one in facts.values()) <= MOST_CANDIDATES:
         return b""
     header = {
         "version": VERSION,

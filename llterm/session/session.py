@@ -127,8 +127,8 @@ class Session:
             self._task.cancel()
             self._task = None
             if self._woven is not None:
-                # The cancelled task lets go of its questions later; this one is free of them now.
-                self._woven.weave = self._woven.weave.under(self._woven.weave.rules)
+                # The cancelled task would let go of its questions only later.
+                self._woven.weave.let_go()
             self._pause()
 
     def grow(self, tail: Tail) -> None:

@@ -9,8 +9,8 @@ from llterm.core.query import Cost
 from llterm.core.weave import Weave
 from llterm.session.prompt import Prompt
 
-MOST_FACTS = 40_000
-"""Distributions kept for weaves that are not on show: some 25 MB."""
+MOST_CANDIDATES = 2_500_000
+"""Candidates kept for weaves that are not on show: some 25 MB."""
 
 Place = tuple[bytes, str, str]
 """What a weave depends on: the story's bytes before it, the hidden prefix, the vocabulary."""
@@ -28,7 +28,7 @@ class Woven:
 
 
 class Weaves:
-    """Lately used weaves by place; the oldest go when there are too many facts."""
+    """Lately used weaves by place; the oldest go when they are too large."""
 
     def __init__(self) -> None:
         self._kept: OrderedDict[Place, Woven] = OrderedDict()
@@ -36,11 +36,12 @@ class Weaves:
     def keep(self, woven: Woven) -> None:
         self._kept[woven.place] = woven
         self._kept.move_to_end(woven.place)
-        while len(self._kept) > 1 and self._facts() > MOST_FACTS:
+        while len(self._kept) > 1 and self._candidates() > MOST_CANDIDATES:
             self._kept.popitem(last=False)
 
     def find(self, place: Place) -> Woven | None:
         return self._kept.get(place)
 
-    def _facts(self) -> int:
-        return sum(len(woven.weave.facts) for woven in self._kept.values())
+    def _candidates(self) -> int:
+        weaves = (woven.weave for woven in self._kept.values())
+        return sum(len(one.ids) for weave in weaves for one in weave.facts.values())

@@ -13,7 +13,7 @@ import pytest
 
 from llterm.backends.llamacpp import LlamaBackend, LlamaSettings, open_llama
 from llterm.core.distribution import Mask
-from llterm.core.query import Cost, Fact, Failed, Query
+from llterm.core.query import Cost, Fact, Failed, Query, Scored
 from llterm.core.rules import Rules
 from llterm.core.tokens import Anchor, Tail
 from llterm.core.tokens import Path as TokenPath
@@ -24,6 +24,7 @@ from tests.backends.plain import PlainDecoder, counted
 TEXT = b"The fox and the cat went in the sea at"
 RULES = Rules(depth=5, cutoff=0.002, split_limit=3, beams=12, auto_stop=False, heal=False)
 ALL = ["full", "sliding", "recurrent", "hybrid", "bundled"]
+WHOLE_STATES = {"recurrent", "hybrid"}
 
 
 async def ask(backend: LlamaBackend, queries: Sequence[Query]) -> dict[Tail, Fact]:
@@ -176,15 +177,43 @@ async def test_scores_equal_decoding_alone(models: dict[str, Path], name: str) -
     backend = await open_llama(models[name], LlamaSettings(threads=1))
     plain = PlainDecoder(models[name])
     tokens = backend.vocabulary.prefix + backend.vocabulary.encode(TEXT * 4)
-    facts = [fact async for fact in backend.score(TokenPath(Anchor(tokens)), keep=3)]
-    assert len(facts) == len(tokens) - 1
-    for index, fact in enumerate(facts, 1):
-        assert isinstance(fact, Fact)
-        assert fact.path.tokens == tokens[:index]
-        alone = plain.logprobs(tokens[:index])
-        (place,) = np.flatnonzero(fact.distribution.ids == tokens[index])
-        assert abs(float(fact.distribution.logprobs[place]) - alone[tokens[index]]) < 0.01
+    scored = [one async for one in backend.score(tokens, keep=3)]
+    assert [one.index for one in scored] == list(range(1, len(tokens)))
+    for one in scored:
+        alone = plain.logprobs(tokens[: one.index])
+        assert one.id == tokens[one.index]
+        assert abs(math.exp(one.logprob) - math.exp(alone[one.id])) < 2e-3
+        better = int((alone > alone[one.id] + 0.01).sum())
+        as_good = int((alone > alone[one.id] - 0.01).sum())
+        assert better < one.rank <= as_good
+        assert len(one.distribution.ids) == 3
     plain.close()
+    await backend.close()
+
+
+@pytest.mark.parametrize("name", ALL)
+async def test_scoring_a_part_leaves_the_weave_where_it_is(
+    models: dict[str, Path], name: str
+) -> None:
+    backend = await open_llama(models[name], LlamaSettings(threads=1))
+    woven = await weave(backend)
+    tokens = woven.anchor.tokens
+    whole = [one async for one in backend.score(tokens)]
+    await weave(backend)
+    parts: list[Scored] = []
+    with counted() as seen:
+        for stop in range(len(tokens), 1, -7):
+            start = max(stop - 7, 1)
+            parts = [one async for one in backend.score(tokens[:stop], start)] + parts
+    assert [one.index for one in parts] == [one.index for one in whole]
+    for one, other in zip(parts, whole, strict=True):
+        assert abs(one.logprob - other.logprob) < 0.01
+    if name not in WHOLE_STATES:
+        assert seen.tokens == len(parts), "each token once, nothing before it again"
+        with counted() as seen:
+            tail = woven.view().suggestions[0].tail
+            await ask(backend, [Query(TokenPath(woven.anchor, tail))])
+        assert seen.tokens <= 2, "the suggestions are still in the cache"
     await backend.close()
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 import random
 from dataclasses import replace
+from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,6 +15,7 @@ from llterm.backends.scripted import listed
 from llterm.core.healing import Healer
 from llterm.core.query import Fact, Query
 from llterm.core.rules import Rules
+from llterm.core.search import Terrain
 from llterm.core.tokens import Anchor, Tail, text_bytes
 from llterm.core.view import Branch, View
 from llterm.core.weave import Weave
@@ -72,6 +75,46 @@ def test_exactly_the_best_n(seed: int, rules: Rules, residue: bytes, room: int) 
     assert view.done
     same(found(view), plain_search(model, (0,), rules, residue))
     assert view.settled == len(view.suggestions)
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 3])
+def test_children_made_only_when_they_are_due_change_nothing(
+    at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("llterm.core.search.AT_ONCE", at_once)
+    for seed in range(40):
+        rules = Rules(1 + seed % 4, [0.0, 0.02, 0.1][seed % 3], split_limit=[0, 3, 7][seed % 3],
+                      beams=1 + seed % 20, auto_stop=seed % 2 == 0, budget=10**9)  # fmt: skip
+        if seed % 3 == 0:
+            rules = replace(rules, depth=2)
+        model = RandomModel(seed)
+        weave = begin(model, rules)
+        run(weave, model, 1 + seed % 9, seed)
+        same(found(weave.view()), plain_search(model, (0,), rules))
+        assert weave.done
+        again = weave.under(rules)
+        assert not again.wants(10**6)
+        same(found(again.view()), found(weave.view()))
+
+
+def test_a_search_without_limits_keeps_few_branches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every token of the vocabulary may follow each: the children are not made beforehand."""
+    made = 0
+    child = Terrain._child
+
+    def counted(*args: Any) -> Any:
+        nonlocal made
+        made += 1
+        return child(*args)
+
+    monkeypatch.setattr(Terrain, "_child", counted)
+    monkeypatch.setattr("llterm.core.search.AT_ONCE", 3)
+    model = RandomModel(3)
+    rules = Rules(40, 0.0, split_limit=0, beams=5000, auto_stop=False, budget=300)
+    weave = begin(model, rules)
+    asked = run(weave, model)
+    assert asked == 300
+    assert made <= 8 * asked < model.size * asked / 2
 
 
 @settings(max_examples=60, deadline=None)

@@ -18,14 +18,14 @@ from llterm.backends.llamacpp.loader import load
 from llterm.backends.llamacpp.runner import Burst, Runner, Stopped
 from llterm.backends.llamacpp.settings import LlamaSettings
 from llterm.backends.llamacpp.vocabulary import LlamaVocabulary
-from llterm.core.query import Capabilities, Cost, Fact, Failed, Query
-from llterm.core.tokens import Path
+from llterm.core.query import Capabilities, Cost, Fact, Failed, Query, Scored
+from llterm.core.tokens import Tail
 from llterm.errors import Interrupted, LltermError
 
 log = logging.getLogger(__name__)
 
 Work = Callable[[Runner], Iterator[Burst]]
-Answers = list[Fact | Failed]
+Answers = Sequence[Fact | Failed | Scored]
 
 
 @dataclass(slots=True, eq=False)
@@ -138,12 +138,12 @@ class LlamaBackend:
     async def ask(self, queries: Sequence[Query]) -> AsyncGenerator[Fact | Failed]:
         asked = tuple(queries)
         async for answer in self._run(lambda runner: runner.ask(asked)):
+            assert not isinstance(answer, Scored)
             yield answer
 
-    async def score(
-        self, path: Path, start: int = 0, keep: int = 64
-    ) -> AsyncGenerator[Fact | Failed]:
-        async for answer in self._run(lambda runner: runner.score(path, start, keep)):
+    async def score(self, tokens: Tail, start: int = 1, keep: int = 64) -> AsyncGenerator[Scored]:
+        async for answer in self._run(lambda runner: runner.score(tokens, start, keep)):
+            assert isinstance(answer, Scored)
             yield answer
 
     async def close(self) -> None:
@@ -151,7 +151,7 @@ class LlamaBackend:
         while self._owner.is_alive():
             await asyncio.to_thread(self._owner.join, 0.05)
 
-    async def _run(self, work: Work) -> AsyncGenerator[Fact | Failed]:
+    async def _run(self, work: Work) -> AsyncGenerator[Fact | Failed | Scored]:
         job = _Job(work, asyncio.get_running_loop())
         self._owner.put(job)
         try:

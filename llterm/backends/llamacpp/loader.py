@@ -107,10 +107,10 @@ def _open(llama: Any, model: Any, path: Path, settings: LlamaSettings) -> Loaded
             "Set a smaller one with --context, or close other programs.",
         )
     name = path.stem
-    # The last sequence is for the double of a row that would be evaluated alone.
+    # One more sequence is for the double of a row that would be evaluated alone, one for scoring.
     pairs = llama.llama_model_ftype(model) in _HALF
     return Loaded(
-        model, context, stop, sequences - 1, window, whole, _parked(llama, model), pairs, name
+        model, context, stop, sequences - 2, window, whole, _parked(llama, model), pairs, name
     )
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from llterm.core.distribution import Distribution, Mask
 from llterm.core.query import Query
+from llterm.core.tokens import Anchor, Path
 from llterm.errors import LltermError
 
 _SLACK = 3.0
@@ -68,19 +68,24 @@ def read_rows(logits: NDArray[np.float32], queries: Sequence[Query]) -> list[Dis
     return found
 
 
-def with_listed(found: Distribution, id: int) -> Distribution:
-    """The distribution, read with `full`, with this id among the listed ones and `full` let go."""
-    assert found.full is not None
-    if id in found.ids:
-        return replace(found, full=None)
-    p = math.exp(float(found.full[id]))
-    return replace(
-        found,
-        ids=np.append(found.ids, np.int32(id)),
-        logprobs=np.append(found.logprobs, found.full[id]),
-        rest=max(found.rest - p, 0.0),
-        full=None,
-    )
+def read_scores(
+    logits: NDArray[np.float32], tokens: Sequence[int], keep: int
+) -> list[tuple[float, int, Distribution]]:
+    """For each row the logprob and the rank of its token, and the distribution around it.
+
+    `logits` has shape (tokens, vocabulary size). Ranks begin at 1; of equal ones the lower id
+    comes first.
+    """
+    query = Query(Path(Anchor(())), keep)
+    found = read_rows(logits, [query] * len(tokens))
+    scores = []
+    for row, token, one in zip(logits, tokens, found, strict=True):
+        own = row[token]
+        rank = 1 + int((row > own).sum()) + int((row[:token] == own).sum())
+        # The distribution's first id is the row's best: its logprob gives the row's norm.
+        norm = float(row[one.ids[0]]) - float(one.logprobs[0])
+        scores.append((float(own) - norm, rank, one))
+    return scores
 
 
 def _top(row: NDArray[np.float32], near: NDArray[np.int64], keep: int) -> NDArray[np.int64]:

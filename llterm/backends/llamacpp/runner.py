@@ -12,21 +12,23 @@ from numpy.typing import NDArray
 from llterm.backends.llamacpp.binding import Batch, library
 from llterm.backends.llamacpp.cells import TRUNK, Cells, Copy, Remove, Row
 from llterm.backends.llamacpp.loader import Loaded
-from llterm.backends.llamacpp.rows import read_rows, with_listed
-from llterm.core.query import Cost, Fact, Failed, Query
-from llterm.core.tokens import Anchor, Path, Tail
+from llterm.backends.llamacpp.rows import read_rows, read_scores
+from llterm.core.query import Cost, Fact, Failed, Query, Scored
+from llterm.core.tokens import Anchor, Tail
 from llterm.errors import LltermError
 
 log = logging.getLogger(__name__)
 
-Burst = Callable[[], list[Fact | Failed]]
+Burst = Callable[[], Sequence[Fact | Failed | Scored]]
 """What one decode answered, to be read from its logits on another thread."""
 CHUNK = 128
 """Tokens a decode while a long prompt is evaluated: a stop waits for no more than one."""
 NEW_STORY = 8
 """A text that shares less than this part of its tokens with the last one starts an empty cache."""
-SCORED = 64
+SCORED = 128
 """Rows of logits a decode while a text is scored."""
+ASIDE = 512
+"""Most tokens that are scored beside the story; more would need the cells of another story."""
 
 
 class Stopped(Exception):
@@ -65,18 +67,36 @@ class Runner:
             if fitting:
                 yield from self._answer(anchor, fitting)
 
-    def score(self, path: Path, start: int, keep: int) -> Iterator[Burst]:
-        """Facts for the positions from `start` on, in order; position 0 has nothing before it."""
-        tokens = path.tokens
+    def score(self, tokens: Tail, start: int, keep: int) -> Iterator[Burst]:
+        """The tokens from `start` on, in order; the one at 0 has nothing before it.
+
+        A short part beside a trunk that is there already is evaluated in a sequence of its own, so
+        that the story, and what was woven after it, stay where they are.
+        """
+        if len(tokens) - 1 > self._loaded.window:
+            raise _too_long(len(tokens) - 1, self._loaded.window)
         begin = max(start, 1) - 1
-        self._move_trunk(tokens[:begin])
-        for first in range(begin, len(tokens) - 1, SCORED):
-            part = tokens[first : min(first + SCORED, len(tokens) - 1)]
-            logits = self._decode_trunk(part, first, every=True)
-            paths = [Path(Anchor(tokens[: first + n + 1])) for n in range(len(part))]
-            costs = [Cost(len(part), len(part), 1), *(Cost() for _ in part[1:])]
-            following = tokens[first + 1 : first + 1 + len(part)]
-            yield partial(_scored, paths, following, keep, logits, costs)
+        aside = not self._loaded.whole and len(tokens) - begin <= ASIDE
+        extra = Cost()
+        if not aside or self._cells.common(tokens) < begin:
+            extra = self._move_trunk(tokens[:begin])
+        sequence = TRUNK
+        if aside:
+            sequence = self._loaded.sequences + 1
+            self._make([Copy(TRUNK, sequence, 0, begin)])
+        try:
+            for first in range(begin, len(tokens) - 1, SCORED):
+                part = tokens[first : min(first + SCORED, len(tokens) - 1)]
+                logits = self._decode_part(part, first, sequence, every=True)
+                if not aside:
+                    self._cells.trunk = self._cells.trunk[:first] + part
+                following = tokens[first + 1 : first + 1 + len(part)]
+                cost = extra + Cost(len(part), len(part), 1)
+                extra = Cost()
+                yield partial(_scored, first + 1, following, keep, logits, cost)
+        finally:
+            if aside:
+                self._make([Remove(sequence, 0)])
 
     def _fitting(self, queries: list[Query]) -> tuple[list[Query], list[Fact | Failed]]:
         """Those whose path the model can see, and refusals of the others."""
@@ -151,7 +171,7 @@ class Runner:
         while held < len(trunk):
             part = trunk[held : held + CHUNK]
             try:
-                self._decode_trunk(part, held, every=False)
+                self._decode_part(part, held, TRUNK, every=False)
             except (Stopped, LltermError):
                 moves, _ = self._cells.move_trunk(trunk[:held])
                 self._make(moves)
@@ -159,29 +179,28 @@ class Runner:
             held += len(part)
         return self.spent - before
 
-    def _decode_trunk(self, part: Tail, start: int, *, every: bool) -> NDArray[np.float32]:
-        """Evaluate story tokens in the trunk's sequence; with `every`, their logits."""
+    def _decode_part(
+        self, part: Tail, start: int, sequence: int, *, every: bool
+    ) -> NDArray[np.float32]:
+        """Evaluate a run of tokens in one sequence; with `every`, the logits after each."""
         while True:
             self._batch.clear()
             if every:
                 for offset, token in enumerate(part):
-                    self._batch.add((token,), start + offset, TRUNK, last=True)
+                    self._batch.add((token,), start + offset, sequence, last=True)
             else:
-                self._batch.add(part, start, TRUNK, last=False)
+                self._batch.add(part, start, sequence, last=False)
             code = self._decode()
             if code == 0:
                 break
             moves = self._cells.forget(0.5, set()) if code == 1 else []
             self._make(moves)
             if not moves:
-                self._make([Remove(TRUNK, start)])
+                self._make([Remove(sequence, start)])
                 self._fail(code)
         self.spent += Cost(len(part), len(part))
         self._call()
-        if every:
-            self._cells.trunk = self._cells.trunk[:start] + part
-            return self._logits(len(part))
-        return np.empty((0, self._size), dtype=np.float32)
+        return self._logits(len(part) if every else 0)
 
     def _decode(self) -> int:
         if self._loaded.stop:
@@ -250,16 +269,12 @@ def _answered(
 
 
 def _scored(
-    paths: Sequence[Path],
-    following: Tail,
-    keep: int,
-    logits: NDArray[np.float32],
-    costs: Sequence[Cost],
-) -> list[Fact | Failed]:
-    found = read_rows(logits, [Query(path, keep, full=True) for path in paths])
+    first: int, tokens: Tail, keep: int, logits: NDArray[np.float32], cost: Cost
+) -> list[Scored]:
+    found = read_scores(logits, tokens, keep)
     return [
-        Fact(path, with_listed(one, token), cost)
-        for path, one, token, cost in zip(paths, found, following, costs, strict=True)
+        Scored(first + n, token, logprob, rank, distribution, Cost() if n else cost)
+        for n, (token, (logprob, rank, distribution)) in enumerate(zip(tokens, found, strict=True))
     ]
 
 
