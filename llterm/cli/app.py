@@ -123,6 +123,53 @@ def suggest_command(
     raise typer.Exit(suggest(Asked.of(values), format))
 
 
+@app.command("score")
+def score_command(
+    file: Annotated[
+        Path | None,
+        typer.Argument(metavar="FILE|-", help="A text or a loom; - reads standard input."),
+    ] = None,
+    prompt: Annotated[str | None, typer.Option("--prompt", help="The text itself.")] = None,
+    format: Annotated[
+        Literal["text", "json", "html"],
+        typer.Option("--format", help="text: the text in its heat on a terminal, else a table."),
+    ] = "text",
+    measure: Annotated[
+        Literal["surprisal", "probability", "rank", "entropy"],
+        typer.Option("--measure", help="What the heat shows, with --format text."),
+    ] = "surprisal",
+    top: Annotated[
+        int, typer.Option("--top", min=1, max=1000, help="Candidates listed a token.")
+    ] = 5,
+    window: Annotated[
+        int | None,
+        typer.Option("--window", help="Tokens seen at once; unset: the model's context."),
+    ] = None,
+    stride: Annotated[
+        int | None,
+        typer.Option("--stride", help="How far windows are apart; unset: half a window."),
+    ] = None,
+    method: Annotated[
+        Literal["overlap", "halves"],
+        typer.Option(
+            "--method",
+            help="overlap: every token, in overlapping windows. halves: as llama.cpp's perplexity "
+            "counts, windows side by side, the second half of each.",
+        ),
+    ] = "overlap",
+    model: options.Model = None,
+    context: options.ContextSize = None,
+    threads: options.Threads = None,
+    gpu_layers: options.GpuLayers = None,
+    config: options.ConfigPath = None,
+) -> None:
+    """Show how expected each token of a text is to a model: heat, perplexity, bits per byte."""
+    values = locals()
+    from llterm.cli.scoring import Asked, score
+
+    raise typer.Exit(score(Asked.of(values), format))
+
+
 @models_app.command("list")
 def models_list(config: options.ConfigPath = None) -> None:
     """List the models known by name."""

@@ -61,6 +61,16 @@ def run(job: Job) -> Woven:
         return _run(job, _copy(job.loom, Path(folder)))
 
 
+def story_of(loom: Path) -> bytes:
+    """A loom's story, up to its end. Raises UsageError where it cannot be read."""
+    with tempfile.TemporaryDirectory(prefix="llterm-") as folder:
+        document = _copy(loom, Path(folder))
+        try:
+            return document.bytes_before(len(document.text))
+        finally:
+            document.close()
+
+
 def _copy(loom: Path, folder: Path) -> Document:
     """A copy of the loom: weaving must not change the file, and another llterm may have it open."""
     import sqlite3
@@ -97,13 +107,7 @@ async def _weave(job: Job, document: Document) -> Woven:
     session = Session(document)
     text = document.bytes_before(document.cursor)
     try:
-        loop = asyncio.get_running_loop()
-        backend = await open_model(
-            job.model,
-            job.config,
-            job.overrides,
-            lambda share: _call(loop, line.say, f"Opening {job.model}: {share:.0%}"),
-        )
+        backend = await open_model(job.model, job.config, job.overrides, opening(line, job.model))
         try:
             session.listen(lambda: line.say(_progress(session)))
             session.attach(backend)
@@ -135,8 +139,14 @@ def _end_if_cancelled() -> None:
         raise asyncio.CancelledError
 
 
-def _call(loop: asyncio.AbstractEventLoop, callback: Callable[[str], None], text: str) -> None:
-    loop.call_soon_threadsafe(callback, text)
+def opening(line: ProgressLine, model: str) -> Callable[[float], None]:
+    """Tells how much of a model is loaded; may be called from any thread."""
+    loop = asyncio.get_running_loop()
+
+    def tell(share: float) -> None:
+        loop.call_soon_threadsafe(line.say, f"Opening {model}: {share:.0%}")
+
+    return tell
 
 
 def _progress(session: Session) -> str:

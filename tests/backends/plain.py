@@ -45,6 +45,25 @@ class PlainDecoder:
         found: Logprobs = (logits - np.log(np.exp(logits).sum())).astype(np.float32)
         return found
 
+    def every(self, tokens: Tail) -> Logprobs:
+        """Logprobs after each of the tokens, shape (tokens, vocabulary size), in one decode."""
+        llama = self._llama
+        llama.llama_memory_clear(llama.llama_get_memory(self._context), True)
+        batch = llama.llama_batch_init(len(tokens), 0, 1)
+        batch.n_tokens = len(tokens)
+        for index, token in enumerate(tokens):
+            batch.token[index], batch.pos[index] = token, index
+            batch.n_seq_id[index], batch.seq_id[index][0], batch.logits[index] = 1, 0, 1
+        assert llama.llama_decode(self._context, batch) == 0
+        pointer = llama.llama_get_logits(self._context)
+        shape = (len(tokens), self._size)
+        logits = np.ctypeslib.as_array(pointer, shape).astype(np.float64)
+        llama.llama_batch_free(batch)
+        logits -= logits.max(axis=1, keepdims=True)
+        norms = np.log(np.exp(logits).sum(axis=1, keepdims=True))
+        found: Logprobs = (logits - norms).astype(np.float32)
+        return found
+
     def close(self) -> None:
         self._llama.llama_free(self._context)
         self._llama.llama_model_free(self._model)

@@ -1,0 +1,123 @@
+"""`llterm score`: from typed words to a report."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from llterm import terminal
+from llterm.cli.options import model_flags
+from llterm.cli.settings import load, log_to_file
+from llterm.config import Config
+from llterm.errors import UsageError
+
+if TYPE_CHECKING:
+    from llterm.ramps import Depth
+
+Format = Literal["text", "json", "html"]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What was typed."""
+
+    file: Path | None
+    prompt: str | None
+    model: str | None
+    config: Path | None
+    top: int
+    window: int | None
+    stride: int | None
+    method: Literal["overlap", "halves"]
+    measure: Literal["surprisal", "probability", "rank", "entropy"]
+    overrides: Mapping[str, int]
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Asked:
+        """From a command's parameters."""
+        names = (
+            "file",
+            "prompt",
+            "model",
+            "config",
+            "top",
+            "window",
+            "stride",
+            "method",
+            "measure",
+        )
+        return cls(**{name: values[name] for name in names}, overrides=model_flags(values))
+
+
+def score(asked: Asked, format: Format) -> int:
+    """Print a report; the exit code."""
+    config = load({"model": asked.model}, asked.config)
+    log_to_file()
+    from llterm.headless import score_formats
+    from llterm.headless.score import ScoreJob, run
+
+    text = _text(asked)
+    job = ScoreJob(
+        text=text,
+        config=config,
+        model=config.model,
+        overrides=asked.overrides,
+        top=asked.top,
+        window=asked.window,
+        stride=asked.stride,
+        method=asked.method,
+    )
+    report = run(job)
+    if format == "json":
+        written = score_formats.as_json(report)
+    elif format == "html":
+        from llterm.headless.score_page import as_page
+
+        written = as_page(report)
+    else:
+        depth = _depth(config)
+        if depth == "none":
+            written = score_formats.as_table(report)
+        else:
+            written = score_formats.as_heat(report, depth, asked.measure)
+    sys.stdout.write(written if written.endswith("\n") else written + "\n")
+    sys.stdout.flush()
+    sys.stderr.write(score_formats.summary(report) + "\n")
+    return 0
+
+
+def _text(asked: Asked) -> bytes:
+    """What is to be read: a file, a loom's story, standard input, or the prompt."""
+    from llterm.headless.inputs import argument_text, is_loom, read_stdin, read_text
+    from llterm.headless.job import story_of
+
+    if asked.file is not None and asked.prompt is not None:
+        raise UsageError(
+            "Both a file and --prompt are given", "", "Leave one of them out: one text is scored."
+        )
+    if asked.prompt is not None:
+        text = argument_text(asked.prompt)
+    elif asked.file is None:
+        raise UsageError(
+            "There is no text to score", "", "Name a file, - for standard input, or --prompt."
+        )
+    elif str(asked.file) == "-":
+        text = read_stdin()
+    else:
+        text = story_of(asked.file) if is_loom(asked.file) else read_text(asked.file)
+    if not text:
+        raise UsageError("The text is empty", "", "There is nothing in it to score.")
+    return text
+
+
+def _depth(config: Config) -> Depth:
+    """Colours for a terminal; none for a pipe or a file."""
+    ui = config.ui
+    if ui.monochrome or not sys.stdout.isatty():
+        return "none"
+    found = terminal.colours_found(os.environ, ui.color)
+    return "none" if found == "none" else cast("Depth", found)

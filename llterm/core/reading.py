@@ -1,0 +1,96 @@
+"""A text as a model reads it: how expected each token was, and what was expected instead."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from llterm.core.query import Scored
+from llterm.core.tokens import Token, Vocabulary
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """What might have stood there."""
+
+    token: Token
+    logprob: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A token that stands in a text, and the distribution it stood in."""
+
+    index: int
+    """Its place among the text's tokens; a prefix of the model's own does not count."""
+    token: Token
+    logprob: float
+    rank: int
+    """1 = the model's first choice."""
+    entropy: float
+    """Bits; of a source's top candidates alone: a lower bound."""
+    top: tuple[Candidate, ...]
+    """Most probable first."""
+
+    @property
+    def p(self) -> float:
+        return math.exp(self.logprob)
+
+    @property
+    def surprisal(self) -> float:
+        """−log2 p, in bits."""
+        return max(-self.logprob / math.log(2), 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """Figures over many tokens."""
+
+    tokens: int
+    bytes: int
+    perplexity: float
+    """exp of the mean −ln p a token; infinite where a token was impossible."""
+    bits_per_byte: float
+    entropy: float
+    """Mean, in bits: how unsure the model was."""
+    first: float
+    """Share of tokens that were the model's first choice."""
+
+
+def read(scored: Scored, vocabulary: Vocabulary, index: int) -> Reading:
+    """What a score says of the token at `index` of a text."""
+    found = scored.distribution
+    pairs = zip(found.ids.tolist(), found.logprobs.tolist(), strict=True)
+    return Reading(
+        index=index,
+        token=vocabulary.token(scored.id),
+        logprob=scored.logprob,
+        rank=scored.rank,
+        entropy=found.entropy[0],
+        top=tuple(Candidate(vocabulary.token(id), logprob) for id, logprob in pairs),
+    )
+
+
+def summarise(readings: Sequence[Reading]) -> Summary:
+    """Perplexity and the like; of no tokens at all: 1 and 0."""
+    count = len(readings)
+    size = sum(len(one.token.data) for one in readings if not one.token.special)
+    nats = -math.fsum(one.logprob for one in readings)
+    return Summary(
+        tokens=count,
+        bytes=size,
+        perplexity=_exp(nats / count) if count else 1.0,
+        bits_per_byte=nats / math.log(2) / size if size else 0.0,
+        entropy=_mean(one.entropy for one in readings),
+        first=_mean(float(one.rank == 1) for one in readings),
+    )
+
+
+def _mean(values: Iterable[float]) -> float:
+    listed = list(values)
+    return math.fsum(listed) / len(listed) if listed else 0.0
+
+
+def _exp(x: float) -> float:
+    return math.exp(x) if x < 700 else math.inf

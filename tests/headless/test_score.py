@@ -1,0 +1,145 @@
+"""`llterm score`: a text's heat as a table, in colour, as JSON and as a page."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llterm.session.document import Document
+from tests.headless.schema import faults
+from tests.program import folders, run
+from tests.terminal import Terminal, llterm
+
+SCHEMA = json.loads((Path(__file__).parents[2] / "docs/schema/score.json").read_text("utf-8"))
+TEXT = "Once upon a time there was a little refrigerator. “Café” 🦊 said\nthe fox."
+
+
+def as_json(home: Path, *arguments: str, stdin: bytes = b"") -> dict[str, Any]:
+    ran = run(home, "score", *arguments, "--format", "json", stdin=stdin)
+    assert ran.code == 0, ran.err
+    assert ran.out.isascii()
+    found: dict[str, Any] = json.loads(ran.out)
+    assert faults(found, SCHEMA, SCHEMA) == []
+    return found
+
+
+@pytest.mark.parametrize("model", ["scripted", "fable"])
+def test_json_is_as_documented_and_adds_up(tmp_path: Path, model: str) -> None:
+    found = as_json(tmp_path, "-m", model, "--prompt", TEXT, "--top", "3")
+    tokens = found["tokens"]
+    assert b"".join(bytes(one["bytes"]) for one in tokens).decode() == TEXT
+    assert [one["index"] for one in tokens] == list(range(len(tokens)))
+    assert all(len(one["top"]) == 3 for one in tokens)
+    nats = -math.fsum(one["logprob"] for one in tokens)
+    assert found["perplexity"] == pytest.approx(math.exp(nats / len(tokens)))
+    assert found["bits_per_byte"] == pytest.approx(nats / math.log(2) / len(TEXT.encode()))
+    for one in tokens:
+        better = [c for c in one["top"] if c["p"] > math.exp(one["logprob"]) * 1.0001]
+        assert one["rank"] > len(better)
+        if one["rank"] <= 3:
+            assert one["top"][one["rank"] - 1]["id"] == one["id"]
+
+
+def test_the_table_names_what_was_likelier(tmp_path: Path) -> None:
+    ran = run(tmp_path, "score", "--prompt", TEXT)
+    lines = ran.out.splitlines()
+    assert "surprising" not in ran.out
+    assert re.search(r"^ *\d+\.\d +\d+ +\d+\.\d █  ␣ref +␣\w+ \d+%", ran.out, re.MULTILINE)
+    assert len(lines) > 20
+    assert "bits per byte" in ran.err
+    assert "\x1b" not in ran.out
+
+
+@pytest.mark.pty
+@pytest.mark.parametrize(
+    ("env", "code"),
+    [
+        ({"COLORTERM": "truecolor"}, "48;2;"),
+        ({"COLORTERM": "", "TERM": "xterm-256color"}, "48;5;"),
+        ({"COLORTERM": "", "TERM": "xterm"}, "[103;30m"),
+        ({"NO_COLOR": "1"}, ""),
+    ],
+)
+def test_on_a_terminal_the_text_has_its_heat(
+    tmp_path: Path, env: dict[str, str], code: str
+) -> None:
+    command = llterm("score", "--prompt", TEXT)
+    with Terminal(command, env={**folders(tmp_path), **env}, cwd=tmp_path, columns=120) as terminal:
+        assert terminal.wait() == 0
+        if code:
+            assert code in terminal.output.decode()
+            assert "little refrigerator. “Café”" in terminal.text
+            assert "said⏎" in terminal.text
+        else:
+            assert "[4" not in terminal.output.decode().replace("[2K", "")
+            assert "␣king" in terminal.text
+
+
+class Page(HTMLParser):
+    """The page's text and the tags it has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.main = ""
+        self.data = ""
+        self._in = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        if tag == "main" or ("id", "data") in attrs:
+            self._in = "main" if tag == "main" else "data"
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in ("main", "script"):
+            self._in = ""
+
+    def handle_data(self, data: str) -> None:
+        if self._in == "main":
+            self.main += data
+        elif self._in == "data":
+            self.data += data
+
+
+def test_the_page_stands_alone_and_its_text_is_no_markup(tmp_path: Path) -> None:
+    text = 'A <script>alert("x")</script> & </span> \x1b[31m {} "quote" 猫\nend'
+    ran = run(tmp_path, "score", "--prompt", text, "--format", "html")
+    page = Page()
+    page.feed(ran.out)
+    assert page.main == text.replace("\n", "⏎\n").replace("\x1b", "␛")
+    assert page.tags.count("script") == 2
+    assert "http" not in ran.out
+    assert not {"link", "img", "iframe"} & set(page.tags)
+    data = json.loads(page.data)
+    spans = page.tags.count("span") - 1
+    assert set(data["heat"]) == {"surprisal", "probability", "rank", "entropy"}
+    assert all(len(one) == spans for one in [data["tips"], *data["heat"].values()])
+    assert "\x1b" not in ran.out
+
+
+def test_a_loom_a_pipe_and_broken_bytes(tmp_path: Path) -> None:
+    document = Document.create(tmp_path / "a.loom", TEXT.encode())
+    document.close()
+    before = (tmp_path / "a.loom").read_bytes()
+    from_loom = as_json(tmp_path, "a.loom", "-m", "scripted")
+    assert b"".join(bytes(one["bytes"]) for one in from_loom["tokens"]).decode() == TEXT
+    assert (tmp_path / "a.loom").read_bytes() == before
+    data = b"Once \xff upon \xe7\x8c a time"
+    found = as_json(tmp_path, "-", stdin=data)
+    assert b"".join(bytes(one["bytes"]) for one in found["tokens"]) == data
+    assert run(tmp_path, "score", "-", "--format", "html", stdin=data).code == 0
+
+
+def test_a_text_longer_than_the_context_says_how_it_was_read(tmp_path: Path) -> None:
+    (tmp_path / "long.txt").write_text(TEXT * 20)
+    ran = run(tmp_path, "score", "long.txt", "--window", "64", "--stride", "16")
+    assert ran.code == 0
+    assert "windows are 16 apart" in ran.err
+    halves = run(tmp_path, "score", "long.txt", "--window", "64", "--method", "halves")
+    assert "second halves" in halves.err
