@@ -14,8 +14,10 @@ from typing import Literal
 
 from llterm.errors import ConfigError
 
-Pane = Literal["everywhere", "story", "suggestions"]
-PANES: tuple[Pane, ...] = ("everywhere", "story", "suggestions")
+Pane = Literal["everywhere", "story", "suggestions", "heat"]
+PANES: tuple[Pane, ...] = ("everywhere", "story", "suggestions", "heat")
+LETTERED: tuple[Pane, ...] = ("suggestions", "heat")
+"""Panes where nothing is typed: letters are free for actions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,42 @@ ACTIONS: tuple[Action, ...] = (
     *(
         Action(f"suggestion.pick_{n}", str(n), "suggestions", f"Accept suggestion number {n}")
         for n in range(1, 10)
+    ),
+    Action(
+        "heat.toggle",
+        "f4",
+        "everywhere",
+        "What the model sees: open it, go there, close it",
+        "heat",
+        "v",
+    ),
+    Action("heat.left", "left,h", "heat", "The token before"),
+    Action("heat.right", "right,l", "heat", "The token after"),
+    Action("heat.first", "home", "heat", "The first token"),
+    Action("heat.last", "end,G", "heat", "The last token"),
+    Action("heat.page_left", "pageup,b", "heat", "Tokens further left"),
+    Action("heat.page_right", "pagedown,f", "heat", "Tokens further right"),
+    Action("heat.up", "up,k", "heat", "A likelier candidate"),
+    Action("heat.down", "down,j", "heat", "A less likely candidate"),
+    Action(
+        "heat.force",
+        "enter",
+        "heat",
+        "Let the candidate stand here; the old text stays a branch",
+        "put it here",
+    ),
+    Action("heat.next_surprise", "n", "heat", "The next surprise", "next surprise"),
+    Action("heat.prev_surprise", "N", "heat", "The surprise before"),
+    Action("heat.next_fork", "right_square_bracket", "heat", "The next fork", "next fork"),
+    Action("heat.prev_fork", "left_square_bracket", "heat", "The fork before"),
+    Action("heat.measure", "m", "heat", "Surprisal, probability, rank or entropy", "measure"),
+    Action("heat.chart", "c", "heat", "The measure as a chart, or the candidates"),
+    Action(
+        "heat.inspect",
+        "i,space",
+        "heat",
+        "Every candidate, and what the samplers leave of it",
+        "inspect",
     ),
     Action("tree.toggle", "space", "suggestions", "Fold or unfold the branch"),
     Action("tree.collapse", "h,left", "suggestions", "Fold the branch, or go to its parent"),
@@ -170,7 +208,7 @@ class Keymap:
         found = []
         for action in ACTIONS:
             keys = self.keys(action, action.where)
-            tree = self.keys(action, "suggestions") if action.where != "suggestions" else ()
+            tree = self.keys(action, "suggestions") if action.where not in LETTERED else ()
             found.append((action, keys, tuple(key for key in tree if key not in keys)))
         return found
 
@@ -235,7 +273,7 @@ def _checked(id: str, text: str, place: Place) -> tuple[str, ...]:
 def _of_text(action: Action, key: str) -> bool:
     """Whether the text needs this key where the action has its place."""
     needed = len(key) == 1 or key in _PUNCTUATION or key in _TEXT
-    return needed and action.where != "suggestions"
+    return needed and action.where not in LETTERED
 
 
 def _canonical(key: str) -> str:
@@ -268,7 +306,7 @@ def _refuse_dead(id: str, key: str, place: Place) -> None:
 
 
 def _refuse_clashes(keymap: Keymap, place: Place) -> None:
-    for pane in ("story", "suggestions"):
+    for pane in ("story", *LETTERED):
         taken: dict[str, str] = {}
         for action in ACTIONS:
             active = keymap.keys(action, pane)

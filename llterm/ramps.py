@@ -22,6 +22,9 @@ _ANCHORS: tuple[tuple[float, RGB], ...] = (
 """Heat and colour; between two of them it is mixed."""
 _SIXTEEN: tuple[tuple[float, int], ...] = ((0.12, 0), (0.4, 4), (0.65, 8), (0.85, 3), (1.01, 11))
 """Upper heat and ANSI colour: black, blue, grey, yellow, bright yellow."""
+_SHOWN: dict[int, RGB] = {
+    0: (0, 0, 0), 4: (0, 0, 128), 8: (128, 128, 128), 3: (128, 128, 0), 11: (255, 255, 0),
+}  # fmt: skip
 GLYPHS = " ░▒▓█"
 """Without colours: one glyph a fifth."""
 _CUBE = (0, 95, 135, 175, 215, 255)
@@ -52,6 +55,11 @@ def indexed(heat: float) -> int:
 def ansi(heat: float) -> int:
     """One of the 16 colours, 0 to 15."""
     return next(color for limit, color in _SIXTEEN if heat < limit or limit > 1)
+
+
+def ansi_rgb(heat: float) -> RGB:
+    """The same as a colour, as most terminals show it."""
+    return _SHOWN[ansi(heat)]
 
 
 def glyph(heat: float) -> str:

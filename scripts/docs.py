@@ -58,7 +58,7 @@ def commands() -> str:
 
 def keys() -> str:
     """The table of actions."""
-    from llterm.keymap import NEVER, resolve
+    from llterm.keymap import LETTERED, NEVER, resolve
 
     lines = [
         "# Keys",
@@ -66,19 +66,21 @@ def keys() -> str:
         "Made by `make docs` from the action registry. `llterm keys` prints the keys in force, and",
         "`llterm keys --test` shows what your terminal sends for the keys you press.",
         "",
-        "| action | keys | in the suggestion tree too | what it does |",
-        "| --- | --- | --- | --- |",
+        "| action | keys | in the suggestion tree too | in the heat panel | what it does |",
+        "| --- | --- | --- | --- | --- |",
     ]
     for action, shown, tree in resolve({}).rows():
-        outside = "" if action.where == "suggestions" else _cells(shown)
+        outside = "" if action.where in LETTERED else _cells(shown)
         inside = _cells(shown if action.where == "suggestions" else tree)
-        lines.append(f"| `{action.id}` | {outside} | {inside} | {action.help} |")
+        heat = _cells(shown) if action.where == "heat" else ""
+        lines.append(f"| `{action.id}` | {outside} | {inside} | {heat} | {action.help} |")
     lines += [
         "",
         "## Your own keys",
         "",
         "In `llterm.toml`, by action; they replace all default keys of that action. Letters,",
-        "arrows and the like count in the suggestion tree only: elsewhere they belong to the text.",
+        "arrows and the like count in the suggestion tree and the heat panel: elsewhere they",
+        "belong to the text.",
         "",
         "```toml",
         "[keys]",

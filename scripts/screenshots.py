@@ -24,7 +24,12 @@ from llterm.ui.app import LltermApp, open_document
 from llterm.ui.launch import Launch
 
 PICTURES = Path(__file__).parent.parent / "docs" / "pictures"
-SIZES = {"weave": (120, 34), "small": (80, 24)}
+SIZES = {"weave": (120, 34), "small": (80, 24), "heat": (120, 34)}
+HEATED = (
+    "Once upon a time there was a little refrigerator who lived at the edge of a dark forest. One "
+    "evening, as the moon rose over the trees, he met a spaceship. “Good evening,” said"
+)
+"""A text with surprises in it."""
 
 
 async def picture(name: str, size: tuple[int, int], home: Path) -> None:
@@ -36,7 +41,7 @@ async def picture(name: str, size: tuple[int, int], home: Path) -> None:
 
     launch = Launch(
         path=home / name / "the-forest.loom",
-        text=STORIES[0].text.encode(),
+        text=(HEATED if name == "heat" else STORIES[0].text).encode(),
         prefix=None,
         rules=None,
         config=config,
@@ -49,6 +54,12 @@ async def picture(name: str, size: tuple[int, int], home: Path) -> None:
         await woven(pilot)
         for key in ("ctrl+n", "ctrl+n", "ctrl+n"):
             await pilot.press(key)
+        if name == "heat":
+            await pilot.press("f4")
+            reader = app.session.reader
+            while not reader.places or reader.waiting or app.main.heat.reading is None:
+                await pilot.pause(0.05)
+            await pilot.press("N", "N", "N", "down", "down")
         await pilot.pause()
         drawn = app.export_screenshot(title="llterm", simplify=True)
     (PICTURES / f"{name}.svg").write_text(drawn)

@@ -6,8 +6,13 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from llterm.core.distribution import Distribution
 from llterm.core.query import Scored
 from llterm.core.tokens import Token, Vocabulary
+from llterm.core.view import Step
+
+MOST = 1000
+"""Candidates kept with a reading."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,16 +65,22 @@ class Summary:
 
 def read(scored: Scored, vocabulary: Vocabulary, index: int) -> Reading:
     """What a score says of the token at `index` of a text."""
-    found = scored.distribution
-    pairs = zip(found.ids.tolist(), found.logprobs.tolist(), strict=True)
-    return Reading(
-        index=index,
-        token=vocabulary.token(scored.id),
-        logprob=scored.logprob,
-        rank=scored.rank,
-        entropy=found.entropy[0],
-        top=tuple(Candidate(vocabulary.token(id), logprob) for id, logprob in pairs),
-    )
+    token = vocabulary.token(scored.id)
+    return _reading(index, token, scored.logprob, scored.rank, scored.distribution, vocabulary)
+
+
+def read_step(step: Step, found: Distribution, vocabulary: Vocabulary, index: int) -> Reading:
+    """What a search knows of a suggestion's token; `found` is the distribution before it."""
+    token = vocabulary.token(step.id)
+    return _reading(index, token, step.logprob, step.rank, found, vocabulary)
+
+
+def _reading(
+    index: int, token: Token, logprob: float, rank: int, found: Distribution, names: Vocabulary
+) -> Reading:
+    pairs = zip(found.ids[:MOST].tolist(), found.logprobs[:MOST].tolist(), strict=True)
+    top = tuple(Candidate(names.token(id), lp) for id, lp in pairs)
+    return Reading(index, token, logprob, rank, found.entropy[0], top)
 
 
 def summarise(readings: Sequence[Reading]) -> Summary:

@@ -5,18 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from llterm.keymap import resolve
+from llterm.keymap import LETTERED, resolve
 
 VERSION = 1
 
 
 def keys_table(own: Mapping[str, str]) -> str:
-    """One action a line: id, keys, keys in the suggestion tree, help."""
-    head = ("ACTION", "KEYS", "IN THE TREE", "WHAT IT DOES")
+    """One action a line: id, keys, keys in its own pane or in the suggestion tree, help."""
+    head = ("ACTION", "KEYS", "IN THE PANE", "WHAT IT DOES")
     rows = [head]
     for action, keys, tree in resolve(own).rows():
-        shown = "" if action.where == "suggestions" else " ".join(keys)
-        inside = " ".join(keys if action.where == "suggestions" else tree)
+        shown = "" if action.where in LETTERED else " ".join(keys)
+        inside = " ".join(keys if action.where in LETTERED else tree)
         mark = " *" if action.id in own else ""
         rows.append((action.id + mark, shown, inside, action.help))
     widths = [max(len(row[column]) for row in rows) for column in range(3)]

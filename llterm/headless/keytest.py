@@ -86,12 +86,11 @@ def _press() -> bytes:
 def _meaning(key: str, keymap: Keymap) -> str:
     if key in NEVER:
         return f"(cannot be bound: {NEVER[key]})"
-    story: list[str] = []
-    tree: list[str] = []
+    parts: list[str] = []
+    names = {"suggestions": " (in the tree)", "heat": " (in the heat panel)"}
     for action, keys, further in keymap.rows():
         if key in keys:
-            (tree if action.where == "suggestions" else story).append(action.id)
+            parts.append(action.id + names.get(action.where, ""))
         if key in further:
-            tree.append(action.id)
-    parts = [*story, *(f"{id} (in the tree)" for id in tree)]
+            parts.append(action.id + names["suggestions"])
     return ", ".join(parts) or "-"

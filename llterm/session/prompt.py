@@ -40,6 +40,8 @@ class Prompt:
     """Where a weave starts."""
 
     tokens: Tail
+    head: int
+    """How many of them stand before the story: the model's own prefix, and the hidden text."""
     residue: bytes
     """Bytes at the end of the story that `tokens` leaves out, for the model to finish."""
     before: str
@@ -68,6 +70,7 @@ def make_prompt(
     text = b"".join(run.data for run in runs)
     return Prompt(
         tokens=head + tuple(ids[start:]),
+        head=len(head),
         residue=residue,
         before=text[-64:].decode("utf-8", "replace"),
         story_tokens=len(ids),

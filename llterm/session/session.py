@@ -7,10 +7,12 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from typing import cast
 
 from llterm.core.display import display_text
 from llterm.core.healing import Healer
-from llterm.core.query import Source
+from llterm.core.query import Backend, Source
+from llterm.core.reading import Reading, read_step
 from llterm.core.rules import Rules
 from llterm.core.tokens import Anchor, Tail
 from llterm.core.view import View
@@ -20,8 +22,9 @@ from llterm.errors import BackendUnavailable, LltermError, UsageError
 from llterm.session.document import Change, Document
 from llterm.session.keeping import Kept, pack, unpack
 from llterm.session.prompt import make_prompt
+from llterm.session.reader import Reader
 from llterm.session.status import Figures, Status
-from llterm.session.taking import first_token, first_word, model_run
+from llterm.session.taking import first_token, first_word, forced_run, model_run
 from llterm.session.weaves import Place, Weaves, Woven
 
 log = logging.getLogger(__name__)
@@ -42,6 +45,7 @@ class Session:
         self._task: asyncio.Task[None] | None = None
         self._view: View | None = None
         self._callbacks: list[Callable[[], None]] = []
+        self.reader = Reader(self, self._changed)
 
     # --- what there is to see
 
@@ -87,12 +91,19 @@ class Session:
         self._callbacks.append(callback)
         return lambda: self._callbacks.remove(callback)
 
+    @property
+    def backend(self) -> Backend | None:
+        """The source, where it is one that can read a text."""
+        source = self.source
+        return cast(Backend, source) if source is not None and hasattr(source, "score") else None
+
     # --- the model
 
     def attach(self, source: Source) -> None:
         """A model is ready. Suggestions kept in the loom come back if they are still its own."""
         self.stop()
         self.source = source
+        self.reader.forget()
         self._healer = None
         self._woven = None
         self._restore(source)
@@ -158,6 +169,7 @@ class Session:
 
     async def close(self) -> None:
         """End the search and close the document; the source is its owner's to close."""
+        self.reader.stop()
         task = self._task
         self.stop()
         if task is not None:
@@ -224,6 +236,37 @@ class Session:
         self.document.checkpoint()
         self._look()
         return change
+
+    def force(self, number: int, id: int, logprob: float) -> Change:
+        """Let another token stand at a place of the story. What stood there stays as a branch."""
+        source, place = self._model(), self.reader.places[number]
+        token = source.vocabulary.token(id)
+        at = self.document.display_offset(place.start)
+        if token.special or len(self.document.bytes_before(at)) != place.start:
+            raise UsageError(
+                "This token cannot stand here",
+                "It is no text, or the place is in the middle of a character.",
+                "Choose another one.",
+            )
+        self.stop()
+        self.document.checkpoint()
+        change = self.document.accept(forced_run(source, token, logprob), at)
+        self._look()
+        return change
+
+    def readings_of(self, tail: Tail) -> list[Reading]:
+        """The tokens of a path of the tree as the model sees them; costs nothing.
+
+        Those that only write again what the story ends in are left out.
+        """
+        woven, source = self._current(), self._model()
+        weave, left = woven.weave, len(woven.weave.residue)
+        readings = []
+        for n, step in enumerate(weave.beam(tail).steps):
+            left -= len(step.data)
+            if left < 0:
+                readings.append(read_step(step, weave.facts[tail[:n]], source.vocabulary, n))
+        return readings
 
     def token_of(self, tail: Tail) -> Tail:
         """The least part of `tail` that adds text."""
@@ -316,6 +359,7 @@ class Session:
 
     def _show(self, woven: Woven) -> None:
         self._woven = woven
+        self.reader.stir()
         self._kept.keep(woven)
         self.at = self.document.cursor
         self.stale = False
@@ -323,6 +367,7 @@ class Session:
 
     def _look(self) -> None:
         """The text or the cursor changed: are the suggestions still those of this place?"""
+        self.reader.stir()
         woven = self._woven
         if woven is None:
             return
@@ -388,6 +433,7 @@ class Session:
 
     def _say(self, status: Status) -> None:
         self.status = status
+        self.reader.stir()
         self._changed()
 
     def _changed(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from llterm.core.query import Source
-from llterm.core.tokens import Tail
+from llterm.core.tokens import Tail, Token
 from llterm.core.weave import Weave
 from llterm.session.document import ModelRun
 
@@ -47,6 +47,21 @@ def model_run(weave: Weave, tail: Tail, source: Source) -> ModelRun:
         fingerprint=source.vocabulary.fingerprint,
         settings=asdict(weave.rules),
         alternatives=tuple(_alternatives(weave, tail[:n], source) for n in range(len(tail))),
+    )
+
+
+def forced_run(source: Source, token: Token, logprob: float) -> ModelRun:
+    """One token that the person chose for the model."""
+    return ModelRun(
+        ids=(token.id,),
+        sizes=(len(token.data),),
+        data=token.data,
+        logprobs=(logprob,),
+        overlap=0,
+        model=source.name,
+        fingerprint=source.vocabulary.fingerprint,
+        settings={"forced": True},
+        alternatives=((),),
     )
 
 

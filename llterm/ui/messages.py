@@ -39,6 +39,13 @@ class BranchChosen(Message):
 
 
 @dataclass
+class TokenChosen(Message):
+    """Another token of the story is chosen in the heat panel."""
+
+    number: int
+
+
+@dataclass
 class Trouble(Message):
     """Something a person should hear about did not work."""
 

@@ -23,7 +23,7 @@ async def test_every_action_has_a_deed_and_a_key(start: Start) -> None:
         assert set(at.main.table) == {action.id for action in ACTIONS}
         bound = {
             binding.id
-            for node in (at.main, at.main.editor, at.main.suggestions)
+            for node in (at.main, at.main.editor, at.main.suggestions, at.main.heat)
             for _, binding in node._bindings
         }
         assert bound >= set(at.main.table)
@@ -40,12 +40,12 @@ async def test_a_key_of_ones_own_wins_over_the_text_area(start: Start) -> None:
 
 
 async def test_help_is_made_from_the_bindings(start: Start) -> None:
-    start.config = Config(keys={"weave.start": "f4,ctrl+e"})
+    start.config = Config(keys={"weave.start": "f15,ctrl+e"})
     async with start(size=(120, 40)) as at:
         await at.press("f1")
         assert isinstance(at.app.screen, Help)
         text = "\n".join(str(one.render()) for one in at.app.screen.query("Static"))
-        assert "F4 ^E" in text
+        assert "F15 ^E" in text
         assert "Weave at the cursor" in text
         await at.press("escape")
         assert at.app.screen_stack == [at.main]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from llterm.core.display import visible
-from llterm.ui.actions import Deed, Table, writing
+from llterm.ui.actions import Deed, Table, seeing, writing
 from llterm.ui.screens.help import Help
 from llterm.ui.screens.log import Log
 
@@ -41,6 +41,8 @@ def back(screen: WeaveScreen) -> None:
         writing.find_close(screen)
     elif screen.session.weaving:
         screen.session.stop()
+    elif screen.heat.has_focus:
+        seeing.leave(screen)
     elif screen.suggestions.has_focus:
         screen.editor.focus()
     else:

@@ -35,11 +35,14 @@ class Help(Dialog[None]):
     def body(self) -> ComposeResult:
         main = self._main
         story, tree = ("In the story", main.editor), ("In the suggestions", main.suggestions)
-        panes = [tree, story] if main.suggestions.has_focus else [story, tree]
+        heat = ("In the heat panel", main.heat)
+        panes = [story, tree, heat]
+        panes.sort(key=lambda pane: not pane[1].has_focus)
         parts: list[tuple[str, DOMNode, bool]] = [
             (*panes[0], True),
             ("Everywhere", main, True),
             (*panes[1], True),
+            (*panes[2], True),
             ("Writing", main.editor, False),
         ]
         with VerticalScroll():
@@ -55,6 +58,9 @@ _LEGEND = """\
   ■ ○  the text ends here, not ended yet
   ␣ ⏎ ⇥  space, line break, tab
   �  something that cannot be shown
+  Heat: cold is expected, hot is not; • the candidate that stands there.
+  A surprise has 6 bits or more: less likely than one in 64. A fork has
+  3 bits of entropy or more, or a second candidate of 25% or more.
   A percent is the share of the row above it; b are bits, where it would
   read 0. Joint is the share of everything that could follow the story."""
 

@@ -146,6 +146,26 @@ def show_ghost(screen: WeaveScreen) -> None:
         preview.update(Content(ghost))
 
 
+def show_heat(screen: WeaveScreen) -> None:
+    """What is read of the story, and what is not."""
+    session = screen.session
+    reader = session.reader
+    notes: list[str] = []
+    if reader.error is not None:
+        notes.append(reader.error.title)
+    elif session.backend is None:
+        notes.append("no model yet")
+    elif reader.waiting:
+        notes.append(f"reading, {reader.waiting:,} to go")
+    if reader.unseen:
+        notes.append(f"the first {reader.unseen:,} bytes are out of the model's sight")
+    document, row = session.document, screen.row
+    at = reader.place_at(len(document.bytes_before(document.cursor)))
+    ahead = row is not None and not session.stale and screen.editor.at_end
+    suggested = session.readings_of(row.tail) if ahead and row is not None else []
+    screen.heat.show(reader.places, reader.readings, suggested, at, tuple(notes))
+
+
 def choose_hints(hints: Sequence[Hint]) -> list[Hint]:
     """Those that do something now first, in the registry's order; help always."""
     most = 7

@@ -13,7 +13,7 @@ from textual.widgets import Static
 
 from llterm.keymap import ACTIONS, Keymap, Pane, action_of
 from llterm.session.session import Session
-from llterm.ui.actions import Table, program, suggesting, weaving, writing
+from llterm.ui.actions import Table, program, seeing, suggesting, weaving, writing
 from llterm.ui.bindings import bind, first_key, pane_bindings
 from llterm.ui.bridge import Bridge
 from llterm.ui.messages import (
@@ -21,12 +21,14 @@ from llterm.ui.messages import (
     BranchHighlighted,
     SessionChanged,
     StoryChanged,
+    TokenChosen,
     Trouble,
 )
 from llterm.ui.options import Options
 from llterm.ui.screens import painting
 from llterm.ui.widgets.editor import Editor
 from llterm.ui.widgets.find import FindBar
+from llterm.ui.widgets.heat import HeatPanel
 from llterm.ui.widgets.keybar import Hint, KeyBar, key_name
 from llterm.ui.widgets.line import Line, Name
 from llterm.ui.widgets.rows import Row
@@ -62,6 +64,8 @@ class WeaveScreen(Screen[None]):
         self._drawn: object = None
         self.ghost_off = False
         """The person waved the ghost away; the next move in the tree brings it back."""
+        self.left_at = 0
+        """Where the cursor was when the heat panel was entered."""
         self.places: list[int] = []
         self.place = 0
         self.find_from = 0
@@ -69,6 +73,7 @@ class WeaveScreen(Screen[None]):
             **weaving.table(self),
             **suggesting.table(self),
             **writing.table(self),
+            **seeing.table(self),
             **program.table(self),
         }
 
@@ -86,12 +91,15 @@ class WeaveScreen(Screen[None]):
                 yield SuggestionTree(id="tree")
                 yield Line(id="branch")
                 yield Line(id="found")
+        yield HeatPanel(id="heat")
         yield KeyBar(id="keys")
 
     def on_mount(self) -> None:
         bind(self, pane_bindings(self.keymap, "everywhere"))
         bind(self.editor, pane_bindings(self.keymap, "story"))
         bind(self.suggestions, pane_bindings(self.keymap, "suggestions"))
+        bind(self.heat, pane_bindings(self.keymap, "heat"))
+        self.heat.display = False
         self.editor.go_to(self.session.document.cursor)
         self._bridge = Bridge(self.session, self)
         self.set_interval(AUTOSAVE, self.save)
@@ -143,12 +151,18 @@ class WeaveScreen(Screen[None]):
         return self.suggestions.selected if self._drawn is self.session.shown else None
 
     @property
+    def heat(self) -> HeatPanel:
+        return self.query_one("#heat", HeatPanel)
+
+    @property
     def find_bar(self) -> FindBar:
         return self.query_one("#find", FindBar)
 
     @property
     def pane(self) -> Pane:
         """Which pane's keys count."""
+        if self.heat.has_focus:
+            return "heat"
         return "suggestions" if self.suggestions.has_focus else "story"
 
     @property
@@ -213,6 +227,7 @@ class WeaveScreen(Screen[None]):
     @on(Editor.SelectionChanged)
     def _cursor_moved(self) -> None:
         self.sync_cursor()
+        self.show_heat()
 
     @on(BranchHighlighted)
     def _branch_highlighted(self) -> None:
@@ -222,6 +237,14 @@ class WeaveScreen(Screen[None]):
     @on(BranchChosen)
     def _branch_chosen(self) -> None:
         self.action_run("suggestion.accept")
+
+    @on(TokenChosen)
+    def _token_chosen(self, message: TokenChosen) -> None:
+        if not self.heat.in_story:
+            return
+        place = self.session.reader.places[message.number]
+        self.editor.go_to(self.session.document.display_offset(place.start))
+        self.editor.scroll_cursor_visible()
 
     @on(Trouble)
     def _trouble(self, message: Trouble) -> None:
@@ -248,6 +271,7 @@ class WeaveScreen(Screen[None]):
         self._drawn = self.session.shown
         self.suggestions.show(view.branches if view else (), stale=self.session.stale)
         self.show_ghost()
+        self.show_heat()
         self.show_title()
         painting.show_branch(self)
         painting.show_found(self)
@@ -255,6 +279,10 @@ class WeaveScreen(Screen[None]):
 
     def show_ghost(self) -> None:
         painting.show_ghost(self)
+
+    def show_heat(self) -> None:
+        if self.heat.display:
+            painting.show_heat(self)
 
     def show_title(self) -> None:
         document = self.session.document

@@ -1,0 +1,224 @@
+"""Reads the story with the model, in the background: every token's place in its distribution.
+
+Runs only while somebody looks, and never beside a weave. The part around the cursor comes first,
+then what is before it. What was read stays as long as the tokens up to it are the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from llterm.core.query import Backend, Scored
+from llterm.core.reading import Reading, read
+from llterm.core.tokens import Tail
+from llterm.errors import LltermError
+from llterm.session.document import Document
+from llterm.session.prompt import Prompt, make_prompt
+
+log = logging.getLogger(__name__)
+
+CHUNK = 48
+"""Tokens a request: a weave or an edit waits for no more than this."""
+KEEP = 12
+"""Candidates kept with each token."""
+PATIENCE = 0.15
+"""Seconds without a change before the story is looked at again: typing goes first."""
+
+
+class Host(Protocol):
+    """What the reader needs of a session."""
+
+    @property
+    def document(self) -> Document: ...
+
+    @property
+    def weaving(self) -> bool: ...
+
+    @property
+    def backend(self) -> Backend | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A token of the story."""
+
+    id: int
+    data: bytes
+    start: int
+    """Where its bytes begin in the story."""
+
+
+class Reader:
+    """The story's tokens and what the model makes of them."""
+
+    def __init__(self, host: Host, changed: Callable[[], None]) -> None:
+        self._host = host
+        self._changed = changed
+        self._open = False
+        self._task: asyncio.Task[None] | None = None
+        self._stirred = asyncio.Event()
+        self._tokens: Tail = ()
+        self._head = 0
+        self._places: list[Place] = []
+        self._readings: list[Reading | None] = []
+        self._unseen = 0
+        self.error: LltermError | None = None
+        self.scored = 0
+        """Tokens scored since the beginning."""
+
+    @property
+    def open(self) -> bool:
+        return self._open
+
+    @property
+    def places(self) -> Sequence[Place]:
+        """The tokens that the model sees, in order."""
+        return self._places
+
+    @property
+    def readings(self) -> Sequence[Reading | None]:
+        """One a place; None where it is not read yet, or has nothing before it."""
+        return self._readings
+
+    @property
+    def unseen(self) -> int:
+        """Bytes at the story's beginning that are out of the model's sight."""
+        return self._unseen
+
+    @property
+    def waiting(self) -> int:
+        """Tokens that are still to be read."""
+        return len(self._todo())
+
+    def place_at(self, size: int) -> int:
+        """The place whose token holds the story's byte before offset `size`; -1 without any."""
+        found = -1
+        for number, place in enumerate(self._places):
+            if place.start >= size and number:
+                break
+            found = number
+        return found
+
+    def start(self) -> None:
+        """Somebody looks."""
+        self._open = True
+        if self._task is None or self._task.done():
+            self._task = asyncio.get_running_loop().create_task(self._work())
+        self.stir()
+
+    def stop(self) -> None:
+        """Nobody looks any more; what was read stays."""
+        self._open = False
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+
+    def forget(self) -> None:
+        """Another model: nothing read holds any more."""
+        self._tokens, self._places, self._readings = (), [], []
+        self.stir()
+
+    def stir(self) -> None:
+        """The story, the cursor, the model or the weave changed."""
+        if self._open:
+            self._stirred.set()
+
+    def context_of(self, number: int) -> Tail:
+        """All tokens before a place, the hidden ones too."""
+        return self._tokens[: self._head + number]
+
+    async def candidates(self, number: int) -> Scored:
+        """The whole vocabulary at a place. Raises LltermError."""
+        backend = self._host.backend
+        assert backend is not None
+        tokens = self._tokens[: self._head + number + 1]
+        scores = backend.score(tokens, len(tokens) - 1, backend.vocabulary.size)
+        async with aclosing(scores) as found:
+            async for scored in found:
+                return scored
+        raise LltermError("Nothing stands before this token", "", "Choose a later one.")
+
+    async def _work(self) -> None:
+        while True:
+            await self._stirred.wait()
+            self._stirred.clear()
+            await asyncio.sleep(PATIENCE)
+            if self._stirred.is_set():
+                continue
+            try:
+                await self._look()
+                await self._read()
+                self.error = None
+            except LltermError as error:
+                self.error = error
+            except Exception:
+                log.exception("the story could not be read")
+                self.error = LltermError("The story could not be read", "", "See the log.")
+            self._changed()
+
+    async def _look(self) -> None:
+        """Find the story's tokens; keep what was read of an unchanged beginning."""
+        backend, document = self._host.backend, self._host.document
+        if backend is None:
+            return
+        runs = document.runs_before(len(document.text))
+        rules = replace(document.rules, heal=False)
+        context = backend.capabilities.context
+        prompt = await asyncio.to_thread(
+            make_prompt, runs, document.prefix, backend.vocabulary, rules, context
+        )
+        if prompt.tokens != self._tokens:
+            self._take(prompt, backend)
+            self._changed()
+
+    def _take(self, prompt: Prompt, backend: Backend) -> None:
+        same = 0
+        for one, other in zip(prompt.tokens, self._tokens, strict=False):
+            if one != other:
+                break
+            same += 1
+        kept = self._readings[: max(same - self._head, 0)] if prompt.head == self._head else []
+        self._tokens, self._head, self._unseen = prompt.tokens, prompt.head, prompt.window_start
+        self._places = []
+        start = prompt.window_start
+        for id in prompt.tokens[prompt.head :]:
+            token = backend.vocabulary.token(id)
+            self._places.append(Place(id, token.data, start))
+            start += 0 if token.special else len(token.data)
+        self._readings = [*kept, *([None] * (len(self._places) - len(kept)))]
+
+    def _todo(self) -> list[int]:
+        return [
+            number
+            for number, reading in enumerate(self._readings)
+            if reading is None and self._head + number > 0
+        ]
+
+    async def _read(self) -> None:
+        """Read chunk after chunk until all is read or something else changed."""
+        while not self._stirred.is_set() and (todo := self._todo()):
+            backend = self._host.backend
+            if backend is None or self._host.weaving or not backend.capabilities.score:
+                return
+            document = self._host.document
+            cursor = self.place_at(len(document.bytes_before(document.cursor)))
+            # The nearest ones before the cursor, else those after it.
+            stop = max((n for n in todo if n <= cursor + CHUNK // 4), default=todo[0] + CHUNK - 1)
+            stop = min(stop, len(self._places) - 1)
+            start = max(stop - CHUNK + 1, 0)
+            start = next(n for n in range(start, stop + 1) if self._readings[n] is None)
+            tokens = self._tokens
+            scores = backend.score(tokens[: self._head + stop + 1], self._head + start, KEEP)
+            async with aclosing(scores) as found:
+                async for scored in found:
+                    if tokens is not self._tokens:
+                        return
+                    number = scored.index - self._head
+                    self._readings[number] = read(scored, backend.vocabulary, number)
+                    self.scored += 1
+            self._changed()

@@ -1,0 +1,112 @@
+"""The heat panel: what the model sees in the story."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from llterm.ui.actions import Deed, Table
+from llterm.ui.actions.suggesting import follow
+from llterm.ui.screens.inspector import Inspector
+from llterm.ui.screens.painting import troubles
+
+if TYPE_CHECKING:
+    from llterm.ui.screens.weave import WeaveScreen
+    from llterm.ui.widgets.heat import HeatPanel
+
+
+def table(screen: WeaveScreen) -> Table:
+    """The deeds of this file by action id."""
+
+    def panel() -> HeatPanel:
+        return screen.heat
+
+    def here() -> bool:
+        return screen.heat.has_focus
+
+    def seek(step: int, *, fork: bool) -> None:
+        if not panel().seek(step, fork=fork):
+            what = "fork" if fork else "surprise"
+            screen.flash(f"no further {what} {'to the right' if step > 0 else 'to the left'}")
+
+    moves = {
+        "left": lambda: panel().move(-1),
+        "right": lambda: panel().move(1),
+        "first": lambda: panel().choose(0),
+        "last": lambda: panel().choose(1 << 40),
+        "page_left": lambda: panel().page(-1),
+        "page_right": lambda: panel().page(1),
+        "up": lambda: panel().pick(-1),
+        "down": lambda: panel().pick(1),
+        "next_surprise": lambda: seek(1, fork=False),
+        "prev_surprise": lambda: seek(-1, fork=False),
+        "next_fork": lambda: seek(1, fork=True),
+        "prev_fork": lambda: seek(-1, fork=True),
+        "measure": lambda: panel().next_measure(),
+        "chart": lambda: panel().toggle_chart(),
+    }
+    return {f"heat.{name}": Deed(run, here) for name, run in moves.items()} | {
+        "heat.toggle": Deed(lambda: toggle(screen)),
+        "heat.force": Deed(
+            lambda: force(screen),
+            lambda: here() and panel().in_story and panel().candidate is not None,
+        ),
+        "heat.inspect": Deed(
+            lambda: inspect(screen),
+            lambda: here() and panel().in_story and panel().reading is not None,
+        ),
+    }
+
+
+def toggle(screen: WeaveScreen) -> None:
+    """Open the panel and go there; close it when it has the focus already."""
+    panel = screen.heat
+    if panel.has_focus:
+        close(screen)
+        return
+    if not panel.display:
+        panel.display = True
+        screen.session.reader.start()
+    screen.left_at = screen.session.document.cursor
+    panel.following = True
+    panel.focus()
+    screen.show_heat()
+
+
+def close(screen: WeaveScreen) -> None:
+    """Nobody looks any more."""
+    screen.heat.display = False
+    screen.session.reader.stop()
+    leave(screen)
+
+
+def leave(screen: WeaveScreen) -> None:
+    """Back to the story, and to where the cursor was in it."""
+    screen.heat.following = True
+    screen.editor.go_to(screen.left_at)
+    screen.editor.focus()
+
+
+def force(screen: WeaveScreen) -> None:
+    """Put the chosen candidate where the chosen token stands."""
+    panel = screen.heat
+    candidate = panel.candidate
+    if candidate is not None:
+        put(screen, panel.chosen, candidate.token.id, candidate.logprob)
+
+
+def put(screen: WeaveScreen, number: int, id: int, logprob: float) -> None:
+    """Let this token stand at a place, and go on from it in the story."""
+    with troubles(screen):
+        follow(screen, screen.session.force(number, id, logprob))
+        screen.editor.focus()
+
+
+def inspect(screen: WeaveScreen) -> None:
+    """Every candidate at the chosen place."""
+    number = screen.heat.chosen
+
+    def done(chosen: tuple[int, float] | None) -> None:
+        if chosen is not None:
+            put(screen, number, *chosen)
+
+    screen.app.push_screen(Inspector(screen.session, number), done)

@@ -1,0 +1,118 @@
+"""The heat panel and the inspector, by keys."""
+
+from __future__ import annotations
+
+import pytest
+from textual.widgets import DataTable, Input
+
+from llterm.ui.screens.inspector import Inspector
+from llterm.ui.widgets.heat import HeatPanel, is_surprise
+from tests.ui.conftest import STORY, Driven, Start
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("llterm.session.reader.PATIENCE", 0.0)
+
+
+async def opened(at: Driven) -> HeatPanel:
+    await at.press("f4")
+    await at.until(lambda: at.session.reader.places and not at.session.reader.waiting)
+    await at.until(lambda: at.main.heat.reading is not None)
+    return at.main.heat
+
+
+def drawn(panel: HeatPanel) -> list[str]:
+    return [panel.render_line(y).text for y in range(panel.size.height)]
+
+
+async def test_it_opens_at_the_cursor_and_shows_what_was_expected(start: Start) -> None:
+    async with start(size=(120, 40)) as at:
+        panel = await opened(at)
+        assert panel.has_focus
+        assert panel.chosen == len(at.session.reader.places) - 1
+        lines = drawn(panel)
+        assert "bits" in lines[0]
+        assert "rank" in lines[0]
+        assert any("•" in line and "%" in line for line in lines[3:])
+        await at.press("f4")
+        assert not panel.display
+        assert at.main.editor.has_focus
+        assert not at.session.reader.open
+
+
+async def test_a_surprise_is_found_replaced_and_taken_back(start: Start) -> None:
+    story = STORY + " lamp lamp sat. The cat"
+    async with start(story) as at:
+        panel = await opened(at)
+        await at.press("N")
+        reading = panel.reading
+        assert reading is not None
+        assert is_surprise(reading)
+        place = at.session.reader.places[panel.chosen]
+        await at.press("down")
+        candidate = panel.candidate
+        assert candidate is not None
+        await at.press("enter")
+        wanted = story.encode()[: place.start] + candidate.token.data
+        assert at.story.encode() == wanted
+        await at.press("ctrl+z")
+        assert at.story == at.main.editor.text == story
+
+
+async def test_escape_goes_back_to_where_the_cursor_was(start: Start) -> None:
+    async with start() as at:
+        await opened(at)
+        at_start = at.main.editor.cursor_location
+        await at.press("home", "right", "right")
+        assert at.main.editor.cursor_location != at_start
+        await at.press("escape")
+        assert at.main.editor.has_focus
+        assert at.main.editor.cursor_location == at_start
+        assert at.story == STORY
+
+
+async def test_measures_the_chart_and_a_small_screen(start: Start) -> None:
+    async with start(size=(60, 15)) as at:
+        panel = await opened(at)
+        seen = set()
+        for _ in range(4):
+            seen.add(drawn(panel)[0].split()[0])
+            await at.press("m")
+        assert seen == {"surprisal", "probability", "rank", "entropy"}
+        await at.press("c")
+        assert any(set(line) & set("▁▂▃▄▅▆▇█") for line in drawn(panel)[2:])
+        await at.press("c", "pageup", "home", "end", "]", "[", "n")
+        assert at.story == STORY
+
+
+async def test_the_suggestion_is_shown_after_the_story(start: Start) -> None:
+    async with start(size=(120, 40)) as at:
+        await at.weave()
+        panel = await opened(at)
+        await at.press("end")
+        assert not panel.in_story
+        await at.press("enter", "i")
+        assert at.story == STORY, "what is not in the story cannot be replaced"
+
+
+async def test_the_inspector_filters_tries_a_chain_and_forces(start: Start) -> None:
+    async with start(size=(120, 40)) as at:
+        panel = await opened(at)
+        await at.press("i")
+        await at.until(lambda: isinstance(at.app.screen, Inspector))
+        inspector = at.app.screen
+        table = inspector.query_one(DataTable)
+        await at.until(lambda: table.row_count > 10)
+        inspector.query_one("#chain", Input).value = "top_k=2"
+        await at.until(lambda: table.get_row_at(2)[-1] == "top_k")
+        inspector.query_one("#chain", Input).value = "top_k=x"
+        await at.until(lambda: "top_k=x" in str(inspector.query_one("#told").render()))
+        inspector.query_one("#chain", Input).value = ""
+        inspector.query_one("#filter", Input).value = "lamp"
+        await at.until(lambda: "lamp" in table.get_row_at(0)[1])
+        place = at.session.reader.places[panel.chosen]
+        chosen = table.get_row_at(0)[1].replace("␣", " ")
+        table.focus()
+        await at.press("enter")
+        assert at.story == STORY[: place.start] + chosen
