@@ -49,6 +49,20 @@ Prompt = Annotated[str | None, typer.Option("--prompt", help="The story so far."
 Prefix = Annotated[
     str | None, typer.Option("--prefix", help="Hidden text before the story (memory, a note).")
 ]
+Choice = Annotated[
+    list[str] | None,
+    typer.Option("--choice", help="Suggest only one of these texts; may be given many times."),
+]
+Regex = Annotated[
+    str | None, typer.Option("--regex", help="Suggest only what matches, from the first letter on.")
+]
+Grammar = Annotated[
+    Path | None,
+    typer.Option("--grammar", help="Suggest only what fits a file's Lark grammar."),
+]
+JsonSchema = Annotated[
+    Path | None, typer.Option("--json-schema", help="Suggest only JSON that fits a schema's file.")
+]
 ConfigPath = Annotated[
     Path | None,
     typer.Option("--config", help="Read this file in place of the user's and the project's."),

@@ -17,6 +17,7 @@ from llterm.config.schema import setting
 from llterm.errors import LltermError, UsageError
 
 if TYPE_CHECKING:
+    from llterm.constraints.spec import Constraint
     from llterm.core.query import Backend
     from llterm.headless.job import Job, Woven
     from llterm.ui.launch import Launch
@@ -34,6 +35,7 @@ class Asked:
     weave: Mapping[str, Any] = field(default_factory=dict)
     """Typed weave settings, by dotted name."""
     overrides: Mapping[str, int] = field(default_factory=dict)
+    constraint: Constraint | None = None
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Asked:
@@ -46,6 +48,7 @@ class Asked:
             config=values["config"],
             weave=weave_flags(values),
             overrides=model_flags(values),
+            constraint=_constraint(values),
         )
 
     def load(self) -> Config:
@@ -236,7 +239,37 @@ def _job(asked: Asked, config: Config, text: bytes, loom: Path | None) -> Job:
     from llterm.headless.job import Job
 
     typed = asked.typed_rules(config)
-    return Job(text, loom, asked.prefix, typed, config, config.model, asked.overrides)
+    return Job(
+        text, loom, asked.prefix, typed, config, config.model, asked.overrides, asked.constraint
+    )
+
+
+def _constraint(values: Mapping[str, Any]) -> Constraint | None:
+    """The one that was typed. Raises UsageError for two, or a file that cannot be read."""
+    names = ("choice", "regex", "grammar", "json_schema")
+    typed: dict[str, Any] = {name: values[name] for name in names if values.get(name)}
+    if not typed:
+        return None
+    flags = [f"--{name.replace('_', '-')}" for name in typed]
+    if len(typed) > 1:
+        raise UsageError(
+            f"{' and '.join(flags)} cannot be together", "", "Suggestions fit one constraint."
+        )
+    from llterm.constraints import spec
+
+    ((name, value),) = typed.items()
+    if name == "choice":
+        return spec.choices(value)
+    if name == "regex":
+        return spec.regex(value)
+    text = _file_text(value)
+    return spec.lark(text) if name == "grammar" else spec.json_schema(text)
+
+
+def _file_text(path: Path) -> str:
+    from llterm.headless.inputs import read_text
+
+    return read_text(path).decode("utf-8", "replace")
 
 
 def _weave(job: Job) -> Woven:
@@ -258,6 +291,12 @@ def _print(woven: Woven, format: str) -> None:
     sys.stdout.write(text + "\n" if text else "")
     sys.stdout.flush()
     _say(formats.summary(woven))
+    if not woven.view.suggestions and woven.constraint is not None:
+        raise LltermError(
+            "The constraint leads nowhere",
+            "After what it allows first, no token can follow and the text may not end.",
+            "Loosen it, or try another beginning.",
+        )
     if not woven.view.suggestions:
         raise LltermError(
             "There are no suggestions",

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain, islice
 
+from llterm.core.constraint import Constrained
 from llterm.core.distribution import Distribution, Mask
 from llterm.core.healing import Healer
 from llterm.core.rules import Rules
@@ -72,10 +73,14 @@ class Terrain:
     stopper: Stopper
     healer: Healer | None
     facts: Mapping[Tail, Distribution]
+    constraint: Constrained | None = None
+    """Not together with a residue."""
     levels: dict[int, tuple[float, int]] = field(default_factory=dict)
 
     def mask(self, beam: Beam) -> Mask | None:
         """Which tokens may come next; None when all may."""
+        if self.constraint is not None:
+            return self.constraint.mask(beam.tail)
         return self.healer.mask(beam.residue) if self.healer and beam.residue else None
 
     def known(self, beam: Beam) -> Distribution | None:
@@ -116,7 +121,7 @@ class Terrain:
         """The beams that go on from `beam`, most probable first.
 
         The first candidate always goes on; others need the cutoff; at most `split_limit` do.
-        While a residue is being re-encoded the probabilities are those given the allowed tokens.
+        Where a mask holds, the probabilities are those given the allowed tokens.
         """
         mask = self.mask(beam)
         scale = math.log(found.permitted) if mask is not None and found.permitted > 0 else 0.0
@@ -132,9 +137,9 @@ class Terrain:
             if rank >= limit or (rank and logprob < least):
                 return
             rank += 1
-            yield self._child(beam, id, logprob, rank)
+            yield self._child(beam, id, logprob, rank, found.permitted)
 
-    def _child(self, beam: Beam, id: int, logprob: float, rank: int) -> Beam:
+    def _child(self, beam: Beam, id: int, logprob: float, rank: int, permitted: float) -> Beam:
         token = self.vocabulary.token(id)
         written = b"" if token.special else token.data
         residue, shown = beam.residue, written
@@ -143,7 +148,7 @@ class Terrain:
         child = Beam(
             parent=beam,
             tail=(*beam.tail, id),
-            step=Step(id, token.data, logprob, rank, token.special),
+            step=Step(id, token.data, logprob, rank, token.special, permitted),
             logprob=beam.logprob + logprob,
             depth=beam.depth + (not beam.residue),
             residue=residue,

@@ -21,6 +21,8 @@ class Step:
     rank: int
     """1 = the model's first choice (among the allowed ones, while healing)."""
     special: bool = False
+    permitted: float = 1.0
+    """Raw mass of what a mask allowed here; `logprob` is given that."""
 
 
 @dataclass(frozen=True, slots=True)

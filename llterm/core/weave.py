@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from llterm.core.branches import draw
+from llterm.core.constraint import After, Constrained
 from llterm.core.distribution import Distribution
 from llterm.core.healing import Healer
 from llterm.core.query import Fact, Query
@@ -35,12 +36,14 @@ class Weave:
         healer: Healer | None = None,
         facts: Mapping[Tail, Distribution] | None = None,
         grown: Iterable[tuple[Tail, int]] = (),
+        constraint: Constrained | None = None,
     ) -> None:
         """`residue` is what the first tokens must re-encode; `before` the story's last words.
 
-        `facts` are distributions known already, by tail; `grown` the branches gone on from, each
-        with its own depth.
+        `facts` are distributions known already, by tail, under this very `constraint`; `grown` the
+        branches gone on from, each with its own depth. A constraint goes without a residue.
         """
+        self.constraint = constraint
         self.anchor = anchor
         self.rules = rules
         self.residue = residue
@@ -119,7 +122,15 @@ class Weave:
 
     def under(self, rules: Rules) -> Weave:
         """The same facts under other rules; costs no inference."""
-        return self._derive(self.anchor, rules, self.residue, self.before, self._facts, self._grown)
+        return self._derive(
+            self.anchor,
+            rules,
+            self.residue,
+            self.before,
+            self._facts,
+            self._grown,
+            self.constraint,
+        )
 
     def at(self, tail: Tail, anchor: Anchor) -> Weave:
         """What remains when `tail` has been accepted: `anchor` must be the old one and `tail`."""
@@ -129,7 +140,8 @@ class Weave:
         written = self._text(tail)
         before = self.before + written[len(self.residue) :].decode("utf-8", "replace")
         residue = self.residue[len(written) :]
-        return self._derive(anchor, self.rules, residue, before, facts, grown)
+        constraint = After(self.constraint, tail) if self.constraint is not None else None
+        return self._derive(anchor, self.rules, residue, before, facts, grown, constraint)
 
     def grow(self, tail: Tail, depth: int) -> None:
         """Go on from a branch: search for its own best N, `depth` tokens further."""
@@ -177,6 +189,7 @@ class Weave:
         before: str,
         facts: Mapping[Tail, Distribution],
         grown: Iterable[tuple[Tail, int]],
+        constraint: Constrained | None,
     ) -> Weave:
         return Weave(
             self._vocabulary,
@@ -187,11 +200,26 @@ class Weave:
             healer=self._healer,
             facts=facts,
             grown=grown,
+            constraint=constraint,
         )
 
     def _terrain(self, rules: Rules) -> Terrain:
         stopper = Stopper(rules, self.before)
-        return Terrain(self._vocabulary, rules, stopper, self._healer, self._facts)
+        return Terrain(self._vocabulary, rules, stopper, self._healer, self._facts, self.constraint)
+
+    @property
+    def dead_ends(self) -> int:
+        """Paths after which the constraint allows nothing, not even the end."""
+        if self.constraint is None:
+            return 0
+        return sum(
+            not self.constraint.mask(tail).allowed.any()
+            for tail in self._facts
+            if not self._ends(tail)
+        )
+
+    def _ends(self, tail: Tail) -> bool:
+        return bool(tail) and self._vocabulary.token(tail[-1]).end
 
     def _root(self) -> Beam:
         residue = self.residue if self._healer is not None else b""

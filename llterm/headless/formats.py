@@ -71,8 +71,23 @@ def summary(woven: Woven) -> str:
     return (
         f"{woven.model}: {count} suggestion{'s' * (count != 1)}{settled}; "
         f"{covered:.0%} of all probability at depth 1; {figures.tokens} tokens evaluated "
-        f"in {figures.decodes} decodes, {figures.seconds:.2f} s"
+        f"in {figures.decodes} decodes, {figures.seconds:.2f} s" + _constrained(woven)
     )
+
+
+def _constrained(woven: Woven) -> str:
+    """How much of the model's wish the constraint took, and whether it led nowhere."""
+    if woven.constraint is None:
+        return ""
+    first = woven.view.suggestions[0].steps[0].permitted if woven.view.suggestions else 0.0
+    told = f"; the constraint allows {fine_percent(first)} of what the model would begin with"
+    ends = woven.dead_ends
+    return told + (f", and {ends} path{'s' * (ends != 1)} came to a dead end of it" if ends else "")
+
+
+def fine_percent(p: float) -> str:
+    """A percent without its padding."""
+    return percent(p).strip()
 
 
 def _label(one: Suggestion) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 
 from llterm.backends.registry import find_model, open_model
 from llterm.config import Config
+from llterm.constraints.spec import Constraint
 from llterm.core.rules import Rules
 from llterm.core.tokens import Vocabulary
 from llterm.core.view import View
@@ -37,6 +38,7 @@ class Job:
     config: Config
     model: str
     overrides: Mapping[str, int]
+    constraint: Constraint | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,9 @@ class Woven:
     view: View
     figures: Figures
     vocabulary: Vocabulary
+    constraint: Constraint | None
+    dead_ends: int
+    """Paths that the constraint led nowhere."""
 
 
 def run(job: Job) -> Woven:
@@ -111,6 +116,8 @@ async def _weave(job: Job, document: Document) -> Woven:
         try:
             session.listen(lambda: line.say(_progress(session)))
             session.attach(backend)
+            if job.constraint is not None:
+                await session.set_constraint(job.constraint)
             session.weave()
             await session.wait()
             _end_if_cancelled()
@@ -123,6 +130,8 @@ async def _weave(job: Job, document: Document) -> Woven:
                 session.view,
                 session.figures,
                 backend.vocabulary,
+                job.constraint,
+                session.dead_ends,
             )
         finally:
             session.stop()

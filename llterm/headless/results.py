@@ -8,6 +8,7 @@ from dataclasses import fields
 from typing import Any
 
 from llterm.config.schema import WEAVE
+from llterm.constraints.spec import Constraint
 from llterm.core.rules import Rules
 from llterm.core.view import Branch, Step, Suggestion
 from llterm.headless.job import Woven
@@ -30,6 +31,7 @@ def result(woven: Woven) -> dict[str, Any]:
         "prompt": _text(woven.text),
         "prefix": woven.prefix,
         "settings": _settings(woven.rules),
+        "constraint": _constraint(woven.constraint),
         "suggestions": [_suggestion(one) for one in view.suggestions],
         "tree": [_branch(one) for one in view.branches],
         "stats": {
@@ -76,7 +78,12 @@ def _token(step: Step) -> dict[str, Any]:
         "logprob": _number(step.logprob),
         "rank": step.rank,
         "special": step.special,
+        "masked": min(max(1.0 - step.permitted, 0.0), 1.0),
     }
+
+
+def _constraint(constraint: Constraint | None) -> dict[str, str] | None:
+    return None if constraint is None else {"kind": constraint.kind, "text": constraint.text}
 
 
 def _branch(branch: Branch) -> dict[str, Any]:

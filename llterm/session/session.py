@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import cast
 
+from llterm.constraints.compiled import Compiled, compile
+from llterm.constraints.spec import Constraint
 from llterm.core.display import display_text
 from llterm.core.healing import Healer
 from llterm.core.query import Backend, Source
@@ -44,6 +46,8 @@ class Session:
         self._kept = Weaves()
         self._task: asyncio.Task[None] | None = None
         self._view: View | None = None
+        self._constraint: Constraint | None = None
+        self._compiled: Compiled | None = None
         self._callbacks: list[Callable[[], None]] = []
         self.reader = Reader(self, self._changed)
 
@@ -158,6 +162,28 @@ class Session:
             return
         self.document.set_rules(rules)
         self._follow_rules(before)
+
+    @property
+    def constraint(self) -> Constraint | None:
+        """What suggestions must fit; None: anything."""
+        return self._constraint
+
+    async def set_constraint(self, constraint: Constraint | None) -> None:
+        """Suggestions of later weaves must fit this, from the cursor on; compiled once.
+
+        Raises UsageError for one that cannot be, and keeps the former then.
+        """
+        compiled = None
+        if constraint is not None:
+            vocabulary = self._model().vocabulary
+            compiled = await asyncio.to_thread(compile, constraint, vocabulary)
+        self._constraint, self._compiled = constraint, compiled
+        self._look()
+
+    @property
+    def dead_ends(self) -> int:
+        """Paths of the weave on show after which the constraint allows nothing."""
+        return self._woven.weave.dead_ends if self._woven is not None else 0
 
     async def wait(self) -> None:
         """Until nothing is being woven. Raises what the weave failed with."""
@@ -304,12 +330,15 @@ class Session:
 
     def _place(self, cursor: int) -> Place:
         fingerprint = self.source.vocabulary.fingerprint if self.source else ""
-        return self.document.bytes_before(cursor), self.document.prefix, fingerprint
+        before = self.document.bytes_before(cursor)
+        return before, self.document.prefix, fingerprint, self._constraint
 
     def _find(self, place: Place) -> Woven | None:
         """An earlier weave of this very text, under the present rules."""
         found = self._kept.find(place)
-        if found is None or found.weave.rules.heal != self.document.rules.heal:
+        if found is None:
+            return None
+        if self._constraint is None and found.weave.rules.heal != self.document.rules.heal:
             return None
         if found.weave.rules != self.document.rules:
             found.weave = found.weave.under(self.document.rules)
@@ -319,6 +348,9 @@ class Session:
 
     def _begin(self, place: Place, source: Source, kept: Kept | None = None) -> Woven:
         vocabulary, rules = source.vocabulary, self.document.rules
+        if self._compiled is not None:
+            # What the constraint is about begins at the cursor, not in the word before it.
+            rules = replace(rules, heal=False)
         prompt = make_prompt(
             self.document.runs_before(self.document.cursor),
             self.document.prefix,
@@ -337,6 +369,7 @@ class Session:
             healer=self._healer,
             facts=kept.facts if kept else None,
             grown=kept.grown if kept else (),
+            constraint=self._compiled,
         )
         return Woven(weave, place, prompt)
 
@@ -353,7 +386,8 @@ class Session:
     def _keep(self) -> None:
         """Put the weave on show into the loom."""
         woven, source = self._woven, self.source
-        if woven is not None and source is not None and not self.stale:
+        unbound = woven is not None and woven.weave.constraint is None
+        if woven is not None and unbound and source is not None and not self.stale:
             fingerprint = source.vocabulary.fingerprint
             self.document.save_weave(pack(woven.weave, fingerprint, woven.cost, woven.seconds))
 

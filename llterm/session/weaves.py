@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
+from llterm.constraints.spec import Constraint
 from llterm.core.query import Cost
 from llterm.core.weave import Weave
 from llterm.session.prompt import Prompt
@@ -12,8 +13,9 @@ from llterm.session.prompt import Prompt
 MOST_CANDIDATES = 2_500_000
 """Candidates kept for weaves that are not on show: some 25 MB."""
 
-Place = tuple[bytes, str, str]
-"""What a weave depends on: the story's bytes before it, the hidden prefix, the vocabulary."""
+Place = tuple[bytes, str, str, Constraint | None]
+"""What a weave depends on: the story's bytes before it, the hidden prefix, the vocabulary, what
+suggestions must fit."""
 
 
 @dataclass(slots=True)

@@ -163,3 +163,43 @@ def test_ctrl_c_ends_a_long_weave(tmp_path: Path) -> None:
         assert "llterm: Interrupted" in terminal.text
         assert "Traceback" not in terminal.text
         assert terminal.restored
+
+
+def test_suggestions_fit_a_constraint(tmp_path: Path) -> None:
+    prompt = (
+        "suggest", "--prompt", "Is the fox at home? The answer is", "--cutoff", "0",
+        "--split-limit", "0", "--beams", "200",
+    )  # fmt: skip
+    found = as_json(tmp_path, *prompt, "--choice", " yes", "--choice", " no", "--choice", " maybe")
+    assert {one["text"] for one in found["suggestions"]} == {" yes", " no", " maybe"}
+    assert sum(one["p"] for one in found["suggestions"]) == pytest.approx(1, abs=1e-3)
+    assert found["constraint"]["kind"] == "choice"
+    assert 0.5 < found["suggestions"][0]["tokens"][0]["masked"] < 1
+    dates = as_json(
+        tmp_path, "suggest", "--prompt", "The day was", "--regex", " (May|June) [0-9]{1,2}",
+        "--depth", "12",
+    )  # fmt: skip
+    ended = [one["text"] for one in dates["suggestions"] if one["finish"] == "end"]
+    assert ended
+    assert all(re.fullmatch(r" (May|June) [0-9]{1,2}", text) for text in ended)
+    schema = {
+        "type": "object",
+        "properties": {"name": {"enum": ["fox", "cat"]}, "age": {"enum": [3, 5]}},
+        "required": ["name", "age"],
+        "additionalProperties": False,
+    }
+    (tmp_path / "s.json").write_text(json.dumps(schema))
+    made = as_json(
+        tmp_path, "suggest", "--prompt", "The animal: ", "--json-schema", "s.json",
+        "--depth", "60", "--no-auto-stop", "--cutoff", "0",
+    )  # fmt: skip
+    texts = [one["text"] for one in made["suggestions"] if one["finish"] == "end"]
+    assert {json.loads(text)["name"] for text in texts} == {"fox", "cat"}
+
+
+def test_a_constraint_that_leads_nowhere_says_so(tmp_path: Path) -> None:
+    (tmp_path / "g.lark").write_text('start: " a" DEAD\nDEAD: /b/ & /c/\n')
+    ran = run(tmp_path, "suggest", "--prompt", "Once upon", "--grammar", "g.lark")
+    assert ran.code == 1
+    assert "The constraint leads nowhere" in ran.err
+    assert "1 path came to a dead end" in ran.err

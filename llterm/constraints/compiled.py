@@ -1,0 +1,204 @@
+"""A constraint made ready for one vocabulary: which tokens may come next.
+
+Not for several threads at once: llguidance's matchers are not.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+import numpy as np
+
+from llterm.constraints.spec import Constraint
+from llterm.core.distribution import Mask
+from llterm.core.tokens import Tail, Vocabulary
+from llterm.errors import UsageError
+
+if TYPE_CHECKING:
+    from llguidance import LLMatcher, LLTokenizer
+
+KEPT_STATES = 512
+"""A state is some 20 KB, and a bit for each token of the vocabulary."""
+KEPT_CONSTRAINTS = 16
+KEPT_TOKENIZERS = 4
+
+_DEAD_END = "NoExtensionBias"
+"""What llguidance calls it when the grammar goes on but no token does."""
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class _Recent(Generic[K, V]):
+    """What was used last, up to a number."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._kept: OrderedDict[K, V] = OrderedDict()
+
+    def get(self, key: K) -> V | None:
+        found = self._kept.get(key)
+        if found is not None:
+            self._kept.move_to_end(key)
+        return found
+
+    def keep(self, key: K, value: V) -> V:
+        self._kept[key] = value
+        if len(self._kept) > self._most:
+            self._kept.popitem(last=False)
+        return value
+
+
+_compiled: _Recent[tuple[Constraint, str], Compiled] = _Recent(KEPT_CONSTRAINTS)
+_tokenizers: _Recent[str, LLTokenizer] = _Recent(KEPT_TOKENIZERS)
+
+
+def compile(constraint: Constraint, vocabulary: Vocabulary) -> Compiled:
+    """The constraint over this vocabulary, the same object when it is asked for again.
+
+    Raises UsageError for a constraint that cannot be read, or that no token can begin.
+    """
+    key = constraint, vocabulary.fingerprint
+    return _compiled.get(key) or _compiled.keep(key, Compiled(constraint, vocabulary))
+
+
+@dataclass(slots=True)
+class _State:
+    """Where the grammar stands after some tokens."""
+
+    matcher: LLMatcher | None
+    """None: nothing may follow."""
+    accepting: bool
+    """The text may be over here."""
+    bits: bytes | None = None
+    """Which ids may follow, a bit each, least significant first; None until asked for."""
+
+
+_BROKEN = _State(None, accepting=False)
+"""After tokens that the constraint does not allow."""
+
+
+class Compiled:
+    """Masks for what is written under a constraint. Tails begin where the constraint does."""
+
+    def __init__(self, constraint: Constraint, vocabulary: Vocabulary) -> None:
+        self.constraint = constraint
+        self.compilations = 0
+        """How often llguidance was given the grammar."""
+        self._size = vocabulary.size
+        self._ends = [id for id in range(vocabulary.size) if vocabulary.token(id).end]
+        self._states: _Recent[Tail, _State] = _Recent(KEPT_STATES)
+        self._root = self._start(vocabulary)
+        if self.stuck(()):
+            raise constraint.refused("Nothing that this model can write fits it.")
+
+    def mask(self, tail: Tail) -> Mask:
+        """Which ids may follow `tail`; none after an end or after what is not allowed."""
+        state = self._state(tail)
+        if state.bits is None:
+            state.bits = self._bits(state)
+        packed = np.frombuffer(state.bits, dtype=np.uint8)
+        allowed = np.unpackbits(packed, count=self._size, bitorder="little").view(np.bool_)
+        allowed[self._ends] = state.accepting and state.matcher is not None
+        return Mask(allowed)
+
+    def ended(self, tail: Tail) -> bool:
+        """Whether the text may be over after `tail`, with or without an end token there."""
+        return self._state(tail).accepting
+
+    def stuck(self, tail: Tail) -> bool:
+        """Whether nothing may follow `tail` though the text may not be over."""
+        return not self.ended(tail) and not self.mask(tail).allowed.any()
+
+    def _start(self, vocabulary: Vocabulary) -> _State:
+        from llguidance import LLMatcher, LLParserLimits
+
+        try:
+            grammar = self.constraint.grammar()
+        except UnicodeEncodeError as error:
+            raise self.constraint.refused(
+                f"Character {error.start + 1} is half of a surrogate pair."
+            ) from error
+        self.compilations += 1
+        limits = LLParserLimits(verbose_errors=False)
+        matcher = LLMatcher(_tokenizer(vocabulary), grammar, log_level=0, limits=limits)
+        if matcher.is_error():
+            raise self.constraint.refused(self.constraint.explained(matcher.get_error()))
+        return _State(matcher, matcher.is_accepting())
+
+    def _state(self, tail: Tail) -> _State:
+        """The state after `tail`, from that after the longest known part of it."""
+        found = self._states.get(tail)
+        if found is not None:
+            return found
+        if not tail:
+            return self._root
+        start, known = len(tail), None
+        while start and known is None:
+            start -= 1
+            known = self._states.get(tail[:start])
+        return self._states.keep(tail, self._after(known or self._root, tail[start:]))
+
+    def _after(self, state: _State, ids: Tail) -> _State:
+        *body, last = ids
+        if state.matcher is None or any(id in self._ends for id in body):
+            return _BROKEN
+        matcher = state.matcher.deep_copy()
+        if not self._consumed(matcher, body):
+            return _BROKEN
+        if last in self._ends:
+            return _State(None, matcher.is_accepting())
+        if not self._consumed(matcher, [last]):
+            return _BROKEN
+        return _State(matcher, matcher.is_accepting())
+
+    def _consumed(self, matcher: LLMatcher, ids: list[int]) -> bool:
+        taken = matcher.try_consume_tokens(ids)
+        self._check(matcher)
+        return taken == len(ids)
+
+    def _bits(self, state: _State) -> bytes:
+        if state.matcher is not None:
+            bits = state.matcher.compute_bitmask()
+            self._check(state.matcher)
+            if not state.matcher.is_error():
+                return bits
+        return bytes(self._size // 8 + 1)
+
+    def _check(self, matcher: LLMatcher) -> None:
+        """Raise when llguidance gave up, which is not the same as nothing being allowed."""
+        error = matcher.get_error()
+        if error and not error.startswith(_DEAD_END):
+            cause = self.constraint.explained(error)
+            raise UsageError("The constraint is too complex", cause, "Make it simpler.")
+
+
+class _Tokens:
+    """A vocabulary as llguidance wants it, which outlives the model."""
+
+    bos_token_id = None
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        tokens = [vocabulary.token(id) for id in range(vocabulary.size)]
+        # An end of our own: a vocabulary may have none, or several.
+        self.eos_token_id = vocabulary.size
+        self.tokens = [*(token.data for token in tokens), b""]
+        self.special_token_ids = [token.id for token in tokens if token.special]
+        self.special_token_ids.append(self.eos_token_id)
+
+    def __call__(self, data: bytes) -> Sequence[int]:
+        """Asked for text that is forced only, and nothing is."""
+        return []
+
+
+def _tokenizer(vocabulary: Vocabulary) -> LLTokenizer:
+    from llguidance import LLTokenizer, TokenizerWrapper
+
+    known = _tokenizers.get(vocabulary.fingerprint)
+    if known is not None:
+        return known
+    made = LLTokenizer(TokenizerWrapper(_Tokens(vocabulary)))
+    return _tokenizers.keep(vocabulary.fingerprint, made)
