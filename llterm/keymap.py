@@ -116,6 +116,9 @@ ACTIONS: tuple[Action, ...] = (
         "",
         "s",
     ),
+    Action(
+        "weave.constrain", "ctrl+l", "everywhere", "What suggestions must fit: a pattern, choices"
+    ),
     Action("app.prefix", "f7", "everywhere", "The hidden text before the story"),
     Action("app.settings", "f5", "everywhere", "Weave settings", "settings"),
     Action("app.theme", "t", "suggestions", "Choose a theme"),

@@ -210,16 +210,7 @@ class Weave:
     @property
     def dead_ends(self) -> int:
         """Paths after which the constraint allows nothing, not even the end."""
-        if self.constraint is None:
-            return 0
-        return sum(
-            not self.constraint.mask(tail).allowed.any()
-            for tail in self._facts
-            if not self._ends(tail)
-        )
-
-    def _ends(self, tail: Tail) -> bool:
-        return bool(tail) and self._vocabulary.token(tail[-1]).end
+        return sum(found.permitted <= 0.0 for found in self._facts.values())
 
     def _root(self) -> Beam:
         residue = self.residue if self._healer is not None else b""

@@ -251,3 +251,22 @@ async def test_the_selection_stays_on_its_branch_while_others_arrive(start: Star
         assert now is not None
         size = min(len(now.tail), len(row.tail))
         assert now.tail[:size] == row.tail[:size]
+
+
+async def test_suggestions_fit_a_constraint_and_it_goes_away_again(start: Start) -> None:
+    async with start() as at:
+        await at.press("ctrl+l")
+        await at.press(*" sat", "enter", *" slept", "ctrl+j")
+        await at.until(lambda: at.main.suggestions.rows and not at.session.weaving)
+        assert at.session.view is not None
+        texts = {one.data for one in at.session.view.suggestions}
+        assert texts
+        assert texts <= {b" sat", b" slept"}
+        assert "constrained" in at.line("found")
+        await at.press("ctrl+l", "f5")
+        await at.press("ctrl+a", "(", "ctrl+j")
+        await at.until(lambda: any("pattern" in one.title for one in at.app._notifications))
+        assert at.session.constraint is not None, "the former one stays"
+        await at.press("ctrl+l", *["backspace"] * 20, "ctrl+j")
+        await at.until(lambda: at.session.constraint is None and not at.session.weaving)
+        assert {one.data for one in at.session.view.suggestions} - texts

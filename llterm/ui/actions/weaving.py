@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from llterm.core.rules import Rules
 from llterm.core.stories import STORIES
 from llterm.ui.actions import Deed, Table
+from llterm.ui.screens.constrain import Constrain, typed
 from llterm.ui.screens.painting import troubles
 from llterm.ui.screens.prefix import Prefix
 from llterm.ui.screens.settings import Settings
@@ -34,6 +35,9 @@ def table(screen: WeaveScreen) -> Table:
         "weave.grow": Deed(lambda: grow(screen), can_grow),
         "weave.cutoff_down": Deed(lambda: step_cutoff(screen, -1)),
         "weave.cutoff_up": Deed(lambda: step_cutoff(screen, 1)),
+        "weave.constrain": Deed(
+            lambda: constrain(screen), lambda: screen.session.source is not None
+        ),
         "app.settings": Deed(lambda: settings(screen)),
         "app.prefix": Deed(lambda: prefix(screen)),
         "app.stories": Deed(lambda: stories(screen)),
@@ -90,6 +94,21 @@ def prefix(screen: WeaveScreen) -> None:
                 screen.session.set_prefix(text)
 
     screen.app.push_screen(Prefix(screen.session.document.prefix), done)
+
+
+def constrain(screen: WeaveScreen) -> None:
+    """What suggestions must fit, from the cursor on."""
+
+    def done(answer: str | None) -> None:
+        if answer is not None:
+            screen.run_worker(take(answer), group="constraint", exclusive=True)
+
+    async def take(answer: str) -> None:
+        with troubles(screen):
+            await screen.session.set_constraint(typed(answer))
+            weave(screen)
+
+    screen.app.push_screen(Constrain(screen.session.constraint), done)
 
 
 def stories(screen: WeaveScreen) -> None:

@@ -110,7 +110,14 @@ def show_found(screen: WeaveScreen) -> None:
     else:
         key = key_name(screen.first_key("weave.start"))
         pieces = found(session.figures, view, weaving=session.weaving, stale=session.stale, key=key)
+        if session.constraint is not None:
+            pieces.insert(1, _fits(session.dead_ends))
         line.say(*pieces)
+
+
+def _fits(dead_ends: int) -> str:
+    """That there is a constraint, and whether it leads nowhere."""
+    return f"constrained, {dead_ends} dead ends" if dead_ends else "constrained"
 
 
 def _invitation(screen: WeaveScreen) -> Content:

@@ -1,0 +1,73 @@
+"""What suggestions must fit: choices, a pattern, a grammar or a JSON schema."""
+
+from __future__ import annotations
+
+import json
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.widgets import Static, TextArea
+
+from llterm.constraints.spec import Constraint, Kind, choices
+from llterm.ui.screens.edit_branch import TextDialog
+
+_KINDS: dict[Kind, tuple[str, str]] = {
+    "choice": ("Choices", "One a line; the space that begins a word is part of it."),
+    "regex": (
+        "Pattern",
+        r"A regular expression for the whole suggestion, such as \ (May|June) \d+",
+    ),
+    "grammar": ("Grammar", "A Lark grammar with a rule named start."),
+    "json-schema": ("JSON schema", "Suggestions are JSON that fits it."),
+}
+
+
+class Constrain(TextDialog):
+    """Gives back the kind and the text, joined by a line break; an empty text takes it away."""
+
+    TITLE = "What suggestions must fit"
+    KEYS = "F5 another kind   ^J keep; empty: anything fits   Esc give up"
+    BINDINGS: ClassVar[list[Binding]] = [  # type: ignore[assignment]
+        Binding("f5", "kind", "Another kind", show=False, priority=True)
+    ]
+
+    def __init__(self, constraint: Constraint | None) -> None:
+        super().__init__(written(constraint))
+        self._kind: Kind = constraint.kind if constraint is not None else "choice"
+
+    def body(self) -> ComposeResult:
+        yield Static(self._note, id="kind", classes="dialog--note", markup=False)
+        yield from super().body()
+
+    @property
+    def _note(self) -> str:
+        return ". ".join(_KINDS[self._kind])
+
+    def action_kind(self) -> None:
+        kinds = list(_KINDS)
+        self._kind = kinds[(kinds.index(self._kind) + 1) % len(kinds)]
+        self.query_one("#kind", Static).update(self._note)
+
+    def action_done(self) -> None:
+        self.dismiss(f"{self._kind}\n{self.query_one(TextArea).text}")
+
+
+def written(constraint: Constraint | None) -> str:
+    """A constraint as it is typed here."""
+    if constraint is None:
+        return ""
+    return (
+        "\n".join(json.loads(constraint.text)) if constraint.kind == "choice" else constraint.text
+    )
+
+
+def typed(answer: str) -> Constraint | None:
+    """The constraint that was typed; None for an empty text. Raises UsageError."""
+    kind, _, text = answer.partition("\n")
+    if not text.strip():
+        return None
+    if kind == "choice":
+        return choices(line for line in text.split("\n") if line.strip())
+    found: Constraint = Constraint(kind, text)  # type: ignore[arg-type]
+    return found
