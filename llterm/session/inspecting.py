@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from llterm.core.display import visible
 from llterm.core.distribution import Distribution
-from llterm.core.sampling import PRESETS, Breakers, NothingLeft, SamplerSettings, apply
+from llterm.core.sampling import PRESETS, Breakers, NothingLeft, Rung, SamplerSettings, apply
 from llterm.core.tokens import Tail, Token, Vocabulary
 from llterm.errors import UsageError
 
@@ -55,6 +55,12 @@ class Inspection:
         self._final = np.exp(self._logprobs)
         self._dropped: Sequence[str | None] = [None] * len(self._ids)
         self._labels: list[str] | None = None
+        self._rungs: Sequence[Rung] = ()
+
+    def climb(self, rank: int) -> list[tuple[str, float]]:
+        """The candidate's probability in the model, and after each stage that runs."""
+        stages = [(rung.stage, float(rung.p[rank - 1])) for rung in self._rungs]
+        return [("model", math.exp(float(self._logprobs[rank - 1]))), *stages]
 
     def under(self, settings: SamplerSettings) -> None:
         """Read it under another chain. Raises UsageError where that leaves nothing."""
@@ -70,6 +76,7 @@ class Inspection:
         except NothingLeft as error:
             raise UsageError("The chain leaves nothing", str(error), "Loosen a stage.") from error
         self._final, self._dropped = ladder.p_final, list(ladder.dropped_by)
+        self._rungs = ladder.rungs
 
     def table(self, wanted: str, most: int) -> Table:
         """The `most` first candidates whose text holds `wanted`, or matches it between slashes.

@@ -189,6 +189,9 @@ async def test_what_if_costs_no_inference_and_names_the_stage(backend: LlamaBack
         assert cut.kept == 3
         assert {row.dropped_by for row in cut.rows[3:]} == {"top_k"}
         assert sum(row.p_final for row in cut.rows) == pytest.approx(1)
+        way = found.climb(1)
+        assert [stage for stage, _ in way] == ["model", "top_k", "temperature"]
+        assert way[0][1] < way[1][1] < way[2][1] == pytest.approx(cut.rows[0].p_final)
         assert found.told(" the").startswith("␣the: rank")
         for name in PRESETS:
             found.under(parse_chain(name))

@@ -114,6 +114,17 @@ class Inspector(Dialog[tuple[int, float] | None]):
         note.set_class(wrong, "-wrong")
         note.update(text)
 
+    @on(DataTable.RowHighlighted)
+    def _highlighted(self, event: DataTable.RowHighlighted) -> None:
+        """The candidate's way through the chain."""
+        inspection, number = self._inspection, event.cursor_row
+        if inspection is None or not 0 <= number < len(self._rows):
+            return
+        row = self._rows[number]
+        way = " → ".join(f"{stage} {percent(p)}" for stage, p in inspection.climb(row.rank))
+        if " → " in way:
+            self._tell(f"{visible(row.token.data)}: {way}")
+
     @on(DataTable.RowSelected)
     def _chosen(self, event: DataTable.RowSelected) -> None:
         if event.cursor_row < len(self._rows):
