@@ -44,6 +44,8 @@ class Terminal:
         environ = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor", **(env or {})}
         self.pid, self._fd = pty.fork()
         if self.pid == 0:
+            # Tests that run in the background were started with ctrl+c ignored; a shell is not.
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
             if cwd is not None:
                 os.chdir(cwd)
             fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
