@@ -1,0 +1,1 @@
+"""Models on servers: the wire to them, and the dialects they speak."""
