@@ -78,9 +78,7 @@ async def open_model(
     from llterm.backends.llamacpp import LlamaSettings, open_llama
 
     values: dict[str, Any] = {
-        one.name: getattr(known.settings, one.name)
-        for one in fields(ModelConfig)
-        if one.name != "path"
+        one.name: getattr(known.settings, one.name) for one in fields(LlamaSettings)
     }
     values.update(overrides or {})
     return await open_llama(known.path, LlamaSettings(**values), progress)

@@ -232,6 +232,19 @@ def config_path(config: options.ConfigPath = None) -> None:
     typer.echo(files(config))
 
 
+@config_app.command("trust")
+def config_trust(
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="Where the llterm.toml lies.")
+    ] = Path(),
+    revoke: Annotated[bool, typer.Option("--revoke", help="Trust it no longer.")] = False,
+) -> None:
+    """Let a project's llterm.toml set addresses, key sources, proxies and commands."""
+    from llterm.cli.settings import trust_folder
+
+    typer.echo(trust_folder(folder, revoke=revoke))
+
+
 @app.command("keys")
 def keys_command(
     test: Annotated[

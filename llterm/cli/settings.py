@@ -11,7 +11,7 @@ from llterm import paths
 from llterm.config import Config, load_config
 from llterm.config.example import example, literal
 from llterm.config.load import project_file
-from llterm.config.schema import MODEL, TABLES
+from llterm.config.schema import MODEL, SERVER, TABLES
 from llterm.errors import UsageError
 
 
@@ -70,9 +70,10 @@ def show(config: Config, *, origin: bool) -> str:
         blocks.append(lines)
     for model, settings in config.models.items():
         lines = [f"[models.{literal(model) if '.' in model else model}]"]
-        for row in MODEL:
+        values = settings.server or settings
+        for row in SERVER if settings.server else MODEL:
             name = f"models.{model}.{row.name}"
-            lines.append(_line(config, name, row.name, getattr(settings, row.name), origin))
+            lines.append(_line(config, name, row.name, getattr(values, row.name), origin))
         blocks.append(lines)
     if config.keys:
         lines = ["[keys]"]
@@ -107,6 +108,20 @@ def files(file: Path | None) -> str:
     lines = [str(user) if user.exists() else f"{user} (not there yet)"]
     project = project_file(Path.cwd())
     return "\n".join([*lines, *([str(project)] if project else [])])
+
+
+def trust_folder(folder: Path, *, revoke: bool) -> str:
+    """Trust a folder's configuration, or no longer; the words to say so."""
+    from llterm.config.trust import distrust, trust
+
+    path = folder.resolve() / paths.CONFIG_NAME
+    if revoke:
+        distrust(folder)
+        return f"{path} may no longer set addresses, keys, proxies or commands"
+    if not path.is_file():
+        raise UsageError(f"There is no {path}", "", "Name the folder in which it lies.")
+    trust(folder)
+    return f"{path} may now set addresses, key sources, proxies and commands"
 
 
 def _line(config: Config, name: str, key: str, value: object, origin: bool) -> str:

@@ -4,8 +4,9 @@ choices made in the app, and the defaults."""
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from typing import Any
 from llterm import keymap, paths
 from llterm.config.read import BUNDLED, ConfigFile
 from llterm.config.schema import TABLES, Config, ModelConfig, Origin, Setting, Value, setting
+from llterm.config.server import ServerSettings
+from llterm.config.trust import is_trusted
 from llterm.core.rules import Rules
 from llterm.errors import ConfigError
 
@@ -38,6 +41,8 @@ def load_config(
     found: dict[str, tuple[Value, Origin]] = {}
     notices = _take_state(found, state or {})
     files = [ConfigFile(path) for path in _files(file, folder or Path.cwd())]
+    if file is None:
+        notices += [notice for one in files for notice in _pass_over_strangers(one)]
     models: dict[str, dict[str, Value]] = {}
     for one in files:
         for name, item in one.values.items():
@@ -81,6 +86,21 @@ def _files(file: Path | None, folder: Path) -> list[Path]:
         return [file]
     user = paths.user_config()
     return [path for path in (user if user.exists() else None, project_file(folder)) if path]
+
+
+def _pass_over_strangers(file: ConfigFile) -> list[str]:
+    """Leave out a project's models that would need trust; a notice for each."""
+    folder = file.path.parent
+    if file.path == paths.user_config() or is_trusted(folder):
+        return []
+    notices = []
+    for name, keys in file.guarded().items():
+        file.forget_model(name)
+        notices.append(
+            f"[models.{name}] in {file.path} was passed over: it sets {' and '.join(keys)}. If you"
+            f" know this file and want it: llterm config trust {shlex.quote(str(folder))}"
+        )
+    return notices
 
 
 def _take_state(found: dict[str, tuple[Value, Origin]], state: Mapping[str, object]) -> list[str]:
@@ -157,10 +177,16 @@ def _fields(table: str, found: Mapping[str, tuple[Value, Origin]]) -> dict[str, 
 def _model(
     name: str, values: Mapping[str, Value], found: Mapping[str, tuple[Value, Origin]]
 ) -> ModelConfig:
-    known = {one.name for one in fields(ModelConfig)}
-    if "path" not in values and name not in BUNDLED:
+    if "path" not in values and "base_url" not in values and name not in BUNDLED:
         some = next((f"models.{name}.{key}" for key in values), "")
         where = f"In {found[some][1].detail}." if some else ""
-        raise ConfigError(f"[models.{name}] has no path", where, 'Add path = "…/model.gguf" to it.')
-    kept: dict[str, Any] = {key: value for key, value in values.items() if key in known}
-    return ModelConfig(**kept)
+        raise ConfigError(
+            f"[models.{name}] has no path and no base_url",
+            where,
+            'Add path = "…/model.gguf" for a file, or base_url = "http://…" for a server.',
+        )
+    kept: dict[str, Any] = dict(values)
+    if "base_url" not in values:
+        return ModelConfig(**kept)
+    context = kept.pop("context", None)
+    return ModelConfig(context=context, server=ServerSettings(**kept))
