@@ -40,10 +40,7 @@ def parse(data: bytes) -> Any:
         shown = error.doc[error.pos : error.pos + 40].encode("utf-8", "surrogateescape")
         raise _unreadable(f"at character {error.pos + 1:,} stands {visible(shown)}") from None
     except _NotFinite as error:
-        # Read again with infinities in place: only this tells where it stands.
-        everything = json.loads(data)
-        at = next(_not_finite(everything, ""), "")
-        raise _unreadable(f"{at or 'it'} is {error}, not a finite number") from None
+        raise _unreadable(f"{_where(data)} is {error}, not a finite number") from None
     except (ValueError, RecursionError):
         raise _unreadable("it holds a number too long, or lists too deep") from None
 
@@ -124,6 +121,14 @@ def _finite(text: str) -> float:
     if not math.isfinite(number):
         raise _NotFinite(text)
     return number
+
+
+def _where(data: bytes) -> str:
+    """The place of the first number that is not finite, found by reading everything again."""
+    try:
+        return next(_not_finite(json.loads(data), ""), "") or "it"
+    except RecursionError:
+        return "a number"
 
 
 def _not_finite(data: Any, at: str) -> Iterator[str]:

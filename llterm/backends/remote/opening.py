@@ -1,0 +1,39 @@
+"""The wire that a model's settings ask for: to its server, recorded on the way, or a recording."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from llterm.backends.remote.cassette import CassetteWriter
+from llterm.backends.remote.httpwire import HttpWire, Tell
+from llterm.backends.remote.keys import read_key
+from llterm.backends.remote.recording import RecordingWire
+from llterm.backends.remote.replaying import ReplayWire
+from llterm.backends.remote.wire import Wire
+from llterm.config.server import ServerSettings
+from llterm.errors import ConfigError
+
+
+async def open_wire(
+    settings: ServerSettings,
+    *,
+    record: Path | None = None,
+    replay: Path | None = None,
+    tell: Tell | None = None,
+) -> Wire:
+    """The way to this server; nothing is sent yet.
+
+    `record` keeps what goes over it in a new file; `replay` takes the answers from such a file and
+    asks no server. `tell` hears a line when the server is away or loads its model, and an empty one
+    when all is well again. Raises UsageError where the settings, the key or a file are no good.
+    """
+    if replay is not None:
+        return ReplayWire(replay)
+    for setting, why, hint in settings.mistakes():
+        raise ConfigError(f"Wrong value for {setting}", f"{why}.", hint)
+    key = await asyncio.to_thread(read_key, settings)
+    wire = HttpWire(settings, key, tell)
+    if record is None:
+        return wire
+    return RecordingWire(wire, CassetteWriter(record, settings, wire.parallel, key))
