@@ -11,14 +11,14 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from llterm.backends.remote.answer import parse
 from llterm.backends.remote.faults import PATIENCE, Fault, Kind, gave_up
 from llterm.backends.remote.keys import Secret
 from llterm.backends.remote.pool import Clock, Pool, Sleep, Standing
-from llterm.backends.remote.replica import Answer, Replica
+from llterm.backends.remote.replica import Replica
 from llterm.backends.remote.usage import tokens_of
-from llterm.backends.remote.wire import BadAnswer, Refused, Reply, Spent
+from llterm.backends.remote.wire import Reply, Spent
 from llterm.config.server import ServerSettings
+from llterm.errors import BackendUnavailable, LltermError
 
 if TYPE_CHECKING:
     from tenacity import RetryCallState
@@ -99,6 +99,8 @@ class HttpWire:
         except Fault as fault:
             self._pool.failed(standing, fault)
             raise gave_up(fault, 1) from None
+        except LltermError as error:
+            raise _bare(error) from None
         finally:
             self._pool.release(standing)
 
@@ -131,14 +133,13 @@ class HttpWire:
             await replica.close()
 
     async def _asked(self, method: str, path: str, body: bytes | None, errand: _Errand) -> Reply:
-        async def ask(replica: Replica) -> Answer:
+        async def ask(replica: Replica) -> Reply:
             return await replica.ask(method, path, body)
 
-        standing, answer = await self._repeated(ask, body, errand)
+        standing, reply = await self._repeated(ask, body, errand)
         self._pool.release(standing)
-        data = parse(answer.body) if answer.body.strip() else None
-        self._count(data)
-        return Reply(answer.status, data, answer.headers, standing.address)
+        self._count(reply.data)
+        return reply
 
     async def _repeated(
         self, attempt: Callable[[Replica], Awaitable[T]], body: bytes | None, errand: _Errand
@@ -146,7 +147,7 @@ class HttpWire:
         """Try until it works; the replica that answered is still leased then."""
         from tenacity import AsyncRetrying, retry_if_exception, wait_exponential_jitter
 
-        backoff = wait_exponential_jitter(initial=0.25, max=8.0, jitter=0.1)
+        backoff = wait_exponential_jitter(multiplier=0.25, max=8.0, jitter=0.1)
 
         def wait(state: RetryCallState) -> float:
             rests = errand.last in _RESTED or self._pool.other_awake(errand.tried)
@@ -179,10 +180,11 @@ class HttpWire:
             self._say_away(fault)
             self._pool.release(standing)
             raise
-        except (Refused, BadAnswer):
-            self._works(standing)
+        except LltermError as error:
+            if not isinstance(error, BackendUnavailable):
+                self._works(standing)
             self._pool.release(standing)
-            raise
+            raise _bare(error) from None
         except BaseException:
             self._pool.release(standing)
             raise
@@ -213,6 +215,12 @@ class HttpWire:
         prompt, answer = tokens_of(data)
         self._counts["prompt_tokens"] += prompt
         self._counts["answer_tokens"] += answer
+
+
+def _bare(error: LltermError) -> LltermError:
+    """The error without the frames it came through: what they hold as local variables is the
+    server's answer as it came, in which it may repeat the key."""
+    return error.with_traceback(None)
 
 
 def _packed(body: Mapping[str, Any]) -> bytes:

@@ -121,23 +121,29 @@ def _from_file(settings: ServerSettings, path: Path) -> Secret:
 
 def _from_command(settings: ServerSettings) -> Secret:
     try:
-        done = subprocess.run(
-            settings.key_command,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=COMMAND_SECONDS,
-            check=False,
-        )
+        code, key = _printed(settings.key_command)
     except subprocess.TimeoutExpired:
         # Without the cause: it holds what the command had printed.
         raise _no_key(settings, f"It took longer than {COMMAND_SECONDS:.0f} s", "") from None
     except OSError as error:
         raise _no_key(settings, f"{error.strerror}", "Correct key_command.") from None
-    if done.returncode:
+    if code:
         # What it said stays unsaid: nobody knows what is in it.
         hint = "Run it in a terminal to see why."
-        raise _no_key(settings, f"It ended with code {done.returncode}", hint)
-    return Secret(done.stdout[:_MOST_BYTES].decode("utf-8", "replace").strip())
+        raise _no_key(settings, f"It ended with code {code}", hint)
+    return key
+
+
+def _printed(command: tuple[str, ...]) -> tuple[int, Secret]:
+    """A command's exit code and output; in a frame of its own, which no error of ours shows."""
+    done = subprocess.run(
+        command,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=COMMAND_SECONDS,
+        check=False,
+    )
+    return done.returncode, Secret(done.stdout[:_MOST_BYTES].decode("utf-8", "replace").strip())
 
 
 def _no_key(settings: ServerSettings, cause: str, hint: str) -> UsageError:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import socket
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urljoin, urlsplit
 
@@ -20,7 +21,7 @@ from llterm.backends.remote import faults
 from llterm.backends.remote.answer import parse
 from llterm.backends.remote.faults import Fault
 from llterm.backends.remote.keys import Secret, hidden, source_of
-from llterm.backends.remote.wire import BadAnswer
+from llterm.backends.remote.wire import BadAnswer, Reply
 from llterm.config.server import ServerSettings, is_loopback, is_near
 from llterm.core.display import visible
 from llterm.errors import BackendUnavailable, UsageError
@@ -32,15 +33,6 @@ MOST_BYTES = 32 << 20
 """Of one answer, unpacked; a streamed one may have as much in each of its events."""
 _MOST_ERROR = 1 << 16
 _MOST_REDIRECTS = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A 2xx answer as it came."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
 
 
 class Replica:
@@ -55,13 +47,14 @@ class Replica:
         self._client = _client(url, settings, key)
         self.bytes_received = 0
 
-    async def ask(self, method: str, path: str, body: bytes | None) -> Answer:
-        """One answer, whole. Raises Fault, Refused, or BadAnswer where it is too large."""
+    async def ask(self, method: str, path: str, body: bytes | None) -> Reply:
+        """One answer, whole. Raises Fault, Refused or BadAnswer."""
         try:
             async with asyncio.timeout(self._settings.timeout):
                 async with self._opened(method, path, body) as response:
-                    whole = await self._read(response, MOST_BYTES)
-                    return Answer(response.status_code, _headers(response), whole)
+                    data = self._parsed(await self._read(response, MOST_BYTES))
+                    status, headers = response.status_code, _headers(response)
+                    return Reply(status, data, headers, self.address)
         except TimeoutError:
             raise self._slow() from None
 
@@ -80,7 +73,7 @@ class Replica:
                     streamed = _media_type(response) == "text/event-stream"
                     whole = b"" if streamed else await self._read(response, MOST_BYTES)
                 if not streamed:
-                    yield parse(whole)
+                    yield self._parsed(whole)
                     return
                 source = cast(
                     "AsyncGenerator[httpx2.ServerSentEvent]",
@@ -94,7 +87,7 @@ class Replica:
                     if event is None or event.data.strip() == "[DONE]":
                         return
                     if event.data.strip():
-                        yield self._without_error(parse(event.data.encode()))
+                        yield self._without_error(self._parsed(event.data.encode()))
         except TimeoutError:
             raise self._slow() from None
 
@@ -142,10 +135,19 @@ class Replica:
             return
         body = await self._read(response, _MOST_ERROR)
         try:
-            data = self._hidden(parse(body)) if body else None
+            data = self._hidden(self._parsed(body))
         except (BadAnswer, RecursionError):
             data = self._hidden(faults.page_words(body))
         raise self._failure(response.status_code, _headers(response), data)
+
+    def _parsed(self, body: bytes) -> Any:
+        """The body's JSON; None for an empty one."""
+        try:
+            return parse(body) if body.strip() else None
+        except BadAnswer:
+            # The error shows a piece of what is wrong: read again without the key in it.
+            text = self._hidden(body.decode("utf-8", "surrogateescape"))
+            return parse(text.encode("utf-8", "surrogateescape"))
 
     def _without_error(self, event: Any) -> Any:
         """An event, unless it tells what went wrong after the answer had begun."""
@@ -161,20 +163,22 @@ class Replica:
         return fault or faults.refusal(status, data, self.address, source_of(self._settings))
 
     async def _read(self, response: httpx2.Response, most: int) -> bytes:
-        """The body; of an error's answer the beginning is enough."""
-        parts: list[bytes] = []
+        """The body, raising BadAnswer for one that is too large; an error's beginning is enough."""
+        told = response.headers.get("content-length", "")
         size = 0
+        parts: list[bytes] = []
         async with aclosing(response.aiter_bytes()) as chunks:
             async for chunk in chunks:
                 size += len(chunk)
-                if size > most and response.is_success:
+                too_large = size > most or (told.isdecimal() and int(told) > most)
+                if too_large and response.is_success:
                     raise BadAnswer(
                         f"The answer of {self.address} is too large",
                         f"It has more than {most >> 20} MB.",
                         "Ask for fewer candidates or tokens at once.",
                     )
                 parts.append(chunk)
-                if size > most:
+                if too_large:
                     break
         return b"".join(parts)[:most]
 
@@ -269,6 +273,9 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 def _reason(error: BaseException) -> str:
     """The system's own words, where there are some."""
-    system = (one for one in _chain(error) if isinstance(one, OSError) and one.strerror)
-    found = next(system, None)
-    return (found.strerror if found and found.strerror else str(error)) or type(error).__name__
+    system = next((one for one in _chain(error) if isinstance(one, OSError) and one.errno), None)
+    if isinstance(system, socket.gaierror):
+        return system.strerror or "no such host"
+    if system is not None and system.errno:
+        return os.strerror(system.errno)
+    return str(error).rstrip(".") or type(error).__name__
