@@ -74,6 +74,8 @@ def weave_command(
     context: options.ContextSize = None,
     threads: options.Threads = None,
     gpu_layers: options.GpuLayers = None,
+    record: options.Record = None,
+    replay: options.Replay = None,
     config: options.ConfigPath = None,
 ) -> None:
     """Open the app: write by choosing among suggestions.
@@ -118,6 +120,8 @@ def suggest_command(
     context: options.ContextSize = None,
     threads: options.Threads = None,
     gpu_layers: options.GpuLayers = None,
+    record: options.Record = None,
+    replay: options.Replay = None,
     config: options.ConfigPath = None,
 ) -> None:
     """Print the most probable continuations of a text, exactly the best under the settings."""
@@ -165,6 +169,8 @@ def score_command(
     context: options.ContextSize = None,
     threads: options.Threads = None,
     gpu_layers: options.GpuLayers = None,
+    record: options.Record = None,
+    replay: options.Replay = None,
     config: options.ConfigPath = None,
 ) -> None:
     """Show how expected each token of a text is to a model: heat, perplexity, bits per byte."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from llterm import paths, terminal
 from llterm.cli.options import model_flags, weave_flags
 from llterm.cli.settings import load, log_to_file
+from llterm.cli.taping import taped
 from llterm.config import Config
 from llterm.config.schema import setting
 from llterm.errors import LltermError, UsageError
@@ -32,6 +33,8 @@ class Asked:
     prefix: str | None = None
     model: str | None = None
     config: Path | None = None
+    record: Path | None = None
+    replay: Path | None = None
     weave: Mapping[str, Any] = field(default_factory=dict)
     """Typed weave settings, by dotted name."""
     overrides: Mapping[str, int] = field(default_factory=dict)
@@ -46,6 +49,8 @@ class Asked:
             prefix=_valid(values["prefix"]),
             model=values["model"],
             config=values["config"],
+            record=values["record"],
+            replay=values["replay"],
             weave=weave_flags(values),
             overrides=model_flags(values),
             constraint=_constraint(values),
@@ -53,7 +58,8 @@ class Asked:
 
     def load(self) -> Config:
         """The configuration with these flags over it. Raises ConfigError."""
-        return load({"model": self.model, **self.weave}, self.config)
+        config = load({"model": self.model, **self.weave}, self.config)
+        return taped(config, self.model, self.record, self.replay)
 
     def typed_rules(self, config: Config) -> dict[str, Any]:
         """Typed weave settings by `Rules` field, checked."""

@@ -44,6 +44,10 @@ class ServerSettings:
     price_prompt: float | None = None
     """Of a million tokens."""
     price_answer: float | None = None
+    record: Path | None = None
+    """By `--record`: keep what goes over the wire in this new file."""
+    replay: Path | None = None
+    """By `--replay`: take the answers from such a file, and ask no server."""
 
     @property
     def has_key(self) -> bool:

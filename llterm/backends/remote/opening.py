@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 
 from llterm.backends.remote.cassette import CassetteWriter
 from llterm.backends.remote.httpwire import HttpWire, Tell
@@ -15,25 +14,18 @@ from llterm.config.server import ServerSettings
 from llterm.errors import ConfigError
 
 
-async def open_wire(
-    settings: ServerSettings,
-    *,
-    record: Path | None = None,
-    replay: Path | None = None,
-    tell: Tell | None = None,
-) -> Wire:
-    """The way to this server; nothing is sent yet.
+async def open_wire(settings: ServerSettings, tell: Tell | None = None) -> Wire:
+    """The way to this server, or to a recording of one; nothing is sent yet.
 
-    `record` keeps what goes over it in a new file; `replay` takes the answers from such a file and
-    asks no server. `tell` hears a line when the server is away or loads its model, and an empty one
-    when all is well again. Raises UsageError where the settings, the key or a file are no good.
+    `tell` hears a line when the server is away or loads its model, and an empty one when all is
+    well again. Raises UsageError where the settings, the key or a file are no good.
     """
-    if replay is not None:
-        return ReplayWire(replay)
+    if settings.replay is not None:
+        return ReplayWire(settings.replay)
     for setting, why, hint in settings.mistakes():
         raise ConfigError(f"Wrong value for {setting}", f"{why}.", hint)
     key = await asyncio.to_thread(read_key, settings)
     wire = HttpWire(settings, key, tell)
-    if record is None:
+    if settings.record is None:
         return wire
-    return RecordingWire(wire, CassetteWriter(record, settings, wire.parallel, key))
+    return RecordingWire(wire, CassetteWriter(settings.record, settings, wire.parallel, key))

@@ -172,8 +172,8 @@ async def test_the_source_of_a_refused_key_is_named(tmp_path: Path) -> None:
 async def test_a_recording_holds_no_key(tmp_path: Path) -> None:
     path = tmp_path / "some.cassette"
     async with FaultyServer(reply({"told": ECHO}), status(400, ECHO)) as server:
-        settings = ServerSettings((server.url,), key_env=planted.VARIABLE)
-        one = await open_wire(settings, record=path)
+        settings = ServerSettings((server.url,), key_env=planted.VARIABLE, record=path)
+        one = await open_wire(settings)
         assert (await one.post("/completion", {"prompt": f"my key: {planted.KEY}"})).data
         with pytest.raises(LltermError):
             await one.get("/props")
