@@ -57,7 +57,7 @@ class _Waiting:
 
 @dataclass(eq=False)
 class Pool:
-    """Leases replicas, at most `limit` at once over all of them."""
+    """Leases replicas, at most `limit` at once over all of them, to each its share of that."""
 
     replicas: Sequence[Standing]
     limit: int
@@ -171,10 +171,12 @@ class Pool:
 
     def _least_busy(self, avoid: Collection[Standing]) -> Standing | None:
         now = self.clock()
+        # A slow one holds no more than its share; where one is away, the others have no more room.
+        share = -(-self.limit // len(self.replicas))
         awake = [
             one
             for one in self.replicas
-            if not one.failures or (one.rests_until <= now and not one.busy)
+            if (one.busy < share if not one.failures else one.rests_until <= now and not one.busy)
         ]
         return min(awake, key=lambda one: (one in avoid, one.busy), default=None)
 
