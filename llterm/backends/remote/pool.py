@@ -27,8 +27,8 @@ _RESTS: dict[Kind, tuple[int, float, float]] = {
     "failed": (3, 0.5, 8.0),
 }
 """From which failure in a row on a replica rests, for how long first, and at most (seconds)."""
-_LONGER = 8
-"""Times as long at most while another replica answers: each trial keeps a request waiting."""
+_APART = 30.0
+"""Seconds of the longest rest while another replica answers: each trial keeps a request waiting."""
 _FORGOTTEN = 60.0
 """Seconds after which a failure says nothing about the next one."""
 
@@ -109,7 +109,7 @@ class Pool:
         replica.last = fault
         first, shortest, longest = _RESTS[fault.kind]
         if any(not one.failures for one in self.replicas):
-            longest *= _LONGER
+            longest = _APART
         if replica.failures >= first:
             rest = min(shortest * 2.0 ** min(replica.failures - first, 10), longest)
             replica.rests_until = max(replica.rests_until, now + max(rest, fault.wait or 0.0))

@@ -43,6 +43,16 @@ class Spent:
     cost: float | None = None
     """By the configured prices; None where there are none."""
 
+    def told(self) -> str:
+        """In one line, for people."""
+        repeated = f", {self.retries:,} of them repeated" if self.retries else ""
+        size = (self.bytes_sent + self.bytes_received) / 1e6
+        price = "" if self.cost is None else f"; {self.cost:.4f} by your prices"
+        return (
+            f"{self.requests:,} requests{repeated}; {self.prompt_tokens:,} tokens of prompts and "
+            f"{self.answer_tokens:,} of answers; {size:.1f} MB{price}"
+        )
+
 
 class Refused(LltermError):
     """The server understood the request and will not do it: asking again would not help."""

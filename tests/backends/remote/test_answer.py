@@ -123,4 +123,6 @@ async def test_the_counter(wire: MakeWire) -> None:
         assert (spent.requests, spent.retries, spent.bytes_sent) == (2, 0, 9)
         assert spent.cost == pytest.approx(3.0)
         assert spent.bytes_received > len(json.dumps(answer))
+        assert spent.told().startswith("2 requests; 2,000,000 tokens of prompts and 1,000,000 of")
+        assert spent.told().endswith("; 3.0000 by your prices")
         assert free.spent.cost is None
