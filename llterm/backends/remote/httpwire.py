@@ -60,14 +60,17 @@ class HttpWire:
         clock: Clock = time.monotonic,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
-        """Made inside the running loop; opens nothing yet. `tell` hears a line when the server is
-        away or loads its model, and an empty one when all is well again."""
+        """Opens nothing yet, but takes some time for the HTTP library and its certificates.
+
+        `tell` hears a line when the server is away or loads its model, and an empty one when all is
+        well again.
+        """
         replicas = [Replica(url, settings, key) for url in settings.base_url]
         standings = [Standing(one.address) for one in replicas]
         self._settings = settings
         self._replicas = dict(zip(standings, replicas, strict=True))
         self._pool = Pool(standings, settings.parallel or PARALLEL * len(replicas), clock, sleep)
-        self._sleep = sleep
+        self._clock, self._sleep = clock, sleep
         self._tell = tell or (lambda _: None)
         self._told = False
         self._counts = Counter[str]()
@@ -87,6 +90,7 @@ class HttpWire:
             events = replica.events(path, packed)
             return events, await anext(events, None)
 
+        began = self._clock()
         standing, (events, first) = await self._repeated(begin, packed, _Errand())
         try:
             async with aclosing(events):
@@ -97,7 +101,7 @@ class HttpWire:
                     self._count(event)
                     yield event
         except Fault as fault:
-            self._pool.failed(standing, fault)
+            self._pool.failed(standing, fault, began)
             raise gave_up(fault, 1) from None
         except LltermError as error:
             raise _bare(error) from None
@@ -172,11 +176,12 @@ class HttpWire:
         self._counts["retries"] += errand.attempts > 0
         self._counts["bytes_sent"] += len(body or b"")
         errand.attempts += 1
+        began = self._clock()
         try:
             result = await attempt(self._replicas[standing])
         except Fault as fault:
             errand.failed(standing, fault)
-            self._pool.failed(standing, fault)
+            self._pool.failed(standing, fault, began)
             self._say_away(fault)
             self._pool.release(standing)
             raise

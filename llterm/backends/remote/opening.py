@@ -24,8 +24,9 @@ async def open_wire(settings: ServerSettings, tell: Tell | None = None) -> Wire:
         return ReplayWire(settings.replay)
     for setting, why, hint in settings.mistakes():
         raise ConfigError(f"Wrong value for {setting}", f"{why}.", hint)
+    # Both take their time: a command that asks its person, and a library that is imported.
     key = await asyncio.to_thread(read_key, settings)
-    wire = HttpWire(settings, key, tell)
+    wire = await asyncio.to_thread(HttpWire, settings, key, tell)
     if settings.record is None:
         return wire
     return RecordingWire(wire, CassetteWriter(settings.record, settings, wire.parallel, key))

@@ -30,7 +30,7 @@ _RESTS: dict[Kind, tuple[int, float, float]] = {
 _APART = 30.0
 """Seconds of the longest rest while another replica answers: each trial keeps a request waiting."""
 _FORGOTTEN = 60.0
-"""Seconds after which a failure says nothing about the next one."""
+"""Seconds without a request after which a failure says nothing about the next one."""
 
 
 @dataclass(eq=False, slots=True)
@@ -45,8 +45,11 @@ class Standing:
     """In a row."""
     failing_since: float = 0.0
     failed_at: float = 0.0
+    ill: bool = False
+    """It rested, and has not answered since: it gets one request at a time."""
     rests_until: float = 0.0
-    last: Fault | None = None
+    last_words: str = ""
+    """What its last fault was."""
 
 
 @dataclass(eq=False, slots=True)
@@ -96,22 +99,25 @@ class Pool:
         """It answered."""
         replica.answered += 1
         replica.failures = 0
+        replica.ill = False
         replica.rests_until = 0.0
 
-    def failed(self, replica: Standing, fault: Fault) -> None:
-        """It did not. Lets it rest, and tells everyone who waits when it is enough."""
+    def failed(self, replica: Standing, fault: Fault, began: float) -> None:
+        """It did not, asked at `began`. Lets it rest, and tells everyone who waits when it is
+        enough."""
         now = self.clock()
-        if not replica.failures or now - replica.failed_at > _FORGOTTEN:
+        if not replica.failures or began - replica.failed_at > _FORGOTTEN:
             replica.failures = 0
             replica.failing_since = now
         replica.failures += 1
         replica.failed_at = now
-        replica.last = fault
+        replica.last_words = fault.words
         first, shortest, longest = _RESTS[fault.kind]
         if any(not one.failures for one in self.replicas):
             longest = _APART
         if replica.failures >= first:
             rest = min(shortest * 2.0 ** min(replica.failures - first, 10), longest)
+            replica.ill = True
             replica.rests_until = max(replica.rests_until, now + max(rest, fault.wait or 0.0))
         if not self._has_hope(fault):
             fault.final = True
@@ -147,7 +153,7 @@ class Pool:
 
     def _dismiss(self, fault: Fault) -> None:
         for replica in self.replicas:
-            # The next one who asks finds the replicas awake, one request at a time.
+            # The next one who asks need not wait.
             replica.rests_until = 0.0
         while self._waiting:
             turn = self._waiting.popleft().turn
@@ -176,7 +182,7 @@ class Pool:
         awake = [
             one
             for one in self.replicas
-            if (one.busy < share if not one.failures else one.rests_until <= now and not one.busy)
+            if (one.busy < share if not one.ill else one.rests_until <= now and not one.busy)
         ]
         return min(awake, key=lambda one: (one in avoid, one.busy), default=None)
 

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 MOST_BYTES = 32 << 20
 """Of one answer, unpacked; a streamed one may have as much in each of its events."""
+_LARGE = 1 << 18
+"""Bytes of JSON that take some 5 ms to read, in which the screen would stand still."""
 _MOST_ERROR = 1 << 16
 _MOST_REDIRECTS = 3
 
@@ -52,7 +54,7 @@ class Replica:
         try:
             async with asyncio.timeout(self._settings.timeout):
                 async with self._opened(method, path, body) as response:
-                    data = self._parsed(await self._read(response, MOST_BYTES))
+                    data = await self._whole(response)
                     status, headers = response.status_code, _headers(response)
                     return Reply(status, data, headers, self.address)
         except TimeoutError:
@@ -71,9 +73,9 @@ class Replica:
                     opened = self._opened("POST", path, body)
                     response = await stack.enter_async_context(opened)
                     streamed = _media_type(response) == "text/event-stream"
-                    whole = b"" if streamed else await self._read(response, MOST_BYTES)
+                    whole = None if streamed else await self._whole(response)
                 if not streamed:
-                    yield self._parsed(whole)
+                    yield whole
                     return
                 source = cast(
                     "AsyncGenerator[httpx2.ServerSentEvent]",
@@ -114,7 +116,7 @@ class Replica:
                         return
                     finally:
                         self.bytes_received += response.num_bytes_downloaded
-            raise faults.redirected(response.status_code, url, self.address)
+            raise faults.redirected(response.status_code, self._hidden(url), self.address)
         except httpx2.HTTPError as error:
             raise self._explained(error) from None
 
@@ -140,6 +142,13 @@ class Replica:
             data = self._hidden(faults.page_words(body))
         raise self._failure(response.status_code, _headers(response), data)
 
+    async def _whole(self, response: httpx2.Response) -> Any:
+        """A complete answer's JSON."""
+        body = await self._read(response, MOST_BYTES)
+        if len(body) < _LARGE:
+            return self._without_error(self._parsed(body))
+        return self._without_error(await asyncio.to_thread(self._parsed, body))
+
     def _parsed(self, body: bytes) -> Any:
         """The body's JSON; None for an empty one."""
         try:
@@ -149,14 +158,14 @@ class Replica:
             text = self._hidden(body.decode("utf-8", "surrogateescape"))
             return parse(text.encode("utf-8", "surrogateescape"))
 
-    def _without_error(self, event: Any) -> Any:
-        """An event, unless it tells what went wrong after the answer had begun."""
-        error = event.get("error") if isinstance(event, dict) else None
+    def _without_error(self, data: Any) -> Any:
+        """The data, unless it tells what went wrong after a 200 had gone out."""
+        error = data.get("error") if isinstance(data, dict) else None
         if not error:
-            return event
+            return data
         code = error.get("code") if isinstance(error, dict) else None
-        status = code if isinstance(code, int) else 500
-        raise self._failure(status, {}, self._hidden(event))
+        status = code if isinstance(code, int) and 400 <= code < 600 else 500
+        raise self._failure(status, {}, self._hidden(data))
 
     def _failure(self, status: int, headers: Mapping[str, str], data: Any) -> Exception:
         fault = faults.fault_of(status, headers, data, self.address)
@@ -203,15 +212,12 @@ class Replica:
         return Fault("cut", self.address, words)
 
     def _no_tls(self, error: ssl.SSLError) -> BackendUnavailable:
-        certificate = isinstance(error, ssl.SSLCertVerificationError)
-        why = error.verify_message if isinstance(error, ssl.SSLCertVerificationError) else ""
-        return BackendUnavailable(
-            f"No safe connection to {self.address}",
-            f"{why or error.reason or error}.",
-            "Name the certificate to trust as ca_file in llterm.toml."
-            if certificate
-            else "Does the server speak https, or should base_url begin with http://?",
-        )
+        why = error.reason or str(error)
+        hint = "Does the server speak https, or should base_url begin with http://?"
+        if isinstance(error, ssl.SSLCertVerificationError):
+            why = error.verify_message
+            hint = "Name the certificate to trust as ca_file in llterm.toml."
+        return BackendUnavailable(f"No safe connection to {self.address}", f"{why}.", hint)
 
     def _slow(self) -> Fault:
         return Fault("slow", self.address, f"No answer within {self._settings.timeout:g} s")

@@ -54,6 +54,7 @@ def free_port() -> int:
         (loading(), 40),
         (cut(), 4),
         (cut(HEAD + b'{"content": '), 4),
+        (reply({"error": {"code": 502, "message": "told in a 200"}}), 2),
     ],
 )
 async def test_what_passes_is_asked_again(
@@ -94,6 +95,7 @@ async def test_what_passes_is_asked_again(
         (whole(b"[" * 100_000), BadAnswer, "too deep"),
         (whole(b"[" * 100_000, 400), Refused, "400"),
         (whole(b'{"n": ' + b"9" * 10_000 + b"}"), BadAnswer, "too long"),
+        (reply({"error": {"code": 400, "message": "told in a 200"}}), Refused, "told in a 200"),
         (whole(b"not gzip", Content_Encoding="gzip"), BadAnswer, "cannot be read"),
         (raw(b"SSH-2.0-OpenSSH_9.6\r\n\r\n", close=True), BadAnswer, "base_url"),
     ],

@@ -212,12 +212,13 @@ async def test_turns_are_given_back_whatever_happens(
     async def use(kind: str, turns: int) -> None:
         nonlocal most
         standing = await pool.lease()
+        began = clock()
         most = max(most, sum(one.busy for one in pool.replicas))
         try:
             for _ in range(turns):
                 await asyncio.sleep(0)
             if kind:
-                pool.failed(standing, Fault(kind, "a", "words"))  # type: ignore[arg-type]
+                pool.failed(standing, Fault(kind, "a", "words"), began)  # type: ignore[arg-type]
             else:
                 pool.worked(standing)
         finally:

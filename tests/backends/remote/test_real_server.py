@@ -45,8 +45,8 @@ def serving(port: int = 0) -> Iterator[str]:
         stderr=subprocess.DEVNULL,
         text=True,
     )
+    assert process.stdout is not None
     try:
-        assert process.stdout is not None
         yield next(line for line in process.stdout if line.startswith("http")).strip()
     finally:
         process.kill()
