@@ -11,7 +11,7 @@ from llterm import paths
 from llterm.config import Config, load_config
 from llterm.config.example import example, literal
 from llterm.config.load import project_file
-from llterm.config.schema import MODEL, SERVER, TABLES
+from llterm.config.schema import MODEL, SERVER, TABLES, setting
 from llterm.errors import UsageError
 
 
@@ -70,9 +70,10 @@ def show(config: Config, *, origin: bool) -> str:
         blocks.append(lines)
     for model, settings in config.models.items():
         lines = [f"[models.{literal(model) if '.' in model else model}]"]
-        values = settings.server or settings
-        for row in SERVER if settings.server else MODEL:
+        rows = (setting("models.context"), *SERVER) if settings.server else MODEL
+        for row in rows:
             name = f"models.{model}.{row.name}"
+            values = settings if row in MODEL else settings.server
             lines.append(_line(config, name, row.name, getattr(values, row.name), origin))
         blocks.append(lines)
     if config.keys:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from llterm.config import Config, ModelConfig
+from llterm.config.server import ServerSettings
 from llterm.errors import UsageError
 
 
@@ -21,22 +22,28 @@ def taped(config: Config, typed: str | None, record: Path | None, replay: Path |
         raise UsageError(
             "--record and --replay cannot be together", "", "A recording is there already."
         )
-    from llterm.backends.registry import find_model
+    from llterm.backends.registry import BUNDLED, SCRIPTED, find_model
 
-    if replay is not None:
-        from llterm.backends.remote.cassette import read_cassette
-
-        recorded, _ = read_cassette(replay)
-        name = typed or replay.stem
-        own = config.models.get(name)
-        known = own.server if own else None
-        model = replace(own or ModelConfig(), server=replace(known or recorded, replay=replay))
-    else:
-        name = config.model
+    # A recording under its whole name: fable.cassette must not be taken for the model fable.
+    name = (typed or replay.name) if replay is not None else config.model
+    if replay is None or name in (*BUNDLED, SCRIPTED):
         model = find_model(name, config).settings
-        if model.server is None:
-            raise UsageError(
-                f"{name} is not a model on a server", "", "Only a server's answers are recorded."
-            )
-        model = replace(model, server=replace(model.server, record=record))
-    return replace(config, model=name, models={**config.models, name: model})
+    else:
+        model = config.models.get(name, ModelConfig(server=_recorded(replay)))
+    if model.server is None:
+        raise UsageError(
+            f"{name} is not a model on a server",
+            "",
+            "Only a server's answers are recorded and replayed.",
+        )
+    server = replace(model.server, record=record, replay=replay)
+    return replace(
+        config, model=name, models={**config.models, name: replace(model, server=server)}
+    )
+
+
+def _recorded(path: Path) -> ServerSettings:
+    from llterm.backends.remote.cassette import read_cassette
+
+    settings, _ = read_cassette(path)
+    return settings

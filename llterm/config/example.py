@@ -21,7 +21,8 @@ _MODEL_HEAD = """
 """
 _SERVER_HEAD = """
 # A model on a server (docs/backends.md). A key never stands here: say where it is kept. A project's
-# file may set addresses, keys and proxies only after `llterm config trust` in its folder.
+# file may set addresses, keys and proxies only after `llterm config trust` in its folder. `context`
+# counts here too.
 # [models.OTHER]
 """
 _KEYS_HEAD = """

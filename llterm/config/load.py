@@ -89,18 +89,19 @@ def _files(file: Path | None, folder: Path) -> list[Path]:
 
 
 def _pass_over_strangers(file: ConfigFile) -> list[str]:
-    """Leave out a project's models that would need trust; a notice for each."""
+    """Leave out what a project's file may set only with trust; a notice for each."""
     folder = file.path.parent
     if file.path == paths.user_config() or is_trusted(folder):
         return []
-    notices = []
-    for name, keys in file.guarded().items():
-        file.forget_model(name)
-        notices.append(
-            f"[models.{name}] in {file.path} was passed over: it sets {' and '.join(keys)}. If you"
-            f" know this file and want it: llterm config trust {shlex.quote(str(folder))}"
-        )
-    return notices
+    found = {f"[models.{name}]": f"sets {' and '.join(keys)}"
+             for name, keys in file.forget_guarded().items()}  # fmt: skip
+    if file.forget_address():
+        found["model"] = "is an address"
+    return [
+        f"{what} in {file.path} was passed over: it {why}. If you know this file and want it:"
+        f" llterm config trust {shlex.quote(str(folder))}"
+        for what, why in found.items()
+    ]
 
 
 def _take_state(found: dict[str, tuple[Value, Origin]], state: Mapping[str, object]) -> list[str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from llterm.config.schema import MODEL, SERVER, TABLES, Setting, Value
-from llterm.config.server import GUARDED, ServerSettings
+from llterm.config.server import GUARDED, ServerSettings, is_address
 from llterm.errors import ConfigError
 
 BUNDLED = ("fable", "fable-q8_0", "scripted")
@@ -50,16 +50,23 @@ class ConfigFile:
         for name, table in data.get("models", {}).items():
             self._model(name, table)
 
-    def guarded(self) -> dict[str, list[str]]:
-        """What each model sets that needs trust in this file's folder."""
+    def forget_guarded(self) -> dict[str, list[str]]:
+        """Leave out the models that need trust in this file's folder; what each sets of that."""
         found = {name: [key for key in values if key in GUARDED]
                  for name, values in self.models.items()}  # fmt: skip
-        return {name: keys for name, keys in found.items() if keys}
+        found = {name: keys for name, keys in found.items() if keys}
+        for name in found:
+            for key in self.models.pop(name):
+                del self.values[f"models.{name}.{key}"]
+        return found
 
-    def forget_model(self, name: str) -> None:
-        """As if this model did not stand in the file."""
-        for key in self.models.pop(name):
-            del self.values[f"models.{name}.{key}"]
+    def forget_address(self) -> bool:
+        """Leave out a `model` that is a server's address; whether there was one."""
+        item = self.values.get("model")
+        if item is None or not is_address(str(item.value)):
+            return False
+        del self.values["model"]
+        return True
 
     def line(self, keys: Sequence[str]) -> int:
         """The line on which this key is set; 0 where that cannot be told."""

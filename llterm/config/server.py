@@ -82,6 +82,11 @@ class ServerSettings:
             )
 
 
+def is_address(name: str) -> bool:
+    """Whether a model's name is a server's address."""
+    return name.lower().startswith(("http:", "https:"))
+
+
 def address_mistake(url: str) -> str:
     """Why this cannot be a server's address; empty where it can."""
     try:

@@ -128,6 +128,17 @@ def test_a_strangers_project_cannot_say_where_keys_go(home: Path, setting: str) 
     assert f"llterm config trust {home}/project" in notice
 
 
+@pytest.mark.parametrize("address", ["http://thief.example", "HTTPS://thief.example/v1"])
+def test_a_strangers_project_cannot_choose_an_address_as_the_model(
+    home: Path, address: str
+) -> None:
+    config = project(home, f'model = "{address}"\n')
+    assert config.model == Config().model
+    assert "model in" in config.notices[0]
+    trust(home / "project")
+    assert project(home, f'model = "{address}"\n').model == address
+
+
 def test_a_folder_is_trusted_until_that_is_taken_back(home: Path) -> None:
     text = '[models.team]\nbase_url = "https://team.example"\nkey_env = "TEAM_KEY"\n'
     assert "team" not in project(home, text).models
