@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from llterm.config import Config, ModelConfig
+from llterm.config.server import ServerSettings
 from llterm.core.query import Backend
 from llterm.errors import ModelError
 
@@ -26,9 +27,9 @@ class Known:
     """A model that can be opened."""
 
     name: str
-    kind: Literal["bundled", "configured", "file", "scripted"]
+    kind: Literal["bundled", "configured", "file", "scripted", "server"]
     path: Path | None
-    """The GGUF file; the scripted model has none."""
+    """The GGUF file; the scripted model and those on servers have none."""
     settings: ModelConfig
 
 
@@ -45,9 +46,11 @@ def find_model(name: str, config: Config) -> Known:
         settings = own or ModelConfig()
         return Known(name, "bundled", settings.path or MODELS / BUNDLED[name], settings)
     if own is not None:
-        return Known(name, "configured", own.path, own)
+        return Known(name, "server" if own.server else "configured", own.path, own)
     if name == SCRIPTED:
         return Known(name, "scripted", None, ModelConfig())
+    if name.startswith(("http://", "https://")):
+        return Known(name, "server", None, ModelConfig(server=ServerSettings((name,))))
     path = Path(name).expanduser()
     if path.exists() or path.suffix.lower() == ".gguf" or len(path.parts) > 1:
         return Known(path.stem, "file", path, ModelConfig())
@@ -55,7 +58,8 @@ def find_model(name: str, config: Config) -> Known:
     near = get_close_matches(name, names, 1, 0.5)
     raise ModelError(
         f"There is no model {name}",
-        f"Known are {', '.join(dict.fromkeys(names))}, and paths of .gguf files.",
+        f"Known are {', '.join(dict.fromkeys(names))}, paths of .gguf files, and addresses of"
+        " servers.",
         f"Did you mean {near[0]}?" if near else "`llterm models list` shows them.",
     )
 
@@ -71,6 +75,10 @@ async def open_model(
     `progress` is told the share that is loaded, from any thread. Raises ModelError.
     """
     known = find_model(name, config)
+    if known.settings.server is not None:
+        from llterm.backends.remote.connect import open_remote
+
+        return await open_remote(known.name, known.settings.server, known.settings.context)
     if known.path is None:
         from llterm.backends.scripted import ScriptedBackend
 

@@ -25,6 +25,7 @@ from llterm.session.document import Change, Document
 from llterm.session.keeping import Kept, pack, unpack
 from llterm.session.prompt import make_prompt
 from llterm.session.reader import Reader
+from llterm.session.sources import check_constraints, told_more
 from llterm.session.status import Figures, Status
 from llterm.session.taking import first_token, first_word, forced_run, model_run
 from llterm.session.weaves import Place, Weaves, Woven
@@ -175,6 +176,7 @@ class Session:
         """
         compiled = None
         if constraint is not None:
+            check_constraints(self._model())
             vocabulary = self._model().vocabulary
             compiled = await asyncio.to_thread(compile, constraint, vocabulary)
         self._constraint, self._compiled = constraint, compiled
@@ -338,7 +340,9 @@ class Session:
         found = self._kept.find(place)
         if found is None:
             return None
-        if self._constraint is None and found.weave.rules.heal != self.document.rules.heal:
+        masks = self.source is None or self.source.capabilities.masks
+        heals = self._constraint is None and masks
+        if heals and found.weave.rules.heal != self.document.rules.heal:
             return None
         if found.weave.rules != self.document.rules:
             found.weave = found.weave.under(self.document.rules)
@@ -348,7 +352,7 @@ class Session:
 
     def _begin(self, place: Place, source: Source, kept: Kept | None = None) -> Woven:
         vocabulary, rules = source.vocabulary, self.document.rules
-        if self._compiled is not None:
+        if self._compiled is not None or not source.capabilities.masks:
             # What the constraint is about begins at the cursor, not in the word before it.
             rules = replace(rules, heal=False)
         prompt = make_prompt(
@@ -447,6 +451,7 @@ class Session:
     async def _drive(self, woven: Woven) -> None:
         status = Status("ready")
         try:
+            await self._settle(woven)
             async for cost in drive(woven.weave, self._model()):
                 woven.cost += cost
                 self._changed()
@@ -458,6 +463,15 @@ class Session:
             status = Status("failed", error=LltermError("The weave failed", cause, "See the log."))
         self._task = None
         self._pause(status)
+
+    async def _settle(self, woven: Woven) -> None:
+        """Begin again with the tokens that a server gives the story: `_begin` could only guess."""
+        source = self._model()
+        fresh = await told_more(source) and not woven.weave.facts
+        if fresh and woven.place == self._place(self.document.cursor):
+            told = self._begin(woven.place, source)
+            woven.weave, woven.prompt = told.weave, told.prompt
+            self._changed()
 
     def _pause(self, status: Status | None = None) -> None:
         if self._woven is not None:
