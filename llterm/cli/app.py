@@ -274,21 +274,30 @@ def keys_command(
 
 @app.command("doctor")
 def doctor_command(
-    file: Annotated[
-        Path | None, typer.Argument(metavar="FILE.loom", help="A loom to check.")
+    target: Annotated[
+        str | None, typer.Argument(metavar="[FILE.loom|URL]", help="A loom or a server to check.")
     ] = None,
     model: options.Model = None,
     config: options.ConfigPath = None,
 ) -> None:
-    """Check the installation: versions, terminal, folders, configuration, model; or one loom."""
+    """Check the installation: versions, terminal, folders, configuration, model; or one loom; or
+    what a server can do."""
     from llterm.cli.settings import load, log_to_file
     from llterm.headless.doctor import check_loom, examine
 
     log_to_file()
-    if file is not None:
-        typer.echo(check_loom(file))
+    if target is not None and not target.startswith(("http://", "https://")):
+        typer.echo(check_loom(Path(target)))
         return
     found = load({"model": model}, config)
+    own = found.models.get(found.model)
+    if target is None and own is not None and own.server is not None:
+        target = found.model
+    if target is not None:
+        from llterm.headless.server import check_server
+
+        typer.echo(check_server(target, found))
+        return
     report, code = examine(found)
     typer.echo(report)
     raise typer.Exit(code)
