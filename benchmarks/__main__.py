@@ -12,7 +12,7 @@ from pathlib import Path
 
 from benchmarks.rows import Row
 
-NAMES = ("startup", "local", "scoring", "served", "replicas", "screen")
+NAMES = ("startup", "local", "scoring", "served", "remote", "replicas", "screen")
 
 
 def main(names: list[str]) -> int:
