@@ -12,18 +12,17 @@ from typing import cast
 from llterm.constraints.compiled import Compiled, compile
 from llterm.constraints.spec import Constraint
 from llterm.core.display import display_text
-from llterm.core.healing import Healer
 from llterm.core.query import Backend, Source
 from llterm.core.reading import Reading, read_step
 from llterm.core.rules import Rules
+from llterm.core.sampling import PRESETS
 from llterm.core.tokens import Anchor, Tail
 from llterm.core.view import View
-from llterm.core.weave import Weave
 from llterm.engine.drive import drive
 from llterm.errors import BackendUnavailable, LltermError, UsageError
-from llterm.session.document import Change, Document
+from llterm.session.document import Change, Document, ModelRun
 from llterm.session.keeping import Kept, pack, unpack
-from llterm.session.prompt import make_prompt
+from llterm.session.player import Player
 from llterm.session.reader import Reader
 from llterm.session.status import Figures, Status
 from llterm.session.taking import first_token, first_word, forced_run, model_run
@@ -41,7 +40,6 @@ class Session:
         self.status = Status()
         self.at = document.cursor
         self.stale = False
-        self._healer: Healer | None = None
         self._woven: Woven | None = None
         self._kept = Weaves()
         self._task: asyncio.Task[None] | None = None
@@ -50,6 +48,9 @@ class Session:
         self._compiled: Compiled | None = None
         self._callbacks: list[Callable[[], None]] = []
         self.reader = Reader(self, self._changed)
+        self.sampler = PRESETS["balanced"]
+        self.resting = False
+        self.player = Player(self, self._changed)
 
     # --- what there is to see
 
@@ -97,8 +98,8 @@ class Session:
 
     @property
     def backend(self) -> Backend | None:
-        """The source, where it is one that can read a text."""
-        source = self.source
+        """The source, where it is one that can read a text, and does not rest."""
+        source = None if self.resting else self.source
         return cast(Backend, source) if source is not None and hasattr(source, "score") else None
 
     # --- the model
@@ -106,12 +107,21 @@ class Session:
     def attach(self, source: Source) -> None:
         """A model is ready. Suggestions kept in the loom come back if they are still its own."""
         self.stop()
+        self.player.forget()
         self.source = source
         self.reader.forget()
-        self._healer = None
+        self._kept.forget_vocabulary()
         self._woven = None
         self._restore(source)
         self._say(Status("ready"))
+
+    def set_resting(self, resting: bool) -> None:
+        """Nothing is evaluated while the model rests; what it said stays."""
+        if resting:
+            self.stop()
+            self.player.pause()
+        self.resting = resting
+        self._say(self.status)
 
     def loading(self, progress: float) -> None:
         self._say(Status("loading", progress=progress))
@@ -127,7 +137,8 @@ class Session:
         Returns at once. Does nothing while that weave is running. Raises BackendUnavailable when
         there is no model yet.
         """
-        source = self._model()
+        source = self._awake()
+        self.player.pause()
         self.document.checkpoint()
         place = self._place(self.document.cursor)
         if self.weaving and self._woven is not None and self._woven.place == place:
@@ -149,7 +160,7 @@ class Session:
     def grow(self, tail: Tail) -> None:
         """Go on from this branch, `Rules.depth` tokens further."""
         woven = self._current()
-        self._model()
+        self._awake()
         woven.weave.grow(tail, self.document.rules.depth)
         self._changed()
         if not self.weaving:
@@ -196,6 +207,7 @@ class Session:
     async def close(self) -> None:
         """End the search and close the document; the source is its owner's to close."""
         self.reader.stop()
+        self.player.pause()
         task = self._task
         self.stop()
         if task is not None:
@@ -234,13 +246,33 @@ class Session:
 
         What hangs below it becomes the new tree, with no inference.
         """
-        woven = self._current()
-        weave = woven.weave
-        run = model_run(weave, tail, self._model())
+        run = model_run(self._current().weave, tail, self._model())
         if not run.data:
             return Change(self.at, self.at, "", self.at)
+        return self.land(run)
+
+    def here(self) -> Woven:
+        """The weave at the cursor, begun if there is none; nothing is searched.
+
+        Raises BackendUnavailable when there is no model yet.
+        """
+        source, place = self._awake(), self._place(self.document.cursor)
+        context = source.capabilities.context
+        woven = self._woven
+        if woven is None or woven.place != place or not woven.has_room(context):
+            self._show(self._find(place) or self._begin(place, source))
+        assert self._woven is not None
+        return self._woven
+
+    def land(self, run: ModelRun, *, onward: bool = False) -> Change:
+        """Put the model's tokens into the story where the weave on show hangs, and stay with it.
+
+        `onward`: they go on from the run before and are one step with it.
+        """
+        woven = self._current()
+        weave = woven.weave
         self.stop()
-        change = self.document.accept(run, self.at)
+        change = self.document.accept(run, self.at, onward=onward)
         weave = weave.at(run.ids, Anchor(weave.anchor.tokens + run.ids))
         prompt = replace(
             woven.prompt,
@@ -277,6 +309,15 @@ class Session:
         self.stop()
         self.document.checkpoint()
         change = self.document.accept(forced_run(source, token, logprob), at)
+        self._look()
+        return change
+
+    def put_text(self, number: int, text: str) -> Change:
+        """Let a person's text stand at a place of the story. What stood there stays as a branch."""
+        place = self.reader.places[number]
+        at = self.document.display_offset(place.start)
+        self.stop()
+        change = self.document.write(text, at)
         self._look()
         return change
 
@@ -317,6 +358,11 @@ class Session:
             )
         return self.source
 
+    def _awake(self) -> Source:
+        if self.resting:
+            raise UsageError("The model rests", "You let it rest.", "Wake it with the same key.")
+        return self._model()
+
     def _current(self) -> Woven:
         if self._woven is None:
             raise UsageError("There are no suggestions", "", "Weave first.")
@@ -335,43 +381,10 @@ class Session:
 
     def _find(self, place: Place) -> Woven | None:
         """An earlier weave of this very text, under the present rules."""
-        found = self._kept.find(place)
-        if found is None:
-            return None
-        if self._constraint is None and found.weave.rules.heal != self.document.rules.heal:
-            return None
-        if found.weave.rules != self.document.rules:
-            found.weave = found.weave.under(self.document.rules)
-        elif found.weave.spent:
-            found.weave.extend()
-        return found
+        return self._kept.find(place, self.document.rules, self._model().capabilities.context)
 
     def _begin(self, place: Place, source: Source, kept: Kept | None = None) -> Woven:
-        vocabulary, rules = source.vocabulary, self.document.rules
-        if self._compiled is not None:
-            # What the constraint is about begins at the cursor, not in the word before it.
-            rules = replace(rules, heal=False)
-        prompt = make_prompt(
-            self.document.runs_before(self.document.cursor),
-            self.document.prefix,
-            vocabulary,
-            rules,
-            source.capabilities.context,
-        )
-        if prompt.residue and self._healer is None:
-            self._healer = Healer(vocabulary)
-        weave = Weave(
-            vocabulary,
-            Anchor(prompt.tokens),
-            rules,
-            residue=prompt.residue,
-            before=prompt.before,
-            healer=self._healer,
-            facts=kept.facts if kept else None,
-            grown=kept.grown if kept else (),
-            constraint=self._compiled,
-        )
-        return Woven(weave, place, prompt)
+        return self._kept.begin(place, self.document, source, self._compiled, kept)
 
     def _restore(self, source: Source) -> None:
         """Show the weave kept in the loom, where the story still stands as it did."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import signal
 import sys
 from pathlib import Path
@@ -104,6 +105,7 @@ class LltermApp(App[None]):
         self.faulty = False
         """Whether an error that nobody expected ended the app."""
         self.session = Session(document)
+        self.session.player.speed = launch.config.ui.play_speed or math.inf
         self._backend: Backend | None = None
         self._rules_before: Rules = document.rules
         self.main = WeaveScreen(

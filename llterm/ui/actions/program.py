@@ -36,9 +36,11 @@ def other_pane(screen: WeaveScreen) -> None:
 
 
 def back(screen: WeaveScreen) -> None:
-    """One step back at a time: close find, stop the weave, leave the tree, drop the ghost."""
+    """One step back: close find, pause, stop the weave, leave the tree, drop the ghost."""
     if screen.find_bar.display:
         writing.find_close(screen)
+    elif screen.session.player.playing:
+        screen.session.player.pause()
     elif screen.session.weaving:
         screen.session.stop()
     elif screen.heat.has_focus:

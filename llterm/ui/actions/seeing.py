@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from llterm.core.display import display_text
 from llterm.ui.actions import Deed, Table
 from llterm.ui.actions.suggesting import follow
+from llterm.ui.screens.edit_branch import PutText
 from llterm.ui.screens.inspector import Inspector
 from llterm.ui.screens.painting import troubles
 
@@ -49,6 +51,10 @@ def table(screen: WeaveScreen) -> Table:
         "heat.force": Deed(
             lambda: force(screen),
             lambda: here() and panel().in_story and panel().candidate is not None,
+        ),
+        "heat.write": Deed(
+            lambda: write(screen),
+            lambda: here() and panel().in_story,
         ),
         "heat.inspect": Deed(
             lambda: inspect(screen),
@@ -99,6 +105,20 @@ def put(screen: WeaveScreen, number: int, id: int, logprob: float) -> None:
     with troubles(screen):
         follow(screen, screen.session.force(number, id, logprob))
         screen.editor.focus()
+
+
+def write(screen: WeaveScreen) -> None:
+    """A text of the person's own, where the chosen token stands."""
+    number = screen.heat.chosen
+
+    def done(text: str | None) -> None:
+        if text:
+            with troubles(screen):
+                follow(screen, screen.session.put_text(number, text))
+                screen.editor.focus()
+
+    stands = display_text(screen.session.reader.places[number].data)
+    screen.app.push_screen(PutText(stands), done)
 
 
 def inspect(screen: WeaveScreen) -> None:

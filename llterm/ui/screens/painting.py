@@ -13,7 +13,7 @@ from textual.widgets import Static
 
 from llterm.core.display import visible
 from llterm.errors import LltermError
-from llterm.ui.figures import found, joint
+from llterm.ui.figures import found, joint, spoken_speed
 from llterm.ui.widgets.keybar import Hint, key_name
 from llterm.ui.widgets.line import Line, Name
 
@@ -59,6 +59,8 @@ def show_title(screen: WeaveScreen, words: int) -> None:
         *(["read-only"] if document.read_only else []),
     )
     pieces = [visible(screen.model_name.encode())]
+    if screen.session.resting:
+        pieces.append("resting")
     if status.state == "loading":
         pieces.append(f"loading {100 * (status.progress or 0):.0f}%")
     elif screen.session.source is None:
@@ -104,8 +106,11 @@ def show_found(screen: WeaveScreen) -> None:
         if invitation.content != content:
             invitation.update(content)
     line = screen.query_one("#found", Line)
-    line.set_class(session.stale, "-stale")
-    if view is None:
+    line.set_class(session.stale and not session.player.playing, "-stale")
+    if session.player.playing:
+        key = key_name(screen.first_key("play.toggle"))
+        line.say(f"playing, {spoken_speed(session.player.speed)}", f"{key} pauses")
+    elif view is None:
         line.say("")
     else:
         key = key_name(screen.first_key("weave.start"))
@@ -160,6 +165,8 @@ def show_heat(screen: WeaveScreen) -> None:
     notes: list[str] = []
     if reader.error is not None:
         notes.append(reader.error.title)
+    elif session.resting:
+        notes.append("the model rests")
     elif session.backend is None:
         notes.append("no model yet")
     elif reader.waiting:

@@ -6,6 +6,7 @@ here, in the file and on the command line.
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
     from llterm.ui.screens.weave import WeaveScreen
 
 _SOLE = next(one for one in UI if one.name == "accept_sole")
-_ALL = (*WEAVE, _SOLE)
+_SPEED = next(one for one in UI if one.name == "play_speed")
+_ALL = (*WEAVE, _SOLE, _SPEED)
 
 
 class Settings(Dialog[None]):
@@ -48,6 +50,8 @@ class Settings(Dialog[None]):
             for setting in WEAVE:
                 yield from self._row(setting, getattr(rules, setting.attribute))
             yield from self._row(_SOLE, self._main.options.accept_sole)
+            speed = self._main.session.player.speed
+            yield from self._row(_SPEED, 0.0 if math.isinf(speed) else speed)
         yield Static(classes="setting--note", markup=False)
 
     def _row(self, setting: Setting, value: object) -> ComposeResult:
@@ -96,6 +100,10 @@ class Settings(Dialog[None]):
 
     def _set(self, setting: Setting, value: object) -> None:
         session = self._main.session
+        if setting is _SPEED:
+            session.player.speed = float(str(value)) or math.inf
+            self._main.keep_choice("ui.play_speed", value)
+            return
         changed = {setting.attribute: value}
         rules: Rules = replace(session.document.rules, **changed)  # type: ignore[arg-type]
         with troubles(self._main):
