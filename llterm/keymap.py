@@ -85,6 +85,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("heat.prev_surprise", "N", "heat", "The surprise before"),
     Action("heat.next_fork", "right_square_bracket", "heat", "The next fork", "next fork"),
     Action("heat.prev_fork", "left_square_bracket", "heat", "The fork before"),
+    Action("heat.futures", "d", "heat", "Whether it matters which candidate comes: their futures"),
     Action("heat.measure", "m", "heat", "Surprisal, probability, rank or entropy", "measure"),
     Action("heat.chart", "c", "heat", "The measure as a chart, or the candidates"),
     Action(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from llterm.core.display import display_text
+from llterm.core.display import display_text, visible
+from llterm.core.futures import Futures
 from llterm.ui.actions import Deed, Table
 from llterm.ui.actions.suggesting import follow
 from llterm.ui.screens.edit_branch import PutText
@@ -55,6 +56,10 @@ def table(screen: WeaveScreen) -> Table:
         "heat.write": Deed(
             lambda: write(screen),
             lambda: here() and panel().in_story,
+        ),
+        "heat.futures": Deed(
+            lambda: screen.run_worker(compare(screen), group="futures", exclusive=True),
+            lambda: here() and panel().in_story and panel().reading is not None,
         ),
         "heat.inspect": Deed(
             lambda: inspect(screen),
@@ -119,6 +124,27 @@ def write(screen: WeaveScreen) -> None:
 
     stands = display_text(screen.session.reader.places[number].data)
     screen.app.push_screen(PutText(stands), done)
+
+
+async def compare(screen: WeaveScreen) -> None:
+    """Say how different the futures of the chosen place's candidates are."""
+    with troubles(screen):
+        found = await screen.session.reader.futures(screen.heat.chosen)
+        named = ", ".join(visible(one.token.data) for one in found.ways)
+        screen.app.notify(
+            f"After {named} what comes next differs by {found.divergence:.2f} bits"
+            f" of at most {found.most:.2f}: {_weighed(found)}",
+            title="Futures",
+            markup=False,
+            timeout=8,
+        )
+
+
+def _weighed(found: Futures) -> str:
+    share = found.divergence / found.most if found.most > 0 else 0.0
+    if share < 0.15:
+        return "they lead to much the same."
+    return "they part ways." if share > 0.5 else "they lead to somewhat different places."
 
 
 def inspect(screen: WeaveScreen) -> None:
