@@ -125,7 +125,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("edit.redo", "ctrl+y", "everywhere", "Redo", "", "U"),
     Action("edit.copy", "ctrl+c", "everywhere", "Copy the selection, or the branch", "", "y"),
     Action("edit.find", "ctrl+f", "everywhere", "Find in the story", "", "/"),
-    Action("app.focus_tree", "ctrl+o", "everywhere", "Go to the suggestions, or back to the story"),
+    Action("app.jump", "ctrl+o", "everywhere", "Go to another pane"),
     Action("app.back", "escape", "everywhere", "Stop; drop the ghost; back to the story"),
     Action(
         "app.stories",

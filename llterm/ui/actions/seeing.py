@@ -77,9 +77,14 @@ def toggle(screen: WeaveScreen) -> None:
     if not panel.display:
         panel.display = True
         screen.session.reader.start()
+    enter(screen)
+
+
+def enter(screen: WeaveScreen) -> None:
+    """Go to the panel, at the token of the story's cursor."""
     screen.left_at = screen.session.document.cursor
-    panel.following = True
-    panel.focus()
+    screen.heat.following = True
+    screen.heat.focus()
     screen.show_heat()
 
 
@@ -130,7 +135,7 @@ async def compare(screen: WeaveScreen) -> None:
     """Say how different the futures of the chosen place's candidates are."""
     with troubles(screen):
         found = await screen.session.reader.futures(screen.heat.chosen)
-        named = ", ".join(visible(one.token.data) for one in found.ways)
+        named = ", ".join(f"“{visible(one.token.data)}”" for one in found.ways)
         screen.app.notify(
             f"After {named} what comes next differs by {found.divergence:.2f} bits"
             f" of at most {found.most:.2f}: {_weighed(found)}",
