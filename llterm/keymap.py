@@ -83,6 +83,9 @@ ACTIONS: tuple[Action, ...] = (
     ),
     Action("heat.next_surprise", "n", "heat", "The next surprise", "next surprise"),
     Action("heat.prev_surprise", "N", "heat", "The surprise before"),
+    Action(
+        "heat.hottest", "s", "heat", "The most surprising token; again: the next most", "hottest"
+    ),
     Action("heat.next_fork", "right_square_bracket", "heat", "The next fork", "next fork"),
     Action("heat.prev_fork", "left_square_bracket", "heat", "The fork before"),
     Action("heat.futures", "d", "heat", "Whether it matters which candidate comes: their futures"),

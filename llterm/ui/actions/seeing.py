@@ -44,6 +44,7 @@ def table(screen: WeaveScreen) -> Table:
         "prev_surprise": lambda: seek(-1, fork=False),
         "next_fork": lambda: seek(1, fork=True),
         "prev_fork": lambda: seek(-1, fork=True),
+        "hottest": lambda: panel().seek_hottest(),
         "measure": lambda: panel().next_measure(),
         "chart": lambda: panel().toggle_chart(),
     }

@@ -72,6 +72,8 @@ class HeatPanel(Widget, can_focus=True):
         self.measure: Measure = "surprisal"
         self.chosen = 0
         """Number of the chosen token."""
+        self._sought = -1
+        """The token that `seek_hottest` went to last."""
         self.row = 0
         """Chosen candidate: 0 = none, n = the nth most probable."""
 
@@ -151,6 +153,20 @@ class HeatPanel(Widget, can_focus=True):
                 return True
             number += step
         return False
+
+    def seek_hottest(self) -> None:
+        """Go to the story's hottest token under the measure; from there to the next hottest."""
+        found = [
+            (-heat(reading, self.measure), number)
+            for number, reading in enumerate(self._readings[: self._standing_places])
+            if reading is not None
+        ]
+        order = [number for _, number in sorted(found)]
+        if order:
+            again = self.chosen == self._sought and self.chosen in order
+            place = order.index(self.chosen) + 1 if again else 0
+            self._sought = order[place % len(order)]
+            self.choose(self._sought)
 
     def next_measure(self) -> None:
         self.measure = MEASURES[(MEASURES.index(self.measure) + 1) % len(MEASURES)]
