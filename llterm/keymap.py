@@ -40,6 +40,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("weave.stop", "ctrl+g", "everywhere", "Stop the weave; what it found stays", "stop"),
     Action("weave.again", "ctrl+r", "everywhere", "Weave again at the cursor", tree_keys="r"),
     Action("weave.grow", "f6", "everywhere", "Grow the highlighted branch further", "", "g"),
+    Action("weave.autopilot", "R", "suggestions", "Autopilot: weave and accept, some rounds; stop"),
     Action("weave.cutoff_down", "f9", "everywhere", "Lower the cutoff: more suggestions", "", "-"),
     Action(
         "weave.cutoff_up", "f10", "everywhere", "Raise the cutoff: fewer suggestions", "", "+,="

@@ -30,6 +30,7 @@ class Ui:
     auto_weave: bool = True
     accept_sole: bool = False
     play_speed: float = 5.0
+    autopilot: int = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +219,8 @@ UI = (
             _UI.accept_sole),
     Setting("play_speed", "number", "Tokens a second in play; 0: as fast as the model goes.",
             _UI.play_speed, 0, 1000),
+    Setting("autopilot", "whole number", "Rounds that the autopilot weaves and accepts.",
+            _UI.autopilot, 1, 1000),
 )  # fmt: skip
 MODEL = (
     Setting("path", "path", "The .gguf file; relative to this file's folder.", _MODEL.path),

@@ -20,6 +20,7 @@ from llterm.core.tokens import Anchor, Tail
 from llterm.core.view import View
 from llterm.engine.drive import drive
 from llterm.errors import BackendUnavailable, LltermError, UsageError
+from llterm.session.autopilot import Autopilot
 from llterm.session.document import Change, Document, ModelRun
 from llterm.session.keeping import Kept, pack, unpack
 from llterm.session.player import Player
@@ -51,6 +52,7 @@ class Session:
         self.sampler = PRESETS["balanced"]
         self.resting = False
         self.player = Player(self, self._changed)
+        self.autopilot = Autopilot(self, self._changed)
 
     # --- what there is to see
 
@@ -208,6 +210,7 @@ class Session:
         """End the search and close the document; the source is its owner's to close."""
         self.reader.stop()
         self.player.pause()
+        self.autopilot.stop()
         task = self._task
         self.stop()
         if task is not None:

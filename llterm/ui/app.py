@@ -116,6 +116,7 @@ class LltermApp(App[None]):
                 named=launch.path is not None,
                 keep_choice=lambda name, value: state.keep({name: value}),
                 accept_sole=launch.config.ui.accept_sole,
+                autopilot=launch.config.ui.autopilot,
             ),
         )
 

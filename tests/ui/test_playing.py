@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from textual.widgets import Input, TextArea
 
+from llterm.backends.scripted import ScriptedBackend
+from llterm.core.query import Backend
+from llterm.core.rules import Rules
 from llterm.core.sampling import PRESETS
 from llterm.state import read_state
 from llterm.ui.screens.edit_branch import PutText
 from llterm.ui.screens.settings import Settings
-from tests.ui.conftest import STORY, Driven, Start
+from tests.session.test_session import Gate
+from tests.ui.conftest import STORY, Driven, Progress, Start
 from tests.ui.test_heat import opened
 
 
@@ -33,7 +37,7 @@ async def test_play_writes_on_until_escape_and_is_one_undo(start: Start) -> None
         at.session.player.speed = 30.0
         await at.press("ctrl+backslash")
         await at.until(lambda: at.session.player.drawn >= 5)
-        assert "playing, 30 tokens a second" in at.line("found")
+        await at.until(lambda: "playing, 30 tokens a second" in at.line("found"))
         await at.press("escape")
         assert not at.session.player.playing
         drawn = at.session.player.drawn
@@ -95,3 +99,34 @@ async def test_a_text_of_ones_own_is_put_in_place_of_a_token(start: Start) -> No
         await at.press("ctrl+z")
         assert at.story == STORY
         assert same(at)
+
+
+async def test_the_autopilot_flies_its_rounds(start: Start) -> None:
+    start.rules = Rules(depth=4, beams=5)
+    async with start() as at:
+        at.main.options.autopilot = 3
+        await at.weave()
+        await at.press("ctrl+o", "R")
+        await at.until(lambda: not at.session.autopilot.running)
+        assert len(at.session.document.loom.path()) == 4
+        assert same(at)
+
+
+async def test_escape_ends_the_autopilot(start: Start) -> None:
+    gate = Gate(0)
+
+    async def gated(progress: Progress) -> Backend:
+        return ScriptedBackend(gate)
+
+    start.opening = gated
+    async with start() as at:
+        at.main.suggestions.display = True
+        at.main.suggestions.focus()
+        await at.press("R")
+        await at.until(lambda: "autopilot, 5 rounds to go" in at.line("found"))
+        await at.press("escape")
+        assert not at.session.autopilot.running
+        assert not at.session.weaving
+        gate.opened.set()
+        await at.weave()
+        assert at.story == STORY

@@ -1,4 +1,4 @@
-"""Step and play: the model writes on by itself, one token after another."""
+"""Step, play and autopilot: the model writes on by itself."""
 
 from __future__ import annotations
 
@@ -29,7 +29,9 @@ def table(screen: WeaveScreen) -> Table:
         else:
             screen.flash(reason)
 
-    player.landed, player.ended = landed, ended
+    autopilot = screen.session.autopilot
+    player.landed = autopilot.landed = landed
+    player.ended = autopilot.ended = ended
 
     def ready() -> bool:
         return screen.session.source is not None and not screen.session.document.read_only
@@ -39,6 +41,7 @@ def table(screen: WeaveScreen) -> Table:
         "play.toggle": Deed(lambda: toggle(screen), ready),
         "play.faster": Deed(lambda: pace(screen, 1), ready),
         "play.slower": Deed(lambda: pace(screen, -1), ready),
+        "weave.autopilot": Deed(lambda: fly(screen), ready),
         "model.toggle": Deed(lambda: rest(screen)),
     }
 
@@ -57,6 +60,16 @@ def toggle(screen: WeaveScreen) -> None:
         return
     with troubles(screen):
         player.play()
+
+
+def fly(screen: WeaveScreen) -> None:
+    """Weave and accept for some rounds, or end that."""
+    autopilot = screen.session.autopilot
+    if autopilot.running:
+        autopilot.stop()
+        return
+    with troubles(screen):
+        autopilot.start(screen.options.autopilot)
 
 
 def pace(screen: WeaveScreen, by: int) -> None:

@@ -59,6 +59,8 @@ def back(screen: WeaveScreen) -> None:
         writing.find_close(screen)
     elif screen.session.player.playing:
         screen.session.player.pause()
+    elif screen.session.autopilot.running:
+        screen.session.autopilot.stop()
     elif screen.session.weaving:
         screen.session.stop()
     elif screen.heat.has_focus:

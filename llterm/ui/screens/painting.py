@@ -110,6 +110,10 @@ def show_found(screen: WeaveScreen) -> None:
     if session.player.playing:
         key = key_name(screen.first_key("play.toggle"))
         line.say(f"playing, {spoken_speed(session.player.speed)}", f"{key} pauses")
+    elif session.autopilot.running:
+        key = key_name(screen.first_key("weave.stop"))
+        rounds = session.autopilot.left
+        line.say(f"autopilot, {rounds} round{'' if rounds == 1 else 's'} to go", f"{key} stops")
     elif view is None:
         line.say("")
     else:

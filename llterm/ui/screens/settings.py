@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 _SOLE = next(one for one in UI if one.name == "accept_sole")
 _SPEED = next(one for one in UI if one.name == "play_speed")
-_ALL = (*WEAVE, _SOLE, _SPEED)
+_ROUNDS = next(one for one in UI if one.name == "autopilot")
+_ALL = (*WEAVE, _SOLE, _SPEED, _ROUNDS)
 
 
 class Settings(Dialog[None]):
@@ -52,6 +53,7 @@ class Settings(Dialog[None]):
             yield from self._row(_SOLE, self._main.options.accept_sole)
             speed = self._main.session.player.speed
             yield from self._row(_SPEED, 0.0 if math.isinf(speed) else speed)
+            yield from self._row(_ROUNDS, self._main.options.autopilot)
         yield Static(classes="setting--note", markup=False)
 
     def _row(self, setting: Setting, value: object) -> ComposeResult:
@@ -103,6 +105,10 @@ class Settings(Dialog[None]):
         if setting is _SPEED:
             session.player.speed = float(str(value)) or math.inf
             self._main.keep_choice("ui.play_speed", value)
+            return
+        if setting is _ROUNDS:
+            self._main.options.autopilot = int(str(value))
+            self._main.keep_choice("ui.autopilot", value)
             return
         changed = {setting.attribute: value}
         rules: Rules = replace(session.document.rules, **changed)  # type: ignore[arg-type]
