@@ -24,9 +24,17 @@ _SIXTEEN: tuple[tuple[float, int], ...] = ((0.12, 0), (0.4, 4), (0.65, 8), (0.85
 """Upper heat and ANSI colour: black, blue, grey, yellow, bright yellow."""
 _SHOWN: dict[int, RGB] = {
     0: (0, 0, 0), 4: (0, 0, 128), 8: (128, 128, 128), 3: (128, 128, 0), 11: (255, 255, 0),
+    14: (0, 255, 255),
 }  # fmt: skip
+_FOR, _AGAINST = (255, 228, 76), (124, 192, 255)
+"""Colours of the largest values of either sign: yellow and light blue, equally light."""
+_NONE: RGB = (20, 24, 34)
+_FOR_SIXTEEN = ((0.12, 0), (0.5, 3), (1.01, 11))
+_AGAINST_SIXTEEN = ((0.12, 0), (0.5, 4), (1.01, 14))
 GLYPHS = " ░▒▓█"
 """Without colours: one glyph a fifth."""
+AGAINST = " .-=#"
+"""The same for values below 0."""
 _CUBE = (0, 95, 135, 175, 215, 255)
 
 
@@ -67,9 +75,31 @@ def glyph(heat: float) -> str:
     return GLYPHS[min(int(max(heat, 0.0) * len(GLYPHS)), len(GLYPHS) - 1)]
 
 
+def signed_rgb(value: float) -> RGB:
+    """The colour of a value from −1 to 1: the larger, the lighter; its hue is its sign."""
+    return _mix(_NONE, _FOR if value >= 0 else _AGAINST, min(abs(value), 1.0))
+
+
+def signed_ansi_rgb(value: float) -> RGB:
+    """The same of the 16 colours."""
+    steps = _FOR_SIXTEEN if value >= 0 else _AGAINST_SIXTEEN
+    return _SHOWN[next(color for limit, color in steps if abs(value) < limit or limit > 1)]
+
+
+def signed_glyph(value: float) -> str:
+    """A block for a value above 0, a stroke below, fuller the larger it is."""
+    ramp = GLYPHS if value >= 0 else AGAINST
+    return ramp[min(int(abs(value) * len(ramp)), len(ramp) - 1)]
+
+
 def ink(heat: float) -> RGB:
     """Black or white, whichever is read better upon the heat's colour."""
-    red, green, blue = rgb(heat)
+    return ink_on(rgb(heat))
+
+
+def ink_on(color: RGB) -> RGB:
+    """Black or white, whichever is read better upon a colour."""
+    red, green, blue = color
     return (0, 0, 0) if 0.299 * red + 0.587 * green + 0.114 * blue > 118 else (235, 235, 235)
 
 

@@ -13,6 +13,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from llterm.core.attribution import Question
 from llterm.core.distribution import Logprobs
 from llterm.core.futures import Futures, futures, ways
 from llterm.core.query import Backend, Failed, Query, Scored
@@ -133,6 +134,10 @@ class Reader:
     def context_of(self, number: int) -> Tail:
         """All tokens before a place, the hidden ones too."""
         return self._tokens[: self._head + number]
+
+    def question(self, number: int, id: int) -> Question:
+        """What led to this token at a place?"""
+        return Question(self.context_of(number), self._head, id)
 
     async def candidates(self, number: int) -> Scored:
         """The whole vocabulary at a place. Raises LltermError."""
