@@ -105,6 +105,13 @@ ACTIONS: tuple[Action, ...] = (
         "heat",
         "Let a text of your own stand here; the old text stays a branch",
     ),
+    Action(
+        "heat.attribute",
+        "a",
+        "heat",
+        "What led to this token, or to the candidate: attention, leaving tokens out, gradients",
+        "why",
+    ),
     Action("play.step", "ctrl+d", "everywhere", "Let the model write one token", "", "full_stop"),
     Action(
         "play.toggle",

@@ -139,7 +139,7 @@ def begin(question: Question, most: int) -> int:
 
 
 def cut(question: Question, limit: int, prefix: int) -> Question:
-    """The question after the last `limit` tokens only, with the model's own `prefix` before them."""
+    """The question after the model's own `prefix` and the last `limit` tokens only."""
     tokens = question.tokens
     dropped = len(tokens) - prefix - limit
     if dropped <= 0:

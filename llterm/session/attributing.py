@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from llterm.backends.gradients import GradientProcess
-from llterm.core.attribution import Attribution, How, Question
+from llterm.backends.gradients import GradientProcess, check_installed
+from llterm.core.attribution import METHODS, Attribution, How, Question
 from llterm.core.query import Source
 from llterm.engine.attribution import Price, attribute, price
 
@@ -26,6 +26,8 @@ class Attributing:
 
     def price(self, how: How) -> Price:
         """What an answer will take. Raises LltermError where there can be none."""
+        if METHODS[how.method] == "gradient":
+            check_installed()
         return price(self._source, self.question, how)
 
     async def ask(

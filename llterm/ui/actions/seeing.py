@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 from llterm.core.display import display_text, visible
 from llterm.core.futures import Futures
+from llterm.session.attributing import Attributing
 from llterm.ui.actions import Deed, Table
 from llterm.ui.actions.suggesting import follow
+from llterm.ui.screens.attribution import AttributionScreen
 from llterm.ui.screens.edit_branch import PutText
 from llterm.ui.screens.inspector import Inspector
 from llterm.ui.screens.painting import troubles
@@ -61,6 +63,10 @@ def table(screen: WeaveScreen) -> Table:
         "heat.futures": Deed(
             lambda: screen.run_worker(compare(screen), group="futures", exclusive=True),
             lambda: here() and panel().in_story and panel().reading is not None,
+        ),
+        "heat.attribute": Deed(
+            lambda: attribution(screen),
+            lambda: here() and panel().in_story and screen.session.backend is not None,
         ),
         "heat.inspect": Deed(
             lambda: inspect(screen),
@@ -162,3 +168,19 @@ def inspect(screen: WeaveScreen) -> None:
             put(screen, number, *chosen)
 
     screen.app.push_screen(Inspector(screen.session, number), done)
+
+
+def attribution(screen: WeaveScreen) -> None:
+    """What led the model to the chosen token, or to the chosen candidate in its place."""
+    panel, session = screen.heat, screen.session
+    backend, places = session.backend, session.reader.places
+    if backend is None or panel.chosen >= len(places):
+        return
+    candidate = panel.candidate
+    id = candidate.token.id if candidate is not None else places[panel.chosen].id
+    question = session.reader.question(panel.chosen, id)
+    if len(question.tokens) == question.head:
+        screen.flash("nothing of the story stands before its first token")
+        return
+    attributing = Attributing(backend, question)
+    screen.app.push_screen(AttributionScreen(attributing, backend.vocabulary))
