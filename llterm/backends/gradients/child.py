@@ -1,4 +1,4 @@
-"""Differentiates a model: `python -m llterm.backends.gradients.child FILE.gguf`.
+"""Differentiates a model, in a process of its own whose one argument is a GGUF file.
 
 Reads a question a line from standard input and writes an answer a line, both JSON, until its input
 ends. Needs the extra `llterm[gradients]`.
@@ -152,7 +152,3 @@ def main() -> None:
     questions: SimpleQueue[str] = SimpleQueue()
     threading.Thread(target=listen, args=(questions,), daemon=True).start()
     serve(Path(sys.argv[1]), questions)
-
-
-if __name__ == "__main__":
-    main()

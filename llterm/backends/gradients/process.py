@@ -26,6 +26,11 @@ from llterm.errors import CapabilityMissing, LltermError
 log = logging.getLogger(__name__)
 
 PACKAGES = ("accelerate", "gguf", "torch", "transformers")
+_PROGRAM = (
+    "import sys; sys.path.append(sys.argv.pop(1)); "
+    "from llterm.backends.gradients.child import main; main()"
+)
+"""Finds this very llterm, whatever way it was started."""
 _LINE = 1 << 24
 """Most bytes of an answer."""
 
@@ -90,7 +95,8 @@ class GradientProcess:
                 return answer
             progress(answer["progress"])
         said = await self._said if self._said is not None else ""
-        await self.close()
+        self._process = None
+        await process.wait()
         raise LltermError(
             "The gradients could not be computed",
             said or "Its process ended without a word; memory may have been too small.",
@@ -99,7 +105,7 @@ class GradientProcess:
 
     async def _start(self) -> Process:
         # -P: nothing of the working directory is taken for a module.
-        command = [sys.executable, "-P", "-m", "llterm.backends.gradients.child"]
+        command = [sys.executable, "-P", "-c", _PROGRAM, str(Path(__file__).parents[3])]
         offline = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "TQDM_DISABLE": "1"}
         self._process = await asyncio.create_subprocess_exec(
             *command,
