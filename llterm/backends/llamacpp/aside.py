@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -55,7 +55,11 @@ class Aside:
         self._llama = library()
         self._loaded = loaded
         self._pairs = loaded.pairs and watch is None
-        params = context_params(self._llama, loaded.settings, cells, sequences + 1)
+        settings = loaded.settings
+        if watch is not None and settings.kv_type == "q8_0":
+            # Quantised values need flash attention.
+            settings = replace(settings, kv_type="f16")
+        params = context_params(self._llama, settings, cells, sequences + 1)
         params.n_batch = params.n_ubatch = batch
         if watch is not None:
             params.cb_eval = watch

@@ -114,8 +114,8 @@ class AttributionScreen(Dialog[None]):
             how = replace(how, layer=self._layers[0])
         self._halt()
         self._how, self._error = how, None
-        self._begin()
         self._show()
+        self._begin()
 
     def _begin(self, *, asked: bool = False) -> None:
         """Start the work: attention at once, the others when they are asked for."""
@@ -124,6 +124,7 @@ class AttributionScreen(Dialog[None]):
             return
         self._share, self._error = 0.0, None
         self._worker = self.run_worker(self._work(self._how), exit_on_error=False)
+        self._show()
 
     def _halt(self) -> None:
         if self._worker is not None:
@@ -197,9 +198,10 @@ class AttributionScreen(Dialog[None]):
 
     def _tell_notes(self) -> None:
         """What is wrong, or to be known of the values, or what they will take."""
-        if self._error is None and self._found is None and self._share is None:
+        if self._error is None and self._found is None:
             try:
-                told = f"Enter starts it: {self._attributing.price(self._how).told}."
+                price = self._attributing.price(self._how).told
+                told = f"{'Enter starts it: ' if self._share is None else ''}{price}"
             except LltermError as error:
                 self._error = error
         if (wrong := self._error) is not None:
@@ -207,8 +209,6 @@ class AttributionScreen(Dialog[None]):
             told = ". ".join(parts)
         elif self._found is not None:
             told = "; ".join(_notes(self._found))
-        elif self._share is not None:
-            told = ""
         note = self.query_one("#attribution-notes", Static)
         note.set_class(wrong is not None, "-wrong")
         note.update(told)
