@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -97,11 +98,10 @@ async def _ask(job: AttributionJob, backend: Backend, line: ProgressLine) -> Att
     attributing = Attributing(backend, question)
     try:
         told = attributing.price(job.how).told
-        line.say(f"{job.how.title}: {told}")
+        line.clear()
+        sys.stderr.write(f"{job.how.title}: {told}\n")
         start = time.monotonic()
-        found = await attributing.ask(
-            job.how, lambda share: line.say(f"{job.how.title}: {share:.0%} ({told})")
-        )
+        found = await attributing.ask(job.how, lambda share: line.say(f"Working: {share:.0%}"))
         seconds = time.monotonic() - start
     finally:
         await attributing.close()
@@ -208,7 +208,10 @@ def summary(report: AttributionReport) -> str:
     p = "" if found.logprob is None else f" ({math.exp(found.logprob):.2%})"
     spent = f", {found.cost.tokens:,} tokens evaluated" if found.cost.tokens else ""
     head = f"{report.model}: what led to {token}{p}, token {report.index:,}: {found.how.title}; "
-    lines = [f"{head}{report.seconds:.2f} s{spent}", *(f"{note}." for note in found.notes)]
+    lines = [
+        f"{head}{report.seconds:.2f} s{spent}",
+        *(f"{note[0].upper()}{note[1:]}." for note in found.notes),
+    ]
     if found.elsewhere is not None and METHODS[found.how.method] == "attention":
         lines.append(f"{found.elsewhere:.1%} goes to what stands before these tokens.")
     if found.gap is not None:

@@ -37,17 +37,16 @@ class Model:
             str(file.parent), gguf_file=file.name, dtype=torch.float32, local_files_only=True
         ).eval()
         self._model.requires_grad_(requires_grad=False)
-        self._embeddings = self._model.get_input_embeddings().weight
+        self._embedding = self._model.get_input_embeddings()
 
     def embed(self, tokens: list[int]) -> Any:
-        """Shape (tokens, width). Gemma's kind scales them inside the model, from here on."""
-        return self._model.get_input_embeddings()(self._torch.tensor(tokens))
+        """What the model takes in place of these ids, shape (tokens, width)."""
+        return self._embedding(self._torch.tensor(tokens))
 
     def mean(self) -> Any:
         """The mean of all tokens' embeddings, as `embed` gives them: shape (width,)."""
-        count = self._embeddings.shape[0]
-        one = self._model.get_input_embeddings()
-        return one(self._torch.arange(count)).mean(dim=0)
+        count = self._embedding.weight.shape[0]
+        return self._embedding(self._torch.arange(count)).mean(dim=0)
 
     def logprobs(self, embedded: Any, target: int) -> Any:
         """The target's logprob after each, shape (batch,); of shape (batch, tokens, width)."""

@@ -64,11 +64,19 @@ class GradientProcess:
             await self.close()
             raise
         if "error" in answer:
+            await self.close()
             raise CapabilityMissing(*answer["error"])
+        values = np.array(answer["values"], np.float64)
+        if not np.isfinite(values).all():
+            raise LltermError(
+                "The model gives no gradients",
+                "They are not numbers (NaN or infinite).",
+                "Attention and leaving tokens out work without them.",
+            )
         return Attribution(
             how,
             question.head,
-            np.array(answer["values"], np.float64),
+            values,
             logprob=answer["logprob"],
             gap=answer.get("gap"),
             steps=answer.get("steps", 0),
@@ -80,7 +88,7 @@ class GradientProcess:
         if process is not None:
             with suppress(ProcessLookupError):
                 process.kill()
-            await process.wait()
+            await self._ended(process)
 
     async def _exchange(self, asked: Any, progress: Callable[[float], None]) -> Any:
         process = self._process or await self._start()
@@ -94,14 +102,18 @@ class GradientProcess:
             if "progress" not in answer:
                 return answer
             progress(answer["progress"])
-        said = await self._said if self._said is not None else ""
         self._process = None
-        await process.wait()
+        said = await self._ended(process)
         raise LltermError(
             "The gradients could not be computed",
             said or "Its process ended without a word; memory may have been too small.",
             f"{self._weights.name} needs four bytes a parameter, and as much again to work in.",
         )
+
+    async def _ended(self, process: Process) -> str:
+        """Wait for its end; the last line that it said."""
+        await process.wait()
+        return await self._said if self._said is not None else ""
 
     async def _start(self) -> Process:
         # -P: nothing of the working directory is taken for a module.
