@@ -21,7 +21,7 @@ from textual.widget import Widget
 from llterm.core.display import visible
 from llterm.core.heat import MEASURES, Measure, heat, told, value
 from llterm.core.reading import Candidate, Reading
-from llterm.ramps import Depth, ansi_rgb, glyph, ink, rgb
+from llterm.ramps import Depth, glyph, paint
 from llterm.session.reader import Place
 from llterm.ui.figures import percent
 from llterm.ui.messages import TokenChosen
@@ -314,9 +314,8 @@ class HeatPanel(Widget, can_focus=True):
         """Text upon the colour of a heat; the glyph says it where there are no colours."""
         if self._depth == "none":
             return text, base
-        # Textual sends the nearest colour that the terminal has; of sixteen we choose ourselves.
-        color = ansi_rgb(hot) if self._depth == "16" else rgb(hot)
-        back, front = Color.from_rgb(*color), Color.from_rgb(*ink(hot))
+        found = paint(hot, self._depth)
+        back, front = Color.from_rgb(*found.back), Color.from_rgb(*found.ink)
         return " " if len(text) == 1 else text, base + Style(color=front, bgcolor=back)
 
     def _part(self, name: str) -> Style:

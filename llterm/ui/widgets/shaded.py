@@ -21,17 +21,7 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from llterm.core.display import visible
-from llterm.ramps import (
-    RGB,
-    Depth,
-    ansi_rgb,
-    glyph,
-    ink_on,
-    rgb,
-    signed_ansi_rgb,
-    signed_glyph,
-    signed_rgb,
-)
+from llterm.ramps import Depth, glyph, paint, signed_glyph, signed_paint
 from llterm.ui.widgets.cells import crop
 from llterm.ui.widgets.scrolling import set_virtual_height
 
@@ -202,13 +192,10 @@ class Shaded(ScrollView, can_focus=True):
     def _style(self, value: float, base: Style) -> Style:
         if self._depth == "none":
             return base
-        color: RGB
-        if self._shading.signed:
-            color = signed_ansi_rgb(value) if self._depth == "16" else signed_rgb(value)
-        else:
-            color = ansi_rgb(value) if self._depth == "16" else rgb(value)
-        below = self._shading.signed and value < -0.05
-        back, front = Color.from_rgb(*color), Color.from_rgb(*ink_on(color))
+        signed = self._shading.signed
+        found = (signed_paint if signed else paint)(value, self._depth)
+        below = signed and value < -0.05
+        back, front = Color.from_rgb(*found.back), Color.from_rgb(*found.ink)
         return base + Style(color=front, bgcolor=back, underline=below)
 
     def _part(self, name: str) -> Style:
