@@ -159,4 +159,5 @@ def listed(
         entropy=(entropy, entropy),
         exact=True,
         full=logprobs if full else None,
+        log_z=0.0,
     )

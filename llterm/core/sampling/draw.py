@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from llterm.core.distribution import Bits, Distribution, Mask
+from llterm.core.sampler import SamplerSettings
 from llterm.core.sampling.chain import Ladder, Mirostat, apply, choose, generator
 from llterm.core.sampling.dry import breaker_tokens
-from llterm.core.sampling.settings import SamplerSettings
 from llterm.core.sampling.step import Breakers
 from llterm.core.tokens import Tail, Vocabulary
 
