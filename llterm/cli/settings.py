@@ -11,7 +11,9 @@ from llterm import paths
 from llterm.config import Config, load_config
 from llterm.config.example import example, literal
 from llterm.config.load import project_file
+from llterm.config.sampling import preset_values, value_of
 from llterm.config.schema import MODEL, TABLES
+from llterm.core.sampler import PRESETS
 from llterm.errors import UsageError
 
 
@@ -62,17 +64,25 @@ def show(config: Config, *, origin: bool) -> str:
     """Every setting in force, as TOML; with origins as comments."""
     blocks = []
     for table, rows in TABLES.items():
-        values = {"": config, "weave": config.weave, "ui": config.ui}[table]
+        values = {"": config, "weave": config.weave, "sampling": None, "ui": config.ui}[table]
         lines = [f"[{table}]"] if table else []
         for row in rows:
             name = f"{table}.{row.name}" if table else row.name
-            lines.append(_line(config, name, row.name, getattr(values, row.attribute), origin))
+            value = (
+                getattr(values, row.attribute) if values else value_of(config.sampling, row.name)
+            )
+            lines.append(_line(config, name, row.name, value, origin))
         blocks.append(lines)
-    for model, settings in config.models.items():
+    for preset, settings in config.presets.items():
+        if preset not in PRESETS:
+            lines = [f"[presets.{literal(preset) if '.' in preset else preset}]"]
+            knobs = preset_values(settings).items()
+            blocks.append([*lines, *(f"{name} = {literal(value)}" for name, value in knobs)])
+    for model, known in config.models.items():
         lines = [f"[models.{literal(model) if '.' in model else model}]"]
         for row in MODEL:
             name = f"models.{model}.{row.name}"
-            lines.append(_line(config, name, row.name, getattr(settings, row.name), origin))
+            lines.append(_line(config, name, row.name, getattr(known, row.name), origin))
         blocks.append(lines)
     if config.keys:
         lines = ["[keys]"]
