@@ -131,6 +131,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("tree.last", "end,G", "suggestions", "Last row"),
     Action("tree.page_down", "pagedown", "suggestions", "A page down"),
     Action("tree.page_up", "pageup", "suggestions", "A page up"),
+    Action("tree.banned", "b", "suggestions", "What bans and the constraint take, or hide it"),
     Action("tree.parent", "shift+left", "suggestions", "Go to the parent branch"),
     Action("edit.undo", "ctrl+z", "everywhere", "Undo: text, tree and settings", "undo", "u"),
     Action("edit.redo", "ctrl+y", "everywhere", "Redo", "", "U"),
@@ -150,6 +151,14 @@ ACTIONS: tuple[Action, ...] = (
         "weave.constrain", "ctrl+l", "everywhere", "What suggestions must fit: a pattern, choices"
     ),
     Action("app.prefix", "f7", "everywhere", "The hidden text before the story"),
+    Action(
+        "app.sampling",
+        "ctrl+k",
+        "everywhere",
+        "How tokens are drawn: presets, knobs",
+        "",
+        "d",
+    ),
     Action("app.settings", "f5", "everywhere", "Weave settings", "settings"),
     Action("app.theme", "t", "suggestions", "Choose a theme"),
     Action("app.count", "f11,alt+w", "everywhere", "Count words and tokens"),

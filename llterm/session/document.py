@@ -46,6 +46,7 @@ class Document:
         meta = contents.meta
         self.rules = read_rules(str(meta.get("rules", "{}")))
         self.prefix = str(meta.get("prefix", ""))
+        self.sampling = str(meta.get("sampling", "{}"))
         self._cursor = min(int(meta.get("cursor", len(self.text))), len(self.text))
         self._model = str(meta.get("model", ""))
         self._next_node = max(int(meta.get("next_node", 0)), max(self.loom.nodes, default=ROOT) + 1)
@@ -255,6 +256,11 @@ class Document:
         self._set("prefix", "hidden prefix", self.prefix, text)
         self.prefix = text
 
+    def set_sampling(self, text: str) -> None:
+        """Other sampler settings, as the store writes them."""
+        self._set("sampling", "sampler settings", self.sampling, text)
+        self.sampling = text
+
     def undo(self) -> Change | None:
         """Take back the last step; None when there is none."""
         self._writable()
@@ -459,7 +465,7 @@ class Document:
         if last is None or set(last.facts) != {name}:
             return None
         first, second = map(str, last.facts[name])
-        same = name != "rules" or changed(first, second) == changed(before, after)
+        same = name == "prefix" or changed(first, second) == changed(before, after)
         return last if same else None
 
     def _write_step(self, step: Step) -> None:
@@ -495,8 +501,9 @@ class Document:
         if "rules" in facts:
             self.rules = read_rules(str(facts["rules"]))
             self._pending.meta["rules"] = facts["rules"]
-        if "prefix" in facts:
-            self.prefix = self._pending.meta["prefix"] = str(facts["prefix"])
+        for name in {"prefix", "sampling"} & facts.keys():
+            self._pending.meta[name] = facts[name]
+            setattr(self, name, str(facts[name]))
         return int(facts["cursor"]) if "cursor" in facts else cursor
 
     def _reread(self, cursor: int | None = None) -> Change:

@@ -10,14 +10,15 @@ import logging
 import math
 from collections.abc import Callable
 from contextlib import aclosing
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Protocol
 
 from llterm.core.distribution import Distribution, Mask
 from llterm.core.query import Failed, Query, Source
-from llterm.core.sampling import NothingLeft, SamplerSettings
-from llterm.core.sampling.draw import Drawer, Drawn
+from llterm.core.sampling import Chain, Choice, Mirostat, NothingLeft, Situation
+from llterm.core.sampling.drawing import barring
 from llterm.core.tokens import Path, Tail
+from llterm.core.weave import Weave
 from llterm.errors import LltermError, UsageError
 from llterm.session.changes import Change, ModelRun
 from llterm.session.document import Document
@@ -43,13 +44,22 @@ class Host(Protocol):
     def weaving(self) -> bool: ...
 
     @property
-    def sampler(self) -> SamplerSettings: ...
+    def chain(self) -> Chain: ...
 
     def stop(self) -> None: ...
 
     def here(self) -> Woven: ...
 
     def land(self, run: ModelRun, *, onward: bool = False) -> Change: ...
+
+
+@dataclass(slots=True)
+class _Line:
+    """What was drawn since somebody else had the story."""
+
+    text: bytes = b""
+    count: int = 0
+    mirostat: Mirostat | None = None
 
 
 class Player:
@@ -63,7 +73,8 @@ class Player:
         """Single steps that were asked for and are not done yet."""
         self._left = -1
         """The document's revision after the last token of this play."""
-        self._drawer: Drawer | None = None
+        self._chain: Chain | None = None
+        self._line = _Line()
         self.playing = False
         self.speed = 5.0
         """Tokens a second; infinite: as fast as the model goes."""
@@ -91,7 +102,7 @@ class Player:
     def forget(self) -> None:
         """Another model: the play is over, and nothing of it goes on."""
         self.pause()
-        self._drawer = None
+        self._chain = None
 
     def pause(self) -> None:
         """End the play; what it wrote stays."""
@@ -152,13 +163,15 @@ class Player:
             return ""
         source = self._host.source
         assert source is not None
-        if self._drawer is None or self._drawer.settings != self._host.sampler:
+        if self._chain is not self._host.chain:
             # What other settings drew is another run.
             onward = False
-            self._drawer = Drawer(self._host.sampler, source.vocabulary)
+            self._chain = self._host.chain
+        if document.revision != self._left:
+            self._line = _Line()
         woven = self._host.here()
         revision = document.revision
-        run = await self._draw(woven, source, self._drawer)
+        run = await self._draw(woven, source, self._chain)
         if document.revision != revision:
             # Somebody wrote meanwhile: what was drawn belongs to a text that is no more.
             self.playing = False
@@ -167,11 +180,12 @@ class Player:
             return "the model ends the text here"
         change = self._host.land(run, onward=onward)
         self._left = document.revision
+        self._line.text += run.data
         self.drawn += len(run.ids)
         self.landed(change)
         return ""
 
-    async def _draw(self, woven: Woven, source: Source, drawer: Drawer) -> ModelRun | None:
+    async def _draw(self, woven: Woven, source: Source, chain: Chain) -> ModelRun | None:
         """Tokens until there is text: those that only write a healed word again add none."""
         weave, names = woven.weave, source.vocabulary
         tail: Tail = ()
@@ -181,7 +195,9 @@ class Player:
             found = await _distribution(
                 Query(Path(weave.anchor, tail), mask=mask, full=True), source
             )
-            drawn = _drawn(drawer, found, weave.anchor.tokens + tail, mask)
+            drawn = _drawn(chain, found, self._situation(weave, tail, written), weave, mask)
+            self._line.count += 1
+            self._line.mirostat = drawn.mirostat
             token = names.token(drawn.id)
             if token.end:
                 return None
@@ -197,8 +213,20 @@ class Player:
             overlap=len(weave.residue),
             model=source.name,
             fingerprint=names.fingerprint,
-            settings={"sampling": asdict(drawer.settings)},
+            settings={"sampling": asdict(chain.sampling)},
             alternatives=tuple(others),
+        )
+
+    def _situation(self, weave: Weave, tail: Tail, written: bytes) -> Situation:
+        document, line = self._host.document, self._line
+        story = document.bytes_before(document.cursor)
+        return Situation(
+            context=weave.anchor.tokens + tail,
+            story=story[: len(story) - len(line.text)],
+            drawn=line.text,
+            count=line.count,
+            residue=weave.residue[len(written) :],
+            mirostat=line.mirostat,
         )
 
 
@@ -212,9 +240,17 @@ async def _distribution(query: Query, source: Source) -> Distribution:
     raise LltermError("The model gave no answer", "", "Try again.")
 
 
-def _drawn(drawer: Drawer, found: Distribution, context: Tail, mask: Mask | None) -> Drawn:
+def _drawn(
+    chain: Chain, found: Distribution, at: Situation, weave: Weave, mask: Mask | None
+) -> Choice:
+    allowed = mask.allowed if mask is not None else None
+    tail = at.context[len(weave.anchor.tokens) :]
     try:
-        return drawer.draw(found, context, mask)
+        if weave.constraint is not None:
+            forced = chain.forced(at, weave.constraint, tail)
+            return chain.draw(found, at, mask=allowed, first=forced)
+        healing = [("healing", barring(~allowed))] if allowed is not None else []
+        return chain.draw(found, at, first=healing)
     except NothingLeft as error:
         raise UsageError(
             "Nothing may stand here",

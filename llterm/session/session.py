@@ -11,11 +11,12 @@ from typing import cast
 
 from llterm.constraints.compiled import Compiled, compile
 from llterm.constraints.spec import Constraint
+from llterm.core.bans import Bans
 from llterm.core.display import display_text
 from llterm.core.query import Backend, Source
 from llterm.core.reading import Reading, read_step
 from llterm.core.rules import Rules
-from llterm.core.sampling import PRESETS
+from llterm.core.sampling import Chain, SamplerSettings, Sampling
 from llterm.core.tokens import Anchor, Tail
 from llterm.core.view import View
 from llterm.engine.drive import drive
@@ -25,6 +26,7 @@ from llterm.session.document import Change, Document, ModelRun
 from llterm.session.keeping import Kept, pack, unpack
 from llterm.session.player import Player
 from llterm.session.reader import Reader
+from llterm.session.sampling import SamplerChoice
 from llterm.session.status import Figures, Status
 from llterm.session.taking import first_token, first_word, forced_run, model_run
 from llterm.session.weaves import Place, Weaves, Woven
@@ -35,8 +37,9 @@ log = logging.getLogger(__name__)
 class Session:
     """The document, its model, and the suggestions after the cursor."""
 
-    def __init__(self, document: Document) -> None:
+    def __init__(self, document: Document, drawing: SamplerChoice | None = None) -> None:
         self.document = document
+        self._drawing = drawing or SamplerChoice(document)
         self.source: Source | None = None
         self.status = Status()
         self.at = document.cursor
@@ -45,11 +48,11 @@ class Session:
         self._kept = Weaves()
         self._task: asyncio.Task[None] | None = None
         self._view: View | None = None
+        self.banned_shown = False
         self._constraint: Constraint | None = None
         self._compiled: Compiled | None = None
         self._callbacks: list[Callable[[], None]] = []
         self.reader = Reader(self, self._changed)
-        self.sampler = PRESETS["balanced"]
         self.resting = False
         self.player = Player(self, self._changed)
         self.autopilot = Autopilot(self, self._changed)
@@ -69,7 +72,8 @@ class Session:
     def view(self) -> View | None:
         """The suggestion tree; None when nothing was woven."""
         if self._view is None and self._woven is not None:
-            self._view = self._woven.weave.view(running=self.weaving)
+            weave = self._woven.weave
+            self._view = weave.view(running=self.weaving, banned=self.banned_shown)
         return self._view
 
     @property
@@ -79,19 +83,9 @@ class Session:
         context = self.source.capabilities.context if self.source else 0
         if woven is None:
             return Figures(context=context)
-        seconds = woven.seconds
-        if self.weaving:
-            seconds += time.monotonic() - self._started
-        return Figures(
-            seconds=seconds,
-            tokens=woven.cost.tokens,
-            prompt_tokens=woven.cost.prompt_tokens,
-            decodes=woven.cost.decodes,
-            requests=woven.cost.requests,
-            story_tokens=woven.prompt.story_tokens,
-            context=context,
-            window_start=self._display_offset(woven.prompt.window_start),
-        )
+        going = time.monotonic() - self._started if self.weaving else 0.0
+        start = self._display_offset(woven.prompt.window_start)
+        return woven.figures(context, woven.seconds + going, start)
 
     def listen(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Call back whenever view, status or figures changed; returns how to end that."""
@@ -174,7 +168,34 @@ class Session:
         if rules == before:
             return
         self.document.set_rules(rules)
-        self._follow_rules(before)
+        self._follow_rules(before, self.sampling.bans)
+
+    @property
+    def sampling(self) -> Sampling:
+        """How tokens are drawn, and what is never written."""
+        return self._drawing.sampling
+
+    @property
+    def presets(self) -> dict[str, SamplerSettings]:
+        """Sampler presets by name, llterm's and the person's own."""
+        return self._drawing.presets
+
+    @property
+    def chain(self) -> Chain:
+        """The sampling made ready for the model. Raises BackendUnavailable without one."""
+        return self._drawing.chain(self._model().vocabulary)
+
+    def set_sampling(self, sampling: Sampling) -> None:
+        """Another way to draw: a step of the history. Bans hold for suggestions too, at once."""
+        bans = self.sampling.bans
+        self._drawing.set(sampling)
+        self._follow_rules(self.document.rules, bans)
+        self._changed()
+
+    def show_banned(self, shown: bool) -> None:
+        """Whether the view has what bans and the constraint take, as rows that say so."""
+        self.banned_shown = shown
+        self._changed()
 
     @property
     def constraint(self) -> Constraint | None:
@@ -384,10 +405,12 @@ class Session:
 
     def _find(self, place: Place) -> Woven | None:
         """An earlier weave of this very text, under the present rules."""
-        return self._kept.find(place, self.document.rules, self._model().capabilities.context)
+        context = self._model().capabilities.context
+        return self._kept.find(place, self.document.rules, self.sampling.bans, context)
 
     def _begin(self, place: Place, source: Source, kept: Kept | None = None) -> Woven:
-        return self._kept.begin(place, self.document, source, self._compiled, kept)
+        bans = self.sampling.bans
+        return self._kept.begin(place, self.document, source, self._compiled, bans, kept)
 
     def _restore(self, source: Source) -> None:
         """Show the weave kept in the loom, where the story still stands as it did."""
@@ -431,16 +454,16 @@ class Session:
         self._changed()
 
     def _step(self, step: Callable[[], Change | None]) -> Change | None:
-        before = self.document.rules
+        before, bans = self.document.rules, self.sampling.bans
         change = step()
         self._look()
-        self._follow_rules(before)
+        self._follow_rules(before, bans)
         return change
 
-    def _follow_rules(self, before: Rules) -> None:
-        """Derive the tree again under the document's rules; go on searching if it was."""
-        rules, woven = self.document.rules, self._woven
-        if woven is None or rules == before:
+    def _follow_rules(self, before: Rules, bans_before: Bans) -> None:
+        """Derive the tree again under the document's rules and bans; go on if it was searching."""
+        rules, bans, woven = self.document.rules, self.sampling.bans, self._woven
+        if woven is None or (rules, bans) == (before, bans_before):
             return
         running = self.weaving
         self.stop()
@@ -448,7 +471,7 @@ class Session:
             self._look()
             self.stale = True
             return
-        woven.weave = woven.weave.under(rules)
+        woven.weave = woven.weave.under(rules, bans)
         self._changed()
         if running:
             self._run()

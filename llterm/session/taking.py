@@ -8,6 +8,7 @@ from llterm.core.distribution import Distribution
 from llterm.core.query import Source
 from llterm.core.tokens import Tail, Token, Vocabulary
 from llterm.core.weave import Weave
+from llterm.errors import UsageError
 from llterm.session.document import ModelRun
 
 ALTERNATIVES = 5
@@ -32,11 +33,14 @@ def first_word(weave: Weave, tail: Tail) -> Tail:
 def model_run(weave: Weave, tail: Tail, source: Source) -> ModelRun:
     """The tokens of `tail` as the story keeps them: with logprobs, alternatives and settings.
 
-    An end-of-text token is shown in the tree, but does not go into a story.
+    An end-of-text token is shown in the tree, but does not go into a story. Raises UsageError for
+    what is banned.
     """
     if tail and source.vocabulary.token(tail[-1]).end:
         tail = tail[:-1]
     beam = weave.beam(tail)
+    if beam.banned:
+        raise UsageError("This branch may not stand", f"It is taken by: {beam.banned}.", "")
     tokens = [source.vocabulary.token(id) for id in tail]
     return ModelRun(
         ids=tail,

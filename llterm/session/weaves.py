@@ -6,6 +6,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, field, replace
 
 from llterm.constraints.spec import Constraint
+from llterm.core.bans import Bans
 from llterm.core.constraint import Constrained
 from llterm.core.healing import Healer
 from llterm.core.query import Cost, Source
@@ -15,6 +16,7 @@ from llterm.core.weave import Weave
 from llterm.session.document import Document
 from llterm.session.keeping import Kept
 from llterm.session.prompt import Prompt, make_prompt
+from llterm.session.status import Figures
 
 MOST_CANDIDATES = 2_500_000
 """Candidates kept for weaves that are not on show: some 25 MB."""
@@ -33,6 +35,19 @@ class Woven:
     prompt: Prompt
     cost: Cost = field(default_factory=Cost)
     seconds: float = 0.0
+
+    def figures(self, context: int, seconds: float, window_start: int) -> Figures:
+        """What it took in so many seconds, and what a model of this context sees."""
+        return Figures(
+            seconds=seconds,
+            tokens=self.cost.tokens,
+            prompt_tokens=self.cost.prompt_tokens,
+            decodes=self.cost.decodes,
+            requests=self.cost.requests,
+            story_tokens=self.prompt.story_tokens,
+            context=context,
+            window_start=window_start,
+        )
 
     def has_room(self, context: int) -> bool:
         """Whether the model can see all that the weave begins with, and go on from it.
@@ -60,15 +75,15 @@ class Weaves:
         while len(self._kept) > 1 and self._candidates() > MOST_CANDIDATES:
             self._kept.popitem(last=False)
 
-    def find(self, place: Place, rules: Rules, context: int) -> Woven | None:
-        """An earlier weave of this very text, put under these rules."""
+    def find(self, place: Place, rules: Rules, bans: Bans, context: int) -> Woven | None:
+        """An earlier weave of this very text, put under these rules and bans."""
         found = self._kept.get(place)
         if found is None or not found.has_room(context):
             return None
         if found.weave.constraint is None and found.weave.rules.heal != rules.heal:
             return None
-        if found.weave.rules != rules:
-            found.weave = found.weave.under(rules)
+        if (found.weave.rules, found.weave.bans) != (rules, bans):
+            found.weave = found.weave.under(rules, bans)
         elif found.weave.spent:
             found.weave.extend()
         return found
@@ -79,6 +94,7 @@ class Weaves:
         document: Document,
         source: Source,
         constraint: Constrained | None,
+        bans: Bans,
         kept: Kept | None = None,
     ) -> Woven:
         """A weave at the document's cursor, with what the loom kept of it."""
@@ -101,6 +117,7 @@ class Weaves:
             facts=kept.facts if kept else None,
             grown=kept.grown if kept else (),
             constraint=constraint,
+            bans=bans,
         )
         return Woven(weave, place, prompt)
 

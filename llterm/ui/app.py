@@ -19,11 +19,13 @@ from textual.binding import Binding
 from textual.command import Provider
 
 from llterm import keymap, paths, state
+from llterm.config.sampling import choices
 from llterm.core.display import visible
 from llterm.core.query import Backend
 from llterm.core.rules import Rules
 from llterm.errors import LltermError
 from llterm.session.document import Document
+from llterm.session.sampling import SamplerChoice
 from llterm.session.session import Session
 from llterm.ui import journal
 from llterm.ui.commands import Commands, Palette
@@ -104,10 +106,14 @@ class LltermApp(App[None]):
         self.launch = launch
         self.faulty = False
         """Whether an error that nobody expected ended the app."""
-        self.session = Session(document)
+        drawing = SamplerChoice(document, launch.config.sampling, launch.config.presets)
+        self.session = Session(document, drawing)
         self.session.player.speed = launch.config.ui.play_speed or math.inf
+        if launch.sampling and not document.read_only:
+            self.session.set_sampling(drawing.changed(launch.sampling))
         self._backend: Backend | None = None
         self._rules_before: Rules = document.rules
+        self._sampling_before = self.session.sampling
         self.main = WeaveScreen(
             self.session,
             Options(
@@ -213,6 +219,8 @@ class LltermApp(App[None]):
         rules = self.session.document.rules
         if rules != self._rules_before:
             state.keep(state.rules_choices(rules))
+        if self.session.sampling != self._sampling_before:
+            state.keep(choices(self.session.sampling, self.session.presets))
         try:
             await self.session.close()
         finally:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from llterm.config import Config
 from llterm.core.query import Backend
@@ -34,3 +35,5 @@ class Launch:
     model_name: str
     auto_weave: bool
     """Weave as soon as the model is ready, if there is a story."""
+    sampling: Mapping[str, Any] = field(default_factory=dict)
+    """Sampler settings that were typed, by name; they count more than the loom's own."""

@@ -11,8 +11,9 @@ import pytest
 from llterm.backends.llamacpp import LlamaBackend, LlamaSettings, open_llama
 from llterm.backends.scripted import ScriptedBackend
 from llterm.constraints.spec import choices
+from llterm.core.bans import Bans
 from llterm.core.rules import Rules
-from llterm.core.sampling import PRESETS
+from llterm.core.sampling import PRESETS, SamplerSettings
 from llterm.core.stories import STORIES
 from llterm.errors import LltermError, UsageError
 from llterm.session.document import Document
@@ -25,10 +26,14 @@ TEXT = b"The maker went to the"
 GREEDY = PRESETS["greedy"]
 
 
+def draw_by(begun: Session, settings: SamplerSettings) -> None:
+    begun.set_sampling(begun.sampling.with_settings(settings, PRESETS))
+
+
 def session(text: bytes = TEXT) -> Session:
     begun = Session(Document.scratch(text))
     begun.attach(ScriptedBackend())
-    begun.sampler = GREEDY
+    draw_by(begun, GREEDY)
     begun.player.speed = math.inf
     return begun
 
@@ -152,13 +157,13 @@ async def test_the_same_seed_writes_the_same_from_anywhere() -> None:
     texts = []
     for parts in ([8], [3, 5]):
         begun = session()
-        begun.sampler = settings
+        draw_by(begun, settings)
         for tokens in parts:
             await played(begun, tokens)
         texts.append(begun.document.text)
     assert texts[0] == texts[1]
     begun = session()
-    begun.sampler = replace(settings, seed=8)
+    draw_by(begun, replace(settings, seed=8))
     assert (await played(begun, 8)).document.text != texts[0]
 
 
@@ -213,7 +218,8 @@ async def test_a_model_that_fails_ends_the_play_with_its_error() -> None:
 async def test_a_played_token_costs_two_tokens_at_most(backend: LlamaBackend) -> None:
     begun = Session(Document.scratch(STORIES[1].text.encode()))
     begun.attach(backend)
-    begun.sampler, begun.player.speed = GREEDY, math.inf
+    draw_by(begun, GREEDY)
+    begun.player.speed = math.inf
     await stepped(begun)
     with counted() as decodes:
         await played(begun, 20)
@@ -229,7 +235,8 @@ async def test_a_play_past_the_context_goes_on(backend: LlamaBackend) -> None:
         text = STORIES[1].text.encode()
         begun = Session(Document.scratch(text, rules))
         begun.attach(small)
-        begun.sampler, begun.player.speed = replace(PRESETS["creative"], seed=1), math.inf
+        draw_by(begun, replace(PRESETS["creative"], seed=1))
+        begun.player.speed = math.inf
         ended: list[object] = []
         begun.player.ended = ended.append
         await played(begun, context + 20)
@@ -253,3 +260,28 @@ async def test_a_text_put_in_place_of_a_token_leaves_the_old_one_as_a_branch() -
     begun.undo()
     assert begun.document.text.endswith("waited.")
     begun.reader.stop()
+
+
+async def test_a_play_writes_nothing_banned_and_remembers_where_it_began() -> None:
+    begun = session()
+    bans = Bans(newline=True, phrases=("the river", "lamp"))
+    settings = replace(PRESETS["neutral"], seed=3)
+    begun.set_sampling(replace(begun.sampling, settings=settings, preset=None, bans=bans))
+    await played(begun, 60)
+    written = begun.document.text.removeprefix(TEXT.decode())
+    assert len(written) > 100
+    assert "lamp" not in written.lower()
+    assert "the river" not in begun.document.text.lower()
+    assert "\n" not in written
+
+
+async def test_an_ideal_length_counts_from_where_the_play_began() -> None:
+    begun = session(b"and the cat went to sleep by the lamp")
+    ended: list[object] = []
+    begun.player.ended = ended.append
+    settings = replace(PRESETS["neutral"], seed=5)
+    wanted = replace(begun.sampling, settings=settings, preset=None, ideal_length=20)
+    begun.set_sampling(wanted)
+    await played(begun, 200)
+    assert ended == ["the model ends the text here"]
+    assert 8 <= begun.player.drawn <= 60

@@ -105,14 +105,14 @@ async def test_the_inspector_filters_tries_a_chain_and_forces(start: Start) -> N
         table = inspector.query_one(DataTable)
         await at.until(lambda: table.row_count > 10)
         inspector.query_one("#chain", Input).value = "top_k=2"
-        await at.until(lambda: table.get_row_at(2)[-1] == "top_k")
+        await at.until(lambda: str(table.get_row_at(2)[-1]) == "top_k")
         inspector.query_one("#chain", Input).value = "top_k=x"
         await at.until(lambda: "top_k=x" in str(inspector.query_one("#told").render()))
         inspector.query_one("#chain", Input).value = ""
         inspector.query_one("#filter", Input).value = "lamp"
-        await at.until(lambda: "lamp" in table.get_row_at(0)[1])
+        await at.until(lambda: "lamp" in str(table.get_row_at(0)[1]))
         place = at.session.reader.places[panel.chosen]
-        chosen = table.get_row_at(0)[1].replace("␣", " ")
+        chosen = str(table.get_row_at(0)[1]).replace("␣", " ")
         table.focus()
         await at.press("enter")
         assert at.story == STORY[: place.start] + chosen

@@ -22,7 +22,7 @@ def same(at: Driven) -> bool:
 
 async def test_a_key_writes_one_token_and_undo_takes_it_back(start: Start) -> None:
     async with start() as at:
-        at.session.sampler = PRESETS["greedy"]
+        at.session.set_sampling(at.session.sampling.under("greedy", PRESETS))
         await at.press("ctrl+d")
         await at.until(lambda: at.story != STORY)
         assert same(at)

@@ -31,9 +31,9 @@ async def test_every_action_has_a_deed_and_a_key(start: Start) -> None:
 
 
 async def test_a_key_of_ones_own_wins_over_the_text_area(start: Start) -> None:
-    start.config = Config(keys={"weave.start": "ctrl+e", "edit.find": "ctrl+k"})
+    start.config = Config(keys={"weave.start": "ctrl+e", "edit.find": "ctrl+a"})
     async with start() as at:
-        await at.press("ctrl+k", "c", "a", "t")
+        await at.press("ctrl+a", "c", "a", "t")
         assert at.main.find_bar.display
         await at.press("escape", "ctrl+e")
         await at.until(lambda: at.main.suggestions.rows)

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from llterm.core.display import display_text, visible
 from llterm.core.futures import Futures
+from llterm.core.view import Branch
 from llterm.session.attributing import Attributing
 from llterm.ui.actions import Deed, Table
 from llterm.ui.actions.suggesting import follow
+from llterm.ui.figures import fine_percent
 from llterm.ui.screens.attribution import AttributionScreen
 from llterm.ui.screens.edit_branch import PutText
 from llterm.ui.screens.inspector import Inspector
 from llterm.ui.screens.painting import troubles
+from llterm.ui.screens.sampler import Sampler
 
 if TYPE_CHECKING:
     from llterm.ui.screens.weave import WeaveScreen
@@ -51,6 +56,8 @@ def table(screen: WeaveScreen) -> Table:
         "chart": lambda: panel().toggle_chart(),
     }
     return {f"heat.{name}": Deed(run, here) for name, run in moves.items()} | {
+        "app.sampling": Deed(lambda: sampling(screen)),
+        "tree.banned": Deed(lambda: show_banned(screen)),
         "heat.toggle": Deed(lambda: toggle(screen)),
         "heat.force": Deed(
             lambda: force(screen),
@@ -167,7 +174,7 @@ def inspect(screen: WeaveScreen) -> None:
         if chosen is not None:
             put(screen, number, *chosen)
 
-    screen.app.push_screen(Inspector(screen.session, number), done)
+    screen.app.push_screen(Inspector(screen, number), done)
 
 
 def attribution(screen: WeaveScreen) -> None:
@@ -184,3 +191,33 @@ def attribution(screen: WeaveScreen) -> None:
         return
     attributing = Attributing(backend, question)
     screen.app.push_screen(AttributionScreen(attributing, backend.vocabulary))
+
+
+def sampling(screen: WeaveScreen) -> None:
+    """The sampler panel; with the heat panel's token, what the chain makes of it."""
+    panel = screen.heat
+    chosen = panel.display and panel.in_story and panel.reading is not None
+    screen.app.push_screen(Sampler(screen, panel.chosen if chosen else -1))
+
+
+def show_banned(screen: WeaveScreen) -> None:
+    """What bans and the constraint take, in the tree, or not."""
+    session = screen.session
+    session.show_banned(not session.banned_shown)
+    if not session.banned_shown:
+        screen.flash("what is banned is hidden")
+        return
+    view = session.view
+    count, mass = banned(view.branches) if view is not None else (0, 0.0)
+    screen.flash(f"{count} banned branch{'es' * (count != 1)}, {fine_percent(mass)} of all")
+
+
+def banned(branches: Sequence[Branch]) -> tuple[int, float]:
+    """How many of these and below are banned, and what joint probability they take."""
+    count, mass = 0, 0.0
+    for branch in branches:
+        if branch.banned:
+            count, mass = count + 1, mass + math.exp(branch.logprob)
+        more, further = banned(branch.children)
+        count, mass = count + more, mass + further
+    return count, mass

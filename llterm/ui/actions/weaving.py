@@ -26,7 +26,9 @@ def table(screen: WeaveScreen) -> Table:
     session = screen.session
 
     def can_grow() -> bool:
-        return screen.row is not None and not session.stale and session.source is not None
+        row = screen.row
+        there = row is not None and not row.branch.banned
+        return there and not session.stale and session.source is not None
 
     return {
         "weave.start": Deed(lambda: weave(screen)),

@@ -13,7 +13,7 @@ from textual.widgets import Static
 
 from llterm.core.display import visible
 from llterm.errors import LltermError
-from llterm.ui.figures import found, joint, spoken_speed
+from llterm.ui.figures import found, joint, percent, spoken_speed
 from llterm.ui.widgets.keybar import Hint, key_name
 from llterm.ui.widgets.line import Line, Name
 
@@ -88,6 +88,9 @@ def show_branch(screen: WeaveScreen) -> None:
         line.say("")
         return
     ends = {"end": "the text ends here", "open": "not ended yet: grow"}
+    if row.branch.banned:
+        line.say(f"{row.branch.banned} takes {percent(row.branch.p)}")
+        return
     text = joint(row.branch.logprob, len(row.tail)).split(" · ")
     note = ends.get(row.branch.finish or "")
     line.say(*text[:1], *([note] if note else []), *text[1:])
@@ -153,7 +156,8 @@ def show_ghost(screen: WeaveScreen) -> None:
     session, editor = screen.session, screen.editor
     row = screen.row
     here = row is not None and not session.stale and editor.offset_of_cursor == session.at
-    ghost = session.ghost(row.tail) if here and row is not None and not screen.ghost_off else ""
+    free = row is not None and not row.branch.banned and not screen.ghost_off
+    ghost = session.ghost(row.tail) if here and row is not None and free else ""
     inline = bool(ghost) and editor.at_end
     editor.show_ghost(ghost if inline else "")
     preview = screen.query_one("#preview", Static)
