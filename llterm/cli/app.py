@@ -51,6 +51,7 @@ def bare(
 
 
 @app.command("weave")
+@options.with_sampling()
 def weave_command(
     file: Annotated[
         Path | None,
@@ -75,19 +76,21 @@ def weave_command(
     threads: options.Threads = None,
     gpu_layers: options.GpuLayers = None,
     config: options.ConfigPath = None,
+    **sampling: object,
 ) -> None:
     """Open the app: write by choosing among suggestions.
 
     A loom is opened where it was left, or made. A text file is imported into a loom beside it,
     never overwritten. Without a terminal one weave is done and its suggestion tree is printed.
     """
-    values = locals()
+    values = {**locals(), **sampling}
     from llterm.cli.weaving import Asked, weave
 
     raise typer.Exit(weave(Asked.of(values)))
 
 
 @app.command("suggest")
+@options.with_sampling(options.BANS)
 def suggest_command(
     file: Annotated[
         Path | None,
@@ -119,12 +122,58 @@ def suggest_command(
     threads: options.Threads = None,
     gpu_layers: options.GpuLayers = None,
     config: options.ConfigPath = None,
+    **sampling: object,
 ) -> None:
     """Print the most probable continuations of a text, exactly the best under the settings."""
-    values = locals()
+    values = {**locals(), **sampling}
     from llterm.cli.weaving import Asked, suggest
 
     raise typer.Exit(suggest(Asked.of(values), format))
+
+
+@app.command("sample")
+@options.with_sampling()
+def sample_command(
+    file: Annotated[
+        Path | None,
+        typer.Argument(metavar="FILE|-", help="A text or a loom; - reads standard input."),
+    ] = None,
+    prompt: options.Prompt = None,
+    number: Annotated[
+        int, typer.Option("-n", "--number", min=1, max=4096, help="How many continuations.")
+    ] = 1,
+    tokens: Annotated[
+        int, typer.Option("--tokens", min=1, max=1_000_000, help="Most tokens of each.")
+    ] = 64,
+    format: Annotated[
+        Literal["text", "json", "jsonl"],
+        typer.Option("--format", help="jsonl: one a line, as each ends."),
+    ] = "text",
+    sentence: Annotated[
+        bool, typer.Option("--sentence/--no-sentence", help="End each where a sentence ends.")
+    ] = False,
+    stop: Annotated[
+        list[str] | None,
+        typer.Option("--stop", help="A text that ends a continuation; may be given many times."),
+    ] = None,
+    heal: options.Heal = None,
+    model: options.Model = None,
+    prefix: options.Prefix = None,
+    choice: options.Choice = None,
+    regex: options.Regex = None,
+    grammar: options.Grammar = None,
+    json_schema: options.JsonSchema = None,
+    context: options.ContextSize = None,
+    threads: options.Threads = None,
+    gpu_layers: options.GpuLayers = None,
+    config: options.ConfigPath = None,
+    **sampling: object,
+) -> None:
+    """Draw continuations of a text, many side by side, as the sampler settings say."""
+    values = {**locals(), **sampling}
+    from llterm.cli.sampling import sample
+
+    raise typer.Exit(sample(values))
 
 
 @app.command("score")

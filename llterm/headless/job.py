@@ -9,18 +9,20 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from llterm.backends.registry import find_model, open_model
 from llterm.config import Config
 from llterm.constraints.spec import Constraint
+from llterm.core.bans import Bans
 from llterm.core.rules import Rules
 from llterm.core.tokens import Vocabulary
 from llterm.core.view import View
 from llterm.errors import UsageError
 from llterm.session.document import Document
+from llterm.session.sampling import SamplerChoice
 from llterm.session.session import Session
 from llterm.session.status import Figures
 
@@ -39,6 +41,8 @@ class Job:
     model: str
     overrides: Mapping[str, int]
     constraint: Constraint | None = None
+    sampling: Mapping[str, Any] = field(default_factory=dict)
+    """Sampler settings that were typed, by name; of these only bans count in a weave."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,7 @@ class Woven:
     figures: Figures
     vocabulary: Vocabulary
     constraint: Constraint | None
+    bans: Bans
     dead_ends: int
     """Paths that the constraint led nowhere."""
 
@@ -63,20 +68,20 @@ def run(job: Job) -> Woven:
     if job.loom is None:
         return _run(job, Document.scratch(job.text, job.config.weave))
     with tempfile.TemporaryDirectory(prefix="llterm-") as folder:
-        return _run(job, _copy(job.loom, Path(folder)))
+        return _run(job, copied(job.loom, Path(folder)))
 
 
 def story_of(loom: Path) -> bytes:
     """A loom's story, up to its end. Raises UsageError where it cannot be read."""
     with tempfile.TemporaryDirectory(prefix="llterm-") as folder:
-        document = _copy(loom, Path(folder))
+        document = copied(loom, Path(folder))
         try:
             return document.bytes_before(len(document.text))
         finally:
             document.close()
 
 
-def _copy(loom: Path, folder: Path) -> Document:
+def copied(loom: Path, folder: Path) -> Document:
     """A copy of the loom: weaving must not change the file, and another llterm may have it open."""
     import sqlite3
 
@@ -109,7 +114,9 @@ def _run(job: Job, document: Document) -> Woven:
 
 async def _weave(job: Job, document: Document) -> Woven:
     line = ProgressLine()
-    session = Session(document)
+    drawing = SamplerChoice(document, job.config.sampling, job.config.presets)
+    session = Session(document, drawing)
+    session.set_sampling(drawing.changed(job.sampling))
     text = document.bytes_before(document.cursor)
     try:
         backend = await open_model(job.model, job.config, job.overrides, opening(line, job.model))
@@ -131,6 +138,7 @@ async def _weave(job: Job, document: Document) -> Woven:
                 session.figures,
                 backend.vocabulary,
                 job.constraint,
+                session.sampling.bans,
                 session.dead_ends,
             )
         finally:
