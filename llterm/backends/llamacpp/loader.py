@@ -9,15 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from llterm.backends.llamacpp.binding import StopFlag, library
-from llterm.backends.llamacpp.settings import LlamaSettings
+from llterm.backends.llamacpp.settings import MOST_CONTEXT, RESERVE, LlamaSettings
 from llterm.errors import ModelError
 
 SEQUENCES = 256
 """Most sequences a llama.cpp context can have."""
-RESERVE = 2048
-"""Cells for suggestions besides the story's."""
-MOST_CONTEXT = 8192
-"""Default limit: a cache for a model's whole 128k context would take gigabytes."""
 STATE_BUDGET = 512 * 2**20
 """Bytes that the states of a recurrent model may take in all."""
 _HALF = (1, 32)

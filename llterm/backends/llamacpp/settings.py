@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+RESERVE = 2048
+"""Cells for suggestions besides the story's."""
+MOST_CONTEXT = 8192
+"""Default limit: a cache for a model's whole 128k context would take gigabytes."""
+
 
 @dataclass(frozen=True, slots=True)
 class LlamaSettings:

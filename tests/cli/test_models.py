@@ -1,0 +1,66 @@
+"""`llterm models …` as a person runs it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from llterm.backends.registry import MODELS
+from tests.program import run
+
+
+def test_quantise_use_and_remove(tmp_path: Path) -> None:
+    made = run(tmp_path, "models", "quantize", "fable", "q4_k_m")
+    path = tmp_path / "data/models/fable-q4_K_M.gguf"
+    assert made.out == f"{path}\n"
+    assert "llterm weave -m fable-q4_K_M" in made.err
+    assert run(tmp_path, "models", "quantize", "fable", "q4_k_m").code == 2
+    woven = run(tmp_path, "suggest", "-m", "fable-q4_K_M", "--prompt", "The fox", "--depth", "2")
+    assert woven.code == 0
+    assert run(tmp_path, "models", "remove", "fable-q4_K_M").code == 2
+    assert path.exists()
+    assert run(tmp_path, "models", "remove", "fable-q4_K_M", "--yes").code == 0
+    assert not path.exists()
+    assert run(tmp_path, "suggest", "-m", "fable-q4_K_M", "--prompt", "The fox").code == 4
+
+
+def test_only_llterms_own_files_are_removed_unasked(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.gguf"
+    mine.write_bytes((MODELS / "fable-q8_0.gguf").read_bytes())
+    kept = run(tmp_path, "models", "remove", "mine.gguf", "--yes")
+    assert kept.code == 2
+    assert "--outside" in kept.err
+    assert mine.exists()
+    link = tmp_path / "data/models/link.gguf"
+    link.parent.mkdir(parents=True)
+    link.symlink_to(mine)
+    assert run(tmp_path, "models", "remove", "link", "--yes").code == 2
+    assert mine.exists()
+    assert run(tmp_path, "models", "remove", "mine.gguf", "--yes", "--outside").code == 0
+    assert not mine.exists()
+    for bundled in ("fable", "scripted"):
+        assert run(tmp_path, "models", "remove", bundled, "--yes", "--outside").code == 2
+
+
+def test_the_list_and_info_as_json(tmp_path: Path) -> None:
+    listed = json.loads(run(tmp_path, "models", "list", "--format", "json").out)
+    assert listed["version"] == 1
+    rows = {row["name"]: row for row in listed["models"]}
+    assert rows["fable"]["default"]
+    assert rows["fable"]["quantisation"] == "f16"
+    assert rows["fable"]["size"] == (MODELS / "fable-f16.gguf").stat().st_size
+    assert rows["scripted"]["path"] is None
+    info = json.loads(run(tmp_path, "models", "info", "fable", "--format", "json").out)
+    assert (info["vocabulary"], info["context"], info["predicts_text"]) == (4096, 2048, True)
+    assert info["chat_template"] is None
+
+
+def test_names_of_files_are_inert(tmp_path: Path) -> None:
+    evil = tmp_path / "data/models/a\x1b[31mb\n.gguf"
+    evil.parent.mkdir(parents=True)
+    evil.write_bytes(b"GGUF\x1b]0;x\x07")
+    for format in ("text", "json"):
+        ran = run(tmp_path, "models", "list", "--format", format)
+        assert ran.code == 0
+        assert "\x1b" not in ran.out + ran.err
+    assert "a␛[31mb⏎.gguf" in run(tmp_path, "models", "list").out
