@@ -119,6 +119,7 @@ ACTIONS: tuple[Action, ...] = (
     Action(
         "weave.constrain", "ctrl+l", "everywhere", "What suggestions must fit: a pattern, choices"
     ),
+    Action("app.models", "alt+m", "everywhere", "Choose another model", "", "m"),
     Action("app.prefix", "f7", "everywhere", "The hidden text before the story"),
     Action("app.settings", "f5", "everywhere", "Weave settings", "settings"),
     Action("app.theme", "t", "suggestions", "Choose a theme"),

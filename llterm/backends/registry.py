@@ -35,6 +35,13 @@ class Known:
     origin: str = ""
     """Where one was found on disk: llterm's own folder, or a program's that keeps models."""
 
+    @property
+    def typed(self) -> str:
+        """What names it in any folder: its name, or its file's whole path."""
+        if self.kind == "file" and self.path is not None:
+            return str(self.path.absolute())
+        return self.name
+
 
 def known_models(config: Config) -> list[Known]:
     """Every model with a name: bundled, configured, scripted, and found on disk."""
@@ -152,4 +159,4 @@ async def open_model(
         if one.name != "path"
     }
     values.update(overrides or {})
-    return await open_llama(known.path, LlamaSettings(**values), progress)
+    return await open_llama(known.path, LlamaSettings(**values), progress, known.name)

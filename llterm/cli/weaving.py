@@ -162,6 +162,7 @@ def _launch(asked: Asked, config: Config) -> Launch:
         opening=opening,
         model_name=known.name,
         auto_weave=config.ui.auto_weave,
+        overrides=overrides,
     )
 
 

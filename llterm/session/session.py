@@ -25,7 +25,7 @@ from llterm.session.document import Change, Document
 from llterm.session.keeping import Kept, pack, unpack
 from llterm.session.prompt import make_prompt
 from llterm.session.reader import Reader
-from llterm.session.status import Figures, Status
+from llterm.session.status import Figures, Incoming, Status
 from llterm.session.taking import first_token, first_word, forced_run, model_run
 from llterm.session.weaves import Place, Weaves, Woven
 
@@ -39,11 +39,14 @@ class Session:
         self.document = document
         self.source: Source | None = None
         self.status = Status()
+        self.incoming: Incoming | None = None
         self.at = document.cursor
         self.stale = False
         self._healer: Healer | None = None
         self._woven: Woven | None = None
         self._kept = Weaves()
+        self._models = 0
+        """How many models there have been: a weave belongs to the one of its number."""
         self._task: asyncio.Task[None] | None = None
         self._view: View | None = None
         self._constraint: Constraint | None = None
@@ -74,7 +77,7 @@ class Session:
         """Figures of the weave on show; unlike `view`, they cost next to nothing."""
         woven = self._woven
         context = self.source.capabilities.context if self.source else 0
-        if woven is None:
+        if woven is None or self.foreign:
             return Figures(context=context)
         seconds = woven.seconds
         if self.weaving:
@@ -104,20 +107,43 @@ class Session:
     # --- the model
 
     def attach(self, source: Source) -> None:
-        """A model is ready. Suggestions kept in the loom come back if they are still its own."""
-        self.stop()
+        """A model is ready. Suggestions kept in the loom come back if they are still its own;
+        those of the model before stay in sight, stale.
+
+        What suggestions must fit is of the old vocabulary: `change_model` takes it along.
+        """
+        self._leave_model()
         self.source = source
-        self.reader.forget()
-        self._healer = None
-        self._woven = None
         self._restore(source)
         self._say(Status("ready"))
 
-    def loading(self, progress: float) -> None:
-        self._say(Status("loading", progress=progress))
+    async def change_model(self, source: Source) -> None:
+        """As `attach`, and what suggestions must fit stays in force."""
+        constraint, compiled = self._constraint, self._compiled
+        if constraint is not None:
+            compiled = await asyncio.to_thread(compile, constraint, source.vocabulary)
+        self.attach(source)
+        self._constraint, self._compiled = constraint, compiled
+
+    def detach(self) -> None:
+        """Do without a model; its suggestions stay in sight, stale. Its owner closes it."""
+        self._leave_model()
+        self._say(Status("no model"))
+
+    @property
+    def foreign(self) -> bool:
+        """Whether the suggestions on show are those of a model before this one."""
+        return self._woven is not None and self._woven.place[2] != self._models
+
+    def loading(self, progress: float, name: str = "") -> None:
+        """A model is being loaded; the one in use stays so until it is attached."""
+        self.incoming = Incoming(name, progress)
+        self._say(self.status if self.source else Status("loading", progress=progress))
 
     def failed(self, error: LltermError) -> None:
-        self._say(Status("failed", error=error))
+        """It could not be loaded: the one in use, if there is one, stays."""
+        self.incoming = None
+        self._say(self.status if self.source else Status("failed", error=error))
 
     # --- the weave
 
@@ -308,18 +334,30 @@ class Session:
 
     # --- inner workings
 
+    def _leave_model(self) -> None:
+        self.stop()
+        self.source = self.incoming = None
+        self._models += 1
+        self.reader.forget()
+        self._healer = None
+        self.stale = self._woven is not None
+
     def _model(self) -> Source:
         if self.source is None:
             raise self.status.error or BackendUnavailable(
                 "No model is ready",
                 "The model is still being loaded." if self.status.state == "loading" else "",
-                "Wait for it, or choose another with --model.",
+                "Wait for it, or choose another one.",
             )
         return self.source
 
     def _current(self) -> Woven:
         if self._woven is None:
             raise UsageError("There are no suggestions", "", "Weave first.")
+        if self.foreign:
+            raise UsageError(
+                "These suggestions are of another model", "It is not in use now.", "Weave again."
+            )
         if self.stale:
             raise UsageError(
                 "These suggestions belong to another text",
@@ -329,9 +367,8 @@ class Session:
         return self._woven
 
     def _place(self, cursor: int) -> Place:
-        fingerprint = self.source.vocabulary.fingerprint if self.source else ""
         before = self.document.bytes_before(cursor)
-        return before, self.document.prefix, fingerprint, self._constraint
+        return before, self.document.prefix, self._models, self._constraint
 
     def _find(self, place: Place) -> Woven | None:
         """An earlier weave of this very text, under the present rules."""
@@ -376,7 +413,8 @@ class Session:
     def _restore(self, source: Source) -> None:
         """Show the weave kept in the loom, where the story still stands as it did."""
         kept = unpack(self.document.load_weave() or b"")
-        if kept is None or kept.fingerprint != source.vocabulary.fingerprint:
+        own = source.name, source.vocabulary.fingerprint
+        if kept is None or (kept.model, kept.fingerprint) != own:
             return
         woven = self._begin(self._place(self.document.cursor), source, kept)
         if (woven.prompt.tokens, woven.prompt.residue) == (kept.tokens, kept.residue):
@@ -388,8 +426,7 @@ class Session:
         woven, source = self._woven, self.source
         unbound = woven is not None and woven.weave.constraint is None
         if woven is not None and unbound and source is not None and not self.stale:
-            fingerprint = source.vocabulary.fingerprint
-            self.document.save_weave(pack(woven.weave, fingerprint, woven.cost, woven.seconds))
+            self.document.save_weave(pack(woven.weave, source, woven.cost, woven.seconds))
 
     def _show(self, woven: Woven) -> None:
         self._woven = woven

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from llterm.config import Config
@@ -34,3 +34,5 @@ class Launch:
     model_name: str
     auto_weave: bool
     """Weave as soon as the model is ready, if there is a story."""
+    overrides: Mapping[str, int] = field(default_factory=dict)
+    """Typed model flags by name; they hold for models that are chosen later too."""

@@ -127,11 +127,9 @@ def test_companions_parts_and_wrecks_are_no_models(home: Path, model: bytes) -> 
     (folder / "nowhere.gguf").symlink_to(home / "gone")
     (found,) = find_files()
     assert (found.name, found.size) == ("m", 2 * len(model))
-    for broken in (
-        [],
-        {"layers": 3},
-        {"layers": [{"mediaType": "x.image.model", "digest": "../.."}]},
-    ):
+    outside = {"mediaType": "x.image.model", "digest": "../.."}
+    wrecks: tuple[object, ...] = ([], {"layers": 3}, {"layers": [outside]})
+    for broken in wrecks:
         ollama(home, model, broken)
         assert len(find_files()) == 1
 

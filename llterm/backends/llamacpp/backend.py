@@ -20,7 +20,7 @@ from llterm.backends.llamacpp.settings import LlamaSettings
 from llterm.backends.llamacpp.vocabulary import LlamaVocabulary
 from llterm.core.query import Capabilities, Cost, Fact, Failed, Query, Scored
 from llterm.core.tokens import Tail
-from llterm.errors import Interrupted, LltermError
+from llterm.errors import LltermError
 
 log = logging.getLogger(__name__)
 
@@ -146,8 +146,12 @@ class LlamaBackend:
             assert isinstance(answer, Scored)
             yield answer
 
-    async def close(self) -> None:
+    def end(self) -> None:
+        """Stop what runs; the model is freed soon after, and nobody waits for that."""
         self._owner.end()
+
+    async def close(self) -> None:
+        self.end()
         while self._owner.is_alive():
             await asyncio.to_thread(self._owner.join, 0.05)
 
@@ -168,16 +172,19 @@ async def open_llama(
     path: FilePath,
     settings: LlamaSettings | None = None,
     progress: Callable[[float], None] | None = None,
+    name: str | None = None,
 ) -> LlamaBackend:
     """Load a GGUF file; `progress` is called on the event loop with the share done, 0 to 1.
 
-    Raises ModelError where the file cannot be read or does not predict text. Cancelling gives up
-    the loading.
+    `name` is what the model is called; unset: the file's stem. Raises ModelError where the file
+    cannot be read or does not predict text. Cancelling gives up the loading and frees what there
+    is of it.
     """
     settings = settings or LlamaSettings()
     loop = asyncio.get_running_loop()
     wanted = threading.Event()
     wanted.set()
+    name = name or path.stem
 
     def tell(share: float) -> bool:
         if progress is not None:
@@ -187,17 +194,23 @@ async def open_llama(
     def work() -> LlamaBackend:
         check_gguf(path)
         loaded = load(path, settings, tell)
-        if not wanted.is_set():
-            raise Interrupted("Loading was given up")
         vocabulary = LlamaVocabulary(library(), loaded.model)
         runner = Runner(loaded, vocabulary.size)
         capabilities = Capabilities(
             full_vocabulary=True, batch=min(256, loaded.sequences - 1), context=loaded.window
         )
-        return LlamaBackend(loaded.name, vocabulary, capabilities, _Owner(runner, loaded.stop))
+        return LlamaBackend(name, vocabulary, capabilities, _Owner(runner, loaded.stop))
 
+    opening = loop.run_in_executor(None, work)
     try:
-        return await asyncio.to_thread(work)
+        return await asyncio.shield(opening)
     except asyncio.CancelledError:
         wanted.clear()
+        opening.add_done_callback(_unwanted)
         raise
+
+
+def _unwanted(opening: asyncio.Future[LlamaBackend]) -> None:
+    """A model that was ready after nobody waited for it any more."""
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result().end()

@@ -37,7 +37,6 @@ class Loaded:
     """Most cells that paths off the story may keep."""
     pairs: bool
     """Decode two rows at least, so that results don't depend on the batch."""
-    name: str
 
 
 def load(path: Path, settings: LlamaSettings, progress: Callable[[float], bool]) -> Loaded:
@@ -102,12 +101,9 @@ def _open(llama: Any, model: Any, path: Path, settings: LlamaSettings) -> Loaded
             f"A context of {window:,} tokens could not be made.",
             "Set a smaller one with --context, or close other programs.",
         )
-    name = path.stem
     # One more sequence is for the double of a row that would be evaluated alone, one for scoring.
     pairs = llama.llama_model_ftype(model) in _HALF
-    return Loaded(
-        model, context, stop, sequences - 2, window, whole, _parked(llama, model), pairs, name
-    )
+    return Loaded(model, context, stop, sequences - 2, window, whole, _parked(llama, model), pairs)
 
 
 def _parked(llama: Any, model: Any) -> int:
