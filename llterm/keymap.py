@@ -120,6 +120,8 @@ ACTIONS: tuple[Action, ...] = (
         "weave.constrain", "ctrl+l", "everywhere", "What suggestions must fit: a pattern, choices"
     ),
     Action("app.models", "alt+m", "everywhere", "Choose another model", "", "m"),
+    Action("app.chat", "alt+c", "everywhere", "What the story is a reply to: a chat", "", "c"),
+    Action("app.chat_fold", "alt+v", "everywhere", "Show or fold the chat's tokens", "", "C"),
     Action("app.prefix", "f7", "everywhere", "The hidden text before the story"),
     Action("app.settings", "f5", "everywhere", "Weave settings", "settings"),
     Action("app.theme", "t", "suggestions", "Choose a theme"),

@@ -18,6 +18,7 @@ from llterm.errors import LltermError, UsageError
 
 if TYPE_CHECKING:
     from llterm.constraints.spec import Constraint
+    from llterm.core.chat import Chat
     from llterm.core.query import Backend
     from llterm.headless.job import Job, Woven
     from llterm.ui.launch import Launch
@@ -36,19 +37,23 @@ class Asked:
     """Typed weave settings, by dotted name."""
     overrides: Mapping[str, int] = field(default_factory=dict)
     constraint: Constraint | None = None
+    chat: Chat | None = None
+    """What the story is a reply to; --prompt is part of it then, and not of the story."""
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Asked:
-        """From a command's parameters."""
+        """From a command's parameters. Raises UsageError."""
+        chat = _chat(values)
         return cls(
             file=values["file"],
-            prompt=values["prompt"],
+            prompt=None if chat else values["prompt"],
             prefix=_valid(values["prefix"]),
             model=values["model"],
             config=values["config"],
             weave=weave_flags(values),
             overrides=model_flags(values),
             constraint=_constraint(values),
+            chat=chat,
         )
 
     def load(self) -> Config:
@@ -74,15 +79,15 @@ def suggest(asked: Asked, format: str) -> int:
     text, loom = b"", None
     if asked.prompt is not None:
         text = argument_text(asked.prompt)
-    elif asked.file is None:
+    elif asked.file is None and asked.chat is None:
         raise UsageError(
             "There is no text to go on from", "", "Name a file, - for standard input, or --prompt."
         )
     elif str(asked.file) == "-":
         text = read_stdin()
-    elif is_loom(asked.file):
+    elif asked.file is not None and is_loom(asked.file):
         loom = asked.file
-    else:
+    elif asked.file is not None:
         text = read_text(asked.file)
     if text.endswith(b"\n"):
         _say("The text ends in a line break: suggestions begin a new line.")
@@ -132,6 +137,8 @@ def _weave_once(asked: Asked, config: Config, reason: str) -> int:
         text, loom, what = b"", asked.file, f"the story of {asked.file}"
     elif asked.file is not None:
         text, what = read_text(asked.file), str(asked.file)
+    elif asked.chat is not None:
+        text, what = b"", "the reply in a chat"
     _say(f"One weave of {what}, because {reason}; on a terminal this opens the app.")
     _print(_weave(_job(asked, config, text, loom)), "tree")
     return 0
@@ -162,6 +169,7 @@ def _launch(asked: Asked, config: Config) -> Launch:
         opening=opening,
         model_name=known.name,
         auto_weave=config.ui.auto_weave,
+        chat=asked.chat,
         overrides=overrides,
     )
 
@@ -241,8 +249,33 @@ def _job(asked: Asked, config: Config, text: bytes, loom: Path | None) -> Job:
 
     typed = asked.typed_rules(config)
     return Job(
-        text, loom, asked.prefix, typed, config, config.model, asked.overrides, asked.constraint
+        text,
+        loom,
+        asked.prefix,
+        typed,
+        config,
+        config.model,
+        asked.overrides,
+        asked.constraint,
+        asked.chat,
     )
+
+
+def _chat(values: Mapping[str, Any]) -> Chat | None:
+    """The one that was typed. Raises UsageError where it says nothing."""
+    system, message = _valid(values["system"]), _valid(values["prompt"])
+    if not values["chat"] and system is None:
+        return None
+    from llterm.core.chat import Chat
+
+    chat = Chat(system or "", message or "")
+    if not chat:
+        raise UsageError(
+            "There is nothing to reply to",
+            "A chat needs what you say to the model.",
+            "Say it with --prompt; a loom that has a chat keeps it without --chat.",
+        )
+    return chat
 
 
 def _constraint(values: Mapping[str, Any]) -> Constraint | None:
@@ -280,6 +313,7 @@ def _weave(job: Job) -> Woven:
 
 
 def _print(woven: Woven, format: str) -> None:
+    from llterm.core.chat import OWN
     from llterm.headless import formats, results
 
     write = {
@@ -292,6 +326,8 @@ def _print(woven: Woven, format: str) -> None:
     sys.stdout.write(text + "\n" if text else "")
     sys.stdout.flush()
     _say(formats.summary(woven))
+    if woven.chat and woven.chat_format != OWN:
+        _say(f"{woven.model} brings no chat template: the {woven.chat_format} format was used.")
     if not woven.view.suggestions and woven.constraint is not None:
         raise LltermError(
             "The constraint leads nowhere",

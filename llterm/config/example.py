@@ -26,7 +26,7 @@ _KEYS_HEAD = """
 [keys]
 """
 _SAMPLES = {"path": '"models/some-model.gguf"', "theme": '"name"', "fps": "60", "stop": "[]",
-            "context": "4096", "threads": "4"}  # fmt: skip
+            "context": "4096", "threads": "4", "chat_template": '"chatml"'}  # fmt: skip
 
 
 def example() -> str:

@@ -16,6 +16,7 @@ from typing import Any
 from llterm.backends.registry import find_model, open_model
 from llterm.config import Config
 from llterm.constraints.spec import Constraint
+from llterm.core.chat import Chat, chat_text, read_chat
 from llterm.core.rules import Rules
 from llterm.core.tokens import Vocabulary
 from llterm.core.view import View
@@ -39,6 +40,8 @@ class Job:
     model: str
     overrides: Mapping[str, int]
     constraint: Constraint | None = None
+    chat: Chat | None = None
+    """What the story is a reply to; None: what a loom says itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,10 @@ class Woven:
     constraint: Constraint | None
     dead_ends: int
     """Paths that the constraint led nowhere."""
+    chat: Chat
+    """What the story is a reply to; empty where it is none."""
+    chat_format: str
+    """How the model writes chats."""
 
 
 def run(job: Job) -> Woven:
@@ -104,6 +111,8 @@ def _run(job: Job, document: Document) -> Woven:
         document.set_rules(replace(document.rules, **job.typed))
     if job.prefix is not None:
         document.set_prefix(job.prefix)
+    if job.chat is not None:
+        document.set_chat(chat_text(job.chat))
     return asyncio.run(_weave(job, document))
 
 
@@ -132,6 +141,8 @@ async def _weave(job: Job, document: Document) -> Woven:
                 backend.vocabulary,
                 job.constraint,
                 session.dead_ends,
+                read_chat(document.chat),
+                getattr(backend, "chat_format", ""),
             )
         finally:
             session.stop()

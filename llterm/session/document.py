@@ -38,6 +38,7 @@ class Document:
         meta = contents.meta
         self.rules = read_rules(str(meta.get("rules", "{}")))
         self.prefix = str(meta.get("prefix", ""))
+        self.chat = str(meta.get("chat", ""))
         self._cursor = min(int(meta.get("cursor", len(self.text))), len(self.text))
         self._model = str(meta.get("model", ""))
         self._next_node = max(int(meta.get("next_node", 0)), max(self.loom.nodes, default=ROOT) + 1)
@@ -242,6 +243,11 @@ class Document:
         """The hidden text before the story."""
         self._set("prefix", "hidden prefix", self.prefix, text)
         self.prefix = text
+
+    def set_chat(self, text: str) -> None:
+        """What the story is a reply to, as `core.chat` writes it; empty: nothing."""
+        self._set("chat", "chat", self.chat, text)
+        self.chat = text
 
     def undo(self) -> Change | None:
         """Take back the last step; None when there is none."""
@@ -458,8 +464,9 @@ class Document:
         if "rules" in facts:
             self.rules = read_rules(str(facts["rules"]))
             self._pending.meta["rules"] = facts["rules"]
-        if "prefix" in facts:
-            self.prefix = self._pending.meta["prefix"] = str(facts["prefix"])
+        for name in {"prefix", "chat"} & facts.keys():
+            self._pending.meta[name] = facts[name]
+            setattr(self, name, str(facts[name]))
         return int(facts["cursor"]) if "cursor" in facts else cursor
 
     def _reread(self, cursor: int | None = None) -> Change:

@@ -11,22 +11,25 @@ from typing import cast
 
 from llterm.constraints.compiled import Compiled, compile
 from llterm.constraints.spec import Constraint
+from llterm.core.chat import Chat, chat_text
 from llterm.core.display import display_text
 from llterm.core.healing import Healer
 from llterm.core.query import Backend, Source
-from llterm.core.reading import Reading, read_step
+from llterm.core.reading import Reading
 from llterm.core.rules import Rules
 from llterm.core.tokens import Anchor, Tail
 from llterm.core.view import View
 from llterm.core.weave import Weave
 from llterm.engine.drive import drive
-from llterm.errors import BackendUnavailable, LltermError, UsageError
+from llterm.errors import LltermError, UsageError
+from llterm.session import taking
+from llterm.session.chatting import chat_parts, root_text
 from llterm.session.document import Change, Document
 from llterm.session.keeping import Kept, pack, unpack
 from llterm.session.prompt import make_prompt
 from llterm.session.reader import Reader
+from llterm.session.refusals import cannot_stand, no_model, not_current
 from llterm.session.status import Figures, Incoming, Status
-from llterm.session.taking import first_token, first_word, forced_run, model_run
 from llterm.session.weaves import Place, Weaves, Woven
 
 log = logging.getLogger(__name__)
@@ -253,6 +256,11 @@ class Session:
         self.document.set_prefix(text)
         self._look()
 
+    def set_chat(self, chat: Chat) -> None:
+        """What the story is a reply to; an empty one makes it a story again."""
+        self.document.set_chat(chat_text(chat))
+        self._look()
+
     # --- taking suggestions
 
     def accept(self, tail: Tail) -> Change:
@@ -262,19 +270,13 @@ class Session:
         """
         woven = self._current()
         weave = woven.weave
-        run = model_run(weave, tail, self._model())
+        run = taking.model_run(weave, tail, self._model())
         if not run.data:
             return Change(self.at, self.at, "", self.at)
         self.stop()
         change = self.document.accept(run, self.at)
         weave = weave.at(run.ids, Anchor(weave.anchor.tokens + run.ids))
-        prompt = replace(
-            woven.prompt,
-            tokens=weave.anchor.tokens,
-            residue=weave.residue,
-            before=weave.before[-64:],
-            story_tokens=woven.prompt.story_tokens + len(run.ids),
-        )
+        prompt = taking.taken(woven.prompt, weave, run.ids)
         self._show(Woven(weave, self._place(self.document.cursor), prompt))
         return change
 
@@ -295,14 +297,10 @@ class Session:
         token = source.vocabulary.token(id)
         at = self.document.display_offset(place.start)
         if token.special or len(self.document.bytes_before(at)) != place.start:
-            raise UsageError(
-                "This token cannot stand here",
-                "It is no text, or the place is in the middle of a character.",
-                "Choose another one.",
-            )
+            raise cannot_stand()
         self.stop()
         self.document.checkpoint()
-        change = self.document.accept(forced_run(source, token, logprob), at)
+        change = self.document.accept(taking.forced_run(source, token, logprob), at)
         self._look()
         return change
 
@@ -311,22 +309,15 @@ class Session:
 
         Those that only write again what the story ends in are left out.
         """
-        woven, source = self._current(), self._model()
-        weave, left = woven.weave, len(woven.weave.residue)
-        readings = []
-        for n, step in enumerate(weave.beam(tail).steps):
-            left -= len(step.data)
-            if left < 0:
-                readings.append(read_step(step, weave.facts[tail[:n]], source.vocabulary, n))
-        return readings
+        return taking.readings_along(self._current().weave, tail, self._model().vocabulary)
 
     def token_of(self, tail: Tail) -> Tail:
         """The least part of `tail` that adds text."""
-        return first_token(self._current().weave, tail)
+        return taking.first_token(self._current().weave, tail)
 
     def word_of(self, tail: Tail) -> Tail:
         """The part of `tail` that holds its first word: up to where the next one begins."""
-        return first_word(self._current().weave, tail)
+        return taking.first_word(self._current().weave, tail)
 
     def ghost(self, tail: Tail) -> str:
         """What accepting `tail` would add, as it would be shown."""
@@ -344,31 +335,19 @@ class Session:
 
     def _model(self) -> Source:
         if self.source is None:
-            raise self.status.error or BackendUnavailable(
-                "No model is ready",
-                "The model is still being loaded." if self.status.state == "loading" else "",
-                "Wait for it, or choose another one.",
-            )
+            raise no_model(self.status)
         return self.source
 
     def _current(self) -> Woven:
         if self._woven is None:
             raise UsageError("There are no suggestions", "", "Weave first.")
-        if self.foreign:
-            raise UsageError(
-                "These suggestions are of another model", "It is not in use now.", "Weave again."
-            )
         if self.stale:
-            raise UsageError(
-                "These suggestions belong to another text",
-                "The story or the cursor has changed since they were woven.",
-                "Weave again, or undo.",
-            )
+            raise not_current(foreign=self.foreign)
         return self._woven
 
     def _place(self, cursor: int) -> Place:
         before = self.document.bytes_before(cursor)
-        return before, self.document.prefix, self._models, self._constraint
+        return before, root_text(self.document), self._models, self._constraint
 
     def _find(self, place: Place) -> Woven | None:
         """An earlier weave of this very text, under the present rules."""
@@ -394,6 +373,7 @@ class Session:
             vocabulary,
             rules,
             source.capabilities.context,
+            chat_parts(self.document, source),
         )
         if prompt.residue and self._healer is None:
             self._healer = Healer(vocabulary)

@@ -14,8 +14,8 @@ MOST_CANDIDATES = 2_500_000
 """Candidates kept for weaves that are not on show: some 25 MB."""
 
 Place = tuple[bytes, str, int, Constraint | None]
-"""What a weave depends on: the story's bytes before it, the hidden prefix, which of the session's
-models it was, what suggestions must fit."""
+"""What a weave depends on: the story's bytes before it, what stands before the story, which of the
+session's models it was, what suggestions must fit."""
 
 
 @dataclass(slots=True)

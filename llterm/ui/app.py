@@ -20,6 +20,7 @@ from textual.command import Provider
 
 from llterm import keymap, paths, state
 from llterm.backends.registry import Known, Progress, open_model
+from llterm.core.chat import chat_text
 from llterm.core.display import visible
 from llterm.core.query import Backend
 from llterm.core.rules import Rules
@@ -52,7 +53,7 @@ def run_app(launch: Launch) -> int:
     app = LltermApp(launch, document)
     app.run(mouse=launch.config.ui.mouse)
     if launch.path is None and path is not None:
-        _say_where(path, empty=not document.text)
+        _say_where(path, empty=not document.text and not document.chat)
     if app.faulty:
         raise LltermError(
             "It stopped on a fault of its own",
@@ -85,6 +86,8 @@ def open_document(launch: Launch) -> Document:
         document = Document.create(path, launch.text or b"", rules)
     if launch.prefix is not None:
         document.set_prefix(launch.prefix)
+    if launch.chat is not None:
+        document.set_chat(chat_text(launch.chat))
     return document
 
 
@@ -219,7 +222,8 @@ class LltermApp(App[None]):
         before, self._backend = self._backend, backend
         self.main.model_name = backend.name
         document = self.session.document
-        if self.launch.auto_weave and document.text.strip() and self.session.view is None:
+        something = document.text.strip() or document.chat
+        if self.launch.auto_weave and something and self.session.view is None:
             self.main.action_run("weave.start")
         if before is not None:
             await before.close()

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from llterm.config import Config
+from llterm.core.chat import Chat
 from llterm.core.query import Backend
 from llterm.core.rules import Rules
 
@@ -36,3 +37,5 @@ class Launch:
     """Weave as soon as the model is ready, if there is a story."""
     overrides: Mapping[str, int] = field(default_factory=dict)
     """Typed model flags by name; they hold for models that are chosen later too."""
+    chat: Chat | None = None
+    """What the story is a reply to, when typed as flags."""

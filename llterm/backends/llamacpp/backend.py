@@ -13,11 +13,13 @@ from pathlib import Path as FilePath
 from queue import SimpleQueue
 
 from llterm.backends.llamacpp.binding import StopFlag, library
+from llterm.backends.llamacpp.chat import ChatFormat, chat_format, named_format
 from llterm.backends.llamacpp.info import check_gguf
 from llterm.backends.llamacpp.loader import load
 from llterm.backends.llamacpp.runner import Burst, Runner, Stopped
 from llterm.backends.llamacpp.settings import LlamaSettings
 from llterm.backends.llamacpp.vocabulary import LlamaVocabulary
+from llterm.core.chat import Chat, Parts
 from llterm.core.query import Capabilities, Cost, Fact, Failed, Query, Scored
 from llterm.core.tokens import Tail
 from llterm.errors import LltermError
@@ -123,9 +125,15 @@ class LlamaBackend:
     """A GGUF model in this process."""
 
     def __init__(
-        self, name: str, vocabulary: LlamaVocabulary, capabilities: Capabilities, owner: _Owner
+        self,
+        name: str,
+        vocabulary: LlamaVocabulary,
+        capabilities: Capabilities,
+        owner: _Owner,
+        chats: ChatFormat,
     ) -> None:
         self.name = name
+        self._chats = chats
         self.vocabulary = vocabulary
         self.capabilities = capabilities
         self._owner = owner
@@ -134,6 +142,13 @@ class LlamaBackend:
     @property
     def spent(self) -> Cost:
         return self._owner.runner.spent
+
+    @property
+    def chat_format(self) -> str:
+        return self._chats.name
+
+    def open_chat(self, chat: Chat) -> Parts:
+        return self._chats.open(chat)
 
     async def ask(self, queries: Sequence[Query]) -> AsyncGenerator[Fact | Failed]:
         asked = tuple(queries)
@@ -193,13 +208,17 @@ async def open_llama(
 
     def work() -> LlamaBackend:
         check_gguf(path)
+        chosen = settings.chat_template
+        chats = named_format(library(), chosen) if chosen else None
         loaded = load(path, settings, tell)
         vocabulary = LlamaVocabulary(library(), loaded.model)
         runner = Runner(loaded, vocabulary.size)
         capabilities = Capabilities(
             full_vocabulary=True, batch=min(256, loaded.sequences - 1), context=loaded.window
         )
-        return LlamaBackend(name, vocabulary, capabilities, _Owner(runner, loaded.stop))
+        chats = chats or chat_format(library(), loaded.model, vocabulary)
+        owner = _Owner(runner, loaded.stop)
+        return LlamaBackend(name, vocabulary, capabilities, owner, chats)
 
     opening = loop.run_in_executor(None, work)
     try:

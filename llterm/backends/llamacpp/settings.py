@@ -25,3 +25,5 @@ class LlamaSettings:
     """Layers put on a GPU, where llama.cpp was built for one."""
     kv_type: str = "f16"
     """Type of the cache: f32, f16, or q8_0."""
+    chat_template: str | None = None
+    """A built-in chat format's name; None is the model's own template, or what fits its tokens."""

@@ -151,7 +151,7 @@ def _invitation(screen: WeaveScreen) -> Content:
     if session.weaving:
         return Content("Weaving …")
     key = key_name(screen.first_key("weave.start"))
-    if not session.document.text.strip():
+    if not session.document.text.strip() and not session.document.chat:
         return Content(f"{key}  offers stories to begin with\n\nor write your own.")
     return Content(f"{key}  weaves suggestions at the cursor")
 
