@@ -8,10 +8,12 @@ from llterm.session.status import Status
 
 def no_model(status: Status) -> LltermError:
     """There is no model: because one failed, or is being loaded, or none was chosen."""
+    if status.state == "loading":
+        return BackendUnavailable(
+            "No model is ready", "It is still being loaded.", "Wait for it, or choose another one."
+        )
     return status.error or BackendUnavailable(
-        "No model is ready",
-        "The model is still being loaded." if status.state == "loading" else "",
-        "Wait for it, or choose another one.",
+        "No model is in use", "", "Choose one in the list of models."
     )
 
 

@@ -220,7 +220,7 @@ async def open_llama(
         owner = _Owner(runner, loaded.stop)
         return LlamaBackend(name, vocabulary, capabilities, owner, chats)
 
-    opening = loop.run_in_executor(None, work)
+    opening = asyncio.create_task(asyncio.to_thread(work))
     try:
         return await asyncio.shield(opening)
     except asyncio.CancelledError:
@@ -229,7 +229,7 @@ async def open_llama(
         raise
 
 
-def _unwanted(opening: asyncio.Future[LlamaBackend]) -> None:
+def _unwanted(opening: asyncio.Task[LlamaBackend]) -> None:
     """A model that was ready after nobody waited for it any more."""
     if not opening.cancelled() and opening.exception() is None:
         opening.result().end()

@@ -124,7 +124,7 @@ def show_found(screen: WeaveScreen) -> None:
 def _stale(session: Session) -> str:
     """Why the suggestions are not those of this place; empty where they are."""
     if session.foreign:
-        return "of the model before"
+        return "another model"
     return "the story or cursor moved" if session.stale else ""
 
 
