@@ -64,6 +64,11 @@ def find_files(environment: Environment | None = None, home: Path | None = None)
     return list(found.values())
 
 
+def unfinished() -> list[Path]:
+    """What pulls that were stopped left in llterm's own folder; the same pull goes on from it."""
+    return sorted(paths.models_dir().rglob("*.part"))
+
+
 def quantisation_of(name: str) -> str:
     """What a file's name says of its quantisation, such as `Q4_K_M`; empty where it says none."""
     match = _QUANTISATION.search(_SHARD.sub("", name))

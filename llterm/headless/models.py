@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from llterm.backends.caches import parts_of
+from llterm.backends.caches import parts_of, unfinished
 from llterm.backends.hub import RemoteModel, read_reference, remote_models, search_hub
 from llterm.backends.listing import Listed, fit_text, list_models, size_text
 from llterm.backends.llamacpp.info import ModelInfo, inspect_gguf
@@ -22,7 +22,11 @@ Row = Sequence[str]
 
 def list_text(config: Config) -> str:
     """A table of every model with a name; a star marks the default."""
-    return _table([_row(one, config) for one in list_models(config)])
+    rows = [_row(one, config) for one in list_models(config)]
+    for path in unfinished():
+        size = size_text(path.stat().st_size)
+        rows.append(("", "stopped pull", size, "", _plain(str(path))))
+    return _table(rows)
 
 
 def list_json(config: Config) -> str:
@@ -43,7 +47,9 @@ def list_json(config: Config) -> str:
         }
         for one in list_models(config)
     ]
-    return _json({"models": models, "memory_available": available() or None})
+    stopped = [{"path": str(path), "size": path.stat().st_size} for path in unfinished()]
+    free = available() or None
+    return _json({"models": models, "unfinished": stopped, "memory_available": free})
 
 
 def hub_text(wanted: str) -> str:

@@ -18,6 +18,7 @@ from llterm.backends.pull import folder_of, pull
 from llterm.backends.registry import MODELS, find_model
 from llterm.config import Config
 from llterm.errors import BackendUnavailable, LltermError, ModelError, UsageError
+from llterm.headless.models import list_text
 from tests.hub import Hub, serve_hub
 from tests.program import folders, run
 
@@ -92,6 +93,9 @@ def test_a_connection_that_stays_cut_leaves_a_part_for_the_next_pull(hub: Hub) -
     with pytest.raises(BackendUnavailable, match="could not be reached"):
         pulled()
     assert part().stat().st_size == 1_000_000
+    listed = list_text(Config())
+    assert str(part()) in listed
+    assert "stopped pull" in listed
     hub.cut = []
     assert pulled().read_bytes() == MODEL
     assert hub.sent == len(MODEL)
