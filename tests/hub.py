@@ -35,6 +35,8 @@ class Hub:
     asked: list[tuple[str, str]] = field(default_factory=list)
     """Method and path of every request, and the range of a file's."""
     tokens: list[str | None] = field(default_factory=list)
+    programs: list[str] = field(default_factory=list)
+    """What every request says it comes from."""
     sent: int = 0
     """Bytes of files that went out."""
     target: str = ""
@@ -77,6 +79,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         hub, path = self.served, unquote(urlsplit(self.path).path)
         hub.tokens.append(self.headers["authorization"])
+        hub.programs.append(self.headers["user-agent"])
         hub.asked.append((path, self.headers["range"] or ""))
         if hub.status != 200:
             self._answer(hub.status, b"")
@@ -85,8 +88,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(200, json.dumps(found).encode())
         elif path.startswith("/api/models/"):
             self._model(path.removeprefix("/api/models/"))
-        else:
+        elif path.count("/") > 3 or path == "/elsewhere":
             self._file(path)
+        else:
+            self._answer(404, b"")
 
     def log_message(self, *_: object) -> None:
         """Tests look at `asked`."""

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from types import ModuleType
 from urllib.parse import urlsplit
 
 from llterm.backends.caches import ASIDE, model_name, parts_of, quantisation_of
@@ -96,7 +97,7 @@ def endpoint() -> str:
     """The hub's address. Raises UsageError where the token would go over an open line."""
     found = os.environ.get("HF_ENDPOINT", HUB).rstrip("/")
     parts = urlsplit(found)
-    if parts.scheme == "http" and parts.hostname not in _LOOPBACK and _token():
+    if parts.scheme == "http" and parts.hostname not in _LOOPBACK and library().get_token():
         raise UsageError(
             "The hub's address is not encrypted",
             f"HF_ENDPOINT is {found}: your token would be sent for anybody to read.",
@@ -108,9 +109,7 @@ def endpoint() -> str:
 def remote_models(repository: str) -> list[RemoteModel]:
     """The GGUF models of a repository, by name. Raises LltermError."""
     with hub_errors(repository):
-        from huggingface_hub import HfApi
-
-        api = HfApi(endpoint=endpoint(), library_name="llterm")
+        api = library().HfApi(endpoint=endpoint(), library_name="llterm")
         info = api.model_info(repository, files_metadata=True, timeout=PATIENCE)
     files = {}
     for one in info.siblings or ():
@@ -125,8 +124,7 @@ def remote_models(repository: str) -> list[RemoteModel]:
 def search_hub(words: str, limit: int = 20) -> list[tuple[str, int]]:
     """Repositories with GGUF files, most downloaded first, and how often. Raises LltermError."""
     with hub_errors(words):
-        from huggingface_hub import utils
-
+        utils = library().utils
         # Not `HfApi.list_models`: without a network that tries for half a minute.
         answer = utils.get_session().get(
             f"{endpoint()}/api/models",
@@ -173,12 +171,9 @@ def choose_model(reference: Reference, models: Sequence[RemoteModel]) -> RemoteM
 @contextmanager
 def hub_errors(what: str) -> Iterator[None]:
     """Whatever goes wrong on the way to the hub, told in llterm's words."""
-    import httpx2
-    from huggingface_hub import errors, utils
+    errors = library().errors
+    import httpx2  # The client that huggingface_hub speaks through.
 
-    # llterm draws its own progress, and says once and in its own words what failed.
-    utils.disable_progress_bars()
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     try:
         yield
     except errors.GatedRepoError as error:
@@ -223,10 +218,19 @@ def _unreachable(error: Exception) -> BackendUnavailable:
     )
 
 
-def _token() -> str | None:
-    from huggingface_hub import get_token
+def library() -> ModuleType:
+    """The huggingface_hub module, made ready on first use: quiet, and telling nobody anything."""
+    # Without this it names the person's installed packages, and asks the hub for a list of
+    # programs to look for. It must be in the environment before the module is loaded.
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    import huggingface_hub
+    import huggingface_hub.errors
+    import huggingface_hub.utils
 
-    return get_token()
+    # llterm draws its own progress, and says once and in its own words what failed.
+    huggingface_hub.utils.disable_progress_bars()
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
+    return huggingface_hub
 
 
 def _safe(name: str) -> bool:

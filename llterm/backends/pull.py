@@ -20,7 +20,7 @@ from types import TracebackType
 
 from llterm import paths
 from llterm.backends.caches import find_files
-from llterm.backends.hub import PATIENCE, RemoteFile, RemoteModel, endpoint, hub_errors
+from llterm.backends.hub import PATIENCE, RemoteFile, RemoteModel, endpoint, hub_errors, library
 from llterm.backends.llamacpp.info import inspect_gguf
 from llterm.errors import BackendUnavailable, LltermError, ModelError, UsageError
 
@@ -160,9 +160,10 @@ def _fetch(
     """One file, cut connections and all."""
     with Part(target, wanted, tell) as part, _disk_errors(target), hub_errors(model.repository):
         import httpx2
-        from huggingface_hub import hf_hub_url
 
-        url = hf_hub_url(model.repository, wanted.name, revision=model.commit, endpoint=endpoint())
+        url = library().hf_hub_url(
+            model.repository, wanted.name, revision=model.commit, endpoint=endpoint()
+        )
         fruitless = 0
         while part.size < wanted.size:
             before = part.size
@@ -185,8 +186,7 @@ def _fetch(
 
 def _receive(url: str, part: Part, size: int) -> None:
     """The bytes after those that are there, as far as they come."""
-    from huggingface_hub import utils
-
+    utils = library().utils
     headers = utils.build_hf_headers(library_name="llterm") | {"Accept-Encoding": "identity"}
     if part.size:
         headers["Range"] = f"bytes={part.size}-"

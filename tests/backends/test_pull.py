@@ -68,6 +68,18 @@ def test_a_pulled_model_is_whole_and_has_a_name_at_once(hub: Hub) -> None:
     assert hub.sent == sent == len(MODEL)
 
 
+def test_the_hub_is_asked_for_nothing_else_and_told_little(hub: Hub) -> None:
+    pulled()
+    assert [path.split("/")[1:3] for path, _ in hub.asked] == [
+        ["api", "models"],
+        ["someone", "fable-GGUF"],
+    ]
+    for program in hub.programs:
+        assert program.startswith("llterm")
+        assert "torch" not in program
+        assert "agent" not in program
+
+
 def test_progress_ends_at_the_whole(hub: Hub) -> None:
     told: list[tuple[int, int]] = []
     wanted = read_reference(REFERENCE)
@@ -189,7 +201,7 @@ def test_ctrl_c_leaves_a_part_and_says_so(hub: Hub, tmp_path: Path) -> None:
         text=True,
     ) as child:
         until = time.monotonic() + 60
-        while not list(folder_of(REPOSITORY).rglob("*.part")) or hub.sent < 1_000_000:
+        while not any(one.stat().st_size for one in folder_of(REPOSITORY).rglob("*.part")):
             assert child.poll() is None
             assert time.monotonic() < until
             time.sleep(0.01)
