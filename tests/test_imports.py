@@ -21,7 +21,8 @@ def loaded(program: str) -> set[str]:
     "module",
     [
         "core.weave", "core.display", "core.loom", "backends.llamacpp", "backends.scripted",
-        "backends.registry", "backends.listing", "backends.pull", "headless.models", "engine.drive", "store.file", "session.session", "session.document",
+        "backends.registry", "backends.listing", "backends.pull", "headless.models", "engine.drive",
+        "store.file", "session.session", "session.document",
         "errors", "config", "paths", "keymap", "terminal", "supervise", "state", "headless.job",
     ],
 )  # fmt: skip

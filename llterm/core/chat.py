@@ -81,8 +81,8 @@ def plain_chat(chat: Chat) -> Parts:
     """For models that know no format: lines of a dialogue, as in a book."""
 
     def render(messages: list[dict[str, str]]) -> str:
-        lines = [f"{one['role'].upper()}: {one['content']}\n\n" for one in messages]
-        return "".join(lines) + "ASSISTANT:"
+        lines = [f"{one['role'].title()}: {one['content']}\n\n" for one in messages]
+        return "".join(lines) + "Assistant:"
 
     return rendered(chat, render)
 

@@ -86,7 +86,7 @@ async def test_a_model_that_knows_no_format_reads_a_dialogue(tmp_path: Path) -> 
     backend = await opened(tmp_path, special=())
     assert backend.chat_format == "plain"
     text, special = await said(backend)
-    assert text == "<|end|>SYSTEM: Be kind.\n\nUSER: Hello <|im_end|>\n\nASSISTANT:"
+    assert text == "<|end|>System: Be kind.\n\nUser: Hello <|im_end|>\n\nAssistant:"
     assert special == ["<|end|>"]
 
 

@@ -74,7 +74,7 @@ def test_marks_in_what_people_write_are_replaced() -> None:
 
 def test_the_plain_format() -> None:
     text = "".join(part.text for part in plain_chat(Chat("Be kind.", "Hello ")))
-    assert text == "SYSTEM: Be kind.\n\nUSER: Hello\n\nASSISTANT:"
+    assert text == "System: Be kind.\n\nUser: Hello\n\nAssistant:"
 
 
 def test_a_chat_is_kept_as_text() -> None:

@@ -127,8 +127,8 @@ async def test_the_story_is_the_reply_and_goes_on_in_mid_turn() -> None:
     head = session._woven
     assert head is not None
     text = b"".join(ScriptedBackend().vocabulary.token(id).data for id in head.prompt.tokens if id)
-    before, _, reply = text.partition(b"ASSISTANT:")
-    assert before == b"SYSTEM: Be kind.\n\nUSER: Who counts lamps?\n\n"
+    before, _, reply = text.partition(b"Assistant:")
+    assert before == b"System: Be kind.\n\nUser: Who counts lamps?\n\n"
     assert STORY.startswith(reply)
     assert document.text.encode() == STORY
     session.undo()
@@ -154,7 +154,7 @@ async def test_an_empty_reply_is_woven_and_the_hidden_prefix_joins_the_system_me
     text = b"".join(
         ScriptedBackend().vocabulary.token(id).data for id in session._woven.prompt.tokens if id
     )
-    assert text.startswith(b"SYSTEM: The cat counts.\n\nUSER: Go on\n\nASSISTANT:")
+    assert text.startswith(b"System: The cat counts.\n\nUser: Go on\n\nAssistant:")
 
 
 async def test_a_chat_is_kept_with_the_loom(tmp_path: Path) -> None:

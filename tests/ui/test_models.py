@@ -166,7 +166,7 @@ async def test_the_chat_is_one_folded_line_that_opens(start: Start) -> None:
         assert "chat · plain · " in shown(at)
         await at.press("alt+v")
         assert root.size.height == 6
-        assert "SYSTEM:␣be⏎\n⏎\nUSER:␣tell⏎\n⏎\nASSISTANT:" in shown(at)
+        assert "System:␣be⏎\n⏎\nUser:␣tell⏎\n⏎\nAssistant:" in shown(at)
         await at.press("tab", "ctrl+z", "ctrl+z")
         assert not at.session.document.chat
         await at.until(lambda: not root.display)
