@@ -124,7 +124,7 @@ def _lm_studio(home: Path) -> Path:
     except (OSError, UnicodeDecodeError):
         base = home / ".lmstudio"
     older = home / ".cache" / "lm-studio" / "models"
-    return base / "models" if (base / "models").is_dir() or not older.is_dir() else older
+    return older if _folders(older) and not _folders(base / "models") else base / "models"
 
 
 def _llama_cpp(environment: Environment, home: Path) -> Path:
@@ -146,10 +146,18 @@ def _ollama(environment: Environment, home: Path) -> Iterator[Found]:
             *space, model, tag = path.relative_to(base / "manifests").parts
             digest = _model_layer(path)
             blob = base / "blobs" / digest.replace(":", "-")
-            if digest and space and blob.is_file():
+            if digest and space and (size := _size(blob)):
                 owner = "/".join(space[1:]) if space[1:] != ["library"] else ""
                 name = f"{owner}/{model}:{tag}" if owner else f"{model}:{tag}"
-                yield Found(name, "", blob, "Ollama", blob.stat().st_size)
+                yield Found(name, "", blob, "Ollama", size)
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file; 0 where there is none, or it may not be looked at."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def _model_layer(manifest: Path) -> str:

@@ -17,6 +17,9 @@ from llterm.core.display import display_text
 from llterm.errors import Interrupted, LltermError, ModelError, UsageError
 from llterm.headless.job import ProgressLine
 
+_SHARED = {"Ollama": "ollama rm", "Hugging Face": "hf cache rm"}
+"""Programs that keep a model in more than its file."""
+
 
 def pull_model(text: str, config: Config) -> Path:
     """Fetch a model from the hub; where it lies then. Raises LltermError, Interrupted on ctrl+c."""
@@ -94,6 +97,12 @@ def remove_model(name: str, config: Config, *, yes: bool, outside: bool) -> None
     files = [path for path in parts_of(known.path) if path.exists()]
     if not files:
         raise ModelError(f"There is no file {known.path}", "", "Nothing was removed.")
+    if known.origin in _SHARED:
+        raise UsageError(
+            f"{name} is kept by {known.origin}",
+            "Its file is one of several that belong together there.",
+            f"Remove it with its own program: {_SHARED[known.origin]}.",
+        )
     own = paths.models_dir().resolve()
     if not outside and not all(own in path.resolve().parents for path in files):
         raise UsageError(
@@ -121,6 +130,7 @@ def _base_name(known: Known) -> str:
     """The model's name without the quantisation that its file has now."""
     assert known.path is not None
     name = known.name if known.kind == "bundled" else model_name(known.path)
+    name = "".join(filter(str.isprintable, name))
     quantisation = quantisation_of(name)
     return name.removesuffix(quantisation).rstrip("-._") or name if quantisation else name
 

@@ -41,6 +41,10 @@ class Kept:
     cost: Cost
     seconds: float
 
+    def of(self, source: Source) -> bool:
+        """Whether this very model made it: others may have the same vocabulary."""
+        return (self.model, self.fingerprint) == (source.name, source.vocabulary.fingerprint)
+
 
 def pack(weave: Weave, source: Source, cost: Cost, seconds: float) -> bytes:
     """The blob of a weave; empty when it is too large to keep."""

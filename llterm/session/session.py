@@ -393,10 +393,13 @@ class Session:
     def _restore(self, source: Source) -> None:
         """Show the weave kept in the loom, where the story still stands as it did."""
         kept = unpack(self.document.load_weave() or b"")
-        own = source.name, source.vocabulary.fingerprint
-        if kept is None or (kept.model, kept.fingerprint) != own:
+        if kept is None or not kept.of(source):
             return
-        woven = self._begin(self._place(self.document.cursor), source, kept)
+        try:
+            woven = self._begin(self._place(self.document.cursor), source, kept)
+        except LltermError as error:  # The next weave says it to the person.
+            log.warning("%s", error)
+            return
         if (woven.prompt.tokens, woven.prompt.residue) == (kept.tokens, kept.residue):
             woven.cost, woven.seconds = kept.cost, kept.seconds
             self._show(woven)

@@ -38,6 +38,16 @@ def test_only_llterms_own_files_are_removed_unasked(tmp_path: Path) -> None:
     assert mine.exists()
     assert run(tmp_path, "models", "remove", "mine.gguf", "--yes", "--outside").code == 0
     assert not mine.exists()
+    blob = tmp_path / ".ollama/models/blobs" / f"sha256-{'b' * 64}"
+    manifest = tmp_path / ".ollama/models/manifests/registry.ollama.ai/library/tiny/1b"
+    layer = {"mediaType": "application/vnd.ollama.image.model", "digest": f"sha256:{'b' * 64}"}
+    for path, data in ((blob, b"GGUF"), (manifest, json.dumps({"layers": [layer]}).encode())):
+        path.parent.mkdir(parents=True)
+        path.write_bytes(data)
+    shared = run(tmp_path, "models", "remove", "tiny:1b", "--yes", "--outside")
+    assert shared.code == 2
+    assert "ollama rm" in shared.err
+    assert blob.exists()
     for bundled in ("fable", "scripted"):
         assert run(tmp_path, "models", "remove", bundled, "--yes", "--outside").code == 2
 
