@@ -90,9 +90,8 @@ def info_text(name: str, config: Config) -> str:
     """What a model's file says. Raises ModelError where there is no such model, or it is broken."""
     known = find_model(name, config)
     if known.path is None:
-        return (
-            f"name           {SCRIPTED}\nkind           word trigrams of a little story, for tests"
-        )
+        what = "word trigrams of a little story, for tests" if name == SCRIPTED else known.kind
+        return f"name           {_plain(known.name)}\nkind           {what}"
     info, size = _inspected(known.path)
     wanted = needed(info, size, known.settings.context)
     rows = [
@@ -152,7 +151,8 @@ def _inspected(path: Path) -> tuple[ModelInfo, int]:
 
 def _row(one: Listed, config: Config) -> Row:
     name = _plain(f"{one.known.name}{' *' if one.known.name == config.model else ''}")
-    where = _plain(str(one.known.path or "for tests and demos"))
+    what = "for tests and demos" if one.known.kind == SCRIPTED else ""
+    where = _plain(str(one.known.path or what))
     if one.problem:
         return name, one.origin, "", "", f"{one.problem} ({where})"
     size = size_text(one.size) if one.size else ""

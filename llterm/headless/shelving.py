@@ -93,7 +93,8 @@ def remove_model(name: str, config: Config, *, yes: bool, outside: bool) -> None
     """Delete a model's files, after a yes. Raises UsageError for what is not llterm's to delete."""
     known = find_model(name, config)
     if known.path is None or known.kind == "bundled":
-        raise UsageError(f"{name} comes with llterm", "", "It is not to be removed.")
+        why = "It has no file." if known.kind == "configured" else "It comes with llterm."
+        raise UsageError(f"{name} is not to be removed", why, "")
     files = [path for path in parts_of(known.path) if path.exists()]
     if not files:
         raise ModelError(f"There is no file {known.path}", "", "Nothing was removed.")
