@@ -165,6 +165,11 @@ def score_command(
             "counts, windows side by side, the second half of each.",
         ),
     ] = "overlap",
+    attribution: options.Attribution = None,
+    at: options.At = None,
+    candidate: options.Candidate = None,
+    layer: options.Layer = 0,
+    last: options.Last = 64,
     model: options.Model = None,
     context: options.ContextSize = None,
     threads: options.Threads = None,
@@ -173,9 +178,10 @@ def score_command(
 ) -> None:
     """Show how expected each token of a text is to a model: heat, perplexity, bits per byte."""
     values = locals()
-    from llterm.cli.scoring import Asked, score
+    from llterm.cli.scoring import Asked, attribute, score
 
-    raise typer.Exit(score(Asked.of(values), format))
+    run = score if attribution is None else attribute
+    raise typer.Exit(run(Asked.of(values), format))
 
 
 @config_app.command("init")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -44,6 +44,36 @@ Model = Annotated[
 ContextSize = Annotated[int | None, _flag("models.context")]
 Threads = Annotated[int | None, _flag("models.threads")]
 GpuLayers = Annotated[int | None, _flag("models.gpu_layers")]
+
+Attribution = Annotated[
+    Literal[
+        "attention",
+        "attention-last",
+        "attention-layer",
+        "rollout",
+        "leave-one-out",
+        "saliency",
+        "input-x-gradient",
+        "integrated-gradients",
+    ]
+    | None,
+    typer.Option("--attribution", help="Rather show what led to one token, by this method."),
+]
+At = Annotated[
+    int | None,
+    typer.Option("--at", help="The token --attribution is about, by index; unset: the last."),
+]
+Candidate = Annotated[
+    str | None,
+    typer.Option("--candidate", help="Another token for --attribution in its place."),
+]
+Layer = Annotated[
+    int, typer.Option("--layer", min=0, help="For --attribution attention-layer, from 0.")
+]
+Last = Annotated[
+    int,
+    typer.Option("--last", min=1, max=4096, help="For leave-one-out: how many tokens, in turn."),
+]
 
 Prompt = Annotated[str | None, typer.Option("--prompt", help="The story so far.")]
 Prefix = Annotated[

@@ -29,6 +29,8 @@ class Ui:
     mouse: bool = True
     auto_weave: bool = True
     accept_sole: bool = False
+    play_speed: float = 5.0
+    autopilot: int = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +218,10 @@ UI = (
     Setting("auto_weave", "yes or no", "Weave as soon as a story is open.", _UI.auto_weave),
     Setting("accept_sole", "yes or no", "Accept a suggestion that is the only one.",
             _UI.accept_sole),
+    Setting("play_speed", "number", "Tokens a second in play; 0: as fast as the model goes.",
+            _UI.play_speed, 0, 1000),
+    Setting("autopilot", "whole number", "Rounds that the autopilot weaves and accepts.",
+            _UI.autopilot, 1, 1000),
 )  # fmt: skip
 MODEL = (
     Setting("path", "path", "The .gguf file; relative to this file's folder.", _MODEL.path),

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from llterm.core.branches import draw
 from llterm.core.constraint import After, Constrained
-from llterm.core.distribution import Distribution
+from llterm.core.distribution import Distribution, Mask
 from llterm.core.healing import Healer
 from llterm.core.query import Fact, Query
 from llterm.core.rules import Rules
@@ -166,6 +166,13 @@ class Weave:
                 raise KeyError(tail)
             beam = following
         return beam
+
+    def mask(self, tail: Tail) -> Mask | None:
+        """Which ids may follow `tail`, known or not; None when all may."""
+        if self.constraint is not None:
+            return self.constraint.mask(tail)
+        residue = self.residue[len(self._text(tail)) :]
+        return self._healer.mask(residue) if self._healer is not None and residue else None
 
     def view(self, *, running: bool = False) -> View:
         """The tree as it stands. Branches that have not ended are left out while it runs."""

@@ -6,27 +6,26 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from typing import cast
 
 from llterm.constraints.compiled import Compiled, compile
 from llterm.constraints.spec import Constraint
 from llterm.core.chat import Chat, chat_text
 from llterm.core.display import display_text
-from llterm.core.healing import Healer
 from llterm.core.query import Backend, Source
 from llterm.core.reading import Reading
 from llterm.core.rules import Rules
+from llterm.core.sampling import PRESETS
 from llterm.core.tokens import Anchor, Tail
 from llterm.core.view import View
-from llterm.core.weave import Weave
 from llterm.engine.drive import drive
 from llterm.errors import LltermError, UsageError
 from llterm.session import taking
-from llterm.session.chatting import chat_parts, root_text
-from llterm.session.document import Change, Document
+from llterm.session.autopilot import Autopilot
+from llterm.session.chatting import root_text
+from llterm.session.document import Change, Document, ModelRun
 from llterm.session.keeping import Kept, pack, unpack
-from llterm.session.prompt import make_prompt
+from llterm.session.player import Player
 from llterm.session.reader import Reader
 from llterm.session.refusals import cannot_stand, no_model, not_current
 from llterm.session.status import Figures, Incoming, Status
@@ -45,7 +44,6 @@ class Session:
         self.incoming: Incoming | None = None
         self.at = document.cursor
         self.stale = False
-        self._healer: Healer | None = None
         self._woven: Woven | None = None
         self._kept = Weaves()
         self._models = 0
@@ -56,6 +54,10 @@ class Session:
         self._compiled: Compiled | None = None
         self._callbacks: list[Callable[[], None]] = []
         self.reader = Reader(self, self._changed)
+        self.sampler = PRESETS["balanced"]
+        self.resting = False
+        self.player = Player(self, self._changed)
+        self.autopilot = Autopilot(self, self._changed)
 
     # --- what there is to see
 
@@ -103,8 +105,8 @@ class Session:
 
     @property
     def backend(self) -> Backend | None:
-        """The source, where it is one that can read a text."""
-        source = self.source
+        """The source, where it is one that can read a text, and does not rest."""
+        source = None if self.resting else self.source
         return cast(Backend, source) if source is not None and hasattr(source, "score") else None
 
     # --- the model
@@ -138,6 +140,15 @@ class Session:
         """Whether the suggestions on show are those of a model before this one."""
         return self._woven is not None and self._woven.place[2] != self._models
 
+    def set_resting(self, resting: bool) -> None:
+        """Nothing is evaluated while the model rests; what it said stays."""
+        if resting:
+            self.autopilot.stop()
+            self.player.pause()
+            self.stop()
+        self.resting = resting
+        self._say(self.status)
+
     def loading(self, progress: float, name: str = "") -> None:
         """A model is being loaded; the one in use stays so until it is attached."""
         self.incoming = Incoming(name, progress)
@@ -156,7 +167,8 @@ class Session:
         Returns at once. Does nothing while that weave is running. Raises BackendUnavailable when
         there is no model yet.
         """
-        source = self._model()
+        source = self._awake()
+        self.player.pause()
         self.document.checkpoint()
         place = self._place(self.document.cursor)
         if self.weaving and self._woven is not None and self._woven.place == place:
@@ -178,7 +190,7 @@ class Session:
     def grow(self, tail: Tail) -> None:
         """Go on from this branch, `Rules.depth` tokens further."""
         woven = self._current()
-        self._model()
+        self._awake()
         woven.weave.grow(tail, self.document.rules.depth)
         self._changed()
         if not self.weaving:
@@ -225,6 +237,8 @@ class Session:
     async def close(self) -> None:
         """End the search and close the document; the source is its owner's to close."""
         self.reader.stop()
+        self.player.pause()
+        self.autopilot.stop()
         task = self._task
         self.stop()
         if task is not None:
@@ -268,13 +282,33 @@ class Session:
 
         What hangs below it becomes the new tree, with no inference.
         """
-        woven = self._current()
-        weave = woven.weave
-        run = taking.model_run(weave, tail, self._model())
+        run = taking.model_run(self._current().weave, tail, self._model())
         if not run.data:
             return Change(self.at, self.at, "", self.at)
+        return self.land(run)
+
+    def here(self) -> Woven:
+        """The weave at the cursor, begun if there is none; nothing is searched.
+
+        Raises BackendUnavailable when there is no model yet.
+        """
+        source, place = self._awake(), self._place(self.document.cursor)
+        context = source.capabilities.context
+        woven = self._woven
+        if woven is None or woven.place != place or not woven.has_room(context):
+            self._show(self._find(place) or self._begin(place, source))
+        assert self._woven is not None
+        return self._woven
+
+    def land(self, run: ModelRun, *, onward: bool = False) -> Change:
+        """Put the model's tokens into the story where the weave on show hangs, and stay with it.
+
+        `onward`: they go on from the run before and are one step with it.
+        """
+        woven = self._current()
+        weave = woven.weave
         self.stop()
-        change = self.document.accept(run, self.at)
+        change = self.document.accept(run, self.at, onward=onward)
         weave = weave.at(run.ids, Anchor(weave.anchor.tokens + run.ids))
         prompt = taking.taken(woven.prompt, weave, run.ids)
         self._show(Woven(weave, self._place(self.document.cursor), prompt))
@@ -304,6 +338,15 @@ class Session:
         self._look()
         return change
 
+    def put_text(self, number: int, text: str) -> Change:
+        """Let a person's text stand at a place of the story. What stood there stays as a branch."""
+        place = self.reader.places[number]
+        at = self.document.display_offset(place.start)
+        self.stop()
+        change = self.document.write(text, at)
+        self._look()
+        return change
+
     def readings_of(self, tail: Tail) -> list[Reading]:
         """The tokens of a path of the tree as the model sees them; costs nothing.
 
@@ -327,16 +370,23 @@ class Session:
 
     def _leave_model(self) -> None:
         self.stop()
+        self.player.forget()
+        self.autopilot.stop()
         self.source = self.incoming = None
         self._models += 1
         self.reader.forget()
-        self._healer = None
+        self._kept.forget_vocabulary()
         self.stale = self._woven is not None
 
     def _model(self) -> Source:
         if self.source is None:
             raise no_model(self.status)
         return self.source
+
+    def _awake(self) -> Source:
+        if self.resting:
+            raise UsageError("The model rests", "You let it rest.", "Wake it with the same key.")
+        return self._model()
 
     def _current(self) -> Woven:
         if self._woven is None:
@@ -351,44 +401,12 @@ class Session:
 
     def _find(self, place: Place) -> Woven | None:
         """An earlier weave of this very text, under the present rules."""
-        found = self._kept.find(place)
-        if found is None:
+        if self.source is None:
             return None
-        if self._constraint is None and found.weave.rules.heal != self.document.rules.heal:
-            return None
-        if found.weave.rules != self.document.rules:
-            found.weave = found.weave.under(self.document.rules)
-        elif found.weave.spent:
-            found.weave.extend()
-        return found
+        return self._kept.find(place, self.document.rules, self.source.capabilities.context)
 
     def _begin(self, place: Place, source: Source, kept: Kept | None = None) -> Woven:
-        vocabulary, rules = source.vocabulary, self.document.rules
-        if self._compiled is not None:
-            # What the constraint is about begins at the cursor, not in the word before it.
-            rules = replace(rules, heal=False)
-        prompt = make_prompt(
-            self.document.runs_before(self.document.cursor),
-            self.document.prefix,
-            vocabulary,
-            rules,
-            source.capabilities.context,
-            chat_parts(self.document, source),
-        )
-        if prompt.residue and self._healer is None:
-            self._healer = Healer(vocabulary)
-        weave = Weave(
-            vocabulary,
-            Anchor(prompt.tokens),
-            rules,
-            residue=prompt.residue,
-            before=prompt.before,
-            healer=self._healer,
-            facts=kept.facts if kept else None,
-            grown=kept.grown if kept else (),
-            constraint=self._compiled,
-        )
-        return Woven(weave, place, prompt)
+        return self._kept.begin(place, self.document, source, self._compiled, kept)
 
     def _restore(self, source: Source) -> None:
         """Show the weave kept in the loom, where the story still stands as it did."""

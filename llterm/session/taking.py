@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, replace
 
+from llterm.core.distribution import Distribution
 from llterm.core.query import Source
 from llterm.core.reading import Reading, read_step
 from llterm.core.tokens import Tail, Token, Vocabulary
@@ -70,7 +71,9 @@ def model_run(weave: Weave, tail: Tail, source: Source) -> ModelRun:
         model=source.name,
         fingerprint=source.vocabulary.fingerprint,
         settings=asdict(weave.rules),
-        alternatives=tuple(_alternatives(weave, tail[:n], source) for n in range(len(tail))),
+        alternatives=tuple(
+            alternatives(weave.facts[tail[:n]], source.vocabulary) for n in range(len(tail))
+        ),
     )
 
 
@@ -89,8 +92,10 @@ def forced_run(source: Source, token: Token, logprob: float) -> ModelRun:
     )
 
 
-def _alternatives(weave: Weave, tail: Tail, source: Source) -> tuple[tuple[int, bytes, float], ...]:
-    found = weave.facts[tail]
+def alternatives(
+    found: Distribution, vocabulary: Vocabulary
+) -> tuple[tuple[int, bytes, float], ...]:
+    """The best candidates at a place, as the story keeps them: id, bytes, logprob."""
     ids, logprobs = found.ids[:ALTERNATIVES].tolist(), found.logprobs[:ALTERNATIVES].tolist()
-    token = source.vocabulary.token
+    token = vocabulary.token
     return tuple((id, token(id).data, lp) for id, lp in zip(ids, logprobs, strict=True))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import signal
 import sys
 from collections.abc import Awaitable
@@ -110,6 +111,7 @@ class LltermApp(App[None]):
         self.faulty = False
         """Whether an error that nobody expected ended the app."""
         self.session = Session(document)
+        self.session.player.speed = launch.config.ui.play_speed or math.inf
         self._backend: Backend | None = None
         self._rules_before: Rules = document.rules
         self.main = WeaveScreen(
@@ -120,6 +122,7 @@ class LltermApp(App[None]):
                 named=launch.path is not None,
                 keep_choice=lambda name, value: state.keep({name: value}),
                 accept_sole=launch.config.ui.accept_sole,
+                autopilot=launch.config.ui.autopilot,
             ),
         )
 

@@ -81,6 +81,11 @@ def found(figures: Figures, view: View, *, weaving: bool, stale: str, key: str) 
     return pieces
 
 
+def spoken_speed(speed: float) -> str:
+    """Tokens a second, in words."""
+    return "as fast as the model goes" if math.isinf(speed) else f"{speed:g} tokens a second"
+
+
 def fit(pieces: list[str], width: int) -> str:
     """As many of the pieces, in their order, as `width` cells hold; the first always."""
     line = pieces[0] if pieces else ""

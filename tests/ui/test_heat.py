@@ -116,3 +116,25 @@ async def test_the_inspector_filters_tries_a_chain_and_forces(start: Start) -> N
         table.focus()
         await at.press("enter")
         assert at.story == STORY[: place.start] + chosen
+
+
+async def test_a_key_tells_whether_the_choice_matters(start: Start) -> None:
+    async with start(size=(120, 40)) as at:
+        await opened(at)
+        await at.press("d")
+        await at.until(lambda: any(one.title == "Futures" for one in at.app._notifications))
+        (said,) = [one.message for one in at.app._notifications if one.title == "Futures"]
+        assert "bits of at most" in said
+
+
+async def test_a_key_goes_to_the_most_surprising_token_then_the_next(start: Start) -> None:
+    async with start(STORY + " lamp lamp sat. The cat", size=(120, 40)) as at:
+        await opened(at)
+        surprisals = []
+        for _ in range(3):
+            await at.press("s")
+            reading = at.main.heat.reading
+            assert reading is not None
+            surprisals.append(reading.surprisal)
+        readings = [one for one in at.session.reader.readings if one is not None]
+        assert surprisals == sorted((one.surprisal for one in readings), reverse=True)[:3]

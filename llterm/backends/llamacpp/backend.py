@@ -7,27 +7,28 @@ import logging
 import threading
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 from queue import SimpleQueue
 
-from llterm.backends.llamacpp.binding import StopFlag, library
+from llterm.backends.llamacpp.binding import StopFlag, Stopped, library
 from llterm.backends.llamacpp.chat import ChatFormat, chat_format, named_format
 from llterm.backends.llamacpp.info import check_gguf
 from llterm.backends.llamacpp.loader import load
-from llterm.backends.llamacpp.runner import Burst, Runner, Stopped
+from llterm.backends.llamacpp.runner import Burst, Runner
 from llterm.backends.llamacpp.settings import LlamaSettings
 from llterm.backends.llamacpp.vocabulary import LlamaVocabulary
+from llterm.core.attention import Attention
 from llterm.core.chat import Chat, Parts
 from llterm.core.query import Capabilities, Cost, Fact, Failed, Query, Scored
 from llterm.core.tokens import Tail
-from llterm.errors import LltermError
+from llterm.errors import Interrupted, LltermError
 
 log = logging.getLogger(__name__)
 
 Work = Callable[[Runner], Iterator[Burst]]
-Answers = Sequence[Fact | Failed | Scored]
+Answers = Sequence[Fact | Failed | Scored | Attention]
 
 
 @dataclass(slots=True, eq=False)
@@ -153,8 +154,22 @@ class LlamaBackend:
     async def ask(self, queries: Sequence[Query]) -> AsyncGenerator[Fact | Failed]:
         asked = tuple(queries)
         async for answer in self._run(lambda runner: runner.ask(asked)):
-            assert not isinstance(answer, Scored)
+            assert isinstance(answer, Fact | Failed)
             yield answer
+
+    async def ask_beside(self, queries: Sequence[Query]) -> AsyncGenerator[Fact | Failed]:
+        asked = tuple(queries)
+        async for answer in self._run(lambda runner: runner.ask_beside(asked)):
+            assert isinstance(answer, Fact | Failed)
+            yield answer
+
+    async def attention(self, tokens: Tail, rows: int, columns: int) -> Attention:
+        answers = self._run(lambda runner: runner.attention(tokens, rows, columns))
+        async with aclosing(answers):
+            async for answer in answers:
+                assert isinstance(answer, Attention)
+                return answer
+        raise Interrupted("Reading the attention was stopped")
 
     async def score(self, tokens: Tail, start: int = 1, keep: int = 64) -> AsyncGenerator[Scored]:
         async for answer in self._run(lambda runner: runner.score(tokens, start, keep)):
@@ -170,7 +185,7 @@ class LlamaBackend:
         while self._owner.is_alive():
             await asyncio.to_thread(self._owner.join, 0.05)
 
-    async def _run(self, work: Work) -> AsyncGenerator[Fact | Failed | Scored]:
+    async def _run(self, work: Work) -> AsyncGenerator[Fact | Failed | Scored | Attention]:
         job = _Job(work, asyncio.get_running_loop())
         self._owner.put(job)
         try:
@@ -214,7 +229,12 @@ async def open_llama(
         vocabulary = LlamaVocabulary(library(), loaded.model)
         runner = Runner(loaded, vocabulary.size)
         capabilities = Capabilities(
-            full_vocabulary=True, batch=min(256, loaded.sequences - 1), context=loaded.window
+            full_vocabulary=True,
+            batch=min(256, loaded.sequences - 1),
+            context=loaded.window,
+            shares=not loaded.whole,
+            attention=loaded.attentive,
+            weights=path,
         )
         chats = chats or chat_format(library(), loaded.model, vocabulary)
         owner = _Owner(runner, loaded.stop)

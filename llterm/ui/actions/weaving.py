@@ -31,7 +31,7 @@ def table(screen: WeaveScreen) -> Table:
     return {
         "weave.start": Deed(lambda: weave(screen)),
         "weave.again": Deed(lambda: weave(screen)),
-        "weave.stop": Deed(session.stop, lambda: session.weaving),
+        "weave.stop": Deed(lambda: stop(screen), lambda: _busy(screen)),
         "weave.grow": Deed(lambda: grow(screen), can_grow),
         "weave.cutoff_down": Deed(lambda: step_cutoff(screen, -1)),
         "weave.cutoff_up": Deed(lambda: step_cutoff(screen, 1)),
@@ -55,6 +55,18 @@ def weave(screen: WeaveScreen) -> None:
     screen.session.weave()
     if fresh:
         screen.suggestions.forget()
+
+
+def _busy(screen: WeaveScreen) -> bool:
+    session = screen.session
+    return session.weaving or session.autopilot.running or session.player.playing
+
+
+def stop(screen: WeaveScreen) -> None:
+    """End whatever the model is doing here; what it found or wrote stays."""
+    screen.session.autopilot.stop()
+    screen.session.player.pause()
+    screen.session.stop()
 
 
 def grow(screen: WeaveScreen) -> None:

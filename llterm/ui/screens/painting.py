@@ -13,7 +13,7 @@ from textual.widgets import Static
 
 from llterm.core.display import visible
 from llterm.errors import LltermError
-from llterm.ui.figures import found, joint
+from llterm.ui.figures import found, joint, spoken_speed
 from llterm.ui.widgets.keybar import Hint, key_name
 from llterm.ui.widgets.line import Line, Name
 
@@ -65,6 +65,8 @@ def show_title(screen: WeaveScreen, words: int) -> None:
         coming = incoming.name or screen.model_name
         pieces = [visible(coming.encode("utf-8", "surrogateescape"))]
         pieces.append(f"loading {100 * incoming.progress:.0f}%")
+    elif screen.session.resting:
+        pieces.append("resting")
     elif screen.session.source is None:
         pieces = ["no model"]
     elif figures.story_tokens:
@@ -108,8 +110,15 @@ def show_found(screen: WeaveScreen) -> None:
         if invitation.content != content:
             invitation.update(content)
     line = screen.query_one("#found", Line)
-    line.set_class(session.stale, "-stale")
-    if view is None:
+    line.set_class(session.stale and not session.player.playing, "-stale")
+    if session.player.playing:
+        key = key_name(screen.first_key("play.toggle"))
+        line.say(f"playing, {spoken_speed(session.player.speed)}", f"{key} pauses")
+    elif session.autopilot.running:
+        key = key_name(screen.first_key("weave.stop"))
+        rounds = session.autopilot.left
+        line.say(f"autopilot, {rounds} round{'' if rounds == 1 else 's'} to go", f"{key} stops")
+    elif view is None:
         line.say("")
     else:
         key = key_name(screen.first_key("weave.start"))
@@ -177,6 +186,8 @@ def show_heat(screen: WeaveScreen) -> None:
     notes: list[str] = []
     if reader.error is not None:
         notes.append(reader.error.title)
+    elif session.resting:
+        notes.append("the model rests")
     elif session.backend is None:
         notes.append("no model yet")
     elif reader.waiting:

@@ -13,7 +13,16 @@ from textual.widgets import Static
 
 from llterm.keymap import ACTIONS, Keymap, Pane, action_of
 from llterm.session.session import Session
-from llterm.ui.actions import Table, choosing, program, seeing, suggesting, weaving, writing
+from llterm.ui.actions import (
+    Table,
+    choosing,
+    playing,
+    program,
+    seeing,
+    suggesting,
+    weaving,
+    writing,
+)
 from llterm.ui.bindings import bind, first_key, pane_bindings
 from llterm.ui.bridge import Bridge
 from llterm.ui.messages import (
@@ -75,6 +84,7 @@ class WeaveScreen(Screen[None]):
             **suggesting.table(self),
             **writing.table(self),
             **seeing.table(self),
+            **playing.table(self),
             **program.table(self),
             **choosing.table(self),
         }
