@@ -150,6 +150,9 @@ ACTIONS: tuple[Action, ...] = (
     Action(
         "weave.constrain", "ctrl+l", "everywhere", "What suggestions must fit: a pattern, choices"
     ),
+    Action("app.models", "alt+m", "everywhere", "Choose another model", "", "m"),
+    Action("app.chat", "alt+c", "everywhere", "What the story is a reply to: a chat", "", "c"),
+    Action("app.chat_fold", "alt+v", "everywhere", "Show or fold the chat's tokens", "", "C"),
     Action("app.prefix", "f7", "everywhere", "The hidden text before the story"),
     Action(
         "app.sampling",

@@ -11,6 +11,7 @@ import typer
 
 from llterm import __version__
 from llterm.cli import options
+from llterm.cli.models import models_app
 from llterm.cli.problems import guarded
 
 _NAMES = {"help_option_names": ["-h", "--help"]}
@@ -24,7 +25,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings=_NAMES,
 )
-models_app = typer.Typer(help="The models there are.", no_args_is_help=True, rich_markup_mode=None)
 config_app = typer.Typer(help="The configuration.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(models_app, name="models")
 app.add_typer(config_app, name="config")
@@ -60,6 +60,8 @@ def weave_command(
     prompt: options.Prompt = None,
     model: options.Model = None,
     prefix: options.Prefix = None,
+    chat: options.Chat = False,
+    system: options.System = None,
     depth: options.Depth = None,
     cutoff: options.Cutoff = None,
     multiplier: options.Multiplier = None,
@@ -102,6 +104,8 @@ def suggest_command(
     ] = "text",
     model: options.Model = None,
     prefix: options.Prefix = None,
+    chat: options.Chat = False,
+    system: options.System = None,
     depth: options.Depth = None,
     cutoff: options.Cutoff = None,
     multiplier: options.Multiplier = None,
@@ -227,27 +231,6 @@ def score_command(
 
     run = score if attribution is None else attribute
     raise typer.Exit(run(Asked.of(values), format))
-
-
-@models_app.command("list")
-def models_list(config: options.ConfigPath = None) -> None:
-    """List the models known by name."""
-    from llterm.cli.settings import load
-    from llterm.headless.models import list_models
-
-    typer.echo(list_models(load(file=config)))
-
-
-@models_app.command("info")
-def models_info(
-    name: Annotated[str, typer.Argument(metavar="NAME|PATH", help="A model.")],
-    config: options.ConfigPath = None,
-) -> None:
-    """Say what a model's file holds; loads no weights."""
-    from llterm.cli.settings import load
-    from llterm.headless.models import model_info
-
-    typer.echo(model_info(name, load(file=config)))
 
 
 @config_app.command("init")

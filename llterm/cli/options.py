@@ -83,6 +83,18 @@ Prompt = Annotated[str | None, typer.Option("--prompt", help="The story so far."
 Prefix = Annotated[
     str | None, typer.Option("--prefix", help="Hidden text before the story (memory, a note).")
 ]
+Chat = Annotated[
+    bool,
+    typer.Option(
+        "--chat",
+        help="The story is the model's reply in a chat, by its own chat template: --prompt is what "
+        "you say to it, and a file holds the reply so far.",
+    ),
+]
+System = Annotated[
+    str | None,
+    typer.Option("--system", help="How the model is to behave in the chat (implies --chat)."),
+]
 Choice = Annotated[
     list[str] | None,
     typer.Option("--choice", help="Suggest only one of these texts; may be given many times."),

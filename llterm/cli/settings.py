@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,9 @@ from llterm.config import Config, load_config
 from llterm.config.example import example, literal
 from llterm.config.load import project_file
 from llterm.config.sampling import preset_values, value_of
-from llterm.config.schema import MODEL, TABLES
+from llterm.config.schema import MODEL, TABLES, Origin
 from llterm.core.sampler import PRESETS
-from llterm.errors import UsageError
+from llterm.errors import ModelError, UsageError
 
 
 def load(flags: Mapping[str, Any] | None = None, file: Path | None = None) -> Config:
@@ -23,9 +24,25 @@ def load(flags: Mapping[str, Any] | None = None, file: Path | None = None) -> Co
 
     state = read_state()
     config = load_config(flags, file, state=state.values)
+    if config.origins.get("model", Origin("default")).kind == "state":
+        config = _with_kept_model(config)
     for notice in filter(None, (state.notice, *config.notices)):
         sys.stderr.write(f"llterm: {notice}\n")
     return config
+
+
+def _with_kept_model(config: Config) -> Config:
+    """The model that was chosen in the app, or the default where it is gone meanwhile."""
+    from llterm.backends.registry import find_model
+
+    try:
+        known = find_model(config.model, config)
+        if known.path is None or known.path.exists():
+            return config
+    except ModelError:
+        pass
+    notice = f"The model {config.model}, chosen in the app, is not there any more."
+    return replace(config, model=Config().model, notices=(*config.notices, notice))
 
 
 def log_to_file() -> Path:

@@ -18,6 +18,7 @@ from llterm.errors import LltermError, UsageError
 
 if TYPE_CHECKING:
     from llterm.constraints.spec import Constraint
+    from llterm.core.chat import Chat
     from llterm.core.query import Backend
     from llterm.headless.job import Job, Woven
     from llterm.ui.launch import Launch
@@ -38,13 +39,16 @@ class Asked:
     constraint: Constraint | None = None
     sampling: Mapping[str, Any] = field(default_factory=dict)
     """Typed sampler settings, by dotted name."""
+    chat: Chat | None = None
+    """What the story is a reply to; --prompt is part of it then, and not of the story."""
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Asked:
-        """From a command's parameters."""
+        """From a command's parameters. Raises UsageError."""
+        chat = _chat(values)
         return cls(
             file=values["file"],
-            prompt=values["prompt"],
+            prompt=None if chat else values["prompt"],
             prefix=as_text(values["prefix"]),
             model=values["model"],
             config=values["config"],
@@ -52,6 +56,7 @@ class Asked:
             overrides=model_flags(values),
             constraint=constraint_of(values),
             sampling=sampling_flags(values),
+            chat=chat,
         )
 
     def load(self) -> Config:
@@ -68,7 +73,8 @@ def suggest(asked: Asked, format: str) -> int:
     """Print suggestions; the exit code."""
     config = asked.load()
     log_to_file()
-    text, loom = story_of(asked.file, asked.prompt)
+    replying = asked.chat is not None and asked.file is None
+    text, loom = (b"", None) if replying else story_of(asked.file, asked.prompt)
     if text.endswith(b"\n"):
         say("The text ends in a line break: suggestions begin a new line.")
     woven = _weave(_job(asked, config, text, loom))
@@ -136,6 +142,8 @@ def _weave_once(asked: Asked, config: Config, reason: str) -> int:
         text, loom, what = b"", asked.file, f"the story of {asked.file}"
     elif asked.file is not None:
         text, what = read_text(asked.file), str(asked.file)
+    elif asked.chat is not None:
+        text, what = b"", "the reply in a chat"
     say(f"One weave of {what}, because {reason}; on a terminal this opens the app.")
     _print(_weave(_job(asked, config, text, loom)), "tree")
     return 0
@@ -167,6 +175,8 @@ def _launch(asked: Asked, config: Config) -> Launch:
         model_name=known.name,
         auto_weave=config.ui.auto_weave,
         sampling=typed_sampling(asked.sampling),
+        chat=asked.chat,
+        overrides=overrides,
     )
 
 
@@ -254,7 +264,25 @@ def _job(asked: Asked, config: Config, text: bytes, loom: Path | None) -> Job:
         asked.overrides,
         asked.constraint,
         typed_sampling(asked.sampling),
+        asked.chat,
     )
+
+
+def _chat(values: Mapping[str, Any]) -> Chat | None:
+    """The one that was typed. Raises UsageError where it says nothing."""
+    system, message = as_text(values["system"]), as_text(values["prompt"])
+    if not values["chat"] and system is None:
+        return None
+    from llterm.core.chat import Chat
+
+    chat = Chat(system or "", message or "")
+    if not chat:
+        raise UsageError(
+            "There is nothing to reply to",
+            "A chat needs what you say to the model.",
+            "Say it with --prompt; a loom that has a chat keeps it without --chat.",
+        )
+    return chat
 
 
 def constraint_of(values: Mapping[str, Any]) -> Constraint | None:
@@ -292,6 +320,7 @@ def _weave(job: Job) -> Woven:
 
 
 def _print(woven: Woven, format: str) -> None:
+    from llterm.core.chat import OWN
     from llterm.headless import formats, results
 
     write = {
@@ -304,6 +333,8 @@ def _print(woven: Woven, format: str) -> None:
     sys.stdout.write(text + "\n" if text else "")
     sys.stdout.flush()
     say(formats.summary(woven))
+    if woven.chat and woven.chat_format != OWN:
+        say(f"{woven.model} brings no chat template: the {woven.chat_format} format was used.")
     if not woven.view.suggestions and woven.constraint is not None:
         raise LltermError(
             "The constraint leads nowhere",

@@ -36,7 +36,8 @@ _KEYS_HEAD = """
 [keys]
 """
 _SAMPLES = {"path": '"models/some-model.gguf"', "theme": '"name"', "fps": "60", "stop": "[]",
-            "context": "4096", "threads": "4", "seed": "1", "ban": '["once upon a time"]',
+            "context": "4096", "threads": "4", "chat_template": '"chatml"', "seed": "1",
+            "ban": '["once upon a time"]',
             "bias": '[" cat=-2.5"]'}  # fmt: skip
 
 

@@ -46,6 +46,7 @@ class ModelConfig:
     batch: int = 512
     gpu_layers: int = 0
     kv_type: str = "f16"
+    chat_template: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,6 +315,11 @@ MODEL = (
     Setting("gpu_layers", "whole number", "Layers on the GPU.", _MODEL.gpu_layers, 0, 1000),
     Setting(
         "kv_type", "text", "Type of the cache.", _MODEL.kv_type, choices=("f16", "f32", "q8_0")
+    ),
+    Setting(
+        "chat_template", "text",
+        "A built-in chat format (chatml, llama3, gemma, …, plain); unset: the model's own.",
+        _MODEL.chat_template,
     ),
 )  # fmt: skip
 TABLES: Mapping[str, tuple[Setting, ...]] = {

@@ -17,6 +17,7 @@ from llterm.backends.registry import find_model, open_model
 from llterm.config import Config
 from llterm.constraints.spec import Constraint
 from llterm.core.bans import Bans
+from llterm.core.chat import Chat, chat_text, read_chat
 from llterm.core.rules import Rules
 from llterm.core.tokens import Vocabulary
 from llterm.core.view import View
@@ -43,6 +44,8 @@ class Job:
     constraint: Constraint | None = None
     sampling: Mapping[str, Any] = field(default_factory=dict)
     """Sampler settings that were typed, by name; of these only bans count in a weave."""
+    chat: Chat | None = None
+    """What the story is a reply to; None: what a loom says itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,10 @@ class Woven:
     bans: Bans
     dead_ends: int
     """Paths that the constraint led nowhere."""
+    chat: Chat
+    """What the story is a reply to; empty where it is none."""
+    chat_format: str
+    """How the model writes chats."""
 
 
 def run(job: Job) -> Woven:
@@ -109,6 +116,8 @@ def _run(job: Job, document: Document) -> Woven:
         document.set_rules(replace(document.rules, **job.typed))
     if job.prefix is not None:
         document.set_prefix(job.prefix)
+    if job.chat is not None:
+        document.set_chat(chat_text(job.chat))
     return asyncio.run(_weave(job, document))
 
 
@@ -140,6 +149,8 @@ async def _weave(job: Job, document: Document) -> Woven:
                 job.constraint,
                 session.sampling.bans,
                 session.dead_ends,
+                read_chat(document.chat),
+                getattr(backend, "chat_format", ""),
             )
         finally:
             session.stop()

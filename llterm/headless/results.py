@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import fields
+from dataclasses import asdict, fields
 from typing import Any
 
 from llterm.config.schema import WEAVE
@@ -31,6 +31,7 @@ def result(woven: Woven) -> dict[str, Any]:
         "vocabulary": woven.vocabulary.fingerprint,
         "prompt": _text(woven.text),
         "prefix": woven.prefix,
+        "chat": asdict(woven.chat) if woven.chat else None,
         "settings": _settings(woven.rules),
         "constraint": _constraint(woven.constraint),
         "bans": _bans(woven.bans),

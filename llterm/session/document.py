@@ -47,6 +47,7 @@ class Document:
         self.rules = read_rules(str(meta.get("rules", "{}")))
         self.prefix = str(meta.get("prefix", ""))
         self.sampling = str(meta.get("sampling", "{}"))
+        self.chat = str(meta.get("chat", ""))
         self._cursor = min(int(meta.get("cursor", len(self.text))), len(self.text))
         self._model = str(meta.get("model", ""))
         self._next_node = max(int(meta.get("next_node", 0)), max(self.loom.nodes, default=ROOT) + 1)
@@ -260,6 +261,11 @@ class Document:
         """Other sampler settings, as the store writes them."""
         self._set("sampling", "sampler settings", self.sampling, text)
         self.sampling = text
+
+    def set_chat(self, text: str) -> None:
+        """What the story is a reply to, as `core.chat` writes it; empty: nothing."""
+        self._set("chat", "chat", self.chat, text)
+        self.chat = text
 
     def undo(self) -> Change | None:
         """Take back the last step; None when there is none."""
@@ -501,7 +507,7 @@ class Document:
         if "rules" in facts:
             self.rules = read_rules(str(facts["rules"]))
             self._pending.meta["rules"] = facts["rules"]
-        for name in {"prefix", "sampling"} & facts.keys():
+        for name in {"prefix", "sampling", "chat"} & facts.keys():
             self._pending.meta[name] = facts[name]
             setattr(self, name, str(facts[name]))
         return int(facts["cursor"]) if "cursor" in facts else cursor

@@ -20,6 +20,7 @@ from llterm.core.query import Backend, Failed, Query, Scored
 from llterm.core.reading import Reading, read
 from llterm.core.tokens import Anchor, Path, Tail
 from llterm.errors import LltermError
+from llterm.session.chatting import chat_parts
 from llterm.session.document import Document
 from llterm.session.prompt import Prompt, make_prompt
 
@@ -200,8 +201,9 @@ class Reader:
         runs = document.runs_before(len(document.text))
         rules = replace(document.rules, heal=False)
         context = backend.capabilities.context
+        chat = chat_parts(document, backend)
         prompt = await asyncio.to_thread(
-            make_prompt, runs, document.prefix, backend.vocabulary, rules, context
+            make_prompt, runs, document.prefix, backend.vocabulary, rules, context, chat
         )
         if prompt.tokens != self._tokens:
             self._take(prompt, backend)

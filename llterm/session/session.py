@@ -6,29 +6,31 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from typing import cast
 
 from llterm.constraints.compiled import Compiled, compile
 from llterm.constraints.spec import Constraint
 from llterm.core.bans import Bans
+from llterm.core.chat import Chat, chat_text
 from llterm.core.display import display_text
 from llterm.core.query import Backend, Source
-from llterm.core.reading import Reading, read_step
+from llterm.core.reading import Reading
 from llterm.core.rules import Rules
 from llterm.core.sampling import Chain, SamplerSettings, Sampling
 from llterm.core.tokens import Anchor, Tail
 from llterm.core.view import View
 from llterm.engine.drive import drive
-from llterm.errors import BackendUnavailable, LltermError, UsageError
+from llterm.errors import LltermError, UsageError
+from llterm.session import taking
 from llterm.session.autopilot import Autopilot
+from llterm.session.chatting import root_text
 from llterm.session.document import Change, Document, ModelRun
 from llterm.session.keeping import Kept, pack, unpack
 from llterm.session.player import Player
 from llterm.session.reader import Reader
+from llterm.session.refusals import cannot_stand, no_model, not_current
 from llterm.session.sampling import SamplerChoice
-from llterm.session.status import Figures, Status
-from llterm.session.taking import first_token, first_word, forced_run, model_run
+from llterm.session.status import Figures, Incoming, Status
 from llterm.session.weaves import Place, Weaves, Woven
 
 log = logging.getLogger(__name__)
@@ -42,10 +44,13 @@ class Session:
         self._drawing = drawing or SamplerChoice(document)
         self.source: Source | None = None
         self.status = Status()
+        self.incoming: Incoming | None = None
         self.at = document.cursor
         self.stale = False
         self._woven: Woven | None = None
         self._kept = Weaves()
+        self._models = 0
+        """How many models there have been: a weave belongs to the one of its number."""
         self._task: asyncio.Task[None] | None = None
         self._view: View | None = None
         self.banned_shown = False
@@ -81,7 +86,7 @@ class Session:
         """Figures of the weave on show; unlike `view`, they cost next to nothing."""
         woven = self._woven
         context = self.source.capabilities.context if self.source else 0
-        if woven is None:
+        if woven is None or self.foreign:
             return Figures(context=context)
         going = time.monotonic() - self._started if self.weaving else 0.0
         start = self._display_offset(woven.prompt.window_start)
@@ -101,29 +106,52 @@ class Session:
     # --- the model
 
     def attach(self, source: Source) -> None:
-        """A model is ready. Suggestions kept in the loom come back if they are still its own."""
-        self.stop()
-        self.player.forget()
+        """A model is ready. Suggestions kept in the loom come back if they are still its own;
+        those of the model before stay in sight, stale.
+
+        What suggestions must fit is of the old vocabulary: `change_model` takes it along.
+        """
+        self._leave_model()
         self.source = source
-        self.reader.forget()
-        self._kept.forget_vocabulary()
-        self._woven = None
         self._restore(source)
         self._say(Status("ready"))
+
+    async def change_model(self, source: Source) -> None:
+        """As `attach`, and what suggestions must fit stays in force."""
+        constraint, compiled = self._constraint, self._compiled
+        if constraint is not None:
+            compiled = await asyncio.to_thread(compile, constraint, source.vocabulary)
+        self.attach(source)
+        self._constraint, self._compiled = constraint, compiled
+
+    def detach(self) -> None:
+        """Do without a model; its suggestions stay in sight, stale. Its owner closes it."""
+        self._leave_model()
+        self._say(Status("no model"))
+
+    @property
+    def foreign(self) -> bool:
+        """Whether the suggestions on show are those of a model before this one."""
+        return self._woven is not None and self._woven.place[2] != self._models
 
     def set_resting(self, resting: bool) -> None:
         """Nothing is evaluated while the model rests; what it said stays."""
         if resting:
-            self.stop()
+            self.autopilot.stop()
             self.player.pause()
+            self.stop()
         self.resting = resting
         self._say(self.status)
 
-    def loading(self, progress: float) -> None:
-        self._say(Status("loading", progress=progress))
+    def loading(self, progress: float, name: str = "") -> None:
+        """A model is being loaded; the one in use stays so until it is attached."""
+        self.incoming = Incoming(name, progress)
+        self._say(self.status if self.source else Status("loading", progress=progress))
 
     def failed(self, error: LltermError) -> None:
-        self._say(Status("failed", error=error))
+        """It could not be loaded: the one in use, if there is one, stays."""
+        self.incoming = None
+        self._say(self.status if self.source else Status("failed", error=error))
 
     # --- the weave
 
@@ -263,6 +291,11 @@ class Session:
         self.document.set_prefix(text)
         self._look()
 
+    def set_chat(self, chat: Chat) -> None:
+        """What the story is a reply to; an empty one makes it a story again."""
+        self.document.set_chat(chat_text(chat))
+        self._look()
+
     # --- taking suggestions
 
     def accept(self, tail: Tail) -> Change:
@@ -270,7 +303,7 @@ class Session:
 
         What hangs below it becomes the new tree, with no inference.
         """
-        run = model_run(self._current().weave, tail, self._model())
+        run = taking.model_run(self._current().weave, tail, self._model())
         if not run.data:
             return Change(self.at, self.at, "", self.at)
         return self.land(run)
@@ -298,13 +331,7 @@ class Session:
         self.stop()
         change = self.document.accept(run, self.at, onward=onward)
         weave = weave.at(run.ids, Anchor(weave.anchor.tokens + run.ids))
-        prompt = replace(
-            woven.prompt,
-            tokens=weave.anchor.tokens,
-            residue=weave.residue,
-            before=weave.before[-64:],
-            story_tokens=woven.prompt.story_tokens + len(run.ids),
-        )
+        prompt = taking.taken(woven.prompt, weave, run.ids)
         self._show(Woven(weave, self._place(self.document.cursor), prompt))
         return change
 
@@ -325,14 +352,10 @@ class Session:
         token = source.vocabulary.token(id)
         at = self.document.display_offset(place.start)
         if token.special or len(self.document.bytes_before(at)) != place.start:
-            raise UsageError(
-                "This token cannot stand here",
-                "It is no text, or the place is in the middle of a character.",
-                "Choose another one.",
-            )
+            raise cannot_stand()
         self.stop()
         self.document.checkpoint()
-        change = self.document.accept(forced_run(source, token, logprob), at)
+        change = self.document.accept(taking.forced_run(source, token, logprob), at)
         self._look()
         return change
 
@@ -350,22 +373,15 @@ class Session:
 
         Those that only write again what the story ends in are left out.
         """
-        woven, source = self._current(), self._model()
-        weave, left = woven.weave, len(woven.weave.residue)
-        readings = []
-        for n, step in enumerate(weave.beam(tail).steps):
-            left -= len(step.data)
-            if left < 0:
-                readings.append(read_step(step, weave.facts[tail[:n]], source.vocabulary, n))
-        return readings
+        return taking.readings_along(self._current().weave, tail, self._model().vocabulary)
 
     def token_of(self, tail: Tail) -> Tail:
         """The least part of `tail` that adds text."""
-        return first_token(self._current().weave, tail)
+        return taking.first_token(self._current().weave, tail)
 
     def word_of(self, tail: Tail) -> Tail:
         """The part of `tail` that holds its first word: up to where the next one begins."""
-        return first_word(self._current().weave, tail)
+        return taking.first_word(self._current().weave, tail)
 
     def ghost(self, tail: Tail) -> str:
         """What accepting `tail` would add, as it would be shown."""
@@ -373,13 +389,19 @@ class Session:
 
     # --- inner workings
 
+    def _leave_model(self) -> None:
+        self.stop()
+        self.player.forget()
+        self.autopilot.stop()
+        self.source = self.incoming = None
+        self._models += 1
+        self.reader.forget()
+        self._kept.forget_vocabulary()
+        self.stale = self._woven is not None
+
     def _model(self) -> Source:
         if self.source is None:
-            raise self.status.error or BackendUnavailable(
-                "No model is ready",
-                "The model is still being loaded." if self.status.state == "loading" else "",
-                "Wait for it, or choose another with --model.",
-            )
+            raise no_model(self.status)
         return self.source
 
     def _awake(self) -> Source:
@@ -391,21 +413,18 @@ class Session:
         if self._woven is None:
             raise UsageError("There are no suggestions", "", "Weave first.")
         if self.stale:
-            raise UsageError(
-                "These suggestions belong to another text",
-                "The story or the cursor has changed since they were woven.",
-                "Weave again, or undo.",
-            )
+            raise not_current(foreign=self.foreign)
         return self._woven
 
     def _place(self, cursor: int) -> Place:
-        fingerprint = self.source.vocabulary.fingerprint if self.source else ""
         before = self.document.bytes_before(cursor)
-        return before, self.document.prefix, fingerprint, self._constraint
+        return before, root_text(self.document), self._models, self._constraint
 
     def _find(self, place: Place) -> Woven | None:
         """An earlier weave of this very text, under the present rules."""
-        context = self._model().capabilities.context
+        if self.source is None:
+            return None
+        context = self.source.capabilities.context
         return self._kept.find(place, self.document.rules, self.sampling.bans, context)
 
     def _begin(self, place: Place, source: Source, kept: Kept | None = None) -> Woven:
@@ -415,9 +434,13 @@ class Session:
     def _restore(self, source: Source) -> None:
         """Show the weave kept in the loom, where the story still stands as it did."""
         kept = unpack(self.document.load_weave() or b"")
-        if kept is None or kept.fingerprint != source.vocabulary.fingerprint:
+        if kept is None or not kept.of(source):
             return
-        woven = self._begin(self._place(self.document.cursor), source, kept)
+        try:
+            woven = self._begin(self._place(self.document.cursor), source, kept)
+        except LltermError as error:  # The next weave says it to the person.
+            log.warning("%s", error)
+            return
         if (woven.prompt.tokens, woven.prompt.residue) == (kept.tokens, kept.residue):
             woven.cost, woven.seconds = kept.cost, kept.seconds
             self._show(woven)
@@ -427,8 +450,7 @@ class Session:
         woven, source = self._woven, self.source
         unbound = woven is not None and woven.weave.constraint is None
         if woven is not None and unbound and source is not None and not self.stale:
-            fingerprint = source.vocabulary.fingerprint
-            self.document.save_weave(pack(woven.weave, fingerprint, woven.cost, woven.seconds))
+            self.document.save_weave(pack(woven.weave, source, woven.cost, woven.seconds))
 
     def _show(self, woven: Woven) -> None:
         self._woven = woven

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from llterm.core.distribution import Distribution
 from llterm.core.query import Source
+from llterm.core.reading import Reading, read_step
 from llterm.core.tokens import Tail, Token, Vocabulary
 from llterm.core.weave import Weave
 from llterm.errors import UsageError
 from llterm.session.document import ModelRun
+from llterm.session.prompt import Prompt
 
 ALTERNATIVES = 5
 """Candidates kept with each accepted token."""
@@ -28,6 +30,28 @@ def first_word(weave: Weave, tail: Tail) -> Tail:
         if weave.beam(tail[:size]).data.strip() and following[:1].isspace():
             return tail[:size]
     return tail
+
+
+def readings_along(weave: Weave, tail: Tail, vocabulary: Vocabulary) -> list[Reading]:
+    """The tokens of a path as the model sees them, less those that write the residue again."""
+    left = len(weave.residue)
+    readings = []
+    for n, step in enumerate(weave.beam(tail).steps):
+        left -= len(step.data)
+        if left < 0:
+            readings.append(read_step(step, weave.facts[tail[:n]], vocabulary, n))
+    return readings
+
+
+def taken(prompt: Prompt, weave: Weave, ids: Tail) -> Prompt:
+    """The prompt after an accept of these tokens; `weave` is what hangs below them."""
+    return replace(
+        prompt,
+        tokens=weave.anchor.tokens,
+        residue=weave.residue,
+        before=weave.before[-64:],
+        story_tokens=prompt.story_tokens + len(ids),
+    )
 
 
 def model_run(weave: Weave, tail: Tail, source: Source) -> ModelRun:

@@ -13,6 +13,7 @@ from llterm.core.query import Cost, Source
 from llterm.core.rules import Rules
 from llterm.core.tokens import Anchor
 from llterm.core.weave import Weave
+from llterm.session.chatting import chat_parts
 from llterm.session.document import Document
 from llterm.session.keeping import Kept
 from llterm.session.prompt import Prompt, make_prompt
@@ -21,9 +22,9 @@ from llterm.session.status import Figures
 MOST_CANDIDATES = 2_500_000
 """Candidates kept for weaves that are not on show: some 25 MB."""
 
-Place = tuple[bytes, str, str, Constraint | None]
-"""What a weave depends on: the story's bytes before it, the hidden prefix, the vocabulary, what
-suggestions must fit."""
+Place = tuple[bytes, str, int, Constraint | None]
+"""What a weave depends on: the story's bytes before it, what stands before the story, which of the
+session's models it was, what suggestions must fit."""
 
 
 @dataclass(slots=True)
@@ -104,7 +105,8 @@ class Weaves:
             rules = replace(rules, heal=False)
         runs = document.runs_before(document.cursor)
         context = source.capabilities.context
-        prompt = make_prompt(runs, document.prefix, vocabulary, rules, context)
+        chat = chat_parts(document, source)
+        prompt = make_prompt(runs, document.prefix, vocabulary, rules, context, chat)
         if prompt.residue and self._healer is None:
             self._healer = Healer(vocabulary)
         weave = Weave(

@@ -58,12 +58,15 @@ def joint(logprob: float, tokens: int) -> str:
     )
 
 
-def found(figures: Figures, view: View, *, weaving: bool, stale: bool, key: str) -> list[str]:
-    """The pieces of the line under the tree, most telling first. `key` starts a weave."""
+def found(figures: Figures, view: View, *, weaving: bool, stale: str, key: str) -> list[str]:
+    """The pieces of the line under the tree, most telling first. `key` starts a weave.
+
+    `stale` says why the suggestions are not of this place; empty where they are.
+    """
     number = len(view.suggestions)
     pieces = [f"{number} suggestion{'' if number == 1 else 's'}"]
     if stale:
-        return ["stale: the story or cursor moved", f"{key} weaves here"]
+        return [f"stale: {stale}", f"{key} weaves here"]
     if not number and not weaving:
         return [""]
     if number:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from llterm.config import Config
+from llterm.core.chat import Chat
 from llterm.core.query import Backend
 from llterm.core.rules import Rules
 
@@ -37,3 +38,7 @@ class Launch:
     """Weave as soon as the model is ready, if there is a story."""
     sampling: Mapping[str, Any] = field(default_factory=dict)
     """Sampler settings that were typed, by name; they count more than the loom's own."""
+    overrides: Mapping[str, int] = field(default_factory=dict)
+    """Typed model flags by name; they hold for models that are chosen later too."""
+    chat: Chat | None = None
+    """What the story is a reply to, when typed as flags."""

@@ -47,7 +47,7 @@ def read_attention(loaded: Loaded, held: Tail, tokens: Tail, rows: int, columns:
                 raise watch.fault
     if not watch.seen:
         raise CapabilityMissing(
-            f"{loaded.name} shows no attention",
+            "This model shows no attention",
             "None of its layers names attention weights as llama.cpp usually does.",
             "Leaving tokens out works with every model.",
         )

@@ -13,12 +13,14 @@ from pathlib import Path as FilePath
 from queue import SimpleQueue
 
 from llterm.backends.llamacpp.binding import StopFlag, Stopped, library
+from llterm.backends.llamacpp.chat import ChatFormat, chat_format, named_format
 from llterm.backends.llamacpp.info import check_gguf
 from llterm.backends.llamacpp.loader import load
 from llterm.backends.llamacpp.runner import Burst, Runner
 from llterm.backends.llamacpp.settings import LlamaSettings
 from llterm.backends.llamacpp.vocabulary import LlamaVocabulary
 from llterm.core.attention import Attention
+from llterm.core.chat import Chat, Parts
 from llterm.core.query import Capabilities, Cost, Fact, Failed, Query, Scored
 from llterm.core.tokens import Tail
 from llterm.errors import Interrupted, LltermError
@@ -124,9 +126,15 @@ class LlamaBackend:
     """A GGUF model in this process."""
 
     def __init__(
-        self, name: str, vocabulary: LlamaVocabulary, capabilities: Capabilities, owner: _Owner
+        self,
+        name: str,
+        vocabulary: LlamaVocabulary,
+        capabilities: Capabilities,
+        owner: _Owner,
+        chats: ChatFormat,
     ) -> None:
         self.name = name
+        self._chats = chats
         self.vocabulary = vocabulary
         self.capabilities = capabilities
         self._owner = owner
@@ -135,6 +143,13 @@ class LlamaBackend:
     @property
     def spent(self) -> Cost:
         return self._owner.runner.spent
+
+    @property
+    def chat_format(self) -> str:
+        return self._chats.name
+
+    def open_chat(self, chat: Chat) -> Parts:
+        return self._chats.open(chat)
 
     async def ask(self, queries: Sequence[Query]) -> AsyncGenerator[Fact | Failed]:
         asked = tuple(queries)
@@ -161,8 +176,12 @@ class LlamaBackend:
             assert isinstance(answer, Scored)
             yield answer
 
-    async def close(self) -> None:
+    def end(self) -> None:
+        """Stop what runs; the model is freed soon after, and nobody waits for that."""
         self._owner.end()
+
+    async def close(self) -> None:
+        self.end()
         while self._owner.is_alive():
             await asyncio.to_thread(self._owner.join, 0.05)
 
@@ -183,16 +202,19 @@ async def open_llama(
     path: FilePath,
     settings: LlamaSettings | None = None,
     progress: Callable[[float], None] | None = None,
+    name: str | None = None,
 ) -> LlamaBackend:
     """Load a GGUF file; `progress` is called on the event loop with the share done, 0 to 1.
 
-    Raises ModelError where the file cannot be read or does not predict text. Cancelling gives up
-    the loading.
+    `name` is what the model is called; unset: the file's stem. Raises ModelError where the file
+    cannot be read or does not predict text. Cancelling gives up the loading and frees what there
+    is of it.
     """
     settings = settings or LlamaSettings()
     loop = asyncio.get_running_loop()
     wanted = threading.Event()
     wanted.set()
+    name = name or path.stem
 
     def tell(share: float) -> bool:
         if progress is not None:
@@ -201,9 +223,9 @@ async def open_llama(
 
     def work() -> LlamaBackend:
         check_gguf(path)
+        chosen = settings.chat_template
+        chats = named_format(library(), chosen) if chosen else None
         loaded = load(path, settings, tell)
-        if not wanted.is_set():
-            raise Interrupted("Loading was given up")
         vocabulary = LlamaVocabulary(library(), loaded.model)
         runner = Runner(loaded, vocabulary.size)
         capabilities = Capabilities(
@@ -214,10 +236,20 @@ async def open_llama(
             attention=loaded.attentive,
             weights=path,
         )
-        return LlamaBackend(loaded.name, vocabulary, capabilities, _Owner(runner, loaded.stop))
+        chats = chats or chat_format(library(), loaded.model, vocabulary)
+        owner = _Owner(runner, loaded.stop)
+        return LlamaBackend(name, vocabulary, capabilities, owner, chats)
 
+    opening = asyncio.create_task(asyncio.to_thread(work))
     try:
-        return await asyncio.to_thread(work)
+        return await asyncio.shield(opening)
     except asyncio.CancelledError:
         wanted.clear()
+        opening.add_done_callback(_unwanted)
         raise
+
+
+def _unwanted(opening: asyncio.Task[LlamaBackend]) -> None:
+    """A model that was ready after nobody waited for it any more."""
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result().end()

@@ -9,15 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from llterm.backends.llamacpp.binding import StopFlag, library
-from llterm.backends.llamacpp.settings import LlamaSettings
+from llterm.backends.llamacpp.settings import MOST_CONTEXT, RESERVE, LlamaSettings
 from llterm.errors import ModelError
 
 SEQUENCES = 256
 """Most sequences a llama.cpp context can have."""
-RESERVE = 2048
-"""Cells for suggestions besides the story's."""
-MOST_CONTEXT = 8192
-"""Default limit: a cache for a model's whole 128k context would take gigabytes."""
 STATE_BUDGET = 512 * 2**20
 """Bytes that the states of a recurrent model may take in all."""
 _HALF = (1, 32)
@@ -43,7 +39,6 @@ class Loaded:
     """Most cells that paths off the story may keep."""
     pairs: bool
     """Decode two rows at least, so that results don't depend on the batch."""
-    name: str
     settings: LlamaSettings
 
 
@@ -100,7 +95,6 @@ def _open(llama: Any, model: Any, path: Path, settings: LlamaSettings) -> Loaded
             f"A context of {window:,} tokens could not be made.",
             "Set a smaller one with --context, or close other programs.",
         )
-    name = path.stem
     # One more sequence is for the double of a row that would be evaluated alone, one for scoring.
     pairs = llama.llama_model_ftype(model) in _HALF
     return Loaded(
@@ -113,7 +107,6 @@ def _open(llama: Any, model: Any, path: Path, settings: LlamaSettings) -> Loaded
         attentive=not llama.llama_model_is_recurrent(model),
         parked=_parked(llama, model),
         pairs=pairs,
-        name=name,
         settings=settings,
     )
 

@@ -48,7 +48,8 @@ def table(screen: WeaveScreen) -> Table:
 
 def weave(screen: WeaveScreen) -> None:
     """Weave at the cursor; on an empty page, offer a beginning first."""
-    if not screen.session.document.text.strip():
+    document = screen.session.document
+    if not document.text.strip() and not document.chat:
         stories(screen)
         return
     fresh = screen.session.stale or screen.session.view is None
