@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from textual.widgets import DataTable, Input
 
+from llterm.core.heat import MEASURES
 from llterm.ui.screens.inspector import Inspector
 from llterm.ui.widgets.heat import HeatPanel, is_surprise
 from tests.ui.conftest import STORY, Driven, Start
@@ -76,10 +77,10 @@ async def test_measures_the_chart_and_a_small_screen(start: Start) -> None:
     async with start(size=(60, 15)) as at:
         panel = await opened(at)
         seen = set()
-        for _ in range(4):
-            seen.add(drawn(panel)[0].split()[0])
+        for _ in MEASURES:
+            seen.add(next(one for one in MEASURES if drawn(panel)[0].startswith(f" {one} ")))
             await at.press("m")
-        assert seen == {"surprisal", "probability", "rank", "entropy"}
+        assert seen == set(MEASURES)
         await at.press("c")
         assert any(set(line) & set("▁▂▃▄▅▆▇█") for line in drawn(panel)[2:])
         await at.press("c", "pageup", "home", "end", "]", "[", "n")
