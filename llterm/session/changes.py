@@ -1,11 +1,12 @@
-"""What goes into a document and comes back: runs of tokens, changes of the text, edit bursts."""
+"""What goes into a document and comes back: runs of tokens, changes of the text."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from llterm.core.history import Step
+from llterm.core.birth import Alternative, Birth, birth_text
+from llterm.core.loom import Piece
 from llterm.core.tokens import Tail
 
 
@@ -34,32 +35,18 @@ class ModelRun:
     model: str
     fingerprint: str
     settings: dict[str, object]
-    alternatives: tuple[tuple[tuple[int, bytes, float], ...], ...]
-    """The best few candidates at each token: id, bytes, logprob."""
+    alternatives: tuple[tuple[Alternative, ...], ...]
+    """The best few candidates at each token."""
+    rejected: tuple[tuple[bytes, float], ...] = ()
+    """Other suggestions that were there: text and joint logprob."""
 
-
-@dataclass(slots=True)
-class Burst:
-    """Edits that belong together: one range of the story as it was before, and what stands there.
-
-    The step is made anew at each edit, so that a burst of typing and deleting is one node and one
-    step however it came about.
-    """
-
-    step: Step
-    start: int
-    """Byte offset in the story before the burst, and now."""
-    stop: int
-    """End of the replaced range, in the story before the burst."""
-    data: bytes
-    old: bytes
-    """The whole story before the burst."""
-    made: int | None = None
-    """The node that holds `data`."""
-    kept: Step | None = None
-    """The step that kept what was undone, made for this burst."""
-    undone: list[Step] = field(default_factory=list)
-    """What was undone when the burst began."""
+    def piece(self, created: float) -> Piece:
+        """The run as a loom keeps it."""
+        birth = birth_text(Birth(self.settings, self.alternatives, self.rejected))
+        return Piece(
+            0, self.data, self.model, created, self.ids, self.sizes, self.overlap,
+            self.fingerprint, self.logprobs, birth,
+        )  # fmt: skip
 
 
 def difference(old: str, new: str, start: int, stop: int) -> Change:

@@ -45,7 +45,7 @@ def told(document: Document) -> set[bytes]:
     """The model's texts that are in the tree, or one redo away."""
     loom = document.loom
     rows = {node.piece for node in loom.nodes.values()}
-    for step in document._history.undone:
+    for step in document._ledger.history.undone:
         rows |= {row.piece for pair in step.nodes.values() for row in pair if isinstance(row, Node)}
     return {loom.pieces[piece].data for piece in rows if loom.pieces[piece].ids is not None}
 
