@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from itertools import islice
 
 from llterm.core.query import Source
 from llterm.core.tokens import Tail, Token
@@ -11,6 +12,8 @@ from llterm.session.document import ModelRun
 
 ALTERNATIVES = 5
 """Candidates kept with each accepted token."""
+REJECTED = 8
+"""Suggestions kept that were there and not taken."""
 
 
 def first_token(weave: Weave, tail: Tail) -> Tail:
@@ -47,6 +50,7 @@ def model_run(weave: Weave, tail: Tail, source: Source) -> ModelRun:
         fingerprint=source.vocabulary.fingerprint,
         settings=asdict(weave.rules),
         alternatives=tuple(_alternatives(weave, tail[:n], source) for n in range(len(tail))),
+        rejected=_rejected(weave, tail),
     )
 
 
@@ -63,6 +67,16 @@ def forced_run(source: Source, token: Token, logprob: float) -> ModelRun:
         settings={"forced": True},
         alternatives=((),),
     )
+
+
+def _rejected(weave: Weave, tail: Tail) -> tuple[tuple[bytes, float], ...]:
+    """The most probable suggestions that do not go through this path."""
+    others = (
+        (one.data, one.logprob)
+        for one in weave.view().suggestions
+        if one.tail[: len(tail)] != tail and one.data
+    )
+    return tuple(islice(others, REJECTED))
 
 
 def _alternatives(weave: Weave, tail: Tail, source: Source) -> tuple[tuple[int, bytes, float], ...]:

@@ -77,8 +77,8 @@ def perform(document: Document, operation: tuple[object, ...]) -> None:
         case ("prefix", str(text)):
             document.set_prefix(text)
         case ("choose", int(pick)) if document.loom.nodes:
-            nodes = sorted(document.loom.nodes)
-            change = document.choose(nodes[pick % len(nodes)])
+            nodes = sorted(filter(document.loom.holds, document.loom.nodes))
+            change = document.choose(nodes[pick % len(nodes)]) if nodes else None
         case ("checkpoint",):
             document.checkpoint()
     if change is not None:
