@@ -13,6 +13,13 @@ from llterm import __version__
 from llterm.cli import options
 from llterm.cli.problems import guarded
 
+ExportFormat = Literal[
+    "text", "markdown", "html", "dot", "svg", "jsonl", "logitloom", "pyloom", "loomsidian", "json"
+]
+ImportFormat = Literal[
+    "json", "logitloom", "exoloom", "miniloom", "loomsidian", "basemode-loom", "bonsai", "mikupad",
+    "pyloom", "beamwriter", "text",
+]  # fmt: skip
 _NAMES = {"help_option_names": ["-h", "--help"]}
 
 app = typer.Typer(
@@ -172,6 +179,57 @@ def score_command(
     from llterm.cli.scoring import Asked, score
 
     raise typer.Exit(score(Asked.of(values), format))
+
+
+@app.command("export")
+def export_command(
+    loom: Annotated[Path, typer.Argument(metavar="FILE.loom", help="The loom.")],
+    format: Annotated[
+        ExportFormat | None,
+        typer.Option("--format", help="Unset: what the name of the output says, else text."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="The file; unset: standard output.")
+    ] = None,
+    all_branches: Annotated[
+        bool,
+        typer.Option("--all", help="With text, markdown, html: every branch, not only the story."),
+    ] = False,
+    level_merge: Annotated[
+        int,
+        typer.Option(
+            "--level-merge", min=0, help="With dot: equal texts within so many levels are one node."
+        ),
+    ] = 0,
+) -> None:
+    """Write a loom as text, page, picture, or another program's file."""
+    from llterm.cli.settings import log_to_file
+    from llterm.formats.exchange import Taste
+    from llterm.headless.exchange import run_export
+
+    log_to_file()
+    said = run_export(loom, format, output, Taste(all_branches, level_merge))
+    if said:
+        typer.echo(said, err=True)
+
+
+@app.command("import")
+def import_command(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A file of another program.")],
+    format: Annotated[
+        ImportFormat | None,
+        typer.Option("--from", help="Its format; unset: it is found out."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="The loom; unset: beside the file.")
+    ] = None,
+) -> None:
+    """Make a loom of another program's file, or of a text. The file stays as it is."""
+    from llterm.cli.settings import log_to_file
+    from llterm.headless.exchange import run_import
+
+    log_to_file()
+    typer.echo(run_import(file, format, output), err=True)
 
 
 @models_app.command("list")

@@ -12,6 +12,8 @@ Value = int | str
 Way = Literal["undo", "redo"]
 PAGE = 200
 """Steps read from the file at once, when the person goes back that far."""
+EVERY = 1 << 60
+"""More steps than there can be."""
 
 
 @dataclass(slots=True)

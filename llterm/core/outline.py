@@ -89,21 +89,23 @@ class Outline:
         hoisted = self._loom.sight.hoisted
         return hoisted if hoisted in self._below else ROOT
 
-    def rows(self) -> Iterator[Row]:
+    def rows(self, *, whole: bool = False) -> Iterator[Row]:
         """The rows below the root that is shown, those under folded nodes left out.
 
-        A row ends at a fork, before a bookmark, at a folded node, and where the story ends.
+        A row ends at a fork, before a bookmark, at a folded node, and where the story ends. With
+        `whole`, the whole tree: nothing is folded, and nothing hoisted.
         """
         loom = self._loom
-        waiting = [(one, 0) for one in reversed(children(loom, self.root))]
+        folds = set() if whole else loom.sight.folded
+        waiting = [(one, 0) for one in reversed(children(loom, ROOT if whole else self.root))]
         while waiting:
             first, depth = waiting.pop()
             ids = [first]
-            while (following := self._alone(ids[-1])) is not None:
+            while (following := self._alone(ids[-1], folds)) is not None:
                 ids.append(following)
             last = ids[-1]
             below = children(loom, last)
-            folded = last in loom.sight.folded and bool(below)
+            folded = last in folds and bool(below)
             yield Row(tuple(ids), depth, len(below), self._below[last], folded)
             if not folded:
                 deeper = depth + (len(below) > 1)
@@ -130,11 +132,11 @@ class Outline:
         marks = self._loom.marks
         return [id for id in _walk(self._loom) if id in marks and marks[id].bookmark]
 
-    def _alone(self, id: int) -> int | None:
+    def _alone(self, id: int, folds: set[int]) -> int | None:
         """The node that stands in the same row after this one."""
         loom = self._loom
         below = loom.children.get(id, ())
-        if len(below) != 1 or id == loom.head or id in loom.sight.folded:
+        if len(below) != 1 or id == loom.head or id in folds:
             return None
         marks = loom.marks.get(below[0])
         return None if marks is not None and marks.bookmark else below[0]

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from llterm.core import reshaping
-from llterm.core.birth import Birth
+from llterm.core.birth import Birth, birth_text
 from llterm.core.editing import lead, split, whole
 from llterm.core.history import Step
 from llterm.core.loom import ROOT, Loom, Marks, Node, Piece
@@ -180,7 +180,7 @@ class Branches:
             raise UsageError("This candidate has no text", "", "Choose another one.")
         run = Piece(
             0, data[overlap:], piece.author, time.time(), (number,), (len(data),), overlap,
-            piece.fingerprint, (logprob,),
+            piece.fingerprint, (logprob,), birth_text(Birth({"forced": True}, (known[index],))),
         )  # fmt: skip
 
         def work(step: Step) -> None:

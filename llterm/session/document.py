@@ -274,6 +274,27 @@ class Document:
         the story stays as it is here, and the next call tries again."""
         self._ledger.flush()
 
+    def copy_to(self, path: Path) -> None:
+        """Write all of this loom, its history too, to a new file; this one stays open.
+
+        Also where the file of its own cannot be written any more. Raises LltermError, and leaves no
+        file behind then.
+        """
+        self.checkpoint()
+        changes = self._ledger.everything()
+        changes.meta |= {
+            "rules": rules_text(self.rules), "prefix": self.prefix, "cursor": self._cursor,
+            "model": self._model,
+        }  # fmt: skip
+        file = LoomFile(path, new=True)
+        try:
+            file.commit(changes)
+        except LltermError:
+            path.unlink(missing_ok=True)
+            raise
+        finally:
+            file.close()
+
     def save_weave(self, blob: bytes) -> None:
         """Keep the suggestions after the story as it stands; a failure is only logged."""
         file = self._ledger.file

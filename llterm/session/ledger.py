@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 
-from llterm.core.history import Step, Value
+from llterm.core.history import EVERY, Step, Value
 from llterm.core.loom import ROOT, Loom, Piece
 from llterm.core.reviving import revive
 from llterm.errors import LltermError
@@ -139,6 +139,26 @@ class Ledger:
             self.flush()
         except LltermError as error:
             log.warning("%s: %s", error.title, error.cause)
+
+    def everything(self) -> Changes:
+        """All that there is, for a file of its own."""
+        loom, history = self.loom, self.history
+        history.last(EVERY)
+        pieces = dict(loom.pieces.fetch(loom.pieces.texts))
+        bare = [id for id, one in pieces.items() if one.ids is not None and not one.birth]
+        if self.file is not None:
+            births = self.file.births(bare)
+            pieces.update((id, replace(pieces[id], birth=birth)) for id, birth in births.items())
+        steps = [(step, False) for step in history.done] + [(step, True) for step in history.undone]
+        sight = loom.sight
+        return Changes(
+            nodes=dict(loom.nodes), pieces=pieces, marks=dict(loom.marks),
+            sight={id: (id in sight.folded, id in sight.unread)
+                   for id in sight.folded | sight.unread},
+            steps={step.id: (step, undone) for step, undone in steps},
+            extras=self.file.extras() if self.file is not None else {},
+            meta={"head": loom.head, "hoisted": sight.hoisted, "next_node": self._next_node},
+        )  # fmt: skip
 
     def close(self) -> None:
         """Write and close. Closes also when writing fails, and raises LltermError then."""
