@@ -316,17 +316,24 @@ def doctor_command(
     file: Annotated[
         Path | None, typer.Argument(metavar="FILE.loom", help="A loom to check.")
     ] = None,
+    repair: Annotated[
+        bool,
+        typer.Option("--repair", help="Put a damaged loom right; the damaged file is kept aside."),
+    ] = False,
     model: options.Model = None,
     config: options.ConfigPath = None,
 ) -> None:
     """Check the installation: versions, terminal, folders, configuration, model; or one loom."""
     from llterm.cli.settings import load, log_to_file
-    from llterm.headless.doctor import check_loom, examine
+    from llterm.headless.doctor import examine
 
     log_to_file()
     if file is not None:
-        typer.echo(check_loom(file))
-        return
+        from llterm.headless.loomcheck import check_loom
+
+        report, code = check_loom(file, repair=repair)
+        typer.echo(report)
+        raise typer.Exit(code)
     found = load({"model": model}, config)
     report, code = examine(found)
     typer.echo(report)
