@@ -62,7 +62,7 @@ def show(config: Config, *, origin: bool) -> str:
     """Every setting in force, as TOML; with origins as comments."""
     blocks = []
     for table, rows in TABLES.items():
-        values = {"": config, "weave": config.weave, "ui": config.ui}[table]
+        values = {"": config, "weave": config.weave, "store": config.store, "ui": config.ui}[table]
         lines = [f"[{table}]"] if table else []
         for row in rows:
             name = f"{table}.{row.name}" if table else row.name

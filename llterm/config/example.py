@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from llterm.config.schema import MODEL, TOP, UI, WEAVE, Setting
+from llterm.config.schema import MODEL, STORE, TOP, UI, WEAVE, Setting
 from llterm.keymap import ACTIONS
 
 _HEAD = """\
@@ -32,7 +32,7 @@ _SAMPLES = {"path": '"models/some-model.gguf"', "theme": '"name"', "fps": "60", 
 def example() -> str:
     """The whole file."""
     parts = [_HEAD, "\n", *_lines(TOP)]
-    for name, rows in (("weave", WEAVE), ("ui", UI)):
+    for name, rows in (("weave", WEAVE), ("store", STORE), ("ui", UI)):
         parts += [f"\n[{name}]\n", *_lines(rows)]
     parts += [_MODEL_HEAD, *_lines(MODEL), _KEYS_HEAD]
     for one in ACTIONS:

@@ -53,6 +53,7 @@ def load_config(
         model=str(found["model"][0]) if "model" in found else Config().model,
         weave=replace(Rules(), **_fields("weave", found)),
         ui=replace(Config().ui, **_fields("ui", found)),
+        store=replace(Config().store, **_fields("store", found)),
         keys=keys,
         models={name: _model(name, values, found) for name, values in models.items()},
         files=tuple(one.path for one in files),

@@ -18,7 +18,7 @@ BUNDLED = ("fable", "fable-q8_0", "scripted")
 MOST_BYTES = 1 << 20
 _AT = re.compile(r" \(at line (\d+), column (\d+)\)| \(at end of document\)")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_FIXED = ("weave", "ui", "keys", "models")
+_FIXED = ("weave", "store", "ui", "keys", "models")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class ConfigFile:
             if key in _FIXED and not isinstance(value, Mapping):
                 raise self._mistake((key,), f"[{key}] is a table", "", f"Write it as [{key}].")
         self._table("", {key: value for key, value in data.items() if key not in _FIXED})
-        for name in ("weave", "ui"):
+        for name in ("weave", "store", "ui"):
             self._table(name, data.get(name, {}))
         self._keys(data.get("keys", {}))
         for name, table in data.get("models", {}).items():

@@ -32,6 +32,13 @@ class Ui:
 
 
 @dataclass(frozen=True, slots=True)
+class Store:
+    """How looms are kept."""
+
+    backups: int = 10
+
+
+@dataclass(frozen=True, slots=True)
 class ModelConfig:
     """One `[models.NAME]`."""
 
@@ -63,6 +70,7 @@ class Config:
     model: str = "fable"
     weave: Rules = field(default_factory=Rules)
     ui: Ui = field(default_factory=Ui)
+    store: Store = field(default_factory=Store)
     keys: Mapping[str, str] = field(default_factory=dict)
     models: Mapping[str, ModelConfig] = field(default_factory=dict)
     files: tuple[Path, ...] = ()
@@ -216,6 +224,12 @@ UI = (
     Setting("accept_sole", "yes or no", "Accept a suggestion that is the only one.",
             _UI.accept_sole),
 )  # fmt: skip
+STORE = (
+    Setting(
+        "backups", "whole number",
+        "Dated copies kept of a loom, one a day at most; 0 keeps none.", Store().backups, 0, 1000,
+    ),
+)  # fmt: skip
 MODEL = (
     Setting("path", "path", "The .gguf file; relative to this file's folder.", _MODEL.path),
     Setting(
@@ -232,7 +246,7 @@ MODEL = (
         "kv_type", "text", "Type of the cache.", _MODEL.kv_type, choices=("f16", "f32", "q8_0")
     ),
 )  # fmt: skip
-TABLES: Mapping[str, tuple[Setting, ...]] = {"": TOP, "weave": WEAVE, "ui": UI}
+TABLES: Mapping[str, tuple[Setting, ...]] = {"": TOP, "weave": WEAVE, "store": STORE, "ui": UI}
 """Tables with fixed keys; `""` is the top of the file."""
 
 
