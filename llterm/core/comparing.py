@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from difflib import SequenceMatcher
+from itertools import accumulate
 
 from llterm.core.loom import Loom
 
@@ -65,19 +66,20 @@ def _words(loom: Loom, ids: list[int]) -> Iterator[Word]:
     loom.pieces.fetch(part.piece for id in ids for part in loom.nodes[id].slices)
     spans = [span for id in ids for span in loom.spans(loom.nodes[id])]
     text = b"".join(span.data for span in spans)
-    starts: list[tuple[int, float | None]] = []
-    at = 0
-    for span in spans:
-        starts.append((at, span.logprob))
-        at += len(span.data)
-    place = 0
-    by_person = False
+    begins = [0, *accumulate(len(span.data) for span in spans)]
+    first = 0
     for found in _WORD.finditer(text):
-        total, known = 0.0, not by_person
-        while place < len(starts) and starts[place][0] < found.end():
-            logprob = starts[place][1]
-            by_person = logprob is None
-            known = known and not by_person
-            total += logprob or 0.0
-            place += 1
-        yield Word(found.group(), total if known else None)
+        start, stop = found.span()
+        while begins[first + 1] <= start:
+            first += 1
+        total: float | None = 0.0
+        for place in range(first, len(spans)):
+            if begins[place] >= stop:
+                break
+            logprob = spans[place].logprob
+            if logprob is None:
+                total = None
+                break
+            if begins[place] >= start and total is not None:
+                total += logprob
+        yield Word(found.group(), total)

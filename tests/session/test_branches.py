@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from llterm.core.history import EVERY
 from llterm.core.loom import BIN, ROOT, Marks, Node
 from llterm.core.outline import ORDERS
 from llterm.errors import UsageError
@@ -157,6 +158,7 @@ def kept(document: Document) -> set[int]:
     """The pieces in the tree, the bin, and the steps that can be undone or redone."""
     rows = list(document.loom.nodes.values())
     history = document._ledger.history
+    history.last(EVERY)
     for step in (*history.done, *history.undone):
         rows += (row for pair in step.nodes.values() for row in pair if isinstance(row, Node))
     return {one.piece for row in rows for one in row.slices}
