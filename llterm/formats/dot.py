@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 
 from llterm.core.display import visible
 from llterm.core.loom import PERSON, ROOT, Loom
 from llterm.core.outline import children
-from llterm.formats.source import Source, author_of
+from llterm.formats.source import Source, author_of, told
 
 _LONGEST = 48
 _COLORS = ("#2f6fab", "#a8503a", "#4f8a4a", "#7d5ba6", "#8a7a2f", "#3a8a8a")
@@ -56,7 +55,7 @@ def _graph(source: Source, merge: int) -> Iterator[str]:
             above = names[loom.nodes[id].parent]
             if (above, name) not in edges:
                 edges.add((above, name))
-                yield _edge(loom, id, above, name, told=id in story)
+                yield _edge(loom, id, above, name, strong=id in story)
         waiting += [(one, level + 1) for one in reversed(children(loom, id))]
 
 
@@ -71,10 +70,10 @@ def _node(source: Source, id: int, name: str, colors: dict[str, str]) -> str:
     return f'  {name} [label="{_quoted(label)}", tooltip="{_quoted(tip)}"{color}{mark}];'
 
 
-def _edge(loom: Loom, id: int, above: str, name: str, *, told: bool) -> str:
+def _edge(loom: Loom, id: int, above: str, name: str, *, strong: bool) -> str:
     logprob = loom.logprob(id)
-    label = f'label=" {math.exp(logprob):.1%}"' if logprob is not None else ""
-    bold = 'penwidth=2.5, color="#c77d1a"' if told else ""
+    label = f'label=" {told(logprob)}"' if logprob is not None else ""
+    bold = 'penwidth=2.5, color="#c77d1a"' if strong else ""
     attributes = ", ".join(filter(None, (label, bold)))
     return f"  {above} -> {name}" + (f" [{attributes}];" if attributes else ";")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import math
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -11,7 +10,7 @@ from dataclasses import dataclass, field
 from llterm.core.display import visible
 from llterm.core.loom import PERSON
 from llterm.core.outline import Outline, Row
-from llterm.formats.source import Source, author_of
+from llterm.formats.source import Source, author_of, told
 
 WIDTH, LINE, GAP = 210, 16, 12
 """Pixels: a box's width, a line of text, between two boxes."""
@@ -120,8 +119,8 @@ def _lines(source: Source, boxes: list[_Box], story: set[int]) -> Iterator[str]:
     for box in boxes:
         for child in box.children:
             x, y, to, at = _left(box) + WIDTH, box.middle, _left(child), child.middle
-            told = child.row.ids[0] in story
-            stroke = ("#c77d1a", 3) if told else ("#b9b3a7", 1)
+            strong = child.row.ids[0] in story
+            stroke = ("#c77d1a", 3) if strong else ("#b9b3a7", 1)
             bend = (x + to) / 2
             yield (
                 f'<path d="M{x},{y:.1f} C{bend},{y:.1f} {bend},{at:.1f} {to},{at:.1f}" '
@@ -131,7 +130,7 @@ def _lines(source: Source, boxes: list[_Box], story: set[int]) -> Iterator[str]:
             if logprob is not None:
                 yield (
                     f'<text x="{to - 6}" y="{at - 5:.1f}" font-size="10" fill="#8a8478" '
-                    f'text-anchor="end" font-family="monospace">{math.exp(logprob):.1%}</text>'
+                    f'text-anchor="end" font-family="monospace">{told(logprob)}</text>'
                 )
     if not boxes:
         yield '<text x="20" y="34" fill="#8a8478">an empty loom</text>'
@@ -140,9 +139,8 @@ def _lines(source: Source, boxes: list[_Box], story: set[int]) -> Iterator[str]:
 def _drawn(source: Source, box: _Box, story: set[int]) -> str:
     loom = source.loom
     first = box.row.ids[0]
-    told = first in story
     person = author_of(loom, loom.nodes[first]) == PERSON
-    fill, edge = ("#fff7e6", "#c77d1a") if told else ("#ffffff", "#b9b3a7")
+    fill, edge = ("#fff7e6", "#c77d1a") if first in story else ("#ffffff", "#b9b3a7")
     left = _left(box)
     marked = first in loom.marks and loom.marks[first].bookmark
     whole = visible(b"".join(loom.data(loom.nodes[id]) for id in box.row.ids))

@@ -11,10 +11,9 @@ from pathlib import Path
 from llterm.core.display import display_text
 from llterm.errors import LltermError, UsageError
 from llterm.formats.exchange import Taste, export, format_of, import_file
-from llterm.headless.inputs import LOOM, MOST_BYTES
+from llterm.headless.inputs import LOOM, is_loom, read_text
 
-STORY_ONLY = ("text", "markdown", "html")
-"""Formats that can leave the other branches out."""
+MOST_IMPORTED = 1 << 30
 
 
 def run_export(loom: Path, format: str | None, output: Path | None, taste: Taste) -> str:
@@ -33,21 +32,9 @@ def run_export(loom: Path, format: str | None, output: Path | None, taste: Taste
 
 def run_import(source: Path, format: str | None, output: Path | None) -> str:
     """Make a loom of another program's file, which stays as it is; what to say about it."""
-    if source.is_dir():
-        raise UsageError(f"{source} is a folder", "", "Name a file in it.")
-    try:
-        if source.stat().st_size > MOST_BYTES:
-            raise UsageError(
-                f"{source.name} is too large to be imported",
-                f"It has {source.stat().st_size:,} bytes; {MOST_BYTES:,} is the most.",
-            )
-        data = source.read_bytes()
-    except OSError as error:
-        raise UsageError(
-            f"{source.name} cannot be read", f"{error.strerror}.", "Check its name and permissions."
-        ) from error
-    if data.startswith(LOOM):
+    if source.is_file() and is_loom(source):
         raise UsageError(f"{source.name} is a loom already", "", f"Open it: llterm weave {source}")
+    data = read_text(source, MOST_IMPORTED)
     target = output or _free(source)
     try:
         made = import_file(data, source.name, format, target)
@@ -81,7 +68,8 @@ def _free(source: Path) -> Path:
 def _print(data: bytes) -> None:
     """A terminal obeys what is printed on it, so only what it may see; a pipe gets the bytes."""
     if sys.stdout.isatty():
-        sys.stdout.write(display_text(data))
+        text = display_text(data)
+        sys.stdout.write(text if text.endswith("\n") else text + "\n")
     else:
         sys.stdout.buffer.write(data)
     sys.stdout.flush()

@@ -80,7 +80,9 @@ def test_import_tells_what_is_wrong_and_where(tmp_path: Path) -> None:
     assert "a.json cannot be imported" in ran.err
     assert "root.children[0]" in ran.err
     assert not (tmp_path / "a.loom").exists()
-    for arguments in (["none.json"], ["."], ["a.json", "--from", "bonsai"]):
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\0")
+    Document.scratch(b"x").copy_to(tmp_path / "is.loom")
+    for arguments in (["none.json"], ["."], ["a.json", "--from", "bonsai"], ["a.png"], ["is.loom"]):
         assert run(tmp_path, "import", *arguments).code == 2
 
 
