@@ -197,8 +197,9 @@ class Loom:
             raise ValueError(f"the story ends in node {self.head}, which was deleted")
 
     def deepest(self, node: int) -> int:
-        """From a node on along the newest children to a leaf."""
-        while below := self.children.get(node):
+        """From a node on along the newest children, as far as somebody has read them."""
+        unread = self.sight.unread
+        while below := [one for one in self.children.get(node, ()) if one not in unread]:
             node = below[-1]
         return node
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import sqlite3
 import urllib.parse
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from llterm.core.history import PAGE, History, Step
@@ -198,7 +199,7 @@ class LoomFile:
         texts: dict[int, bytes] = dict(rows("select id, data from piece"))
         if not all(type(text) is bytes for text in texts.values()):
             raise ValueError("a text is no text")
-        loom = Loom(pieces=Pieces(texts, self._pieces))
+        loom = Loom(pieces=Pieces(texts, partial(self._pieces, texts)))
         loom.fill({row[0]: read_node(*row) for row in rows("select * from node order by id")})
         loom.marks = dict(map(read_marks, rows("select * from mark")))
         for node, folded, unread in rows("select * from sight where folded or unread"):
@@ -236,20 +237,15 @@ class LoomFile:
             for id, label, silent, text in self._database.execute(sql, values)
         ]
 
-    def _pieces(self, ids: Collection[int]) -> list[Piece]:
-        """Read pieces whole, their births excepted; texts are taken from memory by the caller."""
-        columns = "id, author, created, ids, sizes, overlap, fingerprint, logprobs, data"
+    def _pieces(self, texts: Mapping[int, bytes], ids: Collection[int]) -> list[Piece]:
+        """The pieces of these texts, their births excepted."""
+        sql = (
+            "select id, author, created, ids, sizes, overlap, fingerprint, logprobs from piece"
+            " where id = ?"
+        )
         try:
-            if len(ids) > 2000:
-                wanted = set(ids)
-                rows = self._database.execute(f"select {columns} from piece")
-                return [read_piece(row[:-1], row[-1]) for row in rows if row[0] in wanted]
-            sql = f"select {columns} from piece where id = ?"
-            return [
-                read_piece(row[:-1], row[-1])
-                for id in ids
-                for row in self._database.execute(sql, (id,))
-            ]
+            rows = (self._database.execute(sql, (id,)).fetchone() for id in ids)
+            return [read_piece(row, texts[row[0]]) for row in rows]
         except sqlite3.Error as error:
             raise self._trouble(error) from error
         except _ODD as odd:

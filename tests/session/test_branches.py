@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from llterm.core.history import EVERY
 from llterm.core.loom import BIN, ROOT, Marks, Node
-from llterm.core.outline import ORDERS
+from llterm.core.outline import ORDERS, find
 from llterm.errors import UsageError
+from llterm.formats.exchange import Taste, export
 from llterm.session.document import Document
 from tests.session import test_document as plain
 from tests.session.test_document import DATA, TEXTS, check, model_run
@@ -373,3 +374,39 @@ def test_nothing_hangs_under_itself(document: Document) -> None:
     assert document.branches.move(ran.id, ran.parent).text == ""
     document.branches.move(ran.id, first.id)
     assert document.text == "The ran"
+
+
+def test_a_branch_that_nobody_read_is_not_walked_into(document: Document) -> None:
+    _, fox, ran = document.loom.path()
+    (made,) = document.branches.plant(ran.id, [model_run(b" away")])
+    document.choose(document.branches.child(fox.id, " sat"))
+    document.choose(fox.id)
+    assert document.text == "The little fox sat"
+    document.choose(ran.id)
+    assert document.text == "The little fox ran"
+    document.choose(made)
+    assert document.text == "The little fox ran away"
+
+
+def test_a_phrase_in_a_dead_branch_is_found_revived_and_published(tmp_path: Path) -> None:
+    """Ten forks, twenty undos, a restart, and nothing is lost."""
+    path = tmp_path / "a.loom"
+    document = Document.create(path, b"Once")
+    for number in range(10):
+        end = len(document.text)
+        document.accept(model_run(b" dead", b" end %d." % number), end)
+        document.undo()
+        document.accept(model_run(b" step", b" %d" % number), end)
+    for _ in range(20):
+        document.undo()
+    assert document.text == "Once"
+    document.edit(4, 4, " more")
+    document.close()
+    again = Document.open(path)
+    (hit,) = find(again.loom, "step 5 dead end 6.")
+    again.choose(hit.id)
+    assert again.text.endswith(" step 4 step 5 dead end 6.")
+    text = again.text
+    again.close()
+    assert text.encode() in export(path, "markdown", Taste())
+    assert b"dead" in export(path, "html", Taste(every=True))
