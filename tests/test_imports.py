@@ -24,6 +24,7 @@ def loaded(program: str) -> set[str]:
         "backends.registry", "backends.listing", "backends.pull", "headless.models", "engine.drive",
         "store.file", "session.session", "session.document",
         "errors", "config", "paths", "keymap", "terminal", "supervise", "state", "headless.job",
+        "formats.exchange", "session.looms", "headless.exchange", "headless.loomcheck",
     ],
 )  # fmt: skip
 def test_no_layer_below_the_faces_brings_anything_heavy(module: str) -> None:

@@ -151,6 +151,7 @@ def _weave_once(asked: Asked, config: Config, reason: str) -> int:
 
 def _launch(asked: Asked, config: Config) -> Launch:
     from llterm.backends.registry import find_model, open_model
+    from llterm.store.backups import back_up
     from llterm.ui.launch import Launch
 
     known = find_model(config.model, config)
@@ -158,6 +159,9 @@ def _launch(asked: Asked, config: Config) -> Launch:
         from llterm.backends.llamacpp.info import check_gguf
 
         check_gguf(known.path)
+    if asked.file is not None and asked.file.is_file():
+        # Before anything opens it: an older loom is brought to the present form then.
+        back_up(asked.file, config.store.backups)
     path, text = _story(asked)
     typed = asked.typed_rules(config)
     overrides = asked.overrides
