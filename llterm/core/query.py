@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
 
 from llterm.core.distribution import Distribution, Mask
 from llterm.core.tokens import Path, Tail, Vocabulary
@@ -94,6 +97,17 @@ class Scored:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Rows:
+    """What a model expected at successive places of a text, whole."""
+
+    first: int
+    """Index, in the tokens that were given, of the token that the first row is about."""
+    logits: NDArray[np.float32]
+    """Shape (rows, vocabulary size), as the model gives them; each row up to a constant."""
+    cost: Cost = field(default_factory=Cost)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Failed:
     """A query that could not be answered; the rest of the batch may still be."""
 
@@ -138,3 +152,15 @@ class Backend(Source, Protocol):
 
     async def close(self) -> None:
         """Stop what runs and free the model."""
+
+
+@runtime_checkable
+class Whole(Protocol):
+    """A backend that gives whole rows for the tokens of a text; those with all of a model can."""
+
+    def rows(self, tokens: Tail, start: int = 1, *, aside: bool = True) -> AsyncGenerator[Rows]:
+        """Rows for the tokens from index `start` on (1 at least), in order, in parts.
+
+        `aside`: a short part leaves the cached story where it is. Without it, a text that is read
+        part after part is evaluated once. Closing the generator cancels. Raises LltermError.
+        """

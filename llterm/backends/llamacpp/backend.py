@@ -15,17 +15,17 @@ from queue import SimpleQueue
 from llterm.backends.llamacpp.binding import StopFlag, library
 from llterm.backends.llamacpp.info import check_gguf
 from llterm.backends.llamacpp.loader import load
-from llterm.backends.llamacpp.runner import Burst, Runner, Stopped
+from llterm.backends.llamacpp.runner import Answer, Burst, Runner, Stopped
 from llterm.backends.llamacpp.settings import LlamaSettings
 from llterm.backends.llamacpp.vocabulary import LlamaVocabulary
-from llterm.core.query import Capabilities, Cost, Fact, Failed, Query, Scored
+from llterm.core.query import Capabilities, Cost, Fact, Failed, Query, Rows, Scored
 from llterm.core.tokens import Tail
 from llterm.errors import Interrupted, LltermError
 
 log = logging.getLogger(__name__)
 
 Work = Callable[[Runner], Iterator[Burst]]
-Answers = Sequence[Fact | Failed | Scored]
+Answers = Sequence[Answer]
 
 
 @dataclass(slots=True, eq=False)
@@ -138,7 +138,7 @@ class LlamaBackend:
     async def ask(self, queries: Sequence[Query]) -> AsyncGenerator[Fact | Failed]:
         asked = tuple(queries)
         async for answer in self._run(lambda runner: runner.ask(asked)):
-            assert not isinstance(answer, Scored)
+            assert isinstance(answer, Fact | Failed)
             yield answer
 
     async def score(self, tokens: Tail, start: int = 1, keep: int = 64) -> AsyncGenerator[Scored]:
@@ -146,12 +146,19 @@ class LlamaBackend:
             assert isinstance(answer, Scored)
             yield answer
 
+    async def rows(
+        self, tokens: Tail, start: int = 1, *, aside: bool = True
+    ) -> AsyncGenerator[Rows]:
+        async for answer in self._run(lambda runner: runner.rows(tokens, start, aside=aside)):
+            assert isinstance(answer, Rows)
+            yield answer
+
     async def close(self) -> None:
         self._owner.end()
         while self._owner.is_alive():
             await asyncio.to_thread(self._owner.join, 0.05)
 
-    async def _run(self, work: Work) -> AsyncGenerator[Fact | Failed | Scored]:
+    async def _run(self, work: Work) -> AsyncGenerator[Answer]:
         job = _Job(work, asyncio.get_running_loop())
         self._owner.put(job)
         try:

@@ -42,6 +42,8 @@ class Loaded:
     pairs: bool
     """Decode two rows at least, so that results don't depend on the batch."""
     name: str
+    threads: int
+    """CPU threads that a decode works with."""
 
 
 def load(path: Path, settings: LlamaSettings, progress: Callable[[float], bool]) -> Loaded:
@@ -110,8 +112,9 @@ def _open(llama: Any, model: Any, path: Path, settings: LlamaSettings) -> Loaded
     # One more sequence is for the double of a row that would be evaluated alone, one for scoring.
     pairs = llama.llama_model_ftype(model) in _HALF
     return Loaded(
-        model, context, stop, sequences - 2, window, whole, _parked(llama, model), pairs, name
-    )
+        model, context, stop, sequences - 2, window, whole, _parked(llama, model), pairs, name,
+        threads,
+    )  # fmt: skip
 
 
 def _parked(llama: Any, model: Any) -> int:
