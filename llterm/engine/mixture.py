@@ -42,16 +42,23 @@ class Mix:
     """Several models and a recipe. Closing it closes them."""
 
     def __init__(
-        self, sources: Sequence[Backend], recipe: Recipe, *, dropped: float = DROPPED
+        self,
+        sources: Sequence[Backend],
+        recipe: Recipe,
+        *,
+        dropped: float = DROPPED,
+        bytewise: bool = False,
     ) -> None:
-        """`dropped`: see `ByteVoice`; 0 makes bytes exact at any cost."""
+        """`dropped`: see `ByteVoice`; 0 makes bytes exact at any cost. `bytewise`: mix bytes also
+        where the vocabularies are one."""
         if recipe.count != len(sources):
             raise ValueError(f"{len(sources)} models and weights for {recipe.count}")
         self.sources = tuple(sources)
         self.recipe = recipe
         self.names = distinct([source.name for source in sources])
         first = sources[0].vocabulary
-        self.by_id = len({source.vocabulary.fingerprint for source in sources}) == 1
+        one = len({source.vocabulary.fingerprint for source in sources}) == 1
+        self.by_id = one and not bytewise
         """All share one vocabulary; otherwise the mix is one of bytes."""
         self.vocabulary: Vocabulary = first if self.by_id else ByteVocabulary()
         self._voices: tuple[Voice, ...] = tuple(
@@ -107,7 +114,8 @@ class Mix:
 
         Raises LltermError where one of them cannot say anything.
         """
-        everyone = tuple(range(len(self.sources)))
+        weights = self.recipe.pool.weights
+        everyone = tuple(n for n, weight in enumerate(weights) if weight or self._leads(n))
         async with aclosing(self._listen(dict.fromkeys(paths, everyone))) as heard:
             async for ready in heard:
                 for path, one in ready.items():
@@ -137,6 +145,9 @@ class Mix:
             self.begin(path.anchor)
         assert self._begin is not None
         return len(path.anchor.tokens) + len(path.tail) - self._begin
+
+    def _leads(self, index: int) -> bool:
+        return self.recipe.mode == "reference" and index == self.recipe.reference
 
     def _facts(
         self, done: Mapping[Path, _Hearing], asked: Mapping[Path, Query]

@@ -114,7 +114,7 @@ class Listed(Backend):
     def __init__(self, name: str, words: dict[bytes, float]) -> None:
         tokens = [Token(id, data) for id, data in enumerate(words)]
         super().__init__(name, Words(name, tokens))
-        self._row = np.log(np.array(list(words.values()))).astype(np.float32)
+        self._row: Logprobs = np.log(np.array(list(words.values()))).astype(np.float32)
 
     def logprobs(self, tokens: Tail) -> Logprobs:
         return self._row
