@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llterm import paths, terminal
+from llterm.cli.mixing import mix_of
 from llterm.cli.options import model_flags, weave_flags
 from llterm.cli.settings import load, log_to_file
 from llterm.config import Config
@@ -19,6 +20,7 @@ from llterm.errors import LltermError, UsageError
 if TYPE_CHECKING:
     from llterm.constraints.spec import Constraint
     from llterm.core.query import Backend
+    from llterm.engine.opening import MixOf
     from llterm.headless.job import Job, Woven
     from llterm.ui.launch import Launch
 
@@ -36,6 +38,7 @@ class Asked:
     """Typed weave settings, by dotted name."""
     overrides: Mapping[str, int] = field(default_factory=dict)
     constraint: Constraint | None = None
+    mix: MixOf | None = None
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Asked:
@@ -44,11 +47,12 @@ class Asked:
             file=values["file"],
             prompt=values["prompt"],
             prefix=_valid(values["prefix"]),
-            model=values["model"],
+            model=(values["model"] or [None])[0],
             config=values["config"],
             weave=weave_flags(values),
             overrides=model_flags(values),
             constraint=_constraint(values),
+            mix=mix_of(values),
         )
 
     def load(self) -> Config:
@@ -141,16 +145,22 @@ def _launch(asked: Asked, config: Config) -> Launch:
     from llterm.backends.registry import find_model, open_model
     from llterm.ui.launch import Launch
 
-    known = find_model(config.model, config)
-    if known.path is not None:
-        from llterm.backends.llamacpp.info import check_gguf
+    models = asked.mix.models if asked.mix else (config.model,)
+    for known in [find_model(model, config) for model in models]:
+        if known.path is not None:
+            from llterm.backends.llamacpp.info import check_gguf
 
-        check_gguf(known.path)
+            check_gguf(known.path)
     path, text = _story(asked)
     typed = asked.typed_rules(config)
     overrides = asked.overrides
 
     def opening(progress: Callable[[float], None]) -> Awaitable[Backend]:
+        if asked.mix is not None:
+            from llterm.engine.opening import open_mix
+
+            mix = asked.mix
+            return open_mix(mix.models, mix.recipe, config, overrides, progress)
         return open_model(config.model, config, overrides, progress)
 
     return Launch(
@@ -160,7 +170,7 @@ def _launch(asked: Asked, config: Config) -> Launch:
         rules=_rules(path, config, typed) if typed else None,
         config=config,
         opening=opening,
-        model_name=known.name,
+        model_name=" + ".join(find_model(model, config).name for model in models),
         auto_weave=config.ui.auto_weave,
     )
 
@@ -240,8 +250,9 @@ def _job(asked: Asked, config: Config, text: bytes, loom: Path | None) -> Job:
 
     typed = asked.typed_rules(config)
     return Job(
-        text, loom, asked.prefix, typed, config, config.model, asked.overrides, asked.constraint
-    )
+        text, loom, asked.prefix, typed, config, config.model, asked.overrides,
+        asked.constraint, asked.mix,
+    )  # fmt: skip
 
 
 def _constraint(values: Mapping[str, Any]) -> Constraint | None:

@@ -30,6 +30,8 @@ class Capabilities:
     """How many queries one round serves well."""
     context: int = 2048
     """Most tokens of a path that the model can see."""
+    pieces: int = 1
+    """How many of its tokens are about one of a usual vocabulary: a mix of bytes has more."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

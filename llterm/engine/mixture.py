@@ -73,6 +73,7 @@ class Mix:
             top=min((one.top for one in able if one.top is not None), default=None),
             batch=min(one.batch for one in able),
             context=min(one.context for one in able) * (1 if self.by_id else BYTES),
+            pieces=1 if self.by_id else BYTES,
         )
         self.unknown = 0.0
         """The most mass that any answer so far only estimated."""

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 
 from llterm.backends.registry import Progress, open_model
 from llterm.config import Config
 from llterm.core.mixing.recipe import Recipe
 from llterm.core.query import Backend
 from llterm.engine.mixture import Mix
+
+
+@dataclass(frozen=True, slots=True)
+class MixOf:
+    """Models by name, and what is made of them."""
+
+    models: tuple[str, ...]
+    recipe: Recipe
 
 
 async def open_models(

@@ -61,7 +61,8 @@ class Turn:
     """Index of the model it came from; None: it is no model's first choice, the mix found it."""
     says: tuple[Say, ...]
     """By model; one of weight 0 is not asked and says nothing."""
-    blend: Blend
+    unknown: float
+    """Mass of the mix that is only estimated."""
 
 
 class Player:
@@ -72,13 +73,17 @@ class Player:
         self.settings = settings
         self._breakers = _breakers(settings, mix.vocabulary)
 
-    async def step(self, path: Path, position: int, forced: int | None = None) -> Turn:
-        """The next token after a path: drawn through the sampler chain, or the one that is forced.
-
-        Raises LltermError where a model cannot say anything, or nothing is left to draw from.
-        """
+    async def look(self, path: Path) -> Blend:
+        """What all models say after a path. Raises LltermError where one of them cannot."""
         async with aclosing(self.mix.blends([path])) as blends:
-            _, blend = await anext(blends)
+            return (await anext(blends))[1]
+
+    def take(self, blend: Blend, path: Path, position: int, forced: int | None = None) -> Turn:
+        """The next token: drawn through the sampler chain, or the one that is forced.
+
+        `position` counts from the beginning of the mix; with a seed it decides the draw. Raises
+        LltermError where nothing is left to draw from.
+        """
         random = generator(self.settings, position)
         try:
             ladder = apply(
@@ -94,7 +99,7 @@ class Player:
     async def play(self, path: Path, count: int) -> AsyncIterator[Turn]:
         """`count` tokens, fewer where the text ends."""
         for position in range(count):
-            turn = await self.step(path, position)
+            turn = self.take(await self.look(path), path, position)
             yield turn
             if turn.token.end:
                 return
@@ -115,7 +120,7 @@ class Player:
             p_final=p_final,
             by=by,
             says=tuple(_say(heard, id, names) for heard in blend.voices),
-            blend=blend,
+            unknown=blend.unknown,
         )
 
 

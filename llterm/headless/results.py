@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import fields
+from dataclasses import asdict, fields
 from typing import Any
 
 from llterm.config.schema import WEAVE
@@ -32,6 +32,7 @@ def result(woven: Woven) -> dict[str, Any]:
         "prefix": woven.prefix,
         "settings": _settings(woven.rules),
         "constraint": _constraint(woven.constraint),
+        "mix": None if woven.mixed is None else asdict(woven.mixed),
         "suggestions": [_suggestion(one) for one in view.suggestions],
         "tree": [_branch(one) for one in view.branches],
         "stats": {

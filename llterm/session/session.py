@@ -150,7 +150,7 @@ class Session:
         """Go on from this branch, `Rules.depth` tokens further."""
         woven = self._current()
         self._model()
-        woven.weave.grow(tail, self.document.rules.depth)
+        woven.weave.grow(tail, self._rules.depth)
         self._changed()
         if not self.weaving:
             self._run()
@@ -308,6 +308,13 @@ class Session:
 
     # --- inner workings
 
+    @property
+    def _rules(self) -> Rules:
+        """The weave settings for this source: depth counts its own tokens, which may be bytes."""
+        rules = self.document.rules
+        pieces = self.source.capabilities.pieces if self.source is not None else 1
+        return replace(rules, depth=rules.depth * pieces) if pieces > 1 else rules
+
     def _model(self) -> Source:
         if self.source is None:
             raise self.status.error or BackendUnavailable(
@@ -340,14 +347,14 @@ class Session:
             return None
         if self._constraint is None and found.weave.rules.heal != self.document.rules.heal:
             return None
-        if found.weave.rules != self.document.rules:
-            found.weave = found.weave.under(self.document.rules)
+        if found.weave.rules != self._rules:
+            found.weave = found.weave.under(self._rules)
         elif found.weave.spent:
             found.weave.extend()
         return found
 
     def _begin(self, place: Place, source: Source, kept: Kept | None = None) -> Woven:
-        vocabulary, rules = source.vocabulary, self.document.rules
+        vocabulary, rules = source.vocabulary, self._rules
         if self._compiled is not None:
             # What the constraint is about begins at the cursor, not in the word before it.
             rules = replace(rules, heal=False)
@@ -432,7 +439,7 @@ class Session:
             self._look()
             self.stale = True
             return
-        woven.weave = woven.weave.under(rules)
+        woven.weave = woven.weave.under(self._rules)
         self._changed()
         if running:
             self._run()
