@@ -65,8 +65,10 @@ class Live:
 
     raw = True
 
-    def __init__(self, backend: Backend, writer: BaseWriter | None = None) -> None:
-        self.name = backend.name
+    def __init__(
+        self, backend: Backend, writer: BaseWriter | None = None, name: str | None = None
+    ) -> None:
+        self.name = name or backend.name
         self._backend = backend
         self._writer = writer
 

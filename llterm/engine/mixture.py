@@ -46,16 +46,20 @@ class Mix:
         sources: Sequence[Backend],
         recipe: Recipe,
         *,
+        names: Sequence[str] | None = None,
         dropped: float = DROPPED,
         bytewise: bool = False,
     ) -> None:
-        """`dropped`: see `ByteVoice`; 0 makes bytes exact at any cost. `bytewise`: mix bytes also
-        where the vocabularies are one."""
+        """`names`: what to call the models, if not as they do.
+
+        `dropped`: see `ByteVoice`; 0 makes bytes exact at any cost. `bytewise`: mix bytes also
+        where the vocabularies are one.
+        """
         if recipe.count != len(sources):
             raise ValueError(f"{len(sources)} models and weights for {recipe.count}")
         self.sources = tuple(sources)
         self.recipe = recipe
-        self.names = distinct([source.name for source in sources])
+        self.names = distinct(names or [source.name for source in sources])
         first = sources[0].vocabulary
         one = len({source.vocabulary.fingerprint for source in sources}) == 1
         self.by_id = one and not bytewise

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
-from llterm.backends.registry import Progress, open_model
+from llterm.backends.registry import Progress, find_model, open_model
 from llterm.config import Config
 from llterm.core.mixing.recipe import Recipe
 from llterm.core.query import Backend
@@ -46,4 +46,5 @@ async def open_mix(
     progress: Progress | None = None,
 ) -> Mix:
     """The models as one source. Raises ModelError."""
-    return Mix(await open_models(names, config, overrides, progress), recipe)
+    known = [find_model(name, config).name for name in names]
+    return Mix(await open_models(names, config, overrides, progress), recipe, names=known)

@@ -114,7 +114,7 @@ async def _compared(
         reference = Kept(base)
     else:
         assert plan.reference is not None
-        reference = Live(plan.reference, writer)
+        reference = Live(plan.reference, writer, plan.reference_name)
     found = begin(reference, plan.views, plan.names)
     async with aclosing(compare(found, reference, plan.candidates, plan.views)) as going:  # type: ignore[type-var]
         async for done in going:
@@ -146,6 +146,7 @@ class _Plan:
     window: int
     stride: int
     method: Method
+    reference_name: str = ""
 
     @classmethod
     async def made(
@@ -155,7 +156,7 @@ class _Plan:
         base: BaseFile | None,
         line: ProgressLine,
     ) -> _Plan:
-        names = distinct([backend.name for backend in backends])
+        names = distinct([find_model(name, job.config).name for name in job.models])
         by_id = len({backend.vocabulary.fingerprint for backend in backends}) == 1
         if base is not None:
             return cls._of_file(backends, names, base, by_id)
@@ -173,7 +174,7 @@ class _Plan:
         views = list(_views(vocabulary.prefix, ids, begun, window, stride, method))
         return cls(
             reference, [backends[n] for n in others], [names[n] for n in others],
-            vocabulary, ids, views, by_id, window, stride, method,
+            vocabulary, ids, views, by_id, window, stride, method, names[job.reference],
         )  # fmt: skip
 
     @classmethod

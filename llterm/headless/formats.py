@@ -93,7 +93,7 @@ def _mixed(woven: Woven) -> str:
 def unknown_words(exact: bool, unknown: float) -> str:
     """What is not known of a mix, and why."""
     if exact:
-        return f"Improbable spellings were left out: {unknown:.2%} of the mass at most."
+        return f"Improbable spellings were left out: up to {unknown:.2%} of the mass at a place."
     return (
         "Approximate: a server lists only its best candidates; up to "
         f"{unknown:.1%} of the mass at a place is unknown."

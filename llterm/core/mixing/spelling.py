@@ -8,7 +8,8 @@ et al. 2024, "Exact Byte-Level Probabilities from Tokenized Language Models".)
 
 So a place in a text is a set of paths, each with the bytes of its next token that are written
 already. Their number grows with the text, their share of the mass soon vanishes: paths below a
-share are dropped, and how much mass went with them is said.
+share are dropped, and how much mass went with them is said. (They may have become probable again
+further on; nothing is known of that.)
 """
 
 from __future__ import annotations
@@ -103,7 +104,7 @@ class Place:
         self._pieces = pieces
         self._routes = routes
         self.lost = lost
-        """Share of the mass that was dropped on the way here, at most."""
+        """Share of the mass that was dropped on the way here, each time of what there was then."""
         self._sums: Reals | None = None
 
     @classmethod
@@ -113,8 +114,9 @@ class Place:
 
     @classmethod
     def anew(cls, pieces: Pieces, tail: Tail) -> Place:
-        """The place after these tokens, where no path that was followed spells the text."""
-        return cls(pieces, [Route(tail, 1.0)], lost=1.0)
+        """The place after these tokens: for a text that no path spells that was followed, since
+        the model holds it impossible, or so improbable that its paths were dropped."""
+        return cls(pieces, [Route(tail, 1.0)])
 
     @property
     def unasked(self) -> list[Tail]:
@@ -128,7 +130,7 @@ class Place:
 
     @property
     def unknown(self) -> float:
-        """Share of the mass that is estimated or was dropped, at most."""
+        """Share of the mass that is estimated or was dropped."""
         shares = [(route.share, route.unknown) for route in self._routes]
         total = sum(share for share, _ in shares)
         guessed = sum(share * unknown for share, unknown in shares) / total if total > 0 else 0.0
