@@ -17,6 +17,7 @@ from llterm.core.comparing.rows import (
     Wholes,
     best,
     blocks,
+    counted,
     judge,
     normalised,
     see,
@@ -116,13 +117,13 @@ class Comparison:
         """
         for part in blocks(len(tokens), base.shape[1]):
             own = normalised(base[part]) if raw else np.asarray(base[part], np.float64)
-            seen = see(own, tokens[part])
+            seen, p = see(own, tokens[part]), counted(own)
             where = slice(self.done, self.done + len(seen.rank))
             self.tokens[where] = tokens[part]
             self.base.put(where, seen)
             for candidate, logits in zip(self.candidates, rows, strict=True):
                 theirs = normalised(logits[part])
-                found = judge(own, theirs, tokens[part])
+                found = judge(own, p, theirs, tokens[part])
                 candidate.put(self.done, where, seen, own, theirs, found)
             self.done = where.stop
 

@@ -18,7 +18,7 @@ Wholes = NDArray[np.int64]
 
 LEAST = -16.0
 """Tokens to which the reference gives a logprob of no more than this do not count."""
-BLOCK = 1 << 19
+BLOCK = 1 << 17
 """Numbers worked on at a time: small enough for a processor's cache, and for any vocabulary."""
 
 
@@ -56,22 +56,30 @@ def see(rows: Reals, tokens: Wholes) -> Seen:
     """How a model with these logprobs, shape (n, size), sees the tokens, shape (n,)."""
     places = np.arange(len(tokens))
     own = rows[places, tokens]
-    above = (rows > own[:, None]).sum(axis=1)
-    equal = rows == own[:, None]
-    tied = [int(equal[n, : tokens[n]].sum()) for n in range(len(tokens))]
+    above = np.count_nonzero(rows > own[:, None], axis=1)
+    level = np.count_nonzero(rows >= own[:, None], axis=1) - above
+    tied = np.zeros_like(above)
+    for n in np.flatnonzero(level > 1).tolist():
+        tied[n] = np.count_nonzero(rows[n, : tokens[n]] == own[n])
     choice = rows.argmax(axis=1)
-    return Seen(own, 1 + above + np.array(tied, np.int64), choice, np.exp(rows[places, choice]))
+    return Seen(own, 1 + above + tied, choice, np.exp(rows[places, choice]))
 
 
-def judge(base: Reals, rows: Reals, tokens: Wholes) -> Judged:
-    """A candidate's logprobs beside the reference's, both of shape (n, size).
+def counted(base: Reals) -> Reals:
+    """The reference's probabilities, shape (n, size); 0 where they do not count."""
+    p = np.exp(base)
+    p[base <= LEAST] = 0.0
+    return p
+
+
+def judge(base: Reals, p: Reals, rows: Reals, tokens: Wholes) -> Judged:
+    """A candidate's logprobs beside the reference's, both of shape (n, size); `p`: see `counted`.
 
     Infinite where the candidate holds a token impossible that the reference counts.
     """
-    counted = base > LEAST
-    with np.errstate(invalid="ignore"):
-        apart = np.where(counted, base - rows, 0.0)
-    p = np.exp(np.where(counted, base, -math.inf))
+    apart = base - rows
+    if not np.isfinite(apart).all():
+        apart[p == 0.0] = 0.0
     return Judged(see(rows, tokens), np.einsum("ij,ij->i", p, apart))
 
 
