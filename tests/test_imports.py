@@ -23,6 +23,7 @@ def loaded(program: str) -> set[str]:
         "core.weave", "core.display", "core.loom", "backends.llamacpp", "backends.scripted",
         "backends.registry", "engine.drive", "store.file", "session.session", "session.document",
         "errors", "config", "paths", "keymap", "terminal", "supervise", "state", "headless.job",
+        "engine.mixture", "engine.comparing", "headless.mix", "headless.compare",
     ],
 )  # fmt: skip
 def test_no_layer_below_the_faces_brings_anything_heavy(module: str) -> None:

@@ -13,14 +13,17 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from llterm.core.comparing.rows import normalised
+from llterm.core.distribution import Distribution
 from llterm.core.mixing.blend import Blend, Heard
 from llterm.core.mixing.listing import distribution_of
 from llterm.core.mixing.octets import ByteVocabulary
 from llterm.core.mixing.recipe import Recipe
 from llterm.core.mixing.spelling import DROPPED
-from llterm.core.query import Backend, Capabilities, Cost, Fact, Failed, Query, Scored
+from llterm.core.query import Backend, Capabilities, Cost, Fact, Failed, Query, Scored, Whole
 from llterm.core.tokens import Anchor, Path, Tail, Vocabulary
 from llterm.engine.voices import Answer, ByteVoice, IdVoice, Voice
+from llterm.engine.whole import PART, rows_of
 from llterm.errors import LltermError
 
 BYTES = 4
@@ -130,6 +133,10 @@ class Mix:
 
     async def score(self, tokens: Tail, start: int = 1, keep: int = 64) -> AsyncGenerator[Scored]:
         first = max(start, 1)
+        if self.by_id and all(isinstance(source, Whole) for source in self.sources):
+            async for found in self._score_rows(tokens, first, keep):
+                yield found
+            return
         anchor = Anchor(tokens[:first])
         paths = {Path(anchor, tokens[first:index]): index for index in range(first, len(tokens))}
         waiting: dict[int, Fact] = {}
@@ -141,15 +148,42 @@ class Mix:
                     raise answer.error
                 waiting[paths[answer.path]] = answer
                 while (fact := waiting.pop(following, None)) is not None:
-                    yield _scored(following, tokens[following], fact)
+                    id = tokens[following]
+                    yield _scored(following, id, fact.distribution, fact.cost)
                     following += 1
+
+    async def _score_rows(self, tokens: Tail, first: int, keep: int) -> AsyncGenerator[Scored]:
+        """`score` where every model reads the text by itself, a part at a time."""
+        aside = len(tokens) - first <= PART
+        for begin in range(first, len(tokens), PART):
+            part = tokens[: begin + PART]
+            indices = range(begin, len(part))
+            needed = sorted({one for index in indices for one in self._speakers(index)})
+            before = self.spent
+            read = await asyncio.gather(
+                *(rows_of(self.sources[one], part, begin, aside=aside) for one in needed)
+            )
+            rows = dict(zip(needed, map(normalised, read), strict=True))
+            cost = self.spent - before
+            for index in indices:
+                voices = np.stack([rows[one][index - begin] for one in self._speakers(index)])
+                row = self.recipe.decide(voices, self._since(index))
+                distribution = distribution_of(row, keep, full=True, exact=self.exact)
+                yield _scored(index, tokens[index], distribution, cost)
+                cost = Cost()
+
+    def _since(self, index: int) -> int:
+        """Tokens from the beginning of the mix to this index."""
+        return index - (self._begin or 0)
+
+    def _speakers(self, index: int) -> tuple[int, ...]:
+        return self.recipe.speakers(self._since(index))
 
     def _position(self, path: Path) -> int:
         """Tokens since the mix began: the text that was first asked about is the beginning."""
         if self._begin is None:
             self.begin(path.anchor)
-        assert self._begin is not None
-        return len(path.anchor.tokens) + len(path.tail) - self._begin
+        return self._since(len(path.anchor.tokens) + len(path.tail))
 
     def _leads(self, index: int) -> bool:
         return self.recipe.mode == "reference" and index == self.recipe.reference
@@ -258,9 +292,9 @@ def distinct(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _scored(index: int, id: int, fact: Fact) -> Scored:
-    row = fact.distribution.full
+def _scored(index: int, id: int, found: Distribution, cost: Cost) -> Scored:
+    row = found.full
     assert row is not None
     own = row[id]
     rank = 1 + int((row > own).sum()) + int((row[:id] == own).sum())
-    return Scored(index, id, float(own), rank, fact.distribution, fact.cost)
+    return Scored(index, id, float(own), rank, found, cost)
