@@ -13,7 +13,6 @@ from functools import partial
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from llterm.core.comparing.comparison import Comparison
 from llterm.core.query import Backend
@@ -92,7 +91,7 @@ async def compare(
 ) -> AsyncIterator[int]:
     """Fill a comparison; yields how many places it has, again and again.
 
-    Running figures are marked after each view. Raises LltermError. Cancelling leaves what there is.
+    Raises LltermError. Cancelling leaves what there is.
     """
     comparing: asyncio.Task[None] | None = None
     try:
@@ -106,8 +105,7 @@ async def compare(
                 if comparing is not None:
                     await comparing
                 tokens = np.array(view.tokens[first:stop], np.int64)
-                last = stop == len(view.tokens)
-                work = partial(_add, found, base, rows, tokens, raw=reference.raw, mark=last)
+                work = partial(found.add, base, rows, tokens, raw=reference.raw)
                 comparing = asyncio.create_task(asyncio.to_thread(work))
                 yield found.done
         if comparing is not None:
@@ -116,10 +114,3 @@ async def compare(
     finally:
         if comparing is not None:
             await asyncio.gather(comparing, return_exceptions=True)
-
-
-def _add(found: Comparison, base: Numbers, rows: Sequence[Numbers], tokens: NDArray[np.int64],
-         *, raw: bool, mark: bool) -> None:  # fmt: skip
-    found.add(base, rows, tokens, raw=raw)
-    if mark:
-        found.mark()

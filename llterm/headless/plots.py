@@ -108,6 +108,9 @@ class _Scale:
         low, high = min(known, default=0.0), max(known, default=1.0)
         if high <= low:
             low, high = low - 0.5, high + 0.5
+        if start > stop:
+            # Heights: room above and below, so that no curve runs along the edge.
+            low, high = low - 0.06 * (high - low), high + 0.12 * (high - low)
         return cls(low, high, start, stop, axis.log)
 
     def __call__(self, value: float) -> float:
@@ -124,7 +127,7 @@ class _Scale:
         step = max(step, 1.0) if self.log and span > 2 else step
         first = math.ceil(self.low / step - 1e-9)
         found = []
-        for n in range(first, int(self.high / step + 1e-9) + 1):
+        for n in range(first, math.floor(self.high / step + 1e-9) + 1):
             value = n * step
             share = (value - self.low) / span
             text = f"{10**value:.2g}" if self.log else f"{value:.4g}"

@@ -112,6 +112,7 @@ class Comparison:
 
     def add(self, base: Logits, rows: Sequence[Logits], tokens: Wholes, *, raw: bool) -> None:
         """Take in the next n places: the reference's rows, and each candidate's, shape (n, size).
+        The running figures are marked after them.
 
         `raw`: the reference's are logits; otherwise logprobs, which count as they are.
         """
@@ -126,9 +127,6 @@ class Comparison:
                 found = judge(own, p, theirs, tokens[part])
                 candidate.put(self.done, where, seen, own, theirs, found)
             self.done = where.stop
-
-    def mark(self) -> None:
-        """Note the running figures."""
         for candidate in self.candidates:
             candidate.tally.mark()
 

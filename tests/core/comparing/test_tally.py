@@ -31,7 +31,6 @@ def compared(base: Reals, other: Reals, tokens: Wholes, part: int = 7) -> Compar
     for start in range(0, len(tokens), part):
         cut = slice(start, start + part)
         found.add(base[cut], [other[cut]], tokens[cut], raw=True)
-        found.mark()
     return found
 
 
