@@ -30,7 +30,7 @@ GREEDY = SamplerSettings(temperature=0.0)
 LOW_MASS = 0.5
 """With less of its mass known a model's word counts for little (VisuaLL's limit)."""
 
-Warning_ = Literal["no logprobs", "empty token", "low mass"]
+Caution = Literal["no logprobs", "empty token", "low mass"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Say:
     """Of the token that was taken."""
     known: float
     """Mass of the model's candidates that is known, 0 to 1."""
-    warnings: tuple[Warning_, ...]
+    warnings: tuple[Caution, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -127,7 +127,7 @@ class Player:
 def _say(heard: Heard, id: int, vocabulary: Vocabulary) -> Say:
     choice = vocabulary.token(int(heard.row.argmax()))
     known = 1.0 - heard.unknown
-    warnings: list[Warning_] = []
+    warnings: list[Caution] = []
     if known <= 0:
         warnings.append("no logprobs")
     elif known < LOW_MASS:

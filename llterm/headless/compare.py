@@ -161,7 +161,7 @@ class _Plan:
         if base is not None:
             return cls._of_file(backends, names, base, by_id)
         if not by_id:
-            backends = _in_bytes(job, backends)
+            backends = _in_bytes(backends)
         reference = backends[job.reference]
         others = [n for n in range(len(backends)) if n != job.reference]
         vocabulary = reference.vocabulary
@@ -239,7 +239,7 @@ class _Plan:
         )
 
 
-def _in_bytes(job: CompareJob, backends: Sequence[Backend]) -> list[Backend]:
+def _in_bytes(backends: Sequence[Backend]) -> list[Backend]:
     """Each model as one of bytes: the only alphabet that they share."""
     alone = Recipe("democratic", Pool((1.0,)))
     return [Mix([backend], alone, bytewise=True) for backend in backends]
