@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import os
 import resource
 import statistics
@@ -14,7 +13,7 @@ from pathlib import Path
 from benchmarks.rows import MODEL, Row
 from benchmarks.scoring import Plain
 from llterm.backends.llamacpp import LlamaBackend, open_llama
-from llterm.backends.llamacpp.binding import library
+from llterm.backends.llamacpp.quantise import quantise
 from llterm.core.stories import STORIES
 from llterm.core.tokens import Tail
 from llterm.core.windows import halves
@@ -23,8 +22,6 @@ from llterm.engine.comparing import Live, View, begin, compare
 WINDOW = 512
 WINDOWS = 8
 ROUNDS = 5
-Q4_K_M = 15
-"""llama.cpp's number of the file type."""
 
 
 def measure() -> list[Row]:
@@ -34,7 +31,7 @@ def measure() -> list[Row]:
 async def _measure() -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
         other = Path(folder) / "fable-q4_K_M.gguf"
-        _quantize(other)
+        quantise(MODEL, other, "q4_K_M")
         backends = [await open_llama(MODEL), await open_llama(other)]
         threads = max((os.cpu_count() or 2) - 1, 1)
         plain = [Plain(str(path), threads=threads) for path in (MODEL, other)]
@@ -90,11 +87,3 @@ async def _growth(backends: list[LlamaBackend], prefix: Tail, ids: Tail) -> floa
         await _compare(backends, _views(prefix, ids[: WINDOW * windows]))
         peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
     return (peaks[1] - peaks[0]) / 1024
-
-
-def _quantize(path: Path) -> None:
-    llama = library()
-    params = llama.llama_model_quantize_default_params()
-    params.ftype = Q4_K_M
-    assert llama.llama_model_quantize(str(MODEL).encode(), str(path).encode(),
-                                      ctypes.byref(params)) == 0  # fmt: skip

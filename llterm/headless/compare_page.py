@@ -16,7 +16,7 @@ from llterm.core.display import display_text, visible
 from llterm.headless.compare import Compared
 from llterm.headless.compare_formats import context, label, summary, told
 from llterm.headless.plots import Axis, Line, bars, plot
-from llterm.ramps import ink, rgb
+from llterm.ramps import paint
 
 MOST = 20_000
 """Places whose text is on the page; the figures are of all."""
@@ -116,7 +116,9 @@ def as_page(report: Compared) -> Iterator[str]:
     groups = list(_groups(report))
     names = ", ".join(one.name for one in found.candidates)
     data = {
-        "colors": [[_css(rgb(n / STEPS)), _css(ink(n / STEPS))] for n in range(STEPS + 1)],
+        "colors": [
+            [_css(color) for color in paint(n / STEPS, "truecolor")] for n in range(STEPS + 1)
+        ],
         "heat": [[_heat(one, group) for group in groups] for one in found.candidates],
         "other": [
             [int(_differs(report, one, group)) for group in groups] for one in found.candidates
@@ -133,7 +135,7 @@ def as_page(report: Compared) -> Iterator[str]:
         table=_table(report),
         plots="".join(_plots(report)),
         hottest=f"{HOTTEST:g}",
-        ramp=", ".join(_css(rgb(n / 8)) for n in range(9)),
+        ramp=", ".join(_css(paint(n / 8, "truecolor").back) for n in range(9)),
         buttons=" ".join(
             f'<button data-model="{n}">{html.escape(one.name)}</button>'
             for n, one in enumerate(found.candidates)

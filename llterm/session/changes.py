@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from llterm.core.history import Step
+from llterm.core.loom import Loom, Piece
 from llterm.core.tokens import Tail
 
 
@@ -36,6 +39,55 @@ class ModelRun:
     settings: dict[str, object]
     alternatives: tuple[tuple[tuple[int, bytes, float], ...], ...]
     """The best few candidates at each token: id, bytes, logprob."""
+
+
+MOST_TOKENS = 64
+"""A longer play is several nodes, each a step of its own: an undo takes back a piece of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grown:
+    """An accept that tokens drawn right after it may still go into."""
+
+    step: Step
+    made: int
+    """Its node."""
+
+    def takes(self, run: ModelRun, loom: Loom, at: int, size: int) -> bool:
+        """Whether a run at byte `at` of a story of `size` bytes may go into the same node."""
+        node = loom.nodes.get(self.made)
+        if node is None or loom.head != self.made or at != size:
+            return False
+        piece = loom.pieces[node.piece]
+        same = (piece.author, piece.fingerprint) == (run.model, run.fingerprint)
+        return same and not run.overlap and len(piece.sizes) < MOST_TOKENS
+
+
+def born(run: ModelRun) -> Piece:
+    """The piece of a loom that a run becomes."""
+    birth = {"settings": run.settings, "alternatives": _listed(run)}
+    return Piece(
+        0, run.data, run.model, time.time(), run.ids, run.sizes, run.overlap,
+        run.fingerprint, run.logprobs, json.dumps(birth),
+    )  # fmt: skip
+
+
+def lengthened(piece: Piece, run: ModelRun) -> Piece:
+    """A piece with a run after it; the run's settings are the piece's own."""
+    birth = json.loads(piece.birth)
+    birth["alternatives"] += _listed(run)
+    return replace(
+        piece,
+        data=piece.data + run.data,
+        ids=(piece.ids or ()) + run.ids,
+        sizes=piece.sizes + run.sizes,
+        logprobs=piece.logprobs + run.logprobs,
+        birth=json.dumps(birth),
+    )
+
+
+def _listed(run: ModelRun) -> list[list[tuple[int, str, float]]]:
+    return [[(id, data.hex(), round(lp, 4)) for id, data, lp in one] for one in run.alternatives]
 
 
 @dataclass(slots=True)

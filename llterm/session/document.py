@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Mapping
@@ -15,7 +14,15 @@ from llterm.core.history import Step, Value
 from llterm.core.loom import PERSON, ROOT, Loom, Piece, Run
 from llterm.core.rules import Rules
 from llterm.errors import LltermError, UsageError
-from llterm.session.changes import Burst, Change, ModelRun, difference
+from llterm.session.changes import (
+    Burst,
+    Change,
+    Grown,
+    ModelRun,
+    born,
+    difference,
+    lengthened,
+)
 from llterm.store.file import Changes, Contents, LoomFile
 from llterm.store.settings import changed, read_rules, rules_text
 
@@ -33,11 +40,14 @@ class Document:
         self._history = contents.history
         self._pending = Changes()
         self._burst: Burst | None = None
+        self._grown: Grown | None = None
         self._data = b"".join(map(self.loom.data, self.loom.path()))
         self._display = Display.of(self._data)
         meta = contents.meta
         self.rules = read_rules(str(meta.get("rules", "{}")))
         self.prefix = str(meta.get("prefix", ""))
+        self.sampling = str(meta.get("sampling", "{}"))
+        self.chat = str(meta.get("chat", ""))
         self._cursor = min(int(meta.get("cursor", len(self.text))), len(self.text))
         self._model = str(meta.get("model", ""))
         self._next_node = max(int(meta.get("next_node", 0)), max(self.loom.nodes, default=ROOT) + 1)
@@ -165,7 +175,7 @@ class Document:
     def edit(self, start: int, stop: int, text: str) -> Change:
         """The person's typing, paste or deletion, in display offsets."""
         self._writable()
-        data = text.replace("\r\n", "\n").replace("\r", "\n").encode("utf-8", "replace")
+        data = _encoded(text)
         first = self._display.byte_offset(start)
         last = first if stop == start else self._display.byte_offset(stop)
         if self._data[first:last] == data:
@@ -176,33 +186,36 @@ class Document:
         new = self._data[:first] + data + self._data[last:]
         return self._show(*self._display.replaced(start, stop, data, new), new, first + len(data))
 
-    def accept(self, run: ModelRun, at: int) -> Change:
-        """Put a suggestion into the story. Text after `at` stays behind as the other branch."""
+    def accept(self, run: ModelRun, at: int, *, onward: bool = False) -> Change:
+        """Put a suggestion into the story. Text after `at` stays behind as the other branch.
+
+        `onward`: at the story's end it may go into the node and the step of the accept before it,
+        if nothing was done since, so that a long play is not a node and a step for each token.
+        """
+        self._writable()
+        grown = self._grown if onward else None
+        self.checkpoint()
+        first = len(self.bytes_before(at))
+        if grown is not None and grown.takes(run, self.loom, first, len(self._data)):
+            step = grown.step
+            self._lengthen(grown, run)
+        else:
+            step = Step("accept")
+            made = self._fork(step, first, born(run))
+            grown = Grown(step, made) if made is not None else None
+        self.model = run.model
+        change = self._landed(step, at, first, run.data)
+        self._grown = grown
+        return change
+
+    def write(self, text: str, at: int) -> Change:
+        """Put the person's text into the story. Text after `at` stays as the other branch."""
         self._writable()
         self.checkpoint()
-        self._revive()
-        first = len(self.bytes_before(at))
-        birth = json.dumps({
-            "settings": run.settings,
-            "alternatives": [[(id, data.hex(), round(lp, 4)) for id, data, lp in one]
-                             for one in run.alternatives],
-        })  # fmt: skip
-        piece = Piece(
-            0, run.data, run.model, time.time(), run.ids, run.sizes, run.overlap,
-            run.fingerprint, run.logprobs, birth,
-        )  # fmt: skip
-        step = Step("accept")
-        size = len(self._data)
-        self._replace(step, (first, size, size), piece, carry=False)
-        new = self._data[:first] + run.data
-        before = self._cursor
-        shown = self._display.replaced(at, len(self.text), run.data, new)
-        change = self._show(*shown, new, len(new))
-        step.fact("cursor", before, self._cursor)
-        self.model = run.model
-        self._write_step(step)
-        self._commit()
-        return change
+        first, data = len(self.bytes_before(at)), _encoded(text)
+        step = Step("put text")
+        self._fork(step, first, Piece(0, data, PERSON, time.time()))
+        return self._landed(step, at, first, data)
 
     def choose(self, node: int) -> Change:
         """Make the branch of this node the story, down to its newest leaf.
@@ -228,7 +241,8 @@ class Document:
         return change
 
     def checkpoint(self) -> None:
-        """End the burst of edits: what follows is a step of its own."""
+        """End the burst of edits or tokens: what follows is a step of its own."""
+        self._grown = None
         if self._burst is not None:
             self._burst = None
             self._commit()
@@ -242,6 +256,16 @@ class Document:
         """The hidden text before the story."""
         self._set("prefix", "hidden prefix", self.prefix, text)
         self.prefix = text
+
+    def set_sampling(self, text: str) -> None:
+        """Other sampler settings, as the store writes them."""
+        self._set("sampling", "sampler settings", self.sampling, text)
+        self.sampling = text
+
+    def set_chat(self, text: str) -> None:
+        """What the story is a reply to, as `core.chat` writes it; empty: nothing."""
+        self._set("chat", "chat", self.chat, text)
+        self.chat = text
 
     def undo(self) -> Change | None:
         """Take back the last step; None when there is none."""
@@ -360,6 +384,31 @@ class Document:
         burst.step.put(self.loom, node.id, node)
         self._pending.nodes[node.id] = node
 
+    def _fork(self, step: Step, first: int, piece: Piece) -> int | None:
+        """Let a piece follow the story's first bytes; what stood there stays as a branch."""
+        self._revive()
+        size = len(self._data)
+        return self._replace(step, (first, size, size), piece, carry=False)
+
+    def _landed(self, step: Step, at: int, first: int, data: bytes) -> Change:
+        """The story ends in `data` now, from display offset `at`, byte `first`."""
+        new = self._data[:first] + data
+        before = self._cursor
+        shown = self._display.replaced(at, len(self.text), data, new)
+        change = self._show(*shown, new, len(new))
+        step.fact("cursor", before, self._cursor)
+        self._write_step(step)
+        self._commit()
+        return change
+
+    def _lengthen(self, grown: Grown, run: ModelRun) -> None:
+        """The model's own fresh node takes more tokens."""
+        node = self.loom.nodes[grown.made]
+        piece = lengthened(self.loom.pieces[node.piece], run)
+        self.loom.pieces[piece.id] = self._pending.pieces[piece.id] = piece
+        node = replace(node, stop=len(piece.data))
+        grown.step.put(self.loom, node.id, node)
+
     def _take_back(self, step: Step) -> None:
         """Undo a burst's own rows, to make the step anew."""
         facts = step.apply(self.loom, "undo")
@@ -422,7 +471,7 @@ class Document:
         if last is None or set(last.facts) != {name}:
             return None
         first, second = map(str, last.facts[name])
-        same = name != "rules" or changed(first, second) == changed(before, after)
+        same = name == "prefix" or changed(first, second) == changed(before, after)
         return last if same else None
 
     def _write_step(self, step: Step) -> None:
@@ -458,8 +507,9 @@ class Document:
         if "rules" in facts:
             self.rules = read_rules(str(facts["rules"]))
             self._pending.meta["rules"] = facts["rules"]
-        if "prefix" in facts:
-            self.prefix = self._pending.meta["prefix"] = str(facts["prefix"])
+        for name in {"prefix", "sampling", "chat"} & facts.keys():
+            self._pending.meta[name] = facts[name]
+            setattr(self, name, str(facts[name]))
         return int(facts["cursor"]) if "cursor" in facts else cursor
 
     def _reread(self, cursor: int | None = None) -> Change:
@@ -491,3 +541,8 @@ class Document:
             self.flush()
         except LltermError as error:
             log.warning("%s: %s", error.title, error.cause)
+
+
+def _encoded(text: str) -> bytes:
+    """What a person typed, with the line ends of a story."""
+    return text.replace("\r\n", "\n").replace("\r", "\n").encode("utf-8", "replace")

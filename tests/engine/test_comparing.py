@@ -211,5 +211,6 @@ async def test_logits_in_memory_do_not_grow_with_the_text() -> None:
         Watched.most = 0
         await filled(Live(first), [second], [View(tokens[:size], 1, 0)])
         most.append(Watched.most)
-    assert most[0] == most[1] <= 2 * 3 * 128
+    # How far evaluating is ahead of comparing is the machine's: two parts at most.
+    assert all(one <= 2 * 3 * 128 for one in most)
     assert Watched.alive <= 2 * 2 * 128
