@@ -16,7 +16,7 @@ import numpy as np
 
 from llterm.core.chat import Chat, Parts, plain_chat
 from llterm.core.distribution import Distribution, Logprobs, Mask
-from llterm.core.query import Capabilities, Cost, Fact, Failed, Query, Scored
+from llterm.core.query import Capabilities, Cost, Fact, Failed, Query, Rows, Scored
 from llterm.core.tokens import Anchor, Path, Tail, Token
 
 TEXT = """\
@@ -117,6 +117,15 @@ class ScriptedBackend:
             rank = 1 + int((logprobs > logprobs[id]).sum())
             rank += int((logprobs[:id] == logprobs[id]).sum())
             yield Scored(index, id, float(logprobs[id]), rank, listed(logprobs, keep), cost)
+
+    async def rows(
+        self, tokens: Tail, start: int = 1, *, aside: bool = True
+    ) -> AsyncGenerator[Rows]:
+        for index in range(max(start, 1), len(tokens)):
+            before = Path(Anchor(tokens[:index]))
+            cost = self._cost(before, first=True)
+            self.spent += cost
+            yield Rows(index, self._logprobs(before.tokens)[None, :], cost)
 
     async def close(self) -> None:
         """Nothing to free."""

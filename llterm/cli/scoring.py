@@ -59,7 +59,7 @@ def score(asked: Asked, format: Format) -> int:
     from llterm.headless import score_formats
     from llterm.headless.score import ScoreJob, run
 
-    text = _text(asked)
+    text = given_text(asked.file, asked.prompt)
     job = ScoreJob(
         text=text,
         config=config,
@@ -101,7 +101,7 @@ def attribute(asked: Asked, format: Format) -> int:
 
     candidate = None if asked.candidate is None else argument_text(asked.candidate)
     job = AttributionJob(
-        text=_text(asked),
+        text=given_text(asked.file, asked.prompt),
         config=config,
         model=config.model,
         overrides=asked.overrides,
@@ -116,27 +116,23 @@ def attribute(asked: Asked, format: Format) -> int:
     return 0
 
 
-def _text(asked: Asked) -> bytes:
+def given_text(file: Path | None, prompt: str | None) -> bytes:
     """What is to be read: a file, a loom's story, standard input, or the prompt."""
     from llterm.headless.inputs import argument_text, is_loom, read_stdin, read_text
     from llterm.headless.job import story_of
 
-    if asked.file is not None and asked.prompt is not None:
-        raise UsageError(
-            "Both a file and --prompt are given", "", "Leave one of them out: one text is scored."
-        )
-    if asked.prompt is not None:
-        text = argument_text(asked.prompt)
-    elif asked.file is None:
-        raise UsageError(
-            "There is no text to score", "", "Name a file, - for standard input, or --prompt."
-        )
-    elif str(asked.file) == "-":
+    if file is not None and prompt is not None:
+        raise UsageError("Both a file and --prompt are given", "", "Leave one of them out.")
+    if prompt is not None:
+        text = argument_text(prompt)
+    elif file is None:
+        raise UsageError("There is no text", "", "Name a file, - for standard input, or --prompt.")
+    elif str(file) == "-":
         text = read_stdin()
     else:
-        text = story_of(asked.file) if is_loom(asked.file) else read_text(asked.file)
+        text = story_of(file) if is_loom(file) else read_text(file)
     if not text:
-        raise UsageError("The text is empty", "", "There is nothing in it to score.")
+        raise UsageError("The text is empty", "", "There is nothing in it to read.")
     return text
 
 

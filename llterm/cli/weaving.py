@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llterm import paths, terminal
+from llterm.cli.mixing import mix_of
 from llterm.cli.options import model_flags, sampling_flags, typed_sampling, weave_flags
 from llterm.cli.settings import load, log_to_file
 from llterm.config import Config
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from llterm.constraints.spec import Constraint
     from llterm.core.chat import Chat
     from llterm.core.query import Backend
+    from llterm.engine.opening import MixOf
     from llterm.headless.job import Job, Woven
     from llterm.ui.launch import Launch
 
@@ -41,6 +43,7 @@ class Asked:
     """Typed sampler settings, by dotted name."""
     chat: Chat | None = None
     """What the story is a reply to; --prompt is part of it then, and not of the story."""
+    mix: MixOf | None = None
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Asked:
@@ -50,13 +53,14 @@ class Asked:
             file=values["file"],
             prompt=None if chat else values["prompt"],
             prefix=as_text(values["prefix"]),
-            model=values["model"],
+            model=(values["model"] or [None])[0],
             config=values["config"],
             weave=weave_flags(values),
             overrides=model_flags(values),
             constraint=constraint_of(values),
             sampling=sampling_flags(values),
             chat=chat,
+            mix=mix_of(values),
         )
 
     def load(self) -> Config:
@@ -154,11 +158,12 @@ def _launch(asked: Asked, config: Config) -> Launch:
     from llterm.store.backups import back_up
     from llterm.ui.launch import Launch
 
-    known = find_model(config.model, config)
-    if known.path is not None:
-        from llterm.backends.llamacpp.info import check_gguf
+    models = asked.mix.models if asked.mix else (config.model,)
+    for known in [find_model(model, config) for model in models]:
+        if known.path is not None:
+            from llterm.backends.llamacpp.info import check_gguf
 
-        check_gguf(known.path)
+            check_gguf(known.path)
     if asked.file is not None and asked.file.is_file():
         # Before anything opens it: an older loom is brought to the present form then.
         back_up(asked.file, config.store.backups)
@@ -167,6 +172,11 @@ def _launch(asked: Asked, config: Config) -> Launch:
     overrides = asked.overrides
 
     def opening(progress: Callable[[float], None]) -> Awaitable[Backend]:
+        if asked.mix is not None:
+            from llterm.engine.opening import open_mix
+
+            mix = asked.mix
+            return open_mix(mix.models, mix.recipe, config, overrides, progress)
         return open_model(config.model, config, overrides, progress)
 
     return Launch(
@@ -176,7 +186,7 @@ def _launch(asked: Asked, config: Config) -> Launch:
         rules=_rules(path, config, typed) if typed else None,
         config=config,
         opening=opening,
-        model_name=known.name,
+        model_name=" + ".join(find_model(model, config).name for model in models),
         auto_weave=config.ui.auto_weave,
         sampling=typed_sampling(asked.sampling),
         chat=asked.chat,
@@ -269,6 +279,7 @@ def _job(asked: Asked, config: Config, text: bytes, loom: Path | None) -> Job:
         asked.constraint,
         typed_sampling(asked.sampling),
         asked.chat,
+        asked.mix,
     )
 
 

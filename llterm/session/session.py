@@ -31,7 +31,7 @@ from llterm.session.reader import Reader
 from llterm.session.refusals import cannot_stand, no_model, not_current
 from llterm.session.sampling import SamplerChoice
 from llterm.session.status import Figures, Incoming, Status
-from llterm.session.weaves import Place, Weaves, Woven
+from llterm.session.weaves import Place, Weaves, Woven, rules_for
 
 log = logging.getLogger(__name__)
 
@@ -184,8 +184,8 @@ class Session:
     def grow(self, tail: Tail) -> None:
         """Go on from this branch, `Rules.depth` tokens further."""
         woven = self._current()
-        self._awake()
-        woven.weave.grow(tail, self.document.rules.depth)
+        rules = rules_for(self.document.rules, self._awake())
+        woven.weave.grow(tail, rules.depth)
         self._changed()
         if not self.weaving:
             self._run()
@@ -424,8 +424,7 @@ class Session:
         """An earlier weave of this very text, under the present rules."""
         if self.source is None:
             return None
-        context = self.source.capabilities.context
-        return self._kept.find(place, self.document.rules, self.sampling.bans, context)
+        return self._kept.find(place, self.document.rules, self.sampling.bans, self.source)
 
     def _begin(self, place: Place, source: Source, kept: Kept | None = None) -> Woven:
         bans = self.sampling.bans
@@ -493,7 +492,7 @@ class Session:
             self._look()
             self.stale = True
             return
-        woven.weave = woven.weave.under(rules, bans)
+        woven.weave = woven.weave.under(rules_for(rules, self.source), bans)
         self._changed()
         if running:
             self._run()
