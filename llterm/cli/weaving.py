@@ -189,6 +189,7 @@ def _launch(asked: Asked, config: Config) -> Launch:
         model_name=" + ".join(find_model(model, config).name for model in models),
         auto_weave=config.ui.auto_weave,
         sampling=typed_sampling(asked.sampling),
+        constraint=asked.constraint,
         chat=asked.chat,
         overrides=overrides,
     )
