@@ -11,20 +11,27 @@ import typer
 
 from llterm import __version__
 from llterm.cli import options
+from llterm.cli.models import models_app
 from llterm.cli.problems import guarded
 
+ExportFormat = Literal[
+    "text", "markdown", "html", "dot", "svg", "jsonl", "logitloom", "pyloom", "loomsidian", "json"
+]
+ImportFormat = Literal[
+    "json", "logitloom", "exoloom", "miniloom", "loomsidian", "basemode-loom", "bonsai", "mikupad",
+    "pyloom", "beamwriter", "text",
+]  # fmt: skip
 _NAMES = {"help_option_names": ["-h", "--help"]}
 
 app = typer.Typer(
     help="Weave a story from a language model's own next-token probabilities.\n\n"
     "Without a command, llterm opens the app.",
     epilog="Exit codes: 0 done, 1 failed, 2 usage, 3 unreachable, 4 model, 5 capability missing, "
-    "130 interrupted.",
+    "6 condition, 130 interrupted.",
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings=_NAMES,
 )
-models_app = typer.Typer(help="The models there are.", no_args_is_help=True, rich_markup_mode=None)
 config_app = typer.Typer(help="The configuration.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(models_app, name="models")
 app.add_typer(config_app, name="config")
@@ -51,56 +58,22 @@ def bare(
 
 
 @app.command("weave")
+@options.with_sampling()
 def weave_command(
     file: Annotated[
         Path | None,
         typer.Argument(metavar="FILE.loom|FILE.txt", help="A loom, or a text to begin one."),
     ] = None,
     prompt: options.Prompt = None,
-    model: options.Model = None,
+    model: options.Models = None,
+    mode: options.WeaveMode = None,
+    pool: options.Pool = None,
+    weight: options.Weight = None,
+    plausible: options.Plausible = None,
+    turn: options.TurnLength = None,
     prefix: options.Prefix = None,
-    depth: options.Depth = None,
-    cutoff: options.Cutoff = None,
-    multiplier: options.Multiplier = None,
-    split_limit: options.SplitLimit = None,
-    beams: options.Beams = None,
-    auto_stop: options.AutoStop = None,
-    stop_comma: options.StopComma = None,
-    stop_newline: options.StopNewline = None,
-    single_line: options.SingleLine = None,
-    stop: options.Stop = None,
-    heal: options.Heal = None,
-    budget: options.Budget = None,
-    context: options.ContextSize = None,
-    threads: options.Threads = None,
-    gpu_layers: options.GpuLayers = None,
-    record: options.Record = None,
-    replay: options.Replay = None,
-    config: options.ConfigPath = None,
-) -> None:
-    """Open the app: write by choosing among suggestions.
-
-    A loom is opened where it was left, or made. A text file is imported into a loom beside it,
-    never overwritten. Without a terminal one weave is done and its suggestion tree is printed.
-    """
-    values = locals()
-    from llterm.cli.weaving import Asked, weave
-
-    raise typer.Exit(weave(Asked.of(values)))
-
-
-@app.command("suggest")
-def suggest_command(
-    file: Annotated[
-        Path | None,
-        typer.Argument(metavar="FILE|-", help="A text or a loom; - reads standard input."),
-    ] = None,
-    prompt: options.Prompt = None,
-    format: Annotated[
-        Literal["text", "tree", "json", "dot"], typer.Option("--format", help="What to print.")
-    ] = "text",
-    model: options.Model = None,
-    prefix: options.Prefix = None,
+    chat: options.Chat = False,
+    system: options.System = None,
     depth: options.Depth = None,
     cutoff: options.Cutoff = None,
     multiplier: options.Multiplier = None,
@@ -123,12 +96,215 @@ def suggest_command(
     record: options.Record = None,
     replay: options.Replay = None,
     config: options.ConfigPath = None,
+    **sampling: object,
+) -> None:
+    """Open the app: write by choosing among suggestions.
+
+    A loom is opened where it was left, or made. A text file is imported into a loom beside it,
+    never overwritten. Without a terminal one weave is done and its suggestion tree is printed.
+    """
+    values = {**locals(), **sampling}
+    from llterm.cli.weaving import Asked, weave
+
+    raise typer.Exit(weave(Asked.of(values)))
+
+
+@app.command("suggest")
+@options.with_sampling(options.BANS)
+def suggest_command(
+    file: Annotated[
+        Path | None,
+        typer.Argument(metavar="FILE|-", help="A text or a loom; - reads standard input."),
+    ] = None,
+    prompt: options.Prompt = None,
+    format: Annotated[
+        Literal["text", "tree", "json", "dot"], typer.Option("--format", help="What to print.")
+    ] = "text",
+    model: options.Models = None,
+    mode: options.WeaveMode = None,
+    pool: options.Pool = None,
+    weight: options.Weight = None,
+    plausible: options.Plausible = None,
+    turn: options.TurnLength = None,
+    prefix: options.Prefix = None,
+    chat: options.Chat = False,
+    system: options.System = None,
+    depth: options.Depth = None,
+    cutoff: options.Cutoff = None,
+    multiplier: options.Multiplier = None,
+    split_limit: options.SplitLimit = None,
+    beams: options.Beams = None,
+    auto_stop: options.AutoStop = None,
+    stop_comma: options.StopComma = None,
+    stop_newline: options.StopNewline = None,
+    single_line: options.SingleLine = None,
+    stop: options.Stop = None,
+    heal: options.Heal = None,
+    budget: options.Budget = None,
+    choice: options.Choice = None,
+    regex: options.Regex = None,
+    grammar: options.Grammar = None,
+    json_schema: options.JsonSchema = None,
+    context: options.ContextSize = None,
+    threads: options.Threads = None,
+    gpu_layers: options.GpuLayers = None,
+    record: options.Record = None,
+    replay: options.Replay = None,
+    config: options.ConfigPath = None,
+    **sampling: object,
 ) -> None:
     """Print the most probable continuations of a text, exactly the best under the settings."""
-    values = locals()
+    values = {**locals(), **sampling}
     from llterm.cli.weaving import Asked, suggest
 
     raise typer.Exit(suggest(Asked.of(values), format))
+
+
+@app.command("sample")
+@options.with_sampling()
+def sample_command(
+    file: Annotated[
+        Path | None,
+        typer.Argument(metavar="FILE|-", help="A text or a loom; - reads standard input."),
+    ] = None,
+    prompt: options.Prompt = None,
+    number: Annotated[
+        int, typer.Option("-n", "--number", min=1, max=4096, help="How many continuations.")
+    ] = 1,
+    tokens: Annotated[
+        int, typer.Option("--tokens", min=1, max=1_000_000, help="Most tokens of each.")
+    ] = 64,
+    format: Annotated[
+        Literal["text", "json", "jsonl"],
+        typer.Option("--format", help="jsonl: one a line, as each ends."),
+    ] = "text",
+    sentence: Annotated[
+        bool, typer.Option("--sentence/--no-sentence", help="End each where a sentence ends.")
+    ] = False,
+    stop: Annotated[
+        list[str] | None,
+        typer.Option("--stop", help="A text that ends a continuation; may be given many times."),
+    ] = None,
+    heal: options.Heal = None,
+    model: options.Model = None,
+    prefix: options.Prefix = None,
+    choice: options.Choice = None,
+    regex: options.Regex = None,
+    grammar: options.Grammar = None,
+    json_schema: options.JsonSchema = None,
+    context: options.ContextSize = None,
+    threads: options.Threads = None,
+    gpu_layers: options.GpuLayers = None,
+    config: options.ConfigPath = None,
+    **sampling: object,
+) -> None:
+    """Draw continuations of a text, many side by side, as the sampler settings say."""
+    values = {**locals(), **sampling}
+    from llterm.cli.sampling import sample
+
+    raise typer.Exit(sample(values))
+
+
+@app.command("mix")
+def mix_command(
+    file: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="FILE|-", help="A text or a loom to go on with; - reads standard input."
+        ),
+    ] = None,
+    prompt: Annotated[str | None, typer.Option("--prompt", help="The text to go on with.")] = None,
+    text: Annotated[
+        Path | None,
+        typer.Option(
+            "--text",
+            metavar="FILE|-",
+            help="A text that all models read as it is, with --mode reference.",
+        ),
+    ] = None,
+    mode: Annotated[
+        Literal["round-robin", "democratic", "reference"] | None,
+        typer.Option(
+            "--mode",
+            help="Take turns, decide together, or compare with a reference "
+            "(default democratic; with a text or a base file reference).",
+        ),
+    ] = None,
+    model: options.Models = None,
+    reference: Annotated[
+        str | None,
+        typer.Option(
+            "--reference", help="Which model the others are compared with (default the first)."
+        ),
+    ] = None,
+    pool: options.Pool = None,
+    weight: options.Weight = None,
+    plausible: options.Plausible = None,
+    turn: options.TurnLength = None,
+    tokens: Annotated[
+        int, typer.Option("--tokens", min=1, max=100_000, help="How many tokens to go on for.")
+    ] = 64,
+    preset: Annotated[
+        Literal["greedy", "reliable", "balanced", "creative"],
+        typer.Option("--preset", help="Sampler settings after the mix."),
+    ] = "greedy",
+    seed: Annotated[
+        int | None, typer.Option("--seed", min=0, help="Makes the draws repeatable.")
+    ] = None,
+    window: Annotated[
+        int | None,
+        typer.Option(
+            "--window",
+            help="Tokens seen at once when a text is read (default the least "
+            "context; side by side 512).",
+        ),
+    ] = None,
+    stride: Annotated[
+        int | None,
+        typer.Option("--stride", help="How far windows are apart; unset: half a window."),
+    ] = None,
+    method: Annotated[
+        Literal["overlap", "halves"],
+        typer.Option(
+            "--method",
+            help="overlap: every token, in overlapping windows. halves: as "
+            "llama-perplexity counts, windows side by side, the second half of each.",
+        ),
+    ] = "overlap",
+    base: Annotated[
+        Path | None,
+        typer.Option("--base", metavar="FILE", help="Compare with llama-perplexity's base file."),
+    ] = None,
+    write_base: Annotated[
+        Path | None,
+        typer.Option("--write-base", metavar="FILE", help="Keep the reference as a base file."),
+    ] = None,
+    require: Annotated[
+        str | None,
+        typer.Option(
+            "--require",
+            metavar="CONDITIONS",
+            help="Fail with exit code 6 unless these "
+            "hold of every model, such as 'same-top>=0.97,kld<=0.05'.",
+        ),
+    ] = None,
+    format: Annotated[
+        Literal["text", "json", "html"], typer.Option("--format", help="What to print.")
+    ] = "text",
+    context: options.ContextSize = None,
+    threads: options.Threads = None,
+    gpu_layers: options.GpuLayers = None,
+    config: options.ConfigPath = None,
+) -> None:
+    """Mix several models into one text, or show how far they are from a reference.
+
+    In turns or democratically, the models write a text together. With --mode reference all of them
+    read one text, and KL divergence, perplexity and agreement are given as llama-perplexity does.
+    """
+    values = locals()
+    from llterm.cli.mixing import mix
+
+    raise typer.Exit(mix(values))
 
 
 @app.command("score")
@@ -165,6 +341,11 @@ def score_command(
             "counts, windows side by side, the second half of each.",
         ),
     ] = "overlap",
+    attribution: options.Attribution = None,
+    at: options.At = None,
+    candidate: options.Candidate = None,
+    layer: options.Layer = 0,
+    last: options.Last = 64,
     model: options.Model = None,
     context: options.ContextSize = None,
     threads: options.Threads = None,
@@ -175,30 +356,61 @@ def score_command(
 ) -> None:
     """Show how expected each token of a text is to a model: heat, perplexity, bits per byte."""
     values = locals()
-    from llterm.cli.scoring import Asked, score
+    from llterm.cli.scoring import Asked, attribute, score
 
-    raise typer.Exit(score(Asked.of(values), format))
-
-
-@models_app.command("list")
-def models_list(config: options.ConfigPath = None) -> None:
-    """List the models known by name."""
-    from llterm.cli.settings import load
-    from llterm.headless.models import list_models
-
-    typer.echo(list_models(load(file=config)))
+    run = score if attribution is None else attribute
+    raise typer.Exit(run(Asked.of(values), format))
 
 
-@models_app.command("info")
-def models_info(
-    name: Annotated[str, typer.Argument(metavar="NAME|PATH", help="A model.")],
-    config: options.ConfigPath = None,
+@app.command("export")
+def export_command(
+    loom: Annotated[Path, typer.Argument(metavar="FILE.loom", help="The loom.")],
+    format: Annotated[
+        ExportFormat | None,
+        typer.Option("--format", help="Unset: what the name of the output says, else text."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="The file; unset: standard output.")
+    ] = None,
+    all_branches: Annotated[
+        bool,
+        typer.Option("--all", help="With text, markdown, html: every branch, not only the story."),
+    ] = False,
+    level_merge: Annotated[
+        int,
+        typer.Option(
+            "--level-merge", min=0, help="With dot: equal texts within so many levels are one node."
+        ),
+    ] = 0,
 ) -> None:
-    """Say what a model's file holds; loads no weights."""
-    from llterm.cli.settings import load
-    from llterm.headless.models import model_info
+    """Write a loom as text, page, picture, or another program's file."""
+    from llterm.cli.settings import log_to_file
+    from llterm.formats.exchange import Taste
+    from llterm.headless.exchange import run_export
 
-    typer.echo(model_info(name, load(file=config)))
+    log_to_file()
+    said = run_export(loom, format, output, Taste(all_branches, level_merge))
+    if said:
+        typer.echo(said, err=True)
+
+
+@app.command("import")
+def import_command(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A file of another program.")],
+    format: Annotated[
+        ImportFormat | None,
+        typer.Option("--from", help="Its format; unset: it is found out."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="The loom; unset: beside the file.")
+    ] = None,
+) -> None:
+    """Make a loom of another program's file, or of a text. The file stays as it is."""
+    from llterm.cli.settings import log_to_file
+    from llterm.headless.exchange import run_import
+
+    log_to_file()
+    typer.echo(run_import(file, format, output), err=True)
 
 
 @config_app.command("init")
@@ -277,18 +489,25 @@ def doctor_command(
     target: Annotated[
         str | None, typer.Argument(metavar="[FILE.loom|URL]", help="A loom or a server to check.")
     ] = None,
+    repair: Annotated[
+        bool,
+        typer.Option("--repair", help="Put a damaged loom right; the damaged file is kept aside."),
+    ] = False,
     model: options.Model = None,
     config: options.ConfigPath = None,
 ) -> None:
     """Check the installation: versions, terminal, folders, configuration, model; or one loom; or
     what a server can do."""
     from llterm.cli.settings import load, log_to_file
-    from llterm.headless.doctor import check_loom, examine
+    from llterm.headless.doctor import examine
 
     log_to_file()
     if target is not None and not target.startswith(("http://", "https://")):
-        typer.echo(check_loom(Path(target)))
-        return
+        from llterm.headless.loomcheck import check_loom
+
+        report, code = check_loom(Path(target), repair=repair)
+        typer.echo(report)
+        raise typer.Exit(code)
     found = load({"model": model}, config)
     own = found.models.get(found.model)
     if target is None and own is not None and own.server is not None:

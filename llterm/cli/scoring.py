@@ -17,6 +17,7 @@ from llterm.config import Config
 from llterm.errors import UsageError
 
 if TYPE_CHECKING:
+    from llterm.core.attribution import Method
     from llterm.ramps import Depth
 
 Format = Literal["text", "json", "html"]
@@ -37,24 +38,20 @@ class Asked:
     stride: int | None
     method: Literal["overlap", "halves"]
     measure: Literal["surprisal", "probability", "rank", "entropy"]
+    attribution: Method | None
+    at: int | None
+    candidate: str | None
+    layer: int
+    last: int
     overrides: Mapping[str, int]
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Asked:
         """From a command's parameters."""
         names = (
-            "file",
-            "prompt",
-            "model",
-            "config",
-            "record",
-            "replay",
-            "top",
-            "window",
-            "stride",
-            "method",
-            "measure",
-        )
+            "file", "prompt", "model", "config", "record", "replay", "top", "window", "stride",
+            "method", "measure", "attribution", "at", "candidate", "layer", "last",
+        )  # fmt: skip
         return cls(**{name: values[name] for name in names}, overrides=model_flags(values))
 
 
@@ -66,7 +63,7 @@ def score(asked: Asked, format: Format) -> int:
     from llterm.headless import score_formats
     from llterm.headless.score import ScoreJob, run
 
-    text = _text(asked)
+    text = given_text(asked.file, asked.prompt)
     job = ScoreJob(
         text=text,
         config=config,
@@ -96,27 +93,50 @@ def score(asked: Asked, format: Format) -> int:
     return 0
 
 
-def _text(asked: Asked) -> bytes:
+def attribute(asked: Asked, format: Format) -> int:
+    """Print what led to a token; the exit code."""
+    if format == "html":
+        raise UsageError("--attribution has no page", "", "Choose --format text or json.")
+    config = load({"model": asked.model}, asked.config)
+    log_to_file()
+    from llterm.core.attribution import How
+    from llterm.headless.attribution import AttributionJob, as_json, as_table, run, summary
+    from llterm.headless.inputs import argument_text
+
+    candidate = None if asked.candidate is None else argument_text(asked.candidate)
+    job = AttributionJob(
+        text=given_text(asked.file, asked.prompt),
+        config=config,
+        model=config.model,
+        overrides=asked.overrides,
+        how=How(asked.attribution or "attention", asked.layer, asked.last),
+        at=asked.at,
+        candidate=candidate,
+    )
+    report = run(job)
+    sys.stdout.write((as_json(report) if format == "json" else as_table(report)) + "\n")
+    sys.stdout.flush()
+    sys.stderr.write(summary(report) + "\n")
+    return 0
+
+
+def given_text(file: Path | None, prompt: str | None) -> bytes:
     """What is to be read: a file, a loom's story, standard input, or the prompt."""
     from llterm.headless.inputs import argument_text, is_loom, read_stdin, read_text
     from llterm.headless.job import story_of
 
-    if asked.file is not None and asked.prompt is not None:
-        raise UsageError(
-            "Both a file and --prompt are given", "", "Leave one of them out: one text is scored."
-        )
-    if asked.prompt is not None:
-        text = argument_text(asked.prompt)
-    elif asked.file is None:
-        raise UsageError(
-            "There is no text to score", "", "Name a file, - for standard input, or --prompt."
-        )
-    elif str(asked.file) == "-":
+    if file is not None and prompt is not None:
+        raise UsageError("Both a file and --prompt are given", "", "Leave one of them out.")
+    if prompt is not None:
+        text = argument_text(prompt)
+    elif file is None:
+        raise UsageError("There is no text", "", "Name a file, - for standard input, or --prompt.")
+    elif str(file) == "-":
         text = read_stdin()
     else:
-        text = story_of(asked.file) if is_loom(asked.file) else read_text(asked.file)
+        text = story_of(file) if is_loom(file) else read_text(file)
     if not text:
-        raise UsageError("The text is empty", "", "There is nothing in it to score.")
+        raise UsageError("The text is empty", "", "There is nothing in it to read.")
     return text
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from llterm.config.schema import MODEL, SERVER, TOP, UI, WEAVE, Setting
+from llterm.config.schema import MODEL, SAMPLING, SERVER, STORE, TOP, UI, WEAVE, Setting
 from llterm.keymap import ACTIONS
 
 _HEAD = """\
@@ -14,6 +14,16 @@ _HEAD = """\
 #
 # The user's file lies where `llterm config path` says. Over it counts the nearest llterm.toml from
 # the working folder upwards; over both, LLTERM_* variables (LLTERM_WEAVE_DEPTH=8) and typed flags.
+"""
+_SAMPLING_HEAD = """\
+# A preset brings a value for every knob from temperature to order; those set here count more. What
+# is shown for them is neutral: it changes no probability. Presets of llterm: neutral, greedy,
+# reliable, balanced, creative.
+"""
+_PRESET_HEAD = """
+# A preset of your own, by name: the knobs above from temperature to order. A knob that it leaves
+# out is at the value shown above, which changes nothing; `order` brings its own stages.
+# [presets.NAME]
 """
 _MODEL_HEAD = """
 # A model of your own: `llterm weave -m NAME`. One table each; first, one that lies in a file.
@@ -32,19 +42,22 @@ _KEYS_HEAD = """
 [keys]
 """
 _SAMPLES = {"path": '"models/some-model.gguf"', "theme": '"name"', "fps": "60", "stop": "[]",
-            "context": "4096", "threads": "4",
-            "base_url": '["http://127.0.0.1:8080", "https://example.org/v1"]',
+            "context": "4096", "threads": "4", "base_url": '["http://127.0.0.1:8080", "https://example.org/v1"]',
             "model": '"name"', "parallel": "8", "key_env": '"NAME_OF_VARIABLE"',
             "key_file": '"~/.config/some-key"', "key_command": '["pass", "show", "some-key"]',
             "proxy": '"http://proxy.example.org:3128"', "ca_file": '"some-ca.pem"',
-            "price_prompt": "0.5", "price_answer": "1.5"}  # fmt: skip
+            "price_prompt": "0.5", "price_answer": "1.5", "chat_template": '"chatml"', "seed": "1",
+            "ban": '["once upon a time"]',
+            "bias": '[" cat=-2.5"]'}  # fmt: skip
 
 
 def example() -> str:
     """The whole file."""
     parts = [_HEAD, "\n", *_lines(TOP)]
-    for name, rows in (("weave", WEAVE), ("ui", UI)):
-        parts += [f"\n[{name}]\n", *_lines(rows)]
+    tables = (("weave", WEAVE), ("sampling", SAMPLING), ("store", STORE), ("ui", UI))
+    for name, rows in tables:
+        parts += [f"\n[{name}]\n", _SAMPLING_HEAD if name == "sampling" else "", *_lines(rows)]
+        parts += [_PRESET_HEAD] if name == "sampling" else []
     parts += [_MODEL_HEAD, *_lines(MODEL), _SERVER_HEAD, *_lines(SERVER), _KEYS_HEAD]
     for one in ACTIONS:
         keys = ",".join(filter(None, (one.keys, one.tree_keys)))

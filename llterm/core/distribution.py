@@ -41,3 +41,8 @@ class Distribution:
     """Asking again could list every candidate; otherwise these are all that a server tells."""
     full: Logprobs | None = None
     """Every id's logprob, shape (vocabulary size,), when the query asked for it."""
+    log_z: float | None = None
+    """The natural log of the sum of the model's exponentiated logits: a logprob and this make the
+    logit. None where the source does not tell logits."""
+    varentropy: float | None = None
+    """Variance of the surprisal, in bits²; None where it was not asked for or cannot be known."""

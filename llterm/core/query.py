@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from pathlib import Path as FilePath
+from typing import Protocol, runtime_checkable
 
+import numpy as np
+from numpy.typing import NDArray
+
+from llterm.core.attention import Attention
 from llterm.core.distribution import Distribution, Mask
 from llterm.core.tokens import Path, Tail, Vocabulary
 from llterm.errors import LltermError
@@ -35,6 +40,14 @@ class Capabilities:
     """Seconds that are well spent on waiting for more questions to go along."""
     context: int = 2048
     """Most tokens of a path that the model can see."""
+    shares: bool = True
+    """Texts with a common beginning share its evaluation."""
+    attention: bool = False
+    """Shows what its layers attend to (`Attentive`)."""
+    weights: FilePath | None = None
+    """The GGUF file that it is, for methods that need the weights themselves."""
+    pieces: int = 1
+    """How many of its tokens are about one of a usual vocabulary: a mix of bytes has more."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -106,6 +119,17 @@ class Scored:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Rows:
+    """What a model expected at successive places of a text, whole."""
+
+    first: int
+    """Index, in the tokens that were given, of the token that the first row is about."""
+    logits: NDArray[np.float32]
+    """Shape (rows, vocabulary size), as the model gives them; each row up to a constant."""
+    cost: Cost = field(default_factory=Cost)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Failed:
     """A query that could not be answered; the rest of the batch may still be."""
 
@@ -150,3 +174,35 @@ class Backend(Source, Protocol):
 
     async def close(self) -> None:
         """Stop what runs and free the model."""
+
+
+@runtime_checkable
+class Whole(Protocol):
+    """A backend that gives whole rows for the tokens of a text; those with all of a model can."""
+
+    def rows(self, tokens: Tail, start: int = 1, *, aside: bool = True) -> AsyncGenerator[Rows]:
+        """Rows for the tokens from index `start` on (1 at least), in order, in parts.
+
+        `aside`: a short part leaves the cached story where it is. Without it, a text that is read
+        part after part is evaluated once. Closing the generator cancels. Raises LltermError.
+        """
+
+
+@runtime_checkable
+class Beside(Protocol):
+    """A source that can answer out of the way of what it holds for the story."""
+
+    def ask_beside(self, queries: Sequence[Query]) -> AsyncGenerator[Fact | Failed]:
+        """As `ask`, with one anchor for all. The first is answered first: what the others have in
+        common with it is not evaluated again. Closing the generator cancels."""
+
+
+@runtime_checkable
+class Attentive(Protocol):
+    """A backend that shows what its layers attend to."""
+
+    async def attention(self, tokens: Tail, rows: int, columns: int) -> Attention:
+        """How the last `rows` tokens attend to the last `columns`, in every layer.
+
+        Raises LltermError: CapabilityMissing where the model has no attention to show.
+        """

@@ -9,18 +9,25 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from llterm.backends.registry import find_model, open_model
 from llterm.config import Config
 from llterm.constraints.spec import Constraint
+from llterm.core.bans import Bans
+from llterm.core.chat import Chat, chat_text, read_chat
+from llterm.core.mixing.recipe import Mode
+from llterm.core.query import Backend
 from llterm.core.rules import Rules
 from llterm.core.tokens import Vocabulary
 from llterm.core.view import View
+from llterm.engine.mixture import Mix
+from llterm.engine.opening import MixOf, open_mix
 from llterm.errors import UsageError
 from llterm.session.document import Document
+from llterm.session.sampling import SamplerChoice
 from llterm.session.session import Session
 from llterm.session.status import Figures
 
@@ -39,6 +46,25 @@ class Job:
     model: str
     overrides: Mapping[str, int]
     constraint: Constraint | None = None
+    sampling: Mapping[str, Any] = field(default_factory=dict)
+    """Sampler settings that were typed, by name; of these only bans count in a weave."""
+    chat: Chat | None = None
+    """What the story is a reply to; None: what a loom says itself."""
+    mix: MixOf | None = None
+    """Several models in the place of `model`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mixed:
+    """How several models decided."""
+
+    mode: Mode
+    formula: str
+    by_id: bool
+    """Token by token; otherwise byte by byte."""
+    exact: bool
+    unknown: float
+    """The most mass that was only estimated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,30 +79,37 @@ class Woven:
     figures: Figures
     vocabulary: Vocabulary
     constraint: Constraint | None
+    bans: Bans
     dead_ends: int
     """Paths that the constraint led nowhere."""
+    chat: Chat
+    """What the story is a reply to; empty where it is none."""
+    chat_format: str
+    """How the model writes chats."""
+    mixed: Mixed | None = None
 
 
 def run(job: Job) -> Woven:
     """Weave until done. Raises LltermError, and KeyboardInterrupt where the person stops it."""
-    find_model(job.model, job.config)
+    for name in job.mix.models if job.mix else (job.model,):
+        find_model(name, job.config)
     if job.loom is None:
         return _run(job, Document.scratch(job.text, job.config.weave))
     with tempfile.TemporaryDirectory(prefix="llterm-") as folder:
-        return _run(job, _copy(job.loom, Path(folder)))
+        return _run(job, copied(job.loom, Path(folder)))
 
 
 def story_of(loom: Path) -> bytes:
     """A loom's story, up to its end. Raises UsageError where it cannot be read."""
     with tempfile.TemporaryDirectory(prefix="llterm-") as folder:
-        document = _copy(loom, Path(folder))
+        document = copied(loom, Path(folder))
         try:
             return document.bytes_before(len(document.text))
         finally:
             document.close()
 
 
-def _copy(loom: Path, folder: Path) -> Document:
+def copied(loom: Path, folder: Path) -> Document:
     """A copy of the loom: weaving must not change the file, and another llterm may have it open."""
     import sqlite3
 
@@ -104,15 +137,19 @@ def _run(job: Job, document: Document) -> Woven:
         document.set_rules(replace(document.rules, **job.typed))
     if job.prefix is not None:
         document.set_prefix(job.prefix)
+    if job.chat is not None:
+        document.set_chat(chat_text(job.chat))
     return asyncio.run(_weave(job, document))
 
 
 async def _weave(job: Job, document: Document) -> Woven:
     line = ProgressLine()
-    session = Session(document)
+    drawing = SamplerChoice(document, job.config.sampling, job.config.presets)
+    session = Session(document, drawing)
+    session.set_sampling(drawing.changed(job.sampling))
     text = document.bytes_before(document.cursor)
     try:
-        backend = await open_model(job.model, job.config, job.overrides, opening(line, job.model))
+        backend = await _open(job, line)
         try:
             session.listen(lambda: line.say(_progress(session)))
             session.attach(backend)
@@ -123,7 +160,7 @@ async def _weave(job: Job, document: Document) -> Woven:
             _end_if_cancelled()
             assert session.view is not None
             return Woven(
-                find_model(job.model, job.config).name,
+                backend.name if job.mix else find_model(job.model, job.config).name,
                 text,
                 document.prefix,
                 document.rules,
@@ -131,7 +168,11 @@ async def _weave(job: Job, document: Document) -> Woven:
                 session.figures,
                 backend.vocabulary,
                 job.constraint,
+                session.sampling.bans,
                 session.dead_ends,
+                read_chat(document.chat),
+                getattr(backend, "chat_format", ""),
+                _mixed(backend),
             )
         finally:
             session.stop()
@@ -139,6 +180,21 @@ async def _weave(job: Job, document: Document) -> Woven:
     finally:
         line.clear()
         await session.close()
+
+
+async def _open(job: Job, line: ProgressLine) -> Backend:
+    if job.mix is None:
+        return await open_model(job.model, job.config, job.overrides, opening(line, job.model))
+    telling = opening(line, " and ".join(job.mix.models))
+    return await open_mix(job.mix.models, job.mix.recipe, job.config, job.overrides, telling)
+
+
+def _mixed(backend: Backend) -> Mixed | None:
+    if not isinstance(backend, Mix):
+        return None
+    return Mixed(
+        backend.recipe.mode, backend.formula, backend.by_id, backend.exact, backend.unknown
+    )
 
 
 def _end_if_cancelled() -> None:

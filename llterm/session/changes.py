@@ -1,11 +1,13 @@
-"""What goes into a document and comes back: runs of tokens, changes of the text, edit bursts."""
+"""What goes into a document and comes back: runs of tokens, changes of the text."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
+from llterm.core.birth import Alternative, Birth, birth_text, read_birth
 from llterm.core.history import Step
+from llterm.core.loom import Loom, Piece
 from llterm.core.tokens import Tail
 
 
@@ -34,32 +36,54 @@ class ModelRun:
     model: str
     fingerprint: str
     settings: dict[str, object]
-    alternatives: tuple[tuple[tuple[int, bytes, float], ...], ...]
-    """The best few candidates at each token: id, bytes, logprob."""
+    alternatives: tuple[tuple[Alternative, ...], ...]
+    """The best few candidates at each token."""
+    rejected: tuple[tuple[bytes, float], ...] = ()
+    """Other suggestions that were there: text and joint logprob."""
+
+    def piece(self, created: float) -> Piece:
+        """The run as a loom keeps it."""
+        birth = birth_text(Birth(self.settings, self.alternatives, self.rejected))
+        return Piece(
+            0, self.data, self.model, created, self.ids, self.sizes, self.overlap,
+            self.fingerprint, self.logprobs, birth,
+        )  # fmt: skip
 
 
-@dataclass(slots=True)
-class Burst:
-    """Edits that belong together: one range of the story as it was before, and what stands there.
+MOST_TOKENS = 64
+"""A longer play is several nodes, each a step of its own: an undo takes back a piece of it."""
 
-    The step is made anew at each edit, so that a burst of typing and deleting is one node and one
-    step however it came about.
-    """
+
+@dataclass(frozen=True, slots=True)
+class Grown:
+    """An accept that tokens drawn right after it may still go into."""
 
     step: Step
-    start: int
-    """Byte offset in the story before the burst, and now."""
-    stop: int
-    """End of the replaced range, in the story before the burst."""
-    data: bytes
-    old: bytes
-    """The whole story before the burst."""
-    made: int | None = None
-    """The node that holds `data`."""
-    kept: Step | None = None
-    """The step that kept what was undone, made for this burst."""
-    undone: list[Step] = field(default_factory=list)
-    """What was undone when the burst began."""
+    made: int
+    """Its node."""
+
+    def takes(self, run: ModelRun, loom: Loom, at: int, size: int) -> bool:
+        """Whether a run at byte `at` of a story of `size` bytes may go into the same node."""
+        node = loom.nodes.get(self.made)
+        if node is None or loom.head != self.made or at != size:
+            return False
+        piece = loom.pieces[node.piece]
+        same = (piece.author, piece.fingerprint) == (run.model, run.fingerprint)
+        return same and not run.overlap and len(piece.sizes) < MOST_TOKENS
+
+
+def lengthened(piece: Piece, run: ModelRun) -> Piece:
+    """A piece with a run after it; the run's settings are the piece's own."""
+    birth = read_birth(piece.birth)
+    birth = replace(birth, alternatives=birth.alternatives + run.alternatives)
+    return replace(
+        piece,
+        data=piece.data + run.data,
+        ids=(piece.ids or ()) + run.ids,
+        sizes=piece.sizes + run.sizes,
+        logprobs=piece.logprobs + run.logprobs,
+        birth=birth_text(birth),
+    )
 
 
 def difference(old: str, new: str, start: int, stop: int) -> Change:
@@ -85,3 +109,8 @@ def _common(one: int, other: int, same: Callable[[int], bool]) -> int:
         else:
             high = middle - 1
     return low
+
+
+def encoded(text: str) -> bytes:
+    """What a person typed, with the line ends of a story."""
+    return text.replace("\r\n", "\n").replace("\r", "\n").encode("utf-8", "replace")

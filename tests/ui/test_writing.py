@@ -22,7 +22,7 @@ HOSTILE = (
 async def test_kill_keys_paste_and_undo_keep_editor_and_document_alike(start: Start) -> None:
     async with start("one\ntwo three\nfour") as at:
         for keys in (
-            ("ctrl+w",), ("x", "enter", "y"), ("ctrl+u",), ("ctrl+k",), ("up", "ctrl+shift+k"),
+            ("ctrl+w",), ("x", "enter", "y"), ("ctrl+u",), ("up", "ctrl+shift+k"),
             ("home", "shift+end", "ctrl+x"), ("z",), ("delete", "backspace"),
         ):  # fmt: skip
             await at.press(*keys)
@@ -75,7 +75,7 @@ async def test_typing_is_saved_by_itself(start: Start, tmp_path: Path) -> None:
 
     async with start() as at:
         await at.press("Q")
-        await at.until(lambda: not at.session.document._pending)
+        await at.until(lambda: not at.session.document._ledger.pending)
         with sqlite3.connect(f"file:{tmp_path / 'cat.loom'}?mode=ro", uri=True) as file:
             assert any(b"Q" in bytes(row[0]) for row in file.execute("select data from piece"))
 

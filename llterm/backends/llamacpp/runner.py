@@ -9,17 +9,21 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from llterm.backends.llamacpp.binding import Batch, library
+from llterm.backends.llamacpp import aside, cores
+from llterm.backends.llamacpp.attention import read_attention
+from llterm.backends.llamacpp.binding import Batch, Stopped, library
 from llterm.backends.llamacpp.cells import TRUNK, Cells, Copy, Remove, Row
 from llterm.backends.llamacpp.loader import Loaded
 from llterm.backends.llamacpp.rows import read_rows, read_scores
-from llterm.core.query import Cost, Fact, Failed, Query, Scored
+from llterm.core.attention import Attention
+from llterm.core.query import Cost, Fact, Failed, Query, Rows, Scored
 from llterm.core.tokens import Anchor, Tail
 from llterm.errors import LltermError
 
 log = logging.getLogger(__name__)
 
-Burst = Callable[[], Sequence[Fact | Failed | Scored]]
+Answer = Fact | Failed | Scored | Rows | Attention
+Burst = Callable[[], Sequence[Answer]]
 """What one decode answered, to be read from its logits on another thread."""
 CHUNK = 128
 """Tokens a decode while a long prompt is evaluated: a stop waits for no more than one."""
@@ -29,10 +33,6 @@ SCORED = 128
 """Rows of logits a decode while a text is scored."""
 ASIDE = 512
 """Most tokens that are scored beside the story; more would need the cells of another story."""
-
-
-class Stopped(Exception):
-    """The stop flag was set; the cells are consistent."""
 
 
 class Runner:
@@ -68,15 +68,27 @@ class Runner:
                 yield from self._answer(anchor, fitting)
 
     def score(self, tokens: Tail, start: int, keep: int) -> Iterator[Burst]:
-        """The tokens from `start` on, in order; the one at 0 has nothing before it.
+        """The tokens from `start` on, in order; the one at 0 has nothing before it."""
+        for first, following, logits, cost in self._read(tokens, start, aside=True):
+            yield partial(_scored, first, following, keep, logits, cost)
 
-        A short part beside a trunk that is there already is evaluated in a sequence of its own, so
-        that the story, and what was woven after it, stay where they are.
+    def rows(self, tokens: Tail, start: int, *, aside: bool) -> Iterator[Burst]:
+        """The logits before each of the tokens from `start` on, in order."""
+        for first, _, logits, cost in self._read(tokens, start, aside=aside):
+            yield partial(_rows, first, logits, cost)
+
+    def _read(
+        self, tokens: Tail, start: int, *, aside: bool
+    ) -> Iterator[tuple[int, Tail, NDArray[np.float32], Cost]]:
+        """Parts of a text: where it begins, its tokens, the logits before each, and the cost.
+
+        With `aside`, a short part beside a trunk that is there already is evaluated in a sequence
+        of its own, so that the story, and what was woven after it, stay where they are.
         """
         if len(tokens) - 1 > self._loaded.window:
             raise _too_long(len(tokens) - 1, self._loaded.window)
         begin = max(start, 1) - 1
-        aside = not self._loaded.whole and len(tokens) - begin <= ASIDE
+        aside = aside and not self._loaded.whole and len(tokens) - begin <= ASIDE
         extra = Cost()
         if not aside or self._cells.common(tokens) < begin:
             extra = self._move_trunk(tokens[:begin])
@@ -93,10 +105,31 @@ class Runner:
                 following = tokens[first + 1 : first + 1 + len(part)]
                 cost = extra + Cost(len(part), len(part), 1)
                 extra = Cost()
-                yield partial(_scored, first + 1, following, keep, logits, cost)
+                yield first + 1, following, logits, cost
         finally:
             if aside:
                 self._make([Remove(sequence, 0)])
+
+    def ask_beside(self, queries: Sequence[Query]) -> Iterator[Burst]:
+        """As `ask`, in a context of their own; the queries have one anchor."""
+        fitting, refused = self._fitting(list(queries))
+        if refused:
+            yield partial(list, refused)
+        if not fitting:
+            return
+        for (asked, logits, sizes), extra in aside.answer(self._loaded, self._cells.trunk, fitting):
+            costs = [Cost(size) for size in sizes]
+            costs[0] += Cost(extra, extra, 1)
+            self.spent += sum(costs, Cost())
+            yield partial(_answered, asked, logits, costs)
+
+    def attention(self, tokens: Tail, rows: int, columns: int) -> Iterator[Burst]:
+        """What the layers attend to at the end of a text, read in a context of its own."""
+        if not 0 < len(tokens) <= self._loaded.window:
+            raise _too_long(len(tokens), self._loaded.window)
+        found = read_attention(self._loaded, self._cells.trunk, tokens, rows, columns)
+        self.spent += Cost(found.evaluated)
+        yield partial(list, [found])
 
     def _fitting(self, queries: list[Query]) -> tuple[list[Query], list[Fact | Failed]]:
         """Those whose path the model can see, and refusals of the others."""
@@ -211,7 +244,8 @@ class Runner:
             self._batch.add_double(self._loaded.sequences)
             self._batch.raw.n_tokens = 2
             self._doubles += 1
-        code = int(self._llama.llama_decode(self._loaded.context, self._batch.raw))
+        with cores.taken(self._loaded.threads):
+            code = int(self._llama.llama_decode(self._loaded.context, self._batch.raw))
         if alone:
             self._make([Remove(self._loaded.sequences, 0)])
         return code
@@ -276,6 +310,10 @@ def _scored(
         Scored(first + n, token, logprob, rank, distribution, Cost() if n else cost)
         for n, (token, (logprob, rank, distribution)) in enumerate(zip(tokens, found, strict=True))
     ]
+
+
+def _rows(first: int, logits: NDArray[np.float32], cost: Cost) -> list[Rows]:
+    return [Rows(first, logits, cost)]
 
 
 def _too_long(size: int, window: int) -> LltermError:
