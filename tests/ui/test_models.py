@@ -70,7 +70,7 @@ async def test_a_model_that_cannot_be_loaded_leaves_the_old_one(start: Start, ho
         assert "damaged or cut off" in told.title
         assert at.session.source is source
         assert not at.session.stale
-        assert "scripted" in at.line("model")
+        await at.until(lambda: "scripted" in at.line("model"))
         assert "model" not in read_state().values
 
 
