@@ -50,6 +50,7 @@ ACTIONS: tuple[Action, ...] = (
         "",
         "B",
     ),
+    Action("weave.keep_lines", "P", "suggestions", "Keep the other sampled lines as branches"),
     Action("weave.diverse", "D", "suggestions", "Only suggestions that differ in wording, or all"),
     Action("weave.cutoff_down", "f9", "everywhere", "Lower the cutoff: more suggestions", "", "-"),
     Action(

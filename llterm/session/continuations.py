@@ -15,11 +15,11 @@ from typing import Protocol
 from llterm.core.query import Source
 from llterm.core.sampling import Chain
 from llterm.core.stops import Stopper
+from llterm.core.tokens import Tail
 from llterm.engine.sampling import Drawing, Line, Start
-from llterm.errors import LltermError
-from llterm.session.changes import ModelRun
+from llterm.errors import LltermError, UsageError
 from llterm.session.document import Document
-from llterm.session.samples import Sample
+from llterm.session.samples import Sample, find
 from llterm.session.weaves import Woven
 
 log = logging.getLogger(__name__)
@@ -99,12 +99,30 @@ class Continuations:
         if self._task is not None:
             await asyncio.wait([self._task])
 
-    def runs(self) -> list[ModelRun]:
-        """Every line of the place on show as a run that could stand there, the newest first."""
-        source = self._host.source
-        if source is None or self._host.stale:
-            return []
-        return [one.run(len(one.steps), source) for one in self._host.here().samples if one.data]
+    def keep(self, but: Tail = ()) -> int:
+        """Hang the lines on show under the story's end, as unread branches of the loom; how many.
+
+        `but`: the row of a line that is to be accepted instead. Those that hang there already are
+        passed over. Raises UsageError where the cursor is not at the end.
+        """
+        document, source = self._host.document, self._host.source
+        if document.cursor != len(document.text) or self._host.stale:
+            raise UsageError(
+                "There are no lines to keep here",
+                "Branches hang under the end of the story.",
+                "Go there, and sample.",
+            )
+        samples = self._host.here().samples
+        assert source is not None
+        document.checkpoint()
+        loom = document.loom
+        beside = [loom.nodes[id] for id in loom.children.get(loom.head, ())]
+        there = {loom.pieces[one.piece].ids for one in beside if len(one.slices) == 1}
+        runs = {one.ids: one.run(len(one.steps), source)
+                for one in samples if one is not find(samples, but) and one.data}  # fmt: skip
+        kept = [run for run in runs.values() if run.ids not in there]
+        document.branches.plant(loom.head, kept)
+        return len(kept)
 
     async def _draw(self, drawing: Drawing, woven: Woven, samples: Sequence[Sample]) -> None:
         error: LltermError | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -16,7 +17,7 @@ from llterm.core.rules import Rules
 from llterm.core.sampling import PRESETS, SamplerSettings
 from llterm.core.stories import STORIES
 from llterm.core.view import Branch
-from llterm.errors import BackendUnavailable, LltermError
+from llterm.errors import BackendUnavailable, LltermError, UsageError
 from llterm.session.document import Document
 from llterm.session.session import Session
 from tests.backends.conftest import BUNDLED
@@ -83,10 +84,27 @@ async def test_accepting_a_line_lands_it_with_its_probabilities_as_one_step() ->
     piece = begun.document.loom.pieces[begun.document.loom.nodes[begun.document.loom.head].piece]
     assert piece.ids == row.tail[1:]
     assert math.isclose(sum(piece.logprobs), row.logprob)
-    assert '"line": 1' in piece.birth
+    assert json.loads(piece.birth)["settings"]["line"] == 1
     assert begun.undo() is not None
     assert story(begun) == TEXT
     assert row in lines(begun), "undo brings the place back, and its lines"
+
+
+async def test_the_others_are_kept_as_branches_beside_the_accepted_one() -> None:
+    begun = session()
+    rows = await sampled(begun)
+    kept = begun.continuations.keep(rows[1].tail)
+    assert kept == len(rows) - 1
+    assert begun.continuations.keep(rows[1].tail) == 0, "they hang there already"
+    assert story(begun) == TEXT
+    begun.accept(rows[1].tail)
+    loom = begun.document.loom
+    parent = loom.nodes[loom.head].parent
+    beside = {loom.data(one) for one in loom.nodes.values() if one.parent == parent}
+    assert beside == {row.data for row in rows}
+    begun.move(0)
+    with pytest.raises(UsageError):
+        begun.continuations.keep()
 
 
 async def test_a_word_or_token_of_a_line_leaves_the_rest_of_it() -> None:

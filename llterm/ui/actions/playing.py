@@ -43,6 +43,7 @@ def table(screen: WeaveScreen) -> Table:
         "play.faster": Deed(lambda: pace(screen, 1), ready),
         "play.slower": Deed(lambda: pace(screen, -1), ready),
         "weave.sample": Deed(lambda: sample(screen), ready),
+        "weave.keep_lines": Deed(lambda: keep_lines(screen), ready),
         "weave.sentences": Deed(lambda: sentences(screen), ready),
         "weave.autopilot": Deed(lambda: fly(screen), ready),
         "model.toggle": Deed(lambda: rest(screen)),
@@ -89,6 +90,14 @@ def sample(screen: WeaveScreen) -> None:
         )
         screen.ghost_off = False
         screen.suggestions.forget()
+
+
+def keep_lines(screen: WeaveScreen) -> None:
+    """Hang the sampled lines in the loom, less the highlighted one, which may be accepted."""
+    row = screen.row
+    with troubles(screen):
+        kept = screen.session.continuations.keep(row.tail if row is not None else ())
+        screen.flash(f"{kept} line{'s' * (kept != 1)} kept as branches")
 
 
 def sentences(screen: WeaveScreen) -> None:
