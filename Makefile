@@ -1,6 +1,7 @@
 # make weave   set up on first use, then weave with the bundled model
 # make test    set up on first use, then every check and test
 # make check   format, lint, types, layers and generated files only
+# make test-gradients   what needs the extra llterm[gradients], in .venv-gradients
 # make bench   the budgets of docs/performance.md, measured
 # make screenshots   the README's pictures, made anew
 
@@ -17,13 +18,17 @@ export CMAKE_ARGS ?= -DLLAVA_BUILD=OFF -DLLAMA_BUILD_TOOLS=OFF -DLLAMA_BUILD_EXA
 export CMAKE_BUILD_PARALLEL_LEVEL ?= $(CORES)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: weave test check bench screenshots docs lock clean
+.PHONY: weave test test-gradients check bench screenshots docs lock clean
 
 weave: $(VENV)/.runtime
 	@$(BIN)/llterm weave
 
 test: $(VENV)/.dev check
 	$(BIN)/pytest -q
+
+test-gradients:
+	@$(MAKE) --no-print-directory VENV=.venv-gradients .venv-gradients/.gradients
+	.venv-gradients/bin/pytest -q tests/gradients
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check -q .
@@ -57,6 +62,11 @@ $(VENV)/.dev: $(VENV)/.runtime requirements-dev.lock
 	@$(BIN)/pip install -q --require-hashes -r requirements-dev.lock
 	@touch $@
 
+# PyTorch and transformers are not locked: they are the person's choice, and large.
+$(VENV)/.gradients: $(VENV)/.dev
+	@$(BIN)/pip install -q -e '.[gradients]'
+	@touch $@
+
 # Versions and hashes only: no line may say where a package came from.
 lock:
 	uv pip compile -q --generate-hashes --no-annotate --no-header --no-emit-index-url \
@@ -65,4 +75,4 @@ lock:
 		--universal --python-version 3.11 --extra dev pyproject.toml -c requirements.lock -o requirements-dev.lock
 
 clean:
-	rm -rf $(VENV) dist build
+	rm -rf $(VENV) .venv-gradients dist build

@@ -17,6 +17,7 @@ from tests.terminal import Terminal, llterm
 
 KEYS = 120
 CTRL_J = "\n"
+F4 = "\x1bOS"
 
 
 def measure() -> list[Row]:
@@ -26,6 +27,7 @@ def measure() -> list[Row]:
         rows = [
             *_keys(home, "true colour", 33, {}),
             *_keys(home, "SSH settings", 66, {"SSH_CONNECTION": "::1 1 ::1 2"}),
+            *_keys(home, "heat panel open", 33, {}, heat=True),
             *_bytes(home, "true colour", 10, {"COLORTERM": "truecolor"}),
             *_bytes(home, "256 colours", 8, {"COLORTERM": ""}),
         ]
@@ -58,12 +60,21 @@ def _app(
         yield terminal
 
 
-def _keys(home: Path, name: str, budget: float, env: dict[str, str]) -> list[Row]:
-    """Type while a weave runs; the time from each key to the screen that shows it."""
+def _keys(
+    home: Path, name: str, budget: float, env: dict[str, str], *, heat: bool = False
+) -> list[Row]:
+    """Type while a weave runs, or while the story is read for the heat panel; the time from each
+    key to the screen that shows it."""
     times = []
     with _app(home, {"COLORTERM": "truecolor", **env}) as terminal:
-        terminal.send(CTRL_J)
-        terminal.wait_for(lambda text: "suggestions" in text)
+        if heat:
+            terminal.send(F4)
+            terminal.wait_for(lambda text: "surprisal" in text)
+            terminal.send("\x1b")
+        else:
+            terminal.send(CTRL_J)
+            terminal.wait_for(lambda text: "suggestions" in text)
+        terminal.settle(0.2)
         for index in range(KEYS):
             letter = chr(ord("a") + index % 26)
             terminal.read(0.03)
@@ -74,7 +85,8 @@ def _keys(home: Path, name: str, budget: float, env: dict[str, str]) -> list[Row
                 seen += terminal.read(0.5)
             times.append((time.perf_counter() - start) * 1000)
     middle = percentile(times, 0.5)
-    note = f"p50 {middle:.0f}; {KEYS} keys while weaving, 20k-token story, 10k-node loom"
+    doing = "reading" if heat else "weaving"
+    note = f"p50 {middle:.0f}; {KEYS} keys while {doing}, 20k-token story, 10k-node loom"
     return [Row(f"key to paint p95, {name}", percentile(times, 0.95), "ms", budget, note=note)]
 
 

@@ -40,6 +40,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("weave.stop", "ctrl+g", "everywhere", "Stop the weave; what it found stays", "stop"),
     Action("weave.again", "ctrl+r", "everywhere", "Weave again at the cursor", tree_keys="r"),
     Action("weave.grow", "f6", "everywhere", "Grow the highlighted branch further", "", "g"),
+    Action("weave.autopilot", "R", "suggestions", "Autopilot: weave and accept, some rounds; stop"),
     Action("weave.cutoff_down", "f9", "everywhere", "Lower the cutoff: more suggestions", "", "-"),
     Action(
         "weave.cutoff_up", "f10", "everywhere", "Raise the cutoff: fewer suggestions", "", "+,="
@@ -83,8 +84,12 @@ ACTIONS: tuple[Action, ...] = (
     ),
     Action("heat.next_surprise", "n", "heat", "The next surprise", "next surprise"),
     Action("heat.prev_surprise", "N", "heat", "The surprise before"),
+    Action(
+        "heat.hottest", "s", "heat", "The most surprising token; again: the next most", "hottest"
+    ),
     Action("heat.next_fork", "right_square_bracket", "heat", "The next fork", "next fork"),
     Action("heat.prev_fork", "left_square_bracket", "heat", "The fork before"),
+    Action("heat.futures", "d", "heat", "Whether it matters which candidate comes: their futures"),
     Action("heat.measure", "m", "heat", "Surprisal, probability, rank or entropy", "measure"),
     Action("heat.chart", "c", "heat", "The measure as a chart, or the candidates"),
     Action(
@@ -94,6 +99,31 @@ ACTIONS: tuple[Action, ...] = (
         "Every candidate, and what the samplers leave of it",
         "inspect",
     ),
+    Action(
+        "heat.write",
+        "t",
+        "heat",
+        "Let a text of your own stand here; the old text stays a branch",
+    ),
+    Action(
+        "heat.attribute",
+        "a",
+        "heat",
+        "What led to this token, or to the candidate: attention, leaving tokens out, gradients",
+        "why",
+    ),
+    Action("play.step", "ctrl+d", "everywhere", "Let the model write one token", "", "full_stop"),
+    Action(
+        "play.toggle",
+        "ctrl+backslash,ctrl+space",
+        "everywhere",
+        "Let the model write on; pause",
+        "play",
+        "p",
+    ),
+    Action("play.faster", "greater_than_sign", "suggestions", "Play faster"),
+    Action("play.slower", "less_than_sign", "suggestions", "Play slower"),
+    Action("model.toggle", "o", "suggestions", "Let the model rest: nothing is evaluated; wake it"),
     Action("tree.toggle", "space", "suggestions", "Fold or unfold the branch"),
     Action("tree.collapse", "h,left", "suggestions", "Fold the branch, or go to its parent"),
     Action("tree.expand", "l,right", "suggestions", "Unfold the branch, or go into it"),
@@ -101,12 +131,13 @@ ACTIONS: tuple[Action, ...] = (
     Action("tree.last", "end,G", "suggestions", "Last row"),
     Action("tree.page_down", "pagedown", "suggestions", "A page down"),
     Action("tree.page_up", "pageup", "suggestions", "A page up"),
+    Action("tree.banned", "b", "suggestions", "What bans and the constraint take, or hide it"),
     Action("tree.parent", "shift+left", "suggestions", "Go to the parent branch"),
     Action("edit.undo", "ctrl+z", "everywhere", "Undo: text, tree and settings", "undo", "u"),
     Action("edit.redo", "ctrl+y", "everywhere", "Redo", "", "U"),
     Action("edit.copy", "ctrl+c", "everywhere", "Copy the selection, or the branch", "", "y"),
     Action("edit.find", "ctrl+f", "everywhere", "Find in the story", "", "/"),
-    Action("app.focus_tree", "ctrl+o", "everywhere", "Go to the suggestions, or back to the story"),
+    Action("app.jump", "ctrl+o", "everywhere", "Go to another pane"),
     Action("app.back", "escape", "everywhere", "Stop; drop the ghost; back to the story"),
     Action(
         "app.stories",
@@ -119,7 +150,18 @@ ACTIONS: tuple[Action, ...] = (
     Action(
         "weave.constrain", "ctrl+l", "everywhere", "What suggestions must fit: a pattern, choices"
     ),
+    Action("app.models", "alt+m", "everywhere", "Choose another model", "", "m"),
+    Action("app.chat", "alt+c", "everywhere", "What the story is a reply to: a chat", "", "c"),
+    Action("app.chat_fold", "alt+v", "everywhere", "Show or fold the chat's tokens", "", "C"),
     Action("app.prefix", "f7", "everywhere", "The hidden text before the story"),
+    Action(
+        "app.sampling",
+        "ctrl+k",
+        "everywhere",
+        "How tokens are drawn: presets, knobs",
+        "",
+        "d",
+    ),
     Action("app.settings", "f5", "everywhere", "Weave settings", "settings"),
     Action("app.theme", "t", "suggestions", "Choose a theme"),
     Action("app.count", "f11,alt+w", "everywhere", "Count words and tokens"),

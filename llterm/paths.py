@@ -44,6 +44,11 @@ def looms_dir() -> Path:
     return data_dir() / "looms"
 
 
+def models_dir() -> Path:
+    """Models that llterm pulled or quantised."""
+    return data_dir() / "models"
+
+
 def themes_dir() -> Path:
     return config_dir() / "themes"
 

@@ -49,6 +49,7 @@ def read_state() -> State:
 def keep(choices: Mapping[str, object]) -> None:
     """Keep these choices, by dotted name such as `ui.theme`, beside those kept before.
 
+    None takes a choice away; a mapping is a table, such as the preset `presets.NAME`.
     Written whole and put in place at once. Where that fails, the log says so: a choice that is
     lost is no reason to stop writing.
     """
@@ -57,9 +58,11 @@ def keep(choices: Mapping[str, object]) -> None:
     values = {**read_state().values, **choices}
     nested: dict[str, Any] = {}
     for dotted, value in sorted(values.items()):
+        if value is None:
+            continue
         table, _, name = dotted.rpartition(".")
         part = nested.setdefault(table, {}) if table else nested
-        part[name] = list(value) if isinstance(value, tuple) else value
+        part[name] = _plain(value)
     path = paths.state_file()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -72,6 +75,13 @@ def rules_choices(rules: Rules) -> dict[str, object]:
     """Weave settings as choices to keep."""
     names = {row.attribute: row.name for row in WEAVE}
     return {f"weave.{names[one.name]}": getattr(rules, one.name) for one in fields(Rules)}
+
+
+def _plain(value: object) -> object:
+    """The value as TOML knows it."""
+    if isinstance(value, Mapping):
+        return {name: _plain(one) for name, one in value.items()}
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _flat(data: Mapping[str, object]) -> dict[str, object]:

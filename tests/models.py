@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -84,13 +84,14 @@ class _Writer:
         self.raw.add_ssm_state_size(STATE)
         self.raw.add_ssm_time_step_rank(STEP_RANK)
 
-    def byte_level_tokens(self) -> int:
-        """An end token, the 256 bytes, and a few merges; the size of the vocabulary."""
-        tokens = ["<|end|>", *_spelling(), *("".join(pair.split()) for pair in MERGES)]
+    def byte_level_tokens(self, special: Sequence[str] = ()) -> int:
+        """An end token, the 256 bytes, a few merges, further special tokens; how many there are."""
+        plain = [*_spelling(), *("".join(pair.split()) for pair in MERGES)]
+        tokens = ["<|end|>", *plain, *special]
         self.raw.add_tokenizer_model("gpt2")
         self.raw.add_tokenizer_pre("gpt-2")
         self.raw.add_token_list(tokens)
-        self.raw.add_token_types([3] + [1] * (len(tokens) - 1))
+        self.raw.add_token_types([3] + [1] * len(plain) + [3] * len(special))
         self.raw.add_token_merges(MERGES)
         self.raw.add_bos_token_id(0)
         self.raw.add_eos_token_id(0)
@@ -123,9 +124,20 @@ class _Writer:
         return self.path
 
 
-def tiny_llama(path: Path, *, context: int = 512, seed: int = 0, pieces: bool = False) -> Path:
-    """Full attention; with `pieces`, a SentencePiece vocabulary."""
+def tiny_llama(
+    path: Path,
+    *,
+    context: int = 512,
+    seed: int = 0,
+    pieces: bool = False,
+    special: Sequence[str] = (),
+    template: str = "",
+) -> Path:
+    """Full attention; with `pieces`, a SentencePiece vocabulary; with names of further `special`
+    tokens and a chat `template`, one for chats."""
     writer = _Writer(path, "llama", context, seed)
+    if template:
+        writer.raw.add_chat_template(template)
     writer.heads()
     writer.raw.add_rope_freq_base(10000.0)
     for layer in range(LAYERS):
@@ -133,7 +145,7 @@ def tiny_llama(path: Path, *, context: int = 512, seed: int = 0, pieces: bool = 
         writer.ones(f"{block}.attn_norm.weight", WIDTH)
         writer.attention(block)
         writer.feed_forward(block)
-    return writer.close(writer.sentence_pieces() if pieces else writer.byte_level_tokens())
+    return writer.close(writer.sentence_pieces() if pieces else writer.byte_level_tokens(special))
 
 
 def tiny_sliding(path: Path, *, context: int = 512, seed: int = 0) -> Path:

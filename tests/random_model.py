@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Sequence
 import numpy as np
 
 from llterm.backends.scripted import listed
+from llterm.core.bans import Bans
 from llterm.core.distribution import Logprobs
 from llterm.core.query import Capabilities, Cost, Fact, Failed, Query
 from llterm.core.rules import Rules
@@ -63,11 +64,20 @@ class RandomModel:
 
 
 def plain_search(
-    model: RandomModel, anchor: Tail, rules: Rules, residue: bytes = b""
+    model: RandomModel,
+    anchor: Tail,
+    rules: Rules,
+    residue: bytes = b"",
+    bans: Bans | None = None,
 ) -> list[tuple[float, Tail]]:
     """Every suggestion under the rules, by decoding every prefix alone; the best N of them."""
     stopper = Stopper(rules)
     found: list[tuple[float, Tail]] = []
+
+    def banned(id: int, left: bytes, written: bytes) -> bool:
+        token = model.token(id)
+        added = b"" if token.special else token.data[len(left) :]
+        return bans is not None and bans.broken_by(b"", written, added) is not None
 
     def walk(tail: Tail, logprob: float, depth: int, left: bytes) -> None:
         logprobs = [float(one) for one in model.logprobs(anchor + tail)]
@@ -75,6 +85,8 @@ def plain_search(
         if left:
             total = math.log(sum(math.exp(logprobs[id]) for id in ids)) if ids else 0.0
             logprobs = [one - total for one in logprobs]
+        written = text_bytes(model, tail)[len(residue) :]
+        ids = [id for id in ids if not banned(id, left, written)]
         ids.sort(key=lambda id: (-logprobs[id], id))
         least = rules.cutoff * rules.multiplier**depth
         kept = [id for rank, id in enumerate(ids) if not rank or math.exp(logprobs[id]) >= least]

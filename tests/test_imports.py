@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-HEAVY = {"textual", "rich", "typer", "llama_cpp", "httpx"}
+HEAVY = {"textual", "rich", "typer", "llama_cpp", "httpx", "httpx2", "huggingface_hub", "jinja2"}
 
 
 def loaded(program: str) -> set[str]:
@@ -21,7 +21,8 @@ def loaded(program: str) -> set[str]:
     "module",
     [
         "core.weave", "core.display", "core.loom", "backends.llamacpp", "backends.scripted",
-        "backends.registry", "engine.drive", "store.file", "session.session", "session.document",
+        "backends.registry", "backends.listing", "backends.pull", "headless.models", "engine.drive",
+        "store.file", "session.session", "session.document",
         "errors", "config", "paths", "keymap", "terminal", "supervise", "state", "headless.job",
         "formats.exchange", "session.looms", "headless.exchange", "headless.loomcheck",
     ],

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
+from llterm.backends.caches import Found, find_files, model_name
 from llterm.config import Config, ModelConfig
 from llterm.core.query import Backend
 from llterm.errors import ModelError
@@ -26,20 +28,55 @@ class Known:
     """A model that can be opened."""
 
     name: str
-    kind: Literal["bundled", "configured", "file", "scripted"]
+    kind: Literal["bundled", "configured", "found", "file", "scripted"]
     path: Path | None
     """The GGUF file; the scripted model has none."""
     settings: ModelConfig
+    origin: str = ""
+    """Where one was found on disk: llterm's own folder, or a program's that keeps models."""
+
+    @property
+    def typed(self) -> str:
+        """What names it in any folder: its name, or its file's whole path."""
+        if self.kind == "file" and self.path is not None:
+            return str(self.path.absolute())
+        return self.name
 
 
 def known_models(config: Config) -> list[Known]:
-    """Every model with a name: bundled, configured, scripted."""
+    """Every model with a name: bundled, configured, scripted, and found on disk."""
     names = [*BUNDLED, *(name for name in config.models if name not in BUNDLED), SCRIPTED]
-    return [find_model(name, config) for name in names]
+    known = [find_model(name, config) for name in names]
+    there = {one.path.resolve() for one in known if one.path is not None}
+    found = named(find_files(), names).items()
+    return known + [_of(name, one) for name, one in found if one.path.resolve() not in there]
+
+
+def taken_names(config: Config) -> list[str]:
+    """Names that mean a model whatever lies on disk."""
+    return list(dict.fromkeys((*BUNDLED, *config.models, SCRIPTED)))
+
+
+def named(files: Sequence[Found], taken: Collection[str]) -> dict[str, Found]:
+    """A name for each file: the shortest of its spellings that means no other one.
+
+    `taken` are names of other models.
+    """
+    spellings = [_spellings(one) for one in files]
+    counts = Counter(text for one in spellings for text in set(one))
+    return {
+        next(
+            (text for text in texts if counts[text] == 1 and text not in taken), str(one.path)
+        ): one
+        for one, texts in zip(files, spellings, strict=True)
+    }
 
 
 def find_model(name: str, config: Config) -> Known:
-    """The model with this name, or at this path. Raises ModelError naming the nearest known one."""
+    """The model with this name, or at this path. Raises ModelError naming the nearest known one.
+
+    Disks are searched only for a name that is neither bundled, configured, nor a path.
+    """
     own = config.models.get(name)
     if name in BUNDLED:
         settings = own or ModelConfig()
@@ -49,13 +86,52 @@ def find_model(name: str, config: Config) -> Known:
     if name == SCRIPTED:
         return Known(name, "scripted", None, ModelConfig())
     path = Path(name).expanduser()
-    if path.exists() or path.suffix.lower() == ".gguf" or len(path.parts) > 1:
+    if path.exists():
+        return Known(model_name(path), "file", path, ModelConfig())
+    files = find_files()
+    if (found := _search(name, files, taken_names(config))) is not None:
+        return found
+    if ":" in name and len(path.parts) == 2:
+        raise ModelError(
+            f"{name} is not on this machine",
+            "It is neither a file nor a model that was found.",
+            f"`llterm models pull {name}` fetches it from the Hugging Face hub.",
+        )
+    if path.suffix.lower() == ".gguf" or len(path.parts) > 1:
         return Known(path.stem, "file", path, ModelConfig())
-    names = [*BUNDLED, *config.models, SCRIPTED]
-    near = get_close_matches(name, names, 1, 0.5)
-    raise ModelError(
+    raise _unknown(name, taken_names(config), files)
+
+
+def _search(name: str, files: Sequence[Found], taken: Collection[str]) -> Known | None:
+    """The file on disk that this name means. Raises ModelError where it means several."""
+    meant = [one for one in files if name in (*_spellings(one), one.reference)]
+    if len(meant) > 1:
+        ways = [way for way, one in named(files, taken).items() if one in meant]
+        raise ModelError(
+            f"{name} means {len(meant)} models",
+            "; ".join(f"{one.path} ({one.origin})" for one in meant) + ".",
+            f"Say which: {', '.join(ways)}.",
+        )
+    return _of(name, meant[0]) if meant else None
+
+
+def _of(name: str, found: Found) -> Known:
+    return Known(name, "found", found.path, ModelConfig(), found.origin)
+
+
+def _spellings(found: Found) -> tuple[str, ...]:
+    """Names of a file, shortest first."""
+    long = f"{found.owner}/{found.name}" if found.owner else found.name
+    origin = found.origin.lower().replace(" ", "-").replace(".", "-")
+    return tuple(dict.fromkeys((found.name, long, f"{origin}:{long}")))
+
+
+def _unknown(name: str, names: Sequence[str], files: Sequence[Found]) -> ModelError:
+    near = get_close_matches(name, [*names, *named(files, names)], 1, 0.5)
+    more = f", and {len(files)} files that were found on this machine" if files else ""
+    return ModelError(
         f"There is no model {name}",
-        f"Known are {', '.join(dict.fromkeys(names))}, and paths of .gguf files.",
+        f"Known are {', '.join(names)}{more}, and paths of .gguf files.",
         f"Did you mean {near[0]}?" if near else "`llterm models list` shows them.",
     )
 
@@ -83,4 +159,4 @@ async def open_model(
         if one.name != "path"
     }
     values.update(overrides or {})
-    return await open_llama(known.path, LlamaSettings(**values), progress)
+    return await open_llama(known.path, LlamaSettings(**values), progress, known.name)

@@ -14,6 +14,7 @@ from functools import cached_property
 
 import numpy as np
 
+from llterm.core.chat import Chat, Parts, plain_chat
 from llterm.core.distribution import Distribution, Logprobs, Mask
 from llterm.core.query import Capabilities, Cost, Fact, Failed, Query, Scored
 from llterm.core.tokens import Anchor, Path, Tail, Token
@@ -92,6 +93,11 @@ class ScriptedBackend:
             for start in range(len(ids) - order):
                 self._counts[ids[start : start + order]][ids[start + order]] += 1
 
+    chat_format = "plain"
+
+    def open_chat(self, chat: Chat) -> Parts:
+        return plain_chat(chat)
+
     async def ask(self, queries: Sequence[Query]) -> AsyncGenerator[Fact | Failed]:
         if self._pace is not None:
             await self._pace()
@@ -159,4 +165,5 @@ def listed(
         entropy=(entropy, entropy),
         exact=True,
         full=logprobs if full else None,
+        log_z=0.0,
     )

@@ -11,6 +11,7 @@ import typer
 
 from llterm import __version__
 from llterm.cli import options
+from llterm.cli.models import models_app
 from llterm.cli.problems import guarded
 
 ExportFormat = Literal[
@@ -31,7 +32,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings=_NAMES,
 )
-models_app = typer.Typer(help="The models there are.", no_args_is_help=True, rich_markup_mode=None)
 config_app = typer.Typer(help="The configuration.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(models_app, name="models")
 app.add_typer(config_app, name="config")
@@ -58,6 +58,7 @@ def bare(
 
 
 @app.command("weave")
+@options.with_sampling()
 def weave_command(
     file: Annotated[
         Path | None,
@@ -66,6 +67,8 @@ def weave_command(
     prompt: options.Prompt = None,
     model: options.Model = None,
     prefix: options.Prefix = None,
+    chat: options.Chat = False,
+    system: options.System = None,
     depth: options.Depth = None,
     cutoff: options.Cutoff = None,
     multiplier: options.Multiplier = None,
@@ -82,19 +85,21 @@ def weave_command(
     threads: options.Threads = None,
     gpu_layers: options.GpuLayers = None,
     config: options.ConfigPath = None,
+    **sampling: object,
 ) -> None:
     """Open the app: write by choosing among suggestions.
 
     A loom is opened where it was left, or made. A text file is imported into a loom beside it,
     never overwritten. Without a terminal one weave is done and its suggestion tree is printed.
     """
-    values = locals()
+    values = {**locals(), **sampling}
     from llterm.cli.weaving import Asked, weave
 
     raise typer.Exit(weave(Asked.of(values)))
 
 
 @app.command("suggest")
+@options.with_sampling(options.BANS)
 def suggest_command(
     file: Annotated[
         Path | None,
@@ -106,6 +111,8 @@ def suggest_command(
     ] = "text",
     model: options.Model = None,
     prefix: options.Prefix = None,
+    chat: options.Chat = False,
+    system: options.System = None,
     depth: options.Depth = None,
     cutoff: options.Cutoff = None,
     multiplier: options.Multiplier = None,
@@ -126,12 +133,58 @@ def suggest_command(
     threads: options.Threads = None,
     gpu_layers: options.GpuLayers = None,
     config: options.ConfigPath = None,
+    **sampling: object,
 ) -> None:
     """Print the most probable continuations of a text, exactly the best under the settings."""
-    values = locals()
+    values = {**locals(), **sampling}
     from llterm.cli.weaving import Asked, suggest
 
     raise typer.Exit(suggest(Asked.of(values), format))
+
+
+@app.command("sample")
+@options.with_sampling()
+def sample_command(
+    file: Annotated[
+        Path | None,
+        typer.Argument(metavar="FILE|-", help="A text or a loom; - reads standard input."),
+    ] = None,
+    prompt: options.Prompt = None,
+    number: Annotated[
+        int, typer.Option("-n", "--number", min=1, max=4096, help="How many continuations.")
+    ] = 1,
+    tokens: Annotated[
+        int, typer.Option("--tokens", min=1, max=1_000_000, help="Most tokens of each.")
+    ] = 64,
+    format: Annotated[
+        Literal["text", "json", "jsonl"],
+        typer.Option("--format", help="jsonl: one a line, as each ends."),
+    ] = "text",
+    sentence: Annotated[
+        bool, typer.Option("--sentence/--no-sentence", help="End each where a sentence ends.")
+    ] = False,
+    stop: Annotated[
+        list[str] | None,
+        typer.Option("--stop", help="A text that ends a continuation; may be given many times."),
+    ] = None,
+    heal: options.Heal = None,
+    model: options.Model = None,
+    prefix: options.Prefix = None,
+    choice: options.Choice = None,
+    regex: options.Regex = None,
+    grammar: options.Grammar = None,
+    json_schema: options.JsonSchema = None,
+    context: options.ContextSize = None,
+    threads: options.Threads = None,
+    gpu_layers: options.GpuLayers = None,
+    config: options.ConfigPath = None,
+    **sampling: object,
+) -> None:
+    """Draw continuations of a text, many side by side, as the sampler settings say."""
+    values = {**locals(), **sampling}
+    from llterm.cli.sampling import sample
+
+    raise typer.Exit(sample(values))
 
 
 @app.command("score")
@@ -168,6 +221,11 @@ def score_command(
             "counts, windows side by side, the second half of each.",
         ),
     ] = "overlap",
+    attribution: options.Attribution = None,
+    at: options.At = None,
+    candidate: options.Candidate = None,
+    layer: options.Layer = 0,
+    last: options.Last = 64,
     model: options.Model = None,
     context: options.ContextSize = None,
     threads: options.Threads = None,
@@ -176,9 +234,10 @@ def score_command(
 ) -> None:
     """Show how expected each token of a text is to a model: heat, perplexity, bits per byte."""
     values = locals()
-    from llterm.cli.scoring import Asked, score
+    from llterm.cli.scoring import Asked, attribute, score
 
-    raise typer.Exit(score(Asked.of(values), format))
+    run = score if attribution is None else attribute
+    raise typer.Exit(run(Asked.of(values), format))
 
 
 @app.command("export")
@@ -230,27 +289,6 @@ def import_command(
 
     log_to_file()
     typer.echo(run_import(file, format, output), err=True)
-
-
-@models_app.command("list")
-def models_list(config: options.ConfigPath = None) -> None:
-    """List the models known by name."""
-    from llterm.cli.settings import load
-    from llterm.headless.models import list_models
-
-    typer.echo(list_models(load(file=config)))
-
-
-@models_app.command("info")
-def models_info(
-    name: Annotated[str, typer.Argument(metavar="NAME|PATH", help="A model.")],
-    config: options.ConfigPath = None,
-) -> None:
-    """Say what a model's file holds; loads no weights."""
-    from llterm.cli.settings import load
-    from llterm.headless.models import model_info
-
-    typer.echo(model_info(name, load(file=config)))
 
 
 @config_app.command("init")

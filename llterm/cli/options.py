@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import inspect
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, TypeVar
 
 import typer
 
 from llterm.config.load import checked_flag, flag_name
-from llterm.config.schema import setting
+from llterm.config.schema import PRESET, SAMPLING, Setting, setting
+
+Command = TypeVar("Command", bound=Callable[..., None])
 
 
-def _flag(dotted: str, *names: str) -> Any:
+def _flag(dotted: str, *names: str, default_told: bool = True) -> Any:
     """A typed setting: help, range and default from the schema. Not typed: None."""
     row = setting(dotted)
     flag = flag_name(dotted)
     if row.kind == "yes or no":
         flag = f"{flag}/{flag.replace('--', '--no-', 1)}"
     default = ("on" if row.default else "off") if row.kind == "yes or no" else row.default
-    more = filter(None, (row.range, f"default {default}" if default not in (None, ()) else ""))
+    told = default_told and default not in (None, ())
+    more = filter(None, (row.range, f"default {default}" if told else ""))
     note = "; ".join(more)
     return typer.Option(flag, *names, help=row.help.rstrip(".") + (f" ({note})." if note else "."))
 
@@ -45,9 +49,51 @@ ContextSize = Annotated[int | None, _flag("models.context")]
 Threads = Annotated[int | None, _flag("models.threads")]
 GpuLayers = Annotated[int | None, _flag("models.gpu_layers")]
 
+Attribution = Annotated[
+    Literal[
+        "attention",
+        "attention-last",
+        "attention-layer",
+        "rollout",
+        "leave-one-out",
+        "saliency",
+        "input-x-gradient",
+        "integrated-gradients",
+    ]
+    | None,
+    typer.Option("--attribution", help="Rather show what led to one token, by this method."),
+]
+At = Annotated[
+    int | None,
+    typer.Option("--at", help="The token --attribution is about, by index; unset: the last."),
+]
+Candidate = Annotated[
+    str | None,
+    typer.Option("--candidate", help="Another token for --attribution in its place."),
+]
+Layer = Annotated[
+    int, typer.Option("--layer", min=0, help="For --attribution attention-layer, from 0.")
+]
+Last = Annotated[
+    int,
+    typer.Option("--last", min=1, max=4096, help="For leave-one-out: how many tokens, in turn."),
+]
+
 Prompt = Annotated[str | None, typer.Option("--prompt", help="The story so far.")]
 Prefix = Annotated[
     str | None, typer.Option("--prefix", help="Hidden text before the story (memory, a note).")
+]
+Chat = Annotated[
+    bool,
+    typer.Option(
+        "--chat",
+        help="The story is the model's reply in a chat, by its own chat template: --prompt is what "
+        "you say to it, and a file holds the reply so far.",
+    ),
+]
+System = Annotated[
+    str | None,
+    typer.Option("--system", help="How the model is to behave in the chat (implies --chat)."),
 ]
 Choice = Annotated[
     list[str] | None,
@@ -67,6 +113,57 @@ ConfigPath = Annotated[
     Path | None,
     typer.Option("--config", help="Read this file in place of the user's and the project's."),
 ]
+
+
+_TYPES = {
+    "whole number": int, "number": float, "yes or no": bool, "text": str, "list of texts": list[str]
+}  # fmt: skip
+BANS = tuple(row for row in SAMPLING if row.name.startswith("ban"))
+
+
+def with_sampling(rows: Iterable[Setting] = SAMPLING) -> Callable[[Command], Command]:
+    """Gives a command a flag for each of these settings, in place of its `**sampling`."""
+
+    def given(command: Command) -> Command:
+        signature = inspect.signature(command, eval_str=True)
+        own = [one for one in signature.parameters.values() if one.kind is not one.VAR_KEYWORD]
+        flags = [
+            inspect.Parameter(
+                row.name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=None,
+                annotation=Annotated[
+                    # Stages are named with commas between; other texts may hold commas.
+                    (str if row.choices else _TYPES[row.kind]) | None,
+                    # A knob's default is the preset's.
+                    _flag(f"sampling.{row.name}", default_told=row not in PRESET),
+                ],
+            )
+            for row in rows
+        ]
+        command.__signature__ = signature.replace(parameters=[*own, *flags])  # type: ignore[attr-defined]
+        return command
+
+    return given
+
+
+def sampling_flags(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The typed sampler settings among a command's parameters, by dotted setting name."""
+    found = {}
+    for row in SAMPLING:
+        value = values.get(row.name)
+        if value not in (None, []):
+            found[f"sampling.{row.name}"] = (
+                value.replace(",", " ").split() if row.choices else value
+            )
+    return found
+
+
+def typed_sampling(flags: Mapping[str, Any]) -> dict[str, Any]:
+    """Typed sampler settings by name, checked. Raises ConfigError."""
+    return {
+        dotted.partition(".")[2]: checked_flag(dotted, value) for dotted, value in flags.items()
+    }
 
 
 def weave_flags(values: Mapping[str, Any]) -> dict[str, Any]:

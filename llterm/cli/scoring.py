@@ -16,6 +16,7 @@ from llterm.config import Config
 from llterm.errors import UsageError
 
 if TYPE_CHECKING:
+    from llterm.core.attribution import Method
     from llterm.ramps import Depth
 
 Format = Literal["text", "json", "html"]
@@ -34,22 +35,20 @@ class Asked:
     stride: int | None
     method: Literal["overlap", "halves"]
     measure: Literal["surprisal", "probability", "rank", "entropy"]
+    attribution: Method | None
+    at: int | None
+    candidate: str | None
+    layer: int
+    last: int
     overrides: Mapping[str, int]
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Asked:
         """From a command's parameters."""
         names = (
-            "file",
-            "prompt",
-            "model",
-            "config",
-            "top",
-            "window",
-            "stride",
-            "method",
-            "measure",
-        )
+            "file", "prompt", "model", "config", "top", "window", "stride", "method", "measure",
+            "attribution", "at", "candidate", "layer", "last",
+        )  # fmt: skip
         return cls(**{name: values[name] for name in names}, overrides=model_flags(values))
 
 
@@ -87,6 +86,33 @@ def score(asked: Asked, format: Format) -> int:
     sys.stdout.write(written if written.endswith("\n") else written + "\n")
     sys.stdout.flush()
     sys.stderr.write(score_formats.summary(report) + "\n")
+    return 0
+
+
+def attribute(asked: Asked, format: Format) -> int:
+    """Print what led to a token; the exit code."""
+    if format == "html":
+        raise UsageError("--attribution has no page", "", "Choose --format text or json.")
+    config = load({"model": asked.model}, asked.config)
+    log_to_file()
+    from llterm.core.attribution import How
+    from llterm.headless.attribution import AttributionJob, as_json, as_table, run, summary
+    from llterm.headless.inputs import argument_text
+
+    candidate = None if asked.candidate is None else argument_text(asked.candidate)
+    job = AttributionJob(
+        text=_text(asked),
+        config=config,
+        model=config.model,
+        overrides=asked.overrides,
+        how=How(asked.attribution or "attention", asked.layer, asked.last),
+        at=asked.at,
+        candidate=candidate,
+    )
+    report = run(job)
+    sys.stdout.write((as_json(report) if format == "json" else as_table(report)) + "\n")
+    sys.stdout.flush()
+    sys.stderr.write(summary(report) + "\n")
     return 0
 
 

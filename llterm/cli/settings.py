@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,10 @@ from llterm import paths
 from llterm.config import Config, load_config
 from llterm.config.example import example, literal
 from llterm.config.load import project_file
-from llterm.config.schema import MODEL, TABLES
-from llterm.errors import UsageError
+from llterm.config.sampling import preset_values, value_of
+from llterm.config.schema import MODEL, TABLES, Origin
+from llterm.core.sampler import PRESETS
+from llterm.errors import ModelError, UsageError
 
 
 def load(flags: Mapping[str, Any] | None = None, file: Path | None = None) -> Config:
@@ -21,9 +24,25 @@ def load(flags: Mapping[str, Any] | None = None, file: Path | None = None) -> Co
 
     state = read_state()
     config = load_config(flags, file, state=state.values)
+    if config.origins.get("model", Origin("default")).kind == "state":
+        config = _with_kept_model(config)
     for notice in filter(None, (state.notice, *config.notices)):
         sys.stderr.write(f"llterm: {notice}\n")
     return config
+
+
+def _with_kept_model(config: Config) -> Config:
+    """The model that was chosen in the app, or the default where it is gone meanwhile."""
+    from llterm.backends.registry import find_model
+
+    try:
+        known = find_model(config.model, config)
+        if known.path is None or known.path.exists():
+            return config
+    except ModelError:
+        pass
+    notice = f"The model {config.model}, chosen in the app, is not there any more."
+    return replace(config, model=Config().model, notices=(*config.notices, notice))
 
 
 def log_to_file() -> Path:
@@ -62,17 +81,31 @@ def show(config: Config, *, origin: bool) -> str:
     """Every setting in force, as TOML; with origins as comments."""
     blocks = []
     for table, rows in TABLES.items():
-        values = {"": config, "weave": config.weave, "store": config.store, "ui": config.ui}[table]
+        values = {
+            "": config,
+            "weave": config.weave,
+            "sampling": None,
+            "store": config.store,
+            "ui": config.ui,
+        }[table]
         lines = [f"[{table}]"] if table else []
         for row in rows:
             name = f"{table}.{row.name}" if table else row.name
-            lines.append(_line(config, name, row.name, getattr(values, row.attribute), origin))
+            value = (
+                getattr(values, row.attribute) if values else value_of(config.sampling, row.name)
+            )
+            lines.append(_line(config, name, row.name, value, origin))
         blocks.append(lines)
-    for model, settings in config.models.items():
+    for preset, settings in config.presets.items():
+        if preset not in PRESETS:
+            lines = [f"[presets.{literal(preset) if '.' in preset else preset}]"]
+            knobs = preset_values(settings).items()
+            blocks.append([*lines, *(f"{name} = {literal(value)}" for name, value in knobs)])
+    for model, known in config.models.items():
         lines = [f"[models.{literal(model) if '.' in model else model}]"]
         for row in MODEL:
             name = f"models.{model}.{row.name}"
-            lines.append(_line(config, name, row.name, getattr(settings, row.name), origin))
+            lines.append(_line(config, name, row.name, getattr(known, row.name), origin))
         blocks.append(lines)
     if config.keys:
         lines = ["[keys]"]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llterm import paths, terminal
-from llterm.cli.options import model_flags, weave_flags
+from llterm.cli.options import model_flags, sampling_flags, typed_sampling, weave_flags
 from llterm.cli.settings import load, log_to_file
 from llterm.config import Config
 from llterm.config.schema import setting
@@ -18,6 +18,7 @@ from llterm.errors import LltermError, UsageError
 
 if TYPE_CHECKING:
     from llterm.constraints.spec import Constraint
+    from llterm.core.chat import Chat
     from llterm.core.query import Backend
     from llterm.headless.job import Job, Woven
     from llterm.ui.launch import Launch
@@ -36,24 +37,31 @@ class Asked:
     """Typed weave settings, by dotted name."""
     overrides: Mapping[str, int] = field(default_factory=dict)
     constraint: Constraint | None = None
+    sampling: Mapping[str, Any] = field(default_factory=dict)
+    """Typed sampler settings, by dotted name."""
+    chat: Chat | None = None
+    """What the story is a reply to; --prompt is part of it then, and not of the story."""
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Asked:
-        """From a command's parameters."""
+        """From a command's parameters. Raises UsageError."""
+        chat = _chat(values)
         return cls(
             file=values["file"],
-            prompt=values["prompt"],
-            prefix=_valid(values["prefix"]),
+            prompt=None if chat else values["prompt"],
+            prefix=as_text(values["prefix"]),
             model=values["model"],
             config=values["config"],
             weave=weave_flags(values),
             overrides=model_flags(values),
-            constraint=_constraint(values),
+            constraint=constraint_of(values),
+            sampling=sampling_flags(values),
+            chat=chat,
         )
 
     def load(self) -> Config:
         """The configuration with these flags over it. Raises ConfigError."""
-        return load({"model": self.model, **self.weave}, self.config)
+        return load({"model": self.model, **self.weave, **self.sampling}, self.config)
 
     def typed_rules(self, config: Config) -> dict[str, Any]:
         """Typed weave settings by `Rules` field, checked."""
@@ -65,30 +73,32 @@ def suggest(asked: Asked, format: str) -> int:
     """Print suggestions; the exit code."""
     config = asked.load()
     log_to_file()
-    from llterm.headless.inputs import argument_text, is_loom, read_stdin, read_text
-
-    if asked.file is not None and asked.prompt is not None:
-        raise UsageError(
-            "Both a file and --prompt are given", "", "Leave one of them out: one text is woven."
-        )
-    text, loom = b"", None
-    if asked.prompt is not None:
-        text = argument_text(asked.prompt)
-    elif asked.file is None:
-        raise UsageError(
-            "There is no text to go on from", "", "Name a file, - for standard input, or --prompt."
-        )
-    elif str(asked.file) == "-":
-        text = read_stdin()
-    elif is_loom(asked.file):
-        loom = asked.file
-    else:
-        text = read_text(asked.file)
+    replying = asked.chat is not None and asked.file is None
+    text, loom = (b"", None) if replying else story_of(asked.file, asked.prompt)
     if text.endswith(b"\n"):
-        _say("The text ends in a line break: suggestions begin a new line.")
+        say("The text ends in a line break: suggestions begin a new line.")
     woven = _weave(_job(asked, config, text, loom))
     _print(woven, format)
     return 0
+
+
+def story_of(file: Path | None, prompt: str | None) -> tuple[bytes, Path | None]:
+    """The text to go on from, or the loom that holds it. Raises UsageError."""
+    from llterm.headless.inputs import argument_text, is_loom, read_stdin, read_text
+
+    if file is not None and prompt is not None:
+        raise UsageError(
+            "Both a file and --prompt are given", "", "Leave one of them out: there is one text."
+        )
+    if prompt is not None:
+        return argument_text(prompt), None
+    if file is None:
+        raise UsageError(
+            "There is no text to go on from", "", "Name a file, - for standard input, or --prompt."
+        )
+    if str(file) == "-":
+        return read_stdin(), None
+    return (b"", file) if is_loom(file) else (read_text(file), None)
 
 
 def weave(asked: Asked) -> int:
@@ -132,7 +142,9 @@ def _weave_once(asked: Asked, config: Config, reason: str) -> int:
         text, loom, what = b"", asked.file, f"the story of {asked.file}"
     elif asked.file is not None:
         text, what = read_text(asked.file), str(asked.file)
-    _say(f"One weave of {what}, because {reason}; on a terminal this opens the app.")
+    elif asked.chat is not None:
+        text, what = b"", "the reply in a chat"
+    say(f"One weave of {what}, because {reason}; on a terminal this opens the app.")
     _print(_weave(_job(asked, config, text, loom)), "tree")
     return 0
 
@@ -166,6 +178,9 @@ def _launch(asked: Asked, config: Config) -> Launch:
         opening=opening,
         model_name=known.name,
         auto_weave=config.ui.auto_weave,
+        sampling=typed_sampling(asked.sampling),
+        chat=asked.chat,
+        overrides=overrides,
     )
 
 
@@ -187,10 +202,10 @@ def _story(asked: Asked) -> tuple[Path | None, bytes | None]:
         if text is not None:
             raise UsageError("Both a text file and --prompt are given", "", "Leave one out.")
         if loom.exists():
-            _say(f"{loom} is there already and is opened; {file.name} is not read again.")
+            say(f"{loom} is there already and is opened; {file.name} is not read again.")
             return loom, None
         _check_folder(loom)
-        _say(f"{file.name} is imported into {loom}; the text file stays as it is.")
+        say(f"{file.name} is imported into {loom}; the text file stays as it is.")
         return loom, imported
     if file.is_dir():
         raise UsageError(f"{file} is a folder", "", "Name a .loom or a text file in it.")
@@ -244,11 +259,37 @@ def _job(asked: Asked, config: Config, text: bytes, loom: Path | None) -> Job:
 
     typed = asked.typed_rules(config)
     return Job(
-        text, loom, asked.prefix, typed, config, config.model, asked.overrides, asked.constraint
+        text,
+        loom,
+        asked.prefix,
+        typed,
+        config,
+        config.model,
+        asked.overrides,
+        asked.constraint,
+        typed_sampling(asked.sampling),
+        asked.chat,
     )
 
 
-def _constraint(values: Mapping[str, Any]) -> Constraint | None:
+def _chat(values: Mapping[str, Any]) -> Chat | None:
+    """The one that was typed. Raises UsageError where it says nothing."""
+    system, message = as_text(values["system"]), as_text(values["prompt"])
+    if not values["chat"] and system is None:
+        return None
+    from llterm.core.chat import Chat
+
+    chat = Chat(system or "", message or "")
+    if not chat:
+        raise UsageError(
+            "There is nothing to reply to",
+            "A chat needs what you say to the model.",
+            "Say it with --prompt; a loom that has a chat keeps it without --chat.",
+        )
+    return chat
+
+
+def constraint_of(values: Mapping[str, Any]) -> Constraint | None:
     """The one that was typed. Raises UsageError for two, or a file that cannot be read."""
     names = ("choice", "regex", "grammar", "json_schema")
     typed: dict[str, Any] = {name: values[name] for name in names if values.get(name)}
@@ -283,6 +324,7 @@ def _weave(job: Job) -> Woven:
 
 
 def _print(woven: Woven, format: str) -> None:
+    from llterm.core.chat import OWN
     from llterm.headless import formats, results
 
     write = {
@@ -294,7 +336,9 @@ def _print(woven: Woven, format: str) -> None:
     text = write(woven)
     sys.stdout.write(text + "\n" if text else "")
     sys.stdout.flush()
-    _say(formats.summary(woven))
+    say(formats.summary(woven))
+    if woven.chat and woven.chat_format != OWN:
+        say(f"{woven.model} brings no chat template: the {woven.chat_format} format was used.")
     if not woven.view.suggestions and woven.constraint is not None:
         raise LltermError(
             "The constraint leads nowhere",
@@ -309,14 +353,14 @@ def _print(woven: Woven, format: str) -> None:
         )
 
 
-def _valid(text: str | None) -> str | None:
+def as_text(text: str | None) -> str | None:
     """Settings are text, not bytes: what is not UTF-8 in them is replaced."""
     return (
         None if text is None else text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     )
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
     from llterm.core.display import display_text
 
     sys.stderr.write(display_text(text.encode("utf-8", "surrogateescape")) + "\n")

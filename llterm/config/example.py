@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from llterm.config.schema import MODEL, STORE, TOP, UI, WEAVE, Setting
+from llterm.config.schema import MODEL, SAMPLING, STORE, TOP, UI, WEAVE, Setting
 from llterm.keymap import ACTIONS
 
 _HEAD = """\
@@ -14,6 +14,16 @@ _HEAD = """\
 #
 # The user's file lies where `llterm config path` says. Over it counts the nearest llterm.toml from
 # the working folder upwards; over both, LLTERM_* variables (LLTERM_WEAVE_DEPTH=8) and typed flags.
+"""
+_SAMPLING_HEAD = """\
+# A preset brings a value for every knob from temperature to order; those set here count more. What
+# is shown for them is neutral: it changes no probability. Presets of llterm: neutral, greedy,
+# reliable, balanced, creative.
+"""
+_PRESET_HEAD = """
+# A preset of your own, by name: the knobs above from temperature to order. A knob that it leaves
+# out is at the value shown above, which changes nothing; `order` brings its own stages.
+# [presets.NAME]
 """
 _MODEL_HEAD = """
 # A model of your own: `llterm weave -m NAME`. One table each.
@@ -26,14 +36,18 @@ _KEYS_HEAD = """
 [keys]
 """
 _SAMPLES = {"path": '"models/some-model.gguf"', "theme": '"name"', "fps": "60", "stop": "[]",
-            "context": "4096", "threads": "4"}  # fmt: skip
+            "context": "4096", "threads": "4", "chat_template": '"chatml"', "seed": "1",
+            "ban": '["once upon a time"]',
+            "bias": '[" cat=-2.5"]'}  # fmt: skip
 
 
 def example() -> str:
     """The whole file."""
     parts = [_HEAD, "\n", *_lines(TOP)]
-    for name, rows in (("weave", WEAVE), ("store", STORE), ("ui", UI)):
-        parts += [f"\n[{name}]\n", *_lines(rows)]
+    tables = (("weave", WEAVE), ("sampling", SAMPLING), ("store", STORE), ("ui", UI))
+    for name, rows in tables:
+        parts += [f"\n[{name}]\n", _SAMPLING_HEAD if name == "sampling" else "", *_lines(rows)]
+        parts += [_PRESET_HEAD] if name == "sampling" else []
     parts += [_MODEL_HEAD, *_lines(MODEL), _KEYS_HEAD]
     for one in ACTIONS:
         keys = ",".join(filter(None, (one.keys, one.tree_keys)))

@@ -11,10 +11,24 @@ from pathlib import Path
 from typing import Any
 
 from llterm import keymap, paths
-from llterm.config.read import BUNDLED, ConfigFile
-from llterm.config.schema import TABLES, Config, ModelConfig, Origin, Setting, Value, setting
+from llterm.config.read import BUNDLED, ConfigFile, preset_name
+from llterm.config.sampling import CHAIN, CUSTOM, changed, make_preset
+from llterm.config.schema import (
+    SAMPLING,
+    TABLES,
+    Config,
+    ModelConfig,
+    Origin,
+    Setting,
+    Value,
+    preset_setting,
+    setting,
+)
 from llterm.core.rules import Rules
+from llterm.core.sampler import PRESETS, SamplerSettings, Sampling
 from llterm.errors import ConfigError
+
+Found = dict[str, tuple[Value, Origin]]
 
 FOLDERS = ("LLTERM_CONFIG_DIR", "LLTERM_DATA_DIR", "LLTERM_STATE_DIR")
 """Variables that are no settings."""
@@ -35,23 +49,30 @@ def load_config(
     file begins. `state` are choices made in the app, by dotted name. Raises ConfigError.
     """
     environment = os.environ if environment is None else environment
-    found: dict[str, tuple[Value, Origin]] = {}
-    notices = _take_state(found, state or {})
+    found: Found = {}
+    presets: dict[str, SamplerSettings] = {}
+    notices = _take_state(found, presets, state or {})
     files = [ConfigFile(path) for path in _files(file, folder or Path.cwd())]
     models: dict[str, dict[str, Value]] = {}
     for one in files:
-        for name, item in one.values.items():
-            where = f"{one.path}:{item.line}" if item.line else str(one.path)
-            found[name] = (item.value, Origin("file", where))
+        _take(found, {
+            name: (item.value, Origin("file", f"{one.path}:{item.line}" if item.line
+                                      else str(one.path)))
+            for name, item in one.values.items()
+        })  # fmt: skip
         models.update(one.models)
+        presets.update((name, make_preset(values)) for name, values in one.presets.items())
     _take_environment(found, environment)
     _take_flags(found, flags or {})
     keys = {name.removeprefix("keys."): str(value)
             for name, (value, _) in found.items() if name.startswith("keys.")}  # fmt: skip
+    known = {**PRESETS, **presets}
     keymap.resolve(keys, lambda id: found[f"keys.{id}"][1].detail)
     return Config(
         model=str(found["model"][0]) if "model" in found else Config().model,
         weave=replace(Rules(), **_fields("weave", found)),
+        sampling=_sampling(found, known),
+        presets=known,
         ui=replace(Config().ui, **_fields("ui", found)),
         store=replace(Config().store, **_fields("store", found)),
         keys=keys,
@@ -84,21 +105,49 @@ def _files(file: Path | None, folder: Path) -> list[Path]:
     return [path for path in (user if user.exists() else None, project_file(folder)) if path]
 
 
-def _take_state(found: dict[str, tuple[Value, Origin]], state: Mapping[str, object]) -> list[str]:
+def _take(found: Found, values: Found) -> None:
+    """Values that count more than those found so far.
+
+    Where they name a preset, no knob from before changes that: it belonged to another one.
+    """
+    if "sampling.preset" in values:
+        for name in CHAIN:
+            found.pop(f"sampling.{name}", None)
+    found.update(values)
+
+
+def _take_state(
+    found: Found, presets: dict[str, SamplerSettings], state: Mapping[str, object]
+) -> list[str]:
     """Choices that no longer fit are passed over with a notice: the person cannot be asked to
     mend a file that llterm wrote."""
     notices = []
     for name, value in state.items():
         try:
-            found[name] = (setting(name).check(value), Origin("state"))
+            if isinstance(value, Mapping):
+                presets[_preset_name(name)] = make_preset(
+                    {key: preset_setting(key).check(one) for key, one in value.items()}
+                )
+            else:
+                found[name] = (setting(name).check(value), Origin("state"))
         except (KeyError, ValueError) as wrong:
             notices.append(f"A kept choice was passed over: {name} ({wrong})")
+    chosen = found.get("sampling.preset")
+    if chosen is not None and chosen[0] not in {**PRESETS, **presets, CUSTOM: None}:
+        del found["sampling.preset"]
+        notices.append(f"A kept choice was passed over: there is no preset {chosen[0]} any more")
     return notices
 
 
-def _take_environment(
-    found: dict[str, tuple[Value, Origin]], environment: Mapping[str, str]
-) -> None:
+def _preset_name(dotted: str) -> str:
+    table, _, name = dotted.partition(".")
+    if table != "presets" or not preset_name(name):
+        raise KeyError(dotted)
+    return name
+
+
+def _take_environment(found: Found, environment: Mapping[str, str]) -> None:
+    values: Found = {}
     names = {
         variable(f"{table}.{row.name}" if table else row.name): (table, row)
         for table, rows in TABLES.items()
@@ -116,15 +165,35 @@ def _take_environment(
         table, row = names[name]
         dotted = f"{table}.{row.name}" if table else row.name
         try:
-            found[dotted] = (row.parse(text), Origin("environment", name))
+            values[dotted] = (row.parse(text), Origin("environment", name))
         except ValueError as wrong:
             raise _wrong(f"the environment variable {name}", row, wrong) from wrong
+    _take(found, values)
 
 
-def _take_flags(found: dict[str, tuple[Value, Origin]], flags: Mapping[str, object]) -> None:
-    for dotted, value in flags.items():
-        if value is not None and value != []:
-            found[dotted] = (checked_flag(dotted, value), Origin("flag", flag_name(dotted)))
+def _take_flags(found: Found, flags: Mapping[str, object]) -> None:
+    _take(found, {
+        dotted: (checked_flag(dotted, value), Origin("flag", flag_name(dotted)))
+        for dotted, value in flags.items()
+        if value is not None and value != []
+    })  # fmt: skip
+
+
+def _sampling(found: Found, presets: Mapping[str, SamplerSettings]) -> Sampling:
+    """All of it together; a mistake names where it stands."""
+    made = Sampling()
+    for row in SAMPLING:
+        dotted = f"sampling.{row.name}"
+        if dotted not in found:
+            continue
+        value, origin = found[dotted]
+        try:
+            made = changed(made, row.name, value, presets)
+        except ValueError as wrong:
+            raise ConfigError(
+                f"Wrong value for {dotted}", f"{origin.detail}: {wrong}.", row.help
+            ) from wrong
+    return made
 
 
 def checked_flag(dotted: str, value: object) -> Any:
@@ -147,7 +216,7 @@ def _wrong(place: str, row: Setting, wrong: ValueError) -> ConfigError:
     return ConfigError(f"Wrong value for {place}", f"{wrong}.", hint)
 
 
-def _fields(table: str, found: Mapping[str, tuple[Value, Origin]]) -> dict[str, Any]:
+def _fields(table: str, found: Found) -> dict[str, Any]:
     return {
         row.attribute: found[f"{table}.{row.name}"][0]
         for row in TABLES[table]
@@ -155,9 +224,7 @@ def _fields(table: str, found: Mapping[str, tuple[Value, Origin]]) -> dict[str, 
     }
 
 
-def _model(
-    name: str, values: Mapping[str, Value], found: Mapping[str, tuple[Value, Origin]]
-) -> ModelConfig:
+def _model(name: str, values: Mapping[str, Value], found: Found) -> ModelConfig:
     known = {one.name for one in fields(ModelConfig)}
     if "path" not in values and name not in BUNDLED:
         some = next((f"models.{name}.{key}" for key in values), "")

@@ -10,7 +10,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from llterm.config.schema import MODEL, TABLES, Setting, Value
+from llterm.config.schema import MODEL, PRESET, TABLES, Setting, Value
+from llterm.core.sampler import PRESETS
 from llterm.errors import ConfigError
 
 BUNDLED = ("fable", "fable-q8_0", "scripted")
@@ -18,7 +19,16 @@ BUNDLED = ("fable", "fable-q8_0", "scripted")
 MOST_BYTES = 1 << 20
 _AT = re.compile(r" \(at line (\d+), column (\d+)\)| \(at end of document\)")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_FIXED = ("weave", "store", "ui", "keys", "models")
+_FIXED = ("weave", "sampling", "presets", "store", "ui", "keys", "models")
+PRESET_NAMES = (
+    "Use letters, digits, dots, hyphens and underscores, and none of llterm's own: "
+    f"{', '.join(PRESETS)}, custom."
+)
+
+
+def preset_name(name: str) -> bool:
+    """Whether a person's preset may be called so."""
+    return bool(_NAME.fullmatch(name)) and name not in (*PRESETS, "custom")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +53,11 @@ class ConfigFile:
             if key in _FIXED and not isinstance(value, Mapping):
                 raise self._mistake((key,), f"[{key}] is a table", "", f"Write it as [{key}].")
         self._table("", {key: value for key, value in data.items() if key not in _FIXED})
-        for name in ("weave", "store", "ui"):
+        for name in ("weave", "sampling", "store", "ui"):
             self._table(name, data.get(name, {}))
+        self.presets: dict[str, dict[str, Value]] = {}
+        for name, table in data.get("presets", {}).items():
+            self._preset(name, table)
         self._keys(data.get("keys", {}))
         for name, table in data.get("models", {}).items():
             self._model(name, table)
@@ -111,6 +124,18 @@ class ConfigFile:
             name = ".".join(filter(None, (table, setting.name)))
             self.values[name] = Found(found, self.line(keys))
 
+    def _preset(self, name: str, table: object) -> None:
+        keys = ("presets", name)
+        if not isinstance(table, Mapping):
+            raise self._mistake(
+                keys, f"presets.{name} is a table", "", f"Write [presets.{name}] and knobs below."
+            )
+        if not preset_name(name):
+            raise self._mistake(keys, f'"{name}" cannot be a preset\'s name', "", PRESET_NAMES)
+        self.presets[name] = {}
+        for setting, path, value in self._settings(f"presets.{name}", PRESET, table, keys):
+            self.presets[name][setting.name] = self._checked(setting, path, value)
+
     def _model(self, name: str, table: object) -> None:
         keys = ("models", name)
         if not isinstance(table, Mapping):
@@ -172,10 +197,10 @@ class ConfigFile:
     ) -> ConfigError:
         where = f" in [{table}]" if table else ""
         near = get_close_matches(key.replace("-", "_"), list(known), 1, 0.5)
-        if near:
-            hint = f"Did you mean {near[0]}?"
-        elif home := next((one for one, rows in TABLES.items() if _has(rows, key)), None):
+        if home := next((one for one, rows in TABLES.items() if _has(rows, key)), None):
             hint = f"{key} belongs in [{home}]."
+        elif near:
+            hint = f"Did you mean {near[0]}?"
         else:
             hint = f"Known here: {', '.join(known)}."
         return self._mistake(path, f"Unknown key {key}{where}", "", hint)

@@ -9,10 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal
 
 from llterm.core.rules import Rules
+from llterm.core.sampler import DEFAULT_PRESET, ORDER, PRESETS, SamplerSettings, Sampling
 
 Kind = Literal["whole number", "number", "yes or no", "text", "list of texts", "path"]
 Value = int | float | bool | str | tuple[str, ...] | Path | None
@@ -29,6 +31,8 @@ class Ui:
     mouse: bool = True
     auto_weave: bool = True
     accept_sole: bool = False
+    play_speed: float = 5.0
+    autopilot: int = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,7 @@ class ModelConfig:
     batch: int = 512
     gpu_layers: int = 0
     kv_type: str = "f16"
+    chat_template: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +74,9 @@ class Config:
 
     model: str = "fable"
     weave: Rules = field(default_factory=Rules)
+    sampling: Sampling = field(default_factory=Sampling)
+    presets: Mapping[str, SamplerSettings] = field(default_factory=lambda: dict(PRESETS))
+    """By name: llterm's own, and the person's."""
     ui: Ui = field(default_factory=Ui)
     store: Store = field(default_factory=Store)
     keys: Mapping[str, str] = field(default_factory=dict)
@@ -105,7 +113,7 @@ class Setting:
     @property
     def range(self) -> str:
         """The allowed values in words; empty when the type says it all."""
-        if self.choices:
+        if self.choices and self.kind != "list of texts":
             return ", ".join(self.choices[:-1]) + " or " + self.choices[-1]
         if self.low is None or self.high is None:
             return ""
@@ -114,7 +122,7 @@ class Setting:
     def parse(self, text: str) -> Value:
         """The value from a flag or an environment variable. Raises ValueError with the reason."""
         if self.kind == "list of texts":
-            return self.check([text])
+            return self.check(text.replace(",", " ").split() if self.choices else [text])
         found: object = text
         if self.kind == "yes or no":
             words = {"1": True, "true": True, "yes": True, "on": True,
@@ -164,7 +172,16 @@ class Setting:
         if any("\ud800" <= one <= "\udfff" for text in texts for one in text):
             raise ValueError("it is not UTF-8 text")
         if "" in texts:
-            raise ValueError("an empty text would end every suggestion at once")
+            raise ValueError("an empty text is found everywhere")
+        for text in texts:
+            if self.choices and text not in self.choices:
+                near = get_close_matches(text, self.choices, 1, 0.5)
+                raise ValueError(
+                    f"{text!r} is not one of {', '.join(self.choices)}"
+                    + (f"; did you mean {near[0]}?" if near else "")
+                )
+        if self.choices and len(set(texts)) < len(texts):
+            raise ValueError("it names one of them twice")
         if len(texts) > MOST_STOPS:
             raise ValueError(f"{len(texts)} texts are more than {MOST_STOPS}")
         return texts
@@ -173,8 +190,23 @@ class Setting:
 MOST_STOPS = 100
 
 _RULES = Rules()
+_SAMPLER = SamplerSettings()
 _UI = Ui()
 _MODEL = ModelConfig()
+
+
+def _knob(
+    name: str,
+    kind: Kind,
+    help: str,
+    low: float | None = None,
+    high: float | None = None,
+    *,
+    above: bool = False,
+) -> Setting:
+    """A setting of the sampler chain; its neutral value is its default."""
+    return Setting(name, kind, help, getattr(_SAMPLER, name), low, high, above)
+
 
 TOP = (Setting("model", "text", "The model that is opened without --model.", Config().model),)
 WEAVE = (
@@ -208,6 +240,55 @@ WEAVE = (
         _RULES.budget, 1, 10_000_000,
     ),
 )  # fmt: skip
+PRESET = (
+    _knob("temperature", "number", "Divides the logits; 0 takes the best candidate.", 0, 100),
+    _knob("dynatemp_range", "number", "The temperature moves with the entropy, by up to this.",
+          0, 100),
+    _knob("dynatemp_exponent", "number", "How the entropy moves the temperature.", 0, 100),
+    _knob("top_k", "whole number", "Best candidates to keep; 0 keeps all.", 0, 1_000_000),
+    _knob("top_p", "number", "Mass to keep, best first; 1 keeps all.", 0, 1),
+    _knob("min_p", "number", "Least probability, as a share of the best one's; 0 keeps all.", 0, 1),
+    _knob("typical_p", "number", "Mass to keep, nearest to the entropy first; 1 keeps all.", 0, 1),
+    _knob("top_n_sigma", "number", "Standard deviations of logits to keep; 0 or less keeps all.",
+          -1, 1000),
+    _knob("xtc_probability", "number", "Chance that all best candidates but the last go.", 0, 1),
+    _knob("xtc_threshold", "number", "What counts as best there; above 0.5 nothing goes.", 0, 1),
+    _knob("repeat_penalty", "number", "Weakens tokens that occurred; 1 does not.", 0, 100,
+          above=True),
+    _knob("frequency_penalty", "number", "Off a logit for each time its token occurred.",
+          -100, 100),
+    _knob("presence_penalty", "number", "Off a logit once where its token occurred.", -100, 100),
+    _knob("penalty_last_n", "whole number", "Tokens that penalties look back; -1 all.",
+          -1, 10_000_000),
+    _knob("dry_multiplier", "number", "DRY: weakens what would go on a repetition; 0 does not.",
+          0, 100),
+    _knob("dry_base", "number", "DRY: growth for each token of the repetition.", 0, 100),
+    _knob("dry_allowed_length", "whole number", "DRY: tokens that may repeat freely.", 0, 10_000),
+    _knob("dry_penalty_last_n", "whole number", "DRY: tokens it looks back; -1 all.",
+          -1, 10_000_000),
+    _knob("dry_sequence_breakers", "list of texts", "DRY: no repetition reaches across these."),
+    _knob("mirostat", "whole number", "1 or 2: that version in place of all but temperature.",
+          0, 2),
+    _knob("mirostat_tau", "number", "Mirostat: surprise to aim at, in bits.", 0, 100),
+    _knob("mirostat_eta", "number", "Mirostat: how fast it follows.", 0, 10),
+    Setting("order", "list of texts", "The stages that run, in their order, by name.",
+            _SAMPLER.order, choices=ORDER),
+)  # fmt: skip
+"""What a preset may say. A knob that it leaves out is neutral."""
+SAMPLING = (
+    Setting("preset", "text", "How tokens are drawn; what is set below changes it.",
+            DEFAULT_PRESET),
+    *PRESET,
+    Setting("seed", "whole number", "Makes draws repeatable; unset: drawn afresh each time.",
+            None, 0, 1 << 53),
+    Setting("ban", "list of texts", "Texts that are never written; the case does not matter.", ()),
+    Setting("ban_newline", "yes or no", "Never write a line break.", False),
+    Setting("ban_capitals", "yes or no", "Never begin a word with a capital.", False),
+    Setting("ban_refusals", "yes or no", "Never begin as refusals do (I cannot, As an AI).", False),
+    Setting("bias", "list of texts", "TEXT=NUMBER or #ID=NUMBER: added to that token's logit.", ()),
+    Setting("ideal_length", "whole number", "Tokens at which a text may well end; 0: any.",
+            0, 0, 10_000_000),
+)  # fmt: skip
 UI = (
     Setting("theme", "text", "A theme's name; own ones lie in the folder themes/.", _UI.theme),
     Setting(
@@ -223,6 +304,10 @@ UI = (
     Setting("auto_weave", "yes or no", "Weave as soon as a story is open.", _UI.auto_weave),
     Setting("accept_sole", "yes or no", "Accept a suggestion that is the only one.",
             _UI.accept_sole),
+    Setting("play_speed", "number", "Tokens a second in play; 0: as fast as the model goes.",
+            _UI.play_speed, 0, 1000),
+    Setting("autopilot", "whole number", "Rounds that the autopilot weaves and accepts.",
+            _UI.autopilot, 1, 1000),
 )  # fmt: skip
 STORE = (
     Setting(
@@ -245,8 +330,19 @@ MODEL = (
     Setting(
         "kv_type", "text", "Type of the cache.", _MODEL.kv_type, choices=("f16", "f32", "q8_0")
     ),
+    Setting(
+        "chat_template", "text",
+        "A built-in chat format (chatml, llama3, gemma, …, plain); unset: the model's own.",
+        _MODEL.chat_template,
+    ),
 )  # fmt: skip
-TABLES: Mapping[str, tuple[Setting, ...]] = {"": TOP, "weave": WEAVE, "store": STORE, "ui": UI}
+TABLES: Mapping[str, tuple[Setting, ...]] = {
+    "": TOP,
+    "weave": WEAVE,
+    "sampling": SAMPLING,
+    "store": STORE,
+    "ui": UI,
+}
 """Tables with fixed keys; `""` is the top of the file."""
 
 
@@ -257,6 +353,14 @@ def setting(dotted: str) -> Setting:
     found = next((one for one in rows if one.name == name), None)
     if found is None:
         raise KeyError(dotted)
+    return found
+
+
+def preset_setting(name: str) -> Setting:
+    """The knob of a preset with this name. Raises KeyError."""
+    found = next((one for one in PRESET if one.name == name), None)
+    if found is None:
+        raise KeyError(name)
     return found
 
 

@@ -24,8 +24,19 @@ class _Node:
     """Probability of equal texts by other tokens, joint."""
 
 
-def draw(anchor: Beam, found: Sequence[Found], *, bound: float, done: bool, spent: bool) -> View:
-    """Make a view. `bound`: joint probability that nothing unseen exceeds."""
+def draw(
+    anchor: Beam,
+    found: Sequence[Found],
+    *,
+    bound: float,
+    done: bool,
+    spent: bool,
+    banned: Sequence[Beam] = (),
+) -> View:
+    """Make a view. `bound`: joint probability that nothing unseen exceeds.
+
+    `banned` are drawn where the branch that they would go on from is.
+    """
     leaves = _leaves(found)
     heads, merged = _merge(leaves)
     suggestions = tuple(_suggestion(beam, merged.get(beam.tail, 0.0)) for beam in leaves)
@@ -35,6 +46,10 @@ def draw(anchor: Beam, found: Sequence[Found], *, bound: float, done: bool, spen
         _hang(nodes, beam)
     for tail, extra in merged.items():
         nodes[tail].extra = extra
+    coverage = _coverage(root)
+    for beam in banned:
+        if beam.parent is not None and beam.parent.tail in nodes:
+            _hang(nodes, beam)
     settled = 0
     for suggestion in suggestions:
         if suggestion.finish == "open" or math.exp(suggestion.logprob) < bound:
@@ -45,7 +60,7 @@ def draw(anchor: Beam, found: Sequence[Found], *, bound: float, done: bool, spen
         branches=_branches(root),
         settled=len(suggestions) if done else settled,
         bound=0.0 if done and not suggestions else bound,
-        coverage=_coverage(root),
+        coverage=coverage,
         done=done,
         spent=spent,
     )
@@ -105,7 +120,8 @@ def _hang(nodes: dict[Tail, _Node], leaf: Beam) -> None:
 def _branches(parent: _Node) -> tuple[Branch, ...]:
     shown = (one for child in parent.children.values() for one in _shown(child))
     rows = (_branch(parent, node) for node in shown)
-    return tuple(sorted(rows, key=lambda row: (-row.p, row.tail)))
+    # What is banned comes after what is not.
+    return tuple(sorted(rows, key=lambda row: (bool(row.banned), -row.p, row.tail)))
 
 
 def _branch(parent: _Node, node: _Node) -> Branch:
@@ -129,6 +145,7 @@ def _branch(parent: _Node, node: _Node) -> Branch:
         logprob=node.beam.logprob,
         children=_branches(node),
         finish=None if node.children else node.beam.finish,
+        banned=node.beam.banned,
     )
 
 

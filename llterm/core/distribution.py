@@ -41,3 +41,6 @@ class Distribution:
     """The whole vocabulary was seen; otherwise only a server's top N."""
     full: Logprobs | None = None
     """Every id's logprob, shape (vocabulary size,), when the query asked for it."""
+    log_z: float | None = None
+    """The natural log of the sum of the model's exponentiated logits: a logprob and this make the
+    logit. None where the source does not tell logits."""

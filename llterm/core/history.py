@@ -26,7 +26,7 @@ class Step:
     marks: dict[int, tuple[Marks, Marks]] = field(default_factory=dict)
     """Per node id: what was noted on it before and after."""
     facts: dict[str, tuple[Value, Value]] = field(default_factory=dict)
-    """Head, cursor, hidden prefix, weave rules (as JSON): before and after."""
+    """Head, cursor, hidden prefix, weave rules and sampling (as JSON): before and after."""
     splits: list[tuple[int, int]] = field(default_factory=list)
     """Nodes that were cut in two: the left part keeps the id, the right part is new."""
     silent: bool = False

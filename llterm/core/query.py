@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from pathlib import Path as FilePath
+from typing import Protocol, runtime_checkable
 
+from llterm.core.attention import Attention
 from llterm.core.distribution import Distribution, Mask
 from llterm.core.tokens import Path, Tail, Vocabulary
 from llterm.errors import LltermError
@@ -27,6 +29,12 @@ class Capabilities:
     """How many queries one round serves well."""
     context: int = 2048
     """Most tokens of a path that the model can see."""
+    shares: bool = True
+    """Texts with a common beginning share its evaluation."""
+    attention: bool = False
+    """Shows what its layers attend to (`Attentive`)."""
+    weights: FilePath | None = None
+    """The GGUF file that it is, for methods that need the weights themselves."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -138,3 +146,23 @@ class Backend(Source, Protocol):
 
     async def close(self) -> None:
         """Stop what runs and free the model."""
+
+
+@runtime_checkable
+class Beside(Protocol):
+    """A source that can answer out of the way of what it holds for the story."""
+
+    def ask_beside(self, queries: Sequence[Query]) -> AsyncGenerator[Fact | Failed]:
+        """As `ask`, with one anchor for all. The first is answered first: what the others have in
+        common with it is not evaluated again. Closing the generator cancels."""
+
+
+@runtime_checkable
+class Attentive(Protocol):
+    """A backend that shows what its layers attend to."""
+
+    async def attention(self, tokens: Tail, rows: int, columns: int) -> Attention:
+        """How the last `rows` tokens attend to the last `columns`, in every layer.
+
+        Raises LltermError: CapabilityMissing where the model has no attention to show.
+        """

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain, islice
 
+from llterm.core.bans import Bans
 from llterm.core.constraint import Constrained
 from llterm.core.distribution import Distribution, Mask
 from llterm.core.healing import Healer
@@ -26,6 +27,8 @@ WIDEST = 4096
 """Most candidates a position: what "no split limit" means on a larger vocabulary."""
 AT_ONCE = 16
 """Children made at a time; the others wait as one entry until the best of them is due."""
+CONSTRAINT = "constraint"
+"""What a branch that the constraint forbids is said to be banned by."""
 DIVE_SHARE = 4
 """One in this many places of a batch goes to the deepest open beams: suggestions appear early."""
 
@@ -49,6 +52,8 @@ class Beam:
     shown: bytes
     """This token's share of `data`."""
     finish: Finish = "open"
+    banned: str = ""
+    """What forbids it, where something does."""
     _steps: tuple[Step, ...] = field(default=(), init=False)
 
     @property
@@ -75,6 +80,9 @@ class Terrain:
     facts: Mapping[Tail, Distribution]
     constraint: Constrained | None = None
     """Not together with a residue."""
+    bans: Bans = field(default_factory=Bans)
+    before: bytes = b""
+    """The end of the story: a banned phrase may begin there."""
     levels: dict[int, tuple[float, int]] = field(default_factory=dict)
 
     def mask(self, beam: Beam) -> Mask | None:
@@ -86,10 +94,29 @@ class Terrain:
     def known(self, beam: Beam) -> Distribution | None:
         """The distribution after `beam`, if it lists enough candidates for the rules."""
         found = self.facts.get(beam.tail)
-        if found is None or not found.exact or len(found.ids) >= self.keep(beam.depth):
+        if found is None or not found.exact or found.rest <= 0.0:
             return found
-        full = found.rest <= 0.0 or float(found.logprobs[-1]) < self.least(beam.depth)
-        return found if full else None
+        if self.bans and len(found.ids) < self._widest:
+            return found if self._enough(beam, found) else None
+        if len(found.ids) >= self.keep(beam.depth):
+            return found
+        return found if float(found.logprobs[-1]) < self.least(beam.depth) else None
+
+    def wanted(self, beam: Beam) -> int:
+        """How many candidates to ask for: more than before where bans took too many of those."""
+        found = self.facts.get(beam.tail)
+        keep = self.keep(beam.depth)
+        return keep if found is None else min(max(keep, 4 * len(found.ids)), self._widest)
+
+    @property
+    def _widest(self) -> int:
+        return min(self.vocabulary.size, WIDEST)
+
+    def _enough(self, beam: Beam, found: Distribution) -> bool:
+        """Whether all children are among the candidates listed, though bans take some of these."""
+        free = sum(1 for child in self.children(beam, found) if not child.banned)
+        limit = self.rules.split_limit or self._widest
+        return free >= limit or (free > 0 and float(found.logprobs[-1]) < self.least(beam.depth))
 
     def least(self, depth: int) -> float:
         """Logprob that a second candidate needs."""
@@ -118,26 +145,38 @@ class Terrain:
         return max(most, min(KEEP, self.vocabulary.size))
 
     def children(self, beam: Beam, found: Distribution) -> Iterator[Beam]:
-        """The beams that go on from `beam`, most probable first.
+        """The beams that go on from `beam`, most probable first, forbidden ones among them.
 
-        The first candidate always goes on; others need the cutoff; at most `split_limit` do.
-        Where a mask holds, the probabilities are those given the allowed tokens.
+        The first candidate always goes on; others need the cutoff; at most `split_limit` do, and
+        forbidden ones do not count. Where a mask holds, the probabilities are those given the
+        allowed tokens; those of forbidden ones are the raw model's.
         """
         mask = self.mask(beam)
         scale = math.log(found.permitted) if mask is not None and found.permitted > 0 else 0.0
         least = self.least(beam.depth)
         limit = self.rules.split_limit or len(found.ids)
-        # Without a mask the first `limit` are all that can go on: turn only those into numbers.
-        listed = limit if mask is None else len(found.ids)
-        rank = 0
+        banning = bool(self.bans)
+        # Where nothing is forbidden the first `limit` are all that can go on.
+        listed = len(found.ids) if mask is not None or banning else limit
+        rank = forbidden = 0
         for id, raw in _listed(found, listed):
-            if mask is not None and not mask.allowed[id]:
+            masked = mask is not None and not mask.allowed[id]
+            if masked and (self.constraint is None or forbidden >= limit or raw < least):
                 continue
-            logprob = min(raw - scale, 0.0)
-            if rank >= limit or (rank and logprob < least):
+            logprob = raw if masked else min(raw - scale, 0.0)
+            if not masked and (rank >= limit or (rank and logprob < least)):
                 return
-            rank += 1
-            yield self._child(beam, id, logprob, rank, found.permitted)
+            child = self._child(beam, id, logprob, rank + 1, found.permitted)
+            said: str | None = CONSTRAINT if masked else None
+            if banning and not masked:
+                said = self.bans.broken_by(self.before, beam.data, child.shown)
+            if said is None:
+                rank += 1
+                yield child
+            elif forbidden < limit and raw >= least:
+                forbidden += 1
+                child.finish, child.banned = "banned", said
+                yield child
 
     def _child(self, beam: Beam, id: int, logprob: float, rank: int, permitted: float) -> Beam:
         token = self.vocabulary.token(id)
@@ -182,6 +221,7 @@ class Search:
         self._best: list[tuple[float, Tail]] = []
         self._deepest: list[tuple[int, float, Tail]] = []
         self._finished: list[tuple[float, Tail, Beam]] = []
+        self._banned: list[Beam] = []
         self._expand(root)
 
     @property
@@ -193,6 +233,11 @@ class Search:
     def finished(self) -> list[Beam]:
         """At most N finished beams, most probable first, ties by token ids."""
         return sorted((beam for *_, beam in self._finished), key=_order)
+
+    @property
+    def banned(self) -> list[Beam]:
+        """What would have gone on if nothing forbade it."""
+        return self._banned
 
     @property
     def open(self) -> list[Beam]:
@@ -306,7 +351,9 @@ class Search:
     def _make(self, children: Iterator[Beam], ready: list[_Ready]) -> None:
         """Take the next few children; the rest are due when the best of them is."""
         for child in islice(children, AT_ONCE):
-            if child.finish == "open":
+            if child.banned:
+                self._banned.append(child)
+            elif child.finish == "open":
                 heapq.heappush(ready, (-child.logprob, child.tail, child))
             else:
                 self._finish(child)

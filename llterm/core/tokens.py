@@ -54,6 +54,14 @@ def text_bytes(vocabulary: Vocabulary, ids: Iterable[int]) -> bytes:
     return b"".join(token.data for token in tokens if not token.special)
 
 
+def common(one: Tail, other: Tail) -> int:
+    """Length of the common beginning."""
+    size = min(len(one), len(other))
+    if one[:size] == other[:size]:
+        return size
+    return next(index for index in range(size) if one[index] != other[index])
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Anchor:
     """A token prefix many paths share (the story's window), compared by identity.

@@ -7,8 +7,9 @@ from typing import Literal
 
 from llterm.core.tokens import Tail
 
-Finish = Literal["stop", "depth", "end", "open"]
-"""Why a suggestion ends: a stop, the depth, an end-of-text token; `open` has not ended yet."""
+Finish = Literal["stop", "depth", "end", "open", "banned"]
+"""Why a suggestion ends: a stop, the depth, an end-of-text token; `open` has not ended yet;
+`banned` may not stand, and is no suggestion."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,8 @@ class Branch:
     children: tuple[Branch, ...] = ()
     finish: Finish | None = None
     """Set on leaves."""
+    banned: str = ""
+    """What forbids it, such as `banned "once upon"` or `constraint`; `p` is what that takes."""
 
 
 @dataclass(frozen=True, slots=True)

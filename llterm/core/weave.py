@@ -10,9 +10,10 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from llterm.core.bans import Bans
 from llterm.core.branches import draw
 from llterm.core.constraint import After, Constrained
-from llterm.core.distribution import Distribution
+from llterm.core.distribution import Distribution, Mask
 from llterm.core.healing import Healer
 from llterm.core.query import Fact, Query
 from llterm.core.rules import Rules
@@ -37,6 +38,7 @@ class Weave:
         facts: Mapping[Tail, Distribution] | None = None,
         grown: Iterable[tuple[Tail, int]] = (),
         constraint: Constrained | None = None,
+        bans: Bans | None = None,
     ) -> None:
         """`residue` is what the first tokens must re-encode; `before` the story's last words.
 
@@ -44,6 +46,7 @@ class Weave:
         branches gone on from, each with its own depth. A constraint goes without a residue.
         """
         self.constraint = constraint
+        self.bans = bans or Bans()
         self.anchor = anchor
         self.rules = rules
         self.residue = residue
@@ -87,7 +90,7 @@ class Weave:
             for beam in search.wants(room - len(queries)):
                 terrain = search.terrain
                 path = Path(self.anchor, beam.tail)
-                queries.append(Query(path, terrain.keep(beam.depth), terrain.mask(beam)))
+                queries.append(Query(path, terrain.wanted(beam), terrain.mask(beam)))
         self._asked += len(queries)
         return queries
 
@@ -120,8 +123,8 @@ class Weave:
         """Allow another budget's worth of work."""
         self._allowance = self._asked + self.rules.budget
 
-    def under(self, rules: Rules) -> Weave:
-        """The same facts under other rules; costs no inference."""
+    def under(self, rules: Rules, bans: Bans | None = None) -> Weave:
+        """The same facts under other rules, and bans; costs no inference."""
         return self._derive(
             self.anchor,
             rules,
@@ -130,6 +133,7 @@ class Weave:
             self._facts,
             self._grown,
             self.constraint,
+            self.bans if bans is None else bans,
         )
 
     def at(self, tail: Tail, anchor: Anchor) -> Weave:
@@ -141,7 +145,9 @@ class Weave:
         before = self.before + written[len(self.residue) :].decode("utf-8", "replace")
         residue = self.residue[len(written) :]
         constraint = After(self.constraint, tail) if self.constraint is not None else None
-        return self._derive(anchor, self.rules, residue, before, facts, grown, constraint)
+        return self._derive(
+            anchor, self.rules, residue, before, facts, grown, constraint, self.bans
+        )
 
     def grow(self, tail: Tail, depth: int) -> None:
         """Go on from a branch: search for its own best N, `depth` tokens further."""
@@ -167,8 +173,18 @@ class Weave:
             beam = following
         return beam
 
-    def view(self, *, running: bool = False) -> View:
-        """The tree as it stands. Branches that have not ended are left out while it runs."""
+    def mask(self, tail: Tail) -> Mask | None:
+        """Which ids may follow `tail`, known or not; None when all may."""
+        if self.constraint is not None:
+            return self.constraint.mask(tail)
+        residue = self.residue[len(self._text(tail)) :]
+        return self._healer.mask(residue) if self._healer is not None and residue else None
+
+    def view(self, *, running: bool = False, banned: bool = False) -> View:
+        """The tree as it stands. Branches that have not ended are left out while it runs.
+
+        With `banned`, what bans and the constraint took is in it too, as rows that say so.
+        """
         best = max((search.best_open for search in self._searches), default=-math.inf)
         return draw(
             self._root(),
@@ -179,6 +195,7 @@ class Weave:
             bound=min(math.exp(best), 1.0),
             done=self.done,
             spent=self.spent and not self.done,
+            banned=[one for search in self._searches for one in search.banned] if banned else (),
         )
 
     def _derive(
@@ -190,6 +207,7 @@ class Weave:
         facts: Mapping[Tail, Distribution],
         grown: Iterable[tuple[Tail, int]],
         constraint: Constrained | None,
+        bans: Bans,
     ) -> Weave:
         return Weave(
             self._vocabulary,
@@ -201,11 +219,20 @@ class Weave:
             facts=facts,
             grown=grown,
             constraint=constraint,
+            bans=bans,
         )
 
     def _terrain(self, rules: Rules) -> Terrain:
-        stopper = Stopper(rules, self.before)
-        return Terrain(self._vocabulary, rules, stopper, self._healer, self._facts, self.constraint)
+        return Terrain(
+            self._vocabulary,
+            rules,
+            Stopper(rules, self.before),
+            self._healer,
+            self._facts,
+            self.constraint,
+            self.bans,
+            self.before.encode("utf-8", "replace"),
+        )
 
     @property
     def dead_ends(self) -> int:

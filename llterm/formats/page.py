@@ -69,7 +69,7 @@ def write(source: Source, *, every: bool) -> str:
         figures=html.escape(figures),
         ramp=", ".join(_css(rgb(n / _STEPS)) for n in range(_STEPS + 1)),
         heat="\n".join(
-            f".h{n} {{ background: {_css(rgb(n / _STEPS))}; color: {_css(ink(n / _STEPS))}; }}"
+            f".h{n} {{ background: {_css(rgb(n / _STEPS))}; color: {_css(ink(rgb(n / _STEPS)))}; }}"
             for n in range(_STEPS + 1)
         ),
     )

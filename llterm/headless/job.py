@@ -9,18 +9,21 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from llterm.backends.registry import find_model, open_model
 from llterm.config import Config
 from llterm.constraints.spec import Constraint
+from llterm.core.bans import Bans
+from llterm.core.chat import Chat, chat_text, read_chat
 from llterm.core.rules import Rules
 from llterm.core.tokens import Vocabulary
 from llterm.core.view import View
 from llterm.errors import UsageError
 from llterm.session.document import Document
+from llterm.session.sampling import SamplerChoice
 from llterm.session.session import Session
 from llterm.session.status import Figures
 
@@ -39,6 +42,10 @@ class Job:
     model: str
     overrides: Mapping[str, int]
     constraint: Constraint | None = None
+    sampling: Mapping[str, Any] = field(default_factory=dict)
+    """Sampler settings that were typed, by name; of these only bans count in a weave."""
+    chat: Chat | None = None
+    """What the story is a reply to; None: what a loom says itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +60,13 @@ class Woven:
     figures: Figures
     vocabulary: Vocabulary
     constraint: Constraint | None
+    bans: Bans
     dead_ends: int
     """Paths that the constraint led nowhere."""
+    chat: Chat
+    """What the story is a reply to; empty where it is none."""
+    chat_format: str
+    """How the model writes chats."""
 
 
 def run(job: Job) -> Woven:
@@ -63,20 +75,20 @@ def run(job: Job) -> Woven:
     if job.loom is None:
         return _run(job, Document.scratch(job.text, job.config.weave))
     with tempfile.TemporaryDirectory(prefix="llterm-") as folder:
-        return _run(job, _copy(job.loom, Path(folder)))
+        return _run(job, copied(job.loom, Path(folder)))
 
 
 def story_of(loom: Path) -> bytes:
     """A loom's story, up to its end. Raises UsageError where it cannot be read."""
     with tempfile.TemporaryDirectory(prefix="llterm-") as folder:
-        document = _copy(loom, Path(folder))
+        document = copied(loom, Path(folder))
         try:
             return document.bytes_before(len(document.text))
         finally:
             document.close()
 
 
-def _copy(loom: Path, folder: Path) -> Document:
+def copied(loom: Path, folder: Path) -> Document:
     """A copy of the loom: weaving must not change the file, and another llterm may have it open."""
     import sqlite3
 
@@ -104,12 +116,16 @@ def _run(job: Job, document: Document) -> Woven:
         document.set_rules(replace(document.rules, **job.typed))
     if job.prefix is not None:
         document.set_prefix(job.prefix)
+    if job.chat is not None:
+        document.set_chat(chat_text(job.chat))
     return asyncio.run(_weave(job, document))
 
 
 async def _weave(job: Job, document: Document) -> Woven:
     line = ProgressLine()
-    session = Session(document)
+    drawing = SamplerChoice(document, job.config.sampling, job.config.presets)
+    session = Session(document, drawing)
+    session.set_sampling(drawing.changed(job.sampling))
     text = document.bytes_before(document.cursor)
     try:
         backend = await open_model(job.model, job.config, job.overrides, opening(line, job.model))
@@ -131,7 +147,10 @@ async def _weave(job: Job, document: Document) -> Woven:
                 session.figures,
                 backend.vocabulary,
                 job.constraint,
+                session.sampling.bans,
                 session.dead_ends,
+                read_chat(document.chat),
+                getattr(backend, "chat_format", ""),
             )
         finally:
             session.stop()

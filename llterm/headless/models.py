@@ -1,56 +1,184 @@
-"""`llterm models list` and `llterm models info`."""
+"""`llterm models list` and `llterm models info`: what there is, as text and JSON."""
 
 from __future__ import annotations
 
-from llterm.backends.registry import Known, find_model, known_models
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from llterm.backends.caches import parts_of, unfinished
+from llterm.backends.hub import RemoteModel, read_reference, remote_models, search_hub
+from llterm.backends.listing import Listed, fit_text, list_models, size_text
+from llterm.backends.llamacpp.info import ModelInfo, inspect_gguf
+from llterm.backends.memory import available, fit, needed
+from llterm.backends.pull import here_already
+from llterm.backends.registry import SCRIPTED, find_model
 from llterm.config import Config
 from llterm.core.display import visible
-from llterm.errors import LltermError
+
+VERSION = 1
+Row = Sequence[str]
 
 
-def list_models(config: Config) -> str:
-    """A table of every model with a name."""
-    rows = [_row(known, config) for known in known_models(config)]
-    widths = [max(len(row[column]) for row in rows) for column in range(3)]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, [*widths, 0], strict=True)).rstrip()
-        for row in rows
+def list_text(config: Config) -> str:
+    """A table of every model with a name; a star marks the default."""
+    rows = [_row(one, config) for one in list_models(config)]
+    for path in unfinished():
+        size = size_text(path.stat().st_size)
+        rows.append(("", "stopped pull", size, "", _plain(str(path))))
+    return _table(rows)
+
+
+def list_json(config: Config) -> str:
+    """The same as JSON (docs/json.md)."""
+    models = [
+        {
+            "name": one.known.name,
+            "default": one.known.name == config.model,
+            "origin": one.origin,
+            "path": str(one.known.path) if one.known.path is not None else None,
+            "size": one.size or None,
+            "quantisation": one.quantisation or None,
+            "architecture": one.architecture or None,
+            "context": one.context or None,
+            "memory_needed": one.needs or None,
+            "fit": one.fit,
+            "problem": one.problem or None,
+        }
+        for one in list_models(config)
+    ]
+    stopped = [{"path": str(path), "size": path.stat().st_size} for path in unfinished()]
+    free = available() or None
+    return _json({"models": models, "unfinished": stopped, "memory_available": free})
+
+
+def hub_text(wanted: str) -> str:
+    """What can be pulled: a repository's models, or repositories by words. Raises LltermError."""
+    if "/" not in wanted:
+        return _table(
+            [(_plain(name), f"{count:,} downloads") for name, count in search_hub(wanted)]
+        )
+    return _table(
+        [
+            (_plain(one.reference), size_text(one.size), fit_text(fit(one.size)), _here(one))
+            for one in remote_models(read_reference(wanted).repository)
+        ]
     )
 
 
-def model_info(name: str, config: Config) -> str:
+def hub_json(wanted: str) -> str:
+    """The same as JSON."""
+    if "/" not in wanted:
+        found = search_hub(wanted)
+        return _json({"repositories": [{"name": name, "downloads": n} for name, n in found]})
+    models = [
+        {
+            "name": one.reference,
+            "quantisation": one.quantisation or None,
+            "size": one.size,
+            "files": [{"name": f.name, "size": f.size, "sha256": f.sha256 or None}
+                      for f in one.files],
+            "fit": fit(one.size),
+            "here": bool(_here(one)),
+        }
+        for one in remote_models(read_reference(wanted).repository)
+    ]  # fmt: skip
+    return _json({"models": models})
+
+
+def info_text(name: str, config: Config) -> str:
     """What a model's file says. Raises ModelError where there is no such model, or it is broken."""
     known = find_model(name, config)
     if known.path is None:
-        return "name          scripted\nkind          word trigrams of a little story, for tests"
-    from llterm.backends.llamacpp import inspect_gguf
-
-    info = inspect_gguf(known.path)
+        what = "word trigrams of a little story, for tests" if name == SCRIPTED else known.kind
+        return f"name           {_plain(known.name)}\nkind           {what}"
+    info, size = _inspected(known.path)
+    wanted = needed(info, size, known.settings.context)
     rows = [
-        ("name", visible(info.name.encode())),
-        ("file", str(known.path)),
-        ("architecture", visible(info.architecture.encode())),
+        ("name", _plain(info.name)),
+        ("origin", known.origin or known.kind),
+        *(("file", _plain(str(path))) for path in parts_of(known.path)),
+        ("architecture", _plain(info.architecture)),
         ("parameters", f"{info.parameters:,}"),
-        ("size", f"{info.size:,} bytes ({info.size / 1e6:,.1f} MB)"),
+        ("size", f"{size:,} bytes ({size_text(size)})"),
         ("quantisation", info.quantisation),
         ("context", f"{info.context:,} tokens trained"),
         ("vocabulary", f"{info.vocabulary:,} tokens"),
         ("layers", f"{info.layers:,}"),
         ("embedding", f"{info.embedding:,}"),
+        ("memory", f"about {size_text(wanted)}: {fit(wanted)}"),
+        ("chat template", "its own" if info.template else "none; a built-in format is used"),
+        ("licence", _plain(info.licence) or "not said"),
         ("predicts text", "yes" if info.text else "no: llterm cannot weave with it"),
     ]
-    return "\n".join(f"{label:<14}{value}" for label, value in rows)
+    return "\n".join(f"{label:<15}{value}" for label, value in rows)
 
 
-def _row(known: Known, config: Config) -> tuple[str, str, str, str]:
-    name = f"{known.name}{' *' if known.name == config.model else ''}"
+def info_json(name: str, config: Config) -> str:
+    """The same as JSON. Raises ModelError."""
+    known = find_model(name, config)
     if known.path is None:
-        return name, known.kind, "", "for tests and demos"
-    from llterm.backends.llamacpp import inspect_gguf
+        return _json({"name": known.name, "origin": known.kind, "files": []})
+    info, size = _inspected(known.path)
+    wanted = needed(info, size, known.settings.context)
+    return _json(
+        {
+            "name": info.name,
+            "origin": known.origin or known.kind,
+            "files": [str(path) for path in parts_of(known.path)],
+            "architecture": info.architecture,
+            "parameters": info.parameters,
+            "size": size,
+            "quantisation": info.quantisation,
+            "context": info.context,
+            "vocabulary": info.vocabulary,
+            "layers": info.layers,
+            "embedding": info.embedding,
+            "memory_needed": wanted,
+            "fit": fit(wanted),
+            "chat_template": info.template or None,
+            "licence": info.licence or None,
+            "predicts_text": info.text,
+        }
+    )
 
-    try:
-        info = inspect_gguf(known.path)
-    except LltermError as error:
-        return name, known.kind, "", f"{error.title} ({known.path})"
-    size = f"{info.parameters / 1e6:,.1f} M, {info.quantisation}, {info.size / 1e6:,.1f} MB"
-    return name, known.kind, size, str(known.path)
+
+def _inspected(path: Path) -> tuple[ModelInfo, int]:
+    """The header, and the bytes of all parts."""
+    info = inspect_gguf(path)
+    return info, sum(one.stat().st_size for one in parts_of(path))
+
+
+def _row(one: Listed, config: Config) -> Row:
+    name = _plain(f"{one.known.name}{' *' if one.known.name == config.model else ''}")
+    what = "for tests and demos" if one.known.kind == SCRIPTED else ""
+    where = _plain(str(one.known.path or what))
+    if one.problem:
+        return name, one.origin, "", "", f"{one.problem} ({where})"
+    size = size_text(one.size) if one.size else ""
+    note = fit_text(one.fit)
+    return name, one.origin, size, one.quantisation, f"{note}: {where}" if note else where
+
+
+def _here(model: RemoteModel) -> str:
+    return "here already" if here_already(model) else ""
+
+
+def _table(rows: Sequence[Row]) -> str:
+    """Columns as wide as they need; the last one as long as it is."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(
+            cell + " " * (width - len(cell)) for cell, width in zip(row, widths, strict=True)
+        ).rstrip()
+        for row in rows
+    )
+
+
+def _plain(text: str) -> str:
+    """Text of a file or a server, inert."""
+    return visible(text.encode("utf-8", "surrogateescape"))
+
+
+def _json(value: dict[str, object]) -> str:
+    return json.dumps({"version": VERSION, **value}, indent=2)

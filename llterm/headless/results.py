@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import fields
+from dataclasses import asdict, fields
 from typing import Any
 
 from llterm.config.schema import WEAVE
 from llterm.constraints.spec import Constraint
+from llterm.core.bans import Bans
 from llterm.core.rules import Rules
 from llterm.core.view import Branch, Step, Suggestion
 from llterm.headless.job import Woven
@@ -30,8 +31,10 @@ def result(woven: Woven) -> dict[str, Any]:
         "vocabulary": woven.vocabulary.fingerprint,
         "prompt": _text(woven.text),
         "prefix": woven.prefix,
+        "chat": asdict(woven.chat) if woven.chat else None,
         "settings": _settings(woven.rules),
         "constraint": _constraint(woven.constraint),
+        "bans": _bans(woven.bans),
         "suggestions": [_suggestion(one) for one in view.suggestions],
         "tree": [_branch(one) for one in view.branches],
         "stats": {
@@ -54,6 +57,16 @@ def _settings(rules: Rules) -> dict[str, Any]:
     names = {row.attribute: row.name for row in WEAVE}
     values = {names[one.name]: getattr(rules, one.name) for one in fields(Rules)}
     return {name: list(one) if isinstance(one, tuple) else one for name, one in values.items()}
+
+
+def _bans(bans: Bans) -> dict[str, Any]:
+    """Under their names in `llterm.toml`."""
+    return {
+        "ban": list(bans.phrases),
+        "ban_newline": bans.newline,
+        "ban_capitals": bans.capitals,
+        "ban_refusals": bans.refusals,
+    }
 
 
 def _suggestion(one: Suggestion) -> dict[str, Any]:

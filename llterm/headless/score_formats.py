@@ -12,7 +12,7 @@ from llterm.core.display import display_text, visible
 from llterm.core.heat import Measure, heat
 from llterm.core.reading import Candidate, Reading
 from llterm.headless.score import Report
-from llterm.ramps import Depth, ansi, glyph, indexed, ink, rgb
+from llterm.ramps import Depth, ansi, glyph, indexed, paint
 
 VERSION = 1
 _LONGEST = 8
@@ -132,15 +132,14 @@ def as_heat(report: Report, depth: Depth, measure: Measure = "surprisal") -> str
 
 
 def _style(hot: float, depth: Depth) -> str:
+    (red, green, blue), (r, g, b) = paint(hot, depth)
     if depth == "truecolor":
-        (red, green, blue), (r, g, b) = rgb(hot), ink(hot)
         return f"\x1b[48;2;{red};{green};{blue};38;2;{r};{g};{b}m"
-    dark = ink(hot) == (0, 0, 0)
     if depth == "256":
-        return f"\x1b[48;5;{indexed(hot)};38;5;{16 if dark else 255}m"
+        return f"\x1b[48;5;{indexed(hot)};38;5;{231 if r else 16}m"
     color = ansi(hot)
     back = 40 + color if color < 8 else 92 + color
-    return f"\x1b[{back};{30 if color in (3, 11, 8) else 97}m"
+    return f"\x1b[{back};{97 if r else 30}m"
 
 
 def summary(report: Report) -> str:

@@ -11,7 +11,7 @@ from llterm.core.heat import MEASURES, told, value
 from llterm.core.reading import Reading
 from llterm.headless.score import Report
 from llterm.headless.score_formats import Piece, pieces, summary
-from llterm.ramps import ink, rgb
+from llterm.ramps import paint
 
 _PAGE = """<!doctype html>
 <html lang="en">
@@ -69,7 +69,9 @@ def as_page(report: Report) -> str:
     """The page. Text of the model and the person is in it as text, never as markup."""
     shown = list(pieces(report.readings))
     data = {
-        "colors": [[_css(rgb(n / _STEPS)), _css(ink(n / _STEPS))] for n in range(_STEPS + 1)],
+        "colors": [
+            [_css(color) for color in paint(n / _STEPS, "truecolor")] for n in range(_STEPS + 1)
+        ],
         "heat": {
             measure: [round(piece.heat(measure) * _STEPS) for piece in shown]
             for measure in MEASURES
@@ -79,7 +81,7 @@ def as_page(report: Report) -> str:
     return _PAGE.format(
         title=html.escape(f"{report.model}: {report.summary.bits_per_byte:.3f} bits per byte"),
         summary=html.escape(summary(report)).replace("\n", "<br>"),
-        ramp=", ".join(_css(rgb(n / 8)) for n in range(9)),
+        ramp=", ".join(_css(paint(n / 8, "truecolor").back) for n in range(9)),
         buttons=" ".join(f'<button data-measure="{one}">{one}</button>' for one in MEASURES),
         text="".join(f"<span>{_marked(piece.text)}</span>" for piece in shown),
         # A script element ends at the first "</": JSON may say that otherwise.

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from llterm.core.birth import Alternative, Birth, birth_text
-from llterm.core.loom import Piece
+from llterm.core.birth import Alternative, Birth, birth_text, read_birth
+from llterm.core.history import Step
+from llterm.core.loom import Loom, Piece
 from llterm.core.tokens import Tail
 
 
@@ -49,6 +50,42 @@ class ModelRun:
         )  # fmt: skip
 
 
+MOST_TOKENS = 64
+"""A longer play is several nodes, each a step of its own: an undo takes back a piece of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grown:
+    """An accept that tokens drawn right after it may still go into."""
+
+    step: Step
+    made: int
+    """Its node."""
+
+    def takes(self, run: ModelRun, loom: Loom, at: int, size: int) -> bool:
+        """Whether a run at byte `at` of a story of `size` bytes may go into the same node."""
+        node = loom.nodes.get(self.made)
+        if node is None or loom.head != self.made or at != size:
+            return False
+        piece = loom.pieces[node.piece]
+        same = (piece.author, piece.fingerprint) == (run.model, run.fingerprint)
+        return same and not run.overlap and len(piece.sizes) < MOST_TOKENS
+
+
+def lengthened(piece: Piece, run: ModelRun) -> Piece:
+    """A piece with a run after it; the run's settings are the piece's own."""
+    birth = read_birth(piece.birth)
+    birth = replace(birth, alternatives=birth.alternatives + run.alternatives)
+    return replace(
+        piece,
+        data=piece.data + run.data,
+        ids=(piece.ids or ()) + run.ids,
+        sizes=piece.sizes + run.sizes,
+        logprobs=piece.logprobs + run.logprobs,
+        birth=birth_text(birth),
+    )
+
+
 def difference(old: str, new: str, start: int, stop: int) -> Change:
     """The smallest single replacement that makes one text of the other.
 
@@ -72,3 +109,8 @@ def _common(one: int, other: int, same: Callable[[int], bool]) -> int:
         else:
             high = middle - 1
     return low
+
+
+def encoded(text: str) -> bytes:
+    """What a person typed, with the line ends of a story."""
+    return text.replace("\r\n", "\n").replace("\r", "\n").encode("utf-8", "replace")

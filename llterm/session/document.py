@@ -12,11 +12,18 @@ from llterm.core.birth import Birth, read_birth
 from llterm.core.display import Display
 from llterm.core.editing import lead, replace_range
 from llterm.core.history import Step, Value
-from llterm.core.loom import Loom, Piece, Run
+from llterm.core.loom import Loom, Piece, Run, Slice
 from llterm.core.rules import Rules
 from llterm.errors import LltermError, UsageError
 from llterm.session.branches import Branches
-from llterm.session.changes import Change, ModelRun, difference
+from llterm.session.changes import (
+    Change,
+    Grown,
+    ModelRun,
+    difference,
+    encoded,
+    lengthened,
+)
 from llterm.session.ledger import Ledger
 from llterm.session.typing import Typist
 from llterm.store.contents import Contents
@@ -35,6 +42,7 @@ class Document:
         self._ledger = Ledger(file, contents)
         self._typist = Typist(self._ledger)
         self.loom: Loom = contents.loom
+        self._grown: Grown | None = None
         self.branches = Branches(self, self._ledger)
         """Commands on the tree, and marks."""
         self._data = self.loom.text()
@@ -42,6 +50,8 @@ class Document:
         meta = contents.meta
         self.rules = read_rules(str(meta.get("rules", "{}")))
         self.prefix = str(meta.get("prefix", ""))
+        self.sampling = str(meta.get("sampling", "{}"))
+        self.chat = str(meta.get("chat", ""))
         self._cursor = min(int(meta.get("cursor", len(self.text))), len(self.text))
         self._model = str(meta.get("model", ""))
         self.revision = 0
@@ -176,7 +186,7 @@ class Document:
     def edit(self, start: int, stop: int, text: str) -> Change:
         """The person's typing, paste or deletion, in display offsets."""
         self._writable()
-        data = text.replace("\r\n", "\n").replace("\r", "\n").encode("utf-8", "replace")
+        data = encoded(text)
         first = self._display.byte_offset(start)
         last = first if stop == start else self._display.byte_offset(stop)
         if self._data[first:last] == data:
@@ -186,23 +196,33 @@ class Document:
         new = self._data[:first] + data + self._data[last:]
         return self._show(*self._display.replaced(start, stop, data, new), new, first + len(data))
 
-    def accept(self, run: ModelRun, at: int) -> Change:
-        """Put a suggestion into the story. Text after `at` stays behind as the other branch."""
-        step = self.begin("accept")
-        first, size = len(self.bytes_before(at)), len(self._data)
-        piece = self._ledger.new_piece(run.piece(time.time()))
-        replace_range(
-            self.loom, step, self._ledger.new_node, (first, size, size), piece, carry=False
-        )
-        new = self._data[:first] + run.data
-        before = self._cursor
-        shown = self._display.replaced(at, len(self.text), run.data, new)
-        change = self._show(*shown, new, len(new))
-        step.fact("cursor", before, self._cursor)
+    def accept(self, run: ModelRun, at: int, *, onward: bool = False) -> Change:
+        """Put a suggestion into the story. Text after `at` stays behind as the other branch.
+
+        `onward`: at the story's end it may go into the node and the step of the accept before it,
+        if nothing was done since, so that a long play is not a node and a step for each token.
+        """
+        self._writable()
+        grown = self._grown if onward else None
+        self.checkpoint()
+        first = len(self.bytes_before(at))
+        if grown is not None and grown.takes(run, self.loom, first, len(self._data)):
+            step = grown.step
+            self._lengthen(grown, run)
+        else:
+            step = self.begin("accept")
+            grown = Grown(step, self._fork(step, first, run.piece(time.time())))
         self.model = run.model
-        self._ledger.write(step)
-        self._ledger.commit()
+        change = self._landed(step, at, first, run.data)
+        self._grown = grown
         return change
+
+    def write(self, text: str, at: int) -> Change:
+        """Put the person's text into the story. Text after `at` stays as the other branch."""
+        step = self.begin("put text")
+        first, data = len(self.bytes_before(at)), encoded(text)
+        self._fork(step, first, Piece(0, data, created=time.time()))
+        return self._landed(step, at, first, data)
 
     def choose(self, node: int) -> Change:
         """Make the branch of this node the story, down to its newest leaf.
@@ -242,7 +262,8 @@ class Document:
         return Change(self._cursor, self._cursor, "", self._cursor)
 
     def checkpoint(self) -> None:
-        """End the burst of edits: what follows is a step of its own."""
+        """End the burst of edits or tokens: what follows is a step of its own."""
+        self._grown = None
         if self._typist.end():
             self._ledger.commit()
 
@@ -255,6 +276,16 @@ class Document:
         """The hidden text before the story."""
         self._set("prefix", "hidden prefix", self.prefix, text)
         self.prefix = text
+
+    def set_sampling(self, text: str) -> None:
+        """Other sampler settings, as the store writes them."""
+        self._set("sampling", "sampler settings", self.sampling, text)
+        self.sampling = text
+
+    def set_chat(self, text: str) -> None:
+        """What the story is a reply to, as `core.chat` writes it; empty: nothing."""
+        self._set("chat", "chat", self.chat, text)
+        self.chat = text
 
     def undo(self) -> Change | None:
         """Take back the last step; None when there is none."""
@@ -284,7 +315,7 @@ class Document:
         changes = self._ledger.everything()
         changes.meta |= {
             "rules": rules_text(self.rules), "prefix": self.prefix, "cursor": self._cursor,
-            "model": self._model,
+            "model": self._model, "sampling": self.sampling, "chat": self.chat,
         }  # fmt: skip
         file = LoomFile(path, new=True)
         try:
@@ -324,6 +355,35 @@ class Document:
                 "Close the other one and open it again, or work on a copy.",
             )
 
+    def _fork(self, step: Step, first: int, piece: Piece) -> int:
+        """Let a piece follow the story's first bytes; its node. The rest stays as a branch."""
+        size = len(self._data)
+        number = self._ledger.new_piece(piece)
+        made = replace_range(
+            self.loom, step, self._ledger.new_node, (first, size, size), number, carry=False
+        )
+        assert made is not None
+        return made
+
+    def _landed(self, step: Step, at: int, first: int, data: bytes) -> Change:
+        """The story ends in `data` now, from display offset `at`, byte `first`."""
+        new = self._data[:first] + data
+        before = self._cursor
+        shown = self._display.replaced(at, len(self.text), data, new)
+        change = self._show(*shown, new, len(new))
+        step.fact("cursor", before, self._cursor)
+        self._ledger.write(step)
+        self._ledger.commit()
+        return change
+
+    def _lengthen(self, grown: Grown, run: ModelRun) -> None:
+        """The model's own fresh node takes more tokens."""
+        node = self.loom.nodes[grown.made]
+        piece = lengthened(self.loom.pieces[node.piece], run)
+        self._ledger.put_piece(piece)
+        node = node.holding((Slice(piece.id, 0, len(piece.data)),))
+        grown.step.put(self.loom, node.id, node)
+
     def _set(self, name: str, label: str, before: str, after: str) -> None:
         self._writable()
         if before == after:
@@ -348,7 +408,7 @@ class Document:
         if last is None or set(last.facts) != {name}:
             return None
         first, second = map(str, last.facts[name])
-        same = name != "rules" or changed(first, second) == changed(before, after)
+        same = name in {"prefix", "chat"} or changed(first, second) == changed(before, after)
         return last if same else None
 
     def _travel(self, steps: list[Step], *, undone: bool) -> Change | None:
@@ -364,9 +424,9 @@ class Document:
         if "rules" in facts:
             self.rules = read_rules(str(facts["rules"]))
             self._ledger.keep("rules", facts["rules"])
-        if "prefix" in facts:
-            self.prefix = str(facts["prefix"])
-            self._ledger.keep("prefix", self.prefix)
+        for name in {"prefix", "sampling", "chat"} & facts.keys():
+            setattr(self, name, str(facts[name]))
+            self._ledger.keep(name, facts[name])
 
     def _reread(self, cursor: int | None = None) -> Change:
         """Show the story as the loom has it now; the cursor stays where nothing changed."""

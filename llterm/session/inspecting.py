@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from llterm.config.sampling import changed
+from llterm.config.schema import SAMPLING
 from llterm.core.display import visible
 from llterm.core.distribution import Distribution
-from llterm.core.sampling import PRESETS, Breakers, NothingLeft, Rung, SamplerSettings, apply
+from llterm.core.sampling import (
+    PRESETS,
+    Chains,
+    NothingLeft,
+    Rung,
+    SamplerSettings,
+    Sampling,
+    Situation,
+)
 from llterm.core.tokens import Tail, Token, Vocabulary
 from llterm.errors import UsageError
-
-_NUMBERS = {one.name: one.type for one in fields(SamplerSettings) if one.type in ("float", "int")}
+from llterm.session.session import Session
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +56,16 @@ class Table:
 class Inspection:
     """A distribution over the whole vocabulary, read again under any chain with no inference."""
 
-    def __init__(self, vocabulary: Vocabulary, context: Tail, found: Distribution) -> None:
+    def __init__(
+        self, vocabulary: Vocabulary, context: Tail, found: Distribution, story: bytes = b""
+    ) -> None:
+        """`context`: the tokens before the place; `story`: the text, where bans may begin."""
         self._vocabulary = vocabulary
-        self._context = context
+        self._at = Situation(context, story)
+        self._found = found
+        self._chains = Chains(vocabulary)
+        self.caveat = ""
+        """What is not exact about the chain's figures; empty when all is."""
         self._ids: NDArray[np.int32] = found.ids
         self._logprobs = found.logprobs.astype(np.float64)
         self._final = np.exp(self._logprobs)
@@ -62,21 +78,16 @@ class Inspection:
         stages = [(rung.stage, float(rung.p[rank - 1])) for rung in self._rungs]
         return [("model", math.exp(float(self._logprobs[rank - 1]))), *stages]
 
-    def under(self, settings: SamplerSettings) -> None:
-        """Read it under another chain. Raises UsageError where that leaves nothing."""
-        breakers: Breakers | None = None
-        if settings.dry_multiplier:
-            from llterm.core.sampling import breaker_tokens
-
-            breakers = breaker_tokens(self._vocabulary, settings.dry_sequence_breakers)
+    def under(self, sampling: Sampling) -> None:
+        """Read it as it would be drawn so. Raises UsageError where that leaves nothing."""
+        chain = self._chains.of(sampling)
         try:
-            ladder = apply(
-                settings, self._logprobs, self._context, ids=self._ids, breakers=breakers
-            )
+            ladder = chain.ladder(self._found, self._at)
         except NothingLeft as error:
             raise UsageError("The chain leaves nothing", str(error), "Loosen a stage.") from error
         self._final, self._dropped = ladder.p_final, list(ladder.dropped_by)
         self._rungs = ladder.rungs
+        self.caveat = chain.caveat(self._found)
 
     def table(self, wanted: str, most: int) -> Table:
         """The `most` first candidates whose text holds `wanted`, or matches it between slashes.
@@ -135,27 +146,38 @@ class Inspection:
         return [n for n, label in enumerate(self._labels) if wanted in label]
 
 
-def parse_chain(text: str) -> SamplerSettings:
-    """A chain as it is typed: a preset's name, then `name=value`, such as `balanced top_k=40`.
+async def inspect(session: Session, number: int) -> Inspection:
+    """The whole vocabulary at a place of the story. Raises LltermError."""
+    reader, document = session.reader, session.document
+    place = reader.places[number]
+    scored = await reader.candidates(number)
+    source = session.source
+    assert source is not None
+    story = document.bytes_before(len(document.text))[: place.start]
+    context = reader.context_of(number)
+    return Inspection(source.vocabulary, context, scored.distribution, story)
 
-    `order=penalties,top_k,temperature` gives the stages and their order. Raises UsageError naming
-    the word that is wrong.
+
+def parse_chain(
+    text: str,
+    sampling: Sampling | None = None,
+    presets: Mapping[str, SamplerSettings] = PRESETS,
+) -> Sampling:
+    """A chain as it is typed, from what is in force (without that, neutral).
+
+    A preset's name, then `name=value`, such as `balanced top_k=40`; every name of `[sampling]` in
+    llterm.toml, `order=penalties,top_k,temperature` too. Raises UsageError naming the wrong word.
     """
-    settings = SamplerSettings()
+    sampling = sampling or Sampling().under("neutral", presets)
     for word in text.split():
         name, equals, value = word.partition("=")
+        row = next((one for one in SAMPLING if equals and one.name == name), None)
+        if row is None and name not in presets:
+            known = ", ".join([*presets, *(one.name for one in SAMPLING)])
+            raise UsageError(f"There is no {name}", f"Known: {known}.", "")
         try:
-            if not equals:
-                settings = PRESETS[name]
-            elif name == "order":
-                settings = replace(settings, order=tuple(value.split(",")))
-            else:
-                kind = _NUMBERS[name]
-                changed = {name: int(value) if kind == "int" else float(value)}
-                settings = replace(settings, **changed)  # type: ignore[arg-type]
-        except KeyError:
-            known = ", ".join([*PRESETS, *_NUMBERS] if not equals else _NUMBERS)
-            raise UsageError(f"There is no {name}", f"Known: {known}.", "") from None
+            given = row.parse(value) if row is not None else name
+            sampling = changed(sampling, row.name if row else "preset", given, presets)
         except ValueError as error:
-            raise UsageError(f"{word} cannot be", str(error), "") from None
-    return settings
+            raise UsageError(f"{word} cannot be", f"{error}.", "") from None
+    return sampling

@@ -15,13 +15,13 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from llterm.core.distribution import Distribution
-from llterm.core.query import Cost
+from llterm.core.query import Cost, Source
 from llterm.core.tokens import Tail
 from llterm.core.weave import Weave
 
 log = logging.getLogger(__name__)
 
-VERSION = 1
+VERSION = 2
 MOST_CANDIDATES = 200_000
 """A larger weave is not kept (it would be some 2 MB, and take a blink of an eye); weaving it again
 gives the same."""
@@ -34,14 +34,19 @@ class Kept:
     tokens: Tail
     residue: bytes
     before: str
+    model: str
     fingerprint: str
     grown: tuple[tuple[Tail, int], ...]
     facts: Mapping[Tail, Distribution]
     cost: Cost
     seconds: float
 
+    def of(self, source: Source) -> bool:
+        """Whether this very model made it: others may have the same vocabulary."""
+        return (self.model, self.fingerprint) == (source.name, source.vocabulary.fingerprint)
 
-def pack(weave: Weave, fingerprint: str, cost: Cost, seconds: float) -> bytes:
+
+def pack(weave: Weave, source: Source, cost: Cost, seconds: float) -> bytes:
     """The blob of a weave; empty when it is too large to keep."""
     facts = weave.facts
     if not 0 < sum(len(one.ids) for one in facts.values()) <= MOST_CANDIDATES:
@@ -51,7 +56,8 @@ def pack(weave: Weave, fingerprint: str, cost: Cost, seconds: float) -> bytes:
         "tokens": weave.anchor.tokens,
         "residue": weave.residue.hex(),
         "before": weave.before,
-        "fingerprint": fingerprint,
+        "model": source.name,
+        "fingerprint": source.vocabulary.fingerprint,
         "grown": weave.grown,
         "rules": asdict(weave.rules),
         "cost": asdict(cost),
@@ -97,6 +103,7 @@ def unpack(blob: bytes) -> Kept | None:
             tokens=tuple(header["tokens"]),
             residue=bytes.fromhex(header["residue"]),
             before=header["before"],
+            model=header["model"],
             fingerprint=header["fingerprint"],
             grown=tuple((tuple(tail), depth) for tail, depth in header["grown"]),
             facts=facts,

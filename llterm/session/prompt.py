@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from llterm.core.chat import Parts, encode_parts
 from llterm.core.healing import residue_of
 from llterm.core.rules import Rules
 from llterm.core.tokens import Tail, Vocabulary, text_bytes
@@ -52,17 +53,23 @@ class Prompt:
 
 
 def make_prompt(
-    runs: Sequence[Run], prefix: str, vocabulary: Vocabulary, rules: Rules, context: int
+    runs: Sequence[Run],
+    prefix: str,
+    vocabulary: Vocabulary,
+    rules: Rules,
+    context: int,
+    chat: Parts = (),
 ) -> Prompt:
     """The story's tokens, windowed to the context.
 
     The model's own runs keep their tokens; the person's text is encoded from the last model-made
     token on, so that two bursts of typing give the tokens of the whole. `prefix` is the hidden text
-    before the story; it is always seen.
+    before the story; it is always seen. A `chat` stands in its place, and the story is its reply.
     """
     ids, typed = _encode(runs, vocabulary)
     residue = residue_of(typed) if rules.heal else b""
-    head = vocabulary.prefix + _hidden(prefix, vocabulary)
+    hidden = vocabulary.prefix + _hidden(prefix, vocabulary)
+    head = encode_parts(chat, vocabulary) if chat else hidden
     if residue and not head and not ids and len(typed) == len(residue):
         residue = b""
     ids.extend(vocabulary.encode(typed[: len(typed) - len(residue)]))

@@ -13,10 +13,14 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from llterm.core.query import Backend, Scored
+from llterm.core.attribution import Question
+from llterm.core.distribution import Logprobs
+from llterm.core.futures import Futures, futures, ways
+from llterm.core.query import Backend, Failed, Query, Scored
 from llterm.core.reading import Reading, read
-from llterm.core.tokens import Tail
+from llterm.core.tokens import Anchor, Path, Tail
 from llterm.errors import LltermError
+from llterm.session.chatting import chat_parts
 from llterm.session.document import Document
 from llterm.session.prompt import Prompt, make_prompt
 
@@ -132,6 +136,10 @@ class Reader:
         """All tokens before a place, the hidden ones too."""
         return self._tokens[: self._head + number]
 
+    def question(self, number: int, id: int) -> Question:
+        """What led to this token at a place?"""
+        return Question(self.context_of(number), self._head, id)
+
     async def candidates(self, number: int) -> Scored:
         """The whole vocabulary at a place. Raises LltermError."""
         backend = self._host.backend
@@ -142,6 +150,30 @@ class Reader:
             async for scored in found:
                 return scored
         raise LltermError("Nothing stands before this token", "", "Choose a later one.")
+
+    async def futures(self, number: int) -> Futures:
+        """How far apart what follows the likeliest candidates of a place is: a token evaluated for
+        each of them. Raises LltermError."""
+        backend, reading = self._host.backend, self._readings[number]
+        chosen = ways(reading) if reading is not None else ()
+        if backend is None or len(chosen) < 2:
+            raise LltermError("There is no fork here", "The model sees one way only.", "")
+        anchor = Anchor(self.context_of(number))
+        queries = [Query(Path(anchor, (one.token.id,)), full=True) for one in chosen]
+        after: dict[Tail, Logprobs] = {}
+        async with aclosing(backend.ask(queries)) as answers:
+            async for answer in answers:
+                if isinstance(answer, Failed):
+                    raise answer.error
+                if answer.distribution.full is not None:
+                    after[answer.path.tail] = answer.distribution.full
+        if len(after) < len(queries):
+            raise LltermError(
+                "Futures cannot be compared here",
+                "This model's server tells its first candidates only.",
+                "A model in process tells all of them.",
+            )
+        return futures(chosen, [after[query.path.tail] for query in queries])
 
     async def _work(self) -> None:
         while True:
@@ -169,8 +201,9 @@ class Reader:
         runs = document.runs_before(len(document.text))
         rules = replace(document.rules, heal=False)
         context = backend.capabilities.context
+        chat = chat_parts(document, backend)
         prompt = await asyncio.to_thread(
-            make_prompt, runs, document.prefix, backend.vocabulary, rules, context
+            make_prompt, runs, document.prefix, backend.vocabulary, rules, context, chat
         )
         if prompt.tokens != self._tokens:
             self._take(prompt, backend)

@@ -6,27 +6,31 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from typing import cast
 
 from llterm.constraints.compiled import Compiled, compile
 from llterm.constraints.spec import Constraint
+from llterm.core.bans import Bans
+from llterm.core.chat import Chat, chat_text
 from llterm.core.display import display_text
-from llterm.core.healing import Healer
 from llterm.core.query import Backend, Source
-from llterm.core.reading import Reading, read_step
+from llterm.core.reading import Reading
 from llterm.core.rules import Rules
+from llterm.core.sampling import Chain, SamplerSettings, Sampling
 from llterm.core.tokens import Anchor, Tail
 from llterm.core.view import View
-from llterm.core.weave import Weave
 from llterm.engine.drive import drive
-from llterm.errors import BackendUnavailable, LltermError, UsageError
-from llterm.session.document import Change, Document
+from llterm.errors import LltermError, UsageError
+from llterm.session import taking
+from llterm.session.autopilot import Autopilot
+from llterm.session.chatting import root_text
+from llterm.session.document import Change, Document, ModelRun
 from llterm.session.keeping import Kept, pack, unpack
-from llterm.session.prompt import make_prompt
+from llterm.session.player import Player
 from llterm.session.reader import Reader
-from llterm.session.status import Figures, Status
-from llterm.session.taking import first_token, first_word, forced_run, model_run
+from llterm.session.refusals import cannot_stand, no_model, not_current
+from llterm.session.sampling import SamplerChoice
+from llterm.session.status import Figures, Incoming, Status
 from llterm.session.weaves import Place, Weaves, Woven
 
 log = logging.getLogger(__name__)
@@ -35,21 +39,28 @@ log = logging.getLogger(__name__)
 class Session:
     """The document, its model, and the suggestions after the cursor."""
 
-    def __init__(self, document: Document) -> None:
+    def __init__(self, document: Document, drawing: SamplerChoice | None = None) -> None:
         self.document = document
+        self._drawing = drawing or SamplerChoice(document)
         self.source: Source | None = None
         self.status = Status()
+        self.incoming: Incoming | None = None
         self.at = document.cursor
         self.stale = False
-        self._healer: Healer | None = None
         self._woven: Woven | None = None
         self._kept = Weaves()
+        self._models = 0
+        """How many models there have been: a weave belongs to the one of its number."""
         self._task: asyncio.Task[None] | None = None
         self._view: View | None = None
+        self.banned_shown = False
         self._constraint: Constraint | None = None
         self._compiled: Compiled | None = None
         self._callbacks: list[Callable[[], None]] = []
         self.reader = Reader(self, self._changed)
+        self.resting = False
+        self.player = Player(self, self._changed)
+        self.autopilot = Autopilot(self, self._changed)
 
     # --- what there is to see
 
@@ -66,7 +77,8 @@ class Session:
     def view(self) -> View | None:
         """The suggestion tree; None when nothing was woven."""
         if self._view is None and self._woven is not None:
-            self._view = self._woven.weave.view(running=self.weaving)
+            weave = self._woven.weave
+            self._view = weave.view(running=self.weaving, banned=self.banned_shown)
         return self._view
 
     @property
@@ -74,21 +86,11 @@ class Session:
         """Figures of the weave on show; unlike `view`, they cost next to nothing."""
         woven = self._woven
         context = self.source.capabilities.context if self.source else 0
-        if woven is None:
+        if woven is None or self.foreign:
             return Figures(context=context)
-        seconds = woven.seconds
-        if self.weaving:
-            seconds += time.monotonic() - self._started
-        return Figures(
-            seconds=seconds,
-            tokens=woven.cost.tokens,
-            prompt_tokens=woven.cost.prompt_tokens,
-            decodes=woven.cost.decodes,
-            requests=woven.cost.requests,
-            story_tokens=woven.prompt.story_tokens,
-            context=context,
-            window_start=self._display_offset(woven.prompt.window_start),
-        )
+        going = time.monotonic() - self._started if self.weaving else 0.0
+        start = self._display_offset(woven.prompt.window_start)
+        return woven.figures(context, woven.seconds + going, start)
 
     def listen(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Call back whenever view, status or figures changed; returns how to end that."""
@@ -97,27 +99,59 @@ class Session:
 
     @property
     def backend(self) -> Backend | None:
-        """The source, where it is one that can read a text."""
-        source = self.source
+        """The source, where it is one that can read a text, and does not rest."""
+        source = None if self.resting else self.source
         return cast(Backend, source) if source is not None and hasattr(source, "score") else None
 
     # --- the model
 
     def attach(self, source: Source) -> None:
-        """A model is ready. Suggestions kept in the loom come back if they are still its own."""
-        self.stop()
+        """A model is ready. Suggestions kept in the loom come back if they are still its own;
+        those of the model before stay in sight, stale.
+
+        What suggestions must fit is of the old vocabulary: `change_model` takes it along.
+        """
+        self._leave_model()
         self.source = source
-        self.reader.forget()
-        self._healer = None
-        self._woven = None
         self._restore(source)
         self._say(Status("ready"))
 
-    def loading(self, progress: float) -> None:
-        self._say(Status("loading", progress=progress))
+    async def change_model(self, source: Source) -> None:
+        """As `attach`, and what suggestions must fit stays in force."""
+        constraint, compiled = self._constraint, self._compiled
+        if constraint is not None:
+            compiled = await asyncio.to_thread(compile, constraint, source.vocabulary)
+        self.attach(source)
+        self._constraint, self._compiled = constraint, compiled
+
+    def detach(self) -> None:
+        """Do without a model; its suggestions stay in sight, stale. Its owner closes it."""
+        self._leave_model()
+        self._say(Status("no model"))
+
+    @property
+    def foreign(self) -> bool:
+        """Whether the suggestions on show are those of a model before this one."""
+        return self._woven is not None and self._woven.place[2] != self._models
+
+    def set_resting(self, resting: bool) -> None:
+        """Nothing is evaluated while the model rests; what it said stays."""
+        if resting:
+            self.autopilot.stop()
+            self.player.pause()
+            self.stop()
+        self.resting = resting
+        self._say(self.status)
+
+    def loading(self, progress: float, name: str = "") -> None:
+        """A model is being loaded; the one in use stays so until it is attached."""
+        self.incoming = Incoming(name, progress)
+        self._say(self.status if self.source else Status("loading", progress=progress))
 
     def failed(self, error: LltermError) -> None:
-        self._say(Status("failed", error=error))
+        """It could not be loaded: the one in use, if there is one, stays."""
+        self.incoming = None
+        self._say(self.status if self.source else Status("failed", error=error))
 
     # --- the weave
 
@@ -127,7 +161,8 @@ class Session:
         Returns at once. Does nothing while that weave is running. Raises BackendUnavailable when
         there is no model yet.
         """
-        source = self._model()
+        source = self._awake()
+        self.player.pause()
         self.document.checkpoint()
         place = self._place(self.document.cursor)
         if self.weaving and self._woven is not None and self._woven.place == place:
@@ -149,7 +184,7 @@ class Session:
     def grow(self, tail: Tail) -> None:
         """Go on from this branch, `Rules.depth` tokens further."""
         woven = self._current()
-        self._model()
+        self._awake()
         woven.weave.grow(tail, self.document.rules.depth)
         self._changed()
         if not self.weaving:
@@ -161,7 +196,34 @@ class Session:
         if rules == before:
             return
         self.document.set_rules(rules)
-        self._follow_rules(before)
+        self._follow_rules(before, self.sampling.bans)
+
+    @property
+    def sampling(self) -> Sampling:
+        """How tokens are drawn, and what is never written."""
+        return self._drawing.sampling
+
+    @property
+    def presets(self) -> dict[str, SamplerSettings]:
+        """Sampler presets by name, llterm's and the person's own."""
+        return self._drawing.presets
+
+    @property
+    def chain(self) -> Chain:
+        """The sampling made ready for the model. Raises BackendUnavailable without one."""
+        return self._drawing.chain(self._model().vocabulary)
+
+    def set_sampling(self, sampling: Sampling) -> None:
+        """Another way to draw: a step of the history. Bans hold for suggestions too, at once."""
+        bans = self.sampling.bans
+        self._drawing.set(sampling)
+        self._follow_rules(self.document.rules, bans)
+        self._changed()
+
+    def show_banned(self, shown: bool) -> None:
+        """Whether the view has what bans and the constraint take, as rows that say so."""
+        self.banned_shown = shown
+        self._changed()
 
     @property
     def constraint(self) -> Constraint | None:
@@ -196,6 +258,8 @@ class Session:
     async def close(self) -> None:
         """End the search and close the document; the source is its owner's to close."""
         self.reader.stop()
+        self.player.pause()
+        self.autopilot.stop()
         task = self._task
         self.stop()
         if task is not None:
@@ -227,6 +291,11 @@ class Session:
         self.document.set_prefix(text)
         self._look()
 
+    def set_chat(self, chat: Chat) -> None:
+        """What the story is a reply to; an empty one makes it a story again."""
+        self.document.set_chat(chat_text(chat))
+        self._look()
+
     # --- taking suggestions
 
     def accept(self, tail: Tail) -> Change:
@@ -234,21 +303,35 @@ class Session:
 
         What hangs below it becomes the new tree, with no inference.
         """
-        woven = self._current()
-        weave = woven.weave
-        run = model_run(weave, tail, self._model())
+        run = taking.model_run(self._current().weave, tail, self._model())
         if not run.data:
             return Change(self.at, self.at, "", self.at)
+        return self.land(run)
+
+    def here(self) -> Woven:
+        """The weave at the cursor, begun if there is none; nothing is searched.
+
+        Raises BackendUnavailable when there is no model yet.
+        """
+        source, place = self._awake(), self._place(self.document.cursor)
+        context = source.capabilities.context
+        woven = self._woven
+        if woven is None or woven.place != place or not woven.has_room(context):
+            self._show(self._find(place) or self._begin(place, source))
+        assert self._woven is not None
+        return self._woven
+
+    def land(self, run: ModelRun, *, onward: bool = False) -> Change:
+        """Put the model's tokens into the story where the weave on show hangs, and stay with it.
+
+        `onward`: they go on from the run before and are one step with it.
+        """
+        woven = self._current()
+        weave = woven.weave
         self.stop()
-        change = self.document.accept(run, self.at)
+        change = self.document.accept(run, self.at, onward=onward)
         weave = weave.at(run.ids, Anchor(weave.anchor.tokens + run.ids))
-        prompt = replace(
-            woven.prompt,
-            tokens=weave.anchor.tokens,
-            residue=weave.residue,
-            before=weave.before[-64:],
-            story_tokens=woven.prompt.story_tokens + len(run.ids),
-        )
+        prompt = taking.taken(woven.prompt, weave, run.ids)
         self._show(Woven(weave, self._place(self.document.cursor), prompt))
         return change
 
@@ -269,14 +352,19 @@ class Session:
         token = source.vocabulary.token(id)
         at = self.document.display_offset(place.start)
         if token.special or len(self.document.bytes_before(at)) != place.start:
-            raise UsageError(
-                "This token cannot stand here",
-                "It is no text, or the place is in the middle of a character.",
-                "Choose another one.",
-            )
+            raise cannot_stand()
         self.stop()
         self.document.checkpoint()
-        change = self.document.accept(forced_run(source, token, logprob), at)
+        change = self.document.accept(taking.forced_run(source, token, logprob), at)
+        self._look()
+        return change
+
+    def put_text(self, number: int, text: str) -> Change:
+        """Let a person's text stand at a place of the story. What stood there stays as a branch."""
+        place = self.reader.places[number]
+        at = self.document.display_offset(place.start)
+        self.stop()
+        change = self.document.write(text, at)
         self._look()
         return change
 
@@ -285,22 +373,15 @@ class Session:
 
         Those that only write again what the story ends in are left out.
         """
-        woven, source = self._current(), self._model()
-        weave, left = woven.weave, len(woven.weave.residue)
-        readings = []
-        for n, step in enumerate(weave.beam(tail).steps):
-            left -= len(step.data)
-            if left < 0:
-                readings.append(read_step(step, weave.facts[tail[:n]], source.vocabulary, n))
-        return readings
+        return taking.readings_along(self._current().weave, tail, self._model().vocabulary)
 
     def token_of(self, tail: Tail) -> Tail:
         """The least part of `tail` that adds text."""
-        return first_token(self._current().weave, tail)
+        return taking.first_token(self._current().weave, tail)
 
     def word_of(self, tail: Tail) -> Tail:
         """The part of `tail` that holds its first word: up to where the next one begins."""
-        return first_word(self._current().weave, tail)
+        return taking.first_word(self._current().weave, tail)
 
     def ghost(self, tail: Tail) -> str:
         """What accepting `tail` would add, as it would be shown."""
@@ -308,77 +389,58 @@ class Session:
 
     # --- inner workings
 
+    def _leave_model(self) -> None:
+        self.stop()
+        self.player.forget()
+        self.autopilot.stop()
+        self.source = self.incoming = None
+        self._models += 1
+        self.reader.forget()
+        self._kept.forget_vocabulary()
+        self.stale = self._woven is not None
+
     def _model(self) -> Source:
         if self.source is None:
-            raise self.status.error or BackendUnavailable(
-                "No model is ready",
-                "The model is still being loaded." if self.status.state == "loading" else "",
-                "Wait for it, or choose another with --model.",
-            )
+            raise no_model(self.status)
         return self.source
+
+    def _awake(self) -> Source:
+        if self.resting:
+            raise UsageError("The model rests", "You let it rest.", "Wake it with the same key.")
+        return self._model()
 
     def _current(self) -> Woven:
         if self._woven is None:
             raise UsageError("There are no suggestions", "", "Weave first.")
         if self.stale:
-            raise UsageError(
-                "These suggestions belong to another text",
-                "The story or the cursor has changed since they were woven.",
-                "Weave again, or undo.",
-            )
+            raise not_current(foreign=self.foreign)
         return self._woven
 
     def _place(self, cursor: int) -> Place:
-        fingerprint = self.source.vocabulary.fingerprint if self.source else ""
         before = self.document.bytes_before(cursor)
-        return before, self.document.prefix, fingerprint, self._constraint
+        return before, root_text(self.document), self._models, self._constraint
 
     def _find(self, place: Place) -> Woven | None:
         """An earlier weave of this very text, under the present rules."""
-        found = self._kept.find(place)
-        if found is None:
+        if self.source is None:
             return None
-        if self._constraint is None and found.weave.rules.heal != self.document.rules.heal:
-            return None
-        if found.weave.rules != self.document.rules:
-            found.weave = found.weave.under(self.document.rules)
-        elif found.weave.spent:
-            found.weave.extend()
-        return found
+        context = self.source.capabilities.context
+        return self._kept.find(place, self.document.rules, self.sampling.bans, context)
 
     def _begin(self, place: Place, source: Source, kept: Kept | None = None) -> Woven:
-        vocabulary, rules = source.vocabulary, self.document.rules
-        if self._compiled is not None:
-            # What the constraint is about begins at the cursor, not in the word before it.
-            rules = replace(rules, heal=False)
-        prompt = make_prompt(
-            self.document.runs_before(self.document.cursor),
-            self.document.prefix,
-            vocabulary,
-            rules,
-            source.capabilities.context,
-        )
-        if prompt.residue and self._healer is None:
-            self._healer = Healer(vocabulary)
-        weave = Weave(
-            vocabulary,
-            Anchor(prompt.tokens),
-            rules,
-            residue=prompt.residue,
-            before=prompt.before,
-            healer=self._healer,
-            facts=kept.facts if kept else None,
-            grown=kept.grown if kept else (),
-            constraint=self._compiled,
-        )
-        return Woven(weave, place, prompt)
+        bans = self.sampling.bans
+        return self._kept.begin(place, self.document, source, self._compiled, bans, kept)
 
     def _restore(self, source: Source) -> None:
         """Show the weave kept in the loom, where the story still stands as it did."""
         kept = unpack(self.document.load_weave() or b"")
-        if kept is None or kept.fingerprint != source.vocabulary.fingerprint:
+        if kept is None or not kept.of(source):
             return
-        woven = self._begin(self._place(self.document.cursor), source, kept)
+        try:
+            woven = self._begin(self._place(self.document.cursor), source, kept)
+        except LltermError as error:  # The next weave says it to the person.
+            log.warning("%s", error)
+            return
         if (woven.prompt.tokens, woven.prompt.residue) == (kept.tokens, kept.residue):
             woven.cost, woven.seconds = kept.cost, kept.seconds
             self._show(woven)
@@ -388,8 +450,7 @@ class Session:
         woven, source = self._woven, self.source
         unbound = woven is not None and woven.weave.constraint is None
         if woven is not None and unbound and source is not None and not self.stale:
-            fingerprint = source.vocabulary.fingerprint
-            self.document.save_weave(pack(woven.weave, fingerprint, woven.cost, woven.seconds))
+            self.document.save_weave(pack(woven.weave, source, woven.cost, woven.seconds))
 
     def _show(self, woven: Woven) -> None:
         self._woven = woven
@@ -415,16 +476,16 @@ class Session:
         self._changed()
 
     def _step(self, step: Callable[[], Change | None]) -> Change | None:
-        before = self.document.rules
+        before, bans = self.document.rules, self.sampling.bans
         change = step()
         self._look()
-        self._follow_rules(before)
+        self._follow_rules(before, bans)
         return change
 
-    def _follow_rules(self, before: Rules) -> None:
-        """Derive the tree again under the document's rules; go on searching if it was."""
-        rules, woven = self.document.rules, self._woven
-        if woven is None or rules == before:
+    def _follow_rules(self, before: Rules, bans_before: Bans) -> None:
+        """Derive the tree again under the document's rules and bans; go on if it was searching."""
+        rules, bans, woven = self.document.rules, self.sampling.bans, self._woven
+        if woven is None or (rules, bans) == (before, bans_before):
             return
         running = self.weaving
         self.stop()
@@ -432,7 +493,7 @@ class Session:
             self._look()
             self.stale = True
             return
-        woven.weave = woven.weave.under(rules)
+        woven.weave = woven.weave.under(rules, bans)
         self._changed()
         if running:
             self._run()

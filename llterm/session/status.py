@@ -24,6 +24,15 @@ class Status:
 
 
 @dataclass(frozen=True, slots=True)
+class Incoming:
+    """A model that is being loaded; the one in use, if there is one, serves meanwhile."""
+
+    name: str
+    progress: float
+    """Share that is loaded, 0 to 1."""
+
+
+@dataclass(frozen=True, slots=True)
 class Figures:
     """What the weave on show took, and what the model sees. Times in seconds."""
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import islice
 
+from llterm.core.distribution import Distribution
 from llterm.core.query import Source
-from llterm.core.tokens import Tail, Token
+from llterm.core.reading import Reading, read_step
+from llterm.core.tokens import Tail, Token, Vocabulary
 from llterm.core.weave import Weave
+from llterm.errors import UsageError
 from llterm.session.document import ModelRun
+from llterm.session.prompt import Prompt
 
 ALTERNATIVES = 5
 """Candidates kept with each accepted token."""
@@ -31,14 +35,39 @@ def first_word(weave: Weave, tail: Tail) -> Tail:
     return tail
 
 
+def readings_along(weave: Weave, tail: Tail, vocabulary: Vocabulary) -> list[Reading]:
+    """The tokens of a path as the model sees them, less those that write the residue again."""
+    left = len(weave.residue)
+    readings = []
+    for n, step in enumerate(weave.beam(tail).steps):
+        left -= len(step.data)
+        if left < 0:
+            readings.append(read_step(step, weave.facts[tail[:n]], vocabulary, n))
+    return readings
+
+
+def taken(prompt: Prompt, weave: Weave, ids: Tail) -> Prompt:
+    """The prompt after an accept of these tokens; `weave` is what hangs below them."""
+    return replace(
+        prompt,
+        tokens=weave.anchor.tokens,
+        residue=weave.residue,
+        before=weave.before[-64:],
+        story_tokens=prompt.story_tokens + len(ids),
+    )
+
+
 def model_run(weave: Weave, tail: Tail, source: Source) -> ModelRun:
     """The tokens of `tail` as the story keeps them: with logprobs, alternatives and settings.
 
-    An end-of-text token is shown in the tree, but does not go into a story.
+    An end-of-text token is shown in the tree, but does not go into a story. Raises UsageError for
+    what is banned.
     """
     if tail and source.vocabulary.token(tail[-1]).end:
         tail = tail[:-1]
     beam = weave.beam(tail)
+    if beam.banned:
+        raise UsageError("This branch may not stand", f"It is taken by: {beam.banned}.", "")
     tokens = [source.vocabulary.token(id) for id in tail]
     return ModelRun(
         ids=tail,
@@ -49,7 +78,9 @@ def model_run(weave: Weave, tail: Tail, source: Source) -> ModelRun:
         model=source.name,
         fingerprint=source.vocabulary.fingerprint,
         settings=asdict(weave.rules),
-        alternatives=tuple(_alternatives(weave, tail[:n], source) for n in range(len(tail))),
+        alternatives=tuple(
+            alternatives(weave.facts[tail[:n]], source.vocabulary) for n in range(len(tail))
+        ),
         rejected=_rejected(weave, tail),
     )
 
@@ -79,8 +110,10 @@ def _rejected(weave: Weave, tail: Tail) -> tuple[tuple[bytes, float], ...]:
     return tuple(islice(others, REJECTED))
 
 
-def _alternatives(weave: Weave, tail: Tail, source: Source) -> tuple[tuple[int, bytes, float], ...]:
-    found = weave.facts[tail]
+def alternatives(
+    found: Distribution, vocabulary: Vocabulary
+) -> tuple[tuple[int, bytes, float], ...]:
+    """The best candidates at a place, as the story keeps them: id, bytes, logprob."""
     ids, logprobs = found.ids[:ALTERNATIVES].tolist(), found.logprobs[:ALTERNATIVES].tolist()
-    token = source.vocabulary.token
+    token = vocabulary.token
     return tuple((id, token(id).data, lp) for id, lp in zip(ids, logprobs, strict=True))

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from llterm.constraints.spec import Constraint
-from llterm.core.query import Cost
+from llterm.core.bans import Bans
+from llterm.core.constraint import Constrained
+from llterm.core.healing import Healer
+from llterm.core.query import Cost, Source
+from llterm.core.rules import Rules
+from llterm.core.tokens import Anchor
 from llterm.core.weave import Weave
-from llterm.session.prompt import Prompt
+from llterm.session.chatting import chat_parts
+from llterm.session.document import Document
+from llterm.session.keeping import Kept
+from llterm.session.prompt import Prompt, make_prompt
+from llterm.session.status import Figures
 
 MOST_CANDIDATES = 2_500_000
 """Candidates kept for weaves that are not on show: some 25 MB."""
 
-Place = tuple[bytes, str, str, Constraint | None]
-"""What a weave depends on: the story's bytes before it, the hidden prefix, the vocabulary, what
-suggestions must fit."""
+Place = tuple[bytes, str, int, Constraint | None]
+"""What a weave depends on: the story's bytes before it, what stands before the story, which of the
+session's models it was, what suggestions must fit."""
 
 
 @dataclass(slots=True)
@@ -28,21 +37,95 @@ class Woven:
     cost: Cost = field(default_factory=Cost)
     seconds: float = 0.0
 
+    def figures(self, context: int, seconds: float, window_start: int) -> Figures:
+        """What it took in so many seconds, and what a model of this context sees."""
+        return Figures(
+            seconds=seconds,
+            tokens=self.cost.tokens,
+            prompt_tokens=self.cost.prompt_tokens,
+            decodes=self.cost.decodes,
+            requests=self.cost.requests,
+            story_tokens=self.prompt.story_tokens,
+            context=context,
+            window_start=window_start,
+        )
+
+    def has_room(self, context: int) -> bool:
+        """Whether the model can see all that the weave begins with, and go on from it.
+
+        Tokens that were accepted lengthen it; past the context it is a weave anew, whose window
+        begins further on.
+        """
+        return len(self.weave.anchor.tokens) + self.weave.rules.depth <= context
+
 
 class Weaves:
     """Lately used weaves by place; the oldest go when they are too large."""
 
     def __init__(self) -> None:
         self._kept: OrderedDict[Place, Woven] = OrderedDict()
+        self._healer: Healer | None = None
 
     def keep(self, woven: Woven) -> None:
+        last = next(reversed(self._kept.values()), woven)
+        if last is not woven and not last.weave.facts:
+            # Nothing was woven there: a play passes by many such places.
+            del self._kept[last.place]
         self._kept[woven.place] = woven
         self._kept.move_to_end(woven.place)
         while len(self._kept) > 1 and self._candidates() > MOST_CANDIDATES:
             self._kept.popitem(last=False)
 
-    def find(self, place: Place) -> Woven | None:
-        return self._kept.get(place)
+    def find(self, place: Place, rules: Rules, bans: Bans, context: int) -> Woven | None:
+        """An earlier weave of this very text, put under these rules and bans."""
+        found = self._kept.get(place)
+        if found is None or not found.has_room(context):
+            return None
+        if found.weave.constraint is None and found.weave.rules.heal != rules.heal:
+            return None
+        if (found.weave.rules, found.weave.bans) != (rules, bans):
+            found.weave = found.weave.under(rules, bans)
+        elif found.weave.spent:
+            found.weave.extend()
+        return found
+
+    def begin(
+        self,
+        place: Place,
+        document: Document,
+        source: Source,
+        constraint: Constrained | None,
+        bans: Bans,
+        kept: Kept | None = None,
+    ) -> Woven:
+        """A weave at the document's cursor, with what the loom kept of it."""
+        vocabulary, rules = source.vocabulary, document.rules
+        if constraint is not None:
+            # What the constraint is about begins at the cursor, not in the word before it.
+            rules = replace(rules, heal=False)
+        runs = document.runs_before(document.cursor)
+        context = source.capabilities.context
+        chat = chat_parts(document, source)
+        prompt = make_prompt(runs, document.prefix, vocabulary, rules, context, chat)
+        if prompt.residue and self._healer is None:
+            self._healer = Healer(vocabulary)
+        weave = Weave(
+            vocabulary,
+            Anchor(prompt.tokens),
+            rules,
+            residue=prompt.residue,
+            before=prompt.before,
+            healer=self._healer,
+            facts=kept.facts if kept else None,
+            grown=kept.grown if kept else (),
+            constraint=constraint,
+            bans=bans,
+        )
+        return Woven(weave, place, prompt)
+
+    def forget_vocabulary(self) -> None:
+        """Another model: what was made of the former one's tokens goes."""
+        self._healer = None
 
     def _candidates(self) -> int:
         weaves = (woven.weave for woven in self._kept.values())

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import signal
 import sys
+from collections.abc import Awaitable
 from pathlib import Path
 from typing import ClassVar, cast
 
@@ -18,17 +20,22 @@ from textual.binding import Binding
 from textual.command import Provider
 
 from llterm import keymap, paths, state
+from llterm.backends.registry import Known, Progress, open_model
+from llterm.config.sampling import choices
+from llterm.core.chat import chat_text
 from llterm.core.display import visible
 from llterm.core.query import Backend
 from llterm.core.rules import Rules
 from llterm.errors import LltermError
 from llterm.session import looms
 from llterm.session.document import Document
+from llterm.session.sampling import SamplerChoice
 from llterm.session.session import Session
 from llterm.ui import journal
 from llterm.ui.commands import Commands, Palette
 from llterm.ui.launch import Launch
 from llterm.ui.options import Options
+from llterm.ui.screens.painting import show_trouble
 from llterm.ui.screens.weave import WeaveScreen
 from llterm.ui.themes import OWN_COLORS, Themes, load_themes
 
@@ -50,7 +57,7 @@ def run_app(launch: Launch) -> int:
     app = LltermApp(launch, document)
     app.run(mouse=launch.config.ui.mouse)
     if launch.path is None and path is not None:
-        _say_where(path, empty=not document.text)
+        _say_where(path, empty=not document.text and not document.chat)
     if app.faulty:
         raise LltermError(
             "It stopped on a fault of its own",
@@ -85,6 +92,8 @@ def open_document(launch: Launch) -> Document:
         looms.remember(path)
     if launch.prefix is not None:
         document.set_prefix(launch.prefix)
+    if launch.chat is not None:
+        document.set_chat(chat_text(launch.chat))
     return document
 
 
@@ -106,9 +115,14 @@ class LltermApp(App[None]):
         self.launch = launch
         self.faulty = False
         """Whether an error that nobody expected ended the app."""
-        self.session = Session(document)
+        drawing = SamplerChoice(document, launch.config.sampling, launch.config.presets)
+        self.session = Session(document, drawing)
+        self.session.player.speed = launch.config.ui.play_speed or math.inf
+        if launch.sampling and not document.read_only:
+            self.session.set_sampling(drawing.changed(launch.sampling))
         self._backend: Backend | None = None
         self._rules_before: Rules = document.rules
+        self._sampling_before = self.session.sampling
         self.main = WeaveScreen(
             self.session,
             Options(
@@ -117,6 +131,7 @@ class LltermApp(App[None]):
                 named=launch.path is not None,
                 keep_choice=lambda name, value: state.keep({name: value}),
                 accept_sole=launch.config.ui.accept_sole,
+                autopilot=launch.config.ui.autopilot,
             ),
         )
 
@@ -172,30 +187,66 @@ class LltermApp(App[None]):
     # --- the model
 
     @work(exclusive=True, group="model", exit_on_error=False)
-    async def load_model(self) -> None:
-        """Open the model behind the screen; the story can be written meanwhile."""
+    async def load_model(self, chosen: Known | None = None) -> None:
+        """Open a model behind the screen; the story can be written meanwhile.
+
+        `chosen` takes the place of the one in use once it is ready, and is kept as a choice; None
+        is the one that llterm was started with. A model that is still being loaded is given up.
+        """
         session, loop = self.session, asyncio.get_running_loop()
-        session.loading(0.0)
+        name = chosen.name if chosen else self.launch.model_name
+        session.loading(0.0, name)
 
         def progress(share: float) -> None:
-            loop.call_soon_threadsafe(session.loading, share)
+            loop.call_soon_threadsafe(tell, share)
+
+        def tell(share: float) -> None:
+            # Those that are still under way when it is ready, or given up, come too late.
+            if session.incoming is not None and session.incoming.name == name:
+                session.loading(share, name)
 
         try:
-            backend = await self.launch.opening(progress)
+            backend = await self._open(chosen, progress)
         except LltermError as error:
-            log.warning("%s", error)
             session.failed(error)
+            if session.source is None:
+                log.warning("%s", error)
+            else:
+                show_trouble(self.main, error)
             return
-        self._backend = backend
-        # Progress calls that are still under way come before this.
-        loop.call_soon(self._model_ready, backend)
+        await self._take(backend)
+        if chosen is not None:
+            state.keep({"model": chosen.typed})
 
-    def _model_ready(self, backend: Backend) -> None:
+    def _open(self, chosen: Known | None, progress: Progress) -> Awaitable[Backend]:
+        if chosen is None:
+            return self.launch.opening(progress)
+        launch = self.launch
+        return open_model(chosen.typed, launch.config, launch.overrides, progress)
+
+    async def _take(self, backend: Backend) -> None:
+        """Let a model be the one in use, and free the one before."""
+        try:
+            await self.session.change_model(backend)
+        except BaseException:
+            await backend.close()
+            raise
+        before, self._backend = self._backend, backend
         self.main.model_name = backend.name
-        self.session.attach(backend)
         document = self.session.document
-        if self.launch.auto_weave and document.text.strip() and self.session.view is None:
+        something = document.text.strip() or document.chat
+        if self.launch.auto_weave and something and self.session.view is None:
             self.main.action_run("weave.start")
+        if before is not None:
+            await before.close()
+
+    async def unload_model(self) -> None:
+        """Free the memory that the model takes; suggestions stay in sight, stale."""
+        self.workers.cancel_group(self, "model")
+        self.session.detach()
+        before, self._backend = self._backend, None
+        if before is not None:
+            await before.close()
 
     # --- the end
 
@@ -213,6 +264,8 @@ class LltermApp(App[None]):
         rules = self.session.document.rules
         if rules != self._rules_before:
             state.keep(state.rules_choices(rules))
+        if self.session.sampling != self._sampling_before:
+            state.keep(choices(self.session.sampling, self.session.presets))
         try:
             await self.session.close()
         finally:

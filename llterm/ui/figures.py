@@ -58,12 +58,15 @@ def joint(logprob: float, tokens: int) -> str:
     )
 
 
-def found(figures: Figures, view: View, *, weaving: bool, stale: bool, key: str) -> list[str]:
-    """The pieces of the line under the tree, most telling first. `key` starts a weave."""
+def found(figures: Figures, view: View, *, weaving: bool, stale: str, key: str) -> list[str]:
+    """The pieces of the line under the tree, most telling first. `key` starts a weave.
+
+    `stale` says why the suggestions are not of this place; empty where they are.
+    """
     number = len(view.suggestions)
     pieces = [f"{number} suggestion{'' if number == 1 else 's'}"]
     if stale:
-        return ["stale: the story or cursor moved", f"{key} weaves here"]
+        return [f"stale: {stale}", f"{key} weaves here"]
     if not number and not weaving:
         return [""]
     if number:
@@ -76,6 +79,11 @@ def found(figures: Figures, view: View, *, weaving: bool, stale: bool, key: str)
         rest = f"{view.settled} settled, rest ≤{fine_percent(view.bound)}"
         pieces[1:1] = [f"budget used up, {key} goes on" if view.spent else f"{key} goes on", rest]
     return pieces
+
+
+def spoken_speed(speed: float) -> str:
+    """Tokens a second, in words."""
+    return "as fast as the model goes" if math.isinf(speed) else f"{speed:g} tokens a second"
 
 
 def fit(pieces: list[str], width: int) -> str:

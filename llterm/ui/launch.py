@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from llterm.config import Config
+from llterm.core.chat import Chat
 from llterm.core.query import Backend
 from llterm.core.rules import Rules
 
@@ -34,3 +36,9 @@ class Launch:
     model_name: str
     auto_weave: bool
     """Weave as soon as the model is ready, if there is a story."""
+    sampling: Mapping[str, Any] = field(default_factory=dict)
+    """Sampler settings that were typed, by name; they count more than the loom's own."""
+    overrides: Mapping[str, int] = field(default_factory=dict)
+    """Typed model flags by name; they hold for models that are chosen later too."""
+    chat: Chat | None = None
+    """What the story is a reply to, when typed as flags."""

@@ -10,7 +10,7 @@ from llterm.keymap import Keymap
 
 @dataclass(slots=True)
 class Options:
-    """Set once at the start; `accept_sole` by the settings panel too."""
+    """Set once at the start; `accept_sole` and `autopilot` by the settings panel too."""
 
     keymap: Keymap
     model_name: str
@@ -19,3 +19,5 @@ class Options:
     keep_choice: Callable[[str, object], None]
     """Remembers a choice, by dotted setting name, for the next start."""
     accept_sole: bool = False
+    autopilot: int = 5
+    """Rounds at a time."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from llterm.backends.llamacpp.binding import library
 from llterm.core.distribution import Logprobs
@@ -33,14 +34,18 @@ class PlainDecoder:
             self._llama.llama_model_get_vocab(self._model)
         )
 
-    def logprobs(self, tokens: Tail) -> Logprobs:
+    def logits(self, tokens: Tail) -> NDArray[np.float64]:
+        """The model's own, shape (vocabulary size,)."""
         llama = self._llama
         llama.llama_memory_clear(llama.llama_get_memory(self._context), True)
         array = (llama.llama_token * len(tokens))(*tokens)
         assert llama.llama_decode(self._context, llama.llama_batch_get_one(array, len(tokens))) == 0
         raw = llama.llama_get_logits_ith(self._context, -1)
         pointer = ctypes.cast(raw, ctypes.POINTER(ctypes.c_float))
-        logits = np.ctypeslib.as_array(pointer, (self._size,)).astype(np.float64)
+        return np.ctypeslib.as_array(pointer, (self._size,)).astype(np.float64)
+
+    def logprobs(self, tokens: Tail) -> Logprobs:
+        logits = self.logits(tokens)
         logits -= logits.max()
         found: Logprobs = (logits - np.log(np.exp(logits).sum())).astype(np.float32)
         return found

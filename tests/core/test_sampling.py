@@ -405,8 +405,10 @@ def test_draws_follow_the_probabilities_and_the_seed() -> None:
 def test_presets() -> None:
     logprobs = np.log([0.1, 0.5, 0.4])
     kept = {name: int(apply(it, logprobs, (0,)).kept.sum()) for name, it in PRESETS.items()}
-    assert kept == {"greedy": 1, "reliable": 1, "balanced": 2, "creative": 3}
-    assert {it.order for it in PRESETS.values()} == {("penalties", "temperature", "top_p")}
+    assert kept == {"neutral": 3, "greedy": 1, "reliable": 1, "balanced": 2, "creative": 3}
+    orders = {it.order for name, it in PRESETS.items() if name != "neutral"}
+    assert orders == {("penalties", "temperature", "top_p")}
+    np.testing.assert_allclose(apply(PRESETS["neutral"], logprobs, (0,)).p_final, np.exp(logprobs))
 
 
 @pytest.mark.parametrize(

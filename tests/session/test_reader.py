@@ -13,7 +13,7 @@ from llterm.backends.scripted import ScriptedBackend
 from llterm.core.rules import Rules
 from llterm.core.sampling import PRESETS
 from llterm.core.stories import STORIES
-from llterm.errors import UsageError
+from llterm.errors import LltermError, UsageError
 from llterm.session.document import Document
 from llterm.session.inspecting import Inspection, parse_chain
 from llterm.session.session import Session
@@ -223,4 +223,34 @@ async def test_a_scripted_model_is_read_too(tmp_path: Path) -> None:
     session.reader.start()
     await until(lambda: all_read(session))
     assert session.reader.scored == len(session.reader.places)
+    await session.close()
+
+
+async def test_futures_cost_a_token_for_each_way_and_leave_the_story_in_the_cache(
+    backend: LlamaBackend,
+) -> None:
+    session = await reading(backend, STORIES[1].text)
+    session.weave()
+    await session.wait()
+    reader = session.reader
+    number = max(
+        range(1, len(reader.places)),
+        key=lambda n: one.entropy if (one := reader.readings[n]) else 0.0,
+    )
+    with counted() as decodes:
+        found = await reader.futures(number)
+    assert decodes.tokens <= len(found.ways) + 2
+    assert len(found.ways) >= 2
+    assert 0 < found.divergence < found.most
+    await session.close()
+
+
+async def test_where_the_model_sees_one_way_there_is_no_fork() -> None:
+    session = Session(Document.scratch(b"The maker went"))
+    session.attach(ScriptedBackend())
+    session.reader.start()
+    await until(lambda: session.reader.places and not session.reader.waiting)
+    session.set_resting(True)
+    with pytest.raises(LltermError, match="no fork"):
+        await session.reader.futures(1)
     await session.close()

@@ -44,13 +44,13 @@ def test_the_line_under_the_tree_says_what_is_certain() -> None:
     figures = Figures(seconds=0.4)
     one = Suggestion((1,), (), b" a", -1.0, "stop")
     part = View(suggestions=(one,) * 18, coverage=(0.57,), settled=11, bound=0.0012)
-    done = found(figures, replace(part, done=True), weaving=False, stale=False, key="^J")
+    done = found(figures, replace(part, done=True), weaving=False, stale="", key="^J")
     assert " · ".join(done) == "18 suggestions · 57% at depth 1 · 0.4s"
-    open_ = found(figures, part, weaving=False, stale=False, key="^J")
+    open_ = found(figures, part, weaving=False, stale="", key="^J")
     assert open_[:3] == ["18 suggestions", "^J goes on", "11 settled, rest ≤0.12%"]
-    spent = found(figures, replace(part, spent=True), weaving=False, stale=False, key="^J")
+    spent = found(figures, replace(part, spent=True), weaving=False, stale="", key="^J")
     assert "budget used up" in spent[1]
-    assert "stale" in found(figures, part, weaving=False, stale=True, key="^J")[0]
+    assert "stale" in found(figures, part, weaving=False, stale="the story moved", key="^J")[0]
     assert fit(done, 34) == "18 suggestions · 57% at depth 1"
 
 

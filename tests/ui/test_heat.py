@@ -105,14 +105,36 @@ async def test_the_inspector_filters_tries_a_chain_and_forces(start: Start) -> N
         table = inspector.query_one(DataTable)
         await at.until(lambda: table.row_count > 10)
         inspector.query_one("#chain", Input).value = "top_k=2"
-        await at.until(lambda: table.get_row_at(2)[-1] == "top_k")
+        await at.until(lambda: str(table.get_row_at(2)[-1]) == "top_k")
         inspector.query_one("#chain", Input).value = "top_k=x"
         await at.until(lambda: "top_k=x" in str(inspector.query_one("#told").render()))
         inspector.query_one("#chain", Input).value = ""
         inspector.query_one("#filter", Input).value = "lamp"
-        await at.until(lambda: "lamp" in table.get_row_at(0)[1])
+        await at.until(lambda: "lamp" in str(table.get_row_at(0)[1]))
         place = at.session.reader.places[panel.chosen]
-        chosen = table.get_row_at(0)[1].replace("␣", " ")
+        chosen = str(table.get_row_at(0)[1]).replace("␣", " ")
         table.focus()
         await at.press("enter")
         assert at.story == STORY[: place.start] + chosen
+
+
+async def test_a_key_tells_whether_the_choice_matters(start: Start) -> None:
+    async with start(size=(120, 40)) as at:
+        await opened(at)
+        await at.press("d")
+        await at.until(lambda: any(one.title == "Futures" for one in at.app._notifications))
+        (said,) = [one.message for one in at.app._notifications if one.title == "Futures"]
+        assert "bits of at most" in said
+
+
+async def test_a_key_goes_to_the_most_surprising_token_then_the_next(start: Start) -> None:
+    async with start(STORY + " lamp lamp sat. The cat", size=(120, 40)) as at:
+        await opened(at)
+        surprisals = []
+        for _ in range(3):
+            await at.press("s")
+            reading = at.main.heat.reading
+            assert reading is not None
+            surprisals.append(reading.surprisal)
+        readings = [one for one in at.session.reader.readings if one is not None]
+        assert surprisals == sorted((one.surprisal for one in readings), reverse=True)[:3]

@@ -13,6 +13,7 @@ from llterm.config.schema import Ui
 from llterm.keymap import ACTIONS
 from llterm.state import read_state
 from llterm.ui.screens.help import Help
+from llterm.ui.screens.jump import Jump
 from llterm.ui.screens.settings import Settings
 from llterm.ui.themes import load_themes, shipped_folder
 from tests.ui.conftest import STORY, Start
@@ -30,9 +31,9 @@ async def test_every_action_has_a_deed_and_a_key(start: Start) -> None:
 
 
 async def test_a_key_of_ones_own_wins_over_the_text_area(start: Start) -> None:
-    start.config = Config(keys={"weave.start": "ctrl+e", "edit.find": "ctrl+k"})
+    start.config = Config(keys={"weave.start": "ctrl+e", "edit.find": "ctrl+a"})
     async with start() as at:
-        await at.press("ctrl+k", "c", "a", "t")
+        await at.press("ctrl+a", "c", "a", "t")
         assert at.main.find_bar.display
         await at.press("escape", "ctrl+e")
         await at.until(lambda: at.main.suggestions.rows)
@@ -199,3 +200,23 @@ async def test_no_color_still_tells_ghost_cursor_and_selection(
             for one in at.main.suggestions.render_line(0)
             if one.text.strip()
         )
+
+
+async def test_jump_goes_to_the_other_pane_or_by_letter(start: Start) -> None:
+    async with start(size=(120, 40)) as at:
+        await at.weave()
+        await at.press("ctrl+o")
+        assert at.main.suggestions.has_focus
+        await at.press("ctrl+o")
+        assert at.main.editor.has_focus
+        await at.press("f4", "escape", "ctrl+o")
+        assert isinstance(at.app.screen, Jump)
+        await at.press("h")
+        assert at.main.heat.has_focus
+        await at.press("ctrl+o", "t")
+        assert at.main.suggestions.has_focus
+        await at.press("ctrl+o", "escape")
+        assert at.main.suggestions.has_focus
+        await at.press("ctrl+o", "ctrl+o")
+        assert at.main.editor.has_focus
+        assert at.story == STORY

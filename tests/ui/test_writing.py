@@ -22,7 +22,7 @@ HOSTILE = (
 async def test_kill_keys_paste_and_undo_keep_editor_and_document_alike(start: Start) -> None:
     async with start("one\ntwo three\nfour") as at:
         for keys in (
-            ("ctrl+w",), ("x", "enter", "y"), ("ctrl+u",), ("ctrl+k",), ("up", "ctrl+shift+k"),
+            ("ctrl+w",), ("x", "enter", "y"), ("ctrl+u",), ("up", "ctrl+shift+k"),
             ("home", "shift+end", "ctrl+x"), ("z",), ("delete", "backspace"),
         ):  # fmt: skip
             await at.press(*keys)

@@ -7,17 +7,20 @@ import logging
 import threading
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 from queue import SimpleQueue
 
-from llterm.backends.llamacpp.binding import StopFlag, library
+from llterm.backends.llamacpp.binding import StopFlag, Stopped, library
+from llterm.backends.llamacpp.chat import ChatFormat, chat_format, named_format
 from llterm.backends.llamacpp.info import check_gguf
 from llterm.backends.llamacpp.loader import load
-from llterm.backends.llamacpp.runner import Burst, Runner, Stopped
+from llterm.backends.llamacpp.runner import Burst, Runner
 from llterm.backends.llamacpp.settings import LlamaSettings
 from llterm.backends.llamacpp.vocabulary import LlamaVocabulary
+from llterm.core.attention import Attention
+from llterm.core.chat import Chat, Parts
 from llterm.core.query import Capabilities, Cost, Fact, Failed, Query, Scored
 from llterm.core.tokens import Tail
 from llterm.errors import Interrupted, LltermError
@@ -25,7 +28,7 @@ from llterm.errors import Interrupted, LltermError
 log = logging.getLogger(__name__)
 
 Work = Callable[[Runner], Iterator[Burst]]
-Answers = Sequence[Fact | Failed | Scored]
+Answers = Sequence[Fact | Failed | Scored | Attention]
 
 
 @dataclass(slots=True, eq=False)
@@ -123,9 +126,15 @@ class LlamaBackend:
     """A GGUF model in this process."""
 
     def __init__(
-        self, name: str, vocabulary: LlamaVocabulary, capabilities: Capabilities, owner: _Owner
+        self,
+        name: str,
+        vocabulary: LlamaVocabulary,
+        capabilities: Capabilities,
+        owner: _Owner,
+        chats: ChatFormat,
     ) -> None:
         self.name = name
+        self._chats = chats
         self.vocabulary = vocabulary
         self.capabilities = capabilities
         self._owner = owner
@@ -135,23 +144,48 @@ class LlamaBackend:
     def spent(self) -> Cost:
         return self._owner.runner.spent
 
+    @property
+    def chat_format(self) -> str:
+        return self._chats.name
+
+    def open_chat(self, chat: Chat) -> Parts:
+        return self._chats.open(chat)
+
     async def ask(self, queries: Sequence[Query]) -> AsyncGenerator[Fact | Failed]:
         asked = tuple(queries)
         async for answer in self._run(lambda runner: runner.ask(asked)):
-            assert not isinstance(answer, Scored)
+            assert isinstance(answer, Fact | Failed)
             yield answer
+
+    async def ask_beside(self, queries: Sequence[Query]) -> AsyncGenerator[Fact | Failed]:
+        asked = tuple(queries)
+        async for answer in self._run(lambda runner: runner.ask_beside(asked)):
+            assert isinstance(answer, Fact | Failed)
+            yield answer
+
+    async def attention(self, tokens: Tail, rows: int, columns: int) -> Attention:
+        answers = self._run(lambda runner: runner.attention(tokens, rows, columns))
+        async with aclosing(answers):
+            async for answer in answers:
+                assert isinstance(answer, Attention)
+                return answer
+        raise Interrupted("Reading the attention was stopped")
 
     async def score(self, tokens: Tail, start: int = 1, keep: int = 64) -> AsyncGenerator[Scored]:
         async for answer in self._run(lambda runner: runner.score(tokens, start, keep)):
             assert isinstance(answer, Scored)
             yield answer
 
-    async def close(self) -> None:
+    def end(self) -> None:
+        """Stop what runs; the model is freed soon after, and nobody waits for that."""
         self._owner.end()
+
+    async def close(self) -> None:
+        self.end()
         while self._owner.is_alive():
             await asyncio.to_thread(self._owner.join, 0.05)
 
-    async def _run(self, work: Work) -> AsyncGenerator[Fact | Failed | Scored]:
+    async def _run(self, work: Work) -> AsyncGenerator[Fact | Failed | Scored | Attention]:
         job = _Job(work, asyncio.get_running_loop())
         self._owner.put(job)
         try:
@@ -168,16 +202,19 @@ async def open_llama(
     path: FilePath,
     settings: LlamaSettings | None = None,
     progress: Callable[[float], None] | None = None,
+    name: str | None = None,
 ) -> LlamaBackend:
     """Load a GGUF file; `progress` is called on the event loop with the share done, 0 to 1.
 
-    Raises ModelError where the file cannot be read or does not predict text. Cancelling gives up
-    the loading.
+    `name` is what the model is called; unset: the file's stem. Raises ModelError where the file
+    cannot be read or does not predict text. Cancelling gives up the loading and frees what there
+    is of it.
     """
     settings = settings or LlamaSettings()
     loop = asyncio.get_running_loop()
     wanted = threading.Event()
     wanted.set()
+    name = name or path.stem
 
     def tell(share: float) -> bool:
         if progress is not None:
@@ -186,18 +223,33 @@ async def open_llama(
 
     def work() -> LlamaBackend:
         check_gguf(path)
+        chosen = settings.chat_template
+        chats = named_format(library(), chosen) if chosen else None
         loaded = load(path, settings, tell)
-        if not wanted.is_set():
-            raise Interrupted("Loading was given up")
         vocabulary = LlamaVocabulary(library(), loaded.model)
         runner = Runner(loaded, vocabulary.size)
         capabilities = Capabilities(
-            full_vocabulary=True, batch=min(256, loaded.sequences - 1), context=loaded.window
+            full_vocabulary=True,
+            batch=min(256, loaded.sequences - 1),
+            context=loaded.window,
+            shares=not loaded.whole,
+            attention=loaded.attentive,
+            weights=path,
         )
-        return LlamaBackend(loaded.name, vocabulary, capabilities, _Owner(runner, loaded.stop))
+        chats = chats or chat_format(library(), loaded.model, vocabulary)
+        owner = _Owner(runner, loaded.stop)
+        return LlamaBackend(name, vocabulary, capabilities, owner, chats)
 
+    opening = asyncio.create_task(asyncio.to_thread(work))
     try:
-        return await asyncio.to_thread(work)
+        return await asyncio.shield(opening)
     except asyncio.CancelledError:
         wanted.clear()
+        opening.add_done_callback(_unwanted)
         raise
+
+
+def _unwanted(opening: asyncio.Task[LlamaBackend]) -> None:
+    """A model that was ready after nobody waited for it any more."""
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result().end()

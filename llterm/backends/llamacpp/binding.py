@@ -45,6 +45,10 @@ def _log(level: int, text: bytes, _: object) -> None:
         log.log(logging.DEBUG if stopping else _LEVELS.get(level, logging.DEBUG), "%s", line)
 
 
+class Stopped(Exception):
+    """The stop flag was set; the cells are consistent."""
+
+
 class StopFlag:
     """A byte that llama.cpp looks at while it computes, without taking Python's lock.
 

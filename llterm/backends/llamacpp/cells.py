@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from llterm.core.tokens import Tail
+from llterm.core.tokens import Tail, common
 
 TRUNK = 0
 """The sequence that holds the trunk alone."""
@@ -83,18 +83,18 @@ class Cells:
 
     def common(self, trunk: Tail) -> int:
         """How many of these tokens the present trunk begins with."""
-        return _common(self.trunk, trunk)
+        return common(self.trunk, trunk)
 
     def move_trunk(self, trunk: Tail) -> tuple[list[Copy | Remove], int]:
         """Make this the trunk: the moves to make, and how many of its tokens are there then."""
-        old, same = self.trunk, _common(self.trunk, trunk)
+        old, same = self.trunk, common(self.trunk, trunk)
         moves = self._rebase(same)
         held, source = same, TRUNK
         if self._whole and same < len(old):
             held = 0
         for sequence, tail in self._tails.items():
             base = self._base[sequence]
-            size = _common(tail, trunk[base : base + len(tail)])
+            size = common(tail, trunk[base : base + len(tail)])
             if base + size > held and (size == len(tail) or not self._whole):
                 held, source = base + size, sequence
         if self._whole:
@@ -156,7 +156,7 @@ class Cells:
             base = self._base[sequence]
             if not tail or base > length:
                 continue
-            size = _common(tail, self.trunk[base : base + len(tail)])
+            size = common(tail, self.trunk[base : base + len(tail)])
             if size == length - base and len(tail) > size:
                 self._base[sequence] = length
                 self._hold(sequence, tail[size:])
@@ -285,11 +285,3 @@ class Cells:
                 if not holders:
                     del self._where[tail[:size]]
         self._tails[sequence] = ()
-
-
-def _common(one: Tail, other: Tail) -> int:
-    """Length of the common prefix."""
-    size = min(len(one), len(other))
-    if one[:size] == other[:size]:
-        return size
-    return next(index for index in range(size) if one[index] != other[index])

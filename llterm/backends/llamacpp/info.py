@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,19 +16,23 @@ _SCALARS = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<
 _STRING, _ARRAY = 8, 9
 _MOST = 1 << 26
 """No count in a sound header is larger; a damaged one may claim anything."""
-_FILE_TYPES = {0: "f32", 1: "f16", 2: "q4_0", 3: "q4_1", 7: "q8_0", 8: "q5_0", 9: "q5_1",
+FILE_TYPES = {0: "f32", 1: "f16", 2: "q4_0", 3: "q4_1", 7: "q8_0", 8: "q5_0", 9: "q5_1",
                10: "q2_K", 11: "q3_K_S", 12: "q3_K_M", 13: "q3_K_L", 14: "q4_K_S", 15: "q4_K_M",
                16: "q5_K_S", 17: "q5_K_M", 18: "q6_K", 32: "bf16"}  # fmt: skip
+_PER_LAYER = ".attention.head_count_kv"
+"""One number, or one a layer."""
+UNKNOWN = "unknown"
 _NOT_TEXT = {"bert", "nomic-bert", "nomic-bert-moe", "jina-bert-v2", "jina-bert-v3", "modern-bert",
              "neo-bert", "gemma-embedding", "t5encoder", "clip", "mmproj", "wavtokenizer-dec",
              "eurobert", "llama-embed"}  # fmt: skip
 
-Value = str | int | float | bool | int
-
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """What a GGUF file says about its model. Sizes in bytes."""
+    """What a GGUF file says about its model. Sizes in bytes.
+
+    A brief look leaves `parameters` and `vocabulary` at 0 and `template` and `licence` empty.
+    """
 
     path: Path
     name: str
@@ -41,14 +46,22 @@ class ModelInfo:
     embedding: int
     text: bool
     """Whether it predicts text at all."""
+    cell: int
+    """Bytes that one token takes in an f16 cache, where every layer attends to everything."""
+    template: str
+    """Its chat template, in Jinja."""
+    licence: str
 
 
-def inspect_gguf(path: Path) -> ModelInfo:
-    """Read the header. Raises ModelError where the file is missing, cut off, or no GGUF."""
+def inspect_gguf(path: Path, *, brief: bool = False) -> ModelInfo:
+    """Read the header. Raises ModelError where the file is missing, cut off, or no GGUF.
+
+    A brief look ends before the vocabulary, which is most of a header: for lists of many files.
+    """
     size = _size(path)
     try:
         with path.open("rb") as file:
-            return _Header(file, path, size).info
+            return _Header(file, path, size, brief=brief).info
     except (struct.error, EOFError, UnicodeDecodeError, OverflowError, MemoryError) as broken:
         raise _cut(path) from broken
     except OSError as error:
@@ -87,7 +100,7 @@ def _cut(path: Path) -> ModelError:
 class _Header:
     """One pass over a header."""
 
-    def __init__(self, file: BinaryIO, path: Path, size: int) -> None:
+    def __init__(self, file: BinaryIO, path: Path, size: int, *, brief: bool) -> None:
         self._file = file
         self._path = path
         self._size = size
@@ -109,7 +122,12 @@ class _Header:
         self._values: dict[str, object] = {}
         for _ in range(pairs):
             key = self._string()
-            self._values[key] = self._value(self._count("<I"))
+            if brief and key.startswith("tokenizer."):
+                tensors = 0
+                break
+            kind = self._count("<I")
+            per_layer = kind == _ARRAY and key.endswith(_PER_LAYER)
+            self._values[key] = self._numbers() if per_layer else self._value(kind)
         self._parameters = 0
         end = 0
         for _ in range(tensors):
@@ -137,16 +155,31 @@ class _Header:
         return ModelInfo(
             path=self._path,
             name=str(values.get("general.name") or self._path.stem),
-            architecture=architecture or "unknown",
+            architecture=architecture or UNKNOWN,
             parameters=self._parameters,
             size=self._size,
-            quantisation=_FILE_TYPES.get(kind if isinstance(kind, int) else -1, "unknown"),
+            quantisation=FILE_TYPES.get(kind if isinstance(kind, int) else -1, UNKNOWN),
             context=number("context_length"),
             vocabulary=tokens if isinstance(tokens, int) else 0,
             layers=number("block_count"),
             embedding=number("embedding_length"),
             text=bool(architecture) and architecture not in _NOT_TEXT,
+            cell=self._cell(number, values.get(f"{architecture}{_PER_LAYER}", 0)),
+            template=str(values.get("tokenizer.chat_template", "")),
+            licence=str(values.get("general.license", "")),
         )
+
+    def _cell(self, number: Callable[[str], int], key_heads: object) -> int:
+        """Two bytes for each number of a token's keys and values, in all layers."""
+        heads = number("attention.head_count")
+        width = number("embedding_length") // max(heads, 1)
+        sides = (number("attention.key_length") or width) + (
+            number("attention.value_length") or width
+        )
+        if isinstance(key_heads, list):
+            return 2 * sum(key_heads) * sides
+        each = key_heads if isinstance(key_heads, int) and key_heads else heads
+        return 2 * number("block_count") * each * sides
 
     def _number(self, form: str) -> int:
         data = self._file.read(struct.calcsize(form))
@@ -176,6 +209,11 @@ class _Header:
         if form is None:
             raise EOFError
         return struct.unpack(form, self._file.read(struct.calcsize(form)))[0]
+
+    def _numbers(self) -> list[int]:
+        """An array of whole numbers."""
+        kind, count = self._count("<I"), self._count("<Q", most=1 << 16)
+        return [self._number(_SCALARS[kind]) for _ in range(count)]
 
     def _array(self) -> int:
         """Only the length is of use here; the elements are passed over."""

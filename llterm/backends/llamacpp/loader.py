@@ -9,15 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from llterm.backends.llamacpp.binding import StopFlag, library
-from llterm.backends.llamacpp.settings import LlamaSettings
+from llterm.backends.llamacpp.settings import MOST_CONTEXT, RESERVE, LlamaSettings
 from llterm.errors import ModelError
 
 SEQUENCES = 256
 """Most sequences a llama.cpp context can have."""
-RESERVE = 2048
-"""Cells for suggestions besides the story's."""
-MOST_CONTEXT = 8192
-"""Default limit: a cache for a model's whole 128k context would take gigabytes."""
 STATE_BUDGET = 512 * 2**20
 """Bytes that the states of a recurrent model may take in all."""
 _HALF = (1, 32)
@@ -37,11 +33,13 @@ class Loaded:
     """Most tokens of a path."""
     whole: bool
     """States are copied as a whole only."""
+    attentive: bool
+    """Some layer has attention."""
     parked: int
     """Most cells that paths off the story may keep."""
     pairs: bool
     """Decode two rows at least, so that results don't depend on the batch."""
-    name: str
+    settings: LlamaSettings
 
 
 def load(path: Path, settings: LlamaSettings, progress: Callable[[float], bool]) -> Loaded:
@@ -78,19 +76,10 @@ def _open(llama: Any, model: Any, path: Path, settings: LlamaSettings) -> Loaded
     whole = bool(llama.llama_model_is_recurrent(model) or llama.llama_model_is_hybrid(model))
     trained = max(llama.llama_model_n_ctx_train(model), 1)
     window = settings.context or min(trained, MOST_CONTEXT)
-    threads = settings.threads or max((os.cpu_count() or 2) - 1, 1)
     sequences = SEQUENCES
     while True:
         stop = StopFlag()
-        params = llama.llama_context_default_params()
-        params.n_ctx = window + RESERVE
-        params.n_batch = params.n_ubatch = max(settings.batch, 64)
-        params.n_seq_max = sequences
-        params.kv_unified = True
-        params.swa_full = True
-        params.flash_attn_type = 0 if not settings.gpu_layers else -1
-        params.type_k = params.type_v = _KV_TYPES[settings.kv_type]
-        params.n_threads = params.n_threads_batch = threads
+        params = context_params(llama, settings, window + RESERVE, sequences)
         stop.attach(params)
         context = llama.llama_init_from_model(model, params)
         if context and whole and sequences > 8:
@@ -106,12 +95,35 @@ def _open(llama: Any, model: Any, path: Path, settings: LlamaSettings) -> Loaded
             f"A context of {window:,} tokens could not be made.",
             "Set a smaller one with --context, or close other programs.",
         )
-    name = path.stem
     # One more sequence is for the double of a row that would be evaluated alone, one for scoring.
     pairs = llama.llama_model_ftype(model) in _HALF
     return Loaded(
-        model, context, stop, sequences - 2, window, whole, _parked(llama, model), pairs, name
+        model=model,
+        context=context,
+        stop=stop,
+        sequences=sequences - 2,
+        window=window,
+        whole=whole,
+        attentive=not llama.llama_model_is_recurrent(model),
+        parked=_parked(llama, model),
+        pairs=pairs,
+        settings=settings,
     )
+
+
+def context_params(llama: Any, settings: LlamaSettings, cells: int, sequences: int) -> Any:
+    """Parameters of a context with this many cells and sequences."""
+    params = llama.llama_context_default_params()
+    params.n_ctx = cells
+    params.n_batch = params.n_ubatch = max(settings.batch, 64)
+    params.n_seq_max = sequences
+    params.kv_unified = True
+    params.swa_full = True
+    params.flash_attn_type = 0 if not settings.gpu_layers else -1
+    params.type_k = params.type_v = _KV_TYPES[settings.kv_type]
+    threads = settings.threads or max((os.cpu_count() or 2) - 1, 1)
+    params.n_threads = params.n_threads_batch = threads
+    return params
 
 
 def _parked(llama: Any, model: Any) -> int:

@@ -63,6 +63,7 @@ def read_rows(logits: NDArray[np.float32], queries: Sequence[Query]) -> list[Dis
                 entropy=(entropies[index], entropies[index]),
                 exact=True,
                 full=row - np.float32(norm) if query.full else None,
+                log_z=float(best[index]) + norm,
             )
         )
     return found

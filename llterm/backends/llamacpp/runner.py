@@ -9,17 +9,20 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from llterm.backends.llamacpp.binding import Batch, library
+from llterm.backends.llamacpp import aside
+from llterm.backends.llamacpp.attention import read_attention
+from llterm.backends.llamacpp.binding import Batch, Stopped, library
 from llterm.backends.llamacpp.cells import TRUNK, Cells, Copy, Remove, Row
 from llterm.backends.llamacpp.loader import Loaded
 from llterm.backends.llamacpp.rows import read_rows, read_scores
+from llterm.core.attention import Attention
 from llterm.core.query import Cost, Fact, Failed, Query, Scored
 from llterm.core.tokens import Anchor, Tail
 from llterm.errors import LltermError
 
 log = logging.getLogger(__name__)
 
-Burst = Callable[[], Sequence[Fact | Failed | Scored]]
+Burst = Callable[[], Sequence[Fact | Failed | Scored | Attention]]
 """What one decode answered, to be read from its logits on another thread."""
 CHUNK = 128
 """Tokens a decode while a long prompt is evaluated: a stop waits for no more than one."""
@@ -29,10 +32,6 @@ SCORED = 128
 """Rows of logits a decode while a text is scored."""
 ASIDE = 512
 """Most tokens that are scored beside the story; more would need the cells of another story."""
-
-
-class Stopped(Exception):
-    """The stop flag was set; the cells are consistent."""
 
 
 class Runner:
@@ -97,6 +96,27 @@ class Runner:
         finally:
             if aside:
                 self._make([Remove(sequence, 0)])
+
+    def ask_beside(self, queries: Sequence[Query]) -> Iterator[Burst]:
+        """As `ask`, in a context of their own; the queries have one anchor."""
+        fitting, refused = self._fitting(list(queries))
+        if refused:
+            yield partial(list, refused)
+        if not fitting:
+            return
+        for (asked, logits, sizes), extra in aside.answer(self._loaded, self._cells.trunk, fitting):
+            costs = [Cost(size) for size in sizes]
+            costs[0] += Cost(extra, extra, 1)
+            self.spent += sum(costs, Cost())
+            yield partial(_answered, asked, logits, costs)
+
+    def attention(self, tokens: Tail, rows: int, columns: int) -> Iterator[Burst]:
+        """What the layers attend to at the end of a text, read in a context of its own."""
+        if not 0 < len(tokens) <= self._loaded.window:
+            raise _too_long(len(tokens), self._loaded.window)
+        found = read_attention(self._loaded, self._cells.trunk, tokens, rows, columns)
+        self.spent += Cost(found.evaluated)
+        yield partial(list, [found])
 
     def _fitting(self, queries: list[Query]) -> tuple[list[Query], list[Fact | Failed]]:
         """Those whose path the model can see, and refusals of the others."""

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+RESERVE = 2048
+"""Cells for suggestions besides the story's."""
+MOST_CONTEXT = 8192
+"""Default limit: a cache for a model's whole 128k context would take gigabytes."""
+
 
 @dataclass(frozen=True, slots=True)
 class LlamaSettings:
@@ -20,3 +25,5 @@ class LlamaSettings:
     """Layers put on a GPU, where llama.cpp was built for one."""
     kv_type: str = "f16"
     """Type of the cache: f32, f16, or q8_0."""
+    chat_template: str | None = None
+    """A built-in chat format's name; None is the model's own template, or what fits its tokens."""

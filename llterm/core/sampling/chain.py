@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llterm.core.distribution import Bits, Ids
-from llterm.core.sampling.settings import SamplerSettings
+from llterm.core.sampler import SamplerSettings
 from llterm.core.sampling.stages import active_stages
-from llterm.core.sampling.step import Breakers, Position, Reals, Step, log_softmax, marked
+from llterm.core.sampling.step import Breakers, Position, Reals, Stage, Step, log_softmax, marked
 
 
 class NothingLeft(ValueError):
@@ -80,15 +80,17 @@ def apply(
     log_z: float = 0.0,
     mirostat: Mirostat | None = None,
     breakers: Breakers | None = None,
+    first: Sequence[tuple[str, Stage]] = (),
 ) -> Ladder:
-    """The ladder of a position: constraint, logit bias and bans first, then the ordered stages.
+    """The ladder of a position: constraint, `first`, logit bias, bans, then the ordered stages.
 
     `logprobs`, shape (k,): the raw model's natural logprobs; of `ids`, in any order, or of every
     id when those are left out. `context`: the token ids before the position, newest last. `mask`,
     shape (k,): False where a constraint forbids. `rng`: only XTC draws from it; left out, the
     settings' seed and the length of the context decide. `log_z`: the log of the sum of the model's
     exponentiated logits, which makes logits of the logprobs; only the repeat penalty depends on it.
-    `mirostat`: left out, it starts anew. `breakers`: see `breaker_tokens`; DRY needs them.
+    `mirostat`: left out, it starts anew. `breakers`: see `breaker_tokens`; DRY needs them. `first`:
+    further stages by name.
 
     Raises NothingLeft when every candidate is forbidden.
     """
@@ -106,7 +108,7 @@ def apply(
     climb = _Climb(np.asarray(logprobs, np.float64) + log_z)
     if mask is not None:
         climb.take("constraint", Step(climb.logits, mask[climb.alive]))
-    for name, stage in stages:
+    for name, stage in (*first, *stages):
         climb.take(name, stage(settings, ids[climb.alive], climb.logits, position))
     return Ladder(
         ids=ids,
@@ -149,9 +151,12 @@ class _Climb:
             raise NothingLeft(f"no candidate is left after {name}")
 
 
-def generator(settings: SamplerSettings, position: int) -> np.random.Generator:
-    """Random numbers for one position: with a seed the same each time, however it was reached."""
-    seed = None if settings.seed is None else (settings.seed, position)
+def generator(settings: SamplerSettings, position: int, line: int = 0) -> np.random.Generator:
+    """Random numbers for one position: with a seed the same each time, however it was reached.
+
+    Lines that are drawn side by side each have their own.
+    """
+    seed = None if settings.seed is None else (settings.seed, position, line)
     return np.random.default_rng(seed)
 
 

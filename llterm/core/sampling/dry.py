@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llterm.core.distribution import Ids
-from llterm.core.sampling.settings import SamplerSettings
+from llterm.core.sampler import SamplerSettings
 from llterm.core.sampling.step import Breakers, Position, Reals, Step, keep_all, looked_up, newest
 from llterm.core.tokens import Tail, Vocabulary
 

@@ -10,7 +10,7 @@ import math
 import numpy as np
 
 from llterm.core.distribution import Ids
-from llterm.core.sampling.settings import SamplerSettings
+from llterm.core.sampler import SamplerSettings
 from llterm.core.sampling.step import Position, Reals, Step, keep_all, keep_best, log_softmax
 
 _MOST_RANKS = 100  # what llama.cpp's common/sampling.cpp gives as `m`

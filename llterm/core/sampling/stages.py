@@ -12,9 +12,9 @@ import math
 import numpy as np
 
 from llterm.core.distribution import Ids
+from llterm.core.sampler import SamplerSettings
 from llterm.core.sampling.dry import dry
 from llterm.core.sampling.mirostat import mirostat_1, mirostat_2
-from llterm.core.sampling.settings import SamplerSettings
 from llterm.core.sampling.step import (
     Position,
     Reals,

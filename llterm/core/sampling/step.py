@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llterm.core.distribution import Bits, Ids
-from llterm.core.sampling.settings import SamplerSettings
+from llterm.core.sampler import SamplerSettings
 from llterm.core.tokens import Tail
 
 Reals = NDArray[np.float64]

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from textual.widget import Widget
+
 from llterm.core.display import visible
+from llterm.keymap import action_of
 from llterm.ui.actions import Deed, Table, seeing, writing
 from llterm.ui.screens.help import Help
+from llterm.ui.screens.jump import Jump
 from llterm.ui.screens.log import Log
 
 if TYPE_CHECKING:
@@ -16,7 +20,7 @@ if TYPE_CHECKING:
 def table(screen: WeaveScreen) -> Table:
     """The deeds of this file by action id."""
     return {
-        "app.focus_tree": Deed(lambda: other_pane(screen)),
+        "app.jump": Deed(lambda: jump(screen)),
         "app.back": Deed(lambda: back(screen)),
         "app.save": Deed(lambda: save(screen)),
         "app.palette": Deed(lambda: screen.app.action_command_palette()),
@@ -27,18 +31,36 @@ def table(screen: WeaveScreen) -> Table:
     }
 
 
-def other_pane(screen: WeaveScreen) -> None:
-    """From the story to the suggestions and back."""
-    if screen.suggestions.has_focus or not screen.suggestions.rows:
-        screen.editor.focus()
+def jump(screen: WeaveScreen) -> None:
+    """To another pane: at once where there is one other, else by its letter."""
+    panes: dict[str, Widget] = {"s": screen.editor}
+    if screen.suggestions.rows:
+        panes["t"] = screen.suggestions
+    if screen.heat.display:
+        panes["h"] = screen.heat
+
+    def go(letter: str | None) -> None:
+        if letter == "h":
+            seeing.enter(screen)
+        elif letter is not None:
+            panes[letter].focus()
+
+    if len(panes) > 2:
+        screen.app.push_screen(
+            Jump(panes, screen.keymap.keys(action_of("app.jump"), "everywhere")), go
+        )
     else:
-        screen.suggestions.focus()
+        go(next((letter for letter, pane in panes.items() if not pane.has_focus), None))
 
 
 def back(screen: WeaveScreen) -> None:
-    """One step back at a time: close find, stop the weave, leave the tree, drop the ghost."""
+    """One step back: close find, pause, stop the weave, leave the tree, drop the ghost."""
     if screen.find_bar.display:
         writing.find_close(screen)
+    elif screen.session.player.playing:
+        screen.session.player.pause()
+    elif screen.session.autopilot.running:
+        screen.session.autopilot.stop()
     elif screen.session.weaving:
         screen.session.stop()
     elif screen.heat.has_focus:

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from llterm.core.display import display_text, visible
+from llterm.core.futures import Futures
+from llterm.core.view import Branch
+from llterm.session.attributing import Attributing
 from llterm.ui.actions import Deed, Table
 from llterm.ui.actions.suggesting import follow
+from llterm.ui.figures import fine_percent
+from llterm.ui.screens.attribution import AttributionScreen
+from llterm.ui.screens.edit_branch import PutText
 from llterm.ui.screens.inspector import Inspector
 from llterm.ui.screens.painting import troubles
+from llterm.ui.screens.sampler import Sampler
 
 if TYPE_CHECKING:
     from llterm.ui.screens.weave import WeaveScreen
@@ -41,14 +51,29 @@ def table(screen: WeaveScreen) -> Table:
         "prev_surprise": lambda: seek(-1, fork=False),
         "next_fork": lambda: seek(1, fork=True),
         "prev_fork": lambda: seek(-1, fork=True),
+        "hottest": lambda: panel().seek_hottest(),
         "measure": lambda: panel().next_measure(),
         "chart": lambda: panel().toggle_chart(),
     }
     return {f"heat.{name}": Deed(run, here) for name, run in moves.items()} | {
+        "app.sampling": Deed(lambda: sampling(screen)),
+        "tree.banned": Deed(lambda: show_banned(screen)),
         "heat.toggle": Deed(lambda: toggle(screen)),
         "heat.force": Deed(
             lambda: force(screen),
             lambda: here() and panel().in_story and panel().candidate is not None,
+        ),
+        "heat.write": Deed(
+            lambda: write(screen),
+            lambda: here() and panel().in_story,
+        ),
+        "heat.futures": Deed(
+            lambda: screen.run_worker(compare(screen), group="futures", exclusive=True),
+            lambda: here() and panel().in_story and panel().reading is not None,
+        ),
+        "heat.attribute": Deed(
+            lambda: attribution(screen),
+            lambda: here() and panel().in_story and screen.session.backend is not None,
         ),
         "heat.inspect": Deed(
             lambda: inspect(screen),
@@ -66,9 +91,14 @@ def toggle(screen: WeaveScreen) -> None:
     if not panel.display:
         panel.display = True
         screen.session.reader.start()
+    enter(screen)
+
+
+def enter(screen: WeaveScreen) -> None:
+    """Go to the panel, at the token of the story's cursor."""
     screen.left_at = screen.session.document.cursor
-    panel.following = True
-    panel.focus()
+    screen.heat.following = True
+    screen.heat.focus()
     screen.show_heat()
 
 
@@ -101,6 +131,41 @@ def put(screen: WeaveScreen, number: int, id: int, logprob: float) -> None:
         screen.editor.focus()
 
 
+def write(screen: WeaveScreen) -> None:
+    """A text of the person's own, where the chosen token stands."""
+    number = screen.heat.chosen
+
+    def done(text: str | None) -> None:
+        if text:
+            with troubles(screen):
+                follow(screen, screen.session.put_text(number, text))
+                screen.editor.focus()
+
+    stands = display_text(screen.session.reader.places[number].data)
+    screen.app.push_screen(PutText(stands), done)
+
+
+async def compare(screen: WeaveScreen) -> None:
+    """Say how different the futures of the chosen place's candidates are."""
+    with troubles(screen):
+        found = await screen.session.reader.futures(screen.heat.chosen)
+        named = ", ".join(f"“{visible(one.token.data)}”" for one in found.ways)
+        screen.app.notify(
+            f"After {named} what comes next differs by {found.divergence:.2f} bits"
+            f" of at most {found.most:.2f}: {_weighed(found)}",
+            title="Futures",
+            markup=False,
+            timeout=8,
+        )
+
+
+def _weighed(found: Futures) -> str:
+    share = found.divergence / found.most if found.most > 0 else 0.0
+    if share < 0.15:
+        return "they lead to much the same."
+    return "they part ways." if share > 0.5 else "they lead to somewhat different places."
+
+
 def inspect(screen: WeaveScreen) -> None:
     """Every candidate at the chosen place."""
     number = screen.heat.chosen
@@ -109,4 +174,50 @@ def inspect(screen: WeaveScreen) -> None:
         if chosen is not None:
             put(screen, number, *chosen)
 
-    screen.app.push_screen(Inspector(screen.session, number), done)
+    screen.app.push_screen(Inspector(screen, number), done)
+
+
+def attribution(screen: WeaveScreen) -> None:
+    """What led the model to the chosen token, or to the chosen candidate in its place."""
+    panel, session = screen.heat, screen.session
+    backend, places = session.backend, session.reader.places
+    if backend is None or panel.chosen >= len(places):
+        return
+    candidate = panel.candidate
+    id = candidate.token.id if candidate is not None else places[panel.chosen].id
+    question = session.reader.question(panel.chosen, id)
+    if len(question.tokens) == question.head:
+        screen.flash("nothing of the story stands before its first token")
+        return
+    attributing = Attributing(backend, question)
+    screen.app.push_screen(AttributionScreen(attributing, backend.vocabulary))
+
+
+def sampling(screen: WeaveScreen) -> None:
+    """The sampler panel; with the heat panel's token, what the chain makes of it."""
+    panel = screen.heat
+    chosen = panel.display and panel.in_story and panel.reading is not None
+    screen.app.push_screen(Sampler(screen, panel.chosen if chosen else -1))
+
+
+def show_banned(screen: WeaveScreen) -> None:
+    """What bans and the constraint take, in the tree, or not."""
+    session = screen.session
+    session.show_banned(not session.banned_shown)
+    if not session.banned_shown:
+        screen.flash("what is banned is hidden")
+        return
+    view = session.view
+    count, mass = banned(view.branches) if view is not None else (0, 0.0)
+    screen.flash(f"{count} banned branch{'es' * (count != 1)}, {fine_percent(mass)} of all")
+
+
+def banned(branches: Sequence[Branch]) -> tuple[int, float]:
+    """How many of these and below are banned, and what joint probability they take."""
+    count, mass = 0, 0.0
+    for branch in branches:
+        if branch.banned:
+            count, mass = count + 1, mass + math.exp(branch.logprob)
+        more, further = banned(branch.children)
+        count, mass = count + more, mass + further
+    return count, mass

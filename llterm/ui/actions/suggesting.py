@@ -22,9 +22,10 @@ def table(screen: WeaveScreen) -> Table:
         return screen.suggestions
 
     def can_take() -> bool:
-        """There is a branch, and it belongs to this text and place."""
-        session = screen.session
-        return screen.row is not None and not session.stale and session.source is not None
+        """There is a branch that may stand, and it belongs to this text and place."""
+        session, row = screen.session, screen.row
+        there = row is not None and not row.branch.banned
+        return there and not session.stale and session.source is not None
 
     def ghost_or_tree() -> bool:
         """In the story a key accepts only what is shown at the cursor."""

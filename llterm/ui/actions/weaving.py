@@ -26,12 +26,14 @@ def table(screen: WeaveScreen) -> Table:
     session = screen.session
 
     def can_grow() -> bool:
-        return screen.row is not None and not session.stale and session.source is not None
+        row = screen.row
+        there = row is not None and not row.branch.banned
+        return there and not session.stale and session.source is not None
 
     return {
         "weave.start": Deed(lambda: weave(screen)),
         "weave.again": Deed(lambda: weave(screen)),
-        "weave.stop": Deed(session.stop, lambda: session.weaving),
+        "weave.stop": Deed(lambda: stop(screen), lambda: _busy(screen)),
         "weave.grow": Deed(lambda: grow(screen), can_grow),
         "weave.cutoff_down": Deed(lambda: step_cutoff(screen, -1)),
         "weave.cutoff_up": Deed(lambda: step_cutoff(screen, 1)),
@@ -46,7 +48,8 @@ def table(screen: WeaveScreen) -> Table:
 
 def weave(screen: WeaveScreen) -> None:
     """Weave at the cursor; on an empty page, offer a beginning first."""
-    if not screen.session.document.text.strip():
+    document = screen.session.document
+    if not document.text.strip() and not document.chat:
         stories(screen)
         return
     fresh = screen.session.stale or screen.session.view is None
@@ -54,6 +57,18 @@ def weave(screen: WeaveScreen) -> None:
     screen.session.weave()
     if fresh:
         screen.suggestions.forget()
+
+
+def _busy(screen: WeaveScreen) -> bool:
+    session = screen.session
+    return session.weaving or session.autopilot.running or session.player.playing
+
+
+def stop(screen: WeaveScreen) -> None:
+    """End whatever the model is doing here; what it found or wrote stays."""
+    screen.session.autopilot.stop()
+    screen.session.player.pause()
+    screen.session.stop()
 
 
 def grow(screen: WeaveScreen) -> None:

@@ -36,3 +36,10 @@ class EditBranch(TextDialog):
 
     TITLE = "Edit the suggestion"
     KEYS = "^J accept   Esc give up"
+
+
+class PutText(TextDialog):
+    """A text to stand where a token of the story stands."""
+
+    TITLE = "Put a text here"
+    KEYS = "^J put it here; the old text stays a branch   Esc give up"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
+from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding
@@ -12,30 +13,33 @@ from textual.containers import Horizontal
 from textual.widgets import DataTable, Input, Static
 
 from llterm.core.display import visible
-from llterm.core.sampling import PRESETS
 from llterm.errors import LltermError
-from llterm.session.inspecting import Inspection, Row, parse_chain
-from llterm.session.session import Session
+from llterm.session.inspecting import Inspection, Row, inspect, parse_chain
 from llterm.ui.figures import bar, percent
 from llterm.ui.screens.dialog import Dialog
+from llterm.ui.screens.sampler import Sampler
+
+if TYPE_CHECKING:
+    from llterm.ui.screens.weave import WeaveScreen
 
 MOST = 200
 """Rows listed; the filter finds the others."""
-_PRESETS = ["", *PRESETS]
 
 
 class Inspector(Dialog[tuple[int, float] | None]):
     """A table of candidates, a filter, and a chain to try."""
 
     TITLE = "What could stand here"
-    KEYS = "Tab to the chain and the filter   F5 next preset   Enter put it there   Esc close"
+    KEYS = "Tab chain, filter   F5 preset   F6 all knobs   Enter put it there   Esc close"
     BINDINGS: ClassVar[list[Binding]] = [  # type: ignore[assignment]
         Binding("f5", "preset", "Next preset", show=False),
+        Binding("f6", "knobs", "All knobs", show=False),
     ]
 
-    def __init__(self, session: Session, number: int) -> None:
+    def __init__(self, main: WeaveScreen, number: int) -> None:
         super().__init__()
-        self._session = session
+        self._main = main
+        self._session = main.session
         self._number = number
         self._inspection: Inspection | None = None
         self._rows: list[Row] = []
@@ -48,7 +52,9 @@ class Inspector(Dialog[tuple[int, float] | None]):
         with Horizontal(classes="setting"):
             yield Static("chain", classes="setting--name", markup=False)
             yield Input(
-                placeholder="balanced, or temperature=0.7 min_p=0.05", id="chain", compact=True
+                placeholder=f"as it is drawn ({self._session.sampling.label}); try min_p=0.05",
+                id="chain",
+                compact=True,
             )
         with Horizontal(classes="setting"):
             yield Static("find", classes="setting--name", markup=False)
@@ -64,14 +70,10 @@ class Inspector(Dialog[tuple[int, float] | None]):
 
     async def _load(self) -> None:
         try:
-            scored = await self._session.reader.candidates(self._number)
+            self._inspection = await inspect(self._session, self._number)
         except LltermError as error:
             self._tell(f"{error.title}. {error.cause}", wrong=True)
             return
-        source = self._session.source
-        assert source is not None
-        context = self._session.reader.context_of(self._number)
-        self._inspection = Inspection(source.vocabulary, context, scored.distribution)
         self._fill()
 
     @on(Input.Changed)
@@ -79,8 +81,15 @@ class Inspector(Dialog[tuple[int, float] | None]):
         self._fill()
 
     def action_preset(self) -> None:
-        self._preset = (self._preset + 1) % len(_PRESETS)
-        self.query_one("#chain", Input).value = _PRESETS[self._preset]
+        names = ["", *self._session.presets]
+        self._preset = (self._preset + 1) % len(names)
+        self.query_one("#chain", Input).value = names[self._preset]
+
+    def action_knobs(self) -> None:
+        """The panel, for good; what was typed to try is over then."""
+        self.query_one("#chain", Input).value = ""
+        panel = Sampler(self._main, self._number, self._inspection)
+        self.app.push_screen(panel, lambda _: self._fill())
 
     def _fill(self) -> None:
         inspection = self._inspection
@@ -88,7 +97,9 @@ class Inspector(Dialog[tuple[int, float] | None]):
             return
         wanted = self.query_one("#filter", Input).value
         try:
-            inspection.under(parse_chain(self.query_one("#chain", Input).value))
+            text = self.query_one("#chain", Input).value
+            session = self._session
+            inspection.under(parse_chain(text, session.sampling, session.presets))
             found = inspection.table(wanted, MOST)
         except LltermError as error:
             self._tell(f"✗ {error.title}. {error.cause}", wrong=True)
@@ -98,16 +109,19 @@ class Inspector(Dialog[tuple[int, float] | None]):
         table.clear()
         for row in self._rows:
             p = math.exp(row.logprob)
-            table.add_row(
+            cells = (
                 f"{row.rank:,}", visible(row.token.data), str(row.token.id), percent(p),
                 percent(row.p_final), bar(row.p_final, 8), row.dropped_by or "",
             )  # fmt: skip
+            style = "dim" if row.dropped_by else ""
+            table.add_row(*(Text(cell, style=style) for cell in cells))
         table.add_row(
             "", f"{found.other:,} others", "", percent(found.other_base),
             percent(found.other_final), bar(found.other_final, 8), "",
         )  # fmt: skip
         told = inspection.told(wanted) if wanted and not wanted.startswith("/") else ""
-        self._tell(told or f"The chain leaves {found.kept:,} of {found.other + len(self._rows):,}")
+        left = f"The chain leaves {found.kept:,} of {found.other + len(self._rows):,}."
+        self._tell(told or " ".join(filter(None, (left, inspection.caveat))))
 
     def _tell(self, text: str, *, wrong: bool = False) -> None:
         note = self.query_one("#told", Static)

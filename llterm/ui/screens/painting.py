@@ -13,11 +13,12 @@ from textual.widgets import Static
 
 from llterm.core.display import visible
 from llterm.errors import LltermError
-from llterm.ui.figures import found, joint
+from llterm.ui.figures import found, joint, percent, spoken_speed
 from llterm.ui.widgets.keybar import Hint, key_name
 from llterm.ui.widgets.line import Line, Name
 
 if TYPE_CHECKING:
+    from llterm.session.session import Session
     from llterm.ui.screens.weave import WeaveScreen
 
 log = logging.getLogger(__name__)
@@ -48,7 +49,7 @@ def show_trouble(screen: WeaveScreen, error: LltermError) -> None:
 
 def show_title(screen: WeaveScreen, words: int) -> None:
     """File and words on the left, model and its work on the right."""
-    document, status = screen.session.document, screen.session.status
+    document = screen.session.document
     figures = screen.session.figures
     path = document.path if screen.options.named else None
     name = visible(path.name.encode("utf-8", "surrogateescape")) if path else "untitled"
@@ -58,11 +59,16 @@ def show_title(screen: WeaveScreen, words: int) -> None:
         counted,
         *(["read-only"] if document.read_only else []),
     )
-    pieces = [visible(screen.model_name.encode())]
-    if status.state == "loading":
-        pieces.append(f"loading {100 * (status.progress or 0):.0f}%")
+    pieces = [visible(screen.model_name.encode("utf-8", "surrogateescape"))]
+    incoming = screen.session.incoming
+    if incoming is not None:
+        coming = incoming.name or screen.model_name
+        pieces = [visible(coming.encode("utf-8", "surrogateescape"))]
+        pieces.append(f"loading {100 * incoming.progress:.0f}%")
+    elif screen.session.resting:
+        pieces.append("resting")
     elif screen.session.source is None:
-        pieces = ["no model" if status.state == "failed" else "no model yet"]
+        pieces = ["no model"]
     elif figures.story_tokens:
         pieces.append(f"{figures.story_tokens:,} of {figures.context:,} tokens")
         if figures.tokens_per_second:
@@ -86,6 +92,9 @@ def show_branch(screen: WeaveScreen) -> None:
         line.say("")
         return
     ends = {"end": "the text ends here", "open": "not ended yet: grow"}
+    if row.branch.banned:
+        line.say(f"{row.branch.banned} takes {percent(row.branch.p)}")
+        return
     text = joint(row.branch.logprob, len(row.tail)).split(" · ")
     note = ends.get(row.branch.finish or "")
     line.say(*text[:1], *([note] if note else []), *text[1:])
@@ -104,15 +113,31 @@ def show_found(screen: WeaveScreen) -> None:
         if invitation.content != content:
             invitation.update(content)
     line = screen.query_one("#found", Line)
-    line.set_class(session.stale, "-stale")
-    if view is None:
+    line.set_class(session.stale and not session.player.playing, "-stale")
+    if session.player.playing:
+        key = key_name(screen.first_key("play.toggle"))
+        line.say(f"playing, {spoken_speed(session.player.speed)}", f"{key} pauses")
+    elif session.autopilot.running:
+        key = key_name(screen.first_key("weave.stop"))
+        rounds = session.autopilot.left
+        line.say(f"autopilot, {rounds} round{'' if rounds == 1 else 's'} to go", f"{key} stops")
+    elif view is None:
         line.say("")
     else:
         key = key_name(screen.first_key("weave.start"))
-        pieces = found(session.figures, view, weaving=session.weaving, stale=session.stale, key=key)
+        pieces = found(
+            session.figures, view, weaving=session.weaving, stale=_stale(session), key=key
+        )
         if session.constraint is not None:
             pieces.insert(1, _fits(session.dead_ends))
         line.say(*pieces)
+
+
+def _stale(session: Session) -> str:
+    """Why the suggestions are not those of this place; empty where they are."""
+    if session.foreign:
+        return "another model"
+    return "the story or cursor moved" if session.stale else ""
 
 
 def _fits(dead_ends: int) -> str:
@@ -128,13 +153,17 @@ def _invitation(screen: WeaveScreen) -> Content:
         error = status.error
         parts = [part for part in (error.cause, error.hint) if part]
         return Content("\n\n".join([error.title, *parts])).stylize("bold", 0, len(error.title))
+    if session.source is None and session.incoming is not None:
+        share = 100 * session.incoming.progress
+        return Content(f"Loading the model … {share:.0f}%\n\nYou can write already.")
     if session.source is None:
-        share = status.progress or 0.0
-        return Content(f"Loading the model … {100 * share:.0f}%\n\nYou can write already.")
+        return Content(
+            f"There is no model.\n\n{key_name(screen.first_key('app.models'))}  chooses one"
+        )
     if session.weaving:
         return Content("Weaving …")
     key = key_name(screen.first_key("weave.start"))
-    if not session.document.text.strip():
+    if not session.document.text.strip() and not session.document.chat:
         return Content(f"{key}  offers stories to begin with\n\nor write your own.")
     return Content(f"{key}  weaves suggestions at the cursor")
 
@@ -144,7 +173,8 @@ def show_ghost(screen: WeaveScreen) -> None:
     session, editor = screen.session, screen.editor
     row = screen.row
     here = row is not None and not session.stale and editor.offset_of_cursor == session.at
-    ghost = session.ghost(row.tail) if here and row is not None and not screen.ghost_off else ""
+    free = row is not None and not row.branch.banned and not screen.ghost_off
+    ghost = session.ghost(row.tail) if here and row is not None and free else ""
     inline = bool(ghost) and editor.at_end
     editor.show_ghost(ghost if inline else "")
     preview = screen.query_one("#preview", Static)
@@ -160,6 +190,8 @@ def show_heat(screen: WeaveScreen) -> None:
     notes: list[str] = []
     if reader.error is not None:
         notes.append(reader.error.title)
+    elif session.resting:
+        notes.append("the model rests")
     elif session.backend is None:
         notes.append("no model yet")
     elif reader.waiting:

@@ -6,6 +6,7 @@ here, in the file and on the command line.
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
     from llterm.ui.screens.weave import WeaveScreen
 
 _SOLE = next(one for one in UI if one.name == "accept_sole")
-_ALL = (*WEAVE, _SOLE)
+_SPEED = next(one for one in UI if one.name == "play_speed")
+_ROUNDS = next(one for one in UI if one.name == "autopilot")
+_ALL = (*WEAVE, _SOLE, _SPEED, _ROUNDS)
 
 
 class Settings(Dialog[None]):
@@ -48,6 +51,9 @@ class Settings(Dialog[None]):
             for setting in WEAVE:
                 yield from self._row(setting, getattr(rules, setting.attribute))
             yield from self._row(_SOLE, self._main.options.accept_sole)
+            speed = self._main.session.player.speed
+            yield from self._row(_SPEED, 0.0 if math.isinf(speed) else speed)
+            yield from self._row(_ROUNDS, self._main.options.autopilot)
         yield Static(classes="setting--note", markup=False)
 
     def _row(self, setting: Setting, value: object) -> ComposeResult:
@@ -96,6 +102,14 @@ class Settings(Dialog[None]):
 
     def _set(self, setting: Setting, value: object) -> None:
         session = self._main.session
+        if setting is _SPEED:
+            session.player.speed = float(str(value)) or math.inf
+            self._main.keep_choice("ui.play_speed", value)
+            return
+        if setting is _ROUNDS:
+            self._main.options.autopilot = int(str(value))
+            self._main.keep_choice("ui.autopilot", value)
+            return
         changed = {setting.attribute: value}
         rules: Rules = replace(session.document.rules, **changed)  # type: ignore[arg-type]
         with troubles(self._main):

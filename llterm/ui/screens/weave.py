@@ -13,7 +13,16 @@ from textual.widgets import Static
 
 from llterm.keymap import ACTIONS, Keymap, Pane, action_of
 from llterm.session.session import Session
-from llterm.ui.actions import Table, program, seeing, suggesting, weaving, writing
+from llterm.ui.actions import (
+    Table,
+    choosing,
+    playing,
+    program,
+    seeing,
+    suggesting,
+    weaving,
+    writing,
+)
 from llterm.ui.bindings import bind, first_key, pane_bindings
 from llterm.ui.bridge import Bridge
 from llterm.ui.messages import (
@@ -31,6 +40,7 @@ from llterm.ui.widgets.find import FindBar
 from llterm.ui.widgets.heat import HeatPanel
 from llterm.ui.widgets.keybar import Hint, KeyBar, key_name
 from llterm.ui.widgets.line import Line, Name
+from llterm.ui.widgets.root import Root
 from llterm.ui.widgets.rows import Row
 from llterm.ui.widgets.suggestions import SuggestionTree
 
@@ -74,7 +84,9 @@ class WeaveScreen(Screen[None]):
             **suggesting.table(self),
             **writing.table(self),
             **seeing.table(self),
+            **playing.table(self),
             **program.table(self),
+            **choosing.table(self),
         }
 
     def compose(self) -> ComposeResult:
@@ -83,6 +95,7 @@ class WeaveScreen(Screen[None]):
             yield Line(id="model")
         with Horizontal(id="panes"):
             with Vertical(id="writing"):
+                yield Root(id="root")
                 yield Editor(self.session, id="story")
                 yield Static(id="preview", markup=False)
                 yield FindBar(id="find")
@@ -144,6 +157,10 @@ class WeaveScreen(Screen[None]):
     @property
     def suggestions(self) -> SuggestionTree:
         return self.query_one("#tree", SuggestionTree)
+
+    @property
+    def root(self) -> Root:
+        return self.query_one("#root", Root)
 
     @property
     def row(self) -> Row | None:
@@ -255,6 +272,10 @@ class WeaveScreen(Screen[None]):
         if self.table[message.id].applies():
             self.action_run(message.id)
 
+    @on(Root.Toggled)
+    def _root_toggled(self) -> None:
+        self.action_run("app.chat_fold")
+
     @on(FindBar.Wanted)
     def _find_wanted(self, message: FindBar.Wanted) -> None:
         writing.find(self, message.text)
@@ -269,6 +290,7 @@ class WeaveScreen(Screen[None]):
         """Show what the session has, everywhere."""
         view = self.session.view
         self._drawn = self.session.shown
+        choosing.show_root(self)
         self.suggestions.show(view.branches if view else (), stale=self.session.stale)
         self.show_ghost()
         self.show_heat()

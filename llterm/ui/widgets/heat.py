@@ -21,7 +21,7 @@ from textual.widget import Widget
 from llterm.core.display import visible
 from llterm.core.heat import MEASURES, Measure, heat, told, value
 from llterm.core.reading import Candidate, Reading
-from llterm.ramps import Depth, ansi_rgb, glyph, ink, rgb
+from llterm.ramps import Depth, glyph, paint
 from llterm.session.reader import Place
 from llterm.ui.figures import percent
 from llterm.ui.messages import TokenChosen
@@ -72,6 +72,8 @@ class HeatPanel(Widget, can_focus=True):
         self.measure: Measure = "surprisal"
         self.chosen = 0
         """Number of the chosen token."""
+        self._sought = -1
+        """The token that `seek_hottest` went to last."""
         self.row = 0
         """Chosen candidate: 0 = none, n = the nth most probable."""
 
@@ -151,6 +153,20 @@ class HeatPanel(Widget, can_focus=True):
                 return True
             number += step
         return False
+
+    def seek_hottest(self) -> None:
+        """Go to the story's hottest token under the measure; from there to the next hottest."""
+        found = [
+            (-heat(reading, self.measure), number)
+            for number, reading in enumerate(self._readings[: self._standing_places])
+            if reading is not None
+        ]
+        order = [number for _, number in sorted(found)]
+        if order:
+            again = self.chosen == self._sought and self.chosen in order
+            place = order.index(self.chosen) + 1 if again else 0
+            self._sought = order[place % len(order)]
+            self.choose(self._sought)
 
     def next_measure(self) -> None:
         self.measure = MEASURES[(MEASURES.index(self.measure) + 1) % len(MEASURES)]
@@ -298,9 +314,8 @@ class HeatPanel(Widget, can_focus=True):
         """Text upon the colour of a heat; the glyph says it where there are no colours."""
         if self._depth == "none":
             return text, base
-        # Textual sends the nearest colour that the terminal has; of sixteen we choose ourselves.
-        color = ansi_rgb(hot) if self._depth == "16" else rgb(hot)
-        back, front = Color.from_rgb(*color), Color.from_rgb(*ink(hot))
+        found = paint(hot, self._depth)
+        back, front = Color.from_rgb(*found.back), Color.from_rgb(*found.ink)
         return " " if len(text) == 1 else text, base + Style(color=front, bgcolor=back)
 
     def _part(self, name: str) -> Style:

@@ -26,7 +26,7 @@ from llterm.ui.widgets.scrolling import set_virtual_height
 
 NUMBERED = 9
 """Rows on screen that carry a digit to pick them by."""
-_GLYPHS = {"end": "■", "open": "○"}
+_GLYPHS = {"end": "■", "open": "○", "banned": "✗"}
 
 
 class SuggestionTree(ScrollView, can_focus=True):
@@ -226,6 +226,7 @@ class SuggestionTree(ScrollView, can_focus=True):
         return (
             branch.data,
             branch.finish,
+            branch.banned,
             bool(branch.children),
             percent(branch.p),
             bar(branch.p, self._bar_width),
@@ -279,6 +280,8 @@ class SuggestionTree(ScrollView, can_focus=True):
         room = max(self.size.width - 2 - indent - 2 - (width + 1 if width else 0) - 8, 1)
         shown = crop(text, room)
         style = base + part("special") if special else base
+        if branch.banned:
+            style += part("faint") + Style(strike=True)
         # Three styles a row and no more: an accept paints every row, and each style has its bytes.
         figures = f"{bar(branch.p, width)} " if width else ""
         return [

@@ -1,9 +1,15 @@
-"""What shapes the draw of the next token: the sampler settings, checked, and the named presets."""
+"""What shapes the draw of the next token: the chain's settings, presets, and a story's own wishes.
+
+Light to import: the command line is made from it.
+"""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+
+from llterm.core.bans import Bans
 
 ORDER = (
     "penalties",
@@ -17,6 +23,25 @@ ORDER = (
     "temperature",
 )
 """Every stage that can be ordered, in llama.cpp's default order (common/common.h, `samplers`)."""
+
+KNOBS: Mapping[str, tuple[str, ...]] = {
+    "penalties": ("repeat_penalty", "frequency_penalty", "presence_penalty", "penalty_last_n"),
+    "dry": (
+        "dry_multiplier",
+        "dry_base",
+        "dry_allowed_length",
+        "dry_penalty_last_n",
+        "dry_sequence_breakers",
+    ),
+    "top_n_sigma": ("top_n_sigma",),
+    "top_k": ("top_k",),
+    "typical_p": ("typical_p",),
+    "top_p": ("top_p",),
+    "min_p": ("min_p",),
+    "xtc": ("xtc_probability", "xtc_threshold"),
+    "temperature": ("temperature", "dynatemp_range", "dynatemp_exponent"),
+}
+"""What each stage is set by."""
 
 _RANGES = {
     "temperature": (0, math.inf),
@@ -141,7 +166,8 @@ def _range_text(low: float, high: float) -> str:
 # penalties read every token so far, and its nucleus is taken after the temperature.
 _PRESET_ORDER = ("penalties", "temperature", "top_p")
 
-PRESETS: dict[str, SamplerSettings] = {
+PRESETS: Mapping[str, SamplerSettings] = {
+    "neutral": SamplerSettings(),
     "greedy": SamplerSettings(temperature=0.0, penalty_last_n=-1, order=_PRESET_ORDER),
     "reliable": SamplerSettings(
         temperature=0.25, top_p=0.70, repeat_penalty=1.10, penalty_last_n=-1, order=_PRESET_ORDER
@@ -159,4 +185,99 @@ PRESETS: dict[str, SamplerSettings] = {
         order=_PRESET_ORDER,
     ),
 }
-"""Settings by name."""
+"""Settings by name; `neutral` draws from the model's own probabilities."""
+
+DEFAULT_PRESET = "balanced"
+
+_OF_THE_STORY = ("seed", "logit_bias", "banned")
+"""Settings that no preset changes: they say something of this story, not of how to draw."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """The chain with its knobs, and what this story asks for besides.
+
+    A preset is a chain alone: bans, biases, ideal length and seed stay when another is chosen.
+    Raises ValueError when a value is out of its range.
+    """
+
+    settings: SamplerSettings = PRESETS[DEFAULT_PRESET]
+    """Holds no token ids: texts become ids with a vocabulary (see `Chain`)."""
+    preset: str | None = DEFAULT_PRESET
+    """The preset that `settings` are, None where a person changed them: custom."""
+    bans: Bans = field(default_factory=Bans)
+    bias: tuple[tuple[str, float], ...] = ()
+    """A text, or `#` and a token id; and what is added to the logits of its tokens."""
+    ideal_length: int = 0
+    """Tokens at which a text may well end; before, the end is held back. 0 asks for none."""
+
+    def __post_init__(self) -> None:
+        if self.ideal_length < 0:
+            raise ValueError(f"ideal_length must be 0 or more, not {self.ideal_length}")
+        for text, bias in self.bias:
+            if not text:
+                raise ValueError("a bias needs a text")
+            if math.isnan(bias) or bias == math.inf:
+                raise ValueError(f"the bias of {text!r} must be a number, not {bias}")
+
+    @property
+    def label(self) -> str:
+        """The preset's name, or `custom`."""
+        return self.preset or "custom"
+
+    def under(self, name: str, presets: Mapping[str, SamplerSettings]) -> Sampling:
+        """With this preset's chain. Raises KeyError where there is none of that name."""
+        kept = {name: getattr(self.settings, name) for name in _OF_THE_STORY}
+        return replace(self, settings=replace(presets[name], **kept), preset=name)
+
+    def with_settings(
+        self, settings: SamplerSettings, presets: Mapping[str, SamplerSettings]
+    ) -> Sampling:
+        """With this chain, under the name of the preset that it equals, if it equals one."""
+        ordered = sorted(presets, key=lambda name: name != self.preset)
+        name = next((name for name in ordered if same_chain(presets[name], settings)), None)
+        return replace(self, settings=settings, preset=name)
+
+
+def with_knob(settings: SamplerSettings, name: str, value: object) -> SamplerSettings:
+    """With one knob set. A stage that did not run is put in its usual place if this needs it.
+
+    Raises ValueError where the value cannot be.
+    """
+    changed = replace(settings, **{name: value})  # type: ignore[arg-type]
+    stage = next((stage for stage, knobs in KNOBS.items() if name in knobs), None)
+    if stage is None or stage in settings.order or value == getattr(PRESETS["neutral"], name):
+        return changed
+    return replace(changed, order=with_stage(settings.order, stage))
+
+
+def with_stage(order: tuple[str, ...], stage: str) -> tuple[str, ...]:
+    """The order with one more stage: after those that stand before it in `ORDER`."""
+    before = ORDER[: ORDER.index(stage)]
+    place = max((n + 1 for n, one in enumerate(order) if one in before), default=0)
+    return (*order[:place], stage, *order[place:])
+
+
+def parse_bias(text: str) -> tuple[str, float]:
+    """A bias as it is typed: `TEXT=NUMBER` or `#ID=NUMBER`. Raises ValueError."""
+    said, equals, number = text.rpartition("=")
+    try:
+        if equals and said:
+            return said, float(number)
+    except ValueError:
+        pass
+    raise ValueError(f'{text!r} is not TEXT=NUMBER, such as " cat=-2.5"')
+
+
+def bias_text(bias: tuple[str, float]) -> str:
+    """The same as it is typed."""
+    return f"{bias[0]}={bias[1]:g}"
+
+
+def same_chain(one: SamplerSettings, other: SamplerSettings) -> bool:
+    """Whether two settings draw alike, whatever their seed."""
+    return all(
+        getattr(one, field.name) == getattr(other, field.name)
+        for field in fields(SamplerSettings)
+        if field.name not in _OF_THE_STORY
+    )

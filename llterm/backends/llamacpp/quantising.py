@@ -1,0 +1,55 @@
+"""The child process that quantises: `python -m llterm.backends.llamacpp.quantising …`.
+
+llama.cpp's quantiser cannot be stopped and may crash; in a process of its own both are harmless.
+Writes `done total` a tensor to stdout, and llama.cpp's complaints to stderr.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+import sys
+import threading
+
+_STEP = re.compile(r"\[ *(\d+)/ *(\d+)\]")
+_ERROR = 4
+
+
+def main(arguments: list[str]) -> int:
+    """Source, target, file type, threads, and whether quantised tensors may be quantised again."""
+    source, target, kind, threads, again = arguments
+    threading.Thread(target=_end_with_the_parent, daemon=True).start()
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    import llama_cpp
+
+    def tell(level: int, text: bytes, _: object) -> None:
+        line = text.decode("utf-8", "replace")
+        if step := _STEP.search(line):
+            sys.stdout.write(f"{step[1]} {step[2]}\n")
+            sys.stdout.flush()
+        elif level == _ERROR:
+            sys.stderr.write(line)
+
+    callback = llama_cpp.llama_log_callback(tell)
+    llama_cpp.llama_log_set(callback, ctypes.c_void_p(0))
+    llama_cpp.llama_backend_init()
+    params = llama_cpp.llama_model_quantize_default_params()
+    params.ftype = int(kind)
+    params.nthread = int(threads)
+    params.allow_requantize = again == "yes"
+    return int(
+        llama_cpp.llama_model_quantize(
+            os.fsencode(source), os.fsencode(target), ctypes.byref(params)
+        )
+    )
+
+
+def _end_with_the_parent() -> None:
+    """The parent holds the other end of stdin as long as it lives."""
+    os.read(0, 1)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

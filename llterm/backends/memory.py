@@ -1,0 +1,51 @@
+"""Whether a model fits into this machine's memory: an estimate, said as one."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from llterm.backends.llamacpp.info import ModelInfo
+from llterm.backends.llamacpp.settings import MOST_CONTEXT, RESERVE
+
+Fit = Literal["fits", "tight", "too large", "unknown"]
+COMPUTE = 256 << 20
+"""Bytes for llama.cpp's own buffers, about."""
+_TIGHT = 0.8
+"""Share of what is free above which other programs will feel it."""
+
+
+def needed(info: ModelInfo, size: int, context: int | None = None) -> int:
+    """Bytes that a model with `size` bytes of weights takes, about.
+
+    `context` in tokens; None is what it is opened with by default.
+    """
+    cells = (context or min(info.context or MOST_CONTEXT, MOST_CONTEXT)) + RESERVE
+    return size + info.cell * cells + min(COMPUTE, size)
+
+
+def available() -> int:
+    """Bytes of memory that can be had without swapping; 0 where that cannot be told.
+
+    Where the system says only how much there is, that.
+    """
+    try:
+        lines = Path("/proc/meminfo").read_text("ascii").splitlines()
+        return next(int(one.split()[1]) << 10 for one in lines if one.startswith("MemAvailable:"))
+    except (OSError, ValueError, StopIteration):
+        pass
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError):
+        return 0
+
+
+def fit(bytes_needed: int, free: int | None = None) -> Fit:
+    """What that means on this machine, now; `free` are the bytes that can be had."""
+    free = available() if free is None else free
+    if not free:
+        return "unknown"
+    if bytes_needed > free:
+        return "too large"
+    return "tight" if bytes_needed > _TIGHT * free else "fits"

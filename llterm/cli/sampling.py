@@ -1,0 +1,73 @@
+"""`llterm sample`: from typed words to continuations."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from llterm.cli.options import model_flags, sampling_flags, typed_sampling
+from llterm.cli.settings import load, log_to_file
+from llterm.cli.weaving import as_text, constraint_of, say, story_of
+from llterm.core.rules import Rules
+from llterm.errors import LltermError
+
+if TYPE_CHECKING:
+    from llterm.headless.sample import Continuation, SampleJob
+
+
+def sample(values: Mapping[str, Any]) -> int:
+    """Draw and print, from a command's parameters; the exit code."""
+    format = values["format"]
+    job = _job(values)
+    log_to_file()
+    from llterm.headless import sample_formats
+    from llterm.headless.sample import run
+
+    def write(text: str) -> None:
+        sys.stdout.write(text if text.endswith("\n") else text + "\n")
+        sys.stdout.flush()
+
+    def ended(one: Continuation) -> None:
+        if format == "jsonl":
+            write(sample_formats.as_line(one))
+
+    sampled = run(job, ended)
+    if format != "jsonl":
+        write(
+            sample_formats.as_json(sampled) if format == "json" else sample_formats.as_text(sampled)
+        )
+    say(sample_formats.summary(sampled))
+    if all(one.line.finish == "stuck" and not one.drawn for one in sampled.continuations):
+        raise LltermError(
+            "Nothing may be drawn",
+            "Model, constraint and bans together forbid every first token.",
+            "Loosen one of them.",
+        )
+    return 0
+
+
+def _job(values: Mapping[str, Any]) -> SampleJob:
+    typed = sampling_flags(values)
+    config = load({"model": values["model"], **typed}, values["config"])
+    from llterm.config.load import checked_flag
+    from llterm.headless.sample import SampleJob
+
+    text, loom = story_of(values["file"], values["prompt"])
+    return SampleJob(
+        text=text,
+        loom=loom,
+        prefix=as_text(values["prefix"]),
+        config=config,
+        model=config.model,
+        overrides=model_flags(values),
+        typed=typed_sampling(typed),
+        lines=values["number"],
+        tokens=values["tokens"],
+        stops=Rules(
+            auto_stop=values["sentence"],
+            stops=checked_flag("weave.stop", values["stop"] or []),
+            heal=config.weave.heal if values["heal"] is None else values["heal"],
+        ),
+        constraint=constraint_of(values),
+    )

@@ -1,0 +1,160 @@
+"""A chat at a story's root: what the person says to the model; the story is its reply.
+
+A model's chat template turns it into text with special tokens in it. What people wrote is marked in
+that text, so that a name of a special token inside it stays ordinary text.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from typing import NamedTuple, Protocol, cast
+
+from llterm.core.tokens import Tail, Vocabulary
+
+OWN = "its own template"
+"""What the format of a model with a template is called."""
+_OPEN, _SHUT = "\ufdd0", "\ufdd1"
+"""Around what people wrote while a template works: code points that no text may hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chat:
+    """What stands before the reply."""
+
+    system: str = ""
+    """How the model is to behave."""
+    message: str = ""
+    """What the person says."""
+
+    def __bool__(self) -> bool:
+        return bool(self.system or self.message)
+
+    def messages(self) -> list[dict[str, str]]:
+        """As templates want them: role and content each."""
+        said = (("system", self.system), ("user", self.message))
+        return [{"role": role, "content": text} for role, text in said if text]
+
+
+class Part(NamedTuple):
+    """A stretch of a chat as the model reads it."""
+
+    text: str
+    written: bool
+    """By people; otherwise by the template, where names of special tokens mean these tokens."""
+
+
+Parts = tuple[Part, ...]
+
+
+class Chatting(Protocol):
+    """A source that can open a chat."""
+
+    @property
+    def chat_format(self) -> str:
+        """What the template is called, for people."""
+
+    def open_chat(self, chat: Chat) -> Parts:
+        """The chat up to where the reply begins. Raises LltermError where it cannot be."""
+
+
+def chat_text(chat: Chat) -> str:
+    """As a loom keeps it; empty without one."""
+    return json.dumps(asdict(chat), ensure_ascii=False) if chat else ""
+
+
+def read_chat(text: str) -> Chat:
+    """What `chat_text` wrote; none where it is broken."""
+    try:
+        found = json.loads(text) if text else {}
+    except ValueError:
+        return Chat()
+    if not isinstance(found, Mapping):
+        return Chat()
+    return Chat(str(found.get("system", "")), str(found.get("message", "")))
+
+
+def plain_chat(chat: Chat) -> Parts:
+    """For models that know no format: lines of a dialogue, as in a book."""
+
+    def render(messages: list[dict[str, str]]) -> str:
+        lines = [f"{one['role'].title()}: {one['content']}\n\n" for one in messages]
+        return "".join(lines) + "Assistant:"
+
+    return rendered(chat, render)
+
+
+def rendered(chat: Chat, render: Callable[[list[dict[str, str]]], str]) -> Parts:
+    """The parts that a template makes of a chat; `render` applies it to messages."""
+    marked = [
+        {**one, "content": f"{_OPEN}{_clean(one['content'])}{_SHUT}"} for one in chat.messages()
+    ]
+    return tuple(_split(render(marked)))
+
+
+def encode_parts(parts: Parts, vocabulary: Vocabulary) -> Tail:
+    """The tokens of a chat, begun as the model wants it begun.
+
+    Text between special tokens is encoded as a whole, whoever wrote it.
+    """
+    return _encoded(parts, cast(Hashable, vocabulary))
+
+
+@lru_cache(maxsize=2)
+def _encoded(parts: Parts, key: Hashable) -> Tail:
+    vocabulary = cast(Vocabulary, key)
+    names = _special(vocabulary)
+    longest_first = sorted(names, key=len, reverse=True)
+    pattern = re.compile(b"|".join(map(re.escape, longest_first)) or rb"(?!)")
+    ids: list[int] = []
+    text = b""
+    for part in parts:
+        for piece, id in _pieces(part, names, pattern):
+            text += piece
+            if id is not None:
+                ids += (*vocabulary.encode(text), id)
+                text = b""
+    found = (*ids, *vocabulary.encode(text))
+    prefix = vocabulary.prefix
+    return found if found[: len(prefix)] == prefix else prefix + found
+
+
+def _clean(text: str) -> str:
+    """Without the marks, and without what ends a text in C."""
+    for one in (_OPEN, _SHUT, "\0"):
+        text = text.replace(one, "\ufffd")
+    return text.strip()
+
+
+def _split(text: str) -> Iterator[Part]:
+    """At the marks. A template that dropped one of a pair has its words taken as written."""
+    written = False
+    start = 0
+    for at, character in enumerate(text):
+        if character in (_OPEN, _SHUT):
+            if at > start:
+                yield Part(text[start:at], written)
+            written, start = character == _OPEN, at + 1
+    if start < len(text):
+        yield Part(text[start:], written)
+
+
+def _special(vocabulary: Vocabulary) -> dict[bytes, int]:
+    """Special tokens by name."""
+    tokens = (vocabulary.token(id) for id in range(vocabulary.size))
+    return {one.data: one.id for one in tokens if one.special and one.data}
+
+
+def _pieces(
+    part: Part, names: Mapping[bytes, int], pattern: re.Pattern[bytes]
+) -> Iterator[tuple[bytes, int | None]]:
+    """Text, each with the special token that follows it."""
+    data = part.text.encode("utf-8", "replace")
+    start = 0
+    for found in () if part.written else pattern.finditer(data):
+        yield data[start : found.start()], names[found.group()]
+        start = found.end()
+    yield data[start:], None

@@ -1,0 +1,259 @@
+"""Step and play: the model writes the story on at the cursor, one drawn token after another.
+
+A person's edit, a move of the cursor or a weave ends the play: whoever acts last has the story.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import Callable
+from contextlib import aclosing
+from dataclasses import asdict, dataclass
+from typing import Protocol
+
+from llterm.core.distribution import Distribution, Mask
+from llterm.core.query import Failed, Query, Source
+from llterm.core.sampling import Chain, Choice, Mirostat, NothingLeft, Situation
+from llterm.core.sampling.drawing import barring
+from llterm.core.tokens import Path, Tail
+from llterm.core.weave import Weave
+from llterm.errors import LltermError, UsageError
+from llterm.session.changes import Change, ModelRun
+from llterm.session.document import Document
+from llterm.session.taking import alternatives
+from llterm.session.weaves import Woven
+
+log = logging.getLogger(__name__)
+
+SPEEDS = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, math.inf)
+"""Tokens a second that the keys step through."""
+
+
+class Host(Protocol):
+    """What the player needs of a session."""
+
+    @property
+    def document(self) -> Document: ...
+
+    @property
+    def source(self) -> Source | None: ...
+
+    @property
+    def weaving(self) -> bool: ...
+
+    @property
+    def chain(self) -> Chain: ...
+
+    def stop(self) -> None: ...
+
+    def here(self) -> Woven: ...
+
+    def land(self, run: ModelRun, *, onward: bool = False) -> Change: ...
+
+
+@dataclass(slots=True)
+class _Line:
+    """What was drawn since somebody else had the story."""
+
+    text: bytes = b""
+    count: int = 0
+    mirostat: Mirostat | None = None
+
+
+class Player:
+    """Draws tokens by the sampler chain and puts them into the story."""
+
+    def __init__(self, host: Host, changed: Callable[[], None]) -> None:
+        self._host = host
+        self._changed = changed
+        self._task: asyncio.Task[None] | None = None
+        self._steps = 0
+        """Single steps that were asked for and are not done yet."""
+        self._left = -1
+        """The document's revision after the last token of this play."""
+        self._chain: Chain | None = None
+        self._line = _Line()
+        self.playing = False
+        self.speed = 5.0
+        """Tokens a second; infinite: as fast as the model goes."""
+        self.landed: Callable[[Change], None] = lambda _: None
+        """Told of each change of the story."""
+        self.ended: Callable[[LltermError | str], None] = lambda _: None
+        """Told why a play ended by itself."""
+        self.drawn = 0
+        """Tokens drawn since the beginning."""
+
+    def step(self) -> None:
+        """One token. Returns at once. Raises LltermError where no model is ready."""
+        self._begin()
+        self.playing = False
+        self._steps += 1
+
+    def play(self) -> None:
+        """Go on until paused. Returns at once. Raises LltermError where no model is ready."""
+        self._begin()
+        self._steps = 0
+        self._left = -1
+        self.playing = True
+        self._changed()
+
+    def forget(self) -> None:
+        """Another model: the play is over, and nothing of it goes on."""
+        self.pause()
+        self._chain = None
+
+    def pause(self) -> None:
+        """End the play; what it wrote stays."""
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+        self._steps = 0
+        if self.playing:
+            self.playing = False
+            self._changed()
+
+    def faster(self, by: int) -> None:
+        """The next speed, or with -1 the one before."""
+        if by > 0:
+            self.speed = min((one for one in SPEEDS if one > self.speed), default=self.speed)
+        else:
+            self.speed = max((one for one in SPEEDS if one < self.speed), default=self.speed)
+        self._changed()
+
+    async def wait(self) -> None:
+        """Until nothing is being drawn."""
+        if self._task is not None:
+            await asyncio.wait([self._task])
+
+    def _begin(self) -> None:
+        self._host.stop()
+        self._host.here()
+        if self._task is None or self._task.done():
+            self._task = asyncio.get_running_loop().create_task(self._work())
+
+    async def _work(self) -> None:
+        reason: LltermError | str = ""
+        try:
+            while not reason and (self._steps or self.playing):
+                began = asyncio.get_running_loop().time()
+                reason = await self._next()
+                self._steps = max(self._steps - 1, 0)
+                if self.playing and not reason:
+                    passed = asyncio.get_running_loop().time() - began
+                    await asyncio.sleep(max(1 / self.speed - passed, 0))
+        except LltermError as error:
+            reason = error
+        except Exception as fault:
+            log.exception("the play failed")
+            cause = f"{type(fault).__name__}: {fault}"
+            reason = LltermError("The play failed", cause, "See the log.")
+        self._task = None
+        self.playing, self._steps = False, 0
+        self._changed()
+        if reason:
+            self.ended(reason)
+
+    async def _next(self) -> str:
+        """Draw and put in the least that adds text; why the play is over, or nothing."""
+        document, onward = self._host.document, self.playing and self._left >= 0
+        if self._host.weaving or (onward and document.revision != self._left):
+            self.playing = False
+            return ""
+        source = self._host.source
+        assert source is not None
+        if self._chain is not self._host.chain:
+            # What other settings drew is another run.
+            onward = False
+            self._chain = self._host.chain
+        if document.revision != self._left:
+            self._line = _Line()
+        woven = self._host.here()
+        revision = document.revision
+        run = await self._draw(woven, source, self._chain)
+        if document.revision != revision:
+            # Somebody wrote meanwhile: what was drawn belongs to a text that is no more.
+            self.playing = False
+            return ""
+        if run is None:
+            return "the model ends the text here"
+        change = self._host.land(run, onward=onward)
+        self._left = document.revision
+        self._line.text += run.data
+        self.drawn += len(run.ids)
+        self.landed(change)
+        return ""
+
+    async def _draw(self, woven: Woven, source: Source, chain: Chain) -> ModelRun | None:
+        """Tokens until there is text: those that only write a healed word again add none."""
+        weave, names = woven.weave, source.vocabulary
+        tail: Tail = ()
+        written, logprobs, others = b"", [], []
+        while len(written) <= len(weave.residue):
+            mask = weave.mask(tail)
+            found = await _distribution(
+                Query(Path(weave.anchor, tail), mask=mask, full=True), source
+            )
+            drawn = _drawn(chain, found, self._situation(weave, tail, written), weave, mask)
+            self._line.count += 1
+            self._line.mirostat = drawn.mirostat
+            token = names.token(drawn.id)
+            if token.end:
+                return None
+            tail = (*tail, drawn.id)
+            written += token.data
+            logprobs.append(drawn.logprob)
+            others.append(alternatives(found, names))
+        return ModelRun(
+            ids=tail,
+            sizes=tuple(len(names.token(id).data) for id in tail),
+            data=written[len(weave.residue) :],
+            logprobs=tuple(logprobs),
+            overlap=len(weave.residue),
+            model=source.name,
+            fingerprint=names.fingerprint,
+            settings={"sampling": asdict(chain.sampling)},
+            alternatives=tuple(others),
+        )
+
+    def _situation(self, weave: Weave, tail: Tail, written: bytes) -> Situation:
+        document, line = self._host.document, self._line
+        story = document.bytes_before(document.cursor)
+        return Situation(
+            context=weave.anchor.tokens + tail,
+            story=story[: len(story) - len(line.text)],
+            drawn=line.text,
+            count=line.count,
+            residue=weave.residue[len(written) :],
+            mirostat=line.mirostat,
+        )
+
+
+async def _distribution(query: Query, source: Source) -> Distribution:
+    async with aclosing(source.ask([query])) as answers:
+        async for answer in answers:
+            if isinstance(answer, Failed):
+                raise answer.error
+            if answer.path == query.path:
+                return answer.distribution
+    raise LltermError("The model gave no answer", "", "Try again.")
+
+
+def _drawn(
+    chain: Chain, found: Distribution, at: Situation, weave: Weave, mask: Mask | None
+) -> Choice:
+    allowed = mask.allowed if mask is not None else None
+    tail = at.context[len(weave.anchor.tokens) :]
+    try:
+        if weave.constraint is not None:
+            forced = chain.forced(at, weave.constraint, tail)
+            return chain.draw(found, at, mask=allowed, first=forced)
+        healing = [("healing", barring(~allowed))] if allowed is not None else []
+        return chain.draw(found, at, first=healing)
+    except NothingLeft as error:
+        raise UsageError(
+            "Nothing may stand here",
+            f"{error}.".capitalize(),
+            "Loosen the constraint, the bans or the samplers.",
+        ) from error

@@ -1,0 +1,57 @@
+"""How a session's tokens are drawn: kept with the loom, a step of its history."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from llterm.config.sampling import changed
+from llterm.core.sampling import PRESETS, Chain, Chains, SamplerSettings, Sampling
+from llterm.core.tokens import Vocabulary
+from llterm.session.document import Document
+from llterm.store.settings import read_sampling, sampling_text
+
+__all__ = ["SamplerChoice", "Sampling"]
+
+
+class SamplerChoice:
+    """The loom's own sampling, or the configured one where it has none; and the presets."""
+
+    def __init__(
+        self,
+        document: Document,
+        default: Sampling | None = None,
+        presets: Mapping[str, SamplerSettings] | None = None,
+    ) -> None:
+        self._document = document
+        self._default = default or Sampling()
+        self.presets: dict[str, SamplerSettings] = {**PRESETS, **(presets or {})}
+        """By name: llterm's own and the person's."""
+        self._chains: Chains | None = None
+        self._read: tuple[str, Sampling] = "{}", self._default
+
+    @property
+    def sampling(self) -> Sampling:
+        """What is in force now; an undo or redo changes it too."""
+        text = self._document.sampling
+        if text != self._read[0]:
+            self._read = text, read_sampling(text) or self._default
+        return self._read[1]
+
+    def chain(self, vocabulary: Vocabulary) -> Chain:
+        """What is in force, made ready for a model."""
+        if self._chains is None or self._chains.vocabulary is not vocabulary:
+            self._chains = Chains(vocabulary)
+        return self._chains.of(self.sampling)
+
+    def changed(self, values: Mapping[str, Any]) -> Sampling:
+        """What is in force with these settings changed, by name. Raises ValueError."""
+        sampling = self.sampling
+        for name, value in values.items():
+            sampling = changed(sampling, name, value, self.presets)
+        return sampling
+
+    def set(self, sampling: Sampling) -> None:
+        """A step that can be undone; changes of one knob in a row are one."""
+        if sampling != self.sampling:
+            self._document.set_sampling(sampling_text(sampling))

@@ -1,0 +1,87 @@
+"""Step, play and autopilot: the model writes on by itself."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from llterm.errors import LltermError
+from llterm.session.changes import Change
+from llterm.ui.actions import Deed, Table
+from llterm.ui.figures import spoken_speed
+from llterm.ui.screens.painting import show_trouble, troubles
+
+if TYPE_CHECKING:
+    from llterm.ui.screens.weave import WeaveScreen
+
+
+def table(screen: WeaveScreen) -> Table:
+    """The deeds of this file by action id."""
+    player = screen.session.player
+
+    def landed(change: Change) -> None:
+        screen.editor.apply(change)
+        screen.suggestions.forget()
+
+    def ended(reason: LltermError | str) -> None:
+        if isinstance(reason, LltermError):
+            show_trouble(screen, reason)
+        else:
+            screen.flash(reason)
+
+    autopilot = screen.session.autopilot
+    player.landed = autopilot.landed = landed
+    player.ended = autopilot.ended = ended
+
+    def ready() -> bool:
+        return screen.session.source is not None and not screen.session.document.read_only
+
+    return {
+        "play.step": Deed(lambda: step(screen), ready),
+        "play.toggle": Deed(lambda: toggle(screen), ready),
+        "play.faster": Deed(lambda: pace(screen, 1), ready),
+        "play.slower": Deed(lambda: pace(screen, -1), ready),
+        "weave.autopilot": Deed(lambda: fly(screen), ready),
+        "model.toggle": Deed(lambda: rest(screen)),
+    }
+
+
+def step(screen: WeaveScreen) -> None:
+    """Draw one token at the cursor."""
+    with troubles(screen):
+        screen.session.player.step()
+
+
+def toggle(screen: WeaveScreen) -> None:
+    """Draw on from the cursor, or pause."""
+    player = screen.session.player
+    if player.playing:
+        player.pause()
+        return
+    with troubles(screen):
+        player.play()
+
+
+def fly(screen: WeaveScreen) -> None:
+    """Weave and accept for some rounds, or end that."""
+    autopilot = screen.session.autopilot
+    if autopilot.running:
+        autopilot.stop()
+        return
+    with troubles(screen):
+        autopilot.start(screen.options.autopilot)
+
+
+def pace(screen: WeaveScreen, by: int) -> None:
+    """The next speed, or the one before."""
+    player = screen.session.player
+    player.faster(by)
+    screen.keep_choice("ui.play_speed", 0 if math.isinf(player.speed) else player.speed)
+    screen.flash(f"plays {spoken_speed(player.speed)}")
+
+
+def rest(screen: WeaveScreen) -> None:
+    """Let the model rest: nothing is evaluated until it is woken."""
+    session = screen.session
+    session.set_resting(not session.resting)
+    screen.flash("the model rests" if session.resting else "the model is awake")

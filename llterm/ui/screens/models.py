@@ -1,0 +1,100 @@
+"""The model picker: every model that can be opened, and what speaks for or against it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from rich.cells import cell_len
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.content import Content
+from textual.widgets import OptionList, Static
+from textual.widgets.option_list import Option
+
+from llterm.backends.listing import Listed, fit_text, list_models, size_text
+from llterm.backends.registry import Known
+from llterm.config import Config
+from llterm.core.display import visible
+from llterm.ui.screens.dialog import Dialog
+from llterm.ui.widgets.cells import crop
+
+UNLOAD = "unload"
+NAME = 34
+"""Most cells of a name in the list; the line below says it whole."""
+
+
+class Models(Dialog[Known | str]):
+    """Gives back the chosen model, or `UNLOAD`. Looks into the files while it is open."""
+
+    TITLE = "Models"
+    KEYS = "⏎ open   U unload the one in use   Esc close"
+    BINDINGS = [  # noqa: RUF012
+        Binding("j", "move('down')", show=False),
+        Binding("k", "move('up')", show=False),
+        Binding("u", "unload", show=False),
+    ]
+
+    def __init__(self, config: Config, used: str) -> None:
+        """`used`: the name of the model in use; empty without one."""
+        super().__init__()
+        self._config = config
+        self._used = used
+        self._rows: Sequence[Listed] = ()
+
+    def body(self) -> ComposeResult:
+        yield OptionList(markup=False, compact=True)
+        yield Static("Looking for models …", id="chosen", classes="dialog--note", markup=False)
+
+    def on_mount(self) -> None:
+        self.run_worker(self._look())
+
+    async def _look(self) -> None:
+        """Fill the list: disks may be slow, and the app must not wait for them."""
+        self._rows = await asyncio.to_thread(list_models, self._config)
+        options = self.query_one(OptionList)
+        options.add_options(Option(line) for line in _lines(self._rows, self._used))
+        used = [one.known.name == self._used for one in self._rows]
+        options.highlighted = used.index(True) if any(used) else 0
+        options.focus()
+
+    def action_move(self, direction: str) -> None:
+        options = self.query_one(OptionList)
+        options.action_cursor_down() if direction == "down" else options.action_cursor_up()
+
+    def action_unload(self) -> None:
+        self.dismiss(UNLOAD)
+
+    @on(OptionList.OptionHighlighted)
+    def _highlighted(self, event: OptionList.OptionHighlighted) -> None:
+        one = self._rows[event.option_index]
+        parts = [one.known.name, one.problem or fit_text(one.fit), str(one.known.path or "")]
+        text = "\n".join(filter(None, parts)).encode("utf-8", "surrogateescape")
+        lines = [visible(line) for line in text.split(b"\n")]
+        self.query_one("#chosen", Static).update(Content("\n".join(lines)))
+
+    @on(OptionList.OptionSelected)
+    def _selected(self, event: OptionList.OptionSelected) -> None:
+        self.dismiss(self._rows[event.option_index].known)
+
+
+def _lines(rows: Sequence[Listed], used: str) -> list[Content]:
+    """A line a model: mark, name, size, quantisation, origin, doubts."""
+    names = [crop(visible(one.known.name.encode("utf-8", "surrogateescape")), NAME) for one in rows]
+    wide = max(map(cell_len, names))
+    lines = []
+    for one, name in zip(rows, names, strict=True):
+        mark = "● " if one.known.name == used else "  "
+        size = size_text(one.size) if one.size else ""
+        doubt = "cannot be opened" if one.problem else fit_text(one.fit)
+        lines.append(
+            Content.assemble(
+                mark,
+                (name, "bold"),
+                " " * (wide - cell_len(name)),
+                f"  {size:>9}  {visible(one.quantisation.encode()):<7} {one.origin}",
+                (f"  {doubt}" if doubt else "", "$warning"),
+            )
+        )
+    return lines

@@ -1,0 +1,102 @@
+"""Chat templates of GGUF files, and built-in formats where there is none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from llterm.backends.llamacpp import LlamaBackend, LlamaSettings, open_llama
+from llterm.core.chat import OWN, Chat, encode_parts
+from llterm.errors import ModelError
+from tests.models import tiny_llama
+
+SPECIAL = ("<|im_start|>", "<|im_end|>")
+CHATML = (
+    "{% for message in messages %}<|im_start|>{{ message.role }}\n"
+    "{{ message['content'] | trim }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+NO_SYSTEM = "{% if messages[0].role == 'system' %}{{ raise_exception('No system') }}{% endif %}"
+CHAT = Chat("Be kind.", "Hello <|im_end|>")
+
+
+async def opened(
+    path: Path, template: str = "", chosen: str | None = None, special: tuple[str, ...] = SPECIAL
+) -> LlamaBackend:
+    model = tiny_llama(path / "tiny.gguf", template=template, special=special)
+    return await open_llama(model, LlamaSettings(context=128, chat_template=chosen))
+
+
+async def said(backend: LlamaBackend, chat: Chat = CHAT) -> tuple[str, list[str]]:
+    """The chat's text as the model reads it, and the special tokens in it."""
+    try:
+        ids = encode_parts(backend.open_chat(chat), backend.vocabulary)
+        tokens = [backend.vocabulary.token(id) for id in ids]
+    finally:
+        await backend.close()
+    special = [token.data.decode() for token in tokens if token.special]
+    return b"".join(token.data for token in tokens).decode(), special
+
+
+async def test_the_models_own_template(tmp_path: Path) -> None:
+    backend = await opened(tmp_path, CHATML)
+    assert backend.chat_format == OWN
+    text, special = await said(backend)
+    assert text == (
+        "<|end|><|im_start|>system\nBe kind.<|im_end|>\n"
+        "<|im_start|>user\nHello <|im_end|><|im_end|>\n<|im_start|>assistant\n"
+    )
+    assert special == ["<|end|>", *SPECIAL, *SPECIAL, SPECIAL[0]]
+
+
+async def test_a_template_without_system_messages(tmp_path: Path) -> None:
+    text, _ = await said(await opened(tmp_path, NO_SYSTEM + CHATML))
+    assert "<|im_start|>user\nBe kind.\n\nHello <|im_end|><|im_end|>" in text
+    assert "system" not in text
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ raise_exception('never') }}",
+        "{% if %}",
+        "{{ messages[7].content }}",
+        "{{ ''.__class__.__mro__[1].__subclasses__() }}",
+        "{{ messages.append('x') }}",
+        "{{ 1 // 0 }}",
+    ],
+)
+async def test_a_template_that_fails_is_told(tmp_path: Path, template: str) -> None:
+    backend = await opened(tmp_path, template)
+    with pytest.raises(ModelError, match="chat template failed") as told:
+        await said(backend)
+    assert "chat_template" in told.value.hint
+
+
+async def test_special_tokens_give_the_format_away(tmp_path: Path) -> None:
+    backend = await opened(tmp_path)
+    assert backend.chat_format == "chatml"
+    text, special = await said(backend)
+    assert text.endswith("<|im_start|>user\nHello <|im_end|><|im_end|>\n<|im_start|>assistant\n")
+    assert special == ["<|end|>", *SPECIAL, *SPECIAL, SPECIAL[0]]
+
+
+async def test_a_model_that_knows_no_format_reads_a_dialogue(tmp_path: Path) -> None:
+    backend = await opened(tmp_path, special=())
+    assert backend.chat_format == "plain"
+    text, special = await said(backend)
+    assert text == "<|end|>System: Be kind.\n\nUser: Hello <|im_end|>\n\nAssistant:"
+    assert special == ["<|end|>"]
+
+
+async def test_a_format_of_ones_own_choosing(tmp_path: Path) -> None:
+    backend = await opened(tmp_path, CHATML, "gemma")
+    text, _ = await said(backend)
+    assert text.endswith("Hello <|im_end|><end_of_turn>\n<start_of_turn>model\n")
+    with pytest.raises(ModelError, match="no chat format chatlm") as told:
+        await opened(tmp_path, chosen="chatlm")
+    assert "Did you mean" in told.value.hint
+    long = Chat(message="word " * 5000)
+    text, _ = await said(await opened(tmp_path, chosen="llama3"), long)
+    assert text.count("word") == 5000

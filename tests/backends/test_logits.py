@@ -1,0 +1,49 @@
+"""The repeat penalty looks at logits: those that a distribution carries are the model's own."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from llterm.backends.llamacpp import LlamaSettings, open_llama
+from llterm.backends.llamacpp.binding import library
+from llterm.core.query import Fact, Query
+from llterm.core.sampling import Chains, SamplerSettings, Sampling, Situation
+from llterm.core.stories import STORIES
+from llterm.core.tokens import Anchor, Path
+from tests.backends.conftest import BUNDLED
+from tests.backends.plain import PlainDecoder
+from tests.core.test_sampling import ENTRY, Array
+
+SETTINGS = SamplerSettings(
+    repeat_penalty=1.3, frequency_penalty=0.125, presence_penalty=0.25, penalty_last_n=64
+)
+
+
+@pytest.mark.parametrize("number", range(len(STORIES)))
+async def test_penalties_are_llama_cpps_on_a_real_model(number: int) -> None:
+    backend, plain, llama = (
+        await open_llama(BUNDLED, LlamaSettings(threads=1)), PlainDecoder(BUNDLED), library()
+    )  # fmt: skip
+    vocabulary = backend.vocabulary
+    tokens = vocabulary.prefix + vocabulary.encode(STORIES[number].text.encode())
+    logits = plain.logits(tokens)
+    async for answer in backend.ask([Query(Path(Anchor(tokens)), full=True)]):
+        assert isinstance(answer, Fact)
+        found = answer.distribution
+    assert found.log_z == pytest.approx(float(np.logaddexp.reduce(logits)), abs=0.02)
+
+    chain = Chains(vocabulary).of(Sampling(SETTINGS, None))
+    ladder = chain.ladder(found, Situation(tokens))
+    assert chain.caveat(found) == ""
+
+    theirs = np.zeros(vocabulary.size, ENTRY)
+    theirs["id"], theirs["logit"] = np.arange(vocabulary.size), logits
+    sampler = llama.llama_sampler_init_penalties(vocabulary.size, 64, 1.3, 0.125, 0.25)
+    p = Array(llama, theirs).apply(sampler, tokens).p()
+    llama.llama_sampler_free(sampler)
+    expected = np.array([p[id] for id in range(vocabulary.size)])
+    np.testing.assert_allclose(ladder.p_final, expected, atol=2e-3)
+    assert not np.allclose(ladder.p_base, expected, atol=2e-2)
+    await backend.close()
+    plain.close()

@@ -1,0 +1,141 @@
+"""`llterm sample`: continuations on stdout, what was done on stderr, the same with a seed."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llterm.session.document import Document
+from llterm.session.session import Session
+from tests.headless.schema import faults
+from tests.program import run
+
+SCHEMA = json.loads((Path(__file__).parents[2] / "docs/schema/sample.json").read_text("utf-8"))
+SCRIPTED = ("sample", "-m", "scripted", "--prompt", "Every evening the cat")
+
+
+def as_json(home: Path, *arguments: str, stdin: bytes = b"") -> dict[str, Any]:
+    ran = run(home, *arguments, "--format", "json", stdin=stdin)
+    assert ran.code == 0, ran.err
+    assert ran.out.isascii()
+    found: dict[str, Any] = json.loads(ran.out)
+    assert faults(found, SCHEMA, SCHEMA) == []
+    return found
+
+
+@pytest.mark.parametrize("model", ["scripted", "fable"])
+def test_json_is_as_documented_and_the_same_with_a_seed(tmp_path: Path, model: str) -> None:
+    arguments = ("sample", "-m", model, "--prompt", "The old woman opened the", "-n", "4",
+                 "--tokens", "12", "--seed", "5")  # fmt: skip
+    one, two = as_json(tmp_path, *arguments), as_json(tmp_path, *arguments)
+    assert one["continuations"] == two["continuations"]
+    assert one["sampling"]["preset"] == "balanced"
+    assert one["sampling"]["seed"] == 5
+    for line in one["continuations"]:
+        joined = b"".join(bytes(token["bytes"]) for token in line["tokens"] if not token["special"])
+        assert joined == b" the" + bytes(line["bytes"])  # healing writes the last word again
+        assert line["logprob"] == pytest.approx(
+            math.fsum(token["logprob"] for token in line["tokens"])
+        )
+        assert all(0 < token["p_final"] <= 1 for token in line["tokens"])
+    rounds = max(len(line["tokens"]) for line in one["continuations"])
+    assert one["stats"]["decodes"] <= rounds + 1
+
+
+def test_flags_and_file_make_the_chain(tmp_path: Path) -> None:
+    (tmp_path / "llterm.toml").write_text(
+        "[sampling]\npreset = 'own'\nban = ['lamp']\n[presets.own]\ntop_k = 3\norder = ['top_k']\n"
+    )
+    found = as_json(tmp_path, *SCRIPTED, "-n", "20", "--top-k", "2", "--bias", " cat=-3",
+                    "--ban", "the river", "--ban-newline")  # fmt: skip
+    sampling = found["sampling"]
+    assert (sampling["preset"], sampling["top_k"], sampling["order"]) == ("custom", 2, ["top_k"])
+    assert (sampling["ban"], sampling["ban_newline"]) == (["the river"], True)
+    assert sampling["bias"] == [" cat=-3"]
+    for line in found["continuations"]:
+        assert "the river" not in line["text"].lower()
+        assert "\n" not in line["text"]
+    greedy = as_json(tmp_path, *SCRIPTED, "-n", "3", "--preset", "greedy")
+    assert len({line["text"] for line in greedy["continuations"]}) == 1
+    assert not any("lamp" in line["text"] for line in greedy["continuations"])
+
+
+def test_lines_come_one_a_line(tmp_path: Path) -> None:
+    ran = run(tmp_path, *SCRIPTED, "-n", "5", "--sentence", "--seed", "1", "--format", "jsonl")
+    lines = [json.loads(line) for line in ran.out.splitlines()]
+    assert {line["index"] for line in lines} == set(range(5))
+    line_schema = {"$ref": "#/$defs/continuation"}
+    assert not [fault for line in lines for fault in faults(line, line_schema, SCHEMA)]
+    assert {line["finish"] for line in lines} <= {"stop", "end", "length"}
+    assert "5 continuations" in ran.err
+
+
+def test_text_is_the_continuation_alone_or_a_numbered_list(tmp_path: Path) -> None:
+    one = run(tmp_path, *SCRIPTED, "--preset", "greedy", "--tokens", "6")
+    assert one.code == 0
+    assert (
+        one.out.rstrip("\n")
+        == as_json(tmp_path, *SCRIPTED, "--preset", "greedy", "--tokens", "6")["continuations"][0][
+            "text"
+        ]
+    )
+    many = run(tmp_path, *SCRIPTED, "-n", "3", "--seed", "2")
+    assert [line[:5].strip() for line in many.out.splitlines()] == ["1", "2", "3"]
+
+
+def test_stop_texts_and_constraints_hold(tmp_path: Path) -> None:
+    stopped = as_json(tmp_path, *SCRIPTED, "-n", "8", "--stop", "lamp", "--tokens", "300")
+    assert all(line["text"].count("lamp") <= 1 for line in stopped["continuations"])
+    assert any(line["finish"] == "stop" for line in stopped["continuations"])
+    chosen = as_json(tmp_path, *SCRIPTED, "-n", "8", "--choice", " counted", "--choice", " read")
+    assert {line["text"] for line in chosen["continuations"]} <= {" counted", " read"}
+    assert chosen["constraint"]["kind"] == "choice"
+
+
+def test_where_nothing_may_be_drawn_it_fails_and_says_so(tmp_path: Path) -> None:
+    ran = run(tmp_path, *SCRIPTED, "--choice", " read", "--ban", "read")
+    assert ran.code == 1
+    assert "Nothing may be drawn" in ran.err
+
+
+def test_a_loom_is_gone_on_with_as_it_draws_and_not_changed(tmp_path: Path) -> None:
+    path = tmp_path / "a.loom"
+    document = Document.create(path, b"Every evening the cat")
+    session = Session(document)
+    session.set_sampling(session.sampling.under("greedy", session.presets))
+    document.close()
+    before = path.read_bytes()
+    found = as_json(tmp_path, "sample", "-m", "scripted", str(path))
+    assert found["sampling"]["preset"] == "greedy"
+    assert found["prompt"] == "Every evening the cat"
+    warmer = as_json(tmp_path, "sample", "-m", "scripted", str(path), "--preset", "creative")
+    assert warmer["sampling"]["preset"] == "creative"
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--preset", "creativ"), ("creative?", "--preset")),
+        (("--order", "top_p,temprature"), ("temperature?", "--order")),
+        (("--bias", "cat"), ("--bias", "TEXT=NUMBER")),
+    ],
+)
+def test_mistakes_are_told(tmp_path: Path, arguments: tuple[str, ...], words: tuple[str]) -> None:
+    ran = run(tmp_path, *SCRIPTED, *arguments)
+    assert (ran.code, ran.out) == (2, "")
+    assert all(word in ran.err for word in words), ran.err
+
+
+def test_suggestions_hold_nothing_banned(tmp_path: Path) -> None:
+    arguments = ("suggest", "-m", "scripted", "--prompt", "The maker went to the")
+    free = run(tmp_path, *arguments)
+    banned = run(tmp_path, *arguments, "--ban", "River", "--ban", "lamp")
+    assert "river" in free.out
+    assert banned.code == 0
+    assert "river" not in banned.out
+    assert "lamp" not in banned.out

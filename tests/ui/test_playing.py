@@ -1,0 +1,132 @@
+"""Step and play by keys, on screen as in the story."""
+
+from __future__ import annotations
+
+from textual.widgets import Input, TextArea
+
+from llterm.backends.scripted import ScriptedBackend
+from llterm.core.query import Backend
+from llterm.core.rules import Rules
+from llterm.core.sampling import PRESETS
+from llterm.state import read_state
+from llterm.ui.screens.edit_branch import PutText
+from llterm.ui.screens.settings import Settings
+from tests.session.test_session import Gate
+from tests.ui.conftest import STORY, Driven, Progress, Start
+from tests.ui.test_heat import opened
+
+
+def same(at: Driven) -> bool:
+    return at.main.editor.text == at.story
+
+
+async def test_a_key_writes_one_token_and_undo_takes_it_back(start: Start) -> None:
+    async with start() as at:
+        at.session.set_sampling(at.session.sampling.under("greedy", PRESETS))
+        await at.press("ctrl+d")
+        await at.until(lambda: at.story != STORY)
+        assert same(at)
+        assert len(at.story.removeprefix(STORY).split()) == 1
+        await at.press("ctrl+z")
+        assert at.story == STORY
+        assert same(at)
+
+
+async def test_play_writes_on_until_escape_and_is_one_undo(start: Start) -> None:
+    async with start() as at:
+        at.session.player.speed = 30.0
+        await at.press("ctrl+backslash")
+        await at.until(lambda: at.session.player.drawn >= 5)
+        await at.until(lambda: "playing, 30 tokens a second" in at.line("found"))
+        await at.press("escape")
+        assert not at.session.player.playing
+        drawn = at.session.player.drawn
+        await at.weave()
+        assert at.session.player.drawn == drawn
+        assert same(at)
+        await at.press("ctrl+z")
+        assert at.story == STORY
+        assert same(at)
+
+
+async def test_typing_ends_the_play(start: Start) -> None:
+    async with start() as at:
+        at.session.player.speed = 30.0
+        await at.press("ctrl+backslash")
+        await at.until(lambda: at.session.player.drawn >= 2)
+        await at.press("Q")
+        await at.until(lambda: not at.session.player.playing)
+        assert at.story.count("Q") == 1
+        assert at.story.endswith("Q")
+        assert same(at)
+
+
+async def test_the_speed_is_set_by_keys_and_panel_and_kept(start: Start) -> None:
+    async with start() as at:
+        await at.weave()
+        await at.press("ctrl+o", "greater_than_sign")
+        assert at.session.player.speed == 10
+        assert read_state().values["ui.play_speed"] == 10
+        await at.press("f5")
+        await at.until(lambda: isinstance(at.app.screen, Settings))
+        field = at.app.screen.query_one("#play_speed", Input)
+        field.value = "0"
+        await at.until(lambda: at.session.player.speed == float("inf"))
+        assert read_state().values["ui.play_speed"] == 0
+
+
+async def test_a_resting_model_says_so(start: Start) -> None:
+    async with start(size=(120, 40)) as at:
+        await at.weave()
+        await at.press("ctrl+o", "o")
+        assert at.session.resting
+        await at.until(lambda: "resting" in at.line("model"))
+        await at.press("full_stop", "ctrl+j")
+        assert at.story == STORY
+        await at.press("o", "full_stop")
+        await at.until(lambda: at.story != STORY)
+
+
+async def test_a_text_of_ones_own_is_put_in_place_of_a_token(start: Start) -> None:
+    async with start() as at:
+        panel = await opened(at)
+        place = at.session.reader.places[panel.chosen]
+        await at.press("t")
+        await at.until(lambda: isinstance(at.app.screen, PutText))
+        at.app.screen.query_one(TextArea).text = " dog with no name"
+        await at.press("ctrl+j")
+        assert at.story == STORY[: place.start] + " dog with no name"
+        await at.press("ctrl+z")
+        assert at.story == STORY
+        assert same(at)
+
+
+async def test_the_autopilot_flies_its_rounds(start: Start) -> None:
+    start.rules = Rules(depth=4, beams=5)
+    async with start() as at:
+        at.main.options.autopilot = 3
+        await at.weave()
+        await at.press("ctrl+o", "R")
+        await at.until(lambda: not at.session.autopilot.running)
+        assert len(at.session.document.loom.path()) == 4
+        assert same(at)
+
+
+async def test_escape_ends_the_autopilot(start: Start) -> None:
+    gate = Gate(0)
+
+    async def gated(progress: Progress) -> Backend:
+        return ScriptedBackend(gate)
+
+    start.opening = gated
+    async with start() as at:
+        at.main.suggestions.display = True
+        at.main.suggestions.focus()
+        await at.press("R")
+        await at.until(lambda: "autopilot, 5 rounds to go" in at.line("found"))
+        await at.press("escape")
+        assert not at.session.autopilot.running
+        assert not at.session.weaving
+        gate.opened.set()
+        await at.weave()
+        assert at.story == STORY
