@@ -181,6 +181,7 @@ def _launch(asked: Asked, config: Config) -> Launch:
         sampling=typed_sampling(asked.sampling),
         chat=asked.chat,
         overrides=overrides,
+        offer=path is None and text is None and asked.chat is None,
     )
 
 
