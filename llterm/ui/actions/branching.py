@@ -242,8 +242,9 @@ def delete_siblings(screen: LoomScreen, row: Row) -> None:
 
 
 def clear(screen: LoomScreen, row: Row) -> None:
-    """Continuations below the row that nobody has read; on none, those of the whole tree's row."""
-    count = row.untaken
+    """Continuations below the row that nobody has read."""
+    unread = screen.loom.sight.unread
+    count = sum(id in unread for id in screen.loom.children.get(row.ids[-1], ()))
     screen.change(lambda: screen.branches.clear(row.ids[-1]), row.ids[-1])
     screen.flash(_deleted(screen, count))
 

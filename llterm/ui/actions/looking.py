@@ -126,13 +126,14 @@ def expand(screen: LoomScreen) -> None:
 
 def hoist(screen: LoomScreen) -> None:
     """The row's branch alone, or, when there is a hoist already, the whole tree."""
-    id = screen.row.ids[-1]
     hoisted = screen.loom.sight.hoisted
-    screen.branches.hoist(ROOT if hoisted != ROOT else id)
-    screen.relist(id)
-    if hoisted == ROOT and not screen.listing.rows:
+    if hoisted != ROOT:
         screen.branches.hoist()
-        screen.relist(id)
+        screen.relist(hoisted)
+    elif screen.row.branches or screen.row.untaken:
+        screen.branches.hoist(screen.row.ids[-1])
+        screen.relist()
+    else:
         screen.flash("nothing hangs below this branch")
 
 
@@ -212,9 +213,10 @@ def show_hit(screen: LoomScreen, number: int) -> None:
     hit = screen.hits[number]
     go_to(screen, hit.id)
     screen.find_bar.say(number + 1, len(screen.hits))
-    screen.said(f"{number + 1} of {len(screen.hits)} · {_context(hit)}")
+    screen.look()
 
 
-def _context(hit: Hit) -> str:
+def context(hit: Hit) -> str:
+    """A place found, with the words around it."""
     text = f"…{hit.before[-24:]}[{hit.phrase}]{hit.after[:24]}…"
     return visible(text.encode("utf-8", "replace"))

@@ -12,6 +12,7 @@ from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
+from llterm.core.comparing import Comparison as Compared
 from llterm.core.comparing import Part, Word, compare
 from llterm.core.display import visible
 from llterm.core.loom import Loom
@@ -23,6 +24,18 @@ _SHARED = 400
 """Bytes of the shared beginning that are shown."""
 Piece = tuple[str, str]
 """Text and style."""
+
+
+class Sides(Static):
+    """Both columns, as wide as there is room."""
+
+    def __init__(self, found: Compared) -> None:
+        super().__init__(markup=False)
+        self._found = found
+
+    def on_resize(self) -> None:
+        width = max((self.size.width - 3) // 2, 10)
+        self.update(side_by_side(self._found.shared, self._found.parts, width))
 
 
 class Comparison(Dialog[None]):
@@ -41,15 +54,10 @@ class Comparison(Dialog[None]):
 
     def body(self) -> ComposeResult:
         with VerticalScroll():
-            yield Static(markup=False)
+            yield Sides(self._found)
 
     def on_mount(self) -> None:
         self.query_one(VerticalScroll).focus()
-
-    def on_resize(self) -> None:
-        scroll = self.query_one(VerticalScroll)
-        width = max((scroll.scrollable_content_region.width - 3) // 2, 10)
-        self.query_one(Static).update(side_by_side(self._found.shared, self._found.parts, width))
 
     def action_scroll(self, by: int) -> None:
         self.query_one(VerticalScroll).scroll_relative(y=by, animate=False)

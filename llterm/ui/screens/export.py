@@ -38,7 +38,7 @@ class Export(Dialog[Wanted]):
     """A list of formats and the file's name."""
 
     TITLE = "Export"
-    KEYS = "↑↓ format   F3 story or every branch   Tab file   ⏎ write   Esc close"
+    KEYS = "↑↓ format   F3 story or all   Tab file   ⏎ write   Esc close"
     BINDINGS = [Binding("f3", "every", show=False)]  # noqa: RUF012
 
     def __init__(self, loom: Path) -> None:

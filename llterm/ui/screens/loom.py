@@ -231,6 +231,8 @@ class LoomScreen(Screen[None]):
         row = self.view.selected
         if row is None:
             return f"an empty loom · {self.key('loom.child')} writes a branch"
+        if self.hits and self.hits[self.hit].id in row.ids:
+            return looking.context(self.hits[self.hit])
         facts = self.view.facts(self.view.index)
         parts = [facts.author, f"{self.listing.outline.below(row.ids[-1]):,} below"]
         if row.untaken:

@@ -69,7 +69,9 @@ class Looms(Dialog[Chosen | None]):
         options = self.query_one(OptionList)
         options.clear_options()
         now = time.time()
-        options.add_options(Option(_line(card, card.path == self._used, now))
+        # What the frame, the mark and the figures leave of a line.
+        room = max(min(self.size.width * 96 // 100, 100) - 60, 0)
+        options.add_options(Option(_line(card, card.path == self._used, now, room))
                             for card in self._cards)  # fmt: skip
         options.add_options(
             Option(Content.assemble("  ", (story.title, "bold"), ("  a starting story", "$ghost")))
@@ -152,7 +154,7 @@ class Looms(Dialog[Chosen | None]):
         self.query_one("#told", Static).update(Content(text))
 
 
-def _line(card: Card, used: bool, now: float) -> Content:
+def _line(card: Card, used: bool, now: float, room: int) -> Content:
     """Mark, name, when, how large, how it begins."""
     name = crop(visible(card.title.encode("utf-8", "surrogateescape")), NAME)
     words = f"{card.nodes:,} node{'' if card.nodes == 1 else 's'}"
@@ -161,7 +163,7 @@ def _line(card: Card, used: bool, now: float) -> Content:
         (name, "bold"),
         " " * (NAME - cell_len(name)),
         f" {_ago(now - card.changed):>9} {words:>13}  ",
-        (card.trouble, "$warning") if card.trouble else (card.beginning[:60], "$ghost"),
+        (card.trouble, "$warning") if card.trouble else (crop(card.beginning, room), "$ghost"),
     )
 
 

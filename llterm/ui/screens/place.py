@@ -88,7 +88,7 @@ class Alternatives(Dialog[tuple[Token, int]]):
     """Gives back a token and which of its alternatives is to stand there."""
 
     TITLE = "What else could stand here"
-    KEYS = "← → token   ↑↓ alternative   ⏎ swap it in; the old text stays a branch   Esc"
+    KEYS = "← → token   ↑↓ alternative   ⏎ swap it in   Esc give up"
     BINDINGS = [*_MOVES]  # noqa: RUF012
 
     def __init__(self, tokens: Sequence[Token]) -> None:
