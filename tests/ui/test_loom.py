@@ -236,7 +236,7 @@ async def test_hoist_sort_copy_and_the_path(fox: Start) -> None:
         await go(at, screen, "␣sat")
         await at.press("y")
         assert at.app.clipboard == "The red fox sat"
-        assert "⑂2" in str(path_text(screen.listing, screen.row))
+        assert "┬2" in str(path_text(screen.listing, screen.row))
         await at.press("home")
         assert "3 branches go on, 3 more below" in str(path_text(screen.listing, screen.row))
 

@@ -47,7 +47,7 @@ _LEGEND = """\
   ■ ○  the text ends here, not ended yet
   ␣ ⏎ ⇥  space, line break, tab
   �  something that cannot be shown
-  ⑂  a fork; in the loom ◆ is a bookmark, • is unread, ● is the story's end
+  ┬  a fork; in the loom ◆ is a bookmark, • is unread, ● is the story's end
   Heat: cold is expected, hot is not; • the candidate that stands there.
   A surprise has 6 bits or more: less likely than one in 64. A fork has
   3 bits of entropy or more, or a second candidate of 25% or more.

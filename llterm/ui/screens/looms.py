@@ -125,7 +125,7 @@ class Looms(Dialog[Chosen | None]):
     def action_duplicate(self) -> None:
         card = self._card
         if card is not None:
-            self._do(lambda: looms.duplicate(card.path), "duplicated")
+            self._do(lambda: looms.remember(looms.duplicate(card.path)), "duplicated")
 
     def action_delete(self) -> None:
         card = self._card

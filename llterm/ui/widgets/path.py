@@ -41,7 +41,7 @@ def path_text(listing: Listing, row: Row) -> Content:
             parts.append(Content.styled(_fork(len(chunk.others), chunk.below), "$accent"))
         elif last and chunk.others:
             many = len(chunk.others)
-            said = f" ⑂ {many} {'branch goes' if many == 1 else 'branches go'} on"
+            said = f" ┬ {many} {'branch goes' if many == 1 else 'branches go'} on"
             parts.append(Content.styled(f"{said}, {chunk.below:,} more below", "$accent"))
         style = "$foreground" if last else "$ghost"
         parts.append(Content.styled(display_text(data[-left:]), style))
@@ -53,4 +53,4 @@ def path_text(listing: Listing, row: Row) -> Content:
 
 
 def _fork(others: int, below: int) -> str:
-    return f"⑂{others}({below:,}) " if below > others else f"⑂{others} "
+    return f"┬{others}({below:,}) " if below > others else f"┬{others} "
