@@ -116,6 +116,11 @@ class Branching(ScrollView, can_focus=True):
         self.refresh()
         self._reveal()
 
+    @property
+    def room(self) -> int:
+        """Cells of a line; a scrollbar takes some."""
+        return self.scrollable_content_region.width
+
     def select(self, index: int) -> None:
         """Go to a row; out of range to the nearest one."""
         if self.listing is None or not self.listing.rows:

@@ -38,15 +38,15 @@ class MapView(Branching):
         return self.listing.map.row_at(y, x // CELL) if self.listing is not None else None
 
     def render_line(self, y: int) -> Strip:
-        offset, size = self.scroll_offset, self.size
+        offset, width = self.scroll_offset, self.room
         line = y + offset.y
         listing = self.listing
         if listing is None or not 0 <= line < len(listing.map.starts):
-            return Strip.blank(size.width, self.rich_style)
+            return Strip.blank(width, self.rich_style)
         first = offset.x // CELL
         segments: list[Segment] = []
         passing = listing.map.passing(line)
-        last = first + size.width // CELL + 2
+        last = first + width // CELL + 2
         for column in range(first, last):
             index = listing.map.row_at(line, column)
             if index is not None:
@@ -57,9 +57,10 @@ class MapView(Branching):
                 style = self._line_style(bool(bar))
                 segments.append(Segment(joint + " " * (CELL - 1), style))
         if listing.map.row_at(line, last) is None:
-            segments.append(self._tail(listing, line, segments, last - first))
+            used = sum(cell_len(segment.text) for segment in segments)
+            segments.append(self._tail(listing, line, first, (last - first) * CELL - used))
         cut = offset.x - first * CELL
-        return Strip(segments).crop_extend(cut, cut + size.width, self.rich_style)
+        return Strip(segments).crop_extend(cut, cut + width, self.rich_style)
 
     def _cell(self, listing: Listing, index: int) -> list[Segment]:
         base, story = self.base(index), index in listing.story
@@ -86,14 +87,13 @@ class MapView(Branching):
             Segment(dash if row.branches and not row.folded else " ", line),
         ]
 
-    def _tail(self, listing: Listing, line: int, segments: list[Segment], columns: int) -> Segment:
+    def _tail(self, listing: Listing, line: int, first: int, room: int) -> Segment:
         """Where a line of the map has room after it: how its leaf ends, in words."""
-        used = sum(cell_len(segment.text) for segment in segments)
-        room = columns * CELL - used
-        stop = listing.map.starts[line + 1] if line + 1 < len(listing.map.starts) else None
-        leaf = (stop if stop is not None else len(listing.rows)) - 1
-        return Segment(" " + crop(self.facts(leaf).text, max(room - 1, 0)),
-                       self.rich_style + self.part("faint"))  # fmt: skip
+        starts = listing.map.starts
+        leaf = (starts[line + 1] if line + 1 < len(starts) else len(listing.rows)) - 1
+        away = listing.map.columns[leaf] < first
+        text = "" if away else crop(self.facts(leaf).text, max(room - 1, 0))
+        return Segment(f" {text}", self.rich_style + self.part("faint"))
 
     def _line_style(self, story: bool) -> Style:
         return self.rich_style + self.part("bar" if story else "faint")

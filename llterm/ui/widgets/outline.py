@@ -34,7 +34,7 @@ class OutlineView(Branching):
 
     def render_line(self, y: int) -> Strip:
         index = self.index_at(0, y + self.scroll_offset.y)
-        width = self.size.width
+        width = self.room
         if index is None or self.listing is None:
             return Strip.blank(width, self.rich_style)
         base = self.base(index)
@@ -45,13 +45,13 @@ class OutlineView(Branching):
         faint, story = base + self.part("faint"), index in listing.story
         last = story and row.ids[-1] == listing.loom.head
         gutter = ("┗" if last else "┃") if story else " "
-        indent = min(2 * row.depth, max(self.size.width - 40, 0))
+        indent = min(2 * row.depth, max(self.room - 40, 0))
         glyph = "▸" if row.folded else "▾" if row.branches else " "
         right = _counts(row)
         signs = self.signs(facts)
         figure = "you" if by_person(facts) else percent(facts.p) if facts.p is not None else ""
         used = 1 + indent + 2 + _FIGURE + cell_len(right) + cell_len(signs) + bool(signs)
-        room = max(self.size.width - used - 1, 8)
+        room = max(self.room - used - 1, 8)
         text = crop(facts.text, room)
         style = base + self.part("story") if story else base
         if self.marked & set(row.ids):
