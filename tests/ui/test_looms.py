@@ -8,8 +8,11 @@ import pytest
 from textual.widgets import Input, OptionList
 
 from llterm.core.stories import STORIES
+from llterm.errors import LltermError
 from llterm.session import looms
 from llterm.session.document import Document
+from llterm.store.contents import Changes
+from llterm.store.file import LoomFile
 from llterm.ui.screens.export import Export
 from llterm.ui.screens.looms import Looms
 from tests.ui.conftest import STORY, Driven, Start
@@ -117,7 +120,6 @@ async def test_an_export_is_written_beside_the_loom(
         await at.until(lambda: (home / name).exists())
         data = (home / name).read_bytes()
         assert data.startswith(begins)
-        assert b"cat!" in data or b"cat" in data
 
 
 async def test_an_export_overwrites_nothing(start: Start, home: Path) -> None:
@@ -141,6 +143,27 @@ async def test_the_loom_is_saved_elsewhere_with_its_history(start: Start, home: 
     assert copy.text == f"{STORY}!"
     copy.undo()
     assert copy.text == STORY
+    copy.close()
+
+
+async def test_what_a_full_disk_refuses_is_saved_elsewhere(
+    start: Start, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = LoomFile.commit
+
+    def full(file: LoomFile, changes: Changes) -> None:
+        if file.path.name == "cat.loom":
+            raise LltermError("cat.loom could not be written", "The disk is full.", "")
+        commit(file, changes)
+
+    async with start() as at:
+        monkeypatch.setattr(LoomFile, "commit", full)
+        await at.press(*" sang")
+        await at.press("alt+e", "end", "enter")
+        await at.until(lambda: (home / "cat copy.loom").exists())
+        monkeypatch.undo()
+    copy = Document.open(home / "cat copy.loom")
+    assert copy.text == f"{STORY} sang"
     copy.close()
 
 

@@ -18,6 +18,8 @@ from llterm.ui.widgets.cells import crop
 
 CELL = SHARES + 4
 """A joint, a line, the shades, an end."""
+NAMED = 24
+"""Cells in which a leaf's first words stand after it."""
 _RAMP = "▁▂▃▄▅▆▇█"
 
 
@@ -27,12 +29,12 @@ class MapView(Branching):
     HELP = "The shape of the loom. Fuller blocks are more probable tokens; dots are yours."
 
     def extent(self, listing: Listing) -> Size:
-        return Size(listing.map.width * CELL + 1, len(listing.map.starts))
+        return Size(listing.map.width * CELL + NAMED, len(listing.map.starts))
 
     def where(self, index: int) -> Region:
         assert self.listing is not None
         found = self.listing.map
-        return Region(found.columns[index] * CELL, found.lines[index], CELL, 1)
+        return Region(found.columns[index] * CELL, found.lines[index], CELL + NAMED, 1)
 
     def index_at(self, x: int, y: int) -> int | None:
         return self.listing.map.row_at(y, x // CELL) if self.listing is not None else None
@@ -76,12 +78,13 @@ class MapView(Branching):
             else "+" if row.folded or row.untaken
             else (dash if row.branches else " ")
         )  # fmt: skip
-        line = self._line_style(story)
+        line, joint = self._line_style(story), _joint(listing, index)
         shade = base + self.part("story" if story else "bar")
         if self.marked & set(row.ids):
             shade += Style(underline=True)
         return [
-            Segment(_joint(listing, index) + dash, line),
+            Segment(joint, self._line_style(joint in "━┳┣┠┗")),
+            Segment(dash, line),
             Segment(shades, shade),
             Segment(end, base + self.part("mark")),
             Segment(dash if row.branches and not row.folded else " ", line),
