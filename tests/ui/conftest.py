@@ -75,6 +75,7 @@ class Start:
     config: Config = field(default_factory=Config)
     rules: Rules = field(default_factory=Rules)
     auto_weave: bool = False
+    offer: bool = False
 
     def __call__(
         self, story: str | bytes = STORY, *, size: tuple[int, int] = (80, 24), ready: bool = True
@@ -98,6 +99,7 @@ class Start:
             self.opening or scripted,
             "scripted",
             self.auto_weave,
+            offer=self.offer,
         )
         app = LltermApp(launch, document)
         async with app.run_test(size=size, notifications=True) as pilot:

@@ -64,6 +64,21 @@ async def test_a_starting_story_is_begun(start: Start) -> None:
         assert at.app.following.text == STORIES[1].text.encode()
 
 
+async def test_a_start_without_a_file_offers_the_looms_there_are(start: Start, home: Path) -> None:
+    start.offer = True
+    async with start() as at:
+        assert at.app.screen is at.main
+    make(home, "fox", b"The red fox")
+    async with start() as at:
+        await at.until(lambda: isinstance(at.app.screen, Looms))
+        options = at.app.screen.query_one(OptionList)
+        await at.until(lambda: options.option_count)
+        assert "fox" in lines(options)[0]
+        await at.press("n")
+        assert at.app.screen is at.main
+        assert at.app.following is None
+
+
 async def test_rename_duplicate_delete_and_back(start: Start, home: Path) -> None:
     fox = make(home, "fox", b"The red fox")
     async with start() as at:
