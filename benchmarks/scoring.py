@@ -24,7 +24,7 @@ def measure() -> list[Row]:
 
 async def _measure() -> list[Row]:
     backend = await open_llama(MODEL, LlamaSettings())
-    plain = _Plain(str(MODEL), threads=LlamaSettings().threads or 1)
+    plain = Plain(str(MODEL), threads=LlamaSettings().threads or 1)
     try:
         text = " ".join(story.text for story in STORIES) * 40
         ids = backend.vocabulary.encode(text.encode())[:TOKENS]
@@ -53,7 +53,7 @@ async def _score(backend: LlamaBackend, ids: Tail) -> int:
     return count
 
 
-class _Plain:
+class Plain:
     """`llama_decode` on the whole prompt in large batches, every row's logits wanted."""
 
     def __init__(self, path: str, threads: int) -> None:

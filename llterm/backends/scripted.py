@@ -16,7 +16,7 @@ import numpy as np
 
 from llterm.core.chat import Chat, Parts, plain_chat
 from llterm.core.distribution import Distribution, Logprobs, Mask
-from llterm.core.query import Capabilities, Cost, Fact, Failed, Query, Scored
+from llterm.core.query import Capabilities, Cost, Fact, Failed, Query, Rows, Scored
 from llterm.core.tokens import Anchor, Path, Tail, Token
 
 TEXT = """\
@@ -118,6 +118,15 @@ class ScriptedBackend:
             rank += int((logprobs[:id] == logprobs[id]).sum())
             yield Scored(index, id, float(logprobs[id]), rank, listed(logprobs, keep), cost)
 
+    async def rows(
+        self, tokens: Tail, start: int = 1, *, aside: bool = True
+    ) -> AsyncGenerator[Rows]:
+        for index in range(max(start, 1), len(tokens)):
+            before = Path(Anchor(tokens[:index]))
+            cost = self._cost(before, first=True)
+            self.spent += cost
+            yield Rows(index, self._logprobs(before.tokens)[None, :], cost)
+
     async def close(self) -> None:
         """Nothing to free."""
 
@@ -156,7 +165,8 @@ def listed(
         chosen = order[np.isin(order, np.union1d(chosen, allowed))]
         permitted = float(np.exp(logprobs[mask.allowed].astype(np.float64)).sum())
     p = np.exp(logprobs.astype(np.float64))
-    entropy = float(-(p * np.log2(np.maximum(p, 1e-300))).sum())
+    surprisals = -np.log2(np.maximum(p, 1e-300))
+    entropy = float((p * surprisals).sum())
     return Distribution(
         ids=chosen.astype(np.int32),
         logprobs=logprobs[chosen],
@@ -166,4 +176,5 @@ def listed(
         exact=True,
         full=logprobs if full else None,
         log_z=0.0,
+        varentropy=float((p * (surprisals - entropy) ** 2).sum()),
     )

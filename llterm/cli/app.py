@@ -27,7 +27,7 @@ app = typer.Typer(
     help="Weave a story from a language model's own next-token probabilities.\n\n"
     "Without a command, llterm opens the app.",
     epilog="Exit codes: 0 done, 1 failed, 2 usage, 3 unreachable, 4 model, 5 capability missing, "
-    "130 interrupted.",
+    "6 condition, 130 interrupted.",
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings=_NAMES,
@@ -65,7 +65,12 @@ def weave_command(
         typer.Argument(metavar="FILE.loom|FILE.txt", help="A loom, or a text to begin one."),
     ] = None,
     prompt: options.Prompt = None,
-    model: options.Model = None,
+    model: options.Models = None,
+    mode: options.WeaveMode = None,
+    pool: options.Pool = None,
+    weight: options.Weight = None,
+    plausible: options.Plausible = None,
+    turn: options.TurnLength = None,
     prefix: options.Prefix = None,
     chat: options.Chat = False,
     system: options.System = None,
@@ -81,9 +86,15 @@ def weave_command(
     stop: options.Stop = None,
     heal: options.Heal = None,
     budget: options.Budget = None,
+    choice: options.Choice = None,
+    regex: options.Regex = None,
+    grammar: options.Grammar = None,
+    json_schema: options.JsonSchema = None,
     context: options.ContextSize = None,
     threads: options.Threads = None,
     gpu_layers: options.GpuLayers = None,
+    record: options.Record = None,
+    replay: options.Replay = None,
     config: options.ConfigPath = None,
     web: Annotated[
         bool, typer.Option("--web", help="Show the app in a browser on this machine.")
@@ -118,7 +129,12 @@ def suggest_command(
     format: Annotated[
         Literal["text", "tree", "json", "dot"], typer.Option("--format", help="What to print.")
     ] = "text",
-    model: options.Model = None,
+    model: options.Models = None,
+    mode: options.WeaveMode = None,
+    pool: options.Pool = None,
+    weight: options.Weight = None,
+    plausible: options.Plausible = None,
+    turn: options.TurnLength = None,
     prefix: options.Prefix = None,
     chat: options.Chat = False,
     system: options.System = None,
@@ -141,6 +157,8 @@ def suggest_command(
     context: options.ContextSize = None,
     threads: options.Threads = None,
     gpu_layers: options.GpuLayers = None,
+    record: options.Record = None,
+    replay: options.Replay = None,
     config: options.ConfigPath = None,
     **sampling: object,
 ) -> None:
@@ -196,6 +214,108 @@ def sample_command(
     raise typer.Exit(sample(values))
 
 
+@app.command("mix")
+def mix_command(
+    file: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="FILE|-", help="A text or a loom to go on with; - reads standard input."
+        ),
+    ] = None,
+    prompt: Annotated[str | None, typer.Option("--prompt", help="The text to go on with.")] = None,
+    text: Annotated[
+        Path | None,
+        typer.Option(
+            "--text",
+            metavar="FILE|-",
+            help="A text that all models read as it is, with --mode reference.",
+        ),
+    ] = None,
+    mode: Annotated[
+        Literal["round-robin", "democratic", "reference"] | None,
+        typer.Option(
+            "--mode",
+            help="Take turns, decide together, or compare with a reference "
+            "(default democratic; with a text or a base file reference).",
+        ),
+    ] = None,
+    model: options.Models = None,
+    reference: Annotated[
+        str | None,
+        typer.Option(
+            "--reference", help="Which model the others are compared with (default the first)."
+        ),
+    ] = None,
+    pool: options.Pool = None,
+    weight: options.Weight = None,
+    plausible: options.Plausible = None,
+    turn: options.TurnLength = None,
+    tokens: Annotated[
+        int, typer.Option("--tokens", min=1, max=100_000, help="How many tokens to go on for.")
+    ] = 64,
+    preset: Annotated[
+        Literal["greedy", "reliable", "balanced", "creative"],
+        typer.Option("--preset", help="Sampler settings after the mix."),
+    ] = "greedy",
+    seed: Annotated[
+        int | None, typer.Option("--seed", min=0, help="Makes the draws repeatable.")
+    ] = None,
+    window: Annotated[
+        int | None,
+        typer.Option(
+            "--window",
+            help="Tokens seen at once when a text is read (default the least "
+            "context; side by side 512).",
+        ),
+    ] = None,
+    stride: Annotated[
+        int | None,
+        typer.Option("--stride", help="How far windows are apart; unset: half a window."),
+    ] = None,
+    method: Annotated[
+        Literal["overlap", "halves"],
+        typer.Option(
+            "--method",
+            help="overlap: every token, in overlapping windows. halves: as "
+            "llama-perplexity counts, windows side by side, the second half of each.",
+        ),
+    ] = "overlap",
+    base: Annotated[
+        Path | None,
+        typer.Option("--base", metavar="FILE", help="Compare with llama-perplexity's base file."),
+    ] = None,
+    write_base: Annotated[
+        Path | None,
+        typer.Option("--write-base", metavar="FILE", help="Keep the reference as a base file."),
+    ] = None,
+    require: Annotated[
+        str | None,
+        typer.Option(
+            "--require",
+            metavar="CONDITIONS",
+            help="Fail with exit code 6 unless these "
+            "hold of every model, such as 'same-top>=0.97,kld<=0.05'.",
+        ),
+    ] = None,
+    format: Annotated[
+        Literal["text", "json", "html"], typer.Option("--format", help="What to print.")
+    ] = "text",
+    context: options.ContextSize = None,
+    threads: options.Threads = None,
+    gpu_layers: options.GpuLayers = None,
+    config: options.ConfigPath = None,
+) -> None:
+    """Mix several models into one text, or show how far they are from a reference.
+
+    In turns or democratically, the models write a text together. With --mode reference all of them
+    read one text, and KL divergence, perplexity and agreement are given as llama-perplexity does.
+    """
+    values = locals()
+    from llterm.cli.mixing import mix
+
+    raise typer.Exit(mix(values))
+
+
 @app.command("score")
 def score_command(
     file: Annotated[
@@ -239,6 +359,8 @@ def score_command(
     context: options.ContextSize = None,
     threads: options.Threads = None,
     gpu_layers: options.GpuLayers = None,
+    record: options.Record = None,
+    replay: options.Replay = None,
     config: options.ConfigPath = None,
 ) -> None:
     """Show how expected each token of a text is to a model: heat, perplexity, bits per byte."""
@@ -337,6 +459,19 @@ def config_path(config: options.ConfigPath = None) -> None:
     typer.echo(files(config))
 
 
+@config_app.command("trust")
+def config_trust(
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="Where the llterm.toml lies.")
+    ] = Path(),
+    revoke: Annotated[bool, typer.Option("--revoke", help="Trust it no longer.")] = False,
+) -> None:
+    """Let a project's llterm.toml set addresses, key sources, proxies and commands."""
+    from llterm.cli.settings import trust_folder
+
+    typer.echo(trust_folder(folder, revoke=revoke))
+
+
 @app.command("keys")
 def keys_command(
     test: Annotated[
@@ -360,8 +495,8 @@ def keys_command(
 
 @app.command("doctor")
 def doctor_command(
-    file: Annotated[
-        Path | None, typer.Argument(metavar="FILE.loom", help="A loom to check.")
+    target: Annotated[
+        str | None, typer.Argument(metavar="[FILE.loom|URL]", help="A loom or a server to check.")
     ] = None,
     repair: Annotated[
         bool,
@@ -370,18 +505,27 @@ def doctor_command(
     model: options.Model = None,
     config: options.ConfigPath = None,
 ) -> None:
-    """Check the installation: versions, terminal, folders, configuration, model; or one loom."""
+    """Check the installation: versions, terminal, folders, configuration, model; or one loom; or
+    what a server can do."""
     from llterm.cli.settings import load, log_to_file
     from llterm.headless.doctor import examine
 
     log_to_file()
-    if file is not None:
+    if target is not None and not target.startswith(("http://", "https://")):
         from llterm.headless.loomcheck import check_loom
 
-        report, code = check_loom(file, repair=repair)
+        report, code = check_loom(Path(target), repair=repair)
         typer.echo(report)
         raise typer.Exit(code)
     found = load({"model": model}, config)
+    own = found.models.get(found.model)
+    if target is None and own is not None and own.server is not None:
+        target = found.model
+    if target is not None:
+        from llterm.headless.server import check_server
+
+        typer.echo(check_server(target, found))
+        return
     report, code = examine(found)
     typer.echo(report)
     raise typer.Exit(code)

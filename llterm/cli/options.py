@@ -45,6 +45,12 @@ Model = Annotated[
     str | None,
     typer.Option("-m", "--model", help="A model's name, or the path of a .gguf file."),
 ]
+Models = Annotated[
+    list[str] | None,
+    typer.Option(
+        "-m", "--model", help="A model's name, or the path of a .gguf file; several are mixed."
+    ),
+]
 ContextSize = Annotated[int | None, _flag("models.context")]
 Threads = Annotated[int | None, _flag("models.threads")]
 GpuLayers = Annotated[int | None, _flag("models.gpu_layers")]
@@ -108,6 +114,46 @@ Grammar = Annotated[
 ]
 JsonSchema = Annotated[
     Path | None, typer.Option("--json-schema", help="Suggest only JSON that fits a schema's file.")
+]
+Record = Annotated[
+    Path | None,
+    typer.Option("--record", help="Keep a server's answers in a new file, without keys."),
+]
+Replay = Annotated[
+    Path | None,
+    typer.Option("--replay", help="Take the answers from such a file and ask no server."),
+]
+Pool = Annotated[
+    Literal["linear", "log"] | None,
+    typer.Option(
+        "--pool",
+        help="How democratic models are added up: the mean of their probabilities, or of their "
+        "logs (default linear).",
+    ),
+]
+Weight = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--weight",
+        metavar="MODEL=W",
+        help="A model's weight; below 0 takes away what it expects, 0 leaves it out (default 1).",
+    ),
+]
+Plausible = Annotated[
+    float | None,
+    typer.Option(
+        "--plausible",
+        help="With a weight below 0: share of the best token's probability that a token needs "
+        "(0 to 1; default 0.1).",
+    ),
+]
+TurnLength = Annotated[
+    int | None,
+    typer.Option("--turn", min=1, help="Tokens a model gives in a row, in turns (default 1)."),
+]
+WeaveMode = Annotated[
+    Literal["round-robin", "democratic"] | None,
+    typer.Option("--mode", help="How several models are mixed (default democratic)."),
 ]
 ConfigPath = Annotated[
     Path | None,

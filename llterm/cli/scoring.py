@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from llterm import terminal
 from llterm.cli.options import model_flags
 from llterm.cli.settings import load, log_to_file
+from llterm.cli.taping import taped
 from llterm.config import Config
 from llterm.errors import UsageError
 
@@ -30,6 +31,8 @@ class Asked:
     prompt: str | None
     model: str | None
     config: Path | None
+    record: Path | None
+    replay: Path | None
     top: int
     window: int | None
     stride: int | None
@@ -46,8 +49,8 @@ class Asked:
     def of(cls, values: Mapping[str, Any]) -> Asked:
         """From a command's parameters."""
         names = (
-            "file", "prompt", "model", "config", "top", "window", "stride", "method", "measure",
-            "attribution", "at", "candidate", "layer", "last",
+            "file", "prompt", "model", "config", "record", "replay", "top", "window", "stride",
+            "method", "measure", "attribution", "at", "candidate", "layer", "last",
         )  # fmt: skip
         return cls(**{name: values[name] for name in names}, overrides=model_flags(values))
 
@@ -55,11 +58,12 @@ class Asked:
 def score(asked: Asked, format: Format) -> int:
     """Print a report; the exit code."""
     config = load({"model": asked.model}, asked.config)
+    config = taped(config, asked.model, asked.record, asked.replay)
     log_to_file()
     from llterm.headless import score_formats
     from llterm.headless.score import ScoreJob, run
 
-    text = _text(asked)
+    text = given_text(asked.file, asked.prompt)
     job = ScoreJob(
         text=text,
         config=config,
@@ -101,7 +105,7 @@ def attribute(asked: Asked, format: Format) -> int:
 
     candidate = None if asked.candidate is None else argument_text(asked.candidate)
     job = AttributionJob(
-        text=_text(asked),
+        text=given_text(asked.file, asked.prompt),
         config=config,
         model=config.model,
         overrides=asked.overrides,
@@ -116,27 +120,23 @@ def attribute(asked: Asked, format: Format) -> int:
     return 0
 
 
-def _text(asked: Asked) -> bytes:
+def given_text(file: Path | None, prompt: str | None) -> bytes:
     """What is to be read: a file, a loom's story, standard input, or the prompt."""
     from llterm.headless.inputs import argument_text, is_loom, read_stdin, read_text
     from llterm.headless.job import story_of
 
-    if asked.file is not None and asked.prompt is not None:
-        raise UsageError(
-            "Both a file and --prompt are given", "", "Leave one of them out: one text is scored."
-        )
-    if asked.prompt is not None:
-        text = argument_text(asked.prompt)
-    elif asked.file is None:
-        raise UsageError(
-            "There is no text to score", "", "Name a file, - for standard input, or --prompt."
-        )
-    elif str(asked.file) == "-":
+    if file is not None and prompt is not None:
+        raise UsageError("Both a file and --prompt are given", "", "Leave one of them out.")
+    if prompt is not None:
+        text = argument_text(prompt)
+    elif file is None:
+        raise UsageError("There is no text", "", "Name a file, - for standard input, or --prompt.")
+    elif str(file) == "-":
         text = read_stdin()
     else:
-        text = story_of(asked.file) if is_loom(asked.file) else read_text(asked.file)
+        text = story_of(file) if is_loom(file) else read_text(file)
     if not text:
-        raise UsageError("The text is empty", "", "There is nothing in it to score.")
+        raise UsageError("The text is empty", "", "There is nothing in it to read.")
     return text
 
 

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llterm import paths, terminal
+from llterm.cli.mixing import mix_of
 from llterm.cli.options import model_flags, sampling_flags, typed_sampling, weave_flags
 from llterm.cli.settings import load, log_to_file
+from llterm.cli.taping import taped
 from llterm.config import Config
 from llterm.config.schema import setting
 from llterm.errors import LltermError, UsageError
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from llterm.constraints.spec import Constraint
     from llterm.core.chat import Chat
     from llterm.core.query import Backend
+    from llterm.engine.opening import MixOf
     from llterm.headless.job import Job, Woven
     from llterm.ui.launch import Launch
 
@@ -33,6 +36,8 @@ class Asked:
     prefix: str | None = None
     model: str | None = None
     config: Path | None = None
+    record: Path | None = None
+    replay: Path | None = None
     weave: Mapping[str, Any] = field(default_factory=dict)
     """Typed weave settings, by dotted name."""
     overrides: Mapping[str, int] = field(default_factory=dict)
@@ -41,6 +46,7 @@ class Asked:
     """Typed sampler settings, by dotted name."""
     chat: Chat | None = None
     """What the story is a reply to; --prompt is part of it then, and not of the story."""
+    mix: MixOf | None = None
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Asked:
@@ -50,18 +56,22 @@ class Asked:
             file=values["file"],
             prompt=None if chat else values["prompt"],
             prefix=as_text(values["prefix"]),
-            model=values["model"],
+            model=(values["model"] or [None])[0],
             config=values["config"],
+            record=values["record"],
+            replay=values["replay"],
             weave=weave_flags(values),
             overrides=model_flags(values),
             constraint=constraint_of(values),
             sampling=sampling_flags(values),
             chat=chat,
+            mix=mix_of(values),
         )
 
     def load(self) -> Config:
         """The configuration with these flags over it. Raises ConfigError."""
-        return load({"model": self.model, **self.weave, **self.sampling}, self.config)
+        config = load({"model": self.model, **self.weave, **self.sampling}, self.config)
+        return taped(config, self.model, self.record, self.replay)
 
     def typed_rules(self, config: Config) -> dict[str, Any]:
         """Typed weave settings by `Rules` field, checked."""
@@ -154,11 +164,12 @@ def _launch(asked: Asked, config: Config) -> Launch:
     from llterm.store.backups import back_up
     from llterm.ui.launch import Launch
 
-    known = find_model(config.model, config)
-    if known.path is not None:
-        from llterm.backends.llamacpp.info import check_gguf
+    models = asked.mix.models if asked.mix else (config.model,)
+    for known in [find_model(model, config) for model in models]:
+        if known.path is not None:
+            from llterm.backends.llamacpp.info import check_gguf
 
-        check_gguf(known.path)
+            check_gguf(known.path)
     if asked.file is not None and asked.file.is_file():
         # Before anything opens it: an older loom is brought to the present form then.
         back_up(asked.file, config.store.backups)
@@ -167,6 +178,11 @@ def _launch(asked: Asked, config: Config) -> Launch:
     overrides = asked.overrides
 
     def opening(progress: Callable[[float], None]) -> Awaitable[Backend]:
+        if asked.mix is not None:
+            from llterm.engine.opening import open_mix
+
+            mix = asked.mix
+            return open_mix(mix.models, mix.recipe, config, overrides, progress)
         return open_model(config.model, config, overrides, progress)
 
     return Launch(
@@ -176,9 +192,10 @@ def _launch(asked: Asked, config: Config) -> Launch:
         rules=_rules(path, config, typed) if typed else None,
         config=config,
         opening=opening,
-        model_name=known.name,
+        model_name=" + ".join(find_model(model, config).name for model in models),
         auto_weave=config.ui.auto_weave,
         sampling=typed_sampling(asked.sampling),
+        constraint=asked.constraint,
         chat=asked.chat,
         overrides=overrides,
         offer=path is None and text is None and asked.chat is None,
@@ -270,6 +287,7 @@ def _job(asked: Asked, config: Config, text: bytes, loom: Path | None) -> Job:
         asked.constraint,
         typed_sampling(asked.sampling),
         asked.chat,
+        asked.mix,
     )
 
 

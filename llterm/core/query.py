@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 from typing import Protocol, runtime_checkable
 
+import numpy as np
+from numpy.typing import NDArray
+
 from llterm.core.attention import Attention
 from llterm.core.distribution import Distribution, Mask
 from llterm.core.tokens import Path, Tail, Vocabulary
@@ -27,6 +30,14 @@ class Capabilities:
     """Scores a given text."""
     batch: int = 256
     """How many queries one round serves well."""
+    rounds: int = 2
+    """How many rounds under way at once keep it busy."""
+    lines: int = 0
+    """Most further positions that may come with an answer, along the first choices."""
+    abreast: int = 1
+    """Questions under way that take hardly longer than one (where there are lines)."""
+    gather: float = 0.0
+    """Seconds that are well spent on waiting for more questions to go along."""
     context: int = 2048
     """Most tokens of a path that the model can see."""
     shares: bool = True
@@ -35,6 +46,8 @@ class Capabilities:
     """Shows what its layers attend to (`Attentive`)."""
     weights: FilePath | None = None
     """The GGUF file that it is, for methods that need the weights themselves."""
+    pieces: int = 1
+    """How many of its tokens are about one of a usual vocabulary: a mix of bytes has more."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,6 +59,10 @@ class Query:
     """How many candidates to list."""
     mask: Mask | None = None
     full: bool = False
+    need: int = 0
+    """How many of them the rules look at; the others are for later, where they cost little."""
+    ahead: int = 0
+    """How many positions further, along the first choices, the answers are wanted too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +119,17 @@ class Scored:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Rows:
+    """What a model expected at successive places of a text, whole."""
+
+    first: int
+    """Index, in the tokens that were given, of the token that the first row is about."""
+    logits: NDArray[np.float32]
+    """Shape (rows, vocabulary size), as the model gives them; each row up to a constant."""
+    cost: Cost = field(default_factory=Cost)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Failed:
     """A query that could not be answered; the rest of the batch may still be."""
 
@@ -146,6 +174,18 @@ class Backend(Source, Protocol):
 
     async def close(self) -> None:
         """Stop what runs and free the model."""
+
+
+@runtime_checkable
+class Whole(Protocol):
+    """A backend that gives whole rows for the tokens of a text; those with all of a model can."""
+
+    def rows(self, tokens: Tail, start: int = 1, *, aside: bool = True) -> AsyncGenerator[Rows]:
+        """Rows for the tokens from index `start` on (1 at least), in order, in parts.
+
+        `aside`: a short part leaves the cached story where it is. Without it, a text that is read
+        part after part is evaluated once. Closing the generator cancels. Raises LltermError.
+        """
 
 
 @runtime_checkable

@@ -71,7 +71,32 @@ def summary(woven: Woven) -> str:
     return (
         f"{woven.model}: {count} suggestion{'s' * (count != 1)}{settled}; "
         f"{covered:.0%} of all probability at depth 1; {figures.tokens} tokens evaluated "
-        f"in {figures.decodes} decodes, {figures.seconds:.2f} s" + _constrained(woven)
+        f"in {figures.decodes} decodes, {figures.seconds:.2f} s"
+        + _constrained(woven)
+        + _mixed(woven)
+    )
+
+
+def _mixed(woven: Woven) -> str:
+    """How several models decided."""
+    mixed = woven.mixed
+    if mixed is None:
+        return ""
+    lines = [mixed.formula]
+    if not mixed.by_id:
+        lines.append("Their vocabularies differ: they are mixed byte by byte.")
+    if mixed.unknown:
+        lines.append(unknown_words(mixed.exact, mixed.unknown))
+    return "".join(f"\n{line}" for line in lines)
+
+
+def unknown_words(exact: bool, unknown: float) -> str:
+    """What is not known of a mix, and why."""
+    if exact:
+        return f"Improbable spellings were left out: up to {unknown:.2%} of the mass at a place."
+    return (
+        "Approximate: a server lists only its best candidates; up to "
+        f"{unknown:.1%} of the mass at a place is unknown."
     )
 
 

@@ -18,9 +18,13 @@ from llterm.config import Config
 from llterm.constraints.spec import Constraint
 from llterm.core.bans import Bans
 from llterm.core.chat import Chat, chat_text, read_chat
+from llterm.core.mixing.recipe import Mode
+from llterm.core.query import Backend
 from llterm.core.rules import Rules
 from llterm.core.tokens import Vocabulary
 from llterm.core.view import View
+from llterm.engine.mixture import Mix
+from llterm.engine.opening import MixOf, open_mix
 from llterm.errors import UsageError
 from llterm.session.document import Document
 from llterm.session.sampling import SamplerChoice
@@ -46,6 +50,21 @@ class Job:
     """Sampler settings that were typed, by name; of these only bans count in a weave."""
     chat: Chat | None = None
     """What the story is a reply to; None: what a loom says itself."""
+    mix: MixOf | None = None
+    """Several models in the place of `model`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mixed:
+    """How several models decided."""
+
+    mode: Mode
+    formula: str
+    by_id: bool
+    """Token by token; otherwise byte by byte."""
+    exact: bool
+    unknown: float
+    """The most mass that was only estimated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +86,13 @@ class Woven:
     """What the story is a reply to; empty where it is none."""
     chat_format: str
     """How the model writes chats."""
+    mixed: Mixed | None = None
 
 
 def run(job: Job) -> Woven:
     """Weave until done. Raises LltermError, and KeyboardInterrupt where the person stops it."""
-    find_model(job.model, job.config)
+    for name in job.mix.models if job.mix else (job.model,):
+        find_model(name, job.config)
     if job.loom is None:
         return _run(job, Document.scratch(job.text, job.config.weave))
     with tempfile.TemporaryDirectory(prefix="llterm-") as folder:
@@ -128,7 +149,7 @@ async def _weave(job: Job, document: Document) -> Woven:
     session.set_sampling(drawing.changed(job.sampling))
     text = document.bytes_before(document.cursor)
     try:
-        backend = await open_model(job.model, job.config, job.overrides, opening(line, job.model))
+        backend = await _open(job, line)
         try:
             session.listen(lambda: line.say(_progress(session)))
             session.attach(backend)
@@ -139,7 +160,7 @@ async def _weave(job: Job, document: Document) -> Woven:
             _end_if_cancelled()
             assert session.view is not None
             return Woven(
-                find_model(job.model, job.config).name,
+                backend.name if job.mix else find_model(job.model, job.config).name,
                 text,
                 document.prefix,
                 document.rules,
@@ -151,6 +172,7 @@ async def _weave(job: Job, document: Document) -> Woven:
                 session.dead_ends,
                 read_chat(document.chat),
                 getattr(backend, "chat_format", ""),
+                _mixed(backend),
             )
         finally:
             session.stop()
@@ -158,6 +180,21 @@ async def _weave(job: Job, document: Document) -> Woven:
     finally:
         line.clear()
         await session.close()
+
+
+async def _open(job: Job, line: ProgressLine) -> Backend:
+    if job.mix is None:
+        return await open_model(job.model, job.config, job.overrides, opening(line, job.model))
+    telling = opening(line, " and ".join(job.mix.models))
+    return await open_mix(job.mix.models, job.mix.recipe, job.config, job.overrides, telling)
+
+
+def _mixed(backend: Backend) -> Mixed | None:
+    if not isinstance(backend, Mix):
+        return None
+    return Mixed(
+        backend.recipe.mode, backend.formula, backend.by_id, backend.exact, backend.unknown
+    )
 
 
 def _end_if_cancelled() -> None:

@@ -35,6 +35,7 @@ def result(woven: Woven) -> dict[str, Any]:
         "settings": _settings(woven.rules),
         "constraint": _constraint(woven.constraint),
         "bans": _bans(woven.bans),
+        "mix": None if woven.mixed is None else asdict(woven.mixed),
         "suggestions": [_suggestion(one) for one in view.suggestions],
         "tree": [_branch(one) for one in view.branches],
         "stats": {

@@ -30,8 +30,9 @@ from llterm.session.player import Player
 from llterm.session.reader import Reader
 from llterm.session.refusals import cannot_stand, no_model, not_current
 from llterm.session.sampling import SamplerChoice
+from llterm.session.sources import check_constraints, told_more
 from llterm.session.status import Figures, Incoming, Status
-from llterm.session.weaves import Place, Weaves, Woven
+from llterm.session.weaves import Place, Weaves, Woven, rules_for
 
 log = logging.getLogger(__name__)
 
@@ -184,8 +185,8 @@ class Session:
     def grow(self, tail: Tail) -> None:
         """Go on from this branch, `Rules.depth` tokens further."""
         woven = self._current()
-        self._awake()
-        woven.weave.grow(tail, self.document.rules.depth)
+        rules = rules_for(self.document.rules, self._awake())
+        woven.weave.grow(tail, rules.depth)
         self._changed()
         if not self.weaving:
             self._run()
@@ -237,6 +238,7 @@ class Session:
         """
         compiled = None
         if constraint is not None:
+            check_constraints(self._model())
             vocabulary = self._model().vocabulary
             compiled = await asyncio.to_thread(compile, constraint, vocabulary)
         self._constraint, self._compiled = constraint, compiled
@@ -430,8 +432,7 @@ class Session:
         """An earlier weave of this very text, under the present rules."""
         if self.source is None:
             return None
-        context = self.source.capabilities.context
-        return self._kept.find(place, self.document.rules, self.sampling.bans, context)
+        return self._kept.find(place, self.document.rules, self.sampling.bans, self.source)
 
     def _begin(self, place: Place, source: Source, kept: Kept | None = None) -> Woven:
         bans = self.sampling.bans
@@ -499,7 +500,7 @@ class Session:
             self._look()
             self.stale = True
             return
-        woven.weave = woven.weave.under(rules, bans)
+        woven.weave = woven.weave.under(rules_for(rules, self.source), bans)
         self._changed()
         if running:
             self._run()
@@ -514,6 +515,7 @@ class Session:
     async def _drive(self, woven: Woven) -> None:
         status = Status("ready")
         try:
+            await self._settle(woven)
             async for cost in drive(woven.weave, self._model()):
                 woven.cost += cost
                 self._changed()
@@ -525,6 +527,15 @@ class Session:
             status = Status("failed", error=LltermError("The weave failed", cause, "See the log."))
         self._task = None
         self._pause(status)
+
+    async def _settle(self, woven: Woven) -> None:
+        """Begin again with the tokens that a server gives the story: `_begin` could only guess."""
+        source = self._model()
+        fresh = await told_more(source) and not woven.weave.facts
+        if fresh and woven.place == self._place(self.document.cursor):
+            told = self._begin(woven.place, source)
+            woven.weave, woven.prompt = told.weave, told.prompt
+            self._changed()
 
     def _pause(self, status: Status | None = None) -> None:
         if self._woven is not None:

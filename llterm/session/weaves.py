@@ -59,6 +59,15 @@ class Woven:
         return len(self.weave.anchor.tokens) + self.weave.rules.depth <= context
 
 
+def rules_for(rules: Rules, source: Source | None) -> Rules:
+    """The weave settings for this source: depth counts its own tokens, which may be bytes, and
+    only one that takes masks can heal."""
+    if source is None:
+        return rules
+    able = source.capabilities
+    return replace(rules, depth=rules.depth * able.pieces, heal=rules.heal and able.masks)
+
+
 class Weaves:
     """Lately used weaves by place; the oldest go when they are too large."""
 
@@ -76,10 +85,11 @@ class Weaves:
         while len(self._kept) > 1 and self._candidates() > MOST_CANDIDATES:
             self._kept.popitem(last=False)
 
-    def find(self, place: Place, rules: Rules, bans: Bans, context: int) -> Woven | None:
+    def find(self, place: Place, rules: Rules, bans: Bans, source: Source) -> Woven | None:
         """An earlier weave of this very text, put under these rules and bans."""
+        rules = rules_for(rules, source)
         found = self._kept.get(place)
-        if found is None or not found.has_room(context):
+        if found is None or not found.has_room(source.capabilities.context):
             return None
         if found.weave.constraint is None and found.weave.rules.heal != rules.heal:
             return None
@@ -99,7 +109,7 @@ class Weaves:
         kept: Kept | None = None,
     ) -> Woven:
         """A weave at the document's cursor, with what the loom kept of it."""
-        vocabulary, rules = source.vocabulary, document.rules
+        vocabulary, rules = source.vocabulary, rules_for(document.rules, source)
         if constraint is not None:
             # What the constraint is about begins at the cursor, not in the word before it.
             rules = replace(rules, heal=False)

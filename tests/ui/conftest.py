@@ -12,6 +12,7 @@ from textual.pilot import Pilot
 
 from llterm.backends.scripted import ScriptedBackend
 from llterm.config import Config
+from llterm.constraints.spec import Constraint
 from llterm.core.query import Backend
 from llterm.core.rules import Rules
 from llterm.session.document import Document
@@ -76,6 +77,7 @@ class Start:
     rules: Rules = field(default_factory=Rules)
     auto_weave: bool = False
     offer: bool = False
+    constraint: Constraint | None = None
 
     def __call__(
         self, story: str | bytes = STORY, *, size: tuple[int, int] = (80, 24), ready: bool = True
@@ -100,6 +102,7 @@ class Start:
             "scripted",
             self.auto_weave,
             offer=self.offer,
+            constraint=self.constraint,
         )
         app = LltermApp(launch, document)
         async with app.run_test(size=size, notifications=True) as pilot:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from llterm.backends.llamacpp import cores
 from llterm.backends.llamacpp.binding import Batch, Stopped, library
 from llterm.backends.llamacpp.loader import Loaded, context_params
 from llterm.core.query import Query
@@ -148,7 +149,8 @@ class Aside:
         if alone:
             batch.add_double(self._spare)
         batch.raw.n_tokens = batch.count
-        code = int(self._llama.llama_decode(self._context, batch.raw))
+        with cores.taken(self._loaded.threads):
+            code = int(self._llama.llama_decode(self._context, batch.raw))
         if alone:
             self.drop(self._spare)
         if code == 2:

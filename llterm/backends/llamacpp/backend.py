@@ -16,19 +16,19 @@ from llterm.backends.llamacpp.binding import StopFlag, Stopped, library
 from llterm.backends.llamacpp.chat import ChatFormat, chat_format, named_format
 from llterm.backends.llamacpp.info import check_gguf
 from llterm.backends.llamacpp.loader import load
-from llterm.backends.llamacpp.runner import Burst, Runner
+from llterm.backends.llamacpp.runner import Answer, Burst, Runner
 from llterm.backends.llamacpp.settings import LlamaSettings
 from llterm.backends.llamacpp.vocabulary import LlamaVocabulary
 from llterm.core.attention import Attention
 from llterm.core.chat import Chat, Parts
-from llterm.core.query import Capabilities, Cost, Fact, Failed, Query, Scored
+from llterm.core.query import Capabilities, Cost, Fact, Failed, Query, Rows, Scored
 from llterm.core.tokens import Tail
 from llterm.errors import Interrupted, LltermError
 
 log = logging.getLogger(__name__)
 
 Work = Callable[[Runner], Iterator[Burst]]
-Answers = Sequence[Fact | Failed | Scored | Attention]
+Answers = Sequence[Answer]
 
 
 @dataclass(slots=True, eq=False)
@@ -176,6 +176,13 @@ class LlamaBackend:
             assert isinstance(answer, Scored)
             yield answer
 
+    async def rows(
+        self, tokens: Tail, start: int = 1, *, aside: bool = True
+    ) -> AsyncGenerator[Rows]:
+        async for answer in self._run(lambda runner: runner.rows(tokens, start, aside=aside)):
+            assert isinstance(answer, Rows)
+            yield answer
+
     def end(self) -> None:
         """Stop what runs; the model is freed soon after, and nobody waits for that."""
         self._owner.end()
@@ -185,7 +192,7 @@ class LlamaBackend:
         while self._owner.is_alive():
             await asyncio.to_thread(self._owner.join, 0.05)
 
-    async def _run(self, work: Work) -> AsyncGenerator[Fact | Failed | Scored | Attention]:
+    async def _run(self, work: Work) -> AsyncGenerator[Answer]:
         job = _Job(work, asyncio.get_running_loop())
         self._owner.put(job)
         try:

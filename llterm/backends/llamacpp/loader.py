@@ -40,6 +40,8 @@ class Loaded:
     pairs: bool
     """Decode two rows at least, so that results don't depend on the batch."""
     settings: LlamaSettings
+    threads: int
+    """CPU threads that a decode works with."""
 
 
 def load(path: Path, settings: LlamaSettings, progress: Callable[[float], bool]) -> Loaded:
@@ -108,6 +110,7 @@ def _open(llama: Any, model: Any, path: Path, settings: LlamaSettings) -> Loaded
         parked=_parked(llama, model),
         pairs=pairs,
         settings=settings,
+        threads=params.n_threads,
     )
 
 

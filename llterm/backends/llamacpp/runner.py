@@ -9,20 +9,21 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from llterm.backends.llamacpp import aside
+from llterm.backends.llamacpp import aside, cores
 from llterm.backends.llamacpp.attention import read_attention
 from llterm.backends.llamacpp.binding import Batch, Stopped, library
 from llterm.backends.llamacpp.cells import TRUNK, Cells, Copy, Remove, Row
 from llterm.backends.llamacpp.loader import Loaded
 from llterm.backends.llamacpp.rows import read_rows, read_scores
 from llterm.core.attention import Attention
-from llterm.core.query import Cost, Fact, Failed, Query, Scored
+from llterm.core.query import Cost, Fact, Failed, Query, Rows, Scored
 from llterm.core.tokens import Anchor, Tail
 from llterm.errors import LltermError
 
 log = logging.getLogger(__name__)
 
-Burst = Callable[[], Sequence[Fact | Failed | Scored | Attention]]
+Answer = Fact | Failed | Scored | Rows | Attention
+Burst = Callable[[], Sequence[Answer]]
 """What one decode answered, to be read from its logits on another thread."""
 CHUNK = 128
 """Tokens a decode while a long prompt is evaluated: a stop waits for no more than one."""
@@ -67,15 +68,27 @@ class Runner:
                 yield from self._answer(anchor, fitting)
 
     def score(self, tokens: Tail, start: int, keep: int) -> Iterator[Burst]:
-        """The tokens from `start` on, in order; the one at 0 has nothing before it.
+        """The tokens from `start` on, in order; the one at 0 has nothing before it."""
+        for first, following, logits, cost in self._read(tokens, start, aside=True):
+            yield partial(_scored, first, following, keep, logits, cost)
 
-        A short part beside a trunk that is there already is evaluated in a sequence of its own, so
-        that the story, and what was woven after it, stay where they are.
+    def rows(self, tokens: Tail, start: int, *, aside: bool) -> Iterator[Burst]:
+        """The logits before each of the tokens from `start` on, in order."""
+        for first, _, logits, cost in self._read(tokens, start, aside=aside):
+            yield partial(_rows, first, logits, cost)
+
+    def _read(
+        self, tokens: Tail, start: int, *, aside: bool
+    ) -> Iterator[tuple[int, Tail, NDArray[np.float32], Cost]]:
+        """Parts of a text: where it begins, its tokens, the logits before each, and the cost.
+
+        With `aside`, a short part beside a trunk that is there already is evaluated in a sequence
+        of its own, so that the story, and what was woven after it, stay where they are.
         """
         if len(tokens) - 1 > self._loaded.window:
             raise _too_long(len(tokens) - 1, self._loaded.window)
         begin = max(start, 1) - 1
-        aside = not self._loaded.whole and len(tokens) - begin <= ASIDE
+        aside = aside and not self._loaded.whole and len(tokens) - begin <= ASIDE
         extra = Cost()
         if not aside or self._cells.common(tokens) < begin:
             extra = self._move_trunk(tokens[:begin])
@@ -92,7 +105,7 @@ class Runner:
                 following = tokens[first + 1 : first + 1 + len(part)]
                 cost = extra + Cost(len(part), len(part), 1)
                 extra = Cost()
-                yield partial(_scored, first + 1, following, keep, logits, cost)
+                yield first + 1, following, logits, cost
         finally:
             if aside:
                 self._make([Remove(sequence, 0)])
@@ -231,7 +244,8 @@ class Runner:
             self._batch.add_double(self._loaded.sequences)
             self._batch.raw.n_tokens = 2
             self._doubles += 1
-        code = int(self._llama.llama_decode(self._loaded.context, self._batch.raw))
+        with cores.taken(self._loaded.threads):
+            code = int(self._llama.llama_decode(self._loaded.context, self._batch.raw))
         if alone:
             self._make([Remove(self._loaded.sequences, 0)])
         return code
@@ -296,6 +310,10 @@ def _scored(
         Scored(first + n, token, logprob, rank, distribution, Cost() if n else cost)
         for n, (token, (logprob, rank, distribution)) in enumerate(zip(tokens, found, strict=True))
     ]
+
+
+def _rows(first: int, logits: NDArray[np.float32], cost: Cost) -> list[Rows]:
+    return [Rows(first, logits, cost)]
 
 
 def _too_long(size: int, window: int) -> LltermError:

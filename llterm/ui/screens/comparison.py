@@ -12,10 +12,10 @@ from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
-from llterm.core.comparing import Comparison as Compared
-from llterm.core.comparing import Part, Word, compare
 from llterm.core.display import visible
 from llterm.core.loom import Loom
+from llterm.core.side_by_side import Comparison as Compared
+from llterm.core.side_by_side import Part, Word, compare
 from llterm.ui.figures import percent
 from llterm.ui.screens.dialog import Dialog
 from llterm.ui.widgets.cells import crop

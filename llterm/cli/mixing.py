@@ -1,0 +1,232 @@
+"""`llterm mix`, and several models for a weave: from typed words to jobs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llterm.errors import ConditionFailed, UsageError
+
+if TYPE_CHECKING:
+    from llterm.core.comparing.require import Condition
+    from llterm.core.mixing.recipe import Recipe
+    from llterm.core.sampling import SamplerSettings
+    from llterm.engine.opening import MixOf
+    from llterm.headless.compare import Compared
+
+Values = Mapping[str, Any]
+
+
+def mix_of(values: Values) -> MixOf | None:
+    """What several `-m` and the flags beside them mean for a weave; None for one model."""
+    models = tuple(values["model"] or ())
+    if len(models) < 2:
+        typed = [name for name in ("mode", "pool", "weight", "plausible", "turn") if values[name]]
+        if typed:
+            raise UsageError(f"--{typed[0]} needs several models", "", "Give -m for each of them.")
+        return None
+    from llterm.engine.opening import MixOf
+
+    return MixOf(models, _recipe(values, models, values["mode"] or "democratic"))
+
+
+def mix(values: Values) -> int:
+    """Mix or compare; print a report. The exit code."""
+    from llterm.cli.settings import load, log_to_file
+
+    config = load(file=values["config"])
+    log_to_file()
+    compared = values["text"] is not None or values["base"] is not None
+    mode = values["mode"] or ("reference" if compared else "democratic")
+    models = tuple(values["model"] or ())
+    least = 1 if values["base"] is not None else 2
+    if len(models) < least:
+        raise UsageError(
+            "There is nothing to mix" if least > 1 else "There is no model to compare",
+            f"Given: {len(models)} model{'s' * (len(models) != 1)}.",
+            "Give -m for each model: `llterm mix -m A -m B --prompt …`.",
+        )
+    if mode == "reference":
+        return _compare(values, models, config)
+    return _play(values, models, config, mode)
+
+
+def _play(values: Values, models: Sequence[str], config: Any, mode: str) -> int:
+    for name in ("text", "base", "write_base", "require", "reference"):
+        if values[name] is not None:
+            raise UsageError(
+                f"--{name.replace('_', '-')} belongs to --mode reference",
+                "", f"Leave it out, or --mode {mode}.",
+            )  # fmt: skip
+    if values["format"] == "html":
+        raise UsageError("There is no page of a mixed text", "", "Use --format text or json here.")
+    from llterm.cli.options import model_flags
+    from llterm.headless import mix_formats, mix_json
+    from llterm.headless.mix import MixJob, run
+
+    job = MixJob(
+        recipe=_recipe(values, models, mode),
+        models=tuple(models),
+        text=_text(values),
+        tokens=values["tokens"],
+        config=config,
+        overrides=model_flags(values),
+        settings=_settings(values),
+    )
+    played = run(job)
+    if values["format"] == "json":
+        _write(mix_json.played_json(played))
+    else:
+        _write([mix_formats.as_text(played), "\n"])
+    sys.stderr.write(mix_formats.summary(played) + "\n")
+    return 0
+
+
+def _compare(values: Values, models: Sequence[str], config: Any) -> int:
+    for name in ("pool", "weight", "plausible", "turn"):
+        if values[name]:
+            raise UsageError(
+                f"--{name} does not belong to --mode reference",
+                "There the reference alone decides.", "Leave it out.",
+            )  # fmt: skip
+    from llterm.cli.options import model_flags
+    from llterm.headless import compare_formats, mix_json
+    from llterm.headless.compare import CompareJob, run
+
+    text, own = _compared_text(values)
+    job = CompareJob(
+        models=tuple(models),
+        reference=_reference(values, models),
+        text=text,
+        tokens=values["tokens"] if own else 0,
+        config=config,
+        overrides=model_flags(values),
+        settings=_settings(values),
+        window=values["window"],
+        stride=values["stride"],
+        method=values["method"],
+        base=values["base"],
+        write_base=values["write_base"],
+        conditions=_conditions(values["require"]),
+    )
+    report = run(job)
+    if values["format"] == "json":
+        _write(mix_json.compared_json(report))
+    elif values["format"] == "html":
+        from llterm.headless.compare_page import as_page
+
+        _write(as_page(report))
+    else:
+        _write([compare_formats.as_text(report), "\n"])
+    sys.stderr.write(compare_formats.summary(report) + "\n")
+    _check(report)
+    return 0
+
+
+def _check(report: Compared) -> None:
+    """Raises ConditionFailed where a condition does not hold."""
+    from llterm.headless.compare_formats import failed
+
+    broken = failed(report)
+    if broken:
+        raise ConditionFailed(
+            "A required condition does not hold",
+            "; ".join(f"{name}: {condition} is not so, it is {value:.6g}"
+                      for name, condition, value in broken) + ".",
+        )  # fmt: skip
+
+
+def _compared_text(values: Values) -> tuple[bytes, bool]:
+    """The text, and whether the reference goes on with it."""
+    from llterm.cli.scoring import given_text
+
+    begun = values["file"] is not None or values["prompt"] is not None
+    if values["base"] is not None:
+        if begun or values["text"] is not None:
+            raise UsageError("A base file brings its own text", "", "Leave the other text out.")
+        if values["write_base"] is not None or values["reference"] is not None:
+            raise UsageError(
+                "A base file is the reference already", "",
+                "Leave --reference and --write-base out.",
+            )  # fmt: skip
+        return b"", False
+    if values["text"] is not None:
+        if begun:
+            raise UsageError(
+                "Two texts are given", "--text is read as it is; a file or --prompt is gone on "
+                "with.", "Leave one of them out.",
+            )  # fmt: skip
+        return given_text(values["text"], None), False
+    return _text(values), True
+
+
+def _text(values: Values) -> bytes:
+    """The text to go on with."""
+    from llterm.cli.scoring import given_text
+
+    return given_text(values["file"], values["prompt"])
+
+
+def _recipe(values: Values, models: Sequence[str], mode: str) -> Recipe:
+    from llterm.core.mixing.pools import Pool
+    from llterm.core.mixing.recipe import Recipe
+
+    weights = [1.0] * len(models)
+    for typed in values["weight"] or ():
+        name, equals, number = typed.rpartition("=")
+        try:
+            weight = float(number)
+        except ValueError:
+            equals = ""
+        if not equals:
+            raise UsageError(
+                f"--weight {typed} is not understood", "", "Write it as --weight MODEL=0.5."
+            )
+        weights[_index(name, models)] = weight
+    plausible = 0.1 if values["plausible"] is None else values["plausible"]
+    pool = Pool(tuple(weights), values["pool"] or "linear", plausible)
+    return Recipe(mode, pool, values["turn"] or 1)  # type: ignore[arg-type]
+
+
+def _reference(values: Values, models: Sequence[str]) -> int:
+    return 0 if values["reference"] is None else _index(values["reference"], models)
+
+
+def _index(name: str, models: Sequence[str]) -> int:
+    """Which of the models is meant: as typed with -m, or its file's name."""
+    stems = [Path(model).stem if model.endswith(".gguf") else model for model in models]
+    for known in (models, stems):
+        if name in known:
+            return list(known).index(name)
+    near = get_close_matches(name, [*models, *stems], 1, 0.5)
+    raise UsageError(
+        f"There is no model {name} in this mix",
+        f"Given with -m: {', '.join(models)}.",
+        f"Did you mean {near[0]}?" if near else "",
+    )
+
+
+def _settings(values: Values) -> SamplerSettings:
+    from dataclasses import replace
+
+    from llterm.core.sampling import PRESETS
+
+    return replace(PRESETS[values["preset"]], seed=values["seed"])
+
+
+def _conditions(text: str | None) -> tuple[Condition, ...]:
+    if text is None:
+        return ()
+    from llterm.core.comparing.require import parse
+    from llterm.core.comparing.tally import NAMES
+
+    return parse(text, NAMES)
+
+
+def _write(parts: Iterable[str]) -> None:
+    for part in parts:
+        sys.stdout.write(part)
+    sys.stdout.flush()

@@ -1,0 +1,1 @@
+"""Several models' distributions as one: pools, turns, and bytes where vocabularies differ. Pure."""

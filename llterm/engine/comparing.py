@@ -1,0 +1,116 @@
+"""Several models read one text at once, and are compared with a reference place by place.
+
+The text goes past in parts. While one part is compared the next is evaluated; logits are kept of
+no more than these two.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
+
+import numpy as np
+
+from llterm.core.comparing.comparison import Comparison
+from llterm.core.query import Backend
+from llterm.core.tokens import Tail
+from llterm.engine.basefile import BaseFile, BaseWriter
+from llterm.engine.whole import PART, Numbers, rows_of
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A stretch of text that a model sees at once."""
+
+    tokens: Tail
+    """As the models are given them."""
+    start: int
+    """Index of the first token that is compared, 1 at least."""
+    shift: int
+    """Added to an index in `tokens`: the token's place in the text."""
+
+
+class Reference(Protocol):
+    """What candidates are compared with."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def raw(self) -> bool:
+        """Whether its rows are logits; otherwise logprobs."""
+
+    async def read(self, index: int, view: View, first: int, stop: int) -> Numbers:
+        """Rows, shape (stop - first, size), before these tokens of the view with this index."""
+
+
+class Live:
+    """A model as the reference; with a writer, its rows are kept in a base file too."""
+
+    raw = True
+
+    def __init__(
+        self, backend: Backend, writer: BaseWriter | None = None, name: str | None = None
+    ) -> None:
+        self.name = name or backend.name
+        self._backend = backend
+        self._writer = writer
+
+    async def read(self, index: int, view: View, first: int, stop: int) -> Numbers:
+        rows = await rows_of(self._backend, view.tokens[:stop], first)
+        if self._writer is not None:
+            await asyncio.to_thread(self._writer.add, np.asarray(rows, np.float32))
+        return rows
+
+
+class Kept:
+    """A base file as the reference; its windows are the views."""
+
+    raw = False
+
+    def __init__(self, file: BaseFile) -> None:
+        self.name = file.path.name
+        self._file = file
+
+    async def read(self, index: int, view: View, first: int, stop: int) -> Numbers:
+        return await asyncio.to_thread(self._file.rows, index, first, stop)
+
+
+def begin(reference: Reference, views: Sequence[View],
+          names: Sequence[str]) -> Comparison:  # fmt: skip
+    """An empty comparison over these views."""
+    places = [one.shift + index for one in views for index in range(one.start, len(one.tokens))]
+    return Comparison(reference.name, names, places)
+
+
+async def compare(
+    found: Comparison, reference: Reference, candidates: Sequence[Backend], views: Sequence[View]
+) -> AsyncIterator[int]:
+    """Fill a comparison; yields how many places it has, again and again.
+
+    Raises LltermError. Cancelling leaves what there is.
+    """
+    comparing: asyncio.Task[None] | None = None
+    try:
+        for index, view in enumerate(views):
+            for first in range(view.start, len(view.tokens), PART):
+                stop = min(first + PART, len(view.tokens))
+                base, *rows = await asyncio.gather(
+                    reference.read(index, view, first, stop),
+                    *(rows_of(one, view.tokens[:stop], first) for one in candidates),
+                )
+                if comparing is not None:
+                    await comparing
+                tokens = np.array(view.tokens[first:stop], np.int64)
+                work = partial(found.add, base, rows, tokens, raw=reference.raw)
+                comparing = asyncio.create_task(asyncio.to_thread(work))
+                yield found.done
+        if comparing is not None:
+            await comparing
+            yield found.done
+    finally:
+        if comparing is not None:
+            await asyncio.gather(comparing, return_exceptions=True)

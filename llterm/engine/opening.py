@@ -1,0 +1,50 @@
+"""Opens the models of a mix, one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+from llterm.backends.registry import Progress, find_model, open_model
+from llterm.config import Config
+from llterm.core.mixing.recipe import Recipe
+from llterm.core.query import Backend
+from llterm.engine.mixture import Mix
+
+
+@dataclass(frozen=True, slots=True)
+class MixOf:
+    """Models by name, and what is made of them."""
+
+    models: tuple[str, ...]
+    recipe: Recipe
+
+
+async def open_models(
+    names: Sequence[str],
+    config: Config,
+    overrides: Mapping[str, int] | None = None,
+    progress: Progress | None = None,
+) -> list[Backend]:
+    """All of them, or none: one that cannot be opened closes those before it. Raises ModelError."""
+    async with AsyncExitStack() as opened:
+        found: list[Backend] = []
+        for name in names:
+            backend = await open_model(name, config, overrides, progress)
+            opened.push_async_callback(backend.close)
+            found.append(backend)
+        opened.pop_all()
+        return found
+
+
+async def open_mix(
+    names: Sequence[str],
+    recipe: Recipe,
+    config: Config,
+    overrides: Mapping[str, int] | None = None,
+    progress: Progress | None = None,
+) -> Mix:
+    """The models as one source. Raises ModelError."""
+    known = [find_model(name, config).name for name in names]
+    return Mix(await open_models(names, config, overrides, progress), recipe, names=known)

@@ -1,0 +1,316 @@
+"""Models compared with a reference over a text, without a screen."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, aclosing, closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from llterm.backends.registry import find_model
+from llterm.config import Config
+from llterm.core.comparing.comparison import Comparison
+from llterm.core.comparing.require import Condition
+from llterm.core.mixing.pools import Pool
+from llterm.core.mixing.recipe import Recipe
+from llterm.core.query import Backend, Cost
+from llterm.core.sampling import SamplerSettings
+from llterm.core.tokens import Anchor, Tail, Vocabulary
+from llterm.core.tokens import Path as TokenPath
+from llterm.core.windows import halves, overlapping
+from llterm.engine.basefile import BaseFile, BaseWriter
+from llterm.engine.comparing import Kept, Live, Reference, View, begin, compare
+from llterm.engine.mixture import Mix, distinct
+from llterm.engine.opening import open_models
+from llterm.engine.playing import GREEDY, Player
+from llterm.engine.scoring import Method
+from llterm.errors import UsageError
+from llterm.headless.job import ProgressLine, opening
+
+LEAST_WINDOW = 16
+USUAL_WINDOW = 512
+"""llama-perplexity's, where windows lie side by side and no other is asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class CompareJob:
+    """What to compare, on what."""
+
+    models: tuple[str, ...]
+    """With a base file: candidates only."""
+    reference: int
+    """Index of the reference; of no account with a base file."""
+    text: bytes
+    tokens: int
+    """Above 0: the reference goes on with the text for so many tokens, and those are compared."""
+    config: Config
+    overrides: Mapping[str, int]
+    settings: SamplerSettings = GREEDY
+    """How the reference's own text is drawn."""
+    window: int | None = None
+    stride: int | None = None
+    method: Method = "overlap"
+    base: Path | None = None
+    write_base: Path | None = None
+    conditions: tuple[Condition, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """What a job gave."""
+
+    found: Comparison
+    vocabulary: Vocabulary
+    ids: Tail
+    """The whole text's tokens, without the vocabulary's prefix."""
+    by_id: bool
+    """Tokens are those of the models' one vocabulary; otherwise bytes."""
+    exact: bool
+    window: int
+    stride: int
+    method: Method
+    conditions: tuple[Condition, ...]
+    cost: Cost
+    seconds: float
+
+
+def run(job: CompareJob) -> Compared:
+    """Do it all. Raises LltermError, and KeyboardInterrupt where the person stops it."""
+    for name in job.models:
+        find_model(name, job.config)
+    return asyncio.run(_run(job))
+
+
+async def _run(job: CompareJob) -> Compared:
+    line = ProgressLine()
+    with ExitStack() as files:
+        base = files.enter_context(closing(BaseFile(job.base))) if job.base else None
+        try:
+            telling = opening(line, " and ".join(job.models))
+            backends = await open_models(job.models, job.config, job.overrides, telling)
+            try:
+                start = time.monotonic()
+                plan = await _Plan.made(job, backends, base, line)
+                writer = plan.writer(job)
+                if writer is not None:
+                    files.enter_context(writer)
+                found = await _compared(plan, base, writer, line)
+                spent = sum((backend.spent for backend in backends), Cost())
+                return plan.result(job, found, spent, time.monotonic() - start)
+            finally:
+                for backend in backends:
+                    await backend.close()
+        finally:
+            line.clear()
+
+
+async def _compared(
+    plan: _Plan, base: BaseFile | None, writer: BaseWriter | None, line: ProgressLine
+) -> Comparison:
+    reference: Reference
+    if base is not None:
+        reference = Kept(base)
+    else:
+        assert plan.reference is not None
+        reference = Live(plan.reference, writer, plan.reference_name)
+    found = begin(reference, plan.views, plan.names)
+    async with aclosing(compare(found, reference, plan.candidates, plan.views)) as going:  # type: ignore[type-var]
+        async for done in going:
+            line.say(_progress(found, done))
+    return found
+
+
+def _progress(found: Comparison, done: int) -> str:
+    told = f"Comparing: {done / max(len(found.places), 1):.0%}"
+    for one in found.candidates[:2] if done else ():
+        now = one.tally.now()
+        kld, same = now["kld"], now["same-top"]
+        told += f" · {one.name} {kld.value:.5f} ± {kld.error:.5f} nats, {same.value:.1%} same"
+    return told
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What is read by whom."""
+
+    reference: Backend | None
+    candidates: Sequence[Backend]
+    names: Sequence[str]
+    """The candidates'."""
+    vocabulary: Vocabulary
+    ids: Tail
+    views: Sequence[View]
+    by_id: bool
+    window: int
+    stride: int
+    method: Method
+    reference_name: str = ""
+
+    @classmethod
+    async def made(
+        cls,
+        job: CompareJob,
+        backends: Sequence[Backend],
+        base: BaseFile | None,
+        line: ProgressLine,
+    ) -> _Plan:
+        names = distinct([find_model(name, job.config).name for name in job.models])
+        by_id = len({backend.vocabulary.fingerprint for backend in backends}) == 1
+        if base is not None:
+            return cls._of_file(backends, names, base, by_id)
+        if not by_id:
+            backends = _in_bytes(backends)
+        reference = backends[job.reference]
+        others = [n for n in range(len(backends)) if n != job.reference]
+        vocabulary = reference.vocabulary
+        ids = await asyncio.to_thread(vocabulary.encode, job.text)
+        begun = len(ids) if job.tokens else 0
+        if job.tokens:
+            ids += await _own_text(job, reference, ids, line)
+        method: Method = "halves" if job.write_base is not None else job.method
+        window, stride = _sizes(job, method, backends)
+        views = list(_views(vocabulary.prefix, ids, begun, window, stride, method))
+        return cls(
+            reference, [backends[n] for n in others], [names[n] for n in others],
+            vocabulary, ids, views, by_id, window, stride, method, names[job.reference],
+        )  # fmt: skip
+
+    @classmethod
+    def _of_file(
+        cls, backends: Sequence[Backend], names: Sequence[str], base: BaseFile, by_id: bool
+    ) -> _Plan:
+        vocabulary = backends[0].vocabulary
+        if not by_id or vocabulary.size != base.size:
+            raise UsageError(
+                f"{base.path.name} is of another vocabulary",
+                f"Its rows have {base.size:,} tokens; the models' have "
+                + " and ".join(f"{one.vocabulary.size:,}" for one in backends) + ".",
+                "A base file serves the models that share its tokenizer.",
+            )  # fmt: skip
+        context = min(backend.capabilities.context for backend in backends)
+        if base.window > context:
+            raise UsageError(
+                f"{base.path.name} has windows of {base.window:,} tokens",
+                f"The models see {context:,}.",
+                f"Set --context {base.window}.",
+            )
+        head = vocabulary.prefix[:1]
+        views: list[View] = []
+        ids: list[int] = []
+        for index in range(base.count):
+            tokens = base.tokens(index)
+            shift = index * base.window
+            views.append(View(head + tokens[len(head) :], base.first, shift))
+            ids.extend(tokens)
+        return cls(
+            None, backends, names, vocabulary, tuple(ids), views, True,
+            base.window, base.window, "halves",
+        )  # fmt: skip
+
+    def writer(self, job: CompareJob) -> BaseWriter | None:
+        if job.write_base is None:
+            return None
+        if not self.by_id:
+            raise UsageError(
+                "No base file can be written of these models",
+                "Their vocabularies differ, so they are compared byte by byte.",
+                "Compare models that share a tokenizer.",
+            )
+        text = self.vocabulary.prefix + self.ids
+        windows = [text[one.begin : one.end] for one in halves(len(text), self.window)]
+        return BaseWriter(job.write_base, self.window, self.vocabulary.size, windows)
+
+    def result(self, job: CompareJob, found: Comparison, cost: Cost, seconds: float) -> Compared:
+        able = [one.capabilities for one in (*self.candidates, self.reference) if one is not None]
+        return Compared(
+            found=found,
+            vocabulary=self.vocabulary,
+            ids=self.ids,
+            by_id=self.by_id,
+            exact=all(one.full_vocabulary for one in able),
+            window=self.window,
+            stride=self.stride,
+            method=self.method,
+            conditions=job.conditions,
+            cost=cost,
+            seconds=seconds,
+        )
+
+
+def _in_bytes(backends: Sequence[Backend]) -> list[Backend]:
+    """Each model as one of bytes: the only alphabet that they share."""
+    alone = Recipe("democratic", Pool((1.0,)))
+    return [Mix([backend], alone, bytewise=True) for backend in backends]
+
+
+async def _own_text(
+    job: CompareJob, reference: Backend, ids: Tail, line: ProgressLine
+) -> tuple[int, ...]:
+    """What the reference goes on with."""
+    mix = Mix([reference], Recipe("democratic", Pool((1.0,))))
+    prefix = reference.vocabulary.prefix
+    room = reference.capabilities.context - len(prefix) - len(ids)
+    found: list[int] = []
+    path = TokenPath(Anchor(prefix + ids))
+    async for turn in Player(mix, job.settings).play(path, min(job.tokens, max(room, 1))):
+        if not turn.token.end:
+            found.append(turn.token.id)
+        line.say(f"Writing: {len(found):,} of {job.tokens:,} tokens")
+    if not found:
+        raise UsageError(
+            "The reference ends the text at once", "", "Choose another text, or give one as --text."
+        )
+    return tuple(found)
+
+
+def _views(
+    prefix: Tail, ids: Tail, begun: int, window: int, stride: int, method: Method
+) -> list[View]:
+    """The windows over a text, and what is compared in each: nothing before index `begun`."""
+    views: list[View] = []
+    if method == "halves":
+        text, head = prefix + ids, prefix[:1]
+        for one in halves(len(text), window):
+            tokens = head + text[one.begin + len(head) : one.end]
+            views.append(View(tokens, one.first - one.begin, one.begin - len(prefix)))
+    else:
+        for one in overlapping(len(ids), window - len(prefix), stride):
+            first = max(one.first, begun)
+            start = max(len(prefix) + first - one.begin, 1)
+            tokens = prefix + ids[one.begin : one.end]
+            views.append(View(tokens, start, one.begin - len(prefix)))
+    views = [one for one in views if one.start < len(one.tokens)]
+    if not views:
+        raise UsageError(
+            "The text does not fill one window" if method == "halves" else "The text is too short",
+            f"It has {len(ids):,} tokens"
+            + (f", and windows side by side have {window:,}." if method == "halves" else "."),
+            "Give a longer text, or a smaller --window.",
+        )
+    return views
+
+
+def _sizes(job: CompareJob, method: Method, backends: Sequence[Backend]) -> tuple[int, int]:
+    """Window and stride, checked."""
+    context = min(backend.capabilities.context for backend in backends)
+    usual = min(USUAL_WINDOW, context) if method == "halves" else context
+    window = job.window or usual
+    if not LEAST_WINDOW <= window <= context:
+        raise UsageError(
+            f"--window {window} does not fit",
+            f"The models see {context:,} tokens at most; the least window is {LEAST_WINDOW}.",
+            "Choose one in between, or a larger --context.",
+        )
+    if method == "halves":
+        return window, window
+    body = window - len(backends[0].vocabulary.prefix)
+    stride = job.stride or body // 2
+    if not 1 <= stride <= body:
+        raise UsageError(
+            f"--stride {stride} does not fit",
+            f"Windows of {window:,} tokens can be 1 to {body:,} tokens apart.",
+            "Leave it out for half a window.",
+        )
+    return window, stride

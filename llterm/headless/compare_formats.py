@@ -1,0 +1,186 @@
+"""A comparison as a report in text: figures, histogram, first divergence, the worst places."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from itertools import islice
+
+from llterm.core.comparing.comparison import Candidate, Worst
+from llterm.core.comparing.require import Condition
+from llterm.core.comparing.tally import Figure, histogram
+from llterm.core.display import display_text, visible
+from llterm.headless.compare import Compared
+
+FEWEST = 100
+"""Places; percentiles of fewer say nothing (llama-perplexity's limit)."""
+BAR = 30
+BEFORE = 48
+"""Tokens of context shown before a place."""
+DIVERGENCES = 5
+
+LABELS: Mapping[str, str] = {
+    "ppl": "Mean PPL(Q)",
+    "ppl-base": "Mean PPL(base)",
+    "correlation": "Cor(ln(PPL(Q)), ln(PPL(base)))",
+    "ln-ppl-ratio": "Mean ln(PPL(Q)/PPL(base))",
+    "ppl-ratio": "Mean PPL(Q)/PPL(base)",
+    "ppl-difference": "Mean PPL(Q)-PPL(base)",
+    "kld": "Mean KLD",
+    "dp": "Mean Δp",
+    "rms-dp": "RMS Δp",
+    "same-top": "Same top p",
+}
+"""llama-perplexity's names."""
+
+
+def label(name: str) -> str:
+    """A figure's name in words."""
+    if name in LABELS:
+        return LABELS[name]
+    kind, _, which = name.partition("-")
+    word = {"max": "Maximum", "min": "Minimum", "median": "Median"}.get(which, f"{which}%")
+    return f"{word} {'KLD' if kind == 'kld' else 'Δp'}"
+
+
+def told(name: str, figure: Figure) -> str:
+    """A figure with its error, in percent where it is a share or a difference of probabilities."""
+    share = name in ("correlation", "same-top") or name.removeprefix("rms-").startswith("dp")
+    if share:
+        text = f"{figure.value:.3%}"
+        return text if figure.error is None else f"{text} ± {figure.error:.3%}"
+    text = f"{figure.value:.6f}"
+    return text if figure.error is None else f"{text} ± {figure.error:.6f}"
+
+
+def as_text(report: Compared) -> str:
+    """The whole report."""
+    parts = [_overview(report)]
+    for candidate in report.found.candidates:
+        parts.append(_candidate(report, candidate))
+    return "\n\n".join(parts)
+
+
+def summary(report: Compared) -> str:
+    """What was done, in a line or two."""
+    found = report.found
+    noun = "tokens" if report.by_id else "bytes"
+    how = (
+        f"windows of {report.window:,} side by side, second halves"
+        if report.method == "halves"
+        else f"windows of {report.window:,}, {report.stride:,} apart"
+    )
+    lines = [
+        f"{found.done:,} of {len(report.ids):,} {noun} compared ({how}) in {report.seconds:.2f} s"
+    ]
+    if not report.by_id:
+        lines.append("The vocabularies differ: the models are compared byte by byte.")
+    if not report.exact:
+        lines.append("Approximate: a server lists only its best candidates; the rest is estimated.")
+    return "\n".join(lines)
+
+
+def failed(report: Compared) -> list[tuple[str, Condition, float]]:
+    """The conditions that do not hold: model, condition, its figure."""
+    return [
+        (one.name, condition, figures[condition.name].value)
+        for one in report.found.candidates
+        for figures in [report.found.figures(one)]
+        for condition in report.conditions
+        if not condition.holds(figures)
+    ]
+
+
+def context(report: Compared, number: int, before: int = BEFORE) -> bytes:
+    """The text before a compared place."""
+    place = int(report.found.places[number])
+    ids = report.ids[max(place - before, 0) : place]
+    tokens = (report.vocabulary.token(id) for id in ids)
+    return b"".join(token.data for token in tokens if not token.special)
+
+
+def _overview(report: Compared) -> str:
+    """One line a candidate."""
+    found = report.found
+    width = max(len(one.name) for one in found.candidates)
+    lines = [
+        f"reference: {visible(found.reference.encode())}",
+        "",
+        f"{'':{width}}  {'KL divergence':>20}  {'99% KLD':>9}  {'RMS Δp':>8}  "
+        f"{'same top':>8}  {'PPL ratio':>9}",
+    ]
+    for one in found.candidates:
+        f = found.figures(one)
+        kld = f"{f['kld'].value:.6f} ± {f['kld'].error or 0:.6f}"
+        lines.append(
+            f"{one.name:{width}}  {kld:>20}  {f['kld-99'].value:9.5f}  "
+            f"{f['rms-dp'].value:8.3%}  {f['same-top'].value:8.2%}  {f['ppl-ratio'].value:9.5f}"
+        )
+    return "\n".join(lines)
+
+
+def _candidate(report: Compared, one: Candidate) -> str:
+    found = report.found
+    lines = [f"── {one.name} ──", ""]
+    for name, figure in found.figures(one).items():
+        if found.done >= FEWEST or name in LABELS:
+            lines.append(f"{label(name):<31} {told(name, figure)}")
+    if found.done < FEWEST:
+        lines.append(f"(fewer than {FEWEST} places: no percentiles)")
+    sure = one.tally.determinism
+    lines += [f"{'Determinism':<31} {sure:.3f} (creativity {1 - sure:.3f})", ""]
+    lines += ["KL divergence, how many places", *_bars(report, one), ""]
+    lines += [*_divergences(report, one), ""]
+    lines.append(f"The {len(one.worst)} places of greatest divergence")
+    for worst in one.worst:
+        lines += ["", *_place(report, one, worst)]
+    return "\n".join(lines)
+
+
+def _bars(report: Compared, one: Candidate) -> list[str]:
+    values = one.track.kld[: report.found.done].astype(float)
+    bins = histogram(values, 14)
+    most = max(count for *_, count in bins)
+    lines = []
+    for n, (low, high, count) in enumerate(bins):
+        if not count:
+            continue
+        edge = f"< {high:.0e}" if not n else f"≥ {low:.0e}"
+        lines.append(f"  {edge:>8}  {'█' * math.ceil(BAR * count / most):<{BAR}} {count:,}")
+    return lines
+
+
+def _divergences(report: Compared, one: Candidate) -> list[str]:
+    found = report.found
+    count = found.done - one.tally.same
+    if not count:
+        return ["It says the same as the reference everywhere."]
+    lines = [f"{count:,} places where it would say something else; the first of them:"]
+    names = report.vocabulary
+    for number in islice(found.divergences(one), DIVERGENCES):
+        base, own = found.base, one.track
+        before = visible(context(report, number, 8))
+        lines.append(
+            f"  {int(found.places[number]):6}  …{before} → "
+            f"{visible(names.token(int(base.choice[number])).data)} {base.choice_p[number]:.0%}, "
+            f"here {visible(names.token(int(own.choice[number])).data)} {own.choice_p[number]:.0%}"
+        )
+    return lines
+
+
+def _place(report: Compared, one: Candidate, worst: Worst) -> list[str]:
+    found, names = report.found, report.vocabulary
+    token = names.token(int(found.tokens[worst.number]))
+    before = display_text(context(report, worst.number)).replace("\n", "⏎")
+
+    def tops(top: tuple[tuple[int, float], ...]) -> str:
+        return "   ".join(f"{visible(names.token(id).data)} {p:.1%}" for id, p in top)
+
+    p = math.exp(found.base.logprob[worst.number])
+    q = math.exp(one.track.logprob[worst.number])
+    return [
+        f"  {worst.kld:.4f} nats at {int(found.places[worst.number])}",
+        f"  …{before}[{visible(token.data)}] {p:.1%} → {q:.1%}",
+        f"    reference  {tops(worst.base_top)}",
+        f"    {'here':<9}  {tops(worst.top)}",
+    ]
