@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import random
 import tempfile
@@ -10,15 +11,21 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.rows import Row
+from llterm.backends.scripted import ScriptedBackend
+from llterm.config import Config
 from llterm.core.birth import Birth, birth_text
 from llterm.core.history import Step
 from llterm.core.loom import ROOT, Node, Piece, Slice
 from llterm.core.outline import Outline, find
+from llterm.core.query import Backend
 from llterm.core.stories import STORIES
 from llterm.session.changes import ModelRun
 from llterm.session.document import Document
 from llterm.store.contents import Changes
 from llterm.store.file import LoomFile
+from llterm.ui.app import LltermApp
+from llterm.ui.launch import Launch
+from llterm.ui.screens.loom import LoomScreen
 
 SIZES = (1_000, 10_000, 100_000)
 ROUNDS = 5
@@ -35,6 +42,7 @@ def measure() -> list[Row]:
             path = Path(folder, f"{size}.loom")
             grow(path, size)
             rows += _measured(path, size)
+            rows += asyncio.run(_drawn(path, size))
         rows.append(_size(Path(folder, "size.loom")))
     return rows
 
@@ -98,6 +106,42 @@ def _measured(path: Path, size: int) -> list[Row]:
         Row(f"file of {size:,} nodes", path.stat().st_size / 1e6, "MB"),
     ]  # fmt: skip
     document.close()
+    return rows
+
+
+async def _drawn(path: Path, size: int) -> list[Row]:
+    """The loom screen at 80×24: listing the rows anew, and drawing what is on screen of them."""
+
+    async def opening(_: object) -> Backend:
+        return ScriptedBackend()
+
+    launch = Launch(path, None, None, None, Config(), opening, "scripted", False)
+    app = LltermApp(launch, Document.open(path))
+    rows = []
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("alt+l")
+        await pilot.pause()
+        screen = app.screen
+        assert isinstance(screen, LoomScreen)
+        turn = itertools.cycle((1, -1))
+
+        def redrawn() -> None:
+            view = screen.view
+            view.show(screen.listing, view.index)
+            assert [view.render_line(y) for y in range(view.size.height)]
+
+        def moved() -> None:
+            screen.view.select(screen.view.index + next(turn))
+            screen.look()
+
+        for name in ("outline", "map"):
+            rows += [
+                Row(f"list the {name} anew, {size:,} nodes", _best(screen.relist) * 1000, "ms"),
+                Row(f"redraw the {name}, {size:,} nodes", _best(redrawn) * 1000, "ms"),
+                Row(f"move in the {name}, {size:,} nodes", _best(moved) * 1000, "ms"),
+            ]
+            screen.turn()
+            await pilot.pause()
     return rows
 
 

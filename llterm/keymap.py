@@ -14,10 +14,19 @@ from typing import Literal
 
 from llterm.errors import ConfigError
 
-Pane = Literal["everywhere", "story", "suggestions", "heat"]
-PANES: tuple[Pane, ...] = ("everywhere", "story", "suggestions", "heat")
-LETTERED: tuple[Pane, ...] = ("suggestions", "heat")
+Pane = Literal["everywhere", "story", "suggestions", "heat", "loom"]
+PANES: tuple[Pane, ...] = ("everywhere", "story", "suggestions", "heat", "loom")
+LETTERED: tuple[Pane, ...] = ("suggestions", "heat", "loom")
 """Panes where nothing is typed: letters are free for actions."""
+IN_LOOM = frozenset(
+    {
+        "app.back", "app.export", "app.help", "app.import", "app.log", "app.looms", "app.loom",
+        "app.palette", "app.quit", "app.save", "edit.copy", "edit.find", "edit.redo", "edit.undo",
+        "tree.collapse", "tree.expand", "tree.first", "tree.last", "tree.page_down",
+        "tree.page_up", "tree.parent", "tree.toggle",
+    }
+)  # fmt: skip
+"""Actions that the loom screen has too, with the keys of the suggestion tree."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +153,41 @@ ACTIONS: tuple[Action, ...] = (
     Action("tree.page_up", "pageup", "suggestions", "A page up"),
     Action("tree.banned", "b", "suggestions", "What bans and the constraint take, or hide it"),
     Action("tree.parent", "shift+left", "suggestions", "Go to the parent branch"),
+    Action("loom.next", "down,j", "loom", "The next row"),
+    Action("loom.prev", "up,k", "loom", "The row before"),
+    Action("loom.next_sibling", "J,shift+down", "loom", "The next branch of this fork"),
+    Action("loom.prev_sibling", "K,shift+up", "loom", "The branch of this fork before"),
+    Action("loom.open", "enter", "loom", "Make this branch the story and write on there", "open"),
+    Action("loom.choose", "c", "loom", "Make this branch the story and stay here"),
+    Action("loom.view", "tab,m", "loom", "The tree as an outline or as a map", "map"),
+    Action("loom.head", "g", "loom", "Go to where the story ends"),
+    Action("loom.next_hit", "n", "loom", "The next place found"),
+    Action("loom.prev_hit", "N", "loom", "The place found before"),
+    Action("loom.bookmark", "b", "loom", "Bookmark the branch, or take the bookmark away", "mark"),
+    Action("loom.next_bookmark", "right_square_bracket", "loom", "The next bookmark"),
+    Action("loom.prev_bookmark", "left_square_bracket", "loom", "The bookmark before"),
+    Action("loom.next_unread", "full_stop", "loom", "The next branch that nobody has read"),
+    Action("loom.tag", "t", "loom", "The tags of the branch"),
+    Action("loom.note", "o", "loom", "The note on the branch"),
+    *(
+        Action(f"loom.rate_{n}", str(n), "loom", f"Rate the branch {n}" if n else "No rating")
+        for n in range(6)
+    ),
+    Action("loom.hoist", "z", "loom", "Show this branch alone, or the whole tree again"),
+    Action("loom.sort", "s", "loom", "Sort the branches below: by time, probability, rating"),
+    Action("loom.compare", "w", "loom", "Compare with the story; on the story: mark it", "compare"),
+    Action("loom.alternative", "i", "loom", "Swap an alternative in for a token", "swap"),
+    Action("loom.child", "a", "loom", "Write a branch below this one"),
+    Action("loom.sibling", "A", "loom", "Write a branch beside this one"),
+    Action("loom.split", "S", "loom", "Cut the branch in two"),
+    Action("loom.merge", "M", "loom", "Merge the branch with its parent"),
+    Action("loom.move", "v", "loom", "Take the branch up; there, hang it below the selected one"),
+    Action("loom.clip", "C", "loom", "Delete the branch's text from a place on"),
+    Action("loom.trim", "backspace", "loom", "Delete the branch's last token or word"),
+    Action("loom.delete", "d,delete", "loom", "Delete the branch; undo brings it back", "delete"),
+    Action("loom.delete_children", "D", "loom", "Delete all below the branch"),
+    Action("loom.delete_siblings", "X", "loom", "Delete the other branches of this fork"),
+    Action("loom.clear", "e", "loom", "Clear continuations that nobody has read"),
     Action("edit.undo", "ctrl+z", "everywhere", "Undo: text, tree and settings", "undo", "u"),
     Action("edit.redo", "ctrl+y", "everywhere", "Redo", "", "U"),
     Action("edit.copy", "ctrl+c", "everywhere", "Copy the selection, or the branch", "", "y"),
@@ -161,6 +205,24 @@ ACTIONS: tuple[Action, ...] = (
     Action(
         "weave.constrain", "ctrl+l", "everywhere", "What suggestions must fit: a pattern, choices"
     ),
+    Action(
+        "app.loom",
+        "alt+l",
+        "everywhere",
+        "The whole loom: every branch, as outline or map",
+        "",
+        "L",
+    ),
+    Action(
+        "app.looms",
+        "alt+o",
+        "everywhere",
+        "Looms: open, new, rename, duplicate, delete",
+        "",
+        "O",
+    ),
+    Action("app.export", "alt+e", "everywhere", "Export the loom, or save it elsewhere", "", "E"),
+    Action("app.import", "alt+i", "everywhere", "Import a file of another program", "", "I"),
     Action("app.models", "alt+m", "everywhere", "Choose another model", "", "m"),
     Action("app.chat", "alt+c", "everywhere", "What the story is a reply to: a chat", "", "c"),
     Action("app.chat_fold", "alt+v", "everywhere", "Show or fold the chat's tokens", "", "C"),
@@ -243,6 +305,8 @@ class Keymap:
         Of the person's own keys, those that the text needs (letters, arrows, enter) count in the
         suggestion tree only, as the default ones do.
         """
+        if pane == "loom" and action.id in IN_LOOM:
+            return self.keys(action, "suggestions")
         if action.id not in self.own:
             shared = action.keys if pane == action.where else ""
             further = action.tree_keys if pane == "suggestions" else ""

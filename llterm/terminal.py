@@ -54,6 +54,9 @@ def is_interactive(environment: Mapping[str, str]) -> bool:
 
 def why_not_interactive(environment: Mapping[str, str]) -> str:
     """The reason for that, in words; empty where there is a terminal."""
+    if environment.get("TEXTUAL_DRIVER", "").endswith(":WebDriver"):
+        # A browser's page is at the other end (`weave --web`).
+        return ""
     if not os.isatty(0):
         return "the input is not a terminal"
     if not os.isatty(1):

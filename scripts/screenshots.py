@@ -24,7 +24,13 @@ from llterm.ui.app import LltermApp, open_document
 from llterm.ui.launch import Launch
 
 PICTURES = Path(__file__).parent.parent / "docs" / "pictures"
-SIZES = {"weave": (120, 34), "small": (80, 24), "heat": (120, 34)}
+SIZES = {
+    "weave": (120, 34),
+    "small": (80, 24),
+    "heat": (120, 34),
+    "loom": (120, 34),
+    "map": (120, 34),
+}
 HEATED = (
     "Once upon a time there was a little refrigerator who lived at the edge of a dark forest. One "
     "evening, as the moon rose over the trees, he met a spaceship. “Good evening,” said"
@@ -60,9 +66,25 @@ async def picture(name: str, size: tuple[int, int], home: Path) -> None:
             while not reader.places or reader.waiting or app.main.heat.reading is None:
                 await pilot.pause(0.05)
             await pilot.press("N", "N", "N", "down", "down")
+        if name in ("loom", "map"):
+            await explored(pilot, app)
+            await pilot.press("alt+l", *["m"] * (name == "map"))
+            await pilot.pause(0.5)
         await pilot.pause()
         drawn = app.export_screenshot(title="llterm", simplify=True)
     (PICTURES / f"{name}.svg").write_text(drawn)
+
+
+async def explored(pilot: Pilot[None], app: LltermApp) -> None:
+    """Take a suggestion, go back, take another: a loom with some forks, and marks on it."""
+    document = app.session.document
+    for _ in range(6):
+        await pilot.press("tab", "ctrl+z", "ctrl+n", "ctrl+n", "tab", "ctrl+j")
+        await woven(pilot)
+    path = document.loom.path()
+    document.branches.bookmark(path[2].id)
+    document.branches.rate(path[3].id, 4)
+    document.branches.tag(path[4].id, "the turn")
 
 
 async def woven(pilot: Pilot[None]) -> None:

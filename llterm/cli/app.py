@@ -98,6 +98,10 @@ def weave_command(
     record: options.Record = None,
     replay: options.Replay = None,
     config: options.ConfigPath = None,
+    web: Annotated[
+        bool, typer.Option("--web", help="Show the app in a browser on this machine.")
+    ] = False,
+    port: Annotated[int, typer.Option("--port", help="With --web: where it is served.")] = 8000,
     **sampling: object,
 ) -> None:
     """Open the app: write by choosing among suggestions.
@@ -108,7 +112,12 @@ def weave_command(
     values = {**locals(), **sampling}
     from llterm.cli.weaving import Asked, weave
 
-    raise typer.Exit(weave(Asked.of(values)))
+    asked = Asked.of(values)
+    if web:
+        from llterm.cli.web import serve, without_web
+
+        raise typer.Exit(serve(without_web(sys.argv[1:]), port))
+    raise typer.Exit(weave(asked))
 
 
 @app.command("suggest")

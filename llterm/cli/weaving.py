@@ -198,6 +198,7 @@ def _launch(asked: Asked, config: Config) -> Launch:
         constraint=asked.constraint,
         chat=asked.chat,
         overrides=overrides,
+        offer=path is None and text is None and asked.chat is None,
     )
 
 

@@ -5,7 +5,7 @@ Everything is read from the tree as it is; nothing here changes it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from llterm.core.loom import ROOT, Loom, Marks
@@ -27,6 +27,8 @@ class Row:
     """How many nodes hang below the last one, at any depth."""
     folded: bool
     """They are hidden."""
+    untaken: int = 0
+    """Further children, hidden because nobody has read them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,24 +91,34 @@ class Outline:
         hoisted = self._loom.sight.hoisted
         return hoisted if hoisted in self._below else ROOT
 
-    def rows(self, *, whole: bool = False) -> Iterator[Row]:
+    def rows(self, *, whole: bool = False, opened: Collection[int] | None = None) -> Iterator[Row]:
         """The rows below the root that is shown, those under folded nodes left out.
 
         A row ends at a fork, before a bookmark, at a folded node, and where the story ends. With
-        `whole`, the whole tree: nothing is folded, and nothing hoisted.
+        `whole`, the whole tree: nothing is folded, and nothing hoisted. With `opened`, unread
+        children stay hidden but for those of these nodes, of the root, and on the story.
         """
         loom = self._loom
         folds = set() if whole else loom.sight.folded
+        story = {node.id for node in loom.path()} if opened is not None else set()
+
+        def hidden(id: int) -> list[int]:
+            if opened is None or id in opened:
+                return []
+            unread = loom.sight.unread
+            return [one for one in loom.children.get(id, ()) if one in unread and one not in story]
+
         waiting = [(one, 0) for one in reversed(children(loom, ROOT if whole else self.root))]
         while waiting:
             first, depth = waiting.pop()
             ids = [first]
-            while (following := self._alone(ids[-1], folds)) is not None:
+            while not hidden(ids[-1]) and (following := self._alone(ids[-1], folds)) is not None:
                 ids.append(following)
             last = ids[-1]
-            below = children(loom, last)
+            away = set(hidden(last))
+            below = [one for one in children(loom, last) if one not in away]
             folded = last in folds and bool(below)
-            yield Row(tuple(ids), depth, len(below), self._below[last], folded)
+            yield Row(tuple(ids), depth, len(below), self._below[last], folded, len(away))
             if not folded:
                 deeper = depth + (len(below) > 1)
                 waiting += ((one, deeper) for one in reversed(below))

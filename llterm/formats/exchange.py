@@ -85,6 +85,11 @@ def format_of(path: Path) -> str | None:
     return _SUFFIXES[longest] if longest is not None else None
 
 
+def suffix_of(format: str) -> str:
+    """How the files of an export end."""
+    return ".json" if format == openform.NAME else _WRITERS[format][0]
+
+
 @dataclass(frozen=True, slots=True)
 class Imported:
     """What an import made."""

@@ -35,7 +35,8 @@ i:hover {{ outline: 2px solid #fff; }}
 i:hover::after {{ content: attr(data-p); position: fixed; left: 0; right: 0; bottom: 0;
   padding: 0.7rem 1rem; background: #23262e; color: #fff; white-space: pre;
   border-top: 1px solid #3a3f4a; font: 0.9rem/1.5 ui-monospace, monospace; }}
-details {{ display: inline; }}
+details {{ display: inline-block; vertical-align: baseline; }}
+details[open] {{ display: block; }}
 summary {{ display: inline; cursor: pointer; border: 1px solid #3a3f4a; border-radius: 0.6rem;
   padding: 0 0.4rem; margin: 0 0.15rem; }}
 details[open] > summary {{ background: #3a3f4a; color: #fff; }}
@@ -102,7 +103,7 @@ def _body(source: Source, *, every: bool) -> Iterator[str]:
             waiting.append("</details>")
             for one in reversed(others):
                 waiting += ["</div>", (one, rest), '<div class="branch">']
-            waiting.append(f"<details><summary>⑂ {len(others)}</summary>")
+            waiting.append(f"<details><summary>+{len(others)}</summary>")
 
 
 def _spans(source: Source, id: int, rest: bytes, *, last: bool) -> tuple[str, bytes]:

@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from llterm.core.display import visible
+from llterm.core.display import display_text, visible
 from llterm.core.loom import PERSON
 from llterm.core.outline import Outline, Row
 from llterm.formats.source import Source, author_of, told
@@ -78,7 +78,8 @@ def _boxes(source: Source) -> list[_Box]:
         last, parent = row.ids[-1], loom.nodes[row.ids[0]].parent
         if columns[last] > deepest:
             continue
-        text = visible(b"".join(loom.data(loom.nodes[id]) for id in row.ids))
+        # Prose, and no label: edges and line breaks need no signs.
+        text = display_text(b"".join(loom.data(loom.nodes[id]) for id in row.ids)).strip()
         box = found[last] = _Box(row, columns[last], _wrapped(text))
         if columns[last] == deepest and row.branches:
             box.hidden = row.below
@@ -88,7 +89,7 @@ def _boxes(source: Source) -> list[_Box]:
 
 
 def _wrapped(text: str) -> list[str]:
-    lines = textwrap.wrap(text, _LETTERS, break_long_words=True) or [text]
+    lines = textwrap.wrap(text, _LETTERS, break_long_words=True) or ["␣"]
     if len(lines) > _LINES:
         lines = [*lines[: _LINES - 1], lines[_LINES - 1][: _LETTERS - 1] + "…"]
     return lines
@@ -115,7 +116,8 @@ def _left(box: _Box) -> int:
 
 
 def _lines(source: Source, boxes: list[_Box], story: set[int]) -> Iterator[str]:
-    loom = source.loom
+    """The lines, and on them the figures: no line may strike a figure out."""
+    loom, figures = source.loom, list[str]()
     for box in boxes:
         for child in box.children:
             x, y, to, at = _left(box) + WIDTH, box.middle, _left(child), child.middle
@@ -128,10 +130,12 @@ def _lines(source: Source, boxes: list[_Box], story: set[int]) -> Iterator[str]:
             )
             logprob = loom.logprob(child.row.ids[0])
             if logprob is not None:
-                yield (
-                    f'<text x="{to - 6}" y="{at - 5:.1f}" font-size="10" fill="#8a8478" '
+                figures.append(
+                    f'<text x="{to - 6}" y="{at - 5:.1f}" font-size="10" fill="#6f695e" '
+                    f'stroke="#faf8f3" stroke-width="4" paint-order="stroke" '
                     f'text-anchor="end" font-family="monospace">{told(logprob)}</text>'
                 )
+    yield from figures
     if not boxes:
         yield '<text x="20" y="34" fill="#8a8478">an empty loom</text>'
 

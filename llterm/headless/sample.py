@@ -25,7 +25,7 @@ from llterm.engine.sampling import Drawing, Drawn, Line, Start
 from llterm.errors import UsageError
 from llterm.headless.job import ProgressLine, copied, opening
 from llterm.session.document import Document
-from llterm.session.prompt import make_prompt
+from llterm.session.prompt import Prompt, make_prompt
 from llterm.session.sampling import SamplerChoice
 
 STORY = 4096
@@ -128,7 +128,13 @@ async def _sample(
         document.set_prefix(job.prefix)
     choice = SamplerChoice(document, job.config.sampling, job.config.presets)
     sampling = choice.changed(job.typed)
-    drawing = _drawing(job, document, backend, sampling)
+    # The document stays in this thread; its file lets no other one read.
+    prompt = make_prompt(
+        document.runs_before(document.cursor), document.prefix, backend.vocabulary,
+        _stops(job), backend.capabilities.context,
+    )  # fmt: skip
+    story = document.bytes_before(document.cursor)[-STORY:]
+    drawing = await asyncio.to_thread(_drawing, job, prompt, story, backend, sampling)
     found = [Continuation(number, line) for number, line in enumerate(drawing.lines)]
     told: set[int] = set()
     start, count = time.monotonic(), 0
@@ -159,19 +165,21 @@ async def _sample(
     )
 
 
-def _drawing(job: SampleJob, document: Document, backend: Backend, sampling: Sampling) -> Drawing:
+def _stops(job: SampleJob) -> Rules:
+    """What a constraint is about begins at the story's end, not in the word before it."""
+    return replace(job.stops, depth=job.tokens, heal=job.stops.heal and job.constraint is None)
+
+
+def _drawing(
+    job: SampleJob, prompt: Prompt, story: bytes, backend: Backend, sampling: Sampling
+) -> Drawing:
     """Everything made ready; reads the whole vocabulary where there are bans."""
-    vocabulary, stops = backend.vocabulary, job.stops
+    vocabulary = backend.vocabulary
     constraint = compile(job.constraint, vocabulary) if job.constraint is not None else None
-    # What a constraint is about begins at the story's end, not in the word before it.
-    rules = replace(stops, depth=job.tokens, heal=stops.heal and constraint is None)
-    runs = document.runs_before(document.cursor)
-    prompt = make_prompt(runs, document.prefix, vocabulary, rules, backend.capabilities.context)
     if not prompt.tokens:
         raise UsageError("There is no text to go on from", "", "This model needs a beginning.")
-    stopper = Stopper(stops, prompt.before)
+    stopper = Stopper(job.stops, prompt.before)
     lines = [Line(number, job.tokens, stopper) for number in range(job.lines)]
-    story = document.bytes_before(document.cursor)[-STORY:]
     start = Start(prompt.tokens, story, prompt.residue)
     healer = Healer(vocabulary) if prompt.residue else None
     chain = Chains(vocabulary).of(sampling)

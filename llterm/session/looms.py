@@ -66,6 +66,12 @@ def looms(limit: int = MOST_RECENT) -> list[Card]:
     return [read_card(path) for path in known[:limit]]
 
 
+def others(path: Path | None) -> bool:
+    """Whether there is a loom that was opened before, besides this one."""
+    used = path.absolute() if path is not None else None
+    return any(one != used and one.is_file() for one in _recent())
+
+
 def remember(path: Path) -> None:
     """This loom was opened now."""
     path = path.absolute()

@@ -297,6 +297,12 @@ class Session:
     def redo(self) -> Change | None:
         return self._step(self.document.redo)
 
+    def reshape(self, step: Callable[[], Change]) -> Change:
+        """Do a command on the loom's tree (`Document.branches`, `choose`), and look again."""
+        change = self._step(step)
+        assert change is not None
+        return change
+
     def set_prefix(self, text: str) -> None:
         """The hidden text before the story."""
         self.document.set_prefix(text)

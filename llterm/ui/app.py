@@ -11,6 +11,7 @@ import math
 import signal
 import sys
 from collections.abc import Awaitable
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, cast
 
@@ -32,6 +33,7 @@ from llterm.session.document import Document
 from llterm.session.sampling import SamplerChoice
 from llterm.session.session import Session
 from llterm.ui import journal
+from llterm.ui.actions import shelf
 from llterm.ui.commands import Commands, Palette
 from llterm.ui.launch import Launch
 from llterm.ui.options import Options
@@ -52,12 +54,16 @@ def run_app(launch: Launch) -> int:
     Raises LltermError when the loom cannot be opened (nothing is on the screen by then), and when
     the app ended on a fault of its own.
     """
-    document = open_document(launch)
-    path = document.path
-    app = LltermApp(launch, document)
-    app.run(mouse=launch.config.ui.mouse)
-    if launch.path is None and path is not None:
-        _say_where(path, empty=not document.text and not document.chat)
+    following: Launch | None = launch
+    while following is not None:
+        launch = following
+        document = open_document(launch)
+        path = document.path
+        app = LltermApp(launch, document)
+        app.run(mouse=launch.config.ui.mouse)
+        if launch.path is None and path is not None:
+            _say_where(path, empty=not document.text and not document.chat)
+        following = app.following
     if app.faulty:
         raise LltermError(
             "It stopped on a fault of its own",
@@ -115,6 +121,8 @@ class LltermApp(App[None]):
         self.launch = launch
         self.faulty = False
         """Whether an error that nobody expected ended the app."""
+        self.following: Launch | None = None
+        """The loom that the person goes on with when this app has ended."""
         drawing = SamplerChoice(document, launch.config.sampling, launch.config.presets)
         self.session = Session(document, drawing)
         self.session.player.speed = launch.config.ui.play_speed or math.inf
@@ -147,6 +155,19 @@ class LltermApp(App[None]):
         for notice in self.launch.config.notices:
             self.notify(notice, markup=False, severity="warning")
         self.load_model()
+        if self.launch.offer and looms.others(self.session.document.path):
+            self.call_after_refresh(shelf.looms, self.main, begin=True)
+
+    def go_on_with(self, path: Path | None, text: bytes | None) -> None:
+        """End here and open another loom, or begin one with a text.
+
+        The app starts anew: nothing of one story can be left in the other.
+        """
+        self.following = replace(
+            self.launch, path=path, text=text, offer=False, prefix=None, rules=None, chat=None,
+            sampling={}, constraint=None,
+        )  # fmt: skip
+        self.exit()
 
     def _install_themes(self) -> None:
         self._themes = load_themes(_COLORS.get(self.console.color_system or "", 1 << 24))
@@ -229,6 +250,7 @@ class LltermApp(App[None]):
 
     async def _take(self, backend: Backend) -> None:
         """Let a model be the one in use, and free the one before."""
+        await self.main.ready.wait()
         try:
             await self.session.change_model(backend)
         except BaseException:

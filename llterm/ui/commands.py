@@ -7,8 +7,9 @@ from contextlib import suppress
 
 from textual.command import CommandPalette, DiscoveryHit, Hit, Hits, Provider
 
-from llterm.keymap import ACTIONS, Action
+from llterm.keymap import ACTIONS, Action, Pane
 from llterm.ui.bindings import first_key
+from llterm.ui.screens.loom import LoomScreen
 from llterm.ui.screens.weave import WeaveScreen
 from llterm.ui.widgets.keybar import key_name
 
@@ -37,12 +38,16 @@ class Commands(Provider):
 
     def _offers(self) -> Iterator[tuple[Action, str, _Run]]:
         main = self.screen
-        if not isinstance(main, WeaveScreen):
+        if not isinstance(main, WeaveScreen | LoomScreen):
             return
+        panes: tuple[Pane, ...] = ("story", "suggestions")
+        if isinstance(main, LoomScreen):
+            panes = ("loom",)
         for action in ACTIONS:
-            if action.id == "app.palette" or not main.table[action.id].applies():
+            deed = main.table.get(action.id)
+            if action.id == "app.palette" or deed is None or not deed.applies():
                 continue
-            keys = [first_key(main.keymap, action, pane) for pane in ("story", "suggestions")]
+            keys = [first_key(main.keymap, action, pane) for pane in panes]
             key = next((key_name(one) for one in keys if one), "")
             yield action, f"{action.help}  ({key})" if key else action.help, _Run(main, action.id)
 
@@ -50,7 +55,7 @@ class Commands(Provider):
 class _Run:
     """Runs an action when its line is chosen."""
 
-    def __init__(self, main: WeaveScreen, id: str) -> None:
+    def __init__(self, main: WeaveScreen | LoomScreen, id: str) -> None:
         self._main = main
         self._id = id
 

@@ -45,3 +45,5 @@ class Launch:
     """What suggestions must fit, when typed as a flag."""
     chat: Chat | None = None
     """What the story is a reply to, when typed as flags."""
+    offer: bool = False
+    """Nothing was named: offer the looms there are, if there are any."""

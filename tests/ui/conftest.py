@@ -76,6 +76,7 @@ class Start:
     config: Config = field(default_factory=Config)
     rules: Rules = field(default_factory=Rules)
     auto_weave: bool = False
+    offer: bool = False
     constraint: Constraint | None = None
 
     def __call__(
@@ -100,6 +101,7 @@ class Start:
             self.opening or scripted,
             "scripted",
             self.auto_weave,
+            offer=self.offer,
             constraint=self.constraint,
         )
         app = LltermApp(launch, document)

@@ -34,10 +34,10 @@ async def test_a_key_writes_one_token_and_undo_takes_it_back(start: Start) -> No
 
 async def test_play_writes_on_until_escape_and_is_one_undo(start: Start) -> None:
     async with start() as at:
-        at.session.player.speed = 30.0
+        at.session.player.speed = 6.0
         await at.press("ctrl+backslash")
-        await at.until(lambda: at.session.player.drawn >= 5)
-        await at.until(lambda: "playing, 30 tokens a second" in at.line("found"))
+        await at.until(lambda: at.session.player.drawn >= 3)
+        await at.until(lambda: "playing, 6 tokens a second" in at.line("found"))
         await at.press("escape")
         assert not at.session.player.playing
         drawn = at.session.player.drawn
@@ -51,7 +51,7 @@ async def test_play_writes_on_until_escape_and_is_one_undo(start: Start) -> None
 
 async def test_typing_ends_the_play(start: Start) -> None:
     async with start() as at:
-        at.session.player.speed = 30.0
+        at.session.player.speed = 6.0
         await at.press("ctrl+backslash")
         await at.until(lambda: at.session.player.drawn >= 2)
         await at.press("Q")

@@ -21,9 +21,14 @@ class Dialog(ModalScreen[Result]):
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog") as box:
-            box.border_title = self.TITLE
+            box.border_title = self.heading
             yield from self.body()
             yield Static(self.KEYS, classes="dialog--keys", markup=False)
+
+    @property
+    def heading(self) -> str:
+        """What the box is called."""
+        return self.TITLE or ""
 
     def body(self) -> ComposeResult:
         """What stands in the box."""

@@ -16,6 +16,7 @@ from llterm.ui.screens.dialog import Dialog
 from llterm.ui.widgets.keybar import key_name
 
 if TYPE_CHECKING:
+    from llterm.ui.screens.loom import LoomScreen
     from llterm.ui.screens.weave import WeaveScreen
 
 _PICK = "Accept suggestion number"
@@ -28,25 +29,13 @@ class Help(Dialog[None]):
     TITLE = "Keys"
     KEYS = "↑↓ scroll   F2 all commands by name   Esc close"
 
-    def __init__(self, main: WeaveScreen) -> None:
+    def __init__(self, main: WeaveScreen | LoomScreen) -> None:
         super().__init__()
         self._main = main
 
     def body(self) -> ComposeResult:
-        main = self._main
-        story, tree = ("In the story", main.editor), ("In the suggestions", main.suggestions)
-        heat = ("In the heat panel", main.heat)
-        panes = [story, tree, heat]
-        panes.sort(key=lambda pane: not pane[1].has_focus)
-        parts: list[tuple[str, DOMNode, bool]] = [
-            (*panes[0], True),
-            ("Everywhere", main, True),
-            (*panes[1], True),
-            (*panes[2], True),
-            ("Writing", main.editor, False),
-        ]
         with VerticalScroll():
-            for title, node, ours in parts:
+            for title, node, ours in self._main.help_parts():
                 yield Static(Content.styled(title, "bold"), classes="help--pane")
                 yield Static(_table(bound(node, ours=ours)))
             yield Static("Signs", classes="help--pane help--title", markup=False)
@@ -58,6 +47,7 @@ _LEGEND = """\
   ■ ○  the text ends here, not ended yet
   ␣ ⏎ ⇥  space, line break, tab
   �  something that cannot be shown
+  ┬  a fork; in the loom ◆ is a bookmark, • is unread, ● is the story's end
   Heat: cold is expected, hot is not; • the candidate that stands there.
   A surprise has 6 bits or more: less likely than one in 64. A fork has
   3 bits of entropy or more, or a second candidate of 25% or more.

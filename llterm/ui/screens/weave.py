@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from textual import on
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
@@ -14,11 +16,13 @@ from textual.widgets import Static
 from llterm.keymap import ACTIONS, Keymap, Pane, action_of
 from llterm.session.session import Session
 from llterm.ui.actions import (
+    HelpParts,
     Table,
     choosing,
     playing,
     program,
     seeing,
+    shelf,
     suggesting,
     weaving,
     writing,
@@ -68,6 +72,8 @@ class WeaveScreen(Screen[None]):
         self.options = options
         self.model_name = options.model_name
         self._bridge: Bridge | None = None
+        self.ready = asyncio.Event()
+        """Set once the panes are there."""
         self._words_at = -1
         self._words = 0
         self._flashing = 0
@@ -87,6 +93,7 @@ class WeaveScreen(Screen[None]):
             **playing.table(self),
             **program.table(self),
             **choosing.table(self),
+            **shelf.table(self),
         }
 
     def compose(self) -> ComposeResult:
@@ -118,6 +125,7 @@ class WeaveScreen(Screen[None]):
         self.set_interval(AUTOSAVE, self.save)
         self.watch(self, "focused", self._focus_moved, init=False)
         self.show_all()
+        self.ready.set()
 
     def on_unmount(self) -> None:
         if self._bridge is not None:
@@ -190,6 +198,17 @@ class WeaveScreen(Screen[None]):
     def previewed(self) -> bool:
         """Whether the highlighted branch's text can be seen, at the cursor or below the story."""
         return bool(self.editor.ghost) or bool(self.query_one("#preview").display)
+
+    def help_parts(self) -> HelpParts:
+        """Keys by pane for the help, the focused pane's first."""
+        panes: list[tuple[str, Widget]] = [
+            ("In the story", self.editor),
+            ("In the suggestions", self.suggestions),
+            ("In the heat panel", self.heat),
+        ]
+        panes.sort(key=lambda pane: not pane[1].has_focus)
+        first, *rest = [(title, pane, True) for title, pane in panes]
+        return [first, ("Everywhere", self, True), *rest, ("Writing", self.editor, False)]
 
     def first_key(self, id: str) -> str:
         """The key to name for an action."""

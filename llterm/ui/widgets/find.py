@@ -35,6 +35,10 @@ class FindBar(Horizontal):
         Binding("up", "step(-1)", "Place before", show=False),
     ]
 
+    def __init__(self, where: str = "in the story", *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._where = where
+
     @dataclass
     class Wanted(Message):
         """Look for this, from where the cursor is."""
@@ -49,7 +53,7 @@ class FindBar(Horizontal):
 
     def compose(self) -> ComposeResult:
         yield Line(classes="find--word")
-        yield Input(placeholder="find in the story", compact=True)
+        yield Input(placeholder=f"find {self._where}", compact=True)
         yield Line(id="places")
 
     def on_mount(self) -> None:

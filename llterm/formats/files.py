@@ -1,0 +1,54 @@
+"""Files that looms come from and go to."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+from llterm.errors import LltermError
+from llterm.formats.exchange import Taste, export
+
+MOST_IMPORTED = 1 << 30
+
+
+def write_export(loom: Path, format: str, target: Path, taste: Taste) -> None:
+    """Export a loom to a file. Raises LltermError, and leaves what was there then."""
+    write_file(target, export(loom, format, taste))
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Put the file in place whole, or leave what was there. Raises LltermError."""
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)
+    except OSError as error:
+        raise _refused(path, error) from error
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        mode = path.stat().st_mode & 0o777 if path.exists() else 0o644
+        os.chmod(name, mode)
+        os.replace(name, path)
+    except OSError as error:
+        with suppress(OSError):
+            os.unlink(name)
+        raise _refused(path, error) from error
+
+
+def free_loom(source: Path) -> Path:
+    """A loom beside the source, of its name, that is not there yet."""
+    name = source.name.removesuffix(".json").removesuffix(".ll")
+    stem = Path(name).stem if name == source.name else name
+    path = source.with_name(f"{stem}.loom")
+    number = 2
+    while path.exists():
+        path = source.with_name(f"{stem} {number}.loom")
+        number += 1
+    return path
+
+
+def _refused(path: Path, error: OSError) -> LltermError:
+    return LltermError(
+        f"{path.name} could not be written", f"{path}: {error.strerror}.", "Name another file."
+    )

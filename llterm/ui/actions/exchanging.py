@@ -1,0 +1,82 @@
+"""Export, import, and saving elsewhere, from the app."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from llterm.core.display import visible
+from llterm.errors import LltermError, UsageError
+from llterm.formats import exchange
+from llterm.formats.files import MOST_IMPORTED, free_loom, write_export
+from llterm.ui.screens.ask import AskLine
+from llterm.ui.screens.export import COPY, Export, Wanted
+from llterm.ui.screens.painting import show_trouble, troubles
+
+if TYPE_CHECKING:
+    from llterm.ui.app import LltermApp
+    from llterm.ui.screens.weave import WeaveScreen
+
+
+def export(screen: WeaveScreen) -> None:
+    """Ask for a format and a file, and write it. The loom stays as it is."""
+    document = screen.session.document
+    path = document.path
+    if path is None:
+        return
+
+    def done(wanted: Wanted | None) -> None:
+        if wanted is not None:
+            screen.run_worker(_export(screen, wanted), group="export", exit_on_error=False)
+
+    screen.app.push_screen(Export(path), done)
+
+
+async def _export(screen: WeaveScreen, wanted: Wanted) -> None:
+    document, target = screen.session.document, wanted.target
+    assert document.path is not None
+    try:
+        if target.exists():
+            raise UsageError(f"{target.name} exists already", str(target), "Name another file.")
+        if wanted.format == COPY:
+            document.copy_to(target)
+        else:
+            document.checkpoint()
+            document.flush()
+            taste = exchange.Taste(every=wanted.every)
+            await asyncio.to_thread(write_export, document.path, wanted.format, target, taste)
+    except LltermError as error:
+        show_trouble(screen, error)
+        return
+    name = visible(str(target).encode("utf-8", "surrogateescape"))
+    screen.app.notify(name, title="Written", markup=False, timeout=6)
+
+
+def import_file(screen: WeaveScreen) -> None:
+    """Make a loom of another program's file, and go on with it."""
+    note = (
+        "A file of logitloom, pyloom, loomsidian, mikupad, bonsai, exoloom, MiniLoom, "
+        "basemode-loom or beamwriter, llterm's JSON, or a text. It stays as it is."
+    )
+
+    def done(text: str | None) -> None:
+        if text:
+            with troubles(screen):
+                _import(screen, Path(text).expanduser())
+
+    screen.app.push_screen(AskLine("Import a file", note), done)
+
+
+def _import(screen: WeaveScreen, source: Path) -> None:
+    try:
+        if source.stat().st_size > MOST_IMPORTED:
+            raise UsageError(f"{source.name} is too large to import", "", "")
+        data = source.read_bytes()
+    except OSError as error:
+        raise UsageError(
+            f"{source.name} cannot be read", f"{source}: {error.strerror}.", "Check its name."
+        ) from error
+    target = free_loom(source)
+    exchange.import_file(data, source.name, None, target)
+    cast("LltermApp", screen.app).go_on_with(target, None)

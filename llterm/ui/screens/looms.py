@@ -1,0 +1,175 @@
+"""The looms there are: open one, begin another, rename, duplicate, delete with a way back."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from rich.cells import cell_len
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.content import Content
+from textual.widgets import OptionList, Static
+from textual.widgets.option_list import Option
+
+from llterm.core.display import visible
+from llterm.core.stories import STORIES
+from llterm.errors import LltermError
+from llterm.session import looms
+from llterm.session.looms import Deleted
+from llterm.store.card import Card
+from llterm.ui.screens.ask import AskLine
+from llterm.ui.screens.dialog import Dialog
+from llterm.ui.widgets.cells import crop
+
+Chosen = Path | int
+"""A loom to open, or the number of a starting story."""
+NAME = 24
+
+
+class Looms(Dialog[Chosen | None]):
+    """Gives back what to go on with; None is the loom that is open."""
+
+    TITLE = "Looms"
+    KEYS = "⏎ open  R rename  C duplicate  D delete  U undo  Esc close"
+    BINDINGS = [  # noqa: RUF012
+        Binding("j", "move('down')", show=False),
+        Binding("k", "move('up')", show=False),
+        Binding("n", "cancel", show=False),
+        Binding("r", "rename", show=False),
+        Binding("c", "duplicate", show=False),
+        Binding("d,delete", "delete", show=False),
+        Binding("u,ctrl+z", "restore", show=False),
+    ]
+
+    def __init__(self, used: Path | None, *, begin: bool) -> None:
+        """`used`: the loom that is open. `begin`: it is a new, empty one."""
+        super().__init__()
+        self._used = used.absolute() if used is not None else None
+        self._begin = begin
+        self._cards: Sequence[Card] = ()
+        self._gone: list[Deleted] = []
+        if begin:
+            self.KEYS = "⏎ open  N or Esc new  R rename  C duplicate  D delete  U undo"
+
+    def body(self) -> ComposeResult:
+        yield OptionList(markup=False, compact=True)
+        yield Static("", id="told", classes="dialog--note", markup=False)
+
+    def on_mount(self) -> None:
+        self.run_worker(self._look(0), exclusive=True)
+
+    async def _look(self, index: int) -> None:
+        """Fill the list: disks may be slow, and the app must not wait for them."""
+        cards = await asyncio.to_thread(looms.looms)
+        self._cards = [one for one in cards if not self._begin or one.path != self._used]
+        options = self.query_one(OptionList)
+        options.clear_options()
+        now = time.time()
+        # What the frame, the mark and the figures leave of a line.
+        room = max(min(self.size.width * 96 // 100, 100) - 60, 0)
+        options.add_options(Option(_line(card, card.path == self._used, now, room))
+                            for card in self._cards)  # fmt: skip
+        options.add_options(
+            Option(Content.assemble("  ", (story.title, "bold"), ("  a starting story", "$ghost")))
+            for story in STORIES
+        )
+        options.highlighted = min(index, options.option_count - 1)
+        options.focus()
+
+    @property
+    def _card(self) -> Card | None:
+        index = self.query_one(OptionList).highlighted
+        return self._cards[index] if index is not None and index < len(self._cards) else None
+
+    def action_move(self, direction: str) -> None:
+        options = self.query_one(OptionList)
+        options.action_cursor_down() if direction == "down" else options.action_cursor_up()
+
+    @on(OptionList.OptionHighlighted)
+    def _highlighted(self, event: OptionList.OptionHighlighted) -> None:
+        card = self._card
+        if card is None:
+            story = STORIES[event.option_index - len(self._cards)]
+            self._tell(story.text[:150].rstrip() + " …")
+        else:
+            folder = visible(str(card.path.parent).encode("utf-8", "surrogateescape"))
+            self._tell(f"… {card.trouble or card.ending or 'empty'}\n{folder}")
+
+    @on(OptionList.OptionSelected)
+    def _selected(self, event: OptionList.OptionSelected) -> None:
+        card = self._card
+        if card is None:
+            self.dismiss(event.option_index - len(self._cards))
+        elif card.path == self._used:
+            self.dismiss(None)
+        else:
+            self.dismiss(card.path)
+
+    # --- what can be done with one
+
+    def action_rename(self) -> None:
+        card = self._card
+        if card is None:
+            return
+
+        def done(name: str | None) -> None:
+            if name and card is not None:
+                self._do(lambda: looms.rename(card.path, name), f"renamed to {name}")
+
+        self.app.push_screen(AskLine("Rename the loom", str(card.path), card.title), done)
+
+    def action_duplicate(self) -> None:
+        card = self._card
+        if card is not None:
+            self._do(lambda: looms.remember(looms.duplicate(card.path)), "duplicated")
+
+    def action_delete(self) -> None:
+        card = self._card
+        if card is not None:
+            self._do(
+                lambda: self._gone.append(looms.delete(card.path)), "deleted, U brings it back"
+            )
+
+    def action_restore(self) -> None:
+        if self._gone:
+            self._do(lambda: looms.restore(self._gone.pop()), "it is back")
+
+    def _do(self, work: Callable[[], object], said: str) -> None:
+        try:
+            work()
+        except LltermError as error:
+            self.notify(
+                " ".join(filter(None, (error.cause, error.hint))) or " ",
+                title=error.title, severity="warning", markup=False,
+            )  # fmt: skip
+            return
+        self.run_worker(self._look(self.query_one(OptionList).highlighted or 0), exclusive=True)
+        self.notify(said, markup=False, timeout=3)
+
+    def _tell(self, text: str) -> None:
+        self.query_one("#told", Static).update(Content(text))
+
+
+def _line(card: Card, used: bool, now: float, room: int) -> Content:
+    """Mark, name, when, how large, how it begins."""
+    name = crop(visible(card.title.encode("utf-8", "surrogateescape")), NAME)
+    words = f"{card.nodes:,} node{'' if card.nodes == 1 else 's'}"
+    return Content.assemble(
+        "● " if used else "  ",
+        (name, "bold"),
+        " " * (NAME - cell_len(name)),
+        f" {_ago(now - card.changed):>9} {words:>13}  ",
+        (card.trouble, "$warning") if card.trouble else (crop(card.beginning, room), "$ghost"),
+    )
+
+
+def _ago(seconds: float) -> str:
+    """How long ago, in the largest unit that fits."""
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds / size:,.0f} {unit} ago"
+    return "just now"

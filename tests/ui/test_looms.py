@@ -1,0 +1,214 @@
+"""The list of looms, export and import, and the first moments of the app, by keys."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from textual.widgets import Input, OptionList
+
+from llterm.core.stories import STORIES
+from llterm.errors import LltermError
+from llterm.session import looms
+from llterm.session.document import Document
+from llterm.store.contents import Changes
+from llterm.store.file import LoomFile
+from llterm.ui.screens.export import Export
+from llterm.ui.screens.looms import Looms
+from tests.ui.conftest import STORY, Driven, Start
+
+
+def make(folder: Path, name: str, text: bytes) -> Path:
+    path = folder / f"{name}.loom"
+    Document.create(path, text).close()
+    looms.remember(path)
+    return path
+
+
+async def listed(at: Driven) -> OptionList:
+    """Open the list, and wait until it is filled."""
+    await at.press("alt+o")
+    screen = at.app.screen
+    assert isinstance(screen, Looms)
+    options = screen.query_one(OptionList)
+    await at.until(lambda: options.option_count)
+    return options
+
+
+def lines(options: OptionList) -> list[str]:
+    return [str(options.get_option_at_index(n).prompt) for n in range(options.option_count)]
+
+
+async def test_another_loom_is_opened(start: Start, home: Path) -> None:
+    other = make(home, "fox", b"The red fox")
+    async with start() as at:
+        options = await listed(at)
+        index = next(n for n, line in enumerate(lines(options)) if "fox" in line)
+        assert "The red fox" in lines(options)[index]
+        for _ in range(index):
+            await at.press("j")
+        await at.press("enter")
+        assert at.app.following is not None
+        assert at.app.following.path == other
+
+
+async def test_a_starting_story_is_begun(start: Start) -> None:
+    async with start() as at:
+        options = await listed(at)
+        index = next(n for n, line in enumerate(lines(options)) if STORIES[1].title in line)
+        for _ in range(index):
+            await at.press("down")
+        await at.press("enter")
+        assert at.app.following is not None
+        assert at.app.following.path is None
+        assert at.app.following.text == STORIES[1].text.encode()
+
+
+async def test_a_start_without_a_file_offers_the_looms_there_are(start: Start, home: Path) -> None:
+    start.offer = True
+    async with start() as at:
+        assert at.app.screen is at.main
+    make(home, "fox", b"The red fox")
+    async with start() as at:
+        await at.until(lambda: isinstance(at.app.screen, Looms))
+        options = at.app.screen.query_one(OptionList)
+        await at.until(lambda: options.option_count)
+        assert "fox" in lines(options)[0]
+        await at.press("n")
+        assert at.app.screen is at.main
+        assert at.app.following is None
+
+
+async def test_rename_duplicate_delete_and_back(start: Start, home: Path) -> None:
+    fox = make(home, "fox", b"The red fox")
+    async with start() as at:
+        options = await listed(at)
+        before = fox.read_bytes()
+
+        async def shows(text: str, there: bool = True) -> None:
+            await at.until(lambda: any(f" {text} " in one for one in lines(options)) == there)
+
+        await at.press("home", "r", "end", *" two", "enter")
+        await shows("fox two")
+        await at.press("home", "c")
+        await shows("fox two copy")
+        named = next(n for n, one in enumerate(lines(options)) if " fox two  " in one)
+        options.highlighted = named
+        await at.press("d")
+        await at.until(lambda: not (home / "fox two.loom").exists())
+        await at.press("u")
+        await at.until(lambda: (home / "fox two.loom").exists())
+        assert (home / "fox two.loom").read_bytes() == before
+
+
+async def test_the_loom_that_is_open_is_not_deleted(start: Start) -> None:
+    async with start() as at:
+        path = at.session.document.path
+        assert path is not None
+        looms.remember(path)
+        await listed(at)
+        await at.press("d")
+        await at.until(lambda: at.app._notifications)
+        assert path.exists()
+
+
+@pytest.mark.parametrize(
+    ("format", "name", "begins"),
+    [
+        ("markdown", "cat.md", b""),
+        ("html", "cat.html", b"<!doctype html>"),
+        ("svg", "cat.svg", b"<svg"),
+    ],
+)
+async def test_an_export_is_written_beside_the_loom(
+    start: Start, home: Path, format: str, name: str, begins: bytes
+) -> None:
+    async with start() as at:
+        await at.press("!")
+        await at.press("alt+e")
+        screen = at.app.screen
+        assert isinstance(screen, Export)
+        options = screen.query_one(OptionList)
+        options.highlighted = next(n for n, one in enumerate(lines(options)) if format in one)
+        await at.pilot.pause()
+        await at.press("enter")
+        await at.until(lambda: (home / name).exists())
+        data = (home / name).read_bytes()
+        assert data.startswith(begins)
+
+
+async def test_an_export_overwrites_nothing(start: Start, home: Path) -> None:
+    (home / "mine.txt").write_text("mine")
+    async with start() as at:
+        await at.press("alt+e", "tab")
+        entry = at.app.screen.query_one(Input)
+        entry.value = str(home / "mine.txt")
+        await at.press("enter")
+        await at.until(lambda: at.app._notifications)
+        assert (home / "mine.txt").read_text() == "mine"
+
+
+async def test_the_loom_is_saved_elsewhere_with_its_history(start: Start, home: Path) -> None:
+    async with start() as at:
+        await at.press("!")
+        await at.press("alt+e", "end", "enter")
+        await at.until(lambda: (home / "cat copy.loom").exists())
+        assert not at.session.document.read_only
+    copy = Document.open(home / "cat copy.loom")
+    assert copy.text == f"{STORY}!"
+    copy.undo()
+    assert copy.text == STORY
+    copy.close()
+
+
+async def test_what_a_full_disk_refuses_is_saved_elsewhere(
+    start: Start, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = LoomFile.commit
+
+    def full(file: LoomFile, changes: Changes) -> None:
+        if file.path.name == "cat.loom":
+            raise LltermError("cat.loom could not be written", "The disk is full.", "")
+        commit(file, changes)
+
+    async with start() as at:
+        monkeypatch.setattr(LoomFile, "commit", full)
+        await at.press(*" sang")
+        await at.press("alt+e", "end", "enter")
+        await at.until(lambda: (home / "cat copy.loom").exists())
+        monkeypatch.undo()
+    copy = Document.open(home / "cat copy.loom")
+    assert copy.text == f"{STORY} sang"
+    copy.close()
+
+
+async def test_a_file_of_another_program_is_imported_and_gone_on_with(
+    start: Start, home: Path
+) -> None:
+    (home / "old.txt").write_text("An old story.")
+    async with start() as at:
+        await at.press("alt+i", *str(home / "old.txt"), "enter")
+        assert at.app.following is not None
+        assert at.app.following.path == home / "old.loom"
+    document = Document.open(home / "old.loom")
+    assert document.text == "An old story."
+    document.close()
+
+
+async def test_a_broken_file_is_told_with_its_place(start: Start, home: Path) -> None:
+    (home / "broken.json").write_text('{"a": [1,')
+    async with start() as at:
+        await at.press("alt+i", *str(home / "broken.json"), "enter")
+        await at.until(lambda: at.app._notifications)
+        assert at.app.following is None
+    assert not (home / "broken.loom").exists()
+
+
+async def test_a_model_that_is_ready_at_once_waits_for_the_screen(start: Start) -> None:
+    """The scripted model may be there before the first pane is."""
+    start.auto_weave = True
+    async with start(ready=False) as at:
+        mounted = at.main.ready
+        await at.until(lambda: at.main.suggestions.rows)
+        assert mounted.is_set()
+        assert not at.app.faulty
