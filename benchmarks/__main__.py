@@ -12,7 +12,7 @@ from pathlib import Path
 
 from benchmarks.rows import Row
 
-NAMES = ("startup", "local", "scoring", "comparing", "served", "screen")
+NAMES = ("startup", "local", "scoring", "comparing", "served", "screen", "looms")
 
 
 def main(names: list[str]) -> int:

@@ -25,6 +25,7 @@ def loaded(program: str) -> set[str]:
         "store.file", "session.session", "session.document",
         "errors", "config", "paths", "keymap", "terminal", "supervise", "state", "headless.job",
         "engine.mixture", "engine.comparing", "headless.mix", "headless.compare",
+        "formats.exchange", "session.looms", "headless.exchange", "headless.loomcheck",
     ],
 )  # fmt: skip
 def test_no_layer_below_the_faces_brings_anything_heavy(module: str) -> None:

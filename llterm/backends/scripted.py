@@ -165,7 +165,8 @@ def listed(
         chosen = order[np.isin(order, np.union1d(chosen, allowed))]
         permitted = float(np.exp(logprobs[mask.allowed].astype(np.float64)).sum())
     p = np.exp(logprobs.astype(np.float64))
-    entropy = float(-(p * np.log2(np.maximum(p, 1e-300))).sum())
+    surprisals = -np.log2(np.maximum(p, 1e-300))
+    entropy = float((p * surprisals).sum())
     return Distribution(
         ids=chosen.astype(np.int32),
         logprobs=logprobs[chosen],
@@ -175,4 +176,5 @@ def listed(
         exact=True,
         full=logprobs if full else None,
         log_z=0.0,
+        varentropy=float((p * (surprisals - entropy) ** 2).sum()),
     )

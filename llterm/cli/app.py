@@ -14,6 +14,13 @@ from llterm.cli import options
 from llterm.cli.models import models_app
 from llterm.cli.problems import guarded
 
+ExportFormat = Literal[
+    "text", "markdown", "html", "dot", "svg", "jsonl", "logitloom", "pyloom", "loomsidian", "json"
+]
+ImportFormat = Literal[
+    "json", "logitloom", "exoloom", "miniloom", "loomsidian", "basemode-loom", "bonsai", "mikupad",
+    "pyloom", "beamwriter", "text",
+]  # fmt: skip
 _NAMES = {"help_option_names": ["-h", "--help"]}
 
 app = typer.Typer(
@@ -345,6 +352,57 @@ def score_command(
     raise typer.Exit(run(Asked.of(values), format))
 
 
+@app.command("export")
+def export_command(
+    loom: Annotated[Path, typer.Argument(metavar="FILE.loom", help="The loom.")],
+    format: Annotated[
+        ExportFormat | None,
+        typer.Option("--format", help="Unset: what the name of the output says, else text."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="The file; unset: standard output.")
+    ] = None,
+    all_branches: Annotated[
+        bool,
+        typer.Option("--all", help="With text, markdown, html: every branch, not only the story."),
+    ] = False,
+    level_merge: Annotated[
+        int,
+        typer.Option(
+            "--level-merge", min=0, help="With dot: equal texts within so many levels are one node."
+        ),
+    ] = 0,
+) -> None:
+    """Write a loom as text, page, picture, or another program's file."""
+    from llterm.cli.settings import log_to_file
+    from llterm.formats.exchange import Taste
+    from llterm.headless.exchange import run_export
+
+    log_to_file()
+    said = run_export(loom, format, output, Taste(all_branches, level_merge))
+    if said:
+        typer.echo(said, err=True)
+
+
+@app.command("import")
+def import_command(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A file of another program.")],
+    format: Annotated[
+        ImportFormat | None,
+        typer.Option("--from", help="Its format; unset: it is found out."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="The loom; unset: beside the file.")
+    ] = None,
+) -> None:
+    """Make a loom of another program's file, or of a text. The file stays as it is."""
+    from llterm.cli.settings import log_to_file
+    from llterm.headless.exchange import run_import
+
+    log_to_file()
+    typer.echo(run_import(file, format, output), err=True)
+
+
 @config_app.command("init")
 def config_init() -> None:
     """Write a configuration with every setting explained; never overwrites one."""
@@ -408,17 +466,24 @@ def doctor_command(
     file: Annotated[
         Path | None, typer.Argument(metavar="FILE.loom", help="A loom to check.")
     ] = None,
+    repair: Annotated[
+        bool,
+        typer.Option("--repair", help="Put a damaged loom right; the damaged file is kept aside."),
+    ] = False,
     model: options.Model = None,
     config: options.ConfigPath = None,
 ) -> None:
     """Check the installation: versions, terminal, folders, configuration, model; or one loom."""
     from llterm.cli.settings import load, log_to_file
-    from llterm.headless.doctor import check_loom, examine
+    from llterm.headless.doctor import examine
 
     log_to_file()
     if file is not None:
-        typer.echo(check_loom(file))
-        return
+        from llterm.headless.loomcheck import check_loom
+
+        report, code = check_loom(file, repair=repair)
+        typer.echo(report)
+        raise typer.Exit(code)
     found = load({"model": model}, config)
     report, code = examine(found)
     typer.echo(report)

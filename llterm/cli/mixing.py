@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from llterm.errors import ConditionFailed, UsageError
 
 if TYPE_CHECKING:
-    from llterm.core.comparing.require import Condition
+    from llterm.core.judging.require import Condition
     from llterm.core.mixing.recipe import Recipe
     from llterm.core.sampling import SamplerSettings
     from llterm.engine.opening import MixOf
@@ -220,8 +220,8 @@ def _settings(values: Values) -> SamplerSettings:
 def _conditions(text: str | None) -> tuple[Condition, ...]:
     if text is None:
         return ()
-    from llterm.core.comparing.require import parse
-    from llterm.core.comparing.tally import NAMES
+    from llterm.core.judging.require import parse
+    from llterm.core.judging.tally import NAMES
 
     return parse(text, NAMES)
 

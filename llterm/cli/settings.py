@@ -81,7 +81,13 @@ def show(config: Config, *, origin: bool) -> str:
     """Every setting in force, as TOML; with origins as comments."""
     blocks = []
     for table, rows in TABLES.items():
-        values = {"": config, "weave": config.weave, "sampling": None, "ui": config.ui}[table]
+        values = {
+            "": config,
+            "weave": config.weave,
+            "sampling": None,
+            "store": config.store,
+            "ui": config.ui,
+        }[table]
         lines = [f"[{table}]"] if table else []
         for row in rows:
             name = f"{table}.{row.name}" if table else row.name

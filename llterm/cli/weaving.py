@@ -155,6 +155,7 @@ def _weave_once(asked: Asked, config: Config, reason: str) -> int:
 
 def _launch(asked: Asked, config: Config) -> Launch:
     from llterm.backends.registry import find_model, open_model
+    from llterm.store.backups import back_up
     from llterm.ui.launch import Launch
 
     models = asked.mix.models if asked.mix else (config.model,)
@@ -163,6 +164,9 @@ def _launch(asked: Asked, config: Config) -> Launch:
             from llterm.backends.llamacpp.info import check_gguf
 
             check_gguf(known.path)
+    if asked.file is not None and asked.file.is_file():
+        # Before anything opens it: an older loom is brought to the present form then.
+        back_up(asked.file, config.store.backups)
     path, text = _story(asked)
     typed = asked.typed_rules(config)
     overrides = asked.overrides

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from llterm.config.schema import MODEL, SAMPLING, TOP, UI, WEAVE, Setting
+from llterm.config.schema import MODEL, SAMPLING, STORE, TOP, UI, WEAVE, Setting
 from llterm.keymap import ACTIONS
 
 _HEAD = """\
@@ -44,7 +44,8 @@ _SAMPLES = {"path": '"models/some-model.gguf"', "theme": '"name"', "fps": "60", 
 def example() -> str:
     """The whole file."""
     parts = [_HEAD, "\n", *_lines(TOP)]
-    for name, rows in (("weave", WEAVE), ("sampling", SAMPLING), ("ui", UI)):
+    tables = (("weave", WEAVE), ("sampling", SAMPLING), ("store", STORE), ("ui", UI))
+    for name, rows in tables:
         parts += [f"\n[{name}]\n", _SAMPLING_HEAD if name == "sampling" else "", *_lines(rows)]
         parts += [_PRESET_HEAD] if name == "sampling" else []
     parts += [_MODEL_HEAD, *_lines(MODEL), _KEYS_HEAD]

@@ -36,6 +36,13 @@ class Ui:
 
 
 @dataclass(frozen=True, slots=True)
+class Store:
+    """How looms are kept."""
+
+    backups: int = 10
+
+
+@dataclass(frozen=True, slots=True)
 class ModelConfig:
     """One `[models.NAME]`."""
 
@@ -71,6 +78,7 @@ class Config:
     presets: Mapping[str, SamplerSettings] = field(default_factory=lambda: dict(PRESETS))
     """By name: llterm's own, and the person's."""
     ui: Ui = field(default_factory=Ui)
+    store: Store = field(default_factory=Store)
     keys: Mapping[str, str] = field(default_factory=dict)
     models: Mapping[str, ModelConfig] = field(default_factory=dict)
     files: tuple[Path, ...] = ()
@@ -301,6 +309,12 @@ UI = (
     Setting("autopilot", "whole number", "Rounds that the autopilot weaves and accepts.",
             _UI.autopilot, 1, 1000),
 )  # fmt: skip
+STORE = (
+    Setting(
+        "backups", "whole number",
+        "Dated copies kept of a loom, one a day at most; 0 keeps none.", Store().backups, 0, 1000,
+    ),
+)  # fmt: skip
 MODEL = (
     Setting("path", "path", "The .gguf file; relative to this file's folder.", _MODEL.path),
     Setting(
@@ -326,6 +340,7 @@ TABLES: Mapping[str, tuple[Setting, ...]] = {
     "": TOP,
     "weave": WEAVE,
     "sampling": SAMPLING,
+    "store": STORE,
     "ui": UI,
 }
 """Tables with fixed keys; `""` is the top of the file."""

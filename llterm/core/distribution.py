@@ -44,3 +44,5 @@ class Distribution:
     log_z: float | None = None
     """The natural log of the sum of the model's exponentiated logits: a logprob and this make the
     logit. None where the source does not tell logits."""
+    varentropy: float | None = None
+    """Variance of the surprisal, in bits²; None where it was not asked for or cannot be known."""

@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from llterm.core.history import Step
-from llterm.core.loom import ROOT, Loom, Node
+from llterm.core.loom import ROOT, Loom, Node, Slice, cut
 
 NewId = Callable[[], int]
+
+
+def whole(loom: Loom, piece: int) -> tuple[Slice, ...]:
+    """All of a piece."""
+    return (Slice(piece, 0, len(loom.pieces.texts[piece])),)
 
 
 def replace_range(
@@ -32,39 +37,37 @@ def replace_range(
     made = None
     if piece is not None:
         made = new_id()
-        step.put(loom, made, Node(made, head, piece, 0, len(loom.pieces[piece].data)))
+        step.put(loom, made, Node(made, head, whole(loom, piece)))
         head = made
-    for node in tail:
+    for slices in tail:
         id = new_id()
-        step.put(loom, id, Node(id, head, node.piece, node.start, node.stop))
+        step.put(loom, id, Node(id, head, slices))
         head = id
-    step.fact("head", loom.head, head)
-    loom.head = head
+    lead(loom, step, head)
     return made
 
 
-def revive(loom: Loom, undone: list[Step]) -> Step:
-    """Bring back what was undone, as branches beside the story, before something new is done.
-
-    The story stays what it is; where a revived step had cut a node of it in two, the head is the
-    right part now.
-    """
-    kept = Step("keep what was undone", silent=True)
-    head = loom.head
-    for step in reversed(undone):
-        for id, (_, after) in step.nodes.items():
-            if after is None and id in loom.nodes:
-                kept.put(loom, id, None)
-        for id, (_, after) in step.nodes.items():
-            if after is not None:
-                kept.put(loom, id, after)
-        for left, right in step.splits:
-            if head == left:
-                head = right
-        kept.splits += step.splits
-    kept.fact("head", loom.head, head)
+def lead(loom: Loom, step: Step, head: int) -> None:
+    """Let the story end in another node."""
+    step.fact("head", loom.head, head)
     loom.head = head
-    return kept
+
+
+def split(loom: Loom, step: Step, new_id: NewId, node: Node, size: int) -> int:
+    """Cut a node in two after some of its bytes; the id of the right part.
+
+    The left part keeps the id, the right part takes over the children. A head goes on to the right.
+    """
+    right = new_id()
+    first, rest = cut(node.slices, size)
+    step.put(loom, node.id, node.holding(first))
+    for id in tuple(loom.children.get(node.id, ())):
+        step.put(loom, id, loom.nodes[id].under(right))
+    step.put(loom, right, Node(right, node.id, rest))
+    step.splits.append((node.id, right))
+    if loom.head == node.id:
+        lead(loom, step, right)
+    return right
 
 
 def _from(loom: Loom, start: int, size: int) -> list[tuple[int, Node]]:
@@ -89,28 +92,15 @@ def _cut(loom: Loom, step: Step, new_id: NewId, path: list[tuple[int, Node]], at
     offset, node = path[0]
     if offset == at:
         return node.parent
-    _split(loom, step, new_id, node, at - offset)
+    split(loom, step, new_id, node, at - offset)
     return node.id
 
 
-def _split(loom: Loom, step: Step, new_id: NewId, node: Node, size: int) -> None:
-    """Cut a node in two: the left part keeps the id, the right part takes over the children."""
-    right = new_id()
-    below = list(loom.children.get(node.id, ()))
-    middle = node.start + size
-    step.put(loom, node.id, Node(node.id, node.parent, node.piece, node.start, middle))
-    step.put(loom, right, Node(right, node.id, node.piece, middle, node.stop))
-    for id in below:
-        child = loom.nodes[id]
-        step.put(loom, id, Node(id, right, child.piece, child.start, child.stop))
-    step.splits.append((node.id, right))
-
-
-def _after(path: list[tuple[int, Node]], at: int) -> list[Node]:
-    """The nodes after a byte of the story, the first one sliced."""
-    found: list[Node] = []
+def _after(path: list[tuple[int, Node]], at: int) -> list[tuple[Slice, ...]]:
+    """What the nodes hold after a byte of the story."""
+    found: list[tuple[Slice, ...]] = []
     for offset, node in path:
         skip = max(at - offset, 0)
         if skip < node.size:
-            found.append(Node(node.id, node.parent, node.piece, node.start + skip, node.stop))
+            found.append(cut(node.slices, skip)[1])
     return found

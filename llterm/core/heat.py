@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Literal, get_args
 
 from llterm.core.reading import Reading
 
-Measure = Literal["surprisal", "probability", "rank", "entropy"]
-MEASURES: tuple[Measure, ...] = ("surprisal", "probability", "rank", "entropy")
+Measure = Literal[
+    "surprisal", "probability", "rank", "entropy", "varentropy", "first choice", "first five"
+]
+MEASURES: tuple[Measure, ...] = get_args(Measure)
+SHORT: tuple[Measure, ...] = MEASURES[:4]
+"""Those that are told of every token; the others where they are asked for."""
 HOTTEST_BITS = 12.0
 """Surprisal and entropy from here on look alike: one choice among 4,096."""
 HOTTEST_RANK = 1000
+HOTTEST_SPREAD = 20.0
+"""Bits²: as far apart as two equal camps that differ by nine bits."""
+MANY = 5
+"""How many candidates the mass of the first ones counts."""
+
+
+_SHARES = ("probability", "first choice", "first five")
 
 
 def heat(reading: Reading, measure: Measure) -> float:
@@ -20,25 +31,38 @@ def heat(reading: Reading, measure: Measure) -> float:
 
 
 def value(reading: Reading, measure: Measure) -> float:
-    """The figure itself: bits, a probability, a rank."""
-    if measure == "surprisal":
-        return reading.surprisal
-    if measure == "probability":
-        return reading.p
-    return float(reading.rank) if measure == "rank" else reading.entropy
+    """The figure itself: bits, a probability, a rank; not a number where it is not known."""
+    if measure == "varentropy":
+        return math.nan if reading.varentropy is None else reading.varentropy
+    return {
+        "surprisal": reading.surprisal,
+        "probability": reading.p,
+        "rank": float(reading.rank),
+        "entropy": reading.entropy,
+        "first choice": reading.mass(1),
+        "first five": reading.mass(MANY),
+    }[measure]
 
 
 def scale(figure: float, measure: Measure) -> float:
     """A figure as heat: bits and the rank's logarithm evenly, probability the other way round."""
-    if measure == "probability":
+    if math.isnan(figure):
+        return 0.0
+    if measure in _SHARES:
         return 1.0 - min(max(figure, 0.0), 1.0)
     if measure == "rank":
         return min(math.log(max(figure, 1.0)) / math.log(HOTTEST_RANK), 1.0)
-    return min(figure / HOTTEST_BITS, 1.0)
+    return min(figure / (HOTTEST_SPREAD if measure == "varentropy" else HOTTEST_BITS), 1.0)
 
 
 def told(figure: float, measure: Measure) -> str:
     """The figure with its unit."""
+    if math.isnan(figure):
+        return f"{measure} not known"
+    if measure in ("first choice", "first five"):
+        return f"{measure} {figure:.1%}"
+    if measure == "varentropy":
+        return f"varentropy {figure:.1f} bits²"
     if measure == "probability":
         return f"{figure:.1%}" if figure >= 0.0005 else f"2^{math.log2(max(figure, 1e-300)):.0f}"
     if measure == "rank":

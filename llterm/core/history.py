@@ -1,15 +1,19 @@
-"""Steps that can be undone: rows before and after, over text, tree, head and settings."""
+"""Steps that can be undone: rows before and after, over text, tree, marks, head and settings."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from llterm.core.loom import Loom, Node
+from llterm.core.loom import Loom, Marks, Node
 
 Value = int | str
 Way = Literal["undo", "redo"]
+PAGE = 200
+"""Steps read from the file at once, when the person goes back that far."""
+EVERY = 1 << 60
+"""More steps than there can be."""
 
 
 @dataclass(slots=True)
@@ -19,12 +23,16 @@ class Step:
     label: str
     nodes: dict[int, tuple[Node | None, Node | None]] = field(default_factory=dict)
     """Per node id: the row before and after."""
+    marks: dict[int, tuple[Marks, Marks]] = field(default_factory=dict)
+    """Per node id: what was noted on it before and after."""
     facts: dict[str, tuple[Value, Value]] = field(default_factory=dict)
     """Head, cursor, hidden prefix, weave rules and sampling (as JSON): before and after."""
     splits: list[tuple[int, int]] = field(default_factory=list)
     """Nodes that were cut in two: the left part keeps the id, the right part is new."""
     silent: bool = False
     """Undone and redone together with the step after it, which it was made for."""
+    reshapes: bool = False
+    """It moved or removed what was there, and did not only add to it."""
     id: int = 0
     """Row id in the store."""
 
@@ -34,13 +42,20 @@ class Step:
         first = self.nodes[id][0] if id in self.nodes else before
         self.nodes[id] = first, node
 
+    def mark(self, loom: Loom, id: int, marks: Marks) -> None:
+        """Change what is noted on a node, and note that."""
+        before = loom.mark(id, marks)
+        first = self.marks[id][0] if id in self.marks else before
+        self.marks[id] = first, marks
+
     def fact(self, name: str, before: Value, after: Value) -> None:
         first = self.facts[name][0] if name in self.facts else before
         self.facts[name] = first, after
 
     @property
     def empty(self) -> bool:
-        return all(before == after for before, after in self.nodes.values()) and all(
+        changes = (*self.nodes.values(), *self.marks.values())
+        return all(before == after for before, after in changes) and all(
             before == after for name, (before, after) in self.facts.items() if name != "cursor"
         )
 
@@ -53,20 +68,33 @@ class Step:
             row = rows[side]
             if row is not None:
                 loom.put(id, row)
+        for id, marks in self.marks.items():
+            loom.mark(id, marks[side])
         return {name: values[side] for name, values in self.facts.items()}
+
+
+Earlier = Callable[[int, int], list[Step]]
+"""Reads up to so many done steps before the one with this id, oldest first."""
 
 
 @dataclass(slots=True)
 class History:
-    """Steps done, and steps undone and not yet replaced (the last of them is redone first)."""
+    """Steps done, and steps undone and not yet replaced (the last of them is redone first).
+
+    Of a file only the last steps are read at first; earlier ones when they are come to.
+    """
 
     done: list[Step] = field(default_factory=list)
     undone: list[Step] = field(default_factory=list)
+    earlier: Earlier | None = None
+    """None where all is read."""
+    oldest: int = 0
+    """Id of the first step that is read."""
 
     def back(self) -> list[Step]:
         """Take the last step, and the silent ones made for it; in the order to undo them."""
         taken: list[Step] = []
-        while self.done and (not taken or self.done[-1].silent):
+        while (last := self.last()) is not None and (not taken or last.silent):
             taken.append(self.done.pop())
         self.undone += taken
         return taken
@@ -78,3 +106,14 @@ class History:
             taken.append(self.undone.pop())
         self.done += taken
         return taken
+
+    def last(self, nth: int = 1) -> Step | None:
+        """The last step done, or the nth from the end."""
+        while len(self.done) < nth and self.earlier is not None:
+            found = self.earlier(self.oldest, PAGE)
+            self.done[:0] = found
+            if len(found) < PAGE:
+                self.earlier = None
+            else:
+                self.oldest = found[0].id
+        return self.done[-nth] if len(self.done) >= nth else None

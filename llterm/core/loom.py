@@ -1,50 +1,29 @@
 """A loom: the tree of nodes that a story is a path of. Fork, never overwrite.
 
 Nodes are rows that refer to slices of pieces, and pieces don't change once their burst is over: an
-edit in the middle makes a new branch of slices, and costs no copy of the text.
+edit in the middle makes a new branch of slices, and costs no copy of the text. What is deleted
+hangs in the bin, so that nothing written is ever gone.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right, insort
+from bisect import insort
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
-from llterm.core.tokens import Tail
+from llterm.core.pieces import PERSON, Piece, Pieces, Run, Span, runs, spans
+
+__all__ = ["BIN", "PERSON", "ROOT", "Loom", "Marks", "Node", "Piece", "Run", "Sight", "Slice"]
 
 ROOT = 1
-PERSON = "person"
+BIN = 0
+"""Beside the root: the parent of deleted branches."""
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """Text as it was made, by one author at one moment."""
+class Slice(NamedTuple):
+    """Bytes of a piece."""
 
-    id: int
-    data: bytes
-    author: str = PERSON
-    """`person`, or the model's name."""
-    created: float = 0.0
-    """Seconds since 1970."""
-    ids: Tail | None = None
-    """The model's tokens; None for the person's text."""
-    sizes: Tail = ()
-    """Bytes of each token, the overlap's included."""
-    overlap: int = 0
-    """How many bytes before the piece its first tokens re-encode (token healing)."""
-    fingerprint: str = ""
-    """Of the vocabulary that the ids belong to."""
-    logprobs: tuple[float, ...] = ()
-    birth: str = ""
-    """JSON: the settings it was made with, and the alternatives at each token."""
-
-
-@dataclass(frozen=True, slots=True)
-class Node:
-    """A slice of a piece under a parent node."""
-
-    id: int
-    parent: int
     piece: int
     start: int
     stop: int
@@ -54,25 +33,96 @@ class Node:
         return self.stop - self.start
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
-    """A stretch of the story by one author, in whole tokens where a model made it."""
+class Node(NamedTuple):
+    """Text under a parent node: one slice, or several where nodes were merged."""
 
-    data: bytes
-    ids: Tail | None = None
-    fingerprint: str | None = None
-    overlap: int = 0
+    id: int
+    parent: int
+    slices: tuple[Slice, ...]
+
+    @property
+    def size(self) -> int:
+        return sum(stop - start for _, start, stop in self.slices)
+
+    @property
+    def piece(self) -> int:
+        """Where its text begins."""
+        return self.slices[0].piece
+
+    def under(self, parent: int) -> Node:
+        return Node(self.id, parent, self.slices)
+
+    def holding(self, slices: tuple[Slice, ...]) -> Node:
+        return Node(self.id, self.parent, slices)
+
+
+def cut(slices: tuple[Slice, ...], size: int) -> tuple[tuple[Slice, ...], tuple[Slice, ...]]:
+    """The first `size` bytes of some slices, and the rest."""
+    left: list[Slice] = []
+    for index, one in enumerate(slices):
+        if size < one.size:
+            middle = one.start + size
+            right = (Slice(one.piece, middle, one.stop), *slices[index + 1 :])
+            return (*left, *((Slice(one.piece, one.start, middle),) if size else ())), right
+        left.append(one)
+        size -= one.size
+    return tuple(left), ()
+
+
+def joined(left: tuple[Slice, ...], right: tuple[Slice, ...]) -> tuple[Slice, ...]:
+    """Slices one after the other; what was one piece before a cut is one slice again."""
+    if left and right and left[-1].piece == right[0].piece and left[-1].stop == right[0].start:
+        seam = Slice(left[-1].piece, left[-1].start, right[0].stop)
+        return (*left[:-1], seam, *right[1:])
+    return left + right
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """What the person noted on a node."""
+
+    bookmark: bool = False
+    rating: int = 0
+    """1 to 5; 0 is none."""
+    tags: tuple[str, ...] = ()
+    note: str = ""
+    order: str = ""
+    """How the node's children are sorted (`core.outline.ORDERS`); empty: oldest first."""
+
+    def with_those_of(self, other: Marks) -> Marks:
+        """Both together, for a node that takes over another."""
+        return Marks(
+            bookmark=self.bookmark or other.bookmark,
+            rating=self.rating or other.rating,
+            tags=tuple(dict.fromkeys(self.tags + other.tags)),
+            note="\n".join(filter(None, (self.note, other.note))),
+            order=other.order,
+        )
+
+
+@dataclass(slots=True)
+class Sight:
+    """How the tree is looked at; kept with the loom, and no part of its history."""
+
+    folded: set[int] = field(default_factory=set)
+    """Nodes whose children are hidden."""
+    unread: set[int] = field(default_factory=set)
+    hoisted: int = ROOT
+    """The node that is shown as the root."""
 
 
 @dataclass(slots=True)
 class Loom:
-    """Nodes, pieces, and the head. Every change of a node goes through `put`."""
+    """Nodes, pieces, marks, and the head. Every change of a node goes through `put`."""
 
     nodes: dict[int, Node] = field(default_factory=dict)
-    pieces: dict[int, Piece] = field(default_factory=dict)
+    pieces: Pieces = field(default_factory=Pieces)
     head: int = ROOT
     children: dict[int, list[int]] = field(default_factory=dict)
     """Child ids of a node, oldest first."""
+    marks: dict[int, Marks] = field(default_factory=dict)
+    """Of the nodes that have any, and of the root."""
+    sight: Sight = field(default_factory=Sight)
 
     def put(self, id: int, node: Node | None) -> Node | None:
         """Set or remove (None) a node; the one that stood there before."""
@@ -84,26 +134,57 @@ class Loom:
             insort(self.children.setdefault(node.parent, []), id)
         return before
 
+    def fill(self, nodes: dict[int, Node]) -> None:
+        """Take over a whole tree, whose ids ascend."""
+        self.nodes = nodes
+        children = self.children = {}
+        for node in nodes.values():
+            children.setdefault(node.parent, []).append(node.id)
+
+    def mark(self, id: int, marks: Marks) -> Marks:
+        """Set what is noted on a node; what was noted before."""
+        before = self.marks.pop(id, Marks())
+        if marks != Marks():
+            self.marks[id] = marks
+        return before
+
     def path(self, node: int | None = None) -> list[Node]:
         """The nodes from under the root to this one, or to the head."""
         found: list[Node] = []
         at = self.head if node is None else node
-        while at != ROOT:
+        while at > ROOT:
             found.append(self.nodes[at])
             at = found[-1].parent
         return found[::-1]
 
+    def holds(self, id: int) -> bool:
+        """Whether this is a node of the tree, or the root; not one that was deleted."""
+        while id in self.nodes:
+            id = self.nodes[id].parent
+        return id == ROOT
+
     def data(self, node: Node) -> bytes:
         """A node's own text."""
-        return self.pieces[node.piece].data[node.start : node.stop]
+        texts = self.pieces.texts
+        if len(node.slices) == 1:
+            piece, start, stop = node.slices[0]
+            return texts[piece][start:stop]
+        return b"".join(texts[piece][start:stop] for piece, start, stop in node.slices)
+
+    def text(self, id: int | None = None) -> bytes:
+        """The text from the root to the end of a node, or of the head."""
+        return b"".join(map(self.data, self.path(id)))
 
     def check(self) -> None:
         """Raise ValueError where this is no tree, or a node has no text: the file was damaged."""
+        texts = self.pieces.texts
         for node in self.nodes.values():
-            piece = self.pieces.get(node.piece)
-            if piece is None or not 0 <= node.start < node.stop <= len(piece.data):
+            for piece, start, stop in node.slices:
+                if piece not in texts or not 0 <= start < stop <= len(texts[piece]):
+                    raise ValueError(f"node {node.id} has no text")
+            if not node.slices or node.id <= ROOT:
                 raise ValueError(f"node {node.id} has no text")
-        rooted = {ROOT}
+        rooted = {ROOT, BIN}
         for id in (*self.nodes, self.head):
             seen: set[int] = set()
             while id not in rooted:
@@ -112,47 +193,40 @@ class Loom:
                 seen.add(id)
                 id = self.nodes[id].parent
             rooted |= seen
+        if not self.holds(self.head):
+            raise ValueError(f"the story ends in node {self.head}, which was deleted")
 
     def deepest(self, node: int) -> int:
-        """From a node on along the newest children to a leaf."""
-        while below := self.children.get(node):
+        """From a node on along the newest children, as far as somebody has read them."""
+        unread = self.sight.unread
+        while below := [one for one in self.children.get(node, ()) if one not in unread]:
             node = below[-1]
         return node
 
-    def runs(self, node: Node, size: int) -> Iterator[Run]:
+    def below(self, id: int) -> Iterator[int]:
+        """A node and all under it, parents first."""
+        waiting = [id]
+        while waiting:
+            at = waiting.pop()
+            yield at
+            waiting += reversed(self.children.get(at, ()))
+
+    def runs(self, node: Node, size: int | None = None) -> Iterator[Run]:
         """The first `size` bytes of a node as runs; a model's text in whole tokens where it can."""
-        piece = self.pieces[node.piece]
-        start, stop = node.start, node.start + size
-        if piece.ids is None:
-            if stop > start:
-                yield Run(piece.data[start:stop])
-            return
-        if start == 0 and stop == len(piece.data):
-            yield Run(piece.data, piece.ids, piece.fingerprint, piece.overlap)
-            return
-        edges = _edges(piece)
-        # A token without text that stands at a cut belongs to the left part alone.
-        first = 0 if start == 0 else bisect_left(edges, start)
-        if start and first < len(edges) and edges[first] == start:
-            first = bisect_right(edges, start) - 1
-        last = bisect_right(edges, stop) - 1
-        if last <= first:
-            if stop > start:
-                yield Run(piece.data[start:stop])
-            return
-        begin = max(edges[first], 0)
-        if begin > start:
-            yield Run(piece.data[start:begin])
-        ids = piece.ids[first:last]
-        overlap = piece.overlap if first == 0 else 0
-        yield Run(piece.data[begin : edges[last]], ids, piece.fingerprint, overlap)
-        if stop > edges[last]:
-            yield Run(piece.data[edges[last] : stop])
+        slices = node.slices if size is None else cut(node.slices, size)[0]
+        for piece, start, stop in slices:
+            yield from runs(self.pieces[piece], start, stop)
 
+    def spans(self, node: Node) -> Iterator[Span]:
+        """A node's text token by token, with what each was at birth."""
+        for piece, start, stop in node.slices:
+            yield from spans(self.pieces[piece], start, stop)
 
-def _edges(piece: Piece) -> list[int]:
-    """Where tokens begin in the piece's bytes, and the end; negative within the overlap."""
-    edges = [-piece.overlap]
-    for size in piece.sizes:
-        edges.append(edges[-1] + size)
-    return edges
+    def logprob(self, id: int) -> float | None:
+        """Joint natural log of a node's own tokens; None where no model made it whole."""
+        total = 0.0
+        for span in self.spans(self.nodes[id]):
+            if span.logprob is None:
+                return None
+            total += span.logprob
+        return total

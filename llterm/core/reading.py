@@ -37,10 +37,16 @@ class Reading:
     """Bits; of a source's top candidates alone: a lower bound."""
     top: tuple[Candidate, ...]
     """Most probable first."""
+    varentropy: float | None = None
+    """Variance of the surprisal, bits²; None where it is not known."""
 
     @property
     def p(self) -> float:
         return math.exp(self.logprob)
+
+    def mass(self, count: int) -> float:
+        """Probability of the `count` first choices together."""
+        return min(math.fsum(math.exp(one.logprob) for one in self.top[:count]), 1.0)
 
     @property
     def surprisal(self) -> float:
@@ -80,7 +86,7 @@ def _reading(
 ) -> Reading:
     pairs = zip(found.ids[:MOST].tolist(), found.logprobs[:MOST].tolist(), strict=True)
     top = tuple(Candidate(names.token(id), lp) for id, lp in pairs)
-    return Reading(index, token, logprob, rank, found.entropy[0], top)
+    return Reading(index, token, logprob, rank, found.entropy[0], top, found.varentropy)
 
 
 def summarise(readings: Sequence[Reading]) -> Summary:

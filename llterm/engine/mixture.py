@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from llterm.core.comparing.rows import normalised
 from llterm.core.distribution import Distribution
+from llterm.core.judging.rows import normalised
 from llterm.core.mixing.blend import Blend, Heard
 from llterm.core.mixing.listing import distribution_of
 from llterm.core.mixing.octets import ByteVocabulary

@@ -40,23 +40,6 @@ def examine(config: Config) -> tuple[str, int]:
     return "\n".join(lines), error.exit_code if error else 0
 
 
-def check_loom(path: Path) -> str:
-    """What a loom holds. Raises UsageError where it cannot be opened."""
-    from llterm.errors import UsageError
-    from llterm.headless.inputs import LOOM
-    from llterm.session.document import Document
-
-    if path.exists() and path.is_file() and path.read_bytes()[: len(LOOM)] != LOOM:
-        raise UsageError(f"{path.name} is not a loom", "", "Looms are files that llterm made.")
-    document = Document.open(path)
-    try:
-        words = len(document.text.split())
-        state = "read-only: another llterm has it open" if document.read_only else "sound"
-        return f"{path}: {state}; a story of {words:,} words, {len(document.text):,} characters"
-    finally:
-        document.close()
-
-
 def _versions() -> list[Row]:
     rows = [
         ("version", __version__),

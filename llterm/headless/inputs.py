@@ -22,7 +22,7 @@ def is_loom(path: Path) -> bool:
         return False
 
 
-def read_text(path: Path) -> bytes:
+def read_text(path: Path, most: int = MOST_BYTES) -> bytes:
     """A text file's bytes, exactly. Raises UsageError where it is missing or no text."""
     if path.is_dir():
         raise UsageError(f"{path} is a folder", "", "Name a .loom or a text file in it.")
@@ -33,10 +33,10 @@ def read_text(path: Path) -> bytes:
             "Check its name. To begin a new loom, let its name end in .loom.",
         )
     try:
-        if path.stat().st_size > MOST_BYTES:
+        if path.stat().st_size > most:
             raise UsageError(
                 f"{path.name} is too large for a story",
-                f"It has {path.stat().st_size:,} bytes; {MOST_BYTES:,} is the most.",
+                f"It has {path.stat().st_size:,} bytes; {most:,} is the most.",
                 "Take the part you want to go on from.",
             )
         return _text(path.read_bytes(), path.name)

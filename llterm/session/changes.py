@@ -1,12 +1,11 @@
-"""What goes into a document and comes back: runs of tokens, changes of the text, edit bursts."""
+"""What goes into a document and comes back: runs of tokens, changes of the text."""
 
 from __future__ import annotations
 
-import json
-import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
+from llterm.core.birth import Alternative, Birth, birth_text, read_birth
 from llterm.core.history import Step
 from llterm.core.loom import Loom, Piece
 from llterm.core.tokens import Tail
@@ -37,8 +36,18 @@ class ModelRun:
     model: str
     fingerprint: str
     settings: dict[str, object]
-    alternatives: tuple[tuple[tuple[int, bytes, float], ...], ...]
-    """The best few candidates at each token: id, bytes, logprob."""
+    alternatives: tuple[tuple[Alternative, ...], ...]
+    """The best few candidates at each token."""
+    rejected: tuple[tuple[bytes, float], ...] = ()
+    """Other suggestions that were there: text and joint logprob."""
+
+    def piece(self, created: float) -> Piece:
+        """The run as a loom keeps it."""
+        birth = birth_text(Birth(self.settings, self.alternatives, self.rejected))
+        return Piece(
+            0, self.data, self.model, created, self.ids, self.sizes, self.overlap,
+            self.fingerprint, self.logprobs, birth,
+        )  # fmt: skip
 
 
 MOST_TOKENS = 64
@@ -63,55 +72,18 @@ class Grown:
         return same and not run.overlap and len(piece.sizes) < MOST_TOKENS
 
 
-def born(run: ModelRun) -> Piece:
-    """The piece of a loom that a run becomes."""
-    birth = {"settings": run.settings, "alternatives": _listed(run)}
-    return Piece(
-        0, run.data, run.model, time.time(), run.ids, run.sizes, run.overlap,
-        run.fingerprint, run.logprobs, json.dumps(birth),
-    )  # fmt: skip
-
-
 def lengthened(piece: Piece, run: ModelRun) -> Piece:
     """A piece with a run after it; the run's settings are the piece's own."""
-    birth = json.loads(piece.birth)
-    birth["alternatives"] += _listed(run)
+    birth = read_birth(piece.birth)
+    birth = replace(birth, alternatives=birth.alternatives + run.alternatives)
     return replace(
         piece,
         data=piece.data + run.data,
         ids=(piece.ids or ()) + run.ids,
         sizes=piece.sizes + run.sizes,
         logprobs=piece.logprobs + run.logprobs,
-        birth=json.dumps(birth),
+        birth=birth_text(birth),
     )
-
-
-def _listed(run: ModelRun) -> list[list[tuple[int, str, float]]]:
-    return [[(id, data.hex(), round(lp, 4)) for id, data, lp in one] for one in run.alternatives]
-
-
-@dataclass(slots=True)
-class Burst:
-    """Edits that belong together: one range of the story as it was before, and what stands there.
-
-    The step is made anew at each edit, so that a burst of typing and deleting is one node and one
-    step however it came about.
-    """
-
-    step: Step
-    start: int
-    """Byte offset in the story before the burst, and now."""
-    stop: int
-    """End of the replaced range, in the story before the burst."""
-    data: bytes
-    old: bytes
-    """The whole story before the burst."""
-    made: int | None = None
-    """The node that holds `data`."""
-    kept: Step | None = None
-    """The step that kept what was undone, made for this burst."""
-    undone: list[Step] = field(default_factory=list)
-    """What was undone when the burst began."""
 
 
 def difference(old: str, new: str, start: int, stop: int) -> Change:
@@ -137,3 +109,8 @@ def _common(one: int, other: int, same: Callable[[int], bool]) -> int:
         else:
             high = middle - 1
     return low
+
+
+def encoded(text: str) -> bytes:
+    """What a person typed, with the line ends of a story."""
+    return text.replace("\r\n", "\n").replace("\r", "\n").encode("utf-8", "replace")

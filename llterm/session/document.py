@@ -8,22 +8,26 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from llterm.core.birth import Birth, read_birth
 from llterm.core.display import Display
-from llterm.core.editing import replace_range, revive
+from llterm.core.editing import lead, replace_range
 from llterm.core.history import Step, Value
-from llterm.core.loom import PERSON, ROOT, Loom, Piece, Run
+from llterm.core.loom import Loom, Piece, Run, Slice
 from llterm.core.rules import Rules
 from llterm.errors import LltermError, UsageError
+from llterm.session.branches import Branches
 from llterm.session.changes import (
-    Burst,
     Change,
     Grown,
     ModelRun,
-    born,
     difference,
+    encoded,
     lengthened,
 )
-from llterm.store.file import Changes, Contents, LoomFile
+from llterm.session.ledger import Ledger
+from llterm.session.typing import Typist
+from llterm.store.contents import Contents
+from llterm.store.file import LoomFile
 from llterm.store.settings import changed, read_rules, rules_text
 
 __all__ = ["Change", "Document", "ModelRun"]
@@ -35,13 +39,13 @@ class Document:
     """The truth about a story; editors show a copy of `text` and follow the changes."""
 
     def __init__(self, file: LoomFile | None, contents: Contents) -> None:
-        self._file = file
+        self._ledger = Ledger(file, contents)
+        self._typist = Typist(self._ledger)
         self.loom: Loom = contents.loom
-        self._history = contents.history
-        self._pending = Changes()
-        self._burst: Burst | None = None
         self._grown: Grown | None = None
-        self._data = b"".join(map(self.loom.data, self.loom.path()))
+        self.branches = Branches(self, self._ledger)
+        """Commands on the tree, and marks."""
+        self._data = self.loom.text()
         self._display = Display.of(self._data)
         meta = contents.meta
         self.rules = read_rules(str(meta.get("rules", "{}")))
@@ -50,10 +54,6 @@ class Document:
         self.chat = str(meta.get("chat", ""))
         self._cursor = min(int(meta.get("cursor", len(self.text))), len(self.text))
         self._model = str(meta.get("model", ""))
-        self._next_node = max(int(meta.get("next_node", 0)), max(self.loom.nodes, default=ROOT) + 1)
-        self._next_piece = max(self.loom.pieces, default=0) + 1
-        steps = (*self._history.done, *self._history.undone)
-        self._next_step = max((step.id for step in steps), default=0) + 1
         self.revision = 0
 
     @classmethod
@@ -84,13 +84,14 @@ class Document:
     def _begun(cls, file: LoomFile | None, text: bytes, rules: Rules | None) -> Document:
         document = cls(file, Contents())
         document.rules = rules or Rules()
-        document._pending.meta["rules"] = rules_text(document.rules)
+        ledger = document._ledger
+        ledger.keep("rules", rules_text(document.rules))
         if text:
-            step = Step("begin")
-            document._replace(step, (0, 0, 0), Piece(0, text), carry=False)
+            piece = ledger.new_piece(Piece(0, text, created=time.time()))
             # The beginning is no step: there is nothing before it to go back to.
-            document._pending.nodes.update(document.loom.nodes)
-            document._pending.meta["head"] = document.loom.head
+            replace_range(document.loom, Step(""), ledger.new_node, (0, 0, 0), piece, carry=False)
+            ledger.pending.nodes.update(document.loom.nodes)
+            ledger.keep("head", document.loom.head)
             document._data, document._display = text, Display.of(text)
         document.cursor = len(document.text)
         document.flush()
@@ -100,16 +101,16 @@ class Document:
 
     @property
     def path(self) -> Path | None:
-        return self._file.path if self._file else None
+        return self._ledger.file.path if self._ledger.file else None
 
     @property
     def read_only(self) -> bool:
-        return bool(self._file and self._file.read_only)
+        return self._ledger.read_only
 
     @property
     def notice(self) -> str:
         """Why this loom can only be read; empty when it can be written."""
-        return self._file.notice if self._file else ""
+        return self._ledger.file.notice if self._ledger.file else ""
 
     @property
     def model(self) -> str:
@@ -119,7 +120,8 @@ class Document:
     @model.setter
     def model(self, name: str) -> None:
         if name != self._model:
-            self._model = self._pending.meta["model"] = name
+            self._model = name
+            self._ledger.keep("model", name)
 
     @property
     def text(self) -> str:
@@ -136,18 +138,24 @@ class Document:
         offset = min(max(offset, 0), len(self.text))
         if offset != self._cursor:
             self._cursor = offset
-            self._pending.meta["cursor"] = offset
+            self._ledger.keep("cursor", offset)
 
     @property
     def undo_label(self) -> str | None:
-        if self._burst is not None:
-            return self._burst.step.label
-        return next((step.label for step in reversed(self._history.done) if not step.silent), None)
+        last = self._ledger.history.last()
+        return last.label if last is not None else None
 
     @property
     def redo_label(self) -> str | None:
-        undone = reversed(self._history.undone)
+        undone = reversed(self._ledger.history.undone)
         return next((step.label for step in undone if not step.silent), None)
+
+    def birth(self, piece: int) -> Birth:
+        """What a model's text was born with; an empty one of the person's text."""
+        found = self.loom.pieces[piece].birth
+        if not found and self._ledger.file is not None:
+            found = self._ledger.file.births([piece])[piece]
+        return read_birth(found)
 
     def bytes_before(self, at: int) -> bytes:
         """The story's bytes up to a display offset."""
@@ -163,11 +171,14 @@ class Document:
         """The story up to a display offset, by author, a model's text in its own tokens."""
         left = len(self.bytes_before(at))
         runs: list[Run] = []
-        for node in self.loom.path():
+        path = self.loom.path()
+        self.loom.pieces.fetch(one.piece for node in path for one in node.slices)
+        for node in path:
             if left <= 0:
                 break
-            runs += self.loom.runs(node, min(node.size, left))
-            left -= node.size
+            size = node.size
+            runs += self.loom.runs(node, min(size, left))
+            left -= size
         return runs
 
     # --- changing it
@@ -175,14 +186,13 @@ class Document:
     def edit(self, start: int, stop: int, text: str) -> Change:
         """The person's typing, paste or deletion, in display offsets."""
         self._writable()
-        data = _encoded(text)
+        data = encoded(text)
         first = self._display.byte_offset(start)
         last = first if stop == start else self._display.byte_offset(stop)
         if self._data[first:last] == data:
             self.cursor = stop
             return Change(start, stop, self.text[start:stop], stop)
-        burst = self._joined(first, last, data) or self._new_burst(first, last, data)
-        self._carry_out(burst)
+        self._typist.edit(first, last, data, self._data, self._cursor)
         new = self._data[:first] + data + self._data[last:]
         return self._show(*self._display.replaced(start, stop, data, new), new, first + len(data))
 
@@ -200,9 +210,8 @@ class Document:
             step = grown.step
             self._lengthen(grown, run)
         else:
-            step = Step("accept")
-            made = self._fork(step, first, born(run))
-            grown = Grown(step, made) if made is not None else None
+            step = self.begin("accept")
+            grown = Grown(step, self._fork(step, first, run.piece(time.time())))
         self.model = run.model
         change = self._landed(step, at, first, run.data)
         self._grown = grown
@@ -210,11 +219,9 @@ class Document:
 
     def write(self, text: str, at: int) -> Change:
         """Put the person's text into the story. Text after `at` stays as the other branch."""
-        self._writable()
-        self.checkpoint()
-        first, data = len(self.bytes_before(at)), _encoded(text)
-        step = Step("put text")
-        self._fork(step, first, Piece(0, data, PERSON, time.time()))
+        step = self.begin("put text")
+        first, data = len(self.bytes_before(at)), encoded(text)
+        self._fork(step, first, Piece(0, data, created=time.time()))
         return self._landed(step, at, first, data)
 
     def choose(self, node: int) -> Change:
@@ -222,30 +229,43 @@ class Document:
 
         Raises UsageError where there is no such node (an undo may have taken it away).
         """
-        self._writable()
         self.checkpoint()
-        if node not in self.loom.nodes:
+        if node not in self.loom.nodes or not self.loom.holds(node):
             raise UsageError("That branch is not there", "An undo took it back.", "Redo first.")
         head = self.loom.deepest(node)
         if head == self.loom.head:
-            return Change(self._cursor, self._cursor, "", self._cursor)
-        self._revive()
-        step = Step("choose a branch")
-        step.fact("head", self.loom.head, head)
+            return self.nothing()
+        step = self.begin("choose a branch")
+        lead(self.loom, step, head)
+        return self.finish(step)
+
+    # --- steps of the tree commands
+
+    def begin(self, label: str) -> Step:
+        """A new step, which `finish` ends. Raises UsageError where nothing may be written."""
+        self._writable()
+        self.checkpoint()
+        self._ledger.revive()
+        return Step(label)
+
+    def finish(self, step: Step) -> Change:
+        """Note a step that is done, and show the story as it is now."""
         before = self._cursor
-        self.loom.head = head
         change = self._reread()
         step.fact("cursor", before, self._cursor)
-        self._write_step(step)
-        self._commit()
+        self._ledger.write(step)
+        self._ledger.commit()
         return change
+
+    def nothing(self) -> Change:
+        """What an editor is told when nothing changed."""
+        return Change(self._cursor, self._cursor, "", self._cursor)
 
     def checkpoint(self) -> None:
         """End the burst of edits or tokens: what follows is a step of its own."""
         self._grown = None
-        if self._burst is not None:
-            self._burst = None
-            self._commit()
+        if self._typist.end():
+            self._ledger.commit()
 
     def set_rules(self, rules: Rules) -> None:
         """Other weave settings: a step that can be undone; changes in a row are one."""
@@ -271,45 +291,59 @@ class Document:
         """Take back the last step; None when there is none."""
         self._writable()
         self.checkpoint()
-        return self._travel(self._history.back(), undone=True)
+        return self._travel(self._ledger.history.back(), undone=True)
 
     def redo(self) -> Change | None:
         self._writable()
         self.checkpoint()
-        return self._travel(self._history.forth(), undone=False)
+        return self._travel(self._ledger.history.forth(), undone=False)
 
     # --- keeping it
 
     def flush(self) -> None:
         """Write what is not written yet. Raises LltermError when that fails; nothing is lost then:
         the story stays as it is here, and the next call tries again."""
-        if self._file is None or self.read_only:
-            self._pending = Changes()
-        elif self._pending:
-            self._file.commit(self._pending)
-            self._pending = Changes()
+        self._ledger.flush()
+
+    def copy_to(self, path: Path) -> None:
+        """Write all of this loom, its history too, to a new file; this one stays open.
+
+        Also where the file of its own cannot be written any more. Raises LltermError, and leaves no
+        file behind then.
+        """
+        self.checkpoint()
+        changes = self._ledger.everything()
+        changes.meta |= {
+            "rules": rules_text(self.rules), "prefix": self.prefix, "cursor": self._cursor,
+            "model": self._model, "sampling": self.sampling, "chat": self.chat,
+        }  # fmt: skip
+        file = LoomFile(path, new=True)
+        try:
+            file.commit(changes)
+        except LltermError:
+            path.unlink(missing_ok=True)
+            raise
+        finally:
+            file.close()
 
     def save_weave(self, blob: bytes) -> None:
         """Keep the suggestions after the story as it stands; a failure is only logged."""
-        if self._file and not self.read_only:
+        file = self._ledger.file
+        if file and not self.read_only:
             try:
-                self._file.save_weave(self.loom.head, blob)
+                file.save_weave(self.loom.head, blob)
             except LltermError as error:
                 log.warning("%s: %s", error.title, error.cause)
 
     def load_weave(self) -> bytes | None:
         """The suggestions kept for the story as it stands."""
-        return self._file.load_weave(self.loom.head) if self._file else None
+        file = self._ledger.file
+        return file.load_weave(self.loom.head) if file else None
 
     def close(self) -> None:
         """Write and close. Closes also when writing fails, and raises LltermError then."""
-        try:
-            self.checkpoint()
-            self.flush()
-        finally:
-            if self._file:
-                self._file.close()
-                self._file = None
+        self.checkpoint()
+        self._ledger.close()
 
     # --- inner workings
 
@@ -321,74 +355,15 @@ class Document:
                 "Close the other one and open it again, or work on a copy.",
             )
 
-    def _joined(self, first: int, last: int, data: bytes) -> Burst | None:
-        """The burst going on, with this edit in it, if the edit touches it."""
-        burst = self._burst
-        if burst is None or first > burst.start + len(burst.data) or last < burst.start:
-            return None
-        shift = len(burst.data) - (burst.stop - burst.start)
-        start = min(first, burst.start)
-        stop = max(last - shift, burst.stop)
-        now = burst.old[start : burst.start] + burst.data + burst.old[burst.stop : stop]
-        text = now[: first - start] + data + now[last - start :]
-        if start == burst.start and stop == burst.stop and burst.made is not None and text:
-            burst.data = text
-            return burst
-        self._take_back(burst.step)
-        return replace(burst, start=start, stop=stop, data=text, made=None)
-
-    def _new_burst(self, first: int, last: int, data: bytes) -> Burst:
-        self.checkpoint()
-        undone = list(self._history.undone)
-        kept = self._revive()
-        burst = Burst(Step("typing"), first, last, data, self._data, kept=kept, undone=undone)
-        burst.step.fact("cursor", self._cursor, self._cursor)
-        return burst
-
-    def _carry_out(self, burst: Burst) -> None:
-        """Make the loom hold the burst as it is now."""
-        if burst.data == burst.old[burst.start : burst.stop]:
-            self._forget(burst)
-            self._burst = None
-            return
-        self._burst = burst
-        if burst.made is not None:
-            self._amend(burst)
-        else:
-            piece = Piece(0, burst.data, PERSON, time.time()) if burst.data else None
-            span = burst.start, burst.stop, len(burst.old)
-            burst.made = self._replace(burst.step, span, piece, carry=True)
-        self._write_step(burst.step)
-
-    def _forget(self, burst: Burst) -> None:
-        """A burst that came to nothing, such as a letter typed and deleted, is no step."""
-        for step in (burst.step, burst.kept):
-            if step is not None:
-                self._take_back(step)
-                self._pending.steps[step.id] = None, False
-        gone = (burst.step, burst.kept)
-        self._history.done = [
-            step for step in self._history.done if not any(step is one for one in gone)
-        ]
-        self._history.undone = burst.undone
-        self._pending.steps.update((step.id, (step, True)) for step in burst.undone)
-        self._pending.meta["head"] = self.loom.head
-
-    def _amend(self, burst: Burst) -> None:
-        """The person's own fresh node takes other text: no second node for a second letter."""
-        assert burst.made is not None
-        node = self.loom.nodes[burst.made]
-        piece = replace(self.loom.pieces[node.piece], data=burst.data)
-        self.loom.pieces[piece.id] = self._pending.pieces[piece.id] = piece
-        node = replace(node, stop=len(burst.data))
-        burst.step.put(self.loom, node.id, node)
-        self._pending.nodes[node.id] = node
-
-    def _fork(self, step: Step, first: int, piece: Piece) -> int | None:
-        """Let a piece follow the story's first bytes; what stood there stays as a branch."""
-        self._revive()
+    def _fork(self, step: Step, first: int, piece: Piece) -> int:
+        """Let a piece follow the story's first bytes; its node. The rest stays as a branch."""
         size = len(self._data)
-        return self._replace(step, (first, size, size), piece, carry=False)
+        number = self._ledger.new_piece(piece)
+        made = replace_range(
+            self.loom, step, self._ledger.new_node, (first, size, size), number, carry=False
+        )
+        assert made is not None
+        return made
 
     def _landed(self, step: Step, at: int, first: int, data: bytes) -> Change:
         """The story ends in `data` now, from display offset `at`, byte `first`."""
@@ -397,124 +372,69 @@ class Document:
         shown = self._display.replaced(at, len(self.text), data, new)
         change = self._show(*shown, new, len(new))
         step.fact("cursor", before, self._cursor)
-        self._write_step(step)
-        self._commit()
+        self._ledger.write(step)
+        self._ledger.commit()
         return change
 
     def _lengthen(self, grown: Grown, run: ModelRun) -> None:
         """The model's own fresh node takes more tokens."""
         node = self.loom.nodes[grown.made]
         piece = lengthened(self.loom.pieces[node.piece], run)
-        self.loom.pieces[piece.id] = self._pending.pieces[piece.id] = piece
-        node = replace(node, stop=len(piece.data))
+        self._ledger.put_piece(piece)
+        node = node.holding((Slice(piece.id, 0, len(piece.data)),))
         grown.step.put(self.loom, node.id, node)
-
-    def _take_back(self, step: Step) -> None:
-        """Undo a burst's own rows, to make the step anew."""
-        facts = step.apply(self.loom, "undo")
-        self.loom.head = int(facts.get("head", self.loom.head))
-        self._pending.nodes.update((id, before) for id, (before, _) in step.nodes.items())
-        step.nodes.clear()
-        step.splits.clear()
-
-    def _replace(
-        self, step: Step, span: tuple[int, int, int], piece: Piece | None, *, carry: bool
-    ) -> int | None:
-        number = None
-        if piece is not None:
-            number = self._next_piece
-            self._next_piece += 1
-            piece = replace(piece, id=number)
-            self.loom.pieces[number] = self._pending.pieces[number] = piece
-        return replace_range(self.loom, step, self._new_node, span, number, carry=carry)
-
-    def _new_node(self) -> int:
-        self._next_node += 1
-        self._pending.meta["next_node"] = self._next_node
-        return self._next_node - 1
-
-    def _revive(self) -> Step | None:
-        """Keep what was undone as branches, now that something else is done."""
-        undone = self._history.undone
-        if not undone:
-            return None
-        step = revive(self.loom, undone)
-        for gone in undone:
-            self._pending.steps[gone.id] = None, False
-        undone.clear()
-        if step.empty:
-            return None
-        self._write_step(step)
-        return step
 
     def _set(self, name: str, label: str, before: str, after: str) -> None:
         self._writable()
         if before == after:
             return
         self.checkpoint()
-        self._revive()
+        ledger = self._ledger
+        ledger.revive()
         step = self._last_setting(name, before, after) or Step(label)
         step.fact(name, before, after)
-        self._pending.meta[name] = after
-        done = self._history.done
-        if step.empty and not (len(done) > 1 and done[-2].silent):
-            done.pop()
-            self._pending.steps[step.id] = None, False
+        ledger.keep(name, after)
+        above = ledger.history.last(2)
+        if step.empty and not (above is not None and above.silent):
+            ledger.forget(step)
         else:
-            self._write_step(step)
-        self._commit()
+            ledger.write(step)
+        ledger.commit()
         self.revision += 1
 
     def _last_setting(self, name: str, before: str, after: str) -> Step | None:
         """The last step, where it is about this very setting."""
-        last = self._history.done[-1] if self._history.done else None
+        last = self._ledger.history.last()
         if last is None or set(last.facts) != {name}:
             return None
         first, second = map(str, last.facts[name])
-        same = name == "prefix" or changed(first, second) == changed(before, after)
+        same = name in {"prefix", "chat"} or changed(first, second) == changed(before, after)
         return last if same else None
-
-    def _write_step(self, step: Step) -> None:
-        """Note a step as done, new or changed, and its rows for the next commit."""
-        if not step.id:
-            step.id = self._next_step
-            self._next_step += 1
-        done = self._history.done
-        if not (done and done[-1] is step):
-            done.append(step)
-        self._pending.steps[step.id] = step, False
-        for id in step.nodes:
-            self._pending.nodes[id] = self.loom.nodes.get(id)
-        self._pending.meta["head"] = self.loom.head
 
     def _travel(self, steps: list[Step], *, undone: bool) -> Change | None:
         if not steps:
             return None
-        cursor = self._cursor
-        for step in steps:
-            facts = step.apply(self.loom, "undo" if undone else "redo")
-            self._pending.steps[step.id] = step, undone
-            for id in step.nodes:
-                self._pending.nodes[id] = self.loom.nodes.get(id)
-            cursor = self._take_facts(facts, cursor)
-        self._pending.meta["head"] = self.loom.head
-        change = self._reread(cursor)
-        self._commit()
+        facts = self._ledger.travel(steps, undone=undone)
+        self._take_settings(facts)
+        change = self._reread(int(facts.get("cursor", self._cursor)))
+        self._ledger.commit()
         return change
 
-    def _take_facts(self, facts: Mapping[str, Value], cursor: int) -> int:
-        self.loom.head = int(facts.get("head", self.loom.head))
+    def _take_settings(self, facts: Mapping[str, Value]) -> None:
         if "rules" in facts:
             self.rules = read_rules(str(facts["rules"]))
-            self._pending.meta["rules"] = facts["rules"]
+            self._ledger.keep("rules", facts["rules"])
         for name in {"prefix", "sampling", "chat"} & facts.keys():
-            self._pending.meta[name] = facts[name]
             setattr(self, name, str(facts[name]))
-        return int(facts["cursor"]) if "cursor" in facts else cursor
+            self._ledger.keep(name, facts[name])
 
     def _reread(self, cursor: int | None = None) -> Change:
-        """Show the story as the loom has it now."""
-        data = b"".join(map(self.loom.data, self.loom.path()))
+        """Show the story as the loom has it now; the cursor stays where nothing changed."""
+        data = self.loom.text()
+        if data == self._data:
+            self.revision += 1
+            self.cursor = self._cursor if cursor is None else cursor
+            return self.nothing()
         change = self._show(Display.of(data), 0, len(self.text), data, None)
         self.cursor = change.cursor if cursor is None else cursor
         return replace(change, cursor=self._cursor)
@@ -530,19 +450,6 @@ class Document:
         self._display, self._data = display, data
         self.revision += 1
         self.cursor = change.cursor if size is None else display.offset_of(size)
-        if self._burst is not None:
-            self._burst.step.fact("cursor", self._cursor, self._cursor)
+        if self._typist.burst is not None:
+            self._typist.burst.step.fact("cursor", self._cursor, self._cursor)
         return replace(change, cursor=self._cursor)
-
-    def _commit(self) -> None:
-        """Write now. What cannot be written is kept, and `flush` says why: the story is changed
-        already, and its editor must hear how."""
-        try:
-            self.flush()
-        except LltermError as error:
-            log.warning("%s: %s", error.title, error.cause)
-
-
-def _encoded(text: str) -> bytes:
-    """What a person typed, with the line ends of a story."""
-    return text.replace("\r\n", "\n").replace("\r", "\n").encode("utf-8", "replace")

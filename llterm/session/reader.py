@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
@@ -150,6 +151,21 @@ class Reader:
             async for scored in found:
                 return scored
         raise LltermError("Nothing stands before this token", "", "Choose a later one.")
+
+    async def joint(self, number: int, text: str) -> tuple[int, float]:
+        """How many tokens a text would be at a place, and their joint logprob: they are evaluated.
+
+        Raises LltermError.
+        """
+        backend = self._host.backend
+        if backend is None:
+            raise LltermError("No model reads here", "It rests, or there is none yet.", "")
+        context = self.context_of(number)
+        ids = backend.vocabulary.encode(text.encode("utf-8", "surrogateescape"))
+        scores = backend.score(context + ids, len(context), 1)
+        async with aclosing(scores) as found:
+            logprobs = [scored.logprob async for scored in found]
+        return len(ids), math.fsum(logprobs)
 
     async def futures(self, number: int) -> Futures:
         """How far apart what follows the likeliest candidates of a place is: a token evaluated for

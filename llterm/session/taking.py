@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
+from itertools import islice
 
 from llterm.core.distribution import Distribution
 from llterm.core.query import Source
@@ -15,6 +16,8 @@ from llterm.session.prompt import Prompt
 
 ALTERNATIVES = 5
 """Candidates kept with each accepted token."""
+REJECTED = 8
+"""Suggestions kept that were there and not taken."""
 
 
 def first_token(weave: Weave, tail: Tail) -> Tail:
@@ -78,6 +81,7 @@ def model_run(weave: Weave, tail: Tail, source: Source) -> ModelRun:
         alternatives=tuple(
             alternatives(weave.facts[tail[:n]], source.vocabulary) for n in range(len(tail))
         ),
+        rejected=_rejected(weave, tail),
     )
 
 
@@ -94,6 +98,16 @@ def forced_run(source: Source, token: Token, logprob: float) -> ModelRun:
         settings={"forced": True},
         alternatives=((),),
     )
+
+
+def _rejected(weave: Weave, tail: Tail) -> tuple[tuple[bytes, float], ...]:
+    """The most probable suggestions that do not go through this path."""
+    others = (
+        (one.data, one.logprob)
+        for one in weave.view().suggestions
+        if one.tail[: len(tail)] != tail and one.data
+    )
+    return tuple(islice(others, REJECTED))
 
 
 def alternatives(

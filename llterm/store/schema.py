@@ -25,6 +25,17 @@ MIGRATIONS = (
     );
     create table weave (node integer primary key, blob blob not null);
     """,
+    """
+    alter table node add column more blob;
+    create table mark (
+        node integer primary key, bookmark integer not null, rating integer not null,
+        tags text not null, note text not null, sort text not null
+    );
+    create table sight (
+        node integer primary key, folded integer not null, unread integer not null
+    );
+    create table extra (node integer primary key, fields text not null);
+    """,
 )
 """Version n of the schema is reached by the first n scripts."""
 

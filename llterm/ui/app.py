@@ -27,6 +27,7 @@ from llterm.core.display import visible
 from llterm.core.query import Backend
 from llterm.core.rules import Rules
 from llterm.errors import LltermError
+from llterm.session import looms
 from llterm.session.document import Document
 from llterm.session.sampling import SamplerChoice
 from llterm.session.session import Session
@@ -70,6 +71,7 @@ def _say_where(path: Path, *, empty: bool) -> None:
     """Where a nameless story is kept; an empty one is not kept."""
     if empty:
         path.unlink(missing_ok=True)
+        looms.forget(path)
     elif sys.__stderr__ is not None:
         name = visible(str(path).encode("utf-8", "surrogateescape"))
         sys.__stderr__.write(f"Your story is kept in {name}\n")
@@ -79,7 +81,7 @@ def open_document(launch: Launch) -> Document:
     """The loom to write in. Flags that were typed change it, as steps that can be undone."""
     path = launch.path or paths.new_loom()
     if launch.text is None and path.exists():
-        document = Document.open(path)
+        document = looms.open_loom(path, launch.config.store.backups)
         if document.read_only:
             return document
         if launch.rules is not None:
@@ -87,6 +89,7 @@ def open_document(launch: Launch) -> Document:
     else:
         rules = launch.rules or launch.config.weave
         document = Document.create(path, launch.text or b"", rules)
+        looms.remember(path)
     if launch.prefix is not None:
         document.set_prefix(launch.prefix)
     if launch.chat is not None:

@@ -56,6 +56,9 @@ async def test_each_token_as_decoding_alone_says(
         assert abs(one.p - math.exp(float(alone[ids[index]]))) < 2e-3
         p = np.exp(alone.astype(np.float64))
         assert abs(one.entropy + float((p * np.log2(np.maximum(p, 1e-300))).sum())) < 0.02
+        bits = -np.log2(np.maximum(p, 1e-300))
+        assert one.varentropy == pytest.approx(float((p * (bits - one.entropy) ** 2).sum()), 0.01)
+        assert one.mass(5) == pytest.approx(float(np.sort(p)[-5:].sum()), abs=2e-3)
         assert one.top[0].token.id == int(alone.argmax()) or one.top[0].logprob - alone.max() < 0.01
 
 

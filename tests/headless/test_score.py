@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from llterm.core.heat import MEASURES
 from llterm.session.document import Document
 from tests.headless.schema import faults
 from tests.program import folders, run
@@ -118,7 +119,7 @@ def test_the_page_stands_alone_and_its_text_is_no_markup(tmp_path: Path) -> None
     assert not {"link", "img", "iframe"} & set(page.tags)
     data = json.loads(page.data)
     spans = page.tags.count("span") - 1
-    assert set(data["heat"]) == {"surprisal", "probability", "rank", "entropy"}
+    assert set(data["heat"]) == set(MEASURES)
     assert all(len(one) == spans for one in [data["tips"], *data["heat"].values()])
     assert "\x1b" not in ran.out
 

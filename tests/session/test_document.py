@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llterm.core.display import display_text
-from llterm.core.loom import ROOT, Node
+from llterm.core.loom import BIN, ROOT, Node
 from llterm.core.rules import Rules
 from llterm.errors import UsageError
 from llterm.session.document import Change, Document, ModelRun
@@ -77,8 +77,8 @@ def perform(document: Document, operation: tuple[object, ...]) -> None:
         case ("prefix", str(text)):
             document.set_prefix(text)
         case ("choose", int(pick)) if document.loom.nodes:
-            nodes = sorted(document.loom.nodes)
-            change = document.choose(nodes[pick % len(nodes)])
+            nodes = sorted(filter(document.loom.holds, document.loom.nodes))
+            change = document.choose(nodes[pick % len(nodes)]) if nodes else None
         case ("checkpoint",):
             document.checkpoint()
     if change is not None:
@@ -105,8 +105,9 @@ def check(document: Document) -> None:
     loom = document.loom
     assert data == b"".join(map(loom.data, loom.path()))
     for node in loom.nodes.values():
-        assert node.parent == ROOT or node.parent in loom.nodes
-        assert 0 <= node.start < node.stop <= len(loom.pieces[node.piece].data)
+        assert node.parent in (ROOT, BIN) or node.parent in loom.nodes
+        for piece, start, stop in node.slices:
+            assert 0 <= start < stop <= len(loom.pieces[piece].data)
     assert b"".join(run.data for run in document.runs_before(len(document.text))) == data
     for offset in range(0, len(document.text) + 1, 3):
         size = len(document.bytes_before(offset))
@@ -170,7 +171,7 @@ def test_an_accepted_text_is_always_somewhere(operations: list[tuple[object, ...
         accepted += operation[0] == "accept"
         models = {n.piece for n in document.loom.nodes.values()} | {
             row.piece
-            for step in document._history.undone
+            for step in document._ledger.history.undone
             for pair in step.nodes.values()
             for row in pair
             if isinstance(row, Node)
@@ -189,7 +190,7 @@ def test_each_undo_and_redo_is_one_step_exactly(operations: list[tuple[object, .
             continue
         perform(document, operation)
         document.checkpoint()
-        steps = len(document._history.done)
+        steps = len(document._ledger.history.done)
         assert steps - len(moments) < 1
         moments[steps:] = [state(document)]
     for moment in moments[-2::-1]:
@@ -359,7 +360,7 @@ def test_a_loom_is_private_and_says_what_made_it(tmp_path: Path) -> None:
     assert again.rules.depth == 5
     assert again.prefix == "memory"
     assert again.model == "other"
-    piece = max(again.loom.pieces.values(), key=lambda piece: piece.id)
+    piece = again.loom.pieces[max(again.loom.pieces.texts)]
     assert (piece.author, piece.ids, piece.logprobs) == ("m", (10,), (-1.0,))
     again.close()
 

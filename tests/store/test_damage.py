@@ -136,7 +136,16 @@ def test_a_full_disk_loses_nothing(loom: Path) -> None:
         assert change.text == " more"
         with pytest.raises(LltermError):
             document.flush()
+        copy = loom.parent / "copy.loom"
+        with pytest.raises(LltermError, match="could not be"):
+            document.copy_to(copy)
+        assert not copy.exists()
     assert document.text.startswith(text)
+    document.copy_to(copy)
+    elsewhere = Document.open(copy)
+    assert elsewhere.text == document.text
+    assert elsewhere.undo_label == document.undo_label
+    elsewhere.close()
     document.flush()
     shown = document.text
     document.close()

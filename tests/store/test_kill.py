@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from llterm.core.loom import Node
+from llterm.headless.loomcheck import check_loom
 from llterm.session.document import Document
+from tests.session.test_branches import kept
 
 CHILD = """
 import random, sys
 from pathlib import Path
+from llterm.errors import UsageError
 from llterm.session.document import Document
 from tests.session.test_document import model_run
 
@@ -23,7 +25,9 @@ document = Document.create(Path(sys.argv[1]), b"Once upon a time.")
 count = 0
 while True:
     at = dice.randrange(len(document.text) + 1)
-    act = dice.choice(["accept", "accept", "edit", "delete", "undo", "redo", "flush", "prefix"])
+    act = dice.choice(["accept", "accept", "edit", "delete", "undo", "redo", "flush", "prefix",
+                       "branches", "branches", "branches"])
+    node = dice.choice([1, *document.loom.nodes])
     if act == "accept":
         count += 1
         document.accept(model_run(b" <%d>" % count, b" told"), at)
@@ -36,18 +40,22 @@ while True:
         document.set_prefix(str(at))
     elif act == "flush":
         document.flush()
+    elif act == "branches":
+        name = dice.choice(["delete", "delete_children", "merge", "trim", "bookmark", "sibling"])
+        arguments = [" beside"] if name == "sibling" else []
+        try:
+            getattr(document.branches, name)(node, *arguments)
+        except UsageError:
+            pass  # The node is not in the tree any more.
     else:
         getattr(document, act)()
 """
 
 
 def told(document: Document) -> set[bytes]:
-    """The model's texts that are in the tree, or one redo away."""
+    """The model's texts that are in the tree, in the bin, or one undo or redo away."""
     loom = document.loom
-    rows = {node.piece for node in loom.nodes.values()}
-    for step in document._history.undone:
-        rows |= {row.piece for pair in step.nodes.values() for row in pair if isinstance(row, Node)}
-    return {loom.pieces[piece].data for piece in rows if loom.pieces[piece].ids is not None}
+    return {loom.pieces[piece].data for piece in kept(document)}
 
 
 @pytest.mark.parametrize("seed", range(24))
@@ -63,6 +71,7 @@ def test_every_reported_accept_is_there(tmp_path: Path, seed: int) -> None:
         rest = child.stdout.read().split(b"\n")
         # A line cut short by the kill was not reported.
         last = max([last, *map(int, rest[:-1])])
+    assert check_loom(path)[1] == 0
     document = Document.open(path)
     assert not document.read_only
     assert {b" <%d> told" % number for number in range(1, last + 1)} <= told(document)

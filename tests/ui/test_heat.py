@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from textual.widgets import DataTable, Input
 
+from llterm.core.heat import MEASURES
 from llterm.ui.screens.inspector import Inspector
 from llterm.ui.widgets.heat import HeatPanel, is_surprise
 from tests.ui.conftest import STORY, Driven, Start
@@ -76,10 +77,10 @@ async def test_measures_the_chart_and_a_small_screen(start: Start) -> None:
     async with start(size=(60, 15)) as at:
         panel = await opened(at)
         seen = set()
-        for _ in range(4):
-            seen.add(drawn(panel)[0].split()[0])
+        for _ in MEASURES:
+            seen.add(next(one for one in MEASURES if drawn(panel)[0].startswith(f" {one} ")))
             await at.press("m")
-        assert seen == {"surprisal", "probability", "rank", "entropy"}
+        assert seen == set(MEASURES)
         await at.press("c")
         assert any(set(line) & set("▁▂▃▄▅▆▇█") for line in drawn(panel)[2:])
         await at.press("c", "pageup", "home", "end", "]", "[", "n")
@@ -138,3 +139,23 @@ async def test_a_key_goes_to_the_most_surprising_token_then_the_next(start: Star
             surprisals.append(reading.surprisal)
         readings = [one for one in at.session.reader.readings if one is not None]
         assert surprisals == sorted((one.surprisal for one in readings), reverse=True)[:3]
+
+
+async def test_the_inspector_weighs_a_whole_text(start: Start) -> None:
+    async with start(size=(120, 40)) as at:
+        panel = await opened(at)
+        number = panel.chosen
+        await at.press("i")
+        await at.until(lambda: isinstance(at.app.screen, Inspector))
+        inspector = at.app.screen
+        await at.until(lambda: inspector.query_one(DataTable).row_count > 10)
+        field = inspector.query_one("#filter", Input)
+        field.value = " lamp maker"
+        field.focus()
+        await at.press("enter")
+        await at.until(lambda: "joint" in str(inspector.query_one("#told").render()))
+        told = str(inspector.query_one("#told").render())
+        tokens, logprob = await at.session.reader.joint(number, " lamp maker")
+        assert "␣lamp maker" in told
+        assert f"{tokens} tokens" in told
+        assert logprob < 0

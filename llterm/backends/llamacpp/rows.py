@@ -17,11 +17,14 @@ _SLACK = 3.0
 """A first threshold, in nats below the best: a few dozen candidates; lowered where they are few."""
 
 
-def read_rows(logits: NDArray[np.float32], queries: Sequence[Query]) -> list[Distribution]:
+def read_rows(
+    logits: NDArray[np.float32], queries: Sequence[Query], *, spread: bool = False
+) -> list[Distribution]:
     """One distribution a query from logits of shape (queries, vocabulary size).
 
     The rows are read together: one `exp` over all of them, and a threshold before any sorting,
-    which is a tenth of the cost of partitioning each row. Raises LltermError where a row holds no
+    which is a tenth of the cost of partitioning each row. `spread`: with the varentropy too, which
+    is a pass more. Raises LltermError where a row holds no
     numbers (a broken file).
     """
     best = logits.max(axis=1)
@@ -40,6 +43,11 @@ def read_rows(logits: NDArray[np.float32], queries: Sequence[Query]) -> list[Dis
     weighted = np.einsum("ij,ij->i", p, shifted) / totals
     norms = np.log(totals)
     entropies = np.maximum((norms - weighted) / math.log(2), 0.0).tolist()
+    spreads: list[float] | list[None] = [None] * len(queries)
+    if spread:
+        # Var(−ln p) = Var(s): the norm is the same for all of a row.
+        squares = np.einsum("ij,ij,ij->i", p, shifted, shifted) / totals
+        spreads = np.maximum((squares - weighted**2) / math.log(2) ** 2, 0.0).tolist()
     flat = np.flatnonzero(shifted > -_SLACK)
     width = logits.shape[1]
     bounds = np.searchsorted(flat, np.arange(len(queries) + 1) * width).tolist()
@@ -64,6 +72,7 @@ def read_rows(logits: NDArray[np.float32], queries: Sequence[Query]) -> list[Dis
                 exact=True,
                 full=row - np.float32(norm) if query.full else None,
                 log_z=float(best[index]) + norm,
+                varentropy=spreads[index],
             )
         )
     return found
@@ -78,7 +87,7 @@ def read_scores(
     comes first.
     """
     query = Query(Path(Anchor(())), keep)
-    found = read_rows(logits, [query] * len(tokens))
+    found = read_rows(logits, [query] * len(tokens), spread=True)
     scores = []
     for row, token, one in zip(logits, tokens, found, strict=True):
         own = row[token]

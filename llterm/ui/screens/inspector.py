@@ -15,7 +15,7 @@ from textual.widgets import DataTable, Input, Static
 from llterm.core.display import visible
 from llterm.errors import LltermError
 from llterm.session.inspecting import Inspection, Row, inspect, parse_chain
-from llterm.ui.figures import bar, percent
+from llterm.ui.figures import bar, joint, percent
 from llterm.ui.screens.dialog import Dialog
 from llterm.ui.screens.sampler import Sampler
 
@@ -58,7 +58,9 @@ class Inspector(Dialog[tuple[int, float] | None]):
             )
         with Horizontal(classes="setting"):
             yield Static("find", classes="setting--name", markup=False)
-            yield Input(placeholder="a text, or /regex/", id="filter", compact=True)
+            yield Input(
+                placeholder="a text (Enter: all its tokens), or /regex/", id="filter", compact=True
+            )
         yield Static("", id="told", classes="setting--note", markup=False)
 
     def on_mount(self) -> None:
@@ -128,6 +130,21 @@ class Inspector(Dialog[tuple[int, float] | None]):
         note.set_class(wrong, "-wrong")
         note.update(text)
 
+    @on(Input.Submitted, "#filter")
+    def _ask_joint(self, event: Input.Submitted) -> None:
+        """The probability of all of a typed text, which the model has to be asked for."""
+        if event.value and not event.value.startswith("/"):
+            self.run_worker(self._joint(event.value), group="joint", exclusive=True)
+
+    async def _joint(self, text: str) -> None:
+        try:
+            tokens, logprob = await self._session.reader.joint(self._number, text)
+        except LltermError as error:
+            self._tell(f"✗ {error.title}. {error.cause}", wrong=True)
+            return
+        whole = visible(text.encode("utf-8", "surrogateescape"))
+        self._tell(f"“{whole}”: {joint(logprob, tokens)}")
+
     @on(DataTable.RowHighlighted)
     def _highlighted(self, event: DataTable.RowHighlighted) -> None:
         """The candidate's way through the chain."""
@@ -136,8 +153,7 @@ class Inspector(Dialog[tuple[int, float] | None]):
             return
         row = self._rows[number]
         way = " → ".join(f"{stage} {percent(p)}" for stage, p in inspection.climb(row.rank))
-        if " → " in way:
-            self._tell(f"{visible(row.token.data)}: {way}")
+        self._tell(f"{visible(row.token.data)} ({row.token.data.hex(' ')}): {way}")
 
     @on(DataTable.RowSelected)
     def _chosen(self, event: DataTable.RowSelected) -> None:

@@ -1,0 +1,135 @@
+"""Looms of 1,000, 10,000 and 100,000 nodes: open, look, search, edit, undo; bytes a token."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks.rows import Row
+from llterm.core.birth import Birth, birth_text
+from llterm.core.history import Step
+from llterm.core.loom import ROOT, Node, Piece, Slice
+from llterm.core.outline import Outline, find
+from llterm.core.stories import STORIES
+from llterm.session.changes import ModelRun
+from llterm.session.document import Document
+from llterm.store.contents import Changes
+from llterm.store.file import LoomFile
+
+SIZES = (1_000, 10_000, 100_000)
+ROUNDS = 5
+TOKENS = 4
+"""Tokens of a node."""
+OPEN_BUDGET = 1.0
+"""Seconds for the largest loom."""
+
+
+def measure() -> list[Row]:
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory() as folder:
+        for size in SIZES:
+            path = Path(folder, f"{size}.loom")
+            grow(path, size)
+            rows += _measured(path, size)
+        rows.append(_size(Path(folder, "size.loom")))
+    return rows
+
+
+def grow(path: Path, size: int) -> None:
+    """A loom of so many accepts, each a step: a story of a tenth of them, and dead branches."""
+    dice = random.Random(1)
+    words = (STORIES[0].text + " frighten him.").split()
+    changes = Changes()
+    story, parent = [ROOT], ROOT
+    birth = birth_text(Birth({"depth": 12}, _alternatives()))
+    for id in range(2, size + 2):
+        data = "".join(f" {dice.choice(words)}" for _ in range(TOKENS)).encode()
+        sizes = tuple(len(word) + 1 for word in data[1:].split(b" "))
+        changes.pieces[id] = Piece(
+            id, data, "fable", float(id), tuple(range(TOKENS)), sizes, 0, "f",
+            (-1.5,) * TOKENS, birth,
+        )  # fmt: skip
+        on_story = id % 10 == 0
+        above = story[-1] if on_story else parent
+        node = Node(id, above, (Slice(id, 0, len(data)),))
+        changes.nodes[id] = node
+        step = Step("accept", nodes={id: (None, node)}, facts={"head": (above, id)}, id=id)
+        changes.steps[id] = step, False
+        if on_story:
+            story.append(id)
+        parent = id if dice.random() < 0.7 else dice.choice(story)
+    changes.meta = {"head": story[-1], "next_node": size + 2}
+    file = LoomFile(path, new=True)
+    file.commit(changes)
+    file.close()
+
+
+def _measured(path: Path, size: int) -> list[Row]:
+    def opened() -> None:
+        Document.open(path).close()
+
+    budget = OPEN_BUDGET if size == max(SIZES) else None
+    rows = [Row(f"open a loom of {size:,} nodes", _best(opened), "s", budget)]
+    document = Document.open(path)
+    document.branches.delete_children(ROOT)
+    turn = itertools.cycle((document.undo, document.redo))
+    document.undo()
+
+    def typed() -> None:
+        document.edit(len(document.text), len(document.text), "a word ")
+        document.checkpoint()
+
+    def looked() -> None:
+        list(itertools.islice(Outline(document.loom).rows(), 50))
+
+    def searched() -> None:
+        assert list(find(document.loom, "FRIGHTEN HIM"))
+
+    rows += [
+        Row(f"count and show the outline, {size:,} nodes", _best(looked) * 1000, "ms"),
+        Row(f"search every branch, {size:,} nodes", _best(searched) * 1000, "ms"),
+        Row(f"undo or redo deleting it all, {size:,} nodes", _best(lambda: next(turn)()) * 1000,
+            "ms"),
+        Row(f"type, at the end of {size // 10:,} nodes", _best(typed) * 1000, "ms"),
+        Row(f"file of {size:,} nodes", path.stat().st_size / 1e6, "MB"),
+    ]  # fmt: skip
+    document.close()
+    return rows
+
+
+def _size(path: Path) -> Row:
+    """What an accepted token costs on disk, with its alternatives and the step to undo it."""
+    document = Document.create(path, b"Once upon a time")
+    document.close()
+    empty = path.stat().st_size
+    document = Document.open(path)
+    run = ModelRun(
+        ids=(1, 2, 3, 4), sizes=(4, 4, 4, 4), data=b" foo bar baz qux", logprobs=(-1.25,) * TOKENS,
+        overlap=0, model="fable", fingerprint="0123456789abcdef", settings={"depth": 12},
+        alternatives=_alternatives(),
+        rejected=tuple((b" some other words, said he.", -3.25) for _ in range(4)),
+    )  # fmt: skip
+    count = 1000
+    for _ in range(count):
+        document.accept(run, len(document.text))
+    document.close()
+    bytes_a_token = (path.stat().st_size - empty) / (count * TOKENS)
+    note = f"{TOKENS} tokens an accept, with 5 alternatives each and 4 rejected suggestions"
+    return Row("file size an accepted token", bytes_a_token, "bytes", note=note)
+
+
+def _alternatives() -> tuple[tuple[tuple[int, bytes, float], ...], ...]:
+    return (tuple((id, b" word", -1.0 - id) for id in range(5)),) * TOKENS
+
+
+def _best(work: Callable[[], object]) -> float:
+    times = []
+    for _ in range(ROUNDS):
+        start = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - start)
+    return min(times)

@@ -1,0 +1,75 @@
+"""bonsai's list of nodes with their parents' ids."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llterm.core.loom import PERSON, Marks
+from llterm.formats.basemode import rating
+from llterm.formats.reading import Place, moment
+from llterm.formats.tree import Branch, Made, Tree, assembled, made, typed
+
+NAME = "bonsai"
+
+
+def matches(value: Any) -> bool:
+    nodes = value.get("nodes") if isinstance(value, dict) else None
+    return isinstance(nodes, list) and any(
+        isinstance(one, dict) and "parentIds" in one for one in nodes
+    )
+
+
+def read(place: Place) -> Tree:
+    """A node with several parents hangs under the first one.
+
+    Some files give each node the whole text up to its end; then what the parent has is taken off.
+    """
+    tree = Tree(NAME, [])
+    parents: dict[str, str | None] = {}
+    nodes: dict[str, Place] = {}
+    several = 0
+    for node in place.field("nodes").items():
+        id = node.field("id").key()
+        above = node.optional("parentIds")
+        keys = [one.key() for one in above.items()] if above is not None else []
+        several += len(keys) > 1
+        parents[id], nodes[id] = (keys[0] if keys else None), node
+    texts = {id: node.text_of("text") for id, node in nodes.items()}
+    own = _own(texts, parents)
+    found = {id: (parents[id], _branch(id, node, own[id])) for id, node in nodes.items()}
+    tree.roots = assembled(found, tree)
+    if several:
+        tree.notes.append(f"{several} nodes with several parents hang under their first one.")
+    return tree
+
+
+def _own(texts: dict[str, str], parents: dict[str, str | None]) -> dict[str, str]:
+    pairs = [(texts[id], texts[above]) for id, above in parents.items() if above in texts]
+    if not pairs or not all(text.startswith(above) and above for text, above in pairs):
+        return texts
+    return {id: text[len(texts.get(parents[id] or "", "")) :] for id, text in texts.items()}
+
+
+def _branch(id: str, place: Place, text: str) -> Branch:
+    model = place.text_of("model")
+    created = place.optional("createdAt")
+    when = moment(created.value) if created is not None else 0.0
+    tokens = _tokens(place, text)
+    return Branch(
+        id,
+        made(tokens, model, when) if tokens else typed(text, when, model or PERSON),
+        Marks(bookmark=place.flag_of("bookmarked"), rating=rating(place)),
+        folded=place.flag_of("hidden"),
+    )
+
+
+def _tokens(place: Place, text: str) -> list[Made]:
+    """Tokens with their logprobs, where they are the node's text; else none."""
+    listed = place.optional("logprobs")
+    if listed is None or not isinstance(listed.value, list):
+        return []
+    tokens = [
+        Made(one.field("token").text().encode(), one.field("logprob").number())
+        for one in listed.items()
+    ]
+    return tokens if b"".join(one.data for one in tokens) == text.encode() else []

@@ -1,0 +1,91 @@
+"""A loom as a Graphviz graph."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from llterm.core.display import visible
+from llterm.core.loom import PERSON, ROOT, Loom
+from llterm.core.outline import children
+from llterm.formats.source import Source, author_of, told
+
+_LONGEST = 48
+_COLORS = ("#2f6fab", "#a8503a", "#4f8a4a", "#7d5ba6", "#8a7a2f", "#3a8a8a")
+"""One a model, in the order of their names."""
+
+
+def write(source: Source, *, merge: int = 0) -> str:
+    """The tree, its story in bold lines.
+
+    With `merge`, nodes of equal text become one where their depths lie in the same stretch of so
+    many levels: a graph that shows which words keep coming back. 0 merges nothing.
+    """
+    title = _quoted(visible(source.title.encode("utf-8", "replace")))
+    lines = [
+        f'digraph "{title}" {{',
+        '  graph [rankdir=LR, bgcolor="transparent", nodesep=0.15, ranksep=0.4];',
+        '  node [shape=box, style="rounded,filled", fillcolor="#f4f1ea", color="#9a948a", '
+        'fontname="Georgia", fontsize=11, margin="0.12,0.05"];',
+        '  edge [color="#9a948a", arrowsize=0.5, fontname="Helvetica", fontsize=9];',
+        '  root [shape=point, width=0.12];',
+    ]  # fmt: skip
+    return "\n".join((*lines, *_graph(source, merge), "}")) + "\n"
+
+
+def _graph(source: Source, merge: int) -> Iterator[str]:
+    loom = source.loom
+    story = {node.id for node in loom.path()}
+    colors = _colors(loom)
+    names = {ROOT: "root"}
+    merged: dict[tuple[int, bytes], str] = {}
+    drawn: set[str] = set()
+    edges: set[tuple[str, str]] = set()
+    waiting = [(ROOT, 0)]
+    while waiting:
+        id, level = waiting.pop()
+        if id != ROOT:
+            text = loom.data(loom.nodes[id])
+            name = f"n{id}"
+            if merge:
+                name = merged.setdefault((level // merge, text.strip()), name)
+            names[id] = name
+            if name not in drawn:
+                drawn.add(name)
+                yield _node(source, id, name, colors)
+            above = names[loom.nodes[id].parent]
+            if (above, name) not in edges:
+                edges.add((above, name))
+                yield _edge(loom, id, above, name, strong=id in story)
+        waiting += [(one, level + 1) for one in reversed(children(loom, id))]
+
+
+def _node(source: Source, id: int, name: str, colors: dict[str, str]) -> str:
+    loom = source.loom
+    text = visible(loom.data(loom.nodes[id]))
+    label = text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+    author = author_of(loom, loom.nodes[id])
+    tip = visible(author.encode("utf-8", "replace")) + ": " + text
+    color = f', color="{colors[author]}"' if author in colors else ""
+    mark = ", peripheries=2" if id in loom.marks and loom.marks[id].bookmark else ""
+    return f'  {name} [label="{_quoted(label)}", tooltip="{_quoted(tip)}"{color}{mark}];'
+
+
+def _edge(loom: Loom, id: int, above: str, name: str, *, strong: bool) -> str:
+    logprob = loom.logprob(id)
+    label = f'label=" {told(logprob)}"' if logprob is not None else ""
+    bold = 'penwidth=2.5, color="#c77d1a"' if strong else ""
+    attributes = ", ".join(filter(None, (label, bold)))
+    return f"  {above} -> {name}" + (f" [{attributes}];" if attributes else ";")
+
+
+def _colors(loom: Loom) -> dict[str, str]:
+    authors = {
+        loom.pieces[part.piece].author
+        for id in loom.below(ROOT) if id != ROOT for part in loom.nodes[id].slices
+    } - {PERSON}  # fmt: skip
+    return {one: _COLORS[n % len(_COLORS)] for n, one in enumerate(sorted(authors))}
+
+
+def _quoted(text: str) -> str:
+    """Inside a quoted DOT string a backslash begins an escape, and a quote ends it."""
+    return text.replace("\\", "\\\\").replace('"', '\\"')

@@ -1,0 +1,144 @@
+"""Every format by its name: what can be imported, what can be exported, and which a file is in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from llterm.errors import UsageError
+from llterm.formats import (
+    basemode,
+    beamwriter,
+    bonsai,
+    dot,
+    exoloom,
+    logitloom,
+    loomsidian,
+    mikupad,
+    miniloom,
+    openform,
+    page,
+    pairs,
+    picture,
+    pyloom,
+    text,
+)
+from llterm.formats.reading import Place, parse, wrong
+from llterm.formats.source import Source, read_source
+from llterm.formats.tree import Tree, grown
+from llterm.store.contents import Changes
+from llterm.store.file import LoomFile
+
+TEXT = "text"
+_MODULES = (
+    logitloom, exoloom, miniloom, loomsidian, basemode, bonsai, mikupad, pyloom, beamwriter,
+)  # fmt: skip
+"""In the order in which a file is tried: the surest marks first."""
+_READERS: dict[str, tuple[Callable[[Any], bool], Callable[[Place], Tree]]] = {
+    module.NAME: (module.matches, module.read) for module in _MODULES
+}
+IMPORTS = (openform.NAME, *_READERS, TEXT)
+
+
+@dataclass(frozen=True, slots=True)
+class Taste:
+    """What an export is to hold."""
+
+    every: bool = False
+    """Every branch, where a format can hold the story alone."""
+    merge: int = 0
+    """Levels in which equal texts are one node of a graph; 0 merges nothing."""
+
+
+_WRITERS: dict[str, tuple[str, Callable[[Source, Taste], str | bytes]]] = {
+    TEXT: (".txt", lambda source, taste: text.write_text(source, every=taste.every)),
+    "markdown": (".md", lambda source, taste: text.write_markdown(source, every=taste.every)),
+    "html": (".html", lambda source, taste: page.write(source, every=taste.every)),
+    "dot": (".dot", lambda source, taste: dot.write(source, merge=taste.merge)),
+    "svg": (".svg", lambda source, _: picture.write(source)),
+    "jsonl": (".jsonl", lambda source, _: pairs.write(source)),
+    logitloom.NAME: (".ll.json", lambda source, _: logitloom.write(source)),
+    pyloom.NAME: (".pyloom.json", lambda source, _: pyloom.write(source)),
+    loomsidian.NAME: (".loomsidian.json", lambda source, _: loomsidian.write(source)),
+}
+EXPORTS = (*_WRITERS, openform.NAME)
+_SUFFIXES = {
+    ".json": openform.NAME, ".md": "markdown", ".markdown": "markdown", ".htm": "html",
+    **{suffix: name for name, (suffix, _) in _WRITERS.items()},
+}  # fmt: skip
+
+
+def export(path: Path, format: str, taste: Taste) -> bytes:
+    """A loom in another format. Raises UsageError where it cannot be read."""
+    if format == openform.NAME:
+        return openform.write(path).encode("utf-8", "surrogatepass")
+    written = _WRITERS[format][1](read_source(path), taste)
+    return written if isinstance(written, bytes) else written.encode("utf-8", "replace")
+
+
+def format_of(path: Path) -> str | None:
+    """The export that a file's name asks for; None where it says nothing."""
+    name = path.name.lower()
+    longest = max((one for one in _SUFFIXES if name.endswith(one)), key=len, default=None)
+    return _SUFFIXES[longest] if longest is not None else None
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What an import made."""
+
+    format: str
+    nodes: int
+    notes: tuple[str, ...] = ()
+
+
+def import_file(data: bytes, name: str, format: str | None, target: Path) -> Imported:
+    """Make a loom of another program's file.
+
+    Raises UsageError where the file is in no known format (or not in the one given) or is broken,
+    and where the loom cannot be made; nothing is left behind then.
+    """
+    changes, found, notes = _read(data, name, format)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    file = LoomFile(target, new=True)
+    try:
+        file.commit(changes)
+    except BaseException:
+        file.close()
+        target.unlink(missing_ok=True)
+        raise
+    file.close()
+    return Imported(found, len(changes.nodes), tuple(notes))
+
+
+def _read(data: bytes, name: str, format: str | None) -> tuple[Changes, str, list[str]]:
+    if format == TEXT or (format is None and not _is_json(data)):
+        tree = text.read_text(data)
+        return grown(tree), TEXT, tree.notes
+    place = parse(data)
+    format = format or _detect(place)
+    if format is None:
+        raise UsageError(
+            f"{name} is in no format that can be imported",
+            f"It is JSON, but of none of these: {', '.join(IMPORTS)}.",
+            "To import it as plain text, add --from text.",
+        )
+    if format == openform.NAME:
+        return openform.read(place), format, []
+    matches, read = _READERS[format]
+    if not matches(place.value):
+        raise wrong(f"{name} is not in the format {format}.", "Leave --from out to have it found.")
+    tree = read(place)
+    return grown(tree), format, tree.notes
+
+
+def _is_json(data: bytes) -> bool:
+    return data.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"{", b"[")
+
+
+def _detect(place: Place) -> str | None:
+    if openform.matches(place.value):
+        return openform.NAME
+    return next((name for name, (fits, _) in _READERS.items() if fits(place.value)), None)

@@ -1,0 +1,70 @@
+"""exoloom's JSON (schema version 1): nodes by number, and a lens with bookmarks and prunes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from llterm.core.loom import PERSON
+from llterm.formats.reading import Place, moment, wrong
+from llterm.formats.tree import Branch, Tree, assembled, typed
+
+NAME = "exoloom"
+VERSION = 1
+
+
+def matches(value: Any) -> bool:
+    return isinstance(value, dict) and str(value.get("loomType", "")).lower() == "exoloom"
+
+
+def read(place: Place) -> Tree:
+    """Pruned nodes are folded and tagged `pruned`."""
+    version = place.field("schemaVersion")
+    if version.value != VERSION:
+        raise version.bad(f"{VERSION}, the version that is known")
+    inner, tree = place.field("tree"), Tree(NAME, [])
+    found: dict[str, tuple[str | None, Branch]] = {}
+    for id, node in inner.field("nodes").entries():
+        found[id] = node.key_of("parentId"), _branch(id, node)
+    _sort(inner, found)
+    for id in _lens(place, "bookmarks", found):
+        branch = found[id][1]
+        branch.marks = replace(branch.marks, bookmark=True)
+    for id in _lens(place, "prunedNodes", found):
+        branch = found[id][1]
+        branch.marks, branch.folded = replace(branch.marks, tags=("pruned",)), True
+    if inner.field("rootNodeId").key() not in found:
+        raise wrong("tree.rootNodeId names no node.")
+    roots = assembled(found, tree)
+    tree.roots = roots
+    title = "\n".join(filter(None, (inner.text_of("title"), inner.text_of("description"))))
+    if title and roots:
+        roots[0].marks = replace(roots[0].marks, note=title)
+    return tree
+
+
+def _branch(id: str, place: Place) -> Branch:
+    kind = place.field("authorType").text()
+    author = PERSON if kind == "USER" else place.text_of("authorName") or "a model"
+    created = place.optional("createdAt")
+    when = moment(created.value) if created is not None else 0.0
+    return Branch(id, typed(place.field("content").text(), when, author))
+
+
+def _sort(tree: Place, found: dict[str, tuple[str | None, Branch]]) -> None:
+    """Put the nodes into the order of their parents' lists of children."""
+    places: dict[str, int] = {}
+    for _, node in tree.field("nodes").entries():
+        listed = node.optional("childrenIds")
+        for number, one in enumerate(listed.items() if listed is not None else ()):
+            places[one.key()] = number
+    ordered = sorted(found.items(), key=lambda pair: places.get(pair[0], 0))
+    found.clear()
+    found.update(ordered)
+
+
+def _lens(place: Place, name: str, found: dict[str, tuple[str | None, Branch]]) -> list[str]:
+    lens = place.optional("lens")
+    listed = lens.optional(name) if lens is not None else None
+    ids = [one.field("nodeId").key() for one in listed.items()] if listed is not None else []
+    return [id for id in ids if id in found]

@@ -1,0 +1,122 @@
+"""loomsidian's export of a note, and its `data.json` with all notes: nodes by id."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from typing import Any
+
+from llterm.core.loom import PERSON, ROOT, Marks
+from llterm.formats.reading import Place
+from llterm.formats.source import Source, author_of, whole_texts
+from llterm.formats.tree import Branch, Tree, assembled, typed
+
+NAME = "loomsidian"
+_OWN = {"text", "value", "parentId", "collapsed", "unread", "bookmarked", "author", "id"}
+_NOBODY = ("genesis", "N/A", "")
+
+
+def matches(value: Any) -> bool:
+    if not isinstance(value, dict):
+        return False
+    if "state" in value and isinstance(value["state"], dict):
+        return all(map(_is_note, value["state"].values()))
+    return _is_note(value)
+
+
+def _is_note(value: Any) -> bool:
+    if not isinstance(value, dict) or "current" not in value:
+        return False
+    nodes = value.get("nodes")
+    if isinstance(nodes, list):
+        return all(isinstance(one, dict) and "parentId" in one for one in nodes)
+    return isinstance(nodes, dict)
+
+
+def read(place: Place) -> Tree:
+    """One note; of a `data.json` all notes, each a branch of the root."""
+    state = place.optional("state")
+    if state is None:
+        return _note(place)
+    tree = Tree(NAME, [])
+    for name, one in state.entries():
+        found = _note(one)
+        for root in found.roots:
+            root.marks = Marks(note=name)
+        tree.roots += found.roots
+        tree.head = found.head
+        tree.notes += found.notes
+    tree.notes.append(f"{len(tree.roots)} notes are branches of one loom now.")
+    return tree
+
+
+def _note(place: Place) -> Tree:
+    extra = {name: one for name, one in place.mapping().items() if name != "nodes"}
+    tree = Tree(NAME, [], place.key_of("current"), extra=extra)
+    nodes = place.field("nodes")
+    if isinstance(nodes.value, list):
+        listed = [(one.field("id").key(), one) for one in nodes.items()]
+    else:
+        listed = list(nodes.entries())
+    found = {id: (one.key_of("parentId"), _branch(id, one)) for id, one in listed}
+    tree.roots = assembled(found, tree)
+    return tree
+
+
+def _branch(id: str, place: Place) -> Branch:
+    author = place.text_of("author")
+    text = place.text_of("text") or place.text_of("value")
+    fields = place.mapping()
+    return Branch(
+        id,
+        typed(text, _visited(place), PERSON if author in _NOBODY else author),
+        Marks(bookmark=place.flag_of("bookmarked")),
+        folded=place.flag_of("collapsed"),
+        unread=place.flag_of("unread"),
+        extra={"id": id, **{name: one for name, one in fields.items() if name not in _OWN}},
+    )
+
+
+def _visited(place: Place) -> float:
+    found = place.optional("lastVisited")
+    return found.number() / 1000 if found is not None else 0.0
+
+
+def write(source: Source) -> str:
+    """The loom as one note. A loom that begins with a fork begins with an empty root there."""
+    loom = source.loom
+    texts = whole_texts(loom)
+    kept = {id: source.extra(id, NAME) for id in texts}
+    ids = {id: str(kept[id].pop("id", _id(id))) for id in texts}
+    document = source.extra(ROOT, NAME)
+    root = document.pop("root", None)
+    nodes: dict[str, Any] = {}
+    if root is not None or len(loom.children.get(ROOT, ())) != 1:
+        rest = dict(root or {})
+        ids[ROOT] = str(rest.pop("id", _id(ROOT)))
+        nodes[ids[ROOT]] = {**_plain(""), **rest}
+    for id, text in texts.items():
+        author = author_of(loom, loom.nodes[id])
+        nodes[ids[id]] = {
+            **_plain(text), **({} if author == PERSON else {"author": author}), **kept[id],
+            "parentId": ids.get(loom.nodes[id].parent),
+            "collapsed": id in loom.sight.folded,
+            "unread": id in loom.sight.unread,
+            "bookmarked": loom.marks.get(id, Marks()).bookmark,
+        }  # fmt: skip
+    document = {
+        "hoisted": [], "searchTerm": "", "generating": None, **document,
+        "current": ids.get(loom.head) or next(iter(ids.values())), "nodes": nodes,
+    }  # fmt: skip
+    return json.dumps(document, indent=2) + "\n"
+
+
+def _plain(text: str) -> dict[str, Any]:
+    return {
+        "text": text, "parentId": None, "collapsed": False, "unread": False, "bookmarked": False,
+        "searchResultState": None,
+    }  # fmt: skip
+
+
+def _id(id: int) -> str:
+    return str(uuid.uuid5(uuid.NAMESPACE_OID, f"llterm.{id}"))

@@ -1,0 +1,270 @@
+"""The open text form of a loom: all that its file holds, as JSON. `docs/loom.schema.json` is its
+schema. Written and read again it is the same loom, its history included."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from llterm.core.birth import Birth, birth_text, read_birth
+from llterm.core.history import EVERY, Step
+from llterm.core.loom import ROOT, Loom, Marks, Node, Piece, Slice
+from llterm.core.pieces import Pieces, token_edges
+from llterm.formats.reading import Place, wrong
+from llterm.store.contents import Changes
+from llterm.store.file import LoomFile
+from llterm.store.rows import read_step, step_text
+
+NAME = "json"
+FORMAT = "llterm-loom"
+VERSION = 1
+
+
+def matches(value: Any) -> bool:
+    return isinstance(value, dict) and value.get("format") == FORMAT
+
+
+# --- writing
+
+
+def write(path: Path) -> str:
+    """The loom of this path. Raises UsageError where it cannot be read."""
+    file = LoomFile(path)
+    try:
+        contents = file.load()
+        loom, history = contents.loom, contents.history
+        history.last(EVERY)
+        pieces = loom.pieces.fetch(loom.pieces.texts)
+        births = file.births(pieces)
+        extras = {str(id): json.loads(text) for id, text in file.extras().items()}
+    finally:
+        file.close()
+    steps = [(step, False) for step in history.done]
+    steps += [(step, True) for step in reversed(history.undone)]
+    document = {
+        "format": FORMAT,
+        "version": VERSION,
+        "head": loom.head,
+        "hoisted": loom.sight.hoisted,
+        "folded": sorted(loom.sight.folded),
+        "unread": sorted(loom.sight.unread),
+        "settings": contents.meta,
+        "nodes": [_node(loom, id) for id in sorted(loom.nodes)],
+        "root": _marks(loom, ROOT),
+        "pieces": [_piece(pieces[id], read_birth(births[id])) for id in sorted(pieces)],
+        "history": [_step(step, undone) for step, undone in steps],
+        "extras": extras,
+    }
+    return _lines(document)
+
+
+def _lines(document: dict[str, Any]) -> str:
+    """JSON with one line a row, for people and for programs that compare lines."""
+    parts = []
+    for name, value in document.items():
+        if isinstance(value, list) and value:
+            rows = ",\n  ".join(json.dumps(one, ensure_ascii=False) for one in value)
+            parts.append(f" {json.dumps(name)}: [\n  {rows}\n ]")
+        else:
+            parts.append(f" {json.dumps(name)}: {json.dumps(value, ensure_ascii=False)}")
+    return "{\n" + ",\n".join(parts) + "\n}\n"
+
+
+def _node(loom: Loom, id: int) -> dict[str, Any]:
+    node = loom.nodes[id]
+    return {
+        "id": id,
+        "parent": node.parent,
+        "text": loom.data(node).decode("utf-8", "replace"),
+        "slices": [list(one) for one in node.slices],
+        **_marks(loom, id),
+    }
+
+
+def _marks(loom: Loom, id: int) -> dict[str, Any]:
+    marks = loom.marks.get(id, Marks())
+    found = {
+        "bookmark": marks.bookmark, "rating": marks.rating, "tags": list(marks.tags),
+        "note": marks.note, "order": marks.order,
+    }  # fmt: skip
+    return {name: one for name, one in found.items() if one}
+
+
+def _piece(piece: Piece, birth: Birth) -> dict[str, Any]:
+    found = {
+        "id": piece.id, **_bytes(piece.data), "author": piece.author, "created": piece.created,
+    }  # fmt: skip
+    if piece.ids is None:
+        return found
+    edges = token_edges(piece)
+    found["tokens"] = [
+        {
+            "id": id,
+            "size": piece.sizes[n],
+            "text": piece.data[max(edges[n], 0) : max(edges[n + 1], 0)].decode("utf-8", "replace"),
+            "logprob": piece.logprobs[n] if n < len(piece.logprobs) else None,
+            "alternatives": [
+                {"id": other, **_bytes(data), "logprob": logprob}
+                for other, data, logprob in birth.alternatives[n : n + 1][0]
+            ]
+            if n < len(birth.alternatives)
+            else [],
+        }
+        for n, id in enumerate(piece.ids)
+    ]
+    found |= {"overlap": piece.overlap, "fingerprint": piece.fingerprint}
+    found |= {"settings": dict(birth.settings)}
+    found["rejected"] = [{**_bytes(data), "logprob": lp} for data, lp in birth.rejected]
+    return found
+
+
+def _step(step: Step, undone: bool) -> dict[str, Any]:
+    return {
+        "id": step.id, "label": step.label, "silent": step.silent, "undone": undone,
+        "rows": json.loads(step_text(step)),
+    }  # fmt: skip
+
+
+def _bytes(data: bytes) -> dict[str, str]:
+    try:
+        return {"text": data.decode()}
+    except UnicodeDecodeError:
+        return {"hex": data.hex()}
+
+
+# --- reading
+
+
+def read(place: Place) -> Changes:
+    """The rows of a new loom. Raises UsageError with the place of what is wrong."""
+    version = place.field("version")
+    if version.value != VERSION:
+        raise version.bad(f"{VERSION}, the version that this llterm knows")
+    changes = Changes()
+    for one in place.field("pieces").items():
+        piece = _read_piece(one)
+        changes.pieces[piece.id] = piece
+    for one in place.field("nodes").items():
+        _read_node(one, changes)
+    root = place.optional("root")
+    if root is not None:
+        _read_marks(root, ROOT, changes)
+    folded, unread = (_ids(place.optional(name)) for name in ("folded", "unread"))
+    changes.sight = {id: (id in folded, id in unread) for id in folded | unread}
+    history = place.optional("history")
+    for one in history.items() if history is not None else ():
+        step = _read_step(one)
+        changes.steps[step.id] = step, one.flag_of("undone")
+    extras = place.optional("extras")
+    for id, one in extras.entries() if extras is not None else ():
+        changes.extras[_whole(Place(int(id) if id.isdecimal() else id, one.path))] = json.dumps(
+            one.mapping()
+        )
+    settings = place.optional("settings")
+    for name, one in settings.entries() if settings is not None else ():
+        if not isinstance(one.value, int | str):
+            raise one.bad("a text or a whole number")
+        changes.meta[name] = one.value
+    changes.meta["head"] = _whole(place.field("head"))
+    hoisted = place.optional("hoisted")
+    changes.meta["hoisted"] = _whole(hoisted) if hoisted is not None else ROOT
+    _check(changes)
+    return changes
+
+
+def _read_piece(place: Place) -> Piece:
+    id, data = _whole(place.field("id")), _read_bytes(place)
+    author, created = place.field("author").text(), place.field("created").number()
+    listed = place.optional("tokens")
+    if listed is None:
+        return Piece(id, data, author, created)
+    tokens = list(listed.items())
+    logprobs = [one.optional("logprob") for one in tokens]
+    alternatives = tuple(
+        tuple((_whole(other.field("id")), *_candidate(other)) for other in found.items())
+        for found in (one.field("alternatives") for one in tokens)
+    )
+    settings, rejected = place.optional("settings"), place.optional("rejected")
+    overlap = place.optional("overlap")
+    birth = Birth(
+        settings.mapping() if settings is not None else {},
+        alternatives if any(alternatives) else (),
+        tuple(_candidate(one) for one in (rejected.items() if rejected is not None else ())),
+    )
+    return Piece(
+        id, data, author, created,
+        tuple(_whole(one.field("id")) for one in tokens),
+        tuple(_whole(one.field("size")) for one in tokens),
+        _whole(overlap) if overlap is not None else 0,
+        place.text_of("fingerprint"),
+        tuple(one.number() for one in logprobs if one is not None),
+        birth_text(birth) if birth != Birth() else "",
+    )  # fmt: skip
+
+
+def _candidate(place: Place) -> tuple[bytes, float]:
+    return _read_bytes(place), place.field("logprob").number()
+
+
+def _read_node(place: Place, changes: Changes) -> None:
+    id = _whole(place.field("id"))
+    slices = []
+    for one in place.field("slices").items():
+        numbers = [_whole(number) for number in one.items()]
+        if len(numbers) != len(Slice._fields):
+            raise one.bad("a piece, a start and a stop")
+        slices.append(Slice(*numbers))
+    changes.nodes[id] = Node(id, _whole(place.field("parent")), tuple(slices))
+    _read_marks(place, id, changes)
+
+
+def _read_marks(place: Place, id: int, changes: Changes) -> None:
+    tags, rating = place.optional("tags"), place.optional("rating")
+    marks = Marks(
+        place.flag_of("bookmark"),
+        _whole(rating) if rating is not None else 0,
+        tuple(one.text() for one in tags.items()) if tags is not None else (),
+        place.text_of("note"),
+        place.text_of("order"),
+    )
+    if marks != Marks():
+        changes.marks[id] = marks
+
+
+def _read_step(place: Place) -> Step:
+    id, label, rows = _whole(place.field("id")), place.field("label").text(), place.field("rows")
+    try:
+        return read_step(id, label, place.flag_of("silent"), rows.mapping())
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as odd:
+        raise rows.bad("the rows of a step") from odd
+
+
+def _read_bytes(place: Place) -> bytes:
+    found = place.optional("hex")
+    if found is None:
+        return place.field("text").text().encode("utf-8", "replace")
+    try:
+        return bytes.fromhex(found.text())
+    except ValueError as error:
+        raise found.bad("bytes in hexadecimal") from error
+
+
+def _ids(place: Place | None) -> set[int]:
+    return {_whole(one) for one in place.items()} if place is not None else set()
+
+
+def _whole(place: Place) -> int:
+    if isinstance(place.value, bool) or not isinstance(place.value, int):
+        raise place.bad("a whole number")
+    return place.value
+
+
+def _check(changes: Changes) -> None:
+    texts = {id: piece.data for id, piece in changes.pieces.items()}
+    loom = Loom(pieces=Pieces(texts), head=int(changes.meta["head"]))
+    loom.fill({id: node for id, node in sorted(changes.nodes.items()) if node is not None})
+    try:
+        loom.check()
+    except ValueError as error:
+        raise wrong(f"nodes: {error}.") from error

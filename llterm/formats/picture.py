@@ -1,0 +1,164 @@
+"""A loom as an SVG picture: the tree from left to right, the story in a strong line."""
+
+from __future__ import annotations
+
+import html
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from llterm.core.display import visible
+from llterm.core.loom import PERSON
+from llterm.core.outline import Outline, Row
+from llterm.formats.source import Source, author_of, told
+
+WIDTH, LINE, GAP = 210, 16, 12
+"""Pixels: a box's width, a line of text, between two boxes."""
+_ACROSS = 70
+_LETTERS = 27
+_LINES = 3
+SLOT = LINE * _LINES + 10 + GAP
+"""Room of a leaf; no box is taller."""
+MOST_BOXES = 1500
+"""A picture of more would be no picture: deeper branches are counted then, not drawn."""
+
+
+@dataclass(slots=True)
+class _Box:
+    row: Row
+    column: int
+    lines: list[str]
+    children: list[_Box] = field(default_factory=list)
+    top: float = 0.0
+    hidden: int = 0
+    """Nodes below it that are not drawn."""
+
+    @property
+    def height(self) -> int:
+        return LINE * len(self.lines) + 10
+
+    @property
+    def middle(self) -> float:
+        return self.top + self.height / 2
+
+
+def write(source: Source) -> str:
+    """The picture. Text stands in it as text, never as markup."""
+    boxes = _boxes(source)
+    story = {node.id for node in source.loom.path()}
+    bottom = _placed(boxes)
+    columns = max((box.column for box in boxes), default=0) + 1
+    width = columns * (WIDTH + _ACROSS) + GAP
+    height = max(bottom, 60) + GAP
+    title = html.escape(visible(source.title.encode("utf-8", "replace")))
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height:.0f}" '
+        f'width="{width}" height="{height:.0f}" font-family="Georgia, serif" font-size="13">',
+        f"<title>{title}</title>",
+        f'<rect width="{width}" height="{height:.0f}" fill="#faf8f3"/>',
+        *_lines(source, boxes, story),
+        *(_drawn(source, box, story) for box in boxes),
+        "</svg>",
+    ]
+    return "\n".join(parts) + "\n"
+
+
+def _boxes(source: Source) -> list[_Box]:
+    """Rows of the outline as boxes, parents first; the deepest left out where they are too many."""
+    loom = source.loom
+    rows = list(Outline(loom).rows(whole=True))
+    columns: dict[int, int] = {}
+    for row in rows:
+        columns[row.ids[-1]] = columns.get(loom.nodes[row.ids[0]].parent, -1) + 1
+    deepest = max(columns.values(), default=0)
+    while sum(column <= deepest for column in columns.values()) > MOST_BOXES and deepest:
+        deepest -= 1
+    found: dict[int, _Box] = {}
+    for row in rows:
+        last, parent = row.ids[-1], loom.nodes[row.ids[0]].parent
+        if columns[last] > deepest:
+            continue
+        text = visible(b"".join(loom.data(loom.nodes[id]) for id in row.ids))
+        box = found[last] = _Box(row, columns[last], _wrapped(text))
+        if columns[last] == deepest and row.branches:
+            box.hidden = row.below
+        if parent in found:
+            found[parent].children.append(box)
+    return list(found.values())
+
+
+def _wrapped(text: str) -> list[str]:
+    lines = textwrap.wrap(text, _LETTERS, break_long_words=True) or [text]
+    if len(lines) > _LINES:
+        lines = [*lines[: _LINES - 1], lines[_LINES - 1][: _LETTERS - 1] + "…"]
+    return lines
+
+
+def _placed(boxes: list[_Box]) -> float:
+    """Give every box its place: leaves below each other, a parent beside the middle of its
+    children; the bottom."""
+    bottom = float(GAP)
+    leaves = {id(box): box for box in boxes if not box.children}
+    for box in boxes:
+        if id(box) in leaves:
+            box.top = bottom + (SLOT - GAP - box.height) / 2
+            bottom += SLOT
+    for box in reversed(boxes):
+        if box.children:
+            middle = (box.children[0].middle + box.children[-1].middle) / 2
+            box.top = middle - box.height / 2
+    return bottom
+
+
+def _left(box: _Box) -> int:
+    return GAP + box.column * (WIDTH + _ACROSS)
+
+
+def _lines(source: Source, boxes: list[_Box], story: set[int]) -> Iterator[str]:
+    loom = source.loom
+    for box in boxes:
+        for child in box.children:
+            x, y, to, at = _left(box) + WIDTH, box.middle, _left(child), child.middle
+            strong = child.row.ids[0] in story
+            stroke = ("#c77d1a", 3) if strong else ("#b9b3a7", 1)
+            bend = (x + to) / 2
+            yield (
+                f'<path d="M{x},{y:.1f} C{bend},{y:.1f} {bend},{at:.1f} {to},{at:.1f}" '
+                f'fill="none" stroke="{stroke[0]}" stroke-width="{stroke[1]}"/>'
+            )
+            logprob = loom.logprob(child.row.ids[0])
+            if logprob is not None:
+                yield (
+                    f'<text x="{to - 6}" y="{at - 5:.1f}" font-size="10" fill="#8a8478" '
+                    f'text-anchor="end" font-family="monospace">{told(logprob)}</text>'
+                )
+    if not boxes:
+        yield '<text x="20" y="34" fill="#8a8478">an empty loom</text>'
+
+
+def _drawn(source: Source, box: _Box, story: set[int]) -> str:
+    loom = source.loom
+    first = box.row.ids[0]
+    person = author_of(loom, loom.nodes[first]) == PERSON
+    fill, edge = ("#fff7e6", "#c77d1a") if first in story else ("#ffffff", "#b9b3a7")
+    left = _left(box)
+    marked = first in loom.marks and loom.marks[first].bookmark
+    whole = visible(b"".join(loom.data(loom.nodes[id]) for id in box.row.ids))
+    lines = "".join(
+        f'<tspan x="{left + 8}" dy="{LINE}">{html.escape(line)}</tspan>' for line in box.lines
+    )
+    style = ' font-style="italic"' if person else ""
+    parts = [
+        f"<g><title>{html.escape(whole)}</title>",
+        f'<rect x="{left}" y="{box.top:.1f}" width="{WIDTH}" height="{box.height}" rx="5" '
+        f'fill="{fill}" stroke="{edge}"/>',
+        f'<text y="{box.top + 2:.1f}"{style} fill="#2b2822">{lines}</text>',
+    ]
+    if marked:
+        parts.append(f'<circle cx="{left + WIDTH - 8}" cy="{box.top + 8:.1f}" r="4" fill="#b23"/>')
+    if box.hidden:
+        parts.append(
+            f'<text x="{left + WIDTH + 6}" y="{box.middle + 4:.1f}" font-size="11" '
+            f'fill="#8a8478">+{box.hidden:,} below</text>'
+        )
+    return "".join((*parts, "</g>"))

@@ -1,0 +1,208 @@
+"""pyloom's JSON: nested nodes, tags, chapters, and the model's replies with their tokens."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from datetime import datetime
+from typing import Any
+
+from llterm.core.loom import PERSON, ROOT, Loom, Marks, Piece
+from llterm.formats.nesting import nested, with_member
+from llterm.formats.reading import Place
+from llterm.formats.source import Source, author_of, whole_texts
+from llterm.formats.tree import UNKNOWN, Branch, Made, Tree, made, typed
+
+NAME = "pyloom"
+_TIME = "%Y-%m-%d-%H.%M.%S"
+_BOOKMARK = "bookmark"
+_OWN = {"text", "children"}
+"""Fields that are written from the loom alone."""
+
+
+def matches(value: Any) -> bool:
+    if not isinstance(value, dict):
+        return False
+    root = value.get("root", value)
+    return isinstance(root, dict) and "text" in root and "children" in root
+
+
+def read(place: Place) -> Tree:
+    """The whole form, or the simple one of texts and children only."""
+    simple = place.optional("root") is None
+    root = place if simple else place.field("root")
+    extra = {} if simple else {n: one for n, one in place.mapping().items() if n != "root"}
+    head = None if simple else place.key_of("selected_node_id")
+    tree = Tree(NAME, [], head, extra=extra)
+    replies = None if simple else place.optional("model_responses")
+    waiting = [(root, tree.roots)]
+    while waiting:
+        at, into = waiting.pop()
+        branch = _branch(at, replies)
+        into.append(branch)
+        below = list(at.field("children").items())
+        waiting += [(one, branch.children) for one in reversed(below)]
+    return tree
+
+
+def _branch(place: Place, replies: Place | None) -> Branch:
+    tags = place.optional("tags")
+    names = [one.text() for one in tags.items()] if tags is not None else []
+    marks = Marks(
+        bookmark=_BOOKMARK in names, tags=tuple(name for name in names if name != _BOOKMARK)
+    )
+    fields = place.mapping()
+    return Branch(
+        place.key_of("id") or place.path,
+        _pieces(place, replies),
+        marks,
+        folded=fields.get("open") is False,
+        unread=fields.get("visited") is False,
+        extra={name: one for name, one in fields.items() if name not in _OWN},
+    )
+
+
+def _pieces(place: Place, replies: Place | None) -> list[Piece]:
+    text = place.field("text").text()
+    meta = place.optional("meta") or Place({}, place.path)
+    created = _moment(meta.text_of("creation_timestamp"))
+    if meta.text_of("source") != "AI":
+        return typed(text, created)
+    generation = place.optional("generation")
+    reply = None
+    if generation is not None and replies is not None:
+        reply = replies.optional(generation.key_of("id") or "")
+    if reply is None or generation is None:
+        return typed(text, created, "a model")
+    model = reply.text_of("model") or "a model"
+    completions = list(reply.field("completions").items())
+    index = int(generation.field("index").number())
+    if not 0 <= index < len(completions):
+        raise generation.field("index").bad(f"one of {len(completions)} completions")
+    tokens = _tokens(completions[index], text)
+    return made(tokens, model, created) if tokens else typed(text, created, model)
+
+
+def _tokens(completion: Place, text: str) -> list[Made]:
+    """The tokens at the end of a completion that are the node's text; none if they are not."""
+    listed = completion.optional("tokens")
+    found: list[Made] = []
+    left = text
+    for token in reversed(list(listed.items()) if listed is not None else []):
+        if not left:
+            break
+        generated = token.field("generatedToken")
+        own, logprob = generated.field("token").text(), generated.optional("logprob")
+        if logprob is None or not own or not left.endswith(own):
+            return []
+        others = token.optional("counterfactuals")
+        alternatives = tuple(
+            (UNKNOWN, name.encode(), one.number()) for name, one in _counterfactuals(others)
+        )
+        found.append(Made(own.encode(), logprob.number(), alternatives))
+        left = left[: -len(own)]
+    return found[::-1] if not left else []
+
+
+def _counterfactuals(place: Place | None) -> list[tuple[str, Place]]:
+    if place is None:
+        return []
+    if isinstance(place.value, list):
+        return [pair for one in place.items() for pair in one.entries()]
+    return list(place.entries())
+
+
+def write(source: Source) -> str:
+    """The whole form. A loom that begins with a fork begins with an empty root there."""
+    loom = source.loom
+    texts = whole_texts(loom)
+    document = source.extra(ROOT, NAME)
+    kept_root = document.pop("root", None)
+    below = loom.children.get(ROOT, [])
+    replies = dict(document.get("model_responses") or {})
+    fields: dict[int, dict[str, Any]] = {}
+    alone = len(below) == 1 and kept_root is None
+    if not alone:
+        fields[ROOT] = {"id": _id(ROOT), "text": "", **(kept_root or {})}
+    for id in texts:
+        fields[id] = _fields(source, id, texts[id], replies)
+    for id, one in fields.items():
+        parent = loom.nodes[id].parent if id != ROOT else 0
+        if parent in fields:
+            one["parent_id"] = fields[parent]["id"]
+    top = below[0] if alone else ROOT
+    parts = nested([top], lambda id: fields[id], lambda id: loom.children.get(id, ()))
+    head = loom.head if loom.head in fields else top
+    document = {
+        "chapters": {}, "tags": {}, **document,
+        "selected_node_id": fields[head]["id"], "model_responses": replies,
+    }  # fmt: skip
+    return with_member(document, "root", "".join(parts)[1:-1])
+
+
+def _fields(source: Source, id: int, text: str, replies: dict[str, Any]) -> dict[str, Any]:
+    loom, kept = source.loom, source.extra(id, NAME)
+    marks = loom.marks.get(id, Marks())
+    author = author_of(loom, loom.nodes[id])
+    found: dict[str, Any] = {
+        "id": _id(id), "mutable": author == PERSON, "visited": True, "open": True,
+        "meta": _meta(loom, id, author), **kept, "text": text,
+    }  # fmt: skip
+    found["visited"] = id not in loom.sight.unread
+    found["open"] = id not in loom.sight.folded
+    tags = [_BOOKMARK, *marks.tags] if marks.bookmark else list(marks.tags)
+    if tags or "tags" in kept:
+        found["tags"] = tags
+    if author != PERSON and "generation" not in kept:
+        reply = _reply(source, id, text, author)
+        if reply is not None:
+            replies[f"llterm-{id}"] = reply
+            found["generation"] = {"id": f"llterm-{id}", "index": 0}
+    return found
+
+
+def _reply(source: Source, id: int, text: str, model: str) -> dict[str, Any] | None:
+    """The node as a reply with its tokens; None where not all of them are whole."""
+    loom = source.loom
+    tokens: list[dict[str, Any]] = []
+    at = 0
+    for span in loom.spans(loom.nodes[id]):
+        if span.logprob is None or span.index is None:
+            return None
+        own = span.data.decode("utf-8", "replace")
+        birth = source.births.get(span.piece.id)
+        known = birth.alternatives[span.index : span.index + 1] if birth else ()
+        tokens.append({
+            "generatedToken": {"token": own, "logprob": span.logprob},
+            "position": {"start": at, "end": at + len(own)},
+            "counterfactuals": {
+                data.decode("utf-8", "replace"): lp for one in known for _, data, lp in one
+            } or None,
+        })  # fmt: skip
+        at += len(own)
+    completion = {"text": text, "finishReason": "stop", "tokens": tokens}
+    created = loom.pieces[loom.nodes[id].piece].created
+    return {
+        "id": f"llterm-{id}", "model": model, "prompt": {"text": "", "tokens": None},
+        "completions": [completion], "timestamp": time.strftime(_TIME, time.localtime(created)),
+    }  # fmt: skip
+
+
+def _meta(loom: Loom, id: int, author: str) -> dict[str, Any]:
+    created = loom.pieces[loom.nodes[id].piece].created
+    return {
+        "creation_timestamp": time.strftime(_TIME, time.localtime(created)),
+        "source": "prompt" if author == PERSON else "AI",
+        "modified": False,
+    }
+
+
+def _id(id: int) -> str:
+    return str(uuid.uuid5(uuid.NAMESPACE_OID, f"llterm.{id}"))
+
+
+def _moment(text: str) -> float:
+    try:
+        return datetime.strptime(text, _TIME).timestamp()
+    except (ValueError, OverflowError):
+        return 0.0

@@ -1,0 +1,99 @@
+"""`llterm export` and `llterm import`: where a loom comes from and goes to."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+from llterm.core.display import display_text
+from llterm.errors import LltermError, UsageError
+from llterm.formats.exchange import Taste, export, format_of, import_file
+from llterm.headless.inputs import LOOM, is_loom, read_text
+
+MOST_IMPORTED = 1 << 30
+
+
+def run_export(loom: Path, format: str | None, output: Path | None, taste: Taste) -> str:
+    """Write the loom in another format, to a file or to stdout; what to say about it."""
+    check_is_loom(loom)
+    format = format or (format_of(output) if output is not None else None) or "text"
+    if output is not None and output.exists() and output.samefile(loom):
+        raise UsageError("The export would overwrite the loom", "", "Name another file.")
+    data = export(loom, format, taste)
+    if output is None:
+        _print(data)
+        return ""
+    _write(output, data)
+    return f"{output}: {len(data):,} bytes, {format}"
+
+
+def run_import(source: Path, format: str | None, output: Path | None) -> str:
+    """Make a loom of another program's file, which stays as it is; what to say about it."""
+    if source.is_file() and is_loom(source):
+        raise UsageError(f"{source.name} is a loom already", "", f"Open it: llterm weave {source}")
+    data = read_text(source, MOST_IMPORTED)
+    target = output or _free(source)
+    try:
+        made = import_file(data, source.name, format, target)
+    except UsageError as error:
+        error.title = error.title.replace("This file", source.name)
+        raise
+    lines = [f"{target}: {made.nodes:,} nodes from {source.name} ({made.format})", *made.notes]
+    return "\n".join(lines)
+
+
+def check_is_loom(path: Path) -> None:
+    """Raise UsageError where this is no loom, in words that fit what it is."""
+    if path.is_file() and path.stat().st_size:
+        with path.open("rb") as file:
+            if file.read(len(LOOM)) != LOOM:
+                raise UsageError(f"{path.name} is not a loom", "", "Looms are made by llterm.")
+
+
+def _free(source: Path) -> Path:
+    """A loom beside the source, of its name, that is not there yet."""
+    name = source.name.removesuffix(".json").removesuffix(".ll")
+    stem = Path(name).stem if name == source.name else name
+    path = source.with_name(f"{stem}.loom")
+    number = 2
+    while path.exists():
+        path = source.with_name(f"{stem} {number}.loom")
+        number += 1
+    return path
+
+
+def _print(data: bytes) -> None:
+    """A terminal obeys what is printed on it, so only what it may see; a pipe gets the bytes."""
+    if sys.stdout.isatty():
+        text = display_text(data)
+        sys.stdout.write(text if text.endswith("\n") else text + "\n")
+    else:
+        sys.stdout.buffer.write(data)
+    sys.stdout.flush()
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Put the file in place whole, or leave what was there."""
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)
+    except OSError as error:
+        raise _refused(path, error) from error
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        mode = path.stat().st_mode & 0o777 if path.exists() else 0o644
+        os.chmod(name, mode)
+        os.replace(name, path)
+    except OSError as error:
+        with suppress(OSError):
+            os.unlink(name)
+        raise _refused(path, error) from error
+
+
+def _refused(path: Path, error: OSError) -> LltermError:
+    return LltermError(
+        f"{path.name} could not be written", f"{path}: {error.strerror}.", "Name another file: -o."
+    )

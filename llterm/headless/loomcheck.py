@@ -1,0 +1,89 @@
+"""`llterm doctor FILE.loom`: what is wrong with a loom, and a sound one in its place."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+from llterm.core.loom import ROOT
+from llterm.core.outline import Outline
+from llterm.errors import LltermError, UsageError
+from llterm.headless.exchange import check_is_loom
+from llterm.store.backups import backups, keep_aside
+from llterm.store.lock import Lock
+from llterm.store.repair import Diagnosis, diagnose, write_repaired
+
+
+def check_loom(path: Path, *, repair: bool = False) -> tuple[str, int]:
+    """A report and the exit code: 1 where the loom is damaged and was not repaired.
+
+    Raises UsageError where there is no such loom, or where it cannot be repaired now.
+    """
+    check_is_loom(path)
+    lock = Lock(path)
+    notice = lock.notice
+    try:
+        told = diagnose(path, writable=not notice)
+        if repair and told.faults and not told.hopeless:
+            if notice:
+                raise UsageError(f"{path.name} cannot be repaired", notice, "Close the other one.")
+            aside = _replace(path, told)
+    except (sqlite3.Error, ValueError) as error:
+        told = Diagnosis([f"It cannot be read: {error}."], hopeless=True)
+    finally:
+        lock.close()
+    if not told.faults:
+        return _sound(path, notice), 0
+    lines = [f"{path}: damaged", *(f"  {fault}" for fault in told.faults)]
+    if told.hopeless:
+        return "\n".join([*lines, "Nothing of it can be saved.", *_copies(path)]), 1
+    lines.append(_losses(told))
+    if repair:
+        return "\n".join([*lines, f"Repaired. The damaged file is kept: {aside}"]), 0
+    lines.append(f"To put it right: llterm doctor --repair '{path}'")
+    return "\n".join([*lines, *_copies(path)]), 1
+
+
+def _replace(path: Path, told: Diagnosis) -> Path:
+    """Put the repaired loom in the place of the damaged one; where that one is now."""
+    part = path.with_name(f".{path.name}.repaired")
+    part.unlink(missing_ok=True)
+    write_repaired(told, part)
+    try:
+        aside = keep_aside(path)
+        path.with_name(path.name + "-journal").unlink(missing_ok=True)
+        part.replace(path)
+    except OSError as error:
+        raise LltermError(
+            f"{path.name} could not be replaced", f"{error}.", f"The repaired loom is {part}."
+        ) from error
+    return aside
+
+
+def _sound(path: Path, notice: str) -> str:
+    from llterm.session.document import Document
+
+    document = Document.open(path)
+    try:
+        words, below = len(document.text.split()), Outline(document.loom).below(ROOT)
+        state = "sound"
+        if notice:
+            state = "sound; it can only be read now: " + notice.removesuffix(".")
+        return (
+            f"{path}: {state}; a story of {words:,} words, {len(document.text):,} characters, "
+            f"{below:,} nodes"
+        )
+    finally:
+        document.close()
+
+
+def _losses(told: Diagnosis) -> str:
+    kept = f"A repair keeps {len(told.changes.nodes):,} nodes."
+    if not told.losses:
+        return f"{kept} Nothing is lost."
+    return f"{kept} Lost for good: {'; '.join(told.losses)}."
+
+
+def _copies(path: Path) -> list[str]:
+    found = backups(path)
+    return [f"Its newest copy: {found[0]}"] if found else []

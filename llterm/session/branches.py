@@ -1,0 +1,322 @@
+"""Commands on the tree of a loom. Each is one step of the log, but for how the tree is looked at.
+
+Nodes are named by id (`Loom.nodes`), places in a node by bytes. Every command raises UsageError
+where the loom can only be read, where the node is not there, or where the command makes no sense.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import Protocol
+
+from llterm.core import reshaping
+from llterm.core.birth import Birth, birth_text
+from llterm.core.editing import lead, split, whole
+from llterm.core.history import Step
+from llterm.core.loom import ROOT, Loom, Marks, Node, Piece
+from llterm.core.outline import ORDERS
+from llterm.core.pieces import Span, token_edges
+from llterm.errors import UsageError
+from llterm.session.changes import Change, ModelRun
+from llterm.session.ledger import Ledger
+
+MOST_RATING = 5
+
+
+class Steps(Protocol):
+    """Where steps begin and end: the document."""
+
+    def begin(self, label: str) -> Step: ...
+
+    def finish(self, step: Step) -> Change: ...
+
+    def nothing(self) -> Change: ...
+
+    def checkpoint(self) -> None: ...
+
+    def birth(self, piece: int) -> Birth: ...
+
+
+class Branches:
+    """The tree of a document."""
+
+    def __init__(self, steps: Steps, ledger: Ledger) -> None:
+        self._steps = steps
+        self._ledger = ledger
+
+    @property
+    def _loom(self) -> Loom:
+        return self._ledger.loom
+
+    # --- nodes
+
+    def split(self, id: int, size: int) -> Change:
+        """Cut a node in two after so many bytes."""
+        node = self._node(id)
+        self._inside(node, size)
+        return self._do("split a node", lambda step: split(*self._with(step), node, size))
+
+    def merge(self, id: int) -> Change:
+        """Make one node of this one and its parent. A parent with other children stays too."""
+        if self._node(id).parent == ROOT:
+            raise UsageError("There is nothing to merge with", "It hangs under the root.", "")
+        return self._do(
+            "merge with the parent", lambda step: reshaping.merge(*self._with(step), id)
+        )
+
+    def child(self, id: int, text: str) -> int:
+        """Write a new node under this one, or under the root; its id. The story stays."""
+        self._place(id)
+        return self._write("write a child", id, text)
+
+    def sibling(self, id: int, text: str) -> int:
+        """Write a new node beside this one; its id. The story stays."""
+        return self._write("write a sibling", self._node(id).parent, text)
+
+    def plant(self, id: int, runs: Sequence[ModelRun]) -> list[int]:
+        """Hang a model's continuations under a node, as unread ones; their ids."""
+        self._place(id)
+        runs = [run for run in runs if run.data]
+        made: list[int] = []
+
+        def work(step: Step) -> None:
+            for run in runs:
+                made.append(self._hang(step, id, run.piece(time.time())))
+
+        if runs:
+            self._do("plant continuations", work)
+            self._loom.sight.unread.update(made)
+            self._ledger.keep_sight(*made)
+            self._ledger.commit()
+        return made
+
+    def move(self, id: int, parent: int) -> Change:
+        """Hang a branch under another node, also one that was deleted."""
+        self._steps.checkpoint()
+        self._place(parent)
+        node = self._loom.nodes.get(id)
+        if node is None:
+            raise self._gone()
+        if reshaping.contains(self._loom, id, parent):
+            raise UsageError("A branch cannot hang under itself", "", "Choose another place.")
+        if node.parent == parent:
+            return self._steps.nothing()
+        return self._do("move a branch", lambda step: reshaping.move(self._loom, step, id, parent))
+
+    def delete(self, id: int) -> Change:
+        """Delete a node with all below it. It lies in the bin, and undo brings it back."""
+        self._node(id)
+        return self._delete("delete a branch", [id])
+
+    def delete_children(self, id: int) -> Change:
+        """Delete all below a node, or all there is below the root."""
+        self._place(id)
+        return self._delete("delete children", self._loom.children.get(id, ()))
+
+    def delete_siblings(self, id: int) -> Change:
+        """Delete the other children of this node's parent."""
+        beside = self._loom.children[self._node(id).parent]
+        return self._delete("delete siblings", [other for other in beside if other != id])
+
+    def clear(self, id: int) -> Change:
+        """Delete a node's unread children: continuations that nobody took."""
+        self._place(id)
+        story = {node.id for node in self._loom.path()}
+        below = self._loom.children.get(id, ())
+        unread = self._loom.sight.unread
+        return self._delete(
+            "clear continuations",
+            [one for one in below if one in unread and one not in story],
+        )
+
+    def clip(self, id: int, size: int) -> Change:
+        """Delete a node's text after so many bytes, with all below it."""
+        self._inside(self._node(id), size)
+        return self._do("clip", lambda step: reshaping.clip(*self._with(step), id, size))
+
+    def trim(self, id: int, count: int = 1) -> Change:
+        """Delete a node's last tokens, with all below it; of the person's text its last words."""
+        node = self._node(id)
+        edges = self.edges(id)
+        if not 0 < count < len(edges):
+            raise UsageError(
+                "That is more than the node has", f"It has {len(edges)} tokens or words.", ""
+            )
+        size = edges[-count - 1]
+        self._inside(node, size)
+        return self._do("trim", lambda step: reshaping.clip(*self._with(step), id, size))
+
+    def edges(self, id: int) -> list[int]:
+        """Where the tokens of a node end, in bytes; of the person's text where words end."""
+        found: list[int] = []
+        size = 0
+        for span in self._loom.spans(self._node(id)):
+            if span.piece.ids is None:
+                found += (size + end for end in _word_ends(span.data))
+            size += len(span.data)
+            if not found or found[-1] < size:
+                found.append(size)
+        return found
+
+    def alternative(self, id: int, token: int, choice: int) -> Change:
+        """Let another candidate stand in place of a node's nth token, and end the story there.
+
+        `choice` counts the alternatives kept at birth (`Document.birth`). The old text stays as a
+        branch.
+        """
+        node = self._node(id)
+        at, span = self._token(node, token)
+        index, piece = span.index, span.piece
+        assert index is not None
+        known = self._steps.birth(piece.id).alternatives
+        edge = token_edges(piece)[index]
+        overlap = max(-edge, 0)
+        if index >= len(known) or not 0 <= choice < len(known[index]):
+            raise UsageError("There is no such alternative", "", "Choose one that is shown.")
+        number, data, logprob = known[index][choice]
+        if len(data) <= overlap:
+            raise UsageError("This candidate has no text", "", "Choose another one.")
+        run = Piece(
+            0, data[overlap:], piece.author, time.time(), (number,), (len(data),), overlap,
+            piece.fingerprint, (logprob,), birth_text(Birth({"forced": True}, (known[index],))),
+        )  # fmt: skip
+
+        def work(step: Step) -> None:
+            parent = node.parent
+            if at:
+                split(*self._with(step), node, at)
+                parent = node.id
+            lead(self._loom, step, self._hang(step, parent, run))
+
+        return self._do("swap an alternative in", work)
+
+    # --- marks
+
+    def bookmark(self, id: int, on: bool = True) -> None:
+        """Bookmark a node, or not."""
+        self._mark("bookmark", id, bookmark=on)
+
+    def tag(self, id: int, *tags: str) -> None:
+        """The tags of a node, in this order; none to remove them."""
+        self._mark("tags", id, tags=tuple(dict.fromkeys(filter(None, map(str.strip, tags)))))
+
+    def note(self, id: int, text: str) -> None:
+        """A note on a node; empty to remove it."""
+        self._mark("note", id, note=text)
+
+    def rate(self, id: int, rating: int) -> None:
+        """Rate a node from 1 to 5; 0 takes the rating away."""
+        if not 0 <= rating <= MOST_RATING:
+            raise UsageError("Ratings go from 1 to 5", f"{rating} is none of them.", "")
+        self._mark("rating", id, rating=rating)
+
+    def sort(self, id: int, order: str) -> None:
+        """How the children of a node, or of the root, are sorted: one of `core.outline.ORDERS`."""
+        if order not in ORDERS:
+            raise UsageError(f"Nothing is sorted by {order!r}", "", f"Choose {', '.join(ORDERS)}.")
+        self._mark("sort children", id, order="" if order == ORDERS[0] else order)
+
+    def marks(self, id: int) -> Marks:
+        """What is noted on a node."""
+        return self._loom.marks.get(id, Marks())
+
+    # --- how the tree is looked at: kept with the loom, but no steps
+
+    def fold(self, id: int, on: bool = True) -> None:
+        """Hide or show what is below a node."""
+        _toggle(self._loom.sight.folded, id, on)
+        self._ledger.keep_sight(id)
+
+    def read(self, *ids: int) -> None:
+        """These nodes have been seen."""
+        seen = [id for id in ids if id in self._loom.sight.unread]
+        self._loom.sight.unread.difference_update(seen)
+        self._ledger.keep_sight(*seen)
+
+    def hoist(self, id: int = ROOT) -> None:
+        """Show this node as the root; without one, the whole tree again."""
+        self._place(id)
+        self._loom.sight.hoisted = id
+        self._ledger.keep("hoisted", id)
+
+    # --- inner workings
+
+    def _do(self, label: str, work: Callable[[Step], object]) -> Change:
+        step = self._steps.begin(label)
+        work(step)
+        return self._steps.finish(step)
+
+    def _with(self, step: Step) -> tuple[Loom, Step, Callable[[], int]]:
+        return self._loom, step, self._ledger.new_node
+
+    def _token(self, node: Node, nth: int) -> tuple[int, Span]:
+        """A node's nth whole token, and the bytes of the node before it."""
+        at = 0
+        for span in self._loom.spans(node):
+            if span.index is not None:
+                if not nth:
+                    return at, span
+                nth -= 1
+            at += len(span.data)
+        raise UsageError("There is no such token", "", "Choose one that a model made.")
+
+    def _hang(self, step: Step, parent: int, piece: Piece) -> int:
+        number, id = self._ledger.new_piece(piece), self._ledger.new_node()
+        step.put(self._loom, id, Node(id, parent, whole(self._loom, number)))
+        return id
+
+    def _write(self, label: str, parent: int, text: str) -> int:
+        data = text.replace("\r\n", "\n").replace("\r", "\n").encode("utf-8", "replace")
+        if not data:
+            raise UsageError("A node has text", "There is none.", "Write some first.")
+        made: list[int] = []
+        piece = Piece(0, data, created=time.time())
+        self._do(label, lambda step: made.append(self._hang(step, parent, piece)))
+        return made[0]
+
+    def _delete(self, label: str, ids: Iterable[int]) -> Change:
+        gone = tuple(ids)
+        if not gone:
+            return self._steps.nothing()
+        return self._do(label, lambda step: reshaping.delete(self._loom, step, gone))
+
+    def _mark(self, label: str, id: int, **changes: object) -> None:
+        self._steps.checkpoint()
+        self._place(id)
+        before = self.marks(id)
+        marks = replace(before, **changes)  # type: ignore[arg-type]
+        if marks != before:
+            self._do(label, lambda step: step.mark(self._loom, id, marks))
+
+    def _node(self, id: int) -> Node:
+        """A node of the tree. What is being typed is ended first: it may make nodes anew."""
+        self._steps.checkpoint()
+        if id == ROOT or not self._loom.holds(id):
+            raise self._gone()
+        return self._loom.nodes[id]
+
+    def _place(self, id: int) -> None:
+        """Check that something may hang here."""
+        if id != ROOT:
+            self._node(id)
+
+    def _inside(self, node: Node, size: int) -> None:
+        if not 0 < size < node.size:
+            raise UsageError(
+                "A node cannot be cut there", f"It has {node.size} bytes.", "Cut inside of it."
+            )
+
+    def _gone(self) -> UsageError:
+        return UsageError("That branch is not there", "It was undone or deleted.", "Undo that.")
+
+
+def _toggle(found: set[int], id: int, on: bool) -> None:
+    (found.add if on else found.discard)(id)
+
+
+def _word_ends(data: bytes) -> list[int]:
+    """Where words end: before the space of the next one."""
+    spaces = [n for n in range(1, len(data)) if data[n : n + 1].isspace()]
+    return [n for n in spaces if not data[n - 1 : n].isspace()]

@@ -1,0 +1,177 @@
+"""The one log of a loom: steps done and undone, and their rows on the way to the file."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+
+from llterm.core.history import EVERY, Step, Value
+from llterm.core.loom import ROOT, Loom, Piece
+from llterm.core.reviving import revive
+from llterm.errors import LltermError
+from llterm.store.contents import Changes, Contents
+from llterm.store.file import LoomFile
+
+log = logging.getLogger(__name__)
+
+
+class Ledger:
+    """Everything that changes a loom goes through here."""
+
+    def __init__(self, file: LoomFile | None, contents: Contents) -> None:
+        self.file = file
+        self.loom: Loom = contents.loom
+        self.history = contents.history
+        self.pending = Changes()
+        meta = contents.meta
+        self._next_node = max(int(meta.get("next_node", 0)), max(self.loom.nodes, default=ROOT) + 1)
+        self._next_piece = max(self.loom.pieces.texts, default=0) + 1
+        steps = (*self.history.done, *self.history.undone)
+        self._next_step = max((step.id for step in steps), default=0) + 1
+
+    # --- new rows
+
+    def new_node(self) -> int:
+        """An id that no node ever had."""
+        self._next_node += 1
+        self.pending.meta["next_node"] = self._next_node
+        return self._next_node - 1
+
+    def new_piece(self, piece: Piece) -> int:
+        """Take a text into the loom; its id."""
+        piece = replace(piece, id=self._next_piece)
+        self._next_piece += 1
+        self.put_piece(piece)
+        return piece.id
+
+    def put_piece(self, piece: Piece) -> None:
+        self.loom.pieces.add(piece)
+        self.pending.pieces[piece.id] = piece
+
+    def keep(self, name: str, value: Value) -> None:
+        """Keep a value that is no step."""
+        self.pending.meta[name] = value
+
+    def keep_sight(self, *ids: int) -> None:
+        """Keep how these nodes are looked at now."""
+        for id in ids:
+            sight = self.loom.sight
+            self.pending.sight[id] = id in sight.folded, id in sight.unread
+
+    # --- steps
+
+    def write(self, step: Step) -> None:
+        """Note a step as done, new or changed, and its rows for the next commit."""
+        if not step.id:
+            step.id = self._next_step
+            self._next_step += 1
+        if self.history.last() is not step:
+            self.history.done.append(step)
+        self.pending.steps[step.id] = step, False
+        self._rows(step)
+
+    def forget(self, *steps: Step) -> None:
+        """These steps never were; their rows are taken back already."""
+        for step in steps:
+            self.pending.steps[step.id] = None, False
+        gone = {id(step) for step in steps}
+        self.history.done = [step for step in self.history.done if id(step) not in gone]
+        self.pending.meta["head"] = self.loom.head
+
+    def take_back(self, step: Step) -> None:
+        """Undo the rows of a step that is to be made anew."""
+        facts = step.apply(self.loom, "undo")
+        self.loom.head = int(facts.get("head", self.loom.head))
+        self._rows(step)
+        step.nodes.clear()
+        step.marks.clear()
+        step.splits.clear()
+
+    def restore(self, undone: list[Step]) -> None:
+        """These steps can be redone again."""
+        self.history.undone = undone
+        self.pending.steps.update((step.id, (step, True)) for step in undone)
+
+    def revive(self) -> Step | None:
+        """Keep what was undone as branches, now that something else is done."""
+        undone = self.history.undone
+        if not undone:
+            return None
+        step = revive(self.loom, undone, self.new_node)
+        for gone in undone:
+            self.pending.steps[gone.id] = None, False
+        undone.clear()
+        if step.empty:
+            return None
+        self.write(step)
+        return step
+
+    def travel(self, steps: list[Step], *, undone: bool) -> dict[str, Value]:
+        """Apply steps just taken from the history; the facts that hold now."""
+        found: dict[str, Value] = {}
+        for step in steps:
+            facts = step.apply(self.loom, "undo" if undone else "redo")
+            found.update(facts)
+            self.loom.head = int(facts.get("head", self.loom.head))
+            self.pending.steps[step.id] = step, undone
+            self._rows(step)
+        return found
+
+    # --- the file
+
+    @property
+    def read_only(self) -> bool:
+        return bool(self.file and self.file.read_only)
+
+    def flush(self) -> None:
+        """Write what is not written yet. Raises LltermError when that fails; nothing is lost then:
+        all stays as it is here, and the next call tries again."""
+        if self.file is None or self.read_only:
+            self.pending = Changes()
+        elif self.pending:
+            self.file.commit(self.pending)
+            self.pending = Changes()
+
+    def commit(self) -> None:
+        """Write now. What cannot be written is kept, and `flush` says why: the story is changed
+        already, and its editor must hear how."""
+        try:
+            self.flush()
+        except LltermError as error:
+            log.warning("%s: %s", error.title, error.cause)
+
+    def everything(self) -> Changes:
+        """All that there is, for a file of its own."""
+        loom, history = self.loom, self.history
+        history.last(EVERY)
+        pieces = dict(loom.pieces.fetch(loom.pieces.texts))
+        bare = [id for id, one in pieces.items() if one.ids is not None and not one.birth]
+        if self.file is not None:
+            births = self.file.births(bare)
+            pieces.update((id, replace(pieces[id], birth=birth)) for id, birth in births.items())
+        steps = [(step, False) for step in history.done] + [(step, True) for step in history.undone]
+        sight = loom.sight
+        return Changes(
+            nodes=dict(loom.nodes), pieces=pieces, marks=dict(loom.marks),
+            sight={id: (id in sight.folded, id in sight.unread)
+                   for id in sight.folded | sight.unread},
+            steps={step.id: (step, undone) for step, undone in steps},
+            extras=self.file.extras() if self.file is not None else {},
+            meta={"head": loom.head, "hoisted": sight.hoisted, "next_node": self._next_node},
+        )  # fmt: skip
+
+    def close(self) -> None:
+        """Write and close. Closes also when writing fails, and raises LltermError then."""
+        try:
+            self.flush()
+        finally:
+            if self.file:
+                self.file.close()
+                self.file = None
+
+    def _rows(self, step: Step) -> None:
+        for id in step.nodes:
+            self.pending.nodes[id] = self.loom.nodes.get(id)
+        for id in step.marks:
+            self.pending.marks[id] = self.loom.marks.get(id)
+        self.pending.meta["head"] = self.loom.head

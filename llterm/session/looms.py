@@ -1,0 +1,235 @@
+"""The looms there are: recent ones, and renaming, duplicating, deleting with a way back.
+
+No loom that is open is renamed or deleted: SQLite would lose sight of its journal.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import sqlite3
+import tempfile
+import urllib.parse
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from llterm import paths
+from llterm.errors import LltermError, UsageError
+from llterm.session.document import Document
+from llterm.store.backups import back_up, backup_folder
+from llterm.store.card import Card, read_card
+from llterm.store.lock import Lock
+
+log = logging.getLogger(__name__)
+
+MOST_RECENT = 50
+MOST_TRASH = 100
+"""Deleted looms that are kept; beyond, the oldest is gone for good."""
+_SUFFIX = ".loom"
+_DATE = "%Y-%m-%d %H.%M.%S.%f"
+
+
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """A loom in the trash."""
+
+    path: Path
+    """Where it lies now."""
+    origin: Path
+    """Where it was."""
+
+
+def open_loom(path: Path, backups: int = 0) -> Document:
+    """Open a loom, with a dated copy of it made first; it is a recent one from then on.
+
+    Raises UsageError where it is none or is damaged.
+    """
+    back_up(path, backups)
+    document = Document.open(path)
+    remember(path)
+    return document
+
+
+# --- what there is
+
+
+def looms(limit: int = MOST_RECENT) -> list[Card]:
+    """Looms that were opened, the last one first, and then others in llterm's own folder."""
+    known = [path for path in _recent() if path.is_file()]
+    own = paths.looms_dir()
+    others = sorted(own.glob(f"*{_SUFFIX}"), key=_changed, reverse=True) if own.is_dir() else []
+    known += [path for path in others if path not in known]
+    return [read_card(path) for path in known[:limit]]
+
+
+def remember(path: Path) -> None:
+    """This loom was opened now."""
+    path = path.absolute()
+    _write_recent([path, *(one for one in _recent() if one != path)][:MOST_RECENT])
+
+
+def forget(path: Path) -> None:
+    """Take a loom out of the recent ones; the file stays."""
+    _write_recent([one for one in _recent() if one != path.absolute()])
+
+
+# --- what can be done with one
+
+
+def rename(path: Path, name: str) -> Path:
+    """Give a loom another name in the same folder; its new path."""
+    target = path.with_name(_file_name(name))
+    if target == path:
+        return path
+    with closing(_closed(path, "renamed")):
+        if target.exists():
+            raise UsageError(f"{target.name} exists already", "", "Choose another name.")
+        try:
+            path.rename(target)
+        except OSError as error:
+            raise _failed(path, "renamed", error) from error
+    copies = backup_folder(path)
+    if copies.is_dir():
+        with suppress(OSError):
+            copies.rename(backup_folder(target))
+    _write_recent([target if one == path.absolute() else one for one in _recent()])
+    return target
+
+
+def duplicate(path: Path) -> Path:
+    """Copy a loom, with its history, beside it; the copy. Also one that is open."""
+    target = _free(path.with_name(f"{path.stem} copy{_SUFFIX}"))
+    address = f"file:{urllib.parse.quote(str(path.absolute()))}?mode=ro"
+    try:
+        os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        with (
+            closing(sqlite3.connect(address, uri=True)) as source,
+            closing(sqlite3.connect(target)) as copy,
+        ):
+            source.backup(copy)
+    except (OSError, sqlite3.Error) as error:
+        target.unlink(missing_ok=True)
+        raise _failed(path, "duplicated", error) from error
+    return target
+
+
+def delete(path: Path, now: datetime | None = None) -> Deleted:
+    """Move a loom into llterm's own trash, from where `restore` brings it back."""
+    origin = path.absolute()
+    folder = paths.made(_trash())
+    target = folder / f"{(now or datetime.now()).strftime(_DATE)} {path.name}"
+    with closing(_closed(path, "deleted")):
+        try:
+            _note(target).write_text(json.dumps({"from": str(origin)}), "utf-8")
+            shutil.move(path, target)
+        except OSError as error:
+            _note(target).unlink(missing_ok=True)
+            raise _failed(path, "deleted", error) from error
+    forget(origin)
+    for old in deleted()[MOST_TRASH:]:
+        old.path.unlink(missing_ok=True)
+        _note(old.path).unlink(missing_ok=True)
+    return Deleted(target, origin)
+
+
+def deleted() -> list[Deleted]:
+    """The looms in the trash, the last one first."""
+    found = []
+    for path in sorted(_trash().glob(f"*{_SUFFIX}"), reverse=True):
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            origin = json.loads(_note(path).read_text("utf-8"))["from"]
+            found.append(Deleted(path, Path(origin)))
+    return found
+
+
+def restore(one: Deleted) -> Path:
+    """Bring a deleted loom back where it was; beside it where the name is taken now."""
+    target = _free(one.origin)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(one.path, target)
+    except OSError as error:
+        raise _failed(one.path, "brought back", error) from error
+    _note(one.path).unlink(missing_ok=True)
+    remember(target)
+    return target
+
+
+# --- inner workings
+
+
+def _closed(path: Path, done: str) -> Lock:
+    """The lock of a loom that nobody has open. Raises UsageError where somebody has."""
+    lock = Lock(path)
+    if lock.notice:
+        lock.close()
+        raise UsageError(f"{path.name} cannot be {done} now", lock.notice, "Close it first.")
+    return lock
+
+
+def _file_name(name: str) -> str:
+    stem = name.strip().removesuffix(_SUFFIX).strip()
+    if not stem or stem.startswith(".") or "/" in stem or "\0" in stem or not stem.isprintable():
+        raise UsageError(
+            f"A loom cannot have the name {name!r}", "", "Use letters, digits, spaces, hyphens."
+        )
+    return stem + _SUFFIX
+
+
+def _free(path: Path) -> Path:
+    """This path, or one with a number where it is taken."""
+    found, number = path, 2
+    while found.exists():
+        found = path.with_name(f"{path.stem} {number}{_SUFFIX}")
+        number += 1
+    return found
+
+
+def _trash() -> Path:
+    return paths.data_dir() / "trash"
+
+
+def _note(path: Path) -> Path:
+    """Where it is written where a deleted loom was."""
+    return path.with_suffix(".json")
+
+
+def _changed(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def _recent_file() -> Path:
+    return paths.state_dir() / "recent.json"
+
+
+def _recent() -> list[Path]:
+    try:
+        found = json.loads(_recent_file().read_text("utf-8"))
+        return [Path(one) for one in found if isinstance(one, str)]
+    except (OSError, ValueError, TypeError):
+        return []
+
+
+def _write_recent(found: list[Path]) -> None:
+    """Put the list in place whole; where that fails, the log says so."""
+    path = _recent_file()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)
+        with os.fdopen(handle, "w", encoding="utf-8", errors="surrogateescape") as file:
+            json.dump([str(one) for one in found], file, indent=1)
+        os.replace(name, path)
+    except (OSError, ValueError) as error:
+        log.warning("%s could not be written: %s", path, error)
+
+
+def _failed(path: Path, done: str, error: Exception) -> LltermError:
+    cause = getattr(error, "strerror", None) or str(error)
+    return LltermError(f"{path.name} could not be {done}", f"{cause}.", "Check the folder.")

@@ -1,0 +1,100 @@
+"""What a loom is about, read in a moment: for lists of looms."""
+
+from __future__ import annotations
+
+import sqlite3
+import urllib.parse
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from llterm.core.display import visible
+from llterm.core.loom import ROOT, Node
+from llterm.store.rows import read_node
+from llterm.store.schema import APPLICATION, MIGRATIONS
+
+_SHOWN = 80
+"""Bytes of the beginning and of the end."""
+_PATH = """
+    with recursive up(id, parent, piece, start, stop, more, depth) as (
+        select id, parent, piece, start, stop, {more}, 0 from node where id = ?
+        union all
+        select n.id, n.parent, n.piece, n.start, n.stop, {more_n}, depth + 1
+        from node n join up on n.id = up.parent
+    )
+    select id, parent, piece, start, stop, more from up order by depth desc
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """A loom in a list."""
+
+    path: Path
+    changed: float
+    """Seconds since 1970."""
+    beginning: str = ""
+    """The story's first words, as they may be shown."""
+    ending: str = ""
+    """Its last words: where it was left."""
+    size: int = 0
+    """Bytes of the story."""
+    nodes: int = 0
+    trouble: str = ""
+    """Why nothing can be told of it; empty where all is well."""
+
+    @property
+    def title(self) -> str:
+        return self.path.stem
+
+
+def read_card(path: Path) -> Card:
+    """The card of a loom. One that cannot be read says why; nothing is raised."""
+    changed = 0.0
+    try:
+        changed = path.stat().st_mtime
+        address = f"file:{urllib.parse.quote(str(path.absolute()))}?mode=ro"
+        with closing(sqlite3.connect(address, uri=True)) as database:
+            return _read(path, changed, database)
+    except OSError as error:
+        return Card(path, changed, trouble=error.strerror or str(error))
+    except (sqlite3.Error, ValueError, TypeError) as error:
+        return Card(path, changed, trouble=f"damaged: {error}")
+
+
+def _read(path: Path, changed: float, database: sqlite3.Connection) -> Card:
+    (application,) = database.execute("pragma application_id").fetchone()
+    (version,) = database.execute("pragma user_version").fetchone()
+    if application != APPLICATION:
+        return Card(path, changed, trouble="not a loom")
+    if version > len(MIGRATIONS):
+        return Card(path, changed, trouble="written by a newer llterm")
+    (nodes,) = database.execute("select count(*) from node where parent != 0").fetchone()
+    head = database.execute("select value from meta where key = 'head'").fetchone() or (ROOT,)
+    more = ("more", "n.more") if version > 1 else ("null", "null")
+    rows = database.execute(_PATH.format(more=more[0], more_n=more[1]), head)
+    story = [read_node(*row) for row in rows]
+    return Card(
+        path,
+        changed,
+        visible(_text(database, story, _SHOWN)).replace("⏎", " "),
+        visible(_text(database, story, -_SHOWN)).replace("⏎", " "),
+        sum(node.size for node in story),
+        nodes,
+    )
+
+
+def _text(database: sqlite3.Connection, story: list[Node], size: int) -> bytes:
+    """The first bytes of the story, or with a negative size its last ones."""
+    parts = [one for node in story for one in node.slices]
+    found: list[bytes] = []
+    for piece, start, stop in parts if size > 0 else reversed(parts):
+        row = database.execute(
+            "select substr(data, ?, ?) from piece where id = ?", (start + 1, stop - start, piece)
+        ).fetchone()
+        if row is None:
+            raise ValueError("a text is missing")
+        found.append(row[0])
+        if sum(map(len, found)) >= abs(size):
+            break
+    return b"".join(found)[:size] if size > 0 else b"".join(reversed(found))[size:]

@@ -1,0 +1,73 @@
+"""The lock that keeps a second llterm from writing to a loom."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import stat
+from contextlib import suppress
+from pathlib import Path
+
+from llterm.errors import UsageError
+
+
+class Lock:
+    """A handle on the file, whose lock ends with the process however it ends."""
+
+    def __init__(self, path: Path, *, new: bool = False) -> None:
+        """Open, or with `new` make, the file. Raises UsageError where that cannot be."""
+        self.path = path
+        self.notice = ""
+        """Why the file can only be read; empty when it can be written."""
+        self._handle = self._locked(new)
+
+    def close(self) -> None:
+        os.close(self._handle)
+
+    def _locked(self, new: bool) -> int:
+        flags = os.O_RDWR | (os.O_CREAT | os.O_EXCL if new else 0)
+        try:
+            if not new and not stat.S_ISREG(self.path.stat().st_mode):
+                raise self._no_file()
+            handle = os.open(self.path, flags, 0o600)
+        except FileExistsError as error:
+            hint = "Open it without importing, or choose another name."
+            raise UsageError(f"{self.path.name} exists already", "", hint) from error
+        except PermissionError as error:
+            if new:
+                raise self._refused(error) from error
+            return self._readable()
+        except OSError as error:
+            if not new and error.errno == errno.EROFS:
+                return self._readable()
+            raise self._refused(error) from error
+        with suppress(OSError):  # A file system without locks: better unguarded than unwritable.
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                self.notice = f"Another llterm has {self.path.name} open; here it can only be read."
+        if not os.access(self.path.parent, os.W_OK):
+            self.notice = self.notice or (
+                f"The folder of {self.path.name} may not be written; the loom can only be read."
+            )
+        return handle
+
+    def _readable(self) -> int:
+        self.notice = f"{self.path.name} may not be written; it can only be read."
+        try:
+            return os.open(self.path, os.O_RDONLY)
+        except OSError as error:
+            raise self._refused(error) from error
+
+    def _no_file(self) -> UsageError:
+        what = "a folder" if self.path.is_dir() else "no ordinary file"
+        return UsageError(f"{self.path} is {what}", "", "Name a .loom file.")
+
+    def _refused(self, error: OSError) -> UsageError:
+        reason = error.strerror or str(error)
+        return UsageError(
+            f"{self.path.name} could not be opened",
+            f"{self.path}: {reason}.",
+            "Check the path and the folder's permissions.",
+        )

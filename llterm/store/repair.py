@@ -1,0 +1,200 @@
+"""Checks a loom file, and makes a sound one of what is left of a damaged one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from llterm.core.history import Step
+from llterm.core.loom import BIN, ROOT, Loom, Node, Slice
+from llterm.core.pieces import Pieces
+from llterm.core.rules import Rules
+from llterm.errors import LltermError
+from llterm.store.contents import Changes
+from llterm.store.file import LoomFile
+from llterm.store.salvage import Found, salvage
+from llterm.store.settings import read_rules, rules_text
+
+_NAMES = {
+    "piece": "texts", "node": "nodes", "step": "steps of the history", "mark": "notes and marks",
+    "sight": "folds and unread marks", "extra": "fields of other programs", "meta": "settings",
+}  # fmt: skip
+
+
+@dataclass(slots=True)
+class Diagnosis:
+    """What is wrong with a loom, and what can be made of it."""
+
+    faults: list[str] = field(default_factory=list)
+    """What is damaged; empty where the loom is sound."""
+    losses: list[str] = field(default_factory=list)
+    """What a repair cannot bring back."""
+    changes: Changes = field(default_factory=Changes)
+    """The repaired loom."""
+    hopeless: bool = False
+    """Nothing can be read."""
+
+
+def diagnose(path: Path, *, writable: bool) -> Diagnosis:
+    """Read a loom that may be damaged. Raises sqlite3.Error where it is no database at all.
+
+    Where it may be written, a transaction that a crash cut off is undone first, as at any opening.
+    """
+    found = salvage(path, writable=writable)
+    told = Diagnosis()
+    if not found.readable:
+        told.hopeless = True
+        told.faults.append(
+            "It was written by a newer llterm." if found.newer else "It is not a loom."
+        )
+        return told
+    if "page" in found.lost:
+        told.faults.append("The database is damaged.")
+    for table, name in _NAMES.items():
+        if count := found.lost.get(table):
+            told.faults.append(f"{name}: {count} or more cannot be read.")
+    loom = _tree(found, told)
+    _head(found, loom, told)
+    steps = _history(found, told)
+    _settings(found, told)
+    if not told.faults and (refusal := _refused(path)):
+        told.faults.append(refusal)
+    told.hopeless = bool(told.faults) and not loom.nodes
+    told.changes = Changes(
+        nodes=dict(loom.nodes), pieces=dict(found.pieces),
+        marks={id: one for id, one in found.marks.items() if id == ROOT or id in loom.nodes},
+        sight=found.sight, steps={step.id: (step, undone) for step, undone in steps},
+        extras=found.extras, meta=found.meta,
+    )  # fmt: skip
+    return told
+
+
+def write_repaired(told: Diagnosis, path: Path) -> None:
+    """Write the repaired loom to a new file. Raises LltermError."""
+    file = LoomFile(path, new=True)
+    try:
+        file.commit(told.changes)
+    finally:
+        file.close()
+
+
+def _refused(path: Path) -> str:
+    """Why a loom whose rows all make sense is not opened all the same; empty where it is."""
+    try:
+        file = LoomFile(path)
+        try:
+            file.load()
+        finally:
+            file.close()
+    except LltermError as error:
+        return error.cause
+    return ""
+
+
+def _tree(found: Found, told: Diagnosis) -> Loom:
+    """The nodes that have their text, each under the nearest node above that is left."""
+    whole = {id: node for id, node in found.nodes.items() if _has_text(found, node)}
+    if gone := len(found.nodes) - len(whole):
+        told.faults.append(f"{gone} nodes have no text.")
+        told.losses.append(f"the text of {gone} nodes")
+    if "node" in found.lost:
+        _unhung(found, whole, told)
+    loom = Loom(pieces=Pieces({id: piece.data for id, piece in found.pieces.items()}))
+    loom.fill(dict(sorted(whole.items())))
+    rooted = {*loom.below(ROOT), *loom.below(BIN)}
+    loose = [node for id, node in whole.items() if id not in rooted]
+    moved = 0
+    for node in loose:
+        parent = _above(found, whole, node)
+        moved += parent != node.parent
+        loom.put(node.id, node.under(parent))
+    if moved:
+        told.faults.append(f"{moved} nodes hang under none.")
+        told.losses.append(f"where {moved} branches hung; they hang as near to it as is known")
+    return loom
+
+
+def _unhung(found: Found, whole: dict[int, Node], told: Diagnosis) -> None:
+    """Texts whose nodes were lost become branches of the root."""
+    used = {one.piece for node in found.nodes.values() for one in node.slices}
+    next_node = max((ROOT, *found.nodes, _number(found.meta.get("next_node")))) + 1
+    unhung = [piece for id, piece in sorted(found.pieces.items()) if id not in used]
+    for id, piece in enumerate(unhung, next_node):
+        whole[id] = found.nodes[id] = Node(id, ROOT, (Slice(piece.id, 0, len(piece.data)),))
+    if unhung:
+        told.losses.append(f"where {len(unhung)} texts hung; each is a branch of the root now")
+
+
+def _number(value: object) -> int:
+    return value if isinstance(value, int) else 0
+
+
+def _has_text(found: Found, node: Node) -> bool:
+    pieces = found.pieces
+    return node.id > ROOT and all(
+        one.piece in pieces and 0 <= one.start < one.stop <= len(pieces[one.piece].data)
+        for one in node.slices
+    )
+
+
+def _above(found: Found, whole: dict[int, Node], node: Node) -> int:
+    """The nearest node above that is left; else the root.
+
+    Of a ring the node with the least id is hung under the root, and the others stay under it.
+    """
+    nearest = ROOT
+    seen = [node.id]
+    at = node.parent
+    while at not in (ROOT, BIN) and at in found.nodes and at not in seen:
+        if nearest == ROOT and at in whole:
+            nearest = at
+        seen.append(at)
+        at = found.nodes[at].parent
+    if at == node.id and node.id == min(seen):
+        return ROOT
+    return nearest
+
+
+def _head(found: Found, loom: Loom, told: Diagnosis) -> None:
+    head = found.meta.get("head", ROOT)
+    if isinstance(head, int) and loom.holds(head):
+        return
+    found.meta["head"] = loom.deepest(ROOT)
+    told.faults.append("Where the story ends is not in the tree.")
+    told.losses.append("which branch was the story; it is the newest one now")
+
+
+def _history(found: Found, told: Diagnosis) -> list[tuple[Step, bool]]:
+    """The steps that still fit the tree: after a repair of the tree itself, none."""
+    pieces = found.pieces
+    fits = [
+        (step, undone) for step, undone in found.steps
+        if all(one.piece in pieces for pair in step.nodes.values() for node in pair if node
+               for one in node.slices)
+    ]  # fmt: skip
+    broken = len(found.steps) - len(fits)
+    if broken:
+        told.faults.append(f"{broken} steps of the history speak of texts that are not there.")
+    unread = any(found.lost.get(table) for table in ("piece", "node", "step"))
+    if not (told.losses or broken or unread):
+        return fits
+    if found.steps or "step" in found.lost:
+        told.losses.append("the history: what was done before cannot be undone")
+    return []
+
+
+def _settings(found: Found, told: Diagnosis) -> None:
+    """Settings that make no sense are the defaults again."""
+    meta = found.meta
+    try:
+        read_rules(str(meta.get("rules", "{}")))
+    except (ValueError, TypeError, AttributeError):
+        meta["rules"] = rules_text(Rules())
+        told.faults.append("The weave settings cannot be read.")
+        told.losses.append("the weave settings")
+    for name in ("cursor", "next_node", "hoisted"):
+        if name in meta and not isinstance(meta[name], int):
+            del meta[name]
+            told.faults.append(f"The {name} is no number.")
+    known = [ROOT, *found.nodes, *(id for step, _ in found.steps for id in step.nodes)]
+    meta["next_node"] = max(int(meta.get("next_node", 0)), max(known) + 1)

@@ -1,0 +1,249 @@
+"""Exports for people: text, Markdown, page, graph, picture, pairs. Nothing runs in them."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+from llterm.core.loom import ROOT
+from llterm.formats.exchange import EXPORTS, Taste, export
+from llterm.formats.picture import MOST_BOXES
+from llterm.session.document import Document
+from tests.session.test_document import model_run
+
+NASTY = "</script><script>alert(1)</script>\"'&<img src=x onerror=alert(1)>\x1b[31m\u202e]]>--> \\"
+
+
+def saved(document: Document, folder: Path) -> Path:
+    path = folder / "a tale.loom"
+    document.copy_to(path)
+    return path
+
+
+def written(document: Document, folder: Path, format: str, **taste: Any) -> str:
+    return export(saved(document, folder), format, Taste(**taste)).decode()
+
+
+@pytest.fixture
+def document() -> Document:
+    """The red fox ran | sat — with one more beginning."""
+    document = Document.scratch(b"The red")
+    run = replace(
+        model_run(b" fo", b"x"), logprobs=(-0.5, -3.0), rejected=((b" owl", -1.0), (b" hen", -2.0))
+    )
+    document.accept(run, 7)
+    fox = document.loom.head
+    document.accept(model_run(b" ran", b"."), len(document.text))
+    document.branches.plant(fox, [model_run(b" sat")])
+    document.branches.read(*document.loom.sight.unread)
+    document.branches.child(ROOT, "A blue")
+    return document
+
+
+class Page(HTMLParser):
+    """Collects what a browser would see."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: dict[str, int] = {}
+        self.attributes: set[str] = set()
+        self.tips: list[str] = []
+        self.open: list[str] = []
+        self.text = self.story = ""
+        self.feed(text)
+        assert self.open == ["html"] or self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags[tag] = self.tags.get(tag, 0) + 1
+        self.attributes |= {name for name, _ in attrs}
+        self.tips += [value or "" for name, value in attrs if name == "data-p"]
+        if tag not in ("meta", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if "main" in self.open and "summary" not in self.open:
+            self.text += data
+            self.story += "" if "details" in self.open else data
+
+
+def test_text_is_the_story_byte_for_byte(tmp_path: Path) -> None:
+    data = b"Once\r\n\xff\xe2\x80 upon"
+    assert export(saved(Document.scratch(data), tmp_path), "text", Taste()) == data
+
+
+def test_text_of_every_branch_is_an_outline(document: Document, tmp_path: Path) -> None:
+    document.branches.fold(document.loom.path()[1].id)
+    assert written(document, tmp_path, "text", every=True).splitlines() == [
+        "The red fox", "  ␣ran.", "  ␣sat", "A blue",
+    ]  # fmt: skip
+
+
+def test_markdown_has_a_title_and_shows_branches_letter_by_letter(
+    document: Document, tmp_path: Path
+) -> None:
+    document.branches.child(ROOT, "*bold* <b>")
+    found = written(document, tmp_path, "markdown", every=True)
+    assert found.startswith("# a tale\n\nThe red fox ran.\n")
+    assert "\n  - ␣sat\n" in found
+    assert r"- \*bold\* \<b\>" in found
+    assert "sat" not in export(tmp_path / "a tale.loom", "markdown", Taste()).decode()
+
+
+def test_the_page_holds_every_branch_and_each_probability(
+    document: Document, tmp_path: Path
+) -> None:
+    page = Page(written(document, tmp_path, "html", every=True))
+    assert page.tags["details"] == 2
+    assert page.story == "The red fox ran."
+    assert page.text == "A blueThe red fox sat ran."
+    assert any(tip.startswith("␣fo  60.7%  m") for tip in page.tips)
+    assert any("x 13.5%" in tip for tip in page.tips)
+    assert "details" not in Page(export(tmp_path / "a tale.loom", "html", Taste()).decode()).tags
+
+
+@pytest.mark.parametrize("format", ["html", "svg", "dot"])
+def test_nothing_in_a_text_becomes_markup(tmp_path: Path, format: str) -> None:
+    document = Document.scratch(NASTY.encode())
+    run = model_run(NASTY.encode(), b"\xff", b"\x00")
+    run = replace(run, model=NASTY, alternatives=(((1, NASTY.encode(), -1.0),),) * 3)
+    document.accept(run, len(document.text))
+    document.branches.child(ROOT, NASTY)
+    document.branches.note(ROOT, NASTY)
+    path = tmp_path / "<script>alert(1)&.loom"
+    document.copy_to(path)
+    text = export(path, format, Taste(every=format == "html")).decode()
+    assert "\x1b" not in text
+    assert "\u202e" not in text
+    if format == "html":
+        page = Page(text)
+        assert set(page.tags) <= {
+            "html", "meta", "title", "style", "h1", "header", "br", "span", "main", "i", "details",
+            "summary", "div",
+        }  # fmt: skip
+        assert not {name for name in page.attributes if name.startswith("on")}
+        assert "http" not in re.sub(r"http-equiv", "", text)
+    if format == "svg":
+        tags = {one.tag.rpartition("}")[2] for one in ElementTree.fromstring(text).iter()}
+        assert tags <= {"svg", "title", "rect", "path", "text", "tspan", "g", "circle"}
+    if format == "dot":
+        check_dot(text)
+
+
+def check_dot(text: str) -> tuple[set[str], set[tuple[str, str]]]:
+    """Names of nodes and edges. Fails where a line is none of Graphviz's."""
+    quoted = r'"(?:[^"\\]|\\.)*"'
+    attributes = rf"\[\w+=(?:{quoted}|[\w.]+)(?:, \w+=(?:{quoted}|[\w.]+))*\]"
+    lines = text.splitlines()
+    assert re.fullmatch(rf"digraph {quoted} {{", lines[0])
+    assert lines[-1] == "}"
+    nodes, edges = set(), set()
+    for line in lines[1:-1]:
+        found = re.fullmatch(rf"  (\w+)(?: -> (\w+))?(?: {attributes})?;", line)
+        assert found, line
+        if found[2]:
+            edges.add((found[1], found[2]))
+        else:
+            nodes.add(found[1])
+    return nodes - {"graph", "node", "edge"}, edges
+
+
+def test_the_graph_has_every_node_and_the_story_in_bold(document: Document, tmp_path: Path) -> None:
+    text = written(document, tmp_path, "dot")
+    nodes, edges = check_dot(text)
+    assert len(nodes) == 6
+    assert len(edges) == 5
+    assert text.count("penwidth") == 3
+    assert '" 3.0%"' in text
+
+
+def test_equal_texts_at_near_levels_become_one_node(tmp_path: Path) -> None:
+    document = Document.scratch(b"The")
+    first = document.branches.child(document.loom.head, " fox")
+    other = document.branches.child(document.loom.head, " owl")
+    for parent in (first, other):
+        document.branches.child(parent, " ran")
+    path = saved(document, tmp_path)
+    assert len(check_dot(export(path, "dot", Taste()).decode())[0]) == 6
+    nodes, edges = check_dot(export(path, "dot", Taste(merge=1)).decode())
+    assert (len(nodes), len(edges)) == (5, 5)
+
+
+def test_the_picture_has_a_box_for_each_run(document: Document, tmp_path: Path) -> None:
+    document.branches.bookmark(document.loom.path()[0].id)
+    root = ElementTree.fromstring(written(document, tmp_path, "svg"))
+    titles = [one.text for one in root.iter("{http://www.w3.org/2000/svg}title")]
+    assert titles == ["a tale", "The red fox", "␣ran.", "␣sat", "A blue"]
+    boxes = [one.attrib for one in root.iter("{http://www.w3.org/2000/svg}rect")][1:]
+    width, height = float(root.attrib["width"]), float(root.attrib["height"])
+    places = [(float(b["x"]), float(b["y"]), float(b["height"])) for b in boxes]
+    for x, y, tall in places:
+        assert 0 <= x < width - 200
+        assert 0 <= y < height - tall
+    columns: dict[float, list[tuple[float, float]]] = {}
+    for x, y, tall in places:
+        columns.setdefault(x, []).append((y, y + tall))
+    for spans in columns.values():
+        spans.sort()
+        assert all(one[1] <= two[0] for one, two in pairwise(spans))
+
+
+def test_a_picture_of_too_many_counts_what_it_leaves_out(tmp_path: Path) -> None:
+    document = Document.scratch(b"The")
+    made = document.branches.plant(document.loom.head, [model_run(b"%d" % n) for n in range(40)])
+    for id in made:
+        document.branches.plant(id, [model_run(b"%d" % n) for n in range(40)])
+    text = written(document, tmp_path, "svg")
+    assert text.count("<g>") == 41 <= MOST_BOXES
+    assert text.count("+40 below") == 40
+
+
+def pairs(document: Document, folder: Path) -> list[tuple[str, str, str, str]]:
+    lines = written(document, folder, "jsonl").splitlines()
+    return [
+        (one["source"], one["prompt"], one["chosen"], one["rejected"])
+        for one in map(json.loads, lines)
+    ]
+
+
+def test_pairs_tell_what_was_accepted_against_what(document: Document, tmp_path: Path) -> None:
+    assert pairs(document, tmp_path) == [
+        ("accept", "The red", " fox", " owl"),
+        ("accept", "The red", " fox", " hen"),
+        ("story", "The red fox", " ran.", " sat"),
+    ]
+
+
+def test_pairs_follow_ratings_and_leave_out_what_nobody_saw(tmp_path: Path) -> None:
+    document = Document.scratch(b"The")
+    one, two, three = document.branches.plant(
+        document.loom.head, [model_run(b" a"), model_run(b" b"), model_run(b" c")]
+    )
+    document.choose(one)
+    document.branches.rate(one, 2)
+    document.branches.rate(two, 5)
+    document.branches.read(one, three)
+    assert pairs(document, tmp_path) == [
+        ("story", "The", " a", " c"),
+        ("rating", "The", " b", " a"),
+    ]
+
+
+def test_a_deleted_text_was_not_preferred(document: Document, tmp_path: Path) -> None:
+    document.branches.delete(document.loom.path()[1].id)
+    assert pairs(document, tmp_path) == []
+
+
+@pytest.mark.parametrize("format", EXPORTS)
+def test_an_empty_loom_is_exported_too(tmp_path: Path, format: str) -> None:
+    export(saved(Document.scratch(), tmp_path), format, Taste())

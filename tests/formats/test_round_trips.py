@@ -1,0 +1,165 @@
+"""Out and in again: what a format can hold comes back, also what a loom has no place for."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+
+from llterm.formats.exchange import Taste, export, import_file
+from llterm.session.document import Document
+from tests.formats import shapes
+from tests.formats.test_imports import Loomed
+from tests.headless.schema import faults
+from tests.session.test_branches import OPERATIONS, grown, perform
+from tests.session.test_document import model_run
+
+SCHEMA = json.loads((Path(__file__).parents[2] / "docs/schema/loom.json").read_text())
+
+
+def again(path: Path, format: str) -> Any:
+    return json.loads(export(path, format, Taste()))
+
+
+def came_back(shape: Any, format: str, folder: Path) -> Any:
+    """A file that was imported, and exported in the same format."""
+    Loomed(shape, folder).document.close()
+    return again(folder / "made.loom", format)
+
+
+def rows(path: Path) -> dict[str, list[Any]]:
+    """Everything in a loom's file; births and steps as what they mean."""
+    with closing(sqlite3.connect(path)) as database:
+        found = {
+            name: database.execute(f"select * from {name} order by 1").fetchall()
+            for name in ("piece", "node", "mark", "step", "meta", "extra")
+        }
+        found["sight"] = database.execute(
+            "select * from sight where folded or unread order by 1"
+        ).fetchall()
+    found["piece"] = [(*row[:-1], json.loads(row[-1] or "{}")) for row in found["piece"]]
+    found["step"] = [(*row[:-1], json.loads(row[-1])) for row in found["step"]]
+    found["meta"] = [row for row in found["meta"] if row[0] != "hoisted" or row[1] != 1]
+    return found
+
+
+@settings(max_examples=60, deadline=None)
+@given(operations=OPERATIONS)
+def test_the_open_form_is_the_same_loom(operations: list[Any]) -> None:
+    """Tree, texts, tokens, births, marks, and the history with all that can be undone."""
+    with TemporaryDirectory() as folder:
+        one, other = Path(folder, "one.loom"), Path(folder, "other.loom")
+        document = grown()
+        for operation in operations:
+            perform(document, operation)
+        document.copy_to(one)
+        data = export(one, "json", Taste())
+        import_file(data, "one.json", None, other)
+        assert rows(other) == rows(one)
+        assert export(other, "json", Taste()) == data
+        assert faults(json.loads(data), SCHEMA, SCHEMA) == []
+
+
+def test_a_loom_from_the_open_form_can_be_undone(tmp_path: Path) -> None:
+    document = grown()
+    text = document.text
+    document.copy_to(tmp_path / "one.loom")
+    import_file(export(tmp_path / "one.loom", "json", Taste()), "x", None, tmp_path / "two.loom")
+    two = Document.open(tmp_path / "two.loom")
+    assert two.text == text
+    while two.undo() is not None:
+        pass
+    assert two.text == "Once upon a time, é 日本 👩‍🚀.␍\n"
+    two.close()
+
+
+def test_loomsidian_comes_back_as_it_was(tmp_path: Path) -> None:
+    assert came_back(shapes.LOOMSIDIAN, "loomsidian", tmp_path) == shapes.LOOMSIDIAN
+
+
+def test_pyloom_comes_back_as_it_was(tmp_path: Path) -> None:
+    found = came_back(shapes.PYLOOM, "pyloom", tmp_path)
+    expected = json.loads(json.dumps(shapes.PYLOOM))
+    assert {name: found[name] for name in found if name != "root"} == {
+        name: expected[name] for name in expected if name != "root"
+    }
+    _same(found["root"], expected["root"])
+
+
+def _same(found: dict[str, Any], expected: dict[str, Any]) -> None:
+    """Every field of the file is there again; fields that it left out may be."""
+    assert {name: found[name] for name in expected if name != "children"} == {
+        name: one for name, one in expected.items() if name != "children"
+    }
+    assert len(found["children"]) == len(expected["children"])
+    for one, other in zip(found["children"], expected["children"], strict=True):
+        _same(one, other)
+
+
+def test_logitloom_comes_back_as_it_was(tmp_path: Path) -> None:
+    assert came_back(shapes.LOGITLOOM, "logitloom", tmp_path) == shapes.LOGITLOOM
+
+
+def test_unknown_fields_are_not_mixed_up_between_formats(tmp_path: Path) -> None:
+    Loomed(shapes.LOOMSIDIAN, tmp_path).document.close()
+    assert b"somethingNew" not in export(tmp_path / "made.loom", "pyloom", Taste())
+
+
+@pytest.mark.parametrize("format", ["logitloom", "pyloom", "loomsidian"])
+@settings(max_examples=40, deadline=None)
+@given(operations=OPERATIONS)
+def test_any_loom_keeps_its_branches_in_other_programs(format: str, operations: list[Any]) -> None:
+    """Text by text, each path from the root to a leaf."""
+    with TemporaryDirectory() as folder:
+        one, other = Path(folder, "one.loom"), Path(folder, "other.loom")
+        document = grown()
+        for operation in operations:
+            perform(document, operation)
+        texts = leaves(document)
+        document.copy_to(one)
+        import_file(export(one, format, Taste()), "x", format, other)
+        made = Document.open(other)
+        assert leaves(made) == texts
+        made.close()
+
+
+def leaves(document: Document) -> list[str]:
+    """What can be read to the end of each branch; broken bytes are `\ufffd`."""
+    loom = document.loom
+    ends = [id for id in loom.nodes if loom.holds(id) and not loom.children.get(id)]
+    return sorted(loom.text(id).decode("utf-8", "replace") for id in ends)
+
+
+def test_probabilities_go_out_and_in(tmp_path: Path) -> None:
+    document = Document.create(tmp_path / "a.loom", b"The")
+    run = replace(model_run(b" little", b" fox"), logprobs=(-0.1234567890123, -2.5))
+    document.accept(run, 3)
+    document.branches.plant(document.loom.path()[0].id, [model_run(b" owl")])
+    document.close()
+    for format in ("logitloom", "pyloom"):
+        folder = tmp_path / format
+        folder.mkdir()
+        made = Loomed(export(tmp_path / "a.loom", format, Taste()), folder)
+        assert made.tokens(" little fox") == [(b" little", -0.1234567890123), (b" fox", -2.5)]
+        assert made.author(" owl") == "m"
+
+
+def test_a_long_story_nests_deeper_than_python_goes(tmp_path: Path) -> None:
+    document = Document.scratch(b"Once")
+    for _ in range(1500):
+        document.accept(model_run(b" on", b" and"), len(document.text))
+    text = document.text
+    document.copy_to(tmp_path / "a.loom")
+    for format in ("logitloom", "pyloom"):
+        data = export(tmp_path / "a.loom", format, Taste())
+        import_file(data, "x", format, tmp_path / f"{format}.loom")
+        made = Document.open(tmp_path / f"{format}.loom")
+        assert made.text == text
+        made.close()
