@@ -66,21 +66,23 @@ def keys() -> str:
         "Made by `make docs` from the action registry. `llterm keys` prints the keys in force, and",
         "`llterm keys --test` shows what your terminal sends for the keys you press.",
         "",
-        "| action | keys | in the suggestion tree too | in the heat panel | what it does |",
-        "| --- | --- | --- | --- | --- |",
+        "| action | keys | in the suggestion tree too | in the heat panel | on the mix screen "
+        "| what it does |",
+        "| --- | --- | --- | --- | --- | --- |",
     ]
     for action, shown, tree in resolve({}).rows():
         outside = "" if action.where in LETTERED else _cells(shown)
         inside = _cells(shown if action.where == "suggestions" else tree)
         heat = _cells(shown) if action.where == "heat" else ""
-        lines.append(f"| `{action.id}` | {outside} | {inside} | {heat} | {action.help} |")
+        mix = _cells(shown) if action.where == "mix" else ""
+        lines.append(f"| `{action.id}` | {outside} | {inside} | {heat} | {mix} | {action.help} |")
     lines += [
         "",
         "## Your own keys",
         "",
         "In `llterm.toml`, by action; they replace all default keys of that action. Letters,",
-        "arrows and the like count in the suggestion tree and the heat panel: elsewhere they",
-        "belong to the text.",
+        "arrows and the like count in the suggestion tree, the heat panel and the mix screen:",
+        "elsewhere they belong to the text.",
         "",
         "```toml",
         "[keys]",

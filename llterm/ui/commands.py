@@ -40,7 +40,8 @@ class Commands(Provider):
         if not isinstance(main, WeaveScreen):
             return
         for action in ACTIONS:
-            if action.id == "app.palette" or not main.table[action.id].applies():
+            deed = main.table.get(action.id)
+            if action.id == "app.palette" or deed is None or not deed.applies():
                 continue
             keys = [first_key(main.keymap, action, pane) for pane in ("story", "suggestions")]
             key = next((key_name(one) for one in keys if one), "")

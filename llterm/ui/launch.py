@@ -42,3 +42,5 @@ class Launch:
     """Typed model flags by name; they hold for models that are chosen later too."""
     chat: Chat | None = None
     """What the story is a reply to, when typed as flags."""
+    mix: bool = False
+    """Begin on the mix screen."""
