@@ -83,6 +83,11 @@ class Mixing:
         return source if isinstance(source, Mix) else None
 
     @property
+    def looked(self) -> bool:
+        """Whether the story was looked at with a mix yet."""
+        return self._recipe is not None
+
+    @property
     def waiting(self) -> int:
         """Places that are still to be read."""
         return sum(one is None for one in self.places)
@@ -159,12 +164,14 @@ class Mixing:
 
     # --- what there is to see
 
-    def divergence(self, number: int, step: int) -> int | None:
-        """The nearest place in a direction where some model's first choice is not the mix's."""
+    def divergence(self, number: int, step: int, index: int | None = None) -> int | None:
+        """The nearest place in a direction where a model's first choice, or any's, is not the
+        mix's."""
         number += step
         while 0 <= number < len(self.places):
             place = self.places[number]
-            if place is not None and any(place.differs(n) for n in range(len(place.sides))):
+            models = range(len(place.sides)) if place is not None else ()
+            if place and any(place.differs(n) for n in models if index in (None, n)):
                 return number
             number += step
         return None

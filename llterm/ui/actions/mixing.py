@@ -120,7 +120,7 @@ def branch(screen: MixScreen) -> None:
 
 def worst(screen: MixScreen) -> None:
     """Go to the place where the chosen model is furthest off."""
-    place = screen.mixing.worst(None if screen.column == 0 else screen.model)
+    place = screen.mixing.worst(screen.voice)
     if place is not None:
         screen.go_to(place)
 

@@ -11,6 +11,7 @@ from textual.containers import Horizontal
 from textual.screen import Screen
 from textual.widgets import Static
 
+from llterm.core.judging.sides import Side
 from llterm.engine.mixture import Mix
 from llterm.errors import LltermError, UsageError
 from llterm.keymap import Action, Pane, action_of
@@ -60,6 +61,8 @@ class MixScreen(Screen[None]):
         self.tabled = False
         self.note = ""
         self._end_seen = -1
+        """How many tokens there were when the cursor stood after the last."""
+        self._begun = False
         self._seeking = 0
         self._mode = ""
         self._bridge: Bridge | None = None
@@ -104,17 +107,38 @@ class MixScreen(Screen[None]):
         return self.mixing.mix
 
     @property
+    def voices(self) -> list[int]:
+        """The models that have a column; the reference has the mix's own."""
+        mix = self.mixing.mix
+        if mix is None:
+            return []
+        alone = mix.recipe.mode == "reference"
+        return [n for n in range(len(mix.names)) if not (alone and n == mix.recipe.reference)]
+
+    @property
+    def voice(self) -> int | None:
+        """Index of the chosen column's model; None: the mix's column."""
+        return self.voices[self.column - 1] if 0 < self.column <= len(self.voices) else None
+
+    @property
     def model(self) -> int:
-        """Index of the chosen column's model; of the mix's column the first one's."""
-        return max(self.column - 1, 0)
+        """The model that keys change: in the mix's column the first."""
+        if self.voice is not None:
+            return self.voice
+        return self.voices[0] if self.voices else 0
+
+    @property
+    def side(self) -> Side | None:
+        """What the chosen column's model, or the mix, says at the cursor."""
+        place = self.mixing.places[self.number] if self.number < len(self.mixing.places) else None
+        if place is None:
+            return None
+        return place.mix if self.voice is None else place.sides[self.voice]
 
     @property
     def candidate(self) -> int | None:
         """Id of the chosen candidate."""
-        place = self.mixing.places[self.number] if self.number < len(self.mixing.places) else None
-        if place is None or self.tabled:
-            return None
-        side = place.mix if self.column == 0 else place.sides[self.column - 1]
+        side = None if self.tabled else self.side
         return side.top[self.row][0] if side and self.row < len(side.top) else None
 
     # --- actions
@@ -143,6 +167,7 @@ class MixScreen(Screen[None]):
             at = document.display_offset(self.mixing.offset(self.number))
             self.main.editor.go_to(at)
             self.main.sync_cursor()
+            # What is drawn stands here, and the cursor goes on after it.
             self._end_seen = self.number
 
     def _help(self) -> None:
@@ -155,7 +180,7 @@ class MixScreen(Screen[None]):
         number = min(max(number, 0), len(self.mixing.pieces))
         if number != self.number:
             self.number, self.row = number, 0
-        self._end_seen = len(self.mixing.pieces)
+        self._end_seen = number if number == len(self.mixing.pieces) else -1
         self.mixing.look_at(number)
         self.mixing.stir()
         self.show_all()
@@ -165,21 +190,20 @@ class MixScreen(Screen[None]):
         if self.tabled:
             self.go_to(self.number + by)
             return
-        most = min(mixed.listed(self), self.query_one(Voices).rows) - 1
+        listed = len(self.side.top) if self.side else 0
+        most = min(listed, self.query_one(Voices).rows) - 1
         self.row = min(max(self.row + by, 0), max(most, 0))
 
     def choose(self, by: int) -> None:
         """The next column."""
-        self.column = (self.column + by) % (len(self.mix.names) + 1)
+        self.column = (self.column + by) % (len(self.voices) + 1)
         self.row = 0
 
     def seek(self, step: int) -> None:
         """Go to the next difference, as soon as one is read."""
-        found = self.mixing.divergence(self.number, step)
+        found = self.mixing.divergence(self.number, step, self.voice)
         if found is not None:
             self.go_to(found)
-            if self.column == 0:
-                self.row = 0
         elif step > 0 and self.mixing.waiting:
             self._seeking = step
         else:
@@ -218,17 +242,21 @@ class MixScreen(Screen[None]):
         """Stay at the end while the story grows there; go to a difference that was asked for."""
         count = len(self.mixing.pieces)
         mode = self.mixing.mix.recipe.mode if self.mixing.mix else ""
+        if not self.mixing.looked:
+            return
         if mode != self._mode:
             self._mode = mode
-            self.tabled = mode == "reference"
-        if self.number == self._end_seen or self.number > count:
-            self.number = count
-        if self._end_seen < 0 and count:
+            self.tabled, self.column, self.row = mode == "reference", 0, 0
+        if not self._begun:
+            self._begun = True
             self.number = 0 if mode == "reference" else count
-        self._end_seen = count if self._end_seen < 0 or self.number == count else self._end_seen
+        elif self.number == self._end_seen or self.number > count:
+            self.number = count
+        if self.number == count:
+            self._end_seen = count
         self.mixing.look_at(self.number)
         if self._seeking:
-            found = self.mixing.divergence(self.number, self._seeking)
+            found = self.mixing.divergence(self.number, self._seeking, self.voice)
             if found is not None:
                 self._seeking = 0
                 self.go_to(found)

@@ -12,7 +12,7 @@ from llterm.core.display import visible
 from llterm.core.judging.sides import Beside, Side, cautions
 from llterm.engine.mixture import Mix
 from llterm.keymap import action_of
-from llterm.ui.figures import percent, spoken_speed
+from llterm.ui.figures import fit, percent, spoken_speed
 from llterm.ui.widgets.keybar import key_name
 from llterm.ui.widgets.lanes import Lane, Lanes
 from llterm.ui.widgets.line import Line, Name
@@ -45,19 +45,10 @@ def show(screen: MixScreen) -> None:
     screen.story.show(_words(screen, mix), screen.number)
     columns = _places(screen, mix) if screen.tabled else _columns(screen, mix)
     row = _table_row(screen) if screen.tabled else screen.row
-    screen.query_one(Voices).show(columns, screen.column, row)
+    screen.query_one(Voices).show(columns, screen.column, row, bars=not screen.tabled)
     _lanes(screen, mix)
     _say(screen, "#figures", _figures(screen, mix))
     _say(screen, "#notes", _notes(screen, mix))
-
-
-def listed(screen: MixScreen) -> int:
-    """Candidates of the chosen column."""
-    place = _place(screen)
-    if place is None:
-        return 0
-    side = place.mix if screen.column == 0 else place.sides[screen.column - 1]
-    return len(side.top) if side else 0
 
 
 def _name(screen: MixScreen) -> Callable[[str], str]:
@@ -136,27 +127,37 @@ def _heat(place: Beside | None, screen: MixScreen) -> float | None:
     """How far the chosen model, or of the reference's column the farthest, is off."""
     if place is None:
         return None
-    sides = place.sides if screen.column == 0 else place.sides[screen.column - 1 : screen.column]
+    sides = place.sides if screen.voice is None else [place.sides[screen.voice]]
     return min(max((side.kld for side in sides if side is not None), default=0.0) / HOT, 1.0)
 
 
 def _columns(screen: MixScreen, mix: Mix) -> list[Column]:
-    place, name = _place(screen), _name(screen)
+    place = _place(screen)
     firsts: dict[int, str] = {}
     for n, side in enumerate(place.sides if place else ()):
         if side is not None:
             firsts[side.choice] = firsts.get(side.choice, "") + letter(n)
-    title = "reference" if mix.recipe.mode == "reference" else "mix"
-    columns = [Column(title, _mix_note(screen, mix, place), None,
+    columns = [Column(_head(screen, mix), _mix_note(screen, mix, place), None,
                       _candidates(mix, place, place.mix if place else None, firsts))]  # fmt: skip
-    for n, model in enumerate(mix.names):
+    for n in screen.voices:
         side = place.sides[n] if place is not None else None
         gone = n in mix.lost or not mix.recipe.pool.weights[n]
         note = _note(mix, n, side)
         columns.append(
-            Column(f"{letter(n)} {name(model)}", note, n, _candidates(mix, place, side, {}), gone)
+            Column(_title_of(screen, mix, n), note, n, _candidates(mix, place, side, {}), gone)
         )
     return columns
+
+
+def _head(screen: MixScreen, mix: Mix) -> str:
+    """What the first column is."""
+    if mix.recipe.mode == "reference":
+        return f"{_title_of(screen, mix, mix.recipe.reference)}, the reference"
+    return "mix"
+
+
+def _title_of(screen: MixScreen, mix: Mix, n: int) -> str:
+    return f"{letter(n)} {_name(screen)(mix.names[n])}"
 
 
 def _mix_note(screen: MixScreen, mix: Mix, place: Beside | None) -> str:
@@ -174,8 +175,7 @@ def _note(mix: Mix, n: int, side: Side | None) -> str:
     if not weight:
         return "left out"
     if mix.recipe.mode == "reference":
-        told = "the reference" if n == mix.recipe.reference else ""
-        return told or (f"KLD {side.kld:.4f}" if side else "")
+        return f"KLD {side.kld:.4f}" if side else ""
     told = f"weight {weight:g}" if mix.recipe.mode == "democratic" else "in turn"
     return f"{told} · KLD {side.kld:.3f}" if side else told
 
@@ -206,7 +206,7 @@ def _table_row(screen: MixScreen) -> int:
 
 def _places(screen: MixScreen, mix: Mix) -> list[Column]:
     """The table: a line a place, in each column what that model would say."""
-    mixing, name = screen.mixing, _name(screen)
+    mixing = screen.mixing
     token = mix.vocabulary.token
     window = [(number, mixing.places[number]) for number in _window(screen)]
 
@@ -220,7 +220,6 @@ def _places(screen: MixScreen, mix: Mix) -> list[Column]:
         return Candidate(("≠ " if differs else "  ") + text, side.choice_p,
                          f"{side.kld:.2f}", number == screen.number)  # fmt: skip
 
-    head = "reference" if mix.recipe.mode == "reference" else "mix"
     first = [
         Candidate(
             f"{number + 1} {stands(number)} → {visible(token(place.mix.choice).data) or '·'}",
@@ -232,25 +231,17 @@ def _places(screen: MixScreen, mix: Mix) -> list[Column]:
         else Candidate(f"{number + 1} {stands(number)}", 0.0)
         for number, place in window
     ]
-    columns = [Column(head, "text → first choice", None, first)]
-    for n, model in enumerate(mix.names):
+    columns = [Column(_head(screen, mix), "text → first choice", None, first)]
+    for n in screen.voices:
         lines = [
             said(
                 place.sides[n] if place else None, number, differs=bool(place and place.differs(n))
             )
             for number, place in window
         ]
-        title = f"{letter(n)} {name(model)}"
-        columns.append(Column(title, _table_note(mix, n), n, lines, n in mix.lost))
+        told = "gone" if n in mix.lost else "first choice, KLD"
+        columns.append(Column(_title_of(screen, mix, n), told, n, lines, n in mix.lost))
     return columns
-
-
-def _table_note(mix: Mix, n: int) -> str:
-    if n in mix.lost:
-        return "gone"
-    if mix.recipe.mode == "reference" and n == mix.recipe.reference:
-        return "the reference"
-    return "first choice, KLD"
 
 
 def _lanes(screen: MixScreen, mix: Mix) -> None:
@@ -277,22 +268,21 @@ def _figures(screen: MixScreen, mix: Mix) -> list[str]:
         tally = screen.mixing.statistics(n)
         if not tally.count or (mix.recipe.mode == "reference" and n == mix.recipe.reference):
             continue
-        head = f" {letter(n)} {name(model)}: "
         if mix.recipe.mode == "reference":
             now = tally.now()
             kld, same = now["kld"], now["same-top"]
-            differing = tally.count - tally.same
-            said.append(
-                head + f"{differing:,} of {tally.count:,} differ · KLD {kld.value:.5f} ± "
-                f"{kld.error or 0:.5f} · same top {same.value:.2%} · PPL ratio "
-                f"{now['ppl-ratio'].value:.4f}"
-            )
+            pieces = [
+                f"{tally.count - tally.same:,} of {tally.count:,} differ",
+                f"KLD {kld.value:.5f} ± {kld.error or 0:.5f}",
+                f"same top {same.value:.2%}",
+                f"PPL ratio {now['ppl-ratio'].value:.4f}",
+            ]
         else:
             gave = sum(piece.by == n for piece in screen.mixing.pieces)
             sure = tally.determinism
-            said.append(
-                head + f"gave {gave:,} · determinism {sure:.0%} · creativity {1 - sure:.0%}"
-            )
+            pieces = [f"gave {gave:,}", f"determinism {sure:.0%}", f"creativity {1 - sure:.0%}"]
+        pieces[0] = f" {letter(n)} {name(model)}: {pieces[0]}"
+        said.append(fit(pieces, screen.size.width))
     return said
 
 

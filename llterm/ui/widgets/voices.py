@@ -69,11 +69,13 @@ class Voices(Widget):
         self._columns: Sequence[Column] = ()
         self._chosen = 0
         self._row = 0
+        self._bars = True
 
-    def show(self, columns: Sequence[Column], chosen: int, row: int) -> None:
+    def show(self, columns: Sequence[Column], chosen: int, row: int, *, bars: bool) -> None:
         """`chosen` is the column of the cursor, `row` its candidate."""
-        if (columns, chosen, row) != (self._columns, self._chosen, self._row):
-            self._columns, self._chosen, self._row = columns, chosen, row
+        shown = self._columns, self._chosen, self._row, self._bars
+        if (columns, chosen, row, bars) != shown:
+            self._columns, self._chosen, self._row, self._bars = columns, chosen, row, bars
             self.refresh()
 
     @property
@@ -113,7 +115,7 @@ class Voices(Widget):
         if y - HEAD >= len(column.candidates):
             return " " * width, base
         one = column.candidates[y - HEAD]
-        size = max(min(width - 20, 10), 0)
+        size = max(min(width - 20, 10), 0) if self._bars else 0
         figure = percent(one.p).rjust(6)
         drawn = bar(one.p, size) if size else ""
         marks = f" {one.marks}" if one.marks else ""
