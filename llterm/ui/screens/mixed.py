@@ -329,7 +329,7 @@ def _spoken(screen: MixScreen, mix: Mix, place: Beside) -> str:
 
 def _say(screen: MixScreen, id: str, lines: list[str]) -> None:
     widget = screen.query_one(id, Static)
-    widget.display = bool(lines)
+    widget.set_class(bool(lines), "-said")
     content = Content("\n".join(lines))
     if widget.content != content:
         widget.update(content)

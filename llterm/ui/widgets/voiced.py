@@ -37,7 +37,7 @@ class Word:
     """0 to 1: coloured by that rather than by the model."""
 
 
-class Voiced(ScrollView):
+class Voiced(ScrollView, can_focus=False):
     """Tokens in lines, a line of marks under each; the screen moves the cursor."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
