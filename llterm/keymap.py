@@ -194,7 +194,7 @@ ACTIONS: tuple[Action, ...] = (
     Action(
         "weave.constrain", "ctrl+l", "everywhere", "What suggestions must fit: a pattern, choices"
     ),
-    Action("app.mix", "alt+x", "everywhere", "Models side by side", "", "x"),
+    Action("app.mix", "alt+x", "everywhere", "Models side by side"),
     Action("app.models", "alt+m", "everywhere", "Choose another model", "", "m"),
     Action("app.chat", "alt+c", "everywhere", "What the story is a reply to: a chat", "", "c"),
     Action("app.chat_fold", "alt+v", "everywhere", "Show or fold the chat's tokens", "", "C"),

@@ -60,11 +60,11 @@ class MixScreen(Screen[None]):
         self.measure = 0
         self.tabled = False
         self.note = ""
-        self._end_seen = -1
-        """How many tokens there were when the cursor stood after the last."""
+        self._moved = False
+        """Whether the cursor was put somewhere; otherwise it stays after the last token."""
         self._begun = False
         self._seeking = 0
-        self._mode = ""
+        self._compared = False
         self._bridge: Bridge | None = None
         self.table = deeds.table(self)
 
@@ -154,7 +154,8 @@ class MixScreen(Screen[None]):
             elif id in self.table:
                 self.table[id].run()
             else:
-                self._sync()
+                if id in ("play.step", "play.toggle"):
+                    self._sync()
                 self.main.table[id].run()
         except LltermError as error:
             self.say(" ".join(filter(None, (f"{error.title}.", error.cause, error.hint))))
@@ -162,13 +163,13 @@ class MixScreen(Screen[None]):
 
     def _sync(self) -> None:
         """Let what is drawn next go where the cursor is."""
-        if self.number < len(self.mixing.pieces) and not self.main.session.player.playing:
+        if self._moved and not self.main.session.player.playing:
+            # What is drawn stands here, and the cursor goes on after it.
+            self._moved = False
             document = self.main.session.document
             at = document.display_offset(self.mixing.offset(self.number))
             self.main.editor.go_to(at)
             self.main.sync_cursor()
-            # What is drawn stands here, and the cursor goes on after it.
-            self._end_seen = self.number
 
     def _help(self) -> None:
         from llterm.ui.screens.mix_help import MixHelp
@@ -180,7 +181,7 @@ class MixScreen(Screen[None]):
         number = min(max(number, 0), len(self.mixing.pieces))
         if number != self.number:
             self.number, self.row = number, 0
-        self._end_seen = number if number == len(self.mixing.pieces) else -1
+        self._moved = number < len(self.mixing.pieces)
         self.mixing.look_at(number)
         self.mixing.stir()
         self.show_all()
@@ -244,16 +245,16 @@ class MixScreen(Screen[None]):
         mode = self.mixing.mix.recipe.mode if self.mixing.mix else ""
         if not self.mixing.looked:
             return
-        if mode != self._mode:
-            self._mode = mode
-            self.tabled, self.column, self.row = mode == "reference", 0, 0
+        compared = mode == "reference"
+        if compared != self._compared:
+            self._compared = compared
+            self.tabled, self.column, self.row = compared, 0, 0
         if not self._begun:
             self._begun = True
-            self.number = 0 if mode == "reference" else count
-        elif self.number == self._end_seen or self.number > count:
+            self._moved = compared
+        self._moved = self._moved and self.number < count
+        if not self._moved:
             self.number = count
-        if self.number == count:
-            self._end_seen = count
         self.mixing.look_at(self.number)
         if self._seeking:
             found = self.mixing.divergence(self.number, self._seeking, self.voice)
