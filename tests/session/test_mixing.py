@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -70,7 +71,11 @@ async def stepped(found: Mixing, count: int = 1) -> None:
         size = len(found.pieces)
         found._session.player.step()
         await found._session.player.wait()
-        await until(lambda size=size: len(found.pieces) > size and not found.waiting)
+        await until(partial(_longer, found, size))
+
+
+def _longer(found: Mixing, size: int) -> bool:
+    return len(found.pieces) > size and not found.waiting
 
 
 async def test_every_place_says_what_the_models_say() -> None:

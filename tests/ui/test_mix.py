@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 
 import pytest
 
@@ -44,6 +45,18 @@ async def side_by_side(
         yield at, screen
 
 
+async def stepped(at: Driven, screen: MixScreen, count: int) -> None:
+    """Step so many times, each on screen before the next."""
+    for _ in range(count):
+        size = len(screen.mixing.pieces) + 1
+        await at.press("full_stop")
+        await at.until(partial(_holds, screen, size))
+
+
+def _holds(screen: MixScreen, size: int) -> bool:
+    return len(screen.mixing.pieces) == size
+
+
 async def read(at: Driven, screen: MixScreen) -> None:
     await at.until(lambda: screen.mixing.looked and not screen.mixing.waiting)
     await at.until(lambda: screen._begun)
@@ -61,10 +74,8 @@ async def test_steps_are_marked_by_model_and_can_be_undone(
 ) -> None:
     async with side_by_side(start, [Endless(1), Endless(2)], "round-robin", size) as (at, screen):
         before, count = at.story, len(screen.mixing.pieces)
-        for n in range(1, 4):
-            await at.press("full_stop")
-            await at.until(lambda n=n: len(screen.mixing.pieces) == count + n)
-            await read(at, screen)
+        await stepped(at, screen, 3)
+        await read(at, screen)
         assert [piece.by for piece in screen.mixing.pieces[count:]] == [0, 1, 0]
         assert screen.number == len(screen.mixing.pieces)
         await at.until(lambda: ["A", "B", "A"] in map(str.split, shown(screen).splitlines()))
@@ -142,10 +153,7 @@ async def test_a_model_that_dies_is_a_row_and_can_be_tried_again(start: Start) -
     mortal = Mortal(1)
     async with side_by_side(start, [mortal, Endless(2)]) as (at, screen):
         mortal.dead = True
-        count = len(screen.mixing.pieces)
-        for n in (1, 2):
-            await at.press("full_stop")
-            await at.until(lambda n=n: len(screen.mixing.pieces) == count + n)
+        await stepped(at, screen, 2)
         await read(at, screen)
         await at.until(lambda: "A random-1 failed and counts as 0" in shown(screen))
         assert "The server is gone" in shown(screen)
@@ -162,9 +170,7 @@ async def test_eight_models_are_told_apart_without_colours(
     models = [Endless(n) for n in range(8)]
     async with side_by_side(start, models, "round-robin", (120, 40)) as (at, screen):
         count = len(screen.mixing.pieces)
-        for n in range(1, 9):
-            await at.press("full_stop")
-            await at.until(lambda n=n: len(screen.mixing.pieces) == count + n)
+        await stepped(at, screen, 8)
         await read(at, screen)
         marks = [word.mark for word in screen.story._words[count:]]
         assert marks == list("ABCDEFGH")
