@@ -12,7 +12,17 @@ from pathlib import Path
 
 from benchmarks.rows import Row
 
-NAMES = ("startup", "local", "scoring", "comparing", "served", "screen", "looms")
+NAMES = (
+    "startup",
+    "local",
+    "scoring",
+    "comparing",
+    "served",
+    "remote",
+    "replicas",
+    "screen",
+    "looms",
+)
 
 
 def main(names: list[str]) -> int:

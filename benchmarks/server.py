@@ -47,6 +47,8 @@ def server(model: Path, threads: int) -> Iterator[tuple[str, int]]:
     finally:
         process.kill()
         process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
 
 
 class LLooM:

@@ -40,6 +40,11 @@ def state_file() -> Path:
     return state_dir() / "state.toml"
 
 
+def trust_file() -> Path:
+    """The folders that the person trusts."""
+    return state_dir() / "trusted-folders"
+
+
 def looms_dir() -> Path:
     return data_dir() / "looms"
 

@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-HEAVY = {"textual", "rich", "typer", "llama_cpp", "httpx", "httpx2", "huggingface_hub", "jinja2"}
+HEAVY = {"textual", "rich", "typer", "llama_cpp", "httpx", "httpx2", "huggingface_hub", "jinja2",
+         "tenacity"}  # fmt: skip
 
 
 def loaded(program: str) -> set[str]:
@@ -21,11 +22,12 @@ def loaded(program: str) -> set[str]:
     "module",
     [
         "core.weave", "core.display", "core.loom", "backends.llamacpp", "backends.scripted",
+        "backends.remote",
         "backends.registry", "backends.listing", "backends.pull", "headless.models", "engine.drive",
         "store.file", "session.session", "session.document",
         "errors", "config", "paths", "keymap", "terminal", "supervise", "state", "headless.job",
-        "engine.mixture", "engine.comparing", "headless.mix", "headless.compare",
         "formats.exchange", "session.looms", "headless.exchange", "headless.loomcheck",
+        "engine.mixture", "engine.comparing", "headless.mix", "headless.compare",
     ],
 )  # fmt: skip
 def test_no_layer_below_the_faces_brings_anything_heavy(module: str) -> None:

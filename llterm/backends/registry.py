@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from llterm.backends.caches import Found, find_files, model_name
 from llterm.config import Config, ModelConfig
+from llterm.config.server import ServerSettings
 from llterm.core.query import Backend
 from llterm.errors import ModelError
 
@@ -28,9 +29,9 @@ class Known:
     """A model that can be opened."""
 
     name: str
-    kind: Literal["bundled", "configured", "found", "file", "scripted"]
+    kind: Literal["bundled", "configured", "found", "file", "scripted", "server"]
     path: Path | None
-    """The GGUF file; the scripted model has none."""
+    """The GGUF file; the scripted model and those on servers have none."""
     settings: ModelConfig
     origin: str = ""
     """Where one was found on disk: llterm's own folder, or a program's that keeps models."""
@@ -82,9 +83,11 @@ def find_model(name: str, config: Config) -> Known:
         settings = own or ModelConfig()
         return Known(name, "bundled", settings.path or MODELS / BUNDLED[name], settings)
     if own is not None:
-        return Known(name, "configured", own.path, own)
+        return Known(name, "server" if own.server else "configured", own.path, own)
     if name == SCRIPTED:
         return Known(name, "scripted", None, ModelConfig())
+    if name.startswith(("http://", "https://")):
+        return Known(name, "server", None, ModelConfig(server=ServerSettings((name,))))
     path = Path(name).expanduser()
     if path.exists():
         return Known(model_name(path), "file", path, ModelConfig())
@@ -131,7 +134,7 @@ def _unknown(name: str, names: Sequence[str], files: Sequence[Found]) -> ModelEr
     more = f", and {len(files)} files that were found on this machine" if files else ""
     return ModelError(
         f"There is no model {name}",
-        f"Known are {', '.join(names)}{more}, and paths of .gguf files.",
+        f"Known are {', '.join(names)}{more}, paths of .gguf files, and addresses of servers.",
         f"Did you mean {near[0]}?" if near else "`llterm models list` shows them.",
     )
 
@@ -147,6 +150,10 @@ async def open_model(
     `progress` is told the share that is loaded, from any thread. Raises ModelError.
     """
     known = find_model(name, config)
+    if known.settings.server is not None:
+        from llterm.backends.remote.connect import open_remote
+
+        return await open_remote(known.name, known.settings.server, known.settings.context)
     if known.path is None:
         from llterm.backends.scripted import ScriptedBackend
 
@@ -154,9 +161,7 @@ async def open_model(
     from llterm.backends.llamacpp import LlamaSettings, open_llama
 
     values: dict[str, Any] = {
-        one.name: getattr(known.settings, one.name)
-        for one in fields(ModelConfig)
-        if one.name != "path"
+        one.name: getattr(known.settings, one.name) for one in fields(LlamaSettings)
     }
     values.update(overrides or {})
     return await open_llama(known.path, LlamaSettings(**values), progress, known.name)

@@ -86,9 +86,15 @@ def weave_command(
     stop: options.Stop = None,
     heal: options.Heal = None,
     budget: options.Budget = None,
+    choice: options.Choice = None,
+    regex: options.Regex = None,
+    grammar: options.Grammar = None,
+    json_schema: options.JsonSchema = None,
     context: options.ContextSize = None,
     threads: options.Threads = None,
     gpu_layers: options.GpuLayers = None,
+    record: options.Record = None,
+    replay: options.Replay = None,
     config: options.ConfigPath = None,
     **sampling: object,
 ) -> None:
@@ -142,6 +148,8 @@ def suggest_command(
     context: options.ContextSize = None,
     threads: options.Threads = None,
     gpu_layers: options.GpuLayers = None,
+    record: options.Record = None,
+    replay: options.Replay = None,
     config: options.ConfigPath = None,
     **sampling: object,
 ) -> None:
@@ -346,6 +354,8 @@ def score_command(
     context: options.ContextSize = None,
     threads: options.Threads = None,
     gpu_layers: options.GpuLayers = None,
+    record: options.Record = None,
+    replay: options.Replay = None,
     config: options.ConfigPath = None,
 ) -> None:
     """Show how expected each token of a text is to a model: heat, perplexity, bits per byte."""
@@ -444,6 +454,19 @@ def config_path(config: options.ConfigPath = None) -> None:
     typer.echo(files(config))
 
 
+@config_app.command("trust")
+def config_trust(
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="Where the llterm.toml lies.")
+    ] = Path(),
+    revoke: Annotated[bool, typer.Option("--revoke", help="Trust it no longer.")] = False,
+) -> None:
+    """Let a project's llterm.toml set addresses, key sources, proxies and commands."""
+    from llterm.cli.settings import trust_folder
+
+    typer.echo(trust_folder(folder, revoke=revoke))
+
+
 @app.command("keys")
 def keys_command(
     test: Annotated[
@@ -467,8 +490,8 @@ def keys_command(
 
 @app.command("doctor")
 def doctor_command(
-    file: Annotated[
-        Path | None, typer.Argument(metavar="FILE.loom", help="A loom to check.")
+    target: Annotated[
+        str | None, typer.Argument(metavar="[FILE.loom|URL]", help="A loom or a server to check.")
     ] = None,
     repair: Annotated[
         bool,
@@ -477,18 +500,27 @@ def doctor_command(
     model: options.Model = None,
     config: options.ConfigPath = None,
 ) -> None:
-    """Check the installation: versions, terminal, folders, configuration, model; or one loom."""
+    """Check the installation: versions, terminal, folders, configuration, model; or one loom; or
+    what a server can do."""
     from llterm.cli.settings import load, log_to_file
     from llterm.headless.doctor import examine
 
     log_to_file()
-    if file is not None:
+    if target is not None and not target.startswith(("http://", "https://")):
         from llterm.headless.loomcheck import check_loom
 
-        report, code = check_loom(file, repair=repair)
+        report, code = check_loom(Path(target), repair=repair)
         typer.echo(report)
         raise typer.Exit(code)
     found = load({"model": model}, config)
+    own = found.models.get(found.model)
+    if target is None and own is not None and own.server is not None:
+        target = found.model
+    if target is not None:
+        from llterm.headless.server import check_server
+
+        typer.echo(check_server(target, found))
+        return
     report, code = examine(found)
     typer.echo(report)
     raise typer.Exit(code)

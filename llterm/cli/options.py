@@ -115,6 +115,14 @@ Grammar = Annotated[
 JsonSchema = Annotated[
     Path | None, typer.Option("--json-schema", help="Suggest only JSON that fits a schema's file.")
 ]
+Record = Annotated[
+    Path | None,
+    typer.Option("--record", help="Keep a server's answers in a new file, without keys."),
+]
+Replay = Annotated[
+    Path | None,
+    typer.Option("--replay", help="Take the answers from such a file and ask no server."),
+]
 Pool = Annotated[
     Literal["linear", "log"] | None,
     typer.Option(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from llterm import terminal
 from llterm.cli.options import model_flags
 from llterm.cli.settings import load, log_to_file
+from llterm.cli.taping import taped
 from llterm.config import Config
 from llterm.errors import UsageError
 
@@ -30,6 +31,8 @@ class Asked:
     prompt: str | None
     model: str | None
     config: Path | None
+    record: Path | None
+    replay: Path | None
     top: int
     window: int | None
     stride: int | None
@@ -46,8 +49,8 @@ class Asked:
     def of(cls, values: Mapping[str, Any]) -> Asked:
         """From a command's parameters."""
         names = (
-            "file", "prompt", "model", "config", "top", "window", "stride", "method", "measure",
-            "attribution", "at", "candidate", "layer", "last",
+            "file", "prompt", "model", "config", "record", "replay", "top", "window", "stride",
+            "method", "measure", "attribution", "at", "candidate", "layer", "last",
         )  # fmt: skip
         return cls(**{name: values[name] for name in names}, overrides=model_flags(values))
 
@@ -55,6 +58,7 @@ class Asked:
 def score(asked: Asked, format: Format) -> int:
     """Print a report; the exit code."""
     config = load({"model": asked.model}, asked.config)
+    config = taped(config, asked.model, asked.record, asked.replay)
     log_to_file()
     from llterm.headless import score_formats
     from llterm.headless.score import ScoreJob, run

@@ -13,7 +13,7 @@ from llterm.config import Config, load_config
 from llterm.config.example import example, literal
 from llterm.config.load import project_file
 from llterm.config.sampling import preset_values, value_of
-from llterm.config.schema import MODEL, TABLES, Origin
+from llterm.config.schema import MODEL, SERVER, TABLES, Origin, setting
 from llterm.core.sampler import PRESETS
 from llterm.errors import ModelError, UsageError
 
@@ -104,9 +104,10 @@ def show(config: Config, *, origin: bool) -> str:
             blocks.append([*lines, *(f"{name} = {literal(value)}" for name, value in knobs)])
     for model, known in config.models.items():
         lines = [f"[models.{literal(model) if '.' in model else model}]"]
-        for row in MODEL:
+        for row in (setting("models.context"), *SERVER) if known.server else MODEL:
             name = f"models.{model}.{row.name}"
-            lines.append(_line(config, name, row.name, getattr(known, row.name), origin))
+            owner = known if row in MODEL else known.server
+            lines.append(_line(config, name, row.name, getattr(owner, row.name), origin))
         blocks.append(lines)
     if config.keys:
         lines = ["[keys]"]
@@ -141,6 +142,20 @@ def files(file: Path | None) -> str:
     lines = [str(user) if user.exists() else f"{user} (not there yet)"]
     project = project_file(Path.cwd())
     return "\n".join([*lines, *([str(project)] if project else [])])
+
+
+def trust_folder(folder: Path, *, revoke: bool) -> str:
+    """Trust a folder's configuration, or no longer; the words to say so."""
+    from llterm.config.trust import distrust, trust
+
+    path = folder.resolve() / paths.CONFIG_NAME
+    if revoke:
+        distrust(folder)
+        return f"{path} may no longer set addresses, keys, proxies or commands"
+    if not path.is_file():
+        raise UsageError(f"There is no {path}", "", "Name the folder in which it lies.")
+    trust(folder)
+    return f"{path} may now set addresses, key sources, proxies and commands"
 
 
 def _line(config: Config, name: str, key: str, value: object, origin: bool) -> str:

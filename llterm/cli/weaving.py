@@ -13,6 +13,7 @@ from llterm import paths, terminal
 from llterm.cli.mixing import mix_of
 from llterm.cli.options import model_flags, sampling_flags, typed_sampling, weave_flags
 from llterm.cli.settings import load, log_to_file
+from llterm.cli.taping import taped
 from llterm.config import Config
 from llterm.config.schema import setting
 from llterm.errors import LltermError, UsageError
@@ -35,6 +36,8 @@ class Asked:
     prefix: str | None = None
     model: str | None = None
     config: Path | None = None
+    record: Path | None = None
+    replay: Path | None = None
     weave: Mapping[str, Any] = field(default_factory=dict)
     """Typed weave settings, by dotted name."""
     overrides: Mapping[str, int] = field(default_factory=dict)
@@ -57,6 +60,8 @@ class Asked:
             prefix=as_text(values["prefix"]),
             model=(values["model"] or [None])[0],
             config=values["config"],
+            record=values["record"],
+            replay=values["replay"],
             weave=weave_flags(values),
             overrides=model_flags(values),
             constraint=constraint_of(values),
@@ -67,7 +72,8 @@ class Asked:
 
     def load(self) -> Config:
         """The configuration with these flags over it. Raises ConfigError."""
-        return load({"model": self.model, **self.weave, **self.sampling}, self.config)
+        config = load({"model": self.model, **self.weave, **self.sampling}, self.config)
+        return taped(config, self.model, self.record, self.replay)
 
     def typed_rules(self, config: Config) -> dict[str, Any]:
         """Typed weave settings by `Rules` field, checked."""
@@ -191,6 +197,7 @@ def _launch(asked: Asked, config: Config) -> Launch:
         model_name=" + ".join(find_model(model, config).name for model in models),
         auto_weave=config.ui.auto_weave and not asked.beside,
         sampling=typed_sampling(asked.sampling),
+        constraint=asked.constraint,
         chat=asked.chat,
         overrides=overrides,
         mix=asked.beside,

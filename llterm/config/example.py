@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from llterm.config.schema import MIX, MODEL, SAMPLING, STORE, TOP, UI, WEAVE, Setting
+from llterm.config.schema import MIX, MODEL, SAMPLING, SERVER, STORE, TOP, UI, WEAVE, Setting
 from llterm.keymap import ACTIONS
 
 _HEAD = """\
@@ -26,8 +26,14 @@ _PRESET_HEAD = """
 # [presets.NAME]
 """
 _MODEL_HEAD = """
-# A model of your own: `llterm weave -m NAME`. One table each.
+# A model of your own: `llterm weave -m NAME`. One table each; first, one that lies in a file.
 # [models.NAME]
+"""
+_SERVER_HEAD = """
+# A model on a server (docs/backends.md). A key never stands here: say where it is kept. A project's
+# file may set addresses, keys and proxies only after `llterm config trust` in its folder. `context`
+# counts here too.
+# [models.OTHER]
 """
 _KEYS_HEAD = """
 # Other keys for an action, by its id; they replace its default keys. Letters, arrows and the like
@@ -36,7 +42,11 @@ _KEYS_HEAD = """
 [keys]
 """
 _SAMPLES = {"path": '"models/some-model.gguf"', "theme": '"name"', "fps": "60", "stop": "[]",
-            "context": "4096", "threads": "4", "chat_template": '"chatml"', "seed": "1",
+            "context": "4096", "threads": "4", "base_url": '["http://127.0.0.1:8080", "https://example.org/v1"]',
+            "model": '"name"', "parallel": "8", "key_env": '"NAME_OF_VARIABLE"',
+            "key_file": '"~/.config/some-key"', "key_command": '["pass", "show", "some-key"]',
+            "proxy": '"http://proxy.example.org:3128"', "ca_file": '"some-ca.pem"',
+            "price_prompt": "0.5", "price_answer": "1.5", "chat_template": '"chatml"', "seed": "1",
             "ban": '["once upon a time"]',
             "models": '["big.gguf", "small.gguf"]', "weights": '["small=-0.5"]',
             "bias": '[" cat=-2.5"]'}  # fmt: skip
@@ -51,7 +61,7 @@ def example() -> str:
     for name, rows in tables:
         parts += [f"\n[{name}]\n", _SAMPLING_HEAD if name == "sampling" else "", *_lines(rows)]
         parts += [_PRESET_HEAD] if name == "sampling" else []
-    parts += [_MODEL_HEAD, *_lines(MODEL), _KEYS_HEAD]
+    parts += [_MODEL_HEAD, *_lines(MODEL), _SERVER_HEAD, *_lines(SERVER), _KEYS_HEAD]
     for one in ACTIONS:
         keys = ",".join(filter(None, (one.keys, one.tree_keys)))
         parts.append(f'# "{one.id}" = "{keys}"\n')

@@ -4,8 +4,9 @@ choices made in the app, and the defaults."""
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ from llterm.config.schema import (
     preset_setting,
     setting,
 )
+from llterm.config.server import ServerSettings
+from llterm.config.trust import is_trusted
 from llterm.core.rules import Rules
 from llterm.core.sampler import PRESETS, SamplerSettings, Sampling
 from llterm.errors import ConfigError
@@ -53,6 +56,8 @@ def load_config(
     presets: dict[str, SamplerSettings] = {}
     notices = _take_state(found, presets, state or {})
     files = [ConfigFile(path) for path in _files(file, folder or Path.cwd())]
+    if file is None:
+        notices += [notice for one in files for notice in _pass_over_strangers(one)]
     models: dict[str, dict[str, Value]] = {}
     for one in files:
         _take(found, {
@@ -104,6 +109,22 @@ def _files(file: Path | None, folder: Path) -> list[Path]:
         return [file]
     user = paths.user_config()
     return [path for path in (user if user.exists() else None, project_file(folder)) if path]
+
+
+def _pass_over_strangers(file: ConfigFile) -> list[str]:
+    """Leave out what a project's file may set only with trust; a notice for each."""
+    folder = file.path.parent
+    if file.path == paths.user_config() or is_trusted(folder):
+        return []
+    found = {f"[models.{name}]": f"sets {' and '.join(keys)}"
+             for name, keys in file.forget_guarded().items()}  # fmt: skip
+    if file.forget_address():
+        found["model"] = "is an address"
+    return [
+        f"{what} in {file.path} was passed over: it {why}. If you know this file and want it:"
+        f" llterm config trust {shlex.quote(str(folder))}"
+        for what, why in found.items()
+    ]
 
 
 def _take(found: Found, values: Found) -> None:
@@ -226,10 +247,16 @@ def _fields(table: str, found: Found) -> dict[str, Any]:
 
 
 def _model(name: str, values: Mapping[str, Value], found: Found) -> ModelConfig:
-    known = {one.name for one in fields(ModelConfig)}
-    if "path" not in values and name not in BUNDLED:
+    if "path" not in values and "base_url" not in values and name not in BUNDLED:
         some = next((f"models.{name}.{key}" for key in values), "")
         where = f"In {found[some][1].detail}." if some else ""
-        raise ConfigError(f"[models.{name}] has no path", where, 'Add path = "…/model.gguf" to it.')
-    kept: dict[str, Any] = {key: value for key, value in values.items() if key in known}
-    return ModelConfig(**kept)
+        raise ConfigError(
+            f"[models.{name}] has no path and no base_url",
+            where,
+            'Add path = "…/model.gguf" for a file, or base_url = "http://…" for a server.',
+        )
+    kept: dict[str, Any] = dict(values)
+    if "base_url" not in values:
+        return ModelConfig(**kept)
+    context = kept.pop("context", None)
+    return ModelConfig(context=context, server=ServerSettings(**kept))

@@ -10,7 +10,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from llterm.config.schema import MODEL, PRESET, TABLES, Setting, Value
+from llterm.config.schema import MODEL, PRESET, SERVER, TABLES, Setting, Value
+from llterm.config.server import GUARDED, ServerSettings, is_address
 from llterm.core.sampler import PRESETS
 from llterm.errors import ConfigError
 
@@ -61,6 +62,24 @@ class ConfigFile:
         self._keys(data.get("keys", {}))
         for name, table in data.get("models", {}).items():
             self._model(name, table)
+
+    def forget_guarded(self) -> dict[str, list[str]]:
+        """Leave out the models that need trust in this file's folder; what each sets of that."""
+        found = {name: [key for key in values if key in GUARDED]
+                 for name, values in self.models.items()}  # fmt: skip
+        found = {name: keys for name, keys in found.items() if keys}
+        for name in found:
+            for key in self.models.pop(name):
+                del self.values[f"models.{name}.{key}"]
+        return found
+
+    def forget_address(self) -> bool:
+        """Leave out a `model` that is a server's address; whether there was one."""
+        item = self.values.get("model")
+        if item is None or not is_address(str(item.value)):
+            return False
+        del self.values["model"]
+        return True
 
     def line(self, keys: Sequence[str]) -> int:
         """The line on which this key is set; 0 where that cannot be told."""
@@ -149,13 +168,43 @@ class ConfigFile:
         if name == "scripted":
             raise self._mistake(keys, "The model scripted has no settings", "", "Choose a name.")
         values: dict[str, Value] = {}
-        for setting, path, value in self._settings(f"models.{name}", MODEL, table, keys):
+        for setting, path, value in self._settings(
+            f"models.{name}", (*MODEL, *SERVER), table, keys
+        ):
             found = self._checked(setting, path, value)
             if isinstance(found, Path):
                 found = self.path.parent / found.expanduser()
             values[setting.name] = found
             self.values[f"models.{name}.{setting.name}"] = Found(found, self.line(path))
         self.models[name] = values
+        self._server(name, values)
+
+    def _server(self, name: str, values: Mapping[str, Value]) -> None:
+        """What one model sets together must make sense: a file's settings, or a server's."""
+        on_server = "base_url" in values
+        if on_server and name in BUNDLED:
+            raise self._mistake(
+                ("models", name, "base_url"), f"{name} is a bundled model", "It needs no server",
+                "Choose another name.",
+            )  # fmt: skip
+        strange = {row.name for row in (MODEL if on_server else SERVER)} - {"context"}
+        if other := next((key for key in values if key in strange), None):
+            keys = ("models", name, other)
+            if on_server:
+                raise self._mistake(
+                    keys, f"{other} does not go with base_url", "",
+                    "Settings of a file do not count for a model on a server.",
+                )  # fmt: skip
+            raise self._mistake(
+                keys, f"{other} needs a base_url", "", f"Add base_url to [models.{name}]."
+            )
+        if not on_server:
+            return
+        fields: dict[str, Any] = {key: value for key, value in values.items() if key != "context"}
+        for key, why, hint in ServerSettings(**fields).mistakes():
+            raise self._mistake(
+                ("models", name, key), f"Wrong value for models.{name}.{key}", f": {why}", hint
+            )
 
     def _keys(self, data: object) -> None:
         assert isinstance(data, Mapping)

@@ -13,10 +13,13 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal
 
+from llterm.config.server import DIALECTS, ServerSettings
 from llterm.core.rules import Rules
 from llterm.core.sampler import DEFAULT_PRESET, ORDER, PRESETS, SamplerSettings, Sampling
 
-Kind = Literal["whole number", "number", "yes or no", "text", "list of texts", "path"]
+Kind = Literal[
+    "whole number", "number", "yes or no", "text", "list of texts", "text or list of texts", "path"
+]
 Value = int | float | bool | str | tuple[str, ...] | Path | None
 
 
@@ -61,12 +64,14 @@ class ModelConfig:
     """One `[models.NAME]`."""
 
     path: Path | None = None
-    """None only for a bundled model, which then keeps its own file."""
+    """None for a model on a server, and for a bundled one that keeps its own file."""
     context: int | None = None
     threads: int | None = None
     batch: int = 512
     gpu_layers: int = 0
     kv_type: str = "f16"
+    server: ServerSettings | None = None
+    """Of a model on a server; of the others' settings only `context` counts for it."""
     chat_template: str | None = None
 
 
@@ -136,7 +141,7 @@ class Setting:
 
     def parse(self, text: str) -> Value:
         """The value from a flag or an environment variable. Raises ValueError with the reason."""
-        if self.kind == "list of texts":
+        if self.kind in ("list of texts", "text or list of texts"):
             return self.check(text.replace(",", " ").split() if self.choices else [text])
         found: object = text
         if self.kind == "yes or no":
@@ -156,7 +161,9 @@ class Setting:
             if isinstance(value, bool):
                 return value
             raise ValueError(f"{_shown(value)} is neither true nor false")
-        if self.kind == "list of texts":
+        if self.kind == "text or list of texts" and isinstance(value, str):
+            value = [value]
+        if self.kind in ("list of texts", "text or list of texts"):
             return self._texts(value)
         if self.kind in ("text", "path"):
             if not isinstance(value, str):
@@ -182,7 +189,7 @@ class Setting:
 
     def _texts(self, value: object) -> tuple[str, ...]:
         if not isinstance(value, list | tuple) or not all(isinstance(one, str) for one in value):
-            raise ValueError(f"{_shown(value)} is not a list of texts in quotes")
+            raise ValueError(f"{_shown(value)} is not a {self.kind} in quotes")
         texts = tuple(str(one) for one in value)
         if any("\ud800" <= one <= "\udfff" for text in texts for one in text):
             raise ValueError("it is not UTF-8 text")
@@ -208,6 +215,7 @@ _RULES = Rules()
 _SAMPLER = SamplerSettings()
 _UI = Ui()
 _MODEL = ModelConfig()
+_SERVER = ServerSettings(())
 
 
 def _knob(
@@ -351,6 +359,49 @@ MODEL = (
         _MODEL.chat_template,
     ),
 )  # fmt: skip
+SERVER = (
+    Setting(
+        "base_url", "text or list of texts",
+        "The server's address; several are replicas of one model.", None,
+    ),
+    Setting("dialect", "text", "What the server speaks.", _SERVER.dialect, choices=DIALECTS),
+    Setting("model", "text", "The model's name there; unset: the one it has.", _SERVER.model),
+    Setting(
+        "parallel", "whole number",
+        "Most requests in flight, over all addresses; unset: what the server has room for.",
+        _SERVER.parallel, 1, 1024,
+    ),
+    Setting("key_env", "text", "The environment variable that holds the key.", _SERVER.key_env),
+    Setting(
+        "key_file", "path", "A file that only you can read, with the key as its one line.",
+        _SERVER.key_file,
+    ),
+    Setting(
+        "key_command", "list of texts", "A program, with its arguments, that prints the key.", (),
+    ),
+    Setting(
+        "insecure_key", "yes or no", "Send the key over plain http to another machine.",
+        _SERVER.insecure_key,
+    ),
+    Setting(
+        "timeout", "number", "Seconds for one answer; streamed, between two parts.",
+        _SERVER.timeout, 0, 86_400, above=True,
+    ),
+    Setting(
+        "connect_timeout", "number", "Seconds for the connection.",
+        _SERVER.connect_timeout, 0, 600, above=True,
+    ),
+    Setting("proxy", "text", "A proxy; never used for this machine.", _SERVER.proxy),
+    Setting("ca_file", "path", "Certificates to trust in place of the system's.", _SERVER.ca_file),
+    Setting(
+        "price_prompt", "number", "Price of a million prompt tokens, in any currency.",
+        _SERVER.price_prompt, 0, 1_000_000,
+    ),
+    Setting(
+        "price_answer", "number", "Price of a million tokens of answers.",
+        _SERVER.price_answer, 0, 1_000_000,
+    ),
+)  # fmt: skip
 _MIX = MixConfig()
 MIX = (
     Setting("models", "list of texts", "The models of `llterm mix` without -m.", _MIX.models),
@@ -379,7 +430,7 @@ TABLES: Mapping[str, tuple[Setting, ...]] = {
 def setting(dotted: str) -> Setting:
     """The setting with a name such as `weave.depth`. Raises KeyError."""
     table, _, name = dotted.rpartition(".")
-    rows = MODEL if table == "models" else TABLES[table]
+    rows = (*MODEL, *SERVER) if table == "models" else TABLES[table]
     found = next((one for one in rows if one.name == name), None)
     if found is None:
         raise KeyError(dotted)

@@ -36,9 +36,9 @@ class Distribution:
     permitted: float
     """Raw mass of the ids the mask allows; 1.0 without a mask. Not known: the mass listed."""
     entropy: tuple[float, float]
-    """Lower and upper bound in bits; equal when exact."""
+    """Lower and upper bound in bits; equal where the whole vocabulary was seen."""
     exact: bool
-    """The whole vocabulary was seen; otherwise only a server's top N."""
+    """Asking again could list every candidate; otherwise these are all that a server tells."""
     full: Logprobs | None = None
     """Every id's logprob, shape (vocabulary size,), when the query asked for it."""
     log_z: float | None = None

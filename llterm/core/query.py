@@ -30,6 +30,14 @@ class Capabilities:
     """Scores a given text."""
     batch: int = 256
     """How many queries one round serves well."""
+    rounds: int = 2
+    """How many rounds under way at once keep it busy."""
+    lines: int = 0
+    """Most further positions that may come with an answer, along the first choices."""
+    abreast: int = 1
+    """Questions under way that take hardly longer than one (where there are lines)."""
+    gather: float = 0.0
+    """Seconds that are well spent on waiting for more questions to go along."""
     context: int = 2048
     """Most tokens of a path that the model can see."""
     shares: bool = True
@@ -51,6 +59,10 @@ class Query:
     """How many candidates to list."""
     mask: Mask | None = None
     full: bool = False
+    need: int = 0
+    """How many of them the rules look at; the others are for later, where they cost little."""
+    ahead: int = 0
+    """How many positions further, along the first choices, the answers are wanted too."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from llterm.core.bans import Bans
 from llterm.core.constraint import Constrained
 from llterm.core.distribution import Distribution, Mask
 from llterm.core.healing import Healer
+from llterm.core.lines import Lines
 from llterm.core.rules import Rules
 from llterm.core.stops import Stopper
 from llterm.core.tokens import Tail, Vocabulary
@@ -31,6 +32,8 @@ CONSTRAINT = "constraint"
 """What a branch that the constraint forbids is said to be banned by."""
 DIVE_SHARE = 4
 """One in this many places of a batch goes to the deepest open beams: suggestions appear early."""
+USUAL = 1.0
+"""What a first choice costs in nats, as a rule: how far a line stays above the last suggestion."""
 
 
 @dataclass(slots=True, eq=False)
@@ -98,7 +101,7 @@ class Terrain:
             return found
         if self.bans and len(found.ids) < self._widest:
             return found if self._enough(beam, found) else None
-        if len(found.ids) >= self.keep(beam.depth):
+        if len(found.ids) >= self.need(beam.depth):
             return found
         return found if float(found.logprobs[-1]) < self.least(beam.depth) else None
 
@@ -122,27 +125,31 @@ class Terrain:
         """Logprob that a second candidate needs."""
         return self._levels(depth)[0]
 
-    def keep(self, depth: int) -> int:
+    def need(self, depth: int) -> int:
         """How many candidates a distribution must list so that none is missed."""
         return self._levels(depth)[1]
 
+    def keep(self, depth: int) -> int:
+        """How many candidates to ask for: some more than these rules need."""
+        return max(self.need(depth), min(KEEP, self.vocabulary.size))
+
     def _levels(self, depth: int) -> tuple[float, int]:
-        """`least` and `keep` at this depth; asked for at every beam, so they are kept."""
+        """`least` and `need` at this depth; asked for at every beam, so they are kept."""
         level = self.levels.get(depth)
         if level is None:
             cutoff = self.rules.cutoff_at(depth)
             least = math.log(cutoff) if cutoff > 0 else -math.inf
-            level = self.levels[depth] = least, self._keep(depth)
+            level = self.levels[depth] = least, self._need(depth)
         return level
 
-    def _keep(self, depth: int) -> int:
+    def _need(self, depth: int) -> int:
         limit, cutoff = self.rules.split_limit, self.rules.cutoff_at(depth)
         most = min(self.vocabulary.size, WIDEST)
         if limit:
             most = min(most, limit)
         if cutoff > 0:
             most = min(most, int(1 / cutoff) + 1)
-        return max(most, min(KEEP, self.vocabulary.size))
+        return most
 
     def children(self, beam: Beam, found: Distribution) -> Iterator[Beam]:
         """The beams that go on from `beam`, most probable first, forbidden ones among them.
@@ -221,6 +228,10 @@ class Search:
         self._best: list[tuple[float, Tail]] = []
         self._deepest: list[tuple[int, float, Tail]] = []
         self._finished: list[tuple[float, Tail, Beam]] = []
+        self._lines = Lines()
+        self._ends = 0
+        self._lengths = 0
+        """How many beams have finished, and how many tokens they have together."""
         self._banned: list[Beam] = []
         self._expand(root)
 
@@ -262,9 +273,24 @@ class Search:
         best = self.best_open
         return best == -math.inf or best < self._floor()
 
-    def wants(self, room: int) -> list[Beam]:
-        """Up to `room` open beams worth evaluating now: pending until learned or released."""
+    def wants(self, room: int, lines: int = 0, abreast: int = 1) -> list[Beam]:
+        """Up to `room` open beams worth evaluating now: pending until learned or released.
+
+        With `lines`, the most positions that an answer goes on for, questions are dear: only beams
+        that no order of the answers can spare are chosen, and the next best go along with them
+        until there are `abreast` under way.
+        """
         chosen: list[Beam] = []
+        if lines:
+            while len(chosen) < room and (beam := self._next_best(needed=True)):
+                chosen.append(beam)
+            if chosen:
+                room = min(room, len(chosen) + abreast - len(self._pending))
+                while len(chosen) < room and (beam := self._next_best()):
+                    chosen.append(beam)
+            for beam in chosen:
+                self._lines.begin(beam.tail, self._useful(beam, lines))
+            return chosen
         dives = room // DIVE_SHARE
         while len(chosen) < room - dives and (beam := self._next_best()):
             chosen.append(beam)
@@ -272,14 +298,24 @@ class Search:
             chosen.append(beam)
         return chosen
 
-    def learned(self, tail: Tail) -> None:
-        """The distribution after `tail` is known now."""
+    def ahead(self, beam: Beam) -> int:
+        """How many positions further the answer to this question is wanted."""
+        return self._lines.ahead(beam.tail)
+
+    def learned(self, tail: Tail) -> bool:
+        """The distribution after `tail` is known now. True: a line brought it."""
+        promised = self._lines.promised(tail)
         beam = self._pending.pop(tail, None) or self._open.pop(tail, None)
         if beam is not None:
             self._expand(beam)
+            self._go_on(beam)
+        return promised
 
     def release(self, tail: Tail) -> bool:
         """The query was cancelled or failed: the beam is open again. False: it was not pending."""
+        tip = self._lines.end(tail)
+        if tip is not None and (promised := self._pending.pop(tip, None)) is not None:
+            self._push(promised)
         beam = self._pending.pop(tail, None)
         if beam is not None:
             self._push(beam)
@@ -294,6 +330,7 @@ class Search:
 
     def refuse(self, tail: Tail) -> None:
         """The source cannot answer this one: it stays open and is not asked for again."""
+        self._lines.leave(tail)
         beam = self._pending.pop(tail, None)
         if beam is not None:
             self._refused[tail] = beam
@@ -307,10 +344,51 @@ class Search:
         heapq.heappush(self._best, (-beam.logprob, beam.tail))
         heapq.heappush(self._deepest, (-len(beam.tail), -beam.logprob, beam.tail))
 
-    def _next_best(self) -> Beam | None:
+    def _needed(self, beam: Beam) -> bool:
+        """Whether it is sure that fewer than N suggestions are more probable than this beam.
+
+        Of a beam o under way at most p(o) / p(beam) suggestions are: their probabilities add up
+        to p(o) at most.
+        """
+        room = self.goal - sum(item[0] > beam.logprob for item in self._finished)
+        for other in self._pending.values():
+            if room <= 0:
+                break
+            room -= int(math.exp(min(max(other.logprob - beam.logprob, 0.0), 50.0)) + 1e-9)
+        return room > 0
+
+    def _useful(self, beam: Beam, most: int) -> int:
+        """How far the line of first choices after this beam will probably be looked at."""
+        if self.terrain.mask(beam) is not None:
+            return 0
+        most = min(most, self.terrain.rules.depth - beam.depth - 1)
+        if self._ends:
+            # As far as suggestions go that have ended so far.
+            most = min(most, max(round(self._lengths / self._ends) - beam.depth, 1))
+        above = beam.logprob - self._floor()
+        return most if math.isinf(above) else max(min(most, int(above / USUAL)), 0)
+
+    def _go_on(self, beam: Beam) -> None:
+        """The answer for `beam` is here: the first choice after it is pending, if it is to come."""
+        if not self._lines.ahead(beam.tail):
+            self._lines.leave(beam.tail)
+            return
+        following = (*beam.tail, int(self.terrain.facts[beam.tail].ids[0]))
+        child = self._open.pop(following, None)
+        if child is None:
+            self._lines.leave(beam.tail)
+            return
+        self._pending[following] = child
+        self._lines.passed(beam.tail, following)
+
+    def _next_best(self, *, needed: bool = False) -> Beam | None:
         floor = self._floor()
         while self._best and -self._best[0][0] >= floor:
-            tail = heapq.heappop(self._best)[1]
+            item = heapq.heappop(self._best)
+            tail = item[1]
+            if needed and tail in self._open and not self._needed(self._open[tail]):
+                heapq.heappush(self._best, item)
+                return None
             if (due := self._due.pop(tail, None)) is not None:
                 ready: list[_Ready] = []
                 self._make(due, ready)
@@ -362,6 +440,8 @@ class Search:
             heapq.heappush(self._best, (-best.logprob, best.tail))
 
     def _finish(self, beam: Beam) -> None:
+        self._ends += 1
+        self._lengths += beam.depth
         # Negated ids put the larger of two equally probable tails first, the one to give way.
         item = (beam.logprob, tuple(-id for id in beam.tail), beam)
         if len(self._finished) < self.goal:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import hashlib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 Tail = tuple[int, ...]
 """Token ids in order."""
@@ -48,6 +49,18 @@ class Vocabulary(Protocol):
         """The entry with this id."""
 
 
+@runtime_checkable
+class Asking(Protocol):
+    """A vocabulary whose tokenizer is elsewhere.
+
+    On the event loop its `encode` gives what it was told before, and for other texts tokens of its
+    own choice until it has been told; on other threads it waits for the answer.
+    """
+
+    async def settle(self) -> bool:
+        """Ask for the texts that were cut here for want of an answer; whether there were any."""
+
+
 def text_bytes(vocabulary: Vocabulary, ids: Iterable[int]) -> bytes:
     """The text that these tokens stand for; special tokens stand for none."""
     tokens = (vocabulary.token(id) for id in ids)
@@ -81,3 +94,28 @@ class Path(NamedTuple):
     @property
     def tokens(self) -> Tail:
         return self.anchor.tokens + self.tail
+
+
+def vocabulary_fingerprint(kind: int, tokens: Sequence[Token]) -> str:
+    """The fingerprint of a whole vocabulary; `kind` is llama.cpp's number for its tokenizer."""
+    seen = hashlib.sha256(f"{kind}:{len(tokens)}".encode())
+    for token in tokens:
+        seen.update(b"%d,%d,%d:" % (len(token.data), token.special, token.end) + token.data)
+    return seen.hexdigest()[:16]
+
+
+def split_utf8(data: bytes) -> list[tuple[bytes, bool]]:
+    """The text in stretches that are UTF-8 (True) and bytes that are not (False)."""
+    parts: list[tuple[bytes, bool]] = []
+    while data:
+        try:
+            data.decode()
+        except UnicodeDecodeError as broken:
+            if broken.start:
+                parts.append((data[: broken.start], True))
+            parts.append((data[broken.start : broken.end], False))
+            data = data[broken.end :]
+        else:
+            parts.append((data, True))
+            break
+    return parts

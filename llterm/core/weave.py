@@ -82,15 +82,22 @@ class Weave:
         """Whether the evaluation budget is used up."""
         return self._asked >= self._allowance
 
-    def wants(self, room: int) -> list[Query]:
-        """Up to `room` questions worth asking now. Each stays open until learned or released."""
+    def wants(self, room: int, lines: int = 0, abreast: int = 1) -> list[Query]:
+        """Up to `room` questions worth asking now. Each stays open until learned or released.
+
+        `lines` and `abreast` are what the source says of itself (`Capabilities`).
+        """
         room = min(room, self._allowance - self._asked)
         queries: list[Query] = []
         for search in reversed(self._searches):
-            for beam in search.wants(room - len(queries)):
+            for beam in search.wants(room - len(queries), lines, abreast):
                 terrain = search.terrain
                 path = Path(self.anchor, beam.tail)
-                queries.append(Query(path, terrain.wanted(beam), terrain.mask(beam)))
+                wanted = terrain.wanted(beam)
+                # What is known and not enough is asked for again, whole.
+                need = wanted if beam.tail in self._facts else terrain.need(beam.depth)
+                ahead = search.ahead(beam)
+                queries.append(Query(path, wanted, terrain.mask(beam), need=need, ahead=ahead))
         self._asked += len(queries)
         return queries
 
@@ -98,8 +105,9 @@ class Weave:
         """Take in a distribution. Any order, any number of times, also ones not asked for."""
         tail = fact.path.tail
         self._facts[tail] = fact.distribution
-        for search in self._searches:
-            search.learned(tail)
+        # What a line brings counts as asked for.
+        brought = [search.learned(tail) for search in self._searches]
+        self._asked += any(brought)
 
     def release(self, queries: Iterable[Query]) -> None:
         """These were cancelled or failed: they are open again. Known ones are passed over."""

@@ -6,57 +6,97 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 
-from llterm.core.query import Cost, Failed, Query, Source
+from llterm.core.query import Capabilities, Cost, Failed, Query, Source
 from llterm.core.weave import Weave
 from llterm.errors import LltermError
 
 ROOM = 64
 """Questions a round: about the batch at which a CPU evaluates the most tokens a second."""
-LANES = 2
-"""Rounds under way at once: the source answers one while the search takes in the other."""
 
 
 async def drive(weave: Weave, source: Source) -> AsyncIterator[Cost]:
-    """Ask what the weave wants, round after round; yields the cost of each round.
+    """Ask what the weave wants, round after round; yields what it cost since the last time.
 
+    Several rounds are under way at once: the source answers one while the search takes in another.
+    Where answers come one by one over a while, new questions are asked as soon as there are any.
     Cancelling leaves the weave consistent: what was not answered is open again. A branch that the
     source cannot answer (past the context, say) stays open while the others go on; the first such
     error is raised at the end.
     """
-    room = min(ROOM, source.capabilities.batch)
-    failures: list[LltermError] = []
-    lanes: set[asyncio.Task[Cost]] = set()
+    state = _State(weave, source)
+    lanes: set[asyncio.Task[None]] = set()
     try:
         while True:
-            while len(lanes) < LANES and (queries := weave.wants(room)):
-                lanes.add(asyncio.create_task(_round(weave, source, queries, failures)))
+            can = source.capabilities
+            room = min(ROOM, can.batch)
+            while len(lanes) < can.rounds:
+                queries = weave.wants(room, can.lines, can.abreast)
+                if not queries:
+                    break
+                lanes.add(asyncio.create_task(state.round(queries)))
             if not lanes:
                 break
-            done, lanes = await asyncio.wait(lanes, return_when=asyncio.FIRST_COMPLETED)
-            for lane in done:
-                yield lane.result()
+            lanes = await state.news(lanes, can)
+            if cost := state.taken():
+                yield cost
     finally:
         for lane in lanes:
             lane.cancel()
         await asyncio.gather(*lanes, return_exceptions=True)
-    if failures:
-        raise failures[0]
+    if state.failures:
+        raise state.failures[0]
 
 
-async def _round(
-    weave: Weave, source: Source, queries: Sequence[Query], failures: list[LltermError]
-) -> Cost:
-    """Ask these questions and take in the answers."""
-    cost = Cost()
-    try:
-        async with aclosing(source.ask(queries)) as answers:
-            async for answer in answers:
-                if isinstance(answer, Failed):
-                    weave.refuse(answer.path.tail)
-                    failures.append(answer.error)
-                else:
-                    weave.learn(answer)
-                    cost += answer.cost
-    finally:
-        weave.release(queries)
-    return cost
+class _State:
+    """The rounds of one drive."""
+
+    def __init__(self, weave: Weave, source: Source) -> None:
+        self.failures: list[LltermError] = []
+        self._weave = weave
+        self._source = source
+        self._cost = Cost()
+        self._learned = asyncio.Event()
+
+    def taken(self) -> Cost | None:
+        """What was spent since this was last asked; None for nothing."""
+        cost, self._cost = self._cost, Cost()
+        return cost if cost != Cost() else None
+
+    async def news(
+        self, lanes: set[asyncio.Task[None]], can: Capabilities
+    ) -> set[asyncio.Task[None]]:
+        """Wait until a round has ended, or where lines come until something was learned.
+
+        Gives the rounds that are left. Raises what an ended one raised.
+        """
+        if can.lines:
+            learned = asyncio.create_task(self._learned.wait())
+            try:
+                await asyncio.wait({*lanes, learned}, return_when=asyncio.FIRST_COMPLETED)
+                if can.gather:
+                    await asyncio.wait(lanes, timeout=can.gather)
+            finally:
+                learned.cancel()
+        else:
+            await asyncio.wait(lanes, return_when=asyncio.FIRST_COMPLETED)
+        self._learned.clear()
+        ended = {lane for lane in lanes if lane.done()}
+        for lane in ended:
+            lane.result()
+        return lanes - ended
+
+    async def round(self, queries: Sequence[Query]) -> None:
+        """Ask these questions and take in the answers."""
+        weave = self._weave
+        try:
+            async with aclosing(self._source.ask(queries)) as answers:
+                async for answer in answers:
+                    if isinstance(answer, Failed):
+                        weave.refuse(answer.path.tail)
+                        self.failures.append(answer.error)
+                    else:
+                        weave.learn(answer)
+                        self._cost += answer.cost
+                    self._learned.set()
+        finally:
+            weave.release(queries)

@@ -19,7 +19,7 @@ from llterm.core.tokens import Anchor
 from llterm.core.tokens import Path as TokenPath
 from llterm.errors import LltermError, ModelError
 
-_PACKAGES = ("llama-cpp-python", "textual", "rich", "numpy", "typer", "httpx", "platformdirs")
+_PACKAGES = ("llama-cpp-python", "textual", "rich", "numpy", "typer", "httpx2", "platformdirs")
 Row = tuple[str, str]
 
 

@@ -128,7 +128,7 @@ async def _sample(
         document.set_prefix(job.prefix)
     choice = SamplerChoice(document, job.config.sampling, job.config.presets)
     sampling = choice.changed(job.typed)
-    drawing = await asyncio.to_thread(_drawing, job, document, backend, sampling)
+    drawing = _drawing(job, document, backend, sampling)
     found = [Continuation(number, line) for number, line in enumerate(drawing.lines)]
     told: set[int] = set()
     start, count = time.monotonic(), 0

@@ -30,6 +30,7 @@ from llterm.session.player import Player
 from llterm.session.reader import Reader
 from llterm.session.refusals import cannot_stand, no_model, not_current
 from llterm.session.sampling import SamplerChoice
+from llterm.session.sources import check_constraints, told_more
 from llterm.session.status import Figures, Incoming, Status
 from llterm.session.weaves import Place, Weaves, Woven, rules_for
 
@@ -237,6 +238,7 @@ class Session:
         """
         compiled = None
         if constraint is not None:
+            check_constraints(self._model())
             vocabulary = self._model().vocabulary
             compiled = await asyncio.to_thread(compile, constraint, vocabulary)
         self._constraint, self._compiled = constraint, compiled
@@ -507,6 +509,7 @@ class Session:
     async def _drive(self, woven: Woven) -> None:
         status = Status("ready")
         try:
+            await self._settle(woven)
             async for cost in drive(woven.weave, self._model()):
                 woven.cost += cost
                 self._changed()
@@ -518,6 +521,15 @@ class Session:
             status = Status("failed", error=LltermError("The weave failed", cause, "See the log."))
         self._task = None
         self._pause(status)
+
+    async def _settle(self, woven: Woven) -> None:
+        """Begin again with the tokens that a server gives the story: `_begin` could only guess."""
+        source = self._model()
+        fresh = await told_more(source) and not woven.weave.facts
+        if fresh and woven.place == self._place(self.document.cursor):
+            told = self._begin(woven.place, source)
+            woven.weave, woven.prompt = told.weave, told.prompt
+            self._changed()
 
     def _pause(self, status: Status | None = None) -> None:
         if self._woven is not None:

@@ -60,9 +60,12 @@ class Woven:
 
 
 def rules_for(rules: Rules, source: Source | None) -> Rules:
-    """The weave settings for this source: depth counts its own tokens, which may be bytes."""
-    pieces = source.capabilities.pieces if source is not None else 1
-    return replace(rules, depth=rules.depth * pieces) if pieces > 1 else rules
+    """The weave settings for this source: depth counts its own tokens, which may be bytes, and
+    only one that takes masks can heal."""
+    if source is None:
+        return rules
+    able = source.capabilities
+    return replace(rules, depth=rules.depth * able.pieces, heal=rules.heal and able.masks)
 
 
 class Weaves:

@@ -37,7 +37,7 @@ from llterm.ui.commands import Commands, Palette
 from llterm.ui.launch import Launch
 from llterm.ui.options import Options
 from llterm.ui.screens.mix import MixScreen
-from llterm.ui.screens.painting import show_trouble
+from llterm.ui.screens.painting import show_trouble, troubles
 from llterm.ui.screens.weave import WeaveScreen
 from llterm.ui.themes import OWN_COLORS, Themes, load_themes
 
@@ -238,6 +238,9 @@ class LltermApp(App[None]):
             raise
         before, self._backend = self._backend, backend
         self.main.model_name = backend.name
+        if before is None and self.launch.constraint is not None:
+            with troubles(self.main):
+                await self.session.set_constraint(self.launch.constraint)
         document = self.session.document
         something = document.text.strip() or document.chat
         if self.launch.auto_weave and something and self.session.view is None:

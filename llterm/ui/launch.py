@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from llterm.config import Config
+from llterm.constraints.spec import Constraint
 from llterm.core.chat import Chat
 from llterm.core.query import Backend
 from llterm.core.rules import Rules
@@ -40,6 +41,8 @@ class Launch:
     """Sampler settings that were typed, by name; they count more than the loom's own."""
     overrides: Mapping[str, int] = field(default_factory=dict)
     """Typed model flags by name; they hold for models that are chosen later too."""
+    constraint: Constraint | None = None
+    """What suggestions must fit, when typed as a flag."""
     chat: Chat | None = None
     """What the story is a reply to, when typed as flags."""
     mix: bool = False

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llterm.core.comparing import compare
 from llterm.core.loom import ROOT
 from llterm.core.outline import Outline, children, find
+from llterm.core.side_by_side import compare
 from llterm.session.document import Document
 from tests.session.test_branches import OPERATIONS, Operation, grown, perform
 from tests.session.test_document import model_run

@@ -112,10 +112,11 @@ async def test_statistics_are_those_of_a_comparison() -> None:
             name: one.value for name, one in now.items()
         }
         numbers = list(whole.divergences(other))
-        at, seen = -1, []
-        while (at := found.divergence(at, 1) if found.divergence(at, 1) is not None else -2) >= 0:
-            if at < len(found.pieces):
-                seen.append(at)
+        seen: list[int] = []
+        while (at := found.divergence(seen[-1] if seen else -1, 1)) is not None:
+            seen.append(at)
+        # The comparison has no place after the last token.
+        seen = [one for one in seen if one < len(found.pieces)]
         assert seen == numbers
 
 

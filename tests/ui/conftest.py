@@ -12,6 +12,7 @@ from textual.pilot import Pilot
 
 from llterm.backends.scripted import ScriptedBackend
 from llterm.config import Config
+from llterm.constraints.spec import Constraint
 from llterm.core.query import Backend
 from llterm.core.rules import Rules
 from llterm.session.document import Document
@@ -75,6 +76,7 @@ class Start:
     config: Config = field(default_factory=Config)
     rules: Rules = field(default_factory=Rules)
     auto_weave: bool = False
+    constraint: Constraint | None = None
 
     def __call__(
         self, story: str | bytes = STORY, *, size: tuple[int, int] = (80, 24), ready: bool = True
@@ -98,6 +100,7 @@ class Start:
             self.opening or scripted,
             "scripted",
             self.auto_weave,
+            constraint=self.constraint,
         )
         app = LltermApp(launch, document)
         async with app.run_test(size=size, notifications=True) as pilot:

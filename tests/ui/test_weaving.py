@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from llterm.backends.scripted import ScriptedBackend
+from llterm.constraints.spec import choices
 from llterm.core.query import Backend
 from llterm.errors import ModelError
 from llterm.ui.widgets.keybar import KeyBar
@@ -270,3 +271,14 @@ async def test_suggestions_fit_a_constraint_and_it_goes_away_again(start: Start)
         await at.press("ctrl+l", *["backspace"] * 20, "ctrl+j")
         await at.until(lambda: at.session.constraint is None and not at.session.weaving)
         assert {one.data for one in at.session.view.suggestions} - texts
+
+
+async def test_a_typed_constraint_holds_from_the_first_weave(start: Start) -> None:
+    start.constraint = choices([" sat by the lamp", " slept"])
+    start.auto_weave = True
+    async with start() as at:
+        await at.until(lambda: not at.session.weaving and at.main.suggestions.rows)
+        view = at.session.view
+        assert view is not None
+        assert {one.data for one in view.suggestions} <= {b" sat by the lamp", b" slept"}
+        assert "constrained" in at.line("found")

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import ctypes
-import hashlib
 from functools import cached_property
 from types import ModuleType
 from typing import Any
 
-from llterm.core.tokens import Tail, Token
+from llterm.core.tokens import Tail, Token, split_utf8, vocabulary_fingerprint
 
 
 class LlamaVocabulary:
@@ -28,18 +27,14 @@ class LlamaVocabulary:
 
     @cached_property
     def fingerprint(self) -> str:
-        kind = self._llama.llama_vocab_type(self._vocab)
-        seen = hashlib.sha256(f"{kind}:{self.size}".encode())
-        for token in self._tokens:
-            seen.update(b"%d,%d,%d:" % (len(token.data), token.special, token.end) + token.data)
-        return seen.hexdigest()[:16]
+        return vocabulary_fingerprint(self._llama.llama_vocab_type(self._vocab), self._tokens)
 
     def token(self, id: int) -> Token:
         return self._tokens[id]
 
     def encode(self, data: bytes) -> Tail:
         ids: list[int] = []
-        for part, whole in _parts(data):
+        for part, whole in split_utf8(data):
             found = self._tokenize(part) if whole else None
             ids += found if found is not None else self._spelled(part)
         return tuple(ids)
@@ -93,20 +88,3 @@ class LlamaVocabulary:
         """Whether the tokenizer puts a space before the text (SentencePiece does)."""
         ids = self._call(b"a")
         return b"".join(self._tokens[id].data for id in ids) == b" a"
-
-
-def _parts(data: bytes) -> list[tuple[bytes, bool]]:
-    """The text in stretches that are UTF-8 (True) and bytes that are not (False)."""
-    parts: list[tuple[bytes, bool]] = []
-    while data:
-        try:
-            data.decode()
-        except UnicodeDecodeError as broken:
-            if broken.start:
-                parts.append((data[: broken.start], True))
-            parts.append((data[broken.start : broken.end], False))
-            data = data[broken.end :]
-        else:
-            parts.append((data, True))
-            break
-    return parts

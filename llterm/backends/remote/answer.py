@@ -1,0 +1,147 @@
+"""A server's JSON, read strictly: finite numbers only, and every mistake told with its place.
+
+    Part(reply.data)["choices"][0]["text"].text()
+
+raises BadAnswer with "choices[0].text is a number, not a text" where that is so.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator
+from typing import Any, NoReturn
+
+from llterm.backends.remote.wire import BadAnswer
+from llterm.core.display import visible
+
+HINT = "`llterm doctor` with the server's address shows what llterm can do with it."
+_LONE = re.compile("[\ud800-\udfff]")
+_KINDS: dict[type, str] = {
+    dict: "an object", list: "a list", str: "a text", int: "a whole number", float: "a number",
+    bool: "true or false", type(None): "null",
+}  # fmt: skip
+
+
+def parse(data: bytes) -> Any:
+    """The JSON in these bytes.
+
+    Raises BadAnswer for half an answer, for what is not JSON or not UTF-8, and for numbers that are
+    not finite (NaN, Infinity, 1e999).
+    """
+    try:
+        return json.loads(data.decode("utf-8"), parse_float=_finite, parse_constant=_finite)
+    except UnicodeDecodeError as error:
+        raise _unreadable(f"byte {error.start:,} is not UTF-8") from None
+    except json.JSONDecodeError as error:
+        if error.pos >= len(error.doc.rstrip()) or error.msg.startswith("Unterminated"):
+            raise _unreadable(f"it breaks off after {len(data):,} bytes") from None
+        shown = error.doc[error.pos : error.pos + 40].encode("utf-8", "surrogateescape")
+        raise _unreadable(f"at character {error.pos + 1:,} stands {visible(shown)}") from None
+    except _NotFinite as error:
+        raise _unreadable(f"{_where(data)} is {error}, not a finite number") from None
+    except (ValueError, RecursionError):
+        raise _unreadable("it holds a number too long, or lists too deep") from None
+
+
+class Part:
+    """A value inside an answer, which knows where it stands."""
+
+    __slots__ = ("place", "value")
+
+    def __init__(self, value: Any, place: str = "") -> None:
+        self.value = value
+        self.place = place
+
+    def __getitem__(self, key: str | int) -> Part:
+        """What stands under this name, or at this index. Raises BadAnswer where nothing does."""
+        if isinstance(key, int):
+            if not isinstance(self.value, list):
+                self._wrong("a list")
+            if not -len(self.value) <= key < len(self.value):
+                raise _unreadable(f"{self._name} has {len(self.value)} entries, no {key}")
+            return Part(self.value[key], f"{self.place}[{key}]")
+        if not isinstance(self.value, dict):
+            self._wrong("an object")
+        if key not in self.value:
+            raise _unreadable(f"{self._name} has no {key}")
+        return self._named(key)
+
+    def get(self, key: str) -> Part | None:
+        """What stands under this name; None where that is nothing or null."""
+        if not isinstance(self.value, dict):
+            self._wrong("an object")
+        return None if self.value.get(key) is None else self._named(key)
+
+    def items(self) -> Iterator[Part]:
+        """The entries of a list."""
+        if not isinstance(self.value, list):
+            self._wrong("a list")
+        for index, one in enumerate(self.value):
+            yield Part(one, f"{self.place}[{index}]")
+
+    def number(self) -> float:
+        if isinstance(self.value, bool) or not isinstance(self.value, int | float):
+            self._wrong("a number")
+        try:
+            return float(self.value)
+        except OverflowError:
+            raise _unreadable(f"{self._name} is too large a number") from None
+
+    def whole(self) -> int:
+        if isinstance(self.value, bool) or not isinstance(self.value, int):
+            self._wrong("a whole number")
+        return int(self.value)
+
+    def text(self) -> str:
+        """Half a surrogate pair, which no UTF-8 can hold, becomes U+FFFD."""
+        if not isinstance(self.value, str):
+            self._wrong("a text")
+        return _LONE.sub("\ufffd", self.value)
+
+    @property
+    def _name(self) -> str:
+        return self.place or "the answer"
+
+    def _named(self, key: str) -> Part:
+        return Part(self.value[key], f"{self.place}.{key}" if self.place else key)
+
+    def _wrong(self, wanted: str) -> NoReturn:
+        found = _KINDS.get(type(self.value), "something else")
+        raise _unreadable(f"{self._name} is {found}, not {wanted}")
+
+
+class _NotFinite(Exception):
+    pass
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise _NotFinite(text)
+    return number
+
+
+def _where(data: bytes) -> str:
+    """The place of the first number that is not finite, found by reading everything again."""
+    try:
+        return next(_not_finite(json.loads(data), ""), "") or "it"
+    except RecursionError:
+        return "a number"
+
+
+def _not_finite(data: Any, at: str) -> Iterator[str]:
+    """Where numbers that are not finite stand."""
+    if isinstance(data, float) and not math.isfinite(data):
+        yield at
+    elif isinstance(data, dict):
+        for key, one in data.items():
+            yield from _not_finite(one, f"{at}.{key}" if at else visible(key.encode()))
+    elif isinstance(data, list):
+        for index, one in enumerate(data):
+            yield from _not_finite(one, f"{at}[{index}]")
+
+
+def _unreadable(why: str) -> BadAnswer:
+    return BadAnswer("The server's answer cannot be read", f"{why}.", HINT)

@@ -1,0 +1,241 @@
+"""A model on a server, as a backend: questions out in few requests, distributions in."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from dataclasses import dataclass
+
+from llterm.backends.remote.dialects.protocol import Dialect
+from llterm.backends.remote.masked import Masked
+from llterm.backends.remote.merged import merged
+from llterm.backends.remote.reading import read_text
+from llterm.backends.remote.steps import Ask, Step
+from llterm.backends.remote.talk import Talk
+from llterm.backends.remote.vocabulary import RemoteVocabulary
+from llterm.backends.remote.wire import BadAnswer, Wire
+from llterm.core.query import Capabilities, Cost, Fact, Failed, Query, Scored
+from llterm.core.tokens import Path, Tail
+from llterm.errors import CapabilityMissing, LltermError
+
+LISTED = 12
+"""Candidates asked for where the rules need fewer: each costs some 80 bytes a position."""
+MOST = 10_000
+"""Candidates listed where somebody wants to see all of them."""
+GATHER = 0.25
+"""Share of the quickest answer's time that a question may wait for others to go along."""
+LARGEST = 256 * 1024
+"""Bytes of a request's prompts, about."""
+
+
+@dataclass(frozen=True, slots=True)
+class Habit:
+    """How much goes into one request; docs/backends.md has the figures for these."""
+
+    width: int = 16
+    """Most prompts: a request is cancelled only as a whole."""
+    ahead: int = 15
+    """Most further positions a line: longer ones are mostly in vain. 0: no lines at all."""
+    bands: tuple[int, ...] = (0, 2, 6)
+    """Lines of one request go equally far: those that are wanted about as far go together."""
+    steady: bool = False
+    """The same requests every time, whatever takes how long: for recordings."""
+
+
+class RemoteBackend:
+    """A model on a server."""
+
+    def __init__(
+        self, name: str, wire: Wire, dialect: Dialect, vocabulary: RemoteVocabulary,
+        habit: Habit | None = None, *, whole: bool = False,
+    ) -> None:  # fmt: skip
+        """`whole`: every token of the vocabulary is known."""
+        self.name = name
+        self.wire = wire
+        self.dialect = dialect
+        self.vocabulary = vocabulary
+        self.habit = habit or Habit()
+        self.spent = Cost()
+        self._whole = whole
+        self._talk = Talk(name, wire, dialect, vocabulary, streams=not self.habit.steady)
+        self._masked = Masked(self._talk)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        traits = self.dialect.traits
+        return Capabilities(
+            full_vocabulary=False,
+            top=traits.top,
+            token_ids=self._talk.by_ids,
+            masks=self._whole and traits.favours,
+            score=traits.reads or traits.favours,
+            batch=self.habit.width if traits.lists else 1,
+            rounds=1 if self.habit.steady else self.wire.parallel,
+            lines=self.habit.ahead if traits.lines else 0,
+            abreast=self._abreast(),
+            gather=0.0 if self.habit.steady else GATHER * self._talk.waits,
+            context=traits.context,
+        )
+
+    async def ask(self, queries: Sequence[Query]) -> AsyncGenerator[Fact | Failed]:
+        fitting: list[Query] = []
+        for query in queries:
+            if (refused := self._refused(query)) is None:
+                fitting.append(query)
+            else:
+                yield Failed(query.path, refused)
+        groups = [self._answer(group) for group in self._groups(fitting)]
+        async for answer in merged(groups):
+            if isinstance(answer, Fact):
+                self.spent += answer.cost
+            yield answer
+
+    async def score(self, tokens: Tail, start: int = 1, keep: int = 64) -> AsyncGenerator[Scored]:
+        if len(tokens) - 1 > self.dialect.traits.context:
+            raise _too_long(len(tokens) - 1, self.dialect.traits.context)
+        async for scored in read_text(self._talk, tokens, max(start, 1), self._top(keep, 0)):
+            self.spent += scored.cost
+            yield scored
+
+    async def close(self) -> None:
+        await self.wire.close()
+
+    def _abreast(self) -> int:
+        """As many as the server can answer while one answer is on its way."""
+        talk, slots = self._talk, self.dialect.traits.slots
+        if not self.dialect.traits.lists:
+            return self.wire.parallel
+        waits = 1.0 if self.habit.steady else max(talk.waits / talk.pace, 1.0)
+        return min(int(slots * waits), self.habit.width)
+
+    def _refused(self, query: Query) -> LltermError | None:
+        """Why this cannot be asked at all."""
+        size = len(query.path.anchor.tokens) + len(query.path.tail)
+        traits = self.dialect.traits
+        if size == 0:
+            return LltermError("There is no text to go on from", "", "Type a beginning.")
+        if size >= traits.context:
+            return _too_long(size, traits.context)
+        if query.mask is not None and not self.capabilities.masks:
+            return CapabilityMissing(
+                "This server cannot be held to certain tokens",
+                f"{traits.server} takes no bias that leaves its probabilities as they are, or does"
+                " not tell its vocabulary.",
+                "Constraints and token healing need llama.cpp's server, or a model in process.",
+            )
+        try:
+            self._talk.prompt(query.path)
+        except LltermError as error:
+            return error
+        return None
+
+    def _groups(self, queries: Sequence[Query]) -> Iterator[list[Query]]:
+        """What goes into one request each: masked alike, or wanted about as far ahead.
+
+        In order of their tails, so that paths with a common beginning meet the same cache.
+        """
+        masks: dict[int, list[Query]] = {}
+        bands: dict[int, list[Query]] = {}
+        for query in sorted(queries, key=lambda one: one.path.tail):
+            if query.mask is not None:
+                masks.setdefault(id(query.mask), []).append(query)
+            else:
+                band = sum(query.ahead > most for most in self.habit.bands)
+                bands.setdefault(band, []).append(query)
+        yield from masks.values()
+        for group in bands.values():
+            longest = max(len(query.path.tokens) for query in group)
+            width = max(min(self.habit.width, LARGEST // (6 * longest)), 1)
+            if not self.dialect.traits.lists:
+                width = 1
+            yield from (group[at : at + width] for at in range(0, len(group), width))
+
+    def _top(self, keep: int, need: int) -> int:
+        """How many candidates to list; `need` is how many the rules look at, 0 unknown."""
+        wanted = max(need, min(keep, LISTED)) if need else min(keep, MOST)
+        limit = self.dialect.traits.top
+        return min(wanted, self.vocabulary.size, limit if limit is not None else wanted)
+
+    async def _answer(self, queries: Sequence[Query]) -> AsyncGenerator[Fact | Failed]:
+        left = list(queries)
+        try:
+            if queries[0].mask is not None:
+                async for fact in self._masked.ask(queries):
+                    yield fact
+                return
+            lines = self.dialect.traits.lines
+            ahead = max(query.ahead for query in queries) if lines else 0
+            owed = [Cost()]
+            for attempt in range(2 + self.dialect.traits.retries):
+                # A position that splits a character is asked again alone: lines bear no bias.
+                asked = self._lines(tuple(left), ahead if not attempt else 0, attempt, owed)
+                async for fact in asked:
+                    left = [query for query in left if query.path.tail != fact.path.tail]
+                    yield fact
+                if not left:
+                    return
+            self.spent += owed[0]
+            for query in left:
+                yield Failed(query.path, self._nothing())
+        except BadAnswer as error:
+            for query in left:
+                yield Failed(query.path, error)
+
+    async def _lines(
+        self, queries: Sequence[Query], ahead: int, attempt: int, owed: list[Cost]
+    ) -> AsyncGenerator[Fact]:
+        """One request: each query's distribution, and those along its line.
+
+        `owed` holds what earlier ones cost that told nothing; the next fact bears it.
+        """
+        top = max(self._top(query.keep, query.need) for query in queries)
+        prompts = [self._talk.prompt(query.path) for query in queries]
+        lines = [_Line(query.path, self._talk) for query in queries]
+        owed[0] += Cost(requests=1)
+        async for part in self._talk.steps(Ask(prompts, top, ahead + 1, attempt=attempt)):
+            for step in part:
+                if step.line < len(lines) and (fact := lines[step.line].take(step, owed[0])):
+                    owed[0] = Cost()
+                    yield fact
+
+    def _nothing(self) -> LltermError:
+        return CapabilityMissing(
+            "The server gives no probabilities here",
+            f"{self.dialect.traits.server} left this position out, as it does where the most"
+            " probable token is part of a character.",
+            "The other branches go on.",
+        )
+
+
+class _Line:
+    """The facts along one line, as long as its positions come without a gap."""
+
+    def __init__(self, path: Path, talk: Talk) -> None:
+        self._path = path
+        self._talk = talk
+        self._next: int | None = 0
+
+    def take(self, step: Step, extra: Cost) -> Fact | None:
+        """The fact that a step tells; None where it cannot be placed."""
+        talk = self._talk
+        if self._next is None or step.number not in (None, self._next):
+            self._next = None
+            return None
+        found = talk.distribution(step.listed)
+        if found is None:
+            self._next = None
+            return None
+        path, first = self._path, self._next == 0
+        chosen = talk.id_of(step.chosen)
+        self._next = None if chosen is None else self._next + 1
+        if chosen is not None:
+            self._path = Path(path.anchor, (*path.tail, chosen))
+        story = max(step.evaluated - len(path.tail), 0) if first else 0
+        return Fact(path, found, Cost(step.evaluated, story) + extra)
+
+
+def _too_long(size: int, context: int) -> LltermError:
+    return LltermError(
+        "The context is full",
+        f"This branch has {size:,} tokens, and the server's model sees {context:,}.",
+        "Accept less at a time, choose less depth, or start the server with a larger context.",
+    )

@@ -1,0 +1,55 @@
+"""How dialects look around on a server: what is not there is no error."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from llterm.backends.remote.wire import BadAnswer, Refused, Wire
+
+PATIENCE = 5.0
+"""Seconds for an address that only tells what kind of server it is."""
+
+
+class Visit:
+    """A first look at a server. Each address is asked once, however many dialects look at it."""
+
+    def __init__(self, wire: Wire) -> None:
+        self.wire = wire
+        self._asked: dict[str, asyncio.Task[Any]] = {}
+
+    async def get(self, path: str) -> Any:
+        """The JSON there; None where the server has no such address, or does not answer in time.
+
+        Raises Refused where a key is wanted, and BackendUnavailable.
+        """
+        if path not in self._asked:
+            self._asked[path] = asyncio.create_task(self._get(path))
+        return await asyncio.shield(self._asked[path])
+
+    async def table(self, path: str) -> dict[str, Any]:
+        """The JSON object there; an empty one where there is none."""
+        found = await self.get(path)
+        return found if isinstance(found, dict) else {}
+
+    async def models(self) -> list[dict[str, Any]]:
+        """What `/v1/models` lists."""
+        listed = (await self.table("/v1/models")).get("data")
+        return [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
+
+    async def close(self) -> None:
+        """End what is still being asked."""
+        for task in self._asked.values():
+            task.cancel()
+        await asyncio.gather(*self._asked.values(), return_exceptions=True)
+
+    async def _get(self, path: str) -> Any:
+        try:
+            async with asyncio.timeout(PATIENCE):
+                return (await self.wire.get(path)).data
+        except Refused as error:
+            if error.status == 401:
+                raise
+        except (BadAnswer, TimeoutError):
+            pass
+        return None

@@ -1,0 +1,97 @@
+"""OpenAI's chat, as hosted models speak it: the story is an answer that has begun.
+
+Servers go on with a begun answer in different ways, and OpenAI's own not at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Self
+from urllib.parse import urlsplit
+
+from llterm.backends.remote.dialects.asking import Visit
+from llterm.backends.remote.dialects.shapes import choices, content, steps
+from llterm.backends.remote.steps import Ask, Call, Step, Traits
+from llterm.errors import CapabilityMissing
+
+MOST = 20
+OPENING = ({"role": "user", "content": "Write a story."},)
+"""What the answer, which is the story, is an answer to."""
+_Fields = Mapping[str, Any]
+_Way = tuple[str, _Fields, _Fields]
+_PREFIX: _Fields = {"prefix": True}
+_CONTINUE: _Fields = {"continue_final_message": True, "add_generation_prompt": False}
+HOSTS: Mapping[str, _Way | None] = {
+    "api.openai.com": None,
+    "api.deepseek.com": ("`prefix` on the last message", _PREFIX, {}),
+    "api.mistral.ai": ("`prefix` on the last message", _PREFIX, {}),
+    "openrouter.ai": ("the last message is the answer's beginning", {},
+                      {"provider": {"require_parameters": True}}),
+}  # fmt: skip
+"""By host: how it goes on, what that adds to the last message, and what to the request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chat:
+    """A server with `/v1/chat/completions`."""
+
+    name: ClassVar[str] = "chat"
+    traits: Traits
+    model: str
+    message: _Fields = field(default_factory=dict)
+    fields: _Fields = field(default_factory=dict)
+
+    @classmethod
+    async def meet(cls, visit: Visit, model: str | None) -> Self | None:
+        listed = await visit.models()
+        name = model or next((str(one["id"]) for one in listed if "id" in one), None)
+        if name is None:
+            return None
+        way = _way(visit.wire.name, {str(one.get("owned_by")) for one in listed})
+        if way is None:
+            raise CapabilityMissing(
+                "This server's chat cannot go on with a text",
+                f"{visit.wire.name} opens a new turn for every answer.",
+                "Choose a server or a model with completions, or one whose chat takes a beginning.",
+            )
+        prefill, message, fields = way
+        traits = Traits(
+            server="OpenAI's chat", model=name, context=8192, top=MOST, prefill=prefill,
+            context_told=False,
+        )  # fmt: skip
+        return cls(traits, name, message, fields)
+
+    def knowing(self, traits: Traits) -> Self:
+        return replace(self, traits=traits)
+
+    def request(self, ask: Ask) -> Call:
+        (prompt,) = ask.prompts
+        body = {
+            "model": self.model,
+            "messages": [*OPENING, {"role": "assistant", "content": prompt, **self.message}],
+            "max_tokens": ask.tokens,
+            "temperature": 0,
+            "logprobs": True,
+            "top_logprobs": ask.top,
+            **self.fields,
+        }
+        return Call("/v1/chat/completions", body)
+
+    def read(self, data: Any) -> Iterable[Step]:
+        for line, choice in choices(data):
+            logprobs = choice.get("logprobs")
+            entries = logprobs.get("content") if logprobs is not None else None
+            if entries is not None:
+                yield from steps(line, content(entries.items()))
+
+
+def _way(address: str, owners: set[str]) -> _Way | None:
+    """How this server goes on with an answer that has begun; None where it cannot."""
+    host = urlsplit(address.split()[0]).hostname or ""
+    for known, way in HOSTS.items():
+        if host == known or host.endswith(f".{known}"):
+            return way
+    if owners & {"vllm", "sglang", "tabbyAPI"}:
+        return ("`continue_final_message`", {}, _CONTINUE)
+    return ("the last message is the answer's beginning", {}, {})

@@ -1,0 +1,33 @@
+"""The bytes of ids that a server knows only by its `/detokenize`: many by one request."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from llterm.backends.remote.answer import Part
+from llterm.backends.remote.wire import Wire
+from llterm.core.tokens import Token
+
+
+async def detokenized(
+    wire: Wire, ids: Sequence[int], between: int, fields: Mapping[str, Any], key: str
+) -> Mapping[int, Token]:
+    """What each id means. `between` is a line break's id: it stands between the others.
+
+    Parts of characters come back as U+FFFD and are left out: their bytes are not told. Raises
+    LltermError.
+    """
+    text = await _text(wire, [between, *(one for id in ids for one in (id, between))], fields, key)
+    parts = text.split("\n")[1:-1]
+    if len(parts) != len(ids):
+        # Some of them hold line breaks themselves: one at a time, behind a line break.
+        parts = [(await _text(wire, [between, id], fields, key))[1:] for id in ids]
+    return {id: Token(id, part.encode("utf-8", "replace"))
+            for id, part in zip(ids, parts, strict=True)
+            if part and "\ufffd" not in part}  # fmt: skip
+
+
+async def _text(wire: Wire, ids: Sequence[int], fields: Mapping[str, Any], key: str) -> str:
+    answer = await wire.post("/detokenize", {**fields, "tokens": ids})
+    return Part(answer.data)[key].text()

@@ -1,0 +1,236 @@
+"""llama.cpp's own server, by its native `/completion`: ids and exact bytes both ways.
+
+It lists any number of candidates from the raw distribution, whatever the sampler does. It loses
+a whole position where the chosen token ends in the middle of a character; a bias towards a plain
+token, which leaves the listed figures as they are, brings it back.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Self
+
+from llterm.backends.remote.answer import Part
+from llterm.backends.remote.dialects.asking import Visit
+from llterm.backends.remote.dialects.shapes import exact_bytes, number, text_token
+from llterm.backends.remote.ends import is_end
+from llterm.backends.remote.steps import LEAD, Ask, Call, Candidate, Step, Traits
+from llterm.backends.remote.wire import BadAnswer, Wire
+from llterm.core.tokens import Tail, Token
+
+FORCE = 1000.0
+"""A bias that decides the choice."""
+AMONG = 100.0
+"""A bias that leaves e^-100 to the others, and the favoured ones as they are to each other."""
+FIELDS = ("index", "tokens", "tokens_predicted", "completion_probabilities", "stop_type",
+          "timings/prompt_n", "timings/cache_n", "error")  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Llama:
+    """A llama.cpp server."""
+
+    name: ClassVar[str] = "llama"
+    traits: Traits
+    model: str | None = None
+    size: int | None = None
+    kind: int = 0
+    eos: str = ""
+    plain: list[int] = field(default_factory=list)
+    """A token of one plain character, once the vocabulary is known."""
+
+    @classmethod
+    async def meet(cls, visit: Visit, model: str | None) -> Self | None:
+        found = await visit.table("/props")
+        if "default_generation_settings" not in found:
+            return None
+        props = Part(found)
+        meta, listed = _meta(await visit.models(), model)
+        settings = props["default_generation_settings"].value
+        per_slot = settings.get("n_ctx") if isinstance(settings, dict) else None
+        told = (per_slot, meta.get("n_ctx"), meta.get("n_ctx_train"))
+        context = next((one for one in told if isinstance(one, int) and one > 0), 2048)
+        slots = props.get("total_slots")
+        build = props.get("build_info")
+        alias = props.get("model_path") or props.get("model_alias")
+        eos = props.get("eos_token")
+        size, kind = meta.get("n_vocab"), meta.get("vocab_type")
+        traits = Traits(
+            server=f"llama.cpp {build.text() if build else ''}".strip(),
+            model=model or listed or (alias.text() if alias else "model"),
+            context=context,
+            ids_in=True, ids_out=True, bytes_out=True, lists=True, streams=True, favours=True,
+            raw=True, prefill="raw text after the model's template", cache="one prompt a slot",
+            slots=slots.whole() if slots else 1,
+        )  # fmt: skip
+        return cls(
+            traits, model, size if isinstance(size, int) else None,
+            kind if isinstance(kind, int) else 0, eos.text() if eos else "",
+        )  # fmt: skip
+
+    def knowing(self, traits: Traits) -> Self:
+        return replace(self, traits=traits)
+
+    def request(self, ask: Ask) -> Call:
+        prompts = [one if isinstance(one, str) else list(one) for one in ask.prompts]
+        body = self._named({
+            "prompt": prompts[0] if len(prompts) == 1 else prompts,
+            "n_predict": ask.tokens,
+            "n_probs": ask.top,
+            "samplers": [] if ask.among else ["top_k"],
+            "top_k": 1,
+            "temperature": 1.0,
+            "cache_prompt": True,
+            "return_tokens": True,
+            "response_fields": FIELDS,
+        })  # fmt: skip
+        if ask.stream:
+            body.update(stream=True, timings_per_token=True)
+        favour = ask.favour or (tuple(self.plain) if ask.tokens == 1 else ())
+        if favour:
+            bias = AMONG if ask.among else FORCE
+            body["logit_bias"] = [[id, bias + LEAD * (id == ask.first)] for id in favour]
+        if ask.among:
+            body["post_sampling_probs"] = True
+        return Call("/completion", body)
+
+    def read(self, data: Any) -> Iterable[Step]:
+        if data is None:
+            return
+        whole = Part(data)
+        for item in whole.items() if isinstance(data, list) else (whole,):
+            yield from _steps(item)
+
+    async def tokenize(self, wire: Wire, text: str) -> Sequence[Token]:
+        body = {"content": text, "add_special": False, "parse_special": False, "with_pieces": True}
+        found = Part((await wire.post("/tokenize", self._named(body))).data)["tokens"]
+        return [Token(one["id"].whole(), _piece(one["piece"])) for one in found.items()]
+
+    async def tokens(self, wire: Wire, ids: Sequence[int]) -> Mapping[int, Token]:
+        return {}
+
+    async def prefix(self, wire: Wire) -> Tail:
+        body = self._named({"content": "", "add_special": True})
+        found = Part((await wire.post("/tokenize", body)).data)["tokens"]
+        return tuple(one.whole() for one in found.items())
+
+    async def vocabulary(self, wire: Wire, most: int) -> tuple[int, Sequence[Token]] | None:
+        """From one distribution over all of it: every id with its bytes."""
+        if self.size is None or self.size > most:
+            return None
+        answer = await wire.post("/completion", self.request(Ask([(0,)], self.size)).body)
+        if not any(True for _ in self.read(answer.data)):
+            # The choice was half a character. Any other will do: the list is the same.
+            ask = Ask([(0,)], self.size, favour=tuple(range(min(self.size, 64))))
+            answer = await wire.post("/completion", self.request(ask).body)
+        listed = {one.id: one.data for step in self.read(answer.data) for one in step.listed}
+        if set(listed) != set(range(self.size)):
+            raise BadAnswer(
+                "The server does not tell its vocabulary",
+                f"It listed {len(listed):,} of {self.size:,} tokens.",
+                'Update the server, or set dialect = "completions".',
+            )
+        plain = next((id for id, data in listed.items() if data == b"."), None)
+        self.plain[:] = [plain] if plain is not None else []
+        names = await self._names(wire, [id for id in range(self.size) if not listed[id]], listed)
+        return self.kind, [
+            Token(id, listed[id] or names[id], special=not listed[id],
+                  end=not listed[id] and (is_end(names[id]) or names[id].decode() == self.eos))
+            for id in range(self.size)
+        ]  # fmt: skip
+
+    def _named(self, body: dict[str, Any]) -> dict[str, Any]:
+        """With the model's name, where the person gave one: one server may have several."""
+        return {**body, "model": self.model} if self.model else body
+
+    async def _names(
+        self, wire: Wire, ids: Sequence[int], listed: Mapping[int | None, bytes | None]
+    ) -> Mapping[int, bytes]:
+        """Names of tokens that stand for no text, all of them by one request.
+
+        A line break between them tells them apart.
+        """
+        between = next((id for id, data in listed.items() if data == b"\n"), None)
+        found: list[str] = []
+        if between is not None and ids:
+            asked = [one for id in ids for one in (id, between)]
+            answer = await wire.post("/detokenize", self._named({"tokens": asked}))
+            found = Part(answer.data)["content"].text().split("\n")[:-1]
+        if len(found) != len(ids):
+            return {id: b"<|%d|>" % id for id in ids}
+        return {id: name.strip().encode() or b"<|%d|>" % id
+                for id, name in zip(ids, found, strict=True)}  # fmt: skip
+
+
+def _meta(models: Sequence[Mapping[str, Any]], model: str | None) -> tuple[dict[str, Any], str]:
+    """What `/v1/models` says of the model that is meant, and its name."""
+    for one in models:
+        if model is None or one.get("id") == model:
+            meta = one.get("meta")
+            return (meta if isinstance(meta, dict) else {}), str(one.get("id", ""))
+    return {}, ""
+
+
+def _steps(item: Part) -> Iterator[Step]:
+    if (error := item.get("error")) is not None:
+        message = error.get("message") if isinstance(error.value, dict) else None
+        raise BadAnswer("The server gave up", message.text() if message else "", "Try again.")
+    listed = item.get("completion_probabilities")
+    if listed is None:
+        return
+    index, tokens, predicted = item.get("index"), item.get("tokens"), item.get("tokens_predicted")
+    evaluated, reused = _timing(item, "prompt_n"), _timing(item, "cache_n")
+    ids = tokens.value if tokens is not None and isinstance(tokens.value, list) else None
+    before = max(predicted.whole() - len(ids), 0) if predicted is not None and ids else 0
+    for at, one in enumerate(listed.items()):
+        chosen, top = _position(one)
+        if chosen.id is not None and ids and (at >= len(ids) or ids[at] != chosen.id):
+            # Positions inside a character are left out: what follows cannot be placed.
+            return
+        first = before + at == 0
+        yield Step(
+            index.whole() if index else 0, before + at, chosen, top,
+            evaluated if first and evaluated else 1, reused if first else None,
+        )  # fmt: skip
+
+
+def _timing(item: Part, name: str) -> int | None:
+    """A timing: among the others, or where it was chosen as a field, under its full name."""
+    timings = item.get("timings")
+    found = timings.get(name) if timings is not None else item.get(f"timings/{name}")
+    return found.whole() if found is not None else None
+
+
+def _position(one: Part) -> tuple[Candidate, list[Candidate]]:
+    if (old := one.get("probs")) is not None:
+        # Before December 2024: text and probability alone.
+        top = [Candidate(_log(entry["prob"]), None, text_token(entry["tok_str"].text()))
+               for entry in old.items()]  # fmt: skip
+        text = one.get("content")
+        return Candidate(-math.inf, None, text_token(text.text() if text else "")), top
+    entries = one.get("top_logprobs") or one["top_probs"]
+    return _candidate(one), [_candidate(entry) for entry in entries.items()]
+
+
+def _candidate(entry: Part) -> Candidate:
+    value = entry.value
+    try:
+        # The way that thousands of entries take; anything odd is told by the slower one below.
+        logprob = value["logprob"] if "logprob" in value else math.log(value["prob"] or 1e-45)
+        return Candidate(logprob if logprob > -900 else -math.inf, value["id"],
+                         bytes(value["bytes"]))  # fmt: skip
+    except (KeyError, TypeError, ValueError):
+        chance = entry.get("prob")
+        told = _log(chance) if chance is not None else number(entry["logprob"])
+        return Candidate(told, entry["id"].whole(), exact_bytes(entry["bytes"]))
+
+
+def _log(p: Part) -> float:
+    found = p.number()
+    return math.log(found) if found > 0 else -math.inf
+
+
+def _piece(piece: Part) -> bytes:
+    return exact_bytes(piece) if isinstance(piece.value, list) else piece.text().encode()

@@ -1,0 +1,86 @@
+"""Ollama, by `/api/generate` in raw mode: text in, at most 20 candidates as text out.
+
+A step whose chosen token shows no text (an end, half a character) has no probabilities at all; it
+is asked again by chance, with another seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self
+
+from llterm.backends.remote.answer import Part
+from llterm.backends.remote.dialects.asking import Visit
+from llterm.backends.remote.dialects.shapes import content, steps
+from llterm.backends.remote.steps import Ask, Call, Position, Step, Traits
+from llterm.errors import ModelError
+
+MOST = 20
+CONTEXT = 4096
+"""Tokens that it lets a model see where `num_ctx` was not set."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ollama:
+    """An Ollama server."""
+
+    name: ClassVar[str] = "ollama"
+    traits: Traits
+    model: str
+
+    @classmethod
+    async def meet(cls, visit: Visit, model: str | None) -> Self | None:
+        version = (await visit.table("/api/version")).get("version")
+        listed = (await visit.table("/api/tags")).get("models")
+        if not isinstance(version, str) or not isinstance(listed, list):
+            return None
+        names = [str(one.get("name")) for one in listed if isinstance(one, dict)]
+        if model is None and not names:
+            raise ModelError(
+                "Ollama has no model", "Its list is empty.", "`ollama pull` fetches one."
+            )
+        name = model or names[0]
+        traits = Traits(
+            server=f"Ollama {version}", model=name, context=CONTEXT, top=MOST, raw=True,
+            prefill="raw text after the model's template", cache="one prompt a slot",
+            slots=1, retries=2, context_told=False,
+        )  # fmt: skip
+        return cls(traits, name)
+
+    def knowing(self, traits: Traits) -> Self:
+        return replace(self, traits=traits)
+
+    def request(self, ask: Ask) -> Call:
+        options: dict[str, Any] = {"num_predict": ask.tokens, "temperature": 0}
+        if ask.attempt:
+            options.update(temperature=1.5, seed=ask.attempt)
+        (prompt,) = ask.prompts
+        body = {
+            "model": self.model,
+            "prompt": prompt,
+            "raw": True,
+            "stream": False,
+            "logprobs": True,
+            "top_logprobs": ask.top,
+            "options": options,
+        }
+        return Call("/api/generate", body)
+
+    def read(self, data: Any) -> Iterable[Step]:
+        answer = Part(data)
+        logprobs = answer.get("logprobs")
+        if logprobs is not None:
+            text = answer["response"].text().encode("utf-8", "replace")
+            yield from steps(0, _together(content(logprobs.items()), text))
+
+
+def _together(positions: Sequence[Position], text: bytes) -> Iterator[Position]:
+    """The positions as far as their tokens make up the text: steps may have been left out."""
+    at = 0
+    for chosen, listed in positions:
+        data = chosen.data or b""
+        if text[at : at + len(data)] != data:
+            return
+        at += len(data)
+        yield chosen, listed

@@ -1,0 +1,81 @@
+"""What a dialect is: how one kind of server is asked, and how its answers are read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar, Protocol, Self, runtime_checkable
+
+from llterm.backends.remote.dialects.asking import Visit
+from llterm.backends.remote.steps import Ask, Call, Position, Prompt, Step, Traits
+from llterm.backends.remote.wire import Wire
+from llterm.core.tokens import Tail, Token
+
+
+class Dialect(Protocol):
+    """One kind of server. Requests and answers are plain data: only `meet` uses the wire."""
+
+    name: ClassVar[str]
+    """As it stands in the configuration."""
+
+    @classmethod
+    async def meet(cls, visit: Visit, model: str | None) -> Self | None:
+        """Get to know the server; None where it is of another kind.
+
+        `model` is its name there, where the person has said one. Raises LltermError.
+        """
+        ...
+
+    @property
+    def traits(self) -> Traits: ...
+
+    def knowing(self, traits: Traits) -> Self:
+        """The same server, of which trying has shown more."""
+        ...
+
+    def request(self, ask: Ask) -> Call: ...
+
+    def read(self, data: Any) -> Iterable[Step]:
+        """What an answer tells, or one part of a streamed answer. Raises BadAnswer."""
+        ...
+
+
+@runtime_checkable
+class Tokenizes(Protocol):
+    """A server that knows its tokens: ids both ways."""
+
+    async def tokenize(self, wire: Wire, text: str) -> Sequence[Token]:
+        """The text's tokens, without the model's own prefix. Raises LltermError."""
+        ...
+
+    async def tokens(self, wire: Wire, ids: Sequence[int]) -> Mapping[int, Token]:
+        """What these ids mean; those that the server cannot tell are left out."""
+        ...
+
+    async def prefix(self, wire: Wire) -> Tail:
+        """Tokens that the model wants before any text."""
+        ...
+
+
+@runtime_checkable
+class Lists(Protocol):
+    """A server that tells its whole vocabulary."""
+
+    async def vocabulary(self, wire: Wire, most: int) -> tuple[int, Sequence[Token]] | None:
+        """llama.cpp's number for the kind of vocabulary, and every token by id.
+
+        None where it is not told, or has more than `most` tokens. Raises LltermError.
+        """
+        ...
+
+
+@runtime_checkable
+class Reads(Protocol):
+    """A server that scores a given text."""
+
+    def reading(self, prompt: Prompt, top: int) -> Call:
+        """The request for the probabilities of the prompt's own tokens."""
+        ...
+
+    def read_text(self, data: Any) -> Sequence[Position]:
+        """Each token of the prompt; the first has nothing before it and lists no candidates."""
+        ...

@@ -1,0 +1,131 @@
+"""The three shapes in which servers write probabilities, read with their checks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from llterm.backends.remote.answer import Part
+from llterm.backends.remote.dialects.spelling import vocabulary_bytes
+from llterm.backends.remote.steps import Candidate, Position, Step
+from llterm.backends.remote.wire import BadAnswer
+
+_UNKNOWN = "\ufffd".encode()
+NOTHING = -900.0
+"""Servers write −9999 or −1000 for minus infinity."""
+_ID = "token_id:"
+_BYTES = re.compile(r"bytes:((?:\\x[0-9a-fA-F]{2})+)")
+Meaning = Callable[[str], Candidate]
+"""From a token as a server writes it; the logprob is put in afterwards."""
+
+
+def choices(data: Any) -> Iterator[tuple[int, Part]]:
+    """The answers to each prompt: its index, and the choice."""
+    for choice in Part(data)["choices"].items():
+        index = choice.get("index")
+        yield (index.whole() if index else 0), choice
+
+
+def text_token(text: str) -> bytes | None:
+    r"""The bytes of a token that is told as text; None where they cannot be known.
+
+    Half a character is written as "", with U+FFFD, or (OpenAI) as `bytes:\xe2\x80`.
+    """
+    if found := _BYTES.fullmatch(text):
+        return bytes.fromhex(found.group(1).replace("\\x", ""))
+    if not text or "\ufffd" in text:
+        return None
+    return text.encode("utf-8", "replace")
+
+
+def plain(text: str) -> Candidate:
+    """A token that is told as text alone."""
+    return Candidate(0.0, None, text_token(text))
+
+
+def spelled(text: str) -> Candidate:
+    """A token that is told as it stands in the vocabulary's file, or as text."""
+    if "Ġ" in text or "Ċ" in text:
+        return Candidate(0.0, None, vocabulary_bytes(text))
+    return plain(text.replace("▁", " "))
+
+
+def by_id(text: str) -> Candidate:
+    """A token that is told as `token_id:406` (vLLM); else as text."""
+    if text.startswith(_ID) and text[len(_ID) :].isdecimal():
+        return Candidate(0.0, int(text[len(_ID) :]))
+    return plain(text)
+
+
+def legacy(logprobs: Part, meaning: Meaning = plain) -> list[Position]:
+    """OpenAI's legacy arrays: `tokens`, `token_logprobs`, and `top_logprobs` as objects by token.
+
+    A position without probabilities (the first of an echoed prompt) lists no candidates. Several
+    tokens that the server writes alike are one entry there: they cannot be told apart.
+    """
+    tokens, own = logprobs["tokens"], logprobs["token_logprobs"]
+    top = logprobs.get("top_logprobs")
+    lines = list(top.items()) if top is not None else []
+    found: list[Position] = []
+    for index, token in enumerate(tokens.items()):
+        chosen, logprob = meaning(token.text()), own[index]
+        if logprob.value is None or index >= len(lines) or lines[index].value is None:
+            found.append((chosen, ()))
+        else:
+            chosen = chosen._replace(logprob=number(logprob))
+            found.append((chosen, _entries(lines[index], meaning)))
+    return found
+
+
+def _entries(line: Part, meaning: Meaning) -> list[Candidate]:
+    if not isinstance(line.value, dict):
+        raise BadAnswer(
+            "The server's answer cannot be read", f"{line.place} is no object by token.", ""
+        )
+    return [
+        meaning(text)._replace(logprob=number(Part(value, f"{line.place}.{text}")))
+        for text, value in line.value.items()
+    ]
+
+
+def content(entries: Iterable[Part], *, id_key: str = "id") -> list[Position]:
+    """Chat's shape: a list of `{token, logprob, bytes, top_logprobs: […]}`."""
+    return [
+        (_entry(one, id_key), [_entry(item, id_key) for item in top.items()])
+        for one in entries
+        if (top := one.get("top_logprobs")) is not None
+    ]
+
+
+def _entry(one: Part, id_key: str) -> Candidate:
+    id = one.get(id_key)
+    listed = one.get("bytes")
+    data = exact_bytes(listed) if listed is not None else text_token(one["token"].text())
+    if data is not None and (not data or _UNKNOWN in data):
+        # Some servers make the bytes from the text that they show.
+        data = None
+    return Candidate(number(one["logprob"]), id.whole() if id is not None else None, data)
+
+
+def exact_bytes(part: Part) -> bytes:
+    """A list of bytes. Raises BadAnswer."""
+    try:
+        return bytes(part.value)
+    except (TypeError, ValueError):
+        raise BadAnswer(
+            "The server's answer cannot be read", f"{part.place} is no list of bytes.", ""
+        ) from None
+
+
+def number(part: Part) -> float:
+    """A logprob; −∞ where the server means that."""
+    found = part.number()
+    return found if found > NOTHING else float("-inf")
+
+
+def steps(line: int, positions: Iterable[Position]) -> Iterator[Step]:
+    """The positions of one line in order; those without candidates are left out."""
+    for at, (chosen, listed) in enumerate(positions):
+        if listed:
+            yield Step(line, at, chosen, listed)

@@ -1,0 +1,78 @@
+"""How vocabularies spell their tokens in files and in some servers' answers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+_BYTE = re.compile(r"<0x([0-9A-Fa-f]{2})>")
+
+
+def _printable() -> dict[str, int]:
+    """GPT-2's printable spelling of the 256 bytes: printable ones are themselves, the others
+    stand in order from U+0100 on (as published with that model's code)."""
+    own = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(256) if byte not in own]
+    return {chr(byte): byte for byte in own} | {chr(256 + n): b for n, b in enumerate(others)}
+
+
+_BYTES = _printable()
+
+
+def vocabulary_bytes(spelling: str) -> bytes | None:
+    """The bytes of a token spelled by GPT-2's table; None where it is not."""
+    try:
+        return bytes(_BYTES[one] for one in spelling)
+    except KeyError:
+        return None
+
+
+def piece_bytes(spelling: str) -> bytes:
+    """The bytes of a SentencePiece token: `▁` is a space, `<0xNN>` a byte."""
+    if found := _BYTE.fullmatch(spelling):
+        return bytes.fromhex(found.group(1))
+    return spelling.replace("▁", " ").encode("utf-8", "replace")
+
+
+def spelled_bytes(spellings: Sequence[str], text: str) -> list[bytes]:
+    """The bytes of a text's tokens, by whichever spelling gives the text."""
+    found = [vocabulary_bytes(one) for one in spellings]
+    known = [one for one in found if one is not None]
+    if len(known) == len(found) and b"".join(known) == text.encode():
+        return known
+    return [piece_bytes(one) for one in spellings]
+
+
+def spread(told: Sequence[bytes | None], data: bytes) -> list[bytes] | None:
+    """A text's bytes shared out among its tokens, where some tokens' bytes are not told.
+
+    What lies between two known ones goes to the unknown ones before the second, a byte each and the
+    first what is over; without any to the known one before, which had lost it. None where the
+    known ones do not follow each other in the text.
+    """
+    found: list[bytes] = []
+    waiting = 0
+    at = 0
+    for one in (*told, b""):
+        if not one and len(found) + waiting < len(told):
+            waiting += 1
+            continue
+        begin = data.find(one, at) if one else len(data)
+        if begin < 0:
+            return None
+        found += _shares(data[at:begin], waiting, found)
+        waiting = 0
+        if one:
+            found.append(one)
+        at = begin + len(one or b"")
+    return found if b"".join(found) == data else None
+
+
+def _shares(gap: bytes, count: int, found: list[bytes]) -> list[bytes]:
+    """The gap's bytes for `count` tokens; with none, the last one found takes them."""
+    if not count:
+        if gap and found:
+            found[-1] += gap
+        return []
+    first = max(len(gap) - count + 1, 0)
+    return [gap[:first], *(gap[first + n : first + n + 1] for n in range(count - 1))]

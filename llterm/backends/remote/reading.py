@@ -1,0 +1,183 @@
+"""A given text's probabilities: from one answer where a server tells them, else place by place.
+
+Place by place (llama.cpp's server): every beginning of the text is a prompt of one request, and
+the token that stands there is mostly among the candidates listed after it. Where it is not, a bias
+forces it to be chosen, which tells its raw probability.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import AsyncGenerator, Sequence
+from itertools import pairwise
+
+from llterm.backends.remote.dialects.protocol import Reads
+from llterm.backends.remote.dialects.spelling import spread
+from llterm.backends.remote.steps import LEAD, Ask, Candidate, Position, Step
+from llterm.backends.remote.talk import Talk
+from llterm.backends.remote.wire import BadAnswer
+from llterm.core.distribution import Distribution
+from llterm.core.query import Cost, Scored
+from llterm.core.tokens import Tail
+from llterm.errors import CapabilityMissing
+
+CHUNK = 16
+"""Places a request: it is cancelled only as a whole, and the visible part should come first."""
+LEAST = 20
+"""Candidates listed at a place at least: the rarer a token is forced, the fewer requests."""
+
+
+async def read_text(talk: Talk, tokens: Tail, start: int, keep: int) -> AsyncGenerator[Scored]:
+    """As `Backend.score`. Raises CapabilityMissing where the server cannot."""
+    traits = talk.dialect.traits
+    if traits.reads and isinstance(talk.dialect, Reads):
+        for scored in await _told(talk, talk.dialect, tokens, keep):
+            if scored.index >= start:
+                yield scored
+    elif traits.favours and talk.by_ids:
+        for first in range(start, len(tokens), CHUNK):
+            places = range(first, min(first + CHUNK, len(tokens)))
+            for scored in await _placed(talk, tokens, places, keep):
+                yield scored
+    else:
+        raise CapabilityMissing(
+            "No heat: this server does not score given text",
+            f"{traits.server} tells probabilities of what it writes, not of what it is given.",
+            "vLLM, SGLang, llama.cpp's server and servers with `echo` can; or a model in process.",
+        )
+
+
+async def _told(talk: Talk, dialect: Reads, tokens: Tail, keep: int) -> list[Scored]:
+    """All places from one answer."""
+    prompt = tokens if talk.by_ids else talk.text(tokens)
+    call = dialect.reading(prompt, keep)
+    positions = dialect.read_text((await talk.wire.post(call.path, call.body)).data)
+    await talk.learn(one for chosen, listed in positions for one in (chosen, *listed))
+    if not talk.by_ids:
+        positions = _aligned(talk, tokens, positions)
+    if len(positions) != len(tokens):
+        raise BadAnswer(
+            "The server scored another text",
+            f"It told {len(positions):,} tokens of a text of {len(tokens):,}.", "",
+        )  # fmt: skip
+    found = []
+    cost = Cost(len(tokens), len(tokens), requests=1)
+    for index, (chosen, listed) in enumerate(positions):
+        if not listed:
+            continue
+        known = _known(talk, listed)
+        logprob = min(chosen.logprob, 0.0)
+        found.append(
+            Scored(index, tokens[index], logprob, _rank(known, tokens[index]), known, cost)
+        )
+        cost = Cost()
+    return found
+
+
+async def _placed(talk: Talk, tokens: Tail, places: range, keep: int) -> list[Scored]:
+    """These places, from one list of prompts, and a request for each token it does not list."""
+    steps: dict[int, Step] = {}
+    asked = Ask([tokens[:place] for place in places], max(keep, LEAST))
+    async for part in talk.steps(asked):
+        steps.update((places[step.line], step) for step in part if step.line < len(places))
+    found = []
+    costs = {place: Cost(step.evaluated, step.evaluated) for place, step in steps.items()}
+    costs[places[0]] = costs.get(places[0], Cost()) + Cost(requests=1)
+    known = {place: _known(talk, step.listed) for place, step in steps.items()}
+    forced = [place for place in places
+              if place not in known or tokens[place] not in known[place].ids]  # fmt: skip
+    answers = await asyncio.gather(*(_forced(talk, tokens, place, keep) for place in forced))
+    told = dict(zip(forced, answers, strict=True))
+    for place in places:
+        logprob, beside = told.get(place, (math.nan, None))
+        listed = known.get(place) or beside
+        assert listed is not None
+        if math.isnan(logprob):
+            logprob = float(listed.logprobs[listed.ids == tokens[place]][0])
+        cost = costs.get(place, Cost()) + Cost(1, 1, requests=int(place in told))
+        cost = cost if place in told else costs[place]
+        rank = _rank(listed, tokens[place])
+        found.append(Scored(place, tokens[place], logprob, rank, listed, cost))
+    return found
+
+
+async def _forced(
+    talk: Talk, tokens: Tail, place: int, keep: int
+) -> tuple[float, Distribution | None]:
+    """The raw logprob of the token that stands there, and the candidates beside it."""
+    before, id = tokens[:place], tokens[place]
+    step = await _one(talk, Ask([before], max(keep, LEAST), favour=(id,)))
+    if step is not None and step.chosen.id == id:
+        return min(step.chosen.logprob, 0.0), _known(talk, step.listed)
+    # Part of a character: an answer in which it is chosen leaves it out. Beside a plain token, put
+    # so far before it that it will be the choice, their shares tell how probable it is.
+    plain = talk.vocabulary.id_of(b".")
+    beside, raw = await asyncio.gather(
+        _one(talk, Ask([before], 2, favour=(id, plain), among=True, first=plain)),
+        _one(talk, Ask([before], max(keep, LEAST), favour=(plain,))),
+    )
+    shares = {one.id: one.logprob for one in beside.listed} if beside is not None else {}
+    if raw is None or id not in shares or plain not in shares:
+        raise CapabilityMissing(
+            "The server gives no probabilities here", "It left a place of the text out.", ""
+        )
+    logprob = raw.chosen.logprob + shares[id] - shares[plain] + LEAD
+    return min(logprob, 0.0), _known(talk, raw.listed)
+
+
+async def _one(talk: Talk, ask: Ask) -> Step | None:
+    """The only step of an answer; None where the server left it out."""
+    async for part in talk.steps(ask):
+        for step in part:
+            return step
+    return None
+
+
+def _known(talk: Talk, listed: Sequence[Candidate]) -> Distribution:
+    found = talk.distribution(listed)
+    if found is None:
+        raise CapabilityMissing(
+            "The server gives no probabilities here", "It left a place of the text out.", ""
+        )
+    return found
+
+
+def _rank(found: Distribution, id: int) -> int:
+    (at,) = (found.ids == id).nonzero()
+    return int(at[0]) + 1 if len(at) else len(found.ids) + 1
+
+
+def _aligned(talk: Talk, tokens: Tail, told: Sequence[Position]) -> list[Position]:
+    """The server's tokens put to ours, by where they stand in the text.
+
+    Where one of ours is several of the server's, their logprobs add up; where it is the other way
+    round, the first of ours has the logprob, and what follows inside it is certain.
+    """
+    edges = [0]
+    for id in tokens:
+        edges.append(edges[-1] + len(talk.vocabulary.token(id).data))
+    data = b"".join(talk.vocabulary.token(id).data for id in tokens)
+    shared = spread([chosen.data for chosen, _ in told], data)
+    if shared is None:
+        raise BadAnswer("The server scored another text", "Its tokens do not make up this one.", "")
+    starts: dict[int, Position] = {}
+    sums: dict[int, float] = {}
+    at, total = 0, 0.0
+    for (chosen, listed), piece in zip(told, shared, strict=True):
+        if piece:
+            starts[at] = chosen, listed
+        sums.setdefault(at, total)
+        at += len(piece)
+        total += chosen.logprob if listed else 0.0
+    sums[at] = total
+    known = sorted(sums)
+    found: list[Position] = []
+    for begin, end in pairwise(edges):
+        position = starts.get(begin)
+        if position is None:
+            found.append((told[0][0], ()))
+            continue
+        last = next(one for one in known if one >= end)
+        found.append((position[0]._replace(logprob=sums[last] - sums[begin]), position[1]))
+    return found

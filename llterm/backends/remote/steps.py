@@ -1,0 +1,111 @@
+"""What llterm asks of a server, and what an answer tells, whatever the dialect."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from llterm.core.tokens import Tail
+
+LEAD = 20.0
+"""Nats by which `Ask.first` is put before the others."""
+Prompt = Tail | str
+"""Token ids, or text where a server takes no ids."""
+
+
+class Candidate(NamedTuple):
+    """A token that may stand at a place."""
+
+    logprob: float
+    id: int | None = None
+    data: bytes | None = None
+    """Its exact bytes; None where the server does not tell them."""
+
+
+Position = tuple[Candidate, Sequence[Candidate]]
+"""What was chosen or stands at a place, and the candidates; none where nothing is told of it."""
+
+
+@dataclass(slots=True)
+class Step:
+    """One position of a line that a server wrote."""
+
+    line: int
+    """Which of the request's prompts it goes on from."""
+    number: int | None
+    """Its place on the line, from 0; None: the one after the last."""
+    chosen: Candidate
+    listed: Sequence[Candidate]
+    """The most probable candidates; their order is not relied on."""
+    evaluated: int = 1
+    """Tokens that the server evaluated for it."""
+    reused: int | None = None
+    """Tokens of the prompt that it had in its cache; None where it does not say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One request: what follows each of these prompts."""
+
+    prompts: Sequence[Prompt]
+    top: int
+    """Candidates to list at each position."""
+    tokens: int = 1
+    """Positions of the line, along the first choices."""
+    favour: Tail = ()
+    """One of these ids is to be chosen; the listed probabilities stay those of the raw model."""
+    among: bool = False
+    """List those of `favour` only, with probabilities that add up to 1 over them."""
+    first: int | None = None
+    """With `among`, the one of `favour` that is to be chosen: it is told e^LEAD times too large."""
+    attempt: int = 0
+    """How often the same was asked in vain."""
+    stream: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A request as a server takes it."""
+
+    path: str
+    body: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """What a server can do, as it says itself or as trying has shown."""
+
+    server: str
+    """Its kind and version, for people."""
+    model: str
+    """Its model's name, for people."""
+    context: int
+    """Tokens of a path that the model can see."""
+    top: int | None = None
+    """Most candidates that it lists; None: all of them."""
+    ids_in: bool = False
+    ids_out: bool = False
+    bytes_out: bool = False
+    """Tells the exact bytes of candidates, those of half a character too."""
+    lists: bool = False
+    """Takes several prompts in one request."""
+    streams: bool = False
+    lines: bool = True
+    """Goes on for several positions with candidates at each."""
+    favours: bool = False
+    """A bias can force a choice and leaves the listed probabilities as they are."""
+    reads: bool = False
+    """Tells the probabilities of a given text's tokens in one answer."""
+    raw: bool | None = None
+    """Probabilities are the model's own, before temperature and filters; None: not known."""
+    prefill: str = ""
+    """How a chat's answer that has begun is gone on with; empty: not at all."""
+    cache: str = ""
+    """What it keeps of prompts, in words; empty: not known."""
+    slots: int = 4
+    """Requests that it serves at once."""
+    retries: int = 0
+    """How often asking again may bring what was missing."""
+    context_told: bool = True
+    """The server says how much its model sees; otherwise it is a guess."""

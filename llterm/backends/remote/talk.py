@@ -1,0 +1,141 @@
+"""One conversation with a server: requests in its dialect, answers as steps whose ids are known."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from contextlib import aclosing
+from dataclasses import replace
+
+from llterm.backends.remote.dialects.protocol import Dialect, Tokenizes
+from llterm.backends.remote.ends import is_end
+from llterm.backends.remote.figures import checked, distribution
+from llterm.backends.remote.steps import Ask, Candidate, Prompt, Step
+from llterm.backends.remote.vocabulary import RemoteVocabulary
+from llterm.backends.remote.wire import Wire
+from llterm.core.distribution import Distribution
+from llterm.core.tokens import Path, Tail, Token
+from llterm.errors import LltermError
+
+SLOW = 0.15
+"""Seconds: an answer that takes longer, and longer than a new connection, is streamed, so that its
+beginning is here at once. llama.cpp's server hangs up after each streamed answer."""
+GUESS = 0.02
+"""Seconds for a position, before one was measured."""
+
+
+LEAST = 1e-4
+"""Seconds for a position: no server is quicker."""
+
+
+class Talk:
+    """Asks by ids where the server takes and gives them, else by text."""
+
+    def __init__(
+        self, name: str, wire: Wire, dialect: Dialect, vocabulary: RemoteVocabulary, *,
+        streams: bool = True,
+    ) -> None:  # fmt: skip
+        """`name` is the model's, for people."""
+        self.name = name
+        self.wire = wire
+        self.dialect = dialect
+        self.vocabulary = vocabulary
+        traits = dialect.traits
+        self.by_ids = traits.ids_in and traits.ids_out
+        self.pace = GUESS
+        """Seconds that the server takes for a position, lately; not counting the way there."""
+        self._quickest = math.inf
+        self._streams = streams and traits.streams
+
+    @property
+    def waits(self) -> float:
+        """Seconds to the beginning of the quickest answer so far; 0 before the first."""
+        return self._quickest if math.isfinite(self._quickest) else 0.0
+
+    async def steps(self, ask: Ask) -> AsyncGenerator[Sequence[Step]]:
+        """The answer to one request, in as many parts as it comes in. Raises LltermError."""
+        traits = self.dialect.traits
+        rounds = len(ask.prompts) * ask.tokens / min(traits.slots, len(ask.prompts))
+        stream = self._streams and ask.tokens > 1 and rounds * self.pace > SLOW + self.waits
+        call = self.dialect.request(replace(ask, stream=stream))
+        start = time.monotonic()
+        if stream:
+            async with aclosing(self.wire.stream(call.path, call.body)) as parts:
+                async for part in parts:
+                    self._quickest = min(self._quickest, time.monotonic() - start)
+                    yield await self._read(part)
+        else:
+            reply = await self.wire.post(call.path, call.body)
+            self._quickest = min(self._quickest, time.monotonic() - start)
+            yield await self._read(reply.data)
+        took = max(time.monotonic() - start - self.waits, 0.0) / rounds
+        # What waits its turn, or for a connection, takes longer than the server does.
+        self.pace = max(min(took, 0.9 * self.pace + 0.1 * took), LEAST)
+
+    def prompt(self, path: Path) -> Prompt:
+        """A path as the server takes it. Raises LltermError where text cannot say it."""
+        if self.by_ids:
+            return path.tokens
+        return self.text(path.tokens)
+
+    def text(self, ids: Iterable[int]) -> str:
+        token = self.vocabulary.token
+        data = b"".join(one.data for one in map(token, ids) if not one.special)
+        try:
+            return data.decode()
+        except UnicodeDecodeError:
+            raise LltermError(
+                "This branch ends inside a character",
+                "Its server takes text, and half a character is none.",
+                "A server that takes token ids could go on: llama.cpp's, vLLM or SGLang.",
+            ) from None
+
+    def pairs(self, listed: Iterable[Candidate]) -> Iterable[tuple[int, float]]:
+        """Candidates by id; those that cannot be told apart are left out."""
+        for one in listed:
+            if (id := self.id_of(one)) is not None:
+                yield id, one.logprob
+
+    def id_of(self, one: Candidate) -> int | None:
+        if self.by_ids:
+            # An id without bytes could be gone on from, but its text would be lost.
+            return one.id if one.id is not None and self.vocabulary.knows(one.id) else None
+        return self.vocabulary.id_of(one.data) if one.data else None
+
+    def distribution(self, listed: Sequence[Candidate]) -> Distribution | None:
+        """From a server's candidates; None where none can be told. Raises BadAnswer."""
+        traits, size = self.dialect.traits, self.vocabulary.size
+        pairs = checked(self.pairs(listed), size, self.name)
+        if not pairs:
+            return None
+        return distribution(
+            pairs, size, exact=traits.top is None and self.by_ids, whole=traits.bytes_out
+        )
+
+    async def _read(self, data: object) -> Sequence[Step]:
+        steps = list(self.dialect.read(data))
+        await self.learn(one for step in steps for one in (step.chosen, *step.listed))
+        return steps
+
+    async def learn(self, seen: Iterable[Candidate]) -> None:
+        """See to it that these tokens' bytes are known."""
+        vocabulary = self.vocabulary
+        if not self.by_ids:
+            names = {one.data for one in seen if one.data is not None and is_end(one.data)}
+            for name in names:
+                vocabulary.end(name)
+            return
+        new = {one.id: one.data for one in seen
+               if one.id is not None and not vocabulary.knows(one.id)}  # fmt: skip
+        if not new:
+            return
+        vocabulary.learn(Token(id, data) for id, data in new.items() if data)
+        unknown: Tail = tuple(id for id, data in new.items() if not data)
+        if unknown and isinstance(self.dialect, Tokenizes):
+            found = await self.dialect.tokens(self.wire, unknown)
+            vocabulary.learn(_with_end(token) for token in found.values())
+
+
+def _with_end(token: Token) -> Token:
+    return replace(token, special=True, end=True) if is_end(token.data) else token

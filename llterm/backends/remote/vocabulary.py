@@ -1,0 +1,186 @@
+"""Vocabularies of models on servers: known whole, learned token by token, or made of text."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
+
+from llterm.core.tokens import Tail, Token, split_utf8
+
+MOST = 1 << 20
+"""Ids of a vocabulary whose size the server does not tell are below this."""
+KEPT_TEXTS = 64
+PIECE = re.compile(rb" ?[A-Za-z\x80-\xff]+| ?[0-9]+| ?[^\sA-Za-z0-9\x80-\xff]+|\s+")
+"""About how tokenizers cut a text: what stands in for tokens where a server tells none."""
+Encoder = Callable[[str], Awaitable[Sequence[Token]]]
+
+
+class RemoteVocabulary:
+    """A server's tokens by id, as far as they are known.
+
+    Made on the event loop that the server is asked on.
+    """
+
+    def __init__(
+        self,
+        fingerprint: str,
+        tokens: Iterable[Token] = (),
+        *,
+        size: int = MOST,
+        prefix: Tail = (),
+        encoder: Encoder | None = None,
+        texts_only: bool = False,
+    ) -> None:
+        """`encoder` asks the server's tokenizer for a text that is UTF-8.
+
+        `texts_only`: the server tells no ids, those here are llterm's own.
+        """
+        self.fingerprint = fingerprint
+        self.size = size
+        self.prefix = prefix
+        self._encoder = encoder
+        self._texts_only = texts_only
+        self._loop = asyncio.get_running_loop()
+        self._tokens: dict[int, Token] = {}
+        self._ids: dict[bytes, int] = {}
+        self._ends: dict[bytes, int] = {}
+        self._longest = 1
+        self._texts: OrderedDict[bytes, Tail] = OrderedDict()
+        self._missed: dict[bytes, None] = {}
+        self.learn(tokens)
+
+    def learn(self, tokens: Iterable[Token]) -> None:
+        """These are what the server says of its tokens."""
+        for token in tokens:
+            if token.id not in self._tokens:
+                self._tokens[token.id] = token
+                if token.data and not token.special:
+                    self._ids.setdefault(token.data, token.id)
+                    self._longest = max(self._longest, len(token.data))
+
+    def knows(self, id: int) -> bool:
+        return id in self._tokens
+
+    def id_of(self, data: bytes) -> int:
+        """The id of the token that a server writes so; a new one where there is none yet."""
+        found = self._ends.get(data, self._ids.get(data))
+        if found is None:
+            found = len(self._tokens)
+            self.learn([Token(found, data)])
+        return found
+
+    def end(self, name: bytes) -> None:
+        """This text, where the server writes it, is a token that ends a text."""
+        if name not in self._ends:
+            self._ends[name] = len(self._tokens)
+            self.learn([Token(len(self._tokens), name, special=True, end=True)])
+
+    def token(self, id: int) -> Token:
+        """One that is not known stands for no text: a loom may be older than this connection."""
+        return self._tokens.get(id) or Token(id, b"", special=True)
+
+    def encode(self, data: bytes) -> Tail:
+        found = self._texts.get(data)
+        if found is not None:
+            self._texts.move_to_end(data)
+            return found
+        if self._encoder is None or not data:
+            return self._cut(data)
+        if _on(self._loop):
+            if not self._texts_only:
+                self._missed[data] = None
+            return self._cut(data)
+        asked = asyncio.run_coroutine_threadsafe(self.ask(data), self._loop)
+        while self._loop.is_running():
+            with suppress(TimeoutError):
+                return asked.result(1.0)
+        return self._cut(data)
+
+    async def settle(self) -> bool:
+        missed = list(self._missed)
+        self._missed.clear()
+        await asyncio.gather(*(self.ask(data) for data in missed))
+        return bool(missed)
+
+    async def ask(self, data: bytes) -> Tail:
+        """The server's tokens for this text; cut here where it changes the text."""
+        ids: list[int] = []
+        for part, whole in split_utf8(data):
+            exact = await self._exact(part) if whole else None
+            ids += exact if exact is not None else self._cut(part)
+        found = self._texts[data] = tuple(ids)
+        if len(self._texts) > KEPT_TEXTS:
+            self._texts.popitem(last=False)
+        return found
+
+    async def _exact(self, data: bytes) -> list[int] | None:
+        """The server's own tokens, where their bytes joined are the text."""
+        assert self._encoder is not None
+        text = data.decode()
+        tokens = list(await self._encoder(text))
+        if _joined(tokens) == b" " + data:
+            # SentencePiece puts a space before the text: behind a line break it is not in the way.
+            tokens = list(await self._encoder("\n" + text))
+            left = len(b" \n")
+            while tokens and left > 0:
+                left -= len(tokens.pop(0).data)
+        if _joined(tokens) != data:
+            return None
+        self.learn(tokens)
+        return [token.id for token in tokens]
+
+    def own(self, data: bytes) -> int:
+        """The id of a piece that the person wrote: never that of an end."""
+        if data not in self._ids:
+            self.learn([Token(len(self._tokens), data)])
+        return self._ids[data]
+
+    def _cut(self, data: bytes) -> Tail:
+        """Tokens that are known, the longest that fit; where ids are llterm's own, pieces."""
+        if self._texts_only:
+            return tuple(self.own(one) for piece in PIECE.findall(data) for one in _bits(piece))
+        ids: list[int] = []
+        start = 0
+        while start < len(data):
+            for size in range(min(self._longest, len(data) - start), 0, -1):
+                if (id := self._ids.get(data[start : start + size])) is not None:
+                    ids.append(id)
+                    start += size
+                    break
+            else:
+                # No server knows this id: it stands in until the tokenizer has been asked.
+                byte = data[start : start + 1]
+                ids.append(self.size - 1 - byte[0])
+                self._tokens.setdefault(ids[-1], Token(ids[-1], byte))
+                start += 1
+        return tuple(ids)
+
+
+def fingerprint_of(*parts: str) -> str:
+    """For vocabularies that are known by their server's and their model's names alone."""
+    return "server-" + hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+
+
+def _on(loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether this is the thread on which the loop runs."""
+    try:
+        return asyncio.get_running_loop() is loop
+    except RuntimeError:
+        return False
+
+
+def _joined(tokens: Iterable[Token]) -> bytes:
+    return b"".join(token.data for token in tokens)
+
+
+def _bits(piece: bytes) -> Iterable[bytes]:
+    """A piece as it is; where it is no UTF-8, byte by byte."""
+    try:
+        piece.decode()
+    except UnicodeDecodeError:
+        return [piece[at : at + 1] for at in range(len(piece))]
+    return [piece]

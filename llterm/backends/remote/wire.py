@@ -1,0 +1,123 @@
+"""What a dialect knows of the way to its server: requests out, parsed answers in.
+
+Everything about HTTP lies behind `Wire`: addresses, replicas, keys, retries, timeouts, proxies. A
+dialect says a path and a body, and gets JSON that was read strictly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from llterm.errors import LltermError
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One answer."""
+
+    status: int
+    """2xx: everything else is raised."""
+    data: Any
+    """Parsed JSON with finite numbers only; None where the body was empty."""
+    headers: Mapping[str, str]
+    """By lower-case name."""
+    replica: str
+    """The address that answered, as shown to people."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What went over a wire since it was opened."""
+
+    requests: int = 0
+    """Sent, the repeated ones included."""
+    retries: int = 0
+    bytes_sent: int = 0
+    bytes_received: int = 0
+    """Of bodies, unpacked."""
+    prompt_tokens: int = 0
+    """As the server counts them; also those that it had in its cache."""
+    answer_tokens: int = 0
+    cost: float | None = None
+    """By the configured prices; None where there are none."""
+
+    def told(self) -> str:
+        """In one line, for people."""
+        repeated = f", {self.retries:,} of them repeated" if self.retries else ""
+        size = (self.bytes_sent + self.bytes_received) / 1e6
+        price = "" if self.cost is None else f"; {self.cost:.4f} by your prices"
+        return (
+            f"{self.requests:,} requests{repeated}; {self.prompt_tokens:,} tokens of prompts and "
+            f"{self.answer_tokens:,} of answers; {size:.1f} MB{price}"
+        )
+
+
+class Refused(LltermError):
+    """The server understood the request and will not do it: asking again would not help."""
+
+    def __init__(
+        self, status: int, data: Any, detail: str, title: str, cause: str = "", hint: str = ""
+    ) -> None:
+        super().__init__(title, cause, hint)
+        self.status = status
+        """4xx, and 501."""
+        self.data = data
+        """The answer's JSON, or its text; without keys."""
+        self.detail = detail
+        """The server's own words: inert, short, without keys; empty where it said nothing."""
+        self.exit_code = {401: 2, 403: 2, 404: 4}.get(status, 1)
+
+
+class BadAnswer(LltermError):
+    """The server answered with something that cannot be read as what was asked for."""
+
+
+class Wire(Protocol):
+    """The way to one model's server, or to several replicas of it."""
+
+    name: str
+    """The address for people, without credentials."""
+
+    async def get(self, path: str) -> Reply:
+        """One GET. Raises as `post` does."""
+        ...
+
+    async def post(self, path: str, body: Mapping[str, Any], *, idempotent: bool = True) -> Reply:
+        """One POST of a JSON body; `path` begins at the server's root, as in "/v1/completions".
+
+        Waits for its turn. Cancelling the awaiting task frees the caller at once and closes the
+        connection, which is what frees servers. `idempotent`: asking twice does no harm, so it may
+        be asked again after a connection was cut.
+
+        Raises Refused (4xx), BadAnswer (not the JSON that was asked for), and BackendUnavailable
+        (not reached, or failing still after all that could help was tried).
+        """
+        ...
+
+    def stream(self, path: str, body: Mapping[str, Any]) -> AsyncGenerator[Any]:
+        """The parsed `data:` objects of a streamed answer, until [DONE] or its end.
+
+        `aclose()` closes the connection. Asked again only while nothing has arrived. Raises as
+        `post` does.
+        """
+        ...
+
+    @property
+    def parallel(self) -> int:
+        """How many requests are in flight at once at most, over all replicas."""
+        ...
+
+    def set_parallel(self, count: int) -> None:
+        """From now on this many, at least one; requests in flight are left to end."""
+        ...
+
+    @property
+    def spent(self) -> Spent:
+        """What went over the wire so far."""
+        ...
+
+    async def close(self) -> None:
+        """Close every connection; requests in flight end with BackendUnavailable."""
+        ...

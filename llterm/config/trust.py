@@ -1,0 +1,56 @@
+"""Folders whose `llterm.toml` may say where keys go.
+
+A project's file comes with a project, perhaps from a stranger. Until the person trusts its folder
+once, its models on servers are passed over: an address, a key's source, a proxy or a command in it
+could carry a key away, or run something.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from llterm import paths
+from llterm.errors import UsageError
+
+_HEAD = "# Folders whose llterm.toml may set addresses, keys, proxies and commands. One a line.\n"
+
+
+def is_trusted(folder: Path) -> bool:
+    return str(folder.resolve()) in _trusted()
+
+
+def trust(folder: Path) -> None:
+    """From now on the file in this very folder counts whole; those below it do not."""
+    path = str(folder.resolve())
+    if "\n" in path:
+        raise UsageError("This folder's name has a line break in it", "", "Rename it first.")
+    if path not in _trusted():
+        _write([*_trusted(), path])
+
+
+def distrust(folder: Path) -> None:
+    """Take it back."""
+    _write([one for one in _trusted() if one != str(folder.resolve())])
+
+
+def _trusted() -> list[str]:
+    try:
+        text = paths.trust_file().read_text("utf-8", "surrogateescape")
+    except OSError:
+        return []
+    return [line for line in text.splitlines() if line and not line.startswith("#")]
+
+
+def _write(folders: list[str]) -> None:
+    path = paths.trust_file()
+    paths.made(path.parent)
+    fresh = path.with_suffix(".new")
+    try:
+        text = _HEAD + "".join(f"{one}\n" for one in folders)
+        fresh.write_text(text, "utf-8", "surrogateescape")
+        os.replace(fresh, path)
+    except OSError as error:
+        raise UsageError(
+            f"{path} cannot be written", f"{error.strerror}.", "Check the folder's permissions."
+        ) from error

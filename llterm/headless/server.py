@@ -1,0 +1,56 @@
+"""`llterm doctor URL`: what a server says of itself, what trying shows, and what that means."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from llterm.backends.registry import find_model
+from llterm.config import Config
+from llterm.core.display import visible
+from llterm.headless.job import ProgressLine
+
+
+def check_server(name: str, config: Config) -> str:
+    """A table of what the server can do, one row each, gaps explained.
+
+    `name` is an address, or a model of the configuration that is on a server. Raises LltermError.
+    """
+    rows = asyncio.run(_examined(name, config))
+    return "\n".join(f"{label:<22}{visible(value.encode())}" for label, value in rows)
+
+
+async def _examined(name: str, config: Config) -> list[tuple[str, str]]:
+    from llterm.backends.remote.connect import open_remote
+    from llterm.backends.remote.probe import explained, reuses
+
+    known = find_model(name, config)
+    server = known.settings.server
+    for own in config.models.values():
+        # The settings of a configured model with this very address count: it may need a key.
+        if own.server is not None and name.rstrip("/") in [
+            u.rstrip("/") for u in own.server.base_url
+        ]:
+            server = own.server
+    assert server is not None
+    line = ProgressLine()
+    start = time.perf_counter()
+    backend = await open_remote(known.name, server, known.settings.context, tell=line.say)
+    try:
+        opened = time.perf_counter() - start
+        reused = await reuses(backend.wire, backend.dialect)
+        rows = [("address", backend.wire.name), ("dialect", backend.dialect.name)]
+        rows += explained(backend.dialect.traits)
+        if reused is not None:
+            again = f"yes: {reused} tokens of a repeated prompt" if reused else (
+                "no: a repeated prompt is evaluated again; see `--swa-full` of llama.cpp's server"
+            )  # fmt: skip
+            rows.append(("cache is used", again))
+        masks = backend.capabilities.masks
+        whole = f"all {backend.vocabulary.size:,} tokens" if masks else "learned as it is seen"
+        rows.append(("vocabulary", whole))
+        rows.append(("opens in", f"{opened:.2f} s, {backend.wire.spent.requests} requests"))
+        return rows
+    finally:
+        line.clear()
+        await backend.close()

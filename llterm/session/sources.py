@@ -1,0 +1,24 @@
+"""What a session asks of its source before it weaves: servers cannot do all that files can."""
+
+from __future__ import annotations
+
+from llterm.core.query import Source
+from llterm.core.tokens import Asking
+from llterm.errors import CapabilityMissing
+
+
+def check_constraints(source: Source) -> None:
+    """Raise CapabilityMissing where suggestions cannot be held to a constraint."""
+    if not source.capabilities.masks:
+        raise CapabilityMissing(
+            "This model cannot be held to a constraint",
+            "Its server takes no bias that leaves the probabilities as they are, or does not tell"
+            " its vocabulary.",
+            "llama.cpp's server can, and models in process.",
+        )
+
+
+async def told_more(source: Source) -> bool:
+    """Whether the story's tokens, which could only be guessed at once, are known now."""
+    vocabulary = source.vocabulary
+    return isinstance(vocabulary, Asking) and await vocabulary.settle()

@@ -1,0 +1,70 @@
+"""Against llama-cpp-python's server: another implementation, which speaks text alone.
+
+Runs where its packages are: `pip install 'llama-cpp-python[server]'`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from benchmarks.weaving import begin, run
+from llterm.backends.llamacpp import LlamaSettings, open_llama
+from llterm.backends.remote.connect import open_remote
+from llterm.config.server import ServerSettings
+from llterm.core.rules import Rules
+from tests.backends.conftest import BUNDLED
+
+for package in ("uvicorn", "fastapi", "sse_starlette", "starlette_context", "pydantic_settings"):
+    pytest.importorskip(package)
+
+pytestmark = pytest.mark.server
+
+RULES = Rules(depth=6, beams=5, heal=False)
+PROMPT = "Once upon a time there was a little"
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    command = [sys.executable, "-m", "llama_cpp.server", "--model", str(BUNDLED), "--port", "0",
+               "--n_ctx", "512", "--logits_all", "true"]  # fmt: skip
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    assert process.stderr is not None
+    try:
+        lines = iter(process.stderr.readline, b"")
+        yield next(
+            found.group().decode()
+            for line in lines
+            if (found := re.search(rb"http://127\.0\.0\.1:\d+|http://localhost:\d+", line))
+        )
+    finally:
+        process.kill()
+        process.wait()
+        process.stderr.close()
+
+
+async def test_it_weaves_and_scores_as_in_process(address: str) -> None:
+    remote = await open_remote("fable", ServerSettings((address,)))
+    local = await open_llama(BUNDLED, LlamaSettings(threads=1))
+    try:
+        mine, theirs = begin(remote, PROMPT, RULES), begin(local, PROMPT, RULES)
+        await run(mine, remote)
+        await run(theirs, local)
+        for one, other in zip(mine.view().suggestions, theirs.view().suggestions, strict=True):
+            assert one.data == other.data
+            assert math.isclose(one.logprob, other.logprob, abs_tol=0.02)
+        text = "The little fox said: é ☃!".encode()
+        ids = await asyncio.to_thread(remote.vocabulary.encode, text)
+        told = [one.logprob async for one in remote.score(ids, 1, 3)]
+        alike = local.vocabulary.prefix + local.vocabulary.encode(text)
+        known = [one.logprob async for one in local.score(alike, 2, 3)]
+        assert told == pytest.approx(known, abs=0.02)
+    finally:
+        await remote.close()
+        await local.close()
