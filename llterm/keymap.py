@@ -14,9 +14,9 @@ from typing import Literal
 
 from llterm.errors import ConfigError
 
-Pane = Literal["everywhere", "story", "suggestions", "heat", "loom"]
-PANES: tuple[Pane, ...] = ("everywhere", "story", "suggestions", "heat", "loom")
-LETTERED: tuple[Pane, ...] = ("suggestions", "heat", "loom")
+Pane = Literal["everywhere", "story", "suggestions", "heat", "loom", "mix"]
+PANES: tuple[Pane, ...] = ("everywhere", "story", "suggestions", "heat", "loom", "mix")
+LETTERED: tuple[Pane, ...] = ("suggestions", "heat", "loom", "mix")
 """Panes where nothing is typed: letters are free for actions."""
 IN_LOOM = frozenset(
     {
@@ -143,6 +143,50 @@ ACTIONS: tuple[Action, ...] = (
     ),
     Action("play.faster", "greater_than_sign", "suggestions", "Play faster"),
     Action("play.slower", "less_than_sign", "suggestions", "Play slower"),
+    Action("mix.left", "left,h", "mix", "The token before"),
+    Action("mix.right", "right,l", "mix", "The token after"),
+    Action("mix.first", "home,g", "mix", "The first token"),
+    Action("mix.last", "end,G", "mix", "After the last token"),
+    Action("mix.page_left", "pageup", "mix", "Tokens further back"),
+    Action("mix.page_right", "pagedown", "mix", "Tokens further on"),
+    Action("mix.up", "up,k", "mix", "A likelier candidate"),
+    Action("mix.down", "down,j", "mix", "A less likely candidate"),
+    Action("mix.model", "tab", "mix", "The next model", "model"),
+    Action("mix.prev_model", "shift+tab", "mix", "The model before"),
+    Action(
+        "mix.force",
+        "enter",
+        "mix",
+        "Let the candidate stand here; the old text stays a branch",
+        "put it here",
+    ),
+    Action(
+        "mix.rewind",
+        "backspace",
+        "mix",
+        "End the story before here; the rest stays a branch",
+        "rewind",
+    ),
+    Action("mix.branch", "b", "mix", "Another branch that begins here"),
+    Action(
+        "mix.next_divergence",
+        "n",
+        "mix",
+        "The next place where a model says something else",
+        "next difference",
+    ),
+    Action("mix.prev_divergence", "N", "mix", "The place before where a model does"),
+    Action("mix.worst", "w", "mix", "Where the model is furthest from the mix, or the reference"),
+    Action("mix.mode", "m", "mix", "Democratic, round robin, or reference", "mode"),
+    Action("mix.pool", "o", "mix", "Mean of the probabilities, or of their logs"),
+    Action("mix.heavier", "+,=", "mix", "More weight for the model", "weight"),
+    Action("mix.lighter", "-", "mix", "Less weight for the model; below 0 takes away"),
+    Action("mix.mute", "x", "mix", "Leave the model out, or take it in again"),
+    Action("mix.turn", "t", "mix", "Tokens a turn: 1, 2, 4, 8, 16"),
+    Action("mix.reference", "R", "mix", "Make the model the reference"),
+    Action("mix.retry", "r", "mix", "Try models again that failed"),
+    Action("mix.measure", "c", "mix", "The charts' measure: top probability, mass, divergence"),
+    Action("mix.table", "v", "mix", "Candidates here, or a table of places", "table"),
     Action("model.toggle", "o", "suggestions", "Let the model rest: nothing is evaluated; wake it"),
     Action("tree.toggle", "space", "suggestions", "Fold or unfold the branch"),
     Action("tree.collapse", "h,left", "suggestions", "Fold the branch, or go to its parent"),
@@ -223,6 +267,7 @@ ACTIONS: tuple[Action, ...] = (
     ),
     Action("app.export", "alt+e", "everywhere", "Export the loom, or save it elsewhere", "", "E"),
     Action("app.import", "alt+i", "everywhere", "Import a file of another program", "", "I"),
+    Action("app.mix", "alt+x", "everywhere", "Models side by side"),
     Action("app.models", "alt+m", "everywhere", "Choose another model", "", "m"),
     Action("app.chat", "alt+c", "everywhere", "What the story is a reply to: a chat", "", "c"),
     Action("app.chat_fold", "alt+v", "everywhere", "Show or fold the chat's tokens", "", "C"),

@@ -66,8 +66,8 @@ def keys() -> str:
         "Made by `make docs` from the action registry. `llterm keys` prints the keys in force, and",
         "`llterm keys --test` shows what your terminal sends for the keys you press.",
         "",
-        "| action | keys | in the suggestion tree too | in the heat panel | "
-        "on the loom screen | what it does |",
+        "| action | keys | in the suggestion tree too | in the heat panel | on the loom screen "
+        "| on the mix screen | what it does |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
     keymap = resolve({})
@@ -76,14 +76,16 @@ def keys() -> str:
         inside = _cells(shown if action.where == "suggestions" else tree)
         heat = _cells(shown) if action.where == "heat" else ""
         loom = _cells(keymap.keys(action, "loom"))
-        row = (f"`{action.id}`", outside, inside, heat, loom, action.help)
+        mix = _cells(shown) if action.where == "mix" else ""
+        row = (f"`{action.id}`", outside, inside, heat, loom, mix, action.help)
         lines.append(f"| {' | '.join(row)} |")
     lines += [
         "",
         "## Your own keys",
         "",
         "In `llterm.toml`, by action; they replace all default keys of that action. Letters,",
-        "arrows and the like count in the suggestion tree, the heat panel and the loom screen:",
+        "arrows and the like count in the suggestion tree, the heat panel, the loom screen and "
+        "the mix screen:",
         "elsewhere they belong to the text.",
         "",
         "```toml",

@@ -219,6 +219,7 @@ def sample_command(
 
 
 @app.command("mix")
+@options.with_sampling(options.DRAWN)
 def mix_command(
     file: Annotated[
         Path | None,
@@ -255,14 +256,13 @@ def mix_command(
     plausible: options.Plausible = None,
     turn: options.TurnLength = None,
     tokens: Annotated[
-        int, typer.Option("--tokens", min=1, max=100_000, help="How many tokens to go on for.")
-    ] = 64,
-    preset: Annotated[
-        Literal["greedy", "reliable", "balanced", "creative"],
-        typer.Option("--preset", help="Sampler settings after the mix."),
-    ] = "greedy",
-    seed: Annotated[
-        int | None, typer.Option("--seed", min=0, help="Makes the draws repeatable.")
+        int | None,
+        typer.Option(
+            "--tokens",
+            min=1,
+            max=100_000,
+            help="Print a report, and go on for so many tokens (default 64).",
+        ),
     ] = None,
     window: Annotated[
         int | None,
@@ -277,13 +277,13 @@ def mix_command(
         typer.Option("--stride", help="How far windows are apart; unset: half a window."),
     ] = None,
     method: Annotated[
-        Literal["overlap", "halves"],
+        Literal["overlap", "halves"] | None,
         typer.Option(
             "--method",
-            help="overlap: every token, in overlapping windows. halves: as "
+            help="overlap (default): every token, in overlapping windows. halves: as "
             "llama-perplexity counts, windows side by side, the second half of each.",
         ),
-    ] = "overlap",
+    ] = None,
     base: Annotated[
         Path | None,
         typer.Option("--base", metavar="FILE", help="Compare with llama-perplexity's base file."),
@@ -302,19 +302,23 @@ def mix_command(
         ),
     ] = None,
     format: Annotated[
-        Literal["text", "json", "html"], typer.Option("--format", help="What to print.")
-    ] = "text",
+        Literal["text", "json", "html"] | None,
+        typer.Option("--format", help="Print a report in this form (default text)."),
+    ] = None,
     context: options.ContextSize = None,
     threads: options.Threads = None,
     gpu_layers: options.GpuLayers = None,
     config: options.ConfigPath = None,
+    **sampling: object,
 ) -> None:
     """Mix several models into one text, or show how far they are from a reference.
 
     In turns or democratically, the models write a text together. With --mode reference all of them
     read one text, and KL divergence, perplexity and agreement are given as llama-perplexity does.
+    On a terminal this opens a screen with the models side by side; a report is printed elsewhere,
+    and with --format, --tokens, --require, --base, --write-base, --window, --stride or --method.
     """
-    values = locals()
+    values = {**locals(), **sampling}
     from llterm.cli.mixing import mix
 
     raise typer.Exit(mix(values))

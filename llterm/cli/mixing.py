@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
@@ -9,15 +10,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llterm.errors import ConditionFailed, UsageError
+from llterm.terminal import why_not_interactive
 
 if TYPE_CHECKING:
-    from llterm.core.comparing.require import Condition
+    from llterm.config import Config
+    from llterm.config.schema import MixConfig
+    from llterm.core.judging.require import Condition
     from llterm.core.mixing.recipe import Recipe
     from llterm.core.sampling import SamplerSettings
     from llterm.engine.opening import MixOf
     from llterm.headless.compare import Compared
 
 Values = Mapping[str, Any]
+TOKENS = 64
+"""How many tokens a report goes on for."""
+_REPORT = ("format", "tokens", "require", "base", "write_base", "window", "stride", "method")
+"""Flags that ask for a report."""
 
 
 def mix_of(values: Values) -> MixOf | None:
@@ -40,8 +48,9 @@ def mix(values: Values) -> int:
     config = load(file=values["config"])
     log_to_file()
     compared = values["text"] is not None or values["base"] is not None
-    mode = values["mode"] or ("reference" if compared else "democratic")
-    models = tuple(values["model"] or ())
+    mode = values["mode"] or ("reference" if compared else config.mix.mode)
+    values = {**values, "mode": mode, **_configured(values, config.mix, mode)}
+    models = tuple(values["model"])
     least = 1 if values["base"] is not None else 2
     if len(models) < least:
         raise UsageError(
@@ -49,12 +58,59 @@ def mix(values: Values) -> int:
             f"Given: {len(models)} model{'s' * (len(models) != 1)}.",
             "Give -m for each model: `llterm mix -m A -m B --prompt …`.",
         )
+    if all(values[name] is None for name in _REPORT) and not why_not_interactive(os.environ):
+        return _open_screen(values, models, mode, config)
     if mode == "reference":
         return _compare(values, models, config)
     return _play(values, models, config, mode)
 
 
-def _play(values: Values, models: Sequence[str], config: Any, mode: str) -> int:
+def _configured(values: Values, own: MixConfig, mode: str) -> dict[str, Any]:
+    """What the configuration says where no flag was typed."""
+    found: dict[str, Any] = {"model": values["model"] or list(own.models)}
+    if mode != "reference":
+        weights = own.weights if found["model"] == list(own.models) else ()
+        given = {"pool": own.pool, "weight": list(weights), "plausible": own.plausible,
+                 "turn": own.turn}  # fmt: skip
+        found |= {name: value for name, value in given.items() if not values[name]}
+    return found
+
+
+def _open_screen(values: Values, models: tuple[str, ...], mode: str, config: Config) -> int:
+    """The models side by side, in the app."""
+    from dataclasses import replace
+
+    from llterm.cli.options import model_flags, sampling_flags
+    from llterm.cli.scoring import given_text
+    from llterm.cli.weaving import Asked, weave
+    from llterm.engine.opening import MixOf
+    from llterm.headless.inputs import is_loom
+
+    file, prompt = values["file"], values["prompt"]
+    if values["text"] is not None:
+        # What is compared is not gone on with: the loom beside the text is not for that.
+        file, prompt = None, given_text(values["text"], None).decode("utf-8", "surrogateescape")
+    _settings(values, config)  # What is wrong with them is told before the screen is taken.
+    typed, rules = sampling_flags(values), dict[str, Any]()
+    if file is None or not (is_loom(file) and file.exists()):
+        # What is on show is what is drawn from: no half-written word is finished first.
+        typed, rules = {"sampling.preset": config.mix.preset, **typed}, {"weave.heal": False}
+    recipe = replace(_recipe(values, models, mode), reference=_reference(values, models))
+    asked = Asked(
+        file=file,
+        prompt=prompt,
+        model=models[0],
+        config=values["config"],
+        weave=rules,
+        overrides=model_flags(values),
+        mix=MixOf(models, recipe),
+        sampling=typed,
+        beside=True,
+    )
+    return weave(asked)
+
+
+def _play(values: Values, models: Sequence[str], config: Config, mode: str) -> int:
     for name in ("text", "base", "write_base", "require", "reference"):
         if values[name] is not None:
             raise UsageError(
@@ -71,10 +127,10 @@ def _play(values: Values, models: Sequence[str], config: Any, mode: str) -> int:
         recipe=_recipe(values, models, mode),
         models=tuple(models),
         text=_text(values),
-        tokens=values["tokens"],
+        tokens=values["tokens"] or TOKENS,
         config=config,
         overrides=model_flags(values),
-        settings=_settings(values),
+        settings=_settings(values, config),
     )
     played = run(job)
     if values["format"] == "json":
@@ -85,7 +141,7 @@ def _play(values: Values, models: Sequence[str], config: Any, mode: str) -> int:
     return 0
 
 
-def _compare(values: Values, models: Sequence[str], config: Any) -> int:
+def _compare(values: Values, models: Sequence[str], config: Config) -> int:
     for name in ("pool", "weight", "plausible", "turn"):
         if values[name]:
             raise UsageError(
@@ -101,13 +157,13 @@ def _compare(values: Values, models: Sequence[str], config: Any) -> int:
         models=tuple(models),
         reference=_reference(values, models),
         text=text,
-        tokens=values["tokens"] if own else 0,
+        tokens=(values["tokens"] or TOKENS) if own else 0,
         config=config,
         overrides=model_flags(values),
-        settings=_settings(values),
+        settings=_settings(values, config),
         window=values["window"],
         stride=values["stride"],
-        method=values["method"],
+        method=values["method"] or "overlap",
         base=values["base"],
         write_base=values["write_base"],
         conditions=_conditions(values["require"]),
@@ -209,19 +265,23 @@ def _index(name: str, models: Sequence[str]) -> int:
     )
 
 
-def _settings(values: Values) -> SamplerSettings:
-    from dataclasses import replace
+def _settings(values: Values, config: Config) -> SamplerSettings:
+    """How tokens are drawn: the typed preset, or the configured one for mixes, and typed knobs."""
+    from llterm.cli.options import sampling_flags, typed_sampling
+    from llterm.config.sampling import make_sampling
 
-    from llterm.core.sampling import PRESETS
-
-    return replace(PRESETS[values["preset"]], seed=values["seed"])
+    typed = {"preset": config.mix.preset, **typed_sampling(sampling_flags(values))}
+    try:
+        return make_sampling(typed, config.presets).settings
+    except ValueError as wrong:
+        raise UsageError("The sampler cannot be set so", f"{wrong}.", "") from wrong
 
 
 def _conditions(text: str | None) -> tuple[Condition, ...]:
     if text is None:
         return ()
-    from llterm.core.comparing.require import parse
-    from llterm.core.comparing.tally import NAMES
+    from llterm.core.judging.require import parse
+    from llterm.core.judging.tally import NAMES
 
     return parse(text, NAMES)
 

@@ -166,6 +166,7 @@ ConfigPath = Annotated[
 _TYPES = {
     "whole number": int, "number": float, "yes or no": bool, "text": str, "list of texts": list[str]
 }  # fmt: skip
+DRAWN = tuple(row for row in SAMPLING if row in PRESET or row.name in ("preset", "seed"))
 BANS = tuple(row for row in SAMPLING if row.name.startswith("ban"))
 
 

@@ -85,6 +85,7 @@ def show(config: Config, *, origin: bool) -> str:
             "": config,
             "weave": config.weave,
             "sampling": None,
+            "mix": config.mix,
             "store": config.store,
             "ui": config.ui,
         }[table]

@@ -47,6 +47,8 @@ class Asked:
     chat: Chat | None = None
     """What the story is a reply to; --prompt is part of it then, and not of the story."""
     mix: MixOf | None = None
+    beside: bool = False
+    """Begin with the mix's models side by side."""
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Asked:
@@ -182,7 +184,7 @@ def _launch(asked: Asked, config: Config) -> Launch:
             from llterm.engine.opening import open_mix
 
             mix = asked.mix
-            return open_mix(mix.models, mix.recipe, config, overrides, progress)
+            return open_mix(mix.models, mix.recipe, config, overrides, progress, forgiving=True)
         return open_model(config.model, config, overrides, progress)
 
     return Launch(
@@ -193,12 +195,13 @@ def _launch(asked: Asked, config: Config) -> Launch:
         config=config,
         opening=opening,
         model_name=" + ".join(find_model(model, config).name for model in models),
-        auto_weave=config.ui.auto_weave,
+        auto_weave=config.ui.auto_weave and not asked.beside,
         sampling=typed_sampling(asked.sampling),
         constraint=asked.constraint,
         chat=asked.chat,
         overrides=overrides,
         offer=path is None and text is None and asked.chat is None,
+        mix=asked.beside,
     )
 
 

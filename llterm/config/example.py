@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from llterm.config.schema import MODEL, SAMPLING, SERVER, STORE, TOP, UI, WEAVE, Setting
+from llterm.config.schema import MIX, MODEL, SAMPLING, SERVER, STORE, TOP, UI, WEAVE, Setting
 from llterm.keymap import ACTIONS
 
 _HEAD = """\
@@ -48,13 +48,16 @@ _SAMPLES = {"path": '"models/some-model.gguf"', "theme": '"name"', "fps": "60", 
             "proxy": '"http://proxy.example.org:3128"', "ca_file": '"some-ca.pem"',
             "price_prompt": "0.5", "price_answer": "1.5", "chat_template": '"chatml"', "seed": "1",
             "ban": '["once upon a time"]',
+            "models": '["big.gguf", "small.gguf"]', "weights": '["small=-0.5"]',
             "bias": '[" cat=-2.5"]'}  # fmt: skip
 
 
 def example() -> str:
     """The whole file."""
     parts = [_HEAD, "\n", *_lines(TOP)]
-    tables = (("weave", WEAVE), ("sampling", SAMPLING), ("store", STORE), ("ui", UI))
+    tables = (
+        ("weave", WEAVE), ("sampling", SAMPLING), ("mix", MIX), ("store", STORE), ("ui", UI)
+    )  # fmt: skip
     for name, rows in tables:
         parts += [f"\n[{name}]\n", _SAMPLING_HEAD if name == "sampling" else "", *_lines(rows)]
         parts += [_PRESET_HEAD] if name == "sampling" else []

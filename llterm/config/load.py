@@ -79,6 +79,7 @@ def load_config(
         sampling=_sampling(found, known),
         presets=known,
         ui=replace(Config().ui, **_fields("ui", found)),
+        mix=replace(Config().mix, **_fields("mix", found)),
         store=replace(Config().store, **_fields("store", found)),
         keys=keys,
         models={name: _model(name, values, found) for name, values in models.items()},

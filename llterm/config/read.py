@@ -20,7 +20,7 @@ BUNDLED = ("fable", "fable-q8_0", "scripted")
 MOST_BYTES = 1 << 20
 _AT = re.compile(r" \(at line (\d+), column (\d+)\)| \(at end of document\)")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_FIXED = ("weave", "sampling", "presets", "store", "ui", "keys", "models")
+_FIXED = ("weave", "sampling", "presets", "mix", "store", "ui", "keys", "models")
 PRESET_NAMES = (
     "Use letters, digits, dots, hyphens and underscores, and none of llterm's own: "
     f"{', '.join(PRESETS)}, custom."
@@ -54,7 +54,7 @@ class ConfigFile:
             if key in _FIXED and not isinstance(value, Mapping):
                 raise self._mistake((key,), f"[{key}] is a table", "", f"Write it as [{key}].")
         self._table("", {key: value for key, value in data.items() if key not in _FIXED})
-        for name in ("weave", "sampling", "store", "ui"):
+        for name in ("weave", "sampling", "mix", "store", "ui"):
             self._table(name, data.get(name, {}))
         self.presets: dict[str, dict[str, Value]] = {}
         for name, table in data.get("presets", {}).items():

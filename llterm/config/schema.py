@@ -42,6 +42,20 @@ class Ui:
 
 
 @dataclass(frozen=True, slots=True)
+class MixConfig:
+    """How several models are mixed."""
+
+    models: tuple[str, ...] = ()
+    mode: str = "democratic"
+    pool: str = "linear"
+    weights: tuple[str, ...] = ()
+    """MODEL=NUMBER each."""
+    plausible: float = 0.1
+    turn: int = 1
+    preset: str = "greedy"
+
+
+@dataclass(frozen=True, slots=True)
 class Store:
     """How looms are kept."""
 
@@ -86,6 +100,7 @@ class Config:
     presets: Mapping[str, SamplerSettings] = field(default_factory=lambda: dict(PRESETS))
     """By name: llterm's own, and the person's."""
     ui: Ui = field(default_factory=Ui)
+    mix: MixConfig = field(default_factory=MixConfig)
     store: Store = field(default_factory=Store)
     keys: Mapping[str, str] = field(default_factory=dict)
     models: Mapping[str, ModelConfig] = field(default_factory=dict)
@@ -404,10 +419,25 @@ SERVER = (
         _SERVER.price_answer, 0, 1_000_000,
     ),
 )  # fmt: skip
+_MIX = MixConfig()
+MIX = (
+    Setting("models", "list of texts", "The models of `llterm mix` without -m.", _MIX.models),
+    Setting("mode", "text", "How they are mixed.", _MIX.mode,
+            choices=("democratic", "round-robin", "reference")),
+    Setting("pool", "text", "Mean of their probabilities, or of the logs.", _MIX.pool,
+            choices=("linear", "log")),
+    Setting("weights", "list of texts", "MODEL=NUMBER: weights other than 1.", _MIX.weights),
+    Setting("plausible", "number", "With a weight below 0: share of the best that a token needs.",
+            _MIX.plausible, 0, 1),
+    Setting("turn", "whole number", "Tokens a model gives in a row, in turns.",
+            _MIX.turn, 1, 10_000),
+    Setting("preset", "text", "How tokens are drawn after the mix.", _MIX.preset),
+)  # fmt: skip
 TABLES: Mapping[str, tuple[Setting, ...]] = {
     "": TOP,
     "weave": WEAVE,
     "sampling": SAMPLING,
+    "mix": MIX,
     "store": STORE,
     "ui": UI,
 }

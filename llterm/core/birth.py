@@ -21,6 +21,8 @@ class Birth:
     """The best few candidates at each token, the token itself among them if it was one."""
     rejected: tuple[tuple[bytes, float], ...] = ()
     """Suggestions that were there too and were not taken: text and joint logprob."""
+    by: tuple[str, ...] = ()
+    """Of a mix: the model that each token came from, empty where it was no model's first choice."""
 
 
 def birth_text(birth: Birth) -> str:
@@ -37,6 +39,8 @@ def birth_text(birth: Birth) -> str:
             (data.decode("utf-8", "surrogateescape"), round(logprob, 4))
             for data, logprob in birth.rejected
         ]
+    if birth.by:
+        found["by"] = birth.by
     return json.dumps(found, separators=(",", ":"))
 
 
@@ -54,6 +58,7 @@ def read_birth(text: str) -> Birth:
                 (str(data).encode("utf-8", "surrogateescape"), float(lp))
                 for data, lp in found.get("rejected", ())
             ),
+            tuple(map(str, found.get("by", ()))),
         )
     except (ValueError, TypeError, AttributeError):
         return Birth()

@@ -14,7 +14,7 @@ from typing import Protocol
 
 import numpy as np
 
-from llterm.core.comparing.comparison import Comparison
+from llterm.core.judging.comparison import Comparison
 from llterm.core.query import Backend
 from llterm.core.tokens import Tail
 from llterm.engine.basefile import BaseFile, BaseWriter

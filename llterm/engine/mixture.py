@@ -7,14 +7,15 @@ are then bytes, and every model stays in step with them.
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from llterm.core.comparing.rows import normalised
 from llterm.core.distribution import Distribution
+from llterm.core.judging.rows import normalised
 from llterm.core.mixing.blend import Blend, Heard
 from llterm.core.mixing.listing import distribution_of
 from llterm.core.mixing.octets import ByteVocabulary
@@ -24,10 +25,16 @@ from llterm.core.query import Backend, Capabilities, Cost, Fact, Failed, Query, 
 from llterm.core.tokens import Anchor, Path, Tail, Vocabulary
 from llterm.engine.voices import Answer, ByteVoice, IdVoice, Voice
 from llterm.engine.whole import PART, rows_of
-from llterm.errors import LltermError
+from llterm.errors import LltermError, UsageError
 
+LOOKED = 4
+"""Blends that are kept."""
 BYTES = 4
 """Bytes a token, about: how much text a mix of bytes takes for a model's context."""
+
+
+_Said = tuple[int, Answer | LltermError | None]
+"""What a model, by index, said: about one path, that it fails, or that it is done."""
 
 
 @dataclass(slots=True, eq=False)
@@ -52,11 +59,13 @@ class Mix:
         names: Sequence[str] | None = None,
         dropped: float = DROPPED,
         bytewise: bool = False,
+        forgiving: bool = False,
     ) -> None:
         """`names`: what to call the models, if not as they do.
 
         `dropped`: see `ByteVoice`; 0 makes bytes exact at any cost. `bytewise`: mix bytes also
-        where the vocabularies are one.
+        where the vocabularies are one. `forgiving`: a model that fails is left out (`lost`), and
+        the others go on.
         """
         if recipe.count != len(sources):
             raise ValueError(f"{len(sources)} models and weights for {recipe.count}")
@@ -84,16 +93,44 @@ class Mix:
         )
         self.unknown = 0.0
         """The most mass that any answer so far only estimated."""
+        self.forgiving = forgiving
+        self.lost: dict[int, LltermError] = {}
+        """Models that failed, by index: they count as weight 0 until they are tried again."""
         self._begin: int | None = None
+        self._looked: OrderedDict[tuple[Tail, Recipe], Blend] = OrderedDict()
+        self._asking = asyncio.Lock()
+        self._looking = asyncio.Lock()
 
     @property
     def name(self) -> str:
         return " + ".join(self.names)
 
     @property
+    def in_force(self) -> Recipe:
+        """The recipe less the models that are lost. Raises LltermError where none is left."""
+        if not self.lost:
+            return self.recipe
+        pool = self.recipe.pool
+        weights = [0.0 if n in self.lost else weight for n, weight in enumerate(pool.weights)]
+        if self.recipe.mode == "reference" and self.recipe.reference in self.lost:
+            raise self.lost[self.recipe.reference]
+        try:
+            return replace(self.recipe, pool=replace(pool, weights=tuple(weights)))
+        except UsageError:
+            raise next(iter(self.lost.values())) from None
+
+    @property
     def formula(self) -> str:
         """What decides, in one line."""
-        return self.recipe.formula(self.names)
+        try:
+            return self.in_force.formula(self.names)
+        except LltermError as error:
+            return error.title
+
+    def retry(self) -> None:
+        """Let the models that failed speak again."""
+        self.lost.clear()
+        self._looked.clear()
 
     @property
     def spent(self) -> Cost:
@@ -109,9 +146,13 @@ class Mix:
 
     async def ask(self, queries: Sequence[Query]) -> AsyncGenerator[Fact | Failed]:
         asked = {query.path: query for query in queries}
-        wanted = {path: self.recipe.speakers(self._position(path)) for path in asked}
+        wanted = {path: self.in_force.speakers(self._position(path)) for path in asked}
+        before = len(self.lost)
         async with aclosing(self._listen(wanted)) as heard:
             async for ready in heard:
+                if len(self.lost) > before:
+                    # One search is of one mix: the next one does without the model.
+                    raise next(reversed(self.lost.values()))
                 done = {path: one for path, one in ready.items() if one.error is None}
                 found = await asyncio.to_thread(self._facts, done, asked)
                 for path, one in ready.items():
@@ -122,7 +163,7 @@ class Mix:
 
         Raises LltermError where one of them cannot say anything.
         """
-        weights = self.recipe.pool.weights
+        weights = self.in_force.pool.weights
         everyone = tuple(n for n, weight in enumerate(weights) if weight or self._leads(n))
         async with aclosing(self._listen(dict.fromkeys(paths, everyone))) as heard:
             async for ready in heard:
@@ -130,6 +171,24 @@ class Mix:
                     if one.error is not None:
                         raise one.error
                     yield path, await asyncio.to_thread(self._blend, path, one.heard)
+
+    async def look(self, path: Path) -> Blend:
+        """`blends` of one path. The last few are kept: a token is drawn from what is on show."""
+        async with self._looking:
+            key = path.tokens, self.in_force
+            if key not in self._looked:
+                async with aclosing(self.blends([path])) as blends:
+                    found = (await anext(blends))[1]
+                key = path.tokens, self.in_force
+                self._looked[key] = found
+                if len(self._looked) > LOOKED:
+                    self._looked.popitem(last=False)
+            return self._looked[key]
+
+    def giver(self, blend: Blend, id: int) -> str:
+        """Name of the model that a token comes from; empty where the mix found it."""
+        index = blend.giver(id)
+        return "" if index is None else self.names[index]
 
     async def score(self, tokens: Tail, start: int = 1, keep: int = 64) -> AsyncGenerator[Scored]:
         first = max(start, 1)
@@ -167,7 +226,7 @@ class Mix:
             cost = self.spent - before
             for index in indices:
                 voices = np.stack([rows[one][index - begin] for one in self._speakers(index)])
-                row = self.recipe.decide(voices, self._since(index))
+                row = self.in_force.decide(voices, self._since(index))
                 distribution = distribution_of(row, keep, full=True, exact=self.exact)
                 yield _scored(index, tokens[index], distribution, cost)
                 cost = Cost()
@@ -177,7 +236,7 @@ class Mix:
         return index - (self._begin or 0)
 
     def _speakers(self, index: int) -> tuple[int, ...]:
-        return self.recipe.speakers(self._since(index))
+        return self.in_force.speakers(self._since(index))
 
     def _position(self, path: Path) -> int:
         """Tokens since the mix began: the text that was first asked about is the beginning."""
@@ -209,12 +268,12 @@ class Mix:
         return found
 
     def _blend(self, path: Path, heard: Mapping[int, Heard]) -> Blend:
-        position = self._position(path)
-        speakers = self.recipe.speakers(position)
+        position, recipe = self._position(path), self.in_force
+        speakers = recipe.speakers(position)
         voices = np.stack([heard[index].row for index in speakers])
         silent = Heard(np.full(voices.shape[1], -np.inf), exact=False, unknown=1.0)
         return Blend(
-            self.recipe.decide(voices, position),
+            recipe.decide(voices, position),
             tuple(heard.get(index, silent) for index in range(len(self.sources))),
             speakers,
         )
@@ -231,53 +290,68 @@ class Mix:
             for index in indices:
                 hearings[path].left += 1
                 paths.setdefault(index, []).append(path)
-        queue: asyncio.Queue[tuple[int, Answer] | LltermError | None] = asyncio.Queue()
-        tasks = [asyncio.create_task(self._pump(index, of, queue)) for index, of in paths.items()]
-        running = len(tasks)
-        try:
-            while running:
-                ready: dict[Path, _Hearing] = {}
-                while running and (not ready or not queue.empty()):
-                    item = await queue.get()
-                    if item is None:
-                        running -= 1
-                    elif isinstance(item, LltermError):
-                        raise item
-                    elif (done := self._take(item, hearings)) is not None:
-                        ready[done] = hearings.pop(done)
-                if ready:
-                    yield ready
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+        queue: asyncio.Queue[_Said] = asyncio.Queue()
+        async with self._asking:
+            tasks = [
+                asyncio.create_task(self._pump(index, of, queue)) for index, of in paths.items()
+            ]
+            running = len(tasks)
+            try:
+                while running:
+                    ready: dict[Path, _Hearing] = {}
+                    while running and (not ready or not queue.empty()):
+                        index, said = await queue.get()
+                        if said is None:
+                            running -= 1
+                        elif isinstance(said, LltermError):
+                            self._lose(index, said)
+                            unheard = [path for path in paths[index] if path in hearings]
+                            silent = [(path, said, Cost()) for path in unheard
+                                      if index not in hearings[path].heard]  # fmt: skip
+                            ready |= self._take_all(index, silent, hearings)
+                        else:
+                            ready |= self._take_all(index, [said], hearings)
+                    if ready:
+                        yield ready
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _pump(
-        self,
-        index: int,
-        paths: Sequence[Path],
-        queue: asyncio.Queue[tuple[int, Answer] | LltermError | None],
-    ) -> None:
+    async def _pump(self, index: int, paths: Sequence[Path], queue: asyncio.Queue[_Said]) -> None:
         """Carry what one model says to the queue, then None."""
         try:
             async with aclosing(self._voices[index].hear(paths)) as answers:
                 async for answer in answers:
                     queue.put_nowait((index, answer))
         except LltermError as error:
-            queue.put_nowait(error)
-        queue.put_nowait(None)
+            queue.put_nowait((index, error))
+        queue.put_nowait((index, None))
 
-    def _take(self, item: tuple[int, Answer], hearings: Mapping[Path, _Hearing]) -> Path | None:
-        """Note what a model said; the path, when all has been said about it."""
-        index, (path, said, cost) = item
-        hearing = hearings[path]
-        hearing.left -= 1
-        hearing.cost += cost
-        if isinstance(said, Heard):
-            hearing.heard[index] = said
-        else:
-            hearing.error = said
-        return None if hearing.left else path
+    def _lose(self, index: int, error: LltermError) -> None:
+        """Leave a model out from now on. Raises the error where that is not wanted."""
+        if not self.forgiving:
+            raise error
+        self.lost[index] = error
+
+    def _take_all(
+        self, index: int, answers: Iterable[Answer], hearings: dict[Path, _Hearing]
+    ) -> dict[Path, _Hearing]:
+        """Note what a model said; the paths about which all has been said now."""
+        ready: dict[Path, _Hearing] = {}
+        for path, said, cost in answers:
+            hearing = hearings[path]
+            hearing.left -= 1
+            hearing.cost += cost
+            if isinstance(said, Heard):
+                hearing.heard[index] = said
+            elif self.forgiving:
+                self._lose(index, said)
+            else:
+                hearing.error = said
+            if not hearing.left:
+                ready[path] = hearings.pop(path)
+        return ready
 
 
 def distinct(names: Sequence[str]) -> tuple[str, ...]:

@@ -44,7 +44,10 @@ async def open_mix(
     config: Config,
     overrides: Mapping[str, int] | None = None,
     progress: Progress | None = None,
+    *,
+    forgiving: bool = False,
 ) -> Mix:
-    """The models as one source. Raises ModelError."""
+    """The models as one source; `forgiving`: see `Mix`. Raises ModelError."""
     known = [find_model(name, config).name for name in names]
-    return Mix(await open_models(names, config, overrides, progress), recipe, names=known)
+    backends = await open_models(names, config, overrides, progress)
+    return Mix(backends, recipe, names=known, forgiving=forgiving)

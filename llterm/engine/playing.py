@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncIterator
-from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Literal
 
-import numpy as np
-
+from llterm.core.judging.sides import Caution, cautions
 from llterm.core.mixing.blend import Blend, Heard
-from llterm.core.mixing.recipe import supporter
 from llterm.core.sampling import (
     Breakers,
     NothingLeft,
@@ -27,10 +23,6 @@ from llterm.errors import LltermError
 
 GREEDY = SamplerSettings(temperature=0.0)
 """Takes the most probable token; VisuaLL's only way."""
-LOW_MASS = 0.5
-"""With less of its mass known a model's word counts for little (VisuaLL's limit)."""
-
-Caution = Literal["no logprobs", "empty token", "low mass"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +65,6 @@ class Player:
         self.settings = settings
         self._breakers = _breakers(settings, mix.vocabulary)
 
-    async def look(self, path: Path) -> Blend:
-        """What all models say after a path. Raises LltermError where one of them cannot."""
-        async with aclosing(self.mix.blends([path])) as blends:
-            return (await anext(blends))[1]
-
     def take(self, blend: Blend, path: Path, position: int, forced: int | None = None) -> Turn:
         """The next token: drawn through the sampler chain, or the one that is forced.
 
@@ -99,26 +86,20 @@ class Player:
     async def play(self, path: Path, count: int) -> AsyncIterator[Turn]:
         """`count` tokens, fewer where the text ends."""
         for position in range(count):
-            turn = self.take(await self.look(path), path, position)
+            turn = self.take(await self.mix.look(path), path, position)
             yield turn
             if turn.token.end:
                 return
             path = Path(path.anchor, (*path.tail, turn.token.id))
 
     def _turn(self, blend: Blend, id: int, p_final: float, position: int) -> Turn:
-        by: int | None
-        if len(blend.speakers) == 1:
-            by = blend.speakers[0]
-        else:
-            by = supporter(np.stack([blend.voices[n].row for n in blend.speakers]), id)
-            by = blend.speakers[by] if by is not None else None
         names = self.mix.vocabulary
         return Turn(
             position=position,
             token=names.token(id),
             p=math.exp(blend.row[id]),
             p_final=p_final,
-            by=by,
+            by=blend.giver(id),
             says=tuple(_say(heard, id, names) for heard in blend.voices),
             unknown=blend.unknown,
         )
@@ -127,14 +108,8 @@ class Player:
 def _say(heard: Heard, id: int, vocabulary: Vocabulary) -> Say:
     choice = vocabulary.token(int(heard.row.argmax()))
     known = 1.0 - heard.unknown
-    warnings: list[Caution] = []
-    if known <= 0:
-        warnings.append("no logprobs")
-    elif known < LOW_MASS:
-        warnings.append("low mass")
-    if not choice.end and (choice.special or not choice.data):
-        warnings.append("empty token")
-    return Say(choice, math.exp(heard.row.max()), math.exp(heard.row[id]), known, tuple(warnings))
+    warnings = cautions(known, choice)
+    return Say(choice, math.exp(heard.row.max()), math.exp(heard.row[id]), known, warnings)
 
 
 def _breakers(settings: SamplerSettings, vocabulary: Vocabulary) -> Breakers | None:

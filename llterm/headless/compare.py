@@ -11,8 +11,8 @@ from pathlib import Path
 
 from llterm.backends.registry import find_model
 from llterm.config import Config
-from llterm.core.comparing.comparison import Comparison
-from llterm.core.comparing.require import Condition
+from llterm.core.judging.comparison import Comparison
+from llterm.core.judging.require import Condition
 from llterm.core.mixing.pools import Pool
 from llterm.core.mixing.recipe import Recipe
 from llterm.core.query import Backend, Cost

@@ -6,10 +6,10 @@ import math
 from collections.abc import Mapping
 from itertools import islice
 
-from llterm.core.comparing.comparison import Candidate, Worst
-from llterm.core.comparing.require import Condition
-from llterm.core.comparing.tally import Figure, histogram
 from llterm.core.display import display_text, visible
+from llterm.core.judging.comparison import Candidate, Worst
+from llterm.core.judging.require import Condition
+from llterm.core.judging.tally import Figure, histogram
 from llterm.headless.compare import Compared
 
 FEWEST = 100

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from llterm.core.comparing.comparison import Candidate
-from llterm.core.comparing.tally import Figure, histogram
 from llterm.core.display import display_text, visible
+from llterm.core.judging.comparison import Candidate
+from llterm.core.judging.tally import Figure, histogram
 from llterm.headless.compare import Compared
 from llterm.headless.compare_formats import context, label, summary, told
 from llterm.headless.plots import Axis, Line, bars, plot

@@ -7,8 +7,8 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from llterm.core.comparing.comparison import Candidate, Track
-from llterm.core.comparing.tally import Figure, histogram
+from llterm.core.judging.comparison import Candidate, Track
+from llterm.core.judging.tally import Figure, histogram
 from llterm.core.query import Cost
 from llterm.core.tokens import Token
 from llterm.engine.playing import Turn

@@ -40,10 +40,12 @@ class ModelRun:
     """The best few candidates at each token."""
     rejected: tuple[tuple[bytes, float], ...] = ()
     """Other suggestions that were there: text and joint logprob."""
+    by: tuple[str, ...] = ()
+    """Of a mix: the model that each token came from; see `Birth`."""
 
     def piece(self, created: float) -> Piece:
         """The run as a loom keeps it."""
-        birth = birth_text(Birth(self.settings, self.alternatives, self.rejected))
+        birth = birth_text(Birth(self.settings, self.alternatives, self.rejected, self.by))
         return Piece(
             0, self.data, self.model, created, self.ids, self.sizes, self.overlap,
             self.fingerprint, self.logprobs, birth,
@@ -75,7 +77,7 @@ class Grown:
 def lengthened(piece: Piece, run: ModelRun) -> Piece:
     """A piece with a run after it; the run's settings are the piece's own."""
     birth = read_birth(piece.birth)
-    birth = replace(birth, alternatives=birth.alternatives + run.alternatives)
+    birth = replace(birth, alternatives=birth.alternatives + run.alternatives, by=birth.by + run.by)
     return replace(
         piece,
         data=piece.data + run.data,

@@ -43,7 +43,7 @@ class Kept:
 
     def of(self, source: Source) -> bool:
         """Whether this very model made it: others may have the same vocabulary."""
-        return (self.model, self.fingerprint) == (source.name, source.vocabulary.fingerprint)
+        return (self.model, self.fingerprint) == (_name(source), source.vocabulary.fingerprint)
 
 
 def pack(weave: Weave, source: Source, cost: Cost, seconds: float) -> bytes:
@@ -56,7 +56,7 @@ def pack(weave: Weave, source: Source, cost: Cost, seconds: float) -> bytes:
         "tokens": weave.anchor.tokens,
         "residue": weave.residue.hex(),
         "before": weave.before,
-        "model": source.name,
+        "model": _name(source),
         "fingerprint": source.vocabulary.fingerprint,
         "grown": weave.grown,
         "rules": asdict(weave.rules),
@@ -113,3 +113,9 @@ def unpack(blob: bytes) -> Kept | None:
     except (ValueError, KeyError, TypeError, zipfile.BadZipFile, OSError, EOFError) as broken:
         log.warning("a kept weave could not be read: %s", broken)
         return None
+
+
+def _name(source: Source) -> str:
+    """Who said it: of a mix, by what formula too."""
+    formula = getattr(source, "formula", "")
+    return f"{source.name}: {formula}" if formula else source.name

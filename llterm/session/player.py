@@ -19,6 +19,7 @@ from llterm.core.sampling import Chain, Choice, Mirostat, NothingLeft, Situation
 from llterm.core.sampling.drawing import barring
 from llterm.core.tokens import Path, Tail
 from llterm.core.weave import Weave
+from llterm.engine.mixture import Mix
 from llterm.errors import LltermError, UsageError
 from llterm.session.changes import Change, ModelRun
 from llterm.session.document import Document
@@ -189,12 +190,15 @@ class Player:
         """Tokens until there is text: those that only write a healed word again add none."""
         weave, names = woven.weave, source.vocabulary
         tail: Tail = ()
-        written, logprobs, others = b"", [], []
+        written, logprobs, others, by = b"", [], [], []
         while len(written) <= len(weave.residue):
             mask = weave.mask(tail)
-            found = await _distribution(
-                Query(Path(weave.anchor, tail), mask=mask, full=True), source
-            )
+            path = Path(weave.anchor, tail)
+            blend = await source.look(path) if isinstance(source, Mix) else None
+            if blend is None:
+                found = await _distribution(Query(path, mask=mask, full=True), source)
+            else:
+                found = blend.distribution(mask)
             drawn = _drawn(chain, found, self._situation(weave, tail, written), weave, mask)
             self._line.count += 1
             self._line.mirostat = drawn.mirostat
@@ -205,6 +209,8 @@ class Player:
             written += token.data
             logprobs.append(drawn.logprob)
             others.append(alternatives(found, names))
+            if blend is not None and isinstance(source, Mix):
+                by.append(source.giver(blend, drawn.id))
         return ModelRun(
             ids=tail,
             sizes=tuple(len(names.token(id).data) for id in tail),
@@ -215,6 +221,7 @@ class Player:
             fingerprint=names.fingerprint,
             settings={"sampling": asdict(chain.sampling)},
             alternatives=tuple(others),
+            by=tuple(by),
         )
 
     def _situation(self, weave: Weave, tail: Tail, written: bytes) -> Situation:

@@ -381,12 +381,12 @@ class Session:
         self._look()
         return change
 
-    def force(self, number: int, id: int, logprob: float) -> Change:
-        """Let another token stand at a place of the story. What stood there stays as a branch."""
-        source, place = self._model(), self.reader.places[number]
+    def force(self, start: int, id: int, logprob: float) -> Change:
+        """Let another token stand after the story's first `start` bytes; what stood there stays as
+        a branch."""
+        source, at = self._model(), self.document.display_offset(start)
         token = source.vocabulary.token(id)
-        at = self.document.display_offset(place.start)
-        if token.special or len(self.document.bytes_before(at)) != place.start:
+        if token.special or len(self.document.bytes_before(at)) != start:
             raise cannot_stand()
         self.stop()
         self.document.checkpoint()

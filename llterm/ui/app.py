@@ -30,6 +30,7 @@ from llterm.core.rules import Rules
 from llterm.errors import LltermError
 from llterm.session import looms
 from llterm.session.document import Document
+from llterm.session.mixing import Mixing
 from llterm.session.sampling import SamplerChoice
 from llterm.session.session import Session
 from llterm.ui import journal
@@ -37,6 +38,7 @@ from llterm.ui.actions import shelf
 from llterm.ui.commands import Commands, Palette
 from llterm.ui.launch import Launch
 from llterm.ui.options import Options
+from llterm.ui.screens.mix import MixScreen
 from llterm.ui.screens.painting import show_trouble, troubles
 from llterm.ui.screens.weave import WeaveScreen
 from llterm.ui.themes import OWN_COLORS, Themes, load_themes
@@ -129,6 +131,7 @@ class LltermApp(App[None]):
         if launch.sampling and not document.read_only:
             self.session.set_sampling(drawing.changed(launch.sampling))
         self._backend: Backend | None = None
+        self._mixing = Mixing(self.session)
         self._rules_before: Rules = document.rules
         self._sampling_before = self.session.sampling
         self.main = WeaveScreen(
@@ -155,6 +158,8 @@ class LltermApp(App[None]):
         for notice in self.launch.config.notices:
             self.notify(notice, markup=False, severity="warning")
         self.load_model()
+        if self.launch.mix:
+            self.open_mix()
         if self.launch.offer and looms.others(self.session.document.path):
             self.call_after_refresh(shelf.looms, self.main, begin=True)
 
@@ -267,6 +272,10 @@ class LltermApp(App[None]):
             self.main.action_run("weave.start")
         if before is not None:
             await before.close()
+
+    def open_mix(self) -> None:
+        """Models side by side, over the main screen."""
+        self.push_screen(MixScreen(self.main, self._mixing))
 
     async def unload_model(self) -> None:
         """Free the memory that the model takes; suggestions stay in sight, stale."""

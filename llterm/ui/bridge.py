@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import monotonic
+from typing import Protocol
 
 from textual.timer import Timer
 from textual.widget import Widget
 
-from llterm.session.session import Session
 from llterm.ui.messages import SessionChanged
 
 INTERVAL = 0.12
@@ -18,13 +18,19 @@ SHARE = 0.05
 """Most of the time that goes into showing changes: a key that is pressed meanwhile has to wait."""
 
 
+class Telling(Protocol):
+    """A session, or what else tells of its changes."""
+
+    def listen(self, callback: Callable[[], None]) -> Callable[[], None]: ...
+
+
 class Bridge:
     """Tells a widget that the session changed: the first time at once, then at an even pace.
 
     A large tree takes long to draw and is drawn less often; the last change is always told.
     """
 
-    def __init__(self, session: Session, target: Widget) -> None:
+    def __init__(self, session: Telling, target: Widget) -> None:
         self._target = target
         self._timer: Timer | None = None
         self._last = 0.0

@@ -47,3 +47,5 @@ class Launch:
     """What the story is a reply to, when typed as flags."""
     offer: bool = False
     """Nothing was named: offer the looms there are, if there are any."""
+    mix: bool = False
+    """Begin on the mix screen."""

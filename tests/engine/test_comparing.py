@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from llterm.backends.llamacpp import LlamaBackend, open_llama
 from llterm.backends.scripted import TEXT as LAMPS
-from llterm.core.comparing.comparison import Comparison
+from llterm.core.judging.comparison import Comparison
 from llterm.core.query import Backend, Cost, Rows
 from llterm.core.stories import STORIES
 from llterm.core.tokens import Tail

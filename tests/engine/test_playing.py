@@ -87,7 +87,7 @@ async def test_the_sampler_chain_comes_after_the_pool() -> None:
 async def test_a_forced_token_is_taken_with_its_own_probability() -> None:
     mix = mix_of(Endless(1), Endless(2))
     player = Player(mix)
-    blend = await player.look(PATH)
+    blend = await player.mix.look(PATH)
     turn = player.take(blend, PATH, 0, forced=5)
     assert turn.token.id == 5
     assert turn.p == pytest.approx(math.exp(blend.row[5]))

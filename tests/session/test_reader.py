@@ -161,7 +161,7 @@ async def test_forcing_a_token_keeps_the_old_tail_as_a_branch(backend: LlamaBack
     assert reading_ is not None
     other = next(one for one in reading_.top if one.token != reading_.token)
     place = reader.places[number]
-    session.force(number, other.token.id, other.logprob)
+    session.force(place.start, other.token.id, other.logprob)
     assert session.document.text == old[: place.start] + other.token.data.decode()
     session.undo()
     assert session.document.text == old

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
+from llterm.core.distribution import Distribution, Mask
+from llterm.core.mixing.listing import distribution_of
 from llterm.core.mixing.pools import Reals
+from llterm.core.mixing.recipe import supporter
+
+LISTED = 64
+"""Candidates of a blend's distribution."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,3 +46,16 @@ class Blend:
     def unknown(self) -> float:
         """The most that is unknown of any model that decided."""
         return max(self.voices[index].unknown for index in self.speakers)
+
+    def distribution(self, mask: Mask | None = None) -> Distribution:
+        """The mix's, with every id."""
+        unknown = 0.0 if self.exact else self.unknown
+        return distribution_of(self.row, LISTED, mask, full=True, exact=self.exact, unknown=unknown)
+
+    def giver(self, id: int) -> int | None:
+        """Index of the model that a token comes from; None where the mix found it: it is no
+        deciding model's first choice."""
+        if len(self.speakers) == 1:
+            return self.speakers[0]
+        found = supporter(np.stack([self.voices[n].row for n in self.speakers]), id)
+        return None if found is None else self.speakers[found]

@@ -24,6 +24,7 @@ def table(screen: WeaveScreen) -> Table:
     """The deeds of this file by action id."""
     return {
         "app.models": Deed(lambda: choose(screen)),
+        "app.mix": Deed(lambda: mix(screen)),
         "app.chat": Deed(lambda: chat(screen)),
         "app.chat_fold": Deed(lambda: fold(screen), lambda: bool(screen.session.document.chat)),
     }
@@ -41,6 +42,11 @@ def choose(screen: WeaveScreen) -> None:
             app.load_model(chosen)
 
     app.push_screen(Models(app.launch.config, used), done)
+
+
+def mix(screen: WeaveScreen) -> None:
+    """Look at the models of the mix side by side."""
+    cast("LltermApp", screen.app).open_mix()
 
 
 def chat(screen: WeaveScreen) -> None:

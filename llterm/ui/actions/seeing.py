@@ -127,7 +127,8 @@ def force(screen: WeaveScreen) -> None:
 def put(screen: WeaveScreen, number: int, id: int, logprob: float) -> None:
     """Let this token stand at a place, and go on from it in the story."""
     with troubles(screen):
-        follow(screen, screen.session.force(number, id, logprob))
+        start = screen.session.reader.places[number].start
+        follow(screen, screen.session.force(start, id, logprob))
         screen.editor.focus()
 
 

@@ -37,7 +37,7 @@ class Help(Dialog[None]):
         with VerticalScroll():
             for title, node, ours in self._main.help_parts():
                 yield Static(Content.styled(title, "bold"), classes="help--pane")
-                yield Static(_table(bound(node, ours=ours)))
+                yield Static(keys_table(bound(node, ours=ours)))
             yield Static("Signs", classes="help--pane help--title", markup=False)
             yield Static(_LEGEND, markup=False)
 
@@ -74,7 +74,7 @@ def bound(node: DOMNode, *, ours: bool) -> list[tuple[str, str]]:
             for text, keys in found.items()]  # fmt: skip
 
 
-def _table(rows: Iterable[tuple[str, str]]) -> Content:
+def keys_table(rows: Iterable[tuple[str, str]]) -> Content:
     rows = list(rows)
     width = max((cell_len(keys) for keys, _ in rows), default=0)
     lines = []

@@ -25,7 +25,7 @@ from llterm.ramps import Depth, glyph, paint, signed_glyph, signed_paint
 from llterm.ui.widgets.cells import crop
 from llterm.ui.widgets.scrolling import set_virtual_height
 
-_DEPTHS: dict[str, Depth] = {
+DEPTHS: dict[str, Depth] = {
     "truecolor": "truecolor",
     "256": "256",
     "standard": "16",
@@ -126,7 +126,7 @@ class Shaded(ScrollView, can_focus=True):
 
     def on_mount(self) -> None:
         system = None if self.app.no_color else self.app.console.color_system
-        self._depth = _DEPTHS.get(system or "", "none")
+        self._depth = DEPTHS.get(system or "", "none")
 
     def on_resize(self) -> None:
         self._lay_out()

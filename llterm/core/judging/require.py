@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from llterm.core.comparing.tally import Figure
+from llterm.core.judging.tally import Figure
 from llterm.errors import UsageError
 
 _FORM = re.compile(r"\s*([a-z0-9.-]+?)\s*(>=|<=|>|<)\s*([-+0-9.eE]+)\s*(%?)\s*\Z")

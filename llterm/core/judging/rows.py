@@ -77,7 +77,8 @@ def judge(base: Reals, p: Reals, rows: Reals, tokens: Wholes) -> Judged:
 
     Infinite where the candidate holds a token impossible that the reference counts.
     """
-    apart = base - rows
+    with np.errstate(invalid="ignore"):  # Impossible for both: it does not count.
+        apart = base - rows
     if not np.isfinite(apart).all():
         apart[p == 0.0] = 0.0
     return Judged(see(rows, tokens), np.einsum("ij,ij->i", p, apart))

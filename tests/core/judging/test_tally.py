@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llterm.core.comparing.comparison import WORST, Comparison
-from llterm.core.comparing.require import parse
-from llterm.core.comparing.rows import LEAST, Reals, Wholes
-from llterm.core.comparing.tally import NAMES, SNAPSHOTS, histogram
+from llterm.core.judging.comparison import WORST, Comparison
+from llterm.core.judging.require import parse
+from llterm.core.judging.rows import LEAST, Reals, Wholes
+from llterm.core.judging.tally import NAMES, SNAPSHOTS, histogram
 from llterm.errors import UsageError
 
 SIZE = 23

@@ -13,7 +13,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from llterm.core.comparing.rows import Judged, Reals, Seen
+from llterm.core.judging.rows import Judged, Reals, Seen
 
 FEWEST = 10
 """Values; an error is given for more than this, a covariance for this many."""

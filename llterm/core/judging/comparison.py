@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from llterm.core.comparing.rows import (
+from llterm.core.judging.rows import (
     Judged,
     Reals,
     Seen,
@@ -22,7 +22,7 @@ from llterm.core.comparing.rows import (
     normalised,
     see,
 )
-from llterm.core.comparing.tally import Figure, Tally
+from llterm.core.judging.tally import Figure, Tally
 
 WORST = 10
 """Places kept of each candidate."""

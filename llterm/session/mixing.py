@@ -1,0 +1,354 @@
+"""The story as the models of a mix see it, place by place, read in the background.
+
+Never beside a weave or a play: whoever writes has the models. What was read stays as long as the
+tokens up to it and the recipe are the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+
+from llterm.core.judging.sides import NONE, Beside, beside, tally
+from llterm.core.judging.tally import Tally
+from llterm.core.loom import Piece as PieceOf
+from llterm.core.mixing.blend import Blend
+from llterm.core.mixing.recipe import Recipe
+from llterm.core.tokens import Anchor, Path, Tail, common
+from llterm.engine.mixture import Mix
+from llterm.errors import LltermError, UsageError
+from llterm.session.changes import Change
+from llterm.session.chatting import chat_parts
+from llterm.session.prompt import make_prompt
+from llterm.session.session import Session
+
+log = logging.getLogger(__name__)
+
+AT_HAND = 2
+"""Places at the end that are asked for one by one: what is drawn from there is kept by the mix."""
+CHUNK = 16
+"""Places asked for at once: a step waits for no more than these."""
+BEHIND = 8
+"""Places before the cursor that are read before those after it."""
+LEAST = 1e-30
+"""A probability that is told as no less."""
+PATIENCE = 0.05
+"""Seconds without a change before the story is looked at again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A token of the story."""
+
+    data: bytes
+    start: int
+    """Where its bytes begin in the story."""
+    by: int | None
+    """Index of the model that it came from; None: the person's, or no model's first choice."""
+    person: bool
+
+
+class Mixing:
+    """What the models of a session's mix say along its story."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._callbacks: list[Callable[[], None]] = []
+        self._stirred = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._end: Callable[[], None] = lambda: None
+        self._seen: object = None
+        self._recipe: Recipe | None = None
+        self._tokens: Tail = ()
+        self._head = 0
+        self._tallies: dict[int, tuple[int, Tally]] = {}
+        self._by_piece: dict[int, tuple[str, ...]] = {}
+        self.pieces: Sequence[Piece] = ()
+        self.places: list[Beside | None] = [None]
+        """One a token, and one for what may come after the last; None: not read yet."""
+        self.unseen = 0
+        """Bytes of the story's beginning that the models no longer see."""
+        self.cursor = 0
+        """Number of the place that is read first."""
+        self.error: LltermError | None = None
+
+    @property
+    def mix(self) -> Mix | None:
+        """The session's source, where it is a mix."""
+        source = self._session.source
+        return source if isinstance(source, Mix) else None
+
+    @property
+    def looked(self) -> bool:
+        """Whether the story was looked at with a mix yet."""
+        return self._recipe is not None
+
+    @property
+    def waiting(self) -> int:
+        """Places that are still to be read."""
+        return sum(one is None for one in self.places)
+
+    def start(self) -> None:
+        """Begin to read, and go on reading."""
+        if self._task is None:
+            self._end = self._session.listen(self._session_changed)
+            self._task = asyncio.get_running_loop().create_task(self._work())
+            self._stirred.set()
+
+    def stop(self) -> None:
+        """Read no more."""
+        self._end()
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+
+    def listen(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call back whenever something changed here or in the session; returns how to end that."""
+        self._callbacks.append(callback)
+        return lambda: self._callbacks.remove(callback)
+
+    def stir(self) -> None:
+        """Look at the story and the recipe again."""
+        self._stirred.set()
+
+    def look_at(self, number: int) -> None:
+        """Read this place and what is near it first."""
+        self.cursor = number
+
+    # --- changing it
+
+    def change(self, recipe: Recipe) -> None:
+        """Mix in another way from now on; a play goes on."""
+        mix = self._here()
+        mix.recipe = recipe
+        self._renew(mix)
+
+    def retry(self) -> None:
+        """Let the models that failed speak again."""
+        mix = self._here()
+        mix.retry()
+        self._renew(mix)
+
+    def force(self, number: int, id: int) -> Change:
+        """Let another token stand at a place; what stood there stays as a branch."""
+        place = self.places[number]
+        if place is None:
+            raise UsageError("This place is not read yet", "", "Wait a moment.")
+        listed = [p for side in (place.mix, *place.sides) if side for n, p in side.top if n == id]
+        # The mix's own probability, or a model's where the mix does not list it.
+        logprob = math.log(max(listed[0], LEAST)) if listed else math.log(LEAST)
+        return self._session.force(self.offset(number), id, logprob)
+
+    def offset(self, number: int) -> int:
+        """Where a place is in the story's bytes."""
+        if number < len(self.pieces):
+            return self.pieces[number].start
+        return len(self._session.document.bytes_before(len(self._session.document.text)))
+
+    def branch(self, number: int) -> Change | None:
+        """Another branch that begins at this place becomes the story; None: there is none."""
+        loom, at = self._session.document.loom, 0
+        for node in loom.path():
+            if at == self.offset(number):
+                others = loom.children[node.parent]
+                if len(others) < 2:
+                    return None
+                chosen = others[(others.index(node.id) + 1) % len(others)]
+                return self._session.document.choose(chosen)
+            at += node.size
+        return None
+
+    # --- what there is to see
+
+    def divergence(self, number: int, step: int, index: int | None = None) -> int | None:
+        """The nearest place in a direction where a model's first choice, or any's, is not the
+        mix's."""
+        number += step
+        while 0 <= number < len(self.places):
+            place = self.places[number]
+            models = range(len(place.sides)) if place is not None else ()
+            if place and any(place.differs(n) for n in models if index in (None, n)):
+                return number
+            number += step
+        return None
+
+    def worst(self, index: int | None = None) -> int | None:
+        """The place of the greatest divergence from the mix: of a model, or of any."""
+        found = [
+            (side.kld, -number)
+            for number, place in enumerate(self.places)
+            if place is not None
+            for n, side in enumerate(place.sides)
+            if side is not None and index in (None, n)
+        ]
+        return -max(found)[1] if found else None
+
+    def statistics(self, index: int) -> Tally:
+        """llama-perplexity's figures of a model against the mix, over what is read."""
+        read = [one for one in self.places if one is not None]
+        kept = self._tallies.get(index)
+        if kept is None or kept[0] != len(read):
+            kept = self._tallies[index] = len(read), tally(read, index)
+        return kept[1]
+
+    # --- inner workings
+
+    def _here(self) -> Mix:
+        if self.mix is None:
+            raise UsageError("There is no mix", "One model writes this story.",
+                             "Start with several: `llterm mix -m A -m B`.")  # fmt: skip
+        return self.mix
+
+    def _renew(self, mix: Mix) -> None:
+        """Suggestions and readings were those of another mix."""
+        player = self._session.player
+        playing = player.playing
+        self._session.attach(mix)
+        self._stirred.set()
+        if playing:
+            player.play()
+
+    def _session_changed(self) -> None:
+        document = self._session.document
+        seen = (document.revision, self._session.source, self._busy())
+        if seen != self._seen:
+            self._seen = seen
+            self._stirred.set()
+        self._changed()
+
+    def _changed(self) -> None:
+        for callback in tuple(self._callbacks):
+            callback()
+
+    def _busy(self) -> bool:
+        return self._session.weaving or self._session.player.playing
+
+    async def _work(self) -> None:
+        while True:
+            await self._stirred.wait()
+            self._stirred.clear()
+            try:
+                await self._look()
+                while not self._stirred.is_set() and await self._read():
+                    self._changed()
+                self.error = None
+            except LltermError as error:
+                self.error = error
+            except Exception:
+                log.exception("the story could not be read")
+                self.error = LltermError("The story could not be read", "", "See the log.")
+            self._changed()
+            await asyncio.sleep(PATIENCE)
+
+    async def _look(self) -> None:
+        """Find the story's tokens; keep what was read of an unchanged beginning."""
+        mix, document = self.mix, self._session.document
+        if mix is None:
+            return
+        runs = document.runs_before(len(document.text))
+        rules = replace(document.rules, heal=False)
+        context, chat = mix.capabilities.context, chat_parts(document, mix)
+        prompt = await asyncio.to_thread(
+            make_prompt, runs, document.prefix, mix.vocabulary, rules, context, chat
+        )
+        recipe = mix.in_force
+        if self._recipe is None:
+            mix.begin(Anchor(prompt.tokens))
+        same = min(common(prompt.tokens, self._tokens) - prompt.head, len(self.places) - 1)
+        if recipe != self._recipe or prompt.head != self._head:
+            same = 0
+        self._tokens, self._head, self._recipe = prompt.tokens, prompt.head, recipe
+        self.unseen = prompt.window_start
+        self.pieces = self._told(mix, prompt.tokens[prompt.head :], prompt.window_start)
+        kept = self.places[: max(same, 0)]
+        self.places = kept + [None] * (len(self.pieces) + 1 - len(kept))
+        self._tallies.clear()
+
+    def _told(self, mix: Mix, ids: Tail, start: int) -> list[Piece]:
+        """The story's tokens, and whose each is."""
+        givers = self._givers()
+        pieces = []
+        for id in ids:
+            token = mix.vocabulary.token(id)
+            data = b"" if token.special else token.data
+            name = givers.get(start)
+            index = mix.names.index(name) if name in mix.names else None
+            pieces.append(Piece(token.data, start, index, name is None))
+            start += len(data)
+        return pieces
+
+    def _givers(self) -> dict[int, str]:
+        """Where a model's tokens begin in the story's bytes, and which model gave each."""
+        document, found, at = self._session.document, dict[int, str](), 0
+        for node in document.loom.path():
+            for number, start, stop in node.slices:
+                piece = document.loom.pieces[number]
+                if piece.ids is not None:
+                    by = self._by(number, piece)
+                    place = at - start - piece.overlap
+                    for size, name in zip(piece.sizes, by, strict=False):
+                        if place + size > at and place < at + stop - start:
+                            found[max(place, at)] = name
+                        place += size
+                at += stop - start
+        return found
+
+    def _by(self, number: int, piece: PieceOf) -> tuple[str, ...]:
+        """Whose each token of a loom's piece is. Pieces grow only while they are written."""
+        assert piece.ids is not None
+        kept = self._by_piece.get(number, ())
+        if len(kept) != len(piece.ids):
+            made = self._session.document.birth(number).by or (piece.author,) * len(piece.ids)
+            kept = self._by_piece[number] = made
+        return kept
+
+    def _next(self) -> range | None:
+        """The places to read now; while somebody writes only the last, which is at hand."""
+        start = max(self.cursor - BEHIND, 0)
+        least = len(self.places) - AT_HAND if self._busy() else 0
+        todo = [
+            n
+            for n, one in enumerate(self.places)
+            if one is None and self._head + n > 0 and n >= least
+        ]
+        if not todo:
+            return None
+        first = next((n for n in todo if n >= start), None)
+        if first is None:
+            first = max(todo[-1] - CHUNK + 1, 0)
+            first = next(n for n in todo if n >= first)
+        return range(first, min(first + CHUNK, len(self.places)))
+
+    async def _read(self) -> bool:
+        """Read some places; whether there may be more."""
+        mix, tokens = self.mix, self._tokens
+        wanted = self._next()
+        if mix is None or wanted is None or self._session.weaving:
+            return False
+        anchor, recipe = Anchor(tokens[: self._head + wanted[0]]), mix.in_force
+        paths = {
+            Path(anchor, tokens[self._head + wanted[0] : self._head + number]): number
+            for number in wanted
+            if self.places[number] is None
+        }
+        if wanted[0] >= len(self.places) - AT_HAND:
+            for path, number in paths.items():
+                await self._judge(await mix.look(path), number, tokens)
+        else:
+            async with aclosing(mix.blends(list(paths))) as blends:
+                async for path, blend in blends:
+                    await self._judge(blend, paths[path], tokens)
+        if mix.in_force != recipe:
+            self._stirred.set()
+        return True
+
+    async def _judge(self, blend: Blend, number: int, tokens: Tail) -> None:
+        at = self._head + number
+        token = tokens[at] if at < len(tokens) else NONE
+        found = await asyncio.to_thread(beside, blend, token)
+        if tokens is self._tokens and number < len(self.places):
+            self.places[number] = found

@@ -1,0 +1,134 @@
+"""What the mix screen's keys do: move about, change the mix, force, rewind, find differences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypeVar
+
+from llterm.core.mixing.pools import Kind
+from llterm.core.mixing.recipe import Mode, Recipe
+from llterm.engine.mixture import Mix
+from llterm.ui.actions import Deed, Table
+from llterm.ui.actions.suggesting import follow
+
+if TYPE_CHECKING:
+    from llterm.ui.screens.mix import MixScreen
+
+T = TypeVar("T")
+MODES: tuple[Mode, ...] = ("democratic", "round-robin", "reference")
+TURNS = (1, 2, 4, 8, 16)
+STEP = 0.25
+"""Weight a key press."""
+
+
+def table(screen: MixScreen) -> Table:
+    """The deeds of this file by action id."""
+
+    def changing(change: Callable[[Recipe, Mix], Recipe]) -> Deed:
+        def run() -> None:
+            mix = screen.mix
+            screen.mixing.change(change(mix.recipe, mix))
+
+        return Deed(run, lambda: screen.mixing.mix is not None)
+
+    def heavier(by: float) -> Callable[[Recipe, Mix], Recipe]:
+        return lambda recipe, _: weighted(
+            recipe, screen.model, round(recipe.pool.weights[screen.model] + by, 4)
+        )
+
+    return {
+        "mix.left": Deed(lambda: screen.go_to(screen.number - 1)),
+        "mix.right": Deed(lambda: screen.go_to(screen.number + 1)),
+        "mix.first": Deed(lambda: screen.go_to(0)),
+        "mix.last": Deed(lambda: screen.go_to(len(screen.mixing.pieces))),
+        "mix.page_left": Deed(lambda: screen.go_to(screen.story.line_of(screen.number, -4))),
+        "mix.page_right": Deed(lambda: screen.go_to(screen.story.line_of(screen.number, 4))),
+        "mix.up": Deed(lambda: screen.pick(-1)),
+        "mix.down": Deed(lambda: screen.pick(1)),
+        "mix.model": Deed(lambda: screen.choose(1)),
+        "mix.prev_model": Deed(lambda: screen.choose(-1)),
+        "mix.force": Deed(lambda: force(screen)),
+        "mix.rewind": Deed(lambda: rewind(screen)),
+        "mix.branch": Deed(lambda: branch(screen)),
+        "mix.next_divergence": Deed(lambda: screen.seek(1)),
+        "mix.prev_divergence": Deed(lambda: screen.seek(-1)),
+        "mix.worst": Deed(lambda: worst(screen)),
+        "mix.mode": changing(lambda recipe, _: replace(recipe, mode=_next(MODES, recipe.mode))),
+        "mix.pool": changing(lambda recipe, _: _repooled(recipe)),
+        "mix.heavier": changing(heavier(STEP)),
+        "mix.lighter": changing(heavier(-STEP)),
+        "mix.mute": changing(lambda recipe, _: muted(recipe, screen.model)),
+        "mix.turn": changing(lambda recipe, _: replace(recipe, turn=_next(TURNS, recipe.turn))),
+        "mix.reference": changing(
+            lambda recipe, _: replace(recipe, mode="reference", reference=screen.model)
+        ),
+        "mix.retry": Deed(screen.mixing.retry, lambda: screen.mixing.mix is not None),
+        "mix.measure": Deed(screen.next_measure),
+        "mix.table": Deed(screen.toggle_table),
+    }
+
+
+def weighted(recipe: Recipe, index: int, weight: float) -> Recipe:
+    """With another weight for a model. Raises UsageError where the weights make no mix."""
+    weights = list(recipe.pool.weights)
+    weights[index] = weight
+    return replace(recipe, pool=replace(recipe.pool, weights=tuple(weights)))
+
+
+def muted(recipe: Recipe, index: int) -> Recipe:
+    """With a model left out, or taken in again with weight 1."""
+    return weighted(recipe, index, 0.0 if recipe.pool.weights[index] else 1.0)
+
+
+def force(screen: MixScreen) -> None:
+    """Put the chosen candidate where the cursor is."""
+    id = screen.candidate
+    if id is not None:
+        follow(screen.main, screen.mixing.force(screen.number, id))
+        screen.go_to(screen.number + 1)
+
+
+def rewind(screen: MixScreen) -> None:
+    """End the story before the cursor's token; at its end, before its last."""
+    pieces = screen.mixing.pieces
+    number = min(screen.number, len(pieces) - 1)
+    if number < 0:
+        return
+    session = screen.main.session
+    session.player.pause()
+    document = session.document
+    start = document.display_offset(screen.mixing.offset(number))
+    change = session.edit(start, len(document.text), "")
+    document.checkpoint()
+    follow(screen.main, change)
+    screen.go_to(number)
+
+
+def branch(screen: MixScreen) -> None:
+    """Another branch that begins at the cursor becomes the story."""
+    session = screen.main.session
+    session.player.pause()
+    change = screen.mixing.branch(screen.number)
+    if change is None:
+        screen.say("no other branch begins here")
+        return
+    session.move(session.document.cursor)
+    follow(screen.main, change)
+    screen.mixing.stir()
+
+
+def worst(screen: MixScreen) -> None:
+    """Go to the place where the chosen model is furthest off."""
+    place = screen.mixing.worst(screen.voice)
+    if place is not None:
+        screen.go_to(place)
+
+
+def _repooled(recipe: Recipe) -> Recipe:
+    kind: Kind = "log" if recipe.pool.kind == "linear" else "linear"
+    return replace(recipe, pool=replace(recipe.pool, kind=kind))
+
+
+def _next(known: tuple[T, ...], now: T) -> T:
+    return known[(known.index(now) + 1) % len(known)] if now in known else known[0]

@@ -1,0 +1,212 @@
+"""The story as the models of a mix see it: read beside it, written by it, with one of them gone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from llterm.core.mixing.pools import Pool
+from llterm.core.mixing.recipe import Mode, Recipe
+from llterm.core.query import Fact, Failed, Query
+from llterm.core.rules import Rules
+from llterm.core.sampling import PRESETS
+from llterm.engine.comparing import Live, View, begin, compare
+from llterm.engine.mixture import Mix
+from llterm.errors import BackendUnavailable, LltermError
+from llterm.session.document import Document
+from llterm.session.mixing import Mixing
+from llterm.session.session import Session
+from tests.engine.test_playing import Endless
+
+STORY = b"ab a. be bea b"
+
+
+class Mortal(Endless):
+    """A server that dies and comes back."""
+
+    dead = False
+
+    async def ask(self, queries: Sequence[Query]) -> AsyncGenerator[Fact | Failed]:
+        if self.dead:
+            raise BackendUnavailable("The server is gone", "It refused the connection.", "")
+        async for fact in super().ask(queries):
+            yield fact
+
+
+@asynccontextmanager
+async def mixing(
+    *models: Endless, mode: Mode = "democratic", path: Path | None = None
+) -> AsyncIterator[Mixing]:
+    rules = Rules(heal=False)
+    document = Document.create(path, STORY, rules) if path else Document.scratch(STORY, rules)
+    session = Session(document)
+    session.set_sampling(session.sampling.under("greedy", PRESETS))
+    session.attach(Mix(models, Recipe(mode, Pool((1.0,) * len(models))), forgiving=True))
+    found = Mixing(session)
+    found.start()
+    try:
+        await until(lambda: found.looked and not found.waiting)
+        yield found
+    finally:
+        found.stop()
+        await session.close()
+
+
+async def until(holds: Callable[[], object]) -> None:
+    for _ in range(3000):
+        if holds():
+            return
+        await asyncio.sleep(0.002)
+    raise AssertionError("it never came to hold")
+
+
+async def stepped(found: Mixing, count: int = 1) -> None:
+    for _ in range(count):
+        size = len(found.pieces)
+        found._session.player.step()
+        await found._session.player.wait()
+        await until(partial(_longer, found, size))
+
+
+def _longer(found: Mixing, size: int) -> bool:
+    return len(found.pieces) > size and not found.waiting
+
+
+async def test_every_place_says_what_the_models_say() -> None:
+    models = Endless(1), Endless(2)
+    async with mixing(*models) as found:
+        tokens = (*models[0].vocabulary.prefix, *models[0].vocabulary.encode(STORY))
+        head = len(models[0].vocabulary.prefix)
+        for number, place in enumerate(found.places):
+            rows = [np.exp(one.logprobs(tokens[: head + number])) for one in models]
+            mean = np.mean(rows, axis=0)
+            assert place is not None
+            assert place.mix.choice == int(mean.argmax())
+            for row, side in zip(rows, place.sides, strict=True):
+                assert side is not None
+                assert side.choice == int(row.argmax())
+                assert side.choice_p == pytest.approx(row.max(), rel=1e-5)
+                apart = float((mean * np.log(mean / row)).sum())
+                assert side.kld == pytest.approx(apart, abs=1e-5)
+
+
+async def test_statistics_are_those_of_a_comparison() -> None:
+    models = Endless(1), Endless(2)
+    async with mixing(*models, mode="reference") as found:
+        vocabulary = models[0].vocabulary
+        tokens = (*vocabulary.prefix, *vocabulary.encode(STORY))
+        views = [View(tokens, len(vocabulary.prefix), 0)]
+        reference = Live(models[0])
+        whole = begin(reference, views, ["other"])
+        async for _ in compare(whole, reference, [models[1]], views):
+            pass
+        (other,) = whole.candidates
+        now, then = found.statistics(1).now(), other.tally.now()
+        assert {name: pytest.approx(one.value, rel=1e-4) for name, one in then.items()} == {
+            name: one.value for name, one in now.items()
+        }
+        numbers = list(whole.divergences(other))
+        seen: list[int] = []
+        while (at := found.divergence(seen[-1] if seen else -1, 1)) is not None:
+            seen.append(at)
+        # The comparison has no place after the last token.
+        seen = [one for one in seen if one < len(found.pieces)]
+        assert seen == numbers
+
+
+async def test_each_token_keeps_whose_it_is_through_a_restart(tmp_path: Path) -> None:
+    loom = tmp_path / "mixed.loom"
+    async with mixing(Endless(1), Endless(2), mode="round-robin", path=loom) as found:
+        count = len(found.pieces)
+        await stepped(found, 5)
+        given = [piece.by for piece in found.pieces[count:]]
+        assert given == [0, 1, 0, 1, 0]
+        assert all(piece.person for piece in found.pieces[:count])
+    session = Session(Document.open(loom))
+    session.attach(Mix([Endless(1), Endless(2)], Recipe("democratic", Pool((1.0, 1.0)))))
+    again = Mixing(session)
+    again.start()
+    await until(lambda: again.looked)
+    assert [piece.by for piece in again.pieces[count:]] == given
+    again.stop()
+    await session.close()
+
+
+async def test_a_step_asks_each_model_once() -> None:
+    models = Endless(1), Endless(2)
+    async with mixing(*models) as found:
+        await stepped(found)
+        before = len(models[0].asked)
+        await stepped(found, 4)
+        assert len(models[0].asked) - before == 4
+
+
+async def test_force_rewinds_to_a_place_and_the_old_text_is_a_branch() -> None:
+    async with mixing(Endless(1), Endless(2)) as found:
+        await stepped(found, 4)
+        document = found._session.document
+        old, number = document.text, len(found.pieces) - 3
+        place = found.places[number]
+        assert place is not None
+        other = next(id for id, _ in place.mix.top if id not in (place.token, 0))
+        found.force(number, other)
+        await until(lambda: len(found.pieces) == number + 1 and not found.waiting)
+        forced = document.text
+        assert forced != old
+        assert found.branch(number) is not None
+        assert document.text == old
+        found.branch(number)
+        assert document.text == forced
+
+
+async def test_another_recipe_counts_at_once() -> None:
+    async with mixing(Endless(1), Endless(2)) as found:
+        mix = found.mix
+        assert mix is not None
+        before = found.places[-1]
+        found.change(Recipe("democratic", Pool((1.0, -0.5), "log")))
+        await until(lambda: not found.waiting and found.places[-1] is not before)
+        assert found.places[-1] != before
+        assert "^-1" in mix.formula
+
+
+async def test_the_others_go_on_without_a_model_that_died() -> None:
+    mortal, other = Mortal(1), Endless(2)
+    async with mixing(mortal, other) as found:
+        mix = found.mix
+        assert mix is not None
+        mortal.dead = True
+        await stepped(found, 3)
+        assert list(mix.lost) == [0]
+        assert mix.lost[0].title == "The server is gone"
+        assert "random-1" not in mix.formula
+        assert [piece.by for piece in found.pieces[-2:]] == [1, 1]
+        assert found.places[-1] is not None
+        assert found.places[-1].sides[0] is None
+        mortal.dead = False
+        found.retry()
+        await until(lambda: not mix.lost and not found.waiting)
+        await stepped(found)
+        assert found.places[-1] is not None
+        assert found.places[-1].sides[0] is not None
+
+
+async def test_when_all_are_gone_it_says_so() -> None:
+    one, other = Mortal(1), Mortal(2)
+    async with mixing(one, other) as found:
+        one.dead = other.dead = True
+        told: list[LltermError | str] = []
+        player = found._session.player
+        player.ended = told.append
+        player.step()
+        await player.wait()
+        player.step()
+        await player.wait()
+        assert isinstance(told[-1], LltermError)
+        assert told[-1].title == "The server is gone"

@@ -1,0 +1,201 @@
+"""The mix screen by keys: models side by side, on real sessions."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+
+import pytest
+
+from llterm.core.mixing.pools import Pool
+from llterm.core.mixing.recipe import Mode, Recipe
+from llterm.core.query import Backend
+from llterm.core.rules import Rules
+from llterm.core.sampling import PRESETS
+from llterm.engine.mixture import Mix
+from llterm.ui.screens.mix import MixScreen
+from llterm.ui.screens.mix_help import MixHelp
+from llterm.ui.widgets.lanes import Lanes
+from llterm.ui.widgets.voices import Voices
+from tests.engine.test_playing import Endless
+from tests.session.test_mixing import STORY, Mortal
+from tests.ui.conftest import Driven, Progress, Start
+
+SIZES = [(80, 24), (120, 40), (60, 15)]
+
+
+@asynccontextmanager
+async def side_by_side(
+    start: Start,
+    models: Sequence[Endless],
+    mode: Mode = "democratic",
+    size: tuple[int, int] = (80, 24),
+) -> AsyncIterator[tuple[Driven, MixScreen]]:
+    async def mixed(progress: Progress) -> Backend:
+        return Mix(models, Recipe(mode, Pool((1.0,) * len(models))), forgiving=True)
+
+    start.opening, start.rules = mixed, Rules(heal=False)
+    async with start(STORY, size=size) as at:
+        at.session.set_sampling(at.session.sampling.under("greedy", PRESETS))
+        await at.press("alt+x")
+        screen = at.app.screen
+        assert isinstance(screen, MixScreen)
+        await read(at, screen)
+        yield at, screen
+
+
+async def stepped(at: Driven, screen: MixScreen, count: int) -> None:
+    """Step so many times, each on screen before the next."""
+    for _ in range(count):
+        size = len(screen.mixing.pieces) + 1
+        await at.press("full_stop")
+        await at.until(partial(_holds, screen, size))
+
+
+def _holds(screen: MixScreen, size: int) -> bool:
+    return len(screen.mixing.pieces) == size
+
+
+async def read(at: Driven, screen: MixScreen) -> None:
+    await at.until(lambda: screen.mixing.looked and not screen.mixing.waiting)
+    await at.until(lambda: screen._begun)
+
+
+def shown(screen: MixScreen) -> str:
+    """Everything that stands on the screen."""
+    lines = screen._compositor.render_strips()
+    return "\n".join("".join(segment.text for segment in line) for line in lines)
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_steps_are_marked_by_model_and_can_be_undone(
+    start: Start, size: tuple[int, int]
+) -> None:
+    async with side_by_side(start, [Endless(1), Endless(2)], "round-robin", size) as (at, screen):
+        before, count = at.story, len(screen.mixing.pieces)
+        await stepped(at, screen, 3)
+        await read(at, screen)
+        assert [piece.by for piece in screen.mixing.pieces[count:]] == [0, 1, 0]
+        assert screen.number == len(screen.mixing.pieces)
+        await at.until(lambda: ["A", "B", "A"] in map(str.split, shown(screen).splitlines()))
+        assert "that of random-1, random-2 in turn" in shown(screen)
+        await at.press("u", "u", "u")
+        assert at.story == before
+        assert at.main.editor.text == before
+
+
+async def test_play_writes_on_until_it_is_paused(start: Start) -> None:
+    async with side_by_side(start, [Endless(1), Endless(2)]) as (at, screen):
+        at.session.player.speed = 50.0
+        await at.press("p")
+        await at.until(lambda: at.session.player.drawn >= 5)
+        await at.until(lambda: "playing, 50 tokens a second" in shown(screen))
+        await at.press("p")
+        assert not at.session.player.playing
+        assert at.main.editor.text == at.story
+
+
+async def test_mode_pool_weights_and_turn_by_keys(start: Start) -> None:
+    async with side_by_side(start, [Endless(1), Endless(2)]) as (at, screen):
+        mix = screen.mix
+        await at.press("o", "tab", "tab", "minus", "minus", "minus", "minus", "minus")
+        assert mix.recipe.pool == Pool((1.0, -0.25), "log")
+        await at.until(lambda: "random-2(x)^-0.3333" in shown(screen))
+        await at.press("minus", "minus", "minus")
+        await at.until(lambda: "The weights do not add up to more than 0" in shown(screen))
+        assert mix.recipe.pool.weights == (1.0, -0.75)
+        await at.press("x")
+        assert mix.recipe.pool.weights == (1.0, 0.0)
+        await at.until(lambda: "left out" in shown(screen))
+        await at.press("x", "m", "t")
+        assert (mix.recipe.mode, mix.recipe.turn) == ("round-robin", 2)
+        await at.press("R")
+        assert (mix.recipe.mode, mix.recipe.reference) == ("reference", 1)
+
+
+async def test_a_candidate_is_put_in_place_and_the_old_text_is_a_branch(start: Start) -> None:
+    async with side_by_side(start, [Endless(1), Endless(2)]) as (at, screen):
+        old = at.story
+        await at.press("left", "left", "down")
+        chosen, number = screen.candidate, screen.number
+        assert chosen is not None
+        await at.press("enter")
+        await at.until(lambda: len(screen.mixing.pieces) == number + 1)
+        assert at.story != old
+        assert at.session.document.runs_before(len(at.story))[-1].ids == (chosen,)
+        await at.press("left", "b")
+        assert at.story == old
+        await at.press("end", "backspace")
+        assert old.startswith(at.story)
+        assert at.story != old
+        assert at.main.editor.text == at.story
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_the_first_difference_is_one_key_away(start: Start, size: tuple[int, int]) -> None:
+    models = [Endless(1), Endless(1, 2.5)]
+    async with side_by_side(start, models, "reference", size) as (at, screen):
+        assert screen.number == 0
+        tokens = models[0].vocabulary.prefix + models[0].vocabulary.encode(STORY)
+        firsts = [[int(one.logprobs(tokens[:n]).argmax()) for one in models]
+                  for n in range(1, len(tokens) + 1)]  # fmt: skip
+        differing = [n for n, (one, other) in enumerate(firsts) if one != other]
+        await at.press("n")
+        expected = next((n for n in differing if n > 0), 0)
+        assert screen.number == expected
+        await at.until(lambda: "would say" in shown(screen))
+        await at.press("v", "v", "N", "w")
+        assert "reference" in shown(screen)
+
+
+async def test_a_model_that_dies_is_a_row_and_can_be_tried_again(start: Start) -> None:
+    mortal = Mortal(1)
+    async with side_by_side(start, [mortal, Endless(2)]) as (at, screen):
+        mortal.dead = True
+        await stepped(at, screen, 2)
+        await read(at, screen)
+        await at.until(lambda: "A random-1 failed and counts as 0" in shown(screen))
+        assert "The server is gone" in shown(screen)
+        assert not at.app._notifications
+        mortal.dead = False
+        await at.press("r")
+        await at.until(lambda: "failed" not in shown(screen))
+
+
+async def test_eight_models_are_told_apart_without_colours(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    models = [Endless(n) for n in range(8)]
+    async with side_by_side(start, models, "round-robin", (120, 40)) as (at, screen):
+        count = len(screen.mixing.pieces)
+        await stepped(at, screen, 8)
+        await read(at, screen)
+        marks = [word.mark for word in screen.story._words[count:]]
+        assert marks == list("ABCDEFGH")
+        for _ in range(8):
+            await at.press("tab")
+        assert "H random-7" in shown(screen)
+        assert screen.query_one(Lanes).size.height
+        assert screen.query_one(Voices).rows
+
+
+async def test_help_names_the_keys_and_escape_goes_back_to_the_story(start: Start) -> None:
+    async with side_by_side(start, [Endless(1), Endless(2)]) as (at, _):
+        await at.press("question_mark")
+        await at.until(lambda: isinstance(at.app.screen, MixHelp))
+        await at.press("escape", "escape")
+        assert at.app.screen is at.main
+        await at.press("Q")
+        assert at.story.endswith("Q")
+
+
+async def test_with_one_model_it_says_how_to_have_several(start: Start) -> None:
+    async with start() as at:
+        await at.press("alt+x")
+        screen = at.app.screen
+        assert isinstance(screen, MixScreen)
+        await at.until(lambda: "llterm mix -m A -m B" in shown(screen))
+        await at.press("m", "tab", "n", "enter", "backspace", "escape")
+        assert at.app.screen is at.main
