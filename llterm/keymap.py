@@ -50,6 +50,17 @@ ACTIONS: tuple[Action, ...] = (
     Action("weave.again", "ctrl+r", "everywhere", "Weave again at the cursor", tree_keys="r"),
     Action("weave.grow", "f6", "everywhere", "Grow the highlighted branch further", "", "g"),
     Action("weave.autopilot", "R", "suggestions", "Autopilot: weave and accept, some rounds; stop"),
+    Action("weave.sample", "alt+s", "everywhere", "Sample continuations, side by side", "", "S"),
+    Action(
+        "weave.sentences",
+        "alt+n",
+        "everywhere",
+        "Sentence beams: pick from whole sentences",
+        "",
+        "B",
+    ),
+    Action("weave.keep_lines", "P", "suggestions", "Keep the other sampled lines as branches"),
+    Action("weave.diverse", "D", "suggestions", "Only suggestions that differ in wording, or all"),
     Action("weave.cutoff_down", "f9", "everywhere", "Lower the cutoff: more suggestions", "", "-"),
     Action(
         "weave.cutoff_up", "f10", "everywhere", "Raise the cutoff: fewer suggestions", "", "+,="

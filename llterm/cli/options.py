@@ -39,6 +39,8 @@ StopNewline = Annotated[bool | None, _flag("weave.stop_newline")]
 SingleLine = Annotated[bool | None, _flag("weave.single_line")]
 Stop = Annotated[list[str] | None, _flag("weave.stop")]
 Heal = Annotated[bool | None, _flag("weave.heal")]
+Strategy = Annotated[str | None, _flag("weave.strategy")]
+Diverse = Annotated[bool | None, _flag("weave.diverse")]
 Budget = Annotated[int | None, _flag("weave.budget")]
 
 Model = Annotated[
@@ -216,7 +218,7 @@ def weave_flags(values: Mapping[str, Any]) -> dict[str, Any]:
     """The weave flags among a command's parameters, by dotted setting name."""
     names = (
         "depth", "cutoff", "multiplier", "split_limit", "beams", "auto_stop", "stop_comma",
-        "stop_newline", "single_line", "stop", "heal", "budget",
+        "stop_newline", "single_line", "stop", "heal", "strategy", "diverse", "budget",
     )  # fmt: skip
     return {f"weave.{name}": values[name] for name in names if values[name] not in (None, [])}
 

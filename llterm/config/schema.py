@@ -36,6 +36,9 @@ class Ui:
     accept_sole: bool = False
     play_speed: float = 5.0
     autopilot: int = 5
+    sample_lines: int = 5
+    sample_tokens: int = 40
+    sample_sentence: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,6 +247,14 @@ WEAVE = (
     ),
     Setting("heal", "yes or no", "Finish a half-written word (token healing).", _RULES.heal),
     Setting(
+        "strategy", "text", "Most probable first, or all of a length before any longer (LLooM's).",
+        _RULES.strategy, choices=("best", "breadth"),
+    ),
+    Setting(
+        "diverse", "yes or no", "Suggestions that differ in wording; what says the same is one.",
+        _RULES.diverse,
+    ),
+    Setting(
         "budget", "whole number", "Most distributions that one weave may ask for.",
         _RULES.budget, 1, 10_000_000,
     ),
@@ -316,6 +327,12 @@ UI = (
             _UI.play_speed, 0, 1000),
     Setting("autopilot", "whole number", "Rounds that the autopilot weaves and accepts.",
             _UI.autopilot, 1, 1000),
+    Setting("sample_lines", "whole number", "Continuations, or sentences, sampled at a time.",
+            _UI.sample_lines, 1, 64),
+    Setting("sample_tokens", "whole number", "Most tokens of a sampled continuation.",
+            _UI.sample_tokens, 1, 4000),
+    Setting("sample_sentence", "yes or no", "End a sampled continuation where a sentence ends.",
+            _UI.sample_sentence),
 )  # fmt: skip
 STORE = (
     Setting(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from llterm.core.search import Beam
@@ -22,6 +22,10 @@ class _Node:
     children: dict[int, _Node] = field(default_factory=dict)
     extra: float = 0.0
     """Probability of equal texts by other tokens, joint."""
+    alike: Sequence[Beam] = ()
+    """What says the same and is not drawn."""
+    beside: list[tuple[int, float]] = field(default_factory=list)
+    """Those of them that no other row holds: from which depth on, and their probability."""
 
 
 def draw(
@@ -32,20 +36,33 @@ def draw(
     done: bool,
     spent: bool,
     banned: Sequence[Beam] = (),
+    folded: Mapping[Tail, Sequence[Beam]] | None = None,
+    looked_at: int = 0,
 ) -> View:
     """Make a view. `bound`: joint probability that nothing unseen exceeds.
 
-    `banned` are drawn where the branch that they would go on from is.
+    `banned` are drawn where the branch that they would go on from is. `folded` are, by the tail of
+    one that is drawn, those that say the same and are not; `looked_at` is how many there were.
     """
     leaves = _leaves(found)
     heads, merged = _merge(leaves)
-    suggestions = tuple(_suggestion(beam, merged.get(beam.tail, 0.0)) for beam in leaves)
+    alike: dict[Tail, Sequence[Beam]] = {}
+    for beam in heads:
+        if others := (folded or {}).get(beam.tail):
+            same = [one for one in others if _text_key(one) == _text_key(beam)]
+            merged[beam.tail] = merged.get(beam.tail, 0.0) + _mass(same)
+            alike[beam.tail] = [one for one in others if one not in same]
+    suggestions = tuple(
+        _suggestion(beam, merged.get(beam.tail, 0.0), alike.get(beam.tail, ())) for beam in leaves
+    )
     root = _Node(anchor)
     nodes = {anchor.tail: root}
     for beam in heads:
         _hang(nodes, beam)
     for tail, extra in merged.items():
         nodes[tail].extra = extra
+    for tail, others in alike.items():
+        _fold_in(nodes, tail, others)
     coverage = _coverage(root)
     for beam in banned:
         if beam.parent is not None and beam.parent.tail in nodes:
@@ -62,6 +79,7 @@ def draw(
         bound=0.0 if done and not suggestions else bound,
         coverage=coverage,
         done=done,
+        looked_at=looked_at,
         spent=spent,
     )
 
@@ -97,8 +115,25 @@ def _merge(leaves: Sequence[Beam]) -> tuple[list[Beam], dict[Tail, float]]:
     return list(first.values()), merged
 
 
-def _suggestion(beam: Beam, merged: float) -> Suggestion:
-    return Suggestion(beam.tail, beam.steps, beam.data, beam.logprob, beam.finish, merged)
+def _suggestion(beam: Beam, merged: float, alike: Sequence[Beam] = ()) -> Suggestion:
+    texts = tuple(dict.fromkeys(one.data for one in alike))
+    return Suggestion(
+        beam.tail, beam.steps, beam.data, beam.logprob, beam.finish, merged, texts, _mass(alike)
+    )
+
+
+def _mass(beams: Sequence[Beam]) -> float:
+    return math.fsum(math.exp(beam.logprob) for beam in beams)
+
+
+def _fold_in(nodes: Mapping[Tail, _Node], tail: Tail, others: Sequence[Beam]) -> None:
+    """Note these with the leaf, and whose probability no row of the tree has otherwise."""
+    leaf = nodes[tail]
+    leaf.alike = others
+    for one in others:
+        depth = next(size for size in range(len(one.tail), -1, -1) if one.tail[:size] in nodes)
+        if one.tail[:depth] == tail[:depth]:
+            leaf.beside.append((depth, math.exp(one.logprob)))
 
 
 def _hang(nodes: dict[Tail, _Node], leaf: Beam) -> None:
@@ -136,6 +171,7 @@ def _branch(parent: _Node, node: _Node) -> Branch:
             break
         node = next(iter(node.children.values()))
     joint = math.exp(node.beam.logprob) + node.extra
+    joint += sum(p for depth, p in node.beside if depth >= len(parent.beam.tail))
     above = math.exp(parent.beam.logprob)
     return Branch(
         tail=node.beam.tail,
@@ -146,6 +182,8 @@ def _branch(parent: _Node, node: _Node) -> Branch:
         children=_branches(node),
         finish=None if node.children else node.beam.finish,
         banned=node.beam.banned,
+        alike=len({one.data for one in node.alike}),
+        alike_p=_mass(node.alike),
     )
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
+
+Strategy = Literal["best", "breadth"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,10 @@ class Rules:
     """Strings of one's own that end a suggestion right after them."""
     heal: bool = True
     """Token healing at the end of the person's own text."""
+    strategy: Strategy = "best"
+    """Best first, which finds exactly the most probable; or breadth first, in LLooM's order."""
+    diverse: bool = False
+    """Suggestions that say the same are one: the list is of such that differ in wording."""
     budget: int = 20_000
     """Most distributions one weave may ask for; reached, the result says how much is settled."""
 

@@ -241,6 +241,11 @@ class Search:
         return self.terrain.rules.beams
 
     @property
+    def full(self) -> bool:
+        """Whether a larger limit might find more."""
+        return len(self._finished) >= self.goal
+
+    @property
     def finished(self) -> list[Beam]:
         """At most N finished beams, most probable first, ties by token ids."""
         return sorted((beam for *_, beam in self._finished), key=_order)

@@ -40,6 +40,10 @@ class Suggestion:
     finish: Finish
     merged: float = 0.0
     """Probability of other token paths with the same text, drawn with this one."""
+    alike: tuple[bytes, ...] = ()
+    """Other texts that say the same (diverse ranking), most probable first."""
+    alike_p: float = 0.0
+    """Their probability together."""
 
     @property
     def logprob_per_token(self) -> float:
@@ -65,6 +69,13 @@ class Branch:
     """Set on leaves."""
     banned: str = ""
     """What forbids it, such as `banned "once upon"` or `constraint`; `p` is what that takes."""
+    sampled: str = ""
+    """Which sampled lines it is, such as `sampled, line 3`; `p` is joint then."""
+    alike: int = 0
+    """How many other texts, which say the same, are folded into it; `p` has theirs where they hung
+    under the same parent and no other row holds them."""
+    alike_p: float = 0.0
+    """Their joint probability."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,5 +94,7 @@ class View:
     """Share of all probability mass that the tree holds at each depth, from depth 1 on."""
     done: bool = False
     """Nothing is left to search under the rules (or `spent`)."""
+    looked_at: int = 0
+    """How many suggestions the list was chosen from, where it is of such that differ."""
     spent: bool = False
     """The evaluation budget ended the search before it was done."""

@@ -12,8 +12,10 @@ from dataclasses import replace
 
 from llterm.core.bans import Bans
 from llterm.core.branches import draw
+from llterm.core.breadth import Breadth
 from llterm.core.constraint import After, Constrained
 from llterm.core.distribution import Distribution, Mask
+from llterm.core.diverse import WIDEST, fold
 from llterm.core.healing import Healer
 from llterm.core.query import Fact, Query
 from llterm.core.rules import Rules
@@ -21,6 +23,13 @@ from llterm.core.search import Beam, Search, Terrain
 from llterm.core.stops import Stopper
 from llterm.core.tokens import Anchor, Path, Tail, Vocabulary
 from llterm.core.view import View
+
+Searching = Search | Breadth
+
+
+def _search(terrain: Terrain, root: Beam) -> Searching:
+    """The search that the rules' strategy names."""
+    return Breadth(terrain, root) if terrain.rules.strategy == "breadth" else Search(terrain, root)
 
 
 class Weave:
@@ -58,7 +67,7 @@ class Weave:
         self._asked = 0
         self._allowance = rules.budget
         terrain = self._terrain(rules)
-        self._searches = [Search(terrain, self._root())]
+        self._searches = [_search(terrain, self._root())]
         for tail, depth in grown:
             self.grow(tail, depth)
 
@@ -73,9 +82,14 @@ class Weave:
         return self._grown
 
     @property
+    def healer(self) -> Healer | None:
+        """What finishes a half-written word; None where nothing does."""
+        return self._healer
+
+    @property
     def done(self) -> bool:
         """Whether nothing is left to search under the rules."""
-        return all(search.done for search in self._searches)
+        return all(search.done and not self._short(search) for search in self._searches)
 
     @property
     def spent(self) -> bool:
@@ -88,6 +102,13 @@ class Weave:
         `lines` and `abreast` are what the source says of itself (`Capabilities`).
         """
         room = min(room, self._allowance - self._asked)
+        queries = self._questions(room, lines, abreast)
+        while not queries and room > 0 and self._widen():
+            queries = self._questions(room, lines, abreast)
+        self._asked += len(queries)
+        return queries
+
+    def _questions(self, room: int, lines: int, abreast: int) -> list[Query]:
         queries: list[Query] = []
         for search in reversed(self._searches):
             for beam in search.wants(room - len(queries), lines, abreast):
@@ -98,8 +119,23 @@ class Weave:
                 need = wanted if beam.tail in self._facts else terrain.need(beam.depth)
                 ahead = search.ahead(beam)
                 queries.append(Query(path, wanted, terrain.mask(beam), need=need, ahead=ahead))
-        self._asked += len(queries)
         return queries
+
+    def _short(self, search: Searching) -> bool:
+        """Whether too few of what was found differ, and a larger limit may find more."""
+        most = self.rules.beams
+        if not self.rules.diverse or not search.full or search.goal >= WIDEST * most:
+            return False
+        return len(fold(search.finished, most, self.before)[0]) < most
+
+    def _widen(self) -> bool:
+        """Look at twice as many suggestions where too few of them differ; from what is known."""
+        short = [search.done and self._short(search) for search in self._searches]
+        for number, search in enumerate(self._searches):
+            if short[number]:
+                rules = replace(search.terrain.rules, beams=2 * search.goal)
+                self._searches[number] = _search(self._terrain(rules), search.root)
+        return any(short)
 
     def learn(self, fact: Fact) -> None:
         """Take in a distribution. Any order, any number of times, also ones not asked for."""
@@ -163,7 +199,7 @@ class Weave:
         self._grown = [item for item in self._grown if item[0] != tail] + [(tail, depth)]
         self._searches = [search for search in self._searches if search.root.tail != tail]
         terrain = self._terrain(replace(self.rules, depth=beam.depth + depth))
-        self._searches.append(Search(terrain, replace(beam, finish="open")))
+        self._searches.append(_search(terrain, replace(beam, finish="open")))
         self.extend()
 
     def beam(self, tail: Tail) -> Beam:
@@ -194,16 +230,25 @@ class Weave:
         With `banned`, what bans and the constraint took is in it too, as rows that say so.
         """
         best = max((search.best_open for search in self._searches), default=-math.inf)
+        most, looked_at = self.rules.beams, 0
+        folded: dict[Tail, list[Beam]] = {}
+        found = []
+        for search in self._searches:
+            finished = search.finished
+            if self.rules.diverse:
+                looked_at += len(finished)
+                finished, alike = fold(finished, most, self.before)
+                folded |= alike
+            found.append((finished, [] if running else search.open, most))
         return draw(
             self._root(),
-            [
-                (search.finished, [] if running else search.open, search.goal)
-                for search in self._searches
-            ],
+            found,
             bound=min(math.exp(best), 1.0),
             done=self.done,
             spent=self.spent and not self.done,
             banned=[one for search in self._searches for one in search.banned] if banned else (),
+            folded=folded,
+            looked_at=looked_at,
         )
 
     def _derive(

@@ -35,7 +35,7 @@ def as_text(woven: Woven) -> str:
         if one.data in seen and one.data:
             continue
         seen.add(one.data)
-        p = math.exp(one.logprob) + one.merged
+        p = math.exp(one.logprob) + one.merged + one.alike_p
         lines.append(f"{len(lines) + 1:3}  {percent(p)}  {_label(one)}")
     return "\n".join(lines)
 
@@ -67,6 +67,7 @@ def summary(woven: Woven) -> str:
     figures, view = woven.figures, woven.view
     count = len(view.suggestions)
     settled = "" if view.done else f", {view.settled} of them settled"
+    settled += f", which differ, of {view.looked_at}" if woven.rules.diverse else ""
     covered = view.coverage[0] if view.coverage else 0.0
     return (
         f"{woven.model}: {count} suggestion{'s' * (count != 1)}{settled}; "
@@ -116,13 +117,15 @@ def fine_percent(p: float) -> str:
 
 
 def _label(one: Suggestion) -> str:
-    return visible(one.data) + _MARKS.get(one.finish, "")
+    others = f"  (and {len(one.alike)} alike)" if one.alike else ""
+    return visible(one.data) + _MARKS.get(one.finish, "") + others
 
 
 def _rows(branches: tuple[Branch, ...], indent: str) -> Iterator[str]:
     for branch in branches:
         mark = _MARKS.get(branch.finish or "", "")
         fold = "▾ " if branch.children else "  "
+        mark += f"  (and {branch.alike} alike)" if branch.alike else ""
         yield f"{bar(branch.p)} {percent(branch.p)}  {indent}{fold}{visible(branch.data)}{mark}"
         yield from _rows(branch.children, indent + "  ")
 

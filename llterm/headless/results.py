@@ -48,6 +48,7 @@ def result(woven: Woven) -> dict[str, Any]:
             "settled": view.settled,
             "bound": _number(view.bound),
             "done": view.done,
+            "looked_at": view.looked_at,
             "story_tokens": figures.story_tokens,
             "context": figures.context,
         },
@@ -79,6 +80,8 @@ def _suggestion(one: Suggestion) -> dict[str, Any]:
         "logprob": _number(one.logprob),
         "p_per_token": _p(one.logprob_per_token),
         "p_same_text": _number(math.exp(one.logprob) + one.merged),
+        "alike": [_text(data) for data in one.alike],
+        "p_alike": _number(one.alike_p),
         "finish": one.finish,
     }
 

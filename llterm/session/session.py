@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import cast
 
 from llterm.constraints.compiled import Compiled, compile
@@ -21,9 +22,10 @@ from llterm.core.tokens import Anchor, Tail
 from llterm.core.view import View
 from llterm.engine.drive import drive
 from llterm.errors import LltermError, UsageError
-from llterm.session import taking
+from llterm.session import samples, taking
 from llterm.session.autopilot import Autopilot
 from llterm.session.chatting import root_text
+from llterm.session.continuations import Continuations
 from llterm.session.document import Change, Document, ModelRun
 from llterm.session.keeping import Kept, pack, unpack
 from llterm.session.player import Player
@@ -62,6 +64,7 @@ class Session:
         self.resting = False
         self.player = Player(self, self._changed)
         self.autopilot = Autopilot(self, self._changed)
+        self.continuations = Continuations(self, self._changed)
 
     # --- what there is to see
 
@@ -79,7 +82,11 @@ class Session:
         """The suggestion tree; None when nothing was woven."""
         if self._view is None and self._woven is not None:
             weave = self._woven.weave
-            self._view = weave.view(running=self.weaving, banned=self.banned_shown)
+            view = weave.view(running=self.weaving, banned=self.banned_shown)
+            if self._woven.samples:
+                drawn = samples.rows(self._woven.samples)
+                view = replace(view, branches=(*drawn, *view.branches))
+            self._view = view
         return self._view
 
     @property
@@ -140,6 +147,7 @@ class Session:
         if resting:
             self.autopilot.stop()
             self.player.pause()
+            self.continuations.stop()
             self.stop()
         self.resting = resting
         self._say(self.status)
@@ -262,6 +270,7 @@ class Session:
         self.reader.stop()
         self.player.pause()
         self.autopilot.stop()
+        self.continuations.stop()
         task = self._task
         self.stop()
         if task is not None:
@@ -311,7 +320,12 @@ class Session:
 
         What hangs below it becomes the new tree, with no inference.
         """
-        run = taking.model_run(self._current().weave, tail, self._model())
+        woven, source = self._current(), self._model()
+        sample = samples.find(woven.samples, tail)
+        if sample is not None:
+            run = sample.run(len(tail) - 1, source)
+        else:
+            run = taking.model_run(woven.weave, tail, source)
         if not run.data:
             return Change(self.at, self.at, "", self.at)
         return self.land(run)
@@ -340,7 +354,20 @@ class Session:
         change = self.document.accept(run, self.at, onward=onward)
         weave = weave.at(run.ids, Anchor(weave.anchor.tokens + run.ids))
         prompt = taking.taken(woven.prompt, weave, run.ids)
-        self._show(Woven(weave, self._place(self.document.cursor), prompt))
+        left = [rest for one in woven.samples if (rest := one.after(run.ids)) is not None]
+        place = self._place(self.document.cursor)
+        self._show(Woven(weave, place, prompt, samples=left))
+        return change
+
+    def put(self, run: ModelRun) -> Change:
+        """Put a run at the cursor, of this model or of another one."""
+        source = self._model()
+        if run.fingerprint == source.vocabulary.fingerprint:
+            self.here()
+            return self.land(run)
+        self.stop()
+        change = self.document.accept(run, self.document.cursor)
+        self._look()
         return change
 
     def accept_text(self, tail: Tail, text: str) -> Change:
@@ -381,19 +408,34 @@ class Session:
 
         Those that only write again what the story ends in are left out.
         """
-        return taking.readings_along(self._current().weave, tail, self._model().vocabulary)
+        woven, names = self._current(), self._model().vocabulary
+        sample = samples.find(woven.samples, tail)
+        if sample is not None:
+            return sample.readings(len(tail) - 1, names)
+        return taking.readings_along(woven.weave, tail, names)
 
     def token_of(self, tail: Tail) -> Tail:
         """The least part of `tail` that adds text."""
-        return taking.first_token(self._current().weave, tail)
+        woven = self._current()
+        sample = samples.find(woven.samples, tail)
+        if sample is not None:
+            return tail[: 1 + sample.first_token(len(tail) - 1)]
+        return taking.first_token(woven.weave, tail)
 
     def word_of(self, tail: Tail) -> Tail:
         """The part of `tail` that holds its first word: up to where the next one begins."""
-        return taking.first_word(self._current().weave, tail)
+        woven = self._current()
+        sample = samples.find(woven.samples, tail)
+        if sample is not None:
+            return tail[: 1 + sample.first_word(len(tail) - 1)]
+        return taking.first_word(woven.weave, tail)
 
     def ghost(self, tail: Tail) -> str:
         """What accepting `tail` would add, as it would be shown."""
-        return display_text(self._current().weave.beam(tail).data)
+        woven = self._current()
+        sample = samples.find(woven.samples, tail)
+        data = sample.part(len(tail) - 1) if sample else woven.weave.beam(tail).data
+        return display_text(data)
 
     # --- inner workings
 
@@ -401,6 +443,7 @@ class Session:
         self.stop()
         self.player.forget()
         self.autopilot.stop()
+        self.continuations.stop()
         self.source = self.incoming = None
         self._models += 1
         self.reader.forget()

@@ -17,6 +17,7 @@ from llterm.session.chatting import chat_parts
 from llterm.session.document import Document
 from llterm.session.keeping import Kept
 from llterm.session.prompt import Prompt, make_prompt
+from llterm.session.samples import Sample
 from llterm.session.status import Figures
 
 MOST_CANDIDATES = 2_500_000
@@ -36,6 +37,8 @@ class Woven:
     prompt: Prompt
     cost: Cost = field(default_factory=Cost)
     seconds: float = 0.0
+    samples: list[Sample] = field(default_factory=list)
+    """Lines that were sampled here, the newest drawing's first."""
 
     def figures(self, context: int, seconds: float, window_start: int) -> Figures:
         """What it took in so many seconds, and what a model of this context sees."""
@@ -77,7 +80,7 @@ class Weaves:
 
     def keep(self, woven: Woven) -> None:
         last = next(reversed(self._kept.values()), woven)
-        if last is not woven and not last.weave.facts:
+        if last is not woven and not last.weave.facts and not last.samples:
             # Nothing was woven there: a play passes by many such places.
             del self._kept[last.place]
         self._kept[woven.place] = woven
@@ -138,5 +141,7 @@ class Weaves:
         self._healer = None
 
     def _candidates(self) -> int:
-        weaves = (woven.weave for woven in self._kept.values())
-        return sum(len(one.ids) for weave in weaves for one in weave.facts.values())
+        woven = self._kept.values()
+        found = [one for each in woven for one in each.weave.facts.values()]
+        drawn = [one for each in woven for sample in each.samples for one in sample.found]
+        return sum(len(one.ids) for one in (*found, *drawn))

@@ -140,6 +140,9 @@ class LltermApp(App[None]):
                 keep_choice=lambda name, value: state.keep({name: value}),
                 accept_sole=launch.config.ui.accept_sole,
                 autopilot=launch.config.ui.autopilot,
+                sample_lines=launch.config.ui.sample_lines,
+                sample_tokens=launch.config.ui.sample_tokens,
+                sample_sentence=launch.config.ui.sample_sentence,
             ),
         )
 

@@ -69,6 +69,8 @@ def found(figures: Figures, view: View, *, weaving: bool, stale: str, key: str) 
         return [f"stale: {stale}", f"{key} weaves here"]
     if not number and not weaving:
         return [""]
+    if view.looked_at:
+        pieces[0] += f" that differ, of {view.looked_at}"
     if number:
         pieces.append(f"{fine_percent(view.coverage[0])} at depth 1")
     if weaving:

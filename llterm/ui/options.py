@@ -10,7 +10,7 @@ from llterm.keymap import Keymap
 
 @dataclass(slots=True)
 class Options:
-    """Set once at the start; `accept_sole` and `autopilot` by the settings panel too."""
+    """Set once at the start; what has a default by the settings panel too."""
 
     keymap: Keymap
     model_name: str
@@ -21,3 +21,7 @@ class Options:
     accept_sole: bool = False
     autopilot: int = 5
     """Rounds at a time."""
+    sample_lines: int = 5
+    sample_tokens: int = 40
+    sample_sentence: bool = False
+    """How many continuations are sampled at a time, how long, and whether sentences end them."""

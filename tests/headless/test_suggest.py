@@ -203,3 +203,22 @@ def test_a_constraint_that_leads_nowhere_says_so(tmp_path: Path) -> None:
     assert ran.code == 1
     assert "The constraint leads nowhere" in ran.err
     assert "1 path came to a dead end" in ran.err
+
+
+def test_diverse_and_breadth_first_are_flags(tmp_path: Path) -> None:
+    begun = ("suggest", "--prompt", "The old woman opened the")
+    arguments = (*begun, "--no-auto-stop", "--beams", "9")
+    found = as_json(tmp_path, *arguments, "--diverse")
+    assert found["settings"]["diverse"] is True
+    assert len(found["suggestions"]) == 9
+    assert found["stats"]["looked_at"] > 9
+    folded = [one for one in found["suggestions"] if one["alike"]]
+    assert folded
+    assert all(one["p_alike"] > 0 for one in folded)
+    ran = run(tmp_path, *arguments, "--diverse")
+    assert " alike)" in ran.out
+    assert "9 suggestions, which differ, of " in ran.err
+    found = as_json(tmp_path, *arguments, "--strategy", "breadth")
+    assert found["settings"]["strategy"] == "breadth"
+    assert found["stats"]["done"]
+    assert run(tmp_path, *arguments, "--strategy", "deep").code == 2

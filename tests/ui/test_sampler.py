@@ -144,7 +144,7 @@ async def test_what_a_ban_takes_is_struck_through_in_the_tree(start: Start) -> N
         await at.press("ctrl+j")
         await at.until(lambda: not at.session.weaving)
         await at.press("ctrl+o", "b")
-        assert "banned branch" in at.line("branch")
+        await at.until(lambda: "banned branch" in at.line("branch"))
         rows = at.main.suggestions.rows
         banned = [n for n, row in enumerate(rows) if row.branch.banned]
         assert banned

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from llterm.errors import LltermError
 from llterm.session.changes import Change
-from llterm.ui.actions import Deed, Table
+from llterm.ui.actions import Deed, Table, weaving
 from llterm.ui.figures import spoken_speed
 from llterm.ui.screens.painting import show_trouble, troubles
+from llterm.ui.screens.sentences import SentenceBeams
 
 if TYPE_CHECKING:
     from llterm.ui.screens.weave import WeaveScreen
@@ -31,7 +32,7 @@ def table(screen: WeaveScreen) -> Table:
 
     autopilot = screen.session.autopilot
     player.landed = autopilot.landed = landed
-    player.ended = autopilot.ended = ended
+    player.ended = autopilot.ended = screen.session.continuations.ended = ended
 
     def ready() -> bool:
         return screen.session.source is not None and not screen.session.document.read_only
@@ -41,6 +42,9 @@ def table(screen: WeaveScreen) -> Table:
         "play.toggle": Deed(lambda: toggle(screen), ready),
         "play.faster": Deed(lambda: pace(screen, 1), ready),
         "play.slower": Deed(lambda: pace(screen, -1), ready),
+        "weave.sample": Deed(lambda: sample(screen), ready),
+        "weave.keep_lines": Deed(lambda: keep_lines(screen), ready),
+        "weave.sentences": Deed(lambda: sentences(screen), ready),
         "weave.autopilot": Deed(lambda: fly(screen), ready),
         "model.toggle": Deed(lambda: rest(screen)),
     }
@@ -70,6 +74,40 @@ def fly(screen: WeaveScreen) -> None:
         return
     with troubles(screen):
         autopilot.start(screen.options.autopilot)
+
+
+def sample(screen: WeaveScreen) -> None:
+    """Draw continuations at the cursor; they stand above the weave's suggestions."""
+    options, document = screen.options, screen.session.document
+    if not document.text.strip() and not document.chat:
+        weaving.stories(screen)
+        return
+    screen.session.player.pause()
+    screen.session.autopilot.stop()
+    with troubles(screen):
+        screen.session.continuations.start(
+            options.sample_lines, options.sample_tokens, sentence=options.sample_sentence
+        )
+        screen.ghost_off = False
+        screen.suggestions.forget()
+
+
+def keep_lines(screen: WeaveScreen) -> None:
+    """Hang the sampled lines in the loom, less the highlighted one, which may be accepted."""
+    row = screen.row
+    with troubles(screen):
+        kept = screen.session.continuations.keep(row.tail if row is not None else ())
+        screen.flash(f"{kept} line{'s' * (kept != 1)} kept as branches")
+
+
+def sentences(screen: WeaveScreen) -> None:
+    """Pick from whole sentences, round after round; nothing else is drawn meanwhile."""
+    if not screen.session.document.text.strip() and not screen.session.document.chat:
+        weaving.stories(screen)
+        return
+    weaving.stop(screen)
+    with troubles(screen):
+        screen.app.push_screen(SentenceBeams(screen))
 
 
 def pace(screen: WeaveScreen, by: int) -> None:

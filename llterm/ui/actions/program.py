@@ -61,6 +61,8 @@ def back(screen: WeaveScreen) -> None:
         screen.session.player.pause()
     elif screen.session.autopilot.running:
         screen.session.autopilot.stop()
+    elif screen.session.continuations.running:
+        screen.session.continuations.stop()
     elif screen.session.weaving:
         screen.session.stop()
     elif screen.heat.has_focus:

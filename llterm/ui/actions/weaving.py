@@ -27,7 +27,7 @@ def table(screen: WeaveScreen) -> Table:
 
     def can_grow() -> bool:
         row = screen.row
-        there = row is not None and not row.branch.banned
+        there = row is not None and not row.branch.banned and not row.branch.sampled
         return there and not session.stale and session.source is not None
 
     return {
@@ -37,6 +37,7 @@ def table(screen: WeaveScreen) -> Table:
         "weave.grow": Deed(lambda: grow(screen), can_grow),
         "weave.cutoff_down": Deed(lambda: step_cutoff(screen, -1)),
         "weave.cutoff_up": Deed(lambda: step_cutoff(screen, 1)),
+        "weave.diverse": Deed(lambda: diverse(screen)),
         "weave.constrain": Deed(
             lambda: constrain(screen), lambda: screen.session.source is not None
         ),
@@ -61,13 +62,15 @@ def weave(screen: WeaveScreen) -> None:
 
 def _busy(screen: WeaveScreen) -> bool:
     session = screen.session
-    return session.weaving or session.autopilot.running or session.player.playing
+    drawing = session.player.playing or session.continuations.running
+    return session.weaving or session.autopilot.running or drawing
 
 
 def stop(screen: WeaveScreen) -> None:
     """End whatever the model is doing here; what it found or wrote stays."""
     screen.session.autopilot.stop()
     screen.session.player.pause()
+    screen.session.continuations.stop()
     screen.session.stop()
 
 
@@ -87,6 +90,18 @@ def step_cutoff(screen: WeaveScreen, step: int) -> None:
         cutoff = min((one for one in CUTOFFS if one > rules.cutoff), default=rules.cutoff)
     set_rules(screen, replace(rules, cutoff=cutoff))
     screen.flash(f"cutoff {cutoff:g}")
+
+
+def diverse(screen: WeaveScreen) -> None:
+    """Fold suggestions that say the same, or show them again; where more are needed, weave on."""
+    session = screen.session
+    rules = session.document.rules
+    set_rules(screen, replace(rules, diverse=not rules.diverse))
+    screen.flash("only what differs in wording" if not rules.diverse else "every suggestion")
+    view = session.view
+    if not rules.diverse and view is not None and not view.done and not session.stale:
+        with troubles(screen):
+            session.weave()
 
 
 def set_rules(screen: WeaveScreen, rules: Rules) -> None:

@@ -95,8 +95,16 @@ def show_branch(screen: WeaveScreen) -> None:
     if row.branch.banned:
         line.say(f"{row.branch.banned} takes {percent(row.branch.p)}")
         return
-    text = joint(row.branch.logprob, len(row.tail)).split(" · ")
-    note = ends.get(row.branch.finish or "")
+    branch = row.branch
+    text = joint(branch.logprob, len(branch.steps) if branch.sampled else len(row.tail)).split(
+        " · "
+    )
+    if branch.sampled:
+        line.say(branch.sampled, *text)
+        return
+    if branch.alike:
+        text.insert(1, f"{branch.alike} alike folded in, {percent(branch.alike_p)}")
+    note = ends.get(branch.finish or "")
     line.say(*text[:1], *([note] if note else []), *text[1:])
 
 
@@ -128,6 +136,9 @@ def show_found(screen: WeaveScreen) -> None:
         pieces = found(
             session.figures, view, weaving=session.weaving, stale=_stale(session), key=key
         )
+        if going := session.continuations.going:
+            key = key_name(screen.first_key("weave.stop"))
+            pieces = [f"sampling {going} line{'s' * (going > 1)}", f"{key} stops", *pieces]
         if session.constraint is not None:
             pieces.insert(1, _fits(session.dead_ends))
         line.say(*pieces)

@@ -7,7 +7,7 @@ here, in the file and on the command line.
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
 from textual import events, on
@@ -18,6 +18,7 @@ from textual.widgets import Input, Static
 
 from llterm.config.schema import UI, WEAVE, Setting
 from llterm.core.rules import Rules
+from llterm.ui.options import Options
 from llterm.ui.screens.dialog import Dialog
 from llterm.ui.screens.painting import troubles
 from llterm.ui.widgets.toggle import Toggle
@@ -25,10 +26,10 @@ from llterm.ui.widgets.toggle import Toggle
 if TYPE_CHECKING:
     from llterm.ui.screens.weave import WeaveScreen
 
-_SOLE = next(one for one in UI if one.name == "accept_sole")
 _SPEED = next(one for one in UI if one.name == "play_speed")
-_ROUNDS = next(one for one in UI if one.name == "autopilot")
-_ALL = (*WEAVE, _SOLE, _SPEED, _ROUNDS)
+_OPTIONS = tuple(one for one in UI if one.name in {field.name for field in fields(Options)})
+"""Those of the app that this panel holds under their own names."""
+_ALL = (*WEAVE, *_OPTIONS, _SPEED)
 
 
 class Settings(Dialog[None]):
@@ -50,10 +51,10 @@ class Settings(Dialog[None]):
         with VerticalScroll(can_focus=False):
             for setting in WEAVE:
                 yield from self._row(setting, getattr(rules, setting.attribute))
-            yield from self._row(_SOLE, self._main.options.accept_sole)
+            for setting in _OPTIONS:
+                yield from self._row(setting, getattr(self._main.options, setting.name))
             speed = self._main.session.player.speed
             yield from self._row(_SPEED, 0.0 if math.isinf(speed) else speed)
-            yield from self._row(_ROUNDS, self._main.options.autopilot)
         yield Static(classes="setting--note", markup=False)
 
     def _row(self, setting: Setting, value: object) -> ComposeResult:
@@ -93,12 +94,7 @@ class Settings(Dialog[None]):
 
     @on(Toggle.Changed)
     def _switched(self, event: Toggle.Changed) -> None:
-        setting = _setting(event.toggle.id)
-        if setting is _SOLE:
-            self._main.options.accept_sole = event.value
-            self._main.keep_choice("ui.accept_sole", event.value)
-        else:
-            self._set(setting, event.value)
+        self._set(_setting(event.toggle.id), event.value)
 
     def _set(self, setting: Setting, value: object) -> None:
         session = self._main.session
@@ -106,9 +102,9 @@ class Settings(Dialog[None]):
             session.player.speed = float(str(value)) or math.inf
             self._main.keep_choice("ui.play_speed", value)
             return
-        if setting is _ROUNDS:
-            self._main.options.autopilot = int(str(value))
-            self._main.keep_choice("ui.autopilot", value)
+        if setting in _OPTIONS:
+            setattr(self._main.options, setting.name, value)
+            self._main.keep_choice(f"ui.{setting.name}", value)
             return
         changed = {setting.attribute: value}
         rules: Rules = replace(session.document.rules, **changed)  # type: ignore[arg-type]

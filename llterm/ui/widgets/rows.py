@@ -49,7 +49,7 @@ def label(branch: Branch) -> tuple[str, bool]:
     """What a row says, inert, and whether it is the name of a special token."""
     text = visible(branch.data)
     if text:
-        return text, False
+        return (f"{text}  (+{branch.alike} alike)" if branch.alike else text), False
     names = [visible(step.data) for step in branch.steps if step.special]
     return ("".join(names), True) if names else ("·", True)
 

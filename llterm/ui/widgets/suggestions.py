@@ -227,6 +227,8 @@ class SuggestionTree(ScrollView, can_focus=True):
             branch.data,
             branch.finish,
             branch.banned,
+            branch.alike,
+            branch.sampled,
             bool(branch.children),
             percent(branch.p),
             bar(branch.p, self._bar_width),
@@ -275,6 +277,7 @@ class SuggestionTree(ScrollView, can_focus=True):
         branch, width = row.branch, self._bar_width
         text, special = label(branch)
         glyph = ("▸" if row.folded else "▾") if branch.children else ""
+        glyph = glyph or ("~" if branch.sampled else "")
         glyph = glyph or _GLYPHS.get(branch.finish or "", " ")
         indent = self._indent(row)
         room = max(self.size.width - 2 - indent - 2 - (width + 1 if width else 0) - 8, 1)

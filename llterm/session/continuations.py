@@ -1,0 +1,188 @@
+"""Sampled continuations at the cursor, side by side, next to the weave: the classic loom.
+
+They belong to the place they were drawn at, as a weave does, and come back with it after an undo.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import replace
+from typing import Protocol
+
+from llterm.core.query import Source
+from llterm.core.sampling import Chain
+from llterm.core.stops import Stopper
+from llterm.core.tokens import Tail
+from llterm.engine.sampling import Drawing, Line, Start
+from llterm.errors import LltermError, UsageError
+from llterm.session.document import Document
+from llterm.session.samples import Sample, find
+from llterm.session.weaves import Woven
+
+log = logging.getLogger(__name__)
+
+STORY = 4096
+"""Bytes of the story that bans look back on."""
+
+
+class Host(Protocol):
+    """What sampling needs of a session."""
+
+    @property
+    def document(self) -> Document: ...
+
+    @property
+    def source(self) -> Source | None: ...
+
+    @property
+    def stale(self) -> bool: ...
+
+    @property
+    def shown(self) -> object: ...
+
+    @property
+    def chain(self) -> Chain: ...
+
+    def here(self) -> Woven: ...
+
+
+class Continuations:
+    """Draws lines by the sampler chain; one decode a token for all of them."""
+
+    def __init__(self, host: Host, changed: Callable[[], None]) -> None:
+        self._host = host
+        self._changed = changed
+        self._task: asyncio.Task[None] | None = None
+        self._lines: Sequence[Sample] = ()
+        self.ended: Callable[[LltermError], None] = lambda _: None
+        """Told of a failure; a stop says nothing."""
+
+    @property
+    def running(self) -> bool:
+        return self._task is not None
+
+    @property
+    def going(self) -> int:
+        """How many lines are still drawn."""
+        return sum(one.finish is None for one in self._lines) if self.running else 0
+
+    def start(self, count: int, tokens: int, *, sentence: bool) -> None:
+        """Draw so many more lines at the cursor, before those that are there. Returns at once.
+
+        Numbers go on from those there, so with a seed the same lines come again, and others after
+        them. `sentence`: each ends where a sentence ends. Raises LltermError without a model.
+        """
+        self.stop()
+        woven = self._host.here()
+        self._host.document.checkpoint()
+        chain, source = self._host.chain, self._host.source
+        assert source is not None
+        first = max((one.number for one in woven.samples), default=-1) + 1
+        samples = [Sample(first + n, woven.weave.residue, chain.sampling) for n in range(count)]
+        woven.samples[:0] = self._lines = samples
+        drawing = make_drawing(woven, self._host.document, source, chain, samples, tokens,
+                               sentence=sentence)  # fmt: skip
+        self._task = asyncio.get_running_loop().create_task(self._draw(drawing, woven, samples))
+        self._changed()
+
+    def stop(self) -> None:
+        """Draw no further; what there is stays."""
+        if self._task is not None:
+            self._task.cancel()
+            self._end()
+
+    async def wait(self) -> None:
+        """Until nothing is drawn."""
+        if self._task is not None:
+            await asyncio.wait([self._task])
+
+    def keep(self, but: Tail = ()) -> int:
+        """Hang the lines on show under the story's end, as unread branches of the loom; how many.
+
+        `but`: the row of a line that is to be accepted instead. Those that hang there already are
+        passed over. Raises UsageError where the cursor is not at the end.
+        """
+        document, source = self._host.document, self._host.source
+        if document.cursor != len(document.text) or self._host.stale:
+            raise UsageError(
+                "There are no lines to keep here",
+                "Branches hang under the end of the story.",
+                "Go there, and sample.",
+            )
+        samples = self._host.here().samples
+        assert source is not None
+        document.checkpoint()
+        loom = document.loom
+        beside = [loom.nodes[id] for id in loom.children.get(loom.head, ())]
+        there = {loom.pieces[one.piece].ids for one in beside if len(one.slices) == 1}
+        runs = {one.ids: one.run(len(one.steps), source)
+                for one in samples if one is not find(samples, but) and one.data}  # fmt: skip
+        kept = [run for run in runs.values() if run.ids not in there]
+        document.branches.plant(loom.head, kept)
+        return len(kept)
+
+    async def _draw(self, drawing: Drawing, woven: Woven, samples: Sequence[Sample]) -> None:
+        error: LltermError | None = None
+        try:
+            async with aclosing(follow(drawing, woven, samples)) as drawn:
+                async for _ in drawn:
+                    if self._host.shown is not woven or self._host.stale:
+                        break
+                    self._changed()
+            error = next((line.error for line in drawing.lines if line.error), None)
+        except LltermError as failed:
+            error = failed
+        except Exception as fault:
+            log.exception("sampling failed")
+            cause = f"{type(fault).__name__}: {fault}"
+            error = LltermError("Sampling failed", cause, "See the log.")
+        self._end()
+        if error is not None:
+            self.ended(error)
+
+    def _end(self) -> None:
+        self._task = None
+        for one in self._lines:
+            one.finish = one.finish or "stopped"
+        self._lines = ()
+        self._changed()
+
+
+def make_drawing(
+    woven: Woven,
+    document: Document,
+    source: Source,
+    chain: Chain,
+    samples: Sequence[Sample],
+    tokens: int,
+    *,
+    sentence: bool,
+) -> Drawing:
+    """The drawing of these lines where a weave hangs, under its constraint, at the cursor."""
+    weave = woven.weave
+    stopper = Stopper(replace(weave.rules, auto_stop=sentence), weave.before)
+    return Drawing(
+        source,
+        chain,
+        Start(weave.anchor.tokens, document.bytes_before(document.cursor)[-STORY:], weave.residue),
+        [Line(one.number, tokens, stopper) for one in samples],
+        weave.constraint,
+        weave.healer,
+    )
+
+
+async def follow(
+    drawing: Drawing, woven: Woven, samples: Sequence[Sample]
+) -> AsyncGenerator[Sample]:
+    """Draw, and let each sample take its line's tokens; yields after each token."""
+    by_number = {one.number: one for one in samples}
+    async with aclosing(drawing.run()) as tokens:
+        async for one in tokens:
+            sample = by_number[one.line.number]
+            sample.take(one, woven.weave.mask(sample.ids))
+            yield sample
+    for line in drawing.lines:
+        by_number[line.number].finish = line.finish

@@ -1,0 +1,240 @@
+"""Sentence beams: whole sentences sampled by one model or several, one of which goes on the story.
+
+Sentences that the person keeps stay for the next round; the last piece can be taken back, and is
+among the offers again. After the beamwriter of LLooM's author, as a sitting over a loom.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+
+from llterm.constraints.compiled import compile
+from llterm.core.display import visible
+from llterm.core.query import Failed, Query, Source
+from llterm.core.sampling import Chains
+from llterm.core.tokens import Path, Tail
+from llterm.core.view import Step
+from llterm.errors import LltermError, UsageError
+from llterm.session.changes import Change
+from llterm.session.continuations import follow, make_drawing
+from llterm.session.samples import Sample
+from llterm.session.session import Session
+from llterm.session.weaves import Weaves, Woven
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, eq=False)
+class Offer:
+    """A sentence that may go on the story."""
+
+    source: Source
+    sample: Sample
+    at: bytes
+    """The story that its probabilities are given."""
+    kept: bool = False
+    """It stays for the next round."""
+
+    @property
+    def text(self) -> str:
+        return visible(self.sample.data)
+
+
+class Sentences:
+    """One sitting. Rounds of offers; each pick is a step of the loom's history."""
+
+    def __init__(self, session: Session, changed: Callable[[], None]) -> None:
+        """Raises UsageError without a model."""
+        if session.source is None:
+            raise UsageError("There is no model to write sentences", "", "Choose one first.")
+        self._session = session
+        self._changed = changed
+        self._sources: list[Source] = []
+        self._chains: list[Chains] = []
+        self._weaves: list[Weaves] = []
+        self.join(session.source)
+        self._offers: list[Offer] = []
+        self._pieces: list[tuple[Offer | None, int]] = []
+        """What was put into the story, and the document's revision after it."""
+        self._task: asyncio.Task[None] | None = None
+        self._numbers = 0
+        self.error: LltermError | None = None
+        """Why the last round ended before its time."""
+
+    @property
+    def models(self) -> Sequence[str]:
+        """The names of those that write, the session's own first."""
+        return [source.name for source in self._sources]
+
+    def join(self, source: Source) -> None:
+        """Let one more model write, from the next round on; its owner closes it."""
+        self._sources.append(source)
+        self._chains.append(Chains(source.vocabulary))
+        self._weaves.append(Weaves())
+
+    @property
+    def running(self) -> bool:
+        return self._task is not None
+
+    @property
+    def offers(self) -> list[Offer]:
+        """Those with text, each text once, kept ones first."""
+        found: dict[bytes, Offer] = {}
+        for one in sorted(self._offers, key=lambda offer: not offer.kept):
+            if one.sample.data:
+                found.setdefault(one.sample.data, one)
+        return list(found.values())
+
+    def start(self, count: int, tokens: int) -> None:
+        """A round: so many sentences of each model, of so many tokens at most. Returns at once."""
+        self.stop()
+        self.error = None
+        self._offers = [one for one in self._offers if one.kept]
+        self._task = asyncio.get_running_loop().create_task(self._round(count, tokens))
+        self._changed()
+
+    def stop(self) -> None:
+        """Draw no further; what there is stays."""
+        if self._task is not None:
+            self._task.cancel()
+            self._end()
+
+    async def wait(self) -> None:
+        """Until nothing is drawn."""
+        if self._task is not None:
+            await asyncio.wait([self._task])
+
+    def keep(self, offer: Offer) -> None:
+        """Let it stay for the next round, or no longer."""
+        offer.kept = not offer.kept
+        self._changed()
+
+    def pick(self, offer: Offer) -> Change:
+        """Put it into the story at the cursor. Raises UsageError for one of another place."""
+        self.stop()
+        if offer.at != self._story():
+            raise UsageError("This sentence is of another place", "", "Draw again first.")
+        run = offer.sample.run(len(offer.sample.steps), offer.source)
+        change = self._session.put(run)
+        offer.kept = False
+        self._offers.remove(offer)
+        self._pieces.append((offer, self._session.document.revision))
+        return change
+
+    def write(self, text: str) -> Change:
+        """Put a sentence of the person's own into the story at the cursor."""
+        self.stop()
+        document = self._session.document
+        document.checkpoint()
+        change = self._session.edit(document.cursor, document.cursor, text)
+        document.checkpoint()
+        self._pieces.append((None, document.revision))
+        return change
+
+    def back(self) -> Change | None:
+        """Take back the last piece of this sitting; the model's is offered again, and kept.
+
+        Sentences that were drawn after it and are not kept go. None where there is no such piece,
+        or something else was done since.
+        """
+        self.stop()
+        if not self._pieces or self._pieces[-1][1] != self._session.document.revision:
+            return None
+        offer, _ = self._pieces.pop()
+        change = self._session.undo()
+        self._offers = [one for one in self._offers if one.kept]
+        if offer is not None:
+            offer.kept = True
+            self._offers.append(offer)
+        if self._pieces:
+            self._pieces[-1] = self._pieces[-1][0], self._session.document.revision
+        return change
+
+    def _story(self) -> bytes:
+        document = self._session.document
+        return document.bytes_before(document.cursor)
+
+    def _end(self) -> None:
+        self._task = None
+        for one in self._offers:
+            one.sample.finish = one.sample.finish or "stopped"
+        self._changed()
+
+    async def _round(self, count: int, tokens: int) -> None:
+        first = self._numbers
+        self._numbers += count
+        numbers = range(len(self._sources))
+        await asyncio.gather(*(self._try(number, first, count, tokens) for number in numbers))
+        self._end()
+
+    async def _try(self, number: int, first: int, count: int, tokens: int) -> None:
+        """One model's part of a round; where it fails, the others go on."""
+        try:
+            await self._of(number, first, count, tokens)
+        except LltermError as error:
+            self.error = error
+        except Exception as fault:
+            log.exception("sentence beams failed")
+            cause = f"{type(fault).__name__}: {fault}"
+            self.error = LltermError("No sentences could be drawn", cause, "See the log.")
+
+    async def _of(self, number: int, first: int, count: int, tokens: int) -> None:
+        source, session = self._sources[number], self._session
+        woven, story = await self._woven(number), self._story()
+        for offer in [one for one in self._offers if one.source is source and one.at != story]:
+            await _read_again(offer, woven, story)
+        chain = self._chains[number].of(session.sampling)
+        samples = [Sample(first + n, woven.weave.residue, chain.sampling) for n in range(count)]
+        self._offers += [Offer(source, one, story) for one in samples]
+        drawing = make_drawing(
+            woven, session.document, source, chain, samples, tokens, sentence=True
+        )
+        async with aclosing(follow(drawing, woven, samples)) as drawn:
+            async for _ in drawn:
+                self._changed()
+        failed = next((line.error for line in drawing.lines if line.error), None)
+        if failed is not None:
+            self.error = failed
+
+    async def _woven(self, number: int) -> Woven:
+        """A weave of this model at the cursor, of which nothing is searched."""
+        session, source = self._session, self._sources[number]
+        place = self._story(), session.document.chat, number, session.constraint
+        constraint = None
+        if session.constraint is not None:
+            constraint = await asyncio.to_thread(compile, session.constraint, source.vocabulary)
+        bans = session.sampling.bans
+        return self._weaves[number].begin(place, session.document, source, constraint, bans)
+
+
+async def _read_again(offer: Offer, woven: Woven, story: bytes) -> None:
+    """Ask what a kept sentence's tokens are worth at the new place of the story."""
+    weave, source, text = woven.weave, offer.source, offer.sample.data
+    ids: Tail = source.vocabulary.encode(weave.residue + text)
+    queries = [Query(Path(weave.anchor, ids[:n]), full=True) for n in range(len(ids))]
+    found = {}
+    async with aclosing(source.ask(queries)) as answers:
+        async for answer in answers:
+            if isinstance(answer, Failed):
+                raise answer.error
+            found[len(answer.path.tail)] = answer.distribution
+    steps = []
+    for n, id in enumerate(ids):
+        listed = dict(zip(found[n].ids.tolist(), found[n].logprobs.tolist(), strict=True))
+        full = found[n].full
+        logprob = float(full[id]) if full is not None else listed.get(id, float("-inf"))
+        rank = 1 + int(
+            (found[n].logprobs > logprob).sum() if full is None else (full > logprob).sum()
+        )
+        steps.append(Step(id, source.vocabulary.token(id).data, logprob, rank))
+    offer.sample = replace(
+        offer.sample,
+        residue=weave.residue,
+        steps=steps,
+        found=[replace(found[n], full=None) for n in range(len(ids))],
+    )
+    offer.at = story

@@ -1,0 +1,136 @@
+"""Sampled continuations, sentence beams and diverse ranking by keys, on screen as in the story."""
+
+from __future__ import annotations
+
+from textual.widgets import Input, OptionList, TextArea
+
+from llterm.backends.scripted import ScriptedBackend
+from llterm.core.query import Backend
+from llterm.core.rules import Rules
+from llterm.state import read_state
+from llterm.ui.screens.models import Models
+from llterm.ui.screens.sentences import SentenceBeams, WriteIn
+from llterm.ui.screens.settings import Settings
+from llterm.ui.widgets.toggle import Toggle
+from tests.session.test_continuations import SEEDED, draw_by
+from tests.session.test_session import Gate
+from tests.ui.conftest import STORY, Driven, Progress, Start
+from tests.ui.test_playing import same
+
+
+def sampled(at: Driven) -> int:
+    return sum(bool(row.branch.sampled) for row in at.main.suggestions.rows)
+
+
+async def sample(at: Driven, key: str = "alt+s") -> None:
+    await at.press(key)
+    await at.until(lambda: not at.session.continuations.running and sampled(at))
+
+
+async def test_a_key_samples_lines_that_are_accepted_like_suggestions(start: Start) -> None:
+    async with start(size=(120, 40)) as at:
+        draw_by(at.session, SEEDED)
+        at.main.options.sample_lines, at.main.options.sample_tokens = 4, 6
+        await at.weave()
+        woven = len(at.main.suggestions.rows)
+        await sample(at)
+        assert len(at.main.suggestions.rows) == woven + sampled(at)
+        assert at.main.row is not None
+        assert at.main.row.branch.sampled
+        assert "sampled, line" in at.line("branch")
+        text = at.main.row.branch.data.decode()
+        assert at.main.editor.ghost == text
+        await at.press("tab")
+        assert at.story == STORY + text
+        assert same(at)
+        await at.press("ctrl+z")
+        assert at.story == STORY
+        await at.until(lambda: sampled(at))
+        await at.press("ctrl+right")
+        assert at.story == STORY + " " + text.split()[0]
+        assert at.main.row is not None
+        await at.press("ctrl+o", "S")
+        await at.until(lambda: not at.session.continuations.running)
+
+
+async def test_escape_stops_the_lines_and_keeps_them(start: Start) -> None:
+    gate = Gate(2)
+
+    async def gated(progress: Progress) -> Backend:
+        return ScriptedBackend(gate)
+
+    start.opening = gated
+    async with start() as at:
+        await at.press("alt+s")
+        await at.until(lambda: "sampling 5 lines" in at.line("found"))
+        await at.press("escape")
+        assert not at.session.continuations.running
+        await at.until(lambda: sampled(at))
+        gate.opened.set()
+
+
+async def test_the_panel_sets_how_many_and_how_long_and_keeps_it(start: Start) -> None:
+    async with start() as at:
+        await at.press("f5")
+        await at.until(lambda: isinstance(at.app.screen, Settings))
+        at.app.screen.query_one("#sample_lines", Input).value = "2"
+        at.app.screen.query_one("#sample_sentence", Toggle).focus()
+        await at.press("space")
+        await at.until(lambda: at.main.options.sample_sentence)
+        assert at.main.options.sample_lines == 2
+        assert read_state().values["ui.sample_lines"] == 2
+        at.app.screen.query_one("#strategy", Input).value = "deep"
+        await at.until(lambda: at.app.screen.query_one("#strategy").has_class("-wrong"))
+        at.app.screen.query_one("#strategy", Input).value = "breadth"
+        await at.until(lambda: at.session.document.rules.strategy == "breadth")
+
+
+async def test_diverse_is_a_key_away_and_undone(start: Start) -> None:
+    start.rules = Rules(depth=3, cutoff=0.02, beams=10)
+    async with start(size=(120, 40)) as at:
+        await at.weave()
+        await at.press("ctrl+o", "D")
+        assert at.session.document.rules.diverse
+        await at.until(lambda: not at.session.weaving and "differ" in at.line("found"))
+        await at.press("D")
+        assert not at.session.document.rules.diverse
+
+
+async def test_sentences_are_picked_kept_written_and_taken_back(start: Start) -> None:
+    async with start(size=(100, 30)) as at:
+        draw_by(at.session, SEEDED)
+        await at.press("alt+n")
+        await at.until(lambda: isinstance(at.app.screen, SentenceBeams))
+        screen = at.app.screen
+        assert isinstance(screen, SentenceBeams)
+        options = screen.query_one(OptionList)
+        await at.until(lambda: not screen._sentences.running and options.option_count > 1)
+        await at.press("j", "space")
+        kept = screen._sentences.offers[0]
+        assert kept.kept
+        await at.press("home", "down", "enter")
+        await at.until(lambda: at.story != STORY)
+        landed = at.story
+        await at.until(lambda: not screen._sentences.running and options.option_count)
+        assert screen._sentences.offers[0] is kept
+        await at.press("w")
+        await at.until(lambda: isinstance(at.app.screen, WriteIn))
+        at.app.screen.query_one(TextArea).text = " The end."
+        await at.press("ctrl+j")
+        await at.until(lambda: at.story == landed + " The end.")
+        await at.press("b")
+        assert at.story == landed
+        await at.press("b")
+        assert at.story == STORY
+        assert same(at)
+        await at.until(lambda: not screen._sentences.running)
+        assert kept in screen._sentences.offers
+        await at.press("m")
+        await at.until(lambda: isinstance(at.app.screen, Models))
+        models = at.app.screen.query_one(OptionList)
+        await at.until(lambda: models.option_count)
+        await at.press("home", "enter")
+        await at.until(lambda: {"scripted", "fable"} <= set(screen._sentences.models))
+        await at.until(lambda: {"fable"} & {one.source.name for one in screen._sentences.offers})
+        await at.press("escape")
+        await at.until(lambda: at.app.screen is at.main)
