@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from llterm.core.birth import Alternative
 from llterm.core.loom import ROOT
 from llterm.core.outline import Row
 from llterm.session.changes import Change
@@ -277,8 +278,10 @@ def alternative(screen: LoomScreen, row: Row) -> None:
     screen.app.push_screen(Alternatives(tokens), done)
 
 
-def _known(screen: LoomScreen, piece: int, index: int) -> Callable[[], tuple]:  # type: ignore[type-arg]
-    def read() -> tuple:  # type: ignore[type-arg]
+def _known(screen: LoomScreen, piece: int, index: int) -> Callable[[], Sequence[Alternative]]:
+    """Reads what was kept of a token's alternatives, when it is asked for."""
+
+    def read() -> Sequence[Alternative]:
         known = screen.document.birth(piece).alternatives
         return known[index] if index < len(known) else ()
 

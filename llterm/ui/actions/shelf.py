@@ -26,7 +26,7 @@ def table(screen: WeaveScreen) -> Table:
 
 def open_loom(screen: WeaveScreen) -> None:
     """The whole tree. What the model writes by itself stops: the tree would change under it."""
-    from llterm.ui.screens.loom import LoomScreen
+    from llterm.ui.screens.loom import LoomScreen  # It leads back here, by its own actions.
 
     session = screen.session
     session.player.pause()

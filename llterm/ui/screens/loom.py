@@ -74,7 +74,12 @@ class LoomScreen(Screen[None]):
         for view in (self.outline, self.map):
             bind(view, pane_bindings(self.keymap, "loom"))
         self.map.display = False
-        self.call_after_refresh(self.relist, self.loom.head)
+        self.call_after_refresh(self._begin)
+
+    def _begin(self) -> None:
+        """Show where the story ends; the panes know their sizes now."""
+        self.view.show(self.listing, self.listing.nearest(self.loom.head))
+        self.look()
 
     # --- parts
 
