@@ -12,7 +12,7 @@ from llterm.backends.remote.reading import read_text
 from llterm.backends.remote.steps import Ask, Step
 from llterm.backends.remote.talk import Talk
 from llterm.backends.remote.vocabulary import RemoteVocabulary
-from llterm.backends.remote.wire import BadAnswer, Wire
+from llterm.backends.remote.wire import BadAnswer, BrokenOff, Wire
 from llterm.core.query import Capabilities, Cost, Fact, Failed, Query, Scored
 from llterm.core.tokens import Path, Tail
 from llterm.errors import CapabilityMissing, LltermError
@@ -23,6 +23,8 @@ MOST = 10_000
 """Candidates listed where somebody wants to see all of them."""
 GATHER = 0.25
 """Share of the quickest answer's time that a question may wait for others to go along."""
+BREAKS = 4
+"""How often in a row an answer may break off and have told nothing."""
 LARGEST = 256 * 1024
 """Bytes of a request's prompts, about."""
 
@@ -165,12 +167,21 @@ class RemoteBackend:
             lines = self.dialect.traits.lines
             ahead = max(query.ahead for query in queries) if lines else 0
             owed = [Cost()]
-            for attempt in range(2 + self.dialect.traits.retries):
+            attempt = breaks = 0
+            while attempt < 2 + self.dialect.traits.retries:
                 # A position that splits a character is asked again alone: lines bear no bias.
                 asked = self._lines(tuple(left), ahead if not attempt else 0, attempt, owed)
-                async for fact in asked:
-                    left = [query for query in left if query.path.tail != fact.path.tail]
-                    yield fact
+                try:
+                    async for fact in asked:
+                        breaks = 0
+                        left = [query for query in left if query.path.tail != fact.path.tail]
+                        yield fact
+                    attempt += 1
+                except BrokenOff:
+                    # The wire waits for the server; further places of a line the search asks for.
+                    breaks += 1
+                    if breaks > BREAKS:
+                        raise
                 if not left:
                     return
             self.spent += owed[0]

@@ -102,7 +102,7 @@ class HttpWire:
                     yield event
         except Fault as fault:
             self._pool.failed(standing, fault, began)
-            raise gave_up(fault, 1) from None
+            raise gave_up(fault, 1, begun=True) from None
         except LltermError as error:
             raise _bare(error) from None
         finally:
