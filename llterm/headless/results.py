@@ -50,6 +50,7 @@ def result(woven: Woven) -> dict[str, Any]:
             "done": view.done,
             "story_tokens": figures.story_tokens,
             "context": figures.context,
+            "servers": [{"model": one.model, **asdict(one.spent)} for one in woven.counted],
         },
     }
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Iterator, Sequence
 from dataclasses import dataclass
 
 from llterm.backends.remote.dialects.protocol import Dialect
+from llterm.backends.remote.explained import explained
 from llterm.backends.remote.masked import Masked
 from llterm.backends.remote.merged import merged
 from llterm.backends.remote.reading import read_text
@@ -97,6 +98,11 @@ class RemoteBackend:
         async for scored in read_text(self._talk, tokens, max(start, 1), self._top(keep, 0)):
             self.spent += scored.cost
             yield scored
+
+    @property
+    def told(self) -> Sequence[tuple[str, str]]:
+        """What its server can do and cannot, row by row."""
+        return explained(self.dialect.traits)
 
     async def close(self) -> None:
         await self.wire.close()

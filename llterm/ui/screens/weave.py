@@ -19,6 +19,7 @@ from llterm.ui.actions import (
     playing,
     program,
     seeing,
+    serving,
     suggesting,
     weaving,
     writing,
@@ -87,6 +88,7 @@ class WeaveScreen(Screen[None]):
             **playing.table(self),
             **program.table(self),
             **choosing.table(self),
+            **serving.table(self),
         }
 
     def compose(self) -> ComposeResult:

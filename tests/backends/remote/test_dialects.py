@@ -10,7 +10,8 @@ import pytest
 
 from llterm.backends.remote.backend import RemoteBackend
 from llterm.backends.remote.connect import open_backend
-from llterm.backends.remote.probe import explained, find_dialect
+from llterm.backends.remote.explained import explained
+from llterm.backends.remote.probe import find_dialect
 from llterm.core.distribution import Mask
 from llterm.core.query import Fact, Failed, Query
 from llterm.core.tokens import Anchor, Path, Tail
