@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from dataclasses import dataclass
 
-from llterm.backends.remote.dialects.protocol import Dialect
+from llterm.backends.remote.dialects.protocol import Dialect, Writes
 from llterm.backends.remote.explained import explained
 from llterm.backends.remote.masked import Masked
 from llterm.backends.remote.merged import merged
@@ -14,6 +14,8 @@ from llterm.backends.remote.steps import Ask, Step
 from llterm.backends.remote.talk import Talk
 from llterm.backends.remote.vocabulary import RemoteVocabulary
 from llterm.backends.remote.wire import BadAnswer, BrokenOff, Wire
+from llterm.backends.templates import ChatFormat
+from llterm.core.chat import Chat, Parts
 from llterm.core.query import Capabilities, Cost, Fact, Failed, Query, Scored
 from llterm.core.tokens import Path, Tail
 from llterm.errors import CapabilityMissing, LltermError
@@ -61,6 +63,7 @@ class RemoteBackend:
         self._whole = whole
         self._talk = Talk(name, wire, dialect, vocabulary, streams=not self.habit.steady)
         self._masked = Masked(self._talk)
+        self._chats = _chats(dialect, vocabulary) if whole else None
 
     @property
     def capabilities(self) -> Capabilities:
@@ -78,6 +81,23 @@ class RemoteBackend:
             gather=0.0 if self.habit.steady else GATHER * self._talk.waits,
             context=traits.context,
         )
+
+    @property
+    def chat_format(self) -> str:
+        """What its chats are written by, for people; empty where it can open none."""
+        return self._chats.name if self._chats is not None else ""
+
+    def open_chat(self, chat: Chat) -> Parts:
+        """The chat up to where the reply begins. Raises CapabilityMissing, and ModelError where the
+        template fails."""
+        if self._chats is None:
+            raise CapabilityMissing(
+                f"{self.name} cannot open a chat",
+                f"{self.dialect.traits.server} does not tell its model's chat template and its"
+                " special tokens.",
+                "llama.cpp's server does, and models in process have theirs.",
+            )
+        return self._chats.open(chat)
 
     async def ask(self, queries: Sequence[Query]) -> AsyncGenerator[Fact | Failed]:
         fitting: list[Query] = []
@@ -248,6 +268,13 @@ class _Line:
             self._path = Path(path.anchor, (*path.tail, chosen))
         story = max(step.evaluated - len(path.tail), 0) if first else 0
         return Fact(path, found, Cost(step.evaluated, story) + extra)
+
+
+def _chats(dialect: Dialect, vocabulary: RemoteVocabulary) -> ChatFormat | None:
+    if not isinstance(dialect, Writes):
+        return None
+    tokens = map(vocabulary.token, range(vocabulary.size))
+    return dialect.chat_format({one.data for one in tokens if one.special})
 
 
 def _too_long(size: int, context: int) -> LltermError:
