@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+from textual.widgets import OptionList
+
+from benchmarks.server import server as server_of
 from llterm.backends.remote.connect import open_backend
 from llterm.backends.remote.probe import find_dialect
+from llterm.config import Config, ModelConfig
+from llterm.config.server import ServerSettings
 from llterm.core.query import Backend
 from llterm.ui.screens.server import ServerDialog
+from tests.backends.conftest import BUNDLED
 from tests.backends.remote.little_model import Server
 from tests.backends.remote.standins import LlamaServer, OllamaServer
 from tests.ui.conftest import Driven, Start
@@ -79,3 +86,28 @@ async def test_the_counter_is_told_with_the_words(start: Start) -> None:
         assert "3 words" in told
         assert "tiny: " in told
         assert " requests; " in told
+
+
+@pytest.mark.server
+async def test_a_server_is_picked_in_mid_story(start: Start) -> None:
+    """A real one: what it has is told below the list, and it takes the other model's place."""
+    with server_of(BUNDLED, 1) as (host, port):
+        settings = ServerSettings((f"http://{host}:{port}",))
+        start.config = Config(models={"near": ModelConfig(server=settings)})
+        async with start(STORY, size=(100, 40)) as at:
+            await at.weave()
+            await at.press("alt+m")
+            options = at.app.screen.query_one(OptionList)
+            await at.until(lambda: options.option_count)
+            lines = [
+                str(options.get_option_at_index(n).prompt) for n in range(options.option_count)
+            ]
+            options.highlighted = next(n for n, line in enumerate(lines) if " near " in line)
+            await at.until(lambda: "has " in on_screen(at))
+            await at.press("enter")
+            await at.until(lambda: "near" in at.line("model"))
+            assert at.story == STORY
+            assert "another model" in at.line("found")
+            await at.press("ctrl+j")
+            await at.until(lambda: not at.session.weaving and not at.session.stale)
+            assert "suggestion" in at.line("found")
