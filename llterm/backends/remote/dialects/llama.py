@@ -26,8 +26,8 @@ FORCE = 1000.0
 """A bias that decides the choice."""
 AMONG = 100.0
 """A bias that leaves e^-100 to the others, and the favoured ones as they are to each other."""
-FIELDS = ("index", "tokens", "tokens_predicted", "completion_probabilities", "stop_type",
-          "timings/prompt_n", "timings/cache_n", "error")  # fmt: skip
+FIELDS = ("index", "tokens", "tokens_predicted", "tokens_evaluated", "completion_probabilities",
+          "stop_type", "timings/prompt_n", "timings/cache_n", "error")  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
