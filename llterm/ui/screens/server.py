@@ -36,4 +36,4 @@ class ServerDialog(Dialog[None]):
 
 
 def _row(label: str, told: str) -> Content:
-    return Content.assemble((label, "bold"), "  ", visible(told.encode("utf-8", "replace")))
+    return Content.assemble((f"{label:<22}", "bold"), visible(told.encode("utf-8", "replace")))
