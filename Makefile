@@ -2,6 +2,7 @@
 # make test    set up on first use, then every check and test
 # make check   format, lint, types, layers and generated files only
 # make test-gradients   what needs the extra llterm[gradients], in .venv-gradients
+# make test-servers   against a further real server, llama-cpp-python's, in .venv-servers
 # make bench   the budgets of docs/performance.md, measured
 # make screenshots   the README's pictures, made anew
 
@@ -18,7 +19,7 @@ export CMAKE_ARGS ?= -DLLAVA_BUILD=OFF -DLLAMA_BUILD_TOOLS=OFF -DLLAMA_BUILD_EXA
 export CMAKE_BUILD_PARALLEL_LEVEL ?= $(CORES)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: weave test test-gradients check bench screenshots docs lock clean
+.PHONY: weave test test-gradients test-servers check bench screenshots docs lock clean
 
 weave: $(VENV)/.runtime
 	@$(BIN)/llterm weave
@@ -36,6 +37,10 @@ check: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python scripts/docs.py --check
+
+test-servers:
+	@$(MAKE) --no-print-directory VENV=.venv-servers .venv-servers/.servers
+	.venv-servers/bin/pytest -q tests/servers
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks
@@ -67,6 +72,10 @@ $(VENV)/.gradients: $(VENV)/.dev
 	@$(BIN)/pip install -q -e '.[gradients]'
 	@touch $@
 
+$(VENV)/.servers: $(VENV)/.dev
+	@$(BIN)/pip install -q -e '.[servers]'
+	@touch $@
+
 # Versions and hashes only: no line may say where a package came from.
 lock:
 	uv pip compile -q --generate-hashes --no-annotate --no-header --no-emit-index-url \
@@ -75,4 +84,4 @@ lock:
 		--universal --python-version 3.11 --extra dev pyproject.toml -c requirements.lock -o requirements-dev.lock
 
 clean:
-	rm -rf $(VENV) .venv-gradients dist build
+	rm -rf $(VENV) .venv-gradients .venv-servers dist build

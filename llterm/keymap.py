@@ -271,6 +271,9 @@ ACTIONS: tuple[Action, ...] = (
     Action("app.models", "alt+m", "everywhere", "Choose another model", "", "m"),
     Action("app.chat", "alt+c", "everywhere", "What the story is a reply to: a chat", "", "c"),
     Action("app.chat_fold", "alt+v", "everywhere", "Show or fold the chat's tokens", "", "C"),
+    Action("server.show", "alt+r", "everywhere", "What the model's server can tell, and what not"),
+    Action("server.more", "alt+u", "everywhere", "More requests to the server at once"),
+    Action("server.fewer", "alt+d", "everywhere", "Fewer requests to the server at once"),
     Action("app.prefix", "f7", "everywhere", "The hidden text before the story"),
     Action(
         "app.sampling",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from llterm.backends.caches import parts_of, quantisation_of
 from llterm.backends.llamacpp.info import UNKNOWN, inspect_gguf
@@ -26,6 +27,8 @@ class Listed:
     needs: int = 0
     """Bytes of memory at its default context, about."""
     fit: Fit = "unknown"
+    offers: str = ""
+    """Of a model on a server: what the server has, or why that is not known."""
     problem: str = ""
     """Why it cannot be opened; empty where nothing speaks against it."""
 
@@ -38,10 +41,18 @@ class Listed:
 def list_models(config: Config) -> list[Listed]:
     """All models with a name. A file that cannot be read is listed with the reason.
 
-    Models of servers are listed by name alone: nothing is asked over a network here.
+    Models of servers are listed by name alone: `with_offers` asks them.
     """
     free = available()
     return [_listed(known, free) for known in known_models(config)]
+
+
+async def with_offers(rows: Sequence[Listed], config: Config) -> list[Listed]:
+    """The list with what configured servers say of their models; takes some seconds at most."""
+    from llterm.backends.remote.offers import ask_servers
+
+    told = await ask_servers(config)
+    return [replace(one, offers=told.get(one.known.name, "")) for one in rows]
 
 
 def _listed(known: Known, free: int) -> Listed:

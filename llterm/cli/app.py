@@ -208,6 +208,8 @@ def sample_command(
     context: options.ContextSize = None,
     threads: options.Threads = None,
     gpu_layers: options.GpuLayers = None,
+    record: options.Record = None,
+    replay: options.Replay = None,
     config: options.ConfigPath = None,
     **sampling: object,
 ) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from llterm.cli.options import model_flags, sampling_flags, typed_sampling
 from llterm.cli.settings import load, log_to_file
+from llterm.cli.taping import taped
 from llterm.cli.weaving import as_text, constraint_of, say, story_of
 from llterm.core.rules import Rules
 from llterm.errors import LltermError
@@ -50,6 +51,7 @@ def sample(values: Mapping[str, Any]) -> int:
 def _job(values: Mapping[str, Any]) -> SampleJob:
     typed = sampling_flags(values)
     config = load({"model": values["model"], **typed}, values["config"])
+    config = taped(config, values["model"], values["record"], values["replay"])
     from llterm.config.load import checked_flag
     from llterm.headless.sample import SampleJob
 

@@ -31,7 +31,7 @@ def serve(arguments: Sequence[str], port: int) -> int:
     _refuse_taken(port)
     command = shlex.join([sys.executable, "-m", "llterm", *arguments])
 
-    class Own(Server):  # type: ignore[misc]
+    class Own(Server):
         """Answers this machine's own pages only: any page may try to talk to a local port."""
 
         async def _make_app(self) -> Any:

@@ -100,15 +100,7 @@ def encode_parts(parts: Parts, vocabulary: Vocabulary) -> Tail:
 
     Text between special tokens is encoded as a whole, whoever wrote it.
     """
-    return _encoded(parts, cast(Hashable, vocabulary))
-
-
-@lru_cache(maxsize=2)
-def _encoded(parts: Parts, key: Hashable) -> Tail:
-    vocabulary = cast(Vocabulary, key)
-    names = _special(vocabulary)
-    longest_first = sorted(names, key=len, reverse=True)
-    pattern = re.compile(b"|".join(map(re.escape, longest_first)) or rb"(?!)")
+    names, pattern = _special(cast(Hashable, vocabulary))
     ids: list[int] = []
     text = b""
     for part in parts:
@@ -142,10 +134,14 @@ def _split(text: str) -> Iterator[Part]:
         yield Part(text[start:], written)
 
 
-def _special(vocabulary: Vocabulary) -> dict[bytes, int]:
-    """Special tokens by name."""
+@lru_cache(maxsize=2)
+def _special(key: Hashable) -> tuple[Mapping[bytes, int], re.Pattern[bytes]]:
+    """Special tokens by name, and what finds them: a look through the whole vocabulary."""
+    vocabulary = cast(Vocabulary, key)
     tokens = (vocabulary.token(id) for id in range(vocabulary.size))
-    return {one.data: one.id for one in tokens if one.special and one.data}
+    names = {one.data: one.id for one in tokens if one.special and one.data}
+    longest_first = sorted(names, key=len, reverse=True)
+    return names, re.compile(b"|".join(map(re.escape, longest_first)) or rb"(?!)")
 
 
 def _pieces(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from llterm.backends.served import counted_words
 from llterm.core.display import visible
 from llterm.core.view import Branch, Suggestion, View
 from llterm.headless.job import Woven
@@ -75,6 +76,7 @@ def summary(woven: Woven) -> str:
         f"in {figures.decodes} decodes, {figures.seconds:.2f} s"
         + _constrained(woven)
         + _mixed(woven)
+        + counted_words(woven.counted)
     )
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from llterm.backends.registry import find_model, open_model
+from llterm.backends.served import Counted, counted
 from llterm.config import Config
 from llterm.constraints.spec import Constraint
 from llterm.core.bans import Bans
@@ -87,6 +88,8 @@ class Woven:
     chat_format: str
     """How the model writes chats."""
     mixed: Mixed | None = None
+    counted: tuple[Counted, ...] = ()
+    """What went over the wire, of models on servers."""
 
 
 def run(job: Job) -> Woven:
@@ -173,6 +176,7 @@ async def _weave(job: Job, document: Document) -> Woven:
                 read_chat(document.chat),
                 getattr(backend, "chat_format", ""),
                 _mixed(backend),
+                counted(backend),
             )
         finally:
             session.stop()

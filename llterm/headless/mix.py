@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from llterm.backends.registry import find_model
+from llterm.backends.served import Counted, counted
 from llterm.config import Config
 from llterm.core.mixing.recipe import Recipe
 from llterm.core.query import Cost
@@ -47,6 +48,8 @@ class Played:
     exact: bool
     cost: Cost
     seconds: float
+    counted: tuple[Counted, ...] = ()
+    """What went over the wire, of models on servers."""
 
     @property
     def data(self) -> bytes:
@@ -101,4 +104,5 @@ async def _play(job: MixJob, mix: Mix, line: ProgressLine) -> Played:
         exact=mix.exact,
         cost=mix.spent,
         seconds=time.monotonic() - start,
+        counted=counted(mix),
     )

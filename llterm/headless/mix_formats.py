@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+from llterm.backends.served import counted_words
 from llterm.core.display import display_text, visible
 from llterm.engine.playing import Turn
 from llterm.headless.formats import bar, percent, unknown_words
@@ -46,7 +47,11 @@ def summary(played: Played) -> str:
     )
     if not played.by_id:
         told += "\nTheir vocabularies differ: they are mixed byte by byte."
-    return told + (f"\n{unknown_words(played.exact, played.unknown)}" if played.unknown else "")
+    return (
+        told
+        + (f"\n{unknown_words(played.exact, played.unknown)}" if played.unknown else "")
+        + counted_words(played.counted)
+    )
 
 
 def _tokens(count: int, by_id: bool) -> str:

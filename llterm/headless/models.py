@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from llterm.backends.caches import parts_of, unfinished
 from llterm.backends.hub import RemoteModel, read_reference, remote_models, search_hub
-from llterm.backends.listing import Listed, fit_text, list_models, size_text
+from llterm.backends.listing import Listed, fit_text, list_models, size_text, with_offers
 from llterm.backends.llamacpp.info import ModelInfo, inspect_gguf
 from llterm.backends.memory import available, fit, needed
 from llterm.backends.pull import here_already
@@ -22,7 +23,7 @@ Row = Sequence[str]
 
 def list_text(config: Config) -> str:
     """A table of every model with a name; a star marks the default."""
-    rows = [_row(one, config) for one in list_models(config)]
+    rows = [_row(one, config) for one in _all(config)]
     for path in unfinished():
         size = size_text(path.stat().st_size)
         rows.append(("", "stopped pull", size, "", _plain(str(path))))
@@ -43,13 +44,19 @@ def list_json(config: Config) -> str:
             "context": one.context or None,
             "memory_needed": one.needs or None,
             "fit": one.fit,
+            "offers": one.offers or None,
             "problem": one.problem or None,
         }
-        for one in list_models(config)
+        for one in _all(config)
     ]
     stopped = [{"path": str(path), "size": path.stat().st_size} for path in unfinished()]
     free = available() or None
     return _json({"models": models, "unfinished": stopped, "memory_available": free})
+
+
+def _all(config: Config) -> list[Listed]:
+    """Every model, and what servers say of theirs."""
+    return asyncio.run(with_offers(list_models(config), config))
 
 
 def hub_text(wanted: str) -> str:
@@ -152,7 +159,7 @@ def _inspected(path: Path) -> tuple[ModelInfo, int]:
 def _row(one: Listed, config: Config) -> Row:
     name = _plain(f"{one.known.name}{' *' if one.known.name == config.model else ''}")
     what = "for tests and demos" if one.known.kind == SCRIPTED else ""
-    where = _plain(str(one.known.path or what))
+    where = _plain(str(one.known.path or one.offers or what))
     if one.problem:
         return name, one.origin, "", "", f"{one.problem} ({where})"
     size = size_text(one.size) if one.size else ""

@@ -51,6 +51,7 @@ def result(woven: Woven) -> dict[str, Any]:
             "looked_at": view.looked_at,
             "story_tokens": figures.story_tokens,
             "context": figures.context,
+            "servers": [{"model": one.model, **asdict(one.spent)} for one in woven.counted],
         },
     }
 

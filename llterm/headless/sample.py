@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from llterm.backends.registry import find_model, open_model
+from llterm.backends.served import Counted, counted
 from llterm.config import Config
 from llterm.constraints.compiled import compile
 from llterm.constraints.spec import Constraint
@@ -93,6 +94,8 @@ class Sampled:
     seconds: float
     caveat: str
     """What is not exact about it; empty when all is."""
+    counted: tuple[Counted, ...] = ()
+    """What went over the wire, where the model is on a server."""
 
 
 Ended = Callable[[Continuation], None]
@@ -162,6 +165,7 @@ async def _sample(
         cost=drawing.cost,
         seconds=time.monotonic() - start,
         caveat=drawing.caveat,
+        counted=counted(backend),
     )
 
 

@@ -6,6 +6,7 @@ import json
 import math
 from typing import Any
 
+from llterm.backends.served import counted_words
 from llterm.config.sampling import value_of
 from llterm.config.schema import SAMPLING
 from llterm.core.display import display_text, visible
@@ -73,7 +74,8 @@ def summary(sampled: Sampled) -> str:
     error = next((one.line.error for one in lines if one.line.error is not None), None)
     if error is not None:
         told += f"; {error.title}: {error.cause}"
-    return "\n".join(filter(None, (told, sampled.caveat)))
+    told = "\n".join(filter(None, (told, sampled.caveat)))
+    return told + counted_words(sampled.counted)
 
 
 def sampling_settings(sampling: Sampling) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from llterm.backends.registry import find_model, open_model
+from llterm.backends.served import Counted, counted
 from llterm.config import Config
 from llterm.core.query import Backend, Cost
 from llterm.core.reading import Reading, Summary, summarise
@@ -51,6 +52,8 @@ class Report:
     method: Method
     cost: Cost
     seconds: float
+    counted: tuple[Counted, ...] = ()
+    """What went over the wire, where the model is on a server."""
 
 
 def run(job: ScoreJob) -> Report:
@@ -101,6 +104,7 @@ async def _score(job: ScoreJob, backend: Backend, line: ProgressLine) -> Report:
         method=job.method,
         cost=cost,
         seconds=time.monotonic() - start,
+        counted=counted(backend),
     )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from llterm.backends.served import counted_words
 from llterm.core.display import display_text, visible
 from llterm.core.heat import Measure, heat
 from llterm.core.reading import Candidate, Reading
@@ -160,7 +161,7 @@ def summary(report: Report) -> str:
             f"{report.stride:,} apart, so later tokens were read after some {least:,} others "
             "at least, not after the whole text."
         )
-    return "\n".join(lines)
+    return "\n".join(lines) + counted_words(report.counted)
 
 
 def _text(data: bytes) -> str:

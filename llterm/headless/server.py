@@ -22,7 +22,8 @@ def check_server(name: str, config: Config) -> str:
 
 async def _examined(name: str, config: Config) -> list[tuple[str, str]]:
     from llterm.backends.remote.connect import open_remote
-    from llterm.backends.remote.probe import explained, reuses
+    from llterm.backends.remote.explained import explained
+    from llterm.backends.remote.probe import reuses
 
     known = find_model(name, config)
     server = known.settings.server

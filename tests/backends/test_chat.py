@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
 from pathlib import Path
 
 import pytest
 
+from benchmarks.server import server
 from llterm.backends.llamacpp import LlamaBackend, LlamaSettings, open_llama
+from llterm.backends.remote.connect import open_remote
+from llterm.config.server import ServerSettings
 from llterm.core.chat import OWN, Chat, encode_parts
 from llterm.errors import ModelError
+from tests.backends.conftest import BUNDLED
 from tests.models import tiny_llama
 
 SPECIAL = ("<|im_start|>", "<|im_end|>")
@@ -48,6 +54,30 @@ async def test_the_models_own_template(tmp_path: Path) -> None:
         "<|im_start|>user\nHello <|im_end|><|im_end|>\n<|im_start|>assistant\n"
     )
     assert special == ["<|end|>", *SPECIAL, *SPECIAL, SPECIAL[0]]
+
+
+@pytest.mark.server
+@pytest.mark.skipif(sys.platform != "linux", reason="the server comes for Linux only")
+@pytest.mark.parametrize("kind", ["own", "none"])
+async def test_on_a_server_a_chat_has_the_same_tokens(tmp_path: Path, kind: str) -> None:
+    model = BUNDLED
+    if kind == "own":
+        model = tiny_llama(tmp_path / "tiny.gguf", template=CHATML, special=SPECIAL)
+    local = await open_llama(model, LlamaSettings(context=128))
+    with server(model, 1) as (host, port):
+        remote = await open_remote("tiny", ServerSettings((f"http://{host}:{port}",)))
+        assert remote.chat_format == local.chat_format
+        parts = remote.open_chat(CHAT)
+        assert parts == local.open_chat(CHAT)
+        ids = await asyncio.to_thread(encode_parts, parts, remote.vocabulary)
+        assert ids == encode_parts(parts, local.vocabulary)
+        # On the loop they are guessed, until the server has been asked.
+        other = remote.open_chat(Chat("", "What is a lamp?"))
+        encode_parts(other, remote.vocabulary)
+        await remote.vocabulary.settle()
+        assert encode_parts(other, remote.vocabulary) == encode_parts(other, local.vocabulary)
+        await remote.close()
+    await local.close()
 
 
 async def test_a_template_without_system_messages(tmp_path: Path) -> None:

@@ -13,12 +13,13 @@ from pathlib import Path as FilePath
 from queue import SimpleQueue
 
 from llterm.backends.llamacpp.binding import StopFlag, Stopped, library
-from llterm.backends.llamacpp.chat import ChatFormat, chat_format, named_format
+from llterm.backends.llamacpp.chat import chat_format, named_format
 from llterm.backends.llamacpp.info import check_gguf
 from llterm.backends.llamacpp.loader import load
 from llterm.backends.llamacpp.runner import Answer, Burst, Runner
 from llterm.backends.llamacpp.settings import LlamaSettings
 from llterm.backends.llamacpp.vocabulary import LlamaVocabulary
+from llterm.backends.templates import ChatFormat
 from llterm.core.attention import Attention
 from llterm.core.chat import Chat, Parts
 from llterm.core.query import Capabilities, Cost, Fact, Failed, Query, Rows, Scored

@@ -1,26 +1,16 @@
-"""How a GGUF model's chats are written: by its own template, else in a format built into llama.cpp.
-
-A template comes with the model, from strangers: it runs in Jinja's sandbox and sees the chat alone.
-"""
+"""How a GGUF model's chats are written: by its own template, else in a format of llama.cpp's."""
 
 from __future__ import annotations
 
 import ctypes
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from difflib import get_close_matches
-from functools import lru_cache
 from types import ModuleType
 from typing import Any
 
 from llterm.backends.llamacpp.vocabulary import LlamaVocabulary
-from llterm.core.chat import OWN, Chat, Parts, plain_chat, rendered
-from llterm.core.display import visible
-from llterm.errors import LltermError, ModelError
+from llterm.backends.templates import PLAIN, ChatFormat, Messages, own_format
+from llterm.errors import ModelError
 
-Messages = list[dict[str, str]]
-PLAIN = "plain"
 _MARKS = (
     (b"<|im_start|>", "chatml"),
     (b"<|start_header_id|>", "llama3"),
@@ -32,29 +22,6 @@ _MARKS = (
     (b"<|assistant|>", "phi3"),
 )
 """Special tokens that give a format away."""
-_FAULTS = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError)
-"""What an expression of a template may raise besides Jinja's own errors."""
-
-
-@dataclass(frozen=True, slots=True)
-class ChatFormat:
-    """A way to write chats."""
-
-    name: str
-    render: Callable[[Messages], str] | None
-    """Messages to text; None is the plain one."""
-
-    def open(self, chat: Chat) -> Parts:
-        """The chat up to where the reply begins. Raises ModelError where the template fails."""
-        if self.render is None:
-            return plain_chat(chat)
-        try:
-            return rendered(chat, self.render)
-        except ModelError:
-            if not (chat.system and chat.message):
-                raise
-        # Some templates know no system message: it goes before what the person says.
-        return rendered(Chat("", f"{chat.system}\n\n{chat.message}"), self.render)
 
 
 def chat_format(llama: ModuleType, model: Any, vocabulary: LlamaVocabulary) -> ChatFormat:
@@ -112,53 +79,4 @@ def _own(llama: ModuleType, model: Any, vocabulary: LlamaVocabulary, template: s
         vocabulary.token(id).data.decode("utf-8", "replace") if id >= 0 else ""
         for id in (begin, end)
     ]
-
-    def render(messages: Messages) -> str:
-        import jinja2
-
-        try:
-            return str(
-                _compiled(template).render(
-                    messages=messages,
-                    bos_token=names[0],
-                    eos_token=names[1],
-                    add_generation_prompt=True,
-                    # The reply is what is woven, not the thoughts before it.
-                    enable_thinking=False,
-                    tools=None,
-                )
-            )
-        except (jinja2.TemplateError, *_FAULTS) as fault:
-            raise _refused(fault) from fault
-
-    return ChatFormat(OWN, render)
-
-
-@lru_cache(maxsize=2)
-def _compiled(template: str) -> Any:
-    """Ready to render, with what Hugging Face's library gives templates."""
-    import json
-
-    from jinja2 import TemplateError
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-    def refuse(message: object) -> None:
-        raise TemplateError(str(message))
-
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
-    )
-    environment.globals["raise_exception"] = refuse
-    environment.globals["strftime_now"] = time.strftime
-    environment.filters["tojson"] = lambda value, **how: json.dumps(
-        value, ensure_ascii=False, indent=how.get("indent")
-    )
-    return environment.from_string(template)
-
-
-def _refused(fault: Exception) -> LltermError:
-    return ModelError(
-        "The model's chat template failed",
-        f"It says: {visible(str(fault).encode('utf-8', 'replace'))[:200]}.",
-        "Set chat_template of this model to a built-in format, such as chatml.",
-    )
+    return own_format(template, *names)

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from dataclasses import dataclass
 
-from llterm.backends.remote.dialects.protocol import Dialect
+from llterm.backends.remote.dialects.protocol import Dialect, Writes
+from llterm.backends.remote.explained import explained
 from llterm.backends.remote.masked import Masked
 from llterm.backends.remote.merged import merged
 from llterm.backends.remote.reading import read_text
 from llterm.backends.remote.steps import Ask, Step
 from llterm.backends.remote.talk import Talk
 from llterm.backends.remote.vocabulary import RemoteVocabulary
-from llterm.backends.remote.wire import BadAnswer, Wire
+from llterm.backends.remote.wire import BadAnswer, BrokenOff, Wire
+from llterm.backends.templates import ChatFormat
+from llterm.core.chat import Chat, Parts
 from llterm.core.query import Capabilities, Cost, Fact, Failed, Query, Scored
 from llterm.core.tokens import Path, Tail
 from llterm.errors import CapabilityMissing, LltermError
@@ -23,6 +26,8 @@ MOST = 10_000
 """Candidates listed where somebody wants to see all of them."""
 GATHER = 0.25
 """Share of the quickest answer's time that a question may wait for others to go along."""
+BREAKS = 4
+"""How often in a row an answer may break off and have told nothing."""
 LARGEST = 256 * 1024
 """Bytes of a request's prompts, about."""
 
@@ -58,6 +63,7 @@ class RemoteBackend:
         self._whole = whole
         self._talk = Talk(name, wire, dialect, vocabulary, streams=not self.habit.steady)
         self._masked = Masked(self._talk)
+        self._chats = _chats(dialect, vocabulary) if whole else None
 
     @property
     def capabilities(self) -> Capabilities:
@@ -75,6 +81,23 @@ class RemoteBackend:
             gather=0.0 if self.habit.steady else GATHER * self._talk.waits,
             context=traits.context,
         )
+
+    @property
+    def chat_format(self) -> str:
+        """What its chats are written by, for people; empty where it can open none."""
+        return self._chats.name if self._chats is not None else ""
+
+    def open_chat(self, chat: Chat) -> Parts:
+        """The chat up to where the reply begins. Raises CapabilityMissing, and ModelError where the
+        template fails."""
+        if self._chats is None:
+            raise CapabilityMissing(
+                f"{self.name} cannot open a chat",
+                f"{self.dialect.traits.server} does not tell its model's chat template and its"
+                " special tokens.",
+                "llama.cpp's server does, and models in process have theirs.",
+            )
+        return self._chats.open(chat)
 
     async def ask(self, queries: Sequence[Query]) -> AsyncGenerator[Fact | Failed]:
         fitting: list[Query] = []
@@ -95,6 +118,11 @@ class RemoteBackend:
         async for scored in read_text(self._talk, tokens, max(start, 1), self._top(keep, 0)):
             self.spent += scored.cost
             yield scored
+
+    @property
+    def told(self) -> Sequence[tuple[str, str]]:
+        """What its server can do and cannot, row by row."""
+        return explained(self.dialect.traits)
 
     async def close(self) -> None:
         await self.wire.close()
@@ -165,12 +193,21 @@ class RemoteBackend:
             lines = self.dialect.traits.lines
             ahead = max(query.ahead for query in queries) if lines else 0
             owed = [Cost()]
-            for attempt in range(2 + self.dialect.traits.retries):
+            attempt = breaks = 0
+            while attempt < 2 + self.dialect.traits.retries:
                 # A position that splits a character is asked again alone: lines bear no bias.
                 asked = self._lines(tuple(left), ahead if not attempt else 0, attempt, owed)
-                async for fact in asked:
-                    left = [query for query in left if query.path.tail != fact.path.tail]
-                    yield fact
+                try:
+                    async for fact in asked:
+                        breaks = 0
+                        left = [query for query in left if query.path.tail != fact.path.tail]
+                        yield fact
+                    attempt += 1
+                except BrokenOff:
+                    # The wire waits for the server; further places of a line the search asks for.
+                    breaks += 1
+                    if breaks > BREAKS:
+                        raise
                 if not left:
                     return
             self.spent += owed[0]
@@ -231,6 +268,13 @@ class _Line:
             self._path = Path(path.anchor, (*path.tail, chosen))
         story = max(step.evaluated - len(path.tail), 0) if first else 0
         return Fact(path, found, Cost(step.evaluated, story) + extra)
+
+
+def _chats(dialect: Dialect, vocabulary: RemoteVocabulary) -> ChatFormat | None:
+    if not isinstance(dialect, Writes):
+        return None
+    tokens = map(vocabulary.token, range(vocabulary.size))
+    return dialect.chat_format({one.data for one in tokens if one.special})
 
 
 def _too_long(size: int, context: int) -> LltermError:

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 
-from llterm.backends.remote.wire import Refused
+from llterm.backends.remote.wire import BrokenOff, Refused
 from llterm.core.display import visible
 from llterm.errors import BackendUnavailable
 
@@ -110,8 +110,8 @@ def redirected(status: int, target: str, address: str) -> Refused:
     )  # fmt: skip
 
 
-def gave_up(fault: Fault, attempts: int) -> BackendUnavailable:
-    """The error of a request that failed for good."""
+def gave_up(fault: Fault, attempts: int, *, begun: bool = False) -> BackendUnavailable:
+    """The error of a request that failed for good; `begun`: a part of its answer had come."""
     titles: Mapping[Kind, str] = {
         "unreached": f"No connection to {fault.address}",
         "slow": f"{fault.address} takes too long",
@@ -129,7 +129,9 @@ def gave_up(fault: Fault, attempts: int) -> BackendUnavailable:
         "failed": "The server's own log may say why.",
     }
     tried = f" Tried {attempts} times." if attempts > 1 else ""
-    return BackendUnavailable(titles[fault.kind], f"{fault.words}.{tried}", hints[fault.kind])
+    may_help = begun and not fault.final and PATIENCE[fault.kind].retries != 0
+    kind = BrokenOff if may_help else BackendUnavailable
+    return kind(titles[fault.kind], f"{fault.words}.{tried}", hints[fault.kind])
 
 
 def detail_of(data: Any) -> str:

@@ -15,7 +15,7 @@ from llterm.backends.remote.faults import PATIENCE, Fault, Kind, gave_up
 from llterm.backends.remote.keys import Secret
 from llterm.backends.remote.pool import Clock, Pool, Sleep, Standing
 from llterm.backends.remote.replica import Replica
-from llterm.backends.remote.usage import tokens_of
+from llterm.backends.remote.usage import Tally, tokens_of
 from llterm.backends.remote.wire import Reply, Spent
 from llterm.config.server import ServerSettings
 from llterm.errors import BackendUnavailable, LltermError
@@ -92,17 +92,18 @@ class HttpWire:
 
         began = self._clock()
         standing, (events, first) = await self._repeated(begin, packed, _Errand())
+        tally = Tally()
         try:
             async with aclosing(events):
                 if first is not None:
-                    self._count(first)
+                    self._count(*tally.new(first))
                     yield first
                 async for event in events:
-                    self._count(event)
+                    self._count(*tally.new(event))
                     yield event
         except Fault as fault:
             self._pool.failed(standing, fault, began)
-            raise gave_up(fault, 1) from None
+            raise gave_up(fault, 1, begun=True) from None
         except LltermError as error:
             raise _bare(error) from None
         finally:
@@ -142,7 +143,7 @@ class HttpWire:
 
         standing, reply = await self._repeated(ask, body, errand)
         self._pool.release(standing)
-        self._count(reply.data)
+        self._count(*tokens_of(reply.data))
         return reply
 
     async def _repeated(
@@ -216,8 +217,7 @@ class HttpWire:
             self._told = True
             self._tell(f"{fault.address}: {fault.words}; asking again")
 
-    def _count(self, data: Any) -> None:
-        prompt, answer = tokens_of(data)
+    def _count(self, prompt: int, answer: int) -> None:
         self._counts["prompt_tokens"] += prompt
         self._counts["answer_tokens"] += answer
 

@@ -19,6 +19,22 @@ def tokens_of(data: Any) -> tuple[int, int]:
     return sum(one for one, _ in counts), sum(one for _, one in counts)
 
 
+class Tally:
+    """The counts of one streamed answer, whose parts tell sums so far or only the last one any."""
+
+    def __init__(self) -> None:
+        self._told: dict[object, tuple[int, int]] = {}
+
+    def new(self, data: Any) -> tuple[int, int]:
+        """As `tokens_of`: what this part tells beyond those before it. llama.cpp counts for each of
+        several prompts."""
+        line = data.get("index") if isinstance(data, dict) else None
+        prompt, answer = self._told.get(line, (0, 0))
+        now = tokens_of(data)
+        self._told[line] = (max(now[0], prompt), max(now[1], answer))
+        return max(now[0] - prompt, 0), max(now[1] - answer, 0)
+
+
 def _of_part(data: Any) -> tuple[int, int]:
     if not isinstance(data, dict):
         return 0, 0

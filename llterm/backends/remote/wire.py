@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from llterm.errors import LltermError
+from llterm.errors import BackendUnavailable, LltermError
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +74,10 @@ class BadAnswer(LltermError):
     """The server answered with something that cannot be read as what was asked for."""
 
 
+class BrokenOff(BackendUnavailable):
+    """A streamed answer ended in its middle. What came holds; the rest may be asked anew."""
+
+
 class Wire(Protocol):
     """The way to one model's server, or to several replicas of it."""
 
@@ -100,7 +104,7 @@ class Wire(Protocol):
         """The parsed `data:` objects of a streamed answer, until [DONE] or its end.
 
         `aclose()` closes the connection. Asked again only while nothing has arrived. Raises as
-        `post` does.
+        `post` does, and BrokenOff where it ended too early and asking for the rest may help.
         """
         ...
 

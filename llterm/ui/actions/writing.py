@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from llterm.backends.served import counted, counted_words
 from llterm.core.tokens import Tail
 from llterm.ui.actions import Deed, Table
 from llterm.ui.external import edit_outside, same_ends
@@ -95,7 +96,8 @@ def write_outside(screen: WeaveScreen) -> None:
 
 
 def count(screen: WeaveScreen) -> None:
-    """Words, characters and lines, of the story or the selection, and tokens if known."""
+    """Words, characters and lines, of the story or the selection, and tokens if known; what went
+    over the wire to a server."""
     text = screen.editor.selected_text or screen.session.document.text
     part = "selection: " if screen.editor.selected_text else ""
     tokens = screen.session.figures.story_tokens
@@ -103,7 +105,8 @@ def count(screen: WeaveScreen) -> None:
     pieces = [f"{len(text.split()):,} words", f"{len(text):,} characters", f"{lines:,} lines"]
     if tokens and not part:
         pieces.append(f"{tokens:,} tokens")
-    screen.app.notify(part + " · ".join(pieces), title="Count", markup=False, timeout=6)
+    told = part + " · ".join(pieces) + counted_words(counted(screen.session.source))
+    screen.app.notify(told, title="Count", markup=False, timeout=6)
 
 
 def find_open(screen: WeaveScreen) -> None:

@@ -13,7 +13,7 @@ from textual.content import Content
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
-from llterm.backends.listing import Listed, fit_text, list_models, size_text
+from llterm.backends.listing import Listed, fit_text, list_models, size_text, with_offers
 from llterm.backends.registry import Known
 from llterm.config import Config
 from llterm.core.display import visible
@@ -58,6 +58,8 @@ class Models(Dialog[Known | str]):
         used = [one.known.name == self._used for one in self._rows]
         options.highlighted = used.index(True) if any(used) else 0
         options.focus()
+        self._rows = await with_offers(self._rows, self._config)
+        self._note(options.highlighted)
 
     def action_move(self, direction: str) -> None:
         options = self.query_one(OptionList)
@@ -68,8 +70,15 @@ class Models(Dialog[Known | str]):
 
     @on(OptionList.OptionHighlighted)
     def _highlighted(self, event: OptionList.OptionHighlighted) -> None:
-        one = self._rows[event.option_index]
-        parts = [one.known.name, one.problem or fit_text(one.fit), str(one.known.path or "")]
+        self._note(event.option_index)
+
+    def _note(self, index: int | None) -> None:
+        """The whole of what is known of a row, below the list."""
+        if index is None:
+            return
+        one = self._rows[index]
+        doubt = one.problem or fit_text(one.fit)
+        parts = [one.known.name, doubt, str(one.known.path or one.offers)]
         text = "\n".join(filter(None, parts)).encode("utf-8", "surrogateescape")
         lines = [visible(line) for line in text.split(b"\n")]
         self.query_one("#chosen", Static).update(Content("\n".join(lines)))

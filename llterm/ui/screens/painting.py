@@ -12,6 +12,7 @@ from textual.content import Content
 from textual.widgets import Static
 
 from llterm.core.display import visible
+from llterm.core.healing import residue_of
 from llterm.errors import LltermError
 from llterm.ui.figures import found, joint, percent, spoken_speed
 from llterm.ui.widgets.keybar import Hint, key_name
@@ -141,6 +142,8 @@ def show_found(screen: WeaveScreen) -> None:
             pieces = [f"sampling {going} line{'s' * (going > 1)}", f"{key} stops", *pieces]
         if session.constraint is not None:
             pieces.insert(1, _fits(session.dead_ends))
+        if _unhealed(session):
+            pieces.insert(1, "no healing: its server cannot")
         line.say(*pieces)
 
 
@@ -149,6 +152,14 @@ def _stale(session: Session) -> str:
     if session.foreign:
         return "another model"
     return "the story or cursor moved" if session.stale else ""
+
+
+def _unhealed(session: Session) -> bool:
+    """Whether the story ends in what is healed where the model can."""
+    source, document = session.source, session.document
+    if source is None or source.capabilities.masks or not document.rules.heal:
+        return False
+    return bool(residue_of(document.bytes_before(document.cursor)))
 
 
 def _fits(dead_ends: int) -> str:
@@ -205,6 +216,8 @@ def show_heat(screen: WeaveScreen) -> None:
         notes.append("the model rests")
     elif session.backend is None:
         notes.append("no model yet")
+    elif not session.backend.capabilities.score:
+        notes.append("no heat: this server does not score given text")
     elif reader.waiting:
         notes.append(f"reading, {reader.waiting:,} to go")
     if reader.unseen:

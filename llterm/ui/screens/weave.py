@@ -22,6 +22,7 @@ from llterm.ui.actions import (
     playing,
     program,
     seeing,
+    serving,
     shelf,
     suggesting,
     weaving,
@@ -94,6 +95,7 @@ class WeaveScreen(Screen[None]):
             **program.table(self),
             **choosing.table(self),
             **shelf.table(self),
+            **serving.table(self),
         }
 
     def compose(self) -> ComposeResult:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llterm.backends.remote.answer import Part, parse
-from llterm.backends.remote.usage import tokens_of
+from llterm.backends.remote.usage import Tally, tokens_of
 from llterm.backends.remote.wire import BadAnswer
 from tests.backends.remote.conftest import MakeWire
 from tests.backends.remote.server import FaultyServer, events, raw, reply
@@ -126,3 +126,19 @@ async def test_the_counter(wire: MakeWire) -> None:
         assert spent.told().startswith("2 requests; 2,000,000 tokens of prompts and 1,000,000 of")
         assert spent.told().endswith("; 3.0000 by your prices")
         assert free.spent.cost is None
+
+
+def test_sums_so_far_are_counted_once() -> None:
+    """llama.cpp's parts of two lines, then their ends; OpenAI's usage in the last part alone."""
+
+    def part(index: int, predicted: int) -> dict[str, Any]:
+        return {"index": index, "tokens_evaluated": 9, "tokens_predicted": predicted}
+
+    tally = Tally()
+    parts = [part(0, 1), part(1, 1), part(0, 2), part(0, 3), part(1, 2), part(0, 3), part(1, 2)]
+    counts = [tally.new(one) for one in parts]
+    assert tuple(map(sum, zip(*counts, strict=True))) == (18, 5)
+    other = Tally()
+    last = {"usage": {"prompt_tokens": 7, "completion_tokens": 4}}
+    answer: list[Any] = [{"choices": []}, last, None]
+    assert [other.new(one) for one in answer] == [(0, 0), (7, 4), (0, 0)]

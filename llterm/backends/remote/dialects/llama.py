@@ -8,7 +8,7 @@ token, which leaves the listed figures as they are, brings it back.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Self
 
@@ -18,14 +18,16 @@ from llterm.backends.remote.dialects.shapes import exact_bytes, number, text_tok
 from llterm.backends.remote.ends import is_end
 from llterm.backends.remote.steps import LEAD, Ask, Call, Candidate, Step, Traits
 from llterm.backends.remote.wire import BadAnswer, Wire
+from llterm.backends.templates import PLAIN, ChatFormat, own_format
 from llterm.core.tokens import Tail, Token
 
+CHATML = "<|im_start|>"
 FORCE = 1000.0
 """A bias that decides the choice."""
 AMONG = 100.0
 """A bias that leaves e^-100 to the others, and the favoured ones as they are to each other."""
-FIELDS = ("index", "tokens", "tokens_predicted", "completion_probabilities", "stop_type",
-          "timings/prompt_n", "timings/cache_n", "error")  # fmt: skip
+FIELDS = ("index", "tokens", "tokens_predicted", "tokens_evaluated", "completion_probabilities",
+          "stop_type", "timings/prompt_n", "timings/cache_n", "error")  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,8 @@ class Llama:
     size: int | None = None
     kind: int = 0
     eos: str = ""
+    begin: str = ""
+    template: str = ""
     plain: list[int] = field(default_factory=list)
     """A token of one plain character, once the vocabulary is known."""
 
@@ -55,7 +59,8 @@ class Llama:
         slots = props.get("total_slots")
         build = props.get("build_info")
         alias = props.get("model_path") or props.get("model_alias")
-        eos = props.get("eos_token")
+        eos, begin = props.get("eos_token"), props.get("bos_token")
+        template = props.get("chat_template")
         size, kind = meta.get("n_vocab"), meta.get("vocab_type")
         traits = Traits(
             server=f"llama.cpp {build.text() if build else ''}".strip(),
@@ -68,6 +73,7 @@ class Llama:
         return cls(
             traits, model, size if isinstance(size, int) else None,
             kind if isinstance(kind, int) else 0, eos.text() if eos else "",
+            begin.text() if begin else "", template.text() if template else "",
         )  # fmt: skip
 
     def knowing(self, traits: Traits) -> Self:
@@ -102,6 +108,13 @@ class Llama:
         whole = Part(data)
         for item in whole.items() if isinstance(data, list) else (whole,):
             yield from _steps(item)
+
+    def chat_format(self, special: Collection[bytes]) -> ChatFormat:
+        # For a model without a template the server tells ChatML's, which such a model never saw.
+        borrowed = CHATML in self.template and CHATML.encode() not in special
+        if not self.template or borrowed:
+            return ChatFormat(PLAIN, None)
+        return own_format(self.template, self.begin, self.eos)
 
     async def tokenize(self, wire: Wire, text: str) -> Sequence[Token]:
         body = {"content": text, "add_special": False, "parse_special": False, "with_pieces": True}

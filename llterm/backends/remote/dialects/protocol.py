@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 
 from llterm.backends.remote.dialects.asking import Visit
 from llterm.backends.remote.steps import Ask, Call, Position, Prompt, Step, Traits
 from llterm.backends.remote.wire import Wire
+from llterm.backends.templates import ChatFormat
 from llterm.core.tokens import Tail, Token
 
 
@@ -65,6 +66,15 @@ class Lists(Protocol):
 
         None where it is not told, or has more than `most` tokens. Raises LltermError.
         """
+        ...
+
+
+@runtime_checkable
+class Writes(Protocol):
+    """A server that tells how its model's chats are written."""
+
+    def chat_format(self, special: Collection[bytes]) -> ChatFormat:
+        """The model's own template, or the plain format; `special` are its special tokens."""
         ...
 
 

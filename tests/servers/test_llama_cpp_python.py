@@ -1,7 +1,4 @@
-"""Against llama-cpp-python's server: another implementation, which speaks text alone.
-
-Runs where its packages are: `pip install 'llama-cpp-python[server]'`.
-"""
+"""Against llama-cpp-python's server: another implementation, which speaks text alone."""
 
 from __future__ import annotations
 
@@ -20,9 +17,6 @@ from llterm.backends.remote.connect import open_remote
 from llterm.config.server import ServerSettings
 from llterm.core.rules import Rules
 from tests.backends.conftest import BUNDLED
-
-for package in ("uvicorn", "fastapi", "sse_starlette", "starlette_context", "pydantic_settings"):
-    pytest.importorskip(package)
 
 pytestmark = pytest.mark.server
 

@@ -1,0 +1,51 @@
+"""What configured servers offer: their models by name, asked all at once, and not for long."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+from llterm.backends.remote.dialects.asking import Visit
+from llterm.backends.remote.opening import open_wire
+from llterm.config import Config
+from llterm.config.server import ServerSettings
+from llterm.errors import LltermError
+
+PATIENCE = 3.0
+"""Seconds for a server: a list of models is no reason to wait longer."""
+NAMED = 3
+"""Models that are named; of more the number is told."""
+
+
+async def ask_servers(config: Config) -> Mapping[str, str]:
+    """By the model's name in the configuration: what its server has, or why that is not known."""
+    servers = {name: one.server for name, one in config.models.items() if one.server is not None}
+    told = await asyncio.gather(*(_ask(one) for one in servers.values()))
+    return dict(zip(servers, told, strict=True))
+
+
+async def _ask(settings: ServerSettings) -> str:
+    if settings.key_command:
+        return "not asked: a program would be run for its key"
+    try:
+        async with asyncio.timeout(PATIENCE):
+            wire = await open_wire(settings)
+            try:
+                visit = Visit(wire)
+                try:
+                    return _told([str(one["id"]) for one in await visit.models() if "id" in one])
+                finally:
+                    await visit.close()
+            finally:
+                await wire.close()
+    except TimeoutError:
+        return f"no answer in {PATIENCE:g} s"
+    except LltermError as error:
+        return error.title
+
+
+def _told(names: list[str]) -> str:
+    if not names:
+        return "reached; it lists no models"
+    more = len(names) - NAMED
+    return "has " + ", ".join(names[:NAMED]) + (f" and {more} more" if more > 0 else "")

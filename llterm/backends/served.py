@@ -1,0 +1,36 @@
+"""Which of the models in use are on servers, and what went over the wire to those."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from llterm.backends.remote.backend import RemoteBackend
+from llterm.backends.remote.wire import Spent
+from llterm.core.display import visible
+from llterm.core.query import Source
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What went over the wire to one model's server."""
+
+    model: str
+    spent: Spent
+
+
+def server_of(source: Source | None) -> RemoteBackend | None:
+    """The source, where it is a model on a server."""
+    return source if isinstance(source, RemoteBackend) else None
+
+
+def counted(source: Source | None) -> tuple[Counted, ...]:
+    """The counter of a model on a server; of a mix, those of its models."""
+    servers = filter(None, map(server_of, getattr(source, "sources", (source,))))
+    return tuple(Counted(one.name, one.wire.spent) for one in servers)
+
+
+def counted_words(counts: Sequence[Counted]) -> str:
+    """A line each, every one begun by a line break; nothing where none is on a server."""
+    named = ((visible(one.model.encode("utf-8", "surrogateescape")), one) for one in counts)
+    return "".join(f"\n{name}: {one.spent.told()}" for name, one in named)

@@ -1,0 +1,196 @@
+"""A server that goes away in mid-weave: what came is kept, the rest is asked anew."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from asyncio import StreamWriter
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
+
+import pytest
+
+from llterm.backends.remote.backend import BREAKS, RemoteBackend
+from llterm.backends.remote.connect import open_backend, open_remote
+from llterm.backends.remote.probe import find_dialect
+from llterm.backends.remote.wire import BrokenOff
+from llterm.config.server import ServerSettings
+from llterm.core.query import Cost, Fact, Query
+from llterm.core.rules import Rules
+from llterm.core.tokens import Anchor, Path, Tail
+from llterm.core.weave import Weave
+from llterm.engine.drive import drive
+from tests.backends.conftest import BUNDLED
+from tests.backends.remote.conftest import MakeWire
+from tests.backends.remote.little_model import cut as cut_tokens
+from tests.backends.remote.server import FaultyServer, Request, cut, events, raw, reply, status
+from tests.backends.remote.standins import LlamaServer
+
+RULES = Rules(depth=5, beams=8, cutoff=0.01, heal=False)
+
+
+class Breaking:
+    """The little model over HTTP; some of its streamed answers break off."""
+
+    def __init__(self) -> None:
+        self.model = LlamaServer()
+        self.breaks: Iterator[int] = iter(())
+        """After how many events each streamed answer breaks off; none left: never again."""
+        self.streamed = 0
+
+    async def __call__(self, request: Request, writer: StreamWriter) -> None:
+        if request.method == "GET":
+            known = request.path in self.model.paths
+            step = reply(self.model.paths[request.path]) if known else status(404)
+        elif not request.data.get("stream"):
+            step = reply(self.model.answer(request.path, request.data))
+        else:
+            self.streamed += 1
+            told, after = self.model.events(request.data), next(self.breaks, None)
+            begun = events(*told[:after], done=False, end=False)
+            step = raw(events(*told)) if after is None else cut(begun)
+        await step(request, writer)
+
+
+async def opened(wire: MakeWire, url: str) -> RemoteBackend:
+    one = wire(url)
+    backend = await open_backend("tiny", one, await find_dialect(one, "auto", None))
+    backend._talk.pace = 10.0  # As a slow server, whose answers are streamed.
+    return backend
+
+
+async def best(backend: RemoteBackend) -> dict[Tail, float]:
+    weave = Weave(backend.vocabulary, Anchor(cut_tokens(b"Once the")), RULES)
+    async for _ in drive(weave, backend):
+        pass
+    assert weave.done
+    return {one.tail: one.logprob for one in weave.view().suggestions}
+
+
+async def test_streams_that_break_off_leave_the_weave_as_it_would_be(wire: MakeWire) -> None:
+    model = Breaking()
+    async with FaultyServer(model) as server:
+        backend = await opened(wire, server.url)
+        undisturbed = await best(backend)
+        assert model.streamed
+        for after in (1, 2, 3):
+            again = await opened(wire, server.url)
+            model.breaks, before = iter([after] * 3), model.streamed
+            assert await best(again) == undisturbed
+            assert model.streamed >= before + 3
+            assert next(model.breaks, None) is None
+
+
+async def test_what_came_before_the_break_is_not_asked_again(wire: MakeWire) -> None:
+    model = Breaking()
+    async with FaultyServer(model) as server:
+        backend = await opened(wire, server.url)
+        anchor = Anchor(cut_tokens(b"Once the"))
+        queries = [Query(Path(anchor, (id,)), ahead=2) for id in (3, 5)]
+        # One empty event, three of the first line; then the second is asked alone.
+        model.breaks, before = iter([4]), len(server.requests)
+        found = [answer async for answer in backend.ask(queries)]
+        assert {one.path.tail for one in found} >= {(3,), (5,)}
+        assert len({one.path.tail for one in found}) == len(found)
+        assert sum(one.cost.requests for one in found if isinstance(one, Fact)) == 2
+        first, second = (request.data["prompt"] for request in server.requests[before:])
+        assert (len(first), second) == (2, [*anchor.tokens, 5])
+
+
+async def test_a_server_that_always_breaks_off_is_given_up(wire: MakeWire) -> None:
+    model = Breaking()
+    async with FaultyServer(model) as server:
+        backend = await opened(wire, server.url)
+        model.breaks, before = iter([1] * 99), model.streamed
+        with pytest.raises(BrokenOff, match="broke off"):
+            await best(backend)
+        assert model.streamed - before == BREAKS + 1
+
+
+SERVE = """
+import sys, time
+import xllamacpp as xlc
+p = xlc.CommonParams()
+p.model.path = sys.argv[1]
+p.hostnames = ["127.0.0.1"]; p.port = int(sys.argv[2])
+p.n_parallel = 2; p.n_ctx = 1024; p.ui = False; p.warmup = False
+p.cpuparams.n_threads = p.cpuparams_batch.n_threads = 1
+server = xlc.Server(p)
+print(server.listening_address, flush=True)
+while True: time.sleep(1)
+"""
+
+
+class Process:
+    """A real llama.cpp server, on the same port each time."""
+
+    def __init__(self) -> None:
+        self.address = ""
+        self._running: subprocess.Popen[str] | None = None
+
+    def start(self) -> None:
+        port = self.address.rpartition(":")[2] or "0"
+        self._running = subprocess.Popen(
+            [sys.executable, "-c", SERVE, str(BUNDLED), port],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        assert self._running.stdout is not None
+        lines = (line for line in self._running.stdout if line.startswith("http"))
+        self.address = next(lines).strip()
+
+    def kill(self) -> None:
+        assert self._running is not None
+        self._running.kill()
+        self._running.wait()
+        assert self._running.stdout is not None
+        self._running.stdout.close()
+
+
+@pytest.fixture
+def process() -> Iterator[Process]:
+    made = Process()
+    made.start()
+    yield made
+    made.kill()
+
+
+@pytest.mark.server
+@pytest.mark.skipif(sys.platform != "linux", reason="the server comes for Linux only")
+@pytest.mark.parametrize("streamed", [True, False])
+async def test_a_real_server_restarts_in_mid_weave(process: Process, streamed: bool) -> None:
+    rules = Rules(depth=6, beams=10, heal=False)
+    away = asyncio.Event()
+    found: list[dict[Tail, float]] = []
+    for restarts in (False, True):
+        remote = await open_remote(
+            "fable", ServerSettings((process.address,)), tell=lambda line: away.set()
+        )
+        remote._talk.pace = 10.0 if streamed else 1e-4
+        remote.habit = replace(remote.habit, width=4)
+        ids = await asyncio.to_thread(remote.vocabulary.encode, b"Once upon a time there was a")
+        weave = Weave(remote.vocabulary, Anchor(remote.vocabulary.prefix + ids), rules)
+        costs = drive(weave, remote)
+        await anext(costs)
+        if restarts:
+            process.kill()
+            # A weave that is driven on meets a server that is away.
+            driven = asyncio.create_task(_driven(costs))
+            await away.wait()
+            assert not driven.done()
+            await asyncio.to_thread(process.start)
+            await driven
+            assert remote.wire.spent.retries
+        else:
+            await _driven(costs)
+        assert weave.done
+        found.append({one.tail: one.logprob for one in weave.view().suggestions})
+        await remote.close()
+    assert found[1] == pytest.approx(found[0], abs=0.02)
+
+
+async def _driven(costs: AsyncIterator[Cost]) -> None:
+    async for _ in costs:
+        pass

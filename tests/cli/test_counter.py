@@ -1,0 +1,64 @@
+"""What went over the wire, told by the commands that ask a server."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from benchmarks.server import server
+from tests.backends.conftest import BUNDLED
+from tests.headless.schema import faults
+from tests.terminal import llterm
+
+pytestmark = pytest.mark.server
+
+SCHEMA = json.loads((Path(__file__).parents[2] / "docs/schema/suggest.json").read_text("utf-8"))
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Of a real server, with prices."""
+    with server(BUNDLED, 1) as (host, port):
+        path = tmp_path_factory.mktemp("counter") / "llterm.toml"
+        path.write_text(
+            f'[models.near]\nbase_url = "http://{host}:{port}"\n'
+            "price_prompt = 1000.0\nprice_answer = 2000.0\n"
+        )
+        yield path
+
+
+def done(config: Path, *typed: str) -> subprocess.CompletedProcess[str]:
+    command = [*llterm(*typed, "--config", str(config), "--prompt", "The little fox")]
+    return subprocess.run(command, capture_output=True, text=True, check=True)
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        ("suggest", "-m", "near", "--depth", "3"),
+        ("sample", "-m", "near", "-n", "2", "--tokens", "3"),
+        ("score", "-m", "near"),
+        ("mix", "-m", "near", "-m", "fable", "--tokens", "3"),
+    ],
+)
+def test_requests_tokens_and_cost_are_told(config: Path, typed: tuple[str, ...]) -> None:
+    (told,) = [
+        line for line in done(config, *typed).stderr.splitlines() if line.startswith("near: ")
+        and " requests" in line
+    ]  # fmt: skip
+    assert "tokens of prompts" in told
+    assert "by your prices" in told
+
+
+def test_the_json_of_suggest_has_it(config: Path) -> None:
+    found = json.loads(done(config, "suggest", "-m", "near", "--format", "json").stdout)
+    assert not faults(found, SCHEMA, SCHEMA)
+    (one,) = found["stats"]["servers"]
+    assert one["model"] == "near"
+    assert one["requests"] >= found["stats"]["requests"] > 0
+    cost = (1000 * one["prompt_tokens"] + 2000 * one["answer_tokens"]) / 1e6
+    assert one["cost"] == pytest.approx(cost)
