@@ -68,7 +68,7 @@ def keys() -> str:
         "",
         "| action | keys | in the suggestion tree too | in the heat panel | on the loom screen "
         "| on the mix screen | what it does |",
-        "| --- | --- | --- | --- | --- | --- |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     keymap = resolve({})
     for action, shown, tree in keymap.rows():
