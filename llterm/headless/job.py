@@ -236,8 +236,14 @@ class ProgressLine:
             return
         import time
 
+        from rich.cells import cell_len, set_cell_size
+
         if time.monotonic() >= self._next:
             self._next = time.monotonic() + self.EVERY
+            width = os.get_terminal_size(sys.stderr.fileno()).columns - 1
+            if cell_len(text) > width > 0:
+                # A line that wraps could not be written over.
+                text = set_cell_size(text, width)
             sys.stderr.write(f"\r\x1b[2K{text}")
             sys.stderr.flush()
 
