@@ -65,6 +65,7 @@ ACTIONS: tuple[Action, ...] = (
     Action(
         "weave.cutoff_up", "f10", "everywhere", "Raise the cutoff: fewer suggestions", "", "+,="
     ),
+    Action("weave.clear", "X", "suggestions", "Put the suggestions away; weaving brings them back"),
     Action("suggestion.accept", "tab", "story", "Accept the suggestion", "accept", "enter"),
     Action("suggestion.accept_token", "right", "story", "Accept one token", "one token", "a"),
     Action("suggestion.accept_word", "ctrl+right", "story", "Accept one word", "one word", "A"),
@@ -236,6 +237,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("edit.redo", "ctrl+y", "everywhere", "Redo", "", "U"),
     Action("edit.copy", "ctrl+c", "everywhere", "Copy the selection, or the branch", "", "y"),
     Action("edit.find", "ctrl+f", "everywhere", "Find in the story", "", "/"),
+    Action("edit.clear", "alt+a", "everywhere", "An empty page; the old text stays a branch"),
     Action("app.jump", "ctrl+o", "everywhere", "Go to another pane"),
     Action("app.back", "escape", "everywhere", "Stop; drop the ghost; back to the story"),
     Action(
@@ -246,6 +248,7 @@ ACTIONS: tuple[Action, ...] = (
         "",
         "s",
     ),
+    Action("app.keep_story", "alt+k", "everywhere", "Keep it as a starting story of your own"),
     Action(
         "weave.constrain", "ctrl+l", "everywhere", "What suggestions must fit: a pattern, choices"
     ),

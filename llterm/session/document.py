@@ -12,7 +12,7 @@ from llterm.core.birth import Birth, read_birth
 from llterm.core.display import Display
 from llterm.core.editing import lead, replace_range
 from llterm.core.history import Step, Value
-from llterm.core.loom import Loom, Piece, Run, Slice
+from llterm.core.loom import ROOT, Loom, Piece, Run, Slice
 from llterm.core.rules import Rules
 from llterm.errors import LltermError, UsageError
 from llterm.session.branches import Branches
@@ -237,6 +237,15 @@ class Document:
             return self.nothing()
         step = self.begin("choose a branch")
         lead(self.loom, step, head)
+        return self.finish(step)
+
+    def clear(self) -> Change:
+        """An empty story, below the root; the one before stays as a branch."""
+        self.checkpoint()
+        if self.loom.head == ROOT:
+            return self.nothing()
+        step = self.begin("clear the story")
+        lead(self.loom, step, ROOT)
         return self.finish(step)
 
     # --- steps of the tree commands

@@ -190,6 +190,13 @@ class Session:
                 self._woven.weave.let_go()
             self._pause()
 
+    def put_away(self) -> None:
+        """Show no suggestions; the next weave here brings them back, with no inference."""
+        self.continuations.stop()
+        self.stop()
+        self._woven = None
+        self._changed()
+
     def grow(self, tail: Tail) -> None:
         """Go on from this branch, `Rules.depth` tokens further."""
         woven = self._current()

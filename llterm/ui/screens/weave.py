@@ -18,6 +18,7 @@ from llterm.session.session import Session
 from llterm.ui.actions import (
     HelpParts,
     Table,
+    beginning,
     choosing,
     playing,
     program,
@@ -94,6 +95,7 @@ class WeaveScreen(Screen[None]):
             **playing.table(self),
             **program.table(self),
             **choosing.table(self),
+            **beginning.table(self),
             **shelf.table(self),
             **serving.table(self),
         }
