@@ -346,7 +346,7 @@ def _weave(job: Job) -> Woven:
 
 
 def _print(woven: Woven, format: str) -> None:
-    from llterm.core.chat import OWN
+    from llterm.core.chat import OWN, UNSEEN
     from llterm.headless import formats, results
 
     write = {
@@ -359,7 +359,9 @@ def _print(woven: Woven, format: str) -> None:
     sys.stdout.write(text + "\n" if text else "")
     sys.stdout.flush()
     say(formats.summary(woven))
-    if woven.chat and woven.chat_format != OWN:
+    if woven.chat and woven.chat_format == UNSEEN:
+        say(f"{woven.model} reads the chat by {UNSEEN}.")
+    elif woven.chat and woven.chat_format != OWN:
         say(f"{woven.model} brings no chat template: the {woven.chat_format} format was used.")
     if not woven.view.suggestions and woven.constraint is not None:
         raise LltermError(
