@@ -70,6 +70,13 @@ def _option(table: str, row: Setting) -> Any:
     return typer.Option(flag, help=row.help.rstrip(".") + (f" ({note})." if note else "."))
 
 
+File = Annotated[
+    Path | None,
+    typer.Argument(metavar="FILE|-", help="A text or a loom; - reads standard input."),
+]
+Stride = Annotated[
+    int | None, typer.Option(help="How far windows are apart; unset: half a window.")
+]
 Model = Annotated[
     str | None,
     typer.Option("-m", "--model", help="A model's name, or the path of a .gguf file."),

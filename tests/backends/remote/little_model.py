@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -113,11 +114,13 @@ class Server:
 
     # --- the model
 
+    @abstractmethod
     def answer(self, path: str, body: Mapping[str, Any]) -> Any:
-        raise NotImplementedError
+        """What it answers to a body."""
 
     def events(self, body: Mapping[str, Any]) -> Sequence[Any]:
-        raise NotImplementedError
+        """The same in parts, of a server that streams."""
+        raise AssertionError(f"{self.name} does not stream")
 
     def refuse(self, top: int) -> None:
         if self.most is not None and top > self.most:
