@@ -20,7 +20,7 @@ from llterm.engine.sampling import Drawing, Line, Start
 from llterm.errors import LltermError, UsageError
 from llterm.session.document import Document
 from llterm.session.samples import Sample, find
-from llterm.session.weaves import Woven
+from llterm.session.woven import Woven
 
 log = logging.getLogger(__name__)
 

@@ -21,6 +21,7 @@ from llterm.core.mixing.recipe import Recipe
 from llterm.core.tokens import Anchor, Path, Tail, common
 from llterm.engine.mixture import Mix
 from llterm.errors import LltermError, UsageError
+from llterm.session import replacing
 from llterm.session.changes import Change
 from llterm.session.chatting import chat_parts
 from llterm.session.prompt import make_prompt
@@ -148,7 +149,7 @@ class Mixing:
         listed = [p for side in (place.mix, *place.sides) if side for n, p in side.top if n == id]
         # The mix's own probability, or a model's where the mix does not list it.
         logprob = math.log(max(listed[0], LEAST)) if listed else math.log(LEAST)
-        return self._session.force(self.offset(number), id, logprob)
+        return replacing.force(self._session, self.offset(number), id, logprob)
 
     def offset(self, number: int) -> int:
         """Where a place is in the story's bytes."""

@@ -24,7 +24,7 @@ from llterm.errors import LltermError, UsageError
 from llterm.session.changes import Change, ModelRun
 from llterm.session.document import Document
 from llterm.session.taking import alternatives
-from llterm.session.weaves import Woven
+from llterm.session.woven import Woven
 
 log = logging.getLogger(__name__)
 

@@ -23,7 +23,8 @@ from llterm.session.changes import Change
 from llterm.session.continuations import follow, make_drawing
 from llterm.session.samples import Sample
 from llterm.session.session import Session
-from llterm.session.weaves import Weaves, Woven
+from llterm.session.weaves import Weaves
+from llterm.session.woven import Woven
 
 log = logging.getLogger(__name__)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from llterm.core.display import display_text, visible
 from llterm.core.futures import Futures
 from llterm.core.view import Branch
+from llterm.session import replacing
 from llterm.session.attributing import Attributing
 from llterm.ui.actions import Deed, Table
 from llterm.ui.actions.suggesting import follow
@@ -128,7 +129,7 @@ def put(screen: WeaveScreen, number: int, id: int, logprob: float) -> None:
     """Let this token stand at a place, and go on from it in the story."""
     with troubles(screen):
         start = screen.session.reader.places[number].start
-        follow(screen, screen.session.force(start, id, logprob))
+        follow(screen, replacing.force(screen.session, start, id, logprob))
         screen.editor.focus()
 
 
@@ -139,7 +140,7 @@ def write(screen: WeaveScreen) -> None:
     def done(text: str | None) -> None:
         if text:
             with troubles(screen):
-                follow(screen, screen.session.put_text(number, text))
+                follow(screen, replacing.put_text(screen.session, number, text))
                 screen.editor.focus()
 
     stands = display_text(screen.session.reader.places[number].data)
