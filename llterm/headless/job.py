@@ -227,7 +227,7 @@ def absences(line: ProgressLine) -> Callable[[str], None]:
     def tell(text: str) -> None:
         address = text.partition(": ")[0]
         if not text and away:
-            line.warn(f"{', '.join(away)} answers again")
+            line.warn(f"{', '.join(away)} answered again")
             away.clear()
         elif text and address not in away:
             away.append(address)
