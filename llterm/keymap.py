@@ -182,6 +182,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("mix.pool", "o", "mix", "Mean of the probabilities, or of their logs"),
     Action("mix.heavier", "+,=", "mix", "More weight for the model", "weight"),
     Action("mix.lighter", "-", "mix", "Less weight for the model; below 0 takes away"),
+    Action("mix.plausible", "P", "mix", "Plausibility cutoff, where a weight is below 0"),
     Action("mix.mute", "x", "mix", "Leave the model out, or take it in again"),
     Action("mix.turn", "t", "mix", "Tokens a turn: 1, 2, 4, 8, 16"),
     Action("mix.reference", "R", "mix", "Make the model the reference"),

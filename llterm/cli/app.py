@@ -140,7 +140,7 @@ def sample_command(
 
 
 @app.command("mix")
-@options.with_flags(options.MIX, options.RUN, options.DRAWN)
+@options.with_flags(options.MIX, options.RUN, options.TAPES, options.DRAWN)
 def mix_command(
     file: Annotated[
         Path | None,

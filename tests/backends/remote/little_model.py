@@ -79,6 +79,7 @@ class Server:
 
     def __init__(self) -> None:
         self.name = "http://server"
+        self.away = ""
         self.requests: list[tuple[str, Mapping[str, Any]]] = []
         self.mute = False
         """Leave the probabilities out."""
