@@ -13,7 +13,7 @@ from llterm.constraints.compiled import Compiled, compile
 from llterm.constraints.spec import Constraint
 from llterm.core.bans import Bans
 from llterm.core.chat import Chat, chat_text
-from llterm.core.display import display_text
+from llterm.core.display import display_text, whole_after
 from llterm.core.query import Backend, Source
 from llterm.core.reading import Reading
 from llterm.core.rules import Rules
@@ -442,7 +442,7 @@ class Session:
         woven = self._current()
         sample = samples.find(woven.samples, tail)
         data = sample.part(len(tail) - 1) if sample else woven.weave.beam(tail).data
-        return display_text(data)
+        return display_text(whole_after(self.document.bytes_before(self.at), data))
 
     # --- inner workings
 
