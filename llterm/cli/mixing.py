@@ -267,10 +267,10 @@ def _index(name: str, models: Sequence[str]) -> int:
 
 def _settings(values: Values, config: Config) -> SamplerSettings:
     """How tokens are drawn: the typed preset, or the configured one for mixes, and typed knobs."""
-    from llterm.cli.options import sampling_flags, typed_sampling
+    from llterm.cli.options import checked, sampling_flags
     from llterm.config.sampling import make_sampling
 
-    typed = {"preset": config.mix.preset, **typed_sampling(sampling_flags(values))}
+    typed = {"preset": config.mix.preset, **checked(sampling_flags(values))}
     try:
         return make_sampling(typed, config.presets).settings
     except ValueError as wrong:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from llterm import paths, terminal
 from llterm.cli.mixing import mix_of
-from llterm.cli.options import model_flags, sampling_flags, typed_sampling, weave_flags
+from llterm.cli.options import checked, model_flags, sampling_flags, weave_flags
 from llterm.cli.settings import load, log_to_file
 from llterm.cli.taping import taped
 from llterm.config import Config
@@ -196,7 +196,7 @@ def _launch(asked: Asked, config: Config) -> Launch:
         opening=opening,
         model_name=" + ".join(find_model(model, config).name for model in models),
         auto_weave=config.ui.auto_weave and not asked.beside,
-        sampling=typed_sampling(asked.sampling),
+        sampling=checked(asked.sampling),
         constraint=asked.constraint,
         chat=asked.chat,
         overrides=overrides,
@@ -288,7 +288,7 @@ def _job(asked: Asked, config: Config, text: bytes, loom: Path | None) -> Job:
         config.model,
         asked.overrides,
         asked.constraint,
-        typed_sampling(asked.sampling),
+        checked(asked.sampling),
         asked.chat,
         asked.mix,
     )
@@ -346,7 +346,7 @@ def _weave(job: Job) -> Woven:
 
 
 def _print(woven: Woven, format: str) -> None:
-    from llterm.core.chat import OWN
+    from llterm.core.chat import OWN, UNSEEN
     from llterm.headless import formats, results
 
     write = {
@@ -359,7 +359,9 @@ def _print(woven: Woven, format: str) -> None:
     sys.stdout.write(text + "\n" if text else "")
     sys.stdout.flush()
     say(formats.summary(woven))
-    if woven.chat and woven.chat_format != OWN:
+    if woven.chat and woven.chat_format == UNSEEN:
+        say(f"{woven.model} reads the chat by {UNSEEN}.")
+    elif woven.chat and woven.chat_format != OWN:
         say(f"{woven.model} brings no chat template: the {woven.chat_format} format was used.")
     if not woven.view.suggestions and woven.constraint is not None:
         raise LltermError(

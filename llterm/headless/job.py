@@ -31,6 +31,7 @@ from llterm.session.document import Document
 from llterm.session.sampling import SamplerChoice
 from llterm.session.session import Session
 from llterm.session.status import Figures
+from llterm.store.looking import to_look
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +126,7 @@ def copied(loom: Path, folder: Path) -> Document:
     copy = folder / loom.name
     try:
         with (
-            closing(sqlite3.connect(f"{loom.resolve().as_uri()}?mode=ro", uri=True)) as source,
+            closing(to_look(loom)) as source,
             closing(sqlite3.connect(copy)) as target,
         ):
             source.backup(target)
@@ -236,8 +237,14 @@ class ProgressLine:
             return
         import time
 
+        from rich.cells import cell_len, set_cell_size
+
         if time.monotonic() >= self._next:
             self._next = time.monotonic() + self.EVERY
+            width = os.get_terminal_size(sys.stderr.fileno()).columns - 1
+            if cell_len(text) > width > 0:
+                # A line that wraps could not be written over.
+                text = set_cell_size(text, width)
             sys.stderr.write(f"\r\x1b[2K{text}")
             sys.stderr.flush()
 
