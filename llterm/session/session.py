@@ -28,6 +28,7 @@ from llterm.session.chatting import root_text
 from llterm.session.continuations import Continuations
 from llterm.session.document import Change, Document, ModelRun
 from llterm.session.keeping import Kept, pack, unpack
+from llterm.session.lines import pack_lines
 from llterm.session.player import Player
 from llterm.session.reader import Reader
 from llterm.session.refusals import cannot_stand, no_model, not_current
@@ -51,6 +52,8 @@ class Session:
         self.at = document.cursor
         self.stale = False
         self._woven: Woven | None = None
+        self._away = False
+        """The suggestions were put away: they come back when the person asks."""
         self._kept = Weaves()
         self._models = 0
         """How many models there have been: a weave belongs to the one of its number."""
@@ -194,7 +197,7 @@ class Session:
         """Show no suggestions; the next weave here brings them back, with no inference."""
         self.continuations.stop()
         self.stop()
-        self._woven = None
+        self._woven, self._away = None, True
         self._changed()
 
     def grow(self, tail: Tail) -> None:
@@ -488,10 +491,23 @@ class Session:
         bans = self.sampling.bans
         return self._kept.begin(place, self.document, source, self._compiled, bans, kept)
 
+    def _drawn(self, place: Place) -> Woven | None:
+        """A place where lines were sampled, maybe before a restart, with them."""
+        document = self.document
+        if self.source is None or not document.at_end or document.loom.head not in document.lines:
+            return None
+        try:
+            woven = self._begin(place, self.source)
+        except LltermError as error:  # The next weave says it to the person.
+            log.warning("%s", error)
+            return None
+        return woven if woven.samples else None
+
     def _restore(self, source: Source) -> None:
-        """Show the weave kept in the loom, where the story still stands as it did."""
+        """Show the weave and the lines kept in the loom, where the story stands as it did."""
         kept = unpack(self.document.load_weave() or b"")
         if kept is None or not kept.of(source):
+            self._look()
             return
         try:
             woven = self._begin(self._place(self.document.cursor), source, kept)
@@ -508,9 +524,11 @@ class Session:
         unbound = woven is not None and woven.weave.constraint is None
         if woven is not None and unbound and source is not None and not self.stale:
             self.document.save_weave(pack(woven.weave, source, woven.cost, woven.seconds))
+            if self.document.at_end and (lines := pack_lines(woven.weave, woven.samples, source)):
+                self.document.save_lines(self.document.loom.head, lines)
 
     def _show(self, woven: Woven) -> None:
-        self._woven = woven
+        self._woven, self._away = woven, False
         self.reader.stir()
         self._kept.keep(woven)
         self.at = self.document.cursor
@@ -521,11 +539,11 @@ class Session:
         """The text or the cursor changed: are the suggestions still those of this place?"""
         self.reader.stir()
         woven = self._woven
+        place = self._place(self.document.cursor)
+        if not self.weaving and not self._away and (woven is None or woven.place != place):
+            woven = self._find(place) or self._drawn(place) or woven
         if woven is None:
             return
-        place = self._place(self.document.cursor)
-        if woven.place != place and not self.weaving:
-            woven = self._find(place) or woven
         self.stale = woven.place != place
         if not self.stale:
             self._woven = woven
