@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 
 from llterm.core.birth import Birth, read_birth
@@ -156,6 +157,11 @@ class Document:
         if not found and self._ledger.file is not None:
             found = self._ledger.file.births([piece])[piece]
         return read_birth(found)
+
+    @property
+    def at_end(self) -> bool:
+        """Whether the cursor stands where the story ends."""
+        return self._cursor == len(self.text)
 
     def bytes_before(self, at: int) -> bytes:
         """The story's bytes up to a display offset."""
@@ -329,6 +335,8 @@ class Document:
         file = LoomFile(path, new=True)
         try:
             file.commit(changes)
+            for node, blob in self.lines.items():
+                file.save_lines(node, blob)
         except LltermError:
             path.unlink(missing_ok=True)
             raise
@@ -348,6 +356,23 @@ class Document:
         """The suggestions kept for the story as it stands."""
         file = self._ledger.file
         return file.load_weave(self.loom.head) if file else None
+
+    def save_lines(self, node: int, blob: bytes) -> None:
+        """Keep the lines sampled at the end of a node; a failure is only logged."""
+        file = self._ledger.file
+        self.lines[node] = blob
+        if file and not self.read_only:
+            try:
+                self.flush()
+                file.save_lines(node, blob)
+            except LltermError as error:
+                log.warning("%s: %s", error.title, error.cause)
+
+    @cached_property
+    def lines(self) -> dict[int, bytes]:
+        """The lines sampled at the ends of nodes, as they were kept."""
+        file = self._ledger.file
+        return file.load_lines() if file else {}
 
     def close(self) -> None:
         """Write and close. Closes also when writing fails, and raises LltermError then."""

@@ -8,7 +8,7 @@ from typing import cast
 from llterm.constraints.spec import Constraint
 from llterm.core.bans import Bans
 from llterm.core.chat import Chat, chat_text
-from llterm.core.display import display_text
+from llterm.core.display import display_text, whole_after
 from llterm.core.query import Backend, Source
 from llterm.core.reading import Reading
 from llterm.core.rules import Rules
@@ -180,7 +180,7 @@ class Session:
         """Show no suggestions; the next weave here brings them back, with no inference."""
         self.continuations.stop()
         self.stop()
-        self._woven = None
+        self._suggestions.put_away()
         self._changed()
 
     def grow(self, tail: Tail) -> None:
@@ -366,7 +366,8 @@ class Session:
 
     def ghost(self, tail: Tail) -> str:
         """What accepting `tail` would add, as it would be shown."""
-        return display_text(self._suggestions.current.adds(tail))
+        adds = self._suggestions.current.adds(tail)
+        return display_text(whole_after(self.document.bytes_before(self.at), adds))
 
     # --- inner workings
 
@@ -392,9 +393,9 @@ class Session:
     def _look(self) -> None:
         """The text or the cursor changed: are the suggestions still those of this place?"""
         self.reader.stir()
+        # What is still searched stays on show: it may be of this place again in a moment.
+        self._suggestions.look(None if self.weaving else self.source)
         if self.shown is not None:
-            # What is still searched stays on show: it may be of this place again in a moment.
-            self._suggestions.look(None if self.weaving else self.source)
             self._changed()
 
     def _step(self, step: Callable[[], Change | None]) -> Change | None:

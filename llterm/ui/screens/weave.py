@@ -314,7 +314,9 @@ class WeaveScreen(Screen[None]):
         view = self.session.view
         self._drawn = self.session.shown
         choosing.show_root(self)
-        self.suggestions.show(view.branches if view else (), stale=self.session.stale)
+        before = self.session.document.bytes_before(self.session.at)
+        branches = view.branches if view else ()
+        self.suggestions.show(branches, stale=self.session.stale, before=before)
         self.show_ghost()
         self.show_heat()
         self.show_title()
