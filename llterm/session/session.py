@@ -320,15 +320,22 @@ class Session:
 
         What hangs below it becomes the new tree, with no inference.
         """
-        woven, source = self._current(), self._model()
-        sample = samples.find(woven.samples, tail)
-        if sample is not None:
-            run = sample.run(len(tail) - 1, source)
-        else:
-            run = taking.model_run(woven.weave, tail, source)
+        run = self._run_of(tail)
         if not run.data:
             return Change(self.at, self.at, "", self.at)
         return self.land(run)
+
+    def accept_but(self, tail: Tail, number: int, id: int, logprob: float) -> Change:
+        """Take a path up to its token of index `number`, and another token in place of that."""
+        (woven, ids), source = self.path(tail), self._model()
+        before = self._run_of(tail[: len(tail) - len(ids) + number])
+        run = taking.forced_after(before, woven.weave.residue, source, id, logprob)
+        return self.land(run)
+
+    def path(self, tail: Tail) -> tuple[Woven, Tail]:
+        """The weave on show, and the tokens after its anchor that a row of its tree stands for."""
+        woven = self._current()
+        return woven, tail if samples.find(woven.samples, tail) is None else tail[1:]
 
     def here(self) -> Woven:
         """The weave at the cursor, begun if there is none; nothing is searched.
@@ -466,6 +473,14 @@ class Session:
         if self.stale:
             raise not_current(foreign=self.foreign)
         return self._woven
+
+    def _run_of(self, tail: Tail) -> ModelRun:
+        """A path of the tree as it goes into the story."""
+        woven, source = self._current(), self._model()
+        sample = samples.find(woven.samples, tail)
+        if sample is not None:
+            return sample.run(len(tail) - 1, source)
+        return taking.model_run(woven.weave, tail, source)
 
     def _place(self, cursor: int) -> Place:
         before = self.document.bytes_before(cursor)
