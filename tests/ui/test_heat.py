@@ -7,8 +7,9 @@ from textual.widgets import DataTable, Input
 
 from llterm.constraints.spec import choices
 from llterm.core.heat import MEASURES
+from llterm.keymap import action_of
 from llterm.ui.screens.inspector import Inspector
-from llterm.ui.widgets.heat import HeatPanel, is_surprise
+from llterm.ui.widgets.heat import FORK_BITS, FORK_SECOND, SURPRISE, HeatPanel, is_surprise
 from tests.ui.conftest import STORY, Driven, Start
 
 
@@ -98,6 +99,21 @@ async def test_the_suggestion_is_shown_after_the_story(start: Start) -> None:
         assert at.story == STORY, "no candidate is chosen yet"
 
 
+async def test_past_the_last_token_the_suggestion_comes_back(start: Start) -> None:
+    async with start(size=(120, 40)) as at:
+        await at.weave()
+        panel = await opened(at)
+        await at.press("left", "left")
+        assert at.session.stale
+        await at.press("right", "right")
+        assert panel.in_story
+        await at.press("right")
+        assert not panel.in_story
+        assert not at.session.stale
+        await at.press("home", "end")
+        assert not panel.in_story
+
+
 async def test_another_candidate_of_a_suggestion_is_taken_with_what_is_before_it(
     start: Start,
 ) -> None:
@@ -171,6 +187,45 @@ async def test_the_inspector_filters_tries_a_chain_and_forces(start: Start) -> N
         table.focus()
         await at.press("enter")
         assert at.story == STORY[: place.start] + chosen
+
+
+def test_the_help_says_what_surprises_and_forks_are() -> None:
+    assert f"{SURPRISE:.0f} bits" in action_of("heat.next_surprise").help
+    help = action_of("heat.next_fork").help
+    assert f"{FORK_BITS:.0f} bits" in help
+    assert f"{FORK_SECOND:.0%}" in help
+
+
+async def test_candidates_are_the_lighter_the_likelier(start: Start) -> None:
+    async with start(size=(120, 40)) as at:
+        panel = await opened(at)
+        panel._depth = "truecolor"
+        reading = panel.reading
+        assert reading is not None
+        strips = [panel.render_line(2 + rank) for rank in range(1, len(reading.top[:4]) + 1)]
+        column = 2 * (panel.chosen - panel._left)
+        lights = []
+        for strip in strips:
+            style = list(strip)[column].style
+            assert style is not None
+            assert style.bgcolor is not None
+            lights.append(sum(style.bgcolor.get_truecolor()))
+        assert lights == sorted(lights, reverse=True)
+        assert len(set(lights)) > 1
+
+
+async def test_bars_of_probabilities_rise_with_them(start: Start) -> None:
+    async with start(size=(120, 40)) as at:
+        panel = await opened(at)
+        await at.press("c", *["m"] * MEASURES.index("probability"))
+        lines = drawn(panel)
+        assert "▁ 0%  █ 100%" in lines[0]
+        readings = [one for one in at.session.reader.readings if one is not None]
+        likely = max(readings, key=lambda one: one.p)
+        unlikely = min(readings, key=lambda one: one.p)
+        at_bottom = [lines[-1][one.index] for one in (unlikely, likely)]
+        assert at_bottom == sorted(at_bottom)
+        assert len(set(at_bottom)) == 2
 
 
 async def test_a_key_tells_whether_the_choice_matters(start: Start) -> None:

@@ -42,11 +42,11 @@ def table(screen: WeaveScreen) -> Table:
 
     moves = {
         "left": lambda: panel().move(-1),
-        "right": lambda: panel().move(1),
+        "right": lambda: onward(screen, 1),
         "first": lambda: panel().choose(0),
-        "last": lambda: panel().choose(1 << 40),
-        "page_left": lambda: panel().page(-1),
-        "page_right": lambda: panel().page(1),
+        "last": lambda: onward(screen, 1 << 40),
+        "page_left": lambda: panel().move(-panel().span),
+        "page_right": lambda: onward(screen, panel().span),
         "up": lambda: panel().pick(-1),
         "down": lambda: panel().pick(1),
         "next_surprise": lambda: seek(1, fork=False),
@@ -82,6 +82,16 @@ def table(screen: WeaveScreen) -> Table:
             lambda: here() and panel().reading is not None,
         ),
     }
+
+
+def onward(screen: WeaveScreen, step: int) -> None:
+    """Tokens further on; past the story's last one stand those of a suggestion woven at its end."""
+    panel = screen.heat
+    if panel.in_story and panel.chosen + step >= len(screen.session.reader.places):
+        screen.editor.go_to(len(screen.session.document.text))
+        screen.sync_cursor()
+        screen.show_all()
+    panel.move(step)
 
 
 def toggle(screen: WeaveScreen) -> None:
