@@ -103,12 +103,24 @@ ACTIONS: tuple[Action, ...] = (
         "Let the candidate stand here; the old text stays a branch",
         "put it here",
     ),
-    Action("heat.next_surprise", "n", "heat", "The next surprise", "next surprise"),
+    Action(
+        "heat.next_surprise",
+        "n",
+        "heat",
+        "The next surprise: 6 bits or more, less likely than one in 64",
+        "next surprise",
+    ),
     Action("heat.prev_surprise", "N", "heat", "The surprise before"),
     Action(
         "heat.hottest", "s", "heat", "The most surprising token; again: the next most", "hottest"
     ),
-    Action("heat.next_fork", "right_square_bracket", "heat", "The next fork", "next fork"),
+    Action(
+        "heat.next_fork",
+        "right_square_bracket",
+        "heat",
+        "The next fork: entropy of 3 bits or more, or a second choice of 25% or more",
+        "next fork",
+    ),
     Action("heat.prev_fork", "left_square_bracket", "heat", "The fork before"),
     Action("heat.futures", "d", "heat", "Whether it matters which candidate comes: their futures"),
     Action("heat.measure", "m", "heat", "Surprisal, probability, rank or entropy", "measure"),

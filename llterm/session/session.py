@@ -309,6 +309,11 @@ class Session:
             return Change(self.at, self.at, "", self.at)
         return self.land(run)
 
+    def path(self, tail: Tail) -> tuple[Woven, Tail]:
+        """The weave on show, and the tokens after its anchor that a row of its tree stands for."""
+        woven = self._suggestions.current
+        return woven, woven.ids(tail)
+
     def here(self) -> Woven:
         """The weave at the cursor, begun if there is none; nothing is searched.
 

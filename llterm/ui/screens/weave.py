@@ -64,7 +64,7 @@ class WeaveScreen(Screen[None]):
         (72, "-middle"),
         (100, "-wide"),
     ]
-    VERTICAL_BREAKPOINTS = [(0, "-low"), (18, "-high")]  # noqa: RUF012
+    VERTICAL_BREAKPOINTS = [(0, "-low"), (18, "-high"), (36, "-tall")]  # noqa: RUF012
     AUTO_FOCUS = "#story"
 
     def __init__(self, session: Session, options: Options) -> None:
