@@ -73,9 +73,20 @@ async def test_what_a_server_cannot_is_told_where_it_matters(start: Start) -> No
     async with served(start, OllamaServer())(STORY, size=(120, 40)) as at:
         await at.weave()
         assert "no healing: its server cannot" in at.line("found")
+        await at.press("tab")
+        await at.weave()
+        assert "no healing" not in at.line("found")
         await at.press("f4")
         await at.until(lambda: at.session.reader.places)
         assert "no heat: this server does not score given text" in str(at.main.heat.render_line(0))
+
+
+async def test_a_space_at_the_end_is_told_each_time(start: Start) -> None:
+    async with served(start, OllamaServer())(STORY + " ", size=(120, 40)) as at:
+        for _ in range(2):
+            await at.weave()
+            assert "the space at the end is not healed" in at.line("found")
+            await at.press("space")
 
 
 async def test_the_counter_is_told_with_the_words(start: Start) -> None:

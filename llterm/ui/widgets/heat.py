@@ -19,7 +19,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from llterm.core.display import visible
-from llterm.core.heat import MEASURES, SHORT, Measure, heat, told, value
+from llterm.core.heat import MEASURES, SHORT, Measure, heat, told
 from llterm.core.reading import Candidate, Reading
 from llterm.ramps import Depth, glyph, paint
 from llterm.session.reader import Place
@@ -230,7 +230,7 @@ class HeatPanel(Widget, can_focus=True):
         else:
             text = [
                 visible(reading.token.data),
-                *(told(value(reading, one), one) for one in _told(self.measure)),
+                *(told(reading, one) for one in _told(self.measure)),
             ]
         return [*scale, Segment(" " + " · ".join([*text, *self._notes]), faint)]
 
