@@ -38,6 +38,7 @@ from llterm.ui.actions import shelf
 from llterm.ui.commands import Commands, Palette
 from llterm.ui.launch import Launch
 from llterm.ui.options import Options
+from llterm.ui.pasting import guard_pastes
 from llterm.ui.screens.mix import MixScreen
 from llterm.ui.screens.painting import show_trouble, troubles
 from llterm.ui.screens.weave import WeaveScreen
@@ -56,6 +57,7 @@ def run_app(launch: Launch) -> int:
     Raises LltermError when the loom cannot be opened (nothing is on the screen by then), and when
     the app ended on a fault of its own.
     """
+    guard_pastes()
     following: Launch | None = launch
     while following is not None:
         launch = following

@@ -52,6 +52,15 @@ def test_a_text_is_imported_beside_it_and_never_overwritten(tmp_path: Path) -> N
     assert story(tmp_path / "tale.loom") == first
 
 
+def test_a_paste_is_text_also_where_it_holds_keys(tmp_path: Path) -> None:
+    with start(tmp_path, "a.loom") as terminal:
+        terminal.wait_for("your own")
+        terminal.send(f"\x1b[200~a \x1b[31mred\x1b[0m cat{QUIT}\x1b{QUIT}\x1b[201~!")
+        terminal.wait_for("!")
+        leave(terminal)
+    assert story(tmp_path / "a.loom") == "a ␛[31mred␛[0m cat␑␛␑!"
+
+
 def test_a_nameless_story_is_kept_in_the_data_folder(tmp_path: Path) -> None:
     with start(tmp_path, "--prompt", "Every evening the cat") as terminal:
         terminal.wait_for("Every evening")
