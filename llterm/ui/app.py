@@ -157,8 +157,12 @@ class LltermApp(App[None]):
     def on_mount(self) -> None:
         self._install_themes()
         self._install_signals()
+        # After `fg` the terminal is empty, and only what changes would be painted.
+        self.app_resume_signal.subscribe(self, lambda _: self.refresh(layout=True))
         for notice in self.launch.config.notices:
             self.notify(notice, markup=False, severity="warning")
+        if self.session.document.read_only:
+            self.notify(self.session.document.notice, markup=False, severity="warning", timeout=8)
         self.load_model()
         if self.launch.mix:
             self.open_mix()
