@@ -81,7 +81,7 @@ WRONG: list[tuple[str, Make, str, int, str, str]] = [
     ("loom: not one", put("a.loom", b"a text with another name"),
      "suggest a.loom", 2, "a.loom", ""),
     ("loom: damaged", put("a.loom", b"SQLite format 3\0" + bytes(500)),
-     "suggest a.loom", 2, "a.loom", ""),
+     "suggest a.loom", 2, "a.loom", "llterm doctor 'a.loom'"),
     ("loom: doctor", put("a.loom", b"no"), "doctor a.loom", 2, "not a loom", "made"),
     ("flags: command", nothing, "waeve", 2, "waeve", "weave?"),
     ("flags: misspelt", nothing, "suggest --prompt x --beam-s 3", 2, "--beam-s", "--beams"),
