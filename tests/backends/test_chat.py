@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from pathlib import Path
 
 import pytest
@@ -57,7 +56,6 @@ async def test_the_models_own_template(tmp_path: Path) -> None:
 
 
 @pytest.mark.server
-@pytest.mark.skipif(sys.platform != "linux", reason="the server comes for Linux only")
 @pytest.mark.parametrize("kind", ["own", "none"])
 async def test_on_a_server_a_chat_has_the_same_tokens(tmp_path: Path, kind: str) -> None:
     model = BUNDLED
