@@ -16,8 +16,9 @@ from llterm.cli.models import models_app
 from llterm.cli.problems import guarded
 
 ExportFormat = Literal[
-    "text", "markdown", "html", "dot", "svg", "jsonl", "logitloom", "pyloom", "loomsidian", "json"
-]
+    "text", "markdown", "html", "dot", "svg", "png", "jsonl", "logitloom", "pyloom", "loomsidian",
+    "json",
+]  # fmt: skip
 ImportFormat = Literal[
     "json", "logitloom", "exoloom", "miniloom", "loomsidian", "basemode-loom", "bonsai", "mikupad",
     "pyloom", "beamwriter", "text",
@@ -139,7 +140,7 @@ def sample_command(
 
 
 @app.command("mix")
-@options.with_flags(options.MIX, options.RUN, options.DRAWN)
+@options.with_flags(options.MIX, options.RUN, options.TAPES, options.DRAWN)
 def mix_command(
     file: Annotated[
         Path | None,

@@ -152,6 +152,19 @@ TAPE: Flags = {
         Path | None, typer.Option(help="Take the answers from such a file and ask no server.")
     ],
 }
+TAPES: Flags = {
+    "record": Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Keep a server's answers in a new file, without keys; of several models on "
+            "servers, one file each, in the order of -m."
+        ),
+    ],
+    "replay": Annotated[
+        list[Path] | None,
+        typer.Option(help="Take the answers from such files and ask no server."),
+    ],
+}
 HEAL = _settings("weave", (setting("weave.heal"),))
 WEAVE: Flags = {
     **STORY,
@@ -175,7 +188,7 @@ WEAVE: Flags = {
     **_settings("weave", schema.WEAVE),
     **CONSTRAINT,
     **RUN,
-    **TAPE,
+    **TAPES,
 }
 SAMPLING = _settings("sampling", schema.SAMPLING)
 DRAWN = _settings(

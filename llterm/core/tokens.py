@@ -51,14 +51,15 @@ class Vocabulary(Protocol):
 
 @runtime_checkable
 class Asking(Protocol):
-    """A vocabulary whose tokenizer is elsewhere.
+    """A vocabulary whose tokenizer is elsewhere, or a source that has its chats from elsewhere.
 
     On the event loop its `encode` gives what it was told before, and for other texts tokens of its
-    own choice until it has been told; on other threads it waits for the answer.
+    own choice until it has been told; on other threads it waits for the answer. So does
+    `open_chat`, whose guess is no chat at all.
     """
 
     async def settle(self) -> bool:
-        """Ask for the texts that were cut here for want of an answer; whether there were any."""
+        """Ask for what was guessed for want of an answer; whether there was any."""
 
 
 def text_bytes(vocabulary: Vocabulary, ids: Iterable[int]) -> bytes:

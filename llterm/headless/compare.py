@@ -27,7 +27,7 @@ from llterm.engine.opening import open_models
 from llterm.engine.playing import GREEDY, Player
 from llterm.engine.scoring import Method
 from llterm.errors import UsageError
-from llterm.headless.job import ProgressLine, opening
+from llterm.headless.job import ProgressLine, absences, opening
 from llterm.headless.windows import window_and_stride
 
 USUAL_WINDOW = 512
@@ -88,8 +88,8 @@ async def _run(job: CompareJob) -> Compared:
     with ExitStack() as files:
         base = files.enter_context(closing(BaseFile(job.base))) if job.base else None
         try:
-            telling = opening(line, " and ".join(job.models))
-            backends = await open_models(job.models, job.config, job.overrides, telling)
+            telling, away = opening(line, " and ".join(job.models)), absences(line)
+            backends = await open_models(job.models, job.config, job.overrides, telling, away)
             try:
                 start = time.monotonic()
                 plan = await _Plan.made(job, backends, base, line)

@@ -18,6 +18,8 @@ def run_export(loom: Path, format: str | None, output: Path | None, taste: Taste
     format = format or (format_of(output) if output is not None else None) or "text"
     if output is not None and output.exists() and output.samefile(loom):
         raise UsageError("The export would overwrite the loom", "", "Name another file.")
+    if output is None and format == "png" and sys.stdout.isatty():
+        raise UsageError("A terminal shows no PNG", "", "Name a file: -o picture.png")
     data = export(loom, format, taste)
     if output is None:
         _print(data)

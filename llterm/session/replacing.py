@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from llterm.core.tokens import Tail
 from llterm.session import taking
 from llterm.session.changes import Change
 from llterm.session.refusals import cannot_stand
@@ -18,6 +19,14 @@ def force(session: Session, start: int, id: int, logprob: float) -> Change:
     document.checkpoint()
     run = taking.forced_run(source, token, logprob)
     return session.reshape(lambda: document.accept(run, at))
+
+
+def accept_but(session: Session, tail: Tail, number: int, id: int, logprob: float) -> Change:
+    """Take a path of the tree up to its token of index `number`, and another in place of that."""
+    (woven, ids), source = session.path(tail), session.model
+    before = woven.run(tail[: len(tail) - len(ids) + number], source)
+    run = taking.forced_after(before, woven.weave.residue, source, id, logprob)
+    return session.land(run)
 
 
 def put_text(session: Session, number: int, text: str) -> Change:

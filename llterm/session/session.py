@@ -8,7 +8,7 @@ from typing import cast
 from llterm.constraints.spec import Constraint
 from llterm.core.bans import Bans
 from llterm.core.chat import Chat, chat_text
-from llterm.core.display import display_text
+from llterm.core.display import display_text, whole_after
 from llterm.core.query import Backend, Source
 from llterm.core.reading import Reading
 from llterm.core.rules import Rules
@@ -176,6 +176,13 @@ class Session:
         """End the search; what it found stays. The caller is free at once."""
         self._search.stop()
 
+    def put_away(self) -> None:
+        """Show no suggestions; the next weave here brings them back, with no inference."""
+        self.continuations.stop()
+        self.stop()
+        self._suggestions.put_away()
+        self._changed()
+
     def grow(self, tail: Tail) -> None:
         """Go on from this branch, `Rules.depth` tokens further."""
         woven, source = self._suggestions.current, self._awake()
@@ -302,6 +309,11 @@ class Session:
             return Change(self.at, self.at, "", self.at)
         return self.land(run)
 
+    def path(self, tail: Tail) -> tuple[Woven, Tail]:
+        """The weave on show, and the tokens after its anchor that a row of its tree stands for."""
+        woven = self._suggestions.current
+        return woven, woven.ids(tail)
+
     def here(self) -> Woven:
         """The weave at the cursor, begun if there is none; nothing is searched.
 
@@ -359,7 +371,8 @@ class Session:
 
     def ghost(self, tail: Tail) -> str:
         """What accepting `tail` would add, as it would be shown."""
-        return display_text(self._suggestions.current.adds(tail))
+        adds = self._suggestions.current.adds(tail)
+        return display_text(whole_after(self.document.bytes_before(self.at), adds))
 
     # --- inner workings
 
@@ -385,9 +398,9 @@ class Session:
     def _look(self) -> None:
         """The text or the cursor changed: are the suggestions still those of this place?"""
         self.reader.stir()
+        # What is still searched stays on show: it may be of this place again in a moment.
+        self._suggestions.look(None if self.weaving else self.source)
         if self.shown is not None:
-            # What is still searched stays on show: it may be of this place again in a moment.
-            self._suggestions.look(None if self.weaving else self.source)
             self._changed()
 
     def _step(self, step: Callable[[], Change | None]) -> Change | None:

@@ -15,6 +15,7 @@ from llterm.core.weave import Weave
 from llterm.session.chatting import chat_parts
 from llterm.session.document import Document
 from llterm.session.keeping import Kept
+from llterm.session.lines import unpack_lines
 from llterm.session.prompt import make_prompt
 from llterm.session.woven import Place, Woven
 
@@ -94,7 +95,9 @@ class Weaves:
             constraint=constraint,
             bans=bans,
         )
-        return Woven(weave, place, prompt)
+        # Lines come back with their place: the end of a node where some were drawn.
+        blob = document.lines.get(document.loom.head, b"") if document.at_end else b""
+        return Woven(weave, place, prompt, samples=unpack_lines(blob, weave, source))
 
     def forget_vocabulary(self) -> None:
         """Another model: what was made of the former one's tokens goes."""

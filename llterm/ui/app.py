@@ -28,7 +28,7 @@ from llterm.core.display import visible
 from llterm.core.query import Backend
 from llterm.core.rules import Rules
 from llterm.errors import LltermError
-from llterm.session import looms
+from llterm.session import looms, stories
 from llterm.session.document import Document
 from llterm.session.mixing import Mixing
 from llterm.session.sampling import SamplerChoice
@@ -160,7 +160,7 @@ class LltermApp(App[None]):
         self.load_model()
         if self.launch.mix:
             self.open_mix()
-        if self.launch.offer and looms.others(self.session.document.path):
+        if self.launch.offer and (looms.others(self.session.document.path) or stories.others()):
             self.call_after_refresh(shelf.looms, self.main, begin=True)
 
     def go_on_with(self, path: Path | None, text: bytes | None) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from dataclasses import dataclass
 
-from llterm.backends.remote.dialects.protocol import Dialect, Writes
+from llterm.backends.remote.chats import Asked, Chats
+from llterm.backends.remote.dialects.protocol import Dialect
 from llterm.backends.remote.explained import explained
 from llterm.backends.remote.masked import Masked
 from llterm.backends.remote.merged import merged
@@ -14,7 +15,6 @@ from llterm.backends.remote.steps import Ask, Step
 from llterm.backends.remote.talk import Talk
 from llterm.backends.remote.vocabulary import RemoteVocabulary
 from llterm.backends.remote.wire import BadAnswer, BrokenOff, Wire
-from llterm.backends.templates import ChatFormat
 from llterm.core.chat import Chat, Parts
 from llterm.core.query import Capabilities, Cost, Fact, Failed, Query, Scored
 from llterm.core.tokens import Path, Tail
@@ -51,9 +51,9 @@ class RemoteBackend:
 
     def __init__(
         self, name: str, wire: Wire, dialect: Dialect, vocabulary: RemoteVocabulary,
-        habit: Habit | None = None, *, whole: bool = False,
+        habit: Habit | None = None, *, whole: bool = False, chats: Chats | None = None,
     ) -> None:  # fmt: skip
-        """`whole`: every token of the vocabulary is known."""
+        """`whole`: every token of the vocabulary is known. `chats`: how those are opened."""
         self.name = name
         self.wire = wire
         self.dialect = dialect
@@ -63,7 +63,7 @@ class RemoteBackend:
         self._whole = whole
         self._talk = Talk(name, wire, dialect, vocabulary, streams=not self.habit.steady)
         self._masked = Masked(self._talk)
-        self._chats = _chats(dialect, vocabulary) if whole else None
+        self._chats = chats
 
     @property
     def capabilities(self) -> Capabilities:
@@ -93,11 +93,15 @@ class RemoteBackend:
         if self._chats is None:
             raise CapabilityMissing(
                 f"{self.name} cannot open a chat",
-                f"{self.dialect.traits.server} does not tell its model's chat template and its"
-                " special tokens.",
-                "llama.cpp's server does, and models in process have theirs.",
+                f"{self.dialect.traits.server} does not tell its model's chat template.",
+                "chat_template of this model in llterm.toml names the format it was trained with:"
+                " chatml, llama3, gemma and others.",
             )
         return self._chats.open(chat)
+
+    async def settle(self) -> bool:
+        """Wait for chats that the server itself writes; whether any was wanted."""
+        return isinstance(self._chats, Asked) and await self._chats.settle()
 
     async def ask(self, queries: Sequence[Query]) -> AsyncGenerator[Fact | Failed]:
         fitting: list[Query] = []
@@ -124,7 +128,13 @@ class RemoteBackend:
         """What its server can do and cannot, row by row."""
         return explained(self.dialect.traits)
 
+    @property
+    def away(self) -> str:
+        return self.wire.away
+
     async def close(self) -> None:
+        if isinstance(self._chats, Asked):
+            await self._chats.close()
         await self.wire.close()
 
     def _abreast(self) -> int:
@@ -228,7 +238,9 @@ class RemoteBackend:
         prompts = [self._talk.prompt(query.path) for query in queries]
         lines = [_Line(query.path, self._talk) for query in queries]
         owed[0] += Cost(requests=1)
-        async for part in self._talk.steps(Ask(prompts, top, ahead + 1, attempt=attempt)):
+        said = [self._talk.said(query.path) for query in queries]
+        ask = Ask(prompts, top, ahead + 1, said, attempt=attempt)
+        async for part in self._talk.steps(ask):
             for step in part:
                 if step.line < len(lines) and (fact := lines[step.line].take(step, owed[0])):
                     owed[0] = Cost()
@@ -268,13 +280,6 @@ class _Line:
             self._path = Path(path.anchor, (*path.tail, chosen))
         story = max(step.evaluated - len(path.tail), 0) if first else 0
         return Fact(path, found, Cost(step.evaluated, story) + extra)
-
-
-def _chats(dialect: Dialect, vocabulary: RemoteVocabulary) -> ChatFormat | None:
-    if not isinstance(dialect, Writes):
-        return None
-    tokens = map(vocabulary.token, range(vocabulary.size))
-    return dialect.chat_format({one.data for one in tokens if one.special})
 
 
 def _too_long(size: int, context: int) -> LltermError:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from uuid import uuid4
 
 from llterm.backends.remote.backend import Habit, RemoteBackend
+from llterm.backends.remote.chats import chats_of
 from llterm.backends.remote.dialects.protocol import Dialect, Lists, Reads, Tokenizes
 from llterm.backends.remote.dialects.spelling import spread
 from llterm.backends.remote.httpwire import Tell
@@ -41,19 +42,30 @@ async def open_remote(
         if settings.parallel is None:
             wire.set_parallel(traits.slots * max(len(settings.base_url), 1))
         steady = settings.record is not None or settings.replay is not None
-        return await open_backend(name, wire, dialect, Habit(steady=steady))
+        habit = Habit(steady=steady)
+        return await open_backend(name, wire, dialect, habit, settings.chat_template)
     except BaseException:
         await wire.close()
         raise
 
 
 async def open_backend(
-    name: str, wire: Wire, dialect: Dialect, habit: Habit | None = None
+    name: str, wire: Wire, dialect: Dialect, habit: Habit | None = None, template: str | None = None
 ) -> RemoteBackend:
-    """The backend, with as much of the vocabulary as the server tells."""
+    """The backend, with as much of the vocabulary as the server tells.
+
+    `template` is the chat format that the person chose. Raises LltermError.
+    """
+    vocabulary, whole = await _vocabulary(wire, dialect)
+    chats = chats_of(wire, dialect, vocabulary, template, whole=whole)
+    return RemoteBackend(name, wire, dialect, vocabulary, habit, whole=whole, chats=chats)
+
+
+async def _vocabulary(wire: Wire, dialect: Dialect) -> tuple[RemoteVocabulary, bool]:
+    """Its vocabulary, and whether that is known whole."""
     traits = dialect.traits
     if not (traits.ids_in and traits.ids_out):
-        return RemoteBackend(name, wire, dialect, _texts(wire, dialect), habit)
+        return _texts(wire, dialect), False
     own = fingerprint_of(dialect.name, traits.model)
     if isinstance(dialect, Lists) and (listed := await dialect.vocabulary(wire, WHOLE)):
         kind, tokens = listed
@@ -62,11 +74,11 @@ async def open_backend(
             vocabulary_fingerprint(kind, tokens) if kind else own, tokens,
             size=len(tokens), prefix=prefix, encoder=_encoder(wire, dialect),
         )  # fmt: skip
-        return RemoteBackend(name, wire, dialect, vocabulary, habit, whole=True)
+        return vocabulary, True
     prefix = await dialect.prefix(wire) if isinstance(dialect, Tokenizes) else ()
     vocabulary = RemoteVocabulary(own, prefix=prefix, encoder=_encoder(wire, dialect))
     vocabulary.learn(Token(id, b"", special=True) for id in prefix)
-    return RemoteBackend(name, wire, dialect, vocabulary, habit)
+    return vocabulary, False
 
 
 def _encoder(wire: Wire, dialect: Dialect) -> Encoder | None:

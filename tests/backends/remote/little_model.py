@@ -14,6 +14,10 @@ VOCABULARY: Sequence[bytes] = (
     b"<|endoftext|>", b"Once", b" the", b" fox", b" slept", b".", b"\n",
     "☃".encode()[:2], "☃".encode()[2:], b"!", b" a",
 )  # fmt: skip
+TEMPLATE = (
+    "{% for message in messages %} a{{ message.content }}\n{% endfor %}"
+    "{% if add_generation_prompt %} a{% endif %}"
+)
 END, LINE, HALF, REST = 0, 6, 7, 8
 LINES: Mapping[bytes, Mapping[int, float]] = {
     b" the": {3: 0.6, HALF: 0.2, 10: 0.1},
@@ -49,6 +53,16 @@ def chances(tokens: Tail) -> dict[int, float]:
     return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))
 
 
+def chat_text(messages: Sequence[Mapping[str, str]]) -> str:
+    """A chat up to its reply, as `TEMPLATE` writes it."""
+    return "".join(f" a{one['content']}\n" for one in messages) + " a"
+
+
+def chat_ids(messages: Sequence[Mapping[str, str]]) -> Tail:
+    """The same as tokens, with the one that begins a text."""
+    return (END, *cut(chat_text(messages).encode()))
+
+
 def logprob(p: float) -> float:
     return math.log(p)
 
@@ -65,6 +79,7 @@ class Server:
 
     def __init__(self) -> None:
         self.name = "http://server"
+        self.away = ""
         self.requests: list[tuple[str, Mapping[str, Any]]] = []
         self.mute = False
         """Leave the probabilities out."""

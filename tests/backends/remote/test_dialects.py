@@ -12,7 +12,6 @@ from llterm.backends.remote.backend import RemoteBackend
 from llterm.backends.remote.connect import open_backend
 from llterm.backends.remote.explained import explained
 from llterm.backends.remote.probe import find_dialect
-from llterm.core.chat import Chat, plain_chat
 from llterm.core.distribution import Mask
 from llterm.core.query import Fact, Failed, Query
 from llterm.core.tokens import Anchor, Path, Tail
@@ -65,15 +64,6 @@ async def test_it_is_known_by_what_it_says_of_itself(server: Any) -> None:
     dialect = await find_dialect(server, "auto", None)
     assert dialect.name == server.dialect
     assert {label for label, _ in explained(dialect.traits)} >= {"candidates", "heat", "token ids"}
-
-
-async def test_where_a_chat_cannot_be_opened_it_is_told(backend: RemoteBackend) -> None:
-    chat = Chat("", "Tell of a fox.")
-    if backend.chat_format:
-        assert plain_chat(chat) == backend.open_chat(chat)
-        return
-    with pytest.raises(CapabilityMissing, match="cannot open a chat"):
-        backend.open_chat(chat)
 
 
 async def test_its_limit_of_candidates_is_found_where_more_are_refused(server: Server) -> None:

@@ -67,8 +67,8 @@ class Llama:
             model=model or listed or (alias.text() if alias else "model"),
             context=context,
             ids_in=True, ids_out=True, bytes_out=True, lists=True, streams=True, favours=True,
-            raw=True, prefill="raw text after the model's template", cache="one prompt a slot",
-            slots=slots.whole() if slots else 1,
+            raw=True, prefill="token ids after the model's template, which it tells",
+            cache="one prompt a slot", slots=slots.whole() if slots else 1,
         )  # fmt: skip
         return cls(
             traits, model, size if isinstance(size, int) else None,
@@ -111,7 +111,7 @@ class Llama:
 
     def chat_format(self, special: Collection[bytes]) -> ChatFormat:
         # For a model without a template the server tells ChatML's, which such a model never saw.
-        borrowed = CHATML in self.template and CHATML.encode() not in special
+        borrowed = CHATML in self.template and bool(special) and CHATML.encode() not in special
         if not self.template or borrowed:
             return ChatFormat(PLAIN, None)
         return own_format(self.template, self.begin, self.eos)
