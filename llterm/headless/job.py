@@ -26,7 +26,7 @@ from llterm.core.tokens import Vocabulary
 from llterm.core.view import View
 from llterm.engine.mixture import Mix
 from llterm.engine.opening import MixOf, open_mix
-from llterm.errors import UsageError
+from llterm.errors import LltermError, UsageError
 from llterm.session.document import Document
 from llterm.session.sampling import SamplerChoice
 from llterm.session.session import Session
@@ -125,15 +125,18 @@ def copied(loom: Path, folder: Path) -> Document:
         )
     copy = folder / loom.name
     try:
-        with (
-            closing(to_look(loom)) as source,
-            closing(sqlite3.connect(copy)) as target,
-        ):
+        with closing(to_look(loom)) as source, closing(sqlite3.connect(copy)) as target:
             source.backup(target)
     except sqlite3.Error:
         # Opening it as a loom says in full what is wrong.
         shutil.copyfile(loom, copy)
-    return Document.open(copy)
+    try:
+        return Document.open(copy)
+    except LltermError as error:
+        # Of the copy nobody knows.
+        error.cause = error.cause.replace(str(copy), str(loom))
+        error.hint = error.hint.replace(str(copy), str(loom))
+        raise
 
 
 def _run(job: Job, document: Document) -> Woven:

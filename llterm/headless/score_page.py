@@ -6,7 +6,7 @@ import html
 import math
 
 from llterm.core.display import visible
-from llterm.core.heat import MEASURES, told, value
+from llterm.core.heat import MEASURES, told
 from llterm.core.reading import Reading
 from llterm.headless.pages import STEPS, STYLE, colors, escaped, script_data
 from llterm.headless.score import Report
@@ -75,6 +75,6 @@ def _tip(piece: Piece) -> str:
 
 
 def _told(one: Reading) -> str:
-    figures = " · ".join(told(value(one, measure), measure) for measure in MEASURES)
+    figures = " · ".join(told(one, measure) for measure in MEASURES)
     rather = "   ".join(f"{visible(c.token.data)} {math.exp(c.logprob):.1%}" for c in one.top)
     return f"{visible(one.token.data)}   {figures}\n{rather}"

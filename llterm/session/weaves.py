@@ -10,7 +10,7 @@ from llterm.core.constraint import Constrained
 from llterm.core.healing import Healer
 from llterm.core.query import Source
 from llterm.core.rules import Rules
-from llterm.core.tokens import Anchor
+from llterm.core.tokens import Anchor, Asking
 from llterm.core.weave import Weave
 from llterm.session.chatting import chat_parts
 from llterm.session.document import Document
@@ -80,7 +80,10 @@ class Weaves:
         runs = document.runs_before(document.cursor)
         context = source.capabilities.context
         chat = chat_parts(document, source)
+        if kept is not None and isinstance(vocabulary, Asking):
+            vocabulary.learn(kept.names)
         prompt = make_prompt(runs, document.prefix, vocabulary, rules, context, chat)
+        prompt = kept.prompt(prompt, vocabulary) if kept is not None else prompt
         if prompt.residue and self._healer is None:
             self._healer = Healer(vocabulary)
         weave = Weave(

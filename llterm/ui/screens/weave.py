@@ -13,6 +13,7 @@ from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Static
 
+from llterm.core.query import Source
 from llterm.keymap import ACTIONS, Keymap, Pane, action_of
 from llterm.session.session import Session
 from llterm.ui.actions import (
@@ -80,6 +81,8 @@ class WeaveScreen(Screen[None]):
         self._words = 0
         self._flashing = 0
         self._drawn: object = None
+        self.unhealed: tuple[Source, bytes] | None = None
+        """The model and the story at which it was told that it heals no words."""
         self.ghost_off = False
         """The person waved the ghost away; the next move in the tree brings it back."""
         self.left_at = 0

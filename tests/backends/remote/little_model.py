@@ -81,6 +81,7 @@ class Server:
         self.name = "http://server"
         self.away = ""
         self.requests: list[tuple[str, Mapping[str, Any]]] = []
+        self.visited: list[str] = []
         self.mute = False
         """Leave the probabilities out."""
         self.wrong: float | None = None
@@ -90,6 +91,7 @@ class Server:
     # --- the wire
 
     async def get(self, path: str) -> Reply:
+        self.visited.append(path)
         if path not in self.paths:
             raise Refused(404, None, "not found", "The server has no such address")
         return Reply(200, self.paths[path], {}, self.name)
