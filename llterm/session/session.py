@@ -344,16 +344,6 @@ class Session:
         self._look()
         return change
 
-    def accept_text(self, tail: Tail, text: str) -> Change:
-        """Take a suggestion as the person rewrote it: the text is theirs then."""
-        if text == self.ghost(tail):
-            return self.accept(tail)
-        self.document.checkpoint()
-        change = self.document.edit(self.at, self.at, text)
-        self.document.checkpoint()
-        self._look()
-        return change
-
     def readings_of(self, tail: Tail) -> list[Reading]:
         """The tokens of a path of the tree as the model sees them; costs nothing.
 
