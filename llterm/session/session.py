@@ -257,6 +257,13 @@ class Session:
         """Paths of the weave on show after which the constraint allows nothing."""
         return self._woven.weave.dead_ends if self._woven is not None else 0
 
+    @property
+    def taken(self) -> float:
+        """Mass that the constraint takes of what the model would begin with; 0 until woven."""
+        woven = self._woven
+        first = woven.weave.facts.get(()) if woven is not None else None
+        return min(max(1.0 - first.permitted, 0.0), 1.0) if first is not None else 0.0
+
     async def wait(self) -> None:
         """Until nothing is being woven. Raises what the weave failed with."""
         task = self._task
