@@ -15,6 +15,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from llterm.core.tokens import split_utf8
+
 Offsets = NDArray[np.int64]
 
 _KEPT = frozenset("\n\t\u200c\u200d")
@@ -178,3 +180,14 @@ def visible(data: bytes) -> str:
     if unicodedata.category(body[0]).startswith("M"):
         body = "◌" + body
     return "␣" * lead + body + "␣" * tail
+
+
+def token_label(data: bytes) -> str:
+    """A token's bytes as a label; those that are no character in hexadecimal, such as `<0xE6>`.
+
+    A token may be a part of a character, and stand-ins for such parts would all look alike.
+    """
+    return "".join(
+        visible(part) if whole else "".join(f"<0x{byte:02X}>" for byte in part)
+        for part, whole in split_utf8(data)
+    )

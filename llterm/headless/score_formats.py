@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from llterm.backends.served import counted_words
-from llterm.core.display import display_text, visible
+from llterm.core.display import display_text, token_label
 from llterm.core.heat import Measure, heat
 from llterm.core.reading import Candidate, Reading
 from llterm.headless.score import Report
@@ -113,8 +113,8 @@ def as_table(report: Report) -> str:
 
 def _line(one: Reading) -> str:
     better = [c for c in one.top[:3] if c.logprob > one.logprob and c.token != one.token]
-    rather = "  ".join(f"{visible(c.token.data)} {math.exp(c.logprob):.0%}" for c in better)
-    token = visible(one.token.data)
+    rather = "  ".join(f"{token_label(c.token.data)} {math.exp(c.logprob):.0%}" for c in better)
+    token = token_label(one.token.data)
     mark = glyph(heat(one, "surprisal"))
     line = f"{one.surprisal:6.1f} {one.rank:6} {one.entropy:7.1f} {mark}  {token}"
     return f"{line:<45}  {rather}".rstrip() if rather else line

@@ -6,7 +6,7 @@ import html
 import json
 import math
 
-from llterm.core.display import visible
+from llterm.core.display import token_label
 from llterm.core.heat import MEASURES, told, value
 from llterm.core.reading import Reading
 from llterm.headless.score import Report
@@ -99,8 +99,8 @@ def _tip(piece: Piece) -> str:
 
 def _told(one: Reading) -> str:
     figures = " · ".join(told(value(one, measure), measure) for measure in MEASURES)
-    rather = "   ".join(f"{visible(c.token.data)} {math.exp(c.logprob):.1%}" for c in one.top)
-    return f"{visible(one.token.data)}   {figures}\n{rather}"
+    rather = "   ".join(f"{token_label(c.token.data)} {math.exp(c.logprob):.1%}" for c in one.top)
+    return f"{token_label(one.token.data)}   {figures}\n{rather}"
 
 
 def _css(color: tuple[int, int, int]) -> str:

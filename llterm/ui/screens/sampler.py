@@ -18,7 +18,7 @@ from textual.widgets.option_list import Option
 
 from llterm.config.read import PRESET_NAMES, preset_name
 from llterm.config.sampling import preset_values, value_of
-from llterm.core.display import visible
+from llterm.core.display import token_label
 from llterm.core.sampler import DEFAULT_PRESET, PRESETS, Sampling
 from llterm.errors import LltermError
 from llterm.session.inspecting import Inspection, inspect
@@ -36,7 +36,7 @@ _EDITED = "0123456789.-#"
 """Keys that begin to type a value."""
 _NAME = "name"
 """What is typed is a name for the chain, not a value."""
-TOKEN = 12
+TOKEN = 11
 """Cells of a candidate's text."""
 
 
@@ -259,6 +259,7 @@ class Sampler(Dialog[None]):
         """What the chain makes of the place now."""
         drawn = self.query_one("#drawn", Static)
         found = self._found
+        drawn.set_class(found is None, "-said")
         if found is None:
             drawn.update(Text("reading …" if self._spot is not None else _NOWHERE, style="dim"))
             return
@@ -291,7 +292,7 @@ def _candidates(found: Inspection, most: int) -> Text:
     table = found.table("", most - 1)
     lines = Text(f"{'token':<{TOKEN}} model  drawn  {table.kept:,} kept\n", style="dim")
     for row in table.rows:
-        text = crop(visible(row.token.data), TOKEN)
+        text = crop(token_label(row.token.data), TOKEN)
         model = percent(math.exp(row.logprob))
         last = row.dropped_by or bar(row.p_final, 8)
         padded = text + " " * (TOKEN - Text(text).cell_len)

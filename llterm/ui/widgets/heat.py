@@ -18,7 +18,7 @@ from textual import events
 from textual.strip import Strip
 from textual.widget import Widget
 
-from llterm.core.display import visible
+from llterm.core.display import token_label
 from llterm.core.heat import MEASURES, Measure, ends, heat, height, told, value
 from llterm.core.reading import Candidate, Reading
 from llterm.ramps import Depth, Paint, glyph, likely_paint, paint
@@ -232,7 +232,7 @@ class HeatPanel(Widget, can_focus=True):
             pieces = ["not read yet" if self._places else "no story yet", *self._notes]
         else:
             first, *further = (told(value(reading, one), one) for one in _told(self.measure))
-            pieces = [visible(reading.token.data), first, *self._notes, *further]
+            pieces = [token_label(reading.token.data), first, *self._notes, *further]
         room = self.size.width - sum(segment.cell_length for segment in legend) - 1
         return [*legend, Segment(f" {fit(pieces, room)}", faint)]
 
@@ -293,7 +293,7 @@ class HeatPanel(Widget, can_focus=True):
         return segments
 
     def _standing(self, number: int, reading: Reading | None, base: Style) -> tuple[str, Style]:
-        label = visible(self._places[number].data) or "·"
+        label = token_label(self._places[number].data) or "·"
         chosen = number == self.chosen
         if reading is None:
             style = base + self._part("faint")
@@ -317,7 +317,7 @@ class HeatPanel(Widget, can_focus=True):
         stands = one.token.id == reading.token.id
         p = math.exp(one.logprob)
         figure = percent(p)
-        label = _fit(visible(one.token.data) or "·", COLUMN - 3 - cell_len(figure))
+        label = _fit(token_label(one.token.data) or "·", COLUMN - 3 - cell_len(figure))
         style = base if stands or self._depth != "none" else base + self._part("faint")
         if self._depth != "none":
             style += _upon(likely_paint(p, self._depth))
