@@ -211,7 +211,7 @@ def attribution(screen: WeaveScreen) -> None:
     id = candidate.token.id if candidate is not None else spot.stands
     question = Question(spot.at.context, spot.head, id)
     if len(question.tokens) == question.head:
-        screen.flash("nothing of the story stands before its first token")
+        screen.flash("nothing stands before this token")
         return
     attributing = Attributing(backend, question)
     screen.app.push_screen(AttributionScreen(attributing, backend.vocabulary))

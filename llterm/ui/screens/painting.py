@@ -222,7 +222,7 @@ def show_heat(screen: WeaveScreen) -> None:
     elif reader.waiting:
         notes.append(f"reading, {reader.waiting:,} to go")
     if reader.unseen:
-        notes.append(f"the first {reader.unseen:,} bytes are out of the model's sight")
+        notes.append(f"first {reader.unseen:,} bytes not seen")
     document, row = session.document, screen.row
     at = reader.place_at(len(document.bytes_before(document.cursor)))
     ahead = row is not None and not session.stale and screen.editor.at_end
