@@ -32,7 +32,7 @@ from llterm.session.player import Player
 from llterm.session.reader import Reader
 from llterm.session.refusals import cannot_stand, no_model, not_current
 from llterm.session.sampling import SamplerChoice
-from llterm.session.sources import check_constraints, told_more
+from llterm.session.sources import check_constraints, listen_to, told_more
 from llterm.session.status import Figures, Incoming, Status
 from llterm.session.weaves import Place, Weaves, Woven, rules_for
 
@@ -121,6 +121,7 @@ class Session:
         """
         self._leave_model()
         self.source = source
+        listen_to(source, self._changed)
         self._restore(source)
         self._say(Status("ready"))
 
