@@ -119,10 +119,10 @@ async def test_a_server_is_picked_in_mid_story(start: Start) -> None:
             await at.press("enter")
             await at.until(lambda: "near" in at.line("model"))
             assert at.story == STORY
-            assert "another model" in at.line("found")
+            await at.until(lambda: "another model" in at.line("found"))
             await at.press("ctrl+j")
             await at.until(lambda: not at.session.weaving and not at.session.stale)
-            assert "suggestion" in at.line("found")
+            await at.until(lambda: "suggestion" in at.line("found"))
 
 
 @pytest.mark.parametrize("kind", [LlamaServer, VllmServer], ids=lambda kind: kind.__name__)
