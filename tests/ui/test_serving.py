@@ -8,6 +8,7 @@ import pytest
 from textual.widgets import OptionList
 
 from benchmarks.server import server as server_of
+from llterm.backends.remote.backend import RemoteBackend
 from llterm.backends.remote.connect import open_backend
 from llterm.backends.remote.probe import find_dialect
 from llterm.config import Config, ModelConfig
@@ -72,7 +73,7 @@ async def test_in_process_there_is_nothing_of_it(start: Start) -> None:
 async def test_what_a_server_cannot_is_told_where_it_matters(start: Start) -> None:
     async with served(start, OllamaServer())(STORY, size=(120, 40)) as at:
         await at.weave()
-        assert "no healing: its server cannot" in at.line("found")
+        await at.until(lambda: "no healing: its server cannot" in at.line("found"))
         await at.press("tab")
         await at.weave()
         assert "no healing" not in at.line("found")
@@ -85,7 +86,7 @@ async def test_a_space_at_the_end_is_told_each_time(start: Start) -> None:
     async with served(start, OllamaServer())(STORY + " ", size=(120, 40)) as at:
         for _ in range(2):
             await at.weave()
-            assert "the space at the end is not healed" in at.line("found")
+            await at.until(lambda: "the space at the end is not healed" in at.line("found"))
             await at.press("space")
 
 
@@ -118,10 +119,10 @@ async def test_a_server_is_picked_in_mid_story(start: Start) -> None:
             await at.press("enter")
             await at.until(lambda: "near" in at.line("model"))
             assert at.story == STORY
-            assert "another model" in at.line("found")
+            await at.until(lambda: "another model" in at.line("found"))
             await at.press("ctrl+j")
             await at.until(lambda: not at.session.weaving and not at.session.stale)
-            assert "suggestion" in at.line("found")
+            await at.until(lambda: "suggestion" in at.line("found"))
 
 
 @pytest.mark.parametrize("kind", [LlamaServer, VllmServer], ids=lambda kind: kind.__name__)
@@ -141,3 +142,13 @@ async def test_suggestions_come_back_at_the_next_start_without_a_request(
         assert [one.data for one in at.session.view.suggestions] == kept
         assert not at.session.stale
         assert STORY not in [body.get("content", body.get("prompt")) for _, body in server.requests]
+
+
+async def test_a_server_that_is_away_is_told_while_it_is(start: Start) -> None:
+    async with served(start, LlamaServer())(STORY) as at:
+        backend = at.session.source
+        assert isinstance(backend, RemoteBackend)
+        backend.news("Connection refused; asking again: http://server")
+        await at.until(lambda: at.line("found").startswith("Connection refused; asking again"))
+        backend.news("")
+        await at.until(lambda: "Connection" not in at.line("found"))

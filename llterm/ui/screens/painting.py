@@ -11,6 +11,7 @@ from rich.cells import cell_len
 from textual.content import Content
 from textual.widgets import Static
 
+from llterm.backends.served import server_of
 from llterm.core.display import visible
 from llterm.core.healing import residue_of
 from llterm.errors import LltermError
@@ -130,6 +131,8 @@ def show_found(screen: WeaveScreen) -> None:
         key = key_name(screen.first_key("weave.stop"))
         rounds = session.autopilot.left
         line.say(f"autopilot, {rounds} round{'' if rounds == 1 else 's'} to go", f"{key} stops")
+    elif (server := server_of(session.source)) and server.news.line:
+        line.say(server.news.line, f"{key_name(screen.first_key('weave.stop'))} stops")
     elif view is None:
         line.say("")
     else:
