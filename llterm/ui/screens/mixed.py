@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 MEASURES: tuple[tuple[str, Callable[[Side], float]], ...] = (
     ("probability of the first choice", lambda side: side.choice_p),
     ("mass of the ten most probable", lambda side: side.mass),
-    ("KL divergence from the mix, full at 1 nat", lambda side: min(side.kld, 1.0)),
+    ("KL divergence from the {whole}, full at 1 nat", lambda side: min(side.kld, 1.0)),
 )
 """What charts show, 0 to 1."""
 SLOW = 2.0
@@ -257,7 +257,9 @@ def _lanes(screen: MixScreen, mix: Mix) -> None:
         if side is not None:
             told = f"{side.kld:.3f}" if screen.measure == 2 else percent(measure(side))
         lanes.append(Lane(n, name(model), values, told))
-    screen.query_one(Lanes).show(f"{title}, by position", lanes, screen.model, screen.number)
+    whole = "reference" if mix.recipe.mode == "reference" else "mix"
+    title = f"{title.format(whole=whole)}, by position"
+    screen.query_one(Lanes).show(title, lanes, screen.model, screen.number)
 
 
 def _figures(screen: MixScreen, mix: Mix) -> list[str]:
