@@ -32,6 +32,8 @@ MEASURES: tuple[tuple[str, Callable[[Side], float]], ...] = (
 """What charts show, 0 to 1."""
 SLOW = 2.0
 """Seconds of silence from which it is told who is waited for."""
+MANY = 3
+"""Models whose letters still fit beside a candidate."""
 HOT = 1.0
 """Nats of divergence from which a token is as hot as can be."""
 
@@ -140,6 +142,8 @@ def _columns(screen: MixScreen, mix: Mix) -> list[Column]:
     for n, side in enumerate(place.sides if place else ()):
         if side is not None:
             firsts[side.choice] = firsts.get(side.choice, "") + letter(n)
+    if len(mix.names) > MANY:
+        firsts = {id: "all" if len(who) == len(mix.names) else who for id, who in firsts.items()}
     columns = [Column(_head(screen, mix), _mix_note(screen, mix, place), None,
                       _candidates(mix, place, place.mix if place else None, firsts))]  # fmt: skip
     for n in screen.voices:
@@ -176,7 +180,7 @@ def _note(mix: Mix, n: int, side: Side | None) -> str:
     if mix.recipe.mode == "reference":
         return f"KLD {side.kld:.4f}" if side else ""
     told = f"weight {weight:g}" if mix.recipe.mode == "democratic" else "in turn"
-    return f"{told} · KLD {side.kld:.3f}" if side else told
+    return f"KLD {side.kld:.3f} · {told}" if side else told
 
 
 def _candidates(
