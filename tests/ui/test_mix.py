@@ -235,6 +235,17 @@ async def test_what_a_play_cannot_do_is_a_row_with_its_hint(start: Start) -> Non
         await at.until(lambda: at.app._notifications)
 
 
+async def test_a_comparison_begins_at_the_top_and_writes_on_at_the_end(start: Start) -> None:
+    async with side_by_side(start, [Endless(1), Endless(2)], "reference") as (at, screen):
+        before = at.story
+        assert screen.number == 0
+        await stepped(at, screen, 1)
+        assert at.story.startswith(before)
+        assert screen.number == len(screen.mixing.pieces)
+        await at.press("home", "full_stop")
+        await at.until(lambda: len(screen.mixing.pieces) == 1)
+
+
 async def test_eight_models_are_told_apart_without_colours(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
