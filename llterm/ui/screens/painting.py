@@ -11,6 +11,7 @@ from rich.cells import cell_len
 from textual.content import Content
 from textual.widgets import Static
 
+from llterm.backends.served import silent
 from llterm.core.display import visible
 from llterm.core.healing import residue_of
 from llterm.errors import LltermError
@@ -123,7 +124,11 @@ def show_found(screen: WeaveScreen) -> None:
             invitation.update(content)
     line = screen.query_one("#found", Line)
     line.set_class(session.stale and not session.player.playing, "-stale")
-    if session.player.playing:
+    if session.weaving and (gone := silent(session.source)):
+        key = key_name(screen.first_key("weave.stop"))
+        names = visible(", ".join(gone).encode("utf-8", "surrogateescape"))
+        line.say(f"no answer from {names}", f"{key} stops", "asking again")
+    elif session.player.playing:
         key = key_name(screen.first_key("play.toggle"))
         line.say(f"playing, {spoken_speed(session.player.speed)}", f"{key} pauses")
     elif session.autopilot.running:
