@@ -26,17 +26,15 @@ STEP = 0.25
 def table(screen: MixScreen) -> Table:
     """The deeds of this file by action id."""
 
+    def there() -> bool:
+        return screen.mixing.mix is not None
+
     def changing(change: Callable[[Recipe, Mix], Recipe]) -> Deed:
         def run() -> None:
             mix = screen.mix
             screen.mixing.change(change(mix.recipe, mix))
 
-        return Deed(run, lambda: screen.mixing.mix is not None)
-
-    def heavier(by: float) -> Callable[[Recipe, Mix], Recipe]:
-        return lambda recipe, _: weighted(
-            recipe, screen.model, round(recipe.pool.weights[screen.model] + by, 4)
-        )
+        return Deed(run, there)
 
     return {
         "mix.left": Deed(lambda: screen.go_to(screen.number - 1)),
@@ -57,15 +55,15 @@ def table(screen: MixScreen) -> Table:
         "mix.worst": Deed(lambda: worst(screen)),
         "mix.mode": changing(lambda recipe, _: replace(recipe, mode=_next(MODES, recipe.mode))),
         "mix.pool": changing(lambda recipe, _: _repooled(recipe)),
-        "mix.heavier": changing(heavier(STEP)),
-        "mix.lighter": changing(heavier(-STEP)),
+        "mix.heavier": Deed(lambda: weigh(screen, STEP), there),
+        "mix.lighter": Deed(lambda: weigh(screen, -STEP), there),
         "mix.mute": changing(lambda recipe, _: muted(recipe, screen.muted)),
-        "mix.plausible": Deed(lambda: demand(screen), lambda: screen.mixing.mix is not None),
+        "mix.plausible": Deed(lambda: demand(screen), there),
         "mix.turn": changing(lambda recipe, _: replace(recipe, turn=_next(TURNS, recipe.turn))),
         "mix.reference": changing(
             lambda recipe, _: replace(recipe, mode="reference", reference=screen.model)
         ),
-        "mix.retry": Deed(screen.mixing.retry, lambda: screen.mixing.mix is not None),
+        "mix.retry": Deed(screen.mixing.retry, there),
         "mix.measure": Deed(screen.next_measure),
         "mix.table": Deed(screen.toggle_table),
     }
@@ -81,6 +79,15 @@ def weighted(recipe: Recipe, index: int, weight: float) -> Recipe:
 def muted(recipe: Recipe, index: int) -> Recipe:
     """With a model left out, or taken in again with weight 1."""
     return weighted(recipe, index, 0.0 if recipe.pool.weights[index] else 1.0)
+
+
+def weigh(screen: MixScreen, by: float) -> None:
+    """More or less weight for the model; where weights do not decide, it is told."""
+    recipe, model = screen.mix.recipe, screen.model
+    weight = round(recipe.pool.weights[model] + by, 4)
+    screen.mixing.change(weighted(recipe, model, weight))
+    if recipe.mode != "democratic" and weight:
+        screen.say(f"weight {weight:g}: counts in the democratic mode")
 
 
 def demand(screen: MixScreen) -> None:
