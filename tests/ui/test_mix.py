@@ -14,7 +14,7 @@ from llterm.core.query import Backend
 from llterm.core.rules import Rules
 from llterm.core.sampling import PRESETS
 from llterm.engine.mixture import Mix
-from llterm.errors import UsageError
+from llterm.errors import BackendUnavailable, UsageError
 from llterm.ui.screens import mixed
 from llterm.ui.screens.mix import MixScreen
 from llterm.ui.screens.mix_help import MixHelp
@@ -273,6 +273,29 @@ async def test_help_names_the_keys_and_escape_goes_back_to_the_story(start: Star
         assert at.app.screen is at.main
         await at.press("Q")
         assert at.story.endswith("Q")
+
+
+async def test_models_that_could_not_be_opened_are_opened_by_the_key(start: Start) -> None:
+    reached: list[bool] = []
+
+    async def opening(progress: Progress) -> Backend:
+        reached.append(len(reached) > 0)
+        if not reached[-1]:
+            raise BackendUnavailable("No connection to http://near", "Connection refused.")
+        return Mix([Endless(1), Endless(2)], Recipe("democratic", Pool((1.0, 1.0))))
+
+    start.opening = opening
+    async with start(STORY, ready=False) as at:
+        await at.press("alt+x")
+        screen = at.app.screen
+        assert isinstance(screen, MixScreen)
+        await at.until(lambda: "No connection to http://near" in shown(screen))
+        assert "r tries again" in " ".join(shown(screen).split())
+        await at.press("full_stop")
+        assert not at.app._notifications
+        await at.press("r")
+        await at.until(lambda: "0.5·random-1(x)" in shown(screen))
+        assert reached == [False, True]
 
 
 async def test_with_one_model_it_says_how_to_have_several(start: Start) -> None:

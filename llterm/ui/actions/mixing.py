@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from llterm.core.mixing.pools import Kind
 from llterm.core.mixing.recipe import Mode, Recipe
@@ -13,6 +13,7 @@ from llterm.ui.actions import Deed, Table
 from llterm.ui.actions.suggesting import follow
 
 if TYPE_CHECKING:
+    from llterm.ui.app import LltermApp
     from llterm.ui.screens.mix import MixScreen
 
 T = TypeVar("T")
@@ -63,7 +64,9 @@ def table(screen: MixScreen) -> Table:
         "mix.reference": changing(
             lambda recipe, _: replace(recipe, mode="reference", reference=screen.model)
         ),
-        "mix.retry": Deed(screen.mixing.retry, there),
+        "play.step": Deed(lambda: step(screen), there),
+        "play.toggle": Deed(lambda: toggle(screen), there),
+        "mix.retry": Deed(lambda: retry(screen)),
         "mix.measure": Deed(screen.next_measure),
         "mix.table": Deed(screen.toggle_table),
     }
@@ -79,6 +82,30 @@ def weighted(recipe: Recipe, index: int, weight: float) -> Recipe:
 def muted(recipe: Recipe, index: int) -> Recipe:
     """With a model left out, or taken in again with weight 1."""
     return weighted(recipe, index, 0.0 if recipe.pool.weights[index] else 1.0)
+
+
+def step(screen: MixScreen) -> None:
+    """Draw one token at the cursor. Raises LltermError, for a row."""
+    screen.sync()
+    screen.main.session.player.step()
+
+
+def toggle(screen: MixScreen) -> None:
+    """Draw on from the cursor, or pause. Raises LltermError, for a row."""
+    player = screen.main.session.player
+    if player.playing:
+        player.pause()
+    else:
+        screen.sync()
+        player.play()
+
+
+def retry(screen: MixScreen) -> None:
+    """Let the models that were left out speak again; where none could be opened, open them."""
+    if screen.mixing.mix is not None:
+        screen.mixing.retry()
+    elif screen.main.session.status.state == "failed":
+        cast("LltermApp", screen.app).load_model()
 
 
 def weigh(screen: MixScreen, by: float) -> None:

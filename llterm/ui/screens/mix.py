@@ -169,14 +169,12 @@ class MixScreen(Screen[None]):
             elif id in self.table:
                 self.table[id].run()
             else:
-                if id in ("play.step", "play.toggle"):
-                    self._sync()
                 self.main.table[id].run()
         except LltermError as error:
             self.trouble = error
         self.show_all()
 
-    def _sync(self) -> None:
+    def sync(self) -> None:
         """Let what is drawn next go where the cursor is."""
         if self._moved and not self.main.session.player.playing:
             # What is drawn stands here, and the cursor goes on after it.

@@ -75,7 +75,7 @@ def _title(screen: MixScreen) -> None:
     waiting = screen.mixing.waiting
     playing = main.session.player.playing
     told = f"playing, {spoken_speed(main.session.player.speed)}" if playing else ""
-    if not told and waiting:
+    if not told and waiting and screen.mixing.mix is not None:
         told = f"reading, {waiting:,} to go"
     line = screen.query_one("#model", Line)
     line.styles.width = max(len(told), 1)
@@ -87,7 +87,8 @@ def _loading(screen: MixScreen) -> None:
     if session.incoming is not None:
         said = f" Loading {session.incoming.name} … {100 * session.incoming.progress:.0f}%"
     elif session.status.error is not None:
-        said = " " + spoken(session.status.error)
+        key = key_name(screen.first_key(action_of("mix.retry")))
+        said = f" {spoken(session.status.error)} {key} tries again."
     else:
         said = " One model writes this story: `llterm mix -m A -m B` starts with several."
     _say(screen, "#formula", [said])
