@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import pytest
 from textual.widgets import OptionList
@@ -11,6 +13,7 @@ from benchmarks.server import server as server_of
 from llterm.backends.remote.backend import RemoteBackend
 from llterm.backends.remote.connect import open_backend
 from llterm.backends.remote.probe import find_dialect
+from llterm.backends.remote.wire import Reply
 from llterm.config import Config, ModelConfig
 from llterm.config.server import ServerSettings
 from llterm.core.query import Backend
@@ -88,6 +91,34 @@ async def test_a_space_at_the_end_is_told_each_time(start: Start) -> None:
             await at.weave()
             await at.until(lambda: "the space at the end is not healed" in at.line("found"))
             await at.press("space")
+
+
+class Leaving(LlamaServer):
+    """Goes away: who asks it meanwhile waits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.here = asyncio.Event()
+        self.here.set()
+
+    async def post(self, path: str, body: Mapping[str, Any], *, idempotent: bool = True) -> Reply:
+        await self.here.wait()
+        return await super().post(path, body, idempotent=idempotent)
+
+
+async def test_a_weave_that_waits_for_its_server_says_so(start: Start) -> None:
+    server = Leaving()
+    async with served(start, server)(STORY) as at:
+        await at.until(lambda: at.session.source)
+        server.away = "http://server: Connection refused"
+        server.here.clear()
+        await at.press("ctrl+j")
+        await at.until(lambda: at.line("found").startswith("no answer from tiny"))
+        assert "stops" in at.line("found")
+        server.away = ""
+        server.here.set()
+        await at.until(lambda: not at.session.weaving)
+        await at.until(lambda: "suggestion" in at.line("found"))
 
 
 async def test_the_counter_is_told_with_the_words(start: Start) -> None:

@@ -11,7 +11,7 @@ from rich.cells import cell_len
 from textual.content import Content
 from textual.widgets import Static
 
-from llterm.backends.served import server_of
+from llterm.backends.served import server_of, silent
 from llterm.core.display import visible
 from llterm.core.healing import residue_of
 from llterm.errors import LltermError
@@ -124,15 +124,15 @@ def show_found(screen: WeaveScreen) -> None:
             invitation.update(content)
     line = screen.query_one("#found", Line)
     line.set_class(session.stale and not session.player.playing, "-stale")
-    if session.player.playing:
+    if awaited := _awaited(session):
+        line.say(awaited, f"{key_name(screen.first_key('weave.stop'))} stops")
+    elif session.player.playing:
         key = key_name(screen.first_key("play.toggle"))
         line.say(f"playing, {spoken_speed(session.player.speed)}", f"{key} pauses")
     elif session.autopilot.running:
         key = key_name(screen.first_key("weave.stop"))
         rounds = session.autopilot.left
         line.say(f"autopilot, {rounds} round{'' if rounds == 1 else 's'} to go", f"{key} stops")
-    elif (server := server_of(session.source)) and server.news.line:
-        line.say(server.news.line, f"{key_name(screen.first_key('weave.stop'))} stops")
     elif view is None:
         line.say("")
     else:
@@ -148,6 +148,16 @@ def show_found(screen: WeaveScreen) -> None:
         if unhealed := _unhealed(screen):
             pieces.insert(1, unhealed)
         line.say(*pieces)
+
+
+def _awaited(session: Session) -> str:
+    """What is waited for while a server is away; empty where none is."""
+    server = server_of(session.source)
+    if server is not None and server.news.line:
+        return server.news.line
+    gone = silent(session.source) if session.weaving else ()
+    names = visible(", ".join(gone).encode("utf-8", "surrogateescape"))
+    return f"no answer from {names}; asking again" if gone else ""
 
 
 def _stale(session: Session) -> str:
