@@ -386,7 +386,7 @@ class Document:
             raise UsageError(
                 "This loom is open for reading only",
                 self.notice,
-                "Close the other one and open it again, or work on a copy.",
+                "Export it as a loom, and write in that copy.",
             )
 
     def _fork(self, step: Step, first: int, piece: Piece) -> int:

@@ -104,7 +104,7 @@ class LoomFile:
             raise LltermError(
                 "The story could not be saved",
                 f"{self.path}: {error}",
-                "It is still here: make room or check the folder, then save again with Ctrl+S.",
+                "It is still here. Make room, or save it elsewhere with Alt+E.",
             ) from error
 
     def save_weave(self, node: int, blob: bytes) -> None:

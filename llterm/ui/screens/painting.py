@@ -59,6 +59,7 @@ def show_title(screen: WeaveScreen, words: int) -> None:
         name,
         counted,
         *(["read-only"] if document.read_only else []),
+        *(["NOT SAVED"] if screen.unsaved else []),
     )
     pieces = [visible(screen.model_name.encode("utf-8", "surrogateescape"))]
     incoming = screen.session.incoming
