@@ -89,10 +89,7 @@ def weave_command(
 @app.command("suggest")
 @options.with_flags(options.WEAVE, options.BANS)
 def suggest_command(
-    file: Annotated[
-        Path | None,
-        typer.Argument(metavar="FILE|-", help="A text or a loom; - reads standard input."),
-    ] = None,
+    file: options.File = None,
     format: Annotated[
         Literal["text", "tree", "json", "dot"], typer.Option("--format", help="What to print.")
     ] = "text",
@@ -115,10 +112,7 @@ def suggest_command(
     options.SAMPLING,
 )
 def sample_command(
-    file: Annotated[
-        Path | None,
-        typer.Argument(metavar="FILE|-", help="A text or a loom; - reads standard input."),
-    ] = None,
+    file: options.File = None,
     number: Annotated[
         int, typer.Option("-n", "--number", min=1, max=4096, help="How many continuations.")
     ] = 1,
@@ -146,7 +140,7 @@ def sample_command(
 
 
 @app.command("mix")
-@options.with_flags(options.MIX, options.RUN, options.DRAWN)
+@options.with_flags(options.MIX, options.RUN, options.TAPES, options.DRAWN)
 def mix_command(
     file: Annotated[
         Path | None,
@@ -194,10 +188,7 @@ def mix_command(
             "context; side by side 512).",
         ),
     ] = None,
-    stride: Annotated[
-        int | None,
-        typer.Option("--stride", help="How far windows are apart; unset: half a window."),
-    ] = None,
+    stride: options.Stride = None,
     method: Annotated[
         Literal["overlap", "halves"] | None,
         typer.Option(
@@ -245,10 +236,7 @@ def mix_command(
 @app.command("score")
 @options.with_flags({"model": options.Model}, options.RUN, options.TAPE)
 def score_command(
-    file: Annotated[
-        Path | None,
-        typer.Argument(metavar="FILE|-", help="A text or a loom; - reads standard input."),
-    ] = None,
+    file: options.File = None,
     prompt: Annotated[str | None, typer.Option("--prompt", help="The text itself.")] = None,
     format: Annotated[
         Literal["text", "json", "html"],
@@ -265,10 +253,7 @@ def score_command(
         int | None,
         typer.Option("--window", help="Tokens seen at once; unset: the model's context."),
     ] = None,
-    stride: Annotated[
-        int | None,
-        typer.Option("--stride", help="How far windows are apart; unset: half a window."),
-    ] = None,
+    stride: options.Stride = None,
     method: Annotated[
         Literal["overlap", "halves"],
         typer.Option(

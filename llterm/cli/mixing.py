@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from llterm.cli.taping import all_taped
 from llterm.errors import ConditionFailed, UsageError
 from llterm.terminal import why_not_interactive
 
@@ -60,6 +61,7 @@ def mix(values: Values) -> int:
         )
     if all(values[name] is None for name in _REPORT) and not why_not_interactive(os.environ):
         return _open_screen(values, models, mode, config)
+    config = all_taped(config, models, values["record"] or (), values["replay"] or ())
     if mode == "reference":
         return _compare(values, models, config)
     return _play(values, models, config, mode)
@@ -103,6 +105,8 @@ def _open_screen(values: Values, models: tuple[str, ...], mode: str, config: Con
         config=values["config"],
         weave=rules,
         overrides=model_flags(values),
+        record=tuple(values["record"] or ()),
+        replay=tuple(values["replay"] or ()),
         mix=MixOf(models, recipe),
         sampling=typed,
         beside=True,

@@ -70,6 +70,13 @@ def _option(table: str, row: Setting) -> Any:
     return typer.Option(flag, help=row.help.rstrip(".") + (f" ({note})." if note else "."))
 
 
+File = Annotated[
+    Path | None,
+    typer.Argument(metavar="FILE|-", help="A text or a loom; - reads standard input."),
+]
+Stride = Annotated[
+    int | None, typer.Option(help="How far windows are apart; unset: half a window.")
+]
 Model = Annotated[
     str | None,
     typer.Option("-m", "--model", help="A model's name, or the path of a .gguf file."),
@@ -145,6 +152,19 @@ TAPE: Flags = {
         Path | None, typer.Option(help="Take the answers from such a file and ask no server.")
     ],
 }
+TAPES: Flags = {
+    "record": Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Keep a server's answers in a new file, without keys; of several models on "
+            "servers, one file each, in the order of -m."
+        ),
+    ],
+    "replay": Annotated[
+        list[Path] | None,
+        typer.Option(help="Take the answers from such files and ask no server."),
+    ],
+}
 HEAL = _settings("weave", (setting("weave.heal"),))
 WEAVE: Flags = {
     **STORY,
@@ -168,7 +188,7 @@ WEAVE: Flags = {
     **_settings("weave", schema.WEAVE),
     **CONSTRAINT,
     **RUN,
-    **TAPE,
+    **TAPES,
 }
 SAMPLING = _settings("sampling", schema.SAMPLING)
 DRAWN = _settings(

@@ -45,6 +45,8 @@ def run_import(source: Path, format: str | None, output: Path | None) -> str:
 
 def check_is_loom(path: Path) -> None:
     """Raise UsageError where this is no loom, in words that fit what it is."""
+    if not path.exists():
+        raise UsageError(f"There is no loom {path}", "", "Check its name.")
     if path.is_file() and path.stat().st_size:
         with path.open("rb") as file:
             if file.read(len(LOOM)) != LOOM:

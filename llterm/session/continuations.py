@@ -20,8 +20,9 @@ from llterm.engine.sampling import Drawing, Line, Start
 from llterm.errors import LltermError, UsageError
 from llterm.session.document import Document
 from llterm.session.lines import pack_lines
+from llterm.session.refusals import unforeseen
 from llterm.session.samples import Sample, find
-from llterm.session.weaves import Woven
+from llterm.session.woven import Woven
 
 log = logging.getLogger(__name__)
 
@@ -142,8 +143,7 @@ class Continuations:
             error = failed
         except Exception as fault:
             log.exception("sampling failed")
-            cause = f"{type(fault).__name__}: {fault}"
-            error = LltermError("Sampling failed", cause, "See the log.")
+            error = unforeseen("Sampling failed", fault)
         self._end()
         if error is not None:
             self.ended(error)

@@ -39,6 +39,7 @@ from llterm.ui.actions import shelf
 from llterm.ui.commands import Commands, Palette
 from llterm.ui.launch import Launch
 from llterm.ui.options import Options
+from llterm.ui.pasting import guard_pastes
 from llterm.ui.screens.mix import MixScreen
 from llterm.ui.screens.painting import show_trouble, troubles
 from llterm.ui.screens.weave import WeaveScreen
@@ -58,6 +59,7 @@ def run_app(launch: Launch) -> int:
     Raises LltermError when the loom cannot be opened (nothing is on the screen by then), and when
     the app ended on a fault of its own.
     """
+    guard_pastes()
     following: Launch | None = launch
     while following is not None:
         launch = following
@@ -157,6 +159,8 @@ class LltermApp(App[None]):
     def on_mount(self) -> None:
         self._install_themes()
         self._install_signals()
+        # After `fg` the terminal is empty, and only what changes would be painted.
+        self.app_resume_signal.subscribe(self, lambda _: self.refresh(layout=True))
         for notice in self.launch.config.notices:
             self.notify(notice, markup=False, severity="warning")
         if notice := self.session.document.notice:

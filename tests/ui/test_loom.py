@@ -304,6 +304,7 @@ async def test_hoist_sort_copy_and_the_path(fox: Start) -> None:
 async def test_a_loom_that_can_only_be_read_says_so(fox: Start) -> None:
     other = Document.open(fox.folder / "cat.loom")
     async with loom(fox) as (at, screen):
+        assert ["Another llterm has" in one.message for one in at.app._notifications] == [True]
         before = texts(screen)
         await at.press("d")
         assert texts(screen) == before

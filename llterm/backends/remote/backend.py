@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterator, Sequence
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from llterm.backends.remote.chats import Asked, Chats
@@ -14,7 +15,7 @@ from llterm.backends.remote.reading import read_text
 from llterm.backends.remote.steps import Ask, Step
 from llterm.backends.remote.talk import Talk
 from llterm.backends.remote.vocabulary import RemoteVocabulary
-from llterm.backends.remote.wire import BadAnswer, BrokenOff, Wire
+from llterm.backends.remote.wire import BadAnswer, BrokenOff, Refused, Wire
 from llterm.core.chat import Chat, Parts
 from llterm.core.query import Capabilities, Cost, Fact, Failed, Query, Scored
 from llterm.core.tokens import Path, Tail
@@ -30,6 +31,10 @@ BREAKS = 4
 """How often in a row an answer may break off and have told nothing."""
 LARGEST = 256 * 1024
 """Bytes of a request's prompts, about."""
+
+
+Again = Callable[[Dialect], Awaitable[Dialect]]
+"""Tries a server afresh of which things were only remembered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +57,12 @@ class RemoteBackend:
     def __init__(
         self, name: str, wire: Wire, dialect: Dialect, vocabulary: RemoteVocabulary,
         habit: Habit | None = None, *, whole: bool = False, chats: Chats | None = None,
+        again: Again | None = None,
     ) -> None:  # fmt: skip
-        """`whole`: every token of the vocabulary is known. `chats`: how those are opened."""
+        """`whole`: every token of the vocabulary is known. `chats`: how those are opened.
+
+        `again` is asked once, when an answer is not what the dialect leads one to expect.
+        """
         self.name = name
         self.wire = wire
         self.dialect = dialect
@@ -64,6 +73,8 @@ class RemoteBackend:
         self._talk = Talk(name, wire, dialect, vocabulary, streams=not self.habit.steady)
         self._masked = Masked(self._talk)
         self._chats = chats
+        self._again = again
+        self._looking = asyncio.Lock()
 
     @property
     def capabilities(self) -> Capabilities:
@@ -128,6 +139,10 @@ class RemoteBackend:
         """What its server can do and cannot, row by row."""
         return explained(self.dialect.traits)
 
+    @property
+    def away(self) -> str:
+        return self.wire.away
+
     async def close(self) -> None:
         if isinstance(self._chats, Asked):
             await self._chats.close()
@@ -190,7 +205,7 @@ class RemoteBackend:
         return min(wanted, self.vocabulary.size, limit if limit is not None else wanted)
 
     async def _answer(self, queries: Sequence[Query]) -> AsyncGenerator[Fact | Failed]:
-        left = list(queries)
+        left, dialect = list(queries), self.dialect
         try:
             if queries[0].mask is not None:
                 async for fact in self._masked.ask(queries):
@@ -219,9 +234,25 @@ class RemoteBackend:
             self.spent += owed[0]
             for query in left:
                 yield Failed(query.path, self._nothing())
-        except BadAnswer as error:
+        except (BadAnswer, Refused) as error:
+            if await self._otherwise(dialect, error):
+                async for answer in self._answer(left):
+                    yield answer
+                return
+            if isinstance(error, Refused):
+                raise
             for query in left:
                 yield Failed(query.path, error)
+
+    async def _otherwise(self, dialect: Dialect, error: LltermError) -> bool:
+        """Whether the server, of which something was only remembered, is otherwise now."""
+        if isinstance(error, Refused) and error.status in (401, 403):
+            return False
+        async with self._looking:
+            if self._again is not None:
+                again, self._again = self._again, None
+                self.dialect = self._talk.dialect = await again(self.dialect)
+        return self.dialect is not dialect
 
     async def _lines(
         self, queries: Sequence[Query], ahead: int, attempt: int, owed: list[Cost]

@@ -21,6 +21,8 @@ class Candidate(NamedTuple):
     id: int | None = None
     data: bytes | None = None
     """Its exact bytes; None where the server does not tell them."""
+    rank: int | None = None
+    """1 = the first choice; None where the server does not say."""
 
 
 Turn = tuple[str, str]

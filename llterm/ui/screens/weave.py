@@ -13,6 +13,7 @@ from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Static
 
+from llterm.core.query import Source
 from llterm.errors import LltermError
 from llterm.keymap import ACTIONS, Keymap, Pane, action_of
 from llterm.session.session import Session
@@ -65,7 +66,7 @@ class WeaveScreen(Screen[None]):
         (72, "-middle"),
         (100, "-wide"),
     ]
-    VERTICAL_BREAKPOINTS = [(0, "-low"), (18, "-high")]  # noqa: RUF012
+    VERTICAL_BREAKPOINTS = [(0, "-low"), (18, "-high"), (36, "-tall")]  # noqa: RUF012
     AUTO_FOCUS = "#story"
 
     def __init__(self, session: Session, options: Options) -> None:
@@ -85,6 +86,8 @@ class WeaveScreen(Screen[None]):
         """The story could not be written when that was tried last."""
         self.leaving = False
         """The person was told so when they wanted to quit."""
+        self.unhealed: tuple[Source, bytes] | None = None
+        """The model and the story at which it was told that it heals no words."""
         self.ghost_off = False
         """The person waved the ghost away; the next move in the tree brings it back."""
         self.left_at = 0

@@ -6,6 +6,7 @@ Line-API widgets: a loom of 100,000 nodes costs what is on screen, and a move re
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -157,17 +158,17 @@ class Branching(ScrollView, can_focus=True):
 
     # --- for subclasses
 
+    @abstractmethod
     def extent(self, listing: Listing) -> Size:
         """Cells that all rows take."""
-        raise NotImplementedError
 
+    @abstractmethod
     def where(self, index: int) -> Region:
         """Where a row stands in that extent."""
-        raise NotImplementedError
 
+    @abstractmethod
     def index_at(self, x: int, y: int) -> int | None:
         """The row at a place of that extent."""
-        raise NotImplementedError
 
     # --- moving about
 

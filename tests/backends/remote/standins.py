@@ -221,8 +221,11 @@ class VllmServer(CompletionsServer):
                 before = self.line(tokens[:at], 1)[0][1]
                 chosen = {tokens[at]: before[tokens[at]]}
                 top = {**chosen, **dict(listed(before, body["prompt_logprobs"]))}
-                places.append({str(id): {"logprob": lp, "rank": 1, "decoded_token": shown(id)}
-                               for id, lp in top.items()})  # fmt: skip
+                ranks = {id: rank for rank, id in enumerate(before, 1)}
+                places.append({
+                    str(id): {"logprob": lp, "rank": ranks[id], "decoded_token": shown(id)}
+                    for id, lp in top.items()
+                })  # fmt: skip
             answer["choices"][0].update(prompt_logprobs=places, prompt_token_ids=list(tokens))
         return answer
 

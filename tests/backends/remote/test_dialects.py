@@ -13,11 +13,13 @@ from llterm.backends.remote.connect import open_backend
 from llterm.backends.remote.explained import explained
 from llterm.backends.remote.probe import find_dialect
 from llterm.core.distribution import Mask
+from llterm.core.heat import told
 from llterm.core.query import Fact, Failed, Query
+from llterm.core.reading import read
 from llterm.core.tokens import Anchor, Path, Tail
 from llterm.errors import CapabilityMissing
 from tests.backends.remote.little_model import HALF, REST, VOCABULARY, Server, chances, cut
-from tests.backends.remote.standins import SERVERS, LlamaServer, VllmServer
+from tests.backends.remote.standins import SERVERS, LlamaServer, SglangServer, VllmServer
 
 
 @pytest.fixture(params=SERVERS, ids=lambda kind: kind.__name__)
@@ -223,6 +225,20 @@ async def test_heat_is_the_models_own_or_its_absence_is_explained(backend: Remot
     expected = [math.log(chances(cut(text)[:at])[cut(text)[at]]) for at in range(1, 5)]
     assert [one.logprob for one in found] == pytest.approx(expected, rel=1e-4)
     assert [one.rank for one in found] == [1, 1, 1, 1]
+
+
+async def test_a_rank_is_the_servers_own_or_a_bound() -> None:
+    """ "!" is the tenth choice; two candidates are listed."""
+    for server, rank, bounds in (
+        (VllmServer(), [*chances(cut(b"Once"))].index(9) + 1, {"entropy"}),
+        (SglangServer(), 3, {"entropy", "rank"}),
+    ):
+        backend = await opened(server)
+        (found,) = [one async for one in backend.score(cut(b"Once!"), 1, 2)]
+        reading = read(found, backend.vocabulary, 1)
+        assert (reading.rank, set(reading.at_least)) == (rank, bounds)
+        assert told(reading, "rank") == (f"rank ≥{rank}" if "rank" in bounds else f"rank {rank}")
+        assert told(reading, "entropy").startswith("entropy ≥")
 
 
 async def test_a_token_that_is_part_of_a_character_is_scored_too(

@@ -145,14 +145,17 @@ class Llama:
                 f"It listed {len(listed):,} of {self.size:,} tokens.",
                 'Update the server, or set dialect = "completions".',
             )
-        plain = next((id for id, data in listed.items() if data == b"."), None)
-        self.plain[:] = [plain] if plain is not None else []
         names = await self._names(wire, [id for id in range(self.size) if not listed[id]], listed)
-        return self.kind, [
+        tokens = [
             Token(id, listed[id] or names[id], special=not listed[id],
                   end=not listed[id] and (is_end(names[id]) or names[id].decode() == self.eos))
             for id in range(self.size)
         ]  # fmt: skip
+        self.learn(tokens)
+        return self.kind, tokens
+
+    def learn(self, tokens: Sequence[Token]) -> None:
+        self.plain[:] = [one.id for one in tokens if one.data == b"." and not one.special][:1]
 
     def _named(self, body: dict[str, Any]) -> dict[str, Any]:
         """With the model's name, where the person gave one: one server may have several."""

@@ -68,6 +68,10 @@ class Lists(Protocol):
         """
         ...
 
+    def learn(self, tokens: Sequence[Token]) -> None:
+        """This is its vocabulary, known from an earlier time."""
+        ...
+
 
 @runtime_checkable
 class Writes(Protocol):

@@ -84,7 +84,8 @@ class Vllm:
                 continue
             listed = [Candidate(number(place[key]["logprob"]), int(key)) for key in place.value]
             own = next((one for one in listed if one.id == id), Candidate(float("-inf"), id))
-            found.append((own, listed))
+            rank = place[str(id)].get("rank") if str(id) in place.value else None
+            found.append((own._replace(rank=rank.whole() if rank else None), listed))
         return found
 
     async def tokenize(self, wire: Wire, text: str) -> Sequence[Token]:
