@@ -32,8 +32,8 @@ class Diagnosis:
     """What a repair cannot bring back."""
     changes: Changes = field(default_factory=Changes)
     """The repaired loom."""
-    lines: dict[int, bytes] = field(default_factory=dict)
-    """Sampled lines by place."""
+    lines: dict[int, tuple[float, bytes]] = field(default_factory=dict)
+    """Sampled lines by place, with when they were drawn."""
     hopeless: bool = False
     """Nothing can be read."""
 
@@ -63,7 +63,7 @@ def diagnose(path: Path, *, writable: bool) -> Diagnosis:
     for table in ("mark", "sight", "extra", "lines", "meta"):
         if found.lost.get(table):
             told.losses.append(f"some of the {_NAMES[table]}, or all")
-    told.lines = {id: blob for id, blob in found.lines.items() if loom.holds(id)}
+    told.lines = found.lines
     if not told.faults and (refusal := _refused(path)):
         told.faults.append(refusal)
     told.hopeless = bool(told.faults) and not loom.nodes
@@ -81,8 +81,8 @@ def write_repaired(told: Diagnosis, path: Path) -> None:
     file = LoomFile(path, new=True)
     try:
         file.commit(told.changes)
-        for node, blob in told.lines.items():
-            file.save_lines(node, blob)
+        for place, (drawn, blob) in told.lines.items():
+            file.save_lines(place, drawn, blob)
     finally:
         file.close()
 

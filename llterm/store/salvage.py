@@ -18,7 +18,7 @@ from llterm.store.schema import APPLICATION, MIGRATIONS
 
 _TABLES = {
     "piece": "id", "node": "id", "step": "id", "mark": "node", "sight": "node", "extra": "node",
-    "lines": "node", "meta": "key",
+    "lines": "place", "meta": "key",
 }  # fmt: skip
 _ODD = (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError)
 _UNREADABLE = (sqlite3.Error, ValueError)
@@ -37,7 +37,7 @@ class Found:
     marks: dict[int, Marks] = field(default_factory=dict)
     sight: dict[int, tuple[bool, bool]] = field(default_factory=dict)
     extras: dict[int, str] = field(default_factory=dict)
-    lines: dict[int, bytes] = field(default_factory=dict)
+    lines: dict[int, tuple[float, bytes]] = field(default_factory=dict)
     meta: dict[str, Any] = field(default_factory=dict)
     lost: dict[str, int] = field(default_factory=dict)
     """Per table: rows, or stretches of them, that could not be read."""
@@ -135,8 +135,6 @@ def _take(found: Found, table: str, row: tuple[Any, ...]) -> None:
         json.loads(row[1])
         found.extras[int(row[0])] = str(row[1])
     elif table == "lines":
-        if not isinstance(row[1], bytes):
-            raise ValueError("no lines")
-        found.lines[int(row[0])] = row[1]
+        found.lines[int(row[0])] = float(row[1]), bytes(row[2])
     else:
         found.meta[str(row[0])] = row[1]

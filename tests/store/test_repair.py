@@ -89,7 +89,7 @@ def test_what_is_lost_is_said_and_the_rest_kept(loom: Path, statement: str, told
 def test_where_the_settings_are_gone_the_story_is_not(loom: Path) -> None:
     """The page that they lie on is damaged: the newest branch is the story, and that is said."""
     document = opened(loom)
-    document.save_lines(document.loom.head, b"sampled")
+    document.save_lines(b"Once", b"sampled")
     document.close()
     with closing(sqlite3.connect(loom)) as database:
         (page,) = database.execute(
@@ -107,7 +107,7 @@ def test_where_the_settings_are_gone_the_story_is_not(loom: Path) -> None:
     assert check_loom(loom, repair=True)[1] == 0
     document = opened(loom)
     assert document.text
-    assert b"sampled" in document.lines.values()
+    assert document.load_lines(b"Once") == b"sampled"
     document.close()
 
 
