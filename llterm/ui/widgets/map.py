@@ -23,7 +23,7 @@ LEAST, WIDEST = 3, 22
 """Shades of a branch in a loom of many forks; cells of its words in one of few."""
 FRAME = 4
 """A joint, a line, an end, a line to the next joint."""
-NAMED = 24
+LEAST_NAMED, NAMED = 10, 24
 """Cells in which a leaf's first words stand after it."""
 _FEWEST = 8
 """Fewer cells hold no words."""
@@ -35,8 +35,8 @@ class MapView(Branching):
 
     HELP = "The shape of the loom. Fuller blocks are more probable tokens; dots are yours."
 
-    shades, words = SHARES, 0
-    """Cells of a branch's shades, and of its words."""
+    shades, words, named = SHARES, 0, NAMED
+    """Cells of a branch's shades, of its words, and of those after a leaf."""
 
     @property
     def cell(self) -> int:
@@ -49,7 +49,9 @@ class MapView(Branching):
         # The last column holds leaves, whose words stand after them.
         spare = (room - columns * (SHARES + FRAME)) // max(columns - 1, 1)
         self.words = min(spare, WIDEST) if spare >= _FEWEST else 0
-        return Size(columns * self.cell + NAMED - self.words, len(listing.map.starts))
+        branches = columns * self.cell - self.words
+        self.named = min(max(self.size.width - 2 - branches, LEAST_NAMED), NAMED)
+        return Size(branches + self.named, len(listing.map.starts))
 
     def on_resize(self) -> None:
         """Use the width that there is."""
@@ -60,7 +62,7 @@ class MapView(Branching):
         assert self.listing is not None
         found, cell = self.listing.map, self.cell
         return Region(
-            found.columns[index] * cell, found.lines[index], self.shades + FRAME + NAMED, 1
+            found.columns[index] * cell, found.lines[index], self.shades + FRAME + self.named, 1
         )
 
     def index_at(self, x: int, y: int) -> int | None:
