@@ -53,7 +53,8 @@ def bare(
 ) -> None:
     """Open the app when no command is given."""
     if context.invoked_subcommand is None:
-        from llterm.cli.weaving import Asked, weave
+        from llterm.cli.asked import Asked
+        from llterm.cli.weaving import weave
 
         raise typer.Exit(weave(Asked()))
 
@@ -76,7 +77,8 @@ def weave_command(
     A loom is opened where it was left, or made. A text file is imported into a loom beside it,
     never overwritten. Without a terminal one weave is done and its suggestion tree is printed.
     """
-    from llterm.cli.weaving import Asked, weave
+    from llterm.cli.asked import Asked
+    from llterm.cli.weaving import weave
 
     asked = Asked.of({"file": file, **flags})
     if web:
@@ -96,7 +98,8 @@ def suggest_command(
     **flags: object,
 ) -> None:
     """Print the most probable continuations of a text, exactly the best under the settings."""
-    from llterm.cli.weaving import Asked, suggest
+    from llterm.cli.asked import Asked
+    from llterm.cli.suggesting import suggest
 
     raise typer.Exit(suggest(Asked.of({"file": file, **flags}), format))
 
@@ -140,7 +143,7 @@ def sample_command(
 
 
 @app.command("mix")
-@options.with_flags(options.MIX, options.RUN, options.TAPES, options.DRAWN)
+@options.with_flags(options.MIX, options.COMPARISON, options.RUN, options.TAPES, options.DRAWN)
 def mix_command(
     file: Annotated[
         Path | None,
@@ -149,26 +152,12 @@ def mix_command(
         ),
     ] = None,
     prompt: Annotated[str | None, typer.Option("--prompt", help="The text to go on with.")] = None,
-    text: Annotated[
-        Path | None,
-        typer.Option(
-            "--text",
-            metavar="FILE|-",
-            help="A text that all models read as it is, with --mode reference.",
-        ),
-    ] = None,
     mode: Annotated[
         Literal["round-robin", "democratic", "reference"] | None,
         typer.Option(
             "--mode",
             help="Take turns, decide together, or compare with a reference "
             "(default democratic; with a text or a base file reference).",
-        ),
-    ] = None,
-    reference: Annotated[
-        str | None,
-        typer.Option(
-            "--reference", help="Which model the others are compared with (default the first)."
         ),
     ] = None,
     tokens: Annotated[
@@ -178,40 +167,6 @@ def mix_command(
             min=1,
             max=100_000,
             help="Print a report, and go on for so many tokens (default 64).",
-        ),
-    ] = None,
-    window: Annotated[
-        int | None,
-        typer.Option(
-            "--window",
-            help="Tokens seen at once when a text is read (default the least "
-            "context; side by side 512).",
-        ),
-    ] = None,
-    stride: options.Stride = None,
-    method: Annotated[
-        Literal["overlap", "halves"] | None,
-        typer.Option(
-            "--method",
-            help="overlap (default): every token, in overlapping windows. halves: as "
-            "llama-perplexity counts, windows side by side, the second half of each.",
-        ),
-    ] = None,
-    base: Annotated[
-        Path | None,
-        typer.Option("--base", metavar="FILE", help="Compare with llama-perplexity's base file."),
-    ] = None,
-    write_base: Annotated[
-        Path | None,
-        typer.Option("--write-base", metavar="FILE", help="Keep the reference as a base file."),
-    ] = None,
-    require: Annotated[
-        str | None,
-        typer.Option(
-            "--require",
-            metavar="CONDITIONS",
-            help="Fail with exit code 6 unless these "
-            "hold of every model, such as 'same-top>=0.97,kld<=0.05'.",
         ),
     ] = None,
     format: Annotated[

@@ -30,7 +30,7 @@ from llterm.session.ledger import Ledger
 from llterm.session.typing import Typist
 from llterm.store.contents import Contents
 from llterm.store.file import LoomFile
-from llterm.store.settings import changed, read_rules, rules_text
+from llterm.store.settings import read_rules, rules_text
 
 __all__ = ["Change", "Document", "ModelRun"]
 
@@ -418,30 +418,10 @@ class Document:
 
     def _set(self, name: str, label: str, before: str, after: str) -> None:
         self._writable()
-        if before == after:
-            return
-        self.checkpoint()
-        ledger = self._ledger
-        ledger.revive()
-        step = self._last_setting(name, before, after) or Step(label)
-        step.fact(name, before, after)
-        ledger.keep(name, after)
-        above = ledger.history.last(2)
-        if step.empty and not (above is not None and above.silent):
-            ledger.forget(step)
-        else:
-            ledger.write(step)
-        ledger.commit()
-        self.revision += 1
-
-    def _last_setting(self, name: str, before: str, after: str) -> Step | None:
-        """The last step, where it is about this very setting."""
-        last = self._ledger.history.last()
-        if last is None or set(last.facts) != {name}:
-            return None
-        first, second = map(str, last.facts[name])
-        same = name in {"prefix", "chat"} or changed(first, second) == changed(before, after)
-        return last if same else None
+        if before != after:
+            self.checkpoint()
+            self._ledger.set(name, label, before, after)
+            self.revision += 1
 
     def _travel(self, steps: list[Step], *, undone: bool) -> Change | None:
         if not steps:

@@ -246,6 +246,12 @@ class Session:
         """Paths of the weave on show after which the constraint allows nothing."""
         return self.shown.weave.dead_ends if self.shown is not None else 0
 
+    @property
+    def taken(self) -> float:
+        """Mass that the constraint takes of what the model would begin with; 0 until woven."""
+        first = self.shown.weave.facts.get(()) if self.shown is not None else None
+        return min(max(1.0 - first.permitted, 0.0), 1.0) if first is not None else 0.0
+
     async def wait(self) -> None:
         """Until nothing is being woven. Raises what the weave failed with."""
         await self._search.wait()
@@ -341,16 +347,6 @@ class Session:
             return self.land(run)
         self.stop()
         change = self.document.accept(run, self.document.cursor)
-        self._look()
-        return change
-
-    def accept_text(self, tail: Tail, text: str) -> Change:
-        """Take a suggestion as the person rewrote it: the text is theirs then."""
-        if text == self.ghost(tail):
-            return self.accept(tail)
-        self.document.checkpoint()
-        change = self.document.edit(self.at, self.at, text)
-        self.document.checkpoint()
         self._look()
         return change
 
