@@ -141,3 +141,21 @@ async def test_suggestions_come_back_at_the_next_start_without_a_request(
         assert [one.data for one in at.session.view.suggestions] == kept
         assert not at.session.stale
         assert STORY not in [body.get("content", body.get("prompt")) for _, body in server.requests]
+
+
+async def test_sampled_lines_come_back_at_the_next_start(start: Start) -> None:
+    def lines(at: Driven) -> list[bytes]:
+        view = at.session.view
+        return [one.data for one in view.branches if one.sampled] if view is not None else []
+
+    async with served(start, LlamaServer())(STORY) as at:
+        await at.press("alt+s")
+        await at.until(lambda: lines(at) and not at.session.continuations.running)
+        drawn = lines(at)
+    async with served(start, LlamaServer())() as at:
+        await at.until(lambda: lines(at))
+        assert lines(at) == drawn
+        assert not at.session.stale
+        assert at.session.readings_of(at.main.suggestions.rows[0].tail)[0].top
+        await at.press("tab")
+        assert at.story == STORY + drawn[0].decode()
