@@ -180,6 +180,25 @@ async def test_a_server_that_is_away_is_told_while_it_is(start: Start) -> None:
         backend = at.session.source
         assert isinstance(backend, RemoteBackend)
         backend.news("Connection refused; asking again: http://server")
-        await at.until(lambda: at.line("found").startswith("Connection refused; asking again"))
+        await at.until(lambda: at.line("found").startswith("Connection refused"))
+        assert "stops" in at.line("found")
         backend.news("")
         await at.until(lambda: "Connection" not in at.line("found"))
+
+
+async def test_sampled_lines_come_back_at_the_next_start(start: Start) -> None:
+    def lines(at: Driven) -> list[bytes]:
+        view = at.session.view
+        return [one.data for one in view.branches if one.sampled] if view is not None else []
+
+    async with served(start, LlamaServer())(STORY) as at:
+        await at.press("alt+s")
+        await at.until(lambda: lines(at) and not at.session.continuations.running)
+        drawn = lines(at)
+    async with served(start, LlamaServer())() as at:
+        await at.until(lambda: lines(at))
+        assert lines(at) == drawn
+        assert not at.session.stale
+        assert at.session.readings_of(at.main.suggestions.rows[0].tail)[0].top
+        await at.press("tab")
+        assert at.story == STORY + drawn[0].decode()

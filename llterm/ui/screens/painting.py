@@ -60,6 +60,7 @@ def show_title(screen: WeaveScreen, words: int) -> None:
         name,
         counted,
         *(["read-only"] if document.read_only else []),
+        *(["NOT SAVED"] if screen.unsaved else []),
     )
     pieces = [visible(screen.model_name.encode("utf-8", "surrogateescape"))]
     incoming = screen.session.incoming
@@ -125,7 +126,7 @@ def show_found(screen: WeaveScreen) -> None:
     line = screen.query_one("#found", Line)
     line.set_class(session.stale and not session.player.playing, "-stale")
     if awaited := _awaited(session):
-        line.say(awaited, f"{key_name(screen.first_key('weave.stop'))} stops")
+        line.say(awaited[0], f"{key_name(screen.first_key('weave.stop'))} stops", awaited[1])
     elif session.player.playing:
         key = key_name(screen.first_key("play.toggle"))
         line.say(f"playing, {spoken_speed(session.player.speed)}", f"{key} pauses")
@@ -150,14 +151,15 @@ def show_found(screen: WeaveScreen) -> None:
         line.say(*pieces)
 
 
-def _awaited(session: Session) -> str:
-    """What is waited for while a server is away; empty where none is."""
+def _awaited(session: Session) -> tuple[str, str] | None:
+    """What is the matter while a server is away, and what is done; None where none is."""
     server = server_of(session.source)
     if server is not None and server.news.line:
-        return server.news.line
+        matter, _, done = server.news.line.partition("; ")
+        return matter, done
     gone = silent(session.source) if session.weaving else ()
     names = visible(", ".join(gone).encode("utf-8", "surrogateescape"))
-    return f"no answer from {names}; asking again" if gone else ""
+    return (f"no answer from {names}", "asking again") if gone else None
 
 
 def _stale(session: Session) -> str:

@@ -37,7 +37,7 @@ class Stories(Dialog[Story]):
     """Gives back the chosen story. Those of the person's own can be renamed and deleted."""
 
     TITLE = "Begin with"
-    KEYS = "⏎ or number   R rename   D delete   U undo   Esc my own words"
+    KEYS = "⏎ or number  R rename  D delete  U undo  Esc none"
     BINDINGS = [  # noqa: RUF012
         *(Binding(str(n), f"choose({n - 1})", show=False) for n in range(1, 10)),
         Binding("j", "move('down')", show=False),
