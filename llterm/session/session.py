@@ -24,7 +24,7 @@ from llterm.session.reader import Reader
 from llterm.session.refusals import no_model
 from llterm.session.sampling import SamplerChoice
 from llterm.session.searching import Searching
-from llterm.session.sources import check_constraints
+from llterm.session.sources import check_constraints, listen_to
 from llterm.session.status import Figures, Incoming, Status
 from llterm.session.suggestions import Suggestions
 from llterm.session.weaves import rules_for
@@ -123,6 +123,7 @@ class Session:
         """
         self._leave_model()
         self.source = source
+        listen_to(source, self._changed)
         self._suggestions.restore(source)
         self._say(Status("ready"))
 
@@ -245,6 +246,12 @@ class Session:
     def dead_ends(self) -> int:
         """Paths of the weave on show after which the constraint allows nothing."""
         return self.shown.weave.dead_ends if self.shown is not None else 0
+
+    @property
+    def taken(self) -> float:
+        """Mass that the constraint takes of what the model would begin with; 0 until woven."""
+        first = self.shown.weave.facts.get(()) if self.shown is not None else None
+        return min(max(1.0 - first.permitted, 0.0), 1.0) if first is not None else 0.0
 
     async def wait(self) -> None:
         """Until nothing is being woven. Raises what the weave failed with."""

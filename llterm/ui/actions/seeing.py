@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from llterm.core.attribution import Question
+from llterm.core.branches import taken
 from llterm.core.display import display_text, visible
 from llterm.core.futures import Futures
-from llterm.core.view import Branch
 from llterm.session import replacing
 from llterm.session.attributing import Attributing
 from llterm.session.spots import Spot, in_story, in_suggestion
@@ -214,7 +212,7 @@ def attribution(screen: WeaveScreen) -> None:
     id = candidate.token.id if candidate is not None else spot.stands
     question = Question(spot.at.context, spot.head, id)
     if len(question.tokens) == question.head:
-        screen.flash("nothing of the story stands before its first token")
+        screen.flash("nothing stands before this token")
         return
     attributing = Attributing(backend, question)
     screen.app.push_screen(AttributionScreen(attributing, backend.vocabulary))
@@ -235,16 +233,6 @@ def show_banned(screen: WeaveScreen) -> None:
         screen.flash("what is banned is hidden")
         return
     view = session.view
-    count, mass = banned(view.branches) if view is not None else (0, 0.0)
+    rows = view.branches if view is not None else ()
+    count, mass = taken(rows, masked=session.constraint is not None)
     screen.flash(f"{count} banned branch{'es' * (count != 1)}, {fine_percent(mass)} of all")
-
-
-def banned(branches: Sequence[Branch]) -> tuple[int, float]:
-    """How many of these and below are banned, and what joint probability they take."""
-    count, mass = 0, 0.0
-    for branch in branches:
-        if branch.banned:
-            count, mass = count + 1, mass + math.exp(branch.logprob)
-        more, further = banned(branch.children)
-        count, mass = count + more, mass + further
-    return count, mass

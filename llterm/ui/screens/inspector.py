@@ -157,13 +157,16 @@ class Inspector(Dialog[tuple[int, float] | None]):
 
     @on(DataTable.RowHighlighted)
     def _highlighted(self, event: DataTable.RowHighlighted) -> None:
-        """The candidate's way through the chain."""
+        """The candidate's way through the chain; while somebody types, what that is about."""
         inspection, number = self._inspection, event.cursor_row
         if inspection is None or not 0 <= number < len(self._rows):
             return
+        if not event.data_table.has_focus:
+            return
         row = self._rows[number]
         way = " → ".join(f"{stage} {percent(p)}" for stage, p in inspection.climb(row.rank))
-        self._tell(f"{visible(row.token.data)} ({spelt(row.token)}): {way}")
+        told = f"{visible(row.token.data)} ({spelt(row.token)}): {way}"
+        self._tell(" ".join(filter(None, (told, inspection.caveat))))
 
     @on(DataTable.RowSelected)
     def _chosen(self, event: DataTable.RowSelected) -> None:

@@ -36,7 +36,7 @@ _EDITED = "0123456789.-#"
 """Keys that begin to type a value."""
 _NAME = "name"
 """What is typed is a name for the chain, not a value."""
-TOKEN = 12
+TOKEN = 11
 """Cells of a candidate's text."""
 
 
@@ -259,6 +259,7 @@ class Sampler(Dialog[None]):
         """What the chain makes of the place now."""
         drawn = self.query_one("#drawn", Static)
         found = self._found
+        drawn.set_class(found is None, "-said")
         if found is None:
             drawn.update(Text("reading …" if self._spot is not None else _NOWHERE, style="dim"))
             return
