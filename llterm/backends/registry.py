@@ -22,6 +22,8 @@ BUNDLED: Mapping[str, str] = {"fable": "fable-f16.gguf", "fable-q8_0": "fable-q8
 activations may round otherwise by some percent of p."""
 SCRIPTED = "scripted"
 Progress = Callable[[float], None]
+Tell = Callable[[str], None]
+"""Hears a line when a model's server is away, and an empty one when all is well again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +151,7 @@ async def open_model(
     config: Config,
     overrides: Mapping[str, int] | None = None,
     progress: Progress | None = None,
+    tell: Tell | None = None,
 ) -> Backend:
     """Open a model. `overrides` are typed model flags by name (context, threads, gpu_layers).
 
@@ -158,7 +161,8 @@ async def open_model(
     if known.settings.server is not None:
         from llterm.backends.remote.connect import open_remote
 
-        return await open_remote(known.name, known.settings.server, known.settings.context)
+        server, context = known.settings.server, known.settings.context
+        return await open_remote(known.name, server, context, tell=tell)
     if known.path is None:
         from llterm.backends.scripted import ScriptedBackend
 

@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from llterm.altkeys import know_alt_keys
 from llterm.core.display import visible
 from llterm.errors import UsageError
-from llterm.keymap import NEVER, Keymap, resolve
+from llterm.keymap import Keymap, resolve
+from llterm.keynames import NEVER
 from llterm.terminal import RESET
 
 END = "ctrl+q"

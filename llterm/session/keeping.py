@@ -9,9 +9,10 @@ import io
 import json
 import logging
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import accumulate
+from typing import Any
 
 import numpy as np
 
@@ -66,7 +67,7 @@ class Kept:
 
     def of(self, source: Source) -> bool:
         """Whether this very model made it: others may have the same vocabulary."""
-        return (self.model, self.fingerprint) == (_name(source), source.vocabulary.fingerprint)
+        return (self.model, self.fingerprint) == (name_of(source), source.vocabulary.fingerprint)
 
 
 def pack(weave: Weave, source: Source, cost: Cost, seconds: float) -> bytes:
@@ -79,7 +80,7 @@ def pack(weave: Weave, source: Source, cost: Cost, seconds: float) -> bytes:
         "tokens": weave.anchor.tokens,
         "residue": weave.residue.hex(),
         "before": weave.before,
-        "model": _name(source),
+        "model": name_of(source),
         "fingerprint": source.vocabulary.fingerprint,
         "grown": weave.grown,
         "rules": asdict(weave.rules),
@@ -87,17 +88,13 @@ def pack(weave: Weave, source: Source, cost: Cost, seconds: float) -> bytes:
         "seconds": seconds,
         "names": _names(weave, source.vocabulary),
     }
-    found = list(facts.values())
     out = io.BytesIO()
     np.savez_compressed(
         out,
         header=np.frombuffer(json.dumps(header).encode(), dtype=np.uint8),
         tail_sizes=np.array([len(tail) for tail in facts], dtype=np.int32),
         tails=np.array([id for tail in facts for id in tail], dtype=np.int32),
-        sizes=np.array([len(one.ids) for one in found], dtype=np.int32),
-        ids=np.concatenate([one.ids for one in found]),
-        logprobs=np.concatenate([one.logprobs for one in found]),
-        masses=np.array([(one.rest, one.permitted, *one.entropy, one.exact) for one in found]),
+        **arrays_of(list(facts.values())),
     )
     return out.getvalue()
 
@@ -112,17 +109,8 @@ def unpack(blob: bytes) -> Kept | None:
             if header["version"] != VERSION:
                 return None
             tails = np.split(arrays["tails"], np.cumsum(arrays["tail_sizes"])[:-1])
-            bounds = np.cumsum(arrays["sizes"])[:-1]
-            ids = np.split(arrays["ids"], bounds)
-            logprobs = np.split(arrays["logprobs"], bounds)
-            facts = {
-                tuple(tail.tolist()): Distribution(
-                    one, lp, rest, permitted, (low, high), bool(exact)
-                )
-                for tail, one, lp, (rest, permitted, low, high, exact) in zip(
-                    tails, ids, logprobs, arrays["masses"].tolist(), strict=True
-                )
-            }
+            found = distributions(arrays)
+            facts = {tuple(tail.tolist()): one for tail, one in zip(tails, found, strict=True)}
         return Kept(
             tokens=tuple(header["tokens"]),
             residue=bytes.fromhex(header["residue"]),
@@ -143,7 +131,30 @@ def unpack(blob: bytes) -> Kept | None:
         return None
 
 
-def _name(source: Source) -> str:
+def arrays_of(found: Sequence[Distribution]) -> dict[str, Any]:
+    """Distributions as arrays, less what was asked for beside their candidates."""
+    return {
+        "sizes": np.array([len(one.ids) for one in found], dtype=np.int32),
+        "ids": np.concatenate([one.ids for one in found]),
+        "logprobs": np.concatenate([one.logprobs for one in found]),
+        "masses": np.array([(one.rest, one.permitted, *one.entropy, one.exact) for one in found]),
+    }
+
+
+def distributions(arrays: Mapping[str, Any]) -> Iterator[Distribution]:
+    """What `arrays_of` was given. Raises ValueError or KeyError where they don't fit together."""
+    bounds = np.cumsum(arrays["sizes"])[:-1]
+    rows = zip(
+        np.split(arrays["ids"], bounds),
+        np.split(arrays["logprobs"], bounds),
+        arrays["masses"].tolist(),
+        strict=True,
+    )
+    for ids, logprobs, (rest, permitted, low, high, exact) in rows:
+        yield Distribution(ids, logprobs, rest, permitted, (low, high), bool(exact))
+
+
+def name_of(source: Source) -> str:
     """Who said it: of a mix, by what formula too."""
     formula = getattr(source, "formula", "")
     return f"{source.name}: {formula}" if formula else source.name

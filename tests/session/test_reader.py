@@ -16,7 +16,9 @@ from llterm.core.stories import STORIES
 from llterm.errors import LltermError, UsageError
 from llterm.session.document import Document
 from llterm.session.inspecting import Inspection, parse_chain
+from llterm.session.replacing import force
 from llterm.session.session import Session
+from llterm.session.spots import in_story
 from tests.backends.conftest import BUNDLED
 from tests.backends.plain import counted
 
@@ -161,7 +163,7 @@ async def test_forcing_a_token_keeps_the_old_tail_as_a_branch(backend: LlamaBack
     assert reading_ is not None
     other = next(one for one in reading_.top if one.token != reading_.token)
     place = reader.places[number]
-    session.force(place.start, other.token.id, other.logprob)
+    force(session, place.start, other.token.id, other.logprob)
     assert session.document.text == old[: place.start] + other.token.data.decode()
     session.undo()
     assert session.document.text == old
@@ -177,9 +179,10 @@ async def test_forcing_a_token_keeps_the_old_tail_as_a_branch(backend: LlamaBack
 async def test_what_if_costs_no_inference_and_names_the_stage(backend: LlamaBackend) -> None:
     session = await reading(backend)
     number = len(session.reader.places) - 5
-    scored = await session.reader.candidates(number)
+    spot = in_story(session, number)
+    _, scored = await session.reader.candidates(spot.at.context, spot.stands)
     assert len(scored.distribution.ids) == backend.vocabulary.size
-    found = Inspection(backend.vocabulary, session.reader.context_of(number), scored.distribution)
+    found = Inspection(backend.vocabulary, spot.at, scored.distribution)
     with counted() as seen:
         plain = found.table("", 50)
         assert plain.kept == backend.vocabulary.size

@@ -141,6 +141,10 @@ class RemoteBackend:
         """What its server can do and cannot, row by row."""
         return explained(self.dialect.traits)
 
+    @property
+    def away(self) -> str:
+        return self.wire.away
+
     async def close(self) -> None:
         if isinstance(self._chats, Asked):
             await self._chats.close()

@@ -15,7 +15,7 @@ from llterm.backends.served import server_of
 from llterm.core.display import visible
 from llterm.core.healing import residue_of
 from llterm.errors import LltermError
-from llterm.ui.figures import found, joint, percent, spoken_speed
+from llterm.ui.figures import fine_percent, found, joint, percent, spoken_speed
 from llterm.ui.widgets.keybar import Hint, key_name
 from llterm.ui.widgets.line import Line, Name
 
@@ -144,7 +144,7 @@ def show_found(screen: WeaveScreen) -> None:
             key = key_name(screen.first_key("weave.stop"))
             pieces = [f"sampling {going} line{'s' * (going > 1)}", f"{key} stops", *pieces]
         if session.constraint is not None:
-            pieces.insert(1, _fits(session.dead_ends))
+            pieces[1:1] = _fits(session.taken, session.dead_ends)
         if unhealed := _unhealed(screen):
             pieces.insert(1, unhealed)
         line.say(*pieces)
@@ -172,9 +172,10 @@ def _unhealed(screen: WeaveScreen) -> str:
     return "no healing: its server cannot" if residue and screen.unhealed == here else ""
 
 
-def _fits(dead_ends: int) -> str:
-    """That there is a constraint, and whether it leads nowhere."""
-    return f"constrained, {dead_ends} dead ends" if dead_ends else "constrained"
+def _fits(taken: float, dead_ends: int) -> list[str]:
+    """That there is a constraint, whether it leads nowhere, and what mass it takes at once."""
+    ends = f", {dead_ends} dead end{'s' * (dead_ends > 1)}" if dead_ends else ""
+    return [f"constrained{ends}", f"takes {fine_percent(taken)}"]
 
 
 def _invitation(screen: WeaveScreen) -> Content:
@@ -231,7 +232,7 @@ def show_heat(screen: WeaveScreen) -> None:
     elif reader.waiting:
         notes.append(f"reading, {reader.waiting:,} to go")
     if reader.unseen:
-        notes.append(f"the first {reader.unseen:,} bytes are out of the model's sight")
+        notes.append(f"first {reader.unseen:,} bytes not seen")
     document, row = session.document, screen.row
     at = reader.place_at(len(document.bytes_before(document.cursor)))
     ahead = row is not None and not session.stale and screen.editor.at_end

@@ -19,6 +19,7 @@ from llterm.session.session import Session
 from llterm.ui.actions import (
     HelpParts,
     Table,
+    beginning,
     choosing,
     playing,
     program,
@@ -64,7 +65,7 @@ class WeaveScreen(Screen[None]):
         (72, "-middle"),
         (100, "-wide"),
     ]
-    VERTICAL_BREAKPOINTS = [(0, "-low"), (18, "-high")]  # noqa: RUF012
+    VERTICAL_BREAKPOINTS = [(0, "-low"), (18, "-high"), (36, "-tall")]  # noqa: RUF012
     AUTO_FOCUS = "#story"
 
     def __init__(self, session: Session, options: Options) -> None:
@@ -97,6 +98,7 @@ class WeaveScreen(Screen[None]):
             **playing.table(self),
             **program.table(self),
             **choosing.table(self),
+            **beginning.table(self),
             **shelf.table(self),
             **serving.table(self),
         }
@@ -315,7 +317,9 @@ class WeaveScreen(Screen[None]):
         view = self.session.view
         self._drawn = self.session.shown
         choosing.show_root(self)
-        self.suggestions.show(view.branches if view else (), stale=self.session.stale)
+        before = self.session.document.bytes_before(self.session.at)
+        branches = view.branches if view else ()
+        self.suggestions.show(branches, stale=self.session.stale, before=before)
         self.show_ghost()
         self.show_heat()
         self.show_title()

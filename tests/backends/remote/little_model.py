@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -78,6 +79,7 @@ class Server:
 
     def __init__(self) -> None:
         self.name = "http://server"
+        self.away = ""
         self.requests: list[tuple[str, Mapping[str, Any]]] = []
         self.visited: list[str] = []
         self.mute = False
@@ -115,11 +117,13 @@ class Server:
 
     # --- the model
 
+    @abstractmethod
     def answer(self, path: str, body: Mapping[str, Any]) -> Any:
-        raise NotImplementedError
+        """What it answers to a body."""
 
     def events(self, body: Mapping[str, Any]) -> Sequence[Any]:
-        raise NotImplementedError
+        """The same in parts, of a server that streams."""
+        raise AssertionError(f"{self.name} does not stream")
 
     def refuse(self, top: int) -> None:
         if self.most is not None and top > self.most:

@@ -238,7 +238,7 @@ async def test_a_rank_is_the_servers_own_or_a_bound() -> None:
         reading = read(found, backend.vocabulary, 1)
         assert (reading.rank, set(reading.at_least)) == (rank, bounds)
         assert told(reading, "rank") == (f"rank ≥{rank}" if "rank" in bounds else f"rank {rank}")
-        assert told(reading, "entropy").startswith("≥")
+        assert told(reading, "entropy").startswith("entropy ≥")
 
 
 async def test_a_token_that_is_part_of_a_character_is_scored_too(

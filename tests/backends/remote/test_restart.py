@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
-import sys
 from asyncio import StreamWriter
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
@@ -21,9 +19,9 @@ from llterm.core.rules import Rules
 from llterm.core.tokens import Anchor, Path, Tail
 from llterm.core.weave import Weave
 from llterm.engine.drive import drive
-from tests.backends.conftest import BUNDLED
 from tests.backends.remote.conftest import MakeWire
 from tests.backends.remote.little_model import cut as cut_tokens
+from tests.backends.remote.process import Process
 from tests.backends.remote.server import FaultyServer, Request, cut, events, raw, reply, status
 from tests.backends.remote.standins import LlamaServer
 
@@ -108,47 +106,6 @@ async def test_a_server_that_always_breaks_off_is_given_up(wire: MakeWire) -> No
         assert model.streamed - before == BREAKS + 1
 
 
-SERVE = """
-import sys, time
-import xllamacpp as xlc
-p = xlc.CommonParams()
-p.model.path = sys.argv[1]
-p.hostnames = ["127.0.0.1"]; p.port = int(sys.argv[2])
-p.n_parallel = 2; p.n_ctx = 1024; p.ui = False; p.warmup = False
-p.cpuparams.n_threads = p.cpuparams_batch.n_threads = 1
-server = xlc.Server(p)
-print(server.listening_address, flush=True)
-while True: time.sleep(1)
-"""
-
-
-class Process:
-    """A real llama.cpp server, on the same port each time."""
-
-    def __init__(self) -> None:
-        self.address = ""
-        self._running: subprocess.Popen[str] | None = None
-
-    def start(self) -> None:
-        port = self.address.rpartition(":")[2] or "0"
-        self._running = subprocess.Popen(
-            [sys.executable, "-c", SERVE, str(BUNDLED), port],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-        assert self._running.stdout is not None
-        lines = (line for line in self._running.stdout if line.startswith("http"))
-        self.address = next(lines).strip()
-
-    def kill(self) -> None:
-        assert self._running is not None
-        self._running.kill()
-        self._running.wait()
-        assert self._running.stdout is not None
-        self._running.stdout.close()
-
-
 @pytest.fixture
 def process() -> Iterator[Process]:
     made = Process()
@@ -158,7 +115,6 @@ def process() -> Iterator[Process]:
 
 
 @pytest.mark.server
-@pytest.mark.skipif(sys.platform != "linux", reason="the server comes for Linux only")
 @pytest.mark.parametrize("streamed", [True, False])
 async def test_a_real_server_restarts_in_mid_weave(process: Process, streamed: bool) -> None:
     rules = Rules(depth=6, beams=10, heal=False)
