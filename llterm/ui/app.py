@@ -60,8 +60,8 @@ def run_app(launch: Launch) -> int:
     Raises LltermError when the loom cannot be opened (nothing is on the screen by then), and when
     the app ended on a fault of its own.
     """
-    guard_pastes()
     know_alt_keys()
+    guard_pastes()
     following: Launch | None = launch
     while following is not None:
         launch = following

@@ -56,7 +56,7 @@ async def open_remote(
             wire.set_parallel(traits.slots * max(len(settings.base_url), 1))
         habit = Habit(steady=steady)
         again = None
-        if file is not None and known is not None:
+        if file is not None and known is not None and traits is known.traits:
             again = partial(_tried_again, wire, file)
         backend = _backend(name, wire, dialect, told, habit, settings.chat_template, again)
         backend.news = news
