@@ -7,6 +7,7 @@ colours the ramps are chosen by hand: the nearest colours would not rise evenly.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Literal, NamedTuple, TypeVar
@@ -91,6 +92,14 @@ def signed_paint(value: float, depth: Depth) -> Paint:
     if depth == "16":
         return _painted(_STANDARD[_step(_ANSI_FOR if above else _ANSI_AGAINST, size)])
     return _painted(_mix(_NONE, _FOR if above else _AGAINST, size))
+
+
+def likely_paint(p: float, depth: Depth) -> Paint:
+    """A probability: the likelier, the lighter, in blue alone, so that it is not taken for heat.
+
+    Its root is what rises evenly, for most candidates are unlikely.
+    """
+    return signed_paint(-math.sqrt(min(max(p, 0.0), 1.0)), depth)
 
 
 def glyph(heat: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -10,9 +11,20 @@ import pytest
 from tests import planted
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Tests against a real server run where the extra `dev` brings one: its package, xllamacpp, is
+    asked for on Linux alone."""
+    if sys.platform != "linux" and item.get_closest_marker("server"):
+        pytest.skip("no llama.cpp server is installed on this system")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def no_key_is_kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A key lies in the environment of every test; no file that the run leaves may hold it."""
+    """A key lies in the environment of every test; no file that the run leaves may hold it.
+
+    What is remembered of servers is kept there too.
+    """
     os.environ[planted.VARIABLE] = planted.KEY
+    os.environ["LLTERM_STATE_DIR"] = str(tmp_path_factory.mktemp("state"))
     yield
     assert not [*planted.found_in(tmp_path_factory.getbasetemp())]

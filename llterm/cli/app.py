@@ -16,8 +16,9 @@ from llterm.cli.models import models_app
 from llterm.cli.problems import guarded
 
 ExportFormat = Literal[
-    "text", "markdown", "html", "dot", "svg", "jsonl", "logitloom", "pyloom", "loomsidian", "json"
-]
+    "text", "markdown", "html", "dot", "svg", "png", "jsonl", "logitloom", "pyloom", "loomsidian",
+    "json",
+]  # fmt: skip
 ImportFormat = Literal[
     "json", "logitloom", "exoloom", "miniloom", "loomsidian", "basemode-loom", "bonsai", "mikupad",
     "pyloom", "beamwriter", "text",
@@ -52,7 +53,8 @@ def bare(
 ) -> None:
     """Open the app when no command is given."""
     if context.invoked_subcommand is None:
-        from llterm.cli.weaving import Asked, weave
+        from llterm.cli.asked import Asked
+        from llterm.cli.weaving import weave
 
         raise typer.Exit(weave(Asked()))
 
@@ -75,7 +77,8 @@ def weave_command(
     A loom is opened where it was left, or made. A text file is imported into a loom beside it,
     never overwritten. Without a terminal one weave is done and its suggestion tree is printed.
     """
-    from llterm.cli.weaving import Asked, weave
+    from llterm.cli.asked import Asked
+    from llterm.cli.weaving import weave
 
     asked = Asked.of({"file": file, **flags})
     if web:
@@ -88,17 +91,15 @@ def weave_command(
 @app.command("suggest")
 @options.with_flags(options.WEAVE, options.BANS)
 def suggest_command(
-    file: Annotated[
-        Path | None,
-        typer.Argument(metavar="FILE|-", help="A text or a loom; - reads standard input."),
-    ] = None,
+    file: options.File = None,
     format: Annotated[
         Literal["text", "tree", "json", "dot"], typer.Option("--format", help="What to print.")
     ] = "text",
     **flags: object,
 ) -> None:
     """Print the most probable continuations of a text, exactly the best under the settings."""
-    from llterm.cli.weaving import Asked, suggest
+    from llterm.cli.asked import Asked
+    from llterm.cli.suggesting import suggest
 
     raise typer.Exit(suggest(Asked.of({"file": file, **flags}), format))
 
@@ -114,10 +115,7 @@ def suggest_command(
     options.SAMPLING,
 )
 def sample_command(
-    file: Annotated[
-        Path | None,
-        typer.Argument(metavar="FILE|-", help="A text or a loom; - reads standard input."),
-    ] = None,
+    file: options.File = None,
     number: Annotated[
         int, typer.Option("-n", "--number", min=1, max=4096, help="How many continuations.")
     ] = 1,
@@ -145,7 +143,7 @@ def sample_command(
 
 
 @app.command("mix")
-@options.with_flags(options.MIX, options.RUN, options.TAPES, options.DRAWN)
+@options.with_flags(options.MIX, options.COMPARISON, options.RUN, options.TAPES, options.DRAWN)
 def mix_command(
     file: Annotated[
         Path | None,
@@ -154,26 +152,12 @@ def mix_command(
         ),
     ] = None,
     prompt: Annotated[str | None, typer.Option("--prompt", help="The text to go on with.")] = None,
-    text: Annotated[
-        Path | None,
-        typer.Option(
-            "--text",
-            metavar="FILE|-",
-            help="A text that all models read as it is, with --mode reference.",
-        ),
-    ] = None,
     mode: Annotated[
         Literal["round-robin", "democratic", "reference"] | None,
         typer.Option(
             "--mode",
             help="Take turns, decide together, or compare with a reference "
             "(default democratic; with a text or a base file reference).",
-        ),
-    ] = None,
-    reference: Annotated[
-        str | None,
-        typer.Option(
-            "--reference", help="Which model the others are compared with (default the first)."
         ),
     ] = None,
     tokens: Annotated[
@@ -183,43 +167,6 @@ def mix_command(
             min=1,
             max=100_000,
             help="Print a report, and go on for so many tokens (default 64).",
-        ),
-    ] = None,
-    window: Annotated[
-        int | None,
-        typer.Option(
-            "--window",
-            help="Tokens seen at once when a text is read (default the least "
-            "context; side by side 512).",
-        ),
-    ] = None,
-    stride: Annotated[
-        int | None,
-        typer.Option("--stride", help="How far windows are apart; unset: half a window."),
-    ] = None,
-    method: Annotated[
-        Literal["overlap", "halves"] | None,
-        typer.Option(
-            "--method",
-            help="overlap (default): every token, in overlapping windows. halves: as "
-            "llama-perplexity counts, windows side by side, the second half of each.",
-        ),
-    ] = None,
-    base: Annotated[
-        Path | None,
-        typer.Option("--base", metavar="FILE", help="Compare with llama-perplexity's base file."),
-    ] = None,
-    write_base: Annotated[
-        Path | None,
-        typer.Option("--write-base", metavar="FILE", help="Keep the reference as a base file."),
-    ] = None,
-    require: Annotated[
-        str | None,
-        typer.Option(
-            "--require",
-            metavar="CONDITIONS",
-            help="Fail with exit code 6 unless these "
-            "hold of every model, such as 'same-top>=0.97,kld<=0.05'.",
         ),
     ] = None,
     format: Annotated[
@@ -244,10 +191,7 @@ def mix_command(
 @app.command("score")
 @options.with_flags({"model": options.Model}, options.RUN, options.TAPE)
 def score_command(
-    file: Annotated[
-        Path | None,
-        typer.Argument(metavar="FILE|-", help="A text or a loom; - reads standard input."),
-    ] = None,
+    file: options.File = None,
     prompt: Annotated[str | None, typer.Option("--prompt", help="The text itself.")] = None,
     format: Annotated[
         Literal["text", "json", "html"],
@@ -264,10 +208,7 @@ def score_command(
         int | None,
         typer.Option("--window", help="Tokens seen at once; unset: the model's context."),
     ] = None,
-    stride: Annotated[
-        int | None,
-        typer.Option("--stride", help="How far windows are apart; unset: half a window."),
-    ] = None,
+    stride: options.Stride = None,
     method: Annotated[
         Literal["overlap", "halves"],
         typer.Option(
@@ -366,7 +307,11 @@ def keys_command(
 @app.command("doctor")
 def doctor_command(
     target: Annotated[
-        str | None, typer.Argument(metavar="[FILE.loom|URL]", help="A loom or a server to check.")
+        str | None,
+        typer.Argument(
+            metavar="[FILE.loom|URL|MODEL]",
+            help="A loom, a server, or a model on one to check.",
+        ),
     ] = None,
     repair: Annotated[
         bool,
@@ -379,24 +324,23 @@ def doctor_command(
     what a server can do."""
     from llterm.cli.settings import load, log_to_file
     from llterm.headless.doctor import examine
+    from llterm.headless.server import is_served
 
     log_to_file()
-    if target is not None and not target.startswith(("http://", "https://")):
-        from llterm.headless.loomcheck import check_loom
-
-        report, code = check_loom(Path(target), repair=repair)
-        typer.echo(report)
-        raise typer.Exit(code)
-    found = load({"model": model}, config)
-    own = found.models.get(found.model)
-    if target is None and own is not None and own.server is not None:
-        target = found.model
-    if target is not None:
+    # A loom is checked also where the configuration is broken.
+    loom = target is not None and Path(target).suffix == ".loom"
+    found = None if loom else load({"model": model}, config)
+    if found is not None and is_served(target or found.model, found):
         from llterm.headless.server import check_server
 
-        typer.echo(check_server(target, found))
+        typer.echo(check_server(target or found.model, found))
         return
-    report, code = examine(found)
+    if found is None or target is not None:
+        from llterm.headless.loomcheck import check_loom
+
+        report, code = check_loom(Path(target or ""), repair=repair)
+    else:
+        report, code = examine(found)
     typer.echo(report)
     raise typer.Exit(code)
 

@@ -1,4 +1,4 @@
-"""How a problem is told on stderr: what happened, why, what to do; and the exit code."""
+"""What is told on stderr. Of a problem: what happened, why, what to do; and the exit code."""
 
 from __future__ import annotations
 
@@ -16,19 +16,28 @@ from llterm.errors import Interrupted, LltermError, UsageError
 
 _PARSER_ERROR: Any = typer.BadParameter.__mro__[2]
 """What typer's parser raises for anything wrong on a command line; it has no public name there."""
-_PLAIN = {"Input should be a valid integer": "It is no whole number",
-          "Input should be a valid number": "It is no number"}  # fmt: skip
+_PLAIN = {
+    "Input should be a valid integer": "It is no whole number",
+    "Input should be a valid number": "It is no number",
+    "Input should be greater than or equal to": "It must be at least",
+    "Input should be less than or equal to": "It must be at most",
+}
+"""What the parser says of a value, and how we say it; a number may follow."""
 _QUOTED = re.compile(r"'(.*?)'")
+
+
+def say(text: str) -> None:
+    """Write narration, whatever names and texts are in it."""
+    from llterm.core.display import display_text
+
+    sys.stderr.write(display_text(text.encode("utf-8", "surrogateescape")) + "\n")
 
 
 def show(error: LltermError) -> None:
     """Write the error, in up to three parts."""
-    from llterm.core.display import display_text
-
     lines = [f"llterm: {error.title}", *(f"  {part}" for part in (error.cause, error.hint) if part)]
-    text = "\n".join(lines).encode("utf-8", "surrogateescape")
     with suppress(OSError):
-        sys.stderr.write(display_text(text) + "\n")
+        say("\n".join(lines))
         sys.stderr.flush()
 
 
@@ -81,7 +90,9 @@ def _usage(error: Any) -> UsageError:
         reason = error.message.removeprefix("Value error, ").rstrip(".")
         if not reason:
             return UsageError(f"{path} needs {name}", "", help_hint)
-        reason = _PLAIN.get(reason.partition(",")[0], reason)
+        for theirs, ours in _PLAIN.items():
+            if reason.startswith(theirs):
+                reason = ours + reason.removeprefix(theirs).partition(",")[0]
         return UsageError(f"Wrong value for {name}", f"{reason}.", help_hint)
     return UsageError(message, "", help_hint)
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from llterm.core.search import Beam
+from llterm.core.search import CONSTRAINT, Beam
 from llterm.core.tokens import Tail
 from llterm.core.view import Branch, Step, Suggestion, View
 
@@ -185,6 +185,25 @@ def _branch(parent: _Node, node: _Node) -> Branch:
         alike=len({one.data for one in node.alike}),
         alike_p=_mass(node.alike),
     )
+
+
+def taken(branches: Sequence[Branch], *, masked: bool) -> tuple[int, float]:
+    """How many of these rows and those below are banned, and the joint probability they take.
+
+    `masked`: a constraint is in force, so that the probabilities of what may stand are given that,
+    and are taken back to the raw model's.
+    """
+    count, mass = 0, 0.0
+    for row in branches:
+        free = row.steps[:-1] if row.banned == CONSTRAINT else row.steps
+        share = math.prod(step.permitted for step in free) if masked else 1.0
+        if row.banned:
+            above, further = 1, row.p
+        else:
+            above, further = taken(row.children, masked=masked)
+            further *= row.p
+        count, mass = count + above, mass + share * further
+    return count, mass
 
 
 def _coverage(root: _Node) -> tuple[float, ...]:

@@ -11,8 +11,6 @@ Measure = Literal[
     "surprisal", "probability", "rank", "entropy", "varentropy", "first choice", "first five"
 ]
 MEASURES: tuple[Measure, ...] = get_args(Measure)
-SHORT: tuple[Measure, ...] = MEASURES[:4]
-"""Those that are told of every token; the others where they are asked for."""
 HOTTEST_BITS = 12.0
 """Surprisal and entropy from here on look alike: one choice among 4,096."""
 HOTTEST_RANK = 1000
@@ -20,7 +18,6 @@ HOTTEST_SPREAD = 20.0
 """Bits²: as far apart as two equal camps that differ by nine bits."""
 MANY = 5
 """How many candidates the mass of the first ones counts."""
-
 
 _SHARES = ("probability", "first choice", "first five")
 
@@ -55,8 +52,10 @@ def scale(figure: float, measure: Measure) -> float:
     return min(figure / (HOTTEST_SPREAD if measure == "varentropy" else HOTTEST_BITS), 1.0)
 
 
-def told(figure: float, measure: Measure) -> str:
-    """The figure with its unit."""
+def told(reading: Reading, measure: Measure) -> str:
+    """The figure with its unit; ≥ where it may be higher."""
+    figure = value(reading, measure)
+    least = "≥" if measure in reading.at_least else ""
     if math.isnan(figure):
         return f"{measure} not known"
     if measure in ("first choice", "first five"):
@@ -64,7 +63,25 @@ def told(figure: float, measure: Measure) -> str:
     if measure == "varentropy":
         return f"varentropy {figure:.1f} bits²"
     if measure == "probability":
-        return f"{figure:.1%}" if figure >= 0.0005 else f"2^{math.log2(max(figure, 1e-300)):.0f}"
+        return f"{figure:.1%}" if figure >= 0.0005 else f"p 2^{math.log2(max(figure, 1e-300)):.0f}"
     if measure == "rank":
-        return f"rank {figure:,.0f}"
-    return f"{figure:.1f} bits"
+        return f"rank {least}{figure:,.0f}"
+    name = "entropy " if measure == "entropy" else ""
+    return f"{name}{least}{figure:.1f} bits"
+
+
+def ends(measure: Measure) -> tuple[str, str]:
+    """What the coldest and the hottest stand for, with the unit."""
+    if measure in _SHARES:
+        return "100%", "0%"
+    if measure == "rank":
+        return "1", f"{HOTTEST_RANK:,}+"
+    if measure == "varentropy":
+        return "0", f"{HOTTEST_SPREAD:.0f}+ bits²"
+    return "0", f"{HOTTEST_BITS:.0f}+ bits"
+
+
+def height(reading: Reading, measure: Measure) -> float:
+    """A figure as the height of a bar, 0 to 1: the larger the higher, probabilities too."""
+    hot = heat(reading, measure)
+    return 1.0 - hot if measure in _SHARES else hot

@@ -28,8 +28,8 @@ from llterm.engine.playing import GREEDY, Player
 from llterm.engine.scoring import Method
 from llterm.errors import UsageError
 from llterm.headless.job import ProgressLine, absences, opening
+from llterm.headless.windows import window_and_stride
 
-LEAST_WINDOW = 16
 USUAL_WINDOW = 512
 """llama-perplexity's, where windows lie side by side and no other is asked for."""
 
@@ -297,20 +297,11 @@ def _sizes(job: CompareJob, method: Method, backends: Sequence[Backend]) -> tupl
     context = min(backend.capabilities.context for backend in backends)
     usual = min(USUAL_WINDOW, context) if method == "halves" else context
     window = job.window or usual
-    if not LEAST_WINDOW <= window <= context:
-        raise UsageError(
-            f"--window {window} does not fit",
-            f"The models see {context:,} tokens at most; the least window is {LEAST_WINDOW}.",
-            "Choose one in between, or a larger --context.",
-        )
-    if method == "halves":
-        return window, window
-    body = window - len(backends[0].vocabulary.prefix)
-    stride = job.stride or body // 2
-    if not 1 <= stride <= body:
-        raise UsageError(
-            f"--stride {stride} does not fit",
-            f"Windows of {window:,} tokens can be 1 to {body:,} tokens apart.",
-            "Leave it out for half a window.",
-        )
-    return window, stride
+    return window_and_stride(
+        window,
+        job.stride,
+        method,
+        context=context,
+        prefix=len(backends[0].vocabulary.prefix),
+        who="The models see",
+    )

@@ -6,13 +6,14 @@ import logging
 import time
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 
 from llterm.core.birth import Birth, read_birth
 from llterm.core.display import Display
 from llterm.core.editing import lead, replace_range
 from llterm.core.history import Step, Value
-from llterm.core.loom import Loom, Piece, Run, Slice
+from llterm.core.loom import ROOT, Loom, Piece, Run, Slice
 from llterm.core.rules import Rules
 from llterm.errors import LltermError, UsageError
 from llterm.session.branches import Branches
@@ -28,7 +29,7 @@ from llterm.session.ledger import Ledger
 from llterm.session.typing import Typist
 from llterm.store.contents import Contents
 from llterm.store.file import LoomFile
-from llterm.store.settings import changed, read_rules, rules_text
+from llterm.store.settings import read_rules, rules_text
 
 __all__ = ["Change", "Document", "ModelRun"]
 
@@ -157,6 +158,11 @@ class Document:
             found = self._ledger.file.births([piece])[piece]
         return read_birth(found)
 
+    @property
+    def at_end(self) -> bool:
+        """Whether the cursor stands where the story ends."""
+        return self._cursor == len(self.text)
+
     def bytes_before(self, at: int) -> bytes:
         """The story's bytes up to a display offset."""
         if at >= len(self.text):
@@ -237,6 +243,15 @@ class Document:
             return self.nothing()
         step = self.begin("choose a branch")
         lead(self.loom, step, head)
+        return self.finish(step)
+
+    def clear(self) -> Change:
+        """An empty story, below the root; the one before stays as a branch."""
+        self.checkpoint()
+        if self.loom.head == ROOT:
+            return self.nothing()
+        step = self.begin("clear the story")
+        lead(self.loom, step, ROOT)
         return self.finish(step)
 
     # --- steps of the tree commands
@@ -320,6 +335,8 @@ class Document:
         file = LoomFile(path, new=True)
         try:
             file.commit(changes)
+            for node, blob in self.lines.items():
+                file.save_lines(node, blob)
         except LltermError:
             path.unlink(missing_ok=True)
             raise
@@ -339,6 +356,23 @@ class Document:
         """The suggestions kept for the story as it stands."""
         file = self._ledger.file
         return file.load_weave(self.loom.head) if file else None
+
+    def save_lines(self, node: int, blob: bytes) -> None:
+        """Keep the lines sampled at the end of a node; a failure is only logged."""
+        file = self._ledger.file
+        self.lines[node] = blob
+        if file and not self.read_only:
+            try:
+                self.flush()
+                file.save_lines(node, blob)
+            except LltermError as error:
+                log.warning("%s: %s", error.title, error.cause)
+
+    @cached_property
+    def lines(self) -> dict[int, bytes]:
+        """The lines sampled at the ends of nodes, as they were kept."""
+        file = self._ledger.file
+        return file.load_lines() if file else {}
 
     def close(self) -> None:
         """Write and close. Closes also when writing fails, and raises LltermError then."""
@@ -386,30 +420,10 @@ class Document:
 
     def _set(self, name: str, label: str, before: str, after: str) -> None:
         self._writable()
-        if before == after:
-            return
-        self.checkpoint()
-        ledger = self._ledger
-        ledger.revive()
-        step = self._last_setting(name, before, after) or Step(label)
-        step.fact(name, before, after)
-        ledger.keep(name, after)
-        above = ledger.history.last(2)
-        if step.empty and not (above is not None and above.silent):
-            ledger.forget(step)
-        else:
-            ledger.write(step)
-        ledger.commit()
-        self.revision += 1
-
-    def _last_setting(self, name: str, before: str, after: str) -> Step | None:
-        """The last step, where it is about this very setting."""
-        last = self._ledger.history.last()
-        if last is None or set(last.facts) != {name}:
-            return None
-        first, second = map(str, last.facts[name])
-        same = name in {"prefix", "chat"} or changed(first, second) == changed(before, after)
-        return last if same else None
+        if before != after:
+            self.checkpoint()
+            self._ledger.set(name, label, before, after)
+            self.revision += 1
 
     def _travel(self, steps: list[Step], *, undone: bool) -> Change | None:
         if not steps:

@@ -1,4 +1,4 @@
-"""All candidates at one place of the story, before and after the sampler chain."""
+"""All candidates at one place, before and after constraint and sampler chain."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 
 from llterm.config.sampling import changed
 from llterm.config.schema import SAMPLING
+from llterm.core.constraint import Constrained
 from llterm.core.display import visible
-from llterm.core.distribution import Distribution
+from llterm.core.distribution import Distribution, Mask
 from llterm.core.sampling import (
     PRESETS,
+    Chain,
     Chains,
     NothingLeft,
     Rung,
@@ -23,9 +25,12 @@ from llterm.core.sampling import (
     Sampling,
     Situation,
 )
+from llterm.core.sampling.drawing import barring
+from llterm.core.sampling.step import Stage
 from llterm.core.tokens import Tail, Token, Vocabulary
 from llterm.errors import UsageError
 from llterm.session.session import Session
+from llterm.session.spots import Spot
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +42,9 @@ class Row:
     logprob: float
     p_final: float
     dropped_by: str | None
-    """The stage that removed it."""
+    """The stage that removed it; None where it is kept."""
+    valid: bool | None
+    """Whether the constraint allows it; None without a constraint."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +56,8 @@ class Table:
     """How many are not listed."""
     other_base: float
     other_final: float
+    other_valid: int | None
+    """How many of the others the constraint allows; None without a constraint."""
     kept: int
     """Candidates that the chain leaves, of all of them."""
 
@@ -57,32 +66,58 @@ class Inspection:
     """A distribution over the whole vocabulary, read again under any chain with no inference."""
 
     def __init__(
-        self, vocabulary: Vocabulary, context: Tail, found: Distribution, story: bytes = b""
+        self,
+        vocabulary: Vocabulary,
+        at: Situation,
+        found: Distribution,
+        constraint: Constrained | None = None,
+        written: Tail = (),
+        healing: Mask | None = None,
     ) -> None:
-        """`context`: the tokens before the place; `story`: the text, where bans may begin."""
+        """`written`: the tokens since the constraint began; `healing`: which ones may finish what
+        is half written."""
         self._vocabulary = vocabulary
-        self._at = Situation(context, story)
+        self._at = at
         self._found = found
+        self._constraint, self._written, self._healing = constraint, written, healing
+        self._mask = constraint.mask(written) if constraint is not None else None
         self._chains = Chains(vocabulary)
         self.caveat = ""
         """What is not exact about the chain's figures; empty when all is."""
         self._ids: NDArray[np.int32] = found.ids
         self._logprobs = found.logprobs.astype(np.float64)
         self._final = np.exp(self._logprobs)
+        self._valid = None if self._mask is None else self._mask.allowed[self._ids]
         self._dropped: Sequence[str | None] = [None] * len(self._ids)
         self._labels: list[str] | None = None
         self._rungs: Sequence[Rung] = ()
 
+    @property
+    def taken(self) -> float | None:
+        """Mass of the candidates that the constraint forbids; None without a constraint."""
+        if self._valid is None:
+            return None
+        return min(float(np.exp(self._logprobs[~self._valid]).sum()), 1.0)
+
     def climb(self, rank: int) -> list[tuple[str, float]]:
-        """The candidate's probability in the model, and after each stage that runs."""
-        stages = [(rung.stage, float(rung.p[rank - 1])) for rung in self._rungs]
-        return [("model", math.exp(float(self._logprobs[rank - 1]))), *stages]
+        """The candidate's probability in the model, and after each stage up to what drops it."""
+        way = [("model", math.exp(float(self._logprobs[rank - 1])))]
+        for rung in self._rungs:
+            way.append((rung.stage, float(rung.p[rank - 1])))
+            if rung.stage == self._dropped[rank - 1]:
+                break
+        return way
 
     def under(self, sampling: Sampling) -> None:
         """Read it as it would be drawn so. Raises UsageError where that leaves nothing."""
         chain = self._chains.of(sampling)
         try:
-            ladder = chain.ladder(self._found, self._at)
+            ladder = chain.ladder(
+                self._found,
+                self._at,
+                mask=None if self._mask is None else self._mask.allowed,
+                first=self._first(chain),
+            )
         except NothingLeft as error:
             raise UsageError("The chain leaves nothing", str(error), "Loosen a stage.") from error
         self._final, self._dropped = ladder.p_final, list(ladder.dropped_by)
@@ -104,15 +139,17 @@ class Inspection:
                 logprob=float(self._logprobs[index]),
                 p_final=float(self._final[index]),
                 dropped_by=self._dropped[index],
+                valid=None if self._valid is None else bool(self._valid[index]),
             )
             for index in listed
         ]
-        shown = np.array(listed, dtype=np.int64)
+        shown, valid = np.array(listed, dtype=np.int64), self._valid
         return Table(
             rows=rows,
             other=len(self._ids) - len(rows),
             other_base=max(1.0 - float(np.exp(self._logprobs[shown]).sum()), 0.0),
             other_final=max(1.0 - float(self._final[shown].sum()), 0.0),
+            other_valid=None if valid is None else int(valid.sum() - valid[shown].sum()),
             kept=int((self._final > 0).sum()),
         )
 
@@ -130,6 +167,14 @@ class Inspection:
         figure = f"{p:.2%}" if p >= 1e-4 else f"2^{math.log2(max(p, 1e-300)):.0f}"
         return f"{label}{first}: rank {int(place) + 1:,}, {figure}"
 
+    def _first(self, chain: Chain) -> list[tuple[str, Stage]]:
+        """The stages before the chain's own, as they are when a token is drawn here."""
+        if self._constraint is not None:
+            return chain.forced(self._at, self._constraint, self._written)
+        if self._healing is not None:
+            return [("healing", barring(~self._healing.allowed))]
+        return []
+
     def _matching(self, wanted: str) -> list[int]:
         count = len(self._ids)
         if not wanted:
@@ -146,16 +191,11 @@ class Inspection:
         return [n for n, label in enumerate(self._labels) if wanted in label]
 
 
-async def inspect(session: Session, number: int) -> Inspection:
-    """The whole vocabulary at a place of the story. Raises LltermError."""
-    reader, document = session.reader, session.document
-    place = reader.places[number]
-    scored = await reader.candidates(number)
-    source = session.source
-    assert source is not None
-    story = document.bytes_before(len(document.text))[: place.start]
-    context = reader.context_of(number)
-    return Inspection(source.vocabulary, context, scored.distribution, story)
+async def inspect(session: Session, spot: Spot) -> Inspection:
+    """The whole vocabulary at a spot. Raises LltermError."""
+    vocabulary, scored = await session.reader.candidates(spot.at.context, spot.stands)
+    found, constraint = scored.distribution, spot.constraint
+    return Inspection(vocabulary, spot.at, found, constraint, spot.written, spot.healing)
 
 
 def parse_chain(

@@ -14,12 +14,11 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from llterm.core.attribution import Question
 from llterm.core.distribution import Logprobs
 from llterm.core.futures import Futures, futures, ways
 from llterm.core.query import Backend, Failed, Query, Scored
 from llterm.core.reading import Reading, read
-from llterm.core.tokens import Anchor, Path, Tail
+from llterm.core.tokens import Anchor, Path, Tail, Vocabulary
 from llterm.errors import LltermError
 from llterm.session.chatting import chat_parts
 from llterm.session.document import Document
@@ -137,30 +136,19 @@ class Reader:
         """All tokens before a place, the hidden ones too."""
         return self._tokens[: self._head + number]
 
-    def question(self, number: int, id: int) -> Question:
-        """What led to this token at a place?"""
-        return Question(self.context_of(number), self._head, id)
-
-    async def candidates(self, number: int) -> Scored:
-        """The whole vocabulary at a place. Raises LltermError."""
-        backend = self._host.backend
-        assert backend is not None
-        tokens = self._tokens[: self._head + number + 1]
-        scores = backend.score(tokens, len(tokens) - 1, backend.vocabulary.size)
+    async def candidates(self, context: Tail, id: int) -> tuple[Vocabulary, Scored]:
+        """The whole vocabulary after these tokens, where `id` stands. Raises LltermError."""
+        backend = self._awake()
+        scores = backend.score((*context, id), len(context), backend.vocabulary.size)
         async with aclosing(scores) as found:
             async for scored in found:
-                return scored
+                return backend.vocabulary, scored
         raise LltermError("Nothing stands before this token", "", "Choose a later one.")
 
-    async def joint(self, number: int, text: str) -> tuple[int, float]:
-        """How many tokens a text would be at a place, and their joint logprob: they are evaluated.
-
-        Raises LltermError.
-        """
-        backend = self._host.backend
-        if backend is None:
-            raise LltermError("No model reads here", "It rests, or there is none yet.", "")
-        context = self.context_of(number)
+    async def joint(self, context: Tail, text: str) -> tuple[int, float]:
+        """How many tokens a text would be after these, and their joint logprob: they are
+        evaluated. Raises LltermError."""
+        backend = self._awake()
         ids = backend.vocabulary.encode(text.encode("utf-8", "surrogateescape"))
         scores = backend.score(context + ids, len(context), 1)
         async with aclosing(scores) as found:
@@ -191,6 +179,12 @@ class Reader:
             )
         return futures(chosen, [after[query.path.tail] for query in queries])
 
+    def _awake(self) -> Backend:
+        backend = self._host.backend
+        if backend is None:
+            raise LltermError("No model reads here", "It rests, or there is none yet.", "")
+        return backend
+
     async def _work(self) -> None:
         while True:
             await self._stirred.wait()
@@ -217,7 +211,7 @@ class Reader:
         runs = document.runs_before(len(document.text))
         rules = replace(document.rules, heal=False)
         context = backend.capabilities.context
-        chat = chat_parts(document, backend)
+        chat = await asyncio.to_thread(chat_parts, document, backend)
         prompt = await asyncio.to_thread(
             make_prompt, runs, document.prefix, backend.vocabulary, rules, context, chat
         )

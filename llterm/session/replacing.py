@@ -1,7 +1,9 @@
-"""Another token or text where one of the story's stands; what stood there stays as a branch."""
+"""Another token or text in the place of one of the story's, which stays as a branch, or of a
+suggestion."""
 
 from __future__ import annotations
 
+from llterm.core.tokens import Tail
 from llterm.session import taking
 from llterm.session.changes import Change
 from llterm.session.refusals import cannot_stand
@@ -20,9 +22,28 @@ def force(session: Session, start: int, id: int, logprob: float) -> Change:
     return session.reshape(lambda: document.accept(run, at))
 
 
+def accept_but(session: Session, tail: Tail, number: int, id: int, logprob: float) -> Change:
+    """Take a path of the tree up to its token of index `number`, and another in place of that."""
+    (woven, ids), source = session.path(tail), session.model
+    before = woven.run(tail[: len(tail) - len(ids) + number], source)
+    run = taking.forced_after(before, woven.weave.residue, source, id, logprob)
+    return session.land(run)
+
+
 def put_text(session: Session, number: int, text: str) -> Change:
     """Let a person's text stand at the place of this number in `session.reader`."""
     document = session.document
     at = document.display_offset(session.reader.places[number].start)
     session.stop()
     return session.reshape(lambda: document.write(text, at))
+
+
+def accept_text(session: Session, tail: Tail, text: str) -> Change:
+    """Take a suggestion as the person rewrote it: the text is theirs then."""
+    if text == session.ghost(tail):
+        return session.accept(tail)
+    document = session.document
+    document.checkpoint()
+    change = session.edit(session.at, session.at, text)
+    document.checkpoint()
+    return change

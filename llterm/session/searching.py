@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from llterm.core.query import Source
 from llterm.engine.drive import drive
 from llterm.errors import LltermError
+from llterm.session.refusals import unforeseen
 from llterm.session.status import Status
 from llterm.session.woven import Woven
 
@@ -80,8 +81,7 @@ class Searching:
             status = Status("failed", error=error)
         except Exception as fault:
             log.exception("the weave failed")
-            cause = f"{type(fault).__name__}: {fault}"
-            status = Status("failed", error=LltermError("The weave failed", cause, "See the log."))
+            status = Status("failed", error=unforeseen("The weave failed", fault))
         self._end(woven, status)
 
     def _end(self, woven: Woven, status: Status) -> None:

@@ -8,7 +8,7 @@ from typing import cast
 from llterm.constraints.spec import Constraint
 from llterm.core.bans import Bans
 from llterm.core.chat import Chat, chat_text
-from llterm.core.display import display_text
+from llterm.core.display import display_text, whole_after
 from llterm.core.query import Backend, Source
 from llterm.core.reading import Reading
 from llterm.core.rules import Rules
@@ -24,7 +24,7 @@ from llterm.session.reader import Reader
 from llterm.session.refusals import no_model
 from llterm.session.sampling import SamplerChoice
 from llterm.session.searching import Searching
-from llterm.session.sources import check_constraints
+from llterm.session.sources import check_constraints, listen_to
 from llterm.session.status import Figures, Incoming, Status
 from llterm.session.suggestions import Suggestions
 from llterm.session.weaves import rules_for
@@ -123,6 +123,7 @@ class Session:
         """
         self._leave_model()
         self.source = source
+        listen_to(source, self._changed)
         self._suggestions.restore(source)
         self._say(Status("ready"))
 
@@ -175,6 +176,13 @@ class Session:
     def stop(self) -> None:
         """End the search; what it found stays. The caller is free at once."""
         self._search.stop()
+
+    def put_away(self) -> None:
+        """Show no suggestions; the next weave here brings them back, with no inference."""
+        self.continuations.stop()
+        self.stop()
+        self._suggestions.put_away()
+        self._changed()
 
     def grow(self, tail: Tail) -> None:
         """Go on from this branch, `Rules.depth` tokens further."""
@@ -239,6 +247,12 @@ class Session:
         """Paths of the weave on show after which the constraint allows nothing."""
         return self.shown.weave.dead_ends if self.shown is not None else 0
 
+    @property
+    def taken(self) -> float:
+        """Mass that the constraint takes of what the model would begin with; 0 until woven."""
+        first = self.shown.weave.facts.get(()) if self.shown is not None else None
+        return min(max(1.0 - first.permitted, 0.0), 1.0) if first is not None else 0.0
+
     async def wait(self) -> None:
         """Until nothing is being woven. Raises what the weave failed with."""
         await self._search.wait()
@@ -302,6 +316,11 @@ class Session:
             return Change(self.at, self.at, "", self.at)
         return self.land(run)
 
+    def path(self, tail: Tail) -> tuple[Woven, Tail]:
+        """The weave on show, and the tokens after its anchor that a row of its tree stands for."""
+        woven = self._suggestions.current
+        return woven, woven.ids(tail)
+
     def here(self) -> Woven:
         """The weave at the cursor, begun if there is none; nothing is searched.
 
@@ -332,16 +351,6 @@ class Session:
         self._look()
         return change
 
-    def accept_text(self, tail: Tail, text: str) -> Change:
-        """Take a suggestion as the person rewrote it: the text is theirs then."""
-        if text == self.ghost(tail):
-            return self.accept(tail)
-        self.document.checkpoint()
-        change = self.document.edit(self.at, self.at, text)
-        self.document.checkpoint()
-        self._look()
-        return change
-
     def readings_of(self, tail: Tail) -> list[Reading]:
         """The tokens of a path of the tree as the model sees them; costs nothing.
 
@@ -359,7 +368,8 @@ class Session:
 
     def ghost(self, tail: Tail) -> str:
         """What accepting `tail` would add, as it would be shown."""
-        return display_text(self._suggestions.current.adds(tail))
+        adds = self._suggestions.current.adds(tail)
+        return display_text(whole_after(self.document.bytes_before(self.at), adds))
 
     # --- inner workings
 
@@ -385,9 +395,9 @@ class Session:
     def _look(self) -> None:
         """The text or the cursor changed: are the suggestions still those of this place?"""
         self.reader.stir()
+        # What is still searched stays on show: it may be of this place again in a moment.
+        self._suggestions.look(None if self.weaving else self.source)
         if self.shown is not None:
-            # What is still searched stays on show: it may be of this place again in a moment.
-            self._suggestions.look(None if self.weaving else self.source)
             self._changed()
 
     def _step(self, step: Callable[[], Change | None]) -> Change | None:

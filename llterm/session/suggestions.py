@@ -13,6 +13,7 @@ from llterm.session.changes import Change, ModelRun
 from llterm.session.chatting import root_text
 from llterm.session.document import Document
 from llterm.session.keeping import Kept, pack, unpack
+from llterm.session.lines import pack_lines
 from llterm.session.refusals import not_current
 from llterm.session.sampling import SamplerChoice
 from llterm.session.sources import told_more
@@ -40,6 +41,7 @@ class Suggestions:
         """Display offset where the weave on show hangs."""
         self.stale = False
         """Whether they are of another place of the story, or of a model before this one."""
+        self._away = False
 
     @property
     def foreign(self) -> bool:
@@ -75,16 +77,22 @@ class Suggestions:
     def look(self, source: Source | None) -> None:
         """The text or the cursor changed: are they still those of this place?
 
-        With a source an earlier weave of this very text comes back.
+        With a source an earlier weave of this very text comes back, and lines that were drawn here,
+        unless the person put the suggestions away.
         """
+        place = self._place()
+        elsewhere = self.woven is None or self.woven.place != place
+        if elsewhere and source is not None and not self._away:
+            self.woven = self._find(place, source) or self._drawn(place, source) or self.woven
         if self.woven is None:
             return
-        place = self._place()
-        if self.woven.place != place and source is not None:
-            self.woven = self._find(place, source) or self.woven
         self.stale = self.woven.place != place
         if not self.stale:
             self.at = self._document.cursor
+
+    def put_away(self) -> None:
+        """Show none, until the person asks for them."""
+        self.woven, self._away = None, True
 
     def derive(self, source: Source | None) -> None:
         """The tree anew under the document's rules and bans, with no inference."""
@@ -126,9 +134,10 @@ class Suggestions:
         self.stale = self.woven is not None
 
     def restore(self, source: Source) -> None:
-        """Show the weave kept in the loom, where the story still stands as it did."""
+        """Show the weave and the lines kept in the loom, where the story stands as it did."""
         kept = unpack(self._document.load_weave() or b"")
         if kept is None or not kept.of(source):
+            self.look(source)
             return
         try:
             woven = self._begin(self._place(), source, kept)
@@ -144,7 +153,10 @@ class Suggestions:
         woven = self.woven
         if woven is None or woven.weave.constraint is not None or source is None or self.stale:
             return
-        self._document.save_weave(pack(woven.weave, source, woven.cost, woven.seconds))
+        document = self._document
+        document.save_weave(pack(woven.weave, source, woven.cost, woven.seconds))
+        if document.at_end and (lines := pack_lines(woven.weave, woven.samples, source)):
+            document.save_lines(document.loom.head, lines)
 
     def _place(self) -> Place:
         document = self._document
@@ -160,8 +172,20 @@ class Suggestions:
         bans = self._drawing.sampling.bans
         return self._weaves.begin(place, self._document, source, self._compiled, bans, kept)
 
+    def _drawn(self, place: Place, source: Source) -> Woven | None:
+        """A place where lines were drawn, maybe before a restart, with them."""
+        document = self._document
+        if not document.at_end or document.loom.head not in document.lines:
+            return None
+        try:
+            woven = self._begin(place, source)
+        except LltermError as error:  # The next weave says it to the person.
+            log.warning("%s", error)
+            return None
+        return woven if woven.samples else None
+
     def _show(self, woven: Woven) -> None:
-        self.woven = woven
+        self.woven, self._away = woven, False
         self._weaves.keep(woven)
         self.at = self._document.cursor
         self.stale = False

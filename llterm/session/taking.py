@@ -8,11 +8,12 @@ from itertools import islice
 from llterm.core.distribution import Distribution
 from llterm.core.query import Source
 from llterm.core.reading import Reading, read_step
-from llterm.core.tokens import Tail, Token, Vocabulary
+from llterm.core.tokens import Tail, Token, Vocabulary, text_bytes
 from llterm.core.weave import Weave
 from llterm.errors import UsageError
 from llterm.session.document import ModelRun
 from llterm.session.prompt import Prompt
+from llterm.session.refusals import cannot_stand
 
 ALTERNATIVES = 5
 """Candidates kept with each accepted token."""
@@ -97,6 +98,29 @@ def forced_run(source: Source, token: Token, logprob: float) -> ModelRun:
         fingerprint=source.vocabulary.fingerprint,
         settings={"forced": True},
         alternatives=((),),
+    )
+
+
+def forced_after(
+    run: ModelRun, residue: bytes, source: Source, id: int, logprob: float
+) -> ModelRun:
+    """A run with one more token, which the person chose for the model.
+
+    `residue` is what the run's first tokens write again. Raises UsageError where the token is not
+    text, or does not finish writing that.
+    """
+    token = source.vocabulary.token(id)
+    rest = residue[len(text_bytes(source.vocabulary, run.ids)) :]
+    if token.special or not token.data.startswith(rest):
+        raise cannot_stand()
+    return replace(
+        run,
+        ids=(*run.ids, id),
+        sizes=(*run.sizes, len(token.data)),
+        data=run.data + token.data[len(rest) :],
+        logprobs=(*run.logprobs, logprob),
+        settings=run.settings | {"forced": True},
+        alternatives=(*run.alternatives, ()),
     )
 
 

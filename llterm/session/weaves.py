@@ -10,11 +10,12 @@ from llterm.core.constraint import Constrained
 from llterm.core.healing import Healer
 from llterm.core.query import Source
 from llterm.core.rules import Rules
-from llterm.core.tokens import Anchor
+from llterm.core.tokens import Anchor, Asking
 from llterm.core.weave import Weave
 from llterm.session.chatting import chat_parts
 from llterm.session.document import Document
 from llterm.session.keeping import Kept
+from llterm.session.lines import unpack_lines
 from llterm.session.prompt import make_prompt
 from llterm.session.woven import Place, Woven
 
@@ -79,7 +80,10 @@ class Weaves:
         runs = document.runs_before(document.cursor)
         context = source.capabilities.context
         chat = chat_parts(document, source)
+        if kept is not None and isinstance(vocabulary, Asking):
+            vocabulary.learn(kept.names)
         prompt = make_prompt(runs, document.prefix, vocabulary, rules, context, chat)
+        prompt = kept.prompt(prompt, vocabulary) if kept is not None else prompt
         if prompt.residue and self._healer is None:
             self._healer = Healer(vocabulary)
         weave = Weave(
@@ -94,7 +98,9 @@ class Weaves:
             constraint=constraint,
             bans=bans,
         )
-        return Woven(weave, place, prompt)
+        # Lines come back with their place: the end of a node where some were drawn.
+        blob = document.lines.get(document.loom.head, b"") if document.at_end else b""
+        return Woven(weave, place, prompt, samples=unpack_lines(blob, weave, source))
 
     def forget_vocabulary(self) -> None:
         """Another model: what was made of the former one's tokens goes."""

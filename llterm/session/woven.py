@@ -66,6 +66,10 @@ class Woven:
         sample = samples.find(self.samples, tail)
         return sample.part(len(tail) - 1) if sample else self.weave.beam(tail).data
 
+    def ids(self, tail: Tail) -> Tail:
+        """The tokens after the anchor that a path of the tree stands for."""
+        return tail if samples.find(self.samples, tail) is None else tail[1:]
+
     def run(self, tail: Tail, source: Source) -> ModelRun:
         """A path of the tree as the story keeps it. Raises UsageError for what is banned."""
         sample = samples.find(self.samples, tail)

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from llterm.constraints.compiled import compile
 from llterm.constraints.spec import regex
 from llterm.core.bans import Bans
+from llterm.core.branches import taken
 from llterm.core.rules import Rules
-from llterm.core.tokens import Anchor
+from llterm.core.tokens import Anchor, Tail
 from llterm.core.view import Branch
 from llterm.core.weave import Weave
 from tests.core.test_weave import RESIDUES, RULES, answer, begin, found, run, same
@@ -114,3 +115,21 @@ def test_what_a_constraint_takes_is_there_too_with_the_raw_models_mass() -> None
         raw = float(model.logprobs((0,))[row.tail[0]])
         assert row.p == pytest.approx(math.exp(raw), rel=1e-5)
         assert row.p >= rules.cutoff
+
+
+def test_all_that_a_constraint_takes_is_told_in_the_raw_models_mass() -> None:
+    model, rules = RandomModel(9), Rules(3, 0.02, beams=12, budget=10**9, auto_stop=False)
+    weave = Weave(model, Anchor((0,)), rules, constraint=compile(regex("[b ]+"), model))
+    while queries := weave.wants(9):
+        for query in queries:
+            weave.learn(answer(model, query))
+    branches = weave.view(banned=True).branches
+
+    def raw(tail: Tail) -> float:
+        return math.exp(sum(model.logprobs((0, *tail[:n]))[id] for n, id in enumerate(tail)))
+
+    tails = [row.tail for row in rows(branches) if row.banned]
+    count, mass = taken(branches, masked=True)
+    assert count == len(tails)
+    assert mass == pytest.approx(sum(map(raw, tails)), rel=1e-4)
+    assert mass < 1

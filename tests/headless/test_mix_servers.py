@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,7 +22,6 @@ def process() -> Iterator[Process]:
 
 
 @pytest.mark.server
-@pytest.mark.skipif(sys.platform != "linux", reason="the server comes for Linux only")
 def test_what_a_server_said_is_replayed_without_it(tmp_path: Path, process: Process) -> None:
     toml, tape = tmp_path / "near.toml", tmp_path / "near.cassette"
     toml.write_text(f'[models.near]\nbase_url = "{process.address}"\n')

@@ -13,7 +13,7 @@ import pytest
 
 from llterm.core.heat import MEASURES
 from llterm.session.document import Document
-from tests.headless.schema import faults
+from tests.headless.schema import run_json
 from tests.program import folders, run
 from tests.terminal import Terminal, llterm
 
@@ -22,12 +22,7 @@ TEXT = "Once upon a time there was a little refrigerator. “Café” 🦊 said\
 
 
 def as_json(home: Path, *arguments: str, stdin: bytes = b"") -> dict[str, Any]:
-    ran = run(home, "score", *arguments, "--format", "json", stdin=stdin)
-    assert ran.code == 0, ran.err
-    assert ran.out.isascii()
-    found: dict[str, Any] = json.loads(ran.out)
-    assert faults(found, SCHEMA, SCHEMA) == []
-    return found
+    return run_json(SCHEMA, home, "score", *arguments, stdin=stdin)
 
 
 @pytest.mark.parametrize("model", ["scripted", "fable"])
@@ -80,6 +75,16 @@ def test_on_a_terminal_the_text_has_its_heat(
         else:
             assert "[4" not in terminal.output.decode().replace("[2K", "")
             assert "␣king" in terminal.text
+
+
+@pytest.mark.pty
+def test_progress_stays_on_one_line_of_a_narrow_terminal(tmp_path: Path) -> None:
+    command = llterm("score", "--prompt", TEXT * 20)
+    with Terminal(command, env=folders(tmp_path), cwd=tmp_path, columns=9) as terminal:
+        assert terminal.wait() == 0
+        said = re.findall(r"\x1b\[2K([^\r\n\x1b]+)", terminal.output.decode())
+    assert "Opening" in {line.strip() for line in said}
+    assert max(map(len, said)) < 9
 
 
 class Page(HTMLParser):

@@ -18,6 +18,7 @@ from llterm.session.document import Document
 from llterm.session.inspecting import Inspection, parse_chain
 from llterm.session.replacing import force
 from llterm.session.session import Session
+from llterm.session.spots import in_story
 from tests.backends.conftest import BUNDLED
 from tests.backends.plain import counted
 
@@ -178,9 +179,10 @@ async def test_forcing_a_token_keeps_the_old_tail_as_a_branch(backend: LlamaBack
 async def test_what_if_costs_no_inference_and_names_the_stage(backend: LlamaBackend) -> None:
     session = await reading(backend)
     number = len(session.reader.places) - 5
-    scored = await session.reader.candidates(number)
+    spot = in_story(session, number)
+    _, scored = await session.reader.candidates(spot.at.context, spot.stands)
     assert len(scored.distribution.ids) == backend.vocabulary.size
-    found = Inspection(backend.vocabulary, session.reader.context_of(number), scored.distribution)
+    found = Inspection(backend.vocabulary, spot.at, scored.distribution)
     with counted() as seen:
         plain = found.table("", 50)
         assert plain.kept == backend.vocabulary.size

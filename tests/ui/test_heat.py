@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 from textual.widgets import DataTable, Input
 
+from llterm.constraints.spec import choices
 from llterm.core.heat import MEASURES
+from llterm.keymap import action_of
 from llterm.ui.screens.inspector import Inspector
-from llterm.ui.widgets.heat import HeatPanel, is_surprise
+from llterm.ui.widgets.heat import FORK_BITS, FORK_SECOND, SURPRISE, HeatPanel, is_surprise
 from tests.ui.conftest import STORY, Driven, Start
 
 
@@ -93,8 +95,76 @@ async def test_the_suggestion_is_shown_after_the_story(start: Start) -> None:
         panel = await opened(at)
         await at.press("end")
         assert not panel.in_story
-        await at.press("enter", "i")
-        assert at.story == STORY, "what is not in the story cannot be replaced"
+        await at.press("enter")
+        assert at.story == STORY, "no candidate is chosen yet"
+
+
+async def test_past_the_last_token_the_suggestion_comes_back(start: Start) -> None:
+    async with start(size=(120, 40)) as at:
+        await at.weave()
+        panel = await opened(at)
+        await at.press("left", "left")
+        assert at.session.stale
+        await at.press("right", "right")
+        assert panel.in_story
+        await at.press("right")
+        assert not panel.in_story
+        assert not at.session.stale
+        await at.press("home", "end")
+        assert not panel.in_story
+
+
+async def test_another_candidate_of_a_suggestion_is_taken_with_what_is_before_it(
+    start: Start,
+) -> None:
+    async with start(size=(120, 40)) as at:
+        await at.weave()
+        tail = next(row.tail for row in at.main.suggestions.rows if len(row.tail) > 2)
+        at.main.suggestions.select(
+            next(n for n, row in enumerate(at.main.suggestions.rows) if row.tail == tail)
+        )
+        panel = await opened(at)
+        await at.press("end", "left", "down", "down")
+        candidate, reading = panel.candidate, panel.reading
+        assert candidate is not None
+        assert reading is not None
+        taken = at.session.ghost(tail[: reading.index])
+        await at.press("enter")
+        assert at.story == STORY + taken + candidate.token.data.decode()
+        await at.press("ctrl+z")
+        assert at.story == STORY
+
+
+async def test_the_inspector_says_what_the_constraint_allows(start: Start) -> None:
+    async with start(size=(80, 24)) as at:
+        await opened(at)
+        await at.press("i")
+        await at.until(lambda: isinstance(at.app.screen, Inspector))
+        assert "valid" not in await columns(at)
+        await at.press("escape")
+        await at.session.set_constraint(choices([" sat.", " is asleep."]))
+        await at.weave()
+        await at.press("end", "i")
+        await at.until(lambda: isinstance(at.app.screen, Inspector))
+        assert "valid" in await columns(at)
+        inspector = at.app.screen
+        table = inspector.query_one(DataTable)
+        assert table.virtual_size.width <= table.size.width
+        told = str(inspector.query_one(".dialog--note").render())
+        assert "the constraint takes" in told
+        assert "as if" not in told
+        await at.press("escape", "home", "right", "i")
+        await at.until(lambda: isinstance(at.app.screen, Inspector))
+        assert "valid" in await columns(at)
+        told = str(at.app.screen.query_one(".dialog--note").render())
+        assert "as if a weave began" in told
+
+
+async def columns(at: Driven) -> list[str]:
+    """Of the inspector, once it has its table."""
+    table = at.app.screen.query_one(DataTable)
+    await at.until(lambda: table.row_count > 5)
+    return [str(column.label).strip() for column in table.columns.values()]
 
 
 async def test_the_inspector_filters_tries_a_chain_and_forces(start: Start) -> None:
@@ -106,17 +176,56 @@ async def test_the_inspector_filters_tries_a_chain_and_forces(start: Start) -> N
         table = inspector.query_one(DataTable)
         await at.until(lambda: table.row_count > 10)
         inspector.query_one("#chain", Input).value = "top_k=2"
-        await at.until(lambda: str(table.get_row_at(2)[-1]) == "top_k")
+        await at.until(lambda: str(table.get_row_at(2)[-1]).strip() == "top_k")
         inspector.query_one("#chain", Input).value = "top_k=x"
         await at.until(lambda: "top_k=x" in str(inspector.query_one("#told").render()))
         inspector.query_one("#chain", Input).value = ""
         inspector.query_one("#filter", Input).value = "lamp"
         await at.until(lambda: "lamp" in str(table.get_row_at(0)[1]))
         place = at.session.reader.places[panel.chosen]
-        chosen = str(table.get_row_at(0)[1]).replace("␣", " ")
+        chosen = str(table.get_row_at(0)[1]).strip().replace("␣", " ")
         table.focus()
         await at.press("enter")
         assert at.story == STORY[: place.start] + chosen
+
+
+def test_the_help_says_what_surprises_and_forks_are() -> None:
+    assert f"{SURPRISE:.0f} bits" in action_of("heat.next_surprise").help
+    help = action_of("heat.next_fork").help
+    assert f"{FORK_BITS:.0f} bits" in help
+    assert f"{FORK_SECOND:.0%}" in help
+
+
+async def test_candidates_are_the_lighter_the_likelier(start: Start) -> None:
+    async with start(size=(120, 40)) as at:
+        panel = await opened(at)
+        panel._depth = "truecolor"
+        reading = panel.reading
+        assert reading is not None
+        strips = [panel.render_line(2 + rank) for rank in range(1, len(reading.top[:4]) + 1)]
+        column = 2 * (panel.chosen - panel._left)
+        lights = []
+        for strip in strips:
+            style = list(strip)[column].style
+            assert style is not None
+            assert style.bgcolor is not None
+            lights.append(sum(style.bgcolor.get_truecolor()))
+        assert lights == sorted(lights, reverse=True)
+        assert len(set(lights)) > 1
+
+
+async def test_bars_of_probabilities_rise_with_them(start: Start) -> None:
+    async with start(size=(120, 40)) as at:
+        panel = await opened(at)
+        await at.press("c", *["m"] * MEASURES.index("probability"))
+        lines = drawn(panel)
+        assert "▁ 0%  █ 100%" in lines[0]
+        readings = [one for one in at.session.reader.readings if one is not None]
+        likely = max(readings, key=lambda one: one.p)
+        unlikely = min(readings, key=lambda one: one.p)
+        at_bottom = [lines[-1][one.index] for one in (unlikely, likely)]
+        assert at_bottom == sorted(at_bottom)
+        assert len(set(at_bottom)) == 2
 
 
 async def test_a_key_tells_whether_the_choice_matters(start: Start) -> None:
@@ -155,7 +264,8 @@ async def test_the_inspector_weighs_a_whole_text(start: Start) -> None:
         await at.press("enter")
         await at.until(lambda: "joint" in str(inspector.query_one("#told").render()))
         told = str(inspector.query_one("#told").render())
-        tokens, logprob = await at.session.reader.joint(number, " lamp maker")
+        context = at.session.reader.context_of(number)
+        tokens, logprob = await at.session.reader.joint(context, " lamp maker")
         assert "␣lamp maker" in told
         assert f"{tokens} tokens" in told
         assert logprob < 0

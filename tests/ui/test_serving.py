@@ -10,6 +10,7 @@ import pytest
 from textual.widgets import OptionList
 
 from benchmarks.server import server as server_of
+from llterm.backends.remote.backend import RemoteBackend
 from llterm.backends.remote.connect import open_backend
 from llterm.backends.remote.probe import find_dialect
 from llterm.backends.remote.wire import Reply
@@ -19,7 +20,7 @@ from llterm.core.query import Backend
 from llterm.ui.screens.server import ServerDialog
 from tests.backends.conftest import BUNDLED
 from tests.backends.remote.little_model import Server
-from tests.backends.remote.standins import LlamaServer, OllamaServer
+from tests.backends.remote.standins import LlamaServer, OllamaServer, VllmServer
 from tests.ui.conftest import Driven, Start
 
 STORY = "Once the fox"
@@ -75,7 +76,10 @@ async def test_in_process_there_is_nothing_of_it(start: Start) -> None:
 async def test_what_a_server_cannot_is_told_where_it_matters(start: Start) -> None:
     async with served(start, OllamaServer())(STORY, size=(120, 40)) as at:
         await at.weave()
-        assert "no healing: its server cannot" in at.line("found")
+        await at.until(lambda: "no healing: its server cannot" in at.line("found"))
+        await at.press("tab")
+        await at.weave()
+        assert "no healing" not in at.line("found")
         await at.press("f4")
         await at.until(lambda: at.session.reader.places)
         assert "no heat: this server does not score given text" in str(at.main.heat.render_line(0))
@@ -109,6 +113,14 @@ async def test_a_weave_that_waits_for_its_server_says_so(start: Start) -> None:
         await at.until(lambda: "suggestion" in at.line("found"))
 
 
+async def test_a_space_at_the_end_is_told_each_time(start: Start) -> None:
+    async with served(start, OllamaServer())(STORY + " ", size=(120, 40)) as at:
+        for _ in range(2):
+            await at.weave()
+            await at.until(lambda: "the space at the end is not healed" in at.line("found"))
+            await at.press("space")
+
+
 async def test_the_counter_is_told_with_the_words(start: Start) -> None:
     async with served(start, LlamaServer())(STORY) as at:
         await at.weave()
@@ -138,7 +150,36 @@ async def test_a_server_is_picked_in_mid_story(start: Start) -> None:
             await at.press("enter")
             await at.until(lambda: "near" in at.line("model"))
             assert at.story == STORY
-            assert "another model" in at.line("found")
+            await at.until(lambda: "another model" in at.line("found"))
             await at.press("ctrl+j")
             await at.until(lambda: not at.session.weaving and not at.session.stale)
-            assert "suggestion" in at.line("found")
+            await at.until(lambda: "suggestion" in at.line("found"))
+
+
+@pytest.mark.parametrize("kind", [LlamaServer, VllmServer], ids=lambda kind: kind.__name__)
+async def test_suggestions_come_back_at_the_next_start_without_a_request(
+    start: Start, kind: type[Server]
+) -> None:
+    """Though its tokenizer would have to be asked for the story's tokens."""
+    async with served(start, kind())(STORY) as at:
+        await at.weave()
+        assert at.session.view is not None
+        kept = [one.data for one in at.session.view.suggestions]
+    server = kind()
+    async with served(start, server)() as at:
+        await at.until(lambda: at.session.view)
+        assert at.session.view is not None
+        assert at.story == STORY
+        assert [one.data for one in at.session.view.suggestions] == kept
+        assert not at.session.stale
+        assert STORY not in [body.get("content", body.get("prompt")) for _, body in server.requests]
+
+
+async def test_a_server_that_is_away_is_told_while_it_is(start: Start) -> None:
+    async with served(start, LlamaServer())(STORY) as at:
+        backend = at.session.source
+        assert isinstance(backend, RemoteBackend)
+        backend.news("Connection refused; asking again: http://server")
+        await at.until(lambda: at.line("found").startswith("Connection refused; asking again"))
+        backend.news("")
+        await at.until(lambda: "Connection" not in at.line("found"))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+from textual.widgets import TextArea
+
 from llterm.backends.scripted import ScriptedBackend
 from llterm.constraints.spec import choices
 from llterm.core.query import Backend
@@ -266,8 +268,14 @@ async def test_suggestions_fit_a_constraint_and_it_goes_away_again(start: Start)
         assert "constrained" in at.line("found")
         await at.press("ctrl+l", "f5")
         await at.press("ctrl+a", "(", "ctrl+j")
-        await at.until(lambda: any("pattern" in one.title for one in at.app._notifications))
+        dialog = at.app.screen
+        await at.until(lambda: "pattern" in str(dialog.query_one("#told").render()))
+        assert "(" in dialog.query_one(TextArea).text, "it is there to be mended"
         assert at.session.constraint is not None, "the former one stays"
+        dialog.query_one(TextArea).text = " [a-z]+"
+        await at.press("ctrl+j")
+        await at.until(lambda: dialog is not at.app.screen and not at.session.weaving)
+        assert at.session.constraint.kind == "regex"
         await at.press("ctrl+l", *["backspace"] * 20, "ctrl+j")
         await at.until(lambda: at.session.constraint is None and not at.session.weaving)
         assert {one.data for one in at.session.view.suggestions} - texts

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from llterm.core.attribution import Question
+from llterm.core.branches import taken
 from llterm.core.display import display_text, visible
 from llterm.core.futures import Futures
-from llterm.core.view import Branch
 from llterm.session import replacing
 from llterm.session.attributing import Attributing
+from llterm.session.spots import Spot, in_story, in_suggestion
 from llterm.ui.actions import Deed, Table
 from llterm.ui.actions.suggesting import follow
 from llterm.ui.figures import fine_percent
@@ -41,11 +41,11 @@ def table(screen: WeaveScreen) -> Table:
 
     moves = {
         "left": lambda: panel().move(-1),
-        "right": lambda: panel().move(1),
+        "right": lambda: onward(screen, 1),
         "first": lambda: panel().choose(0),
-        "last": lambda: panel().choose(1 << 40),
-        "page_left": lambda: panel().page(-1),
-        "page_right": lambda: panel().page(1),
+        "last": lambda: onward(screen, 1 << 40),
+        "page_left": lambda: panel().move(-panel().span),
+        "page_right": lambda: onward(screen, panel().span),
         "up": lambda: panel().pick(-1),
         "down": lambda: panel().pick(1),
         "next_surprise": lambda: seek(1, fork=False),
@@ -62,7 +62,7 @@ def table(screen: WeaveScreen) -> Table:
         "heat.toggle": Deed(lambda: toggle(screen)),
         "heat.force": Deed(
             lambda: force(screen),
-            lambda: here() and panel().in_story and panel().candidate is not None,
+            lambda: here() and panel().candidate is not None,
         ),
         "heat.write": Deed(
             lambda: write(screen),
@@ -74,13 +74,23 @@ def table(screen: WeaveScreen) -> Table:
         ),
         "heat.attribute": Deed(
             lambda: attribution(screen),
-            lambda: here() and panel().in_story and screen.session.backend is not None,
+            lambda: here() and screen.session.backend is not None,
         ),
         "heat.inspect": Deed(
             lambda: inspect(screen),
-            lambda: here() and panel().in_story and panel().reading is not None,
+            lambda: here() and panel().reading is not None,
         ),
     }
+
+
+def onward(screen: WeaveScreen, step: int) -> None:
+    """Tokens further on; past the story's last one stand those of a suggestion woven at its end."""
+    panel = screen.heat
+    if panel.in_story and panel.chosen + step >= len(screen.session.reader.places):
+        screen.editor.go_to(len(screen.session.document.text))
+        screen.sync_cursor()
+        screen.show_all()
+    panel.move(step)
 
 
 def toggle(screen: WeaveScreen) -> None:
@@ -117,19 +127,31 @@ def leave(screen: WeaveScreen) -> None:
     screen.editor.focus()
 
 
+def spot_of(screen: WeaveScreen) -> Spot | None:
+    """The chosen place, in the story or in the highlighted suggestion; None without a token."""
+    panel, row = screen.heat, screen.row
+    if panel.in_story:
+        return in_story(screen.session, panel.chosen)
+    if panel.reading is None or row is None:
+        return None
+    return in_suggestion(screen.session, row.tail, panel.reading.index)
+
+
 def force(screen: WeaveScreen) -> None:
     """Put the chosen candidate where the chosen token stands."""
-    panel = screen.heat
-    candidate = panel.candidate
-    if candidate is not None:
-        put(screen, panel.chosen, candidate.token.id, candidate.logprob)
+    spot, candidate = spot_of(screen), screen.heat.candidate
+    if spot is not None and candidate is not None:
+        put(screen, spot, candidate.token.id, candidate.logprob)
 
 
-def put(screen: WeaveScreen, number: int, id: int, logprob: float) -> None:
-    """Let this token stand at a place, and go on from it in the story."""
+def put(screen: WeaveScreen, spot: Spot, id: int, logprob: float) -> None:
+    """Let another token stand there; the suggestion before it is accepted, if it is in one."""
     with troubles(screen):
-        start = screen.session.reader.places[number].start
-        follow(screen, replacing.force(screen.session, start, id, logprob))
+        if spot.tail is None:
+            change = replacing.force(screen.session, len(spot.at.story), id, logprob)
+        else:
+            change = replacing.accept_but(screen.session, spot.tail, len(spot.written), id, logprob)
+        follow(screen, change)
         screen.editor.focus()
 
 
@@ -170,26 +192,27 @@ def _weighed(found: Futures) -> str:
 
 def inspect(screen: WeaveScreen) -> None:
     """Every candidate at the chosen place."""
-    number = screen.heat.chosen
+    spot, reading = spot_of(screen), screen.heat.reading
+    if spot is None or reading is None:
+        return
 
     def done(chosen: tuple[int, float] | None) -> None:
         if chosen is not None:
-            put(screen, number, *chosen)
+            put(screen, spot, *chosen)
 
-    screen.app.push_screen(Inspector(screen, number), done)
+    screen.app.push_screen(Inspector(screen, spot, visible(reading.token.data)), done)
 
 
 def attribution(screen: WeaveScreen) -> None:
     """What led the model to the chosen token, or to the chosen candidate in its place."""
-    panel, session = screen.heat, screen.session
-    backend, places = session.backend, session.reader.places
-    if backend is None or panel.chosen >= len(places):
+    backend, spot = screen.session.backend, spot_of(screen)
+    if backend is None or spot is None:
         return
-    candidate = panel.candidate
-    id = candidate.token.id if candidate is not None else places[panel.chosen].id
-    question = session.reader.question(panel.chosen, id)
+    candidate = screen.heat.candidate
+    id = candidate.token.id if candidate is not None else spot.stands
+    question = Question(spot.at.context, spot.head, id)
     if len(question.tokens) == question.head:
-        screen.flash("nothing of the story stands before its first token")
+        screen.flash("nothing stands before this token")
         return
     attributing = Attributing(backend, question)
     screen.app.push_screen(AttributionScreen(attributing, backend.vocabulary))
@@ -198,8 +221,8 @@ def attribution(screen: WeaveScreen) -> None:
 def sampling(screen: WeaveScreen) -> None:
     """The sampler panel; with the heat panel's token, what the chain makes of it."""
     panel = screen.heat
-    chosen = panel.display and panel.in_story and panel.reading is not None
-    screen.app.push_screen(Sampler(screen, panel.chosen if chosen else -1))
+    spot = spot_of(screen) if panel.display and panel.reading is not None else None
+    screen.app.push_screen(Sampler(screen, spot))
 
 
 def show_banned(screen: WeaveScreen) -> None:
@@ -210,16 +233,6 @@ def show_banned(screen: WeaveScreen) -> None:
         screen.flash("what is banned is hidden")
         return
     view = session.view
-    count, mass = banned(view.branches) if view is not None else (0, 0.0)
+    rows = view.branches if view is not None else ()
+    count, mass = taken(rows, masked=session.constraint is not None)
     screen.flash(f"{count} banned branch{'es' * (count != 1)}, {fine_percent(mass)} of all")
-
-
-def banned(branches: Sequence[Branch]) -> tuple[int, float]:
-    """How many of these and below are banned, and what joint probability they take."""
-    count, mass = 0, 0.0
-    for branch in branches:
-        if branch.banned:
-            count, mass = count + 1, mass + math.exp(branch.logprob)
-        more, further = banned(branch.children)
-        count, mass = count + more, mass + further
-    return count, mass

@@ -6,9 +6,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from llterm.core.rules import Rules
-from llterm.core.stories import STORIES
+from llterm.core.stories import Story
 from llterm.ui.actions import Deed, Table
-from llterm.ui.screens.constrain import Constrain, typed
+from llterm.ui.screens.constrain import Constrain
 from llterm.ui.screens.painting import troubles
 from llterm.ui.screens.prefix import Prefix
 from llterm.ui.screens.settings import Settings
@@ -129,25 +129,22 @@ def prefix(screen: WeaveScreen) -> None:
 def constrain(screen: WeaveScreen) -> None:
     """What suggestions must fit, from the cursor on."""
 
-    def done(answer: str | None) -> None:
-        if answer is not None:
-            screen.run_worker(take(answer), group="constraint", exclusive=True)
+    def done(text: str | None) -> None:
+        if text is not None:
+            with troubles(screen):
+                weave(screen)
 
-    async def take(answer: str) -> None:
-        with troubles(screen):
-            await screen.session.set_constraint(typed(answer))
-            weave(screen)
-
-    screen.app.push_screen(Constrain(screen.session.constraint), done)
+    session = screen.session
+    screen.app.push_screen(Constrain(session.constraint, session.set_constraint), done)
 
 
 def stories(screen: WeaveScreen) -> None:
     """Choose a beginning; it stands in for a story that is empty, or goes after one."""
 
-    def done(number: int | None) -> None:
-        if number is None:
+    def done(story: Story | None) -> None:
+        if story is None:
             return
-        text = STORIES[number].text
+        text = story.text
         editor = screen.editor
         if screen.session.document.text.strip():
             text = "\n\n" + text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Awaitable, Callable
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -10,6 +11,7 @@ from textual.binding import Binding
 from textual.widgets import Static, TextArea
 
 from llterm.constraints.spec import Constraint, Kind, choices
+from llterm.errors import LltermError
 from llterm.ui.screens.edit_branch import TextDialog
 
 _KINDS: dict[Kind, tuple[str, str]] = {
@@ -24,7 +26,7 @@ _KINDS: dict[Kind, tuple[str, str]] = {
 
 
 class Constrain(TextDialog):
-    """Gives back the kind and the text, joined by a line break; an empty text takes it away."""
+    """Gives back its text once that is in force; what is wrong with it is said, and it stays."""
 
     TITLE = "What suggestions must fit"
     KEYS = "F5 another kind   ^J keep; empty: anything fits   Esc give up"
@@ -32,13 +34,20 @@ class Constrain(TextDialog):
         Binding("f5", "kind", "Another kind", show=False, priority=True)
     ]
 
-    def __init__(self, constraint: Constraint | None) -> None:
+    def __init__(
+        self,
+        constraint: Constraint | None,
+        keep: Callable[[Constraint | None], Awaitable[None]],
+    ) -> None:
+        """`keep` puts what was typed in force, or raises LltermError."""
         super().__init__(written(constraint))
+        self._keep = keep
         self._kind: Kind = constraint.kind if constraint is not None else "choice"
 
     def body(self) -> ComposeResult:
         yield Static(self._note, id="kind", classes="dialog--note", markup=False)
         yield from super().body()
+        yield Static("", id="told", classes="setting--note", markup=False)
 
     @property
     def _note(self) -> str:
@@ -50,7 +59,17 @@ class Constrain(TextDialog):
         self.query_one("#kind", Static).update(self._note)
 
     def action_done(self) -> None:
-        self.dismiss(f"{self._kind}\n{self.query_one(TextArea).text}")
+        self.run_worker(self._done(self.query_one(TextArea).text), exclusive=True)
+
+    async def _done(self, text: str) -> None:
+        try:
+            await self._keep(typed(self._kind, text))
+        except LltermError as error:
+            note = self.query_one("#told", Static)
+            note.add_class("-wrong")
+            note.update(" ".join(filter(None, (f"✗ {error.title}.", error.cause, error.hint))))
+            return
+        self.dismiss(text)
 
 
 def written(constraint: Constraint | None) -> str:
@@ -62,12 +81,10 @@ def written(constraint: Constraint | None) -> str:
     )
 
 
-def typed(answer: str) -> Constraint | None:
+def typed(kind: Kind, text: str) -> Constraint | None:
     """The constraint that was typed; None for an empty text. Raises UsageError."""
-    kind, _, text = answer.partition("\n")
     if not text.strip():
         return None
     if kind == "choice":
         return choices(line for line in text.split("\n") if line.strip())
-    found: Constraint = Constraint(kind, text)  # type: ignore[arg-type]
-    return found
+    return Constraint(kind, text)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, ClassVar
 
 from rich.text import Text
@@ -15,7 +14,9 @@ from textual.widgets import DataTable, Input, Static
 from llterm.core.display import visible
 from llterm.errors import LltermError
 from llterm.session.inspecting import Inspection, Row, inspect, parse_chain
-from llterm.ui.figures import bar, joint, percent
+from llterm.session.spots import Spot
+from llterm.ui.candidates import FIGURES, chosen_columns, other_cells, row_cells, spelt
+from llterm.ui.figures import joint, percent
 from llterm.ui.screens.dialog import Dialog
 from llterm.ui.screens.sampler import Sampler
 
@@ -30,25 +31,27 @@ class Inspector(Dialog[tuple[int, float] | None]):
     """A table of candidates, a filter, and a chain to try."""
 
     TITLE = "What could stand here"
-    KEYS = "Tab chain, filter   F5 preset   F6 all knobs   Enter put it there   Esc close"
+    KEYS = "Tab chain, find   F5 preset   F6 knobs   Enter put it there   Esc close"
+    VERTICAL_BREAKPOINTS = [(0, "-low"), (18, "-high")]  # noqa: RUF012
     BINDINGS: ClassVar[list[Binding]] = [  # type: ignore[assignment]
         Binding("f5", "preset", "Next preset", show=False),
         Binding("f6", "knobs", "All knobs", show=False),
     ]
 
-    def __init__(self, main: WeaveScreen, number: int) -> None:
+    def __init__(self, main: WeaveScreen, spot: Spot, stands: str) -> None:
+        """`stands`: what stands there, to be shown."""
         super().__init__()
         self._main = main
         self._session = main.session
-        self._number = number
+        self._spot = spot
+        self._stands = stands
         self._inspection: Inspection | None = None
         self._rows: list[Row] = []
         self._preset = 0
 
     def body(self) -> ComposeResult:
-        place = self._session.reader.places[self._number]
-        yield Static(f"Here stands {visible(place.data)}", classes="dialog--note", markup=False)
-        yield DataTable(id="candidates", cursor_type="row", zebra_stripes=False)
+        yield Static(self._headline(), classes="dialog--note", markup=False)
+        yield DataTable(id="candidates", cursor_type="row", zebra_stripes=False, cell_padding=0)
         with Horizontal(classes="setting"):
             yield Static("chain", classes="setting--name", markup=False)
             yield Input(
@@ -64,19 +67,30 @@ class Inspector(Dialog[tuple[int, float] | None]):
         yield Static("", id="told", classes="setting--note", markup=False)
 
     def on_mount(self) -> None:
-        table = self.query_one(DataTable)
-        for label in ("rank", "token", "id", "model", "chain", "", "dropped by"):
-            table.add_column(label)
-        table.focus()
+        self.query_one(DataTable).focus()
         self.run_worker(self._load(), exclusive=True, exit_on_error=False)
 
     async def _load(self) -> None:
         try:
-            self._inspection = await inspect(self._session, self._number)
+            self._inspection = await inspect(self._session, self._spot)
         except LltermError as error:
-            self._tell(f"{error.title}. {error.cause}", wrong=True)
+            self._tell(f"✗ {error.title}. {error.cause}", wrong=True)
             return
+        self.query_one(".dialog--note", Static).update(self._headline())
         self._fill()
+
+    def on_resize(self) -> None:
+        self._fill()
+
+    def _headline(self) -> str:
+        """What stands here, and what the constraint takes."""
+        ahead = self._spot.tail is not None
+        stands = f"{'The suggestion has' if ahead else 'Here stands'} {self._stands}"
+        taken = self._inspection.taken if self._inspection is not None else None
+        if taken is None:
+            return stands
+        begins = "" if ahead else ", as if a weave began"
+        return f"{stands} · the constraint takes {percent(taken)} here{begins}"
 
     @on(Input.Changed)
     def _typed(self) -> None:
@@ -90,7 +104,7 @@ class Inspector(Dialog[tuple[int, float] | None]):
     def action_knobs(self) -> None:
         """The panel, for good; what was typed to try is over then."""
         self.query_one("#chain", Input).value = ""
-        panel = Sampler(self._main, self._number, self._inspection)
+        panel = Sampler(self._main, self._spot, self._inspection)
         self.app.push_screen(panel, lambda _: self._fill())
 
     def _fill(self) -> None:
@@ -108,19 +122,15 @@ class Inspector(Dialog[tuple[int, float] | None]):
             return
         self._rows = list(found.rows)
         table = self.query_one(DataTable)
-        table.clear()
+        table.clear(columns=True)
+        columns = chosen_columns(self.size.width, constrained=inspection.taken is not None)
+        for name in columns:
+            table.add_column(f"{name:>6} " if name in FIGURES else f"{name} ")
         for row in self._rows:
-            p = math.exp(row.logprob)
-            cells = (
-                f"{row.rank:,}", visible(row.token.data), str(row.token.id), percent(p),
-                percent(row.p_final), bar(row.p_final, 8), row.dropped_by or "",
-            )  # fmt: skip
-            style = "dim" if row.dropped_by else ""
-            table.add_row(*(Text(cell, style=style) for cell in cells))
-        table.add_row(
-            "", f"{found.other:,} others", "", percent(found.other_base),
-            percent(found.other_final), bar(found.other_final, 8), "",
-        )  # fmt: skip
+            cells, style = row_cells(row), "dim" if row.dropped_by else ""
+            table.add_row(*(Text(f"{cells[name]} ", style=style) for name in columns))
+        cells = other_cells(found)
+        table.add_row(*(f"{cells.get(name, '')} " for name in columns))
         told = inspection.told(wanted) if wanted and not wanted.startswith("/") else ""
         left = f"The chain leaves {found.kept:,} of {found.other + len(self._rows):,}."
         self._tell(told or " ".join(filter(None, (left, inspection.caveat))))
@@ -138,7 +148,7 @@ class Inspector(Dialog[tuple[int, float] | None]):
 
     async def _joint(self, text: str) -> None:
         try:
-            tokens, logprob = await self._session.reader.joint(self._number, text)
+            tokens, logprob = await self._session.reader.joint(self._spot.at.context, text)
         except LltermError as error:
             self._tell(f"✗ {error.title}. {error.cause}", wrong=True)
             return
@@ -147,13 +157,16 @@ class Inspector(Dialog[tuple[int, float] | None]):
 
     @on(DataTable.RowHighlighted)
     def _highlighted(self, event: DataTable.RowHighlighted) -> None:
-        """The candidate's way through the chain."""
+        """The candidate's way through the chain; while somebody types, what that is about."""
         inspection, number = self._inspection, event.cursor_row
         if inspection is None or not 0 <= number < len(self._rows):
             return
+        if not event.data_table.has_focus:
+            return
         row = self._rows[number]
         way = " → ".join(f"{stage} {percent(p)}" for stage, p in inspection.climb(row.rank))
-        self._tell(f"{visible(row.token.data)} ({row.token.data.hex(' ')}): {way}")
+        told = f"{visible(row.token.data)} ({spelt(row.token)}): {way}"
+        self._tell(" ".join(filter(None, (told, inspection.caveat))))
 
     @on(DataTable.RowSelected)
     def _chosen(self, event: DataTable.RowSelected) -> None:

@@ -11,11 +11,11 @@ from rich.cells import cell_len
 from textual.content import Content
 from textual.widgets import Static
 
-from llterm.backends.served import silent
+from llterm.backends.served import server_of, silent
 from llterm.core.display import visible
 from llterm.core.healing import residue_of
 from llterm.errors import LltermError
-from llterm.ui.figures import found, joint, percent, spoken_speed
+from llterm.ui.figures import fine_percent, found, joint, percent, spoken_speed
 from llterm.ui.widgets.keybar import Hint, key_name
 from llterm.ui.widgets.line import Line, Name
 
@@ -135,6 +135,8 @@ def show_found(screen: WeaveScreen) -> None:
         key = key_name(screen.first_key("weave.stop"))
         rounds = session.autopilot.left
         line.say(f"autopilot, {rounds} round{'' if rounds == 1 else 's'} to go", f"{key} stops")
+    elif (server := server_of(session.source)) and server.news.line:
+        line.say(server.news.line, f"{key_name(screen.first_key('weave.stop'))} stops")
     elif view is None:
         line.say("")
     else:
@@ -146,9 +148,9 @@ def show_found(screen: WeaveScreen) -> None:
             key = key_name(screen.first_key("weave.stop"))
             pieces = [f"sampling {going} line{'s' * (going > 1)}", f"{key} stops", *pieces]
         if session.constraint is not None:
-            pieces.insert(1, _fits(session.dead_ends))
-        if _unhealed(session):
-            pieces.insert(1, "no healing: its server cannot")
+            pieces[1:1] = _fits(session.taken, session.dead_ends)
+        if unhealed := _unhealed(screen):
+            pieces.insert(1, unhealed)
         line.say(*pieces)
 
 
@@ -159,17 +161,25 @@ def _stale(session: Session) -> str:
     return "the story or cursor moved" if session.stale else ""
 
 
-def _unhealed(session: Session) -> bool:
-    """Whether the story ends in what is healed where the model can."""
-    source, document = session.source, session.document
+def _unhealed(screen: WeaveScreen) -> str:
+    """That what the person typed last is not healed: of spaces always, of words once a model."""
+    source, document = screen.session.source, screen.session.document
     if source is None or source.capabilities.masks or not document.rules.heal:
-        return False
-    return bool(residue_of(document.bytes_before(document.cursor)))
+        return ""
+    runs = document.runs_before(document.cursor)
+    residue = residue_of(runs[-1].data) if runs and runs[-1].ids is None else b""
+    if residue.isspace():
+        return "the space at the end is not healed"
+    here = source, document.bytes_before(document.cursor)
+    if residue and (screen.unhealed is None or screen.unhealed[0] is not source):
+        screen.unhealed = here
+    return "no healing: its server cannot" if residue and screen.unhealed == here else ""
 
 
-def _fits(dead_ends: int) -> str:
-    """That there is a constraint, and whether it leads nowhere."""
-    return f"constrained, {dead_ends} dead ends" if dead_ends else "constrained"
+def _fits(taken: float, dead_ends: int) -> list[str]:
+    """That there is a constraint, whether it leads nowhere, and what mass it takes at once."""
+    ends = f", {dead_ends} dead end{'s' * (dead_ends > 1)}" if dead_ends else ""
+    return [f"constrained{ends}", f"takes {fine_percent(taken)}"]
 
 
 def _invitation(screen: WeaveScreen) -> Content:
@@ -226,7 +236,7 @@ def show_heat(screen: WeaveScreen) -> None:
     elif reader.waiting:
         notes.append(f"reading, {reader.waiting:,} to go")
     if reader.unseen:
-        notes.append(f"the first {reader.unseen:,} bytes are out of the model's sight")
+        notes.append(f"first {reader.unseen:,} bytes not seen")
     document, row = session.document, screen.row
     at = reader.place_at(len(document.bytes_before(document.cursor)))
     ahead = row is not None and not session.stale and screen.editor.at_end

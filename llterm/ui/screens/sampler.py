@@ -22,6 +22,7 @@ from llterm.core.display import visible
 from llterm.core.sampler import DEFAULT_PRESET, PRESETS, Sampling
 from llterm.errors import LltermError
 from llterm.session.inspecting import Inspection, inspect
+from llterm.session.spots import Spot
 from llterm.ui import knobs
 from llterm.ui.figures import bar, percent
 from llterm.ui.screens.dialog import Dialog
@@ -35,7 +36,7 @@ _EDITED = "0123456789.-#"
 """Keys that begin to type a value."""
 _NAME = "name"
 """What is typed is a name for the chain, not a value."""
-TOKEN = 12
+TOKEN = 11
 """Cells of a candidate's text."""
 
 
@@ -63,13 +64,13 @@ class Sampler(Dialog[None]):
     ]
 
     def __init__(
-        self, main: WeaveScreen, number: int = -1, found: Inspection | None = None
+        self, main: WeaveScreen, spot: Spot | None = None, found: Inspection | None = None
     ) -> None:
-        """`number` is a place of the story, -1 for none; `found` what is known of it already."""
+        """`spot`: the place to show, if any; `found` what is known of it already."""
         super().__init__()
         self._main = main
         self._session = main.session
-        self._number = number
+        self._spot = spot
         self._found = found
         self._rows = knobs.rows(self._session.sampling)
         self._typing = ""
@@ -89,12 +90,12 @@ class Sampler(Dialog[None]):
         self.query_one(OptionList).focus()
         self._relist(1)
         self._show()
-        if self._found is None and self._number >= 0:
-            self.run_worker(self._load(), exclusive=True, exit_on_error=False)
+        if self._found is None and self._spot is not None:
+            self.run_worker(self._load(self._spot), exclusive=True, exit_on_error=False)
 
-    async def _load(self) -> None:
+    async def _load(self, spot: Spot) -> None:
         try:
-            self._found = await inspect(self._session, self._number)
+            self._found = await inspect(self._session, spot)
         except LltermError as error:
             self._note(f"{error.title}. {error.cause}", wrong=True)
             return
@@ -258,8 +259,9 @@ class Sampler(Dialog[None]):
         """What the chain makes of the place now."""
         drawn = self.query_one("#drawn", Static)
         found = self._found
+        drawn.set_class(found is None, "-said")
         if found is None:
-            drawn.update(Text("reading …" if self._number >= 0 else _NOWHERE, style="dim"))
+            drawn.update(Text("reading …" if self._spot is not None else _NOWHERE, style="dim"))
             return
         try:
             found.under(self._sampling)

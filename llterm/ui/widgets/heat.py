@@ -19,11 +19,11 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from llterm.core.display import visible
-from llterm.core.heat import MEASURES, SHORT, Measure, heat, told, value
+from llterm.core.heat import MEASURES, Measure, ends, heat, height, told
 from llterm.core.reading import Candidate, Reading
-from llterm.ramps import Depth, glyph, paint
+from llterm.ramps import Depth, Paint, glyph, likely_paint, paint
 from llterm.session.reader import Place
-from llterm.ui.figures import percent
+from llterm.ui.figures import fit, percent
 from llterm.ui.messages import TokenChosen
 from llterm.ui.widgets.cells import crop
 
@@ -34,6 +34,8 @@ _DEPTHS: dict[str, Depth] = {
     "windows": "16",
 }
 _EIGHTHS = " ▁▂▃▄▅▆▇█"
+_ORDER: tuple[Measure, ...] = ("surprisal", "probability", "entropy", "rank")
+"""The figures that are told of every token."""
 COLUMN = 13
 """Cells a token: ten for its text, a gap, and room for a percent below."""
 HEAD = 2
@@ -133,8 +135,10 @@ class HeatPanel(Widget, can_focus=True):
     def move(self, step: int) -> None:
         self.choose(self.chosen + step)
 
-    def page(self, direction: int) -> None:
-        self.move(direction * max(self._columns - 1, 1))
+    @property
+    def span(self) -> int:
+        """Tokens to a page."""
+        return max(self._columns - 1, 1)
 
     def pick(self, step: int) -> None:
         """Up or down among the candidates on screen."""
@@ -223,16 +227,24 @@ class HeatPanel(Widget, can_focus=True):
     def _head_line(self, base: Style) -> list[Segment]:
         faint = base + self._part("faint")
         reading = self.reading
-        scale = [Segment(f" {self.measure} ", base + self._part("head"))]
-        scale += [Segment(*self._cell(n / 9, glyph(n / 9), base)) for n in range(10)]
+        legend = self._legend(base, faint)
         if reading is None:
-            text = ["not read yet" if self._places else "no story yet"]
+            pieces = ["not read yet" if self._places else "no story yet", *self._notes]
         else:
-            text = [
-                visible(reading.token.data),
-                *(told(value(reading, one), one) for one in _told(self.measure)),
-            ]
-        return [*scale, Segment(" " + " · ".join([*text, *self._notes]), faint)]
+            first, *further = (told(reading, one) for one in _told(self.measure))
+            pieces = [visible(reading.token.data), first, *self._notes, *further]
+        room = self.size.width - sum(segment.cell_length for segment in legend) - 1
+        return [*legend, Segment(f" {fit(pieces, room)}", faint)]
+
+    def _legend(self, base: Style, faint: Style) -> list[Segment]:
+        """The measure, and what the ends of its scale or of its bars stand for."""
+        low, high = ends(self.measure)
+        name = Segment(f" {self.measure} ", base + self._part("head"))
+        if self._charted:
+            low, high = sorted((low, high)) if low == "100%" else (low, high)
+            return [name, Segment(f"▁ {low}  █ {high} ", faint)]
+        scale = [Segment(*self._cell(n / 9, glyph(n / 9), base)) for n in range(10)]
+        return [name, Segment(f"{low} ", faint), *scale, Segment(f" {high} ", faint)]
 
     def _strip_left(self) -> int:
         most = max(len(self._places) - self.size.width, 0)
@@ -256,14 +268,14 @@ class HeatPanel(Widget, can_focus=True):
         return segments
 
     def _chart(self, row: int, base: Style) -> list[Segment]:
-        """A bar a token, over the strip's tokens; the hotter the higher."""
-        height = max(self.size.height - HEAD, 1)
+        """A bar a token, over the strip's tokens."""
+        rows = max(self.size.height - HEAD, 1)
         segments = []
         left = self._strip_left()
         for number in range(left, min(left + self.size.width, len(self._readings))):
             reading = self._readings[number]
-            hot = heat(reading, self.measure) if reading is not None else 0.0
-            eighths = round(hot * height * 8) - 8 * (height - 1 - row)
+            figure = height(reading, self.measure) if reading is not None else 0.0
+            eighths = round(figure * rows * 8) - 8 * (rows - 1 - row)
             cell = _EIGHTHS[min(max(eighths, 0), 8)]
             style = base + self._part("chosen" if number == self.chosen else "bar")
             segments.append(Segment(cell, style))
@@ -303,9 +315,12 @@ class HeatPanel(Widget, can_focus=True):
             return " " * (COLUMN - 1), base
         one = reading.top[rank - 1]
         stands = one.token.id == reading.token.id
-        figure = percent(math.exp(one.logprob))
+        p = math.exp(one.logprob)
+        figure = percent(p)
         label = _fit(visible(one.token.data) or "·", COLUMN - 3 - cell_len(figure))
-        style = base if stands else base + self._part("faint")
+        style = base if stands or self._depth != "none" else base + self._part("faint")
+        if self._depth != "none":
+            style += _upon(likely_paint(p, self._depth))
         if number == self.chosen and rank == self.row:
             style = base + self._part("chosen")
         return f"{'•' if stands else ' '}{label} {figure}", style
@@ -314,17 +329,22 @@ class HeatPanel(Widget, can_focus=True):
         """Text upon the colour of a heat; the glyph says it where there are no colours."""
         if self._depth == "none":
             return text, base
-        found = paint(hot, self._depth)
-        back, front = Color.from_rgb(*found.back), Color.from_rgb(*found.ink)
-        return " " if len(text) == 1 else text, base + Style(color=front, bgcolor=back)
+        return " " if len(text) == 1 else text, base + _upon(paint(hot, self._depth))
 
     def _part(self, name: str) -> Style:
         return self.get_component_rich_style(f"heat--{name}", partial=True)
 
 
 def _told(measure: Measure) -> tuple[Measure, ...]:
-    """Which figures of the chosen token the first line tells."""
-    return SHORT if measure in SHORT else (measure, *SHORT)
+    """Which figures of the chosen token the first line tells, as far as it has room.
+
+    The rank is last: most often the mark beside the candidate says it.
+    """
+    return (measure, *(one for one in _ORDER if one != measure))
+
+
+def _upon(found: Paint) -> Style:
+    return Style(color=Color.from_rgb(*found.ink), bgcolor=Color.from_rgb(*found.back))
 
 
 def is_surprise(reading: Reading) -> bool:

@@ -1,0 +1,70 @@
+"""The inspector's table: which columns a width has room for, and what stands in them."""
+
+from __future__ import annotations
+
+import math
+
+from llterm.core.display import visible
+from llterm.core.tokens import Token
+from llterm.session.inspecting import Row, Table
+from llterm.ui.figures import bar, percent
+from llterm.ui.widgets.cells import crop
+
+TOKEN = 16
+"""Cells of a candidate's text and bytes; all of them are told of the highlighted one."""
+BAR = 6
+FIGURES = ("model", "chain")
+"""Columns that are aligned on the right."""
+_WIDE = 100
+"""Cells of a screen from which bytes have a column."""
+_NARROW = 72
+"""Cells of a screen below which ids and bars are left out."""
+
+
+def chosen_columns(width: int, *, constrained: bool) -> list[str]:
+    """The columns for a screen of so many cells; `valid` where there is a constraint."""
+    columns = ["rank", "token"]
+    if width >= _NARROW:
+        columns.append("id")
+    if width >= _WIDE:
+        columns.append("bytes")
+    columns += ["model", "chain"]
+    if width >= _NARROW:
+        columns.append("bar")
+    if constrained:
+        columns.append("valid")
+    return [*columns, "kept", "dropped by"]
+
+
+def row_cells(row: Row) -> dict[str, str]:
+    """A candidate's cells by column."""
+    return {
+        "rank": f"{row.rank:,}",
+        "token": crop(visible(row.token.data), TOKEN),
+        "id": str(row.token.id),
+        "bytes": crop(spelt(row.token), TOKEN),
+        "model": f"{percent(math.exp(row.logprob)):>6}",
+        "chain": f"{percent(row.p_final):>6}",
+        "bar": bar(row.p_final, BAR),
+        "valid": "✓" if row.valid else "✗",
+        "kept": "✗" if row.dropped_by else "✓",
+        "dropped by": row.dropped_by or "",
+    }
+
+
+def other_cells(table: Table) -> dict[str, str]:
+    """The row of all that are not listed: their mass, and how many are valid and kept."""
+    kept = table.kept - sum(row.p_final > 0 for row in table.rows)
+    return {
+        "token": f"{table.other:,} others",
+        "model": f"{percent(table.other_base):>6}",
+        "chain": f"{percent(table.other_final):>6}",
+        "bar": bar(table.other_final, BAR),
+        "valid": f"{table.other_valid or 0:,}",
+        "kept": f"{kept:,}",
+    }
+
+
+def spelt(token: Token) -> str:
+    """A token's bytes in hexadecimal; of a special one that it has none."""
+    return "no text" if token.special else token.data.hex(" ")
