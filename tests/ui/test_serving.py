@@ -143,16 +143,17 @@ async def test_suggestions_come_back_at_the_next_start_without_a_request(
         assert STORY not in [body.get("content", body.get("prompt")) for _, body in server.requests]
 
 
-async def test_sampled_lines_come_back_at_the_next_start(start: Start) -> None:
+@pytest.mark.parametrize("kind", [LlamaServer, VllmServer], ids=lambda kind: kind.__name__)
+async def test_sampled_lines_come_back_at_the_next_start(start: Start, kind: type[Server]) -> None:
     def lines(at: Driven) -> list[bytes]:
         view = at.session.view
         return [one.data for one in view.branches if one.sampled] if view is not None else []
 
-    async with served(start, LlamaServer())(STORY) as at:
+    async with served(start, kind())(STORY) as at:
         await at.press("alt+s")
         await at.until(lambda: lines(at) and not at.session.continuations.running)
         drawn = lines(at)
-    async with served(start, LlamaServer())() as at:
+    async with served(start, kind())() as at:
         await at.until(lambda: lines(at))
         assert lines(at) == drawn
         assert not at.session.stale
