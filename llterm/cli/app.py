@@ -307,7 +307,11 @@ def keys_command(
 @app.command("doctor")
 def doctor_command(
     target: Annotated[
-        str | None, typer.Argument(metavar="[FILE.loom|URL]", help="A loom or a server to check.")
+        str | None,
+        typer.Argument(
+            metavar="[FILE.loom|URL|MODEL]",
+            help="A loom, a server, or a model on one to check.",
+        ),
     ] = None,
     repair: Annotated[
         bool,
@@ -320,24 +324,23 @@ def doctor_command(
     what a server can do."""
     from llterm.cli.settings import load, log_to_file
     from llterm.headless.doctor import examine
+    from llterm.headless.server import is_served
 
     log_to_file()
-    if target is not None and not target.startswith(("http://", "https://")):
-        from llterm.headless.loomcheck import check_loom
-
-        report, code = check_loom(Path(target), repair=repair)
-        typer.echo(report)
-        raise typer.Exit(code)
-    found = load({"model": model}, config)
-    own = found.models.get(found.model)
-    if target is None and own is not None and own.server is not None:
-        target = found.model
-    if target is not None:
+    # A loom is checked also where the configuration is broken.
+    loom = target is not None and Path(target).suffix == ".loom"
+    found = None if loom else load({"model": model}, config)
+    if found is not None and is_served(target or found.model, found):
         from llterm.headless.server import check_server
 
-        typer.echo(check_server(target, found))
+        typer.echo(check_server(target or found.model, found))
         return
-    report, code = examine(found)
+    if found is None or target is not None:
+        from llterm.headless.loomcheck import check_loom
+
+        report, code = check_loom(Path(target or ""), repair=repair)
+    else:
+        report, code = examine(found)
     typer.echo(report)
     raise typer.Exit(code)
 

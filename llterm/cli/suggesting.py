@@ -111,7 +111,7 @@ def _print(woven: Woven, format: str) -> None:
     if woven.chat and woven.chat_format == UNSEEN:
         say(f"{woven.model} reads the chat by {UNSEEN}.")
     elif woven.chat and woven.chat_format != OWN:
-        say(f"{woven.model} brings no chat template: the {woven.chat_format} format was used.")
+        say(f"For the chat with {woven.model} the {woven.chat_format} format was used.")
     if not woven.view.suggestions and woven.constraint is not None:
         raise LltermError(
             "The constraint leads nowhere",

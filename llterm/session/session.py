@@ -24,7 +24,7 @@ from llterm.session.reader import Reader
 from llterm.session.refusals import no_model
 from llterm.session.sampling import SamplerChoice
 from llterm.session.searching import Searching
-from llterm.session.sources import check_constraints
+from llterm.session.sources import check_constraints, listen_to
 from llterm.session.status import Figures, Incoming, Status
 from llterm.session.suggestions import Suggestions
 from llterm.session.weaves import rules_for
@@ -123,6 +123,7 @@ class Session:
         """
         self._leave_model()
         self.source = source
+        listen_to(source, self._changed)
         self._suggestions.restore(source)
         self._say(Status("ready"))
 

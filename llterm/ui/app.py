@@ -21,6 +21,7 @@ from textual.binding import Binding
 from textual.command import Provider
 
 from llterm import keymap, paths, state
+from llterm.altkeys import know_alt_keys
 from llterm.backends.registry import Known, Progress, open_model
 from llterm.config.sampling import choices
 from llterm.core.chat import chat_text
@@ -59,6 +60,7 @@ def run_app(launch: Launch) -> int:
     Raises LltermError when the loom cannot be opened (nothing is on the screen by then), and when
     the app ended on a fault of its own.
     """
+    know_alt_keys()
     guard_pastes()
     following: Launch | None = launch
     while following is not None:

@@ -54,6 +54,8 @@ from llterm.ui.widgets.suggestions import SuggestionTree
 
 AUTOSAVE = 0.5
 """Seconds between two looks at whether there is something to write."""
+SILENCE = 1.0
+"""Seconds between two looks at whether the server that is waited for is there."""
 FLASH = 2.5
 """Seconds that a short note stays."""
 
@@ -135,6 +137,7 @@ class WeaveScreen(Screen[None]):
         self.editor.go_to(self.session.document.cursor)
         self._bridge = Bridge(self.session, self)
         self.set_interval(AUTOSAVE, self.save)
+        self.set_interval(SILENCE, self._show_silence)
         self.watch(self, "focused", self._focus_moved, init=False)
         self.show_all()
         self.ready.set()
@@ -339,6 +342,11 @@ class WeaveScreen(Screen[None]):
         painting.show_branch(self)
         painting.show_found(self)
         self.show_keys()
+
+    def _show_silence(self) -> None:
+        """A server that is away changes nothing that would be told otherwise."""
+        if self.session.weaving:
+            painting.show_found(self)
 
     def show_ghost(self) -> None:
         painting.show_ghost(self)

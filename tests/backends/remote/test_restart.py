@@ -136,9 +136,11 @@ async def test_a_real_server_restarts_in_mid_weave(process: Process, streamed: b
             driven = asyncio.create_task(_driven(costs))
             await away.wait()
             assert not driven.done()
+            assert "asking again" in remote.news.line
             await asyncio.to_thread(process.start)
             await driven
             assert remote.wire.spent.retries
+            assert remote.news.line == ""
         else:
             await _driven(costs)
         assert weave.done
