@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from llterm.core.query import Source
-from llterm.core.sampling import Chain
+from llterm.core.sampling import Chain, Sampling
 from llterm.core.stops import Stopper
 from llterm.core.tokens import Tail
 from llterm.engine.sampling import Drawing, Line, Start
@@ -46,9 +46,14 @@ class Host(Protocol):
     def shown(self) -> object: ...
 
     @property
+    def sampling(self) -> Sampling: ...
+
+    @property
     def chain(self) -> Chain: ...
 
     def here(self) -> Woven: ...
+
+    async def settle(self, woven: Woven) -> None: ...
 
 
 class Continuations:
@@ -82,15 +87,19 @@ class Continuations:
         self.stop()
         woven = self._host.here()
         self._host.document.checkpoint()
-        chain, source = self._host.chain, self._host.source
+        sampling, source = self._host.sampling, self._host.source
         assert source is not None
         first = max((one.number for one in woven.samples), default=-1) + 1
-        samples = [Sample(first + n, woven.weave.residue, chain.sampling) for n in range(count)]
+        samples = [Sample(first + n, woven.weave.residue, sampling) for n in range(count)]
         woven.samples[:0] = self._lines = samples
         self._drawn = woven
-        drawing = make_drawing(woven, self._host.document, source, chain, samples, tokens,
-                               sentence=sentence)  # fmt: skip
-        self._task = asyncio.get_running_loop().create_task(self._draw(drawing, woven, samples))
+
+        def begin() -> Drawing:
+            # The chain is made for the vocabulary, which a server may tell only now.
+            return make_drawing(woven, self._host.document, source, self._host.chain, samples,
+                                tokens, sentence=sentence)  # fmt: skip
+
+        self._task = asyncio.get_running_loop().create_task(self._draw(begin, woven, samples))
         self._changed()
 
     def stop(self) -> None:
@@ -129,9 +138,15 @@ class Continuations:
         document.branches.plant(loom.head, kept)
         return len(kept)
 
-    async def _draw(self, drawing: Drawing, woven: Woven, samples: Sequence[Sample]) -> None:
+    async def _draw(
+        self, begin: Callable[[], Drawing], woven: Woven, samples: Sequence[Sample]
+    ) -> None:
         error: LltermError | None = None
         try:
+            await self._host.settle(woven)
+            for one in samples:
+                one.residue = woven.weave.residue
+            drawing = begin()
             async with aclosing(follow(drawing, woven, samples)) as drawn:
                 async for _ in drawn:
                     if self._host.shown is not woven or self._host.stale:

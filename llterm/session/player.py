@@ -52,6 +52,8 @@ class Host(Protocol):
 
     def here(self) -> Woven: ...
 
+    async def settle(self, woven: Woven) -> None: ...
+
     def land(self, run: ModelRun, *, onward: bool = False) -> Change: ...
 
 
@@ -138,6 +140,7 @@ class Player:
     async def _work(self) -> None:
         reason: LltermError | str = ""
         try:
+            await self._host.settle(self._host.here())
             while not reason and (self._steps or self.playing):
                 began = asyncio.get_running_loop().time()
                 reason = await self._next()

@@ -24,6 +24,7 @@ from llterm.session.continuations import follow, make_drawing
 from llterm.session.refusals import unforeseen
 from llterm.session.samples import Sample
 from llterm.session.session import Session
+from llterm.session.sources import told_more
 from llterm.session.weaves import Weaves
 from llterm.session.woven import Woven
 
@@ -204,6 +205,7 @@ class Sentences:
     async def _woven(self, number: int) -> Woven:
         """A weave of this model at the cursor, of which nothing is searched."""
         session, source = self._session, self._sources[number]
+        await told_more(source)
         place = self._story(), session.document.chat, number, session.constraint
         constraint = None
         if session.constraint is not None:

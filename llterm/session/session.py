@@ -329,6 +329,11 @@ class Session:
         source = self._awake()
         return self._suggestions.ready(source) or self._open(source)
 
+    async def settle(self, woven: Woven) -> None:
+        """Give a weave the tokens of the story that a server could only be asked for."""
+        if await self._suggestions.settle(woven, self._awake()):
+            self._changed()
+
     def land(self, run: ModelRun, *, onward: bool = False) -> Change:
         """Put the model's tokens into the story where the weave on show hangs, and stay with it.
 

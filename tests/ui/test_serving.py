@@ -186,16 +186,17 @@ async def test_a_server_that_is_away_is_told_while_it_is(start: Start) -> None:
         await at.until(lambda: "Connection" not in at.line("found"))
 
 
-async def test_sampled_lines_come_back_at_the_next_start(start: Start) -> None:
+@pytest.mark.parametrize("kind", [LlamaServer, VllmServer], ids=lambda kind: kind.__name__)
+async def test_sampled_lines_come_back_at_the_next_start(start: Start, kind: type[Server]) -> None:
     def lines(at: Driven) -> list[bytes]:
         view = at.session.view
         return [one.data for one in view.branches if one.sampled] if view is not None else []
 
-    async with served(start, LlamaServer())(STORY) as at:
+    async with served(start, kind())(STORY) as at:
         await at.press("alt+s")
         await at.until(lambda: lines(at) and not at.session.continuations.running)
         drawn = lines(at)
-    async with served(start, LlamaServer())() as at:
+    async with served(start, kind())() as at:
         await at.until(lambda: lines(at))
         assert lines(at) == drawn
         assert not at.session.stale
