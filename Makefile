@@ -25,7 +25,7 @@ weave: $(VENV)/.runtime
 	@$(BIN)/llterm weave
 
 test: $(VENV)/.dev check
-	$(BIN)/pytest -q
+	$(BIN)/pytest -q -n $(CORES) --maxprocesses 8 --dist loadfile
 
 test-gradients:
 	@$(MAKE) --no-print-directory VENV=.venv-gradients .venv-gradients/.gradients

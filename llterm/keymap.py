@@ -65,6 +65,7 @@ ACTIONS: tuple[Action, ...] = (
     Action(
         "weave.cutoff_up", "f10", "everywhere", "Raise the cutoff: fewer suggestions", "", "+,="
     ),
+    Action("weave.clear", "X", "suggestions", "Put the suggestions away; weaving brings them back"),
     Action("suggestion.accept", "tab", "story", "Accept the suggestion", "accept", "enter"),
     Action("suggestion.accept_token", "right", "story", "Accept one token", "one token", "a"),
     Action("suggestion.accept_word", "ctrl+right", "story", "Accept one word", "one word", "A"),
@@ -193,6 +194,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("mix.pool", "o", "mix", "Mean of the probabilities, or of their logs"),
     Action("mix.heavier", "+,=", "mix", "More weight for the model", "weight"),
     Action("mix.lighter", "-", "mix", "Less weight for the model; below 0 takes away"),
+    Action("mix.plausible", "P", "mix", "Plausibility cutoff, where a weight is below 0"),
     Action("mix.mute", "x", "mix", "Leave the model out, or take it in again"),
     Action("mix.turn", "t", "mix", "Tokens a turn: 1, 2, 4, 8, 16"),
     Action("mix.reference", "R", "mix", "Make the model the reference"),
@@ -248,6 +250,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("edit.redo", "ctrl+y", "everywhere", "Redo", "", "U"),
     Action("edit.copy", "ctrl+c", "everywhere", "Copy the selection, or the branch", "", "y"),
     Action("edit.find", "ctrl+f", "everywhere", "Find in the story", "", "/"),
+    Action("edit.clear", "alt+a", "everywhere", "An empty page; the old text stays a branch"),
     Action("app.jump", "ctrl+o", "everywhere", "Go to another pane"),
     Action("app.back", "escape", "everywhere", "Stop; drop the ghost; back to the story"),
     Action(
@@ -258,6 +261,7 @@ ACTIONS: tuple[Action, ...] = (
         "",
         "s",
     ),
+    Action("app.keep_story", "alt+k", "everywhere", "Keep it as a starting story of your own"),
     Action(
         "weave.constrain", "ctrl+l", "everywhere", "What suggestions must fit: a pattern, choices"
     ),

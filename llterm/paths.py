@@ -49,6 +49,11 @@ def looms_dir() -> Path:
     return data_dir() / "looms"
 
 
+def stories_dir() -> Path:
+    """The person's own starting stories."""
+    return data_dir() / "stories"
+
+
 def models_dir() -> Path:
     """Models that llterm pulled or quantised."""
     return data_dir() / "models"

@@ -100,8 +100,11 @@ def _watch(child: int) -> int:
             if pid and os.WIFSTOPPED(status):
                 # The shell takes the job for stopped only when each of its processes is.
                 os.kill(os.getpid(), signal.SIGSTOP)
-                _send(child, signal.SIGCONT)
-            elif pid:
+                # `fg` tells both to go on. Told twice, the app would take the terminal twice.
+                pid, status = os.waitpid(child, os.WNOHANG | os.WCONTINUED)
+                if not pid:
+                    _send(child, signal.SIGCONT)
+            if pid and not os.WIFCONTINUED(status):
                 return status
         elif number == signal.SIGCONT or (number in _SHARED and not sender):
             continue

@@ -7,6 +7,7 @@ all: the two say the same of every text in different tokens.
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import AsyncGenerator, Sequence
 from functools import lru_cache
 
@@ -30,8 +31,9 @@ class Backend:
         self.spent = Cost()
         self.asked: list[Path] = []
 
+    @abstractmethod
     def logprobs(self, tokens: Tail) -> Logprobs:
-        raise NotImplementedError
+        """Of every token after these; shape (vocabulary,)."""
 
     async def ask(self, queries: Sequence[Query]) -> AsyncGenerator[Fact | Failed]:
         for query in reversed(queries):

@@ -38,20 +38,24 @@ class Listed:
         return self.known.origin or self.known.kind
 
 
-def list_models(config: Config) -> list[Listed]:
-    """All models with a name. A file that cannot be read is listed with the reason.
+def list_models(config: Config, addresses: Sequence[str] = ()) -> list[Listed]:
+    """All models with a name, and those at these addresses. A file that cannot be read is listed
+    with the reason.
 
     Models of servers are listed by name alone: `with_offers` asks them.
     """
     free = available()
-    return [_listed(known, free) for known in known_models(config)]
+    return [_listed(known, free) for known in known_models(config, addresses)]
 
 
-async def with_offers(rows: Sequence[Listed], config: Config) -> list[Listed]:
-    """The list with what configured servers say of their models; takes some seconds at most."""
+async def with_offers(rows: Sequence[Listed]) -> list[Listed]:
+    """The list with what servers say of their models; takes some seconds at most."""
     from llterm.backends.remote.offers import ask_servers
 
-    told = await ask_servers(config)
+    known = [one.known for one in rows]
+    told = await ask_servers(
+        {one.name: one.settings.server for one in known if one.settings.server is not None}
+    )
     return [replace(one, offers=told.get(one.known.name, "")) for one in rows]
 
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from llterm.backends.caches import Found, find_files, model_name
 from llterm.config import Config, ModelConfig
-from llterm.config.server import ServerSettings
+from llterm.config.server import ServerSettings, is_address
 from llterm.core.query import Backend
 from llterm.errors import ModelError
 
@@ -22,6 +22,8 @@ BUNDLED: Mapping[str, str] = {"fable": "fable-f16.gguf", "fable-q8_0": "fable-q8
 activations may round otherwise by some percent of p."""
 SCRIPTED = "scripted"
 Progress = Callable[[float], None]
+Tell = Callable[[str], None]
+"""Hears a line when a model's server is away, and an empty one when all is well again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +46,14 @@ class Known:
         return self.name
 
 
-def known_models(config: Config) -> list[Known]:
-    """Every model with a name: bundled, configured, scripted, and found on disk."""
+def known_models(config: Config, addresses: Sequence[str] = ()) -> list[Known]:
+    """Every model with a name: bundled, configured, scripted, and found on disk.
+
+    So are the models of servers at these addresses, and the one that is opened without -m where
+    that is an address.
+    """
     names = [*BUNDLED, *(name for name in config.models if name not in BUNDLED), SCRIPTED]
+    names += filter(is_address, dict.fromkeys((config.model, *addresses)))
     known = [find_model(name, config) for name in names]
     there = {one.path.resolve() for one in known if one.path is not None}
     found = named(find_files(), names).items()
@@ -86,7 +93,7 @@ def find_model(name: str, config: Config) -> Known:
         return Known(name, "server" if own.server else "configured", own.path, own)
     if name == SCRIPTED:
         return Known(name, "scripted", None, ModelConfig())
-    if name.startswith(("http://", "https://")):
+    if is_address(name):
         return Known(name, "server", None, ModelConfig(server=ServerSettings((name,))))
     path = Path(name).expanduser()
     if path.exists():
@@ -144,6 +151,7 @@ async def open_model(
     config: Config,
     overrides: Mapping[str, int] | None = None,
     progress: Progress | None = None,
+    tell: Tell | None = None,
 ) -> Backend:
     """Open a model. `overrides` are typed model flags by name (context, threads, gpu_layers).
 
@@ -153,7 +161,8 @@ async def open_model(
     if known.settings.server is not None:
         from llterm.backends.remote.connect import open_remote
 
-        return await open_remote(known.name, known.settings.server, known.settings.context)
+        server, context = known.settings.server, known.settings.context
+        return await open_remote(known.name, server, context, tell=tell)
     if known.path is None:
         from llterm.backends.scripted import ScriptedBackend
 

@@ -16,6 +16,8 @@ from llterm.core.display import visible
 from llterm.errors import LltermError, ModelError
 
 Messages = list[dict[str, str]]
+THOUGHTLESS = {"enable_thinking": False}
+"""For templates that know thinking: the reply is what is woven, not the thoughts before it."""
 PLAIN = "plain"
 _FAULTS = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError)
 """What an expression of a template may raise besides Jinja's own errors."""
@@ -55,8 +57,7 @@ def own_format(template: str, begin: str, end: str) -> ChatFormat:
                     bos_token=begin,
                     eos_token=end,
                     add_generation_prompt=True,
-                    # The reply is what is woven, not the thoughts before it.
-                    enable_thinking=False,
+                    **THOUGHTLESS,
                     tools=None,
                 )
             )

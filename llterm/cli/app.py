@@ -11,12 +11,14 @@ import typer
 
 from llterm import __version__
 from llterm.cli import options
+from llterm.cli.config import config_app
 from llterm.cli.models import models_app
 from llterm.cli.problems import guarded
 
 ExportFormat = Literal[
-    "text", "markdown", "html", "dot", "svg", "jsonl", "logitloom", "pyloom", "loomsidian", "json"
-]
+    "text", "markdown", "html", "dot", "svg", "png", "jsonl", "logitloom", "pyloom", "loomsidian",
+    "json",
+]  # fmt: skip
 ImportFormat = Literal[
     "json", "logitloom", "exoloom", "miniloom", "loomsidian", "basemode-loom", "bonsai", "mikupad",
     "pyloom", "beamwriter", "text",
@@ -32,7 +34,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings=_NAMES,
 )
-config_app = typer.Typer(help="The configuration.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(models_app, name="models")
 app.add_typer(config_app, name="config")
 
@@ -58,61 +59,26 @@ def bare(
 
 
 @app.command("weave")
-@options.with_sampling()
+@options.with_flags(options.WEAVE, options.SAMPLING)
 def weave_command(
     file: Annotated[
         Path | None,
         typer.Argument(metavar="FILE.loom|FILE.txt", help="A loom, or a text to begin one."),
     ] = None,
-    prompt: options.Prompt = None,
-    model: options.Models = None,
-    mode: options.WeaveMode = None,
-    pool: options.Pool = None,
-    weight: options.Weight = None,
-    plausible: options.Plausible = None,
-    turn: options.TurnLength = None,
-    prefix: options.Prefix = None,
-    chat: options.Chat = False,
-    system: options.System = None,
-    depth: options.Depth = None,
-    cutoff: options.Cutoff = None,
-    multiplier: options.Multiplier = None,
-    split_limit: options.SplitLimit = None,
-    beams: options.Beams = None,
-    auto_stop: options.AutoStop = None,
-    stop_comma: options.StopComma = None,
-    stop_newline: options.StopNewline = None,
-    single_line: options.SingleLine = None,
-    stop: options.Stop = None,
-    heal: options.Heal = None,
-    strategy: options.Strategy = None,
-    diverse: options.Diverse = None,
-    budget: options.Budget = None,
-    choice: options.Choice = None,
-    regex: options.Regex = None,
-    grammar: options.Grammar = None,
-    json_schema: options.JsonSchema = None,
-    context: options.ContextSize = None,
-    threads: options.Threads = None,
-    gpu_layers: options.GpuLayers = None,
-    record: options.Record = None,
-    replay: options.Replay = None,
-    config: options.ConfigPath = None,
     web: Annotated[
         bool, typer.Option("--web", help="Show the app in a browser on this machine.")
     ] = False,
     port: Annotated[int, typer.Option("--port", help="With --web: where it is served.")] = 8000,
-    **sampling: object,
+    **flags: object,
 ) -> None:
     """Open the app: write by choosing among suggestions.
 
     A loom is opened where it was left, or made. A text file is imported into a loom beside it,
     never overwritten. Without a terminal one weave is done and its suggestion tree is printed.
     """
-    values = {**locals(), **sampling}
     from llterm.cli.weaving import Asked, weave
 
-    asked = Asked.of(values)
+    asked = Asked.of({"file": file, **flags})
     if web:
         from llterm.cli.web import serve, without_web
 
@@ -121,66 +87,32 @@ def weave_command(
 
 
 @app.command("suggest")
-@options.with_sampling(options.BANS)
+@options.with_flags(options.WEAVE, options.BANS)
 def suggest_command(
-    file: Annotated[
-        Path | None,
-        typer.Argument(metavar="FILE|-", help="A text or a loom; - reads standard input."),
-    ] = None,
-    prompt: options.Prompt = None,
+    file: options.File = None,
     format: Annotated[
         Literal["text", "tree", "json", "dot"], typer.Option("--format", help="What to print.")
     ] = "text",
-    model: options.Models = None,
-    mode: options.WeaveMode = None,
-    pool: options.Pool = None,
-    weight: options.Weight = None,
-    plausible: options.Plausible = None,
-    turn: options.TurnLength = None,
-    prefix: options.Prefix = None,
-    chat: options.Chat = False,
-    system: options.System = None,
-    depth: options.Depth = None,
-    cutoff: options.Cutoff = None,
-    multiplier: options.Multiplier = None,
-    split_limit: options.SplitLimit = None,
-    beams: options.Beams = None,
-    auto_stop: options.AutoStop = None,
-    stop_comma: options.StopComma = None,
-    stop_newline: options.StopNewline = None,
-    single_line: options.SingleLine = None,
-    stop: options.Stop = None,
-    heal: options.Heal = None,
-    strategy: options.Strategy = None,
-    diverse: options.Diverse = None,
-    budget: options.Budget = None,
-    choice: options.Choice = None,
-    regex: options.Regex = None,
-    grammar: options.Grammar = None,
-    json_schema: options.JsonSchema = None,
-    context: options.ContextSize = None,
-    threads: options.Threads = None,
-    gpu_layers: options.GpuLayers = None,
-    record: options.Record = None,
-    replay: options.Replay = None,
-    config: options.ConfigPath = None,
-    **sampling: object,
+    **flags: object,
 ) -> None:
     """Print the most probable continuations of a text, exactly the best under the settings."""
-    values = {**locals(), **sampling}
     from llterm.cli.weaving import Asked, suggest
 
-    raise typer.Exit(suggest(Asked.of(values), format))
+    raise typer.Exit(suggest(Asked.of({"file": file, **flags}), format))
 
 
 @app.command("sample")
-@options.with_sampling()
+@options.with_flags(
+    {"model": options.Model},
+    options.STORY,
+    options.HEAL,
+    options.CONSTRAINT,
+    options.RUN,
+    options.TAPE,
+    options.SAMPLING,
+)
 def sample_command(
-    file: Annotated[
-        Path | None,
-        typer.Argument(metavar="FILE|-", help="A text or a loom; - reads standard input."),
-    ] = None,
-    prompt: options.Prompt = None,
+    file: options.File = None,
     number: Annotated[
         int, typer.Option("-n", "--number", min=1, max=4096, help="How many continuations.")
     ] = 1,
@@ -198,30 +130,17 @@ def sample_command(
         list[str] | None,
         typer.Option("--stop", help="A text that ends a continuation; may be given many times."),
     ] = None,
-    heal: options.Heal = None,
-    model: options.Model = None,
-    prefix: options.Prefix = None,
-    choice: options.Choice = None,
-    regex: options.Regex = None,
-    grammar: options.Grammar = None,
-    json_schema: options.JsonSchema = None,
-    context: options.ContextSize = None,
-    threads: options.Threads = None,
-    gpu_layers: options.GpuLayers = None,
-    record: options.Record = None,
-    replay: options.Replay = None,
-    config: options.ConfigPath = None,
-    **sampling: object,
+    **flags: object,
 ) -> None:
     """Draw continuations of a text, many side by side, as the sampler settings say."""
-    values = {**locals(), **sampling}
+    values = {**locals(), **flags}
     from llterm.cli.sampling import sample
 
     raise typer.Exit(sample(values))
 
 
 @app.command("mix")
-@options.with_sampling(options.DRAWN)
+@options.with_flags(options.MIX, options.RUN, options.TAPES, options.DRAWN)
 def mix_command(
     file: Annotated[
         Path | None,
@@ -246,17 +165,12 @@ def mix_command(
             "(default democratic; with a text or a base file reference).",
         ),
     ] = None,
-    model: options.Models = None,
     reference: Annotated[
         str | None,
         typer.Option(
             "--reference", help="Which model the others are compared with (default the first)."
         ),
     ] = None,
-    pool: options.Pool = None,
-    weight: options.Weight = None,
-    plausible: options.Plausible = None,
-    turn: options.TurnLength = None,
     tokens: Annotated[
         int | None,
         typer.Option(
@@ -274,10 +188,7 @@ def mix_command(
             "context; side by side 512).",
         ),
     ] = None,
-    stride: Annotated[
-        int | None,
-        typer.Option("--stride", help="How far windows are apart; unset: half a window."),
-    ] = None,
+    stride: options.Stride = None,
     method: Annotated[
         Literal["overlap", "halves"] | None,
         typer.Option(
@@ -307,11 +218,7 @@ def mix_command(
         Literal["text", "json", "html"] | None,
         typer.Option("--format", help="Print a report in this form (default text)."),
     ] = None,
-    context: options.ContextSize = None,
-    threads: options.Threads = None,
-    gpu_layers: options.GpuLayers = None,
-    config: options.ConfigPath = None,
-    **sampling: object,
+    **flags: object,
 ) -> None:
     """Mix several models into one text, or show how far they are from a reference.
 
@@ -320,18 +227,16 @@ def mix_command(
     On a terminal this opens a screen with the models side by side; a report is printed elsewhere,
     and with --format, --tokens, --require, --base, --write-base, --window, --stride or --method.
     """
-    values = {**locals(), **sampling}
+    values = {**locals(), **flags}
     from llterm.cli.mixing import mix
 
     raise typer.Exit(mix(values))
 
 
 @app.command("score")
+@options.with_flags({"model": options.Model}, options.RUN, options.TAPE)
 def score_command(
-    file: Annotated[
-        Path | None,
-        typer.Argument(metavar="FILE|-", help="A text or a loom; - reads standard input."),
-    ] = None,
+    file: options.File = None,
     prompt: Annotated[str | None, typer.Option("--prompt", help="The text itself.")] = None,
     format: Annotated[
         Literal["text", "json", "html"],
@@ -348,10 +253,7 @@ def score_command(
         int | None,
         typer.Option("--window", help="Tokens seen at once; unset: the model's context."),
     ] = None,
-    stride: Annotated[
-        int | None,
-        typer.Option("--stride", help="How far windows are apart; unset: half a window."),
-    ] = None,
+    stride: options.Stride = None,
     method: Annotated[
         Literal["overlap", "halves"],
         typer.Option(
@@ -365,16 +267,10 @@ def score_command(
     candidate: options.Candidate = None,
     layer: options.Layer = 0,
     last: options.Last = 64,
-    model: options.Model = None,
-    context: options.ContextSize = None,
-    threads: options.Threads = None,
-    gpu_layers: options.GpuLayers = None,
-    record: options.Record = None,
-    replay: options.Replay = None,
-    config: options.ConfigPath = None,
+    **flags: object,
 ) -> None:
     """Show how expected each token of a text is to a model: heat, perplexity, bits per byte."""
-    values = locals()
+    values = {**locals(), **flags}
     from llterm.cli.scoring import Asked, attribute, score
 
     run = score if attribution is None else attribute
@@ -430,56 +326,6 @@ def import_command(
 
     log_to_file()
     typer.echo(run_import(file, format, output), err=True)
-
-
-@config_app.command("init")
-def config_init() -> None:
-    """Write a configuration with every setting explained; never overwrites one."""
-    from llterm.cli.settings import init
-
-    typer.echo(init())
-
-
-@config_app.command("show")
-def config_show(
-    origin: Annotated[
-        bool, typer.Option("--origin", help="Say where each value comes from.")
-    ] = False,
-    config: options.ConfigPath = None,
-) -> None:
-    """Print every setting as it is in force."""
-    from llterm.cli.settings import load, show
-
-    typer.echo(show(load(file=config), origin=origin))
-
-
-@config_app.command("check")
-def config_check(config: options.ConfigPath = None) -> None:
-    """Check the configuration, the keys included."""
-    from llterm.cli.settings import check
-
-    typer.echo(check(config))
-
-
-@config_app.command("path")
-def config_path(config: options.ConfigPath = None) -> None:
-    """Print the configuration files that are read; the last one counts most."""
-    from llterm.cli.settings import files
-
-    typer.echo(files(config))
-
-
-@config_app.command("trust")
-def config_trust(
-    folder: Annotated[
-        Path, typer.Argument(metavar="FOLDER", help="Where the llterm.toml lies.")
-    ] = Path(),
-    revoke: Annotated[bool, typer.Option("--revoke", help="Trust it no longer.")] = False,
-) -> None:
-    """Let a project's llterm.toml set addresses, key sources, proxies and commands."""
-    from llterm.cli.settings import trust_folder
-
-    typer.echo(trust_folder(folder, revoke=revoke))
 
 
 @app.command("keys")

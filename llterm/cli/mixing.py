@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from llterm.cli.taping import all_taped
 from llterm.errors import ConditionFailed, UsageError
 from llterm.terminal import why_not_interactive
 
@@ -60,6 +61,7 @@ def mix(values: Values) -> int:
         )
     if all(values[name] is None for name in _REPORT) and not why_not_interactive(os.environ):
         return _open_screen(values, models, mode, config)
+    config = all_taped(config, models, values["record"] or (), values["replay"] or ())
     if mode == "reference":
         return _compare(values, models, config)
     return _play(values, models, config, mode)
@@ -103,6 +105,8 @@ def _open_screen(values: Values, models: tuple[str, ...], mode: str, config: Con
         config=values["config"],
         weave=rules,
         overrides=model_flags(values),
+        record=tuple(values["record"] or ()),
+        replay=tuple(values["replay"] or ()),
         mix=MixOf(models, recipe),
         sampling=typed,
         beside=True,
@@ -267,10 +271,10 @@ def _index(name: str, models: Sequence[str]) -> int:
 
 def _settings(values: Values, config: Config) -> SamplerSettings:
     """How tokens are drawn: the typed preset, or the configured one for mixes, and typed knobs."""
-    from llterm.cli.options import sampling_flags, typed_sampling
+    from llterm.cli.options import checked, sampling_flags
     from llterm.config.sampling import make_sampling
 
-    typed = {"preset": config.mix.preset, **typed_sampling(sampling_flags(values))}
+    typed = {"preset": config.mix.preset, **checked(sampling_flags(values))}
     try:
         return make_sampling(typed, config.presets).settings
     except ValueError as wrong:

@@ -21,6 +21,10 @@ Format = Annotated[Literal["text", "json"], typer.Option("--format", help="What 
 
 @models_app.command("list")
 def list_command(
+    addresses: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[ADDRESS]...", help="Servers whose models are to be listed too."),
+    ] = None,
     hub: Annotated[
         str | None,
         typer.Option(
@@ -33,10 +37,11 @@ def list_command(
     format: Format = "text",
     config: options.ConfigPath = None,
 ) -> None:
-    """List every model with a name: bundled, configured, and found on this machine.
+    """List every model with a name: bundled, configured, found on this machine, and on servers.
 
     GGUF files are found in llterm's own folder and where Hugging Face's library, LM Studio, Ollama
-    and llama.cpp keep theirs. A star marks the model that is opened without -m.
+    and llama.cpp keep theirs; servers are asked what they have. A star marks the model that is
+    opened without -m.
     """
     from llterm.cli.settings import load
     from llterm.headless import models
@@ -45,7 +50,8 @@ def list_command(
         typer.echo(models.hub_json(hub) if format == "json" else models.hub_text(hub))
         return
     found = load(file=config)
-    typer.echo(models.list_json(found) if format == "json" else models.list_text(found))
+    show = models.list_json if format == "json" else models.list_text
+    typer.echo(show(found, addresses or ()))
 
 
 @models_app.command("info")

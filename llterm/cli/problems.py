@@ -16,8 +16,13 @@ from llterm.errors import Interrupted, LltermError, UsageError
 
 _PARSER_ERROR: Any = typer.BadParameter.__mro__[2]
 """What typer's parser raises for anything wrong on a command line; it has no public name there."""
-_PLAIN = {"Input should be a valid integer": "It is no whole number",
-          "Input should be a valid number": "It is no number"}  # fmt: skip
+_PLAIN = {
+    "Input should be a valid integer": "It is no whole number",
+    "Input should be a valid number": "It is no number",
+    "Input should be greater than or equal to": "It must be at least",
+    "Input should be less than or equal to": "It must be at most",
+}
+"""What the parser says of a value, and how we say it; a number may follow."""
 _QUOTED = re.compile(r"'(.*?)'")
 
 
@@ -81,7 +86,9 @@ def _usage(error: Any) -> UsageError:
         reason = error.message.removeprefix("Value error, ").rstrip(".")
         if not reason:
             return UsageError(f"{path} needs {name}", "", help_hint)
-        reason = _PLAIN.get(reason.partition(",")[0], reason)
+        for theirs, ours in _PLAIN.items():
+            if reason.startswith(theirs):
+                reason = ours + reason.removeprefix(theirs).partition(",")[0]
         return UsageError(f"Wrong value for {name}", f"{reason}.", help_hint)
     return UsageError(message, "", help_hint)
 

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from llterm.cli.options import model_flags, sampling_flags, typed_sampling
+from llterm.cli.options import checked, model_flags, sampling_flags
 from llterm.cli.settings import load, log_to_file
 from llterm.cli.taping import taped
 from llterm.cli.weaving import as_text, constraint_of, say, story_of
@@ -63,7 +63,7 @@ def _job(values: Mapping[str, Any]) -> SampleJob:
         config=config,
         model=config.model,
         overrides=model_flags(values),
-        typed=typed_sampling(typed),
+        typed=checked(typed),
         lines=values["number"],
         tokens=values["tokens"],
         stops=Rules(

@@ -1,4 +1,4 @@
-"""`llterm config …`, and the settings as every command reads them."""
+"""What `llterm config …` does, and the settings as every command reads them."""
 
 from __future__ import annotations
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from llterm import paths, terminal
 from llterm.cli.mixing import mix_of
-from llterm.cli.options import model_flags, sampling_flags, typed_sampling, weave_flags
+from llterm.cli.options import checked, model_flags, sampling_flags, weave_flags
 from llterm.cli.settings import load, log_to_file
-from llterm.cli.taping import taped
+from llterm.cli.taping import all_taped, taped
 from llterm.config import Config
 from llterm.config.schema import setting
 from llterm.errors import LltermError, UsageError
@@ -36,8 +36,9 @@ class Asked:
     prefix: str | None = None
     model: str | None = None
     config: Path | None = None
-    record: Path | None = None
-    replay: Path | None = None
+    record: tuple[Path, ...] = ()
+    """For each model on a server a file, in their order."""
+    replay: tuple[Path, ...] = ()
     weave: Mapping[str, Any] = field(default_factory=dict)
     """Typed weave settings, by dotted name."""
     overrides: Mapping[str, int] = field(default_factory=dict)
@@ -60,8 +61,8 @@ class Asked:
             prefix=as_text(values["prefix"]),
             model=(values["model"] or [None])[0],
             config=values["config"],
-            record=values["record"],
-            replay=values["replay"],
+            record=tuple(values["record"] or ()),
+            replay=tuple(values["replay"] or ()),
             weave=weave_flags(values),
             overrides=model_flags(values),
             constraint=constraint_of(values),
@@ -73,12 +74,22 @@ class Asked:
     def load(self) -> Config:
         """The configuration with these flags over it. Raises ConfigError."""
         config = load({"model": self.model, **self.weave, **self.sampling}, self.config)
-        return taped(config, self.model, self.record, self.replay)
+        if self.mix is not None:
+            return all_taped(config, self.mix.models, self.record, self.replay)
+        return taped(config, self.model, _one(self.record), _one(self.replay))
 
     def typed_rules(self, config: Config) -> dict[str, Any]:
         """Typed weave settings by `Rules` field, checked."""
         names = [setting(dotted).attribute for dotted in self.weave]
         return {name: getattr(config.weave, name) for name in names}
+
+
+def _one(files: tuple[Path, ...]) -> Path | None:
+    if len(files) > 1:
+        raise UsageError(
+            "There are more recordings than models", f"Given: {len(files)}.", "Name one file."
+        )
+    return files[0] if files else None
 
 
 def suggest(asked: Asked, format: str) -> int:
@@ -196,7 +207,7 @@ def _launch(asked: Asked, config: Config) -> Launch:
         opening=opening,
         model_name=" + ".join(find_model(model, config).name for model in models),
         auto_weave=config.ui.auto_weave and not asked.beside,
-        sampling=typed_sampling(asked.sampling),
+        sampling=checked(asked.sampling),
         constraint=asked.constraint,
         chat=asked.chat,
         overrides=overrides,
@@ -288,7 +299,7 @@ def _job(asked: Asked, config: Config, text: bytes, loom: Path | None) -> Job:
         config.model,
         asked.overrides,
         asked.constraint,
-        typed_sampling(asked.sampling),
+        checked(asked.sampling),
         asked.chat,
         asked.mix,
     )
@@ -346,7 +357,7 @@ def _weave(job: Job) -> Woven:
 
 
 def _print(woven: Woven, format: str) -> None:
-    from llterm.core.chat import OWN
+    from llterm.core.chat import OWN, UNSEEN
     from llterm.headless import formats, results
 
     write = {
@@ -359,7 +370,9 @@ def _print(woven: Woven, format: str) -> None:
     sys.stdout.write(text + "\n" if text else "")
     sys.stdout.flush()
     say(formats.summary(woven))
-    if woven.chat and woven.chat_format != OWN:
+    if woven.chat and woven.chat_format == UNSEEN:
+        say(f"{woven.model} reads the chat by {UNSEEN}.")
+    elif woven.chat and woven.chat_format != OWN:
         say(f"{woven.model} brings no chat template: the {woven.chat_format} format was used.")
     if not woven.view.suggestions and woven.constraint is not None:
         raise LltermError(

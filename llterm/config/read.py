@@ -187,7 +187,7 @@ class ConfigFile:
                 ("models", name, "base_url"), f"{name} is a bundled model", "It needs no server",
                 "Choose another name.",
             )  # fmt: skip
-        strange = {row.name for row in (MODEL if on_server else SERVER)} - {"context"}
+        strange = {row.name for row in (MODEL if on_server else SERVER)} - _BOTH
         if other := next((key for key in values if key in strange), None):
             keys = ("models", name, other)
             if on_server:
@@ -271,6 +271,8 @@ class ConfigFile:
         return ConfigError(title, f"{self.where(keys)}{more}.", hint)
 
 
+_BOTH = {"context", "chat_template"}
+"""Settings of files that count for servers too."""
 _MISSING = object()
 
 

@@ -41,6 +41,8 @@ class ServerSettings:
     connect_timeout: float = 5.0
     proxy: str | None = None
     ca_file: Path | None = None
+    chat_template: str | None = None
+    """A built-in chat format, where the server does not tell its model's own."""
     price_prompt: float | None = None
     """Of a million tokens."""
     price_answer: float | None = None

@@ -17,6 +17,8 @@ from llterm.core.tokens import Tail, Vocabulary
 
 OWN = "its own template"
 """What the format of a model with a template is called."""
+UNSEEN = "the server's template, which is not told"
+"""What the format is called where a server writes chats and shows them to nobody."""
 _OPEN, _SHUT = "\ufdd0", "\ufdd1"
 """Around what people wrote while a template works: code points that no text may hold."""
 
@@ -45,6 +47,8 @@ class Part(NamedTuple):
     text: str
     written: bool
     """By people; otherwise by the template, where names of special tokens mean these tokens."""
+    ids: Tail | None = None
+    """Its tokens, where a server said them."""
 
 
 Parts = tuple[Part, ...]
@@ -100,10 +104,14 @@ def encode_parts(parts: Parts, vocabulary: Vocabulary) -> Tail:
 
     Text between special tokens is encoded as a whole, whoever wrote it.
     """
-    names, pattern = _special(cast(Hashable, vocabulary))
     ids: list[int] = []
     text = b""
     for part in parts:
+        if part.ids is not None:
+            ids += (*vocabulary.encode(text), *part.ids)
+            text = b""
+            continue
+        names, pattern = _special(cast(Hashable, vocabulary))
         for piece, id in _pieces(part, names, pattern):
             text += piece
             if id is not None:

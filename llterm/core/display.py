@@ -3,10 +3,12 @@
 Nothing that a terminal could obey, hide behind, or lay out backwards reaches the screen: control
 characters, C1, bidirectional marks, invisible format characters, private and unassigned code
 points, and bytes that are not UTF-8 are each shown as one stand-in. The bytes themselves are kept.
+Labels name such bytes, `⟨f0 9f⟩`, since two tokens may differ in nothing else.
 """
 
 from __future__ import annotations
 
+import codecs
 import re
 import unicodedata
 from dataclasses import dataclass, field
@@ -27,6 +29,10 @@ _CONTROLS = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"))
 _UNKNOWN = "\ufffd"
 _REACH = 4
 """No character is longer than this in UTF-8: an edit changes nothing that is further away."""
+
+
+_BROKEN = re.compile("[\udc80-\udcff]+")
+"""Bytes that are not UTF-8, as Python decodes them with `surrogateescape`."""
 
 
 def _none() -> Offsets:
@@ -167,9 +173,11 @@ def visible(data: bytes) -> str:
     """The bytes as a label shows them: edge and repeated spaces, line breaks and tabs are seen.
 
     A mark or joiner that has nothing to stand on is seen too, so no label is empty or joins with
-    what is drawn before it.
+    what is drawn before it. Bytes that are not UTF-8 are named in hexadecimal.
     """
-    text = _LOOSE.sub(_UNKNOWN, display_text(data))
+    decoded = data.decode("utf-8", "surrogateescape")
+    named = _BROKEN.sub(lambda run: f"⟨{_bytes(run.group()).hex(' ')}⟩", decoded)
+    text = _LOOSE.sub(_UNKNOWN, display_text(_bytes(named)))
     text = _SPACES.sub("␣", text.replace("\n", "⏎").replace("\t", "⇥"))
     body = text.strip(" ")
     lead = len(text) - len(text.lstrip(" "))
@@ -191,3 +199,28 @@ def token_label(data: bytes) -> str:
         visible(part) if whole else "".join(f"<0x{byte:02X}>" for byte in part)
         for part, whole in split_utf8(data)
     )
+
+
+def open_end(data: bytes) -> bytes:
+    """The beginning of a character that these bytes end in; empty where it is a whole one."""
+    if not data or data[-1] < 0x80:
+        return b""
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    decoder.decode(data[-_REACH:])
+    return decoder.getstate()[0]
+
+
+def whole_after(before: bytes, data: bytes) -> bytes:
+    """`data` with the beginning of its first character, where `before` ends in that."""
+    start = open_end(before)
+    for size in range(1, min(_REACH, len(data) + 1)) if start else ():
+        try:
+            (start + data[:size]).decode()
+        except UnicodeDecodeError:
+            continue
+        return start + data
+    return data
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")

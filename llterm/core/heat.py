@@ -52,8 +52,10 @@ def scale(figure: float, measure: Measure) -> float:
     return min(figure / (HOTTEST_SPREAD if measure == "varentropy" else HOTTEST_BITS), 1.0)
 
 
-def told(figure: float, measure: Measure) -> str:
-    """The figure with its unit."""
+def told(reading: Reading, measure: Measure) -> str:
+    """The figure with its unit; ≥ where it may be higher."""
+    figure = value(reading, measure)
+    least = "≥" if measure in reading.at_least else ""
     if math.isnan(figure):
         return f"{measure} not known"
     if measure in ("first choice", "first five"):
@@ -63,8 +65,9 @@ def told(figure: float, measure: Measure) -> str:
     if measure == "probability":
         return f"{figure:.1%}" if figure >= 0.0005 else f"p 2^{math.log2(max(figure, 1e-300)):.0f}"
     if measure == "rank":
-        return f"rank {figure:,.0f}"
-    return f"entropy {figure:.1f} bits" if measure == "entropy" else f"{figure:.1f} bits"
+        return f"rank {least}{figure:,.0f}"
+    name = "entropy " if measure == "entropy" else ""
+    return f"{name}{least}{figure:.1f} bits"
 
 
 def ends(measure: Measure) -> tuple[str, str]:

@@ -19,6 +19,8 @@ __all__ = ["BIN", "PERSON", "ROOT", "Loom", "Marks", "Node", "Piece", "Run", "Si
 ROOT = 1
 BIN = 0
 """Beside the root: the parent of deleted branches."""
+MOST_BYTES = 4
+"""Of a character."""
 
 
 class Slice(NamedTuple):
@@ -174,6 +176,15 @@ class Loom:
     def text(self, id: int | None = None) -> bytes:
         """The text from the root to the end of a node, or of the head."""
         return b"".join(map(self.data, self.path(id)))
+
+    def end_of(self, id: int) -> bytes:
+        """The last bytes of the text from the root to the end of a node: those of a character."""
+        found = b""
+        while len(found) < MOST_BYTES and id > ROOT:
+            node = self.nodes[id]
+            found = self.data(node)[-MOST_BYTES:] + found
+            id = node.parent
+        return found[-MOST_BYTES:]
 
     def check(self) -> None:
         """Raise ValueError where this is no tree, or a node has no text: the file was damaged."""

@@ -198,6 +198,15 @@ class Beside(Protocol):
 
 
 @runtime_checkable
+class Distant(Protocol):
+    """A source on a server that may go away, and is asked again for a while."""
+
+    @property
+    def away(self) -> str:
+        """Why nobody answers now, without a full stop; empty where somebody does."""
+
+
+@runtime_checkable
 class Attentive(Protocol):
     """A backend that shows what its layers attend to."""
 

@@ -39,6 +39,8 @@ class Reading:
     """Most probable first."""
     varentropy: float | None = None
     """Variance of the surprisal, bits²; None where it is not known."""
+    at_least: frozenset[str] = frozenset()
+    """Which of `rank` and `entropy` may be higher: the source told its first candidates alone."""
 
     @property
     def p(self) -> float:
@@ -65,6 +67,8 @@ class Summary:
     bits_per_byte: float
     entropy: float
     """Mean, in bits: how unsure the model was."""
+    at_least: bool
+    """It may be higher: some of these are bounds."""
     first: float
     """Share of tokens that were the model's first choice."""
 
@@ -86,7 +90,11 @@ def _reading(
 ) -> Reading:
     pairs = zip(found.ids[:MOST].tolist(), found.logprobs[:MOST].tolist(), strict=True)
     top = tuple(Candidate(names.token(id), lp) for id, lp in pairs)
-    return Reading(index, token, logprob, rank, found.entropy[0], top, found.varentropy)
+    low, high = found.entropy
+    at_least = {"entropy"} if low < high else set()
+    if low < high and token.id not in found.ids:
+        at_least.add("rank")
+    return Reading(index, token, logprob, rank, low, top, found.varentropy, frozenset(at_least))
 
 
 def summarise(readings: Sequence[Reading]) -> Summary:
@@ -100,6 +108,7 @@ def summarise(readings: Sequence[Reading]) -> Summary:
         perplexity=_exp(nats / count) if count else 1.0,
         bits_per_byte=nats / math.log(2) / size if size else 0.0,
         entropy=_mean(one.entropy for one in readings),
+        at_least=any("entropy" in one.at_least for one in readings),
         first=_mean(float(one.rank == 1) for one in readings),
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,6 +12,8 @@ class Story:
 
     title: str
     text: str
+    path: Path | None = None
+    """The person's own file; None of llterm's."""
 
 
 STORIES = (

@@ -50,15 +50,23 @@ class Vocabulary(Protocol):
 
 
 @runtime_checkable
-class Asking(Protocol):
-    """A vocabulary whose tokenizer is elsewhere.
+class Settling(Protocol):
+    """A vocabulary whose tokenizer is elsewhere, or a source that has its chats from elsewhere.
 
-    On the event loop its `encode` gives what it was told before, and for other texts tokens of its
-    own choice until it has been told; on other threads it waits for the answer.
+    On the event loop `encode` and `open_chat` give what was told before, and else a guess until
+    they have been told (of a chat no parts at all); on other threads they wait for the answer.
     """
 
     async def settle(self) -> bool:
-        """Ask for the texts that were cut here for want of an answer; whether there were any."""
+        """Ask for what was guessed for want of an answer; whether there was any."""
+
+
+@runtime_checkable
+class Asking(Settling, Protocol):
+    """A vocabulary that is told token by token."""
+
+    def learn(self, tokens: Iterable[Token]) -> None:
+        """These are what the server said of its tokens."""
 
 
 def text_bytes(vocabulary: Vocabulary, ids: Iterable[int]) -> bytes:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -23,7 +23,8 @@ from llterm.core.mixing.recipe import Recipe
 from llterm.core.mixing.spelling import DROPPED
 from llterm.core.query import Backend, Capabilities, Cost, Fact, Failed, Query, Scored, Whole
 from llterm.core.tokens import Anchor, Path, Tail, Vocabulary
-from llterm.engine.voices import Answer, ByteVoice, IdVoice, Voice
+from llterm.engine.company import Company, Hearing
+from llterm.engine.voices import ByteVoice, IdVoice, Voice
 from llterm.engine.whole import PART, rows_of
 from llterm.errors import LltermError, UsageError
 
@@ -31,21 +32,6 @@ LOOKED = 4
 """Blends that are kept."""
 BYTES = 4
 """Bytes a token, about: how much text a mix of bytes takes for a model's context."""
-
-
-_Said = tuple[int, Answer | LltermError | None]
-"""What a model, by index, said: about one path, that it fails, or that it is done."""
-
-
-@dataclass(slots=True, eq=False)
-class _Hearing:
-    """What has been said about one path so far."""
-
-    heard: dict[int, Heard] = field(default_factory=dict)
-    error: LltermError | None = None
-    cost: Cost = field(default_factory=Cost)
-    left: int = 0
-    """Models that have not said anything yet."""
 
 
 class Mix:
@@ -77,7 +63,7 @@ class Mix:
         self.by_id = one and not bytewise
         """All share one vocabulary; otherwise the mix is one of bytes."""
         self.vocabulary: Vocabulary = first if self.by_id else ByteVocabulary()
-        self._voices: tuple[Voice, ...] = tuple(
+        voices: tuple[Voice, ...] = tuple(
             IdVoice(source, first.prefix) if self.by_id else ByteVoice(source, dropped)
             for source in sources
         )
@@ -93,12 +79,11 @@ class Mix:
         )
         self.unknown = 0.0
         """The most mass that any answer so far only estimated."""
-        self.forgiving = forgiving
-        self.lost: dict[int, LltermError] = {}
-        """Models that failed, by index: they count as weight 0 until they are tried again."""
+        self.company = Company(voices, sources, forgiving=forgiving, spared=self._spared)
+        """The models as they are asked. One that is left out counts as weight 0."""
         self._begin: int | None = None
+        self._search: Anchor | None = None
         self._looked: OrderedDict[tuple[Tail, Recipe], Blend] = OrderedDict()
-        self._asking = asyncio.Lock()
         self._looking = asyncio.Lock()
 
     @property
@@ -107,17 +92,34 @@ class Mix:
 
     @property
     def in_force(self) -> Recipe:
-        """The recipe less the models that are lost. Raises LltermError where none is left."""
-        if not self.lost:
+        """The recipe less the models that are left out. Raises LltermError where none is left."""
+        lost = self.company.lost
+        if not lost:
             return self.recipe
-        pool = self.recipe.pool
-        weights = [0.0 if n in self.lost else weight for n, weight in enumerate(pool.weights)]
-        if self.recipe.mode == "reference" and self.recipe.reference in self.lost:
-            raise self.lost[self.recipe.reference]
+        if (found := self._without(lost)) is not None:
+            return found
+        leading = self.recipe.reference if self._leads(self.recipe.reference) else next(iter(lost))
+        raise lost[leading].error
+
+    @property
+    def able(self) -> bool:
+        """Whether it can say anything without the models that are left out."""
+        return self._without(self.company.lost) is not None
+
+    def _without(self, lost: Collection[int]) -> Recipe | None:
+        """The recipe less these models; None where it makes no mix."""
+        recipe = self.recipe
+        if any(map(self._leads, lost)):
+            return None
+        weights = (0.0 if n in lost else one for n, one in enumerate(recipe.pool.weights))
         try:
-            return replace(self.recipe, pool=replace(pool, weights=tuple(weights)))
+            return replace(recipe, pool=replace(recipe.pool, weights=tuple(weights)))
         except UsageError:
-            raise next(iter(self.lost.values())) from None
+            return None
+
+    def _spared(self, index: int) -> bool:
+        """Whether the others can go on without a model."""
+        return self._without({*self.company.lost, index}) is not None
 
     @property
     def formula(self) -> str:
@@ -128,15 +130,22 @@ class Mix:
             return error.title
 
     def retry(self) -> None:
-        """Let the models that failed speak again."""
-        self.lost.clear()
+        """Let the models that were left out speak again."""
+        self.company.recall(self.company.lost)
         self._looked.clear()
+
+    def admit(self) -> None:
+        """Let those of them speak again that answer."""
+        if self.company.back:
+            self.company.admit()
+            self._looked.clear()
 
     @property
     def spent(self) -> Cost:
         return sum((source.spent for source in self.sources), Cost())
 
     async def close(self) -> None:
+        await self.company.close()
         for source in self.sources:
             await source.close()
 
@@ -146,13 +155,14 @@ class Mix:
 
     async def ask(self, queries: Sequence[Query]) -> AsyncGenerator[Fact | Failed]:
         asked = {query.path: query for query in queries}
+        self._begin_search(queries)
         wanted = {path: self.in_force.speakers(self._position(path)) for path in asked}
-        before = len(self.lost)
-        async with aclosing(self._listen(wanted)) as heard:
+        before = set(self.company.lost)
+        async with aclosing(self.company.listen(wanted, patient=True)) as heard:
             async for ready in heard:
-                if len(self.lost) > before:
+                if gone := set(self.company.lost) - before:
                     # One search is of one mix: the next one does without the model.
-                    raise next(reversed(self.lost.values()))
+                    raise self.company.lost[min(gone)].error
                 done = {path: one for path, one in ready.items() if one.error is None}
                 found = await asyncio.to_thread(self._facts, done, asked)
                 for path, one in ready.items():
@@ -163,9 +173,12 @@ class Mix:
 
         Raises LltermError where one of them cannot say anything.
         """
+        self.admit()
         weights = self.in_force.pool.weights
         everyone = tuple(n for n, weight in enumerate(weights) if weight or self._leads(n))
-        async with aclosing(self._listen(dict.fromkeys(paths, everyone))) as heard:
+        async with aclosing(
+            self.company.listen(dict.fromkeys(paths, everyone), patient=False)
+        ) as heard:
             async for ready in heard:
                 for path, one in ready.items():
                     if one.error is not None:
@@ -175,6 +188,7 @@ class Mix:
     async def look(self, path: Path) -> Blend:
         """`blends` of one path. The last few are kept: a token is drawn from what is on show."""
         async with self._looking:
+            self.admit()
             key = path.tokens, self.in_force
             if key not in self._looked:
                 async with aclosing(self.blends([path])) as blends:
@@ -244,11 +258,18 @@ class Mix:
             self.begin(path.anchor)
         return self._since(len(path.anchor.tokens) + len(path.tail))
 
+    def _begin_search(self, queries: Sequence[Query]) -> None:
+        """One search is of one mix: who answers again has a part in the next one."""
+        anchor = queries[0].path.anchor if queries else None
+        if anchor is not self._search:
+            self._search = anchor
+            self.admit()
+
     def _leads(self, index: int) -> bool:
         return self.recipe.mode == "reference" and index == self.recipe.reference
 
     def _facts(
-        self, done: Mapping[Path, _Hearing], asked: Mapping[Path, Query]
+        self, done: Mapping[Path, Hearing], asked: Mapping[Path, Query]
     ) -> dict[Path, Fact | Failed]:
         found: dict[Path, Fact | Failed] = {}
         for path, one in done.items():
@@ -277,81 +298,6 @@ class Mix:
             tuple(heard.get(index, silent) for index in range(len(self.sources))),
             speakers,
         )
-
-    async def _listen(
-        self, wanted: Mapping[Path, Iterable[int]]
-    ) -> AsyncGenerator[dict[Path, _Hearing]]:
-        """Ask each model about the paths it is wanted for; paths of which all is known, as they
-        come, several at a time where they come fast."""
-        paths: dict[int, list[Path]] = {}
-        hearings: dict[Path, _Hearing] = {}
-        for path, indices in wanted.items():
-            hearings[path] = _Hearing()
-            for index in indices:
-                hearings[path].left += 1
-                paths.setdefault(index, []).append(path)
-        queue: asyncio.Queue[_Said] = asyncio.Queue()
-        async with self._asking:
-            tasks = [
-                asyncio.create_task(self._pump(index, of, queue)) for index, of in paths.items()
-            ]
-            running = len(tasks)
-            try:
-                while running:
-                    ready: dict[Path, _Hearing] = {}
-                    while running and (not ready or not queue.empty()):
-                        index, said = await queue.get()
-                        if said is None:
-                            running -= 1
-                        elif isinstance(said, LltermError):
-                            self._lose(index, said)
-                            unheard = [path for path in paths[index] if path in hearings]
-                            silent = [(path, said, Cost()) for path in unheard
-                                      if index not in hearings[path].heard]  # fmt: skip
-                            ready |= self._take_all(index, silent, hearings)
-                        else:
-                            ready |= self._take_all(index, [said], hearings)
-                    if ready:
-                        yield ready
-            finally:
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
-
-    async def _pump(self, index: int, paths: Sequence[Path], queue: asyncio.Queue[_Said]) -> None:
-        """Carry what one model says to the queue, then None."""
-        try:
-            async with aclosing(self._voices[index].hear(paths)) as answers:
-                async for answer in answers:
-                    queue.put_nowait((index, answer))
-        except LltermError as error:
-            queue.put_nowait((index, error))
-        queue.put_nowait((index, None))
-
-    def _lose(self, index: int, error: LltermError) -> None:
-        """Leave a model out from now on. Raises the error where that is not wanted."""
-        if not self.forgiving:
-            raise error
-        self.lost[index] = error
-
-    def _take_all(
-        self, index: int, answers: Iterable[Answer], hearings: dict[Path, _Hearing]
-    ) -> dict[Path, _Hearing]:
-        """Note what a model said; the paths about which all has been said now."""
-        ready: dict[Path, _Hearing] = {}
-        for path, said, cost in answers:
-            hearing = hearings[path]
-            hearing.left -= 1
-            hearing.cost += cost
-            if isinstance(said, Heard):
-                hearing.heard[index] = said
-            elif self.forgiving:
-                self._lose(index, said)
-            else:
-                hearing.error = said
-            if not hearing.left:
-                ready[path] = hearings.pop(path)
-        return ready
 
 
 def distinct(names: Sequence[str]) -> tuple[str, ...]:

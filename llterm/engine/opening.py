@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
-from llterm.backends.registry import Progress, find_model, open_model
+from llterm.backends.registry import Progress, Tell, find_model, open_model
 from llterm.config import Config
 from llterm.core.mixing.recipe import Recipe
 from llterm.core.query import Backend
@@ -26,12 +26,13 @@ async def open_models(
     config: Config,
     overrides: Mapping[str, int] | None = None,
     progress: Progress | None = None,
+    tell: Tell | None = None,
 ) -> list[Backend]:
     """All of them, or none: one that cannot be opened closes those before it. Raises ModelError."""
     async with AsyncExitStack() as opened:
         found: list[Backend] = []
         for name in names:
-            backend = await open_model(name, config, overrides, progress)
+            backend = await open_model(name, config, overrides, progress, tell)
             opened.push_async_callback(backend.close)
             found.append(backend)
         opened.pop_all()
@@ -44,10 +45,11 @@ async def open_mix(
     config: Config,
     overrides: Mapping[str, int] | None = None,
     progress: Progress | None = None,
+    tell: Tell | None = None,
     *,
     forgiving: bool = False,
 ) -> Mix:
     """The models as one source; `forgiving`: see `Mix`. Raises ModelError."""
     known = [find_model(name, config).name for name in names]
-    backends = await open_models(names, config, overrides, progress)
+    backends = await open_models(names, config, overrides, progress, tell)
     return Mix(backends, recipe, names=known, forgiving=forgiving)

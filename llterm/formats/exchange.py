@@ -23,6 +23,7 @@ from llterm.formats import (
     pairs,
     picture,
     pyloom,
+    raster,
     text,
 )
 from llterm.formats.reading import Place, parse, wrong
@@ -58,6 +59,7 @@ _WRITERS: dict[str, tuple[str, Callable[[Source, Taste], str | bytes]]] = {
     "html": (".html", lambda source, taste: page.write(source, every=taste.every)),
     "dot": (".dot", lambda source, taste: dot.write(source, merge=taste.merge)),
     "svg": (".svg", lambda source, _: picture.write(source)),
+    "png": (".png", lambda source, _: raster.write(source)),
     "jsonl": (".jsonl", lambda source, _: pairs.write(source)),
     logitloom.NAME: (".ll.json", lambda source, _: logitloom.write(source)),
     pyloom.NAME: (".pyloom.json", lambda source, _: pyloom.write(source)),
@@ -71,7 +73,10 @@ _SUFFIXES = {
 
 
 def export(path: Path, format: str, taste: Taste) -> bytes:
-    """A loom in another format. Raises UsageError where it cannot be read."""
+    """A loom in another format.
+
+    Raises UsageError where it cannot be read, LltermError where it cannot be drawn.
+    """
     if format == openform.NAME:
         return openform.write(path).encode("utf-8", "surrogatepass")
     written = _WRITERS[format][1](read_source(path), taste)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import html
-import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from unicodedata import combining, east_asian_width
 
 from llterm.core.display import display_text, visible
 from llterm.core.loom import PERSON
@@ -16,7 +16,10 @@ WIDTH, LINE, GAP = 210, 16, 12
 """Pixels: a box's width, a line of text, between two boxes."""
 _ACROSS = 70
 _LETTERS = 27
+"""Small letters in a line of a box. Capitals take more room, and East Asian characters two."""
 _LINES = 3
+_MOST_READ = 500
+"""Characters of a text that are looked at: no box holds more."""
 SLOT = LINE * _LINES + 10 + GAP
 """Room of a leaf; no box is taller."""
 MOST_BOXES = 1500
@@ -42,25 +45,39 @@ class _Box:
         return self.top + self.height / 2
 
 
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """The picture as SVG, and its size in pixels."""
+
+    text: str
+    width: int
+    height: int
+
+
 def write(source: Source) -> str:
     """The picture. Text stands in it as text, never as markup."""
+    return draw(source).text
+
+
+def draw(source: Source) -> Drawing:
+    """The picture with its size."""
     boxes = _boxes(source)
     story = {node.id for node in source.loom.path()}
     bottom = _placed(boxes)
     columns = max((box.column for box in boxes), default=0) + 1
     width = columns * (WIDTH + _ACROSS) + GAP
-    height = max(bottom, 60) + GAP
+    height = round(max(bottom, 60) + GAP)
     title = html.escape(visible(source.title.encode("utf-8", "replace")))
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height:.0f}" '
-        f'width="{width}" height="{height:.0f}" font-family="Georgia, serif" font-size="13">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
+        f'width="{width}" height="{height}" font-family="Georgia, serif" font-size="13">',
         f"<title>{title}</title>",
-        f'<rect width="{width}" height="{height:.0f}" fill="#faf8f3"/>',
+        f'<rect width="{width}" height="{height}" fill="#faf8f3"/>',
         *_lines(source, boxes, story),
         *(_drawn(source, box, story) for box in boxes),
         "</svg>",
     ]
-    return "\n".join(parts) + "\n"
+    return Drawing("\n".join(parts) + "\n", width, height)
 
 
 def _boxes(source: Source) -> list[_Box]:
@@ -89,10 +106,30 @@ def _boxes(source: Source) -> list[_Box]:
 
 
 def _wrapped(text: str) -> list[str]:
-    lines = textwrap.wrap(text, _LETTERS, break_long_words=True) or ["␣"]
+    """The lines of a box, cut where it ends."""
+    lines: list[str] = []
+    for word in text[:_MOST_READ].split():
+        if lines and _room(f"{lines[-1]} {word}") <= _LETTERS:
+            lines[-1] += f" {word}"
+            continue
+        lines.append("")
+        for letter in word:
+            if _room(lines[-1] + letter) > _LETTERS:
+                lines.append("")
+            lines[-1] += letter
     if len(lines) > _LINES:
-        lines = [*lines[: _LINES - 1], lines[_LINES - 1][: _LETTERS - 1] + "…"]
-    return lines
+        last = lines[_LINES - 1]
+        while _room(last) > _LETTERS - 1:
+            last = last[:-1]
+        lines[_LINES - 1 :] = [f"{last}…"]
+    return lines or ["␣"]
+
+
+def _room(text: str) -> float:
+    """The room that a text takes, in small letters."""
+    wide = sum(east_asian_width(one) in "WF" for one in text)
+    capitals = sum(one.isupper() for one in text)
+    return len(text) - sum(map(bool, map(combining, text))) + wide + 0.4 * capitals
 
 
 def _placed(boxes: list[_Box]) -> float:

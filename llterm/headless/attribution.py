@@ -11,14 +11,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from llterm.backends.registry import find_model, open_model
+from llterm.backends.registry import find_model
 from llterm.config import Config
 from llterm.core.attribution import METHODS, SHARES, SIGNED, Attribution, How, Question
 from llterm.core.display import token_label, visible
 from llterm.core.query import Backend
 from llterm.core.tokens import Token, Vocabulary
 from llterm.errors import UsageError
-from llterm.headless.job import ProgressLine, opening
+from llterm.headless.job import ProgressLine
+from llterm.headless.opened import opened
 from llterm.ramps import glyph, signed_glyph
 from llterm.session.attributing import Attributing
 
@@ -76,15 +77,8 @@ def run(job: AttributionJob) -> AttributionReport:
 
 
 async def _run(job: AttributionJob) -> AttributionReport:
-    line = ProgressLine()
-    try:
-        backend = await open_model(job.model, job.config, job.overrides, opening(line, job.model))
-        try:
-            return await _ask(job, backend, line)
-        finally:
-            await backend.close()
-    finally:
-        line.clear()
+    async with opened(job.model, job.config, job.overrides) as (backend, line):
+        return await _ask(job, backend, line)
 
 
 async def _ask(job: AttributionJob, backend: Backend, line: ProgressLine) -> AttributionReport:

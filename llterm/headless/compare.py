@@ -27,9 +27,9 @@ from llterm.engine.opening import open_models
 from llterm.engine.playing import GREEDY, Player
 from llterm.engine.scoring import Method
 from llterm.errors import UsageError
-from llterm.headless.job import ProgressLine, opening
+from llterm.headless.job import ProgressLine, absences, opening
+from llterm.headless.windows import window_and_stride
 
-LEAST_WINDOW = 16
 USUAL_WINDOW = 512
 """llama-perplexity's, where windows lie side by side and no other is asked for."""
 
@@ -88,8 +88,8 @@ async def _run(job: CompareJob) -> Compared:
     with ExitStack() as files:
         base = files.enter_context(closing(BaseFile(job.base))) if job.base else None
         try:
-            telling = opening(line, " and ".join(job.models))
-            backends = await open_models(job.models, job.config, job.overrides, telling)
+            telling, away = opening(line, " and ".join(job.models)), absences(line)
+            backends = await open_models(job.models, job.config, job.overrides, telling, away)
             try:
                 start = time.monotonic()
                 plan = await _Plan.made(job, backends, base, line)
@@ -297,20 +297,11 @@ def _sizes(job: CompareJob, method: Method, backends: Sequence[Backend]) -> tupl
     context = min(backend.capabilities.context for backend in backends)
     usual = min(USUAL_WINDOW, context) if method == "halves" else context
     window = job.window or usual
-    if not LEAST_WINDOW <= window <= context:
-        raise UsageError(
-            f"--window {window} does not fit",
-            f"The models see {context:,} tokens at most; the least window is {LEAST_WINDOW}.",
-            "Choose one in between, or a larger --context.",
-        )
-    if method == "halves":
-        return window, window
-    body = window - len(backends[0].vocabulary.prefix)
-    stride = job.stride or body // 2
-    if not 1 <= stride <= body:
-        raise UsageError(
-            f"--stride {stride} does not fit",
-            f"Windows of {window:,} tokens can be 1 to {body:,} tokens apart.",
-            "Leave it out for half a window.",
-        )
-    return window, stride
+    return window_and_stride(
+        window,
+        job.stride,
+        method,
+        context=context,
+        prefix=len(backends[0].vocabulary.prefix),
+        who="The models see",
+    )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import json
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -15,14 +14,13 @@ from llterm.core.judging.comparison import Candidate
 from llterm.core.judging.tally import Figure, histogram
 from llterm.headless.compare import Compared
 from llterm.headless.compare_formats import context, label, summary, told
+from llterm.headless.pages import STEPS, STYLE, colors, escaped, script_data
 from llterm.headless.plots import Axis, Line, bars, plot
-from llterm.ramps import paint
 
 MOST = 20_000
 """Places whose text is on the page; the figures are of all."""
 STRETCHES = 120
 """Points of a curve by position."""
-STEPS = 100
 COLDEST, HOTTEST = 1e-4, 1.0
 """KL divergences in nats at the ends of the heat; between them it is logarithmic."""
 
@@ -32,9 +30,8 @@ _PAGE = """<!doctype html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}</title>
 <style>
-body {{ margin: 2rem auto; max-width: 46rem; padding: 0 1rem; background: #14161b; color: #d8d8d8;
-  font: 1.05rem/1.9 Georgia, serif; }}
-header, nav, table, figure, #tip, .worst {{ font: 0.9rem/1.5 ui-monospace, monospace; }}
+{style}
+table, figure, .worst {{ font: 0.9rem/1.5 ui-monospace, monospace; }}
 h2 {{ font-size: 1.1rem; margin-top: 2.5rem; }}
 table {{ border-collapse: collapse; display: block; overflow-x: auto; }}
 td, th {{ padding: 0.1rem 0.8rem; text-align: right; white-space: nowrap; }}
@@ -43,22 +40,11 @@ tr:hover {{ background: #23262e; }}
 figure {{ margin: 1rem 0; }}
 svg text {{ fill: #9aa0ab; font-size: 11px; }}
 svg path {{ stroke: #2c313b; }}
-nav {{ margin: 1rem 0; }}
-button {{ font: inherit; color: inherit; background: #23262e; border: 1px solid #3a3f4a;
-  padding: 0.1rem 0.6rem; cursor: pointer; }}
-button[aria-pressed=true] {{ background: #d8d8d8; color: #14161b; }}
-.ramp {{ display: inline-block; width: 12rem; height: 0.8rem; vertical-align: middle;
-  background: linear-gradient(to right, {ramp}); }}
-main {{ white-space: pre-wrap; overflow-wrap: break-word; }}
-main span {{ border-radius: 2px; }}
 main span.other {{ text-decoration: underline; text-underline-offset: 3px; }}
-main span:hover, main span:focus {{ outline: 2px solid #fff; }}
 .worst {{ margin: 1rem 0; border-left: 3px solid #3a3f4a; padding-left: 0.8rem;
   overflow-wrap: break-word; }}
 .worst b {{ background: #d8d8d8; color: #14161b; }}
-#tip {{ position: fixed; left: 0; right: 0; bottom: 0; background: #23262e; padding: 0.6rem 1rem;
-  border-top: 1px solid #3a3f4a; white-space: pre; overflow-x: auto; min-height: 3rem; }}
-footer {{ height: 12rem; }}
+#tip {{ min-height: 3rem; }}
 </style>
 <header>{summary}</header>
 <h2>Figures</h2>
@@ -116,9 +102,7 @@ def as_page(report: Compared) -> Iterator[str]:
     groups = list(_groups(report))
     names = ", ".join(one.name for one in found.candidates)
     data = {
-        "colors": [
-            [_css(color) for color in paint(n / STEPS, "truecolor")] for n in range(STEPS + 1)
-        ],
+        "colors": colors(),
         "heat": [[_heat(one, group) for group in groups] for one in found.candidates],
         "other": [
             [int(_differs(report, one, group)) for group in groups] for one in found.candidates
@@ -130,20 +114,19 @@ def as_page(report: Compared) -> Iterator[str]:
     if found.done > MOST:
         told_of += f"\nThe text below ends after {MOST:,} tokens; the figures are of all."
     yield _PAGE.format(
+        style=STYLE,
         title=html.escape(f"{names} against {found.reference}"),
         summary=html.escape(f"{names} against {found.reference}\n{told_of}").replace("\n", "<br>"),
         table=_table(report),
         plots="".join(_plots(report)),
         hottest=f"{HOTTEST:g}",
-        ramp=", ".join(_css(paint(n / 8, "truecolor").back) for n in range(9)),
         buttons=" ".join(
             f'<button data-model="{n}">{html.escape(one.name)}</button>'
             for n, one in enumerate(found.candidates)
         ),
         text="".join(f"<span>{_shown(report, group)}</span>" for group in groups),
         worst="".join(_worst(report)),
-        # A script element ends at the first "</": JSON may say that otherwise.
-        data=json.dumps(data).replace("<", "\\u003c"),
+        data=script_data(data),
     )
 
 
@@ -233,7 +216,7 @@ def _groups(report: Compared) -> Iterator[list[int]]:
 def _shown(report: Compared, group: Sequence[int]) -> str:
     names, tokens = report.vocabulary, report.found.tokens
     data = b"".join(names.token(int(tokens[n])).data for n in group)
-    return html.escape(display_text(data)).replace("\n", "⏎\n")
+    return escaped(display_text(data))
 
 
 def _heat(one: Candidate, group: Sequence[int]) -> int:
@@ -278,7 +261,3 @@ def _worst(report: Compared) -> Iterator[str]:
                 f'<div class="worst">{worst.kld:.4f} nats at {int(found.places[worst.number])}<br>'
                 f"…{before}<b>{html.escape(visible(token.data))}</b><br>{tops}</div>"
             )
-
-
-def _css(color: tuple[int, int, int]) -> str:
-    return "#{:02x}{:02x}{:02x}".format(*color)

@@ -75,6 +75,7 @@ def _terminal(config: Config) -> list[Row]:
 def _folders() -> list[Row]:
     folders = (
         ("looms", paths.looms_dir()),
+        ("starting stories", paths.stories_dir()),
         ("models", paths.models_dir()),
         ("configuration", paths.config_dir()),
         ("themes", paths.themes_dir()),

@@ -18,6 +18,8 @@ def run_export(loom: Path, format: str | None, output: Path | None, taste: Taste
     format = format or (format_of(output) if output is not None else None) or "text"
     if output is not None and output.exists() and output.samefile(loom):
         raise UsageError("The export would overwrite the loom", "", "Name another file.")
+    if output is None and format == "png" and sys.stdout.isatty():
+        raise UsageError("A terminal shows no PNG", "", "Name a file: -o picture.png")
     data = export(loom, format, taste)
     if output is None:
         _print(data)
@@ -43,6 +45,8 @@ def run_import(source: Path, format: str | None, output: Path | None) -> str:
 
 def check_is_loom(path: Path) -> None:
     """Raise UsageError where this is no loom, in words that fit what it is."""
+    if not path.exists():
+        raise UsageError(f"There is no loom {path}", "", "Check its name.")
     if path.is_file() and path.stat().st_size:
         with path.open("rb") as file:
             if file.read(len(LOOM)) != LOOM:

@@ -26,11 +26,12 @@ from llterm.core.tokens import Vocabulary
 from llterm.core.view import View
 from llterm.engine.mixture import Mix
 from llterm.engine.opening import MixOf, open_mix
-from llterm.errors import UsageError
+from llterm.errors import LltermError, UsageError
 from llterm.session.document import Document
 from llterm.session.sampling import SamplerChoice
 from llterm.session.session import Session
 from llterm.session.status import Figures
+from llterm.store.looking import to_look
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,15 +125,18 @@ def copied(loom: Path, folder: Path) -> Document:
         )
     copy = folder / loom.name
     try:
-        with (
-            closing(sqlite3.connect(f"{loom.resolve().as_uri()}?mode=ro", uri=True)) as source,
-            closing(sqlite3.connect(copy)) as target,
-        ):
+        with closing(to_look(loom)) as source, closing(sqlite3.connect(copy)) as target:
             source.backup(target)
     except sqlite3.Error:
         # Opening it as a loom says in full what is wrong.
         shutil.copyfile(loom, copy)
-    return Document.open(copy)
+    try:
+        return Document.open(copy)
+    except LltermError as error:
+        # Of the copy nobody knows.
+        error.cause = error.cause.replace(str(copy), str(loom))
+        error.hint = error.hint.replace(str(copy), str(loom))
+        raise
 
 
 def _run(job: Job, document: Document) -> Woven:
@@ -188,9 +192,11 @@ async def _weave(job: Job, document: Document) -> Woven:
 
 async def _open(job: Job, line: ProgressLine) -> Backend:
     if job.mix is None:
-        return await open_model(job.model, job.config, job.overrides, opening(line, job.model))
+        telling = opening(line, job.model)
+        return await open_model(job.model, job.config, job.overrides, telling, absences(line))
     telling = opening(line, " and ".join(job.mix.models))
-    return await open_mix(job.mix.models, job.mix.recipe, job.config, job.overrides, telling)
+    mix, away = job.mix, absences(line)
+    return await open_mix(mix.models, mix.recipe, job.config, job.overrides, telling, away)
 
 
 def _mixed(backend: Backend) -> Mixed | None:
@@ -218,6 +224,22 @@ def opening(line: ProgressLine, model: str) -> Callable[[float], None]:
     return tell
 
 
+def absences(line: ProgressLine) -> Callable[[str], None]:
+    """Tells once that a server is away, and once that it answers again."""
+    away: list[str] = []
+
+    def tell(text: str) -> None:
+        address = text.partition(": ")[0]
+        if not text and away:
+            line.warn(f"{', '.join(away)} answered again")
+            away.clear()
+        elif text and address not in away:
+            away.append(address)
+            line.warn(text)
+
+    return tell
+
+
 def _progress(session: Session) -> str:
     return f"Weaving: {session.figures.tokens:,} tokens evaluated" if session.weaving else ""
 
@@ -236,10 +258,22 @@ class ProgressLine:
             return
         import time
 
+        from rich.cells import cell_len, set_cell_size
+
         if time.monotonic() >= self._next:
             self._next = time.monotonic() + self.EVERY
+            width = os.get_terminal_size(sys.stderr.fileno()).columns - 1
+            if cell_len(text) > width > 0:
+                # A line that wraps could not be written over.
+                text = set_cell_size(text, width)
             sys.stderr.write(f"\r\x1b[2K{text}")
             sys.stderr.flush()
+
+    def warn(self, text: str) -> None:
+        """A line that stays, wherever stderr goes."""
+        self.clear()
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()
 
     def clear(self) -> None:
         if self._on and self._next:

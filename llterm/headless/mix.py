@@ -17,7 +17,7 @@ from llterm.core.tokens import Anchor, Path
 from llterm.engine.mixture import Mix
 from llterm.engine.opening import open_mix
 from llterm.engine.playing import GREEDY, Player, Turn
-from llterm.headless.job import ProgressLine, opening
+from llterm.headless.job import ProgressLine, absences, opening
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +77,8 @@ def run(job: MixJob) -> Played:
 async def _run(job: MixJob) -> Played:
     line = ProgressLine()
     try:
-        telling = opening(line, " and ".join(job.models))
-        mix = await open_mix(job.models, job.recipe, job.config, job.overrides, telling)
+        telling, away = opening(line, " and ".join(job.models)), absences(line)
+        mix = await open_mix(job.models, job.recipe, job.config, job.overrides, telling, away)
         try:
             return await _play(job, mix, line)
         finally:

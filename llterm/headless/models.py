@@ -15,22 +15,24 @@ from llterm.backends.memory import available, fit, needed
 from llterm.backends.pull import here_already
 from llterm.backends.registry import SCRIPTED, find_model
 from llterm.config import Config
+from llterm.config.server import address_mistake
 from llterm.core.display import visible
+from llterm.errors import UsageError
 
 VERSION = 1
 Row = Sequence[str]
 
 
-def list_text(config: Config) -> str:
-    """A table of every model with a name; a star marks the default."""
-    rows = [_row(one, config) for one in _all(config)]
+def list_text(config: Config, addresses: Sequence[str] = ()) -> str:
+    """A table of every model with a name or at these addresses; a star marks the default."""
+    rows = [_row(one, config) for one in _all(config, addresses)]
     for path in unfinished():
         size = size_text(path.stat().st_size)
         rows.append(("", "stopped pull", size, "", _plain(str(path))))
     return _table(rows)
 
 
-def list_json(config: Config) -> str:
+def list_json(config: Config, addresses: Sequence[str] = ()) -> str:
     """The same as JSON (docs/json.md)."""
     models = [
         {
@@ -47,16 +49,20 @@ def list_json(config: Config) -> str:
             "offers": one.offers or None,
             "problem": one.problem or None,
         }
-        for one in _all(config)
+        for one in _all(config, addresses)
     ]
     stopped = [{"path": str(path), "size": path.stat().st_size} for path in unfinished()]
     free = available() or None
     return _json({"models": models, "unfinished": stopped, "memory_available": free})
 
 
-def _all(config: Config) -> list[Listed]:
-    """Every model, and what servers say of theirs."""
-    return asyncio.run(with_offers(list_models(config), config))
+def _all(config: Config, addresses: Sequence[str]) -> list[Listed]:
+    """Every model, and what servers say of theirs. Raises UsageError for what is no address."""
+    for one in addresses:
+        if wrong := address_mistake(one):
+            raise UsageError("That is no server's address", f"{_plain(wrong)}.",
+                             'Write it as "http://127.0.0.1:8080".')  # fmt: skip
+    return asyncio.run(with_offers(list_models(config, addresses)))
 
 
 def hub_text(wanted: str) -> str:
@@ -97,7 +103,10 @@ def info_text(name: str, config: Config) -> str:
     """What a model's file says. Raises ModelError where there is no such model, or it is broken."""
     known = find_model(name, config)
     if known.path is None:
-        what = "word trigrams of a little story, for tests" if name == SCRIPTED else known.kind
+        what = {
+            SCRIPTED: "word trigrams of a little story, for tests",
+            "server": f"server; `llterm doctor {_plain(name)}` asks what it can do",
+        }.get(known.kind, known.kind)
         return f"name           {_plain(known.name)}\nkind           {what}"
     info, size = _inspected(known.path)
     wanted = needed(info, size, known.settings.context)

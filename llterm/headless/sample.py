@@ -6,12 +6,12 @@ import asyncio
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from llterm.backends.registry import find_model, open_model
+from llterm.backends.registry import find_model
 from llterm.backends.served import Counted, counted
 from llterm.config import Config
 from llterm.constraints.compiled import compile
@@ -24,7 +24,8 @@ from llterm.core.stops import Stopper
 from llterm.core.tokens import Token, Vocabulary
 from llterm.engine.sampling import Drawing, Drawn, Line, Start
 from llterm.errors import UsageError
-from llterm.headless.job import ProgressLine, copied, opening
+from llterm.headless.job import ProgressLine, copied
+from llterm.headless.opened import opened
 from llterm.session.document import Document
 from llterm.session.prompt import Prompt, make_prompt
 from llterm.session.sampling import SamplerChoice
@@ -112,16 +113,9 @@ def run(job: SampleJob, ended: Ended = lambda _: None) -> Sampled:
 
 
 async def _run(job: SampleJob, document: Document, ended: Ended) -> Sampled:
-    line = ProgressLine()
-    try:
-        backend = await open_model(job.model, job.config, job.overrides, opening(line, job.model))
-        try:
+    with closing(document):
+        async with opened(job.model, job.config, job.overrides) as (backend, line):
             return await _sample(job, document, backend, line, ended)
-        finally:
-            await backend.close()
-    finally:
-        line.clear()
-        document.close()
 
 
 async def _sample(

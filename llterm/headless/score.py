@@ -8,16 +8,16 @@ from collections.abc import Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 
-from llterm.backends.registry import find_model, open_model
+from llterm.backends.registry import find_model
 from llterm.backends.served import Counted, counted
 from llterm.config import Config
 from llterm.core.query import Backend, Cost
 from llterm.core.reading import Reading, Summary, summarise
 from llterm.engine.scoring import Method, score_text
 from llterm.errors import UsageError
-from llterm.headless.job import ProgressLine, opening
-
-LEAST_WINDOW = 16
+from llterm.headless.job import ProgressLine
+from llterm.headless.opened import opened
+from llterm.headless.windows import window_and_stride
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,20 +63,21 @@ def run(job: ScoreJob) -> Report:
 
 
 async def _run(job: ScoreJob) -> Report:
-    line = ProgressLine()
-    try:
-        backend = await open_model(job.model, job.config, job.overrides, opening(line, job.model))
-        try:
-            return await _score(job, backend, line)
-        finally:
-            await backend.close()
-    finally:
-        line.clear()
+    async with opened(job.model, job.config, job.overrides) as (backend, line):
+        return await _score(job, backend, line)
 
 
 async def _score(job: ScoreJob, backend: Backend, line: ProgressLine) -> Report:
     vocabulary = backend.vocabulary
-    window, stride = _sizes(job, backend.capabilities.context, len(vocabulary.prefix))
+    context = backend.capabilities.context
+    window, stride = window_and_stride(
+        job.window or context,
+        job.stride,
+        job.method,
+        context=context,
+        prefix=len(vocabulary.prefix),
+        who="The model sees",
+    )
     ids = await asyncio.to_thread(vocabulary.encode, job.text)
     if job.method == "halves" and len(ids) + len(vocabulary.prefix) < window:
         raise UsageError(
@@ -106,25 +107,3 @@ async def _score(job: ScoreJob, backend: Backend, line: ProgressLine) -> Report:
         seconds=time.monotonic() - start,
         counted=counted(backend),
     )
-
-
-def _sizes(job: ScoreJob, context: int, prefix: int) -> tuple[int, int]:
-    """Window and stride, checked."""
-    window = job.window or context
-    if not LEAST_WINDOW <= window <= context:
-        raise UsageError(
-            f"--window {window} does not fit",
-            f"The model sees {context:,} tokens at most; the least window is {LEAST_WINDOW}.",
-            "Choose one in between, or a larger --context.",
-        )
-    body = window - prefix
-    if job.method == "halves":
-        return window, window
-    stride = job.stride or body // 2
-    if not 1 <= stride <= body:
-        raise UsageError(
-            f"--stride {stride} does not fit",
-            f"Windows of {window:,} tokens can be 1 to {body:,} tokens apart.",
-            "Leave it out for half a window.",
-        )
-    return window, stride

@@ -66,6 +66,7 @@ def as_json(report: Report) -> str:
         "perplexity": _number(summary.perplexity),
         "bits_per_byte": _number(summary.bits_per_byte),
         "mean_entropy": summary.entropy,
+        "lower_bounds": ["mean_entropy"] if summary.at_least else [],
         "first_choices": summary.first,
         "scored_bytes": summary.bytes,
         "text_tokens": report.tokens,
@@ -92,6 +93,7 @@ def _token(reading: Reading) -> dict[str, Any]:
         "surprisal": _number(reading.surprisal),
         "rank": reading.rank,
         "entropy": reading.entropy,
+        "lower_bounds": sorted(reading.at_least),
         "top": [_candidate(one) for one in reading.top],
     }
 
@@ -116,7 +118,12 @@ def _line(one: Reading) -> str:
     rather = "  ".join(f"{token_label(c.token.data)} {math.exp(c.logprob):.0%}" for c in better)
     token = token_label(one.token.data)
     mark = glyph(heat(one, "surprisal"))
-    line = f"{one.surprisal:6.1f} {one.rank:6} {one.entropy:7.1f} {mark}  {token}"
+    rank, entropy = f"{one.rank}", f"{one.entropy:.1f}"
+    if "rank" in one.at_least:
+        rank = f"≥{rank}"
+    if "entropy" in one.at_least:
+        entropy = f"≥{entropy}"
+    line = f"{one.surprisal:6.1f} {rank:>6} {entropy:>7} {mark}  {token}"
     return f"{line:<45}  {rather}".rstrip() if rather else line
 
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import html
-import json
 import math
 
 from llterm.core.display import token_label
-from llterm.core.heat import MEASURES, told, value
+from llterm.core.heat import MEASURES, told
 from llterm.core.reading import Reading
+from llterm.headless.pages import STEPS, STYLE, colors, escaped, script_data
 from llterm.headless.score import Report
 from llterm.headless.score_formats import Piece, pieces, summary
-from llterm.ramps import paint
 
 _PAGE = """<!doctype html>
 <html lang="en">
@@ -19,21 +18,8 @@ _PAGE = """<!doctype html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}</title>
 <style>
-body {{ margin: 2rem auto; max-width: 46rem; padding: 0 1rem; background: #14161b; color: #d8d8d8;
-  font: 1.05rem/1.9 Georgia, serif; }}
-header, nav, #tip {{ font: 0.9rem/1.5 ui-monospace, monospace; }}
-nav {{ margin: 1rem 0 2rem; }}
-button {{ font: inherit; color: inherit; background: #23262e; border: 1px solid #3a3f4a;
-  padding: 0.1rem 0.6rem; cursor: pointer; }}
-button[aria-pressed=true] {{ background: #d8d8d8; color: #14161b; }}
-.ramp {{ display: inline-block; width: 12rem; height: 0.8rem; vertical-align: middle;
-  background: linear-gradient(to right, {ramp}); }}
-main {{ white-space: pre-wrap; overflow-wrap: break-word; }}
-main span {{ border-radius: 2px; }}
-main span:hover, main span:focus {{ outline: 2px solid #fff; }}
-#tip {{ position: fixed; left: 0; right: 0; bottom: 0; background: #23262e; padding: 0.6rem 1rem;
-  border-top: 1px solid #3a3f4a; white-space: pre; overflow-x: auto; min-height: 1.5rem; }}
-footer {{ height: 12rem; }}
+{style}
+nav {{ margin-bottom: 2rem; }}
 </style>
 <header>{summary}</header>
 <nav>{buttons} <span class="ramp"></span> expected → surprising</nav>
@@ -62,35 +48,26 @@ paint("surprisal");
 </script>
 </html>
 """
-_STEPS = 100
 
 
 def as_page(report: Report) -> str:
     """The page. Text of the model and the person is in it as text, never as markup."""
     shown = list(pieces(report.readings))
     data = {
-        "colors": [
-            [_css(color) for color in paint(n / _STEPS, "truecolor")] for n in range(_STEPS + 1)
-        ],
+        "colors": colors(),
         "heat": {
-            measure: [round(piece.heat(measure) * _STEPS) for piece in shown]
-            for measure in MEASURES
+            measure: [round(piece.heat(measure) * STEPS) for piece in shown] for measure in MEASURES
         },
         "tips": [_tip(piece) for piece in shown],
     }
     return _PAGE.format(
+        style=STYLE,
         title=html.escape(f"{report.model}: {report.summary.bits_per_byte:.3f} bits per byte"),
         summary=html.escape(summary(report)).replace("\n", "<br>"),
-        ramp=", ".join(_css(paint(n / 8, "truecolor").back) for n in range(9)),
         buttons=" ".join(f'<button data-measure="{one}">{one}</button>' for one in MEASURES),
-        text="".join(f"<span>{_marked(piece.text)}</span>" for piece in shown),
-        # A script element ends at the first "</": JSON may say that otherwise.
-        data=json.dumps(data).replace("<", "\\u003c"),
+        text="".join(f"<span>{escaped(piece.text)}</span>" for piece in shown),
+        data=script_data(data),
     )
-
-
-def _marked(text: str) -> str:
-    return html.escape(text).replace("\n", "⏎\n")
 
 
 def _tip(piece: Piece) -> str:
@@ -98,10 +75,6 @@ def _tip(piece: Piece) -> str:
 
 
 def _told(one: Reading) -> str:
-    figures = " · ".join(told(value(one, measure), measure) for measure in MEASURES)
+    figures = " · ".join(told(one, measure) for measure in MEASURES)
     rather = "   ".join(f"{token_label(c.token.data)} {math.exp(c.logprob):.1%}" for c in one.top)
     return f"{token_label(one.token.data)}   {figures}\n{rather}"
-
-
-def _css(color: tuple[int, int, int]) -> str:
-    return "#{:02x}{:02x}{:02x}".format(*color)

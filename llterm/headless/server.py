@@ -36,7 +36,9 @@ async def _examined(name: str, config: Config) -> list[tuple[str, str]]:
     assert server is not None
     line = ProgressLine()
     start = time.perf_counter()
-    backend = await open_remote(known.name, server, known.settings.context, tell=line.say)
+    backend = await open_remote(
+        known.name, server, known.settings.context, tell=line.say, fresh=True
+    )
     try:
         opened = time.perf_counter() - start
         reused = await reuses(backend.wire, backend.dialect)

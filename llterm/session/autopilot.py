@@ -15,6 +15,7 @@ from llterm.core.view import View
 from llterm.errors import LltermError
 from llterm.session.changes import Change
 from llterm.session.document import Document
+from llterm.session.refusals import unforeseen
 
 log = logging.getLogger(__name__)
 
@@ -87,8 +88,7 @@ class Autopilot:
             reason = error
         except Exception as fault:
             log.exception("the autopilot failed")
-            cause = f"{type(fault).__name__}: {fault}"
-            reason = LltermError("The autopilot failed", cause, "See the log.")
+            reason = unforeseen("The autopilot failed", fault)
         self._task, self.left = None, 0
         self._changed()
         if reason:

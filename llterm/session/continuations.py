@@ -19,8 +19,10 @@ from llterm.core.tokens import Tail
 from llterm.engine.sampling import Drawing, Line, Start
 from llterm.errors import LltermError, UsageError
 from llterm.session.document import Document
+from llterm.session.lines import pack_lines
+from llterm.session.refusals import unforeseen
 from llterm.session.samples import Sample, find
-from llterm.session.weaves import Woven
+from llterm.session.woven import Woven
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +59,8 @@ class Continuations:
         self._changed = changed
         self._task: asyncio.Task[None] | None = None
         self._lines: Sequence[Sample] = ()
+        self._drawn: tuple[Woven, int | None] | None = None
+        """Where they are drawn, and the node they go on from; none where text follows."""
         self.ended: Callable[[LltermError], None] = lambda _: None
         """Told of a failure; a stop says nothing."""
 
@@ -83,6 +87,8 @@ class Continuations:
         first = max((one.number for one in woven.samples), default=-1) + 1
         samples = [Sample(first + n, woven.weave.residue, chain.sampling) for n in range(count)]
         woven.samples[:0] = self._lines = samples
+        document = self._host.document
+        self._drawn = woven, document.loom.head if document.at_end else None
         drawing = make_drawing(woven, self._host.document, source, chain, samples, tokens,
                                sentence=sentence)  # fmt: skip
         self._task = asyncio.get_running_loop().create_task(self._draw(drawing, woven, samples))
@@ -137,8 +143,7 @@ class Continuations:
             error = failed
         except Exception as fault:
             log.exception("sampling failed")
-            cause = f"{type(fault).__name__}: {fault}"
-            error = LltermError("Sampling failed", cause, "See the log.")
+            error = unforeseen("Sampling failed", fault)
         self._end()
         if error is not None:
             self.ended(error)
@@ -148,7 +153,17 @@ class Continuations:
         for one in self._lines:
             one.finish = one.finish or "stopped"
         self._lines = ()
+        self._save()
         self._changed()
+
+    def _save(self) -> None:
+        """Put the lines into the loom, so that they come back with their place."""
+        if self._drawn is None or self._host.source is None:
+            return
+        woven, node = self._drawn
+        self._drawn = None
+        if node is not None and (blob := pack_lines(woven.weave, woven.samples, self._host.source)):
+            self._host.document.save_lines(node, blob)
 
 
 def make_drawing(

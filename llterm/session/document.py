@@ -6,13 +6,14 @@ import logging
 import time
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 
 from llterm.core.birth import Birth, read_birth
 from llterm.core.display import Display
 from llterm.core.editing import lead, replace_range
 from llterm.core.history import Step, Value
-from llterm.core.loom import Loom, Piece, Run, Slice
+from llterm.core.loom import ROOT, Loom, Piece, Run, Slice
 from llterm.core.rules import Rules
 from llterm.errors import LltermError, UsageError
 from llterm.session.branches import Branches
@@ -157,6 +158,11 @@ class Document:
             found = self._ledger.file.births([piece])[piece]
         return read_birth(found)
 
+    @property
+    def at_end(self) -> bool:
+        """Whether the cursor stands where the story ends."""
+        return self._cursor == len(self.text)
+
     def bytes_before(self, at: int) -> bytes:
         """The story's bytes up to a display offset."""
         if at >= len(self.text):
@@ -237,6 +243,15 @@ class Document:
             return self.nothing()
         step = self.begin("choose a branch")
         lead(self.loom, step, head)
+        return self.finish(step)
+
+    def clear(self) -> Change:
+        """An empty story, below the root; the one before stays as a branch."""
+        self.checkpoint()
+        if self.loom.head == ROOT:
+            return self.nothing()
+        step = self.begin("clear the story")
+        lead(self.loom, step, ROOT)
         return self.finish(step)
 
     # --- steps of the tree commands
@@ -320,6 +335,8 @@ class Document:
         file = LoomFile(path, new=True)
         try:
             file.commit(changes)
+            for node, blob in self.lines.items():
+                file.save_lines(node, blob)
         except LltermError:
             path.unlink(missing_ok=True)
             raise
@@ -339,6 +356,23 @@ class Document:
         """The suggestions kept for the story as it stands."""
         file = self._ledger.file
         return file.load_weave(self.loom.head) if file else None
+
+    def save_lines(self, node: int, blob: bytes) -> None:
+        """Keep the lines sampled at the end of a node; a failure is only logged."""
+        file = self._ledger.file
+        self.lines[node] = blob
+        if file and not self.read_only:
+            try:
+                self.flush()
+                file.save_lines(node, blob)
+            except LltermError as error:
+                log.warning("%s: %s", error.title, error.cause)
+
+    @cached_property
+    def lines(self) -> dict[int, bytes]:
+        """The lines sampled at the ends of nodes, as they were kept."""
+        file = self._ledger.file
+        return file.load_lines() if file else {}
 
     def close(self) -> None:
         """Write and close. Closes also when writing fails, and raises LltermError then."""

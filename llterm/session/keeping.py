@@ -9,15 +9,18 @@ import io
 import json
 import logging
 import zipfile
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import accumulate
+from typing import Any
 
 import numpy as np
 
 from llterm.core.distribution import Distribution
 from llterm.core.query import Cost, Source
-from llterm.core.tokens import Tail
+from llterm.core.tokens import Asking, Tail, Token, Vocabulary
 from llterm.core.weave import Weave
+from llterm.session.prompt import Prompt
 
 log = logging.getLogger(__name__)
 
@@ -40,10 +43,31 @@ class Kept:
     facts: Mapping[Tail, Distribution]
     cost: Cost
     seconds: float
+    names: Sequence[Token] = ()
+    """Its tokens, where a vocabulary may have to be told them again."""
+
+    def prompt(self, guess: Prompt, vocabulary: Vocabulary) -> Prompt:
+        """The prompt in the tokens of then, where a server would have to be asked for them now.
+
+        `guess` is the prompt as it is without asking; it stays where the text is another one.
+        """
+        if not isinstance(vocabulary, Asking) or guess.tokens == self.tokens:
+            return guess
+        begun = _edges(guess.tokens[: guess.head], vocabulary)[-1]
+        edges = _edges(self.tokens, vocabulary)
+        same = _text(self.tokens, vocabulary) == _text(guess.tokens, vocabulary)
+        if not same or self.residue != guess.residue or begun not in edges:
+            return guess
+        more = len(self.tokens) - len(guess.tokens)
+        head = len(edges) - 1 - edges[::-1].index(begun)
+        return replace(
+            guess, tokens=self.tokens, head=head,
+            story_tokens=guess.story_tokens + more - (head - guess.head),
+        )  # fmt: skip
 
     def of(self, source: Source) -> bool:
         """Whether this very model made it: others may have the same vocabulary."""
-        return (self.model, self.fingerprint) == (_name(source), source.vocabulary.fingerprint)
+        return (self.model, self.fingerprint) == (name_of(source), source.vocabulary.fingerprint)
 
 
 def pack(weave: Weave, source: Source, cost: Cost, seconds: float) -> bytes:
@@ -56,24 +80,21 @@ def pack(weave: Weave, source: Source, cost: Cost, seconds: float) -> bytes:
         "tokens": weave.anchor.tokens,
         "residue": weave.residue.hex(),
         "before": weave.before,
-        "model": _name(source),
+        "model": name_of(source),
         "fingerprint": source.vocabulary.fingerprint,
         "grown": weave.grown,
         "rules": asdict(weave.rules),
         "cost": asdict(cost),
         "seconds": seconds,
+        "names": _names(weave, source.vocabulary),
     }
-    found = list(facts.values())
     out = io.BytesIO()
     np.savez_compressed(
         out,
         header=np.frombuffer(json.dumps(header).encode(), dtype=np.uint8),
         tail_sizes=np.array([len(tail) for tail in facts], dtype=np.int32),
         tails=np.array([id for tail in facts for id in tail], dtype=np.int32),
-        sizes=np.array([len(one.ids) for one in found], dtype=np.int32),
-        ids=np.concatenate([one.ids for one in found]),
-        logprobs=np.concatenate([one.logprobs for one in found]),
-        masses=np.array([(one.rest, one.permitted, *one.entropy, one.exact) for one in found]),
+        **arrays_of(list(facts.values())),
     )
     return out.getvalue()
 
@@ -88,17 +109,8 @@ def unpack(blob: bytes) -> Kept | None:
             if header["version"] != VERSION:
                 return None
             tails = np.split(arrays["tails"], np.cumsum(arrays["tail_sizes"])[:-1])
-            bounds = np.cumsum(arrays["sizes"])[:-1]
-            ids = np.split(arrays["ids"], bounds)
-            logprobs = np.split(arrays["logprobs"], bounds)
-            facts = {
-                tuple(tail.tolist()): Distribution(
-                    one, lp, rest, permitted, (low, high), bool(exact)
-                )
-                for tail, one, lp, (rest, permitted, low, high, exact) in zip(
-                    tails, ids, logprobs, arrays["masses"].tolist(), strict=True
-                )
-            }
+            found = distributions(arrays)
+            facts = {tuple(tail.tolist()): one for tail, one in zip(tails, found, strict=True)}
         return Kept(
             tokens=tuple(header["tokens"]),
             residue=bytes.fromhex(header["residue"]),
@@ -109,13 +121,62 @@ def unpack(blob: bytes) -> Kept | None:
             facts=facts,
             cost=Cost(**header["cost"]),
             seconds=header["seconds"],
+            names=[
+                Token(id, bytes.fromhex(data), special=special, end=end)
+                for id, data, special, end in header.get("names", ())
+            ],
         )
     except (ValueError, KeyError, TypeError, zipfile.BadZipFile, OSError, EOFError) as broken:
         log.warning("a kept weave could not be read: %s", broken)
         return None
 
 
-def _name(source: Source) -> str:
+def arrays_of(found: Sequence[Distribution]) -> dict[str, Any]:
+    """Distributions as arrays, less what was asked for beside their candidates."""
+    return {
+        "sizes": np.array([len(one.ids) for one in found], dtype=np.int32),
+        "ids": np.concatenate([one.ids for one in found]),
+        "logprobs": np.concatenate([one.logprobs for one in found]),
+        "masses": np.array([(one.rest, one.permitted, *one.entropy, one.exact) for one in found]),
+    }
+
+
+def distributions(arrays: Mapping[str, Any]) -> Iterator[Distribution]:
+    """What `arrays_of` was given. Raises ValueError or KeyError where they don't fit together."""
+    bounds = np.cumsum(arrays["sizes"])[:-1]
+    rows = zip(
+        np.split(arrays["ids"], bounds),
+        np.split(arrays["logprobs"], bounds),
+        arrays["masses"].tolist(),
+        strict=True,
+    )
+    for ids, logprobs, (rest, permitted, low, high, exact) in rows:
+        yield Distribution(ids, logprobs, rest, permitted, (low, high), bool(exact))
+
+
+def name_of(source: Source) -> str:
     """Who said it: of a mix, by what formula too."""
     formula = getattr(source, "formula", "")
     return f"{source.name}: {formula}" if formula else source.name
+
+
+def _names(weave: Weave, vocabulary: Vocabulary) -> list[tuple[int, str, bool, bool]]:
+    """Every token of the weave, where the vocabulary is told token by token."""
+    if not isinstance(vocabulary, Asking):
+        return []
+    facts = weave.facts
+    ids = {*weave.anchor.tokens, *(id for tail in facts for id in tail)}
+    ids.update(*(one.ids.tolist() for one in facts.values()))
+    tokens = map(vocabulary.token, sorted(ids))
+    return [(one.id, one.data.hex(), one.special, one.end) for one in tokens if one.data]
+
+
+def _text(tokens: Tail, vocabulary: Vocabulary) -> bytes:
+    """With the names of special tokens."""
+    return b"".join(vocabulary.token(id).data for id in tokens)
+
+
+def _edges(tokens: Tail, vocabulary: Vocabulary) -> list[int]:
+    """Where each token begins in the text, and its end."""
+    sizes = (len(vocabulary.token(id).data) for id in tokens)
+    return list(accumulate(sizes, initial=0))

@@ -11,7 +11,6 @@ import os
 import shutil
 import sqlite3
 import tempfile
-import urllib.parse
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,6 +22,7 @@ from llterm.session.document import Document
 from llterm.store.backups import back_up, backup_folder
 from llterm.store.card import Card, read_card
 from llterm.store.lock import Lock
+from llterm.store.looking import to_look
 
 log = logging.getLogger(__name__)
 
@@ -109,11 +109,10 @@ def rename(path: Path, name: str) -> Path:
 def duplicate(path: Path) -> Path:
     """Copy a loom, with its history, beside it; the copy. Also one that is open."""
     target = _free(path.with_name(f"{path.stem} copy{_SUFFIX}"))
-    address = f"file:{urllib.parse.quote(str(path.absolute()))}?mode=ro"
     try:
         os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         with (
-            closing(sqlite3.connect(address, uri=True)) as source,
+            closing(to_look(path)) as source,
             closing(sqlite3.connect(target)) as copy,
         ):
             source.backup(copy)

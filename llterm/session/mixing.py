@@ -21,6 +21,7 @@ from llterm.core.mixing.recipe import Recipe
 from llterm.core.tokens import Anchor, Path, Tail, common
 from llterm.engine.mixture import Mix
 from llterm.errors import LltermError, UsageError
+from llterm.session import replacing
 from llterm.session.changes import Change
 from llterm.session.chatting import chat_parts
 from llterm.session.prompt import make_prompt
@@ -83,6 +84,12 @@ class Mixing:
         return source if isinstance(source, Mix) else None
 
     @property
+    def silent(self) -> tuple[int, ...]:
+        """Models that are left out because they failed, then those that are waited for."""
+        company = self.mix.company if self.mix is not None else None
+        return (*company.lost, *company.awaited) if company is not None else ()
+
+    @property
     def looked(self) -> bool:
         """Whether the story was looked at with a mix yet."""
         return self._recipe is not None
@@ -125,10 +132,11 @@ class Mixing:
         """Mix in another way from now on; a play goes on."""
         mix = self._here()
         mix.recipe = recipe
+        mix.company.recall(n for n, weight in enumerate(recipe.pool.weights) if not weight)
         self._renew(mix)
 
     def retry(self) -> None:
-        """Let the models that failed speak again."""
+        """Let the models that were left out speak again."""
         mix = self._here()
         mix.retry()
         self._renew(mix)
@@ -141,7 +149,7 @@ class Mixing:
         listed = [p for side in (place.mix, *place.sides) if side for n, p in side.top if n == id]
         # The mix's own probability, or a model's where the mix does not list it.
         logprob = math.log(max(listed[0], LEAST)) if listed else math.log(LEAST)
-        return self._session.force(self.offset(number), id, logprob)
+        return replacing.force(self._session, self.offset(number), id, logprob)
 
     def offset(self, number: int) -> int:
         """Where a place is in the story's bytes."""
@@ -204,13 +212,25 @@ class Mixing:
         return self.mix
 
     def _renew(self, mix: Mix) -> None:
-        """Suggestions and readings were those of another mix."""
+        """Suggestions and readings were those of another mix; nobody waits for their answers."""
         player = self._session.player
         playing = player.playing
         self._session.attach(mix)
+        if self._task is not None:
+            self._task.cancel()
+            self._task = asyncio.get_running_loop().create_task(self._work())
         self._stirred.set()
         if playing:
             player.play()
+
+    def _company_changed(self) -> None:
+        """A model was left out, or one of those answers again."""
+        mix = self.mix
+        if mix is not None and mix.company.back and not self._session.weaving:
+            mix.admit()
+            self._renew(mix)
+        self._stirred.set()
+        self._changed()
 
     def _session_changed(self) -> None:
         document = self._session.document
@@ -249,6 +269,7 @@ class Mixing:
         mix, document = self.mix, self._session.document
         if mix is None:
             return
+        mix.company.changed = self._company_changed
         runs = document.runs_before(len(document.text))
         rules = replace(document.rules, heal=False)
         context, chat = mix.capabilities.context, chat_parts(document, mix)

@@ -23,8 +23,9 @@ from llterm.engine.mixture import Mix
 from llterm.errors import LltermError, UsageError
 from llterm.session.changes import Change, ModelRun
 from llterm.session.document import Document
+from llterm.session.refusals import unforeseen
 from llterm.session.taking import alternatives
-from llterm.session.weaves import Woven
+from llterm.session.woven import Woven
 
 log = logging.getLogger(__name__)
 
@@ -148,8 +149,7 @@ class Player:
             reason = error
         except Exception as fault:
             log.exception("the play failed")
-            cause = f"{type(fault).__name__}: {fault}"
-            reason = LltermError("The play failed", cause, "See the log.")
+            reason = unforeseen("The play failed", fault)
         self._task = None
         self.playing, self._steps = False, 0
         self._changed()

@@ -211,7 +211,7 @@ class Reader:
         runs = document.runs_before(len(document.text))
         rules = replace(document.rules, heal=False)
         context = backend.capabilities.context
-        chat = chat_parts(document, backend)
+        chat = await asyncio.to_thread(chat_parts, document, backend)
         prompt = await asyncio.to_thread(
             make_prompt, runs, document.prefix, backend.vocabulary, rules, context, chat
         )

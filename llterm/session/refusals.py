@@ -1,9 +1,14 @@
-"""What a session refuses, in words: the errors of deeds that make no sense now."""
+"""A session's errors in words: what makes no sense now, and what no one foresaw."""
 
 from __future__ import annotations
 
 from llterm.errors import BackendUnavailable, LltermError, UsageError
 from llterm.session.status import Status
+
+
+def unforeseen(title: str, fault: Exception) -> LltermError:
+    """What else went wrong; who catches it writes it to the log."""
+    return LltermError(title, f"{type(fault).__name__}: {fault}", "See the log.")
 
 
 def no_model(status: Status) -> LltermError:

@@ -21,9 +21,11 @@ from llterm.core.view import Step
 from llterm.errors import LltermError, UsageError
 from llterm.session.changes import Change
 from llterm.session.continuations import follow, make_drawing
+from llterm.session.refusals import unforeseen
 from llterm.session.samples import Sample
 from llterm.session.session import Session
-from llterm.session.weaves import Weaves, Woven
+from llterm.session.weaves import Weaves
+from llterm.session.woven import Woven
 
 log = logging.getLogger(__name__)
 
@@ -179,8 +181,7 @@ class Sentences:
             self.error = error
         except Exception as fault:
             log.exception("sentence beams failed")
-            cause = f"{type(fault).__name__}: {fault}"
-            self.error = LltermError("No sentences could be drawn", cause, "See the log.")
+            self.error = unforeseen("No sentences could be drawn", fault)
 
     async def _of(self, number: int, first: int, count: int, tokens: int) -> None:
         source, session = self._sources[number], self._session

@@ -2,41 +2,33 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
-import time
 from collections.abc import Callable
-from dataclasses import replace
 from typing import cast
 
-from llterm.constraints.compiled import Compiled, compile
 from llterm.constraints.spec import Constraint
 from llterm.core.bans import Bans
 from llterm.core.chat import Chat, chat_text
-from llterm.core.display import display_text
+from llterm.core.display import display_text, whole_after
 from llterm.core.query import Backend, Source
 from llterm.core.reading import Reading
 from llterm.core.rules import Rules
 from llterm.core.sampling import Chain, SamplerSettings, Sampling
-from llterm.core.tokens import Anchor, Tail
+from llterm.core.tokens import Tail
 from llterm.core.view import View
-from llterm.engine.drive import drive
 from llterm.errors import LltermError, UsageError
-from llterm.session import samples, taking
 from llterm.session.autopilot import Autopilot
-from llterm.session.chatting import root_text
 from llterm.session.continuations import Continuations
 from llterm.session.document import Change, Document, ModelRun
-from llterm.session.keeping import Kept, pack, unpack
 from llterm.session.player import Player
 from llterm.session.reader import Reader
-from llterm.session.refusals import cannot_stand, no_model, not_current
+from llterm.session.refusals import no_model
 from llterm.session.sampling import SamplerChoice
-from llterm.session.sources import check_constraints, told_more
+from llterm.session.searching import Searching
+from llterm.session.sources import check_constraints
 from llterm.session.status import Figures, Incoming, Status
-from llterm.session.weaves import Place, Weaves, Woven, rules_for
-
-log = logging.getLogger(__name__)
+from llterm.session.suggestions import Suggestions
+from llterm.session.weaves import rules_for
+from llterm.session.woven import Woven
 
 
 class Session:
@@ -48,17 +40,10 @@ class Session:
         self.source: Source | None = None
         self.status = Status()
         self.incoming: Incoming | None = None
-        self.at = document.cursor
-        self.stale = False
-        self._woven: Woven | None = None
-        self._kept = Weaves()
-        self._models = 0
-        """How many models there have been: a weave belongs to the one of its number."""
-        self._task: asyncio.Task[None] | None = None
+        self._suggestions = Suggestions(document, self._drawing)
+        self._search = Searching(self._suggestions.settle, self._changed, self._ended)
         self._view: View | None = None
         self.banned_shown = False
-        self._constraint: Constraint | None = None
-        self._compiled: Compiled | None = None
         self._callbacks: list[Callable[[], None]] = []
         self.reader = Reader(self, self._changed)
         self.resting = False
@@ -70,40 +55,57 @@ class Session:
 
     @property
     def weaving(self) -> bool:
-        return self._task is not None and not self._task.done()
+        return self._search.running
 
     @property
-    def shown(self) -> object:
+    def shown(self) -> Woven | None:
         """Whose view this is: rows read while this was another object mean nothing any more."""
-        return self._woven
+        return self._suggestions.woven
+
+    @property
+    def at(self) -> int:
+        """Display offset where the suggestions on show hang."""
+        return self._suggestions.at
+
+    @property
+    def stale(self) -> bool:
+        """Whether they are of another place of the story, or of a model before this one."""
+        return self._suggestions.stale
+
+    @property
+    def foreign(self) -> bool:
+        """Whether the suggestions on show are those of a model before this one."""
+        return self._suggestions.foreign
 
     @property
     def view(self) -> View | None:
         """The suggestion tree; None when nothing was woven."""
-        if self._view is None and self._woven is not None:
-            weave = self._woven.weave
-            view = weave.view(running=self.weaving, banned=self.banned_shown)
-            if self._woven.samples:
-                drawn = samples.rows(self._woven.samples)
-                view = replace(view, branches=(*drawn, *view.branches))
-            self._view = view
+        if self._view is None and self.shown is not None:
+            self._view = self.shown.view(running=self.weaving, banned=self.banned_shown)
         return self._view
 
     @property
     def figures(self) -> Figures:
         """Figures of the weave on show; unlike `view`, they cost next to nothing."""
-        woven = self._woven
+        woven = self.shown
         context = self.source.capabilities.context if self.source else 0
         if woven is None or self.foreign:
             return Figures(context=context)
-        going = time.monotonic() - self._started if self.weaving else 0.0
-        start = self._display_offset(woven.prompt.window_start)
-        return woven.figures(context, woven.seconds + going, start)
+        seen = woven.prompt.window_start
+        start = self.document.display_offset(seen) if seen else 0
+        return woven.figures(context, woven.seconds + self._search.seconds, start)
 
     def listen(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Call back whenever view, status or figures changed; returns how to end that."""
         self._callbacks.append(callback)
         return lambda: self._callbacks.remove(callback)
+
+    @property
+    def model(self) -> Source:
+        """The source. Raises BackendUnavailable when there is none yet."""
+        if self.source is None:
+            raise no_model(self.status)
+        return self.source
 
     @property
     def backend(self) -> Backend | None:
@@ -121,26 +123,18 @@ class Session:
         """
         self._leave_model()
         self.source = source
-        self._restore(source)
+        self._suggestions.restore(source)
         self._say(Status("ready"))
 
     async def change_model(self, source: Source) -> None:
         """As `attach`, and what suggestions must fit stays in force."""
-        constraint, compiled = self._constraint, self._compiled
-        if constraint is not None:
-            compiled = await asyncio.to_thread(compile, constraint, source.vocabulary)
+        await self._suggestions.fit(self.constraint, source)
         self.attach(source)
-        self._constraint, self._compiled = constraint, compiled
 
     def detach(self) -> None:
         """Do without a model; its suggestions stay in sight, stale. Its owner closes it."""
         self._leave_model()
         self._say(Status("no model"))
-
-    @property
-    def foreign(self) -> bool:
-        """Whether the suggestions on show are those of a model before this one."""
-        return self._woven is not None and self._woven.place[2] != self._models
 
     def set_resting(self, resting: bool) -> None:
         """Nothing is evaluated while the model rests; what it said stays."""
@@ -173,31 +167,29 @@ class Session:
         source = self._awake()
         self.player.pause()
         self.document.checkpoint()
-        place = self._place(self.document.cursor)
-        if self.weaving and self._woven is not None and self._woven.place == place:
+        if self.weaving and self._suggestions.here:
             return
         self.stop()
-        self._show(self._find(place) or self._begin(place, source))
-        self._run()
+        self._run(self._open(source), source)
 
     def stop(self) -> None:
         """End the search; what it found stays. The caller is free at once."""
-        if self._task is not None:
-            self._task.cancel()
-            self._task = None
-            if self._woven is not None:
-                # The cancelled task would let go of its questions only later.
-                self._woven.weave.let_go()
-            self._pause()
+        self._search.stop()
+
+    def put_away(self) -> None:
+        """Show no suggestions; the next weave here brings them back, with no inference."""
+        self.continuations.stop()
+        self.stop()
+        self._suggestions.put_away()
+        self._changed()
 
     def grow(self, tail: Tail) -> None:
         """Go on from this branch, `Rules.depth` tokens further."""
-        woven = self._current()
-        rules = rules_for(self.document.rules, self._awake())
-        woven.weave.grow(tail, rules.depth)
+        woven, source = self._suggestions.current, self._awake()
+        woven.weave.grow(tail, rules_for(self.document.rules, source).depth)
         self._changed()
         if not self.weaving:
-            self._run()
+            self._run(woven, source)
 
     def set_rules(self, rules: Rules) -> None:
         """Other weave settings, at once: the tree is derived again, with no inference."""
@@ -220,7 +212,7 @@ class Session:
     @property
     def chain(self) -> Chain:
         """The sampling made ready for the model. Raises BackendUnavailable without one."""
-        return self._drawing.chain(self._model().vocabulary)
+        return self._drawing.chain(self.model.vocabulary)
 
     def set_sampling(self, sampling: Sampling) -> None:
         """Another way to draw: a step of the history. Bans hold for suggestions too, at once."""
@@ -237,38 +229,26 @@ class Session:
     @property
     def constraint(self) -> Constraint | None:
         """What suggestions must fit; None: anything."""
-        return self._constraint
+        return self._suggestions.constraint
 
     async def set_constraint(self, constraint: Constraint | None) -> None:
         """Suggestions of later weaves must fit this, from the cursor on; compiled once.
 
         Raises UsageError for one that cannot be, and keeps the former then.
         """
-        compiled = None
         if constraint is not None:
-            check_constraints(self._model())
-            vocabulary = self._model().vocabulary
-            compiled = await asyncio.to_thread(compile, constraint, vocabulary)
-        self._constraint, self._compiled = constraint, compiled
+            check_constraints(self.model)
+        await self._suggestions.fit(constraint, self.source)
         self._look()
 
     @property
     def dead_ends(self) -> int:
         """Paths of the weave on show after which the constraint allows nothing."""
-        return self._woven.weave.dead_ends if self._woven is not None else 0
-
-    @property
-    def taken(self) -> float:
-        """Mass that the constraint takes of what the model would begin with; 0 until woven."""
-        woven = self._woven
-        first = woven.weave.facts.get(()) if woven is not None else None
-        return min(max(1.0 - first.permitted, 0.0), 1.0) if first is not None else 0.0
+        return self.shown.weave.dead_ends if self.shown is not None else 0
 
     async def wait(self) -> None:
         """Until nothing is being woven. Raises what the weave failed with."""
-        task = self._task
-        if task is not None:
-            await asyncio.wait([task])
+        await self._search.wait()
         if self.status.state == "failed" and self.status.error is not None:
             raise self.status.error
 
@@ -278,11 +258,8 @@ class Session:
         self.player.pause()
         self.autopilot.stop()
         self.continuations.stop()
-        task = self._task
-        self.stop()
-        if task is not None:
-            await asyncio.gather(task, return_exceptions=True)
-        self._keep()
+        await self._search.close()
+        self._suggestions.keep(self.source)
         self.document.close()
 
     # --- the story
@@ -327,55 +304,38 @@ class Session:
 
         What hangs below it becomes the new tree, with no inference.
         """
-        run = self._run_of(tail)
+        run = self._suggestions.current.run(tail, self.model)
         if not run.data:
             return Change(self.at, self.at, "", self.at)
         return self.land(run)
 
-    def accept_but(self, tail: Tail, number: int, id: int, logprob: float) -> Change:
-        """Take a path up to its token of index `number`, and another token in place of that."""
-        (woven, ids), source = self.path(tail), self._model()
-        before = self._run_of(tail[: len(tail) - len(ids) + number])
-        run = taking.forced_after(before, woven.weave.residue, source, id, logprob)
-        return self.land(run)
-
     def path(self, tail: Tail) -> tuple[Woven, Tail]:
         """The weave on show, and the tokens after its anchor that a row of its tree stands for."""
-        woven = self._current()
-        return woven, tail if samples.find(woven.samples, tail) is None else tail[1:]
+        woven = self._suggestions.current
+        return woven, woven.ids(tail)
 
     def here(self) -> Woven:
         """The weave at the cursor, begun if there is none; nothing is searched.
 
         Raises BackendUnavailable when there is no model yet.
         """
-        source, place = self._awake(), self._place(self.document.cursor)
-        context = source.capabilities.context
-        woven = self._woven
-        if woven is None or woven.place != place or not woven.has_room(context):
-            self._show(self._find(place) or self._begin(place, source))
-        assert self._woven is not None
-        return self._woven
+        source = self._awake()
+        return self._suggestions.ready(source) or self._open(source)
 
     def land(self, run: ModelRun, *, onward: bool = False) -> Change:
         """Put the model's tokens into the story where the weave on show hangs, and stay with it.
 
         `onward`: they go on from the run before and are one step with it.
         """
-        woven = self._current()
-        weave = woven.weave
+        woven = self._suggestions.current
         self.stop()
-        change = self.document.accept(run, self.at, onward=onward)
-        weave = weave.at(run.ids, Anchor(weave.anchor.tokens + run.ids))
-        prompt = taking.taken(woven.prompt, weave, run.ids)
-        left = [rest for one in woven.samples if (rest := one.after(run.ids)) is not None]
-        place = self._place(self.document.cursor)
-        self._show(Woven(weave, place, prompt, samples=left))
+        change = self._suggestions.take(woven, run, onward=onward)
+        self._stirred()
         return change
 
     def put(self, run: ModelRun) -> Change:
         """Put a run at the cursor, of this model or of another one."""
-        source = self._model()
+        source = self.model
         if run.fingerprint == source.vocabulary.fingerprint:
             self.here()
             return self.land(run)
@@ -386,7 +346,6 @@ class Session:
 
     def accept_text(self, tail: Tail, text: str) -> Change:
         """Take a suggestion as the person rewrote it: the text is theirs then."""
-        self._current()
         if text == self.ghost(tail):
             return self.accept(tail)
         self.document.checkpoint()
@@ -395,61 +354,25 @@ class Session:
         self._look()
         return change
 
-    def force(self, start: int, id: int, logprob: float) -> Change:
-        """Let another token stand after the story's first `start` bytes; what stood there stays as
-        a branch."""
-        source, at = self._model(), self.document.display_offset(start)
-        token = source.vocabulary.token(id)
-        if token.special or len(self.document.bytes_before(at)) != start:
-            raise cannot_stand()
-        self.stop()
-        self.document.checkpoint()
-        change = self.document.accept(taking.forced_run(source, token, logprob), at)
-        self._look()
-        return change
-
-    def put_text(self, number: int, text: str) -> Change:
-        """Let a person's text stand at a place of the story. What stood there stays as a branch."""
-        place = self.reader.places[number]
-        at = self.document.display_offset(place.start)
-        self.stop()
-        change = self.document.write(text, at)
-        self._look()
-        return change
-
     def readings_of(self, tail: Tail) -> list[Reading]:
         """The tokens of a path of the tree as the model sees them; costs nothing.
 
         Those that only write again what the story ends in are left out.
         """
-        woven, names = self._current(), self._model().vocabulary
-        sample = samples.find(woven.samples, tail)
-        if sample is not None:
-            return sample.readings(len(tail) - 1, names)
-        return taking.readings_along(woven.weave, tail, names)
+        return self._suggestions.current.readings(tail, self.model.vocabulary)
 
     def token_of(self, tail: Tail) -> Tail:
         """The least part of `tail` that adds text."""
-        woven = self._current()
-        sample = samples.find(woven.samples, tail)
-        if sample is not None:
-            return tail[: 1 + sample.first_token(len(tail) - 1)]
-        return taking.first_token(woven.weave, tail)
+        return self._suggestions.current.first_token(tail)
 
     def word_of(self, tail: Tail) -> Tail:
         """The part of `tail` that holds its first word: up to where the next one begins."""
-        woven = self._current()
-        sample = samples.find(woven.samples, tail)
-        if sample is not None:
-            return tail[: 1 + sample.first_word(len(tail) - 1)]
-        return taking.first_word(woven.weave, tail)
+        return self._suggestions.current.first_word(tail)
 
     def ghost(self, tail: Tail) -> str:
         """What accepting `tail` would add, as it would be shown."""
-        woven = self._current()
-        sample = samples.find(woven.samples, tail)
-        data = sample.part(len(tail) - 1) if sample else woven.weave.beam(tail).data
-        return display_text(data)
+        adds = self._suggestions.current.adds(tail)
+        return display_text(whole_after(self.document.bytes_before(self.at), adds))
 
     # --- inner workings
 
@@ -459,93 +382,26 @@ class Session:
         self.autopilot.stop()
         self.continuations.stop()
         self.source = self.incoming = None
-        self._models += 1
         self.reader.forget()
-        self._kept.forget_vocabulary()
-        self.stale = self._woven is not None
-
-    def _model(self) -> Source:
-        if self.source is None:
-            raise no_model(self.status)
-        return self.source
+        self._suggestions.leave_model()
 
     def _awake(self) -> Source:
         if self.resting:
             raise UsageError("The model rests", "You let it rest.", "Wake it with the same key.")
-        return self._model()
+        return self.model
 
-    def _current(self) -> Woven:
-        if self._woven is None:
-            raise UsageError("There are no suggestions", "", "Weave first.")
-        if self.stale:
-            raise not_current(foreign=self.foreign)
-        return self._woven
-
-    def _run_of(self, tail: Tail) -> ModelRun:
-        """A path of the tree as it goes into the story."""
-        woven, source = self._current(), self._model()
-        sample = samples.find(woven.samples, tail)
-        if sample is not None:
-            return sample.run(len(tail) - 1, source)
-        return taking.model_run(woven.weave, tail, source)
-
-    def _place(self, cursor: int) -> Place:
-        before = self.document.bytes_before(cursor)
-        return before, root_text(self.document), self._models, self._constraint
-
-    def _find(self, place: Place) -> Woven | None:
-        """An earlier weave of this very text, under the present rules."""
-        if self.source is None:
-            return None
-        return self._kept.find(place, self.document.rules, self.sampling.bans, self.source)
-
-    def _begin(self, place: Place, source: Source, kept: Kept | None = None) -> Woven:
-        bans = self.sampling.bans
-        return self._kept.begin(place, self.document, source, self._compiled, bans, kept)
-
-    def _restore(self, source: Source) -> None:
-        """Show the weave kept in the loom, where the story still stands as it did."""
-        kept = unpack(self.document.load_weave() or b"")
-        if kept is None or not kept.of(source):
-            return
-        try:
-            woven = self._begin(self._place(self.document.cursor), source, kept)
-        except LltermError as error:  # The next weave says it to the person.
-            log.warning("%s", error)
-            return
-        if (woven.prompt.tokens, woven.prompt.residue) == (kept.tokens, kept.residue):
-            woven.cost, woven.seconds = kept.cost, kept.seconds
-            self._show(woven)
-
-    def _keep(self) -> None:
-        """Put the weave on show into the loom."""
-        woven, source = self._woven, self.source
-        unbound = woven is not None and woven.weave.constraint is None
-        if woven is not None and unbound and source is not None and not self.stale:
-            self.document.save_weave(pack(woven.weave, source, woven.cost, woven.seconds))
-
-    def _show(self, woven: Woven) -> None:
-        self._woven = woven
-        self.reader.stir()
-        self._kept.keep(woven)
-        self.at = self.document.cursor
-        self.stale = False
-        self._changed()
+    def _open(self, source: Source) -> Woven:
+        woven = self._suggestions.open(source)
+        self._stirred()
+        return woven
 
     def _look(self) -> None:
         """The text or the cursor changed: are the suggestions still those of this place?"""
         self.reader.stir()
-        woven = self._woven
-        if woven is None:
-            return
-        place = self._place(self.document.cursor)
-        if woven.place != place and not self.weaving:
-            woven = self._find(place) or woven
-        self.stale = woven.place != place
-        if not self.stale:
-            self._woven = woven
-            self.at = self.document.cursor
-        self._changed()
+        # What is still searched stays on show: it may be of this place again in a moment.
+        self._suggestions.look(None if self.weaving else self.source)
+        if self.shown is not None:
+            self._changed()
 
     def _step(self, step: Callable[[], Change | None]) -> Change | None:
         before, bans = self.document.rules, self.sampling.bans
@@ -556,60 +412,35 @@ class Session:
 
     def _follow_rules(self, before: Rules, bans_before: Bans) -> None:
         """Derive the tree again under the document's rules and bans; go on if it was searching."""
-        rules, bans, woven = self.document.rules, self.sampling.bans, self._woven
-        if woven is None or (rules, bans) == (before, bans_before):
+        rules, woven = self.document.rules, self.shown
+        if woven is None or (rules, self.sampling.bans) == (before, bans_before):
             return
         running = self.weaving
         self.stop()
         if rules.heal != before.heal:
             self._look()
-            self.stale = True
+            self._suggestions.stale = True
             return
-        woven.weave = woven.weave.under(rules_for(rules, self.source), bans)
+        self._suggestions.derive(self.source)
         self._changed()
         if running:
-            self._run()
+            self._run(woven, self.model)
 
-    def _run(self) -> None:
-        assert self._woven is not None
-        self._started = time.monotonic()
+    def _run(self, woven: Woven, source: Source) -> None:
+        self._search.start(woven, source)
         self.status = Status("weaving")
-        self._task = asyncio.get_running_loop().create_task(self._drive(self._woven))
         self._changed()
 
-    async def _drive(self, woven: Woven) -> None:
-        status = Status("ready")
-        try:
-            await self._settle(woven)
-            async for cost in drive(woven.weave, self._model()):
-                woven.cost += cost
-                self._changed()
-        except LltermError as error:
-            status = Status("failed", error=error)
-        except Exception as fault:
-            log.exception("the weave failed")
-            cause = f"{type(fault).__name__}: {fault}"
-            status = Status("failed", error=LltermError("The weave failed", cause, "See the log."))
-        self._task = None
-        self._pause(status)
-
-    async def _settle(self, woven: Woven) -> None:
-        """Begin again with the tokens that a server gives the story: `_begin` could only guess."""
-        source = self._model()
-        fresh = await told_more(source) and not woven.weave.facts
-        if fresh and woven.place == self._place(self.document.cursor):
-            told = self._begin(woven.place, source)
-            woven.weave, woven.prompt = told.weave, told.prompt
-            self._changed()
-
-    def _pause(self, status: Status | None = None) -> None:
-        if self._woven is not None:
-            self._woven.seconds += time.monotonic() - self._started
-            self._keep()
-        self._say(status or Status("ready"))
+    def _ended(self, status: Status) -> None:
+        """The search is over."""
+        self._suggestions.keep(self.source)
+        self._say(status)
 
     def _say(self, status: Status) -> None:
         self.status = status
+        self._stirred()
+
+    def _stirred(self) -> None:
         self.reader.stir()
         self._changed()
 
@@ -617,7 +448,3 @@ class Session:
         self._view = None
         for callback in tuple(self._callbacks):
             callback()
-
-    def _display_offset(self, size: int) -> int:
-        """Where the story's first `size` bytes end, on screen."""
-        return self.document.display_offset(size) if size else 0

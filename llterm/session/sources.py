@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from llterm.core.query import Source
-from llterm.core.tokens import Asking
+from llterm.core.tokens import Settling
 from llterm.errors import CapabilityMissing
 
 
@@ -20,5 +20,5 @@ def check_constraints(source: Source) -> None:
 
 async def told_more(source: Source) -> bool:
     """Whether the story's tokens, which could only be guessed at once, are known now."""
-    vocabulary = source.vocabulary
-    return isinstance(vocabulary, Asking) and await vocabulary.settle()
+    asked = [one for one in (source, source.vocabulary) if isinstance(one, Settling)]
+    return any([await one.settle() for one in asked])

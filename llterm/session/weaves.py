@@ -3,63 +3,24 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
-from llterm.constraints.spec import Constraint
 from llterm.core.bans import Bans
 from llterm.core.constraint import Constrained
 from llterm.core.healing import Healer
-from llterm.core.query import Cost, Source
+from llterm.core.query import Source
 from llterm.core.rules import Rules
-from llterm.core.tokens import Anchor
+from llterm.core.tokens import Anchor, Asking
 from llterm.core.weave import Weave
 from llterm.session.chatting import chat_parts
 from llterm.session.document import Document
 from llterm.session.keeping import Kept
-from llterm.session.prompt import Prompt, make_prompt
-from llterm.session.samples import Sample
-from llterm.session.status import Figures
+from llterm.session.lines import unpack_lines
+from llterm.session.prompt import make_prompt
+from llterm.session.woven import Place, Woven
 
 MOST_CANDIDATES = 2_500_000
 """Candidates kept for weaves that are not on show: some 25 MB."""
-
-Place = tuple[bytes, str, int, Constraint | None]
-"""What a weave depends on: the story's bytes before it, what stands before the story, which of the
-session's models it was, what suggestions must fit."""
-
-
-@dataclass(slots=True)
-class Woven:
-    """A weave with where it hangs and what it took."""
-
-    weave: Weave
-    place: Place
-    prompt: Prompt
-    cost: Cost = field(default_factory=Cost)
-    seconds: float = 0.0
-    samples: list[Sample] = field(default_factory=list)
-    """Lines that were sampled here, the newest drawing's first."""
-
-    def figures(self, context: int, seconds: float, window_start: int) -> Figures:
-        """What it took in so many seconds, and what a model of this context sees."""
-        return Figures(
-            seconds=seconds,
-            tokens=self.cost.tokens,
-            prompt_tokens=self.cost.prompt_tokens,
-            decodes=self.cost.decodes,
-            requests=self.cost.requests,
-            story_tokens=self.prompt.story_tokens,
-            context=context,
-            window_start=window_start,
-        )
-
-    def has_room(self, context: int) -> bool:
-        """Whether the model can see all that the weave begins with, and go on from it.
-
-        Tokens that were accepted lengthen it; past the context it is a weave anew, whose window
-        begins further on.
-        """
-        return len(self.weave.anchor.tokens) + self.weave.rules.depth <= context
 
 
 def rules_for(rules: Rules, source: Source | None) -> Rules:
@@ -119,7 +80,10 @@ class Weaves:
         runs = document.runs_before(document.cursor)
         context = source.capabilities.context
         chat = chat_parts(document, source)
+        if kept is not None and isinstance(vocabulary, Asking):
+            vocabulary.learn(kept.names)
         prompt = make_prompt(runs, document.prefix, vocabulary, rules, context, chat)
+        prompt = kept.prompt(prompt, vocabulary) if kept is not None else prompt
         if prompt.residue and self._healer is None:
             self._healer = Healer(vocabulary)
         weave = Weave(
@@ -134,7 +98,9 @@ class Weaves:
             constraint=constraint,
             bans=bans,
         )
-        return Woven(weave, place, prompt)
+        # Lines come back with their place: the end of a node where some were drawn.
+        blob = document.lines.get(document.loom.head, b"") if document.at_end else b""
+        return Woven(weave, place, prompt, samples=unpack_lines(blob, weave, source))
 
     def forget_vocabulary(self) -> None:
         """Another model: what was made of the former one's tokens goes."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
-import urllib.parse
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from llterm.core.display import visible
 from llterm.core.loom import ROOT, Node
+from llterm.store.looking import to_look
 from llterm.store.rows import read_node
 from llterm.store.schema import APPLICATION, MIGRATIONS
 
@@ -53,8 +53,7 @@ def read_card(path: Path) -> Card:
     changed = 0.0
     try:
         changed = path.stat().st_mtime
-        address = f"file:{urllib.parse.quote(str(path.absolute()))}?mode=ro"
-        with closing(sqlite3.connect(address, uri=True)) as database:
+        with closing(to_look(path)) as database:
             return _read(path, changed, database)
     except OSError as error:
         return Card(path, changed, trouble=error.strerror or str(error))

@@ -37,6 +37,10 @@ _ODD = (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionEr
 """What reading rows that make no sense raises."""
 
 
+MOST_LINES = 200
+"""Places whose sampled lines are kept."""
+
+
 class LoomFile:
     """An open loom file. One that another llterm has open can only be read."""
 
@@ -121,6 +125,26 @@ class LoomFile:
         except sqlite3.Error:
             return None
         return bytes(row[0]) if row and isinstance(row[0], bytes) else None
+
+    def save_lines(self, node: int, blob: bytes) -> None:
+        """Keep the lines sampled at a place; of too many places the oldest nodes' are let go."""
+        try:
+            with self._database:
+                self._database.execute("insert or replace into lines values (?, ?)", (node, blob))
+                self._database.execute(
+                    "delete from lines where node in (select node from lines where node <> ?"
+                    " order by node desc limit -1 offset ?)", (node, MOST_LINES - 1),
+                )  # fmt: skip
+        except sqlite3.Error as error:
+            raise LltermError("The sampled lines could not be kept", str(error)) from error
+
+    def load_lines(self) -> dict[int, bytes]:
+        """The sampled lines by place; a damaged table holds none, and the story is whole."""
+        try:
+            rows = self._database.execute("select node, blob from lines")
+            return {node: blob for node, blob in rows if isinstance(blob, bytes)}
+        except sqlite3.Error:
+            return {}
 
     def close(self) -> None:
         """Close; the emptied journal beside the file goes too."""

@@ -36,6 +36,9 @@ MIGRATIONS = (
     );
     create table extra (node integer primary key, fields text not null);
     """,
+    """
+    create table lines (node integer primary key, blob blob not null);
+    """,
 )
 """Version n of the schema is reached by the first n scripts."""
 

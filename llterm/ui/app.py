@@ -28,7 +28,7 @@ from llterm.core.display import visible
 from llterm.core.query import Backend
 from llterm.core.rules import Rules
 from llterm.errors import LltermError
-from llterm.session import looms
+from llterm.session import looms, stories
 from llterm.session.document import Document
 from llterm.session.mixing import Mixing
 from llterm.session.sampling import SamplerChoice
@@ -38,6 +38,7 @@ from llterm.ui.actions import shelf
 from llterm.ui.commands import Commands, Palette
 from llterm.ui.launch import Launch
 from llterm.ui.options import Options
+from llterm.ui.pasting import guard_pastes
 from llterm.ui.screens.mix import MixScreen
 from llterm.ui.screens.painting import show_trouble, troubles
 from llterm.ui.screens.weave import WeaveScreen
@@ -56,6 +57,7 @@ def run_app(launch: Launch) -> int:
     Raises LltermError when the loom cannot be opened (nothing is on the screen by then), and when
     the app ended on a fault of its own.
     """
+    guard_pastes()
     following: Launch | None = launch
     while following is not None:
         launch = following
@@ -155,12 +157,16 @@ class LltermApp(App[None]):
     def on_mount(self) -> None:
         self._install_themes()
         self._install_signals()
+        # After `fg` the terminal is empty, and only what changes would be painted.
+        self.app_resume_signal.subscribe(self, lambda _: self.refresh(layout=True))
         for notice in self.launch.config.notices:
             self.notify(notice, markup=False, severity="warning")
+        if self.session.document.read_only:
+            self.notify(self.session.document.notice, markup=False, severity="warning", timeout=8)
         self.load_model()
         if self.launch.mix:
             self.open_mix()
-        if self.launch.offer and looms.others(self.session.document.path):
+        if self.launch.offer and (looms.others(self.session.document.path) or stories.others()):
             self.call_after_refresh(shelf.looms, self.main, begin=True)
 
     def go_on_with(self, path: Path | None, text: bytes | None) -> None:

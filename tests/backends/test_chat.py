@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import sys
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -12,7 +14,10 @@ from benchmarks.server import server
 from llterm.backends.llamacpp import LlamaBackend, LlamaSettings, open_llama
 from llterm.backends.remote.connect import open_remote
 from llterm.config.server import ServerSettings
-from llterm.core.chat import OWN, Chat, encode_parts
+from llterm.core.chat import OWN, UNSEEN, Chat, Chatting, encode_parts
+from llterm.core.query import Backend, Fact, Query
+from llterm.core.tokens import Anchor
+from llterm.core.tokens import Path as TokenPath
 from llterm.errors import ModelError
 from tests.backends.conftest import BUNDLED
 from tests.models import tiny_llama
@@ -25,6 +30,7 @@ CHATML = (
 )
 NO_SYSTEM = "{% if messages[0].role == 'system' %}{{ raise_exception('No system') }}{% endif %}"
 CHAT = Chat("Be kind.", "Hello <|im_end|>")
+PLAIN_CHAT = Chat("Be kind.", "Hello")
 
 
 async def opened(
@@ -78,6 +84,39 @@ async def test_on_a_server_a_chat_has_the_same_tokens(tmp_path: Path, kind: str)
         assert encode_parts(other, remote.vocabulary) == encode_parts(other, local.vocabulary)
         await remote.close()
     await local.close()
+
+
+@pytest.mark.server
+@pytest.mark.skipif(sys.platform != "linux", reason="the server comes for Linux only")
+async def test_as_messages_the_reply_goes_on_as_in_process() -> None:
+    """The server gives a model without a template ChatML's."""
+    local = await open_llama(BUNDLED, LlamaSettings(context=256, chat_template="chatml"))
+    with server(BUNDLED, 1) as (host, port):
+        settings = ServerSettings((f"http://{host}:{port}",), dialect="chat")
+        remote = await open_remote("fable", settings)
+        assert remote.chat_format == UNSEEN
+        for story in ("", "Once upon"):
+            told = await likely(remote, PLAIN_CHAT, story)
+            known = await likely(local, PLAIN_CHAT, story)
+            shared = told.keys() & known.keys()
+            assert len(shared) > 5
+            assert {one: told[one] for one in shared} == pytest.approx(
+                {one: known[one] for one in shared}, rel=0.02
+            )
+        await remote.close()
+    await local.close()
+
+
+async def likely(backend: Backend, chat: Chat, story: str) -> dict[bytes, float]:
+    """Probabilities of the candidates with a text of their own at the story's end."""
+    vocabulary = backend.vocabulary
+    parts = cast(Chatting, backend).open_chat(chat)
+    tokens = encode_parts(parts, vocabulary) + vocabulary.encode(story.encode())
+    (fact,) = [one async for one in backend.ask([Query(TokenPath(Anchor(tokens)))])]
+    assert isinstance(fact, Fact), fact
+    pairs = zip(fact.distribution.ids.tolist(), fact.distribution.logprobs.tolist(), strict=True)
+    named = [(vocabulary.token(id), logprob) for id, logprob in pairs]
+    return {token.data: math.exp(logprob) for token, logprob in named if not token.special}
 
 
 async def test_a_template_without_system_messages(tmp_path: Path) -> None:

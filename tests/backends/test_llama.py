@@ -19,6 +19,7 @@ from llterm.core.tokens import Anchor, Tail
 from llterm.core.tokens import Path as TokenPath
 from llterm.core.weave import Weave
 from llterm.engine.drive import drive
+from llterm.errors import ModelError
 from tests.backends.plain import PlainDecoder, counted
 
 TEXT = b"The fox and the cat went in the sea at"
@@ -83,6 +84,26 @@ async def test_equal_to_decoding_every_prefix_alone(
     finally:
         plain.close()
         await backend.close()
+
+
+async def test_a_quantised_cache_changes_little(models: dict[str, Path]) -> None:
+    backend = await open_llama(models["bundled"], LlamaSettings(threads=1, kv_type="q8_0"))
+    plain = PlainDecoder(models["bundled"])
+    try:
+        woven = await weave(backend)
+        assert woven.done
+        for tail, found in woven.facts.items():
+            alone = np.exp(plain.logprobs(woven.anchor.tokens + tail)[found.ids])
+            assert np.abs(np.exp(found.logprobs) - alone).max() < 0.05
+    finally:
+        plain.close()
+        await backend.close()
+
+
+async def test_heads_that_a_quantised_cache_does_not_fit(models: dict[str, Path]) -> None:
+    with pytest.raises(ModelError, match="q8_0 cache") as raised:
+        await open_llama(models["full"], LlamaSettings(threads=1, kv_type="q8_0"))
+    assert "kv_type" in raised.value.hint
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from llterm.cli.taping import taped
+from llterm.cli.taping import all_taped, taped
 from llterm.config import Config, ModelConfig
 from llterm.config.server import ServerSettings
-from llterm.errors import UsageError
+from llterm.errors import ModelError, UsageError
 
 OWN = ServerSettings(("http://127.0.0.1:1",), timeout=7)
 CONFIG = Config(model="own", models={"own": ModelConfig(context=99, server=OWN)})
@@ -62,3 +62,33 @@ def test_a_model_in_process_is_neither(cassette: Path, name: str) -> None:
 def test_both_are_refused(cassette: Path) -> None:
     with pytest.raises(UsageError, match="cannot be together"):
         taped(CONFIG, None, cassette.with_name("new"), cassette)
+
+
+def test_of_several_models_each_server_has_a_file(cassette: Path) -> None:
+    other = ServerSettings(("http://127.0.0.1:2",))
+    config = Config(models={**CONFIG.models, "other": ModelConfig(server=other)})
+    files = [cassette.with_name("one"), cassette.with_name("two")]
+    found = all_taped(config, ["other", "fable", "own"], files, ()).models
+    assert found["other"].server == ServerSettings(other.base_url, record=files[0])
+    assert found["own"].server == ServerSettings(OWN.base_url, timeout=7, record=files[1])
+    assert "fable" not in found
+    assert all_taped(config, ["other", "own"], (), ()) is config
+
+
+def test_a_name_that_is_no_model_is_a_recorded_one(cassette: Path) -> None:
+    found = all_taped(Config(), ["fable", "near"], (), [cassette])
+    assert found.models["near"].server == ServerSettings((), "vllm", "big", 4, replay=cassette)
+    with pytest.raises(ModelError, match="near"):
+        all_taped(Config(), ["fable", "near"], [cassette.with_name("new")], ())
+
+
+@pytest.mark.parametrize(("models", "count", "words"), [
+    (["fable", "own"], 2, "2 times for 1 models"),
+    (["fable", "scripted"], 1, "1 times for 0 models"),
+    (["own", "own"], 2, "cannot be one"),
+])  # fmt: skip
+def test_files_and_servers_must_match(
+    tmp_path: Path, models: list[str], count: int, words: str
+) -> None:
+    with pytest.raises(UsageError, match=words):
+        all_taped(CONFIG, models, [tmp_path / str(n) for n in range(count)], ())

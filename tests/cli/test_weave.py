@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +12,7 @@ import pytest
 from llterm.session.document import Document
 from tests.program import folders
 from tests.terminal import Terminal, llterm
+from tests.test_supervise import state
 
 pytestmark = pytest.mark.pty
 
@@ -50,6 +54,28 @@ def test_a_text_is_imported_beside_it_and_never_overwritten(tmp_path: Path) -> N
         terminal.wait_for("Every evening")
         leave(terminal)
     assert story(tmp_path / "tale.loom") == first
+
+
+def test_a_paste_is_text_also_where_it_holds_keys(tmp_path: Path) -> None:
+    with start(tmp_path, "a.loom") as terminal:
+        terminal.wait_for("your own")
+        terminal.send(f"\x1b[200~a \x1b[31mred\x1b[0m cat{QUIT}\x1b{QUIT}\x1b[201~!")
+        terminal.wait_for("!")
+        leave(terminal)
+    assert story(tmp_path / "a.loom") == "a ␛[31mred␛[0m cat␑␛␑!"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_it_is_painted_anew_after_it_was_stopped(tmp_path: Path) -> None:
+    with start(tmp_path, "--prompt", "Every evening the cat") as terminal:
+        terminal.wait_for("Every evening")
+        terminal.signal(signal.SIGTSTP)
+        terminal.wait_for(lambda _: state(terminal.pid) == "T")
+        terminal.settle()
+        stopped = len(terminal.output)
+        os.killpg(terminal.pid, signal.SIGCONT)
+        terminal.wait_for(lambda _: b"Every evening" in terminal.output[stopped:])
+        leave(terminal)
 
 
 def test_a_nameless_story_is_kept_in_the_data_folder(tmp_path: Path) -> None:

@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llterm.core.display import Display, display_text, token_label, visible
+from llterm.core.display import (
+    Display,
+    display_text,
+    open_end,
+    token_label,
+    visible,
+    whole_after,
+)
 from llterm.core.tokens import split_utf8
 
 PIECES = st.sampled_from(
@@ -95,7 +102,9 @@ def test_no_code_point_can_command_or_hide() -> None:
         (b"\tx", "⇥x"),
         (b"\x1b[31m", "␛[31m"),
         (b"\x00\x7f", "␀␡"),
-        (b"\xe2\x80", "\ufffd\ufffd"),
+        (b"\xe2\x80", "⟨e2 80⟩"),
+        (b" caf\xc3\n", "␣caf⟨c3⟩⏎"),
+        (b"\xed\xa0\x80", "⟨ed a0 80⟩"),
         ("\u202eabc".encode(), "\ufffdabc"),
         ("\u200d".encode(), "\ufffd"),
         ("a\u200db".encode(), "a\ufffdb"),
@@ -109,6 +118,33 @@ def test_no_code_point_can_command_or_hide() -> None:
 )
 def test_labels_show_what_is_there(data: bytes, label: str) -> None:
     assert visible(data) == label
+
+
+@pytest.mark.parametrize("character", ["é", "森", "🦊"])
+def test_a_character_stands_whole_where_it_ends(character: str) -> None:
+    data = character.encode()
+    for size in range(1, len(data)):
+        before, rest = b"ab" + data[:size], data[size:] + b" c"
+        assert open_end(before) == data[:size]
+        assert whole_after(before, rest) == data + b" c"
+        assert whole_after(b"ab", rest) == rest
+        assert whole_after(before, b"c" + rest) == b"c" + rest
+        assert whole_after(before, rest[: len(data) - size - 1]) == rest[: len(data) - size - 1]
+    assert open_end(b"ab" + data) == b""
+    assert whole_after(data, data) == data
+
+
+@settings(max_examples=300, deadline=None)
+@given(TEXTS, TEXTS)
+def test_what_stands_whole_is_one_character_of_both(before: bytes, data: bytes) -> None:
+    whole = whole_after(before, data)
+    assert whole.endswith(data)
+    start = whole[: len(whole) - len(data)]
+    assert before.endswith(start)
+    if start:
+        head = plain(whole)[0]
+        assert len(head) > len(start)
+        assert head.decode()
 
 
 def test_a_character_in_two_tokens_is_seen_in_parts_and_then_whole() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import struct
+import zlib
 from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
@@ -12,8 +14,11 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+from resvg_py import svg_to_bytes
 
 from llterm.core.loom import ROOT
+from llterm.errors import LltermError
+from llterm.formats import raster
 from llterm.formats.exchange import EXPORTS, Taste, export
 from llterm.formats.picture import MOST_BOXES
 from llterm.session.document import Document
@@ -196,6 +201,84 @@ def test_the_picture_has_a_box_for_each_run(document: Document, tmp_path: Path) 
     for spans in columns.values():
         spans.sort()
         assert all(one[1] <= two[0] for one, two in pairwise(spans))
+
+
+def test_words_stay_in_their_boxes(tmp_path: Path) -> None:
+    """Capitals and East Asian characters are wider than small letters; no box is taller than its
+    share, and an end that is left out is seen."""
+    document = Document.scratch(b"")
+    for text in ("CHAPTER ONE: IN WHICH NOTHING MUCH HAPPENS", "森" * 200, "e\u0301" * 30, "a b"):
+        document.branches.child(ROOT, text)
+    root = ElementTree.fromstring(written(document, tmp_path, "svg"))
+    groups = root.findall("{*}g")
+    found = [[one.text or "" for one in group.findall(".//{*}tspan")] for group in groups]
+    assert found == [
+        ["CHAPTER ONE: IN", "WHICH NOTHING MUCH", "HAPPENS"],
+        ["森" * 13, "森" * 13, "森" * 13 + "…"],
+        ["e\u0301" * 27, "e\u0301" * 3],
+        ["a b"],
+    ]
+
+
+def decoded(data: bytes) -> tuple[int, int, bytes]:
+    """Width, height and packed rows of a PNG of 8 bits a channel."""
+    assert data[:8] == b"\x89PNG\r\n\x1a\n"
+    parts, at = dict[bytes, bytes](), 8
+    while at < len(data):
+        size = int.from_bytes(data[at : at + 4])
+        kind, body = data[at + 4 : at + 8], data[at + 8 : at + 8 + size]
+        assert zlib.crc32(kind + body) == int.from_bytes(data[at + 8 + size : at + 12 + size])
+        parts[kind] = parts.get(kind, b"") + body
+        at += 12 + size
+    width, height, depth = struct.unpack(">IIB", parts[b"IHDR"][:9])
+    rows = zlib.decompress(parts[b"IDAT"])
+    assert depth == 8
+    assert len(rows) % height == 0
+    return width, height, rows
+
+
+def test_the_png_is_the_picture_with_its_words(document: Document, tmp_path: Path) -> None:
+    path = saved(document, tmp_path)
+    svg = export(path, "svg", Taste()).decode()
+    width, height, rows = decoded(export(path, "png", Taste()))
+    root = ElementTree.fromstring(svg)
+    assert (width, height) == (2 * int(root.attrib["width"]), 2 * int(root.attrib["height"]))
+    wordless = re.sub(r"<text.*?</text>", "", svg)
+    assert decoded(svg_to_bytes(svg_string=wordless, zoom=2))[2] != rows
+    # Another word at the same place is another picture.
+    document.branches.child(ROOT, "A green")
+    document.branches.delete(document.loom.children[ROOT][1])
+    document.copy_to(tmp_path / "other.loom")
+    other = decoded(export(tmp_path / "other.loom", "png", Taste()))
+    assert other[:2] == (width, height)
+    assert other[2] != rows
+
+
+def test_a_machine_without_fonts_makes_no_picture_without_words(
+    document: Document, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(raster, "_SERIF", ("No Such Font", "Nor This"))
+    with pytest.raises(LltermError, match="no font") as caught:
+        export(saved(document, tmp_path), "png", Taste())
+    assert "Nor This" in caught.value.cause
+    assert "svg" in caught.value.hint
+
+
+def test_a_png_of_a_large_loom_shrinks_and_then_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(raster, "MOST_SIDE", 3000)
+    document = Document.scratch(b"The")
+    document.branches.plant(document.loom.head, [model_run(b"%d" % n) for n in range(30)])
+    path = saved(document, tmp_path)
+    width, height, _ = decoded(export(path, "png", Taste()))
+    root = ElementTree.fromstring(export(path, "svg", Taste()))
+    assert int(root.attrib["height"]) < height <= raster.MOST_SIDE < 2 * int(root.attrib["height"])
+    assert int(root.attrib["width"]) < width
+    document.branches.plant(document.loom.head, [model_run(b"%d" % n) for n in range(30)])
+    document.copy_to(tmp_path / "larger.loom")
+    with pytest.raises(LltermError, match="too large"):
+        export(tmp_path / "larger.loom", "png", Taste())
 
 
 def test_a_picture_of_too_many_counts_what_it_leaves_out(tmp_path: Path) -> None:

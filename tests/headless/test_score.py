@@ -82,6 +82,16 @@ def test_on_a_terminal_the_text_has_its_heat(
             assert "␣king" in terminal.text
 
 
+@pytest.mark.pty
+def test_progress_stays_on_one_line_of_a_narrow_terminal(tmp_path: Path) -> None:
+    command = llterm("score", "--prompt", TEXT * 20)
+    with Terminal(command, env=folders(tmp_path), cwd=tmp_path, columns=9) as terminal:
+        assert terminal.wait() == 0
+        said = re.findall(r"\x1b\[2K([^\r\n\x1b]+)", terminal.output.decode())
+    assert "Opening" in {line.strip() for line in said}
+    assert max(map(len, said)) < 9
+
+
 class Page(HTMLParser):
     """The page's text and the tags it has."""
 

@@ -15,7 +15,10 @@ from benchmarks.weaving import begin, run
 from llterm.backends.llamacpp import LlamaSettings, open_llama
 from llterm.backends.remote.connect import open_remote
 from llterm.config.server import ServerSettings
+from llterm.core.chat import Chat
 from llterm.core.rules import Rules
+from llterm.session.document import Document
+from llterm.session.session import Session
 from tests.backends.conftest import BUNDLED
 
 pytestmark = pytest.mark.server
@@ -59,6 +62,28 @@ async def test_it_weaves_and_scores_as_in_process(address: str) -> None:
         alike = local.vocabulary.prefix + local.vocabulary.encode(text)
         known = [one.logprob async for one in local.score(alike, 2, 3)]
         assert told == pytest.approx(known, abs=0.02)
+    finally:
+        await remote.close()
+        await local.close()
+
+
+async def test_a_chat_is_opened_in_the_format_that_the_person_names(address: str) -> None:
+    """It tells no template; this model never saw one, and reads it as text."""
+    settings = ServerSettings((address,), chat_template="chatml")
+    remote = await open_remote("fable", settings)
+    local = await open_llama(BUNDLED, LlamaSettings(threads=1, chat_template="chatml"))
+    try:
+        session = Session(Document.scratch(b"", RULES))
+        found = []
+        for backend in (remote, local):
+            session.attach(backend)
+            session.set_chat(Chat("Be brief.", "Tell of a fox."))
+            session.weave()
+            await session.wait()
+            assert session.view is not None
+            found.append([one.data for one in session.view.suggestions[:3]])
+        assert found[0] == found[1]
+        session.stop()
     finally:
         await remote.close()
         await local.close()

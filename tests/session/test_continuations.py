@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -20,6 +23,7 @@ from llterm.core.view import Branch
 from llterm.errors import BackendUnavailable, LltermError, UsageError
 from llterm.session.document import Document
 from llterm.session.session import Session
+from llterm.store.file import MOST_LINES
 from tests.backends.conftest import BUNDLED
 from tests.backends.plain import counted
 from tests.session.test_session import Gate
@@ -205,3 +209,93 @@ async def test_on_the_bundled_model_all_lines_cost_one_decode_a_token(
     with counted() as calls:
         await sampled(begun, 8, 20)
     assert 20 <= len(calls.sizes) <= 21
+
+
+def reopened(path: Path, source: ScriptedBackend | None = None) -> Session:
+    begun = Session(Document.open(path))
+    begun.attach(source or ScriptedBackend())
+    return begun
+
+
+async def test_they_are_there_again_after_a_restart(tmp_path: Path) -> None:
+    path = tmp_path / "a.loom"
+    begun = Session(Document.create(path, TEXT))
+    begun.attach(ScriptedBackend())
+    draw_by(begun, SEEDED)
+    before = await sampled(begun)
+    begun.accept(before[0].tail)
+    await begun.close()
+    # The story went on along one of them: the others are at their place, one undo away.
+    begun = reopened(path)
+    assert not lines(begun)
+    begun.undo()
+    assert lines(begun) == before
+    assert begun.readings_of(before[1].tail)[0].top
+    begun.accept(before[1].tail)
+    assert story(begun) == TEXT + before[1].data
+    node = begun.document.loom.nodes[begun.document.loom.head]
+    born = begun.document.birth(node.piece)
+    assert born.settings["sampling"]["settings"]["seed"] == 3
+    assert born.alternatives[0]
+    begun.undo()
+    more = await sampled(begun, 1)
+    assert len(more) == len(before) + 1
+    begun.document.copy_to(tmp_path / "copy.loom")
+    await begun.close()
+    for one in (path, tmp_path / "copy.loom"):
+        begun = reopened(one)
+        assert lines(begun) == more
+        await begun.close()
+
+
+async def test_what_a_kill_leaves_of_them_is_what_was_drawn(tmp_path: Path) -> None:
+    """They are written when they end, not when the app does."""
+    begun = Session(Document.create(tmp_path / "a.loom", TEXT))
+    begun.attach(ScriptedBackend())
+    before = await sampled(begun)
+    copy = tmp_path / "copy.loom"
+    with (
+        closing(sqlite3.connect(tmp_path / "a.loom")) as file,
+        closing(sqlite3.connect(copy)) as to,
+    ):
+        file.backup(to)
+    await begun.close()
+    begun = reopened(copy)
+    assert lines(begun) == before
+    await begun.close()
+
+
+async def test_of_another_model_or_broken_ones_none_come_back(tmp_path: Path) -> None:
+    path = tmp_path / "a.loom"
+    begun = Session(Document.create(path, TEXT))
+    begun.attach(ScriptedBackend())
+    before = await sampled(begun)
+    await begun.close()
+    other = ScriptedBackend()
+    other.name = "another"
+    begun = reopened(path, other)
+    assert not lines(begun)
+    await begun.close()
+    begun = reopened(path)
+    assert lines(begun) == before
+    begun.set_prefix("Write like Grimm. ")
+    assert begun.stale
+    begun.undo()
+    assert lines(begun) == before
+    assert not begun.stale
+    await begun.close()
+    with closing(sqlite3.connect(path)) as file, file:
+        file.execute("update lines set blob = substr(blob, 1, 999)")
+    begun = reopened(path)
+    assert not lines(begun)
+    await begun.close()
+
+
+async def test_of_very_many_places_the_last_are_kept(tmp_path: Path) -> None:
+    document = Document.create(tmp_path / "a.loom", TEXT)
+    for node in range(1, MOST_LINES + 6):
+        document.save_lines(node, b"%d" % node)
+    document.close()
+    document = Document.open(tmp_path / "a.loom")
+    assert list(document.lines) == list(range(6, MOST_LINES + 6))
+    document.close()

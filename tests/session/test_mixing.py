@@ -58,8 +58,8 @@ async def mixing(
         await session.close()
 
 
-async def until(holds: Callable[[], object]) -> None:
-    for _ in range(3000):
+async def until(holds: Callable[[], object], looks: int = 3000) -> None:
+    for _ in range(looks):
         if holds():
             return
         await asyncio.sleep(0.002)
@@ -183,15 +183,15 @@ async def test_the_others_go_on_without_a_model_that_died() -> None:
         assert mix is not None
         mortal.dead = True
         await stepped(found, 3)
-        assert list(mix.lost) == [0]
-        assert mix.lost[0].title == "The server is gone"
+        assert list(mix.company.lost) == [0]
+        assert mix.company.lost[0].error.title == "The server is gone"
         assert "random-1" not in mix.formula
         assert [piece.by for piece in found.pieces[-2:]] == [1, 1]
         assert found.places[-1] is not None
         assert found.places[-1].sides[0] is None
         mortal.dead = False
         found.retry()
-        await until(lambda: not mix.lost and not found.waiting)
+        await until(lambda: not mix.company.lost and not found.waiting)
         await stepped(found)
         assert found.places[-1] is not None
         assert found.places[-1].sides[0] is not None

@@ -124,7 +124,7 @@ async def test_the_story_is_the_reply_and_goes_on_in_mid_turn() -> None:
     session.weave()
     await session.wait()
     assert session.figures.tokens > alone
-    head = session._woven
+    head = session.shown
     assert head is not None
     text = b"".join(ScriptedBackend().vocabulary.token(id).data for id in head.prompt.tokens if id)
     before, _, reply = text.partition(b"Assistant:")
@@ -150,9 +150,9 @@ async def test_an_empty_reply_is_woven_and_the_hidden_prefix_joins_the_system_me
     assert session.view.suggestions
     session.accept(session.view.suggestions[0].tail)
     assert document.text
-    assert session._woven is not None
+    assert session.shown is not None
     text = b"".join(
-        ScriptedBackend().vocabulary.token(id).data for id in session._woven.prompt.tokens if id
+        ScriptedBackend().vocabulary.token(id).data for id in session.shown.prompt.tokens if id
     )
     assert text.startswith(b"System: The cat counts.\n\nUser: Go on\n\nAssistant:")
 

@@ -17,6 +17,7 @@ from llterm.core.sampling import PRESETS, SamplerSettings
 from llterm.core.stories import STORIES
 from llterm.errors import LltermError, UsageError
 from llterm.session.document import Document
+from llterm.session.replacing import put_text
 from llterm.session.session import Session
 from tests.backends.conftest import BUNDLED
 from tests.backends.plain import counted
@@ -255,7 +256,7 @@ async def test_a_text_put_in_place_of_a_token_leaves_the_old_one_as_a_branch() -
     begun.reader.start()
     await until(lambda: begun.reader.places and not begun.reader.waiting)
     number = next(n for n, one in enumerate(begun.reader.places) if one.data == b" river")
-    begun.put_text(number, " house")
+    put_text(begun, number, " house")
     assert begun.document.text == "The maker went to the house"
     begun.undo()
     assert begun.document.text.endswith("waited.")

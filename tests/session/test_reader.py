@@ -16,6 +16,7 @@ from llterm.core.stories import STORIES
 from llterm.errors import LltermError, UsageError
 from llterm.session.document import Document
 from llterm.session.inspecting import Inspection, parse_chain
+from llterm.session.replacing import force
 from llterm.session.session import Session
 from llterm.session.spots import in_story
 from tests.backends.conftest import BUNDLED
@@ -162,7 +163,7 @@ async def test_forcing_a_token_keeps_the_old_tail_as_a_branch(backend: LlamaBack
     assert reading_ is not None
     other = next(one for one in reading_.top if one.token != reading_.token)
     place = reader.places[number]
-    session.force(place.start, other.token.id, other.logprob)
+    force(session, place.start, other.token.id, other.logprob)
     assert session.document.text == old[: place.start] + other.token.data.decode()
     session.undo()
     assert session.document.text == old

@@ -147,11 +147,10 @@ async def test_an_accept_and_a_reopened_file_weave_the_same(tmp_path: Path) -> N
     again.attach(source)
     assert texts(again) == warm, "the suggestions are there again"
     assert source.spent.tokens == 0
-    cold = Session(Document.scratch())
-    cold.document = again.document
+    again.document.save_weave(b"")
+    cold = Session(again.document)
     cold.attach(ScriptedBackend())
-    cold._woven = None
-    cold._kept = type(cold._kept)()
+    assert cold.view is None, "nothing is kept"
     await woven(cold)
     assert texts(cold) == warm
     await again.close()

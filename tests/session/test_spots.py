@@ -13,6 +13,7 @@ from llterm.constraints.spec import choices, regex
 from llterm.core.rules import Rules
 from llterm.core.tokens import text_bytes
 from llterm.errors import UsageError
+from llterm.session import replacing
 from llterm.session.document import Document
 from llterm.session.inspecting import Inspection, inspect, parse_chain
 from llterm.session.session import Session
@@ -109,7 +110,7 @@ async def test_another_token_in_a_suggestion_takes_what_is_before_it(
     residue = session.path(tail)[0].weave.residue.decode()
     table = (await seen(session, in_suggestion(session, tail, 2))).table("", 50)
     other = next(row for row in table.rows if row.token.id != tail[2] and not row.token.special)
-    session.accept_but(tail, 2, other.token.id, other.logprob)
+    replacing.accept_but(session, tail, 2, other.token.id, other.logprob)
     written = text_bytes(backend.vocabulary, (*tail[:2], other.token.id)).decode()
     assert residue
     assert session.document.text == text.removesuffix(residue) + written
@@ -130,6 +131,6 @@ async def test_what_is_half_written_must_be_finished(backend: LlamaBackend) -> N
     assert wrong.dropped_by == "healing"
     assert {row.token.data[:1] for row in table.rows if row.p_final} == {b" "}
     with pytest.raises(UsageError):
-        session.accept_but(tail, 0, wrong.token.id, wrong.logprob)
+        replacing.accept_but(session, tail, 0, wrong.token.id, wrong.logprob)
     assert session.document.text == TEXT + " "
     await session.close()

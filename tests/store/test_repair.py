@@ -124,7 +124,7 @@ def test_what_is_no_loom_is_told(tmp_path: Path) -> None:
     (tmp_path / "a.loom").write_text("a story")
     with pytest.raises(UsageError, match="not a loom"):
         check_loom(tmp_path / "a.loom")
-    with pytest.raises(UsageError, match="could not be opened"):
+    with pytest.raises(UsageError, match="There is no loom"):
         check_loom(tmp_path / "none.loom")
 
 

@@ -12,7 +12,8 @@ from llterm.backends.scripted import ScriptedBackend
 from llterm.core.query import Backend
 from llterm.ramps import AGAINST, GLYPHS
 from llterm.ui.screens.attribution import AttributionScreen
-from llterm.ui.widgets.shaded import Shaded, lay_out
+from llterm.ui.widgets.shaded import Shaded
+from llterm.ui.widgets.token_lines import lay_out
 from tests.backends.conftest import BUNDLED
 from tests.ui.conftest import Driven, Progress, Start
 

@@ -81,6 +81,16 @@ def test_a_label_is_inert_and_never_markup() -> None:
     assert label(Branch((0,), (end,), b"", 0.5, -1.0, finish="end")) == ("<|end|>", True)
 
 
+def test_a_character_that_a_fork_goes_through_stands_whole_after_it() -> None:
+    fox, frog = (Branch((1, n), (), bytes((0xA6, n)) + b" x", 0.5, -1.0) for n in (0x8A, 0x8E))
+    root = Branch((1,), (), b" \xf0\x9f", 0.5, -1.0, (fox, frog))
+    rows = flatten([root], set())
+    assert [label(row.branch, row.before)[0] for row in rows] == ["␣⟨f0 9f⟩", "🦊 x", "🦎 x"]
+    under = flatten([fox], set(), b"The \xf0\x9f")
+    assert label(under[0].branch, under[0].before)[0] == "🦊 x"
+    assert label(fox)[0] == "⟨a6 8a⟩ x"
+
+
 def _tree(wide: int, deep: int, tail: tuple[int, ...] = ()) -> tuple[Branch, ...]:
     return tuple(
         Branch((*tail, n), (), b"x", 0.5, -1.0, _tree(wide, deep - 1, (*tail, n)) if deep else ())

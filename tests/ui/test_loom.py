@@ -93,6 +93,38 @@ async def test_the_outline_shows_every_branch_and_the_story(
         assert "you" in next(line for line in lines if "A blue" in line)
 
 
+async def test_a_row_of_several_authors_names_them(start: Start) -> None:
+    document = Document.create(start.folder / "cat.loom", b"The red")
+    document.accept(model_run(b" fox"), 7)
+    document.close()
+    async with loom(start) as (_, screen):
+        assert shown(screen)[0].startswith("┗  The red fox")
+        assert shown(screen)[0].endswith("you + m")
+        assert said(screen).startswith("you + m")
+
+
+async def test_broken_characters_are_seen_and_joined_when_they_are_whole(start: Start) -> None:
+    document = Document.create(start.folder / "cat.loom", b"The red")
+    document.accept(model_run(b" \xf0\x9f"), 7)
+    half = document.loom.head
+    assert document.text == "The red ��"
+    document.accept(model_run(b"\xa6\x8a", b" ran"), len(document.text))
+    assert document.text == "The red 🦊 ran"
+    document.branches.plant(half, [model_run(b"\xa6\x8e", b" sat")])
+    document.branches.read(*document.loom.sight.unread)
+    document.close()
+    async with loom(start) as (at, screen):
+        assert texts(screen) == ["The red ⟨f0 9f⟩", "🦊 ran", "🦎 sat"]
+        await at.press("end")
+        row = screen.view.selected
+        assert row is not None
+        assert str(path_text(screen.listing, row)) == "The red ┬1 🦎 sat"
+        await at.press("escape")
+        assert at.main.editor.text == "The red 🦊 ran"
+        await at.press("ctrl+z", "ctrl+z")
+        assert at.main.editor.text == "The red ��"
+
+
 async def test_the_map_draws_the_story_in_strong_lines(fox: Start) -> None:
     async with loom(fox) as (at, screen):
         await at.press("m")
@@ -245,6 +277,7 @@ async def test_hoist_sort_copy_and_the_path(fox: Start) -> None:
 async def test_a_loom_that_can_only_be_read_says_so(fox: Start) -> None:
     other = Document.open(fox.folder / "cat.loom")
     async with loom(fox) as (at, screen):
+        assert ["Another llterm has" in one.message for one in at.app._notifications] == [True]
         before = texts(screen)
         await at.press("d")
         assert texts(screen) == before

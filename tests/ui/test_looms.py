@@ -118,6 +118,7 @@ async def test_the_loom_that_is_open_is_not_deleted(start: Start) -> None:
         ("markdown", "cat.md", b""),
         ("html", "cat.html", b"<!doctype html>"),
         ("svg", "cat.svg", b"<svg"),
+        ("png", "cat.png", b"\x89PNG"),
     ],
 )
 async def test_an_export_is_written_beside_the_loom(

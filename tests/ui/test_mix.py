@@ -14,10 +14,13 @@ from llterm.core.query import Backend
 from llterm.core.rules import Rules
 from llterm.core.sampling import PRESETS
 from llterm.engine.mixture import Mix
+from llterm.errors import UsageError
+from llterm.ui.screens import mixed
 from llterm.ui.screens.mix import MixScreen
 from llterm.ui.screens.mix_help import MixHelp
 from llterm.ui.widgets.lanes import Lanes
 from llterm.ui.widgets.voices import Voices
+from tests.engine.test_company import Hanging
 from tests.engine.test_playing import Endless
 from tests.session.test_mixing import STORY, Mortal
 from tests.ui.conftest import Driven, Progress, Start
@@ -60,6 +63,10 @@ def _holds(screen: MixScreen, size: int) -> bool:
 async def read(at: Driven, screen: MixScreen) -> None:
     await at.until(lambda: screen.mixing.looked and not screen.mixing.waiting)
     await at.until(lambda: screen._begun)
+
+
+def marks(screen: MixScreen) -> list[str]:
+    return [word.mark for word in screen.story._words]
 
 
 def shown(screen: MixScreen) -> str:
@@ -114,6 +121,18 @@ async def test_mode_pool_weights_and_turn_by_keys(start: Start) -> None:
         assert (mix.recipe.mode, mix.recipe.reference) == ("reference", 1)
 
 
+async def test_the_plausibility_cutoff_by_key(start: Start) -> None:
+    async with side_by_side(start, [Endless(1), Endless(2)]) as (at, screen):
+        await at.press("P")
+        assert screen.mix.recipe.pool.plausible == 0.2
+        await at.until(lambda: "counts where a weight is below 0" in shown(screen))
+        await at.press("tab", "tab", *["minus"] * 6)
+        await at.until(lambda: "≥ 0.2·max random-1" in " ".join(shown(screen).split()))
+        assert "plausible from 0.2" in shown(screen)
+        await at.press("P", "P")
+        await at.until(lambda: "plausible from 0.01" in shown(screen))
+
+
 async def test_a_candidate_is_put_in_place_and_the_old_text_is_a_branch(start: Start) -> None:
     async with side_by_side(start, [Endless(1), Endless(2)]) as (at, screen):
         old = at.story
@@ -155,12 +174,65 @@ async def test_a_model_that_dies_is_a_row_and_can_be_tried_again(start: Start) -
         mortal.dead = True
         await stepped(at, screen, 2)
         await read(at, screen)
-        await at.until(lambda: "A random-1 failed and counts as 0" in shown(screen))
-        assert "The server is gone" in shown(screen)
+        await at.until(lambda: "! A random-1 silent for" in shown(screen))
+        assert "the mix goes on without it" in " ".join(shown(screen).split())
+        assert "It refused the connection." in shown(screen)
+        assert "p(x) = 1·random-2(x)" in shown(screen)
         assert not at.app._notifications
         mortal.dead = False
         await at.press("r")
-        await at.until(lambda: "failed" not in shown(screen))
+        await at.until(lambda: "silent" not in shown(screen))
+        await at.until(lambda: "0.5·random-1(x)" in shown(screen))
+
+
+async def test_a_silent_model_is_switched_off_by_a_key_and_nothing_hangs(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mixed, "SLOW", 0.0)
+    hanging = Hanging(1)
+    async with side_by_side(start, [hanging, Endless(2)]) as (at, screen):
+        hanging.here.clear()
+        count = len(screen.mixing.pieces)
+        await at.press("full_stop")
+        await at.until(lambda: "! A random-1 silent for" in shown(screen))
+        assert "the mix waits (x: no more)" in " ".join(shown(screen).split())
+        assert len(screen.mixing.pieces) == count
+        await at.press("x")
+        await at.until(lambda: "silent" not in shown(screen))
+        await read(at, screen)
+        await stepped(at, screen, 1)
+        assert screen.mixing.pieces[-1].by == 1
+
+
+async def test_when_nobody_is_left_a_row_says_why_and_the_play_ends(start: Start) -> None:
+    models = [Mortal(1), Mortal(2)]
+    async with side_by_side(start, models) as (at, screen):
+        for one in models:
+            one.dead = True
+        await at.press("p")
+        await at.until(lambda: "B random-2 silent for" in shown(screen))
+        told = " ".join(shown(screen).split())
+        assert "the mix stands still and asks again" in told
+        assert not at.session.player.playing
+        assert not at.app._notifications
+        for one in models:
+            one.dead = False
+        await at.press("r")
+        await at.until(lambda: "silent" not in shown(screen))
+        assert screen.trouble is None
+        await stepped(at, screen, 1)
+
+
+async def test_what_a_play_cannot_do_is_a_row_with_its_hint(start: Start) -> None:
+    async with side_by_side(start, [Endless(1), Endless(2)]) as (at, screen):
+        at.session.player.ended(UsageError("Nothing may stand here", "All is barred.", "Loosen."))
+        await at.until(lambda: "! Nothing may stand here. All is barred. Loosen." in shown(screen))
+        assert not at.app._notifications
+        await at.press("right")
+        await at.until(lambda: "barred" not in shown(screen))
+        await at.press("escape")
+        at.session.player.ended(UsageError("Nothing may stand here"))
+        await at.until(lambda: at.app._notifications)
 
 
 async def test_eight_models_are_told_apart_without_colours(
@@ -172,8 +244,7 @@ async def test_eight_models_are_told_apart_without_colours(
         count = len(screen.mixing.pieces)
         await stepped(at, screen, 8)
         await read(at, screen)
-        marks = [word.mark for word in screen.story._words[count:]]
-        assert marks == list("ABCDEFGH")
+        await at.until(lambda: marks(screen)[count:] == list("ABCDEFGH"))
         for _ in range(8):
             await at.press("tab")
         assert "H random-7" in shown(screen)

@@ -16,7 +16,7 @@ from llterm.core.query import Backend
 from llterm.ui.screens.server import ServerDialog
 from tests.backends.conftest import BUNDLED
 from tests.backends.remote.little_model import Server
-from tests.backends.remote.standins import LlamaServer, OllamaServer
+from tests.backends.remote.standins import LlamaServer, OllamaServer, VllmServer
 from tests.ui.conftest import Driven, Start
 
 STORY = "Once the fox"
@@ -73,9 +73,20 @@ async def test_what_a_server_cannot_is_told_where_it_matters(start: Start) -> No
     async with served(start, OllamaServer())(STORY, size=(120, 40)) as at:
         await at.weave()
         assert "no healing: its server cannot" in at.line("found")
+        await at.press("tab")
+        await at.weave()
+        assert "no healing" not in at.line("found")
         await at.press("f4")
         await at.until(lambda: at.session.reader.places)
         assert "no heat: this server does not score given text" in str(at.main.heat.render_line(0))
+
+
+async def test_a_space_at_the_end_is_told_each_time(start: Start) -> None:
+    async with served(start, OllamaServer())(STORY + " ", size=(120, 40)) as at:
+        for _ in range(2):
+            await at.weave()
+            assert "the space at the end is not healed" in at.line("found")
+            await at.press("space")
 
 
 async def test_the_counter_is_told_with_the_words(start: Start) -> None:
@@ -111,3 +122,22 @@ async def test_a_server_is_picked_in_mid_story(start: Start) -> None:
             await at.press("ctrl+j")
             await at.until(lambda: not at.session.weaving and not at.session.stale)
             assert "suggestion" in at.line("found")
+
+
+@pytest.mark.parametrize("kind", [LlamaServer, VllmServer], ids=lambda kind: kind.__name__)
+async def test_suggestions_come_back_at_the_next_start_without_a_request(
+    start: Start, kind: type[Server]
+) -> None:
+    """Though its tokenizer would have to be asked for the story's tokens."""
+    async with served(start, kind())(STORY) as at:
+        await at.weave()
+        assert at.session.view is not None
+        kept = [one.data for one in at.session.view.suggestions]
+    server = kind()
+    async with served(start, server)() as at:
+        await at.until(lambda: at.session.view)
+        assert at.session.view is not None
+        assert at.story == STORY
+        assert [one.data for one in at.session.view.suggestions] == kept
+        assert not at.session.stale
+        assert STORY not in [body.get("content", body.get("prompt")) for _, body in server.requests]

@@ -91,6 +91,12 @@ def _open(llama: Any, model: Any, path: Path, settings: LlamaSettings) -> Loaded
                 sequences //= 2
                 continue
         break
+    if not context and settings.kv_type == "q8_0":
+        raise ModelError(
+            f"{path.name} could not get a q8_0 cache",
+            "Its heads may have a size that q8_0 does not fit, or memory is too small.",
+            'Set kv_type = "f16", or a smaller --context.',
+        )
     if not context:
         raise ModelError(
             f"There is not enough memory for {path.name}",
@@ -122,7 +128,9 @@ def context_params(llama: Any, settings: LlamaSettings, cells: int, sequences: i
     params.n_seq_max = sequences
     params.kv_unified = True
     params.swa_full = True
-    params.flash_attn_type = 0 if not settings.gpu_layers else -1
+    # Quantised values need flash attention, which is slower on a CPU (-1: where it can be had).
+    quantised = settings.kv_type == "q8_0"
+    params.flash_attn_type = -1 if settings.gpu_layers or quantised else 0
     params.type_k = params.type_v = _KV_TYPES[settings.kv_type]
     threads = settings.threads or max((os.cpu_count() or 2) - 1, 1)
     params.n_threads = params.n_threads_batch = threads

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterator, Sequence
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from llterm.backends.remote.dialects.protocol import Dialect, Writes
+from llterm.backends.remote.chats import Asked, Chats
+from llterm.backends.remote.dialects.protocol import Dialect
 from llterm.backends.remote.explained import explained
 from llterm.backends.remote.masked import Masked
 from llterm.backends.remote.merged import merged
@@ -13,8 +15,7 @@ from llterm.backends.remote.reading import read_text
 from llterm.backends.remote.steps import Ask, Step
 from llterm.backends.remote.talk import Talk
 from llterm.backends.remote.vocabulary import RemoteVocabulary
-from llterm.backends.remote.wire import BadAnswer, BrokenOff, Wire
-from llterm.backends.templates import ChatFormat
+from llterm.backends.remote.wire import BadAnswer, BrokenOff, Refused, Wire
 from llterm.core.chat import Chat, Parts
 from llterm.core.query import Capabilities, Cost, Fact, Failed, Query, Scored
 from llterm.core.tokens import Path, Tail
@@ -30,6 +31,10 @@ BREAKS = 4
 """How often in a row an answer may break off and have told nothing."""
 LARGEST = 256 * 1024
 """Bytes of a request's prompts, about."""
+
+
+Again = Callable[[Dialect], Awaitable[Dialect]]
+"""Tries a server afresh of which things were only remembered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +56,13 @@ class RemoteBackend:
 
     def __init__(
         self, name: str, wire: Wire, dialect: Dialect, vocabulary: RemoteVocabulary,
-        habit: Habit | None = None, *, whole: bool = False,
+        habit: Habit | None = None, *, whole: bool = False, chats: Chats | None = None,
+        again: Again | None = None,
     ) -> None:  # fmt: skip
-        """`whole`: every token of the vocabulary is known."""
+        """`whole`: every token of the vocabulary is known. `chats`: how those are opened.
+
+        `again` is asked once, when an answer is not what the dialect leads one to expect.
+        """
         self.name = name
         self.wire = wire
         self.dialect = dialect
@@ -63,7 +72,9 @@ class RemoteBackend:
         self._whole = whole
         self._talk = Talk(name, wire, dialect, vocabulary, streams=not self.habit.steady)
         self._masked = Masked(self._talk)
-        self._chats = _chats(dialect, vocabulary) if whole else None
+        self._chats = chats
+        self._again = again
+        self._looking = asyncio.Lock()
 
     @property
     def capabilities(self) -> Capabilities:
@@ -93,11 +104,15 @@ class RemoteBackend:
         if self._chats is None:
             raise CapabilityMissing(
                 f"{self.name} cannot open a chat",
-                f"{self.dialect.traits.server} does not tell its model's chat template and its"
-                " special tokens.",
-                "llama.cpp's server does, and models in process have theirs.",
+                f"{self.dialect.traits.server} does not tell its model's chat template.",
+                "chat_template of this model in llterm.toml names the format it was trained with:"
+                " chatml, llama3, gemma and others.",
             )
         return self._chats.open(chat)
+
+    async def settle(self) -> bool:
+        """Wait for chats that the server itself writes; whether any was wanted."""
+        return isinstance(self._chats, Asked) and await self._chats.settle()
 
     async def ask(self, queries: Sequence[Query]) -> AsyncGenerator[Fact | Failed]:
         fitting: list[Query] = []
@@ -124,7 +139,13 @@ class RemoteBackend:
         """What its server can do and cannot, row by row."""
         return explained(self.dialect.traits)
 
+    @property
+    def away(self) -> str:
+        return self.wire.away
+
     async def close(self) -> None:
+        if isinstance(self._chats, Asked):
+            await self._chats.close()
         await self.wire.close()
 
     def _abreast(self) -> int:
@@ -184,7 +205,7 @@ class RemoteBackend:
         return min(wanted, self.vocabulary.size, limit if limit is not None else wanted)
 
     async def _answer(self, queries: Sequence[Query]) -> AsyncGenerator[Fact | Failed]:
-        left = list(queries)
+        left, dialect = list(queries), self.dialect
         try:
             if queries[0].mask is not None:
                 async for fact in self._masked.ask(queries):
@@ -213,9 +234,25 @@ class RemoteBackend:
             self.spent += owed[0]
             for query in left:
                 yield Failed(query.path, self._nothing())
-        except BadAnswer as error:
+        except (BadAnswer, Refused) as error:
+            if await self._otherwise(dialect, error):
+                async for answer in self._answer(left):
+                    yield answer
+                return
+            if isinstance(error, Refused):
+                raise
             for query in left:
                 yield Failed(query.path, error)
+
+    async def _otherwise(self, dialect: Dialect, error: LltermError) -> bool:
+        """Whether the server, of which something was only remembered, is otherwise now."""
+        if isinstance(error, Refused) and error.status in (401, 403):
+            return False
+        async with self._looking:
+            if self._again is not None:
+                again, self._again = self._again, None
+                self.dialect = self._talk.dialect = await again(self.dialect)
+        return self.dialect is not dialect
 
     async def _lines(
         self, queries: Sequence[Query], ahead: int, attempt: int, owed: list[Cost]
@@ -228,7 +265,9 @@ class RemoteBackend:
         prompts = [self._talk.prompt(query.path) for query in queries]
         lines = [_Line(query.path, self._talk) for query in queries]
         owed[0] += Cost(requests=1)
-        async for part in self._talk.steps(Ask(prompts, top, ahead + 1, attempt=attempt)):
+        said = [self._talk.said(query.path) for query in queries]
+        ask = Ask(prompts, top, ahead + 1, said, attempt=attempt)
+        async for part in self._talk.steps(ask):
             for step in part:
                 if step.line < len(lines) and (fact := lines[step.line].take(step, owed[0])):
                     owed[0] = Cost()
@@ -268,13 +307,6 @@ class _Line:
             self._path = Path(path.anchor, (*path.tail, chosen))
         story = max(step.evaluated - len(path.tail), 0) if first else 0
         return Fact(path, found, Cost(step.evaluated, story) + extra)
-
-
-def _chats(dialect: Dialect, vocabulary: RemoteVocabulary) -> ChatFormat | None:
-    if not isinstance(dialect, Writes):
-        return None
-    tokens = map(vocabulary.token, range(vocabulary.size))
-    return dialect.chat_format({one.data for one in tokens if one.special})
 
 
 def _too_long(size: int, context: int) -> LltermError:

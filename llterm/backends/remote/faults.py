@@ -121,7 +121,7 @@ def gave_up(fault: Fault, attempts: int, *, begun: bool = False) -> BackendUnava
         "failed": f"{fault.address} failed",
     }
     hints: Mapping[Kind, str] = {
-        "unreached": "Is the server running, and is base_url in llterm.toml right?",
+        "unreached": "Is the server running, and is this its address?",
         "slow": "Ask for less at once, or set a longer timeout in llterm.toml.",
         "cut": "The server's own log may say why.",
         "busy": "Wait a while, or set a smaller parallel in llterm.toml.",

@@ -73,6 +73,7 @@ class HttpWire:
         self._clock, self._sleep = clock, sleep
         self._tell = tell or (lambda _: None)
         self._told = False
+        self.away = ""
         self._counts = Counter[str]()
         more = f" and {len(replicas) - 1} more" if len(replicas) > 1 else ""
         self.name = standings[0].address + more
@@ -208,14 +209,20 @@ class HttpWire:
 
     def _works(self, standing: Standing) -> None:
         self._pool.worked(standing)
+        self.away = ""
         if self._told:
             self._told = False
             self._tell("")
 
     def _say_away(self, fault: Fault) -> None:
-        if fault.kind in _RESTED and not fault.final and not self._pool.other_awake(()):
+        if fault.kind not in _RESTED or self._pool.other_awake(()):
+            return
+        if fault.kind != "busy":
+            self.away = f"{fault.address}: {fault.words}"
+        if not fault.final:
             self._told = True
-            self._tell(f"{fault.address}: {fault.words}; asking again")
+            seconds = self._pool.patience(fault).seconds
+            self._tell(f"{fault.address}: {fault.words}; asking again for {seconds:.0f} s")
 
     def _count(self, prompt: int, answer: int) -> None:
         self._counts["prompt_tokens"] += prompt

@@ -1,4 +1,4 @@
-"""What configured servers offer: their models by name, asked all at once, and not for long."""
+"""What servers offer: their models by name, asked all at once, and not for long."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Mapping
 
 from llterm.backends.remote.dialects.asking import Visit
 from llterm.backends.remote.opening import open_wire
-from llterm.config import Config
 from llterm.config.server import ServerSettings
 from llterm.errors import LltermError
 
@@ -17,9 +16,8 @@ NAMED = 3
 """Models that are named; of more the number is told."""
 
 
-async def ask_servers(config: Config) -> Mapping[str, str]:
-    """By the model's name in the configuration: what its server has, or why that is not known."""
-    servers = {name: one.server for name, one in config.models.items() if one.server is not None}
+async def ask_servers(servers: Mapping[str, ServerSettings]) -> Mapping[str, str]:
+    """By the model's name: what its server has, or why that is not known."""
     told = await asyncio.gather(*(_ask(one) for one in servers.values()))
     return dict(zip(servers, told, strict=True))
 

@@ -134,7 +134,7 @@ class Pool:
             return True
         began = max(one.failing_since for one in self.replicas)
         soonest = max(self.clock(), min(one.rests_until for one in self.replicas))
-        return soonest - began <= self._patience(fault).seconds
+        return soonest - began <= self.patience(fault).seconds
 
     def resize(self, limit: int) -> None:
         self.limit = max(limit, 1)
@@ -147,7 +147,8 @@ class Pool:
         if self._alarm is not None:
             self._alarm.cancel()
 
-    def _patience(self, fault: Fault) -> Patience:
+    def patience(self, fault: Fault) -> Patience:
+        """How long this fault is borne."""
         known = any(one.answered for one in self.replicas)
         return STRANGER if fault.kind == "unreached" and not known else PATIENCE[fault.kind]
 

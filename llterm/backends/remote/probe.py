@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -43,17 +45,35 @@ async def find_dialect(wire: Wire, name: str, model: str | None) -> Dialect:
     """
     visit = Visit(wire)
     try:
-        # Alone at first: a server that is not there is told once.
-        await visit.get("/v1/models")
-        if name != "auto":
-            return await _named(visit, {**KNOWN, **OTHERS}[name], model)
-        met = await asyncio.gather(*(one.meet(visit, model) for one in KNOWN.values()))
-        for dialect in met:
-            if dialect is not None:
-                return await tried(wire, dialect)
-        return await _other(visit, model)
+        return await found_out(visit, name, model)
     finally:
         await visit.close()
+
+
+async def found_out(visit: Visit, name: str, model: str | None) -> Dialect:
+    """As `find_dialect`, on a visit that goes on."""
+    # Alone at first: a server that is not there is told once.
+    await visit.get("/v1/models")
+    if name != "auto":
+        return await _named(visit, {**KNOWN, **OTHERS}[name], model)
+    met = await asyncio.gather(*(one.meet(visit, model) for one in KNOWN.values()))
+    for dialect in met:
+        if dialect is not None:
+            return await tried(visit.wire, dialect)
+    return await _other(visit, model)
+
+
+async def met_again(visit: Visit, name: str, model: str | None) -> tuple[Dialect, str] | None:
+    """A server of this dialect before anything is tried, and a hash of what it says of itself.
+
+    None where it is of another kind now. Raises LltermError.
+    """
+    listed = [{**one, "created": None} for one in await visit.models()]
+    dialect = await {**KNOWN, **OTHERS}[name].meet(visit, model)
+    if dialect is None:
+        return None
+    said = f"{dialect!r} {json.dumps(listed, sort_keys=True)}"
+    return dialect, hashlib.sha256(said.encode()).hexdigest()
 
 
 async def tried(wire: Wire, dialect: Dialect) -> Dialect:

@@ -68,9 +68,8 @@ async def _told(talk: Talk, dialect: Reads, tokens: Tail, keep: int) -> list[Sco
             continue
         known = _known(talk, listed)
         logprob = min(chosen.logprob, 0.0)
-        found.append(
-            Scored(index, tokens[index], logprob, _rank(known, tokens[index]), known, cost)
-        )
+        rank = chosen.rank or _rank(known, tokens[index])
+        found.append(Scored(index, tokens[index], logprob, rank, known, cost))
         cost = Cost()
     return found
 

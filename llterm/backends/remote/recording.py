@@ -55,6 +55,10 @@ class RecordingWire:
     def spent(self) -> Spent:
         return self._wire.spent
 
+    @property
+    def away(self) -> str:
+        return self._wire.away
+
     async def close(self) -> None:
         await self._wire.close()
         self._cassette.close()

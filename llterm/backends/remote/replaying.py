@@ -58,6 +58,10 @@ class ReplayWire:
     def spent(self) -> Spent:
         return Spent(requests=self._served.total(), **self._tokens)
 
+    @property
+    def away(self) -> str:
+        return ""
+
     async def close(self) -> None:
         """Nothing is open."""
 

@@ -21,8 +21,12 @@ class Candidate(NamedTuple):
     id: int | None = None
     data: bytes | None = None
     """Its exact bytes; None where the server does not tell them."""
+    rank: int | None = None
+    """1 = the first choice; None where the server does not say."""
 
 
+Turn = tuple[str, str]
+"""A message of a chat: whose it is, and what it says."""
 Position = tuple[Candidate, Sequence[Candidate]]
 """What was chosen or stands at a place, and the candidates; none where nothing is told of it."""
 
@@ -53,6 +57,8 @@ class Ask:
     """Candidates to list at each position."""
     tokens: int = 1
     """Positions of the line, along the first choices."""
+    said: Sequence[Sequence[Turn]] = ()
+    """What was said before each prompt, where that goes as messages; nothing anywhere else."""
     favour: Tail = ()
     """One of these ids is to be chosen; the listed probabilities stay those of the raw model."""
     among: bool = False

@@ -7,11 +7,12 @@ import time
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
+from itertools import pairwise
 
 from llterm.backends.remote.dialects.protocol import Dialect, Tokenizes
 from llterm.backends.remote.ends import is_end
 from llterm.backends.remote.figures import checked, distribution
-from llterm.backends.remote.steps import Ask, Candidate, Prompt, Step
+from llterm.backends.remote.steps import Ask, Candidate, Prompt, Step, Turn
 from llterm.backends.remote.vocabulary import RemoteVocabulary
 from llterm.backends.remote.wire import Wire
 from llterm.core.distribution import Distribution
@@ -77,7 +78,19 @@ class Talk:
         """A path as the server takes it. Raises LltermError where text cannot say it."""
         if self.by_ids:
             return path.tokens
-        return self.text(path.tokens)
+        return self.text(path.tokens[self._begins(path.tokens) :])
+
+    def said(self, path: Path) -> Sequence[Turn]:
+        """The messages before the story, where the path begins with a chat that goes as such."""
+        roles = self.vocabulary.roles
+        ids = path.tokens[: self._begins(path.tokens)]
+        starts = [at for at, id in enumerate(ids) if id in roles]
+        return [(roles[ids[at]], self.text(ids[at:end])) for at, end in pairwise(starts)]
+
+    def _begins(self, ids: Tail) -> int:
+        """Where the story begins: behind the last token that begins a message."""
+        roles = self.vocabulary.roles
+        return max((at + 1 for at, id in enumerate(ids) if id in roles), default=0) if roles else 0
 
     def text(self, ids: Iterable[int]) -> str:
         token = self.vocabulary.token

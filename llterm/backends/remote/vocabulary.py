@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import re
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 
 from llterm.core.tokens import Tail, Token, split_utf8
@@ -48,6 +48,7 @@ class RemoteVocabulary:
         self._tokens: dict[int, Token] = {}
         self._ids: dict[bytes, int] = {}
         self._ends: dict[bytes, int] = {}
+        self._roles: dict[int, str] = {}
         self._longest = 1
         self._texts: OrderedDict[bytes, Tail] = OrderedDict()
         self._missed: dict[bytes, None] = {}
@@ -79,6 +80,21 @@ class RemoteVocabulary:
             self._ends[name] = len(self._tokens)
             self.learn([Token(len(self._tokens), name, special=True, end=True)])
 
+    @property
+    def roles(self) -> Mapping[int, str]:
+        """Tokens of llterm's own at which a chat's messages begin: whose each is."""
+        return self._roles
+
+    def role(self, role: str) -> int:
+        """The token at which a message of this role begins."""
+        for id, known in self._roles.items():
+            if known == role:
+                return id
+        id = len(self._tokens)
+        self.learn([Token(id, b"[%s]" % role.encode(), special=True)])
+        self._roles[id] = role
+        return id
+
     def token(self, id: int) -> Token:
         """One that is not known stands for no text: a loom may be older than this connection."""
         return self._tokens.get(id) or Token(id, b"", special=True)
@@ -90,7 +106,7 @@ class RemoteVocabulary:
             return found
         if self._encoder is None or not data:
             return self._cut(data)
-        if _on(self._loop):
+        if on_loop(self._loop):
             if not self._texts_only:
                 self._missed[data] = None
             return self._cut(data)
@@ -139,10 +155,14 @@ class RemoteVocabulary:
             self.learn([Token(len(self._tokens), data)])
         return self._ids[data]
 
+    def pieces(self, data: bytes) -> Tail:
+        """Tokens of llterm's own, for a server that tells none."""
+        return tuple(self.own(one) for piece in PIECE.findall(data) for one in _bits(piece))
+
     def _cut(self, data: bytes) -> Tail:
         """Tokens that are known, the longest that fit; where ids are llterm's own, pieces."""
         if self._texts_only:
-            return tuple(self.own(one) for piece in PIECE.findall(data) for one in _bits(piece))
+            return self.pieces(data)
         ids: list[int] = []
         start = 0
         while start < len(data):
@@ -165,7 +185,7 @@ def fingerprint_of(*parts: str) -> str:
     return "server-" + hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
-def _on(loop: asyncio.AbstractEventLoop) -> bool:
+def on_loop(loop: asyncio.AbstractEventLoop) -> bool:
     """Whether this is the thread on which the loop runs."""
     try:
         return asyncio.get_running_loop() is loop

@@ -122,6 +122,11 @@ class Wire(Protocol):
         """What went over the wire so far."""
         ...
 
+    @property
+    def away(self) -> str:
+        """Why nobody answers now, without a full stop; empty where somebody does."""
+        ...
+
     async def close(self) -> None:
         """Close every connection; requests in flight end with BackendUnavailable."""
         ...

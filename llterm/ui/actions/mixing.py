@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 MODES: tuple[Mode, ...] = ("democratic", "round-robin", "reference")
 TURNS = (1, 2, 4, 8, 16)
+PLAUSIBLE = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 STEP = 0.25
 """Weight a key press."""
 
@@ -58,7 +59,8 @@ def table(screen: MixScreen) -> Table:
         "mix.pool": changing(lambda recipe, _: _repooled(recipe)),
         "mix.heavier": changing(heavier(STEP)),
         "mix.lighter": changing(heavier(-STEP)),
-        "mix.mute": changing(lambda recipe, _: muted(recipe, screen.model)),
+        "mix.mute": changing(lambda recipe, _: muted(recipe, screen.muted)),
+        "mix.plausible": Deed(lambda: demand(screen), lambda: screen.mixing.mix is not None),
         "mix.turn": changing(lambda recipe, _: replace(recipe, turn=_next(TURNS, recipe.turn))),
         "mix.reference": changing(
             lambda recipe, _: replace(recipe, mode="reference", reference=screen.model)
@@ -79,6 +81,16 @@ def weighted(recipe: Recipe, index: int, weight: float) -> Recipe:
 def muted(recipe: Recipe, index: int) -> Recipe:
     """With a model left out, or taken in again with weight 1."""
     return weighted(recipe, index, 0.0 if recipe.pool.weights[index] else 1.0)
+
+
+def demand(screen: MixScreen) -> None:
+    """Another plausibility cutoff; without a negative weight it is told, and counts later."""
+    recipe = screen.mix.recipe
+    plausible = _next(PLAUSIBLE, recipe.pool.plausible)
+    changed = replace(recipe, pool=replace(recipe.pool, plausible=plausible))
+    screen.mixing.change(changed)
+    if not (changed.pool.contrastive and changed.mode == "democratic"):
+        screen.say(f"plausible from {plausible:g}: counts where a weight is below 0")
 
 
 def force(screen: MixScreen) -> None:

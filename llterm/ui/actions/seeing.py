@@ -8,6 +8,7 @@ from llterm.core.attribution import Question
 from llterm.core.branches import taken
 from llterm.core.display import display_text, token_label
 from llterm.core.futures import Futures
+from llterm.session import replacing
 from llterm.session.attributing import Attributing
 from llterm.session.spots import Spot, in_story, in_suggestion
 from llterm.ui.actions import Deed, Table
@@ -147,9 +148,9 @@ def put(screen: WeaveScreen, spot: Spot, id: int, logprob: float) -> None:
     """Let another token stand there; the suggestion before it is accepted, if it is in one."""
     with troubles(screen):
         if spot.tail is None:
-            change = screen.session.force(len(spot.at.story), id, logprob)
+            change = replacing.force(screen.session, len(spot.at.story), id, logprob)
         else:
-            change = screen.session.accept_but(spot.tail, len(spot.written), id, logprob)
+            change = replacing.accept_but(screen.session, spot.tail, len(spot.written), id, logprob)
         follow(screen, change)
         screen.editor.focus()
 
@@ -161,7 +162,7 @@ def write(screen: WeaveScreen) -> None:
     def done(text: str | None) -> None:
         if text:
             with troubles(screen):
-                follow(screen, screen.session.put_text(number, text))
+                follow(screen, replacing.put_text(screen.session, number, text))
                 screen.editor.focus()
 
     stands = display_text(screen.session.reader.places[number].data)

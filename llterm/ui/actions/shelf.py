@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-from llterm.core.stories import STORIES
+from llterm.core.stories import Story
 from llterm.ui.actions import Deed, Table
 from llterm.ui.actions.exchanging import export, import_file
 from llterm.ui.screens.looms import Chosen, Looms
@@ -48,8 +48,8 @@ def looms(screen: WeaveScreen, *, begin: bool = False) -> None:
     def done(chosen: Chosen | None) -> None:
         if chosen is None:
             return
-        if isinstance(chosen, int):
-            app.go_on_with(None, STORIES[chosen].text.encode())
+        if isinstance(chosen, Story):
+            app.go_on_with(None, chosen.text.encode())
         else:
             app.go_on_with(chosen, None)
 

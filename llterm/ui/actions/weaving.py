@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from llterm.core.rules import Rules
-from llterm.core.stories import STORIES
+from llterm.core.stories import Story
 from llterm.ui.actions import Deed, Table
 from llterm.ui.screens.constrain import Constrain
 from llterm.ui.screens.painting import troubles
@@ -141,10 +141,10 @@ def constrain(screen: WeaveScreen) -> None:
 def stories(screen: WeaveScreen) -> None:
     """Choose a beginning; it stands in for a story that is empty, or goes after one."""
 
-    def done(number: int | None) -> None:
-        if number is None:
+    def done(story: Story | None) -> None:
+        if story is None:
             return
-        text = STORIES[number].text
+        text = story.text
         editor = screen.editor
         if screen.session.document.text.strip():
             text = "\n\n" + text

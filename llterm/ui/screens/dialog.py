@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import TypeVar
 
 from textual.app import ComposeResult
@@ -30,9 +31,9 @@ class Dialog(ModalScreen[Result]):
         """What the box is called."""
         return self.TITLE or ""
 
+    @abstractmethod
     def body(self) -> ComposeResult:
         """What stands in the box."""
-        raise NotImplementedError
 
     def action_cancel(self) -> None:
         self.dismiss(None)

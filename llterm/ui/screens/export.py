@@ -20,7 +20,8 @@ COPY = "loom"
 _SAID = {
     "text": "the story as text", "markdown": "the story as Markdown",
     "html": "a page with every fork", "dot": "a graph for Graphviz", "svg": "a picture",
-    "jsonl": "taken against rejected", "json": "all that a loom holds", COPY: "the loom, elsewhere",
+    "png": "a picture of pixels", "jsonl": "taken against rejected",
+    "json": "all that a loom holds", COPY: "the loom, elsewhere",
 }  # fmt: skip
 _EVERY = ("text", "markdown", "html")
 

@@ -239,7 +239,7 @@ class LoomScreen(Screen[None]):
         if self.hits and self.hits[self.hit].id in row.ids:
             return looking.context(self.hits[self.hit])
         facts = self.view.facts(self.view.index)
-        parts = [facts.author, f"{self.listing.outline.below(row.ids[-1]):,} below"]
+        parts = [" + ".join(facts.authors), f"{self.listing.outline.below(row.ids[-1]):,} below"]
         if row.untaken:
             parts.append(f"{row.untaken} nobody has read, {self.key('tree.expand')} shows them")
         if facts.marks.note:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from rich.cells import cell_len
@@ -16,17 +17,17 @@ from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from llterm.core.display import visible
-from llterm.core.stories import STORIES
+from llterm.core.stories import Story
 from llterm.errors import LltermError
-from llterm.session import looms
-from llterm.session.looms import Deleted
+from llterm.session import looms, stories
 from llterm.store.card import Card
 from llterm.ui.screens.ask import AskLine
 from llterm.ui.screens.dialog import Dialog
+from llterm.ui.screens.stories import beginning, heading
 from llterm.ui.widgets.cells import crop
 
-Chosen = Path | int
-"""A loom to open, or the number of a starting story."""
+Chosen = Path | Story
+"""A loom to open, or a starting story."""
 NAME = 24
 
 
@@ -51,7 +52,8 @@ class Looms(Dialog[Chosen | None]):
         self._used = used.absolute() if used is not None else None
         self._begin = begin
         self._cards: Sequence[Card] = ()
-        self._gone: list[Deleted] = []
+        self._stories: Sequence[Story] = ()
+        self._gone: list[Callable[[], object]] = []
         if begin:
             self.KEYS = "⏎ open  N or Esc new  R rename  C duplicate  D delete  U undo"
 
@@ -66,6 +68,7 @@ class Looms(Dialog[Chosen | None]):
         """Fill the list: disks may be slow, and the app must not wait for them."""
         cards = await asyncio.to_thread(looms.looms)
         self._cards = [one for one in cards if not self._begin or one.path != self._used]
+        self._stories = stories.starting_stories()
         options = self.query_one(OptionList)
         options.clear_options()
         now = time.time()
@@ -74,8 +77,8 @@ class Looms(Dialog[Chosen | None]):
         options.add_options(Option(_line(card, card.path == self._used, now, room))
                             for card in self._cards)  # fmt: skip
         options.add_options(
-            Option(Content.assemble("  ", (story.title, "bold"), ("  a starting story", "$ghost")))
-            for story in STORIES
+            Option(Content.assemble("  ", (heading(story), "bold"), (_kind(story), "$ghost")))
+            for story in self._stories
         )
         options.highlighted = min(index, options.option_count - 1)
         options.focus()
@@ -85,6 +88,11 @@ class Looms(Dialog[Chosen | None]):
         index = self.query_one(OptionList).highlighted
         return self._cards[index] if index is not None and index < len(self._cards) else None
 
+    @property
+    def _story(self) -> Story:
+        """The starting story on the highlighted row, where that is no loom."""
+        return self._stories[(self.query_one(OptionList).highlighted or 0) - len(self._cards)]
+
     def action_move(self, direction: str) -> None:
         options = self.query_one(OptionList)
         options.action_cursor_down() if direction == "down" else options.action_cursor_up()
@@ -93,8 +101,7 @@ class Looms(Dialog[Chosen | None]):
     def _highlighted(self, event: OptionList.OptionHighlighted) -> None:
         card = self._card
         if card is None:
-            story = STORIES[event.option_index - len(self._cards)]
-            self._tell(story.text[:150].rstrip() + " …")
+            self._tell(beginning(self._story))
         else:
             folder = visible(str(card.path.parent).encode("utf-8", "surrogateescape"))
             self._tell(f"… {card.trouble or card.ending or 'empty'}\n{folder}")
@@ -103,7 +110,7 @@ class Looms(Dialog[Chosen | None]):
     def _selected(self, event: OptionList.OptionSelected) -> None:
         card = self._card
         if card is None:
-            self.dismiss(event.option_index - len(self._cards))
+            self.dismiss(self._story)
         elif card.path == self._used:
             self.dismiss(None)
         else:
@@ -113,14 +120,21 @@ class Looms(Dialog[Chosen | None]):
 
     def action_rename(self) -> None:
         card = self._card
+        rename: Callable[[str], object]
         if card is None:
-            return
+            story = self._story
+            path, title, rename = story.path, story.title, partial(stories.rename, story)
+        else:
+            path, title, rename = card.path, card.title, partial(looms.rename, card.path)
 
         def done(name: str | None) -> None:
-            if name and card is not None:
-                self._do(lambda: looms.rename(card.path, name), f"renamed to {name}")
+            if name:
+                self._do(lambda: rename(name), f"renamed to {name}")
 
-        self.app.push_screen(AskLine("Rename the loom", str(card.path), card.title), done)
+        if path is None:
+            done(title)
+        else:
+            self.app.push_screen(AskLine("Rename", str(path), title), done)
 
     def action_duplicate(self) -> None:
         card = self._card
@@ -129,14 +143,18 @@ class Looms(Dialog[Chosen | None]):
 
     def action_delete(self) -> None:
         card = self._card
-        if card is not None:
-            self._do(
-                lambda: self._gone.append(looms.delete(card.path)), "deleted, U brings it back"
-            )
+
+        def work() -> None:
+            if card is None:
+                self._gone.append(stories.delete(self._story))
+            else:
+                self._gone.append(partial(looms.restore, looms.delete(card.path)))
+
+        self._do(work, "deleted, U brings it back")
 
     def action_restore(self) -> None:
         if self._gone:
-            self._do(lambda: looms.restore(self._gone.pop()), "it is back")
+            self._do(lambda: self._gone.pop()(), "it is back")
 
     def _do(self, work: Callable[[], object], said: str) -> None:
         try:
@@ -152,6 +170,10 @@ class Looms(Dialog[Chosen | None]):
 
     def _tell(self, text: str) -> None:
         self.query_one("#told", Static).update(Content(text))
+
+
+def _kind(story: Story) -> str:
+    return "  a starting story of yours" if story.path else "  a starting story"
 
 
 def _line(card: Card, used: bool, now: float, room: int) -> Content:

@@ -13,7 +13,7 @@ from textual.widgets import Static
 
 from llterm.core.judging.sides import Side
 from llterm.engine.mixture import Mix
-from llterm.errors import LltermError, UsageError
+from llterm.errors import BackendUnavailable, LltermError, UsageError
 from llterm.keymap import Action, Pane, action_of
 from llterm.session.mixing import Mixing
 from llterm.ui.actions import mixing as deeds
@@ -60,19 +60,22 @@ class MixScreen(Screen[None]):
         self.measure = 0
         self.tabled = False
         self.note = ""
+        self.trouble: LltermError | None = None
+        """Why the last step or play ended."""
         self._moved = False
         """Whether the cursor was put somewhere; otherwise it stays after the last token."""
         self._begun = False
         self._seeking = 0
         self._compared = False
         self._bridge: Bridge | None = None
+        self._ended = main.session.player.ended
         self.table = deeds.table(self)
 
     def compose(self) -> ComposeResult:
         with Horizontal(id="title"):
             yield Name(id="name")
             yield Line(id="model")
-        yield Line(id="formula")
+        yield Static("", id="formula", markup=False)
         yield Line(id="state")
         yield Voiced(self.go_to, id="voiced")
         yield Voices(id="voices")
@@ -87,10 +90,13 @@ class MixScreen(Screen[None]):
                   *pane_bindings(self.main.keymap, "everywhere")]  # fmt: skip
         bind(self, [one for one in shared if one.id in SHARED])
         self._bridge = Bridge(self.mixing, self)
+        self.main.session.player.ended = self._play_ended
+        self.set_interval(1.0, self._tick)
         self.mixing.start()
         self.show_all()
 
     def on_unmount(self) -> None:
+        self.main.session.player.ended = self._ended
         self.mixing.stop()
         if self._bridge is not None:
             self._bridge.close()
@@ -128,6 +134,12 @@ class MixScreen(Screen[None]):
         return self.voices[0] if self.voices else 0
 
     @property
+    def muted(self) -> int:
+        """The model to leave out: the chosen column's, or in the mix's column the silent one."""
+        silent = self.mixing.silent
+        return silent[0] if self.voice is None and silent else self.model
+
+    @property
     def side(self) -> Side | None:
         """What the chosen column's model, or the mix, says at the cursor."""
         place = self.mixing.places[self.number] if self.number < len(self.mixing.places) else None
@@ -146,6 +158,7 @@ class MixScreen(Screen[None]):
     def action_run(self, id: str) -> None:
         """Do what the action with this id says; errors become a row."""
         self._seeking = 0
+        self.trouble = None
         try:
             if id == "app.back":
                 self.dismiss()
@@ -158,7 +171,7 @@ class MixScreen(Screen[None]):
                     self._sync()
                 self.main.table[id].run()
         except LltermError as error:
-            self.say(" ".join(filter(None, (f"{error.title}.", error.cause, error.hint))))
+            self.trouble = error
         self.show_all()
 
     def _sync(self) -> None:
@@ -228,6 +241,18 @@ class MixScreen(Screen[None]):
 
     # --- showing
 
+    def _play_ended(self, reason: LltermError | str) -> None:
+        """A row, where the main screen shows a notice."""
+        if isinstance(reason, LltermError):
+            self.trouble = reason
+        else:
+            self.say(reason)
+        self.show_all()
+
+    def _tick(self) -> None:
+        if self.mixing.mix is not None:
+            mixed.show_notes(self, self.mixing.mix)
+
     @on(SessionChanged)
     def _changed(self) -> None:
         if self._bridge is not None:
@@ -245,6 +270,8 @@ class MixScreen(Screen[None]):
         mode = self.mixing.mix.recipe.mode if self.mixing.mix else ""
         if not self.mixing.looked:
             return
+        if isinstance(self.trouble, BackendUnavailable) and not self.mixing.silent:
+            self.trouble = None
         compared = mode == "reference"
         if compared != self._compared:
             self._compared = compared

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from textual.content import Content
@@ -11,6 +12,7 @@ from textual.widgets import Static
 from llterm.core.display import visible
 from llterm.core.judging.sides import Beside, Side, cautions
 from llterm.engine.mixture import Mix
+from llterm.errors import LltermError
 from llterm.keymap import action_of
 from llterm.ui.figures import fit, percent, spoken_speed
 from llterm.ui.widgets.keybar import key_name
@@ -28,6 +30,8 @@ MEASURES: tuple[tuple[str, Callable[[Side], float]], ...] = (
     ("KL divergence from the mix, full at 1 nat", lambda side: min(side.kld, 1.0)),
 )
 """What charts show, 0 to 1."""
+SLOW = 2.0
+"""Seconds of silence from which it is told who is waited for."""
 HOT = 1.0
 """Nats of divergence from which a token is as hot as can be."""
 
@@ -40,7 +44,7 @@ def show(screen: MixScreen) -> None:
         _loading(screen)
         return
     name = _name(screen)
-    screen.query_one("#formula", Line).say(" " + name(mix.formula))
+    _say(screen, "#formula", [" " + name(mix.formula)])
     screen.query_one("#state", Line).say(*_state(screen, mix))
     screen.story.show(_words(screen, mix), screen.number)
     columns = _places(screen, mix) if screen.tabled else _columns(screen, mix)
@@ -48,7 +52,7 @@ def show(screen: MixScreen) -> None:
     screen.query_one(Voices).show(columns, screen.column, row, bars=not screen.tabled)
     _lanes(screen, mix)
     _say(screen, "#figures", _figures(screen, mix))
-    _say(screen, "#notes", _notes(screen, mix))
+    show_notes(screen, mix)
 
 
 def _name(screen: MixScreen) -> Callable[[str], str]:
@@ -81,11 +85,10 @@ def _loading(screen: MixScreen) -> None:
     if session.incoming is not None:
         said = f" Loading {session.incoming.name} … {100 * session.incoming.progress:.0f}%"
     elif session.status.error is not None:
-        error = session.status.error
-        said = " " + " ".join(filter(None, (f"{error.title}.", error.cause, error.hint)))
+        said = " " + spoken(session.status.error)
     else:
         said = " One model writes this story: `llterm mix -m A -m B` starts with several."
-    screen.query_one("#formula", Line).say(said)
+    _say(screen, "#formula", [said])
 
 
 def _state(screen: MixScreen, mix: Mix) -> list[str]:
@@ -141,10 +144,10 @@ def _columns(screen: MixScreen, mix: Mix) -> list[Column]:
                       _candidates(mix, place, place.mix if place else None, firsts))]  # fmt: skip
     for n in screen.voices:
         side = place.sides[n] if place is not None else None
-        gone = n in mix.lost or not mix.recipe.pool.weights[n]
+        gone = n in mix.company.lost or not mix.recipe.pool.weights[n]
         note = _note(mix, n, side)
         columns.append(
-            Column(_title_of(screen, mix, n), note, n, _candidates(mix, place, side, {}), gone)
+            Column(_model(screen, mix, n), note, n, _candidates(mix, place, side, {}), gone)
         )
     return columns
 
@@ -152,12 +155,8 @@ def _columns(screen: MixScreen, mix: Mix) -> list[Column]:
 def _head(screen: MixScreen, mix: Mix) -> str:
     """What the first column is."""
     if mix.recipe.mode == "reference":
-        return f"{_title_of(screen, mix, mix.recipe.reference)}, the reference"
+        return f"{_model(screen, mix, mix.recipe.reference)}, the reference"
     return "mix"
-
-
-def _title_of(screen: MixScreen, mix: Mix, n: int) -> str:
-    return f"{letter(n)} {_name(screen)(mix.names[n])}"
 
 
 def _mix_note(screen: MixScreen, mix: Mix, place: Beside | None) -> str:
@@ -170,7 +169,7 @@ def _mix_note(screen: MixScreen, mix: Mix, place: Beside | None) -> str:
 
 def _note(mix: Mix, n: int, side: Side | None) -> str:
     weight = mix.recipe.pool.weights[n]
-    if n in mix.lost:
+    if n in mix.company.lost:
         return "gone; counts as 0"
     if not weight:
         return "left out"
@@ -239,8 +238,8 @@ def _places(screen: MixScreen, mix: Mix) -> list[Column]:
             )
             for number, place in window
         ]
-        told = "gone" if n in mix.lost else "first choice, KLD"
-        columns.append(Column(_title_of(screen, mix, n), told, n, lines, n in mix.lost))
+        told = "gone" if n in mix.company.lost else "first choice, KLD"
+        columns.append(Column(_model(screen, mix, n), told, n, lines, n in mix.company.lost))
     return columns
 
 
@@ -273,7 +272,7 @@ def _figures(screen: MixScreen, mix: Mix) -> list[str]:
             kld, same = now["kld"], now["same-top"]
             pieces = [
                 f"{tally.count - tally.same:,} of {tally.count:,} differ",
-                f"KLD {kld.value:.5f} ± {kld.error or 0:.5f}",
+                f"KLD {kld.value:.5f}" + (f" ± {kld.error:.5f}" if kld.error else ""),
                 f"same top {same.value:.2%}",
                 f"PPL ratio {now['ppl-ratio'].value:.4f}",
             ]
@@ -286,32 +285,72 @@ def _figures(screen: MixScreen, mix: Mix) -> list[str]:
     return said
 
 
+def show_notes(screen: MixScreen, mix: Mix) -> None:
+    """What is wrong, a row each; how long somebody has been silent goes on counting."""
+    _say(screen, "#notes", _notes(screen, mix))
+
+
 def _notes(screen: MixScreen, mix: Mix) -> list[str]:
-    """What is wrong, a row each."""
-    name, said = _name(screen), []
-    if screen.note:
-        said.append(f" {screen.note}")
-    retry = key_name(screen.first_key(action_of("mix.retry")))
-    for n, error in mix.lost.items():
-        said.append(
-            f" ! {letter(n)} {name(mix.names[n])} failed and counts as 0; {retry} tries again: "
-            + " ".join(filter(None, (f"{error.title}.", error.cause)))
-        )
-    place = _place(screen)
+    said = [f" {screen.note}"] if screen.note else []
+    said += _silences(screen, mix)
+    told = [one.error for one in mix.company.lost.values()]
+    for wrong in (screen.trouble, screen.mixing.error):
+        if wrong is not None and wrong not in told:
+            told.append(wrong)
+            said.append(f" ! {spoken(wrong)}")
+    place, name = _place(screen), _name(screen)
     for n, side in enumerate(place.sides if place else ()):
         if side is not None:
             found = cautions(side.known, mix.vocabulary.token(side.choice))
             if found:
                 said.append(f" ! {letter(n)} {name(mix.names[n])}: {', '.join(found)}")
-    wrong = screen.mixing.error
-    if wrong is not None and wrong not in mix.lost.values():
-        said.append(f" ! {wrong.title}. {wrong.cause}")
     if screen.mixing.unseen:
         said.append(f" the first {screen.mixing.unseen:,} bytes are out of the models' sight")
     reference = mix.recipe.mode == "reference" and place is not None
     if reference and place is not None:
         said.append(" " + _spoken(screen, mix, place))
     return said
+
+
+def _silences(screen: MixScreen, mix: Mix) -> list[str]:
+    """The models that say nothing, why, and what can be done."""
+    company, now, said = mix.company, monotonic(), []
+    retry, mute, mode = (
+        key_name(screen.first_key(action_of(f"mix.{id}"))) for id in ("retry", "mute", "mode")
+    )
+    for n, one in company.lost.items():
+        if not one.returns:
+            said.append(f"{_model(screen, mix, n)} failed; {_without(mix)}; {retry} tries again: "
+                        + spoken(one.error))  # fmt: skip
+        else:
+            said.append(
+                f"{_model(screen, mix, n)} silent for {now - one.since:.0f} s; {_without(mix)}"
+                f" and asks again ({retry}: now, {mute}: no more): "
+                + (one.error.cause or one.error.title)
+            )
+    for n, since in company.awaited.items():
+        away = company.away(n)
+        if away or now - since > SLOW:
+            leads = mix.recipe.mode == "reference" and n == mix.recipe.reference
+            way = f"{mode}: another mode" if leads else f"{mute}: no more"
+            said.append(
+                f"{_model(screen, mix, n)} silent for {now - since:.0f} s; the mix waits ({way})"
+                + (f": {away}" if away else "")
+            )
+    return [f" ! {one}" for one in said]
+
+
+def _model(screen: MixScreen, mix: Mix, n: int) -> str:
+    return f"{letter(n)} {_name(screen)(mix.names[n])}"
+
+
+def _without(mix: Mix) -> str:
+    return "the mix goes on without it" if mix.able else "the mix stands still"
+
+
+def spoken(error: LltermError) -> str:
+    """An error in one line."""
+    return " ".join(filter(None, (f"{error.title}.", error.cause, error.hint)))
 
 
 def _spoken(screen: MixScreen, mix: Mix, place: Beside) -> str:

@@ -16,6 +16,7 @@ from textual.widgets.option_list import Option
 from llterm.backends.listing import Listed, fit_text, list_models, size_text, with_offers
 from llterm.backends.registry import Known
 from llterm.config import Config
+from llterm.config.server import is_address
 from llterm.core.display import visible
 from llterm.ui.screens.dialog import Dialog
 from llterm.ui.widgets.cells import crop
@@ -52,13 +53,14 @@ class Models(Dialog[Known | str]):
 
     async def _look(self) -> None:
         """Fill the list: disks may be slow, and the app must not wait for them."""
-        self._rows = await asyncio.to_thread(list_models, self._config)
+        bare = [self._used] if is_address(self._used) else []
+        self._rows = await asyncio.to_thread(list_models, self._config, bare)
         options = self.query_one(OptionList)
         options.add_options(Option(line) for line in _lines(self._rows, self._used))
         used = [one.known.name == self._used for one in self._rows]
         options.highlighted = used.index(True) if any(used) else 0
         options.focus()
-        self._rows = await with_offers(self._rows, self._config)
+        self._rows = await with_offers(self._rows)
         self._note(options.highlighted)
 
     def action_move(self, direction: str) -> None:

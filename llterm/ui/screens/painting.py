@@ -141,9 +141,10 @@ def show_found(screen: WeaveScreen) -> None:
             key = key_name(screen.first_key("weave.stop"))
             pieces = [f"sampling {going} line{'s' * (going > 1)}", f"{key} stops", *pieces]
         if session.constraint is not None:
-            pieces[1:1] = _fits(session.taken, session.dead_ends)
-        if _unhealed(session):
-            pieces.insert(1, "no healing: its server cannot")
+            taken = session.shown.weave.taken if session.shown is not None else 0.0
+            pieces[1:1] = _fits(taken, session.dead_ends)
+        if unhealed := _unhealed(screen):
+            pieces.insert(1, unhealed)
         line.say(*pieces)
 
 
@@ -154,12 +155,19 @@ def _stale(session: Session) -> str:
     return "the story or cursor moved" if session.stale else ""
 
 
-def _unhealed(session: Session) -> bool:
-    """Whether the story ends in what is healed where the model can."""
-    source, document = session.source, session.document
+def _unhealed(screen: WeaveScreen) -> str:
+    """That what the person typed last is not healed: of spaces always, of words once a model."""
+    source, document = screen.session.source, screen.session.document
     if source is None or source.capabilities.masks or not document.rules.heal:
-        return False
-    return bool(residue_of(document.bytes_before(document.cursor)))
+        return ""
+    runs = document.runs_before(document.cursor)
+    residue = residue_of(runs[-1].data) if runs and runs[-1].ids is None else b""
+    if residue.isspace():
+        return "the space at the end is not healed"
+    here = source, document.bytes_before(document.cursor)
+    if residue and (screen.unhealed is None or screen.unhealed[0] is not source):
+        screen.unhealed = here
+    return "no healing: its server cannot" if residue and screen.unhealed == here else ""
 
 
 def _fits(taken: float, dead_ends: int) -> list[str]:

@@ -13,11 +13,13 @@ from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Static
 
+from llterm.core.query import Source
 from llterm.keymap import ACTIONS, Keymap, Pane, action_of
 from llterm.session.session import Session
 from llterm.ui.actions import (
     HelpParts,
     Table,
+    beginning,
     choosing,
     playing,
     program,
@@ -79,6 +81,8 @@ class WeaveScreen(Screen[None]):
         self._words = 0
         self._flashing = 0
         self._drawn: object = None
+        self.unhealed: tuple[Source, bytes] | None = None
+        """The model and the story at which it was told that it heals no words."""
         self.ghost_off = False
         """The person waved the ghost away; the next move in the tree brings it back."""
         self.left_at = 0
@@ -94,6 +98,7 @@ class WeaveScreen(Screen[None]):
             **playing.table(self),
             **program.table(self),
             **choosing.table(self),
+            **beginning.table(self),
             **shelf.table(self),
             **serving.table(self),
         }
@@ -312,7 +317,9 @@ class WeaveScreen(Screen[None]):
         view = self.session.view
         self._drawn = self.session.shown
         choosing.show_root(self)
-        self.suggestions.show(view.branches if view else (), stale=self.session.stale)
+        before = self.session.document.bytes_before(self.session.at)
+        branches = view.branches if view else ()
+        self.suggestions.show(branches, stale=self.session.stale, before=before)
         self.show_ghost()
         self.show_heat()
         self.show_title()

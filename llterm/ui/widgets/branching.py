@@ -6,6 +6,7 @@ Line-API widgets: a loom of 100,000 nodes costs what is on screen, and a move re
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -15,13 +16,15 @@ from textual.geometry import Region, Size
 from textual.message import Message
 from textual.scroll_view import ScrollView
 
-from llterm.core.display import visible
+from llterm.core.display import visible, whole_after
 from llterm.core.listing import Listing
 from llterm.core.loom import PERSON, Loom, Marks
 from llterm.core.outline import Row
 
 SHOWN = 400
 """Bytes of a row's text that are looked at."""
+YOU = "you"
+"""What the person is called."""
 SHARES = 6
 """Parts of a row that the map shades, each by its tokens."""
 
@@ -31,7 +34,8 @@ class Facts:
     """What a view says of a row."""
 
     text: str
-    author: str
+    authors: tuple[str, ...]
+    """Who wrote it, in the order of the text: "you" or a model's name, as it may be shown."""
     p: float | None
     """Of its first node's tokens, given what stands above; None where no model made it."""
     shades: tuple[float | None, ...]
@@ -53,8 +57,12 @@ def facts_of(loom: Loom, row: Row) -> Facts:
             marks = marks.with_those_of(loom.marks[node.id])
     logprob = loom.logprob(row.ids[0])
     return Facts(
-        visible(data[:SHOWN]),
-        loom.pieces[nodes[0].piece].author,
+        visible(whole_after(loom.end_of(nodes[0].parent), data[:SHOWN])),
+        tuple(
+            dict.fromkeys(
+                _shown(loom.pieces[part.piece].author) for node in nodes for part in node.slices
+            )
+        ),
         None if logprob is None else math.exp(logprob),
         _shades(loom, row),
         marks,
@@ -150,17 +158,17 @@ class Branching(ScrollView, can_focus=True):
 
     # --- for subclasses
 
+    @abstractmethod
     def extent(self, listing: Listing) -> Size:
         """Cells that all rows take."""
-        raise NotImplementedError
 
+    @abstractmethod
     def where(self, index: int) -> Region:
         """Where a row stands in that extent."""
-        raise NotImplementedError
 
+    @abstractmethod
     def index_at(self, x: int, y: int) -> int | None:
         """The row at a place of that extent."""
-        raise NotImplementedError
 
     # --- moving about
 
@@ -212,5 +220,5 @@ class Branching(ScrollView, can_focus=True):
         return " ".join(filter(None, parts))
 
 
-def by_person(facts: Facts) -> bool:
-    return facts.author == PERSON
+def _shown(author: str) -> str:
+    return YOU if author == PERSON else visible(author.encode("utf-8", "replace"))

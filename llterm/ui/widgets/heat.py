@@ -19,7 +19,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from llterm.core.display import token_label
-from llterm.core.heat import MEASURES, Measure, ends, heat, height, told, value
+from llterm.core.heat import MEASURES, Measure, ends, heat, height, told
 from llterm.core.reading import Candidate, Reading
 from llterm.ramps import Depth, Paint, glyph, likely_paint, paint
 from llterm.session.reader import Place
@@ -231,7 +231,7 @@ class HeatPanel(Widget, can_focus=True):
         if reading is None:
             pieces = ["not read yet" if self._places else "no story yet", *self._notes]
         else:
-            first, *further = (told(value(reading, one), one) for one in _told(self.measure))
+            first, *further = (told(reading, one) for one in _told(self.measure))
             pieces = [token_label(reading.token.data), first, *self._notes, *further]
         room = self.size.width - sum(segment.cell_length for segment in legend) - 1
         return [*legend, Segment(f" {fit(pieces, room)}", faint)]

@@ -11,11 +11,13 @@ from textual.strip import Strip
 from llterm.core.listing import Listing
 from llterm.core.outline import Row
 from llterm.ui.figures import percent
-from llterm.ui.widgets.branching import Branching, by_person
+from llterm.ui.widgets.branching import YOU, Branching, Facts
 from llterm.ui.widgets.cells import crop
 
 _FIGURE = 7
 """Cells of a percent, with a space."""
+_AUTHORS = 24
+"""Cells in which several authors are named."""
 
 
 class OutlineView(Branching):
@@ -49,8 +51,8 @@ class OutlineView(Branching):
         glyph = "▸" if row.folded else "▾" if row.branches else " "
         right = _counts(row)
         signs = self.signs(facts)
-        figure = "you" if by_person(facts) else percent(facts.p) if facts.p is not None else ""
-        used = 1 + indent + 2 + _FIGURE + cell_len(right) + cell_len(signs) + bool(signs)
+        figure = _figure(facts)
+        used = 1 + indent + 2 + cell_len(figure) + cell_len(right) + cell_len(signs) + bool(signs)
         room = max(self.room - used - 1, 8)
         text = crop(facts.text, room)
         style = base + self.part("story") if story else base
@@ -63,8 +65,16 @@ class OutlineView(Branching):
             Segment(" " * (room - cell_len(text) + 1), base),
             *([Segment(f"{signs} ", base + self.part("mark"))] if signs else []),
             Segment(right, faint),
-            Segment(f"{figure:>{_FIGURE}}", base + self.part("bar")),
+            Segment(figure, base + self.part("bar")),
         ]
+
+
+def _figure(facts: Facts) -> str:
+    """The probability, or that it is yours; where several wrote the row, who."""
+    p = percent(facts.p) if facts.p is not None else ""
+    if len(facts.authors) > 1:
+        return " ".join(("", crop(" + ".join(facts.authors), _AUTHORS), *filter(None, (p,))))
+    return f"{YOU if facts.authors == (YOU,) else p:>{_FIGURE}}"
 
 
 def _counts(row: Row) -> str:

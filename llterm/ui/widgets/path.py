@@ -7,7 +7,7 @@ from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
-from llterm.core.display import display_text
+from llterm.core.display import display_text, whole_after
 from llterm.core.listing import Listing
 from llterm.core.outline import Row
 
@@ -33,9 +33,13 @@ def path_text(listing: Listing, row: Row) -> Content:
     loom = listing.loom
     chunks = listing.outline.chunks(row.ids[-1])
     parts: list[Content] = []
-    left = SHOWN
+    left, moved = SHOWN, 0
     for chunk in reversed(chunks):
         data = b"".join(loom.data(loom.nodes[id]) for id in chunk.ids)
+        # A character that a fork goes through stands whole after it.
+        data = data[: len(data) - moved]
+        whole = whole_after(loom.end_of(loom.nodes[chunk.ids[0]].parent), data)
+        moved = len(whole) - len(data)
         last = chunk is chunks[-1]
         if chunk.others and not last:
             parts.append(Content.styled(_fork(len(chunk.others), chunk.below), "$accent"))
@@ -44,8 +48,8 @@ def path_text(listing: Listing, row: Row) -> Content:
             said = f" ┬ {many} {'branch goes' if many == 1 else 'branches go'} on"
             parts.append(Content.styled(f"{said}, {chunk.below:,} more below", "$accent"))
         style = "$foreground" if last else "$ghost"
-        parts.append(Content.styled(display_text(data[-left:]), style))
-        left -= len(data)
+        parts.append(Content.styled(display_text(whole[-left:]), style))
+        left -= len(whole)
         if left <= 0:
             parts.append(Content.styled("… ", "$ghost"))
             break

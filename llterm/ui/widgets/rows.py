@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from llterm.core.display import visible
+from llterm.core.display import open_end, visible, whole_after
 from llterm.core.tokens import Tail
 from llterm.core.view import Branch
 
@@ -24,6 +24,8 @@ class Row:
     folded: bool
     parent: int
     """Index of the parent row; -1 on the first level."""
+    before: bytes = b""
+    """The beginning of a character that the text before the row ends in."""
 
     @property
     def tail(self) -> Tail:
@@ -31,23 +33,28 @@ class Row:
         return self.branch.tail
 
 
-def flatten(branches: Sequence[Branch], folds: Collection[Tail]) -> list[Row]:
-    """Visible rows in order. `folds` holds the tails of rows whose children are hidden."""
+def flatten(branches: Sequence[Branch], folds: Collection[Tail], before: bytes = b"") -> list[Row]:
+    """Visible rows in order. `folds` holds the tails of rows whose children are hidden; `before` is
+    the text that they hang under."""
     rows: list[Row] = []
-    waiting = [(branch, 0, -1) for branch in reversed(branches)]
+    waiting = [(branch, 0, -1, open_end(before)) for branch in reversed(branches)]
     while waiting:
-        branch, depth, parent = waiting.pop()
+        branch, depth, parent, start = waiting.pop()
         folded = bool(branch.children) and branch.tail in folds
         index = len(rows)
-        rows.append(Row(branch, depth, folded, parent))
+        rows.append(Row(branch, depth, folded, parent, start))
         if not folded:
-            waiting.extend((child, depth + 1, index) for child in reversed(branch.children))
+            rest = open_end(start + branch.data)
+            waiting.extend((child, depth + 1, index, rest) for child in reversed(branch.children))
     return rows
 
 
-def label(branch: Branch) -> tuple[str, bool]:
-    """What a row says, inert, and whether it is the name of a special token."""
-    text = visible(branch.data)
+def label(branch: Branch, before: bytes = b"") -> tuple[str, bool]:
+    """What a row says, inert, and whether it is the name of a special token.
+
+    A character that begins in the text before and ends here stands here whole.
+    """
+    text = visible(whole_after(before, branch.data))
     if text:
         return (f"{text}  (+{branch.alike} alike)" if branch.alike else text), False
     names = [visible(step.data) for step in branch.steps if step.special]

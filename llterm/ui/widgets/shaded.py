@@ -1,4 +1,4 @@
-"""A text as prose, each token upon the colour of a value: a line-API widget with a cursor.
+"""A text as prose, each token upon the colour of a value: prose with a cursor.
 
 Without colours a line of glyphs stands under every line of text. Values below 0 are underlined, so
 that their sign does not rest on a hue.
@@ -10,37 +10,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from rich.cells import cell_len
 from rich.color import Color
 from rich.segment import Segment
 from rich.style import Style
-from textual import events
 from textual.binding import Binding
-from textual.geometry import Region
-from textual.scroll_view import ScrollView
-from textual.strip import Strip
 
-from llterm.core.display import visible
-from llterm.ramps import Depth, glyph, paint, signed_glyph, signed_paint
-from llterm.ui.widgets.cells import crop
-from llterm.ui.widgets.scrolling import set_virtual_height
-
-DEPTHS: dict[str, Depth] = {
-    "truecolor": "truecolor",
-    "256": "256",
-    "standard": "16",
-    "windows": "16",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """A token, or a part of one, on a line."""
-
-    number: int
-    text: str
-    left: int
-    width: int
+from llterm.ramps import glyph, paint, signed_glyph, signed_paint
+from llterm.ui.widgets.token_lines import Cell, TokenLines
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +31,7 @@ class Shading:
     """Number of the token that the values are about; it has none itself."""
 
 
-class Shaded(ScrollView, can_focus=True):
+class Shaded(TokenLines, can_focus=True):
     """Tokens in lines; arrows, home, end and the mouse move the cursor."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
@@ -76,12 +52,7 @@ class Shaded(ScrollView, can_focus=True):
         """`moved` is called when the cursor went to another token."""
         super().__init__(id=id)
         self._moved = moved
-        self._depth: Depth = "none"
         self._shading = Shading()
-        self._lines: list[list[Cell]] = []
-        self._laid_out: tuple[int, Sequence[bytes]] | None = None
-        self.chosen = 0
-        """Number of the token at the cursor."""
 
     def show(self, shading: Shading) -> None:
         """Show these tokens; the cursor stays where it is."""
@@ -109,56 +80,17 @@ class Shaded(ScrollView, can_focus=True):
         nearest = min(self._lines[target], key=lambda one: abs(one.left + one.width // 2 - middle))
         self.go_to(nearest.number)
 
-    async def _on_click(self, event: events.Click) -> None:
-        line = (event.y + int(self.scroll_offset.y)) // self._rows
-        if line < len(self._lines):
-            x = event.x
-            found = [one for one in self._lines[line] if one.left <= x < one.left + one.width]
-            if found:
-                self.go_to(found[0].number)
+    # --- painting
 
-    # --- layout
+    def _tokens(self) -> Sequence[bytes]:
+        return self._shading.data
+
+    def _pick(self, number: int) -> None:
+        self.go_to(number)
 
     @property
     def _rows(self) -> int:
-        """Screen lines a line of text."""
         return 2 if self._depth == "none" else 1
-
-    def on_mount(self) -> None:
-        system = None if self.app.no_color else self.app.console.color_system
-        self._depth = DEPTHS.get(system or "", "none")
-
-    def on_resize(self) -> None:
-        self._lay_out()
-        self._reveal()
-
-    def _lay_out(self) -> None:
-        width = max(self.scrollable_content_region.width, 4)
-        if self._laid_out != (width, self._shading.data):
-            self._laid_out = (width, self._shading.data)
-            self._lines = lay_out(self._shading.data, width)
-        set_virtual_height(self, len(self._lines) * self._rows)
-
-    def _where(self) -> tuple[int, Cell | None]:
-        for number, line in enumerate(self._lines):
-            for cell in line:
-                if cell.number == self.chosen:
-                    return number, cell
-        return 0, None
-
-    def _reveal(self) -> None:
-        line, _ = self._where()
-        region = Region(0, line * self._rows, 1, self._rows)
-        self.scroll_to_region(region, animate=False, force=True)
-
-    # --- painting
-
-    def render_line(self, y: int) -> Strip:
-        base = self.rich_style
-        line, part = divmod(y + int(self.scroll_offset.y), self._rows)
-        cells = self._lines[line] if line < len(self._lines) else []
-        draw = self._marks if part else self._words
-        return Strip([draw(cell, base) for cell in cells]).adjust_cell_length(self.size.width, base)
 
     def legend(self) -> list[tuple[str, Style]]:
         """The scale, from the least value to the largest, as text and style."""
@@ -169,19 +101,19 @@ class Shaded(ScrollView, can_focus=True):
             for one in values
         ]
 
-    def _words(self, cell: Cell, base: Style) -> Segment:
+    def _word(self, cell: Cell, base: Style) -> Segment:
         value = self._shading.values[cell.number]
         if cell.number == self._shading.target:
-            style = base + self._part("target")
+            style = base + self._part("shaded--target")
         elif value is None:
-            style = base + self._part("faint")
+            style = base + self._part("shaded--faint")
         else:
             style = self._style(value, base)
         if cell.number == self.chosen:
-            style += self._part("cursor")
+            style += self._part("shaded--cursor")
         return Segment(cell.text, style)
 
-    def _marks(self, cell: Cell, base: Style) -> Segment:
+    def _mark(self, cell: Cell, base: Style) -> Segment:
         value = self._shading.values[cell.number]
         mark = " " if value is None else self._glyph(value)
         return Segment(mark * cell.width, base)
@@ -197,40 +129,3 @@ class Shaded(ScrollView, can_focus=True):
         below = signed and value < -0.05
         back, front = Color.from_rgb(*found.back), Color.from_rgb(*found.ink)
         return base + Style(color=front, bgcolor=back, underline=below)
-
-    def _part(self, name: str) -> Style:
-        return self.get_component_rich_style(f"shaded--{name}", partial=True)
-
-
-def lay_out(tokens: Sequence[bytes], width: int) -> list[list[Cell]]:
-    """Tokens in lines of at most `width` cells; a line begins with a word where it can."""
-    lines: list[list[Cell]] = [[]]
-    used = 0
-    for word in _words(tokens):
-        size = sum(cell_len(text) for _, text in word)
-        if used and used + size > width and size <= width:
-            lines.append([])
-            used = 0
-        for number, text in word:
-            wide = cell_len(text)
-            if used and used + wide > width:
-                lines.append([])
-                used = 0
-            shown = crop(text, width)
-            lines[-1].append(Cell(number, shown, used, cell_len(shown)))
-            used += min(wide, width)
-            if text.endswith("⏎"):
-                lines.append([])
-                used = 0
-    return lines
-
-
-def _words(tokens: Sequence[bytes]) -> list[list[tuple[int, str]]]:
-    """Runs of tokens that make a word: a space or a line break begins the next."""
-    words: list[list[tuple[int, str]]] = []
-    for number, data in enumerate(tokens):
-        text = visible(data).replace("␣", " ") or "·"
-        if not words or text.startswith((" ", "⏎")) or words[-1][-1][1].endswith(("⏎", " ")):
-            words.append([])
-        words[-1].append((number, text))
-    return words

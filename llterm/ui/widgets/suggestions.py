@@ -45,6 +45,7 @@ class SuggestionTree(ScrollView, can_focus=True):
         self._painted: dict[int, object] = {}
         super().__init__(id=id)
         self._branches: Sequence[Branch] = ()
+        self._before = b""
         self._rows: list[Row] = []
         self._folds: set[Tail] = set()
         self._index = -1
@@ -68,11 +69,13 @@ class SuggestionTree(ScrollView, can_focus=True):
         """Whether what is shown belongs to another text or place."""
         return self._stale
 
-    def show(self, branches: Sequence[Branch], *, stale: bool) -> None:
-        """Show these branches. A selection that the person made stays on its branch."""
+    def show(self, branches: Sequence[Branch], *, stale: bool, before: bytes = b"") -> None:
+        """Show these branches, which hang under the text `before`. A selection that the person made
+        stays on its branch."""
         if branches is self._branches and stale == self._stale:
             return
         self._branches = branches
+        self._before = before
         self._stale = stale
         self._relist()
 
@@ -83,7 +86,7 @@ class SuggestionTree(ScrollView, can_focus=True):
 
     def _relist(self) -> None:
         before = self.selected
-        self._rows = flatten(self._branches, self._folds)
+        self._rows = flatten(self._branches, self._folds, self._before)
         tail = before.tail if before is not None and self._pinned else None
         self._index = locate(self._rows, tail)
         set_virtual_height(self, len(self._rows))
@@ -225,6 +228,7 @@ class SuggestionTree(ScrollView, can_focus=True):
         selected = index == self._index
         return (
             branch.data,
+            row.before,
             branch.finish,
             branch.banned,
             branch.alike,
@@ -275,7 +279,7 @@ class SuggestionTree(ScrollView, can_focus=True):
     def _segments(self, row: Row, digit: str, base: Style) -> list[Segment]:
         part = self._part
         branch, width = row.branch, self._bar_width
-        text, special = label(branch)
+        text, special = label(branch, row.before)
         glyph = ("▸" if row.folded else "▾") if branch.children else ""
         glyph = glyph or ("~" if branch.sampled else "")
         glyph = glyph or _GLYPHS.get(branch.finish or "", " ")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -13,6 +14,10 @@ VOCABULARY: Sequence[bytes] = (
     b"<|endoftext|>", b"Once", b" the", b" fox", b" slept", b".", b"\n",
     "☃".encode()[:2], "☃".encode()[2:], b"!", b" a",
 )  # fmt: skip
+TEMPLATE = (
+    "{% for message in messages %} a{{ message.content }}\n{% endfor %}"
+    "{% if add_generation_prompt %} a{% endif %}"
+)
 END, LINE, HALF, REST = 0, 6, 7, 8
 LINES: Mapping[bytes, Mapping[int, float]] = {
     b" the": {3: 0.6, HALF: 0.2, 10: 0.1},
@@ -48,6 +53,16 @@ def chances(tokens: Tail) -> dict[int, float]:
     return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))
 
 
+def chat_text(messages: Sequence[Mapping[str, str]]) -> str:
+    """A chat up to its reply, as `TEMPLATE` writes it."""
+    return "".join(f" a{one['content']}\n" for one in messages) + " a"
+
+
+def chat_ids(messages: Sequence[Mapping[str, str]]) -> Tail:
+    """The same as tokens, with the one that begins a text."""
+    return (END, *cut(chat_text(messages).encode()))
+
+
 def logprob(p: float) -> float:
     return math.log(p)
 
@@ -64,7 +79,9 @@ class Server:
 
     def __init__(self) -> None:
         self.name = "http://server"
+        self.away = ""
         self.requests: list[tuple[str, Mapping[str, Any]]] = []
+        self.visited: list[str] = []
         self.mute = False
         """Leave the probabilities out."""
         self.wrong: float | None = None
@@ -74,6 +91,7 @@ class Server:
     # --- the wire
 
     async def get(self, path: str) -> Reply:
+        self.visited.append(path)
         if path not in self.paths:
             raise Refused(404, None, "not found", "The server has no such address")
         return Reply(200, self.paths[path], {}, self.name)
@@ -99,11 +117,13 @@ class Server:
 
     # --- the model
 
+    @abstractmethod
     def answer(self, path: str, body: Mapping[str, Any]) -> Any:
-        raise NotImplementedError
+        """What it answers to a body."""
 
     def events(self, body: Mapping[str, Any]) -> Sequence[Any]:
-        raise NotImplementedError
+        """The same in parts, of a server that streams."""
+        raise AssertionError(f"{self.name} does not stream")
 
     def refuse(self, top: int) -> None:
         if self.most is not None and top > self.most:

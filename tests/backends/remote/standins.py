@@ -16,8 +16,11 @@ from tests.backends.remote.little_model import (
     END,
     HALF,
     REST,
+    TEMPLATE,
     VOCABULARY,
     Server,
+    chat_ids,
+    chat_text,
     cut,
     listed,
     prompts_of,
@@ -35,7 +38,8 @@ class LlamaServer(Server):
     dialect: ClassVar[str] = "llama"
     paths: ClassVar[Mapping[str, Any]] = {
         "/props": {"default_generation_settings": {"n_ctx": 512}, "total_slots": 2,
-                   "model_path": "tiny.gguf", "eos_token": "<|endoftext|>", "build_info": "b1"},
+                   "model_path": "tiny.gguf", "eos_token": "<|endoftext|>", "build_info": "b1",
+                   "chat_template": TEMPLATE},
         "/v1/models": {"object": "list", "data": [{"id": "tiny", "object": "model",
                        "owned_by": "llamacpp", "meta": {"vocab_type": 2, "n_vocab": 11}}]},
     }  # fmt: skip
@@ -203,7 +207,7 @@ class VllmServer(CompletionsServer):
 
     def answer(self, path: str, body: Mapping[str, Any]) -> Any:
         if path == "/tokenize":
-            ids = cut(body["prompt"].encode()) if body["prompt"] else ()
+            ids = chat_ids(body["messages"]) if "messages" in body else cut(body["prompt"].encode())
             return {"tokens": list(ids), "count": len(ids), "max_model_len": 512,
                     "token_strs": [_spelled(VOCABULARY[id]) for id in ids]}  # fmt: skip
         if path == "/detokenize":
@@ -217,8 +221,11 @@ class VllmServer(CompletionsServer):
                 before = self.line(tokens[:at], 1)[0][1]
                 chosen = {tokens[at]: before[tokens[at]]}
                 top = {**chosen, **dict(listed(before, body["prompt_logprobs"]))}
-                places.append({str(id): {"logprob": lp, "rank": 1, "decoded_token": shown(id)}
-                               for id, lp in top.items()})  # fmt: skip
+                ranks = {id: rank for rank, id in enumerate(before, 1)}
+                places.append({
+                    str(id): {"logprob": lp, "rank": ranks[id], "decoded_token": shown(id)}
+                    for id, lp in top.items()
+                })  # fmt: skip
             answer["choices"][0].update(prompt_logprobs=places, prompt_token_ids=list(tokens))
         return answer
 
@@ -246,7 +253,7 @@ class SglangServer(Server):
 
     def answer(self, path: str, body: Mapping[str, Any]) -> Any:
         if path == "/tokenize":
-            ids = cut(body["prompt"].encode()) if body["prompt"] else ()
+            ids = chat_ids(body["messages"]) if "messages" in body else cut(body["prompt"].encode())
             return {"tokens": list(ids), "count": len(ids), "max_model_len": 512}
         if path == "/detokenize":
             data = b"".join(VOCABULARY[id] for id in body["tokens"])
@@ -285,7 +292,7 @@ class TabbyServer(CompletionsServer):
     paths: ClassVar[Mapping[str, Any]] = {
         "/v1/models": {"object": "list", "data": [{"id": "tiny-exl3", "owned_by": "tabbyAPI"}]},
         "/v1/model": {"id": "tiny-exl3", "owned_by": "tabbyAPI",
-                      "parameters": {"max_seq_len": 512}},
+                      "parameters": {"max_seq_len": 512, "prompt_template_content": TEMPLATE}},
     }  # fmt: skip
     most: ClassVar[int | None] = None
 
@@ -304,6 +311,9 @@ class WebuiServer(CompletionsServer):
     most: ClassVar[int | None] = None
 
     def answer(self, path: str, body: Mapping[str, Any]) -> Any:
+        if path == "/v1/internal/chat-prompt":
+            assert body["mode"] == "instruct"
+            return {"prompt": chat_text(body["messages"])}
         answer = super().answer(path, body)
         for choice in answer["choices"]:
             if choice["logprobs"] is not None:
@@ -338,6 +348,10 @@ class OllamaServer(Server):
     told: ClassVar[str] = "top_logprobs must be between 0 and {most}"
 
     def answer(self, path: str, body: Mapping[str, Any]) -> Any:
+        if path == "/api/chat":
+            assert body["_debug_render_only"]
+            shown_as = {"rendered_template": chat_text(body["messages"])}
+            return {"model": "tiny:latest", "_debug_info": shown_as}
         self.refuse(body["top_logprobs"])
         (tokens,) = prompts_of(body["prompt"])
         line = self.line(tokens, body["options"]["num_predict"])
@@ -362,7 +376,8 @@ class KoboldServer(Server):
         "/api/extra/true_max_context_length": {"value": 512},
         # It imitates these two.
         "/api/version": {"version": "0.7.0"},
-        "/props": {"default_generation_settings": {"n_ctx": 512}, "total_slots": 1},
+        "/props": {"default_generation_settings": {"n_ctx": 512}, "total_slots": 1,
+                   "chat_template": TEMPLATE},
         "/v1/models": {"object": "list", "data": [{"id": "koboldcpp/tiny",
                                                    "owned_by": "koboldcpp"}]},
     }  # fmt: skip
@@ -399,7 +414,7 @@ class ChatServer(Server):
             raise Refused(404, None, "not found", "The server has no such address")
         self.refuse(body["top_logprobs"])
         *_, last = body["messages"]
-        assert (last["role"], last["prefix"]) == ("assistant", True)
+        assert last["role"] == "user" or last["prefix"]
         (tokens,) = prompts_of(last["content"])
         line = self.line(tokens, body["max_tokens"])
         told = content(line, body["top_logprobs"], shown)

@@ -12,13 +12,14 @@ from llterm.backends.remote.backend import RemoteBackend
 from llterm.backends.remote.connect import open_backend
 from llterm.backends.remote.explained import explained
 from llterm.backends.remote.probe import find_dialect
-from llterm.core.chat import Chat, plain_chat
 from llterm.core.distribution import Mask
+from llterm.core.heat import told
 from llterm.core.query import Fact, Failed, Query
+from llterm.core.reading import read
 from llterm.core.tokens import Anchor, Path, Tail
 from llterm.errors import CapabilityMissing
 from tests.backends.remote.little_model import HALF, REST, VOCABULARY, Server, chances, cut
-from tests.backends.remote.standins import SERVERS, LlamaServer, VllmServer
+from tests.backends.remote.standins import SERVERS, LlamaServer, SglangServer, VllmServer
 
 
 @pytest.fixture(params=SERVERS, ids=lambda kind: kind.__name__)
@@ -65,15 +66,6 @@ async def test_it_is_known_by_what_it_says_of_itself(server: Any) -> None:
     dialect = await find_dialect(server, "auto", None)
     assert dialect.name == server.dialect
     assert {label for label, _ in explained(dialect.traits)} >= {"candidates", "heat", "token ids"}
-
-
-async def test_where_a_chat_cannot_be_opened_it_is_told(backend: RemoteBackend) -> None:
-    chat = Chat("", "Tell of a fox.")
-    if backend.chat_format:
-        assert plain_chat(chat) == backend.open_chat(chat)
-        return
-    with pytest.raises(CapabilityMissing, match="cannot open a chat"):
-        backend.open_chat(chat)
 
 
 async def test_its_limit_of_candidates_is_found_where_more_are_refused(server: Server) -> None:
@@ -233,6 +225,20 @@ async def test_heat_is_the_models_own_or_its_absence_is_explained(backend: Remot
     expected = [math.log(chances(cut(text)[:at])[cut(text)[at]]) for at in range(1, 5)]
     assert [one.logprob for one in found] == pytest.approx(expected, rel=1e-4)
     assert [one.rank for one in found] == [1, 1, 1, 1]
+
+
+async def test_a_rank_is_the_servers_own_or_a_bound() -> None:
+    """ "!" is the tenth choice; two candidates are listed."""
+    for server, rank, bounds in (
+        (VllmServer(), [*chances(cut(b"Once"))].index(9) + 1, {"entropy"}),
+        (SglangServer(), 3, {"entropy", "rank"}),
+    ):
+        backend = await opened(server)
+        (found,) = [one async for one in backend.score(cut(b"Once!"), 1, 2)]
+        reading = read(found, backend.vocabulary, 1)
+        assert (reading.rank, set(reading.at_least)) == (rank, bounds)
+        assert told(reading, "rank") == (f"rank ≥{rank}" if "rank" in bounds else f"rank {rank}")
+        assert told(reading, "entropy").startswith("entropy ≥")
 
 
 async def test_a_token_that_is_part_of_a_character_is_scored_too(

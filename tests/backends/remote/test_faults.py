@@ -150,7 +150,7 @@ async def test_nobody_listens(wire: MakeWire, clock: Clock) -> None:
         await wire(url).post("/completion", {})
     assert caught.value.title == f"No connection to {url}"
     assert "refused" in caught.value.cause
-    assert "base_url" in caught.value.hint
+    assert "its address" in caught.value.hint
     assert clock.now - 1000 < 3, "a wrong address is told soon"
 
 

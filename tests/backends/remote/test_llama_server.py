@@ -135,8 +135,8 @@ async def test_healing_is_the_same_as_in_process(
         session.attach(source)
         session.weave()
         await session.wait()
-        assert session._woven is not None
-        weaves.append(session._woven.weave)
+        assert session.shown is not None
+        weaves.append(session.shown.weave)
         await session.close()
     assert weaves[0].anchor.tokens == weaves[1].anchor.tokens
     assert weaves[0].residue == weaves[1].residue

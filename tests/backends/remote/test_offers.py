@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from pathlib import Path
 
 import pytest
 
 from llterm.backends.remote import offers
 from llterm.backends.remote.offers import ask_servers
-from llterm.config import Config, ModelConfig
+from llterm.config import Config
 from llterm.config.server import ServerSettings
+from llterm.errors import UsageError
+from llterm.headless.models import list_json
 from tests.backends.remote.server import FaultyServer, hang, reply, status
 
 
-def configured(**urls: str) -> Config:
-    servers = {name: ModelConfig(server=ServerSettings((url,))) for name, url in urls.items()}
-    return Config(models={**servers, "file": ModelConfig(path=Path("x.gguf"))})
+def settings(**urls: str) -> dict[str, ServerSettings]:
+    return {name: ServerSettings((url,)) for name, url in urls.items()}
 
 
 async def test_models_are_told_and_gaps_too(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -28,7 +31,7 @@ async def test_models_are_told_and_gaps_too(monkeypatch: pytest.MonkeyPatch) -> 
         FaultyServer(hang()) as hanging,
     ):
         told = await ask_servers(
-            configured(many=many.url, silent=silent.url, locked=locked.url, hanging=hanging.url)
+            settings(many=many.url, silent=silent.url, locked=locked.url, hanging=hanging.url)
         )
         assert told == {
             "many": "has m0, m1, m2 and 2 more",
@@ -41,7 +44,23 @@ async def test_models_are_told_and_gaps_too(monkeypatch: pytest.MonkeyPatch) -> 
 
 async def test_no_program_is_run_for_a_list(tmp_path: Path) -> None:
     mark = tmp_path / "ran"
-    settings = ServerSettings(("http://127.0.0.1:9",), key_command=("touch", str(mark)))
-    told = await ask_servers(Config(models={"own": ModelConfig(server=settings)}))
+    own = ServerSettings(("http://127.0.0.1:9",), key_command=("touch", str(mark)))
+    told = await ask_servers({"own": own})
     assert told["own"].startswith("not asked")
     assert not mark.exists()
+
+
+async def test_bare_addresses_are_models_too() -> None:
+    """Those that are named, and the one that is opened without -m."""
+    async with (
+        FaultyServer(reply({"data": [{"id": "some-70b"}]})) as first,
+        FaultyServer(reply({"data": [{"id": "other-8b"}]})) as second,
+    ):
+        text = await asyncio.to_thread(list_json, Config(model=first.url), [second.url, first.url])
+        rows = {one["name"]: one for one in json.loads(text)["models"]}
+        assert rows[first.url]["offers"] == "has some-70b"
+        assert rows[first.url]["default"]
+        assert rows[second.url]["offers"] == "has other-8b"
+    with pytest.raises(UsageError) as raised:
+        list_json(Config(), ["http://me:secret@host"])
+    assert "secret" not in str(raised.value)

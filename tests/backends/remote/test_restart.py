@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
 import sys
 from asyncio import StreamWriter
 from collections.abc import AsyncIterator, Iterator
@@ -21,9 +20,9 @@ from llterm.core.rules import Rules
 from llterm.core.tokens import Anchor, Path, Tail
 from llterm.core.weave import Weave
 from llterm.engine.drive import drive
-from tests.backends.conftest import BUNDLED
 from tests.backends.remote.conftest import MakeWire
 from tests.backends.remote.little_model import cut as cut_tokens
+from tests.backends.remote.process import Process
 from tests.backends.remote.server import FaultyServer, Request, cut, events, raw, reply, status
 from tests.backends.remote.standins import LlamaServer
 
@@ -106,47 +105,6 @@ async def test_a_server_that_always_breaks_off_is_given_up(wire: MakeWire) -> No
         with pytest.raises(BrokenOff, match="broke off"):
             await best(backend)
         assert model.streamed - before == BREAKS + 1
-
-
-SERVE = """
-import sys, time
-import xllamacpp as xlc
-p = xlc.CommonParams()
-p.model.path = sys.argv[1]
-p.hostnames = ["127.0.0.1"]; p.port = int(sys.argv[2])
-p.n_parallel = 2; p.n_ctx = 1024; p.ui = False; p.warmup = False
-p.cpuparams.n_threads = p.cpuparams_batch.n_threads = 1
-server = xlc.Server(p)
-print(server.listening_address, flush=True)
-while True: time.sleep(1)
-"""
-
-
-class Process:
-    """A real llama.cpp server, on the same port each time."""
-
-    def __init__(self) -> None:
-        self.address = ""
-        self._running: subprocess.Popen[str] | None = None
-
-    def start(self) -> None:
-        port = self.address.rpartition(":")[2] or "0"
-        self._running = subprocess.Popen(
-            [sys.executable, "-c", SERVE, str(BUNDLED), port],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-        assert self._running.stdout is not None
-        lines = (line for line in self._running.stdout if line.startswith("http"))
-        self.address = next(lines).strip()
-
-    def kill(self) -> None:
-        assert self._running is not None
-        self._running.kill()
-        self._running.wait()
-        assert self._running.stdout is not None
-        self._running.stdout.close()
 
 
 @pytest.fixture

@@ -16,20 +16,21 @@ from llterm.backends.remote.steps import Ask, Call, Step, Traits
 from llterm.errors import CapabilityMissing
 
 MOST = 20
-OPENING = ({"role": "user", "content": "Write a story."},)
-"""What the answer, which is the story, is an answer to."""
+OPENING = (("user", "Write a story."),)
+"""What the answer, which is the story, is an answer to where the person said nothing."""
 _Fields = Mapping[str, Any]
-_Way = tuple[str, _Fields, _Fields]
+_Way = tuple[str, _Fields, _Fields, _Fields]
 _PREFIX: _Fields = {"prefix": True}
 _CONTINUE: _Fields = {"continue_final_message": True, "add_generation_prompt": False}
 HOSTS: Mapping[str, _Way | None] = {
     "api.openai.com": None,
-    "api.deepseek.com": ("`prefix` on the last message", _PREFIX, {}),
-    "api.mistral.ai": ("`prefix` on the last message", _PREFIX, {}),
-    "openrouter.ai": ("the last message is the answer's beginning", {},
+    "api.deepseek.com": ("`prefix` on the last message", _PREFIX, {}, {}),
+    "api.mistral.ai": ("`prefix` on the last message", _PREFIX, {}, {}),
+    "openrouter.ai": ("the last message is the answer's beginning", {}, {},
                       {"provider": {"require_parameters": True}}),
 }  # fmt: skip
-"""By host: how it goes on, what that adds to the last message, and what to the request."""
+"""By host: how it goes on, what that adds to the answer that has begun, to a request with one, and
+to every request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +38,12 @@ class Chat:
     """A server with `/v1/chat/completions`."""
 
     name: ClassVar[str] = "chat"
+    takes_messages: ClassVar[bool] = True
     traits: Traits
     model: str
     message: _Fields = field(default_factory=dict)
-    fields: _Fields = field(default_factory=dict)
+    begun: _Fields = field(default_factory=dict)
+    always: _Fields = field(default_factory=dict)
 
     @classmethod
     async def meet(cls, visit: Visit, model: str | None) -> Self | None:
@@ -55,26 +58,33 @@ class Chat:
                 f"{visit.wire.name} opens a new turn for every answer.",
                 "Choose a server or a model with completions, or one whose chat takes a beginning.",
             )
-        prefill, message, fields = way
+        prefill, message, begun, always = way
         traits = Traits(
             server="OpenAI's chat", model=name, context=8192, top=MOST, prefill=prefill,
             context_told=False,
         )  # fmt: skip
-        return cls(traits, name, message, fields)
+        return cls(traits, name, message, begun, always)
 
     def knowing(self, traits: Traits) -> Self:
         return replace(self, traits=traits)
 
     def request(self, ask: Ask) -> Call:
         (prompt,) = ask.prompts
+        said = ask.said[0] if ask.said else ()
+        messages: list[dict[str, Any]] = [
+            {"role": role, "content": text} for role, text in said or OPENING
+        ]
+        if prompt:
+            messages.append({"role": "assistant", "content": prompt, **self.message})
         body = {
             "model": self.model,
-            "messages": [*OPENING, {"role": "assistant", "content": prompt, **self.message}],
+            "messages": messages,
             "max_tokens": ask.tokens,
             "temperature": 0,
             "logprobs": True,
             "top_logprobs": ask.top,
-            **self.fields,
+            **(self.begun if prompt else {}),
+            **self.always,
         }
         return Call("/v1/chat/completions", body)
 
@@ -93,5 +103,5 @@ def _way(address: str, owners: set[str]) -> _Way | None:
         if host == known or host.endswith(f".{known}"):
             return way
     if owners & {"vllm", "sglang", "tabbyAPI"}:
-        return ("`continue_final_message`", {}, _CONTINUE)
-    return ("the last message is the answer's beginning", {}, {})
+        return ("`continue_final_message`", {}, _CONTINUE, {})
+    return ("the last message is the answer's beginning", {}, {}, {})

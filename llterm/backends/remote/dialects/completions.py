@@ -32,7 +32,12 @@ class Completions:
         if name is None:
             return None
         traits = Traits(
-            "OpenAI's completions", name, CONTEXT, top=MOST, context_told=False, prefill="raw text"
+            "OpenAI's completions",
+            name,
+            CONTEXT,
+            top=MOST,
+            context_told=False,
+            prefill="raw text; `chat_template` names the chat's format",
         )
         if any(one.get("owned_by") == "me" for one in listed):
             # One lock around the model, and a list of prompts makes it fail.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
@@ -10,6 +10,7 @@ from llterm.backends.remote.answer import Part
 from llterm.backends.remote.dialects.asking import Visit
 from llterm.backends.remote.dialects.shapes import content, steps
 from llterm.backends.remote.steps import Ask, Call, Step, Traits
+from llterm.backends.templates import ChatFormat, own_format
 
 MOST = 10
 """Newer ones; 1.102 lists five, whatever is asked."""
@@ -21,6 +22,7 @@ class Kobold:
 
     name: ClassVar[str] = "kobold"
     traits: Traits
+    template: str = ""
 
     @classmethod
     async def meet(cls, visit: Visit, model: str | None) -> Self | None:
@@ -33,8 +35,10 @@ class Kobold:
             server=f"KoboldCpp {about.get('version', '')}".strip(),
             model=model or str(named or "model"), context=told if isinstance(told, int) else 4096,
             top=MOST, lines=False, cache="the last prompt", slots=1,
+            prefill="raw text after the model's template, which it tells",
         )  # fmt: skip
-        return cls(traits)
+        template = (await visit.table("/props")).get("chat_template")
+        return cls(traits, template if isinstance(template, str) else "")
 
     def knowing(self, traits: Traits) -> Self:
         return replace(self, traits=traits)
@@ -57,6 +61,10 @@ class Kobold:
             "logprobs": True,
         }
         return Call("/api/v1/generate", body)
+
+    def chat_format(self, special: Collection[bytes]) -> ChatFormat | None:
+        """The model's template. The server begins texts itself as the model wants."""
+        return own_format(self.template, "", "") if self.template else None
 
     def read(self, data: Any) -> Iterable[Step]:
         for line, result in enumerate(Part(data)["results"].items()):

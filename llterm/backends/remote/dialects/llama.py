@@ -67,8 +67,8 @@ class Llama:
             model=model or listed or (alias.text() if alias else "model"),
             context=context,
             ids_in=True, ids_out=True, bytes_out=True, lists=True, streams=True, favours=True,
-            raw=True, prefill="raw text after the model's template", cache="one prompt a slot",
-            slots=slots.whole() if slots else 1,
+            raw=True, prefill="token ids after the model's template, which it tells",
+            cache="one prompt a slot", slots=slots.whole() if slots else 1,
         )  # fmt: skip
         return cls(
             traits, model, size if isinstance(size, int) else None,
@@ -111,7 +111,7 @@ class Llama:
 
     def chat_format(self, special: Collection[bytes]) -> ChatFormat:
         # For a model without a template the server tells ChatML's, which such a model never saw.
-        borrowed = CHATML in self.template and CHATML.encode() not in special
+        borrowed = CHATML in self.template and bool(special) and CHATML.encode() not in special
         if not self.template or borrowed:
             return ChatFormat(PLAIN, None)
         return own_format(self.template, self.begin, self.eos)
@@ -145,14 +145,17 @@ class Llama:
                 f"It listed {len(listed):,} of {self.size:,} tokens.",
                 'Update the server, or set dialect = "completions".',
             )
-        plain = next((id for id, data in listed.items() if data == b"."), None)
-        self.plain[:] = [plain] if plain is not None else []
         names = await self._names(wire, [id for id in range(self.size) if not listed[id]], listed)
-        return self.kind, [
+        tokens = [
             Token(id, listed[id] or names[id], special=not listed[id],
                   end=not listed[id] and (is_end(names[id]) or names[id].decode() == self.eos))
             for id in range(self.size)
         ]  # fmt: skip
+        self.learn(tokens)
+        return self.kind, tokens
+
+    def learn(self, tokens: Sequence[Token]) -> None:
+        self.plain[:] = [one.id for one in tokens if one.data == b"." and not one.special][:1]
 
     def _named(self, body: dict[str, Any]) -> dict[str, Any]:
         """With the model's name, where the person gave one: one server may have several."""

@@ -14,7 +14,9 @@ from llterm.backends.remote.answer import Part
 from llterm.backends.remote.dialects.asking import Visit
 from llterm.backends.remote.dialects.shapes import content, steps
 from llterm.backends.remote.steps import Ask, Call, Position, Step, Traits
-from llterm.errors import ModelError
+from llterm.backends.remote.wire import Wire
+from llterm.backends.templates import Messages
+from llterm.errors import CapabilityMissing, ModelError
 
 MOST = 20
 CONTEXT = 4096
@@ -26,6 +28,7 @@ class Ollama:
     """An Ollama server."""
 
     name: ClassVar[str] = "ollama"
+    by_ids: ClassVar[bool] = False
     traits: Traits
     model: str
 
@@ -43,7 +46,7 @@ class Ollama:
         name = model or names[0]
         traits = Traits(
             server=f"Ollama {version}", model=name, context=CONTEXT, top=MOST, raw=True,
-            prefill="raw text after the model's template", cache="one prompt a slot",
+            prefill="raw text after the chat that it writes", cache="one prompt a slot",
             slots=1, retries=2, context_told=False,
         )  # fmt: skip
         return cls(traits, name)
@@ -66,6 +69,26 @@ class Ollama:
             "options": options,
         }
         return Call("/api/generate", body)
+
+    async def opened(self, wire: Wire, messages: Messages) -> str:
+        """The text that its chat would send to the model; nothing is written."""
+        body = {
+            "model": self.model,
+            "messages": messages,
+            "stream": False,
+            "think": False,
+            "_debug_render_only": True,
+            # One that does not know this field writes an answer: a short one will do.
+            "options": {"num_predict": 1},
+        }
+        answer = Part((await wire.post("/api/chat", body)).data)
+        if (told := answer.get("_debug_info")) is None:
+            raise CapabilityMissing(
+                "This server did not open the chat",
+                f"{self.traits.server} does not show how it writes one.",
+                "Update Ollama, or name the model's format by chat_template in llterm.toml.",
+            )
+        return told["rendered_template"].text()
 
     def read(self, data: Any) -> Iterable[Step]:
         answer = Part(data)

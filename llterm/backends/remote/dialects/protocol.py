@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 from llterm.backends.remote.dialects.asking import Visit
 from llterm.backends.remote.steps import Ask, Call, Position, Prompt, Step, Traits
 from llterm.backends.remote.wire import Wire
-from llterm.backends.templates import ChatFormat
+from llterm.backends.templates import ChatFormat, Messages
 from llterm.core.tokens import Tail, Token
 
 
@@ -68,14 +68,40 @@ class Lists(Protocol):
         """
         ...
 
+    def learn(self, tokens: Sequence[Token]) -> None:
+        """This is its vocabulary, known from an earlier time."""
+        ...
+
 
 @runtime_checkable
 class Writes(Protocol):
     """A server that tells how its model's chats are written."""
 
-    def chat_format(self, special: Collection[bytes]) -> ChatFormat:
-        """The model's own template, or the plain format; `special` are its special tokens."""
+    def chat_format(self, special: Collection[bytes]) -> ChatFormat | None:
+        """The model's own template, or the plain format; None where it did not tell.
+
+        `special` are the model's special tokens, as far as they are known.
+        """
         ...
+
+
+@runtime_checkable
+class Opens(Protocol):
+    """A server that writes a chat when it is asked, by a template that it does not tell."""
+
+    by_ids: ClassVar[bool]
+    """It tells the chat's tokens; otherwise its text."""
+
+    async def opened(self, wire: Wire, messages: Messages) -> str | Sequence[Token]:
+        """The chat up to where the reply begins. Raises LltermError."""
+        ...
+
+
+@runtime_checkable
+class Converses(Protocol):
+    """A server that takes chats as messages only; the story is the last one's beginning."""
+
+    takes_messages: ClassVar[bool]
 
 
 @runtime_checkable

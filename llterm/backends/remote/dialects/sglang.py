@@ -12,8 +12,10 @@ from llterm.backends.remote.dialects.detokenize import detokenized
 from llterm.backends.remote.dialects.shapes import number
 from llterm.backends.remote.dialects.spelling import spread
 from llterm.backends.remote.steps import Ask, Call, Candidate, Position, Prompt, Step, Traits
-from llterm.backends.remote.wire import Wire
+from llterm.backends.remote.wire import Refused, Wire
+from llterm.backends.templates import THOUGHTLESS, Messages
 from llterm.core.tokens import Tail, Token
+from llterm.errors import CapabilityMissing
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +23,7 @@ class Sglang:
     """An SGLang server."""
 
     name: ClassVar[str] = "sglang"
+    by_ids: ClassVar[bool] = True
     traits: Traits
 
     @classmethod
@@ -35,7 +38,8 @@ class Sglang:
             server=f"SGLang {about.get('version', '')}".strip(),
             model=model or str(info.get("model_path", "model")), context=int(context),
             ids_in=True, ids_out=True, lists=True, reads=True, raw=True,
-            prefill="`continue_final_message`", cache="all requests, by common beginning",
+            prefill="token ids after the chat that it writes",
+            cache="all requests, by common beginning",
             slots=16,
         )  # fmt: skip
         return cls(traits)
@@ -99,6 +103,20 @@ class Sglang:
         line = await wire.post("/tokenize", {"prompt": "\n", "add_special_tokens": False})
         (*_, between) = _tokens(line)
         return await detokenized(wire, ids, between.whole(), {"skip_special_tokens": False}, "text")
+
+    async def opened(self, wire: Wire, messages: Messages) -> Sequence[Token]:
+        body = {"messages": messages, "add_generation_prompt": True,
+                "chat_template_kwargs": THOUGHTLESS}  # fmt: skip
+        try:
+            ids = [one.whole() for one in _tokens(await wire.post("/tokenize", body))]
+        except Refused as error:
+            raise CapabilityMissing(
+                "This server did not open the chat",
+                f"{self.traits.server} says: {error.detail or error.title}.",
+                "SGLang writes chats from version 0.5.23 on, for models with a Jinja template.",
+            ) from error
+        known = await self.tokens(wire, list(dict.fromkeys(ids)))
+        return [known.get(id) or Token(id, b"") for id in ids]
 
     async def prefix(self, wire: Wire) -> Tail:
         answer = await wire.post("/tokenize", {"prompt": "", "add_special_tokens": True})

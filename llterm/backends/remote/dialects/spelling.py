@@ -43,6 +43,16 @@ def spelled_bytes(spellings: Sequence[str], text: str) -> list[bytes]:
     return [piece_bytes(one) for one in spellings]
 
 
+def guessed_bytes(spellings: Sequence[str]) -> list[bytes]:
+    """The bytes of tokens whose text is not known, by the spelling that spaces and line breaks
+    give away. Special tokens stand as they are."""
+    table = any("Ġ" in one or "Ċ" in one for one in spellings)
+    return [
+        (vocabulary_bytes(one) or one.encode("utf-8", "replace")) if table else piece_bytes(one)
+        for one in spellings
+    ]
+
+
 def spread(told: Sequence[bytes | None], data: bytes) -> list[bytes] | None:
     """A text's bytes shared out among its tokens, where some tokens' bytes are not told.
 

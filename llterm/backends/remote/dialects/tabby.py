@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
 from llterm.backends.remote.dialects.asking import Visit
 from llterm.backends.remote.dialects.shapes import choices, legacy, spelled, steps
 from llterm.backends.remote.steps import Ask, Call, Step, Traits
+from llterm.backends.templates import ChatFormat, own_format
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +19,7 @@ class Tabby:
     name: ClassVar[str] = "tabby"
     traits: Traits
     model: str
+    template: str = ""
 
     @classmethod
     async def meet(cls, visit: Visit, model: str | None) -> Self | None:
@@ -26,13 +28,15 @@ class Tabby:
         card = await visit.table("/v1/model")
         name = model or str(card.get("id", "model"))
         parameters = card.get("parameters")
-        told = parameters.get("max_seq_len") if isinstance(parameters, dict) else None
+        said = parameters if isinstance(parameters, dict) else {}
+        told = said.get("max_seq_len")
         traits = Traits(
             server="TabbyAPI", model=name, context=told if isinstance(told, int) else 4096,
-            lists=True, prefill="`continue_final_message`, or `response_prefix`",
+            lists=True, prefill="raw text after the model's template, which it tells",
             cache="all requests, in pages",
         )  # fmt: skip
-        return cls(traits, name)
+        template = said.get("prompt_template_content")
+        return cls(traits, name, template if isinstance(template, str) else "")
 
     def knowing(self, traits: Traits) -> Self:
         return replace(self, traits=traits)
@@ -49,6 +53,10 @@ class Tabby:
             "logprobs": max(ask.top, 2),
         }
         return Call("/v1/completions", body)
+
+    def chat_format(self, special: Collection[bytes]) -> ChatFormat | None:
+        """The model's template. The server begins texts itself as the model wants."""
+        return own_format(self.template, "", "") if self.template else None
 
     def read(self, data: Any) -> Iterable[Step]:
         for line, choice in choices(data):

@@ -10,9 +10,10 @@ from llterm.backends.remote.answer import Part
 from llterm.backends.remote.dialects.asking import Visit
 from llterm.backends.remote.dialects.detokenize import detokenized
 from llterm.backends.remote.dialects.shapes import by_id, choices, legacy, number, steps
-from llterm.backends.remote.dialects.spelling import spelled_bytes
+from llterm.backends.remote.dialects.spelling import guessed_bytes, spelled_bytes
 from llterm.backends.remote.steps import Ask, Call, Candidate, Position, Prompt, Step, Traits
 from llterm.backends.remote.wire import Wire
+from llterm.backends.templates import THOUGHTLESS, Messages
 from llterm.core.tokens import Tail, Token
 
 MOST = 20
@@ -24,6 +25,7 @@ class Vllm:
     """A vLLM server."""
 
     name: ClassVar[str] = "vllm"
+    by_ids: ClassVar[bool] = True
     traits: Traits
     model: str
 
@@ -40,7 +42,8 @@ class Vllm:
             server=f"vLLM {version}".strip(), model=name,
             context=context if isinstance(context, int) else 4096,
             top=MOST, ids_in=True, ids_out=True, lists=True, reads=True, raw=True,
-            prefill="`continue_final_message`", cache="all requests, in blocks", slots=16,
+            prefill="token ids after the chat that it writes",
+            cache="all requests, in blocks", slots=16,
         )  # fmt: skip
         return cls(traits, name)
 
@@ -81,7 +84,8 @@ class Vllm:
                 continue
             listed = [Candidate(number(place[key]["logprob"]), int(key)) for key in place.value]
             own = next((one for one in listed if one.id == id), Candidate(float("-inf"), id))
-            found.append((own, listed))
+            rank = place[str(id)].get("rank") if str(id) in place.value else None
+            found.append((own._replace(rank=rank.whole() if rank else None), listed))
         return found
 
     async def tokenize(self, wire: Wire, text: str) -> Sequence[Token]:
@@ -95,6 +99,14 @@ class Vllm:
     async def tokens(self, wire: Wire, ids: Sequence[int]) -> Mapping[int, Token]:
         (*_, between) = await self.tokenize(wire, "\n")
         return await detokenized(wire, ids, between.id, {"model": self.model}, "prompt")
+
+    async def opened(self, wire: Wire, messages: Messages) -> Sequence[Token]:
+        body = {"model": self.model, "messages": messages, "add_generation_prompt": True,
+                "chat_template_kwargs": THOUGHTLESS, "return_token_strs": True}  # fmt: skip
+        answer = Part((await wire.post("/tokenize", body)).data)
+        ids = [one.whole() for one in answer["tokens"].items()]
+        data = guessed_bytes([one.text() for one in answer["token_strs"].items()])
+        return [Token(id, one) for id, one in zip(ids, data, strict=True)]
 
     async def prefix(self, wire: Wire) -> Tail:
         body = {"model": self.model, "prompt": "", "add_special_tokens": True}

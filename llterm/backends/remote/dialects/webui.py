@@ -11,6 +11,8 @@ from llterm.backends.remote.answer import Part
 from llterm.backends.remote.dialects.asking import Visit
 from llterm.backends.remote.dialects.shapes import choices, legacy, number, plain, steps
 from llterm.backends.remote.steps import Ask, Call, Candidate, Position, Prompt, Step, Traits
+from llterm.backends.remote.wire import Wire
+from llterm.backends.templates import THOUGHTLESS, Messages
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +20,7 @@ class Webui:
     """A text-generation-webui server."""
 
     name: ClassVar[str] = "webui"
+    by_ids: ClassVar[bool] = False
     traits: Traits
 
     @classmethod
@@ -27,7 +30,8 @@ class Webui:
             return None
         traits = Traits(
             server="text-generation-webui", model=model or named, context=4096, lists=True,
-            prefill="`continue_`", cache="the loader's", context_told=False, slots=1,
+            prefill="raw text after the chat that it writes", cache="the loader's",
+            context_told=False, slots=1,
         )  # fmt: skip
         return cls(traits)
 
@@ -44,6 +48,11 @@ class Webui:
             "logprobs": ask.top,
         }
         return Call("/v1/completions", body)
+
+    async def opened(self, wire: Wire, messages: Messages) -> str:
+        """What its chat would send to the model. It begins texts itself as the model wants."""
+        body = {"messages": messages, "mode": "instruct", **THOUGHTLESS}
+        return Part((await wire.post("/v1/internal/chat-prompt", body)).data)["prompt"].text()
 
     def read(self, data: Any) -> Iterable[Step]:
         for line, choice in choices(data):

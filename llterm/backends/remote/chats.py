@@ -1,0 +1,227 @@
+"""How a chat is opened on a server: by a template that it tells, by itself, or as messages."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import re
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from itertools import groupby
+from typing import Protocol
+
+from llterm.backends.remote.dialects.protocol import Converses, Dialect, Opens, Writes
+from llterm.backends.remote.ends import is_end
+from llterm.backends.remote.vocabulary import RemoteVocabulary, on_loop
+from llterm.backends.remote.wire import Wire
+from llterm.backends.templates import ChatFormat
+from llterm.core.chat import OWN, UNSEEN, Chat, Part, Parts
+from llterm.core.tokens import Token
+from llterm.errors import ConfigError, LltermError
+
+KEPT = 16
+"""Chats whose opening is remembered."""
+AGAIN = 5.0
+"""Seconds for which a chat that could not be opened is not asked for again."""
+_MARK = re.compile(rb"<\|?[\w/.: -]+\|?>|\[/?[A-Z_]+\]")
+"""What special tokens of chats are called."""
+
+
+class Chats(Protocol):
+    """A way to open chats."""
+
+    @property
+    def name(self) -> str:
+        """What the format is called, for people."""
+
+    def open(self, chat: Chat) -> Parts:
+        """The chat up to where the reply begins. Raises LltermError."""
+
+
+def chats_of(
+    wire: Wire, dialect: Dialect, vocabulary: RemoteVocabulary, template: str | None, *, whole: bool
+) -> Chats | None:
+    """How this server's chats are opened; None where nobody can tell.
+
+    `template` is a built-in format that the person chose; `whole`: every token is known. Raises
+    ConfigError where the server would not follow it, ModelError where there is none of that name.
+    """
+    by_itself = isinstance(dialect, Converses) or (isinstance(dialect, Opens) and dialect.by_ids)
+    if template is not None and by_itself:
+        raise ConfigError(
+            f"chat_template does not go with the dialect {dialect.name}",
+            f"{dialect.traits.server} writes chats itself.",
+            "Take the setting out; the server's own options name another template.",
+        )
+    if isinstance(dialect, Converses):
+        return Sent(vocabulary)
+    form: ChatFormat | None = None
+    if template is not None:
+        from llterm.backends.llamacpp.binding import library
+        from llterm.backends.llamacpp.chat import named_format
+
+        form = named_format(library(), template)
+    elif isinstance(dialect, Opens):
+        return Asked(wire, dialect, vocabulary)
+    elif isinstance(dialect, Writes):
+        tokens = map(vocabulary.token, range(vocabulary.size)) if whole else ()
+        form = dialect.chat_format({one.data for one in tokens if one.special})
+    if form is None or whole:
+        return form
+    return Texts(form, vocabulary)
+
+
+class Texts:
+    """A template for a server that takes text: it finds the special tokens in it itself."""
+
+    def __init__(self, form: ChatFormat, vocabulary: RemoteVocabulary) -> None:
+        self.name = form.name
+        self._form = form
+        self._vocabulary = vocabulary
+
+    def open(self, chat: Chat) -> Parts:
+        return tuple(_pieces(self._form.open(chat), self._vocabulary))
+
+
+class Asked:
+    """Chats that the server itself writes. Each is asked for once, when it is first wanted.
+
+    On the event loop a chat has no parts until its answer is there; `settle` waits for it.
+    """
+
+    name = OWN
+
+    def __init__(self, wire: Wire, dialect: Opens, vocabulary: RemoteVocabulary) -> None:
+        self._wire = wire
+        self._dialect = dialect
+        self._vocabulary = vocabulary
+        self._loop = asyncio.get_running_loop()
+        self._told: dict[Chat, Parts] = {}
+        self._failed: dict[Chat, tuple[LltermError, float]] = {}
+        self._asked: dict[Chat, asyncio.Task[None]] = {}
+        self._owed = False
+        """A chat was given without its parts."""
+
+    def open(self, chat: Chat) -> Parts:
+        if on_loop(self._loop):
+            self._begin(chat)
+            self._owed |= chat in self._asked
+        else:
+            asked = asyncio.run_coroutine_threadsafe(self._answered(chat), self._loop)
+            while not asked.done() and self._loop.is_running():
+                with suppress(TimeoutError):
+                    asked.result(1.0)
+        if chat in self._failed and chat not in self._asked:
+            raise self._failed[chat][0]
+        return self._told.get(chat, ())
+
+    async def settle(self) -> bool:
+        """Wait for the chats that are being asked for; whether any was given without its parts."""
+        await asyncio.gather(*self._asked.values())
+        owed, self._owed = self._owed, False
+        return owed
+
+    async def close(self) -> None:
+        for one in self._asked.values():
+            one.cancel()
+        await asyncio.gather(*self._asked.values(), return_exceptions=True)
+
+    async def _answered(self, chat: Chat) -> None:
+        self._begin(chat)
+        if chat in self._asked:
+            await self._asked[chat]
+
+    def _begin(self, chat: Chat) -> None:
+        """Ask for this chat, unless that is done, under way, or failed just now."""
+        _, failed = self._failed.get(chat, (None, -math.inf))
+        if chat in self._told or chat in self._asked or time.monotonic() < failed + AGAIN:
+            return
+        self._asked[chat] = self._loop.create_task(self._ask(chat))
+
+    async def _ask(self, chat: Chat) -> None:
+        try:
+            self._told[chat] = await self._opened(chat)
+            self._failed.pop(chat, None)
+            while len(self._told) > KEPT:
+                del self._told[next(iter(self._told))]
+        except LltermError as error:
+            self._failed[chat] = error, time.monotonic()
+        finally:
+            del self._asked[chat]
+
+    async def _opened(self, chat: Chat) -> Parts:
+        messages = [{**one, "content": one["content"].strip()} for one in chat.messages()]
+        written = [one["content"] for one in messages]
+        opened = await self._dialect.opened(self._wire, messages)
+        if isinstance(opened, str):
+            return tuple(_pieces(_parts(opened, written), self._vocabulary))
+        return tuple(self._known(opened, written))
+
+    def _known(self, tokens: Sequence[Token], written: Sequence[str]) -> Iterator[Part]:
+        """The server's tokens, in stretches of people's and of the template's."""
+        text = b"".join(one.data for one in tokens).decode("utf-8", "replace")
+        edges = [(len(part.text.encode()), part.written) for part in _parts(text, written)]
+        whose: list[tuple[bool, Token]] = []
+        at, (until, theirs) = 0, edges.pop(0) if edges else (0, False)
+        for token in tokens:
+            while edges and at >= until:
+                more, theirs = edges.pop(0)
+                until += more
+            whose.append((theirs, token))
+            at += len(token.data)
+        for theirs, group in groupby(whose, key=lambda one: one[0]):
+            run = [token if theirs else _marked(token) for _, token in group]
+            self._vocabulary.learn(run)
+            data = b"".join(one.data for one in run)
+            yield Part(data.decode("utf-8", "replace"), theirs, tuple(one.id for one in run))
+
+
+class Sent:
+    """Chats that go to the server as messages: what it puts around them is not told.
+
+    A token of llterm's own stands where a message begins.
+    """
+
+    name = UNSEEN
+
+    def __init__(self, vocabulary: RemoteVocabulary) -> None:
+        self._vocabulary = vocabulary
+
+    def open(self, chat: Chat) -> Parts:
+        parts: list[Part] = []
+        for one in chat.messages():
+            parts += [self._role(one["role"]), Part(one["content"].strip(), True)]
+        return (*_pieces(parts, self._vocabulary), self._role("assistant"))
+
+    def _role(self, role: str) -> Part:
+        return Part(f"[{role}]", False, (self._vocabulary.role(role),))
+
+
+def _pieces(parts: Iterable[Part], vocabulary: RemoteVocabulary) -> Iterator[Part]:
+    """With tokens of llterm's own, for servers that take text."""
+    for part in parts:
+        data = part.text.encode("utf-8", "replace")
+        yield part if part.ids is not None else part._replace(ids=vocabulary.pieces(data))
+
+
+def _parts(text: str, written: Sequence[str]) -> Iterator[Part]:
+    """A chat that somebody else wrote: what people said is looked for in it, in its order."""
+    start = 0
+    for said in written:
+        at = text.find(said, start)
+        if at < 0:
+            continue
+        if at > start:
+            yield Part(text[start:at], False)
+        yield Part(said, True)
+        start = at + len(said)
+    if start < len(text):
+        yield Part(text[start:], False)
+
+
+def _marked(token: Token) -> Token:
+    """One of a template's: special where it is called so."""
+    special = _MARK.fullmatch(token.data) is not None or is_end(token.data)
+    return replace(token, special=special, end=is_end(token.data))

@@ -1,0 +1,106 @@
+"""What was found out about a server, kept on disk: the next start asks only whether it is the same.
+
+One file a server and model, named by a hash of their address: neither an address nor a key is in
+it, only what the server says to everybody. A file that is too old, of another llterm, or broken is
+as good as none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from llterm import __version__, paths
+from llterm.backends.remote.steps import Traits
+from llterm.config.server import ServerSettings
+from llterm.core.tokens import Tail, Token
+
+LASTS = 7 * 24 * 3600.0
+"""Seconds after which a server is tried again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What trying has shown of one server."""
+
+    dialect: str
+    identity: str
+    """A hash of all that the server says of itself, its build and its models among it."""
+    traits: Traits
+    prefix: Tail
+    kind: int = 0
+    tokens: Sequence[Token] = ()
+    """The whole vocabulary, where it was told."""
+
+
+def memory_file(settings: ServerSettings) -> Path:
+    """Where this server's model is remembered."""
+    parts = (*settings.base_url, settings.dialect, settings.model or "")
+    name = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
+    return paths.state_dir() / "servers" / f"{name}.json"
+
+
+def recall(file: Path, now: float | None = None) -> Memory | None:
+    """What is known; None where that is nothing, or too old."""
+    try:
+        found = json.loads(file.read_text("utf-8"))
+        age = (time.time() if now is None else now) - found["at"]
+        if found["llterm"] != __version__ or not 0 <= age < LASTS:
+            return None
+        return Memory(
+            found["dialect"], found["identity"], Traits(**found["traits"]),
+            tuple(found["prefix"]), found["kind"], _tokens(found),
+        )  # fmt: skip
+    except (OSError, ValueError, TypeError, LookupError):
+        return None
+
+
+def remember(file: Path, memory: Memory) -> None:
+    """Keep it; where that cannot be, the server is tried again next time."""
+    tokens = memory.tokens
+    data: dict[str, Any] = {
+        "llterm": __version__,
+        "at": time.time(),
+        "dialect": memory.dialect,
+        "identity": memory.identity,
+        "traits": asdict(memory.traits),
+        "prefix": memory.prefix,
+        "kind": memory.kind,
+        "tokens": [one.data.decode("latin-1") for one in tokens],
+        "special": [one.id for one in tokens if one.special],
+        "ends": [one.id for one in tokens if one.end],
+    }
+    with suppress(OSError):
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(dir=file.parent, prefix=file.name)
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as fresh:
+                json.dump(data, fresh)
+            os.replace(name, file)
+        finally:
+            Path(name).unlink(missing_ok=True)
+        for old in file.parent.glob("*.json"):
+            if time.time() - old.stat().st_mtime > LASTS:
+                old.unlink(missing_ok=True)
+
+
+def forget(file: Path) -> None:
+    """Something that was remembered is not so any more."""
+    with suppress(OSError):
+        file.unlink()
+
+
+def _tokens(found: dict[str, Any]) -> Sequence[Token]:
+    special, ends = set(found["special"]), set(found["ends"])
+    return [
+        Token(id, text.encode("latin-1"), special=id in special, end=id in ends)
+        for id, text in enumerate(found["tokens"])
+    ]

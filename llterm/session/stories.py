@@ -1,0 +1,128 @@
+"""Starting stories: llterm's own, and those that the person keeps as text files in a folder.
+
+Each file `NAME.txt` is one; a line break at its end, which editors add, is no part of the story.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+from llterm import paths
+from llterm.core.stories import STORIES, Story
+from llterm.errors import LltermError, UsageError
+
+log = logging.getLogger(__name__)
+
+MOST = 1 << 20
+"""Bytes of a starting story; larger files in the folder are passed over."""
+_SUFFIX = ".txt"
+
+
+def starting_stories() -> list[Story]:
+    """The person's own by name, then llterm's."""
+    folder = paths.stories_dir()
+    files = sorted(folder.glob(f"*{_SUFFIX}"), key=lambda path: path.stem.casefold())
+    return [*filter(None, map(_read, files)), *STORIES]
+
+
+def others() -> bool:
+    """Whether the person keeps any."""
+    return any(paths.stories_dir().glob(f"*{_SUFFIX}"))
+
+
+def keep(title: str, data: bytes) -> Path:
+    """Keep a text as a starting story; its file.
+
+    Raises UsageError for an empty text, a name that no file can have or that is taken, and
+    LltermError where it cannot be written.
+    """
+    if not data.strip():
+        raise UsageError("A starting story has text", "There is none.", "Write some first.")
+    if len(data) >= MOST:
+        raise UsageError(
+            "That is too long for a starting story",
+            f"{len(data):,} bytes; at most {MOST:,} are read.",
+            "Select its beginning, or duplicate the loom.",
+        )
+    path = _path(title)
+    paths.made(path.parent)
+    try:
+        with path.open("xb") as file:
+            file.write(data + b"\n")
+    except FileExistsError as error:
+        raise _taken(title) from error
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise _failed(title, "kept", error) from error
+    return path
+
+
+def rename(story: Story, title: str) -> None:
+    """Give one of the person's own another name. Raises as `keep` does."""
+    path, target = _own(story, "renamed"), _path(title)
+    if target != path:
+        _move(path, target, title, "renamed")
+
+
+def delete(story: Story) -> Callable[[], None]:
+    """Put one of the person's own into the folder `deleted` beside them; how to bring it back."""
+    path = _own(story, "deleted")
+    folder = paths.made(path.parent / "deleted")
+    gone, number = folder / path.name, 2
+    while gone.exists():
+        gone = folder / f"{path.stem} {number}{_SUFFIX}"
+        number += 1
+    _move(path, gone, story.title, "deleted")
+    return lambda: _move(gone, path, story.title, "brought back")
+
+
+def _read(path: Path) -> Story | None:
+    try:
+        if path.stat().st_size > MOST:
+            log.warning("%s is too large for a starting story", path)
+            return None
+        text = path.read_bytes().decode("utf-8", "replace")
+    except OSError as error:
+        log.warning("%s could not be read: %s", path, error)
+        return None
+    return Story(path.stem, text.removesuffix("\n").removesuffix("\r"), path)
+
+
+def _path(title: str) -> Path:
+    stem = title.strip().removesuffix(_SUFFIX).strip()
+    if not stem or stem.startswith(".") or "/" in stem or not stem.isprintable():
+        raise UsageError(
+            f"A story cannot have the name {title!r}", "", "Use letters, digits, spaces, hyphens."
+        )
+    return paths.stories_dir() / f"{stem}{_SUFFIX}"
+
+
+def _own(story: Story, done: str) -> Path:
+    if story.path is None:
+        raise UsageError(
+            f"“{story.title}” cannot be {done}", "It is one of llterm's own.", "Keep one of yours."
+        )
+    return story.path
+
+
+def _move(path: Path, target: Path, title: str, done: str) -> None:
+    if target.exists():
+        raise _taken(title)
+    try:
+        path.rename(target)
+    except OSError as error:
+        raise _failed(title, done, error) from error
+
+
+def _taken(title: str) -> UsageError:
+    return UsageError(f"There is a starting story {title!r} already", "", "Choose another name.")
+
+
+def _failed(title: str, done: str, error: OSError) -> LltermError:
+    return LltermError(
+        f"{title!r} could not be {done}",
+        f"{paths.stories_dir()}: {error.strerror or error}.",
+        "Check the folder.",
+    )

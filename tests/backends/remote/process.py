@@ -1,0 +1,48 @@
+"""A real llama.cpp server that can be killed and comes back at its address."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from tests.backends.conftest import BUNDLED
+
+SERVE = """
+import sys, time
+import xllamacpp as xlc
+p = xlc.CommonParams()
+p.model.path = sys.argv[1]
+p.hostnames = ["127.0.0.1"]; p.port = int(sys.argv[2])
+p.n_parallel = 2; p.n_ctx = 1024; p.ui = False; p.warmup = False
+p.cpuparams.n_threads = p.cpuparams_batch.n_threads = 1
+server = xlc.Server(p)
+print(server.listening_address, flush=True)
+while True: time.sleep(1)
+"""
+
+
+class Process:
+    """A real llama.cpp server, on the same port each time."""
+
+    def __init__(self) -> None:
+        self.address = ""
+        self._running: subprocess.Popen[str] | None = None
+
+    def start(self) -> None:
+        port = self.address.rpartition(":")[2] or "0"
+        self._running = subprocess.Popen(
+            [sys.executable, "-c", SERVE, str(BUNDLED), port],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        assert self._running.stdout is not None
+        lines = (line for line in self._running.stdout if line.startswith("http"))
+        self.address = next(lines).strip()
+
+    def kill(self) -> None:
+        assert self._running is not None
+        self._running.kill()
+        self._running.wait()
+        assert self._running.stdout is not None
+        self._running.stdout.close()

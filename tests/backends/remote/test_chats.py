@@ -1,0 +1,174 @@
+"""Chats on servers: opened by a template that they tell, by themselves, or as messages."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from llterm.backends.remote.backend import RemoteBackend
+from llterm.backends.remote.connect import open_backend
+from llterm.backends.remote.probe import find_dialect
+from llterm.backends.remote.wire import Refused
+from llterm.core.chat import OWN, UNSEEN, Chat, Parts, encode_parts
+from llterm.core.query import Fact, Query
+from llterm.core.rules import Rules
+from llterm.core.tokens import Anchor, Path, Tail
+from llterm.errors import CapabilityMissing, ConfigError
+from llterm.session.document import Document
+from llterm.session.session import Session
+from tests.backends.remote.little_model import END, Server, chat_text, cut
+from tests.backends.remote.standins import (
+    SERVERS,
+    ChatServer,
+    CompletionsServer,
+    EchoServer,
+    OllamaServer,
+    SglangServer,
+    VllmServer,
+)
+
+CHAT = Chat("Once", "Once.")
+UNTOLD = (CompletionsServer, EchoServer)
+MESSAGES = [{"role": "system", "content": "Once"}, {"role": "user", "content": "Once."}]
+
+
+async def opened(server: Server, template: str | None = None) -> RemoteBackend:
+    dialect = await find_dialect(server, "auto", None)
+    return await open_backend("tiny", server, dialect, template=template)
+
+
+async def chat_of(backend: RemoteBackend) -> tuple[Parts, Tail]:
+    parts = await asyncio.to_thread(backend.open_chat, CHAT)
+    return parts, await asyncio.to_thread(encode_parts, parts, backend.vocabulary)
+
+
+async def asked(server: Server, backend: RemoteBackend, tokens: Tail) -> Any:
+    """The body of the request that asks what follows these tokens."""
+    found = [one async for one in backend.ask([Query(Path(Anchor(tokens)))])]
+    assert isinstance(found[0], Fact), found
+    return next(body for path, body in reversed(server.requests) if "okenize" not in path)
+
+
+@pytest.mark.parametrize(
+    "kind", [one for one in SERVERS if one not in (*UNTOLD, ChatServer)], ids=lambda it: it.__name__
+)
+async def test_the_story_goes_on_behind_the_models_own_template(kind: Any) -> None:
+    server = kind()
+    backend = await opened(server)
+    assert backend.chat_format == OWN
+    parts, tokens = await chat_of(backend)
+    text = chat_text(MESSAGES)
+    assert "".join(part.text for part in parts).removeprefix("<|endoftext|>") == text
+    assert [part.text for part in parts if part.written] == ["Once", "Once."]
+    story = backend.vocabulary.encode(b" the")
+    await backend.vocabulary.settle()
+    body = await asked(server, backend, tokens + (story if len(story) == 1 else ()))
+    sent = body.get("prompt", body.get("input_ids"))
+    if backend.capabilities.token_ids:
+        assert [id for id in sent if id != END][: len(cut(text.encode()))] == [*cut(text.encode())]
+    else:
+        assert sent.startswith(text)
+
+
+async def test_as_messages_the_story_is_the_begun_answer() -> None:
+    server = ChatServer()
+    backend = await opened(server)
+    assert backend.chat_format == UNSEEN
+    parts, tokens = await chat_of(backend)
+    assert [part.text for part in parts if not part.written] == [
+        "[system]",
+        "[user]",
+        "[assistant]",
+    ]
+    assert (await asked(server, backend, tokens))["messages"] == MESSAGES
+    story = backend.vocabulary.encode(b"Once the")
+    body = await asked(server, backend, tokens + story)
+    begun = {"role": "assistant", "content": "Once the", "prefix": True}
+    assert body["messages"] == [*MESSAGES, begun]
+    body = await asked(server, backend, story)
+    assert [one["role"] for one in body["messages"]] == ["user", "assistant"]
+
+
+@pytest.mark.parametrize("kind", UNTOLD, ids=lambda it: it.__name__)
+async def test_where_no_template_is_told_the_person_names_one(kind: Any) -> None:
+    server = kind()
+    with pytest.raises(CapabilityMissing, match="cannot open a chat") as raised:
+        (await opened(server)).open_chat(CHAT)
+    assert "chat_template" in raised.value.hint
+    backend = await opened(server, "chatml")
+    assert backend.chat_format == "chatml"
+    _, tokens = await chat_of(backend)
+    assert (await asked(server, backend, tokens))["prompt"] == (
+        "<|im_start|>system\nOnce<|im_end|>\n<|im_start|>user\nOnce.<|im_end|>\n"
+        "<|im_start|>assistant\n"
+    )
+
+
+@pytest.mark.parametrize("kind", [VllmServer, SglangServer, ChatServer], ids=lambda it: it.__name__)
+async def test_a_format_that_the_server_would_not_follow_is_refused(kind: Any) -> None:
+    with pytest.raises(ConfigError, match="chat_template does not go with"):
+        await opened(kind(), "chatml")
+
+
+async def test_the_servers_special_tokens_are_seen_by_name() -> None:
+    backend = await opened(VllmServer())
+    _, (first, *_) = await chat_of(backend)
+    token = backend.vocabulary.token(first)
+    assert (token.data, token.special, token.end) == (b"<|endoftext|>", True, True)
+
+
+async def test_a_weave_waits_for_a_chat_that_is_still_being_written() -> None:
+    server = VllmServer()
+    backend = await opened(server)
+    session = Session(Document.scratch(b"", Rules(depth=2, beams=2)))
+    try:
+        session.attach(backend)
+        session.set_chat(CHAT)
+        session.weave()
+        await session.wait()
+        assert session.status.error is None
+        prompts = [body["prompt"] for path, body in server.requests if path == "/v1/completions"]
+        assert prompts[-1][: len(cut(chat_text(MESSAGES).encode())) + 1] == [
+            END, *cut(chat_text(MESSAGES).encode())
+        ]  # fmt: skip
+        chats = [body for _, body in server.requests if "messages" in body]
+        assert len(chats) == 1
+    finally:
+        session.stop()
+        await backend.close()
+
+
+class OldSglang(SglangServer):
+    """Before 0.5.23: `/tokenize` takes no messages."""
+
+    def answer(self, path: str, body: Any) -> Any:
+        if "messages" in body:
+            raise Refused(400, None, "Invalid prompt type", "The server refused", "no prompt")
+        return super().answer(path, body)
+
+
+class OldOllama(OllamaServer):
+    """It does not know `_debug_render_only`, and answers."""
+
+    def answer(self, path: str, body: Any) -> Any:
+        if path == "/api/chat":
+            assert body["options"]["num_predict"] == 1
+            return {"message": {"role": "assistant", "content": "I"}}
+        return super().answer(path, body)
+
+
+@pytest.mark.parametrize("kind", [OldSglang, OldOllama], ids=lambda it: it.__name__)
+async def test_a_server_too_old_to_write_chats_says_so_at_the_weave(kind: Any) -> None:
+    backend = await opened(kind())
+    session = Session(Document.scratch(b"", Rules(depth=2, beams=2)))
+    try:
+        session.attach(backend)
+        session.set_chat(CHAT)
+        session.weave()
+        with pytest.raises(CapabilityMissing, match="This server did not open the chat"):
+            await session.wait()
+    finally:
+        session.stop()
+        await backend.close()

@@ -1,0 +1,69 @@
+"""A mix of a model in process and one on a real server, which dies and comes back."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from llterm.backends.registry import open_model
+from llterm.backends.remote.connect import open_remote
+from llterm.config import Config
+from llterm.config.server import ServerSettings
+from llterm.core.mixing.pools import Pool
+from llterm.core.mixing.recipe import Recipe
+from llterm.core.rules import Rules
+from llterm.core.sampling import PRESETS
+from llterm.engine.mixture import Mix
+from llterm.session.document import Document
+from llterm.session.mixing import Mixing
+from llterm.session.session import Session
+from tests.backends.remote.process import Process
+from tests.session.test_mixing import stepped, until
+
+pytestmark = [
+    pytest.mark.server,
+    pytest.mark.skipif(sys.platform != "linux", reason="the server comes for Linux only"),
+]
+
+
+@pytest.fixture
+def process() -> Iterator[Process]:
+    made = Process()
+    made.start()
+    yield made
+    made.kill()
+
+
+async def test_the_server_dies_in_mid_mix_and_comes_back(process: Process) -> None:
+    local = await open_model("fable", Config())
+    remote = await open_remote("near", ServerSettings((process.address,)))
+    mix = Mix([local, remote], Recipe("round-robin", Pool((1.0, 1.0))), forgiving=True)
+    session = Session(Document.scratch(b"The king had three", Rules(heal=False)))
+    session.set_sampling(session.sampling.under("greedy", PRESETS))
+    session.attach(mix)
+    mixing = Mixing(session)
+    mixing.start()
+    try:
+        await until(lambda: mixing.looked and not mixing.waiting)
+        count = len(mixing.pieces)
+        await stepped(mixing, 4)
+        assert {piece.by for piece in mixing.pieces[count:]} == {0, 1}
+        process.kill()
+        count = len(mixing.pieces)
+        await stepped(mixing, 4)
+        assert {piece.by for piece in mixing.pieces[count:]} == {0}
+        assert list(mix.company.lost) == [1]
+        assert mix.company.lost[1].error.cause.endswith("Connection refused.")
+        await asyncio.to_thread(process.start)
+        await until(lambda: not mix.company.lost and not mixing.waiting, looks=30_000)
+        count = len(mixing.pieces)
+        await stepped(mixing, 4)
+        assert {piece.by for piece in mixing.pieces[count:]} == {0, 1}
+        assert all(place is not None and all(place.sides) for place in mixing.places)
+    finally:
+        mixing.stop()
+        await session.close()
+        await mix.close()
