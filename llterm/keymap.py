@@ -6,13 +6,13 @@ unknown ids and keys that no terminal can send without a word, so both are refus
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Literal
 
 from llterm.errors import ConfigError
+from llterm.keynames import NEVER, canonical, is_key, is_safe, is_text, nearest, split_keys
 
 Pane = Literal["everywhere", "story", "suggestions", "heat", "loom", "mix"]
 PANES: tuple[Pane, ...] = ("everywhere", "story", "suggestions", "heat", "loom", "mix")
@@ -310,47 +310,6 @@ ACTIONS: tuple[Action, ...] = (
     Action("app.quit", "ctrl+q", "everywhere", "Quit; everything is saved"),
 )
 
-NEVER = {
-    "ctrl+h": "terminals send backspace for it",
-    "ctrl+i": "terminals send tab for it",
-    "ctrl+m": "terminals send enter for it",
-    "ctrl+[": "terminals send escape for it",
-    "ctrl+left_square_bracket": "terminals send escape for it",
-    "shift+f3": "it looks like a cursor report and is swallowed",
-    "alt+f": "terminals send it as ctrl+right",
-    "alt+b": "terminals send it as ctrl+left",
-    "alt+[": "it begins other keys",
-    "alt+left_square_bracket": "it begins other keys",
-}
-"""Keys that never arrive as themselves, and why."""
-
-_ALIAS = re.compile(
-    r"(ctrl|shift|alt)\+enter|ctrl\+(shift\+)?tab|ctrl\+\d|ctrl\+shift\+\w|alt\+shift\+.+|alt\+\d"
-    r"|(shift|ctrl)\+space|ctrl\+(?!right_square_bracket|backslash|circumflex_accent|underscore)(\W|[a-z]+_[a-z_]+)"
-    r"|alt\+(\W|[a-z]+_[a-z_]+)|(super|hyper|meta)\+.+"
-)
-"""Keys that some terminals cannot send: fine beside a safe one, never alone."""
-
-_SPECIAL = {
-    "up", "down", "left", "right", "home", "end", "pageup", "pagedown", "insert", "delete",
-    "backspace", "tab", "enter", "escape", "space", "at",
-    *(f"f{n}" for n in range(1, 25)),
-}  # fmt: skip
-_PUNCTUATION = {
-    "question_mark", "colon", "semicolon", "comma", "full_stop", "slash", "backslash", "plus",
-    "minus", "equals_sign", "underscore", "left_square_bracket", "right_square_bracket",
-    "left_curly_bracket", "right_curly_bracket", "left_parenthesis", "right_parenthesis",
-    "less_than_sign", "greater_than_sign", "exclamation_mark", "quotation_mark", "apostrophe",
-    "number_sign", "dollar_sign", "percent_sign", "ampersand", "asterisk", "circumflex_accent",
-    "grave_accent", "vertical_line", "tilde",
-}  # fmt: skip
-_TEXT = {
-    "up", "down", "left", "right", "home", "end", "pageup", "pagedown",
-    "delete", "backspace", "enter", "space",
-}  # fmt: skip
-_NAMES = _SPECIAL | _PUNCTUATION
-_MODIFIERS = {"ctrl", "shift", "alt", "super", "hyper", "meta"}
-
 Place = Callable[[str], str]
 """Says where an id was given its keys, such as `llterm.toml, line 5`."""
 
@@ -397,11 +356,6 @@ class Keymap:
         return found
 
 
-def split_keys(text: str) -> tuple[str, ...]:
-    """The keys of a list such as `ctrl+j, f5`."""
-    return tuple(key.strip() for key in text.split(",") if key.strip())
-
-
 def action_of(id: str) -> Action:
     """The action with this id. Raises KeyError."""
     found = next((action for action in ACTIONS if action.id == id), None)
@@ -429,7 +383,7 @@ def _checked(id: str, text: str, place: Place) -> tuple[str, ...]:
         raise ConfigError(
             f"There is no action {id}", f"In {place(id)}.", hint + "`llterm keys` lists them all."
         )
-    keys = tuple(_canonical(key) for key in split_keys(text))
+    keys = tuple(canonical(key) for key in split_keys(text))
     if not keys:
         raise ConfigError(
             f"No key is given for {id}", f"In {place(id)}.", "Every action needs at least one key."
@@ -445,7 +399,7 @@ def _checked(id: str, text: str, place: Place) -> tuple[str, ...]:
             f"{id} must be within reach while writing, in {place(id)}.",
             "Add a key with ctrl, or a function key.",
         )
-    if all(_ALIAS.fullmatch(key) for key in placed):
+    if not any(is_safe(key) for key in placed):
         raise ConfigError(
             f"Some terminals cannot send {', '.join(keys)}",
             f"It is the only key of {id}, in {place(id)}.",
@@ -456,16 +410,7 @@ def _checked(id: str, text: str, place: Place) -> tuple[str, ...]:
 
 def _of_text(action: Action, key: str) -> bool:
     """Whether the text needs this key where the action has its place."""
-    needed = len(key) == 1 or key in _PUNCTUATION or key in _TEXT
-    return needed and action.where not in LETTERED
-
-
-def _canonical(key: str) -> str:
-    """Modifiers in lower case; `ctrl+space` under the name that arrives from most terminals."""
-    *modifiers, base = key.split("+") if len(key) > 1 and key[-1] != "+" else [key]
-    if modifiers or len(base) > 1:
-        base = base.lower()
-    return "+".join([*(one.lower() for one in modifiers), base])
+    return is_text(key) and action.where not in LETTERED
 
 
 def _refuse_dead(id: str, key: str, place: Place) -> None:
@@ -475,16 +420,12 @@ def _refuse_dead(id: str, key: str, place: Place) -> None:
             f"Given for {id} in {place(id)}.",
             "Choose another key; `llterm keys --test` shows what your terminal sends.",
         )
-    *modifiers, base = key.split("+") if len(key) > 1 else [key]
-    known = len(base) == 1 and base.isprintable()
-    if not (known or base in _NAMES) or set(modifiers) - _MODIFIERS:
-        parts = {*_NAMES, *_MODIFIERS}
-        wrong = next((one for one in modifiers if one not in _MODIFIERS), base)
-        near = get_close_matches(wrong, sorted(parts), 1, 0.5)
+    if not is_key(key):
+        near = nearest(key)
         raise ConfigError(
             f"There is no key {key}",
             f"Given for {id} in {place(id)}.",
-            (f"Did you mean {key.replace(wrong, near[0])}? " if near else "")
+            (f"Did you mean {near}? " if near else "")
             + "`llterm keys --test` names the keys you press.",
         )
 

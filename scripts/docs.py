@@ -58,7 +58,8 @@ def commands() -> str:
 
 def keys() -> str:
     """The table of actions."""
-    from llterm.keymap import LETTERED, NEVER, resolve
+    from llterm.keymap import LETTERED, resolve
+    from llterm.keynames import NEVER
 
     lines = [
         "# Keys",

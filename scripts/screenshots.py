@@ -1,12 +1,13 @@
 """Makes the pictures of the README: the real app on the bundled model, driven by keys.
 
-`make screenshots` writes docs/pictures/*.svg.
+`make screenshots` writes docs/pictures/*.svg; with names only those.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -16,12 +17,18 @@ os.environ |= {"COLORTERM": "truecolor", "TEXTUAL_COLOR_SYSTEM": "truecolor"}
 
 from textual.pilot import Pilot
 
-from llterm.backends.registry import open_model
+from llterm.backends.llamacpp.quantise import quantise
+from llterm.backends.registry import BUNDLED, MODELS, open_model
 from llterm.config import load_config
+from llterm.core.mixing.pools import Pool
+from llterm.core.mixing.recipe import Recipe
 from llterm.core.query import Backend
+from llterm.core.rules import Rules
 from llterm.core.stories import STORIES
+from llterm.engine.opening import open_mix
 from llterm.ui.app import LltermApp, open_document
 from llterm.ui.launch import Launch
+from llterm.ui.screens.mix import MixScreen
 
 PICTURES = Path(__file__).parent.parent / "docs" / "pictures"
 SIZES = {
@@ -30,7 +37,10 @@ SIZES = {
     "heat": (120, 34),
     "loom": (120, 34),
     "map": (120, 34),
+    "mix": (120, 34),
 }
+QUANTS = ("q4_K_M", "q2_K")
+"""Of the bundled model, beside it on the mix screen."""
 HEATED = (
     "Once upon a time there was a little refrigerator who lived at the edge of a dark forest. One "
     "evening, as the moon rose over the trees, he met a spaceship. “Good evening,” said"
@@ -87,6 +97,41 @@ async def explored(pilot: Pilot[None], app: LltermApp) -> None:
     document.branches.tag(path[4].id, "the turn")
 
 
+async def compared(name: str, size: tuple[int, int], home: Path) -> None:
+    """The bundled model and its quantisations over a text, at a place where one differs."""
+    config = load_config(environment={}, folder=home)
+    files = [home / f"fable-{quant}.gguf" for quant in QUANTS]
+    for file, quant in zip(files, QUANTS, strict=True):
+        quantise(MODELS / BUNDLED["fable"], file, quant)
+    models = ("fable", *map(str, files))
+
+    async def opening(progress: Callable[[float], None]) -> Backend:
+        recipe = Recipe("reference", Pool((1.0,) * len(models)))
+        return await open_mix(models, recipe, config, progress=progress, forgiving=True)
+
+    launch = Launch(
+        path=home / name / "the-refrigerator.loom",
+        text=HEATED.encode(),
+        prefix=None,
+        rules=Rules(heal=False),
+        config=config,
+        opening=opening,
+        model_name="fable + 2 more",
+        auto_weave=False,
+    )
+    app = LltermApp(launch, open_document(launch))
+    async with app.run_test(size=size) as pilot:
+        await pilot.press("alt+x")
+        screen = app.screen
+        assert isinstance(screen, MixScreen)
+        while not screen.mixing.looked or screen.mixing.waiting:
+            await pilot.pause(0.05)
+        await pilot.press("tab", "tab", *["n"] * 8, "c", "c")
+        await pilot.pause(0.5)
+        drawn = app.export_screenshot(title="llterm", simplify=True)
+    (PICTURES / f"{name}.svg").write_text(drawn)
+
+
 async def woven(pilot: Pilot[None]) -> None:
     """Wait until the model is there and the weave has ended."""
     session = pilot.app.session  # type: ignore[attr-defined]
@@ -97,8 +142,9 @@ async def woven(pilot: Pilot[None]) -> None:
 def main() -> None:
     PICTURES.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
-        for name, size in SIZES.items():
-            asyncio.run(picture(name, size, Path(folder)))
+        for name in sys.argv[1:] or SIZES:
+            draw = compared if name == "mix" else picture
+            asyncio.run(draw(name, SIZES[name], Path(folder)))
 
 
 if __name__ == "__main__":

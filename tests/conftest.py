@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 
 import pytest
 
 from tests import planted
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Tests against a real server run where the extra `dev` brings one: its package, xllamacpp, is
+    asked for on Linux alone."""
+    if sys.platform != "linux" and item.get_closest_marker("server"):
+        pytest.skip("no llama.cpp server is installed on this system")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -41,7 +41,8 @@ class Terminal:
         self._screen = pyte.Screen(columns, rows)
         self._stream = pyte.ByteStream(self._screen)
         self.status: int | None = None
-        environ = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor", **(env or {})}
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("LLTERM_")}
+        environ = {**kept, "TERM": "xterm-256color", "COLORTERM": "truecolor", **(env or {})}
         self.pid, self._fd = pty.fork()
         if self.pid == 0:
             # Tests that run in the background were started with ctrl+c ignored; a shell is not.

@@ -1,1 +1,1 @@
-"""Models: in process, and scripted. Each answers the protocol of `llterm.core.query`."""
+"""Models: in process, on servers, and scripted. Each answers `llterm.core.query`."""

@@ -1,4 +1,4 @@
-"""Which of the models in use are on servers, and what went over the wire to those."""
+"""Which of the models in use are on servers, whether those answer, and what went over the wire."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from llterm.backends.remote.backend import RemoteBackend
 from llterm.backends.remote.wire import Spent
 from llterm.core.display import visible
-from llterm.core.query import Source
+from llterm.core.query import Distant, Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,14 @@ def counted(source: Source | None) -> tuple[Counted, ...]:
     """The counter of a model on a server; of a mix, those of its models."""
     servers = filter(None, map(server_of, getattr(source, "sources", (source,))))
     return tuple(Counted(one.name, one.wire.spent) for one in servers)
+
+
+def silent(source: Source | None) -> tuple[str, ...]:
+    """Names of the models whose servers do not answer now: the source's own, or those of a mix."""
+    if source is None:
+        return ()
+    of: Sequence[Source] = getattr(source, "sources", (source,))
+    return tuple(one.name for one in of if isinstance(one, Distant) and one.away)
 
 
 def counted_words(counts: Sequence[Counted]) -> str:

@@ -53,7 +53,8 @@ def bare(
 ) -> None:
     """Open the app when no command is given."""
     if context.invoked_subcommand is None:
-        from llterm.cli.weaving import Asked, weave
+        from llterm.cli.asked import Asked
+        from llterm.cli.weaving import weave
 
         raise typer.Exit(weave(Asked()))
 
@@ -76,7 +77,8 @@ def weave_command(
     A loom is opened where it was left, or made. A text file is imported into a loom beside it,
     never overwritten. Without a terminal one weave is done and its suggestion tree is printed.
     """
-    from llterm.cli.weaving import Asked, weave
+    from llterm.cli.asked import Asked
+    from llterm.cli.weaving import weave
 
     asked = Asked.of({"file": file, **flags})
     if web:
@@ -96,7 +98,8 @@ def suggest_command(
     **flags: object,
 ) -> None:
     """Print the most probable continuations of a text, exactly the best under the settings."""
-    from llterm.cli.weaving import Asked, suggest
+    from llterm.cli.asked import Asked
+    from llterm.cli.suggesting import suggest
 
     raise typer.Exit(suggest(Asked.of({"file": file, **flags}), format))
 
@@ -140,7 +143,7 @@ def sample_command(
 
 
 @app.command("mix")
-@options.with_flags(options.MIX, options.RUN, options.TAPES, options.DRAWN)
+@options.with_flags(options.MIX, options.COMPARISON, options.RUN, options.TAPES, options.DRAWN)
 def mix_command(
     file: Annotated[
         Path | None,
@@ -149,26 +152,12 @@ def mix_command(
         ),
     ] = None,
     prompt: Annotated[str | None, typer.Option("--prompt", help="The text to go on with.")] = None,
-    text: Annotated[
-        Path | None,
-        typer.Option(
-            "--text",
-            metavar="FILE|-",
-            help="A text that all models read as it is, with --mode reference.",
-        ),
-    ] = None,
     mode: Annotated[
         Literal["round-robin", "democratic", "reference"] | None,
         typer.Option(
             "--mode",
             help="Take turns, decide together, or compare with a reference "
             "(default democratic; with a text or a base file reference).",
-        ),
-    ] = None,
-    reference: Annotated[
-        str | None,
-        typer.Option(
-            "--reference", help="Which model the others are compared with (default the first)."
         ),
     ] = None,
     tokens: Annotated[
@@ -178,40 +167,6 @@ def mix_command(
             min=1,
             max=100_000,
             help="Print a report, and go on for so many tokens (default 64).",
-        ),
-    ] = None,
-    window: Annotated[
-        int | None,
-        typer.Option(
-            "--window",
-            help="Tokens seen at once when a text is read (default the least "
-            "context; side by side 512).",
-        ),
-    ] = None,
-    stride: options.Stride = None,
-    method: Annotated[
-        Literal["overlap", "halves"] | None,
-        typer.Option(
-            "--method",
-            help="overlap (default): every token, in overlapping windows. halves: as "
-            "llama-perplexity counts, windows side by side, the second half of each.",
-        ),
-    ] = None,
-    base: Annotated[
-        Path | None,
-        typer.Option("--base", metavar="FILE", help="Compare with llama-perplexity's base file."),
-    ] = None,
-    write_base: Annotated[
-        Path | None,
-        typer.Option("--write-base", metavar="FILE", help="Keep the reference as a base file."),
-    ] = None,
-    require: Annotated[
-        str | None,
-        typer.Option(
-            "--require",
-            metavar="CONDITIONS",
-            help="Fail with exit code 6 unless these "
-            "hold of every model, such as 'same-top>=0.97,kld<=0.05'.",
         ),
     ] = None,
     format: Annotated[
@@ -352,7 +307,11 @@ def keys_command(
 @app.command("doctor")
 def doctor_command(
     target: Annotated[
-        str | None, typer.Argument(metavar="[FILE.loom|URL]", help="A loom or a server to check.")
+        str | None,
+        typer.Argument(
+            metavar="[FILE.loom|URL|MODEL]",
+            help="A loom, a server, or a model on one to check.",
+        ),
     ] = None,
     repair: Annotated[
         bool,
@@ -365,24 +324,23 @@ def doctor_command(
     what a server can do."""
     from llterm.cli.settings import load, log_to_file
     from llterm.headless.doctor import examine
+    from llterm.headless.server import is_served
 
     log_to_file()
-    if target is not None and not target.startswith(("http://", "https://")):
-        from llterm.headless.loomcheck import check_loom
-
-        report, code = check_loom(Path(target), repair=repair)
-        typer.echo(report)
-        raise typer.Exit(code)
-    found = load({"model": model}, config)
-    own = found.models.get(found.model)
-    if target is None and own is not None and own.server is not None:
-        target = found.model
-    if target is not None:
+    # A loom is checked also where the configuration is broken.
+    loom = target is not None and Path(target).suffix == ".loom"
+    found = None if loom else load({"model": model}, config)
+    if found is not None and is_served(target or found.model, found):
         from llterm.headless.server import check_server
 
-        typer.echo(check_server(target, found))
+        typer.echo(check_server(target or found.model, found))
         return
-    report, code = examine(found)
+    if found is None or target is not None:
+        from llterm.headless.loomcheck import check_loom
+
+        report, code = check_loom(Path(target or ""), repair=repair)
+    else:
+        report, code = examine(found)
     typer.echo(report)
     raise typer.Exit(code)
 

@@ -82,9 +82,10 @@ def _open_screen(values: Values, models: tuple[str, ...], mode: str, config: Con
     """The models side by side, in the app."""
     from dataclasses import replace
 
+    from llterm.cli.asked import Asked
     from llterm.cli.options import model_flags, sampling_flags
     from llterm.cli.scoring import given_text
-    from llterm.cli.weaving import Asked, weave
+    from llterm.cli.weaving import weave
     from llterm.engine.opening import MixOf
     from llterm.headless.inputs import is_loom
 

@@ -127,6 +127,51 @@ MIX: Flags = {
         typer.Option(min=1, help="Tokens a model gives in a row, in turns (default 1)."),
     ],
 }
+COMPARISON: Flags = {
+    "text": Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE|-",
+            help="A text that all models read as it is, with --mode reference.",
+        ),
+    ],
+    "reference": Annotated[
+        str | None,
+        typer.Option(help="Which model the others are compared with (default the first)."),
+    ],
+    "window": Annotated[
+        int | None,
+        typer.Option(
+            help="Tokens seen at once when a text is read (default the least "
+            "context; side by side 512).",
+        ),
+    ],
+    "stride": Stride,
+    "method": Annotated[
+        Literal["overlap", "halves"] | None,
+        typer.Option(
+            help="overlap (default): every token, in overlapping windows. halves: as "
+            "llama-perplexity counts, windows side by side, the second half of each.",
+        ),
+    ],
+    "base": Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Compare with llama-perplexity's base file."),
+    ],
+    "write_base": Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Keep the reference as a base file."),
+    ],
+    "require": Annotated[
+        str | None,
+        typer.Option(
+            metavar="CONDITIONS",
+            help="Fail with exit code 6 unless these "
+            "hold of every model, such as 'same-top>=0.97,kld<=0.05'.",
+        ),
+    ],
+}
+"""What `mix --mode reference` compares, and how."""
 CONSTRAINT: Flags = {
     "choice": Annotated[
         list[str] | None,

@@ -1,4 +1,4 @@
-"""How a problem is told on stderr: what happened, why, what to do; and the exit code."""
+"""What is told on stderr. Of a problem: what happened, why, what to do; and the exit code."""
 
 from __future__ import annotations
 
@@ -26,14 +26,18 @@ _PLAIN = {
 _QUOTED = re.compile(r"'(.*?)'")
 
 
-def show(error: LltermError) -> None:
-    """Write the error, in up to three parts."""
+def say(text: str) -> None:
+    """Write narration, whatever names and texts are in it."""
     from llterm.core.display import display_text
 
+    sys.stderr.write(display_text(text.encode("utf-8", "surrogateescape")) + "\n")
+
+
+def show(error: LltermError) -> None:
+    """Write the error, in up to three parts."""
     lines = [f"llterm: {error.title}", *(f"  {part}" for part in (error.cause, error.hint) if part)]
-    text = "\n".join(lines).encode("utf-8", "surrogateescape")
     with suppress(OSError):
-        sys.stderr.write(display_text(text) + "\n")
+        say("\n".join(lines))
         sys.stderr.flush()
 
 

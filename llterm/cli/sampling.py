@@ -6,10 +6,12 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from llterm.cli.asked import as_text, constraint_of
 from llterm.cli.options import checked, model_flags, sampling_flags
+from llterm.cli.problems import say
 from llterm.cli.settings import load, log_to_file
+from llterm.cli.suggesting import story_of
 from llterm.cli.taping import taped
-from llterm.cli.weaving import as_text, constraint_of, say, story_of
 from llterm.core.rules import Rules
 from llterm.errors import LltermError
 

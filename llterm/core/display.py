@@ -17,8 +17,6 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from llterm.core.tokens import split_utf8
-
 Offsets = NDArray[np.int64]
 
 _KEPT = frozenset("\n\t\u200c\u200d")

@@ -40,6 +40,9 @@ class Capabilities:
     """Seconds that are well spent on waiting for more questions to go along."""
     context: int = 2048
     """Most tokens of a path that the model can see."""
+    cells: int | None = None
+    """How many tokens of all paths together it remembers; beyond, it evaluates them again. None
+    where that is not known."""
     shares: bool = True
     """Texts with a common beginning share its evaluation."""
     attention: bool = False

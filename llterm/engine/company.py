@@ -164,6 +164,9 @@ class Company:
             async with asyncio.timeout(LOOK):
                 said = await going.queue.get()
         except TimeoutError:
+            for task in going.tasks.values():
+                if task.done():
+                    task.result()  # Raises what nobody foresaw: no answer would ever come.
             return self._without_the_away(going)
         return self._take(going, *said)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Literal
 
 from llterm.core.constraint import Constrained
@@ -111,7 +112,7 @@ class Drawing:
         """
         while going := [line for line in self.lines if line.finish is None]:
             by_tail: dict[Tail, list[Line]] = {}
-            for line in going:
+            for line in self._abreast(going):
                 by_tail.setdefault(line.tail, []).append(line)
             width = self.source.capabilities.batch
             tails = list(by_tail)
@@ -120,6 +121,18 @@ class Drawing:
                 async with aclosing(self._round(part, by_tail)) as drawn:
                     async for one in drawn:
                         yield one
+
+    def _abreast(self, going: Sequence[Line]) -> Sequence[Line]:
+        """As many lines as the source can remember; the others wait until one of these ends.
+
+        Were they drawn by turns, each would be forgotten before its turn came, and evaluated anew
+        for every token.
+        """
+        if self.source.capabilities.cells is None:
+            return going
+        room = self.source.capabilities.cells - len(self.start.tokens)
+        held = accumulate(len(line.tail) + 1 for line in going)
+        return going[: max(sum(size <= room for size in held), 1)]
 
     async def _round(
         self, tails: Sequence[Tail], by_tail: dict[Tail, list[Line]]

@@ -167,8 +167,10 @@ def _lines(source: Source, boxes: list[_Box], story: set[int]) -> Iterator[str]:
             )
             logprob = loom.logprob(child.row.ids[0])
             if logprob is not None:
+                # Beside the line, which comes from the other side.
+                beside = at - 5 if at <= y else at + 13
                 figures.append(
-                    f'<text x="{to - 6}" y="{at - 5:.1f}" font-size="10" fill="#6f695e" '
+                    f'<text x="{to - 6}" y="{beside:.1f}" font-size="10" fill="#6f695e" '
                     f'stroke="#faf8f3" stroke-width="4" paint-order="stroke" '
                     f'text-anchor="end" font-family="monospace">{told(logprob)}</text>'
                 )

@@ -14,7 +14,7 @@ from typing import Any
 from llterm.backends.registry import find_model
 from llterm.config import Config
 from llterm.core.attribution import METHODS, SHARES, SIGNED, Attribution, How, Question
-from llterm.core.display import token_label, visible
+from llterm.core.display import visible
 from llterm.core.query import Backend
 from llterm.core.tokens import Token, Vocabulary
 from llterm.errors import UsageError
@@ -191,14 +191,14 @@ def as_table(report: AttributionReport) -> str:
     lines = []
     for place, hot in enumerate(found.heat.tolist()):
         index, token = report.contributor(place)
-        lines.append(f"{index:6} {found.told(place):>12} {draw(hot)}  {token_label(token.data)}")
+        lines.append(f"{index:6} {found.told(place):>12} {draw(hot)}  {visible(token.data)}")
     return "\n".join([f"{'index':>6} {'value':>12}    token", *lines])
 
 
 def summary(report: AttributionReport) -> str:
     """What was asked, and what to know of the answer."""
     found = report.found
-    token = token_label(report.token.data)
+    token = visible(report.token.data)
     p = "" if found.logprob is None else f" ({math.exp(found.logprob):.2%})"
     spent = f", {found.cost.tokens:,} tokens evaluated" if found.cost.tokens else ""
     head = f"{report.model}: what led to {token}{p}, token {report.index:,}: {found.how.title}; "

@@ -39,7 +39,8 @@ def run_import(source: Path, format: str | None, output: Path | None) -> str:
     except UsageError as error:
         error.title = error.title.replace("This file", source.name)
         raise
-    lines = [f"{target}: {made.nodes:,} nodes from {source.name} ({made.format})", *made.notes]
+    nodes = f"{made.nodes:,} node{'' if made.nodes == 1 else 's'}"
+    lines = [f"{target}: {nodes} from {source.name} ({made.format})", *made.notes]
     return "\n".join(lines)
 
 

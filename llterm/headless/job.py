@@ -229,7 +229,7 @@ def absences(line: ProgressLine) -> Callable[[str], None]:
     away: list[str] = []
 
     def tell(text: str) -> None:
-        address = text.partition(": ")[0]
+        address = text.rpartition(": ")[2]
         if not text and away:
             line.warn(f"{', '.join(away)} answered again")
             away.clear()

@@ -9,9 +9,11 @@ import termios
 import tty
 from collections.abc import Mapping
 
+from llterm.altkeys import know_alt_keys
 from llterm.core.display import visible
 from llterm.errors import UsageError
-from llterm.keymap import NEVER, Keymap, resolve
+from llterm.keymap import Keymap, resolve
+from llterm.keynames import NEVER
 from llterm.terminal import RESET
 
 END = "ctrl+q"
@@ -63,6 +65,7 @@ def key_names(data: str) -> tuple[str, ...]:
     from textual import events
     from textual._xterm_parser import XTermParser
 
+    know_alt_keys()
     parser = XTermParser()
     found = [*parser.feed(data), *parser.feed("")]
     return tuple(

@@ -71,7 +71,7 @@ def _sound(path: Path, notice: str) -> str:
             state = "sound; it can only be read now: " + notice.removesuffix(".")
         return (
             f"{path}: {state}; a story of {words:,} words, {len(document.text):,} characters, "
-            f"{below:,} nodes"
+            f"{below:,} node{'' if below == 1 else 's'}"
         )
     finally:
         document.close()

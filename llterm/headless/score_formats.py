@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from llterm.backends.served import counted_words
-from llterm.core.display import display_text, token_label
+from llterm.core.display import display_text, visible
 from llterm.core.heat import Measure, heat
 from llterm.core.reading import Candidate, Reading
 from llterm.headless.score import Report
@@ -115,8 +115,8 @@ def as_table(report: Report) -> str:
 
 def _line(one: Reading) -> str:
     better = [c for c in one.top[:3] if c.logprob > one.logprob and c.token != one.token]
-    rather = "  ".join(f"{token_label(c.token.data)} {math.exp(c.logprob):.0%}" for c in better)
-    token = token_label(one.token.data)
+    rather = "  ".join(f"{visible(c.token.data)} {math.exp(c.logprob):.0%}" for c in better)
+    token = visible(one.token.data)
     mark = glyph(heat(one, "surprisal"))
     rank, entropy = f"{one.rank}", f"{one.entropy:.1f}"
     if "rank" in one.at_least:

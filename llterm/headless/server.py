@@ -7,8 +7,15 @@ import time
 
 from llterm.backends.registry import find_model
 from llterm.config import Config
+from llterm.config.server import is_address
 from llterm.core.display import visible
 from llterm.headless.job import ProgressLine
+
+
+def is_served(name: str, config: Config) -> bool:
+    """Whether a model of this name is on a server: an address, or one that is configured so."""
+    own = config.models.get(name)
+    return is_address(name) or (own is not None and own.server is not None)
 
 
 def check_server(name: str, config: Config) -> str:

@@ -59,8 +59,8 @@ class Continuations:
         self._changed = changed
         self._task: asyncio.Task[None] | None = None
         self._lines: Sequence[Sample] = ()
-        self._drawn: tuple[Woven, int | None] | None = None
-        """Where they are drawn, and the node they go on from; none where text follows."""
+        self._drawn: Woven | None = None
+        """Where they are drawn."""
         self.ended: Callable[[LltermError], None] = lambda _: None
         """Told of a failure; a stop says nothing."""
 
@@ -87,8 +87,7 @@ class Continuations:
         first = max((one.number for one in woven.samples), default=-1) + 1
         samples = [Sample(first + n, woven.weave.residue, chain.sampling) for n in range(count)]
         woven.samples[:0] = self._lines = samples
-        document = self._host.document
-        self._drawn = woven, document.loom.head if document.at_end else None
+        self._drawn = woven
         drawing = make_drawing(woven, self._host.document, source, chain, samples, tokens,
                                sentence=sentence)  # fmt: skip
         self._task = asyncio.get_running_loop().create_task(self._draw(drawing, woven, samples))
@@ -158,12 +157,12 @@ class Continuations:
 
     def _save(self) -> None:
         """Put the lines into the loom, so that they come back with their place."""
-        if self._drawn is None or self._host.source is None:
-            return
-        woven, node = self._drawn
+        woven, source = self._drawn, self._host.source
         self._drawn = None
-        if node is not None and (blob := pack_lines(woven.weave, woven.samples, self._host.source)):
-            self._host.document.save_lines(node, blob)
+        if woven is None or source is None:
+            return
+        if blob := pack_lines(woven.weave, woven.samples, source):
+            self._host.document.save_lines(woven.place[0], blob)
 
 
 def make_drawing(

@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
+from hashlib import blake2b
 from pathlib import Path
 
 from llterm.core.birth import Birth, read_birth
@@ -29,7 +30,7 @@ from llterm.session.ledger import Ledger
 from llterm.session.typing import Typist
 from llterm.store.contents import Contents
 from llterm.store.file import LoomFile
-from llterm.store.settings import changed, read_rules, rules_text
+from llterm.store.settings import read_rules, rules_text
 
 __all__ = ["Change", "Document", "ModelRun"]
 
@@ -157,11 +158,6 @@ class Document:
         if not found and self._ledger.file is not None:
             found = self._ledger.file.births([piece])[piece]
         return read_birth(found)
-
-    @property
-    def at_end(self) -> bool:
-        """Whether the cursor stands where the story ends."""
-        return self._cursor == len(self.text)
 
     def bytes_before(self, at: int) -> bytes:
         """The story's bytes up to a display offset."""
@@ -335,8 +331,8 @@ class Document:
         file = LoomFile(path, new=True)
         try:
             file.commit(changes)
-            for node, blob in self.lines.items():
-                file.save_lines(node, blob)
+            for place, (drawn, blob) in self._lines.items():
+                file.save_lines(place, drawn, blob)
         except LltermError:
             path.unlink(missing_ok=True)
             raise
@@ -357,20 +353,22 @@ class Document:
         file = self._ledger.file
         return file.load_weave(self.loom.head) if file else None
 
-    def save_lines(self, node: int, blob: bytes) -> None:
-        """Keep the lines sampled at the end of a node; a failure is only logged."""
-        file = self._ledger.file
-        self.lines[node] = blob
+    def save_lines(self, before: bytes, blob: bytes) -> None:
+        """Keep the lines sampled after this text; a failure is only logged."""
+        file, place, now = self._ledger.file, _place(before), time.time()
+        self._lines[place] = now, blob
         if file and not self.read_only:
             try:
-                self.flush()
-                file.save_lines(node, blob)
+                file.save_lines(place, now, blob)
             except LltermError as error:
                 log.warning("%s: %s", error.title, error.cause)
 
+    def load_lines(self, before: bytes) -> bytes:
+        """The lines sampled after this text, on whichever branch; empty where there are none."""
+        return self._lines.get(_place(before), (0.0, b""))[1] if self._lines else b""
+
     @cached_property
-    def lines(self) -> dict[int, bytes]:
-        """The lines sampled at the ends of nodes, as they were kept."""
+    def _lines(self) -> dict[int, tuple[float, bytes]]:
         file = self._ledger.file
         return file.load_lines() if file else {}
 
@@ -386,7 +384,7 @@ class Document:
             raise UsageError(
                 "This loom is open for reading only",
                 self.notice,
-                "Close the other one and open it again, or work on a copy.",
+                "Export it as a loom, and write in that copy.",
             )
 
     def _fork(self, step: Step, first: int, piece: Piece) -> int:
@@ -420,30 +418,10 @@ class Document:
 
     def _set(self, name: str, label: str, before: str, after: str) -> None:
         self._writable()
-        if before == after:
-            return
-        self.checkpoint()
-        ledger = self._ledger
-        ledger.revive()
-        step = self._last_setting(name, before, after) or Step(label)
-        step.fact(name, before, after)
-        ledger.keep(name, after)
-        above = ledger.history.last(2)
-        if step.empty and not (above is not None and above.silent):
-            ledger.forget(step)
-        else:
-            ledger.write(step)
-        ledger.commit()
-        self.revision += 1
-
-    def _last_setting(self, name: str, before: str, after: str) -> Step | None:
-        """The last step, where it is about this very setting."""
-        last = self._ledger.history.last()
-        if last is None or set(last.facts) != {name}:
-            return None
-        first, second = map(str, last.facts[name])
-        same = name in {"prefix", "chat"} or changed(first, second) == changed(before, after)
-        return last if same else None
+        if before != after:
+            self.checkpoint()
+            self._ledger.set(name, label, before, after)
+            self.revision += 1
 
     def _travel(self, steps: list[Step], *, undone: bool) -> Change | None:
         if not steps:
@@ -487,3 +465,8 @@ class Document:
         if self._typist.burst is not None:
             self._typist.burst.step.fact("cursor", self._cursor, self._cursor)
         return replace(change, cursor=self._cursor)
+
+
+def _place(before: bytes) -> int:
+    """A number for the text before a place: the same on every branch that has it."""
+    return int.from_bytes(blake2b(before, digest_size=8).digest(), signed=True)

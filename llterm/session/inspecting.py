@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from llterm.config.sampling import changed
 from llterm.config.schema import SAMPLING
 from llterm.core.constraint import Constrained
-from llterm.core.display import token_label
+from llterm.core.display import visible
 from llterm.core.distribution import Distribution, Mask
 from llterm.core.sampling import (
     PRESETS,
@@ -161,7 +161,7 @@ class Inspection:
         (place,) = np.flatnonzero(self._ids == ids[0])[:1] if ids[0] in self._ids else (-1,)
         if place < 0:
             return ""
-        label = token_label(self._vocabulary.token(ids[0]).data)
+        label = visible(self._vocabulary.token(ids[0]).data)
         p = math.exp(float(self._logprobs[place]))
         first = "" if len(ids) == 1 else f" (the first of its {len(ids)} tokens)"
         figure = f"{p:.2%}" if p >= 1e-4 else f"2^{math.log2(max(p, 1e-300)):.0f}"

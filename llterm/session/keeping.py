@@ -9,7 +9,7 @@ import io
 import json
 import logging
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import accumulate
 from typing import Any
@@ -55,7 +55,7 @@ class Kept:
             return guess
         begun = _edges(guess.tokens[: guess.head], vocabulary)[-1]
         edges = _edges(self.tokens, vocabulary)
-        same = _text(self.tokens, vocabulary) == _text(guess.tokens, vocabulary)
+        same = text_of(self.tokens, vocabulary) == text_of(guess.tokens, vocabulary)
         if not same or self.residue != guess.residue or begun not in edges:
             return guess
         more = len(self.tokens) - len(guess.tokens)
@@ -86,7 +86,7 @@ def pack(weave: Weave, source: Source, cost: Cost, seconds: float) -> bytes:
         "rules": asdict(weave.rules),
         "cost": asdict(cost),
         "seconds": seconds,
-        "names": _names(weave, source.vocabulary),
+        "names": names_of(_ids(weave), source.vocabulary),
     }
     out = io.BytesIO()
     np.savez_compressed(
@@ -121,10 +121,7 @@ def unpack(blob: bytes) -> Kept | None:
             facts=facts,
             cost=Cost(**header["cost"]),
             seconds=header["seconds"],
-            names=[
-                Token(id, bytes.fromhex(data), special=special, end=end)
-                for id, data, special, end in header.get("names", ())
-            ],
+            names=read_names(header.get("names", ())),
         )
     except (ValueError, KeyError, TypeError, zipfile.BadZipFile, OSError, EOFError) as broken:
         log.warning("a kept weave could not be read: %s", broken)
@@ -160,20 +157,36 @@ def name_of(source: Source) -> str:
     return f"{source.name}: {formula}" if formula else source.name
 
 
-def _names(weave: Weave, vocabulary: Vocabulary) -> list[tuple[int, str, bool, bool]]:
-    """Every token of the weave, where the vocabulary is told token by token."""
+Name = tuple[int, str, bool, bool]
+"""A token as JSON has it."""
+
+
+def names_of(ids: Iterable[int], vocabulary: Vocabulary) -> list[Name]:
+    """These tokens, where the vocabulary is told token by token."""
     if not isinstance(vocabulary, Asking):
         return []
-    facts = weave.facts
-    ids = {*weave.anchor.tokens, *(id for tail in facts for id in tail)}
-    ids.update(*(one.ids.tolist() for one in facts.values()))
-    tokens = map(vocabulary.token, sorted(ids))
+    tokens = map(vocabulary.token, sorted(set(ids)))
     return [(one.id, one.data.hex(), one.special, one.end) for one in tokens if one.data]
 
 
-def _text(tokens: Tail, vocabulary: Vocabulary) -> bytes:
+def read_names(names: Iterable[Name]) -> list[Token]:
+    """The tokens that `names_of` told."""
+    return [
+        Token(id, bytes.fromhex(data), special=special, end=end) for id, data, special, end in names
+    ]
+
+
+def text_of(tokens: Tail, vocabulary: Vocabulary) -> bytes:
     """With the names of special tokens."""
     return b"".join(vocabulary.token(id).data for id in tokens)
+
+
+def _ids(weave: Weave) -> Iterator[int]:
+    """Every token of the weave."""
+    yield from weave.anchor.tokens
+    for tail, found in weave.facts.items():
+        yield from tail
+        yield from found.ids.tolist()
 
 
 def _edges(tokens: Tail, vocabulary: Vocabulary) -> list[int]:

@@ -11,6 +11,7 @@ from llterm.core.reviving import revive
 from llterm.errors import LltermError
 from llterm.store.contents import Changes, Contents
 from llterm.store.file import LoomFile
+from llterm.store.settings import changed
 
 log = logging.getLogger(__name__)
 
@@ -106,6 +107,19 @@ class Ledger:
         self.write(step)
         return step
 
+    def set(self, name: str, label: str, before: str, after: str) -> None:
+        """Another value of a setting, as a step; changes of the same one in a row are one."""
+        self.revive()
+        step = self._last_setting(name, before, after) or Step(label)
+        step.fact(name, before, after)
+        self.keep(name, after)
+        above = self.history.last(2)
+        if step.empty and not (above is not None and above.silent):
+            self.forget(step)
+        else:
+            self.write(step)
+        self.commit()
+
     def travel(self, steps: list[Step], *, undone: bool) -> dict[str, Value]:
         """Apply steps just taken from the history; the facts that hold now."""
         found: dict[str, Value] = {}
@@ -168,6 +182,15 @@ class Ledger:
             if self.file:
                 self.file.close()
                 self.file = None
+
+    def _last_setting(self, name: str, before: str, after: str) -> Step | None:
+        """The last step, where it is about this very setting."""
+        last = self.history.last()
+        if last is None or set(last.facts) != {name}:
+            return None
+        first, second = map(str, last.facts[name])
+        same = name in {"prefix", "chat"} or changed(first, second) == changed(before, after)
+        return last if same else None
 
     def _rows(self, step: Step) -> None:
         for id in step.nodes:

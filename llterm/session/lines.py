@@ -8,15 +8,25 @@ import json
 import logging
 import zipfile
 from collections.abc import Iterable, Iterator
+from hashlib import blake2b
 from typing import Any
 
 import numpy as np
 
 from llterm.core.distribution import Distribution
 from llterm.core.query import Source
+from llterm.core.tokens import Asking
 from llterm.core.view import Step
 from llterm.core.weave import Weave
-from llterm.session.keeping import MOST_CANDIDATES, arrays_of, distributions, name_of
+from llterm.session.keeping import (
+    MOST_CANDIDATES,
+    arrays_of,
+    distributions,
+    name_of,
+    names_of,
+    read_names,
+    text_of,
+)
 from llterm.session.samples import Sample
 from llterm.store.settings import read_sampling, sampling_text
 
@@ -42,6 +52,7 @@ def pack_lines(weave: Weave, samples: Iterable[Sample], source: Source) -> bytes
     header = {
         "version": VERSION,
         **_place(weave, source),
+        "names": names_of(_ids(kept), source.vocabulary),
         "lines": [
             {
                 "number": one.number,
@@ -76,6 +87,8 @@ def unpack_lines(blob: bytes, weave: Weave, source: Source) -> list[Sample]:
             place = {"version": VERSION, **_place(weave, source)}
             if any(header[name] != value for name, value in place.items()):
                 return []
+            if isinstance(source.vocabulary, Asking):
+                source.vocabulary.learn(read_names(header["names"]))
             found = distributions(arrays)
             return [_line(one, found) for one in header["lines"]]
     except (ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile, OSError,
@@ -87,11 +100,19 @@ def unpack_lines(blob: bytes, weave: Weave, source: Source) -> list[Sample]:
 def _place(weave: Weave, source: Source) -> dict[str, Any]:
     """What lines depend on, as JSON gives it back."""
     return {
-        "tokens": list(weave.anchor.tokens),
+        # Not its tokens: a server's are guessed until it is asked.
+        "before": blake2b(text_of(weave.anchor.tokens, source.vocabulary)).hexdigest(),
         "residue": weave.residue.hex(),
         "model": name_of(source),
         "fingerprint": source.vocabulary.fingerprint,
     }
+
+
+def _ids(samples: Iterable[Sample]) -> Iterator[int]:
+    for one in samples:
+        yield from one.ids
+        for found in one.found:
+            yield from found.ids.tolist()
 
 
 def _line(told: dict[str, Any], found: Iterator[Distribution]) -> Sample:

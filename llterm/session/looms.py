@@ -164,6 +164,19 @@ def restore(one: Deleted) -> Path:
     return target
 
 
+def rescued(document: Document, error: LltermError) -> LltermError:
+    """Save a loom whose own file refused it in llterm's own folder; what to tell of both."""
+    assert document.path is not None
+    try:
+        target = _free(paths.made(paths.looms_dir()) / f"{document.path.stem} rescued{_SUFFIX}")
+        document.copy_to(target)
+    except LltermError as other:
+        hint = f"What was written since it was saved last is lost: {other.cause}"
+        return LltermError(error.title, error.cause, hint)
+    remember(target)
+    return LltermError(error.title, error.cause, f"All of it is in {target}")
+
+
 # --- inner workings
 
 

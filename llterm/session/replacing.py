@@ -1,4 +1,5 @@
-"""Another token or text where one of the story's stands; what stood there stays as a branch."""
+"""Another token or text in the place of one of the story's, which stays as a branch, or of a
+suggestion."""
 
 from __future__ import annotations
 
@@ -35,3 +36,14 @@ def put_text(session: Session, number: int, text: str) -> Change:
     at = document.display_offset(session.reader.places[number].start)
     session.stop()
     return session.reshape(lambda: document.write(text, at))
+
+
+def accept_text(session: Session, tail: Tail, text: str) -> Change:
+    """Take a suggestion as the person rewrote it: the text is theirs then."""
+    if text == session.ghost(tail):
+        return session.accept(tail)
+    document = session.document
+    document.checkpoint()
+    change = session.edit(session.at, session.at, text)
+    document.checkpoint()
+    return change

@@ -24,7 +24,7 @@ from llterm.session.reader import Reader
 from llterm.session.refusals import no_model
 from llterm.session.sampling import SamplerChoice
 from llterm.session.searching import Searching
-from llterm.session.sources import check_constraints
+from llterm.session.sources import check_constraints, listen_to
 from llterm.session.status import Figures, Incoming, Status
 from llterm.session.suggestions import Suggestions
 from llterm.session.weaves import rules_for
@@ -123,6 +123,7 @@ class Session:
         """
         self._leave_model()
         self.source = source
+        listen_to(source, self._changed)
         self._suggestions.restore(source)
         self._say(Status("ready"))
 
@@ -341,16 +342,6 @@ class Session:
             return self.land(run)
         self.stop()
         change = self.document.accept(run, self.document.cursor)
-        self._look()
-        return change
-
-    def accept_text(self, tail: Tail, text: str) -> Change:
-        """Take a suggestion as the person rewrote it: the text is theirs then."""
-        if text == self.ghost(tail):
-            return self.accept(tail)
-        self.document.checkpoint()
-        change = self.document.edit(self.at, self.at, text)
-        self.document.checkpoint()
         self._look()
         return change
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from llterm.backends.served import server_of
 from llterm.core.query import Source
 from llterm.core.tokens import Settling
 from llterm.errors import CapabilityMissing
@@ -22,3 +25,10 @@ async def told_more(source: Source) -> bool:
     """Whether the story's tokens, which could only be guessed at once, are known now."""
     asked = [one for one in (source, source.vocabulary) if isinstance(one, Settling)]
     return any([await one.settle() for one in asked])
+
+
+def listen_to(source: Source, changed: Callable[[], None]) -> None:
+    """Have `changed` called when the source's server is away, or back."""
+    server = server_of(source)
+    if server is not None:
+        server.news.heard = changed

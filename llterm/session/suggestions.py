@@ -155,8 +155,8 @@ class Suggestions:
             return
         document = self._document
         document.save_weave(pack(woven.weave, source, woven.cost, woven.seconds))
-        if document.at_end and (lines := pack_lines(woven.weave, woven.samples, source)):
-            document.save_lines(document.loom.head, lines)
+        if lines := pack_lines(woven.weave, woven.samples, source):
+            document.save_lines(woven.place[0], lines)
 
     def _place(self) -> Place:
         document = self._document
@@ -174,8 +174,7 @@ class Suggestions:
 
     def _drawn(self, place: Place, source: Source) -> Woven | None:
         """A place where lines were drawn, maybe before a restart, with them."""
-        document = self._document
-        if not document.at_end or document.loom.head not in document.lines:
+        if not self._document.load_lines(place[0]):
             return None
         try:
             woven = self._begin(place, source)

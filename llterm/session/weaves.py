@@ -98,8 +98,7 @@ class Weaves:
             constraint=constraint,
             bans=bans,
         )
-        # Lines come back with their place: the end of a node where some were drawn.
-        blob = document.lines.get(document.loom.head, b"") if document.at_end else b""
+        blob = document.load_lines(place[0])
         return Woven(weave, place, prompt, samples=unpack_lines(blob, weave, source))
 
     def forget_vocabulary(self) -> None:

@@ -104,7 +104,7 @@ class LoomFile:
             raise LltermError(
                 "The story could not be saved",
                 f"{self.path}: {error}",
-                "It is still here: make room or check the folder, then save again with Ctrl+S.",
+                "It is still here. Make room, or save it elsewhere with Alt+E.",
             ) from error
 
     def save_weave(self, node: int, blob: bytes) -> None:
@@ -126,24 +126,28 @@ class LoomFile:
             return None
         return bytes(row[0]) if row and isinstance(row[0], bytes) else None
 
-    def save_lines(self, node: int, blob: bytes) -> None:
-        """Keep the lines sampled at a place; of too many places the oldest nodes' are let go."""
+    def save_lines(self, place: int, drawn: float, blob: bytes) -> None:
+        """Keep the lines sampled at a place, with when; of too many places the oldest go."""
         try:
             with self._database:
-                self._database.execute("insert or replace into lines values (?, ?)", (node, blob))
                 self._database.execute(
-                    "delete from lines where node in (select node from lines where node <> ?"
-                    " order by node desc limit -1 offset ?)", (node, MOST_LINES - 1),
-                )  # fmt: skip
+                    "insert or replace into lines values (?, ?, ?)", (place, drawn, blob)
+                )
+                self._database.execute(
+                    "delete from lines where place in"
+                    " (select place from lines order by drawn desc limit -1 offset ?)",
+                    (MOST_LINES,),
+                )
         except sqlite3.Error as error:
             raise LltermError("The sampled lines could not be kept", str(error)) from error
 
-    def load_lines(self) -> dict[int, bytes]:
-        """The sampled lines by place; a damaged table holds none, and the story is whole."""
+    def load_lines(self) -> dict[int, tuple[float, bytes]]:
+        """The sampled lines by place, with when they were drawn; a damaged table holds none, and
+        the story is whole."""
         try:
-            rows = self._database.execute("select node, blob from lines")
-            return {node: blob for node, blob in rows if isinstance(blob, bytes)}
-        except sqlite3.Error:
+            rows = self._database.execute("select place, drawn, blob from lines")
+            return {place: (float(drawn), bytes(blob)) for place, drawn, blob in rows}
+        except (sqlite3.Error, *_ODD):
             return {}
 
     def close(self) -> None:

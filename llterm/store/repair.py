@@ -17,7 +17,8 @@ from llterm.store.settings import read_rules, rules_text
 
 _NAMES = {
     "piece": "texts", "node": "nodes", "step": "steps of the history", "mark": "notes and marks",
-    "sight": "folds and unread marks", "extra": "fields of other programs", "meta": "settings",
+    "sight": "folds and unread marks", "extra": "fields of other programs",
+    "lines": "sampled lines", "meta": "settings",
 }  # fmt: skip
 
 
@@ -31,6 +32,8 @@ class Diagnosis:
     """What a repair cannot bring back."""
     changes: Changes = field(default_factory=Changes)
     """The repaired loom."""
+    lines: dict[int, tuple[float, bytes]] = field(default_factory=dict)
+    """Sampled lines by place, with when they were drawn."""
     hopeless: bool = False
     """Nothing can be read."""
 
@@ -57,6 +60,10 @@ def diagnose(path: Path, *, writable: bool) -> Diagnosis:
     _head(found, loom, told)
     steps = _history(found, told)
     _settings(found, told)
+    for table in ("mark", "sight", "extra", "lines", "meta"):
+        if found.lost.get(table):
+            told.losses.append(f"some of the {_NAMES[table]}, or all")
+    told.lines = found.lines
     if not told.faults and (refusal := _refused(path)):
         told.faults.append(refusal)
     told.hopeless = bool(told.faults) and not loom.nodes
@@ -74,6 +81,8 @@ def write_repaired(told: Diagnosis, path: Path) -> None:
     file = LoomFile(path, new=True)
     try:
         file.commit(told.changes)
+        for place, (drawn, blob) in told.lines.items():
+            file.save_lines(place, drawn, blob)
     finally:
         file.close()
 
@@ -156,7 +165,8 @@ def _above(found: Found, whole: dict[int, Node], node: Node) -> int:
 
 
 def _head(found: Found, loom: Loom, told: Diagnosis) -> None:
-    head = found.meta.get("head", ROOT)
+    # A loom says nothing of its head only while it is empty.
+    head = found.meta.get("head", ROOT if not loom.nodes else None)
     if isinstance(head, int) and loom.holds(head):
         return
     found.meta["head"] = loom.deepest(ROOT)

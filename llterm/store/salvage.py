@@ -18,7 +18,7 @@ from llterm.store.schema import APPLICATION, MIGRATIONS
 
 _TABLES = {
     "piece": "id", "node": "id", "step": "id", "mark": "node", "sight": "node", "extra": "node",
-    "meta": "key",
+    "lines": "place", "meta": "key",
 }  # fmt: skip
 _ODD = (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError)
 _UNREADABLE = (sqlite3.Error, ValueError)
@@ -37,6 +37,7 @@ class Found:
     marks: dict[int, Marks] = field(default_factory=dict)
     sight: dict[int, tuple[bool, bool]] = field(default_factory=dict)
     extras: dict[int, str] = field(default_factory=dict)
+    lines: dict[int, tuple[float, bytes]] = field(default_factory=dict)
     meta: dict[str, Any] = field(default_factory=dict)
     lost: dict[str, int] = field(default_factory=dict)
     """Per table: rows, or stretches of them, that could not be read."""
@@ -80,13 +81,13 @@ def salvage(path: Path, *, writable: bool) -> Found:
 def _rows(database: sqlite3.Connection, table: str, found: Found) -> Iterator[tuple[Any, ...]]:
     """The rows of a table; what cannot be read is stepped over."""
     key = _TABLES[table]
-    if table in ("mark", "sight", "extra"):
+    if table in ("mark", "sight", "extra", "lines"):
         with suppress(*_UNREADABLE):
             (there,) = database.execute(
                 "select count(*) from sqlite_master where name = ?", (table,)
             ).fetchone()
             if not there:
-                return  # A loom of version 1 has none.
+                return  # A loom of an older version has none.
     last: Any = "" if table == "meta" else -(1 << 60)
     for gap in range(_TRIES):
         try:
@@ -133,5 +134,7 @@ def _take(found: Found, table: str, row: tuple[Any, ...]) -> None:
     elif table == "extra":
         json.loads(row[1])
         found.extras[int(row[0])] = str(row[1])
+    elif table == "lines":
+        found.lines[int(row[0])] = float(row[1]), bytes(row[2])
     else:
         found.meta[str(row[0])] = row[1]

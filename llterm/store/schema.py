@@ -37,7 +37,7 @@ MIGRATIONS = (
     create table extra (node integer primary key, fields text not null);
     """,
     """
-    create table lines (node integer primary key, blob blob not null);
+    create table lines (place integer primary key, drawn real not null, blob blob not null);
     """,
 )
 """Version n of the schema is reached by the first n scripts."""

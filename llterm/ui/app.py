@@ -21,6 +21,7 @@ from textual.binding import Binding
 from textual.command import Provider
 
 from llterm import keymap, paths, state
+from llterm.altkeys import know_alt_keys
 from llterm.backends.registry import Known, Progress, open_model
 from llterm.config.sampling import choices
 from llterm.core.chat import chat_text
@@ -28,6 +29,7 @@ from llterm.core.display import visible
 from llterm.core.query import Backend
 from llterm.core.rules import Rules
 from llterm.errors import LltermError
+from llterm.keymap import action_of
 from llterm.session import looms, stories
 from llterm.session.document import Document
 from llterm.session.mixing import Mixing
@@ -43,6 +45,7 @@ from llterm.ui.screens.mix import MixScreen
 from llterm.ui.screens.painting import show_trouble, troubles
 from llterm.ui.screens.weave import WeaveScreen
 from llterm.ui.themes import OWN_COLORS, Themes, load_themes
+from llterm.ui.widgets.keybar import key_name
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +60,7 @@ def run_app(launch: Launch) -> int:
     Raises LltermError when the loom cannot be opened (nothing is on the screen by then), and when
     the app ended on a fault of its own.
     """
+    know_alt_keys()
     guard_pastes()
     following: Launch | None = launch
     while following is not None:
@@ -161,8 +165,12 @@ class LltermApp(App[None]):
         self.app_resume_signal.subscribe(self, lambda _: self.refresh(layout=True))
         for notice in self.launch.config.notices:
             self.notify(notice, markup=False, severity="warning")
-        if self.session.document.read_only:
-            self.notify(self.session.document.notice, markup=False, severity="warning", timeout=8)
+        if notice := self.session.document.notice:
+            key = key_name(self.main.keymap.keys(action_of("app.export"), "everywhere")[0])
+            self.notify(
+                f"{notice} {key} makes a copy to write in.", title="Read-only",
+                severity="warning", markup=False, timeout=10,
+            )  # fmt: skip
         self.load_model()
         if self.launch.mix:
             self.open_mix()
@@ -294,7 +302,7 @@ class LltermApp(App[None]):
     # --- the end
 
     async def action_quit(self) -> None:
-        self.exit()
+        self.main.action_run("app.quit")
 
     def _fatal_error(self) -> None:
         """A fault of ours: all of it in the log, a few words on the terminal, and no locals."""
@@ -310,7 +318,21 @@ class LltermApp(App[None]):
         if self.session.sampling != self._sampling_before:
             state.keep(choices(self.session.sampling, self.session.presets))
         try:
-            await self.session.close()
+            await self._close()
         finally:
             if self._backend is not None:
                 await self._backend.close()
+
+    async def _close(self) -> None:
+        """Write and close the loom; one that cannot be written is rescued. Raises LltermError."""
+        document = self.session.document
+        told: LltermError | None = None
+        try:
+            document.checkpoint()
+            document.flush()
+        except LltermError as error:
+            told = looms.rescued(document, error)
+        try:
+            await self.session.close()
+        except LltermError as error:
+            raise told or error from error

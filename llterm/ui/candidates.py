@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from llterm.core.display import token_label
+from llterm.core.display import visible
 from llterm.core.tokens import Token
 from llterm.session.inspecting import Row, Table
 from llterm.ui.figures import bar, percent
@@ -40,7 +40,7 @@ def row_cells(row: Row) -> dict[str, str]:
     """A candidate's cells by column."""
     return {
         "rank": f"{row.rank:,}",
-        "token": crop(token_label(row.token.data), TOKEN),
+        "token": crop(visible(row.token.data), TOKEN),
         "id": str(row.token.id),
         "bytes": crop(spelt(row.token), TOKEN),
         "model": f"{percent(math.exp(row.logprob)):>6}",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import sys
 from pathlib import Path
 from typing import cast
 
@@ -63,7 +62,6 @@ async def test_the_models_own_template(tmp_path: Path) -> None:
 
 
 @pytest.mark.server
-@pytest.mark.skipif(sys.platform != "linux", reason="the server comes for Linux only")
 @pytest.mark.parametrize("kind", ["own", "none"])
 async def test_on_a_server_a_chat_has_the_same_tokens(tmp_path: Path, kind: str) -> None:
     model = BUNDLED
@@ -87,7 +85,6 @@ async def test_on_a_server_a_chat_has_the_same_tokens(tmp_path: Path, kind: str)
 
 
 @pytest.mark.server
-@pytest.mark.skipif(sys.platform != "linux", reason="the server comes for Linux only")
 async def test_as_messages_the_reply_goes_on_as_in_process() -> None:
     """The server gives a model without a template ChatML's."""
     local = await open_llama(BUNDLED, LlamaSettings(context=256, chat_template="chatml"))

@@ -13,7 +13,7 @@ from llterm.core.stories import STORIES
 from llterm.core.tokens import Anchor, Path
 from tests.backends.conftest import BUNDLED
 from tests.backends.plain import PlainDecoder
-from tests.core.test_sampling import ENTRY, Array
+from tests.core.test_sampling_stages import ENTRY, Array
 
 SETTINGS = SamplerSettings(
     repeat_penalty=1.3, frequency_penalty=0.125, presence_penalty=0.25, penalty_last_n=64

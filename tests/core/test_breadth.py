@@ -12,7 +12,7 @@ from llterm.core.rules import Rules
 from llterm.core.stops import Stopper
 from llterm.core.tokens import Tail, text_bytes
 from llterm.core.view import View
-from tests.core.test_weave import RULES, answer, begin, found, run, same
+from tests.core.test_weave import RULES, answer, begin, found, run, run_refusing_one, same
 from tests.random_model import RandomModel, plain_search
 
 Level = list[tuple[float, Tail]]
@@ -121,16 +121,10 @@ def test_stopped_and_gone_on_with_it_comes_to_the_same(
 def test_a_refused_question_leaves_its_branch_open_and_the_rest_alive() -> None:
     model = RandomModel(3)
     weave = begin(model, Rules(3, 0.05, beams=50, auto_stop=False, strategy="breadth"))
-    (first,) = weave.wants(1)
-    weave.learn(answer(model, first))
-    refused, *others = weave.wants(50)
-    weave.refuse(refused.path.tail)
-    for query in others:
-        weave.learn(answer(model, query))
-    run(weave, model)
+    refused = run_refusing_one(weave, model)
     view = weave.view()
-    assert [one.tail for one in view.suggestions if one.finish == "open"] == [refused.path.tail]
-    assert math.isclose(view.bound, math.exp(weave.beam(refused.path.tail).logprob))
+    assert [one.tail for one in view.suggestions if one.finish == "open"] == [refused]
+    assert math.isclose(view.bound, math.exp(weave.beam(refused).logprob))
     assert sum(one.finish != "open" for one in view.suggestions) > 1
 
 

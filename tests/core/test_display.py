@@ -152,20 +152,3 @@ def test_a_character_in_two_tokens_is_seen_in_parts_and_then_whole() -> None:
     assert first.text == "caf\ufffd"
     shown, _, _ = first.replaced(4, 4, b"\xa9!", b"caf\xc3\xa9!")
     assert shown.text == "café!"
-
-
-@given(st.binary(max_size=12))
-def test_a_tokens_label_is_inert_and_tells_every_broken_byte(data: bytes) -> None:
-    label = token_label(data)
-    assert display_text(label.encode()) == label
-    assert "\n" not in label
-    assert bool(label) == bool(data)
-    broken = sum(len(part) for part, whole in split_utf8(data) if not whole)
-    if b"<" not in data:
-        assert label.count("<0x") == broken
-
-
-def test_parts_of_a_character_are_told_apart() -> None:
-    assert [token_label(part) for part in (b"\xe6", b" \xe6\x97", "日".encode(), b" a\n")] == [
-        "<0xE6>", "␣<0xE6><0x97>", "日", "␣a⏎",
-    ]  # fmt: skip

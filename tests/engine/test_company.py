@@ -174,6 +174,19 @@ async def test_a_search_waits_and_is_of_one_mix() -> None:
     await mix.close()
 
 
+class Faulty(Endless):
+    async def ask(self, queries: Sequence[Query]) -> AsyncGenerator[Fact | Failed]:
+        raise ZeroDivisionError
+        yield  # Makes it a generator.
+
+
+async def test_a_fault_of_our_own_is_raised_and_not_waited_for() -> None:
+    mix = Mix([Endless(1), Faulty(2)], Recipe("democratic", Pool((1.0, 1.0))), forgiving=True)
+    with pytest.raises(ZeroDivisionError):
+        await mix.look(a_path(mix))
+    await mix.close()
+
+
 async def test_who_is_recalled_is_asked_by_the_next_question() -> None:
     mix, server = mixed()
     server.leave()

@@ -281,3 +281,15 @@ async def test_a_full_context_ends_the_line_and_says_why() -> None:
         assert (line.finish, len(line.tail)) == ("failed", 3)
         assert line.error is not None
         assert line.error.title == "The context is full"
+
+
+async def test_more_lines_than_the_model_remembers_wait_for_others_to_end() -> None:
+    backend = await open_llama(BUNDLED, LlamaSettings(threads=1, context=64))
+    cells = backend.capabilities.cells
+    assert cells is not None
+    made = drawing(backend, Sampling(replace(PRESETS["creative"], seed=9), "creative"), 80, most=28)
+    drawn = await run(made)
+    assert len(drawn) > cells
+    # One for each token, and the prompt; lines that waited are evaluated once more.
+    assert backend.spent.tokens <= 2 * len(drawn)
+    await backend.close()

@@ -1,8 +1,12 @@
-"""As much of JSON Schema as docs/schema uses."""
+"""As much of JSON Schema as docs/schema uses, and what a command prints held to it."""
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
+
+from tests.program import run
 
 _TYPES = {
     "object": dict, "array": list, "string": str, "boolean": bool, "null": type(None),
@@ -12,6 +16,18 @@ _KNOWN = {
     "$schema", "$defs", "$ref", "title", "type", "additionalProperties", "required", "properties",
     "items", "const", "enum", "oneOf", "minimum", "maximum", "exclusiveMinimum",
 }  # fmt: skip
+
+
+def run_json(
+    schema: dict[str, Any], home: Path, *arguments: str, stdin: bytes = b""
+) -> dict[str, Any]:
+    """What a command prints with `--format json`, after the schema."""
+    ran = run(home, *arguments, "--format", "json", stdin=stdin)
+    assert ran.code == 0, ran.err
+    assert ran.out.isascii()
+    found: dict[str, Any] = json.loads(ran.out)
+    assert faults(found, schema, schema) == []
+    return found
 
 
 def faults(value: Any, schema: dict[str, Any], root: dict[str, Any], at: str = "$") -> list[str]:

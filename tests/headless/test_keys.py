@@ -47,6 +47,11 @@ def test_keys_have_the_names_that_the_app_knows(data: str, name: str) -> None:
     assert key_names(data) == (name,)
 
 
+def test_a_held_alt_key_types_nothing() -> None:
+    assert key_names("\x1bu\x1bu\x1bu") == ("alt+u",) * 3
+    assert key_names("\x1bdx\x1b[A\x1bf") == ("alt+d", "x", "up", "ctrl+right")
+
+
 @pytest.mark.pty
 def test_the_tester_shows_what_arrives_and_puts_the_terminal_back(tmp_path: Path) -> None:
     with Terminal(llterm("keys", "--test"), env=folders(tmp_path), cwd=tmp_path) as terminal:

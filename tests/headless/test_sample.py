@@ -11,7 +11,7 @@ import pytest
 
 from llterm.session.document import Document
 from llterm.session.session import Session
-from tests.headless.schema import faults
+from tests.headless.schema import faults, run_json
 from tests.program import run
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs/schema/sample.json").read_text("utf-8"))
@@ -19,12 +19,7 @@ SCRIPTED = ("sample", "-m", "scripted", "--prompt", "Every evening the cat")
 
 
 def as_json(home: Path, *arguments: str, stdin: bytes = b"") -> dict[str, Any]:
-    ran = run(home, *arguments, "--format", "json", stdin=stdin)
-    assert ran.code == 0, ran.err
-    assert ran.out.isascii()
-    found: dict[str, Any] = json.loads(ran.out)
-    assert faults(found, SCHEMA, SCHEMA) == []
-    return found
+    return run_json(SCHEMA, home, *arguments, stdin=stdin)
 
 
 @pytest.mark.parametrize("model", ["scripted", "fable"])

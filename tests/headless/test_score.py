@@ -13,7 +13,7 @@ import pytest
 
 from llterm.core.heat import MEASURES
 from llterm.session.document import Document
-from tests.headless.schema import faults
+from tests.headless.schema import run_json
 from tests.program import folders, run
 from tests.terminal import Terminal, llterm
 
@@ -22,12 +22,7 @@ TEXT = "Once upon a time there was a little refrigerator. “Café” 🦊 said\
 
 
 def as_json(home: Path, *arguments: str, stdin: bytes = b"") -> dict[str, Any]:
-    ran = run(home, "score", *arguments, "--format", "json", stdin=stdin)
-    assert ran.code == 0, ran.err
-    assert ran.out.isascii()
-    found: dict[str, Any] = json.loads(ran.out)
-    assert faults(found, SCHEMA, SCHEMA) == []
-    return found
+    return run_json(SCHEMA, home, "score", *arguments, stdin=stdin)
 
 
 @pytest.mark.parametrize("model", ["scripted", "fable"])

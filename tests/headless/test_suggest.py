@@ -15,7 +15,7 @@ import pytest
 
 from llterm.core.rules import Rules
 from llterm.session.document import Document
-from tests.headless.schema import faults
+from tests.headless.schema import run_json
 from tests.program import folders, run
 from tests.terminal import Terminal, llterm
 
@@ -24,12 +24,7 @@ SCRIPTED = ("suggest", "-m", "scripted", "--prompt", "Every evening the cat")
 
 
 def as_json(home: Path, *arguments: str, stdin: bytes = b"") -> dict[str, Any]:
-    ran = run(home, *arguments, "--format", "json", stdin=stdin)
-    assert ran.code == 0, ran.err
-    assert ran.out.isascii()
-    found: dict[str, Any] = json.loads(ran.out)
-    assert faults(found, SCHEMA, SCHEMA) == []
-    return found
+    return run_json(SCHEMA, home, *arguments, stdin=stdin)
 
 
 def without_time(found: dict[str, Any]) -> dict[str, Any]:

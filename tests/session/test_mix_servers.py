@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Iterator
 
 import pytest
@@ -23,10 +22,7 @@ from llterm.session.session import Session
 from tests.backends.remote.process import Process
 from tests.session.test_mixing import stepped, until
 
-pytestmark = [
-    pytest.mark.server,
-    pytest.mark.skipif(sys.platform != "linux", reason="the server comes for Linux only"),
-]
+pytestmark = pytest.mark.server
 
 
 @pytest.fixture

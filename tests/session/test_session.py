@@ -12,6 +12,7 @@ from llterm.backends.scripted import ScriptedBackend
 from llterm.core.rules import Rules
 from llterm.errors import BackendUnavailable, LltermError, UsageError
 from llterm.session.document import Document
+from llterm.session.replacing import accept_text
 from llterm.session.session import Session
 
 TEXT = b"The maker went to the"
@@ -215,7 +216,7 @@ async def test_growing_a_leaf_goes_deeper_there() -> None:
 async def test_a_rewritten_suggestion_is_the_persons_own_text() -> None:
     begun = await woven(session())
     assert begun.view is not None
-    begun.accept_text(begun.view.suggestions[0].tail, " moon and back.")
+    accept_text(begun, begun.view.suggestions[0].tail, " moon and back.")
     assert begun.document.text == TEXT.decode() + " moon and back."
     assert all(run.ids is None for run in begun.document.runs_before(len(begun.document.text)))
     begun.undo()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -52,9 +54,10 @@ def test_a_sound_loom_is_left_alone(loom: Path) -> None:
         ("update node set stop = 99999 where id = 3", "the text of 1 nodes"),
         ("delete from piece where id = 2", "the text of"),
         ("update meta set value = 4711 where key = 'head'", "which branch was the story"),
+        ("delete from meta where key = 'head'", "which branch was the story"),
         ("update meta set value = '[1]' where key = 'rules'", "the weave settings"),
         ("update step set rows = '{broken'", "the history"),
-        ("update mark set tags = 'x'", "Nothing is lost"),
+        ("update mark set tags = 'x'", "some of the notes and marks, or all"),
         ("update meta set value = 'x' where key = 'cursor'", "Nothing is lost"),
     ],
 )
@@ -81,6 +84,31 @@ def test_what_is_lost_is_said_and_the_rest_kept(loom: Path, statement: str, told
     (kept,) = backup_folder(loom).glob("*damaged.loom")
     assert kept.read_bytes() == damaged
     assert check_loom(loom)[1] == 0
+
+
+def test_where_the_settings_are_gone_the_story_is_not(loom: Path) -> None:
+    """The page that they lie on is damaged: the newest branch is the story, and that is said."""
+    document = opened(loom)
+    document.save_lines(b"Once", b"sampled")
+    document.close()
+    with closing(sqlite3.connect(loom)) as database:
+        (page,) = database.execute(
+            "select rootpage from sqlite_master where name = 'meta'"
+        ).fetchone()
+        (size,) = database.execute("pragma page_size").fetchone()
+    data = bytearray(loom.read_bytes())
+    data[(page - 1) * size : page * size] = bytes(size)
+    loom.write_bytes(data)
+    report, code = check_loom(loom)
+    assert code == 1
+    assert "some of the settings" in report
+    assert "which branch was the story" in report
+    assert "Nothing is lost" not in report
+    assert check_loom(loom, repair=True)[1] == 0
+    document = opened(loom)
+    assert document.text
+    assert document.load_lines(b"Once") == b"sampled"
+    document.close()
 
 
 def test_bytes_damaged_anywhere_never_end_in_a_traceback(loom: Path) -> None:

@@ -44,6 +44,12 @@ class Driven:
     def story(self) -> str:
         return self.session.document.text
 
+    @property
+    def told(self) -> bool:
+        """Whether the screen has been told of every change; the bridge holds some back a while."""
+        bridge = self.main._bridge
+        return bridge is not None and bridge._timer is None
+
     async def press(self, *keys: str) -> None:
         await self.pilot.press(*keys)
         await self.pilot.pause()
@@ -60,7 +66,9 @@ class Driven:
     async def weave(self) -> None:
         """Weave at the cursor, to the end, and until it is on screen."""
         await self.press("ctrl+j")
-        await self.until(lambda: not self.session.weaving and self.main.suggestions.rows)
+        await self.until(
+            lambda: not self.session.weaving and self.told and self.main.suggestions.rows
+        )
 
     def line(self, id: str) -> str:
         """What a line of the screen says."""

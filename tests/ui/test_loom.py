@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import pytest
+from rich.cells import cell_len
 
 from llterm.core.loom import ROOT
 from llterm.keymap import ACTIONS
@@ -219,6 +220,32 @@ async def test_an_alternative_is_swapped_in(fox: Start) -> None:
         await at.press("i", "enter")
         assert at.story == at.main.editor.text == f"The red fox{other}"
         assert "␣ran away" in texts(screen)
+
+
+async def test_the_map_uses_the_width(start: Start) -> None:
+    """Few forks: words in the branches. Many: narrower branches, and what is out of sight named."""
+    document = Document.create(start.folder / "cat.loom", b"Once upon a time")
+    fork = document.loom.head
+    for word in (b" a fox", b" an owl"):
+        document.choose(fork)
+        document.accept(model_run(word), len("Once upon a time"))
+    document.close()
+    async with loom(start) as (at, screen):
+        await at.press("m")
+        assert shown(screen)[0].startswith("━━······ Once upon a time ")
+        assert "┳" in shown(screen)[0]
+        document = at.session.document
+        for n in range(12):
+            fork, end = document.loom.head, len(document.text)
+            document.accept(model_run(b" left%d" % n), end)
+            document.branches.child(fork, f" right{n}")
+        screen.relist()
+        await at.press("g")
+        lines = [line for line in shown(screen) if line]
+        assert lines[0].startswith("‹␣")
+        assert any("━▃▃▃━━┳" in line for line in lines)
+        assert any(line.endswith("●  ␣left11") for line in lines)
+        assert all(cell_len(line) <= screen.view.size.width for line in lines)
 
 
 async def test_two_branches_side_by_side(fox: Start) -> None:

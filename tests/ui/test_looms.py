@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,6 @@ from llterm.core.stories import STORIES
 from llterm.errors import LltermError
 from llterm.session import looms
 from llterm.session.document import Document
-from llterm.store.contents import Changes
-from llterm.store.file import LoomFile
 from llterm.ui.screens.export import Export
 from llterm.ui.screens.looms import Looms
 from tests.ui.conftest import STORY, Driven, Start
@@ -162,25 +161,86 @@ async def test_the_loom_is_saved_elsewhere_with_its_history(start: Start, home: 
     copy.close()
 
 
-async def test_what_a_full_disk_refuses_is_saved_elsewhere(
-    start: Start, home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    commit = LoomFile.commit
+def fill_disk(document: Document) -> None:
+    """From now on SQLite is told that there is no room for the file to grow."""
+    document.flush()
+    database = sqlite3.connect(document.path or "")
+    (pages,) = database.execute("pragma page_count").fetchone()
+    database.close()
+    file = document._ledger.file
+    assert file is not None
+    file._database.execute(f"pragma max_page_count = {pages}")
 
-    def full(file: LoomFile, changes: Changes) -> None:
-        if file.path.name == "cat.loom":
-            raise LltermError("cat.loom could not be written", "The disk is full.", "")
-        commit(file, changes)
 
+def told(at: Driven) -> list[str]:
+    return [one.title for one in at.app._notifications]
+
+
+PAGE = "word " * 4000
+"""More than what is free in the last page of a file."""
+
+
+async def test_a_full_disk_is_said_once_and_the_story_stays(start: Start, home: Path) -> None:
     async with start() as at:
-        monkeypatch.setattr(LoomFile, "commit", full)
-        await at.press(*" sang")
+        fill_disk(at.session.document)
+        at.main.editor.insert(PAGE)
+        await at.until(lambda: told(at))
+        for _ in range(3):
+            at.main.save()
+        assert told(at) == ["The story could not be saved"]
+        assert "NOT SAVED" in at.line("name")
+        assert at.story == STORY + PAGE
         await at.press("alt+e", "end", "enter")
         await at.until(lambda: (home / "cat copy.loom").exists())
-        monkeypatch.undo()
-    copy = Document.open(home / "cat copy.loom")
-    assert copy.text == f"{STORY} sang"
+        # There is room again: nothing has to be done.
+        file = at.session.document._ledger.file
+        assert file is not None
+        file._database.execute("pragma max_page_count = 1073741823")
+        await at.until(lambda: "NOT SAVED" not in at.line("name"))
+    for name in ("cat copy.loom", "cat.loom"):
+        copy = Document.open(home / name)
+        assert copy.text == STORY + PAGE
+        copy.close()
+
+
+async def test_what_cannot_be_saved_is_not_quit_at_once_and_then_rescued(
+    start: Start, home: Path
+) -> None:
+    async def quit_twice() -> None:
+        async with start() as at:
+            fill_disk(at.session.document)
+            at.main.editor.insert(PAGE)
+            await at.press("ctrl+q")
+            assert at.app.is_running
+            await at.until(lambda: "The story is not saved" in told(at))
+            await at.press("ctrl+q")
+            await at.until(lambda: not at.app.is_running)
+
+    with pytest.raises(LltermError, match="could not be saved") as caught:
+        await quit_twice()
+    kept = home / "data" / "looms" / "cat rescued.loom"
+    assert str(kept) in caught.value.hint
+    copy = Document.open(kept)
+    assert copy.text == STORY + PAGE
+    copy.undo()
+    assert copy.text == STORY
     copy.close()
+    begun = Document.open(home / "cat.loom")
+    assert begun.text == STORY
+    begun.close()
+
+
+async def test_a_second_llterm_is_told_and_writes_nothing(start: Start, home: Path) -> None:
+    first = Document.create(home / "cat.loom", STORY.encode())
+    async with start() as at:
+        assert told(at) == ["Read-only"]
+        assert "read-only" in at.line("name")
+        await at.press(*"abc")
+        assert at.story == STORY
+        await at.press("alt+e", "end", "enter")
+        await at.until(lambda: (home / "cat copy.loom").exists())
+    first.edit(0, 0, "x")
+    first.close()
 
 
 async def test_a_file_of_another_program_is_imported_and_gone_on_with(

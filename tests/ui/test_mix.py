@@ -14,7 +14,7 @@ from llterm.core.query import Backend
 from llterm.core.rules import Rules
 from llterm.core.sampling import PRESETS
 from llterm.engine.mixture import Mix
-from llterm.errors import UsageError
+from llterm.errors import BackendUnavailable, UsageError
 from llterm.ui.screens import mixed
 from llterm.ui.screens.mix import MixScreen
 from llterm.ui.screens.mix_help import MixHelp
@@ -115,7 +115,9 @@ async def test_mode_pool_weights_and_turn_by_keys(start: Start) -> None:
         await at.press("x")
         assert mix.recipe.pool.weights == (1.0, 0.0)
         await at.until(lambda: "left out" in shown(screen))
-        await at.press("x", "m", "t")
+        await at.press("x", "m", "minus")
+        await at.until(lambda: "weight 0.75: counts in the democratic mode" in shown(screen))
+        await at.press("t")
         assert (mix.recipe.mode, mix.recipe.turn) == ("round-robin", 2)
         await at.press("R")
         assert (mix.recipe.mode, mix.recipe.reference) == ("reference", 1)
@@ -235,6 +237,17 @@ async def test_what_a_play_cannot_do_is_a_row_with_its_hint(start: Start) -> Non
         await at.until(lambda: at.app._notifications)
 
 
+async def test_a_comparison_begins_at_the_top_and_writes_on_at_the_end(start: Start) -> None:
+    async with side_by_side(start, [Endless(1), Endless(2)], "reference") as (at, screen):
+        before = at.story
+        assert screen.number == 0
+        await stepped(at, screen, 1)
+        assert at.story.startswith(before)
+        assert screen.number == len(screen.mixing.pieces)
+        await at.press("home", "full_stop")
+        await at.until(lambda: len(screen.mixing.pieces) == 1)
+
+
 async def test_eight_models_are_told_apart_without_colours(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -260,6 +273,29 @@ async def test_help_names_the_keys_and_escape_goes_back_to_the_story(start: Star
         assert at.app.screen is at.main
         await at.press("Q")
         assert at.story.endswith("Q")
+
+
+async def test_models_that_could_not_be_opened_are_opened_by_the_key(start: Start) -> None:
+    reached: list[bool] = []
+
+    async def opening(progress: Progress) -> Backend:
+        reached.append(len(reached) > 0)
+        if not reached[-1]:
+            raise BackendUnavailable("No connection to http://near", "Connection refused.")
+        return Mix([Endless(1), Endless(2)], Recipe("democratic", Pool((1.0, 1.0))))
+
+    start.opening = opening
+    async with start(STORY, ready=False) as at:
+        await at.press("alt+x")
+        screen = at.app.screen
+        assert isinstance(screen, MixScreen)
+        await at.until(lambda: "No connection to http://near" in shown(screen))
+        assert "r tries again" in " ".join(shown(screen).split())
+        await at.press("full_stop")
+        assert not at.app._notifications
+        await at.press("r")
+        await at.until(lambda: "0.5·random-1(x)" in shown(screen))
+        assert reached == [False, True]
 
 
 async def test_with_one_model_it_says_how_to_have_several(start: Start) -> None:

@@ -47,7 +47,7 @@ async def test_another_model_in_mid_story(start: Start, size: tuple[int, int]) -
         rows = len(at.main.suggestions.rows)
         await pick(at, "fable-q8_0")
         await at.until(lambda: at.session.source and at.session.source.name == "fable-q8_0")
-        await at.until(lambda: "fable-q8_0" in at.line("model"))
+        await at.until(lambda: at.told and "fable-q8_0" in at.line("model"))
         assert at.story == STORY
         assert len(at.main.suggestions.rows) == rows
         assert "another model" in at.line("found")

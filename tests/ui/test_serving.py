@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import pytest
 from textual.widgets import OptionList
 
 from benchmarks.server import server as server_of
+from llterm.backends.remote.backend import RemoteBackend
 from llterm.backends.remote.connect import open_backend
 from llterm.backends.remote.probe import find_dialect
+from llterm.backends.remote.wire import Reply
 from llterm.config import Config, ModelConfig
 from llterm.config.server import ServerSettings
 from llterm.core.query import Backend
@@ -72,7 +76,7 @@ async def test_in_process_there_is_nothing_of_it(start: Start) -> None:
 async def test_what_a_server_cannot_is_told_where_it_matters(start: Start) -> None:
     async with served(start, OllamaServer())(STORY, size=(120, 40)) as at:
         await at.weave()
-        assert "no healing: its server cannot" in at.line("found")
+        await at.until(lambda: "no healing: its server cannot" in at.line("found"))
         await at.press("tab")
         await at.weave()
         assert "no healing" not in at.line("found")
@@ -85,8 +89,36 @@ async def test_a_space_at_the_end_is_told_each_time(start: Start) -> None:
     async with served(start, OllamaServer())(STORY + " ", size=(120, 40)) as at:
         for _ in range(2):
             await at.weave()
-            assert "the space at the end is not healed" in at.line("found")
+            await at.until(lambda: "the space at the end is not healed" in at.line("found"))
             await at.press("space")
+
+
+class Leaving(LlamaServer):
+    """Goes away: who asks it meanwhile waits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.here = asyncio.Event()
+        self.here.set()
+
+    async def post(self, path: str, body: Mapping[str, Any], *, idempotent: bool = True) -> Reply:
+        await self.here.wait()
+        return await super().post(path, body, idempotent=idempotent)
+
+
+async def test_a_weave_that_waits_for_its_server_says_so(start: Start) -> None:
+    server = Leaving()
+    async with served(start, server)(STORY) as at:
+        await at.until(lambda: at.session.source)
+        server.away = "http://server: Connection refused"
+        server.here.clear()
+        await at.press("ctrl+j")
+        await at.until(lambda: at.line("found").startswith("no answer from tiny"))
+        assert "stops" in at.line("found")
+        server.away = ""
+        server.here.set()
+        await at.until(lambda: not at.session.weaving)
+        await at.until(lambda: "suggestion" in at.line("found"))
 
 
 async def test_the_counter_is_told_with_the_words(start: Start) -> None:
@@ -118,10 +150,10 @@ async def test_a_server_is_picked_in_mid_story(start: Start) -> None:
             await at.press("enter")
             await at.until(lambda: "near" in at.line("model"))
             assert at.story == STORY
-            assert "another model" in at.line("found")
+            await at.until(lambda: "another model" in at.line("found"))
             await at.press("ctrl+j")
             await at.until(lambda: not at.session.weaving and not at.session.stale)
-            assert "suggestion" in at.line("found")
+            await at.until(lambda: "suggestion" in at.line("found"))
 
 
 @pytest.mark.parametrize("kind", [LlamaServer, VllmServer], ids=lambda kind: kind.__name__)
@@ -141,3 +173,32 @@ async def test_suggestions_come_back_at_the_next_start_without_a_request(
         assert [one.data for one in at.session.view.suggestions] == kept
         assert not at.session.stale
         assert STORY not in [body.get("content", body.get("prompt")) for _, body in server.requests]
+
+
+async def test_a_server_that_is_away_is_told_while_it_is(start: Start) -> None:
+    async with served(start, LlamaServer())(STORY) as at:
+        backend = at.session.source
+        assert isinstance(backend, RemoteBackend)
+        backend.news("Connection refused; asking again: http://server")
+        await at.until(lambda: at.line("found").startswith("Connection refused"))
+        assert "stops" in at.line("found")
+        backend.news("")
+        await at.until(lambda: "Connection" not in at.line("found"))
+
+
+async def test_sampled_lines_come_back_at_the_next_start(start: Start) -> None:
+    def lines(at: Driven) -> list[bytes]:
+        view = at.session.view
+        return [one.data for one in view.branches if one.sampled] if view is not None else []
+
+    async with served(start, LlamaServer())(STORY) as at:
+        await at.press("alt+s")
+        await at.until(lambda: lines(at) and not at.session.continuations.running)
+        drawn = lines(at)
+    async with served(start, LlamaServer())() as at:
+        await at.until(lambda: lines(at))
+        assert lines(at) == drawn
+        assert not at.session.stale
+        assert at.session.readings_of(at.main.suggestions.rows[0].tail)[0].top
+        await at.press("tab")
+        assert at.story == STORY + drawn[0].decode()

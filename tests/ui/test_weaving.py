@@ -74,6 +74,14 @@ async def test_pick_by_number_in_the_tree(start: Start) -> None:
         assert at.story == STORY + adds
 
 
+async def test_help_stays_in_the_footer_of_a_narrow_terminal(start: Start) -> None:
+    async with start(size=(40, 15)) as at:
+        await at.weave()
+        shown = at.main.query_one(KeyBar).render_line(0).text
+        assert shown.startswith(" ^J weave")
+        assert shown.rstrip().endswith("F1 help")
+
+
 async def test_enter_takes_the_path_up_to_the_selected_row(start: Start) -> None:
     async with start() as at:
         await at.weave()

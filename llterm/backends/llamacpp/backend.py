@@ -17,7 +17,7 @@ from llterm.backends.llamacpp.chat import chat_format, named_format
 from llterm.backends.llamacpp.info import check_gguf
 from llterm.backends.llamacpp.loader import load
 from llterm.backends.llamacpp.runner import Answer, Burst, Runner
-from llterm.backends.llamacpp.settings import LlamaSettings
+from llterm.backends.llamacpp.settings import RESERVE, LlamaSettings
 from llterm.backends.llamacpp.vocabulary import LlamaVocabulary
 from llterm.backends.templates import ChatFormat
 from llterm.core.attention import Attention
@@ -240,6 +240,7 @@ async def open_llama(
             full_vocabulary=True,
             batch=min(256, loaded.sequences - 1),
             context=loaded.window,
+            cells=loaded.window + RESERVE,
             shares=not loaded.whole,
             attention=loaded.attentive,
             weights=path,

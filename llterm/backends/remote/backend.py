@@ -11,6 +11,7 @@ from llterm.backends.remote.dialects.protocol import Dialect
 from llterm.backends.remote.explained import explained
 from llterm.backends.remote.masked import Masked
 from llterm.backends.remote.merged import merged
+from llterm.backends.remote.news import News
 from llterm.backends.remote.reading import read_text
 from llterm.backends.remote.steps import Ask, Step
 from llterm.backends.remote.talk import Talk
@@ -69,6 +70,7 @@ class RemoteBackend:
         self.vocabulary = vocabulary
         self.habit = habit or Habit()
         self.spent = Cost()
+        self.news = News()
         self._whole = whole
         self._talk = Talk(name, wire, dialect, vocabulary, streams=not self.habit.steady)
         self._masked = Masked(self._talk)

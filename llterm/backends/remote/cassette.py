@@ -2,7 +2,7 @@
 
 A cassette is JSON Lines. The first line says what it is, and which settings a replay needs:
 
-    {"llterm_cassette": 1, "dialect": "llama", "model": null, "parallel": 4}
+    {"llterm_cassette": 1, "dialect": "llama", "model": null, "parallel": 4, "chat_template": null}
 
 Each further line is one request and how it ended, in the order in which they ended:
 
@@ -113,6 +113,7 @@ class CassetteWriter:
                 "dialect": settings.dialect,
                 "model": settings.model,
                 "parallel": parallel,
+                "chat_template": settings.chat_template,
             }
         )
 
@@ -174,7 +175,11 @@ def _settings(head: Part) -> ServerSettings:
         raise BadAnswer("", f"it is of version {version}; this llterm knows {VERSION}.")
     model = head.get("model")
     parallel = head["parallel"].whole()
-    return ServerSettings((), head["dialect"].text(), model.text() if model else None, parallel)
+    template = head.get("chat_template")
+    return ServerSettings(
+        (), head["dialect"].text(), model.text() if model else None, parallel,
+        chat_template=template.text() if template else None,
+    )  # fmt: skip
 
 
 def _words(part: Part) -> tuple[str, str, str]:

@@ -173,7 +173,8 @@ class Asked:
             at += len(token.data)
         for theirs, group in groupby(whose, key=lambda one: one[0]):
             run = [token if theirs else _marked(token) for _, token in group]
-            self._vocabulary.learn(run)
+            # One whose bytes are not told stays unknown: its text would be lost.
+            self._vocabulary.learn(token for token in run if token.data)
             data = b"".join(one.data for one in run)
             yield Part(data.decode("utf-8", "replace"), theirs, tuple(one.id for one in run))
 

@@ -14,8 +14,8 @@ from llterm.backends.remote.chats import chats_of
 from llterm.backends.remote.dialects.asking import Visit
 from llterm.backends.remote.dialects.protocol import Dialect, Lists, Reads, Tokenizes
 from llterm.backends.remote.dialects.spelling import spread
-from llterm.backends.remote.httpwire import Tell
 from llterm.backends.remote.memory import Memory, forget, memory_file, recall, remember
+from llterm.backends.remote.news import News, Tell
 from llterm.backends.remote.opening import open_wire
 from llterm.backends.remote.probe import found_out, met_again, tried
 from llterm.backends.remote.vocabulary import Encoder, RemoteVocabulary, fingerprint_of
@@ -41,7 +41,8 @@ async def open_remote(
     with `fresh` everything is tried again. Raises LltermError: not reached, no key, nothing that
     llterm can work with.
     """
-    wire = await open_wire(settings, tell=tell)
+    news = News(tell)
+    wire = await open_wire(settings, tell=news)
     try:
         # A recording must hold everything that its replay will ask for.
         steady = settings.record is not None or settings.replay is not None
@@ -55,9 +56,11 @@ async def open_remote(
             wire.set_parallel(traits.slots * max(len(settings.base_url), 1))
         habit = Habit(steady=steady)
         again = None
-        if file is not None and known is not None:
+        if file is not None and known is not None and traits is known.traits:
             again = partial(_tried_again, wire, file)
-        return _backend(name, wire, dialect, told, habit, settings.chat_template, again)
+        backend = _backend(name, wire, dialect, told, habit, settings.chat_template, again)
+        backend.news = news
+        return backend
     except BaseException:
         await wire.close()
         raise

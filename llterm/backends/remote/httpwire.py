@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from llterm.backends.remote.faults import PATIENCE, Fault, Kind, gave_up
 from llterm.backends.remote.keys import Secret
+from llterm.backends.remote.news import Tell
 from llterm.backends.remote.pool import Clock, Pool, Sleep, Standing
 from llterm.backends.remote.replica import Replica
 from llterm.backends.remote.usage import Tally, tokens_of
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from tenacity import RetryCallState
 
 T = TypeVar("T")
-Tell = Callable[[str], None]
 PARALLEL = 4
 """Requests in flight for each address, until somebody knows better."""
 _RESTED = frozenset(("unreached", "busy", "loading"))
@@ -222,7 +222,7 @@ class HttpWire:
         if not fault.final:
             self._told = True
             seconds = self._pool.patience(fault).seconds
-            self._tell(f"{fault.address}: {fault.words}; asking again for {seconds:.0f} s")
+            self._tell(f"{fault.words}; asking again for {seconds:.0f} s: {fault.address}")
 
     def _count(self, prompt: int, answer: int) -> None:
         self._counts["prompt_tokens"] += prompt

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 
 from llterm.backends.remote.cassette import CassetteWriter
-from llterm.backends.remote.httpwire import HttpWire, Tell
+from llterm.backends.remote.httpwire import HttpWire
 from llterm.backends.remote.keys import read_key
+from llterm.backends.remote.news import Tell
 from llterm.backends.remote.recording import RecordingWire
 from llterm.backends.remote.replaying import ReplayWire
 from llterm.backends.remote.wire import Wire

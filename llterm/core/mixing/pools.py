@@ -42,7 +42,7 @@ class Pool:
     weighted models, that a token needs."""
 
     def __post_init__(self) -> None:
-        if not all(math.isfinite(weight) for weight in self.weights):
+        if not math.isfinite(sum(map(abs, self.weights))):
             raise UsageError("A weight is not a number", "", "Weights are numbers such as 0.5.")
         if not 0.0 <= self.plausible <= 1.0:
             raise UsageError(
@@ -73,12 +73,12 @@ class Pool:
         shares = np.array(self.shares)
         heard = shares != 0
         shares, voices = shares[heard], np.asarray(logprobs, np.float64)[heard]
+        barred = ~self._plausible(shares, voices) if self.contrastive else np.zeros(1, np.bool_)
         if self.kind == "linear":
-            p = _summed(shares[:, None] * np.exp(voices))
+            p = np.where(barred, 0.0, np.maximum(_summed(shares[:, None] * np.exp(voices)), 0.0))
         else:
-            p = _raised(_summed(_powers(shares, voices)))
-        if self.contrastive:
-            p = np.where(self._plausible(shares, voices), np.maximum(p, 0.0), 0.0)
+            # Before the best one is scaled to 1: beside a barred one the others may vanish.
+            p = _raised(np.where(barred, -math.inf, _summed(_powers(shares, voices))))
         total = float(p.sum())
         if not total > 0.0:
             raise NothingLeft(

@@ -57,7 +57,7 @@ def table(screen: LoomScreen) -> Table:
         "app.help": Deed(lambda: screen.app.push_screen(Help(screen))),
         "app.log": Deed(lambda: screen.app.push_screen(Log())),
         "app.palette": Deed(lambda: screen.app.action_command_palette()),
-        "app.quit": Deed(lambda: screen.app.exit()),
+        "app.quit": Deed(lambda: screen.main.table["app.quit"].run()),
     }
 
 

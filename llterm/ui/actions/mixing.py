@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from llterm.core.mixing.pools import Kind
 from llterm.core.mixing.recipe import Mode, Recipe
@@ -13,6 +13,7 @@ from llterm.ui.actions import Deed, Table
 from llterm.ui.actions.suggesting import follow
 
 if TYPE_CHECKING:
+    from llterm.ui.app import LltermApp
     from llterm.ui.screens.mix import MixScreen
 
 T = TypeVar("T")
@@ -26,17 +27,15 @@ STEP = 0.25
 def table(screen: MixScreen) -> Table:
     """The deeds of this file by action id."""
 
+    def there() -> bool:
+        return screen.mixing.mix is not None
+
     def changing(change: Callable[[Recipe, Mix], Recipe]) -> Deed:
         def run() -> None:
             mix = screen.mix
             screen.mixing.change(change(mix.recipe, mix))
 
-        return Deed(run, lambda: screen.mixing.mix is not None)
-
-    def heavier(by: float) -> Callable[[Recipe, Mix], Recipe]:
-        return lambda recipe, _: weighted(
-            recipe, screen.model, round(recipe.pool.weights[screen.model] + by, 4)
-        )
+        return Deed(run, there)
 
     return {
         "mix.left": Deed(lambda: screen.go_to(screen.number - 1)),
@@ -57,15 +56,17 @@ def table(screen: MixScreen) -> Table:
         "mix.worst": Deed(lambda: worst(screen)),
         "mix.mode": changing(lambda recipe, _: replace(recipe, mode=_next(MODES, recipe.mode))),
         "mix.pool": changing(lambda recipe, _: _repooled(recipe)),
-        "mix.heavier": changing(heavier(STEP)),
-        "mix.lighter": changing(heavier(-STEP)),
+        "mix.heavier": Deed(lambda: weigh(screen, STEP), there),
+        "mix.lighter": Deed(lambda: weigh(screen, -STEP), there),
         "mix.mute": changing(lambda recipe, _: muted(recipe, screen.muted)),
-        "mix.plausible": Deed(lambda: demand(screen), lambda: screen.mixing.mix is not None),
+        "mix.plausible": Deed(lambda: demand(screen), there),
         "mix.turn": changing(lambda recipe, _: replace(recipe, turn=_next(TURNS, recipe.turn))),
         "mix.reference": changing(
             lambda recipe, _: replace(recipe, mode="reference", reference=screen.model)
         ),
-        "mix.retry": Deed(screen.mixing.retry, lambda: screen.mixing.mix is not None),
+        "play.step": Deed(lambda: step(screen), there),
+        "play.toggle": Deed(lambda: toggle(screen), there),
+        "mix.retry": Deed(lambda: retry(screen)),
         "mix.measure": Deed(screen.next_measure),
         "mix.table": Deed(screen.toggle_table),
     }
@@ -81,6 +82,39 @@ def weighted(recipe: Recipe, index: int, weight: float) -> Recipe:
 def muted(recipe: Recipe, index: int) -> Recipe:
     """With a model left out, or taken in again with weight 1."""
     return weighted(recipe, index, 0.0 if recipe.pool.weights[index] else 1.0)
+
+
+def step(screen: MixScreen) -> None:
+    """Draw one token at the cursor. Raises LltermError, for a row."""
+    screen.sync()
+    screen.main.session.player.step()
+
+
+def toggle(screen: MixScreen) -> None:
+    """Draw on from the cursor, or pause. Raises LltermError, for a row."""
+    player = screen.main.session.player
+    if player.playing:
+        player.pause()
+    else:
+        screen.sync()
+        player.play()
+
+
+def retry(screen: MixScreen) -> None:
+    """Let the models that were left out speak again; where none could be opened, open them."""
+    if screen.mixing.mix is not None:
+        screen.mixing.retry()
+    elif screen.main.session.status.state == "failed":
+        cast("LltermApp", screen.app).load_model()
+
+
+def weigh(screen: MixScreen, by: float) -> None:
+    """More or less weight for the model; where weights do not decide, it is told."""
+    recipe, model = screen.mix.recipe, screen.model
+    weight = round(recipe.pool.weights[model] + by, 4)
+    screen.mixing.change(weighted(recipe, model, weight))
+    if recipe.mode != "democratic" and weight:
+        screen.say(f"weight {weight:g}: counts in the democratic mode")
 
 
 def demand(screen: MixScreen) -> None:

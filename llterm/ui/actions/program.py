@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 from textual.widget import Widget
 
 from llterm.core.display import visible
+from llterm.errors import LltermError
 from llterm.keymap import action_of
 from llterm.ui.actions import Deed, Table, seeing, writing
 from llterm.ui.screens.help import Help
 from llterm.ui.screens.jump import Jump
 from llterm.ui.screens.log import Log
+from llterm.ui.widgets.keybar import key_name
 
 if TYPE_CHECKING:
     from llterm.ui.screens.weave import WeaveScreen
@@ -27,7 +29,7 @@ def table(screen: WeaveScreen) -> Table:
         "app.theme": Deed(lambda: screen.app.search_themes()),
         "app.help": Deed(lambda: screen.app.push_screen(Help(screen))),
         "app.log": Deed(lambda: screen.app.push_screen(Log())),
-        "app.quit": Deed(lambda: screen.app.exit()),
+        "app.quit": Deed(lambda: leave(screen)),
     }
 
 
@@ -73,6 +75,21 @@ def back(screen: WeaveScreen) -> None:
         screen.ghost_off = True
         screen.show_ghost()
         screen.show_keys()
+
+
+def leave(screen: WeaveScreen) -> None:
+    """Quit. Where the story cannot be written, say so first; the second time it is quit."""
+    document = screen.session.document
+    document.checkpoint()
+    try:
+        document.flush()
+    except LltermError as error:
+        if not screen.leaving:
+            screen.leaving = True
+            key = key_name(screen.first_key("app.export"))
+            hint = f"{key} saves it elsewhere. Again, and llterm quits and tries its own folder."
+            raise LltermError("The story is not saved", error.cause, hint) from error
+    screen.app.exit()
 
 
 def save(screen: WeaveScreen) -> None:

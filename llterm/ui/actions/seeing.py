@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from llterm.core.attribution import Question
 from llterm.core.branches import taken
-from llterm.core.display import display_text, token_label
+from llterm.core.display import display_text, visible
 from llterm.core.futures import Futures
 from llterm.session import replacing
 from llterm.session.attributing import Attributing
@@ -173,7 +173,7 @@ async def compare(screen: WeaveScreen) -> None:
     """Say how different the futures of the chosen place's candidates are."""
     with troubles(screen):
         found = await screen.session.reader.futures(screen.heat.chosen)
-        named = ", ".join(f"“{token_label(one.token.data)}”" for one in found.ways)
+        named = ", ".join(f"“{visible(one.token.data)}”" for one in found.ways)
         screen.app.notify(
             f"After {named} what comes next differs by {found.divergence:.2f} bits"
             f" of at most {found.most:.2f}: {_weighed(found)}",
@@ -200,7 +200,7 @@ def inspect(screen: WeaveScreen) -> None:
         if chosen is not None:
             put(screen, spot, *chosen)
 
-    screen.app.push_screen(Inspector(screen, spot, token_label(reading.token.data)), done)
+    screen.app.push_screen(Inspector(screen, spot, visible(reading.token.data)), done)
 
 
 def attribution(screen: WeaveScreen) -> None:

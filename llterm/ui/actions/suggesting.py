@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from llterm.core.tokens import Tail
 from llterm.session.document import Change
+from llterm.session.replacing import accept_text
 from llterm.ui.actions import Deed, Table
 from llterm.ui.screens.edit_branch import EditBranch
 from llterm.ui.screens.painting import troubles
@@ -100,6 +101,6 @@ def edit(screen: WeaveScreen, tail: Tail) -> None:
     def done(text: str | None) -> None:
         if text:
             with troubles(screen):
-                follow(screen, screen.session.accept_text(tail, text))
+                follow(screen, accept_text(screen.session, tail, text))
 
     screen.app.push_screen(EditBranch(screen.session.ghost(tail)), done)

@@ -14,7 +14,7 @@ from textual.widgets import Static
 from textual.worker import Worker
 
 from llterm.core.attribution import METHODS, SHARES, SIGNED, Attribution, How, Method
-from llterm.core.display import token_label
+from llterm.core.display import visible
 from llterm.core.tokens import Token, Vocabulary
 from llterm.errors import LltermError
 from llterm.session.attributing import Attributing
@@ -215,7 +215,7 @@ class AttributionScreen(Dialog[None]):
 
 
 def _label(token: Token) -> str:
-    return token_label(token.data) or "·"
+    return visible(token.data) or "·"
 
 
 def _figure(found: Attribution, place: int) -> str:

@@ -11,7 +11,7 @@ from textual.binding import Binding
 from textual.containers import Horizontal
 from textual.widgets import DataTable, Input, Static
 
-from llterm.core.display import token_label, visible
+from llterm.core.display import visible
 from llterm.errors import LltermError
 from llterm.session.inspecting import Inspection, Row, inspect, parse_chain
 from llterm.session.spots import Spot
@@ -165,7 +165,7 @@ class Inspector(Dialog[tuple[int, float] | None]):
             return
         row = self._rows[number]
         way = " → ".join(f"{stage} {percent(p)}" for stage, p in inspection.climb(row.rank))
-        told = f"{token_label(row.token.data)} ({spelt(row.token)}): {way}"
+        told = f"{visible(row.token.data)} ({spelt(row.token)}): {way}"
         self._tell(" ".join(filter(None, (told, inspection.caveat))))
 
     @on(DataTable.RowSelected)

@@ -18,11 +18,10 @@ from textual.widgets.option_list import Option
 
 from llterm.core.display import visible
 from llterm.core.stories import Story
-from llterm.errors import LltermError
 from llterm.session import looms, stories
 from llterm.store.card import Card
 from llterm.ui.screens.ask import AskLine
-from llterm.ui.screens.dialog import Dialog
+from llterm.ui.screens.list_dialog import FilesDialog
 from llterm.ui.screens.stories import beginning, heading
 from llterm.ui.widgets.cells import crop
 
@@ -31,19 +30,14 @@ Chosen = Path | Story
 NAME = 24
 
 
-class Looms(Dialog[Chosen | None]):
+class Looms(FilesDialog[Chosen | None]):
     """Gives back what to go on with; None is the loom that is open."""
 
     TITLE = "Looms"
     KEYS = "⏎ open  R rename  C duplicate  D delete  U undo  Esc close"
     BINDINGS = [  # noqa: RUF012
-        Binding("j", "move('down')", show=False),
-        Binding("k", "move('up')", show=False),
         Binding("n", "cancel", show=False),
-        Binding("r", "rename", show=False),
         Binding("c", "duplicate", show=False),
-        Binding("d,delete", "delete", show=False),
-        Binding("u,ctrl+z", "restore", show=False),
     ]
 
     def __init__(self, used: Path | None, *, begin: bool) -> None:
@@ -53,7 +47,6 @@ class Looms(Dialog[Chosen | None]):
         self._begin = begin
         self._cards: Sequence[Card] = ()
         self._stories: Sequence[Story] = ()
-        self._gone: list[Callable[[], object]] = []
         if begin:
             self.KEYS = "⏎ open  N or Esc new  R rename  C duplicate  D delete  U undo"
 
@@ -62,14 +55,17 @@ class Looms(Dialog[Chosen | None]):
         yield Static("", id="told", classes="dialog--note", markup=False)
 
     def on_mount(self) -> None:
-        self.run_worker(self._look(0), exclusive=True)
+        self._list(0)
+
+    def _list(self, index: int) -> None:
+        self.run_worker(self._look(index), exclusive=True)
 
     async def _look(self, index: int) -> None:
         """Fill the list: disks may be slow, and the app must not wait for them."""
         cards = await asyncio.to_thread(looms.looms)
         self._cards = [one for one in cards if not self._begin or one.path != self._used]
         self._stories = stories.starting_stories()
-        options = self.query_one(OptionList)
+        options = self.options
         options.clear_options()
         now = time.time()
         # What the frame, the mark and the figures leave of a line.
@@ -85,17 +81,13 @@ class Looms(Dialog[Chosen | None]):
 
     @property
     def _card(self) -> Card | None:
-        index = self.query_one(OptionList).highlighted
+        index = self.options.highlighted
         return self._cards[index] if index is not None and index < len(self._cards) else None
 
     @property
     def _story(self) -> Story:
         """The starting story on the highlighted row, where that is no loom."""
-        return self._stories[(self.query_one(OptionList).highlighted or 0) - len(self._cards)]
-
-    def action_move(self, direction: str) -> None:
-        options = self.query_one(OptionList)
-        options.action_cursor_down() if direction == "down" else options.action_cursor_up()
+        return self._stories[(self.options.highlighted or 0) - len(self._cards)]
 
     @on(OptionList.OptionHighlighted)
     def _highlighted(self, event: OptionList.OptionHighlighted) -> None:
@@ -141,32 +133,11 @@ class Looms(Dialog[Chosen | None]):
         if card is not None:
             self._do(lambda: looms.remember(looms.duplicate(card.path)), "duplicated")
 
-    def action_delete(self) -> None:
+    def _delete(self) -> Callable[[], object]:
         card = self._card
-
-        def work() -> None:
-            if card is None:
-                self._gone.append(stories.delete(self._story))
-            else:
-                self._gone.append(partial(looms.restore, looms.delete(card.path)))
-
-        self._do(work, "deleted, U brings it back")
-
-    def action_restore(self) -> None:
-        if self._gone:
-            self._do(lambda: self._gone.pop()(), "it is back")
-
-    def _do(self, work: Callable[[], object], said: str) -> None:
-        try:
-            work()
-        except LltermError as error:
-            self.notify(
-                " ".join(filter(None, (error.cause, error.hint))) or " ",
-                title=error.title, severity="warning", markup=False,
-            )  # fmt: skip
-            return
-        self.run_worker(self._look(self.query_one(OptionList).highlighted or 0), exclusive=True)
-        self.notify(said, markup=False, timeout=3)
+        if card is None:
+            return stories.delete(self._story)
+        return partial(looms.restore, looms.delete(card.path))
 
     def _tell(self, text: str) -> None:
         self.query_one("#told", Static).update(Content(text))

@@ -65,6 +65,8 @@ class MixScreen(Screen[None]):
         self._moved = False
         """Whether the cursor was put somewhere; otherwise it stays after the last token."""
         self._begun = False
+        self._put = False
+        """Whether the person moved the cursor: a comparison begins at the first token by itself."""
         self._seeking = 0
         self._compared = False
         self._bridge: Bridge | None = None
@@ -167,21 +169,19 @@ class MixScreen(Screen[None]):
             elif id in self.table:
                 self.table[id].run()
             else:
-                if id in ("play.step", "play.toggle"):
-                    self._sync()
                 self.main.table[id].run()
         except LltermError as error:
             self.trouble = error
         self.show_all()
 
-    def _sync(self) -> None:
+    def sync(self) -> None:
         """Let what is drawn next go where the cursor is."""
         if self._moved and not self.main.session.player.playing:
             # What is drawn stands here, and the cursor goes on after it.
             self._moved = False
             document = self.main.session.document
-            at = document.display_offset(self.mixing.offset(self.number))
-            self.main.editor.go_to(at)
+            number = self.number if self._put else len(self.mixing.pieces)
+            self.main.editor.go_to(document.display_offset(self.mixing.offset(number)))
             self.main.sync_cursor()
 
     def _help(self) -> None:
@@ -195,6 +195,7 @@ class MixScreen(Screen[None]):
         if number != self.number:
             self.number, self.row = number, 0
         self._moved = number < len(self.mixing.pieces)
+        self._put = True
         self.mixing.look_at(number)
         self.mixing.stir()
         self.show_all()

@@ -27,11 +27,13 @@ if TYPE_CHECKING:
 MEASURES: tuple[tuple[str, Callable[[Side], float]], ...] = (
     ("probability of the first choice", lambda side: side.choice_p),
     ("mass of the ten most probable", lambda side: side.mass),
-    ("KL divergence from the mix, full at 1 nat", lambda side: min(side.kld, 1.0)),
+    ("KL divergence from the {whole}, full at 1 nat", lambda side: min(side.kld, 1.0)),
 )
 """What charts show, 0 to 1."""
 SLOW = 2.0
 """Seconds of silence from which it is told who is waited for."""
+MANY = 3
+"""Models whose letters still fit beside a candidate."""
 HOT = 1.0
 """Nats of divergence from which a token is as hot as can be."""
 
@@ -73,7 +75,7 @@ def _title(screen: MixScreen) -> None:
     waiting = screen.mixing.waiting
     playing = main.session.player.playing
     told = f"playing, {spoken_speed(main.session.player.speed)}" if playing else ""
-    if not told and waiting:
+    if not told and waiting and screen.mixing.mix is not None:
         told = f"reading, {waiting:,} to go"
     line = screen.query_one("#model", Line)
     line.styles.width = max(len(told), 1)
@@ -85,7 +87,8 @@ def _loading(screen: MixScreen) -> None:
     if session.incoming is not None:
         said = f" Loading {session.incoming.name} … {100 * session.incoming.progress:.0f}%"
     elif session.status.error is not None:
-        said = " " + spoken(session.status.error)
+        key = key_name(screen.first_key(action_of("mix.retry")))
+        said = f" {spoken(session.status.error)} {key} tries again."
     else:
         said = " One model writes this story: `llterm mix -m A -m B` starts with several."
     _say(screen, "#formula", [said])
@@ -140,6 +143,8 @@ def _columns(screen: MixScreen, mix: Mix) -> list[Column]:
     for n, side in enumerate(place.sides if place else ()):
         if side is not None:
             firsts[side.choice] = firsts.get(side.choice, "") + letter(n)
+    if len(mix.names) > MANY:
+        firsts = {id: "all" if len(who) == len(mix.names) else who for id, who in firsts.items()}
     columns = [Column(_head(screen, mix), _mix_note(screen, mix, place), None,
                       _candidates(mix, place, place.mix if place else None, firsts))]  # fmt: skip
     for n in screen.voices:
@@ -176,7 +181,7 @@ def _note(mix: Mix, n: int, side: Side | None) -> str:
     if mix.recipe.mode == "reference":
         return f"KLD {side.kld:.4f}" if side else ""
     told = f"weight {weight:g}" if mix.recipe.mode == "democratic" else "in turn"
-    return f"{told} · KLD {side.kld:.3f}" if side else told
+    return f"KLD {side.kld:.3f} · {told}" if side else told
 
 
 def _candidates(
@@ -257,7 +262,9 @@ def _lanes(screen: MixScreen, mix: Mix) -> None:
         if side is not None:
             told = f"{side.kld:.3f}" if screen.measure == 2 else percent(measure(side))
         lanes.append(Lane(n, name(model), values, told))
-    screen.query_one(Lanes).show(f"{title}, by position", lanes, screen.model, screen.number)
+    whole = "reference" if mix.recipe.mode == "reference" else "mix"
+    title = f"{title.format(whole=whole)}, by position"
+    screen.query_one(Lanes).show(title, lanes, screen.model, screen.number)
 
 
 def _figures(screen: MixScreen, mix: Mix) -> list[str]:

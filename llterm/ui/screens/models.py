@@ -18,7 +18,7 @@ from llterm.backends.registry import Known
 from llterm.config import Config
 from llterm.config.server import is_address
 from llterm.core.display import visible
-from llterm.ui.screens.dialog import Dialog
+from llterm.ui.screens.list_dialog import ListDialog
 from llterm.ui.widgets.cells import crop
 
 UNLOAD = "unload"
@@ -26,14 +26,12 @@ NAME = 34
 """Most cells of a name in the list; the line below says it whole."""
 
 
-class Models(Dialog[Known | str]):
+class Models(ListDialog[Known | str]):
     """Gives back the chosen model, or `UNLOAD`. Looks into the files while it is open."""
 
     TITLE = "Models"
     KEYS = "⏎ open   U unload the one in use   Esc close"
     BINDINGS = [  # noqa: RUF012
-        Binding("j", "move('down')", show=False),
-        Binding("k", "move('up')", show=False),
         Binding("u", "unload", show=False),
     ]
 
@@ -55,17 +53,13 @@ class Models(Dialog[Known | str]):
         """Fill the list: disks may be slow, and the app must not wait for them."""
         bare = [self._used] if is_address(self._used) else []
         self._rows = await asyncio.to_thread(list_models, self._config, bare)
-        options = self.query_one(OptionList)
+        options = self.options
         options.add_options(Option(line) for line in _lines(self._rows, self._used))
         used = [one.known.name == self._used for one in self._rows]
         options.highlighted = used.index(True) if any(used) else 0
         options.focus()
         self._rows = await with_offers(self._rows)
         self._note(options.highlighted)
-
-    def action_move(self, direction: str) -> None:
-        options = self.query_one(OptionList)
-        options.action_cursor_down() if direction == "down" else options.action_cursor_up()
 
     def action_unload(self) -> None:
         self.dismiss(UNLOAD)

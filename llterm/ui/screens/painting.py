@@ -11,6 +11,7 @@ from rich.cells import cell_len
 from textual.content import Content
 from textual.widgets import Static
 
+from llterm.backends.served import server_of, silent
 from llterm.core.display import visible
 from llterm.core.healing import residue_of
 from llterm.errors import LltermError
@@ -59,6 +60,7 @@ def show_title(screen: WeaveScreen, words: int) -> None:
         name,
         counted,
         *(["read-only"] if document.read_only else []),
+        *(["NOT SAVED"] if screen.unsaved else []),
     )
     pieces = [visible(screen.model_name.encode("utf-8", "surrogateescape"))]
     incoming = screen.session.incoming
@@ -123,7 +125,9 @@ def show_found(screen: WeaveScreen) -> None:
             invitation.update(content)
     line = screen.query_one("#found", Line)
     line.set_class(session.stale and not session.player.playing, "-stale")
-    if session.player.playing:
+    if awaited := _awaited(session):
+        line.say(awaited[0], f"{key_name(screen.first_key('weave.stop'))} stops", awaited[1])
+    elif session.player.playing:
         key = key_name(screen.first_key("play.toggle"))
         line.say(f"playing, {spoken_speed(session.player.speed)}", f"{key} pauses")
     elif session.autopilot.running:
@@ -146,6 +150,17 @@ def show_found(screen: WeaveScreen) -> None:
         if unhealed := _unhealed(screen):
             pieces.insert(1, unhealed)
         line.say(*pieces)
+
+
+def _awaited(session: Session) -> tuple[str, str] | None:
+    """What is the matter while a server is away, and what is done; None where none is."""
+    server = server_of(session.source)
+    if server is not None and server.news.line:
+        matter, _, done = server.news.line.partition("; ")
+        return matter, done
+    gone = silent(session.source) if session.weaving else ()
+    names = visible(", ".join(gone).encode("utf-8", "surrogateescape"))
+    return (f"no answer from {names}", "asking again") if gone else None
 
 
 def _stale(session: Session) -> str:

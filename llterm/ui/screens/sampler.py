@@ -18,7 +18,7 @@ from textual.widgets.option_list import Option
 
 from llterm.config.read import PRESET_NAMES, preset_name
 from llterm.config.sampling import preset_values, value_of
-from llterm.core.display import token_label
+from llterm.core.display import visible
 from llterm.core.sampler import DEFAULT_PRESET, PRESETS, Sampling
 from llterm.errors import LltermError
 from llterm.session.inspecting import Inspection, inspect
@@ -292,7 +292,7 @@ def _candidates(found: Inspection, most: int) -> Text:
     table = found.table("", most - 1)
     lines = Text(f"{'token':<{TOKEN}} model  drawn  {table.kept:,} kept\n", style="dim")
     for row in table.rows:
-        text = crop(token_label(row.token.data), TOKEN)
+        text = crop(visible(row.token.data), TOKEN)
         model = percent(math.exp(row.logprob))
         last = row.dropped_by or bar(row.p_final, 8)
         padded = text + " " * (TOKEN - Text(text).cell_len)

@@ -13,10 +13,9 @@ from textual.widgets.option_list import Option
 
 from llterm.core.display import display_text, visible
 from llterm.core.stories import Story
-from llterm.errors import LltermError
 from llterm.session import stories
 from llterm.ui.screens.ask import AskLine
-from llterm.ui.screens.dialog import Dialog
+from llterm.ui.screens.list_dialog import FilesDialog
 
 BEGINNING = 150
 """Characters of a story that are shown."""
@@ -33,35 +32,29 @@ def beginning(story: Story) -> str:
     return text if len(text) <= BEGINNING else text[:BEGINNING].rstrip() + " …"
 
 
-class Stories(Dialog[Story]):
+class Stories(FilesDialog[Story]):
     """Gives back the chosen story. Those of the person's own can be renamed and deleted."""
 
     TITLE = "Begin with"
-    KEYS = "⏎ or number   R rename   D delete   U undo   Esc my own words"
+    KEYS = "⏎ or number  R rename  D delete  U undo  Esc none"
     BINDINGS = [  # noqa: RUF012
         *(Binding(str(n), f"choose({n - 1})", show=False) for n in range(1, 10)),
-        Binding("j", "move('down')", show=False),
-        Binding("k", "move('up')", show=False),
-        Binding("r", "rename", show=False),
-        Binding("d,delete", "delete", show=False),
-        Binding("u,ctrl+z", "restore", show=False),
     ]
 
     def __init__(self) -> None:
         super().__init__()
         self._stories: Sequence[Story] = ()
-        self._gone: list[Callable[[], None]] = []
 
     def body(self) -> ComposeResult:
         yield OptionList(markup=False, compact=True)
 
     def on_mount(self) -> None:
         self._list(0)
-        self.query_one(OptionList).focus()
+        self.options.focus()
 
     def _list(self, index: int) -> None:
         self._stories = stories.starting_stories()
-        options = self.query_one(OptionList)
+        options = self.options
         options.clear_options()
         options.add_options(
             Option(
@@ -78,15 +71,11 @@ class Stories(Dialog[Story]):
 
     @property
     def _story(self) -> Story:
-        return self._stories[self.query_one(OptionList).highlighted or 0]
+        return self._stories[self.options.highlighted or 0]
 
     def action_choose(self, number: int) -> None:
         if number < len(self._stories):
             self.dismiss(self._stories[number])
-
-    def action_move(self, direction: str) -> None:
-        options = self.query_one(OptionList)
-        options.action_cursor_down() if direction == "down" else options.action_cursor_up()
 
     @on(OptionList.OptionSelected)
     def _selected(self, event: OptionList.OptionSelected) -> None:
@@ -104,22 +93,5 @@ class Stories(Dialog[Story]):
         else:
             self.app.push_screen(AskLine("Rename the story", str(story.path), story.title), done)
 
-    def action_delete(self) -> None:
-        story = self._story
-        self._do(lambda: self._gone.append(stories.delete(story)), "deleted, U brings it back")
-
-    def action_restore(self) -> None:
-        if self._gone:
-            self._do(lambda: self._gone.pop()(), "it is back")
-
-    def _do(self, work: Callable[[], object], said: str) -> None:
-        try:
-            work()
-        except LltermError as error:
-            self.notify(
-                " ".join(filter(None, (error.cause, error.hint))) or " ",
-                title=error.title, severity="warning", markup=False,
-            )  # fmt: skip
-            return
-        self._list(self.query_one(OptionList).highlighted or 0)
-        self.notify(said, markup=False, timeout=3)
+    def _delete(self) -> Callable[[], object]:
+        return stories.delete(self._story)

@@ -14,6 +14,7 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from llterm.core.query import Source
+from llterm.errors import LltermError
 from llterm.keymap import ACTIONS, Keymap, Pane, action_of
 from llterm.session.session import Session
 from llterm.ui.actions import (
@@ -53,6 +54,8 @@ from llterm.ui.widgets.suggestions import SuggestionTree
 
 AUTOSAVE = 0.5
 """Seconds between two looks at whether there is something to write."""
+SILENCE = 1.0
+"""Seconds between two looks at whether the server that is waited for is there."""
 FLASH = 2.5
 """Seconds that a short note stays."""
 
@@ -81,6 +84,10 @@ class WeaveScreen(Screen[None]):
         self._words = 0
         self._flashing = 0
         self._drawn: object = None
+        self.unsaved = False
+        """The story could not be written when that was tried last."""
+        self.leaving = False
+        """The person was told so when they wanted to quit."""
         self.unhealed: tuple[Source, bytes] | None = None
         """The model and the story at which it was told that it heals no words."""
         self.ghost_off = False
@@ -130,6 +137,7 @@ class WeaveScreen(Screen[None]):
         self.editor.go_to(self.session.document.cursor)
         self._bridge = Bridge(self.session, self)
         self.set_interval(AUTOSAVE, self.save)
+        self.set_interval(SILENCE, self._show_silence)
         self.watch(self, "focused", self._focus_moved, init=False)
         self.show_all()
         self.ready.set()
@@ -247,10 +255,18 @@ class WeaveScreen(Screen[None]):
             self.show_ghost()
 
     def save(self) -> None:
-        """Write what is not written yet."""
-        with painting.troubles(self):
+        """Write what is not written yet. Where that fails it is said once, and stays in the title
+        until it works."""
+        failed: LltermError | None = None
+        try:
             self.session.document.flush()
-        if self.session.document.revision != self._words_at:
+        except LltermError as error:
+            failed = error
+            if not self.unsaved:
+                painting.show_trouble(self, error)
+        if self.unsaved != bool(failed) or self.session.document.revision != self._words_at:
+            self.unsaved = bool(failed)
+            self.leaving = self.leaving and self.unsaved
             self.show_title()
 
     # --- what happened
@@ -326,6 +342,11 @@ class WeaveScreen(Screen[None]):
         painting.show_branch(self)
         painting.show_found(self)
         self.show_keys()
+
+    def _show_silence(self) -> None:
+        """A server that is away changes nothing that would be told otherwise."""
+        if self.session.weaving:
+            painting.show_found(self)
 
     def show_ghost(self) -> None:
         painting.show_ghost(self)

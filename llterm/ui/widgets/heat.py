@@ -313,7 +313,7 @@ class HeatPanel(Widget, can_focus=True):
         return segments
 
     def _standing(self, number: int, reading: Reading | None, base: Style) -> tuple[str, Style]:
-        label = token_label(self._places[number].data) or "·"
+        label = visible(self._places[number].data) or "·"
         chosen = number == self.chosen
         if reading is None:
             style = base + self._part("faint")

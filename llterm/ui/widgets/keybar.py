@@ -80,7 +80,7 @@ class KeyBar(Widget):
         self._hints: Sequence[Hint] = ()
 
     def show(self, hints: Sequence[Hint]) -> None:
-        """Show the first of these that fit, at most seven."""
+        """Show the first of these that fit and the last one, at most seven."""
         if hints != self._hints:
             self._hints = hints
             self.refresh()
@@ -106,15 +106,19 @@ class KeyBar(Widget):
                 return
 
     def _fitting(self) -> list[Hint]:
-        room = self.size.width - 1
+        """As many as there is room for, and in any case the last one, which is help."""
+        if not self._hints:
+            return []
+        last = self._hints[-1]
+        # The two cells after the last word may hang over.
+        room = self.size.width + 1 - _cells(last)
         shown: list[Hint] = []
-        for hint in self._hints:
+        for hint in self._hints[:-1]:
             room -= _cells(hint)
-            # The two cells after the last word may hang over.
-            if room < -2 or len(shown) == MOST:
+            if room < 0 or len(shown) == MOST - 1:
                 break
             shown.append(hint)
-        return shown
+        return [*shown, last]
 
 
 def _cells(hint: Hint) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
 from textual.strip import Strip
@@ -16,6 +17,7 @@ from llterm.ui.widgets.voices import HUES, letter
 
 _EIGHTHS = " ▁▂▃▄▅▆▇█"
 NAME = 12
+"""Cells that a model's name has at least; longer ones take up to a quarter of the width."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +68,11 @@ class Lanes(Widget):
 
     def _lane(self, lane: Lane, base: Style) -> list[Segment]:
         hue = base + self._part(f"voice--{lane.voice % HUES}")
-        width = max(self.size.width - NAME - 9, 4)
+        named = self._named
+        width = max(self.size.width - named - 9, 4)
         left = max(min(self._at - width // 2, len(lane.values) - width), 0)
-        segments = [Segment(crop(f" {letter(lane.voice)} {lane.name}", NAME).ljust(NAME), hue)]
+        name = crop(_label(lane), named - 1)
+        segments = [Segment(name + " " * (named - cell_len(name)), hue)]
         for number in range(left, min(left + width, len(lane.values))):
             value = lane.values[number]
             sign = "·" if value is None else _EIGHTHS[min(max(round(value * 8), 0), 8)]
@@ -78,5 +82,15 @@ class Lanes(Widget):
             segments.append(Segment(sign, style))
         return [*segments, Segment(f" {lane.here}", hue)]
 
+    @property
+    def _named(self) -> int:
+        """Cells of the names, and one between them and the chart."""
+        longest = max((cell_len(_label(lane)) for lane in self._lanes), default=0)
+        return max(min(longest + 1, self.size.width // 4), NAME)
+
     def _part(self, name: str) -> Style:
         return self.get_component_rich_style(name, partial=True)
+
+
+def _label(lane: Lane) -> str:
+    return f" {letter(lane.voice)} {lane.name}"

@@ -15,10 +15,7 @@ from llterm.backends.remote import Refused, open_wire
 from llterm.config.server import ServerSettings
 from tests import planted
 
-pytestmark = [
-    pytest.mark.server,
-    pytest.mark.skipif(sys.platform != "linux", reason="the server comes for Linux only"),
-]
+pytestmark = pytest.mark.server
 
 SERVE = """
 import os, sys, time

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from asyncio import StreamWriter
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
@@ -116,7 +115,6 @@ def process() -> Iterator[Process]:
 
 
 @pytest.mark.server
-@pytest.mark.skipif(sys.platform != "linux", reason="the server comes for Linux only")
 @pytest.mark.parametrize("streamed", [True, False])
 async def test_a_real_server_restarts_in_mid_weave(process: Process, streamed: bool) -> None:
     rules = Rules(depth=6, beams=10, heal=False)
@@ -138,9 +136,11 @@ async def test_a_real_server_restarts_in_mid_weave(process: Process, streamed: b
             driven = asyncio.create_task(_driven(costs))
             await away.wait()
             assert not driven.done()
+            assert "asking again" in remote.news.line
             await asyncio.to_thread(process.start)
             await driven
             assert remote.wire.spent.retries
+            assert remote.news.line == ""
         else:
             await _driven(costs)
         assert weave.done

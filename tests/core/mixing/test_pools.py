@@ -121,6 +121,17 @@ def test_without_the_cutoff_contrast_would_choose_what_nobody_expects() -> None:
     assert int(Pool((4.0, -3.0), "log", 0.1).pooled(rows).argmax()) == 0
 
 
+@given(st.integers(0, 10_000))
+def test_contrast_without_measure_takes_the_plausible_token_that_it_favours_most(seed: int) -> None:
+    rows = voices(seed, 2)
+    rows = np.column_stack([rows, [[-40.0], [-45.0]]])
+    # The last token is barred, and nearly all of the unbarred pool's mass would be its own.
+    found = Pool((3.0, -2.9999), "log").pooled(rows)
+    plausible = np.flatnonzero(rows[0] >= rows[0].max() + math.log(0.1))
+    assert int(found.argmax()) == max(plausible, key=lambda x: rows[0][x] - rows[1][x])
+    assert np.exp(found).sum() == pytest.approx(1)
+
+
 def test_formulas_name_every_model_and_weight() -> None:
     names = ["big", "small"]
     assert Pool((1.0, 1.0)).formula(names) == "p(x) = 0.5·big(x) + 0.5·small(x)"
@@ -137,7 +148,9 @@ def test_formulas_name_every_model_and_weight() -> None:
     )
 
 
-@pytest.mark.parametrize("weights", [(1.0, -1.0), (0.0, 0.0), (-1.0, -2.0), (1.0, math.nan)])
+@pytest.mark.parametrize(
+    "weights", [(1.0, -1.0), (0.0, 0.0), (-1.0, -2.0), (1.0, math.nan), (1e308, 1e308)]
+)
 def test_weights_without_a_sense_are_refused(weights: tuple[float, ...]) -> None:
     with pytest.raises(UsageError):
         Pool(weights)
