@@ -292,6 +292,12 @@ class Weave:
         """Paths after which the constraint allows nothing, not even the end."""
         return sum(found.permitted <= 0.0 for found in self._facts.values())
 
+    @property
+    def taken(self) -> float:
+        """Raw mass of the first tokens that are not allowed; 0 until that is known."""
+        first = self._facts.get(())
+        return 1.0 - min(max(first.permitted, 0.0), 1.0) if first is not None else 0.0
+
     def _root(self) -> Beam:
         residue = self.residue if self._healer is not None else b""
         return Beam(None, (), None, 0.0, 0, residue, b"", b"")

@@ -247,12 +247,6 @@ class Session:
         """Paths of the weave on show after which the constraint allows nothing."""
         return self.shown.weave.dead_ends if self.shown is not None else 0
 
-    @property
-    def taken(self) -> float:
-        """Mass that the constraint takes of what the model would begin with; 0 until woven."""
-        first = self.shown.weave.facts.get(()) if self.shown is not None else None
-        return min(max(1.0 - first.permitted, 0.0), 1.0) if first is not None else 0.0
-
     async def wait(self) -> None:
         """Until nothing is being woven. Raises what the weave failed with."""
         await self._search.wait()

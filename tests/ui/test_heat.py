@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from textual.widgets import DataTable, Input
 
@@ -9,7 +11,16 @@ from llterm.constraints.spec import choices
 from llterm.core.heat import MEASURES
 from llterm.keymap import action_of
 from llterm.ui.screens.inspector import Inspector
-from llterm.ui.widgets.heat import FORK_BITS, FORK_SECOND, SURPRISE, HeatPanel, is_surprise
+from llterm.ui.widgets.heat import (
+    COLUMN,
+    FORK_BITS,
+    FORK_SECOND,
+    HEAD,
+    LIKELY,
+    SURPRISE,
+    HeatPanel,
+    is_surprise,
+)
 from tests.ui.conftest import STORY, Driven, Start
 
 
@@ -202,14 +213,14 @@ async def test_candidates_are_the_lighter_the_likelier(start: Start) -> None:
         panel._depth = "truecolor"
         reading = panel.reading
         assert reading is not None
-        strips = [panel.render_line(2 + rank) for rank in range(1, len(reading.top[:4]) + 1)]
-        column = 2 * (panel.chosen - panel._left)
+        likely = [one for one in reading.top[:4] if one.logprob >= math.log(LIKELY)]
+        cell = (panel.chosen - panel._left) * COLUMN + 2
         lights = []
-        for strip in strips:
-            style = list(strip)[column].style
-            assert style is not None
-            assert style.bgcolor is not None
-            lights.append(sum(style.bgcolor.get_truecolor()))
+        for rank in range(1, len(likely) + 1):
+            (segment,) = panel.render_line(HEAD + rank).crop(cell, cell + 1)
+            assert segment.style is not None
+            assert segment.style.bgcolor is not None
+            lights.append(sum(segment.style.bgcolor.get_truecolor()))
         assert lights == sorted(lights, reverse=True)
         assert len(set(lights)) > 1
 

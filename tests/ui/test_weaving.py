@@ -10,6 +10,7 @@ from llterm.backends.scripted import ScriptedBackend
 from llterm.constraints.spec import choices
 from llterm.core.query import Backend
 from llterm.errors import ModelError
+from llterm.ui.figures import fine_percent
 from llterm.ui.widgets.keybar import KeyBar
 from tests.ui.conftest import STORY, Progress, Start
 
@@ -287,6 +288,16 @@ async def test_suggestions_fit_a_constraint_and_it_goes_away_again(start: Start)
         await at.press("ctrl+l", *["backspace"] * 20, "ctrl+j")
         await at.until(lambda: at.session.constraint is None and not at.session.weaving)
         assert {one.data for one in at.session.view.suggestions} - texts
+
+
+async def test_the_line_says_what_mass_a_constraint_takes(start: Start) -> None:
+    start.constraint = choices([" sat by the lamp", " slept"])
+    async with start(size=(140, 40)) as at:
+        await at.weave()
+        shown = at.session.shown
+        assert shown is not None
+        permitted = shown.weave.facts[()].permitted
+        assert f"takes {fine_percent(1 - permitted)}" in at.line("found")
 
 
 async def test_a_typed_constraint_holds_from_the_first_weave(start: Start) -> None:

@@ -145,7 +145,8 @@ def show_found(screen: WeaveScreen) -> None:
             key = key_name(screen.first_key("weave.stop"))
             pieces = [f"sampling {going} line{'s' * (going > 1)}", f"{key} stops", *pieces]
         if session.constraint is not None:
-            pieces[1:1] = _fits(session.taken, session.dead_ends)
+            taken = session.shown.weave.taken if session.shown is not None else 0.0
+            pieces[1:1] = _fits(taken, session.dead_ends)
         if unhealed := _unhealed(screen):
             pieces.insert(1, unhealed)
         line.say(*pieces)

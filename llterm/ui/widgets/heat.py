@@ -15,10 +15,11 @@ from rich.color import Color
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
+from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
-from llterm.core.display import visible
+from llterm.core.display import token_label
 from llterm.core.heat import MEASURES, Measure, ends, heat, height, told
 from llterm.core.reading import Candidate, Reading
 from llterm.ramps import Depth, Paint, glyph, likely_paint, paint
@@ -46,6 +47,8 @@ FORK_BITS = 3.0
 """Entropy from which a place counts as a fork: as open as eight equal choices …"""
 FORK_SECOND = 0.25
 """… or with a second candidate this likely."""
+LIKELY = 0.03
+"""Candidates from here on have a colour; the others are faint."""
 
 
 class HeatPanel(Widget, can_focus=True):
@@ -66,6 +69,9 @@ class HeatPanel(Widget, can_focus=True):
         self._places: Sequence[Place] = ()
         self._readings: Sequence[Reading | None] = ()
         self._left = 0
+        """The first token that has a column."""
+        self._strip_left = 0
+        """The first token that has a cell in the strip."""
         self._notes: tuple[str, ...] = ()
         self._standing_places = 0
         self._charted = False
@@ -94,13 +100,15 @@ class HeatPanel(Widget, can_focus=True):
         `at` is the place of the story's cursor; `notes` say what is not read or not seen.
         """
         ahead = [Place(one.token.id, one.token.data, -1) for one in suggested]
+        before = self._places, self._readings, self._notes, self.chosen, self._left
         self._standing_places = len(places)
         self._places, self._readings = [*places, *ahead], [*readings, *suggested]
         self._notes = notes
         number = at if self.following else self.chosen
         self.chosen = min(max(number, 0), max(len(self._places) - 1, 0))
         self._follow()
-        self.refresh()
+        if before != (self._places, self._readings, self._notes, self.chosen, self._left):
+            self.refresh()
 
     @property
     def in_story(self) -> bool:
@@ -126,11 +134,21 @@ class HeatPanel(Widget, can_focus=True):
         """Go to a token; out of range goes to the nearest."""
         self.following = False
         number = min(max(number, 0), max(len(self._places) - 1, 0))
-        if number != self.chosen:
-            self.chosen, self.row = number, 0
-            self._follow()
+        before, left, strip = self.chosen, self._left, self._strip_left
+        self.chosen, self.row = number, self.row if number == before else 0
+        self._follow()
+        if (left, strip) != (self._left, self._strip_left) or self._charted:
+            self.refresh()
+        else:
+            self.refresh(*self._regions(before), *self._regions(number))
+        if number != before:
             self.post_message(TokenChosen(number))
-        self.refresh()
+
+    def _regions(self, number: int) -> list[Region]:
+        """Where a token is drawn: its figures, its cell of the strip, its column."""
+        column = Region((number - self._left) * COLUMN, HEAD, COLUMN, self.size.height - HEAD)
+        cell = Region(number - self._strip_left, 1, 1, 1)
+        return [Region(0, 0, self.size.width, 1), cell, column]
 
     def move(self, step: int) -> None:
         self.choose(self.chosen + step)
@@ -186,21 +204,24 @@ class HeatPanel(Widget, can_focus=True):
         return max(self.size.width // COLUMN, 1)
 
     def _follow(self) -> None:
-        """Keep the chosen column on screen, with one before it where there is one."""
+        """Keep the chosen column on screen, with one on either side where there is one."""
         columns = self._columns
         most = max(len(self._places) - columns, 0)
-        if self.chosen <= self._left:
-            self._left = self.chosen - 1
-        elif self.chosen >= self._left + columns - 1:
-            self._left = self.chosen - columns + 2
+        if not self._left < self.chosen < self._left + columns - 1:
+            # Half a page at once: a step at the edge would send all columns again with each key.
+            self._left = self.chosen - columns // 2
         self._left = min(max(self._left, 0), most)
+        width = self.size.width
+        if not self._strip_left < self.chosen < self._strip_left + width - 1:
+            self._strip_left = self.chosen - width // 2
+        self._strip_left = min(max(self._strip_left, 0), max(len(self._places) - width, 0))
 
     async def _on_click(self, event: events.Click) -> None:
         if event.y >= HEAD:
             self.choose(self._left + event.x // COLUMN)
             self.row = max(event.y - HEAD, 0)
         elif event.y == 1:
-            self.choose(self._strip_left() + event.x)
+            self.choose(self._strip_left + event.x)
         self.refresh()
 
     # --- painting
@@ -222,7 +243,7 @@ class HeatPanel(Widget, can_focus=True):
             segments = self._chart(y - HEAD, base)
         else:
             segments = self._row(y - HEAD, base)
-        return Strip(segments).adjust_cell_length(width, base)
+        return Strip(segments).adjust_cell_length(width, base).simplify()
 
     def _head_line(self, base: Style) -> list[Segment]:
         faint = base + self._part("faint")
@@ -232,7 +253,7 @@ class HeatPanel(Widget, can_focus=True):
             pieces = ["not read yet" if self._places else "no story yet", *self._notes]
         else:
             first, *further = (told(reading, one) for one in _told(self.measure))
-            pieces = [visible(reading.token.data), first, *self._notes, *further]
+            pieces = [token_label(reading.token.data), first, *self._notes, *further]
         room = self.size.width - sum(segment.cell_length for segment in legend) - 1
         return [*legend, Segment(f" {fit(pieces, room)}", faint)]
 
@@ -246,14 +267,10 @@ class HeatPanel(Widget, can_focus=True):
         scale = [Segment(*self._cell(n / 9, glyph(n / 9), base)) for n in range(10)]
         return [name, Segment(f"{low} ", faint), *scale, Segment(f" {high} ", faint)]
 
-    def _strip_left(self) -> int:
-        most = max(len(self._places) - self.size.width, 0)
-        return min(max(self.chosen - self.size.width // 2, 0), most)
-
     def _strip(self, base: Style) -> list[Segment]:
         """One cell a token, over the whole width."""
         segments = []
-        left = self._strip_left()
+        left = self._strip_left
         for number in range(left, min(left + self.size.width, len(self._readings))):
             reading = self._readings[number]
             if reading is None:
@@ -271,7 +288,7 @@ class HeatPanel(Widget, can_focus=True):
         """A bar a token, over the strip's tokens."""
         rows = max(self.size.height - HEAD, 1)
         segments = []
-        left = self._strip_left()
+        left = self._strip_left
         for number in range(left, min(left + self.size.width, len(self._readings))):
             reading = self._readings[number]
             figure = height(reading, self.measure) if reading is not None else 0.0
@@ -289,7 +306,10 @@ class HeatPanel(Widget, can_focus=True):
             text, style = self._standing(number, reading, base)
             if rank:
                 text, style = self._candidate(number, reading, rank, base)
-            segments += [Segment(text, style), Segment(" ", base)]
+            segments += [
+                Segment(text, style),
+                Segment(" ", base if style.bgcolor != base.bgcolor else style),
+            ]
         return segments
 
     def _standing(self, number: int, reading: Reading | None, base: Style) -> tuple[str, Style]:
@@ -317,10 +337,10 @@ class HeatPanel(Widget, can_focus=True):
         stands = one.token.id == reading.token.id
         p = math.exp(one.logprob)
         figure = percent(p)
-        label = _fit(visible(one.token.data) or "·", COLUMN - 3 - cell_len(figure))
-        style = base if stands or self._depth != "none" else base + self._part("faint")
-        if self._depth != "none":
-            style += _upon(likely_paint(p, self._depth))
+        label = _fit(token_label(one.token.data) or "·", COLUMN - 3 - cell_len(figure))
+        style = base if stands else base + self._part("faint")
+        if self._depth != "none" and p >= LIKELY:
+            style = base + _upon(likely_paint(p, self._depth))
         if number == self.chosen and rank == self.row:
             style = base + self._part("chosen")
         return f"{'•' if stands else ' '}{label} {figure}", style
