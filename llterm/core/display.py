@@ -188,17 +188,6 @@ def visible(data: bytes) -> str:
     return "␣" * lead + body + "␣" * tail
 
 
-def token_label(data: bytes) -> str:
-    """A token's bytes as a label; those that are no character in hexadecimal, such as `<0xE6>`.
-
-    A token may be a part of a character, and stand-ins for such parts would all look alike.
-    """
-    return "".join(
-        visible(part) if whole else "".join(f"<0x{byte:02X}>" for byte in part)
-        for part, whole in split_utf8(data)
-    )
-
-
 def open_end(data: bytes) -> bytes:
     """The beginning of a character that these bytes end in; empty where it is a whole one."""
     if not data or data[-1] < 0x80:

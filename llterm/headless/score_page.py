@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import math
 
-from llterm.core.display import token_label
+from llterm.core.display import visible
 from llterm.core.heat import MEASURES, told
 from llterm.core.reading import Reading
 from llterm.headless.pages import STEPS, STYLE, colors, escaped, script_data
@@ -76,5 +76,5 @@ def _tip(piece: Piece) -> str:
 
 def _told(one: Reading) -> str:
     figures = " · ".join(told(one, measure) for measure in MEASURES)
-    rather = "   ".join(f"{token_label(c.token.data)} {math.exp(c.logprob):.1%}" for c in one.top)
-    return f"{token_label(one.token.data)}   {figures}\n{rather}"
+    rather = "   ".join(f"{visible(c.token.data)} {math.exp(c.logprob):.1%}" for c in one.top)
+    return f"{visible(one.token.data)}   {figures}\n{rather}"

@@ -13,11 +13,9 @@ from llterm.core.display import (
     Display,
     display_text,
     open_end,
-    token_label,
     visible,
     whole_after,
 )
-from llterm.core.tokens import split_utf8
 
 PIECES = st.sampled_from(
     [b"a", b" ", b"\n", b"\t", b"\r\n", b"\x1b[31m", b"\x85", b"\xff", b"\xe2", b"\x80", b"\x94",

@@ -19,7 +19,7 @@ from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
-from llterm.core.display import token_label
+from llterm.core.display import visible
 from llterm.core.heat import MEASURES, Measure, ends, heat, height, told
 from llterm.core.reading import Candidate, Reading
 from llterm.ramps import Depth, Paint, glyph, likely_paint, paint
@@ -253,7 +253,7 @@ class HeatPanel(Widget, can_focus=True):
             pieces = ["not read yet" if self._places else "no story yet", *self._notes]
         else:
             first, *further = (told(reading, one) for one in _told(self.measure))
-            pieces = [token_label(reading.token.data), first, *self._notes, *further]
+            pieces = [visible(reading.token.data), first, *self._notes, *further]
         room = self.size.width - sum(segment.cell_length for segment in legend) - 1
         return [*legend, Segment(f" {fit(pieces, room)}", faint)]
 
@@ -337,7 +337,7 @@ class HeatPanel(Widget, can_focus=True):
         stands = one.token.id == reading.token.id
         p = math.exp(one.logprob)
         figure = percent(p)
-        label = _fit(token_label(one.token.data) or "·", COLUMN - 3 - cell_len(figure))
+        label = _fit(visible(one.token.data) or "·", COLUMN - 3 - cell_len(figure))
         style = base if stands else base + self._part("faint")
         if self._depth != "none" and p >= LIKELY:
             style = base + _upon(likely_paint(p, self._depth))
