@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from llterm.core.search import CONSTRAINT, Beam
 from llterm.core.tokens import Tail
@@ -154,9 +154,38 @@ def _hang(nodes: dict[Tail, _Node], leaf: Beam) -> None:
 
 def _branches(parent: _Node) -> tuple[Branch, ...]:
     shown = (one for child in parent.children.values() for one in _shown(child))
-    rows = (_branch(parent, node) for node in shown)
-    # What is banned comes after what is not.
-    return tuple(sorted(rows, key=lambda row: (bool(row.banned), -row.p, row.tail)))
+    return _joined(_branch(parent, node) for node in shown)
+
+
+def _joined(rows: Iterable[Branch]) -> tuple[Branch, ...]:
+    """Sibling rows in their order. Of forks with equal text, spelled by other tokens, the likeliest
+    is drawn, and what hangs below the others hangs below it."""
+    likeliest = sorted(rows, key=_order)
+    spelled: dict[bytes, list[Branch]] = {}
+    for row in likeliest:
+        if row.children and not row.banned:
+            spelled.setdefault(row.data, []).append(row)
+    for same in spelled.values():
+        if len(same) > 1:
+            likeliest = [row for row in likeliest if row not in same]
+            likeliest.append(_join(same))
+    return tuple(sorted(likeliest, key=_order))
+
+
+def _join(same: Sequence[Branch]) -> Branch:
+    p = math.fsum(row.p for row in same)
+    shares = [row.p / p if p > 0 else 0.0 for row in same]
+    below = (
+        replace(child, p=child.p * share)
+        for row, share in zip(same, shares, strict=True)
+        for child in row.children
+    )
+    return replace(same[0], p=min(p, 1.0), children=_joined(below))
+
+
+def _order(row: Branch) -> tuple[bool, float, Tail]:
+    """What is banned comes after what is not."""
+    return bool(row.banned), -row.p, row.tail
 
 
 def _branch(parent: _Node, node: _Node) -> Branch:

@@ -255,6 +255,9 @@ def test_the_tree_draws_prefixes_and_texts_once(seed: int, rules: Rules, residue
     leaves = [row for row in rows if not row.children]
     texts = [(text_bytes(model, row.tail), row.finish == "end") for row in leaves]
     assert len(set(texts)) == len(texts)
+    for siblings in (view.branches, *(row.children for row in rows)):
+        forks = [row.data for row in siblings if row.children]
+        assert len(set(forks)) == len(forks)
     drawn = sum(math.exp(s.logprob) for s in view.suggestions)
     if view.coverage:
         assert math.isclose(view.coverage[-1], drawn, rel_tol=1e-5, abs_tol=1e-7)
