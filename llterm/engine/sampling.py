@@ -24,8 +24,9 @@ from llterm.errors import LltermError
 
 KEEP = 64
 """Candidates listed beside the whole distribution."""
-MOST_LISTED = 4096
-"""Candidates asked of a source that cannot give the whole distribution; it may give fewer."""
+MOST_LISTED = 1024
+"""Candidates asked of a source that cannot give the whole distribution; it may give fewer. A server
+spells each of them out in some 80 bytes."""
 
 Finish = Literal["end", "stop", "length", "stuck", "stopped", "failed"]
 """Why a line ended: an end-of-text token, a sentence end or stop text, its length; nothing may

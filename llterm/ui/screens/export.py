@@ -21,6 +21,7 @@ _SAID = {
     "text": "the story as text", "markdown": "the story as Markdown",
     "html": "a page with every fork", "dot": "a graph for Graphviz", "svg": "a picture",
     "png": "a picture of pixels", "jsonl": "taken against rejected",
+    "logitloom": "for logitloom", "pyloom": "for pyloom", "loomsidian": "for Obsidian's loomsidian",
     "json": "all that a loom holds", COPY: "the loom, elsewhere",
 }  # fmt: skip
 _EVERY = ("text", "markdown", "html")
