@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
@@ -43,10 +44,14 @@ def weave(asked: Asked) -> int:
 def _run_app(asked: Asked, config: Config, log: Path) -> int:
     """In the child: what can be wrong is told before the screen is taken."""
     log_to_file()
+    # What imports make is no garbage: looking through it takes a tenth of the start, then nothing.
+    gc.disable()
     launch = _launch(asked, config)
     with terminal.stderr_to(log):
         from llterm.ui.app import run_app
 
+        gc.freeze()
+        gc.enable()
         return run_app(launch)
 
 
