@@ -116,6 +116,7 @@ async def test_past_the_last_token_the_suggestion_comes_back(start: Start) -> No
         panel = await opened(at)
         await at.press("left", "left")
         assert at.session.stale
+        assert "stale" not in at.line("found"), "the cursor only looks round"
         await at.press("right", "right")
         assert panel.in_story
         await at.press("right")

@@ -108,6 +108,7 @@ def toggle(screen: WeaveScreen) -> None:
 def enter(screen: WeaveScreen) -> None:
     """Go to the panel, at the token of the story's cursor."""
     screen.left_at = screen.session.document.cursor
+    screen.left_stale = screen.session.stale
     screen.heat.following = True
     screen.heat.focus()
     screen.show_heat()

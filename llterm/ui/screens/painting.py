@@ -89,7 +89,7 @@ def show_branch(screen: WeaveScreen) -> None:
     """The selected row's joint probability and mean."""
     if screen.flashing:
         return
-    row = None if screen.session.stale else screen.row
+    row = None if screen.stale else screen.row
     line = screen.query_one("#branch", Line)
     if row is None:
         line.say("")
@@ -124,7 +124,7 @@ def show_found(screen: WeaveScreen) -> None:
         if invitation.content != content:
             invitation.update(content)
     line = screen.query_one("#found", Line)
-    line.set_class(session.stale and not session.player.playing, "-stale")
+    line.set_class(screen.stale and not session.player.playing, "-stale")
     if awaited := _awaited(session):
         line.say(awaited[0], f"{key_name(screen.first_key('weave.stop'))} stops", awaited[1])
     elif session.player.playing:
@@ -139,7 +139,7 @@ def show_found(screen: WeaveScreen) -> None:
     else:
         key = key_name(screen.first_key("weave.start"))
         pieces = found(
-            session.figures, view, weaving=session.weaving, stale=_stale(session), key=key
+            session.figures, view, weaving=session.weaving, stale=_stale(screen), key=key
         )
         if going := session.continuations.going:
             key = key_name(screen.first_key("weave.stop"))
@@ -163,11 +163,11 @@ def _awaited(session: Session) -> tuple[str, str] | None:
     return (f"no answer from {names}", "asking again") if gone else None
 
 
-def _stale(session: Session) -> str:
+def _stale(screen: WeaveScreen) -> str:
     """Why the suggestions are not those of this place; empty where they are."""
-    if session.foreign:
+    if screen.session.foreign:
         return "another model"
-    return "the story or cursor moved" if session.stale else ""
+    return "the story or cursor moved" if screen.stale else ""
 
 
 def _unhealed(screen: WeaveScreen) -> str:

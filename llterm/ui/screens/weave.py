@@ -94,6 +94,8 @@ class WeaveScreen(Screen[None]):
         """The person waved the ghost away; the next move in the tree brings it back."""
         self.left_at = 0
         """Where the cursor was when the heat panel was entered."""
+        self.left_stale = False
+        """Whether the suggestions were those of another place then."""
         self.places: list[int] = []
         self.place = 0
         self.find_from = 0
@@ -189,6 +191,14 @@ class WeaveScreen(Screen[None]):
     def row(self) -> Row | None:
         """The highlighted branch, unless the tree on screen is not the session's any more."""
         return self.suggestions.selected if self._drawn is self.session.shown else None
+
+    @property
+    def stale(self) -> bool:
+        """Whether the suggestions are of another place. A look round in the heat panel, from which
+        the cursor comes back, does not make them so."""
+        session = self.session
+        looking = self.heat.has_focus and not self.left_stale and not session.foreign
+        return session.stale and not (looking and session.at == self.left_at)
 
     @property
     def heat(self) -> HeatPanel:
@@ -335,7 +345,7 @@ class WeaveScreen(Screen[None]):
         choosing.show_root(self)
         before = self.session.document.bytes_before(self.session.at)
         branches = view.branches if view else ()
-        self.suggestions.show(branches, stale=self.session.stale, before=before)
+        self.suggestions.show(branches, stale=self.stale, before=before)
         self.show_ghost()
         self.show_heat()
         self.show_title()
