@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+
 from llterm.core.search import CONSTRAINT, Beam
 from llterm.core.tokens import Tail
 from llterm.core.view import Branch, Step, Suggestion, View
@@ -180,7 +182,8 @@ def _join(same: Sequence[Branch]) -> Branch:
         for row, share in zip(same, shares, strict=True)
         for child in row.children
     )
-    return replace(same[0], p=min(p, 1.0), children=_joined(below))
+    joint = float(np.logaddexp.reduce([row.logprob for row in same]))
+    return replace(same[0], p=min(p, 1.0), logprob=joint, children=_joined(below))
 
 
 def _order(row: Branch) -> tuple[bool, float, Tail]:

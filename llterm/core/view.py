@@ -63,7 +63,8 @@ class Branch:
     p: float
     """Probability of the row given its parent row, equal texts added."""
     logprob: float
-    """Joint logprob of the whole path to the end of this row."""
+    """Joint logprob of the whole path to the end of this row; of a fork that other tokens spell
+    too, theirs added."""
     children: tuple[Branch, ...] = ()
     finish: Finish | None = None
     """Set on leaves."""
