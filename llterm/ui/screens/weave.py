@@ -13,6 +13,7 @@ from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Static
 
+from llterm.backends.served import silent
 from llterm.core.query import Source
 from llterm.errors import LltermError
 from llterm.keymap import ACTIONS, Keymap, Pane, action_of
@@ -92,6 +93,8 @@ class WeaveScreen(Screen[None]):
         """The model and the story at which it was told that it heals no words."""
         self.ghost_off = False
         """The person waved the ghost away; the next move in the tree brings it back."""
+        self._silent: tuple[str, ...] = ()
+        """Models whose servers were away when that was looked at last."""
         self.left_at = 0
         """Where the cursor was when the heat panel was entered."""
         self.left_stale = False
@@ -355,7 +358,9 @@ class WeaveScreen(Screen[None]):
 
     def _show_silence(self) -> None:
         """A server that is away changes nothing that would be told otherwise."""
-        if self.session.weaving:
+        gone = silent(self.session.source) if self.session.weaving else ()
+        if gone != self._silent:
+            self._silent = gone
             painting.show_found(self)
 
     def show_ghost(self) -> None:
