@@ -3,6 +3,7 @@
 # make check   format, lint, types, layers and generated files only
 # make test-gradients   what needs the extra llterm[gradients], in .venv-gradients
 # make test-servers   against a further real server, llama-cpp-python's, in .venv-servers
+# make test-address ADDRESS=http://…   against any server that is running, such as vLLM's CPU build
 # make bench   the budgets of docs/performance.md, measured
 # make screenshots   the README's pictures, made anew
 
@@ -19,7 +20,7 @@ export CMAKE_ARGS ?= -DLLAVA_BUILD=OFF -DLLAMA_BUILD_TOOLS=OFF -DLLAMA_BUILD_EXA
 export CMAKE_BUILD_PARALLEL_LEVEL ?= $(CORES)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: weave test test-gradients test-servers check bench screenshots docs lock clean
+.PHONY: weave test test-gradients test-servers test-address check bench screenshots docs lock clean
 
 weave: $(VENV)/.runtime
 	@$(BIN)/llterm weave
@@ -37,6 +38,9 @@ check: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python scripts/docs.py --check
+
+test-address: $(VENV)/.dev
+	LLTERM_TEST_ADDRESS=$(ADDRESS) $(BIN)/pytest -q tests/servers/test_address.py
 
 test-servers:
 	@$(MAKE) --no-print-directory VENV=.venv-servers .venv-servers/.servers
