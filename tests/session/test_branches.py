@@ -95,7 +95,7 @@ def state(document: Document) -> tuple[object, ...]:
     return (*plain.state(document), dict(document.loom.marks))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=1500, deadline=None)
 @given(operations=OPERATIONS)
 def test_undone_gives_the_first_state_and_redone_the_last(operations: list[Operation]) -> None:
     document = grown()
@@ -114,7 +114,7 @@ def test_undone_gives_the_first_state_and_redone_the_last(operations: list[Opera
     assert state(document) == last
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(operations=OPERATIONS)
 def test_a_restart_changes_nothing(operations: list[Operation]) -> None:
     with TemporaryDirectory() as folder:
@@ -139,7 +139,7 @@ def test_a_restart_changes_nothing(operations: list[Operation]) -> None:
         document.close()
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=1000, deadline=None)
 @given(operations=OPERATIONS)
 def test_a_models_text_is_never_lost(operations: list[Operation]) -> None:
     """It is in the tree, in the bin, or one undo or redo away."""
@@ -165,7 +165,7 @@ def kept(document: Document) -> set[int]:
     return {one.piece for row in rows for one in row.slices}
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=1000, deadline=None)
 @given(operations=OPERATIONS, back=st.integers(1, 9), text=st.sampled_from(["!", " new"]))
 def test_new_work_after_undos_keeps_the_story_and_every_undone_text(
     operations: list[Operation], back: int, text: str

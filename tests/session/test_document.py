@@ -114,7 +114,7 @@ def check(document: Document) -> None:
         assert document.display_offset(size) == offset
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=1000, deadline=None)
 @given(operations=OPERATIONS)
 def test_undone_gives_the_first_state_and_redone_the_last(
     operations: list[tuple[object, ...]],
@@ -180,7 +180,7 @@ def test_an_accepted_text_is_always_somewhere(operations: list[tuple[object, ...
         assert present == accepted
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(operations=OPERATIONS)
 def test_each_undo_and_redo_is_one_step_exactly(operations: list[tuple[object, ...]]) -> None:
     document = Document.scratch(b"Once upon a time.")
