@@ -141,8 +141,7 @@ async def test_what_a_ban_takes_is_struck_through_in_the_tree(start: Start) -> N
         await at.press("escape")
         shown = [row.branch.data.decode() for row in at.main.suggestions.rows]
         assert not any(word in text for text in shown)
-        await at.press("ctrl+j")
-        await at.until(lambda: not at.session.weaving)
+        await at.weave()
         await at.press("ctrl+o", "b")
         await at.until(lambda: "banned branch" in at.line("branch"))
         rows = at.main.suggestions.rows

@@ -39,9 +39,10 @@ def pack(logits: NDArray[np.float32]) -> Packed:
     packed = np.zeros((count, width(size)), "<u2")
     heads = np.stack([scale, least - best - norm], axis=1).astype("<f4")
     packed[:, :4] = heads.view("<u2")
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", over="ignore"):
         inverse = np.float32(1) / scale
-    inverse = np.where(scale > 0, inverse, np.float32(0))
+    # A row whose logits hardly differ is flat: the source would divide by next to nothing.
+    inverse = np.where(np.isfinite(inverse), inverse, np.float32(0))
     above = np.maximum(logits - least[:, None], np.float32(0))
     packed[:, 4 : 4 + size] = np.rint(inverse[:, None] * above).astype("<u2")
     return packed

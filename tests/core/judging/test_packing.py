@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from llterm.core.judging.packing import pack, unpack, width
@@ -29,12 +29,13 @@ def plain(logits: list[float]) -> bytes:
     total = sum(float(f(math.exp(float(f(x - best))))) for x in row)
     scale = f(f(best - least) / f(65535))
     head = np.array([scale, f(f(least - best) - f(math.log(total)))], "<f4").tobytes()
-    inverse = f(1) / scale if scale else f(0)
+    inverse = f(1 / float(scale)) if float(scale) > 1 / float(np.finfo(f).max) else f(0)
     cells = [int(np.rint(f(inverse * f(x - least)))) if x > least else 0 for x in row]
     return head + np.array(cells + [0] * (len(row) % 2), "<u2").tobytes()
 
 
 @given(st.lists(st.floats(-60, 60, width=32), min_size=1, max_size=40))
+@example([0.0, 1e-38])
 def test_a_row_is_packed_as_the_source_does_it(logits: list[float]) -> None:
     packed = pack(np.array([logits], np.float32))
     assert packed.shape == (1, width(len(logits)))
