@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from llterm.core.search import CONSTRAINT, Beam
+from llterm.core.search import CONSTRAINT, Beam, likeliest_first
 from llterm.core.tokens import Tail
 from llterm.core.view import Branch, Step, Suggestion, View
 
@@ -97,7 +97,7 @@ def _leaves(found: Sequence[Found]) -> list[Beam]:
         # Only a branch that was gone on from can hang above another search's leaf.
         inner = {tail[:size] for tail in chosen for size in range(1, len(tail))}
         leaves = [beam for beam in leaves if beam.tail not in inner]
-    return sorted(leaves, key=lambda beam: (-beam.logprob, beam.tail))
+    return sorted(leaves, key=likeliest_first)
 
 
 def _text_key(beam: Beam) -> tuple[bytes, bytes, bool, Tail]:
@@ -162,19 +162,16 @@ def _branches(parent: _Node) -> tuple[Branch, ...]:
 def _joined(rows: Iterable[Branch]) -> tuple[Branch, ...]:
     """Sibling rows in their order. Of forks with equal text, spelled by other tokens, the likeliest
     is drawn, and what hangs below the others hangs below it."""
-    likeliest = sorted(rows, key=_order)
-    spelled: dict[bytes, list[Branch]] = {}
-    for row in likeliest:
-        if row.children and not row.banned:
-            spelled.setdefault(row.data, []).append(row)
-    for same in spelled.values():
-        if len(same) > 1:
-            likeliest = [row for row in likeliest if row not in same]
-            likeliest.append(_join(same))
-    return tuple(sorted(likeliest, key=_order))
+    spelled: dict[bytes | Tail, list[Branch]] = {}
+    for row in sorted(rows, key=_order):
+        fork = bool(row.children) and not row.banned
+        spelled.setdefault(row.data if fork else row.tail, []).append(row)
+    return tuple(sorted(map(_join, spelled.values()), key=_order))
 
 
 def _join(same: Sequence[Branch]) -> Branch:
+    if len(same) == 1:
+        return same[0]
     p = math.fsum(row.p for row in same)
     shares = [row.p / p if p > 0 else 0.0 for row in same]
     below = (

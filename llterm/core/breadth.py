@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 
-from llterm.core.search import Beam, Terrain
+from llterm.core.search import Beam, Terrain, likeliest_first
 from llterm.core.tokens import Tail
 
 
@@ -46,7 +46,7 @@ class Breadth:
     @property
     def finished(self) -> list[Beam]:
         """At most N finished beams, most probable first, ties by token ids."""
-        return sorted(self._finished, key=_order)
+        return sorted(self._finished, key=likeliest_first)
 
     @property
     def banned(self) -> list[Beam]:
@@ -56,7 +56,7 @@ class Breadth:
     @property
     def open(self) -> list[Beam]:
         """Beams that have not ended, most probable first."""
-        return sorted([*self._level, *self._refused], key=_order)
+        return sorted([*self._level, *self._refused], key=likeliest_first)
 
     @property
     def best_open(self) -> float:
@@ -143,14 +143,10 @@ class Breadth:
             assert found is not None
             for child in self.terrain.children(beam, found):
                 (self._banned if child.banned else children).append(child)
-        children.sort(key=_order)
+        children.sort(key=likeliest_first)
         room = self.goal - len(self._finished) - len(self._refused)
         if children[room:]:
             self._left = max(self._left, children[room].logprob)
         children = children[:room]
         self._finished += [child for child in children if child.finish != "open"]
         return [child for child in children if child.finish == "open"]
-
-
-def _order(beam: Beam) -> tuple[float, Tail]:
-    return -beam.logprob, beam.tail

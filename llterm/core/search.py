@@ -248,7 +248,7 @@ class Search:
     @property
     def finished(self) -> list[Beam]:
         """At most N finished beams, most probable first, ties by token ids."""
-        return sorted((beam for *_, beam in self._finished), key=_order)
+        return sorted((beam for *_, beam in self._finished), key=likeliest_first)
 
     @property
     def banned(self) -> list[Beam]:
@@ -260,7 +260,7 @@ class Search:
         """Beams that could still matter, most probable first."""
         floor = self._floor()
         beams = [*self._open.values(), *self._pending.values(), *self._refused.values()]
-        return sorted((beam for beam in beams if beam.logprob >= floor), key=_order)
+        return sorted((beam for beam in beams if beam.logprob >= floor), key=likeliest_first)
 
     @property
     def best_open(self) -> float:
@@ -462,5 +462,6 @@ def _listed(found: Distribution, count: int) -> Iterator[tuple[int, float]]:
         yield from zip(found.ids[part].tolist(), found.logprobs[part].tolist(), strict=True)
 
 
-def _order(beam: Beam) -> tuple[float, Tail]:
+def likeliest_first(beam: Beam) -> tuple[float, Tail]:
+    """Sorts beams; ties by token ids."""
     return -beam.logprob, beam.tail
