@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests import planted
+from tests.backends.remote.process import Process
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -28,3 +29,12 @@ def no_key_is_kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     os.environ["LLTERM_STATE_DIR"] = str(tmp_path_factory.mktemp("state"))
     yield
     assert not [*planted.found_in(tmp_path_factory.getbasetemp())]
+
+
+@pytest.fixture
+def process() -> Iterator[Process]:
+    """A real llama.cpp server that a test may kill and start again."""
+    made = Process()
+    made.start()
+    yield made
+    made.kill()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,14 +10,6 @@ import pytest
 from llterm.headless.job import ProgressLine, absences
 from tests.backends.remote.process import Process
 from tests.program import run
-
-
-@pytest.fixture
-def process() -> Iterator[Process]:
-    made = Process()
-    made.start()
-    yield made
-    made.kill()
 
 
 @pytest.mark.server

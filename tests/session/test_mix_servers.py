@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 
 import pytest
 
@@ -23,14 +22,6 @@ from tests.backends.remote.process import Process
 from tests.session.test_mixing import stepped, until
 
 pytestmark = pytest.mark.server
-
-
-@pytest.fixture
-def process() -> Iterator[Process]:
-    made = Process()
-    made.start()
-    yield made
-    made.kill()
 
 
 async def test_the_server_dies_in_mid_mix_and_comes_back(process: Process) -> None:

@@ -106,14 +106,6 @@ async def test_a_server_that_always_breaks_off_is_given_up(wire: MakeWire) -> No
         assert model.streamed - before == BREAKS + 1
 
 
-@pytest.fixture
-def process() -> Iterator[Process]:
-    made = Process()
-    made.start()
-    yield made
-    made.kill()
-
-
 @pytest.mark.server
 @pytest.mark.parametrize("streamed", [True, False])
 async def test_a_real_server_restarts_in_mid_weave(process: Process, streamed: bool) -> None:
