@@ -1,6 +1,7 @@
 # make weave   set up on first use, then weave with the bundled model
 # make test    set up on first use, then every check and test
 # make check   format, lint, types, layers and generated files only
+# make soak   fuzzing, kills and bursts: some minutes; LLTERM_SOAK=10 for ten times as many
 # make test-gradients   what needs the extra llterm[gradients], in .venv-gradients
 # make test-servers   against a further real server, llama-cpp-python's, in .venv-servers
 # make test-address ADDRESS=http://…   against any server that is running, such as vLLM's CPU build
@@ -20,13 +21,16 @@ export CMAKE_ARGS ?= -DLLAVA_BUILD=OFF -DLLAMA_BUILD_TOOLS=OFF -DLLAMA_BUILD_EXA
 export CMAKE_BUILD_PARALLEL_LEVEL ?= $(CORES)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: weave test test-gradients test-servers test-address check bench screenshots docs lock clean
+.PHONY: weave test soak test-gradients test-servers test-address check bench screenshots docs lock clean
 
 weave: $(VENV)/.runtime
 	@$(BIN)/llterm weave
 
 test: $(VENV)/.dev check
 	$(BIN)/pytest -q -n $(CORES) --maxprocesses 8 --dist loadfile
+
+soak: $(VENV)/.dev
+	$(BIN)/pytest -q -m soak -n $(CORES) --maxprocesses 8 --dist worksteal tests/soak
 
 test-gradients:
 	@$(MAKE) --no-print-directory VENV=.venv-gradients .venv-gradients/.gradients
