@@ -102,7 +102,7 @@ def plain_search(
                 walk(path, score, deep, rest)
 
     walk((), 0.0, 0, residue)
-    return sorted(found, key=lambda item: (-item[0], item[1]))[: rules.beams]
+    return sorted(found, key=lambda item: (-item[0], item[1]))[: rules.goal]
 
 
 def fits(token: Token, residue: bytes) -> bool:

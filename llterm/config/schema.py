@@ -248,7 +248,10 @@ WEAVE = (
         "split_limit", "whole number", "Most children of one position; 0 sets no limit.",
         _RULES.split_limit, 0, 1000,
     ),
-    Setting("beams", "whole number", "How many suggestions.", _RULES.beams, 1, 5000),
+    Setting(
+        "beams", "whole number", "How many suggestions; 0: all, up to as many as the budget.",
+        _RULES.beams, 0, 5000,
+    ),
     Setting("auto_stop", "yes or no", "End a suggestion where a sentence ends.", _RULES.auto_stop),
     Setting("stop_comma", "yes or no", "Auto-stop at commas too.", _RULES.stop_comma),
     Setting("stop_newline", "yes or no", "Auto-stop at line ends too.", _RULES.stop_newline),

@@ -36,7 +36,7 @@ class Breadth:
     @property
     def goal(self) -> int:
         """How many suggestions there may be."""
-        return self.terrain.rules.beams
+        return self.terrain.rules.goal
 
     @property
     def full(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,7 +22,8 @@ class Rules:
     split_limit: int = 3
     """Most candidates that go on from one position; 0 sets no limit."""
     beams: int = 25
-    """How many finished suggestions the weave is after: exactly the most probable ones."""
+    """How many finished suggestions the weave is after: exactly the most probable ones. 0: all
+    that the cutoffs leave, see `goal`."""
     auto_stop: bool = True
     """End a suggestion at the end of a sentence."""
     stop_comma: bool = False
@@ -41,6 +43,15 @@ class Rules:
     budget: int = 20_000
     """Most distributions one weave may ask for; reached, the result says how much is settled."""
 
-    def cutoff_at(self, position: int) -> float:
-        """The least probability of a second candidate at this position, counted from 0."""
-        return float(self.cutoff * self.multiplier**position)
+    @property
+    def goal(self) -> int:
+        """How many suggestions to look for: `beams`, and without a limit as many as the budget, so
+        that a search has an end in memory too."""
+        return self.beams or self.budget
+
+    def least(self, position: int) -> float:
+        """The logprob that a second candidate needs at this position, counted from 0; −inf where
+        all go on. A product of probabilities would leave the range of numbers."""
+        if self.cutoff <= 0.0:
+            return -math.inf
+        return math.log(self.cutoff) + position * math.log(self.multiplier)

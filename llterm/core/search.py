@@ -137,19 +137,14 @@ class Terrain:
         """`least` and `need` at this depth; asked for at every beam, so they are kept."""
         level = self.levels.get(depth)
         if level is None:
-            cutoff = self.rules.cutoff_at(depth)
-            least = math.log(cutoff) if cutoff > 0 else -math.inf
-            level = self.levels[depth] = least, self._need(depth)
+            least = self.rules.least(depth)
+            level = self.levels[depth] = least, self._need(least)
         return level
 
-    def _need(self, depth: int) -> int:
-        limit, cutoff = self.rules.split_limit, self.rules.cutoff_at(depth)
-        most = min(self.vocabulary.size, WIDEST)
-        if limit:
-            most = min(most, limit)
-        if cutoff > 0:
-            most = min(most, int(1 / cutoff) + 1)
-        return most
+    def _need(self, least: float) -> int:
+        most = min(self.rules.split_limit or self._widest, self._widest)
+        # So many candidates have this probability at most.
+        return min(most, int(math.exp(-least)) + 1) if -least < math.log(most) else most
 
     def children(self, beam: Beam, found: Distribution) -> Iterator[Beam]:
         """The beams that go on from `beam`, most probable first, forbidden ones among them.
@@ -238,7 +233,7 @@ class Search:
     @property
     def goal(self) -> int:
         """How many suggestions the search is after."""
-        return self.terrain.rules.beams
+        return self.terrain.rules.goal
 
     @property
     def full(self) -> bool:

@@ -123,7 +123,7 @@ class Weave:
 
     def _short(self, search: Searching) -> bool:
         """Whether too few of what was found differ, and a larger limit may find more."""
-        most = self.rules.beams
+        most = self.rules.goal
         if not self.rules.diverse or not search.full or search.goal >= WIDEST * most:
             return False
         return len(fold(search.finished, most, self.before)[0]) < most
@@ -230,7 +230,7 @@ class Weave:
         With `banned`, what bans and the constraint took is in it too, as rows that say so.
         """
         best = max((search.best_open for search in self._searches), default=-math.inf)
-        most, looked_at = self.rules.beams, 0
+        most, looked_at = self.rules.goal, 0
         folded: dict[Tail, list[Beam]] = {}
         found = []
         for search in self._searches:

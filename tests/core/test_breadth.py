@@ -38,7 +38,7 @@ def levels(model: RandomModel, anchor: Tail, rules: Rules) -> Level:
                 (score + logprobs[id], (*tail, id)) for id in ids[: rules.split_limit or None]
             ]
         children.sort(key=lambda one: (-one[0], one[1]))
-        children = children[: rules.beams - len(done)]
+        children = children[: rules.goal - len(done)]
         ended = [
             len(tail) >= rules.depth
             or model.token(tail[-1]).end
@@ -60,7 +60,7 @@ def test_the_order_is_that_of_levels(seed: int, rules: Rules, room: int) -> None
     view = weave.view()
     assert view.done
     same(found(view), levels(model, (0,), rules))
-    assert len(view.suggestions) <= rules.beams
+    assert len(view.suggestions) <= rules.goal
     unseen_at_most(view, model, rules)
 
 

@@ -85,7 +85,7 @@ def test_the_list_is_the_best_that_differ(seed: int, rules: Rules) -> None:
     run(whole, model)
     everything = plain_search(model, (0,), whole.rules)
     beams = [whole.beam(tail) for _, tail in everything]
-    kept, folded = fold(beams, rules.beams, "")
+    kept, folded = fold(beams, rules.goal, "")
     shown = [one for one in view.suggestions if one.finish != "open"]
     assert [one.tail for one in shown] == [beam.tail for beam in kept]
     for one, other in combinations(shown, 2):

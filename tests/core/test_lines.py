@@ -72,7 +72,7 @@ def test_no_question_is_asked_that_the_suggestions_could_do_without(
     weave = begin(model, rules)
     asked = run(weave, model, 8, seed)
     view = weave.view()
-    full = len(view.suggestions) >= rules.beams
+    full = len(view.suggestions) >= rules.goal
     last = view.suggestions[-1].logprob if full else float("-inf")
     tails = [query.path.tail for query in asked]
     assert all(weave.beam(tail).logprob >= last - 1e-6 for tail in tails if tail)

@@ -27,7 +27,7 @@ RULES = st.builds(
     cutoff=st.sampled_from([0.0, 0.02, 0.1, 0.3]),
     multiplier=st.sampled_from([0.5, 1.0, 1.5]),
     split_limit=st.integers(0, 4),
-    beams=st.integers(1, 20),
+    beams=st.integers(0, 20),
     auto_stop=st.booleans(),
     budget=st.just(10**9),
 ).filter(lambda rules: rules.split_limit or rules.cutoff > 0.0 or rules.depth < 3)
@@ -148,7 +148,7 @@ def test_pruning_again_asks_nothing_and_going_on_only_what_is_new(
     again = weave.under(other)
     run(again, model)
     same(found(again.view()), plain_search(model, (0,), other, residue))
-    if len(weave.view().suggestions) < rules.beams:
+    if len(weave.view().suggestions) < rules.goal:
         tighter = weave.under(replace(rules, cutoff=max(rules.cutoff, 0.5), split_limit=1))
         assert tighter.done, "a tighter rule needs no question where all was known"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import heapq
-import math
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -52,7 +51,7 @@ def alone(
         logprobs = plain.logprobs(story + tail)
         ids = sorted(range(vocabulary.size), key=lambda id: (-logprobs[id], id))
         for rank, id in enumerate(ids[: rules.split_limit]):
-            if rank and logprobs[id] < math.log(rules.cutoff_at(len(tail))):
+            if rank and logprobs[id] < rules.least(len(tail)):
                 break
             path = (*tail, id)
             text = text_bytes(vocabulary, path).decode("utf-8", "ignore")

@@ -78,7 +78,8 @@ def _open(llama: Any, model: Any, path: Path, settings: LlamaSettings) -> Loaded
     whole = bool(llama.llama_model_is_recurrent(model) or llama.llama_model_is_hybrid(model))
     trained = max(llama.llama_model_n_ctx_train(model), 1)
     window = settings.context or min(trained, MOST_CONTEXT)
-    sequences = SEQUENCES
+    # llama.cpp ends the program where a decode has less room than one row for each sequence.
+    sequences = min(SEQUENCES, _rows(settings))
     while True:
         stop = StopFlag()
         params = context_params(llama, settings, window + RESERVE, sequences)
@@ -124,7 +125,7 @@ def context_params(llama: Any, settings: LlamaSettings, cells: int, sequences: i
     """Parameters of a context with this many cells and sequences."""
     params = llama.llama_context_default_params()
     params.n_ctx = cells
-    params.n_batch = params.n_ubatch = max(settings.batch, 64)
+    params.n_batch = params.n_ubatch = _rows(settings)
     params.n_seq_max = sequences
     params.kv_unified = True
     params.swa_full = True
@@ -135,6 +136,11 @@ def context_params(llama: Any, settings: LlamaSettings, cells: int, sequences: i
     threads = settings.threads or max((os.cpu_count() or 2) - 1, 1)
     params.n_threads = params.n_threads_batch = threads
     return params
+
+
+def _rows(settings: LlamaSettings) -> int:
+    """How many rows a decode has room for."""
+    return max(settings.batch, 64)
 
 
 def _parked(llama: Any, model: Any) -> int:

@@ -15,6 +15,9 @@ from llterm.core.sampler import SamplerSettings
 from llterm.core.sampling.stages import active_stages
 from llterm.core.sampling.step import Breakers, Position, Reals, Stage, Step, log_softmax, marked
 
+_LARGEST = 1e150
+"""Of a logit: its square, and a sum of those, are still numbers."""
+
 
 class NothingLeft(ValueError):
     """Model, constraint, bias and bans together forbid every candidate."""
@@ -109,7 +112,10 @@ def apply(
     if mask is not None:
         climb.take("constraint", Step(climb.logits, mask[climb.alive]))
     for name, stage in (*first, *stages):
-        climb.take(name, stage(settings, ids[climb.alive], climb.logits, position))
+        # The ends of a knob's range may leave that of numbers; `take` brings them back.
+        with np.errstate(over="ignore"):
+            step = stage(settings, ids[climb.alive], climb.logits, position)
+        climb.take(name, step)
     return Ladder(
         ids=ids,
         p_base=np.exp(np.asarray(logprobs, np.float64)),
@@ -136,7 +142,8 @@ class _Climb:
 
     def take(self, name: str, step: Step) -> None:
         self.dropped_by[self.alive[~step.keep]] = name
-        self.alive, self.logits = self.alive[step.keep], step.logits[step.keep]
+        self.alive = self.alive[step.keep]
+        self.logits = step.logits[step.keep].clip(-_LARGEST, _LARGEST)
         self._check(name)
         self.rungs.append(Rung(name, self.p()))
 

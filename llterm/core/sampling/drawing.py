@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -199,11 +200,21 @@ def _adding(chosen: np.ndarray[tuple[int], np.dtype[np.int64]], amount: float) -
     return stage
 
 
+_DIGITS = 18
+"""Most of a token's id."""
+
+
 def _biases(sampling: Sampling, vocabulary: Vocabulary) -> tuple[tuple[int, float], ...]:
-    """By token: a text's is the one that it is, or the first of those that it is made of."""
+    """By token: a text's is the one that it is, or the first of those that it is made of. An id
+    that this model has not is none of its tokens'."""
     found: dict[int, float] = {}
     for text, bias in sampling.bias:
         number = text[1:] if text[:1] == "#" else ""
-        id = int(number) if number.isdecimal() else vocabulary.encode(text.encode())[0]
-        found[id] = found.get(id, 0.0) + bias
+        if number.isdecimal():
+            if len(number) > _DIGITS or int(number) >= vocabulary.size:
+                continue
+            id = int(number)
+        else:
+            id = vocabulary.encode(text.encode())[0]
+        found[id] = min(found.get(id, 0.0) + bias, sys.float_info.max)
     return tuple((id, bias) for id, bias in found.items() if not math.isnan(bias))
