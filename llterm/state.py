@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
-import tomllib
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, fields
@@ -17,6 +16,7 @@ from typing import Any
 
 from llterm import paths
 from llterm.config.schema import WEAVE
+from llterm.config.toml import NotToml, TomlFile
 from llterm.core.rules import Rules
 
 log = logging.getLogger(__name__)
@@ -34,10 +34,10 @@ def read_state() -> State:
     """The kept choices. A broken file is set aside and said, never an error."""
     path = paths.state_file()
     try:
-        data = tomllib.loads(path.read_text("utf-8"))
+        data = TomlFile(path).data
     except FileNotFoundError:
         return State({})
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as broken:
+    except (OSError, NotToml) as broken:
         aside = path.with_suffix(".broken.toml")
         with suppress(OSError):
             path.replace(aside)

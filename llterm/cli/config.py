@@ -56,7 +56,7 @@ def config_trust(
     ] = Path(),
     revoke: Annotated[bool, typer.Option("--revoke", help="Trust it no longer.")] = False,
 ) -> None:
-    """Let a project's llterm.toml set addresses, key sources, proxies and commands."""
+    """Let a project's llterm.toml count whole, addresses and key sources too."""
     from llterm.cli.settings import trust_folder
 
     typer.echo(trust_folder(folder, revoke=revoke))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from llterm import paths
+from llterm.cli.problems import say
 from llterm.config import Config, load_config
 from llterm.config.example import example, literal
 from llterm.config.load import project_file
@@ -27,7 +27,7 @@ def load(flags: Mapping[str, Any] | None = None, file: Path | None = None) -> Co
     if config.origins.get("model", Origin("default")).kind == "state":
         config = _with_kept_model(config)
     for notice in filter(None, (state.notice, *config.notices)):
-        sys.stderr.write(f"llterm: {notice}\n")
+        say(f"llterm: {notice}")
     return config
 
 
@@ -131,7 +131,7 @@ def check(file: Path | None) -> str:
             )
     if not config.files:
         return "There is no configuration file; the defaults hold. `llterm config init` writes one."
-    return "\n".join(f"{path}: no mistakes" for path in config.files)
+    return "\n".join([*config.notices, *(f"{path}: no mistakes" for path in config.files)])
 
 
 def files(file: Path | None) -> str:
@@ -151,11 +151,11 @@ def trust_folder(folder: Path, *, revoke: bool) -> str:
     path = folder.resolve() / paths.CONFIG_NAME
     if revoke:
         distrust(folder)
-        return f"{path} may no longer set addresses, keys, proxies or commands"
+        return f"{path} no longer counts whole: what needs trust is passed over"
     if not path.is_file():
         raise UsageError(f"There is no {path}", "", "Name the folder in which it lies.")
     trust(folder)
-    return f"{path} may now set addresses, key sources, proxies and commands"
+    return f"{path} counts whole now: addresses, key sources and all else that needs trust"
 
 
 def _line(config: Config, name: str, key: str, value: object, origin: bool) -> str:

@@ -30,9 +30,9 @@ _MODEL_HEAD = """
 # [models.NAME]
 """
 _SERVER_HEAD = """
-# A model on a server (docs/backends.md). A key never stands here: say where it is kept. A project's
-# file may set addresses, keys and proxies only after `llterm config trust` in its folder. `context`
-# counts here too.
+# A model on a server (docs/backends.md). A key never stands here: say where it is kept. In a
+# project's file it counts only after `llterm config trust` in its folder, and so do `backups`,
+# `auto_weave` and other keys for actions. `context` counts here too.
 # [models.OTHER]
 """
 _KEYS_HEAD = """

@@ -5,13 +5,15 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from llterm import keymap, paths
+from llterm.config.powers import needs_trust
 from llterm.config.read import BUNDLED, ConfigFile, preset_name
 from llterm.config.sampling import CHAIN, CUSTOM, changed, make_preset
 from llterm.config.schema import (
@@ -57,12 +59,13 @@ def load_config(
     notices = _take_state(found, presets, state or {})
     files = [ConfigFile(path) for path in _files(file, folder or Path.cwd())]
     if file is None:
-        notices += [notice for one in files for notice in _pass_over_strangers(one)]
+        own = [name for one in files for name, values in one.models.items()
+               if one.path == paths.user_config() and "base_url" in values]  # fmt: skip
+        notices += [notice for one in files for notice in _pass_over_strangers(one, own)]
     models: dict[str, dict[str, Value]] = {}
     for one in files:
         _take(found, {
-            name: (item.value, Origin("file", f"{one.path}:{item.line}" if item.line
-                                      else str(one.path)))
+            name: (item.value, Origin("file", partial(one.place, item.keys)))
             for name, item in one.values.items()
         })  # fmt: skip
         models.update(one.models)
@@ -111,20 +114,37 @@ def _files(file: Path | None, folder: Path) -> list[Path]:
     return [path for path in (user if user.exists() else None, project_file(folder)) if path]
 
 
-def _pass_over_strangers(file: ConfigFile) -> list[str]:
+def _pass_over_strangers(file: ConfigFile, servers: Collection[str]) -> list[str]:
     """Leave out what a project's file may set only with trust; a notice for each."""
     folder = file.path.parent
     if file.path == paths.user_config() or is_trusted(folder):
         return []
-    found = {f"[models.{name}]": f"sets {' and '.join(keys)}"
-             for name, keys in file.forget_guarded().items()}  # fmt: skip
-    if file.forget_address():
-        found["model"] = "is an address"
+    found: dict[str, dict[str, None]] = {}
+    for name, item in file.values.items():
+        if guarded := needs_trust(name, item.value, folder, servers):
+            found.setdefault(guarded[0], {})[guarded[1]] = None
+    for name in found:
+        file.forget(name)
+    command = f"llterm config trust {shlex.quote(str(folder))}"
     return [
-        f"{what} in {file.path} was passed over: it {why}. If you know this file and want it:"
-        f" llterm config trust {shlex.quote(str(folder))}"
+        _inert(f"{_named(what)} in {file.path} was passed over: it {_both(why)}. If you know this"
+               f" file and want it: {command}")
         for what, why in found.items()
-    ]
+    ]  # fmt: skip
+
+
+def _named(dotted: str) -> str:
+    return f"[{dotted}]" if dotted == "keys" or dotted.startswith("models.") else dotted
+
+
+def _both(reasons: Iterable[str]) -> str:
+    return " and ".join(reasons).replace(" and sets ", " and ")
+
+
+def _inert(notice: str) -> str:
+    from llterm.core.display import display_text
+
+    return display_text(notice.encode("utf-8", "surrogateescape"))
 
 
 def _take(found: Found, values: Found) -> None:

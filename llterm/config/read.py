@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -11,14 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from llterm.config.schema import MODEL, PRESET, SERVER, TABLES, Setting, Value
-from llterm.config.server import GUARDED, ServerSettings, is_address
+from llterm.config.server import ServerSettings
+from llterm.config.toml import Keys, NotToml, TomlFile
 from llterm.core.sampler import PRESETS
 from llterm.errors import ConfigError
 
 BUNDLED = ("fable", "fable-q8_0", "scripted")
 """Names of models that llterm brings along."""
-MOST_BYTES = 1 << 20
-_AT = re.compile(r" \(at line (\d+), column (\d+)\)| \(at end of document\)")
+MOST_SAID = 300
+"""Characters of a part of a message."""
+_ACTION = re.compile(r"[A-Za-z0-9._-]{1,60}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _FIXED = ("weave", "sampling", "presets", "mix", "store", "ui", "keys", "models")
 PRESET_NAMES = (
@@ -37,7 +38,8 @@ class Found:
     """One value of a file."""
 
     value: Value
-    line: int
+    keys: Keys
+    """As they stand there, for its line."""
 
 
 class ConfigFile:
@@ -46,10 +48,10 @@ class ConfigFile:
     def __init__(self, path: Path) -> None:
         """Reads and checks. Raises ConfigError."""
         self.path = path
-        self._text = self._read()
+        self._file = self._read()
         self.values: dict[str, Found] = {}
         self.models: dict[str, dict[str, Value]] = {}
-        data = self._parse()
+        data = self._file.data
         for key, value in data.items():
             if key in _FIXED and not isinstance(value, Mapping):
                 raise self._mistake((key,), f"[{key}] is a table", "", f"Write it as [{key}].")
@@ -63,59 +65,34 @@ class ConfigFile:
         for name, table in data.get("models", {}).items():
             self._model(name, table)
 
-    def forget_guarded(self) -> dict[str, list[str]]:
-        """Leave out the models that need trust in this file's folder; what each sets of that."""
-        found = {name: [key for key in values if key in GUARDED]
-                 for name, values in self.models.items()}  # fmt: skip
-        found = {name: keys for name, keys in found.items() if keys}
-        for name in found:
-            for key in self.models.pop(name):
-                del self.values[f"models.{name}.{key}"]
-        return found
+    def forget(self, name: str) -> None:
+        """Leave out a value, by its dotted name; a whole model, or all keys."""
+        model = name.removeprefix("models.")
+        if name == "keys":
+            gone = [one for one in self.values if one.startswith("keys.")]
+        elif model != name:
+            gone = [f"{name}.{key}" for key in self.models.pop(model)]
+        else:
+            gone = [name]
+        for one in gone:
+            del self.values[one]
 
-    def forget_address(self) -> bool:
-        """Leave out a `model` that is a server's address; whether there was one."""
-        item = self.values.get("model")
-        if item is None or not is_address(str(item.value)):
-            return False
-        del self.values["model"]
-        return True
-
-    def line(self, keys: Sequence[str]) -> int:
-        """The line on which this key is set; 0 where that cannot be told."""
-        lines = self._text.splitlines(keepends=True)
-        start = 0
-        for stop in range(1, min(len(lines), 5000) + 1):
-            try:
-                data: object = tomllib.loads("".join(lines[:stop]))
-            except tomllib.TOMLDecodeError:
-                continue
-            for key in keys:
-                data = data.get(key, _MISSING) if isinstance(data, Mapping) else _MISSING
-            if data is not _MISSING:
-                return start + 1
-            start = stop
-        return 0
+    def place(self, keys: Keys) -> str:
+        """File and line of a key, as editors write it."""
+        line = self._file.line(keys)
+        return f"{self.path}:{line}" if line else str(self.path)
 
     def where(self, keys: Sequence[str]) -> str:
         """File and line of a key, for people."""
-        line = self.line(keys)
+        line = self._file.line(keys)
         return f"{self.path}, line {line}" if line else str(self.path)
 
-    def _read(self) -> str:
+    def _read(self) -> TomlFile:
         try:
-            if self.path.is_file() and self.path.stat().st_size > MOST_BYTES:
-                raise ConfigError(
-                    f"{self.path.name} is too large for a configuration",
-                    f"{self.path} has {self.path.stat().st_size:,} bytes.",
-                    "`llterm config init` writes a fresh one.",
-                )
-            return self.path.read_text("utf-8").removeprefix("\ufeff")
-        except UnicodeDecodeError as error:
+            return TomlFile(self.path)
+        except NotToml as error:
             raise ConfigError(
-                f"{self.path.name} is not UTF-8 text",
-                f"{self.path}, byte {error.start}.",
-                "Save it as UTF-8.",
+                f"{self.path.name} {error.title}", f"{self.path}, {error.where}.", error.hint
             ) from error
         except OSError as error:
             raise ConfigError(
@@ -124,24 +101,11 @@ class ConfigFile:
                 "`llterm config path` shows which files are read.",
             ) from error
 
-    def _parse(self) -> dict[str, Any]:
-        try:
-            return tomllib.loads(self._text)
-        except tomllib.TOMLDecodeError as error:
-            at = _AT.search(str(error))
-            line = at.group(1) if at else None
-            what = _AT.sub("", str(error))
-            raise ConfigError(
-                f"{self.path.name} is not valid TOML",
-                f"{self.path}, line {line or len(self._text.splitlines())}: {what}.",
-                'Text needs quotes, each setting its own line: depth = 12, theme = "…".',
-            ) from error
-
     def _table(self, table: str, data: Mapping[str, object]) -> None:
         for setting, keys, value in self._settings(table, TABLES[table], data, (table,)):
             found = self._checked(setting, keys, value)
             name = ".".join(filter(None, (table, setting.name)))
-            self.values[name] = Found(found, self.line(keys))
+            self.values[name] = Found(found, keys)
 
     def _preset(self, name: str, table: object) -> None:
         keys = ("presets", name)
@@ -175,7 +139,7 @@ class ConfigFile:
             if isinstance(found, Path):
                 found = self.path.parent / found.expanduser()
             values[setting.name] = found
-            self.values[f"models.{name}.{setting.name}"] = Found(found, self.line(path))
+            self.values[f"models.{name}.{setting.name}"] = Found(found, path)
         self.models[name] = values
         self._server(name, values)
 
@@ -208,15 +172,19 @@ class ConfigFile:
 
     def _keys(self, data: object) -> None:
         assert isinstance(data, Mapping)
-        for id, value in _flattened(data):
-            keys = ("keys", id) if id in data else ("keys", *id.split("."))
+        for path, value in _flattened(data):
+            keys, id = ("keys", *path), ".".join(path)
+            if not _ACTION.fullmatch(id):
+                raise self._mistake(
+                    keys, f"There is no action {id}", "", "`llterm keys` lists them all."
+                )
             if isinstance(value, list) and all(isinstance(one, str) for one in value):
                 value = ",".join(value)
             if not isinstance(value, str):
                 raise self._mistake(
                     keys, f"The keys of {id} are not a text", "", f'Write "{id}" = "ctrl+j,f6".'
                 )
-            self.values[f"keys.{id}"] = Found(value, self.line(keys))
+            self.values[f"keys.{id}"] = Found(value, keys)
 
     def _settings(
         self,
@@ -268,22 +236,30 @@ class ConfigFile:
 
     def _mistake(self, keys: Sequence[str], title: str, cause: str, hint: str) -> ConfigError:
         more = cause if cause.startswith(":") or not cause else f". {cause.rstrip('.')}"
-        return ConfigError(title, f"{self.where(keys)}{more}.", hint)
+        return ConfigError(_inert(title), f"{self.where(keys)}{_inert(more)}.", hint)
 
 
 _BOTH = {"context", "chat_template"}
 """Settings of files that count for servers too."""
-_MISSING = object()
 
 
 def _has(rows: Iterable[Setting], key: str) -> bool:
     return any(row.name == key.replace("-", "_") for row in rows)
 
 
-def _flattened(data: Mapping[str, object], before: str = "") -> Iterator[tuple[str, object]]:
+def _inert(text: str) -> str:
+    """What a file says, within a message: on one line, not too long, no control characters."""
+    # Not before there is something to say: every command reads a configuration.
+    from llterm.core.display import visible
+
+    cut = text if len(text) <= MOST_SAID else text[: MOST_SAID - 1] + "…"
+    return visible(cut.encode("utf-8", "surrogateescape"))
+
+
+def _flattened(data: Mapping[str, object], before: Keys = ()) -> Iterator[tuple[Keys, object]]:
     """`weave.start = …` is a table in TOML when it is not in quotes; both are meant alike."""
     for key, value in data.items():
         if isinstance(value, Mapping):
-            yield from _flattened(value, f"{before}{key}.")
+            yield from _flattened(value, (*before, key))
         else:
-            yield before + key, value
+            yield (*before, key), value

@@ -7,7 +7,7 @@ file and the documentation are made from.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -83,8 +83,13 @@ class Origin:
     """Where a setting's value came from."""
 
     kind: Literal["flag", "environment", "file", "state", "default"]
-    detail: str = ""
-    """The flag, the variable, or file and line."""
+    place: str | Callable[[], str] = ""
+    """The flag, the variable, or what finds file and line when that is asked for."""
+
+    @property
+    def detail(self) -> str:
+        """The flag, the variable, or file and line."""
+        return self.place if isinstance(self.place, str) else self.place()
 
     def __str__(self) -> str:
         return " ".join(filter(None, (self.kind, self.detail)))
@@ -173,8 +178,10 @@ class Setting:
                 raise ValueError(f"{_shown(value)} is not a text in quotes")
             if not value.strip():
                 raise ValueError("it is empty")
+            if "\0" in value:
+                raise ValueError("a character with the number 0 is in no name")
             if self.choices and value not in self.choices:
-                raise ValueError(f"{value!r} is not one of {self.range}")
+                raise ValueError(f"{_shown(value)} is not one of {self.range}")
             return Path(value) if self.kind == "path" else value
         return self._number(value)
 
@@ -202,7 +209,7 @@ class Setting:
             if self.choices and text not in self.choices:
                 near = get_close_matches(text, self.choices, 1, 0.5)
                 raise ValueError(
-                    f"{text!r} is not one of {', '.join(self.choices)}"
+                    f"{_shown(text)} is not one of {', '.join(self.choices)}"
                     + (f"; did you mean {near[0]}?" if near else "")
                 )
         if self.choices and len(set(texts)) < len(texts):
@@ -466,7 +473,9 @@ def preset_setting(name: str) -> Setting:
 
 
 def _shown(value: object) -> str:
-    text = str(value).lower() if isinstance(value, bool) else str(value)
-    if isinstance(value, str):
-        text = f'"{value}"'
-    return text if len(text) <= 40 else text[:37] + "..."
+    try:
+        text = str(value).lower() if isinstance(value, bool) else str(value)
+    except ValueError:
+        return "a number of thousands of digits"
+    text = text if len(text) <= 40 else text[:37] + "..."
+    return f'"{text}"' if isinstance(value, str) else text

@@ -14,8 +14,6 @@ DIALECTS = (
 )  # fmt: skip
 """What a server may speak; "auto" finds out by asking it."""
 KEY_SOURCES = ("key_env", "key_file", "key_command")
-GUARDED = frozenset(("base_url", *KEY_SOURCES, "insecure_key", "proxy", "ca_file"))
-"""What a project's file may set only where the person trusts its folder."""
 
 _VARIABLE = re.compile("[A-Za-z_][A-Za-z0-9_]*")
 
@@ -72,6 +70,8 @@ class ServerSettings:
                 "it is not the name of an environment variable",
                 "Put the key itself into a variable, and that variable's name here.",
             )
+        if any("\0" in one for one in self.key_command):
+            yield "key_command", "no program takes a character with the number 0", "Leave it out."
         named = [name for name in KEY_SOURCES if getattr(self, name)]
         if len(named) > 1:
             yield named[1], f"{named[0]} names a key too", "Keep one of them."

@@ -1,8 +1,8 @@
-"""Folders whose `llterm.toml` may say where keys go.
+"""Folders whose `llterm.toml` counts whole.
 
 A project's file comes with a project, perhaps from a stranger. Until the person trusts its folder
-once, its models on servers are passed over: an address, a key's source, a proxy or a command in it
-could carry a key away, or run something.
+once, what `powers.py` guards is passed over: an address, a key's source, a proxy or a command in it
+could carry a key or a story away, or run something.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from llterm import paths
 from llterm.errors import UsageError
 
-_HEAD = "# Folders whose llterm.toml may set addresses, keys, proxies and commands. One a line.\n"
+_HEAD = "# Folders whose llterm.toml counts whole. One a line.\n"
 
 
 def is_trusted(folder: Path) -> bool:
@@ -39,7 +39,7 @@ def _trusted() -> list[str]:
         text = paths.trust_file().read_text("utf-8", "surrogateescape")
     except OSError:
         return []
-    return [line for line in text.splitlines() if line and not line.startswith("#")]
+    return [line for line in text.split("\n") if line and not line.startswith("#")]
 
 
 def _write(folders: list[str]) -> None:

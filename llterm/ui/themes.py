@@ -6,7 +6,6 @@ should differ on such terminals. A colour that is left out is the default theme'
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -16,6 +15,7 @@ from textual.color import Color, ColorParseError
 from textual.theme import Theme
 
 from llterm import paths
+from llterm.config.toml import TomlFile
 
 DEFAULT = "dusk"
 OWN_COLORS = ("faint", "ghost", "bar", "selected", "found")
@@ -73,7 +73,7 @@ def load_themes(colors: int, folders: Iterable[Path] | None = None) -> Themes:
 
 def read_theme(path: Path, colors: int, base: Mapping[str, str]) -> tuple[Theme, Mapping[str, str]]:
     """One file's theme, and its colours by name. Raises ValueError or OSError with the reason."""
-    data = tomllib.loads(path.read_text("utf-8"))
+    data = TomlFile(path).data
     name = data.get("name", path.stem)
     dark = data.get("dark", True)
     if not isinstance(name, str) or not name.isprintable() or not isinstance(dark, bool):

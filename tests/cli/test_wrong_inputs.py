@@ -27,7 +27,7 @@ def nothing(_: Path) -> None: ...
 
 
 def settings(text: str) -> Make:
-    return put("llterm.toml", text)
+    return put("config/llterm.toml", text)
 
 
 def header(**values: object) -> bytes:

@@ -6,7 +6,9 @@ from pathlib import Path
 
 from llterm.config import Config, load_config
 from llterm.config.example import example, literal
-from llterm.config.schema import TABLES
+from llterm.config.schema import MODEL, SERVER, TABLES
+from llterm.keymap import ACTIONS
+from tests.config.everything import RIVALS, everything
 
 SHIPPED = Path(__file__).parents[2] / "llterm.toml.example"
 
@@ -22,22 +24,15 @@ def test_as_it_is_it_changes_nothing(tmp_path: Path) -> None:
 
 
 def test_every_line_is_valid_when_the_hash_is_taken_away(tmp_path: Path) -> None:
-    names = [row.name for rows in TABLES.values() for row in rows]
-    # Settings of one model stand under a name that the person must choose first.
-    tables, _, rest = example().partition("# A model of your own")
-    keys = rest.partition("[keys]")[1:]
-    lines = [
-        line.removeprefix("# ")
-        if line.startswith('# "') or line.removeprefix("# ").partition(" = ")[0] in names
-        else line
-        for line in "".join((tables, *keys)).splitlines()
-    ]
     path = tmp_path / "all.toml"
-    path.write_text("\n".join(lines), "utf-8")
+    path.write_text(everything(), "utf-8")
     config = load_config(file=path, environment={}, folder=tmp_path)
-    assert {
-        f"{table}.{row.name}".lstrip(".") for table, rows in TABLES.items() for row in rows
-    } <= {*config.origins}
+    names = [f"{table}.{row.name}" for table, rows in TABLES.items() for row in rows]
+    names += [f"keys.{action.id}" for action in ACTIONS]
+    names += [f"models.NAME.{row.name}" for row in MODEL]
+    names += [f"models.OTHER.{row.name}" for row in SERVER if row.name not in RIVALS]
+    assert {*config.origins} == {name.lstrip(".") for name in names}
+    assert "NAME" in config.presets
 
 
 def test_literals_are_read_back() -> None:

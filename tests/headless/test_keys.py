@@ -14,7 +14,8 @@ from tests.terminal import Terminal, llterm
 
 
 def test_the_table_has_every_action_and_marks_own_keys(tmp_path: Path) -> None:
-    (tmp_path / "llterm.toml").write_text("[keys]\n'weave.stop' = 'f18'\n")
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config/llterm.toml").write_text("[keys]\n'weave.stop' = 'f18'\n")
     ran = run(tmp_path, "keys")
     assert ran.code == 0
     for action in ACTIONS:
