@@ -121,7 +121,10 @@ def show(config: Config, *, origin: bool) -> str:
 
 def check(file: Path | None) -> str:
     """Raises ConfigError at the first mistake; otherwise says what was read."""
+    from llterm.config.themes import check_theme
+
     config = load_config(file=file)
+    check_theme(config)
     for name, model in config.models.items():
         if model.path is not None and not model.path.exists():
             raise UsageError(

@@ -37,6 +37,7 @@ from llterm.session.sampling import SamplerChoice
 from llterm.session.session import Session
 from llterm.ui import journal
 from llterm.ui.actions import shelf
+from llterm.ui.colourless import Colourless
 from llterm.ui.commands import Commands, Palette
 from llterm.ui.launch import Launch
 from llterm.ui.options import Options
@@ -125,6 +126,8 @@ class LltermApp(App[None]):
     def __init__(self, launch: Launch, document: Document) -> None:
         self._themes = Themes()  # asked for by Textual's own constructor
         super().__init__()
+        if self.no_color:
+            self._filters = [Colourless(lambda: self.theme_variables)]
         journal.listen()
         self.launch = launch
         self.faulty = False

@@ -14,7 +14,7 @@ from pathlib import Path
 from textual.color import Color, ColorParseError
 from textual.theme import Theme
 
-from llterm import paths
+from llterm.config.themes import theme_folders
 from llterm.config.toml import TomlFile
 
 DEFAULT = "dusk"
@@ -45,19 +45,11 @@ class Themes:
         return DEFAULT
 
 
-def shipped_folder() -> Path:
-    """Where the themes of llterm lie: in the package, or in a clone beside it."""
-    package = Path(__file__).parents[1]
-    inside = package / "themes"
-    return inside if inside.is_dir() else package.parent / "themes"
-
-
 def load_themes(colors: int, folders: Iterable[Path] | None = None) -> Themes:
     """Read all themes for a terminal of 16, 256 or more colours; own ones replace shipped ones."""
     found = Themes()
     base: Mapping[str, str] = {}
-    folders = (shipped_folder(), paths.themes_dir()) if folders is None else folders
-    for folder in folders:
+    for folder in theme_folders() if folders is None else folders:
         files = sorted(folder.glob("*.toml")) if folder.is_dir() else []
         # The default theme first: others fall back on its colours.
         for path in sorted(files, key=lambda one: one.stem != DEFAULT):

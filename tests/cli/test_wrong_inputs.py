@@ -57,6 +57,8 @@ WRONG: list[tuple[str, Make, str, int, str, str]] = [
      "config check --config no.toml", 2, "cannot be read", "no.toml"),
     ("config: missing model file", settings("[models.m]\npath = 'no.gguf'\n"),
      "config check", 2, "model m", "no.gguf"),
+    ("config: no such theme", settings("[ui]\ntheme = 'papr'\n"),
+     "config check", 2, "There is no theme papr", "paper"),
     ("config: there already", put("config/llterm.toml", ""), "config init", 2, "already", "never"),
     ("gguf: unknown name", nothing, "suggest --prompt x -m fabel", 4, "fabel", "fable?"),
     ("gguf: missing", nothing, "suggest --prompt x -m no.gguf", 4, "no.gguf", "models list"),

@@ -10,12 +10,13 @@ from textual.widgets import Input, OptionList, TextArea
 
 from llterm.config import Config
 from llterm.config.schema import Ui
+from llterm.config.themes import shipped_folder
 from llterm.keymap import ACTIONS
 from llterm.state import read_state
 from llterm.ui.screens.help import Help
 from llterm.ui.screens.jump import Jump
 from llterm.ui.screens.settings import Settings
-from llterm.ui.themes import load_themes, shipped_folder
+from llterm.ui.themes import load_themes
 from tests.ui.conftest import STORY, Start
 
 
