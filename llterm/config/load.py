@@ -14,7 +14,7 @@ from typing import Any
 
 from llterm import keymap, paths
 from llterm.config.powers import needs_trust
-from llterm.config.read import BUNDLED, ConfigFile, preset_name
+from llterm.config.read import BUNDLED, ConfigFile, inert, preset_name
 from llterm.config.sampling import CHAIN, CUSTOM, changed, make_preset
 from llterm.config.schema import (
     SAMPLING,
@@ -62,13 +62,13 @@ def load_config(
         own = [name for one in files for name, values in one.models.items()
                if one.path == paths.user_config() and "base_url" in values]  # fmt: skip
         notices += [notice for one in files for notice in _pass_over_strangers(one, own)]
-    models: dict[str, dict[str, Value]] = {}
+    models: dict[str, ConfigFile] = {}
     for one in files:
         _take(found, {
             name: (item.value, Origin("file", partial(one.place, item.keys)))
             for name, item in one.values.items()
         })  # fmt: skip
-        models.update(one.models)
+        models.update(dict.fromkeys(one.models, one))
         presets.update((name, make_preset(values)) for name, values in one.presets.items())
     _take_environment(found, environment)
     _take_flags(found, flags or {})
@@ -85,7 +85,7 @@ def load_config(
         mix=replace(Config().mix, **_fields("mix", found)),
         store=replace(Config().store, **_fields("store", found)),
         keys=keys,
-        models={name: _model(name, values, found) for name, values in models.items()},
+        models={name: _model(name, one) for name, one in models.items()},
         files=tuple(one.path for one in files),
         origins={name: origin for name, (_, origin) in found.items()},
         notices=tuple(notices),
@@ -233,7 +233,7 @@ def _sampling(found: Found, presets: Mapping[str, SamplerSettings]) -> Sampling:
             made = changed(made, row.name, value, presets)
         except ValueError as wrong:
             raise ConfigError(
-                f"Wrong value for {dotted}", f"{origin.detail}: {wrong}.", row.help
+                f"Wrong value for {dotted}", f"{origin.detail}: {inert(str(wrong))}.", row.help
             ) from wrong
     return made
 
@@ -255,7 +255,7 @@ def flag_name(dotted: str) -> str:
 def _wrong(place: str, row: Setting, wrong: ValueError) -> ConfigError:
     allowed = f" ({row.range})" if row.range else ""
     hint = f"{row.name.replace('_', '-')} is a {row.kind}{allowed}: {row.help}"
-    return ConfigError(f"Wrong value for {place}", f"{wrong}.", hint)
+    return ConfigError(f"Wrong value for {place}", f"{inert(str(wrong))}.", hint)
 
 
 def _fields(table: str, found: Found) -> dict[str, Any]:
@@ -266,13 +266,12 @@ def _fields(table: str, found: Found) -> dict[str, Any]:
     }
 
 
-def _model(name: str, values: Mapping[str, Value], found: Found) -> ModelConfig:
+def _model(name: str, file: ConfigFile) -> ModelConfig:
+    values = file.models[name]
     if "path" not in values and "base_url" not in values and name not in BUNDLED:
-        some = next((f"models.{name}.{key}" for key in values), "")
-        where = f"In {found[some][1].detail}." if some else ""
         raise ConfigError(
             f"[models.{name}] has no path and no base_url",
-            where,
+            f"In {file.where(('models', name))}.",
             'Add path = "…/model.gguf" for a file, or base_url = "http://…" for a server.',
         )
     kept: dict[str, Any] = dict(values)

@@ -184,6 +184,11 @@ class ConfigFile:
                 raise self._mistake(
                     keys, f"The keys of {id} are not a text", "", f'Write "{id}" = "ctrl+j,f6".'
                 )
+            if not value.isprintable() or len(value) > MOST_SAID:
+                raise self._mistake(
+                    keys, f"The keys of {id} are no names of keys", f": {value}",
+                    f'Write "{id}" = "ctrl+j,f6".',
+                )  # fmt: skip
             self.values[f"keys.{id}"] = Found(value, keys)
 
     def _settings(
@@ -236,7 +241,7 @@ class ConfigFile:
 
     def _mistake(self, keys: Sequence[str], title: str, cause: str, hint: str) -> ConfigError:
         more = cause if cause.startswith(":") or not cause else f". {cause.rstrip('.')}"
-        return ConfigError(_inert(title), f"{self.where(keys)}{_inert(more)}.", hint)
+        return ConfigError(inert(title), f"{self.where(keys)}{inert(more)}.", hint)
 
 
 _BOTH = {"context", "chat_template"}
@@ -247,7 +252,7 @@ def _has(rows: Iterable[Setting], key: str) -> bool:
     return any(row.name == key.replace("-", "_") for row in rows)
 
 
-def _inert(text: str) -> str:
+def inert(text: str) -> str:
     """What a file says, within a message: on one line, not too long, no control characters."""
     # Not before there is something to say: every command reads a configuration.
     from llterm.core.display import visible

@@ -75,7 +75,7 @@ def test_a_server_with_everything(home: Path) -> None:
         ('base_url = "https://a"\ntimeout = 0', 3, "above 0"),
         ('base_url = "https://a"\nkey_env = "sk-secret-1"', 3, "variable"),
         ("dialect = 'vllm'", 2, "needs a base_url"),
-        ("context = 100", 2, "no path and no base_url"),
+        ("context = 100", 1, "no path and no base_url"),
     ],
 )
 def test_a_mistake_names_its_line_and_shows_no_secret(
