@@ -127,7 +127,7 @@ def _pass_over_strangers(file: ConfigFile, servers: Collection[str]) -> list[str
         file.forget(name)
     command = f"llterm config trust {shlex.quote(str(folder))}"
     return [
-        _inert(f"{_named(what)} in {file.path} was passed over: it {_both(why)}. If you know this"
+        _safe(f"{_named(what)} in {file.path} was passed over: it {_both(why)}. If you know this"
                f" file and want it: {command}")
         for what, why in found.items()
     ]  # fmt: skip
@@ -141,7 +141,7 @@ def _both(reasons: Iterable[str]) -> str:
     return " and ".join(reasons).replace(" and sets ", " and ")
 
 
-def _inert(notice: str) -> str:
+def _safe(notice: str) -> str:
     from llterm.core.display import display_text
 
     return display_text(notice.encode("utf-8", "surrogateescape"))
