@@ -12,8 +12,9 @@ from llterm.cli.problems import say
 from llterm.config import Config, load_config
 from llterm.config.example import example, literal
 from llterm.config.load import project_file
+from llterm.config.origin import Origin
 from llterm.config.sampling import preset_values, value_of
-from llterm.config.schema import MODEL, SERVER, TABLES, Origin, setting
+from llterm.config.schema import MODEL, SERVER, TABLES, setting
 from llterm.core.sampler import PRESETS
 from llterm.errors import ModelError, UsageError
 

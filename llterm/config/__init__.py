@@ -1,6 +1,7 @@
 """Settings: what may be set, where it is read from, and which source counts."""
 
 from llterm.config.load import load_config, project_file
-from llterm.config.schema import Config, ModelConfig, Origin, Setting, Ui
+from llterm.config.origin import Origin
+from llterm.config.schema import Config, ModelConfig, Setting, Ui
 
 __all__ = ["Config", "ModelConfig", "Origin", "Setting", "Ui", "load_config", "project_file"]

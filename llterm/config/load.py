@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from llterm import keymap, paths
+from llterm.config.origin import Origin
 from llterm.config.powers import needs_trust
 from llterm.config.read import BUNDLED, ConfigFile, inert, preset_name
 from llterm.config.sampling import CHAIN, CUSTOM, changed, make_preset
@@ -21,7 +22,6 @@ from llterm.config.schema import (
     TABLES,
     Config,
     ModelConfig,
-    Origin,
     Setting,
     Value,
     preset_setting,

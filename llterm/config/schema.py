@@ -7,12 +7,13 @@ file and the documentation are made from.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal
 
+from llterm.config.origin import Origin
 from llterm.config.server import DIALECTS, ServerSettings
 from llterm.core.rules import Rules
 from llterm.core.sampler import DEFAULT_PRESET, ORDER, PRESETS, SamplerSettings, Sampling
@@ -76,23 +77,6 @@ class ModelConfig:
     server: ServerSettings | None = None
     """Of a model on a server; of the others' settings only `context` counts for it."""
     chat_template: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """Where a setting's value came from."""
-
-    kind: Literal["flag", "environment", "file", "state", "default"]
-    place: str | Callable[[], str] = ""
-    """The flag, the variable, or what finds file and line when that is asked for."""
-
-    @property
-    def detail(self) -> str:
-        """The flag, the variable, or file and line."""
-        return self.place if isinstance(self.place, str) else self.place()
-
-    def __str__(self) -> str:
-        return " ".join(filter(None, (self.kind, self.detail)))
 
 
 @dataclass(frozen=True, slots=True)
