@@ -19,7 +19,7 @@ from llterm.backends.llamacpp.loader import load
 from llterm.backends.llamacpp.runner import Answer, Burst, Runner
 from llterm.backends.llamacpp.settings import RESERVE, LlamaSettings
 from llterm.backends.llamacpp.vocabulary import LlamaVocabulary
-from llterm.backends.templates import ChatFormat
+from llterm.backends.openings import Chats, opener
 from llterm.core.attention import Attention
 from llterm.core.chat import Chat, Parts
 from llterm.core.query import Capabilities, Cost, Fact, Failed, Query, Rows, Scored
@@ -132,7 +132,7 @@ class LlamaBackend:
         vocabulary: LlamaVocabulary,
         capabilities: Capabilities,
         owner: _Owner,
-        chats: ChatFormat,
+        chats: Chats,
     ) -> None:
         self.name = name
         self._chats = chats
@@ -151,6 +151,13 @@ class LlamaBackend:
 
     def open_chat(self, chat: Chat) -> Parts:
         return self._chats.open(chat)
+
+    async def settle(self) -> bool:
+        """Wait for chats whose template is being rendered; whether any was wanted."""
+        return await self._chats.settle()
+
+    def hear_chats(self, told: Callable[[], None]) -> None:
+        self._chats.hear(told)
 
     async def ask(self, queries: Sequence[Query]) -> AsyncGenerator[Fact | Failed]:
         asked = tuple(queries)
@@ -190,6 +197,7 @@ class LlamaBackend:
 
     async def close(self) -> None:
         self.end()
+        await self._chats.close()
         while self._owner.is_alive():
             await asyncio.to_thread(self._owner.join, 0.05)
 
@@ -235,7 +243,7 @@ async def open_llama(
         chats = named_format(library(), chosen) if chosen else None
         loaded = load(path, settings, tell)
         vocabulary = LlamaVocabulary(library(), loaded.model)
-        runner = Runner(loaded, vocabulary.size)
+        runner = Runner(loaded, vocabulary.size, name)
         capabilities = Capabilities(
             full_vocabulary=True,
             batch=min(256, loaded.sequences - 1),
@@ -247,7 +255,7 @@ async def open_llama(
         )
         chats = chats or chat_format(library(), loaded.model, vocabulary)
         owner = _Owner(runner, loaded.stop)
-        return LlamaBackend(name, vocabulary, capabilities, owner, chats)
+        return LlamaBackend(name, vocabulary, capabilities, owner, opener(chats, loop))
 
     opening = asyncio.create_task(asyncio.to_thread(work))
     try:
