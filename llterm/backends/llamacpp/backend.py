@@ -12,10 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 from queue import SimpleQueue
 
+from llterm.backends.llamacpp import cores
 from llterm.backends.llamacpp.binding import StopFlag, Stopped, library
 from llterm.backends.llamacpp.chat import chat_format, named_format
 from llterm.backends.llamacpp.info import check_gguf
 from llterm.backends.llamacpp.loader import load
+from llterm.backends.llamacpp.memory import check_room
 from llterm.backends.llamacpp.runner import Answer, Burst, Runner
 from llterm.backends.llamacpp.settings import RESERVE, LlamaSettings
 from llterm.backends.llamacpp.vocabulary import LlamaVocabulary
@@ -223,7 +225,8 @@ async def open_llama(
     """Load a GGUF file; `progress` is called on the event loop with the share done, 0 to 1.
 
     `name` is what the model is called; unset: the file's stem. Raises ModelError where the file
-    cannot be read or does not predict text. Cancelling gives up the loading and frees what there
+    cannot be read, does not predict text or does not fit into memory, UsageError for more threads
+    than cores. Cancelling gives up the loading and frees what there
     is of it.
     """
     settings = settings or LlamaSettings()
@@ -238,7 +241,8 @@ async def open_llama(
         return wanted.is_set()
 
     def work() -> LlamaBackend:
-        check_gguf(path)
+        cores.threads_of(settings.threads)
+        check_room(check_gguf(path), settings)
         chosen = settings.chat_template
         chats = named_format(library(), chosen) if chosen else None
         loaded = load(path, settings, tell)

@@ -44,6 +44,8 @@ class ModelInfo:
     vocabulary: int
     layers: int
     embedding: int
+    heads: int
+    """Attention heads of a layer; 0 where there are none."""
     text: bool
     """Whether it predicts text at all."""
     cell: int
@@ -163,6 +165,7 @@ class _Header:
             vocabulary=tokens if isinstance(tokens, int) else 0,
             layers=number("block_count"),
             embedding=number("embedding_length"),
+            heads=number("attention.head_count"),
             text=bool(architecture) and architecture not in _NOT_TEXT,
             cell=self._cell(number, values.get(f"{architecture}{_PER_LAYER}", 0)),
             template=str(values.get("tokenizer.chat_template", "")),
@@ -171,6 +174,9 @@ class _Header:
 
     def _cell(self, number: Callable[[str], int], key_heads: object) -> int:
         """Two bytes for each number of a token's keys and values, in all layers."""
+        if latent := number("attention.kv_lora_rank"):
+            # Keys and values are kept as one short row for all heads.
+            return 2 * number("block_count") * (latent + number("rope.dimension_count"))
         heads = number("attention.head_count")
         width = number("embedding_length") // max(heads, 1)
         sides = (number("attention.key_length") or width) + (
