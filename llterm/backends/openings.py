@@ -59,6 +59,8 @@ class AtOnce:
 class Openings(ABC):
     """On the event loop a chat has no parts until they are there; other threads wait for them."""
 
+    again = AGAIN
+
     def __init__(self, loop: asyncio.AbstractEventLoop, name: str) -> None:
         self.name = name
         self._loop = loop
@@ -108,7 +110,7 @@ class Openings(ABC):
     def _begin(self, chat: Chat) -> None:
         """Ask for this chat, unless that is done, under way, or failed just now."""
         _, failed = self._failed.get(chat, (None, -math.inf))
-        if chat in self._told or chat in self._asked or time.monotonic() < failed + AGAIN:
+        if chat in self._told or chat in self._asked or time.monotonic() < failed + self.again:
             return
         self._asked[chat] = self._loop.create_task(self._ask(chat))
 
@@ -128,6 +130,8 @@ class Openings(ABC):
 
 class Rendered(Openings):
     """Chats by a template from outside, which is rendered in another process."""
+
+    again = 60.0  # A template fails as it failed before, and may take a second of a core for it.
 
     def __init__(self, loop: asyncio.AbstractEventLoop, form: ChatFormat) -> None:
         super().__init__(loop, form.name)
