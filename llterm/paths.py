@@ -45,6 +45,11 @@ def trust_file() -> Path:
     return state_dir() / "trusted-folders"
 
 
+def tried_file() -> Path:
+    """Which models' files were tried and may be opened."""
+    return state_dir() / "tried-models.json"
+
+
 def looms_dir() -> Path:
     return data_dir() / "looms"
 

@@ -132,9 +132,10 @@ def tiny_llama(
     pieces: bool = False,
     special: Sequence[str] = (),
     template: str = "",
+    scale: float = 3.0,
 ) -> Path:
     """Full attention; with `pieces`, a SentencePiece vocabulary; with names of further `special`
-    tokens and a chat `template`, one for chats."""
+    tokens and a chat `template`, one for chats. A `scale` of NaN gives logits that are none."""
     writer = _Writer(path, "llama", context, seed)
     if template:
         writer.raw.add_chat_template(template)
@@ -145,7 +146,8 @@ def tiny_llama(
         writer.ones(f"{block}.attn_norm.weight", WIDTH)
         writer.attention(block)
         writer.feed_forward(block)
-    return writer.close(writer.sentence_pieces() if pieces else writer.byte_level_tokens(special))
+    size = writer.sentence_pieces() if pieces else writer.byte_level_tokens(special)
+    return writer.close(size, scale)
 
 
 def tiny_sliding(path: Path, *, context: int = 512, seed: int = 0) -> Path:

@@ -168,7 +168,9 @@ async def open_model(
 
         return ScriptedBackend()
     from llterm.backends.llamacpp import LlamaSettings, open_llama
+    from llterm.backends.llamacpp.trial import try_file
 
+    await try_file(known.path)
     values: dict[str, Any] = {
         one.name: getattr(known.settings, one.name) for one in fields(LlamaSettings)
     }

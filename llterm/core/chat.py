@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache
-from typing import NamedTuple, Protocol, cast
+from typing import NamedTuple, Protocol, cast, runtime_checkable
 
 from llterm.core.tokens import Tail, Vocabulary
 
@@ -63,6 +63,14 @@ class Chatting(Protocol):
 
     def open_chat(self, chat: Chat) -> Parts:
         """The chat up to where the reply begins. Raises LltermError where it cannot be."""
+
+
+@runtime_checkable
+class ChatsTold(Protocol):
+    """A source whose chats are opened elsewhere, and which says when one is there."""
+
+    def hear_chats(self, told: Callable[[], None]) -> None:
+        """Have `told` called when a chat that was given without its parts is there."""
 
 
 def chat_text(chat: Chat) -> str:

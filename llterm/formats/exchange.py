@@ -83,6 +83,18 @@ def export(path: Path, format: str, taste: Taste) -> bytes:
     return written if isinstance(written, bytes) else written.encode("utf-8", "replace")
 
 
+def caveat(path: Path, format: str) -> str:
+    """What this export lacks because of this machine; empty where nothing. Raises as `export`."""
+    count = raster.unwritten(read_source(path)) if format == "png" else 0
+    if not count:
+        return ""
+    characters = "1 character" if count == 1 else f"{count:,} characters"
+    return (
+        f"No font of this machine has {characters} of this loom: boxes stand for them."
+        " Export svg, which browsers show with their fonts, or install such a font."
+    )
+
+
 def format_of(path: Path) -> str | None:
     """The export that a file's name asks for; None where it says nothing."""
     name = path.name.lower()

@@ -8,14 +8,16 @@ from contextlib import suppress
 from pathlib import Path
 
 from llterm.errors import LltermError
-from llterm.formats.exchange import Taste, export
+from llterm.formats.exchange import Taste, caveat, export
 
 MOST_IMPORTED = 1 << 30
 
 
-def write_export(loom: Path, format: str, target: Path, taste: Taste) -> None:
-    """Export a loom to a file. Raises LltermError, and leaves what was there then."""
+def write_export(loom: Path, format: str, target: Path, taste: Taste) -> str:
+    """Export a loom to a file; what it lacks, or nothing. Raises LltermError, and leaves what was
+    there then."""
     write_file(target, export(loom, format, taste))
+    return caveat(loom, format)
 
 
 def write_file(path: Path, data: bytes) -> None:

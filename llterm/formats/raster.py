@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 from collections.abc import Sequence
 from math import sqrt
 
@@ -15,6 +17,10 @@ MOST_SIDE = 32_767
 """Pixels of a side: what viewers and browsers open."""
 MOST_PIXELS = 64_000_000
 """Four bytes each while it is drawn."""
+MOST_LOOKED = 500
+"""Characters of which it is looked up whether a font has them: some milliseconds each."""
+_NOBODYS = "\U0010fffd"
+"""A character for private use, which no font has."""
 _SERIF = (
     "Georgia", "Liberation Serif", "Noto Serif", "Tinos", "Nimbus Roman", "FreeSerif", "Gelasio",
     "Times New Roman", "Times", "DejaVu Serif", "Liberation Sans", "Noto Sans", "Arial",
@@ -65,18 +71,32 @@ def _zoom(drawing: picture.Drawing) -> float:
     return zoom
 
 
+def unwritten(source: Source) -> int:
+    """How many different characters of the picture no font of this machine has: boxes stand for
+    them. Looks at the first of many only."""
+    serif = _found(_SERIF)
+    if serif is None:
+        return 0
+    text = re.sub(r"<title>.*?</title>|<[^>]*>", "", picture.draw(source).text, flags=re.DOTALL)
+    there = {one for one in html.unescape(text) if not one.isascii() and one.isprintable()}
+    box = _drawn(_NOBODYS, serif)
+    return sum(_drawn(one, serif) == box for one in sorted(there)[:MOST_LOOKED])
+
+
 def _found(families: Sequence[str]) -> str | None:
-    """The first of these fonts that is on this machine: the one that makes marks."""
+    """The first of these fonts that is on this machine: the one that makes marks.
+
+    It is asked for as the picture's words will be. By its name alone another would stand in for it.
+    """
+    return next((one for one in families if _drawn("x", one) != _drawn("", one)), None)
+
+
+def _drawn(text: str, family: str) -> bytes:
+    """A small picture of this text."""
     from resvg_py import svg_to_bytes
 
-    blank = svg_to_bytes(svg_string=_sample("", "serif"))
-    return next(
-        (one for one in families if svg_to_bytes(svg_string=_sample("x", one)) != blank), None
-    )
-
-
-def _sample(text: str, family: str) -> str:
-    return (
+    sample = (
         '<svg xmlns="http://www.w3.org/2000/svg" width="20" height="20">'
-        f'<text x="2" y="15" font-family="{family}">{text}</text></svg>'
+        f'<text x="2" y="15" font-family="Georgia, serif">{html.escape(text)}</text></svg>'
     )
+    return svg_to_bytes(svg_string=sample, serif_family=family)

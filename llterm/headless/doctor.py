@@ -17,7 +17,7 @@ from llterm.config import Config
 from llterm.core.query import Fact, Query
 from llterm.core.tokens import Anchor
 from llterm.core.tokens import Path as TokenPath
-from llterm.errors import LltermError, ModelError
+from llterm.errors import LltermError
 
 _PACKAGES = ("llama-cpp-python", "textual", "rich", "numpy", "typer", "httpx2", "platformdirs")
 Row = tuple[str, str]
@@ -118,9 +118,6 @@ async def _try(config: Config) -> list[Row]:
         async for answer in backend.ask([Query(TokenPath(Anchor(tokens)))]):
             if not isinstance(answer, Fact):
                 raise answer.error
-            best = float(answer.distribution.logprobs[0])
-            if best != best:
-                raise ModelError("The model's probabilities are not numbers", "", "Try another.")
         return [
             ("opens in", f"{opened - begin:.2f} s"),
             ("context", f"{backend.capabilities.context:,} tokens"),

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import cast
 
+from llterm.backends.served import server_of
 from llterm.core.chat import Chat, Chatting, Parts, read_chat
 from llterm.core.query import Source
-from llterm.errors import CapabilityMissing
+from llterm.errors import CapabilityMissing, LltermError
 from llterm.session.document import Document
+from llterm.session.sources import told_more
 
 
 def chat_parts(document: Document, source: Source) -> Parts:
@@ -27,6 +30,15 @@ def chat_parts(document: Document, source: Source) -> Parts:
         )
     system = "\n\n".join(filter(None, (chat.system, document.prefix)))
     return cast(Chatting, source).open_chat(Chat(system, chat.message))
+
+
+async def open_first(document: Document, source: Source) -> None:
+    """Have the chat opened by the model's own template, which may take a second at most, so that
+    what was kept of a weave finds its place. A server is not waited for."""
+    if server_of(source) is None:
+        with suppress(LltermError):  # The next weave says it to the person.
+            chat_parts(document, source)
+            await told_more(source)
 
 
 def root_text(document: Document) -> str:

@@ -17,6 +17,7 @@ from llterm.core.tokens import Tail
 from llterm.core.view import View
 from llterm.errors import LltermError, UsageError
 from llterm.session.autopilot import Autopilot
+from llterm.session.chatting import open_first
 from llterm.session.continuations import Continuations
 from llterm.session.document import Change, Document, ModelRun
 from llterm.session.player import Player
@@ -130,6 +131,7 @@ class Session:
     async def change_model(self, source: Source) -> None:
         """As `attach`, and what suggestions must fit stays in force."""
         await self._suggestions.fit(self.constraint, source)
+        await open_first(self.document, source)
         self.attach(source)
 
     def detach(self) -> None:

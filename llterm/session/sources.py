@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from llterm.backends.served import server_of
+from llterm.core.chat import ChatsTold
 from llterm.core.query import Source
 from llterm.core.tokens import Settling
 from llterm.errors import CapabilityMissing
@@ -28,7 +29,10 @@ async def told_more(source: Source) -> bool:
 
 
 def listen_to(source: Source, changed: Callable[[], None]) -> None:
-    """Have `changed` called when the source's server is away, or back."""
+    """Have `changed` called when the source's server is away, or back, and when a chat that it
+    had to wait for is there."""
     server = server_of(source)
     if server is not None:
         server.news.heard = changed
+    if isinstance(source, ChatsTold):
+        source.hear_chats(changed)

@@ -9,7 +9,7 @@ import pytest
 
 from llterm.backends.caches import find_files
 from llterm.backends.listing import list_models
-from llterm.backends.memory import fit
+from llterm.backends.llamacpp.memory import fit
 from llterm.backends.registry import find_model, known_models
 from llterm.config import Config
 from llterm.errors import ModelError

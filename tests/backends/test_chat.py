@@ -42,7 +42,8 @@ async def opened(
 async def said(backend: LlamaBackend, chat: Chat = CHAT) -> tuple[str, list[str]]:
     """The chat's text as the model reads it, and the special tokens in it."""
     try:
-        ids = encode_parts(backend.open_chat(chat), backend.vocabulary)
+        parts = await asyncio.to_thread(backend.open_chat, chat)
+        ids = encode_parts(parts, backend.vocabulary)
         tokens = [backend.vocabulary.token(id) for id in ids]
     finally:
         await backend.close()
@@ -71,12 +72,13 @@ async def test_on_a_server_a_chat_has_the_same_tokens(tmp_path: Path, kind: str)
     with server(model, 1) as (host, port):
         remote = await open_remote("tiny", ServerSettings((f"http://{host}:{port}",)))
         assert remote.chat_format == local.chat_format
-        parts = remote.open_chat(CHAT)
-        assert parts == local.open_chat(CHAT)
+        parts = await asyncio.to_thread(remote.open_chat, CHAT)
+        assert parts == await asyncio.to_thread(local.open_chat, CHAT)
         ids = await asyncio.to_thread(encode_parts, parts, remote.vocabulary)
         assert ids == encode_parts(parts, local.vocabulary)
         # On the loop they are guessed, until the server has been asked.
-        other = remote.open_chat(Chat("", "What is a lamp?"))
+        asked = Chat("", "What is a lamp?")
+        other = await asyncio.to_thread(remote.open_chat, asked)
         encode_parts(other, remote.vocabulary)
         await remote.vocabulary.settle()
         assert encode_parts(other, remote.vocabulary) == encode_parts(other, local.vocabulary)

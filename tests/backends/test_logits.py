@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import inspect
+from pathlib import Path as FilePath
+from typing import Any
+
 import numpy as np
 import pytest
 
-from llterm.backends.llamacpp import LlamaSettings, open_llama
+from llterm.backends.llamacpp import LlamaBackend, LlamaSettings, open_llama
 from llterm.backends.llamacpp.binding import library
 from llterm.core.query import Fact, Query
 from llterm.core.sampling import Chains, SamplerSettings, Sampling, Situation
 from llterm.core.stories import STORIES
 from llterm.core.tokens import Anchor, Path
+from llterm.errors import ModelError
 from tests.backends.conftest import BUNDLED
 from tests.backends.plain import PlainDecoder
 from tests.core.test_sampling_stages import ENTRY, Array
+from tests.models import tiny_llama
 
 SETTINGS = SamplerSettings(
     repeat_penalty=1.3, frequency_penalty=0.125, presence_penalty=0.25, penalty_last_n=64
@@ -47,3 +53,21 @@ async def test_penalties_are_llama_cpps_on_a_real_model(number: int) -> None:
     assert not np.allclose(ladder.p_base, expected, atol=2e-2)
     await backend.close()
     plain.close()
+
+
+async def test_no_answer_is_made_of_what_is_no_number(tmp_path: FilePath) -> None:
+    """Every way to ask a backend, found by itself."""
+    backend = await open_llama(tiny_llama(tmp_path / "broken.gguf", scale=float("nan")))
+    tokens = backend.vocabulary.prefix + backend.vocabulary.encode(b"a cat")
+    query = Query(Path(Anchor(tokens[:-1]), tokens[-1:]))
+    ways = {
+        name: way
+        for name, way in inspect.getmembers(LlamaBackend, inspect.isasyncgenfunction)
+        if not name.startswith("_")
+    }
+    assert {"ask", "ask_beside", "score", "rows"} <= set(ways)
+    for way in ways.values():
+        asked: Any = [query] if "queries" in inspect.signature(way).parameters else tokens
+        with pytest.raises(ModelError, match="broken gives no probabilities"):
+            assert not [one async for one in way(backend, asked)]
+    await backend.close()

@@ -38,8 +38,11 @@ def test_the_outputs_name_says_the_format(tmp_path: Path, loom: Path) -> None:
         assert (tmp_path / name).read_text().startswith(start)
     assert json.loads((tmp_path / "a.ll.json").read_text())["modelName"] == "m"
     ran = run(tmp_path, "export", "a.loom", "-o", "a.png")
-    assert "png" in ran.err
-    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+    if ran.code:  # A machine without fonts.
+        assert "There is no font to write a PNG with" in ran.err
+    else:
+        assert "png" in ran.err
+        assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
     ran = run(tmp_path, "export", "a.loom", "-o", "b.json", "--format", "loomsidian")
     assert "current" in json.loads((tmp_path / "b.json").read_text())
 

@@ -19,7 +19,7 @@ from resvg_py import svg_to_bytes
 from llterm.core.loom import ROOT
 from llterm.errors import LltermError
 from llterm.formats import raster
-from llterm.formats.exchange import EXPORTS, Taste, export
+from llterm.formats.exchange import EXPORTS, Taste, caveat, export
 from llterm.formats.picture import MOST_BOXES
 from llterm.session.document import Document
 from tests.session.test_document import model_run
@@ -237,8 +237,17 @@ def decoded(data: bytes) -> tuple[int, int, bytes]:
     return width, height, rows
 
 
+def has_fonts() -> bool:
+    """Whether this machine can write words; where it cannot, that is all that is to be said."""
+    return raster._found(raster._SERIF) is not None
+
+
 def test_the_png_is_the_picture_with_its_words(document: Document, tmp_path: Path) -> None:
     path = saved(document, tmp_path)
+    if not has_fonts():
+        with pytest.raises(LltermError, match="no font"):
+            export(path, "png", Taste())
+        return
     svg = export(path, "svg", Taste()).decode()
     width, height, rows = decoded(export(path, "png", Taste()))
     root = ElementTree.fromstring(svg)
@@ -252,6 +261,31 @@ def test_the_png_is_the_picture_with_its_words(document: Document, tmp_path: Pat
     other = decoded(export(tmp_path / "other.loom", "png", Taste()))
     assert other[:2] == (width, height)
     assert other[2] != rows
+
+
+@pytest.mark.parametrize("fallback", ["Georgia", "No Such Font"])
+def test_a_font_that_another_stands_in_for_is_not_there(fallback: str) -> None:
+    """What is chosen writes the picture's words, whatever stands in for a missing font."""
+    found = raster._found((fallback, *raster._SERIF))
+    words = '<svg xmlns="http://www.w3.org/2000/svg" width="90" height="20">{}</svg>'
+    text = '<text y="15" font-family="Georgia, serif">words</text>'
+    if found is not None:
+        drawn = [svg_to_bytes(svg_string=words.format(one), serif_family=found)
+                 for one in (text, "")]  # fmt: skip
+        assert drawn[0] != drawn[1]
+
+
+def test_characters_that_no_font_has_are_counted(tmp_path: Path) -> None:
+    plain, odd = tmp_path / "plain.loom", tmp_path / "odd.loom"
+    rare = "\U00016a40\U0001d2e0\U00010e60"  # Mro, Mayan and Rumi: hardly any font has all.
+    Document.create(plain, b"A lamp.").close()
+    Document.create(odd, f"A lamp {rare} <&>".encode()).close()
+    assert caveat(plain, "png") == ""
+    assert caveat(odd, "svg") == ""
+    serif = raster._found(raster._SERIF)
+    boxes = [raster._drawn(one, serif) for one in (*rare, raster._NOBODYS)] if serif else [b""]
+    count = boxes.count(boxes[-1]) - 1
+    assert (f"{count} character" in caveat(odd, "png")) == bool(count)
 
 
 def test_a_machine_without_fonts_makes_no_picture_without_words(
@@ -268,6 +302,8 @@ def test_a_png_of_a_large_loom_shrinks_and_then_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(raster, "MOST_SIDE", 3000)
+    # How large it is drawn has nothing to do with which fonts this machine has.
+    monkeypatch.setattr(raster, "_found", lambda families: families[0])
     document = Document.scratch(b"The")
     document.branches.plant(document.loom.head, [model_run(b"%d" % n) for n in range(30)])
     path = saved(document, tmp_path)
@@ -328,5 +364,8 @@ def test_a_deleted_text_was_not_preferred(document: Document, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("format", EXPORTS)
-def test_an_empty_loom_is_exported_too(tmp_path: Path, format: str) -> None:
+def test_an_empty_loom_is_exported_too(
+    tmp_path: Path, format: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(raster, "_found", lambda families: families[0])
     export(saved(Document.scratch(), tmp_path), format, Taste())

@@ -10,6 +10,7 @@ from textual.widgets import Input, OptionList
 
 from llterm.core.stories import STORIES
 from llterm.errors import LltermError
+from llterm.formats import raster
 from llterm.session import looms
 from llterm.session.document import Document
 from llterm.ui.screens.export import Export
@@ -121,8 +122,15 @@ async def test_the_loom_that_is_open_is_not_deleted(start: Start) -> None:
     ],
 )
 async def test_an_export_is_written_beside_the_loom(
-    start: Start, home: Path, format: str, name: str, begins: bytes
+    start: Start,
+    home: Path,
+    format: str,
+    name: str,
+    begins: bytes,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    # Which fonts this machine has is nothing to this.
+    monkeypatch.setattr(raster, "_found", lambda families: families[0])
     async with start() as at:
         await at.press("!")
         await at.press("alt+e")

@@ -12,14 +12,16 @@ from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 from queue import SimpleQueue
 
+from llterm.backends.llamacpp import cores
 from llterm.backends.llamacpp.binding import StopFlag, Stopped, library
 from llterm.backends.llamacpp.chat import chat_format, named_format
 from llterm.backends.llamacpp.info import check_gguf
 from llterm.backends.llamacpp.loader import load
+from llterm.backends.llamacpp.memory import check_room
 from llterm.backends.llamacpp.runner import Answer, Burst, Runner
 from llterm.backends.llamacpp.settings import RESERVE, LlamaSettings
 from llterm.backends.llamacpp.vocabulary import LlamaVocabulary
-from llterm.backends.templates import ChatFormat
+from llterm.backends.openings import Chats, opener
 from llterm.core.attention import Attention
 from llterm.core.chat import Chat, Parts
 from llterm.core.query import Capabilities, Cost, Fact, Failed, Query, Rows, Scored
@@ -132,7 +134,7 @@ class LlamaBackend:
         vocabulary: LlamaVocabulary,
         capabilities: Capabilities,
         owner: _Owner,
-        chats: ChatFormat,
+        chats: Chats,
     ) -> None:
         self.name = name
         self._chats = chats
@@ -151,6 +153,13 @@ class LlamaBackend:
 
     def open_chat(self, chat: Chat) -> Parts:
         return self._chats.open(chat)
+
+    async def settle(self) -> bool:
+        """Wait for chats whose template is being rendered; whether any was wanted."""
+        return await self._chats.settle()
+
+    def hear_chats(self, told: Callable[[], None]) -> None:
+        self._chats.hear(told)
 
     async def ask(self, queries: Sequence[Query]) -> AsyncGenerator[Fact | Failed]:
         asked = tuple(queries)
@@ -190,6 +199,7 @@ class LlamaBackend:
 
     async def close(self) -> None:
         self.end()
+        await self._chats.close()
         while self._owner.is_alive():
             await asyncio.to_thread(self._owner.join, 0.05)
 
@@ -215,7 +225,8 @@ async def open_llama(
     """Load a GGUF file; `progress` is called on the event loop with the share done, 0 to 1.
 
     `name` is what the model is called; unset: the file's stem. Raises ModelError where the file
-    cannot be read or does not predict text. Cancelling gives up the loading and frees what there
+    cannot be read, does not predict text or does not fit into memory, UsageError for more threads
+    than cores. Cancelling gives up the loading and frees what there
     is of it.
     """
     settings = settings or LlamaSettings()
@@ -230,12 +241,13 @@ async def open_llama(
         return wanted.is_set()
 
     def work() -> LlamaBackend:
-        check_gguf(path)
+        cores.threads_of(settings.threads)
+        check_room(check_gguf(path), settings)
         chosen = settings.chat_template
         chats = named_format(library(), chosen) if chosen else None
         loaded = load(path, settings, tell)
         vocabulary = LlamaVocabulary(library(), loaded.model)
-        runner = Runner(loaded, vocabulary.size)
+        runner = Runner(loaded, vocabulary.size, name)
         capabilities = Capabilities(
             full_vocabulary=True,
             batch=min(256, loaded.sequences - 1),
@@ -247,7 +259,7 @@ async def open_llama(
         )
         chats = chats or chat_format(library(), loaded.model, vocabulary)
         owner = _Owner(runner, loaded.stop)
-        return LlamaBackend(name, vocabulary, capabilities, owner, chats)
+        return LlamaBackend(name, vocabulary, capabilities, owner, opener(chats, loop))
 
     opening = asyncio.create_task(asyncio.to_thread(work))
     try:

@@ -13,9 +13,27 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_room = max((os.cpu_count() or 2) - 1, 1)
+from llterm.errors import UsageError
+
+CORES = os.cpu_count() or 2
+_room = max(CORES - 1, 1)
 _changed = threading.Condition()
 _used = 0
+
+
+def threads_of(asked: int | None) -> int:
+    """How many threads work for a decode; unset: one core is left to the app.
+
+    Raises UsageError for more than there are cores: they would wait for each other at every
+    barrier, and 1,024 on two cores never come back.
+    """
+    if asked is not None and asked > CORES:
+        raise UsageError(
+            f"{asked:,} threads are too many",
+            f"This machine has {CORES} processor cores; threads beyond them only wait.",
+            f"Set threads to {CORES} at most, with --threads or in llterm.toml.",
+        )
+    return asked or _room
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from llterm.backends.llamacpp import cores
 from llterm.backends.llamacpp.binding import StopFlag, library
 from llterm.backends.llamacpp.settings import MOST_CONTEXT, RESERVE, LlamaSettings
 from llterm.errors import ModelError
@@ -76,8 +77,9 @@ def _open(llama: Any, model: Any, path: Path, settings: LlamaSettings) -> Loaded
             "Choose a model for text generation.",
         )
     whole = bool(llama.llama_model_is_recurrent(model) or llama.llama_model_is_hybrid(model))
-    trained = max(llama.llama_model_n_ctx_train(model), 1)
-    window = settings.context or min(trained, MOST_CONTEXT)
+    # A file may say nothing, or a number beyond C's.
+    trained = llama.llama_model_n_ctx_train(model)
+    window = settings.context or (min(trained, MOST_CONTEXT) if trained > 0 else MOST_CONTEXT)
     # llama.cpp ends the program where a decode has less room than one row for each sequence.
     sequences = min(SEQUENCES, _rows(settings))
     while True:
@@ -133,8 +135,7 @@ def context_params(llama: Any, settings: LlamaSettings, cells: int, sequences: i
     quantised = settings.kv_type == "q8_0"
     params.flash_attn_type = -1 if settings.gpu_layers or quantised else 0
     params.type_k = params.type_v = _KV_TYPES[settings.kv_type]
-    threads = settings.threads or max((os.cpu_count() or 2) - 1, 1)
-    params.n_threads = params.n_threads_batch = threads
+    params.n_threads = params.n_threads_batch = cores.threads_of(settings.threads)
     return params
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO
 
 from llterm import paths
+from llterm.backends.llamacpp import cores
 from llterm.backends.llamacpp.info import FILE_TYPES, ModelInfo, inspect_gguf
 from llterm.errors import LltermError, ModelError, UsageError
 
@@ -104,7 +105,7 @@ def _run(
     progress: Progress | None,
 ) -> None:
     code = next(number for number, name in FILE_TYPES.items() if name == kind)
-    count = threads or max((os.cpu_count() or 2) - 1, 1)
+    count = cores.threads_of(threads)
     command = [sys.executable, "-m", f"{__package__}.quantising", str(source), str(part),
                str(code), str(count), "yes" if again else "no"]  # fmt: skip
     with tempfile.TemporaryFile() as complaints:

@@ -11,29 +11,37 @@ from numpy.typing import NDArray
 from llterm.core.distribution import Distribution, Mask
 from llterm.core.query import Query
 from llterm.core.tokens import Anchor, Path
-from llterm.errors import LltermError
+from llterm.errors import ModelError
 
 _SLACK = 3.0
 """A first threshold, in nats below the best: a few dozen candidates; lowered where they are few."""
 
 
+def best_of(logits: NDArray[np.float32], model: str) -> NDArray[np.float32]:
+    """The largest logit of each row; no row leaves this backend without it.
+
+    Raises ModelError naming the model where a row holds no numbers (a broken file).
+    """
+    best: NDArray[np.float32] = logits.max(axis=1)
+    if not np.isfinite(best).all():
+        raise ModelError(
+            f"{model} gives no probabilities",
+            "Its logits are not numbers (NaN or infinite).",
+            "The file may be damaged: compare its checksum, or download it again.",
+        )
+    return best
+
+
 def read_rows(
-    logits: NDArray[np.float32], queries: Sequence[Query], *, spread: bool = False
+    logits: NDArray[np.float32], queries: Sequence[Query], model: str, *, spread: bool = False
 ) -> list[Distribution]:
     """One distribution a query from logits of shape (queries, vocabulary size).
 
     The rows are read together: one `exp` over all of them, and a threshold before any sorting,
     which is a tenth of the cost of partitioning each row. `spread`: with the varentropy too, which
-    is a pass more. Raises LltermError where a row holds no
-    numbers (a broken file).
+    is a pass more. Raises ModelError as `best_of`.
     """
-    best = logits.max(axis=1)
-    if not np.isfinite(best).all():
-        raise LltermError(
-            "The model gives no probabilities",
-            "Its logits are not numbers (NaN or infinite).",
-            "The file may be damaged: compare its checksum, or download it again.",
-        )
+    best = best_of(logits, model)
     shifted = logits - best[:, None]
     # Far below what float32 can tell from 0, and e^s·s stays a number where a logit is −∞.
     np.maximum(shifted, -200.0, out=shifted)
@@ -79,15 +87,15 @@ def read_rows(
 
 
 def read_scores(
-    logits: NDArray[np.float32], tokens: Sequence[int], keep: int
+    logits: NDArray[np.float32], tokens: Sequence[int], keep: int, model: str
 ) -> list[tuple[float, int, Distribution]]:
     """For each row the logprob and the rank of its token, and the distribution around it.
 
     `logits` has shape (tokens, vocabulary size). Ranks begin at 1; of equal ones the lower id
-    comes first.
+    comes first. Raises ModelError as `best_of`.
     """
     query = Query(Path(Anchor(())), keep)
-    found = read_rows(logits, [query] * len(tokens), spread=True)
+    found = read_rows(logits, [query] * len(tokens), model, spread=True)
     scores = []
     for row, token, one in zip(logits, tokens, found, strict=True):
         own = row[token]

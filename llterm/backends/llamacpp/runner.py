@@ -14,7 +14,7 @@ from llterm.backends.llamacpp.attention import read_attention
 from llterm.backends.llamacpp.binding import Batch, Stopped, library
 from llterm.backends.llamacpp.cells import TRUNK, Cells, Copy, Remove, Row
 from llterm.backends.llamacpp.loader import Loaded
-from llterm.backends.llamacpp.rows import read_rows, read_scores
+from llterm.backends.llamacpp.rows import best_of, read_rows, read_scores
 from llterm.core.attention import Attention
 from llterm.core.query import Cost, Fact, Failed, Query, Rows, Scored
 from llterm.core.tokens import Anchor, Tail
@@ -38,10 +38,11 @@ ASIDE = 512
 class Runner:
     """One context: its cells, its batch, and what it has spent."""
 
-    def __init__(self, loaded: Loaded, size: int) -> None:
+    def __init__(self, loaded: Loaded, size: int, name: str) -> None:
         self._llama = library()
         self._loaded = loaded
         self._size = size
+        self._name = name
         self._memory = self._llama.llama_get_memory(loaded.context)
         self._cells = Cells(loaded.sequences, whole=loaded.whole, parked=loaded.parked)
         limit = int(self._llama.llama_n_batch(loaded.context))
@@ -70,12 +71,12 @@ class Runner:
     def score(self, tokens: Tail, start: int, keep: int) -> Iterator[Burst]:
         """The tokens from `start` on, in order; the one at 0 has nothing before it."""
         for first, following, logits, cost in self._read(tokens, start, aside=True):
-            yield partial(_scored, first, following, keep, logits, cost)
+            yield partial(_scored, self._name, first, following, keep, logits, cost)
 
     def rows(self, tokens: Tail, start: int, *, aside: bool) -> Iterator[Burst]:
         """The logits before each of the tokens from `start` on, in order."""
         for first, _, logits, cost in self._read(tokens, start, aside=aside):
-            yield partial(_rows, first, logits, cost)
+            yield partial(_rows, self._name, first, logits, cost)
 
     def _read(
         self, tokens: Tail, start: int, *, aside: bool
@@ -121,7 +122,7 @@ class Runner:
             costs = [Cost(size) for size in sizes]
             costs[0] += Cost(extra, extra, 1)
             self.spent += sum(costs, Cost())
-            yield partial(_answered, asked, logits, costs)
+            yield partial(_answered, self._name, asked, logits, costs)
 
     def attention(self, tokens: Tail, rows: int, columns: int) -> Iterator[Burst]:
         """What the layers attend to at the end of a text, read in a context of its own."""
@@ -164,7 +165,7 @@ class Runner:
                 self.spent += sum(costs, Cost())
                 costs[0] += self._call() + extra
                 extra = Cost()
-                yield partial(_answered, asked, self._logits(done), costs)
+                yield partial(_answered, self._name, asked, self._logits(done), costs)
                 rows = rows[done:]
             waiting = later
 
@@ -296,23 +297,24 @@ def _cost(query: Query, row: Row) -> Cost:
 
 
 def _answered(
-    queries: Sequence[Query], logits: NDArray[np.float32], costs: Sequence[Cost]
+    model: str, queries: Sequence[Query], logits: NDArray[np.float32], costs: Sequence[Cost]
 ) -> list[Fact | Failed]:
-    found = zip(queries, read_rows(logits, queries), costs, strict=True)
+    found = zip(queries, read_rows(logits, queries, model), costs, strict=True)
     return [Fact(query.path, one, cost) for query, one, cost in found]
 
 
 def _scored(
-    first: int, tokens: Tail, keep: int, logits: NDArray[np.float32], cost: Cost
+    model: str, first: int, tokens: Tail, keep: int, logits: NDArray[np.float32], cost: Cost
 ) -> list[Scored]:
-    found = read_scores(logits, tokens, keep)
+    found = read_scores(logits, tokens, keep, model)
     return [
         Scored(first + n, token, logprob, rank, distribution, Cost() if n else cost)
         for n, (token, (logprob, rank, distribution)) in enumerate(zip(tokens, found, strict=True))
     ]
 
 
-def _rows(first: int, logits: NDArray[np.float32], cost: Cost) -> list[Rows]:
+def _rows(model: str, first: int, logits: NDArray[np.float32], cost: Cost) -> list[Rows]:
+    best_of(logits, model)
     return [Rows(first, logits, cost)]
 
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from llterm.backends.remote.chats import Asked, Chats
+from llterm.backends.openings import Chats
 from llterm.backends.remote.dialects.protocol import Dialect
 from llterm.backends.remote.explained import explained
 from llterm.backends.remote.masked import Masked
@@ -113,8 +113,12 @@ class RemoteBackend:
         return self._chats.open(chat)
 
     async def settle(self) -> bool:
-        """Wait for chats that the server itself writes; whether any was wanted."""
-        return isinstance(self._chats, Asked) and await self._chats.settle()
+        """Wait for chats that are opened elsewhere; whether any was wanted."""
+        return self._chats is not None and await self._chats.settle()
+
+    def hear_chats(self, told: Callable[[], None]) -> None:
+        if self._chats is not None:
+            self._chats.hear(told)
 
     async def ask(self, queries: Sequence[Query]) -> AsyncGenerator[Fact | Failed]:
         fitting: list[Query] = []
@@ -146,7 +150,7 @@ class RemoteBackend:
         return self.wire.away
 
     async def close(self) -> None:
-        if isinstance(self._chats, Asked):
+        if self._chats is not None:
             await self._chats.close()
         await self.wire.close()
 

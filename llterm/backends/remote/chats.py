@@ -3,41 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import re
-import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
-from typing import Protocol
 
+from llterm.backends.openings import AtOnce, BuiltIn, Chats, Openings, opener
 from llterm.backends.remote.dialects.protocol import Converses, Dialect, Opens, Writes
 from llterm.backends.remote.ends import is_end
-from llterm.backends.remote.vocabulary import RemoteVocabulary, on_loop
+from llterm.backends.remote.vocabulary import RemoteVocabulary
 from llterm.backends.remote.wire import Wire
-from llterm.backends.templates import ChatFormat
 from llterm.core.chat import OWN, UNSEEN, Chat, Part, Parts
 from llterm.core.tokens import Token
-from llterm.errors import ConfigError, LltermError
+from llterm.errors import ConfigError
 
-KEPT = 16
-"""Chats whose opening is remembered."""
-AGAIN = 5.0
-"""Seconds for which a chat that could not be opened is not asked for again."""
 _MARK = re.compile(rb"<\|?[\w/.: -]+\|?>|\[/?[A-Z_]+\]")
 """What special tokens of chats are called."""
-
-
-class Chats(Protocol):
-    """A way to open chats."""
-
-    @property
-    def name(self) -> str:
-        """What the format is called, for people."""
-
-    def open(self, chat: Chat) -> Parts:
-        """The chat up to where the reply begins. Raises LltermError."""
 
 
 def chats_of(
@@ -57,17 +38,18 @@ def chats_of(
         )
     if isinstance(dialect, Converses):
         return Sent(vocabulary)
-    form: ChatFormat | None = None
+    form: Chats | None = None
     if template is not None:
         from llterm.backends.llamacpp.binding import library
         from llterm.backends.llamacpp.chat import named_format
 
-        form = named_format(library(), template)
+        form = BuiltIn(named_format(library(), template))
     elif isinstance(dialect, Opens):
         return Asked(wire, dialect, vocabulary)
     elif isinstance(dialect, Writes):
         tokens = map(vocabulary.token, range(vocabulary.size)) if whole else ()
-        form = dialect.chat_format({one.data for one in tokens if one.special})
+        written = dialect.chat_format({one.data for one in tokens if one.special})
+        form = opener(written, asyncio.get_running_loop()) if written is not None else None
     if form is None or whole:
         return form
     return Texts(form, vocabulary)
@@ -76,7 +58,7 @@ def chats_of(
 class Texts:
     """A template for a server that takes text: it finds the special tokens in it itself."""
 
-    def __init__(self, form: ChatFormat, vocabulary: RemoteVocabulary) -> None:
+    def __init__(self, form: Chats, vocabulary: RemoteVocabulary) -> None:
         self.name = form.name
         self._form = form
         self._vocabulary = vocabulary
@@ -84,74 +66,26 @@ class Texts:
     def open(self, chat: Chat) -> Parts:
         return tuple(_pieces(self._form.open(chat), self._vocabulary))
 
+    async def settle(self) -> bool:
+        return await self._form.settle()
 
-class Asked:
-    """Chats that the server itself writes. Each is asked for once, when it is first wanted.
+    async def close(self) -> None:
+        await self._form.close()
 
-    On the event loop a chat has no parts until its answer is there; `settle` waits for it.
-    """
+    def hear(self, told: Callable[[], None]) -> None:
+        self._form.hear(told)
 
-    name = OWN
+
+class Asked(Openings):
+    """Chats that the server itself writes."""
 
     def __init__(self, wire: Wire, dialect: Opens, vocabulary: RemoteVocabulary) -> None:
+        super().__init__(asyncio.get_running_loop(), OWN)
         self._wire = wire
         self._dialect = dialect
         self._vocabulary = vocabulary
-        self._loop = asyncio.get_running_loop()
-        self._told: dict[Chat, Parts] = {}
-        self._failed: dict[Chat, tuple[LltermError, float]] = {}
-        self._asked: dict[Chat, asyncio.Task[None]] = {}
-        self._owed = False
-        """A chat was given without its parts."""
 
-    def open(self, chat: Chat) -> Parts:
-        if on_loop(self._loop):
-            self._begin(chat)
-            self._owed |= chat in self._asked
-        else:
-            asked = asyncio.run_coroutine_threadsafe(self._answered(chat), self._loop)
-            while not asked.done() and self._loop.is_running():
-                with suppress(TimeoutError):
-                    asked.result(1.0)
-        if chat in self._failed and chat not in self._asked:
-            raise self._failed[chat][0]
-        return self._told.get(chat, ())
-
-    async def settle(self) -> bool:
-        """Wait for the chats that are being asked for; whether any was given without its parts."""
-        await asyncio.gather(*self._asked.values())
-        owed, self._owed = self._owed, False
-        return owed
-
-    async def close(self) -> None:
-        for one in self._asked.values():
-            one.cancel()
-        await asyncio.gather(*self._asked.values(), return_exceptions=True)
-
-    async def _answered(self, chat: Chat) -> None:
-        self._begin(chat)
-        if chat in self._asked:
-            await self._asked[chat]
-
-    def _begin(self, chat: Chat) -> None:
-        """Ask for this chat, unless that is done, under way, or failed just now."""
-        _, failed = self._failed.get(chat, (None, -math.inf))
-        if chat in self._told or chat in self._asked or time.monotonic() < failed + AGAIN:
-            return
-        self._asked[chat] = self._loop.create_task(self._ask(chat))
-
-    async def _ask(self, chat: Chat) -> None:
-        try:
-            self._told[chat] = await self._opened(chat)
-            self._failed.pop(chat, None)
-            while len(self._told) > KEPT:
-                del self._told[next(iter(self._told))]
-        except LltermError as error:
-            self._failed[chat] = error, time.monotonic()
-        finally:
-            del self._asked[chat]
-
-    async def _opened(self, chat: Chat) -> Parts:
+    async def opened(self, chat: Chat) -> Parts:
         messages = [{**one, "content": one["content"].strip()} for one in chat.messages()]
         written = [one["content"] for one in messages]
         opened = await self._dialect.opened(self._wire, messages)
@@ -179,7 +113,7 @@ class Asked:
             yield Part(data.decode("utf-8", "replace"), theirs, tuple(one.id for one in run))
 
 
-class Sent:
+class Sent(AtOnce):
     """Chats that go to the server as messages: what it puts around them is not told.
 
     A token of llterm's own stands where a message begins.

@@ -9,6 +9,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 
+from llterm.backends.openings import on_loop
 from llterm.core.tokens import Tail, Token, split_utf8
 
 MOST = 1 << 20
@@ -183,14 +184,6 @@ class RemoteVocabulary:
 def fingerprint_of(*parts: str) -> str:
     """For vocabularies that are known by their server's and their model's names alone."""
     return "server-" + hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
-
-
-def on_loop(loop: asyncio.AbstractEventLoop) -> bool:
-    """Whether this is the thread on which the loop runs."""
-    try:
-        return asyncio.get_running_loop() is loop
-    except RuntimeError:
-        return False
 
 
 def _joined(tokens: Iterable[Token]) -> bytes:

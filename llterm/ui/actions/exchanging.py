@@ -36,6 +36,7 @@ def export(screen: WeaveScreen) -> None:
 async def _export(screen: WeaveScreen, wanted: Wanted) -> None:
     document, target = screen.session.document, wanted.target
     assert document.path is not None
+    lacking = ""
     try:
         if target.exists():
             raise UsageError(f"{target.name} exists already", str(target), "Name another file.")
@@ -45,12 +46,16 @@ async def _export(screen: WeaveScreen, wanted: Wanted) -> None:
             document.checkpoint()
             document.flush()
             taste = exchange.Taste(every=wanted.every)
-            await asyncio.to_thread(write_export, document.path, wanted.format, target, taste)
+            lacking = await asyncio.to_thread(
+                write_export, document.path, wanted.format, target, taste
+            )
     except LltermError as error:
         show_trouble(screen, error)
         return
     name = visible(str(target).encode("utf-8", "surrogateescape"))
     screen.app.notify(name, title="Written", markup=False, timeout=6)
+    if lacking:
+        screen.app.notify(lacking, title="Boxes in the picture", severity="warning", markup=False)
 
 
 def import_file(screen: WeaveScreen) -> None:

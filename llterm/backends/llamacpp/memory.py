@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Literal
 
 from llterm.backends.llamacpp.info import ModelInfo
-from llterm.backends.llamacpp.settings import MOST_CONTEXT, RESERVE
+from llterm.backends.llamacpp.settings import MOST_CONTEXT, RESERVE, LlamaSettings
+from llterm.errors import ModelError
 
 Fit = Literal["fits", "tight", "too large", "unknown"]
 COMPUTE = 256 << 20
 """Bytes for llama.cpp's own buffers, about."""
+_WIDTH = {"f32": 4.0, "f16": 2.0, "q8_0": 1.0625}
+"""Bytes of a number in the cache."""
 _TIGHT = 0.8
 """Share of what is free above which other programs will feel it."""
 
@@ -23,6 +26,28 @@ def needed(info: ModelInfo, size: int, context: int | None = None) -> int:
     """
     cells = (context or min(info.context or MOST_CONTEXT, MOST_CONTEXT)) + RESERVE
     return size + info.cell * cells + min(COMPUTE, size)
+
+
+def check_room(info: ModelInfo, settings: LlamaSettings) -> None:
+    """Raise ModelError where a context needs more memory than can be had, before any is taken.
+
+    A system that promises memory it does not have would end the program in the middle of its work.
+    """
+    if settings.gpu_layers:
+        return  # Its cache lies in the GPU's memory.
+    window = settings.context or min(info.context or MOST_CONTEXT, MOST_CONTEXT)
+    cells = window + RESERVE
+    cache = round(info.cell * cells * _WIDTH[settings.kv_type] / 2)
+    # The scores of a whole batch with every cell; flash attention, which q8_0 needs, keeps none.
+    scores = 0 if settings.kv_type == "q8_0" else 4 * info.heads * cells * max(settings.batch, 64)
+    free = available()
+    if free and cache + scores > free:
+        raise ModelError(
+            f"There is not enough memory for {info.path.name}",
+            f"A context of {window:,} tokens takes {(cache + scores) / 1e9:,.1f} GB beside the"
+            f" weights, about; {free / 1e9:,.1f} GB can be had.",
+            "Set a smaller one with --context, or close other programs.",
+        )
 
 
 def available() -> int:

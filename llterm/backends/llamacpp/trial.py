@@ -1,0 +1,125 @@
+"""Whether a model's file may be opened in this process: each is tried once, in another one.
+
+What was found is remembered by path, size and time of change, so that later starts pay nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.metadata
+import json
+import logging
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from llterm import paths
+from llterm.backends.llamacpp.info import check_gguf, check_vocabulary
+from llterm.backends.llamacpp.trying import REFUSED
+from llterm.errors import ModelError
+
+log = logging.getLogger(__name__)
+
+MOST = 256
+"""Files that are remembered."""
+_BUNDLED = Path(__file__).parents[2] / "models"
+_PROGRAM = (
+    "import sys; sys.path.append(sys.argv.pop(1)); "
+    "from llterm.backends.llamacpp.trying import main; main()"
+)
+"""Finds this very llterm, whatever way it was started."""
+_ASSERTED = re.compile(r"GGML_ASSERT\(.*\) failed.*")
+_PACKAGE = "llama-cpp-python"
+
+
+async def try_file(path: Path) -> None:
+    """Raise ModelError where llama.cpp would end the program with this file.
+
+    A file that it refuses in good order passes: opening it says why. Cancelling ends the trial.
+    """
+    if path.parent == _BUNDLED:
+        return
+    try:
+        mark = _mark(path)
+    except OSError:
+        return  # Opening it says why.
+    if mark in _remembered():
+        return
+    await asyncio.to_thread(check_gguf, path)
+    await asyncio.to_thread(check_vocabulary, path)
+    with tempfile.TemporaryFile() as said:
+        code = await _tried(str(mark[0]), said)
+        said.seek(0)
+        words = said.read().decode("utf-8", "replace").splitlines()
+    if code == 0:
+        _remember(mark)
+    elif code != REFUSED:
+        raise ModelError(
+            f"{path.name} cannot be opened",
+            f"A trial of it in another process ended {_ending(code, words)}.",
+            "The file may be damaged or badly converted: look for another one of this model.",
+        )
+
+
+async def _tried(path: str, said: Any) -> int:
+    process = await asyncio.create_subprocess_exec(
+        # -P: nothing of the working directory is taken for a module.
+        *(sys.executable, "-P", "-c", _PROGRAM, str(Path(__file__).parents[3])),
+        path,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=said,
+        env={**os.environ, "GGML_NO_BACKTRACE": "1"},
+        # ctrl+c comes to the parent alone, which ends the child.
+        start_new_session=True,
+    )
+    try:
+        return await process.wait()
+    finally:
+        with suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+
+
+def _ending(code: int, words: Sequence[str]) -> str:
+    """How it ended, in the words of llama.cpp's check where there are such."""
+    text = [line.strip() for line in words if line.strip()]
+    asserted = [found[0] for found in map(_ASSERTED.search, text) if found]
+    how = f"with {signal.Signals(-code).name}" if code < 0 else "early"
+    last = (asserted or text or [""])[-1][:200]
+    return f"{how}; its last words: {last}" if last else how
+
+
+def _mark(path: Path) -> list[object]:
+    """What tells this very file, for this very llama.cpp."""
+    facts = path.stat()
+    version = importlib.metadata.version(_PACKAGE)
+    return [str(path.absolute()), facts.st_size, facts.st_mtime_ns, version]
+
+
+def _remembered() -> list[object]:
+    try:
+        found = json.loads(paths.tried_file().read_text("utf-8"))
+    except (OSError, ValueError):
+        return []
+    return found if isinstance(found, list) else []
+
+
+def _remember(mark: list[object]) -> None:
+    """Put it last; the oldest are forgotten. Where that fails, it is tried again next time."""
+    path = paths.tried_file()
+    text = json.dumps([*_remembered(), mark][-MOST:], ensure_ascii=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        written = path.with_suffix(f".{os.getpid()}")
+        written.write_text(text, "utf-8")
+        written.replace(path)
+    except OSError as error:
+        log.warning("%s could not be written: %s", path, error)
