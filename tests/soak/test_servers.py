@@ -140,7 +140,7 @@ class Strange(FaultyServer):
 async def used(server: Strange, dialect: str) -> str:
     """What is shown of a server that is met, asked as doctor does, woven with and scored on."""
     shown: list[str] = []
-    settings = ServerSettings((server.url,), dialect=dialect, timeout=2.0, connect_timeout=2.0)
+    settings = ServerSettings((server.url,), dialect=dialect, timeout=0.5, connect_timeout=2.0)
     with suppress(LltermError):
         try:
             backend = await open_remote("tiny", settings, tell=shown.append, fresh=True)
