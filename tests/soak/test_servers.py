@@ -128,6 +128,10 @@ class Strange(FaultyServer):
             answer = {"error": {"code": error.status, "message": error.detail}}
             await whole(json.dumps(answer).encode(), error.status)(request, writer)
             return
+        except (LookupError, TypeError, ValueError, AssertionError):
+            # It was taken for another kind of server, and asked what that one knows.
+            await whole(b'{"error": "no such request"}', 400)(request, writer)
+            return
         if request.path != self.path or self.chance.random() < 0.3:
             await whole(json.dumps(data).encode())(request, writer)
         elif self.way is not None:
