@@ -65,6 +65,8 @@ class Weave:
         self._facts = dict(facts or {})
         self._grown: list[tuple[Tail, int]] = []
         self._asked = 0
+        self._again: dict[Tail, int] = {}
+        """What was asked again, and how many candidates had been listed."""
         self._allowance = rules.budget
         terrain = self._terrain(rules)
         self._searches = [_search(terrain, self._root())]
@@ -116,7 +118,9 @@ class Weave:
                 path = Path(self.anchor, beam.tail)
                 wanted = terrain.wanted(beam)
                 # What is known and not enough is asked for again, whole.
-                need = wanted if beam.tail in self._facts else terrain.need(beam.depth)
+                need = terrain.need(beam.depth)
+                if (known := self._facts.get(beam.tail)) is not None:
+                    need, self._again[beam.tail] = wanted, len(known.ids)
                 ahead = search.ahead(beam)
                 queries.append(Query(path, wanted, terrain.mask(beam), need=need, ahead=ahead))
         return queries
@@ -140,7 +144,11 @@ class Weave:
     def learn(self, fact: Fact) -> None:
         """Take in a distribution. Any order, any number of times, also ones not asked for."""
         tail = fact.path.tail
-        self._facts[tail] = fact.distribution
+        found, before = fact.distribution, self._again.pop(tail, -1)
+        if found.exact and len(found.ids) <= before:
+            # Asked for more, it told no more: these are all.
+            found = replace(found, exact=False)
+        self._facts[tail] = found
         # What a line brings counts as asked for.
         brought = [search.learned(tail) for search in self._searches]
         self._asked += any(brought)

@@ -88,9 +88,11 @@ class _State:
     async def round(self, queries: Sequence[Query]) -> None:
         """Ask these questions and take in the answers."""
         weave = self._weave
+        left = {query.path.tail: query for query in queries}
         try:
             async with aclosing(self._source.ask(queries)) as answers:
                 async for answer in answers:
+                    left.pop(answer.path.tail, None)
                     if isinstance(answer, Failed):
                         weave.refuse(answer.path.tail)
                         self.failures.append(answer.error)
@@ -98,5 +100,13 @@ class _State:
                         weave.learn(answer)
                         self._cost += answer.cost
                     self._learned.set()
+            for tail in left:
+                # Asked again it would stay without an answer.
+                weave.refuse(tail)
+                self.failures.append(_unanswered(self._source.name))
         finally:
             weave.release(queries)
+
+
+def _unanswered(name: str) -> LltermError:
+    return LltermError(f"{name} left a question without an answer", "", "The other branches go on.")

@@ -17,6 +17,14 @@ from llterm.backends.remote.wire import BadAnswer
 from llterm.core.display import visible
 
 HINT = "`llterm doctor` with the server's address shows what llterm can do with it."
+LARGEST = 2**31 - 1
+"""Of whole numbers: ids, counts and places are far below."""
+DEEPEST = 64
+"""Lists and objects inside each other; answers of servers have some ten."""
+DIGITS = 40
+"""Of a whole number that is not looked at."""
+MOST_BYTES = 1 << 16
+"""Of one token."""
 _LONE = re.compile("[\ud800-\udfff]")
 _KINDS: dict[type, str] = {
     dict: "an object", list: "a list", str: "a text", int: "a whole number", float: "a number",
@@ -31,7 +39,11 @@ def parse(data: bytes) -> Any:
     not finite (NaN, Infinity, 1e999).
     """
     try:
-        return json.loads(data.decode("utf-8"), parse_float=_finite, parse_constant=_finite)
+        found = json.loads(
+            data.decode("utf-8"), parse_float=_finite, parse_constant=_finite, parse_int=_short
+        )
+        _check_depth(found)
+        return found
     except UnicodeDecodeError as error:
         raise _unreadable(f"byte {error.start:,} is not UTF-8") from None
     except json.JSONDecodeError as error:
@@ -81,6 +93,12 @@ class Part:
         for index, one in enumerate(self.value):
             yield Part(one, f"{self.place}[{index}]")
 
+    def object(self) -> dict[str, Any]:
+        """The names of an object and what stands under them."""
+        if not isinstance(self.value, dict):
+            self._wrong("an object")
+        return dict(self.value)
+
     def number(self) -> float:
         if isinstance(self.value, bool) or not isinstance(self.value, int | float):
             self._wrong("a number")
@@ -89,10 +107,22 @@ class Part:
         except OverflowError:
             raise _unreadable(f"{self._name} is too large a number") from None
 
-    def whole(self) -> int:
+    def whole(self, least: int = 0, most: int = LARGEST) -> int:
+        """A whole number in this range. Raises BadAnswer for every other."""
         if isinstance(self.value, bool) or not isinstance(self.value, int):
             self._wrong("a whole number")
+        if not least <= self.value <= most:
+            raise _unreadable(f"{self._name} is {self.value:,}, not {least:,} to {most:,}")
         return int(self.value)
+
+    def exact(self) -> bytes:
+        """A list of numbers that are bytes. Raises BadAnswer for everything else."""
+        listed = self.value
+        if not isinstance(listed, list) or len(listed) > MOST_BYTES:
+            self._wrong("a short list of bytes")
+        if not all(type(one) is int and 0 <= one < 256 for one in listed):
+            raise _unreadable(f"{self._name} is no list of bytes")
+        return bytes(listed)
 
     def text(self) -> str:
         """Half a surrogate pair, which no UTF-8 can hold, becomes U+FFFD."""
@@ -114,6 +144,24 @@ class Part:
 
 class _NotFinite(Exception):
     pass
+
+
+def _short(text: str) -> int:
+    if len(text) > DIGITS:
+        raise ValueError("too long")
+    return int(text)
+
+
+def _check_depth(data: Any) -> None:
+    """Raises RecursionError, before anything that calls itself for each level meets it."""
+    level = [data]
+    for _ in range(DEEPEST + 1):
+        inner = (one.values() if isinstance(one, dict) else one
+                 for one in level if isinstance(one, dict | list))  # fmt: skip
+        level = [one for group in inner for one in group if isinstance(one, dict | list)]
+        if not level:
+            return
+    raise RecursionError
 
 
 def _finite(text: str) -> float:
@@ -144,4 +192,5 @@ def _not_finite(data: Any, at: str) -> Iterator[str]:
 
 
 def _unreadable(why: str) -> BadAnswer:
-    return BadAnswer("The server's answer cannot be read", f"{why}.", HINT)
+    shown = visible(why.encode("utf-8", "replace"))
+    return BadAnswer("The server's answer cannot be read", f"{shown}.", HINT)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from llterm.backends.openings import Chats
 from llterm.backends.remote.dialects.protocol import Dialect
@@ -13,7 +13,7 @@ from llterm.backends.remote.masked import Masked
 from llterm.backends.remote.merged import merged
 from llterm.backends.remote.news import News
 from llterm.backends.remote.reading import read_text
-from llterm.backends.remote.steps import Ask, Step
+from llterm.backends.remote.steps import Ask, Step, Traits
 from llterm.backends.remote.talk import Talk
 from llterm.backends.remote.vocabulary import RemoteVocabulary
 from llterm.backends.remote.wire import BadAnswer, BrokenOff, Refused, Wire
@@ -30,6 +30,8 @@ GATHER = 0.25
 """Share of the quickest answer's time that a question may wait for others to go along."""
 BREAKS = 4
 """How often in a row an answer may break off and have told nothing."""
+UNLISTED = 1e-3
+"""Share of an answer that is not listed: with less nobody was left out, the rest is rounding."""
 LARGEST = 256 * 1024
 """Bytes of a request's prompts, about."""
 
@@ -77,13 +79,15 @@ class RemoteBackend:
         self._chats = chats
         self._again = again
         self._looking = asyncio.Lock()
+        self._lists: int | None = None
+        """Most candidates of an answer that listed fewer than it was asked for."""
 
     @property
     def capabilities(self) -> Capabilities:
         traits = self.dialect.traits
         return Capabilities(
             full_vocabulary=False,
-            top=traits.top,
+            top=self._traits.top,
             token_ids=self._talk.by_ids,
             masks=self._whole and traits.favours,
             score=traits.reads or traits.favours,
@@ -143,7 +147,7 @@ class RemoteBackend:
     @property
     def told(self) -> Sequence[tuple[str, str]]:
         """What its server can do and cannot, row by row."""
-        return explained(self.dialect.traits)
+        return explained(self._traits)
 
     @property
     def away(self) -> str:
@@ -153,6 +157,18 @@ class RemoteBackend:
         if self._chats is not None:
             await self._chats.close()
         await self.wire.close()
+
+    @property
+    def _traits(self) -> Traits:
+        """What its server can do, with what its answers have shown since it was tried."""
+        traits = self.dialect.traits
+        return traits if self._lists is None else replace(traits, top=self._lists)
+
+    def _note_short(self, listed: int) -> None:
+        """An answer told no more candidates than these, though it was asked for more."""
+        if listed > (self._lists or 0):
+            self._lists = listed
+            self.news(f"this server lists {listed:,} candidates at most")
 
     def _abreast(self) -> int:
         """As many as the server can answer while one answer is on its way."""
@@ -269,7 +285,7 @@ class RemoteBackend:
         """
         top = max(self._top(query.keep, query.need) for query in queries)
         prompts = [self._talk.prompt(query.path) for query in queries]
-        lines = [_Line(query.path, self._talk) for query in queries]
+        lines = [_Line(query.path, self._talk, top, self._note_short) for query in queries]
         owed[0] += Cost(requests=1)
         said = [self._talk.said(query.path) for query in queries]
         ask = Ask(prompts, top, ahead + 1, said, attempt=attempt)
@@ -291,9 +307,12 @@ class RemoteBackend:
 class _Line:
     """The facts along one line, as long as its positions come without a gap."""
 
-    def __init__(self, path: Path, talk: Talk) -> None:
+    def __init__(self, path: Path, talk: Talk, top: int, short: Callable[[int], None]) -> None:
+        """`top` candidates were asked for; `short` hears how many came instead."""
         self._path = path
         self._talk = talk
+        self._top = top
+        self._short = short
         self._next: int | None = 0
 
     def take(self, step: Step, extra: Cost) -> Fact | None:
@@ -306,6 +325,10 @@ class _Line:
         if found is None:
             self._next = None
             return None
+        if found.exact and found.rest > UNLISTED and len(step.listed) < self._top:
+            # All that this server tells: asked again it would tell the same.
+            found = replace(found, exact=False)
+            self._short(len(step.listed))
         path, first = self._path, self._next == 0
         chosen = talk.id_of(step.chosen)
         self._next = None if chosen is None else self._next + 1

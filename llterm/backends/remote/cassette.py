@@ -27,11 +27,13 @@ from typing import Any, TextIO
 from llterm.backends.remote.answer import Part, parse
 from llterm.backends.remote.keys import Secret, hidden
 from llterm.backends.remote.wire import BadAnswer, Refused
-from llterm.config.server import ServerSettings
+from llterm.config.server import DIALECTS, ServerSettings
+from llterm.core.display import display_text, visible
 from llterm.errors import BackendUnavailable, LltermError, UsageError
 
 VERSION = 1
 STREAM = "STREAM"
+MOST_PARALLEL = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +80,10 @@ class Entry:
         method, path, body = line["method"].text(), line["path"].text(), line["body"].value
         error: LltermError | None = None
         if line.get("refused"):
-            status, data = line["refused"].whole(), line["data"].value
-            error = Refused(status, data, line["detail"].text(), *_words(line["words"]))
+            status, data = line["refused"].whole(100, 599), line["data"].value
+            error = Refused(
+                status, data, display_text(line["detail"].text().encode()), *_words(line["words"])
+            )
         elif line.get("failed"):
             error = BackendUnavailable(*_words(line["failed"]))
         if method == STREAM:
@@ -174,16 +178,22 @@ def _settings(head: Part) -> ServerSettings:
     if version != VERSION:
         raise BadAnswer("", f"it is of version {version}; this llterm knows {VERSION}.")
     model = head.get("model")
-    parallel = head["parallel"].whole()
+    parallel = head["parallel"].whole(1, MOST_PARALLEL)
+    dialect = head["dialect"].text()
+    if dialect not in DIALECTS:
+        shown = visible(dialect[:40].encode("utf-8", "replace"))
+        raise BadAnswer("", f"its dialect is {shown}; this llterm knows {', '.join(DIALECTS)}.")
     template = head.get("chat_template")
     return ServerSettings(
-        (), head["dialect"].text(), model.text() if model else None, parallel,
+        (), dialect, model.text() if model else None, parallel,
         chat_template=template.text() if template else None,
     )  # fmt: skip
 
 
 def _words(part: Part) -> tuple[str, str, str]:
-    return part[0].text(), part[1].text(), part[2].text()
+    """As an error shows them, whoever wrote the file."""
+    title, cause, hint = (display_text(part[at].text().encode()) for at in range(3))
+    return title, cause, hint
 
 
 def _made(path: Path) -> TextIO:

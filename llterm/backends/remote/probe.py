@@ -93,8 +93,10 @@ async def tried(wire: Wire, dialect: Dialect) -> Dialect:
         # Older than the ids in its answers, and then its bytes are those of the text shown.
         traits = replace(traits, ids_out=False, bytes_out=False, favours=False)
     dialect = dialect.knowing(traits)
-    if dialect.name == Llama.name:
-        return dialect
+    if isinstance(dialect, Llama):
+        return dialect if dialect.size else dialect.knowing(
+            replace(traits, top=await _most(wire, dialect))
+        )  # fmt: skip
     top, lists, reads = await asyncio.gather(
         _most(wire, dialect), _takes_lists(wire, dialect), _scores(wire, dialect)
     )
@@ -122,7 +124,7 @@ async def _named(visit: Visit, kind: type[Dialect], model: str | None) -> Dialec
 
 async def _other(visit: Visit, model: str | None) -> Dialect:
     """Completions, or else chat."""
-    refused: LltermError | None = None
+    found: list[LltermError] = []
     for kind in OTHERS.values():
         try:
             dialect = await kind.meet(visit, model)
@@ -131,17 +133,39 @@ async def _other(visit: Visit, model: str | None) -> Dialect:
         except (Refused, BadAnswer, CapabilityMissing) as error:
             if isinstance(error, Refused) and error.status == 401:
                 raise
-            refused = error if not isinstance(refused, CapabilityMissing) else refused
-    raise refused or BackendUnavailable(
+            found.append(error)
+    telling = max([*found, *visit.faults], key=_telling, default=None)
+    if telling is not None:
+        raise telling
+    raise BackendUnavailable(
         f"{visit.wire.name} is no model's server",
         "It answers none of the questions by which llterm knows the kinds of servers.",
         "Check the address; `dialect` and `model` in the configuration help where it lists none.",
     )
 
 
+def _telling(error: LltermError) -> int:
+    """How much an error tells of what is wrong: that an address is missing says the least."""
+    if isinstance(error, CapabilityMissing):
+        return 3
+    if isinstance(error, Refused):
+        missing = error.status in (404, 405, 501)
+        return (not missing) + (bool(error.detail) and not missing)
+    return 2
+
+
+def told_of(error: LltermError, address: str, path: str) -> LltermError:
+    """The error, which says of whom what was asked."""
+    error.cause = f"{address} was asked for {path}. {error.cause}"
+    return error
+
+
 async def _steps(wire: Wire, dialect: Dialect, ask: Ask) -> list[Step]:
     call = dialect.request(ask)
-    return list(dialect.read((await wire.post(call.path, call.body)).data))
+    try:
+        return list(dialect.read((await wire.post(call.path, call.body)).data))
+    except (Refused, BadAnswer) as error:
+        raise told_of(error, wire.name, call.path)  # noqa: B904 (it is the same error)
 
 
 def _prompt(dialect: Dialect) -> Prompt:
@@ -166,7 +190,9 @@ async def _most(wire: Wire, dialect: Dialect) -> int | None:
         if found < 2:
             continue
         # Those that are written alike are one entry: what was asked is the limit then.
-        return (None if found >= MANY // 2 else found) if asked == MANY else asked
+        if found < asked // 2:
+            return found
+        return None if asked == MANY else asked
     return dialect.traits.top
 
 

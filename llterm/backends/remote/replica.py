@@ -13,6 +13,7 @@ import socket
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urljoin, urlsplit
 
@@ -111,6 +112,7 @@ class Replica:
                         url = self._followed(method, url, response)
                         if response.is_redirect:
                             continue
+                        self._check_packing(response)
                         await self._check(response)
                         yield response
                         return
@@ -119,13 +121,21 @@ class Replica:
             raise faults.redirected(response.status_code, self._hidden(url), self.address)
         except httpx2.HTTPError as error:
             raise self._explained(error) from None
+        except (httpx2.InvalidURL, UnicodeError):
+            raise faults.redirected(307, self._hidden(url), self.address) from None
 
     def _followed(self, method: str, url: str, response: httpx2.Response) -> str:
         """Where to go on: at the same address only, and without turning a POST into a GET."""
         if not response.is_redirect:
             return url
-        target = urljoin(url, response.headers["location"])
-        here, there = urlsplit(url), urlsplit(target)
+        target = response.headers.get("location", "")
+        try:
+            target = urljoin(url, target) if target else "nowhere: it names no address"
+            here, there = urlsplit(url), urlsplit(target)
+        except ValueError:
+            raise faults.redirected(
+                response.status_code, self._hidden(target), self.address
+            ) from None
         same = (here.scheme, here.netloc) == (there.scheme, there.netloc)
         if same and (method == "GET" or response.status_code in (307, 308)):
             return target
@@ -141,6 +151,17 @@ class Replica:
         except (BadAnswer, RecursionError):
             data = self._hidden(faults.page_words(body))
         raise self._failure(response.status_code, _headers(response), data)
+
+    def _check_packing(self, response: httpx2.Response) -> None:
+        """Raises BadAnswer for one packed in a way that was not offered: each layer unpacks to a
+        thousand times as much, before any of it can be counted."""
+        told = response.headers.get("content-encoding", "identity").strip().lower()
+        if told not in ("", "identity", "gzip", "deflate"):
+            raise BadAnswer(
+                f"The answer of {self.address} cannot be read",
+                f"It is packed as {visible(self._hidden(told[:40]).encode('utf-8', 'replace'))}.",
+                "llterm takes gzip and deflate.",
+            )
 
     async def _whole(self, response: httpx2.Response) -> Any:
         """A complete answer's JSON."""
@@ -247,7 +268,13 @@ def _client(url: str, settings: ServerSettings, key: Secret | None) -> httpx2.As
     proxy = None if is_loopback(url) else settings.proxy
     return httpx2.AsyncClient(
         auth=key.sign if key else None,
-        headers={"User-Agent": f"llterm/{__version__}", "Content-Type": "application/json"},
+        headers={
+            "User-Agent": f"llterm/{__version__}",
+            "Content-Type": "application/json",
+            "Accept-Encoding": "gzip, deflate",
+        },
+        # A server's cookies are not kept: whatever it wants to know again, it is not told.
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
         verify=verify,
         # HTTP_PROXY would send even requests to this machine away.
         trust_env=proxy is None and not is_near(url),

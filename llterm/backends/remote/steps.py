@@ -6,10 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from llterm.core.display import visible
 from llterm.core.tokens import Tail
 
 LEAD = 20.0
 """Nats by which `Ask.first` is put before the others."""
+LONGEST_NAME = 200
+"""Characters that are shown of a name."""
 Prompt = Tail | str
 """Token ids, or text where a server takes no ids."""
 
@@ -115,3 +118,9 @@ class Traits:
     """How often asking again may bring what was missing."""
     context_told: bool = True
     """The server says how much its model sees; otherwise it is a guess."""
+
+    def __post_init__(self) -> None:
+        # They are the server's own words, and are shown in tables, errors and on the screen.
+        for name in ("server", "model"):
+            shown = visible(getattr(self, name)[:LONGEST_NAME].encode("utf-8", "replace"))
+            object.__setattr__(self, name, shown)

@@ -23,7 +23,7 @@ def test_parts_know_where_they_stand() -> None:
     choice = Part(DATA)["choices"][0]
     assert choice["text"].text() == "a"
     assert [one.number() for one in choice["logprobs"].items()] == [-1.0, -0.5]
-    assert choice["logprobs"][-2].whole() == -1
+    assert choice["logprobs"][-2].whole(-1) == -1
     assert choice.get("end") is None
     assert choice.get("nothing") is None
     assert choice["ok"].value is True

@@ -5,10 +5,17 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from llterm.backends.remote.answer import LARGEST
 from llterm.backends.remote.wire import BadAnswer, Refused, Wire
+from llterm.errors import LltermError
 
 PATIENCE = 5.0
 """Seconds for an address that only tells what kind of server it is."""
+
+
+def count_of(value: Any, otherwise: int = 0) -> int:
+    """A number that a server says of itself, where it is one that can be meant."""
+    return value if type(value) is int and 0 < value <= LARGEST else otherwise
 
 
 class Visit:
@@ -16,6 +23,8 @@ class Visit:
 
     def __init__(self, wire: Wire) -> None:
         self.wire = wire
+        self.faults: list[LltermError] = []
+        """What was wrong with answers, apart from those that only say there is nothing."""
         self._asked: dict[str, asyncio.Task[Any]] = {}
 
     async def get(self, path: str) -> Any:
@@ -50,6 +59,14 @@ class Visit:
         except Refused as error:
             if error.status == 401:
                 raise
-        except (BadAnswer, TimeoutError):
+            if error.status not in (404, 405, 501):
+                self._note(error, path)
+        except BadAnswer as error:
+            self._note(error, path)
+        except TimeoutError:
             pass
         return None
+
+    def _note(self, error: LltermError, path: str) -> None:
+        error.cause = f"{self.wire.name} was asked for {path}. {error.cause}"
+        self.faults.append(error)

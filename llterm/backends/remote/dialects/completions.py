@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
 from llterm.backends.remote.dialects.asking import Visit
-from llterm.backends.remote.dialects.shapes import choices, content, legacy, steps
+from llterm.backends.remote.dialects.shapes import choices, content, legacy, only, steps
 from llterm.backends.remote.steps import Ask, Call, Position, Prompt, Step, Traits
 
 CONTEXT = 4096
@@ -72,5 +72,5 @@ class Completions:
 
     def read_text(self, data: Any) -> Sequence[Position]:
         """The echoed tokens, without the one that the server wrote after them."""
-        ((_, choice),) = choices(data)
+        choice = only(data)
         return legacy(choice["logprobs"])[:-1]

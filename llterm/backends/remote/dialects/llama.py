@@ -12,16 +12,19 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Self
 
-from llterm.backends.remote.answer import Part
-from llterm.backends.remote.dialects.asking import Visit
-from llterm.backends.remote.dialects.shapes import exact_bytes, number, text_token
+from llterm.backends.remote.answer import LARGEST, Part
+from llterm.backends.remote.dialects.asking import Visit, count_of
+from llterm.backends.remote.dialects.shapes import number, text_token
 from llterm.backends.remote.ends import is_end
 from llterm.backends.remote.steps import LEAD, Ask, Call, Candidate, Step, Traits
 from llterm.backends.remote.wire import BadAnswer, Wire
 from llterm.backends.templates import PLAIN, ChatFormat, own_format
+from llterm.core.display import visible
 from llterm.core.tokens import Tail, Token
 
 CHATML = "<|im_start|>"
+LONGEST = 300
+"""Characters that are shown of what a server says."""
 FORCE = 1000.0
 """A bias that decides the choice."""
 AMONG = 100.0
@@ -55,7 +58,7 @@ class Llama:
         settings = props["default_generation_settings"].value
         per_slot = settings.get("n_ctx") if isinstance(settings, dict) else None
         told = (per_slot, meta.get("n_ctx"), meta.get("n_ctx_train"))
-        context = next((one for one in told if isinstance(one, int) and one > 0), 2048)
+        context = next((n for n in map(count_of, told) if n), 2048)
         slots = props.get("total_slots")
         build = props.get("build_info")
         alias = props.get("model_path") or props.get("model_alias")
@@ -68,11 +71,10 @@ class Llama:
             context=context,
             ids_in=True, ids_out=True, bytes_out=True, lists=True, streams=True, favours=True,
             raw=True, prefill="token ids after the model's template, which it tells",
-            cache="one prompt a slot", slots=slots.whole() if slots else 1,
+            cache="one prompt a slot", slots=slots.whole(1, 4096) if slots else 1,
         )  # fmt: skip
         return cls(
-            traits, model, size if isinstance(size, int) else None,
-            kind if isinstance(kind, int) else 0, eos.text() if eos else "",
+            traits, model, count_of(size) or None, count_of(kind), eos.text() if eos else "",
             begin.text() if begin else "", template.text() if template else "",
         )  # fmt: skip
 
@@ -139,6 +141,9 @@ class Llama:
             ask = Ask([(0,)], self.size, favour=tuple(range(min(self.size, 64))))
             answer = await wire.post("/completion", self.request(ask).body)
         listed = {one.id: one.data for step in self.read(answer.data) for one in step.listed}
+        if len(listed) < self.size:
+            # It lists some candidates only: its tokens are learned as they are seen.
+            return None
         if set(listed) != set(range(self.size)):
             raise BadAnswer(
                 "The server does not tell its vocabulary",
@@ -192,7 +197,8 @@ def _meta(models: Sequence[Mapping[str, Any]], model: str | None) -> tuple[dict[
 def _steps(item: Part) -> Iterator[Step]:
     if (error := item.get("error")) is not None:
         message = error.get("message") if isinstance(error.value, dict) else None
-        raise BadAnswer("The server gave up", message.text() if message else "", "Try again.")
+        words = message.text() if message else ""
+        raise BadAnswer("The server gave up", visible(words[:LONGEST].encode()), "Try again.")
     listed = item.get("completion_probabilities")
     if listed is None:
         return
@@ -235,12 +241,16 @@ def _candidate(entry: Part) -> Candidate:
     try:
         # The way that thousands of entries take; anything odd is told by the slower one below.
         logprob = value["logprob"] if "logprob" in value else math.log(value["prob"] or 1e-45)
-        return Candidate(logprob if logprob > -900 else -math.inf, value["id"],
-                         bytes(value["bytes"]))  # fmt: skip
+        id, data = value["id"], value["bytes"]
+        if type(logprob) is not float or type(id) is not int or type(data) is not list:
+            raise TypeError
+        if not 0 <= id <= LARGEST:
+            raise ValueError
+        return Candidate(logprob if logprob > -900 else -math.inf, id, bytes(data))
     except (KeyError, TypeError, ValueError):
         chance = entry.get("prob")
         told = _log(chance) if chance is not None else number(entry["logprob"])
-        return Candidate(told, entry["id"].whole(), exact_bytes(entry["bytes"]))
+        return Candidate(told, entry["id"].whole(), entry["bytes"].exact())
 
 
 def _log(p: Part) -> float:
@@ -249,4 +259,4 @@ def _log(p: Part) -> float:
 
 
 def _piece(piece: Part) -> bytes:
-    return exact_bytes(piece) if isinstance(piece.value, list) else piece.text().encode()
+    return piece.exact() if isinstance(piece.value, list) else piece.text().encode()

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
 from llterm.backends.remote.answer import Part
-from llterm.backends.remote.dialects.asking import Visit
-from llterm.backends.remote.dialects.detokenize import detokenized
+from llterm.backends.remote.dialects.asking import Visit, count_of
+from llterm.backends.remote.dialects.detokenize import detokenized, last
 from llterm.backends.remote.dialects.shapes import number
 from llterm.backends.remote.dialects.spelling import spread
 from llterm.backends.remote.steps import Ask, Call, Candidate, Position, Prompt, Step, Traits
@@ -33,10 +33,10 @@ class Sglang:
             return None
         about = await visit.table("/get_server_info")
         listed = await visit.models()
-        context = next((one["max_model_len"] for one in listed if one.get("max_model_len")), 4096)
+        context = next((n for one in listed if (n := count_of(one.get("max_model_len")))), 4096)
         traits = Traits(
             server=f"SGLang {about.get('version', '')}".strip(),
-            model=model or str(info.get("model_path", "model")), context=int(context),
+            model=model or str(info.get("model_path", "model")), context=context,
             ids_in=True, ids_out=True, lists=True, reads=True, raw=True,
             prefill="token ids after the chat that it writes",
             cache="all requests, by common beginning",
@@ -92,7 +92,7 @@ class Sglang:
         body = {"prompt": text, "add_special_tokens": False}
         ids = [one.whole() for one in _tokens(await wire.post("/tokenize", body))]
         line = await wire.post("/tokenize", {"prompt": "\n", "add_special_tokens": False})
-        (*_, between) = _tokens(line)
+        between = last(_tokens(line))
         known = await detokenized(
             wire, list(dict.fromkeys(ids)), between.whole(), {"skip_special_tokens": False}, "text"
         )
@@ -101,7 +101,7 @@ class Sglang:
 
     async def tokens(self, wire: Wire, ids: Sequence[int]) -> Mapping[int, Token]:
         line = await wire.post("/tokenize", {"prompt": "\n", "add_special_tokens": False})
-        (*_, between) = _tokens(line)
+        between = last(_tokens(line))
         return await detokenized(wire, ids, between.whole(), {"skip_special_tokens": False}, "text")
 
     async def opened(self, wire: Wire, messages: Messages) -> Sequence[Token]:

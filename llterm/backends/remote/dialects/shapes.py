@@ -10,11 +10,13 @@ from llterm.backends.remote.answer import Part
 from llterm.backends.remote.dialects.spelling import vocabulary_bytes
 from llterm.backends.remote.steps import Candidate, Position, Step
 from llterm.backends.remote.wire import BadAnswer
+from llterm.core.display import visible
 
 _UNKNOWN = "\ufffd".encode()
 NOTHING = -900.0
 """Servers write −9999 or −1000 for minus infinity."""
 _ID = "token_id:"
+_DECIMAL = re.compile("[0-9]{1,9}")
 _BYTES = re.compile(r"bytes:((?:\\x[0-9a-fA-F]{2})+)")
 Meaning = Callable[[str], Candidate]
 """From a token as a server writes it; the logprob is put in afterwards."""
@@ -25,6 +27,11 @@ def choices(data: Any) -> Iterator[tuple[int, Part]]:
     for choice in Part(data)["choices"].items():
         index = choice.get("index")
         yield (index.whole() if index else 0), choice
+
+
+def only(data: Any) -> Part:
+    """The first choice of an answer to one prompt. Raises BadAnswer where there is none."""
+    return Part(data)["choices"][0]
 
 
 def text_token(text: str) -> bytes | None:
@@ -53,9 +60,14 @@ def spelled(text: str) -> Candidate:
 
 def by_id(text: str) -> Candidate:
     """A token that is told as `token_id:406` (vLLM); else as text."""
-    if text.startswith(_ID) and text[len(_ID) :].isdecimal():
+    if text.startswith(_ID) and _DECIMAL.fullmatch(text, len(_ID)):
         return Candidate(0.0, int(text[len(_ID) :]))
     return plain(text)
+
+
+def by_key(text: str) -> int | None:
+    """An id that is the name of an entry; None where it is none."""
+    return int(text) if _DECIMAL.fullmatch(text) else None
 
 
 def legacy(logprobs: Part, meaning: Meaning = plain) -> list[Position]:
@@ -81,7 +93,9 @@ def legacy(logprobs: Part, meaning: Meaning = plain) -> list[Position]:
 def _entries(line: Part, meaning: Meaning) -> list[Candidate]:
     if not isinstance(line.value, dict):
         raise BadAnswer(
-            "The server's answer cannot be read", f"{line.place} is no object by token.", ""
+            "The server's answer cannot be read",
+            f"{visible(line.place.encode('utf-8', 'replace'))} is no object by token.",
+            "",
         )
     return [
         meaning(text)._replace(logprob=number(Part(value, f"{line.place}.{text}")))
@@ -101,21 +115,11 @@ def content(entries: Iterable[Part], *, id_key: str = "id") -> list[Position]:
 def _entry(one: Part, id_key: str) -> Candidate:
     id = one.get(id_key)
     listed = one.get("bytes")
-    data = exact_bytes(listed) if listed is not None else text_token(one["token"].text())
+    data = listed.exact() if listed is not None else text_token(one["token"].text())
     if data is not None and (not data or _UNKNOWN in data):
         # Some servers make the bytes from the text that they show.
         data = None
     return Candidate(number(one["logprob"]), id.whole() if id is not None else None, data)
-
-
-def exact_bytes(part: Part) -> bytes:
-    """A list of bytes. Raises BadAnswer."""
-    try:
-        return bytes(part.value)
-    except (TypeError, ValueError):
-        raise BadAnswer(
-            "The server's answer cannot be read", f"{part.place} is no list of bytes.", ""
-        ) from None
 
 
 def number(part: Part) -> float:

@@ -7,9 +7,17 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
 from llterm.backends.remote.answer import Part
-from llterm.backends.remote.dialects.asking import Visit
-from llterm.backends.remote.dialects.detokenize import detokenized
-from llterm.backends.remote.dialects.shapes import by_id, choices, legacy, number, steps
+from llterm.backends.remote.dialects.asking import Visit, count_of
+from llterm.backends.remote.dialects.detokenize import detokenized, last, paired
+from llterm.backends.remote.dialects.shapes import (
+    by_id,
+    by_key,
+    choices,
+    legacy,
+    number,
+    only,
+    steps,
+)
 from llterm.backends.remote.dialects.spelling import guessed_bytes, spelled_bytes
 from llterm.backends.remote.steps import Ask, Call, Candidate, Position, Prompt, Step, Traits
 from llterm.backends.remote.wire import Wire
@@ -40,7 +48,7 @@ class Vllm:
         context = chosen.get("max_model_len")
         traits = Traits(
             server=f"vLLM {version}".strip(), model=name,
-            context=context if isinstance(context, int) else 4096,
+            context=count_of(context, 4096),
             top=MOST, ids_in=True, ids_out=True, lists=True, reads=True, raw=True,
             prefill="token ids after the chat that it writes",
             cache="all requests, in blocks", slots=16,
@@ -75,14 +83,16 @@ class Vllm:
 
     def read_text(self, data: Any) -> Sequence[Position]:
         """`prompt_logprobs`: an object by id for each token, its own among them; null first."""
-        ((_, choice),) = choices(data)
+        choice = only(data)
         ids = [one.whole() for one in choice["prompt_token_ids"].items()]
         found: list[Position] = []
         for id, place in zip(ids, choice["prompt_logprobs"].items(), strict=False):
             if place.value is None:
                 found.append((Candidate(0.0, id), ()))
                 continue
-            listed = [Candidate(number(place[key]["logprob"]), int(key)) for key in place.value]
+            listed = [
+                Candidate(number(place[key]["logprob"]), by_key(key)) for key in place.object()
+            ]
             own = next((one for one in listed if one.id == id), Candidate(float("-inf"), id))
             rank = place[str(id)].get("rank") if str(id) in place.value else None
             found.append((own._replace(rank=rank.whole() if rank else None), listed))
@@ -94,10 +104,10 @@ class Vllm:
         answer = Part((await wire.post("/tokenize", body)).data)
         ids = [one.whole() for one in answer["tokens"].items()]
         data = spelled_bytes([one.text() for one in answer["token_strs"].items()], text)
-        return [Token(id, one) for id, one in zip(ids, data, strict=True)]
+        return paired(ids, data)
 
     async def tokens(self, wire: Wire, ids: Sequence[int]) -> Mapping[int, Token]:
-        (*_, between) = await self.tokenize(wire, "\n")
+        between = last(await self.tokenize(wire, "\n"))
         return await detokenized(wire, ids, between.id, {"model": self.model}, "prompt")
 
     async def opened(self, wire: Wire, messages: Messages) -> Sequence[Token]:
@@ -106,7 +116,7 @@ class Vllm:
         answer = Part((await wire.post("/tokenize", body)).data)
         ids = [one.whole() for one in answer["tokens"].items()]
         data = guessed_bytes([one.text() for one in answer["token_strs"].items()])
-        return [Token(id, one) for id, one in zip(ids, data, strict=True)]
+        return paired(ids, data)
 
     async def prefix(self, wire: Wire) -> Tail:
         body = {"model": self.model, "prompt": "", "add_special_tokens": True}

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self
 
 from llterm.backends.remote.answer import Part
 from llterm.backends.remote.dialects.asking import Visit
-from llterm.backends.remote.dialects.shapes import choices, legacy, number, plain, steps
+from llterm.backends.remote.dialects.shapes import choices, legacy, number, only, plain, steps
 from llterm.backends.remote.steps import Ask, Call, Candidate, Position, Prompt, Step, Traits
 from llterm.backends.remote.wire import Wire
 from llterm.backends.templates import THOUGHTLESS, Messages
@@ -65,7 +65,7 @@ class Webui:
         return Call(call.path, {**call.body, "echo": True})
 
     def read_text(self, data: Any) -> Sequence[Position]:
-        ((_, choice),) = choices(data)
+        choice = only(data)
         return legacy(choice["logprobs"])[:-1]
 
 
@@ -75,7 +75,10 @@ def _positions(logprobs: Part) -> list[Position]:
         return legacy(logprobs)
     found: list[Position] = []
     for place in logprobs["top_logprobs"].items():
-        listed = [plain(key)._replace(logprob=number(place[key])) for key in place.value or ()]
+        listed = [
+            plain(key)._replace(logprob=number(place[key]))
+            for key in (place.object() if place.value else ())
+        ]
         best = max(listed, key=lambda one: one.logprob, default=Candidate(-math.inf))
         found.append((best, listed))
     return found

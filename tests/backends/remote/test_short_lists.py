@@ -1,0 +1,89 @@
+"""Servers that list fewer candidates than they are asked for: what they tell is all there is."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any, ClassVar
+
+import pytest
+
+from llterm.backends.remote.backend import RemoteBackend
+from llterm.backends.remote.connect import open_backend
+from llterm.backends.remote.probe import find_dialect
+from llterm.config.server import DIALECTS
+from llterm.core.rules import Rules
+from llterm.core.tokens import Anchor
+from llterm.core.weave import Weave
+from llterm.engine.drive import drive
+from llterm.errors import CapabilityMissing, LltermError
+from tests.backends.remote import standins
+from tests.backends.remote.little_model import cut
+from tests.backends.remote.standins import SERVERS, LlamaServer
+
+
+class UnsizedLlamaServer(LlamaServer):
+    """One that does not say how many tokens its model knows."""
+
+    paths: ClassVar[Mapping[str, Any]] = {
+        **LlamaServer.paths,
+        "/v1/models": {"data": [{"id": "tiny", "owned_by": "me"}]},
+    }
+
+
+ALL: tuple[type[Any], ...] = (*SERVERS, UnsizedLlamaServer)
+
+
+def test_every_dialect_takes_part() -> None:
+    assert {kind.dialect for kind in ALL} == set(DIALECTS) - {"auto"}
+
+
+async def driven(weave: Weave, backend: RemoteBackend) -> None:
+    """To the end; a branch that ends inside a character may fail, and is told at the end."""
+    with suppress(LltermError):
+        async for _ in drive(weave, backend):
+            pass
+
+
+@pytest.mark.parametrize("strategy", ["best", "breadth"])
+@pytest.mark.parametrize("cap", [1, 2, 3, 5])
+@pytest.mark.parametrize("kind", ALL, ids=lambda kind: kind.__name__)
+async def test_nothing_is_asked_more_than_twice(
+    kind: Any, cap: int, strategy: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def short(before: Mapping[int, float], top: int) -> list[tuple[int, float]]:
+        return list(before.items())[: min(top, cap)]
+
+    monkeypatch.setattr(standins, "listed", short)
+    for split in (0, 1, 3):
+        server = kind()
+        try:
+            dialect = await find_dialect(server, "auto", None)
+        except CapabilityMissing:
+            assert cap == 1, "two candidates are enough to weave with"
+            continue
+        backend = await open_backend("tiny", server, dialect)
+        told = backend.vocabulary
+        ids = cut(b"Once the") if backend.capabilities.token_ids else told.encode(b"Once the")
+        rules = Rules(depth=3, cutoff=0.01, split_limit=split, beams=10, strategy=strategy)
+        weave = Weave(told, Anchor(told.prefix + ids), rules)
+        before = len(server.requests)
+        await driven(weave, backend)
+        assert weave.done or not weave.wants(1)
+        asked = Counter(json.dumps(one, sort_keys=True) for one in server.requests[before:])
+        assert asked
+        assert max(asked.values()) <= 2
+        assert asked.total() <= 2 * len(weave.facts) + 4
+        await backend.close()
+
+
+async def test_the_limit_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(standins, "listed", lambda before, top: list(before.items())[: min(top, 2)])
+    server = LlamaServer()
+    backend = await open_backend("tiny", server, await find_dialect(server, "auto", None))
+    weave = Weave(backend.vocabulary, Anchor(cut(b"Once the")), Rules(depth=2, split_limit=0))
+    await driven(weave, backend)
+    assert backend.news.line == "this server lists 2 candidates at most"
+    assert backend.capabilities.top == 2

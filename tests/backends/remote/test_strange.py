@@ -1,0 +1,145 @@
+"""Answers that no server should give: redirects to nowhere, cookies, packings, numbers, names."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llterm.backends.remote.answer import DEEPEST, LARGEST, Part, parse
+from llterm.backends.remote.cassette import read_cassette
+from llterm.backends.remote.probe import find_dialect
+from llterm.backends.remote.steps import Traits
+from llterm.backends.remote.wire import BadAnswer, Refused
+from llterm.errors import LltermError, UsageError
+from tests.backends.remote.conftest import MakeWire
+from tests.backends.remote.server import FaultyServer, Step, redirect, reply, status, whole
+from tests.backends.remote.standins import LlamaServer
+
+NUMBERS: tuple[Any, ...] = (3_000_000_000, -1, 10**39, 1.5, True, None, "7", [], {})
+
+
+@pytest.mark.parametrize("value", [*NUMBERS, [-1], [256], [0.5], [True], ["a"], [0] * 100_000])
+def test_only_a_list_of_bytes_is_a_tokens_bytes(value: Any) -> None:
+    if value == []:
+        assert Part(value).exact() == b""
+        return
+    with pytest.raises(BadAnswer):
+        Part(value, "bytes").exact()
+
+
+@pytest.mark.parametrize("value", NUMBERS)
+def test_a_whole_number_has_a_range(value: Any) -> None:
+    with pytest.raises(BadAnswer):
+        Part(value, "id").whole()
+    assert Part(LARGEST).whole() == LARGEST
+
+
+def test_lists_in_lists_have_an_end() -> None:
+    assert parse(b"[" * DEEPEST + b"]" * DEEPEST)
+    for deep in (DEEPEST + 5, 5000):
+        with pytest.raises(BadAnswer, match="too deep"):
+            parse(b'[1, {"a": ' * deep + b"1" + b"}]" * deep)
+
+
+@pytest.mark.parametrize("name", ["bytes", "id", "logprob", "index", "tokens_predicted"])
+@pytest.mark.parametrize("value", NUMBERS)
+def test_numbers_of_a_candidate_are_what_they_should_be_or_a_bad_answer(
+    name: str, value: Any
+) -> None:
+    server = LlamaServer()
+    body = {"prompt": [1], "n_predict": 1, "n_probs": 3}
+    answer = json.loads(json.dumps(server.answer("/completion", body)))
+    place = answer if name in answer else answer["completion_probabilities"][0]["top_logprobs"][0]
+    place[name] = value
+    llama = _llama()
+    try:
+        steps = list(llama.read(answer))
+    except BadAnswer:
+        return
+    for step in steps:
+        for one in step.listed:
+            assert isinstance(one.id, int)
+            assert 0 <= one.id <= LARGEST
+            assert one.data is None or len(one.data) < 100
+
+
+def _llama() -> Any:
+    from llterm.backends.remote.dialects.llama import Llama
+
+    return Llama(Traits("llama.cpp", "tiny", 512))
+
+
+@pytest.mark.parametrize("target", ["", "http://[broken", "http://127.0.0.1:x/", "//127.0.0.1:1/"])
+async def test_a_redirect_to_nowhere_is_an_error_in_words(wire: MakeWire, target: str) -> None:
+    step = redirect(target) if target else whole(b"", 307)
+    async with FaultyServer(step) as server:
+        with pytest.raises(Refused, match="elsewhere"):
+            await wire(server.url).post("/completion", {})
+
+
+async def test_cookies_are_not_sent_back(wire: MakeWire) -> None:
+    async with FaultyServer(reply({}, Set_Cookie="taste=sweet; Path=/")) as server:
+        one = wire(server.url)
+        for _ in range(3):
+            await one.get("/props")
+        assert not any("cookie" in request.headers for request in server.requests)
+
+
+@pytest.mark.parametrize("packing", ["gzip, gzip", "br", "zstd", "\x07odd"])
+async def test_what_was_not_offered_is_not_unpacked(wire: MakeWire, packing: str) -> None:
+    async with FaultyServer(whole(b"{}", Content_Encoding=packing)) as server:
+        with pytest.raises(LltermError) as caught:
+            await wire(server.url).get("/props")
+        assert "\x07" not in str(caught.value)
+
+
+MODELS = reply({"data": [{"id": "tiny", "owned_by": "someone"}]})
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (whole(b'{"choices": [-Infinity]}'), "-Infinity"),
+        (status(422, "logprobs must be a boolean"), "logprobs must be a boolean"),
+        (whole(b"<html>Sign in</html>"), "<html>Sign in"),
+        (reply({"error": {"code": 400, "message": "no model is loaded"}}), "no model is loaded"),
+    ],
+)
+async def test_the_most_telling_fault_is_shown(wire: MakeWire, fault: Step, words: str) -> None:
+    """Of completions and chat, whose address is missing."""
+
+    async def step(request: Any, writer: Any) -> None:
+        found = {"/v1/models": MODELS, "/v1/completions": fault}.get(request.path, status(404))
+        await found(request, writer)
+
+    async with FaultyServer(step) as server:
+        with pytest.raises(LltermError) as caught:
+            await find_dialect(wire(server.url), "auto", None)
+    assert words in str(caught.value)
+    assert "/v1/completions" in caught.value.cause
+    assert server.url in str(caught.value)
+
+
+def test_names_that_a_server_says_are_inert() -> None:
+    traits = Traits("srv\x1b[2J", "m\x07\x9b" + "x" * 5000, 512)
+    assert (traits.server + traits.model).isprintable()
+    assert len(traits.model) <= 200
+    with pytest.raises(BadAnswer) as caught:
+        _ = Part({"\x1b[31m": 1})["\x1b[31m"]["x"]
+    assert "\x1b" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "head", [{"dialect": "klingon\x1b[2J"}, {"parallel": 0}, {"parallel": 10**12}, {"dialect": 7}]
+)
+def test_a_recording_with_odd_settings_is_refused(tmp_path: Path, head: dict[str, Any]) -> None:
+    file = tmp_path / "some.cassette"
+    good = {"llterm_cassette": 1, "dialect": "auto", "model": None, "parallel": 4}
+    file.write_text(json.dumps(good | head), "utf-8")
+    with pytest.raises(UsageError) as caught:
+        read_cassette(file)
+    assert "Line 1" in caught.value.cause
+    assert "\x1b" not in str(caught.value)
