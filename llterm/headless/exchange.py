@@ -10,6 +10,7 @@ from llterm.errors import UsageError
 from llterm.formats.exchange import Taste, export, format_of, import_file
 from llterm.formats.files import MOST_IMPORTED, free_loom, write_file
 from llterm.headless.inputs import LOOM, is_loom, read_text
+from llterm.store.repair import fault_of
 
 
 def run_export(loom: Path, format: str | None, output: Path | None, taste: Taste) -> str:
@@ -21,6 +22,8 @@ def run_export(loom: Path, format: str | None, output: Path | None, taste: Taste
     if output is None and format == "png" and sys.stdout.isatty():
         raise UsageError("A terminal shows no PNG", "", "Name a file: -o picture.png")
     data = export(loom, format, taste)
+    if fault := fault_of(loom):
+        sys.stderr.write(display_text(f"llterm: {fault}\n".encode()))
     if output is None:
         _print(data)
         return ""
