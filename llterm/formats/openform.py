@@ -14,7 +14,7 @@ from llterm.core.pieces import token_edges
 from llterm.formats.reading import Place, wrong
 from llterm.store.contents import Changes
 from llterm.store.file import LoomFile
-from llterm.store.rows import check_changes, step_of, step_text
+from llterm.store.rows import step_of, step_text
 from llterm.store.settings import read_setting
 from llterm.store.values import MOST_ID, Damage, whole
 
@@ -172,7 +172,6 @@ def read(place: Place) -> Changes:
     changes.meta["head"] = _whole(place.field("head"))
     hoisted = place.optional("hoisted")
     changes.meta["hoisted"] = _whole(hoisted) if hoisted is not None else ROOT
-    _check(changes)
     return changes
 
 
@@ -262,10 +261,3 @@ def _whole(place: Place) -> int:
         return whole(place.value)
     except Damage as damage:
         raise place.bad(f"a whole number from 0 to {MOST_ID:,}") from damage
-
-
-def _check(changes: Changes) -> None:
-    try:
-        check_changes(changes)
-    except ValueError as error:
-        raise wrong(f"nodes, marks or history: {error}.") from error

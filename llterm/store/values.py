@@ -48,8 +48,13 @@ def moment(value: object) -> float:
 
 
 def text(value: object) -> str:
+    """A text that can be written as UTF-8."""
     if not isinstance(value, str):
         raise Damage(f"{_shown(value)} is no text")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise Damage(f"{_shown(value)} is no UTF-8 text") from error
     return value
 
 
