@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import shutil
 import sqlite3
@@ -10,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from llterm.formats.exchange import Taste, export
+from tests.formats import test_openform as openform
 from tests.soak import rounds
 from tests.store.hostile import change, lies, made, tried
 
@@ -65,3 +68,12 @@ def test_damage_by_chance_is_told(tmp_path: Path, seed: int) -> None:
             kept = tmp_path / f"turn {turn}.loom"
             kept.write_bytes(data)
             raise AssertionError(f"the loom is {kept}") from error
+
+
+@pytest.mark.parametrize("part", range(4))
+def test_no_value_of_an_import_makes_a_loom_that_does_not_open(tmp_path: Path, part: int) -> None:
+    path = made(tmp_path / "sound.loom")
+    document = json.loads(export(path, "json", Taste(every=True)))
+    for place in openform.kinds(document)[part::4]:
+        for value in openform.VALUES:
+            openform.tried(openform.changed(document, place, value), tmp_path / "a.loom")
