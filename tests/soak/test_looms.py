@@ -70,10 +70,10 @@ def test_damage_by_chance_is_told(tmp_path: Path, seed: int) -> None:
             raise AssertionError(f"the loom is {kept}") from error
 
 
-@pytest.mark.parametrize("part", range(4))
-def test_no_value_of_an_import_makes_a_loom_that_does_not_open(tmp_path: Path, part: int) -> None:
+def test_no_value_of_an_import_makes_a_loom_that_does_not_open(tmp_path: Path) -> None:
     path = made(tmp_path / "sound.loom")
     document = json.loads(export(path, "json", Taste(every=True)))
-    for place in openform.kinds(document)[part::4]:
-        for value in openform.VALUES:
+    dice = random.Random(5)
+    for place in openform.kinds(document):
+        for value in dice.sample(openform.VALUES, min(rounds(4), len(openform.VALUES))):
             openform.tried(openform.changed(document, place, value), tmp_path / "a.loom")
