@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from llterm.core.nesting import parsed
+
 Alternative = tuple[int, bytes, float]
 """A candidate's id, bytes and logprob."""
 
@@ -47,7 +49,7 @@ def birth_text(birth: Birth) -> str:
 def read_birth(text: str) -> Birth:
     """The birth kept as this JSON; an empty one where it is none."""
     try:
-        found = json.loads(text or "{}")
+        found = parsed(text or "{}")
         return Birth(
             dict(found.get("settings", {})),
             tuple(
@@ -60,5 +62,5 @@ def read_birth(text: str) -> Birth:
             ),
             tuple(map(str, found.get("by", ()))),
         )
-    except (ValueError, TypeError, AttributeError):
+    except (ValueError, TypeError, AttributeError, OverflowError):
         return Birth()

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import NamedTuple, Protocol, cast, runtime_checkable
 
+from llterm.core.nesting import parsed
 from llterm.core.tokens import Tail, Vocabulary
 
 OWN = "its own template"
@@ -81,7 +82,7 @@ def chat_text(chat: Chat) -> str:
 def read_chat(text: str) -> Chat:
     """What `chat_text` wrote; none where it is broken."""
     try:
-        found = json.loads(text) if text else {}
+        found = parsed(text) if text else {}
     except ValueError:
         return Chat()
     if not isinstance(found, Mapping):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from llterm.core.loom import Loom, Marks, Node
+from llterm.core.loom import BIN, ROOT, Loom, Marks, Node
 
 Value = int | str
 Way = Literal["undo", "redo"]
@@ -60,17 +60,50 @@ class Step:
         )
 
     def apply(self, loom: Loom, way: Way) -> Mapping[str, Value]:
-        """Put the rows of one side back; the facts of that side."""
-        side = 0 if way == "undo" else 1
-        for id in self.nodes:
-            loom.put(id, None)
-        for id, rows in self.nodes.items():
-            row = rows[side]
-            if row is not None:
-                loom.put(id, row)
+        """Put the rows of one side back; the facts of that side.
+
+        Raises ValueError, and leaves the loom as it was, where its nodes are not those of the other
+        side, or would be no tree: the file was damaged.
+        """
+        side, other = (0, 1) if way == "undo" else (1, 0)
+        if any(loom.nodes.get(id) != rows[other] for id, rows in self.nodes.items()):
+            raise ValueError(f"step {self.id} is not about the tree as it is")
+        self._put(loom, side)
+        try:
+            self._check(loom, side)
+        except ValueError:
+            self._put(loom, other)
+            raise
         for id, marks in self.marks.items():
             loom.mark(id, marks[side])
         return {name: values[side] for name, values in self.facts.items()}
+
+    def _put(self, loom: Loom, side: int) -> None:
+        for id in self.nodes:
+            loom.put(id, None)
+        for id, rows in self.nodes.items():
+            loom.put(id, rows[side])
+
+    def _check(self, loom: Loom, side: int) -> None:
+        """Raise ValueError where the rows of a side, which the loom has now, make no tree."""
+        for id, rows in self.nodes.items():
+            row, below = rows[side], loom.children.get(id)
+            if row is None and below:
+                raise ValueError(f"step {self.id} leaves node {below[0]} without a parent")
+            if row is not None and row.parent not in loom.nodes and row.parent not in (ROOT, BIN):
+                raise ValueError(f"step {self.id} hangs node {id} under none")
+        # Only what has something below it can be its own parent.
+        loom.check_hung(
+            id for id, rows in self.nodes.items()
+            if loom.children.get(id) and _parent(rows[0]) != _parent(rows[1])
+        )  # fmt: skip
+        head = self.facts["head"][side] if "head" in self.facts else None
+        if head is not None and head != ROOT and head not in loom.nodes:
+            raise ValueError(f"step {self.id} ends the story in node {head}, which is not there")
+
+
+def _parent(node: Node | None) -> int | None:
+    return None if node is None else node.parent
 
 
 Earlier = Callable[[int, int], list[Step]]
@@ -107,6 +140,17 @@ class History:
         self.done += taken
         return taken
 
+    def put_back(self, steps: list[Step], *, undone: bool) -> None:
+        """These steps, just taken, were not undone (or redone) after all."""
+        before, after = (self.done, self.undone) if undone else (self.undone, self.done)
+        del after[len(after) - len(steps) :]
+        before += reversed(steps)
+
+    def check(self, loom: Loom) -> None:
+        """Raise ValueError where what is read cannot be undone, or what was undone not redone."""
+        _check_way(loom, self.done[::-1], "undo", "redo")
+        _check_way(loom, self.undone[::-1], "redo", "undo")
+
     def last(self, nth: int = 1) -> Step | None:
         """The last step done, or the nth from the end."""
         while len(self.done) < nth and self.earlier is not None:
@@ -117,3 +161,17 @@ class History:
             else:
                 self.oldest = found[0].id
         return self.done[-nth] if len(self.done) >= nth else None
+
+
+def _check_way(loom: Loom, steps: Sequence[Step], way: Way, back: Way) -> None:
+    """Raise ValueError where the loom cannot go along these steps; it is as it was afterwards."""
+    gone: list[Step] = []
+    marks = dict(loom.marks)
+    try:
+        for step in steps:
+            step.apply(loom, way)
+            gone.append(step)
+    finally:
+        for step in reversed(gone):
+            step.apply(loom, back)
+        loom.marks = marks

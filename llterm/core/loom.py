@@ -8,7 +8,7 @@ hangs in the bin, so that nothing written is ever gone.
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -195,8 +195,14 @@ class Loom:
                     raise ValueError(f"node {node.id} has no text")
             if not node.slices or node.id <= ROOT:
                 raise ValueError(f"node {node.id} has no text")
+        self.check_hung((*self.nodes, self.head))
+        if not self.holds(self.head):
+            raise ValueError(f"the story ends in node {self.head}, which was deleted")
+
+    def check_hung(self, ids: Iterable[int]) -> None:
+        """Raise ValueError where one of these hangs neither under the root nor in the bin."""
         rooted = {ROOT, BIN}
-        for id in (*self.nodes, self.head):
+        for id in ids:
             seen: set[int] = set()
             while id not in rooted:
                 if id in seen or id not in self.nodes:
@@ -204,8 +210,6 @@ class Loom:
                 seen.add(id)
                 id = self.nodes[id].parent
             rooted |= seen
-        if not self.holds(self.head):
-            raise ValueError(f"the story ends in node {self.head}, which was deleted")
 
     def deepest(self, node: int) -> int:
         """From a node on along the newest children, as far as somebody has read them."""

@@ -31,6 +31,7 @@ from llterm.formats.source import Source, read_source
 from llterm.formats.tree import Tree, grown
 from llterm.store.contents import Changes
 from llterm.store.file import LoomFile
+from llterm.store.rows import check_changes
 
 TEXT = "text"
 _MODULES = (
@@ -123,6 +124,10 @@ def import_file(data: bytes, name: str, format: str | None, target: Path) -> Imp
     and where the loom cannot be made; nothing is left behind then.
     """
     changes, found, notes = _read(data, name, format)
+    try:
+        check_changes(changes)
+    except ValueError as error:
+        raise wrong(f"It would make no loom that opens: {error}.") from error
     target.parent.mkdir(parents=True, exist_ok=True)
     file = LoomFile(target, new=True)
     try:

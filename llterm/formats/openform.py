@@ -10,11 +10,13 @@ from typing import Any
 from llterm.core.birth import Birth, birth_text, read_birth
 from llterm.core.history import EVERY, Step
 from llterm.core.loom import ROOT, Loom, Marks, Node, Piece, Slice
-from llterm.core.pieces import Pieces, token_edges
+from llterm.core.pieces import token_edges
 from llterm.formats.reading import Place, wrong
 from llterm.store.contents import Changes
 from llterm.store.file import LoomFile
-from llterm.store.rows import read_step, step_text
+from llterm.store.rows import step_of, step_text
+from llterm.store.settings import read_setting
+from llterm.store.values import MOST_ID, Damage, whole
 
 NAME = "json"
 FORMAT = "llterm-loom"
@@ -163,13 +165,13 @@ def read(place: Place) -> Changes:
         )
     settings = place.optional("settings")
     for name, one in settings.entries() if settings is not None else ():
-        if not isinstance(one.value, int | str):
-            raise one.bad("a text or a whole number")
-        changes.meta[name] = one.value
+        try:
+            changes.meta[name] = read_setting(name, one.value)
+        except Damage as damage:
+            raise wrong(f"{one.path}: {damage}.") from damage
     changes.meta["head"] = _whole(place.field("head"))
     hoisted = place.optional("hoisted")
     changes.meta["hoisted"] = _whole(hoisted) if hoisted is not None else ROOT
-    _check(changes)
     return changes
 
 
@@ -235,9 +237,9 @@ def _read_marks(place: Place, id: int, changes: Changes) -> None:
 def _read_step(place: Place) -> Step:
     id, label, rows = _whole(place.field("id")), place.field("label").text(), place.field("rows")
     try:
-        return read_step(id, label, place.flag_of("silent"), rows.mapping())
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as odd:
-        raise rows.bad("the rows of a step") from odd
+        return step_of(id, label, place.flag_of("silent"), rows.mapping())
+    except Damage as damage:
+        raise wrong(f"{rows.path}: {damage}.") from damage
 
 
 def _read_bytes(place: Place) -> bytes:
@@ -255,16 +257,7 @@ def _ids(place: Place | None) -> set[int]:
 
 
 def _whole(place: Place) -> int:
-    if isinstance(place.value, bool) or not isinstance(place.value, int):
-        raise place.bad("a whole number")
-    return place.value
-
-
-def _check(changes: Changes) -> None:
-    texts = {id: piece.data for id, piece in changes.pieces.items()}
-    loom = Loom(pieces=Pieces(texts), head=int(changes.meta["head"]))
-    loom.fill({id: node for id, node in sorted(changes.nodes.items()) if node is not None})
     try:
-        loom.check()
-    except ValueError as error:
-        raise wrong(f"nodes: {error}.") from error
+        return whole(place.value)
+    except Damage as damage:
+        raise place.bad(f"a whole number from 0 to {MOST_ID:,}") from damage

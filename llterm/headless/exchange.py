@@ -10,6 +10,7 @@ from llterm.errors import UsageError
 from llterm.formats.exchange import Taste, caveat, export, format_of, import_file
 from llterm.formats.files import MOST_IMPORTED, free_loom, write_file
 from llterm.headless.inputs import LOOM, is_loom, read_text
+from llterm.store.repair import fault_of
 
 
 def run_export(loom: Path, format: str | None, output: Path | None, taste: Taste) -> str:
@@ -21,12 +22,13 @@ def run_export(loom: Path, format: str | None, output: Path | None, taste: Taste
     if output is None and format == "png" and sys.stdout.isatty():
         raise UsageError("A terminal shows no PNG", "", "Name a file: -o picture.png")
     data = export(loom, format, taste)
-    lacking = caveat(loom, format)
+    said = [fault_of(loom), caveat(loom, format)]
     if output is None:
         _print(data)
-        return lacking
-    write_file(output, data)
-    return "\n".join(filter(None, (f"{output}: {len(data):,} bytes, {format}", lacking)))
+    else:
+        write_file(output, data)
+        said.insert(0, f"{output}: {len(data):,} bytes, {format}")
+    return "\n".join(filter(None, said))
 
 
 def run_import(source: Path, format: str | None, output: Path | None) -> str:

@@ -31,7 +31,7 @@ from llterm.session.document import Document
 from llterm.session.sampling import SamplerChoice
 from llterm.session.session import Session
 from llterm.session.status import Figures
-from llterm.store.looking import to_look
+from llterm.store.connection import to_look
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,12 +131,15 @@ def copied(loom: Path, folder: Path) -> Document:
         # Opening it as a loom says in full what is wrong.
         shutil.copyfile(loom, copy)
     try:
-        return Document.open(copy)
+        document = Document.open(copy)
     except LltermError as error:
         # Of the copy nobody knows.
         error.cause = error.cause.replace(str(copy), str(loom))
         error.hint = error.hint.replace(str(copy), str(loom))
         raise
+    if document.damage:
+        sys.stderr.write(f"llterm: {document.damage.replace(str(copy), str(loom))}\n")
+    return document
 
 
 def _run(job: Job, document: Document) -> Woven:

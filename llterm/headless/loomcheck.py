@@ -10,6 +10,7 @@ from llterm.core.outline import Outline
 from llterm.errors import LltermError, UsageError
 from llterm.headless.exchange import check_is_loom
 from llterm.store.backups import backups, keep_aside
+from llterm.store.connection import told as said
 from llterm.store.lock import Lock
 from llterm.store.repair import Diagnosis, diagnose, write_repaired
 
@@ -29,7 +30,7 @@ def check_loom(path: Path, *, repair: bool = False) -> tuple[str, int]:
                 raise UsageError(f"{path.name} cannot be repaired", notice, "Close the other one.")
             aside = _replace(path, told)
     except (sqlite3.Error, ValueError) as error:
-        told = Diagnosis([f"It cannot be read: {error}."], hopeless=True)
+        told = Diagnosis([f"It cannot be read: {said(error)}."], hopeless=True)
     finally:
         lock.close()
     if not told.faults:
@@ -45,7 +46,11 @@ def check_loom(path: Path, *, repair: bool = False) -> tuple[str, int]:
 
 
 def _replace(path: Path, told: Diagnosis) -> Path:
-    """Put the repaired loom in the place of the damaged one; where that one is now."""
+    """Put the repaired loom in the place of the damaged one; where that one is now.
+
+    Of a link the file that it names is replaced, and the link stays.
+    """
+    path = path.resolve()
     part = path.with_name(f".{path.name}.repaired")
     part.unlink(missing_ok=True)
     write_repaired(told, part)

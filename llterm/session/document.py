@@ -64,9 +64,6 @@ class Document:
         file = LoomFile(path)
         try:
             return cls(file, file.load())
-        except (ValueError, TypeError, AttributeError) as broken:
-            file.close()
-            raise file.broken(broken) from broken
         except BaseException:
             file.close()
             raise
@@ -113,6 +110,11 @@ class Document:
     def notice(self) -> str:
         """Why this loom can only be read; empty when it can be written."""
         return self._ledger.file.notice if self._ledger.file else ""
+
+    @property
+    def damage(self) -> str:
+        """What of this loom is damaged and was not needed to open it; empty where all is sound."""
+        return self._ledger.file.damage if self._ledger.file else ""
 
     @property
     def model(self) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 
-from llterm.core.history import EVERY, Step, Value
+from llterm.core.history import EVERY, Step, Value, Way
 from llterm.core.loom import ROOT, Loom, Piece
 from llterm.core.reviving import revive
-from llterm.errors import LltermError
+from llterm.errors import LltermError, UsageError
 from llterm.store.contents import Changes, Contents
 from llterm.store.file import LoomFile
 from llterm.store.settings import changed
@@ -121,15 +121,38 @@ class Ledger:
         self.commit()
 
     def travel(self, steps: list[Step], *, undone: bool) -> dict[str, Value]:
-        """Apply steps just taken from the history; the facts that hold now."""
+        """Apply steps just taken from the history; the facts that hold now.
+
+        Raises UsageError, and changes nothing, where the file was damaged and they cannot be.
+        """
         found: dict[str, Value] = {}
+        way: tuple[Way, Way] = ("undo", "redo") if undone else ("redo", "undo")
+        gone: list[Step] = []
+        try:
+            for step in steps:
+                found.update(step.apply(self.loom, way[0]))
+                gone.append(step)
+            head = int(found.get("head", self.loom.head))
+            if not self.loom.holds(head):
+                raise ValueError(f"the story would end in node {head}, which was deleted")
+        except ValueError as error:
+            for step in reversed(gone):
+                step.apply(self.loom, way[1])
+            self.history.put_back(steps, undone=undone)
+            raise self._no_way(error) from error
+        self.loom.head = head
         for step in steps:
-            facts = step.apply(self.loom, "undo" if undone else "redo")
-            found.update(facts)
-            self.loom.head = int(facts.get("head", self.loom.head))
             self.pending.steps[step.id] = step, undone
             self._rows(step)
         return found
+
+    def _no_way(self, error: ValueError) -> UsageError:
+        path = self.file.path if self.file is not None else ""
+        return UsageError(
+            "The history is damaged",
+            f"{error}. The story stays as it is.",
+            f"See what can be saved: llterm doctor '{path}'",
+        )
 
     # --- the file
 

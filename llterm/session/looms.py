@@ -21,8 +21,8 @@ from llterm.errors import LltermError, UsageError
 from llterm.session.document import Document
 from llterm.store.backups import back_up, backup_folder
 from llterm.store.card import Card, read_card
+from llterm.store.connection import to_look
 from llterm.store.lock import Lock
-from llterm.store.looking import to_look
 
 log = logging.getLogger(__name__)
 

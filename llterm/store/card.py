@@ -9,9 +9,11 @@ from pathlib import Path
 
 from llterm.core.display import visible
 from llterm.core.loom import ROOT, Node
-from llterm.store.looking import to_look
-from llterm.store.rows import read_node
-from llterm.store.schema import APPLICATION, MIGRATIONS
+from llterm.store.connection import Connection, to_look, told
+from llterm.store.rows import read_node, read_text
+from llterm.store.schema import APPLICATION, MIGRATIONS, check_schema
+from llterm.store.settings import read_setting
+from llterm.store.values import Damage
 
 _SHOWN = 80
 """Bytes of the beginning and of the end."""
@@ -21,6 +23,7 @@ _PATH = """
         union all
         select n.id, n.parent, n.piece, n.start, n.stop, {more_n}, depth + 1
         from node n join up on n.id = up.parent
+        limit ?
     )
     select id, parent, piece, start, stop, more from up order by depth desc
 """
@@ -57,33 +60,40 @@ def read_card(path: Path) -> Card:
             return _read(path, changed, database)
     except OSError as error:
         return Card(path, changed, trouble=error.strerror or str(error))
-    except (sqlite3.Error, ValueError, TypeError) as error:
-        return Card(path, changed, trouble=f"damaged: {error}")
+    except (sqlite3.Error, ValueError) as error:
+        return Card(path, changed, trouble=f"damaged: {told(error)}")
 
 
-def _read(path: Path, changed: float, database: sqlite3.Connection) -> Card:
+def _read(path: Path, changed: float, database: Connection) -> Card:
     (application,) = database.execute("pragma application_id").fetchone()
     (version,) = database.execute("pragma user_version").fetchone()
     if application != APPLICATION:
         return Card(path, changed, trouble="not a loom")
     if version > len(MIGRATIONS):
         return Card(path, changed, trouble="written by a newer llterm")
-    (nodes,) = database.execute("select count(*) from node where parent != 0").fetchone()
-    head = database.execute("select value from meta where key = 'head'").fetchone() or (ROOT,)
+    check_schema(database, version)
+    every, nodes = database.execute("select count(*), total(parent != 0) from node").fetchone()
+    kept = database.execute("select value from meta where key = 'head'").fetchone()
+    head = read_setting("head", kept[0]) if kept is not None else ROOT
     more = ("more", "n.more") if version > 1 else ("null", "null")
-    rows = database.execute(_PATH.format(more=more[0], more_n=more[1]), head)
-    story = [read_node(*row) for row in rows]
+    # More nodes than there are lie above one another only in a ring.
+    rows = database.execute(_PATH.format(more=more[0], more_n=more[1]), (head, every + 1))
+    story = [read_node(row) for row in rows]
+    if len(story) > every:
+        raise Damage("nodes hang under one another in a ring")
+    if (story[0].parent if story else head) != ROOT:
+        raise Damage("where the story ends is not in the tree")
     return Card(
         path,
         changed,
         visible(_text(database, story, _SHOWN)).replace("⏎", " "),
         visible(_text(database, story, -_SHOWN)).replace("⏎", " "),
         sum(node.size for node in story),
-        nodes,
+        int(nodes),
     )
 
 
-def _text(database: sqlite3.Connection, story: list[Node], size: int) -> bytes:
+def _text(database: Connection, story: list[Node], size: int) -> bytes:
     """The first bytes of the story, or with a negative size its last ones."""
     parts = [one for node in story for one in node.slices]
     found: list[bytes] = []
@@ -92,8 +102,8 @@ def _text(database: sqlite3.Connection, story: list[Node], size: int) -> bytes:
             "select substr(data, ?, ?) from piece where id = ?", (start + 1, stop - start, piece)
         ).fetchone()
         if row is None:
-            raise ValueError("a text is missing")
-        found.append(row[0])
+            raise Damage("a text is missing")
+        found.append(read_text(piece, row[0])[1])
         if sum(map(len, found)) >= abs(size):
             break
     return b"".join(found)[:size] if size > 0 else b"".join(reversed(found))[size:]

@@ -2,39 +2,46 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
-import urllib.parse
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 from llterm.core.history import PAGE, History, Step
-from llterm.core.loom import Loom, Piece
+from llterm.core.loom import ROOT, Loom, Piece
 from llterm.core.pieces import Pieces
 from llterm.errors import LltermError, UsageError
+from llterm.store.connection import Connection, connect, in_memory, told
 from llterm.store.contents import Changes, Contents
 from llterm.store.lock import Lock
 from llterm.store.rows import (
+    check_step,
     marks_row,
     node_row,
+    piece_or_text,
     piece_row,
+    read_extra,
+    read_lines,
     read_marks,
     read_node,
-    read_piece,
+    read_sight,
     read_step,
+    read_text,
     step_text,
 )
-from llterm.store.schema import APPLICATION, MIGRATIONS, migrate
+from llterm.store.schema import APPLICATION, MIGRATIONS, check_schema, migrate
+from llterm.store.settings import read_setting
+from llterm.store.survey import survey
+from llterm.store.values import Damage
 
 _DISK = (
     sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY,
     sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PERM,
 )  # fmt: skip
 """Codes of errors that say nothing about what the file holds."""
-_ODD = (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError)
-"""What reading rows that make no sense raises."""
+_ODD = (ValueError, TypeError)
+"""What reading rows that make no sense raises; TypeError where a row is missing."""
 
 
 MOST_LINES = 200
@@ -47,6 +54,8 @@ class LoomFile:
     def __init__(self, path: Path, *, new: bool = False) -> None:
         """Open, or with `new` make, the file. Raises UsageError where it is no loom."""
         self.path = path
+        self.damage = ""
+        """What `load` found damaged besides what it returned; empty where all is sound."""
         self._lock = Lock(path, new=new)
         try:
             self._database = self._connect()
@@ -82,7 +91,8 @@ class LoomFile:
         """The births (`core.birth`) of these pieces."""
         sql = "select birth from piece where id = ?"
         try:
-            return {id: str(self._database.execute(sql, (id,)).fetchone()[0]) for id in pieces}
+            found = {id: self._database.execute(sql, (id,)).fetchone()[0] for id in pieces}
+            return {id: birth if isinstance(birth, str) else "" for id, birth in found.items()}
         except sqlite3.Error as error:
             raise self._trouble(error) from error
         except _ODD as odd:
@@ -90,10 +100,17 @@ class LoomFile:
 
     def extras(self) -> dict[int, str]:
         """Fields of other programs' files by node, as JSON; the root's are the whole file's."""
+        found: dict[int, str] = {}
         try:
-            return dict(self._database.execute("select node, fields from extra"))
+            for row in self._database.rows("select node, fields from extra"):
+                with suppress(Damage):  # `load` said so.
+                    node, fields = read_extra(row)
+                    found[node] = fields
+            return found
         except sqlite3.Error as error:
             raise self._trouble(error) from error
+        except _ODD as odd:
+            raise self.broken(odd) from odd
 
     def commit(self, changes: Changes) -> None:
         """Write, all or nothing. Raises LltermError; nothing is lost in memory then."""
@@ -145,8 +162,8 @@ class LoomFile:
         """The sampled lines by place, with when they were drawn; a damaged table holds none, and
         the story is whole."""
         try:
-            rows = self._database.execute("select place, drawn, blob from lines")
-            return {place: (float(drawn), bytes(blob)) for place, drawn, blob in rows}
+            rows = self._database.rows("select place, drawn, blob from lines")
+            return {place: (drawn, blob) for place, drawn, blob in map(read_lines, rows)}
         except (sqlite3.Error, *_ODD):
             return {}
 
@@ -160,29 +177,30 @@ class LoomFile:
     def broken(self, error: Exception) -> UsageError:
         return UsageError(
             f"{self.path.name} is not a loom, or it is damaged",
-            f"{self.path}: {error}.",
+            f"{self.path}: {told(error)}.",
             f"See what can be saved: llterm doctor '{self.path}'. "
             "A text file must end in .txt or .md to be imported.",
         )
 
-    def _connect(self) -> sqlite3.Connection:
-        mode = "ro" if self.read_only else "rw"
-        address = f"file:{urllib.parse.quote(str(self.path.absolute()))}?mode={mode}"
-        database = sqlite3.connect(address, uri=True)
+    def _connect(self) -> Connection:
+        try:
+            database = connect(self.path, "ro" if self.read_only else "rw")
+        except sqlite3.Error as error:
+            raise self._trouble(error) from error
         try:
             return self._checked(database)
         except sqlite3.Error as error:
             database.close()
             raise self._trouble(error) from error
         except ValueError as error:
-            # An error message that quotes a damaged schema need not be UTF-8.
+            # Damage; or an error message that quotes a damaged schema and is not UTF-8.
             database.close()
             raise self.broken(error) from error
         except UsageError:
             database.close()
             raise
 
-    def _checked(self, database: sqlite3.Connection) -> sqlite3.Connection:
+    def _checked(self, database: Connection) -> Connection:
         """The database in the present version."""
         fresh = self.path.stat().st_size == 0
         (application,) = database.execute("pragma application_id").fetchone()
@@ -199,13 +217,14 @@ class LoomFile:
                 f"Its format is version {version}; this llterm knows up to {len(MIGRATIONS)}.",
                 "Update llterm.",
             )
+        if not fresh:
+            check_schema(database, version)
         if not self.read_only:
             database.execute("pragma journal_mode = truncate").fetchone()
             migrate(database)
         elif version < len(MIGRATIONS):
             # An older loom that may not be written is brought up to date in memory.
-            memory = sqlite3.connect(":memory:")
-            database.backup(memory)
+            memory = in_memory(database)
             database.close()
             migrate(memory)
             return memory
@@ -223,21 +242,30 @@ class LoomFile:
         )
 
     def _load(self) -> Contents:
-        rows = self._database.execute
-        texts: dict[int, bytes] = dict(rows("select id, data from piece"))
-        if not all(type(text) is bytes for text in texts.values()):
-            raise ValueError("a text is no text")
+        rows = self._database.rows
+        texts = dict(read_text(*row) for row in rows("select id, data from piece", first=1))
         loom = Loom(pieces=Pieces(texts, partial(self._pieces, texts)))
-        loom.fill({row[0]: read_node(*row) for row in rows("select * from node order by id")})
-        loom.marks = dict(map(read_marks, rows("select * from mark")))
-        for node, folded, unread in rows("select * from sight where folded or unread"):
+        nodes = "select id, parent, piece, start, stop, more from node order by id"
+        loom.fill({row[0]: read_node(row) for row in rows(nodes, first=5)})
+        marks = "select node, bookmark, rating, tags, note, sort from mark"
+        loom.marks = dict(map(read_marks, rows(marks)))
+        for node, folded, unread in map(read_sight, rows("select node, folded, unread from sight")):
             loom.sight.folded |= {node} if folded else set()
             loom.sight.unread |= {node} if unread else set()
-        found = Contents(loom, self._history(), dict(rows("select key, value from meta")))
-        loom.head = int(found.meta.pop("head", 1))
-        loom.sight.hoisted = int(found.meta.pop("hoisted", 1))
+        found = Contents(loom, self._history())
+        for name, value in rows("select key, value from meta"):
+            found.meta[name] = read_setting(name, value)
+        loom.head = int(found.meta.pop("head", ROOT))
+        loom.sight.hoisted = int(found.meta.pop("hoisted", ROOT))
         loom.check()
-        _check(found)
+        for step in (*found.history.done, *found.history.undone):
+            check_step(step, loom)
+        found.history.check(loom)
+        if damage := survey(self._database, loom):
+            self.damage = (
+                f"{self.path.name} is damaged: {damage}. The story is shown as far as it is sound. "
+                f"See what can be saved: llterm doctor '{self.path}'"
+            )
         return found
 
     def _history(self) -> History:
@@ -259,11 +287,8 @@ class LoomFile:
             raise self.broken(odd) from odd
 
     def _steps(self, which: str, *values: int) -> list[Step]:
-        sql = f"select id, label, silent, rows from step where {which}"
-        return [
-            read_step(id, label, bool(silent), json.loads(text))
-            for id, label, silent, text in self._database.execute(sql, values)
-        ]
+        sql = f"select id, label, silent, undone, rows from step where {which}"
+        return [read_step(row)[0] for row in self._database.rows(sql, values)]
 
     def _pieces(self, texts: Mapping[int, bytes], ids: Collection[int]) -> list[Piece]:
         """The pieces of these texts, their births excepted."""
@@ -273,7 +298,7 @@ class LoomFile:
         )
         try:
             rows = (self._database.execute(sql, (id,)).fetchone() for id in ids)
-            return [read_piece(row, texts[row[0]]) for row in rows]
+            return [piece_or_text(row, texts[row[0]])[0] for row in rows]
         except sqlite3.Error as error:
             raise self._trouble(error) from error
         except _ODD as odd:
@@ -299,12 +324,3 @@ class LoomFile:
               for id, (step, undone) in steps if step is not None])  # fmt: skip
         rows("insert or replace into extra values (?, ?)", changes.extras.items())
         rows("insert or replace into meta values (?, ?)", changes.meta.items())
-
-
-def _check(found: Contents) -> None:
-    """Raise ValueError where a step speaks of a text that is not there."""
-    texts = found.loom.pieces.texts
-    for step in (*found.history.done, *found.history.undone):
-        for node in (node for pair in step.nodes.values() for node in pair if node is not None):
-            if not node.slices or any(one.piece not in texts for one in node.slices):
-                raise ValueError(f"step {step.id} speaks of text that is not there")

@@ -5,21 +5,29 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from llterm.core.history import Step
+from llterm.core.history import History, Step
 from llterm.core.loom import BIN, ROOT, Loom, Node, Slice
 from llterm.core.pieces import Pieces
 from llterm.core.rules import Rules
 from llterm.errors import LltermError
 from llterm.store.contents import Changes
 from llterm.store.file import LoomFile
+from llterm.store.rows import check_step
 from llterm.store.salvage import Found, salvage
-from llterm.store.settings import read_rules, rules_text
+from llterm.store.settings import rules_text
 
 _NAMES = {
-    "piece": "texts", "node": "nodes", "step": "steps of the history", "mark": "notes and marks",
+    "piece": "texts", "token": "tokens of texts", "node": "nodes", "step": "steps of the history",
+    "mark": "notes and marks",
     "sight": "folds and unread marks", "extra": "fields of other programs",
     "lines": "sampled lines", "meta": "settings",
 }  # fmt: skip
+_LOST = {
+    "rules": "the weave settings", "sampling": "the sampler settings", "chat": "the chat",
+    "prefix": "the hidden prefix", "model": "which model was used last",
+}  # fmt: skip
+_SMALL = ("head", "hoisted", "cursor", "next_node")
+"""Of what is kept by name, what is told elsewhere or missed by nobody."""
 
 
 @dataclass(slots=True)
@@ -51,6 +59,8 @@ def diagnose(path: Path, *, writable: bool) -> Diagnosis:
             "It was written by a newer llterm." if found.newer else "It is not a loom."
         )
         return told
+    if found.schema:
+        told.faults.append(f"Its tables are not a loom's: {found.schema}.")
     if "page" in found.lost:
         told.faults.append("The database is damaged.")
     for table, name in _NAMES.items():
@@ -58,13 +68,13 @@ def diagnose(path: Path, *, writable: bool) -> Diagnosis:
             told.faults.append(f"{name}: {count} or more cannot be read.")
     loom = _tree(found, told)
     _head(found, loom, told)
-    steps = _history(found, told)
+    steps = _history(found, loom, told)
     _settings(found, told)
-    for table in ("mark", "sight", "extra", "lines", "meta"):
+    for table in ("token", "mark", "sight", "extra", "lines", "meta"):
         if found.lost.get(table):
             told.losses.append(f"some of the {_NAMES[table]}, or all")
     told.lines = found.lines
-    if not told.faults and (refusal := _refused(path)):
+    if not told.faults and (refusal := fault_of(path)):
         told.faults.append(refusal)
     told.hopeless = bool(told.faults) and not loom.nodes
     told.changes = Changes(
@@ -87,17 +97,17 @@ def write_repaired(told: Diagnosis, path: Path) -> None:
         file.close()
 
 
-def _refused(path: Path) -> str:
-    """Why a loom whose rows all make sense is not opened all the same; empty where it is."""
+def fault_of(path: Path) -> str:
+    """Why a loom is not opened, or what opening it says of damage; empty where all is sound."""
     try:
         file = LoomFile(path)
         try:
             file.load()
+            return file.damage
         finally:
             file.close()
     except LltermError as error:
         return error.cause
-    return ""
 
 
 def _tree(found: Found, told: Diagnosis) -> Loom:
@@ -126,16 +136,12 @@ def _tree(found: Found, told: Diagnosis) -> Loom:
 def _unhung(found: Found, whole: dict[int, Node], told: Diagnosis) -> None:
     """Texts whose nodes were lost become branches of the root."""
     used = {one.piece for node in found.nodes.values() for one in node.slices}
-    next_node = max((ROOT, *found.nodes, _number(found.meta.get("next_node")))) + 1
+    next_node = max(ROOT, *found.nodes, int(found.meta.get("next_node", 0))) + 1
     unhung = [piece for id, piece in sorted(found.pieces.items()) if id not in used]
     for id, piece in enumerate(unhung, next_node):
         whole[id] = found.nodes[id] = Node(id, ROOT, (Slice(piece.id, 0, len(piece.data)),))
     if unhung:
         told.losses.append(f"where {len(unhung)} texts hung; each is a branch of the root now")
-
-
-def _number(value: object) -> int:
-    return value if isinstance(value, int) else 0
 
 
 def _has_text(found: Found, node: Node) -> bool:
@@ -167,44 +173,45 @@ def _above(found: Found, whole: dict[int, Node], node: Node) -> int:
 def _head(found: Found, loom: Loom, told: Diagnosis) -> None:
     # A loom says nothing of its head only while it is empty.
     head = found.meta.get("head", ROOT if not loom.nodes else None)
-    if isinstance(head, int) and loom.holds(head):
+    if head is not None and loom.holds(int(head)):
+        loom.head = int(head)
         return
-    found.meta["head"] = loom.deepest(ROOT)
+    found.meta["head"] = loom.head = loom.deepest(ROOT)
     told.faults.append("Where the story ends is not in the tree.")
     told.losses.append("which branch was the story; it is the newest one now")
 
 
-def _history(found: Found, told: Diagnosis) -> list[tuple[Step, bool]]:
-    """The steps that still fit the tree: after a repair of the tree itself, none."""
-    pieces = found.pieces
-    fits = [
-        (step, undone) for step, undone in found.steps
-        if all(one.piece in pieces for pair in step.nodes.values() for node in pair if node
-               for one in node.slices)
-    ]  # fmt: skip
-    broken = len(found.steps) - len(fits)
-    if broken:
-        told.faults.append(f"{broken} steps of the history speak of texts that are not there.")
+def _history(found: Found, loom: Loom, told: Diagnosis) -> list[tuple[Step, bool]]:
+    """The steps, where each still fits the tree: after a repair of the tree itself, none."""
     unread = any(found.lost.get(table) for table in ("piece", "node", "step"))
-    if not (told.losses or broken or unread):
-        return fits
+    if not (told.losses or unread):
+        steps = sorted((step for step, undone in found.steps if not undone), key=_by_id)
+        undone = sorted((step for step, undone in found.steps if undone), key=_by_id)[::-1]
+        try:
+            for step, _ in found.steps:
+                check_step(step, loom)
+            History(steps, undone).check(loom)
+        except ValueError as error:
+            told.faults.append(f"The history does not fit the story: {error}.")
+        else:
+            return found.steps
     if found.steps or "step" in found.lost:
         told.losses.append("the history: what was done before cannot be undone")
     return []
 
 
+def _by_id(step: Step) -> int:
+    return step.id
+
+
 def _settings(found: Found, told: Diagnosis) -> None:
-    """Settings that make no sense are the defaults again."""
+    """What makes no sense among what is kept by name is as in a new loom again."""
     meta = found.meta
-    try:
-        read_rules(str(meta.get("rules", "{}")))
-    except (ValueError, TypeError, AttributeError):
-        meta["rules"] = rules_text(Rules())
-        told.faults.append("The weave settings cannot be read.")
-        told.losses.append("the weave settings")
-    for name in ("cursor", "next_node", "hoisted"):
-        if name in meta and not isinstance(meta[name], int):
-            del meta[name]
-            told.faults.append(f"The {name} is no number.")
+    for name, why in found.odd.items():
+        told.faults.append(f"In what is kept by name, {why}.")
+        if name == "rules":
+            meta["rules"] = rules_text(Rules())
+        if name not in _SMALL:
+            told.losses.append(_LOST.get(name, name))
     known = [ROOT, *found.nodes, *(id for step, _ in found.steps for id in step.nodes)]
     meta["next_node"] = max(int(meta.get("next_node", 0)), max(known) + 1)

@@ -2,27 +2,37 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
-import urllib.parse
 from collections.abc import Iterator
-from contextlib import closing, suppress
-from dataclasses import dataclass, field
+from contextlib import closing
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from llterm.core.history import Step
 from llterm.core.loom import Marks, Node, Piece
-from llterm.store.rows import read_marks, read_node, read_piece, read_step
-from llterm.store.schema import APPLICATION, MIGRATIONS
+from llterm.store.connection import Connection, connect, is_endless
+from llterm.store.rows import (
+    Row,
+    piece_or_text,
+    read_extra,
+    read_lines,
+    read_marks,
+    read_node,
+    read_sight,
+    read_step,
+    read_text,
+)
+from llterm.store.schema import APPLICATION, MIGRATIONS, check_schema, columns, is_plain_table
+from llterm.store.settings import read_setting
+from llterm.store.values import Damage, text
 
-_TABLES = {
-    "piece": "id", "node": "id", "step": "id", "mark": "node", "sight": "node", "extra": "node",
-    "lines": "place", "meta": "key",
-}  # fmt: skip
-_ODD = (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError)
+_TABLES = ("piece", "node", "step", "mark", "sight", "extra", "lines", "meta")
 _UNREADABLE = (sqlite3.Error, ValueError)
 """An error message that quotes a damaged schema need not be UTF-8: ValueError."""
+_FIRST = 5
+"""Columns of a node of the first version."""
+_FARTHEST = 1 << 63
 _TRIES = 200
 """Gaps in a table that are jumped over."""
 
@@ -39,11 +49,17 @@ class Found:
     extras: dict[int, str] = field(default_factory=dict)
     lines: dict[int, tuple[float, bytes]] = field(default_factory=dict)
     meta: dict[str, Any] = field(default_factory=dict)
+    odd: dict[str, str] = field(default_factory=dict)
+    """Names of what is kept in `meta` whose values make no sense, with why."""
     lost: dict[str, int] = field(default_factory=dict)
     """Per table: rows, or stretches of them, that could not be read."""
     readable: bool = True
     """It is a database at all, and one of ours."""
     newer: bool = False
+    version: int = 1
+    """Of the format."""
+    schema: str = ""
+    """What is not a loom's schema; empty where all of it is."""
 
     def miss(self, table: str) -> None:
         self.lost[table] = self.lost.get(table, 0) + 1
@@ -52,89 +68,96 @@ class Found:
 def salvage(path: Path, *, writable: bool) -> Found:
     """Everything that can be read."""
     found = Found()
-    mode = "rw" if writable else "ro"
-    address = f"file:{urllib.parse.quote(str(path.absolute()))}?mode={mode}"
-    with closing(sqlite3.connect(address, uri=True)) as database:
-        database.text_factory = lambda data: data.decode("utf-8", "replace")
+    with closing(connect(path, "rw" if writable else "ro")) as database:
         try:
             # Else a file that was cut off is refused whole.
             database.execute("pragma writable_schema = on")
+            database.execute("pragma query_only = on")
             (application,) = database.execute("pragma application_id").fetchone()
             (version,) = database.execute("pragma user_version").fetchone()
             found.newer = version > len(MIGRATIONS)
             found.readable = application == APPLICATION and not found.newer
             if not found.readable:
                 return found
+            found.version = max(version, 1)
+            check_schema(database, version)
+            # Only where nothing but plain tables is checked.
             if database.execute("pragma integrity_check(1)").fetchone() != ("ok",):
                 found.miss("page")
+        except Damage as damage:
+            found.schema = str(damage)
         except _UNREADABLE:
             found.miss("page")
         for table in _TABLES:
+            if table not in columns(found.version):
+                continue  # A loom of an older version has none.
             for row in _rows(database, table, found):
                 try:
                     _take(found, table, row)
-                except _ODD:
+                except Damage:
                     found.miss(table)
     return found
 
 
-def _rows(database: sqlite3.Connection, table: str, found: Found) -> Iterator[tuple[Any, ...]]:
+def _rows(database: Connection, table: str, found: Found) -> Iterator[Row]:
     """The rows of a table; what cannot be read is stepped over."""
-    key = _TABLES[table]
-    if table in ("mark", "sight", "extra", "lines"):
-        with suppress(*_UNREADABLE):
-            (there,) = database.execute(
-                "select count(*) from sqlite_master where name = ?", (table,)
-            ).fetchone()
-            if not there:
-                return  # A loom of an older version has none.
-    last: Any = "" if table == "meta" else -(1 << 60)
+    try:
+        if not is_plain_table(database, table):
+            found.miss(table)
+            return
+    except _UNREADABLE:
+        found.miss(table)
+        return
+    names = columns(found.version)[table]
+    key = names[0]
+    last: Any = "" if table == "meta" else -_FARTHEST
     for gap in range(_TRIES):
         try:
-            rows = database.execute(
-                f"select * from {table} where {key} > ? order by {key}", (last,)
+            rows = database.rows(
+                f"select {', '.join(names)} from {table} where {key} > ? order by {key}", (last,)
             )
             for row in rows:
+                if type(row[0]) is not type(last) or row[0] <= last:
+                    raise Damage("pages lead back to themselves")
                 last = row[0]
                 yield row
             return
-        except _UNREADABLE:
+        except _UNREADABLE as error:
             found.miss(table)
-            if not isinstance(last, int):
+            if not isinstance(last, int) or is_endless(error):
                 return
             # Rows of one broken page lie together: step on further each time.
-            last = max(last, 0) + (1 << min(gap, 20))
+            last = min(max(last, 0) + (1 << min(gap, 20)), _FARTHEST - 1)
 
 
-def _take(found: Found, table: str, row: tuple[Any, ...]) -> None:
+def _take(found: Found, table: str, row: Row) -> None:
     if table == "piece":
-        id, data, author, created, ids, sizes, overlap, fingerprint, logprobs, birth = row
-        if not isinstance(id, int) or not isinstance(data, bytes) or not data:
-            raise ValueError("no text")
-        rest = id, str(author), float(created), ids, sizes, int(overlap), fingerprint, logprobs
-        piece = read_piece(rest, data)
-        found.pieces[id] = Piece(
-            id, data, piece.author, piece.created, piece.ids, piece.sizes, piece.overlap,
-            str(piece.fingerprint), piece.logprobs, str(birth),
-        )  # fmt: skip
+        id, data, *rest, birth = row
+        id, data = read_text(id, data)
+        piece, whole = piece_or_text((id, *rest), data)
+        if not (whole and isinstance(birth, str)):
+            found.miss("token")
+        found.pieces[id] = replace(piece, birth=birth if isinstance(birth, str) else "")
     elif table == "node":
-        id, parent, piece_id, start, stop, *more = row
-        if not all(isinstance(one, int) for one in (id, parent, piece_id, start, stop)):
-            raise ValueError("no numbers")
-        found.nodes[id] = read_node(id, parent, piece_id, start, stop, more[0] if more else None)
+        node = read_node(row if len(row) > _FIRST else (*row, None))
+        found.nodes[node.id] = node
     elif table == "step":
-        id, label, silent, undone, text = row
-        step = read_step(int(id), str(label), bool(silent), json.loads(text))
-        found.steps.append((step, bool(undone)))
+        found.steps.append(read_step(row))
     elif table == "mark":
-        node, marks = read_marks(row)
-        found.marks[int(node)] = marks
+        id, marks = read_marks(row)
+        found.marks[id] = marks
     elif table == "sight":
-        found.sight[int(row[0])] = bool(row[1]), bool(row[2])
+        id, folded, unread = read_sight(row)
+        found.sight[id] = folded, unread
     elif table == "extra":
-        json.loads(row[1])
-        found.extras[int(row[0])] = str(row[1])
+        id, fields = read_extra(row)
+        found.extras[id] = fields
     elif table == "lines":
-        found.lines[int(row[0])] = float(row[1]), bytes(row[2])
+        place, drawn, blob = read_lines(row)
+        found.lines[place] = drawn, blob
     else:
-        found.meta[str(row[0])] = row[1]
+        name = text(row[0])
+        try:
+            found.meta[name] = read_setting(name, row[1])
+        except Damage as damage:
+            found.odd[name] = str(damage)

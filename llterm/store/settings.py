@@ -1,14 +1,19 @@
-"""Weave and sampler settings as a loom keeps them."""
+"""What a loom keeps by name: settings as JSON, where the person is. What reads raises `Damage`."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, fields
-from typing import Any
+from types import NoneType, UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
+from llterm.config.schema import PRESET, WEAVE
 from llterm.core.bans import Bans
+from llterm.core.history import Value
 from llterm.core.rules import Rules
 from llterm.core.sampling import SamplerSettings, Sampling
+from llterm.store.values import Damage, id_of, json_of, text, whole
 
 
 def rules_text(rules: Rules) -> str:
@@ -16,16 +21,16 @@ def rules_text(rules: Rules) -> str:
     return json.dumps(asdict(rules))
 
 
-def read_rules(text: str) -> Rules:
-    """Settings from a loom; those that this version does not know are passed over.
-
-    Raises ValueError, TypeError or AttributeError where the text holds no settings.
-    """
-    known = {field.name for field in fields(Rules)}
-    found = {name: value for name, value in json.loads(text).items() if name in known}
-    if "stops" in found:
-        found["stops"] = tuple(found["stops"])
-    return Rules(**found)
+def read_rules(found: str) -> Rules:
+    """Settings from a loom; those that this version does not know are passed over."""
+    given = _object(json_of(found))
+    try:
+        return Rules(**{
+            row.attribute: row.check(given[row.attribute])
+            for row in WEAVE if row.attribute in given
+        })  # type: ignore[arg-type]  # fmt: skip
+    except ValueError as error:
+        raise Damage(f"the weave settings make no sense: {error}") from error
 
 
 def changed(before: str, after: str) -> set[str]:
@@ -33,7 +38,7 @@ def changed(before: str, after: str) -> set[str]:
 
     A preset's name does not count: it only says what the others are.
     """
-    one, other = json.loads(before), json.loads(after)
+    one, other = _object(json_of(before)), _object(json_of(after))
     names = {*one, *other} - {"preset"}
     return {name for name in names if one.get(name) != other.get(name)}
 
@@ -44,27 +49,85 @@ def sampling_text(sampling: Sampling) -> str:
     return json.dumps({**found.pop("settings"), **found})
 
 
-def read_sampling(text: str) -> Sampling | None:
-    """Sampler settings from a loom; None where it holds none.
-
-    Raises ValueError, TypeError or AttributeError where the text holds no settings.
-    """
-    found = json.loads(text)
-    if not found:
+def read_sampling(found: str) -> Sampling | None:
+    """Sampler settings from a loom; None where it holds none."""
+    given = _object(json_of(found))
+    if not given:
         return None
-    known = {one.name for one in fields(SamplerSettings)}
-    settings = {name: _tuples(value) for name, value in found.items() if name in known}
-    bans = {one.name: _tuples(found["bans"][one.name])
-            for one in fields(Bans) if one.name in found.get("bans", {})}  # fmt: skip
-    return Sampling(
-        SamplerSettings(**settings),
-        found.get("preset"),
-        Bans(**bans),
-        _tuples(found.get("bias", ())),
-        found.get("ideal_length", 0),
-    )
+    try:
+        for row in PRESET:
+            if row.attribute in given:
+                row.check(given[row.attribute])
+        bans = Bans(**_known(Bans, _object(given.get("bans", {}))))
+        settings = SamplerSettings(**_known(SamplerSettings, given))
+        rest = _known(Sampling, given, without={"settings", "bans"})
+        return Sampling(**{"preset": None, **rest, "settings": settings, "bans": bans})
+    except ValueError as error:
+        raise Damage(f"the sampler settings make no sense: {error}") from error
 
 
-def _tuples(value: Any) -> Any:
-    """JSON's lists as tuples, all the way down."""
-    return tuple(map(_tuples, value)) if isinstance(value, list) else value
+def check_chat(found: str) -> None:
+    """Raise Damage where a text is no chat."""
+    if found:
+        for one in _object(json_of(found)).values():
+            text(one)
+
+
+def _text_of(read: Callable[[str], object]) -> Callable[[object], str]:
+    """A reader of a text that this one must be able to read."""
+
+    def checked(value: object) -> str:
+        read(text(value))
+        return text(value)
+
+    return checked
+
+
+KEPT: Mapping[str, Callable[[object], Value]] = {
+    "head": id_of, "hoisted": id_of, "cursor": whole, "next_node": id_of,
+    "rules": _text_of(read_rules), "sampling": _text_of(read_sampling),
+    "chat": _text_of(check_chat), "prefix": text, "model": text,
+}  # fmt: skip
+"""Every name, with what reads its value."""
+
+
+def read_setting(name: object, value: object) -> Value:
+    """The value kept under a name; under one that this version does not know, a number or text."""
+    reader = KEPT.get(text(name))
+    try:
+        if reader is not None:
+            return reader(value)
+        return value if isinstance(value, str) else whole(value, -(1 << 62), 1 << 62)
+    except Damage as damage:
+        raise Damage(f"{text(name)[:20]}: {damage}") from damage
+
+
+def _known(kind: type, given: Mapping[str, Any], without: Collection[str] = ()) -> dict[str, Any]:
+    """Of these values those that are fields of a dataclass, each of the field's type."""
+    hints = get_type_hints(kind)
+    names = {one.name for one in fields(kind)}.difference(without)
+    return {name: _fitting(name, given[name], hints[name]) for name in sorted(names & set(given))}
+
+
+def _fitting(name: str, value: Any, hint: Any) -> Any:
+    """A value of JSON as a field has it: lists are tuples. Raises Damage where its type differs."""
+    members = get_args(hint)
+    if isinstance(hint, UnionType):
+        if value is None and NoneType in members:
+            return None
+        return _fitting(name, value, next(one for one in members if one is not NoneType))
+    if get_origin(hint) is tuple:
+        if isinstance(value, list):
+            if members[1:] == (...,):
+                return tuple(_fitting(name, one, members[0]) for one in value)
+            if len(value) == len(members):
+                return tuple(_fitting(name, *two) for two in zip(value, members, strict=True))
+    elif type(value) is hint or (hint is float and type(value) is int):
+        return value
+    raise Damage(f"{name} is {str(value)[:20]}")
+
+
+def _object(found: object) -> Mapping[str, Any]:
+    if not isinstance(found, dict):
+        raise Damage("settings are no object")
+    return found

@@ -174,6 +174,8 @@ class LltermApp(App[None]):
                 f"{notice} {key} makes a copy to write in.", title="Read-only",
                 severity="warning", markup=False, timeout=10,
             )  # fmt: skip
+        if damage := self.session.document.damage:
+            self.notify(damage, title="Damaged", severity="warning", markup=False, timeout=20)
         self.load_model()
         if self.launch.mix:
             self.open_mix()

@@ -15,6 +15,7 @@ from llterm.session import looms
 from llterm.session.document import Document
 from llterm.ui.screens.export import Export
 from llterm.ui.screens.looms import Looms
+from tests.store.hostile import change
 from tests.ui.conftest import STORY, Driven, Start
 
 
@@ -249,6 +250,27 @@ async def test_a_second_llterm_is_told_and_writes_nothing(start: Start, home: Pa
         await at.until(lambda: (home / "cat copy.loom").exists())
     first.edit(0, 0, "x")
     first.close()
+
+
+async def test_looms_that_lie_are_in_the_list_and_the_app_goes_on(start: Start, home: Path) -> None:
+    bad = make(home, "ring", b"A ring")
+    change(bad, "update node set parent = id")
+    async with start() as at:
+        options = await listed(at)
+        assert any("damaged" in line for line in lines(options) if "ring" in line)
+        await at.press("escape")
+        at.main.editor.insert(" sat")
+        assert at.story == STORY + " sat"
+
+
+async def test_damage_that_opening_does_not_need_is_told(start: Start, home: Path) -> None:
+    Document.create(home / "cat.loom", STORY.encode()).close()
+    change(home / "cat.loom", "update piece set overlap = 9e999")
+    async with start() as at:
+        assert at.story == STORY
+        (said,) = at.app._notifications
+        assert said.title == "Damaged"
+        assert "llterm doctor" in said.message
 
 
 async def test_a_file_of_another_program_is_imported_and_gone_on_with(

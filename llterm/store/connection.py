@@ -1,0 +1,146 @@
+"""The one way to a loom's database.
+
+A loom may be damaged, or made to do harm: tables that are views without an end, triggers, pages
+that lead back to themselves. So every connection counts the steps that SQLite takes, and runs
+nothing but the tables that `store.schema` made.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import urllib.parse
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Literal
+
+from llterm.store.values import Damage
+
+_EVERY = 1000
+"""Steps of SQLite's machine between two looks at their number."""
+_LEAST_STEPS = 1_000_000
+_STEPS_A_BYTE = 8
+"""A row takes some ten bytes at least; to read or write it, twenty steps or so."""
+_LONGEST = 1 << 20
+"""Bytes that may be read of the smallest file."""
+_TEXT_A_BYTE = 4
+"""Most characters that a byte becomes where it is read; and something over."""
+
+Row = tuple[Any, ...]
+
+
+class Connection(sqlite3.Connection):
+    """A connection on which no statement goes on for ever: it may take as many steps as the size of
+    the file explains, and is interrupted then (`sqlite3.OperationalError`)."""
+
+    path: Path | None = None
+    """Whose size counts; None in memory, where `size` does."""
+    size = 0
+    _steps = 0
+
+    def execute(self, *arguments: Any) -> sqlite3.Cursor:
+        self._steps = 0
+        return super().execute(*arguments)
+
+    def rows(self, sql: str, values: Sequence[object] = (), *, first: int = 0) -> Iterator[Row]:
+        """The rows of a query, which together are no longer than the file explains: pages that lead
+        back to themselves hold any length. Columns before the `first` are not counted, for speed.
+
+        Raises Damage, and sqlite3.Error.
+        """
+        left = _LONGEST + _TEXT_A_BYTE * self.size
+        for row in self.execute(sql, values):
+            for value in row[first:]:
+                if type(value) is bytes or type(value) is str:
+                    left -= len(value)
+                    if left < 0:
+                        raise Damage("its texts are longer than the file")
+            yield row
+
+    def executescript(self, *arguments: Any) -> sqlite3.Cursor:
+        self._steps = 0
+        return super().executescript(*arguments)
+
+    def executemany(self, sql: str, rows: Iterable[Any]) -> sqlite3.Cursor:
+        """Each row has the steps of a whole statement."""
+        return super().executemany(sql, map(self._counted_anew, rows))
+
+    def guard(self) -> None:
+        """Count from now on, and trust nothing that the file says."""
+        self.set_progress_handler(self._went_on, _EVERY)
+        self.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
+        self.setlimit(sqlite3.SQLITE_LIMIT_TRIGGER_DEPTH, 1)
+        for pragma in ("trusted_schema = off", "cell_size_check = on", "mmap_size = 0"):
+            self.execute(f"pragma {pragma}")
+        # Other bytes than UTF-8 are no reason to give up a row.
+        self.text_factory = _as_text
+
+    def _counted_anew(self, row: Any) -> Any:
+        self._steps = 0
+        return row
+
+    def _went_on(self) -> int:
+        """Whether to interrupt: asked every so many steps."""
+        self._steps += _EVERY
+        if self._steps <= _allowed(self.size):
+            return 0
+        if self.path is not None:
+            # It may have grown meanwhile.
+            with suppress(OSError):
+                self.size = self.path.stat().st_size
+        return int(self._steps > _allowed(self.size))
+
+
+def connect(path: Path, mode: Literal["rw", "ro"]) -> Connection:
+    """An existing loom's database, to work with. Raises sqlite3.Error."""
+    address = f"file:{urllib.parse.quote(str(path.absolute()))}?mode={mode}"
+    database = sqlite3.connect(address, uri=True, factory=Connection)
+    try:
+        database.path = path.absolute()
+        with suppress(OSError):
+            database.size = path.stat().st_size
+        database.guard()
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def to_look(path: Path) -> Connection:
+    """An existing loom's database, through which nothing can be written. Raises sqlite3.Error.
+
+    A kill can leave a transaction half done, with its journal beside the file. Only who may write
+    can undo that (SQLite's mode `rw`, which reads a write-protected file all the same); with `ro`
+    the first read fails instead.
+    """
+    database = connect(path, "rw")
+    database.execute("pragma query_only = on")
+    database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, max(database.size, _LONGEST))
+    return database
+
+
+def in_memory(source: Connection) -> Connection:
+    """A copy that can be changed and leaves the file as it is. Raises sqlite3.Error."""
+    memory = sqlite3.connect(":memory:", factory=Connection)
+    memory.size = source.size
+    memory.guard()
+    source.backup(memory)
+    return memory
+
+
+def told(error: Exception) -> str:
+    """What SQLite says, for people."""
+    return "reading it never ends" if is_endless(error) else str(error)
+
+
+def is_endless(error: Exception) -> bool:
+    """Whether a statement was interrupted, because it took more steps than it may."""
+    return getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_INTERRUPT
+
+
+def _allowed(size: int) -> int:
+    return _LEAST_STEPS + _STEPS_A_BYTE * size
+
+
+def _as_text(data: bytes) -> str:
+    return data.decode("utf-8", "replace")
