@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from llterm import paths
+from llterm.config.read import MOST_BYTES
 from llterm.config.schema import WEAVE
 from llterm.core.rules import Rules
+from llterm.regular import read_file
 
 log = logging.getLogger(__name__)
 
@@ -34,8 +36,8 @@ def read_state() -> State:
     """The kept choices. A broken file is set aside and said, never an error."""
     path = paths.state_file()
     try:
-        data = tomllib.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
+        data = tomllib.loads(read_file(path, MOST_BYTES).decode("utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
         return State({})
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as broken:
         aside = path.with_suffix(".broken.toml")

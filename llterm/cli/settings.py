@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +15,8 @@ from llterm.config.sampling import preset_values, value_of
 from llterm.config.schema import MODEL, SERVER, TABLES, Origin, setting
 from llterm.core.sampler import PRESETS
 from llterm.errors import ModelError, UsageError
+from llterm.output import say
+from llterm.regular import present
 
 
 def load(flags: Mapping[str, Any] | None = None, file: Path | None = None) -> Config:
@@ -27,7 +28,7 @@ def load(flags: Mapping[str, Any] | None = None, file: Path | None = None) -> Co
     if config.origins.get("model", Origin("default")).kind == "state":
         config = _with_kept_model(config)
     for notice in filter(None, (state.notice, *config.notices)):
-        sys.stderr.write(f"llterm: {notice}\n")
+        say(f"llterm: {notice}")
     return config
 
 
@@ -37,24 +38,12 @@ def _with_kept_model(config: Config) -> Config:
 
     try:
         known = find_model(config.model, config)
-        if known.path is None or known.path.exists():
+        if known.path is None or present(known.path):
             return config
     except ModelError:
         pass
     notice = f"The model {config.model}, chosen in the app, is not there any more."
     return replace(config, model=Config().model, notices=(*config.notices, notice))
-
-
-def log_to_file() -> Path:
-    """Let the log go to its file: nothing that a library has to say belongs on the screen."""
-    import logging
-
-    path = paths.log_file()
-    logging.basicConfig(
-        filename=path, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
-    logging.captureWarnings(True)
-    return path
 
 
 def init() -> str:
@@ -123,7 +112,7 @@ def check(file: Path | None) -> str:
     """Raises ConfigError at the first mistake; otherwise says what was read."""
     config = load_config(file=file)
     for name, model in config.models.items():
-        if model.path is not None and not model.path.exists():
+        if model.path is not None and not present(model.path):
             raise UsageError(
                 f"The file of model {name} is missing",
                 f"{config.origins[f'models.{name}.path'].detail}: there is no {model.path}.",

@@ -14,6 +14,7 @@ from llterm.config.schema import MODEL, PRESET, SERVER, TABLES, Setting, Value
 from llterm.config.server import GUARDED, ServerSettings, is_address
 from llterm.core.sampler import PRESETS
 from llterm.errors import ConfigError
+from llterm.regular import read_file
 
 BUNDLED = ("fable", "fable-q8_0", "scripted")
 """Names of models that llterm brings along."""
@@ -104,13 +105,8 @@ class ConfigFile:
 
     def _read(self) -> str:
         try:
-            if self.path.is_file() and self.path.stat().st_size > MOST_BYTES:
-                raise ConfigError(
-                    f"{self.path.name} is too large for a configuration",
-                    f"{self.path} has {self.path.stat().st_size:,} bytes.",
-                    "`llterm config init` writes a fresh one.",
-                )
-            return self.path.read_text("utf-8").removeprefix("\ufeff")
+            text = read_file(self.path, MOST_BYTES).decode("utf-8")
+            return text.removeprefix("\ufeff")
         except UnicodeDecodeError as error:
             raise ConfigError(
                 f"{self.path.name} is not UTF-8 text",

@@ -12,7 +12,9 @@ from pathlib import Path
 
 from llterm import paths
 from llterm.errors import UsageError
+from llterm.regular import read_file
 
+_MOST = 1 << 20
 _HEAD = "# Folders whose llterm.toml may set addresses, keys, proxies and commands. One a line.\n"
 
 
@@ -36,7 +38,7 @@ def distrust(folder: Path) -> None:
 
 def _trusted() -> list[str]:
     try:
-        text = paths.trust_file().read_text("utf-8", "surrogateescape")
+        text = read_file(paths.trust_file(), _MOST).decode("utf-8", "surrogateescape")
     except OSError:
         return []
     return [line for line in text.splitlines() if line and not line.startswith("#")]

@@ -21,6 +21,7 @@ from llterm.core.judging.packing import pack, unpack, width
 from llterm.core.judging.rows import Reals
 from llterm.core.tokens import Tail
 from llterm.errors import UsageError
+from llterm.regular import open_file
 
 _MAGIC = b"_logits_"
 _HEAD = struct.Struct("<Iii")
@@ -33,9 +34,11 @@ class BaseFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            self._file = path.open("rb")
+            self._file = open_file(path)
         except OSError as error:
-            raise UsageError(f"{path} cannot be read", f"{error.strerror}.", "") from error
+            raise UsageError(
+                f"{path} cannot be read", f"{error.strerror}.", "Name a base file."
+            ) from error
         try:
             self._read_head()
         except UsageError:
@@ -109,7 +112,9 @@ class BaseWriter:
         try:
             self._file: IO[bytes] = path.open("xb")
         except OSError as error:
-            raise UsageError(f"{path} cannot be written", f"{error.strerror}.", "") from error
+            raise UsageError(
+                f"{path} cannot be written", f"{error.strerror}.", "Name a new file."
+            ) from error
         self._file.write(_MAGIC + _HEAD.pack(window, size, len(windows)))
         for tokens in windows:
             self._file.write(np.array(tokens, "<i4").tobytes())

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from llterm.core.tokens import Token, Vocabulary
 from llterm.errors import UsageError
 from llterm.headless.job import ProgressLine
 from llterm.headless.opened import opened
+from llterm.output import say
 from llterm.ramps import glyph, signed_glyph
 from llterm.session.attributing import Attributing
 
@@ -93,7 +93,7 @@ async def _ask(job: AttributionJob, backend: Backend, line: ProgressLine) -> Att
     try:
         told = attributing.price(job.how).told
         line.clear()
-        sys.stderr.write(f"{job.how.title}: {told}\n")
+        say(f"{job.how.title}: {told}")
         start = time.monotonic()
         found = await attributing.ask(job.how, lambda share: line.say(f"Working: {share:.0%}"))
         seconds = time.monotonic() - start

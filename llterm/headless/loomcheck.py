@@ -8,7 +8,7 @@ from pathlib import Path
 from llterm.core.loom import ROOT
 from llterm.core.outline import Outline
 from llterm.errors import LltermError, UsageError
-from llterm.headless.exchange import check_is_loom
+from llterm.headless.inputs import check_is_loom
 from llterm.store.backups import backups, keep_aside
 from llterm.store.lock import Lock
 from llterm.store.repair import Diagnosis, diagnose, write_repaired

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import urllib.parse
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
@@ -16,6 +15,7 @@ from llterm.core.pieces import Pieces
 from llterm.errors import LltermError, UsageError
 from llterm.store.contents import Changes, Contents
 from llterm.store.lock import Lock
+from llterm.store.looking import connected
 from llterm.store.rows import (
     marks_row,
     node_row,
@@ -166,9 +166,7 @@ class LoomFile:
         )
 
     def _connect(self) -> sqlite3.Connection:
-        mode = "ro" if self.read_only else "rw"
-        address = f"file:{urllib.parse.quote(str(self.path.absolute()))}?mode={mode}"
-        database = sqlite3.connect(address, uri=True)
+        database = connected(self.path, "ro" if self.read_only else "rw")
         try:
             return self._checked(database)
         except sqlite3.Error as error:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import urllib.parse
 from pathlib import Path
+from typing import Literal
 
 
 def to_look(path: Path) -> sqlite3.Connection:
@@ -14,5 +16,10 @@ def to_look(path: Path) -> sqlite3.Connection:
     can undo that (SQLite's mode `rw`, which reads a write-protected file all the same); with `ro`
     the first read fails instead.
     """
-    address = f"file:{urllib.parse.quote(str(path.absolute()))}?mode=rw"
+    return connected(path, "rw")
+
+
+def connected(path: Path, mode: Literal["ro", "rw"]) -> sqlite3.Connection:
+    """An existing database, whatever bytes its name has. Raises sqlite3.Error."""
+    address = f"file:{urllib.parse.quote(os.fsencode(path.absolute()))}?mode={mode}"
     return sqlite3.connect(address, uri=True)

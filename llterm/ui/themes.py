@@ -16,8 +16,10 @@ from textual.color import Color, ColorParseError
 from textual.theme import Theme
 
 from llterm import paths
+from llterm.regular import read_file
 
 DEFAULT = "dusk"
+_MOST = 1 << 20
 OWN_COLORS = ("faint", "ghost", "bar", "selected", "found")
 """Colours of llterm's, `$faint` and so on in the stylesheet."""
 _TEXTUALS = (
@@ -73,7 +75,7 @@ def load_themes(colors: int, folders: Iterable[Path] | None = None) -> Themes:
 
 def read_theme(path: Path, colors: int, base: Mapping[str, str]) -> tuple[Theme, Mapping[str, str]]:
     """One file's theme, and its colours by name. Raises ValueError or OSError with the reason."""
-    data = tomllib.loads(path.read_text("utf-8"))
+    data = tomllib.loads(read_file(path, _MOST).decode("utf-8"))
     name = data.get("name", path.stem)
     dark = data.get("dark", True)
     if not isinstance(name, str) or not name.isprintable() or not isinstance(dark, bool):

@@ -10,6 +10,7 @@ from llterm.core.display import visible
 from llterm.errors import LltermError, UsageError
 from llterm.formats import exchange
 from llterm.formats.files import MOST_IMPORTED, free_loom, write_export
+from llterm.regular import read_file
 from llterm.ui.screens.ask import AskLine
 from llterm.ui.screens.export import COPY, Export, Wanted
 from llterm.ui.screens.painting import show_trouble, troubles
@@ -70,9 +71,7 @@ def import_file(screen: WeaveScreen) -> None:
 
 def _import(screen: WeaveScreen, source: Path) -> None:
     try:
-        if source.stat().st_size > MOST_IMPORTED:
-            raise UsageError(f"{source.name} is too large to import", "", "")
-        data = source.read_bytes()
+        data = read_file(source, MOST_IMPORTED)
     except OSError as error:
         raise UsageError(
             f"{source.name} cannot be read", f"{source}: {error.strerror}.", "Check its name."

@@ -15,6 +15,7 @@ from llterm.backends.served import server_of, silent
 from llterm.core.display import visible
 from llterm.core.healing import residue_of
 from llterm.errors import LltermError
+from llterm.regular import refused
 from llterm.ui.figures import fine_percent, found, joint, percent, spoken_speed
 from llterm.ui.widgets.keybar import Hint, key_name
 from llterm.ui.widgets.line import Line, Name
@@ -38,6 +39,8 @@ def troubles(screen: WeaveScreen) -> Iterator[None]:
         yield
     except LltermError as error:
         show_trouble(screen, error)
+    except OSError as error:
+        show_trouble(screen, refused(error))
 
 
 def show_trouble(screen: WeaveScreen, error: LltermError) -> None:
