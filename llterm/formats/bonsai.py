@@ -10,6 +10,7 @@ from llterm.formats.reading import Place, moment
 from llterm.formats.tree import Branch, Made, Tree, assembled, made, typed
 
 NAME = "bonsai"
+MARKS = "nodes, one of them with parentIds"
 
 
 def matches(value: Any) -> bool:

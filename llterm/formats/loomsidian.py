@@ -12,6 +12,7 @@ from llterm.formats.source import Source, author_of, whole_texts
 from llterm.formats.tree import Branch, Tree, assembled, typed
 
 NAME = "loomsidian"
+MARKS = "current, and nodes each with a parentId"
 _OWN = {"text", "value", "parentId", "collapsed", "unread", "bookmarked", "author", "id"}
 _NOBODY = ("genesis", "N/A", "")
 

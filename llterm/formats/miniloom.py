@@ -10,6 +10,7 @@ from llterm.formats.reading import Place, moment, wrong
 from llterm.formats.tree import Branch, Tree, assembled, typed
 
 NAME = "miniloom"
+MARKS = "a nodeStore in its loomTree"
 _MODELS = ("gen", "rewrite")
 _TWO = 2
 """Bytes of a unit: the patches count UTF-16 code units, as JavaScript does."""
