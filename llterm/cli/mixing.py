@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llterm.cli.taping import all_taped
+from llterm.core.counts import count_of
 from llterm.errors import ConditionFailed, UsageError
 from llterm.output import put_parts, say
 from llterm.regular import present
@@ -56,7 +57,7 @@ def mix(values: Values) -> int:
     if len(models) < least:
         raise UsageError(
             "There is nothing to mix" if least > 1 else "There is no model to compare",
-            f"Given: {len(models)} model{'s' * (len(models) != 1)}.",
+            f"Given: {count_of(len(models), 'model')}.",
             "Give -m for each model: `llterm mix -m A -m B --prompt …`.",
         )
     if all(values[name] is None for name in _REPORT) and not why_not_interactive(os.environ):

@@ -6,6 +6,7 @@ import json
 import uuid
 from typing import Any
 
+from llterm.core.counts import count_of
 from llterm.core.loom import PERSON, ROOT, Marks
 from llterm.formats.reading import Place
 from llterm.formats.source import Source, author_of, whole_texts
@@ -47,7 +48,9 @@ def read(place: Place) -> Tree:
         tree.roots += found.roots
         tree.head = found.head
         tree.notes += found.notes
-    tree.notes.append(f"{len(tree.roots)} notes are branches of one loom now.")
+    tree.notes.append(
+        f"{count_of(len(tree.roots), 'note is a branch', 'notes are branches')} of one loom now."
+    )
     return tree
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from llterm.core.counts import count_of
 from llterm.core.loom import PERSON, Marks
 from llterm.formats.basemode import rating
 from llterm.formats.reading import Place, moment, wrong
@@ -45,7 +46,9 @@ def read(place: Place) -> Tree:
     if tree.head not in nodes:
         tree.head = None
     if rewritten:
-        tree.notes.append(f"{rewritten} nodes rewrite the text above; they are branches of it now.")
+        tree.notes.append(
+            count_of(rewritten, "node rewrites", "nodes rewrite") + " the text above: branches now."
+        )
     return tree
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from llterm.backends.registry import find_model
 from llterm.config import Config
 from llterm.core.attribution import METHODS, SHARES, SIGNED, Attribution, How, Question
+from llterm.core.counts import count_of
 from llterm.core.display import visible
 from llterm.core.query import Backend
 from llterm.core.tokens import Token, Vocabulary
@@ -209,7 +210,9 @@ def summary(report: AttributionReport) -> str:
     if found.elsewhere is not None and METHODS[found.how.method] == "attention":
         lines.append(f"{found.elsewhere:.1%} goes to what stands before these tokens.")
     if found.gap is not None:
-        lines.append(f"{found.steps} steps; the sum of the values is {found.gap:.1%} off.")
+        lines.append(
+            f"{count_of(found.steps, 'step')}; the sum of the values is {found.gap:.1%} off."
+        )
     if report.skipped:
         lines.append(f"The first {report.skipped:,} tokens are out of the model's sight.")
     return "\n".join(lines)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from llterm.core.counts import count_of
 from llterm.errors import UsageError
 from llterm.formats.exchange import Taste, export, format_of, import_file
 from llterm.formats.files import MOST_IMPORTED, free_loom, write_file
@@ -40,6 +41,6 @@ def run_import(source: Path, format: str | None, output: Path | None) -> str:
     except UsageError as error:
         error.title = error.title.replace("This file", source.name)
         raise
-    nodes = f"{made.nodes:,} node{'' if made.nodes == 1 else 's'}"
+    nodes = count_of(made.nodes, "node")
     lines = [f"{target}: {nodes} from {source.name} ({made.format})", *made.notes]
     return "\n".join(lines)

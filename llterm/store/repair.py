@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from llterm.core.counts import count_of
 from llterm.core.history import Step
 from llterm.core.loom import BIN, ROOT, Loom, Node, Slice
 from llterm.core.pieces import Pieces
@@ -104,8 +105,8 @@ def _tree(found: Found, told: Diagnosis) -> Loom:
     """The nodes that have their text, each under the nearest node above that is left."""
     whole = {id: node for id, node in found.nodes.items() if _has_text(found, node)}
     if gone := len(found.nodes) - len(whole):
-        told.faults.append(f"{gone} nodes have no text.")
-        told.losses.append(f"the text of {gone} nodes")
+        told.faults.append(f"{count_of(gone, 'node has', 'nodes have')} no text.")
+        told.losses.append(f"the text of {count_of(gone, 'node')}")
     if "node" in found.lost:
         _unhung(found, whole, told)
     loom = Loom(pieces=Pieces({id: piece.data for id, piece in found.pieces.items()}))
@@ -118,8 +119,10 @@ def _tree(found: Found, told: Diagnosis) -> Loom:
         moved += parent != node.parent
         loom.put(node.id, node.under(parent))
     if moved:
-        told.faults.append(f"{moved} nodes hang under none.")
-        told.losses.append(f"where {moved} branches hung; they hang as near to it as is known")
+        told.faults.append(f"{count_of(moved, 'node hangs', 'nodes hang')} under none.")
+        told.losses.append(
+            f"where {count_of(moved, 'branch', 'branches')} hung: now as near to it as is known"
+        )
     return loom
 
 
@@ -184,7 +187,9 @@ def _history(found: Found, told: Diagnosis) -> list[tuple[Step, bool]]:
     ]  # fmt: skip
     broken = len(found.steps) - len(fits)
     if broken:
-        told.faults.append(f"{broken} steps of the history speak of texts that are not there.")
+        told.faults.append(
+            f"{count_of(broken, 'step')} of the history: of texts that are not there."
+        )
     unread = any(found.lost.get(table) for table in ("piece", "node", "step"))
     if not (told.losses or broken or unread):
         return fits
