@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import re
 
-_ENDS = re.compile(r"(?<![./])([.!?:…])\s*\.$")
+_ENDS = re.compile(r"(?<![./\s])([.!?:…])\s*\.$")
 """A full stop after the end of a sentence; neither an ellipsis of dots nor a path such as `..`."""
 
 

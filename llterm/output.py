@@ -26,6 +26,9 @@ class OutputLost(LltermError):
 class CheckedOutput(io.TextIOWrapper):
     """Standard output whose refusals are errors to show, also where the parser prints its help."""
 
+    over: io.TextIOWrapper
+    """What it stands in for: that one, once forgotten, would close what both write to."""
+
     def write(self, text: str) -> int:
         with _refusals():
             return super().write(text)
@@ -59,6 +62,7 @@ def begin() -> None:
         sys.stdout = CheckedOutput(
             old.buffer, old.encoding, "replace", line_buffering=old.line_buffering
         )
+        sys.stdout.over = old
 
 
 def put(text: str) -> None:
