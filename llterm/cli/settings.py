@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -137,7 +138,7 @@ def trust_folder(folder: Path, *, revoke: bool) -> str:
     """Trust a folder's configuration, or no longer; the words to say so."""
     from llterm.config.trust import distrust, trust
 
-    path = folder.resolve() / paths.CONFIG_NAME
+    path = Path(os.path.realpath(folder)) / paths.CONFIG_NAME
     if revoke:
         distrust(folder)
         return f"{path} may no longer set addresses, keys, proxies or commands"

@@ -19,12 +19,12 @@ _HEAD = "# Folders whose llterm.toml may set addresses, keys, proxies and comman
 
 
 def is_trusted(folder: Path) -> bool:
-    return str(folder.resolve()) in _trusted()
+    return str(Path(os.path.realpath(folder))) in _trusted()
 
 
 def trust(folder: Path) -> None:
     """From now on the file in this very folder counts whole; those below it do not."""
-    path = str(folder.resolve())
+    path = str(Path(os.path.realpath(folder)))
     if "\n" in path:
         raise UsageError("This folder's name has a line break in it", "", "Rename it first.")
     if path not in _trusted():
@@ -33,7 +33,7 @@ def trust(folder: Path) -> None:
 
 def distrust(folder: Path) -> None:
     """Take it back."""
-    _write([one for one in _trusted() if one != str(folder.resolve())])
+    _write([one for one in _trusted() if one != str(Path(os.path.realpath(folder)))])
 
 
 def _trusted() -> list[str]:
