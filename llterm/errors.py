@@ -15,6 +15,11 @@ to do now.
 
 from __future__ import annotations
 
+import re
+
+_ENDS = re.compile(r"(?<![./\s])([.!?:…])\s*\.$")
+"""A full stop after the end of a sentence; neither an ellipsis of dots nor a path such as `..`."""
+
 
 class LltermError(Exception):
     """An error to show a person: what happened, why, and what to do."""
@@ -25,11 +30,16 @@ class LltermError(Exception):
     def __init__(self, title: str, cause: str = "", hint: str = "") -> None:
         super().__init__(title)
         self.title = title
-        self.cause = cause
-        self.hint = hint
+        self.cause = _ended_once(cause)
+        self.hint = _ended_once(hint)
 
     def __str__(self) -> str:
         return "\n".join(part for part in (self.title, self.cause, self.hint) if part)
+
+
+def _ended_once(text: str) -> str:
+    """A sentence with one end: what others say, and is quoted at ours, often has its own."""
+    return _ENDS.sub(lambda ends: ends.group(1), text)
 
 
 class UsageError(LltermError):

@@ -13,8 +13,6 @@ from pathlib import Path
 from llterm.errors import UsageError
 
 CONFIG_NAME = "llterm.toml"
-MOST_LOG = 1 << 20
-"""Bytes after which the log begins anew; the one before is kept."""
 
 
 def config_dir() -> Path:
@@ -84,11 +82,7 @@ def new_loom(now: datetime | None = None) -> Path:
 
 
 def log_file() -> Path:
-    """The log. A long one is set aside first, so that it never grows without end."""
-    path = made(state_dir()) / "llterm.log"
-    if path.exists() and path.stat().st_size > MOST_LOG:
-        path.replace(path.with_suffix(".log.1"))
-    return path
+    return state_dir() / "llterm.log"
 
 
 def made(folder: Path) -> Path:

@@ -35,7 +35,7 @@ def read_state() -> State:
     path = paths.state_file()
     try:
         data = TomlFile(path).data
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return State({})
     except (OSError, NotToml) as broken:
         aside = path.with_suffix(".broken.toml")

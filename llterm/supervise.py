@@ -19,6 +19,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from llterm.errors import LltermError
+from llterm.output import say
 from llterm.terminal import RESET
 
 _FORWARDED = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
@@ -83,7 +85,7 @@ def _run(app: Callable[[], int], done: int) -> None:
         import traceback
 
         traceback.print_exc()
-    with suppress(OSError, ValueError):
+    with suppress(LltermError, OSError, ValueError):
         sys.stdout.flush()
     with suppress(OSError, ValueError):
         sys.stderr.flush()
@@ -172,13 +174,11 @@ def _restore(modes: list[Any] | None, sequence: str) -> None:
 
 def _tell(code: int, log: Path) -> None:
     cause = f"exit code {code}" if code >= 0 else _signal_name(-code)
-    with suppress(OSError):
-        sys.stderr.write(
-            f"llterm ended in the middle of its work ({cause})\n"
-            "  Everything that was accepted is saved, and typing up to the last second.\n"
-            f"  Start it again with the same command. The log says more: {log}\n"
-        )
-        sys.stderr.flush()
+    say(
+        f"llterm ended in the middle of its work ({cause})\n"
+        "  Everything that was accepted is saved, and typing up to the last second.\n"
+        f"  Start it again with the same command. The log says more: {log}"
+    )
 
 
 def _signal_name(number: int) -> str:

@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from llterm.logbook import open_log
+
 SSH_FPS = 20
 """Screen updates a second over SSH: a full line of a slow link, and still smooth."""
 
@@ -122,7 +124,7 @@ def stderr_to(log: Path) -> Iterator[None]:
     terminal first, and in the log goes what anyone else writes.
     """
     sys.stderr.flush()
-    real, sink = os.dup(2), os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    real, sink = os.dup(2), open_log(log)
     screen = os.fdopen(os.dup(2 if os.isatty(2) else 1), "w", encoding="utf-8", errors="replace")
     before, sys.__stderr__ = sys.__stderr__, screen  # type: ignore[misc]
     os.dup2(sink, 2)

@@ -112,12 +112,15 @@ def _cells(names: tuple[str, ...]) -> str:
     return " ".join(f"`{name}`" if name != "|" else "`\\|`" for name in names)
 
 
-def _helps(command: Any, path: str, parent: Any) -> Iterator[tuple[str, str]]:
-    context = command.make_context(path, [], parent=parent, resilient_parsing=True)
+def _helps(command: Any, name: str, parent: Any) -> Iterator[tuple[str, str]]:
+    context = command.make_context(name, [], parent=parent, resilient_parsing=True)
     context.terminal_width = context.max_content_width = WIDTH
-    yield path, "\n".join(line.rstrip() for line in command.get_help(context).splitlines())
+    yield (
+        context.command_path,
+        "\n".join(line.rstrip() for line in command.get_help(context).splitlines()),
+    )
     for name, one in getattr(command, "commands", {}).items():
-        yield from _helps(one, f"{path} {name}", None)
+        yield from _helps(one, name, context)
 
 
 def main() -> int:

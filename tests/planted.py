@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,6 @@ def found_in(folder: Path) -> Iterator[Path]:
     for path in folder.rglob("*"):
         if path.is_symlink() or not path.is_file() or path.name == SOURCE:
             continue
-        data = path.read_bytes() + str(path).encode()
+        data = path.read_bytes() + os.fsencode(path)
         if any(form in data for form in forms):
             yield path

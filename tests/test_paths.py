@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from datetime import datetime
 from pathlib import Path
 
 import pytest
 
-from llterm import paths
+from llterm import logbook, paths
 from llterm.errors import UsageError
 
 NOW = datetime(2026, 1, 2, 3, 4, 5)
@@ -51,6 +52,9 @@ def test_a_folder_that_cannot_be_made_is_told(home: Path, monkeypatch: pytest.Mo
 
 def test_a_long_log_begins_anew() -> None:
     log = paths.log_file()
-    log.write_bytes(b"x" * (paths.MOST_LOG + 1))
-    assert not paths.log_file().exists()
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.write_bytes(b"x" * (logbook.MOST + 1))
+    os.close(logbook.open_log(log))
+    assert not log.read_bytes()
     assert log.with_suffix(".log.1").exists()
+    assert log.stat().st_mode & 0o777 == 0o600

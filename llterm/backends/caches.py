@@ -16,6 +16,7 @@ from pathlib import Path, PurePath
 from typing import TypeVar
 
 from llterm import paths
+from llterm.regular import read_file
 
 Environment = Mapping[str, str]
 AnyPath = TypeVar("AnyPath", bound=PurePath)
@@ -23,6 +24,7 @@ _SHARD = re.compile(r"-(\d{5})-of-(\d{5})$")
 ASIDE = ("mmproj", "imatrix")
 """Companions of a model that are no model themselves."""
 _QUANTISATION = re.compile(r"(?:^|[-._])((?:UD-)?(?:I?Q\d|T?Q1)_\w+|BF16|F16|F32|MXFP4\w*)$", re.I)
+_POINTER = 1 << 12
 _MANIFEST = 1 << 20
 """No sound manifest of Ollama's is longer."""
 
@@ -120,8 +122,8 @@ def _hugging_face(environment: Environment, home: Path) -> Iterator[Found]:
 def _lm_studio(home: Path) -> Path:
     """Its folder of models; a file in the home folder names another place for it."""
     try:
-        base = Path((home / ".lmstudio-home-pointer").read_text("utf-8").strip())
-    except (OSError, UnicodeDecodeError):
+        base = Path(os.fsdecode(read_file(home / ".lmstudio-home-pointer", _POINTER).strip()))
+    except OSError:
         base = home / ".lmstudio"
     older = home / ".cache" / "lm-studio" / "models"
     return older if _folders(older) and not _folders(base / "models") else base / "models"
@@ -163,9 +165,7 @@ def _size(path: Path) -> int:
 def _model_layer(manifest: Path) -> str:
     """The digest of the model's own layer; empty where this is no manifest."""
     try:
-        if manifest.stat().st_size > _MANIFEST:
-            return ""
-        layers = json.loads(manifest.read_bytes())["layers"]
+        layers = json.loads(read_file(manifest, _MANIFEST))["layers"]
         found = next(
             str(one["digest"]) for one in layers if str(one["mediaType"]).endswith(".image.model")
         )

@@ -14,6 +14,7 @@ from llterm.config import Config, ModelConfig
 from llterm.config.server import ServerSettings, is_address
 from llterm.core.query import Backend
 from llterm.errors import ModelError
+from llterm.regular import present
 
 MODELS = Path(__file__).parent.parent / "models"
 """The bundled models, inside the package."""
@@ -96,7 +97,7 @@ def find_model(name: str, config: Config) -> Known:
     if is_address(name):
         return Known(name, "server", None, ModelConfig(server=ServerSettings((name,))))
     path = Path(name).expanduser()
-    if path.exists():
+    if present(path):
         return Known(model_name(path), "file", path, ModelConfig())
     files = find_files()
     if (found := _search(name, files, taken_names(config))) is not None:

@@ -14,6 +14,8 @@ from llterm.cli import options
 from llterm.cli.config import config_app
 from llterm.cli.models import models_app
 from llterm.cli.problems import guarded
+from llterm.logbook import begin_log
+from llterm.output import begin, put, say
 
 ExportFormat = Literal[
     "text", "markdown", "html", "dot", "svg", "png", "jsonl", "logitloom", "pyloom", "loomsidian",
@@ -40,7 +42,7 @@ app.add_typer(config_app, name="config")
 
 def _version(asked: bool) -> None:
     if asked:
-        typer.echo(f"llterm {__version__}")
+        put(f"llterm {__version__}")
         raise typer.Exit
 
 
@@ -254,14 +256,12 @@ def export_command(
     ] = 0,
 ) -> None:
     """Write a loom as text, page, picture, or another program's file."""
-    from llterm.cli.settings import log_to_file
     from llterm.formats.exchange import Taste
     from llterm.headless.exchange import run_export
 
-    log_to_file()
     said = run_export(loom, format, output, Taste(all_branches, level_merge))
     if said:
-        typer.echo(said, err=True)
+        say(said)
 
 
 @app.command("import")
@@ -276,11 +276,9 @@ def import_command(
     ] = None,
 ) -> None:
     """Make a loom of another program's file, or of a text. The file stays as it is."""
-    from llterm.cli.settings import log_to_file
     from llterm.headless.exchange import run_import
 
-    log_to_file()
-    typer.echo(run_import(file, format, output), err=True)
+    say(run_import(file, format, output))
 
 
 @app.command("keys")
@@ -301,7 +299,7 @@ def keys_command(
         raise typer.Exit(run_keytest(found.keys))
     from llterm.headless.keys import keys_json, keys_table
 
-    typer.echo(keys_json(found.keys) if format == "json" else keys_table(found.keys))
+    put(keys_json(found.keys) if format == "json" else keys_table(found.keys))
 
 
 @app.command("doctor")
@@ -322,18 +320,17 @@ def doctor_command(
 ) -> None:
     """Check the installation: versions, terminal, folders, configuration, model; or one loom; or
     what a server can do."""
-    from llterm.cli.settings import load, log_to_file
+    from llterm.cli.settings import load
     from llterm.headless.doctor import examine
     from llterm.headless.server import is_served
 
-    log_to_file()
     # A loom is checked also where the configuration is broken.
     loom = target is not None and Path(target).suffix == ".loom"
     found = None if loom else load({"model": model}, config)
     if found is not None and is_served(target or found.model, found):
         from llterm.headless.server import check_server
 
-        typer.echo(check_server(target or found.model, found))
+        put(check_server(target or found.model, found))
         return
     if found is None or target is not None:
         from llterm.headless.loomcheck import check_loom
@@ -341,16 +338,14 @@ def doctor_command(
         report, code = check_loom(Path(target or ""), repair=repair)
     else:
         report, code = examine(found)
-    typer.echo(report)
+    put(report)
     raise typer.Exit(code)
 
 
 def main() -> None:
     """The program."""
-    for stream in (sys.stdout, sys.stderr):
-        # A terminal or pipe that cannot take a character gets a stand-in for it, not an error.
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")
+    begin()
+    begin_log()
     code = guarded(_run)
     sys.exit(code or guarded(sys.stdout.flush))
 

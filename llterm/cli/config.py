@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from llterm.cli import options
+from llterm.output import put
 
 config_app = typer.Typer(help="The configuration.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -17,7 +18,7 @@ def config_init() -> None:
     """Write a configuration with every setting explained; never overwrites one."""
     from llterm.cli.settings import init
 
-    typer.echo(init())
+    put(init())
 
 
 @config_app.command("show")
@@ -30,7 +31,7 @@ def config_show(
     """Print every setting as it is in force."""
     from llterm.cli.settings import load, show
 
-    typer.echo(show(load(file=config), origin=origin))
+    put(show(load(file=config), origin=origin))
 
 
 @config_app.command("check")
@@ -38,7 +39,7 @@ def config_check(config: options.ConfigPath = None) -> None:
     """Check the configuration, the keys included."""
     from llterm.cli.settings import check
 
-    typer.echo(check(config))
+    put(check(config))
 
 
 @config_app.command("path")
@@ -46,7 +47,7 @@ def config_path(config: options.ConfigPath = None) -> None:
     """Print the configuration files that are read; the last one counts most."""
     from llterm.cli.settings import files
 
-    typer.echo(files(config))
+    put(files(config))
 
 
 @config_app.command("trust")
@@ -59,4 +60,4 @@ def config_trust(
     """Let a project's llterm.toml count whole, addresses and key sources too."""
     from llterm.cli.settings import trust_folder
 
-    typer.echo(trust_folder(folder, revoke=revoke))
+    put(trust_folder(folder, revoke=revoke))

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
-import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llterm.cli.taping import all_taped
+from llterm.core.counts import count_of
 from llterm.errors import ConditionFailed, UsageError
+from llterm.output import put_parts, say
+from llterm.regular import present
 from llterm.terminal import why_not_interactive
 
 if TYPE_CHECKING:
@@ -44,10 +46,9 @@ def mix_of(values: Values) -> MixOf | None:
 
 def mix(values: Values) -> int:
     """Mix or compare; print a report. The exit code."""
-    from llterm.cli.settings import load, log_to_file
+    from llterm.cli.settings import load
 
     config = load(file=values["config"])
-    log_to_file()
     compared = values["text"] is not None or values["base"] is not None
     mode = values["mode"] or ("reference" if compared else config.mix.mode)
     values = {**values, "mode": mode, **_configured(values, config.mix, mode)}
@@ -56,7 +57,7 @@ def mix(values: Values) -> int:
     if len(models) < least:
         raise UsageError(
             "There is nothing to mix" if least > 1 else "There is no model to compare",
-            f"Given: {len(models)} model{'s' * (len(models) != 1)}.",
+            f"Given: {count_of(len(models), 'model')}.",
             "Give -m for each model: `llterm mix -m A -m B --prompt …`.",
         )
     if all(values[name] is None for name in _REPORT) and not why_not_interactive(os.environ):
@@ -95,7 +96,7 @@ def _open_screen(values: Values, models: tuple[str, ...], mode: str, config: Con
         file, prompt = None, given_text(values["text"], None).decode("utf-8", "surrogateescape")
     _settings(values, config)  # What is wrong with them is told before the screen is taken.
     typed, rules = sampling_flags(values), dict[str, Any]()
-    if file is None or not (is_loom(file) and file.exists()):
+    if file is None or not (is_loom(file) and present(file)):
         # What is on show is what is drawn from: no half-written word is finished first.
         typed, rules = {"sampling.preset": config.mix.preset, **typed}, {"weave.heal": False}
     recipe = replace(_recipe(values, models, mode), reference=_reference(values, models))
@@ -139,10 +140,10 @@ def _play(values: Values, models: Sequence[str], config: Config, mode: str) -> i
     )
     played = run(job)
     if values["format"] == "json":
-        _write(mix_json.played_json(played))
+        put_parts(mix_json.played_json(played))
     else:
-        _write([mix_formats.as_text(played), "\n"])
-    sys.stderr.write(mix_formats.summary(played) + "\n")
+        put_parts([mix_formats.as_text(played), "\n"])
+    say(mix_formats.summary(played))
     return 0
 
 
@@ -175,14 +176,14 @@ def _compare(values: Values, models: Sequence[str], config: Config) -> int:
     )
     report = run(job)
     if values["format"] == "json":
-        _write(mix_json.compared_json(report))
+        put_parts(mix_json.compared_json(report))
     elif values["format"] == "html":
         from llterm.headless.compare_page import as_page
 
-        _write(as_page(report))
+        put_parts(as_page(report))
     else:
-        _write([compare_formats.as_text(report), "\n"])
-    sys.stderr.write(compare_formats.summary(report) + "\n")
+        put_parts([compare_formats.as_text(report), "\n"])
+    say(compare_formats.summary(report))
     _check(report)
     return 0
 
@@ -289,9 +290,3 @@ def _conditions(text: str | None) -> tuple[Condition, ...]:
     from llterm.core.judging.tally import NAMES
 
     return parse(text, NAMES)
-
-
-def _write(parts: Iterable[str]) -> None:
-    for part in parts:
-        sys.stdout.write(part)
-    sys.stdout.flush()

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from llterm.cli import options
+from llterm.output import put
 
 models_app = typer.Typer(
     help="The models there are: list, look, fetch, shrink, remove.",
@@ -47,11 +48,11 @@ def list_command(
     from llterm.headless import models
 
     if hub is not None:
-        typer.echo(models.hub_json(hub) if format == "json" else models.hub_text(hub))
+        put(models.hub_json(hub) if format == "json" else models.hub_text(hub))
         return
     found = load(file=config)
     show = models.list_json if format == "json" else models.list_text
-    typer.echo(show(found, addresses or ()))
+    put(show(found, addresses or ()))
 
 
 @models_app.command("info")
@@ -61,7 +62,7 @@ def info_command(name: Name, format: Format = "text", config: options.ConfigPath
     from llterm.headless import models
 
     show = models.info_json if format == "json" else models.info_text
-    typer.echo(show(name, load(file=config)))
+    put(show(name, load(file=config)))
 
 
 @models_app.command("pull")
@@ -81,12 +82,11 @@ def pull_command(
     What was stopped or cut off goes on where it was. The hub's checksum is compared. HF_TOKEN, or
     the hub's own login, opens repositories that need one; HF_ENDPOINT names another hub.
     """
-    from llterm.cli.settings import load, log_to_file
+    from llterm.cli.settings import load
     from llterm.headless.shelving import pull_model
 
     found = load(file=config)
-    log_to_file()
-    typer.echo(str(pull_model(reference, found)))
+    put(str(pull_model(reference, found)))
 
 
 @models_app.command("quantize")
@@ -96,7 +96,7 @@ def quantize_command(
         str, typer.Argument(metavar="QUANT", help="q8_0, q6_K, q5_K_M, q4_K_M, q3_K_M, q2_K, …")
     ],
     output: Annotated[
-        Path | None, typer.Option("--output", help="The file to write; never overwritten.")
+        Path | None, typer.Option("-o", "--output", help="The file to write; never overwritten.")
     ] = None,
     again: Annotated[
         bool, typer.Option("--again", help="Also where the model is quantised already.")
@@ -108,12 +108,11 @@ def quantize_command(
 
     Goes into llterm's own folder, named after the model and the quantisation.
     """
-    from llterm.cli.settings import load, log_to_file
+    from llterm.cli.settings import load
     from llterm.headless.shelving import quantise_model
 
     found = load(file=config)
-    log_to_file()
-    typer.echo(str(quantise_model(name, kind, found, output=output, again=again, threads=threads)))
+    put(str(quantise_model(name, kind, found, output=output, again=again, threads=threads)))
 
 
 @models_app.command("remove")

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import os
+import logging
 import re
-import sys
 from collections.abc import Callable
-from contextlib import suppress
 from difflib import get_close_matches
 from typing import Any
 
 import typer
 
+from llterm import paths
 from llterm.errors import Interrupted, LltermError, UsageError
+from llterm.output import finish, say
+from llterm.regular import refused
+
+log = logging.getLogger(__name__)
 
 _PARSER_ERROR: Any = typer.BadParameter.__mro__[2]
 """What typer's parser raises for anything wrong on a command line; it has no public name there."""
@@ -26,19 +29,11 @@ _PLAIN = {
 _QUOTED = re.compile(r"'(.*?)'")
 
 
-def say(text: str) -> None:
-    """Write narration, whatever names and texts are in it."""
-    from llterm.core.display import display_text
-
-    sys.stderr.write(display_text(text.encode("utf-8", "surrogateescape")) + "\n")
-
-
 def show(error: LltermError) -> None:
     """Write the error, in up to three parts."""
-    lines = [f"llterm: {error.title}", *(f"  {part}" for part in (error.cause, error.hint) if part)]
-    with suppress(OSError):
-        say("\n".join(lines))
-        sys.stderr.flush()
+    parts = [f"llterm: {error.title}", error.cause, error.hint]
+    # A name may have a line break in it, and what follows that must not look like llterm's words.
+    say("\n  ".join(line for part in parts for line in part.splitlines() if line))
 
 
 def guarded(work: Callable[[], int | None]) -> int:
@@ -52,14 +47,33 @@ def guarded(work: Callable[[], int | None]) -> int:
         show(Interrupted("Interrupted"))
         return Interrupted.exit_code
     except BrokenPipeError:
-        # The reader has what it wanted. Nothing may be flushed to it at exit any more.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        # The reader has what it wanted.
+        finish()
         return 0
     except typer.Exit as end:
         return int(end.exit_code)
     except _PARSER_ERROR as error:
         show(_usage(error))
         return UsageError.exit_code
+    except OSError as error:
+        log.error("A command ended on this.", exc_info=error)
+        show(refused(error))
+        return LltermError.exit_code
+    except Exception as error:
+        log.error("A command ended on this.", exc_info=error)
+        show(_own_fault(error))
+        return LltermError.exit_code
+
+
+def _own_fault(error: Exception) -> LltermError:
+    path = paths.log_file()
+    return LltermError(
+        "It stopped on a fault of its own",
+        f"{type(error).__name__}: {error}.",
+        f"The log says more: {path}"
+        if path.is_file()
+        else "Name a folder for the log with LLTERM_STATE_DIR, and try again: it says more then.",
+    )
 
 
 def _usage(error: Any) -> UsageError:

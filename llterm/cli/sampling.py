@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from llterm.cli.asked import as_text, constraint_of
 from llterm.cli.options import checked, model_flags, sampling_flags
-from llterm.cli.problems import say
-from llterm.cli.settings import load, log_to_file
+from llterm.cli.settings import load
 from llterm.cli.suggesting import story_of
 from llterm.cli.taping import taped
 from llterm.core.rules import Rules
 from llterm.errors import LltermError
+from llterm.output import put, say
 
 if TYPE_CHECKING:
     from llterm.headless.sample import Continuation, SampleJob
@@ -23,21 +22,16 @@ def sample(values: Mapping[str, Any]) -> int:
     """Draw and print, from a command's parameters; the exit code."""
     format = values["format"]
     job = _job(values)
-    log_to_file()
     from llterm.headless import sample_formats
     from llterm.headless.sample import run
 
-    def write(text: str) -> None:
-        sys.stdout.write(text if text.endswith("\n") else text + "\n")
-        sys.stdout.flush()
-
     def ended(one: Continuation) -> None:
         if format == "jsonl":
-            write(sample_formats.as_line(one))
+            put(sample_formats.as_line(one))
 
     sampled = run(job, ended)
     if format != "jsonl":
-        write(
+        put(
             sample_formats.as_json(sampled) if format == "json" else sample_formats.as_text(sampled)
         )
     say(sample_formats.summary(sampled))

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from llterm import terminal
 from llterm.cli.options import model_flags
-from llterm.cli.settings import load, log_to_file
+from llterm.cli.settings import load
 from llterm.cli.taping import taped
 from llterm.config import Config
 from llterm.errors import UsageError
+from llterm.output import put, put_drawn, say
 
 if TYPE_CHECKING:
     from llterm.core.attribution import Method
@@ -59,7 +60,6 @@ def score(asked: Asked, format: Format) -> int:
     """Print a report; the exit code."""
     config = load({"model": asked.model}, asked.config)
     config = taped(config, asked.model, asked.record, asked.replay)
-    log_to_file()
     from llterm.headless import score_formats
     from llterm.headless.score import ScoreJob, run
 
@@ -76,20 +76,19 @@ def score(asked: Asked, format: Format) -> int:
     )
     report = run(job)
     if format == "json":
-        written = score_formats.as_json(report)
+        put(score_formats.as_json(report))
     elif format == "html":
         from llterm.headless.score_page import as_page
 
-        written = as_page(report)
+        put(as_page(report))
     else:
         depth = _depth(config)
         if depth == "none":
-            written = score_formats.as_table(report)
+            put(score_formats.as_table(report))
         else:
-            written = score_formats.as_heat(report, depth, asked.measure)
-    sys.stdout.write(written if written.endswith("\n") else written + "\n")
-    sys.stdout.flush()
-    sys.stderr.write(score_formats.summary(report) + "\n")
+            heat = score_formats.as_heat(report, depth, asked.measure)
+            put_drawn(heat if heat.endswith("\n") else heat + "\n")
+    say(score_formats.summary(report))
     return 0
 
 
@@ -98,7 +97,6 @@ def attribute(asked: Asked, format: Format) -> int:
     if format == "html":
         raise UsageError("--attribution has no page", "", "Choose --format text or json.")
     config = load({"model": asked.model}, asked.config)
-    log_to_file()
     from llterm.core.attribution import How
     from llterm.headless.attribution import AttributionJob, as_json, as_table, run, summary
     from llterm.headless.inputs import argument_text
@@ -114,9 +112,8 @@ def attribute(asked: Asked, format: Format) -> int:
         candidate=candidate,
     )
     report = run(job)
-    sys.stdout.write((as_json(report) if format == "json" else as_table(report)) + "\n")
-    sys.stdout.flush()
-    sys.stderr.write(summary(report) + "\n")
+    put(as_json(report) if format == "json" else as_table(report))
+    say(summary(report))
     return 0
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from llterm import paths
-from llterm.cli.problems import say
 from llterm.config import Config, load_config
 from llterm.config.example import example, literal
 from llterm.config.load import project_file
@@ -17,6 +17,8 @@ from llterm.config.sampling import preset_values, value_of
 from llterm.config.schema import MODEL, SERVER, TABLES, setting
 from llterm.core.sampler import PRESETS
 from llterm.errors import ModelError, UsageError
+from llterm.output import say
+from llterm.regular import present
 
 
 def load(flags: Mapping[str, Any] | None = None, file: Path | None = None) -> Config:
@@ -38,24 +40,12 @@ def _with_kept_model(config: Config) -> Config:
 
     try:
         known = find_model(config.model, config)
-        if known.path is None or known.path.exists():
+        if known.path is None or present(known.path):
             return config
     except ModelError:
         pass
     notice = f"The model {config.model}, chosen in the app, is not there any more."
     return replace(config, model=Config().model, notices=(*config.notices, notice))
-
-
-def log_to_file() -> Path:
-    """Let the log go to its file: nothing that a library has to say belongs on the screen."""
-    import logging
-
-    path = paths.log_file()
-    logging.basicConfig(
-        filename=path, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
-    logging.captureWarnings(True)
-    return path
 
 
 def init() -> str:
@@ -127,7 +117,7 @@ def check(file: Path | None) -> str:
     config = load_config(file=file)
     check_theme(config)
     for name, model in config.models.items():
-        if model.path is not None and not model.path.exists():
+        if model.path is not None and not present(model.path):
             raise UsageError(
                 f"The file of model {name} is missing",
                 f"{config.origins[f'models.{name}.path'].detail}: there is no {model.path}.",
@@ -152,7 +142,7 @@ def trust_folder(folder: Path, *, revoke: bool) -> str:
     """Trust a folder's configuration, or no longer; the words to say so."""
     from llterm.config.trust import distrust, trust
 
-    path = folder.resolve() / paths.CONFIG_NAME
+    path = Path(os.path.realpath(folder)) / paths.CONFIG_NAME
     if revoke:
         distrust(folder)
         return f"{path} no longer counts whole: what needs trust is passed over"

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llterm.cli.asked import Asked
 from llterm.cli.options import checked
-from llterm.cli.problems import say
-from llterm.cli.settings import log_to_file
 from llterm.config import Config
 from llterm.errors import LltermError, UsageError
+from llterm.output import put, say
 
 if TYPE_CHECKING:
     from llterm.headless.job import Job, Woven
@@ -20,7 +18,6 @@ if TYPE_CHECKING:
 def suggest(asked: Asked, format: str) -> int:
     """Print suggestions; the exit code."""
     config = asked.load()
-    log_to_file()
     replying = asked.chat is not None and asked.file is None
     text, loom = (b"", None) if replying else story_of(asked.file, asked.prompt)
     if text.endswith(b"\n"):
@@ -35,7 +32,6 @@ def weave_once(asked: Asked, config: Config, reason: str) -> int:
     from llterm.core.stories import STORIES
     from llterm.headless.inputs import argument_text, is_loom, read_text
 
-    log_to_file()
     text, loom, what = STORIES[0].text.encode(), None, f"the starting story “{STORIES[0].title}”"
     if asked.prompt is not None:
         text, what = argument_text(asked.prompt), "the prompt"
@@ -105,8 +101,8 @@ def _print(woven: Woven, format: str) -> None:
         "dot": formats.as_dot,
     }[format]
     text = write(woven)
-    sys.stdout.write(text + "\n" if text else "")
-    sys.stdout.flush()
+    if text:
+        put(text)
     say(formats.summary(woven))
     if woven.chat and woven.chat_format == UNSEEN:
         say(f"{woven.model} reads the chat by {UNSEEN}.")

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 from llterm import paths, terminal
 from llterm.cli.asked import Asked
 from llterm.cli.options import checked
-from llterm.cli.problems import guarded, say
-from llterm.cli.settings import log_to_file
+from llterm.cli.problems import guarded
 from llterm.config import Config
 from llterm.errors import UsageError
+from llterm.output import say
+from llterm.regular import present
 
 if TYPE_CHECKING:
     from llterm.core.query import Backend
@@ -43,7 +44,6 @@ def weave(asked: Asked) -> int:
 
 def _run_app(asked: Asked, config: Config, log: Path) -> int:
     """In the child: what can be wrong is told before the screen is taken."""
-    log_to_file()
     # What imports make is no garbage: looking through it takes a tenth of the start, then nothing.
     gc.disable()
     launch = _launch(asked, config)
@@ -116,7 +116,7 @@ def _story(asked: Asked) -> tuple[Path | None, bytes | None]:
         imported = read_text(file)
         if text is not None:
             raise UsageError("Both a text file and --prompt are given", "", "Leave one out.")
-        if loom.exists():
+        if present(loom):
             say(f"{loom} is there already and is opened; {file.name} is not read again.")
             return loom, None
         _check_folder(loom)
@@ -124,13 +124,13 @@ def _story(asked: Asked) -> tuple[Path | None, bytes | None]:
         return loom, imported
     if file.is_dir():
         raise UsageError(f"{file} is a folder", "", "Name a .loom or a text file in it.")
-    if file.exists() and text is not None:
+    if present(file) and text is not None:
         raise UsageError(
             f"{file} has a story already",
             "--prompt is the beginning of a new one.",
             "Leave --prompt out, or name another loom.",
         )
-    if file.exists():
+    if present(file):
         _check_loom(file)
     else:
         _check_folder(file)
@@ -158,7 +158,7 @@ def _check_folder(path: Path) -> None:
 
 def _rules(path: Path | None, config: Config, typed: Mapping[str, Any]) -> Any:
     """Typed settings over the loom's own; over the configured ones where it is new."""
-    if path is None or not path.exists():
+    if path is None or not present(path):
         return config.weave
     from llterm.session.document import Document
 

@@ -13,6 +13,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from llterm.regular import read_file
+
 MOST_BYTES = 1 << 20
 DEEPEST = 16
 """Tables and lists within each other; what llterm reads needs four."""
@@ -51,11 +53,7 @@ class TomlFile:
 
     def __init__(self, path: Path) -> None:
         """Reads it. Raises OSError and NotToml."""
-        with path.open("rb") as file:
-            raw = file.read(MOST_BYTES + 1)
-        if len(raw) > MOST_BYTES:
-            hint = "`llterm config init` writes a fresh one."
-            raise NotToml("is too large for a configuration", f"over {MOST_BYTES:,} bytes", hint)
+        raw = read_file(path, MOST_BYTES)
         try:
             text = raw.decode("utf-8")
         except UnicodeDecodeError as error:

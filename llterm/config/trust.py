@@ -12,17 +12,19 @@ from pathlib import Path
 
 from llterm import paths
 from llterm.errors import UsageError
+from llterm.regular import read_file
 
+_MOST = 1 << 20
 _HEAD = "# Folders whose llterm.toml counts whole. One a line.\n"
 
 
 def is_trusted(folder: Path) -> bool:
-    return str(folder.resolve()) in _trusted()
+    return str(Path(os.path.realpath(folder))) in _trusted()
 
 
 def trust(folder: Path) -> None:
     """From now on the file in this very folder counts whole; those below it do not."""
-    path = str(folder.resolve())
+    path = str(Path(os.path.realpath(folder)))
     if "\n" in path:
         raise UsageError("This folder's name has a line break in it", "", "Rename it first.")
     if path not in _trusted():
@@ -31,12 +33,12 @@ def trust(folder: Path) -> None:
 
 def distrust(folder: Path) -> None:
     """Take it back."""
-    _write([one for one in _trusted() if one != str(folder.resolve())])
+    _write([one for one in _trusted() if one != str(Path(os.path.realpath(folder)))])
 
 
 def _trusted() -> list[str]:
     try:
-        text = paths.trust_file().read_text("utf-8", "surrogateescape")
+        text = read_file(paths.trust_file(), _MOST).decode("utf-8", "surrogateescape")
     except OSError:
         return []
     return [line for line in text.split("\n") if line and not line.startswith("#")]

@@ -43,6 +43,8 @@ _IN_REGEX = re.compile(
     r" {4}(?P<pattern>.*)\n {4}(?P<before> *)(?P<under>\^+)\nerror: (?P<what>.*)",
 )
 _REGEX = re.compile(r'invalid regex ".*" \(in regex\): (?P<what>.*) in regex /.*/', re.DOTALL)
+_OVERLAP = re.compile(r"oneOf constraints are not supported\..*", re.DOTALL)
+"""It goes on with a switch of the library's that no command has."""
 _SCHEMA = "failed to compile JSON schema: "
 
 
@@ -86,7 +88,10 @@ class Constraint:
             message = message[found.end() :]
             if self.kind == "grammar":
                 place = self._place(int(found[1]), int(found[2]))
-        message = message.removeprefix(_SCHEMA)
+        message = _OVERLAP.sub(
+            "oneOf needs alternatives that no text fits two of; anyOf takes any",
+            message.removeprefix(_SCHEMA),
+        )
         message = _NEAR.sub(r" at \1", message)
         message = _REGEX.sub(r"\g<what>", message)
         message = _IN_REGEX.sub(_part, message).strip().rstrip(".")

@@ -63,7 +63,7 @@ class Summary:
     tokens: int
     bytes: int
     perplexity: float
-    """exp of the mean −ln p a token; infinite where a token was impossible."""
+    """exp of the mean −ln p a token; infinite where a token was impossible, NaN of no tokens."""
     bits_per_byte: float
     entropy: float
     """Mean, in bits: how unsure the model was."""
@@ -98,15 +98,15 @@ def _reading(
 
 
 def summarise(readings: Sequence[Reading]) -> Summary:
-    """Perplexity and the like; of no tokens at all: 1 and 0."""
+    """Perplexity and the like; where there is nothing to tell them by, NaN."""
     count = len(readings)
     size = sum(len(one.token.data) for one in readings if not one.token.special)
     nats = -math.fsum(one.logprob for one in readings)
     return Summary(
         tokens=count,
         bytes=size,
-        perplexity=_exp(nats / count) if count else 1.0,
-        bits_per_byte=nats / math.log(2) / size if size else 0.0,
+        perplexity=_exp(nats / count) if count else math.nan,
+        bits_per_byte=nats / math.log(2) / size if size else math.nan,
         entropy=_mean(one.entropy for one in readings),
         at_least=any("entropy" in one.at_least for one in readings),
         first=_mean(float(one.rank == 1) for one in readings),

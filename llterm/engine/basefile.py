@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO
@@ -20,7 +21,8 @@ from numpy.typing import NDArray
 from llterm.core.judging.packing import pack, unpack, width
 from llterm.core.judging.rows import Reals
 from llterm.core.tokens import Tail
-from llterm.errors import UsageError
+from llterm.errors import LltermError, UsageError
+from llterm.regular import open_file
 
 _MAGIC = b"_logits_"
 _HEAD = struct.Struct("<Iii")
@@ -33,9 +35,11 @@ class BaseFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            self._file = path.open("rb")
+            self._file = open_file(path)
         except OSError as error:
-            raise UsageError(f"{path} cannot be read", f"{error.strerror}.", "") from error
+            raise UsageError(
+                f"{path} cannot be read", f"{error.strerror}.", "Name a base file."
+            ) from error
         try:
             self._read_head()
         except UsageError:
@@ -109,14 +113,32 @@ class BaseWriter:
         try:
             self._file: IO[bytes] = path.open("xb")
         except OSError as error:
-            raise UsageError(f"{path} cannot be written", f"{error.strerror}.", "") from error
-        self._file.write(_MAGIC + _HEAD.pack(window, size, len(windows)))
+            raise UsageError(
+                f"{path} cannot be written", f"{error.strerror}.", "Name a new file."
+            ) from error
+        self._write(_MAGIC + _HEAD.pack(window, size, len(windows)))
         for tokens in windows:
-            self._file.write(np.array(tokens, "<i4").tobytes())
+            self._write(np.array(tokens, "<i4").tobytes())
 
     def add(self, logits: NDArray[np.float32]) -> None:
-        """The next rows, shape (n, size)."""
-        self._file.write(pack(logits).tobytes())
+        """The next rows, shape (n, size). Raises LltermError where the disk takes no more."""
+        self._write(pack(logits).tobytes())
+
+    def _write(self, data: bytes) -> None:
+        try:
+            self._file.write(data)
+        except OSError as error:
+            self._give_up()
+            raise self._refused(error) from error
+
+    def _give_up(self) -> None:
+        with suppress(OSError):
+            self._file.close()
+        self.path.unlink(missing_ok=True)
+
+    def _refused(self, error: OSError) -> LltermError:
+        cause = f"{error.strerror}."
+        return LltermError(f"{self.path} cannot be written", cause, "Name a file on another disk.")
 
     def __enter__(self) -> BaseWriter:
         return self
@@ -127,6 +149,11 @@ class BaseWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._file.close()
         if error is not None:
-            self.path.unlink(missing_ok=True)
+            self._give_up()
+            return
+        try:
+            self._file.close()
+        except OSError as failed:
+            self._give_up()
+            raise self._refused(failed) from failed

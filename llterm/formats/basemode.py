@@ -9,6 +9,7 @@ from llterm.formats.reading import Place, moment
 from llterm.formats.tree import Branch, Tree, assembled, typed
 
 NAME = "basemode-loom"
+MARKS = "nodes, one of them with a parent_id"
 MOST_RATING = 5
 
 

@@ -8,6 +8,7 @@ from llterm.formats.reading import Place
 from llterm.formats.tree import Branch, Tree, chained, typed
 
 NAME = "beamwriter"
+MARKS = "a story that is a list of texts"
 
 
 def matches(value: Any) -> bool:

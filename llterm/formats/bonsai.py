@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from llterm.core.counts import count_of
 from llterm.core.loom import PERSON, Marks
 from llterm.formats.basemode import rating
 from llterm.formats.reading import Place, moment
 from llterm.formats.tree import Branch, Made, Tree, assembled, made, typed
 
 NAME = "bonsai"
+MARKS = "nodes, one of them with parentIds"
 
 
 def matches(value: Any) -> bool:
@@ -39,7 +41,10 @@ def read(place: Place) -> Tree:
     found = {id: (parents[id], _branch(id, node, own[id])) for id, node in nodes.items()}
     tree.roots = assembled(found, tree)
     if several:
-        tree.notes.append(f"{several} nodes with several parents hang under their first one.")
+        tree.notes.append(
+            count_of(several, "node with several parents hangs", "nodes with several parents hang")
+            + " under the first one."
+        )
     return tree
 
 

@@ -28,7 +28,7 @@ from llterm.formats import (
 )
 from llterm.formats.reading import Place, parse, wrong
 from llterm.formats.source import Source, read_source
-from llterm.formats.tree import Tree, grown
+from llterm.formats.tree import grown
 from llterm.store.contents import Changes
 from llterm.store.file import LoomFile
 from llterm.store.rows import check_changes
@@ -38,9 +38,8 @@ _MODULES = (
     logitloom, exoloom, miniloom, loomsidian, basemode, bonsai, mikupad, pyloom, beamwriter,
 )  # fmt: skip
 """In the order in which a file is tried: the surest marks first."""
-_READERS: dict[str, tuple[Callable[[Any], bool], Callable[[Place], Tree]]] = {
-    module.NAME: (module.matches, module.read) for module in _MODULES
-}
+_READERS: dict[str, Any] = {module.NAME: module for module in _MODULES}
+"""Modules with `matches`, `read`, and `MARKS`: what a file of the format has, in words."""
 IMPORTS = (openform.NAME, *_READERS, TEXT)
 
 
@@ -154,10 +153,10 @@ def _read(data: bytes, name: str, format: str | None) -> tuple[Changes, str, lis
         )
     if format == openform.NAME:
         return openform.read(place), format, []
-    matches, read = _READERS[format]
-    if not matches(place.value):
-        raise wrong(f"{name} is not in the format {format}.", "Leave --from out to have it found.")
-    tree = read(place)
+    module = _READERS[format]
+    if not module.matches(place.value):
+        raise _another(format, module.MARKS, _detect(place))
+    tree = module.read(place)
     return grown(tree), format, tree.notes
 
 
@@ -168,4 +167,12 @@ def _is_json(data: bytes) -> bool:
 def _detect(place: Place) -> str | None:
     if openform.matches(place.value):
         return openform.NAME
-    return next((name for name, (fits, _) in _READERS.items() if fits(place.value)), None)
+    return next((name for name, one in _READERS.items() if one.matches(place.value)), None)
+
+
+def _another(format: str, marks: str, found: str | None) -> UsageError:
+    """The error of a file that is not in the format it is said to be in."""
+    return wrong(
+        f"A file of {format} has {marks}; this one has not.",
+        f"It looks like one of {found}: --from {found}." if found else "",
+    )

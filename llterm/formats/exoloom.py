@@ -10,6 +10,7 @@ from llterm.formats.reading import Place, moment, wrong
 from llterm.formats.tree import Branch, Tree, assembled, typed
 
 NAME = "exoloom"
+MARKS = 'loomType, which is "exoloom"'
 VERSION = 1
 
 

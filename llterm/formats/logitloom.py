@@ -16,6 +16,7 @@ from llterm.formats.tree import UNKNOWN, Branch, Made, Tree, made, typed
 
 NAME = "logitloom"
 VERSION = "logit-loom-tree-v1"
+MARKS = f"isLogitLoomTreeVersion, which is {VERSION}"
 _ESCAPED = re.compile(r"(?:\\x[0-9a-fA-F]{2})+")
 """How bytes that are no characters are written there."""
 _TOKEN = {"id", "text", "logprob", "prob", "branchFinished", "children"}

@@ -6,12 +6,14 @@ import json
 import uuid
 from typing import Any
 
+from llterm.core.counts import count_of
 from llterm.core.loom import PERSON, ROOT, Marks
 from llterm.formats.reading import Place
 from llterm.formats.source import Source, author_of, whole_texts
 from llterm.formats.tree import Branch, Tree, assembled, typed
 
 NAME = "loomsidian"
+MARKS = "current, and nodes each with a parentId"
 _OWN = {"text", "value", "parentId", "collapsed", "unread", "bookmarked", "author", "id"}
 _NOBODY = ("genesis", "N/A", "")
 
@@ -46,7 +48,9 @@ def read(place: Place) -> Tree:
         tree.roots += found.roots
         tree.head = found.head
         tree.notes += found.notes
-    tree.notes.append(f"{len(tree.roots)} notes are branches of one loom now.")
+    tree.notes.append(
+        f"{count_of(len(tree.roots), 'note is a branch', 'notes are branches')} of one loom now."
+    )
     return tree
 
 

@@ -14,6 +14,7 @@ from llterm.formats.reading import Place, wrong
 from llterm.formats.tree import UNKNOWN, Branch, Made, Tree, chained, made, typed
 
 NAME = "mikupad"
+MARKS = "a prompt and an endpointAPI"
 _PERSON = "user"
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from llterm.core.counts import count_of
 from llterm.core.loom import PERSON, Marks
 from llterm.formats.basemode import rating
 from llterm.formats.reading import Place, moment, wrong
 from llterm.formats.tree import Branch, Tree, assembled, typed
 
 NAME = "miniloom"
+MARKS = "a nodeStore in its loomTree"
 _MODELS = ("gen", "rewrite")
 _TWO = 2
 """Bytes of a unit: the patches count UTF-16 code units, as JavaScript does."""
@@ -44,7 +46,9 @@ def read(place: Place) -> Tree:
     if tree.head not in nodes:
         tree.head = None
     if rewritten:
-        tree.notes.append(f"{rewritten} nodes rewrite the text above; they are branches of it now.")
+        tree.notes.append(
+            count_of(rewritten, "node rewrites", "nodes rewrite") + " the text above: branches now."
+        )
     return tree
 
 

@@ -8,6 +8,7 @@ import html
 import math
 from collections.abc import Iterator
 
+from llterm.core.counts import count_of
 from llterm.core.display import display_text, visible
 from llterm.core.loom import PERSON, ROOT
 from llterm.core.outline import Outline, children
@@ -62,7 +63,7 @@ def write(source: Source, *, every: bool) -> str:
     pieces = {part.piece for id in loom.below(ROOT) if id != ROOT for part in loom.nodes[id].slices}
     models = sorted({loom.pieces[id].author for id in pieces} - {PERSON})
     words = len(loom.text().split())
-    figures = f"{words:,} words · {Outline(loom).below(ROOT):,} nodes"
+    figures = f"{count_of(words, 'word')} · {count_of(Outline(loom).below(ROOT), 'node')}"
     if models:
         figures += " · " + ", ".join(visible(one.encode("utf-8", "replace")) for one in models)
     head = _PAGE.format(

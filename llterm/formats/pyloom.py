@@ -14,6 +14,7 @@ from llterm.formats.source import Source, author_of, whole_texts
 from llterm.formats.tree import UNKNOWN, Branch, Made, Tree, made, typed
 
 NAME = "pyloom"
+MARKS = "a root with text and children"
 _TIME = "%Y-%m-%d-%H.%M.%S"
 _BOOKMARK = "bookmark"
 _OWN = {"text", "children"}

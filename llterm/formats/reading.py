@@ -23,7 +23,9 @@ _SHOWN = 40
 def wrong(cause: str, hint: str = "") -> UsageError:
     """What cannot be imported, and where that is."""
     return UsageError(
-        "This file cannot be imported", cause, hint or "Export it anew, or name its format: --from."
+        "This file cannot be imported",
+        cause,
+        hint or "Export it anew. With --from text it is taken as a plain text.",
     )
 
 

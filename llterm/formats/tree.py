@@ -9,6 +9,7 @@ from itertools import pairwise
 from typing import Any
 
 from llterm.core.birth import Alternative, Birth, birth_text
+from llterm.core.counts import count_of
 from llterm.core.loom import PERSON, ROOT, Marks, Node, Piece, Slice
 from llterm.core.rules import Rules
 from llterm.formats.reading import wrong
@@ -98,14 +99,21 @@ def assembled(found: dict[str, tuple[str | None, Branch]], tree: Tree) -> list[B
         else:
             found[parent][1].children.append(branch)
     if lost:
-        tree.notes.append(f"{lost} nodes whose parent is not in the file hang under the root now.")
+        tree.notes.append(
+            f"{count_of(lost, 'node')} under the root now: the parent is not in the file."
+        )
     reached = 0
     waiting = list(roots)
     while waiting:
         reached += 1
         waiting += waiting.pop().children
     if reached < len(found):
-        raise wrong(f"{len(found) - reached} nodes are each other's parents.")
+        raise wrong(
+            count_of(
+                len(found) - reached, "node is its own parent", "nodes are each other's parents"
+            )
+            + "."
+        )
     return roots
 
 
@@ -137,7 +145,7 @@ def grown(tree: Tree) -> Changes:
     if tree.head is None:
         head = _newest(changes)
     if empty:
-        tree.notes.append(f"{empty} nodes without text were left out.")
+        tree.notes.append(f"{count_of(empty, 'node')} without text left out.")
     kept, more = without_secrets(tree.extra)
     if kept:
         changes.extras[ROOT] = json.dumps({tree.format: kept})

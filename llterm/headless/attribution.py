@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,12 +13,14 @@ from typing import Any
 from llterm.backends.registry import find_model
 from llterm.config import Config
 from llterm.core.attribution import METHODS, SHARES, SIGNED, Attribution, How, Question
+from llterm.core.counts import count_of
 from llterm.core.display import visible
 from llterm.core.query import Backend
 from llterm.core.tokens import Token, Vocabulary
 from llterm.errors import UsageError
 from llterm.headless.job import ProgressLine
 from llterm.headless.opened import opened
+from llterm.output import say
 from llterm.ramps import glyph, signed_glyph
 from llterm.session.attributing import Attributing
 
@@ -93,7 +94,7 @@ async def _ask(job: AttributionJob, backend: Backend, line: ProgressLine) -> Att
     try:
         told = attributing.price(job.how).told
         line.clear()
-        sys.stderr.write(f"{job.how.title}: {told}\n")
+        say(f"{job.how.title}: {told}")
         start = time.monotonic()
         found = await attributing.ask(job.how, lambda share: line.say(f"Working: {share:.0%}"))
         seconds = time.monotonic() - start
@@ -209,7 +210,9 @@ def summary(report: AttributionReport) -> str:
     if found.elsewhere is not None and METHODS[found.how.method] == "attention":
         lines.append(f"{found.elsewhere:.1%} goes to what stands before these tokens.")
     if found.gap is not None:
-        lines.append(f"{found.steps} steps; the sum of the values is {found.gap:.1%} off.")
+        lines.append(
+            f"{count_of(found.steps, 'step')}; the sum of the values is {found.gap:.1%} off."
+        )
     if report.skipped:
         lines.append(f"The first {report.skipped:,} tokens are out of the model's sight.")
     return "\n".join(lines)

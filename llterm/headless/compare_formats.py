@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from itertools import islice
 
+from llterm.core.counts import count_of
 from llterm.core.display import display_text, visible
 from llterm.core.judging.comparison import Candidate, Worst
 from llterm.core.judging.require import Condition
@@ -131,7 +132,8 @@ def _candidate(report: Compared, one: Candidate) -> str:
     lines += [f"{'Determinism':<31} {sure:.3f} (creativity {1 - sure:.3f})", ""]
     lines += ["KL divergence, how many places", *_bars(report, one), ""]
     lines += [*_divergences(report, one), ""]
-    lines.append(f"The {len(one.worst)} places of greatest divergence")
+    if one.worst:
+        lines.append(f"Greatest divergence, {count_of(len(one.worst), 'place')}")
     for worst in one.worst:
         lines += ["", *_place(report, one, worst)]
     return "\n".join(lines)
@@ -155,7 +157,7 @@ def _divergences(report: Compared, one: Candidate) -> list[str]:
     count = found.done - one.tally.same
     if not count:
         return ["It says the same as the reference everywhere."]
-    lines = [f"{count:,} places where it would say something else; the first of them:"]
+    lines = [f"{count_of(count, 'place')} where it would say something else; the first of them:"]
     names = report.vocabulary
     for number in islice(found.divergences(one), DIVERGENCES):
         base, own = found.base, one.track

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 
 from llterm.backends.served import counted_words
+from llterm.core.counts import count_of
 from llterm.core.display import visible
 from llterm.core.view import Branch, Suggestion, View
 from llterm.headless.job import Woven
@@ -71,9 +72,10 @@ def summary(woven: Woven) -> str:
     settled += f", which differ, of {view.looked_at}" if woven.rules.diverse else ""
     covered = view.coverage[0] if view.coverage else 0.0
     return (
-        f"{woven.model}: {count} suggestion{'s' * (count != 1)}{settled}; "
-        f"{covered:.0%} of all probability at depth 1; {figures.tokens} tokens evaluated "
-        f"in {figures.decodes} decodes, {figures.seconds:.2f} s"
+        f"{woven.model}: {count_of(count, 'suggestion')}{settled}; "
+        f"{covered:.0%} of all probability at depth 1; "
+        f"{count_of(figures.tokens, 'token')} evaluated in "
+        f"{count_of(figures.decodes, 'decode')}, {figures.seconds:.2f} s"
         + _constrained(woven)
         + _mixed(woven)
         + counted_words(woven.counted)
@@ -110,7 +112,7 @@ def _constrained(woven: Woven) -> str:
     first = woven.view.suggestions[0].steps[0].permitted if woven.view.suggestions else 0.0
     told = f"; the constraint allows {fine_percent(first)} of what the model would begin with"
     ends = woven.dead_ends
-    return told + (f", and {ends} path{'s' * (ends != 1)} came to a dead end of it" if ends else "")
+    return told + (f", and {count_of(ends, 'path')} came to a dead end of it" if ends else "")
 
 
 def fine_percent(p: float) -> str:

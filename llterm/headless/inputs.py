@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from llterm.errors import UsageError
+from llterm.regular import open_file, present, read_file
 
 LOOM = b"SQLite format 3\x00"
 MOST_BYTES = 32 << 20
@@ -16,22 +17,37 @@ def is_loom(path: Path) -> bool:
     if path.suffix == ".loom":
         return True
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             return file.read(len(LOOM)) == LOOM
     except OSError:
         return False
 
 
+def check_is_loom(path: Path) -> None:
+    """Raise UsageError where this is no loom, in words that fit what it is."""
+    if not present(path):
+        raise UsageError(f"There is no loom {path}", "", "Check its name.")
+    try:
+        with open_file(path) as file:
+            head = file.read(len(LOOM))
+    except OSError as error:
+        raise UsageError(
+            f"{path.name} cannot be read", f"{error.strerror}.", "Name a .loom file of yours."
+        ) from error
+    if head not in (b"", LOOM):
+        raise UsageError(f"{path.name} is not a loom", "", "Looms are made by llterm.")
+
+
 def read_text(path: Path, most: int = MOST_BYTES) -> bytes:
     """A text file's bytes, exactly. Raises UsageError where it is missing or no text."""
-    if path.is_dir():
-        raise UsageError(f"{path} is a folder", "", "Name a .loom or a text file in it.")
-    if not path.exists():
+    if not present(path):
         raise UsageError(
             f"There is no file {path}",
             "",
             "Check its name. To begin a new loom, let its name end in .loom.",
         )
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder", "", "Name a .loom or a text file in it.")
     try:
         if path.stat().st_size > most:
             raise UsageError(
@@ -39,10 +55,12 @@ def read_text(path: Path, most: int = MOST_BYTES) -> bytes:
                 f"It has {path.stat().st_size:,} bytes; {most:,} is the most.",
                 "Take the part you want to go on from.",
             )
-        return _text(path.read_bytes(), path.name)
+        return _text(read_file(path, most), path.name)
     except OSError as error:
         raise UsageError(
-            f"{path.name} cannot be read", f"{error.strerror}.", "Check its permissions."
+            f"{path.name} cannot be read",
+            f"{error.strerror}.",
+            "Name a file that is yours to read.",
         ) from error
 
 

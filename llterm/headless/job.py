@@ -8,7 +8,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from llterm.config import Config
 from llterm.constraints.spec import Constraint
 from llterm.core.bans import Bans
 from llterm.core.chat import Chat, chat_text, read_chat
+from llterm.core.display import visible
 from llterm.core.mixing.recipe import Mode
 from llterm.core.query import Backend
 from llterm.core.rules import Rules
@@ -26,12 +27,17 @@ from llterm.core.tokens import Vocabulary
 from llterm.core.view import View
 from llterm.engine.mixture import Mix
 from llterm.engine.opening import MixOf, open_mix
-from llterm.errors import LltermError, UsageError
+from llterm.errors import LltermError
+from llterm.headless.inputs import check_is_loom
+from llterm.output import say, say_drawn
 from llterm.session.document import Document
 from llterm.session.sampling import SamplerChoice
 from llterm.session.session import Session
 from llterm.session.status import Figures
 from llterm.store.connection import to_look
+
+_ANEW = "\r\x1b[2K"
+"""Empties the line and goes to its beginning."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,12 +123,7 @@ def copied(loom: Path, folder: Path) -> Document:
     """A copy of the loom: weaving must not change the file, and another llterm may have it open."""
     import sqlite3
 
-    if not loom.exists():
-        raise UsageError(f"There is no loom {loom}", "", "Check its name.")
-    if not loom.is_file() or not os.access(loom, os.R_OK):
-        raise UsageError(
-            f"{loom} cannot be read", "", "Check that it is a file, and yours to read."
-        )
+    check_is_loom(loom)
     copy = folder / loom.name
     try:
         with closing(to_look(loom)) as source, closing(sqlite3.connect(copy)) as target:
@@ -265,20 +266,20 @@ class ProgressLine:
 
         if time.monotonic() >= self._next:
             self._next = time.monotonic() + self.EVERY
-            width = os.get_terminal_size(sys.stderr.fileno()).columns - 1
+            text = visible(text.encode("utf-8", "surrogateescape"))
+            width = shutil.get_terminal_size().columns - 1
+            with suppress(OSError):
+                width = os.get_terminal_size(sys.stderr.fileno()).columns - 1
             if cell_len(text) > width > 0:
                 # A line that wraps could not be written over.
                 text = set_cell_size(text, width)
-            sys.stderr.write(f"\r\x1b[2K{text}")
-            sys.stderr.flush()
+            say_drawn(f"{_ANEW}{text}")
 
     def warn(self, text: str) -> None:
         """A line that stays, wherever stderr goes."""
         self.clear()
-        sys.stderr.write(f"{text}\n")
-        sys.stderr.flush()
+        say(text)
 
     def clear(self) -> None:
         if self._on and self._next:
-            sys.stderr.write("\r\x1b[2K")
-            sys.stderr.flush()
+            say_drawn(_ANEW)

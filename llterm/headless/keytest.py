@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import select
-import sys
 import termios
 import tty
 from collections.abc import Mapping
@@ -14,6 +13,7 @@ from llterm.core.display import visible
 from llterm.errors import UsageError
 from llterm.keymap import Keymap, resolve
 from llterm.keynames import NEVER
+from llterm.output import put_drawn
 from llterm.terminal import RESET
 
 END = "ctrl+q"
@@ -52,8 +52,7 @@ def _listen(keymap: Keymap) -> None:
             return
         for name in key_names(data.decode("utf-8", "replace")) or ("(nothing)",):
             raw = visible(data)
-            sys.stdout.write(f"{name:<18} {raw:<17} {_meaning(name, keymap)}\r\n")
-            sys.stdout.flush()
+            put_drawn(f"{name:<18} {raw:<17} {_meaning(name, keymap)}\r\n")
             if name == END == last:
                 return
             last = name

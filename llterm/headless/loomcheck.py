@@ -5,10 +5,11 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
+from llterm.core.counts import count_of
 from llterm.core.loom import ROOT
 from llterm.core.outline import Outline
 from llterm.errors import LltermError, UsageError
-from llterm.headless.exchange import check_is_loom
+from llterm.headless.inputs import check_is_loom
 from llterm.store.backups import backups, keep_aside
 from llterm.store.connection import told as said
 from llterm.store.lock import Lock
@@ -75,15 +76,16 @@ def _sound(path: Path, notice: str) -> str:
         if notice:
             state = "sound; it can only be read now: " + notice.removesuffix(".")
         return (
-            f"{path}: {state}; a story of {words:,} words, {len(document.text):,} characters, "
-            f"{below:,} node{'' if below == 1 else 's'}"
+            f"{path}: {state}; a story of {count_of(words, 'word')}, "
+            f"{count_of(len(document.text), 'character')}, "
+            f"{count_of(below, 'node')}"
         )
     finally:
         document.close()
 
 
 def _losses(told: Diagnosis) -> str:
-    kept = f"A repair keeps {len(told.changes.nodes):,} nodes."
+    kept = f"A repair keeps {count_of(len(told.changes.nodes), 'node')}."
     if not told.losses:
         return f"{kept} Nothing is lost."
     return f"{kept} Lost for good: {'; '.join(told.losses)}."

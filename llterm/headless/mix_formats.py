@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from llterm.backends.served import counted_words
+from llterm.core.counts import count_of
 from llterm.core.display import display_text, visible
 from llterm.engine.playing import Turn
 from llterm.headless.formats import bar, percent, unknown_words
@@ -43,7 +44,7 @@ def summary(played: Played) -> str:
     count = len(played.turns)
     told = (
         f"{' + '.join(played.names)}: {_tokens(count, played.by_id)} in {played.seconds:.2f} s, "
-        f"{played.cost.tokens:,} tokens evaluated"
+        f"{count_of(played.cost.tokens, 'token')} evaluated"
     )
     if not played.by_id:
         told += "\nTheir vocabularies differ: they are mixed byte by byte."
@@ -55,8 +56,7 @@ def summary(played: Played) -> str:
 
 
 def _tokens(count: int, by_id: bool) -> str:
-    noun = "token" if by_id else "byte"
-    return f"{count:,} {noun}{'s' * (count != 1)}"
+    return count_of(count, "token" if by_id else "byte")
 
 
 def _line(turn: Turn) -> str:
@@ -79,6 +79,7 @@ def _warnings(played: Played) -> list[str]:
             for one in say.warnings:
                 found.setdefault((index, one), []).append(turn.position + 1)
     return [
-        f"warning: {played.names[index]}: {kind} at {len(where)} places, first at {where[0]}"
+        f"warning: {played.names[index]}: {kind} at "
+        f"{count_of(len(where), 'place')}, first at {where[0]}"
         for (index, kind), where in sorted(found.items())
     ]

@@ -9,6 +9,7 @@ from typing import Any
 from llterm.backends.served import counted_words
 from llterm.config.sampling import value_of
 from llterm.config.schema import SAMPLING
+from llterm.core.counts import count_of
 from llterm.core.display import display_text, visible
 from llterm.core.sampling import Sampling
 from llterm.headless.sample import Continuation, Sampled, Taken
@@ -64,8 +65,8 @@ def summary(sampled: Sampled) -> str:
     cost, lines = sampled.cost, sampled.continuations
     drawn = sum(len(one.drawn) for one in lines)
     told = (
-        f"{sampled.model}, {sampled.sampling.label}: {len(lines)} continuation"
-        f"{'s' * (len(lines) != 1)}, {drawn} tokens drawn in {cost.decodes} decodes, "
+        f"{sampled.model}, {sampled.sampling.label}: {count_of(len(lines), 'continuation')}, "
+        f"{count_of(drawn, 'token')} drawn in {count_of(cost.decodes, 'decode')}, "
         f"{sampled.seconds:.2f} s"
     )
     stuck = sum(one.line.finish == "stuck" for one in lines)

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from llterm.backends.served import counted_words
+from llterm.core.counts import count_of
 from llterm.core.display import display_text, visible
 from llterm.core.heat import Measure, heat
-from llterm.core.reading import Candidate, Reading
+from llterm.core.reading import Candidate, Reading, Summary
 from llterm.headless.score import Report
 from llterm.ramps import Depth, ansi, glyph, indexed, paint
 
@@ -153,22 +154,30 @@ def _style(hot: float, depth: Depth) -> str:
 def summary(report: Report) -> str:
     """What was found, in one line or two."""
     found = report.summary
-    perplexity = f"{found.perplexity:.4g}" if math.isfinite(found.perplexity) else "infinite"
     lines = [
-        f"{report.model}: perplexity {perplexity}, {found.bits_per_byte:.4f} bits per byte; "
-        f"{found.first:.0%} first choices; {found.tokens:,} of {report.tokens:,} tokens scored "
-        f"in {report.seconds:.2f} s"
+        f"{report.model}: {_figures(found)}; {found.tokens:,} of "
+        f"{count_of(report.tokens, 'token')} scored in {report.seconds:.2f} s"
     ]
     if report.method == "halves":
-        lines.append(f"Windows of {report.window:,} tokens side by side, second halves scored.")
+        lines.append(
+            f"Windows of {count_of(report.window, 'token')} side by side, second halves scored."
+        )
     elif report.tokens > report.window:
         least = report.window - report.stride
         lines.append(
-            f"The text is longer than the window of {report.window:,} tokens: windows are "
-            f"{report.stride:,} apart, so later tokens were read after some {least:,} others "
-            "at least, not after the whole text."
+            f"The text is longer than the window of {count_of(report.window, 'token')}: "
+            f"windows are {report.stride:,} apart, so later tokens were read after some "
+            f"{least:,} others at least, not after the whole text."
         )
     return "\n".join(lines) + counted_words(report.counted)
+
+
+def _figures(found: Summary) -> str:
+    if not found.tokens:
+        return "nothing can be told, for this model needs a token before the first that it scores"
+    perplexity = f"{found.perplexity:.4g}" if math.isfinite(found.perplexity) else "infinite"
+    bits = "" if math.isnan(found.bits_per_byte) else f", {found.bits_per_byte:.4f} bits per byte"
+    return f"perplexity {perplexity}{bits}; {found.first:.0%} first choices"
 
 
 def _text(data: bytes) -> str:

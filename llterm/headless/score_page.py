@@ -62,7 +62,7 @@ def as_page(report: Report) -> str:
     }
     return _PAGE.format(
         style=STYLE,
-        title=html.escape(f"{report.model}: {report.summary.bits_per_byte:.3f} bits per byte"),
+        title=html.escape(summary(report).partition(";")[0]),
         summary=html.escape(summary(report)).replace("\n", "<br>"),
         buttons=" ".join(f'<button data-measure="{one}">{one}</button>' for one in MEASURES),
         text="".join(f"<span>{escaped(piece.text)}</span>" for piece in shown),

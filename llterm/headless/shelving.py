@@ -13,9 +13,9 @@ from llterm.backends.llamacpp.quantise import file_type, quantise
 from llterm.backends.pull import here_already, pull
 from llterm.backends.registry import Known, find_model, named, taken_names
 from llterm.config import Config
-from llterm.core.display import display_text
 from llterm.errors import Interrupted, LltermError, ModelError, UsageError
 from llterm.headless.job import ProgressLine
+from llterm.output import say, say_drawn
 
 _SHARED = {"Ollama": "ollama rm", "Hugging Face": "hf cache rm"}
 """Programs that keep a model in more than its file."""
@@ -26,10 +26,10 @@ def pull_model(text: str, config: Config) -> Path:
     model = choose_model(read_reference(text), remote_models(read_reference(text).repository))
     there = here_already(model)
     if there is not None:
-        _say(f"{model.reference} is on this machine already.")
+        say(f"{model.reference} is on this machine already.")
         _say_name(there, config)
         return there
-    _say(f"Pulling {model.reference}: {size_text(model.size)}")
+    say(f"Pulling {model.reference}: {size_text(model.size)}")
     line = ProgressLine()
     here = 0
 
@@ -84,7 +84,7 @@ def quantise_model(
     finally:
         line.clear()
     before, after = (sum(p.stat().st_size for p in parts_of(one)) for one in (known.path, target))
-    _say(f"{size_text(before)} became {size_text(after)}.")
+    say(f"{size_text(before)} became {size_text(after)}.")
     _say_name(target, config)
     return target
 
@@ -113,7 +113,7 @@ def remove_model(name: str, config: Config, *, yes: bool, outside: bool) -> None
         )
     size = sum(path.stat().st_size for path in files)
     what = "\n".join(f"  {path}" for path in files)
-    _say(f"To be removed ({size_text(size)}):\n{what}")
+    say(f"To be removed ({size_text(size)}):\n{what}")
     if not yes and not _confirmed():
         raise LltermError("Nothing was removed", "", "")
     try:
@@ -124,7 +124,7 @@ def remove_model(name: str, config: Config, *, yes: bool, outside: bool) -> None
             f"{path} could not be removed", f"{error.strerror}.", "Check the permissions."
         ) from error
     _tidy(files[0].parent, own)
-    _say("Removed.")
+    say("Removed.")
 
 
 def _base_name(known: Known) -> str:
@@ -144,8 +144,7 @@ def _confirmed() -> bool:
     """A yes from the person. Raises UsageError where nobody can be asked."""
     if not sys.stdin.isatty() or not sys.stderr.isatty():
         raise UsageError("Nobody can be asked here", "", "Say --yes to remove without a question.")
-    sys.stderr.write("Remove? [y/N] ")
-    sys.stderr.flush()
+    say_drawn("Remove? [y/N] ")
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
@@ -161,8 +160,4 @@ def _say_name(path: Path, config: Config) -> None:
     """How the model is called from now on."""
     names = named(find_files(), taken_names(config))
     name = next((name for name, one in names.items() if one.path == path), str(path))
-    _say(f"Use it: llterm weave -m {name}")
-
-
-def _say(text: str) -> None:
-    sys.stderr.write(display_text(text.encode("utf-8", "surrogateescape")) + "\n")
+    say(f"Use it: llterm weave -m {name}")

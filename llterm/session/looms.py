@@ -18,6 +18,7 @@ from pathlib import Path
 
 from llterm import paths
 from llterm.errors import LltermError, UsageError
+from llterm.regular import read_file
 from llterm.session.document import Document
 from llterm.store.backups import back_up, backup_folder
 from llterm.store.card import Card, read_card
@@ -27,6 +28,7 @@ from llterm.store.lock import Lock
 log = logging.getLogger(__name__)
 
 MOST_RECENT = 50
+_MOST_NOTED = 1 << 20
 MOST_TRASH = 100
 """Deleted looms that are kept; beyond, the oldest is gone for good."""
 _SUFFIX = ".loom"
@@ -146,7 +148,7 @@ def deleted() -> list[Deleted]:
     found = []
     for path in sorted(_trash().glob(f"*{_SUFFIX}"), reverse=True):
         with suppress(OSError, ValueError, KeyError, TypeError):
-            origin = json.loads(_note(path).read_text("utf-8"))["from"]
+            origin = json.loads(read_file(_note(path), _MOST_NOTED))["from"]
             found.append(Deleted(path, Path(origin)))
     return found
 
@@ -229,7 +231,7 @@ def _recent_file() -> Path:
 
 def _recent() -> list[Path]:
     try:
-        found = json.loads(_recent_file().read_text("utf-8"))
+        found = json.loads(read_file(_recent_file(), _MOST_NOTED))
         return [Path(one) for one in found if isinstance(one, str)]
     except (OSError, ValueError, TypeError):
         return []

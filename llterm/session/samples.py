@@ -165,5 +165,5 @@ def _row(equal: Sequence[Sample]) -> Branch:
         p=math.exp(one.logprob),
         logprob=one.logprob,
         finish=_ENDS.get(one.finish, "open"),
-        sampled=f"sampled, line{'s' * (len(equal) > 1)} {numbers}",
+        sampled=f"sampled, {'line' if len(equal) == 1 else 'lines'} {numbers}",
     )

@@ -12,6 +12,7 @@ from pathlib import Path
 from llterm import paths
 from llterm.core.stories import STORIES, Story
 from llterm.errors import LltermError, UsageError
+from llterm.regular import read_file
 
 log = logging.getLogger(__name__)
 
@@ -80,10 +81,7 @@ def delete(story: Story) -> Callable[[], None]:
 
 def _read(path: Path) -> Story | None:
     try:
-        if path.stat().st_size > MOST:
-            log.warning("%s is too large for a starting story", path)
-            return None
-        text = path.read_bytes().decode("utf-8", "replace")
+        text = read_file(path, MOST).decode("utf-8", "replace")
     except OSError as error:
         log.warning("%s could not be read: %s", path, error)
         return None

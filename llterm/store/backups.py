@@ -12,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 
 from llterm import paths
+from llterm.regular import open_file
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +64,7 @@ def _is_of(copy: Path, path: Path, now: datetime) -> bool:
 
 
 def _copied(path: Path, target: Path, limit: int) -> Path | None:
-    with path.open("rb") as source:
+    with open_file(path) as source:
         try:
             fcntl.flock(source, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

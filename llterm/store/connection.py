@@ -7,6 +7,7 @@ nothing but the tables that `store.schema` made.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import urllib.parse
 from collections.abc import Iterable, Iterator, Sequence
@@ -93,7 +94,7 @@ class Connection(sqlite3.Connection):
 
 def connect(path: Path, mode: Literal["rw", "ro"]) -> Connection:
     """An existing loom's database, to work with. Raises sqlite3.Error."""
-    address = f"file:{urllib.parse.quote(str(path.absolute()))}?mode={mode}"
+    address = f"file:{urllib.parse.quote(os.fsencode(path.absolute()))}?mode={mode}"
     database = sqlite3.connect(address, uri=True, factory=Connection)
     try:
         database.path = path.absolute()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from llterm.core.counts import count_of
 from llterm.core.history import History, Step
 from llterm.core.loom import BIN, ROOT, Loom, Node, Slice
 from llterm.core.pieces import Pieces
@@ -114,8 +115,8 @@ def _tree(found: Found, told: Diagnosis) -> Loom:
     """The nodes that have their text, each under the nearest node above that is left."""
     whole = {id: node for id, node in found.nodes.items() if _has_text(found, node)}
     if gone := len(found.nodes) - len(whole):
-        told.faults.append(f"{gone} nodes have no text.")
-        told.losses.append(f"the text of {gone} nodes")
+        told.faults.append(f"{count_of(gone, 'node has', 'nodes have')} no text.")
+        told.losses.append(f"the text of {count_of(gone, 'node')}")
     if "node" in found.lost:
         _unhung(found, whole, told)
     loom = Loom(pieces=Pieces({id: piece.data for id, piece in found.pieces.items()}))
@@ -128,8 +129,10 @@ def _tree(found: Found, told: Diagnosis) -> Loom:
         moved += parent != node.parent
         loom.put(node.id, node.under(parent))
     if moved:
-        told.faults.append(f"{moved} nodes hang under none.")
-        told.losses.append(f"where {moved} branches hung; they hang as near to it as is known")
+        told.faults.append(f"{count_of(moved, 'node hangs', 'nodes hang')} under none.")
+        told.losses.append(
+            f"where {count_of(moved, 'branch', 'branches')} hung: now as near to it as is known"
+        )
     return loom
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 
+from llterm.core.counts import count_of
 from llterm.core.view import View
 from llterm.session.status import Figures
 
@@ -53,7 +54,7 @@ def joint(logprob: float, tokens: int) -> str:
         [
             f"joint {fine_percent(p)}, {bits(logprob)}" if p >= _TINY else f"joint {bits(logprob)}",
             f"mean {100 * mean:.0f}%",
-            f"{tokens} token{'' if tokens == 1 else 's'}",
+            count_of(tokens, "token"),
         ]
     )
 
@@ -64,7 +65,7 @@ def found(figures: Figures, view: View, *, weaving: bool, stale: str, key: str) 
     `stale` says why the suggestions are not of this place; empty where they are.
     """
     number = len(view.suggestions)
-    pieces = [f"{number} suggestion{'' if number == 1 else 's'}"]
+    pieces = [count_of(number, "suggestion")]
     if stale:
         return [f"stale: {stale}", f"{key} weaves here"]
     if not number and not weaving:

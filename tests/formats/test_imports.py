@@ -255,7 +255,8 @@ def test_a_format_that_is_unknown_or_another_one_is_told(tmp_path: Path) -> None
         Loomed({"what": "is this"}, tmp_path)
     with pytest.raises(UsageError) as caught:
         Loomed(shapes.PYLOOM, tmp_path, "bonsai")
-    assert "not in the format bonsai" in caught.value.cause
+    assert "bonsai has nodes, one of them with parentIds" in caught.value.cause
+    assert "--from pyloom" in caught.value.hint
 
 
 def test_nodes_whose_parent_is_missing_are_kept(tmp_path: Path) -> None:

@@ -74,3 +74,13 @@ def test_noise_from_c_goes_to_the_log(start: Start, home: Path) -> None:
     assert terminal.wait() == 0
     logs = [path for path in (home / "state").rglob("*") if path.is_file()]
     assert any(b"NOISE FROM C" in path.read_bytes() for path in logs)
+
+
+def test_a_hostile_name_on_the_progress_line(start: Start, home: Path) -> None:
+    model = home / "x\x1b]52;c;aGk=\x07\u202e.gguf"
+    model.symlink_to(Path(__file__).parents[2] / "llterm" / "models" / "fable-q8_0.gguf")
+    terminal = start("suggest", "--prompt", "The maker", "--depth", "2", "-m", model.name)
+    assert terminal.wait() == 0
+    assert b"Opening x" in terminal.output
+    assert b"\x1b]" not in terminal.output
+    assert "\u202e".encode() not in terminal.output

@@ -49,9 +49,9 @@ def test_a_sound_loom_is_left_alone(loom: Path) -> None:
 @pytest.mark.parametrize(
     ("statement", "told"),
     [
-        ("update node set parent = 4711 where id = 3", "where 1 branches hung"),
-        ("update node set parent = 3 where id = 2", "branches hung"),
-        ("update node set stop = 99999 where id = 3", "the text of 1 nodes"),
+        ("update node set parent = 4711 where id = 3", "where 1 branch hung"),
+        ("update node set parent = 3 where id = 2", "hung"),
+        ("update node set stop = 99999 where id = 3", "the text of 1 node"),
         ("delete from piece where id = 2", "the text of"),
         ("update meta set value = 4711 where key = 'head'", "which branch was the story"),
         ("delete from meta where key = 'head'", "which branch was the story"),

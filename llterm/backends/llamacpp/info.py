@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 from llterm.core.display import visible
 from llterm.errors import ModelError
+from llterm.regular import open_file, present
 
 _SCALARS = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?",
             10: "<Q", 11: "<q", 12: "<d"}  # fmt: skip
@@ -66,12 +67,14 @@ def inspect_gguf(path: Path, *, brief: bool = False) -> ModelInfo:
     """
     size = _size(path)
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             return _Header(file, path, size, brief=brief).info
     except (struct.error, EOFError, UnicodeDecodeError, OverflowError, MemoryError) as broken:
         raise _cut(path) from broken
     except OSError as error:
-        raise ModelError(f"{path.name} could not be read", str(error), "Check the file.") from error
+        raise ModelError(
+            f"{path.name} could not be read", f"{error.strerror}.", "Name a .gguf file."
+        ) from error
 
 
 def check_gguf(path: Path) -> ModelInfo:
@@ -117,7 +120,7 @@ def _unsound(path: Path, cause: str) -> ModelError:
 
 
 def _size(path: Path) -> int:
-    if not path.exists():
+    if not present(path):
         hint = "Check the path; `llterm models list` shows the models that are known."
         raise ModelError(f"There is no file {path}", "", hint)
     if path.is_dir():

@@ -30,10 +30,12 @@ from llterm.backends.remote.wire import BadAnswer, Refused
 from llterm.config.server import DIALECTS, ServerSettings
 from llterm.core.display import display_text, visible
 from llterm.errors import BackendUnavailable, LltermError, UsageError
+from llterm.regular import read_file
 
 VERSION = 1
 STREAM = "STREAM"
 MOST_PARALLEL = 10_000
+MOST_BYTES = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,9 +157,11 @@ def read_cassette(path: Path) -> tuple[ServerSettings, list[Entry]]:
     Raises UsageError where it is no cassette, or a broken one.
     """
     try:
-        head, *lines = path.read_bytes().splitlines() or [b""]
+        head, *lines = read_file(path, MOST_BYTES).splitlines() or [b""]
     except OSError as error:
-        raise UsageError(f"{path} cannot be read", f"{error.strerror}.", "") from None
+        raise UsageError(
+            f"{path} cannot be read", f"{error.strerror}.", "Name a recording."
+        ) from None
     number = 1
     try:
         settings, entries = _settings(Part(parse(head))), []

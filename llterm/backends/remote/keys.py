@@ -7,7 +7,6 @@ is put into a request only as that is sent.
 from __future__ import annotations
 
 import os
-import stat
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any, NoReturn
 
 from llterm.config.server import ServerSettings
 from llterm.errors import UsageError
+from llterm.regular import open_file
 
 COMMAND_SECONDS = 60.0
 """A password manager may ask its person something first."""
@@ -106,10 +106,8 @@ def read_key(settings: ServerSettings) -> Secret | None:
 
 def _from_file(settings: ServerSettings, path: Path) -> Secret:
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             about = os.fstat(file.fileno())
-            if not stat.S_ISREG(about.st_mode):
-                raise _no_key(settings, "It is not a file", "")
             if about.st_uid != os.geteuid() or about.st_mode & 0o077:
                 raise _no_key(
                     settings, "Others can read it, or it is not yours", f"chmod 600 {path}"

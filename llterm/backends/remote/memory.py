@@ -22,7 +22,10 @@ from llterm import __version__, paths
 from llterm.backends.remote.steps import Traits
 from llterm.config.server import ServerSettings
 from llterm.core.tokens import Tail, Token
+from llterm.regular import read_file
 
+_MOST_BYTES = 1 << 28
+"""No vocabulary is longer."""
 LASTS = 7 * 24 * 3600.0
 """Seconds after which a server is tried again."""
 
@@ -51,7 +54,7 @@ def memory_file(settings: ServerSettings) -> Path:
 def recall(file: Path, now: float | None = None) -> Memory | None:
     """What is known; None where that is nothing, or too old."""
     try:
-        found = json.loads(file.read_text("utf-8"))
+        found = json.loads(read_file(file, _MOST_BYTES))
         age = (time.time() if now is None else now) - found["at"]
         if found["llterm"] != __version__ or not 0 <= age < LASTS:
             return None

@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from llterm.core.counts import count_of
 from llterm.core.mixing.pools import Pool, Reals
 from llterm.errors import UsageError
 
@@ -62,7 +63,7 @@ class Recipe:
         if self.mode == "reference":
             return f"p(x) = {names[self.reference]}(x)"
         heard = [names[index] for index, weight in enumerate(self.pool.weights) if weight]
-        each = f"{self.turn} token{'s' * (self.turn != 1)}"
+        each = count_of(self.turn, "token")
         return f"p(x) = that of {', '.join(heard)} in turn, {each} each"
 
 

@@ -10,6 +10,7 @@ from llterm.core.display import visible
 from llterm.errors import LltermError, UsageError
 from llterm.formats import exchange
 from llterm.formats.files import MOST_IMPORTED, free_loom, write_export
+from llterm.regular import read_file, refused
 from llterm.ui.screens.ask import AskLine
 from llterm.ui.screens.export import COPY, Export, Wanted
 from llterm.ui.screens.painting import show_trouble, troubles
@@ -49,8 +50,8 @@ async def _export(screen: WeaveScreen, wanted: Wanted) -> None:
             lacking = await asyncio.to_thread(
                 write_export, document.path, wanted.format, target, taste
             )
-    except LltermError as error:
-        show_trouble(screen, error)
+    except (LltermError, OSError) as error:
+        show_trouble(screen, refused(error) if isinstance(error, OSError) else error)
         return
     name = visible(str(target).encode("utf-8", "surrogateescape"))
     screen.app.notify(name, title="Written", markup=False, timeout=6)
@@ -75,9 +76,7 @@ def import_file(screen: WeaveScreen) -> None:
 
 def _import(screen: WeaveScreen, source: Path) -> None:
     try:
-        if source.stat().st_size > MOST_IMPORTED:
-            raise UsageError(f"{source.name} is too large to import", "", "")
-        data = source.read_bytes()
+        data = read_file(source, MOST_IMPORTED)
     except OSError as error:
         raise UsageError(
             f"{source.name} cannot be read", f"{source}: {error.strerror}.", "Check its name."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from llterm.core.counts import count_of
 from llterm.errors import LltermError
 from llterm.session.changes import Change
 from llterm.ui.actions import Deed, Table, weaving
@@ -97,7 +98,7 @@ def keep_lines(screen: WeaveScreen) -> None:
     row = screen.row
     with troubles(screen):
         kept = screen.session.continuations.keep(row.tail if row is not None else ())
-        screen.flash(f"{kept} line{'s' * (kept != 1)} kept as branches")
+        screen.flash(f"{count_of(kept, 'line')} kept as branches")
 
 
 def sentences(screen: WeaveScreen) -> None:

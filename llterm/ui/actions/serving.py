@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from llterm.backends.served import server_of
+from llterm.core.counts import count_of
 from llterm.ui.actions import Deed, Table
 from llterm.ui.screens.server import ServerDialog
 
@@ -42,4 +43,4 @@ def set_parallel(screen: WeaveScreen, by: int) -> None:
         return
     wire = server.wire
     wire.set_parallel(min(max(wire.parallel + by, 1), MOST))
-    screen.flash(f"{wire.parallel} request{'s' * (wire.parallel != 1)} at once")
+    screen.flash(f"{count_of(wire.parallel, 'request')} at once")

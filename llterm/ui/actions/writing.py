@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from llterm.backends.served import counted, counted_words
+from llterm.core.counts import count_of
 from llterm.core.tokens import Tail
 from llterm.ui.actions import Deed, Table
 from llterm.ui.external import edit_outside, same_ends
@@ -102,7 +103,11 @@ def count(screen: WeaveScreen) -> None:
     part = "selection: " if screen.editor.selected_text else ""
     tokens = screen.session.figures.story_tokens
     lines = text.count("\n") + 1 if text else 0
-    pieces = [f"{len(text.split()):,} words", f"{len(text):,} characters", f"{lines:,} lines"]
+    pieces = [
+        count_of(len(text.split()), "word"),
+        count_of(len(text), "character"),
+        count_of(lines, "line"),
+    ]
     if tokens and not part:
         pieces.append(f"{tokens:,} tokens")
     told = part + " · ".join(pieces) + counted_words(counted(screen.session.source))

@@ -14,6 +14,7 @@ from textual.widgets import Static
 from textual.worker import Worker
 
 from llterm.core.attribution import METHODS, SHARES, SIGNED, Attribution, How, Method
+from llterm.core.counts import count_of
 from llterm.core.display import visible
 from llterm.core.tokens import Token, Vocabulary
 from llterm.errors import LltermError
@@ -239,5 +240,5 @@ def _notes(found: Attribution) -> list[str]:
     if found.elsewhere is not None and found.how.method in SHARES:
         notes.append(f"{found.elsewhere:.1%} goes to what stands before the text shown")
     if found.gap is not None:
-        notes.append(f"{found.steps} steps; the sum is {found.gap:.1%} off")
+        notes.append(f"{count_of(found.steps, 'step')}; the sum is {found.gap:.1%} off")
     return notes

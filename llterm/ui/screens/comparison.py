@@ -12,6 +12,7 @@ from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
+from llterm.core.counts import count_of
 from llterm.core.display import visible
 from llterm.core.loom import Loom
 from llterm.core.side_by_side import Comparison as Compared
@@ -82,9 +83,9 @@ def figures(words: Iterable[Word]) -> str:
     """How many words a side has, and its bits where models wrote all of it."""
     known = list(words)
     logprobs = [word.logprob for word in known if word.logprob is not None]
-    said = f"{len(known):,} words"
+    said = count_of(len(known), "word")
     if logprobs:
-        said += f", {-sum(logprobs) / math.log(2):.0f} bits"
+        said += f", {count_of(round(-sum(logprobs) / math.log(2)), 'bit')}"
         if len(logprobs) < len(known):
             said += f" in {len(logprobs):,} of them"
     return said

@@ -11,6 +11,7 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.screen import Screen
 
+from llterm.core.counts import count_of
 from llterm.core.display import visible
 from llterm.core.listing import Listing
 from llterm.core.loom import ROOT, Loom
@@ -219,7 +220,7 @@ class LoomScreen(Screen[None]):
 
     def _title(self) -> None:
         count = self.listing.outline.below(ROOT)
-        parts = [f"{count:,} node{'' if count == 1 else 's'}"]
+        parts = [count_of(count, "node")]
         if self.loom.sight.unread:
             parts.append(f"{len(self.loom.sight.unread):,} unread")
         if self.listing.outline.root != ROOT:

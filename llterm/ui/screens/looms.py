@@ -16,6 +16,7 @@ from textual.content import Content
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
+from llterm.core.counts import count_of
 from llterm.core.display import visible
 from llterm.core.stories import Story
 from llterm.session import looms, stories
@@ -150,7 +151,7 @@ def _kind(story: Story) -> str:
 def _line(card: Card, used: bool, now: float, room: int) -> Content:
     """Mark, name, when, how large, how it begins."""
     name = crop(visible(card.title.encode("utf-8", "surrogateescape")), NAME)
-    words = f"{card.nodes:,} node{'' if card.nodes == 1 else 's'}"
+    words = count_of(card.nodes, "node")
     return Content.assemble(
         "● " if used else "  ",
         (name, "bold"),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from textual.content import Content
 from textual.widgets import Static
 
+from llterm.core.counts import count_of
 from llterm.core.display import visible
 from llterm.core.judging.sides import Beside, Side, cautions
 from llterm.engine.mixture import Mix
@@ -71,7 +72,7 @@ def _title(screen: MixScreen) -> None:
     path = document.path if main.options.named else None
     name = visible(path.name.encode("utf-8", "surrogateescape")) if path else "untitled"
     count = len(screen.mixing.pieces)
-    screen.query_one("#name", Name).say(name, f"{count:,} token{'' if count == 1 else 's'}")
+    screen.query_one("#name", Name).say(name, count_of(count, "token"))
     waiting = screen.mixing.waiting
     playing = main.session.player.playing
     told = f"playing, {spoken_speed(main.session.player.speed)}" if playing else ""
@@ -100,7 +101,7 @@ def _state(screen: MixScreen, mix: Mix) -> list[str]:
     if recipe.mode == "democratic":
         said.append(f"{recipe.pool.kind} pool")
     if recipe.mode == "round-robin":
-        said.append(f"{recipe.turn} token{'s' * (recipe.turn != 1)} a turn")
+        said.append(f"{count_of(recipe.turn, 'token')} a turn")
     if recipe.pool.contrastive and recipe.mode == "democratic":
         said.append(f"plausible from {recipe.pool.plausible:g}")
     said.append(f"sampler {session.sampling.label}")

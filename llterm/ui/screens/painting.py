@@ -12,9 +12,11 @@ from textual.content import Content
 from textual.widgets import Static
 
 from llterm.backends.served import server_of, silent
+from llterm.core.counts import count_of
 from llterm.core.display import visible
 from llterm.core.healing import residue_of
 from llterm.errors import LltermError
+from llterm.regular import refused
 from llterm.ui.figures import fine_percent, found, joint, percent, spoken_speed
 from llterm.ui.widgets.keybar import Hint, key_name
 from llterm.ui.widgets.line import Line, Name
@@ -38,6 +40,8 @@ def troubles(screen: WeaveScreen) -> Iterator[None]:
         yield
     except LltermError as error:
         show_trouble(screen, error)
+    except OSError as error:
+        show_trouble(screen, refused(error))
 
 
 def show_trouble(screen: WeaveScreen, error: LltermError) -> None:
@@ -55,7 +59,7 @@ def show_title(screen: WeaveScreen, words: int) -> None:
     figures = screen.session.figures
     path = document.path if screen.options.named else None
     name = visible(path.name.encode("utf-8", "surrogateescape")) if path else "untitled"
-    counted = f"{words:,} word{'' if words == 1 else 's'}"
+    counted = count_of(words, "word")
     screen.query_one("#name", Name).say(
         name,
         counted,
@@ -133,7 +137,7 @@ def show_found(screen: WeaveScreen) -> None:
     elif session.autopilot.running:
         key = key_name(screen.first_key("weave.stop"))
         rounds = session.autopilot.left
-        line.say(f"autopilot, {rounds} round{'' if rounds == 1 else 's'} to go", f"{key} stops")
+        line.say(f"autopilot, {count_of(rounds, 'round')} to go", f"{key} stops")
     elif view is None:
         line.say("")
     else:
@@ -143,7 +147,7 @@ def show_found(screen: WeaveScreen) -> None:
         )
         if going := session.continuations.going:
             key = key_name(screen.first_key("weave.stop"))
-            pieces = [f"sampling {going} line{'s' * (going > 1)}", f"{key} stops", *pieces]
+            pieces = [f"sampling {count_of(going, 'line')}", f"{key} stops", *pieces]
         if session.constraint is not None:
             taken = session.shown.weave.taken if session.shown is not None else 0.0
             pieces[1:1] = _fits(taken, session.dead_ends)
@@ -187,7 +191,7 @@ def _unhealed(screen: WeaveScreen) -> str:
 
 def _fits(taken: float, dead_ends: int) -> list[str]:
     """That there is a constraint, whether it leads nowhere, and what mass it takes at once."""
-    ends = f", {dead_ends} dead end{'s' * (dead_ends > 1)}" if dead_ends else ""
+    ends = f", {count_of(dead_ends, 'dead end')}" if dead_ends else ""
     return [f"constrained{ends}", f"takes {fine_percent(taken)}"]
 
 

@@ -1,0 +1,156 @@
+"""What commands write: data on stdout, narration on stderr.
+
+All of it goes through here. What a terminal could obey is made inert, whoever wrote it; data that
+stdout does not take is an error, and narration that stderr does not take is let go: it never
+changes an answer.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+
+from llterm.errors import LltermError
+
+_STDOUT, _STDERR = 1, 2
+
+
+class OutputLost(LltermError):
+    """Standard output takes no more."""
+
+
+class CheckedOutput(io.TextIOWrapper):
+    """Standard output whose refusals are errors to show, also where the parser prints its help."""
+
+    over: io.TextIOWrapper
+    """What it stands in for: that one, once forgotten, would close what both write to."""
+
+    def write(self, text: str) -> int:
+        with _refusals():
+            return super().write(text)
+
+    def flush(self) -> None:
+        with _refusals():
+            super().flush()
+
+
+def begin() -> None:
+    """Make the standard streams safe to write to, at the start of the program.
+
+    One that was closed would leave its number to the next file that is opened, a loom for one,
+    and what a library prints would go there.
+    """
+    for number in (0, _STDOUT, _STDERR):
+        with suppress(OSError):
+            os.fstat(number)
+            continue
+        # Stdout only to read from: what is printed there fails then, as on a full disk.
+        _put_nowhere(number, os.O_RDONLY if number == _STDOUT else os.O_RDWR)
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(_STDERR, "w", encoding="utf-8", closefd=False)
+    # A terminal or pipe that cannot take a character gets a stand-in for it, not an error.
+    if isinstance(sys.stderr, io.TextIOWrapper):
+        sys.stderr.reconfigure(errors="replace")
+    if sys.stdout is None:
+        sys.stdout = CheckedOutput(os.fdopen(_STDOUT, "wb", closefd=False), "utf-8", "replace")
+    elif isinstance(sys.stdout, io.TextIOWrapper):
+        old = sys.stdout
+        sys.stdout = CheckedOutput(
+            old.buffer, old.encoding, "replace", line_buffering=old.line_buffering
+        )
+        sys.stdout.over = old
+
+
+def put(text: str) -> None:
+    """Print data, inert, and a line break where it has none at its end. Raises OutputLost."""
+    put_parts((text, "" if text.endswith("\n") else "\n"))
+
+
+def put_parts(parts: Iterable[str]) -> None:
+    """Print data part by part as it is made, inert. Raises OutputLost."""
+    for part in parts:
+        _write(_inert(part))
+    put_drawn("")
+
+
+def put_drawn(text: str) -> None:
+    """Print text whose escape sequences are llterm's own. Raises OutputLost."""
+    with _refusals():
+        _write(text)
+        sys.stdout.flush()
+
+
+def put_bytes(data: bytes) -> None:
+    """Print a file's bytes as they are; on a terminal, which would obey them, inert.
+
+    Raises OutputLost.
+    """
+    if sys.stdout.isatty():
+        put(data.decode("utf-8", "surrogateescape"))
+        return
+    with _refusals():
+        sys.stdout.flush()
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+
+
+def say(text: str) -> None:
+    """Write a line of narration, inert, whatever names and texts are in it."""
+    say_drawn(_inert(text) + "\n")
+
+
+def say_drawn(text: str) -> None:
+    """Write narration whose escape sequences are llterm's own."""
+    try:
+        sys.stderr.write(text)
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        _put_nowhere(_STDERR, os.O_RDWR)
+
+
+def finish() -> None:
+    """Nothing may be flushed to stdout at exit any more: its reader has left."""
+    _put_nowhere(_STDOUT, os.O_RDWR)
+
+
+def _inert(text: str) -> str:
+    from llterm.core.display import display_text
+
+    try:
+        return display_text(text.encode("utf-8", "surrogateescape"))
+    except UnicodeEncodeError:
+        # Half of a pair, as JSON can hold it, stands for no byte.
+        return display_text(text.encode("utf-8", "surrogatepass"))
+
+
+def _write(text: str) -> None:
+    with _refusals():
+        sys.stdout.write(text)
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        finish()
+        closed = error.errno == errno.EBADF
+        raise OutputLost(
+            "Nothing can be printed",
+            "Standard output is closed." if closed else f"Standard output: {error.strerror}.",
+            "Let it go to a file or a pipe that takes it.",
+        ) from error
+
+
+def _put_nowhere(number: int, how: int) -> None:
+    """Let what is still written to a descriptor, or waits to be, vanish."""
+    nowhere = os.open(os.devnull, how)
+    if nowhere != number:
+        os.dup2(nowhere, number)
+        os.close(nowhere)
