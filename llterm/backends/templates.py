@@ -13,6 +13,7 @@ from typing import Any
 
 from llterm.core.chat import OWN, Chat, Parts, plain_chat, rendered
 from llterm.core.display import visible
+from llterm.core.jsontext import json_text
 from llterm.errors import LltermError, ModelError
 
 Messages = list[dict[str, str]]
@@ -70,7 +71,6 @@ def own_format(template: str, begin: str, end: str) -> ChatFormat:
 @lru_cache(maxsize=2)
 def _compiled(template: str) -> Any:
     """Ready to render, with what Hugging Face's library gives templates."""
-    import json
 
     from jinja2 import TemplateError
     from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -83,8 +83,8 @@ def _compiled(template: str) -> Any:
     )
     environment.globals["raise_exception"] = refuse
     environment.globals["strftime_now"] = time.strftime
-    environment.filters["tojson"] = lambda value, **how: json.dumps(
-        value, ensure_ascii=False, indent=how.get("indent")
+    environment.filters["tojson"] = lambda value, **how: json_text(
+        value, ascii=False, indent=how.get("indent")
     )
     return environment.from_string(template)
 

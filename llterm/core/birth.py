@@ -8,6 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from llterm.core.jsontext import json_text
+from llterm.core.measures import logprob_of
+
 Alternative = tuple[int, bytes, float]
 """A candidate's id, bytes and logprob."""
 
@@ -41,7 +44,7 @@ def birth_text(birth: Birth) -> str:
         ]
     if birth.by:
         found["by"] = birth.by
-    return json.dumps(found, separators=(",", ":"))
+    return json_text(found, compact=True, bytes_kept=True)
 
 
 def read_birth(text: str) -> Birth:
@@ -51,14 +54,19 @@ def read_birth(text: str) -> Birth:
         return Birth(
             dict(found.get("settings", {})),
             tuple(
-                tuple((int(id), bytes.fromhex(data), float(lp)) for id, data, lp in one)
+                tuple(
+                    (int(id), bytes.fromhex(data), known)
+                    for id, data, lp in one
+                    if (known := logprob_of(lp)) is not None
+                )
                 for one in found.get("alternatives", ())
             ),
             tuple(
-                (str(data).encode("utf-8", "surrogateescape"), float(lp))
+                (str(data).encode("utf-8", "surrogateescape"), known)
                 for data, lp in found.get("rejected", ())
+                if (known := logprob_of(lp)) is not None
             ),
             tuple(map(str, found.get("by", ()))),
         )
-    except (ValueError, TypeError, AttributeError):
+    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
         return Birth()

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import NamedTuple, Protocol, cast
 
+from llterm.core.jsontext import json_text
 from llterm.core.tokens import Tail, Vocabulary
 
 OWN = "its own template"
@@ -67,7 +68,7 @@ class Chatting(Protocol):
 
 def chat_text(chat: Chat) -> str:
     """As a loom keeps it; empty without one."""
-    return json.dumps(asdict(chat), ensure_ascii=False) if chat else ""
+    return json_text(asdict(chat), ascii=False) if chat else ""
 
 
 def read_chat(text: str) -> Chat:

@@ -12,6 +12,7 @@ from pathlib import Path
 from llterm import paths
 from llterm.core.stories import STORIES, Story
 from llterm.errors import LltermError, UsageError
+from llterm.textfile import MARK
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +84,7 @@ def _read(path: Path) -> Story | None:
         if path.stat().st_size > MOST:
             log.warning("%s is too large for a starting story", path)
             return None
-        text = path.read_bytes().decode("utf-8", "replace")
+        text = path.read_bytes().removeprefix(MARK).decode("utf-8", "replace")
     except OSError as error:
         log.warning("%s could not be read: %s", path, error)
         return None

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from llterm.core.history import Step
+from llterm.core.jsontext import json_text
 from llterm.core.loom import Marks, Node, Piece, Slice
 from llterm.core.tokens import Tail
 
@@ -50,7 +51,8 @@ def read_marks(row: Row) -> tuple[int, Marks]:
 
 
 def marks_row(node: int, marks: Marks) -> Row:
-    return (node, marks.bookmark, marks.rating, json.dumps(marks.tags), marks.note, marks.order)
+    tags = json_text(marks.tags, bytes_kept=True)
+    return (node, marks.bookmark, marks.rating, tags, marks.note, marks.order)
 
 
 def step_text(step: Step) -> str:
@@ -73,7 +75,7 @@ def step_text(step: Step) -> str:
         ]
     if step.reshapes:
         found["reshapes"] = True
-    return json.dumps(found, separators=(",", ":"))
+    return json_text(found, compact=True, bytes_kept=True)
 
 
 def read_step(id: int, label: str, silent: bool, found: Mapping[str, Any]) -> Step:

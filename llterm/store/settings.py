@@ -7,13 +7,14 @@ from dataclasses import asdict, fields
 from typing import Any
 
 from llterm.core.bans import Bans
+from llterm.core.jsontext import json_text
 from llterm.core.rules import Rules
 from llterm.core.sampling import SamplerSettings, Sampling
 
 
 def rules_text(rules: Rules) -> str:
     """The settings as JSON."""
-    return json.dumps(asdict(rules))
+    return json_text(asdict(rules), bytes_kept=True)
 
 
 def read_rules(text: str) -> Rules:
@@ -41,7 +42,7 @@ def changed(before: str, after: str) -> set[str]:
 def sampling_text(sampling: Sampling) -> str:
     """Sampler settings as JSON: one flat object, so that two of them can be compared by name."""
     found = asdict(sampling)
-    return json.dumps({**found.pop("settings"), **found})
+    return json_text({**found.pop("settings"), **found}, bytes_kept=True)
 
 
 def read_sampling(text: str) -> Sampling | None:

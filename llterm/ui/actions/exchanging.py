@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from llterm.core.display import visible
-from llterm.errors import LltermError, UsageError
+from llterm.errors import UsageError
 from llterm.formats import exchange
 from llterm.formats.files import MOST_IMPORTED, free_loom, write_export
+from llterm.textfile import text_of
 from llterm.ui.screens.ask import AskLine
 from llterm.ui.screens.export import COPY, Export, Wanted
-from llterm.ui.screens.painting import show_trouble, troubles
+from llterm.ui.screens.painting import troubles
 
 if TYPE_CHECKING:
     from llterm.ui.app import LltermApp
@@ -36,7 +37,7 @@ def export(screen: WeaveScreen) -> None:
 async def _export(screen: WeaveScreen, wanted: Wanted) -> None:
     document, target = screen.session.document, wanted.target
     assert document.path is not None
-    try:
+    with troubles(screen):
         if target.exists():
             raise UsageError(f"{target.name} exists already", str(target), "Name another file.")
         if wanted.format == COPY:
@@ -46,11 +47,8 @@ async def _export(screen: WeaveScreen, wanted: Wanted) -> None:
             document.flush()
             taste = exchange.Taste(every=wanted.every)
             await asyncio.to_thread(write_export, document.path, wanted.format, target, taste)
-    except LltermError as error:
-        show_trouble(screen, error)
-        return
-    name = visible(str(target).encode("utf-8", "surrogateescape"))
-    screen.app.notify(name, title="Written", markup=False, timeout=6)
+        name = visible(str(target).encode("utf-8", "surrogateescape"))
+        screen.app.notify(name, title="Written", markup=False, timeout=6)
 
 
 def import_file(screen: WeaveScreen) -> None:
@@ -72,11 +70,11 @@ def _import(screen: WeaveScreen, source: Path) -> None:
     try:
         if source.stat().st_size > MOST_IMPORTED:
             raise UsageError(f"{source.name} is too large to import", "", "")
-        data = source.read_bytes()
+        data = text_of(source.read_bytes(), source.name)
     except OSError as error:
         raise UsageError(
             f"{source.name} cannot be read", f"{source}: {error.strerror}.", "Check its name."
         ) from error
     target = free_loom(source)
-    exchange.import_file(data, source.name, None, target)
-    cast("LltermApp", screen.app).go_on_with(target, None)
+    made = exchange.import_file(data, source.name, None, target)
+    cast("LltermApp", screen.app).go_on_with(target, None, made.notes)

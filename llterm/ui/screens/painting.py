@@ -15,6 +15,7 @@ from llterm.backends.served import server_of, silent
 from llterm.core.display import visible
 from llterm.core.healing import residue_of
 from llterm.errors import LltermError
+from llterm.faults import own_faults
 from llterm.ui.figures import fine_percent, found, joint, percent, spoken_speed
 from llterm.ui.widgets.keybar import Hint, key_name
 from llterm.ui.widgets.line import Line, Name
@@ -33,9 +34,10 @@ _LAST = ("app.help",)
 
 @contextmanager
 def troubles(screen: WeaveScreen) -> Iterator[None]:
-    """Errors of a deed become a notice; the app goes on."""
+    """Errors of a deed become a notice, faults of llterm's own too; the app goes on."""
     try:
-        yield
+        with own_faults("the app did what was asked"):
+            yield
     except LltermError as error:
         show_trouble(screen, error)
 
