@@ -10,8 +10,8 @@ from typing import Any
 
 import typer
 
-from llterm import paths
 from llterm.errors import Interrupted, LltermError, UsageError
+from llterm.faults import own_fault
 from llterm.output import finish, say
 from llterm.regular import refused
 
@@ -59,21 +59,9 @@ def guarded(work: Callable[[], int | None]) -> int:
         log.error("A command ended on this.", exc_info=error)
         show(refused(error))
         return LltermError.exit_code
-    except Exception as error:
-        log.error("A command ended on this.", exc_info=error)
-        show(_own_fault(error))
+    except Exception as error:  # noqa: BLE001  (own_fault logs it)
+        show(own_fault(error, "the command ran"))
         return LltermError.exit_code
-
-
-def _own_fault(error: Exception) -> LltermError:
-    path = paths.log_file()
-    return LltermError(
-        "It stopped on a fault of its own",
-        f"{type(error).__name__}: {error}.",
-        f"The log says more: {path}"
-        if path.is_file()
-        else "Name a folder for the log with LLTERM_STATE_DIR, and try again: it says more then.",
-    )
 
 
 def _usage(error: Any) -> UsageError:

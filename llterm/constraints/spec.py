@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from llterm.core.jsontext import json_text
 from llterm.errors import UsageError
 
 Kind = Literal["choice", "regex", "grammar", "json-schema"]
@@ -63,7 +64,7 @@ class Constraint:
         match self.kind:
             case "choice":
                 # One terminal: its alternatives may begin alike.
-                quoted = (json.dumps(text) for text in self._json())
+                quoted = (json_text(text) for text in self._json())
                 lark = "start: CHOICE\nCHOICE: " + " | ".join(quoted)
             case "regex":
                 wrapped = json.loads(LLMatcher.grammar_from_regex(self.text))
@@ -72,7 +73,7 @@ class Constraint:
                 lark = self.text
             case "json-schema":
                 # Written anew: what follows a schema would otherwise be read as Lark.
-                lark = "start: %json " + json.dumps(_compact(self._json()))
+                lark = "start: %json " + json_text(_compact(self._json()))
         return LLMatcher.grammar_from_lark(lark + _FREE)
 
     def refused(self, cause: str) -> UsageError:
@@ -110,6 +111,8 @@ class Constraint:
             raise self.refused(f"{place}: {error.msg}.") from error
         except RecursionError as error:
             raise self.refused("It is nested too deeply.") from error
+        except ValueError as error:
+            raise self.refused("It holds a number of thousands of digits.") from error
 
 
 def _compact(schema: Any) -> Any:
@@ -126,7 +129,7 @@ def _compact(schema: Any) -> Any:
 def choices(texts: Iterable[str]) -> Constraint:
     """One of these texts exactly: the space that begins a word is part of it."""
     listed = list(texts)
-    made = Constraint("choice", json.dumps(list(dict.fromkeys(listed)), ensure_ascii=False))
+    made = Constraint("choice", json_text(list(dict.fromkeys(listed)), ascii=False))
     if not listed:
         raise made.refused("There are none.")
     empty = next((n for n, text in enumerate(listed, 1) if not text.strip()), 0)

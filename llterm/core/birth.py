@@ -3,11 +3,12 @@ instead of. Kept as JSON with the piece."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from llterm.core.jsontext import json_text
+from llterm.core.measures import logprob_of
 from llterm.core.nesting import parsed
 
 Alternative = tuple[int, bytes, float]
@@ -43,7 +44,7 @@ def birth_text(birth: Birth) -> str:
         ]
     if birth.by:
         found["by"] = birth.by
-    return json.dumps(found, separators=(",", ":"))
+    return json_text(found, compact=True, bytes_kept=True)
 
 
 def read_birth(text: str) -> Birth:
@@ -53,12 +54,17 @@ def read_birth(text: str) -> Birth:
         return Birth(
             dict(found.get("settings", {})),
             tuple(
-                tuple((int(id), bytes.fromhex(data), float(lp)) for id, data, lp in one)
+                tuple(
+                    (int(id), bytes.fromhex(data), known)
+                    for id, data, lp in one
+                    if (known := logprob_of(lp)) is not None
+                )
                 for one in found.get("alternatives", ())
             ),
             tuple(
-                (str(data).encode("utf-8", "surrogateescape"), float(lp))
+                (str(data).encode("utf-8", "surrogateescape"), known)
                 for data, lp in found.get("rejected", ())
+                if (known := logprob_of(lp)) is not None
             ),
             tuple(map(str, found.get("by", ()))),
         )

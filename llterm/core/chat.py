@@ -6,13 +6,13 @@ that text, so that a name of a special token inside it stays ordinary text.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import NamedTuple, Protocol, cast, runtime_checkable
 
+from llterm.core.jsontext import json_text
 from llterm.core.nesting import parsed
 from llterm.core.tokens import Tail, Vocabulary
 
@@ -76,7 +76,7 @@ class ChatsTold(Protocol):
 
 def chat_text(chat: Chat) -> str:
     """As a loom keeps it; empty without one."""
-    return json.dumps(asdict(chat), ensure_ascii=False) if chat else ""
+    return json_text(asdict(chat), ascii=False) if chat else ""
 
 
 def read_chat(text: str) -> Chat:

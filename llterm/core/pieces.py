@@ -6,6 +6,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from llterm.core.measures import logprob_of
 from llterm.core.tokens import Tail
 
 PERSON = "person"
@@ -59,7 +60,7 @@ class Span:
         """Natural log of its probability at birth; None where it is not known."""
         logprobs = self.piece.logprobs
         known = self.index is not None and self.index < len(logprobs)
-        return logprobs[self.index] if known and self.index is not None else None
+        return logprob_of(logprobs[self.index]) if known and self.index is not None else None
 
 
 @dataclass(slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from llterm.core.loom import PERSON, Marks
-from llterm.formats.reading import Place, moment
+from llterm.formats.reading import Place
 from llterm.formats.tree import Branch, Tree, assembled, typed
 
 NAME = "basemode-loom"
@@ -38,9 +38,8 @@ def read(place: Place) -> Tree:
 
 
 def _branch(id: str, place: Place) -> Branch:
-    metadata = place.optional("metadata") or Place({}, place.path)
-    created = place.optional("created_at")
-    when = moment(created.value) if created is not None else 0.0
+    metadata = place.optional("metadata") or place.instead({})
+    when = place.when("created_at")
     return Branch(
         id,
         typed(place.text_of("text"), when, place.text_of("model") or PERSON),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from llterm.core.loom import PERSON
 from llterm.formats.reading import Place
 from llterm.formats.tree import Branch, Tree, chained, typed
 
@@ -22,7 +23,7 @@ def read(place: Place) -> Tree:
     story = place if plain else place.field("story")
     tree = Tree(NAME, [], prefix="" if plain else place.text_of("user_input"))
     branches = [
-        Branch(one.path, typed(one.text(), author="a model" if number else "person"))
+        Branch(str(number), typed(one.text(), author="a model" if number else PERSON))
         for number, one in enumerate(story.items())
     ]
     tree.roots = chained(branches)

@@ -7,7 +7,7 @@ from typing import Any
 from llterm.core.counts import count_of
 from llterm.core.loom import PERSON, Marks
 from llterm.formats.basemode import rating
-from llterm.formats.reading import Place, moment
+from llterm.formats.reading import Place
 from llterm.formats.tree import Branch, Made, Tree, assembled, made, typed
 
 NAME = "bonsai"
@@ -57,8 +57,7 @@ def _own(texts: dict[str, str], parents: dict[str, str | None]) -> dict[str, str
 
 def _branch(id: str, place: Place, text: str) -> Branch:
     model = place.text_of("model")
-    created = place.optional("createdAt")
-    when = moment(created.value) if created is not None else 0.0
+    when = place.when("createdAt")
     tokens = _tokens(place, text)
     return Branch(
         id,
@@ -74,7 +73,7 @@ def _tokens(place: Place, text: str) -> list[Made]:
     if listed is None or not isinstance(listed.value, list):
         return []
     tokens = [
-        Made(one.field("token").text().encode(), one.field("logprob").number())
+        Made(one.field("token").text().encode(), one.field("logprob").logprob())
         for one in listed.items()
     ]
     return tokens if b"".join(one.data for one in tokens) == text.encode() else []

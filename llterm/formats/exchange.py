@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from llterm.errors import UsageError
+from llterm.faults import own_faults
 from llterm.formats import (
     basemode,
     beamwriter,
@@ -29,6 +30,7 @@ from llterm.formats import (
 from llterm.formats.reading import Place, parse, wrong
 from llterm.formats.source import Source, read_source
 from llterm.formats.tree import grown
+from llterm.formats.unknown import LeftOut
 from llterm.store.contents import Changes
 from llterm.store.file import LoomFile
 from llterm.store.rows import check_changes
@@ -72,13 +74,14 @@ _SUFFIXES = {
 }  # fmt: skip
 
 
+@own_faults("a loom was exported")
 def export(path: Path, format: str, taste: Taste) -> bytes:
     """A loom in another format.
 
     Raises UsageError where it cannot be read, LltermError where it cannot be drawn.
     """
     if format == openform.NAME:
-        return openform.write(path).encode("utf-8", "surrogatepass")
+        return openform.write(path).encode()
     written = _WRITERS[format][1](read_source(path), taste)
     return written if isinstance(written, bytes) else written.encode("utf-8", "replace")
 
@@ -116,13 +119,14 @@ class Imported:
     notes: tuple[str, ...] = ()
 
 
+@own_faults("a file was imported")
 def import_file(data: bytes, name: str, format: str | None, target: Path) -> Imported:
     """Make a loom of another program's file.
 
     Raises UsageError where the file is in no known format (or not in the one given) or is broken,
     and where the loom cannot be made; nothing is left behind then.
     """
-    changes, found, notes = _read(data, name, format)
+    changes, found, notes = read(data, name, format)
     try:
         check_changes(changes)
     except ValueError as error:
@@ -139,7 +143,8 @@ def import_file(data: bytes, name: str, format: str | None, target: Path) -> Imp
     return Imported(found, len(changes.nodes), tuple(notes))
 
 
-def _read(data: bytes, name: str, format: str | None) -> tuple[Changes, str, list[str]]:
+def read(data: bytes, name: str, format: str | None) -> tuple[Changes, str, list[str]]:
+    """The rows of a new loom, the file's format, and what to tell of it. Raises UsageError."""
     if format == TEXT or (format is None and not _is_json(data)):
         tree = text.read_text(data)
         return grown(tree), TEXT, tree.notes
@@ -152,7 +157,8 @@ def _read(data: bytes, name: str, format: str | None) -> tuple[Changes, str, lis
             "To import it as plain text, add --from text.",
         )
     if format == openform.NAME:
-        return openform.read(place), format, []
+        left = LeftOut()
+        return openform.read(place, left), format, left.notes()
     module = _READERS[format]
     if not module.matches(place.value):
         raise _another(format, module.MARKS, _detect(place))

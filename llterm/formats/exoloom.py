@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from llterm.core.loom import PERSON
-from llterm.formats.reading import Place, moment, wrong
+from llterm.formats.reading import Place, wrong
 from llterm.formats.tree import Branch, Tree, assembled, typed
 
 NAME = "exoloom"
@@ -15,7 +15,8 @@ VERSION = 1
 
 
 def matches(value: Any) -> bool:
-    return isinstance(value, dict) and str(value.get("loomType", "")).lower() == "exoloom"
+    kind = value.get("loomType") if isinstance(value, dict) else None
+    return isinstance(kind, str) and kind.lower() == "exoloom"
 
 
 def read(place: Place) -> Tree:
@@ -47,8 +48,7 @@ def read(place: Place) -> Tree:
 def _branch(id: str, place: Place) -> Branch:
     kind = place.field("authorType").text()
     author = PERSON if kind == "USER" else place.text_of("authorName") or "a model"
-    created = place.optional("createdAt")
-    when = moment(created.value) if created is not None else 0.0
+    when = place.when("createdAt")
     return Branch(id, typed(place.field("content").text(), when, author))
 
 

@@ -68,9 +68,9 @@ def _branches(roots: Place, model: str) -> list[Branch]:
 def _token(place: Place, siblings: list[Place]) -> Made:
     return Made(
         _bytes(place.field("text").text()),
-        place.field("logprob").number(),
+        place.field("logprob").logprob(),
         tuple(
-            (UNKNOWN, _bytes(one.field("text").text()), one.field("logprob").number())
+            (UNKNOWN, _bytes(one.field("text").text()), one.field("logprob").logprob())
             for one in siblings
         ),
     )
@@ -87,7 +87,7 @@ def _rest(place: Place) -> dict[str, Any]:
 def _bytes(text: str) -> bytes:
     if _ESCAPED.fullmatch(text):
         return bytes.fromhex(text.replace("\\x", ""))
-    return text.encode("utf-8", "surrogateescape")
+    return text.encode()
 
 
 def _text(data: bytes) -> str:
@@ -159,6 +159,7 @@ def _tokens(source: Source, id: int) -> list[_Token]:
     kept = source.extra(id, NAME).get("tokens", [])
     spans = [span for span in loom.spans(loom.nodes[id]) if span.data]
     fits = isinstance(kept, list) and len(kept) == len(spans)
+    fits = fits and all(isinstance(one, dict) for one in kept)
     return [
         _Token(id, nth, span.data, span.logprob, kept[nth] if fits else {})
         for nth, span in enumerate(spans)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import uuid
 from typing import Any
 
 from llterm.core.counts import count_of
+from llterm.core.jsontext import json_text
 from llterm.core.loom import PERSON, ROOT, Marks
 from llterm.formats.reading import Place
 from llterm.formats.source import Source, author_of, whole_texts
@@ -73,17 +73,12 @@ def _branch(id: str, place: Place) -> Branch:
     fields = place.mapping()
     return Branch(
         id,
-        typed(text, _visited(place), PERSON if author in _NOBODY else author),
+        typed(text, place.when("lastVisited"), PERSON if author in _NOBODY else author),
         Marks(bookmark=place.flag_of("bookmarked")),
         folded=place.flag_of("collapsed"),
         unread=place.flag_of("unread"),
         extra={"id": id, **{name: one for name, one in fields.items() if name not in _OWN}},
     )
-
-
-def _visited(place: Place) -> float:
-    found = place.optional("lastVisited")
-    return found.number() / 1000 if found is not None else 0.0
 
 
 def write(source: Source) -> str:
@@ -93,7 +88,8 @@ def write(source: Source) -> str:
     kept = {id: source.extra(id, NAME) for id in texts}
     ids = {id: str(kept[id].pop("id", _id(id))) for id in texts}
     document = source.extra(ROOT, NAME)
-    root = document.pop("root", None)
+    kept_root = document.pop("root", None)
+    root = kept_root if isinstance(kept_root, dict) else None
     nodes: dict[str, Any] = {}
     if root is not None or len(loom.children.get(ROOT, ())) != 1:
         rest = dict(root or {})
@@ -112,7 +108,7 @@ def write(source: Source) -> str:
         "hoisted": [], "searchTerm": "", "generating": None, **document,
         "current": ids.get(loom.head) or next(iter(ids.values())), "nodes": nodes,
     }  # fmt: skip
-    return json.dumps(document, indent=2) + "\n"
+    return json_text(document, indent=2) + "\n"
 
 
 def _plain(text: str) -> dict[str, Any]:

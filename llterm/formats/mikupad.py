@@ -6,11 +6,12 @@ addresses and keys among them.
 
 from __future__ import annotations
 
-import json
 import math
 from typing import Any
 
-from llterm.formats.reading import Place, wrong
+from llterm.core.loom import PERSON
+from llterm.errors import UsageError
+from llterm.formats.reading import Place, parsed
 from llterm.formats.tree import UNKNOWN, Branch, Made, Tree, chained, made, typed
 
 NAME = "mikupad"
@@ -25,16 +26,17 @@ def matches(value: Any) -> bool:
 def read(place: Place) -> Tree:
     """Chunks as a line of nodes; neighbouring tokens of the model are one."""
     tree = Tree(NAME, [], prefix=_memory(place))
-    model = _inner(place, "endpointModel").value or "a model"
+    named = _inner(place, "endpointModel").value
+    model = named if isinstance(named, str) and named else "a model"
     prompt = _inner(place, "prompt")
     if isinstance(prompt.value, str):
-        prompt = Place([{"type": _PERSON, "content": prompt.value}], prompt.path)
+        prompt = prompt.instead([{"type": _PERSON, "content": prompt.value}])
     branches: list[Branch] = []
     tokens: list[Made] = []
 
     def end() -> None:
         if tokens:
-            branches.append(Branch("", made(tokens, str(model))))
+            branches.append(Branch("", made(tokens, model)))
             tokens.clear()
 
     for chunk in prompt.items():
@@ -45,7 +47,7 @@ def read(place: Place) -> Tree:
             tokens.append(token)
             continue
         end()
-        branches.append(Branch("", typed(content, author="person" if person else str(model))))
+        branches.append(Branch("", typed(content, author=PERSON if person else model)))
     end()
     tree.roots = chained(branches)
     tree.notes.append("Addresses, keys and settings of mikupad were left out.")
@@ -60,11 +62,11 @@ def _inner(place: Place, name: str) -> Place:
     if not isinstance(found.value, str):
         return found
     try:
-        return Place(json.loads(found.value), found.path)
-    except (json.JSONDecodeError, RecursionError) as error:
-        if name != "prompt":
-            return found
-        raise wrong(f"{name} is no JSON: {error}.") from error
+        return found.instead(parsed(found.value, name))
+    except UsageError:
+        if name == "prompt":
+            raise
+        return found
 
 
 def _memory(place: Place) -> str:
@@ -87,6 +89,6 @@ def _token(chunk: Place, content: str) -> Made | None:
     alternatives = tuple(
         (UNKNOWN, one.text_of("tok_str").encode(), math.log(one.field("prob").number()))
         for one in (probs.items() if probs is not None else ())
-        if one.field("prob").number() > 0
+        if 0 < one.field("prob").number() <= 1
     )
-    return Made(content.encode("utf-8", "surrogateescape"), math.log(p.number()), alternatives)
+    return Made(content.encode(), math.log(p.number()), alternatives)

@@ -7,7 +7,7 @@ from typing import Any
 from llterm.core.counts import count_of
 from llterm.core.loom import PERSON, Marks
 from llterm.formats.basemode import rating
-from llterm.formats.reading import Place, moment, wrong
+from llterm.formats.reading import Place, wrong
 from llterm.formats.tree import Branch, Tree, assembled, typed
 
 NAME = "miniloom"
@@ -55,8 +55,7 @@ def read(place: Place) -> Tree:
 def _branch(id: str, place: Place, text: str) -> Branch:
     kind = place.text_of("type")
     author = place.text_of("model") or "a model" if kind in _MODELS else PERSON
-    created = place.optional("timestamp")
-    when = moment(created.value) if created is not None else 0.0
+    when = place.when("timestamp")
     summary = place.text_of("summary")
     read = place.optional("read")
     return Branch(
@@ -71,14 +70,14 @@ def _texts(nodes: dict[str, Place], parents: dict[str, str | None]) -> dict[str,
     """The whole text of every node, parents before children."""
     texts: dict[str, str] = {}
     for id in nodes:
-        line: list[str] = []
+        line: dict[str, None] = {}
         at: str | None = id
         while at is not None and at not in texts:
             if at not in nodes:
-                raise wrong(f"{nodes[line[-1]].path}.parent names no node.")
+                raise wrong(f"{nodes[next(reversed(line))].path}.parent names no node.")
             if at in line:
                 raise wrong(f"{nodes[at].path} stands above itself.")
-            line.append(at)
+            line[at] = None
             at = parents[at]
         for one in reversed(line):
             texts[one] = _patched(texts.get(parents[one] or "", ""), nodes[one])
@@ -91,7 +90,8 @@ def _patched(text: str, node: Place) -> str:
         return text
     data = text.encode("utf-16-le", "surrogatepass")
     for patch in patches.items():
-        begin = _TWO * int((patch.optional("start2") or Place(len(data) // _TWO)).number())
+        start = patch.optional("start2")
+        begin = _TWO * start.whole() if start is not None else len(data)
         at = begin
         for operation, part in _diffs(patch):
             bytes_ = part.encode("utf-16-le", "surrogatepass")
@@ -118,5 +118,5 @@ def _diffs(patch: Place) -> list[tuple[int, str]]:
             pair = list(one.items())
         if len(pair) != _TWO:
             raise one.bad("an operation and a text")
-        found.append((int(pair[0].number()), pair[1].text()))
+        found.append((pair[0].whole(-1, 1), pair[1].text()))
     return found

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
+
+from llterm.core.jsontext import json_text
 
 One = TypeVar("One")
 
@@ -27,7 +28,7 @@ def nested(
             continue
         if not first:
             yield ","
-        head = json.dumps(fields(one))[:-1]
+        head = json_text(_less(fields(one), "children"))[:-1]
         yield head + (", " if len(head) > 1 else "") + '"children": ['
         stack.append(iter(below(one)))
         first = True
@@ -35,6 +36,12 @@ def nested(
 
 def with_member(document: dict[str, Any], name: str, member: str) -> str:
     """An object with one more member, which is JSON already."""
-    rest = json.dumps(document, indent=2)
+    document = _less(document, name)
+    rest = json_text(document, indent=2)
     comma = ",\n  " if document else "\n  "
-    return rest.rstrip("}").rstrip() + f"{comma}{json.dumps(name)}: {member}\n}}\n"
+    return rest.rstrip("}").rstrip() + f"{comma}{json_text(name)}: {member}\n}}\n"
+
+
+def _less(fields: dict[str, Any], name: str) -> dict[str, Any]:
+    """Without what is written beside it: a name twice in an object is no JSON for many."""
+    return {one: value for one, value in fields.items() if one != name}

@@ -4,23 +4,32 @@ schema. Written and read again it is the same loom, its history included."""
 from __future__ import annotations
 
 import json
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 from llterm.core.birth import Birth, birth_text, read_birth
 from llterm.core.history import EVERY, Step
+from llterm.core.jsontext import json_text
 from llterm.core.loom import ROOT, Loom, Marks, Node, Piece, Slice
+from llterm.core.measures import logprob_of, moment_of
+from llterm.core.outline import ORDERS
 from llterm.core.pieces import token_edges
 from llterm.formats.reading import Place, wrong
+from llterm.formats.source import read_extras
+from llterm.formats.tree import UNKNOWN
+from llterm.formats.unknown import LeftOut, kept
 from llterm.store.contents import Changes
 from llterm.store.file import LoomFile
-from llterm.store.rows import step_of, step_text
+from llterm.store.rows import BEST, step_of, step_text
 from llterm.store.settings import read_setting
-from llterm.store.values import MOST_ID, Damage, whole
+from llterm.store.values import Damage
 
 NAME = "json"
 FORMAT = "llterm-loom"
 VERSION = 1
+_MOST_DIGITS = 10
+"""Of a node's id."""
 
 
 def matches(value: Any) -> bool:
@@ -39,7 +48,7 @@ def write(path: Path) -> str:
         history.last(EVERY)
         pieces = loom.pieces.fetch(loom.pieces.texts)
         births = file.births(pieces)
-        extras = {str(id): json.loads(text) for id, text in file.extras().items()}
+        extras = {str(id): one for id, one in read_extras(file).items()}
     finally:
         file.close()
     steps = [(step, False) for step in history.done]
@@ -66,10 +75,10 @@ def _lines(document: dict[str, Any]) -> str:
     parts = []
     for name, value in document.items():
         if isinstance(value, list) and value:
-            rows = ",\n  ".join(json.dumps(one, ensure_ascii=False) for one in value)
-            parts.append(f" {json.dumps(name)}: [\n  {rows}\n ]")
+            rows = ",\n  ".join(json_text(one, ascii=False) for one in value)
+            parts.append(f" {json_text(name)}: [\n  {rows}\n ]")
         else:
-            parts.append(f" {json.dumps(name)}: {json.dumps(value, ensure_ascii=False)}")
+            parts.append(f" {json_text(name)}: {json_text(value, ascii=False)}")
     return "{\n" + ",\n".join(parts) + "\n}\n"
 
 
@@ -95,7 +104,8 @@ def _marks(loom: Loom, id: int) -> dict[str, Any]:
 
 def _piece(piece: Piece, birth: Birth) -> dict[str, Any]:
     found = {
-        "id": piece.id, **_bytes(piece.data), "author": piece.author, "created": piece.created,
+        "id": piece.id, **_bytes(piece.data), "author": piece.author,
+        "created": moment_of(piece.created) or 0.0,
     }  # fmt: skip
     if piece.ids is None:
         return found
@@ -105,7 +115,7 @@ def _piece(piece: Piece, birth: Birth) -> dict[str, Any]:
             "id": id,
             "size": piece.sizes[n],
             "text": piece.data[max(edges[n], 0) : max(edges[n + 1], 0)].decode("utf-8", "replace"),
-            "logprob": piece.logprobs[n] if n < len(piece.logprobs) else None,
+            "logprob": logprob_of(piece.logprobs[n]) if n < len(piece.logprobs) else None,
             "alternatives": [
                 {"id": other, **_bytes(data), "logprob": logprob}
                 for other, data, logprob in birth.alternatives[n : n + 1][0]
@@ -138,14 +148,14 @@ def _bytes(data: bytes) -> dict[str, str]:
 # --- reading
 
 
-def read(place: Place) -> Changes:
+def read(place: Place, left: LeftOut) -> Changes:
     """The rows of a new loom. Raises UsageError with the place of what is wrong."""
     version = place.field("version")
     if version.value != VERSION:
         raise version.bad(f"{VERSION}, the version that this llterm knows")
     changes = Changes()
     for one in place.field("pieces").items():
-        piece = _read_piece(one)
+        piece = _read_piece(one, left)
         changes.pieces[piece.id] = piece
     for one in place.field("nodes").items():
         _read_node(one, changes)
@@ -160,64 +170,67 @@ def read(place: Place) -> Changes:
         changes.steps[step.id] = step, one.flag_of("undone")
     extras = place.optional("extras")
     for id, one in extras.entries() if extras is not None else ():
-        changes.extras[_whole(Place(int(id) if id.isdecimal() else id, one.path))] = json.dumps(
-            one.mapping()
-        )
+        number = int(id) if id.isdecimal() and len(id) <= _MOST_DIGITS else id
+        key = one.instead(number).whole(ROOT)
+        changes.extras[key] = json_text(kept(one.mapping(), left))
     settings = place.optional("settings")
     for name, one in settings.entries() if settings is not None else ():
         try:
             changes.meta[name] = read_setting(name, one.value)
         except Damage as damage:
             raise wrong(f"{one.path}: {damage}.") from damage
-    changes.meta["head"] = _whole(place.field("head"))
+    changes.meta["head"] = place.field("head").whole(ROOT)
     hoisted = place.optional("hoisted")
-    changes.meta["hoisted"] = _whole(hoisted) if hoisted is not None else ROOT
+    changes.meta["hoisted"] = hoisted.whole(ROOT) if hoisted is not None else ROOT
     return changes
 
 
-def _read_piece(place: Place) -> Piece:
-    id, data = _whole(place.field("id")), _read_bytes(place)
-    author, created = place.field("author").text(), place.field("created").number()
+def _read_piece(place: Place, left: LeftOut) -> Piece:
+    id, data = place.field("id").whole(1), _read_bytes(place)
+    author, created = place.field("author").text(), place.field("created").moment()
     listed = place.optional("tokens")
     if listed is None:
         return Piece(id, data, author, created)
     tokens = list(listed.items())
-    logprobs = [one.optional("logprob") for one in tokens]
+    logprobs = takewhile(lambda one: one is not None, (one.optional("logprob") for one in tokens))
     alternatives = tuple(
-        tuple((_whole(other.field("id")), *_candidate(other)) for other in found.items())
+        tuple((other.field("id").whole(UNKNOWN), *_candidate(other)) for other in found.items())
         for found in (one.field("alternatives") for one in tokens)
     )
     settings, rejected = place.optional("settings"), place.optional("rejected")
     overlap = place.optional("overlap")
     birth = Birth(
-        settings.mapping() if settings is not None else {},
+        kept(settings.mapping(), left) if settings is not None else {},
         alternatives if any(alternatives) else (),
         tuple(_candidate(one) for one in (rejected.items() if rejected is not None else ())),
     )
-    return Piece(
+    piece = Piece(
         id, data, author, created,
-        tuple(_whole(one.field("id")) for one in tokens),
-        tuple(_whole(one.field("size")) for one in tokens),
-        _whole(overlap) if overlap is not None else 0,
+        tuple(one.field("id").whole(UNKNOWN) for one in tokens),
+        tuple(one.field("size").whole() for one in tokens),
+        overlap.whole() if overlap is not None else 0,
         place.text_of("fingerprint"),
-        tuple(one.number() for one in logprobs if one is not None),
+        tuple(one.logprob() for one in logprobs if one is not None),
         birth_text(birth) if birth != Birth() else "",
     )  # fmt: skip
+    if sum(piece.sizes) != len(data) + piece.overlap:
+        raise wrong(f"{listed.path} are of other sizes than the text.")
+    return piece
 
 
 def _candidate(place: Place) -> tuple[bytes, float]:
-    return _read_bytes(place), place.field("logprob").number()
+    return _read_bytes(place), place.field("logprob").logprob()
 
 
 def _read_node(place: Place, changes: Changes) -> None:
-    id = _whole(place.field("id"))
+    id = place.field("id").whole(ROOT + 1)
     slices = []
     for one in place.field("slices").items():
-        numbers = [_whole(number) for number in one.items()]
+        numbers = [number.whole() for number in one.items()]
         if len(numbers) != len(Slice._fields):
             raise one.bad("a piece, a start and a stop")
         slices.append(Slice(*numbers))
-    changes.nodes[id] = Node(id, _whole(place.field("parent")), tuple(slices))
+    changes.nodes[id] = Node(id, place.field("parent").whole(), tuple(slices))
     _read_marks(place, id, changes)
 
 
@@ -225,17 +238,19 @@ def _read_marks(place: Place, id: int, changes: Changes) -> None:
     tags, rating = place.optional("tags"), place.optional("rating")
     marks = Marks(
         place.flag_of("bookmark"),
-        _whole(rating) if rating is not None else 0,
+        rating.whole(0, BEST) if rating is not None else 0,
         tuple(one.text() for one in tags.items()) if tags is not None else (),
         place.text_of("note"),
         place.text_of("order"),
     )
+    if marks.order not in ("", *ORDERS):
+        raise place.field("order").bad(f"one of {', '.join(ORDERS)}")
     if marks != Marks():
         changes.marks[id] = marks
 
 
 def _read_step(place: Place) -> Step:
-    id, label, rows = _whole(place.field("id")), place.field("label").text(), place.field("rows")
+    id, label, rows = place.field("id").whole(1), place.field("label").text(), place.field("rows")
     try:
         return step_of(id, label, place.flag_of("silent"), rows.mapping())
     except Damage as damage:
@@ -245,7 +260,7 @@ def _read_step(place: Place) -> Step:
 def _read_bytes(place: Place) -> bytes:
     found = place.optional("hex")
     if found is None:
-        return place.field("text").text().encode("utf-8", "replace")
+        return place.field("text").text().encode()
     try:
         return bytes.fromhex(found.text())
     except ValueError as error:
@@ -253,11 +268,4 @@ def _read_bytes(place: Place) -> bytes:
 
 
 def _ids(place: Place | None) -> set[int]:
-    return {_whole(one) for one in place.items()} if place is not None else set()
-
-
-def _whole(place: Place) -> int:
-    try:
-        return whole(place.value)
-    except Damage as damage:
-        raise place.bad(f"a whole number from 0 to {MOST_ID:,}") from damage
+    return {one.whole(ROOT + 1) for one in place.items()} if place is not None else set()

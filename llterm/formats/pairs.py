@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
-from llterm.core.loom import PERSON, ROOT, Marks
+from llterm.core.jsontext import json_text
+from llterm.core.loom import PERSON, ROOT, Marks, Piece
+from llterm.core.measures import logprob_of, moment_of
 from llterm.formats.source import Source, author_of
 
 VERSION = 1
@@ -26,7 +27,7 @@ def write(source: Source) -> str:
         key = (pair["prompt"], pair["chosen"], pair["rejected"])
         if key not in seen and pair["chosen"] != pair["rejected"]:
             seen.add(key)
-            lines.append(json.dumps({"version": VERSION, **pair}, ensure_ascii=False) + "\n")
+            lines.append(json_text({"version": VERSION, **pair}, ascii=False) + "\n")
     return "".join(lines)
 
 
@@ -49,8 +50,8 @@ def _accepted(source: Source) -> Iterator[dict[str, Any]]:
                 "rejected": _text(data),
                 "source": "accept",
                 "model": piece.author,
-                "created": piece.created,
-                "chosen_logprob": sum(piece.logprobs),
+                "created": moment_of(piece.created) or 0.0,
+                "chosen_logprob": _joint(piece),
                 "rejected_logprob": logprob,
             }
 
@@ -85,7 +86,7 @@ def _pair(source: Source, chosen: int, rejected: int, how: str) -> dict[str, Any
         "rejected": _text(loom.data(other)),
         "source": how,
         "model": loom.pieces[one.piece].author,
-        "created": loom.pieces[one.piece].created,
+        "created": moment_of(loom.pieces[one.piece].created) or 0.0,
         "chosen_logprob": loom.logprob(chosen),
         "rejected_logprob": loom.logprob(rejected),
     }
@@ -95,6 +96,12 @@ def _by_person(source: Source, *ids: int) -> bool:
     """Whether no model wrote any of these."""
     loom = source.loom
     return all(author_of(loom, loom.nodes[id]) == PERSON for id in ids)
+
+
+def _joint(piece: Piece) -> float | None:
+    """Natural log of all its tokens together; None where not all are known."""
+    found = [one for one in map(logprob_of, piece.logprobs) if one is not None]
+    return sum(found) if len(found) == len(piece.logprobs) else None
 
 
 def _text(data: bytes) -> str:

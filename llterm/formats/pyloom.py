@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from llterm.core.loom import PERSON, ROOT, Loom, Marks, Piece
+from llterm.core.measures import moment_of
 from llterm.formats.nesting import nested, with_member
 from llterm.formats.reading import Place
 from llterm.formats.source import Source, author_of, whole_texts
@@ -54,7 +55,7 @@ def _branch(place: Place, replies: Place | None) -> Branch:
     )
     fields = place.mapping()
     return Branch(
-        place.key_of("id") or place.path,
+        place.key_of("id") or "",
         _pieces(place, replies),
         marks,
         folded=fields.get("open") is False,
@@ -65,7 +66,7 @@ def _branch(place: Place, replies: Place | None) -> Branch:
 
 def _pieces(place: Place, replies: Place | None) -> list[Piece]:
     text = place.field("text").text()
-    meta = place.optional("meta") or Place({}, place.path)
+    meta = place.optional("meta") or place.instead({})
     created = _moment(meta.text_of("creation_timestamp"))
     if meta.text_of("source") != "AI":
         return typed(text, created)
@@ -77,8 +78,8 @@ def _pieces(place: Place, replies: Place | None) -> list[Piece]:
         return typed(text, created, "a model")
     model = reply.text_of("model") or "a model"
     completions = list(reply.field("completions").items())
-    index = int(generation.field("index").number())
-    if not 0 <= index < len(completions):
+    index = generation.field("index").whole()
+    if index >= len(completions):
         raise generation.field("index").bad(f"one of {len(completions)} completions")
     tokens = _tokens(completions[index], text)
     return made(tokens, model, created) if tokens else typed(text, created, model)
@@ -98,9 +99,9 @@ def _tokens(completion: Place, text: str) -> list[Made]:
             return []
         others = token.optional("counterfactuals")
         alternatives = tuple(
-            (UNKNOWN, name.encode(), one.number()) for name, one in _counterfactuals(others)
+            (UNKNOWN, name.encode(), one.logprob()) for name, one in _counterfactuals(others)
         )
-        found.append(Made(own.encode(), logprob.number(), alternatives))
+        found.append(Made(own.encode(), logprob.logprob(), alternatives))
         left = left[: -len(own)]
     return found[::-1] if not left else []
 
@@ -118,9 +119,11 @@ def write(source: Source) -> str:
     loom = source.loom
     texts = whole_texts(loom)
     document = source.extra(ROOT, NAME)
-    kept_root = document.pop("root", None)
+    root = document.pop("root", None)
+    kept_root = root if isinstance(root, dict) else None
     below = loom.children.get(ROOT, [])
-    replies = dict(document.get("model_responses") or {})
+    known = document.get("model_responses")
+    replies = dict(known) if isinstance(known, dict) else {}
     fields: dict[int, dict[str, Any]] = {}
     alone = len(below) == 1 and kept_root is None
     if not alone:
@@ -149,6 +152,8 @@ def _fields(source: Source, id: int, text: str, replies: dict[str, Any]) -> dict
         "id": _id(id), "mutable": author == PERSON, "visited": True, "open": True,
         "meta": _meta(loom, id, author), **kept, "text": text,
     }  # fmt: skip
+    if not isinstance(found["id"], str | int):
+        found["id"] = _id(id)
     found["visited"] = id not in loom.sight.unread
     found["open"] = id not in loom.sight.folded
     tags = [_BOOKMARK, *marks.tags] if marks.bookmark else list(marks.tags)
@@ -182,17 +187,15 @@ def _reply(source: Source, id: int, text: str, model: str) -> dict[str, Any] | N
         })  # fmt: skip
         at += len(own)
     completion = {"text": text, "finishReason": "stop", "tokens": tokens}
-    created = loom.pieces[loom.nodes[id].piece].created
     return {
         "id": f"llterm-{id}", "model": model, "prompt": {"text": "", "tokens": None},
-        "completions": [completion], "timestamp": time.strftime(_TIME, time.localtime(created)),
+        "completions": [completion], "timestamp": _told(loom.pieces[loom.nodes[id].piece].created),
     }  # fmt: skip
 
 
 def _meta(loom: Loom, id: int, author: str) -> dict[str, Any]:
-    created = loom.pieces[loom.nodes[id].piece].created
     return {
-        "creation_timestamp": time.strftime(_TIME, time.localtime(created)),
+        "creation_timestamp": _told(loom.pieces[loom.nodes[id].piece].created),
         "source": "prompt" if author == PERSON else "AI",
         "modified": False,
     }
@@ -204,6 +207,10 @@ def _id(id: int) -> str:
 
 def _moment(text: str) -> float:
     try:
-        return datetime.strptime(text, _TIME).timestamp()
-    except (ValueError, OverflowError):
+        return moment_of(datetime.strptime(text, _TIME).timestamp()) or 0.0
+    except (ValueError, OverflowError, OSError):
         return 0.0
+
+
+def _told(created: float) -> str:
+    return time.strftime(_TIME, time.localtime(moment_of(created) or 0.0))

@@ -1,23 +1,49 @@
-"""Reads other programs' JSON: what is wrong is told with its place."""
+"""Reads other programs' JSON, strictly: what is wrong is told with its place."""
 
 from __future__ import annotations
 
 import json
+import math
+import re
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar, cast
 
 from llterm.core.display import visible
+from llterm.core.measures import logprob_of, moment_of
 from llterm.errors import UsageError
 
 Result = TypeVar("Result")
 DEEPEST = 100_000
 """Levels that may be nested: a story of one node a token is as deep as it is long."""
+MOST_WHOLE = 1 << 30
+"""Ids, sizes and places beyond are none: looms keep them in 32 bits."""
+MILLISECOND = 0.001
+"""In seconds."""
 _STACK = 256 << 20
 _SHOWN = 40
+_MOST_DIGITS = 40
+"""Of a whole number: some programs' ids are that long."""
+_ESCAPES = re.compile(
+    r"\\(?:(u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})"
+    r"|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
+    re.DOTALL,
+)
+_HALVES = re.compile(r"\\u[dD][89a-fA-F]")
+
+
+@dataclass(frozen=True, slots=True)
+class Unsayable:
+    """A number of the file that is none for us: not finite, or of hundreds of digits."""
+
+    text: str
+
+    def __repr__(self) -> str:
+        return self.text if len(self.text) <= _SHOWN else f"a number of {len(self.text):,} digits"
 
 
 def wrong(cause: str, hint: str = "") -> UsageError:
@@ -34,7 +60,23 @@ class Place:
     """A value of the file, and how to get to it."""
 
     value: Any
-    path: str = ""
+    step: str | int = ""
+    """From the one above, or from the top, to here: a name, or a place in a list."""
+    above: Place | None = None
+
+    @property
+    def path(self) -> str:
+        """The way from the top. Put together when it is told: deep trees have long ones."""
+        steps: list[str | int] = []
+        at: Place | None = self
+        while at is not None:
+            steps.append(at.step)
+            at = at.above
+        return "".join(map(_shown, reversed(steps))).removeprefix(".")
+
+    def instead(self, value: Any) -> Place:
+        """Another value in the same place."""
+        return Place(value, self.step, self.above)
 
     def field(self, name: str) -> Place:
         """A field that must be there."""
@@ -46,7 +88,7 @@ class Place:
     def optional(self, name: str) -> Place | None:
         """A field; None where it is missing or null."""
         value = self.mapping().get(name)
-        return None if value is None else Place(value, _join(self.path, name))
+        return None if value is None else Place(value, name, self)
 
     def mapping(self) -> dict[str, Any]:
         return cast(dict[str, Any], self._as(dict, "an object"))
@@ -55,19 +97,53 @@ class Place:
         return str(self._as(str, "a text"))
 
     def number(self) -> float:
+        """A finite number."""
         if isinstance(self.value, bool):
             raise self.bad("a number")
         return float(self._as((int, float), "a number"))
 
+    def whole(self, least: int = 0, most: int = MOST_WHOLE) -> int:
+        """A whole number of this range."""
+        found = self.value
+        if type(found) is float and found.is_integer():
+            found = int(found)
+        if type(found) is not int or not least <= found <= most:
+            raise self.bad(f"a whole number from {least:,} to {most:,}")
+        return found
+
+    def logprob(self) -> float:
+        """A natural log of a probability."""
+        found = logprob_of(self.number())
+        if found is None:
+            raise self.bad("the log of a probability, which is at most 0")
+        return found
+
+    def moment(self, unit: float = 1.0) -> float:
+        """Seconds since 1970, of a number of so many seconds each or of an ISO date.
+
+        0 where it is neither; an error where it is a number that no calendar has.
+        """
+        if isinstance(self.value, int | float | Unsayable) and not isinstance(self.value, bool):
+            found = moment_of(self.number() * unit)
+            if found is None:
+                raise self.bad("a time that calendars have")
+            return found
+        return moment_of(_told(str(self.value))) or 0.0 if isinstance(self.value, str) else 0.0
+
+    def when(self, name: str, unit: float = MILLISECOND) -> float:
+        """When a field says something was; 0 where it is missing."""
+        found = self.optional(name)
+        return 0.0 if found is None else found.moment(unit)
+
     def items(self) -> Iterator[Place]:
         """The members of a list."""
         for index, value in enumerate(self._as(list, "a list")):
-            yield Place(value, f"{self.path}[{index}]")
+            yield Place(value, index, self)
 
     def entries(self) -> Iterator[tuple[str, Place]]:
         """The members of an object by name."""
         for name, value in self.mapping().items():
-            yield name, Place(value, _join(self.path, name))
+            yield name, Place(value, name, self)
 
     def text_of(self, name: str, default: str = "") -> str:
         found = self.optional(name)
@@ -88,7 +164,7 @@ class Place:
         return found is not None and bool(found.value)
 
     def bad(self, expected: str) -> UsageError:
-        shown = visible(repr(self.value)[:_SHOWN].encode("utf-8", "replace"))
+        shown = visible(_quoted(self.value).encode("utf-8", "replace"))
         return wrong(f"{self.path or 'the file'} is {shown}, not {expected}.")
 
     def _as(self, kind: Any, expected: str) -> Any:
@@ -103,49 +179,75 @@ def parse(data: bytes) -> Place:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise wrong(f"Byte {error.start:,} is not UTF-8.") from error
+    return Place(parsed(text))
+
+
+def parsed(text: str, name: str = "") -> Any:
+    """What JSON says, `name` in an error's words. Raises UsageError with line and column.
+
+    Half a character of UTF-16 is `�`; a number that is no finite one is `Unsayable`, and an error
+    where it is read.
+    """
+    inside = f"{name} is no JSON: " if name else ""
+    if _HALVES.search(text):
+        text = _ESCAPES.sub(_mended, text)
+
+    def load() -> Any:
+        return json.loads(text, parse_int=_whole, parse_float=_finite, parse_constant=Unsayable)
+
     try:
-        return Place(deep(lambda: json.loads(text)))
+        try:
+            return load()
+        except RecursionError:
+            return deep(load)
     except json.JSONDecodeError as error:
-        raise wrong(f"Line {error.lineno}, column {error.colno}: {error.msg}.") from error
+        raise wrong(f"{inside}Line {error.lineno}, column {error.colno}: {error.msg}.") from error
     except RecursionError as error:
-        raise wrong("It is nested deeper than can be read.") from error
+        raise wrong(f"{inside}It is nested deeper than can be read.") from error
+
+
+def _mended(found: re.Match[str]) -> str:
+    return "\\ufffd" if found[2] else found[0]
+
+
+def _whole(text: str) -> int | Unsayable:
+    return int(text) if len(text) <= _MOST_DIGITS else Unsayable(text)
+
+
+def _finite(text: str) -> float | Unsayable:
+    found = float(text)
+    return found if math.isfinite(found) else Unsayable(text)
 
 
 def deep(work: Callable[[], Result]) -> Result:
     """Run something that calls itself once a level, with room for `DEEPEST` levels."""
-    found: list[Result] = []
-    failed: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            found.append(work())
-        except (ValueError, RecursionError, UsageError) as error:
-            failed.append(error)
-
     limit, stack = sys.getrecursionlimit(), threading.stack_size(_STACK)
     sys.setrecursionlimit(DEEPEST)
     try:
-        thread = threading.Thread(target=run)
-        thread.start()
-        thread.join()
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(work).result()
     finally:
         sys.setrecursionlimit(limit)
         threading.stack_size(stack)
-    if failed:
-        raise failed[0]
-    return found[0]
 
 
-def moment(value: object) -> float:
-    """Seconds since 1970 of an ISO date, or of a number of milliseconds; 0 where it is neither."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value) / 1000
+def _told(text: str) -> float | None:
     try:
-        return datetime.fromisoformat(str(value)).timestamp()
+        return datetime.fromisoformat(text).timestamp()
     except (ValueError, OverflowError, OSError):
-        return 0.0
+        return None
 
 
-def _join(path: str, name: str) -> str:
-    shown = visible(name.encode("utf-8", "replace"))
-    return f"{path}.{shown}" if path else shown
+def _quoted(value: Any) -> str:
+    """A value's beginning, however much there is of it."""
+    if isinstance(value, dict):
+        return "an object"
+    if isinstance(value, list):
+        return "a list"
+    return repr(value[:_SHOWN] if isinstance(value, str) else value)[:_SHOWN]
+
+
+def _shown(step: str | int) -> str:
+    if isinstance(step, int):
+        return f"[{step}]"
+    return f".{visible(step[:_SHOWN].encode('utf-8', 'replace'))}" if step else ""

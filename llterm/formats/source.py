@@ -32,7 +32,8 @@ class Source:
 
     def extra(self, id: int, format: str) -> dict[str, Any]:
         """What a node's file of that format said besides."""
-        found = self.extras.get(id, {}).get(format, {})
+        fields = self.extras.get(id)
+        found = fields.get(format) if isinstance(fields, Mapping) else None
         return dict(found) if isinstance(found, Mapping) else {}
 
 
@@ -44,13 +45,19 @@ def read_source(path: Path) -> Source:
         loom = contents.loom
         known = loom.pieces.fetch(loom.pieces.texts)
         births = file.births(id for id, piece in known.items() if piece.ids is not None)
-        extras = {id: json.loads(text) for id, text in file.extras().items()}
-    except ValueError as error:
-        raise file.broken(error) from error
+        extras = read_extras(file)
     finally:
         file.close()
     found = {id: read_birth(text) for id, text in births.items()}
     return Source(loom, path.stem, contents.meta, extras, found)
+
+
+def read_extras(file: LoomFile) -> dict[int, Any]:
+    """Other programs' fields by node. Raises UsageError where they are damaged."""
+    try:
+        return {id: json.loads(text) for id, text in file.extras().items()}
+    except (ValueError, TypeError, RecursionError) as error:
+        raise file.broken(error) from error
 
 
 def whole_texts(loom: Loom) -> dict[int, str]:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import re
-
-from llterm.core.display import visible
+from llterm.core.display import display_text, visible
 from llterm.core.loom import Loom
 from llterm.core.outline import Outline
+from llterm.formats import markdown
 from llterm.formats.source import Source
 from llterm.formats.tree import Branch, Tree, typed
+from llterm.textfile import MARK
 
 NAME = "text"
-_MARKDOWN = re.compile(r"([\\`*_{}\[\]<>()#+\-.!|~])")
 
 
 def read_text(data: bytes) -> Tree:
     """A text file as a story of one node."""
-    branch = Branch("text", typed(data.decode("utf-8", "surrogateescape")))
+    text = data.removeprefix(MARK).decode("utf-8", "surrogateescape")
+    branch = Branch("text", typed(text))
     return Tree(NAME, [branch])
 
 
@@ -29,17 +29,13 @@ def write_text(source: Source, *, every: bool) -> bytes:
 
 def write_markdown(source: Source, *, every: bool) -> bytes:
     """The story under its title; then, if asked for, every branch as a list."""
-    title = _escaped(visible(source.title.encode("utf-8", "replace")))
-    found = f"# {title}\n\n".encode() + source.loom.text().rstrip(b"\n") + b"\n"
+    title = markdown.line(visible(source.title.encode("utf-8", "replace")))
+    story = markdown.prose(display_text(source.loom.text().replace(b"\r\n", b"\n")))
+    found = f"# {title}\n\n{story}\n"
     if every:
-        rows = (f"{indent}- {_escaped(text)}\n" for indent, text in _outline(source.loom))
-        found += b"\n## Every branch\n\n" + "".join(rows).encode()
-    return found
-
-
-def _escaped(text: str) -> str:
-    """As Markdown shows it letter by letter."""
-    return _MARKDOWN.sub(r"\\\1", text)
+        rows = (f"{indent}- {markdown.line(text)}\n" for indent, text in _outline(source.loom))
+        found += "\n## Every branch\n\n" + "".join(rows)
+    return found.encode()
 
 
 def _outline(loom: Loom) -> list[tuple[str, str]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -10,10 +9,11 @@ from typing import Any
 
 from llterm.core.birth import Alternative, Birth, birth_text
 from llterm.core.counts import count_of
+from llterm.core.jsontext import json_text
 from llterm.core.loom import PERSON, ROOT, Marks, Node, Piece, Slice
 from llterm.core.rules import Rules
 from llterm.formats.reading import wrong
-from llterm.formats.secrets import without_secrets
+from llterm.formats.unknown import LeftOut, kept
 from llterm.store.contents import Changes
 from llterm.store.settings import rules_text
 
@@ -121,7 +121,7 @@ def grown(tree: Tree) -> Changes:
     """The rows of a new loom."""
     changes = Changes()
     next_node, head, empty = ROOT + 1, ROOT, 0
-    secrets = 0
+    left = LeftOut()
     waiting = [(branch, ROOT) for branch in reversed(tree.roots)]
     while waiting:
         branch, parent = waiting.pop()
@@ -134,7 +134,7 @@ def grown(tree: Tree) -> Changes:
         if slices:
             id, next_node = next_node, next_node + 1
             changes.nodes[id] = Node(id, parent, tuple(slices))
-            secrets += _noted(changes, id, branch, tree.format)
+            _note(changes, id, branch, tree.format, left)
         elif branch.extra and parent == ROOT and len(tree.roots) == 1:
             tree.extra["root"] = branch.extra
         else:
@@ -146,27 +146,23 @@ def grown(tree: Tree) -> Changes:
         head = _newest(changes)
     if empty:
         tree.notes.append(f"{count_of(empty, 'node')} without text left out.")
-    kept, more = without_secrets(tree.extra)
-    if kept:
-        changes.extras[ROOT] = json.dumps({tree.format: kept})
-    if secrets + more:
-        tree.notes.append(f"{secrets + more} keys or passwords were left out.")
+    if extra := kept(tree.extra, left):
+        changes.extras[ROOT] = json_text({tree.format: extra})
+    tree.notes += left.notes()
     changes.meta = {"rules": rules_text(Rules()), "head": head, "next_node": next_node}
     if tree.prefix:
         changes.meta["prefix"] = tree.prefix
     return changes
 
 
-def _noted(changes: Changes, id: int, branch: Branch, format: str) -> int:
-    """Marks, sight and other fields of a node; how many secrets were among these."""
+def _note(changes: Changes, id: int, branch: Branch, format: str, left: LeftOut) -> None:
+    """Marks, sight and other fields of a node."""
     if branch.marks != Marks():
         changes.marks[id] = branch.marks
     if branch.folded or branch.unread:
         changes.sight[id] = branch.folded, branch.unread
-    kept, secrets = without_secrets(branch.extra)
-    if kept:
-        changes.extras[id] = json.dumps({format: kept})
-    return secrets
+    if extra := kept(branch.extra, left):
+        changes.extras[id] = json_text({format: extra})
 
 
 def _newest(changes: Changes) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import math
 import time
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ from llterm.config import Config
 from llterm.core.attribution import METHODS, SHARES, SIGNED, Attribution, How, Question
 from llterm.core.counts import count_of
 from llterm.core.display import visible
+from llterm.core.jsontext import json_text
 from llterm.core.query import Backend
 from llterm.core.tokens import Token, Vocabulary
 from llterm.errors import UsageError
@@ -157,7 +157,7 @@ def as_json(report: AttributionReport) -> str:
             "decodes": found.cost.decodes,
         },
     }
-    return json.dumps(result, indent=2, allow_nan=False)
+    return json_text(result, indent=2)
 
 
 def _unit(how: How) -> str:

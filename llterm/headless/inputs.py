@@ -7,6 +7,7 @@ from pathlib import Path
 
 from llterm.errors import UsageError
 from llterm.regular import open_file, present, read_file
+from llterm.textfile import text_of
 
 LOOM = b"SQLite format 3\x00"
 MOST_BYTES = 32 << 20
@@ -39,7 +40,10 @@ def check_is_loom(path: Path) -> None:
 
 
 def read_text(path: Path, most: int = MOST_BYTES) -> bytes:
-    """A text file's bytes, exactly. Raises UsageError where it is missing or no text."""
+    """A text file's bytes, exactly; editors' mark of UTF-8 is none.
+
+    Raises UsageError where it is missing or no text.
+    """
     if not present(path):
         raise UsageError(
             f"There is no file {path}",
@@ -55,7 +59,7 @@ def read_text(path: Path, most: int = MOST_BYTES) -> bytes:
                 f"It has {path.stat().st_size:,} bytes; {most:,} is the most.",
                 "Take the part you want to go on from.",
             )
-        return _text(read_file(path, most), path.name)
+        return text_of(read_file(path, most), path.name)
     except OSError as error:
         raise UsageError(
             f"{path.name} cannot be read",
@@ -68,23 +72,9 @@ def read_stdin() -> bytes:
     """All of standard input. Raises UsageError where it is no text."""
     if sys.stdin is None:
         raise UsageError("There is no standard input", "", "Name a file, or use --prompt.")
-    return _text(sys.stdin.buffer.read(MOST_BYTES + 1)[:MOST_BYTES], "standard input")
+    return text_of(sys.stdin.buffer.read(MOST_BYTES + 1)[:MOST_BYTES], "standard input")
 
 
 def argument_text(text: str) -> bytes:
     """The bytes of a text typed as an argument, also where they are not UTF-8."""
-    return _text(text.encode("utf-8", "surrogateescape"), "--prompt")
-
-
-def _text(data: bytes, name: str) -> bytes:
-    if data.startswith(b"GGUF"):
-        raise UsageError(f"{name} is a model, not a text", "", "Give it with -m (--model).")
-    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        raise UsageError(f"{name} is UTF-16 text", "", "Save it as UTF-8.")
-    if b"\0" in data:
-        raise UsageError(
-            f"{name} is not a text",
-            f"It has a zero byte at position {data.index(0):,}.",
-            "llterm reads UTF-8 text and .loom files.",
-        )
-    return data
+    return text_of(text.encode("utf-8", "surrogateescape"), "--prompt")

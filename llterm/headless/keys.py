@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 
+from llterm.core.jsontext import json_text
 from llterm.keymap import LETTERED, resolve
 
 VERSION = 1
@@ -40,4 +40,4 @@ def keys_json(own: Mapping[str, str]) -> str:
         }
         for action, keys, tree in resolve(own).rows()
     ]
-    return json.dumps({"version": VERSION, "actions": actions}, indent=2)
+    return json_text({"version": VERSION, "actions": actions}, indent=2)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from llterm.core.jsontext import json_text
 from llterm.core.judging.comparison import Candidate, Track
 from llterm.core.judging.tally import Figure, histogram
 from llterm.core.query import Cost
@@ -84,11 +84,11 @@ def _streamed(
     head: Mapping[str, Any], name: str, rows: Iterable[Mapping[str, Any]]
 ) -> Iterator[str]:
     """The object with one more field, a list with a row a line."""
-    text = json.dumps(head, indent=2, allow_nan=False)
+    text = json_text(head, indent=2)
     yield text[: text.rindex("\n")] + f',\n  "{name}": ['
     between = "\n"
     for row in rows:
-        yield between + "    " + json.dumps(row, allow_nan=False)
+        yield between + "    " + json_text(row)
         between = ",\n"
     yield "\n  ]\n}\n"
 

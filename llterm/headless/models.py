@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from llterm.backends.registry import SCRIPTED, find_model
 from llterm.config import Config
 from llterm.config.server import address_mistake
 from llterm.core.display import visible
+from llterm.core.jsontext import json_text
 from llterm.errors import UsageError
 
 VERSION = 1
@@ -197,4 +197,4 @@ def _plain(text: str) -> str:
 
 
 def _json(value: dict[str, object]) -> str:
-    return json.dumps({"version": VERSION, **value}, indent=2)
+    return json_text({"version": VERSION, **value}, indent=2)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import html
-import json
 
+from llterm.core.jsontext import json_text
 from llterm.ramps import paint
 
 STEPS = 100
@@ -47,4 +47,4 @@ def escaped(text: str) -> str:
 
 def script_data(data: object) -> str:
     """JSON for a script element, which ends at the first "</": JSON may say that otherwise."""
-    return json.dumps(data).replace("<", "\\u003c")
+    return json_text(data).replace("<", "\\u003c")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import asdict, fields
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from llterm.config.schema import WEAVE
 from llterm.constraints.spec import Constraint
 from llterm.core.bans import Bans
+from llterm.core.jsontext import json_text
 from llterm.core.rules import Rules
 from llterm.core.view import Branch, Step, Suggestion
 from llterm.headless.job import Woven
@@ -19,7 +19,7 @@ VERSION = 1
 
 def as_json(woven: Woven) -> str:
     """One object. Pure ASCII, so that nothing in it can act on a terminal."""
-    return json.dumps(result(woven), indent=2, allow_nan=False)
+    return json_text(result(woven), indent=2)
 
 
 def result(woven: Woven) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from typing import Any
 
@@ -11,6 +10,7 @@ from llterm.config.sampling import value_of
 from llterm.config.schema import SAMPLING
 from llterm.core.counts import count_of
 from llterm.core.display import display_text, visible
+from llterm.core.jsontext import json_text
 from llterm.core.sampling import Sampling
 from llterm.headless.sample import Continuation, Sampled, Taken
 
@@ -52,12 +52,12 @@ def as_json(sampled: Sampled) -> str:
             "requests": cost.requests,
         },
     }
-    return json.dumps(found, indent=2, allow_nan=False)
+    return json_text(found, indent=2)
 
 
 def as_line(one: Continuation) -> str:
     """One continuation as one line of JSON."""
-    return json.dumps(_continuation(one), allow_nan=False)
+    return json_text(_continuation(one))
 
 
 def summary(sampled: Sampled) -> str:

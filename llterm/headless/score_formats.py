@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from llterm.backends.served import counted_words
 from llterm.core.counts import count_of
 from llterm.core.display import display_text, visible
 from llterm.core.heat import Measure, heat
+from llterm.core.jsontext import json_text
 from llterm.core.reading import Candidate, Reading, Summary
 from llterm.headless.score import Report
 from llterm.ramps import Depth, ansi, glyph, indexed, paint
@@ -81,7 +81,7 @@ def as_json(report: Report) -> str:
             "requests": report.cost.requests,
         },
     }
-    return json.dumps(found, indent=2, allow_nan=False)
+    return json_text(found, indent=2)
 
 
 def _token(reading: Reading) -> dict[str, Any]:

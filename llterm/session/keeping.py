@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from llterm.core.distribution import Distribution
+from llterm.core.jsontext import json_text
 from llterm.core.query import Cost, Source
 from llterm.core.tokens import Asking, Tail, Token, Vocabulary
 from llterm.core.weave import Weave
@@ -91,7 +92,7 @@ def pack(weave: Weave, source: Source, cost: Cost, seconds: float) -> bytes:
     out = io.BytesIO()
     np.savez_compressed(
         out,
-        header=np.frombuffer(json.dumps(header).encode(), dtype=np.uint8),
+        header=np.frombuffer(json_text(header, bytes_kept=True).encode(), dtype=np.uint8),
         tail_sizes=np.array([len(tail) for tail in facts], dtype=np.int32),
         tails=np.array([id for tail in facts for id in tail], dtype=np.int32),
         **arrays_of(list(facts.values())),

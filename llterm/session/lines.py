@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from llterm.core.distribution import Distribution
+from llterm.core.jsontext import json_text
 from llterm.core.query import Source
 from llterm.core.tokens import Asking
 from llterm.core.view import Step
@@ -70,7 +71,7 @@ def pack_lines(weave: Weave, samples: Iterable[Sample], source: Source) -> bytes
     out = io.BytesIO()
     np.savez_compressed(
         out,
-        header=np.frombuffer(json.dumps(header).encode(), dtype=np.uint8),
+        header=np.frombuffer(json_text(header, bytes_kept=True).encode(), dtype=np.uint8),
         **arrays_of([found for one in kept for found in one.found]),
     )
     return out.getvalue()

@@ -17,6 +17,7 @@ from datetime import datetime
 from pathlib import Path
 
 from llterm import paths
+from llterm.core.jsontext import json_text
 from llterm.errors import LltermError, UsageError
 from llterm.regular import read_file
 from llterm.session.document import Document
@@ -131,7 +132,7 @@ def delete(path: Path, now: datetime | None = None) -> Deleted:
     target = folder / f"{(now or datetime.now()).strftime(_DATE)} {path.name}"
     with closing(_closed(path, "deleted")):
         try:
-            _note(target).write_text(json.dumps({"from": str(origin)}), "utf-8")
+            _note(target).write_text(json_text({"from": str(origin)}, bytes_kept=True), "utf-8")
             shutil.move(path, target)
         except OSError as error:
             _note(target).unlink(missing_ok=True)
@@ -244,7 +245,7 @@ def _write_recent(found: list[Path]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)
         with os.fdopen(handle, "w", encoding="utf-8", errors="surrogateescape") as file:
-            json.dump([str(one) for one in found], file, indent=1)
+            file.write(json_text([str(one) for one in found], indent=1, bytes_kept=True))
         os.replace(name, path)
     except (OSError, ValueError) as error:
         log.warning("%s could not be written: %s", path, error)

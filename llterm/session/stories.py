@@ -13,6 +13,7 @@ from llterm import paths
 from llterm.core.stories import STORIES, Story
 from llterm.errors import LltermError, UsageError
 from llterm.regular import read_file
+from llterm.textfile import MARK
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +82,7 @@ def delete(story: Story) -> Callable[[], None]:
 
 def _read(path: Path) -> Story | None:
     try:
-        text = read_file(path, MOST).decode("utf-8", "replace")
+        text = read_file(path, MOST).removeprefix(MARK).decode("utf-8", "replace")
     except OSError as error:
         log.warning("%s could not be read: %s", path, error)
         return None

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from array import array
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from llterm.core.history import History, Step
+from llterm.core.jsontext import json_text
 from llterm.core.loom import PERSON, ROOT, Loom, Marks, Node, Piece, Slice
 from llterm.core.outline import ORDERS
 from llterm.core.pieces import Pieces
@@ -96,7 +96,8 @@ def read_marks(row: Row) -> tuple[int, Marks]:
 
 
 def marks_row(node: int, marks: Marks) -> Row:
-    return (node, marks.bookmark, marks.rating, json.dumps(marks.tags), marks.note, marks.order)
+    tags = json_text(marks.tags, bytes_kept=True)
+    return (node, marks.bookmark, marks.rating, tags, marks.note, marks.order)
 
 
 def step_text(step: Step) -> str:
@@ -119,7 +120,7 @@ def step_text(step: Step) -> str:
         ]
     if step.reshapes:
         found["reshapes"] = True
-    return json.dumps(found, separators=(",", ":"))
+    return json_text(found, compact=True, bytes_kept=True)
 
 
 def read_step(row: Row) -> tuple[Step, bool]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, fields
 from types import NoneType, UnionType
@@ -11,6 +10,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 from llterm.config.schema import PRESET, WEAVE
 from llterm.core.bans import Bans
 from llterm.core.history import Value
+from llterm.core.jsontext import json_text
 from llterm.core.rules import Rules
 from llterm.core.sampling import SamplerSettings, Sampling
 from llterm.store.values import Damage, id_of, json_of, text, whole
@@ -18,7 +18,7 @@ from llterm.store.values import Damage, id_of, json_of, text, whole
 
 def rules_text(rules: Rules) -> str:
     """The settings as JSON."""
-    return json.dumps(asdict(rules))
+    return json_text(asdict(rules), bytes_kept=True)
 
 
 def read_rules(found: str) -> Rules:
@@ -46,7 +46,7 @@ def changed(before: str, after: str) -> set[str]:
 def sampling_text(sampling: Sampling) -> str:
     """Sampler settings as JSON: one flat object, so that two of them can be compared by name."""
     found = asdict(sampling)
-    return json.dumps({**found.pop("settings"), **found})
+    return json_text({**found.pop("settings"), **found}, bytes_kept=True)
 
 
 def read_sampling(found: str) -> Sampling | None:

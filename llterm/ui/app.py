@@ -182,14 +182,16 @@ class LltermApp(App[None]):
         if self.launch.offer and (looms.others(self.session.document.path) or stories.others()):
             self.call_after_refresh(shelf.looms, self.main, begin=True)
 
-    def go_on_with(self, path: Path | None, text: bytes | None) -> None:
+    def go_on_with(
+        self, path: Path | None, text: bytes | None, notices: tuple[str, ...] = ()
+    ) -> None:
         """End here and open another loom, or begin one with a text.
 
-        The app starts anew: nothing of one story can be left in the other.
+        The app starts anew, with these notices: nothing of one story can be left in the other.
         """
         self.following = replace(
             self.launch, path=path, text=text, offer=False, prefix=None, rules=None, chat=None,
-            sampling={}, constraint=None,
+            sampling={}, constraint=None, config=replace(self.launch.config, notices=notices),
         )  # fmt: skip
         self.exit()
 

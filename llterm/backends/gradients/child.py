@@ -14,6 +14,8 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, TextIO
 
+from llterm.core.jsontext import json_text
+
 LEAST_STEPS, MOST_STEPS = 32, 512
 GAP = 0.02
 """Integrated gradients: good enough when their sum is this close to what it should be."""
@@ -114,7 +116,7 @@ def integral(model: Model, x: Any, base: Any, target: int, steps: int) -> Any:
 
 def tell(line: dict[str, Any]) -> None:
     """Write one line to whoever asked."""
-    _out.write(json.dumps(line) + "\n")
+    _out.write(json_text(line) + "\n")
     _out.flush()
 
 

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from llterm.core.attribution import Attribution, How, Question
+from llterm.core.jsontext import json_text
 from llterm.errors import CapabilityMissing, LltermError
 
 log = logging.getLogger(__name__)
@@ -95,7 +96,7 @@ class GradientProcess:
         assert process.stdin is not None
         assert process.stdout is not None
         with suppress(ConnectionError):
-            process.stdin.write(json.dumps(asked).encode() + b"\n")
+            process.stdin.write(json_text(asked).encode() + b"\n")
             await process.stdin.drain()
         while line := await process.stdout.readline():
             answer = json.loads(line)

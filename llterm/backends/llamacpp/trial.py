@@ -23,6 +23,7 @@ from typing import Any
 from llterm import paths
 from llterm.backends.llamacpp.info import check_gguf, check_vocabulary
 from llterm.backends.llamacpp.trying import REFUSED
+from llterm.core.jsontext import json_text
 from llterm.errors import ModelError
 
 log = logging.getLogger(__name__)
@@ -115,7 +116,7 @@ def _remembered() -> list[object]:
 def _remember(mark: list[object]) -> None:
     """Put it last; the oldest are forgotten. Where that fails, it is tried again next time."""
     path = paths.tried_file()
-    text = json.dumps([*_remembered(), mark][-MOST:], ensure_ascii=True)
+    text = json_text([*_remembered(), mark][-MOST:], bytes_kept=True)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         written = path.with_suffix(f".{os.getpid()}")

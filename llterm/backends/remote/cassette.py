@@ -18,7 +18,6 @@ stopped. There is no key, no header and no address in a cassette, but the text o
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +28,7 @@ from llterm.backends.remote.keys import Secret, hidden
 from llterm.backends.remote.wire import BadAnswer, Refused
 from llterm.config.server import DIALECTS, ServerSettings
 from llterm.core.display import display_text, visible
+from llterm.core.jsontext import json_text
 from llterm.errors import BackendUnavailable, LltermError, UsageError
 from llterm.regular import read_file
 
@@ -100,7 +100,7 @@ class Entry:
 
 def request(method: str, path: str, body: Any) -> str:
     """A request as one text: equal for equal requests, whatever the order of names."""
-    return f"{method} {path} {json.dumps(body, sort_keys=True)}"
+    return f"{method} {path} {json_text(body, sort=True)}"
 
 
 class CassetteWriter:
@@ -143,7 +143,7 @@ class CassetteWriter:
 
     def _write(self, line: dict[str, Any]) -> None:
         try:
-            self._file.write(json.dumps(hidden(self._key, line), separators=(",", ":")) + "\n")
+            self._file.write(json_text(hidden(self._key, line), compact=True) + "\n")
             self._file.flush()
         except OSError as error:
             raise UsageError(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
@@ -19,6 +18,7 @@ from llterm.backends.remote.replica import Replica
 from llterm.backends.remote.usage import Tally, tokens_of
 from llterm.backends.remote.wire import Reply, Spent
 from llterm.config.server import ServerSettings
+from llterm.core.jsontext import json_text
 from llterm.errors import BackendUnavailable, LltermError
 
 if TYPE_CHECKING:
@@ -236,4 +236,4 @@ def _bare(error: LltermError) -> LltermError:
 
 
 def _packed(body: Mapping[str, Any]) -> bytes:
-    return json.dumps(body, separators=(",", ":"), allow_nan=False).encode()
+    return json_text(body, compact=True).encode()

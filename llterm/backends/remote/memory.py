@@ -21,6 +21,7 @@ from typing import Any
 from llterm import __version__, paths
 from llterm.backends.remote.steps import Traits
 from llterm.config.server import ServerSettings
+from llterm.core.jsontext import json_text
 from llterm.core.tokens import Tail, Token
 from llterm.regular import read_file
 
@@ -86,7 +87,7 @@ def remember(file: Path, memory: Memory) -> None:
         descriptor, name = tempfile.mkstemp(dir=file.parent, prefix=file.name)
         try:
             with os.fdopen(descriptor, "w", encoding="utf-8") as fresh:
-                json.dump(data, fresh)
+                fresh.write(json_text(data))
             os.replace(name, file)
         finally:
             Path(name).unlink(missing_ok=True)

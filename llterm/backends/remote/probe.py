@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -22,6 +21,7 @@ from llterm.backends.remote.dialects.vllm import Vllm
 from llterm.backends.remote.dialects.webui import Webui
 from llterm.backends.remote.steps import Ask, Prompt, Step
 from llterm.backends.remote.wire import BadAnswer, Refused, Wire
+from llterm.core.jsontext import json_text
 from llterm.errors import BackendUnavailable, CapabilityMissing, LltermError
 
 KNOWN: Mapping[str, type[Dialect]] = {
@@ -72,7 +72,7 @@ async def met_again(visit: Visit, name: str, model: str | None) -> tuple[Dialect
     dialect = await {**KNOWN, **OTHERS}[name].meet(visit, model)
     if dialect is None:
         return None
-    said = f"{dialect!r} {json.dumps(listed, sort_keys=True)}"
+    said = f"{dialect!r} {json_text(listed, sort=True)}"
     return dialect, hashlib.sha256(said.encode()).hexdigest()
 
 

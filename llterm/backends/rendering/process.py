@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from llterm.core.display import visible
+from llterm.core.jsontext import json_text
 from llterm.errors import LltermError, ModelError
 
 PATIENCE = 20.0
@@ -41,7 +42,7 @@ class _Renderer:
         self._process: subprocess.Popen[bytes] | None = None
 
     def render(self, template: str, seen: Mapping[str, object]) -> str:
-        question = json.dumps({"template": template, "seen": seen}).encode() + b"\n"
+        question = json_text({"template": template, "seen": seen}).encode() + b"\n"
         with self._lock:
             answer = self._exchange(question)
         if "text" in answer:

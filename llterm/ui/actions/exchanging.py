@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from llterm.core.display import visible
-from llterm.errors import LltermError, UsageError
+from llterm.errors import UsageError
 from llterm.formats import exchange
 from llterm.formats.files import MOST_IMPORTED, free_loom, write_export
-from llterm.regular import read_file, refused
+from llterm.regular import read_file
+from llterm.textfile import text_of
 from llterm.ui.screens.ask import AskLine
 from llterm.ui.screens.export import COPY, Export, Wanted
-from llterm.ui.screens.painting import show_trouble, troubles
+from llterm.ui.screens.painting import troubles
 
 if TYPE_CHECKING:
     from llterm.ui.app import LltermApp
@@ -38,7 +39,7 @@ async def _export(screen: WeaveScreen, wanted: Wanted) -> None:
     document, target = screen.session.document, wanted.target
     assert document.path is not None
     lacking = ""
-    try:
+    with troubles(screen):
         if target.exists():
             raise UsageError(f"{target.name} exists already", str(target), "Name another file.")
         if wanted.format == COPY:
@@ -50,13 +51,12 @@ async def _export(screen: WeaveScreen, wanted: Wanted) -> None:
             lacking = await asyncio.to_thread(
                 write_export, document.path, wanted.format, target, taste
             )
-    except (LltermError, OSError) as error:
-        show_trouble(screen, refused(error) if isinstance(error, OSError) else error)
-        return
-    name = visible(str(target).encode("utf-8", "surrogateescape"))
-    screen.app.notify(name, title="Written", markup=False, timeout=6)
-    if lacking:
-        screen.app.notify(lacking, title="Boxes in the picture", severity="warning", markup=False)
+        name = visible(str(target).encode("utf-8", "surrogateescape"))
+        screen.app.notify(name, title="Written", markup=False, timeout=6)
+        if lacking:
+            screen.app.notify(
+                lacking, title="Boxes in the picture", severity="warning", markup=False
+            )
 
 
 def import_file(screen: WeaveScreen) -> None:
@@ -76,11 +76,11 @@ def import_file(screen: WeaveScreen) -> None:
 
 def _import(screen: WeaveScreen, source: Path) -> None:
     try:
-        data = read_file(source, MOST_IMPORTED)
+        data = text_of(read_file(source, MOST_IMPORTED), source.name)
     except OSError as error:
         raise UsageError(
             f"{source.name} cannot be read", f"{source}: {error.strerror}.", "Check its name."
         ) from error
     target = free_loom(source)
-    exchange.import_file(data, source.name, None, target)
-    cast("LltermApp", screen.app).go_on_with(target, None)
+    made = exchange.import_file(data, source.name, None, target)
+    cast("LltermApp", screen.app).go_on_with(target, None, made.notes)

@@ -16,7 +16,6 @@ from llterm.core.display import visible
 from llterm.core.listing import Listing
 from llterm.core.loom import ROOT, Loom
 from llterm.core.outline import Hit, Row
-from llterm.errors import LltermError
 from llterm.keymap import ACTIONS, IN_LOOM, Keymap, action_of
 from llterm.session.branches import Branches
 from llterm.session.changes import Change
@@ -150,10 +149,8 @@ class LoomScreen(Screen[None]):
     @contextmanager
     def troubles(self) -> Iterator[None]:
         """Errors of a command become a notice; the screen goes on."""
-        try:
+        with painting.troubles(self.main):
             yield
-        except LltermError as error:
-            painting.show_trouble(self.main, error)
 
     def change(self, step: Callable[[], Change], then: int | None) -> None:
         """Do a command, let the editor follow, and go to a node; None is the story's end."""

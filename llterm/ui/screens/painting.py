@@ -16,7 +16,7 @@ from llterm.core.counts import count_of
 from llterm.core.display import visible
 from llterm.core.healing import residue_of
 from llterm.errors import LltermError
-from llterm.regular import refused
+from llterm.faults import own_faults
 from llterm.ui.figures import fine_percent, found, joint, percent, spoken_speed
 from llterm.ui.widgets.keybar import Hint, key_name
 from llterm.ui.widgets.line import Line, Name
@@ -35,13 +35,12 @@ _LAST = ("app.help",)
 
 @contextmanager
 def troubles(screen: WeaveScreen) -> Iterator[None]:
-    """Errors of a deed become a notice; the app goes on."""
+    """Errors of a deed become a notice, faults of llterm's own too; the app goes on."""
     try:
-        yield
+        with own_faults("the app did what was asked"):
+            yield
     except LltermError as error:
         show_trouble(screen, error)
-    except OSError as error:
-        show_trouble(screen, refused(error))
 
 
 def show_trouble(screen: WeaveScreen, error: LltermError) -> None:

@@ -1,0 +1,95 @@
+"""What llterm writes as JSON is JSON, whoever reads it."""
+
+from __future__ import annotations
+
+import ast
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import llterm
+from llterm.core.jsontext import json_text
+
+PACKAGE = Path(llterm.__file__).parent
+WRITERS = (
+    PACKAGE / "core" / "jsontext.py",
+    # A process of its own that imports nothing of llterm; it answers with texts alone.
+    PACKAGE / "backends" / "rendering" / "child.py",
+)
+WRITING = {"dump", "dumps", "JSONEncoder"}
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters()),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(st.characters()), inner),
+    max_leaves=20,
+)
+
+
+def strictly(text: str) -> Any:
+    """What JSON says. Fails for what a strict reader would not take."""
+
+    def refuse(name: str) -> None:
+        raise AssertionError(f"{name} is no JSON")
+
+    def number(digits: str) -> float:
+        found = float(digits)
+        assert math.isfinite(found), digits
+        return found
+
+    found = json.loads(text, parse_constant=refuse, parse_float=number)
+    json.dumps(found, ensure_ascii=False).encode()
+    return found
+
+
+@pytest.mark.parametrize("ascii", [True, False])
+@given(value=ANYTHING)
+def test_anything_becomes_json(ascii: bool, value: Any) -> None:
+    text = json_text(value, ascii=ascii)
+    found = strictly(text)
+    assert text.isascii() or not ascii
+    if found != value:
+        again = json.loads(json.dumps(value), parse_constant=lambda _: None)
+        assert json.dumps(found) == json.dumps(_mended(again))
+
+
+def _mended(value: Any) -> Any:
+    if isinstance(value, str):
+        return "".join("�" if "\ud800" <= one <= "\udfff" else one for one in value)
+    if isinstance(value, list):
+        return [_mended(one) for one in value]
+    if isinstance(value, dict):
+        return {_mended(name): _mended(one) for name, one in value.items()}
+    return value
+
+
+def test_what_no_json_can_say_is_null_and_bytes_that_are_kept_come_back() -> None:
+    assert json_text([math.nan, -math.inf, 1e300, 10**5000]) == "[null, null, 1e+300, null]"
+    assert json_text({"\ud83d": "a\udcff😀"}, ascii=False) == '{"�": "a�😀"}'
+    assert json.loads(json_text(["\udcff", math.nan], bytes_kept=True)) == ["\udcff", None]
+
+
+def _writes(node: ast.AST) -> bool:
+    match node:
+        case ast.Attribute(value=ast.Name(id="json"), attr=name):
+            return name in WRITING
+        case ast.ImportFrom(module="json", names=names):
+            return any(one.name in WRITING for one in names)
+        case ast.Import(names=names):
+            return any(one.name == "json" and one.asname for one in names)
+    return False
+
+
+def test_nothing_else_in_the_package_writes_json() -> None:
+    """`core.jsontext` alone does; a reader of the whole package finds any other."""
+    found = []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        if path in WRITERS:
+            continue
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if _writes(node):
+                found.append(f"{path.relative_to(PACKAGE)}:{getattr(node, 'lineno', 0)}")
+    assert found == []
