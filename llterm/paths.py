@@ -7,6 +7,7 @@ those of the system (XDG on Linux).
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -79,10 +80,14 @@ def new_loom(now: datetime | None = None) -> Path:
 
 
 def log_file() -> Path:
-    """The log. A long one is set aside first, so that it never grows without end."""
+    """The log, which only its owner may read: it can quote a story. A long one is set aside first,
+    so that it never grows without end."""
     path = made(state_dir()) / "llterm.log"
     if path.exists() and path.stat().st_size > MOST_LOG:
         path.replace(path.with_suffix(".log.1"))
+    with suppress(OSError):  # Where it cannot be made, who writes to it will say so.
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
+        path.chmod(0o600)
     return path
 
 

@@ -17,6 +17,7 @@ from llterm.config.sampling import preset_values, value_of
 from llterm.config.schema import MODEL, SERVER, TABLES, setting
 from llterm.core.sampler import PRESETS
 from llterm.errors import ModelError, UsageError
+from llterm.wholefile import write_whole
 
 
 def load(flags: Mapping[str, Any] | None = None, file: Path | None = None) -> Config:
@@ -69,8 +70,7 @@ def init() -> str:
         )
     paths.made(path.parent)
     try:
-        with path.open("x", encoding="utf-8") as file:
-            file.write(example())
+        write_whole(path, example().encode("utf-8"), new=True)
     except OSError as error:
         raise UsageError(
             f"{path} cannot be written", f"{error.strerror}.", "Check the folder's permissions."

@@ -7,11 +7,11 @@ could carry a key or a story away, or run something.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from llterm import paths
 from llterm.errors import UsageError
+from llterm.wholefile import write_whole
 
 _HEAD = "# Folders whose llterm.toml counts whole. One a line.\n"
 
@@ -45,11 +45,9 @@ def _trusted() -> list[str]:
 def _write(folders: list[str]) -> None:
     path = paths.trust_file()
     paths.made(path.parent)
-    fresh = path.with_suffix(".new")
     try:
         text = _HEAD + "".join(f"{one}\n" for one in folders)
-        fresh.write_text(text, "utf-8", "surrogateescape")
-        os.replace(fresh, path)
+        write_whole(path, text.encode("utf-8", "surrogateescape"), private=True)
     except OSError as error:
         raise UsageError(
             f"{path} cannot be written", f"{error.strerror}.", "Check the folder's permissions."

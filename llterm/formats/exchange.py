@@ -30,7 +30,7 @@ from llterm.formats.reading import Place, parse, wrong
 from llterm.formats.source import Source, read_source
 from llterm.formats.tree import Tree, grown
 from llterm.store.contents import Changes
-from llterm.store.file import LoomFile
+from llterm.store.fresh import fresh_loom
 
 TEXT = "text"
 _MODULES = (
@@ -112,14 +112,8 @@ def import_file(data: bytes, name: str, format: str | None, target: Path) -> Imp
     """
     changes, found, notes = _read(data, name, format)
     target.parent.mkdir(parents=True, exist_ok=True)
-    file = LoomFile(target, new=True)
-    try:
+    with fresh_loom(target) as file:
         file.commit(changes)
-    except BaseException:
-        file.close()
-        target.unlink(missing_ok=True)
-        raise
-    file.close()
     return Imported(found, len(changes.nodes), tuple(notes))
 
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
-from contextlib import suppress
 from pathlib import Path
 
 from llterm.errors import LltermError
 from llterm.formats.exchange import Taste, export
+from llterm.wholefile import write_whole
 
 MOST_IMPORTED = 1 << 30
 
@@ -21,18 +19,8 @@ def write_export(loom: Path, format: str, target: Path, taste: Taste) -> None:
 def write_file(path: Path, data: bytes) -> None:
     """Put the file in place whole, or leave what was there. Raises LltermError."""
     try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)
+        write_whole(path, data)
     except OSError as error:
-        raise _refused(path, error) from error
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        mode = path.stat().st_mode & 0o777 if path.exists() else 0o644
-        os.chmod(name, mode)
-        os.replace(name, path)
-    except OSError as error:
-        with suppress(OSError):
-            os.unlink(name)
         raise _refused(path, error) from error
 
 

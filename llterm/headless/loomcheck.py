@@ -45,17 +45,15 @@ def check_loom(path: Path, *, repair: bool = False) -> tuple[str, int]:
 
 
 def _replace(path: Path, told: Diagnosis) -> Path:
-    """Put the repaired loom in the place of the damaged one; where that one is now."""
-    part = path.with_name(f".{path.name}.repaired")
-    part.unlink(missing_ok=True)
-    write_repaired(told, part)
+    """Put the repaired loom in the place of the damaged one; where that one is kept."""
     try:
         aside = keep_aside(path)
-        path.with_name(path.name + "-journal").unlink(missing_ok=True)
-        part.replace(path)
+        write_repaired(told, path)
     except OSError as error:
         raise LltermError(
-            f"{path.name} could not be replaced", f"{error}.", f"The repaired loom is {part}."
+            f"{path.name} could not be replaced",
+            f"{error}.",
+            "The loom is as it was. See that the disk has room and the folder may be written.",
         ) from error
     return aside
 

@@ -30,6 +30,7 @@ from llterm.session.ledger import Ledger
 from llterm.session.typing import Typist
 from llterm.store.contents import Contents
 from llterm.store.file import LoomFile
+from llterm.store.fresh import fresh_loom
 from llterm.store.settings import read_rules, rules_text
 
 __all__ = ["Change", "Document", "ModelRun"]
@@ -328,16 +329,10 @@ class Document:
             "rules": rules_text(self.rules), "prefix": self.prefix, "cursor": self._cursor,
             "model": self._model, "sampling": self.sampling, "chat": self.chat,
         }  # fmt: skip
-        file = LoomFile(path, new=True)
-        try:
+        with fresh_loom(path) as file:
             file.commit(changes)
             for place, (drawn, blob) in self._lines.items():
                 file.save_lines(place, drawn, blob)
-        except LltermError:
-            path.unlink(missing_ok=True)
-            raise
-        finally:
-            file.close()
 
     def save_weave(self, blob: bytes) -> None:
         """Keep the suggestions after the story as it stands; a failure is only logged."""

@@ -8,9 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-import shutil
 import sqlite3
-import tempfile
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,6 +21,7 @@ from llterm.store.backups import back_up, backup_folder
 from llterm.store.card import Card, read_card
 from llterm.store.lock import Lock
 from llterm.store.looking import to_look
+from llterm.wholefile import beside, move, write_whole
 
 log = logging.getLogger(__name__)
 
@@ -92,10 +91,10 @@ def rename(path: Path, name: str) -> Path:
     if target == path:
         return path
     with closing(_closed(path, "renamed")):
-        if target.exists():
-            raise UsageError(f"{target.name} exists already", "", "Choose another name.")
         try:
-            path.rename(target)
+            move(path, target)
+        except FileExistsError as error:
+            raise UsageError(f"{target.name} exists already", "", "Choose another name.") from error
         except OSError as error:
             raise _failed(path, "renamed", error) from error
     copies = backup_folder(path)
@@ -110,14 +109,11 @@ def duplicate(path: Path) -> Path:
     """Copy a loom, with its history, beside it; the copy. Also one that is open."""
     target = _free(path.with_name(f"{path.stem} copy{_SUFFIX}"))
     try:
-        os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-        with (
-            closing(to_look(path)) as source,
-            closing(sqlite3.connect(target)) as copy,
-        ):
-            source.backup(copy)
+        with beside(target, new=True) as part:
+            os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+            with closing(to_look(path)) as source, closing(sqlite3.connect(part)) as copy:
+                source.backup(copy)
     except (OSError, sqlite3.Error) as error:
-        target.unlink(missing_ok=True)
         raise _failed(path, "duplicated", error) from error
     return target
 
@@ -129,8 +125,9 @@ def delete(path: Path, now: datetime | None = None) -> Deleted:
     target = folder / f"{(now or datetime.now()).strftime(_DATE)} {path.name}"
     with closing(_closed(path, "deleted")):
         try:
-            _note(target).write_text(json.dumps({"from": str(origin)}), "utf-8")
-            shutil.move(path, target)
+            note = json.dumps({"from": str(origin)}).encode()
+            write_whole(_note(target), note, private=True)
+            move(path, target)
         except OSError as error:
             _note(target).unlink(missing_ok=True)
             raise _failed(path, "deleted", error) from error
@@ -156,7 +153,7 @@ def restore(one: Deleted) -> Path:
     target = _free(one.origin)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.move(one.path, target)
+        move(one.path, target)
     except OSError as error:
         raise _failed(one.path, "brought back", error) from error
     _note(one.path).unlink(missing_ok=True)
@@ -240,10 +237,8 @@ def _write_recent(found: list[Path]) -> None:
     path = _recent_file()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-        with os.fdopen(handle, "w", encoding="utf-8", errors="surrogateescape") as file:
-            json.dump([str(one) for one in found], file, indent=1)
-        os.replace(name, path)
+        text = json.dumps([str(one) for one in found], indent=1)
+        write_whole(path, text.encode(), private=True)
     except (OSError, ValueError) as error:
         log.warning("%s could not be written: %s", path, error)
 

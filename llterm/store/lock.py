@@ -32,16 +32,15 @@ class Lock:
                 raise self._no_file()
             handle = os.open(self.path, flags, 0o600)
         except FileExistsError as error:
-            hint = "Open it without importing, or choose another name."
-            raise UsageError(f"{self.path.name} exists already", "", hint) from error
+            raise taken(self.path) from error
         except PermissionError as error:
             if new:
-                raise self._refused(error) from error
+                raise unopened(self.path, error) from error
             return self._readable()
         except OSError as error:
             if not new and error.errno == errno.EROFS:
                 return self._readable()
-            raise self._refused(error) from error
+            raise unopened(self.path, error) from error
         with suppress(OSError):  # A file system without locks: better unguarded than unwritable.
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -58,16 +57,23 @@ class Lock:
         try:
             return os.open(self.path, os.O_RDONLY)
         except OSError as error:
-            raise self._refused(error) from error
+            raise unopened(self.path, error) from error
 
     def _no_file(self) -> UsageError:
         what = "a folder" if self.path.is_dir() else "no ordinary file"
         return UsageError(f"{self.path} is {what}", "", "Name a .loom file.")
 
-    def _refused(self, error: OSError) -> UsageError:
-        reason = error.strerror or str(error)
-        return UsageError(
-            f"{self.path.name} could not be opened",
-            f"{self.path}: {reason}.",
-            "Check the path and the folder's permissions.",
-        )
+
+def taken(path: Path) -> UsageError:
+    """A loom is to be made where something is already."""
+    hint = "Open it without importing, or choose another name."
+    return UsageError(f"{path.name} exists already", "", hint)
+
+
+def unopened(path: Path, error: OSError) -> UsageError:
+    """The system refused the file."""
+    return UsageError(
+        f"{path.name} could not be opened",
+        f"{path}: {error.strerror or error}.",
+        "Check the path and the folder's permissions.",
+    )

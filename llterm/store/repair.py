@@ -14,6 +14,7 @@ from llterm.store.contents import Changes
 from llterm.store.file import LoomFile
 from llterm.store.salvage import Found, salvage
 from llterm.store.settings import read_rules, rules_text
+from llterm.wholefile import beside
 
 _NAMES = {
     "piece": "texts", "node": "nodes", "step": "steps of the history", "mark": "notes and marks",
@@ -77,14 +78,18 @@ def diagnose(path: Path, *, writable: bool) -> Diagnosis:
 
 
 def write_repaired(told: Diagnosis, path: Path) -> None:
-    """Write the repaired loom to a new file. Raises LltermError."""
-    file = LoomFile(path, new=True)
-    try:
-        file.commit(told.changes)
-        for place, (drawn, blob) in told.lines.items():
-            file.save_lines(place, drawn, blob)
-    finally:
-        file.close()
+    """Put the repaired loom in the damaged one's place. Raises LltermError; OSError where it cannot
+    be put there, and the damaged one stays."""
+    with beside(path) as part:
+        file = LoomFile(part, new=True)
+        try:
+            file.commit(told.changes)
+            for place, (drawn, blob) in told.lines.items():
+                file.save_lines(place, drawn, blob)
+        finally:
+            file.close()
+        # First: it would be played back into the loom that takes the place.
+        path.with_name(path.name + "-journal").unlink(missing_ok=True)
 
 
 def _refused(path: Path) -> str:

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -22,6 +20,7 @@ from llterm import __version__, paths
 from llterm.backends.remote.steps import Traits
 from llterm.config.server import ServerSettings
 from llterm.core.tokens import Tail, Token
+from llterm.wholefile import write_whole
 
 LASTS = 7 * 24 * 3600.0
 """Seconds after which a server is tried again."""
@@ -80,13 +79,7 @@ def remember(file: Path, memory: Memory) -> None:
     }
     with suppress(OSError):
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(dir=file.parent, prefix=file.name)
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as fresh:
-                json.dump(data, fresh)
-            os.replace(name, file)
-        finally:
-            Path(name).unlink(missing_ok=True)
+        write_whole(file, json.dumps(data).encode("utf-8"), private=True)
         for old in file.parent.glob("*.json"):
             if time.time() - old.stat().st_mtime > LASTS:
                 old.unlink(missing_ok=True)
