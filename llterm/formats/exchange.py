@@ -73,13 +73,20 @@ _SUFFIXES = {
 
 
 def export(path: Path, format: str, taste: Taste) -> bytes:
-    """A loom in another format.
+    """A loom in another format. Raises LltermError where it cannot be read or drawn."""
+    return exported(read_source(path, history=holds_history(format)), format, taste)
 
-    Raises UsageError where it cannot be read, LltermError where it cannot be drawn.
-    """
+
+def holds_history(format: str) -> bool:
+    """Whether the steps that can be undone go into an export."""
+    return format == openform.NAME
+
+
+def exported(source: Source, format: str, taste: Taste) -> bytes:
+    """A loom in memory in another format. Raises LltermError where it cannot be drawn."""
     if format == openform.NAME:
-        return openform.write(path).encode("utf-8", "surrogatepass")
-    written = _WRITERS[format][1](read_source(path), taste)
+        return openform.write(source).encode("utf-8", "surrogatepass")
+    written = _WRITERS[format][1](source, taste)
     return written if isinstance(written, bytes) else written.encode("utf-8", "replace")
 
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from llterm.errors import LltermError
-from llterm.formats.exchange import Taste, export
+from llterm.formats.exchange import Taste, exported
+from llterm.formats.source import Source
 from llterm.wholefile import write_whole
 
 MOST_IMPORTED = 1 << 30
 
 
-def write_export(loom: Path, format: str, target: Path, taste: Taste) -> None:
+def write_export(source: Source, format: str, target: Path, taste: Taste) -> None:
     """Export a loom to a file. Raises LltermError, and leaves what was there then."""
-    write_file(target, export(loom, format, taste))
+    write_file(target, exported(source, format, taste))
 
 
 def write_file(path: Path, data: bytes) -> None:

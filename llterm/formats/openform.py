@@ -4,16 +4,15 @@ schema. Written and read again it is the same loom, its history included."""
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
-from llterm.core.birth import Birth, birth_text, read_birth
-from llterm.core.history import EVERY, Step
+from llterm.core.birth import Birth, birth_text
+from llterm.core.history import Step
 from llterm.core.loom import ROOT, Loom, Marks, Node, Piece, Slice
 from llterm.core.pieces import Pieces, token_edges
 from llterm.formats.reading import Place, wrong
+from llterm.formats.source import Source
 from llterm.store.contents import Changes
-from llterm.store.file import LoomFile
 from llterm.store.rows import read_step, step_text
 
 NAME = "json"
@@ -28,20 +27,10 @@ def matches(value: Any) -> bool:
 # --- writing
 
 
-def write(path: Path) -> str:
-    """The loom of this path. Raises UsageError where it cannot be read."""
-    file = LoomFile(path)
-    try:
-        contents = file.load()
-        loom, history = contents.loom, contents.history
-        history.last(EVERY)
-        pieces = loom.pieces.fetch(loom.pieces.texts)
-        births = file.births(pieces)
-        extras = {str(id): json.loads(text) for id, text in file.extras().items()}
-    finally:
-        file.close()
-    steps = [(step, False) for step in history.done]
-    steps += [(step, True) for step in reversed(history.undone)]
+def write(source: Source) -> str:
+    """The loom, with its history where the source holds it."""
+    loom = source.loom
+    pieces, births = loom.pieces, source.births
     document = {
         "format": FORMAT,
         "version": VERSION,
@@ -49,12 +38,12 @@ def write(path: Path) -> str:
         "hoisted": loom.sight.hoisted,
         "folded": sorted(loom.sight.folded),
         "unread": sorted(loom.sight.unread),
-        "settings": contents.meta,
+        "settings": dict(source.meta),
         "nodes": [_node(loom, id) for id in sorted(loom.nodes)],
         "root": _marks(loom, ROOT),
-        "pieces": [_piece(pieces[id], read_birth(births[id])) for id in sorted(pieces)],
-        "history": [_step(step, undone) for step, undone in steps],
-        "extras": extras,
+        "pieces": [_piece(pieces[id], births.get(id, Birth())) for id in sorted(pieces.texts)],
+        "history": [_step(step, undone) for step, undone in source.steps],
+        "extras": {str(id): fields for id, fields in source.extras.items()},
     }
     return _lines(document)
 

@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import sqlite3
+import tempfile
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -162,16 +163,34 @@ def restore(one: Deleted) -> Path:
 
 
 def rescued(document: Document, error: LltermError) -> LltermError:
-    """Save a loom whose own file refused it in llterm's own folder; what to tell of both."""
+    """Save a loom whose own file refused it; what to tell of both.
+
+    In llterm's own folder, or where that cannot be, beside its own file, at home, or among what is
+    temporary.
+    """
     assert document.path is not None
-    try:
-        target = _free(paths.made(paths.looms_dir()) / f"{document.path.stem} rescued{_SUFFIX}")
-        document.copy_to(target)
-    except LltermError as other:
-        hint = f"What was written since it was saved last is lost: {other.cause}"
+    name = f"{document.path.stem} rescued{_SUFFIX}"
+    folders = (paths.looms_dir(), document.path.parent, Path.home(), Path(tempfile.gettempdir()))
+    reasons: list[str] = []
+    for folder in folders:
+        target = _free(folder / name)
+        try:
+            paths.made(folder)
+            missing = document.copy_to(target)
+        except LltermError as other:
+            log.warning("%s", other)
+            reasons.append(other.cause)
+            continue
+        remember(target)
+        hint = f"All of it is in {target}"
+        if missing:
+            hint = (
+                f"The story, with every branch, is in {target}. What could not be read any more is"
+                f" not in it: {missing.said}."
+            )
         return LltermError(error.title, error.cause, hint)
-    remember(target)
-    return LltermError(error.title, error.cause, f"All of it is in {target}")
+    hint = f"What was written since it was saved last is lost: {reasons[0]}"
+    return LltermError(error.title, error.cause, hint)
 
 
 # --- inner workings

@@ -5,24 +5,24 @@ from __future__ import annotations
 import json
 import sqlite3
 import urllib.parse
-from collections.abc import Collection, Iterable, Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 
 from llterm.core.history import PAGE, History, Step
-from llterm.core.loom import Loom, Piece
+from llterm.core.loom import Loom
 from llterm.core.pieces import Pieces
 from llterm.errors import LltermError, UsageError
 from llterm.store.contents import Changes, Contents
+from llterm.store.late import ODD, Late
 from llterm.store.lock import Lock
+from llterm.store.looking import to_look
 from llterm.store.rows import (
     marks_row,
     node_row,
     piece_row,
     read_marks,
     read_node,
-    read_piece,
     read_step,
     step_text,
 )
@@ -33,9 +33,6 @@ _DISK = (
     sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PERM,
 )  # fmt: skip
 """Codes of errors that say nothing about what the file holds."""
-_ODD = (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError)
-"""What reading rows that make no sense raises."""
-
 
 MOST_LINES = 200
 """Places whose sampled lines are kept."""
@@ -56,6 +53,8 @@ class LoomFile:
                 # It was made just now, and is nobody's story yet.
                 path.unlink(missing_ok=True)
             raise
+        self.late = Late(self._database, self._trouble)
+        """Reads what is not read at once."""
 
     @property
     def notice(self) -> str:
@@ -75,37 +74,44 @@ class LoomFile:
             return self._load()
         except sqlite3.Error as error:
             raise self._trouble(error) from error
-        except _ODD as odd:
+        except ODD as odd:
             raise self.broken(odd) from odd
-
-    def births(self, pieces: Iterable[int]) -> dict[int, str]:
-        """The births (`core.birth`) of these pieces."""
-        sql = "select birth from piece where id = ?"
-        try:
-            return {id: str(self._database.execute(sql, (id,)).fetchone()[0]) for id in pieces}
-        except sqlite3.Error as error:
-            raise self._trouble(error) from error
-        except _ODD as odd:
-            raise self.broken(odd) from odd
-
-    def extras(self) -> dict[int, str]:
-        """Fields of other programs' files by node, as JSON; the root's are the whole file's."""
-        try:
-            return dict(self._database.execute("select node, fields from extra"))
-        except sqlite3.Error as error:
-            raise self._trouble(error) from error
 
     def commit(self, changes: Changes) -> None:
         """Write, all or nothing. Raises LltermError; nothing is lost in memory then."""
         try:
+            self._lock.check()
             with self._database:
                 self._write(changes)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             raise LltermError(
                 "The story could not be saved",
-                f"{self.path}: {error}",
+                f"{self.path}: {_reason(error)}.",
                 "It is still here. Make room, or save it elsewhere with Alt+E.",
             ) from error
+
+    def check(self, pieces: int, nodes: int) -> None:
+        """See that so many of both are on disk, whatever is known of it here.
+
+        Raises LltermError where there are fewer, or where it cannot be seen.
+        """
+        try:
+            self._lock.check()
+            with closing(to_look(self.path)) as database:
+                found = database.execute(
+                    "select (select count(*) from piece), (select count(*) from node)"
+                ).fetchone()
+        except (sqlite3.Error, OSError, ValueError) as error:
+            raise self._lost(_reason(error)) from error
+        if found[0] < pieces or found[1] < nodes:
+            raise self._lost("it holds less than it did; something else wrote to it")
+
+    def _lost(self, reason: str) -> LltermError:
+        return LltermError(
+            "The file does not hold the story any more",
+            f"{self.path}: {reason}.",
+            "It is still here. Save it elsewhere with Alt+E.",
+        )
 
     def save_weave(self, node: int, blob: bytes) -> None:
         """Keep the suggestions of one place; those of other places are let go."""
@@ -116,15 +122,6 @@ class LoomFile:
                     self._database.execute("insert into weave values (?, ?)", (node, blob))
         except sqlite3.Error as error:
             raise LltermError("The suggestions could not be kept", str(error)) from error
-
-    def load_weave(self, node: int) -> bytes | None:
-        """The suggestions kept for a place; a damaged table holds none, for they are a cache."""
-        try:
-            rows = self._database.execute("select blob from weave where node = ?", (node,))
-            row = rows.fetchone()
-        except sqlite3.Error:
-            return None
-        return bytes(row[0]) if row and isinstance(row[0], bytes) else None
 
     def save_lines(self, place: int, drawn: float, blob: bytes) -> None:
         """Keep the lines sampled at a place, with when; of too many places the oldest go."""
@@ -141,26 +138,18 @@ class LoomFile:
         except sqlite3.Error as error:
             raise LltermError("The sampled lines could not be kept", str(error)) from error
 
-    def load_lines(self) -> dict[int, tuple[float, bytes]]:
-        """The sampled lines by place, with when they were drawn; a damaged table holds none, and
-        the story is whole."""
-        try:
-            rows = self._database.execute("select place, drawn, blob from lines")
-            return {place: (float(drawn), bytes(blob)) for place, drawn, blob in rows}
-        except (sqlite3.Error, *_ODD):
-            return {}
-
     def close(self) -> None:
         """Close; the emptied journal beside the file goes too."""
-        with suppress(sqlite3.Error):
-            self._database.execute("pragma journal_mode = delete")
-        self._database.close()
+        for last in (lambda: self._database.execute("pragma journal_mode = delete"),
+                     self._database.close):  # fmt: skip
+            with suppress(sqlite3.Error):
+                last()
         self._lock.close()
 
     def broken(self, error: Exception) -> UsageError:
         return UsageError(
             f"{self.path.name} is not a loom, or it is damaged",
-            f"{self.path}: {error}.",
+            f"{self.path}: {_reason(error)}.",
             f"See what can be saved: llterm doctor '{self.path}'. "
             "A text file must end in .txt or .md to be imported.",
         )
@@ -211,14 +200,14 @@ class LoomFile:
             return memory
         return database
 
-    def _trouble(self, error: sqlite3.Error) -> LltermError:
-        """What SQLite says: something about the disk, or else about what the file holds."""
+    def _trouble(self, error: Exception) -> LltermError:
+        """What was raised says something about the disk, or else about what the file holds."""
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        if code not in _DISK:
+        if code not in _DISK and not isinstance(error, OSError):
             return self.broken(error)
         return LltermError(
             f"{self.path.name} could not be read or written",
-            f"{self.path}: {error}.",
+            f"{self.path}: {_reason(error)}.",
             "See that the disk has room and works, and that the folder may be written.",
         )
 
@@ -227,7 +216,7 @@ class LoomFile:
         texts: dict[int, bytes] = dict(rows("select id, data from piece"))
         if not all(type(text) is bytes for text in texts.values()):
             raise ValueError("a text is no text")
-        loom = Loom(pieces=Pieces(texts, partial(self._pieces, texts)))
+        loom = Loom(pieces=Pieces(texts, partial(self.late.pieces, texts)))
         loom.fill({row[0]: read_node(*row) for row in rows("select * from node order by id")})
         loom.marks = dict(map(read_marks, rows("select * from mark")))
         for node, folded, unread in rows("select * from sight where folded or unread"):
@@ -245,18 +234,7 @@ class LoomFile:
         done = self._steps("not undone order by id desc limit ?", PAGE)[::-1]
         if len(done) < PAGE:
             return History(done, undone)
-        return History(done, undone, self._earlier, done[0].id)
-
-    def _earlier(self, before: int, count: int) -> list[Step]:
-        """Steps done before the one with this id, the newest `count` of them, oldest first."""
-        try:
-            return self._steps("not undone and id < ? order by id desc limit ?", before, count)[
-                ::-1
-            ]
-        except sqlite3.Error as error:
-            raise self._trouble(error) from error
-        except _ODD as odd:
-            raise self.broken(odd) from odd
+        return History(done, undone, self.late.steps, done[0].id)
 
     def _steps(self, which: str, *values: int) -> list[Step]:
         sql = f"select id, label, silent, rows from step where {which}"
@@ -264,20 +242,6 @@ class LoomFile:
             read_step(id, label, bool(silent), json.loads(text))
             for id, label, silent, text in self._database.execute(sql, values)
         ]
-
-    def _pieces(self, texts: Mapping[int, bytes], ids: Collection[int]) -> list[Piece]:
-        """The pieces of these texts, their births excepted."""
-        sql = (
-            "select id, author, created, ids, sizes, overlap, fingerprint, logprobs from piece"
-            " where id = ?"
-        )
-        try:
-            rows = (self._database.execute(sql, (id,)).fetchone() for id in ids)
-            return [read_piece(row, texts[row[0]]) for row in rows]
-        except sqlite3.Error as error:
-            raise self._trouble(error) from error
-        except _ODD as odd:
-            raise self.broken(odd) from odd
 
     def _write(self, changes: Changes) -> None:
         rows = self._database.executemany
@@ -299,6 +263,11 @@ class LoomFile:
               for id, (step, undone) in steps if step is not None])  # fmt: skip
         rows("insert or replace into extra values (?, ?)", changes.extras.items())
         rows("insert or replace into meta values (?, ?)", changes.meta.items())
+
+
+def _reason(error: Exception) -> str:
+    said = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    return said.removesuffix(".")
 
 
 def _check(found: Contents) -> None:

@@ -22,6 +22,13 @@ class Lock:
         """Why the file can only be read; empty when it can be written."""
         self._handle = self._locked(new)
 
+    def check(self) -> None:
+        """Raise OSError where the file is not what its path names any more: nothing written to it
+        would be found again."""
+        there = self.path.stat()
+        if not os.path.samestat(there, os.fstat(self._handle)):
+            raise OSError(errno.ESTALE, "another file is in its place", str(self.path))
+
     def close(self) -> None:
         os.close(self._handle)
 
