@@ -102,7 +102,8 @@ def connection_closed(path: Path, file: LoomFile) -> None:
     file._database.close()
 
 
-HARMS: tuple[Callable[[Path, LoomFile], None], ...] = (
+Harm = Callable[[Path, LoomFile], None]
+HARMS: tuple[Harm, ...] = (
     truncated, cut_off, zeroed, garbage, garbage_behind_the_header, unlinked, moved, replaced,
     overwritten_by_a_text, folder_in_its_place, emptied_by_another_program,
     rows_that_make_no_sense, stick_pulled_out, every_statement_refused,

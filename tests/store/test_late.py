@@ -26,7 +26,7 @@ from llterm.store.file import LoomFile
 from llterm.store.late import Late
 from llterm.store.missing import Missing
 from tests.session.test_document import model_run
-from tests.store.harms import HARMS
+from tests.store.harms import HARMS, Harm
 
 STEPS = PAGE + 30
 READS: dict[str, Callable[[Late], Any]] = {
@@ -99,7 +99,7 @@ def test_every_read_is_known_here() -> None:
 
 
 @pytest.mark.parametrize("harm", HARMS)
-def test_a_read_in_vain_is_told_or_left_out(path: Path, harm: Callable[..., None]) -> None:
+def test_a_read_in_vain_is_told_or_left_out(path: Path, harm: Harm) -> None:
     document = Document.open(path)
     file = file_of(document)
     harm(path, file)
@@ -117,9 +117,7 @@ def test_a_read_in_vain_is_told_or_left_out(path: Path, harm: Callable[..., None
 
 
 @pytest.mark.parametrize("harm", HARMS)
-def test_what_is_on_screen_is_rescued_and_the_rest_is_said(
-    path: Path, harm: Callable[..., None]
-) -> None:
+def test_what_is_on_screen_is_rescued_and_the_rest_is_said(path: Path, harm: Harm) -> None:
     heard: list[str] = []
     document = Document.open(path)
     document.bear(lambda missing: heard.append(missing.said))
