@@ -13,7 +13,7 @@ from llterm import __version__
 from llterm.cli import options
 from llterm.cli.config import config_app
 from llterm.cli.models import models_app
-from llterm.cli.problems import guarded
+from llterm.cli.problems import guarded, say
 
 ExportFormat = Literal[
     "text", "markdown", "html", "dot", "svg", "png", "jsonl", "logitloom", "pyloom", "loomsidian",
@@ -338,7 +338,7 @@ def doctor_command(
     if found is None or target is not None:
         from llterm.headless.loomcheck import check_loom
 
-        report, code = check_loom(Path(target or ""), repair=repair)
+        report, code = check_loom(Path(target or ""), repair=repair, waiting=say)
     else:
         report, code = examine(found)
     typer.echo(report)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 
 from llterm.core.loom import ROOT
@@ -14,16 +15,20 @@ from llterm.store.lock import Lock
 from llterm.store.repair import Diagnosis, diagnose, write_repaired
 
 
-def check_loom(path: Path, *, repair: bool = False) -> tuple[str, int]:
+def check_loom(
+    path: Path, *, repair: bool = False, waiting: Callable[[str], None] | None = None
+) -> tuple[str, int]:
     """A report and the exit code: 1 where the loom is damaged and was not repaired.
+
+    With `waiting` an llterm that is just ending gets a moment before the repair.
 
     Raises UsageError where there is no such loom, or where it cannot be repaired now.
     """
     check_is_loom(path)
-    lock = Lock(path)
+    lock = Lock(path, waiting=waiting if repair else None)
     notice = lock.notice
     try:
-        told = diagnose(path, writable=not notice)
+        told = diagnose(path)
         if repair and told.faults and not told.hopeless:
             if notice:
                 raise UsageError(f"{path.name} cannot be repaired", notice, "Close the other one.")

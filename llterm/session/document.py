@@ -63,9 +63,12 @@ class Document:
         self.revision = 0
 
     @classmethod
-    def open(cls, path: Path) -> Document:
-        """An existing loom. Raises UsageError where the file is none or is damaged."""
-        file = LoomFile(path)
+    def open(cls, path: Path, waiting: Callable[[str], None] | None = None) -> Document:
+        """An existing loom. Raises UsageError where the file is none or is damaged.
+
+        With `waiting` an llterm that is just ending gets a moment, and it is told what for.
+        """
+        file = LoomFile(path, waiting=waiting)
         try:
             return cls(file, file.load())
         except (ValueError, TypeError, AttributeError) as broken:

@@ -202,6 +202,9 @@ def _closed(path: Path, done: str) -> Lock:
     if lock.notice:
         lock.close()
         raise UsageError(f"{path.name} cannot be {done} now", lock.notice, "Close it first.")
+    with suppress(sqlite3.Error, OSError):
+        # By another name it would lose the journal that undoes what a kill cut off.
+        to_look(path).close()
     return lock
 
 

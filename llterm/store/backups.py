@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from llterm import paths
+from llterm.store.looking import journal_of
 from llterm.wholefile import beside
 
 log = logging.getLogger(__name__)
@@ -71,7 +72,7 @@ def _copied(path: Path, target: Path, limit: int) -> Path | None:
             fcntl.flock(source, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return None  # Another llterm is writing to it, and made a copy when it began.
-        journal = path.with_name(path.name + "-journal")
+        journal = journal_of(path)
         if not path.stat().st_size or (journal.exists() and journal.stat().st_size):
             return None
         paths.made(target.parent)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import urllib.parse
+from collections.abc import Callable
 from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,7 @@ from llterm.errors import LltermError, UsageError
 from llterm.store.contents import Changes, Contents
 from llterm.store.late import ODD, Late
 from llterm.store.lock import Lock
-from llterm.store.looking import to_look
+from llterm.store.looking import connected, to_look
 from llterm.store.rows import (
     marks_row,
     node_row,
@@ -41,10 +41,15 @@ MOST_LINES = 200
 class LoomFile:
     """An open loom file. One that another llterm has open can only be read."""
 
-    def __init__(self, path: Path, *, new: bool = False) -> None:
-        """Open, or with `new` make, the file. Raises UsageError where it is no loom."""
+    def __init__(
+        self, path: Path, *, new: bool = False, waiting: Callable[[str], None] | None = None
+    ) -> None:
+        """Open, or with `new` make, the file. Raises UsageError where it is no loom.
+
+        With `waiting` another llterm gets a moment to end (`store.lock`).
+        """
         self.path = path
-        self._lock = Lock(path, new=new)
+        self._lock = Lock(path, new=new, waiting=waiting)
         try:
             self._database = self._connect()
         except BaseException:
@@ -140,10 +145,11 @@ class LoomFile:
 
     def close(self) -> None:
         """Close; the emptied journal beside the file goes too."""
-        for last in (lambda: self._database.execute("pragma journal_mode = delete"),
-                     self._database.close):  # fmt: skip
-            with suppress(sqlite3.Error):
-                last()
+        with suppress(sqlite3.Error):
+            if not self.read_only:  # The journal is that of whoever writes.
+                self._database.execute("pragma journal_mode = delete")
+        with suppress(sqlite3.Error):
+            self._database.close()
         self._lock.close()
 
     def broken(self, error: Exception) -> UsageError:
@@ -155,9 +161,10 @@ class LoomFile:
         )
 
     def _connect(self) -> sqlite3.Connection:
-        mode = "ro" if self.read_only else "rw"
-        address = f"file:{urllib.parse.quote(str(self.path.absolute()))}?mode={mode}"
-        database = sqlite3.connect(address, uri=True)
+        try:
+            database = to_look(self.path) if self.read_only else connected(self.path)
+        except sqlite3.Error as error:
+            raise self._trouble(error) from error
         try:
             return self._checked(database)
         except sqlite3.Error as error:

@@ -6,18 +6,31 @@ import errno
 import fcntl
 import os
 import stat
+import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 from llterm.errors import UsageError
 
+PATIENCE = 2.0
+"""Seconds in which an llterm that was told to end, or killed, is gone."""
+_PAUSE = 0.02
+
 
 class Lock:
     """A handle on the file, whose lock ends with the process however it ends."""
 
-    def __init__(self, path: Path, *, new: bool = False) -> None:
-        """Open, or with `new` make, the file. Raises UsageError where that cannot be."""
+    def __init__(
+        self, path: Path, *, new: bool = False, waiting: Callable[[str], None] | None = None
+    ) -> None:
+        """Open, or with `new` make, the file. Raises UsageError where that cannot be.
+
+        Another llterm that was just ended or killed holds the lock until it is gone. Given
+        `waiting` it gets up to PATIENCE seconds, and `waiting` is told once what is awaited.
+        """
         self.path = path
+        self._waiting = waiting
         self.notice = ""
         """Why the file can only be read; empty when it can be written."""
         self._handle = self._locked(new)
@@ -49,15 +62,31 @@ class Lock:
                 return self._readable()
             raise unopened(self.path, error) from error
         with suppress(OSError):  # A file system without locks: better unguarded than unwritable.
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            if not self._got(handle):
                 self.notice = f"Another llterm has {self.path.name} open; here it can only be read."
         if not os.access(self.path.parent, os.W_OK):
             self.notice = self.notice or (
                 f"The folder of {self.path.name} may not be written; the loom can only be read."
             )
         return handle
+
+    def _got(self, handle: int) -> bool:
+        """Whether the lock is ours, at last. Raises OSError where there are no locks."""
+        until = time.monotonic() + PATIENCE
+        told = False
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return True
+            except BlockingIOError:
+                if self._waiting is None:
+                    return False
+            if not told:
+                self._waiting(f"Another llterm has {self.path.name} open; waiting for it to end.")
+                told = True
+            if time.monotonic() > until:
+                return False
+            time.sleep(_PAUSE)
 
     def _readable(self) -> int:
         self.notice = f"{self.path.name} may not be written; it can only be read."

@@ -12,6 +12,7 @@ from llterm.core.rules import Rules
 from llterm.errors import LltermError
 from llterm.store.contents import Changes
 from llterm.store.file import LoomFile
+from llterm.store.looking import journal_of
 from llterm.store.salvage import Found, salvage
 from llterm.store.settings import read_rules, rules_text
 from llterm.wholefile import beside
@@ -39,12 +40,12 @@ class Diagnosis:
     """Nothing can be read."""
 
 
-def diagnose(path: Path, *, writable: bool) -> Diagnosis:
-    """Read a loom that may be damaged. Raises sqlite3.Error where it is no database at all.
+def diagnose(path: Path) -> Diagnosis:
+    """Read a loom that may be damaged, as it was before what a crash cut off.
 
-    Where it may be written, a transaction that a crash cut off is undone first, as at any opening.
+    Raises sqlite3.Error where it is no database at all.
     """
-    found = salvage(path, writable=writable)
+    found = salvage(path)
     told = Diagnosis()
     if not found.readable:
         told.hopeless = True
@@ -89,7 +90,7 @@ def write_repaired(told: Diagnosis, path: Path) -> None:
         finally:
             file.close()
         # First: it would be played back into the loom that takes the place.
-        path.with_name(path.name + "-journal").unlink(missing_ok=True)
+        journal_of(path).unlink(missing_ok=True)
 
 
 def _refused(path: Path) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import urllib.parse
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from typing import Any
 
 from llterm.core.history import Step
 from llterm.core.loom import Marks, Node, Piece
+from llterm.store.looking import to_look
 from llterm.store.rows import read_marks, read_node, read_piece, read_step
 from llterm.store.schema import APPLICATION, MIGRATIONS
 
@@ -49,12 +49,10 @@ class Found:
         self.lost[table] = self.lost.get(table, 0) + 1
 
 
-def salvage(path: Path, *, writable: bool) -> Found:
+def salvage(path: Path) -> Found:
     """Everything that can be read."""
     found = Found()
-    mode = "rw" if writable else "ro"
-    address = f"file:{urllib.parse.quote(str(path.absolute()))}?mode={mode}"
-    with closing(sqlite3.connect(address, uri=True)) as database:
+    with closing(to_look(path)) as database:
         database.text_factory = lambda data: data.decode("utf-8", "replace")
         try:
             # Else a file that was cut off is refused whole.
