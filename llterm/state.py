@@ -6,18 +6,16 @@ They lie in a file of llterm's own; the person's `llterm.toml` is never rewritte
 from __future__ import annotations
 
 import logging
-import os
-import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import Any
 
 from llterm import paths
 from llterm.config.schema import WEAVE
 from llterm.config.toml import NotToml, TomlFile
 from llterm.core.rules import Rules
+from llterm.wholefile import write_whole
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +64,7 @@ def keep(choices: Mapping[str, object]) -> None:
     path = paths.state_file()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _write(path, tomli_w.dumps(nested))
+        write_whole(path, tomli_w.dumps(nested).encode("utf-8"), private=True)
     except OSError as error:
         log.warning("%s could not be written: %s", path, error)
 
@@ -92,17 +90,3 @@ def _flat(data: Mapping[str, object]) -> dict[str, object]:
         else:
             found[key] = value
     return found
-
-
-def _write(path: Path, text: str) -> None:
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(name, path)
-    except OSError:
-        with suppress(OSError):
-            os.unlink(name)
-        raise

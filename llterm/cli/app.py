@@ -335,7 +335,7 @@ def doctor_command(
     if found is None or target is not None:
         from llterm.headless.loomcheck import check_loom
 
-        report, code = check_loom(Path(target or ""), repair=repair)
+        report, code = check_loom(Path(target or ""), repair=repair, waiting=say)
     else:
         report, code = examine(found)
     put(report)

@@ -19,6 +19,7 @@ from llterm.core.sampler import PRESETS
 from llterm.errors import ModelError, UsageError
 from llterm.output import say
 from llterm.regular import present
+from llterm.wholefile import write_whole
 
 
 def load(flags: Mapping[str, Any] | None = None, file: Path | None = None) -> Config:
@@ -59,8 +60,7 @@ def init() -> str:
         )
     paths.made(path.parent)
     try:
-        with path.open("x", encoding="utf-8") as file:
-            file.write(example())
+        write_whole(path, example().encode("utf-8"), new=True)
     except OSError as error:
         raise UsageError(
             f"{path} cannot be written", f"{error.strerror}.", "Check the folder's permissions."

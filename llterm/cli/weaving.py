@@ -141,7 +141,7 @@ def _check_loom(path: Path) -> None:
     """Whether it opens, told before the screen is taken. Raises UsageError."""
     from llterm.session.document import Document
 
-    Document.open(path).close()
+    Document.open(path, say).close()
 
 
 def _check_folder(path: Path) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from llterm import paths
 from llterm.errors import UsageError
 from llterm.regular import read_file
+from llterm.wholefile import write_whole
 
 _MOST = 1 << 20
 _HEAD = "# Folders whose llterm.toml counts whole. One a line.\n"
@@ -47,11 +48,9 @@ def _trusted() -> list[str]:
 def _write(folders: list[str]) -> None:
     path = paths.trust_file()
     paths.made(path.parent)
-    fresh = path.with_suffix(".new")
     try:
         text = _HEAD + "".join(f"{one}\n" for one in folders)
-        fresh.write_text(text, "utf-8", "surrogateescape")
-        os.replace(fresh, path)
+        write_whole(path, text.encode("utf-8", "surrogateescape"), private=True)
     except OSError as error:
         raise UsageError(
             f"{path} cannot be written", f"{error.strerror}.", "Check the folder's permissions."

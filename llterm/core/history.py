@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from llterm.core.loom import BIN, ROOT, Loom, Marks, Node
@@ -51,6 +51,11 @@ class Step:
     def fact(self, name: str, before: Value, after: Value) -> None:
         first = self.facts[name][0] if name in self.facts else before
         self.facts[name] = first, after
+
+    def copy(self) -> Step:
+        """This step as it is now."""
+        return replace(self, nodes=dict(self.nodes), marks=dict(self.marks), facts=dict(self.facts),
+                       splits=list(self.splits))  # fmt: skip
 
     @property
     def empty(self) -> bool:
@@ -106,8 +111,9 @@ def _parent(node: Node | None) -> int | None:
     return None if node is None else node.parent
 
 
-Earlier = Callable[[int, int], list[Step]]
-"""Reads up to so many done steps before the one with this id, oldest first."""
+Earlier = Callable[[int, int], list[Step] | None]
+"""Reads up to so many done steps before the one with this id, oldest first; None where they cannot
+be read."""
 
 
 @dataclass(slots=True)
@@ -155,11 +161,13 @@ class History:
         """The last step done, or the nth from the end."""
         while len(self.done) < nth and self.earlier is not None:
             found = self.earlier(self.oldest, PAGE)
+            if found is None:
+                break
             self.done[:0] = found
-            if len(found) < PAGE:
-                self.earlier = None
-            else:
+            if found:
                 self.oldest = found[0].id
+            else:
+                self.earlier = None
         return self.done[-nth] if len(self.done) >= nth else None
 
 

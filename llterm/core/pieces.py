@@ -10,6 +10,8 @@ from llterm.core.measures import logprob_of
 from llterm.core.tokens import Tail
 
 PERSON = "person"
+UNKNOWN = "unknown"
+"""The author of a text of which nothing but the text could be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +21,7 @@ class Piece:
     id: int
     data: bytes
     author: str = PERSON
-    """`person`, or the model's name."""
+    """`person`, or the model's name; `unknown` where it could not be read."""
     created: float = 0.0
     """Seconds since 1970."""
     ids: Tail | None = None
@@ -79,15 +81,19 @@ class Pieces:
         found = self._known.get(id)
         if found is None:
             self.fetch((id,))
-            found = self._known[id]
-        return found
+            found = self._known.get(id)
+        # One that cannot be read now is text that nobody is known to have written.
+        return found or Piece(id, self.texts[id], UNKNOWN)
 
     def add(self, piece: Piece) -> None:
         self._known[piece.id] = piece
         self.texts[piece.id] = piece.data
 
     def fetch(self, ids: Iterable[int]) -> Mapping[int, Piece]:
-        """Read all of these at once, so that asking for each costs nothing; every one known."""
+        """Read all of these at once, so that asking for each costs nothing; every one known.
+
+        Those that cannot be read stay away.
+        """
         missing = {id for id in ids if id not in self._known}
         if missing and self.read is not None:
             self._known.update((piece.id, piece) for piece in self.read(missing))

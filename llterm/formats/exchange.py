@@ -32,7 +32,7 @@ from llterm.formats.source import Source, read_source
 from llterm.formats.tree import grown
 from llterm.formats.unknown import LeftOut
 from llterm.store.contents import Changes
-from llterm.store.file import LoomFile
+from llterm.store.fresh import fresh_loom
 from llterm.store.rows import check_changes
 
 TEXT = "text"
@@ -74,21 +74,28 @@ _SUFFIXES = {
 }  # fmt: skip
 
 
-@own_faults("a loom was exported")
 def export(path: Path, format: str, taste: Taste) -> bytes:
-    """A loom in another format.
+    """A loom in another format. Raises LltermError where it cannot be read or drawn."""
+    return exported(read_source(path, history=holds_history(format)), format, taste)
 
-    Raises UsageError where it cannot be read, LltermError where it cannot be drawn.
-    """
+
+def holds_history(format: str) -> bool:
+    """Whether the steps that can be undone go into an export."""
+    return format == openform.NAME
+
+
+@own_faults("a loom was exported")
+def exported(source: Source, format: str, taste: Taste) -> bytes:
+    """A loom in memory in another format. Raises LltermError where it cannot be drawn."""
     if format == openform.NAME:
-        return openform.write(path).encode()
-    written = _WRITERS[format][1](read_source(path), taste)
+        return openform.write(source).encode()
+    written = _WRITERS[format][1](source, taste)
     return written if isinstance(written, bytes) else written.encode("utf-8", "replace")
 
 
-def caveat(path: Path, format: str) -> str:
-    """What this export lacks because of this machine; empty where nothing. Raises as `export`."""
-    count = raster.unwritten(read_source(path)) if format == "png" else 0
+def caveat(source: Source, format: str) -> str:
+    """What this export lacks because of this machine; empty where nothing. Raises as `exported`."""
+    count = raster.unwritten(source) if format == "png" else 0
     if not count:
         return ""
     characters = "1 character" if count == 1 else f"{count:,} characters"
@@ -132,14 +139,8 @@ def import_file(data: bytes, name: str, format: str | None, target: Path) -> Imp
     except ValueError as error:
         raise wrong(f"It would make no loom that opens: {error}.") from error
     target.parent.mkdir(parents=True, exist_ok=True)
-    file = LoomFile(target, new=True)
-    try:
+    with fresh_loom(target) as file:
         file.commit(changes)
-    except BaseException:
-        file.close()
-        target.unlink(missing_ok=True)
-        raise
-    file.close()
     return Imported(found, len(changes.nodes), tuple(notes))
 
 

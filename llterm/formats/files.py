@@ -2,39 +2,28 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
-from contextlib import suppress
 from pathlib import Path
 
 from llterm.errors import LltermError
-from llterm.formats.exchange import Taste, caveat, export
+from llterm.formats.exchange import Taste, caveat, exported
+from llterm.formats.source import Source
+from llterm.wholefile import write_whole
 
 MOST_IMPORTED = 1 << 30
 
 
-def write_export(loom: Path, format: str, target: Path, taste: Taste) -> str:
+def write_export(source: Source, format: str, target: Path, taste: Taste) -> str:
     """Export a loom to a file; what it lacks, or nothing. Raises LltermError, and leaves what was
     there then."""
-    write_file(target, export(loom, format, taste))
-    return caveat(loom, format)
+    write_file(target, exported(source, format, taste))
+    return caveat(source, format)
 
 
 def write_file(path: Path, data: bytes) -> None:
     """Put the file in place whole, or leave what was there. Raises LltermError."""
     try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)
+        write_whole(path, data)
     except OSError as error:
-        raise _refused(path, error) from error
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        mode = path.stat().st_mode & 0o777 if path.exists() else 0o644
-        os.chmod(name, mode)
-        os.replace(name, path)
-    except OSError as error:
-        with suppress(OSError):
-            os.unlink(name)
         raise _refused(path, error) from error
 
 

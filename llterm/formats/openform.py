@@ -5,22 +5,20 @@ from __future__ import annotations
 
 import json
 from itertools import takewhile
-from pathlib import Path
 from typing import Any
 
-from llterm.core.birth import Birth, birth_text, read_birth
-from llterm.core.history import EVERY, Step
+from llterm.core.birth import Birth, birth_text
+from llterm.core.history import Step
 from llterm.core.jsontext import json_text
 from llterm.core.loom import ROOT, Loom, Marks, Node, Piece, Slice
 from llterm.core.measures import logprob_of, moment_of
 from llterm.core.outline import ORDERS
 from llterm.core.pieces import token_edges
 from llterm.formats.reading import Place, wrong
-from llterm.formats.source import read_extras
+from llterm.formats.source import Source
 from llterm.formats.tree import UNKNOWN
 from llterm.formats.unknown import LeftOut, kept
 from llterm.store.contents import Changes
-from llterm.store.file import LoomFile
 from llterm.store.rows import BEST, step_of, step_text
 from llterm.store.settings import read_setting
 from llterm.store.values import Damage
@@ -39,20 +37,10 @@ def matches(value: Any) -> bool:
 # --- writing
 
 
-def write(path: Path) -> str:
-    """The loom of this path. Raises UsageError where it cannot be read."""
-    file = LoomFile(path)
-    try:
-        contents = file.load()
-        loom, history = contents.loom, contents.history
-        history.last(EVERY)
-        pieces = loom.pieces.fetch(loom.pieces.texts)
-        births = file.births(pieces)
-        extras = {str(id): one for id, one in read_extras(file).items()}
-    finally:
-        file.close()
-    steps = [(step, False) for step in history.done]
-    steps += [(step, True) for step in reversed(history.undone)]
+def write(source: Source) -> str:
+    """The loom, with its history where the source holds it."""
+    loom = source.loom
+    pieces, births = loom.pieces, source.births
     document = {
         "format": FORMAT,
         "version": VERSION,
@@ -60,12 +48,12 @@ def write(path: Path) -> str:
         "hoisted": loom.sight.hoisted,
         "folded": sorted(loom.sight.folded),
         "unread": sorted(loom.sight.unread),
-        "settings": contents.meta,
+        "settings": dict(source.meta),
         "nodes": [_node(loom, id) for id in sorted(loom.nodes)],
         "root": _marks(loom, ROOT),
-        "pieces": [_piece(pieces[id], read_birth(births[id])) for id in sorted(pieces)],
-        "history": [_step(step, undone) for step, undone in steps],
-        "extras": extras,
+        "pieces": [_piece(pieces[id], births.get(id, Birth())) for id in sorted(pieces.texts)],
+        "history": [_step(step, undone) for step, undone in source.steps],
+        "extras": {str(id): fields for id, fields in source.extras.items()},
     }
     return _lines(document)
 

@@ -5,22 +5,22 @@ from __future__ import annotations
 import codecs
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from llterm.core.birth import Birth, read_birth
-from llterm.core.history import Value
+from llterm.core.history import Step, Value
 from llterm.core.loom import ROOT, Loom, Node
-from llterm.store.file import LoomFile
+from llterm.store.whole import Whole, read_whole
 
 _TINY = 0.001
 
 
 @dataclass(slots=True)
 class Source:
-    """Everything a loom holds, but for its history."""
+    """Everything a loom holds."""
 
     loom: Loom
     title: str
@@ -29,6 +29,8 @@ class Source:
     """Per node, by format: fields that were imported and that a loom has no place for."""
     births: Mapping[int, Birth] = field(default_factory=dict)
     """Per piece of a model."""
+    steps: Sequence[tuple[Step, bool]] = ()
+    """The history where it was asked for, and which steps are undone."""
 
     def extra(self, id: int, format: str) -> dict[str, Any]:
         """What a node's file of that format said besides."""
@@ -37,27 +39,18 @@ class Source:
         return dict(found) if isinstance(found, Mapping) else {}
 
 
-def read_source(path: Path) -> Source:
-    """Read a loom for an export. Raises UsageError where it cannot be read."""
-    file = LoomFile(path)
-    try:
-        contents = file.load()
-        loom = contents.loom
-        known = loom.pieces.fetch(loom.pieces.texts)
-        births = file.births(id for id, piece in known.items() if piece.ids is not None)
-        extras = read_extras(file)
-    finally:
-        file.close()
-    found = {id: read_birth(text) for id, text in births.items()}
-    return Source(loom, path.stem, contents.meta, extras, found)
+def read_source(path: Path, *, history: bool = False) -> Source:
+    """Read a loom for an export. Raises LltermError where it cannot be read."""
+    return source_of(read_whole(path, history=history), path.stem)
 
 
-def read_extras(file: LoomFile) -> dict[int, Any]:
-    """Other programs' fields by node. Raises UsageError where they are damaged."""
-    try:
-        return {id: json.loads(text) for id, text in file.extras().items()}
-    except (ValueError, TypeError, RecursionError) as error:
-        raise file.broken(error) from error
+def source_of(whole: Whole, title: str) -> Source:
+    """A loom in memory for an export."""
+    loom = whole.loom
+    pieces = (loom.pieces[id] for id in loom.pieces.texts)
+    births = {one.id: read_birth(one.birth) for one in pieces if one.ids is not None}
+    extras = {id: json.loads(fields) for id, fields in whole.extras.items()}
+    return Source(loom, title, whole.meta, extras, births, whole.steps)
 
 
 def whole_texts(loom: Loom) -> dict[int, str]:

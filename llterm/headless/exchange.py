@@ -7,8 +7,16 @@ from pathlib import Path
 
 from llterm.core.counts import count_of
 from llterm.errors import UsageError
-from llterm.formats.exchange import Taste, caveat, export, format_of, import_file
+from llterm.formats.exchange import (
+    Taste,
+    caveat,
+    exported,
+    format_of,
+    holds_history,
+    import_file,
+)
 from llterm.formats.files import MOST_IMPORTED, free_loom, write_file
+from llterm.formats.source import read_source
 from llterm.headless.inputs import check_is_loom, is_loom, read_text
 from llterm.output import put_bytes
 from llterm.regular import present
@@ -23,8 +31,9 @@ def run_export(loom: Path, format: str | None, output: Path | None, taste: Taste
         raise UsageError("The export would overwrite the loom", "", "Name another file.")
     if output is None and format == "png" and sys.stdout.isatty():
         raise UsageError("A terminal shows no PNG", "", "Name a file: -o picture.png")
-    data = export(loom, format, taste)
-    said = [fault_of(loom), caveat(loom, format)]
+    source = read_source(loom, history=holds_history(format))
+    data = exported(source, format, taste)
+    said = [fault_of(loom), caveat(source, format)]
     if output is None:
         put_bytes(data)
     else:

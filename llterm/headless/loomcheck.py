@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 
 from llterm.core.counts import count_of
@@ -16,16 +17,20 @@ from llterm.store.lock import Lock
 from llterm.store.repair import Diagnosis, diagnose, write_repaired
 
 
-def check_loom(path: Path, *, repair: bool = False) -> tuple[str, int]:
+def check_loom(
+    path: Path, *, repair: bool = False, waiting: Callable[[str], None] | None = None
+) -> tuple[str, int]:
     """A report and the exit code: 1 where the loom is damaged and was not repaired.
+
+    With `waiting` an llterm that is just ending gets a moment before the repair.
 
     Raises UsageError where there is no such loom, or where it cannot be repaired now.
     """
     check_is_loom(path)
-    lock = Lock(path)
+    lock = Lock(path, waiting=waiting if repair else None)
     notice = lock.notice
     try:
-        told = diagnose(path, writable=not notice)
+        told = diagnose(path)
         if repair and told.faults and not told.hopeless:
             if notice:
                 raise UsageError(f"{path.name} cannot be repaired", notice, "Close the other one.")
@@ -47,21 +52,18 @@ def check_loom(path: Path, *, repair: bool = False) -> tuple[str, int]:
 
 
 def _replace(path: Path, told: Diagnosis) -> Path:
-    """Put the repaired loom in the place of the damaged one; where that one is now.
+    """Put the repaired loom in the place of the damaged one; where that one is kept.
 
     Of a link the file that it names is replaced, and the link stays.
     """
-    path = path.resolve()
-    part = path.with_name(f".{path.name}.repaired")
-    part.unlink(missing_ok=True)
-    write_repaired(told, part)
     try:
         aside = keep_aside(path)
-        path.with_name(path.name + "-journal").unlink(missing_ok=True)
-        part.replace(path)
+        write_repaired(told, path)
     except OSError as error:
         raise LltermError(
-            f"{path.name} could not be replaced", f"{error}.", f"The repaired loom is {part}."
+            f"{path.name} could not be replaced",
+            f"{error}.",
+            "The loom is as it was. See that the disk has room and the folder may be written.",
         ) from error
     return aside
 

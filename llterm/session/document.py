@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cached_property
 from hashlib import blake2b
@@ -30,7 +30,10 @@ from llterm.session.ledger import Ledger
 from llterm.session.typing import Typist
 from llterm.store.contents import Contents
 from llterm.store.file import LoomFile
+from llterm.store.fresh import fresh_loom
+from llterm.store.missing import Missing
 from llterm.store.settings import read_rules, rules_text
+from llterm.store.whole import Whole
 
 __all__ = ["Change", "Document", "ModelRun"]
 
@@ -45,6 +48,7 @@ class Document:
         self._typist = Typist(self._ledger)
         self.loom: Loom = contents.loom
         self._grown: Grown | None = None
+        self._missing_lines = Missing()
         self.branches = Branches(self, self._ledger)
         """Commands on the tree, and marks."""
         self._data = self.loom.text()
@@ -59,9 +63,12 @@ class Document:
         self.revision = 0
 
     @classmethod
-    def open(cls, path: Path) -> Document:
-        """An existing loom. Raises UsageError where the file is none or is damaged."""
-        file = LoomFile(path)
+    def open(cls, path: Path, waiting: Callable[[str], None] | None = None) -> Document:
+        """An existing loom. Raises UsageError where the file is none or is damaged.
+
+        With `waiting` an llterm that is just ending gets a moment, and it is told what for.
+        """
+        file = LoomFile(path, waiting=waiting)
         try:
             return cls(file, file.load())
         except BaseException:
@@ -158,7 +165,7 @@ class Document:
         """What a model's text was born with; an empty one of the person's text."""
         found = self.loom.pieces[piece].birth
         if not found and self._ledger.file is not None:
-            found = self._ledger.file.births([piece])[piece]
+            found = self._ledger.file.late.births([piece]).get(piece, "")
         return read_birth(found)
 
     def bytes_before(self, at: int) -> bytes:
@@ -318,28 +325,42 @@ class Document:
         the story stays as it is here, and the next call tries again."""
         self._ledger.flush()
 
-    def copy_to(self, path: Path) -> None:
-        """Write all of this loom, its history too, to a new file; this one stays open.
+    def secure(self) -> None:
+        """Write what is not written yet, and see that the file holds the story.
 
-        Also where the file of its own cannot be written any more. Raises LltermError, and leaves no
-        file behind then.
+        Raises LltermError where it does not: then only a copy keeps it.
         """
         self.checkpoint()
-        changes = self._ledger.everything()
-        changes.meta |= {
+        self._ledger.secure()
+
+    def bear(self, heard: Callable[[Missing], None]) -> None:
+        """Go on without what cannot be read of the file any more. `heard` is told when something
+        of a new kind is missing; until this is called it raises LltermError instead."""
+        if self._ledger.file is not None:
+            self._ledger.file.late.missing = Missing(heard)
+
+    def whole(self, *, history: bool = False) -> Whole:
+        """All of this loom as it is on screen, for an export, whatever became of its file."""
+        self.checkpoint()
+        meta: dict[str, Value] = {
             "rules": rules_text(self.rules), "prefix": self.prefix, "cursor": self._cursor,
             "model": self._model, "sampling": self.sampling, "chat": self.chat,
         }  # fmt: skip
-        file = LoomFile(path, new=True)
-        try:
-            file.commit(changes)
-            for place, (drawn, blob) in self._lines.items():
+        return self._ledger.whole(meta, history=history)
+
+    def copy_to(self, path: Path) -> Missing:
+        """Write all of this loom, its history too, to a new file; this one stays open.
+
+        Also where its own file cannot be written or read any more: what is missing is returned.
+        Raises LltermError, and leaves no file behind then.
+        """
+        whole, lines = self.whole(history=True), self._lines
+        with fresh_loom(path) as file:
+            file.commit(whole.changes())
+            for place, (drawn, blob) in lines.items():
                 file.save_lines(place, drawn, blob)
-        except LltermError:
-            path.unlink(missing_ok=True)
-            raise
-        finally:
-            file.close()
+        whole.missing.take(self._missing_lines)
+        return whole.missing
 
     def save_weave(self, blob: bytes) -> None:
         """Keep the suggestions after the story as it stands; a failure is only logged."""
@@ -353,7 +374,7 @@ class Document:
     def load_weave(self) -> bytes | None:
         """The suggestions kept for the story as it stands."""
         file = self._ledger.file
-        return file.load_weave(self.loom.head) if file else None
+        return file.late.weave(self.loom.head) if file else None
 
     def save_lines(self, before: bytes, blob: bytes) -> None:
         """Keep the lines sampled after this text; a failure is only logged."""
@@ -372,7 +393,10 @@ class Document:
     @cached_property
     def _lines(self) -> dict[int, tuple[float, bytes]]:
         file = self._ledger.file
-        return file.load_lines() if file else {}
+        if file is None:
+            return {}
+        with file.late.sparing() as self._missing_lines:
+            return file.late.lines()
 
     def close(self) -> None:
         """Write and close. Closes also when writing fails, and raises LltermError then."""

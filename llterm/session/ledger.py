@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 
-from llterm.core.history import EVERY, Step, Value, Way
+from llterm.core.history import Step, Value, Way
 from llterm.core.loom import ROOT, Loom, Piece
 from llterm.core.reviving import revive
 from llterm.errors import LltermError, UsageError
 from llterm.store.contents import Changes, Contents
 from llterm.store.file import LoomFile
 from llterm.store.settings import changed
+from llterm.store.whole import Whole, gathered
 
 log = logging.getLogger(__name__)
 
@@ -177,25 +178,24 @@ class Ledger:
         except LltermError as error:
             log.warning("%s: %s", error.title, error.cause)
 
-    def everything(self) -> Changes:
-        """All that there is, for a file of its own."""
-        loom, history = self.loom, self.history
-        history.last(EVERY)
-        pieces = dict(loom.pieces.fetch(loom.pieces.texts))
-        bare = [id for id, one in pieces.items() if one.ids is not None and not one.birth]
-        if self.file is not None:
-            births = self.file.births(bare)
-            pieces.update((id, replace(pieces[id], birth=birth)) for id, birth in births.items())
-        steps = [(step, False) for step in history.done] + [(step, True) for step in history.undone]
-        sight = loom.sight
-        return Changes(
-            nodes=dict(loom.nodes), pieces=pieces, marks=dict(loom.marks),
-            sight={id: (id in sight.folded, id in sight.unread)
-                   for id in sight.folded | sight.unread},
-            steps={step.id: (step, undone) for step, undone in steps},
-            extras=self.file.extras() if self.file is not None else {},
-            meta={"head": loom.head, "hoisted": sight.hoisted, "next_node": self._next_node},
-        )  # fmt: skip
+    def whole(self, meta: dict[str, Value], *, history: bool) -> Whole:
+        """All that there is, whatever became of the file."""
+        meta = {**meta, "next_node": self._next_node}
+        late = self.file.late if self.file is not None else None
+        return gathered(Contents(self.loom, self.history, meta), late, history=history)
+
+    def secure(self) -> None:
+        """Write what is not written yet, and see that the file holds all of it.
+
+        Raises LltermError where it does not, or where something of it could not be read any more.
+        """
+        self.flush()
+        if self.file is None or self.read_only:
+            return
+        self.file.check(len(self.loom.pieces.texts), len(self.loom.nodes))
+        missing = self.file.late.missing
+        if missing is not None and missing.trouble is not None:
+            raise missing.trouble
 
     def close(self) -> None:
         """Write and close. Closes also when writing fails, and raises LltermError then."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import shutil
 import sqlite3
 import tempfile
 from contextlib import closing, suppress
@@ -25,6 +24,7 @@ from llterm.store.backups import back_up, backup_folder
 from llterm.store.card import Card, read_card
 from llterm.store.connection import to_look
 from llterm.store.lock import Lock
+from llterm.wholefile import beside, move, write_whole
 
 log = logging.getLogger(__name__)
 
@@ -95,10 +95,10 @@ def rename(path: Path, name: str) -> Path:
     if target == path:
         return path
     with closing(_closed(path, "renamed")):
-        if target.exists():
-            raise UsageError(f"{target.name} exists already", "", "Choose another name.")
         try:
-            path.rename(target)
+            move(path, target)
+        except FileExistsError as error:
+            raise UsageError(f"{target.name} exists already", "", "Choose another name.") from error
         except OSError as error:
             raise _failed(path, "renamed", error) from error
     copies = backup_folder(path)
@@ -113,14 +113,11 @@ def duplicate(path: Path) -> Path:
     """Copy a loom, with its history, beside it; the copy. Also one that is open."""
     target = _free(path.with_name(f"{path.stem} copy{_SUFFIX}"))
     try:
-        os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-        with (
-            closing(to_look(path)) as source,
-            closing(sqlite3.connect(target)) as copy,
-        ):
-            source.backup(copy)
+        with beside(target, new=True) as part:
+            os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+            with closing(to_look(path)) as source, closing(sqlite3.connect(part)) as copy:
+                source.backup(copy)
     except (OSError, sqlite3.Error) as error:
-        target.unlink(missing_ok=True)
         raise _failed(path, "duplicated", error) from error
     return target
 
@@ -132,8 +129,9 @@ def delete(path: Path, now: datetime | None = None) -> Deleted:
     target = folder / f"{(now or datetime.now()).strftime(_DATE)} {path.name}"
     with closing(_closed(path, "deleted")):
         try:
-            _note(target).write_text(json_text({"from": str(origin)}, bytes_kept=True), "utf-8")
-            shutil.move(path, target)
+            note = json_text({"from": str(origin)}, bytes_kept=True).encode()
+            write_whole(_note(target), note, private=True)
+            move(path, target)
         except OSError as error:
             _note(target).unlink(missing_ok=True)
             raise _failed(path, "deleted", error) from error
@@ -159,7 +157,7 @@ def restore(one: Deleted) -> Path:
     target = _free(one.origin)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.move(one.path, target)
+        move(one.path, target)
     except OSError as error:
         raise _failed(one.path, "brought back", error) from error
     _note(one.path).unlink(missing_ok=True)
@@ -168,16 +166,34 @@ def restore(one: Deleted) -> Path:
 
 
 def rescued(document: Document, error: LltermError) -> LltermError:
-    """Save a loom whose own file refused it in llterm's own folder; what to tell of both."""
+    """Save a loom whose own file refused it; what to tell of both.
+
+    In llterm's own folder, or where that cannot be, beside its own file, at home, or among what is
+    temporary.
+    """
     assert document.path is not None
-    try:
-        target = _free(paths.made(paths.looms_dir()) / f"{document.path.stem} rescued{_SUFFIX}")
-        document.copy_to(target)
-    except LltermError as other:
-        hint = f"What was written since it was saved last is lost: {other.cause}"
+    name = f"{document.path.stem} rescued{_SUFFIX}"
+    folders = (paths.looms_dir(), document.path.parent, Path.home(), Path(tempfile.gettempdir()))
+    reasons: list[str] = []
+    for folder in folders:
+        target = _free(folder / name)
+        try:
+            paths.made(folder)
+            missing = document.copy_to(target)
+        except LltermError as other:
+            log.warning("%s", other)
+            reasons.append(other.cause)
+            continue
+        remember(target)
+        hint = f"All of it is in {target}"
+        if missing:
+            hint = (
+                f"The story, with every branch, is in {target}. What could not be read any more is"
+                f" not in it: {missing.said}."
+            )
         return LltermError(error.title, error.cause, hint)
-    remember(target)
-    return LltermError(error.title, error.cause, f"All of it is in {target}")
+    hint = f"What was written since it was saved last is lost: {reasons[0]}"
+    return LltermError(error.title, error.cause, hint)
 
 
 # --- inner workings
@@ -189,6 +205,9 @@ def _closed(path: Path, done: str) -> Lock:
     if lock.notice:
         lock.close()
         raise UsageError(f"{path.name} cannot be {done} now", lock.notice, "Close it first.")
+    with suppress(sqlite3.Error, OSError):
+        # By another name it would lose the journal that undoes what a kill cut off.
+        to_look(path).close()
     return lock
 
 
@@ -243,10 +262,8 @@ def _write_recent(found: list[Path]) -> None:
     path = _recent_file()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-        with os.fdopen(handle, "w", encoding="utf-8", errors="surrogateescape") as file:
-            file.write(json_text([str(one) for one in found], indent=1, bytes_kept=True))
-        os.replace(name, path)
+        text = json_text([str(one) for one in found], indent=1, bytes_kept=True)
+        write_whole(path, text.encode(), private=True)
     except (OSError, ValueError) as error:
         log.warning("%s could not be written: %s", path, error)
 

@@ -14,6 +14,7 @@ from llterm.core.stories import STORIES, Story
 from llterm.errors import LltermError, UsageError
 from llterm.regular import read_file
 from llterm.textfile import MARK
+from llterm.wholefile import move, write_whole
 
 log = logging.getLogger(__name__)
 
@@ -51,12 +52,10 @@ def keep(title: str, data: bytes) -> Path:
     path = _path(title)
     paths.made(path.parent)
     try:
-        with path.open("xb") as file:
-            file.write(data + b"\n")
+        write_whole(path, data + b"\n", new=True)
     except FileExistsError as error:
         raise _taken(title) from error
     except OSError as error:
-        path.unlink(missing_ok=True)
         raise _failed(title, "kept", error) from error
     return path
 
@@ -107,10 +106,10 @@ def _own(story: Story, done: str) -> Path:
 
 
 def _move(path: Path, target: Path, title: str, done: str) -> None:
-    if target.exists():
-        raise _taken(title)
     try:
-        path.rename(target)
+        move(path, target)
+    except FileExistsError as error:
+        raise _taken(title) from error
     except OSError as error:
         raise _failed(title, done, error) from error
 

@@ -10,9 +10,12 @@ import shutil
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
+from typing import BinaryIO
 
 from llterm import paths
 from llterm.regular import open_file
+from llterm.store.connection import journal_of
+from llterm.wholefile import beside
 
 log = logging.getLogger(__name__)
 
@@ -48,10 +51,11 @@ def back_up(path: Path, limit: int, now: datetime | None = None) -> Path | None:
 
 
 def keep_aside(path: Path, now: datetime | None = None) -> Path:
-    """Move a damaged loom among its copies. Raises OSError."""
+    """Copy a damaged loom, as it is, among its copies. Raises OSError."""
     moment = (now or datetime.now()).strftime(_DATE)
     target = paths.made(backup_folder(path)) / f"{moment} damaged.loom"
-    shutil.move(path, target)
+    with path.open("rb") as source:
+        _copy(source, target)
     return target
 
 
@@ -69,16 +73,18 @@ def _copied(path: Path, target: Path, limit: int) -> Path | None:
             fcntl.flock(source, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return None  # Another llterm is writing to it, and made a copy when it began.
-        journal = path.with_name(path.name + "-journal")
+        journal = journal_of(path)
         if not path.stat().st_size or (journal.exists() and journal.stat().st_size):
             return None
         paths.made(target.parent)
-        part = target.with_suffix(".part")
-        with part.open("wb") as copy:
-            shutil.copyfileobj(source, copy)
-            os.fsync(copy.fileno())
-        part.chmod(0o600)
-        part.replace(target)
+        _copy(source, target)
     for old in backups(path)[limit:]:
         old.unlink(missing_ok=True)
     return target
+
+
+def _copy(source: BinaryIO, target: Path) -> None:
+    with beside(target) as part:
+        handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "wb") as copy:
+            shutil.copyfileobj(source, copy)

@@ -8,12 +8,14 @@ nothing but the tables that `store.schema` made.
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
+import tempfile
 import urllib.parse
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from llterm.store.values import Damage
 
@@ -26,6 +28,11 @@ _LONGEST = 1 << 20
 """Bytes that may be read of the smallest file."""
 _TEXT_A_BYTE = 4
 """Most characters that a byte becomes where it is read; and something over."""
+
+_REFUSALS = (
+    sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_PERM,
+)  # fmt: skip
+"""Codes of errors with which playing back fails where nothing may be written."""
 
 Row = tuple[Any, ...]
 
@@ -92,9 +99,12 @@ class Connection(sqlite3.Connection):
         return int(self._steps > _allowed(self.size))
 
 
-def connect(path: Path, mode: Literal["rw", "ro"]) -> Connection:
-    """An existing loom's database, to work with. Raises sqlite3.Error."""
-    address = f"file:{urllib.parse.quote(os.fsencode(path.absolute()))}?mode={mode}"
+def connect(path: Path) -> Connection:
+    """An existing loom's database, to write where that may be. Raises sqlite3.Error.
+
+    Never SQLite's mode `ro`: it could not play a journal back that it may.
+    """
+    address = f"file:{urllib.parse.quote(os.fsencode(path.absolute()))}?mode=rw"
     database = sqlite3.connect(address, uri=True, factory=Connection)
     try:
         database.path = path.absolute()
@@ -108,16 +118,44 @@ def connect(path: Path, mode: Literal["rw", "ro"]) -> Connection:
 
 
 def to_look(path: Path) -> Connection:
-    """An existing loom's database, through which nothing can be written. Raises sqlite3.Error.
+    """An existing loom's database, as it was before what a kill cut off; nothing can be written
+    through it. Raises sqlite3.Error.
 
-    A kill can leave a transaction half done, with its journal beside the file. Only who may write
-    can undo that (SQLite's mode `rw`, which reads a write-protected file all the same); with `ro`
-    the first read fails instead.
+    A kill can leave a transaction half done, with its journal beside the file. Who may write plays
+    it back, by reading: SQLite does so itself. Where that may not be, a copy is played back.
     """
-    database = connect(path, "rw")
-    database.execute("pragma query_only = on")
-    database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, max(database.size, _LONGEST))
+    database = connect(path)
+    try:
+        database.execute("pragma query_only = on")
+        database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, max(database.size, _LONGEST))
+        database.execute("select 1 from sqlite_master limit 1").fetchone()
+    except sqlite3.Error as error:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code in _REFUSALS and journal_of(path).exists():
+            database.close()
+            return _played_back(path)
+        # Of other errors whoever asks something hears.
+    except ValueError:
+        pass  # The same, in a message that quotes a damaged schema and is no UTF-8.
     return database
+
+
+def journal_of(path: Path) -> Path:
+    """Where SQLite keeps what a transaction changes, until it is done."""
+    return path.with_name(path.name + "-journal")
+
+
+def _played_back(path: Path) -> Connection:
+    """A copy in memory, without the transaction that was cut off."""
+    try:
+        with tempfile.TemporaryDirectory(prefix="llterm-") as folder:
+            copy = Path(folder) / "copy.loom"
+            shutil.copyfile(path, copy)
+            shutil.copyfile(journal_of(path), journal_of(copy))
+            with closing(connect(copy)) as database:
+                return in_memory(database)
+    except OSError as error:
+        raise sqlite3.OperationalError(f"no copy to look at: {error.strerror}") from error
 
 
 def in_memory(source: Connection) -> Connection:

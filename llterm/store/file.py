@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Callable
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 
 from llterm.core.history import PAGE, History, Step
-from llterm.core.loom import ROOT, Loom, Piece
+from llterm.core.loom import ROOT, Loom
 from llterm.core.pieces import Pieces
 from llterm.errors import LltermError, UsageError
-from llterm.store.connection import Connection, connect, in_memory, told
+from llterm.store.connection import Connection, connect, in_memory, to_look, told
 from llterm.store.contents import Changes, Contents
+from llterm.store.late import ODD, Late
 from llterm.store.lock import Lock
 from llterm.store.rows import (
     check_step,
     marks_row,
     node_row,
-    piece_or_text,
     piece_row,
-    read_extra,
-    read_lines,
     read_marks,
     read_node,
     read_sight,
@@ -33,16 +31,12 @@ from llterm.store.rows import (
 from llterm.store.schema import APPLICATION, MIGRATIONS, check_schema, migrate
 from llterm.store.settings import read_setting
 from llterm.store.survey import survey
-from llterm.store.values import Damage
 
 _DISK = (
     sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY,
     sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PERM,
 )  # fmt: skip
 """Codes of errors that say nothing about what the file holds."""
-_ODD = (ValueError, TypeError)
-"""What reading rows that make no sense raises; TypeError where a row is missing."""
-
 
 MOST_LINES = 200
 """Places whose sampled lines are kept."""
@@ -51,12 +45,17 @@ MOST_LINES = 200
 class LoomFile:
     """An open loom file. One that another llterm has open can only be read."""
 
-    def __init__(self, path: Path, *, new: bool = False) -> None:
-        """Open, or with `new` make, the file. Raises UsageError where it is no loom."""
+    def __init__(
+        self, path: Path, *, new: bool = False, waiting: Callable[[str], None] | None = None
+    ) -> None:
+        """Open, or with `new` make, the file. Raises UsageError where it is no loom.
+
+        With `waiting` another llterm gets a moment to end (`store.lock`).
+        """
         self.path = path
         self.damage = ""
         """What `load` found damaged besides what it returned; empty where all is sound."""
-        self._lock = Lock(path, new=new)
+        self._lock = Lock(path, new=new, waiting=waiting)
         try:
             self._database = self._connect()
         except BaseException:
@@ -65,6 +64,8 @@ class LoomFile:
                 # It was made just now, and is nobody's story yet.
                 path.unlink(missing_ok=True)
             raise
+        self.late = Late(self._database, self._trouble)
+        """Reads what is not read at once."""
 
     @property
     def notice(self) -> str:
@@ -84,45 +85,44 @@ class LoomFile:
             return self._load()
         except sqlite3.Error as error:
             raise self._trouble(error) from error
-        except _ODD as odd:
-            raise self.broken(odd) from odd
-
-    def births(self, pieces: Iterable[int]) -> dict[int, str]:
-        """The births (`core.birth`) of these pieces."""
-        sql = "select birth from piece where id = ?"
-        try:
-            found = {id: self._database.execute(sql, (id,)).fetchone()[0] for id in pieces}
-            return {id: birth if isinstance(birth, str) else "" for id, birth in found.items()}
-        except sqlite3.Error as error:
-            raise self._trouble(error) from error
-        except _ODD as odd:
-            raise self.broken(odd) from odd
-
-    def extras(self) -> dict[int, str]:
-        """Fields of other programs' files by node, as JSON; the root's are the whole file's."""
-        found: dict[int, str] = {}
-        try:
-            for row in self._database.rows("select node, fields from extra"):
-                with suppress(Damage):  # `load` said so.
-                    node, fields = read_extra(row)
-                    found[node] = fields
-            return found
-        except sqlite3.Error as error:
-            raise self._trouble(error) from error
-        except _ODD as odd:
+        except ODD as odd:
             raise self.broken(odd) from odd
 
     def commit(self, changes: Changes) -> None:
         """Write, all or nothing. Raises LltermError; nothing is lost in memory then."""
         try:
+            self._lock.check()
             with self._database:
                 self._write(changes)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             raise LltermError(
                 "The story could not be saved",
-                f"{self.path}: {error}",
+                f"{self.path}: {_reason(error)}.",
                 "It is still here. Make room, or save it elsewhere with Alt+E.",
             ) from error
+
+    def check(self, pieces: int, nodes: int) -> None:
+        """See that so many of both are on disk, whatever is known of it here.
+
+        Raises LltermError where there are fewer, or where it cannot be seen.
+        """
+        try:
+            self._lock.check()
+            with closing(to_look(self.path)) as database:
+                found = database.execute(
+                    "select (select count(*) from piece), (select count(*) from node)"
+                ).fetchone()
+        except (sqlite3.Error, OSError, ValueError) as error:
+            raise self._lost(_reason(error)) from error
+        if found[0] < pieces or found[1] < nodes:
+            raise self._lost("it holds less than it did; something else wrote to it")
+
+    def _lost(self, reason: str) -> LltermError:
+        return LltermError(
+            "The file does not hold the story any more",
+            f"{self.path}: {reason}.",
+            "It is still here. Save it elsewhere with Alt+E.",
+        )
 
     def save_weave(self, node: int, blob: bytes) -> None:
         """Keep the suggestions of one place; those of other places are let go."""
@@ -133,15 +133,6 @@ class LoomFile:
                     self._database.execute("insert into weave values (?, ?)", (node, blob))
         except sqlite3.Error as error:
             raise LltermError("The suggestions could not be kept", str(error)) from error
-
-    def load_weave(self, node: int) -> bytes | None:
-        """The suggestions kept for a place; a damaged table holds none, for they are a cache."""
-        try:
-            rows = self._database.execute("select blob from weave where node = ?", (node,))
-            row = rows.fetchone()
-        except sqlite3.Error:
-            return None
-        return bytes(row[0]) if row and isinstance(row[0], bytes) else None
 
     def save_lines(self, place: int, drawn: float, blob: bytes) -> None:
         """Keep the lines sampled at a place, with when; of too many places the oldest go."""
@@ -158,33 +149,26 @@ class LoomFile:
         except sqlite3.Error as error:
             raise LltermError("The sampled lines could not be kept", str(error)) from error
 
-    def load_lines(self) -> dict[int, tuple[float, bytes]]:
-        """The sampled lines by place, with when they were drawn; a damaged table holds none, and
-        the story is whole."""
-        try:
-            rows = self._database.rows("select place, drawn, blob from lines")
-            return {place: (drawn, blob) for place, drawn, blob in map(read_lines, rows)}
-        except (sqlite3.Error, *_ODD):
-            return {}
-
     def close(self) -> None:
         """Close; the emptied journal beside the file goes too."""
         with suppress(sqlite3.Error):
-            self._database.execute("pragma journal_mode = delete")
-        self._database.close()
+            if not self.read_only:  # The journal is that of whoever writes.
+                self._database.execute("pragma journal_mode = delete")
+        with suppress(sqlite3.Error):
+            self._database.close()
         self._lock.close()
 
     def broken(self, error: Exception) -> UsageError:
         return UsageError(
             f"{self.path.name} is not a loom, or it is damaged",
-            f"{self.path}: {told(error)}.",
+            f"{self.path}: {_reason(error)}.",
             f"See what can be saved: llterm doctor '{self.path}'. "
             "A text file must end in .txt or .md to be imported.",
         )
 
     def _connect(self) -> Connection:
         try:
-            database = connect(self.path, "ro" if self.read_only else "rw")
+            database = to_look(self.path) if self.read_only else connect(self.path)
         except sqlite3.Error as error:
             raise self._trouble(error) from error
         try:
@@ -230,21 +214,21 @@ class LoomFile:
             return memory
         return database
 
-    def _trouble(self, error: sqlite3.Error) -> LltermError:
-        """What SQLite says: something about the disk, or else about what the file holds."""
+    def _trouble(self, error: Exception) -> LltermError:
+        """What was raised says something about the disk, or else about what the file holds."""
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        if code not in _DISK:
+        if code not in _DISK and not isinstance(error, OSError):
             return self.broken(error)
         return LltermError(
             f"{self.path.name} could not be read or written",
-            f"{self.path}: {error}.",
+            f"{self.path}: {_reason(error)}.",
             "See that the disk has room and works, and that the folder may be written.",
         )
 
     def _load(self) -> Contents:
         rows = self._database.rows
         texts = dict(read_text(*row) for row in rows("select id, data from piece", first=1))
-        loom = Loom(pieces=Pieces(texts, partial(self._pieces, texts)))
+        loom = Loom(pieces=Pieces(texts, partial(self.late.pieces, texts)))
         nodes = "select id, parent, piece, start, stop, more from node order by id"
         loom.fill({row[0]: read_node(row) for row in rows(nodes, first=5)})
         marks = "select node, bookmark, rating, tags, note, sort from mark"
@@ -273,36 +257,11 @@ class LoomFile:
         done = self._steps("not undone order by id desc limit ?", PAGE)[::-1]
         if len(done) < PAGE:
             return History(done, undone)
-        return History(done, undone, self._earlier, done[0].id)
-
-    def _earlier(self, before: int, count: int) -> list[Step]:
-        """Steps done before the one with this id, the newest `count` of them, oldest first."""
-        try:
-            return self._steps("not undone and id < ? order by id desc limit ?", before, count)[
-                ::-1
-            ]
-        except sqlite3.Error as error:
-            raise self._trouble(error) from error
-        except _ODD as odd:
-            raise self.broken(odd) from odd
+        return History(done, undone, self.late.steps, done[0].id)
 
     def _steps(self, which: str, *values: int) -> list[Step]:
         sql = f"select id, label, silent, undone, rows from step where {which}"
         return [read_step(row)[0] for row in self._database.rows(sql, values)]
-
-    def _pieces(self, texts: Mapping[int, bytes], ids: Collection[int]) -> list[Piece]:
-        """The pieces of these texts, their births excepted."""
-        sql = (
-            "select id, author, created, ids, sizes, overlap, fingerprint, logprobs from piece"
-            " where id = ?"
-        )
-        try:
-            rows = (self._database.execute(sql, (id,)).fetchone() for id in ids)
-            return [piece_or_text(row, texts[row[0]])[0] for row in rows]
-        except sqlite3.Error as error:
-            raise self._trouble(error) from error
-        except _ODD as odd:
-            raise self.broken(odd) from odd
 
     def _write(self, changes: Changes) -> None:
         rows = self._database.executemany
@@ -324,3 +283,8 @@ class LoomFile:
               for id, (step, undone) in steps if step is not None])  # fmt: skip
         rows("insert or replace into extra values (?, ?)", changes.extras.items())
         rows("insert or replace into meta values (?, ?)", changes.meta.items())
+
+
+def _reason(error: Exception) -> str:
+    said = error.strerror if isinstance(error, OSError) else None
+    return (said or told(error)).removesuffix(".")

@@ -6,21 +6,41 @@ import errno
 import fcntl
 import os
 import stat
+import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 from llterm.errors import UsageError
 
+PATIENCE = 2.0
+"""Seconds in which an llterm that was told to end, or killed, is gone."""
+_PAUSE = 0.02
+
 
 class Lock:
     """A handle on the file, whose lock ends with the process however it ends."""
 
-    def __init__(self, path: Path, *, new: bool = False) -> None:
-        """Open, or with `new` make, the file. Raises UsageError where that cannot be."""
+    def __init__(
+        self, path: Path, *, new: bool = False, waiting: Callable[[str], None] | None = None
+    ) -> None:
+        """Open, or with `new` make, the file. Raises UsageError where that cannot be.
+
+        Another llterm that was just ended or killed holds the lock until it is gone. Given
+        `waiting` it gets up to PATIENCE seconds, and `waiting` is told once what is awaited.
+        """
         self.path = path
+        self._waiting = waiting
         self.notice = ""
         """Why the file can only be read; empty when it can be written."""
         self._handle = self._locked(new)
+
+    def check(self) -> None:
+        """Raise OSError where the file is not what its path names any more: nothing written to it
+        would be found again."""
+        there = self.path.stat()
+        if not os.path.samestat(there, os.fstat(self._handle)):
+            raise OSError(errno.ESTALE, "another file is in its place", str(self.path))
 
     def close(self) -> None:
         os.close(self._handle)
@@ -32,20 +52,17 @@ class Lock:
                 raise self._no_file()
             handle = os.open(self.path, flags, 0o600)
         except FileExistsError as error:
-            hint = "Open it without importing, or choose another name."
-            raise UsageError(f"{self.path.name} exists already", "", hint) from error
+            raise taken(self.path) from error
         except PermissionError as error:
             if new:
-                raise self._refused(error) from error
+                raise unopened(self.path, error) from error
             return self._readable()
         except OSError as error:
             if not new and error.errno == errno.EROFS:
                 return self._readable()
-            raise self._refused(error) from error
+            raise unopened(self.path, error) from error
         with suppress(OSError):  # A file system without locks: better unguarded than unwritable.
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            if not self._got(handle):
                 self.notice = f"Another llterm has {self.path.name} open; here it can only be read."
         if not os.access(self.path.parent, os.W_OK):
             self.notice = self.notice or (
@@ -53,21 +70,46 @@ class Lock:
             )
         return handle
 
+    def _got(self, handle: int) -> bool:
+        """Whether the lock is ours, at last. Raises OSError where there are no locks."""
+        until = time.monotonic() + PATIENCE
+        told = False
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return True
+            except BlockingIOError:
+                if self._waiting is None:
+                    return False
+            if not told:
+                self._waiting(f"Another llterm has {self.path.name} open; waiting for it to end.")
+                told = True
+            if time.monotonic() > until:
+                return False
+            time.sleep(_PAUSE)
+
     def _readable(self) -> int:
         self.notice = f"{self.path.name} may not be written; it can only be read."
         try:
             return os.open(self.path, os.O_RDONLY)
         except OSError as error:
-            raise self._refused(error) from error
+            raise unopened(self.path, error) from error
 
     def _no_file(self) -> UsageError:
         what = "a folder" if self.path.is_dir() else "no ordinary file"
         return UsageError(f"{self.path} is {what}", "", "Name a .loom file.")
 
-    def _refused(self, error: OSError) -> UsageError:
-        reason = error.strerror or str(error)
-        return UsageError(
-            f"{self.path.name} could not be opened",
-            f"{self.path}: {reason}.",
-            "Check the path and the folder's permissions.",
-        )
+
+def taken(path: Path) -> UsageError:
+    """A loom is to be made where something is already."""
+    hint = "Open it without importing, or choose another name."
+    return UsageError(f"{path.name} exists already", "", hint)
+
+
+def unopened(path: Path, error: OSError) -> UsageError:
+    """The system refused the file."""
+    return UsageError(
+        f"{path.name} could not be opened",
+        f"{path}: {error.strerror or error}.",
+        "Check the path and the folder's permissions.",
+    )

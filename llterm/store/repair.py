@@ -11,11 +11,13 @@ from llterm.core.loom import BIN, ROOT, Loom, Node, Slice
 from llterm.core.pieces import Pieces
 from llterm.core.rules import Rules
 from llterm.errors import LltermError
+from llterm.store.connection import journal_of
 from llterm.store.contents import Changes
 from llterm.store.file import LoomFile
 from llterm.store.rows import check_step
 from llterm.store.salvage import Found, salvage
 from llterm.store.settings import rules_text
+from llterm.wholefile import beside
 
 _NAMES = {
     "piece": "texts", "token": "tokens of texts", "node": "nodes", "step": "steps of the history",
@@ -47,12 +49,12 @@ class Diagnosis:
     """Nothing can be read."""
 
 
-def diagnose(path: Path, *, writable: bool) -> Diagnosis:
-    """Read a loom that may be damaged. Raises sqlite3.Error where it is no database at all.
+def diagnose(path: Path) -> Diagnosis:
+    """Read a loom that may be damaged, as it was before what a crash cut off.
 
-    Where it may be written, a transaction that a crash cut off is undone first, as at any opening.
+    Raises sqlite3.Error where it is no database at all.
     """
-    found = salvage(path, writable=writable)
+    found = salvage(path)
     told = Diagnosis()
     if not found.readable:
         told.hopeless = True
@@ -88,14 +90,18 @@ def diagnose(path: Path, *, writable: bool) -> Diagnosis:
 
 
 def write_repaired(told: Diagnosis, path: Path) -> None:
-    """Write the repaired loom to a new file. Raises LltermError."""
-    file = LoomFile(path, new=True)
-    try:
-        file.commit(told.changes)
-        for place, (drawn, blob) in told.lines.items():
-            file.save_lines(place, drawn, blob)
-    finally:
-        file.close()
+    """Put the repaired loom in the damaged one's place. Raises LltermError; OSError where it cannot
+    be put there, and the damaged one stays."""
+    with beside(path) as part:
+        file = LoomFile(part, new=True)
+        try:
+            file.commit(told.changes)
+            for place, (drawn, blob) in told.lines.items():
+                file.save_lines(place, drawn, blob)
+        finally:
+            file.close()
+        # First: it would be played back into the loom that takes the place.
+        journal_of(path).unlink(missing_ok=True)
 
 
 def fault_of(path: Path) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 from llterm.core.history import Step
 from llterm.core.loom import Marks, Node, Piece
-from llterm.store.connection import Connection, connect, is_endless
+from llterm.store.connection import Connection, is_endless, to_look
 from llterm.store.rows import (
     Row,
     piece_or_text,
@@ -65,10 +65,10 @@ class Found:
         self.lost[table] = self.lost.get(table, 0) + 1
 
 
-def salvage(path: Path, *, writable: bool) -> Found:
+def salvage(path: Path) -> Found:
     """Everything that can be read."""
     found = Found()
-    with closing(connect(path, "rw" if writable else "ro")) as database:
+    with closing(to_look(path)) as database:
         try:
             # Else a file that was cut off is refused whole.
             database.execute("pragma writable_schema = on")

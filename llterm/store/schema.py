@@ -58,9 +58,9 @@ _VIRTUAL = re.compile(r"\s*create\s+virtual", re.IGNORECASE)
 def migrate(database: sqlite3.Connection) -> None:
     """Bring a file to the present version, all or nothing."""
     (version,) = database.execute("pragma user_version").fetchone()
-    for number, script in enumerate(MIGRATIONS[version:], version + 1):
+    if version < len(MIGRATIONS):
         database.executescript(
-            f"begin; {script}; pragma user_version = {number};"
+            f"begin; {';'.join(MIGRATIONS[version:])}; pragma user_version = {len(MIGRATIONS)};"
             f" pragma application_id = {APPLICATION}; commit;"
         )
 

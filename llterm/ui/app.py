@@ -35,6 +35,7 @@ from llterm.session.document import Document
 from llterm.session.mixing import Mixing
 from llterm.session.sampling import SamplerChoice
 from llterm.session.session import Session
+from llterm.store.missing import Missing
 from llterm.ui import journal
 from llterm.ui.actions import shelf
 from llterm.ui.colourless import Colourless
@@ -130,6 +131,7 @@ class LltermApp(App[None]):
             self._filters = [Colourless(lambda: self.theme_variables)]
         journal.listen()
         self.launch = launch
+        document.bear(self._say_missing)
         self.faulty = False
         """Whether an error that nobody expected ended the app."""
         self.following: Launch | None = None
@@ -181,6 +183,20 @@ class LltermApp(App[None]):
             self.open_mix()
         if self.launch.offer and (looms.others(self.session.document.path) or stories.others()):
             self.call_after_refresh(shelf.looms, self.main, begin=True)
+
+    def _say_missing(self, missing: Missing) -> None:
+        """Something of the loom's file cannot be read any more: the work goes on without it."""
+        assert missing.trouble is not None
+        key = key_name(self.main.keymap.keys(action_of("app.export"), "everywhere")[0])
+        lines = (
+            missing.trouble.cause, f"Missing: {missing.said}.",
+            f"What is on screen is all there; {key} saves it elsewhere.",
+        )  # fmt: skip
+        log.warning("%s", "\n".join(lines))
+        self.notify(
+            "\n".join(lines), title="The loom's file is damaged", severity="warning",
+            markup=False, timeout=12,
+        )  # fmt: skip
 
     def go_on_with(
         self, path: Path | None, text: bytes | None, notices: tuple[str, ...] = ()
@@ -335,11 +351,12 @@ class LltermApp(App[None]):
         document = self.session.document
         told: LltermError | None = None
         try:
-            document.checkpoint()
-            document.flush()
+            document.secure()
         except LltermError as error:
             told = looms.rescued(document, error)
         try:
             await self.session.close()
         except LltermError as error:
             raise told or error from error
+        if told is not None:
+            raise told

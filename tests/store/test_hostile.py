@@ -88,7 +88,7 @@ def test_every_column_is_read_strictly(sound: Path, loom: Path, table: str) -> N
 def test_no_statement_goes_on_for_ever(loom: Path, table: str) -> None:
     """Where nothing else stops it: counted in SQLite's steps."""
     change(loom, *dict(lies())[f"{table} is a view"])
-    for database in (connect(loom, "rw"), to_look(loom)):
+    for database in (connect(loom), to_look(loom)):
         with closing(database), pytest.raises(sqlite3.OperationalError) as caught:
             database.execute(f"select max({TABLES[table][0]}) from {table}").fetchone()
         assert is_endless(caught.value)

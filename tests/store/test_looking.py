@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
+import json
 import shutil
 import sqlite3
+import subprocess
+import sys
+import tempfile
 from contextlib import closing
 from pathlib import Path
 
@@ -13,8 +18,30 @@ from llterm.headless.job import story_of
 from llterm.session import looms
 from llterm.session.document import Document
 from llterm.store.card import read_card
+from llterm.store.connection import journal_of
 
 STORY = "a fox went out. " * 2000
+LOOK = """
+import json, os, sys
+from pathlib import Path
+from llterm.core.outline import Outline
+from llterm.formats.exchange import Taste, export
+from llterm.headless.job import story_of
+from llterm.headless.loomcheck import check_loom
+from llterm.session.document import Document
+from llterm.store.card import read_card
+
+path = Path(sys.argv[1])
+if os.getuid() == 0 and sys.argv[2] != "locked":
+    os.setuid(65534)
+document = Document.open(path)
+card = read_card(path)
+json.dump({
+    "read_only": document.read_only, "notice": document.notice, "opened": document.text,
+    "exported": export(path, "text", Taste()).decode(), "told": story_of(path).decode(),
+    "doctor": check_loom(path)[1], "trouble": card.trouble, "size": card.size,
+}, sys.stdout)
+"""
 
 
 @pytest.fixture
@@ -36,6 +63,76 @@ def killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ):
         database.execute("select * from node").fetchall()
     return killed
+
+
+@pytest.mark.parametrize("kept_out", ["locked", "file", "folder", "both"])
+def test_it_is_seen_whole_where_nothing_may_be_written(killed: Path, kept_out: str) -> None:
+    """As another user where the tests run as root, whom no permission stops."""
+    journal = journal_of(killed)
+    for path in (killed, journal):
+        path.chmod(0o444 if kept_out in ("file", "both") else 0o666)
+    before = killed.read_bytes(), journal.read_bytes()
+    temporary = Path(tempfile.gettempdir())
+    for folder in killed.parents:
+        if folder.is_relative_to(temporary) and folder != temporary:
+            folder.chmod(folder.stat().st_mode | 0o055)
+    killed.parent.chmod(0o555 if kept_out in ("folder", "both") else 0o777)
+    with killed.open("rb") as holder:
+        if kept_out == "locked":
+            fcntl.flock(holder, fcntl.LOCK_EX)
+        done = subprocess.run(
+            [sys.executable, "-c", LOOK, str(killed), kept_out], capture_output=True, check=False
+        )
+    killed.parent.chmod(0o755)
+    assert done.returncode == 0, done.stderr.decode()
+    found = json.loads(done.stdout)
+    assert found.pop("notice")
+    assert found == {
+        "read_only": True, "opened": STORY, "exported": STORY, "told": STORY, "doctor": 0,
+        "trouble": "", "size": len(STORY),
+    }  # fmt: skip
+    if kept_out in ("file", "both"):
+        assert (killed.read_bytes(), journal.read_bytes()) == before
+
+
+def test_a_renamed_loom_takes_no_half_transaction_along(killed: Path) -> None:
+    document = Document.open(looms.rename(killed, "other name"))
+    assert document.text == STORY
+    document.close()
+    assert not journal_of(killed).exists()
+
+
+def test_an_llterm_that_is_just_ending_is_waited_for(killed: Path) -> None:
+    script = "import fcntl, sys; f = open(sys.argv[1], 'rb'); fcntl.flock(f, fcntl.LOCK_EX); "
+    with subprocess.Popen(
+        [sys.executable, "-c", script + "print(1, flush=True); sys.stdin.read()", str(killed)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    ) as holder:  # fmt: skip
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        told: list[str] = []
+
+        def waiting(text: str) -> None:
+            told.append(text)
+            holder.kill()
+
+        document = Document.open(killed, waiting)
+        assert (document.read_only, document.text) == (False, STORY)
+        document.close()
+    assert told == ["Another llterm has killed.loom open; waiting for it to end."]
+
+
+def test_one_that_stays_is_not_waited_for_for_ever(
+    killed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("llterm.store.lock.PATIENCE", 0.0)
+    told: list[str] = []
+    first = Document.open(killed)
+    second = Document.open(killed, told.append)
+    assert second.read_only
+    assert len(told) == 1
+    second.close()
+    first.close()
 
 
 def test_the_list_of_looms_tells_of_it(killed: Path) -> None:

@@ -6,7 +6,6 @@ file until it is whole.
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from llterm import paths
 from llterm.backends.llamacpp import cores
 from llterm.backends.llamacpp.info import FILE_TYPES, ModelInfo, inspect_gguf
 from llterm.errors import LltermError, ModelError, UsageError
+from llterm.wholefile import put
 
 BITS = {"bf16": 16.0, "f16": 16.0, "q8_0": 8.5, "q6_K": 6.6, "q5_K_M": 5.7, "q5_K_S": 5.6,
         "q5_1": 6.0, "q5_0": 5.6, "q4_K_M": 4.9, "q4_K_S": 4.6, "q4_1": 5.0, "q4_0": 4.6,
@@ -154,8 +154,6 @@ def _failed(source: Path, status: int, complaints: str) -> ModelError:
 def _put(part: Path, target: Path) -> None:
     """Give the part its name, unless somebody took that meanwhile."""
     try:
-        os.link(part, target)
+        put(part, target)
     except FileExistsError:
         raise UsageError(f"{target.name} exists already", "It was made meanwhile.", "") from None
-    except OSError:
-        part.replace(target)  # A file system without links.

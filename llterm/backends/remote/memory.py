@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -24,6 +22,7 @@ from llterm.config.server import ServerSettings
 from llterm.core.jsontext import json_text
 from llterm.core.tokens import Tail, Token
 from llterm.regular import read_file
+from llterm.wholefile import write_whole
 
 _MOST_BYTES = 1 << 28
 """No vocabulary is longer."""
@@ -84,13 +83,7 @@ def remember(file: Path, memory: Memory) -> None:
     }
     with suppress(OSError):
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(dir=file.parent, prefix=file.name)
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as fresh:
-                fresh.write(json_text(data))
-            os.replace(name, file)
-        finally:
-            Path(name).unlink(missing_ok=True)
+        write_whole(file, json_text(data).encode("utf-8"), private=True)
         for old in file.parent.glob("*.json"):
             if time.time() - old.stat().st_mtime > LASTS:
                 old.unlink(missing_ok=True)

@@ -42,7 +42,7 @@ class _Renderer:
         self._process: subprocess.Popen[bytes] | None = None
 
     def render(self, template: str, seen: Mapping[str, object]) -> str:
-        question = json_text({"template": template, "seen": seen}).encode() + b"\n"
+        question = json_text({"template": template, "seen": seen}, bytes_kept=True).encode() + b"\n"
         with self._lock:
             answer = self._exchange(question)
         if "text" in answer:

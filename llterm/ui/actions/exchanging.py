@@ -10,6 +10,7 @@ from llterm.core.display import visible
 from llterm.errors import UsageError
 from llterm.formats import exchange
 from llterm.formats.files import MOST_IMPORTED, free_loom, write_export
+from llterm.formats.source import source_of
 from llterm.regular import read_file
 from llterm.textfile import text_of
 from llterm.ui.screens.ask import AskLine
@@ -43,16 +44,21 @@ async def _export(screen: WeaveScreen, wanted: Wanted) -> None:
         if target.exists():
             raise UsageError(f"{target.name} exists already", str(target), "Name another file.")
         if wanted.format == COPY:
-            document.copy_to(target)
+            missing = document.copy_to(target)
         else:
-            document.checkpoint()
-            document.flush()
-            taste = exchange.Taste(every=wanted.every)
-            lacking = await asyncio.to_thread(
-                write_export, document.path, wanted.format, target, taste
-            )
+            # From memory: what is on screen can be saved also where its file is gone.
+            whole = document.whole(history=exchange.holds_history(wanted.format))
+            missing = whole.missing
+            source, taste = source_of(whole, document.path.stem), exchange.Taste(wanted.every)
+            lacking = await asyncio.to_thread(write_export, source, wanted.format, target, taste)
         name = visible(str(target).encode("utf-8", "surrogateescape"))
-        screen.app.notify(name, title="Written", markup=False, timeout=6)
+        if missing:
+            screen.app.notify(
+                f"{name}\nCould not be read any more, and is not in it: {missing.said}.",
+                title="Written in part", severity="warning", markup=False, timeout=12,
+            )  # fmt: skip
+        else:
+            screen.app.notify(name, title="Written", markup=False, timeout=6)
         if lacking:
             screen.app.notify(
                 lacking, title="Boxes in the picture", severity="warning", markup=False

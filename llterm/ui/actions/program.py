@@ -79,10 +79,8 @@ def back(screen: WeaveScreen) -> None:
 
 def leave(screen: WeaveScreen) -> None:
     """Quit. Where the story cannot be written, say so first; the second time it is quit."""
-    document = screen.session.document
-    document.checkpoint()
     try:
-        document.flush()
+        screen.session.document.secure()
     except LltermError as error:
         if not screen.leaving:
             screen.leaving = True
@@ -95,8 +93,7 @@ def leave(screen: WeaveScreen) -> None:
 def save(screen: WeaveScreen) -> None:
     """Write now, and say where to."""
     document = screen.session.document
-    document.checkpoint()
-    document.flush()
+    document.secure()
     if document.path is not None:
         name = visible(str(document.path).encode("utf-8", "surrogateescape"))
         screen.app.notify(name, title="Saved", markup=False, timeout=4)

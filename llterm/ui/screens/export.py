@@ -83,10 +83,10 @@ class Export(Dialog[Wanted]):
         self.query_one("#target", Input).value = str(self._proposed(format))
 
     def _proposed(self, format: str) -> Path:
+        # The loom's folder can be gone: its stick was pulled out.
+        folder = self._loom.parent if self._loom.parent.is_dir() else Path.home()
         stem = self._loom.stem
-        if format == COPY:
-            return _free(self._loom.with_name(f"{stem} copy.loom"))
-        return _free(self._loom.with_name(stem + suffix_of(format)))
+        return _free(folder / (f"{stem} copy.loom" if format == COPY else stem + suffix_of(format)))
 
     @on(OptionList.OptionSelected)
     @on(Input.Submitted)
