@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import os
 import signal
 import sys
 from collections.abc import Awaitable, Sequence
@@ -36,6 +37,7 @@ from llterm.session.document import Document
 from llterm.session.mixing import Mixing
 from llterm.session.sampling import SamplerChoice
 from llterm.session.session import Session
+from llterm.terminal import in_browser
 from llterm.ui import journal
 from llterm.ui.actions import shelf
 from llterm.ui.commands import Commands, Palette
@@ -146,7 +148,7 @@ class LltermApp(App[None]):
         self.main = WeaveScreen(
             self.session,
             Options(
-                keymap=keymap.resolve(launch.config.keys),
+                keymap=keymap.resolve(launch.config.keys, browser=in_browser(os.environ)),
                 model_name=launch.model_name,
                 named=launch.path is not None,
                 keep_choice=lambda name, value: state.keep({name: value}),
