@@ -20,6 +20,8 @@ from textual import work
 from textual.app import App
 from textual.binding import Binding
 from textual.command import Provider
+from textual.driver import Driver
+from textual.drivers.linux_driver import LinuxDriver
 from textual.filter import LineFilter
 
 from llterm import keymap, paths, state
@@ -42,6 +44,7 @@ from llterm.ui import journal
 from llterm.ui.actions import shelf
 from llterm.ui.commands import Commands, Palette
 from llterm.ui.inert import Inert
+from llterm.ui.jobs import JobDriver
 from llterm.ui.launch import Launch
 from llterm.ui.options import Options
 from llterm.ui.pasting import guard_pastes
@@ -221,6 +224,10 @@ class LltermApp(App[None]):
         themes = super().available_themes
         own = {name: theme for name, theme in themes.items() if name in self._themes.themes}
         return own or themes  # type: ignore[return-value]
+
+    def get_driver_class(self) -> type[Driver]:
+        found = super().get_driver_class()
+        return JobDriver if found is LinuxDriver else found
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         return [*super().get_line_filters(), _INERT]
