@@ -24,7 +24,7 @@ def serve(arguments: Sequence[str], port: int) -> int:
         raise CapabilityMissing(
             "The app cannot be served to a browser",
             "The package textual-serve is not installed.",
-            "pipx inject llterm textual-serve, or pip install 'llterm[web]'.",
+            "pipx inject llterm textual-serve, or pip install textual-serve.",
         ) from error
     if not 0 < port < 65536:
         raise UsageError(f"There is no port {port}", "", "Ports go from 1 to 65535.")
