@@ -95,6 +95,9 @@ class PageServer(Server):
             _log.warning("A page sent what no page of llterm sends; its app is ended.")
         finally:
             await service.stop()
+            # Textual's own waits for its last word only; a page is free when its app has ended.
+            if service._process is not None:
+                await service._process.wait()
 
     def _refuse_more(self) -> None:
         if len(self._open) >= MOST_SESSIONS:
