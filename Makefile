@@ -14,10 +14,11 @@ BIN := $(VENV)/bin
 CORES := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 
 # llama-cpp-python comes as source. Only the library itself is built: no tools, no server, no
-# multimodal parts. Set CMAKE_ARGS yourself for another build (docs/install.md).
+# multimodal parts. It is split as a shell would, hence the quotes. Set CMAKE_ARGS yourself for
+# another build (docs/install.md).
 export CMAKE_ARGS ?= -DLLAVA_BUILD=OFF -DLLAMA_BUILD_TOOLS=OFF -DLLAMA_BUILD_EXAMPLES=OFF \
 	-DLLAMA_BUILD_SERVER=OFF -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_APP=OFF -DLLAMA_OPENSSL=OFF \
-	-DCMAKE_PROJECT_llama_cpp_INCLUDE=$(CURDIR)/scripts/llama-build.cmake
+	-DCMAKE_PROJECT_llama_cpp_INCLUDE="$(CURDIR)/scripts/llama-build.cmake"
 export CMAKE_BUILD_PARALLEL_LEVEL ?= $(CORES)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 

@@ -7,12 +7,21 @@ unknown ids and keys that no terminal can send without a word, so both are refus
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Literal
 
 from llterm.errors import ConfigError
-from llterm.keynames import NEVER, canonical, is_key, is_safe, is_text, nearest, split_keys
+from llterm.keynames import (
+    BROWSERS_OWN,
+    NEVER,
+    canonical,
+    is_key,
+    is_safe,
+    is_text,
+    nearest,
+    split_keys,
+)
 
 Pane = Literal["everywhere", "story", "suggestions", "heat", "loom", "mix"]
 PANES: tuple[Pane, ...] = ("everywhere", "story", "suggestions", "heat", "loom", "mix")
@@ -307,7 +316,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("app.palette", "f2,ctrl+p", "everywhere", "All commands, by name", "", ":"),
     Action("app.help", "f1", "everywhere", "Help", "help", "?"),
     Action("app.log", "f12", "everywhere", "The log"),
-    Action("app.quit", "ctrl+q", "everywhere", "Quit; everything is saved"),
+    Action("app.quit", "ctrl+q,alt+q", "everywhere", "Quit; everything is saved"),
 )
 
 Place = Callable[[str], str]
@@ -321,6 +330,10 @@ class Keymap:
     own: Mapping[str, str]
     """The person's keys by action id; they replace all default keys of that action."""
 
+    browser: bool = False
+    """Whether a browser passes the keys on: those that it keeps are left out where there are
+    others."""
+
     def keys(self, action: Action, pane: Pane) -> tuple[str, ...]:
         """The keys that run an action while `pane` has the focus, those of `everywhere` left out
         unless that is the pane.
@@ -328,8 +341,14 @@ class Keymap:
         Of the person's own keys, those that the text needs (letters, arrows, enter) count in the
         suggestion tree only, as the default ones do.
         """
+        given = self._given(action, pane)
+        if not self.browser:
+            return given
+        return tuple(key for key in given if key not in BROWSERS_OWN) or given
+
+    def _given(self, action: Action, pane: Pane) -> tuple[str, ...]:
         if pane == "loom" and action.id in IN_LOOM:
-            return self.keys(action, "suggestions")
+            return self._given(action, "suggestions")
         if action.id not in self.own:
             shared = action.keys if pane == action.where else ""
             further = action.tree_keys if pane == "suggestions" else ""
@@ -364,7 +383,9 @@ def action_of(id: str) -> Action:
     return found
 
 
-def resolve(overrides: Mapping[str, str], place: Place = lambda _: "[keys]") -> Keymap:
+def resolve(
+    overrides: Mapping[str, str], place: Place = lambda _: "[keys]", *, browser: bool = False
+) -> Keymap:
     """The keymap with the person's keys. Raises ConfigError for an id or key that cannot be."""
     own: dict[str, str] = {}
     for id, text in overrides.items():
@@ -372,7 +393,7 @@ def resolve(overrides: Mapping[str, str], place: Place = lambda _: "[keys]") -> 
     keymap = Keymap(own)
     if own:
         _refuse_clashes(keymap, place)
-    return keymap
+    return replace(keymap, browser=browser)
 
 
 def _checked(id: str, text: str, place: Place) -> tuple[str, ...]:

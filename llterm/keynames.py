@@ -26,6 +26,12 @@ _ALIAS = re.compile(
 )
 """Keys that some terminals cannot send: fine beside a safe one, never alone."""
 
+BROWSERS_OWN = frozenset(
+    {"ctrl+n", "ctrl+t", "ctrl+w", "ctrl+q", "ctrl+shift+n", "ctrl+shift+t", "ctrl+shift+w",
+     "ctrl+shift+p", "ctrl+tab", "ctrl+shift+tab", "ctrl+pageup", "ctrl+pagedown", "alt+f4", "f11"}
+)  # fmt: skip
+"""Keys that browsers keep for windows and tabs: a page never gets them."""
+
 _SPECIAL = {
     "up", "down", "left", "right", "home", "end", "pageup", "pagedown", "insert", "delete",
     "backspace", "tab", "enter", "escape", "space", "at",

@@ -23,14 +23,18 @@ from llterm.errors import LltermError
 from llterm.output import say
 from llterm.terminal import RESET
 
-_FORWARDED = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
-"""Passed on whoever sent them: sent twice, they still end the app once."""
-_SHARED = (signal.SIGINT, signal.SIGQUIT, signal.SIGWINCH, signal.SIGTSTP)
+_FORWARDED = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTSTP)
+"""Passed on whoever sent them: sent twice, they still end or stop the app once. The terminal's may
+have come before there was a child."""
+_SHARED = (signal.SIGINT, signal.SIGQUIT, signal.SIGWINCH)
 """The terminal sends these to the child itself; only those sent by a process are passed on."""
 _WATCHED = {signal.SIGCHLD, signal.SIGCONT, *_FORWARDED, *_SHARED}
 _QUIET = {signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGPIPE}
 """The child may end by these before its own handlers stand; nobody needs to be told."""
 _PR_SET_PDEATHSIG = 1
+_LOOK = 1.0
+"""Seconds after which the child is looked at though nothing was heard of it: a thread of a library
+may have taken the signal."""
 
 
 def supervise(app: Callable[[], int], log: Path) -> int:
@@ -99,11 +103,11 @@ def _watch(child: int) -> int:
         number, sender = _next_signal()
         if number == signal.SIGCHLD:
             pid, status = os.waitpid(child, os.WNOHANG | os.WUNTRACED)
-            if pid and os.WIFSTOPPED(status):
+            while pid and os.WIFSTOPPED(status):
                 # The shell takes the job for stopped only when each of its processes is.
                 os.kill(os.getpid(), signal.SIGSTOP)
-                # `fg` tells both to go on. Told twice, the app would take the terminal twice.
-                pid, status = os.waitpid(child, os.WNOHANG | os.WCONTINUED)
+                # `fg` tells both to go on. By now the child may have been stopped again.
+                pid, status = os.waitpid(child, os.WNOHANG | os.WCONTINUED | os.WUNTRACED)
                 if not pid:
                     _send(child, signal.SIGCONT)
             if pid and not os.WIFCONTINUED(status):
@@ -118,8 +122,8 @@ def _next_signal() -> tuple[int, int]:
     """The next signal and the process that sent it; 0 for the terminal's (or where the system
     does not tell)."""
     if sys.platform == "linux":
-        info = signal.sigwaitinfo(_WATCHED)
-        return info.si_signo, info.si_pid
+        info = signal.sigtimedwait(_WATCHED, _LOOK)
+        return (info.si_signo, info.si_pid) if info is not None else (signal.SIGCHLD, 0)
     return signal.sigwait(_WATCHED), 0
 
 

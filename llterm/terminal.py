@@ -54,10 +54,14 @@ def is_interactive(environment: Mapping[str, str]) -> bool:
     return os.isatty(0) and os.isatty(1)
 
 
+def in_browser(environment: Mapping[str, str]) -> bool:
+    """Whether a browser's page is at the other end (`weave --web`)."""
+    return environment.get("TEXTUAL_DRIVER", "").endswith(":WebDriver")
+
+
 def why_not_interactive(environment: Mapping[str, str]) -> str:
     """The reason for that, in words; empty where there is a terminal."""
-    if environment.get("TEXTUAL_DRIVER", "").endswith(":WebDriver"):
-        # A browser's page is at the other end (`weave --web`).
+    if in_browser(environment):
         return ""
     if not os.isatty(0):
         return "the input is not a terminal"

@@ -167,6 +167,22 @@ def display_text(data: bytes) -> str:
     return Display.of(data).text
 
 
+def raw_text(data: bytes) -> str:
+    """The bytes as a string that holds all of them, to be edited; nothing that may be shown."""
+    return data.decode("utf-8", "surrogateescape")
+
+
+def area_text(text: str) -> str:
+    """The text as a field of many lines draws it: each unsafe character is one stand-in, so that
+    places in the text and in what is drawn are the same."""
+    return text.translate({ord(one): _stand_in(one) for one in _found(text)})
+
+
+def field_text(text: str) -> str:
+    """The same on one line: line breaks and tabs are signs."""
+    return area_text(text).replace("\n", "⏎").replace("\t", "⇥")
+
+
 def visible(data: bytes) -> str:
     """The bytes as a label shows them: edge and repeated spaces, line breaks and tabs are seen.
 

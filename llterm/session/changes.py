@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -9,6 +10,9 @@ from llterm.core.birth import Alternative, Birth, birth_text, read_birth
 from llterm.core.history import Step
 from llterm.core.loom import Loom, Piece
 from llterm.core.tokens import Tail
+
+_HALVES = re.compile("[\ud800-\udc7f\udd00-\udfff]")
+"""Halves of surrogate pairs, less those that stand for broken bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,5 +118,6 @@ def _common(one: int, other: int, same: Callable[[int], bool]) -> int:
 
 
 def encoded(text: str) -> bytes:
-    """What a person typed, with the line ends of a story."""
-    return text.replace("\r\n", "\n").replace("\r", "\n").encode("utf-8", "replace")
+    """What a person typed, with the line ends of a story; broken bytes stay what they are."""
+    text = _HALVES.sub("?", text.replace("\r\n", "\n").replace("\r", "\n"))
+    return text.encode("utf-8", "surrogateescape")

@@ -3,6 +3,7 @@ suggestion."""
 
 from __future__ import annotations
 
+from llterm.core.display import raw_text
 from llterm.core.tokens import Tail
 from llterm.session import taking
 from llterm.session.changes import Change
@@ -40,7 +41,7 @@ def put_text(session: Session, number: int, text: str) -> Change:
 
 def accept_text(session: Session, tail: Tail, text: str) -> Change:
     """Take a suggestion as the person rewrote it: the text is theirs then."""
-    if text == session.ghost(tail):
+    if text == raw_text(session.added(tail)):
         return session.accept(tail)
     document = session.document
     document.checkpoint()

@@ -369,8 +369,12 @@ class Session:
 
     def ghost(self, tail: Tail) -> str:
         """What accepting `tail` would add, as it would be shown."""
+        return display_text(self.added(tail))
+
+    def added(self, tail: Tail) -> bytes:
+        """What accepting `tail` would add, with the whole of a character that it ends."""
         adds = self._suggestions.current.adds(tail)
-        return display_text(whole_after(self.document.bytes_before(self.at), adds))
+        return whole_after(self.document.bytes_before(self.at), adds)
 
     # --- inner workings
 

@@ -8,24 +8,28 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import os
 import signal
 import sys
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar, cast
+from typing import Any, ClassVar, cast
 
 from textual import work
 from textual.app import App
 from textual.binding import Binding
 from textual.command import Provider
+from textual.driver import Driver
+from textual.drivers.linux_driver import LinuxDriver
+from textual.filter import LineFilter
 
 from llterm import keymap, paths, state
 from llterm.altkeys import know_alt_keys
 from llterm.backends.registry import Known, Progress, open_model
 from llterm.config.sampling import choices
 from llterm.core.chat import chat_text
-from llterm.core.display import visible
+from llterm.core.display import area_text, field_text, visible
 from llterm.core.query import Backend
 from llterm.core.rules import Rules
 from llterm.errors import LltermError
@@ -36,10 +40,13 @@ from llterm.session.mixing import Mixing
 from llterm.session.sampling import SamplerChoice
 from llterm.session.session import Session
 from llterm.store.missing import Missing
+from llterm.terminal import in_browser
 from llterm.ui import journal
 from llterm.ui.actions import shelf
 from llterm.ui.colourless import Colourless
 from llterm.ui.commands import Commands, Palette
+from llterm.ui.inert import Inert
+from llterm.ui.jobs import JobDriver
 from llterm.ui.launch import Launch
 from llterm.ui.options import Options
 from llterm.ui.pasting import guard_pastes
@@ -52,6 +59,7 @@ from llterm.ui.widgets.keybar import key_name
 log = logging.getLogger(__name__)
 
 _COLORS = {"standard": 16, "256": 256, "truecolor": 1 << 24, "windows": 16}
+_INERT = Inert()
 SIGNALS = ("SIGHUP", "SIGTERM", "SIGINT")
 """A dropped connection, a polite end: both save and put the terminal back."""
 
@@ -148,7 +156,7 @@ class LltermApp(App[None]):
         self.main = WeaveScreen(
             self.session,
             Options(
-                keymap=keymap.resolve(launch.config.keys),
+                keymap=keymap.resolve(launch.config.keys, browser=in_browser(os.environ)),
                 model_name=launch.model_name,
                 named=launch.path is not None,
                 keep_choice=lambda name, value: state.keep({name: value}),
@@ -239,6 +247,17 @@ class LltermApp(App[None]):
         themes = super().available_themes
         own = {name: theme for name, theme in themes.items() if name in self._themes.themes}
         return own or themes  # type: ignore[return-value]
+
+    def get_driver_class(self) -> type[Driver]:
+        found = super().get_driver_class()
+        return JobDriver if found is LinuxDriver else found
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        return [*super().get_line_filters(), _INERT]
+
+    def notify(self, message: str, *, title: str = "", **how: Any) -> None:
+        """A notice. It is no markup, whatever it holds, and inert."""
+        super().notify(area_text(message), title=field_text(title), **{**how, "markup": False})
 
     def _install_signals(self) -> None:
         loop = asyncio.get_running_loop()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from textual._xterm_parser import XTermParser
-from textual.drivers import linux_driver
+from textual.drivers import linux_driver, web_driver
 from textual.message import Message
 
 _ESCAPE = "\x1b"
@@ -63,5 +63,6 @@ class PasteParser(XTermParser):
 
 
 def guard_pastes() -> None:
-    """Let the app's driver use this parser; Textual has no public way to give it one."""
-    linux_driver.XTermParser = PasteParser  # type: ignore[attr-defined]
+    """Let the app's drivers use this parser; Textual has no public way to give them one."""
+    for driver in (linux_driver, web_driver):
+        driver.XTermParser = PasteParser  # type: ignore[attr-defined]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import resource
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -173,16 +174,15 @@ def test_what_may_not_be_written_is_read(loom: Path, locked: str) -> None:
         "document = Document.open(pathlib.Path(sys.argv[1]))\n"
         "print(document.read_only, document.notice, len(document.text))\n"
     )
-    temporary = Path(tempfile.gettempdir())
-    for folder in loom.parents:
-        if folder.is_relative_to(temporary) and folder != temporary:
-            folder.chmod(folder.stat().st_mode | 0o055)
-    loom.chmod(0o444 if locked == "file" else 0o666)
-    loom.parent.chmod(0o555 if locked == "folder" else 0o777)
-    done = subprocess.run(
-        [sys.executable, "-c", script, str(loom)], capture_output=True, text=True, check=False
-    )
-    loom.parent.chmod(0o755)
+    # pytest's own folder is closed to others, and closed again by each run that begins.
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(shutil.copy(loom, folder))
+        path.chmod(0o444 if locked == "file" else 0o666)
+        path.parent.chmod(0o555 if locked == "folder" else 0o777)
+        done = subprocess.run(
+            [sys.executable, "-c", script, path], capture_output=True, text=True, check=False
+        )
+        path.parent.chmod(0o755)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("True")
     assert "a.loom may not be written" in done.stdout

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from llterm.core.attribution import Question
 from llterm.core.branches import taken
-from llterm.core.display import display_text, visible
+from llterm.core.display import raw_text, visible
 from llterm.core.futures import Futures
 from llterm.session import replacing
 from llterm.session.attributing import Attributing
@@ -166,7 +166,7 @@ def write(screen: WeaveScreen) -> None:
                 follow(screen, replacing.put_text(screen.session, number, text))
                 screen.editor.focus()
 
-    stands = display_text(screen.session.reader.places[number].data)
+    stands = raw_text(screen.session.reader.places[number].data)
     screen.app.push_screen(PutText(stands), done)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from llterm.core.display import raw_text
 from llterm.core.tokens import Tail
 from llterm.session.document import Change
 from llterm.session.replacing import accept_text
@@ -103,4 +104,4 @@ def edit(screen: WeaveScreen, tail: Tail) -> None:
             with troubles(screen):
                 follow(screen, accept_text(screen.session, tail, text))
 
-    screen.app.push_screen(EditBranch(screen.session.ghost(tail)), done)
+    screen.app.push_screen(EditBranch(raw_text(screen.session.added(tail))), done)

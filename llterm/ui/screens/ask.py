@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from textual import on
 from textual.app import ComposeResult
-from textual.widgets import Input, Static
+from textual.widgets import Static
 
+from llterm.core.display import area_text
 from llterm.ui.screens.dialog import Dialog
 from llterm.ui.screens.edit_branch import TextDialog
+from llterm.ui.widgets.fields import Field
 
 
 class AskLine(Dialog[str]):
@@ -25,11 +27,11 @@ class AskLine(Dialog[str]):
         return self._heading
 
     def body(self) -> ComposeResult:
-        yield Static(self._note, classes="dialog--note", markup=False)
-        yield Input(self._value, compact=True)
+        yield Static(area_text(self._note), classes="dialog--note", markup=False)
+        yield Field(self._value)
 
-    @on(Input.Submitted)
-    def _submitted(self, event: Input.Submitted) -> None:
+    @on(Field.Submitted)
+    def _submitted(self, event: Field.Submitted) -> None:
         self.dismiss(event.value)
 
 

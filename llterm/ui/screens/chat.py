@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from textual.app import ComposeResult
 from textual.binding import Binding
-from textual.widgets import Label, TextArea
+from textual.widgets import Label
 
 from llterm.core.chat import Chat
 from llterm.ui.screens.dialog import Dialog
+from llterm.ui.widgets.fields import Area
 
 
 class ChatDialog(Dialog[Chat]):
@@ -23,23 +24,15 @@ class ChatDialog(Dialog[Chat]):
 
     def body(self) -> ComposeResult:
         yield Label("What you say; the story is the model's reply", classes="dialog--note")
-        yield self._area(self._chat.message, "message")
+        yield Area(self._chat.message, id="message")
         yield Label("How it is to behave (system message)", classes="dialog--note")
-        yield self._area(self._chat.system, "system")
+        yield Area(self._chat.system, id="system")
 
     def on_mount(self) -> None:
-        area = self.query_one("#message", TextArea)
+        area = self.query_one("#message", Area)
         area.move_cursor(area.document.end)
         area.focus()
 
     def action_done(self) -> None:
-        system, message = (self.query_one(f"#{id}", TextArea).text for id in ("system", "message"))
+        system, message = (self.query_one(f"#{id}", Area).text for id in ("system", "message"))
         self.dismiss(Chat(system.strip(), message.strip()))
-
-    def _area(self, text: str, id: str) -> TextArea:
-        area = TextArea(
-            text, soft_wrap=True, compact=True, highlight_cursor_line=False, id=id,
-            tab_behavior="focus",
-        )  # fmt: skip
-        area.cursor_blink = False
-        return area

@@ -8,11 +8,12 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding
-from textual.widgets import Static, TextArea
+from textual.widgets import Static
 
 from llterm.constraints.spec import Constraint, Kind, choices
 from llterm.errors import LltermError
 from llterm.ui.screens.edit_branch import TextDialog
+from llterm.ui.widgets.fields import Area
 
 _KINDS: dict[Kind, tuple[str, str]] = {
     "choice": ("Choices", "One a line; the space that begins a word is part of it."),
@@ -59,7 +60,7 @@ class Constrain(TextDialog):
         self.query_one("#kind", Static).update(self._note)
 
     def action_done(self) -> None:
-        self.run_worker(self._done(self.query_one(TextArea).text), exclusive=True)
+        self.run_worker(self._done(self.query_one(Area).text), exclusive=True)
 
     async def _done(self, text: str) -> None:
         try:

@@ -8,8 +8,11 @@ from typing import TypeVar
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Vertical
+from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
+
+from llterm.core.display import field_text
 
 Result = TypeVar("Result")
 
@@ -22,7 +25,7 @@ class Dialog(ModalScreen[Result]):
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog") as box:
-            box.border_title = self.heading
+            box.border_title = Content(field_text(self.heading))
             yield from self.body()
             yield Static(self.KEYS, classes="dialog--keys", markup=False)
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from textual.app import ComposeResult
 from textual.binding import Binding
-from textual.widgets import TextArea
 
 from llterm.ui.screens.dialog import Dialog
+from llterm.ui.widgets.fields import Area
 
 
 class TextDialog(Dialog[str]):
@@ -19,16 +19,14 @@ class TextDialog(Dialog[str]):
         self._text = text
 
     def body(self) -> ComposeResult:
-        area = TextArea(self._text, soft_wrap=True, compact=True, highlight_cursor_line=False)
-        area.cursor_blink = False
-        yield area
+        yield Area(self._text)
 
     def on_mount(self) -> None:
-        area = self.query_one(TextArea)
+        area = self.query_one(Area)
         area.move_cursor(area.document.end)
 
     def action_done(self) -> None:
-        self.dismiss(self.query_one(TextArea).text)
+        self.dismiss(self.query_one(Area).text)
 
 
 class EditBranch(TextDialog):

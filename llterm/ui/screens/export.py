@@ -9,11 +9,12 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.content import Content
-from textual.widgets import Input, OptionList, Static
+from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from llterm.formats.exchange import EXPORTS, suffix_of
 from llterm.ui.screens.dialog import Dialog
+from llterm.ui.widgets.fields import Field
 
 COPY = "loom"
 """Not a format: the loom itself, with its history, saved elsewhere."""
@@ -56,7 +57,7 @@ class Export(Dialog[Wanted]):
         ]
         yield OptionList(*options, markup=False, compact=True)
         yield Static("", id="told", classes="setting--note", markup=False)
-        yield Input(id="target", compact=True)
+        yield Field(id="target")
 
     def on_mount(self) -> None:
         options = self.query_one(OptionList)
@@ -80,7 +81,7 @@ class Export(Dialog[Wanted]):
             if format == "html":
                 told = "The story with every fork." if self._every else "The story alone."
         self.query_one("#told", Static).update(told or "With its history, as it is on screen now.")
-        self.query_one("#target", Input).value = str(self._proposed(format))
+        self.query_one("#target", Field).value = str(self._proposed(format))
 
     def _proposed(self, format: str) -> Path:
         # The loom's folder can be gone: its stick was pulled out.
@@ -89,9 +90,9 @@ class Export(Dialog[Wanted]):
         return _free(folder / (f"{stem} copy.loom" if format == COPY else stem + suffix_of(format)))
 
     @on(OptionList.OptionSelected)
-    @on(Input.Submitted)
+    @on(Field.Submitted)
     def _done(self) -> None:
-        typed = self.query_one("#target", Input).value.strip()
+        typed = self.query_one("#target", Field).value.strip()
         if not typed:
             return
         format = self._format

@@ -9,7 +9,7 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Horizontal
-from textual.widgets import DataTable, Input, Static
+from textual.widgets import DataTable, Static
 
 from llterm.core.display import visible
 from llterm.errors import LltermError
@@ -19,6 +19,7 @@ from llterm.ui.candidates import FIGURES, chosen_columns, other_cells, row_cells
 from llterm.ui.figures import joint, percent
 from llterm.ui.screens.dialog import Dialog
 from llterm.ui.screens.sampler import Sampler
+from llterm.ui.widgets.fields import Field
 
 if TYPE_CHECKING:
     from llterm.ui.screens.weave import WeaveScreen
@@ -54,16 +55,13 @@ class Inspector(Dialog[tuple[int, float] | None]):
         yield DataTable(id="candidates", cursor_type="row", zebra_stripes=False, cell_padding=0)
         with Horizontal(classes="setting"):
             yield Static("chain", classes="setting--name", markup=False)
-            yield Input(
+            yield Field(
                 placeholder=f"as it is drawn ({self._session.sampling.label}); try min_p=0.05",
                 id="chain",
-                compact=True,
             )
         with Horizontal(classes="setting"):
             yield Static("find", classes="setting--name", markup=False)
-            yield Input(
-                placeholder="a text (Enter: all its tokens), or /regex/", id="filter", compact=True
-            )
+            yield Field(placeholder="a text (Enter: all its tokens), or /regex/", id="filter")
         yield Static("", id="told", classes="setting--note", markup=False)
 
     def on_mount(self) -> None:
@@ -92,18 +90,18 @@ class Inspector(Dialog[tuple[int, float] | None]):
         begins = "" if ahead else ", as if a weave began"
         return f"{stands} · the constraint takes {percent(taken)} here{begins}"
 
-    @on(Input.Changed)
+    @on(Field.Changed)
     def _typed(self) -> None:
         self._fill()
 
     def action_preset(self) -> None:
         names = ["", *self._session.presets]
         self._preset = (self._preset + 1) % len(names)
-        self.query_one("#chain", Input).value = names[self._preset]
+        self.query_one("#chain", Field).value = names[self._preset]
 
     def action_knobs(self) -> None:
         """The panel, for good; what was typed to try is over then."""
-        self.query_one("#chain", Input).value = ""
+        self.query_one("#chain", Field).value = ""
         panel = Sampler(self._main, self._spot, self._inspection)
         self.app.push_screen(panel, lambda _: self._fill())
 
@@ -111,9 +109,9 @@ class Inspector(Dialog[tuple[int, float] | None]):
         inspection = self._inspection
         if inspection is None:
             return
-        wanted = self.query_one("#filter", Input).value
+        wanted = self.query_one("#filter", Field).value
         try:
-            text = self.query_one("#chain", Input).value
+            text = self.query_one("#chain", Field).value
             session = self._session
             inspection.under(parse_chain(text, session.sampling, session.presets))
             found = inspection.table(wanted, MOST)
@@ -140,8 +138,8 @@ class Inspector(Dialog[tuple[int, float] | None]):
         note.set_class(wrong, "-wrong")
         note.update(text)
 
-    @on(Input.Submitted, "#filter")
-    def _ask_joint(self, event: Input.Submitted) -> None:
+    @on(Field.Submitted, "#filter")
+    def _ask_joint(self, event: Field.Submitted) -> None:
         """The probability of all of a typed text, which the model has to be asked for."""
         if event.value and not event.value.startswith("/"):
             self.run_worker(self._joint(event.value), group="joint", exclusive=True)

@@ -13,7 +13,7 @@ from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Horizontal
-from textual.widgets import Input, OptionList, Static
+from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from llterm.config.read import PRESET_NAMES, preset_name
@@ -28,6 +28,7 @@ from llterm.ui.figures import bar, percent
 from llterm.ui.screens.dialog import Dialog
 from llterm.ui.screens.painting import troubles
 from llterm.ui.widgets.cells import crop
+from llterm.ui.widgets.fields import Field
 
 if TYPE_CHECKING:
     from llterm.ui.screens.weave import WeaveScreen
@@ -82,7 +83,7 @@ class Sampler(Dialog[None]):
             yield Static("", id="drawn", markup=False)
         with Horizontal(classes="setting", id="typing"):
             yield Static("", classes="setting--name", markup=False)
-            yield Input(id="typed", compact=True, select_on_focus=False)
+            yield Field(id="typed", select_on_focus=False)
         yield Static("", classes="setting--note", markup=False)
 
     def on_mount(self) -> None:
@@ -135,7 +136,7 @@ class Sampler(Dialog[None]):
         else:
             row = self._row
             self._ask(row.name, knobs.shown(value_of(self._sampling, row.name)))
-            self.query_one("#typed", Input).select_all()
+            self.query_one("#typed", Field).select_all()
 
     def action_save(self) -> None:
         kept = self._sampling.preset or ""
@@ -174,13 +175,13 @@ class Sampler(Dialog[None]):
         self.query_one("#typing").display = True
         name = "save as" if what == _NAME else what.replace("_", " ")
         self.query_one("#typing Static", Static).update(name)
-        line = self.query_one("#typed", Input)
+        line = self.query_one("#typed", Field)
         line.value = text
         line.focus()
         line.cursor_position = len(text)
 
     def _typed(self) -> None:
-        text, presets = self.query_one("#typed", Input).value, self._session.presets
+        text, presets = self.query_one("#typed", Field).value, self._session.presets
         if self._typing == _NAME:
             self._save(text.strip())
             return

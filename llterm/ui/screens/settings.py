@@ -14,13 +14,14 @@ from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Horizontal, VerticalScroll
-from textual.widgets import Input, Static
+from textual.widgets import Static
 
 from llterm.config.schema import UI, WEAVE, Setting
 from llterm.core.rules import Rules
 from llterm.ui.options import Options
 from llterm.ui.screens.dialog import Dialog
 from llterm.ui.screens.painting import troubles
+from llterm.ui.widgets.fields import Field
 from llterm.ui.widgets.toggle import Toggle
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ class Settings(Dialog[None]):
             if setting.kind == "yes or no":
                 yield Toggle(bool(value), id=setting.name)
             else:
-                yield Input(shown(value), id=setting.name, compact=True)
+                yield Field(shown(value), id=setting.name)
                 text = "texts, with | between" if isinstance(value, tuple) else setting.range
                 yield Static(text, classes="setting--range", markup=False)
 
@@ -77,8 +78,8 @@ class Settings(Dialog[None]):
         note.set_class(wrong, "-wrong")
         note.update(text)
 
-    @on(Input.Changed)
-    def _typed(self, event: Input.Changed) -> None:
+    @on(Field.Changed)
+    def _typed(self, event: Field.Changed) -> None:
         setting = _setting(event.input.id)
         try:
             value = read(setting, event.value)

@@ -9,8 +9,8 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Horizontal
 from textual.message import Message
-from textual.widgets import Input
 
+from llterm.ui.widgets.fields import Field
 from llterm.ui.widgets.line import Line
 
 
@@ -53,7 +53,7 @@ class FindBar(Horizontal):
 
     def compose(self) -> ComposeResult:
         yield Line(classes="find--word")
-        yield Input(placeholder=f"find {self._where}", compact=True)
+        yield Field(placeholder=f"find {self._where}")
         yield Line(id="places")
 
     def on_mount(self) -> None:
@@ -61,7 +61,7 @@ class FindBar(Horizontal):
 
     def open(self) -> None:
         self.display = True
-        entry = self.query_one(Input)
+        entry = self.query_one(Field)
         entry.focus()
         entry.select_all()
         self.post_message(self.Wanted(entry.value))
@@ -71,18 +71,18 @@ class FindBar(Horizontal):
 
     def say(self, number: int, total: int) -> None:
         """Which of the places the cursor is at, from 1; 0 of 0 where there is none."""
-        wanted = self.query_one(Input).value
+        wanted = self.query_one(Field).value
         text = f"{number} of {total}" if total else ("nothing found" if wanted else "")
         self.query_one("#places", Line).say(text)
 
-    @on(Input.Changed)
-    def _changed(self, event: Input.Changed) -> None:
+    @on(Field.Changed)
+    def _changed(self, event: Field.Changed) -> None:
         event.stop()
         if self.display:
             self.post_message(self.Wanted(event.value))
 
-    @on(Input.Submitted)
-    def _submitted(self, event: Input.Submitted) -> None:
+    @on(Field.Submitted)
+    def _submitted(self, event: Field.Submitted) -> None:
         event.stop()
         self.action_step(1)
 

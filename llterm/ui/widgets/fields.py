@@ -1,0 +1,95 @@
+"""Where a person types: one line, or a text. The only fields of the app.
+
+What stands in them may come from a stranger's file. A field holds that text as it is and gives it
+back as it is; drawn is one stand-in for each character that a terminal could obey or hide behind.
+"""
+
+from __future__ import annotations
+
+from rich.cells import cell_len
+from rich.text import Text
+from textual.document._document import Document, EditResult, Location
+from textual.document._document_navigator import DocumentNavigator
+from textual.document._edit import Edit
+from textual.document._wrapped_document import WrappedDocument
+from textual.widgets import Input, TextArea
+
+from llterm.core.display import area_text, field_text
+
+
+class Field(Input):
+    """One line. `value` is the text itself."""
+
+    def __init__(
+        self,
+        value: str = "",
+        *,
+        placeholder: str = "",
+        select_on_focus: bool = True,
+        id: str | None = None,
+    ) -> None:
+        super().__init__(
+            value, placeholder=placeholder, select_on_focus=select_on_focus, id=id, compact=True
+        )
+
+    def validate_placeholder(self, placeholder: str) -> str:
+        return field_text(placeholder)
+
+    @property
+    def _value(self) -> Text:
+        return Text(field_text(self.value), no_wrap=True, overflow="ignore", end="")
+
+    def _position_to_cell(self, position: int) -> int:
+        return cell_len(field_text(self.value[:position]))
+
+    def _cell_offset_to_index(self, offset: int) -> int:
+        offset += self.scroll_offset.x
+        size = len(self.value)
+        return next((at for at in range(size) if self._position_to_cell(at + 1) > offset), size)
+
+
+class Area(TextArea):
+    """A text of many lines. `text` is the text itself."""
+
+    def __init__(self, text: str = "", *, id: str | None = None) -> None:
+        super().__init__(text, soft_wrap=True, compact=True, highlight_cursor_line=False, id=id)
+        self.cursor_blink = False
+
+    def _set_document(self, text: str, language: str | None) -> None:
+        super()._set_document("", language)
+        self.document = Draft(text)
+        self.wrapped_document = WrappedDocument(self.document, tab_width=self.indent_width)
+        self.navigator = DocumentNavigator(self.wrapped_document)
+        self._rewrap_and_refresh_virtual_size()
+
+    def edit(self, edit: Edit) -> EditResult:
+        """What is typed or pasted has the line ends of a story."""
+        edit.text = edit.text.replace("\r\n", "\n").replace("\r", "\n")
+        return super().edit(edit)
+
+
+class Draft(Document):
+    """A document whose lines are what is drawn; its text, and what an edit took, are the text
+    itself. So undo brings back what was there, and not its stand-in."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(area_text(text))
+        self._real = text.split("\n")
+
+    @property
+    def text(self) -> str:
+        return "\n".join(self._real)
+
+    def replace_range(self, start: Location, end: Location, text: str) -> EditResult:
+        (top, first), (bottom, last) = sorted((start, end))
+        result = super().replace_range(start, end, area_text(text))
+        before, after = self._real[top][:first], "".join(self._real[bottom : bottom + 1])[last:]
+        self._real[top : bottom + 1] = (before + text + after).split("\n")
+        return result
+
+    def get_text_range(self, start: Location, end: Location) -> str:
+        (top, first), (bottom, last) = sorted((start, end))
+        lines = self._real[top : bottom + 1]
+        if len(lines) > bottom - top:
+            lines[-1] = lines[-1][:last]
+        return "\n".join(lines)[first:]
