@@ -150,7 +150,9 @@ def tiny_llama(
         writer.ones(f"{block}.attn_norm.weight", WIDTH)
         writer.attention(block)
         writer.feed_forward(block)
-    return writer.close(writer.sentence_pieces(blank=blank) if pieces else writer.byte_level_tokens(special))
+    return writer.close(
+        writer.sentence_pieces(blank=blank) if pieces else writer.byte_level_tokens(special)
+    )
 
 
 def tiny_sliding(path: Path, *, context: int = 512, seed: int = 0) -> Path:

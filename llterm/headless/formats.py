@@ -66,18 +66,30 @@ def as_dot(woven: Woven) -> str:
 def summary(woven: Woven) -> str:
     """What was done, in one line."""
     figures, view = woven.figures, woven.view
+    effort = f"{figures.tokens} tokens evaluated in {figures.decodes} decodes, "
+    effort += f"{figures.seconds:.2f} s" + counted_words(woven.counted)
+    if woven.constraint is not None and woven.constraint.texts:
+        return f"{woven.model}: {_choices(view)}; {effort}{_mixed(woven)}"
     count = len(view.suggestions)
     settled = "" if view.done else f", {view.settled} of them settled"
     settled += f", which differ, of {view.looked_at}" if woven.rules.diverse else ""
     covered = view.coverage[0] if view.coverage else 0.0
     return (
         f"{woven.model}: {count} suggestion{'s' * (count != 1)}{settled}; "
-        f"{covered:.0%} of all probability at depth 1; {figures.tokens} tokens evaluated "
-        f"in {figures.decodes} decodes, {figures.seconds:.2f} s"
+        f"{covered:.0%} of all probability at depth 1; {effort}"
         + _constrained(woven)
         + _mixed(woven)
-        + counted_words(woven.counted)
     )
+
+
+def _choices(view: View) -> str:
+    """What the model gives to the choices, and how much of it was looked at."""
+    count = len(view.suggestions)
+    together = view.coverage[0] if view.coverage else 0.0
+    told = f"{count} choice{'s' * (count != 1)}, {fine_percent(together)} of all probability"
+    if view.bound > 0:
+        told += f"; spellings not looked at add {fine_percent(view.bound)} to any at the most"
+    return told
 
 
 def _mixed(woven: Woven) -> str:
@@ -108,7 +120,8 @@ def _constrained(woven: Woven) -> str:
     if woven.constraint is None:
         return ""
     first = woven.view.suggestions[0].steps[0].permitted if woven.view.suggestions else 0.0
-    told = f"; the constraint allows {fine_percent(first)} of what the model would begin with"
+    told = "; the figures are given the pattern, which allows "
+    told += f"{fine_percent(first)} of what the model would begin with"
     ends = woven.dead_ends
     return told + (f", and {ends} path{'s' * (ends != 1)} came to a dead end of it" if ends else "")
 
@@ -120,7 +133,11 @@ def fine_percent(p: float) -> str:
 
 def _label(one: Suggestion) -> str:
     others = f"  (and {len(one.alike)} alike)" if one.alike else ""
-    return visible(one.data) + _MARKS.get(one.finish, "") + others
+    return visible(one.data) + _MARKS.get(one.finish, "") + others + _share(one.share)
+
+
+def _share(share: float | None) -> str:
+    return "" if share is None else f"  ({fine_percent(share)} of the choices)"
 
 
 def _rows(branches: tuple[Branch, ...], indent: str) -> Iterator[str]:
@@ -128,6 +145,7 @@ def _rows(branches: tuple[Branch, ...], indent: str) -> Iterator[str]:
         mark = _MARKS.get(branch.finish or "", "")
         fold = "▾ " if branch.children else "  "
         mark += f"  (and {branch.alike} alike)" if branch.alike else ""
+        mark += _share(branch.share)
         yield f"{bar(branch.p)} {percent(branch.p)}  {indent}{fold}{visible(branch.data)}{mark}"
         yield from _rows(branch.children, indent + "  ")
 
