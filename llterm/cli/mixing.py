@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from llterm.config.schema import MixConfig
     from llterm.core.judging.require import Condition
     from llterm.core.mixing.recipe import Recipe
-    from llterm.core.sampling import SamplerSettings
+    from llterm.core.sampling import Sampling
     from llterm.engine.opening import MixOf
     from llterm.headless.compare import Compared
 
@@ -93,7 +93,7 @@ def _open_screen(values: Values, models: tuple[str, ...], mode: str, config: Con
     if values["text"] is not None:
         # What is compared is not gone on with: the loom beside the text is not for that.
         file, prompt = None, given_text(values["text"], None).decode("utf-8", "surrogateescape")
-    _settings(values, config)  # What is wrong with them is told before the screen is taken.
+    _sampling(values, config)  # What is wrong with them is told before the screen is taken.
     typed, rules = sampling_flags(values), dict[str, Any]()
     if file is None or not (is_loom(file) and file.exists()):
         # What is on show is what is drawn from: no half-written word is finished first.
@@ -135,7 +135,7 @@ def _play(values: Values, models: Sequence[str], config: Config, mode: str) -> i
         tokens=values["tokens"] or TOKENS,
         config=config,
         overrides=model_flags(values),
-        settings=_settings(values, config),
+        sampling=_sampling(values, config),
     )
     played = run(job)
     if values["format"] == "json":
@@ -165,7 +165,7 @@ def _compare(values: Values, models: Sequence[str], config: Config) -> int:
         tokens=(values["tokens"] or TOKENS) if own else 0,
         config=config,
         overrides=model_flags(values),
-        settings=_settings(values, config),
+        sampling=_sampling(values, config),
         window=values["window"],
         stride=values["stride"],
         method=values["method"] or "overlap",
@@ -270,14 +270,14 @@ def _index(name: str, models: Sequence[str]) -> int:
     )
 
 
-def _settings(values: Values, config: Config) -> SamplerSettings:
+def _sampling(values: Values, config: Config) -> Sampling:
     """How tokens are drawn: the typed preset, or the configured one for mixes, and typed knobs."""
     from llterm.cli.options import checked, sampling_flags
     from llterm.config.sampling import make_sampling
 
     typed = {"preset": config.mix.preset, **checked(sampling_flags(values))}
     try:
-        return make_sampling(typed, config.presets).settings
+        return make_sampling(typed, config.presets)
     except ValueError as wrong:
         raise UsageError("The sampler cannot be set so", f"{wrong}.", "") from wrong
 

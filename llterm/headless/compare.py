@@ -16,7 +16,7 @@ from llterm.core.judging.require import Condition
 from llterm.core.mixing.pools import Pool
 from llterm.core.mixing.recipe import Recipe
 from llterm.core.query import Backend, Cost
-from llterm.core.sampling import SamplerSettings
+from llterm.core.sampling import Sampling
 from llterm.core.tokens import Anchor, Tail, Vocabulary
 from llterm.core.tokens import Path as TokenPath
 from llterm.core.windows import halves, overlapping
@@ -47,7 +47,7 @@ class CompareJob:
     """Above 0: the reference goes on with the text for so many tokens, and those are compared."""
     config: Config
     overrides: Mapping[str, int]
-    settings: SamplerSettings = GREEDY
+    sampling: Sampling = GREEDY
     """How the reference's own text is drawn."""
     window: int | None = None
     stride: int | None = None
@@ -254,7 +254,7 @@ async def _own_text(
     room = reference.capabilities.context - len(prefix) - len(ids)
     found: list[int] = []
     path = TokenPath(Anchor(prefix + ids))
-    async for turn in Player(mix, job.settings).play(path, min(job.tokens, max(room, 1))):
+    async for turn in Player(mix, job.sampling, job.text).play(path, min(job.tokens, max(room, 1))):
         if not turn.token.end:
             found.append(turn.token.id)
         line.say(f"Writing: {len(found):,} of {job.tokens:,} tokens")
