@@ -59,19 +59,30 @@ class Player:
         self._story = story
 
     async def play(self, path: Path, count: int) -> AsyncIterator[Turn]:
-        """`count` tokens, fewer where the text ends.
+        """`count` tokens, fewer where the text ends; of a mix of bytes, the first model's tokens.
 
         Raises LltermError where nothing is left to draw from.
         """
         text = DrawnText()
-        for position in range(count):
-            turn = self._take(await self._mix.look(path), path, position, text)
+        left = due = count
+        while left > 0:
+            turn = self._take(await self._mix.look(path), path, text)
             yield turn
             if turn.token.end:
                 return
             path = Path(path.anchor, (*path.tail, turn.token.id))
+            if text.count == due:
+                # A byte is a token at the most: until so many have come none need be counted anew.
+                left = count - self._tokens(text)
+                due = text.count + left
 
-    def _take(self, blend: Blend, path: Path, position: int, text: DrawnText) -> Turn:
+    def _tokens(self, text: DrawnText) -> int:
+        if self._mix.by_id:
+            return text.count
+        return len(self._mix.sources[0].vocabulary.encode(text.text))
+
+    def _take(self, blend: Blend, path: Path, text: DrawnText) -> Turn:
+        position = text.count
         try:
             choice = self._chain.draw(blend.distribution(), text.here(path.tokens, self._story))
         except NothingLeft as error:
