@@ -11,6 +11,7 @@ from llterm.core.judging.comparison import Candidate, Worst
 from llterm.core.judging.require import Condition
 from llterm.core.judging.tally import FEWEST_PLACES, Figure, histogram
 from llterm.headless.compare import Compared
+from llterm.number_format import percent
 
 BAR = 30
 BEFORE = 48
@@ -166,11 +167,12 @@ def _divergences(report: Compared, one: Candidate) -> list[str]:
     for number in islice(found.divergences(one), DIVERGENCES):
         base, own = found.base, one.track
         before = visible(context(report, number, 8))
-        lines.append(
-            f"  {int(found.places[number]):6}  …{before} → "
-            f"{visible(names.token(int(base.choice[number])).data)} {base.choice_p[number]:.0%}, "
-            f"here {visible(names.token(int(own.choice[number])).data)} {own.choice_p[number]:.0%}"
+        choice, other = (
+            f"{visible(names.token(int(track.choice[number])).data)} "
+            f"{percent(float(track.choice_p[number]))}"
+            for track in (base, own)
         )
+        lines.append(f"  {int(found.places[number]):6}  …{before} → {choice}, here {other}")
     return lines
 
 
@@ -180,13 +182,13 @@ def _place(report: Compared, one: Candidate, worst: Worst) -> list[str]:
     before = display_text(context(report, worst.number)).replace("\n", "⏎")
 
     def tops(top: tuple[tuple[int, float], ...]) -> str:
-        return "   ".join(f"{visible(names.token(id).data)} {p:.1%}" for id, p in top)
+        return "   ".join(f"{visible(names.token(id).data)} {percent(p)}" for id, p in top)
 
     p = math.exp(found.base.logprob[worst.number])
     q = math.exp(one.track.logprob[worst.number])
     return [
         f"  {worst.kld:.4f} nats at {int(found.places[worst.number])}",
-        f"  …{before}[{visible(token.data)}] {p:.1%} → {q:.1%}",
+        f"  …{before}[{visible(token.data)}] {percent(p)} → {percent(q)}",
         f"    reference  {tops(worst.base_top)}",
         f"    {'here':<9}  {tops(worst.top)}",
     ]

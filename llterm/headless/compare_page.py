@@ -16,6 +16,7 @@ from llterm.headless.compare import Compared
 from llterm.headless.compare_formats import TOO_FEW, context, label, summary, told
 from llterm.headless.pages import STEPS, STYLE, colors, escaped, script_data
 from llterm.headless.plots import Axis, Line, bars, plot
+from llterm.number_format import of_logprob, percent
 
 MOST = 20_000
 """Places whose text is on the page; the figures are of all."""
@@ -246,8 +247,8 @@ def _tip(report: Compared, one: Candidate | None, group: Sequence[int]) -> str:
     name = found.reference if one is None else one.name
     told_of = (
         f"{name}: {visible(names.token(int(found.tokens[n])).data)} "
-        f"{math.exp(track.logprob[n]):.1%}, rank {int(track.rank[n])}; "
-        f"first choice {choice} {float(track.choice_p[n]):.1%}"
+        f"{of_logprob(float(track.logprob[n]))}, rank {int(track.rank[n])}; "
+        f"first choice {choice} {percent(float(track.choice_p[n]))}"
     )
     return told_of if one is None else f"{told_of}; {float(track.kld[n]):.4f} nats"
 
@@ -261,7 +262,7 @@ def _worst(report: Compared) -> Iterator[str]:
             before = html.escape(display_text(context(report, worst.number)))
             tops = "<br>".join(
                 f"{html.escape(who)}: "
-                + " · ".join(f"{html.escape(visible(names.token(id).data))} {p:.1%}"
+                + " · ".join(f"{html.escape(visible(names.token(id).data))} {percent(p)}"
                              for id, p in top)
                 for who, top in ((found.reference, worst.base_top), (one.name, worst.top))
             )  # fmt: skip

@@ -9,23 +9,11 @@ from llterm.backends.served import counted_words
 from llterm.core.display import visible
 from llterm.core.view import Branch, Suggestion, View
 from llterm.headless.job import Woven
+from llterm.number_format import LONGEST, bar, fine_percent, of_logprob, percent
 
 BAR = 8
 """Columns of a full bar."""
-_EIGHTHS = " ▏▎▍▌▋▊▉"
 _MARKS = {"end": " ◂ end of text", "open": " …"}
-
-
-def percent(p: float) -> str:
-    """A probability in six columns, as on screen; bits where percent would say nothing."""
-    return f"{p:6.1%}" if p >= 0.0005 else f"2^{math.log2(p):.0f}".rjust(6) if p > 0 else "    0%"
-
-
-def bar(p: float) -> str:
-    """A probability as a bar of `BAR` columns."""
-    eighths = round(min(max(p, 0.0), 1.0) * BAR * 8)
-    full, part = divmod(eighths, 8)
-    return ("█" * full + (_EIGHTHS[part] if part else "")).ljust(BAR)
 
 
 def as_text(woven: Woven) -> str:
@@ -37,7 +25,7 @@ def as_text(woven: Woven) -> str:
             continue
         seen.add(one.data)
         p = math.exp(one.logprob) + one.merged + one.alike_p
-        lines.append(f"{len(lines) + 1:3}  {percent(p)}  {_label(one)}")
+        lines.append(f"{len(lines) + 1:3}  {percent(p):>{LONGEST}}  {_label(one)}")
     return "\n".join(lines)
 
 
@@ -76,7 +64,7 @@ def summary(woven: Woven) -> str:
     covered = view.coverage[0] if view.coverage else 0.0
     return (
         f"{woven.model}: {count} suggestion{'s' * (count != 1)}{settled}; "
-        f"{covered:.0%} of all probability at depth 1; {effort}"
+        f"{fine_percent(covered)} of all probability at depth 1; {effort}"
         + _constrained(woven)
         + _mixed(woven)
     )
@@ -108,10 +96,11 @@ def _mixed(woven: Woven) -> str:
 def unknown_words(exact: bool, unknown: float) -> str:
     """What is not known of a mix, and why."""
     if exact:
-        return f"Improbable spellings were left out: up to {unknown:.2%} of the mass at a place."
+        most = fine_percent(unknown)
+        return f"Improbable spellings were left out: up to {most} of the mass at a place."
     return (
         "Approximate: a server lists only its best candidates; up to "
-        f"{unknown:.1%} of the mass at a place is unknown."
+        f"{fine_percent(unknown)} of the mass at a place is unknown."
     )
 
 
@@ -124,11 +113,6 @@ def _constrained(woven: Woven) -> str:
     told += f"{fine_percent(first)} of what the model would begin with"
     ends = woven.dead_ends
     return told + (f", and {ends} path{'s' * (ends != 1)} came to a dead end of it" if ends else "")
-
-
-def fine_percent(p: float) -> str:
-    """A percent without its padding."""
-    return percent(p).strip()
 
 
 def _label(one: Suggestion) -> str:
@@ -146,7 +130,8 @@ def _rows(branches: tuple[Branch, ...], indent: str) -> Iterator[str]:
         fold = "▾ " if branch.children else "  "
         mark += f"  (and {branch.alike} alike)" if branch.alike else ""
         mark += _share(branch.share)
-        yield f"{bar(branch.p)} {percent(branch.p)}  {indent}{fold}{visible(branch.data)}{mark}"
+        figure = f"{bar(branch.p, BAR)} {percent(branch.p):>{LONGEST}}"
+        yield f"{figure}  {indent}{fold}{visible(branch.data)}{mark}"
         yield from _rows(branch.children, indent + "  ")
 
 
@@ -159,10 +144,10 @@ def _edges(view: View, root: str) -> Iterator[str]:
             number += 1
             name = f"n{number}"
             label = _quoted(visible(branch.data) + _MARKS.get(branch.finish or "", ""))
-            joint = percent(math.exp(branch.logprob)).strip()
+            joint = of_logprob(branch.logprob)
             yield f'  {name} [label="{label}", tooltip="{joint} of all continuations"];'
             width = f"{0.6 + 4 * branch.p:.2f}"
-            share = percent(branch.p).strip()
+            share = percent(branch.p)
             yield f'  {parent} -> {name} [label=" {share}", penwidth={width}];'
             yield from walk(branch.children, name)
 

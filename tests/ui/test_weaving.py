@@ -10,7 +10,7 @@ from llterm.backends.scripted import ScriptedBackend
 from llterm.constraints.spec import choices, regex
 from llterm.core.query import Backend
 from llterm.errors import ModelError
-from llterm.ui.figures import fine_percent
+from llterm.number_format import fine_percent
 from llterm.ui.widgets.keybar import KeyBar
 from tests.ui.conftest import STORY, Progress, Start
 

@@ -16,7 +16,8 @@ from llterm.core.display import visible
 from llterm.core.healing import residue_of
 from llterm.core.view import View
 from llterm.errors import LltermError
-from llterm.ui.figures import fine_percent, found, joint, percent, spoken_speed
+from llterm.number_format import fine_percent, joint, percent
+from llterm.ui.figures import found, spoken_speed
 from llterm.ui.widgets.keybar import Hint, key_name
 from llterm.ui.widgets.line import Line, Name
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from llterm.core.display import open_end, visible, whole_after
 from llterm.core.tokens import Tail
 from llterm.core.view import Branch
-from llterm.ui.figures import fine_percent
+from llterm.number_format import fine_percent
 
 
 @dataclass(frozen=True, slots=True, eq=False)
