@@ -98,8 +98,11 @@ class _Writer:
         self.raw.add_add_bos_token(True)
         return len(tokens)
 
-    def sentence_pieces(self) -> int:
-        """A SentencePiece vocabulary with byte fallback; its size."""
+    def sentence_pieces(self, *, blank: bool = True) -> int:
+        """A SentencePiece vocabulary with byte fallback; its size.
+
+        With `blank` a blank is put before a text, as for Llama 2; without as for Gemma.
+        """
         words = ["▁", "a", "b", "c", "t", "h", "e", "▁t", "he", "▁the", "▁c", "at", "▁cat", "."]
         tokens = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), *words]
         kinds = [2, 3, 3] + [6] * 256 + [1] * len(words)
@@ -110,6 +113,7 @@ class _Writer:
         self.raw.add_bos_token_id(1)
         self.raw.add_eos_token_id(2)
         self.raw.add_add_bos_token(True)
+        self.raw.add_add_space_prefix(blank)
         return len(tokens)
 
     def close(self, vocabulary: int, scale: float = 3.0) -> Path:
@@ -130,12 +134,14 @@ def tiny_llama(
     context: int = 512,
     seed: int = 0,
     pieces: bool = False,
+    blank: bool = True,
     special: Sequence[str] = (),
     template: str = "",
     scale: float = 3.0,
 ) -> Path:
-    """Full attention; with `pieces`, a SentencePiece vocabulary; with names of further `special`
-    tokens and a chat `template`, one for chats. A `scale` of NaN gives logits that are none."""
+    """Full attention; with `pieces`, a SentencePiece vocabulary, which puts a `blank` before a text
+    or does not; with names of further `special` tokens and a chat `template`, one for chats. A
+    `scale` of NaN gives logits that are none."""
     writer = _Writer(path, "llama", context, seed)
     if template:
         writer.raw.add_chat_template(template)
@@ -146,7 +152,7 @@ def tiny_llama(
         writer.ones(f"{block}.attn_norm.weight", WIDTH)
         writer.attention(block)
         writer.feed_forward(block)
-    size = writer.sentence_pieces() if pieces else writer.byte_level_tokens(special)
+    size = writer.sentence_pieces(blank=blank) if pieces else writer.byte_level_tokens(special)
     return writer.close(size, scale)
 
 

@@ -150,10 +150,12 @@ def mix_command(
     file: Annotated[
         Path | None,
         typer.Argument(
-            metavar="FILE|-", help="A text or a loom to go on with; - reads standard input."
+            metavar="FILE|-",
+            help="A text or a loom to go on with, or to read with --mode reference; "
+            "- reads standard input.",
         ),
     ] = None,
-    prompt: Annotated[str | None, typer.Option("--prompt", help="The text to go on with.")] = None,
+    prompt: Annotated[str | None, typer.Option("--prompt", help="The text itself.")] = None,
     mode: Annotated[
         Literal["round-robin", "democratic", "reference"] | None,
         typer.Option(
@@ -168,7 +170,8 @@ def mix_command(
             "--tokens",
             min=1,
             max=100_000,
-            help="Print a report, and go on for so many tokens (default 64).",
+            help="Print a report, and go on for so many tokens (default 64). With --mode "
+            "reference: read no more than so many.",
         ),
     ] = None,
     format: Annotated[
@@ -182,7 +185,8 @@ def mix_command(
     In turns or democratically, the models write a text together. With --mode reference all of them
     read one text, and KL divergence, perplexity and agreement are given as llama-perplexity does.
     On a terminal this opens a screen with the models side by side; a report is printed elsewhere,
-    and with --format, --tokens, --require, --base, --write-base, --window, --stride or --method.
+    and with --format, --tokens, --continue, --require, --base, --write-base, --window, --stride or
+    --method.
     """
     values = {**locals(), **flags}
     from llterm.cli.mixing import mix

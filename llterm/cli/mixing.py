@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
@@ -20,14 +21,24 @@ if TYPE_CHECKING:
     from llterm.config.schema import MixConfig
     from llterm.core.judging.require import Condition
     from llterm.core.mixing.recipe import Recipe
-    from llterm.core.sampling import SamplerSettings
+    from llterm.core.sampling import Sampling
     from llterm.engine.opening import MixOf
     from llterm.headless.compare import Compared
 
 Values = Mapping[str, Any]
 TOKENS = 64
 """How many tokens a report goes on for."""
-_REPORT = ("format", "tokens", "require", "base", "write_base", "window", "stride", "method")
+_REPORT = (
+    "format",
+    "tokens",
+    "further",
+    "require",
+    "base",
+    "write_base",
+    "window",
+    "stride",
+    "method",
+)
 """Flags that ask for a report."""
 
 
@@ -94,7 +105,7 @@ def _open_screen(values: Values, models: tuple[str, ...], mode: str, config: Con
     if values["text"] is not None:
         # What is compared is not gone on with: the loom beside the text is not for that.
         file, prompt = None, given_text(values["text"], None).decode("utf-8", "surrogateescape")
-    _settings(values, config)  # What is wrong with them is told before the screen is taken.
+    _sampling(values, config)  # What is wrong with them is told before the screen is taken.
     typed, rules = sampling_flags(values), dict[str, Any]()
     if file is None or not (is_loom(file) and present(file)):
         # What is on show is what is drawn from: no half-written word is finished first.
@@ -117,10 +128,11 @@ def _open_screen(values: Values, models: tuple[str, ...], mode: str, config: Con
 
 
 def _play(values: Values, models: Sequence[str], config: Config, mode: str) -> int:
-    for name in ("text", "base", "write_base", "require", "reference"):
+    for name in ("text", "base", "write_base", "require", "reference", "further"):
         if values[name] is not None:
+            flag = "continue" if name == "further" else name.replace("_", "-")
             raise UsageError(
-                f"--{name.replace('_', '-')} belongs to --mode reference",
+                f"--{flag} belongs to --mode reference",
                 "", f"Leave it out, or --mode {mode}.",
             )  # fmt: skip
     if values["format"] == "html":
@@ -136,7 +148,7 @@ def _play(values: Values, models: Sequence[str], config: Config, mode: str) -> i
         tokens=values["tokens"] or TOKENS,
         config=config,
         overrides=model_flags(values),
-        settings=_settings(values, config),
+        sampling=_sampling(values, config),
     )
     played = run(job)
     if values["format"] == "json":
@@ -158,15 +170,17 @@ def _compare(values: Values, models: Sequence[str], config: Config) -> int:
     from llterm.headless import compare_formats, mix_json
     from llterm.headless.compare import CompareJob, run
 
-    text, own = _compared_text(values)
+    text, source = _compared_text(values)
     job = CompareJob(
         models=tuple(models),
         reference=_reference(values, models),
         text=text,
-        tokens=(values["tokens"] or TOKENS) if own else 0,
+        source=source,
+        tokens=values["tokens"] or 0,
+        further=values["further"] or 0,
         config=config,
         overrides=model_flags(values),
-        settings=_settings(values, config),
+        sampling=_sampling(values, config),
         window=values["window"],
         stride=values["stride"],
         method=values["method"] or "overlap",
@@ -196,33 +210,41 @@ def _check(report: Compared) -> None:
     if broken:
         raise ConditionFailed(
             "A required condition does not hold",
-            "; ".join(f"{name}: {condition} is not so, it is {value:.6g}"
+            "; ".join(f"{name}: {_why(condition, value, report.found.done)}"
                       for name, condition, value in broken) + ".",
         )  # fmt: skip
 
 
-def _compared_text(values: Values) -> tuple[bytes, bool]:
-    """The text, and whether the reference goes on with it."""
+def _why(condition: Condition, value: float, places: int) -> str:
+    if math.isnan(value):
+        return f"{condition.name} cannot be told of {places:,} places"
+    return f"{condition} is not so, it is {value:.6g}"
+
+
+def _compared_text(values: Values) -> tuple[bytes, str]:
+    """The text that is read, and where it is from."""
     from llterm.cli.scoring import given_text
 
     begun = values["file"] is not None or values["prompt"] is not None
     if values["base"] is not None:
         if begun or values["text"] is not None:
             raise UsageError("A base file brings its own text", "", "Leave the other text out.")
+        for name, flag in (("further", "continue"), ("tokens", "tokens")):
+            if values[name] is not None:
+                raise UsageError(
+                    f"A base file is read as it is, without --{flag}", "", "Leave it out."
+                )
         if values["write_base"] is not None or values["reference"] is not None:
             raise UsageError(
                 "A base file is the reference already", "",
                 "Leave --reference and --write-base out.",
             )  # fmt: skip
-        return b"", False
-    if values["text"] is not None:
-        if begun:
-            raise UsageError(
-                "Two texts are given", "--text is read as it is; a file or --prompt is gone on "
-                "with.", "Leave one of them out.",
-            )  # fmt: skip
-        return given_text(values["text"], None), False
-    return _text(values), True
+        return b"", ""
+    if values["text"] is not None and begun:
+        raise UsageError("Two texts are given", "", "Leave --text, the file or --prompt out.")
+    file, prompt = values["text"] or values["file"], values["prompt"]
+    source = "--prompt" if file is None else "standard input" if str(file) == "-" else file.name
+    return given_text(file, prompt), source
 
 
 def _text(values: Values) -> bytes:
@@ -271,14 +293,14 @@ def _index(name: str, models: Sequence[str]) -> int:
     )
 
 
-def _settings(values: Values, config: Config) -> SamplerSettings:
+def _sampling(values: Values, config: Config) -> Sampling:
     """How tokens are drawn: the typed preset, or the configured one for mixes, and typed knobs."""
     from llterm.cli.options import checked, sampling_flags
     from llterm.config.sampling import make_sampling
 
     typed = {"preset": config.mix.preset, **checked(sampling_flags(values))}
     try:
-        return make_sampling(typed, config.presets).settings
+        return make_sampling(typed, config.presets)
     except ValueError as wrong:
         raise UsageError("The sampler cannot be set so", f"{wrong}.", "") from wrong
 

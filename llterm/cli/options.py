@@ -135,6 +135,17 @@ COMPARISON: Flags = {
             help="A text that all models read as it is, with --mode reference.",
         ),
     ],
+    "further": Annotated[
+        int | None,
+        typer.Option(
+            "--continue",
+            metavar="N",
+            min=1,
+            max=100_000,
+            help="With --mode reference: the reference goes on with the text for so many tokens, "
+            "and those are compared.",
+        ),
+    ],
     "reference": Annotated[
         str | None,
         typer.Option(help="Which model the others are compared with (default the first)."),

@@ -88,6 +88,8 @@ class Compiled:
         self.constraint = constraint
         self.compilations = 0
         """How often llguidance was given the grammar."""
+        self.texts = constraint.texts
+        """All that may be written, where these are a few texts; else empty."""
         self._size = vocabulary.size
         self._ends = [id for id in range(vocabulary.size) if vocabulary.token(id).end]
         self._states: _Recent[Tail, _State] = _Recent(KEPT_STATES)

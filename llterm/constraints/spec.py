@@ -57,6 +57,13 @@ class Constraint:
     text: str
     """A JSON array of the choices, a regular expression, a Lark grammar, or a JSON schema."""
 
+    @property
+    def texts(self) -> tuple[bytes, ...]:
+        """The choices; empty for what is no list of them. Raises UsageError for broken JSON."""
+        if self.kind != "choice":
+            return ()
+        return tuple(text.encode("utf-8", "surrogatepass") for text in self._json())
+
     def grammar(self) -> str:
         """The grammar for llguidance, in its Lark dialect. Raises UsageError for broken JSON."""
         from llguidance import LLMatcher

@@ -6,6 +6,7 @@ import math
 from typing import Literal, get_args
 
 from llterm.core.reading import Reading
+from llterm.number_format import percent
 
 Measure = Literal[
     "surprisal", "probability", "rank", "entropy", "varentropy", "first choice", "first five"
@@ -59,11 +60,11 @@ def told(reading: Reading, measure: Measure) -> str:
     if math.isnan(figure):
         return f"{measure} not known"
     if measure in ("first choice", "first five"):
-        return f"{measure} {figure:.1%}"
+        return f"{measure} {percent(figure)}"
     if measure == "varentropy":
         return f"varentropy {figure:.1f} bits²"
     if measure == "probability":
-        return f"{figure:.1%}" if figure >= 0.0005 else f"p 2^{math.log2(max(figure, 1e-300)):.0f}"
+        return percent(figure)
     if measure == "rank":
         return f"rank {least}{figure:,.0f}"
     name = "entropy " if measure == "entropy" else ""

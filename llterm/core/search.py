@@ -94,10 +94,15 @@ class Terrain:
             return self.constraint.mask(beam.tail)
         return self.healer.mask(beam.residue) if self.healer and beam.residue else None
 
+    @property
+    def spelling(self) -> bool:
+        """Whether all ways to spell a few texts are looked at, whatever the rules say."""
+        return self.constraint is not None and bool(self.constraint.texts)
+
     def known(self, beam: Beam) -> Distribution | None:
         """The distribution after `beam`, if it lists enough candidates for the rules."""
         found = self.facts.get(beam.tail)
-        if found is None or not found.exact or found.rest <= 0.0:
+        if found is None or not found.exact or found.rest <= 0.0 or self.spelling:
             return found
         if self.bans and len(found.ids) < self._widest:
             return found if self._enough(beam, found) else None
@@ -107,6 +112,8 @@ class Terrain:
 
     def wanted(self, beam: Beam) -> int:
         """How many candidates to ask for: more than before where bans took too many of those."""
+        if self.spelling and (mask := self.mask(beam)) is not None:
+            return max(int(mask.allowed.sum()), min(KEEP, self.vocabulary.size))
         found = self.facts.get(beam.tail)
         keep = self.keep(beam.depth)
         return keep if found is None else min(max(keep, 4 * len(found.ids)), self._widest)
@@ -153,6 +160,9 @@ class Terrain:
         forbidden ones do not count. Where a mask holds, the probabilities are those given the
         allowed tokens; those of forbidden ones are the raw model's.
         """
+        if self.spelling:
+            yield from self.spelled(beam, found)
+            return
         mask = self.mask(beam)
         scale = math.log(found.permitted) if mask is not None and found.permitted > 0 else 0.0
         least = self.least(beam.depth)
@@ -179,6 +189,25 @@ class Terrain:
                 forbidden += 1
                 child.finish, child.banned = "banned", said
                 yield child
+
+    def spelled(self, beam: Beam, found: Distribution) -> Iterator[Beam]:
+        """The tokens that spell a text further, at the raw model's probabilities, and what a ban or
+        the constraint forbids of that which the rules would look at."""
+        mask = self.mask(beam)
+        assert mask is not None
+        least, rank = self.least(beam.depth), 0
+        for number, (id, logprob) in enumerate(_listed(found, len(found.ids))):
+            allowed = bool(mask.allowed[id]) and not self.vocabulary.token(id).end
+            if not allowed and (number >= self.rules.split_limit or logprob < least):
+                continue
+            rank += allowed
+            child = self._child(beam, id, logprob, rank + (not allowed), found.permitted)
+            child.finish = "open"
+            if not allowed:
+                child.finish, child.banned = "banned", CONSTRAINT
+            elif self.bans and (said := self.bans.broken_by(self.before, beam.data, child.shown)):
+                child.finish, child.banned = "banned", said
+            yield child
 
     def _child(self, beam: Beam, id: int, logprob: float, rank: int, permitted: float) -> Beam:
         token = self.vocabulary.token(id)

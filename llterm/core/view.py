@@ -7,8 +7,9 @@ from typing import Literal
 
 from llterm.core.tokens import Tail
 
-Finish = Literal["stop", "depth", "end", "open", "banned"]
-"""Why a suggestion ends: a stop, the depth, an end-of-text token; `open` has not ended yet;
+Finish = Literal["stop", "depth", "end", "open", "choice", "banned"]
+"""Why a suggestion ends: a stop, the depth, an end-of-text token; `choice` is one of the texts that
+may be written; `open` has not ended yet;
 `banned` may not stand, and is no suggestion."""
 
 
@@ -44,6 +45,8 @@ class Suggestion:
     """Other texts that say the same (diverse ranking), most probable first."""
     alike_p: float = 0.0
     """Their probability together."""
+    share: float | None = None
+    """Of a choice: its part of the probability that all choices have together."""
 
     @property
     def logprob_per_token(self) -> float:
@@ -77,6 +80,8 @@ class Branch:
     under the same parent and no other row holds them."""
     alike_p: float = 0.0
     """Their joint probability."""
+    share: float | None = None
+    """Of a choice: its part of the probability that all choices have together."""
 
 
 @dataclass(frozen=True, slots=True)

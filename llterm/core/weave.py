@@ -13,6 +13,7 @@ from dataclasses import replace
 from llterm.core.bans import Bans
 from llterm.core.branches import draw
 from llterm.core.breadth import Breadth
+from llterm.core.choices import ChoiceSearch
 from llterm.core.constraint import After, Constrained
 from llterm.core.distribution import Distribution, Mask
 from llterm.core.diverse import WIDEST, fold
@@ -24,11 +25,13 @@ from llterm.core.stops import Stopper
 from llterm.core.tokens import Anchor, Path, Tail, Vocabulary
 from llterm.core.view import View
 
-Searching = Search | Breadth
+Searching = Search | Breadth | ChoiceSearch
 
 
 def _search(terrain: Terrain, root: Beam) -> Searching:
-    """The search that the rules' strategy names."""
+    """The search that the rules' strategy names; a few given texts have one of their own."""
+    if terrain.constraint is not None and terrain.constraint.texts:
+        return ChoiceSearch(terrain, root)
     return Breadth(terrain, root) if terrain.rules.strategy == "breadth" else Search(terrain, root)
 
 
@@ -118,7 +121,7 @@ class Weave:
                 path = Path(self.anchor, beam.tail)
                 wanted = terrain.wanted(beam)
                 # What is known and not enough is asked for again, whole.
-                need = terrain.need(beam.depth)
+                need = wanted if terrain.spelling else terrain.need(beam.depth)
                 if (known := self._facts.get(beam.tail)) is not None:
                     need, self._again[beam.tail] = wanted, len(known.ids)
                 ahead = search.ahead(beam)
@@ -196,7 +199,7 @@ class Weave:
         written = self._text(tail)
         before = self.before + written[len(self.residue) :].decode("utf-8", "replace")
         residue = self.residue[len(written) :]
-        constraint = After(self.constraint, tail) if self.constraint is not None else None
+        constraint = After(self.constraint, tail, written) if self.constraint is not None else None
         return self._derive(
             anchor, self.rules, residue, before, facts, grown, constraint, self.bans
         )
@@ -237,6 +240,9 @@ class Weave:
 
         With `banned`, what bans and the constraint took is in it too, as rows that say so.
         """
+        first = self._searches[0]
+        if isinstance(first, ChoiceSearch):
+            return first.view(spent=self.spent, banned=banned)
         best = max((search.best_open for search in self._searches), default=-math.inf)
         most, looked_at = self.rules.goal, 0
         folded: dict[Tail, list[Beam]] = {}

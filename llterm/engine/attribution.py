@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
@@ -26,6 +25,7 @@ from llterm.core.attribution import (
 from llterm.core.query import Attentive, Beside, Cost, Fact, Failed, Query, Source
 from llterm.core.tokens import Anchor, Path
 from llterm.errors import CapabilityMissing, LltermError, UsageError
+from llterm.number_format import of_logprob
 
 Progress = Callable[[float], None]
 """Told the share that is done, 0 to 1."""
@@ -166,8 +166,8 @@ async def _differentiate(
     assert found.logprob is not None
     if abs(own - found.logprob) > ASTRAY:
         notes.append(
-            f"transformers reads this model otherwise: {math.exp(found.logprob):.2%} for this "
-            f"token, where llterm has {math.exp(own):.2%}"
+            f"transformers reads this model otherwise: {of_logprob(found.logprob)} for this "
+            f"token, where llterm has {of_logprob(own)}"
         )
     first = len(question.tokens) - len(found.values)
     return replace(found, first=first, notes=tuple(notes))

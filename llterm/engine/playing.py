@@ -8,20 +8,12 @@ from dataclasses import dataclass
 
 from llterm.core.judging.sides import Caution, cautions
 from llterm.core.mixing.blend import Blend, Heard
-from llterm.core.sampling import (
-    Breakers,
-    NothingLeft,
-    SamplerSettings,
-    apply,
-    breaker_tokens,
-    choose,
-    generator,
-)
+from llterm.core.sampling import Chains, DrawnText, NothingLeft, SamplerSettings, Sampling
 from llterm.core.tokens import Path, Token, Vocabulary
 from llterm.engine.mixture import Mix
 from llterm.errors import LltermError
 
-GREEDY = SamplerSettings(temperature=0.0)
+GREEDY = Sampling(SamplerSettings(temperature=0.0), None)
 """Takes the most probable token; VisuaLL's only way."""
 
 
@@ -58,49 +50,56 @@ class Turn:
 
 
 class Player:
-    """Goes on with a text. It has no state but the mix: a step back is a shorter path."""
+    """Goes on with a text, as the app's player does: by one chain, which remembers what it drew."""
 
-    def __init__(self, mix: Mix, settings: SamplerSettings = GREEDY) -> None:
-        self.mix = mix
-        self.settings = settings
-        self._breakers = _breakers(settings, mix.vocabulary)
-
-    def take(self, blend: Blend, path: Path, position: int, forced: int | None = None) -> Turn:
-        """The next token: drawn through the sampler chain, or the one that is forced.
-
-        `position` counts from the beginning of the mix; with a seed it decides the draw. Raises
-        LltermError where nothing is left to draw from.
-        """
-        random = generator(self.settings, position)
-        try:
-            ladder = apply(
-                self.settings, blend.row, path.tokens, rng=random, breakers=self._breakers
-            )
-        except NothingLeft as error:
-            raise LltermError(
-                "Nothing is left to draw from", f"{error}.", "Loosen the sampler settings."
-            ) from error
-        id = choose(ladder, random) if forced is None else forced
-        return self._turn(blend, id, float(ladder.p_final[id]), position)
+    def __init__(self, mix: Mix, sampling: Sampling = GREEDY, story: bytes = b"") -> None:
+        """`story` is the text that is gone on with: a banned phrase may begin there."""
+        self._mix = mix
+        self._chain = Chains(mix.vocabulary).of(sampling)
+        self._story = story
 
     async def play(self, path: Path, count: int) -> AsyncIterator[Turn]:
-        """`count` tokens, fewer where the text ends."""
-        for position in range(count):
-            turn = self.take(await self.mix.look(path), path, position)
+        """`count` tokens, fewer where the text ends; of a mix of bytes, the first model's tokens.
+
+        Raises LltermError where nothing is left to draw from.
+        """
+        text = DrawnText()
+        left = due = count
+        while left > 0:
+            turn = self._take(await self._mix.look(path), path, text)
             yield turn
             if turn.token.end:
                 return
             path = Path(path.anchor, (*path.tail, turn.token.id))
+            if text.count == due:
+                # A byte is a token at the most: until so many have come none need be counted anew.
+                left = count - self._tokens(text)
+                due = text.count + left
 
-    def _turn(self, blend: Blend, id: int, p_final: float, position: int) -> Turn:
-        names = self.mix.vocabulary
+    def _tokens(self, text: DrawnText) -> int:
+        if self._mix.by_id:
+            return text.count
+        return len(self._mix.sources[0].vocabulary.encode(text.text))
+
+    def _take(self, blend: Blend, path: Path, text: DrawnText) -> Turn:
+        position = text.count
+        try:
+            choice = self._chain.draw(blend.distribution(), text.here(path.tokens, self._story))
+        except NothingLeft as error:
+            raise LltermError(
+                "Nothing is left to draw from", f"{error}.", "Loosen the sampler settings."
+            ) from error
+        names = self._mix.vocabulary
+        token = names.token(choice.id)
+        text.took(choice)
+        text.text += b"" if token.special else token.data
         return Turn(
             position=position,
-            token=names.token(id),
-            p=math.exp(blend.row[id]),
-            p_final=p_final,
-            by=blend.giver(id),
-            says=tuple(_say(heard, id, names) for heard in blend.voices),
+            token=token,
+            p=math.exp(blend.row[token.id]),
+            p_final=choice.p,
+            by=blend.giver(token.id),
+            says=tuple(_say(heard, token.id, names) for heard in blend.voices),
             unknown=blend.unknown,
         )
 
@@ -110,9 +109,3 @@ def _say(heard: Heard, id: int, vocabulary: Vocabulary) -> Say:
     known = 1.0 - heard.unknown
     warnings = cautions(known, choice)
     return Say(choice, math.exp(heard.row.max()), math.exp(heard.row[id]), known, warnings)
-
-
-def _breakers(settings: SamplerSettings, vocabulary: Vocabulary) -> Breakers | None:
-    if not settings.dry_multiplier:
-        return None
-    return breaker_tokens(vocabulary, settings.dry_sequence_breakers)

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from llterm.core.display import visible
 from llterm.core.loom import PERSON, ROOT, Loom
 from llterm.core.outline import children
-from llterm.formats.source import Source, author_of, told
+from llterm.formats.source import Source, author_of
+from llterm.number_format import of_logprob
 
 _LONGEST = 48
 _COLORS = ("#2f6fab", "#a8503a", "#4f8a4a", "#7d5ba6", "#8a7a2f", "#3a8a8a")
@@ -72,7 +73,7 @@ def _node(source: Source, id: int, name: str, colors: dict[str, str]) -> str:
 
 def _edge(loom: Loom, id: int, above: str, name: str, *, strong: bool) -> str:
     logprob = loom.logprob(id)
-    label = f'label=" {told(logprob)}"' if logprob is not None else ""
+    label = f'label=" {of_logprob(logprob)}"' if logprob is not None else ""
     bold = 'penwidth=2.5, color="#c77d1a"' if strong else ""
     attributes = ", ".join(filter(None, (label, bold)))
     return f"  {above} -> {name}" + (f" [{attributes}];" if attributes else ";")

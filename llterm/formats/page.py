@@ -14,6 +14,7 @@ from llterm.core.loom import PERSON, ROOT
 from llterm.core.outline import Outline, children
 from llterm.core.pieces import Span
 from llterm.formats.source import Source
+from llterm.number_format import of_logprob, percent
 from llterm.ramps import ink, rgb
 
 _STEPS = 10
@@ -141,12 +142,12 @@ def _marked(source: Source, data: bytes, group: list[Span]) -> str:
 def _tip(source: Source, span: Span) -> str:
     p = math.exp(span.logprob or 0.0)
     author = visible(span.piece.author.encode("utf-8", "replace"))
-    told = f"{visible(span.data)}  {p:.1%}  {author}"
+    told = f"{visible(span.data)}  {percent(p)}  {author}"
     birth = source.births.get(span.piece.id)
     if birth is None or span.index is None or span.index >= len(birth.alternatives):
         return told
     rather = "   ".join(
-        f"{visible(one)} {math.exp(logprob):.1%}" for _, one, logprob in
+        f"{visible(one)} {of_logprob(logprob)}" for _, one, logprob in
         birth.alternatives[span.index]
     )  # fmt: skip
     return f"{told}\n{rather}" if rather else told

@@ -10,7 +10,8 @@ from unicodedata import combining, east_asian_width
 from llterm.core.display import display_text, visible
 from llterm.core.loom import PERSON
 from llterm.core.outline import Outline, Row
-from llterm.formats.source import Source, author_of, told
+from llterm.formats.source import Source, author_of
+from llterm.number_format import of_logprob
 
 WIDTH, LINE, GAP = 210, 16, 12
 """Pixels: a box's width, a line of text, between two boxes."""
@@ -172,7 +173,7 @@ def _lines(source: Source, boxes: list[_Box], story: set[int]) -> Iterator[str]:
                 figures.append(
                     f'<text x="{to - 6}" y="{beside:.1f}" font-size="10" fill="#6f695e" '
                     f'stroke="#faf8f3" stroke-width="4" paint-order="stroke" '
-                    f'text-anchor="end" font-family="monospace">{told(logprob)}</text>'
+                    f'text-anchor="end" font-family="monospace">{of_logprob(logprob)}</text>'
                 )
     yield from figures
     if not boxes:

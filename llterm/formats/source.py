@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import codecs
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,8 +13,6 @@ from llterm.core.birth import Birth, read_birth
 from llterm.core.history import Step, Value
 from llterm.core.loom import ROOT, Loom, Node
 from llterm.store.whole import Whole, read_whole
-
-_TINY = 0.001
 
 
 @dataclass(slots=True)
@@ -68,12 +65,6 @@ def whole_texts(loom: Loom) -> dict[int, str]:
         rest = decoder.getstate()[0]
         waiting += ((child, rest) for child in below)
     return found
-
-
-def told(logprob: float) -> str:
-    """A probability in percent, and in bits where it is tiny."""
-    p = math.exp(logprob)
-    return f"{p:.1%}" if p >= _TINY else f"{-logprob / math.log(2):.1f} bits"
 
 
 def author_of(loom: Loom, node: Node) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from llterm.core.tokens import Token, Vocabulary
 from llterm.errors import UsageError
 from llterm.headless.job import ProgressLine
 from llterm.headless.opened import opened
+from llterm.number_format import of_logprob
 from llterm.output import say
 from llterm.ramps import glyph, signed_glyph
 from llterm.session.attributing import Attributing
@@ -200,7 +200,7 @@ def summary(report: AttributionReport) -> str:
     """What was asked, and what to know of the answer."""
     found = report.found
     token = visible(report.token.data)
-    p = "" if found.logprob is None else f" ({math.exp(found.logprob):.2%})"
+    p = "" if found.logprob is None else f" ({of_logprob(found.logprob)})"
     spent = f", {found.cost.tokens:,} tokens evaluated" if found.cost.tokens else ""
     head = f"{report.model}: what led to {token}{p}, token {report.index:,}: {found.how.title}; "
     lines = [

@@ -16,8 +16,8 @@ from llterm.core.judging.require import Condition
 from llterm.core.mixing.pools import Pool
 from llterm.core.mixing.recipe import Recipe
 from llterm.core.query import Backend, Cost
-from llterm.core.sampling import SamplerSettings
-from llterm.core.tokens import Anchor, Tail, Vocabulary
+from llterm.core.sampling import Sampling
+from llterm.core.tokens import Anchor, Tail, Vocabulary, text_bytes
 from llterm.core.tokens import Path as TokenPath
 from llterm.core.windows import halves, overlapping
 from llterm.engine.basefile import BaseFile, BaseWriter
@@ -30,6 +30,8 @@ from llterm.errors import UsageError
 from llterm.headless.job import ProgressLine, absences, opening
 from llterm.headless.windows import window_and_stride
 
+ALONE = Recipe("democratic", Pool((1.0,)))
+"""A mix of one model."""
 USUAL_WINDOW = 512
 """llama-perplexity's, where windows lie side by side and no other is asked for."""
 
@@ -43,12 +45,16 @@ class CompareJob:
     reference: int
     """Index of the reference; of no account with a base file."""
     text: bytes
-    tokens: int
-    """Above 0: the reference goes on with the text for so many tokens, and those are compared."""
+    source: str
+    """Where the text is from."""
     config: Config
     overrides: Mapping[str, int]
-    settings: SamplerSettings = GREEDY
+    sampling: Sampling = GREEDY
     """How the reference's own text is drawn."""
+    tokens: int = 0
+    """Most tokens of the text that are read, as the reference counts them; 0: all."""
+    further: int = 0
+    """Above 0: the reference goes on with the text for so many tokens, and those are compared."""
     window: int | None = None
     stride: int | None = None
     method: Method = "overlap"
@@ -62,6 +68,8 @@ class Compared:
     """What a job gave."""
 
     found: Comparison
+    source: str
+    """Where the text is from."""
     vocabulary: Vocabulary
     ids: Tail
     """The whole text's tokens, without the vocabulary's prefix."""
@@ -160,14 +168,15 @@ class _Plan:
         by_id = len({backend.vocabulary.fingerprint for backend in backends}) == 1
         if base is not None:
             return cls._of_file(backends, names, base, by_id)
+        text = await asyncio.to_thread(_beginning, backends[job.reference], job.text, job.tokens)
         if not by_id:
             backends = _in_bytes(backends)
         reference = backends[job.reference]
         others = [n for n in range(len(backends)) if n != job.reference]
         vocabulary = reference.vocabulary
-        ids = await asyncio.to_thread(vocabulary.encode, job.text)
-        begun = len(ids) if job.tokens else 0
-        if job.tokens:
+        ids = await asyncio.to_thread(vocabulary.encode, text)
+        begun = len(ids) if job.further else 0
+        if job.further:
             ids += await _own_text(job, reference, ids, line)
         method: Method = "halves" if job.write_base is not None else job.method
         window, stride = _sizes(job, method, backends)
@@ -226,6 +235,7 @@ class _Plan:
         able = [one.capabilities for one in (*self.candidates, self.reference) if one is not None]
         return Compared(
             found=found,
+            source=job.source if job.base is None else job.base.name,
             vocabulary=self.vocabulary,
             ids=self.ids,
             by_id=self.by_id,
@@ -241,26 +251,32 @@ class _Plan:
 
 def _in_bytes(backends: Sequence[Backend]) -> list[Backend]:
     """Each model as one of bytes: the only alphabet that they share."""
-    alone = Recipe("democratic", Pool((1.0,)))
-    return [Mix([backend], alone, bytewise=True) for backend in backends]
+    return [Mix([backend], ALONE, bytewise=True) for backend in backends]
+
+
+def _beginning(model: Backend, text: bytes, tokens: int) -> bytes:
+    """The text's first `tokens` tokens, as this model counts them; 0: all of it."""
+    if not tokens:
+        return text
+    return text_bytes(model.vocabulary, model.vocabulary.encode(text)[:tokens])
 
 
 async def _own_text(
     job: CompareJob, reference: Backend, ids: Tail, line: ProgressLine
 ) -> tuple[int, ...]:
     """What the reference goes on with."""
-    mix = Mix([reference], Recipe("democratic", Pool((1.0,))))
+    mix = reference if isinstance(reference, Mix) else Mix([reference], ALONE)
     prefix = reference.vocabulary.prefix
     room = reference.capabilities.context - len(prefix) - len(ids)
     found: list[int] = []
     path = TokenPath(Anchor(prefix + ids))
-    async for turn in Player(mix, job.settings).play(path, min(job.tokens, max(room, 1))):
+    async for turn in Player(mix, job.sampling, job.text).play(path, min(job.further, room)):
         if not turn.token.end:
             found.append(turn.token.id)
-        line.say(f"Writing: {len(found):,} of {job.tokens:,} tokens")
+        line.say(f"Writing: {len(found):,} tokens")
     if not found:
         raise UsageError(
-            "The reference ends the text at once", "", "Choose another text, or give one as --text."
+            "The reference ends the text at once", "", "Choose another text, or read one as it is."
         )
     return tuple(found)
 

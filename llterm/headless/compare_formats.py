@@ -10,15 +10,15 @@ from llterm.core.counts import count_of
 from llterm.core.display import display_text, visible
 from llterm.core.judging.comparison import Candidate, Worst
 from llterm.core.judging.require import Condition
-from llterm.core.judging.tally import Figure, histogram
+from llterm.core.judging.tally import FEWEST_PLACES, Figure, histogram
 from llterm.headless.compare import Compared
+from llterm.number_format import percent
 
-FEWEST = 100
-"""Places; percentiles of fewer say nothing (llama-perplexity's limit)."""
 BAR = 30
 BEFORE = 48
 """Tokens of context shown before a place."""
 DIVERGENCES = 5
+TOO_FEW = f"fewer than {FEWEST_PLACES} places: no percentiles"
 
 LABELS: Mapping[str, str] = {
     "ppl": "Mean PPL(Q)",
@@ -35,10 +35,10 @@ LABELS: Mapping[str, str] = {
 """llama-perplexity's names."""
 
 
-def label(name: str) -> str:
-    """A figure's name in words."""
+def label(name: str, *, by_id: bool = True) -> str:
+    """A figure's name in words. Not `by_id`: it is of bytes, and a perplexity is one a byte."""
     if name in LABELS:
-        return LABELS[name]
+        return LABELS[name] + (" per byte" if "ppl" in name and not by_id else "")
     kind, _, which = name.partition("-")
     word = {"max": "Maximum", "min": "Minimum", "median": "Median"}.get(which, f"{which}%")
     return f"{word} {'KLD' if kind == 'kld' else 'Δp'}"
@@ -75,14 +75,17 @@ def summary(report: Compared) -> str:
         f"{found.done:,} of {len(report.ids):,} {noun} compared ({how}) in {report.seconds:.2f} s"
     ]
     if not report.by_id:
-        lines.append("The vocabularies differ: the models are compared byte by byte.")
+        lines.append(
+            "The vocabularies differ: the models are compared byte by byte, "
+            "and perplexities are per byte."
+        )
     if not report.exact:
         lines.append("Approximate: a server lists only its best candidates; the rest is estimated.")
     return "\n".join(lines)
 
 
 def failed(report: Compared) -> list[tuple[str, Condition, float]]:
-    """The conditions that do not hold: model, condition, its figure."""
+    """The conditions that do not hold: model, condition, its figure (NaN: it cannot be told)."""
     return [
         (one.name, condition, figures[condition.name].value)
         for one in report.found.candidates
@@ -104,17 +107,21 @@ def _overview(report: Compared) -> str:
     """One line a candidate."""
     found = report.found
     width = max(len(one.name) for one in found.candidates)
+    noun = "tokens" if report.by_id else "bytes"
     lines = [
         f"reference: {visible(found.reference.encode())}",
+        f"text: {visible(report.source.encode('utf-8', 'surrogateescape'))}, "
+        f"{len(report.ids):,} {noun}, {found.done:,} places compared",
         "",
         f"{'':{width}}  {'KL divergence':>20}  {'99% KLD':>9}  {'RMS Δp':>8}  "
-        f"{'same top':>8}  {'PPL ratio':>9}",
+        f"{'same top':>8}  {'PPL ratio':>9}" + ("" if report.by_id else " (per byte)"),
     ]
     for one in found.candidates:
         f = found.figures(one)
         kld = f"{f['kld'].value:.6f} ± {f['kld'].error or 0:.6f}"
+        most = f"{f['kld-99'].value:9.5f}" if f["kld-99"].known else f"{'–':>9}"
         lines.append(
-            f"{one.name:{width}}  {kld:>20}  {f['kld-99'].value:9.5f}  "
+            f"{one.name:{width}}  {kld:>20}  {most}  "
             f"{f['rms-dp'].value:8.3%}  {f['same-top'].value:8.2%}  {f['ppl-ratio'].value:9.5f}"
         )
     return "\n".join(lines)
@@ -124,10 +131,10 @@ def _candidate(report: Compared, one: Candidate) -> str:
     found = report.found
     lines = [f"── {one.name} ──", ""]
     for name, figure in found.figures(one).items():
-        if found.done >= FEWEST or name in LABELS:
-            lines.append(f"{label(name):<31} {told(name, figure)}")
-    if found.done < FEWEST:
-        lines.append(f"(fewer than {FEWEST} places: no percentiles)")
+        if figure.known:
+            lines.append(f"{label(name, by_id=report.by_id):<31} {told(name, figure)}")
+    if found.done < FEWEST_PLACES:
+        lines.append(f"({TOO_FEW})")
     sure = one.tally.determinism
     lines += [f"{'Determinism':<31} {sure:.3f} (creativity {1 - sure:.3f})", ""]
     lines += ["KL divergence, how many places", *_bars(report, one), ""]
@@ -162,11 +169,12 @@ def _divergences(report: Compared, one: Candidate) -> list[str]:
     for number in islice(found.divergences(one), DIVERGENCES):
         base, own = found.base, one.track
         before = visible(context(report, number, 8))
-        lines.append(
-            f"  {int(found.places[number]):6}  …{before} → "
-            f"{visible(names.token(int(base.choice[number])).data)} {base.choice_p[number]:.0%}, "
-            f"here {visible(names.token(int(own.choice[number])).data)} {own.choice_p[number]:.0%}"
+        choice, other = (
+            f"{visible(names.token(int(track.choice[number])).data)} "
+            f"{percent(float(track.choice_p[number]))}"
+            for track in (base, own)
         )
+        lines.append(f"  {int(found.places[number]):6}  …{before} → {choice}, here {other}")
     return lines
 
 
@@ -176,13 +184,13 @@ def _place(report: Compared, one: Candidate, worst: Worst) -> list[str]:
     before = display_text(context(report, worst.number)).replace("\n", "⏎")
 
     def tops(top: tuple[tuple[int, float], ...]) -> str:
-        return "   ".join(f"{visible(names.token(id).data)} {p:.1%}" for id, p in top)
+        return "   ".join(f"{visible(names.token(id).data)} {percent(p)}" for id, p in top)
 
     p = math.exp(found.base.logprob[worst.number])
     q = math.exp(one.track.logprob[worst.number])
     return [
         f"  {worst.kld:.4f} nats at {int(found.places[worst.number])}",
-        f"  …{before}[{visible(token.data)}] {p:.1%} → {q:.1%}",
+        f"  …{before}[{visible(token.data)}] {percent(p)} → {percent(q)}",
         f"    reference  {tops(worst.base_top)}",
         f"    {'here':<9}  {tops(worst.top)}",
     ]

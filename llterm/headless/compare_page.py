@@ -11,11 +11,12 @@ import numpy as np
 
 from llterm.core.display import display_text, visible
 from llterm.core.judging.comparison import Candidate
-from llterm.core.judging.tally import Figure, histogram
+from llterm.core.judging.tally import FEWEST_PLACES, Figure, histogram
 from llterm.headless.compare import Compared
-from llterm.headless.compare_formats import context, label, summary, told
+from llterm.headless.compare_formats import TOO_FEW, context, label, summary, told
 from llterm.headless.pages import STEPS, STYLE, colors, escaped, script_data
 from llterm.headless.plots import Axis, Line, bars, plot
+from llterm.number_format import of_logprob, percent
 
 MOST = 20_000
 """Places whose text is on the page; the figures are of all."""
@@ -135,10 +136,11 @@ def _table(report: Compared) -> str:
     columns: list[dict[str, Figure]] = [found.figures(one) for one in found.candidates]
     head = "".join(f"<th>{html.escape(one.name)}</th>" for one in found.candidates)
     rows = "".join(
-        f"<tr><td>{html.escape(label(name))}</td>"
+        f"<tr><td>{html.escape(label(name, by_id=report.by_id))}</td>"
         + "".join(f"<td>{html.escape(told(name, column[name]))}</td>" for column in columns)
         + "</tr>"
         for name in columns[0]
+        if columns[0][name].known
     )
     return f"<table><tr><th></th>{head}</tr>{rows}</table>"
 
@@ -155,8 +157,19 @@ def _plots(report: Compared) -> Iterator[str]:
         [Line(one.name, _by_position(report, one)) for one in found.candidates],
         Axis("place in the text"), Axis("nats", log=True), "KL divergence by position",
     )  # fmt: skip
-    shares = np.linspace(0.1, 99.9, 200)
-    yield plot(
+    if done >= FEWEST_PLACES:
+        yield _percentiles(report)
+    else:
+        yield f"<p>({TOO_FEW})</p>"
+    for index, one in enumerate(found.candidates):
+        bins = histogram(one.track.kld[:done].astype(float))
+        named = [(f"{low:.0e}", count) for low, _, count in bins]
+        yield bars(named, index, f"{one.name}: how many places have which KL divergence (nats)")
+
+
+def _percentiles(report: Compared) -> str:
+    found, shares = report.found, np.linspace(0.1, 99.9, 200)
+    return plot(
         [
             Line(one.name, list(zip(shares.tolist(), np.percentile(
                 _dp(report, one), shares).tolist(), strict=True)))
@@ -165,10 +178,6 @@ def _plots(report: Compared) -> Iterator[str]:
         Axis("percentile"), Axis("Δp"),
         "Change of the text's own tokens' probability: symmetric is noise, more below is damage",
     )  # fmt: skip
-    for index, one in enumerate(found.candidates):
-        bins = histogram(one.track.kld[:done].astype(float))
-        named = [(f"{low:.0e}", count) for low, _, count in bins]
-        yield bars(named, index, f"{one.name}: how many places have which KL divergence (nats)")
 
 
 def _running(one: Candidate) -> Line:
@@ -238,8 +247,8 @@ def _tip(report: Compared, one: Candidate | None, group: Sequence[int]) -> str:
     name = found.reference if one is None else one.name
     told_of = (
         f"{name}: {visible(names.token(int(found.tokens[n])).data)} "
-        f"{math.exp(track.logprob[n]):.1%}, rank {int(track.rank[n])}; "
-        f"first choice {choice} {float(track.choice_p[n]):.1%}"
+        f"{of_logprob(float(track.logprob[n]))}, rank {int(track.rank[n])}; "
+        f"first choice {choice} {percent(float(track.choice_p[n]))}"
     )
     return told_of if one is None else f"{told_of}; {float(track.kld[n]):.4f} nats"
 
@@ -253,7 +262,7 @@ def _worst(report: Compared) -> Iterator[str]:
             before = html.escape(display_text(context(report, worst.number)))
             tops = "<br>".join(
                 f"{html.escape(who)}: "
-                + " · ".join(f"{html.escape(visible(names.token(id).data))} {p:.1%}"
+                + " · ".join(f"{html.escape(visible(names.token(id).data))} {percent(p)}"
                              for id, p in top)
                 for who, top in ((found.reference, worst.base_top), (one.name, worst.top))
             )  # fmt: skip

@@ -10,23 +10,11 @@ from llterm.core.counts import count_of
 from llterm.core.display import visible
 from llterm.core.view import Branch, Suggestion, View
 from llterm.headless.job import Woven
+from llterm.number_format import LONGEST, bar, fine_percent, of_logprob, percent
 
 BAR = 8
 """Columns of a full bar."""
-_EIGHTHS = " ▏▎▍▌▋▊▉"
 _MARKS = {"end": " ◂ end of text", "open": " …"}
-
-
-def percent(p: float) -> str:
-    """A probability in six columns, as on screen; bits where percent would say nothing."""
-    return f"{p:6.1%}" if p >= 0.0005 else f"2^{math.log2(p):.0f}".rjust(6) if p > 0 else "    0%"
-
-
-def bar(p: float) -> str:
-    """A probability as a bar of `BAR` columns."""
-    eighths = round(min(max(p, 0.0), 1.0) * BAR * 8)
-    full, part = divmod(eighths, 8)
-    return ("█" * full + (_EIGHTHS[part] if part else "")).ljust(BAR)
 
 
 def as_text(woven: Woven) -> str:
@@ -38,7 +26,7 @@ def as_text(woven: Woven) -> str:
             continue
         seen.add(one.data)
         p = math.exp(one.logprob) + one.merged + one.alike_p
-        lines.append(f"{len(lines) + 1:3}  {percent(p)}  {_label(one)}")
+        lines.append(f"{len(lines) + 1:3}  {percent(p):>{LONGEST}}  {_label(one)}")
     return "\n".join(lines)
 
 
@@ -67,19 +55,31 @@ def as_dot(woven: Woven) -> str:
 def summary(woven: Woven) -> str:
     """What was done, in one line."""
     figures, view = woven.figures, woven.view
+    effort = f"{count_of(figures.tokens, 'token')} evaluated in "
+    effort += f"{count_of(figures.decodes, 'decode')}, "
+    effort += f"{figures.seconds:.2f} s" + counted_words(woven.counted)
+    if woven.constraint is not None and woven.constraint.texts:
+        return f"{woven.model}: {_choices(view)}; {effort}{_mixed(woven)}"
     count = len(view.suggestions)
     settled = "" if view.done else f", {view.settled} of them settled"
     settled += f", which differ, of {view.looked_at}" if woven.rules.diverse else ""
     covered = view.coverage[0] if view.coverage else 0.0
     return (
         f"{woven.model}: {count_of(count, 'suggestion')}{settled}; "
-        f"{covered:.0%} of all probability at depth 1; "
-        f"{count_of(figures.tokens, 'token')} evaluated in "
-        f"{count_of(figures.decodes, 'decode')}, {figures.seconds:.2f} s"
+        f"{fine_percent(covered)} of all probability at depth 1; {effort}"
         + _constrained(woven)
         + _mixed(woven)
-        + counted_words(woven.counted)
     )
+
+
+def _choices(view: View) -> str:
+    """What the model gives to the choices, and how much of it was looked at."""
+    count = len(view.suggestions)
+    together = view.coverage[0] if view.coverage else 0.0
+    told = f"{count_of(count, 'choice')}, {fine_percent(together)} of all probability"
+    if view.bound > 0:
+        told += f"; spellings not looked at add {fine_percent(view.bound)} to any at the most"
+    return told
 
 
 def _mixed(woven: Woven) -> str:
@@ -98,10 +98,11 @@ def _mixed(woven: Woven) -> str:
 def unknown_words(exact: bool, unknown: float) -> str:
     """What is not known of a mix, and why."""
     if exact:
-        return f"Improbable spellings were left out: up to {unknown:.2%} of the mass at a place."
+        most = fine_percent(unknown)
+        return f"Improbable spellings were left out: up to {most} of the mass at a place."
     return (
         "Approximate: a server lists only its best candidates; up to "
-        f"{unknown:.1%} of the mass at a place is unknown."
+        f"{fine_percent(unknown)} of the mass at a place is unknown."
     )
 
 
@@ -110,19 +111,19 @@ def _constrained(woven: Woven) -> str:
     if woven.constraint is None:
         return ""
     first = woven.view.suggestions[0].steps[0].permitted if woven.view.suggestions else 0.0
-    told = f"; the constraint allows {fine_percent(first)} of what the model would begin with"
+    told = "; the figures are given the pattern, which allows "
+    told += f"{fine_percent(first)} of what the model would begin with"
     ends = woven.dead_ends
     return told + (f", and {count_of(ends, 'path')} came to a dead end of it" if ends else "")
 
 
-def fine_percent(p: float) -> str:
-    """A percent without its padding."""
-    return percent(p).strip()
-
-
 def _label(one: Suggestion) -> str:
     others = f"  (and {len(one.alike)} alike)" if one.alike else ""
-    return visible(one.data) + _MARKS.get(one.finish, "") + others
+    return visible(one.data) + _MARKS.get(one.finish, "") + others + _share(one.share)
+
+
+def _share(share: float | None) -> str:
+    return "" if share is None else f"  ({fine_percent(share)} of the choices)"
 
 
 def _rows(branches: tuple[Branch, ...], indent: str) -> Iterator[str]:
@@ -130,7 +131,9 @@ def _rows(branches: tuple[Branch, ...], indent: str) -> Iterator[str]:
         mark = _MARKS.get(branch.finish or "", "")
         fold = "▾ " if branch.children else "  "
         mark += f"  (and {branch.alike} alike)" if branch.alike else ""
-        yield f"{bar(branch.p)} {percent(branch.p)}  {indent}{fold}{visible(branch.data)}{mark}"
+        mark += _share(branch.share)
+        figure = f"{bar(branch.p, BAR)} {percent(branch.p):>{LONGEST}}"
+        yield f"{figure}  {indent}{fold}{visible(branch.data)}{mark}"
         yield from _rows(branch.children, indent + "  ")
 
 
@@ -143,10 +146,10 @@ def _edges(view: View, root: str) -> Iterator[str]:
             number += 1
             name = f"n{number}"
             label = _quoted(visible(branch.data) + _MARKS.get(branch.finish or "", ""))
-            joint = percent(math.exp(branch.logprob)).strip()
+            joint = of_logprob(branch.logprob)
             yield f'  {name} [label="{label}", tooltip="{joint} of all continuations"];'
             width = f"{0.6 + 4 * branch.p:.2f}"
-            share = percent(branch.p).strip()
+            share = percent(branch.p)
             yield f'  {parent} -> {name} [label=" {share}", penwidth={width}];'
             yield from walk(branch.children, name)
 

@@ -12,7 +12,7 @@ from llterm.backends.served import Counted, counted
 from llterm.config import Config
 from llterm.core.mixing.recipe import Recipe
 from llterm.core.query import Cost
-from llterm.core.sampling import SamplerSettings
+from llterm.core.sampling import Sampling
 from llterm.core.tokens import Anchor, Path
 from llterm.engine.mixture import Mix
 from llterm.engine.opening import open_mix
@@ -31,7 +31,7 @@ class MixJob:
     """How many tokens the text goes on for."""
     config: Config
     overrides: Mapping[str, int]
-    settings: SamplerSettings = GREEDY
+    sampling: Sampling = GREEDY
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ async def _play(job: MixJob, mix: Mix, line: ProgressLine) -> Played:
     anchor = Anchor(mix.vocabulary.prefix + mix.vocabulary.encode(job.text))
     mix.begin(anchor)
     turns: list[Turn] = []
-    async for turn in Player(mix, job.settings).play(Path(anchor), job.tokens):
+    async for turn in Player(mix, job.sampling, job.text).play(Path(anchor), job.tokens):
         turns.append(turn)
         line.say(f"Mixing: {len(turns):,} of {job.tokens:,} tokens")
     return Played(

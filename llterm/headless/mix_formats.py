@@ -8,8 +8,9 @@ from llterm.backends.served import counted_words
 from llterm.core.counts import count_of
 from llterm.core.display import display_text, visible
 from llterm.engine.playing import Turn
-from llterm.headless.formats import bar, percent, unknown_words
+from llterm.headless.formats import BAR, unknown_words
 from llterm.headless.mix import Played
+from llterm.number_format import LONGEST, bar, percent
 
 MARKS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 """Models are told apart by letters, and by numbers past the alphabet, never by colour alone."""
@@ -61,11 +62,11 @@ def _tokens(count: int, by_id: bool) -> str:
 
 def _line(turn: Turn) -> str:
     says = "   ".join(
-        f"{mark(index)} {visible(say.choice.data)} {say.choice_p:.0%}"
+        f"{mark(index)} {visible(say.choice.data)} {percent(say.choice_p)}"
         for index, say in enumerate(turn.says)
         if say.known > 0
     )
-    head = f"{turn.position + 1:4} {mark(turn.by)} {percent(turn.p)} {bar(turn.p)}"
+    head = f"{turn.position + 1:4} {mark(turn.by)} {percent(turn.p):>{LONGEST}} {bar(turn.p, BAR)}"
     return f"{head} {visible(turn.token.data):<16}  {says}".rstrip()
 
 

@@ -59,6 +59,7 @@ def compared_json(report: Compared) -> Iterator[str]:
         "exact": report.exact,
         "reference": {"name": found.reference},
         "vocabulary": report.vocabulary.fingerprint,
+        "source": report.source,
         "text_tokens": len(report.ids),
         "compared": found.done,
         "method": report.method,

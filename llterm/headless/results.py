@@ -84,6 +84,7 @@ def _suggestion(one: Suggestion) -> dict[str, Any]:
         "alike": [_text(data) for data in one.alike],
         "p_alike": _number(one.alike_p),
         "finish": one.finish,
+        "share": one.share,
     }
 
 
@@ -112,6 +113,7 @@ def _branch(branch: Branch) -> dict[str, Any]:
         "p": _number(branch.p),
         "p_joint": _p(branch.logprob),
         "finish": branch.finish,
+        "share": branch.share,
         "children": [_branch(child) for child in branch.children],
     }
 

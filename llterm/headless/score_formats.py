@@ -14,6 +14,7 @@ from llterm.core.heat import Measure, heat
 from llterm.core.jsontext import json_text
 from llterm.core.reading import Candidate, Reading, Summary
 from llterm.headless.score import Report
+from llterm.number_format import of_logprob
 from llterm.ramps import Depth, ansi, glyph, indexed, paint
 
 VERSION = 1
@@ -116,7 +117,7 @@ def as_table(report: Report) -> str:
 
 def _line(one: Reading) -> str:
     better = [c for c in one.top[:3] if c.logprob > one.logprob and c.token != one.token]
-    rather = "  ".join(f"{visible(c.token.data)} {math.exp(c.logprob):.0%}" for c in better)
+    rather = "  ".join(f"{visible(c.token.data)} {of_logprob(c.logprob)}" for c in better)
     token = visible(one.token.data)
     mark = glyph(heat(one, "surprisal"))
     rank, entropy = f"{one.rank}", f"{one.entropy:.1f}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import math
 
 from llterm.core.display import visible
 from llterm.core.heat import MEASURES, told
@@ -11,6 +10,7 @@ from llterm.core.reading import Reading
 from llterm.headless.pages import STEPS, STYLE, colors, escaped, script_data
 from llterm.headless.score import Report
 from llterm.headless.score_formats import Piece, pieces, summary
+from llterm.number_format import of_logprob
 
 _PAGE = """<!doctype html>
 <html lang="en">
@@ -76,5 +76,5 @@ def _tip(piece: Piece) -> str:
 
 def _told(one: Reading) -> str:
     figures = " · ".join(told(one, measure) for measure in MEASURES)
-    rather = "   ".join(f"{visible(c.token.data)} {math.exp(c.logprob):.1%}" for c in one.top)
+    rather = "   ".join(f"{visible(c.token.data)} {of_logprob(c.logprob)}" for c in one.top)
     return f"{visible(one.token.data)}   {figures}\n{rather}"

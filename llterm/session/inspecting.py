@@ -29,6 +29,7 @@ from llterm.core.sampling.drawing import barring
 from llterm.core.sampling.step import Stage
 from llterm.core.tokens import Tail, Token, Vocabulary
 from llterm.errors import UsageError
+from llterm.number_format import of_logprob
 from llterm.session.session import Session
 from llterm.session.spots import Spot
 
@@ -162,9 +163,8 @@ class Inspection:
         if place < 0:
             return ""
         label = visible(self._vocabulary.token(ids[0]).data)
-        p = math.exp(float(self._logprobs[place]))
+        figure = of_logprob(float(self._logprobs[place]))
         first = "" if len(ids) == 1 else f" (the first of its {len(ids)} tokens)"
-        figure = f"{p:.2%}" if p >= 1e-4 else f"2^{math.log2(max(p, 1e-300)):.0f}"
         return f"{label}{first}: rank {int(place) + 1:,}, {figure}"
 
     def _first(self, chain: Chain) -> list[tuple[str, Stage]]:

@@ -10,12 +10,12 @@ import logging
 import math
 from collections.abc import Callable
 from contextlib import aclosing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Protocol
 
 from llterm.core.distribution import Distribution, Mask
 from llterm.core.query import Failed, Query, Source
-from llterm.core.sampling import Chain, Choice, Mirostat, NothingLeft, Situation
+from llterm.core.sampling import Chain, Choice, DrawnText, NothingLeft, Situation
 from llterm.core.sampling.drawing import barring
 from llterm.core.tokens import Path, Tail
 from llterm.core.weave import Weave
@@ -57,15 +57,6 @@ class Host(Protocol):
     def land(self, run: ModelRun, *, onward: bool = False) -> Change: ...
 
 
-@dataclass(slots=True)
-class _Line:
-    """What was drawn since somebody else had the story."""
-
-    text: bytes = b""
-    count: int = 0
-    mirostat: Mirostat | None = None
-
-
 class Player:
     """Draws tokens by the sampler chain and puts them into the story."""
 
@@ -78,7 +69,7 @@ class Player:
         self._left = -1
         """The document's revision after the last token of this play."""
         self._chain: Chain | None = None
-        self._line = _Line()
+        self._line = DrawnText()
         self.playing = False
         self.speed = 5.0
         """Tokens a second; infinite: as fast as the model goes."""
@@ -172,7 +163,7 @@ class Player:
             onward = False
             self._chain = self._host.chain
         if document.revision != self._left:
-            self._line = _Line()
+            self._line = DrawnText()
         woven = self._host.here()
         revision = document.revision
         run = await self._draw(woven, source, self._chain)
@@ -203,8 +194,7 @@ class Player:
             else:
                 found = blend.distribution(mask)
             drawn = _drawn(chain, found, self._situation(weave, tail, written), weave, mask)
-            self._line.count += 1
-            self._line.mirostat = drawn.mirostat
+            self._line.took(drawn)
             token = names.token(drawn.id)
             if token.end:
                 return None
@@ -230,13 +220,10 @@ class Player:
     def _situation(self, weave: Weave, tail: Tail, written: bytes) -> Situation:
         document, line = self._host.document, self._line
         story = document.bytes_before(document.cursor)
-        return Situation(
-            context=weave.anchor.tokens + tail,
-            story=story[: len(story) - len(line.text)],
-            drawn=line.text,
-            count=line.count,
-            residue=weave.residue[len(written) :],
-            mirostat=line.mirostat,
+        return line.here(
+            weave.anchor.tokens + tail,
+            story[: len(story) - len(line.text)],
+            weave.residue[len(written) :],
         )
 
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 from llterm.core.display import visible
 from llterm.core.tokens import Token
+from llterm.number_format import LONGEST, bar, of_logprob, percent
 from llterm.session.inspecting import Row, Table
-from llterm.ui.figures import bar, percent
 from llterm.ui.widgets.cells import crop
 
 TOKEN = 16
@@ -43,8 +41,8 @@ def row_cells(row: Row) -> dict[str, str]:
         "token": crop(visible(row.token.data), TOKEN),
         "id": str(row.token.id),
         "bytes": crop(spelt(row.token), TOKEN),
-        "model": f"{percent(math.exp(row.logprob)):>6}",
-        "chain": f"{percent(row.p_final):>6}",
+        "model": f"{of_logprob(row.logprob):>{LONGEST}}",
+        "chain": f"{percent(row.p_final):>{LONGEST}}",
         "bar": bar(row.p_final, BAR),
         "valid": "✓" if row.valid else "✗",
         "kept": "✗" if row.dropped_by else "✓",
@@ -57,8 +55,8 @@ def other_cells(table: Table) -> dict[str, str]:
     kept = table.kept - sum(row.p_final > 0 for row in table.rows)
     return {
         "token": f"{table.other:,} others",
-        "model": f"{percent(table.other_base):>6}",
-        "chain": f"{percent(table.other_final):>6}",
+        "model": f"{percent(table.other_base):>{LONGEST}}",
+        "chain": f"{percent(table.other_final):>{LONGEST}}",
         "bar": bar(table.other_final, BAR),
         "valid": f"{table.other_valid or 0:,}",
         "kept": f"{kept:,}",

@@ -1,7 +1,4 @@
-"""Numbers as the screen says them: percents, bits, bars, and the line under the suggestion tree.
-
-Pure: no Textual. Probabilities are 0 to 1, logprobs natural logs.
-"""
+"""The line under the suggestion tree, and speeds. Pure: no Textual."""
 
 from __future__ import annotations
 
@@ -9,54 +6,8 @@ import math
 
 from llterm.core.counts import count_of
 from llterm.core.view import View
+from llterm.number_format import fine_percent
 from llterm.session.status import Figures
-
-_EIGHTHS = " ▏▎▍▌▋▊▉█"
-_TINY = 0.0005
-"""Below this a percent with one decimal says nothing; bits do."""
-
-
-def bar(p: float, width: int) -> str:
-    """A bar of exactly `width` cells, full at p = 1. Something above 0 always shows."""
-    eighths = max(round(min(p, 1.0) * width * 8), 1 if p > 0 else 0)
-    whole, part = divmod(eighths, 8)
-    return ("█" * whole + (_EIGHTHS[part] if part else "")).ljust(width)
-
-
-def bits(logprob: float) -> str:
-    """Surprisal in bits."""
-    return f"{max(-logprob / math.log(2), 0.0):.1f} bits"
-
-
-def percent(p: float) -> str:
-    """A percent in at most six cells; bits when it would read 0.0 %."""
-    if p >= 0.9995:
-        return "100%"
-    if p >= _TINY:
-        return f"{100 * p:.1f}%"
-    return f"{min(-math.log2(p), 999):.1f}b" if p > 0 else "0%"
-
-
-def fine_percent(p: float) -> str:
-    """A percent with two significant digits; bits when tiny."""
-    if p >= 0.0995:
-        return f"{100 * p:.0f}%"
-    if p >= _TINY:
-        return f"{100 * p:.{1 - math.floor(math.log10(100 * p))}f}%"
-    return percent(p)
-
-
-def joint(logprob: float, tokens: int) -> str:
-    """What a selected branch says of itself."""
-    p = math.exp(logprob)
-    mean = math.exp(logprob / tokens) if tokens else 1.0
-    return " · ".join(
-        [
-            f"joint {fine_percent(p)}, {bits(logprob)}" if p >= _TINY else f"joint {bits(logprob)}",
-            f"mean {100 * mean:.0f}%",
-            count_of(tokens, "token"),
-        ]
-    )
 
 
 def found(figures: Figures, view: View, *, weaving: bool, stale: str, key: str) -> list[str]:

@@ -12,7 +12,7 @@ from llterm.core.distribution import Distribution, Logprobs
 from llterm.core.mixing.pools import Pool
 from llterm.core.mixing.recipe import Mode, Recipe
 from llterm.core.query import Capabilities, Fact, Failed, Query
-from llterm.core.sampling import PRESETS, SamplerSettings
+from llterm.core.sampling import PRESETS, SamplerSettings, Sampling
 from llterm.core.tokens import Anchor, Path, Tail
 from llterm.engine.mixture import Mix
 from llterm.engine.playing import Player, Turn
@@ -28,7 +28,7 @@ def mix_of(*models: Tokenized, mode: Mode = "democratic", turn: int = 1) -> Mix:
 
 async def played(mix: Mix, count: int, settings: SamplerSettings | None = None) -> list[Turn]:
     mix.begin(PATH.anchor)
-    player = Player(mix, settings) if settings else Player(mix)
+    player = Player(mix, Sampling(settings, None)) if settings else Player(mix)
     return [turn async for turn in player.play(PATH, count)]
 
 
@@ -82,15 +82,6 @@ async def test_the_sampler_chain_comes_after_the_pool() -> None:
         assert turn.p < turn.p_final
     reliable = await played(mix, 8, PRESETS["reliable"])
     assert len(reliable) == 8
-
-
-async def test_a_forced_token_is_taken_with_its_own_probability() -> None:
-    mix = mix_of(Endless(1), Endless(2))
-    player = Player(mix)
-    blend = await player.mix.look(PATH)
-    turn = player.take(blend, PATH, 0, forced=5)
-    assert turn.token.id == 5
-    assert turn.p == pytest.approx(math.exp(blend.row[5]))
 
 
 async def test_an_end_token_ends_the_text_whatever_it_is_called() -> None:

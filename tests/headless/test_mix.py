@@ -160,7 +160,7 @@ def test_the_page_needs_nothing_else_and_holds_the_text_as_text(
 
 def test_the_references_own_text_is_compared(tmp_path: Path, small: Path) -> None:
     asked = ("mix", "-m", small, "-m", "fable", "--reference", "fable", "--mode", "reference",
-             "--prompt", "The king had", "--tokens", "12", "--format", "json")  # fmt: skip
+             "--prompt", "The king had", "--continue", "12", "--format", "json")  # fmt: skip
     found = as_json(run(tmp_path, *asked))
     assert found["reference"]["name"] == "fable"
     assert [one["name"] for one in found["models"]] == [small.stem]
@@ -204,16 +204,45 @@ def test_a_round_robin_begins_with_the_first_and_gives_exactly_so_many(
 
 def test_models_of_different_vocabularies_are_mixed_and_compared_by_bytes(tmp_path: Path) -> None:
     asked = ("mix", "-m", "fable", "-m", "scripted", "--prompt", "The maker went down to the",
-             "--format", "json", "--tokens")  # fmt: skip
-    played = as_json(run(tmp_path, *asked, "20"))
+             "--format", "json")  # fmt: skip
+    played = as_json(run(tmp_path, *asked, "--tokens", "20"))
     assert played["unit"] == "byte"
     assert played["exact"] is True
-    assert len(played["bytes"]) == 20
-    compared = as_json(run(tmp_path, *asked, "12", "--mode", "reference"))
+    assert tokens_of(tmp_path, played["text"]) == 20, "of the first model, not bytes"
+    compared = as_json(run(tmp_path, *asked, "--continue", "12", "--mode", "reference"))
     assert compared["unit"] == "byte"
-    assert compared["compared"] == 12
-    told = run(tmp_path, *asked[:-3], "--tokens", "5")
+    written = bytes(byte for place in compared["tokens"] for byte in place["bytes"])
+    assert tokens_of(tmp_path, written.decode()) == 12
+    told = run(tmp_path, *asked[:-2], "--mode", "reference")
     assert "byte by byte" in told.err
+    assert "Mean PPL(Q) per byte" in told.out
+
+
+def tokens_of(home: Path, text: str) -> int:
+    """How many tokens a text has for the bundled model."""
+    return len(json.loads(run(home, "score", "--prompt", text, "--format", "json").out)["tokens"])
+
+
+def test_a_text_with_mode_reference_is_read_and_named(tmp_path: Path, small: Path) -> None:
+    (tmp_path / "story.txt").write_text(TEXT)
+    asked = ("mix", "-m", "fable", "-m", small, "--mode", "reference", "story.txt")
+    read = as_json(run(tmp_path, *asked, "--format", "json"))
+    assert read["source"] == "story.txt"
+    assert b"".join(bytes(one["bytes"]) for one in read["tokens"]).decode() == TEXT
+    part = as_json(run(tmp_path, *asked, "--tokens", "30", "--format", "json"))
+    assert part["text_tokens"] == part["compared"] == 30
+    assert part["models"][0]["figures"]["kld-99"]["value"] is None
+    words = run(tmp_path, *asked, "--tokens", "30")
+    assert "text: story.txt, 30 tokens, 30 places compared" in words.out
+    assert "99.0% KLD" not in words.out
+    page = run(tmp_path, *asked, "--tokens", "30", "--format", "html")
+    assert "fewer than 100 places" in page.out
+    assert "99.0% KLD" not in page.out
+    unknown = run(tmp_path, *asked, "--tokens", "30", "--require", "kld-99<=1")
+    assert unknown.code == 6
+    assert "kld-99 cannot be told of 30 places" in unknown.err
+    own = as_json(run(tmp_path, *asked, "--tokens", "30", "--continue", "5", "--format", "json"))
+    assert (own["text_tokens"], own["compared"]) == (35, 5)
 
 
 def test_suggestions_of_a_mix(tmp_path: Path, small: Path) -> None:

@@ -46,7 +46,7 @@ def test_the_table_names_what_was_likelier(tmp_path: Path) -> None:
     ran = run(tmp_path, "score", "--prompt", TEXT)
     lines = ran.out.splitlines()
     assert "surprising" not in ran.out
-    assert re.search(r"^ *\d+\.\d +\d+ +\d+\.\d █  ␣ref +␣\w+ \d+%", ran.out, re.MULTILINE)
+    assert re.search(r"^ *\d+\.\d +\d+ +\d+\.\d █  ␣ref +␣\w+ [\d.]+%", ran.out, re.MULTILINE)
     assert len(lines) > 20
     assert "bits per byte" in ran.err
     assert "\x1b" not in ran.out

@@ -167,7 +167,11 @@ def test_suggestions_fit_a_constraint(tmp_path: Path) -> None:
     )  # fmt: skip
     found = as_json(tmp_path, *prompt, "--choice", " yes", "--choice", " no", "--choice", " maybe")
     assert {one["text"] for one in found["suggestions"]} == {" yes", " no", " maybe"}
-    assert sum(one["p"] for one in found["suggestions"]) == pytest.approx(1, abs=1e-3)
+    assert len(found["suggestions"]) == 3
+    assert sum(one["share"] for one in found["suggestions"]) == pytest.approx(1)
+    together = sum(one["p_same_text"] for one in found["suggestions"])
+    assert together == pytest.approx(found["stats"]["coverage"][0])
+    assert together < 0.5, "the model's own probabilities: it would rather say something else"
     assert found["constraint"]["kind"] == "choice"
     assert 0.5 < found["suggestions"][0]["tokens"][0]["masked"] < 1
     dates = as_json(

@@ -5,19 +5,23 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
+from pathlib import Path as FilePath
 
 import numpy as np
 import pytest
 
+from llterm.core.bans import Bans
 from llterm.core.mixing.pools import Pool
 from llterm.core.mixing.recipe import Mode, Recipe
 from llterm.core.query import Fact, Failed, Query
 from llterm.core.rules import Rules
-from llterm.core.sampling import PRESETS
+from llterm.core.sampling import PRESETS, SamplerSettings, Sampling
+from llterm.core.tokens import Anchor, Path
 from llterm.engine.comparing import Live, View, begin, compare
 from llterm.engine.mixture import Mix
+from llterm.engine.playing import Player
 from llterm.errors import BackendUnavailable, LltermError
 from llterm.session.document import Document
 from llterm.session.mixing import Mixing
@@ -41,7 +45,7 @@ class Mortal(Endless):
 
 @asynccontextmanager
 async def mixing(
-    *models: Endless, mode: Mode = "democratic", path: Path | None = None
+    *models: Endless, mode: Mode = "democratic", path: FilePath | None = None
 ) -> AsyncIterator[Mixing]:
     rules = Rules(heal=False)
     document = Document.create(path, STORY, rules) if path else Document.scratch(STORY, rules)
@@ -120,7 +124,7 @@ async def test_statistics_are_those_of_a_comparison() -> None:
         assert seen == numbers
 
 
-async def test_each_token_keeps_whose_it_is_through_a_restart(tmp_path: Path) -> None:
+async def test_each_token_keeps_whose_it_is_through_a_restart(tmp_path: FilePath) -> None:
     loom = tmp_path / "mixed.loom"
     async with mixing(Endless(1), Endless(2), mode="round-robin", path=loom) as found:
         count = len(found.pieces)
@@ -210,3 +214,32 @@ async def test_when_all_are_gone_it_says_so() -> None:
         await player.wait()
         assert isinstance(told[-1], LltermError)
         assert told[-1].title == "The server is gone"
+
+
+@pytest.mark.parametrize(
+    "sampling",
+    [
+        *(Sampling(replace(one, seed=3)) for one in PRESETS.values()),
+        Sampling(SamplerSettings(seed=3, mirostat=1)),
+        Sampling(SamplerSettings(seed=3, mirostat=2, mirostat_tau=2.0)),
+        Sampling(SamplerSettings(seed=3, repeat_penalty=1.5, presence_penalty=0.5, top_k=9)),
+        Sampling(SamplerSettings(seed=3, dry_multiplier=0.8, xtc_probability=0.5, typical_p=0.9)),
+        Sampling(SamplerSettings(seed=3, temperature=1.2, dynatemp_range=0.6)),
+        Sampling(SamplerSettings(seed=3), None, Bans(phrases=("be",)), (("a", -1.5),), 6),
+    ],
+    ids=lambda one: one.preset or repr(one.settings)[:60],
+)
+@pytest.mark.parametrize("mode", ["democratic", "round-robin"])
+async def test_report_and_screen_write_the_same_text(sampling: Sampling, mode: Mode) -> None:
+    async with mixing(Endless(1), Endless(2), mode=mode) as found:
+        session, mix = found._session, found.mix
+        assert mix is not None
+        session.set_sampling(sampling)
+        before = len(session.document.text)
+        await stepped(found, 12)
+        shown = session.document.bytes_before(len(session.document.text))[before:]
+    mix = Mix([Endless(1), Endless(2)], Recipe(mode, Pool((1.0, 1.0))))
+    path = Path(Anchor(mix.vocabulary.prefix + mix.vocabulary.encode(STORY)))
+    mix.begin(path.anchor)
+    report = [turn async for turn in Player(mix, sampling, STORY).play(path, 12)]
+    assert b"".join(turn.token.data for turn in report) == shown

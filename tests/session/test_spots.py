@@ -79,7 +79,9 @@ async def test_along_a_suggestion_the_constraint_goes_on_with_its_tokens(
         assert all(row.dropped_by == "constraint" for row in table.rows if not row.valid)
         stands = next(row for row in table.rows if row.token.id == spot.stands)
         step = suggestion.steps[number]
-        assert stands.p_final == pytest.approx(np.exp(step.logprob), abs=1e-4)
+        # The chain draws among what is allowed; a choice has the raw model\'s own figure.
+        given = np.exp(step.logprob) / step.permitted
+        assert stands.p_final == pytest.approx(given, abs=1e-4)
     assert compiled.compilations == 1
     await session.close()
 

@@ -2,42 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
-import pytest
 from rich.cells import cell_len
 
 from llterm.core.view import Branch, Step, Suggestion, View
 from llterm.session.status import Figures
-from llterm.ui.figures import bar, fine_percent, fit, found, joint, percent
+from llterm.ui.figures import fit, found
 from llterm.ui.widgets.cells import crop, wrap
 from llterm.ui.widgets.keybar import key_name
 from llterm.ui.widgets.rows import flatten, label, locate
-
-
-@pytest.mark.parametrize(
-    ("p", "text"),
-    [(1, "100%"), (0.412, "41.2%"), (0.0005, "0.1%"), (2**-12, "12.0b"), (0, "0%")],
-)  # fmt: skip
-def test_a_percent_fits_and_tiny_ones_are_bits(p: float, text: str) -> None:
-    assert percent(p) == text
-    assert len(text) <= 6
-
-
-def test_a_bar_has_its_width_and_shows_anything_above_nothing() -> None:
-    assert bar(1, 4) == "████"
-    assert bar(0, 4) == "    "
-    assert bar(1e-9, 4) == "▏   "
-    assert bar(0.412, 8) == "███▎    "
-    assert {len(bar(n / 100, 7)) for n in range(101)} == {7}
-
-
-def test_joint_probability_and_mean() -> None:
-    assert joint(math.log(0.25), 2) == "joint 25%, 2.0 bits · mean 50% · 2 tokens"
-    assert fine_percent(0.0085) == "0.85%"
-    assert joint(-14, 7) == "joint 20.2 bits · mean 14% · 7 tokens"
-    assert fine_percent(2e-7) == "22.3b"
 
 
 def test_the_line_under_the_tree_says_what_is_certain() -> None:

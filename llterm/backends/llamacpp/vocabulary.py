@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from functools import cached_property
+from itertools import groupby
 from types import ModuleType
 from typing import Any
 
@@ -20,6 +21,7 @@ class LlamaVocabulary:
         self._tokens = [self._read(id) for id in range(self.size)]
         self._bytes = {token.data: token.id for token in self._tokens
                        if len(token.data) == 1 and not token.special}  # fmt: skip
+        self._alters: dict[str, bool] = {}
         self._spaced = self._adds_space()
         bos = llama.llama_vocab_bos(self._vocab)
         adds = bos >= 0 and llama.llama_vocab_get_add_bos(self._vocab)
@@ -35,9 +37,36 @@ class LlamaVocabulary:
     def encode(self, data: bytes) -> Tail:
         ids: list[int] = []
         for part, whole in split_utf8(data):
-            found = self._tokenize(part) if whole else None
-            ids += found if found is not None else self._spelled(part)
+            ids += self._encoded(part) if whole else self._spelled(part)
         return tuple(ids)
+
+    def _encoded(self, data: bytes) -> list[int]:
+        """UTF-8 text: llama.cpp's tokens, but for what it would change, which is spelled."""
+        ids = self._tokenize(data)
+        if ids is not None:
+            return ids
+        ids = []
+        for altered, part in groupby(data.decode(), self._altered):
+            text = "".join(part)
+            ids += self._spelled(text.encode()) if altered else self._halved(text)
+        return ids
+
+    def _altered(self, character: str) -> bool:
+        """Whether llama.cpp reads another character for this one, as SentencePiece does for `▁`."""
+        known = self._alters.get(character)
+        if known is None:
+            known = self._alters[character] = self._tokenize(character.encode()) is None
+        return known
+
+    def _halved(self, text: str) -> list[int]:
+        """Text of which no character is altered alone; where a combination is, in smaller parts."""
+        ids = self._tokenize(text.encode())
+        if ids is not None:
+            return ids
+        if len(text) == 1:
+            return self._spelled(text.encode())
+        middle = len(text) // 2
+        return self._halved(text[:middle]) + self._halved(text[middle:])
 
     def _tokenize(self, data: bytes) -> list[int] | None:
         """llama.cpp's tokens, where their bytes are the text; None where it changes the text."""
@@ -68,7 +97,7 @@ class LlamaVocabulary:
         return list(out[: max(count, 0)])
 
     def _spelled(self, data: bytes) -> list[int]:
-        """Byte by byte, in the longest pieces that are known; unknown bytes are left out."""
+        """Byte by byte; bytes that the vocabulary lacks are left out."""
         return [self._bytes[one] for one in (data[n : n + 1] for n in range(len(data)))
                 if one in self._bytes]  # fmt: skip
 

@@ -17,6 +17,8 @@ from llterm.core.judging.rows import Judged, Reals, Seen
 
 FEWEST = 10
 """Values; an error is given for more than this, a covariance for this many."""
+FEWEST_PLACES = 100
+"""Percentiles of fewer say nothing (llama-perplexity's limit)."""
 SNAPSHOTS = 200
 """Most running figures kept; past it every other one goes."""
 _KLD = (99.9, 99, 95, 90, 50, 10, 5, 1, 0.1)
@@ -28,7 +30,12 @@ class Figure:
     """A value, and one standard error of it where it has one."""
 
     value: float
+    """NaN where there is too little to tell it from."""
     error: float | None = None
+
+    @property
+    def known(self) -> bool:
+        return not math.isnan(self.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +143,10 @@ class Tally:
         }
 
     def figures(self, kld: Reals, dp: Reals) -> dict[str, Figure]:
-        """All figures; `kld` and `dp` are those of every place, shape (count,)."""
+        """All figures; `kld` and `dp` are those of every place, shape (count,).
+
+        Percentiles are not known below `FEWEST_PLACES`.
+        """
         found: dict[str, Figure] = {}
         spreads = {"kld": _percentiles("kld", kld, _KLD), "dp": _percentiles("dp", dp, _DP)}
         for name, figure in self.now().items():
@@ -163,7 +173,8 @@ def _percentiles(name: str, values: Reals, shares: tuple[float, ...]) -> dict[st
     found = {f"{name}-max": Figure(float(ranked[-1]))}
     for share in shares:
         label = "median" if share == 50 else f"{share:g}"
-        found[f"{name}-{label}"] = Figure(_percentile(ranked, share / 100))
+        enough = len(values) >= FEWEST_PLACES
+        found[f"{name}-{label}"] = Figure(_percentile(ranked, share / 100) if enough else math.nan)
     found[f"{name}-min"] = Figure(float(ranked[0]))
     return found
 

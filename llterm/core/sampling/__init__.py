@@ -10,7 +10,7 @@ from llterm.core.sampling.chain import (
     choose,
     generator,
 )
-from llterm.core.sampling.drawing import Chain, Chains, Choice, Situation
+from llterm.core.sampling.drawing import Chain, Chains, Choice, DrawnText, Situation
 from llterm.core.sampling.dry import breaker_tokens
 from llterm.core.sampling.step import Breakers
 
@@ -22,6 +22,7 @@ __all__ = [
     "Chain",
     "Chains",
     "Choice",
+    "DrawnText",
     "Ladder",
     "Mirostat",
     "NothingLeft",

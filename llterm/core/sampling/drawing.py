@@ -61,6 +61,25 @@ class Choice:
     """What it remembers for the next one; None without mirostat."""
 
 
+@dataclass(slots=True)
+class DrawnText:
+    """A text while it is drawn token by token: what the chain has to remember of it."""
+
+    text: bytes = b""
+    count: int = 0
+    """Its tokens."""
+    mirostat: Mirostat | None = None
+
+    def here(self, context: Tail, story: bytes, residue: bytes = b"") -> Situation:
+        """Where the next token is drawn. `story` is the text before the first one."""
+        return Situation(context, story, self.text, self.count, residue, self.mirostat)
+
+    def took(self, choice: Choice) -> None:
+        """A token was drawn; its text is added by whoever knows how much of it is new."""
+        self.count += 1
+        self.mirostat = choice.mirostat
+
+
 class Chain:
     """How the tokens of one vocabulary are drawn. Made by `Chains`."""
 

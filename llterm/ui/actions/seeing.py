@@ -8,12 +8,12 @@ from llterm.core.attribution import Question
 from llterm.core.branches import taken
 from llterm.core.display import raw_text, visible
 from llterm.core.futures import Futures
+from llterm.number_format import fine_percent
 from llterm.session import replacing
 from llterm.session.attributing import Attributing
 from llterm.session.spots import Spot, in_story, in_suggestion
 from llterm.ui.actions import Deed, Table
 from llterm.ui.actions.suggesting import follow
-from llterm.ui.figures import fine_percent
 from llterm.ui.screens.attribution import AttributionScreen
 from llterm.ui.screens.edit_branch import PutText
 from llterm.ui.screens.inspector import Inspector

@@ -18,8 +18,8 @@ from llterm.core.counts import count_of
 from llterm.core.display import visible
 from llterm.core.tokens import Token, Vocabulary
 from llterm.errors import LltermError
+from llterm.number_format import percent
 from llterm.session.attributing import Attributing
-from llterm.ui.figures import percent
 from llterm.ui.screens.dialog import Dialog
 from llterm.ui.widgets.line import Line
 from llterm.ui.widgets.shaded import Shaded, Shading

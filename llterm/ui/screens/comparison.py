@@ -17,7 +17,7 @@ from llterm.core.display import visible
 from llterm.core.loom import Loom
 from llterm.core.side_by_side import Comparison as Compared
 from llterm.core.side_by_side import Part, Word, compare
-from llterm.ui.figures import percent
+from llterm.number_format import percent
 from llterm.ui.screens.dialog import Dialog
 from llterm.ui.widgets.cells import crop
 

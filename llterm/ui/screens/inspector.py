@@ -13,10 +13,10 @@ from textual.widgets import DataTable, Static
 
 from llterm.core.display import visible
 from llterm.errors import LltermError
+from llterm.number_format import LONGEST, joint, percent
 from llterm.session.inspecting import Inspection, Row, inspect, parse_chain
 from llterm.session.spots import Spot
 from llterm.ui.candidates import FIGURES, chosen_columns, other_cells, row_cells, spelt
-from llterm.ui.figures import joint, percent
 from llterm.ui.screens.dialog import Dialog
 from llterm.ui.screens.sampler import Sampler
 from llterm.ui.widgets.fields import Field
@@ -123,7 +123,7 @@ class Inspector(Dialog[tuple[int, float] | None]):
         table.clear(columns=True)
         columns = chosen_columns(self.size.width, constrained=inspection.taken is not None)
         for name in columns:
-            table.add_column(f"{name:>6} " if name in FIGURES else f"{name} ")
+            table.add_column(f"{name:>{LONGEST}} " if name in FIGURES else f"{name} ")
         for row in self._rows:
             cells, style = row_cells(row), "dim" if row.dropped_by else ""
             table.add_row(*(Text(f"{cells[name]} ", style=style) for name in columns))

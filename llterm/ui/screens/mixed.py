@@ -15,7 +15,8 @@ from llterm.core.judging.sides import Beside, Side, cautions
 from llterm.engine.mixture import Mix
 from llterm.errors import LltermError
 from llterm.keymap import action_of
-from llterm.ui.figures import fit, percent, spoken_speed
+from llterm.number_format import percent
+from llterm.ui.figures import fit, spoken_speed
 from llterm.ui.widgets.keybar import key_name
 from llterm.ui.widgets.lanes import Lane, Lanes
 from llterm.ui.widgets.line import Line, Name

@@ -15,9 +15,11 @@ from llterm.backends.served import server_of, silent
 from llterm.core.counts import count_of
 from llterm.core.display import visible
 from llterm.core.healing import residue_of
+from llterm.core.view import View
 from llterm.errors import LltermError
 from llterm.faults import own_faults
-from llterm.ui.figures import fine_percent, found, joint, percent, spoken_speed
+from llterm.number_format import fine_percent, joint, percent
+from llterm.ui.figures import found, spoken_speed
 from llterm.ui.widgets.keybar import Hint, key_name
 from llterm.ui.widgets.line import Line, Name
 
@@ -148,8 +150,7 @@ def show_found(screen: WeaveScreen) -> None:
             key = key_name(screen.first_key("weave.stop"))
             pieces = [f"sampling {count_of(going, 'line')}", f"{key} stops", *pieces]
         if session.constraint is not None:
-            taken = session.shown.weave.taken if session.shown is not None else 0.0
-            pieces[1:1] = _fits(taken, session.dead_ends)
+            pieces[:2] = _constrained(session, view, pieces)
         if unhealed := _unhealed(screen):
             pieces.insert(1, unhealed)
         line.say(*pieces)
@@ -188,10 +189,22 @@ def _unhealed(screen: WeaveScreen) -> str:
     return "no healing: its server cannot" if residue and screen.unhealed == here else ""
 
 
-def _fits(taken: float, dead_ends: int) -> list[str]:
-    """That there is a constraint, whether it leads nowhere, and what mass it takes at once."""
-    ends = f", {count_of(dead_ends, 'dead end')}" if dead_ends else ""
-    return [f"constrained{ends}", f"takes {fine_percent(taken)}"]
+def _constrained(session: Session, view: View, pieces: list[str]) -> list[str]:
+    """The first pieces under a constraint: how much mass it leaves, and whether it leads nowhere.
+
+    Choices have their own probabilities; under a pattern they are given the pattern.
+    """
+    if session.constraint is not None and session.constraint.texts and view.suggestions:
+        pieces = [
+            count_of(len(view.suggestions), "choice"),
+            f"{fine_percent(view.coverage[0])} of all",
+        ]
+        return [*pieces, f"unseen ≤{fine_percent(view.bound)}"] if view.bound else pieces
+    taken = session.shown.weave.taken if session.shown is not None else 0.0
+    ends = session.dead_ends
+    dead = [count_of(ends, "dead end")] if ends else []
+    given = ["given the pattern", f"it takes {fine_percent(taken)}"]
+    return [*pieces[:1], *dead, *given, *pieces[1:2]]
 
 
 def _invitation(screen: WeaveScreen) -> Content:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -15,7 +14,7 @@ from textual.widgets.option_list import Option
 
 from llterm.core.birth import Alternative
 from llterm.core.display import display_text, visible
-from llterm.ui.figures import percent
+from llterm.number_format import LONGEST, of_logprob
 from llterm.ui.screens.dialog import Dialog
 
 _AROUND = 600
@@ -117,7 +116,7 @@ class Alternatives(Dialog[tuple[Token, int]]):
         options.clear_options()
         for _, data, logprob in token.known():
             mark = "• " if data == token.data else "  "
-            options.add_option(Option(f"{mark}{percent(math.exp(logprob)):>6}  {visible(data)}"))
+            options.add_option(Option(f"{mark}{of_logprob(logprob):>{LONGEST}}  {visible(data)}"))
         options.highlighted = 0 if options.option_count else None
 
     @on(OptionList.OptionSelected)

@@ -5,7 +5,6 @@ A change counts at once, is kept in the loom, and costs no inference.
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, ClassVar
 
 from rich.text import Text
@@ -21,10 +20,10 @@ from llterm.config.sampling import preset_values, value_of
 from llterm.core.display import visible
 from llterm.core.sampler import DEFAULT_PRESET, PRESETS, Sampling
 from llterm.errors import LltermError
+from llterm.number_format import LONGEST, bar, of_logprob, percent
 from llterm.session.inspecting import Inspection, inspect
 from llterm.session.spots import Spot
 from llterm.ui import knobs
-from llterm.ui.figures import bar, percent
 from llterm.ui.screens.dialog import Dialog
 from llterm.ui.screens.painting import troubles
 from llterm.ui.widgets.cells import crop
@@ -291,14 +290,15 @@ _NOWHERE = (
 def _candidates(found: Inspection, most: int) -> Text:
     """As many lines: text, p of the model, p as it is drawn, what dropped it."""
     table = found.table("", most - 1)
-    lines = Text(f"{'token':<{TOKEN}} model  drawn  {table.kept:,} kept\n", style="dim")
+    head = f"{'token':<{TOKEN}}{'model':>{LONGEST}} {'drawn':>{LONGEST}}  {table.kept:,} kept\n"
+    lines = Text(head, style="dim")
     for row in table.rows:
         text = crop(visible(row.token.data), TOKEN)
-        model = percent(math.exp(row.logprob))
+        model = of_logprob(row.logprob)
         last = row.dropped_by or bar(row.p_final, 8)
         padded = text + " " * (TOKEN - Text(text).cell_len)
         lines.append(
-            f"{padded}{model:>6} {percent(row.p_final):>6}  {last}\n",
+            f"{padded}{model:>{LONGEST}} {percent(row.p_final):>{LONGEST}}  {last}\n",
             style="dim strike" if row.dropped_by else "",
         )
     lines.rstrip()

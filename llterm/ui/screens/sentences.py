@@ -16,10 +16,10 @@ from llterm.backends.registry import Known, open_model
 from llterm.core.display import visible
 from llterm.core.query import Backend
 from llterm.errors import LltermError
+from llterm.number_format import joint
 from llterm.session.changes import Change
 from llterm.session.sentences import Offer, Sentences
 from llterm.ui.actions.suggesting import follow
-from llterm.ui.figures import joint
 from llterm.ui.screens.dialog import Dialog
 from llterm.ui.screens.edit_branch import TextDialog
 from llterm.ui.screens.models import Models

@@ -22,9 +22,10 @@ from textual.widget import Widget
 from llterm.core.display import visible
 from llterm.core.heat import MEASURES, Measure, ends, heat, height, told
 from llterm.core.reading import Candidate, Reading
+from llterm.number_format import of_logprob
 from llterm.ramps import Depth, Paint, glyph, likely_paint, paint
 from llterm.session.reader import Place
-from llterm.ui.figures import fit, percent
+from llterm.ui.figures import fit
 from llterm.ui.messages import TokenChosen
 from llterm.ui.widgets.cells import crop
 
@@ -336,7 +337,7 @@ class HeatPanel(Widget, can_focus=True):
         one = reading.top[rank - 1]
         stands = one.token.id == reading.token.id
         p = math.exp(one.logprob)
-        figure = percent(p)
+        figure = of_logprob(one.logprob)
         label = _fit(visible(one.token.data) or "·", COLUMN - 3 - cell_len(figure))
         style = base if stands else base + self._part("faint")
         if self._depth != "none" and p >= LIKELY:

@@ -10,7 +10,7 @@ from textual.strip import Strip
 
 from llterm.core.listing import Listing
 from llterm.core.outline import Row
-from llterm.ui.figures import percent
+from llterm.number_format import percent
 from llterm.ui.widgets.branching import YOU, Branching, Facts
 from llterm.ui.widgets.cells import crop
 
@@ -74,7 +74,7 @@ def _figure(facts: Facts) -> str:
     p = percent(facts.p) if facts.p is not None else ""
     if len(facts.authors) > 1:
         return " ".join(("", crop(" + ".join(facts.authors), _AUTHORS), *filter(None, (p,))))
-    return f"{YOU if facts.authors == (YOU,) else p:>{_FIGURE}}"
+    return f"{YOU if facts.authors == (YOU,) else f' {p}':>{_FIGURE}}"
 
 
 def _counts(row: Row) -> str:

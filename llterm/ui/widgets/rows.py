@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from llterm.core.display import open_end, visible, whole_after
 from llterm.core.tokens import Tail
 from llterm.core.view import Branch
+from llterm.number_format import fine_percent
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,6 +57,8 @@ def label(branch: Branch, before: bytes = b"") -> tuple[str, bool]:
     """
     text = visible(whole_after(before, branch.data))
     if text:
+        if branch.share is not None:
+            return f"{text}  ({fine_percent(branch.share)} of these)", False
         return (f"{text}  (+{branch.alike} alike)" if branch.alike else text), False
     names = [visible(step.data) for step in branch.steps if step.special]
     return ("".join(names), True) if names else ("·", True)

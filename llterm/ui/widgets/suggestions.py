@@ -18,7 +18,7 @@ from textual.strip import Strip
 
 from llterm.core.tokens import Tail
 from llterm.core.view import Branch
-from llterm.ui.figures import bar, percent
+from llterm.number_format import bar, percent
 from llterm.ui.messages import BranchChosen, BranchHighlighted
 from llterm.ui.widgets.cells import crop
 from llterm.ui.widgets.rows import Row, flatten, label, locate
@@ -284,7 +284,11 @@ class SuggestionTree(ScrollView, can_focus=True):
         glyph = glyph or ("~" if branch.sampled else "")
         glyph = glyph or _GLYPHS.get(branch.finish or "", " ")
         indent = self._indent(row)
-        room = max(self.size.width - 2 - indent - 2 - (width + 1 if width else 0) - 8, 1)
+        # Odds are longer than a percentage, and their bars are empty.
+        figure = f"{percent(branch.p):>6}"
+        width = max(width + 6 - len(figure), 0)
+        taken = len(figure) + (width + 1 if width else 0)
+        room = max(self.size.width - 2 - indent - 2 - taken - 2, 1)
         shown = crop(text, room)
         style = base + part("special") if special else base
         if branch.banned:
@@ -294,7 +298,7 @@ class SuggestionTree(ScrollView, can_focus=True):
         return [
             Segment(f"{digit} " + " " * indent + f"{glyph} ", base + part("faint")),
             Segment(shown + " " * (room - cell_len(shown) + 1), style),
-            Segment(f"{figures}{percent(branch.p):>6} ", base + part("bar")),
+            Segment(f"{figures}{figure} ", base + part("bar")),
         ]
 
     def _part(self, name: str) -> Style:

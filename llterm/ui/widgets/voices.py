@@ -12,7 +12,7 @@ from rich.style import Style
 from textual.strip import Strip
 from textual.widget import Widget
 
-from llterm.ui.figures import bar, percent
+from llterm.number_format import bar, percent
 from llterm.ui.widgets.cells import crop
 
 HUES = 6
@@ -115,8 +115,8 @@ class Voices(Widget):
         if y - HEAD >= len(column.candidates):
             return " " * width, base
         one = column.candidates[y - HEAD]
-        size = max(min(width - 20, 10), 0) if self._bars else 0
         figure = percent(one.p).rjust(6)
+        size = max(min(width - 14 - len(figure), 10), 0) if self._bars else 0
         drawn = bar(one.p, size) if size else ""
         marks = f" {one.marks}" if one.marks else ""
         room = width - cell_len(figure) - size - 2 - cell_len(marks)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from llterm.core.judging.comparison import WORST, Comparison
 from llterm.core.judging.require import parse
 from llterm.core.judging.rows import LEAST, Reals, Wholes
-from llterm.core.judging.tally import NAMES, SNAPSHOTS, histogram
+from llterm.core.judging.tally import FEWEST_PLACES, NAMES, SNAPSHOTS, histogram
 from llterm.errors import UsageError
 
 SIZE = 23
@@ -77,7 +77,10 @@ def plain(base: Reals, other: Reals, tokens: Wholes) -> dict[str, float]:
     return found
 
 
-@given(st.integers(0, 1000), st.integers(12, 150), st.sampled_from([0.01, 0.3, 2.0]))
+PERCENTILES = ("median", *(f"{share:g}" for share in (99.9, 99, 95, 90, 10, 5, 1, 0.1)))
+
+
+@given(st.integers(0, 1000), st.integers(12, 250), st.sampled_from([0.01, 0.3, 2.0]))
 @settings(max_examples=25, deadline=None)
 def test_every_figure_is_its_formula(seed: int, count: int, apart: float) -> None:
     base, other, tokens = texts(seed, count, apart)
@@ -87,6 +90,9 @@ def test_every_figure_is_its_formula(seed: int, count: int, apart: float) -> Non
     for name, value in plain(base, other, tokens).items():
         figure = figures[name.removesuffix(" ±")]
         mine = figure.error if name.endswith("±") else figure.value
+        if count < FEWEST_PLACES and name.removeprefix("kld-").removeprefix("dp-") in PERCENTILES:
+            assert not figure.known
+            continue
         assert mine == pytest.approx(value, rel=1e-4, abs=1e-7), name
 
 
