@@ -15,6 +15,7 @@ from llterm.backends.remote.memory import Memory, remember
 from llterm.backends.remote.steps import Traits
 from llterm.config.trust import trust
 from llterm.formats.files import write_file
+from llterm.logbook import open_log
 from llterm.session import looms
 from llterm.wholefile import IDLE, beside, move, write_whole
 
@@ -53,7 +54,7 @@ def test_what_llterm_keeps_for_itself_is_its_owners_alone(
 ) -> None:
     for kind in ("CONFIG", "DATA", "STATE"):
         monkeypatch.setenv(f"LLTERM_{kind}_DIR", str(tmp_path / kind.lower()))
-    paths.log_file()
+    os.close(open_log(paths.log_file()))
     state.keep({"ui.theme": "paper"})
     looms.remember(tmp_path / "a.loom")
     trust(tmp_path)

@@ -217,7 +217,7 @@ def _check(report: Compared) -> None:
 
 def _why(condition: Condition, value: float, places: int) -> str:
     if math.isnan(value):
-        return f"{condition.name} cannot be told of {places:,} places"
+        return f"{condition.name} cannot be told of {count_of(places, 'place')}"
     return f"{condition} is not so, it is {value:.6g}"
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import sys
 
 from aiohttp import web
 from textual_serve.app_service import AppService
 from textual_serve.server import Server, to_int
 
 from llterm.cli.gate import Gate
+from llterm.output import put
 
 _log = logging.getLogger(__name__)
 MOST_SESSIONS = 8
@@ -41,11 +41,10 @@ class PageServer(Server):
 
     def _tell(self, _: str) -> None:
         """Said once, when it can be reached."""
-        sys.stdout.write(
+        put(
             f"llterm is at {self._gate.address}\n"
-            "  Whoever has this address writes with your rights. Ctrl+C ends it.\n"
+            "  Whoever has this address writes with your rights. Ctrl+C ends it."
         )
-        sys.stdout.flush()
 
     async def on_startup(self, app: web.Application) -> None:
         """Textual's own would draw a banner."""

@@ -74,6 +74,7 @@ _SUFFIXES = {
 }  # fmt: skip
 
 
+@own_faults("a loom was exported")
 def export(path: Path, format: str, taste: Taste) -> bytes:
     """A loom in another format. Raises LltermError where it cannot be read or drawn."""
     return exported(read_source(path, history=holds_history(format)), format, taste)

@@ -111,7 +111,7 @@ def _overview(report: Compared) -> str:
     lines = [
         f"reference: {visible(found.reference.encode())}",
         f"text: {visible(report.source.encode('utf-8', 'surrogateescape'))}, "
-        f"{len(report.ids):,} {noun}, {found.done:,} places compared",
+        f"{len(report.ids):,} {noun}, {count_of(found.done, 'place')} compared",
         "",
         f"{'':{width}}  {'KL divergence':>20}  {'99% KLD':>9}  {'RMS Δp':>8}  "
         f"{'same top':>8}  {'PPL ratio':>9}" + ("" if report.by_id else " (per byte)"),

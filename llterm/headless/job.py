@@ -139,7 +139,7 @@ def copied(loom: Path, folder: Path) -> Document:
         error.hint = error.hint.replace(str(copy), str(loom))
         raise
     if document.damage:
-        sys.stderr.write(f"llterm: {document.damage.replace(str(copy), str(loom))}\n")
+        say(f"llterm: {document.damage.replace(str(copy), str(loom))}")
     return document
 
 

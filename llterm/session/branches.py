@@ -139,7 +139,8 @@ class Branches:
     def trim(self, id: int, count: int = 1) -> Change:
         """Delete a node's last tokens, with all below it; of the person's text its last words."""
         node = self._node(id)
-        edges = self.edges(id)
+        # A token that only writes a healed word again ends where the node begins.
+        edges = [edge for edge in self.edges(id) if edge]
         if not 0 < count < len(edges):
             raise UsageError(
                 "That is more than the node has", f"It has {len(edges)} tokens or words.", ""

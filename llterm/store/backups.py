@@ -54,7 +54,7 @@ def keep_aside(path: Path, now: datetime | None = None) -> Path:
     """Copy a damaged loom, as it is, among its copies. Raises OSError."""
     moment = (now or datetime.now()).strftime(_DATE)
     target = paths.made(backup_folder(path)) / f"{moment} damaged.loom"
-    with path.open("rb") as source:
+    with open_file(path) as source:
         _copy(source, target)
     return target
 

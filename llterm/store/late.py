@@ -51,7 +51,7 @@ class Late:
             "select id, author, created, ids, sizes, overlap, fingerprint, logprobs from piece"
             " where id = ?"
         )
-        return list(self._each("piece", sql, ids, lambda row: piece_or_text(row, texts[row[0]])[0]))
+        return list(self._each("piece", sql, ids, lambda row: self._piece(row, texts[row[0]])))
 
     def births(self, ids: Iterable[int]) -> dict[int, str]:
         """The births (`core.birth`) of these pieces."""
@@ -88,6 +88,13 @@ class Late:
         sql = "select blob from weave where node = ?"
         with self.sparing():
             return next(self._rows("weave", sql, lambda row: bytes(row[0]), node), None)
+
+    def _piece(self, row: Row, content: bytes) -> Piece:
+        """The piece; the text alone where its tokens make no sense."""
+        piece, whole = piece_or_text(row, content)
+        if not whole:
+            self._miss("piece", (piece.id,), Damage(f"the tokens of text {piece.id} make no sense"))
+        return piece
 
     def _each(
         self, kind: str, sql: str, ids: Iterable[int], meaning: Callable[[Row], _Found]

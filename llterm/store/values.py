@@ -6,6 +6,7 @@ wrote.
 
 from __future__ import annotations
 
+import reprlib
 from typing import Any
 
 from llterm.core.nesting import parsed
@@ -79,4 +80,4 @@ def _shown(value: object) -> str:
     """A value as an error may quote it: short, whatever it is."""
     if isinstance(value, str | bytes):
         value = value[:20]
-    return repr(value)[:30]
+    return reprlib.repr(value)[:30]

@@ -73,7 +73,7 @@ def test_what_writes_nothing_needs_no_room(tmp_path: Path, usual: list[Ran], ful
 
 
 def test_a_base_file_that_finds_no_room_is_told_and_taken_away(tmp_path: Path) -> None:
-    line = [*VERDICT[:-2], "--tokens", "40", "--window", "16", "--write-base", "a.base"]
+    line = [*VERDICT[:-2], "--continue", "40", "--window", "16", "--write-base", "a.base"]
     (ran,) = run(Batch(tmp_path, [line], full=True))
     assert ran.code
     assert "llterm: a.base cannot be written\n  File too large" in ran.err

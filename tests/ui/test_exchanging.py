@@ -72,7 +72,7 @@ async def test_half_an_emoji_is_imported_and_its_loom_and_map_are_drawn(cat: Sta
         await at.until(lambda: at.app.following is not None)
         assert at.app.following is not None
         assert at.app.following.config.notices == (
-            "1 nodes whose parent is not in the file hang under the root now.",
+            "1 node under the root now: the parent is not in the file.",
         )
     (cat.folder / "half.loom").replace(cat.folder / "cat.loom")
     async with cat() as at:

@@ -94,7 +94,7 @@ def check_vocabulary(path: Path) -> None:
 
     Looks at every token, which must differ: 0.1 s for 262,144 of them.
     """
-    with path.open("rb") as file:
+    with open_file(path) as file:
         header = _Header(file, path, _size(path), brief=False)
     size = len(header.tokens)
     for key, what in (("scores", "scores"), ("token_type", "types")):

@@ -25,9 +25,11 @@ from llterm.backends.llamacpp.info import check_gguf, check_vocabulary
 from llterm.backends.llamacpp.trying import REFUSED
 from llterm.core.jsontext import json_text
 from llterm.errors import ModelError
+from llterm.regular import read_file
 
 log = logging.getLogger(__name__)
 
+_MOST_BYTES = 1 << 20
 MOST = 256
 """Files that are remembered."""
 _BUNDLED = Path(__file__).parents[2] / "models"
@@ -107,7 +109,7 @@ def _mark(path: Path) -> list[object]:
 
 def _remembered() -> list[object]:
     try:
-        found = json.loads(paths.tried_file().read_text("utf-8"))
+        found = json.loads(read_file(paths.tried_file(), _MOST_BYTES))
     except (OSError, ValueError):
         return []
     return found if isinstance(found, list) else []
