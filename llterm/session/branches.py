@@ -54,9 +54,8 @@ class Branches:
 
     def split(self, id: int, size: int) -> Change:
         """Cut a node in two after so many bytes."""
-        node = self._node(id)
-        self._inside(node, size)
-        return self._do("split a node", lambda step: split(*self._with(step), node, size))
+        self._inside(self._node(id), size)
+        return self._do("split a node", lambda step: self._cut(step, id, size))
 
     def merge(self, id: int) -> Change:
         """Make one node of this one and its parent. A parent with other children stays too."""
@@ -80,10 +79,11 @@ class Branches:
         self._place(id)
         runs = [run for run in runs if run.data]
         made: list[int] = []
+        end = self._end(id)
 
         def work(step: Step) -> None:
             for run in runs:
-                made.append(self._hang(step, id, run.piece(time.time())))
+                made.append(self._hang(step, end(), run.piece(time.time())))
 
         if runs:
             self._do("plant continuations", work)
@@ -134,7 +134,7 @@ class Branches:
     def clip(self, id: int, size: int) -> Change:
         """Delete a node's text after so many bytes, with all below it."""
         self._inside(self._node(id), size)
-        return self._do("clip", lambda step: reshaping.clip(*self._with(step), id, size))
+        return self._do("clip", lambda step: reshaping.clip(*self._with(step), *self._at(id, size)))
 
     def trim(self, id: int, count: int = 1) -> Change:
         """Delete a node's last tokens, with all below it; of the person's text its last words."""
@@ -147,7 +147,7 @@ class Branches:
             )
         size = edges[-count - 1]
         self._inside(node, size)
-        return self._do("trim", lambda step: reshaping.clip(*self._with(step), id, size))
+        return self._do("trim", lambda step: reshaping.clip(*self._with(step), *self._at(id, size)))
 
     def edges(self, id: int) -> list[int]:
         """Where the tokens of a node end, in bytes; of the person's text where words end."""
@@ -187,8 +187,7 @@ class Branches:
         def work(step: Step) -> None:
             parent = node.parent
             if at:
-                split(*self._with(step), node, at)
-                parent = node.id
+                parent = self._cut(step, id, at)
             lead(self._loom, step, self._hang(step, parent, run))
 
         return self._do("swap an alternative in", work)
@@ -263,6 +262,25 @@ class Branches:
             at += len(span.data)
         raise UsageError("There is no such token", "", "Choose one that a model made.")
 
+    def _at(self, id: int, size: int) -> tuple[int, int]:
+        """Where so many bytes of a node end: keeping what was undone may just have cut it."""
+        while size > (node := self._loom.nodes[id]).size:
+            size -= node.size
+            id = next(child for child in self._loom.children[id] if child in self._ledger.cut)
+        return id, size
+
+    def _cut(self, step: Step, id: int, size: int) -> int:
+        """Let a node end after so many bytes of this one's text; the node that does."""
+        left, size = self._at(id, size)
+        if size < self._loom.nodes[left].size:
+            split(*self._with(step), self._loom.nodes[left], size)
+        return left
+
+    def _end(self, id: int) -> Callable[[], int]:
+        """Tells later which node a node's text ends in then."""
+        size = self._loom.nodes[id].size if id != ROOT else 0
+        return lambda: self._at(id, size)[0] if size else id
+
     def _hang(self, step: Step, parent: int, piece: Piece) -> int:
         number, id = self._ledger.new_piece(piece), self._ledger.new_node()
         step.put(self._loom, id, Node(id, parent, whole(self._loom, number)))
@@ -273,8 +291,8 @@ class Branches:
         if not data:
             raise UsageError("A node has text", "There is none.", "Write some first.")
         made: list[int] = []
-        piece = Piece(0, data, created=time.time())
-        self._do(label, lambda step: made.append(self._hang(step, parent, piece)))
+        piece, end = Piece(0, data, created=time.time()), self._end(parent)
+        self._do(label, lambda step: made.append(self._hang(step, end(), piece)))
         return made[0]
 
     def _delete(self, label: str, ids: Iterable[int]) -> Change:

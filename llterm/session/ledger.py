@@ -25,6 +25,8 @@ class Ledger:
         self.loom: Loom = contents.loom
         self.history = contents.history
         self.pending = Changes()
+        self.cut: frozenset[int] = frozenset()
+        """Nodes that the last reviving cut off others: each was the end of the node above it."""
         meta = contents.meta
         self._next_node = max(int(meta.get("next_node", 0)), max(self.loom.nodes, default=ROOT) + 1)
         self._next_piece = max(self.loom.pieces.texts, default=0) + 1
@@ -97,9 +99,11 @@ class Ledger:
     def revive(self) -> Step | None:
         """Keep what was undone as branches, now that something else is done."""
         undone = self.history.undone
+        self.cut = frozenset()
         if not undone:
             return None
         step = revive(self.loom, undone, self.new_node)
+        self.cut = frozenset(right for _, right in step.splits)
         for gone in undone:
             self.pending.steps[gone.id] = None, False
         undone.clear()

@@ -410,3 +410,31 @@ def test_a_phrase_in_a_dead_branch_is_found_revived_and_published(tmp_path: Path
     again.close()
     assert text.encode() in export(path, "markdown", Taste())
     assert b"dead" in export(path, "html", Taste(every=True))
+
+
+@pytest.mark.parametrize("command", ["trim", "clip", "split", "child"])
+def test_a_command_after_undos_means_the_node_that_was_shown(command: str) -> None:
+    """Keeping what was undone as a branch cuts nodes; the command is about the whole text."""
+    document = grown()
+    document.undo()
+    document.undo()
+    node = document.loom.nodes[2]
+    text = document.loom.data(node)
+    if command == "trim":
+        document.branches.trim(2)
+    elif command == "clip":
+        document.branches.clip(2, len(text) - 3)
+    elif command == "split":
+        document.branches.split(2, len(text) - 3)
+    else:
+        document.branches.child(2, " and more")
+    loom = document.loom
+    loom.check()
+    ends = {
+        b"".join(loom.data(one) for one in loom.path(id)) for id in loom.nodes if loom.holds(id)
+    }
+    wanted = {"trim": text[:-2], "child": text + b" and more"}.get(command, text[:-3])
+    assert wanted in ends
+    document.undo()
+    assert loom.data(loom.nodes[2]).startswith(b"Once")
+    loom.check()
