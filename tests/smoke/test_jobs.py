@@ -54,7 +54,7 @@ CTRL_Q, CTRL_Z = "\x11", "\x1a"
 
 def test_both_processes_stop_and_go_on_at_every_phase(start: Start, home: Path) -> None:
     (home / "slow.py").write_text(SLOW)
-    shell = start(command=["bash", "--norc", "--noprofile", "-i"], PS1="shell> ")
+    shell = start(command=["bash", "--norc", "--noprofile", "-i"], PS1="shell> ", LC_ALL="C.UTF-8")
     shell.wait_for("shell>")
     shell.send(f"'{sys.executable}' slow.py\n")
 
