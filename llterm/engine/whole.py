@@ -1,4 +1,4 @@
-"""Whole rows from any backend, part by part."""
+"""What a backend tells of a text, part by part: whole rows, or how it saw the tokens."""
 
 from __future__ import annotations
 
@@ -8,15 +8,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from llterm.core.judging.rows import Seen
 from llterm.core.mixing.listing import row_of
 from llterm.core.mixing.pools import LEAST
 from llterm.core.query import Backend, Whole
 from llterm.core.tokens import Tail
+from llterm.errors import CapabilityMissing
 
 PART = 128
 """Tokens read at a time."""
 SERVED = 1000
 """Candidates asked of a server that names no limit."""
+RANKED = 20
+"""Candidates asked of a server where only the tokens' own probabilities are wanted: a token's rank
+is known where it is among them."""
 
 _FLOOR = np.log(LEAST)
 """What is not listed, or was dropped, is not impossible."""
@@ -43,3 +48,35 @@ async def rows_of(backend: Backend, tokens: Tail, first: int, *, aside: bool = F
                 row = np.maximum(row_of(scored.distribution, size), _FLOOR)
                 parts.append(row[None, :])
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+async def told_by(backend: Backend, tokens: Tail, first: int) -> Numbers | Seen:
+    """Whole rows as `rows_of`; of a source that lists only its best candidates, how it saw the
+    tokens from `first` on, exactly. Nothing is estimated.
+
+    Raises CapabilityMissing where it does not tell the probability of a given text.
+    """
+    if backend.capabilities.full_vocabulary:
+        return await rows_of(backend, tokens, first)
+    found: list[tuple[float, int, int, float]] = []
+    async with aclosing(backend.score(tokens, first, RANKED)) as scores:
+        async for scored in scores:
+            listed = scored.distribution
+            if not np.isfinite(scored.logprob):
+                raise cannot_score(backend.name)
+            rank = scored.rank if scored.id in listed.ids else 0
+            best, best_p = int(listed.ids[0]), float(np.exp(listed.logprobs[0]))
+            found.append((scored.logprob, rank, best, best_p))
+    if len(found) != len(tokens) - first:
+        raise cannot_score(backend.name)
+    logprobs, ranks, choices, sure = map(np.array, zip(*found, strict=True))
+    return Seen(logprobs, ranks, choices, sure)
+
+
+def cannot_score(name: str) -> CapabilityMissing:
+    """A source that lists a few candidates and tells nothing of other tokens."""
+    return CapabilityMissing(
+        f"{name} cannot be compared",
+        "It tells the probabilities of its best candidates, not those of a given text's tokens.",
+        "vLLM, SGLang, llama.cpp's server and servers with `echo` can; or a model in process.",
+    )

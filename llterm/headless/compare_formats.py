@@ -79,20 +79,39 @@ def summary(report: Compared) -> str:
             "The vocabularies differ: the models are compared byte by byte, "
             "and perplexities are per byte."
         )
-    if not report.exact:
-        lines.append("Approximate: a server lists only its best candidates; the rest is estimated.")
+    if report.listing:
+        lines.append(
+            f"{_listing(report)}: what needs whole rows (KL divergence, the worst places) cannot be"
+            " told. The other figures are exact."
+        )
     return "\n".join(lines)
 
 
-def failed(report: Compared) -> list[tuple[str, Condition, float]]:
-    """The conditions that do not hold: model, condition, its figure (NaN: it cannot be told)."""
+def failed(report: Compared) -> list[tuple[str, str]]:
+    """The conditions that do not hold: model, and why."""
     return [
-        (one.name, condition, figures[condition.name].value)
+        (one.name, _why(report, one, condition, figures[condition.name]))
         for one in report.found.candidates
         for figures in [report.found.figures(one)]
         for condition in report.conditions
         if not condition.holds(figures)
     ]
+
+
+def _why(report: Compared, one: Candidate, condition: Condition, figure: Figure) -> str:
+    if figure.known:
+        return f"{condition} is not so, it is {figure.value:.6g}"
+    if condition.name.startswith("kld") and not one.whole:
+        return f"{condition.name} cannot be told: {_listing(report)}"
+    return f"{condition.name} cannot be told of {report.found.done:,} places"
+
+
+def _listing(report: Compared) -> str:
+    """Who does not tell whole rows."""
+    many = len(report.listing) > 1
+    return " and ".join(report.listing) + (
+        " list only their best candidates" if many else " lists only its best candidates"
+    )
 
 
 def context(report: Compared, number: int, before: int = BEFORE) -> bytes:
@@ -118,7 +137,7 @@ def _overview(report: Compared) -> str:
     ]
     for one in found.candidates:
         f = found.figures(one)
-        kld = f"{f['kld'].value:.6f} ± {f['kld'].error or 0:.6f}"
+        kld = f"{f['kld'].value:.6f} ± {f['kld'].error or 0:.6f}" if one.whole else "–"
         most = f"{f['kld-99'].value:9.5f}" if f["kld-99"].known else f"{'–':>9}"
         lines.append(
             f"{one.name:{width}}  {kld:>20}  {most}  "
@@ -137,10 +156,11 @@ def _candidate(report: Compared, one: Candidate) -> str:
         lines.append(f"({TOO_FEW})")
     sure = one.tally.determinism
     lines += [f"{'Determinism':<31} {sure:.3f} (creativity {1 - sure:.3f})", ""]
-    lines += ["KL divergence, how many places", *_bars(report, one), ""]
-    lines += [*_divergences(report, one), ""]
+    if one.whole:
+        lines += ["KL divergence, how many places", *_bars(report, one), ""]
+    lines += _divergences(report, one)
     if one.worst:
-        lines.append(f"Greatest divergence, {count_of(len(one.worst), 'place')}")
+        lines += ["", f"Greatest divergence, {count_of(len(one.worst), 'place')}"]
     for worst in one.worst:
         lines += ["", *_place(report, one, worst)]
     return "\n".join(lines)

@@ -56,7 +56,7 @@ def compared_json(report: Compared) -> Iterator[str]:
         "version": VERSION,
         "mode": "reference",
         "unit": "token" if report.by_id else "byte",
-        "exact": report.exact,
+        "exact": not report.listing,
         "reference": {"name": found.reference},
         "vocabulary": report.vocabulary.fingerprint,
         "source": report.source,
@@ -180,7 +180,7 @@ def _side(track: Track, number: int, choice: Token) -> dict[str, Any]:
     return {
         "p": math.exp(min(logprob, 0.0)),
         "logprob": _number(logprob),
-        "rank": int(track.rank[number]),
+        "rank": int(track.rank[number]) or None,
         "choice": _token(choice),
         "choice_p": min(float(track.choice_p[number]), 1.0),
     }

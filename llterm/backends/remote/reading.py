@@ -28,6 +28,19 @@ LEAST = 20
 """Candidates listed at a place at least: the rarer a token is forced, the fewer requests."""
 
 
+def can_read(talk: Talk) -> bool:
+    """Whether the server tells the probability of every token of a given text."""
+    return _reads(talk) or _forces(talk)
+
+
+def _reads(talk: Talk) -> bool:
+    return talk.dialect.traits.reads and isinstance(talk.dialect, Reads)
+
+
+def _forces(talk: Talk) -> bool:
+    return talk.dialect.traits.favours and talk.by_ids
+
+
 async def read_text(talk: Talk, tokens: Tail, start: int, keep: int) -> AsyncGenerator[Scored]:
     """As `Backend.score`. Raises CapabilityMissing where the server cannot."""
     traits = talk.dialect.traits
@@ -35,7 +48,7 @@ async def read_text(talk: Talk, tokens: Tail, start: int, keep: int) -> AsyncGen
         for scored in await _told(talk, talk.dialect, tokens, keep):
             if scored.index >= start:
                 yield scored
-    elif traits.favours and talk.by_ids:
+    elif _forces(talk):
         for first in range(start, len(tokens), CHUNK):
             places = range(first, min(first + CHUNK, len(tokens)))
             for scored in await _placed(talk, tokens, places, keep):

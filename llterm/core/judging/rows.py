@@ -29,10 +29,17 @@ class Seen:
     logprob: Reals
     """Of the token that stands there."""
     rank: Wholes
-    """Of that token; 1 = the model's first choice, ties by id."""
+    """Of that token; 1 = the model's first choice, ties by id. 0 where it is not told."""
     choice: Wholes
     """The model's first choice; the lowest id of equal ones."""
     choice_p: Reals
+
+    def __len__(self) -> int:
+        return len(self.logprob)
+
+    def __getitem__(self, part: slice) -> Seen:
+        """Some of the places."""
+        return Seen(self.logprob[part], self.rank[part], self.choice[part], self.choice_p[part])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,7 +48,8 @@ class Judged:
 
     seen: Seen
     kld: Reals
-    """KL divergence from the reference in nats: Σ p·(ln p − ln q) over its tokens above `LEAST`."""
+    """KL divergence from the reference in nats: Σ p·(ln p − ln q) over its tokens above `LEAST`.
+    NaN where the row of either is not known whole."""
 
 
 def normalised(logits: NDArray[np.floating[Any]]) -> Reals:

@@ -30,7 +30,7 @@ class Figure:
     """A value, and one standard error of it where it has one."""
 
     value: float
-    """NaN where there is too little to tell it from."""
+    """NaN where there is too little to tell it from: few places, or rows that are not whole."""
     error: float | None = None
 
     @property
@@ -59,6 +59,8 @@ class _Sum:
 
     def mean(self, count: int) -> Figure:
         mean = self.one / count if count else 0.0
+        if math.isnan(mean):
+            return Figure(math.nan)
         spread = self.two / count - mean * mean if count else 0.0
         error = math.sqrt(spread / (count - 1)) if spread > 0 and count > FEWEST else 0.0
         return Figure(mean, error)
@@ -157,7 +159,9 @@ class Tally:
 
 def histogram(kld: Reals, bins: int = 24) -> list[tuple[float, float, int]]:
     """How many places have a KL divergence from a to below b, in powers of ten; the first bin
-    holds everything below, the last everything above."""
+    holds everything below, the last everything above. None where it is not known (NaN)."""
+    if np.isnan(kld).any():
+        return []
     edges = np.logspace(-6, 1, bins + 1)
     where = np.clip(np.searchsorted(edges, kld, side="right") - 1, 0, bins - 1)
     counts = np.bincount(where, minlength=bins)
@@ -170,6 +174,8 @@ def _percentiles(name: str, values: Reals, shares: tuple[float, ...]) -> dict[st
     if not len(values):
         return {}
     ranked = np.sort(values)
+    if math.isnan(ranked[-1]):
+        ranked = np.full(len(values), math.nan)
     found = {f"{name}-max": Figure(float(ranked[-1]))}
     for share in shares:
         label = "median" if share == 50 else f"{share:g}"
