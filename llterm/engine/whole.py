@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import aclosing
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from llterm.core.judging.rows import Seen
+from llterm.core.judging.rows import UNTOLD, Seen
 from llterm.core.mixing.listing import row_of
 from llterm.core.mixing.pools import LEAST
 from llterm.core.query import Backend, Whole
@@ -66,6 +67,8 @@ async def told_by(backend: Backend, tokens: Tail, first: int) -> Numbers | Seen:
                 raise cannot_score(backend.name)
             rank = scored.rank if scored.id in listed.ids else 0
             best, best_p = int(listed.ids[0]), float(np.exp(listed.logprobs[0]))
+            if not listed.certain:
+                best, best_p = UNTOLD, math.nan
             found.append((scored.logprob, rank, best, best_p))
     if len(found) != len(tokens) - first:
         raise cannot_score(backend.name)

@@ -138,7 +138,7 @@ def _progress(found: Comparison, done: int) -> str:
         now = one.tally.now()
         kld, same, ratio = now["kld"], now["same-top"], now["ppl-ratio"]
         figure = f"{kld.value:.5f} ± {kld.error:.5f} nats" if kld.known else f"{ratio.value:.4f}×"
-        told += f" · {one.name} {figure}, {same.value:.1%} same"
+        told += f" · {one.name} {figure}" + (f", {same.value:.1%} same" if same.known else "")
     return told
 
 
@@ -169,7 +169,7 @@ class _Plan:
     ) -> _Plan:
         names = distinct([find_model(name, job.config).name for name in job.models])
         by_id = len({backend.vocabulary.fingerprint for backend in backends}) == 1
-        _check(backends, names, by_id=by_id)
+        check(backends, names, by_id=by_id)
         if base is not None:
             return cls._of_file(backends, names, base, by_id)
         text = await asyncio.to_thread(_beginning, backends[job.reference], job.text, job.tokens)
@@ -263,7 +263,7 @@ class _Plan:
         )
 
 
-def _check(backends: Sequence[Backend], names: Sequence[str], *, by_id: bool) -> None:
+def check(backends: Sequence[Backend], names: Sequence[str], *, by_id: bool) -> None:
     """Raises CapabilityMissing where a model does not tell what a comparison is made of."""
     for name, one in zip(names, backends, strict=True):
         if one.capabilities.full_vocabulary:

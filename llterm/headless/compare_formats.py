@@ -103,6 +103,9 @@ def _why(report: Compared, one: Candidate, condition: Condition, figure: Figure)
         return f"{condition} is not so, it is {figure.value:.6g}"
     if condition.name.startswith("kld") and not one.whole:
         return f"{condition.name} cannot be told: {_listing(report)}"
+    if condition.name == "same-top":
+        left = count_of(one.tally.untold, "place")
+        return f"same-top cannot be told: a server left the first choice out at {left}"
     return f"{condition.name} cannot be told of {report.found.done:,} places"
 
 
@@ -139,9 +142,10 @@ def _overview(report: Compared) -> str:
         f = found.figures(one)
         kld = f"{f['kld'].value:.6f} ± {f['kld'].error or 0:.6f}" if one.whole else "–"
         most = f"{f['kld-99'].value:9.5f}" if f["kld-99"].known else f"{'–':>9}"
+        same = f"{f['same-top'].value:.2%}" if f["same-top"].known else "–"
         lines.append(
             f"{one.name:{width}}  {kld:>20}  {most}  "
-            f"{f['rms-dp'].value:8.3%}  {f['same-top'].value:8.2%}  {f['ppl-ratio'].value:9.5f}"
+            f"{f['rms-dp'].value:8.3%}  {same:>8}  {f['ppl-ratio'].value:9.5f}"
         )
     return "\n".join(lines)
 
@@ -155,7 +159,9 @@ def _candidate(report: Compared, one: Candidate) -> str:
     if found.done < FEWEST_PLACES:
         lines.append(f"({TOO_FEW})")
     sure = one.tally.determinism
-    lines += [f"{'Determinism':<31} {sure:.3f} (creativity {1 - sure:.3f})", ""]
+    if not math.isnan(sure):
+        lines.append(f"{'Determinism':<31} {sure:.3f} (creativity {1 - sure:.3f})")
+    lines.append("")
     if one.whole:
         lines += ["KL divergence, how many places", *_bars(report, one), ""]
     lines += _divergences(report, one)
@@ -181,10 +187,17 @@ def _bars(report: Compared, one: Candidate) -> list[str]:
 
 def _divergences(report: Compared, one: Candidate) -> list[str]:
     found = report.found
-    count = found.done - one.tally.same
+    untold = one.tally.untold
+    count = found.done - one.tally.same - untold
+    lines = []
+    if untold:
+        lines.append(f"{count_of(untold, 'place')} where the server left the first choice out.")
     if not count:
-        return ["It says the same as the reference everywhere."]
-    lines = [f"{count_of(count, 'place')} where it would say something else; the first of them:"]
+        where = "everywhere else" if untold else "everywhere"
+        return [*lines, f"It says the same as the reference {where}."]
+    lines.append(
+        f"{count_of(count, 'place')} where it would say something else; the first of them:"
+    )
     names = report.vocabulary
     for number in islice(found.divergences(one), DIVERGENCES):
         base, own = found.base, one.track

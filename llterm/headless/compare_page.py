@@ -11,6 +11,7 @@ import numpy as np
 
 from llterm.core.display import display_text, visible
 from llterm.core.judging.comparison import Candidate
+from llterm.core.judging.rows import UNTOLD
 from llterm.core.judging.tally import FEWEST_PLACES, Figure, histogram
 from llterm.headless.compare import Compared
 from llterm.headless.compare_formats import TOO_FEW, context, label, summary, told
@@ -244,7 +245,8 @@ def _heat(one: Candidate, group: Sequence[int]) -> int | None:
 
 
 def _differs(report: Compared, one: Candidate, group: Sequence[int]) -> bool:
-    return any(one.track.choice[n] != report.found.base.choice[n] for n in group)
+    own, base = one.track.choice, report.found.base.choice
+    return any(own[n] != base[n] and UNTOLD not in (own[n], base[n]) for n in group)
 
 
 def _tip(report: Compared, one: Candidate | None, group: Sequence[int]) -> str:
@@ -252,13 +254,18 @@ def _tip(report: Compared, one: Candidate | None, group: Sequence[int]) -> str:
     n = group[0]
     names, found = report.vocabulary, report.found
     track = found.base if one is None else one.track
-    choice = visible(names.token(int(track.choice[n])).data)
+    choice = int(track.choice[n])
+    shown = visible(names.token(choice).data) if choice != UNTOLD else ""
     name = found.reference if one is None else one.name
     told_of = (
         f"{name}: {visible(names.token(int(found.tokens[n])).data)} "
         f"{of_logprob(float(track.logprob[n]))}"
         + (f", rank {int(track.rank[n])}; " if track.rank[n] else "; ")
-        + f"first choice {choice} {percent(float(track.choice_p[n]))}"
+        + (
+            f"first choice {shown} {percent(float(track.choice_p[n]))}"
+            if shown
+            else "no choice told"
+        )
     )
     known = one is not None and not math.isnan(track.kld[n])
     return f"{told_of}; {float(track.kld[n]):.4f} nats" if known else told_of

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llterm.core.judging.rows import (
+    UNTOLD,
     Judged,
     Reals,
     Seen,
@@ -161,9 +162,9 @@ class Comparison:
         return candidate.tally.figures(candidate.track.kld[done].astype(np.float64), dp)
 
     def divergences(self, candidate: Candidate) -> Iterator[int]:
-        """Numbers of the places where the candidate's first choice is another."""
-        same = candidate.track.choice[: self.done] == self.base.choice[: self.done]
-        yield from np.flatnonzero(~same).tolist()
+        """Numbers of the places where the candidate's first choice is known to be another."""
+        own, base = candidate.track.choice[: self.done], self.base.choice[: self.done]
+        yield from np.flatnonzero((own != base) & (own != UNTOLD) & (base != UNTOLD)).tolist()
 
 
 def _apart(seen: Seen) -> Judged:

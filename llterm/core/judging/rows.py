@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 Reals = NDArray[np.float64]
 Wholes = NDArray[np.int64]
 
+UNTOLD = -1
+"""The id of a first choice that a server left out."""
 LEAST = -16.0
 """Tokens to which the reference gives a logprob of no more than this do not count."""
 BLOCK = 1 << 17
@@ -31,8 +33,9 @@ class Seen:
     rank: Wholes
     """Of that token; 1 = the model's first choice, ties by id. 0 where it is not told."""
     choice: Wholes
-    """The model's first choice; the lowest id of equal ones."""
+    """The model's first choice; the lowest id of equal ones. `UNTOLD` where it is not told."""
     choice_p: Reals
+    """NaN where it is not told."""
 
     def __len__(self) -> int:
         return len(self.logprob)
