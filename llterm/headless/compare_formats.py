@@ -106,7 +106,7 @@ def _why(report: Compared, one: Candidate, condition: Condition, figure: Figure)
     if condition.name == "same-top":
         left = count_of(one.tally.untold, "place")
         return f"same-top cannot be told: a server left the first choice out at {left}"
-    return f"{condition.name} cannot be told of {report.found.done:,} places"
+    return f"{condition.name} cannot be told of {count_of(report.found.done, 'place')}"
 
 
 def _listing(report: Compared) -> str:
