@@ -18,14 +18,12 @@ from llterm.errors import CapabilityMissing
 
 PART = 128
 """Tokens read at a time."""
-SERVED = 1000
-"""Candidates asked of a server that names no limit."""
 RANKED = 20
 """Candidates asked of a server where only the tokens' own probabilities are wanted: a token's rank
 is known where it is among them."""
 
 _FLOOR = np.log(LEAST)
-"""What is not listed, or was dropped, is not impossible."""
+"""What was dropped is not impossible."""
 
 Numbers = NDArray[np.floating[Any]]
 
@@ -33,8 +31,7 @@ Numbers = NDArray[np.floating[Any]]
 async def rows_of(backend: Backend, tokens: Tail, first: int, *, aside: bool = False) -> Numbers:
     """Whole rows before the tokens from `first` on, shape (len(tokens) - first, size).
 
-    Of a source that lists only its best candidates they are an estimate: see `row_of`. `aside`: see
-    `Whole`.
+    The backend tells its whole vocabulary. `aside`: see `Whole`.
     """
     parts: list[Numbers] = []
     if isinstance(backend, Whole):
@@ -42,9 +39,8 @@ async def rows_of(backend: Backend, tokens: Tail, first: int, *, aside: bool = F
             async for part in whole:
                 parts.append(part.logits)
     else:
-        size, able = backend.vocabulary.size, backend.capabilities
-        keep = size if able.full_vocabulary else able.top or SERVED
-        async with aclosing(backend.score(tokens, first, keep)) as scores:
+        size = backend.vocabulary.size
+        async with aclosing(backend.score(tokens, first, size)) as scores:
             async for scored in scores:
                 row = np.maximum(row_of(scored.distribution, size), _FLOOR)
                 parts.append(row[None, :])

@@ -30,11 +30,13 @@ LEAST = 20
 
 def can_read(talk: Talk) -> bool:
     """Whether the server tells the probability of every token of a given text."""
-    return _reads(talk) or _forces(talk)
+    return _reader(talk) is not None or _forces(talk)
 
 
-def _reads(talk: Talk) -> bool:
-    return talk.dialect.traits.reads and isinstance(talk.dialect, Reads)
+def _reader(talk: Talk) -> Reads | None:
+    """What scores a text in one answer, where the server does."""
+    dialect = talk.dialect
+    return dialect if dialect.traits.reads and isinstance(dialect, Reads) else None
 
 
 def _forces(talk: Talk) -> bool:
@@ -43,9 +45,8 @@ def _forces(talk: Talk) -> bool:
 
 async def read_text(talk: Talk, tokens: Tail, start: int, keep: int) -> AsyncGenerator[Scored]:
     """As `Backend.score`. Raises CapabilityMissing where the server cannot."""
-    traits = talk.dialect.traits
-    if traits.reads and isinstance(talk.dialect, Reads):
-        for scored in await _told(talk, talk.dialect, tokens, keep):
+    if (reader := _reader(talk)) is not None:
+        for scored in await _told(talk, reader, tokens, keep):
             if scored.index >= start:
                 yield scored
     elif _forces(talk):
@@ -56,7 +57,8 @@ async def read_text(talk: Talk, tokens: Tail, start: int, keep: int) -> AsyncGen
     else:
         raise CapabilityMissing(
             "No heat: this server does not score given text",
-            f"{traits.server} tells probabilities of what it writes, not of what it is given.",
+            f"{talk.dialect.traits.server} tells probabilities of what it writes, not of what it is"
+            " given.",
             "vLLM, SGLang, llama.cpp's server and servers with `echo` can; or a model in process.",
         )
 
