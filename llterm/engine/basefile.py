@@ -8,6 +8,7 @@ size//2 + 1 on, packed (`core/judging/packing.py`).
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Sequence
 from contextlib import suppress
@@ -27,6 +28,8 @@ from llterm.regular import open_file
 _MAGIC = b"_logits_"
 _HEAD = struct.Struct("<Iii")
 _MOST = 1 << 31
+_SLACK = 0.01
+"""Nats that rounding to 16 bits may take a logprob too far."""
 
 
 class BaseFile:
@@ -90,12 +93,31 @@ class BaseFile:
         return tuple(part.tolist())
 
     def rows(self, index: int, start: int, stop: int) -> Reals:
-        """Logprobs before the window's tokens `start` to `stop`, shape (stop - start, size)."""
+        """Logprobs before the window's tokens `start` to `stop`, shape (stop - start, size).
+
+        Raises UsageError where a row is no probabilities (a damaged file).
+        """
         row = 2 * width(self.size)
         self._file.seek(self._rows + (index * self.scored + start - self.first) * row)
         data = self._file.read((stop - start) * row)
         packed = np.frombuffer(data, "<u2").reshape(stop - start, width(self.size))
-        return unpack(packed, self.size)
+        with np.errstate(invalid="ignore", over="ignore"):  # It is checked here.
+            found = unpack(packed, self.size)
+        # Of any probabilities the best is 1 at most, and no less than its share of so many.
+        best = found.max(axis=1)
+        sound = (
+            np.isfinite(found).all(axis=1)
+            & (best < _SLACK)
+            & (best > -math.log(self.size) - _SLACK)
+        )
+        if not sound.all():
+            place = start + int(np.argmin(sound))
+            raise UsageError(
+                f"{self.path.name} is damaged",
+                f"Before token {place:,} of window {index + 1:,} it holds no probabilities.",
+                "Make it again, or copy it again.",
+            )
+        return found
 
     def close(self) -> None:
         self._file.close()

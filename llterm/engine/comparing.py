@@ -14,11 +14,12 @@ from typing import Protocol
 
 import numpy as np
 
-from llterm.core.judging.comparison import Comparison
+from llterm.core.judging.comparison import Comparison, Told
+from llterm.core.judging.rows import Seen
 from llterm.core.query import Backend
 from llterm.core.tokens import Tail
 from llterm.engine.basefile import BaseFile, BaseWriter
-from llterm.engine.whole import PART, Numbers, rows_of
+from llterm.engine.whole import PART, Numbers, told_by
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +44,9 @@ class Reference(Protocol):
     def raw(self) -> bool:
         """Whether its rows are logits; otherwise logprobs."""
 
-    async def read(self, index: int, view: View, first: int, stop: int) -> Numbers:
-        """Rows, shape (stop - first, size), before these tokens of the view with this index."""
+    async def read(self, index: int, view: View, first: int, stop: int) -> Told:
+        """Rows, shape (stop - first, size), before these tokens of the view with this index, or
+        how they were seen."""
 
 
 class Live:
@@ -59,11 +61,12 @@ class Live:
         self._backend = backend
         self._writer = writer
 
-    async def read(self, index: int, view: View, first: int, stop: int) -> Numbers:
-        rows = await rows_of(self._backend, view.tokens[:stop], first)
+    async def read(self, index: int, view: View, first: int, stop: int) -> Told:
+        told = await told_by(self._backend, view.tokens[:stop], first)
         if self._writer is not None:
-            await asyncio.to_thread(self._writer.add, np.asarray(rows, np.float32))
-        return rows
+            assert not isinstance(told, Seen), "A base file is asked only of whole rows."
+            await asyncio.to_thread(self._writer.add, np.asarray(told, np.float32))
+        return told
 
 
 class Kept:
@@ -100,7 +103,7 @@ async def compare(
                 stop = min(first + PART, len(view.tokens))
                 base, *rows = await asyncio.gather(
                     reference.read(index, view, first, stop),
-                    *(rows_of(one, view.tokens[:stop], first) for one in candidates),
+                    *(told_by(one, view.tokens[:stop], first) for one in candidates),
                 )
                 if comparing is not None:
                     await comparing

@@ -57,7 +57,8 @@ class IdVoice:
                     continue
                 found = answer.distribution
                 row = row_of(found, self._source.vocabulary.size)
-                heard = Heard(row, found.exact, 0.0 if found.exact else found.rest)
+                whole = self._source.capabilities.full_vocabulary
+                heard = Heard(row, whole, 0.0 if whole else found.rest, found.ids)
                 yield own[answer.path], heard, answer.cost
 
     def _anchor(self, anchor: Anchor) -> Anchor:
@@ -133,7 +134,8 @@ class ByteVoice:
                         failed[place] = answer.error
                         continue
                     found = answer.distribution
-                    unknown = 0.0 if found.exact else found.rest
+                    whole = self._source.capabilities.full_vocabulary
+                    unknown = 0.0 if whole else found.rest
                     place.learn(answer.path.tail, row_of(found, size), unknown)
                 if isinstance(answer, Fact):
                     cost += answer.cost

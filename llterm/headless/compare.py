@@ -26,7 +26,8 @@ from llterm.engine.mixture import Mix, distinct
 from llterm.engine.opening import open_models
 from llterm.engine.playing import GREEDY, Player
 from llterm.engine.scoring import Method
-from llterm.errors import UsageError
+from llterm.engine.whole import cannot_score
+from llterm.errors import CapabilityMissing, UsageError
 from llterm.headless.job import ProgressLine, absences, opening
 from llterm.headless.windows import window_and_stride
 
@@ -75,7 +76,8 @@ class Compared:
     """The whole text's tokens, without the vocabulary's prefix."""
     by_id: bool
     """Tokens are those of the models' one vocabulary; otherwise bytes."""
-    exact: bool
+    listing: tuple[str, ...]
+    """The models that list only their best candidates: nothing is told that needs whole rows."""
     window: int
     stride: int
     method: Method
@@ -134,8 +136,9 @@ def _progress(found: Comparison, done: int) -> str:
     told = f"Comparing: {done / max(len(found.places), 1):.0%}"
     for one in found.candidates[:2] if done else ():
         now = one.tally.now()
-        kld, same = now["kld"], now["same-top"]
-        told += f" · {one.name} {kld.value:.5f} ± {kld.error:.5f} nats, {same.value:.1%} same"
+        kld, same, ratio = now["kld"], now["same-top"], now["ppl-ratio"]
+        figure = f"{kld.value:.5f} ± {kld.error:.5f} nats" if kld.known else f"{ratio.value:.4f}×"
+        told += f" · {one.name} {figure}" + (f", {same.value:.1%} same" if same.known else "")
     return told
 
 
@@ -166,6 +169,7 @@ class _Plan:
     ) -> _Plan:
         names = distinct([find_model(name, job.config).name for name in job.models])
         by_id = len({backend.vocabulary.fingerprint for backend in backends}) == 1
+        check(backends, names, by_id=by_id)
         if base is not None:
             return cls._of_file(backends, names, base, by_id)
         text = await asyncio.to_thread(_beginning, backends[job.reference], job.text, job.tokens)
@@ -227,19 +231,29 @@ class _Plan:
                 "Their vocabularies differ, so they are compared byte by byte.",
                 "Compare models that share a tokenizer.",
             )
+        if self.reference is not None and not self.reference.capabilities.full_vocabulary:
+            raise CapabilityMissing(
+                f"No base file can be written of {self.reference_name}",
+                "It lists only its best candidates, and a base file holds whole rows.",
+                "A model in process can be written.",
+            )
         text = self.vocabulary.prefix + self.ids
         windows = [text[one.begin : one.end] for one in halves(len(text), self.window)]
         return BaseWriter(job.write_base, self.window, self.vocabulary.size, windows)
 
     def result(self, job: CompareJob, found: Comparison, cost: Cost, seconds: float) -> Compared:
-        able = [one.capabilities for one in (*self.candidates, self.reference) if one is not None]
+        all_of_them = [*zip(self.names, self.candidates, strict=True)]
+        if self.reference is not None:
+            all_of_them.append((self.reference_name, self.reference))
         return Compared(
             found=found,
             source=job.source if job.base is None else job.base.name,
             vocabulary=self.vocabulary,
             ids=self.ids,
             by_id=self.by_id,
-            exact=all(one.full_vocabulary for one in able),
+            listing=tuple(
+                name for name, one in all_of_them if not one.capabilities.full_vocabulary
+            ),
             window=self.window,
             stride=self.stride,
             method=self.method,
@@ -247,6 +261,22 @@ class _Plan:
             cost=cost,
             seconds=seconds,
         )
+
+
+def check(backends: Sequence[Backend], names: Sequence[str], *, by_id: bool) -> None:
+    """Raises CapabilityMissing where a model does not tell what a comparison is made of."""
+    for name, one in zip(names, backends, strict=True):
+        if one.capabilities.full_vocabulary:
+            continue
+        if not one.capabilities.score:
+            raise cannot_score(name)
+        if not by_id:
+            raise CapabilityMissing(
+                f"{name} cannot be compared byte by byte",
+                "The vocabularies differ or are not known, and it lists only its best candidates:"
+                " what the next byte is would be an estimate.",
+                "Compare it with a model that has its tokenizer, or open it in process.",
+            )
 
 
 def _in_bytes(backends: Sequence[Backend]) -> list[Backend]:

@@ -79,20 +79,42 @@ def summary(report: Compared) -> str:
             "The vocabularies differ: the models are compared byte by byte, "
             "and perplexities are per byte."
         )
-    if not report.exact:
-        lines.append("Approximate: a server lists only its best candidates; the rest is estimated.")
+    if report.listing:
+        lines.append(
+            f"{_listing(report)}: what needs whole rows (KL divergence, the worst places) cannot be"
+            " told. The other figures are exact."
+        )
     return "\n".join(lines)
 
 
-def failed(report: Compared) -> list[tuple[str, Condition, float]]:
-    """The conditions that do not hold: model, condition, its figure (NaN: it cannot be told)."""
+def failed(report: Compared) -> list[tuple[str, str]]:
+    """The conditions that do not hold: model, and why."""
     return [
-        (one.name, condition, figures[condition.name].value)
+        (one.name, _why(report, one, condition, figures[condition.name]))
         for one in report.found.candidates
         for figures in [report.found.figures(one)]
         for condition in report.conditions
         if not condition.holds(figures)
     ]
+
+
+def _why(report: Compared, one: Candidate, condition: Condition, figure: Figure) -> str:
+    if figure.known:
+        return f"{condition} is not so, it is {figure.value:.6g}"
+    if condition.name.startswith("kld") and not one.whole:
+        return f"{condition.name} cannot be told: {_listing(report)}"
+    if condition.name == "same-top":
+        left = count_of(one.tally.untold, "place")
+        return f"same-top cannot be told: a server left the first choice out at {left}"
+    return f"{condition.name} cannot be told of {count_of(report.found.done, 'place')}"
+
+
+def _listing(report: Compared) -> str:
+    """Who does not tell whole rows."""
+    many = len(report.listing) > 1
+    return " and ".join(report.listing) + (
+        " list only their best candidates" if many else " lists only its best candidates"
+    )
 
 
 def context(report: Compared, number: int, before: int = BEFORE) -> bytes:
@@ -118,11 +140,12 @@ def _overview(report: Compared) -> str:
     ]
     for one in found.candidates:
         f = found.figures(one)
-        kld = f"{f['kld'].value:.6f} ± {f['kld'].error or 0:.6f}"
+        kld = f"{f['kld'].value:.6f} ± {f['kld'].error or 0:.6f}" if one.whole else "–"
         most = f"{f['kld-99'].value:9.5f}" if f["kld-99"].known else f"{'–':>9}"
+        same = f"{f['same-top'].value:.2%}" if f["same-top"].known else "–"
         lines.append(
             f"{one.name:{width}}  {kld:>20}  {most}  "
-            f"{f['rms-dp'].value:8.3%}  {f['same-top'].value:8.2%}  {f['ppl-ratio'].value:9.5f}"
+            f"{f['rms-dp'].value:8.3%}  {same:>8}  {f['ppl-ratio'].value:9.5f}"
         )
     return "\n".join(lines)
 
@@ -136,11 +159,14 @@ def _candidate(report: Compared, one: Candidate) -> str:
     if found.done < FEWEST_PLACES:
         lines.append(f"({TOO_FEW})")
     sure = one.tally.determinism
-    lines += [f"{'Determinism':<31} {sure:.3f} (creativity {1 - sure:.3f})", ""]
-    lines += ["KL divergence, how many places", *_bars(report, one), ""]
-    lines += [*_divergences(report, one), ""]
+    if not math.isnan(sure):
+        lines.append(f"{'Determinism':<31} {sure:.3f} (creativity {1 - sure:.3f})")
+    lines.append("")
+    if one.whole:
+        lines += ["KL divergence, how many places", *_bars(report, one), ""]
+    lines += _divergences(report, one)
     if one.worst:
-        lines.append(f"Greatest divergence, {count_of(len(one.worst), 'place')}")
+        lines += ["", f"Greatest divergence, {count_of(len(one.worst), 'place')}"]
     for worst in one.worst:
         lines += ["", *_place(report, one, worst)]
     return "\n".join(lines)
@@ -161,10 +187,17 @@ def _bars(report: Compared, one: Candidate) -> list[str]:
 
 def _divergences(report: Compared, one: Candidate) -> list[str]:
     found = report.found
-    count = found.done - one.tally.same
+    untold = one.tally.untold
+    count = found.done - one.tally.same - untold
+    lines = []
+    if untold:
+        lines.append(f"{count_of(untold, 'place')} where the server left the first choice out.")
     if not count:
-        return ["It says the same as the reference everywhere."]
-    lines = [f"{count_of(count, 'place')} where it would say something else; the first of them:"]
+        where = "everywhere else" if untold else "everywhere"
+        return [*lines, f"It says the same as the reference {where}."]
+    lines.append(
+        f"{count_of(count, 'place')} where it would say something else; the first of them:"
+    )
     names = report.vocabulary
     for number in islice(found.divergences(one), DIVERGENCES):
         base, own = found.base, one.track

@@ -11,6 +11,7 @@ import numpy as np
 
 from llterm.core.display import display_text, visible
 from llterm.core.judging.comparison import Candidate
+from llterm.core.judging.rows import UNTOLD
 from llterm.core.judging.tally import FEWEST_PLACES, Figure, histogram
 from llterm.headless.compare import Compared
 from llterm.headless.compare_formats import TOO_FEW, context, label, summary, told
@@ -54,9 +55,8 @@ main span.other {{ text-decoration: underline; text-underline-offset: 3px; }}
 {plots}
 <h2>The text</h2>
 <nav>{buttons} <button id="next">next divergence (n)</button><br>
-<span class="ramp"></span> the same → {hottest} nat and more; underlined: another first choice</nav>
+{ramp}underlined: another first choice</nav>
 <main>{text}</main>
-<h2>Worst places</h2>
 {worst}
 <footer></footer>
 <div id="tip" aria-live="polite">Point at a token.</div>
@@ -69,7 +69,7 @@ let model = 0, at = -1;
 function paint(chosen) {{
   model = chosen;
   spans.forEach((span, n) => {{
-    const [back, ink] = data.colors[data.heat[chosen][n]];
+    const [back, ink] = data.colors[data.heat[chosen][n]] ?? ["", ""];
     span.style.background = back; span.style.color = ink;
     span.classList.toggle("other", data.other[chosen][n] === 1);
   }});
@@ -120,7 +120,9 @@ def as_page(report: Compared) -> Iterator[str]:
         summary=html.escape(f"{names} against {found.reference}\n{told_of}").replace("\n", "<br>"),
         table=_table(report),
         plots="".join(_plots(report)),
-        hottest=f"{HOTTEST:g}",
+        ramp=f'<span class="ramp"></span> the same → {HOTTEST:g} nat and more; '
+        if any(one.whole for one in found.candidates)
+        else "",
         buttons=" ".join(
             f'<button data-model="{n}">{html.escape(one.name)}</button>'
             for n, one in enumerate(found.candidates)
@@ -137,10 +139,13 @@ def _table(report: Compared) -> str:
     head = "".join(f"<th>{html.escape(one.name)}</th>" for one in found.candidates)
     rows = "".join(
         f"<tr><td>{html.escape(label(name, by_id=report.by_id))}</td>"
-        + "".join(f"<td>{html.escape(told(name, column[name]))}</td>" for column in columns)
+        + "".join(
+            f"<td>{html.escape(told(name, column[name])) if column[name].known else '–'}</td>"
+            for column in columns
+        )
         + "</tr>"
         for name in columns[0]
-        if columns[0][name].known
+        if any(column[name].known for column in columns)
     )
     return f"<table><tr><th></th>{head}</tr>{rows}</table>"
 
@@ -148,20 +153,22 @@ def _table(report: Compared) -> str:
 def _plots(report: Compared) -> Iterator[str]:
     found = report.found
     done = found.done
-    yield plot(
-        [_running(one) for one in found.candidates],
-        Axis("tokens compared"), Axis("nats", log=True),
-        "Mean KL divergence so far, ± one standard error",
-    )  # fmt: skip
-    yield plot(
-        [Line(one.name, _by_position(report, one)) for one in found.candidates],
-        Axis("place in the text"), Axis("nats", log=True), "KL divergence by position",
-    )  # fmt: skip
+    whole = [one for one in found.candidates if one.whole]
+    if whole:
+        yield plot(
+            [_running(one) for one in whole],
+            Axis("tokens compared"), Axis("nats", log=True),
+            "Mean KL divergence so far, ± one standard error",
+        )  # fmt: skip
+        yield plot(
+            [Line(one.name, _by_position(report, one)) for one in whole],
+            Axis("place in the text"), Axis("nats", log=True), "KL divergence by position",
+        )  # fmt: skip
     if done >= FEWEST_PLACES:
         yield _percentiles(report)
     else:
         yield f"<p>({TOO_FEW})</p>"
-    for index, one in enumerate(found.candidates):
+    for index, one in enumerate(whole):
         bins = histogram(one.track.kld[:done].astype(float))
         named = [(f"{low:.0e}", count) for low, _, count in bins]
         yield bars(named, index, f"{one.name}: how many places have which KL divergence (nats)")
@@ -228,14 +235,18 @@ def _shown(report: Compared, group: Sequence[int]) -> str:
     return escaped(display_text(data))
 
 
-def _heat(one: Candidate, group: Sequence[int]) -> int:
+def _heat(one: Candidate, group: Sequence[int]) -> int | None:
+    """A step of the ramp; None where the KL divergence is not known."""
     hottest = max(float(one.track.kld[n]) for n in group)
+    if math.isnan(hottest):
+        return None
     share = math.log(max(hottest, COLDEST) / COLDEST) / math.log(HOTTEST / COLDEST)
     return round(min(share, 1.0) * STEPS)
 
 
 def _differs(report: Compared, one: Candidate, group: Sequence[int]) -> bool:
-    return any(one.track.choice[n] != report.found.base.choice[n] for n in group)
+    own, base = one.track.choice, report.found.base.choice
+    return any(own[n] != base[n] and UNTOLD not in (own[n], base[n]) for n in group)
 
 
 def _tip(report: Compared, one: Candidate | None, group: Sequence[int]) -> str:
@@ -243,19 +254,29 @@ def _tip(report: Compared, one: Candidate | None, group: Sequence[int]) -> str:
     n = group[0]
     names, found = report.vocabulary, report.found
     track = found.base if one is None else one.track
-    choice = visible(names.token(int(track.choice[n])).data)
+    choice = int(track.choice[n])
+    shown = visible(names.token(choice).data) if choice != UNTOLD else ""
     name = found.reference if one is None else one.name
     told_of = (
         f"{name}: {visible(names.token(int(found.tokens[n])).data)} "
-        f"{of_logprob(float(track.logprob[n]))}, rank {int(track.rank[n])}; "
-        f"first choice {choice} {percent(float(track.choice_p[n]))}"
+        f"{of_logprob(float(track.logprob[n]))}"
+        + (f", rank {int(track.rank[n])}; " if track.rank[n] else "; ")
+        + (
+            f"first choice {shown} {percent(float(track.choice_p[n]))}"
+            if shown
+            else "no choice told"
+        )
     )
-    return told_of if one is None else f"{told_of}; {float(track.kld[n]):.4f} nats"
+    known = one is not None and not math.isnan(track.kld[n])
+    return f"{told_of}; {float(track.kld[n]):.4f} nats" if known else told_of
 
 
 def _worst(report: Compared) -> Iterator[str]:
     names, found = report.vocabulary, report.found
-    for one in found.candidates:
+    known = [one for one in found.candidates if one.worst]
+    if known:
+        yield "<h2>Worst places</h2>"
+    for one in known:
         yield f"<h3>{html.escape(one.name)}</h3>"
         for worst in one.worst:
             token = names.token(int(found.tokens[worst.number]))

@@ -8,9 +8,10 @@ from typing import Any
 
 from llterm.core.jsontext import json_text
 from llterm.core.judging.comparison import Candidate, Track
+from llterm.core.judging.rows import UNTOLD
 from llterm.core.judging.tally import Figure, histogram
 from llterm.core.query import Cost
-from llterm.core.tokens import Token
+from llterm.core.tokens import Token, Vocabulary
 from llterm.engine.playing import Turn
 from llterm.headless.compare import Compared
 from llterm.headless.compare_formats import context
@@ -56,7 +57,7 @@ def compared_json(report: Compared) -> Iterator[str]:
         "version": VERSION,
         "mode": "reference",
         "unit": "token" if report.by_id else "byte",
-        "exact": report.exact,
+        "exact": not report.listing,
         "reference": {"name": found.reference},
         "vocabulary": report.vocabulary.fingerprint,
         "source": report.source,
@@ -120,9 +121,9 @@ def _model(report: Compared, one: Candidate, figures: Mapping[str, Figure]) -> d
     return {
         "name": one.name,
         "figures": _figures(figures),
-        "determinism": one.tally.determinism,
-        "creativity": 1.0 - one.tally.determinism,
-        "divergences": found.done - one.tally.same,
+        "determinism": _number(one.tally.determinism),
+        "creativity": _number(1.0 - one.tally.determinism),
+        "divergences": found.done - one.tally.same - one.tally.untold,
         "first_divergence": None if first is None else int(found.places[first]),
         "histogram": [
             {"from": low, "to": high, "count": count}
@@ -158,14 +159,16 @@ def _figures(figures: Mapping[str, Figure]) -> dict[str, Any]:
 
 def _place(report: Compared, number: int) -> dict[str, Any]:
     found, names = report.found, report.vocabulary
-    base = _side(found.base, number, names.token(int(found.base.choice[number])))
+    base = _side(found.base, number, names)
     rows = []
     for one in found.candidates:
         track = one.track
-        side = _side(track, number, names.token(int(track.choice[number])))
+        side = _side(track, number, names)
         side["dp"] = side["p"] - base["p"]
         side["kld"] = _number(float(track.kld[number]))
-        side["agrees"] = bool(track.choice[number] == found.base.choice[number])
+        told = UNTOLD not in (track.choice[number], found.base.choice[number])
+        agrees = track.choice[number] == found.base.choice[number]
+        side["agrees"] = bool(agrees) if told else None
         rows.append(side)
     return {
         "index": int(found.places[number]),
@@ -175,14 +178,14 @@ def _place(report: Compared, number: int) -> dict[str, Any]:
     }
 
 
-def _side(track: Track, number: int, choice: Token) -> dict[str, Any]:
-    logprob = float(track.logprob[number])
+def _side(track: Track, number: int, names: Vocabulary) -> dict[str, Any]:
+    logprob, choice = float(track.logprob[number]), int(track.choice[number])
     return {
         "p": math.exp(min(logprob, 0.0)),
         "logprob": _number(logprob),
-        "rank": int(track.rank[number]),
-        "choice": _token(choice),
-        "choice_p": min(float(track.choice_p[number]), 1.0),
+        "rank": int(track.rank[number]) or None,
+        "choice": None if choice == UNTOLD else _token(names.token(choice)),
+        "choice_p": _number(min(float(track.choice_p[number]), 1.0)),
     }
 
 

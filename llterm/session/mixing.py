@@ -191,7 +191,7 @@ class Mixing:
             for number, place in enumerate(self.places)
             if place is not None
             for n, side in enumerate(place.sides)
-            if side is not None and index in (None, n)
+            if side is not None and side.kld is not None and index in (None, n)
         ]
         return -max(found)[1] if found else None
 

@@ -70,4 +70,6 @@ async def test_no_answer_is_made_of_what_is_no_number(tmp_path: FilePath) -> Non
         asked: Any = [query] if "queries" in inspect.signature(way).parameters else tokens
         with pytest.raises(ModelError, match="broken gives no probabilities"):
             assert not [one async for one in way(backend, asked)]
+    with pytest.raises(ModelError, match="broken gives no probabilities"):
+        await backend.attention(tokens, 1, len(tokens))
     await backend.close()

@@ -176,6 +176,26 @@ def test_a_damaged_base_file_is_refused(tmp_path: Path, spoil) -> None:  # type:
         BaseFile(path)
 
 
+@pytest.mark.parametrize("field", [0, 4])
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 3.0, -90.0, 1e30])
+def test_a_row_of_a_base_file_that_is_no_probabilities_is_refused(
+    tmp_path: Path, field: int, value: float
+) -> None:
+    """`field`: where the row's scale and its lowest logprob stand."""
+    path = tmp_path / "base.kld"
+    with BaseWriter(path, 4, 3, [(0, 1, 2, 1), (2, 2, 0, 1)]) as writer:
+        writer.add(np.array([[0.0, 1.0, 2.0], [1.0, 5.0, 0.0]], np.float32))
+    data = bytearray(path.read_bytes())
+    struct.pack_into("<f", data, 52 + 16 + field, value)
+    path.write_bytes(data)
+    file = BaseFile(path)
+    assert np.exp(file.rows(0, 3, 4)).sum() == pytest.approx(1, abs=1e-3)
+    with pytest.raises(UsageError, match="damaged") as refused:
+        file.rows(1, 3, 4)
+    assert "token 3 of window 2" in refused.value.cause
+    file.close()
+
+
 async def test_an_unfinished_base_file_is_not_left_behind(tmp_path: Path) -> None:
     path = tmp_path / "base.kld"
     with pytest.raises(KeyboardInterrupt), BaseWriter(path, 4, 3, [(0, 1, 2, 1)]):

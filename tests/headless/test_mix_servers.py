@@ -9,7 +9,11 @@ import pytest
 
 from llterm.headless.job import ProgressLine, absences
 from tests.backends.remote.process import Process
+from tests.headless.schema import faults
 from tests.program import run
+
+SCHEMA = json.loads((Path(__file__).parents[2] / "docs/schema/mix.json").read_text("utf-8"))
+TEXT = "Once upon a time a fox 🦊 went down to the water — and looked for the moon. It was gone.\n"
 
 
 @pytest.mark.server
@@ -48,3 +52,45 @@ def test_a_server_that_is_away_is_told_once_and_that_it_is_back(
         "No route to host; asking again for 30 s: http://b",
         "http://a, http://b answered again",
     ]
+
+
+@pytest.mark.server
+def test_a_model_compared_with_itself_on_a_server_is_itself(
+    tmp_path: Path, process: Process
+) -> None:
+    toml = tmp_path / "near.toml"
+    toml.write_text(f'[models.near]\nbase_url = "{process.address}"\n')
+    (tmp_path / "text.txt").write_text(TEXT)
+    asked = ("mix", "-m", "fable", "-m", "near", "--text", "text.txt", "--config", toml)
+    for first in ("fable", "near"):
+        ran = run(tmp_path, *asked, "--reference", first, "--format", "json")
+        assert ran.code == 0, ran.err
+        found = json.loads(ran.out)
+        assert faults(found, SCHEMA, SCHEMA) == []
+        assert found["exact"] is False
+        (model,) = found["models"]
+        figures = {name: one["value"] for name, one in model["figures"].items()}
+        assert figures["ppl-ratio"] == pytest.approx(1, abs=1e-3)
+        assert figures["rms-dp"] < 1e-3
+        assert figures["same-top"] == 1
+        assert {figures[name] for name in figures if name.startswith("kld")} == {None}
+        assert (model["histogram"], model["worst"]) == ([], [])
+        assert all(one["models"][0]["kld"] is None for one in found["tokens"])
+
+    wanted = run(tmp_path, *asked, "--require", "ppl-ratio<=1.001,kld<=0.05")
+    assert wanted.code == 6
+    assert "kld cannot be told: near lists only its best candidates." in wanted.err
+    assert "ppl-ratio" not in wanted.err
+    assert "KL divergence, how many" not in wanted.out
+    assert "nan" not in wanted.out
+    page = run(tmp_path, *asked, "--format", "html").out
+    assert "KLD" not in page
+    assert "Worst places" not in page
+    assert "NaN" not in page.partition('id="data">')[2].partition("</script>")[0]
+    assert "cannot be told" in page
+
+    base = ("--write-base", "base.kld", "--window", "16")
+    refused = run(tmp_path, *asked, *base, "--reference", "near")
+    assert refused.code == 5
+    assert "No base file can be written of near" in refused.err
+    assert not (tmp_path / "base.kld").exists()

@@ -26,6 +26,7 @@ from llterm.errors import BackendUnavailable, LltermError
 from llterm.session.document import Document
 from llterm.session.mixing import Mixing
 from llterm.session.session import Session
+from tests.engine.test_mixture import Limited
 from tests.engine.test_playing import Endless
 
 STORY = b"ab a. be bea b"
@@ -243,3 +244,39 @@ async def test_report_and_screen_write_the_same_text(sampling: Sampling, mode: M
     mix.begin(path.anchor)
     report = [turn async for turn in Player(mix, sampling, STORY).play(path, 12)]
     assert b"".join(turn.token.data for turn in report) == shown
+
+
+class Few(Limited, Endless):
+    """A server that lists few candidates and never ends its text."""
+
+
+@pytest.mark.parametrize("reference", [0, 1])
+async def test_what_a_server_does_not_list_is_not_told(reference: int) -> None:
+    models: list[Endless] = [Endless(1), Few(2, top=4)]
+    if reference:
+        models.reverse()
+    few = 1 - reference
+    async with mixing(*models, mode="reference") as found:
+        vocabulary = models[0].vocabulary
+        tokens = (*vocabulary.prefix, *vocabulary.encode(STORY))
+        head = len(vocabulary.prefix)
+        untold = 0
+        for number, place in enumerate(found.places[:-1]):
+            assert place is not None
+            side = place.sides[few]
+            assert side is not None
+            row = models[few].logprobs(tokens[: head + number])
+            if side.p is None:
+                untold += 1
+                assert side.rank == 0
+                assert tokens[head + number] not in np.argsort(-row)[:4]
+            else:
+                assert side.p == pytest.approx(float(np.exp(row[tokens[head + number]])), rel=1e-5)
+            assert side.choice == int(row.argmax())
+            assert place.sides[1].kld is None  # type: ignore[union-attr]
+            assert place.mix.p is None or reference == 0 or side.p is not None
+        assert 0 < untold < len(found.pieces)
+        now = found.statistics(1).now()
+        assert not any(now[name].known for name in ("kld", "ppl-ratio", "dp", "rms-dp"))
+        assert now["same-top"].known
+        assert found.worst(1) is None

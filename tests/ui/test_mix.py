@@ -22,7 +22,7 @@ from llterm.ui.widgets.lanes import Lanes
 from llterm.ui.widgets.voices import Voices
 from tests.engine.test_company import Hanging
 from tests.engine.test_playing import Endless
-from tests.session.test_mixing import STORY, Mortal
+from tests.session.test_mixing import STORY, Few, Mortal
 from tests.ui.conftest import Driven, Progress, Start
 
 SIZES = [(80, 24), (120, 40), (60, 15)]
@@ -306,3 +306,17 @@ async def test_with_one_model_it_says_how_to_have_several(start: Start) -> None:
         await at.until(lambda: "llterm mix -m A -m B" in shown(screen))
         await at.press("m", "tab", "n", "enter", "backspace", "escape")
         assert at.app.screen is at.main
+
+
+async def test_what_a_server_does_not_tell_is_nowhere_on_the_screen(start: Start) -> None:
+    models = [Endless(1), Few(2, top=4)]
+    async with side_by_side(start, models, "reference") as (at, screen):
+        for table in ("", "v"):
+            if table:
+                await at.press(table)
+            for _ in mixed.MEASURES:
+                await at.press("c")
+                assert "nan" not in shown(screen)
+                assert "KLD not told" in shown(screen)
+                assert "PPL not told" in shown(screen)
+                assert "approximate" not in shown(screen)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from llterm.backends.llamacpp.aside import CHUNK, Aside
 from llterm.backends.llamacpp.binding import library
 from llterm.backends.llamacpp.loader import Loaded
+from llterm.backends.llamacpp.rows import check_numbers
 from llterm.core.attention import Attention, Weights
 from llterm.core.tokens import Tail
 from llterm.errors import CapabilityMissing, LltermError
@@ -27,11 +28,14 @@ _SLACK = 1e-3
 """How far a row's sum may be above 1 by rounding."""
 
 
-def read_attention(loaded: Loaded, held: Tail, tokens: Tail, rows: int, columns: int) -> Attention:
+def read_attention(
+    loaded: Loaded, model: str, held: Tail, tokens: Tail, rows: int, columns: int
+) -> Attention:
     """How the last `rows` tokens attend to the last `columns`, the mean of each layer's heads.
 
     `held` is what the first context's sequence 0 stands for: that part is not evaluated again.
-    Raises CapabilityMissing where no layer names such weights.
+    Raises CapabilityMissing where no layer names such weights, ModelError naming the model where
+    they are no numbers.
     """
     watch = _Watch(len(tokens) - columns, len(tokens))
     # Two rows at least: some kernels give a lone row other figures (Loaded.pairs).
@@ -53,6 +57,7 @@ def read_attention(loaded: Loaded, held: Tail, tokens: Tail, rows: int, columns:
         )
     layers = tuple(sorted(watch.seen))
     weights = np.stack([np.concatenate(watch.seen[layer])[-rows:] for layer in layers])
+    check_numbers(weights, model, "attention weights")
     return Attention(layers, weights, evaluated)
 
 
@@ -101,7 +106,9 @@ def _read(tensor: int, rows: range) -> Weights:
     if heads * len(rows) == lines:
         mean: Weights = data.reshape(heads, len(rows), count // lines).mean(axis=0)
         later = np.arange(mean.shape[1]) > np.array(rows)[:, None]
-        if mean.sum(axis=1).max() <= 1 + _SLACK and not mean[later].any():
+        # What is no number is told of the whole model, once it is evaluated.
+        blank = np.isnan(mean).any()
+        if blank or (mean.sum(axis=1).max() <= 1 + _SLACK and not mean[later].any()):
             return mean
     raise LltermError(
         "The attention could not be read",

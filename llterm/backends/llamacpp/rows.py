@@ -23,13 +23,18 @@ def best_of(logits: NDArray[np.float32], model: str) -> NDArray[np.float32]:
     Raises ModelError naming the model where a row holds no numbers (a broken file).
     """
     best: NDArray[np.float32] = logits.max(axis=1)
-    if not np.isfinite(best).all():
+    check_numbers(best, model, "logits")
+    return best
+
+
+def check_numbers(found: NDArray[np.float32], model: str, what: str) -> None:
+    """Raises ModelError naming the model where any of these is NaN or infinite (a broken file)."""
+    if not np.isfinite(found).all():
         raise ModelError(
             f"{model} gives no probabilities",
-            "Its logits are not numbers (NaN or infinite).",
+            f"Its {what} are not numbers (NaN or infinite).",
             "The file may be damaged: compare its checksum, or download it again.",
         )
-    return best
 
 
 def read_rows(

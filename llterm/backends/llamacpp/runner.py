@@ -128,7 +128,7 @@ class Runner:
         """What the layers attend to at the end of a text, read in a context of its own."""
         if not 0 < len(tokens) <= self._loaded.window:
             raise _too_long(len(tokens), self._loaded.window)
-        found = read_attention(self._loaded, self._cells.trunk, tokens, rows, columns)
+        found = read_attention(self._loaded, self._name, self._cells.trunk, tokens, rows, columns)
         self.spent += Cost(found.evaluated)
         yield partial(list, [found])
 

@@ -12,7 +12,7 @@ from llterm.backends.remote.explained import explained
 from llterm.backends.remote.masked import Masked
 from llterm.backends.remote.merged import merged
 from llterm.backends.remote.news import News
-from llterm.backends.remote.reading import read_text
+from llterm.backends.remote.reading import can_read, read_text
 from llterm.backends.remote.steps import Ask, Step, Traits
 from llterm.backends.remote.talk import Talk
 from llterm.backends.remote.vocabulary import RemoteVocabulary
@@ -90,7 +90,7 @@ class RemoteBackend:
             top=self._traits.top,
             token_ids=self._talk.by_ids,
             masks=self._whole and traits.favours,
-            score=traits.reads or traits.favours,
+            score=can_read(self._talk),
             batch=self.habit.width if traits.lists else 1,
             rounds=1 if self.habit.steady else self.wire.parallel,
             lines=self.habit.ahead if traits.lines else 0,

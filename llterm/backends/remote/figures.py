@@ -36,6 +36,7 @@ def distribution(
         permitted=permitted,
         entropy=entropy_bounds(logprobs.astype(np.float64).tolist(), rest, size, whole=whole),
         exact=exact,
+        certain=whole or math.exp(logprobs[0]) > rest,
     )
 
 

@@ -28,14 +28,28 @@ LEAST = 20
 """Candidates listed at a place at least: the rarer a token is forced, the fewer requests."""
 
 
+def can_read(talk: Talk) -> bool:
+    """Whether the server tells the probability of every token of a given text."""
+    return _reader(talk) is not None or _forces(talk)
+
+
+def _reader(talk: Talk) -> Reads | None:
+    """What scores a text in one answer, where the server does."""
+    dialect = talk.dialect
+    return dialect if dialect.traits.reads and isinstance(dialect, Reads) else None
+
+
+def _forces(talk: Talk) -> bool:
+    return talk.dialect.traits.favours and talk.by_ids
+
+
 async def read_text(talk: Talk, tokens: Tail, start: int, keep: int) -> AsyncGenerator[Scored]:
     """As `Backend.score`. Raises CapabilityMissing where the server cannot."""
-    traits = talk.dialect.traits
-    if traits.reads and isinstance(talk.dialect, Reads):
-        for scored in await _told(talk, talk.dialect, tokens, keep):
+    if (reader := _reader(talk)) is not None:
+        for scored in await _told(talk, reader, tokens, keep):
             if scored.index >= start:
                 yield scored
-    elif traits.favours and talk.by_ids:
+    elif _forces(talk):
         for first in range(start, len(tokens), CHUNK):
             places = range(first, min(first + CHUNK, len(tokens)))
             for scored in await _placed(talk, tokens, places, keep):
@@ -43,7 +57,8 @@ async def read_text(talk: Talk, tokens: Tail, start: int, keep: int) -> AsyncGen
     else:
         raise CapabilityMissing(
             "No heat: this server does not score given text",
-            f"{traits.server} tells probabilities of what it writes, not of what it is given.",
+            f"{talk.dialect.traits.server} tells probabilities of what it writes, not of what it is"
+            " given.",
             "vLLM, SGLang, llama.cpp's server and servers with `echo` can; or a model in process.",
         )
 

@@ -119,12 +119,13 @@ class Talk:
     def distribution(self, listed: Sequence[Candidate]) -> Distribution | None:
         """From a server's candidates; None where none can be told. Raises BadAnswer."""
         traits, size = self.dialect.traits, self.vocabulary.size
-        pairs = checked(self.pairs(listed), size, self.name)
+        told = [*self.pairs(listed)]
+        pairs = checked(told, size, self.name)
         if not pairs:
             return None
-        return distribution(
-            pairs, size, exact=traits.top is None and self.by_ids, whole=traits.bytes_out
-        )
+        # What the server left out, or what was left out here, may be the most probable.
+        whole = traits.bytes_out and len(told) == len(listed)
+        return distribution(pairs, size, exact=traits.top is None and self.by_ids, whole=whole)
 
     async def _read(self, data: object) -> Sequence[Step]:
         steps = list(self.dialect.read(data))

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llterm.core.judging.rows import (
+    UNTOLD,
     Judged,
     Reals,
     Seen,
@@ -32,6 +33,8 @@ LISTED = 5
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int32]
 Logits = NDArray[np.floating[Any]]
+Told = Logits | Seen
+"""What a model tells of some places: whole rows, or only how it saw the tokens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +58,7 @@ class Track:
         self.choice: Ints = np.zeros(count, np.int32)
         self.choice_p: Floats = np.zeros(count, np.float32)
         self.kld: Floats = np.zeros(count, np.float32)
-        """From the reference; 0 for the reference itself."""
+        """From the reference; 0 for the reference itself, NaN where it is not known."""
 
     def put(self, where: slice, seen: Seen, kld: Reals | None = None) -> None:
         self.logprob[where] = seen.logprob
@@ -80,11 +83,19 @@ class Candidate:
         """The places of greatest divergence, the worst first."""
         return [one for *_, one in sorted(self._worst, reverse=True)]
 
-    def put(self, begin: int, where: slice, seen: Seen, base: Reals, rows: Reals,
-            found: Judged) -> None:  # fmt: skip
-        """Take in some places; `begin` is the number of the first of them."""
+    @property
+    def whole(self) -> bool:
+        """Whether its rows and the reference's were whole; otherwise nothing is known that needs
+        them."""
+        return self.tally.now()["kld"].known
+
+    def put(self, where: slice, seen: Seen, found: Judged) -> None:
+        """Take in some places, as the reference saw them and as this model does."""
         self.track.put(where, found.seen, found.kld)
         self.tally.add(seen, found)
+
+    def note(self, begin: int, base: Reals, rows: Reals, found: Judged) -> None:
+        """Keep the worst of these places; `begin` is the number of the first of them."""
         least = self._worst[0][0] if len(self._worst) == WORST else -1.0
         for n in np.flatnonzero(found.kld > least).tolist():
             kld = float(found.kld[n])
@@ -110,22 +121,35 @@ class Comparison:
         self.done = 0
         """Places compared so far."""
 
-    def add(self, base: Logits, rows: Sequence[Logits], tokens: Wholes, *, raw: bool) -> None:
-        """Take in the next n places: the reference's rows, and each candidate's, shape (n, size).
-        The running figures are marked after them.
+    def add(self, base: Told, rows: Sequence[Told], tokens: Wholes, *, raw: bool) -> None:
+        """Take in the next n places: the reference's rows, and each candidate's, shape (n, size);
+        of a source whose rows are not whole, how it saw the tokens. The running figures are marked
+        after them.
 
         `raw`: the reference's are logits; otherwise logprobs, which count as they are.
         """
-        for part in blocks(len(tokens), base.shape[1]):
-            own = normalised(base[part]) if raw else np.asarray(base[part], np.float64)
-            seen, p = see(own, tokens[part]), counted(own)
-            where = slice(self.done, self.done + len(seen.rank))
+        size = max(1 if isinstance(one, Seen) else one.shape[1] for one in (base, *rows))
+        for part in blocks(len(tokens), size):
+            own = p = None
+            if isinstance(base, Seen):
+                seen = base[part]
+            else:
+                own = normalised(base[part]) if raw else np.asarray(base[part], np.float64)
+                seen, p = see(own, tokens[part]), counted(own)
+            where = slice(self.done, self.done + len(seen))
             self.tokens[where] = tokens[part]
             self.base.put(where, seen)
-            for candidate, logits in zip(self.candidates, rows, strict=True):
-                theirs = normalised(logits[part])
+            for candidate, told in zip(self.candidates, rows, strict=True):
+                if isinstance(told, Seen):
+                    candidate.put(where, seen, _apart(told[part]))
+                    continue
+                theirs = normalised(told[part])
+                if own is None or p is None:
+                    candidate.put(where, seen, _apart(see(theirs, tokens[part])))
+                    continue
                 found = judge(own, p, theirs, tokens[part])
-                candidate.put(self.done, where, seen, own, theirs, found)
+                candidate.put(where, seen, found)
+                candidate.note(self.done, own, theirs, found)
             self.done = where.stop
         for candidate in self.candidates:
             candidate.tally.mark()
@@ -138,6 +162,11 @@ class Comparison:
         return candidate.tally.figures(candidate.track.kld[done].astype(np.float64), dp)
 
     def divergences(self, candidate: Candidate) -> Iterator[int]:
-        """Numbers of the places where the candidate's first choice is another."""
-        same = candidate.track.choice[: self.done] == self.base.choice[: self.done]
-        yield from np.flatnonzero(~same).tolist()
+        """Numbers of the places where the candidate's first choice is known to be another."""
+        own, base = candidate.track.choice[: self.done], self.base.choice[: self.done]
+        yield from np.flatnonzero((own != base) & (own != UNTOLD) & (base != UNTOLD)).tolist()
+
+
+def _apart(seen: Seen) -> Judged:
+    """A model that cannot be compared but by what it makes of the text's own tokens."""
+    return Judged(seen, np.full(len(seen), np.nan))

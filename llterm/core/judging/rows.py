@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 Reals = NDArray[np.float64]
 Wholes = NDArray[np.int64]
 
+UNTOLD = -1
+"""The id of a first choice that a server left out."""
 LEAST = -16.0
 """Tokens to which the reference gives a logprob of no more than this do not count."""
 BLOCK = 1 << 17
@@ -29,10 +31,18 @@ class Seen:
     logprob: Reals
     """Of the token that stands there."""
     rank: Wholes
-    """Of that token; 1 = the model's first choice, ties by id."""
+    """Of that token; 1 = the model's first choice, ties by id. 0 where it is not told."""
     choice: Wholes
-    """The model's first choice; the lowest id of equal ones."""
+    """The model's first choice; the lowest id of equal ones. `UNTOLD` where it is not told."""
     choice_p: Reals
+    """NaN where it is not told."""
+
+    def __len__(self) -> int:
+        return len(self.logprob)
+
+    def __getitem__(self, part: slice) -> Seen:
+        """Some of the places."""
+        return Seen(self.logprob[part], self.rank[part], self.choice[part], self.choice_p[part])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,7 +51,8 @@ class Judged:
 
     seen: Seen
     kld: Reals
-    """KL divergence from the reference in nats: Σ p·(ln p − ln q) over its tokens above `LEAST`."""
+    """KL divergence from the reference in nats: Σ p·(ln p − ln q) over its tokens above `LEAST`.
+    NaN where the row of either is not known whole."""
 
 
 def normalised(logits: NDArray[np.floating[Any]]) -> Reals:

@@ -33,12 +33,13 @@ class Side:
     """One model, or the mix, at a place."""
 
     top: Candidates
-    p: float
-    """Of the token that stands there; 0 where none does."""
+    p: float | None
+    """Of the token that stands there; 0 where none does, None where it is not told."""
     rank: int
-    """Of that token; 0 where none stands there."""
-    kld: float
-    """KL divergence from the mix in nats: in the reference mode from the reference."""
+    """Of that token; 0 where none stands there, or it is not told."""
+    kld: float | None
+    """KL divergence from the mix in nats: in the reference mode from the reference. None where not
+    every token's probability is told by both."""
     known: float
     """Mass of its candidates that is known, 0 to 1."""
 
@@ -83,22 +84,26 @@ def beside(blend: Blend, token: int) -> Beside:
         if heard.unknown >= 1.0 and not np.isfinite(heard.row).any():
             return None
         found = judge(base, p, heard.row[None, :], tokens)
-        return _side(heard.row, token, found, 1.0 - heard.unknown)
+        return _side(
+            heard.row, token, found, 1.0 - heard.unknown,
+            told=heard.tells(token), whole=heard.exact and blend.exact,
+        )  # fmt: skip
 
     own = judge(base, p, base, tokens)
     known = 1.0 if blend.exact else 1.0 - blend.unknown
-    return Beside(
-        token, _side(blend.row, token, own, known), tuple(side(one) for one in blend.voices)
-    )
+    mix = _side(blend.row, token, own, known, told=blend.tells(token), whole=True)
+    return Beside(token, mix, tuple(side(one) for one in blend.voices))
 
 
-def _side(row: Reals, token: int, found: Judged, known: float) -> Side:
+def _side(row: Reals, token: int, found: Judged, known: float, *, told: bool, whole: bool) -> Side:
+    """`told`: the token's probability is no estimate; `whole`: nor is any other."""
     stands = token != NONE
+    p = math.exp(found.seen.logprob[0]) if stands else 0.0
     return Side(
         top=tuple(best(row, LISTED)),
-        p=math.exp(found.seen.logprob[0]) if stands else 0.0,
-        rank=int(found.seen.rank[0]) if stands else 0,
-        kld=max(float(found.kld[0]), 0.0),
+        p=p if told or not stands else None,
+        rank=int(found.seen.rank[0]) if stands and told else 0,
+        kld=max(float(found.kld[0]), 0.0) if whole else None,
         known=known,
     )
 
@@ -116,10 +121,12 @@ def cautions(known: float, choice: Token) -> tuple[Caution, ...]:
 
 
 def tally(places: Iterable[Beside], index: int) -> Tally:
-    """llama-perplexity's statistics of a model against the mix, over the places where it spoke."""
+    """llama-perplexity's statistics of a model against the mix, over the places where it spoke.
+
+    What any of them does not tell is not known of all."""
     rows = [
-        (math.log(max(one.mix.p, 1e-300)), one.mix.choice, math.log(max(side.p, 1e-300)),
-         side.choice, side.choice_p, side.kld)
+        (_log(one.mix.p), one.mix.choice, _log(side.p), side.choice, side.choice_p,
+         math.nan if side.kld is None else side.kld)
         for one in places
         if one.token != NONE and (side := one.sides[index]) is not None
     ]  # fmt: skip
@@ -130,3 +137,7 @@ def tally(places: Iterable[Beside], index: int) -> Tally:
         seen = Seen(own, ranks, other, sure)
         found.add(Seen(base, ranks, choice, sure), Judged(seen, kld))
     return found
+
+
+def _log(p: float | None) -> float:
+    return math.nan if p is None else math.log(max(p, 1e-300))

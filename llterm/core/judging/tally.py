@@ -13,7 +13,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from llterm.core.judging.rows import Judged, Reals, Seen
+from llterm.core.judging.rows import UNTOLD, Judged, Reals, Seen
 
 FEWEST = 10
 """Values; an error is given for more than this, a covariance for this many."""
@@ -30,7 +30,7 @@ class Figure:
     """A value, and one standard error of it where it has one."""
 
     value: float
-    """NaN where there is too little to tell it from."""
+    """NaN where there is too little to tell it from: few places, or rows that are not whole."""
     error: float | None = None
 
     @property
@@ -59,6 +59,8 @@ class _Sum:
 
     def mean(self, count: int) -> Figure:
         mean = self.one / count if count else 0.0
+        if math.isnan(mean):
+            return Figure(math.nan)
         spread = self.two / count - mean * mean if count else 0.0
         error = math.sqrt(spread / (count - 1)) if spread > 0 and count > FEWEST else 0.0
         return Figure(mean, error)
@@ -70,6 +72,9 @@ class Tally:
 
     count: int = 0
     same: int = 0
+    """Places with the same first choice."""
+    untold: int = 0
+    """Places where a first choice was not told."""
     _nll: _Sum = field(default_factory=_Sum)
     _base: _Sum = field(default_factory=_Sum)
     _cross: float = 0.0
@@ -86,7 +91,9 @@ class Tally:
         nll, base_nll = -found.seen.logprob, -base.logprob
         dp = np.exp(found.seen.logprob) - np.exp(base.logprob)
         self.count += len(nll)
-        self.same += int((found.seen.choice == base.choice).sum())
+        told = (found.seen.choice != UNTOLD) & (base.choice != UNTOLD)
+        self.same += int((told & (found.seen.choice == base.choice)).sum())
+        self.untold += int((~told).sum())
         self._nll.add(nll)
         self._base.add(base_nll)
         self._cross += float((nll * base_nll).sum())
@@ -108,7 +115,8 @@ class Tally:
 
     @property
     def determinism(self) -> float:
-        """Mean probability of the candidate's own first choice (VisuaLL's measure)."""
+        """Mean probability of the candidate's own first choice (VisuaLL's measure); NaN where one
+        was not told."""
         return self._sure / self.count if self.count else 0.0
 
     def now(self) -> dict[str, Figure]:
@@ -130,7 +138,9 @@ class Tally:
         return {
             "ppl": Figure(ppl, ppl * log_error),
             "ppl-base": Figure(ppl_base, ppl_base * base_error),
-            "correlation": Figure(covariance / errors if errors > 0 else 0.0),
+            "correlation": Figure(
+                ratio if math.isnan(ratio) else covariance / errors if errors > 0 else 0.0
+            ),
             "ln-ppl-ratio": Figure(ratio, ratio_error),
             "ppl-ratio": Figure(_exp(ratio), _exp(ratio) * ratio_error),
             "ppl-difference": Figure(
@@ -139,7 +149,9 @@ class Tally:
             "kld": self._kld.mean(n),
             "dp": self._dp.mean(n),
             "rms-dp": Figure(rms, 0.5 / rms * (squares.error or 0.0) if rms > 0 else 0.0),
-            "same-top": Figure(same, math.sqrt(same * (1 - same) / (n - 1)) if n > 1 else 0.0),
+            "same-top": Figure(math.nan)
+            if self.untold
+            else Figure(same, math.sqrt(same * (1 - same) / (n - 1)) if n > 1 else 0.0),
         }
 
     def figures(self, kld: Reals, dp: Reals) -> dict[str, Figure]:
@@ -157,7 +169,9 @@ class Tally:
 
 def histogram(kld: Reals, bins: int = 24) -> list[tuple[float, float, int]]:
     """How many places have a KL divergence from a to below b, in powers of ten; the first bin
-    holds everything below, the last everything above."""
+    holds everything below, the last everything above. None where it is not known (NaN)."""
+    if np.isnan(kld).any():
+        return []
     edges = np.logspace(-6, 1, bins + 1)
     where = np.clip(np.searchsorted(edges, kld, side="right") - 1, 0, bins - 1)
     counts = np.bincount(where, minlength=bins)
@@ -170,6 +184,8 @@ def _percentiles(name: str, values: Reals, shares: tuple[float, ...]) -> dict[st
     if not len(values):
         return {}
     ranked = np.sort(values)
+    if math.isnan(ranked[-1]):
+        ranked = np.full(len(values), math.nan)
     found = {f"{name}-max": Figure(float(ranked[-1]))}
     for share in shares:
         label = "median" if share == 50 else f"{share:g}"
@@ -193,7 +209,7 @@ def _root(x: float) -> float:
 
 
 def _exp(x: float) -> float:
-    return math.exp(x) if x < 700 else math.inf
+    return math.inf if x >= 700 else math.exp(x)
 
 
 NAMES = tuple(Tally().figures(np.zeros(1), np.zeros(1)))

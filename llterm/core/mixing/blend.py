@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from llterm.core.distribution import Distribution, Mask
+from llterm.core.distribution import Distribution, Ids, Mask
 from llterm.core.mixing.listing import distribution_of
 from llterm.core.mixing.pools import Reals
 from llterm.core.mixing.recipe import supporter
@@ -25,6 +25,12 @@ class Heard:
     """The model's whole vocabulary was known; otherwise only a server's top candidates."""
     unknown: float = 0.0
     """Mass that is an estimate: not listed by a server, or of paths that were dropped."""
+    listed: Ids | None = None
+    """Of a model that is not exact: the ids whose logprobs it told."""
+
+    def tells(self, id: int) -> bool:
+        """Whether an id's logprob is the model's own, not an estimate."""
+        return self.exact or (self.listed is not None and id in self.listed)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,6 +47,11 @@ class Blend:
     @property
     def exact(self) -> bool:
         return all(self.voices[index].exact for index in self.speakers)
+
+    def tells(self, id: int) -> bool:
+        """Whether an id's logprob is no estimate."""
+        alone = len(self.speakers) == 1 and self.voices[self.speakers[0]].tells(id)
+        return alone or self.exact
 
     @property
     def unknown(self) -> float:

@@ -26,12 +26,15 @@ from llterm.ui.widgets.voices import Candidate, Column, Voices, letter
 if TYPE_CHECKING:
     from llterm.ui.screens.mix import MixScreen
 
-MEASURES: tuple[tuple[str, Callable[[Side], float]], ...] = (
+MEASURES: tuple[tuple[str, Callable[[Side], float | None]], ...] = (
     ("probability of the first choice", lambda side: side.choice_p),
     ("mass of the ten most probable", lambda side: side.mass),
-    ("KL divergence from the {whole}, full at 1 nat", lambda side: min(side.kld, 1.0)),
+    (
+        "KL divergence from the {whole}, full at 1 nat",
+        lambda side: None if side.kld is None else min(side.kld, 1.0),
+    ),
 )
-"""What charts show, 0 to 1."""
+"""What charts show, 0 to 1; None where it is not told."""
 SLOW = 2.0
 """Seconds of silence from which it is told who is waited for."""
 MANY = 3
@@ -108,7 +111,8 @@ def _state(screen: MixScreen, mix: Mix) -> list[str]:
     said.append(f"sampler {session.sampling.label}")
     if not mix.by_id:
         said.append("byte by byte")
-    if not mix.exact:
+    if not mix.exact and not (recipe.mode == "reference" and mix.by_id):
+        # Beside a reference nothing is mixed: what is not told is left out.
         said.append("approximate")
     if mix.unknown > 0.0005:
         said.append(f"{percent(mix.unknown)} unknown")
@@ -136,7 +140,8 @@ def _heat(place: Beside | None, screen: MixScreen) -> float | None:
     if place is None:
         return None
     sides = place.sides if screen.voice is None else [place.sides[screen.voice]]
-    return min(max((side.kld for side in sides if side is not None), default=0.0) / HOT, 1.0)
+    known = [side.kld for side in sides if side is not None and side.kld is not None]
+    return min(max(known) / HOT, 1.0) if known else None
 
 
 def _columns(screen: MixScreen, mix: Mix) -> list[Column]:
@@ -170,6 +175,8 @@ def _mix_note(screen: MixScreen, mix: Mix, place: Beside | None) -> str:
     if place is None:
         return "not read yet"
     if screen.number < len(screen.mixing.pieces):
+        if place.mix.p is None:
+            return f"token {screen.number + 1}: not told"
         return f"token {screen.number + 1}: {percent(place.mix.p)}, rank {place.mix.rank}"
     return "what may come next"
 
@@ -181,9 +188,13 @@ def _note(mix: Mix, n: int, side: Side | None) -> str:
     if not weight:
         return "left out"
     if mix.recipe.mode == "reference":
-        return f"KLD {side.kld:.4f}" if side else ""
+        return _kld(side, 4) if side else ""
     told = f"weight {weight:g}" if mix.recipe.mode == "democratic" else "in turn"
-    return f"KLD {side.kld:.3f} · {told}" if side else told
+    return f"{_kld(side, 3)} · {told}" if side else told
+
+
+def _kld(side: Side, places: int) -> str:
+    return "KLD not told" if side.kld is None else f"KLD {side.kld:.{places}f}"
 
 
 def _candidates(
@@ -224,7 +235,8 @@ def _places(screen: MixScreen, mix: Mix) -> list[Column]:
             return Candidate("", 0.0)
         text = visible(token(side.choice).data) or "·"
         return Candidate(("≠ " if differs else "  ") + text, side.choice_p,
-                         f"{side.kld:.2f}", number == screen.number)  # fmt: skip
+                         "–" if side.kld is None else f"{side.kld:.2f}",
+                         number == screen.number)  # fmt: skip
 
     first = [
         Candidate(
@@ -262,7 +274,9 @@ def _lanes(screen: MixScreen, mix: Mix) -> None:
         side = here.sides[n] if here is not None else None
         told = ""
         if side is not None:
-            told = f"{side.kld:.3f}" if screen.measure == 2 else percent(measure(side))
+            value = side.kld if screen.measure == 2 else measure(side)
+            if value is not None:
+                told = f"{value:.3f}" if screen.measure == 2 else percent(value)
         lanes.append(Lane(n, name(model), values, told))
     whole = "reference" if mix.recipe.mode == "reference" else "mix"
     title = f"{title.format(whole=whole)}, by position"
@@ -278,12 +292,14 @@ def _figures(screen: MixScreen, mix: Mix) -> list[str]:
             continue
         if mix.recipe.mode == "reference":
             now = tally.now()
-            kld, same = now["kld"], now["same-top"]
+            kld, same, ratio = now["kld"], now["same-top"], now["ppl-ratio"]
             pieces = [
                 f"{tally.count - tally.same:,} of {tally.count:,} differ",
-                f"KLD {kld.value:.5f}" + (f" ± {kld.error:.5f}" if kld.error else ""),
+                (f"KLD {kld.value:.5f}" + (f" ± {kld.error:.5f}" if kld.error else ""))
+                if kld.known
+                else "KLD not told",
                 f"same top {same.value:.2%}",
-                f"PPL ratio {now['ppl-ratio'].value:.4f}",
+                f"PPL ratio {ratio.value:.4f}" if ratio.known else "PPL not told",
             ]
         else:
             gave = sum(piece.by == n for piece in screen.mixing.pieces)

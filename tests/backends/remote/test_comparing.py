@@ -1,0 +1,104 @@
+"""Every kind of server in a comparison: told exactly whatever it lists, or refused in words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+
+from llterm.backends.remote.backend import RemoteBackend
+from llterm.backends.remote.connect import open_backend
+from llterm.backends.remote.probe import find_dialect
+from llterm.core.judging.rows import UNTOLD, Seen
+from llterm.engine.comparing import Live, View, begin, compare
+from llterm.engine.whole import told_by
+from llterm.errors import CapabilityMissing
+from llterm.headless.compare import check
+from tests.backends.remote import standins
+from tests.backends.remote.little_model import END, HALF, chances, cut
+from tests.backends.remote.standins import SERVERS, LlamaServer
+
+TEXT = b"Once the fox slept. the a! the!"
+
+
+async def opened(kind: type[Any]) -> RemoteBackend:
+    server = kind()
+    return await open_backend("tiny", server, await find_dialect(server, "auto", None))
+
+
+def little(backend: RemoteBackend, id: int) -> int:
+    """The little model's own id of a token."""
+    if backend.capabilities.token_ids or id == UNTOLD:
+        return id
+    token = backend.vocabulary.token(id)
+    return END if token.end else cut(token.data)[0]
+
+
+def listing(monkeypatch: pytest.MonkeyPatch, cap: int) -> None:
+    def short(before: Mapping[int, float], top: int) -> list[tuple[int, float]]:
+        return list(before.items())[: min(top, cap)]
+
+    monkeypatch.setattr(standins, "listed", short)
+
+
+@pytest.mark.parametrize("cap", [2, 5])
+@pytest.mark.parametrize("kind", SERVERS, ids=lambda kind: kind.__name__)
+async def test_a_given_texts_probabilities_are_exact_or_refused(
+    kind: Any, cap: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listing(monkeypatch, cap)
+    backend = await opened(kind)
+    names = backend.vocabulary
+    ids = cut(TEXT) if backend.capabilities.token_ids else names.encode(TEXT)
+    tokens = (*names.prefix, *ids)
+    if backend.capabilities.score:
+        seen = await told_by(backend, tokens, 2)
+        assert isinstance(seen, Seen)
+        before = [
+            cut(b"".join(names.token(id).data for id in tokens[:n])) for n in range(2, len(tokens))
+        ]
+        own = [little(backend, id) for id in tokens[2:]]
+        expected = [math.log(chances(text)[id]) for text, id in zip(before, own, strict=True)]
+        assert seen.logprob == pytest.approx(expected, abs=1e-4)
+        firsts = [next(iter(chances(text))) for text in before]
+        told = [little(backend, int(id)) for id in seen.choice]
+        # Some leave parts of characters out, or a text's end: what may be one of these is not told.
+        assert all(id in (UNTOLD, first) for id, first in zip(told, firsts, strict=True))
+        assert {first for id, first in zip(told, firsts, strict=True) if id == UNTOLD} <= {
+            END,
+            HALF,
+        }
+    else:
+        with pytest.raises(CapabilityMissing) as refused:
+            await told_by(backend, tokens, 2)
+        assert refused.value.hint
+        with pytest.raises(CapabilityMissing, match="tiny cannot be compared"):
+            check([backend], ["tiny"], by_id=True)
+    with pytest.raises(CapabilityMissing, match="tiny cannot be compared"):
+        check([backend], ["tiny"], by_id=False)
+    await backend.close()
+
+
+async def test_figures_do_not_hang_on_how_many_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    models = [await opened(LlamaServer) for _ in range(2)]
+    tokens = (*models[0].vocabulary.prefix, *cut(TEXT * 3))
+    views = [View(tokens, 1, 0)]
+    told = []
+    for cap in (11, 5):
+        listing(monkeypatch, cap)
+        reference = Live(models[0])
+        found = begin(reference, views, ["other"])
+        async for _ in compare(found, reference, models[1:], views):
+            pass
+        told.append(found.figures(found.candidates[0]))
+    known = {name: one.value for name, one in told[1].items() if one.known}
+    assert known == pytest.approx({name: told[0][name].value for name in known}, abs=1e-4)
+    assert known["ppl-ratio"] == pytest.approx(1)
+    assert {"ppl", "ppl-base", "correlation", "dp", "rms-dp", "same-top"} <= known.keys()
+    assert not any(name.startswith("kld") for name in known)
+    assert np.isnan(found.candidates[0].track.kld).all()
+    for one in models:
+        await one.close()

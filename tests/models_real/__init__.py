@@ -1,0 +1,1 @@
+"""What needs models of some hundred MB, which come as packages: `make test-models`."""
