@@ -36,10 +36,10 @@ class ChatFormat:
         try:
             return rendered(chat, self.render)
         except ModelError:
-            if not (chat.system and chat.message):
+            if not chat.system or all(one.role != "user" for one in chat.said()):
                 raise
         # Some templates know no system message: it goes before what the person says.
-        return rendered(Chat("", f"{chat.system}\n\n{chat.message}"), self.render)
+        return rendered(chat.without_system(), self.render)
 
 
 def own_format(template: str, begin: str, end: str) -> ChatFormat:

@@ -110,6 +110,7 @@ def suggest_command(
 @options.with_flags(
     {"model": options.Model},
     options.STORY,
+    options.CHAT,
     options.HEAL,
     options.CONSTRAINT,
     options.RUN,
@@ -145,7 +146,9 @@ def sample_command(
 
 
 @app.command("mix")
-@options.with_flags(options.MIX, options.COMPARISON, options.RUN, options.TAPES, options.DRAWN)
+@options.with_flags(
+    options.CHAT, options.MIX, options.COMPARISON, options.RUN, options.TAPES, options.DRAWN
+)
 def mix_command(
     file: Annotated[
         Path | None,
@@ -195,7 +198,7 @@ def mix_command(
 
 
 @app.command("score")
-@options.with_flags({"model": options.Model}, options.RUN, options.TAPE)
+@options.with_flags(options.CHAT, {"model": options.Model}, options.RUN, options.TAPE)
 def score_command(
     file: options.File = None,
     prompt: Annotated[str | None, typer.Option("--prompt", help="The text itself.")] = None,

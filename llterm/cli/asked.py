@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from llterm.cli.chatting import as_text, typed_chat
 from llterm.cli.mixing import mix_of
 from llterm.cli.options import model_flags, sampling_flags, weave_flags
 from llterm.cli.settings import load
@@ -40,7 +41,7 @@ class Asked:
     sampling: Mapping[str, Any] = field(default_factory=dict)
     """Typed sampler settings, by dotted name."""
     chat: Chat | None = None
-    """What the story is a reply to; --prompt is part of it then, and not of the story."""
+    """What the story is a reply to; `prompt` is the reply's beginning then."""
     mix: MixOf | None = None
     beside: bool = False
     """Begin with the mix's models side by side."""
@@ -48,10 +49,10 @@ class Asked:
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Asked:
         """From a command's parameters. Raises UsageError."""
-        chat = _chat(values)
+        chat, prompt = typed_chat(values)
         return cls(
             file=values["file"],
-            prompt=None if chat else values["prompt"],
+            prompt=prompt,
             prefix=as_text(values["prefix"]),
             model=(values["model"] or [None])[0],
             config=values["config"],
@@ -86,23 +87,6 @@ def _one(files: tuple[Path, ...]) -> Path | None:
     return files[0] if files else None
 
 
-def _chat(values: Mapping[str, Any]) -> Chat | None:
-    """The one that was typed. Raises UsageError where it says nothing."""
-    system, message = as_text(values["system"]), as_text(values["prompt"])
-    if not values["chat"] and system is None:
-        return None
-    from llterm.core.chat import Chat
-
-    chat = Chat(system or "", message or "")
-    if not chat:
-        raise UsageError(
-            "There is nothing to reply to",
-            "A chat needs what you say to the model.",
-            "Say it with --prompt; a loom that has a chat keeps it without --chat.",
-        )
-    return chat
-
-
 def constraint_of(values: Mapping[str, Any]) -> Constraint | None:
     """The one that was typed. Raises UsageError for two, or a file that cannot be read."""
     names = ("choice", "regex", "grammar", "json_schema")
@@ -129,10 +113,3 @@ def _file_text(path: Path) -> str:
     from llterm.headless.inputs import read_text
 
     return read_text(path).decode("utf-8", "replace")
-
-
-def as_text(text: str | None) -> str | None:
-    """Settings are text, not bytes: what is not UTF-8 in them is replaced."""
-    return (
-        None if text is None else text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-    )

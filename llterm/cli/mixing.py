@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from llterm.cli.chatting import typed_chat
 from llterm.cli.taping import all_taped
 from llterm.core.counts import count_of
 from llterm.errors import ConditionFailed, UsageError
@@ -16,8 +17,10 @@ from llterm.regular import present
 from llterm.terminal import why_not_interactive
 
 if TYPE_CHECKING:
+    from llterm.cli.scoring import Given
     from llterm.config import Config
     from llterm.config.schema import MixConfig
+    from llterm.core.chat import Chat
     from llterm.core.judging.require import Condition
     from llterm.core.mixing.recipe import Recipe
     from llterm.core.sampling import Sampling
@@ -63,6 +66,8 @@ def mix(values: Values) -> int:
     mode = values["mode"] or ("reference" if compared else config.mix.mode)
     values = {**values, "mode": mode, **_configured(values, config.mix, mode)}
     models = tuple(values["model"])
+    chat, prompt = typed_chat(values)
+    values = {**values, "prompt": prompt}
     least = 1 if values["base"] is not None else 2
     if len(models) < least:
         raise UsageError(
@@ -71,11 +76,11 @@ def mix(values: Values) -> int:
             "Give -m for each model: `llterm mix -m A -m B --prompt …`.",
         )
     if all(values[name] is None for name in _REPORT) and not why_not_interactive(os.environ):
-        return _open_screen(values, models, mode, config)
+        return _open_screen(values, models, mode, config, chat)
     config = all_taped(config, models, values["record"] or (), values["replay"] or ())
     if mode == "reference":
-        return _compare(values, models, config)
-    return _play(values, models, config, mode)
+        return _compare(values, models, config, chat)
+    return _play(values, models, config, mode, chat)
 
 
 def _configured(values: Values, own: MixConfig, mode: str) -> dict[str, Any]:
@@ -89,7 +94,9 @@ def _configured(values: Values, own: MixConfig, mode: str) -> dict[str, Any]:
     return found
 
 
-def _open_screen(values: Values, models: tuple[str, ...], mode: str, config: Config) -> int:
+def _open_screen(
+    values: Values, models: tuple[str, ...], mode: str, config: Config, chat: Chat | None
+) -> int:
     """The models side by side, in the app."""
     from dataclasses import replace
 
@@ -103,7 +110,8 @@ def _open_screen(values: Values, models: tuple[str, ...], mode: str, config: Con
     file, prompt = values["file"], values["prompt"]
     if values["text"] is not None:
         # What is compared is not gone on with: the loom beside the text is not for that.
-        file, prompt = None, given_text(values["text"], None).decode("utf-8", "surrogateescape")
+        text, chat = given_text(values["text"], None, chat)
+        file, prompt = None, text.decode("utf-8", "surrogateescape")
     _sampling(values, config)  # What is wrong with them is told before the screen is taken.
     typed, rules = sampling_flags(values), dict[str, Any]()
     if file is None or not (is_loom(file) and present(file)):
@@ -121,12 +129,15 @@ def _open_screen(values: Values, models: tuple[str, ...], mode: str, config: Con
         replay=tuple(values["replay"] or ()),
         mix=MixOf(models, recipe),
         sampling=typed,
+        chat=chat,
         beside=True,
     )
     return weave(asked)
 
 
-def _play(values: Values, models: Sequence[str], config: Config, mode: str) -> int:
+def _play(
+    values: Values, models: Sequence[str], config: Config, mode: str, chat: Chat | None
+) -> int:
     for name in ("text", "base", "write_base", "require", "reference", "further"):
         if values[name] is not None:
             flag = "continue" if name == "further" else name.replace("_", "-")
@@ -140,10 +151,12 @@ def _play(values: Values, models: Sequence[str], config: Config, mode: str) -> i
     from llterm.headless import mix_formats, mix_json
     from llterm.headless.mix import MixJob, run
 
+    given = _begun(values, chat)
     job = MixJob(
         recipe=_recipe(values, models, mode),
         models=tuple(models),
-        text=_text(values),
+        text=given.text,
+        chat=given.chat,
         tokens=values["tokens"] or TOKENS,
         config=config,
         overrides=model_flags(values),
@@ -158,7 +171,7 @@ def _play(values: Values, models: Sequence[str], config: Config, mode: str) -> i
     return 0
 
 
-def _compare(values: Values, models: Sequence[str], config: Config) -> int:
+def _compare(values: Values, models: Sequence[str], config: Config, chat: Chat | None) -> int:
     for name in ("pool", "weight", "plausible", "turn"):
         if values[name]:
             raise UsageError(
@@ -169,11 +182,12 @@ def _compare(values: Values, models: Sequence[str], config: Config) -> int:
     from llterm.headless import compare_formats, mix_json
     from llterm.headless.compare import CompareJob, run
 
-    text, source = _compared_text(values)
+    given, source = _compared_text(values, chat)
     job = CompareJob(
         models=tuple(models),
         reference=_reference(values, models),
-        text=text,
+        text=given.text,
+        chat=given.chat,
         source=source,
         tokens=values["tokens"] or 0,
         further=values["further"] or 0,
@@ -213,9 +227,18 @@ def _check(report: Compared) -> None:
         )  # fmt: skip
 
 
-def _compared_text(values: Values) -> tuple[bytes, str]:
+def _begun(values: Values, chat: Chat | None) -> Given:
+    """The text that the models go on with; a reply may be all theirs."""
+    from llterm.cli.scoring import Given, given_text
+
+    if chat is not None and values["file"] is None and values["prompt"] is None:
+        return Given(b"", chat)
+    return given_text(values["file"], values["prompt"], chat)
+
+
+def _compared_text(values: Values, chat: Chat | None) -> tuple[Given, str]:
     """The text that is read, and where it is from."""
-    from llterm.cli.scoring import given_text
+    from llterm.cli.scoring import Given, given_text
 
     begun = values["file"] is not None or values["prompt"] is not None
     if values["base"] is not None:
@@ -231,19 +254,16 @@ def _compared_text(values: Values) -> tuple[bytes, str]:
                 "A base file is the reference already", "",
                 "Leave --reference and --write-base out.",
             )  # fmt: skip
-        return b"", ""
+        return Given(b"", chat), ""
     if values["text"] is not None and begun:
         raise UsageError("Two texts are given", "", "Leave --text, the file or --prompt out.")
     file, prompt = values["text"] or values["file"], values["prompt"]
-    source = "--prompt" if file is None else "standard input" if str(file) == "-" else file.name
-    return given_text(file, prompt), source
-
-
-def _text(values: Values) -> bytes:
-    """The text to go on with."""
-    from llterm.cli.scoring import given_text
-
-    return given_text(values["file"], values["prompt"])
+    source = "standard input" if str(file) == "-" else file.name if file is not None else "--prompt"
+    if file is None and chat is not None:
+        source = "the reply"
+    if values["further"] is not None and values["text"] is None:
+        return _begun(values, chat), source
+    return given_text(file, prompt, chat), source
 
 
 def _recipe(values: Values, models: Sequence[str], mode: str) -> Recipe:

@@ -221,14 +221,12 @@ TAPES: Flags = {
         typer.Option(help="Take the answers from such files and ask no server."),
     ],
 }
-HEAL = _settings("weave", (setting("weave.heal"),))
-WEAVE: Flags = {
-    **STORY,
+CHAT: Flags = {
     "chat": Annotated[
         bool | None,
         typer.Option(
             "--chat",
-            help="The story is the model's reply in a chat, by its own chat template: --prompt is "
+            help="The text is the model's reply in a chat, by its own chat template: --prompt is "
             "what you say to it, and a file holds the reply so far.",
         ),
     ],
@@ -236,6 +234,21 @@ WEAVE: Flags = {
         str | None,
         typer.Option(help="How the model is to behave in the chat (implies --chat)."),
     ],
+    "chat_file": Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.json",
+            help="A chat of several turns, as a list of messages with role and content (implies "
+            "--chat); --prompt is said after them. An assistant's message at the end is the "
+            "beginning of the reply.",
+        ),
+    ],
+}
+"""What stands before the text, for each model by its own template."""
+HEAL = _settings("weave", (setting("weave.heal"),))
+WEAVE: Flags = {
+    **STORY,
+    **CHAT,
     "mode": Annotated[
         Literal["round-robin", "democratic"] | None,
         typer.Option(help="How several models are mixed (default democratic)."),

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from llterm.cli.asked import as_text, constraint_of
+from llterm.cli.asked import constraint_of
+from llterm.cli.chatting import as_text, typed_chat
 from llterm.cli.options import checked, model_flags, sampling_flags
 from llterm.cli.settings import load
 from llterm.cli.suggesting import story_of
@@ -51,7 +52,8 @@ def _job(values: Mapping[str, Any]) -> SampleJob:
     from llterm.config.load import checked_flag
     from llterm.headless.sample import SampleJob
 
-    text, loom = story_of(values["file"], values["prompt"])
+    chat, prompt = typed_chat(values)
+    text, loom = story_of(values["file"], prompt, chat)
     return SampleJob(
         text=text,
         loom=loom,
@@ -68,4 +70,5 @@ def _job(values: Mapping[str, Any]) -> SampleJob:
             heal=config.weave.heal if values["heal"] is None else values["heal"],
         ),
         constraint=constraint_of(values),
+        chat=chat,
     )

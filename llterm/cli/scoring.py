@@ -7,9 +7,10 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
 from llterm import terminal
+from llterm.cli.chatting import typed_chat
 from llterm.cli.options import model_flags
 from llterm.cli.settings import load
 from llterm.cli.taping import taped
@@ -19,6 +20,7 @@ from llterm.output import put, put_drawn, say
 
 if TYPE_CHECKING:
     from llterm.core.attribution import Method
+    from llterm.core.chat import Chat
     from llterm.ramps import Depth
 
 Format = Literal["text", "json", "html"]
@@ -45,15 +47,19 @@ class Asked:
     layer: int
     last: int
     overrides: Mapping[str, int]
+    chat: Chat | None = None
+    """What the text is a reply to."""
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Asked:
-        """From a command's parameters."""
+        """From a command's parameters. Raises UsageError."""
+        chat, prompt = typed_chat(values)
         names = (
-            "file", "prompt", "model", "config", "record", "replay", "top", "window", "stride",
+            "file", "model", "config", "record", "replay", "top", "window", "stride",
             "method", "measure", "attribution", "at", "candidate", "layer", "last",
         )  # fmt: skip
-        return cls(**{name: values[name] for name in names}, overrides=model_flags(values))
+        typed = {name: values[name] for name in names}
+        return cls(**typed, prompt=prompt, overrides=model_flags(values), chat=chat)
 
 
 def score(asked: Asked, format: Format) -> int:
@@ -63,9 +69,10 @@ def score(asked: Asked, format: Format) -> int:
     from llterm.headless import score_formats
     from llterm.headless.score import ScoreJob, run
 
-    text = given_text(asked.file, asked.prompt)
+    given = given_text(asked.file, asked.prompt, asked.chat)
     job = ScoreJob(
-        text=text,
+        text=given.text,
+        chat=given.chat,
         config=config,
         model=config.model,
         overrides=asked.overrides,
@@ -102,8 +109,10 @@ def attribute(asked: Asked, format: Format) -> int:
     from llterm.headless.inputs import argument_text
 
     candidate = None if asked.candidate is None else argument_text(asked.candidate)
+    given = given_text(asked.file, asked.prompt, asked.chat)
     job = AttributionJob(
-        text=given_text(asked.file, asked.prompt),
+        text=given.text,
+        chat=given.chat,
         config=config,
         model=config.model,
         overrides=asked.overrides,
@@ -117,8 +126,17 @@ def attribute(asked: Asked, format: Format) -> int:
     return 0
 
 
-def given_text(file: Path | None, prompt: str | None) -> bytes:
-    """What is to be read: a file, a loom's story, standard input, or the prompt."""
+class Given(NamedTuple):
+    """What is to be read."""
+
+    text: bytes
+    chat: Chat | None
+    """What it is a reply to."""
+
+
+def given_text(file: Path | None, prompt: str | None, chat: Chat | None = None) -> Given:
+    """A file, a loom's story, standard input, or the prompt. A loom brings its chat, where no
+    other one is given. Raises UsageError."""
     from llterm.headless.inputs import argument_text, is_loom, read_stdin, read_text
     from llterm.headless.job import story_of
 
@@ -126,15 +144,24 @@ def given_text(file: Path | None, prompt: str | None) -> bytes:
         raise UsageError("Both a file and --prompt are given", "", "Leave one of them out.")
     if prompt is not None:
         text = argument_text(prompt)
+    elif file is None and chat is not None:
+        raise UsageError(
+            "There is no reply to read",
+            "The chat is what stands before it.",
+            "Name a file with the reply, or let a --chat-file end in the assistant's message.",
+        )
     elif file is None:
         raise UsageError("There is no text", "", "Name a file, - for standard input, or --prompt.")
     elif str(file) == "-":
         text = read_stdin()
+    elif is_loom(file):
+        text, own = story_of(file)
+        chat = chat or own
     else:
-        text = story_of(file) if is_loom(file) else read_text(file)
+        text = read_text(file)
     if not text:
         raise UsageError("The text is empty", "", "There is nothing in it to read.")
-    return text
+    return Given(text, chat)
 
 
 def _depth(config: Config) -> Depth:

@@ -12,14 +12,14 @@ from llterm.errors import LltermError, UsageError
 from llterm.output import put, say
 
 if TYPE_CHECKING:
+    from llterm.core.chat import Chat
     from llterm.headless.job import Job, Woven
 
 
 def suggest(asked: Asked, format: str) -> int:
     """Print suggestions; the exit code."""
     config = asked.load()
-    replying = asked.chat is not None and asked.file is None
-    text, loom = (b"", None) if replying else story_of(asked.file, asked.prompt)
+    text, loom = story_of(asked.file, asked.prompt, asked.chat)
     if text.endswith(b"\n"):
         say("The text ends in a line break: suggestions begin a new line.")
     woven = _weave(_job(asked, config, text, loom))
@@ -34,7 +34,8 @@ def weave_once(asked: Asked, config: Config, reason: str) -> int:
 
     text, loom, what = STORIES[0].text.encode(), None, f"the starting story “{STORIES[0].title}”"
     if asked.prompt is not None:
-        text, what = argument_text(asked.prompt), "the prompt"
+        text = argument_text(asked.prompt)
+        what = "the prompt" if asked.chat is None else "the reply that has begun"
     elif asked.file is not None and is_loom(asked.file):
         text, loom, what = b"", asked.file, f"the story of {asked.file}"
     elif asked.file is not None:
@@ -46,8 +47,13 @@ def weave_once(asked: Asked, config: Config, reason: str) -> int:
     return 0
 
 
-def story_of(file: Path | None, prompt: str | None) -> tuple[bytes, Path | None]:
-    """The text to go on from, or the loom that holds it. Raises UsageError."""
+def story_of(
+    file: Path | None, prompt: str | None, chat: Chat | None = None
+) -> tuple[bytes, Path | None]:
+    """The text to go on from, or the loom that holds it; a reply may be all new.
+
+    Raises UsageError.
+    """
     from llterm.headless.inputs import argument_text, is_loom, read_stdin, read_text
 
     if file is not None and prompt is not None:
@@ -56,6 +62,8 @@ def story_of(file: Path | None, prompt: str | None) -> tuple[bytes, Path | None]
         )
     if prompt is not None:
         return argument_text(prompt), None
+    if file is None and chat is not None:
+        return b"", None
     if file is None:
         raise UsageError(
             "There is no text to go on from", "", "Name a file, - for standard input, or --prompt."
@@ -106,6 +114,8 @@ def _print(woven: Woven, format: str) -> None:
     say(formats.summary(woven))
     if woven.chat and woven.chat_format == UNSEEN:
         say(f"{woven.model} reads the chat by {UNSEEN}.")
+    elif woven.chat and woven.mixed is not None and woven.chat_format != OWN:
+        say(f"Each model reads the chat in its own way: {woven.chat_format}.")
     elif woven.chat and woven.chat_format != OWN:
         say(f"For the chat with {woven.model} the {woven.chat_format} format was used.")
     if not woven.view.suggestions and woven.constraint is not None:

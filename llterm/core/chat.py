@@ -7,10 +7,10 @@ that text, so that a name of a special token inside it stays ordinary text.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Hashable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import NamedTuple, Protocol, cast, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, cast, get_args, runtime_checkable
 
 from llterm.core.jsontext import json_text
 from llterm.core.nesting import parsed
@@ -24,22 +24,60 @@ _OPEN, _SHUT = "\ufdd0", "\ufdd1"
 """Around what people wrote while a template works: code points that no text may hold."""
 
 
+Role = Literal["system", "user", "assistant"]
+ROLES: tuple[Role, ...] = get_args(Role)
+
+
+class Said(NamedTuple):
+    """One message of a chat."""
+
+    role: Role
+    content: str
+
+
 @dataclass(frozen=True, slots=True)
 class Chat:
-    """What stands before the reply."""
+    """What stands before the reply, as it was said: no blank is taken away."""
 
     system: str = ""
     """How the model is to behave."""
     message: str = ""
-    """What the person says."""
+    """What the person says last."""
+    earlier: tuple[Said, ...] = ()
+    """What was said between the two."""
 
     def __bool__(self) -> bool:
-        return bool(self.system or self.message)
+        return any(one.content.strip() for one in self.said())
+
+    def said(self) -> tuple[Said, ...]:
+        """All of it, in order."""
+        first, last = Said("system", self.system), Said("user", self.message)
+        return tuple(one for one in (first, *self.earlier, last) if one.content)
 
     def messages(self) -> list[dict[str, str]]:
         """As templates want them: role and content each."""
-        said = (("system", self.system), ("user", self.message))
-        return [{"role": role, "content": text} for role, text in said if text]
+        return [one._asdict() for one in self.said()]
+
+    def with_system(self, text: str) -> Chat:
+        """With another system message."""
+        return replace(self, system=text)
+
+    def without_system(self) -> Chat:
+        """With the system message before what the person says first."""
+        merged, found = list(self.earlier), f"{self.system}\n\n"
+        for index, one in enumerate(merged):
+            if one.role == "user":
+                merged[index] = one._replace(content=found + one.content)
+                return Chat("", self.message, tuple(merged))
+        return Chat("", found + self.message, self.earlier)
+
+
+def chat_of(said: Sequence[Said]) -> Chat:
+    """A chat of these messages, in order. Those without content are left out."""
+    left = [one for one in said if one.content]
+    system = left.pop(0).content if left and left[0].role == "system" else ""
+    message = left.pop().content if left and left[-1].role == "user" else ""
+    return Chat(system, message, tuple(left))
 
 
 class Part(NamedTuple):
@@ -74,9 +112,18 @@ class ChatsTold(Protocol):
         """Have `told` called when a chat that was given without its parts is there."""
 
 
+def chat_fields(chat: Chat) -> dict[str, Any]:
+    """As JSON has it."""
+    earlier = [one._asdict() for one in chat.earlier]
+    return {"system": chat.system, "message": chat.message, "earlier": earlier}
+
+
 def chat_text(chat: Chat) -> str:
-    """As a loom keeps it; empty without one."""
-    return json_text(asdict(chat), ascii=False) if chat else ""
+    """As a loom keeps it; empty without one. One with a single turn is as it always was."""
+    found = chat_fields(chat)
+    if not chat.earlier:
+        del found["earlier"]
+    return json_text(found, ascii=False) if chat else ""
 
 
 def read_chat(text: str) -> Chat:
@@ -85,9 +132,36 @@ def read_chat(text: str) -> Chat:
         found = parsed(text) if text else {}
     except ValueError:
         return Chat()
-    if not isinstance(found, Mapping):
+    try:
+        return chat_from(found)
+    except ValueError:
         return Chat()
-    return Chat(str(found.get("system", "")), str(found.get("message", "")))
+
+
+def chat_from(found: object) -> Chat:
+    """What `chat_fields` gave. Raises ValueError for anything else."""
+    if not isinstance(found, Mapping):
+        raise ValueError("a chat is no object")
+    earlier = found.get("earlier", [])
+    if not isinstance(earlier, list):
+        raise ValueError("a chat's messages are no list")
+    return Chat(
+        _text(found.get("system", "")),
+        _text(found.get("message", "")),
+        tuple(map(_said_from, earlier)),
+    )
+
+
+def _said_from(found: object) -> Said:
+    if not isinstance(found, Mapping) or found.get("role") not in ROLES:
+        raise ValueError("a message of a chat is none")
+    return Said(cast(Role, found["role"]), _text(found.get("content")))
+
+
+def _text(found: object) -> str:
+    if not isinstance(found, str):
+        raise ValueError("what is said in a chat is no text")
+    return found
 
 
 def plain_chat(chat: Chat) -> Parts:
@@ -102,9 +176,7 @@ def plain_chat(chat: Chat) -> Parts:
 
 def rendered(chat: Chat, render: Callable[[list[dict[str, str]]], str]) -> Parts:
     """The parts that a template makes of a chat; `render` applies it to messages."""
-    marked = [
-        {**one, "content": f"{_OPEN}{_clean(one['content'])}{_SHUT}"} for one in chat.messages()
-    ]
+    marked = [{**one, "content": _marked(_clean(one["content"]))} for one in chat.messages()]
     return tuple(_split(render(marked)))
 
 
@@ -135,7 +207,16 @@ def _clean(text: str) -> str:
     """Without the marks, and without what ends a text in C."""
     for one in (_OPEN, _SHUT, "\0"):
         text = text.replace(one, "\ufffd")
-    return text.strip()
+    return text
+
+
+def _marked(text: str) -> str:
+    """With the marks inside the blanks at both ends: a template that strips finds them."""
+    said = text.strip()
+    if not said:
+        return text
+    start = text.index(said)
+    return f"{text[:start]}{_OPEN}{said}{_SHUT}{text[start + len(said) :]}"
 
 
 def _split(text: str) -> Iterator[Part]:
@@ -151,7 +232,7 @@ def _split(text: str) -> Iterator[Part]:
         yield Part(text[start:], written)
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=4)
 def _special(key: Hashable) -> tuple[Mapping[bytes, int], re.Pattern[bytes]]:
     """Special tokens by name, and what finds them: a look through the whole vocabulary."""
     vocabulary = cast(Vocabulary, key)

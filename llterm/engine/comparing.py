@@ -32,6 +32,30 @@ class View:
     """Index of the first token that is compared, 1 at least."""
     shift: int
     """Added to an index in `tokens`: the token's place in the text."""
+    head: int = 0
+    """How many of the tokens stand before the text; a model may read others in their place."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """A model, and what it reads before a text."""
+
+    backend: Backend
+    head: Tail | None = None
+    """In place of a view's own; None: the view's own."""
+
+    @property
+    def whole(self) -> bool:
+        """Whether it tells its whole vocabulary."""
+        return self.backend.capabilities.full_vocabulary
+
+    async def told(self, view: View, first: int, stop: int) -> Told:
+        """What it says of these tokens of a view: see `told_by`."""
+        tokens, shift = view.tokens[:stop], 0
+        if self.head is not None:
+            tokens = self.head + tokens[view.head :]
+            shift = len(self.head) - view.head
+        return await told_by(self.backend, tokens, first + shift)
 
 
 class Reference(Protocol):
@@ -55,14 +79,14 @@ class Live:
     raw = True
 
     def __init__(
-        self, backend: Backend, writer: BaseWriter | None = None, name: str | None = None
+        self, reader: Reader, writer: BaseWriter | None = None, name: str | None = None
     ) -> None:
-        self.name = name or backend.name
-        self._backend = backend
+        self.name = name or reader.backend.name
+        self._reader = reader
         self._writer = writer
 
     async def read(self, index: int, view: View, first: int, stop: int) -> Told:
-        told = await told_by(self._backend, view.tokens[:stop], first)
+        told = await self._reader.told(view, first, stop)
         if self._writer is not None:
             assert not isinstance(told, Seen), "A base file is asked only of whole rows."
             await asyncio.to_thread(self._writer.add, np.asarray(told, np.float32))
@@ -90,7 +114,7 @@ def begin(reference: Reference, views: Sequence[View],
 
 
 async def compare(
-    found: Comparison, reference: Reference, candidates: Sequence[Backend], views: Sequence[View]
+    found: Comparison, reference: Reference, candidates: Sequence[Reader], views: Sequence[View]
 ) -> AsyncIterator[int]:
     """Fill a comparison; yields how many places it has, again and again.
 
@@ -103,7 +127,7 @@ async def compare(
                 stop = min(first + PART, len(view.tokens))
                 base, *rows = await asyncio.gather(
                     reference.read(index, view, first, stop),
-                    *(told_by(one, view.tokens[:stop], first) for one in candidates),
+                    *(one.told(view, first, stop) for one in candidates),
                 )
                 if comparing is not None:
                     await comparing

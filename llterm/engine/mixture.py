@@ -8,24 +8,26 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 
 import numpy as np
 
+from llterm.core.chat import Chat, ChatsTold, Parts, encode_parts
 from llterm.core.distribution import Distribution
 from llterm.core.judging.rows import normalised
 from llterm.core.mixing.blend import Blend, Heard
 from llterm.core.mixing.listing import distribution_of
-from llterm.core.mixing.octets import ByteVocabulary
+from llterm.core.mixing.octets import ByteVocabulary, byte_parts
 from llterm.core.mixing.recipe import Recipe
 from llterm.core.mixing.spelling import DROPPED
 from llterm.core.query import Backend, Capabilities, Cost, Fact, Failed, Query, Scored, Whole
-from llterm.core.tokens import Anchor, Path, Tail, Vocabulary
+from llterm.core.tokens import Anchor, Path, Settling, Tail, Vocabulary
 from llterm.engine.company import Company, Hearing
+from llterm.engine.heads import open_chat
 from llterm.engine.voices import ByteVoice, IdVoice, Voice
-from llterm.engine.whole import PART, rows_of
+from llterm.engine.whole import PART, Numbers, rows_of
 from llterm.errors import LltermError, UsageError
 
 LOOKED = 4
@@ -63,7 +65,7 @@ class Mix:
         self.by_id = one and not bytewise
         """All share one vocabulary; otherwise the mix is one of bytes."""
         self.vocabulary: Vocabulary = first if self.by_id else ByteVocabulary()
-        voices: tuple[Voice, ...] = tuple(
+        self._voices: tuple[Voice, ...] = tuple(
             IdVoice(source, first.prefix) if self.by_id else ByteVoice(source, dropped)
             for source in sources
         )
@@ -79,7 +81,7 @@ class Mix:
         )
         self.unknown = 0.0
         """The most mass that any answer so far only estimated."""
-        self.company = Company(voices, sources, forgiving=forgiving, spared=self._spared)
+        self.company = Company(self._voices, sources, forgiving=forgiving, spared=self._spared)
         """The models as they are asked. One that is left out counts as weight 0."""
         self._begin: int | None = None
         self._search: Anchor | None = None
@@ -139,6 +141,56 @@ class Mix:
         if self.company.back:
             self.company.admit()
             self._looked.clear()
+
+    # --- chats
+
+    @property
+    def chat_format(self) -> str:
+        """What each model's template is called, for people."""
+        found = [getattr(source, "chat_format", "") for source in self.sources]
+        if len(set(found)) == 1:
+            return found[0]
+        return ", ".join(f"{name}: {one}" for name, one in zip(self.names, found, strict=True))
+
+    def open_chat(self, chat: Chat) -> Parts:
+        """The chat as the model reads it for which it is longest; each model reads its own.
+
+        Raises LltermError where a model cannot open it.
+        """
+        opened = [self._opened(index, chat) for index in range(len(self.sources))]
+        if not all(opened):
+            return ()  # One of them is not there yet.
+        own = [
+            encode_parts(parts, source.vocabulary)
+            for parts, source in zip(opened, self.sources, strict=True)
+        ]
+        # The window over a long reply leaves room for any of them then.
+        parts = opened[max(range(len(own)), key=lambda index: len(own[index]))]
+        if not self.by_id:
+            parts = byte_parts(parts)
+        head = encode_parts(parts, self.vocabulary)
+        for voice, tokens in zip(self._voices, own, strict=True):
+            voice.heads.learn(head, tokens)
+        return parts
+
+    async def settle(self) -> bool:
+        """Wait for what the models' chats and tokenizers owe; whether that was anything."""
+        asked = [one for source in self.sources for one in (source, source.vocabulary)]
+        return any([await one.settle() for one in asked if isinstance(one, Settling)])
+
+    def hear_chats(self, told: Callable[[], None]) -> None:
+        """Have `told` called when a chat of any of them is there."""
+        for source in self.sources:
+            if isinstance(source, ChatsTold):
+                source.hear_chats(told)
+
+    def _opened(self, index: int, chat: Chat) -> Parts:
+        try:
+            return open_chat(self.sources[index], chat)
+        except LltermError as error:
+            name = self.names[index]
+            title = error.title if name in error.title else f"{name}: {error.title}"
+            raise type(error)(title, error.cause, error.hint) from error
 
     @property
     def spent(self) -> Cost:
@@ -234,7 +286,7 @@ class Mix:
             needed = sorted({one for index in indices for one in self._speakers(index)})
             before = self.spent
             read = await asyncio.gather(
-                *(rows_of(self.sources[one], part, begin, aside=aside) for one in needed)
+                *(self._rows(one, part, begin, aside=aside) for one in needed)
             )
             rows = dict(zip(needed, map(normalised, read), strict=True))
             cost = self.spent - before
@@ -244,6 +296,13 @@ class Mix:
                 distribution = distribution_of(row, keep, full=True, exact=self.exact)
                 yield _scored(index, tokens[index], distribution, cost)
                 cost = Cost()
+
+    async def _rows(self, index: int, tokens: Tail, first: int, *, aside: bool) -> Numbers:
+        """`rows_of` one of the models, of a text that it begins in its own way."""
+        voice = self._voices[index]
+        own = voice.own(tokens) if isinstance(voice, IdVoice) else tokens
+        begin = first + len(own) - len(tokens)
+        return await rows_of(self.sources[index], own, begin, aside=aside)
 
     def _since(self, index: int) -> int:
         """Tokens from the beginning of the mix to this index."""

@@ -22,14 +22,16 @@ async def score_text(
     stride: int,
     method: Method = "overlap",
     keep: int = 5,
+    head: Tail | None = None,
 ) -> AsyncIterator[tuple[Reading, Cost]]:
     """Each token that can be scored, in order, with what it cost.
 
     `ids` are the text's tokens without the vocabulary's prefix; `window` counts that prefix. The
     first token of a text is left out where the model has no prefix to read it after. With
-    `halves` only the tokens that llama.cpp's perplexity counts are given.
+    `halves` only the tokens that llama.cpp's perplexity counts are given. `head` stands in the
+    prefix's place: a chat that the text is a reply to.
     """
-    prefix = backend.vocabulary.prefix
+    prefix = backend.vocabulary.prefix if head is None else head
     text = prefix + ids
     if method == "halves":
         windows = halves(len(text), window)

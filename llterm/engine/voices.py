@@ -15,6 +15,7 @@ from llterm.core.mixing.listing import row_of
 from llterm.core.mixing.spelling import DROPPED, Pieces, Place
 from llterm.core.query import Cost, Fact, Failed, Query, Source
 from llterm.core.tokens import Anchor, Path, Tail
+from llterm.engine.heads import Heads
 from llterm.errors import LltermError
 
 Answer = tuple[Path, Heard | LltermError, Cost]
@@ -34,6 +35,8 @@ STEPS = 4
 class Voice(Protocol):
     """One model of a mix."""
 
+    heads: Heads
+
     def hear(self, paths: Sequence[Path]) -> AsyncGenerator[Answer]:
         """Its distribution over the mix's alphabet after each path, in any order."""
 
@@ -43,6 +46,7 @@ class IdVoice:
 
     def __init__(self, source: Source, prefix: Tail) -> None:
         """`prefix`: what paths of the mix begin with where this model may want another."""
+        self.heads = Heads()
         self._source = source
         self._prefix = prefix
         self._anchors: OrderedDict[Anchor, Anchor] = OrderedDict()
@@ -61,15 +65,19 @@ class IdVoice:
                 heard = Heard(row, whole, 0.0 if whole else found.rest, found.ids)
                 yield own[answer.path], heard, answer.cost
 
+    def own(self, tokens: Tail) -> Tail:
+        """A text of the mix as this model reads it: begun with its own chat, or its own prefix."""
+        prefix = self._source.vocabulary.prefix
+        if (found := self.heads.split(tokens)) is not None:
+            return found[0] + found[1]
+        if prefix != self._prefix and tokens[: len(self._prefix)] == self._prefix:
+            return prefix + tokens[len(self._prefix) :]
+        return tokens
+
     def _anchor(self, anchor: Anchor) -> Anchor:
-        own = self._source.vocabulary.prefix
-        if own == self._prefix:
-            return anchor
         if anchor not in self._anchors:
-            tokens = anchor.tokens
-            if tokens[: len(self._prefix)] == self._prefix:
-                tokens = own + tokens[len(self._prefix) :]
-            self._anchors[anchor] = Anchor(tokens)
+            tokens = self.own(anchor.tokens)
+            self._anchors[anchor] = anchor if tokens == anchor.tokens else Anchor(tokens)
             _shorten(self._anchors, ANCHORS)
         return self._anchors[anchor]
 
@@ -90,6 +98,7 @@ class ByteVoice:
 
     def __init__(self, source: Source, dropped: float = DROPPED) -> None:
         """Paths that spell the text with a smaller share than `dropped` of the mass are dropped."""
+        self.heads = Heads()
         self._source = source
         self._dropped = dropped
         self._pieces: Pieces | None = None
@@ -173,16 +182,17 @@ class ByteVoice:
         found = self._grounds.get(anchor)
         if found is None:
             vocabulary = self._source.vocabulary
-            text = bytes(anchor.tokens)
+            head, rest = self.heads.split(anchor.tokens) or (vocabulary.prefix, anchor.tokens)
+            text = bytes(rest)
             begun = residue_of(text)
             ids = vocabulary.encode(text[: len(text) - len(begun)])
-            if not ids and not vocabulary.prefix:
+            if not ids and not head:
                 ids, begun = vocabulary.encode(text), b""
-            room = self._source.capabilities.context - len(vocabulary.prefix)
+            room = self._source.capabilities.context - len(head)
             step = max(room // STEPS, 1)
             over = len(ids) - max(room - min(RESERVE, step), 1)
             start = -(-over // step) * step if over > 0 else 0
-            found = _Ground(Anchor(vocabulary.prefix + ids[start:]), begun)
+            found = _Ground(Anchor(head + ids[start:]), begun)
             self._grounds[anchor] = found
         self._grounds.move_to_end(anchor)
         _shorten(self._grounds, ANCHORS)

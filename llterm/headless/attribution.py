@@ -11,11 +11,13 @@ from typing import Any
 from llterm.backends.registry import find_model
 from llterm.config import Config
 from llterm.core.attribution import METHODS, SHARES, SIGNED, Attribution, How, Question
+from llterm.core.chat import Chat
 from llterm.core.counts import count_of
 from llterm.core.display import visible
 from llterm.core.jsontext import json_text
 from llterm.core.query import Backend
 from llterm.core.tokens import Token, Vocabulary
+from llterm.engine.heads import head_of
 from llterm.errors import UsageError
 from llterm.headless.job import ProgressLine
 from llterm.headless.opened import opened
@@ -41,6 +43,8 @@ class AttributionJob:
     last one."""
     candidate: bytes | None
     """Another token to ask about in its place."""
+    chat: Chat | None = None
+    """What the text is a reply to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +91,7 @@ async def _ask(job: AttributionJob, backend: Backend, line: ProgressLine) -> Att
     ids = await asyncio.to_thread(vocabulary.encode, job.text)
     at = _place(job.at, len(ids))
     target = _target(job, vocabulary, ids, at)
-    prefix = vocabulary.prefix
+    prefix = await asyncio.to_thread(head_of, backend, job.chat)
     skipped = max(at - (backend.capabilities.context - len(prefix)), 0)
     question = Question(prefix + ids[skipped:at], len(prefix), target)
     attributing = Attributing(backend, question)

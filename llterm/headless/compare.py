@@ -11,6 +11,7 @@ from pathlib import Path
 
 from llterm.backends.registry import find_model
 from llterm.config import Config
+from llterm.core.chat import Chat
 from llterm.core.judging.comparison import Comparison
 from llterm.core.judging.require import Condition
 from llterm.core.mixing.pools import Pool
@@ -21,7 +22,8 @@ from llterm.core.tokens import Anchor, Tail, Vocabulary, text_bytes
 from llterm.core.tokens import Path as TokenPath
 from llterm.core.windows import halves, overlapping
 from llterm.engine.basefile import BaseFile, BaseWriter
-from llterm.engine.comparing import Kept, Live, Reference, View, begin, compare
+from llterm.engine.comparing import Kept, Live, Reader, Reference, View, begin, compare
+from llterm.engine.heads import head_of
 from llterm.engine.mixture import Mix, distinct
 from llterm.engine.opening import open_models
 from llterm.engine.playing import GREEDY, Player
@@ -29,7 +31,7 @@ from llterm.engine.scoring import Method
 from llterm.engine.whole import cannot_score
 from llterm.errors import CapabilityMissing, UsageError
 from llterm.headless.job import ProgressLine, absences, opening
-from llterm.headless.windows import window_and_stride
+from llterm.headless.windows import NO_HALVES, window_and_stride
 
 ALONE = Recipe("democratic", Pool((1.0,)))
 """A mix of one model."""
@@ -62,6 +64,8 @@ class CompareJob:
     base: Path | None = None
     write_base: Path | None = None
     conditions: tuple[Condition, ...] = ()
+    chat: Chat | None = None
+    """What the text is a reply to; each model reads it by its own template."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +88,8 @@ class Compared:
     conditions: tuple[Condition, ...]
     cost: Cost
     seconds: float
+    chat: Chat | None = None
+    """What the text is a reply to."""
 
 
 def run(job: CompareJob) -> Compared:
@@ -146,8 +152,8 @@ def _progress(found: Comparison, done: int) -> str:
 class _Plan:
     """What is read by whom."""
 
-    reference: Backend | None
-    candidates: Sequence[Backend]
+    reference: Reader | None
+    candidates: Sequence[Reader]
     names: Sequence[str]
     """The candidates'."""
     vocabulary: Vocabulary
@@ -170,23 +176,28 @@ class _Plan:
         names = distinct([find_model(name, job.config).name for name in job.models])
         by_id = len({backend.vocabulary.fingerprint for backend in backends}) == 1
         check(backends, names, by_id=by_id)
+        method: Method = "halves" if job.write_base is not None else job.method
+        if job.chat and (base is not None or method == "halves"):
+            raise UsageError(*NO_HALVES)
         if base is not None:
             return cls._of_file(backends, names, base, by_id)
         text = await asyncio.to_thread(_beginning, backends[job.reference], job.text, job.tokens)
         if not by_id:
             backends = _in_bytes(backends)
-        reference = backends[job.reference]
+        readers = [await _reader(backend, job.chat) for backend in backends]
+        reference = readers[job.reference]
         others = [n for n in range(len(backends)) if n != job.reference]
-        vocabulary = reference.vocabulary
+        vocabulary = reference.backend.vocabulary
         ids = await asyncio.to_thread(vocabulary.encode, text)
         begun = len(ids) if job.further else 0
         if job.further:
             ids += await _own_text(job, reference, ids, line)
-        method: Method = "halves" if job.write_base is not None else job.method
-        window, stride = _sizes(job, method, backends)
-        views = list(_views(vocabulary.prefix, ids, begun, window, stride, method))
+        # Windows leave room for the longest chat there is.
+        head = max((one.head or vocabulary.prefix for one in readers), key=len)
+        window, stride = _sizes(job, method, backends, len(head))
+        views = list(_views(head, ids, begun, window, stride, method))
         return cls(
-            reference, [backends[n] for n in others], [names[n] for n in others],
+            reference, [readers[n] for n in others], [names[n] for n in others],
             vocabulary, ids, views, by_id, window, stride, method, names[job.reference],
         )  # fmt: skip
 
@@ -218,7 +229,7 @@ class _Plan:
             views.append(View(head + tokens[len(head) :], base.first, shift))
             ids.extend(tokens)
         return cls(
-            None, backends, names, vocabulary, tuple(ids), views, True,
+            None, list(map(Reader, backends)), names, vocabulary, tuple(ids), views, True,
             base.window, base.window, "halves",
         )  # fmt: skip
 
@@ -231,7 +242,7 @@ class _Plan:
                 "Their vocabularies differ, so they are compared byte by byte.",
                 "Compare models that share a tokenizer.",
             )
-        if self.reference is not None and not self.reference.capabilities.full_vocabulary:
+        if self.reference is not None and not self.reference.whole:
             raise CapabilityMissing(
                 f"No base file can be written of {self.reference_name}",
                 "It lists only its best candidates, and a base file holds whole rows.",
@@ -251,16 +262,20 @@ class _Plan:
             vocabulary=self.vocabulary,
             ids=self.ids,
             by_id=self.by_id,
-            listing=tuple(
-                name for name, one in all_of_them if not one.capabilities.full_vocabulary
-            ),
+            listing=tuple(name for name, one in all_of_them if not one.whole),
             window=self.window,
             stride=self.stride,
             method=self.method,
             conditions=job.conditions,
             cost=cost,
             seconds=seconds,
+            chat=job.chat,
         )
+
+
+async def _reader(backend: Backend, chat: Chat | None) -> Reader:
+    head = await asyncio.to_thread(head_of, backend, chat) if chat else None
+    return Reader(backend, head)
 
 
 def check(backends: Sequence[Backend], names: Sequence[str], *, by_id: bool) -> None:
@@ -292,11 +307,12 @@ def _beginning(model: Backend, text: bytes, tokens: int) -> bytes:
 
 
 async def _own_text(
-    job: CompareJob, reference: Backend, ids: Tail, line: ProgressLine
+    job: CompareJob, reader: Reader, ids: Tail, line: ProgressLine
 ) -> tuple[int, ...]:
     """What the reference goes on with."""
+    reference = reader.backend
     mix = reference if isinstance(reference, Mix) else Mix([reference], ALONE)
-    prefix = reference.vocabulary.prefix
+    prefix = reference.vocabulary.prefix if reader.head is None else reader.head
     room = reference.capabilities.context - len(prefix) - len(ids)
     found: list[int] = []
     path = TokenPath(Anchor(prefix + ids))
@@ -326,7 +342,7 @@ def _views(
             first = max(one.first, begun)
             start = max(len(prefix) + first - one.begin, 1)
             tokens = prefix + ids[one.begin : one.end]
-            views.append(View(tokens, start, one.begin - len(prefix)))
+            views.append(View(tokens, start, one.begin - len(prefix), len(prefix)))
     views = [one for one in views if one.start < len(one.tokens)]
     if not views:
         raise UsageError(
@@ -338,7 +354,9 @@ def _views(
     return views
 
 
-def _sizes(job: CompareJob, method: Method, backends: Sequence[Backend]) -> tuple[int, int]:
+def _sizes(
+    job: CompareJob, method: Method, backends: Sequence[Backend], head: int
+) -> tuple[int, int]:
     """Window and stride, checked."""
     context = min(backend.capabilities.context for backend in backends)
     usual = min(USUAL_WINDOW, context) if method == "halves" else context
@@ -348,6 +366,6 @@ def _sizes(job: CompareJob, method: Method, backends: Sequence[Backend]) -> tupl
         job.stride,
         method,
         context=context,
-        prefix=len(backends[0].vocabulary.prefix),
+        prefix=head,
         who="The models see",
     )

@@ -30,6 +30,7 @@ from llterm.engine.opening import MixOf, open_mix
 from llterm.errors import LltermError
 from llterm.headless.inputs import check_is_loom
 from llterm.output import say, say_drawn
+from llterm.session.chatting import with_prefix
 from llterm.session.document import Document
 from llterm.session.sampling import SamplerChoice
 from llterm.session.session import Session
@@ -109,12 +110,17 @@ def run(job: Job) -> Woven:
         return _run(job, copied(job.loom, Path(folder)))
 
 
-def story_of(loom: Path) -> bytes:
-    """A loom's story, up to its end. Raises UsageError where it cannot be read."""
+def story_of(loom: Path) -> tuple[bytes, Chat | None]:
+    """A loom's story, up to its end, and what it is a reply to, the hidden prefix included.
+
+    Raises UsageError where it cannot be read.
+    """
     with tempfile.TemporaryDirectory(prefix="llterm-") as folder:
         document = copied(loom, Path(folder))
         try:
-            return document.bytes_before(len(document.text))
+            chat = read_chat(document.chat)
+            replied = with_prefix(chat, document.prefix) if chat else None
+            return document.bytes_before(len(document.text)), replied
         finally:
             document.close()
 

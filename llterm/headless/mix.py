@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from llterm.backends.registry import find_model
 from llterm.backends.served import Counted, counted
 from llterm.config import Config
+from llterm.core.chat import Chat
 from llterm.core.mixing.recipe import Recipe
 from llterm.core.query import Cost
 from llterm.core.sampling import Sampling
 from llterm.core.tokens import Anchor, Path
+from llterm.engine.heads import head_of
 from llterm.engine.mixture import Mix
 from llterm.engine.opening import open_mix
 from llterm.engine.playing import GREEDY, Player, Turn
@@ -32,6 +34,8 @@ class MixJob:
     config: Config
     overrides: Mapping[str, int]
     sampling: Sampling = GREEDY
+    chat: Chat | None = None
+    """What the text is a reply to; each model reads it by its own template."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,8 @@ class Played:
     exact: bool
     cost: Cost
     seconds: float
+    chat: Chat | None = None
+    """What the text is a reply to."""
     counted: tuple[Counted, ...] = ()
     """What went over the wire, of models on servers."""
 
@@ -89,7 +95,8 @@ async def _run(job: MixJob) -> Played:
 
 async def _play(job: MixJob, mix: Mix, line: ProgressLine) -> Played:
     start = time.monotonic()
-    anchor = Anchor(mix.vocabulary.prefix + mix.vocabulary.encode(job.text))
+    head = await asyncio.to_thread(head_of, mix, job.chat)
+    anchor = Anchor(head + mix.vocabulary.encode(job.text))
     mix.begin(anchor)
     turns: list[Turn] = []
     async for turn in Player(mix, job.sampling, job.text).play(Path(anchor), job.tokens):
@@ -104,5 +111,6 @@ async def _play(job: MixJob, mix: Mix, line: ProgressLine) -> Played:
         exact=mix.exact,
         cost=mix.spent,
         seconds=time.monotonic() - start,
+        chat=job.chat,
         counted=counted(mix),
     )

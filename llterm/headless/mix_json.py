@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from llterm.core.chat import chat_fields
 from llterm.core.jsontext import json_text
 from llterm.core.judging.comparison import Candidate, Track
 from llterm.core.judging.rows import UNTOLD
@@ -30,6 +31,7 @@ def played_json(played: Played) -> Iterator[str]:
         "unit": "token" if played.by_id else "byte",
         "exact": played.exact,
         "unknown": played.unknown,
+        "chat": chat_fields(played.chat) if played.chat else None,
         "prompt": played.text.decode("utf-8", "replace"),
         "text": played.data.decode("utf-8", "replace"),
         "bytes": list(played.data),
@@ -61,6 +63,7 @@ def compared_json(report: Compared) -> Iterator[str]:
         "reference": {"name": found.reference},
         "vocabulary": report.vocabulary.fingerprint,
         "source": report.source,
+        "chat": chat_fields(report.chat) if report.chat else None,
         "text_tokens": len(report.ids),
         "compared": found.done,
         "method": report.method,

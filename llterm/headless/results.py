@@ -9,6 +9,7 @@ from typing import Any
 from llterm.config.schema import WEAVE
 from llterm.constraints.spec import Constraint
 from llterm.core.bans import Bans
+from llterm.core.chat import chat_fields
 from llterm.core.jsontext import json_text
 from llterm.core.rules import Rules
 from llterm.core.view import Branch, Step, Suggestion
@@ -31,7 +32,7 @@ def result(woven: Woven) -> dict[str, Any]:
         "vocabulary": woven.vocabulary.fingerprint,
         "prompt": _text(woven.text),
         "prefix": woven.prefix,
-        "chat": asdict(woven.chat) if woven.chat else None,
+        "chat": chat_fields(woven.chat) if woven.chat else None,
         "settings": _settings(woven.rules),
         "constraint": _constraint(woven.constraint),
         "bans": _bans(woven.bans),

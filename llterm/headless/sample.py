@@ -16,6 +16,7 @@ from llterm.backends.served import Counted, counted
 from llterm.config import Config
 from llterm.constraints.compiled import compile
 from llterm.constraints.spec import Constraint
+from llterm.core.chat import Chat, chat_text, read_chat
 from llterm.core.healing import Healer
 from llterm.core.query import Backend, Cost
 from llterm.core.rules import Rules
@@ -26,6 +27,7 @@ from llterm.engine.sampling import Drawing, Drawn, Line, Start
 from llterm.errors import UsageError
 from llterm.headless.job import ProgressLine, copied
 from llterm.headless.opened import opened
+from llterm.session.chatting import chat_parts
 from llterm.session.document import Document
 from llterm.session.prompt import Prompt, make_prompt
 from llterm.session.sampling import SamplerChoice
@@ -52,6 +54,8 @@ class SampleJob:
     stops: Rules
     """Where a continuation ends; only what it says of stops and healing counts."""
     constraint: Constraint | None = None
+    chat: Chat | None = None
+    """What the text is a reply to; None: what a loom says itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +92,8 @@ class Sampled:
     vocabulary: Vocabulary
     text: bytes
     prefix: str
+    chat: Chat
+    """What the text is a reply to; empty where it is none."""
     sampling: Sampling
     constraint: Constraint | None
     continuations: Sequence[Continuation]
@@ -125,10 +131,13 @@ async def _sample(
         document.set_prefix(job.prefix)
     choice = SamplerChoice(document, job.config.sampling, job.config.presets)
     sampling = choice.changed(job.typed)
+    if job.chat is not None:
+        document.set_chat(chat_text(job.chat))
+    chat = await asyncio.to_thread(chat_parts, document, backend)
     # The document stays in this thread; its file lets no other one read.
     prompt = make_prompt(
         document.runs_before(document.cursor), document.prefix, backend.vocabulary,
-        _stops(job), backend.capabilities.context,
+        _stops(job), backend.capabilities.context, chat,
     )  # fmt: skip
     story = document.bytes_before(document.cursor)[-STORY:]
     drawing = await asyncio.to_thread(_drawing, job, prompt, story, backend, sampling)
@@ -153,6 +162,7 @@ async def _sample(
         vocabulary=backend.vocabulary,
         text=document.bytes_before(document.cursor),
         prefix=document.prefix,
+        chat=read_chat(document.chat),
         sampling=sampling,
         constraint=job.constraint,
         continuations=found,

@@ -8,6 +8,7 @@ from typing import Any
 from llterm.backends.served import counted_words
 from llterm.config.sampling import value_of
 from llterm.config.schema import SAMPLING
+from llterm.core.chat import chat_fields
 from llterm.core.counts import count_of
 from llterm.core.display import display_text, visible
 from llterm.core.jsontext import json_text
@@ -40,6 +41,7 @@ def as_json(sampled: Sampled) -> str:
         "vocabulary": sampled.vocabulary.fingerprint,
         "prompt": _text(sampled.text),
         "prefix": sampled.prefix,
+        "chat": chat_fields(sampled.chat) if sampled.chat else None,
         "sampling": sampling_settings(sampled.sampling),
         "constraint": constraint and {"kind": constraint.kind, "text": constraint.text},
         "caveat": sampled.caveat,

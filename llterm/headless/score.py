@@ -11,13 +11,15 @@ from dataclasses import dataclass
 from llterm.backends.registry import find_model
 from llterm.backends.served import Counted, counted
 from llterm.config import Config
+from llterm.core.chat import Chat
 from llterm.core.query import Backend, Cost
 from llterm.core.reading import Reading, Summary, summarise
+from llterm.engine.heads import head_of
 from llterm.engine.scoring import Method, score_text
 from llterm.errors import UsageError
 from llterm.headless.job import ProgressLine
 from llterm.headless.opened import opened
-from llterm.headless.windows import window_and_stride
+from llterm.headless.windows import NO_HALVES, window_and_stride
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,8 @@ class ScoreJob:
     stride: int | None
     """How far windows are apart; None: half a window."""
     method: Method
+    chat: Chat | None = None
+    """What the text is a reply to: it is read, and not scored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,8 @@ class Report:
     method: Method
     cost: Cost
     seconds: float
+    chat: Chat | None = None
+    """What the text is a reply to."""
     counted: tuple[Counted, ...] = ()
     """What went over the wire, where the model is on a server."""
 
@@ -70,12 +76,15 @@ async def _run(job: ScoreJob) -> Report:
 async def _score(job: ScoreJob, backend: Backend, line: ProgressLine) -> Report:
     vocabulary = backend.vocabulary
     context = backend.capabilities.context
+    head = await asyncio.to_thread(head_of, backend, job.chat)
+    if job.chat and job.method == "halves":
+        raise UsageError(*NO_HALVES)
     window, stride = window_and_stride(
         job.window or context,
         job.stride,
         job.method,
         context=context,
-        prefix=len(vocabulary.prefix),
+        prefix=len(head),
         who="The model sees",
     )
     ids = await asyncio.to_thread(vocabulary.encode, job.text)
@@ -87,7 +96,9 @@ async def _score(job: ScoreJob, backend: Backend, line: ProgressLine) -> Report:
         )
     readings: list[Reading] = []
     cost, start = Cost(), time.monotonic()
-    scores = score_text(backend, ids, window=window, stride=stride, method=job.method, keep=job.top)
+    scores = score_text(
+        backend, ids, window=window, stride=stride, method=job.method, keep=job.top, head=head
+    )
     async with aclosing(scores) as found:  # type: ignore[type-var]
         async for reading, spent in found:
             readings.append(reading)
@@ -105,5 +116,6 @@ async def _score(job: ScoreJob, backend: Backend, line: ProgressLine) -> Report:
         method=job.method,
         cost=cost,
         seconds=time.monotonic() - start,
+        chat=job.chat,
         counted=counted(backend),
     )

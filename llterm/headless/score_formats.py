@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from llterm.backends.served import counted_words
+from llterm.core.chat import chat_fields
 from llterm.core.counts import count_of
 from llterm.core.display import display_text, visible
 from llterm.core.heat import Measure, heat
@@ -64,6 +65,7 @@ def as_json(report: Report) -> str:
         "version": VERSION,
         "model": report.model,
         "vocabulary": report.fingerprint,
+        "chat": chat_fields(report.chat) if report.chat else None,
         "tokens": [_token(one) for one in report.readings],
         "perplexity": _number(summary.perplexity),
         "bits_per_byte": _number(summary.bits_per_byte),

@@ -6,6 +6,12 @@ from llterm.engine.scoring import Method
 from llterm.errors import UsageError
 
 LEAST_WINDOW = 16
+NO_HALVES = (
+    "A reply is not read in halves",
+    "Windows side by side would cut the chat before it.",
+    "Choose --method overlap, and no base file: every window begins with the chat.",
+)
+"""A UsageError's words."""
 
 
 def window_and_stride(
@@ -25,6 +31,12 @@ def window_and_stride(
     if method == "halves":
         return window, window
     body = window - prefix
+    if body < 2:
+        raise UsageError(
+            f"A window of {window:,} tokens has no room for the text",
+            f"{prefix:,} of them are the chat before it.",
+            "Choose a larger --window or --context, or a shorter chat.",
+        )
     stride = stride or body // 2
     if not 1 <= stride <= body:
         raise UsageError(

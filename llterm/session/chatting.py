@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import cast
 
 from llterm.backends.served import server_of
-from llterm.core.chat import Chat, Chatting, Parts, read_chat
+from llterm.core.chat import Chat, Parts, read_chat
 from llterm.core.query import Source
-from llterm.errors import CapabilityMissing, LltermError
+from llterm.engine.heads import open_chat
+from llterm.errors import LltermError
 from llterm.session.document import Document
 from llterm.session.sources import told_more
 
@@ -22,14 +22,12 @@ def chat_parts(document: Document, source: Source) -> Parts:
     chat = read_chat(document.chat)
     if not chat:
         return ()
-    if not hasattr(source, "open_chat"):
-        raise CapabilityMissing(
-            f"{source.name} cannot open a chat",
-            "It has no chat template that llterm could use.",
-            "Choose another model, or take the chat away and write a story.",
-        )
-    system = "\n\n".join(filter(None, (chat.system, document.prefix)))
-    return cast(Chatting, source).open_chat(Chat(system, chat.message))
+    return open_chat(source, with_prefix(chat, document.prefix))
+
+
+def with_prefix(chat: Chat, prefix: str) -> Chat:
+    """The chat with the hidden text before a story, which joins the system message."""
+    return chat.with_system("\n\n".join(filter(None, (chat.system, prefix))))
 
 
 async def open_first(document: Document, source: Source) -> None:

@@ -272,7 +272,8 @@ class Mixing:
         mix.company.changed = self._company_changed
         runs = document.runs_before(len(document.text))
         rules = replace(document.rules, heal=False)
-        context, chat = mix.capabilities.context, chat_parts(document, mix)
+        context = mix.capabilities.context
+        chat = await asyncio.to_thread(chat_parts, document, mix)
         prompt = await asyncio.to_thread(
             make_prompt, runs, document.prefix, mix.vocabulary, rules, context, chat
         )

@@ -9,6 +9,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from llterm.config.schema import PRESET, WEAVE
 from llterm.core.bans import Bans
+from llterm.core.chat import chat_from
 from llterm.core.history import Value
 from llterm.core.jsontext import json_text
 from llterm.core.rules import Rules
@@ -68,9 +69,10 @@ def read_sampling(found: str) -> Sampling | None:
 
 def check_chat(found: str) -> None:
     """Raise Damage where a text is no chat."""
-    if found:
-        for one in _object(json_of(found)).values():
-            text(one)
+    try:
+        chat_from(json_of(found) if found else {})
+    except ValueError as error:
+        raise Damage(f"the chat makes no sense: {error}") from error
 
 
 def _text_of(read: Callable[[str], object]) -> Callable[[object], str]:

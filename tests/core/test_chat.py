@@ -6,8 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llterm.core.chat import (
+    ROLES,
     Chat,
     Part,
+    Said,
+    chat_of,
     chat_text,
     encode_parts,
     plain_chat,
@@ -15,6 +18,8 @@ from llterm.core.chat import (
     rendered,
 )
 from llterm.core.tokens import Tail, Token
+
+MESSAGES = st.lists(st.builds(Said, st.sampled_from(ROLES), st.text(max_size=3)), max_size=6)
 
 NAMES = ("<s>", "<|user|>", "<|user|>x", "<|reply|>")
 PIECES = st.sampled_from(["<s>", "<|user|>", "<", "|", "user", "é", " ", "\n", "x"])
@@ -46,9 +51,29 @@ def template(messages: list[dict[str, str]]) -> str:
     return f"<s>{turns}<|reply|>"
 
 
+@given(MESSAGES)
+def test_messages_stay_in_their_order_and_as_they_were_said(said: list[Said]) -> None:
+    chat = chat_of(said)
+    assert chat.said() == tuple(one for one in said if one.content)
+    assert read_chat(chat_text(chat)) == (chat if chat else Chat())
+    # A template sees and gives back every blank, unless it takes them away itself.
+    text = "".join(part.text for part in rendered(chat, template))
+    clean = text if any("\0" in one.content for one in said) else template(chat.messages())
+    assert text == clean
+
+
+@given(TEXT)
+def test_a_template_that_strips_finds_the_blanks(message: str) -> None:
+    def stripping(messages: list[dict[str, str]]) -> str:
+        return "".join(f"<|user|>{one['content'].strip()}" for one in messages)
+
+    text = "".join(part.text for part in rendered(Chat("", message), stripping))
+    assert text == (f"<|user|>{message.strip()}" if message else "")
+
+
 @given(TEXT, TEXT)
 def test_what_people_write_is_never_special(system: str, message: str) -> None:
-    chat = Chat(system.strip(), message.strip())
+    chat = Chat(system, message)
     parts = rendered(chat, template)
     ids = encode_parts(parts, VOCABULARY)
     special = [VOCABULARY.token(id).data.decode() for id in ids if id < len(NAMES)]
@@ -56,7 +81,7 @@ def test_what_people_write_is_never_special(system: str, message: str) -> None:
     joined = b"".join(VOCABULARY.token(id).data for id in ids)
     assert joined.decode() == template(chat.messages())
     assert [part.text for part in parts if part.written] == [
-        text for text in (chat.system, chat.message) if text
+        text.strip() for text in (system, message) if text.strip()
     ]
 
 
@@ -73,13 +98,20 @@ def test_marks_in_what_people_write_are_replaced() -> None:
 
 
 def test_the_plain_format() -> None:
-    text = "".join(part.text for part in plain_chat(Chat("Be kind.", "Hello ")))
-    assert text == "System: Be kind.\n\nUser: Hello\n\nAssistant:"
+    asked = Chat("Be kind.", "Hello ", (Said("user", "Hi"), Said("assistant", " Yes?")))
+    text = "".join(part.text for part in plain_chat(asked))
+    assert text == (
+        "System: Be kind.\n\nUser: Hi\n\nAssistant:  Yes?\n\nUser: Hello \n\nAssistant:"
+    )
 
 
 def test_a_chat_is_kept_as_text() -> None:
-    for chat in (Chat(), Chat("a\n", "“b”"), Chat(message="c")):
+    earlier = (Said("user", "a"), Said("assistant", " b\n"))
+    for chat in (Chat(), Chat("a\n", "“b”"), Chat(message="c"), Chat("s", "c", earlier)):
         assert read_chat(chat_text(chat)) == chat
     assert chat_text(Chat()) == ""
-    for broken in ("{", "[]", "3"):
+    assert chat_text(Chat("a", "b")) == '{"system": "a", "message": "b"}', (
+        "as older llterms read it"
+    )
+    for broken in ("{", "[]", "3", '{"earlier": 3}', '{"earlier": [["user", "a"]]}'):
         assert read_chat(broken) == Chat()

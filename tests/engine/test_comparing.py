@@ -20,7 +20,7 @@ from llterm.core.stories import STORIES
 from llterm.core.tokens import Tail
 from llterm.core.windows import halves
 from llterm.engine.basefile import BaseFile, BaseWriter
-from llterm.engine.comparing import Kept, Live, Reference, View, begin, compare
+from llterm.engine.comparing import Kept, Live, Reader, Reference, View, begin, compare
 from llterm.errors import UsageError
 from tests.quantized import FABLE, quantized
 from tests.spelled import Tokenized
@@ -61,7 +61,7 @@ async def filled(
 ) -> Comparison:
     names = [one.name for one in candidates]
     found = begin(reference, views, names)
-    async for _ in compare(found, reference, candidates, views):
+    async for _ in compare(found, reference, list(map(Reader, candidates)), views):
         pass
     return found
 
@@ -82,7 +82,7 @@ async def test_figures_of_real_models_are_the_formulas_of_their_own_logits(folde
         vocabulary = models[0].vocabulary
         ids = vocabulary.encode(TEXT)
         views = side_by_side(vocabulary.prefix, ids)
-        found = await filled(Live(models[0]), models[1:], views)
+        found = await filled(Live(Reader(models[0])), models[1:], views)
         tokens = [id for one in views for id in one.tokens[one.start :]]
         assert found.tokens.tolist() == tokens
         assert len(tokens) > 400
@@ -127,7 +127,7 @@ async def test_a_base_file_stands_for_its_model(folder: Path) -> None:
         windows = [text[one.begin : one.end] for one in halves(len(text), WINDOW)]
         path = folder / "base.kld"
         with BaseWriter(path, WINDOW, vocabulary.size, windows) as writer:
-            live = await filled(Live(reference, writer), [other], views)
+            live = await filled(Live(Reader(reference), writer), [other], views)
         file = BaseFile(path)
         assert (file.window, file.size, file.count) == (WINDOW, vocabulary.size, len(views))
         assert [file.tokens(n) for n in range(file.count)] == windows
@@ -229,7 +229,7 @@ async def test_logits_in_memory_do_not_grow_with_the_text() -> None:
     most = []
     for size in (300, 900):
         Watched.most = 0
-        await filled(Live(first), [second], [View(tokens[:size], 1, 0)])
+        await filled(Live(Reader(first)), [second], [View(tokens[:size], 1, 0)])
         most.append(Watched.most)
     # How far evaluating is ahead of comparing is the machine's: two parts at most.
     assert all(one <= 2 * 3 * 128 for one in most)

@@ -19,7 +19,7 @@ from llterm.core.query import Fact, Failed, Query
 from llterm.core.rules import Rules
 from llterm.core.sampling import PRESETS, SamplerSettings, Sampling
 from llterm.core.tokens import Anchor, Path
-from llterm.engine.comparing import Live, View, begin, compare
+from llterm.engine.comparing import Live, Reader, View, begin, compare
 from llterm.engine.mixture import Mix
 from llterm.engine.playing import Player
 from llterm.errors import BackendUnavailable, LltermError
@@ -107,9 +107,9 @@ async def test_statistics_are_those_of_a_comparison() -> None:
         vocabulary = models[0].vocabulary
         tokens = (*vocabulary.prefix, *vocabulary.encode(STORY))
         views = [View(tokens, len(vocabulary.prefix), 0)]
-        reference = Live(models[0])
+        reference = Live(Reader(models[0]))
         whole = begin(reference, views, ["other"])
-        async for _ in compare(whole, reference, [models[1]], views):
+        async for _ in compare(whole, reference, [Reader(models[1])], views):
             pass
         (other,) = whole.candidates
         now, then = found.statistics(1).now(), other.tally.now()

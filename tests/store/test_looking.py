@@ -38,7 +38,7 @@ document = Document.open(path)
 card = read_card(path)
 json.dump({
     "read_only": document.read_only, "notice": document.notice, "opened": document.text,
-    "exported": export(path, "text", Taste()).decode(), "told": story_of(path).decode(),
+    "exported": export(path, "text", Taste()).decode(), "told": story_of(path)[0].decode(),
     "doctor": check_loom(path)[1], "trouble": card.trouble, "size": card.size,
 }, sys.stdout)
 """
@@ -147,4 +147,4 @@ def test_it_is_duplicated_whole(killed: Path) -> None:
 
 
 def test_a_command_reads_it_whole(killed: Path) -> None:
-    assert story_of(killed).decode() == STORY
+    assert story_of(killed)[0].decode() == STORY

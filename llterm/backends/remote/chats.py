@@ -86,8 +86,9 @@ class Asked(Openings):
         self._vocabulary = vocabulary
 
     async def opened(self, chat: Chat) -> Parts:
-        messages = [{**one, "content": one["content"].strip()} for one in chat.messages()]
-        written = [one["content"] for one in messages]
+        messages = chat.messages()
+        # Whether or not the template takes the blanks around them away.
+        written = [text for one in messages if (text := one["content"].strip())]
         opened = await self._dialect.opened(self._wire, messages)
         if isinstance(opened, str):
             return tuple(_pieces(_parts(opened, written), self._vocabulary))
@@ -127,7 +128,7 @@ class Sent(AtOnce):
     def open(self, chat: Chat) -> Parts:
         parts: list[Part] = []
         for one in chat.messages():
-            parts += [self._role(one["role"]), Part(one["content"].strip(), True)]
+            parts += [self._role(one["role"]), Part(one["content"], True)]
         return (*_pieces(parts, self._vocabulary), self._role("assistant"))
 
     def _role(self, role: str) -> Part:

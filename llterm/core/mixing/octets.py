@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from llterm.core.chat import Part, Parts
 from llterm.core.tokens import Tail, Token
 
 END = 256
@@ -24,3 +25,9 @@ class ByteVocabulary:
 
     def token(self, id: int) -> Token:
         return self._tokens[id]
+
+
+def byte_parts(parts: Parts) -> Parts:
+    """A chat in bytes. `END` shuts it, so that no story's text can be taken for it."""
+    spelled = (one._replace(ids=tuple(one.text.encode("utf-8", "replace"))) for one in parts)
+    return (*spelled, Part("", written=False, ids=(END,)))

@@ -13,7 +13,7 @@ from llterm.backends.remote.backend import RemoteBackend
 from llterm.backends.remote.connect import open_backend
 from llterm.backends.remote.probe import find_dialect
 from llterm.core.judging.rows import UNTOLD, Seen
-from llterm.engine.comparing import Live, View, begin, compare
+from llterm.engine.comparing import Live, Reader, View, begin, compare
 from llterm.engine.whole import told_by
 from llterm.errors import CapabilityMissing
 from llterm.headless.compare import check
@@ -89,9 +89,9 @@ async def test_figures_do_not_hang_on_how_many_are_listed(monkeypatch: pytest.Mo
     told = []
     for cap in (11, 5):
         listing(monkeypatch, cap)
-        reference = Live(models[0])
+        reference = Live(Reader(models[0]))
         found = begin(reference, views, ["other"])
-        async for _ in compare(found, reference, models[1:], views):
+        async for _ in compare(found, reference, [Reader(models[1])], views):
             pass
         told.append(found.figures(found.candidates[0]))
     known = {name: one.value for name, one in told[1].items() if one.known}

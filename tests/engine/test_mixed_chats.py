@@ -1,0 +1,143 @@
+"""Chats in mixes: each model reads one by its own template, and all share the reply."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from llterm.backends.llamacpp import LlamaBackend, LlamaSettings, open_llama
+from llterm.core.chat import Chat, Said, encode_parts
+from llterm.core.distribution import Logprobs
+from llterm.core.mixing.pools import Pool
+from llterm.core.mixing.recipe import Recipe
+from llterm.core.query import Backend, Fact, Query
+from llterm.core.tokens import Anchor, Tail
+from llterm.core.tokens import Path as TokenPath
+from llterm.engine.comparing import Live, Reader, View, begin, compare
+from llterm.engine.heads import head_of
+from llterm.engine.mixture import Mix
+from llterm.errors import ModelError
+from tests.models import tiny_llama
+
+SPECIAL = ("<|a|>", "<|b|>")
+SHORT = "<|a|>{{ messages[-1]['content'] }}<|b|>"
+LONG = "{% for one in messages %}<|b|>{{ one.role }}: {{ one.content }}\n{% endfor %}<|a|>reply "
+CHAT = Chat("Be kind.", "Hi", (Said("user", "Who?"), Said("assistant", "Me.")))
+REPLY = b" and so"
+EVEN = Recipe("democratic", Pool((1.0, 1.0)))
+
+
+@pytest.fixture
+async def models(tmp_path: Path) -> AsyncIterator[list[LlamaBackend]]:
+    found = []
+    for seed, template in enumerate((SHORT, LONG)):
+        path = tiny_llama(tmp_path / f"{seed}.gguf", seed=seed, special=SPECIAL, template=template)
+        found.append(await open_llama(path, LlamaSettings(context=256)))
+    yield found
+    for one in found:
+        await one.close()
+
+
+async def row(source: Backend | Mix, tokens: Tail) -> Logprobs:
+    """The distribution after these tokens."""
+    async with aclosing(source.ask([Query(TokenPath(Anchor(tokens)), full=True)])) as answers:
+        async for one in answers:
+            assert isinstance(one, Fact)
+            assert one.distribution.full is not None
+            return one.distribution.full
+    raise AssertionError
+
+
+async def own_rows(models: list[LlamaBackend]) -> list[Logprobs]:
+    """What each model alone says after the chat, by its own template, and the reply."""
+    heads = [await asyncio.to_thread(head_of, one, CHAT) for one in models]
+    assert heads[0] != heads[1]
+    return [
+        await row(one, head + one.vocabulary.encode(REPLY))
+        for one, head in zip(models, heads, strict=True)
+    ]
+
+
+async def test_each_model_opens_the_chat_by_its_own_template(models: list[LlamaBackend]) -> None:
+    mix = Mix(models, EVEN)
+    assert mix.by_id
+    head = await asyncio.to_thread(head_of, mix, CHAT)
+    found = await row(mix, head + mix.vocabulary.encode(REPLY))
+    one, other = await own_rows(models)
+    assert np.exp(found) == pytest.approx((np.exp(one) + np.exp(other)) / 2, abs=1e-5)
+    # Read from its beginning, the reply is the same reply.
+    tokens = head + mix.vocabulary.encode(REPLY)
+    async with aclosing(mix.score(tokens, len(tokens) - 1)) as scores:
+        (scored,) = [one async for one in scores]
+    asked = await row(mix, tokens[:-1])
+    assert scored.logprob == pytest.approx(asked[tokens[-1]], abs=1e-4)
+
+
+async def test_a_chat_in_bytes_is_the_same_chat(models: list[LlamaBackend]) -> None:
+    mix = Mix(models, EVEN, dropped=0.0, bytewise=True)
+    head = await asyncio.to_thread(head_of, mix, CHAT)
+    found = np.exp(await row(mix, head))
+    alone = [np.exp(await row(one, await asyncio.to_thread(head_of, one, CHAT))) for one in models]
+    firsts = np.zeros(256)
+    for id, (a, b) in enumerate(zip(*alone, strict=True)):
+        token = models[0].vocabulary.token(id)
+        if not token.special and token.data:
+            firsts[token.data[0]] += (a + b) / 2
+    assert found[:256] / found[:256].sum() == pytest.approx(firsts / firsts.sum(), abs=1e-3)
+
+
+async def test_the_same_words_in_a_story_are_no_chat(models: list[LlamaBackend]) -> None:
+    mix = Mix(models, EVEN, bytewise=True)
+    parts = await asyncio.to_thread(mix.open_chat, CHAT)
+    head = encode_parts(parts, mix.vocabulary)
+    words = "".join(part.text for part in parts).encode()
+    assert (await row(mix, head) != await row(mix, tuple(words))).any()
+
+
+async def test_models_are_compared_on_a_reply_each_after_its_own_opening(
+    models: list[LlamaBackend],
+) -> None:
+    heads = [await asyncio.to_thread(head_of, one, CHAT) for one in models]
+    head, ids = max(heads, key=len), models[0].vocabulary.encode(REPLY)
+    view = View(head + ids, len(head), -len(head), len(head))
+    readers = [Reader(one, own) for one, own in zip(models, heads, strict=True)]
+    reference = Live(readers[0])
+    found = begin(reference, [view], ["same", "other"])
+    async for _ in compare(found, reference, readers, [view]):
+        pass
+    same, other = found.candidates
+    assert list(found.places) == list(range(len(ids)))
+    assert same.tally.now()["kld"].value == pytest.approx(0.0, abs=1e-6)
+    assert other.tally.now()["kld"].value > 0.01
+    for number, id in enumerate(ids):
+        alone = await row(models[1], heads[1] + ids[:number])
+        assert other.track.logprob[number] == pytest.approx(alone[id], abs=1e-3)
+
+
+async def test_a_model_that_cannot_open_the_chat_is_named(
+    models: list[LlamaBackend], tmp_path: Path
+) -> None:
+    path = tiny_llama(tmp_path / "bad.gguf", special=SPECIAL, template="{{ 1 // 0 }}")
+    bad = await open_llama(path, LlamaSettings(context=256))
+    mix = Mix([models[0], bad], EVEN)
+    for _ in range(2):
+        with pytest.raises(ModelError) as told:
+            await asyncio.to_thread(mix.open_chat, CHAT)
+        assert told.value.title == "bad: The model's chat template failed"
+    await bad.close()
+
+
+async def test_on_the_event_loop_a_chat_is_there_once_all_templates_are_rendered(
+    models: list[LlamaBackend],
+) -> None:
+    mix, heard = Mix(models, EVEN), asyncio.Event()
+    mix.hear_chats(heard.set)
+    assert mix.open_chat(CHAT) == ()
+    assert await mix.settle()
+    await heard.wait()
+    assert mix.open_chat(CHAT) == await asyncio.to_thread(mix.open_chat, CHAT) != ()
