@@ -42,14 +42,14 @@ def _of_file(
     path: Path, system: str | None, message: str | None, begun: Path | None
 ) -> tuple[Chat, str | None]:
     from llterm.core.chat import Said, chat_of
-    from llterm.formats.dialogue import read_dialogue
-    from llterm.headless.inputs import read_text
+    from llterm.formats.dialogue import load_dialogue
 
-    found = read_dialogue(read_text(path), path.name)
+    found = load_dialogue(path)
     chat, reply = found.chat, found.reply
     if message:
-        before = (Said("assistant", reply),) if reply else ()
-        chat, reply = chat_of((*chat.said(), *before, Said("user", message))), None
+        # An empty one is left out.
+        said = (*chat.said(), Said("assistant", reply), Said("user", message))
+        chat, reply = chat_of(said), ""
     if system is not None:
         if chat.system:
             raise UsageError(

@@ -2,22 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from llterm.core.chat import ROLES, Chat, Said, chat_of
 from llterm.errors import UsageError
 from llterm.formats.reading import Place, parse, wrong
+from llterm.regular import read_file
+from llterm.textfile import text_of
 
 _FORM = 'Write it as [{"role": "user", "content": "Tell me a tale."}].'
 
 
+MOST_BYTES = 8 << 20
+
+
 @dataclass(frozen=True, slots=True)
 class Dialogue:
-    """What such a file says."""
+    """Messages: a chat, and perhaps how the reply begins."""
 
     chat: Chat
-    reply: str | None
-    """How the reply begins: the assistant's message at the end; None without one."""
+    reply: str = ""
+    """The assistant's message at the end."""
+
+    @classmethod
+    def of(cls, said: Sequence[Said]) -> Dialogue:
+        """Of these messages, in order."""
+        if said and said[-1].role == "assistant":
+            return cls(chat_of(said[:-1]), said[-1].content)
+        return cls(chat_of(said))
+
+
+def load_dialogue(path: Path) -> Dialogue:
+    """`read_dialogue` of a file. Raises UsageError, also where it cannot be read."""
+    try:
+        data = text_of(read_file(path, MOST_BYTES), path.name)
+    except OSError as error:
+        raise UsageError(
+            f"{path} cannot be read", f"{error.strerror}.", "Name a JSON file of messages."
+        ) from error
+    return read_dialogue(data, path.name)
 
 
 def read_dialogue(data: bytes, name: str) -> Dialogue:
@@ -29,16 +54,16 @@ def read_dialogue(data: bytes, name: str) -> Dialogue:
     try:
         top = parse(data)
         said = [_said(one) for one in _messages(top).items()]
-        last = said.pop() if said and said[-1].role == "assistant" else None
-        empty = next((n for n, one in enumerate(said) if not one.content), None)
-        if empty is not None:
-            raise wrong(f"The content of message {empty + 1:,} is empty.")
-        chat = chat_of(said)
-        if not chat:
+        for number, one in enumerate(said, 1):
+            # How the reply begins may be left open.
+            if not one.content and not (number == len(said) and one.role == "assistant"):
+                raise wrong(f"The content of message {number:,} is empty.")
+        found = Dialogue.of(said)
+        if not found.chat:
             raise wrong("Nothing in it is said to the model.")
     except UsageError as error:
         raise UsageError(f"{name} is no chat", error.cause, _FORM) from error
-    return Dialogue(chat, last.content if last is not None else None)
+    return found
 
 
 def _messages(top: Place) -> Place:

@@ -80,7 +80,7 @@ def test_chats(tmp_path: Path) -> None:
     asked = ("--prompt", "Tell me of a fox", "--system", "Be kind", "--depth", "2")
     ran = run(tmp_path, "suggest", *asked, "--format", "json")
     found = json.loads(ran.out)
-    assert found["chat"] == {"system": "Be kind", "message": "Tell me of a fox"}
+    assert found["chat"] == {"system": "Be kind", "message": "Tell me of a fox", "earlier": []}
     assert found["prompt"] == ""
     assert found["suggestions"]
     assert "the plain format was used" in ran.err

@@ -89,7 +89,7 @@ def test_what_is_said_after_a_file_goes_on_with_it(tmp_path: Path) -> None:
         ({"chat_file": "talk.json", "system": "Be rude."}, "There are two system messages"),
         ({"chat_file": "talk.json", "file": "reply.txt"}, "The reply begins twice"),
         ({"chat_file": "talk.json", "file": "-"}, "The reply begins twice"),
-        ({"chat_file": "gone.json"}, "There is no file"),
+        ({"chat_file": "gone.json"}, "gone.json cannot be read"),
         ({"chat_file": "reply.txt"}, "reply.txt is no chat"),
         ({"chat": True, "prompt": " "}, "There is nothing to reply to"),
     ],

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from llterm.backends.registry import Known
-from llterm.core.chat import Chat, encode_parts, read_chat
+from llterm.core.chat import encode_parts, read_chat
 from llterm.core.tokens import Vocabulary
 from llterm.errors import LltermError
+from llterm.formats.dialogue import Dialogue
 from llterm.session.chatting import chat_parts
 from llterm.ui.actions import Deed, Table
 from llterm.ui.actions.weaving import weave
@@ -53,13 +54,18 @@ def chat(screen: WeaveScreen) -> None:
     """What the story is a reply to."""
     session = screen.session
 
-    def done(found: Chat | None) -> None:
+    def done(found: Dialogue | None) -> None:
         if found is None:
             return
         with troubles(screen):
-            session.set_chat(found)
+            begun = bool(session.document.text)
+            session.set_chat(found.chat)
             show_root(screen)
-            if found and session.source is not None and not session.document.text:
+            if found.reply and begun:
+                screen.notify("There is a story already: the reply's beginning is left out.")
+            elif found.reply:
+                screen.editor.apply(session.edit(0, 0, found.reply))
+            if found.chat and session.source is not None and not begun:
                 weave(screen)
 
     screen.app.push_screen(ChatDialog(read_chat(session.document.chat)), done)
