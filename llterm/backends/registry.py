@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -159,11 +160,14 @@ async def open_model(
     `progress` is told the share that is loaded, from any thread. Raises ModelError.
     """
     known = find_model(name, config)
+    from llterm.backends.formats import chosen_format
+
     if known.settings.server is not None:
         from llterm.backends.remote.connect import open_remote
 
         server, context = known.settings.server, known.settings.context
-        return await open_remote(known.name, server, context, tell=tell)
+        chosen = await asyncio.to_thread(chosen_format, server, config)
+        return await open_remote(known.name, server, context, tell=tell, chosen=chosen)
     if known.path is None:
         from llterm.backends.scripted import ScriptedBackend
 
@@ -175,5 +179,6 @@ async def open_model(
     values: dict[str, Any] = {
         one.name: getattr(known.settings, one.name) for one in fields(LlamaSettings)
     }
+    values["chat_template"] = await asyncio.to_thread(chosen_format, known.settings, config)
     values.update(overrides or {})
     return await open_llama(known.path, LlamaSettings(**values), progress, known.name)

@@ -25,6 +25,8 @@ class ChatFormat:
     name: str
     render: Callable[[Messages], str] | None
     """Messages to text; None is the plain one."""
+    ends: tuple[str, ...] = ()
+    """Names of tokens that end a reply, besides the model's own."""
     foreign: bool = False
     """By a template from outside: rendering it takes as long as the template likes, up to a limit.
     """
@@ -42,8 +44,9 @@ class ChatFormat:
         return rendered(chat.without_system(), self.render)
 
 
-def own_format(template: str, begin: str, end: str) -> ChatFormat:
-    """By a model's own template; `begin` and `end` name its tokens around a text, or are empty.
+def own_format(template: str, begin: str, end: str, name: str = OWN) -> ChatFormat:
+    """By a model's own template, or one with another `name`; `begin` and `end` name its tokens
+    around a text, or are empty.
 
     It comes from outside: rendering waits for another process (see `llterm.backends.rendering`).
     """
@@ -61,4 +64,4 @@ def own_format(template: str, begin: str, end: str) -> ChatFormat:
             },
         )
 
-    return ChatFormat(OWN, render, foreign=True)
+    return ChatFormat(name, render, foreign=True)

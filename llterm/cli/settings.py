@@ -14,7 +14,7 @@ from llterm.config.example import example, literal
 from llterm.config.load import project_file
 from llterm.config.origin import Origin
 from llterm.config.sampling import preset_values, value_of
-from llterm.config.schema import MODEL, SERVER, TABLES, setting
+from llterm.config.schema import FORMAT, MODEL, SERVER, TABLES, setting
 from llterm.core.sampler import PRESETS
 from llterm.errors import ModelError, UsageError
 from llterm.output import say
@@ -100,6 +100,13 @@ def show(config: Config, *, origin: bool) -> str:
             owner = known if row in MODEL else known.server
             lines.append(_line(config, name, row.name, getattr(owner, row.name), origin))
         blocks.append(lines)
+    for form, texts in config.formats.items():
+        lines = [f"[formats.{literal(form) if '.' in form else form}]"]
+        lines += [
+            _line(config, f"formats.{form}.{row.name}", row.name, getattr(texts, row.name), origin)
+            for row in FORMAT
+        ]
+        blocks.append(lines)
     if config.keys:
         lines = ["[keys]"]
         lines += [
@@ -121,6 +128,14 @@ def check(file: Path | None) -> str:
             raise UsageError(
                 f"The file of model {name} is missing",
                 f"{config.origins[f'models.{name}.path'].detail}: there is no {model.path}.",
+                "Correct its path.",
+            )
+        template = (model.server or model).chat_template_file
+        if template is not None and not present(template):
+            raise UsageError(
+                f"The chat template of model {name} is missing",
+                f"{config.origins[f'models.{name}.chat_template_file'].detail}: there is no"
+                f" {template}.",
                 "Correct its path.",
             )
     if not config.files:

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from llterm.config.schema import MIX, MODEL, SAMPLING, SERVER, STORE, TOP, UI, WEAVE, Setting
+from llterm.config.schema import (
+    FORMAT,
+    MIX,
+    MODEL,
+    SAMPLING,
+    SERVER,
+    STORE,
+    TOP,
+    UI,
+    WEAVE,
+    Setting,
+)
 from llterm.keymap import ACTIONS
 
 _HEAD = """\
@@ -35,6 +46,11 @@ _SERVER_HEAD = """
 # `auto_weave` and other keys for actions. `context` counts here too.
 # [models.OTHER]
 """
+_FORMAT_HEAD = """
+# A chat format of your own: chat_template = "NAME" in a model's table. Names of special tokens in
+# its texts mean these tokens. Without texts for system messages, one goes before what you say.
+# [formats.NAME]
+"""
 _KEYS_HEAD = """
 # Other keys for an action, by its id; they replace its default keys. Letters, arrows and the like
 # count in the suggestion tree only: elsewhere they belong to the text. `llterm keys` shows what is
@@ -46,7 +62,8 @@ _SAMPLES = {"path": '"models/some-model.gguf"', "theme": '"name"', "fps": "60", 
             "model": '"name"', "parallel": "8", "key_env": '"NAME_OF_VARIABLE"',
             "key_file": '"~/.config/some-key"', "key_command": '["pass", "show", "some-key"]',
             "proxy": '"http://proxy.example.org:3128"', "ca_file": '"some-ca.pem"',
-            "price_prompt": "0.5", "price_answer": "1.5", "chat_template": '"chatml"', "seed": "1",
+            "price_prompt": "0.5", "price_answer": "1.5", "chat_template": '"chatml"',
+            "chat_template_file": '"some-template.jinja"', "end": '["<|im_end|>"]', "seed": "1",
             "ban": '["once upon a time"]',
             "models": '["big.gguf", "small.gguf"]', "weights": '["small=-0.5"]',
             "bias": '[" cat=-2.5"]'}  # fmt: skip
@@ -61,7 +78,8 @@ def example() -> str:
     for name, rows in tables:
         parts += [f"\n[{name}]\n", _SAMPLING_HEAD if name == "sampling" else "", *_lines(rows)]
         parts += [_PRESET_HEAD] if name == "sampling" else []
-    parts += [_MODEL_HEAD, *_lines(MODEL), _SERVER_HEAD, *_lines(SERVER), _KEYS_HEAD]
+    parts += [_MODEL_HEAD, *_lines(MODEL), _SERVER_HEAD, *_lines(SERVER)]
+    parts += [_FORMAT_HEAD, *_lines(FORMAT), _KEYS_HEAD]
     for one in ACTIONS:
         keys = ",".join(filter(None, (one.keys, one.tree_keys)))
         parts.append(f'# "{one.id}" = "{keys}"\n')

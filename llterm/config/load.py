@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from llterm import keymap, paths
+from llterm.config.formats import FormatConfig
 from llterm.config.origin import Origin
 from llterm.config.powers import needs_trust
 from llterm.config.read import BUNDLED, ConfigFile, inert, preset_name
@@ -63,12 +64,14 @@ def load_config(
                if one.path == paths.user_config() and "base_url" in values]  # fmt: skip
         notices += [notice for one in files for notice in _pass_over_strangers(one, own)]
     models: dict[str, ConfigFile] = {}
+    formats: dict[str, FormatConfig] = {}
     for one in files:
         _take(found, {
             name: (item.value, Origin("file", partial(one.place, item.keys)))
             for name, item in one.values.items()
         })  # fmt: skip
         models.update(dict.fromkeys(one.models, one))
+        formats.update((name, _format(values)) for name, values in one.formats.items())
         presets.update((name, make_preset(values)) for name, values in one.presets.items())
     _take_environment(found, environment)
     _take_flags(found, flags or {})
@@ -86,6 +89,7 @@ def load_config(
         store=replace(Config().store, **_fields("store", found)),
         keys=keys,
         models={name: _model(name, one) for name, one in models.items()},
+        formats=formats,
         files=tuple(one.path for one in files),
         origins={name: origin for name, (_, origin) in found.items()},
         notices=tuple(notices),
@@ -264,6 +268,10 @@ def _fields(table: str, found: Found) -> dict[str, Any]:
         for row in TABLES[table]
         if f"{table}.{row.name}" in found
     }
+
+
+def _format(values: Mapping[str, Any]) -> FormatConfig:
+    return FormatConfig(**values)
 
 
 def _model(name: str, file: ConfigFile) -> ModelConfig:

@@ -22,6 +22,7 @@ Power = Literal[
     "sends",  # asks a model, maybe a server's, without a key being pressed
     "deletes",  # what the person has written
     "keys",  # what pressing a key does
+    "template",  # a program that is run, in a sandbox
 ]
 
 _TABLES: Mapping[str, Mapping[Power, str]] = {
@@ -46,10 +47,15 @@ _TABLES: Mapping[str, Mapping[Power, str]] = {
     },
     "models": {
         "path": "path",
-        # A chat template is one of llterm's own, by name.
+        # A chat template by name is one of llterm's own, or a table of texts.
         "harmless": "context threads batch gpu_layers kv_type chat_template dialect model parallel"
         " timeout connect_timeout price_prompt price_answer",
         "server": "base_url key_env key_file key_command insecure_key proxy ca_file",
+        "template": "chat_template_file",
+    },
+    "formats": {
+        "harmless": "begin system_start system_end user_start user_end assistant_start"
+        " assistant_end end",
     },
     "keys": {"keys": "*"},
 }
@@ -75,7 +81,7 @@ def needs_trust(
     power = POWERS[_kind(name)]
     if table == "models":
         model, _, key = rest.rpartition(".")
-        if power == "server":
+        if power in ("server", "template"):
             return f"models.{model}", f"sets {key}"
         if power == "path" and _is_elsewhere(str(value), folder):
             return f"models.{model}", "names a file outside the folder"
@@ -88,6 +94,7 @@ def needs_trust(
         "sends": "says when a model is asked",
         "deletes": "says how many older copies of your looms are kept",
         "keys": "changes what keys do",
+        "template": "brings a template",
     }[power]
     return (table if power == "keys" else name, why) if why else None
 
@@ -97,7 +104,7 @@ def _kind(name: str) -> str:
     table, _, rest = name.partition(".")
     if table == "keys":
         return "keys.*"
-    return f"models.{rest.rpartition('.')[2]}" if table == "models" else name
+    return f"{table}.{rest.rpartition('.')[2]}" if table in ("models", "formats") else name
 
 
 def _strange_models(value: Value, folder: Path, servers: Collection[str]) -> Iterator[str]:

@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from llterm.config.schema import MODEL, PRESET, SERVER, TABLES, Setting, Value
+from llterm.config.schema import FORMAT, MODEL, PRESET, SERVER, TABLES, Setting, Value
 from llterm.config.server import ServerSettings
 from llterm.config.toml import Keys, NotToml, TomlFile
 from llterm.core.sampler import PRESETS
@@ -21,7 +21,7 @@ MOST_SAID = 300
 """Characters of a part of a message."""
 _ACTION = re.compile(r"[A-Za-z0-9._-]{1,60}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_FIXED = ("weave", "sampling", "presets", "mix", "store", "ui", "keys", "models")
+_FIXED = ("weave", "sampling", "presets", "mix", "store", "ui", "keys", "models", "formats")
 PRESET_NAMES = (
     "Use letters, digits, dots, hyphens and underscores, and none of llterm's own: "
     f"{', '.join(PRESETS)}, custom."
@@ -64,6 +64,9 @@ class ConfigFile:
         self._keys(data.get("keys", {}))
         for name, table in data.get("models", {}).items():
             self._model(name, table)
+        self.formats: dict[str, dict[str, Value]] = {}
+        for name, table in data.get("formats", {}).items():
+            self._format(name, table)
 
     def forget(self, name: str) -> None:
         """Leave out a value, by its dotted name; a whole model, or all keys."""
@@ -119,6 +122,26 @@ class ConfigFile:
         for setting, path, value in self._settings(f"presets.{name}", PRESET, table, keys):
             self.presets[name][setting.name] = self._checked(setting, path, value)
 
+    def _format(self, name: str, table: object) -> None:
+        keys = ("formats", name)
+        if not isinstance(table, Mapping):
+            hint = f"Write [formats.{name}] and its texts below."
+            raise self._mistake(keys, f"formats.{name} is a table", "", hint)
+        if not _NAME.fullmatch(name):
+            raise self._mistake(
+                keys, f'"{name}" cannot be a format\'s name', "",
+                "Use letters, digits, dots, hyphens and underscores.",
+            )  # fmt: skip
+        self.formats[name] = {}
+        for setting, path, value in self._settings(f"formats.{name}", FORMAT, table, keys):
+            found = self.formats[name][setting.name] = self._checked(setting, path, value)
+            self.values[f"formats.{name}.{setting.name}"] = Found(found, path)
+        if not any(key.startswith(("user", "assistant")) for key in self.formats[name]):
+            raise self._mistake(
+                keys, f"[formats.{name}] says nothing of who speaks", "",
+                "Set user_start, user_end and assistant_start at least.",
+            )  # fmt: skip
+
     def _model(self, name: str, table: object) -> None:
         keys = ("models", name)
         if not isinstance(table, Mapping):
@@ -140,6 +163,11 @@ class ConfigFile:
                 found = self.path.parent / found.expanduser()
             values[setting.name] = found
             self.values[f"models.{name}.{setting.name}"] = Found(found, path)
+        if {"chat_template", "chat_template_file"} <= values.keys():
+            raise self._mistake(
+                (*keys, "chat_template_file"), "Two chat templates are set",
+                "chat_template names one too", "Keep one of them.",
+            )  # fmt: skip
         self.models[name] = values
         self._server(name, values)
 
@@ -244,7 +272,7 @@ class ConfigFile:
         return ConfigError(inert(title), f"{self.where(keys)}{inert(more)}.", hint)
 
 
-_BOTH = {"context", "chat_template"}
+_BOTH = {"context", "chat_template", "chat_template_file"}
 """Settings of files that count for servers too."""
 
 

@@ -13,6 +13,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal
 
+from llterm.config.formats import FormatConfig
 from llterm.config.origin import Origin
 from llterm.config.server import DIALECTS, ServerSettings
 from llterm.core.rules import Rules
@@ -77,6 +78,7 @@ class ModelConfig:
     server: ServerSettings | None = None
     """Of a model on a server; of the others' settings only `context` counts for it."""
     chat_template: str | None = None
+    chat_template_file: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,8 @@ class Config:
     store: Store = field(default_factory=Store)
     keys: Mapping[str, str] = field(default_factory=dict)
     models: Mapping[str, ModelConfig] = field(default_factory=dict)
+    formats: Mapping[str, FormatConfig] = field(default_factory=dict)
+    """The person's own chat formats by name."""
     files: tuple[Path, ...] = ()
     """The configuration files that were read, the one that counts most last."""
     origins: Mapping[str, Origin] = field(default_factory=dict)
@@ -117,6 +121,8 @@ class Setting:
     choices: tuple[str, ...] = ()
     field: str = ""
     """Name in the dataclass, where it differs."""
+    blank: bool = False
+    """A text of blanks alone, or none, is one too."""
 
     @property
     def attribute(self) -> str:
@@ -160,7 +166,7 @@ class Setting:
         if self.kind in ("text", "path"):
             if not isinstance(value, str):
                 raise ValueError(f"{_shown(value)} is not a text in quotes")
-            if not value.strip():
+            if not value.strip() and not self.blank:
                 raise ValueError("it is empty")
             if "\0" in value:
                 raise ValueError("a character with the number 0 is in no name")
@@ -366,8 +372,13 @@ MODEL = (
     ),
     Setting(
         "chat_template", "text",
-        "A built-in chat format (chatml, llama3, gemma, …, plain); unset: the model's own.",
+        "A chat format: built in (chatml, llama3, gemma, …, plain) or of [formats.NAME]; unset: the"
+        " model's own.",
         _MODEL.chat_template,
+    ),
+    Setting(
+        "chat_template_file", "path",
+        "A chat template in a Jinja file, in place of the model's own.", _MODEL.chat_template_file,
     ),
 )  # fmt: skip
 SERVER = (
@@ -413,6 +424,21 @@ SERVER = (
         _SERVER.price_answer, 0, 1_000_000,
     ),
 )  # fmt: skip
+_FORMAT = FormatConfig()
+FORMAT = (
+    Setting("begin", "text", "Before the whole chat.", _FORMAT.begin, blank=True),
+    *(
+        Setting(f"{role}_{edge}", "text", f"{when} {who} says.", "", blank=True)
+        for role, who in (
+            ("system", "what the system message"), ("user", "what you"),
+            ("assistant", "what the model"),
+        )
+        for edge, when in (("start", "Before"), ("end", "After"))
+    ),
+    Setting("end", "list of texts", "Tokens that end a reply, besides the model's own.",
+            _FORMAT.end),
+)  # fmt: skip
+"""Of each of the person's own chat formats."""
 _MIX = MixConfig()
 MIX = (
     Setting("models", "list of texts", "The models of `llterm mix` without -m.", _MIX.models),
@@ -441,7 +467,7 @@ TABLES: Mapping[str, tuple[Setting, ...]] = {
 def setting(dotted: str) -> Setting:
     """The setting with a name such as `weave.depth`. Raises KeyError."""
     table, _, name = dotted.rpartition(".")
-    rows = (*MODEL, *SERVER) if table == "models" else TABLES[table]
+    rows = {"models": (*MODEL, *SERVER), "formats": FORMAT}.get(table) or TABLES[table]
     found = next((one for one in rows if one.name == name), None)
     if found is None:
         raise KeyError(dotted)

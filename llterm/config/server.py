@@ -40,7 +40,9 @@ class ServerSettings:
     proxy: str | None = None
     ca_file: Path | None = None
     chat_template: str | None = None
-    """A built-in chat format, where the server does not tell its model's own."""
+    """A chat format, where the server does not tell its model's own."""
+    chat_template_file: Path | None = None
+    """A file with a template in its place."""
     price_prompt: float | None = None
     """Of a million tokens."""
     price_answer: float | None = None

@@ -28,6 +28,7 @@ def check_server(name: str, config: Config) -> str:
 
 
 async def _examined(name: str, config: Config) -> list[tuple[str, str]]:
+    from llterm.backends.formats import chosen_format
     from llterm.backends.remote.connect import open_remote
     from llterm.backends.remote.explained import explained
     from llterm.backends.remote.probe import reuses
@@ -43,8 +44,9 @@ async def _examined(name: str, config: Config) -> list[tuple[str, str]]:
     assert server is not None
     line = ProgressLine()
     start = time.perf_counter()
+    chosen = await asyncio.to_thread(chosen_format, server, config)
     backend = await open_remote(
-        known.name, server, known.settings.context, tell=line.say, fresh=True
+        known.name, server, known.settings.context, tell=line.say, fresh=True, chosen=chosen
     )
     try:
         opened = time.perf_counter() - start

@@ -7,9 +7,9 @@ import re
 from llterm.config.example import example
 
 _SETTING = re.compile(r'# ((?:"[a-z0-9._]+"|[a-z_]+) = .*)')
-_TABLE = re.compile(r"# (\[(?:models|presets)\.[A-Z]+\])")
-RIVALS = ("key_file", "key_command")
-"""A key has one source; the example tells of all three."""
+_TABLE = re.compile(r"# (\[(?:models|presets|formats)\.[A-Z]+\])")
+RIVALS = ("key_file", "key_command", "chat_template_file")
+"""A key has one source, and a chat one template; the example tells of all of them."""
 
 
 def everything() -> str:

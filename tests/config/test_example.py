@@ -6,7 +6,7 @@ from pathlib import Path
 
 from llterm.config import Config, load_config
 from llterm.config.example import example, literal
-from llterm.config.schema import MODEL, SERVER, TABLES
+from llterm.config.schema import FORMAT, MODEL, SERVER, TABLES
 from llterm.keymap import ACTIONS
 from tests.config.everything import RIVALS, everything
 
@@ -29,7 +29,8 @@ def test_every_line_is_valid_when_the_hash_is_taken_away(tmp_path: Path) -> None
     config = load_config(file=path, environment={}, folder=tmp_path)
     names = [f"{table}.{row.name}" for table, rows in TABLES.items() for row in rows]
     names += [f"keys.{action.id}" for action in ACTIONS]
-    names += [f"models.NAME.{row.name}" for row in MODEL]
+    names += [f"models.NAME.{row.name}" for row in MODEL if row.name not in RIVALS]
+    names += [f"formats.NAME.{row.name}" for row in FORMAT]
     names += [f"models.OTHER.{row.name}" for row in SERVER if row.name not in RIVALS]
     assert {*config.origins} == {name.lstrip(".") for name in names}
     assert "NAME" in config.presets

@@ -9,7 +9,7 @@ import pytest
 from llterm.config import Config, load_config
 from llterm.config.example import literal
 from llterm.config.powers import POWERS
-from llterm.config.schema import MODEL, SERVER, TABLES, Setting, Value
+from llterm.config.schema import FORMAT, MODEL, SERVER, TABLES, Setting, Value
 from llterm.config.trust import trust
 
 SERVER_AT = 'base_url = "https://thief.example"\n'
@@ -19,6 +19,7 @@ GUARDED: dict[str, str] = {
     "store.backups": "[store]\nbackups = 1",
     "ui.auto_weave": "[ui]\nauto_weave = true",
     "keys.*": '[keys]\n"weave.start" = "ctrl+j,f18"',
+    "models.chat_template_file": '[models.fable]\nchat_template_file = "own.jinja"',
     "models.path": '[models.m]\npath = "../elsewhere.gguf"',
     "models.base_url": f"[models.m]\n{SERVER_AT}",
     "models.key_env": f'[models.m]\n{SERVER_AT}key_env = "HOME"',
@@ -32,6 +33,7 @@ GUARDED: dict[str, str] = {
 ROWS: dict[str, Setting] = {
     **{f"{table}.{row.name}".lstrip("."): row for table, rows in TABLES.items() for row in rows},
     **{f"models.{row.name}": row for row in (*SERVER, *MODEL)},
+    **{f"formats.{row.name}": row for row in FORMAT},
 }
 
 
@@ -87,8 +89,9 @@ def harmless(row: Setting) -> Value:
 def test_what_is_harmless_counts_at_once(home: Path, name: str) -> None:
     row, (table, _, key) = ROWS[name], name.rpartition(".")
     value = harmless(row)
-    head = "models.fable" if table == "models" else table
-    config = project(home, f"[{head}]\n{key} = {literal(value)}\n")
+    head = {"models": "models.fable", "formats": "formats.own"}.get(table, table)
+    more = 'user_start = ">"\n' if table == "formats" and key != "user_start" else ""
+    config = project(home, f"[{head}]\n{key} = {literal(value)}\n{more}")
     assert f"{head}.{key}" in config.origins
     assert not config.notices
 

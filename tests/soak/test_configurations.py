@@ -12,7 +12,7 @@ import pytest
 
 from llterm.cli.settings import show
 from llterm.config import Config, load_config
-from llterm.config.schema import MODEL, SERVER, TABLES
+from llterm.config.schema import FORMAT, MODEL, SERVER, TABLES
 from llterm.errors import LltermError
 from llterm.keymap import ACTIONS
 from tests.config.everything import RIVALS, everything
@@ -33,7 +33,8 @@ ODD = (
 TABLE = {"": "", **{name: f"[{name}]" for name in TABLES if name}}
 PLACES = [
     *((TABLE[name], row.name) for name, rows in TABLES.items() for row in rows),
-    *(("[models.NAME]", row.name) for row in MODEL),
+    *(("[models.NAME]", row.name) for row in MODEL if row.name not in RIVALS),
+    *(("[formats.NAME]", row.name) for row in FORMAT),
     *(("[models.OTHER]", row.name) for row in SERVER if row.name not in RIVALS),
     *(("[keys]", f'"{action.id}"') for action in ACTIONS),
     ("[presets.NAME]", "temperature"),

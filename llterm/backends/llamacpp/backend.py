@@ -14,7 +14,7 @@ from queue import SimpleQueue
 
 from llterm.backends.llamacpp import cores
 from llterm.backends.llamacpp.binding import StopFlag, Stopped, library
-from llterm.backends.llamacpp.chat import chat_format, named_format
+from llterm.backends.llamacpp.chat import format_of, named_format
 from llterm.backends.llamacpp.info import check_gguf
 from llterm.backends.llamacpp.loader import load
 from llterm.backends.llamacpp.memory import check_room
@@ -22,6 +22,7 @@ from llterm.backends.llamacpp.runner import Answer, Burst, Runner
 from llterm.backends.llamacpp.settings import RESERVE, LlamaSettings
 from llterm.backends.llamacpp.vocabulary import LlamaVocabulary
 from llterm.backends.openings import Chats, opener
+from llterm.backends.templates import ChatFormat
 from llterm.core.attention import Attention
 from llterm.core.chat import Chat, Parts
 from llterm.core.query import Capabilities, Cost, Fact, Failed, Query, Rows, Scored
@@ -244,9 +245,11 @@ async def open_llama(
         cores.threads_of(settings.threads)
         check_room(check_gguf(path), settings)
         chosen = settings.chat_template
-        chats = named_format(library(), chosen) if chosen else None
+        if isinstance(chosen, str):
+            chosen = named_format(library(), chosen)
         loaded = load(path, settings, tell)
-        vocabulary = LlamaVocabulary(library(), loaded.model)
+        ends = chosen.ends if isinstance(chosen, ChatFormat) else ()
+        vocabulary = LlamaVocabulary(library(), loaded.model, ends)
         runner = Runner(loaded, vocabulary.size, name)
         capabilities = Capabilities(
             full_vocabulary=True,
@@ -257,7 +260,7 @@ async def open_llama(
             attention=loaded.attentive,
             weights=path,
         )
-        chats = chats or chat_format(library(), loaded.model, vocabulary)
+        chats = format_of(library(), chosen, loaded.model, vocabulary)
         owner = _Owner(runner, loaded.stop)
         return LlamaBackend(name, vocabulary, capabilities, owner, opener(chats, loop))
 

@@ -7,8 +7,10 @@ from difflib import get_close_matches
 from types import ModuleType
 from typing import Any
 
+from llterm.backends.formats import Chosen, TemplateFile
 from llterm.backends.llamacpp.vocabulary import LlamaVocabulary
 from llterm.backends.templates import PLAIN, ChatFormat, Messages, own_format
+from llterm.core.chat import OWN
 from llterm.errors import ModelError
 
 _MARKS = (
@@ -33,6 +35,22 @@ def chat_format(llama: ModuleType, model: Any, vocabulary: LlamaVocabulary) -> C
         token.data for token in map(vocabulary.token, range(vocabulary.size)) if token.special
     }
     return named_format(llama, next((name for mark, name in _MARKS if mark in special), PLAIN))
+
+
+def format_of(
+    llama: ModuleType, chosen: Chosen | None, model: Any, vocabulary: LlamaVocabulary
+) -> ChatFormat:
+    """The format that the person chose, else as `chat_format`. Raises ModelError."""
+    if chosen is None:
+        return chat_format(llama, model, vocabulary)
+    if isinstance(chosen, TemplateFile):
+        return _own(llama, model, vocabulary, chosen.text, chosen.name)
+    return known_format(llama, chosen)
+
+
+def known_format(llama: ModuleType, chosen: str | ChatFormat) -> ChatFormat:
+    """A format of llama.cpp's by name, or one of the person's own. Raises ModelError."""
+    return named_format(llama, chosen) if isinstance(chosen, str) else chosen
 
 
 def named_format(llama: ModuleType, name: str) -> ChatFormat:
@@ -72,11 +90,13 @@ def _built_in(llama: ModuleType, name: str, messages: Messages) -> str:
         room = size
 
 
-def _own(llama: ModuleType, model: Any, vocabulary: LlamaVocabulary, template: str) -> ChatFormat:
+def _own(
+    llama: ModuleType, model: Any, vocabulary: LlamaVocabulary, template: str, name: str = OWN
+) -> ChatFormat:
     vocab = llama.llama_model_get_vocab(model)
     begin, end = llama.llama_vocab_bos(vocab), llama.llama_vocab_eos(vocab)
     names = [
         vocabulary.token(id).data.decode("utf-8", "replace") if id >= 0 else ""
         for id in (begin, end)
     ]
-    return own_format(template, *names)
+    return own_format(template, names[0], names[1], name)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from llterm.backends.formats import Chosen
+
 RESERVE = 2048
 """Cells for suggestions besides the story's."""
 MOST_CONTEXT = 8192
@@ -25,5 +27,6 @@ class LlamaSettings:
     """Layers put on a GPU, where llama.cpp was built for one."""
     kv_type: str = "f16"
     """Type of the cache: f32, f16, or q8_0."""
-    chat_template: str | None = None
-    """A built-in chat format's name; None is the model's own template, or what fits its tokens."""
+    chat_template: Chosen | None = None
+    """A built-in chat format's name, or another format; None is the model's own template, or what
+    fits its tokens."""

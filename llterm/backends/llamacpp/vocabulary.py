@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Collection
+from dataclasses import replace
 from functools import cached_property
 from itertools import groupby
 from types import ModuleType
 from typing import Any
 
 from llterm.core.tokens import Tail, Token, split_utf8, vocabulary_fingerprint
+from llterm.errors import ModelError
 
 
 class LlamaVocabulary:
     """Token bytes are read once; `encode` gives tokens whose bytes joined are exactly the text."""
 
-    def __init__(self, llama: ModuleType, model: Any) -> None:
+    def __init__(self, llama: ModuleType, model: Any, ends: Collection[str] = ()) -> None:
+        """`ends` name tokens that end a text besides the model's own. Raises ModelError where one
+        is no token."""
         self._llama = llama
         self._vocab = llama.llama_model_get_vocab(model)
         self.size: int = llama.llama_vocab_n_tokens(self._vocab)
-        self._tokens = [self._read(id) for id in range(self.size)]
+        self._tokens = self._own = [self._read(id) for id in range(self.size)]
         self._bytes = {token.data: token.id for token in self._tokens
                        if len(token.data) == 1 and not token.special}  # fmt: skip
         self._alters: dict[str, bool] = {}
@@ -27,9 +32,27 @@ class LlamaVocabulary:
         adds = bos >= 0 and llama.llama_vocab_get_add_bos(self._vocab)
         self.prefix: Tail = (int(bos),) if adds else ()
 
+        if ends:
+            self._tokens = self._ending(ends)
+
     @cached_property
     def fingerprint(self) -> str:
-        return vocabulary_fingerprint(self._llama.llama_vocab_type(self._vocab), self._tokens)
+        return vocabulary_fingerprint(self._llama.llama_vocab_type(self._vocab), self._own)
+
+    def _ending(self, names: Collection[str]) -> list[Token]:
+        """The tokens, those of these names being ends."""
+        wanted = {name.encode("utf-8", "replace"): name for name in names}
+        missing = wanted.keys() - {token.data for token in self._own}
+        if missing:
+            raise ModelError(
+                f"{wanted[min(missing)]} is no token of this model",
+                "The model's chat format says that it ends a reply.",
+                "Correct the `end` of that format; `llterm models info` shows what the model is.",
+            )
+        return [
+            replace(token, special=True, end=True) if token.data in wanted else token
+            for token in self._own
+        ]
 
     def token(self, id: int) -> Token:
         return self._tokens[id]

@@ -8,11 +8,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
 
-from llterm.backends.openings import AtOnce, BuiltIn, Chats, Openings, opener
+from llterm.backends.formats import Chosen, TemplateFile
+from llterm.backends.openings import AtOnce, Chats, Openings, opener
 from llterm.backends.remote.dialects.protocol import Converses, Dialect, Opens, Writes
 from llterm.backends.remote.ends import is_end
 from llterm.backends.remote.vocabulary import RemoteVocabulary
 from llterm.backends.remote.wire import Wire
+from llterm.backends.templates import own_format
 from llterm.core.chat import OWN, UNSEEN, Chat, Part, Parts
 from llterm.core.tokens import Token
 from llterm.errors import ConfigError
@@ -22,11 +24,16 @@ _MARK = re.compile(rb"<\|?[\w/.: -]+\|?>|\[/?[A-Z_]+\]")
 
 
 def chats_of(
-    wire: Wire, dialect: Dialect, vocabulary: RemoteVocabulary, template: str | None, *, whole: bool
+    wire: Wire,
+    dialect: Dialect,
+    vocabulary: RemoteVocabulary,
+    template: Chosen | None,
+    *,
+    whole: bool,
 ) -> Chats | None:
     """How this server's chats are opened; None where nobody can tell.
 
-    `template` is a built-in format that the person chose; `whole`: every token is known. Raises
+    `template` is a format that the person chose; `whole`: every token is known. Raises
     ConfigError where the server would not follow it, ModelError where there is none of that name.
     """
     by_itself = isinstance(dialect, Converses) or (isinstance(dialect, Opens) and dialect.by_ids)
@@ -41,9 +48,14 @@ def chats_of(
     form: Chats | None = None
     if template is not None:
         from llterm.backends.llamacpp.binding import library
-        from llterm.backends.llamacpp.chat import named_format
+        from llterm.backends.llamacpp.chat import known_format
 
-        form = BuiltIn(named_format(library(), template))
+        if isinstance(template, TemplateFile):
+            # The server's own first token stands before it in any case.
+            found = own_format(template.text, "", "", template.name)
+        else:
+            found = known_format(library(), template)
+        form = opener(found, asyncio.get_running_loop())
     elif isinstance(dialect, Opens):
         return Asked(wire, dialect, vocabulary)
     elif isinstance(dialect, Writes):

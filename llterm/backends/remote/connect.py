@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
+from llterm.backends.formats import Chosen
 from llterm.backends.remote.backend import Again, Habit, RemoteBackend
 from llterm.backends.remote.chats import chats_of
 from llterm.backends.remote.dialects.asking import Visit
@@ -34,11 +35,13 @@ async def open_remote(
     *,
     tell: Tell | None = None,
     fresh: bool = False,
+    chosen: Chosen | None = None,
 ) -> RemoteBackend:
     """Get to know a server and its model. `context` overrides what the server says it sees.
 
     What was found out at an earlier start counts as long as the server says the same of itself;
-    with `fresh` everything is tried again. Raises LltermError: not reached, no key, nothing that
+    with `fresh` everything is tried again. `chosen` is the person's chat format, where that is
+    more than a built-in one's name. Raises LltermError: not reached, no key, nothing that
     llterm can work with.
     """
     news = News(tell)
@@ -58,7 +61,8 @@ async def open_remote(
         again = None
         if file is not None and known is not None and traits is known.traits:
             again = partial(_tried_again, wire, file)
-        backend = _backend(name, wire, dialect, told, habit, settings.chat_template, again)
+        form = chosen or settings.chat_template
+        backend = _backend(name, wire, dialect, told, habit, form, again)
         backend.news = news
         return backend
     except BaseException:
@@ -67,7 +71,11 @@ async def open_remote(
 
 
 async def open_backend(
-    name: str, wire: Wire, dialect: Dialect, habit: Habit | None = None, template: str | None = None
+    name: str,
+    wire: Wire,
+    dialect: Dialect,
+    habit: Habit | None = None,
+    template: Chosen | None = None,
 ) -> RemoteBackend:
     """The backend, with as much of the vocabulary as the server tells.
 
@@ -144,7 +152,7 @@ def _vocabulary(wire: Wire, dialect: Dialect, told: _Told) -> RemoteVocabulary:
 
 def _backend(
     name: str, wire: Wire, dialect: Dialect, told: _Told,
-    habit: Habit | None, template: str | None, again: Again | None = None,
+    habit: Habit | None, template: Chosen | None, again: Again | None = None,
 ) -> RemoteBackend:  # fmt: skip
     vocabulary, whole = _vocabulary(wire, dialect, told), bool(told.tokens)
     chats = chats_of(wire, dialect, vocabulary, template, whole=whole)
