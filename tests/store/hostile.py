@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from llterm.core.chat import Chat, chat_text
+from llterm.core.chat import Chat, Said, chat_text
 from llterm.core.loom import ROOT
 from llterm.core.sampling import Sampling
 from llterm.errors import LltermError
@@ -58,7 +58,7 @@ def made(path: Path, more: int = 0) -> Path:
     scratch.copy_to(path)
     document = Document.open(path)
     document.set_sampling(sampling_text(Sampling(bias=(("fox", 1.5),))))
-    document.set_chat(chat_text(Chat(message="Tell me of a fox.")))
+    document.set_chat(chat_text(Chat("", "Tell me of a fox.", (Said("user", "Hi"),))))
     document.set_prefix("A tale.")
     document.branches.note(document.loom.head, "here")
     document.save_lines(b"Once", b"sampled")

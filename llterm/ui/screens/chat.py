@@ -24,7 +24,7 @@ class ChatDialog(Dialog[Dialogue]):
     """Gives back the chat; an empty one makes the loom a story again."""
 
     TITLE = "Chat"
-    KEYS = "^J keep   F3 F4 turn   F5 new turn   F6 whose   F8 from a file   ⇥ Esc"
+    KEYS = "^J keep   F3 F4 turn   F5 add   F6 whose   F8 from a file   Esc"
     BINDINGS = [  # noqa: RUF012
         Binding("ctrl+j,ctrl+enter,ctrl+s", "done", "Done", show=False, priority=True),
         Binding("f3", "move(-1)", show=False, priority=True),

@@ -109,6 +109,8 @@ def _state(screen: MixScreen, mix: Mix) -> list[str]:
     if recipe.pool.contrastive and recipe.mode == "democratic":
         said.append(f"plausible from {recipe.pool.plausible:g}")
     said.append(f"sampler {session.sampling.label}")
+    if session.document.chat:
+        said.append("a reply in a chat")
     if not mix.by_id:
         said.append("byte by byte")
     if not mix.exact and not (recipe.mode == "reference" and mix.by_id):
