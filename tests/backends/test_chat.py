@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import math
 from pathlib import Path
 from typing import cast
@@ -11,9 +12,12 @@ import pytest
 
 from benchmarks.server import server
 from llterm.backends.llamacpp import LlamaBackend, LlamaSettings, open_llama
+from llterm.backends.llamacpp.binding import library
+from llterm.backends.llamacpp.chat import named_format
 from llterm.backends.remote.connect import open_remote
+from llterm.backends.templates import PLAIN
 from llterm.config.server import ServerSettings
-from llterm.core.chat import OWN, UNSEEN, Chat, Chatting, encode_parts
+from llterm.core.chat import OWN, UNSEEN, Chat, Chatting, Said, encode_parts
 from llterm.core.query import Backend, Fact, Query
 from llterm.core.tokens import Anchor
 from llterm.core.tokens import Path as TokenPath
@@ -168,3 +172,19 @@ async def test_a_format_of_ones_own_choosing(tmp_path: Path) -> None:
     long = Chat(message="word " * 5000)
     text, _ = await said(await opened(tmp_path, chosen="llama3"), long)
     assert text.count("word") == 5000
+
+
+def test_every_built_in_format_gets_what_was_said_with_its_blanks() -> None:
+    """Marks around it change nothing of what a format makes of it, stripping it or not."""
+    llama = library()
+    names = (ctypes.c_char_p * 256)()
+    count = llama.llama_chat_builtin_templates(names, len(names))
+    earlier = (Said("user", "\ta "), Said("assistant", " b "))
+    chat, kept = Chat(" s\n", " hi \n\n", earlier), 0
+    for name in [PLAIN, *((one or b"").decode() for one in names[:count])]:
+        form = named_format(llama, name)
+        text = "".join(part.text for part in form.open(chat))
+        if form.render is not None:
+            assert text == form.render(chat.messages()), name
+        kept += all(one.content in text for one in chat.said())
+    assert kept > count / 2, "most formats keep every blank"

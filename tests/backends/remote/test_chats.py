@@ -11,7 +11,7 @@ from llterm.backends.remote.backend import RemoteBackend
 from llterm.backends.remote.connect import open_backend
 from llterm.backends.remote.probe import find_dialect
 from llterm.backends.remote.wire import Refused
-from llterm.core.chat import OWN, UNSEEN, Chat, Parts, encode_parts
+from llterm.core.chat import OWN, UNSEEN, Chat, Parts, Said, encode_parts
 from llterm.core.query import Fact, Query
 from llterm.core.rules import Rules
 from llterm.core.tokens import Anchor, Path, Tail
@@ -89,6 +89,15 @@ async def test_as_messages_the_story_is_the_begun_answer() -> None:
     assert body["messages"] == [*MESSAGES, begun]
     body = await asked(server, backend, story)
     assert [one["role"] for one in body["messages"]] == ["user", "assistant"]
+
+
+async def test_as_messages_all_turns_are_told_with_their_blanks() -> None:
+    server = ChatServer()
+    backend = await opened(server)
+    chat = Chat("", " Once.\n", (Said("user", "a "), Said("assistant", "\tb")))
+    parts = await asyncio.to_thread(backend.open_chat, chat)
+    tokens = await asyncio.to_thread(encode_parts, parts, backend.vocabulary)
+    assert (await asked(server, backend, tokens))["messages"] == chat.messages()
 
 
 @pytest.mark.parametrize("kind", UNTOLD, ids=lambda it: it.__name__)
