@@ -83,6 +83,8 @@ class Mix:
         """The most mass that any answer so far only estimated."""
         self.company = Company(self._voices, sources, forgiving=forgiving, spared=self._spared)
         """The models as they are asked. One that is left out counts as weight 0."""
+        self.chat_reader = ""
+        """Name of the model whose chat `open_chat` told last."""
         self._begin: int | None = None
         self._search: Anchor | None = None
         self._looked: OrderedDict[tuple[Tail, Recipe], Blend] = OrderedDict()
@@ -165,7 +167,8 @@ class Mix:
             for parts, source in zip(opened, self.sources, strict=True)
         ]
         # The window over a long reply leaves room for any of them then.
-        parts = opened[max(range(len(own)), key=lambda index: len(own[index]))]
+        longest = max(range(len(own)), key=lambda index: len(own[index]))
+        parts, self.chat_reader = opened[longest], self.names[longest]
         if not self.by_id:
             parts = byte_parts(parts)
         head = encode_parts(parts, self.vocabulary)

@@ -67,6 +67,7 @@ async def test_each_model_opens_the_chat_by_its_own_template(models: list[LlamaB
     mix = Mix(models, EVEN)
     assert mix.by_id
     head = await asyncio.to_thread(head_of, mix, CHAT)
+    assert mix.chat_reader == mix.names[1], "the longest is told, for windows must have room for it"
     found = await row(mix, head + mix.vocabulary.encode(REPLY))
     one, other = await own_rows(models)
     assert np.exp(found) == pytest.approx((np.exp(one) + np.exp(other)) / 2, abs=1e-5)
