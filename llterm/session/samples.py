@@ -13,11 +13,12 @@ from dataclasses import asdict, dataclass, field, replace
 import numpy as np
 
 from llterm.core.distribution import Distribution, Mask
+from llterm.core.healing import healed
 from llterm.core.query import Source
 from llterm.core.reading import Reading, read_step
 from llterm.core.sampling import Sampling
 from llterm.core.tokens import Tail, Vocabulary
-from llterm.core.view import Branch, Step
+from llterm.core.view import Branch, Step, adding
 from llterm.core.view import Finish as Shown
 from llterm.engine.sampling import Drawn, Finish
 from llterm.session.changes import ModelRun
@@ -61,6 +62,11 @@ class Sample:
     def logprob(self) -> float:
         """Joint, of the raw model."""
         return math.fsum(step.logprob for step in self.steps)
+
+    @property
+    def adding(self) -> Sequence[Step]:
+        """The tokens that add text."""
+        return adding(self.steps, self.residue)
 
     def part(self, size: int) -> bytes:
         """What its first `size` tokens add to the story."""
@@ -130,12 +136,11 @@ class Sample:
 
     def readings(self, size: int, names: Vocabulary) -> list[Reading]:
         """Its first `size` tokens as the model sees them, less those that write the residue."""
-        left, readings = len(self.residue), []
-        for n, (step, found) in enumerate(zip(self.steps[:size], self.found, strict=False)):
-            left -= len(step.data)
-            if left < 0:
-                readings.append(read_step(step, found, names, n))
-        return readings
+        first = len(self.steps) - len(self.adding)
+        return [
+            read_step(self.steps[n], self.found[n], names, n)
+            for n in range(first, min(size, len(self.steps)))
+        ]
 
 
 def find(samples: Sequence[Sample], tail: Tail) -> Sample | None:
@@ -165,5 +170,6 @@ def _row(equal: Sequence[Sample]) -> Branch:
         p=math.exp(one.logprob),
         logprob=one.logprob,
         finish=_ENDS.get(one.finish, "open"),
+        healed=healed(one.residue, one.data),
         sampled=f"sampled, {'line' if len(equal) == 1 else 'lines'} {numbers}",
     )

@@ -9,6 +9,7 @@ from llterm.core.distribution import Distribution
 from llterm.core.query import Source
 from llterm.core.reading import Reading, read_step
 from llterm.core.tokens import Tail, Token, Vocabulary, text_bytes
+from llterm.core.view import adding
 from llterm.core.weave import Weave
 from llterm.errors import UsageError
 from llterm.session.document import ModelRun
@@ -38,13 +39,12 @@ def first_word(weave: Weave, tail: Tail) -> Tail:
 
 def readings_along(weave: Weave, tail: Tail, vocabulary: Vocabulary) -> list[Reading]:
     """The tokens of a path as the model sees them, less those that write the residue again."""
-    left = len(weave.residue)
-    readings = []
-    for n, step in enumerate(weave.beam(tail).steps):
-        left -= len(step.data)
-        if left < 0:
-            readings.append(read_step(step, weave.facts[tail[:n]], vocabulary, n))
-    return readings
+    steps = weave.beam(tail).steps
+    first = len(steps) - len(adding(steps, weave.residue))
+    return [
+        read_step(step, weave.facts[tail[:n]], vocabulary, n)
+        for n, step in enumerate(steps[first:], first)
+    ]
 
 
 def taken(prompt: Prompt, weave: Weave, ids: Tail) -> Prompt:
@@ -54,7 +54,7 @@ def taken(prompt: Prompt, weave: Weave, ids: Tail) -> Prompt:
         tokens=weave.anchor.tokens,
         residue=weave.residue,
         before=weave.before[-64:],
-        story_tokens=prompt.story_tokens + len(ids),
+        sight=replace(prompt.sight, story=prompt.sight.story + len(ids)),
     )
 
 
