@@ -88,8 +88,8 @@ def test_what_is_harmless_counts_at_once(home: Path, name: str) -> None:
     row, (table, _, key) = ROWS[name], name.rpartition(".")
     value = harmless(row)
     head = "models.fable" if table == "models" else table
-    config = project(home, f"[{head}]\n{key} = {literal(value)}\n")
-    assert f"{head}.{key}" in config.origins
+    config = project(home, (f"[{head}]\n" if head else "") + f"{key} = {literal(value)}\n")
+    assert (f"{head}.{key}" if head else key) in config.origins
     assert not config.notices
 
 
