@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 
+from llterm.core.birth import Arrival
 from llterm.core.distribution import Distribution, Mask
 from llterm.core.healing import healed
 from llterm.core.query import Source
@@ -22,7 +23,7 @@ from llterm.core.view import Branch, Step, adding
 from llterm.core.view import Finish as Shown
 from llterm.engine.sampling import Drawn, Finish
 from llterm.session.changes import ModelRun
-from llterm.session.taking import alternatives
+from llterm.session.taking import alternatives, arrival_of
 
 _ENDS: dict[Finish | None, Shown | None] = {None: None, "end": "end", "stop": "stop",
                                             "length": "depth"}  # fmt: skip
@@ -48,6 +49,8 @@ class Sample:
     """The distribution before each token, less the whole vocabulary."""
     finish: Finish | None = None
     """None while it is drawn."""
+    arrivals: list[Arrival] = field(default_factory=list)
+    """How each token came; none of lines that an earlier version kept."""
 
     @property
     def ids(self) -> Tail:
@@ -88,6 +91,7 @@ class Sample:
             logprob = min(logprob - math.log(permitted), 0.0)
         self.steps.append(Step(id, token.data, logprob, rank, token.special, permitted))
         self.found.append(replace(found, full=None))
+        self.arrivals.append(arrival_of(drawn.choice))
         self.finish = drawn.line.finish
 
     def after(self, ids: Tail) -> Sample | None:
@@ -101,6 +105,7 @@ class Sample:
             residue=self.residue[len(written) :],
             steps=self.steps[size:],
             found=self.found[size:],
+            arrivals=self.arrivals[size:],
             finish=self.finish or "stopped",
         )
 
@@ -132,6 +137,7 @@ class Sample:
             fingerprint=names.fingerprint,
             settings={"sampling": asdict(self.sampling), "line": self.number},
             alternatives=tuple(alternatives(found, names) for found in self.found[:size]),
+            arrivals=tuple(self.arrivals[:size]),
         )
 
     def readings(self, size: int, names: Vocabulary) -> list[Reading]:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, replace
 from itertools import islice
 
+import numpy as np
+
+from llterm.core.birth import Arrival
 from llterm.core.distribution import Distribution
 from llterm.core.query import Source
 from llterm.core.reading import Reading, read_step
+from llterm.core.sampling import Choice
 from llterm.core.tokens import Tail, Token, Vocabulary, text_bytes
 from llterm.core.view import adding
 from llterm.core.weave import Weave
@@ -18,6 +23,10 @@ from llterm.session.refusals import cannot_stand
 
 ALTERNATIVES = 5
 """Candidates kept with each accepted token."""
+FORCING = ("constraint", "healing", "model")
+"""Stages of the chain that drop what may not stand, whatever the knobs say."""
+_SAME = 1e-6
+"""Nats between the roundings of one logprob."""
 REJECTED = 8
 """Suggestions kept that were there and not taken."""
 
@@ -83,6 +92,7 @@ def model_run(weave: Weave, tail: Tail, source: Source) -> ModelRun:
             alternatives(weave.facts[tail[:n]], source.vocabulary) for n in range(len(tail))
         ),
         rejected=_rejected(weave, tail),
+        arrivals=tuple(_accepted(weave, tail[:n]) for n in range(len(tail))),
     )
 
 
@@ -98,6 +108,7 @@ def forced_run(source: Source, token: Token, logprob: float) -> ModelRun:
         fingerprint=source.vocabulary.fingerprint,
         settings={"forced": True},
         alternatives=((),),
+        arrivals=(Arrival("picked"),),
     )
 
 
@@ -121,7 +132,26 @@ def forced_after(
         logprobs=(*run.logprobs, logprob),
         settings=run.settings | {"forced": True},
         alternatives=(*run.alternatives, ()),
+        arrivals=(*run.arrivals, Arrival("picked")),
     )
+
+
+def arrival_of(choice: Choice) -> Arrival:
+    """How a token came that the sampler chain drew."""
+    ladder, kept = choice.ladder, int(choice.ladder.kept.sum())
+    way = "drawn"
+    if kept == 1:
+        allowed = ladder.p_base[~np.isin(ladder.dropped_by.astype(str), FORCING)]
+        first = math.log(allowed.max()) <= choice.logprob + _SAME
+        way = "forced" if len(allowed) == 1 else "first choice" if first else "drawn"
+    return Arrival(way, min(float(f"{choice.p:.6g}"), 1.0), kept)
+
+
+def _accepted(weave: Weave, before: Tail) -> Arrival:
+    """How the token after these came with a suggestion."""
+    mask = weave.mask(before)
+    only = mask is not None and int(mask.allowed.sum()) == 1
+    return Arrival("forced" if only else "accepted")
 
 
 def _rejected(weave: Weave, tail: Tail) -> tuple[tuple[bytes, float], ...]:

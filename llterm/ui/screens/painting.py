@@ -99,7 +99,7 @@ def show_branch(screen: WeaveScreen) -> None:
     """The selected row's joint probability and mean."""
     if screen.flashing:
         return
-    row = None if screen.stale else screen.row
+    row = None if screen.stale or screen.session.stale else screen.row
     line = screen.query_one("#branch", Line)
     if row is None:
         line.say("")
