@@ -17,12 +17,13 @@ the end seldom moves it, and where it stands depends on the text's tokens alone.
 def first_seen(count: int, head: int, context: int, ahead: int = 0) -> int:
     """Index of the first of `count` tokens that the model sees.
 
-    `head` tokens stand before them and are always seen; `ahead` are to follow.
+    `head` tokens stand before them and are always seen; `ahead` are to follow. The last token is
+    seen however long the head is.
     """
     room = context - head - min(max(RESERVE, ahead), context // STEPS)
     step = max((context - head) // STEPS, 1)
     over = count - max(room, 1)
-    return -(-over // step) * step if over > 0 else 0
+    return min(-(-over // step) * step, count - 1) if over > 0 else 0
 
 
 @dataclass(frozen=True, slots=True)

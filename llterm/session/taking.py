@@ -6,8 +6,6 @@ import math
 from dataclasses import asdict, replace
 from itertools import islice
 
-import numpy as np
-
 from llterm.core.birth import Arrival
 from llterm.core.distribution import Distribution
 from llterm.core.query import Source
@@ -23,10 +21,10 @@ from llterm.session.refusals import cannot_stand
 
 ALTERNATIVES = 5
 """Candidates kept with each accepted token."""
-FORCING = ("constraint", "healing", "model")
+FORCING = ("constraint", "healing")
 """Stages of the chain that drop what may not stand, whatever the knobs say."""
 _SAME = 1e-6
-"""Nats between the roundings of one logprob."""
+"""Share by which the roundings of one probability differ."""
 REJECTED = 8
 """Suggestions kept that were there and not taken."""
 
@@ -141,8 +139,9 @@ def arrival_of(choice: Choice) -> Arrival:
     ladder, kept = choice.ladder, int(choice.ladder.kept.sum())
     way = "drawn"
     if kept == 1:
-        allowed = ladder.p_base[~np.isin(ladder.dropped_by.astype(str), FORCING)]
-        first = math.log(allowed.max()) <= choice.logprob + _SAME
+        forced = [rung.p > 0 for rung in ladder.rungs if rung.stage in FORCING]
+        allowed = ladder.p_base[forced[-1]] if forced else ladder.p_base
+        first = allowed.max() <= math.exp(choice.logprob) * (1 + _SAME)
         way = "forced" if len(allowed) == 1 else "first choice" if first else "drawn"
     return Arrival(way, min(float(f"{choice.p:.6g}"), 1.0), kept)
 

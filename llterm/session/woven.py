@@ -71,7 +71,9 @@ class Woven:
     def adding(self, tail: Tail) -> Sequence[Step]:
         """The tokens of a path of the tree that add text to the story."""
         sample = samples.find(self.samples, tail)
-        return sample.adding if sample else adding(self.weave.beam(tail).steps, self.weave.residue)
+        if sample is not None:
+            return adding(sample.steps[: len(tail) - 1], sample.residue)
+        return adding(self.weave.beam(tail).steps, self.weave.residue)
 
     def ids(self, tail: Tail) -> Tail:
         """The tokens after the anchor that a path of the tree stands for."""
