@@ -62,9 +62,12 @@ def bits(logprob: float) -> str:
     return f"{max(0.0, -logprob / math.log(2)):.1f} bits"
 
 
-def joint(logprob: float, tokens: int) -> str:
-    """What a branch says of itself, the most telling first: joint, mean, tokens, bits."""
-    mean = math.exp(logprob / tokens) if tokens else 1.0
+def joint(logprob: float, tokens: int, mean_logprob: float | None = None) -> str:
+    """What a branch says of itself, the most telling first: joint, mean, tokens, bits.
+
+    `mean_logprob` is that of the tokens, where they are not all that the joint one is of.
+    """
+    mean = math.exp(logprob / max(tokens, 1) if mean_logprob is None else mean_logprob)
     whole = fine_percent(math.exp(logprob)) if logprob >= math.log(LEAST) else of_logprob(logprob)
     return f"joint {whole} · mean {100 * mean:.0f}% · {count_of(tokens, 'token')} · {bits(logprob)}"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
@@ -88,6 +88,8 @@ def find_model(name: str, config: Config) -> Known:
     Disks are searched only for a name that is neither bundled, configured, nor a path.
     """
     own = config.models.get(name)
+    if own is not None and own.server is not None:
+        own = replace(own, server=_limited(own.server, config))
     if name in BUNDLED:
         settings = own or ModelConfig()
         return Known(name, "bundled", settings.path or MODELS / BUNDLED[name], settings)
@@ -96,7 +98,8 @@ def find_model(name: str, config: Config) -> Known:
     if name == SCRIPTED:
         return Known(name, "scripted", None, ModelConfig())
     if is_address(name):
-        return Known(name, "server", None, ModelConfig(server=ServerSettings((name,))))
+        server = _limited(ServerSettings((name,)), config)
+        return Known(name, "server", None, ModelConfig(server=server))
     path = Path(name).expanduser()
     if present(path):
         return Known(model_name(path), "file", path, ModelConfig())
@@ -112,6 +115,19 @@ def find_model(name: str, config: Config) -> Known:
     if path.suffix.lower() == ".gguf" or len(path.parts) > 1:
         return Known(path.stem, "file", path, ModelConfig())
     raise _unknown(name, taken_names(config), files)
+
+
+def _limited(server: ServerSettings, config: Config) -> ServerSettings:
+    """With as many requests at once as is set for all servers: typed, or in the environment, that
+    counts more than what a file says of this one.
+
+    A recording is asked as it was made.
+    """
+    origin = config.origins.get("parallel")
+    typed = origin is not None and origin.kind in ("flag", "environment")
+    if server.replay is not None or not (typed or server.parallel is None):
+        return server
+    return replace(server, parallel=config.parallel)
 
 
 def _search(name: str, files: Sequence[Found], taken: Collection[str]) -> Known | None:
@@ -155,17 +171,21 @@ async def open_model(
     progress: Progress | None = None,
     tell: Tell | None = None,
 ) -> Backend:
-    """Open a model. `overrides` are typed model flags by name (context, threads, gpu_layers).
+    """Open a model. `overrides` are typed model flags by name (context, threads, gpu_layers, and
+    of a server parallel).
 
     `progress` is told the share that is loaded, from any thread. Raises ModelError.
     """
-    known = find_model(name, config)
+    known, given = find_model(name, config), dict(overrides or {})
+    parallel = given.pop("parallel", None)
     from llterm.backends.formats import chosen_format
 
     if known.settings.server is not None:
         from llterm.backends.remote.connect import open_remote
 
         server, context = known.settings.server, known.settings.context
+        if parallel is not None and server.replay is None:
+            server = replace(server, parallel=parallel)
         chosen = await asyncio.to_thread(chosen_format, server, config)
         return await open_remote(known.name, server, context, tell=tell, chosen=chosen)
     if known.path is None:
@@ -180,5 +200,5 @@ async def open_model(
         one.name: getattr(known.settings, one.name) for one in fields(LlamaSettings)
     }
     values["chat_template"] = await asyncio.to_thread(chosen_format, known.settings, config)
-    values.update(overrides or {})
+    values.update(given)
     return await open_llama(known.path, LlamaSettings(**values), progress, known.name)

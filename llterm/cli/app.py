@@ -323,6 +323,7 @@ def doctor_command(
         typer.Option("--repair", help="Put a damaged loom right; the damaged file is kept aside."),
     ] = False,
     model: options.Model = None,
+    parallel: options.Parallel = None,
     config: options.ConfigPath = None,
 ) -> None:
     """Check the installation: versions, terminal, folders, configuration, model; or one loom; or
@@ -333,7 +334,7 @@ def doctor_command(
 
     # A loom is checked also where the configuration is broken.
     loom = target is not None and Path(target).suffix == ".loom"
-    found = None if loom else load({"model": model}, config)
+    found = None if loom else load({"model": model, "parallel": parallel}, config)
     if found is not None and is_served(target or found.model, found):
         from llterm.headless.server import check_server
 

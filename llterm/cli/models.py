@@ -104,7 +104,7 @@ def quantize_command(
     threads: options.Threads = None,
     config: options.ConfigPath = None,
 ) -> None:
-    """Make a smaller file of a model, and print where it lies.
+    """Write a model in another quantisation, as a rule a smaller one, and print where it lies.
 
     Goes into llterm's own folder, named after the model and the quantisation.
     """

@@ -85,6 +85,7 @@ ConfigPath = Annotated[
     Path | None,
     typer.Option("--config", help="Read this file in place of the user's and the project's."),
 ]
+Parallel = Annotated[int | None, _option("", setting("parallel"))]
 Threads = Annotated[int | None, _option("models", setting("models.threads"))]
 
 STORY: Flags = {
@@ -199,7 +200,12 @@ CONSTRAINT: Flags = {
     ],
 }
 _OF_MODELS = tuple(setting(f"models.{name}") for name in ("context", "threads", "gpu_layers"))
-RUN: Flags = {**_settings("models", _OF_MODELS), "config": ConfigPath}
+_OF_SERVERS = (setting("parallel"),)
+RUN: Flags = {
+    **_settings("models", _OF_MODELS),
+    **_settings("", _OF_SERVERS),
+    "config": ConfigPath,
+}
 TAPE: Flags = {
     "record": Annotated[
         Path | None, typer.Option(help="Keep a server's answers in a new file, without keys.")
@@ -309,13 +315,13 @@ def sampling_flags(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def model_flags(values: Mapping[str, Any]) -> dict[str, int]:
     """The typed settings of a model among a command's parameters. Raises ConfigError."""
-    return checked(_typed("models", _OF_MODELS, values))
+    return checked(_typed("models", _OF_MODELS, values) | _typed("", _OF_SERVERS, values))
 
 
 def checked(flags: Mapping[str, Any]) -> dict[str, Any]:
     """Typed settings by name, from those by dotted name. Raises ConfigError."""
     return {
-        dotted.partition(".")[2]: checked_flag(dotted, value) for dotted, value in flags.items()
+        dotted.rpartition(".")[2]: checked_flag(dotted, value) for dotted, value in flags.items()
     }
 
 

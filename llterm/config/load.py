@@ -78,9 +78,11 @@ def load_config(
     keys = {name.removeprefix("keys."): str(value)
             for name, (value, _) in found.items() if name.startswith("keys.")}  # fmt: skip
     known = {**PRESETS, **presets}
+    parallel = found["parallel"][0] if "parallel" in found else None
     keymap.resolve(keys, lambda id: found[f"keys.{id}"][1].detail)
     return Config(
         model=str(found["model"][0]) if "model" in found else Config().model,
+        parallel=parallel if isinstance(parallel, int) else None,
         weave=replace(Rules(), **_fields("weave", found)),
         sampling=_sampling(found, known),
         presets=known,

@@ -26,7 +26,7 @@ Power = Literal[
 ]
 
 _TABLES: Mapping[str, Mapping[Power, str]] = {
-    "": {"model": "model"},
+    "": {"model": "model", "harmless": "parallel"},
     "weave": {
         "harmless": "depth cutoff multiplier split_limit beams auto_stop stop_comma stop_newline"
         " single_line stop heal strategy diverse budget"

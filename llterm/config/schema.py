@@ -86,6 +86,8 @@ class Config:
     """Everything that is set, after all sources were read."""
 
     model: str = "fable"
+    parallel: int | None = None
+    """For models on servers that say nothing of it themselves."""
     weave: Rules = field(default_factory=Rules)
     sampling: Sampling = field(default_factory=Sampling)
     presets: Mapping[str, SamplerSettings] = field(default_factory=lambda: dict(PRESETS))
@@ -231,7 +233,14 @@ def _knob(
     return Setting(name, kind, help, getattr(_SAMPLER, name), low, high, above)
 
 
-TOP = (Setting("model", "text", "The model that is opened without --model.", Config().model),)
+TOP = (
+    Setting("model", "text", "The model that is opened without --model.", Config().model),
+    Setting(
+        "parallel", "whole number",
+        "Most requests in flight to a server; unset: what it has room for.",
+        Config().parallel, 1, 1024,
+    ),
+)  # fmt: skip
 WEAVE = (
     Setting("depth", "whole number", "Most tokens of a suggestion.", _RULES.depth, 1, 500),
     Setting(

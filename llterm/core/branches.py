@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from llterm.core.healing import healed
 from llterm.core.search import CONSTRAINT, Beam, likeliest_first
 from llterm.core.tokens import Tail
 from llterm.core.view import Branch, Step, Suggestion, View
@@ -55,7 +56,8 @@ def draw(
             merged[beam.tail] = merged.get(beam.tail, 0.0) + _mass(same)
             alike[beam.tail] = [one for one in others if one not in same]
     suggestions = tuple(
-        _suggestion(beam, merged.get(beam.tail, 0.0), alike.get(beam.tail, ())) for beam in leaves
+        _suggestion(beam, anchor, merged.get(beam.tail, 0.0), alike.get(beam.tail, ()))
+        for beam in leaves
     )
     root = _Node(anchor)
     nodes = {anchor.tail: root}
@@ -117,10 +119,17 @@ def _merge(leaves: Sequence[Beam]) -> tuple[list[Beam], dict[Tail, float]]:
     return list(first.values()), merged
 
 
-def _suggestion(beam: Beam, merged: float, alike: Sequence[Beam] = ()) -> Suggestion:
-    texts = tuple(dict.fromkeys(one.data for one in alike))
+def _suggestion(beam: Beam, anchor: Beam, merged: float, alike: Sequence[Beam]) -> Suggestion:
     return Suggestion(
-        beam.tail, beam.steps, beam.data, beam.logprob, beam.finish, merged, texts, _mass(alike)
+        beam.tail,
+        beam.steps,
+        beam.data,
+        beam.logprob,
+        beam.finish,
+        merged,
+        alike=tuple(dict.fromkeys(one.data for one in alike)),
+        alike_p=_mass(alike),
+        residue=anchor.residue,
     )
 
 
@@ -213,6 +222,7 @@ def _branch(parent: _Node, node: _Node) -> Branch:
         banned=node.beam.banned,
         alike=len({one.data for one in node.alike}),
         alike_p=_mass(node.alike),
+        healed=healed(parent.beam.residue, shown) if parent.beam.step is None else None,
     )
 
 

@@ -13,6 +13,7 @@ from bisect import bisect_left, bisect_right
 
 import numpy as np
 
+from llterm.core.display import visible
 from llterm.core.distribution import Mask
 from llterm.core.tokens import Vocabulary
 
@@ -20,6 +21,8 @@ LONGEST = 48
 """Bytes; longer last words (a paste of `====`) are not healed: no token is that long."""
 
 _LAST = re.compile(r"(?:[^\S\n]?\w+|[^\S\n]+)\Z")
+
+_FIRST = re.compile(r"\w+")
 
 
 def residue_of(text: bytes) -> bytes:
@@ -35,6 +38,21 @@ def residue_of(text: bytes) -> bytes:
         return b""
     residue = found.group().encode()
     return residue if len(residue) <= LONGEST and text.endswith(residue) else b""
+
+
+def healed(residue: bytes, data: bytes) -> tuple[str, str] | None:
+    """The word that was typed last, and what a text after it makes of it; None where it stays."""
+    word = residue.decode("utf-8", "replace").lstrip()
+    more = _FIRST.match(data.decode("utf-8", "replace"))
+    return (word, word + more.group()) if word and more else None
+
+
+def healing_note(words: tuple[str, str] | None) -> str:
+    """What `healed` found, for a row: two spaces, and inert words; empty where it found none."""
+    if words is None:
+        return ""
+    before, after = (visible(word.encode("utf-8", "replace")) for word in words)
+    return f"  ({before} → {after})"
 
 
 class Healer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 from typing import Protocol, runtime_checkable
@@ -207,6 +208,19 @@ class Distant(Protocol):
     @property
     def away(self) -> str:
         """Why nobody answers now, without a full stop; empty where somebody does."""
+
+
+@runtime_checkable
+class Accelerated(Protocol):
+    """A backend that may have layers on a GPU."""
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether it has."""
+
+    def on_cpu(self) -> AbstractAsyncContextManager[Backend]:
+        """The same model once more, on the CPU alone; freed at the end. Raises LltermError where it
+        cannot be loaded beside the other."""
 
 
 @runtime_checkable

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -27,6 +29,22 @@ class Step:
     """Raw mass of what a mask allowed here; `logprob` is given that."""
 
 
+def adding(steps: Sequence[Step], residue: bytes) -> Sequence[Step]:
+    """Those of a path's tokens that add text: less the first, where all that they write is the
+    residue once more (healing)."""
+    left = len(residue)
+    for number, step in enumerate(steps):
+        left -= len(step.data)
+        if left < 0:
+            return steps[number:]
+    return ()
+
+
+def mean_of(steps: Sequence[Step]) -> float:
+    """Mean logprob of these tokens; 0 without any."""
+    return math.fsum(step.logprob for step in steps) / len(steps) if steps else 0.0
+
+
 @dataclass(frozen=True, slots=True)
 class Suggestion:
     """A token path that the weave offers."""
@@ -47,10 +65,13 @@ class Suggestion:
     """Their probability together."""
     share: float | None = None
     """Of a choice: its part of the probability that all choices have together."""
+    residue: bytes = b""
+    """What of the story its first tokens write again (healing)."""
 
     @property
     def logprob_per_token(self) -> float:
-        return self.logprob / max(len(self.steps), 1)
+        """Mean over the tokens that add text."""
+        return mean_of(adding(self.steps, self.residue))
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +103,8 @@ class Branch:
     """Their joint probability."""
     share: float | None = None
     """Of a choice: its part of the probability that all choices have together."""
+    healed: tuple[str, str] | None = None
+    """Where it goes on with the word that was typed last: that word, and what it becomes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
@@ -22,10 +23,12 @@ from llterm.core.attribution import (
     omission_cost,
     omissions,
 )
-from llterm.core.query import Attentive, Beside, Cost, Fact, Failed, Query, Source
+from llterm.core.query import Accelerated, Attentive, Beside, Cost, Fact, Failed, Query, Source
 from llterm.core.tokens import Anchor, Path
-from llterm.errors import CapabilityMissing, LltermError, UsageError
+from llterm.errors import CapabilityMissing, Interrupted, LltermError, UsageError
 from llterm.number_format import of_logprob
+
+log = logging.getLogger(__name__)
 
 Progress = Callable[[float], None]
 """Told the share that is done, 0 to 1."""
@@ -110,15 +113,33 @@ async def attribute(
     gradients: Gradients | None = None,
     progress: Progress = lambda _: None,
 ) -> Attribution:
-    """Each token's value. Cancelling stops it. Raises LltermError."""
+    """Each token's value. Cancelling stops it. Raises LltermError.
+
+    What fails on a GPU is tried again on the CPU, with the model loaded once more, and the notes
+    say so.
+    """
     check(source, question, how)
-    family = METHODS[how.method]
-    if family == "attention":
+    if METHODS[how.method] == "gradient":
+        assert gradients is not None
+        return await _differentiate(source, question, how, gradients, progress)
+    try:
+        return await _asked(source, question, how, progress)
+    except (UsageError, Interrupted):
+        raise
+    except LltermError as error:
+        if not (isinstance(source, Accelerated) and source.on_gpu):
+            raise
+        log.warning("on the GPU: %s", error)
+        async with source.on_cpu() as other:
+            found = await _asked(other, question, how, progress)
+        told = f"done on the CPU, because it failed on the GPU: {error.title}"
+        return replace(found, notes=(*found.notes, told))
+
+
+async def _asked(source: Source, question: Question, how: How, progress: Progress) -> Attribution:
+    if METHODS[how.method] == "attention":
         return await _attention(source, question, how)
-    if family == "omission":
-        return await _leave_one_out(source, question, how, progress)
-    assert gradients is not None
-    return await _differentiate(source, question, how, gradients, progress)
+    return await _leave_one_out(source, question, how, progress)
 
 
 async def _attention(source: Source, question: Question, how: How) -> Attribution:

@@ -14,6 +14,7 @@ from llterm.core.mixing.blend import Heard
 from llterm.core.mixing.listing import row_of
 from llterm.core.mixing.spelling import DROPPED, Pieces, Place
 from llterm.core.query import Cost, Fact, Failed, Query, Source
+from llterm.core.sight import first_seen
 from llterm.core.tokens import Anchor, Path, Tail
 from llterm.engine.heads import Heads
 from llterm.errors import LltermError
@@ -26,10 +27,6 @@ HELD = 8_000_000
 """Numbers that the places of one model may hold: 64 MB."""
 ANCHORS = 2
 """Texts whose places are kept: the story before an accept or an edit, and after it."""
-RESERVE = 96
-"""Tokens of a model's context that are kept free for what follows the anchor."""
-STEPS = 4
-"""A text longer than that moves on by this part of the context."""
 
 
 class Voice(Protocol):
@@ -188,10 +185,7 @@ class ByteVoice:
             ids = vocabulary.encode(text[: len(text) - len(begun)])
             if not ids and not head:
                 ids, begun = vocabulary.encode(text), b""
-            room = self._source.capabilities.context - len(head)
-            step = max(room // STEPS, 1)
-            over = len(ids) - max(room - min(RESERVE, step), 1)
-            start = -(-over // step) * step if over > 0 else 0
+            start = first_seen(len(ids), len(head), self._source.capabilities.context)
             found = _Ground(Anchor(head + ids[start:]), begun)
             self._grounds[anchor] = found
         self._grounds.move_to_end(anchor)

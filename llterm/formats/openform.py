@@ -4,10 +4,11 @@ schema. Written and read again it is the same loom, its history included."""
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from itertools import takewhile
 from typing import Any
 
-from llterm.core.birth import Birth, birth_text
+from llterm.core.birth import MOST_KEPT, WAYS, Arrival, Birth, birth_text
 from llterm.core.history import Step
 from llterm.core.jsontext import json_text
 from llterm.core.loom import ROOT, Loom, Marks, Node, Piece, Slice
@@ -110,6 +111,7 @@ def _piece(piece: Piece, birth: Birth) -> dict[str, Any]:
             ]
             if n < len(birth.alternatives)
             else [],
+            "arrival": asdict(birth.arrivals[n]) if n < len(birth.arrivals) else None,
         }
         for n, id in enumerate(piece.ids)
     ]
@@ -187,10 +189,12 @@ def _read_piece(place: Place, left: LeftOut) -> Piece:
     )
     settings, rejected = place.optional("settings"), place.optional("rejected")
     overlap = place.optional("overlap")
+    arrivals = tuple(_read_arrival(one.optional("arrival")) for one in tokens)
     birth = Birth(
         kept(settings.mapping(), left) if settings is not None else {},
         alternatives if any(alternatives) else (),
         tuple(_candidate(one) for one in (rejected.items() if rejected is not None else ())),
+        arrivals=arrivals if any(one != Arrival() for one in arrivals) else (),
     )
     piece = Piece(
         id, data, author, created,
@@ -204,6 +208,19 @@ def _read_piece(place: Place, left: LeftOut) -> Piece:
     if sum(piece.sizes) != len(data) + piece.overlap:
         raise wrong(f"{listed.path} are of other sizes than the text.")
     return piece
+
+
+def _read_arrival(place: Place | None) -> Arrival:
+    if place is None:
+        return Arrival()
+    way, p_final, kept = place.text_of("way"), place.optional("p_final"), place.optional("kept")
+    if p_final is not None and not 0 <= p_final.number() <= 1:
+        raise p_final.bad("a probability")
+    return Arrival(
+        way if way in WAYS else "",
+        p_final.number() if p_final is not None else None,
+        kept.whole(1, MOST_KEPT) if kept is not None else None,
+    )
 
 
 def _candidate(place: Place) -> tuple[bytes, float]:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from llterm.backends.served import counted_words
 from llterm.core.counts import count_of
 from llterm.core.display import visible
+from llterm.core.healing import healed, healing_note
 from llterm.core.view import Branch, Suggestion, View
 from llterm.headless.job import Woven
 from llterm.number_format import LONGEST, bar, fine_percent, of_logprob, percent
@@ -59,7 +60,7 @@ def summary(woven: Woven) -> str:
     effort += f"{count_of(figures.decodes, 'decode')}, "
     effort += f"{figures.seconds:.2f} s" + counted_words(woven.counted)
     if woven.constraint is not None and woven.constraint.texts:
-        return f"{woven.model}: {_choices(view)}; {effort}{_mixed(woven)}"
+        return f"{woven.model}: {_choices(view)}; {effort}{_mixed(woven)}{_dropped(woven)}"
     count = len(view.suggestions)
     settled = "" if view.done else f", {view.settled} of them settled"
     settled += f", which differ, of {view.looked_at}" if woven.rules.diverse else ""
@@ -69,7 +70,15 @@ def summary(woven: Woven) -> str:
         f"{fine_percent(covered)} of all probability at depth 1; {effort}"
         + _constrained(woven)
         + _mixed(woven)
+        + _dropped(woven)
     )
+
+
+def _dropped(woven: Woven) -> str:
+    """How much of the story the model does not see."""
+    sight, context = woven.figures.sight, woven.figures.context
+    told = sight.dropping(context) if sight is not None else ""
+    return f"\n{told}" if told else ""
 
 
 def _choices(view: View) -> str:
@@ -119,7 +128,8 @@ def _constrained(woven: Woven) -> str:
 
 def _label(one: Suggestion) -> str:
     others = f"  (and {len(one.alike)} alike)" if one.alike else ""
-    return visible(one.data) + _MARKS.get(one.finish, "") + others + _share(one.share)
+    note = healing_note(healed(one.residue, one.data))
+    return visible(one.data) + _MARKS.get(one.finish, "") + note + others + _share(one.share)
 
 
 def _share(share: float | None) -> str:
@@ -128,7 +138,7 @@ def _share(share: float | None) -> str:
 
 def _rows(branches: tuple[Branch, ...], indent: str) -> Iterator[str]:
     for branch in branches:
-        mark = _MARKS.get(branch.finish or "", "")
+        mark = _MARKS.get(branch.finish or "", "") + healing_note(branch.healed)
         fold = "▾ " if branch.children else "  "
         mark += f"  (and {branch.alike} alike)" if branch.alike else ""
         mark += _share(branch.share)

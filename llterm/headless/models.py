@@ -111,7 +111,8 @@ def info_text(name: str, config: Config) -> str:
     info, size = _inspected(known.path)
     wanted = needed(info, size, known.settings.context)
     rows = [
-        ("name", _plain(info.name)),
+        ("name", _plain(known.name)),
+        *([("title", _plain(info.name))] if info.name != known.name else []),
         ("origin", known.origin or known.kind),
         *(("file", _plain(str(path))) for path in parts_of(known.path)),
         ("architecture", _plain(info.architecture)),
@@ -139,7 +140,8 @@ def info_json(name: str, config: Config) -> str:
     wanted = needed(info, size, known.settings.context)
     return _json(
         {
-            "name": info.name,
+            "name": known.name,
+            "title": info.name,
             "origin": known.origin or known.kind,
             "files": [str(path) for path in parts_of(known.path)],
             "architecture": info.architecture,

@@ -12,6 +12,7 @@ from llterm.core.bans import Bans
 from llterm.core.chat import chat_fields
 from llterm.core.jsontext import json_text
 from llterm.core.rules import Rules
+from llterm.core.sight import Sight
 from llterm.core.view import Branch, Step, Suggestion
 from llterm.headless.job import Woven
 
@@ -50,10 +51,21 @@ def result(woven: Woven) -> dict[str, Any]:
             "bound": _number(view.bound),
             "done": view.done,
             "looked_at": view.looked_at,
-            "story_tokens": figures.story_tokens,
-            "context": figures.context,
+            **sight_fields(figures.sight, figures.context),
             "servers": [{"model": one.model, **asdict(one.spent)} for one in woven.counted],
         },
+    }
+
+
+def sight_fields(sight: Sight | None, context: int) -> dict[str, int]:
+    """What the model sees of the text, for the stats."""
+    seen = sight or Sight()
+    return {
+        "story_tokens": seen.story,
+        "dropped_tokens": seen.dropped,
+        "window_start": seen.start,
+        "memory_tokens": seen.hidden,
+        "context": context,
     }
 
 

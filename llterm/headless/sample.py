@@ -21,6 +21,7 @@ from llterm.core.healing import Healer
 from llterm.core.query import Backend, Cost
 from llterm.core.rules import Rules
 from llterm.core.sampling import Chains, Sampling
+from llterm.core.sight import Sight
 from llterm.core.stops import Stopper
 from llterm.core.tokens import Token, Vocabulary
 from llterm.engine.sampling import Drawing, Drawn, Line, Start
@@ -103,6 +104,9 @@ class Sampled:
     """What is not exact about it; empty when all is."""
     counted: tuple[Counted, ...] = ()
     """What went over the wire, where the model is on a server."""
+    sight: Sight = field(default_factory=Sight)
+    """How much of the text the model sees."""
+    context: int = 0
 
 
 Ended = Callable[[Continuation], None]
@@ -170,6 +174,8 @@ async def _sample(
         seconds=time.monotonic() - start,
         caveat=drawing.caveat,
         counted=counted(backend),
+        sight=prompt.sight,
+        context=backend.capabilities.context,
     )
 
 

@@ -13,6 +13,7 @@ from llterm.core.counts import count_of
 from llterm.core.display import display_text, visible
 from llterm.core.jsontext import json_text
 from llterm.core.sampling import Sampling
+from llterm.headless.results import sight_fields
 from llterm.headless.sample import Continuation, Sampled, Taken
 
 VERSION = 1
@@ -52,6 +53,7 @@ def as_json(sampled: Sampled) -> str:
             "prompt_tokens_evaluated": cost.prompt_tokens,
             "decodes": cost.decodes,
             "requests": cost.requests,
+            **sight_fields(sampled.sight, sampled.context),
         },
     }
     return json_text(found, indent=2)
@@ -77,7 +79,8 @@ def summary(sampled: Sampled) -> str:
     error = next((one.line.error for one in lines if one.line.error is not None), None)
     if error is not None:
         told += f"; {error.title}: {error.cause}"
-    told = "\n".join(filter(None, (told, sampled.caveat)))
+    seen = sampled.sight.dropping(sampled.context)
+    told = "\n".join(filter(None, (told, seen, sampled.caveat)))
     return told + counted_words(sampled.counted)
 
 

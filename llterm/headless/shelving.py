@@ -9,7 +9,8 @@ from llterm import paths
 from llterm.backends.caches import find_files, model_name, parts_of, quantisation_of
 from llterm.backends.hub import choose_model, read_reference, remote_models
 from llterm.backends.listing import size_text
-from llterm.backends.llamacpp.quantise import file_type, quantise
+from llterm.backends.llamacpp.info import inspect_gguf
+from llterm.backends.llamacpp.quantise import expected_size, file_type, quantise
 from llterm.backends.pull import here_already, pull
 from llterm.backends.registry import Known, find_model, named, taken_names
 from llterm.config import Config
@@ -61,7 +62,10 @@ def quantise_model(
     again: bool,
     threads: int | None,
 ) -> Path:
-    """Make a smaller file of a model; where it lies. Raises LltermError, Interrupted on ctrl+c."""
+    """Write a model in another quantisation; where it lies.
+
+    Raises LltermError, Interrupted on ctrl+c.
+    """
     kind = file_type(kind)
     known = find_model(name, config)
     if known.path is None:
@@ -69,6 +73,13 @@ def quantise_model(
     target = output or paths.models_dir() / f"{_base_name(known)}-{kind}.gguf"
     if target.is_dir():
         raise UsageError(f"{target} is a folder", "", "Name the file to write.")
+    info = inspect_gguf(known.path)
+    before = _size(known.path)
+    if not target.exists() and expected_size(info, kind) > before:
+        say(
+            f"{kind} is wider than what the file has ({info.quantisation}): it will grow, and gain "
+            "nothing, for what was rounded away does not come back."
+        )
     line = ProgressLine()
     try:
         quantise(
@@ -83,8 +94,9 @@ def quantise_model(
         raise Interrupted("Quantising was stopped", "Nothing was written.") from None
     finally:
         line.clear()
-    before, after = (sum(p.stat().st_size for p in parts_of(one)) for one in (known.path, target))
-    say(f"{size_text(before)} became {size_text(after)}.")
+    after = _size(target)
+    grown = " It grew: the file before is the smaller one." if after > before else ""
+    say(f"{size_text(before)} became {size_text(after)}.{grown}")
     _say_name(target, config)
     return target
 
@@ -125,6 +137,11 @@ def remove_model(name: str, config: Config, *, yes: bool, outside: bool) -> None
         ) from error
     _tidy(files[0].parent, own)
     say("Removed.")
+
+
+def _size(path: Path) -> int:
+    """Bytes of a model's file, all its parts together."""
+    return sum(part.stat().st_size for part in parts_of(path))
 
 
 def _base_name(known: Known) -> str:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from llterm.core import reshaping
-from llterm.core.birth import Birth, birth_text
+from llterm.core.birth import Arrival, Birth, birth_text
 from llterm.core.editing import lead, split, whole
 from llterm.core.history import Step
 from llterm.core.loom import ROOT, Loom, Marks, Node, Piece
@@ -179,9 +179,10 @@ class Branches:
         number, data, logprob = known[index][choice]
         if len(data) <= overlap:
             raise UsageError("This candidate has no text", "", "Choose another one.")
+        birth = Birth({"forced": True}, (known[index],), arrivals=(Arrival("picked"),))
         run = Piece(
             0, data[overlap:], piece.author, time.time(), (number,), (len(data),), overlap,
-            piece.fingerprint, (logprob,), birth_text(Birth({"forced": True}, (known[index],))),
+            piece.fingerprint, (logprob,), birth_text(birth),
         )  # fmt: skip
 
         def work(step: Step) -> None:

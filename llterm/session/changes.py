@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from llterm.core.birth import Alternative, Birth, birth_text, read_birth
+from llterm.core.birth import Alternative, Arrival, Birth, birth_text, read_birth
 from llterm.core.history import Step
 from llterm.core.loom import Loom, Piece
 from llterm.core.tokens import Tail
@@ -46,10 +46,14 @@ class ModelRun:
     """Other suggestions that were there: text and joint logprob."""
     by: tuple[str, ...] = ()
     """Of a mix: the model that each token came from; see `Birth`."""
+    arrivals: tuple[Arrival, ...] = ()
+    """How each token came; see `Birth`."""
 
     def piece(self, created: float) -> Piece:
         """The run as a loom keeps it."""
-        birth = birth_text(Birth(self.settings, self.alternatives, self.rejected, self.by))
+        birth = birth_text(
+            Birth(self.settings, self.alternatives, self.rejected, self.by, self.arrivals)
+        )
         return Piece(
             0, self.data, self.model, created, self.ids, self.sizes, self.overlap,
             self.fingerprint, self.logprobs, birth,
@@ -81,7 +85,13 @@ class Grown:
 def lengthened(piece: Piece, run: ModelRun) -> Piece:
     """A piece with a run after it; the run's settings are the piece's own."""
     birth = read_birth(piece.birth)
-    birth = replace(birth, alternatives=birth.alternatives + run.alternatives, by=birth.by + run.by)
+    unknown = (Arrival(),) * (len(piece.sizes) - len(birth.arrivals))
+    birth = replace(
+        birth,
+        alternatives=birth.alternatives + run.alternatives,
+        by=birth.by + run.by,
+        arrivals=birth.arrivals + unknown + run.arrivals,
+    )
     return replace(
         piece,
         data=piece.data + run.data,

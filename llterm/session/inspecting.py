@@ -154,6 +154,13 @@ class Inspection:
             kept=int((self._final > 0).sum()),
         )
 
+    def now(self, id: int) -> tuple[float, float] | None:
+        """A candidate's logprob, and what the chain leaves of it; None where it is not listed."""
+        places = np.flatnonzero(self._ids == id)
+        if not len(places):
+            return None
+        return float(self._logprobs[places[0]]), float(self._final[places[0]])
+
     def told(self, text: str) -> str:
         """Rank and probability of a text that somebody typed: of its first token."""
         ids = self._vocabulary.encode(text.encode("utf-8", "surrogateescape"))

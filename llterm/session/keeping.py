@@ -61,10 +61,13 @@ class Kept:
             return guess
         more = len(self.tokens) - len(guess.tokens)
         head = len(edges) - 1 - edges[::-1].index(begun)
-        return replace(
-            guess, tokens=self.tokens, head=head,
-            story_tokens=guess.story_tokens + more - (head - guess.head),
-        )  # fmt: skip
+        hidden = head - guess.head
+        sight = replace(
+            guess.sight,
+            story=guess.sight.story + more - hidden,
+            hidden=max(guess.sight.hidden + hidden, 0),
+        )
+        return replace(guess, tokens=self.tokens, head=head, sight=sight)
 
     def of(self, source: Source) -> bool:
         """Whether this very model made it: others may have the same vocabulary."""

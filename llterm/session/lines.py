@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from llterm.core.birth import arrival_row, read_arrival
 from llterm.core.distribution import Distribution
 from llterm.core.jsontext import json_text
 from llterm.core.query import Source
@@ -64,6 +65,7 @@ def pack_lines(weave: Weave, samples: Iterable[Sample], source: Source) -> bytes
                     (step.id, step.data.hex(), step.logprob, step.rank, step.special,
                      step.permitted) for step in one.steps
                 ],
+                "arrivals": [arrival_row(arrival) for arrival in one.arrivals],
             }
             for one in kept
         ],
@@ -127,4 +129,5 @@ def _line(told: dict[str, Any], found: Iterator[Distribution]) -> Sample:
     return Sample(
         told["number"], bytes.fromhex(told["residue"]), sampling, steps,
         [next(found) for _ in steps], told["finish"],
+        [read_arrival(one) for one in told.get("arrivals", ())],
     )  # fmt: skip

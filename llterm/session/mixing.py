@@ -11,7 +11,7 @@ import logging
 import math
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from llterm.core.judging.sides import NONE, Beside, beside, tally
 from llterm.core.judging.tally import Tally
@@ -23,9 +23,8 @@ from llterm.engine.mixture import Mix
 from llterm.errors import LltermError, UsageError
 from llterm.session import replacing
 from llterm.session.changes import Change
-from llterm.session.chatting import chat_parts
-from llterm.session.prompt import make_prompt
 from llterm.session.session import Session
+from llterm.session.weaves import story_prompt
 
 log = logging.getLogger(__name__)
 
@@ -270,13 +269,7 @@ class Mixing:
         if mix is None:
             return
         mix.company.changed = self._company_changed
-        runs = document.runs_before(len(document.text))
-        rules = replace(document.rules, heal=False)
-        context = mix.capabilities.context
-        chat = await asyncio.to_thread(chat_parts, document, mix)
-        prompt = await asyncio.to_thread(
-            make_prompt, runs, document.prefix, mix.vocabulary, rules, context, chat
-        )
+        prompt = await story_prompt(document, mix)
         recipe = mix.in_force
         if self._recipe is None:
             mix.begin(Anchor(prompt.tokens))
@@ -284,8 +277,8 @@ class Mixing:
         if recipe != self._recipe or prompt.head != self._head:
             same = 0
         self._tokens, self._head, self._recipe = prompt.tokens, prompt.head, recipe
-        self.unseen = prompt.window_start
-        self.pieces = self._told(mix, prompt.tokens[prompt.head :], prompt.window_start)
+        self.unseen = prompt.sight.start
+        self.pieces = self._told(mix, prompt.tokens[prompt.head :], prompt.sight.start)
         kept = self.places[: max(same, 0)]
         self.places = kept + [None] * (len(self.pieces) + 1 - len(kept))
         self._tallies.clear()

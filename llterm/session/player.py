@@ -13,6 +13,7 @@ from contextlib import aclosing
 from dataclasses import asdict
 from typing import Protocol
 
+from llterm.core.birth import Arrival
 from llterm.core.distribution import Distribution, Mask
 from llterm.core.query import Failed, Query, Source
 from llterm.core.sampling import Chain, Choice, DrawnText, NothingLeft, Situation
@@ -24,7 +25,7 @@ from llterm.errors import LltermError, UsageError
 from llterm.session.changes import Change, ModelRun
 from llterm.session.document import Document
 from llterm.session.refusals import unforeseen
-from llterm.session.taking import alternatives
+from llterm.session.taking import alternatives, arrival_of
 from llterm.session.woven import Woven
 
 log = logging.getLogger(__name__)
@@ -185,6 +186,7 @@ class Player:
         weave, names = woven.weave, source.vocabulary
         tail: Tail = ()
         written, logprobs, others, by = b"", [], [], []
+        arrivals: list[Arrival] = []
         while len(written) <= len(weave.residue):
             mask = weave.mask(tail)
             path = Path(weave.anchor, tail)
@@ -201,6 +203,7 @@ class Player:
             tail = (*tail, drawn.id)
             written += token.data
             logprobs.append(drawn.logprob)
+            arrivals.append(arrival_of(drawn))
             others.append(alternatives(found, names))
             if blend is not None and isinstance(source, Mix):
                 by.append(source.giver(blend, drawn.id))
@@ -215,6 +218,7 @@ class Player:
             settings={"sampling": asdict(chain.sampling)},
             alternatives=tuple(others),
             by=tuple(by),
+            arrivals=tuple(arrivals),
         )
 
     def _situation(self, weave: Weave, tail: Tail, written: bytes) -> Situation:

@@ -9,13 +9,11 @@ from typing import Protocol
 from llterm.core.chat import Parts, encode_parts
 from llterm.core.healing import residue_of
 from llterm.core.rules import Rules
+from llterm.core.sight import Sight, first_seen
 from llterm.core.tokens import Tail, Vocabulary, text_bytes
 
-RESERVE = 64
-"""Tokens of the context kept free for the suggestions, at least."""
-STEPS = 4
-"""The window over a long story moves in steps of a quarter of the context: an accept or an edit at
-the end seldom moves it, and where it stands depends on the story's tokens alone."""
+MARGIN = 16
+"""Tokens of the context kept free beside a suggestion's depth."""
 
 
 class Run(Protocol):
@@ -47,9 +45,8 @@ class Prompt:
     """Bytes at the end of the story that `tokens` leaves out, for the model to finish."""
     before: str
     """The story's last words."""
-    story_tokens: int
-    window_start: int
-    """Bytes of the story that the model no longer sees."""
+    sight: Sight
+    """How much of the story the model sees."""
 
 
 def make_prompt(
@@ -73,15 +70,20 @@ def make_prompt(
     if residue and not head and not ids and len(typed) == len(residue):
         residue = b""
     ids.extend(vocabulary.encode(typed[: len(typed) - len(residue)]))
-    start = _window(len(ids), len(head), context, rules.depth)
+    start = first_seen(len(ids), len(head), context, rules.depth + MARGIN)
     text = b"".join(run.data for run in runs)
     return Prompt(
         tokens=head + tuple(ids[start:]),
         head=len(head),
         residue=residue,
         before=text[-64:].decode("utf-8", "replace"),
-        story_tokens=len(ids),
-        window_start=len(text_bytes(vocabulary, ids[:start])),
+        sight=Sight(
+            story=len(ids),
+            dropped=start,
+            start=len(text_bytes(vocabulary, ids[:start])),
+            hidden=max(len(head) - len(vocabulary.prefix), 0),
+            chat=bool(chat),
+        ),
     )
 
 
@@ -107,11 +109,3 @@ def _hidden(prefix: str, vocabulary: Vocabulary) -> Tail:
     if not prefix:
         return ()
     return vocabulary.encode((prefix if prefix.endswith("\n") else prefix + "\n").encode())
-
-
-def _window(story: int, head: int, context: int, depth: int) -> int:
-    """Index of the first story token that the model sees."""
-    room = context - head - min(max(RESERVE, depth + 16), context // STEPS)
-    step = max((context - head) // STEPS, 1)
-    over = story - max(room, 1)
-    return -(-over // step) * step if over > 0 else 0

@@ -11,18 +11,19 @@ import logging
 import math
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 from llterm.core.distribution import Logprobs
 from llterm.core.futures import Futures, futures, ways
 from llterm.core.query import Backend, Failed, Query, Scored
 from llterm.core.reading import Reading, read
+from llterm.core.sight import Sight
 from llterm.core.tokens import Anchor, Path, Tail, Vocabulary
 from llterm.errors import LltermError
-from llterm.session.chatting import chat_parts
 from llterm.session.document import Document
-from llterm.session.prompt import Prompt, make_prompt
+from llterm.session.prompt import Prompt
+from llterm.session.weaves import story_prompt
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +71,8 @@ class Reader:
         self._head = 0
         self._places: list[Place] = []
         self._readings: list[Reading | None] = []
-        self._unseen = 0
+        self.sight = Sight()
+        """How much of the story the model sees."""
         self.error: LltermError | None = None
         self.scored = 0
         """Tokens scored since the beginning."""
@@ -88,11 +90,6 @@ class Reader:
     def readings(self) -> Sequence[Reading | None]:
         """One a place; None where it is not read yet, or has nothing before it."""
         return self._readings
-
-    @property
-    def unseen(self) -> int:
-        """Bytes at the story's beginning that are out of the model's sight."""
-        return self._unseen
 
     @property
     def waiting(self) -> int:
@@ -208,13 +205,7 @@ class Reader:
         backend, document = self._host.backend, self._host.document
         if backend is None:
             return
-        runs = document.runs_before(len(document.text))
-        rules = replace(document.rules, heal=False)
-        context = backend.capabilities.context
-        chat = await asyncio.to_thread(chat_parts, document, backend)
-        prompt = await asyncio.to_thread(
-            make_prompt, runs, document.prefix, backend.vocabulary, rules, context, chat
-        )
+        prompt = await story_prompt(document, backend)
         if prompt.tokens != self._tokens:
             self._take(prompt, backend)
             self._changed()
@@ -226,9 +217,9 @@ class Reader:
                 break
             same += 1
         kept = self._readings[: max(same - self._head, 0)] if prompt.head == self._head else []
-        self._tokens, self._head, self._unseen = prompt.tokens, prompt.head, prompt.window_start
+        self._tokens, self._head, self.sight = prompt.tokens, prompt.head, prompt.sight
         self._places = []
-        start = prompt.window_start
+        start = prompt.sight.start
         for id in prompt.tokens[prompt.head :]:
             token = backend.vocabulary.token(id)
             self._places.append(Place(id, token.data, start))

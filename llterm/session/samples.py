@@ -12,16 +12,18 @@ from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 
+from llterm.core.birth import Arrival
 from llterm.core.distribution import Distribution, Mask
+from llterm.core.healing import healed
 from llterm.core.query import Source
 from llterm.core.reading import Reading, read_step
 from llterm.core.sampling import Sampling
 from llterm.core.tokens import Tail, Vocabulary
-from llterm.core.view import Branch, Step
+from llterm.core.view import Branch, Step, adding
 from llterm.core.view import Finish as Shown
 from llterm.engine.sampling import Drawn, Finish
 from llterm.session.changes import ModelRun
-from llterm.session.taking import alternatives
+from llterm.session.taking import alternatives, arrival_of
 
 _ENDS: dict[Finish | None, Shown | None] = {None: None, "end": "end", "stop": "stop",
                                             "length": "depth"}  # fmt: skip
@@ -47,6 +49,8 @@ class Sample:
     """The distribution before each token, less the whole vocabulary."""
     finish: Finish | None = None
     """None while it is drawn."""
+    arrivals: list[Arrival] = field(default_factory=list)
+    """How each token came; none of lines that an earlier version kept."""
 
     @property
     def ids(self) -> Tail:
@@ -61,6 +65,11 @@ class Sample:
     def logprob(self) -> float:
         """Joint, of the raw model."""
         return math.fsum(step.logprob for step in self.steps)
+
+    @property
+    def adding(self) -> Sequence[Step]:
+        """The tokens that add text."""
+        return adding(self.steps, self.residue)
 
     def part(self, size: int) -> bytes:
         """What its first `size` tokens add to the story."""
@@ -82,6 +91,7 @@ class Sample:
             logprob = min(logprob - math.log(permitted), 0.0)
         self.steps.append(Step(id, token.data, logprob, rank, token.special, permitted))
         self.found.append(replace(found, full=None))
+        self.arrivals.append(arrival_of(drawn.choice))
         self.finish = drawn.line.finish
 
     def after(self, ids: Tail) -> Sample | None:
@@ -95,6 +105,7 @@ class Sample:
             residue=self.residue[len(written) :],
             steps=self.steps[size:],
             found=self.found[size:],
+            arrivals=self.arrivals[size:],
             finish=self.finish or "stopped",
         )
 
@@ -126,16 +137,16 @@ class Sample:
             fingerprint=names.fingerprint,
             settings={"sampling": asdict(self.sampling), "line": self.number},
             alternatives=tuple(alternatives(found, names) for found in self.found[:size]),
+            arrivals=tuple(self.arrivals[:size]),
         )
 
     def readings(self, size: int, names: Vocabulary) -> list[Reading]:
         """Its first `size` tokens as the model sees them, less those that write the residue."""
-        left, readings = len(self.residue), []
-        for n, (step, found) in enumerate(zip(self.steps[:size], self.found, strict=False)):
-            left -= len(step.data)
-            if left < 0:
-                readings.append(read_step(step, found, names, n))
-        return readings
+        first = len(self.steps) - len(self.adding)
+        return [
+            read_step(self.steps[n], self.found[n], names, n)
+            for n in range(first, min(size, len(self.steps)))
+        ]
 
 
 def find(samples: Sequence[Sample], tail: Tail) -> Sample | None:
@@ -165,5 +176,6 @@ def _row(equal: Sequence[Sample]) -> Branch:
         p=math.exp(one.logprob),
         logprob=one.logprob,
         finish=_ENDS.get(one.finish, "open"),
+        healed=healed(one.residue, one.data),
         sampled=f"sampled, {'line' if len(equal) == 1 else 'lines'} {numbers}",
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import cast
 
 from llterm.constraints.spec import Constraint
@@ -14,7 +14,7 @@ from llterm.core.reading import Reading
 from llterm.core.rules import Rules
 from llterm.core.sampling import Chain, SamplerSettings, Sampling
 from llterm.core.tokens import Tail
-from llterm.core.view import View
+from llterm.core.view import Step, View
 from llterm.errors import LltermError, UsageError
 from llterm.session.autopilot import Autopilot
 from llterm.session.chatting import open_first
@@ -92,9 +92,12 @@ class Session:
         context = self.source.capabilities.context if self.source else 0
         if woven is None or self.foreign:
             return Figures(context=context)
-        seen = woven.prompt.window_start
-        start = self.document.display_offset(seen) if seen else 0
-        return woven.figures(context, woven.seconds + self._search.seconds, start)
+        start = woven.prompt.sight.start
+        if start and self.stale and not self._begins_as(woven.place[0][:start]):
+            start = 0
+        mark = self.document.display_offset(start) if start else 0
+        seconds = woven.seconds + self._search.seconds
+        return woven.figures(context, seconds, mark, stale=self.stale)
 
     def listen(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Call back whenever view, status or figures changed; returns how to end that."""
@@ -359,6 +362,10 @@ class Session:
         """
         return self._suggestions.current.readings(tail, self.model.vocabulary)
 
+    def adding(self, tail: Tail) -> Sequence[Step]:
+        """The tokens of a path of the tree that add text to the story."""
+        return self._suggestions.current.adding(tail)
+
     def token_of(self, tail: Tail) -> Tail:
         """The least part of `tail` that adds text."""
         return self._suggestions.current.first_token(tail)
@@ -377,6 +384,11 @@ class Session:
         return whole_after(self.document.bytes_before(self.at), adds)
 
     # --- inner workings
+
+    def _begins_as(self, before: bytes) -> bool:
+        """Whether the story begins so and goes on."""
+        story = self.document.bytes_before(len(self.document.text))
+        return len(story) > len(before) and story.startswith(before)
 
     def _leave_model(self) -> None:
         self.stop()

@@ -9,6 +9,7 @@ from llterm.core.constraint import Constrained
 from llterm.core.distribution import Mask
 from llterm.core.sampling import Situation
 from llterm.core.tokens import Tail, text_bytes
+from llterm.session.born import Born, born_at
 from llterm.session.session import Session
 
 
@@ -28,6 +29,8 @@ class Spot:
     """Which tokens may finish what is half written; None where nothing is."""
     tail: Tail | None = None
     """The suggestion it is in, as the tree names it; None in the story."""
+    born: Born | None = None
+    """What was true when the token was chosen; None where no model made it, or it is not yet."""
 
 
 def in_story(session: Session, number: int) -> Spot:
@@ -42,7 +45,8 @@ def in_story(session: Session, number: int) -> Spot:
     if session.constraint is not None and session.source is not None:
         constraint = compile(session.constraint, session.source.vocabulary)
     head = len(context) - number
-    return Spot(place.id, head, Situation(context, story), constraint)
+    situation = Situation(context, story)
+    return Spot(place.id, head, situation, constraint, born=born_at(document, place.start))
 
 
 def in_suggestion(session: Session, tail: Tail, number: int) -> Spot:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from llterm.core.sight import Sight
 from llterm.errors import LltermError
 
 State = Literal["no model", "loading", "ready", "weaving", "failed"]
@@ -42,9 +43,10 @@ class Figures:
     prompt_tokens: int = 0
     decodes: int = 0
     requests: int = 0
-    story_tokens: int = 0
+    sight: Sight | None = None
+    """How much of the story the model sees; None where that is not known of the present text."""
     context: int = 0
-    window_start: int = 0
+    mark: int = 0
     """Display offset in the story where what the model still sees begins; 0 = sees all."""
 
     @property

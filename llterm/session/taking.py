@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, replace
 from itertools import islice
 
+from llterm.core.birth import Arrival
 from llterm.core.distribution import Distribution
 from llterm.core.query import Source
 from llterm.core.reading import Reading, read_step
+from llterm.core.sampling import Choice
 from llterm.core.tokens import Tail, Token, Vocabulary, text_bytes
+from llterm.core.view import adding
 from llterm.core.weave import Weave
 from llterm.errors import UsageError
 from llterm.session.document import ModelRun
@@ -17,6 +21,10 @@ from llterm.session.refusals import cannot_stand
 
 ALTERNATIVES = 5
 """Candidates kept with each accepted token."""
+FORCING = ("constraint", "healing")
+"""Stages of the chain that drop what may not stand, whatever the knobs say."""
+_SAME = 1e-6
+"""Share by which the roundings of one probability differ."""
 REJECTED = 8
 """Suggestions kept that were there and not taken."""
 
@@ -38,13 +46,12 @@ def first_word(weave: Weave, tail: Tail) -> Tail:
 
 def readings_along(weave: Weave, tail: Tail, vocabulary: Vocabulary) -> list[Reading]:
     """The tokens of a path as the model sees them, less those that write the residue again."""
-    left = len(weave.residue)
-    readings = []
-    for n, step in enumerate(weave.beam(tail).steps):
-        left -= len(step.data)
-        if left < 0:
-            readings.append(read_step(step, weave.facts[tail[:n]], vocabulary, n))
-    return readings
+    steps = weave.beam(tail).steps
+    first = len(steps) - len(adding(steps, weave.residue))
+    return [
+        read_step(step, weave.facts[tail[:n]], vocabulary, n)
+        for n, step in enumerate(steps[first:], first)
+    ]
 
 
 def taken(prompt: Prompt, weave: Weave, ids: Tail) -> Prompt:
@@ -54,7 +61,7 @@ def taken(prompt: Prompt, weave: Weave, ids: Tail) -> Prompt:
         tokens=weave.anchor.tokens,
         residue=weave.residue,
         before=weave.before[-64:],
-        story_tokens=prompt.story_tokens + len(ids),
+        sight=replace(prompt.sight, story=prompt.sight.story + len(ids)),
     )
 
 
@@ -83,6 +90,7 @@ def model_run(weave: Weave, tail: Tail, source: Source) -> ModelRun:
             alternatives(weave.facts[tail[:n]], source.vocabulary) for n in range(len(tail))
         ),
         rejected=_rejected(weave, tail),
+        arrivals=tuple(_accepted(weave, tail[:n]) for n in range(len(tail))),
     )
 
 
@@ -98,6 +106,7 @@ def forced_run(source: Source, token: Token, logprob: float) -> ModelRun:
         fingerprint=source.vocabulary.fingerprint,
         settings={"forced": True},
         alternatives=((),),
+        arrivals=(Arrival("picked"),),
     )
 
 
@@ -121,7 +130,27 @@ def forced_after(
         logprobs=(*run.logprobs, logprob),
         settings=run.settings | {"forced": True},
         alternatives=(*run.alternatives, ()),
+        arrivals=(*run.arrivals, Arrival("picked")),
     )
+
+
+def arrival_of(choice: Choice) -> Arrival:
+    """How a token came that the sampler chain drew."""
+    ladder, kept = choice.ladder, int(choice.ladder.kept.sum())
+    way = "drawn"
+    if kept == 1:
+        forced = [rung.p > 0 for rung in ladder.rungs if rung.stage in FORCING]
+        allowed = ladder.p_base[forced[-1]] if forced else ladder.p_base
+        first = allowed.max() <= math.exp(choice.logprob) * (1 + _SAME)
+        way = "forced" if len(allowed) == 1 else "first choice" if first else "drawn"
+    return Arrival(way, min(float(f"{choice.p:.6g}"), 1.0), kept)
+
+
+def _accepted(weave: Weave, before: Tail) -> Arrival:
+    """How the token after these came with a suggestion."""
+    mask = weave.mask(before)
+    only = mask is not None and int(mask.allowed.sum()) == 1
+    return Arrival("forced" if only else "accepted")
 
 
 def _rejected(weave: Weave, tail: Tail) -> tuple[tuple[bytes, float], ...]:

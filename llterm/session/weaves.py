@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from dataclasses import replace
 
@@ -16,7 +17,7 @@ from llterm.session.chatting import chat_parts
 from llterm.session.document import Document
 from llterm.session.keeping import Kept
 from llterm.session.lines import unpack_lines
-from llterm.session.prompt import make_prompt
+from llterm.session.prompt import Prompt, make_prompt
 from llterm.session.woven import Place, Woven
 
 MOST_CANDIDATES = 2_500_000
@@ -30,6 +31,17 @@ def rules_for(rules: Rules, source: Source | None) -> Rules:
         return rules
     able = source.capabilities
     return replace(rules, depth=rules.depth * able.pieces, heal=rules.heal and able.masks)
+
+
+async def story_prompt(document: Document, source: Source) -> Prompt:
+    """The whole story as a model reads it, with nothing left for it to finish."""
+    runs = document.runs_before(len(document.text))
+    rules = replace(document.rules, heal=False)
+    context = source.capabilities.context
+    chat = await asyncio.to_thread(chat_parts, document, source)
+    return await asyncio.to_thread(
+        make_prompt, runs, document.prefix, source.vocabulary, rules, context, chat
+    )
 
 
 class Weaves:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from llterm.constraints.spec import Constraint
 from llterm.core.query import Cost, Source
 from llterm.core.reading import Reading
 from llterm.core.tokens import Anchor, Tail, Vocabulary
-from llterm.core.view import View
+from llterm.core.view import Step, View, adding
 from llterm.core.weave import Weave
 from llterm.session import samples, taking
 from llterm.session.changes import ModelRun
@@ -33,17 +34,18 @@ class Woven:
     samples: list[Sample] = field(default_factory=list)
     """Lines that were sampled here, the newest drawing's first."""
 
-    def figures(self, context: int, seconds: float, window_start: int) -> Figures:
-        """What it took in so many seconds, and what a model of this context sees."""
+    def figures(self, context: int, seconds: float, mark: int, *, stale: bool) -> Figures:
+        """What it took in so many seconds, and what a model of this context sees; not of a text
+        that is another one meanwhile."""
         return Figures(
             seconds=seconds,
             tokens=self.cost.tokens,
             prompt_tokens=self.cost.prompt_tokens,
             decodes=self.cost.decodes,
             requests=self.cost.requests,
-            story_tokens=self.prompt.story_tokens,
+            sight=None if stale else self.prompt.sight,
             context=context,
-            window_start=window_start,
+            mark=mark,
         )
 
     def has_room(self, context: int) -> bool:
@@ -65,6 +67,13 @@ class Woven:
         """What a path of the tree adds to the story."""
         sample = samples.find(self.samples, tail)
         return sample.part(len(tail) - 1) if sample else self.weave.beam(tail).data
+
+    def adding(self, tail: Tail) -> Sequence[Step]:
+        """The tokens of a path of the tree that add text to the story."""
+        sample = samples.find(self.samples, tail)
+        if sample is not None:
+            return adding(sample.steps[: len(tail) - 1], sample.residue)
+        return adding(self.weave.beam(tail).steps, self.weave.residue)
 
     def ids(self, tail: Tail) -> Tail:
         """The tokens after the anchor that a path of the tree stands for."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from llterm.core.display import visible
 from llterm.core.tokens import Token
 from llterm.number_format import LONGEST, bar, of_logprob, percent
+from llterm.session.born import Born
 from llterm.session.inspecting import Row, Table
 from llterm.ui.widgets.cells import crop
 
@@ -13,6 +14,13 @@ TOKEN = 16
 BAR = 6
 FIGURES = ("model", "chain")
 """Columns that are aligned on the right."""
+_WAYS = {
+    "accepted": "accepted",
+    "first choice": "all that the chain left",
+    "forced": "all that was allowed",
+    "picked": "picked by you",
+}
+"""How ways of arrival are told; others as they are."""
 _WIDE = 100
 """Cells of a screen from which bytes have a column."""
 _NARROW = 72
@@ -61,6 +69,22 @@ def other_cells(table: Table) -> dict[str, str]:
         "valid": f"{table.other_valid or 0:,}",
         "kept": f"{kept:,}",
     }
+
+
+def then_and_now(born: Born, now: tuple[float, float] | None, kept: int) -> str:
+    """What was true of a token when it was chosen, and what is true of it now."""
+    arrival = born.arrival
+    way = _WAYS.get(arrival.way, arrival.way) or "how is not kept"
+    by = f" by {visible(born.model.encode('utf-8', 'replace'))}"
+    then = [f"model {of_logprob(born.logprob)}"] if born.logprob is not None else []
+    if arrival.p_final is not None:
+        then.append(f"chain {percent(arrival.p_final)} of {arrival.kept or 0:,} kept")
+    if born.preset:
+        then.append(visible(born.preset.encode("utf-8", "replace")))
+    told = f"When chosen ({way}{by}): {', '.join(then)}"
+    if now is None:
+        return f"{told} · now: not listed"
+    return f"{told} · now: model {of_logprob(now[0])}, chain {percent(now[1])} of {kept:,}"
 
 
 def spelt(token: Token) -> str:

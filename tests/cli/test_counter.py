@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks.server import server
+from llterm.backends.registry import open_model
+from llterm.backends.served import server_of
+from llterm.config import load_config
 from tests.backends.conftest import BUNDLED
 from tests.headless.schema import faults
 from tests.terminal import llterm
@@ -62,3 +65,13 @@ def test_the_json_of_suggest_has_it(config: Path) -> None:
     assert one["requests"] >= found["stats"]["requests"] > 0
     cost = (1000 * one["prompt_tokens"] + 2000 * one["answer_tokens"]) / 1e6
     assert one["cost"] == pytest.approx(cost)
+
+
+async def test_a_typed_limit_of_requests_reaches_the_wire(config: Path) -> None:
+    backend = await open_model("near", load_config(file=config), {"parallel": 7, "threads": 1})
+    try:
+        wire = server_of(backend)
+        assert wire is not None
+        assert wire.wire.parallel == 7
+    finally:
+        await backend.close()

@@ -24,6 +24,32 @@ def test_quantise_use_and_remove(tmp_path: Path) -> None:
     assert run(tmp_path, "suggest", "-m", "fable-q4_K_M", "--prompt", "The fox").code == 4
 
 
+def test_a_wider_type_is_said_to_grow_before_and_after(tmp_path: Path) -> None:
+    small = tmp_path / "small.gguf"
+    small.write_bytes((MODELS / "fable-q8_0.gguf").read_bytes())
+    made = run(tmp_path, "models", "quantize", str(small), "f16", "--again")
+    assert made.code == 0
+    before, *_, after, use = made.err.splitlines()
+    assert "it will grow" in before
+    assert "It grew" in after
+    assert use.startswith("Use it")
+    assert "grow" not in run(tmp_path, "models", "quantize", "fable", "q8_0").err
+
+
+def test_info_names_a_model_as_everything_else_does(tmp_path: Path) -> None:
+    file = tmp_path / "mine.gguf"
+    file.write_bytes((MODELS / "fable-f16.gguf").read_bytes())
+    shown = run(tmp_path, "models", "info", str(file)).out.splitlines()
+    told = json.loads(run(tmp_path, "models", "info", str(file), "--format", "json").out)
+    woven = json.loads(
+        run(tmp_path, "suggest", "-m", str(file), "--prompt", "A", "--format", "json").out
+    )
+    assert shown[0].split() == ["name", "mine"]
+    assert shown[1].split()[0] == "title"
+    assert told["name"] == woven["model"] == "mine"
+    assert told["title"] not in ("", "mine")
+
+
 def test_only_llterms_own_files_are_removed_unasked(tmp_path: Path) -> None:
     mine = tmp_path / "mine.gguf"
     mine.write_bytes((MODELS / "fable-q8_0.gguf").read_bytes())

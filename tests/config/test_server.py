@@ -6,7 +6,10 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import typer
 
+from llterm.backends.registry import find_model
+from llterm.cli.app import app
 from llterm.config import Config, load_config
 from llterm.config.example import example
 from llterm.config.schema import SERVER
@@ -167,3 +170,38 @@ def test_every_setting_of_a_server_stands_in_the_example_and_is_valid(home: Path
     sources = ("key_file", "key_command")
     kept = [line for line in settings if not line.startswith(sources)]
     assert read(home, "[models.other]\n" + "\n".join(kept)).models["other"].server
+
+
+def test_the_limit_of_requests_a_flag_before_a_variable_before_files(home: Path) -> None:
+    """Whatever names the server, and of each what is said most closely."""
+    path = home / "some.toml"
+    path.write_text(
+        'parallel = 5\n[models.own]\nbase_url = "https://a.example"\nparallel = 8\n'
+        '[models.plain]\nbase_url = "https://b.example"\n'
+    )
+
+    def limits(flags: dict[str, object], **environment: str) -> list[int | None]:
+        config = load_config(flags, path, environment=environment)
+        names = ("own", "plain", "https://c.example")
+        found = [find_model(name, config).settings.server for name in names]
+        return [server.parallel if server else None for server in found]
+
+    assert limits({}) == [8, 5, 5]
+    assert limits({}, LLTERM_PARALLEL="3") == [3, 3, 3]
+    assert limits({"parallel": 2}, LLTERM_PARALLEL="3") == [2, 2, 2]
+    assert limits({"parallel": None}, LLTERM_PARALLEL="") == [8, 5, 5]
+    with pytest.raises(ConfigError):
+        limits({}, LLTERM_PARALLEL="0")
+
+
+def test_every_command_that_opens_a_server_takes_the_limit() -> None:
+    """A command that names the model that it opens for its answers."""
+    group = typer.main.get_command(app)
+    assert isinstance(group, typer.core.TyperGroup)
+    flags = {
+        name: {flag for one in command.params for flag in one.opts}
+        for name, command in group.commands.items()
+    }
+    opening = {name for name, known in flags.items() if "--model" in known}
+    assert opening >= {"weave", "suggest", "sample", "mix", "score", "doctor"}
+    assert {name for name in opening if "--parallel" not in flags[name]} == set()

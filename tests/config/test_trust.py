@@ -91,8 +91,9 @@ def test_what_is_harmless_counts_at_once(home: Path, name: str) -> None:
     value = harmless(row)
     head = {"models": "models.fable", "formats": "formats.own"}.get(table, table)
     more = 'user_start = ">"\n' if table == "formats" and key != "user_start" else ""
-    config = project(home, f"[{head}]\n{key} = {literal(value)}\n{more}")
-    assert f"{head}.{key}" in config.origins
+    heading = f"[{head}]\n" if head else ""
+    config = project(home, f"{heading}{key} = {literal(value)}\n{more}")
+    assert (f"{head}.{key}" if head else key) in config.origins
     assert not config.notices
 
 

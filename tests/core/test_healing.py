@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llterm.core.healing import LONGEST, Healer, residue_of
+from llterm.core.healing import LONGEST, Healer, healed, healing_note, residue_of
+from llterm.core.view import Step, Suggestion, adding, mean_of
 from tests.random_model import RandomModel, fits
 
 
@@ -48,3 +49,33 @@ def test_masks_allow_exactly_the_tokens_that_fit(pieces: list[bytes]) -> None:
     mask = Healer(model).mask(residue)
     for id in range(model.size):
         assert mask.allowed[id] == fits(model.token(id), residue)
+
+
+@pytest.mark.parametrize(
+    ("residue", "data", "words"),
+    [
+        (" a", "n old man", ("a", "an")),
+        (" a", " little boy", None),
+        (" riv", "er, was", ("riv", "river")),
+        (" ", "river", None),
+        ("", "river", None),
+        (" caf", "é", ("caf", "café")),
+    ],
+)
+def test_a_changed_word_is_named(residue: str, data: str, words: tuple[str, str] | None) -> None:
+    assert healed(residue.encode(), data.encode()) == words
+    assert bool(healing_note(words)) == bool(words)
+
+
+def test_the_mean_is_of_the_tokens_that_add_text() -> None:
+    steps = tuple(
+        Step(id, data, logprob, 1)
+        for id, (data, logprob) in enumerate([(b" a", -9.0), (b" b", -1.0), (b" c", -2.0)])
+    )
+    assert adding(steps, b" a") == steps[1:]
+    assert adding(steps, b"") == steps
+    assert adding(steps[:1], b" a") == ()
+    assert adding(steps, b" ") == steps, "one that adds something counts"
+    one = Suggestion((0, 1, 2), steps, b" b c", -12.0, "depth", residue=b" a")
+    assert one.logprob_per_token == -1.5
+    assert mean_of(()) == 0.0

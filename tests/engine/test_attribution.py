@@ -6,12 +6,14 @@ import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from llterm.backends.llamacpp import LlamaBackend, LlamaSettings, open_llama
+from llterm.backends.llamacpp.binding import library
 from llterm.backends.scripted import ScriptedBackend
-from llterm.core.attribution import METHODS, Attribution, How, Question
+from llterm.core.attribution import METHODS, Attribution, How, Method, Question
 from llterm.core.query import Query
 from llterm.core.stories import STORIES
 from llterm.core.tokens import Anchor, Tail
@@ -167,3 +169,43 @@ async def test_layers_and_long_texts() -> None:
             await attribute(backend, question, How("attention-layer", layer=6))
     finally:
         await backend.close()
+
+
+@pytest.mark.parametrize(
+    "method", [name for name, family in METHODS.items() if family in ("attention", "omission")]
+)
+async def test_what_fails_on_a_gpu_is_done_on_the_cpu_and_said(
+    monkeypatch: pytest.MonkeyPatch, method: Method
+) -> None:
+    """Every method that asks llama.cpp; the second context is what a GPU has no memory for."""
+    backend = await open_llama(BUNDLED, LlamaSettings(threads=1, context=256, gpu_layers=1))
+    near = await open_llama(BUNDLED, LlamaSettings(threads=1, context=256))
+    llama = library()
+    make = llama.llama_init_from_model
+    failures: list[Any] = []
+
+    def too_small(model: Any, params: Any) -> Any:
+        if not failures:
+            failures.append(model)
+            return None
+        return make(model, params)
+
+    try:
+        tokens = backend.vocabulary.prefix + text(backend)[:12]
+        question = Question(tokens, len(backend.vocabulary.prefix), text(backend)[12])
+        how = How(method, last=4)
+        plain = await attribute(near, question, how)
+        monkeypatch.setattr(llama, "llama_init_from_model", too_small)
+        found = await attribute(backend, question, how)
+        assert failures
+        assert found.values == pytest.approx(plain.values, abs=1e-5)
+        assert [one for one in found.notes if "CPU" in one and "not enough memory" in one]
+        assert not [one for one in plain.notes if "CPU" in one]
+        failures.clear()
+        with pytest.raises(LltermError, match="not enough memory"):
+            await attribute(near, question, how)
+        with pytest.raises(UsageError):
+            await attribute(backend, Question(tokens[:1], 1, 5), how)
+    finally:
+        await backend.close()
+        await near.close()

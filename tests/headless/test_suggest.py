@@ -221,3 +221,26 @@ def test_diverse_and_breadth_first_are_flags(tmp_path: Path) -> None:
     assert found["settings"]["strategy"] == "breadth"
     assert found["stats"]["done"]
     assert run(tmp_path, *arguments, "--strategy", "deep").code == 2
+
+
+@pytest.mark.parametrize("command", ["suggest", "sample"])
+def test_what_a_model_does_not_see_is_said(tmp_path: Path, command: str) -> None:
+    text = " ".join(["The maker went to the river."] * 40)
+    flags = ("-m", "fable", "--prompt", text, "--context", "64", "--prefix", "The sea.")
+    ran = run(tmp_path, command, *flags, "--format", "json")
+    stats = json.loads(ran.out)["stats"]
+    left = text.encode()[stats["window_start"] :]
+    assert 0 < stats["dropped_tokens"] < stats["story_tokens"]
+    assert text.encode().endswith(left)
+    assert stats["memory_tokens"] > 0
+    said = ran.err
+    assert f"{stats['dropped_tokens']:,} are beyond its context of 64" in said
+    assert f"memory {stats['memory_tokens']}" in said
+
+
+def test_a_row_says_which_word_it_changes(tmp_path: Path) -> None:
+    told = run(
+        tmp_path, "suggest", "-m", "scripted", "--prompt", "So the maker went down to the riv"
+    )
+    assert "er and waited" in told.out
+    assert "(riv → river)" in told.out

@@ -245,7 +245,7 @@ async def test_a_play_past_the_context_goes_on(backend: LlamaBackend) -> None:
         begun.weave()
         await begun.wait()
         assert begun.view is not None
-        assert begun.figures.window_start > 0
+        assert begun.figures.mark > 0
         assert begun.view.suggestions
     finally:
         await small.close()

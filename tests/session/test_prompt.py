@@ -96,8 +96,8 @@ def test_windows_fit_move_in_steps_and_say_where_they_start(words: int, context:
     text = " cat" * words + "."
     found = prompt(typed(text), context=context)
     assert 0 < len(found.tokens) < context
-    assert found.story_tokens == words + 1
-    assert (found.window_start == 0) == (len(found.tokens) == words + 2)
-    assert text_bytes(VOCABULARY, found.tokens).decode() == text[found.window_start :]
+    assert found.sight.story == words + 1
+    assert (found.sight.start == 0) == (len(found.tokens) == words + 2)
+    assert text_bytes(VOCABULARY, found.tokens).decode() == text[found.sight.start :]
     longer = prompt(typed(" cat" * (words + 1) + "."), context=context)
-    assert (longer.window_start - found.window_start) % (len(" cat") * ((context - 1) // 4)) == 0
+    assert (longer.sight.start - found.sight.start) % (len(" cat") * ((context - 1) // 4)) == 0

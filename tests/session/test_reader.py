@@ -149,9 +149,9 @@ async def test_past_the_context_it_says_what_is_not_seen(backend: LlamaBackend) 
     reader = session.reader
     reader.start()
     await until(lambda: reader.places and not reader.waiting)
-    assert reader.places[0].start == reader.unseen > 0
+    assert reader.places[0].start == reader.sight.start > 0
     seen = b"".join(place.data for place in reader.places)
-    assert session.document.text.encode()[reader.unseen :] == seen
+    assert session.document.text.encode()[reader.sight.start :] == seen
     await session.close()
 
 

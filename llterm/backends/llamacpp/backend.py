@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import aclosing, suppress
-from dataclasses import dataclass, field
+from contextlib import aclosing, asynccontextmanager, suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path as FilePath
 from queue import SimpleQueue
 
@@ -174,6 +174,21 @@ class LlamaBackend:
             assert isinstance(answer, Fact | Failed)
             yield answer
 
+    @property
+    def on_gpu(self) -> bool:
+        return self._owner.runner.settings.gpu_layers > 0
+
+    @asynccontextmanager
+    async def on_cpu(self) -> AsyncIterator[LlamaBackend]:
+        path = self.capabilities.weights
+        assert path is not None
+        settings = replace(self._owner.runner.settings, gpu_layers=0)
+        other = await open_llama(path, settings, name=self.name, cpu_alone=True)
+        try:
+            yield other
+        finally:
+            await other.close()
+
     async def attention(self, tokens: Tail, rows: int, columns: int) -> Attention:
         answers = self._run(lambda runner: runner.attention(tokens, rows, columns))
         async with aclosing(answers):
@@ -222,10 +237,13 @@ async def open_llama(
     settings: LlamaSettings | None = None,
     progress: Callable[[float], None] | None = None,
     name: str | None = None,
+    *,
+    cpu_alone: bool = False,
 ) -> LlamaBackend:
     """Load a GGUF file; `progress` is called on the event loop with the share done, 0 to 1.
 
-    `name` is what the model is called; unset: the file's stem. Raises ModelError where the file
+    `name` is what the model is called; unset: the file's stem. `cpu_alone`: no GPU takes part,
+    whatever the settings say. Raises ModelError where the file
     cannot be read, does not predict text or does not fit into memory, UsageError for more threads
     than cores. Cancelling gives up the loading and frees what there
     is of it.
@@ -247,7 +265,7 @@ async def open_llama(
         chosen = settings.chat_template
         if isinstance(chosen, str):
             chosen = named_format(library(), chosen)
-        loaded = load(path, settings, tell)
+        loaded = load(path, settings, tell, cpu_alone=cpu_alone)
         ends = chosen.ends if isinstance(chosen, ChatFormat) else ()
         vocabulary = LlamaVocabulary(library(), loaded.model, ends)
         runner = Runner(loaded, vocabulary.size, name)

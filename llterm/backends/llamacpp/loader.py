@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -45,11 +46,24 @@ class Loaded:
     """CPU threads that a decode works with."""
 
 
-def load(path: Path, settings: LlamaSettings, progress: Callable[[float], bool]) -> Loaded:
-    """Load on the calling thread. `progress` is told the share done; False from it gives up."""
+def load(
+    path: Path,
+    settings: LlamaSettings,
+    progress: Callable[[float], bool],
+    *,
+    cpu_alone: bool = False,
+) -> Loaded:
+    """Load on the calling thread. `progress` is told the share done; False from it gives up.
+
+    `cpu_alone`: no GPU takes part, where with no layers on it one may still help with long texts.
+    """
     llama = library()
     params = llama.llama_model_default_params()
     params.n_gpu_layers = settings.gpu_layers
+    no_devices = (ctypes.c_void_p * 1)()
+    if cpu_alone:
+        params.n_gpu_layers = 0
+        params.devices = ctypes.addressof(no_devices)
     # Repacked weights are evaluated by other kernels for other batch sizes, so that a probability
     # would depend on what it was asked together with; on AMX machines they crash outright.
     params.use_extra_bufts = False

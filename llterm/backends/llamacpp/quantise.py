@@ -1,4 +1,4 @@
-"""Makes a smaller file of a model: llama.cpp's quantiser in a child process.
+"""Writes a model in another quantisation: llama.cpp's quantiser in a child process.
 
 The child can be stopped at any moment, and a crash of it is only an error. What it writes is a part
 file until it is whole.
@@ -40,6 +40,11 @@ def file_type(name: str) -> str:
             f"There is no quantisation {name}", f"It is one of {', '.join(BITS)}.", hint
         )
     return found
+
+
+def expected_size(info: ModelInfo, kind: str) -> int:
+    """Bytes of the file that this model will be, about."""
+    return int(info.parameters * BITS[kind] / 8)
 
 
 def quantise(
@@ -84,7 +89,7 @@ def _check(info: ModelInfo, target: Path, kind: str, *, again: bool) -> None:
 
 
 def _check_room(info: ModelInfo, target: Path, kind: str) -> None:
-    wanted = int(info.parameters * BITS[kind] / 8)
+    wanted = expected_size(info, kind)
     free = shutil.disk_usage(target.parent).free
     if wanted > free:
         raise LltermError(

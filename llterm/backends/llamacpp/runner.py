@@ -15,6 +15,7 @@ from llterm.backends.llamacpp.binding import Batch, Stopped, library
 from llterm.backends.llamacpp.cells import TRUNK, Cells, Copy, Remove, Row
 from llterm.backends.llamacpp.loader import Loaded
 from llterm.backends.llamacpp.rows import best_of, read_rows, read_scores
+from llterm.backends.llamacpp.settings import LlamaSettings
 from llterm.core.attention import Attention
 from llterm.core.query import Cost, Fact, Failed, Query, Rows, Scored
 from llterm.core.tokens import Anchor, Tail
@@ -50,6 +51,11 @@ class Runner:
         self.spent = Cost()
         self._doubles = 0
         """Tokens evaluated beside a lone row, not booked yet."""
+
+    @property
+    def settings(self) -> LlamaSettings:
+        """What the model was opened with."""
+        return self._loaded.settings
 
     def free(self) -> None:
         self._batch.free()

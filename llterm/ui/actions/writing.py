@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 from llterm.backends.served import counted, counted_words
 from llterm.core.counts import count_of
 from llterm.core.tokens import Tail
+from llterm.session.weaves import story_prompt
 from llterm.ui.actions import Deed, Table
 from llterm.ui.external import edit_outside, same_ends
+from llterm.ui.screens.painting import troubles
 from llterm.ui.widgets.find import occurrences
 from llterm.ui.widgets.rows import label
 
@@ -97,19 +99,26 @@ def write_outside(screen: WeaveScreen) -> None:
 
 
 def count(screen: WeaveScreen) -> None:
-    """Words, characters and lines, of the story or the selection, and tokens if known; what went
-    over the wire to a server."""
+    """Words, characters, lines and tokens; the story is read for them in the background."""
+    screen.run_worker(_count(screen), group="count", exclusive=True)
+
+
+async def _count(screen: WeaveScreen) -> None:
+    """Words, characters and lines, of the story or the selection, and the story's tokens where
+    there is a model; what went over the wire to a server."""
     text = screen.editor.selected_text or screen.session.document.text
     part = "selection: " if screen.editor.selected_text else ""
-    tokens = screen.session.figures.story_tokens
     lines = text.count("\n") + 1 if text else 0
     pieces = [
         count_of(len(text.split()), "word"),
         count_of(len(text), "character"),
         count_of(lines, "line"),
     ]
-    if tokens and not part:
-        pieces.append(f"{tokens:,} tokens")
+    session = screen.session
+    if session.source is not None and not part:
+        with troubles(screen):
+            sight = (await story_prompt(session.document, session.source)).sight
+            pieces.append(sight.told(session.source.capabilities.context))
     told = part + " · ".join(pieces) + counted_words(counted(screen.session.source))
     screen.app.notify(told, title="Count", markup=False, timeout=6)
 

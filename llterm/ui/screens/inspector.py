@@ -16,7 +16,14 @@ from llterm.errors import LltermError
 from llterm.number_format import LONGEST, joint, percent
 from llterm.session.inspecting import Inspection, Row, inspect, parse_chain
 from llterm.session.spots import Spot
-from llterm.ui.candidates import FIGURES, chosen_columns, other_cells, row_cells, spelt
+from llterm.ui.candidates import (
+    FIGURES,
+    chosen_columns,
+    other_cells,
+    row_cells,
+    spelt,
+    then_and_now,
+)
 from llterm.ui.screens.dialog import Dialog
 from llterm.ui.screens.sampler import Sampler
 from llterm.ui.widgets.fields import Field
@@ -52,6 +59,7 @@ class Inspector(Dialog[tuple[int, float] | None]):
 
     def body(self) -> ComposeResult:
         yield Static(self._headline(), classes="dialog--note", markup=False)
+        yield Static("", id="born", classes="dialog--note", markup=False)
         yield DataTable(id="candidates", cursor_type="row", zebra_stripes=False, cell_padding=0)
         with Horizontal(classes="setting"):
             yield Static("chain", classes="setting--name", markup=False)
@@ -65,6 +73,7 @@ class Inspector(Dialog[tuple[int, float] | None]):
         yield Static("", id="told", classes="setting--note", markup=False)
 
     def on_mount(self) -> None:
+        self.query_one("#born").display = self._spot.born is not None
         self.query_one(DataTable).focus()
         self.run_worker(self._load(), exclusive=True, exit_on_error=False)
 
@@ -74,7 +83,7 @@ class Inspector(Dialog[tuple[int, float] | None]):
         except LltermError as error:
             self._tell(f"✗ {error.title}. {error.cause}", wrong=True)
             return
-        self.query_one(".dialog--note", Static).update(self._headline())
+        self.query(".dialog--note").first(Static).update(self._headline())
         self._fill()
 
     def on_resize(self) -> None:
@@ -129,6 +138,9 @@ class Inspector(Dialog[tuple[int, float] | None]):
             table.add_row(*(Text(f"{cells[name]} ", style=style) for name in columns))
         cells = other_cells(found)
         table.add_row(*(f"{cells.get(name, '')} " for name in columns))
+        if (born := self._spot.born) is not None:
+            now = inspection.now(self._spot.stands)
+            self.query_one("#born", Static).update(then_and_now(born, now, found.kept))
         told = inspection.told(wanted) if wanted and not wanted.startswith("/") else ""
         left = f"The chain leaves {found.kept:,} of {found.other + len(self._rows):,}."
         self._tell(told or " ".join(filter(None, (left, inspection.caveat))))

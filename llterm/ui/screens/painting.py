@@ -15,7 +15,7 @@ from llterm.backends.served import server_of, silent
 from llterm.core.counts import count_of
 from llterm.core.display import visible
 from llterm.core.healing import residue_of
-from llterm.core.view import View
+from llterm.core.view import View, mean_of
 from llterm.errors import LltermError
 from llterm.faults import own_faults
 from llterm.number_format import fine_percent, joint, percent
@@ -77,12 +77,12 @@ def show_title(screen: WeaveScreen, words: int) -> None:
         pieces.append("resting")
     elif screen.session.source is None:
         pieces = ["no model"]
-    elif figures.story_tokens:
-        pieces.append(f"{figures.story_tokens:,} of {figures.context:,} tokens")
+    elif figures.sight is not None and figures.sight.story + figures.sight.hidden:
+        pieces.append(figures.sight.told(figures.context))
         if figures.tokens_per_second:
             pieces.append(f"{figures.tokens_per_second:,.0f} tok/s")
     else:
-        pieces.append(f"{figures.context:,} tokens")
+        pieces.append(f"sees {figures.context:,} tokens")
     line = screen.query_one("#model", Line)
     wanted = sum(map(cell_len, pieces)) + 3 * len(pieces) - 3
     room = screen.size.width - 2 - min(cell_len(name), 24) - 2
@@ -90,11 +90,16 @@ def show_title(screen: WeaveScreen, words: int) -> None:
     line.say(*pieces)
 
 
+def show_sight(screen: WeaveScreen) -> None:
+    """The mark where the model's sight of the story begins."""
+    screen.editor.mark_unseen(screen.editor.location(screen.session.figures.mark))
+
+
 def show_branch(screen: WeaveScreen) -> None:
     """The selected row's joint probability and mean."""
     if screen.flashing:
         return
-    row = None if screen.stale else screen.row
+    row = None if screen.stale or screen.session.stale else screen.row
     line = screen.query_one("#branch", Line)
     if row is None:
         line.say("")
@@ -104,9 +109,8 @@ def show_branch(screen: WeaveScreen) -> None:
         line.say(f"{row.branch.banned} takes {percent(row.branch.p)}")
         return
     branch = row.branch
-    text = joint(branch.logprob, len(branch.steps) if branch.sampled else len(row.tail)).split(
-        " · "
-    )
+    steps = screen.session.adding(row.tail)
+    text = joint(branch.logprob, len(steps), mean_of(steps)).split(" · ")
     if branch.sampled:
         line.say(branch.sampled, *text)
         return
@@ -260,8 +264,8 @@ def show_heat(screen: WeaveScreen) -> None:
         notes.append("no heat: this server does not score given text")
     elif reader.waiting:
         notes.append(f"reading, {reader.waiting:,} to go")
-    if reader.unseen:
-        notes.append(f"first {reader.unseen:,} bytes not seen")
+    if reader.sight.dropped:
+        notes.append(f"sees {reader.sight.told(session.figures.context)}")
     document, row = session.document, screen.row
     at = reader.place_at(len(document.bytes_before(document.cursor)))
     ahead = row is not None and not session.stale and screen.editor.at_end

@@ -15,6 +15,7 @@ from textual.widgets.option_list import Option
 from llterm.backends.registry import Known, open_model
 from llterm.core.display import visible
 from llterm.core.query import Backend
+from llterm.core.view import mean_of
 from llterm.errors import LltermError
 from llterm.number_format import joint
 from llterm.session.changes import Change
@@ -187,10 +188,9 @@ class SentenceBeams(Dialog[None]):
         if error is not None:
             pieces.append(error.title)
         if offer is not None:
-            pieces += [
-                _name(offer.source.name),
-                joint(offer.sample.logprob, len(offer.sample.steps)),
-            ]
+            steps = offer.sample.adding
+            figures = joint(offer.sample.logprob, len(steps), mean_of(steps))
+            pieces += [_name(offer.source.name), figures]
         self.query_one("#chosen", Static).update(Content(" · ".join(pieces)))
 
 

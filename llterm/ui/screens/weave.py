@@ -376,6 +376,7 @@ class WeaveScreen(Screen[None]):
             self._words_at = document.revision
             self._words = len(document.text.split())
         painting.show_title(self, self._words)
+        painting.show_sight(self)
 
     def show_keys(self) -> None:
         """The footer, for the focused pane."""

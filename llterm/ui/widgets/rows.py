@@ -10,6 +10,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from llterm.core.display import open_end, visible, whole_after
+from llterm.core.healing import healing_note
 from llterm.core.tokens import Tail
 from llterm.core.view import Branch
 from llterm.number_format import fine_percent
@@ -59,7 +60,9 @@ def label(branch: Branch, before: bytes = b"") -> tuple[str, bool]:
     if text:
         if branch.share is not None:
             return f"{text}  ({fine_percent(branch.share)} of these)", False
-        return (f"{text}  (+{branch.alike} alike)" if branch.alike else text), False
+        return text + healing_note(branch.healed) + (
+            f"  (+{branch.alike} alike)" if branch.alike else ""
+        ), False
     names = [visible(step.data) for step in branch.steps if step.special]
     return ("".join(names), True) if names else ("·", True)
 

@@ -232,6 +232,7 @@ class SuggestionTree(ScrollView, can_focus=True):
             branch.finish,
             branch.banned,
             branch.alike,
+            branch.healed,
             branch.sampled,
             bool(branch.children),
             percent(branch.p),

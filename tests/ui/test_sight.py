@@ -1,0 +1,61 @@
+"""What the model sees of a story, in the title, on the page and in the count."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from llterm.backends.scripted import ScriptedBackend
+from llterm.core.query import Backend
+from llterm.session.weaves import story_prompt
+from tests.ui.conftest import Progress, Start
+
+LONG = "The cat counted the lamps, and every evening there was one lamp more. " * 60
+
+
+async def small(progress: Progress) -> Backend:
+    """A model that sees little."""
+    backend = ScriptedBackend()
+    backend.capabilities = replace(backend.capabilities, context=256)
+    return backend
+
+
+async def test_a_long_story_has_a_mark_and_says_how_much_is_seen(start: Start) -> None:
+    start.opening = small
+    async with start(LONG) as at:
+        await at.weave()
+        figures = at.session.figures
+        assert figures.sight is not None
+        assert figures.sight.dropped > 0
+        assert "the last" in at.line("model")
+        mark = at.main.editor._unseen
+        assert mark == at.main.editor.location(figures.mark) > (0, 0)
+        await at.press("x")
+        await at.until(lambda: at.session.stale)
+        assert at.session.figures.mark == figures.mark, "what stands before it is the same"
+        assert at.session.figures.sight is None, "of this text it is not known yet"
+        await at.press("f11")
+        await at.until(lambda: at.app._notifications)
+        (told,) = [one.message for one in at.app._notifications]
+        whole = await story_prompt(at.session.document, at.session.model)
+        assert f"of {whole.sight.story:,} tokens" in told
+        assert whole.sight.story > figures.sight.story
+
+
+async def test_a_text_that_is_gone_leaves_no_figures_behind(start: Start) -> None:
+    start.opening = small
+    async with start() as at:
+        at.main.editor.insert(LONG)
+        await at.until(lambda: LONG in at.story)
+        await at.weave()
+        assert at.session.figures.mark > 0
+        await at.press("ctrl+z")
+        await at.until(lambda: at.told and "sees 256 tokens" in at.line("model"))
+        assert at.session.figures.mark == 0
+
+
+async def test_memory_counts(start: Start) -> None:
+    start.opening = small
+    async with start() as at:
+        at.session.set_prefix("The people who live by the sea.")
+        await at.weave()
+        assert " + memory " in at.line("model")
