@@ -6,7 +6,6 @@ and sizes only; nothing there is opened or changed.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import sys
@@ -16,6 +15,7 @@ from pathlib import Path, PurePath
 from typing import TypeVar
 
 from llterm import paths
+from llterm.jsonfile import read_json
 from llterm.regular import read_file
 
 Environment = Mapping[str, str]
@@ -165,7 +165,7 @@ def _size(path: Path) -> int:
 def _model_layer(manifest: Path) -> str:
     """The digest of the model's own layer; empty where this is no manifest."""
     try:
-        layers = json.loads(read_file(manifest, _MANIFEST))["layers"]
+        layers = read_json(manifest, _MANIFEST)["layers"]
         found = next(
             str(one["digest"]) for one in layers if str(one["mediaType"]).endswith(".image.model")
         )

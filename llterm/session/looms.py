@@ -5,7 +5,6 @@ No loom that is open is renamed or deleted: SQLite would lose sight of its journ
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import sqlite3
@@ -18,7 +17,7 @@ from pathlib import Path
 from llterm import paths
 from llterm.core.jsontext import json_text
 from llterm.errors import LltermError, UsageError
-from llterm.regular import read_file
+from llterm.jsonfile import keep_json, read_json
 from llterm.session.document import Document
 from llterm.store.backups import back_up, backup_folder
 from llterm.store.card import Card, read_card
@@ -147,7 +146,7 @@ def deleted() -> list[Deleted]:
     found = []
     for path in sorted(_trash().glob(f"*{_SUFFIX}"), reverse=True):
         with suppress(OSError, ValueError, KeyError, TypeError):
-            origin = json.loads(read_file(_note(path), _MOST_NOTED))["from"]
+            origin = read_json(_note(path), _MOST_NOTED)["from"]
             found.append(Deleted(path, Path(origin)))
     return found
 
@@ -251,21 +250,14 @@ def _recent_file() -> Path:
 
 def _recent() -> list[Path]:
     try:
-        found = json.loads(read_file(_recent_file(), _MOST_NOTED))
+        found = read_json(_recent_file(), _MOST_NOTED)
         return [Path(one) for one in found if isinstance(one, str)]
     except (OSError, ValueError, TypeError):
         return []
 
 
 def _write_recent(found: list[Path]) -> None:
-    """Put the list in place whole; where that fails, the log says so."""
-    path = _recent_file()
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        text = json_text([str(one) for one in found], indent=1, bytes_kept=True)
-        write_whole(path, text.encode(), private=True)
-    except (OSError, ValueError) as error:
-        log.warning("%s could not be written: %s", path, error)
+    keep_json(_recent_file(), [str(one) for one in found])
 
 
 def _failed(path: Path, done: str, error: Exception) -> LltermError:

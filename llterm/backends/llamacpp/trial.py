@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import importlib.metadata
-import json
-import logging
 import os
 import re
 import signal
@@ -23,11 +21,8 @@ from typing import Any
 from llterm import paths
 from llterm.backends.llamacpp.info import check_gguf, check_vocabulary
 from llterm.backends.llamacpp.trying import REFUSED
-from llterm.core.jsontext import json_text
 from llterm.errors import ModelError
-from llterm.regular import read_file
-
-log = logging.getLogger(__name__)
+from llterm.jsonfile import keep_json, read_json
 
 _MOST_BYTES = 1 << 20
 MOST = 256
@@ -109,7 +104,7 @@ def _mark(path: Path) -> list[object]:
 
 def _remembered() -> list[object]:
     try:
-        found = json.loads(read_file(paths.tried_file(), _MOST_BYTES))
+        found = read_json(paths.tried_file(), _MOST_BYTES)
     except (OSError, ValueError):
         return []
     return found if isinstance(found, list) else []
@@ -117,12 +112,4 @@ def _remembered() -> list[object]:
 
 def _remember(mark: list[object]) -> None:
     """Put it last; the oldest are forgotten. Where that fails, it is tried again next time."""
-    path = paths.tried_file()
-    text = json_text([*_remembered(), mark][-MOST:], bytes_kept=True)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        written = path.with_suffix(f".{os.getpid()}")
-        written.write_text(text, "utf-8")
-        written.replace(path)
-    except OSError as error:
-        log.warning("%s could not be written: %s", path, error)
+    keep_json(paths.tried_file(), [*_remembered(), mark][-MOST:])

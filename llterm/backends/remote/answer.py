@@ -9,23 +9,21 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
 from llterm.backends.remote.wire import BadAnswer
 from llterm.core.display import visible
+from llterm.core.jsontext import LONE
+from llterm.core.nesting import parsed
 
 HINT = "`llterm doctor` with the server's address shows what llterm can do with it."
 LARGEST = 2**31 - 1
 """Of whole numbers: ids, counts and places are far below."""
-DEEPEST = 64
-"""Lists and objects inside each other; answers of servers have some ten."""
 DIGITS = 40
 """Of a whole number that is not looked at."""
 MOST_BYTES = 1 << 16
 """Of one token."""
-_LONE = re.compile("[\ud800-\udfff]")
 _KINDS: dict[type, str] = {
     dict: "an object", list: "a list", str: "a text", int: "a whole number", float: "a number",
     bool: "true or false", type(None): "null",
@@ -39,11 +37,9 @@ def parse(data: bytes) -> Any:
     not finite (NaN, Infinity, 1e999).
     """
     try:
-        found = json.loads(
+        return parsed(
             data.decode("utf-8"), parse_float=_finite, parse_constant=_finite, parse_int=_short
         )
-        _check_depth(found)
-        return found
     except UnicodeDecodeError as error:
         raise _unreadable(f"byte {error.start:,} is not UTF-8") from None
     except json.JSONDecodeError as error:
@@ -53,7 +49,7 @@ def parse(data: bytes) -> Any:
         raise _unreadable(f"at character {error.pos + 1:,} stands {visible(shown)}") from None
     except _NotFinite as error:
         raise _unreadable(f"{_where(data)} is {error}, not a finite number") from None
-    except (ValueError, RecursionError):
+    except ValueError:
         raise _unreadable("it holds a number too long, or lists too deep") from None
 
 
@@ -128,7 +124,7 @@ class Part:
         """Half a surrogate pair, which no UTF-8 can hold, becomes U+FFFD."""
         if not isinstance(self.value, str):
             self._wrong("a text")
-        return _LONE.sub("\ufffd", self.value)
+        return LONE.sub("\ufffd", self.value)
 
     @property
     def _name(self) -> str:
@@ -150,18 +146,6 @@ def _short(text: str) -> int:
     if len(text) > DIGITS:
         raise ValueError("too long")
     return int(text)
-
-
-def _check_depth(data: Any) -> None:
-    """Raises RecursionError, before anything that calls itself for each level meets it."""
-    level = [data]
-    for _ in range(DEEPEST + 1):
-        inner = (one.values() if isinstance(one, dict) else one
-                 for one in level if isinstance(one, dict | list))  # fmt: skip
-        level = [one for group in inner for one in group if isinstance(one, dict | list)]
-        if not level:
-            return
-    raise RecursionError
 
 
 def _finite(text: str) -> float:

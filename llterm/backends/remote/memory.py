@@ -8,7 +8,6 @@ as good as none.
 from __future__ import annotations
 
 import hashlib
-import json
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -19,10 +18,8 @@ from typing import Any
 from llterm import __version__, paths
 from llterm.backends.remote.steps import Traits
 from llterm.config.server import ServerSettings
-from llterm.core.jsontext import json_text
 from llterm.core.tokens import Tail, Token
-from llterm.regular import read_file
-from llterm.wholefile import write_whole
+from llterm.jsonfile import keep_json, read_json
 
 _MOST_BYTES = 1 << 28
 """No vocabulary is longer."""
@@ -54,7 +51,7 @@ def memory_file(settings: ServerSettings) -> Path:
 def recall(file: Path, now: float | None = None) -> Memory | None:
     """What is known; None where that is nothing, or too old."""
     try:
-        found = json.loads(read_file(file, _MOST_BYTES))
+        found = read_json(file, _MOST_BYTES)
         age = (time.time() if now is None else now) - found["at"]
         if found["llterm"] != __version__ or not 0 <= age < LASTS:
             return None
@@ -81,9 +78,9 @@ def remember(file: Path, memory: Memory) -> None:
         "special": [one.id for one in tokens if one.special],
         "ends": [one.id for one in tokens if one.end],
     }
+    if not keep_json(file, data):
+        return
     with suppress(OSError):
-        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_whole(file, json_text(data).encode("utf-8"), private=True)
         for old in file.parent.glob("*.json"):
             if time.time() - old.stat().st_mtime > LASTS:
                 old.unlink(missing_ok=True)

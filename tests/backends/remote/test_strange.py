@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from llterm.backends.remote.answer import DEEPEST, LARGEST, Part, parse
+from llterm.backends.remote.answer import LARGEST, Part, parse
 from llterm.backends.remote.cassette import read_cassette
 from llterm.backends.remote.probe import find_dialect
 from llterm.backends.remote.steps import Traits
 from llterm.backends.remote.wire import BadAnswer, Refused
+from llterm.core.nesting import DEEPEST
 from llterm.errors import LltermError, UsageError
 from tests.backends.remote.conftest import MakeWire
 from tests.backends.remote.server import FaultyServer, Step, redirect, reply, status, whole
