@@ -118,13 +118,10 @@ def finish() -> None:
 
 
 def _inert(text: str) -> str:
-    from llterm.core.display import display_text
+    # Not before there is something to say: numpy comes along.
+    from llterm.core.display import area_text
 
-    try:
-        return display_text(text.encode("utf-8", "surrogateescape"))
-    except UnicodeEncodeError:
-        # Half of a pair, as JSON can hold it, stands for no byte.
-        return display_text(text.encode("utf-8", "surrogatepass"))
+    return area_text(text)
 
 
 def _write(text: str) -> None:

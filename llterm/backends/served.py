@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from llterm.backends.remote.backend import RemoteBackend
 from llterm.backends.remote.wire import Spent
-from llterm.core.display import visible
+from llterm.core.display import label_text
 from llterm.core.query import Distant, Source
 
 
@@ -40,5 +40,5 @@ def silent(source: Source | None) -> tuple[str, ...]:
 
 def counted_words(counts: Sequence[Counted]) -> str:
     """A line each, every one begun by a line break; nothing where none is on a server."""
-    named = ((visible(one.model.encode("utf-8", "surrogateescape")), one) for one in counts)
+    named = ((label_text(one.model), one) for one in counts)
     return "".join(f"\n{name}: {one.spent.told()}" for name, one in named)

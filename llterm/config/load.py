@@ -148,9 +148,9 @@ def _both(reasons: Iterable[str]) -> str:
 
 
 def _safe(notice: str) -> str:
-    from llterm.core.display import display_text
+    from llterm.core.display import area_text
 
-    return display_text(notice.encode("utf-8", "surrogateescape"))
+    return area_text(notice)
 
 
 def _take(found: Found, values: Found) -> None:

@@ -283,10 +283,10 @@ def _has(rows: Iterable[Setting], key: str) -> bool:
 def inert(text: str) -> str:
     """What a file says, within a message: on one line, not too long, no control characters."""
     # Not before there is something to say: every command reads a configuration.
-    from llterm.core.display import visible
+    from llterm.core.display import label_text
 
     cut = text if len(text) <= MOST_SAID else text[: MOST_SAID - 1] + "…"
-    return visible(cut.encode("utf-8", "surrogateescape"))
+    return label_text(cut)
 
 
 def _flattened(data: Mapping[str, object], before: Keys = ()) -> Iterator[tuple[Keys, object]]:

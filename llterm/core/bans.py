@@ -62,14 +62,14 @@ class Bans:
     @cached_property
     def patterns(self) -> Sequence[Pattern]:
         """Every text that is banned."""
-        from llterm.core.display import visible
+        from llterm.core.display import label_text
 
         found = [Pattern("ban newline", one) for one in (b"\n", b"\r") if self.newline]
         if self.refusals:
             spelled = (one for text in REFUSALS for one in _spellings(text))
             found += [Pattern("ban refusals", one, opening=True) for one in spelled]
         for phrase in self.phrases:
-            said = f'banned "{visible(phrase.encode())}"'
+            said = f'banned "{label_text(phrase)}"'
             found += [Pattern(said, one) for one in _spellings(phrase)]
         return tuple(found)
 

@@ -31,6 +31,8 @@ _REACH = 4
 
 _BROKEN = re.compile("[\udc80-\udcff]+")
 """Bytes that are not UTF-8, as Python decodes them with `surrogateescape`."""
+_HALF = re.compile("[\ud800-\udc7f\udd00-\udfff]")
+"""Half a character of UTF-16, which stands for no byte."""
 
 
 def _none() -> Offsets:
@@ -202,6 +204,11 @@ def visible(data: bytes) -> str:
     if unicodedata.category(body[0]).startswith("M"):
         body = "◌" + body
     return "␣" * lead + body + "␣" * tail
+
+
+def label_text(text: str) -> str:
+    """A name, or others' words, as a label shows them (`visible`), whatever the string holds."""
+    return visible(_bytes(_HALF.sub(_UNKNOWN, text)))
 
 
 def open_end(data: bytes) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from llterm.core.display import visible
+from llterm.core.display import label_text, visible
 from llterm.core.loom import PERSON, ROOT, Loom
 from llterm.core.outline import children
 from llterm.formats.source import Source, author_of
@@ -21,7 +21,7 @@ def write(source: Source, *, merge: int = 0) -> str:
     With `merge`, nodes of equal text become one where their depths lie in the same stretch of so
     many levels: a graph that shows which words keep coming back. 0 merges nothing.
     """
-    title = _quoted(visible(source.title.encode("utf-8", "replace")))
+    title = _quoted(label_text(source.title))
     lines = [
         f'digraph "{title}" {{',
         '  graph [rankdir=LR, bgcolor="transparent", nodesep=0.15, ranksep=0.4];',
@@ -65,7 +65,7 @@ def _node(source: Source, id: int, name: str, colors: dict[str, str]) -> str:
     text = visible(loom.data(loom.nodes[id]))
     label = text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
     author = author_of(loom, loom.nodes[id])
-    tip = visible(author.encode("utf-8", "replace")) + ": " + text
+    tip = label_text(author) + ": " + text
     color = f', color="{colors[author]}"' if author in colors else ""
     mark = ", peripheries=2" if id in loom.marks and loom.marks[id].bookmark else ""
     return f'  {name} [label="{_quoted(label)}", tooltip="{_quoted(tip)}"{color}{mark}];'

@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterator
 
 from llterm.core.counts import count_of
-from llterm.core.display import display_text, visible
+from llterm.core.display import area_text, display_text, label_text, visible
 from llterm.core.loom import PERSON, ROOT
 from llterm.core.outline import Outline, children
 from llterm.core.pieces import Span
@@ -60,13 +60,13 @@ _END = """</main>
 def write(source: Source, *, every: bool) -> str:
     """The page: the story with all its forks, or without `every` the story alone."""
     loom = source.loom
-    title = html.escape(display_text(source.title.encode("utf-8", "replace")))
+    title = html.escape(area_text(source.title))
     pieces = {part.piece for id in loom.below(ROOT) if id != ROOT for part in loom.nodes[id].slices}
     models = sorted({loom.pieces[id].author for id in pieces} - {PERSON})
     words = len(loom.text().split())
     figures = f"{count_of(words, 'word')} · {count_of(Outline(loom).below(ROOT), 'node')}"
     if models:
-        figures += " · " + ", ".join(visible(one.encode("utf-8", "replace")) for one in models)
+        figures += " · " + ", ".join(label_text(one) for one in models)
     head = _PAGE.format(
         title=title,
         figures=html.escape(figures),
@@ -141,7 +141,7 @@ def _marked(source: Source, data: bytes, group: list[Span]) -> str:
 
 def _tip(source: Source, span: Span) -> str:
     p = math.exp(span.logprob or 0.0)
-    author = visible(span.piece.author.encode("utf-8", "replace"))
+    author = label_text(span.piece.author)
     told = f"{visible(span.data)}  {percent(p)}  {author}"
     birth = source.births.get(span.piece.id)
     if birth is None or span.index is None or span.index >= len(birth.alternatives):

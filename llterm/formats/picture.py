@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from unicodedata import combining, east_asian_width
 
-from llterm.core.display import display_text, visible
+from llterm.core.display import display_text, label_text, visible
 from llterm.core.loom import PERSON
 from llterm.core.outline import Outline, Row
 from llterm.formats.source import Source, author_of
@@ -68,7 +68,7 @@ def draw(source: Source) -> Drawing:
     columns = max((box.column for box in boxes), default=0) + 1
     width = columns * (WIDTH + _ACROSS) + GAP
     height = round(max(bottom, 60) + GAP)
-    title = html.escape(visible(source.title.encode("utf-8", "replace")))
+    title = html.escape(label_text(source.title))
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
         f'width="{width}" height="{height}" font-family="Georgia, serif" font-size="13">',

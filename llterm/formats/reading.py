@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar, cast
 
-from llterm.core.display import visible
+from llterm.core.display import label_text
 from llterm.core.measures import logprob_of, moment_of
 from llterm.errors import UsageError
 
@@ -164,7 +164,7 @@ class Place:
         return found is not None and bool(found.value)
 
     def bad(self, expected: str) -> UsageError:
-        shown = visible(_quoted(self.value).encode("utf-8", "replace"))
+        shown = label_text(_quoted(self.value))
         return wrong(f"{self.path or 'the file'} is {shown}, not {expected}.")
 
     def _as(self, kind: Any, expected: str) -> Any:
@@ -250,4 +250,4 @@ def _quoted(value: Any) -> str:
 def _shown(step: str | int) -> str:
     if isinstance(step, int):
         return f"[{step}]"
-    return f".{visible(step[:_SHOWN].encode('utf-8', 'replace'))}" if step else ""
+    return f".{label_text(step[:_SHOWN])}" if step else ""

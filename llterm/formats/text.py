@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from llterm.core.display import display_text, visible
+from llterm.core.display import display_text, label_text, visible
 from llterm.core.loom import Loom
 from llterm.core.outline import Outline
 from llterm.formats import markdown
@@ -29,7 +29,7 @@ def write_text(source: Source, *, every: bool) -> bytes:
 
 def write_markdown(source: Source, *, every: bool) -> bytes:
     """The story under its title; then, if asked for, every branch as a list."""
-    title = markdown.line(visible(source.title.encode("utf-8", "replace")))
+    title = markdown.line(label_text(source.title))
     story = markdown.prose(display_text(source.loom.text().replace(b"\r\n", b"\n")))
     found = f"# {title}\n\n{story}\n"
     if every:

@@ -14,7 +14,7 @@ from pathlib import Path
 from llterm import __version__, paths, terminal
 from llterm.backends.registry import find_model, open_model
 from llterm.config import Config
-from llterm.core.display import visible
+from llterm.core.display import label_text
 from llterm.core.query import Fact, Query
 from llterm.core.tokens import Anchor
 from llterm.core.tokens import Path as TokenPath
@@ -37,13 +37,8 @@ def examine(config: Config) -> tuple[str, int]:
     lines = []
     for title, rows in sections:
         lines.append(title)
-        lines += [f"  {label:<18}{_shown(value)}" for label, value in rows]
+        lines += [f"  {label:<18}{label_text(value)}" for label, value in rows]
     return "\n".join(lines), error.exit_code if error else 0
-
-
-def _shown(value: str) -> str:
-    """One line, whatever a name has in it."""
-    return visible(value.encode("utf-8", "surrogateescape"))
 
 
 def _versions() -> list[Row]:

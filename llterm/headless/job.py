@@ -19,7 +19,7 @@ from llterm.config import Config
 from llterm.constraints.spec import Constraint
 from llterm.core.bans import Bans
 from llterm.core.chat import Chat, chat_text, read_chat
-from llterm.core.display import visible
+from llterm.core.display import label_text
 from llterm.core.mixing.recipe import Mode
 from llterm.core.query import Backend
 from llterm.core.rules import Rules
@@ -272,7 +272,7 @@ class ProgressLine:
 
         if time.monotonic() >= self._next:
             self._next = time.monotonic() + self.EVERY
-            text = visible(text.encode("utf-8", "surrogateescape"))
+            text = label_text(text)
             width = shutil.get_terminal_size().columns - 1
             with suppress(OSError):
                 width = os.get_terminal_size(sys.stderr.fileno()).columns - 1

@@ -15,7 +15,7 @@ from llterm.backends.pull import here_already
 from llterm.backends.registry import SCRIPTED, find_model
 from llterm.config import Config
 from llterm.config.server import address_mistake
-from llterm.core.display import visible
+from llterm.core.display import label_text
 from llterm.core.jsontext import json_text
 from llterm.errors import UsageError
 
@@ -28,7 +28,7 @@ def list_text(config: Config, addresses: Sequence[str] = ()) -> str:
     rows = [_row(one, config) for one in _all(config, addresses)]
     for path in unfinished():
         size = size_text(path.stat().st_size)
-        rows.append(("", "stopped pull", size, "", _plain(str(path))))
+        rows.append(("", "stopped pull", size, "", label_text(str(path))))
     return _table(rows)
 
 
@@ -60,7 +60,7 @@ def _all(config: Config, addresses: Sequence[str]) -> list[Listed]:
     """Every model, and what servers say of theirs. Raises UsageError for what is no address."""
     for one in addresses:
         if wrong := address_mistake(one):
-            raise UsageError("That is no server's address", f"{_plain(wrong)}.",
+            raise UsageError("That is no server's address", f"{label_text(wrong)}.",
                              'Write it as "http://127.0.0.1:8080".')  # fmt: skip
     return asyncio.run(with_offers(list_models(config, addresses)))
 
@@ -69,11 +69,11 @@ def hub_text(wanted: str) -> str:
     """What can be pulled: a repository's models, or repositories by words. Raises LltermError."""
     if "/" not in wanted:
         return _table(
-            [(_plain(name), f"{count:,} downloads") for name, count in search_hub(wanted)]
+            [(label_text(name), f"{count:,} downloads") for name, count in search_hub(wanted)]
         )
     return _table(
         [
-            (_plain(one.reference), size_text(one.size), fit_text(fit(one.size)), _here(one))
+            (label_text(one.reference), size_text(one.size), fit_text(fit(one.size)), _here(one))
             for one in remote_models(read_reference(wanted).repository)
         ]
     )
@@ -105,17 +105,17 @@ def info_text(name: str, config: Config) -> str:
     if known.path is None:
         what = {
             SCRIPTED: "word trigrams of a little story, for tests",
-            "server": f"server; `llterm doctor {_plain(name)}` asks what it can do",
+            "server": f"server; `llterm doctor {label_text(name)}` asks what it can do",
         }.get(known.kind, known.kind)
-        return f"name           {_plain(known.name)}\nkind           {what}"
+        return f"name           {label_text(known.name)}\nkind           {what}"
     info, size = _inspected(known.path)
     wanted = needed(info, size, known.settings.context)
     rows = [
-        ("name", _plain(known.name)),
-        *([("title", _plain(info.name))] if info.name != known.name else []),
+        ("name", label_text(known.name)),
+        *([("title", label_text(info.name))] if info.name != known.name else []),
         ("origin", known.origin or known.kind),
-        *(("file", _plain(str(path))) for path in parts_of(known.path)),
-        ("architecture", _plain(info.architecture)),
+        *(("file", label_text(str(path))) for path in parts_of(known.path)),
+        ("architecture", label_text(info.architecture)),
         ("parameters", f"{info.parameters:,}"),
         ("size", f"{size:,} bytes ({size_text(size)})"),
         ("quantisation", info.quantisation),
@@ -125,7 +125,7 @@ def info_text(name: str, config: Config) -> str:
         ("embedding", f"{info.embedding:,}"),
         ("memory", f"about {size_text(wanted)}: {fit(wanted)}"),
         ("chat template", "its own" if info.template else "none; a built-in format is used"),
-        ("licence", _plain(info.licence) or "not said"),
+        ("licence", label_text(info.licence) or "not said"),
         ("predicts text", "yes" if info.text else "no: llterm cannot weave with it"),
     ]
     return "\n".join(f"{label:<15}{value}" for label, value in rows)
@@ -168,9 +168,9 @@ def _inspected(path: Path) -> tuple[ModelInfo, int]:
 
 
 def _row(one: Listed, config: Config) -> Row:
-    name = _plain(f"{one.known.name}{' *' if one.known.name == config.model else ''}")
+    name = label_text(f"{one.known.name}{' *' if one.known.name == config.model else ''}")
     what = "for tests and demos" if one.known.kind == SCRIPTED else ""
-    where = _plain(str(one.known.path or one.offers or what))
+    where = label_text(str(one.known.path or one.offers or what))
     if one.problem:
         return name, one.origin, "", "", f"{one.problem} ({where})"
     size = size_text(one.size) if one.size else ""
@@ -191,11 +191,6 @@ def _table(rows: Sequence[Row]) -> str:
         ).rstrip()
         for row in rows
     )
-
-
-def _plain(text: str) -> str:
-    """Text of a file or a server, inert."""
-    return visible(text.encode("utf-8", "surrogateescape"))
 
 
 def _json(value: dict[str, object]) -> str:

@@ -8,7 +8,7 @@ import time
 from llterm.backends.registry import find_model
 from llterm.config import Config
 from llterm.config.server import is_address
-from llterm.core.display import visible
+from llterm.core.display import label_text
 from llterm.headless.job import ProgressLine
 
 
@@ -24,7 +24,7 @@ def check_server(name: str, config: Config) -> str:
     `name` is an address, or a model of the configuration that is on a server. Raises LltermError.
     """
     rows = asyncio.run(_examined(name, config))
-    return "\n".join(f"{label:<22}{visible(value.encode())}" for label, value in rows)
+    return "\n".join(f"{label:<22}{label_text(value)}" for label, value in rows)
 
 
 async def _examined(name: str, config: Config) -> list[tuple[str, str]]:

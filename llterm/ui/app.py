@@ -29,7 +29,7 @@ from llterm.altkeys import know_alt_keys
 from llterm.backends.registry import Known, Progress, open_model
 from llterm.config.sampling import choices
 from llterm.core.chat import chat_text
-from llterm.core.display import area_text, field_text, visible
+from llterm.core.display import area_text, field_text, label_text
 from llterm.core.query import Backend
 from llterm.core.rules import Rules
 from llterm.errors import LltermError
@@ -97,7 +97,7 @@ def _say_where(path: Path, *, empty: bool) -> None:
         path.unlink(missing_ok=True)
         looms.forget(path)
     elif sys.__stderr__ is not None:
-        name = visible(str(path).encode("utf-8", "surrogateescape"))
+        name = label_text(str(path))
         sys.__stderr__.write(f"Your story is kept in {name}\n")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 
-from llterm.core.display import display_text
+from llterm.core.display import area_text
 
 MOST = 500
 
@@ -19,8 +19,7 @@ class Journal(logging.Handler):
         self.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
 
     def emit(self, record: logging.LogRecord) -> None:
-        text = self.format(record).encode("utf-8", "surrogateescape")
-        self.lines.extend(display_text(text).splitlines())
+        self.lines.extend(area_text(self.format(record)).splitlines())
 
 
 JOURNAL = Journal()

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from llterm.core.display import (
     Display,
     display_text,
+    label_text,
     open_end,
     visible,
     whole_after,
@@ -116,6 +117,13 @@ def test_no_code_point_can_command_or_hide() -> None:
 )
 def test_labels_show_what_is_there(data: bytes, label: str) -> None:
     assert visible(data) == label
+
+
+@given(st.text(st.characters()))
+def test_any_string_has_a_label(text: str) -> None:
+    """Halves of UTF-16, as JSON holds them, and bytes of paths among them."""
+    assert label_text(text) == visible(label_text(text).encode())
+    assert label_text("a\ud83d\udcff") == "a�⟨ff⟩"
 
 
 @pytest.mark.parametrize("character", ["é", "森", "🦊"])

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Any, NoReturn
 
 from llterm.backends.remote.wire import BadAnswer
-from llterm.core.display import visible
+from llterm.core.display import label_text
 from llterm.core.jsontext import LONE
 from llterm.core.nesting import parsed
 
@@ -45,8 +45,8 @@ def parse(data: bytes) -> Any:
     except json.JSONDecodeError as error:
         if error.pos >= len(error.doc.rstrip()) or error.msg.startswith("Unterminated"):
             raise _unreadable(f"it breaks off after {len(data):,} bytes") from None
-        shown = error.doc[error.pos : error.pos + 40].encode("utf-8", "surrogateescape")
-        raise _unreadable(f"at character {error.pos + 1:,} stands {visible(shown)}") from None
+        shown = label_text(error.doc[error.pos : error.pos + 40])
+        raise _unreadable(f"at character {error.pos + 1:,} stands {shown}") from None
     except _NotFinite as error:
         raise _unreadable(f"{_where(data)} is {error}, not a finite number") from None
     except ValueError:
@@ -169,12 +169,12 @@ def _not_finite(data: Any, at: str) -> Iterator[str]:
         yield at
     elif isinstance(data, dict):
         for key, one in data.items():
-            yield from _not_finite(one, f"{at}.{key}" if at else visible(key.encode()))
+            yield from _not_finite(one, f"{at}.{key}" if at else label_text(key))
     elif isinstance(data, list):
         for index, one in enumerate(data):
             yield from _not_finite(one, f"{at}[{index}]")
 
 
 def _unreadable(why: str) -> BadAnswer:
-    shown = visible(why.encode("utf-8", "replace"))
+    shown = label_text(why)
     return BadAnswer("The server's answer cannot be read", f"{shown}.", HINT)

@@ -27,7 +27,7 @@ from llterm.backends.remote.answer import Part, parse
 from llterm.backends.remote.keys import Secret, hidden
 from llterm.backends.remote.wire import BadAnswer, Refused
 from llterm.config.server import DIALECTS, ServerSettings
-from llterm.core.display import display_text, visible
+from llterm.core.display import display_text, label_text
 from llterm.core.jsontext import json_text
 from llterm.errors import BackendUnavailable, LltermError, UsageError
 from llterm.regular import read_file
@@ -185,7 +185,7 @@ def _settings(head: Part) -> ServerSettings:
     parallel = head["parallel"].whole(1, MOST_PARALLEL)
     dialect = head["dialect"].text()
     if dialect not in DIALECTS:
-        shown = visible(dialect[:40].encode("utf-8", "replace"))
+        shown = label_text(dialect[:40])
         raise BadAnswer("", f"its dialect is {shown}; this llterm knows {', '.join(DIALECTS)}.")
     template = head.get("chat_template")
     return ServerSettings(

@@ -18,7 +18,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 
 from llterm.backends.remote.wire import BrokenOff, Refused
-from llterm.core.display import visible
+from llterm.core.display import label_text
 from llterm.errors import BackendUnavailable
 
 Kind = Literal["unreached", "slow", "cut", "busy", "loading", "failed"]
@@ -103,7 +103,7 @@ def refusal(status: int, data: Any, address: str, key_source: str) -> Refused:
 
 def redirected(status: int, target: str, address: str) -> Refused:
     """An answer that sends elsewhere, where no key and no story may follow by itself."""
-    shown = visible(target[:LONGEST_DETAIL].encode())
+    shown = label_text(target[:LONGEST_DETAIL])
     return Refused(
         status, None, "", f"{address} sends requests elsewhere", f"{status}: to {shown}.",
         "Nothing was sent there. If it is right, make it the base_url in llterm.toml.",
@@ -137,7 +137,7 @@ def gave_up(fault: Fault, attempts: int, *, begun: bool = False) -> BackendUnava
 def detail_of(data: Any) -> str:
     """The server's own words in an error's answer: inert and short."""
     found = _words(data)
-    text = visible(found.strip()[: LONGEST_DETAIL * 4].encode("utf-8", "replace"))
+    text = label_text(found.strip()[: LONGEST_DETAIL * 4])
     return text if len(text) <= LONGEST_DETAIL else text[: LONGEST_DETAIL - 1] + "…"
 
 

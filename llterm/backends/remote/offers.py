@@ -9,7 +9,7 @@ from llterm.backends.remote.dialects.asking import Visit
 from llterm.backends.remote.opening import open_wire
 from llterm.backends.remote.steps import LONGEST_NAME
 from llterm.config.server import ServerSettings
-from llterm.core.display import visible
+from llterm.core.display import label_text
 from llterm.errors import LltermError
 
 PATIENCE = 3.0
@@ -47,6 +47,6 @@ async def _ask(settings: ServerSettings) -> str:
 def _told(names: list[str]) -> str:
     if not names:
         return "reached; it lists no models"
-    shown = [visible(one[:LONGEST_NAME].encode("utf-8", "replace")) for one in names[:NAMED]]
+    shown = [label_text(one[:LONGEST_NAME]) for one in names[:NAMED]]
     more = len(names) - NAMED
     return "has " + ", ".join(shown) + (f" and {more} more" if more > 0 else "")

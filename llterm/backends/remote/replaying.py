@@ -10,7 +10,7 @@ from typing import Any
 from llterm.backends.remote.cassette import STREAM, Entry, read_cassette, request
 from llterm.backends.remote.usage import tokens_of
 from llterm.backends.remote.wire import Reply, Spent
-from llterm.core.display import visible
+from llterm.core.display import label_text
 from llterm.errors import UsageError
 
 _NOTHING = object()
@@ -96,7 +96,7 @@ class ReplayWire:
             why = f"The recorded answer to {method} {path} was stopped at this point"
         else:
             names = min((_differing(one, body) for one in same), key=len)
-            shown = visible(", ".join(names).encode("utf-8", "replace"))
+            shown = label_text(", ".join(names))
             why = f"{method} {path} was recorded, but not with this {shown}"
         return UsageError(
             f"{self.name} has no answer to this request",

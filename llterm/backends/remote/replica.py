@@ -24,7 +24,7 @@ from llterm.backends.remote.faults import Fault
 from llterm.backends.remote.keys import Secret, hidden, source_of
 from llterm.backends.remote.wire import BadAnswer, Reply
 from llterm.config.server import ServerSettings, is_loopback, is_near
-from llterm.core.display import visible
+from llterm.core.display import label_text
 from llterm.errors import BackendUnavailable, UsageError
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ class Replica:
         if told not in ("", "identity", "gzip", "deflate"):
             raise BadAnswer(
                 f"The answer of {self.address} cannot be read",
-                f"It is packed as {visible(self._hidden(told[:40]).encode('utf-8', 'replace'))}.",
+                f"It is packed as {label_text(self._hidden(told[:40]))}.",
                 "llterm takes gzip and deflate.",
             )
 
@@ -216,7 +216,7 @@ class Replica:
         """What the HTTP library raised, as a fault or an error of ours."""
         import httpx2
 
-        words = self._hidden(visible(_reason(error).encode("utf-8", "replace")))
+        words = self._hidden(label_text(_reason(error)))
         if isinstance(error, httpx2.ConnectTimeout):
             seconds = f"{self._settings.connect_timeout:g} s"
             return Fault("unreached", self.address, f"No connection within {seconds}")

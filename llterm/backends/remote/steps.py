@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from llterm.core.display import visible
+from llterm.core.display import label_text
 from llterm.core.tokens import Tail
 
 LEAD = 20.0
@@ -122,5 +122,5 @@ class Traits:
     def __post_init__(self) -> None:
         # They are the server's own words, and are shown in tables, errors and on the screen.
         for name in ("server", "model"):
-            shown = visible(getattr(self, name)[:LONGEST_NAME].encode("utf-8", "replace"))
+            shown = label_text(getattr(self, name)[:LONGEST_NAME])
             object.__setattr__(self, name, shown)

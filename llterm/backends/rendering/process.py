@@ -21,7 +21,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any
 
-from llterm.core.display import visible
+from llterm.core.display import label_text
 from llterm.core.jsontext import json_text
 from llterm.errors import LltermError, ModelError
 
@@ -49,7 +49,7 @@ class _Renderer:
             return str(answer["text"])
         if "limit" in answer:
             raise _stopped(answer["limit"])
-        raise _failed(f"It says: {visible(answer['error'].encode('utf-8', 'replace'))[:_TOLD]}.")
+        raise _failed(f"It says: {label_text(answer['error'])[:_TOLD]}.")
 
     def end(self) -> None:
         """Kill the process, where there is one; the next template begins another."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from llterm.core.display import visible
+from llterm.core.display import label_text
 from llterm.session import stories
 from llterm.ui.actions import Deed, Table
 from llterm.ui.screens.ask import AskLine
@@ -35,13 +35,13 @@ def keep_story(screen: WeaveScreen) -> None:
         start, stop = 0, len(document.text)
     data = document.bytes_before(stop)[len(document.bytes_before(start)) :]
     what = "The selection" if (start, stop) != (0, len(document.text)) else "The story"
-    words = visible(" ".join(document.text[start:stop].split()[:_WORDS]).encode("utf-8", "replace"))
+    words = label_text(" ".join(document.text[start:stop].split()[:_WORDS]))
 
     def done(title: str | None) -> None:
         if title:
             with troubles(screen):
                 path = stories.keep(title, data)
-                name = visible(str(path).encode("utf-8", "surrogateescape"))
+                name = label_text(str(path))
                 screen.app.notify(name, title="Kept as a starting story", markup=False, timeout=6)
 
     note = f"{what}, {len(data):,} bytes. Its name among the starting stories:"

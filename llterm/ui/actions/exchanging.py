@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from llterm.core.display import visible
+from llterm.core.display import label_text
 from llterm.errors import UsageError
 from llterm.formats import exchange
 from llterm.formats.files import MOST_IMPORTED, free_loom, write_export
@@ -51,7 +51,7 @@ async def _export(screen: WeaveScreen, wanted: Wanted) -> None:
             missing = whole.missing
             source, taste = source_of(whole, document.path.stem), exchange.Taste(wanted.every)
             lacking = await asyncio.to_thread(write_export, source, wanted.format, target, taste)
-        name = visible(str(target).encode("utf-8", "surrogateescape"))
+        name = label_text(str(target))
         if missing:
             screen.app.notify(
                 f"{name}\nCould not be read any more, and is not in it: {missing.said}.",

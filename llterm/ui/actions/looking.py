@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from llterm.core.display import display_text, visible
+from llterm.core.display import display_text, label_text
 from llterm.core.listing import reveal
 from llterm.core.loom import ROOT
 from llterm.core.outline import ORDERS, Hit, find
@@ -219,4 +219,4 @@ def show_hit(screen: LoomScreen, number: int) -> None:
 def context(hit: Hit) -> str:
     """A place found, with the words around it."""
     text = f"…{hit.before[-24:]}[{hit.phrase}]{hit.after[:24]}…"
-    return visible(text.encode("utf-8", "replace"))
+    return label_text(text)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from textual.widget import Widget
 
-from llterm.core.display import visible
+from llterm.core.display import label_text
 from llterm.errors import LltermError
 from llterm.keymap import action_of
 from llterm.ui.actions import Deed, Table, seeing, writing
@@ -95,5 +95,5 @@ def save(screen: WeaveScreen) -> None:
     document = screen.session.document
     document.secure()
     if document.path is not None:
-        name = visible(str(document.path).encode("utf-8", "surrogateescape"))
+        name = label_text(str(document.path))
         screen.app.notify(name, title="Saved", markup=False, timeout=4)

@@ -12,7 +12,7 @@ from textual.containers import Horizontal
 from textual.screen import Screen
 
 from llterm.core.counts import count_of
-from llterm.core.display import visible
+from llterm.core.display import label_text
 from llterm.core.listing import Listing
 from llterm.core.loom import ROOT, Loom
 from llterm.core.outline import Hit, Row
@@ -223,7 +223,7 @@ class LoomScreen(Screen[None]):
         if self.listing.outline.root != ROOT:
             parts.append(f"one branch alone, {self.key('loom.hoist')} shows all")
         path = self.document.path
-        name = visible(path.stem.encode("utf-8", "surrogateescape")) if path else "loom"
+        name = label_text(path.stem) if path else "loom"
         line = self.query_one("#model", Line)
         line.styles.width = min(sum(map(len, parts)) + 3 * len(parts), self.size.width // 2)
         self.query_one("#name", Name).say(name, "read-only" if self.document.read_only else "loom")
@@ -244,7 +244,7 @@ class LoomScreen(Screen[None]):
             parts.insert(0, f"note: {facts.marks.note}")
         signs = self.view.signs(facts)
         parts += [signs] if signs else []
-        return visible(" · ".join(parts).encode("utf-8", "replace"))
+        return label_text(" · ".join(parts))
 
     def show_keys(self) -> None:
         """The footer."""

@@ -17,7 +17,7 @@ from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from llterm.core.counts import count_of
-from llterm.core.display import visible
+from llterm.core.display import label_text
 from llterm.core.stories import Story
 from llterm.session import looms, stories
 from llterm.store.card import Card
@@ -96,7 +96,7 @@ class Looms(FilesDialog[Chosen | None]):
         if card is None:
             self._tell(beginning(self._story))
         else:
-            folder = visible(str(card.path.parent).encode("utf-8", "surrogateescape"))
+            folder = label_text(str(card.path.parent))
             self._tell(f"… {card.trouble or card.ending or 'empty'}\n{folder}")
 
     @on(OptionList.OptionSelected)
@@ -150,7 +150,7 @@ def _kind(story: Story) -> str:
 
 def _line(card: Card, used: bool, now: float, room: int) -> Content:
     """Mark, name, when, how large, how it begins."""
-    name = crop(visible(card.title.encode("utf-8", "surrogateescape")), NAME)
+    name = crop(label_text(card.title), NAME)
     words = count_of(card.nodes, "node")
     return Content.assemble(
         "● " if used else "  ",

@@ -10,7 +10,7 @@ from textual.content import Content
 from textual.widgets import Static
 
 from llterm.core.counts import count_of
-from llterm.core.display import visible
+from llterm.core.display import label_text, visible
 from llterm.core.judging.sides import Beside, Side, cautions
 from llterm.engine.mixture import Mix
 from llterm.errors import LltermError
@@ -63,7 +63,7 @@ def show(screen: MixScreen) -> None:
 
 
 def _name(screen: MixScreen) -> Callable[[str], str]:
-    return lambda text: visible(text.encode("utf-8", "surrogateescape")).replace("␣", " ")
+    return lambda text: label_text(text).replace("␣", " ")
 
 
 def _place(screen: MixScreen) -> Beside | None:
@@ -74,7 +74,7 @@ def _place(screen: MixScreen) -> Beside | None:
 def _title(screen: MixScreen) -> None:
     document, main = screen.main.session.document, screen.main
     path = document.path if main.options.named else None
-    name = visible(path.name.encode("utf-8", "surrogateescape")) if path else "untitled"
+    name = label_text(path.name) if path else "untitled"
     count = len(screen.mixing.pieces)
     screen.query_one("#name", Name).say(name, count_of(count, "token"))
     waiting = screen.mixing.waiting

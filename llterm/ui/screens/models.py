@@ -17,7 +17,7 @@ from llterm.backends.listing import Listed, fit_text, list_models, size_text, wi
 from llterm.backends.registry import Known
 from llterm.config import Config
 from llterm.config.server import is_address
-from llterm.core.display import visible
+from llterm.core.display import label_text
 from llterm.ui.screens.list_dialog import ListDialog
 from llterm.ui.widgets.cells import crop
 
@@ -75,8 +75,7 @@ class Models(ListDialog[Known | str]):
         one = self._rows[index]
         doubt = one.problem or fit_text(one.fit)
         parts = [one.known.name, doubt, str(one.known.path or one.offers)]
-        text = "\n".join(filter(None, parts)).encode("utf-8", "surrogateescape")
-        lines = [visible(line) for line in text.split(b"\n")]
+        lines = [label_text(line) for line in "\n".join(filter(None, parts)).split("\n")]
         self.query_one("#chosen", Static).update(Content("\n".join(lines)))
 
     @on(OptionList.OptionSelected)
@@ -86,7 +85,7 @@ class Models(ListDialog[Known | str]):
 
 def _lines(rows: Sequence[Listed], used: str) -> list[Content]:
     """A line a model: mark, name, size, quantisation, origin, doubts."""
-    names = [crop(visible(one.known.name.encode("utf-8", "surrogateescape")), NAME) for one in rows]
+    names = [crop(label_text(one.known.name), NAME) for one in rows]
     wide = max(map(cell_len, names))
     lines = []
     for one, name in zip(rows, names, strict=True):
@@ -98,7 +97,7 @@ def _lines(rows: Sequence[Listed], used: str) -> list[Content]:
                 mark,
                 (name, "bold"),
                 " " * (wide - cell_len(name)),
-                f"  {size:>9}  {visible(one.quantisation.encode()):<7} {one.origin}",
+                f"  {size:>9}  {label_text(one.quantisation):<7} {one.origin}",
                 (f"  {doubt}" if doubt else "", "$warning"),
             )
         )

@@ -13,7 +13,7 @@ from textual.widgets import Static
 
 from llterm.backends.served import server_of, silent
 from llterm.core.counts import count_of
-from llterm.core.display import visible
+from llterm.core.display import label_text
 from llterm.core.healing import residue_of
 from llterm.core.view import View, mean_of
 from llterm.errors import LltermError
@@ -59,7 +59,7 @@ def show_title(screen: WeaveScreen, words: int) -> None:
     document = screen.session.document
     figures = screen.session.figures
     path = document.path if screen.options.named else None
-    name = visible(path.name.encode("utf-8", "surrogateescape")) if path else "untitled"
+    name = label_text(path.name) if path else "untitled"
     counted = count_of(words, "word")
     screen.query_one("#name", Name).say(
         name,
@@ -67,11 +67,11 @@ def show_title(screen: WeaveScreen, words: int) -> None:
         *(["read-only"] if document.read_only else []),
         *(["NOT SAVED"] if screen.unsaved else []),
     )
-    pieces = [visible(screen.model_name.encode("utf-8", "surrogateescape"))]
+    pieces = [label_text(screen.model_name)]
     incoming = screen.session.incoming
     if incoming is not None:
         coming = incoming.name or screen.model_name
-        pieces = [visible(coming.encode("utf-8", "surrogateescape"))]
+        pieces = [label_text(coming)]
         pieces.append(f"loading {100 * incoming.progress:.0f}%")
     elif screen.session.resting:
         pieces.append("resting")
@@ -167,7 +167,7 @@ def _awaited(session: Session) -> tuple[str, str] | None:
         matter, _, done = server.news.line.partition("; ")
         return matter, done
     gone = silent(session.source) if session.weaving else ()
-    names = visible(", ".join(gone).encode("utf-8", "surrogateescape"))
+    names = label_text(", ".join(gone))
     return (f"no answer from {names}", "asking again") if gone else None
 
 

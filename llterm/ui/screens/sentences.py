@@ -13,7 +13,7 @@ from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from llterm.backends.registry import Known, open_model
-from llterm.core.display import visible
+from llterm.core.display import label_text
 from llterm.core.query import Backend
 from llterm.core.view import mean_of
 from llterm.errors import LltermError
@@ -184,18 +184,14 @@ class SentenceBeams(Dialog[None]):
         offer, error = self._chosen, self._sentences.error
         pieces = []
         if self._sentences.running:
-            pieces.append(f"{' and '.join(map(_name, self._sentences.models))} …")
+            pieces.append(f"{' and '.join(map(label_text, self._sentences.models))} …")
         if error is not None:
             pieces.append(error.title)
         if offer is not None:
             steps = offer.sample.adding
             figures = joint(offer.sample.logprob, len(steps), mean_of(steps))
-            pieces += [_name(offer.source.name), figures]
+            pieces += [label_text(offer.source.name), figures]
         self.query_one("#chosen", Static).update(Content(" · ".join(pieces)))
-
-
-def _name(model: str) -> str:
-    return visible(model.encode("utf-8", "surrogateescape"))
 
 
 def _line(offer: Offer) -> Content:

@@ -8,7 +8,7 @@ from textual.content import Content
 from textual.widgets import Static
 
 from llterm.backends.remote.backend import RemoteBackend
-from llterm.core.display import visible
+from llterm.core.display import label_text
 from llterm.ui.screens.dialog import Dialog
 
 
@@ -36,4 +36,4 @@ class ServerDialog(Dialog[None]):
 
 
 def _row(label: str, told: str) -> Content:
-    return Content.assemble((f"{label:<22}", "bold"), visible(told.encode("utf-8", "replace")))
+    return Content.assemble((f"{label:<22}", "bold"), label_text(told))

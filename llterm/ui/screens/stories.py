@@ -11,7 +11,7 @@ from textual.content import Content
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
-from llterm.core.display import display_text, visible
+from llterm.core.display import area_text, label_text
 from llterm.core.stories import Story
 from llterm.session import stories
 from llterm.ui.screens.ask import AskLine
@@ -23,12 +23,12 @@ BEGINNING = 150
 
 def heading(story: Story) -> str:
     """A story's name, as it may be shown."""
-    return visible(story.title.encode("utf-8", "surrogateescape"))
+    return label_text(story.title)
 
 
 def beginning(story: Story) -> str:
     """How a story begins, as it may be shown."""
-    text = display_text(story.text.encode("utf-8", "replace"))
+    text = area_text(story.text)
     return text if len(text) <= BEGINNING else text[:BEGINNING].rstrip() + " …"
 
 

@@ -16,7 +16,7 @@ from textual.geometry import Region, Size
 from textual.message import Message
 from textual.scroll_view import ScrollView
 
-from llterm.core.display import visible, whole_after
+from llterm.core.display import label_text, visible, whole_after
 from llterm.core.listing import Listing
 from llterm.core.loom import PERSON, Loom, Marks
 from llterm.core.outline import Row
@@ -215,10 +215,10 @@ class Branching(ScrollView, can_focus=True):
             "•" if facts.unread else "",
             f"{marks.rating}/5" if marks.rating else "",
             "note" if marks.note else "",
-            *(f"#{visible(tag.encode('utf-8', 'replace'))}" for tag in marks.tags),
+            *(f"#{label_text(tag)}" for tag in marks.tags),
         ]
         return " ".join(filter(None, parts))
 
 
 def _shown(author: str) -> str:
-    return YOU if author == PERSON else visible(author.encode("utf-8", "replace"))
+    return YOU if author == PERSON else label_text(author)

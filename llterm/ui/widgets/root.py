@@ -12,7 +12,7 @@ from textual.message import Message
 from textual.widgets import Static
 
 from llterm.core.chat import Parts
-from llterm.core.display import visible
+from llterm.core.display import label_text
 from llterm.ui.widgets.cells import crop
 
 
@@ -50,7 +50,7 @@ class Root(VerticalScroll, can_focus=False):
         self.post_message(self.Toggled())
 
     def _fill(self) -> None:
-        said = " · ".join(visible(part.text.encode()) for part in self._parts if part.written)
+        said = " · ".join(label_text(part.text) for part in self._parts if part.written)
         width = max(self.size.width, 8)
         head = crop(f"{'▸' if self.folded else '▾'} {self._note}  {said}", width)
         content = Content(head if self.folded else crop(f"▾ {self._note}", width))
@@ -75,6 +75,4 @@ class Root(VerticalScroll, can_focus=False):
 
 def _lines(text: str) -> str:
     """Inert, with its line breaks both seen and kept."""
-    return "⏎\n".join(
-        visible(line.encode("utf-8", "replace")) if line else "" for line in text.split("\n")
-    )
+    return "⏎\n".join(label_text(line) if line else "" for line in text.split("\n"))

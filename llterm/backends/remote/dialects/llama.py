@@ -19,7 +19,7 @@ from llterm.backends.remote.ends import is_end
 from llterm.backends.remote.steps import LEAD, Ask, Call, Candidate, Step, Traits
 from llterm.backends.remote.wire import BadAnswer, Wire
 from llterm.backends.templates import PLAIN, ChatFormat, own_format
-from llterm.core.display import visible
+from llterm.core.display import label_text
 from llterm.core.tokens import Tail, Token
 
 CHATML = "<|im_start|>"
@@ -198,7 +198,7 @@ def _steps(item: Part) -> Iterator[Step]:
     if (error := item.get("error")) is not None:
         message = error.get("message") if isinstance(error.value, dict) else None
         words = message.text() if message else ""
-        raise BadAnswer("The server gave up", visible(words[:LONGEST].encode()), "Try again.")
+        raise BadAnswer("The server gave up", label_text(words[:LONGEST]), "Try again.")
     listed = item.get("completion_probabilities")
     if listed is None:
         return

@@ -10,7 +10,7 @@ from llterm.backends.remote.answer import Part
 from llterm.backends.remote.dialects.spelling import vocabulary_bytes
 from llterm.backends.remote.steps import Candidate, Position, Step
 from llterm.backends.remote.wire import BadAnswer
-from llterm.core.display import visible
+from llterm.core.display import label_text
 
 _UNKNOWN = "\ufffd".encode()
 NOTHING = -900.0
@@ -94,7 +94,7 @@ def _entries(line: Part, meaning: Meaning) -> list[Candidate]:
     if not isinstance(line.value, dict):
         raise BadAnswer(
             "The server's answer cannot be read",
-            f"{visible(line.place.encode('utf-8', 'replace'))} is no object by token.",
+            f"{label_text(line.place)} is no object by token.",
             "",
         )
     return [
