@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from collections.abc import Sequence
 
+from llterm import children
 from llterm.errors import CapabilityMissing, UsageError
 
 HOST = "127.0.0.1"
@@ -29,7 +29,7 @@ def serve(arguments: Sequence[str], port: int) -> int:
     if not 0 < port < 65536:
         raise UsageError(f"There is no port {port}", "", "Ports go from 1 to 65535.")
     _refuse_taken(port)
-    command = shlex.join([sys.executable, "-m", "llterm", *arguments])
+    command = shlex.join(children.command("llterm.cli", *arguments))
     PageServer(command, Gate(f"{HOST}:{port}"), port).serve()
     return 0
 

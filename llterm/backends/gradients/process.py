@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from llterm import children
 from llterm.core.attribution import Attribution, How, Question
 from llterm.core.jsontext import json_text
 from llterm.errors import CapabilityMissing, LltermError
@@ -27,11 +28,6 @@ from llterm.errors import CapabilityMissing, LltermError
 log = logging.getLogger(__name__)
 
 PACKAGES = ("accelerate", "gguf", "torch", "transformers")
-_PROGRAM = (
-    "import sys; sys.path.append(sys.argv.pop(1)); "
-    "from llterm.backends.gradients.child import main; main()"
-)
-"""Finds this very llterm, whatever way it was started."""
 _LINE = 1 << 24
 """Most bytes of an answer."""
 
@@ -117,12 +113,9 @@ class GradientProcess:
         return await self._said if self._said is not None else ""
 
     async def _start(self) -> Process:
-        # -P: nothing of the working directory is taken for a module.
-        command = [sys.executable, "-P", "-c", _PROGRAM, str(Path(__file__).parents[3])]
         offline = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "TQDM_DISABLE": "1"}
         self._process = await asyncio.create_subprocess_exec(
-            *command,
-            str(self._weights.resolve()),
+            *children.command(f"{__package__}.child", str(self._weights.resolve())),
             stdin=PIPE,
             stdout=PIPE,
             stderr=PIPE,

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable
 from difflib import get_close_matches
 from pathlib import Path
 from typing import IO
 
-from llterm import paths
+from llterm import children, paths
 from llterm.backends.llamacpp import cores
 from llterm.backends.llamacpp.info import FILE_TYPES, ModelInfo, inspect_gguf
 from llterm.errors import LltermError, ModelError, UsageError
@@ -111,8 +110,8 @@ def _run(
 ) -> None:
     code = next(number for number, name in FILE_TYPES.items() if name == kind)
     count = cores.threads_of(threads)
-    command = [sys.executable, "-m", f"{__package__}.quantising", str(source), str(part),
-               str(code), str(count), "yes" if again else "no"]  # fmt: skip
+    asked = (str(source), str(part), str(code), str(count), "yes" if again else "no")
+    command = children.command(f"{__package__}.quantising", *asked)
     with tempfile.TemporaryFile() as complaints:
         # A session of its own: ctrl+c comes to the parent alone, which ends the child.
         child = subprocess.Popen(

@@ -1,4 +1,4 @@
-"""The child process that quantises: `python -m llterm.backends.llamacpp.quantising …`.
+"""The child process that quantises.
 
 llama.cpp's quantiser cannot be stopped and may crash; in a process of its own both are harmless.
 Writes `done total` a tensor to stdout, and llama.cpp's complaints to stderr.
@@ -10,16 +10,17 @@ import ctypes
 import os
 import re
 import sys
-import threading
+
+from llterm.children import end_with_the_parent
 
 _STEP = re.compile(r"\[ *(\d+)/ *(\d+)\]")
 _ERROR = 4
 
 
-def main(arguments: list[str]) -> int:
+def main() -> int:
     """Source, target, file type, threads, and whether quantised tensors may be quantised again."""
-    source, target, kind, threads, again = arguments
-    threading.Thread(target=_end_with_the_parent, daemon=True).start()
+    source, target, kind, threads, again = sys.argv[1:]
+    end_with_the_parent()
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     import llama_cpp
 
@@ -43,13 +44,3 @@ def main(arguments: list[str]) -> int:
             os.fsencode(source), os.fsencode(target), ctypes.byref(params)
         )
     )
-
-
-def _end_with_the_parent() -> None:
-    """The parent holds the other end of stdin as long as it lives."""
-    os.read(0, 1)
-    os._exit(1)
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

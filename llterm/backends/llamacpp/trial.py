@@ -11,14 +11,13 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from llterm import paths
+from llterm import children, paths
 from llterm.backends.llamacpp.info import check_gguf, check_vocabulary
 from llterm.backends.llamacpp.trying import REFUSED
 from llterm.errors import ModelError
@@ -28,11 +27,6 @@ _MOST_BYTES = 1 << 20
 MOST = 256
 """Files that are remembered."""
 _BUNDLED = Path(__file__).parents[2] / "models"
-_PROGRAM = (
-    "import sys; sys.path.append(sys.argv.pop(1)); "
-    "from llterm.backends.llamacpp.trying import main; main()"
-)
-"""Finds this very llterm, whatever way it was started."""
 _ASSERTED = re.compile(r"GGML_ASSERT\(.*\) failed.*")
 _PACKAGE = "llama-cpp-python"
 
@@ -68,9 +62,7 @@ async def try_file(path: Path) -> None:
 
 async def _tried(path: str, said: Any) -> int:
     process = await asyncio.create_subprocess_exec(
-        # -P: nothing of the working directory is taken for a module.
-        *(sys.executable, "-P", "-c", _PROGRAM, str(Path(__file__).parents[3])),
-        path,
+        *children.command(f"{__package__}.trying", path),
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=said,

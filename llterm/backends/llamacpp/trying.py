@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import resource
 import sys
-import threading
 from pathlib import Path as FilePath
 
 from llterm.backends.llamacpp.backend import open_llama
 from llterm.backends.llamacpp.settings import LlamaSettings
+from llterm.children import end_with_the_parent
 from llterm.core.query import Failed, Query
 from llterm.core.tokens import Anchor, Path
 from llterm.errors import LltermError
@@ -28,7 +27,7 @@ SECONDS = 900
 
 def main() -> None:
     """Try the file that is the one argument."""
-    threading.Thread(target=_end_with_the_parent, daemon=True).start()
+    end_with_the_parent()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
     logging.basicConfig(level=logging.ERROR, format="%(message)s")
@@ -46,9 +45,3 @@ async def _try(file: FilePath) -> None:
         if isinstance(answer, Failed):
             raise answer.error
     await backend.close()
-
-
-def _end_with_the_parent() -> None:
-    """The parent holds the other end of stdin as long as it lives."""
-    os.read(0, 1)
-    os._exit(1)
