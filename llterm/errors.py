@@ -37,6 +37,11 @@ class LltermError(Exception):
         return "\n".join(part for part in (self.title, self.cause, self.hint) if part)
 
 
+def reason(error: OSError) -> str:
+    """What the system says of it, without a full stop."""
+    return (error.strerror or str(error)).removesuffix(".")
+
+
 def _ended_once(text: str) -> str:
     """A sentence with one end: what others say, and is quoted at ours, often has its own."""
     return _ENDS.sub(lambda ends: ends.group(1), text)

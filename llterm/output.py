@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 
-from llterm.errors import LltermError
+from llterm.errors import LltermError, reason
 
 _STDOUT, _STDERR = 1, 2
 
@@ -140,7 +140,7 @@ def _refusals() -> Iterator[None]:
         closed = error.errno == errno.EBADF
         raise OutputLost(
             "Nothing can be printed",
-            "Standard output is closed." if closed else f"Standard output: {error.strerror}.",
+            "Standard output is closed." if closed else f"Standard output: {reason(error)}.",
             "Let it go to a file or a pipe that takes it.",
         ) from error
 

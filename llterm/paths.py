@@ -10,7 +10,7 @@ import os
 from datetime import datetime
 from pathlib import Path
 
-from llterm.errors import UsageError
+from llterm.errors import UsageError, reason
 
 CONFIG_NAME = "llterm.toml"
 
@@ -92,7 +92,7 @@ def made(folder: Path) -> Path:
     except OSError as error:
         raise UsageError(
             f"The folder {folder} cannot be made",
-            error.strerror or str(error),
+            f"{reason(error)}.",
             "Check its permissions, or name others with LLTERM_CONFIG_DIR, LLTERM_DATA_DIR and"
             " LLTERM_STATE_DIR.",
         ) from error

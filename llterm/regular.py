@@ -13,7 +13,7 @@ import stat
 from pathlib import Path
 from typing import BinaryIO
 
-from llterm.errors import LltermError
+from llterm.errors import LltermError, reason
 
 _HELD = ("/dev/stdin", "/dev/fd/", "/proc/self/fd/")
 """Pipes that are open already, as a shell's `<(command)` gives them: their end comes."""
@@ -53,7 +53,7 @@ def refused(error: OSError) -> LltermError:
     """What the system refused, for a person whom nobody nearer to it has told."""
     return LltermError(
         f"{error.filename} cannot be used" if error.filename else "The system refused something",
-        f"{error.strerror or error}.",
+        f"{reason(error)}.",
         "Check the path, its permissions, and that the disk has room.",
     )
 

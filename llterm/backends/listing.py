@@ -10,7 +10,7 @@ from llterm.backends.llamacpp.info import UNKNOWN, inspect_gguf
 from llterm.backends.llamacpp.memory import Fit, available, fit, needed
 from llterm.backends.registry import Known, known_models
 from llterm.config import Config
-from llterm.errors import LltermError
+from llterm.errors import LltermError, reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ def _listed(known: Known, free: int) -> Listed:
     except LltermError as error:
         return Listed(known, problem=error.title)
     except OSError as error:
-        return Listed(known, problem=f"It could not be read: {error.strerror}")
+        return Listed(known, problem=f"It could not be read: {reason(error)}")
     bytes_needed = needed(info, size, known.settings.context)
     named = quantisation_of(known.name) or quantisation_of(known.path.stem)
     return Listed(

@@ -22,7 +22,7 @@ from llterm import paths
 from llterm.backends.caches import find_files
 from llterm.backends.hub import PATIENCE, RemoteFile, RemoteModel, endpoint, hub_errors, library
 from llterm.backends.llamacpp.info import inspect_gguf
-from llterm.errors import BackendUnavailable, LltermError, ModelError, UsageError
+from llterm.errors import BackendUnavailable, LltermError, ModelError, UsageError, reason
 
 SPARE = 64 << 20
 """Bytes that stay free on the disk."""
@@ -217,7 +217,7 @@ def _disk_errors(target: Path) -> Iterator[None]:
             ) from error
         raise LltermError(
             f"{target.name} could not be written",
-            f"{target.parent}: {error.strerror or error}.",
+            f"{target.parent}: {reason(error)}.",
             "Check the disk and the folder's permissions; what came stays.",
         ) from error
 

@@ -16,7 +16,7 @@ from llterm.config.origin import Origin
 from llterm.config.sampling import preset_values, value_of
 from llterm.config.schema import FORMAT, MODEL, SERVER, TABLES, setting
 from llterm.core.sampler import PRESETS
-from llterm.errors import ModelError, UsageError
+from llterm.errors import ModelError, UsageError, reason
 from llterm.output import say
 from llterm.regular import present
 from llterm.wholefile import write_whole
@@ -63,7 +63,7 @@ def init() -> str:
         write_whole(path, example().encode("utf-8"), new=True)
     except OSError as error:
         raise UsageError(
-            f"{path} cannot be written", f"{error.strerror}.", "Check the folder's permissions."
+            f"{path} cannot be written", f"{reason(error)}.", "Check the folder's permissions."
         ) from error
     return f"Wrote {path}"
 

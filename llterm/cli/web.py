@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Sequence
 
 from llterm import children
-from llterm.errors import CapabilityMissing, UsageError
+from llterm.errors import CapabilityMissing, UsageError, reason
 
 HOST = "127.0.0.1"
 """Nothing else: whoever reaches the page writes with the person's rights."""
@@ -58,5 +58,5 @@ def _refuse_taken(port: int) -> None:
             probe.bind((HOST, port))
         except OSError as error:
             raise UsageError(
-                f"Port {port} cannot be had", f"{error.strerror}.", "Choose another with --port."
+                f"Port {port} cannot be had", f"{reason(error)}.", "Choose another with --port."
             ) from error

@@ -13,7 +13,7 @@ from llterm.config.schema import FORMAT, MODEL, PRESET, SERVER, TABLES, Setting,
 from llterm.config.server import ServerSettings
 from llterm.config.toml import Keys, NotToml, TomlFile
 from llterm.core.sampler import PRESETS
-from llterm.errors import ConfigError
+from llterm.errors import ConfigError, reason
 
 BUNDLED = ("fable", "fable-q8_0", "scripted")
 """Names of models that llterm brings along."""
@@ -100,7 +100,7 @@ class ConfigFile:
         except OSError as error:
             raise ConfigError(
                 "The configuration cannot be read",
-                f"{self.path}: {error.strerror or error}.",
+                f"{self.path}: {reason(error)}.",
                 "`llterm config path` shows which files are read.",
             ) from error
 

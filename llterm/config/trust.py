@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 
 from llterm import paths
-from llterm.errors import UsageError
+from llterm.errors import UsageError, reason
 from llterm.regular import read_file
 from llterm.wholefile import write_whole
 
@@ -53,5 +53,5 @@ def _write(folders: list[str]) -> None:
         write_whole(path, text.encode("utf-8", "surrogateescape"), private=True)
     except OSError as error:
         raise UsageError(
-            f"{path} cannot be written", f"{error.strerror}.", "Check the folder's permissions."
+            f"{path} cannot be written", f"{reason(error)}.", "Check the folder's permissions."
         ) from error

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from llterm.core.judging.packing import pack, unpack, width
 from llterm.core.judging.rows import Reals
 from llterm.core.tokens import Tail
-from llterm.errors import LltermError, UsageError
+from llterm.errors import LltermError, UsageError, reason
 from llterm.regular import open_file
 
 _MAGIC = b"_logits_"
@@ -41,7 +41,7 @@ class BaseFile:
             self._file = open_file(path)
         except OSError as error:
             raise UsageError(
-                f"{path} cannot be read", f"{error.strerror}.", "Name a base file."
+                f"{path} cannot be read", f"{reason(error)}.", "Name a base file."
             ) from error
         try:
             self._read_head()
@@ -136,7 +136,7 @@ class BaseWriter:
             self._file: IO[bytes] = path.open("xb")
         except OSError as error:
             raise UsageError(
-                f"{path} cannot be written", f"{error.strerror}.", "Name a new file."
+                f"{path} cannot be written", f"{reason(error)}.", "Name a new file."
             ) from error
         self._write(_MAGIC + _HEAD.pack(window, size, len(windows)))
         for tokens in windows:
@@ -159,7 +159,7 @@ class BaseWriter:
         self.path.unlink(missing_ok=True)
 
     def _refused(self, error: OSError) -> LltermError:
-        cause = f"{error.strerror}."
+        cause = f"{reason(error)}."
         return LltermError(f"{self.path} cannot be written", cause, "Name a file on another disk.")
 
     def __enter__(self) -> BaseWriter:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from llterm.errors import LltermError
+from llterm.errors import LltermError, reason
 from llterm.formats.exchange import Taste, caveat, exported
 from llterm.formats.source import Source
 from llterm.wholefile import write_whole
@@ -41,5 +41,5 @@ def free_loom(source: Path) -> Path:
 
 def _refused(path: Path, error: OSError) -> LltermError:
     return LltermError(
-        f"{path.name} could not be written", f"{path}: {error.strerror}.", "Name another file."
+        f"{path.name} could not be written", f"{path}: {reason(error)}.", "Name another file."
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from llterm.errors import UsageError
+from llterm.errors import UsageError, reason
 from llterm.regular import open_file, present, read_file
 from llterm.textfile import text_of
 
@@ -33,7 +33,7 @@ def check_is_loom(path: Path) -> None:
             head = file.read(len(LOOM))
     except OSError as error:
         raise UsageError(
-            f"{path.name} cannot be read", f"{error.strerror}.", "Name a .loom file of yours."
+            f"{path.name} cannot be read", f"{reason(error)}.", "Name a .loom file of yours."
         ) from error
     if head not in (b"", LOOM):
         raise UsageError(f"{path.name} is not a loom", "", "Looms are made by llterm.")
@@ -63,7 +63,7 @@ def read_text(path: Path, most: int = MOST_BYTES) -> bytes:
     except OSError as error:
         raise UsageError(
             f"{path.name} cannot be read",
-            f"{error.strerror}.",
+            f"{reason(error)}.",
             "Name a file that is yours to read.",
         ) from error
 

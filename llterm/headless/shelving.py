@@ -14,7 +14,7 @@ from llterm.backends.llamacpp.quantise import expected_size, file_type, quantise
 from llterm.backends.pull import here_already, pull
 from llterm.backends.registry import Known, find_model, named, taken_names
 from llterm.config import Config
-from llterm.errors import Interrupted, LltermError, ModelError, UsageError
+from llterm.errors import Interrupted, LltermError, ModelError, UsageError, reason
 from llterm.headless.job import ProgressLine
 from llterm.output import say, say_drawn
 
@@ -133,7 +133,7 @@ def remove_model(name: str, config: Config, *, yes: bool, outside: bool) -> None
             path.unlink()
     except OSError as error:
         raise LltermError(
-            f"{path} could not be removed", f"{error.strerror}.", "Check the permissions."
+            f"{path} could not be removed", f"{reason(error)}.", "Check the permissions."
         ) from error
     _tidy(files[0].parent, own)
     say("Removed.")

@@ -21,7 +21,7 @@ from llterm.jsonfile import keep_json, read_json
 from llterm.session.document import Document
 from llterm.store.backups import back_up, backup_folder
 from llterm.store.card import Card, read_card
-from llterm.store.connection import to_look
+from llterm.store.connection import to_look, told
 from llterm.store.lock import Lock
 from llterm.wholefile import beside, move, write_whole
 
@@ -261,5 +261,4 @@ def _write_recent(found: list[Path]) -> None:
 
 
 def _failed(path: Path, done: str, error: Exception) -> LltermError:
-    cause = getattr(error, "strerror", None) or str(error)
-    return LltermError(f"{path.name} could not be {done}", f"{cause}.", "Check the folder.")
+    return LltermError(f"{path.name} could not be {done}", f"{told(error)}.", "Check the folder.")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from llterm import paths
 from llterm.core.stories import STORIES, Story
-from llterm.errors import LltermError, UsageError
+from llterm.errors import LltermError, UsageError, reason
 from llterm.regular import read_file
 from llterm.textfile import MARK
 from llterm.wholefile import move, write_whole
@@ -121,6 +121,6 @@ def _taken(title: str) -> UsageError:
 def _failed(title: str, done: str, error: OSError) -> LltermError:
     return LltermError(
         f"{title!r} could not be {done}",
-        f"{paths.stories_dir()}: {error.strerror or error}.",
+        f"{paths.stories_dir()}: {reason(error)}.",
         "Check the folder.",
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from llterm.core.display import visible
 from llterm.core.loom import ROOT, Node
+from llterm.errors import reason
 from llterm.store.connection import Connection, to_look, told
 from llterm.store.rows import read_node, read_text
 from llterm.store.schema import APPLICATION, MIGRATIONS, check_schema
@@ -59,7 +60,7 @@ def read_card(path: Path) -> Card:
         with closing(to_look(path)) as database:
             return _read(path, changed, database)
     except OSError as error:
-        return Card(path, changed, trouble=error.strerror or str(error))
+        return Card(path, changed, trouble=reason(error))
     except (sqlite3.Error, ValueError) as error:
         return Card(path, changed, trouble=f"damaged: {told(error)}")
 

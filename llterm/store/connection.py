@@ -17,6 +17,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
+from llterm.errors import reason
 from llterm.store.values import Damage
 
 _EVERY = 1000
@@ -155,7 +156,7 @@ def _played_back(path: Path) -> Connection:
             with closing(connect(copy)) as database:
                 return in_memory(database)
     except OSError as error:
-        raise sqlite3.OperationalError(f"no copy to look at: {error.strerror}") from error
+        raise sqlite3.OperationalError(f"no copy to look at: {reason(error)}") from error
 
 
 def in_memory(source: Connection) -> Connection:
@@ -168,8 +169,10 @@ def in_memory(source: Connection) -> Connection:
 
 
 def told(error: Exception) -> str:
-    """What SQLite says, for people."""
-    return "reading it never ends" if is_endless(error) else str(error)
+    """What SQLite or the system says, for people: without a full stop."""
+    if isinstance(error, OSError):
+        return reason(error)
+    return "reading it never ends" if is_endless(error) else str(error).removesuffix(".")
 
 
 def is_endless(error: Exception) -> bool:

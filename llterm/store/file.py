@@ -97,7 +97,7 @@ class LoomFile:
         except (sqlite3.Error, OSError) as error:
             raise LltermError(
                 "The story could not be saved",
-                f"{self.path}: {_reason(error)}.",
+                f"{self.path}: {told(error)}.",
                 "It is still here. Make room, or save it elsewhere with Alt+E.",
             ) from error
 
@@ -113,7 +113,7 @@ class LoomFile:
                     "select (select count(*) from piece), (select count(*) from node)"
                 ).fetchone()
         except (sqlite3.Error, OSError, ValueError) as error:
-            raise self._lost(_reason(error)) from error
+            raise self._lost(told(error)) from error
         if found[0] < pieces or found[1] < nodes:
             raise self._lost("it holds less than it did; something else wrote to it")
 
@@ -161,7 +161,7 @@ class LoomFile:
     def broken(self, error: Exception) -> UsageError:
         return UsageError(
             f"{self.path.name} is not a loom, or it is damaged",
-            f"{self.path}: {_reason(error)}.",
+            f"{self.path}: {told(error)}.",
             f"See what can be saved: llterm doctor '{self.path}'. "
             "A text file must end in .txt or .md to be imported.",
         )
@@ -221,7 +221,7 @@ class LoomFile:
             return self.broken(error)
         return LltermError(
             f"{self.path.name} could not be read or written",
-            f"{self.path}: {_reason(error)}.",
+            f"{self.path}: {told(error)}.",
             "See that the disk has room and works, and that the folder may be written.",
         )
 
@@ -283,8 +283,3 @@ class LoomFile:
               for id, (step, undone) in steps if step is not None])  # fmt: skip
         rows("insert or replace into extra values (?, ?)", changes.extras.items())
         rows("insert or replace into meta values (?, ?)", changes.meta.items())
-
-
-def _reason(error: Exception) -> str:
-    said = error.strerror if isinstance(error, OSError) else None
-    return (said or told(error)).removesuffix(".")

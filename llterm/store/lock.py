@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from llterm.errors import UsageError
+from llterm.errors import UsageError, reason
 
 PATIENCE = 2.0
 """Seconds in which an llterm that was told to end, or killed, is gone."""
@@ -110,6 +110,6 @@ def unopened(path: Path, error: OSError) -> UsageError:
     """The system refused the file."""
     return UsageError(
         f"{path.name} could not be opened",
-        f"{path}: {error.strerror or error}.",
+        f"{path}: {reason(error)}.",
         "Check the path and the folder's permissions.",
     )

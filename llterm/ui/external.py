@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llterm.errors import LltermError, UsageError
+from llterm.errors import LltermError, UsageError, reason
 
 if TYPE_CHECKING:
     from textual.app import App
@@ -57,7 +57,7 @@ def edit_outside(app: App[object], text: str) -> str | None:
         except OSError as error:
             raise UsageError(
                 "The editor could not be started",
-                f"{command[0]}: {error.strerror or error}",
+                f"{command[0]}: {reason(error)}",
                 "Check $VISUAL and $EDITOR.",
             ) from error
         if done.returncode:

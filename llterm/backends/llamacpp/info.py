@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from llterm.core.display import visible
-from llterm.errors import ModelError
+from llterm.errors import ModelError, reason
 from llterm.regular import open_file, present
 
 _SCALARS = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?",
@@ -73,7 +73,7 @@ def inspect_gguf(path: Path, *, brief: bool = False) -> ModelInfo:
         raise _cut(path) from broken
     except OSError as error:
         raise ModelError(
-            f"{path.name} could not be read", f"{error.strerror}.", "Name a .gguf file."
+            f"{path.name} could not be read", f"{reason(error)}.", "Name a .gguf file."
         ) from error
 
 

@@ -29,7 +29,7 @@ from llterm.backends.remote.wire import BadAnswer, Refused
 from llterm.config.server import DIALECTS, ServerSettings
 from llterm.core.display import display_text, label_text
 from llterm.core.jsontext import json_text
-from llterm.errors import BackendUnavailable, LltermError, UsageError
+from llterm.errors import BackendUnavailable, LltermError, UsageError, reason
 from llterm.regular import read_file
 
 VERSION = 1
@@ -147,7 +147,7 @@ class CassetteWriter:
             self._file.flush()
         except OSError as error:
             raise UsageError(
-                f"{self._file.name} cannot be written", f"{error.strerror}.", "Is the disk full?"
+                f"{self._file.name} cannot be written", f"{reason(error)}.", "Is the disk full?"
             ) from error
 
 
@@ -160,7 +160,7 @@ def read_cassette(path: Path) -> tuple[ServerSettings, list[Entry]]:
         head, *lines = read_file(path, MOST_BYTES).splitlines() or [b""]
     except OSError as error:
         raise UsageError(
-            f"{path} cannot be read", f"{error.strerror}.", "Name a recording."
+            f"{path} cannot be read", f"{reason(error)}.", "Name a recording."
         ) from None
     number = 1
     try:
@@ -210,6 +210,6 @@ def _made(path: Path) -> TextIO:
         ) from None
     except OSError as error:
         raise UsageError(
-            f"{path} cannot be written", f"{error.strerror}.", "Name another file."
+            f"{path} cannot be written", f"{reason(error)}.", "Name another file."
         ) from None
     return os.fdopen(descriptor, "w", encoding="utf-8")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from llterm.config.server import ServerSettings
-from llterm.errors import UsageError
+from llterm.errors import UsageError, reason
 from llterm.regular import open_file
 
 COMMAND_SECONDS = 60.0
@@ -114,7 +114,7 @@ def _from_file(settings: ServerSettings, path: Path) -> Secret:
                 )
             return Secret(file.read(_MOST_BYTES).decode("utf-8", "replace").strip())
     except OSError as error:
-        raise _no_key(settings, f"{error.strerror}", "Correct key_file.") from None
+        raise _no_key(settings, reason(error), "Correct key_file.") from None
 
 
 def _from_command(settings: ServerSettings) -> Secret:
@@ -124,7 +124,7 @@ def _from_command(settings: ServerSettings) -> Secret:
         # Without the cause: it holds what the command had printed.
         raise _no_key(settings, f"It took longer than {COMMAND_SECONDS:.0f} s", "") from None
     except OSError as error:
-        raise _no_key(settings, f"{error.strerror}", "Correct key_command.") from None
+        raise _no_key(settings, reason(error), "Correct key_command.") from None
     if code:
         # What it said stays unsaid: nobody knows what is in it.
         hint = "Run it in a terminal to see why."

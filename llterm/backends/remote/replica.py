@@ -25,7 +25,7 @@ from llterm.backends.remote.keys import Secret, hidden, source_of
 from llterm.backends.remote.wire import BadAnswer, Reply
 from llterm.config.server import ServerSettings, is_loopback, is_near
 from llterm.core.display import label_text
-from llterm.errors import BackendUnavailable, UsageError
+from llterm.errors import BackendUnavailable, UsageError, reason
 
 if TYPE_CHECKING:
     import httpx2
@@ -262,7 +262,7 @@ def _client(url: str, settings: ServerSettings, key: Secret | None) -> httpx2.As
         except (OSError, ssl.SSLError) as error:
             raise UsageError(
                 f"{settings.ca_file} cannot be used",
-                f"{error.strerror or error}.",
+                f"{reason(error)}.",
                 "ca_file names certificates in PEM form.",
             ) from None
     proxy = None if is_loopback(url) else settings.proxy

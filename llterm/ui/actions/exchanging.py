@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from llterm.core.display import label_text
-from llterm.errors import UsageError
+from llterm.errors import UsageError, reason
 from llterm.formats import exchange
 from llterm.formats.files import MOST_IMPORTED, free_loom, write_export
 from llterm.formats.source import source_of
@@ -85,7 +85,7 @@ def _import(screen: WeaveScreen, source: Path) -> None:
         data = text_of(read_file(source, MOST_IMPORTED), source.name)
     except OSError as error:
         raise UsageError(
-            f"{source.name} cannot be read", f"{source}: {error.strerror}.", "Check its name."
+            f"{source.name} cannot be read", f"{source}: {reason(error)}.", "Check its name."
         ) from error
     target = free_loom(source)
     made = exchange.import_file(data, source.name, None, target)
