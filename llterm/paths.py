@@ -71,14 +71,17 @@ def new_loom(now: datetime | None = None) -> Path:
 
     The folder is made; the file is not.
     """
-    folder = made(looms_dir())
     stem = (now or datetime.now()).strftime("%Y-%m-%d %H.%M.%S")
-    path = folder / f"{stem}.loom"
-    number = 2
-    while path.exists():
-        path = folder / f"{stem} {number}.loom"
+    return free(made(looms_dir()) / f"{stem}.loom")
+
+
+def free(path: Path) -> Path:
+    """This path, or one with a number where something is there already."""
+    found, number = path, 2
+    while found.exists():
+        found = path.with_name(f"{path.stem} {number}{path.suffix}")
         number += 1
-    return path
+    return found
 
 
 def log_file() -> Path:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from llterm.core.counts import count_of
 from llterm.errors import UsageError
 from llterm.faults import own_faults
 from llterm.formats import (
@@ -28,12 +29,13 @@ from llterm.formats import (
     text,
 )
 from llterm.formats.reading import Place, parse, wrong
-from llterm.formats.source import Source, read_source
+from llterm.formats.source import Source
 from llterm.formats.tree import grown
 from llterm.formats.unknown import LeftOut
 from llterm.store.contents import Changes
 from llterm.store.fresh import fresh_loom
 from llterm.store.rows import check_changes
+from llterm.textfile import MARK
 
 TEXT = "text"
 _MODULES = (
@@ -74,12 +76,6 @@ _SUFFIXES = {
 }  # fmt: skip
 
 
-@own_faults("a loom was exported")
-def export(path: Path, format: str, taste: Taste) -> bytes:
-    """A loom in another format. Raises LltermError where it cannot be read or drawn."""
-    return exported(read_source(path, history=holds_history(format)), format, taste)
-
-
 def holds_history(format: str) -> bool:
     """Whether the steps that can be undone go into an export."""
     return format == openform.NAME
@@ -99,7 +95,7 @@ def caveat(source: Source, format: str) -> str:
     count = raster.unwritten(source) if format == "png" else 0
     if not count:
         return ""
-    characters = "1 character" if count == 1 else f"{count:,} characters"
+    characters = count_of(count, "character")
     return (
         f"No font of this machine has {characters} of this loom: boxes stand for them."
         " Export svg, which browsers show with their fonts, or install such a font."
@@ -169,7 +165,7 @@ def read(data: bytes, name: str, format: str | None) -> tuple[Changes, str, list
 
 
 def _is_json(data: bytes) -> bool:
-    return data.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"{", b"[")
+    return data.removeprefix(MARK).lstrip()[:1] in (b"{", b"[")
 
 
 def _detect(place: Place) -> str | None:

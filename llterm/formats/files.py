@@ -7,6 +7,7 @@ from pathlib import Path
 from llterm.errors import LltermError, reason
 from llterm.formats.exchange import Taste, caveat, exported
 from llterm.formats.source import Source
+from llterm.paths import free
 from llterm.wholefile import write_whole
 
 MOST_IMPORTED = 1 << 30
@@ -31,12 +32,7 @@ def free_loom(source: Path) -> Path:
     """A loom beside the source, of its name, that is not there yet."""
     name = source.name.removesuffix(".json").removesuffix(".ll")
     stem = Path(name).stem if name == source.name else name
-    path = source.with_name(f"{stem}.loom")
-    number = 2
-    while path.exists():
-        path = source.with_name(f"{stem} {number}.loom")
-        number += 1
-    return path
+    return free(source.with_name(f"{stem}.loom"))
 
 
 def _refused(path: Path, error: OSError) -> LltermError:

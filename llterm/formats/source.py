@@ -12,6 +12,7 @@ from typing import Any
 from llterm.core.birth import Birth, read_birth
 from llterm.core.history import Step, Value
 from llterm.core.loom import ROOT, Loom, Node
+from llterm.faults import own_faults
 from llterm.store.whole import Whole, read_whole
 
 
@@ -36,7 +37,8 @@ class Source:
         return dict(found) if isinstance(found, Mapping) else {}
 
 
-def read_source(path: Path, *, history: bool = False) -> Source:
+@own_faults("a loom was exported")
+def read_source(path: Path, *, history: bool) -> Source:
     """Read a loom for an export. Raises LltermError where it cannot be read."""
     return source_of(read_whole(path, history=history), path.stem)
 

@@ -110,7 +110,7 @@ def rename(path: Path, name: str) -> Path:
 
 def duplicate(path: Path) -> Path:
     """Copy a loom, with its history, beside it; the copy. Also one that is open."""
-    target = _free(path.with_name(f"{path.stem} copy{_SUFFIX}"))
+    target = paths.free(path.with_name(f"{path.stem} copy{_SUFFIX}"))
     try:
         with beside(target, new=True) as part:
             os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
@@ -153,7 +153,7 @@ def deleted() -> list[Deleted]:
 
 def restore(one: Deleted) -> Path:
     """Bring a deleted loom back where it was; beside it where the name is taken now."""
-    target = _free(one.origin)
+    target = paths.free(one.origin)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         move(one.path, target)
@@ -175,7 +175,7 @@ def rescued(document: Document, error: LltermError) -> LltermError:
     folders = (paths.looms_dir(), document.path.parent, Path.home(), Path(tempfile.gettempdir()))
     reasons: list[str] = []
     for folder in folders:
-        target = _free(folder / name)
+        target = paths.free(folder / name)
         try:
             paths.made(folder)
             missing = document.copy_to(target)
@@ -217,15 +217,6 @@ def _file_name(name: str) -> str:
             f"A loom cannot have the name {name!r}", "", "Use letters, digits, spaces, hyphens."
         )
     return stem + _SUFFIX
-
-
-def _free(path: Path) -> Path:
-    """This path, or one with a number where it is taken."""
-    found, number = path, 2
-    while found.exists():
-        found = path.with_name(f"{path.stem} {number}{_SUFFIX}")
-        number += 1
-    return found
 
 
 def _trash() -> Path:

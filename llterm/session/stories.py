@@ -71,10 +71,7 @@ def delete(story: Story) -> Callable[[], None]:
     """Put one of the person's own into the folder `deleted` beside them; how to bring it back."""
     path = _own(story, "deleted")
     folder = paths.made(path.parent / "deleted")
-    gone, number = folder / path.name, 2
-    while gone.exists():
-        gone = folder / f"{path.stem} {number}{_SUFFIX}"
-        number += 1
+    gone = paths.free(folder / path.name)
     _move(path, gone, story.title, "deleted")
     return lambda: _move(gone, path, story.title, "brought back")
 

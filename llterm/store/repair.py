@@ -150,7 +150,9 @@ def _unhung(found: Found, whole: dict[int, Node], told: Diagnosis) -> None:
     for id, piece in enumerate(unhung, next_node):
         whole[id] = found.nodes[id] = Node(id, ROOT, (Slice(piece.id, 0, len(piece.data)),))
     if unhung:
-        told.losses.append(f"where {len(unhung)} texts hung; each is a branch of the root now")
+        told.losses.append(
+            f"where {count_of(len(unhung), 'text')} hung; each is a branch of the root now"
+        )
 
 
 def _has_text(found: Found, node: Node) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 
+from llterm.core.counts import count_of
 from llterm.core.loom import Loom
 from llterm.store.connection import Connection, told
 from llterm.store.rows import check_step, read_extra, read_lines, read_step
@@ -34,7 +35,7 @@ def survey(database: Connection, loom: Loom) -> str:
             return "its pages are damaged"
         odd = database.execute(f"select count(*) from piece where ({_SOUND}) is not 1").fetchone()
         if odd != (0,):
-            return f"{odd[0]} texts have lost their tokens"
+            return count_of(odd[0], "text has lost its tokens", "texts have lost their tokens")
         for row in database.rows("select node, fields from extra"):
             read_extra(row)
         for row in database.rows("select place, drawn, blob from lines"):

@@ -16,10 +16,11 @@ from llterm.core.loom import Marks
 from llterm.core.outline import Outline, children
 from llterm.errors import LltermError
 from llterm.faults import OwnFault
-from llterm.formats.exchange import EXPORTS, IMPORTS, Taste, export, import_file
+from llterm.formats.exchange import EXPORTS, IMPORTS, Taste, import_file
 from llterm.session.document import Document
 from llterm.ui.widgets.branching import facts_of
 from tests.formats import shapes
+from tests.formats.exporting import export
 from tests.test_json import strictly
 
 FEW = ("[" * 1200 + "]" * 1200, "NaN", "1e300", "-" + "9" * 6000, "800", '"\\ud83d"')

@@ -19,10 +19,11 @@ from resvg_py import svg_to_bytes
 from llterm.core.loom import ROOT
 from llterm.errors import LltermError
 from llterm.formats import raster
-from llterm.formats.exchange import EXPORTS, Taste, caveat, export
+from llterm.formats.exchange import EXPORTS, Taste, caveat
 from llterm.formats.picture import MOST_BOXES
 from llterm.formats.source import read_source
 from llterm.session.document import Document
+from tests.formats.exporting import export
 from tests.session.test_document import model_run
 
 NASTY = "</script><script>alert(1)</script>\"'&<img src=x onerror=alert(1)>\x1b[31m\u202e]]>--> \\"
@@ -281,12 +282,12 @@ def test_characters_that_no_font_has_are_counted(tmp_path: Path) -> None:
     rare = "\U00016a40\U0001d2e0\U00010e60"  # Mro, Mayan and Rumi: hardly any font has all.
     Document.create(plain, b"A lamp.").close()
     Document.create(odd, f"A lamp {rare} <&>".encode()).close()
-    assert caveat(read_source(plain), "png") == ""
-    assert caveat(read_source(odd), "svg") == ""
+    assert caveat(read_source(plain, history=False), "png") == ""
+    assert caveat(read_source(odd, history=False), "svg") == ""
     serif = raster._found(raster._SERIF)
     boxes = [raster._drawn(one, serif) for one in (*rare, raster._NOBODYS)] if serif else [b""]
     count = boxes.count(boxes[-1]) - 1
-    assert (f"{count} character" in caveat(read_source(odd), "png")) == bool(count)
+    assert (f"{count} character" in caveat(read_source(odd, history=False), "png")) == bool(count)
 
 
 def test_a_machine_without_fonts_makes_no_picture_without_words(

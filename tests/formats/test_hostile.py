@@ -17,8 +17,9 @@ import pytest
 from llterm.errors import LltermError, UsageError
 from llterm.faults import OwnFault
 from llterm.formats import exchange
-from llterm.formats.exchange import EXPORTS, IMPORTS, Taste, export, import_file
+from llterm.formats.exchange import EXPORTS, IMPORTS, Taste, import_file
 from tests.formats import shapes
+from tests.formats.exporting import export
 from tests.formats.hostile import FEW, filled, holds, hole, leaves, put, sample
 from tests.formats.test_imports import Loomed
 from tests.session.test_document import model_run

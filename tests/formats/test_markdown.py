@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from llterm.formats.exchange import Taste, export
+from llterm.formats.exchange import Taste
 from llterm.formats.markdown import prose
 from llterm.session.document import Document
+from tests.formats.exporting import export
 
 SIGNS = st.text("ab1. \t\n*_#-+=>`<&;[]()!\\~|$:/", max_size=60)
 

@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from llterm.errors import UsageError
-from llterm.formats.exchange import Taste, export, import_file
+from llterm.formats.exchange import Taste, import_file
 from llterm.headless.loomcheck import check_loom
+from tests.formats.exporting import export
 from tests.store.hostile import made, opened
 
 VALUES: tuple[Any, ...] = (

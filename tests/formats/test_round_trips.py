@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
-from llterm.formats.exchange import Taste, export, import_file
+from llterm.formats.exchange import Taste, import_file
 from llterm.session.document import Document
 from tests.formats import shapes
+from tests.formats.exporting import export
 from tests.formats.test_imports import Loomed
 from tests.headless.schema import faults
 from tests.session.test_branches import OPERATIONS, grown, perform

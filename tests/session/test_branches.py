@@ -14,8 +14,9 @@ from llterm.core.history import EVERY
 from llterm.core.loom import BIN, ROOT, Marks, Node
 from llterm.core.outline import ORDERS, find
 from llterm.errors import UsageError
-from llterm.formats.exchange import Taste, export
+from llterm.formats.exchange import Taste
 from llterm.session.document import Document
+from tests.formats.exporting import export
 from tests.session import test_document as plain
 from tests.session.test_document import DATA, TEXTS, check, model_run
 

@@ -10,12 +10,13 @@ from itertools import count
 from pathlib import Path
 
 from llterm import state
-from llterm.formats.exchange import Taste, export, import_file
+from llterm.formats.exchange import Taste, import_file
 from llterm.formats.files import write_file
 from llterm.headless.loomcheck import check_loom
 from llterm.session import looms
 from llterm.session.document import Document
 from llterm.store.backups import back_up
+from tests.formats.exporting import export
 
 BEGUN = datetime(2026, 1, 1)
 

@@ -15,12 +15,13 @@ from pathlib import Path
 import pytest
 
 from llterm import paths, state
-from llterm.formats.exchange import Taste, export
+from llterm.formats.exchange import Taste
 from llterm.headless.loomcheck import check_loom
 from llterm.session import looms
 from llterm.session.document import Document
 from llterm.store.backups import backups
 from llterm.wholefile import PART
+from tests.formats.exporting import export
 from tests.session.test_branches import grown
 from tests.smoke.kills import kill_rounds
 from tests.soak import rounds

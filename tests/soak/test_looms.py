@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from llterm.formats.exchange import Taste, export
+from llterm.formats.exchange import Taste
 from tests.formats import test_openform as openform
+from tests.formats.exporting import export
 from tests.soak import rounds
 from tests.store.hostile import change, lies, made, tried
 

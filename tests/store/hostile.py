@@ -11,12 +11,13 @@ from llterm.core.chat import Chat, Said, chat_text
 from llterm.core.loom import ROOT
 from llterm.core.sampling import Sampling
 from llterm.errors import LltermError
-from llterm.formats.exchange import Taste, export
+from llterm.formats.exchange import Taste
 from llterm.headless.loomcheck import check_loom
 from llterm.session.document import Document
 from llterm.store.card import read_card
 from llterm.store.schema import MIGRATIONS, columns
 from llterm.store.settings import KEPT, sampling_text
+from tests.formats.exporting import export
 from tests.session.test_branches import grown
 
 _ENDLESS = "with recursive n(i) as (select 1 union all select i + 1 from n)"

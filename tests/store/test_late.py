@@ -18,7 +18,7 @@ from llterm.core.history import PAGE
 from llterm.core.loom import ROOT
 from llterm.errors import LltermError
 from llterm.formats import raster
-from llterm.formats.exchange import EXPORTS, Taste, export, exported, holds_history
+from llterm.formats.exchange import EXPORTS, Taste, exported, holds_history
 from llterm.formats.source import source_of
 from llterm.session import looms
 from llterm.session.document import Document
@@ -26,6 +26,7 @@ from llterm.store.contents import Changes
 from llterm.store.file import LoomFile
 from llterm.store.late import Late
 from llterm.store.missing import Missing
+from tests.formats.exporting import export
 from tests.session.test_document import model_run
 from tests.store.harms import HARMS, Harm
 

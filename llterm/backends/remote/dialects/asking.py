@@ -13,7 +13,7 @@ PATIENCE = 5.0
 """Seconds for an address that only tells what kind of server it is."""
 
 
-def count_of(value: Any, otherwise: int = 0) -> int:
+def figure_of(value: Any, otherwise: int = 0) -> int:
     """A number that a server says of itself, where it is one that can be meant."""
     return value if type(value) is int and 0 < value <= LARGEST else otherwise
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
 from llterm.backends.remote.answer import Part
-from llterm.backends.remote.dialects.asking import Visit, count_of
+from llterm.backends.remote.dialects.asking import Visit, figure_of
 from llterm.backends.remote.dialects.shapes import content, steps
 from llterm.backends.remote.steps import Ask, Call, Step, Traits
 from llterm.backends.templates import ChatFormat, own_format
@@ -33,7 +33,7 @@ class Kobold:
         told = (await visit.table("/api/extra/true_max_context_length")).get("value")
         traits = Traits(
             server=f"KoboldCpp {about.get('version', '')}".strip(),
-            model=model or str(named or "model"), context=count_of(told, 4096),
+            model=model or str(named or "model"), context=figure_of(told, 4096),
             top=MOST, lines=False, cache="the last prompt", slots=1,
             prefill="raw text after the model's template, which it tells",
         )  # fmt: skip

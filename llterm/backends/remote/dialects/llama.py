@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Self
 
 from llterm.backends.remote.answer import LARGEST, Part
-from llterm.backends.remote.dialects.asking import Visit, count_of
+from llterm.backends.remote.dialects.asking import Visit, figure_of
 from llterm.backends.remote.dialects.shapes import number, text_token
 from llterm.backends.remote.ends import is_end
 from llterm.backends.remote.steps import LEAD, Ask, Call, Candidate, Step, Traits
@@ -58,7 +58,7 @@ class Llama:
         settings = props["default_generation_settings"].value
         per_slot = settings.get("n_ctx") if isinstance(settings, dict) else None
         told = (per_slot, meta.get("n_ctx"), meta.get("n_ctx_train"))
-        context = next((n for n in map(count_of, told) if n), 2048)
+        context = next((n for n in map(figure_of, told) if n), 2048)
         slots = props.get("total_slots")
         build = props.get("build_info")
         alias = props.get("model_path") or props.get("model_alias")
@@ -74,7 +74,7 @@ class Llama:
             cache="one prompt a slot", slots=slots.whole(1, 4096) if slots else 1,
         )  # fmt: skip
         return cls(
-            traits, model, count_of(size) or None, count_of(kind), eos.text() if eos else "",
+            traits, model, figure_of(size) or None, figure_of(kind), eos.text() if eos else "",
             begin.text() if begin else "", template.text() if template else "",
         )  # fmt: skip
 

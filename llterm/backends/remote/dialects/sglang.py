@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
 from llterm.backends.remote.answer import Part
-from llterm.backends.remote.dialects.asking import Visit, count_of
+from llterm.backends.remote.dialects.asking import Visit, figure_of
 from llterm.backends.remote.dialects.detokenize import detokenized, last
 from llterm.backends.remote.dialects.shapes import number
 from llterm.backends.remote.dialects.spelling import spread
@@ -33,7 +33,7 @@ class Sglang:
             return None
         about = await visit.table("/get_server_info")
         listed = await visit.models()
-        context = next((n for one in listed if (n := count_of(one.get("max_model_len")))), 4096)
+        context = next((n for one in listed if (n := figure_of(one.get("max_model_len")))), 4096)
         traits = Traits(
             server=f"SGLang {about.get('version', '')}".strip(),
             model=model or str(info.get("model_path", "model")), context=context,

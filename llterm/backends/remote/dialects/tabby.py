@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
-from llterm.backends.remote.dialects.asking import Visit, count_of
+from llterm.backends.remote.dialects.asking import Visit, figure_of
 from llterm.backends.remote.dialects.shapes import choices, legacy, spelled, steps
 from llterm.backends.remote.steps import Ask, Call, Step, Traits
 from llterm.backends.templates import ChatFormat, own_format
@@ -31,7 +31,7 @@ class Tabby:
         said = parameters if isinstance(parameters, dict) else {}
         told = said.get("max_seq_len")
         traits = Traits(
-            server="TabbyAPI", model=name, context=count_of(told, 4096),
+            server="TabbyAPI", model=name, context=figure_of(told, 4096),
             lists=True, prefill="raw text after the model's template, which it tells",
             cache="all requests, in pages",
         )  # fmt: skip

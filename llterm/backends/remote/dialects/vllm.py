@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
 from llterm.backends.remote.answer import Part
-from llterm.backends.remote.dialects.asking import Visit, count_of
+from llterm.backends.remote.dialects.asking import Visit, figure_of
 from llterm.backends.remote.dialects.detokenize import detokenized, last, paired
 from llterm.backends.remote.dialects.shapes import (
     by_id,
@@ -48,7 +48,7 @@ class Vllm:
         context = chosen.get("max_model_len")
         traits = Traits(
             server=f"vLLM {version}".strip(), model=name,
-            context=count_of(context, 4096),
+            context=figure_of(context, 4096),
             top=MOST, ids_in=True, ids_out=True, lists=True, reads=True, raw=True,
             prefill="token ids after the chat that it writes",
             cache="all requests, in blocks", slots=16,

@@ -1,0 +1,13 @@
+"""Exports of loom files, as the command makes them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from llterm.formats.exchange import Taste, exported, holds_history
+from llterm.formats.source import read_source
+
+
+def export(path: Path, format: str, taste: Taste) -> bytes:
+    """A loom file in another format."""
+    return exported(read_source(path, history=holds_history(format)), format, taste)
