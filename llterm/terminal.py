@@ -47,13 +47,6 @@ def over_ssh(environment: Mapping[str, str]) -> bool:
     return bool(environment.get("SSH_CONNECTION") or environment.get("SSH_TTY"))
 
 
-def is_interactive(environment: Mapping[str, str]) -> bool:
-    """Whether there is a terminal that an app can draw on and read keys from."""
-    if environment.get("TERM", "") in ("", "dumb"):
-        return False
-    return os.isatty(0) and os.isatty(1)
-
-
 def in_browser(environment: Mapping[str, str]) -> bool:
     """Whether a browser's page is at the other end (`weave --web`)."""
     return environment.get("TEXTUAL_DRIVER", "").endswith(":WebDriver")

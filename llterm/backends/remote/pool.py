@@ -48,8 +48,6 @@ class Standing:
     ill: bool = False
     """It rested, and has not answered since: it gets one request at a time."""
     rests_until: float = 0.0
-    last_words: str = ""
-    """What its last fault was."""
 
 
 @dataclass(eq=False, slots=True)
@@ -111,7 +109,6 @@ class Pool:
             replica.failing_since = now
         replica.failures += 1
         replica.failed_at = now
-        replica.last_words = fault.words
         first, shortest, longest = _RESTS[fault.kind]
         if any(not one.failures for one in self.replicas):
             longest = _APART
