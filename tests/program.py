@@ -8,6 +8,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+FAULTS = ("Traceback", "fault of llterm's own", "fault of its own")
+"""What the interpreter says of a fault, a command, and the app."""
+
 
 @dataclass(frozen=True, slots=True)
 class Ran:
@@ -16,6 +19,11 @@ class Ran:
     code: int
     out: str
     err: str
+
+    @property
+    def faulty(self) -> bool:
+        """Whether llterm failed where it should not have, however that was told."""
+        return any(one in self.err for one in FAULTS)
 
 
 def folders(home: Path) -> dict[str, str]:

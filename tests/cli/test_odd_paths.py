@@ -39,7 +39,7 @@ WALKED = sorted({command for command, _ in path_parameters()})
 
 def is_told(ran: Ran) -> bool:
     """An answer; or a title, and a cause or a hint, which are part of doctor's answer."""
-    if "Traceback" in ran.err or "fault of its own" in ran.err:
+    if ran.faulty:
         return False
     at = ran.err.find("llterm: ")
     told = at >= 0 and len(ran.err[at:].splitlines()) > 1

@@ -116,7 +116,7 @@ WRONG: list[tuple[str, Make, str, int, str, str]] = [
 
 def is_titled(ran: Ran) -> bool:
     title, *more = ran.err.strip().splitlines()[-4:]
-    return "llterm: " in title + "".join(more) and "Traceback" not in ran.err
+    return "llterm: " in title + "".join(more) and not ran.faulty
 
 
 @pytest.mark.parametrize("case", WRONG, ids=lambda case: case[0])
