@@ -13,7 +13,7 @@ from bisect import bisect_left, bisect_right
 
 import numpy as np
 
-from llterm.core.display import visible
+from llterm.core.display import label_text
 from llterm.core.distribution import Mask
 from llterm.core.tokens import Vocabulary
 
@@ -51,7 +51,7 @@ def healing_note(words: tuple[str, str] | None) -> str:
     """What `healed` found, for a row: two spaces, and inert words; empty where it found none."""
     if words is None:
         return ""
-    before, after = (visible(word.encode("utf-8", "replace")) for word in words)
+    before, after = (label_text(word) for word in words)
     return f"  ({before} → {after})"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from llterm.core.display import visible
+from llterm.core.display import label_text, visible
 from llterm.core.tokens import Token
 from llterm.number_format import LONGEST, bar, of_logprob, percent
 from llterm.session.born import Born
@@ -75,12 +75,12 @@ def then_and_now(born: Born, now: tuple[float, float] | None, kept: int) -> str:
     """What was true of a token when it was chosen, and what is true of it now."""
     arrival = born.arrival
     way = _WAYS.get(arrival.way, arrival.way) or "how is not kept"
-    by = f" by {visible(born.model.encode('utf-8', 'replace'))}"
+    by = f" by {label_text(born.model)}"
     then = [f"model {of_logprob(born.logprob)}"] if born.logprob is not None else []
     if arrival.p_final is not None:
         then.append(f"chain {percent(arrival.p_final)} of {arrival.kept or 0:,} kept")
     if born.preset:
-        then.append(visible(born.preset.encode("utf-8", "replace")))
+        then.append(label_text(born.preset))
     told = f"When chosen ({way}{by}): {', '.join(then)}"
     if now is None:
         return f"{told} · now: not listed"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, cast
 
 from llterm.backends.registry import Known
 from llterm.core.chat import encode_parts, read_chat
-from llterm.core.display import visible
+from llterm.core.display import label_text
 from llterm.core.tokens import Vocabulary
 from llterm.engine.mixture import Mix
 from llterm.errors import LltermError
@@ -96,7 +96,7 @@ def show_root(screen: WeaveScreen) -> None:
     tokens = encode_parts(parts, source.vocabulary)
     note = f"chat · {getattr(source, 'chat_format', '')} · {len(tokens)} tokens"
     if isinstance(source, Mix):
-        name = visible(source.chat_reader.encode("utf-8", "surrogateescape"))
+        name = label_text(source.chat_reader)
         note = f"chat · as {name} reads it"
     root.show(parts, _special(tokens, source.vocabulary), note)
 
