@@ -9,7 +9,7 @@ from llterm.backends.templates import ChatFormat, Messages
 from llterm.config import Config, ModelConfig
 from llterm.config.formats import FormatConfig
 from llterm.config.server import ServerSettings
-from llterm.errors import LltermError, ModelError
+from llterm.errors import LltermError, ModelError, reason
 from llterm.regular import read_file
 from llterm.textfile import text_of
 
@@ -60,7 +60,7 @@ def _of_file(path: Path) -> TemplateFile:
         data = text_of(read_file(path, MOST_BYTES), str(path))
     except OSError as error:
         raise ModelError(
-            title, f"{path}: {error.strerror}.", "Correct chat_template_file."
+            title, f"{path}: {reason(error)}.", "Correct chat_template_file."
         ) from error
     except LltermError as error:
         raise ModelError(title, f"{error.title}.", "Correct chat_template_file.") from error

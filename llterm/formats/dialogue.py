@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llterm.core.chat import ROLES, Chat, Said, chat_of
-from llterm.errors import UsageError
+from llterm.errors import UsageError, reason
 from llterm.formats.reading import Place, parse, wrong
 from llterm.regular import read_file
 from llterm.textfile import text_of
@@ -40,7 +40,7 @@ def load_dialogue(path: Path) -> Dialogue:
         data = text_of(read_file(path, MOST_BYTES), path.name)
     except OSError as error:
         raise UsageError(
-            f"{path} cannot be read", f"{error.strerror}.", "Name a JSON file of messages."
+            f"{path} cannot be read", f"{reason(error)}.", "Name a JSON file of messages."
         ) from error
     return read_dialogue(data, path.name)
 
