@@ -24,8 +24,12 @@ from llterm.store.repair import fault_of
 
 
 def run_export(loom: Path, format: str | None, output: Path | None, taste: Taste) -> str:
-    """Write the loom in another format, to a file or to stdout; what to say about it."""
+    """Write the loom in another format, to a file or to stdout; what to say about it.
+
+    The output `-` is stdout too, as the text `-` is stdin.
+    """
     check_is_loom(loom)
+    output = None if output == Path("-") else output
     format = format or (format_of(output) if output is not None else None) or "text"
     if output is not None and present(output) and output.samefile(loom):
         raise UsageError("The export would overwrite the loom", "", "Name another file.")

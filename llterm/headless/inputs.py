@@ -54,11 +54,7 @@ def read_text(path: Path, most: int = MOST_BYTES) -> bytes:
         raise UsageError(f"{path} is a folder", "", "Name a .loom or a text file in it.")
     try:
         if path.stat().st_size > most:
-            raise UsageError(
-                f"{path.name} is too large for a story",
-                f"It has {path.stat().st_size:,} bytes; {most:,} is the most.",
-                "Take the part you want to go on from.",
-            )
+            raise _too_large(path.name, f"{path.stat().st_size:,} bytes", most)
         return text_of(read_file(path, most), path.name)
     except OSError as error:
         raise UsageError(
@@ -69,12 +65,23 @@ def read_text(path: Path, most: int = MOST_BYTES) -> bytes:
 
 
 def read_stdin() -> bytes:
-    """All of standard input. Raises UsageError where it is no text."""
+    """All of standard input. Raises UsageError where it is too much, or no text."""
     if sys.stdin is None:
         raise UsageError("There is no standard input", "", "Name a file, or use --prompt.")
-    return text_of(sys.stdin.buffer.read(MOST_BYTES + 1)[:MOST_BYTES], "standard input")
+    data = sys.stdin.buffer.read(MOST_BYTES + 1)
+    if len(data) > MOST_BYTES:
+        raise _too_large("Standard input", f"more than {MOST_BYTES:,} bytes", MOST_BYTES)
+    return text_of(data, "standard input")
 
 
 def argument_text(text: str) -> bytes:
     """The bytes of a text typed as an argument, also where they are not UTF-8."""
     return text_of(text.encode("utf-8", "surrogateescape"), "--prompt")
+
+
+def _too_large(name: str, size: str, most: int) -> UsageError:
+    return UsageError(
+        f"{name} is too large for a story",
+        f"It has {size}; {most:,} is the most.",
+        "Take the part you want to go on from.",
+    )

@@ -203,7 +203,10 @@ def _closed(path: Path, done: str) -> Lock:
     lock = Lock(path)
     if lock.notice:
         lock.close()
-        raise UsageError(f"{path.name} cannot be {done} now", lock.notice, "Close it first.")
+        title = f"{path.name} cannot be {done} now"
+        if lock.held:
+            raise UsageError(title, "It is open, here or in another llterm.", "Close it first.")
+        raise UsageError(title, lock.notice, "Check the permissions of it and its folder.")
     with suppress(sqlite3.Error, OSError):
         # By another name it would lose the journal that undoes what a kill cut off.
         to_look(path).close()

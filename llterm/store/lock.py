@@ -16,6 +16,8 @@ from llterm.errors import UsageError, reason
 PATIENCE = 2.0
 """Seconds in which an llterm that was told to end, or killed, is gone."""
 _PAUSE = 0.02
+_JOURNAL = "-journal"
+"""What SQLite appends to a loom's name, beside it."""
 
 
 class Lock:
@@ -33,6 +35,8 @@ class Lock:
         self._waiting = waiting
         self.notice = ""
         """Why the file can only be read; empty when it can be written."""
+        self.held = False
+        """Whether that is so because somebody has it open: this llterm or another."""
         self._handle = self._locked(new)
 
     def check(self) -> None:
@@ -50,6 +54,8 @@ class Lock:
         try:
             if not new and not stat.S_ISREG(self.path.stat().st_mode):
                 raise self._no_file()
+            # Where the name leaves no room for it, SQLite would say that the disk is at fault.
+            Path(f"{self.path}{_JOURNAL}").exists()
             handle = os.open(self.path, flags, 0o600)
         except FileExistsError as error:
             raise taken(self.path) from error
@@ -63,6 +69,7 @@ class Lock:
             raise unopened(self.path, error) from error
         with suppress(OSError):  # A file system without locks: better unguarded than unwritable.
             if not self._got(handle):
+                self.held = True
                 self.notice = f"Another llterm has {self.path.name} open; here it can only be read."
         if not os.access(self.path.parent, os.W_OK):
             self.notice = self.notice or (

@@ -23,8 +23,10 @@ def loom(tmp_path: Path) -> Path:
 
 
 def test_the_story_goes_to_a_pipe_byte_for_byte(tmp_path: Path, loom: Path) -> None:
-    ran = run(tmp_path, "export", "a.loom")
-    assert (ran.code, ran.out, ran.err) == (0, "The red fox\x1b[31m.", "")
+    for output in ([], ["-o", "-"]):
+        ran = run(tmp_path, "export", "a.loom", *output)
+        assert (ran.code, ran.out, ran.err) == (0, "The red fox\x1b[31m.", "")
+    assert not (tmp_path / "-").exists()
 
 
 def test_the_outputs_name_says_the_format(tmp_path: Path, loom: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from llterm.headless.inputs import MOST_BYTES
 from tests.program import Ran, run
 
 FABLE = Path(__file__).parents[2] / "llterm" / "models" / "fable-f16.gguf"
@@ -148,3 +149,9 @@ def test_a_hostile_file_name_reaches_no_terminal(tmp_path: Path) -> None:
     ran = run(tmp_path, "suggest", "a\x1b]0;x\x07\x9b31m\u202e.txt")
     assert ran.code == 2
     assert not set(ran.err) & set("\x1b\x07\x9b\u202e")
+
+
+def test_more_on_standard_input_than_is_read_is_not_cut_in_silence(tmp_path: Path) -> None:
+    ran = run(tmp_path, "suggest", "-", stdin=b"a" * (MOST_BYTES + 1))
+    assert ran.code == 2
+    assert "Standard input is too large for a story" in ran.err

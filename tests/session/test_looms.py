@@ -155,8 +155,9 @@ def test_a_loom_that_is_open_stays_where_it_is(home: Path) -> None:
     path = loom(home / "a.loom", "The fox")
     document = Document.open(path)
     for act in (lambda: looms.delete(path), lambda: looms.rename(path, "b")):
-        with pytest.raises(UsageError, match="now"):
+        with pytest.raises(UsageError, match="now") as caught:
             act()
+        assert caught.value.cause == "It is open, here or in another llterm."
     document.close()
     with pytest.raises(LltermError):
         looms.duplicate(home / "none.loom")
@@ -184,3 +185,11 @@ def test_no_copy_is_made_of_a_loom_that_is_being_written(home: Path) -> None:
     document.close()
     assert back_up(path, 3) is not None
     assert len(list(backup_folder(path).iterdir())) == 1
+
+
+def test_a_name_that_leaves_its_journal_no_room_is_no_fault_of_the_disk(home: Path) -> None:
+    path = home / f"{'n' * 245}.loom"
+    with pytest.raises(UsageError, match="could not be opened") as caught:
+        Document.create(path)
+    assert "File name too long" in caught.value.cause
+    assert not path.exists()

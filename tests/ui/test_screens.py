@@ -97,6 +97,21 @@ async def test_settings_count_at_once_and_absurd_ones_are_refused_in_place(start
     assert read_state().values["weave.depth"] == 3
 
 
+@pytest.mark.parametrize("size", [(80, 24), (120, 60)])
+async def test_the_arrows_walk_all_settings_whether_they_fit_or_not(
+    start: Start, size: tuple[int, int]
+) -> None:
+    async with start(size=size) as at:
+        await at.press("f5")
+        rows = [one.id for one in at.app.screen.query("Input, Toggle")]
+        for id in rows[1:]:
+            await at.press("down")
+            assert at.app.screen.query_one(f"#{id}").has_focus
+        for id in rows[-2::-1]:
+            await at.press("up")
+            assert at.app.screen.query_one(f"#{id}").has_focus
+
+
 async def test_an_accept_in_the_middle_is_previewed_below(start: Start) -> None:
     async with start() as at:
         await at.press("ctrl+left", "ctrl+left")

@@ -151,7 +151,8 @@ def _telling(error: LltermError) -> int:
     if isinstance(error, Refused):
         missing = error.status in (404, 405, 501)
         return (not missing) + (bool(error.detail) and not missing)
-    return 2
+    # That an address took too long says something of what may be there, but least of all faults.
+    return 1 if isinstance(error, BackendUnavailable) else 2
 
 
 def told_of(error: LltermError, address: str, path: str) -> LltermError:

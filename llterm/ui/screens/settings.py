@@ -49,7 +49,7 @@ class Settings(Dialog[None]):
 
     def body(self) -> ComposeResult:
         rules = self._main.session.document.rules
-        with VerticalScroll(can_focus=False):
+        with _Rows(can_focus=False):
             for setting in WEAVE:
                 yield from self._row(setting, getattr(rules, setting.attribute))
             for setting in _OPTIONS:
@@ -111,6 +111,10 @@ class Settings(Dialog[None]):
         rules: Rules = replace(session.document.rules, **changed)  # type: ignore[arg-type]
         with troubles(self._main):
             session.set_rules(rules)
+
+
+class _Rows(VerticalScroll, inherit_bindings=False):
+    """Scrolls to the row in focus, and leaves the arrows to the panel, which moves by rows."""
 
 
 def shown(value: object) -> str:

@@ -10,13 +10,14 @@ import pytest
 
 from llterm.backends.remote.answer import LARGEST, Part, parse
 from llterm.backends.remote.cassette import read_cassette
+from llterm.backends.remote.dialects import asking
 from llterm.backends.remote.probe import find_dialect
 from llterm.backends.remote.steps import Traits
 from llterm.backends.remote.wire import BadAnswer, Refused
 from llterm.core.nesting import DEEPEST
-from llterm.errors import LltermError, UsageError
+from llterm.errors import BackendUnavailable, LltermError, UsageError
 from tests.backends.remote.conftest import MakeWire
-from tests.backends.remote.server import FaultyServer, Step, redirect, reply, status, whole
+from tests.backends.remote.server import FaultyServer, Step, hang, redirect, reply, status, whole
 from tests.backends.remote.standins import LlamaServer
 
 NUMBERS: tuple[Any, ...] = (3_000_000_000, -1, 10**39, 1.5, True, None, "7", [], {})
@@ -122,6 +123,35 @@ async def test_the_most_telling_fault_is_shown(wire: MakeWire, fault: Step, word
     assert words in str(caught.value)
     assert "/v1/completions" in caught.value.cause
     assert server.url in str(caught.value)
+
+
+async def test_a_server_that_never_answers_is_told_as_slow(
+    wire: MakeWire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not as none: something took the connection."""
+    monkeypatch.setattr(asking, "PATIENCE", 0.05)
+    async with FaultyServer(hang()) as server:
+        with pytest.raises(BackendUnavailable) as caught:
+            await find_dialect(wire(server.url), "auto", None)
+    assert "takes too long" in caught.value.title
+    assert "/v1/models" in caught.value.cause
+    assert "No answer within" in caught.value.cause
+
+
+async def test_a_missing_address_that_is_slow_hides_no_fault(
+    wire: MakeWire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asking, "PATIENCE", 0.2)
+    fault = whole(b"<html>Sign in</html>")
+
+    async def step(request: Any, writer: Any) -> None:
+        found = {"/v1/models": MODELS, "/v1/completions": fault, "/props": hang()}
+        await found.get(request.path, status(404))(request, writer)
+
+    async with FaultyServer(step) as server:
+        with pytest.raises(LltermError, match="cannot be read") as caught:
+            await find_dialect(wire(server.url), "auto", None)
+    assert "<html>Sign in" in caught.value.cause
 
 
 def test_names_that_a_server_says_are_inert() -> None:

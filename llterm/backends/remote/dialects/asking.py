@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 from llterm.backends.remote.answer import LARGEST
+from llterm.backends.remote.faults import Fault, gave_up
 from llterm.backends.remote.wire import BadAnswer, Refused, Wire
 from llterm.errors import LltermError
 
@@ -64,7 +65,8 @@ class Visit:
         except BadAnswer as error:
             self._note(error, path)
         except TimeoutError:
-            pass
+            slow = Fault("slow", self.wire.name, f"No answer within {PATIENCE:g} s")
+            self._note(gave_up(slow, 1), path)
         return None
 
     def _note(self, error: LltermError, path: str) -> None:
