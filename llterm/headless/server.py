@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import aclosing
 
 from llterm.backends.registry import find_model
 from llterm.config import Config
 from llterm.config.server import is_address
+from llterm.core.counts import count_of
 from llterm.core.display import label_text
+from llterm.core.query import Backend, Failed, Query
+from llterm.core.tokens import Anchor, Path
+from llterm.errors import LltermError
 from llterm.headless.job import ProgressLine
 
 
@@ -30,7 +35,6 @@ def check_server(name: str, config: Config) -> str:
 async def _examined(name: str, config: Config) -> list[tuple[str, str]]:
     from llterm.backends.formats import chosen_format
     from llterm.backends.remote.connect import open_remote
-    from llterm.backends.remote.explained import explained
     from llterm.backends.remote.probe import reuses
 
     known = find_model(name, config)
@@ -50,9 +54,11 @@ async def _examined(name: str, config: Config) -> list[tuple[str, str]]:
     )
     try:
         opened = time.perf_counter() - start
+        answered = await _asked(backend)
         reused = await reuses(backend.wire, backend.dialect)
         rows = [("address", backend.wire.name), ("dialect", backend.dialect.name)]
-        rows += explained(backend.dialect.traits)
+        rows += backend.told
+        rows.append(answered)
         if reused is not None:
             again = f"yes: {reused} tokens of a repeated prompt" if reused else (
                 "no: a repeated prompt is evaluated again; see `--swa-full` of llama.cpp's server"
@@ -66,3 +72,17 @@ async def _examined(name: str, config: Config) -> list[tuple[str, str]]:
     finally:
         line.clear()
         await backend.close()
+
+
+async def _asked(backend: Backend) -> tuple[str, str]:
+    """What a position of a text brings. Raises LltermError where that is no answer."""
+    start = time.perf_counter()
+    vocabulary = backend.vocabulary
+    text = await asyncio.to_thread(vocabulary.encode, b"Once upon a time")
+    async with aclosing(backend.ask([Query(Path(Anchor(vocabulary.prefix + text)))])) as answers:
+        async for answer in answers:
+            if isinstance(answer, Failed):
+                raise answer.error
+            listed = count_of(len(answer.distribution.ids), "candidate")
+            return "answers", f"yes, with {listed}, in {time.perf_counter() - start:.3f} s"
+    raise LltermError("The server gave no answer", "", "Try again.")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from llterm.errors import LltermError
 from llterm.store.file import LoomFile
-from llterm.store.lock import taken, unopened
+from llterm.store.lock import check_name, taken, unopened
 from llterm.wholefile import beside
 
 
@@ -20,6 +20,7 @@ def fresh_loom(path: Path) -> Iterator[LoomFile]:
     """
     part = path
     try:
+        check_name(path)
         with beside(path, new=True) as part:
             file = LoomFile(part, new=True)
             try:

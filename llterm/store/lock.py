@@ -54,8 +54,7 @@ class Lock:
         try:
             if not new and not stat.S_ISREG(self.path.stat().st_mode):
                 raise self._no_file()
-            # Where the name leaves no room for it, SQLite would say that the disk is at fault.
-            Path(f"{self.path}{_JOURNAL}").exists()
+            check_name(self.path)
             handle = os.open(self.path, flags, 0o600)
         except FileExistsError as error:
             raise taken(self.path) from error
@@ -105,6 +104,12 @@ class Lock:
     def _no_file(self) -> UsageError:
         what = "a folder" if self.path.is_dir() else "no ordinary file"
         return UsageError(f"{self.path} is {what}", "", "Name a .loom file.")
+
+
+def check_name(path: Path) -> None:
+    """Raise OSError where a loom's name leaves no room for its journal's: SQLite would say that the
+    disk is at fault."""
+    Path(f"{path}{_JOURNAL}").exists()
 
 
 def taken(path: Path) -> UsageError:

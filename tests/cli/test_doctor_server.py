@@ -27,6 +27,7 @@ def test_a_server_is_told_row_by_row(tmp_path: Path) -> None:
             assert told["dialect"] == "llama"
             assert told["token ids"] == "in and out"
             assert told["vocabulary"] == "all 4,096 tokens"
+            assert told["answers"].startswith("yes, with 64 candidates")
             assert told["cache is used"].startswith("yes")
 
 

@@ -103,3 +103,12 @@ def test_doctor_repairs_when_asked(tmp_path: Path, loom: Path) -> None:
     assert ran.code == 0
     assert "The damaged file is kept" in ran.out
     assert "sound; a story of 3 words" in run(tmp_path, "doctor", "a.loom").out
+
+
+def test_a_name_too_long_for_a_loom_is_refused_before_one_is_made(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("Once")
+    name = "n" * 245 + ".loom"
+    ran = run(tmp_path, "import", "a.txt", "-o", name)
+    assert ran.code == 2
+    assert "File name too long" in ran.err
+    assert not (tmp_path / name).exists()

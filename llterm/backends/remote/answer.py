@@ -17,7 +17,7 @@ from llterm.core.display import label_text
 from llterm.core.jsontext import LONE
 from llterm.core.nesting import parsed
 
-HINT = "`llterm doctor` with the server's address shows what llterm can do with it."
+HINT = "See that it is a model's server, and what its own log says."
 LARGEST = 2**31 - 1
 """Of whole numbers: ids, counts and places are far below."""
 DIGITS = 40

@@ -81,5 +81,5 @@ def entropy_bounds(
 def _wrong(why: str, model: str) -> BadAnswer:
     return BadAnswer(
         f"{model} gives wrong probabilities", f"{why[0].upper()}{why[1:]}.",
-        "Its server may be broken, or of another kind: see `llterm doctor` with its address.",
+        "Its server may be broken, or of another kind than it seems.",
     )  # fmt: skip
