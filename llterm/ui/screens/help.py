@@ -51,8 +51,11 @@ _LEGEND = """\
   Heat: cold is expected, hot is not; • the candidate that stands there.
   A surprise has 6 bits or more: less likely than one in 64. A fork has
   3 bits of entropy or more, or a second candidate of 25% or more.
-  A percent is the share of the row above it; b are bits, where it would
-  read 0. Joint is the share of everything that could follow the story."""
+  A percent is the share of the row above it; under a tenth of a percent
+  it is odds, 1 in 2,000 (k thousand, M million, B billion, T trillion).
+  Joint is the share of everything that could follow the story; bits are
+  -log2 of it: one more for each halving. Choices have the model's own
+  probability, and beside it their share of what all choices have."""
 
 
 def bound(node: DOMNode, *, ours: bool) -> list[tuple[str, str]]:
