@@ -51,8 +51,12 @@ class Driven:
         return bridge is not None and bridge._timer is None
 
     async def press(self, *keys: str) -> None:
+        """Press keys, and let the screen hear of what they changed, unless more is under way."""
         await self.pilot.press(*keys)
         await self.pilot.pause()
+        session = self.session
+        while not (self.told or session.weaving or session.player.playing):
+            await self.pilot.pause(0.005)
 
     async def until(self, holds: Callable[[], object]) -> None:
         """Let the app go on until this holds."""
