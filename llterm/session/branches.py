@@ -134,7 +134,7 @@ class Branches:
     def clip(self, id: int, size: int) -> Change:
         """Delete a node's text after so many bytes, with all below it."""
         self._inside(self._node(id), size)
-        return self._do("clip", lambda step: reshaping.clip(*self._with(step), *self._at(id, size)))
+        return self._do("clip", lambda step: self._clip(step, id, size))
 
     def trim(self, id: int, count: int = 1) -> Change:
         """Delete a node's last tokens, with all below it; of the person's text its last words."""
@@ -147,7 +147,7 @@ class Branches:
             )
         size = edges[-count - 1]
         self._inside(node, size)
-        return self._do("trim", lambda step: reshaping.clip(*self._with(step), *self._at(id, size)))
+        return self._do("trim", lambda step: self._clip(step, id, size))
 
     def edges(self, id: int) -> list[int]:
         """Where the tokens of a node end, in bytes; of the person's text where words end."""
@@ -269,6 +269,15 @@ class Branches:
             size -= node.size
             id = next(child for child in self._loom.children[id] if child in self._ledger.cut)
         return id, size
+
+    def _clip(self, step: Step, id: int, size: int) -> None:
+        """Delete a node's text after so many bytes, with all below it."""
+        left, size = self._at(id, size)
+        if size < self._loom.nodes[left].size:
+            reshaping.clip(*self._with(step), left, size)
+        else:
+            below = self._loom.children.get(left, ())
+            reshaping.delete(self._loom, step, [one for one in below if one in self._ledger.cut])
 
     def _cut(self, step: Step, id: int, size: int) -> int:
         """Let a node end after so many bytes of this one's text; the node that does."""

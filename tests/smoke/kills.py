@@ -47,6 +47,7 @@ class Round:
     def run(self) -> None:
         try:
             self._wait(lambda: self._shown() > 0, PATIENCE)
+            self.words = self._shown()
             if not self._early:
                 self._until = time.monotonic() + self._moment
             while True:
@@ -84,7 +85,7 @@ def kill_rounds(home: Path, rounds: int, seed: int, model: str = "scripted") -> 
     """Kill so many times; the number of accepts seen. Raises AssertionError for a lost one."""
     moments = random.Random(seed)
     accepts = 0
-    least = len(PROMPT.split())
+    least = 0
     for index in range(rounds):
         early = index % 4 == 0
         one = Round(home, moments.uniform(0.3, 2.0 if early else 4.0), model, early=early)

@@ -243,7 +243,7 @@ async def test_a_comparison_begins_at_the_top_and_writes_on_at_the_end(start: St
         assert screen.number == 0
         await stepped(at, screen, 1)
         assert at.story.startswith(before)
-        assert screen.number == len(screen.mixing.pieces)
+        await at.until(lambda: screen.number == len(screen.mixing.pieces))
         await at.press("home", "full_stop")
         await at.until(lambda: len(screen.mixing.pieces) == 1)
 
