@@ -84,7 +84,7 @@ async def test_steps_are_marked_by_model_and_can_be_undone(
         await stepped(at, screen, 3)
         await read(at, screen)
         assert [piece.by for piece in screen.mixing.pieces[count:]] == [0, 1, 0]
-        assert screen.number == len(screen.mixing.pieces)
+        await at.until(lambda: screen.number == len(screen.mixing.pieces))
         await at.until(lambda: ["A", "B", "A"] in map(str.split, shown(screen).splitlines()))
         assert "that of random-1, random-2 in turn" in shown(screen)
         await at.press("u", "u", "u")
