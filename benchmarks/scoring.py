@@ -11,7 +11,7 @@ from benchmarks.rows import MODEL, Row
 from llterm.backends.llamacpp import LlamaBackend, LlamaSettings, open_llama
 from llterm.core.stories import STORIES
 from llterm.core.tokens import Tail
-from llterm.engine.scoring import score_text
+from llterm.engine.score import score_text
 
 TOKENS = 1900
 BATCH = 512

@@ -6,7 +6,7 @@ from llterm.core.query import Cost, Source
 from llterm.core.rules import Rules
 from llterm.core.tokens import Anchor
 from llterm.core.weave import Weave
-from llterm.engine.drive import drive
+from llterm.engine.weave import drive
 
 
 def begin(source: Source, story: str, rules: Rules) -> Weave:

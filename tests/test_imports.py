@@ -23,10 +23,11 @@ def loaded(program: str) -> set[str]:
     [
         "core.weave", "core.display", "core.loom", "backends.llamacpp", "backends.scripted",
         "backends.remote",
-        "backends.registry", "backends.listing", "backends.pull", "headless.models", "engine.drive",
+        "backends.registry", "backends.listing", "backends.pull", "headless.models", "engine.weave",
         "store.file", "session.session", "session.document",
         "errors", "config", "paths", "keymap", "terminal", "supervise", "state", "headless.job",
         "formats.exchange", "session.looms", "headless.exchange", "headless.loomcheck",
+        "jobs.runner", "jobs.loom_story",
         "engine.mixture", "engine.comparing", "headless.mix", "headless.compare",
     ],
 )  # fmt: skip

@@ -10,7 +10,7 @@ from llterm import paths
 from llterm.cli.asked import constraint_of
 from llterm.constraints import spec
 from llterm.errors import UsageError
-from llterm.headless.inputs import argument_text, read_text
+from llterm.jobs.inputs import argument_text, read_text
 from llterm.session.stories import starting_stories
 from llterm.textfile import MARK, text_of
 

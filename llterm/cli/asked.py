@@ -110,6 +110,6 @@ def constraint_of(values: Mapping[str, Any]) -> Constraint | None:
 
 
 def _file_text(path: Path) -> str:
-    from llterm.headless.inputs import read_text
+    from llterm.jobs.inputs import read_text
 
     return read_text(path).decode("utf-8", "replace")

@@ -105,7 +105,7 @@ def _open_screen(
     from llterm.cli.scoring import given_text
     from llterm.cli.weaving import weave
     from llterm.engine.opening import MixOf
-    from llterm.headless.inputs import is_loom
+    from llterm.jobs.inputs import is_loom
 
     file, prompt = values["file"], values["prompt"]
     if values["text"] is not None:

@@ -106,7 +106,7 @@ def attribute(asked: Asked, format: Format) -> int:
     config = load({"model": asked.model}, asked.config)
     from llterm.core.attribution import How
     from llterm.headless.attribution import AttributionJob, as_json, as_table, run, summary
-    from llterm.headless.inputs import argument_text
+    from llterm.jobs.inputs import argument_text
 
     candidate = None if asked.candidate is None else argument_text(asked.candidate)
     given = given_text(asked.file, asked.prompt, asked.chat)
@@ -137,8 +137,8 @@ class Given(NamedTuple):
 def given_text(file: Path | None, prompt: str | None, chat: Chat | None = None) -> Given:
     """A file, a loom's story, standard input, or the prompt. A loom brings its chat, where no
     other one is given. Raises UsageError."""
-    from llterm.headless.inputs import argument_text, is_loom, read_stdin, read_text
-    from llterm.headless.job import story_of
+    from llterm.jobs.inputs import argument_text, is_loom, read_stdin, read_text
+    from llterm.jobs.loom_story import read_story
 
     if file is not None and prompt is not None:
         raise UsageError("Both a file and --prompt are given", "", "Leave one of them out.")
@@ -155,8 +155,10 @@ def given_text(file: Path | None, prompt: str | None, chat: Chat | None = None) 
     elif str(file) == "-":
         text = read_stdin()
     elif is_loom(file):
-        text, own = story_of(file)
-        chat = chat or own
+        story = read_story(file, tokens=False)
+        if story.damage:
+            say(f"llterm: {story.damage}")
+        text, chat = story.text, chat or story.replied
     else:
         text = read_text(file)
     if not text:

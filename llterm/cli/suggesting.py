@@ -30,7 +30,7 @@ def suggest(asked: Asked, format: str) -> int:
 def weave_once(asked: Asked, config: Config, reason: str) -> int:
     """One weave of the story, or of the first starting story; nothing is written to disk."""
     from llterm.core.stories import STORIES
-    from llterm.headless.inputs import argument_text, is_loom, read_text
+    from llterm.jobs.inputs import argument_text, is_loom, read_text
 
     text, loom, what = STORIES[0].text.encode(), None, f"the starting story “{STORIES[0].title}”"
     if asked.prompt is not None:
@@ -54,7 +54,7 @@ def story_of(
 
     Raises UsageError.
     """
-    from llterm.headless.inputs import argument_text, is_loom, read_stdin, read_text
+    from llterm.jobs.inputs import argument_text, is_loom, read_stdin, read_text
 
     if file is not None and prompt is not None:
         raise UsageError(

@@ -101,7 +101,7 @@ def _launch(asked: Asked, config: Config) -> Launch:
 
 def _story(asked: Asked) -> tuple[Path | None, bytes | None]:
     """The loom's path, and the text of one that is made now."""
-    from llterm.headless.inputs import argument_text, is_loom, read_text
+    from llterm.jobs.inputs import argument_text, is_loom, read_text
 
     text = argument_text(asked.prompt) if asked.prompt is not None else None
     file = asked.file

@@ -62,6 +62,10 @@ class Chat:
         """With another system message."""
         return replace(self, system=text)
 
+    def with_prefix(self, prefix: str) -> Chat:
+        """With the hidden text before a story, which joins the system message."""
+        return self.with_system("\n\n".join(filter(None, (self.system, prefix))))
+
     def without_system(self) -> Chat:
         """With the system message before what the person says first."""
         merged, found = list(self.earlier), f"{self.system}\n\n"

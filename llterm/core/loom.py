@@ -232,6 +232,17 @@ class Loom:
         for piece, start, stop in slices:
             yield from runs(self.pieces[piece], start, stop)
 
+    def runs_before(self, size: int) -> list[Run]:
+        """The story's first `size` bytes as runs."""
+        path, before = self.path(), list[Run]()
+        self.pieces.fetch(piece.piece for node in path for piece in node.slices)
+        for node in path:
+            if size <= 0:
+                break
+            before += self.runs(node, min(size, node.size))
+            size -= node.size
+        return before
+
     def spans(self, node: Node) -> Iterator[Span]:
         """A node's text token by token, with what each was at birth."""
         for piece, start, stop in node.slices:

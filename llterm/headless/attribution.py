@@ -19,10 +19,10 @@ from llterm.core.query import Backend
 from llterm.core.tokens import Token, Vocabulary
 from llterm.engine.heads import head_of
 from llterm.errors import UsageError
-from llterm.headless.job import ProgressLine
 from llterm.headless.opened import opened
 from llterm.number_format import of_logprob
 from llterm.output import say
+from llterm.progress_line import ProgressLine
 from llterm.ramps import glyph, signed_glyph
 from llterm.session.attributing import Attributing
 

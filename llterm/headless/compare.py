@@ -27,11 +27,12 @@ from llterm.engine.heads import head_of
 from llterm.engine.mixture import Mix, distinct
 from llterm.engine.opening import open_models
 from llterm.engine.playing import GREEDY, Player
-from llterm.engine.scoring import Method
+from llterm.engine.score import Method
 from llterm.engine.whole import cannot_score
 from llterm.errors import CapabilityMissing, UsageError
-from llterm.headless.job import ProgressLine, absences, opening
 from llterm.headless.windows import NO_HALVES, window_and_stride
+from llterm.jobs.runner import absences, load_progress
+from llterm.progress_line import ProgressLine
 
 ALONE = Recipe("democratic", Pool((1.0,)))
 """A mix of one model."""
@@ -104,7 +105,7 @@ async def _run(job: CompareJob) -> Compared:
     with ExitStack() as files:
         base = files.enter_context(closing(BaseFile(job.base))) if job.base else None
         try:
-            telling, away = opening(line, " and ".join(job.models)), absences(line)
+            telling, away = load_progress(line, " and ".join(job.models)), absences(line)
             backends = await open_models(job.models, job.config, job.overrides, telling, away)
             try:
                 start = time.monotonic()

@@ -17,7 +17,7 @@ from llterm.formats.exchange import (
 )
 from llterm.formats.files import MOST_IMPORTED, free_loom, write_file
 from llterm.formats.source import read_source
-from llterm.headless.inputs import check_is_loom, is_loom, read_text
+from llterm.jobs.inputs import check_is_loom, is_loom, read_text
 from llterm.output import put_bytes
 from llterm.regular import present
 from llterm.store.repair import fault_of

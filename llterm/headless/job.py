@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
-import sys
 import tempfile
-from collections.abc import Callable, Mapping
-from contextlib import closing, suppress
+from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +17,6 @@ from llterm.config import Config
 from llterm.constraints.spec import Constraint
 from llterm.core.bans import Bans
 from llterm.core.chat import Chat, chat_text, read_chat
-from llterm.core.display import label_text
 from llterm.core.mixing.recipe import Mode
 from llterm.core.query import Backend
 from llterm.core.rules import Rules
@@ -28,17 +25,15 @@ from llterm.core.view import View
 from llterm.engine.mixture import Mix
 from llterm.engine.opening import MixOf, open_mix
 from llterm.errors import LltermError
-from llterm.headless.inputs import check_is_loom
-from llterm.output import say, say_drawn
-from llterm.session.chatting import with_prefix
+from llterm.jobs.inputs import check_is_loom
+from llterm.jobs.runner import absences, load_progress
+from llterm.output import say
+from llterm.progress_line import ProgressLine
 from llterm.session.document import Document
 from llterm.session.sampling import SamplerChoice
 from llterm.session.session import Session
 from llterm.session.status import Figures
 from llterm.store.connection import to_look
-
-_ANEW = "\r\x1b[2K"
-"""Empties the line and goes to its beginning."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,21 +103,6 @@ def run(job: Job) -> Woven:
         return _run(job, Document.scratch(job.text, job.config.weave))
     with tempfile.TemporaryDirectory(prefix="llterm-") as folder:
         return _run(job, copied(job.loom, Path(folder)))
-
-
-def story_of(loom: Path) -> tuple[bytes, Chat | None]:
-    """A loom's story, up to its end, and what it is a reply to, the hidden prefix included.
-
-    Raises UsageError where it cannot be read.
-    """
-    with tempfile.TemporaryDirectory(prefix="llterm-") as folder:
-        document = copied(loom, Path(folder))
-        try:
-            chat = read_chat(document.chat)
-            replied = with_prefix(chat, document.prefix) if chat else None
-            return document.bytes_before(len(document.text)), replied
-        finally:
-            document.close()
 
 
 def copied(loom: Path, folder: Path) -> Document:
@@ -202,9 +182,9 @@ async def _weave(job: Job, document: Document) -> Woven:
 
 async def _open(job: Job, line: ProgressLine) -> Backend:
     if job.mix is None:
-        telling = opening(line, job.model)
+        telling = load_progress(line, job.model)
         return await open_model(job.model, job.config, job.overrides, telling, absences(line))
-    telling = opening(line, " and ".join(job.mix.models))
+    telling = load_progress(line, " and ".join(job.mix.models))
     mix, away = job.mix, absences(line)
     return await open_mix(mix.models, mix.recipe, job.config, job.overrides, telling, away)
 
@@ -224,68 +204,5 @@ def _end_if_cancelled() -> None:
         raise asyncio.CancelledError
 
 
-def opening(line: ProgressLine, model: str) -> Callable[[float], None]:
-    """Tells how much of a model is loaded; may be called from any thread."""
-    loop = asyncio.get_running_loop()
-
-    def tell(share: float) -> None:
-        loop.call_soon_threadsafe(line.say, f"Opening {model}: {share:.0%}")
-
-    return tell
-
-
-def absences(line: ProgressLine) -> Callable[[str], None]:
-    """Tells once that a server is away, and once that it answers again."""
-    away: list[str] = []
-
-    def tell(text: str) -> None:
-        address = text.rpartition(": ")[2]
-        if not text and away:
-            line.warn(f"{', '.join(away)} answered again")
-            away.clear()
-        elif text and address not in away:
-            away.append(address)
-            line.warn(text)
-
-    return tell
-
-
 def _progress(session: Session) -> str:
     return f"Weaving: {session.figures.tokens:,} tokens evaluated" if session.weaving else ""
-
-
-class ProgressLine:
-    """One line on stderr, written over and over; nothing at all where that is no terminal."""
-
-    EVERY = 0.1
-
-    def __init__(self) -> None:
-        self._on = sys.stderr.isatty()
-        self._next = 0.0
-
-    def say(self, text: str) -> None:
-        if not self._on or not text:
-            return
-        import time
-
-        from rich.cells import cell_len, set_cell_size
-
-        if time.monotonic() >= self._next:
-            self._next = time.monotonic() + self.EVERY
-            text = label_text(text)
-            width = shutil.get_terminal_size().columns - 1
-            with suppress(OSError):
-                width = os.get_terminal_size(sys.stderr.fileno()).columns - 1
-            if cell_len(text) > width > 0:
-                # A line that wraps could not be written over.
-                text = set_cell_size(text, width)
-            say_drawn(f"{_ANEW}{text}")
-
-    def warn(self, text: str) -> None:
-        """A line that stays, wherever stderr goes."""
-        self.clear()
-        say(text)
-
-    def clear(self) -> None:
-        if self._on and self._next:
-            say_drawn(_ANEW)

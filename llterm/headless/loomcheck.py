@@ -10,7 +10,7 @@ from llterm.core.counts import count_of
 from llterm.core.loom import ROOT
 from llterm.core.outline import Outline
 from llterm.errors import LltermError, UsageError
-from llterm.headless.inputs import check_is_loom
+from llterm.jobs.inputs import check_is_loom
 from llterm.store.backups import backups, keep_aside
 from llterm.store.connection import told as said
 from llterm.store.lock import Lock

@@ -19,7 +19,8 @@ from llterm.engine.heads import head_of
 from llterm.engine.mixture import Mix
 from llterm.engine.opening import open_mix
 from llterm.engine.playing import GREEDY, Player, Turn
-from llterm.headless.job import ProgressLine, absences, opening
+from llterm.jobs.runner import absences, load_progress
+from llterm.progress_line import ProgressLine
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ def run(job: MixJob) -> Played:
 async def _run(job: MixJob) -> Played:
     line = ProgressLine()
     try:
-        telling, away = opening(line, " and ".join(job.models)), absences(line)
+        telling, away = load_progress(line, " and ".join(job.models)), absences(line)
         mix = await open_mix(job.models, job.recipe, job.config, job.overrides, telling, away)
         try:
             return await _play(job, mix, line)

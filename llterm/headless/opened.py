@@ -8,7 +8,8 @@ from contextlib import asynccontextmanager
 from llterm.backends.registry import open_model
 from llterm.config import Config
 from llterm.core.query import Backend
-from llterm.headless.job import ProgressLine, opening
+from llterm.jobs.runner import load_progress
+from llterm.progress_line import ProgressLine
 
 
 @asynccontextmanager
@@ -21,7 +22,7 @@ async def opened(
     """
     line = ProgressLine()
     try:
-        backend = await open_model(model, config, overrides, opening(line, model))
+        backend = await open_model(model, config, overrides, load_progress(line, model))
         try:
             yield backend, line
         finally:

@@ -18,19 +18,20 @@ from llterm.constraints.compiled import compile
 from llterm.constraints.spec import Constraint
 from llterm.core.chat import Chat, chat_text, read_chat
 from llterm.core.healing import Healer
+from llterm.core.prompt import Prompt, make_prompt
 from llterm.core.query import Backend, Cost
 from llterm.core.rules import Rules
 from llterm.core.sampling import Chains, Sampling
 from llterm.core.sight import Sight
 from llterm.core.stops import Stopper
 from llterm.core.tokens import Token, Vocabulary
-from llterm.engine.sampling import Drawing, Drawn, Line, Start
+from llterm.engine.draw import Drawing, Drawn, Line, Start
 from llterm.errors import UsageError
-from llterm.headless.job import ProgressLine, copied
+from llterm.headless.job import copied
 from llterm.headless.opened import opened
+from llterm.progress_line import ProgressLine
 from llterm.session.chatting import chat_parts
 from llterm.session.document import Document
-from llterm.session.prompt import Prompt, make_prompt
 from llterm.session.sampling import SamplerChoice
 
 STORY = 4096

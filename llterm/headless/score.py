@@ -15,11 +15,11 @@ from llterm.core.chat import Chat
 from llterm.core.query import Backend, Cost
 from llterm.core.reading import Reading, Summary, summarise
 from llterm.engine.heads import head_of
-from llterm.engine.scoring import Method, score_text
+from llterm.engine.score import Method, score_text
 from llterm.errors import UsageError
-from llterm.headless.job import ProgressLine
 from llterm.headless.opened import opened
 from llterm.headless.windows import NO_HALVES, window_and_stride
+from llterm.progress_line import ProgressLine
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from llterm.core.display import label_text
 from llterm.core.query import Backend, Failed, Query
 from llterm.core.tokens import Anchor, Path
 from llterm.errors import LltermError
-from llterm.headless.job import ProgressLine
+from llterm.progress_line import ProgressLine
 
 
 def is_served(name: str, config: Config) -> bool:

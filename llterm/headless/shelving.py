@@ -15,8 +15,8 @@ from llterm.backends.pull import here_already, pull
 from llterm.backends.registry import Known, find_model, named, taken_names
 from llterm.config import Config
 from llterm.errors import Interrupted, LltermError, ModelError, UsageError, reason
-from llterm.headless.job import ProgressLine
 from llterm.output import say, say_drawn
+from llterm.progress_line import ProgressLine
 
 _SHARED = {"Ollama": "ollama rm", "Hugging Face": "hf cache rm"}
 """Programs that keep a model in more than its file."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from llterm.engine.scoring import Method
+from llterm.engine.score import Method
 from llterm.errors import UsageError
 
 LEAST_WINDOW = 16

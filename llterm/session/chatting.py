@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 
 from llterm.backends.served import server_of
-from llterm.core.chat import Chat, Parts, read_chat
+from llterm.core.chat import Parts, read_chat
 from llterm.core.query import Source
 from llterm.engine.heads import open_chat
 from llterm.errors import LltermError
@@ -22,12 +22,7 @@ def chat_parts(document: Document, source: Source) -> Parts:
     chat = read_chat(document.chat)
     if not chat:
         return ()
-    return open_chat(source, with_prefix(chat, document.prefix))
-
-
-def with_prefix(chat: Chat, prefix: str) -> Chat:
-    """The chat with the hidden text before a story, which joins the system message."""
-    return chat.with_system("\n\n".join(filter(None, (chat.system, prefix))))
+    return open_chat(source, chat.with_prefix(document.prefix))
 
 
 async def open_first(document: Document, source: Source) -> None:

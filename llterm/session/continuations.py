@@ -16,7 +16,7 @@ from llterm.core.query import Source
 from llterm.core.sampling import Chain, Sampling
 from llterm.core.stops import Stopper
 from llterm.core.tokens import Tail
-from llterm.engine.sampling import Drawing, Line, Start
+from llterm.engine.draw import Drawing, Line, Start
 from llterm.errors import LltermError, UsageError
 from llterm.session.document import Document
 from llterm.session.lines import pack_lines

@@ -180,17 +180,7 @@ class Document:
 
     def runs_before(self, at: int) -> list[Run]:
         """The story up to a display offset, by author, a model's text in its own tokens."""
-        left = len(self.bytes_before(at))
-        runs: list[Run] = []
-        path = self.loom.path()
-        self.loom.pieces.fetch(one.piece for node in path for one in node.slices)
-        for node in path:
-            if left <= 0:
-                break
-            size = node.size
-            runs += self.loom.runs(node, min(size, left))
-            left -= size
-        return runs
+        return self.loom.runs_before(len(self.bytes_before(at)))
 
     # --- changing it
 

@@ -18,10 +18,10 @@ import numpy as np
 
 from llterm.core.distribution import Distribution
 from llterm.core.jsontext import json_text
+from llterm.core.prompt import Prompt
 from llterm.core.query import Cost, Source
 from llterm.core.tokens import Asking, Tail, Token, Vocabulary
 from llterm.core.weave import Weave
-from llterm.session.prompt import Prompt
 
 log = logging.getLogger(__name__)
 

@@ -16,13 +16,13 @@ from typing import Protocol
 
 from llterm.core.distribution import Logprobs
 from llterm.core.futures import Futures, futures, ways
+from llterm.core.prompt import Prompt
 from llterm.core.query import Backend, Failed, Query, Scored
 from llterm.core.reading import Reading, read
 from llterm.core.sight import Sight
 from llterm.core.tokens import Anchor, Path, Tail, Vocabulary
 from llterm.errors import LltermError
 from llterm.session.document import Document
-from llterm.session.prompt import Prompt
 from llterm.session.weaves import story_prompt
 
 log = logging.getLogger(__name__)

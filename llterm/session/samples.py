@@ -21,7 +21,7 @@ from llterm.core.sampling import Sampling
 from llterm.core.tokens import Tail, Vocabulary
 from llterm.core.view import Branch, Step, adding
 from llterm.core.view import Finish as Shown
-from llterm.engine.sampling import Drawn, Finish
+from llterm.engine.draw import Drawn, Finish
 from llterm.session.changes import ModelRun
 from llterm.session.taking import alternatives, arrival_of
 

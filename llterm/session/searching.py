@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable
 
 from llterm.core.query import Source
-from llterm.engine.drive import drive
+from llterm.engine.weave import drive
 from llterm.errors import LltermError
 from llterm.session.refusals import unforeseen
 from llterm.session.status import Status

@@ -8,6 +8,7 @@ from itertools import islice
 
 from llterm.core.birth import Arrival
 from llterm.core.distribution import Distribution
+from llterm.core.prompt import Prompt
 from llterm.core.query import Source
 from llterm.core.reading import Reading, read_step
 from llterm.core.sampling import Choice
@@ -16,7 +17,6 @@ from llterm.core.view import adding
 from llterm.core.weave import Weave
 from llterm.errors import UsageError
 from llterm.session.document import ModelRun
-from llterm.session.prompt import Prompt
 from llterm.session.refusals import cannot_stand
 
 ALTERNATIVES = 5

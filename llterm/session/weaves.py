@@ -9,6 +9,7 @@ from dataclasses import replace
 from llterm.core.bans import Bans
 from llterm.core.constraint import Constrained
 from llterm.core.healing import Healer
+from llterm.core.prompt import Prompt, make_prompt
 from llterm.core.query import Source
 from llterm.core.rules import Rules
 from llterm.core.tokens import Anchor, Asking
@@ -17,7 +18,6 @@ from llterm.session.chatting import chat_parts
 from llterm.session.document import Document
 from llterm.session.keeping import Kept
 from llterm.session.lines import unpack_lines
-from llterm.session.prompt import Prompt, make_prompt
 from llterm.session.woven import Place, Woven
 
 MOST_CANDIDATES = 2_500_000

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from llterm.constraints.spec import Constraint
+from llterm.core.prompt import Prompt
 from llterm.core.query import Cost, Source
 from llterm.core.reading import Reading
 from llterm.core.tokens import Anchor, Tail, Vocabulary
@@ -13,7 +14,6 @@ from llterm.core.view import Step, View, adding
 from llterm.core.weave import Weave
 from llterm.session import samples, taking
 from llterm.session.changes import ModelRun
-from llterm.session.prompt import Prompt
 from llterm.session.samples import Sample
 from llterm.session.status import Figures
 

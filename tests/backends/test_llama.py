@@ -18,7 +18,7 @@ from llterm.core.rules import Rules
 from llterm.core.tokens import Anchor, Tail
 from llterm.core.tokens import Path as TokenPath
 from llterm.core.weave import Weave
-from llterm.engine.drive import drive
+from llterm.engine.weave import drive
 from llterm.errors import ModelError
 from tests.backends.plain import PlainDecoder, counted
 

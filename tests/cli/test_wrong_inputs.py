@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from llterm.headless.inputs import MOST_BYTES
+from llterm.jobs.inputs import MOST_BYTES
 from tests.program import Ran, run
 
 FABLE = Path(__file__).parents[2] / "llterm" / "models" / "fable-f16.gguf"

@@ -12,7 +12,7 @@ from llterm.core.query import Cost, Fact, Failed, Query
 from llterm.core.rules import Rules
 from llterm.core.tokens import Anchor
 from llterm.core.weave import Weave
-from llterm.engine.drive import drive
+from llterm.engine.weave import drive
 from llterm.errors import BackendUnavailable, LltermError
 
 

@@ -18,8 +18,8 @@ from llterm.core.query import Fact, Failed, Query
 from llterm.core.rules import Rules
 from llterm.core.tokens import Anchor, Path, Tail, Token
 from llterm.core.weave import Weave
-from llterm.engine.drive import drive
 from llterm.engine.mixture import Mix
+from llterm.engine.weave import drive
 from llterm.errors import BackendUnavailable
 from tests.random_model import RandomModel, plain_search
 from tests.spelled import Backend, Spelled, Tokenized, after

@@ -23,7 +23,7 @@ from llterm.core.rules import Rules
 from llterm.core.sampling import PRESETS, Chains, Mirostat, SamplerSettings, Sampling
 from llterm.core.sampling.drawing import UNKNOWN_LOGITS
 from llterm.core.stops import Stopper
-from llterm.engine.sampling import Drawing, Drawn, Line, Start
+from llterm.engine.draw import Drawing, Drawn, Line, Start
 from llterm.errors import LltermError
 from tests.backends.conftest import BUNDLED
 

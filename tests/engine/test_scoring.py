@@ -12,7 +12,7 @@ from llterm.backends.llamacpp import LlamaBackend, LlamaSettings, open_llama
 from llterm.core.reading import Reading, summarise
 from llterm.core.stories import STORIES
 from llterm.core.tokens import Tail
-from llterm.engine.scoring import Method, score_text
+from llterm.engine.score import Method, score_text
 from tests.backends.conftest import BUNDLED
 from tests.backends.plain import PlainDecoder, counted
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from llterm.headless.job import ProgressLine, absences
+from llterm.jobs.runner import absences
+from llterm.progress_line import ProgressLine
 from tests.backends.remote.process import Process
 from tests.headless.schema import faults
 from tests.program import run

@@ -27,7 +27,7 @@ from llterm.config.server import DIALECTS, ServerSettings
 from llterm.core.rules import Rules
 from llterm.core.tokens import Anchor, Tail
 from llterm.core.weave import Weave
-from llterm.engine.drive import drive
+from llterm.engine.weave import drive
 from llterm.errors import LltermError
 from tests.backends.remote.server import FaultyServer, Request, events, raw, whole
 from tests.backends.remote.standins import SERVERS

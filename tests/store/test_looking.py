@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from llterm.headless.job import story_of
+from llterm.jobs.loom_story import read_story
 from llterm.session import looms
 from llterm.session.document import Document
 from llterm.store.card import read_card
@@ -28,7 +28,7 @@ from pathlib import Path
 from llterm.core.outline import Outline
 from llterm.formats.exchange import Taste, exported
 from llterm.formats.source import read_source
-from llterm.headless.job import story_of
+from llterm.jobs.loom_story import read_story
 from llterm.headless.loomcheck import check_loom
 from llterm.session.document import Document
 from llterm.store.card import read_card
@@ -41,7 +41,7 @@ card = read_card(path)
 json.dump({
     "read_only": document.read_only, "notice": document.notice, "opened": document.text,
     "exported": exported(read_source(path, history=False), "text", Taste()).decode(),
-    "told": story_of(path)[0].decode(),
+    "told": read_story(path).text.decode(),
     "doctor": check_loom(path)[1], "trouble": card.trouble, "size": card.size,
 }, sys.stdout)
 """
@@ -153,4 +153,4 @@ def test_it_is_duplicated_whole(killed: Path) -> None:
 
 
 def test_a_command_reads_it_whole(killed: Path) -> None:
-    assert story_of(killed)[0].decode() == STORY
+    assert read_story(killed).text.decode() == STORY

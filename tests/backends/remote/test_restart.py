@@ -18,7 +18,7 @@ from llterm.core.query import Cost, Fact, Query
 from llterm.core.rules import Rules
 from llterm.core.tokens import Anchor, Path, Tail
 from llterm.core.weave import Weave
-from llterm.engine.drive import drive
+from llterm.engine.weave import drive
 from tests.backends.remote.conftest import MakeWire
 from tests.backends.remote.little_model import cut as cut_tokens
 from tests.backends.remote.process import Process

@@ -17,7 +17,7 @@ from llterm.config.server import DIALECTS
 from llterm.core.rules import Rules
 from llterm.core.tokens import Anchor
 from llterm.core.weave import Weave
-from llterm.engine.drive import drive
+from llterm.engine.weave import drive
 from llterm.errors import CapabilityMissing, LltermError
 from tests.backends.remote import standins
 from tests.backends.remote.little_model import cut

@@ -2,38 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from llterm.backends.scripted import TEXT, ScriptedVocabulary
+from llterm.core.pieces import Run
+from llterm.core.prompt import Prompt, make_prompt
 from llterm.core.rules import Rules
 from llterm.core.tokens import Tail, text_bytes
-from llterm.session.prompt import Prompt, make_prompt
 
 VOCABULARY = ScriptedVocabulary()
 RULES = Rules()
 
 
-@dataclass(frozen=True)
-class Piece:
-    data: bytes
-    ids: Tail | None = None
-    fingerprint: str | None = None
-    overlap: int = 0
+def typed(text: str) -> Run:
+    return Run(text.encode())
 
 
-def typed(text: str) -> Piece:
-    return Piece(text.encode())
-
-
-def made(text: str, overlap: int = 0, fingerprint: str = VOCABULARY.fingerprint) -> Piece:
+def made(text: str, overlap: int = 0, fingerprint: str = VOCABULARY.fingerprint) -> Run:
     ids = VOCABULARY.encode(text.encode())
-    return Piece(text.encode()[overlap:], ids, fingerprint, overlap)
+    return Run(text.encode()[overlap:], ids, fingerprint, overlap)
 
 
-def prompt(*runs: Piece, rules: Rules = RULES, hidden: str = "", context: int = 2048) -> Prompt:
+def prompt(*runs: Run, rules: Rules = RULES, hidden: str = "", context: int = 2048) -> Prompt:
     return make_prompt(runs, hidden, VOCABULARY, rules, context)
 
 
@@ -48,7 +41,7 @@ def test_two_bursts_of_typing_give_the_tokens_of_the_whole() -> None:
 
 
 def test_the_models_tokens_are_kept_and_end_the_typed_text() -> None:
-    byte_wise = Piece(b" cat", tuple(byte + 1 for byte in b" cat"), VOCABULARY.fingerprint)
+    byte_wise = Run(b" cat", tuple(byte + 1 for byte in b" cat"), VOCABULARY.fingerprint)
     found = prompt(typed("The"), byte_wise)
     assert found.tokens == (0, *encode("The"), *(byte + 1 for byte in b" cat"))
     assert found.residue == b""
@@ -74,7 +67,7 @@ def test_an_accepted_healed_run_gives_the_tokens_it_was_woven_with() -> None:
 
 
 def test_another_vocabulary_is_encoded_anew() -> None:
-    foreign = Piece(b" cat", (9999,), "other")
+    foreign = Run(b" cat", (9999,), "other")
     assert prompt(typed("The"), foreign, typed(".")).tokens == (0, *encode("The cat."))
 
 

@@ -4,34 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from llterm.core.chat import Parts, encode_parts
 from llterm.core.healing import residue_of
+from llterm.core.pieces import Run
 from llterm.core.rules import Rules
 from llterm.core.sight import Sight, first_seen
 from llterm.core.tokens import Tail, Vocabulary, text_bytes
 
 MARGIN = 16
 """Tokens of the context kept free beside a suggestion's depth."""
-
-
-class Run(Protocol):
-    """A stretch of the story by one author."""
-
-    @property
-    def data(self) -> bytes: ...
-
-    @property
-    def ids(self) -> Tail | None:
-        """The model's own tokens; None for the person's text."""
-
-    @property
-    def fingerprint(self) -> str | None: ...
-
-    @property
-    def overlap(self) -> int:
-        """How many bytes before it its first tokens re-encode."""
 
 
 @dataclass(frozen=True, slots=True)

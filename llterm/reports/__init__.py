@@ -1,0 +1,1 @@
+"""Results of jobs as text, JSON, pages and plots."""
