@@ -1,4 +1,4 @@
-"""`python -m benchmarks [NAME…]`: a table on stdout, JSON in benchmarks/results/latest.json."""
+"""`python -m benchmarks [NAME…] [GGUF…]`: a table, and JSON in benchmarks/results/latest.json."""
 
 from __future__ import annotations
 
@@ -23,14 +23,19 @@ NAMES = (
     "screen",
     "looms",
 )
+ON_FILES = ("drift",)
+"""Only when named, on the GGUF files that are named with it."""
 
 
-def main(names: list[str]) -> int:
+def main(arguments: list[str]) -> int:
+    files = [Path(argument) for argument in arguments if argument.endswith(".gguf")]
+    names = [argument for argument in arguments if not argument.endswith(".gguf")]
     rows: list[Row] = []
     for name in names or NAMES:
         print(f"measuring: {name}", file=sys.stderr)
-        rows += importlib.import_module(f"benchmarks.{name}").measure()
-    width = max(len(row.name) for row in rows)
+        measure = importlib.import_module(f"benchmarks.{name}").measure
+        rows += measure(files) if name in ON_FILES else measure()
+    width = max((len(row.name) for row in rows), default=0)
     for row in rows:
         budget = "" if row.budget is None else f"{'≥' if row.at_least else '≤'} {row.budget:g}"
         verdict = "" if row.budget is None else ("holds" if row.holds else "MISSED")
