@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from benchmarks.rows import Row, percentile
 from llterm.backends.remote.httpwire import HttpWire
 from llterm.config.server import ServerSettings
-from tests.backends.remote.server import FaultyServer, Request, cut, reply
+from tests.helpers.faulty_server import FaultyServer, Request, cut, reply
 
 REQUESTS = 64
 SLOTS = 4

@@ -13,7 +13,7 @@ from pathlib import Path
 from benchmarks.rows import Row, percentile
 from llterm.core.stories import STORIES
 from llterm.session.document import Document
-from tests.terminal import Terminal, llterm
+from tests.helpers.terminal import Terminal, llterm
 
 KEYS = 120
 CTRL_J = "\n"

@@ -10,7 +10,7 @@ import tempfile
 import time
 
 from benchmarks.rows import Row
-from tests.terminal import Terminal, llterm
+from tests.helpers.terminal import Terminal, llterm
 
 ROUNDS = 5
 PROMPT = "Once upon a time there was a little fox"

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests import planted
-from tests.backends.remote.process import Process
+from tests.helpers import planted_key
+from tests.helpers.server_process import Process
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -25,10 +25,10 @@ def no_key_is_kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
     What is remembered of servers is kept there too.
     """
-    os.environ[planted.VARIABLE] = planted.KEY
+    os.environ[planted_key.VARIABLE] = planted_key.KEY
     os.environ["LLTERM_STATE_DIR"] = str(tmp_path_factory.mktemp("state"))
     yield
-    assert not [*planted.found_in(tmp_path_factory.getbasetemp())]
+    assert not [*planted_key.found_in(tmp_path_factory.getbasetemp())]
 
 
 @pytest.fixture

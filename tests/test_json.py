@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 import llterm
 from llterm.core.jsontext import json_text
+from tests.helpers.strict_json import strictly
 
 PACKAGE = Path(llterm.__file__).parent
 WRITERS = (
@@ -27,22 +28,6 @@ ANYTHING = st.recursive(
     lambda inner: st.lists(inner) | st.dictionaries(st.text(st.characters()), inner),
     max_leaves=20,
 )
-
-
-def strictly(text: str) -> Any:
-    """What JSON says. Fails for what a strict reader would not take."""
-
-    def refuse(name: str) -> None:
-        raise AssertionError(f"{name} is no JSON")
-
-    def number(digits: str) -> float:
-        found = float(digits)
-        assert math.isfinite(found), digits
-        return found
-
-    found = json.loads(text, parse_constant=refuse, parse_float=number)
-    json.dumps(found, ensure_ascii=False).encode()
-    return found
 
 
 @pytest.mark.parametrize("ascii", [True, False])

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.terminal import Terminal
+from tests.helpers.terminal import Terminal, process_state
 
 pytestmark = pytest.mark.pty
 
@@ -137,7 +136,7 @@ def test_a_stopped_app_stops_the_job_and_goes_on_with_it(
         started, tmp_path, "tell('child')\nos.kill(os.getpid(), signal.SIGSTOP)\nreturn 5"
     )
     child = int(wait_for_file(terminal, tmp_path / "child"))
-    terminal.wait_for(lambda _: state(terminal.pid) == state(child) == "T")
+    terminal.wait_for(lambda _: process_state(terminal.pid) == process_state(child) == "T")
     os.kill(terminal.pid, signal.SIGCONT)
     assert terminal.wait() == 5
 
@@ -160,11 +159,3 @@ while True:
     terminal.signal(signal.SIGKILL)
     terminal.wait()
     wait_for_file(terminal, tmp_path / "ended")
-
-
-def state(pid: int) -> str:
-    """The first letter of a process's state: T is stopped."""
-    told = subprocess.run(
-        ["ps", "-o", "state=", "-p", str(pid)], capture_output=True, text=True, check=True
-    )
-    return told.stdout.strip()[:1]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from llterm import terminal
-from tests.terminal import Terminal
+from tests.helpers.terminal import Terminal
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.models import ARCHITECTURES
-
-BUNDLED = Path(__file__).parents[2] / "llterm" / "models" / "fable-f16.gguf"
+from tests.helpers.bundled_model import BUNDLED
+from tests.helpers.tiny_models import ARCHITECTURES
 
 
 @pytest.fixture(scope="session")

@@ -17,8 +17,8 @@ from llterm.core.stories import STORIES
 from llterm.core.tokens import Anchor, Tail
 from llterm.core.tokens import Path as TokenPath
 from llterm.errors import CapabilityMissing
-from tests.backends.conftest import BUNDLED
-from tests.backends.plain import counted
+from tests.helpers.bundled_model import BUNDLED
+from tests.helpers.plain_decoder import counted
 
 REFERENCE = json.loads((Path(__file__).parent / "attention.json").read_text("utf-8"))
 """Made by tests/gradients/reference.py."""

@@ -13,8 +13,8 @@ from llterm.backends.llamacpp.memory import fit
 from llterm.backends.registry import find_model, known_models
 from llterm.config import Config
 from llterm.errors import ModelError
-from tests.models import tiny_llama
-from tests.program import folders
+from tests.helpers.program import folders
+from tests.helpers.tiny_models import tiny_llama
 
 
 @pytest.fixture(scope="module")

@@ -22,8 +22,8 @@ from llterm.core.query import Backend, Fact, Query
 from llterm.core.tokens import Anchor
 from llterm.core.tokens import Path as TokenPath
 from llterm.errors import ModelError
-from tests.backends.conftest import BUNDLED
-from tests.models import tiny_llama
+from tests.helpers.bundled_model import BUNDLED
+from tests.helpers.tiny_models import tiny_llama
 
 SPECIAL = ("<|im_start|>", "<|im_end|>")
 CHATML = (

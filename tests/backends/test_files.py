@@ -9,7 +9,7 @@ import pytest
 
 from llterm.backends.llamacpp import inspect_gguf, open_llama
 from llterm.errors import ModelError
-from tests.models import tiny_encoder, tiny_llama
+from tests.helpers.tiny_models import tiny_encoder, tiny_llama
 
 
 def _garbled(data: bytes) -> bytes:

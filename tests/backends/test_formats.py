@@ -15,7 +15,7 @@ from llterm.config.formats import FormatConfig
 from llterm.core.chat import Chat, Said, encode_parts
 from llterm.engine.heads import head_of
 from llterm.errors import ConfigError, ModelError
-from tests.models import tiny_llama
+from tests.helpers.tiny_models import tiny_llama
 
 SPECIAL = ("<|im_start|>", "<|im_end|>", "<|stop|>")
 TABLE = """

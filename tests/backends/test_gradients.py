@@ -9,7 +9,7 @@ import pytest
 from llterm.backends.gradients import GradientProcess, process
 from llterm.core.attribution import How, Question
 from llterm.errors import CapabilityMissing
-from tests.backends.conftest import BUNDLED
+from tests.helpers.bundled_model import BUNDLED
 
 
 async def test_the_hint_is_a_command_that_installs_what_is_missing(

@@ -20,7 +20,7 @@ from llterm.core.tokens import Path as TokenPath
 from llterm.core.weave import Weave
 from llterm.engine.weave import drive
 from llterm.errors import ModelError
-from tests.backends.plain import PlainDecoder, counted
+from tests.helpers.plain_decoder import PlainDecoder, counted
 
 TEXT = b"The fox and the cat went in the sea at"
 RULES = Rules(depth=5, cutoff=0.002, split_limit=3, beams=12, auto_stop=False, heal=False)
@@ -124,7 +124,7 @@ async def test_costs_are_what_llama_decode_was_given(models: dict[str, Path], na
 async def test_after_an_accept_two_story_tokens_at_most(
     tmp_path: Path, size: int, context: int
 ) -> None:
-    from tests.models import tiny_llama
+    from tests.helpers.tiny_models import tiny_llama
 
     path = tiny_llama(tmp_path / "long.gguf", context=context)
     with counted() as seen:

@@ -16,10 +16,10 @@ from llterm.core.sampling import Chains, SamplerSettings, Sampling, Situation
 from llterm.core.stories import STORIES
 from llterm.core.tokens import Anchor, Path
 from llterm.errors import ModelError
-from tests.backends.conftest import BUNDLED
-from tests.backends.plain import PlainDecoder
-from tests.core.test_sampling_stages import ENTRY, Array
-from tests.models import tiny_llama
+from tests.helpers.bundled_model import BUNDLED
+from tests.helpers.llama_arrays import ENTRY, Array
+from tests.helpers.plain_decoder import PlainDecoder
+from tests.helpers.tiny_models import tiny_llama
 
 SETTINGS = SamplerSettings(
     repeat_penalty=1.3, frequency_penalty=0.125, presence_penalty=0.25, penalty_last_n=64

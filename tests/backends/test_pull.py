@@ -19,8 +19,8 @@ from llterm.backends.registry import MODELS, find_model
 from llterm.config import Config
 from llterm.errors import BackendUnavailable, LltermError, ModelError, UsageError
 from llterm.headless.models import list_text
-from tests.hub import Hub, serve_hub
-from tests.program import folders, run
+from tests.helpers.fake_hub import Hub, serve_hub
+from tests.helpers.program import folders, run
 
 MODEL = (MODELS / "fable-q8_0.gguf").read_bytes()
 REPOSITORY = "someone/fable-GGUF"

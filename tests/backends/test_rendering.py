@@ -19,7 +19,7 @@ from llterm.core.chat import Chat
 from llterm.errors import ModelError
 from llterm.session.document import Document
 from llterm.session.session import Session
-from tests.models import tiny_llama
+from tests.helpers.tiny_models import tiny_llama
 
 ENDLESS = "{% for a in range(99999) %}" * 3 + "{% endfor %}" * 3
 NAMED = "{{ messages[0].content }}!"

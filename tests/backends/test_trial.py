@@ -14,8 +14,8 @@ from llterm.backends.llamacpp.info import check_vocabulary
 from llterm.backends.registry import BUNDLED, MODELS, open_model
 from llterm.config import Config
 from llterm.errors import ModelError, UsageError
-from tests.models import tiny_llama
-from tests.mutated import Change, changed, equal_tokens, scores, shortened, value
+from tests.helpers.mutated_models import Change, changed, equal_tokens, scores, shortened, value
+from tests.helpers.tiny_models import tiny_llama
 
 TYPES = "tokenizer.ggml.token_type"
 

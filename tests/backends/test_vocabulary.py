@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from llterm.backends.llamacpp import LlamaBackend, open_llama
 from llterm.core.tokens import text_bytes
-from tests.backends.conftest import BUNDLED
-from tests.models import tiny_llama
-from tests.vocabularies import check_against_llama_cpp, check_altered_alone
+from tests.helpers.bundled_model import BUNDLED
+from tests.helpers.tiny_models import tiny_llama
+from tests.helpers.vocabulary_checks import check_against_llama_cpp, check_altered_alone
 
 TEXTS = st.one_of(
     st.text().map(lambda text: text.encode("utf-8", "surrogatepass")),

@@ -7,7 +7,7 @@ from pathlib import Path
 from llterm import __version__
 from llterm.config.example import example
 from llterm.core.stories import STORIES
-from tests.program import run
+from tests.helpers.program import run
 
 
 def test_version_and_help(tmp_path: Path) -> None:

@@ -13,9 +13,9 @@ from benchmarks.server import server
 from llterm.backends.registry import open_model
 from llterm.backends.served import server_of
 from llterm.config import load_config
-from tests.backends.conftest import BUNDLED
-from tests.headless.schema import faults
-from tests.terminal import llterm
+from tests.helpers.bundled_model import BUNDLED
+from tests.helpers.json_schema import faults
+from tests.helpers.terminal import llterm
 
 pytestmark = pytest.mark.server
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.server import server
-from tests.backends.conftest import BUNDLED
-from tests.terminal import llterm
+from tests.helpers.bundled_model import BUNDLED
+from tests.helpers.terminal import llterm
 
 pytestmark = pytest.mark.server
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from llterm.session.document import Document
-from tests.formats import shapes
-from tests.program import run
-from tests.session.test_document import model_run
-from tests.store.test_damage import change
+from tests.helpers import foreign_files
+from tests.helpers.document_edits import model_run
+from tests.helpers.hostile_looms import change
+from tests.helpers.program import run
 
 
 @pytest.fixture
@@ -64,21 +64,21 @@ def test_export_tells_what_is_wrong(tmp_path: Path, loom: Path) -> None:
 
 
 def test_import_makes_a_loom_beside_the_file_and_overwrites_none(tmp_path: Path) -> None:
-    (tmp_path / "tale.ll.json").write_text(json.dumps(shapes.LOGITLOOM))
+    (tmp_path / "tale.ll.json").write_text(json.dumps(foreign_files.LOGITLOOM))
     ran = run(tmp_path, "import", "tale.ll.json")
     assert ran.code == 0
     assert "tale.loom: 5 nodes from tale.ll.json (logitloom)" in ran.err
     assert "tale 2.loom" in run(tmp_path, "import", "tale.ll.json").err
     assert run(tmp_path, "import", "tale.ll.json", "-o", "tale.loom").code == 2
     ran = run(tmp_path, "export", "tale.loom", "--format", "logitloom")
-    assert json.loads(ran.out) == shapes.LOGITLOOM
+    assert json.loads(ran.out) == foreign_files.LOGITLOOM
 
 
 def test_import_says_what_it_left_out(tmp_path: Path) -> None:
-    (tmp_path / "session.json").write_text(json.dumps(shapes.MIKUPAD))
+    (tmp_path / "session.json").write_text(json.dumps(foreign_files.MIKUPAD))
     ran = run(tmp_path, "import", "session.json")
     assert "keys" in ran.err
-    assert shapes.MIKUPAD_KEY not in ran.err + ran.out
+    assert foreign_files.MIKUPAD_KEY not in ran.err + ran.out
 
 
 def test_import_tells_what_is_wrong_and_where(tmp_path: Path) -> None:

@@ -2,31 +2,11 @@
 
 from __future__ import annotations
 
-import unicodedata
 from pathlib import Path
 
-from tests.cli.commands import furnish, least, text_parameters
-from tests.cli.test_wrong_inputs import header
-from tests.forked import Batch, run
-from tests.program import Ran
-
-HOSTILE = "x\x1b]52;c;aGk=\x07\x9b31m\u202e\udcff"
-NOWHERE = {"HF_ENDPOINT": "http://127.0.0.1:9"}
-
-
-def obeyed(ran: Ran) -> set[str]:
-    """Characters that a terminal would obey, in all that was printed."""
-    return {
-        one
-        for one in (ran.out + ran.err).replace("\n", "").replace("\t", "")
-        if unicodedata.category(one) in ("Cc", "Cf", "Cs")
-    }
-
-
-def walk(home: Path, lines: list[list[str]]) -> None:
-    for line, ran in zip(lines, run(Batch(home, lines, environment=NOWHERE)), strict=True):
-        assert not obeyed(ran), (line, ran)
-        assert not ran.faulty, ran.err
+from tests.helpers.command_lines import furnish, least, text_parameters
+from tests.helpers.inert_output import HOSTILE, walk
+from tests.helpers.mutated_models import gguf_header
 
 
 def test_what_is_typed_comes_back_inert(tmp_path: Path) -> None:
@@ -39,7 +19,7 @@ def test_what_is_typed_comes_back_inert(tmp_path: Path) -> None:
 
 def test_what_files_say_comes_out_inert(tmp_path: Path) -> None:
     furnish(tmp_path)
-    model = header(general__architecture="llama", general__name="x\x1b]52;c;aGk=\x07")
+    model = gguf_header(general__architecture="llama", general__name="x\x1b]52;c;aGk=\x07")
     names = [f"{HOSTILE}{suffix}" for suffix in (".gguf", ".loom", ".txt", ".json", ".toml")]
     (tmp_path / names[0]).write_bytes(model)
     (tmp_path / names[1]).write_bytes((tmp_path / "a.loom").read_bytes())

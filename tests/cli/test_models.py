@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from llterm.backends.registry import MODELS
-from tests.program import run
+from tests.helpers.program import run
 
 
 def test_quantise_use_and_remove(tmp_path: Path) -> None:

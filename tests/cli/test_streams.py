@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.commands import LEAST, furnish, least
-from tests.forked import Batch, Stream, run
-from tests.program import Ran
+from tests.helpers.command_lines import LEAST, furnish, least
+from tests.helpers.program import Ran
+from tests.helpers.program_batch import Batch, Stream, run
 
 NOWHERE = {"HF_ENDPOINT": "http://127.0.0.1:9"}
 WRITERS = ("import", "models quantize", "models remove", "config init", "config trust")

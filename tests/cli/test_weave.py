@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 
 from llterm.session.document import Document
-from tests.program import folders
-from tests.terminal import Terminal, llterm
-from tests.test_supervise import state
+from tests.helpers.program import folders
+from tests.helpers.terminal import Terminal, llterm, process_state
 
 pytestmark = pytest.mark.pty
 
@@ -70,7 +69,7 @@ def test_it_is_painted_anew_after_it_was_stopped(tmp_path: Path) -> None:
     with start(tmp_path, "--prompt", "Every evening the cat") as terminal:
         terminal.wait_for("Every evening")
         terminal.signal(signal.SIGTSTP)
-        terminal.wait_for(lambda _: state(terminal.pid) == "T")
+        terminal.wait_for(lambda _: process_state(terminal.pid) == "T")
         terminal.settle()
         stopped = len(terminal.output)
         os.killpg(terminal.pid, signal.SIGCONT)

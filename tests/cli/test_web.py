@@ -24,7 +24,7 @@ from llterm.cli.web import without_web
 from llterm.keymap import ACTIONS, PANES, action_of, resolve
 from llterm.keynames import BROWSERS_OWN
 from llterm.terminal import why_not_interactive
-from tests.program import folders, run
+from tests.helpers.program import folders, run
 
 
 def test_the_words_about_the_browser_are_not_passed_on() -> None:

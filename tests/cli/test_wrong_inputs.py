@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from llterm.jobs.inputs import MOST_BYTES
-from tests.program import Ran, run
+from tests.helpers.bundled_model import BUNDLED
+from tests.helpers.mutated_models import gguf_header
+from tests.helpers.program import Ran, run
 
-FABLE = Path(__file__).parents[2] / "llterm" / "models" / "fable-f16.gguf"
 Make = Callable[[Path], None]
 
 
@@ -29,16 +30,6 @@ def nothing(_: Path) -> None: ...
 
 def settings(text: str) -> Make:
     return put("config/llterm.toml", text)
-
-
-def header(**values: object) -> bytes:
-    """The beginning of a GGUF file that says this architecture and nothing else."""
-    pairs = b"".join(
-        struct.pack("<Q", len(key)) + key.encode() + struct.pack("<IQ", 8, len(str(value)))
-        + str(value).encode()
-        for key, value in ((name.replace("__", "."), one) for name, one in values.items())
-    )  # fmt: skip
-    return b"GGUF" + struct.pack("<IQQ", 3, 0, len(values)) + pairs
 
 
 WRONG: list[tuple[str, Make, str, int, str, str]] = [
@@ -66,11 +57,11 @@ WRONG: list[tuple[str, Make, str, int, str, str]] = [
     ("gguf: other format", put("a.gguf", b"PK\x03\x04" * 9),
      "models info a.gguf", 4, "not a GGUF", "GGUF"),
     ("gguf: empty", put("a.gguf", b""), "suggest --prompt x -m a.gguf", 4, "a.gguf", "GGUF"),
-    ("gguf: cut off", lambda home: put("a.gguf", FABLE.read_bytes()[:200_000])(home),
+    ("gguf: cut off", lambda home: put("a.gguf", BUNDLED.read_bytes()[:200_000])(home),
      "suggest --prompt x -m a.gguf", 4, "a.gguf", "again"),
     ("gguf: version", put("a.gguf", b"GGUF" + struct.pack("<I", 99) + bytes(64)),
      "suggest --prompt x -m a.gguf", 4, "version", "99"),
-    ("gguf: encoder", put("a.gguf", header(general__architecture="bert")),
+    ("gguf: encoder", put("a.gguf", gguf_header(general__architecture="bert")),
      "suggest --prompt x -m a.gguf", 4, "a.gguf", "text"),
     ("gguf: folder", put("a.gguf/x", b""), "models info a.gguf", 4, "folder", "gguf"),
     ("text: missing", nothing, "suggest no.txt", 2, "no.txt", "name"),

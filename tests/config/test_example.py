@@ -8,7 +8,7 @@ from llterm.config import Config, load_config
 from llterm.config.example import example, literal
 from llterm.config.schema import FORMAT, MODEL, SERVER, TABLES
 from llterm.keymap import ACTIONS
-from tests.config.everything import RIVALS, everything
+from tests.helpers.full_config import RIVALS, everything
 
 SHIPPED = Path(__file__).parents[2] / "llterm.toml.example"
 

@@ -14,7 +14,7 @@ from llterm.config import load_config
 from llterm.config.read import ConfigFile
 from llterm.config.toml import MOST_BYTES, TomlFile
 from llterm.errors import ConfigError
-from tests.config.everything import everything
+from tests.helpers.full_config import everything
 
 
 @pytest.fixture

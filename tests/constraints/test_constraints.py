@@ -22,8 +22,8 @@ from llterm.constraints.compiled import Compiled, compile
 from llterm.constraints.spec import Constraint, choices, json_schema, lark, regex
 from llterm.core.tokens import Tail, Token, Vocabulary, text_bytes
 from llterm.errors import UsageError
-from tests.backends.conftest import BUNDLED
-from tests.constraints.languages import (
+from tests.helpers.bundled_model import BUNDLED
+from tests.helpers.regular_languages import (
     CHARACTER,
     DIGIT,
     EMPTY,

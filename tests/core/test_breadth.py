@@ -12,8 +12,8 @@ from llterm.core.rules import Rules
 from llterm.core.stops import Stopper
 from llterm.core.tokens import Tail, text_bytes
 from llterm.core.view import View
-from tests.core.test_weave import RULES, answer, begin, found, run, run_refusing_one, same
-from tests.random_model import RandomModel, plain_search
+from tests.helpers.random_model import RandomModel, plain_search
+from tests.helpers.weaves import RULES, answer, begin, found, run, run_refusing_one, same
 
 Level = list[tuple[float, Tail]]
 

@@ -18,7 +18,7 @@ from llterm.core.query import Fact
 from llterm.core.rules import Rules
 from llterm.core.tokens import Anchor, Tail, text_bytes
 from llterm.core.weave import Weave
-from tests.random_model import RandomModel
+from tests.helpers.random_model import RandomModel
 
 TEXTS = st.lists(
     st.lists(st.sampled_from(["a", "b", " a", " ab", "ab", ".", "é", "e", "bea", "!"]), min_size=1,

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from llterm.core.diverse import WIDEST, alike, fold, wording
 from llterm.core.rules import Rules
-from tests.core.test_weave import RULES, begin, run
-from tests.random_model import RandomModel, plain_search
+from tests.helpers.random_model import RandomModel, plain_search
+from tests.helpers.weaves import RULES, begin, run
 
 WORDS = st.lists(st.sampled_from("abc"), max_size=9).map(tuple)
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from llterm.core.healing import LONGEST, Healer, healed, healing_note, residue_of
 from llterm.core.view import Step, Suggestion, adding, mean_of
-from tests.random_model import RandomModel, fits
+from tests.helpers.random_model import RandomModel, fits
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ from llterm.core.query import Fact, Query
 from llterm.core.rules import Rules
 from llterm.core.tokens import Anchor, Path, Tail
 from llterm.core.weave import Weave
-from tests.core.test_weave import RESIDUES, RULES, answer, begin, found, same
-from tests.random_model import RandomModel, plain_search
+from tests.helpers.random_model import RandomModel, plain_search
+from tests.helpers.weaves import RESIDUES, RULES, answer, begin, found, same
 
 
 def line(model: RandomModel, query: Query, cut: int | None = None) -> list[Fact]:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from llterm.core.listing import Listing, reveal
 from llterm.core.loom import ROOT
-from tests.session.test_branches import OPERATIONS, Operation, grown, perform
+from tests.helpers.tree_commands import OPERATIONS, Operation, grown, perform
 
 
 @given(operations=st.lists(OPERATIONS, max_size=1))

@@ -13,8 +13,8 @@ from llterm.core.loom import ROOT
 from llterm.core.outline import Outline, children, find
 from llterm.core.side_by_side import compare
 from llterm.session.document import Document
-from tests.session.test_branches import OPERATIONS, Operation, grown, perform
-from tests.session.test_document import model_run
+from tests.helpers.document_edits import model_run
+from tests.helpers.tree_commands import OPERATIONS, Operation, grown, perform
 
 
 @pytest.fixture

@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 import llterm
 from llterm.backends.llamacpp.binding import library
@@ -31,9 +30,9 @@ from llterm.core.sampling import (
     apply,
     breaker_tokens,
 )
+from tests.helpers.llama_arrays import ENTRY, Array, Entries, Sampler
 
 MODEL = Path(llterm.__file__).parent / "models/fable-f16.gguf"
-ENTRY = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])
 SHAPES: list[Callable[[np.random.Generator, int], Any]] = [
     lambda rng, n: rng.normal(0, 0.01, n),
     lambda rng, n: rng.normal(5, 3, n),
@@ -41,8 +40,6 @@ SHAPES: list[Callable[[np.random.Generator, int], Any]] = [
     lambda rng, n: rng.permutation(-1.2 * np.log(np.arange(1, n + 1)) + rng.uniform(-5, 15)),
     lambda rng, n: np.where(np.arange(n) == n // 2, 12, rng.normal(0, 1, n)),
 ]
-Entries = NDArray[Any]
-Sampler = Any
 
 
 def entries(
@@ -55,34 +52,6 @@ def entries(
     found["id"] = rng.permutation(vocabulary)[:size]
     found["logit"] = SHAPES[seed % len(SHAPES)](rng, size)
     return found
-
-
-class Array:
-    """Candidates in llama.cpp's hands."""
-
-    def __init__(self, llama: Any, found: Entries) -> None:
-        self._llama, self._found = llama, found.copy()
-        data = self._found.ctypes.data_as(ctypes.POINTER(llama.llama_token_data))
-        self._array = llama.llama_token_data_array(data, len(found), -1, False)
-
-    def apply(self, sampler: Sampler, context: Sequence[int] = ()) -> Array:
-        for token in context:
-            self._llama.llama_sampler_accept(sampler, token)
-        self._llama.llama_sampler_apply(sampler, ctypes.byref(self._array))
-        return self
-
-    @property
-    def selected(self) -> int:
-        return int(self._array.data[self._array.selected].id)
-
-    def p(self) -> dict[int, float]:
-        """Probability of every candidate left; a logit of minus infinity is one dropped."""
-        raw = ctypes.string_at(self._array.data, self._array.size * ENTRY.itemsize)
-        left = np.frombuffer(raw, ENTRY)
-        left = left[left["logit"] > -np.inf]
-        logits = left["logit"].astype(np.float64)
-        p = np.exp(logits - logits.max())
-        return dict(zip(left["id"].tolist(), (p / p.sum()).tolist(), strict=True))
 
 
 def climbed(

@@ -17,8 +17,8 @@ from llterm.core.rules import Rules
 from llterm.core.tokens import Anchor, Tail
 from llterm.core.view import Branch
 from llterm.core.weave import Weave
-from tests.core.test_weave import RESIDUES, RULES, answer, begin, found, run, same
-from tests.random_model import RandomModel, plain_search
+from tests.helpers.random_model import RandomModel, plain_search
+from tests.helpers.weaves import RESIDUES, RULES, answer, begin, found, run, same
 
 BANS = st.builds(
     Bans,

@@ -20,9 +20,9 @@ from llterm.core.tokens import Anchor, Tail
 from llterm.core.tokens import Path as TokenPath
 from llterm.engine.attribution import attribute, price
 from llterm.errors import CapabilityMissing, LltermError, UsageError
-from tests.backends.conftest import BUNDLED
-from tests.backends.plain import PlainDecoder, counted
-from tests.models import ARCHITECTURES
+from tests.helpers.bundled_model import BUNDLED
+from tests.helpers.plain_decoder import PlainDecoder, counted
+from tests.helpers.tiny_models import ARCHITECTURES
 
 
 @pytest.fixture

@@ -15,44 +15,8 @@ from llterm.core.tokens import Anchor, Path
 from llterm.engine import company
 from llterm.engine.mixture import Mix
 from llterm.errors import BackendUnavailable
-from tests.engine.test_playing import Endless
-from tests.session.test_mixing import until
-
-
-class Hanging(Endless):
-    """A model on a server that goes away: who asks it meanwhile waits."""
-
-    def __init__(self, seed: int) -> None:
-        super().__init__(seed)
-        self.why = ""
-        self.looks = 0
-        """How often it was asked whether it is away."""
-        self.here = asyncio.Event()
-        self.here.set()
-        self.gives_up = False
-        """Its wire's patience is at its end."""
-        self.refused = 0
-
-    @property
-    def away(self) -> str:
-        self.looks += 1
-        return self.why
-
-    def leave(self) -> None:
-        self.why = "http://near: Connection refused"
-        self.here.clear()
-
-    def come_back(self) -> None:
-        self.why, self.gives_up = "", False
-        self.here.set()
-
-    async def ask(self, queries: Sequence[Query]) -> AsyncGenerator[Fact | Failed]:
-        if self.gives_up:
-            self.refused += 1
-            raise BackendUnavailable("No connection to http://near", "Connection refused.")
-        await self.here.wait()
-        async for fact in super().ask(queries):
-            yield fact
+from tests.helpers.mix_models import Endless, Hanging
+from tests.helpers.polling import until
 
 
 @pytest.fixture(autouse=True)

@@ -22,8 +22,8 @@ from llterm.core.windows import halves
 from llterm.engine.basefile import BaseFile, BaseWriter
 from llterm.engine.comparing import Kept, Live, Reader, Reference, View, begin, compare
 from llterm.errors import UsageError
-from tests.quantized import FABLE, quantized
-from tests.spelled import Tokenized
+from tests.helpers.bundled_model import BUNDLED, quantized
+from tests.helpers.tokenized_model import Tokenized
 
 TEXT = (LAMPS + "\n\n".join(story.text for story in STORIES)).encode() * 2
 WINDOW = 64
@@ -76,7 +76,7 @@ def side_by_side(prefix: Tail, ids: Tail) -> list[View]:
 
 async def test_figures_of_real_models_are_the_formulas_of_their_own_logits(folder: Path) -> None:
     names = ["q8_0", "q4_K_M", "q2_K"]
-    paths = [FABLE, *(quantized(folder, name) for name in names)]
+    paths = [BUNDLED, *(quantized(folder, name) for name in names)]
     models = [Recorded(await open_llama(path)) for path in paths]
     try:
         vocabulary = models[0].vocabulary
@@ -119,7 +119,7 @@ async def test_figures_of_real_models_are_the_formulas_of_their_own_logits(folde
 
 
 async def test_a_base_file_stands_for_its_model(folder: Path) -> None:
-    reference, other = await open_llama(FABLE), await open_llama(quantized(folder, "q4_K_M"))
+    reference, other = await open_llama(BUNDLED), await open_llama(quantized(folder, "q4_K_M"))
     try:
         vocabulary = reference.vocabulary
         text = vocabulary.prefix + vocabulary.encode(TEXT)

@@ -22,7 +22,7 @@ from llterm.engine.comparing import Live, Reader, View, begin, compare
 from llterm.engine.heads import head_of
 from llterm.engine.mixture import Mix
 from llterm.errors import ModelError
-from tests.models import tiny_llama
+from tests.helpers.tiny_models import tiny_llama
 
 SPECIAL = ("<|a|>", "<|b|>")
 SHORT = "<|a|>{{ messages[-1]['content'] }}<|b|>"

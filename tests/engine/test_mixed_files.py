@@ -19,8 +19,8 @@ from llterm.core.stories import STORIES
 from llterm.core.tokens import Anchor, Tail, Vocabulary
 from llterm.core.tokens import Path as TokenPath
 from llterm.engine.mixture import Mix
-from tests.backends.plain import PlainDecoder, counted
-from tests.models import tiny_llama
+from tests.helpers.plain_decoder import PlainDecoder, counted
+from tests.helpers.tiny_models import tiny_llama
 
 ANCHOR = b"the cat."
 ONE = LlamaSettings(threads=1)

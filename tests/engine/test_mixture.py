@@ -21,8 +21,9 @@ from llterm.core.weave import Weave
 from llterm.engine.mixture import Mix
 from llterm.engine.weave import drive
 from llterm.errors import BackendUnavailable
-from tests.random_model import RandomModel, plain_search
-from tests.spelled import Backend, Spelled, Tokenized, after
+from tests.helpers.mix_models import Limited
+from tests.helpers.random_model import RandomModel, plain_search
+from tests.helpers.tokenized_model import Backend, Spelled, Tokenized, after
 
 ANCHOR = b"ab a."
 
@@ -185,25 +186,6 @@ async def test_models_stay_in_step_and_are_asked_once_a_token_path() -> None:
         await row(mix, Path(anchor, tuple(tail)))
     asked = [path.tokens for path in original.asked]
     assert len(asked) == len(set(asked))
-
-
-class Limited(Tokenized):
-    """A server that lists its best candidates only."""
-
-    def __init__(self, seed: int, top: int) -> None:
-        super().__init__(seed)
-        self.capabilities = type(self.capabilities)(full_vocabulary=False, top=top)
-
-    async def ask(self, queries: Sequence[Query]) -> AsyncGenerator[Fact | Failed]:
-        async for answer in super().ask([Query(one.path, self.capabilities.top or 1, one.mask)
-                                         for one in queries]):  # fmt: skip
-            assert isinstance(answer, Fact)
-            found = answer.distribution
-            bounds = (found.entropy[0] / 2, found.entropy[0] * 2)
-            limited = type(found)(
-                found.ids, found.logprobs, found.rest, found.permitted, bounds, False
-            )
-            yield Fact(answer.path, limited, answer.cost)
 
 
 async def test_with_a_servers_best_only_the_mix_says_approximate_and_how_much_is_unknown() -> None:

@@ -17,7 +17,8 @@ from llterm.core.tokens import Anchor, Path, Tail
 from llterm.engine.mixture import Mix
 from llterm.engine.playing import Player, Turn
 from llterm.errors import LltermError
-from tests.spelled import Tokenized
+from tests.helpers.mix_models import Endless
+from tests.helpers.tokenized_model import Tokenized
 
 PATH = Path(Anchor((0, 1)))
 
@@ -30,16 +31,6 @@ async def played(mix: Mix, count: int, settings: SamplerSettings | None = None) 
     mix.begin(PATH.anchor)
     player = Player(mix, Sampling(settings, None)) if settings else Player(mix)
     return [turn async for turn in player.play(PATH, count)]
-
-
-class Endless(Tokenized):
-    """Never ends its text."""
-
-    def logprobs(self, tokens: Tail) -> Logprobs:
-        row = super().logprobs(tokens).copy()
-        row[0] = -50.0
-        found: Logprobs = row - np.log(np.exp(row).sum())
-        return found
 
 
 @pytest.mark.parametrize("count", [1, 2, 7])

@@ -25,7 +25,7 @@ from llterm.core.sampling.drawing import UNKNOWN_LOGITS
 from llterm.core.stops import Stopper
 from llterm.engine.draw import Drawing, Drawn, Line, Start
 from llterm.errors import LltermError
-from tests.backends.conftest import BUNDLED
+from tests.helpers.bundled_model import BUNDLED
 
 STORY = b"The maker went to the"
 FREE = Sampling(replace(PRESETS["neutral"], seed=1), "neutral")

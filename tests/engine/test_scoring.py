@@ -13,8 +13,8 @@ from llterm.core.reading import Reading, summarise
 from llterm.core.stories import STORIES
 from llterm.core.tokens import Tail
 from llterm.engine.score import Method, score_text
-from tests.backends.conftest import BUNDLED
-from tests.backends.plain import PlainDecoder, counted
+from tests.helpers.bundled_model import BUNDLED
+from tests.helpers.plain_decoder import PlainDecoder, counted
 
 TEXT = (
     "The old woman opened the box very slowly. “What is it?” asked the fox — and the wind said"

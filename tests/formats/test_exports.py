@@ -23,8 +23,8 @@ from llterm.formats.exchange import EXPORTS, Taste, caveat
 from llterm.formats.picture import MOST_BOXES
 from llterm.formats.source import read_source
 from llterm.session.document import Document
-from tests.formats.exporting import export
-from tests.session.test_document import model_run
+from tests.helpers.document_edits import model_run
+from tests.helpers.exports import export
 
 NASTY = "</script><script>alert(1)</script>\"'&<img src=x onerror=alert(1)>\x1b[31m\u202e]]>--> \\"
 

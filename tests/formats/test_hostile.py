@@ -18,11 +18,11 @@ from llterm.errors import LltermError, UsageError
 from llterm.faults import OwnFault
 from llterm.formats import exchange
 from llterm.formats.exchange import EXPORTS, IMPORTS, Taste, import_file
-from tests.formats import shapes
-from tests.formats.exporting import export
-from tests.formats.hostile import FEW, filled, holds, hole, leaves, put, sample
-from tests.formats.test_imports import Loomed
-from tests.session.test_document import model_run
+from tests.helpers.document_edits import model_run
+from tests.helpers.exports import export
+from tests.helpers.foreign_files import BONSAI, LOGITLOOM, LOOMSIDIAN, PYLOOM, PYLOOM_SIMPLE
+from tests.helpers.hostile_imports import FEW, filled, holds, hole, leaves, put, sample
+from tests.helpers.imported_loom import Loomed
 
 
 @pytest.mark.parametrize("format", IMPORTS)
@@ -49,19 +49,19 @@ def test_any_value_in_any_place_is_refused_or_harmless(format: str, tmp_path: Pa
 @pytest.mark.parametrize(
     ("shape", "path", "value", "told"),
     [
-        (shapes.LOGITLOOM, ("roots", 0, "logprob"), "NaN", "roots[0].logprob is NaN, not a number"),
-        (shapes.LOGITLOOM, ("roots", 0, "logprob"), "800", "roots[0].logprob is 800, not the log"),
-        (shapes.LOGITLOOM, ("roots", 0, "logprob"), "9" * 400,
+        (LOGITLOOM, ("roots", 0, "logprob"), "NaN", "roots[0].logprob is NaN, not a number"),
+        (LOGITLOOM, ("roots", 0, "logprob"), "800", "roots[0].logprob is 800, not the log"),
+        (LOGITLOOM, ("roots", 0, "logprob"), "9" * 400,
          "roots[0].logprob is a number of 400 digits, not a number"),
-        (shapes.BONSAI, ("nodes", 0, "createdAt"), "1e300",
+        (BONSAI, ("nodes", 0, "createdAt"), "1e300",
          "nodes[0].createdAt is 1e+300, not a time that calendars have"),
-        (shapes.LOOMSIDIAN, ("nodes", "2c1f6a52-0000-4000-8000-000000000001", "lastVisited"),
+        (LOOMSIDIAN, ("nodes", "2c1f6a52-0000-4000-8000-000000000001", "lastVisited"),
          "-Infinity", "lastVisited is -Infinity, not a number"),
-        (shapes.PYLOOM, ("root", "children", 0, "children", 0, "generation", "index"), "1e300",
+        (PYLOOM, ("root", "children", 0, "children", 0, "generation", "index"), "1e300",
          "generation.index is 1e+300, not a whole number from 0 to"),
-        (shapes.BONSAI, ("nodes", 1, "rating"), "9" * 6000,
+        (BONSAI, ("nodes", 1, "rating"), "9" * 6000,
          "nodes[1].rating is a number of 6,000 digits, not a number"),
-        (shapes.BONSAI, ("nodes", 1, "id"), "[" * 3000 + "]" * 3000, "nodes[1].id is a list"),
+        (BONSAI, ("nodes", 1, "id"), "[" * 3000 + "]" * 3000, "nodes[1].id is a list"),
     ],
 )  # fmt: skip
 def test_a_number_that_is_none_is_told_with_its_place(
@@ -87,7 +87,7 @@ def test_half_a_character_is_a_broken_one(tmp_path: Path, half: str) -> None:
 
 def test_unknown_fields_that_no_loom_can_hold_are_left_out_and_told(tmp_path: Path) -> None:
     odd = f"[NaN, {'[' * 99 + ']' * 99}, 7]"
-    shape = json.dumps({**shapes.PYLOOM, "memories": "hole"})
+    shape = json.dumps({**PYLOOM, "memories": "hole"})
     made = Loomed(shape.replace('"hole"', odd).encode(), tmp_path)
     assert "values that no loom can hold were left out: 2." in " ".join(made.told.notes)
     found = json.loads(export(tmp_path / "made.loom", "pyloom", Taste()))
@@ -98,7 +98,7 @@ def test_unknown_fields_that_no_loom_can_hold_are_left_out_and_told(tmp_path: Pa
 @pytest.mark.parametrize("logprob", [float("nan"), float("inf"), float("-inf"), 800.0, -1e300])
 def test_a_loom_of_an_earlier_import_is_drawn_and_exported(tmp_path: Path, logprob: float) -> None:
     """Its rows hold what no reader takes any more."""
-    made = Loomed(shapes.LOGITLOOM, tmp_path)
+    made = Loomed(LOGITLOOM, tmp_path)
     made.document.accept(model_run(b" on"), len(made.document.text))
     made.document.close()
     path = tmp_path / "made.loom"
@@ -121,7 +121,7 @@ def test_a_fault_of_ours_is_told_and_logged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format: str
 ) -> None:
     """Never silence, never a traceback: the error says what it was, and where the rest is."""
-    Loomed(shapes.PYLOOM_SIMPLE, tmp_path).document.close()
+    Loomed(PYLOOM_SIMPLE, tmp_path).document.close()
 
     def broken(*_: object) -> None:
         raise ZeroDivisionError("a fault")
@@ -136,7 +136,7 @@ def test_a_fault_of_ours_is_told_and_logged(
 def test_a_reader_that_fails_is_told_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exchange, "grown", lambda tree: 1 // 0)
     with pytest.raises(LltermError) as caught:
-        Loomed(shapes.PYLOOM_SIMPLE, tmp_path)
+        Loomed(PYLOOM_SIMPLE, tmp_path)
     assert "While a file was imported: ZeroDivisionError" in caught.value.cause
     assert list(tmp_path.iterdir()) == []
 

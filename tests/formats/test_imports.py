@@ -2,61 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from llterm.core.loom import PERSON, ROOT, Marks
+from llterm.core.loom import PERSON, Marks
 from llterm.errors import UsageError
-from llterm.formats.exchange import Imported, import_file
 from llterm.session.document import Document
-from tests.formats import shapes
+from tests.helpers import foreign_files
+from tests.helpers.imported_loom import Loomed
 
 
-class Loomed:
-    """A file that was imported, and opened as any loom is."""
-
-    def __init__(self, shape: Any, folder: Path, format: str | None = None) -> None:
-        data = shape if isinstance(shape, bytes) else json.dumps(shape).encode()
-        path = folder / "made.loom"
-        self.told: Imported = import_file(data, "given.json", format, path)
-        self.document = Document.open(path)
-        self.loom = self.document.loom
-
-    def tree(self, id: int = ROOT) -> list[Any]:
-        """Texts, each with the texts below it."""
-        return [
-            (self.loom.data(self.loom.nodes[one]).decode("utf-8", "replace"), self.tree(one))
-            for one in self.loom.children.get(id, ())
-        ]
-
-    def id(self, text: str) -> int:
-        (found,) = (
-            id for id, node in self.loom.nodes.items() if self.loom.data(node) == text.encode()
-        )
-        return found
-
-    def author(self, text: str) -> str:
-        return self.loom.pieces[self.loom.nodes[self.id(text)].piece].author
-
-    def tokens(self, text: str) -> list[tuple[bytes, float | None]]:
-        spans = self.loom.spans(self.loom.nodes[self.id(text)])
-        return [(span.data, span.logprob) for span in spans]
-
-    def alternatives(self, text: str) -> list[dict[bytes, float]]:
-        birth = self.document.birth(self.loom.nodes[self.id(text)].piece)
-        return [{data: logprob for _, data, logprob in one} for one in birth.alternatives]
-
-    def marks(self, text: str) -> Marks:
-        return self.loom.marks.get(self.id(text), Marks())
-
-
-@pytest.mark.parametrize("format", shapes.ALL)
+@pytest.mark.parametrize("format", foreign_files.ALL)
 def test_every_format_is_found_by_what_the_file_holds(tmp_path: Path, format: str) -> None:
-    made = Loomed(shapes.ALL[format], tmp_path)
+    made = Loomed(foreign_files.ALL[format], tmp_path)
     assert made.told.format == format
     assert made.document.text
     assert made.document.undo_label is None
@@ -66,7 +27,7 @@ def test_every_format_is_found_by_what_the_file_holds(tmp_path: Path, format: st
 
 
 def test_logitloom(tmp_path: Path) -> None:
-    made = Loomed(shapes.LOGITLOOM, tmp_path)
+    made = Loomed(foreign_files.LOGITLOOM, tmp_path)
     assert made.tree() == [
         ("The fox was", [
             (" red and \n", []),
@@ -82,13 +43,13 @@ def test_logitloom(tmp_path: Path) -> None:
 
 def test_a_chat_of_logitloom_begins_with_its_prefill(tmp_path: Path) -> None:
     settings = {"kind": "chat", "systemPrompt": "Be brief.", "prompt": "Hi", "prefill": "Well,"}
-    made = Loomed({**shapes.LOGITLOOM, "modelSettings": settings}, tmp_path)
+    made = Loomed({**foreign_files.LOGITLOOM, "modelSettings": settings}, tmp_path)
     assert made.tree()[0][0] == "Well,"
     assert "prompt" in made.told.notes[0]
 
 
 def test_pyloom(tmp_path: Path) -> None:
-    made = Loomed(shapes.PYLOOM, tmp_path)
+    made = Loomed(foreign_files.PYLOOM, tmp_path)
     assert made.tree() == [
         ("Once upon a time", [(" a fox", [(" ran.", [])]), (" an owl", [])]),
     ]
@@ -105,13 +66,13 @@ def test_pyloom(tmp_path: Path) -> None:
 
 
 def test_pyloom_simple(tmp_path: Path) -> None:
-    made = Loomed(shapes.PYLOOM_SIMPLE, tmp_path)
+    made = Loomed(foreign_files.PYLOOM_SIMPLE, tmp_path)
     assert made.told.format == "pyloom"
     assert made.tree() == [("Once", [(" more", []), (" less", [])])]
 
 
 def test_loomsidian(tmp_path: Path) -> None:
-    made = Loomed(shapes.LOOMSIDIAN, tmp_path)
+    made = Loomed(foreign_files.LOOMSIDIAN, tmp_path)
     assert made.tree() == [("The fox", [(" ran", []), (" sat", [])])]
     assert made.document.text == "The fox sat"
     assert made.marks("The fox") == Marks(bookmark=True)
@@ -125,7 +86,7 @@ def test_a_whole_vault_of_loomsidian_leaves_its_keys_behind(tmp_path: Path) -> N
         "settings": {
             "modelPresets": [{"name": "x", "apiKey": "sk-secret-1", "provider": "openai"}]
         },
-        "state": {"a.md": shapes.LOOMSIDIAN, "b.md": shapes.LOOMSIDIAN},
+        "state": {"a.md": foreign_files.LOOMSIDIAN, "b.md": foreign_files.LOOMSIDIAN},
     }
     made = Loomed(vault, tmp_path)
     assert [text for text, _ in made.tree()] == ["The fox", "The fox"]
@@ -136,7 +97,7 @@ def test_a_whole_vault_of_loomsidian_leaves_its_keys_behind(tmp_path: Path) -> N
 
 
 def test_mikupad_without_its_keys(tmp_path: Path) -> None:
-    made = Loomed(shapes.MIKUPAD, tmp_path)
+    made = Loomed(foreign_files.MIKUPAD, tmp_path)
     assert made.tree() == [("Once", [(" upon a", [(" day", [(", he", [])])])])]
     assert made.tokens(" upon a") == [(b" upon", math.log(0.5)), (b" a", math.log(0.75))]
     assert made.alternatives(" upon a")[0][b" there"] == pytest.approx(math.log(0.25), abs=1e-4)
@@ -145,12 +106,12 @@ def test_mikupad_without_its_keys(tmp_path: Path) -> None:
     assert made.document.prefix == "He is a fox."
     made.document.close()
     data = (tmp_path / "made.loom").read_bytes()
-    assert shapes.MIKUPAD_KEY.encode() not in data
+    assert foreign_files.MIKUPAD_KEY.encode() not in data
     assert b"192.168.1.7" not in data
 
 
 def test_bonsai_with_whole_texts_keeps_each_nodes_own(tmp_path: Path) -> None:
-    made = Loomed(shapes.BONSAI, tmp_path)
+    made = Loomed(foreign_files.BONSAI, tmp_path)
     assert made.tree() == [("Seed", [(" alpha", []), (" beta", [])])]
     assert made.tokens(" alpha") == [(b" al", -0.5), (b"pha", -0.25)]
     assert made.marks(" alpha") == Marks(bookmark=True, rating=4)
@@ -164,7 +125,7 @@ def test_bonsai_with_own_texts(tmp_path: Path) -> None:
 
 
 def test_exoloom(tmp_path: Path) -> None:
-    made = Loomed(shapes.EXOLOOM, tmp_path)
+    made = Loomed(foreign_files.EXOLOOM, tmp_path)
     assert made.tree() == [("The fox", [(" sat", []), (" ran", [])])]
     assert made.marks(" ran") == Marks(bookmark=True)
     assert made.marks(" sat") == Marks(tags=("pruned",))
@@ -173,7 +134,7 @@ def test_exoloom(tmp_path: Path) -> None:
 
 
 def test_miniloom_counts_as_javascript_does(tmp_path: Path) -> None:
-    made = Loomed(shapes.MINILOOM, tmp_path)
+    made = Loomed(foreign_files.MINILOOM, tmp_path)
     assert made.tree() == [("The 🦊 ran", [(" away.", [])]), ("The 🦊 sat", [])]
     assert made.document.text == "The 🦊 ran away."
     assert made.marks(" away.") == Marks(rating=5, note="Away")
@@ -183,7 +144,7 @@ def test_miniloom_counts_as_javascript_does(tmp_path: Path) -> None:
 
 
 def test_basemode_loom(tmp_path: Path) -> None:
-    made = Loomed(shapes.BASEMODE, tmp_path)
+    made = Loomed(foreign_files.BASEMODE, tmp_path)
     assert made.tree() == [("Seed", [(" alpha", []), (" beta", [])])]
     assert made.document.text == "Seed alpha"
     assert made.document.prefix == "A fable."
@@ -191,13 +152,13 @@ def test_basemode_loom(tmp_path: Path) -> None:
 
 
 def test_beamwriter(tmp_path: Path) -> None:
-    made = Loomed(shapes.BEAMWRITER, tmp_path)
+    made = Loomed(foreign_files.BEAMWRITER, tmp_path)
     assert made.tree() == [("Once", [(" upon a time.", [(" He ran.", [])])])]
     assert made.document.prefix == "Tell of a fox."
 
 
 def test_beamwriter_of_before(tmp_path: Path) -> None:
-    made = Loomed(shapes.BEAMWRITER_OLD, tmp_path)
+    made = Loomed(foreign_files.BEAMWRITER_OLD, tmp_path)
     assert made.told.format == "beamwriter"
     assert made.document.text == "Once upon a time."
 
@@ -228,7 +189,7 @@ def test_a_story_of_a_node_a_token_is_read_however_long(tmp_path: Path) -> None:
          "root.children[0].text is 7, not a text"),
         ({"root": {"id": "r", "text": "a", "children": [{"text": "b"}]}},
          "root.children[0] has no children"),
-        ({**shapes.LOGITLOOM, "roots": [{"text": "a", "logprob": "x", "children": []}]},
+        ({**foreign_files.LOGITLOOM, "roots": [{"text": "a", "logprob": "x", "children": []}]},
          "roots[0].logprob is 'x', not a number"),
         ({"current": "a", "nodes": {"a": {"text": "x", "parentId": "b"},
                                     "b": {"text": "y", "parentId": "a"}}},
@@ -254,7 +215,7 @@ def test_a_format_that_is_unknown_or_another_one_is_told(tmp_path: Path) -> None
     with pytest.raises(UsageError, match="in no format"):
         Loomed({"what": "is this"}, tmp_path)
     with pytest.raises(UsageError) as caught:
-        Loomed(shapes.PYLOOM, tmp_path, "bonsai")
+        Loomed(foreign_files.PYLOOM, tmp_path, "bonsai")
     assert "bonsai has nodes, one of them with parentIds" in caught.value.cause
     assert "--from pyloom" in caught.value.hint
 
@@ -269,7 +230,7 @@ def test_nodes_whose_parent_is_missing_are_kept(tmp_path: Path) -> None:
 def test_an_import_overwrites_nothing(tmp_path: Path) -> None:
     Document.create(tmp_path / "made.loom", b"mine").close()
     with pytest.raises(UsageError, match="exists already"):
-        Loomed(shapes.PYLOOM, tmp_path)
+        Loomed(foreign_files.PYLOOM, tmp_path)
     document = Document.open(tmp_path / "made.loom")
     assert document.text == "mine"
     document.close()

@@ -13,7 +13,7 @@ from markdown_it.token import Token
 from llterm.formats.exchange import Taste
 from llterm.formats.markdown import prose
 from llterm.session.document import Document
-from tests.formats.exporting import export
+from tests.helpers.exports import export
 
 SIGNS = st.text("ab1. \t\n*_#-+=>`<&;[]()!\\~|$:/", max_size=60)
 

@@ -2,67 +2,18 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import re
-from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from llterm.errors import UsageError
-from llterm.formats.exchange import Taste, import_file
-from llterm.headless.loomcheck import check_loom
-from tests.formats.exporting import export
-from tests.store.hostile import made, opened
-
-VALUES: tuple[Any, ...] = (
-    None, True, -1, 0, 1, 2**31, 2**63, 0.5, float("inf"), float("nan"),
-    "", "nan", "\ud800", [], {}, [[]], "[" * 100_000, json.loads("[" * 200 + "]" * 200),
-)  # fmt: skip
-
-
-def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Every place in a JSON value."""
-    if path:
-        yield path
-    if isinstance(value, dict | list):
-        for key, one in value.items() if isinstance(value, dict) else enumerate(value):
-            yield from places(one, (*path, key))
-
-
-def kinds(document: Any) -> list[tuple[Any, ...]]:
-    """One place of each kind: those that differ only by numbers in lists are alike."""
-    found: dict[tuple[Any, ...], tuple[Any, ...]] = {}
-    for path in places(document):
-        alike = tuple("*" if isinstance(key, int) or key.isdecimal() else key for key in path)
-        found.setdefault(alike, path)
-    return [*found.values()]
-
-
-def changed(document: Any, path: tuple[Any, ...], value: Any) -> Any:
-    other = copy.deepcopy(document)
-    at = other
-    for key in path[:-1]:
-        at = at[key]
-    at[path[-1]] = value
-    return other
-
-
-def tried(document: Any, target: Path) -> str:
-    """Import it; what was told where that was refused."""
-    data = json.dumps(document).encode()
-    try:
-        import_file(data, "given.json", "json", target)
-    except UsageError as error:
-        assert not target.exists()
-        return error.cause
-    assert not opened(target)
-    assert check_loom(target)[1] == 0
-    target.unlink()
-    return ""
+from llterm.formats.exchange import Taste
+from tests.helpers.exports import export
+from tests.helpers.hostile_looms import made
+from tests.helpers.open_forms import VALUES, changed, kinds, tried
 
 
 @pytest.fixture(scope="module")

@@ -15,12 +15,12 @@ from hypothesis import given, settings
 
 from llterm.formats.exchange import Taste, import_file
 from llterm.session.document import Document
-from tests.formats import shapes
-from tests.formats.exporting import export
-from tests.formats.test_imports import Loomed
-from tests.headless.schema import faults
-from tests.session.test_branches import OPERATIONS, grown, perform
-from tests.session.test_document import model_run
+from tests.helpers import foreign_files
+from tests.helpers.document_edits import model_run
+from tests.helpers.exports import export
+from tests.helpers.imported_loom import Loomed
+from tests.helpers.json_schema import faults
+from tests.helpers.tree_commands import OPERATIONS, grown, perform
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs/schema/loom.json").read_text())
 
@@ -82,12 +82,12 @@ def test_a_loom_from_the_open_form_can_be_undone(tmp_path: Path) -> None:
 
 
 def test_loomsidian_comes_back_as_it_was(tmp_path: Path) -> None:
-    assert came_back(shapes.LOOMSIDIAN, "loomsidian", tmp_path) == shapes.LOOMSIDIAN
+    assert came_back(foreign_files.LOOMSIDIAN, "loomsidian", tmp_path) == foreign_files.LOOMSIDIAN
 
 
 def test_pyloom_comes_back_as_it_was(tmp_path: Path) -> None:
-    found = came_back(shapes.PYLOOM, "pyloom", tmp_path)
-    expected = json.loads(json.dumps(shapes.PYLOOM))
+    found = came_back(foreign_files.PYLOOM, "pyloom", tmp_path)
+    expected = json.loads(json.dumps(foreign_files.PYLOOM))
     assert {name: found[name] for name in found if name != "root"} == {
         name: expected[name] for name in expected if name != "root"
     }
@@ -105,11 +105,11 @@ def _same(found: dict[str, Any], expected: dict[str, Any]) -> None:
 
 
 def test_logitloom_comes_back_as_it_was(tmp_path: Path) -> None:
-    assert came_back(shapes.LOGITLOOM, "logitloom", tmp_path) == shapes.LOGITLOOM
+    assert came_back(foreign_files.LOGITLOOM, "logitloom", tmp_path) == foreign_files.LOGITLOOM
 
 
 def test_unknown_fields_are_not_mixed_up_between_formats(tmp_path: Path) -> None:
-    Loomed(shapes.LOOMSIDIAN, tmp_path).document.close()
+    Loomed(foreign_files.LOOMSIDIAN, tmp_path).document.close()
     assert b"somethingNew" not in export(tmp_path / "made.loom", "pyloom", Taste())
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from llterm.backends.llamacpp import LlamaSettings, open_llama
 from llterm.core.stories import STORIES
 from llterm.core.tokens import Tail
-from tests.backends.conftest import BUNDLED
+from tests.helpers.bundled_model import BUNDLED
 
 FILE = Path(__file__).parents[1] / "backends" / "attention.json"
 COMMAND = "python -m tests.gradients.reference"

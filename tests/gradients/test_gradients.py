@@ -17,10 +17,10 @@ from llterm.core.attribution import How, Method, Question
 from llterm.core.stories import STORIES
 from llterm.engine.attribution import attribute
 from llterm.errors import CapabilityMissing
-from tests.backends.conftest import BUNDLED
 from tests.gradients.reference import FILE, reference
-from tests.models import tiny_hybrid, tiny_llama
-from tests.program import run
+from tests.helpers.bundled_model import BUNDLED
+from tests.helpers.program import run
+from tests.helpers.tiny_models import tiny_hybrid, tiny_llama
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.headless.schema import faults
-from tests.program import Ran, run
+from tests.helpers.json_schema import faults
+from tests.helpers.program import Ran, run
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs/schema/attribution.json").read_text("utf-8"))
 TEXT = "The king had three sons. “Café” 🦊 said the eldest"

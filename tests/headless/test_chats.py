@@ -10,9 +10,9 @@ import pytest
 from llterm.cli.chatting import typed_chat
 from llterm.core.chat import Chat
 from llterm.errors import UsageError
-from tests.cli.commands import commands
-from tests.headless.schema import faults
-from tests.program import run
+from tests.helpers.command_lines import commands
+from tests.helpers.json_schema import faults
+from tests.helpers.program import run
 
 SCHEMAS = Path(__file__).parents[2] / "docs/schema"
 FLAGS = ("chat", "system", "chat_file")

@@ -9,8 +9,8 @@ import pytest
 
 from llterm.headless.keytest import key_names
 from llterm.keymap import ACTIONS
-from tests.program import folders, run
-from tests.terminal import Terminal, llterm
+from tests.helpers.program import folders, run
+from tests.helpers.terminal import Terminal, llterm
 
 
 def test_the_table_has_every_action_and_marks_own_keys(tmp_path: Path) -> None:

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from tests.headless.schema import faults
-from tests.program import Ran, run
-from tests.quantized import FABLE, quantized
+from tests.helpers.bundled_model import BUNDLED, quantized
+from tests.helpers.json_schema import faults
+from tests.helpers.program import Ran, run
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs/schema/mix.json").read_text("utf-8"))
 TEXT = (
@@ -288,7 +288,7 @@ def test_what_does_not_fit_together_is_said(
 
 
 def test_a_text_too_short_for_a_window_is_said(tmp_path: Path) -> None:
-    ran = run(tmp_path, "mix", "-m", FABLE, "-m", "fable-q8_0", "--text", "-", "--method", "halves",
-              stdin=b"Short.")  # fmt: skip
+    models = ("-m", BUNDLED, "-m", "fable-q8_0")
+    ran = run(tmp_path, "mix", *models, "--text", "-", "--method", "halves", stdin=b"Short.")
     assert ran.code == 2
     assert "does not fill one window" in ran.err

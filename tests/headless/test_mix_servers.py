@@ -9,9 +9,9 @@ import pytest
 
 from llterm.jobs.runner import absences
 from llterm.progress_line import ProgressLine
-from tests.backends.remote.process import Process
-from tests.headless.schema import faults
-from tests.program import run
+from tests.helpers.json_schema import faults
+from tests.helpers.program import run
+from tests.helpers.server_process import Process
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs/schema/mix.json").read_text("utf-8"))
 TEXT = "Once upon a time a fox 🦊 went down to the water — and looked for the moon. It was gone.\n"

@@ -11,8 +11,8 @@ import pytest
 
 from llterm.session.document import Document
 from llterm.session.session import Session
-from tests.headless.schema import faults, run_json
-from tests.program import run
+from tests.helpers.json_schema import faults, run_json
+from tests.helpers.program import run
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs/schema/sample.json").read_text("utf-8"))
 SCRIPTED = ("sample", "-m", "scripted", "--prompt", "Every evening the cat")

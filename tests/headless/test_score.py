@@ -13,9 +13,9 @@ import pytest
 
 from llterm.core.heat import MEASURES
 from llterm.session.document import Document
-from tests.headless.schema import run_json
-from tests.program import folders, run
-from tests.terminal import Terminal, llterm
+from tests.helpers.json_schema import run_json
+from tests.helpers.program import folders, run
+from tests.helpers.terminal import Terminal, llterm
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs/schema/score.json").read_text("utf-8"))
 TEXT = "Once upon a time there was a little refrigerator. “Café” 🦊 said\nthe fox."

@@ -15,9 +15,9 @@ import pytest
 
 from llterm.core.rules import Rules
 from llterm.session.document import Document
-from tests.headless.schema import run_json
-from tests.program import folders, run
-from tests.terminal import Terminal, llterm
+from tests.helpers.json_schema import run_json
+from tests.helpers.program import folders, run
+from tests.helpers.terminal import Terminal, llterm
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs/schema/suggest.json").read_text("utf-8"))
 SCRIPTED = ("suggest", "-m", "scripted", "--prompt", "Every evening the cat")

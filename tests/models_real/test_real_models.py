@@ -21,9 +21,9 @@ from llterm.backends.llamacpp import LlamaBackend, open_llama
 from llterm.core.display import display_text
 from llterm.core.stories import STORIES
 from llterm.core.tokens import Tail
-from tests.backends.plain import PlainDecoder
-from tests.program import Ran, run
-from tests.vocabularies import check_against_llama_cpp, check_altered_alone
+from tests.helpers.plain_decoder import PlainDecoder
+from tests.helpers.program import Ran, run
+from tests.helpers.vocabulary_checks import check_against_llama_cpp, check_altered_alone
 
 pytestmark = pytest.mark.models
 log = logging.getLogger(__name__)

@@ -19,7 +19,7 @@ from llterm.core.chat import Chat
 from llterm.core.rules import Rules
 from llterm.session.document import Document
 from llterm.session.session import Session
-from tests.backends.conftest import BUNDLED
+from tests.helpers.bundled_model import BUNDLED
 
 pytestmark = pytest.mark.server
 

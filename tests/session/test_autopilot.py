@@ -6,7 +6,7 @@ import asyncio
 
 from llterm.core.rules import Rules
 from llterm.session.session import Session
-from tests.session.test_session import TEXT, Gate, session
+from tests.helpers.sessions import TEXT, Gate, session
 
 SHORT = Rules(depth=4, beams=5)
 

@@ -20,7 +20,7 @@ from llterm.session.document import Document
 from llterm.session.lines import pack_lines, unpack_lines
 from llterm.session.replacing import accept_but, force
 from llterm.session.session import Session
-from tests.session.test_player import TEXT, draw_by, session, stepped
+from tests.helpers.sessions import TEXT, draw_by, greedy_session, stepped
 
 FULL = Birth(
     {"depth": 3},
@@ -45,23 +45,23 @@ def born(begun: Session, start: int = len(TEXT)) -> Born:
 
 
 async def accepted() -> Session:
-    begun = session(TEXT)
+    begun = greedy_session(TEXT)
     begun.accept((await woven(begun)).tail)
     return begun
 
 
 async def drawn() -> Session:
-    begun = session(TEXT + b" river")
+    begun = greedy_session(TEXT + b" river")
     draw_by(begun, PRESETS["creative"])
     return await stepped(begun)
 
 
 async def greedy() -> Session:
-    return await stepped(session())
+    return await stepped(greedy_session())
 
 
 async def forced() -> Session:
-    begun = session(TEXT)
+    begun = greedy_session(TEXT)
     await begun.set_constraint(choices(["7"]))
     return await stepped(begun)
 
@@ -106,7 +106,7 @@ async def test_each_way_is_kept(way: str) -> None:
 
 
 async def test_a_sampled_line_keeps_it() -> None:
-    begun = session()
+    begun = greedy_session()
     draw_by(begun, PRESETS["creative"])
     begun.continuations.start(2, 4, sentence=False)
     await begun.continuations.wait()
@@ -121,7 +121,7 @@ async def test_a_sampled_line_keeps_it() -> None:
 
 
 async def test_another_token_in_a_suggestion_is_picked() -> None:
-    begun = session()
+    begun = greedy_session()
     row = await woven(begun)
     (id,) = begun.model.vocabulary.encode(b" sea")
     accept_but(begun, row.tail, 1, id, -4.0)
@@ -150,7 +150,7 @@ def test_births_of_earlier_versions_and_odd_ones_are_read() -> None:
 
 async def test_the_open_form_brings_it_back(tmp_path: Path) -> None:
     path = tmp_path / "one.loom"
-    begun = session(TEXT)
+    begun = greedy_session(TEXT)
     document = Document.create(path, TEXT, begun.document.rules)
     other = Session(document)
     other.attach(begun.model)

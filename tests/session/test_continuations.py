@@ -17,19 +17,15 @@ from llterm.backends.scripted import ScriptedBackend
 from llterm.constraints.spec import choices
 from llterm.core.bans import Bans
 from llterm.core.rules import Rules
-from llterm.core.sampling import PRESETS, SamplerSettings
 from llterm.core.stories import STORIES
 from llterm.core.view import Branch
 from llterm.errors import BackendUnavailable, LltermError, UsageError
 from llterm.session.document import Document
 from llterm.session.session import Session
 from llterm.store.file import MOST_LINES
-from tests.backends.conftest import BUNDLED
-from tests.backends.plain import counted
-from tests.session.test_session import Gate
-
-TEXT = b"The maker went to the"
-SEEDED = replace(PRESETS["neutral"], seed=3)
+from tests.helpers.bundled_model import BUNDLED
+from tests.helpers.plain_decoder import counted
+from tests.helpers.sessions import SEEDED, TEXT, Gate, draw_by
 
 
 def session(text: bytes = TEXT, gate: Gate | None = None, rules: Rules | None = None) -> Session:
@@ -37,10 +33,6 @@ def session(text: bytes = TEXT, gate: Gate | None = None, rules: Rules | None = 
     begun.attach(ScriptedBackend(gate))
     draw_by(begun, SEEDED)
     return begun
-
-
-def draw_by(begun: Session, settings: SamplerSettings) -> None:
-    begun.set_sampling(begun.sampling.with_settings(settings, PRESETS))
 
 
 async def sampled(begun: Session, count: int = 4, tokens: int = 8, **how: bool) -> list[Branch]:

@@ -15,7 +15,7 @@ from llterm.core.stories import STORIES, Story
 from llterm.core.view import View
 from llterm.session.document import Document
 from llterm.session.session import Session
-from tests.backends.conftest import BUNDLED
+from tests.helpers.bundled_model import BUNDLED
 
 RULES = Rules(diverse=True)
 

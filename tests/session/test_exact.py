@@ -16,8 +16,8 @@ from llterm.core.tokens import Tail, text_bytes
 from llterm.core.view import Suggestion
 from llterm.session.document import Document
 from llterm.session.session import Session
-from tests.backends.conftest import BUNDLED
-from tests.backends.plain import PlainDecoder
+from tests.helpers.bundled_model import BUNDLED
+from tests.helpers.plain_decoder import PlainDecoder
 
 RULES = Rules(depth=5, cutoff=0.08, split_limit=3, beams=8, heal=False)
 

@@ -12,8 +12,9 @@ from llterm.errors import LltermError, UsageError
 from llterm.session import looms
 from llterm.session.document import Document
 from llterm.store.backups import back_up, backup_folder, backups
-from tests.session.test_branches import grown
-from tests.session.test_document import model_run
+from tests.helpers.document_edits import model_run
+from tests.helpers.loom_files import FIRST
+from tests.helpers.tree_commands import grown
 
 
 @pytest.fixture(autouse=True)
@@ -67,7 +68,7 @@ def test_a_card_tells_beginning_end_and_size(home: Path) -> None:
 def test_a_card_shows_no_control_codes_and_knows_older_files(home: Path) -> None:
     loom(home / "a.loom", "\x1b[31mred\u202e\n\nend")
     looms.remember(home / "a.loom")
-    old = Path(__file__).parents[1] / "store/files/version1.loom"
+    old = FIRST
     (home / "old.loom").write_bytes(old.read_bytes())
     looms.remember(home / "old.loom")
     old_card, card = looms.looms()

@@ -18,8 +18,9 @@ from llterm.engine.mixture import Mix
 from llterm.session.document import Document
 from llterm.session.mixing import Mixing
 from llterm.session.session import Session
-from tests.backends.remote.process import Process
-from tests.session.test_mixing import stepped, until
+from tests.helpers.mix_models import stepped
+from tests.helpers.polling import until
+from tests.helpers.server_process import Process
 
 pytestmark = pytest.mark.server
 
@@ -45,7 +46,7 @@ async def test_the_server_dies_in_mid_mix_and_comes_back(process: Process) -> No
         assert list(mix.company.lost) == [1]
         assert mix.company.lost[1].error.cause.endswith("Connection refused.")
         await asyncio.to_thread(process.start)
-        await until(lambda: not mix.company.lost and not mixing.waiting, looks=30_000)
+        await until(lambda: not mix.company.lost and not mixing.waiting, seconds=60.0)
         count = len(mixing.pieces)
         await stepped(mixing, 4)
         assert {piece.by for piece in mixing.pieces[count:]} == {0, 1}

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from functools import partial
 from pathlib import Path as FilePath
 
 import numpy as np
@@ -16,33 +14,18 @@ from llterm.config.schema import PRESET
 from llterm.core.bans import Bans
 from llterm.core.mixing.pools import Pool
 from llterm.core.mixing.recipe import Mode, Recipe
-from llterm.core.query import Fact, Failed, Query
 from llterm.core.rules import Rules
 from llterm.core.sampling import PRESETS, SamplerSettings, Sampling
 from llterm.core.tokens import Anchor, Path
 from llterm.engine.comparing import Live, Reader, View, begin, compare
 from llterm.engine.mixture import Mix
 from llterm.engine.playing import Player
-from llterm.errors import BackendUnavailable, LltermError
+from llterm.errors import LltermError
 from llterm.session.document import Document
 from llterm.session.mixing import Mixing
 from llterm.session.session import Session
-from tests.engine.test_mixture import Limited
-from tests.engine.test_playing import Endless
-
-STORY = b"ab a. be bea b"
-
-
-class Mortal(Endless):
-    """A server that dies and comes back."""
-
-    dead = False
-
-    async def ask(self, queries: Sequence[Query]) -> AsyncGenerator[Fact | Failed]:
-        if self.dead:
-            raise BackendUnavailable("The server is gone", "It refused the connection.", "")
-        async for fact in super().ask(queries):
-            yield fact
+from tests.helpers.mix_models import STORY, Endless, Few, Mortal, stepped
+from tests.helpers.polling import until
 
 
 @asynccontextmanager
@@ -62,26 +45,6 @@ async def mixing(
     finally:
         found.stop()
         await session.close()
-
-
-async def until(holds: Callable[[], object], looks: int = 3000) -> None:
-    for _ in range(looks):
-        if holds():
-            return
-        await asyncio.sleep(0.002)
-    raise AssertionError("it never came to hold")
-
-
-async def stepped(found: Mixing, count: int = 1) -> None:
-    for _ in range(count):
-        size = len(found.pieces)
-        found._session.player.step()
-        await found._session.player.wait()
-        await until(partial(_longer, found, size))
-
-
-def _longer(found: Mixing, size: int) -> bool:
-    return len(found.pieces) > size and not found.waiting
 
 
 async def test_every_place_says_what_the_models_say() -> None:
@@ -270,10 +233,6 @@ async def test_report_and_screen_write_the_same_text(sampling: Sampling) -> None
     mix.begin(path.anchor)
     report = [turn async for turn in Player(mix, sampling, STORY).play(path, 5)]
     assert b"".join(turn.token.data for turn in report) == shown
-
-
-class Few(Limited, Endless):
-    """A server that lists few candidates and never ends its text."""
 
 
 @pytest.mark.parametrize("reference", [0, 1])

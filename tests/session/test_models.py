@@ -13,7 +13,7 @@ from llterm.core.query import Capabilities
 from llterm.errors import CapabilityMissing, LltermError, UsageError
 from llterm.session.document import Document
 from llterm.session.session import Session
-from tests.random_model import RandomModel
+from tests.helpers.random_model import RandomModel
 
 STORY = b"Once upon a time a lamp maker lived by the river with a cat. The cat"
 

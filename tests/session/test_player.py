@@ -13,37 +13,16 @@ from llterm.backends.scripted import ScriptedBackend
 from llterm.constraints.spec import choices
 from llterm.core.bans import Bans
 from llterm.core.rules import Rules
-from llterm.core.sampling import PRESETS, SamplerSettings
+from llterm.core.sampling import PRESETS
 from llterm.core.stories import STORIES
 from llterm.errors import LltermError, UsageError
 from llterm.session.document import Document
 from llterm.session.replacing import put_text
 from llterm.session.session import Session
-from tests.backends.conftest import BUNDLED
-from tests.backends.plain import counted
-from tests.session.test_reader import until
-
-TEXT = b"The maker went to the"
-GREEDY = PRESETS["greedy"]
-
-
-def draw_by(begun: Session, settings: SamplerSettings) -> None:
-    begun.set_sampling(begun.sampling.with_settings(settings, PRESETS))
-
-
-def session(text: bytes = TEXT) -> Session:
-    begun = Session(Document.scratch(text))
-    begun.attach(ScriptedBackend())
-    draw_by(begun, GREEDY)
-    begun.player.speed = math.inf
-    return begun
-
-
-async def stepped(begun: Session, times: int = 1) -> Session:
-    for _ in range(times):
-        begun.player.step()
-    await begun.player.wait()
-    return begun
+from tests.helpers.bundled_model import BUNDLED
+from tests.helpers.plain_decoder import counted
+from tests.helpers.polling import until
+from tests.helpers.sessions import GREEDY, TEXT, draw_by, greedy_session, stepped
 
 
 async def played(begun: Session, tokens: int) -> Session:
@@ -70,9 +49,9 @@ async def backend() -> AsyncIterator[LlamaBackend]:
 
 
 async def test_a_greedy_step_writes_the_weaves_first_choice() -> None:
-    begun = await stepped(session())
+    begun = await stepped(greedy_session())
     text = begun.document.text
-    other = session()
+    other = greedy_session()
     other.weave()
     await other.wait()
     assert other.view is not None
@@ -81,7 +60,7 @@ async def test_a_greedy_step_writes_the_weaves_first_choice() -> None:
 
 
 async def test_steps_that_were_asked_for_at_once_are_all_done_each_undone_alone() -> None:
-    begun = await stepped(session(), 3)
+    begun = await stepped(greedy_session(), 3)
     words = begun.document.text.removeprefix(TEXT.decode()).split()
     assert len(words) == 3
     begun.undo()
@@ -91,7 +70,7 @@ async def test_steps_that_were_asked_for_at_once_are_all_done_each_undone_alone(
 
 
 async def test_a_play_is_one_node_and_one_step() -> None:
-    begun = await played(session(), 12)
+    begun = await played(greedy_session(), 12)
     document = begun.document
     node = document.loom.path()[-1]
     piece = document.loom.pieces[node.piece]
@@ -106,7 +85,7 @@ async def test_a_play_is_one_node_and_one_step() -> None:
 
 
 async def test_a_long_play_is_undone_piece_by_piece() -> None:
-    begun = await played(session(), 100)
+    begun = await played(greedy_session(), 100)
     whole = begun.document.text
     assert len(begun.document.loom.path()) == 3
     begun.undo()
@@ -118,7 +97,7 @@ async def test_a_long_play_is_undone_piece_by_piece() -> None:
 
 
 async def test_playing_in_the_middle_leaves_the_old_tail_as_a_branch() -> None:
-    begun = session(TEXT + b" house and slept.")
+    begun = greedy_session(TEXT + b" house and slept.")
     begun.move(len(TEXT))
     await played(begun, 2)
     assert "slept" not in begun.document.text
@@ -127,7 +106,7 @@ async def test_playing_in_the_middle_leaves_the_old_tail_as_a_branch() -> None:
 
 
 async def test_an_edit_ends_the_play() -> None:
-    begun = session()
+    begun = greedy_session()
 
     def write(change: object) -> None:
         end = len(begun.document.text)
@@ -143,7 +122,7 @@ async def test_an_edit_ends_the_play() -> None:
 
 
 async def test_a_weave_ends_the_play_and_a_play_the_weave() -> None:
-    begun = session()
+    begun = greedy_session()
     begun.player.play()
     begun.weave()
     assert not begun.player.playing
@@ -157,19 +136,19 @@ async def test_the_same_seed_writes_the_same_from_anywhere() -> None:
     settings = replace(PRESETS["creative"], seed=7)
     texts = []
     for parts in ([8], [3, 5]):
-        begun = session()
+        begun = greedy_session()
         draw_by(begun, settings)
         for tokens in parts:
             await played(begun, tokens)
         texts.append(begun.document.text)
     assert texts[0] == texts[1]
-    begun = session()
+    begun = greedy_session()
     draw_by(begun, replace(settings, seed=8))
     assert (await played(begun, 8)).document.text != texts[0]
 
 
 async def test_a_half_word_is_finished_first() -> None:
-    begun = session(b"The maker went to the ri")
+    begun = greedy_session(b"The maker went to the ri")
     await stepped(begun)
     assert begun.document.text == "The maker went to the river"
     begun.undo()
@@ -178,7 +157,7 @@ async def test_a_half_word_is_finished_first() -> None:
 
 async def test_a_constraint_holds_and_its_end_ends_the_play() -> None:
     said: list[object] = []
-    begun = session()
+    begun = greedy_session()
     begun.player.ended = said.append
     await begun.set_constraint(choices([" river and the sea"]))
     begun.player.play()
@@ -188,7 +167,7 @@ async def test_a_constraint_holds_and_its_end_ends_the_play() -> None:
 
 
 async def test_a_resting_model_draws_nothing() -> None:
-    begun = session()
+    begun = greedy_session()
     begun.set_resting(True)
     with pytest.raises(UsageError, match="rests"):
         begun.player.step()
@@ -252,7 +231,7 @@ async def test_a_play_past_the_context_goes_on(backend: LlamaBackend) -> None:
 
 
 async def test_a_text_put_in_place_of_a_token_leaves_the_old_one_as_a_branch() -> None:
-    begun = session(TEXT + b" river and waited.")
+    begun = greedy_session(TEXT + b" river and waited.")
     begun.reader.start()
     await until(lambda: begun.reader.places and not begun.reader.waiting)
     number = next(n for n, one in enumerate(begun.reader.places) if one.data == b" river")
@@ -264,7 +243,7 @@ async def test_a_text_put_in_place_of_a_token_leaves_the_old_one_as_a_branch() -
 
 
 async def test_a_play_writes_nothing_banned_and_remembers_where_it_began() -> None:
-    begun = session()
+    begun = greedy_session()
     bans = Bans(newline=True, phrases=("the river", "lamp"))
     settings = replace(PRESETS["neutral"], seed=3)
     begun.set_sampling(replace(begun.sampling, settings=settings, preset=None, bans=bans))
@@ -277,7 +256,7 @@ async def test_a_play_writes_nothing_banned_and_remembers_where_it_began() -> No
 
 
 async def test_an_ideal_length_counts_from_where_the_play_began() -> None:
-    begun = session(b"and the cat went to sleep by the lamp")
+    begun = greedy_session(b"and the cat went to sleep by the lamp")
     ended: list[object] = []
     begun.player.ended = ended.append
     settings = replace(PRESETS["neutral"], seed=5)

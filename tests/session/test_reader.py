@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -19,8 +19,10 @@ from llterm.session.inspecting import Inspection, parse_chain
 from llterm.session.replacing import force
 from llterm.session.session import Session
 from llterm.session.spots import in_story
-from tests.backends.conftest import BUNDLED
-from tests.backends.plain import counted
+from tests.helpers.bundled_model import BUNDLED
+from tests.helpers.plain_decoder import counted
+from tests.helpers.polling import until
+from tests.helpers.sessions import all_read
 
 TEXT = STORIES[1].text * 6
 
@@ -35,20 +37,6 @@ async def backend() -> AsyncIterator[LlamaBackend]:
 @pytest.fixture(autouse=True)
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("llterm.session.reader.PATIENCE", 0.0)
-
-
-async def until(holds: Callable[[], object]) -> None:
-    for _ in range(4000):
-        if holds():
-            return
-        await asyncio.sleep(0.005)
-    raise AssertionError("it never came to hold")
-
-
-def all_read(session: Session) -> bool:
-    reader = session.reader
-    ids = b"".join(place.data for place in reader.places)
-    return bool(reader.places) and not reader.waiting and ids.decode() == session.document.text
 
 
 async def reading(backend: LlamaBackend, text: str = TEXT) -> Session:

@@ -15,8 +15,8 @@ from llterm.errors import UsageError
 from llterm.session.document import Document
 from llterm.session.sentences import Offer, Sentences
 from llterm.session.session import Session
-from tests.backends.conftest import BUNDLED
-from tests.session.test_continuations import SEEDED, draw_by
+from tests.helpers.bundled_model import BUNDLED
+from tests.helpers.sessions import SEEDED, draw_by
 
 TEXT = b"One evening the maker went to the river."
 

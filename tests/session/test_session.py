@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,29 +13,7 @@ from llterm.errors import BackendUnavailable, LltermError, UsageError
 from llterm.session.document import Document
 from llterm.session.replacing import accept_text
 from llterm.session.session import Session
-
-TEXT = b"The maker went to the"
-
-
-class Gate:
-    """Holds the model before a given round, until opened."""
-
-    def __init__(self, rounds: int) -> None:
-        self.rounds = rounds
-        self.reached = asyncio.Event()
-        self.opened = asyncio.Event()
-
-    async def __call__(self) -> None:
-        self.rounds -= 1
-        if self.rounds < 0:
-            self.reached.set()
-            await self.opened.wait()
-
-
-def session(text: bytes = TEXT, gate: Gate | None = None, rules: Rules | None = None) -> Session:
-    begun = Session(Document.scratch(text, rules))
-    begun.attach(ScriptedBackend(gate))
-    return begun
+from tests.helpers.sessions import TEXT, Gate, session
 
 
 def texts(begun: Session) -> list[str]:

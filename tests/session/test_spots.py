@@ -18,9 +18,10 @@ from llterm.session.document import Document
 from llterm.session.inspecting import Inspection, inspect, parse_chain
 from llterm.session.session import Session
 from llterm.session.spots import Spot, in_story, in_suggestion
-from tests.backends.conftest import BUNDLED
-from tests.backends.plain import counted
-from tests.session.test_reader import all_read, until
+from tests.helpers.bundled_model import BUNDLED
+from tests.helpers.plain_decoder import counted
+from tests.helpers.polling import until
+from tests.helpers.sessions import all_read
 
 TEXT = "Once upon a time there was a little girl. She went to the park and said"
 WORDS = choices([" to her mom", " that it was big", " nothing"])

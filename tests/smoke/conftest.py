@@ -2,46 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from tests.helpers.program_home import home, start
 
-import pytest
-
-from tests.terminal import Terminal, llterm
-
-Start = Callable[..., Terminal]
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Path:
-    return tmp_path
-
-
-@pytest.fixture
-def start(home: Path) -> Iterator[Start]:
-    """Start `llterm …` in a pseudo-terminal; ended after the test."""
-    started: list[Terminal] = []
-
-    def begin(
-        *arguments: str,
-        columns: int = 80,
-        rows: int = 24,
-        command: list[str] | None = None,
-        **env: str,
-    ) -> Terminal:
-        folders = {
-            f"XDG_{name}_HOME": str(home / name.lower()) for name in ("DATA", "CONFIG", "STATE")
-        }
-        terminal = Terminal(
-            command or llterm(*arguments),
-            columns=columns,
-            rows=rows,
-            env={"HOME": str(home), **folders, **env},
-            cwd=home,
-        )
-        started.append(terminal)
-        return terminal
-
-    yield begin
-    for terminal in started:
-        terminal.close()
+__all__ = ["home", "start"]

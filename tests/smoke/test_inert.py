@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.smoke.conftest import Start
+from tests.helpers.program_home import Start
 
 pytestmark = pytest.mark.pty
 

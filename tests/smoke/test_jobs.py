@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.smoke.conftest import Start
-from tests.terminal import Terminal
-from tests.test_supervise import state
+from tests.helpers.program_home import Start
+from tests.helpers.terminal import Terminal, process_state
 
 pytestmark = pytest.mark.pty
 
@@ -103,10 +102,10 @@ def stopped(shell: Terminal, job: tuple[int, int], key: str = "") -> None:
         shell.send(key)
     else:
         os.killpg(os.getpgid(job[0]), signal.SIGTSTP)
-    shell.wait_for(lambda _: all(state(one) == "T" for one in job))
+    shell.wait_for(lambda _: all(process_state(one) == "T" for one in job))
     shell.wait_for(lambda _: b"Stopped" in shell.output and b"shell>" in shell.output)
 
 
 def continued(shell: Terminal, job: tuple[int, int]) -> None:
     shell.send("fg\n")
-    shell.wait_for(lambda _: not any(state(one) == "T" for one in job))
+    shell.wait_for(lambda _: not any(process_state(one) == "T" for one in job))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.smoke.kills import kill_rounds
+from tests.helpers.app_kills import kill_rounds
 
 
 @pytest.mark.pty

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from tests.smoke.conftest import Start
+from tests.helpers.program_home import Start
 
 pytestmark = pytest.mark.pty
 

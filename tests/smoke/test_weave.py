@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.smoke.conftest import Start
-from tests.terminal import Terminal
+from tests.helpers.program_home import Start
+from tests.helpers.terminal import Terminal
 
 pytestmark = pytest.mark.pty
 

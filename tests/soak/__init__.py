@@ -1,13 +1,4 @@
 """Fuzzing, kills and bursts: bounded, but too long for every `make test`.
 
-`make soak` runs what is marked `soak`; a counted loop takes its number from `rounds`.
+`make soak` runs what is marked `soak`; a counted loop takes its number from `soak_rounds.rounds`.
 """
-
-from __future__ import annotations
-
-import os
-
-
-def rounds(usual: int) -> int:
-    """How often a loop runs: as CI has it, times LLTERM_SOAK where that is set."""
-    return max(1, round(usual * float(os.environ.get("LLTERM_SOAK", "1"))))

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.smoke.conftest import home, start
+from tests.helpers.program_home import home, start
 
 __all__ = ["home", "start"]

@@ -15,9 +15,9 @@ from llterm.config import Config, load_config
 from llterm.config.schema import FORMAT, MODEL, SERVER, TABLES
 from llterm.errors import LltermError
 from llterm.keymap import ACTIONS
-from tests.config.everything import RIVALS, everything
-from tests.program import run
-from tests.soak import rounds
+from tests.helpers.full_config import RIVALS, everything
+from tests.helpers.program import run
+from tests.helpers.soak_rounds import rounds
 
 pytestmark = pytest.mark.soak
 

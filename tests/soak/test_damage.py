@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.store import harms
-from tests.ui.conftest import Start, home, start
-from tests.ui.test_damage import go_on_and_keep, patience
+from tests.helpers import file_harms
+from tests.helpers.driven_app import Start, home, start
+from tests.helpers.harmed_app import go_on_and_keep, patience
 
 pytestmark = pytest.mark.soak
 
@@ -18,9 +18,11 @@ __all__ = ["home", "patience", "start"]
 @pytest.mark.parametrize(
     "harm",
     [
-        harms.cut_off, harms.garbage, harms.unlinked, harms.replaced,
-        harms.rows_that_make_no_sense, harms.stick_pulled_out,
+        file_harms.cut_off, file_harms.garbage, file_harms.unlinked, file_harms.replaced,
+        file_harms.rows_that_make_no_sense, file_harms.stick_pulled_out,
     ],
 )  # fmt: skip
-async def test_everything_goes_on_and_is_kept(start: Start, home: Path, harm: harms.Harm) -> None:
+async def test_everything_goes_on_and_is_kept(
+    start: Start, home: Path, harm: file_harms.Harm
+) -> None:
     await go_on_and_keep(start, home, harm)

@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 
 from llterm.formats.exchange import IMPORTS
-from tests.formats import shapes
-from tests.formats.hostile import VALUES, filled, holds, hole, leaves, put, sample, tried
-from tests.soak import rounds
+from tests.helpers import foreign_files
+from tests.helpers.hostile_imports import VALUES, filled, holds, hole, leaves, put, sample, tried
+from tests.helpers.soak_rounds import rounds
 
 LONGEST = 60
 """Seconds in which the smallest file must be through: more is a hang."""
@@ -52,7 +52,7 @@ def mutated(format: str, chance: random.Random) -> bytes:
     """A sample with one to three things wrong in it."""
     kinds: list[Callable[[Any, random.Random], bytes]] = [_value, _structure, _bytes]
     if format == "mikupad" and chance.random() < 0.5:
-        return _bytes(shapes.MIKUPAD, chance)
+        return _bytes(foreign_files.MIKUPAD, chance)
     shape = json.loads(sample(format))
     if not isinstance(shape, dict | list):
         return _bytes(shape, chance)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.commands import furnish, least, text_parameters
-from tests.cli.test_inert import HOSTILE, walk
+from tests.helpers.command_lines import furnish, least, text_parameters
+from tests.helpers.inert_output import HOSTILE, walk
 
 pytestmark = pytest.mark.soak
 

@@ -21,16 +21,16 @@ from llterm.session import looms
 from llterm.session.document import Document
 from llterm.store.backups import backups
 from llterm.wholefile import PART
-from tests.formats.exporting import export
-from tests.session.test_branches import grown
-from tests.smoke.kills import kill_rounds
-from tests.soak import rounds
-from tests.soak.jobs import JOBS, run
-from tests.store.test_migration import FIRST
+from tests.helpers.app_kills import kill_rounds
+from tests.helpers.exports import export
+from tests.helpers.file_jobs import JOBS, run
+from tests.helpers.loom_files import FIRST
+from tests.helpers.soak_rounds import rounds
+from tests.helpers.tree_commands import grown
 
 pytestmark = pytest.mark.soak
 SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload(["tests.soak.jobs"])
+SERVER.set_forkserver_preload(["tests.helpers.file_jobs"])
 
 
 @pytest.fixture

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from llterm.formats.exchange import Taste
-from tests.formats import test_openform as openform
-from tests.formats.exporting import export
-from tests.soak import rounds
-from tests.store.hostile import change, lies, made, tried
+from tests.helpers import open_forms
+from tests.helpers.exports import export
+from tests.helpers.hostile_looms import change, lies, made, tried
+from tests.helpers.soak_rounds import rounds
 
 pytestmark = pytest.mark.soak
 
@@ -75,6 +75,6 @@ def test_no_value_of_an_import_makes_a_loom_that_does_not_open(tmp_path: Path) -
     path = made(tmp_path / "sound.loom")
     document = json.loads(export(path, "json", Taste(every=True)))
     dice = random.Random(5)
-    for place in openform.kinds(document):
-        for value in dice.sample(openform.VALUES, min(rounds(4), len(openform.VALUES))):
-            openform.tried(openform.changed(document, place, value), tmp_path / "a.loom")
+    for place in open_forms.kinds(document):
+        for value in dice.sample(open_forms.VALUES, min(rounds(4), len(open_forms.VALUES))):
+            open_forms.tried(open_forms.changed(document, place, value), tmp_path / "a.loom")

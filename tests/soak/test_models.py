@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.mutated import changed, changes, noisy
-from tests.program import folders
-from tests.soak import rounds
+from tests.helpers.mutated_models import changed, changes, noisy
+from tests.helpers.program import folders
+from tests.helpers.soak_rounds import rounds
 
 OPENING = """
 import asyncio, sys

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.test_odd_paths import ODD, SUFFIXES, WALKED, walk
+from tests.helpers.odd_paths import ODD, SUFFIXES, WALKED, walk
 
 pytestmark = pytest.mark.soak
 

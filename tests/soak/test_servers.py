@@ -29,9 +29,9 @@ from llterm.core.tokens import Anchor, Tail
 from llterm.core.weave import Weave
 from llterm.engine.weave import drive
 from llterm.errors import LltermError
-from tests.backends.remote.server import FaultyServer, Request, events, raw, whole
-from tests.backends.remote.standins import SERVERS
-from tests.soak import rounds
+from tests.helpers.fake_servers import SERVERS
+from tests.helpers.faulty_server import FaultyServer, Request, events, raw, whole
+from tests.helpers.soak_rounds import rounds
 
 pytestmark = pytest.mark.soak
 

@@ -10,8 +10,8 @@ import pytest
 
 from llterm.config import Config, Ui
 from llterm.config.schema import UI, Setting
-from tests.config.test_extremes import extremes
-from tests.ui.conftest import Start
+from tests.helpers.driven_app import Start
+from tests.helpers.extremes import extremes
 
 pytestmark = pytest.mark.soak
 

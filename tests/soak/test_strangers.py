@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.formats.shapes import ALL
-from tests.smoke.conftest import Start
-from tests.smoke.test_strangers import look_everywhere
+from tests.helpers.foreign_files import ALL
+from tests.helpers.program_home import Start
+from tests.helpers.stranger_walk import look_everywhere
 
 pytestmark = [pytest.mark.pty, pytest.mark.soak]
 

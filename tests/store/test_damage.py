@@ -6,19 +6,19 @@ import os
 import random
 import resource
 import shutil
-import sqlite3
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from llterm.errors import LltermError, UsageError
 from llterm.session.document import Document
-from tests.session.test_document import model_run
+from tests.helpers.document_edits import model_run
+from tests.helpers.hostile_looms import change
 
 
 @pytest.fixture
@@ -58,13 +58,6 @@ def attempt(path: Path) -> Document | LltermError:
         return Document.open(path)
     except LltermError as error:
         return error
-
-
-def change(path: Path, *statements: str) -> None:
-    with closing(sqlite3.connect(path)) as database:
-        for statement in statements:
-            database.execute(statement)
-        database.commit()
 
 
 def test_damage_anywhere_is_survived_or_told(loom: Path) -> None:

@@ -22,8 +22,8 @@ from llterm.headless.loomcheck import check_loom
 from llterm.session.document import Document
 from llterm.store.card import read_card
 from llterm.store.connection import connect, is_endless, to_look
-from tests.session.test_branches import grown
-from tests.store.hostile import TABLES, VALUES, change, lies, made, opened, tried
+from tests.helpers.hostile_looms import TABLES, VALUES, change, lies, made, opened, tried
+from tests.helpers.tree_commands import grown
 
 SEEN = (
     "node is a view", "meta is a view", "piece is a view", "node has a trigger",

@@ -11,7 +11,7 @@ import pytest
 
 from llterm.headless.loomcheck import check_loom
 from llterm.session.document import Document
-from tests.session.test_branches import kept
+from tests.helpers.tree_commands import kept
 
 CHILD = """
 import random, sys

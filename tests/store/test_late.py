@@ -26,9 +26,9 @@ from llterm.store.contents import Changes
 from llterm.store.file import LoomFile
 from llterm.store.late import Late
 from llterm.store.missing import Missing
-from tests.formats.exporting import export
-from tests.session.test_document import model_run
-from tests.store.harms import HARMS, Harm
+from tests.helpers.document_edits import model_run
+from tests.helpers.exports import export
+from tests.helpers.file_harms import HARMS, Harm
 
 STEPS = PAGE + 30
 READS: dict[str, Callable[[Late], Any]] = {

@@ -18,8 +18,7 @@ import pytest
 from llterm.errors import UsageError
 from llterm.session.document import Document
 from llterm.store.schema import MIGRATIONS
-
-FIRST = Path(__file__).parent / "files" / "version1.loom"
+from tests.helpers.loom_files import FIRST
 
 
 @pytest.fixture

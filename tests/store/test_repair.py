@@ -14,8 +14,8 @@ from llterm.errors import LltermError, UsageError
 from llterm.headless.loomcheck import check_loom
 from llterm.session.document import Document
 from llterm.store.backups import backup_folder
-from tests.session.test_branches import grown
-from tests.store.test_damage import change
+from tests.helpers.hostile_looms import change
+from tests.helpers.tree_commands import grown
 
 
 @pytest.fixture(autouse=True)

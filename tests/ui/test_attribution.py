@@ -14,8 +14,8 @@ from llterm.ramps import AGAINST, GLYPHS
 from llterm.ui.screens.attribution import AttributionScreen
 from llterm.ui.widgets.shaded import Shaded
 from llterm.ui.widgets.token_lines import lay_out
-from tests.backends.conftest import BUNDLED
-from tests.ui.conftest import Driven, Progress, Start
+from tests.helpers.bundled_model import BUNDLED
+from tests.helpers.driven_app import Driven, Progress, Start
 
 STORY = "Once upon a time there was a little fox. “Come,” said the fox to the [b]bear[/b],\n"
 

@@ -11,7 +11,7 @@ from llterm.core.stories import STORIES
 from llterm.session import stories
 from llterm.ui.screens.looms import Looms
 from llterm.ui.screens.stories import Stories
-from tests.ui.conftest import STORY, Start
+from tests.helpers.driven_app import STORY, Start
 
 
 def titles(options: OptionList) -> list[str]:

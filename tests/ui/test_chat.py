@@ -8,7 +8,7 @@ from pathlib import Path
 from textual.widgets import Static, TextArea
 
 from llterm.core.chat import Chat, Said, read_chat
-from tests.ui.conftest import Start
+from tests.helpers.driven_app import Start
 
 TALK = [
     {"role": "system", "content": "Be kind."},

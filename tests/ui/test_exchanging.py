@@ -12,8 +12,8 @@ from llterm.session.document import Document
 from llterm.ui.screens.ask import AskLine
 from llterm.ui.screens.export import Export
 from llterm.ui.screens.loom import LoomScreen
-from tests.formats import shapes
-from tests.ui.conftest import Driven, Start
+from tests.helpers import foreign_files
+from tests.helpers.driven_app import Driven, Start
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ async def test_an_export_that_fails_by_our_fault_says_so(
 
 
 async def test_a_file_that_no_loom_can_hold_is_refused_with_its_place(cat: Start) -> None:
-    bad = {**shapes.LOGITLOOM, "roots": [{"text": "a", "logprob": 1e300, "children": []}]}
+    bad = {**foreign_files.LOGITLOOM, "roots": [{"text": "a", "logprob": 1e300, "children": []}]}
     (cat.folder / "bad.ll.json").write_text(json.dumps(bad))
     async with cat() as at:
         await imported(at, str(cat.folder / "bad.ll.json"))

@@ -34,10 +34,10 @@ from llterm.ui.screens.sentences import WriteIn
 from llterm.ui.screens.settings import Settings
 from llterm.ui.widgets.fields import Area, Draft, Field
 from llterm.ui.widgets.find import FindBar
-from tests import hostile
-from tests.ui.conftest import Driven, Start
+from tests.helpers import hostile_text
+from tests.helpers.driven_app import Driven, Start
 
-TEXT = hostile.TEXT + "\ud800\udcff\ue000 end"
+TEXT = hostile_text.TEXT + "\ud800\udcff\ue000 end"
 LINES = f"{TEXT}\n\t{TEXT}\r\nlast\x85\u2028 line"
 ALLOWED = {"llterm.ui.widgets.fields", "llterm.ui.widgets.prose"}
 
@@ -58,7 +58,7 @@ SCREENS: dict[type[Any], Callable[[Driven], Screen[Any]]] = {
     ChatDialog: lambda at: ChatDialog(Chat(LINES, LINES)),
     Constrain: lambda at: Constrain(Constraint("regex", LINES), _constrain),
     EditBranch: lambda at: EditBranch(LINES),
-    Export: lambda at: Export(Path(f"{hostile.TEXT.replace('/', '')}.loom")),
+    Export: lambda at: Export(Path(f"{hostile_text.TEXT.replace('/', '')}.loom")),
     Inspector: _inspector,
     Prefix: lambda at: Prefix(LINES),
     PutText: lambda at: PutText(LINES),

@@ -21,19 +21,12 @@ from llterm.ui.widgets.heat import (
     HeatPanel,
     is_surprise,
 )
-from tests.ui.conftest import STORY, Driven, Start
+from tests.helpers.driven_app import STORY, Driven, Start, open_heat
 
 
 @pytest.fixture(autouse=True)
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("llterm.session.reader.PATIENCE", 0.0)
-
-
-async def opened(at: Driven) -> HeatPanel:
-    await at.press("f4")
-    await at.until(lambda: at.session.reader.places and not at.session.reader.waiting)
-    await at.until(lambda: at.main.heat.reading is not None)
-    return at.main.heat
 
 
 def drawn(panel: HeatPanel) -> list[str]:
@@ -42,7 +35,7 @@ def drawn(panel: HeatPanel) -> list[str]:
 
 async def test_it_opens_at_the_cursor_and_shows_what_was_expected(start: Start) -> None:
     async with start(size=(120, 40)) as at:
-        panel = await opened(at)
+        panel = await open_heat(at)
         assert panel.has_focus
         assert panel.chosen == len(at.session.reader.places) - 1
         lines = drawn(panel)
@@ -58,7 +51,7 @@ async def test_it_opens_at_the_cursor_and_shows_what_was_expected(start: Start) 
 async def test_a_surprise_is_found_replaced_and_taken_back(start: Start) -> None:
     story = STORY + " lamp lamp sat. The cat"
     async with start(story) as at:
-        panel = await opened(at)
+        panel = await open_heat(at)
         await at.press("N")
         reading = panel.reading
         assert reading is not None
@@ -76,7 +69,7 @@ async def test_a_surprise_is_found_replaced_and_taken_back(start: Start) -> None
 
 async def test_escape_goes_back_to_where_the_cursor_was(start: Start) -> None:
     async with start() as at:
-        await opened(at)
+        await open_heat(at)
         at_start = at.main.editor.cursor_location
         await at.press("home", "right", "right")
         assert at.main.editor.cursor_location != at_start
@@ -88,7 +81,7 @@ async def test_escape_goes_back_to_where_the_cursor_was(start: Start) -> None:
 
 async def test_measures_the_chart_and_a_small_screen(start: Start) -> None:
     async with start(size=(60, 15)) as at:
-        panel = await opened(at)
+        panel = await open_heat(at)
         seen = set()
         for _ in MEASURES:
             seen.add(next(one for one in MEASURES if drawn(panel)[0].startswith(f" {one} ")))
@@ -103,7 +96,7 @@ async def test_measures_the_chart_and_a_small_screen(start: Start) -> None:
 async def test_the_suggestion_is_shown_after_the_story(start: Start) -> None:
     async with start(size=(120, 40)) as at:
         await at.weave()
-        panel = await opened(at)
+        panel = await open_heat(at)
         await at.press("end")
         assert not panel.in_story
         await at.press("enter")
@@ -113,7 +106,7 @@ async def test_the_suggestion_is_shown_after_the_story(start: Start) -> None:
 async def test_past_the_last_token_the_suggestion_comes_back(start: Start) -> None:
     async with start(size=(120, 40)) as at:
         await at.weave()
-        panel = await opened(at)
+        panel = await open_heat(at)
         await at.press("left", "left")
         assert at.session.stale
         assert "stale" not in at.line("found"), "the cursor only looks round"
@@ -135,7 +128,7 @@ async def test_another_candidate_of_a_suggestion_is_taken_with_what_is_before_it
         at.main.suggestions.select(
             next(n for n, row in enumerate(at.main.suggestions.rows) if row.tail == tail)
         )
-        panel = await opened(at)
+        panel = await open_heat(at)
         await at.press("end", "left", "down", "down")
         candidate, reading = panel.candidate, panel.reading
         assert candidate is not None
@@ -149,7 +142,7 @@ async def test_another_candidate_of_a_suggestion_is_taken_with_what_is_before_it
 
 async def test_the_inspector_says_what_the_constraint_allows(start: Start) -> None:
     async with start(size=(80, 24)) as at:
-        await opened(at)
+        await open_heat(at)
         await at.press("i")
         await at.until(lambda: isinstance(at.app.screen, Inspector))
         assert "valid" not in await columns(at)
@@ -181,7 +174,7 @@ async def columns(at: Driven) -> list[str]:
 
 async def test_the_inspector_filters_tries_a_chain_and_forces(start: Start) -> None:
     async with start(size=(120, 40)) as at:
-        panel = await opened(at)
+        panel = await open_heat(at)
         await at.press("i")
         await at.until(lambda: isinstance(at.app.screen, Inspector))
         inspector = at.app.screen
@@ -210,7 +203,7 @@ def test_the_help_says_what_surprises_and_forks_are() -> None:
 
 async def test_candidates_are_the_lighter_the_likelier(start: Start) -> None:
     async with start(size=(120, 40)) as at:
-        panel = await opened(at)
+        panel = await open_heat(at)
         panel._depth = "truecolor"
         reading = panel.reading
         assert reading is not None
@@ -228,7 +221,7 @@ async def test_candidates_are_the_lighter_the_likelier(start: Start) -> None:
 
 async def test_bars_of_probabilities_rise_with_them(start: Start) -> None:
     async with start(size=(120, 40)) as at:
-        panel = await opened(at)
+        panel = await open_heat(at)
         await at.press("c", *["m"] * MEASURES.index("probability"))
         lines = drawn(panel)
         assert "▁ 0%  █ 100%" in lines[0]
@@ -242,7 +235,7 @@ async def test_bars_of_probabilities_rise_with_them(start: Start) -> None:
 
 async def test_a_key_tells_whether_the_choice_matters(start: Start) -> None:
     async with start(size=(120, 40)) as at:
-        await opened(at)
+        await open_heat(at)
         await at.press("d")
         await at.until(lambda: any(one.title == "Futures" for one in at.app._notifications))
         (said,) = [one.message for one in at.app._notifications if one.title == "Futures"]
@@ -251,7 +244,7 @@ async def test_a_key_tells_whether_the_choice_matters(start: Start) -> None:
 
 async def test_a_key_goes_to_the_most_surprising_token_then_the_next(start: Start) -> None:
     async with start(STORY + " lamp lamp sat. The cat", size=(120, 40)) as at:
-        await opened(at)
+        await open_heat(at)
         surprisals = []
         for _ in range(3):
             await at.press("s")
@@ -264,7 +257,7 @@ async def test_a_key_goes_to_the_most_surprising_token_then_the_next(start: Star
 
 async def test_the_inspector_weighs_a_whole_text(start: Start) -> None:
     async with start(size=(120, 40)) as at:
-        panel = await opened(at)
+        panel = await open_heat(at)
         number = panel.chosen
         await at.press("i")
         await at.until(lambda: isinstance(at.app.screen, Inspector))

@@ -15,8 +15,8 @@ from llterm.session.document import Document
 from llterm.ui.screens.comparison import Comparison
 from llterm.ui.screens.loom import LoomScreen
 from llterm.ui.widgets.path import path_text
-from tests.session.test_document import model_run
-from tests.ui.conftest import Driven, Start
+from tests.helpers.document_edits import model_run
+from tests.helpers.driven_app import Driven, Start
 
 
 @pytest.fixture

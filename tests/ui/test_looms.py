@@ -15,8 +15,8 @@ from llterm.session import looms
 from llterm.session.document import Document
 from llterm.ui.screens.export import Export
 from llterm.ui.screens.looms import Looms
-from tests.store.hostile import change
-from tests.ui.conftest import STORY, Driven, Start
+from tests.helpers.driven_app import STORY, Driven, Start
+from tests.helpers.hostile_looms import change
 
 
 def make(folder: Path, name: str, text: bytes) -> Path:

@@ -20,10 +20,8 @@ from llterm.ui.screens.mix import MixScreen
 from llterm.ui.screens.mix_help import MixHelp
 from llterm.ui.widgets.lanes import Lanes
 from llterm.ui.widgets.voices import Voices
-from tests.engine.test_company import Hanging
-from tests.engine.test_playing import Endless
-from tests.session.test_mixing import STORY, Few, Mortal
-from tests.ui.conftest import Driven, Progress, Start
+from tests.helpers.driven_app import Driven, Progress, Start
+from tests.helpers.mix_models import STORY, Endless, Few, Hanging, Mortal
 
 SIZES = [(80, 24), (120, 40), (60, 15)]
 

@@ -17,7 +17,7 @@ from llterm.core.query import Backend
 from llterm.errors import ModelError
 from llterm.state import read_state
 from llterm.ui.screens.models import Models
-from tests.ui.conftest import STORY, Driven, Start
+from tests.helpers.driven_app import STORY, Driven, Start
 
 
 @pytest.fixture(autouse=True)

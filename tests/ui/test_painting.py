@@ -8,7 +8,7 @@ from textual.screen import Screen
 from textual.widgets import TextArea
 
 from llterm.ui.messages import SessionChanged, StoryChanged
-from tests.ui.conftest import Driven, Start
+from tests.helpers.driven_app import Driven, Start
 
 LONG = "The cat counted the lamps, and every evening there was one lamp more. " * 1300
 

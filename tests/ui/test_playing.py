@@ -11,13 +11,8 @@ from llterm.core.sampling import PRESETS
 from llterm.state import read_state
 from llterm.ui.screens.edit_branch import PutText
 from llterm.ui.screens.settings import Settings
-from tests.session.test_session import Gate
-from tests.ui.conftest import STORY, Driven, Progress, Start
-from tests.ui.test_heat import opened
-
-
-def same(at: Driven) -> bool:
-    return at.main.editor.text == at.story
+from tests.helpers.driven_app import STORY, Progress, Start, open_heat, shows_story
+from tests.helpers.sessions import Gate
 
 
 async def test_a_key_writes_one_token_and_undo_takes_it_back(start: Start) -> None:
@@ -25,11 +20,11 @@ async def test_a_key_writes_one_token_and_undo_takes_it_back(start: Start) -> No
         at.session.set_sampling(at.session.sampling.under("greedy", PRESETS))
         await at.press("ctrl+d")
         await at.until(lambda: at.story != STORY)
-        assert same(at)
+        assert shows_story(at)
         assert len(at.story.removeprefix(STORY).split()) == 1
         await at.press("ctrl+z")
         assert at.story == STORY
-        assert same(at)
+        assert shows_story(at)
 
 
 async def test_play_writes_on_until_escape_and_is_one_undo(start: Start) -> None:
@@ -43,10 +38,10 @@ async def test_play_writes_on_until_escape_and_is_one_undo(start: Start) -> None
         drawn = at.session.player.drawn
         await at.weave()
         assert at.session.player.drawn == drawn
-        assert same(at)
+        assert shows_story(at)
         await at.press("ctrl+z")
         assert at.story == STORY
-        assert same(at)
+        assert shows_story(at)
 
 
 async def test_typing_ends_the_play(start: Start) -> None:
@@ -58,7 +53,7 @@ async def test_typing_ends_the_play(start: Start) -> None:
         await at.until(lambda: not at.session.player.playing)
         assert at.story.count("Q") == 1
         assert at.story.endswith("Q")
-        assert same(at)
+        assert shows_story(at)
 
 
 async def test_the_speed_is_set_by_keys_and_panel_and_kept(start: Start) -> None:
@@ -89,7 +84,7 @@ async def test_a_resting_model_says_so(start: Start) -> None:
 
 async def test_a_text_of_ones_own_is_put_in_place_of_a_token(start: Start) -> None:
     async with start() as at:
-        panel = await opened(at)
+        panel = await open_heat(at)
         place = at.session.reader.places[panel.chosen]
         await at.press("t")
         await at.until(lambda: isinstance(at.app.screen, PutText))
@@ -98,7 +93,7 @@ async def test_a_text_of_ones_own_is_put_in_place_of_a_token(start: Start) -> No
         assert at.story == STORY[: place.start] + " dog with no name"
         await at.press("ctrl+z")
         assert at.story == STORY
-        assert same(at)
+        assert shows_story(at)
 
 
 async def test_the_autopilot_flies_its_rounds(start: Start) -> None:
@@ -109,7 +104,7 @@ async def test_the_autopilot_flies_its_rounds(start: Start) -> None:
         await at.press("ctrl+o", "R")
         await at.until(lambda: not at.session.autopilot.running)
         assert len(at.session.document.loom.path()) == 4
-        assert same(at)
+        assert shows_story(at)
 
 
 async def test_escape_ends_the_autopilot(start: Start) -> None:

@@ -9,7 +9,7 @@ from llterm.core.sampler import SamplerSettings
 from llterm.state import read_state
 from llterm.ui.screens.inspector import Inspector
 from llterm.ui.screens.sampler import Sampler
-from tests.ui.conftest import Driven, Start
+from tests.helpers.driven_app import Driven, Start
 
 
 async def opened(at: Driven, *, heat: bool = True) -> Sampler:

@@ -12,10 +12,8 @@ from llterm.ui.screens.models import Models
 from llterm.ui.screens.sentences import SentenceBeams, WriteIn
 from llterm.ui.screens.settings import Settings
 from llterm.ui.widgets.toggle import Toggle
-from tests.session.test_continuations import SEEDED, draw_by
-from tests.session.test_session import Gate
-from tests.ui.conftest import STORY, Driven, Progress, Start
-from tests.ui.test_playing import same
+from tests.helpers.driven_app import STORY, Driven, Progress, Start, shows_story
+from tests.helpers.sessions import SEEDED, Gate, draw_by
 
 
 def sampled(at: Driven) -> int:
@@ -42,7 +40,7 @@ async def test_a_key_samples_lines_that_are_accepted_like_suggestions(start: Sta
         assert at.main.editor.ghost == text
         await at.press("tab")
         assert at.story == STORY + text
-        assert same(at)
+        assert shows_story(at)
         await at.press("ctrl+z")
         assert at.story == STORY
         await at.until(lambda: sampled(at))
@@ -122,7 +120,7 @@ async def test_sentences_are_picked_kept_written_and_taken_back(start: Start) ->
         assert at.story == landed
         await at.press("b")
         assert at.story == STORY
-        assert same(at)
+        assert shows_story(at)
         await at.until(lambda: not screen._sentences.running)
         assert kept in screen._sentences.offers
         await at.press("m")

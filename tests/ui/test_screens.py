@@ -17,7 +17,7 @@ from llterm.ui.screens.help import Help
 from llterm.ui.screens.jump import Jump
 from llterm.ui.screens.settings import Settings
 from llterm.ui.themes import load_themes
-from tests.ui.conftest import STORY, Start
+from tests.helpers.driven_app import STORY, Start
 
 
 async def test_every_action_has_a_deed_and_a_key(start: Start) -> None:

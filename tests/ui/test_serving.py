@@ -18,10 +18,10 @@ from llterm.config import Config, ModelConfig
 from llterm.config.server import ServerSettings
 from llterm.core.query import Backend
 from llterm.ui.screens.server import ServerDialog
-from tests.backends.conftest import BUNDLED
-from tests.backends.remote.little_model import Server
-from tests.backends.remote.standins import LlamaServer, OllamaServer, VllmServer
-from tests.ui.conftest import Driven, Start
+from tests.helpers.bundled_model import BUNDLED
+from tests.helpers.driven_app import Driven, Start
+from tests.helpers.fake_servers import LlamaServer, OllamaServer, VllmServer
+from tests.helpers.little_model import Server
 
 STORY = "Once the fox"
 

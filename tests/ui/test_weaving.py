@@ -12,7 +12,7 @@ from llterm.core.query import Backend
 from llterm.errors import ModelError
 from llterm.number_format import fine_percent
 from llterm.ui.widgets.keybar import KeyBar
-from tests.ui.conftest import STORY, Progress, Start
+from tests.helpers.driven_app import STORY, Progress, Start
 
 
 async def test_a_weave_shows_suggestions_and_the_best_as_a_ghost(start: Start) -> None:

@@ -11,7 +11,7 @@ import pytest
 from llterm.ui.app import LltermApp
 from llterm.ui.external import same_ends
 from llterm.ui.widgets.find import occurrences
-from tests.ui.conftest import STORY, Start
+from tests.helpers.driven_app import STORY, Start
 
 HOSTILE = (
     b"safe \x1b[31mred\x1b[0m \x1b]0;title\x07 \x9b31m \xc2\x9b31m "

@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from llterm.backends.remote.answer import Part, parse
 from llterm.backends.remote.usage import Tally, tokens_of
 from llterm.backends.remote.wire import BadAnswer
-from tests.backends.remote.conftest import MakeWire
-from tests.backends.remote.server import FaultyServer, events, raw, reply
+from tests.helpers.faulty_server import FaultyServer, MakeWire, events, raw, reply
 
 DATA = {"choices": [{"text": "a", "logprobs": [-1, -0.5], "end": None, "ok": True}]}
 

@@ -13,7 +13,7 @@ from llterm.backends.remote import Refused, Wire, open_wire
 from llterm.backends.remote.cassette import read_cassette
 from llterm.config.server import ServerSettings
 from llterm.errors import BackendUnavailable, LltermError, UsageError
-from tests.backends.remote.server import (
+from tests.helpers.faulty_server import (
     FaultyServer,
     collected,
     cut,

@@ -18,8 +18,7 @@ from llterm.core.tokens import Anchor, Path, Tail
 from llterm.errors import CapabilityMissing, ConfigError
 from llterm.session.document import Document
 from llterm.session.session import Session
-from tests.backends.remote.little_model import END, Server, chat_text, cut
-from tests.backends.remote.standins import (
+from tests.helpers.fake_servers import (
     SERVERS,
     ChatServer,
     CompletionsServer,
@@ -28,6 +27,7 @@ from tests.backends.remote.standins import (
     SglangServer,
     VllmServer,
 )
+from tests.helpers.little_model import END, Server, chat_text, cut
 
 CHAT = Chat("Once", "Once.")
 UNTOLD = (CompletionsServer, EchoServer)

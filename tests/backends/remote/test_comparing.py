@@ -17,9 +17,9 @@ from llterm.engine.comparing import Live, Reader, View, begin, compare
 from llterm.engine.whole import told_by
 from llterm.errors import CapabilityMissing
 from llterm.headless.compare import check
-from tests.backends.remote import standins
-from tests.backends.remote.little_model import END, HALF, chances, cut
-from tests.backends.remote.standins import SERVERS, LlamaServer
+from tests.helpers import fake_servers
+from tests.helpers.fake_servers import SERVERS, LlamaServer
+from tests.helpers.little_model import END, HALF, chances, cut
 
 TEXT = b"Once the fox slept. the a! the!"
 
@@ -41,7 +41,7 @@ def listing(monkeypatch: pytest.MonkeyPatch, cap: int) -> None:
     def short(before: Mapping[int, float], top: int) -> list[tuple[int, float]]:
         return list(before.items())[: min(top, cap)]
 
-    monkeypatch.setattr(standins, "listed", short)
+    monkeypatch.setattr(fake_servers, "listed", short)
 
 
 @pytest.mark.parametrize("cap", [2, 5])

@@ -18,8 +18,8 @@ from llterm.core.query import Fact, Failed, Query
 from llterm.core.reading import read
 from llterm.core.tokens import Anchor, Path, Tail
 from llterm.errors import CapabilityMissing
-from tests.backends.remote.little_model import HALF, REST, VOCABULARY, Server, chances, cut
-from tests.backends.remote.standins import SERVERS, LlamaServer, SglangServer, VllmServer
+from tests.helpers.fake_servers import SERVERS, LlamaServer, SglangServer, VllmServer
+from tests.helpers.little_model import HALF, REST, VOCABULARY, Server, chances, cut
 
 
 @pytest.fixture(params=SERVERS, ids=lambda kind: kind.__name__)

@@ -12,9 +12,10 @@ import pytest
 from llterm.backends.remote.replica import MOST_BYTES
 from llterm.backends.remote.wire import BadAnswer, Refused
 from llterm.errors import BackendUnavailable
-from tests.backends.remote.conftest import Clock, MakeWire
-from tests.backends.remote.server import (
+from tests.helpers.fake_clock import Clock
+from tests.helpers.faulty_server import (
     FaultyServer,
+    MakeWire,
     Step,
     chunk,
     collected,

@@ -17,10 +17,10 @@ from llterm.backends.remote import open_wire
 from llterm.backends.remote.keys import Secret, read_key
 from llterm.config.server import ServerSettings
 from llterm.errors import ConfigError, LltermError, UsageError
-from tests import planted
-from tests.backends.remote.conftest import MakeWire
-from tests.backends.remote.server import (
+from tests.helpers import planted_key
+from tests.helpers.faulty_server import (
     FaultyServer,
+    MakeWire,
     Step,
     collected,
     cut,
@@ -37,7 +37,7 @@ URL = ("https://some.example",)
 
 
 def written(folder: Path, text: str, mode: int = 0o600) -> Path:
-    path = folder / planted.SOURCE
+    path = folder / planted_key.SOURCE
     path.write_text(text, "utf-8")
     path.chmod(mode)
     return path
@@ -54,13 +54,13 @@ def signed(key: Secret | None) -> str:
 
 
 def test_a_key_from_a_variable_a_file_and_a_command(tmp_path: Path) -> None:
-    path = written(tmp_path, f"{planted.KEY}\n")
+    path = written(tmp_path, f"{planted_key.KEY}\n")
     for settings in (
-        ServerSettings(URL, key_env=planted.VARIABLE),
+        ServerSettings(URL, key_env=planted_key.VARIABLE),
         ServerSettings(URL, key_file=path),
         ServerSettings(URL, key_command=("cat", str(path))),
     ):
-        assert signed(read_key(settings)) == f"Bearer {planted.KEY}"
+        assert signed(read_key(settings)) == f"Bearer {planted_key.KEY}"
     assert read_key(ServerSettings(URL)) is None
 
 
@@ -85,28 +85,28 @@ def test_no_key_says_where_it_was_looked_for(settings: dict[str, Any], words: st
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660])
 def test_a_file_that_others_can_read_is_refused(tmp_path: Path, mode: int) -> None:
-    path = written(tmp_path, planted.KEY, mode)
+    path = written(tmp_path, planted_key.KEY, mode)
     with pytest.raises(UsageError) as caught:
         read_key(ServerSettings(URL, key_file=path))
     assert f"chmod 600 {path}" in caught.value.hint
-    assert planted.KEY not in str(caught.value)
+    assert planted_key.KEY not in str(caught.value)
 
 
 def test_what_a_failing_command_says_is_not_repeated(tmp_path: Path) -> None:
-    path = written(tmp_path, planted.KEY)
+    path = written(tmp_path, planted_key.KEY)
     program = f"cat {path}; cat {path} >&2; exit 3"
     with pytest.raises(UsageError) as caught:
         read_key(ServerSettings(URL, key_command=("sh", "-c", program)))
-    assert planted.KEY not in shown(caught.value)
+    assert planted_key.KEY not in shown(caught.value)
 
 
 def test_a_key_shows_itself_nowhere() -> None:
-    key = Secret(planted.KEY)
-    assert f"{key} {key!r} {[key]} {vars} {key.mistake}".count(planted.KEY) == 0
+    key = Secret(planted_key.KEY)
+    assert f"{key} {key!r} {[key]} {vars} {key.mistake}".count(planted_key.KEY) == 0
     with pytest.raises(TypeError):
         pickle.dumps(key)
-    assert key.hide(f"<{planted.KEY}> {json.dumps(planted.KEY)}") == '<***> "***"'
-    assert key.hide(planted.KEY.replace("/", "\\/")) == "***"
+    assert key.hide(f"<{planted_key.KEY}> {json.dumps(planted_key.KEY)}") == '<***> "***"'
+    assert key.hide(planted_key.KEY.replace("/", "\\/")) == "***"
     assert Secret("none").hide("none of it") == "none of it"
 
 
@@ -120,24 +120,24 @@ def shown(error: BaseException) -> str:
     return "".join((*plain.format(), str(error), repr(error)))
 
 
-ECHO = f"Incorrect API key provided: {planted.KEY}. \x1b[1m"
+ECHO = f"Incorrect API key provided: {planted_key.KEY}. \x1b[1m"
 LEAKS: list[Step] = [
     status(401, ECHO),
     status(400, ECHO),
     status(500, ECHO),
     status(429, ECHO, Retry_After="4000"),
     whole(f"<title>{ECHO}</title>".encode(), 403),
-    whole(planted.KEY.replace("/", "\\/").encode(), 404),
-    reply({"detail": {planted.KEY: [planted.KEY]}}, 422),
-    redirect(f"http://elsewhere.example/{planted.KEY}"),
+    whole(planted_key.KEY.replace("/", "\\/").encode(), 404),
+    reply({"detail": {planted_key.KEY: [planted_key.KEY]}}, 422),
+    redirect(f"http://elsewhere.example/{planted_key.KEY}"),
     raw(events({"error": {"message": ECHO, "code": 400}})),
     whole(b'{"logprob": NaN}'),
     whole(b"{"),
-    whole(f"{planted.KEY[:20]} {planted.KEY} {planted.KEY}".encode()),
+    whole(f"{planted_key.KEY[:20]} {planted_key.KEY} {planted_key.KEY}".encode()),
     reply({"told": ECHO, "p": float("nan")}),
     cut(),
     hang(),
-    raw(f"{planted.KEY}\r\n\r\n".encode(), close=True),
+    raw(f"{planted_key.KEY}\r\n\r\n".encode(), close=True),
 ]
 
 
@@ -147,24 +147,26 @@ async def test_no_error_holds_the_key(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     async with FaultyServer(leak) as server:
-        one = wire(server.url, key=planted.KEY, timeout=0.05)
+        one = wire(server.url, key=planted_key.KEY, timeout=0.05)
         with pytest.raises(LltermError) as caught:
             await one.post("/completion", {"prompt": "a"})
         with pytest.raises(LltermError) as streamed:
             await collected(one.stream("/completion", {"prompt": "a"}), [])
-        assert server.requests[0].headers["authorization"] == f"Bearer {planted.KEY}"
+        assert server.requests[0].headers["authorization"] == f"Bearer {planted_key.KEY}"
     for error in (caught.value, streamed.value):
-        assert planted.KEY not in shown(error)
-        assert planted.KEY not in repr(vars(error))
-    assert planted.KEY not in repr([vars(one), one.replicas, *map(vars, one._replicas.values())])
-    assert planted.KEY not in caplog.text
+        assert planted_key.KEY not in shown(error)
+        assert planted_key.KEY not in repr(vars(error))
+    assert planted_key.KEY not in repr(
+        [vars(one), one.replicas, *map(vars, one._replicas.values())]
+    )
+    assert planted_key.KEY not in caplog.text
     assert "127.0.0.1" not in caplog.text, "addresses are nobody's business either"
 
 
 async def test_the_source_of_a_refused_key_is_named(tmp_path: Path) -> None:
     async with FaultyServer(status(401)) as server:
-        one = await open_wire(ServerSettings((server.url,), key_env=planted.VARIABLE))
-        with pytest.raises(LltermError, match=f"variable {planted.VARIABLE}"):
+        one = await open_wire(ServerSettings((server.url,), key_env=planted_key.VARIABLE))
+        with pytest.raises(LltermError, match=f"variable {planted_key.VARIABLE}"):
             await one.get("/props")
         await one.close()
 
@@ -172,20 +174,20 @@ async def test_the_source_of_a_refused_key_is_named(tmp_path: Path) -> None:
 async def test_a_recording_holds_no_key(tmp_path: Path) -> None:
     path = tmp_path / "some.cassette"
     async with FaultyServer(reply({"told": ECHO}), status(400, ECHO)) as server:
-        settings = ServerSettings((server.url,), key_env=planted.VARIABLE, record=path)
+        settings = ServerSettings((server.url,), key_env=planted_key.VARIABLE, record=path)
         one = await open_wire(settings)
-        assert (await one.post("/completion", {"prompt": f"my key: {planted.KEY}"})).data
+        assert (await one.post("/completion", {"prompt": f"my key: {planted_key.KEY}"})).data
         with pytest.raises(LltermError):
             await one.get("/props")
         await one.close()
     assert len(path.read_text().splitlines()) == 3
-    assert not [*planted.found_in(tmp_path)]
+    assert not [*planted_key.found_in(tmp_path)]
     assert server.url not in path.read_text()
     assert path.stat().st_mode & 0o077 == 0
 
 
 async def test_a_key_does_not_go_over_plain_http_without_a_yes() -> None:
-    settings = ServerSettings(("http://192.168.7.7:8080",), key_env=planted.VARIABLE)
+    settings = ServerSettings(("http://192.168.7.7:8080",), key_env=planted_key.VARIABLE)
     with pytest.raises(ConfigError, match="unencrypted"):
         await open_wire(settings)
 

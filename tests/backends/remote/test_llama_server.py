@@ -27,7 +27,7 @@ from llterm.core.tokens import Anchor, Path, Tail
 from llterm.core.weave import Weave
 from llterm.session.document import Document
 from llterm.session.session import Session
-from tests.backends.conftest import BUNDLED
+from tests.helpers.bundled_model import BUNDLED
 
 pytestmark = pytest.mark.server
 

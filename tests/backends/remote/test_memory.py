@@ -14,8 +14,8 @@ from llterm.backends.remote.connect import open_remote
 from llterm.config.server import ServerSettings
 from llterm.core.query import Fact, Query
 from llterm.core.tokens import Anchor, Path
-from tests.backends.remote.little_model import Server, cut
-from tests.backends.remote.standins import SERVERS, LlamaServer, VllmServer
+from tests.helpers.fake_servers import SERVERS, LlamaServer, VllmServer
+from tests.helpers.little_model import Server, cut
 
 SETTINGS = ServerSettings(("http://secret-host.example:8080",))
 

@@ -14,7 +14,7 @@ from llterm.config import Config
 from llterm.config.server import ServerSettings
 from llterm.errors import UsageError
 from llterm.headless.models import list_json
-from tests.backends.remote.server import FaultyServer, hang, reply, status
+from tests.helpers.faulty_server import FaultyServer, hang, reply, status
 
 
 def settings(**urls: str) -> dict[str, ServerSettings]:

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from llterm.backends.remote.faults import Fault
 from llterm.backends.remote.pool import Pool, Standing
 from llterm.errors import BackendUnavailable
-from tests.backends.remote.conftest import Clock, MakeWire
-from tests.backends.remote.server import (
+from tests.helpers.fake_clock import Clock
+from tests.helpers.faulty_server import (
     FaultyServer,
+    MakeWire,
     Request,
     Step,
     cut,

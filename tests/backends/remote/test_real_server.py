@@ -13,7 +13,7 @@ import pytest
 from llterm.backends.registry import BUNDLED, MODELS
 from llterm.backends.remote import Refused, open_wire
 from llterm.config.server import ServerSettings
-from tests import planted
+from tests.helpers import planted_key
 
 pytestmark = pytest.mark.server
 
@@ -37,7 +37,7 @@ def serving(port: int = 0) -> Iterator[str]:
     """The address of a server that asks for the planted key; killed afterwards."""
     model = MODELS / BUNDLED["fable"]
     process = subprocess.Popen(
-        [sys.executable, "-c", SERVE, str(model), str(port), planted.VARIABLE],
+        [sys.executable, "-c", SERVE, str(model), str(port), planted_key.VARIABLE],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
@@ -60,7 +60,7 @@ async def test_a_real_server(capfd: pytest.CaptureFixture[str]) -> None:
         assert refused.value.status == 401
         await without.close()
         away = asyncio.Event()
-        settings = ServerSettings((f"{url}/v1",), key_env=planted.VARIABLE)
+        settings = ServerSettings((f"{url}/v1",), key_env=planted_key.VARIABLE)
         wire = await open_wire(settings, tell=lambda line: away.set())
         first = (await wire.post("/completion", body)).data
         assert wire.spent.answer_tokens == 4
@@ -77,4 +77,4 @@ async def test_a_real_server(capfd: pytest.CaptureFixture[str]) -> None:
         for answer in await asyncio.gather(*asked):
             assert answer.data["content"] == first["content"]
     await wire.close()
-    assert planted.KEY not in "".join(capfd.readouterr())
+    assert planted_key.KEY not in "".join(capfd.readouterr())

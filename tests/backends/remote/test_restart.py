@@ -19,11 +19,19 @@ from llterm.core.rules import Rules
 from llterm.core.tokens import Anchor, Path, Tail
 from llterm.core.weave import Weave
 from llterm.engine.weave import drive
-from tests.backends.remote.conftest import MakeWire
-from tests.backends.remote.little_model import cut as cut_tokens
-from tests.backends.remote.process import Process
-from tests.backends.remote.server import FaultyServer, Request, cut, events, raw, reply, status
-from tests.backends.remote.standins import LlamaServer
+from tests.helpers.fake_servers import LlamaServer
+from tests.helpers.faulty_server import (
+    FaultyServer,
+    MakeWire,
+    Request,
+    cut,
+    events,
+    raw,
+    reply,
+    status,
+)
+from tests.helpers.little_model import cut as cut_tokens
+from tests.helpers.server_process import Process
 
 RULES = Rules(depth=5, beams=8, cutoff=0.01, heal=False)
 

@@ -19,9 +19,9 @@ from llterm.core.tokens import Anchor
 from llterm.core.weave import Weave
 from llterm.engine.weave import drive
 from llterm.errors import CapabilityMissing, LltermError
-from tests.backends.remote import standins
-from tests.backends.remote.little_model import cut
-from tests.backends.remote.standins import SERVERS, LlamaServer
+from tests.helpers import fake_servers
+from tests.helpers.fake_servers import SERVERS, LlamaServer
+from tests.helpers.little_model import cut
 
 
 class UnsizedLlamaServer(LlamaServer):
@@ -56,7 +56,7 @@ async def test_nothing_is_asked_more_than_twice(
     def short(before: Mapping[int, float], top: int) -> list[tuple[int, float]]:
         return list(before.items())[: min(top, cap)]
 
-    monkeypatch.setattr(standins, "listed", short)
+    monkeypatch.setattr(fake_servers, "listed", short)
     for split in (0, 1, 3):
         server = kind()
         try:
@@ -80,7 +80,9 @@ async def test_nothing_is_asked_more_than_twice(
 
 
 async def test_the_limit_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(standins, "listed", lambda before, top: list(before.items())[: min(top, 2)])
+    monkeypatch.setattr(
+        fake_servers, "listed", lambda before, top: list(before.items())[: min(top, 2)]
+    )
     server = LlamaServer()
     backend = await open_backend("tiny", server, await find_dialect(server, "auto", None))
     weave = Weave(backend.vocabulary, Anchor(cut(b"Once the")), Rules(depth=2, split_limit=0))

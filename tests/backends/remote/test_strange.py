@@ -16,9 +16,17 @@ from llterm.backends.remote.steps import Traits
 from llterm.backends.remote.wire import BadAnswer, Refused
 from llterm.core.nesting import DEEPEST
 from llterm.errors import BackendUnavailable, LltermError, UsageError
-from tests.backends.remote.conftest import MakeWire
-from tests.backends.remote.server import FaultyServer, Step, hang, redirect, reply, status, whole
-from tests.backends.remote.standins import LlamaServer
+from tests.helpers.fake_servers import LlamaServer
+from tests.helpers.faulty_server import (
+    FaultyServer,
+    MakeWire,
+    Step,
+    hang,
+    redirect,
+    reply,
+    status,
+    whole,
+)
 
 NUMBERS: tuple[Any, ...] = (3_000_000_000, -1, 10**39, 1.5, True, None, "7", [], {})
 

@@ -18,7 +18,7 @@ from llterm.core.distribution import Logprobs
 from llterm.core.mixing.octets import END, SIZE, ByteVocabulary
 from llterm.core.query import Capabilities, Cost, Fact, Failed, Query, Scored
 from llterm.core.tokens import Anchor, Path, Tail, Vocabulary, text_bytes
-from tests.random_model import RandomModel
+from tests.helpers.random_model import RandomModel
 
 
 class Backend:

@@ -1,6 +1,6 @@
 """Kills the real app at random moments, and looks for what was seen accepted.
 
-`python -m tests.smoke.kills 200` does it two hundred times; the test of the same name a dozen.
+`python -m tests.helpers.app_kills 200` does it two hundred times; the smoke test a dozen.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 
 from llterm.session.document import Document
-from tests.terminal import PATIENCE, Terminal, llterm
+from tests.helpers.terminal import PATIENCE, Terminal, llterm
 
 PROMPT = "The maker went to the"
 CTRL_J, TAB = "\n", "\t"

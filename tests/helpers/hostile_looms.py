@@ -17,8 +17,8 @@ from llterm.session.document import Document
 from llterm.store.card import read_card
 from llterm.store.schema import MIGRATIONS, columns
 from llterm.store.settings import KEPT, sampling_text
-from tests.formats.exporting import export
-from tests.session.test_branches import grown
+from tests.helpers.exports import export
+from tests.helpers.tree_commands import grown
 
 _ENDLESS = "with recursive n(i) as (select 1 union all select i + 1 from n)"
 _SAMPLES = {

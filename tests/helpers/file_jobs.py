@@ -16,7 +16,7 @@ from llterm.headless.loomcheck import check_loom
 from llterm.session import looms
 from llterm.session.document import Document
 from llterm.store.backups import back_up
-from tests.formats.exporting import export
+from tests.helpers.exports import export
 
 BEGUN = datetime(2026, 1, 1)
 

@@ -19,9 +19,9 @@ from llterm.faults import OwnFault
 from llterm.formats.exchange import EXPORTS, IMPORTS, Taste, import_file
 from llterm.session.document import Document
 from llterm.ui.widgets.branching import facts_of
-from tests.formats import shapes
-from tests.formats.exporting import export
-from tests.test_json import strictly
+from tests.helpers import foreign_files
+from tests.helpers.exports import export
+from tests.helpers.strict_json import strictly
 
 FEW = ("[" * 1200 + "]" * 1200, "NaN", "1e300", "-" + "9" * 6000, "800", '"\\ud83d"')
 """As they stand in a file: what no number or text of a story is, or hardly one."""
@@ -40,7 +40,7 @@ def sample(format: str) -> str:
     if format == "json":
         with TemporaryDirectory() as folder:
             path = Path(folder, "a.loom")
-            import_file(json.dumps(shapes.BONSAI).encode(), "a", None, path)
+            import_file(json.dumps(foreign_files.BONSAI).encode(), "a", None, path)
             document = Document.open(path)
             document.edit(0, 1, "Tw")
             document.branches.note(document.loom.head, "a note")
@@ -50,7 +50,7 @@ def sample(format: str) -> str:
             return json.dumps({**found, "extras": {"1": {"pyloom": {"tags": {"a": 1.5}}}}})
     if format == "text":
         return json.dumps("Once upon a time\n")
-    return json.dumps(plain(shapes.ALL[format]))
+    return json.dumps(plain(foreign_files.ALL[format]))
 
 
 def plain(value: Any) -> Any:

@@ -9,6 +9,7 @@ import re
 import select
 import signal
 import struct
+import subprocess
 import sys
 import termios
 import time
@@ -164,3 +165,11 @@ class Terminal:
 def llterm(*arguments: str) -> list[str]:
     """The command line of this very installation."""
     return [sys.executable, "-m", "llterm", *arguments]
+
+
+def process_state(pid: int) -> str:
+    """The first letter of a process's state: T is stopped."""
+    told = subprocess.run(
+        ["ps", "-o", "state=", "-p", str(pid)], capture_output=True, text=True, check=True
+    )
+    return told.stdout.strip()[:1]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
+import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.models import tiny_llama
+from tests.helpers.tiny_models import tiny_llama
 
 Fields = dict[str, list[Any]]
 """Type, type of an array's elements, and value by key."""
@@ -127,3 +128,13 @@ def noisy(path: Path, seed: int) -> Path:
         data[chance.randrange(8, header)] = chance.choice((0, 1, 127, 255, chance.randrange(256)))
     path.write_bytes(data)
     return path
+
+
+def gguf_header(**values: object) -> bytes:
+    """The beginning of a GGUF file that says this architecture and nothing else."""
+    pairs = b"".join(
+        struct.pack("<Q", len(key)) + key.encode() + struct.pack("<IQ", 8, len(str(value)))
+        + str(value).encode()
+        for key, value in ((name.replace("__", "."), one) for name, one in values.items())
+    )  # fmt: skip
+    return b"GGUF" + struct.pack("<IQQ", 3, 0, len(values)) + pairs

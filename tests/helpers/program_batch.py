@@ -19,7 +19,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Literal, TextIO
 
-from tests.program import Ran, folders
+from tests.helpers.program import Ran, folders
 
 PATIENCE = 120.0
 """Seconds after which a run that has not ended hangs."""
@@ -28,8 +28,9 @@ _ROOM = 1 << 20
 """Bytes that a run may print: they wait in its pipes until it has ended."""
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(
-    ["tests.forked", "llterm.cli.app", "llterm.headless.exchange", "llterm.headless.compare",
-     "llterm.headless.mix", "llterm.headless.sample", "llterm.headless.models"]
+    ["tests.helpers.program_batch", "llterm.cli.app", "llterm.headless.exchange",
+     "llterm.headless.compare", "llterm.headless.mix", "llterm.headless.sample",
+     "llterm.headless.models"]
 )  # fmt: skip
 _CAPABILITIES, _OVERRIDE, _SEARCH = 0x20080522, 1 << 1, 1 << 2
 """The version of Linux's structure, and CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH in it."""

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from llterm.backends.remote.wire import Refused
 from llterm.core.tokens import Tail
-from tests.backends.remote.little_model import (
+from tests.helpers.little_model import (
     END,
     HALF,
     REST,
@@ -25,7 +25,7 @@ from tests.backends.remote.little_model import (
     listed,
     prompts_of,
     shown,
-)  # fmt: skip
+)
 
 
 class LlamaServer(Server):

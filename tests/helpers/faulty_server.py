@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
+from llterm.backends.remote.httpwire import HttpWire
+
 
 @dataclass(frozen=True)
 class Request:
@@ -242,3 +244,6 @@ async def collected(stream: AsyncGenerator[Any], into: list[Any]) -> None:
     """Every event of a stream, also where it fails later."""
     async for event in stream:
         into.append(event)
+
+
+MakeWire = Callable[..., HttpWire]

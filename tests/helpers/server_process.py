@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from tests.backends.conftest import BUNDLED
+from tests.helpers.bundled_model import BUNDLED
 
 SERVE = """
 import sys, time

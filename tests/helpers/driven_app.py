@@ -1,0 +1,152 @@
+"""An app to drive: real session, real loom file, scripted model."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from textual.pilot import Pilot
+
+from llterm.backends.scripted import ScriptedBackend
+from llterm.config import Config
+from llterm.constraints.spec import Constraint
+from llterm.core.query import Backend
+from llterm.core.rules import Rules
+from llterm.session.document import Document
+from llterm.session.session import Session
+from llterm.ui.app import LltermApp
+from llterm.ui.launch import Launch
+from llterm.ui.screens.weave import WeaveScreen
+from llterm.ui.widgets.heat import (
+    HeatPanel,
+)
+
+STORY = "Once upon a time a lamp maker lived by the river with a cat. The cat"
+Progress = Callable[[float], None]
+
+
+@dataclass
+class Driven:
+    """An app that runs, and short ways to what tests look at."""
+
+    app: LltermApp
+    pilot: Pilot[None]
+
+    @property
+    def main(self) -> WeaveScreen:
+        return self.app.main
+
+    @property
+    def session(self) -> Session:
+        return self.app.session
+
+    @property
+    def story(self) -> str:
+        return self.session.document.text
+
+    @property
+    def told(self) -> bool:
+        """Whether the screen has been told of every change; the bridge holds some back a while."""
+        bridge = self.main._bridge
+        return bridge is not None and bridge._timer is None
+
+    async def press(self, *keys: str) -> None:
+        """Press keys, and let the screen hear of what they changed, unless more is under way."""
+        await self.pilot.press(*keys)
+        await self.pilot.pause()
+        session = self.session
+        while not (self.told or session.weaving or session.player.playing):
+            await self.pilot.pause(0.005)
+
+    async def until(self, holds: Callable[[], object]) -> None:
+        """Let the app go on until this holds."""
+        for _ in range(2000):
+            if holds():
+                await self.pilot.pause()
+                return
+            await self.pilot.pause(0.005)
+        raise AssertionError("it never came to hold")
+
+    async def weave(self) -> None:
+        """Weave at the cursor, to the end, and until it is on screen."""
+        await self.press("ctrl+j")
+        await self.until(
+            lambda: not self.session.weaving and self.told and self.main.suggestions.rows
+        )
+
+    def line(self, id: str) -> str:
+        """What a line of the screen says."""
+        return str(self.main.query_one(f"#{id}").render())
+
+
+@dataclass
+class Start:
+    """How a test wants its app; called to run it."""
+
+    folder: Path
+    opening: Callable[[Progress], Awaitable[Backend]] | None = None
+    config: Config = field(default_factory=Config)
+    rules: Rules = field(default_factory=Rules)
+    auto_weave: bool = False
+    offer: bool = False
+    constraint: Constraint | None = None
+
+    def __call__(
+        self, story: str | bytes = STORY, *, size: tuple[int, int] = (80, 24), ready: bool = True
+    ) -> AbstractAsyncContextManager[Driven]:
+        return self._run(story.encode() if isinstance(story, str) else story, size, ready)
+
+    @asynccontextmanager
+    async def _run(self, story: bytes, size: tuple[int, int], ready: bool) -> AsyncIterator[Driven]:
+        async def scripted(progress: Progress) -> Backend:
+            return ScriptedBackend()
+
+        path = self.folder / "cat.loom"
+        document = Document.open(path) if path.exists() else None
+        document = document or Document.create(path, story, self.rules)
+        launch = Launch(
+            path,
+            None,
+            None,
+            None,
+            self.config,
+            self.opening or scripted,
+            "scripted",
+            self.auto_weave,
+            offer=self.offer,
+            constraint=self.constraint,
+        )
+        app = LltermApp(launch, document)
+        async with app.run_test(size=size, notifications=True) as pilot:
+            driven = Driven(app, pilot)
+            if ready:
+                await driven.until(lambda: app.session.source is not None)
+            yield driven
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Folders of its own for every test."""
+    for name in ("CONFIG", "DATA", "STATE"):
+        monkeypatch.setenv(f"LLTERM_{name}_DIR", str(tmp_path / name.lower()))
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    return tmp_path
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Start:
+    return Start(tmp_path)
+
+
+async def open_heat(at: Driven) -> HeatPanel:
+    await at.press("f4")
+    await at.until(lambda: at.session.reader.places and not at.session.reader.waiting)
+    await at.until(lambda: at.main.heat.reading is not None)
+    return at.main.heat
+
+
+def shows_story(at: Driven) -> bool:
+    return at.main.editor.text == at.story

@@ -1,0 +1,113 @@
+"""Models for mixes: endless, listing few candidates, away, dead."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from functools import partial
+
+import numpy as np
+
+from llterm.core.distribution import Logprobs
+from llterm.core.query import Fact, Failed, Query
+from llterm.core.tokens import Tail
+from llterm.errors import BackendUnavailable
+from llterm.session.mixing import Mixing
+from tests.helpers.polling import until
+from tests.helpers.tokenized_model import Tokenized
+
+
+class Endless(Tokenized):
+    """Never ends its text."""
+
+    def logprobs(self, tokens: Tail) -> Logprobs:
+        row = super().logprobs(tokens).copy()
+        row[0] = -50.0
+        found: Logprobs = row - np.log(np.exp(row).sum())
+        return found
+
+
+class Limited(Tokenized):
+    """A server that lists its best candidates only."""
+
+    def __init__(self, seed: int, top: int) -> None:
+        super().__init__(seed)
+        self.capabilities = type(self.capabilities)(full_vocabulary=False, top=top)
+
+    async def ask(self, queries: Sequence[Query]) -> AsyncGenerator[Fact | Failed]:
+        async for answer in super().ask([Query(one.path, self.capabilities.top or 1, one.mask)
+                                         for one in queries]):  # fmt: skip
+            assert isinstance(answer, Fact)
+            found = answer.distribution
+            bounds = (found.entropy[0] / 2, found.entropy[0] * 2)
+            limited = type(found)(
+                found.ids, found.logprobs, found.rest, found.permitted, bounds, False
+            )
+            yield Fact(answer.path, limited, answer.cost)
+
+
+class Hanging(Endless):
+    """A model on a server that goes away: who asks it meanwhile waits."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__(seed)
+        self.why = ""
+        self.looks = 0
+        """How often it was asked whether it is away."""
+        self.here = asyncio.Event()
+        self.here.set()
+        self.gives_up = False
+        """Its wire's patience is at its end."""
+        self.refused = 0
+
+    @property
+    def away(self) -> str:
+        self.looks += 1
+        return self.why
+
+    def leave(self) -> None:
+        self.why = "http://near: Connection refused"
+        self.here.clear()
+
+    def come_back(self) -> None:
+        self.why, self.gives_up = "", False
+        self.here.set()
+
+    async def ask(self, queries: Sequence[Query]) -> AsyncGenerator[Fact | Failed]:
+        if self.gives_up:
+            self.refused += 1
+            raise BackendUnavailable("No connection to http://near", "Connection refused.")
+        await self.here.wait()
+        async for fact in super().ask(queries):
+            yield fact
+
+
+STORY = b"ab a. be bea b"
+
+
+class Mortal(Endless):
+    """A server that dies and comes back."""
+
+    dead = False
+
+    async def ask(self, queries: Sequence[Query]) -> AsyncGenerator[Fact | Failed]:
+        if self.dead:
+            raise BackendUnavailable("The server is gone", "It refused the connection.", "")
+        async for fact in super().ask(queries):
+            yield fact
+
+
+async def stepped(found: Mixing, count: int = 1) -> None:
+    for _ in range(count):
+        size = len(found.pieces)
+        found._session.player.step()
+        await found._session.player.wait()
+        await until(partial(_longer, found, size))
+
+
+def _longer(found: Mixing, size: int) -> bool:
+    return len(found.pieces) > size and not found.waiting
+
+
+class Few(Limited, Endless):
+    """A server that lists few candidates and never ends its text."""
