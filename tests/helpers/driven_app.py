@@ -6,9 +6,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
+from textual.dom import DOMNode
+from textual.notifications import Notification
 from textual.pilot import Pilot
+from textual.screen import Screen
 
 from llterm.backends.scripted import ScriptedBackend
 from llterm.config import Config
@@ -48,6 +52,11 @@ class Driven:
         return self.session.document.text
 
     @property
+    def notices(self) -> list[Notification]:
+        """What the app has said beside its screens, and that is still there."""
+        return list(self.app._notifications)
+
+    @property
     def told(self) -> bool:
         """Whether the screen has been told of every change; the bridge holds some back a while."""
         bridge = self.main._bridge
@@ -80,6 +89,19 @@ class Driven:
     def line(self, id: str) -> str:
         """What a line of the screen says."""
         return str(self.main.query_one(f"#{id}").render())
+
+
+def drawn(screen: Screen[Any]) -> list[str]:
+    """The lines of a screen as they go to the terminal."""
+    return [
+        "".join(segment.text for segment in strip if not segment.control)
+        for strip in screen._compositor.render_strips()
+    ]
+
+
+def bound(*nodes: DOMNode) -> set[str | None]:
+    """The actions that have a key on these nodes."""
+    return {binding.id for node in nodes for _, binding in node._bindings}
 
 
 @dataclass

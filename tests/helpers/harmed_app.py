@@ -28,7 +28,7 @@ def patience(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def told(at: Driven) -> list[str]:
-    return [one.title for one in at.app._notifications]
+    return [one.title for one in at.notices]
 
 
 async def go_on_and_keep(start: Start, home: Path, harm: Harm) -> None:

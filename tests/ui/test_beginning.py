@@ -39,7 +39,7 @@ async def test_a_selection_is_kept_alone(start: Start) -> None:
         kept = stories.starting_stories()[0]
         assert (kept.title, kept.text) == ("ago 🦊", "ago 🦊")
         await at.press("alt+k", "enter")
-        await at.until(lambda: at.app._notifications)
+        await at.until(lambda: at.notices)
         assert len(stories.starting_stories()) == 1 + len(STORIES)
 
 

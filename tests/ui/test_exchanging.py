@@ -24,7 +24,7 @@ def cat(start: Start) -> Start:
 
 def told(at: Driven) -> str:
     """The notices there are."""
-    return "\n".join(f"{one.title}: {one.message}" for one in at.app._notifications)
+    return "\n".join(f"{one.title}: {one.message}" for one in at.notices)
 
 
 async def imported(at: Driven, path: str) -> None:

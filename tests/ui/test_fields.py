@@ -35,7 +35,7 @@ from llterm.ui.screens.settings import Settings
 from llterm.ui.widgets.fields import Area, Draft, Field
 from llterm.ui.widgets.find import FindBar
 from tests.helpers import hostile_text
-from tests.helpers.driven_app import Driven, Start
+from tests.helpers.driven_app import Driven, Start, drawn
 
 TEXT = hostile_text.TEXT + "\ud800\udcff\ue000 end"
 LINES = f"{TEXT}\n\t{TEXT}\r\nlast\x85\u2028 line"
@@ -110,12 +110,6 @@ def test_every_dialog_with_a_field_is_opened_here() -> None:
     assert found - {TextDialog} == set(SCREENS) | PARTS
 
 
-def drawn(screen: Screen[Any]) -> str:
-    """Every cell of a screen as it goes to the terminal."""
-    strips = screen._compositor.render_strips()
-    return "".join(segment.text for strip in strips for segment in strip if not segment.control)
-
-
 async def test_a_hostile_text_is_drawn_inert_and_kept(start: Start) -> None:
     async with start(size=(100, 40)) as at:
         await at.press("f4")
@@ -139,7 +133,7 @@ async def unharmed(at: Driven, screen: Screen[Any]) -> None:
         line.value = line.placeholder = TEXT
     at.app.notify(TEXT, title=TEXT)
     await at.pilot.pause()
-    shown = drawn(screen)
+    shown = "".join(drawn(screen))
     assert "␛" in shown, screen
     assert shown == field_text(shown), screen
     assert all(line.value == TEXT for line in screen.query(Field))

@@ -237,8 +237,8 @@ async def test_a_key_tells_whether_the_choice_matters(start: Start) -> None:
     async with start(size=(120, 40)) as at:
         await open_heat(at)
         await at.press("d")
-        await at.until(lambda: any(one.title == "Futures" for one in at.app._notifications))
-        (said,) = [one.message for one in at.app._notifications if one.title == "Futures"]
+        await at.until(lambda: any(one.title == "Futures" for one in at.notices))
+        (said,) = [one.message for one in at.notices if one.title == "Futures"]
         assert "bits of at most" in said
 
 

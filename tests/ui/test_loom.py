@@ -16,7 +16,7 @@ from llterm.ui.screens.comparison import Comparison
 from llterm.ui.screens.loom import LoomScreen
 from llterm.ui.widgets.path import path_text
 from tests.helpers.document_edits import model_run
-from tests.helpers.driven_app import Driven, Start
+from tests.helpers.driven_app import Driven, Start, bound
 
 
 @pytest.fixture
@@ -77,8 +77,7 @@ async def go(at: Driven, screen: LoomScreen, text: str) -> None:
 async def test_every_action_of_the_loom_has_a_deed_and_a_key(fox: Start) -> None:
     async with loom(fox) as (_, screen):
         assert set(screen.table) >= {one.id for one in ACTIONS if one.where == "loom"}
-        bound = {b.id for node in (screen, screen.outline) for _, b in node._bindings}
-        assert bound >= set(screen.table)
+        assert bound(screen, screen.outline) >= set(screen.table)
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40), (60, 15)])
@@ -304,9 +303,9 @@ async def test_hoist_sort_copy_and_the_path(fox: Start) -> None:
 async def test_a_loom_that_can_only_be_read_says_so(fox: Start) -> None:
     other = Document.open(fox.folder / "cat.loom")
     async with loom(fox) as (at, screen):
-        assert ["Another llterm has" in one.message for one in at.app._notifications] == [True]
+        assert ["Another llterm has" in one.message for one in at.notices] == [True]
         before = texts(screen)
         await at.press("d")
         assert texts(screen) == before
-        assert any("reading only" in one.title for one in at.app._notifications)
+        assert any("reading only" in one.title for one in at.notices)
     other.close()

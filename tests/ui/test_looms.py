@@ -109,7 +109,7 @@ async def test_the_loom_that_is_open_is_not_deleted(start: Start) -> None:
         looms.remember(path)
         await listed(at)
         await at.press("d")
-        await at.until(lambda: at.app._notifications)
+        await at.until(lambda: at.notices)
         assert path.exists()
 
 
@@ -153,7 +153,7 @@ async def test_an_export_overwrites_nothing(start: Start, home: Path) -> None:
         entry = at.app.screen.query_one(Input)
         entry.value = str(home / "mine.txt")
         await at.press("enter")
-        await at.until(lambda: at.app._notifications)
+        await at.until(lambda: at.notices)
         assert (home / "mine.txt").read_text() == "mine"
 
 
@@ -182,7 +182,7 @@ def fill_disk(document: Document) -> None:
 
 
 def told(at: Driven) -> list[str]:
-    return [one.title for one in at.app._notifications]
+    return [one.title for one in at.notices]
 
 
 PAGE = "word " * 4000
@@ -268,7 +268,7 @@ async def test_damage_that_opening_does_not_need_is_told(start: Start, home: Pat
     change(home / "cat.loom", "update piece set overlap = 9e999")
     async with start() as at:
         assert at.story == STORY
-        (said,) = at.app._notifications
+        (said,) = at.notices
         assert said.title == "Damaged"
         assert "llterm doctor" in said.message
 
@@ -290,7 +290,7 @@ async def test_a_broken_file_is_told_with_its_place(start: Start, home: Path) ->
     (home / "broken.json").write_text('{"a": [1,')
     async with start() as at:
         await at.press("alt+i", *str(home / "broken.json"), "enter")
-        await at.until(lambda: at.app._notifications)
+        await at.until(lambda: at.notices)
         assert at.app.following is None
     assert not (home / "broken.loom").exists()
 

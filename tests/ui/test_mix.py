@@ -20,7 +20,7 @@ from llterm.ui.screens.mix import MixScreen
 from llterm.ui.screens.mix_help import MixHelp
 from llterm.ui.widgets.lanes import Lanes
 from llterm.ui.widgets.voices import Voices
-from tests.helpers.driven_app import Driven, Progress, Start
+from tests.helpers.driven_app import Driven, Progress, Start, drawn
 from tests.helpers.mix_models import STORY, Endless, Few, Hanging, Mortal
 
 SIZES = [(80, 24), (120, 40), (60, 15)]
@@ -69,8 +69,7 @@ def marks(screen: MixScreen) -> list[str]:
 
 def shown(screen: MixScreen) -> str:
     """Everything that stands on the screen."""
-    lines = screen._compositor.render_strips()
-    return "\n".join("".join(segment.text for segment in line) for line in lines)
+    return "\n".join(drawn(screen))
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -178,7 +177,7 @@ async def test_a_model_that_dies_is_a_row_and_can_be_tried_again(start: Start) -
         assert "the mix goes on without it" in " ".join(shown(screen).split())
         assert "It refused the connection." in shown(screen)
         assert "p(x) = 1·random-2(x)" in shown(screen)
-        assert not at.app._notifications
+        assert not at.notices
         mortal.dead = False
         await at.press("r")
         await at.until(lambda: "silent" not in shown(screen))
@@ -214,7 +213,7 @@ async def test_when_nobody_is_left_a_row_says_why_and_the_play_ends(start: Start
         told = " ".join(shown(screen).split())
         assert "the mix stands still and asks again" in told
         assert not at.session.player.playing
-        assert not at.app._notifications
+        assert not at.notices
         for one in models:
             one.dead = False
         await at.press("r")
@@ -227,12 +226,12 @@ async def test_what_a_play_cannot_do_is_a_row_with_its_hint(start: Start) -> Non
     async with side_by_side(start, [Endless(1), Endless(2)]) as (at, screen):
         at.session.player.ended(UsageError("Nothing may stand here", "All is barred.", "Loosen."))
         await at.until(lambda: "! Nothing may stand here. All is barred. Loosen." in shown(screen))
-        assert not at.app._notifications
+        assert not at.notices
         await at.press("right")
         await at.until(lambda: "barred" not in shown(screen))
         await at.press("escape")
         at.session.player.ended(UsageError("Nothing may stand here"))
-        await at.until(lambda: at.app._notifications)
+        await at.until(lambda: at.notices)
 
 
 async def test_a_comparison_begins_at_the_top_and_writes_on_at_the_end(start: Start) -> None:
@@ -290,7 +289,7 @@ async def test_models_that_could_not_be_opened_are_opened_by_the_key(start: Star
         await at.until(lambda: "No connection to http://near" in shown(screen))
         assert "r tries again" in " ".join(shown(screen).split())
         await at.press("full_stop")
-        assert not at.app._notifications
+        assert not at.notices
         await at.press("r")
         await at.until(lambda: "0.5·random-1(x)" in shown(screen))
         assert reached == [False, True]

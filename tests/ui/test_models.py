@@ -65,8 +65,8 @@ async def test_a_model_that_cannot_be_loaded_leaves_the_old_one(start: Start, ho
         await at.weave()
         source = at.session.source
         await pick(at, "broken")
-        await at.until(lambda: at.app._notifications)
-        (told,) = list(at.app._notifications)
+        await at.until(lambda: at.notices)
+        (told,) = at.notices
         assert "damaged or cut off" in told.title
         assert at.session.source is source
         assert not at.session.stale
@@ -188,7 +188,7 @@ async def test_a_template_that_fails_is_told_in_its_line(start: Start) -> None:
         await at.press("alt+c", *"tell", "ctrl+j")
         await at.until(lambda: "The model's chat" in shown(at))
         await at.press("ctrl+j")
-        assert at.app._notifications
+        assert at.notices
         assert at.story == STORY
 
 

@@ -17,18 +17,14 @@ from llterm.ui.screens.help import Help
 from llterm.ui.screens.jump import Jump
 from llterm.ui.screens.settings import Settings
 from llterm.ui.themes import load_themes
-from tests.helpers.driven_app import STORY, Start
+from tests.helpers.driven_app import STORY, Start, bound
 
 
 async def test_every_action_has_a_deed_and_a_key(start: Start) -> None:
     async with start() as at:
         assert set(at.main.table) == {one.id for one in ACTIONS if one.where not in ("loom", "mix")}
-        bound = {
-            binding.id
-            for node in (at.main, at.main.editor, at.main.suggestions, at.main.heat)
-            for _, binding in node._bindings
-        }
-        assert bound >= set(at.main.table)
+        nodes = (at.main, at.main.editor, at.main.suggestions, at.main.heat)
+        assert bound(*nodes) >= set(at.main.table)
 
 
 async def test_a_key_of_ones_own_wins_over_the_text_area(start: Start) -> None:
@@ -184,7 +180,7 @@ async def test_bad_themes_are_told_in_one_notice(start: Start, home: Path) -> No
     start.config = Config(ui=Ui(theme="mine"))
     async with start() as at:
         assert at.app.theme == "mine"
-        (notice,) = at.app._notifications
+        (notice,) = at.notices
         for part in ("a.toml", "did you mean colors?", "b.toml", "bar", "c.toml"):
             assert part in notice.message
 

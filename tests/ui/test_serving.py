@@ -125,8 +125,8 @@ async def test_the_counter_is_told_with_the_words(start: Start) -> None:
     async with served(start, LlamaServer())(STORY) as at:
         await at.weave()
         await at.press("f11")
-        await at.until(lambda: at.app._notifications)
-        (told,) = [one.message for one in at.app._notifications]
+        await at.until(lambda: at.notices)
+        (told,) = [one.message for one in at.notices]
         assert "3 words" in told
         assert "tiny: " in told
         assert " requests; " in told

@@ -34,8 +34,8 @@ async def test_a_long_story_has_a_mark_and_says_how_much_is_seen(start: Start) -
         assert at.session.figures.mark == figures.mark, "what stands before it is the same"
         assert at.session.figures.sight is None, "of this text it is not known yet"
         await at.press("f11")
-        await at.until(lambda: at.app._notifications)
-        (told,) = [one.message for one in at.app._notifications]
+        await at.until(lambda: at.notices)
+        (told,) = [one.message for one in at.notices]
         whole = await story_prompt(at.session.document, at.session.model)
         assert f"of {whole.sight.story:,} tokens" in told
         assert whole.sight.story > figures.sight.story

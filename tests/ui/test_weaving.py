@@ -209,7 +209,7 @@ async def test_the_story_is_live_while_the_model_loads_and_after_it_failed(start
         await at.press("!")
         assert at.story == STORY + "!"
         await at.press("ctrl+j")
-        assert any("model" in note.title.lower() for note in at.app._notifications)
+        assert any("model" in note.title.lower() for note in at.notices)
         fail.set()
         await at.until(lambda: "Fetch it again." in at.line("invitation"))
         await at.press("?")
