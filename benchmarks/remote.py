@@ -15,14 +15,18 @@ from benchmarks.delay import delayed
 from benchmarks.rows import MODEL, Row
 from benchmarks.server import LLooM, server
 from benchmarks.weaving import begin, run
-from llterm.backends.remote.backend import Habit, RemoteBackend
 from llterm.backends.remote.connect import open_remote
+from llterm.backends.remote.remote_backend import RemoteBackend, RequestPolicy
 from llterm.config.server import ServerSettings
 from llterm.core.rules import Rules
 from llterm.core.stories import STORIES
 
 LATENCIES = (0.0, 0.02, 0.2)
-HABITS = {"chain": Habit(width=1), "level": Habit(ahead=0), "blend": Habit()}
+POLICIES = {
+    "chain": RequestPolicy(width=1),
+    "level": RequestPolicy(ahead=0),
+    "blend": RequestPolicy(),
+}
 TREE = Rules(12, 0.11, split_limit=3, beams=10_000, auto_stop=False, heal=False, budget=2_000)
 """Every suggestion above a cutoff: both sides have the same tree to go through."""
 BEST = Rules(heal=False)
@@ -63,11 +67,11 @@ async def _measure() -> list[Row]:
 
 async def _compare(backend: RemoteBackend, address: tuple[str, int], latency: float) -> list[Row]:
     rounds = 7 if latency < 0.1 else 2
-    tree, best = ({name: _Taken() for name in HABITS} for _ in range(2))
+    tree, best = ({name: _Taken() for name in POLICIES} for _ in range(2))
     theirs = _Taken()
     for turn in range(rounds + 1):
-        for name, habit in HABITS.items():
-            backend.habit = habit
+        for name, policy in POLICIES.items():
+            backend.policy = policy
             for rules, taken in ((TREE, tree[name]), (BEST, best[name])):
                 await _weave(backend, rules, taken, count=turn > 0)
         # The server hangs up on those that were quiet for five seconds: new connections.
@@ -91,14 +95,14 @@ async def _compare(backend: RemoteBackend, address: tuple[str, int], latency: fl
 
 
 async def _weave(backend: RemoteBackend, rules: Rules, taken: _Taken, *, count: bool) -> None:
-    before = backend.wire.spent.requests
+    before = backend.transport.spent.requests
     await asyncio.to_thread(backend.vocabulary.encode, STORY.encode())
     weave = begin(backend, STORY, rules)
     start = time.perf_counter()
     await run(weave, backend)
     if count:
         taken.seconds.append(time.perf_counter() - start)
-    taken.requests = backend.wire.spent.requests - before
+    taken.requests = backend.transport.spent.requests - before
     taken.positions = len(weave.facts)
 
 

@@ -14,7 +14,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
 from benchmarks.rows import Row, percentile
-from llterm.backends.remote.httpwire import HttpWire
+from llterm.backends.remote.http_transport import HttpTransport
 from llterm.config.server import ServerSettings
 from tests.helpers.faulty_server import FaultyServer, Request, cut, reply
 
@@ -88,7 +88,7 @@ def _rows(name: str, runs: list[Run]) -> list[Row]:
 async def _round(*replicas: Replica) -> Run:
     async with AsyncExitStack() as stack:
         servers = [await stack.enter_async_context(FaultyServer(one)) for one in replicas]
-        wire = HttpWire(ServerSettings(tuple(one.url for one in servers)))
+        wire = HttpTransport(ServerSettings(tuple(one.url for one in servers)))
         start = time.perf_counter()
         waits: list[float] = []
 

@@ -13,7 +13,7 @@ import llterm
 from llterm import paths
 from llterm.backends import caches
 from llterm.backends.llamacpp import trial
-from llterm.backends.remote import memory
+from llterm.backends.remote import server_memory
 from llterm.jsonfile import keep_json, read_json
 from llterm.session import looms
 
@@ -49,7 +49,7 @@ READERS: dict[str, Callable[[Path], object]] = {
     "session/looms.py deleted": _deleted,
     "session/looms.py _recent": _recent,
     "backends/llamacpp/trial.py _remembered": _tried,
-    "backends/remote/memory.py recall": memory.recall,
+    "backends/remote/server_memory.py recall": server_memory.recall,
     "backends/caches.py _model_layer": caches._model_layer,
 }
 

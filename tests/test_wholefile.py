@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from llterm import paths, state
-from llterm.backends.remote.memory import Memory, remember
-from llterm.backends.remote.steps import Traits
+from llterm.backends.remote.server_memory import ServerMemory, remember
+from llterm.backends.remote.steps import ServerTraits
 from llterm.config.trust import trust
 from llterm.formats.files import write_file
 from llterm.logbook import open_log
@@ -58,7 +58,9 @@ def test_what_llterm_keeps_for_itself_is_its_owners_alone(
     state.keep({"ui.theme": "paper"})
     looms.remember(tmp_path / "a.loom")
     trust(tmp_path)
-    remember(paths.state_dir() / "servers" / "x.json", Memory("", "", Traits("", "", 0), ()))
+    remember(
+        paths.state_dir() / "servers" / "x.json", ServerMemory("", "", ServerTraits("", "", 0), ())
+    )
     kept = [path for path in paths.state_dir().rglob("*") if path.is_file()]
     assert len(kept) == 5
     assert {path.name: oct(mode(path)) for path in kept} == {path.name: "0o600" for path in kept}

@@ -50,10 +50,10 @@ def list_models(config: Config, addresses: Sequence[str] = ()) -> list[Listed]:
 
 async def with_offers(rows: Sequence[Listed]) -> list[Listed]:
     """The list with what servers say of their models; takes some seconds at most."""
-    from llterm.backends.remote.offers import ask_servers
+    from llterm.backends.remote.model_list import server_models
 
     known = [one.known for one in rows]
-    told = await ask_servers(
+    told = await server_models(
         {one.name: one.settings.server for one in known if one.settings.server is not None}
     )
     return [replace(one, offers=told.get(one.known.name, "")) for one in rows]

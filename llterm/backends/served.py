@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from llterm.backends.remote.backend import RemoteBackend
-from llterm.backends.remote.wire import Spent
+from llterm.backends.remote.remote_backend import RemoteBackend
+from llterm.backends.remote.transport import TransportUsage
 from llterm.core.display import label_text
 from llterm.core.query import Distant, Source
 
@@ -16,7 +16,7 @@ class Counted:
     """What went over the wire to one model's server."""
 
     model: str
-    spent: Spent
+    spent: TransportUsage
 
 
 def server_of(source: Source | None) -> RemoteBackend | None:
@@ -27,7 +27,7 @@ def server_of(source: Source | None) -> RemoteBackend | None:
 def counted(source: Source | None) -> tuple[Counted, ...]:
     """The counter of a model on a server; of a mix, those of its models."""
     servers = filter(None, map(server_of, getattr(source, "sources", (source,))))
-    return tuple(Counted(one.name, one.wire.spent) for one in servers)
+    return tuple(Counted(one.name, one.transport.spent) for one in servers)
 
 
 def silent(source: Source | None) -> tuple[str, ...]:
@@ -41,4 +41,4 @@ def silent(source: Source | None) -> tuple[str, ...]:
 def counted_words(counts: Sequence[Counted]) -> str:
     """A line each, every one begun by a line break; nothing where none is on a server."""
     named = ((label_text(one.model), one) for one in counts)
-    return "".join(f"\n{name}: {one.spent.told()}" for name, one in named)
+    return "".join(f"\n{name}: {one.spent.summary()}" for name, one in named)

@@ -12,7 +12,11 @@ from urllib.parse import SplitResult, urlsplit
 DIALECTS = (
     "auto", "llama", "vllm", "sglang", "tabby", "ollama", "kobold", "webui", "completions", "chat",
 )  # fmt: skip
-"""What a server may speak; "auto" finds out by asking it."""
+"""What a server may speak; "auto" finds out by asking it.
+
+The names of the registry in `backends/remote/dialects`, in its order: configuration is read without
+any backend, so they stand here too, and a test compares them.
+"""
 KEY_SOURCES = ("key_env", "key_file", "key_command")
 
 _VARIABLE = re.compile("[A-Za-z_][A-Za-z0-9_]*")

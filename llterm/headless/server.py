@@ -35,7 +35,7 @@ def check_server(name: str, config: Config) -> str:
 async def _examined(name: str, config: Config) -> list[tuple[str, str]]:
     from llterm.backends.formats import chosen_format
     from llterm.backends.remote.connect import open_remote
-    from llterm.backends.remote.probe import reuses
+    from llterm.backends.remote.probe import reused_tokens
 
     known = find_model(name, config)
     server = known.settings.server
@@ -55,9 +55,9 @@ async def _examined(name: str, config: Config) -> list[tuple[str, str]]:
     try:
         opened = time.perf_counter() - start
         answered = await _asked(backend)
-        reused = await reuses(backend.wire, backend.dialect)
-        rows = [("address", backend.wire.name), ("dialect", backend.dialect.name)]
-        rows += backend.told
+        reused = await reused_tokens(backend.transport, backend.dialect)
+        rows = [("address", backend.transport.name), ("dialect", backend.dialect.name)]
+        rows += backend.explained
         rows.append(answered)
         if reused is not None:
             again = f"yes: {reused} tokens of a repeated prompt" if reused else (
@@ -67,7 +67,7 @@ async def _examined(name: str, config: Config) -> list[tuple[str, str]]:
         masks = backend.capabilities.masks
         whole = f"all {backend.vocabulary.size:,} tokens" if masks else "learned as it is seen"
         rows.append(("vocabulary", whole))
-        rows.append(("opens in", f"{opened:.2f} s, {backend.wire.spent.requests} requests"))
+        rows.append(("opens in", f"{opened:.2f} s, {backend.transport.spent.requests} requests"))
         return rows
     finally:
         line.clear()

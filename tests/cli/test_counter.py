@@ -72,6 +72,6 @@ async def test_a_typed_limit_of_requests_reaches_the_wire(config: Path) -> None:
     try:
         wire = server_of(backend)
         assert wire is not None
-        assert wire.wire.parallel == 7
+        assert wire.transport.parallel == 7
     finally:
         await backend.close()

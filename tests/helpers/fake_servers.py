@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from llterm.backends.remote.wire import Refused
+from llterm.backends.remote.transport import Refused
 from llterm.core.tokens import Tail
 from tests.helpers.little_model import (
     END,
@@ -235,7 +235,7 @@ class VllmServer(CompletionsServer):
 
 def _spelled(data: bytes) -> str:
     """As a byte-level vocabulary's file spells a token."""
-    from llterm.backends.remote.dialects.spelling import _BYTES
+    from llterm.backends.remote.token_spelling import _BYTES
 
     names = {byte: name for name, byte in _BYTES.items()}
     return "".join(names[byte] for byte in data)

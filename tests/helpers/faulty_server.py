@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
-from llterm.backends.remote.httpwire import HttpWire
+from llterm.backends.remote.http_transport import HttpTransport
 
 
 @dataclass(frozen=True)
@@ -246,4 +246,4 @@ async def collected(stream: AsyncGenerator[Any], into: list[Any]) -> None:
         into.append(event)
 
 
-MakeWire = Callable[..., HttpWire]
+MakeWire = Callable[..., HttpTransport]

@@ -7,7 +7,7 @@ from abc import abstractmethod
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any, ClassVar
 
-from llterm.backends.remote.wire import Refused, Reply, Spent
+from llterm.backends.remote.transport import Refused, Reply, TransportUsage
 from llterm.core.tokens import Tail
 
 VOCABULARY: Sequence[bytes] = (
@@ -109,8 +109,8 @@ class Server:
         self.parallel = count
 
     @property
-    def spent(self) -> Spent:
-        return Spent(requests=len(self.requests))
+    def spent(self) -> TransportUsage:
+        return TransportUsage(requests=len(self.requests))
 
     async def close(self) -> None:
         """Nothing is open."""

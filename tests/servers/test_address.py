@@ -15,8 +15,8 @@ from dataclasses import replace
 import pytest
 
 from benchmarks.weaving import begin, run
-from llterm.backends.remote.backend import RemoteBackend
 from llterm.backends.remote.connect import open_remote
+from llterm.backends.remote.remote_backend import RemoteBackend
 from llterm.config.server import ServerSettings
 from llterm.core.rules import Rules
 from llterm.core.tokens import Tail
@@ -45,7 +45,7 @@ async def suggested(remote: RemoteBackend) -> dict[Tail, float]:
 
 async def test_suggestions_do_not_depend_on_how_they_are_asked_for(remote: RemoteBackend) -> None:
     in_lines = await suggested(remote)
-    remote.habit = replace(remote.habit, ahead=0, width=1)
+    remote.policy = replace(remote.policy, ahead=0, width=1)
     one_by_one = await suggested(remote)
     assert len(in_lines) == len(one_by_one) == RULES.beams
     last = min([*in_lines.values(), *one_by_one.values()])
@@ -56,7 +56,7 @@ async def test_suggestions_do_not_depend_on_how_they_are_asked_for(remote: Remot
 
 async def test_a_given_text_scores_as_it_was_suggested(remote: RemoteBackend) -> None:
     """For servers that score given text; doctor says which."""
-    assert remote.capabilities.score, dict(remote.told)
+    assert remote.capabilities.score, dict(remote.explained)
     vocabulary = remote.vocabulary
     story = vocabulary.prefix + await asyncio.to_thread(vocabulary.encode, PROMPT.encode())
     best = await suggested(remote)

@@ -20,9 +20,8 @@ from typing import Any
 import pytest
 
 from llterm.backends.remote.connect import open_remote
-from llterm.backends.remote.explained import explained
-from llterm.backends.remote.probe import reuses
-from llterm.backends.remote.wire import Refused
+from llterm.backends.remote.probe import reused_tokens
+from llterm.backends.remote.transport import Refused
 from llterm.config.server import DIALECTS, ServerSettings
 from llterm.core.rules import Rules
 from llterm.core.tokens import Anchor, Tail
@@ -170,8 +169,8 @@ async def used(server: Strange, dialect: str) -> str:
 
 
 async def doctored(backend: Any) -> str:
-    await reuses(backend.wire, backend.dialect)
-    return "\n".join(value for _, value in explained(backend.dialect.traits))
+    await reused_tokens(backend.transport, backend.dialect)
+    return "\n".join(value for _, value in backend.dialect.traits.explained())
 
 
 async def tokens(backend: Any, text: bytes) -> Tail:

@@ -10,10 +10,9 @@ import pytest
 from textual.widgets import OptionList
 
 from benchmarks.server import server as server_of
-from llterm.backends.remote.backend import RemoteBackend
-from llterm.backends.remote.connect import open_backend
-from llterm.backends.remote.probe import find_dialect
-from llterm.backends.remote.wire import Reply
+from llterm.backends.remote.connect import connect
+from llterm.backends.remote.remote_backend import RemoteBackend
+from llterm.backends.remote.transport import Reply
 from llterm.config import Config, ModelConfig
 from llterm.config.server import ServerSettings
 from llterm.core.query import Backend
@@ -28,7 +27,7 @@ STORY = "Once the fox"
 
 def served(start: Start, server: Server) -> Start:
     async def opening(progress: Callable[[float], None]) -> Backend:
-        return await open_backend("tiny", server, await find_dialect(server, "auto", None))
+        return await connect("tiny", server, ServerSettings(("http://server",)), fresh=True)
 
     start.opening = opening
     return start

@@ -12,7 +12,7 @@ import math
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
-from llterm.backends.remote.wire import BadAnswer
+from llterm.backends.remote.transport import BadAnswer
 from llterm.core.display import label_text
 from llterm.core.jsontext import LONE
 from llterm.core.nesting import parsed
@@ -53,7 +53,7 @@ def parse(data: bytes) -> Any:
         raise _unreadable("it holds a number too long, or lists too deep") from None
 
 
-class Part:
+class AnswerValue:
     """A value inside an answer, which knows where it stands."""
 
     __slots__ = ("place", "value")
@@ -62,32 +62,32 @@ class Part:
         self.value = value
         self.place = place
 
-    def __getitem__(self, key: str | int) -> Part:
+    def __getitem__(self, key: str | int) -> AnswerValue:
         """What stands under this name, or at this index. Raises BadAnswer where nothing does."""
         if isinstance(key, int):
             if not isinstance(self.value, list):
                 self._wrong("a list")
             if not -len(self.value) <= key < len(self.value):
                 raise _unreadable(f"{self._name} has {len(self.value)} entries, no {key}")
-            return Part(self.value[key], f"{self.place}[{key}]")
+            return AnswerValue(self.value[key], f"{self.place}[{key}]")
         if not isinstance(self.value, dict):
             self._wrong("an object")
         if key not in self.value:
             raise _unreadable(f"{self._name} has no {key}")
         return self._named(key)
 
-    def get(self, key: str) -> Part | None:
+    def get(self, key: str) -> AnswerValue | None:
         """What stands under this name; None where that is nothing or null."""
         if not isinstance(self.value, dict):
             self._wrong("an object")
         return None if self.value.get(key) is None else self._named(key)
 
-    def items(self) -> Iterator[Part]:
+    def items(self) -> Iterator[AnswerValue]:
         """The entries of a list."""
         if not isinstance(self.value, list):
             self._wrong("a list")
         for index, one in enumerate(self.value):
-            yield Part(one, f"{self.place}[{index}]")
+            yield AnswerValue(one, f"{self.place}[{index}]")
 
     def object(self) -> dict[str, Any]:
         """The names of an object and what stands under them."""
@@ -130,8 +130,8 @@ class Part:
     def _name(self) -> str:
         return self.place or "the answer"
 
-    def _named(self, key: str) -> Part:
-        return Part(self.value[key], f"{self.place}.{key}" if self.place else key)
+    def _named(self, key: str) -> AnswerValue:
+        return AnswerValue(self.value[key], f"{self.place}.{key}" if self.place else key)
 
     def _wrong(self, wanted: str) -> NoReturn:
         found = _KINDS.get(type(self.value), "something else")

@@ -1,4 +1,4 @@
-"""The file that `--record` writes and `--replay` reads.
+"""Cassettes: the file that `--record` writes and `--replay` reads, and a transport for either.
 
 A cassette is JSON Lines. The first line says what it is, and which settings a replay needs:
 
@@ -19,13 +19,23 @@ stopped. There is no key, no header and no address in a cassette, but the text o
 from __future__ import annotations
 
 import os
+from collections import Counter, defaultdict
+from collections.abc import AsyncGenerator, Awaitable, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from llterm.backends.remote.answer import Part, parse
-from llterm.backends.remote.keys import Secret, hidden
-from llterm.backends.remote.wire import BadAnswer, Refused
+from llterm.backends.remote.answer import AnswerValue, parse
+from llterm.backends.remote.api_keys import Secret, hidden
+from llterm.backends.remote.transport import (
+    BadAnswer,
+    Refused,
+    Reply,
+    Transport,
+    TransportUsage,
+    tokens_of,
+)
 from llterm.config.server import DIALECTS, ServerSettings
 from llterm.core.display import display_text, label_text
 from llterm.core.jsontext import json_text
@@ -36,10 +46,11 @@ VERSION = 1
 STREAM = "STREAM"
 MOST_PARALLEL = 10_000
 MOST_BYTES = 1 << 30
+_NOTHING = object()
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class CassetteEntry:
     """One request and how it ended."""
 
     method: str
@@ -77,7 +88,7 @@ class Entry:
         return found | {"failed": words}
 
     @classmethod
-    def of(cls, line: Part) -> Entry:
+    def of(cls, line: AnswerValue) -> CassetteEntry:
         """From a line of a file. Raises BadAnswer, with the place of what is wrong."""
         method, path, body = line["method"].text(), line["path"].text(), line["body"].value
         error: LltermError | None = None
@@ -123,7 +134,7 @@ class CassetteWriter:
             }
         )
 
-    def add(self, entry: Entry) -> None:
+    def add(self, entry: CassetteEntry) -> None:
         """Raises UsageError where the disk takes no more."""
         if self._file.closed:
             return
@@ -151,7 +162,7 @@ class CassetteWriter:
             ) from error
 
 
-def read_cassette(path: Path) -> tuple[ServerSettings, list[Entry]]:
+def read_cassette(path: Path) -> tuple[ServerSettings, list[CassetteEntry]]:
     """The settings to replay it with (no address among them), and its entries.
 
     Raises UsageError where it is no cassette, or a broken one.
@@ -164,10 +175,10 @@ def read_cassette(path: Path) -> tuple[ServerSettings, list[Entry]]:
         ) from None
     number = 1
     try:
-        settings, entries = _settings(Part(parse(head))), []
+        settings, entries = _settings(AnswerValue(parse(head))), []
         for line in lines:
             number += 1
-            entries.append(Entry.of(Part(parse(line))))
+            entries.append(CassetteEntry.of(AnswerValue(parse(line))))
     except BadAnswer as error:
         raise UsageError(
             f"{path} is not a recording of llterm, or a broken one",
@@ -177,7 +188,166 @@ def read_cassette(path: Path) -> tuple[ServerSettings, list[Entry]]:
     return settings, entries
 
 
-def _settings(head: Part) -> ServerSettings:
+class RecordingTransport:
+    """Hands everything on and keeps the answers in a cassette.
+
+    A request that is cancelled before its answer is not kept.
+    """
+
+    def __init__(self, transport: Transport, cassette: CassetteWriter) -> None:
+        self.name = transport.name
+        self._transport = transport
+        self._cassette = cassette
+
+    async def get(self, path: str) -> Reply:
+        return await self._kept("GET", path, None, self._transport.get(path))
+
+    async def post(self, path: str, body: Mapping[str, Any], *, idempotent: bool = True) -> Reply:
+        answer = self._transport.post(path, body, idempotent=idempotent)
+        return await self._kept("POST", path, body, answer)
+
+    async def stream(self, path: str, body: Mapping[str, Any]) -> AsyncGenerator[Any]:
+        events: list[Any] = []
+        ended = False
+        error: LltermError | None = None
+        try:
+            async with aclosing(self._transport.stream(path, body)) as source:
+                async for event in source:
+                    events.append(event)
+                    yield event
+            ended = True
+        except LltermError as failed:
+            error = failed
+            raise
+        finally:
+            if events or ended or error:
+                entry = CassetteEntry(
+                    STREAM, path, body, events=tuple(events), ended=ended, error=error
+                )
+                self._cassette.add(entry)
+
+    @property
+    def parallel(self) -> int:
+        return self._transport.parallel
+
+    def set_parallel(self, count: int) -> None:
+        self._transport.set_parallel(count)
+
+    @property
+    def spent(self) -> TransportUsage:
+        return self._transport.spent
+
+    @property
+    def away(self) -> str:
+        return self._transport.away
+
+    async def close(self) -> None:
+        await self._transport.close()
+        self._cassette.close()
+
+    async def _kept(self, method: str, path: str, body: Any, answer: Awaitable[Reply]) -> Reply:
+        try:
+            reply = await answer
+        except LltermError as error:
+            self._cassette.add(CassetteEntry(method, path, body, error=error))
+            raise
+        self._cassette.add(CassetteEntry(method, path, body, reply.status, reply.data))
+        return reply
+
+
+class ReplayTransport:
+    """Serves a cassette's answers again, found by method, path and body.
+
+    Where one request was recorded several times, its answers come in their order, the last one
+    again and again.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Reads the file whole. Raises UsageError where it is no cassette."""
+        self.name = path.name
+        settings, entries = read_cassette(path)
+        self._limit = settings.parallel or 1
+        self._entries: dict[str, list[CassetteEntry]] = defaultdict(list)
+        for entry in entries:
+            self._entries[entry.request].append(entry)
+        self._served = Counter[str]()
+        self._tokens = Counter[str]()
+
+    async def get(self, path: str) -> Reply:
+        return self._answer("GET", path, None)
+
+    async def post(self, path: str, body: Mapping[str, Any], *, idempotent: bool = True) -> Reply:
+        return self._answer("POST", path, body)
+
+    async def stream(self, path: str, body: Mapping[str, Any]) -> AsyncGenerator[Any]:
+        entry = self._entry(STREAM, path, body)
+        for event in entry.events:
+            self._count(event)
+            yield event
+        if entry.error is not None:
+            raise entry.error
+        if not entry.ended:
+            raise self._missing(STREAM, path, body)
+
+    @property
+    def parallel(self) -> int:
+        return self._limit
+
+    def set_parallel(self, count: int) -> None:
+        self._limit = max(count, 1)
+
+    @property
+    def spent(self) -> TransportUsage:
+        return TransportUsage(requests=self._served.total(), **self._tokens)
+
+    @property
+    def away(self) -> str:
+        return ""
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+    def _answer(self, method: str, path: str, body: Any) -> Reply:
+        entry = self._entry(method, path, body)
+        if entry.error is not None:
+            raise entry.error
+        self._count(entry.data)
+        return Reply(entry.status, entry.data, {}, self.name)
+
+    def _entry(self, method: str, path: str, body: Any) -> CassetteEntry:
+        asked = request(method, path, body)
+        kept = self._entries.get(asked)
+        if kept is None:
+            raise self._missing(method, path, body)
+        entry = kept[min(self._served[asked], len(kept) - 1)]
+        self._served[asked] += 1
+        return entry
+
+    def _count(self, data: Any) -> None:
+        prompt, answer = tokens_of(data)
+        self._tokens["prompt_tokens"] += prompt
+        self._tokens["answer_tokens"] += answer
+
+    def _missing(self, method: str, path: str, body: Any) -> UsageError:
+        """Says what was asked, and how the nearest recorded request differs."""
+        same = [kept[0].body for kept in self._entries.values()
+                if (kept[0].method, kept[0].path) == (method, path)]  # fmt: skip
+        if not same:
+            why = f"{method} {path} was not asked while it was recorded"
+        elif body in same:
+            why = f"The recorded answer to {method} {path} was stopped at this point"
+        else:
+            names = min((_differing(one, body) for one in same), key=len)
+            shown = label_text(", ".join(names))
+            why = f"{method} {path} was recorded, but not with this {shown}"
+        return UsageError(
+            f"{self.name} has no answer to this request",
+            f"{why}.",
+            "Replay with the same story and settings, or record it anew.",
+        )
+
+
+def _settings(head: AnswerValue) -> ServerSettings:
     version = head["llterm_cassette"].whole()
     if version != VERSION:
         raise BadAnswer("", f"it is of version {version}; this llterm knows {VERSION}.")
@@ -194,7 +364,7 @@ def _settings(head: Part) -> ServerSettings:
     )  # fmt: skip
 
 
-def _words(part: Part) -> tuple[str, str, str]:
+def _words(part: AnswerValue) -> tuple[str, str, str]:
     """As an error shows them, whoever wrote the file."""
     title, cause, hint = (display_text(part[at].text().encode()) for at in range(3))
     return title, cause, hint
@@ -213,3 +383,11 @@ def _made(path: Path) -> TextIO:
             f"{path} cannot be written", f"{reason(error)}.", "Name another file."
         ) from None
     return os.fdopen(descriptor, "w", encoding="utf-8")
+
+
+def _differing(recorded: Any, asked: Any) -> list[str]:
+    """The names under which two bodies hold different values."""
+    if not isinstance(recorded, Mapping) or not isinstance(asked, Mapping):
+        return ["body"]
+    return [name for name in sorted({*recorded, *asked})
+            if recorded.get(name, _NOTHING) != asked.get(name, _NOTHING)]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Opens a model on a server: the wire, the dialect, the vocabulary."""
+"""Opens a model on a server: the transport, the dialect, the vocabulary."""
 
 from __future__ import annotations
 
@@ -10,19 +10,28 @@ from pathlib import Path
 from uuid import uuid4
 
 from llterm.backends.formats import Chosen
-from llterm.backends.remote.backend import Again, Habit, RemoteBackend
-from llterm.backends.remote.chats import chats_of
-from llterm.backends.remote.dialects.asking import Visit
-from llterm.backends.remote.dialects.protocol import Dialect, Lists, Reads, Tokenizes
-from llterm.backends.remote.dialects.spelling import spread
-from llterm.backends.remote.memory import Memory, forget, memory_file, recall, remember
-from llterm.backends.remote.news import News, Tell
-from llterm.backends.remote.opening import open_wire
-from llterm.backends.remote.probe import found_out, met_again, tried
-from llterm.backends.remote.vocabulary import Encoder, RemoteVocabulary, fingerprint_of
-from llterm.backends.remote.wire import Wire
+from llterm.backends.remote.api_keys import read_key
+from llterm.backends.remote.cassette import CassetteWriter, RecordingTransport, ReplayTransport
+from llterm.backends.remote.client import Client
+from llterm.backends.remote.dialect import Dialect, EchoesLogprobs, TellsVocabulary, Tokenizes
+from llterm.backends.remote.discovery import Discovery
+from llterm.backends.remote.http_transport import HttpTransport
+from llterm.backends.remote.probe import detect_again, find_dialect, with_trials
+from llterm.backends.remote.remote_backend import RemoteBackend, RequestPolicy
+from llterm.backends.remote.server_chats import chats_of
+from llterm.backends.remote.server_memory import (
+    ServerMemory,
+    forget,
+    memory_file,
+    recall,
+    remember,
+)
+from llterm.backends.remote.server_vocabulary import Encoder, RemoteVocabulary, fingerprint_of
+from llterm.backends.remote.token_spelling import spread
+from llterm.backends.remote.transport import News, Tell, Transport
 from llterm.config.server import ServerSettings
 from llterm.core.tokens import Tail, Token, vocabulary_fingerprint
+from llterm.errors import ConfigError
 
 WHOLE = 300_000
 """A vocabulary of more tokens than this is not fetched: some 90 bytes each."""
@@ -37,6 +46,46 @@ async def open_remote(
     fresh: bool = False,
     chosen: Chosen | None = None,
 ) -> RemoteBackend:
+    """Open the way to a model's server, and the model there, as `connect` does."""
+    news = News(tell)
+    transport = await open_transport(settings, news)
+    try:
+        return await connect(
+            name, transport, settings, context, news=news, fresh=fresh, chosen=chosen
+        )
+    except BaseException:
+        await transport.close()
+        raise
+
+
+async def open_transport(settings: ServerSettings, tell: Tell | None = None) -> Transport:
+    """The way to this server, or to a recording of one; nothing is sent yet.
+
+    Raises UsageError where the settings, the key or a file are no good.
+    """
+    if settings.replay is not None:
+        return ReplayTransport(settings.replay)
+    for setting, why, hint in settings.mistakes():
+        raise ConfigError(f"Wrong value for {setting}", f"{why}.", hint)
+    # Both take their time: a command that asks its person, and a library that is imported.
+    key = await asyncio.to_thread(read_key, settings)
+    transport = await asyncio.to_thread(HttpTransport, settings, key, tell)
+    if settings.record is None:
+        return transport
+    cassette = CassetteWriter(settings.record, settings, transport.parallel, key)
+    return RecordingTransport(transport, cassette)
+
+
+async def connect(
+    name: str,
+    transport: Transport,
+    settings: ServerSettings,
+    context: int | None = None,
+    *,
+    news: News | None = None,
+    fresh: bool = False,
+    chosen: Chosen | None = None,
+) -> RemoteBackend:
     """Get to know a server and its model. `context` overrides what the server says it sees.
 
     What was found out at an earlier start counts as long as the server says the same of itself;
@@ -44,79 +93,62 @@ async def open_remote(
     more than a built-in one's name. Raises LltermError: not reached, no key, nothing that
     llterm can work with.
     """
-    news = News(tell)
-    wire = await open_wire(settings, tell=news)
-    try:
-        # A recording must hold everything that its replay will ask for.
-        steady = settings.record is not None or settings.replay is not None
-        file = None if steady else memory_file(settings)
-        known = None if file is None or fresh else await asyncio.to_thread(recall, file)
-        dialect, told = await _got_to_know(wire, settings, file, known)
-        traits = dialect.traits
-        if context is not None:
-            dialect = dialect.knowing(replace(traits, context=context, context_told=True))
-        if settings.parallel is None:
-            wire.set_parallel(traits.slots * max(len(settings.base_url), 1))
-        habit = Habit(steady=steady)
-        again = None
-        if file is not None and known is not None and traits is known.traits:
-            again = partial(_tried_again, wire, file)
-        form = chosen or settings.chat_template
-        backend = _backend(name, wire, dialect, told, habit, form, again)
-        backend.news = news
-        return backend
-    except BaseException:
-        await wire.close()
-        raise
+    # A recording must hold everything that its replay will ask for.
+    policy = RequestPolicy(steady=settings.record is not None or settings.replay is not None)
+    file = None if policy.steady else memory_file(settings)
+    known = None if file is None or fresh else await asyncio.to_thread(recall, file)
+    dialect, listing = await _get_to_know(transport, settings, file, known)
+    traits = dialect.traits
+    if context is not None:
+        dialect = dialect.with_traits(replace(traits, context=context, context_told=True))
+    if settings.parallel is None:
+        transport.set_parallel(traits.slots * max(len(settings.base_url), 1))
+    again = None
+    if file is not None and known is not None and traits is known.traits:
+        again = partial(_tried_again, transport, file)
+    vocabulary, whole = _vocabulary(transport, dialect, listing), bool(listing.tokens)
+    template = chosen or settings.chat_template
+    chats = chats_of(transport, dialect, vocabulary, template, whole=whole)
+    client = Client(name, transport, dialect, vocabulary, streams=not policy.steady)
+    return RemoteBackend(client, policy, news or News(), whole=whole, chats=chats, again=again)
 
 
-async def open_backend(
-    name: str,
-    wire: Wire,
-    dialect: Dialect,
-    habit: Habit | None = None,
-    template: Chosen | None = None,
-) -> RemoteBackend:
-    """The backend, with as much of the vocabulary as the server tells.
-
-    `template` is the chat format that the person chose. Raises LltermError.
-    """
-    return _backend(name, wire, dialect, await _told(wire, dialect), habit, template)
-
-
-async def _tried_again(wire: Wire, file: Path, dialect: Dialect) -> Dialect:
+async def _tried_again(transport: Transport, file: Path, dialect: Dialect) -> Dialect:
     """What trying shows of a server that is not as it was remembered."""
     await asyncio.to_thread(forget, file)
-    return await tried(wire, dialect)
+    return await with_trials(transport, dialect)
 
 
-async def _got_to_know(
-    wire: Wire, settings: ServerSettings, file: Path | None, known: Memory | None
-) -> tuple[Dialect, _Told]:
+async def _get_to_know(
+    transport: Transport, settings: ServerSettings, file: Path | None, known: ServerMemory | None
+) -> tuple[Dialect, _TokenListing]:
     """The dialect and its vocabulary: as they are remembered, where the server is the same."""
-    visit = Visit(wire)
+    discovery = Discovery(transport)
     try:
         if known is not None:
-            met = await met_again(visit, known.dialect, settings.model)
-            if met is not None and met[1] == known.identity:
-                dialect = met[0].knowing(known.traits)
-                if known.tokens and isinstance(dialect, Lists):
+            same = await detect_again(discovery, known.dialect, settings.model)
+            if same is not None and same[1] == known.identity:
+                dialect = same[0].with_traits(known.traits)
+                if known.tokens and isinstance(dialect, TellsVocabulary):
                     dialect.learn(known.tokens)
-                return dialect, _Told(known.prefix, known.kind, known.tokens)
-        dialect = await found_out(visit, settings.dialect, settings.model)
-        told = await _told(wire, dialect)
-        if file is not None and (met := await met_again(visit, dialect.name, settings.model)):
-            memory = Memory(
-                dialect.name, met[1], dialect.traits, told.prefix, told.kind, told.tokens
+                return dialect, _TokenListing(known.prefix, known.kind, known.tokens)
+        dialect = await find_dialect(discovery, settings.dialect, settings.model)
+        listing = await _list_tokens(transport, dialect)
+        same = None
+        if file is not None:
+            same = await detect_again(discovery, dialect.name, settings.model)
+        if file is not None and same is not None:
+            memory = ServerMemory(
+                dialect.name, same[1], dialect.traits, listing.prefix, listing.kind, listing.tokens
             )
             await asyncio.to_thread(remember, file, memory)
-        return dialect, told
+        return dialect, listing
     finally:
-        await visit.close()
+        await discovery.close()
 
 
 @dataclass(frozen=True, slots=True)
-class _Told:
+class _TokenListing:
     """What a server says of its vocabulary."""
 
     prefix: Tail = ()
@@ -125,64 +157,55 @@ class _Told:
     """All of them; none where it does not tell."""
 
 
-async def _told(wire: Wire, dialect: Dialect) -> _Told:
+async def _list_tokens(transport: Transport, dialect: Dialect) -> _TokenListing:
     traits = dialect.traits
     if not (traits.ids_in and traits.ids_out):
-        return _Told()
-    listed = await dialect.vocabulary(wire, WHOLE) if isinstance(dialect, Lists) else None
-    prefix = await dialect.prefix(wire) if isinstance(dialect, Tokenizes) else ()
-    return _Told(prefix, *listed) if listed else _Told(prefix)
+        return _TokenListing()
+    listed = None
+    if isinstance(dialect, TellsVocabulary):
+        listed = await dialect.vocabulary(transport, WHOLE)
+    prefix = await dialect.prefix(transport) if isinstance(dialect, Tokenizes) else ()
+    return _TokenListing(prefix, *listed) if listed else _TokenListing(prefix)
 
 
-def _vocabulary(wire: Wire, dialect: Dialect, told: _Told) -> RemoteVocabulary:
+def _vocabulary(transport: Transport, dialect: Dialect, listing: _TokenListing) -> RemoteVocabulary:
     traits = dialect.traits
     if not (traits.ids_in and traits.ids_out):
-        return _texts(wire, dialect)
+        return _texts(transport, dialect)
     own = fingerprint_of(dialect.name, traits.model)
-    encoder = _encoder(wire, dialect)
-    if told.tokens:
-        fingerprint = vocabulary_fingerprint(told.kind, told.tokens) if told.kind else own
+    encoder = _encoder(transport, dialect)
+    if tokens := listing.tokens:
+        fingerprint = vocabulary_fingerprint(listing.kind, tokens) if listing.kind else own
         return RemoteVocabulary(
-            fingerprint, told.tokens, size=len(told.tokens), prefix=told.prefix, encoder=encoder
+            fingerprint, tokens, size=len(tokens), prefix=listing.prefix, encoder=encoder
         )
-    vocabulary = RemoteVocabulary(own, prefix=told.prefix, encoder=encoder)
-    vocabulary.learn(Token(id, b"", special=True) for id in told.prefix)
+    vocabulary = RemoteVocabulary(own, prefix=listing.prefix, encoder=encoder)
+    vocabulary.learn(Token(id, b"", special=True) for id in listing.prefix)
     return vocabulary
 
 
-def _backend(
-    name: str, wire: Wire, dialect: Dialect, told: _Told,
-    habit: Habit | None, template: Chosen | None, again: Again | None = None,
-) -> RemoteBackend:  # fmt: skip
-    vocabulary, whole = _vocabulary(wire, dialect, told), bool(told.tokens)
-    chats = chats_of(wire, dialect, vocabulary, template, whole=whole)
-    return RemoteBackend(
-        name, wire, dialect, vocabulary, habit, whole=whole, chats=chats, again=again
-    )
-
-
-def _encoder(wire: Wire, dialect: Dialect) -> Encoder | None:
+def _encoder(transport: Transport, dialect: Dialect) -> Encoder | None:
     if not isinstance(dialect, Tokenizes):
         return None
     tokenizer = dialect
 
     async def encode(text: str) -> Sequence[Token]:
-        return await tokenizer.tokenize(wire, text)
+        return await tokenizer.tokenize(transport, text)
 
     return encode
 
 
-def _texts(wire: Wire, dialect: Dialect) -> RemoteVocabulary:
+def _texts(transport: Transport, dialect: Dialect) -> RemoteVocabulary:
     """Tokens known by their text alone. Their ids mean nothing to another connection."""
     own = f"texts-{uuid4().hex[:16]}"
-    if not (dialect.traits.reads and isinstance(dialect, Reads)):
+    if not (dialect.traits.reads and isinstance(dialect, EchoesLogprobs)):
         return RemoteVocabulary(own, texts_only=True)
     reader = dialect
 
     async def encode(text: str) -> Sequence[Token]:
         """A server that echoes a text tells how it cuts it."""
-        call = reader.reading(text, 1)
-        told = reader.read_text((await wire.post(call.path, call.body)).data)
+        call = reader.scoring_call(text, 1)
+        told = reader.read_scoring((await transport.post(call.path, call.body)).data)
         data = spread([chosen.data for chosen, _ in told], text.encode()) or ()
         return [vocabulary.token(vocabulary.own(one)) for one in data if one]
 

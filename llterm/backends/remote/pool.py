@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-from llterm.backends.remote.faults import PATIENCE, STRANGER, Fault, Kind, Patience
+from llterm.backends.remote.server_faults import PATIENCE, STRANGER, Fault, Kind, Patience
 
 Clock = Callable[[], float]
 Sleep = Callable[[float], Awaitable[None]]
@@ -34,7 +34,7 @@ _FORGOTTEN = 60.0
 
 
 @dataclass(eq=False, slots=True)
-class Standing:
+class ReplicaState:
     """How one replica is doing."""
 
     address: str
@@ -52,15 +52,15 @@ class Standing:
 
 @dataclass(eq=False, slots=True)
 class _Waiting:
-    turn: asyncio.Future[Standing]
-    avoid: Collection[Standing]
+    turn: asyncio.Future[ReplicaState]
+    avoid: Collection[ReplicaState]
 
 
 @dataclass(eq=False)
-class Pool:
+class ReplicaPool:
     """Leases replicas, at most `limit` at once over all of them, to each its share of that."""
 
-    replicas: Sequence[Standing]
+    replicas: Sequence[ReplicaState]
     limit: int
     clock: Clock
     sleep: Sleep
@@ -69,7 +69,7 @@ class Pool:
     _alarm_at: float = 0.0
     _closed: Fault | None = None
 
-    async def lease(self, avoid: Collection[Standing] = ()) -> Standing:
+    async def lease(self, avoid: Collection[ReplicaState] = ()) -> ReplicaState:
         """The replica for one request, in the order of asking; to be given back by `release`.
 
         `avoid`: taken only where no other is awake. Raises a final Fault when none has answered for
@@ -88,19 +88,19 @@ class Pool:
                     self.release(waiting.turn.result())
             raise
 
-    def release(self, replica: Standing) -> None:
+    def release(self, replica: ReplicaState) -> None:
         """The request is over, however it ended."""
         replica.busy -= 1
         self._grant()
 
-    def worked(self, replica: Standing) -> None:
+    def worked(self, replica: ReplicaState) -> None:
         """It answered."""
         replica.answered += 1
         replica.failures = 0
         replica.ill = False
         replica.rests_until = 0.0
 
-    def failed(self, replica: Standing, fault: Fault, began: float) -> None:
+    def failed(self, replica: ReplicaState, fault: Fault, began: float) -> None:
         """It did not, asked at `began`. Lets it rest, and tells everyone who waits when it is
         enough."""
         now = self.clock()
@@ -120,7 +120,7 @@ class Pool:
             fault.final = True
             self._dismiss(fault)
 
-    def other_awake(self, tried: Collection[Standing]) -> bool:
+    def other_awake(self, tried: Collection[ReplicaState]) -> bool:
         """Whether a replica that was not tried yet could answer now."""
         now = self.clock()
         return any(one.rests_until <= now for one in self.replicas if one not in tried)
@@ -173,7 +173,7 @@ class Pool:
             replica.busy += 1
             waiting.turn.set_result(replica)
 
-    def _least_busy(self, avoid: Collection[Standing]) -> Standing | None:
+    def _least_busy(self, avoid: Collection[ReplicaState]) -> ReplicaState | None:
         now = self.clock()
         # A slow one holds no more than its share; where one is away, the others have no more room.
         share = -(-self.limit // len(self.replicas))

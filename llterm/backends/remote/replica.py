@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urljoin, urlsplit
 
 from llterm import __version__
-from llterm.backends.remote import faults
+from llterm.backends.remote import server_faults
 from llterm.backends.remote.answer import parse
-from llterm.backends.remote.faults import Fault
-from llterm.backends.remote.keys import Secret, hidden, source_of
-from llterm.backends.remote.wire import BadAnswer, Reply
+from llterm.backends.remote.api_keys import Secret, hidden, source_of
+from llterm.backends.remote.server_faults import Fault
+from llterm.backends.remote.transport import BadAnswer, Reply
 from llterm.config.server import ServerSettings, is_loopback, is_near
 from llterm.core.display import label_text
 from llterm.errors import BackendUnavailable, UsageError, reason
@@ -118,11 +118,11 @@ class Replica:
                         return
                     finally:
                         self.bytes_received += response.num_bytes_downloaded
-            raise faults.redirected(response.status_code, self._hidden(url), self.address)
+            raise server_faults.redirected(response.status_code, self._hidden(url), self.address)
         except httpx2.HTTPError as error:
             raise self._explained(error) from None
         except (httpx2.InvalidURL, UnicodeError):
-            raise faults.redirected(307, self._hidden(url), self.address) from None
+            raise server_faults.redirected(307, self._hidden(url), self.address) from None
 
     def _followed(self, method: str, url: str, response: httpx2.Response) -> str:
         """Where to go on: at the same address only, and without turning a POST into a GET."""
@@ -133,13 +133,13 @@ class Replica:
             target = urljoin(url, target) if target else "nowhere: it names no address"
             here, there = urlsplit(url), urlsplit(target)
         except ValueError:
-            raise faults.redirected(
+            raise server_faults.redirected(
                 response.status_code, self._hidden(target), self.address
             ) from None
         same = (here.scheme, here.netloc) == (there.scheme, there.netloc)
         if same and (method == "GET" or response.status_code in (307, 308)):
             return target
-        raise faults.redirected(response.status_code, self._hidden(target), self.address)
+        raise server_faults.redirected(response.status_code, self._hidden(target), self.address)
 
     async def _check(self, response: httpx2.Response) -> None:
         """Raises Fault or Refused for every status but 2xx."""
@@ -149,7 +149,7 @@ class Replica:
         try:
             data = self._hidden(self._parsed(body))
         except (BadAnswer, RecursionError):
-            data = self._hidden(faults.page_words(body))
+            data = self._hidden(server_faults.page_words(body))
         raise self._failure(response.status_code, _headers(response), data)
 
     def _check_packing(self, response: httpx2.Response) -> None:
@@ -189,8 +189,8 @@ class Replica:
         raise self._failure(status, {}, self._hidden(data))
 
     def _failure(self, status: int, headers: Mapping[str, str], data: Any) -> Exception:
-        fault = faults.fault_of(status, headers, data, self.address)
-        return fault or faults.refusal(status, data, self.address, source_of(self._settings))
+        fault = server_faults.fault_of(status, headers, data, self.address)
+        return fault or server_faults.refusal(status, data, self.address, source_of(self._settings))
 
     async def _read(self, response: httpx2.Response, most: int) -> bytes:
         """The body, raising BadAnswer for one that is too large; an error's beginning is enough."""

@@ -17,7 +17,7 @@ Prompt = Tail | str
 """Token ids, or text where a server takes no ids."""
 
 
-class Candidate(NamedTuple):
+class TokenCandidate(NamedTuple):
     """A token that may stand at a place."""
 
     logprob: float
@@ -30,20 +30,20 @@ class Candidate(NamedTuple):
 
 Turn = tuple[str, str]
 """A message of a chat: whose it is, and what it says."""
-Position = tuple[Candidate, Sequence[Candidate]]
+Position = tuple[TokenCandidate, Sequence[TokenCandidate]]
 """What was chosen or stands at a place, and the candidates; none where nothing is told of it."""
 
 
 @dataclass(slots=True)
-class Step:
+class CompletionStep:
     """One position of a line that a server wrote."""
 
     line: int
     """Which of the request's prompts it goes on from."""
     number: int | None
     """Its place on the line, from 0; None: the one after the last."""
-    chosen: Candidate
-    listed: Sequence[Candidate]
+    chosen: TokenCandidate
+    listed: Sequence[TokenCandidate]
     """The most probable candidates; their order is not relied on."""
     evaluated: int = 1
     """Tokens that the server evaluated for it."""
@@ -52,7 +52,7 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class CompletionRequest:
     """One request: what follows each of these prompts."""
 
     prompts: Sequence[Prompt]
@@ -74,7 +74,7 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class HttpCall:
     """A request as a server takes it."""
 
     path: str
@@ -82,7 +82,7 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
-class Traits:
+class ServerTraits:
     """What a server can do, as it says itself or as trying has shown."""
 
     server: str
@@ -124,3 +124,33 @@ class Traits:
         for name in ("server", "model"):
             shown = label_text(getattr(self, name)[:LONGEST_NAME])
             object.__setattr__(self, name, shown)
+
+    def explained(self) -> Sequence[tuple[str, str]]:
+        """What the server can do, row by row for people, each gap with what it means."""
+        ids = self.ids_in and self.ids_out
+        return [
+            ("server", self.server),
+            ("model", self.model),
+            ("context", f"{self.context:,} tokens" + (
+                "" if self.context_told else " (a guess: it does not say; `context` sets it)")),
+            ("candidates", "as many as are asked for" if self.top is None
+                else f"{self.top} at most: what is less probable is not seen"),
+            ("token ids", "in and out" if ids
+                else "no: paths go as text, and the server may cut it into other tokens"),
+            ("token bytes", "exact" if self.bytes_out
+                else "as text: parts of characters may be left out"),
+            ("probabilities", {True: "the model's own, before any filter",
+                               False: "after the server's filters",
+                               None: "not known whether before or after its filters"}[self.raw]),
+            ("several at once", f"lists of prompts; {self.slots} served at once" if self.lists
+                else "one prompt a request"),
+            ("lines ahead", "yes: one request goes on for several tokens" if self.lines
+                else "no: one request a token"),
+            ("heat", "yes: it scores a given text" if self.reads
+                else "yes, place by place" if self.favours
+                else "no heat: this server does not score given text"),
+            ("healing, constraints", "yes" if self.favours
+                else "no: it cannot be held to certain tokens"),
+            ("begun answers", self.prefill or "no: it always opens a new turn"),
+            ("cache", self.cache or "not known"),
+        ]  # fmt: skip

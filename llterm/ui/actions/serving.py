@@ -41,6 +41,6 @@ def set_parallel(screen: WeaveScreen, by: int) -> None:
     server = server_of(screen.session.source)
     if server is None:
         return
-    wire = server.wire
-    wire.set_parallel(min(max(wire.parallel + by, 1), MOST))
-    screen.flash(f"{count_of(wire.parallel, 'request')} at once")
+    transport = server.transport
+    transport.set_parallel(min(max(transport.parallel + by, 1), MOST))
+    screen.flash(f"{count_of(transport.parallel, 'request')} at once")

@@ -7,7 +7,7 @@ from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
-from llterm.backends.remote.backend import RemoteBackend
+from llterm.backends.remote.remote_backend import RemoteBackend
 from llterm.core.display import label_text
 from llterm.ui.screens.dialog import Dialog
 
@@ -23,12 +23,12 @@ class ServerDialog(Dialog[None]):
         self._server = server
 
     def body(self) -> ComposeResult:
-        wire = self._server.wire
+        transport = self._server.transport
         rows = [
-            ("address", wire.name),
-            *self._server.told,
-            ("requests at once", f"{wire.parallel} at most"),
-            ("so far", wire.spent.told()),
+            ("address", transport.name),
+            *self._server.explained,
+            ("requests at once", f"{transport.parallel} at most"),
+            ("so far", transport.spent.summary()),
         ]
         with VerticalScroll():
             for label, told in rows:

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from llterm.backends.remote.httpwire import HttpWire
-from llterm.backends.remote.keys import Secret
+from llterm.backends.remote.api_keys import Secret
+from llterm.backends.remote.http_transport import HttpTransport
 from llterm.config.server import ServerSettings
 from tests.helpers.fake_clock import Clock
 from tests.helpers.faulty_server import MakeWire
@@ -22,14 +22,14 @@ def clock() -> Clock:
 @pytest.fixture
 async def wire(clock: Clock) -> AsyncIterator[MakeWire]:
     """Makes wires to addresses, with settings by name; closes them at the end."""
-    made: list[HttpWire] = []
+    made: list[HttpTransport] = []
 
     def make(
         *urls: str, key: str = "", tell: Callable[[str], None] | None = None, **settings: Any
-    ) -> HttpWire:
+    ) -> HttpTransport:
         secret = Secret(key) if key else None
         found = ServerSettings(urls, **settings)
-        made.append(HttpWire(found, secret, tell, clock=clock, sleep=clock.sleep))
+        made.append(HttpTransport(found, secret, tell, clock=clock, sleep=clock.sleep))
         return made[-1]
 
     yield make

@@ -10,23 +10,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llterm.backends.remote.answer import Part, parse
-from llterm.backends.remote.usage import Tally, tokens_of
-from llterm.backends.remote.wire import BadAnswer
+from llterm.backends.remote.answer import AnswerValue, parse
+from llterm.backends.remote.transport import BadAnswer, StreamTokenCount, tokens_of
 from tests.helpers.faulty_server import FaultyServer, MakeWire, events, raw, reply
 
 DATA = {"choices": [{"text": "a", "logprobs": [-1, -0.5], "end": None, "ok": True}]}
 
 
 def test_parts_know_where_they_stand() -> None:
-    choice = Part(DATA)["choices"][0]
+    choice = AnswerValue(DATA)["choices"][0]
     assert choice["text"].text() == "a"
     assert [one.number() for one in choice["logprobs"].items()] == [-1.0, -0.5]
     assert choice["logprobs"][-2].whole(-1) == -1
     assert choice.get("end") is None
     assert choice.get("nothing") is None
     assert choice["ok"].value is True
-    assert Part("x\ud83d").text() == "x\ufffd"
+    assert AnswerValue("x\ud83d").text() == "x\ufffd"
 
 
 @pytest.mark.parametrize(
@@ -43,12 +42,12 @@ def test_parts_know_where_they_stand() -> None:
         (lambda top: top[0], "the answer is an object, not a list"),
         (lambda top: [*top.items()], "the answer is an object, not a list"),
         (lambda top: top["choices"].get("x"), "choices is a list, not an object"),
-        (lambda top: Part(10**400, "n").number(), "n is too large"),
+        (lambda top: AnswerValue(10**400, "n").number(), "n is too large"),
     ],
 )
 def test_wrong_types_are_told_with_their_place(read: Any, words: str) -> None:
     with pytest.raises(BadAnswer) as caught:
-        read(Part(DATA))
+        read(AnswerValue(DATA))
     assert words in caught.value.cause
 
 
@@ -122,8 +121,10 @@ async def test_the_counter(wire: MakeWire) -> None:
         assert (spent.requests, spent.retries, spent.bytes_sent) == (2, 0, 9)
         assert spent.cost == pytest.approx(3.0)
         assert spent.bytes_received > len(json.dumps(answer))
-        assert spent.told().startswith("2 requests; 2,000,000 tokens of prompts and 1,000,000 of")
-        assert spent.told().endswith("; 3.0000 by your prices")
+        assert spent.summary().startswith(
+            "2 requests; 2,000,000 tokens of prompts and 1,000,000 of"
+        )
+        assert spent.summary().endswith("; 3.0000 by your prices")
         assert free.spent.cost is None
 
 
@@ -133,11 +134,11 @@ def test_sums_so_far_are_counted_once() -> None:
     def part(index: int, predicted: int) -> dict[str, Any]:
         return {"index": index, "tokens_evaluated": 9, "tokens_predicted": predicted}
 
-    tally = Tally()
+    tally = StreamTokenCount()
     parts = [part(0, 1), part(1, 1), part(0, 2), part(0, 3), part(1, 2), part(0, 3), part(1, 2)]
     counts = [tally.new(one) for one in parts]
     assert tuple(map(sum, zip(*counts, strict=True))) == (18, 5)
-    other = Tally()
+    other = StreamTokenCount()
     last = {"usage": {"prompt_tokens": 7, "completion_tokens": 4}}
     answer: list[Any] = [{"choices": []}, last, None]
     assert [other.new(one) for one in answer] == [(0, 0), (7, 4), (0, 0)]

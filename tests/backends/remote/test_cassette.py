@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from llterm.backends.remote import Refused, Wire, open_wire
 from llterm.backends.remote.cassette import read_cassette
+from llterm.backends.remote.connect import open_transport
+from llterm.backends.remote.transport import Refused, Transport
 from llterm.config.server import ServerSettings
 from llterm.errors import BackendUnavailable, LltermError, UsageError
 from tests.helpers.faulty_server import (
@@ -27,7 +28,7 @@ from tests.helpers.faulty_server import (
 ANSWER = {"content": "né ☃", "usage": {"prompt_tokens": 5, "completion_tokens": 2}}
 
 
-async def events_of(wire: Wire, body: dict[str, Any]) -> list[Any]:
+async def events_of(wire: Transport, body: dict[str, Any]) -> list[Any]:
     return [event async for event in wire.stream("/v1/completions", body)]
 
 
@@ -38,7 +39,7 @@ async def test_what_was_recorded_is_replayed(tmp_path: Path) -> None:
         status(404, "no such model"),
     ) as server:  # fmt: skip
         settings = ServerSettings((server.url,), dialect="vllm", model="big", parallel=3)
-        wire = await open_wire(replace(settings, record=path))
+        wire = await open_transport(replace(settings, record=path))
         assert wire.parallel == 3
         assert (await wire.get("/props")).data == {"n": 1}
         for _ in range(2):
@@ -48,7 +49,7 @@ async def test_what_was_recorded_is_replayed(tmp_path: Path) -> None:
             await wire.post("/tokenize", {})
         spent = wire.spent
         await wire.close()
-    wire = await open_wire(replace(settings, replay=path))
+    wire = await open_transport(replace(settings, replay=path))
     assert (wire.parallel, wire.name) == (3, "some.cassette")
     assert (await wire.get("/props")).data == {"n": 1}
     assert await events_of(wire, {"prompt": "a"}) == [{"n": 1}, {"n": 2}]
@@ -69,13 +70,13 @@ async def test_a_failure_is_replayed_too(tmp_path: Path) -> None:
     begun = events({"n": 1}, done=False, end=False)
     async with FaultyServer(status(429, Retry_After="999"), cut(begun)) as server:
         settings = ServerSettings((server.url,))
-        wire = await open_wire(replace(settings, record=path))
+        wire = await open_transport(replace(settings, record=path))
         with pytest.raises(BackendUnavailable):
             await wire.get("/props")
         with pytest.raises(BackendUnavailable):
             await events_of(wire, {})
         await wire.close()
-    wire = await open_wire(replace(settings, replay=path))
+    wire = await open_transport(replace(settings, replay=path))
     with pytest.raises(BackendUnavailable, match="the server is busy"):
         await wire.get("/props")
     found: list[Any] = []
@@ -87,12 +88,12 @@ async def test_a_failure_is_replayed_too(tmp_path: Path) -> None:
 async def test_a_stream_that_was_left_is_replayed_as_far_as_it_went(tmp_path: Path) -> None:
     path = tmp_path / "some.cassette"
     async with FaultyServer(hang(events({"n": 1}, done=False, end=False))) as server:
-        wire = await open_wire(ServerSettings((server.url,), record=path))
+        wire = await open_transport(ServerSettings((server.url,), record=path))
         stream = wire.stream("/v1/completions", {})
         await anext(stream)
         await stream.aclose()
         await wire.close()
-    wire = await open_wire(ServerSettings((server.url,), replay=path))
+    wire = await open_transport(ServerSettings((server.url,), replay=path))
     stream = wire.stream("/v1/completions", {})
     assert await anext(stream) == {"n": 1}
     with pytest.raises(UsageError, match="was stopped at this point"):
@@ -112,11 +113,11 @@ async def test_what_is_missing_is_said(
 ) -> None:
     file = tmp_path / "some.cassette"
     async with FaultyServer(reply({})) as server:
-        wire = await open_wire(ServerSettings((server.url,), record=file))
+        wire = await open_transport(ServerSettings((server.url,), record=file))
         for n in (1, 2):
             await wire.post("/completion", {"prompt": "a" * n, "n": 1})
         await wire.close()
-    wire = await open_wire(ServerSettings((server.url,), replay=file))
+    wire = await open_transport(ServerSettings((server.url,), replay=file))
     with pytest.raises(UsageError, match="no answer to this request") as caught:
         await wire.post(path, body)
     assert words in caught.value.cause
@@ -145,7 +146,7 @@ async def test_a_file_that_is_no_recording(tmp_path: Path, lines: list[Any], wor
     texts = [line if isinstance(line, str) else json.dumps(line) for line in lines]
     path.write_text("\n".join(texts), "utf-8")
     with pytest.raises(UsageError) as caught:
-        await open_wire(ServerSettings((), replay=path))
+        await open_transport(ServerSettings((), replay=path))
     assert words in caught.value.cause
 
 
@@ -155,8 +156,8 @@ async def test_files_that_cannot_be_used(tmp_path: Path) -> None:
     there.write_text("my story")
     for path in (there, tmp_path / "no" / "folder", tmp_path):
         with pytest.raises(UsageError):
-            await open_wire(replace(settings, record=path))
+            await open_transport(replace(settings, record=path))
     assert there.read_text() == "my story"
     for path in (tmp_path, tmp_path / "nothing"):
         with pytest.raises(LltermError, match="cannot be read"):
-            await open_wire(replace(settings, replay=path))
+            await open_transport(replace(settings, replay=path))

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from llterm.backends.remote.backend import RemoteBackend
-from llterm.backends.remote.connect import open_backend
-from llterm.backends.remote.probe import find_dialect
-from llterm.backends.remote.wire import Refused
+from llterm.backends.remote.connect import connect
+from llterm.backends.remote.remote_backend import RemoteBackend
+from llterm.backends.remote.transport import Refused
+from llterm.config.server import ServerSettings
 from llterm.core.chat import OWN, UNSEEN, Chat, Parts, Said, encode_parts
 from llterm.core.query import Fact, Query
 from llterm.core.rules import Rules
@@ -35,8 +35,8 @@ MESSAGES = [{"role": "system", "content": "Once"}, {"role": "user", "content": "
 
 
 async def opened(server: Server, template: str | None = None) -> RemoteBackend:
-    dialect = await find_dialect(server, "auto", None)
-    return await open_backend("tiny", server, dialect, template=template)
+    settings = ServerSettings(("http://server",))
+    return await connect("tiny", server, settings, fresh=True, chosen=template)
 
 
 async def chat_of(backend: RemoteBackend) -> tuple[Parts, Tail]:

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from llterm.backends.remote.backend import RemoteBackend
-from llterm.backends.remote.connect import open_backend
-from llterm.backends.remote.probe import find_dialect
+from llterm.backends.remote.connect import connect
+from llterm.backends.remote.remote_backend import RemoteBackend
+from llterm.config.server import ServerSettings
 from llterm.core.judging.rows import UNTOLD, Seen
 from llterm.engine.comparing import Live, Reader, View, begin, compare
 from llterm.engine.whole import told_by
@@ -25,8 +25,7 @@ TEXT = b"Once the fox slept. the a! the!"
 
 
 async def opened(kind: type[Any]) -> RemoteBackend:
-    server = kind()
-    return await open_backend("tiny", server, await find_dialect(server, "auto", None))
+    return await connect("tiny", kind(), ServerSettings(("http://server",)), fresh=True)
 
 
 def little(backend: RemoteBackend, id: int) -> int:

@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from llterm.backends.remote.backend import RemoteBackend
-from llterm.backends.remote.connect import open_backend
-from llterm.backends.remote.explained import explained
-from llterm.backends.remote.probe import find_dialect
+from llterm.backends.remote.connect import connect
+from llterm.backends.remote.remote_backend import RemoteBackend
+from llterm.config.server import ServerSettings
 from llterm.core.distribution import Mask
 from llterm.core.heat import told
 from llterm.core.query import Fact, Failed, Query
@@ -34,8 +33,7 @@ async def backend(server: Server) -> RemoteBackend:
 
 
 async def opened(server: Server) -> RemoteBackend:
-    dialect = await find_dialect(server, "auto", None)
-    return await open_backend("tiny", server, dialect)
+    return await connect("tiny", server, ServerSettings(("http://server",)), fresh=True)
 
 
 def path(backend: RemoteBackend, text: str) -> Path:
@@ -63,13 +61,13 @@ def named(backend: RemoteBackend, found: Fact) -> dict[bytes, float]:
 
 
 async def test_it_is_known_by_what_it_says_of_itself(server: Any) -> None:
-    dialect = await find_dialect(server, "auto", None)
+    dialect = (await opened(server)).dialect
     assert dialect.name == server.dialect
-    assert {label for label, _ in explained(dialect.traits)} >= {"candidates", "heat", "token ids"}
+    assert {label for label, _ in dialect.traits.explained()} >= {"candidates", "heat", "token ids"}
 
 
 async def test_its_limit_of_candidates_is_found_where_more_are_refused(server: Server) -> None:
-    traits = (await find_dialect(server, "auto", None)).traits
+    traits = (await opened(server)).dialect.traits
     told = len([id for id in range(len(VOCABULARY)) if id != HALF])
     if server.most is not None and server.most < told:
         assert traits.top == server.most
@@ -208,7 +206,7 @@ async def test_a_positive_logprob_is_told_and_not_drawn(
 async def test_a_server_without_any_probabilities_is_refused_at_once(server: Server) -> None:
     server.mute = True
     with pytest.raises(CapabilityMissing, match="gives no probabilities"):
-        await find_dialect(server, "auto", None)
+        await opened(server)
 
 
 async def test_heat_is_the_models_own_or_its_absence_is_explained(backend: RemoteBackend) -> None:
@@ -245,7 +243,7 @@ async def test_a_token_that_is_part_of_a_character_is_scored_too(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """No answer in which it is chosen tells it; one beside a plain token does."""
-    monkeypatch.setattr("llterm.backends.remote.reading.LEAST", 1)
+    monkeypatch.setattr("llterm.backends.remote.server_scoring.LEAST", 1)
     backend = await opened(LlamaServer())
     ids = (*cut(b"Once the"), HALF, REST, *cut(b"."))
     found = [one async for one in backend.score(ids, 1, 1)]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from llterm.backends.remote.replica import MOST_BYTES
-from llterm.backends.remote.wire import BadAnswer, Refused
+from llterm.backends.remote.transport import BadAnswer, Refused
 from llterm.errors import BackendUnavailable
 from tests.helpers.fake_clock import Clock
 from tests.helpers.faulty_server import (

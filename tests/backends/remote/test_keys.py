@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from llterm.backends.remote import open_wire
-from llterm.backends.remote.keys import Secret, read_key
+from llterm.backends.remote.api_keys import Secret, read_key
+from llterm.backends.remote.connect import open_transport
 from llterm.config.server import ServerSettings
 from llterm.errors import ConfigError, LltermError, UsageError
 from tests.helpers import planted_key
@@ -165,7 +165,7 @@ async def test_no_error_holds_the_key(
 
 async def test_the_source_of_a_refused_key_is_named(tmp_path: Path) -> None:
     async with FaultyServer(status(401)) as server:
-        one = await open_wire(ServerSettings((server.url,), key_env=planted_key.VARIABLE))
+        one = await open_transport(ServerSettings((server.url,), key_env=planted_key.VARIABLE))
         with pytest.raises(LltermError, match=f"variable {planted_key.VARIABLE}"):
             await one.get("/props")
         await one.close()
@@ -175,7 +175,7 @@ async def test_a_recording_holds_no_key(tmp_path: Path) -> None:
     path = tmp_path / "some.cassette"
     async with FaultyServer(reply({"told": ECHO}), status(400, ECHO)) as server:
         settings = ServerSettings((server.url,), key_env=planted_key.VARIABLE, record=path)
-        one = await open_wire(settings)
+        one = await open_transport(settings)
         assert (await one.post("/completion", {"prompt": f"my key: {planted_key.KEY}"})).data
         with pytest.raises(LltermError):
             await one.get("/props")
@@ -189,16 +189,16 @@ async def test_a_recording_holds_no_key(tmp_path: Path) -> None:
 async def test_a_key_does_not_go_over_plain_http_without_a_yes() -> None:
     settings = ServerSettings(("http://192.168.7.7:8080",), key_env=planted_key.VARIABLE)
     with pytest.raises(ConfigError, match="unencrypted"):
-        await open_wire(settings)
+        await open_transport(settings)
 
 
 PROXIES = """
 import asyncio, sys
-from llterm.backends.remote import open_wire
+from llterm.backends.remote.connect import open_transport
 from llterm.config.server import ServerSettings
 async def main():
     for url in sys.argv[1:]:
-        wire = await open_wire(ServerSettings((url,)))
+        wire = await open_transport(ServerSettings((url,)))
         print((await wire.get("/props")).data)
         await wire.close()
 asyncio.run(main())

@@ -14,8 +14,8 @@ import pytest
 from benchmarks.server import server
 from benchmarks.weaving import run
 from llterm.backends.llamacpp import LlamaBackend, LlamaSettings, open_llama
-from llterm.backends.remote.backend import RemoteBackend
 from llterm.backends.remote.connect import open_remote
+from llterm.backends.remote.remote_backend import RemoteBackend
 from llterm.config.server import ServerSettings
 from llterm.constraints.compiled import compile
 from llterm.constraints.spec import Constraint
@@ -175,16 +175,16 @@ async def test_a_stop_frees_the_person_and_the_server(address: str) -> None:
     remote = await open_remote("fable", ServerSettings((address,)))
     tokens = remote.vocabulary.prefix + await told(remote, "Once upon a time")
     path = Path(Anchor(tokens))
-    remote.habit = replace(remote.habit, ahead=1500)
+    remote.policy = replace(remote.policy, ahead=1500)
     async with aclosing(remote.ask([Query(path, ahead=1500)])) as answers:
         async for _ in answers:
             break
     begun = asyncio.get_running_loop().time()
-    while any(one["is_processing"] for one in (await remote.wire.get("/slots")).data):
+    while any(one["is_processing"] for one in (await remote.transport.get("/slots")).data):
         # Every look delays what it looks for, research says: not often, then.
         await asyncio.sleep(0.3)
         assert asyncio.get_running_loop().time() - begun < 30
-    slots = (await remote.wire.get("/slots")).data
+    slots = (await remote.transport.get("/slots")).data
     decoded = [one["next_token"][0]["n_decoded"] for one in slots if one.get("next_token")]
     assert max(decoded) < 1500
     await remote.close()

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llterm.backends.remote.faults import Fault
-from llterm.backends.remote.pool import Pool, Standing
+from llterm.backends.remote.pool import ReplicaPool, ReplicaState
+from llterm.backends.remote.server_faults import Fault
 from llterm.errors import BackendUnavailable
 from tests.helpers.fake_clock import Clock
 from tests.helpers.faulty_server import (
@@ -207,7 +207,7 @@ async def test_turns_are_given_back_whatever_happens(
 ) -> None:
     """`ends`: how each request ends (no kind: well), whether it is cancelled, how long it takes."""
     clock = Clock()
-    pool = Pool([Standing("a"), Standing("b")], limit, clock, clock.sleep)
+    pool = ReplicaPool([ReplicaState("a"), ReplicaState("b")], limit, clock, clock.sleep)
     most = 0
 
     async def use(kind: str, turns: int) -> None:

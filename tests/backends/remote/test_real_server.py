@@ -11,7 +11,8 @@ from contextlib import contextmanager
 import pytest
 
 from llterm.backends.registry import BUNDLED, MODELS
-from llterm.backends.remote import Refused, open_wire
+from llterm.backends.remote.connect import open_transport
+from llterm.backends.remote.transport import Refused
 from llterm.config.server import ServerSettings
 from tests.helpers import planted_key
 
@@ -54,14 +55,14 @@ def serving(port: int = 0) -> Iterator[str]:
 async def test_a_real_server(capfd: pytest.CaptureFixture[str]) -> None:
     body = {"prompt": "The fox", "n_predict": 4, "temperature": 0, "n_probs": 3}
     with serving() as url:
-        without = await open_wire(ServerSettings((url,)))
+        without = await open_transport(ServerSettings((url,)))
         with pytest.raises(Refused, match="asks for a key") as refused:
             await without.post("/completion", body)
         assert refused.value.status == 401
         await without.close()
         away = asyncio.Event()
         settings = ServerSettings((f"{url}/v1",), key_env=planted_key.VARIABLE)
-        wire = await open_wire(settings, tell=lambda line: away.set())
+        wire = await open_transport(settings, tell=lambda line: away.set())
         first = (await wire.post("/completion", body)).data
         assert wire.spent.answer_tokens == 4
         assert wire.spent.prompt_tokens == first["tokens_evaluated"]

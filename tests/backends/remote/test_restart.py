@@ -9,10 +9,9 @@ from dataclasses import replace
 
 import pytest
 
-from llterm.backends.remote.backend import BREAKS, RemoteBackend
-from llterm.backends.remote.connect import open_backend, open_remote
-from llterm.backends.remote.probe import find_dialect
-from llterm.backends.remote.wire import BrokenOff
+from llterm.backends.remote.connect import connect, open_remote
+from llterm.backends.remote.remote_backend import BREAKS, RemoteBackend
+from llterm.backends.remote.transport import BrokenOff
 from llterm.config.server import ServerSettings
 from llterm.core.query import Cost, Fact, Query
 from llterm.core.rules import Rules
@@ -60,9 +59,8 @@ class Breaking:
 
 
 async def opened(wire: MakeWire, url: str) -> RemoteBackend:
-    one = wire(url)
-    backend = await open_backend("tiny", one, await find_dialect(one, "auto", None))
-    backend._talk.pace = 10.0  # As a slow server, whose answers are streamed.
+    backend = await connect("tiny", wire(url), ServerSettings((url,)), fresh=True)
+    backend.client.pace = 10.0  # As a slow server, whose answers are streamed.
     return backend
 
 
@@ -124,8 +122,8 @@ async def test_a_real_server_restarts_in_mid_weave(process: Process, streamed: b
         remote = await open_remote(
             "fable", ServerSettings((process.address,)), tell=lambda line: away.set()
         )
-        remote._talk.pace = 10.0 if streamed else 1e-4
-        remote.habit = replace(remote.habit, width=4)
+        remote.client.pace = 10.0 if streamed else 1e-4
+        remote.policy = replace(remote.policy, width=4)
         ids = await asyncio.to_thread(remote.vocabulary.encode, b"Once upon a time there was a")
         weave = Weave(remote.vocabulary, Anchor(remote.vocabulary.prefix + ids), rules)
         costs = drive(weave, remote)
@@ -139,7 +137,7 @@ async def test_a_real_server_restarts_in_mid_weave(process: Process, streamed: b
             assert "asking again" in remote.news.line
             await asyncio.to_thread(process.start)
             await driven
-            assert remote.wire.spent.retries
+            assert remote.transport.spent.retries
             assert remote.news.line == ""
         else:
             await _driven(costs)

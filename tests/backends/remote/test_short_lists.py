@@ -10,10 +10,9 @@ from typing import Any, ClassVar
 
 import pytest
 
-from llterm.backends.remote.backend import RemoteBackend
-from llterm.backends.remote.connect import open_backend
-from llterm.backends.remote.probe import find_dialect
-from llterm.config.server import DIALECTS
+from llterm.backends.remote.connect import connect
+from llterm.backends.remote.remote_backend import RemoteBackend
+from llterm.config.server import DIALECTS, ServerSettings
 from llterm.core.rules import Rules
 from llterm.core.tokens import Anchor
 from llterm.core.weave import Weave
@@ -60,11 +59,10 @@ async def test_nothing_is_asked_more_than_twice(
     for split in (0, 1, 3):
         server = kind()
         try:
-            dialect = await find_dialect(server, "auto", None)
+            backend = await connect("tiny", server, ServerSettings(("http://server",)), fresh=True)
         except CapabilityMissing:
             assert cap == 1, "two candidates are enough to weave with"
             continue
-        backend = await open_backend("tiny", server, dialect)
         told = backend.vocabulary
         ids = cut(b"Once the") if backend.capabilities.token_ids else told.encode(b"Once the")
         rules = Rules(depth=3, cutoff=0.01, split_limit=split, beams=10, strategy=strategy)
@@ -84,7 +82,7 @@ async def test_the_limit_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
         fake_servers, "listed", lambda before, top: list(before.items())[: min(top, 2)]
     )
     server = LlamaServer()
-    backend = await open_backend("tiny", server, await find_dialect(server, "auto", None))
+    backend = await connect("tiny", server, ServerSettings(("http://server",)), fresh=True)
     weave = Weave(backend.vocabulary, Anchor(cut(b"Once the")), Rules(depth=2, split_limit=0))
     await driven(weave, backend)
     assert backend.news.line == "this server lists 2 candidates at most"

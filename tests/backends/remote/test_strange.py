@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
-from llterm.backends.remote.answer import LARGEST, Part, parse
+from llterm.backends.remote import discovery
+from llterm.backends.remote.answer import LARGEST, AnswerValue, parse
 from llterm.backends.remote.cassette import read_cassette
-from llterm.backends.remote.dialects import asking
-from llterm.backends.remote.probe import find_dialect
-from llterm.backends.remote.steps import Traits
-from llterm.backends.remote.wire import BadAnswer, Refused
+from llterm.backends.remote.connect import connect
+from llterm.backends.remote.steps import ServerTraits
+from llterm.backends.remote.transport import BadAnswer, Refused
+from llterm.config.server import ServerSettings
 from llterm.core.nesting import DEEPEST
 from llterm.errors import BackendUnavailable, LltermError, UsageError
 from tests.helpers.fake_servers import LlamaServer
@@ -34,17 +35,17 @@ NUMBERS: tuple[Any, ...] = (3_000_000_000, -1, 10**39, 1.5, True, None, "7", [],
 @pytest.mark.parametrize("value", [*NUMBERS, [-1], [256], [0.5], [True], ["a"], [0] * 100_000])
 def test_only_a_list_of_bytes_is_a_tokens_bytes(value: Any) -> None:
     if value == []:
-        assert Part(value).exact() == b""
+        assert AnswerValue(value).exact() == b""
         return
     with pytest.raises(BadAnswer):
-        Part(value, "bytes").exact()
+        AnswerValue(value, "bytes").exact()
 
 
 @pytest.mark.parametrize("value", NUMBERS)
 def test_a_whole_number_has_a_range(value: Any) -> None:
     with pytest.raises(BadAnswer):
-        Part(value, "id").whole()
-    assert Part(LARGEST).whole() == LARGEST
+        AnswerValue(value, "id").whole()
+    assert AnswerValue(LARGEST).whole() == LARGEST
 
 
 def test_lists_in_lists_have_an_end() -> None:
@@ -77,9 +78,9 @@ def test_numbers_of_a_candidate_are_what_they_should_be_or_a_bad_answer(
 
 
 def _llama() -> Any:
-    from llterm.backends.remote.dialects.llama import Llama
+    from llterm.backends.remote.dialects.llama import LlamaDialect
 
-    return Llama(Traits("llama.cpp", "tiny", 512))
+    return LlamaDialect(ServerTraits("llama.cpp", "tiny", 512))
 
 
 @pytest.mark.parametrize("target", ["", "http://[broken", "http://127.0.0.1:x/", "//127.0.0.1:1/"])
@@ -127,7 +128,7 @@ async def test_the_most_telling_fault_is_shown(wire: MakeWire, fault: Step, word
 
     async with FaultyServer(step) as server:
         with pytest.raises(LltermError) as caught:
-            await find_dialect(wire(server.url), "auto", None)
+            await connect("tiny", wire(server.url), ServerSettings((server.url,)), fresh=True)
     assert words in str(caught.value)
     assert "/v1/completions" in caught.value.cause
     assert server.url in str(caught.value)
@@ -137,19 +138,20 @@ async def test_a_server_that_never_answers_is_told_as_slow(
     wire: MakeWire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not as none: something took the connection."""
-    monkeypatch.setattr(asking, "PATIENCE", 0.05)
+    monkeypatch.setattr(discovery, "PATIENCE", 0.05)
     async with FaultyServer(hang()) as server:
         with pytest.raises(BackendUnavailable) as caught:
-            await find_dialect(wire(server.url), "auto", None)
+            await connect("tiny", wire(server.url), ServerSettings((server.url,)), fresh=True)
     assert "takes too long" in caught.value.title
     assert "/v1/models" in caught.value.cause
     assert "No answer within" in caught.value.cause
+    assert "timeout" not in caught.value.hint, "that setting has no part in a first look"
 
 
 async def test_a_missing_address_that_is_slow_hides_no_fault(
     wire: MakeWire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(asking, "PATIENCE", 0.2)
+    monkeypatch.setattr(discovery, "PATIENCE", 0.2)
     fault = whole(b"<html>Sign in</html>")
 
     async def step(request: Any, writer: Any) -> None:
@@ -158,16 +160,16 @@ async def test_a_missing_address_that_is_slow_hides_no_fault(
 
     async with FaultyServer(step) as server:
         with pytest.raises(LltermError, match="cannot be read") as caught:
-            await find_dialect(wire(server.url), "auto", None)
+            await connect("tiny", wire(server.url), ServerSettings((server.url,)), fresh=True)
     assert "<html>Sign in" in caught.value.cause
 
 
 def test_names_that_a_server_says_are_inert() -> None:
-    traits = Traits("srv\x1b[2J", "m\x07\x9b" + "x" * 5000, 512)
+    traits = ServerTraits("srv\x1b[2J", "m\x07\x9b" + "x" * 5000, 512)
     assert (traits.server + traits.model).isprintable()
     assert len(traits.model) <= 200
     with pytest.raises(BadAnswer) as caught:
-        _ = Part({"\x1b[31m": 1})["\x1b[31m"]["x"]
+        _ = AnswerValue({"\x1b[31m": 1})["\x1b[31m"]["x"]
     assert "\x1b" not in str(caught.value)
 
 

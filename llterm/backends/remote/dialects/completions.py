@@ -7,9 +7,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
-from llterm.backends.remote.dialects.asking import Visit
-from llterm.backends.remote.dialects.shapes import choices, content, legacy, only, steps
-from llterm.backends.remote.steps import Ask, Call, Position, Prompt, Step, Traits
+from llterm.backends.remote.discovery import Discovery
+from llterm.backends.remote.shapes import choices, content, legacy, only, steps
+from llterm.backends.remote.steps import (
+    CompletionRequest,
+    CompletionStep,
+    HttpCall,
+    Position,
+    Prompt,
+    ServerTraits,
+)
 
 CONTEXT = 4096
 """Tokens a model is taken to see where its server does not say."""
@@ -18,20 +25,20 @@ MOST = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Completions:
+class CompletionsDialect:
     """A server with `/v1/completions`."""
 
     name: ClassVar[str] = "completions"
-    traits: Traits
+    traits: ServerTraits
     model: str
 
     @classmethod
-    async def meet(cls, visit: Visit, model: str | None) -> Self | None:
-        listed = await visit.models()
+    async def detect(cls, discovery: Discovery, model: str | None) -> Self | None:
+        listed = await discovery.models()
         name = model or next((str(one["id"]) for one in listed if "id" in one), None)
         if name is None:
             return None
-        traits = Traits(
+        traits = ServerTraits(
             "OpenAI's completions",
             name,
             CONTEXT,
@@ -44,21 +51,21 @@ class Completions:
             return cls(replace(traits, server="llama-cpp-python's server", slots=1), name)
         return cls(replace(traits, lists=True), name)
 
-    def knowing(self, traits: Traits) -> Self:
+    def with_traits(self, traits: ServerTraits) -> Self:
         return replace(self, traits=traits)
 
-    def request(self, ask: Ask) -> Call:
-        prompts = list(ask.prompts)
+    def call(self, request: CompletionRequest) -> HttpCall:
+        prompts = list(request.prompts)
         body = {
             "model": self.model,
             "prompt": prompts[0] if len(prompts) == 1 else prompts,
-            "max_tokens": ask.tokens,
+            "max_tokens": request.tokens,
             "temperature": 0,
-            "logprobs": ask.top,
+            "logprobs": request.top,
         }
-        return Call("/v1/completions", body)
+        return HttpCall("/v1/completions", body)
 
-    def read(self, data: Any) -> Iterable[Step]:
+    def read(self, data: Any) -> Iterable[CompletionStep]:
         for line, choice in choices(data):
             logprobs = choice.get("logprobs")
             if logprobs is None:
@@ -66,11 +73,11 @@ class Completions:
             entries = logprobs.get("content")
             yield from steps(line, content(entries.items()) if entries else legacy(logprobs))
 
-    def reading(self, prompt: Prompt, top: int) -> Call:
-        call = self.request(Ask([prompt], top))
-        return Call(call.path, {**call.body, "echo": True})
+    def scoring_call(self, prompt: Prompt, top: int) -> HttpCall:
+        call = self.call(CompletionRequest([prompt], top))
+        return HttpCall(call.path, {**call.body, "echo": True})
 
-    def read_text(self, data: Any) -> Sequence[Position]:
+    def read_scoring(self, data: Any) -> Sequence[Position]:
         """The echoed tokens, without the one that the server wrote after them."""
         choice = only(data)
         return legacy(choice["logprobs"])[:-1]

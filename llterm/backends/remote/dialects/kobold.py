@@ -6,10 +6,10 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
-from llterm.backends.remote.answer import Part
-from llterm.backends.remote.dialects.asking import Visit, figure_of
-from llterm.backends.remote.dialects.shapes import content, steps
-from llterm.backends.remote.steps import Ask, Call, Step, Traits
+from llterm.backends.remote.answer import AnswerValue
+from llterm.backends.remote.discovery import Discovery, positive_number
+from llterm.backends.remote.shapes import content, steps
+from llterm.backends.remote.steps import CompletionRequest, CompletionStep, HttpCall, ServerTraits
 from llterm.backends.templates import ChatFormat, own_format
 
 MOST = 10
@@ -17,38 +17,38 @@ MOST = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Kobold:
+class KoboldDialect:
     """A KoboldCpp server."""
 
     name: ClassVar[str] = "kobold"
-    traits: Traits
+    traits: ServerTraits
     template: str = ""
 
     @classmethod
-    async def meet(cls, visit: Visit, model: str | None) -> Self | None:
-        about = await visit.table("/api/extra/version")
+    async def detect(cls, discovery: Discovery, model: str | None) -> Self | None:
+        about = await discovery.table("/api/extra/version")
         if about.get("result") != "KoboldCpp":
             return None
-        named = (await visit.table("/api/v1/model")).get("result")
-        told = (await visit.table("/api/extra/true_max_context_length")).get("value")
-        traits = Traits(
+        named = (await discovery.table("/api/v1/model")).get("result")
+        told = (await discovery.table("/api/extra/true_max_context_length")).get("value")
+        traits = ServerTraits(
             server=f"KoboldCpp {about.get('version', '')}".strip(),
-            model=model or str(named or "model"), context=figure_of(told, 4096),
+            model=model or str(named or "model"), context=positive_number(told, 4096),
             top=MOST, lines=False, cache="the last prompt", slots=1,
             prefill="raw text after the model's template, which it tells",
         )  # fmt: skip
-        template = (await visit.table("/props")).get("chat_template")
+        template = (await discovery.table("/props")).get("chat_template")
         return cls(traits, template if isinstance(template, str) else "")
 
-    def knowing(self, traits: Traits) -> Self:
+    def with_traits(self, traits: ServerTraits) -> Self:
         return replace(self, traits=traits)
 
-    def request(self, ask: Ask) -> Call:
+    def call(self, request: CompletionRequest) -> HttpCall:
         """Every filter is off: its candidates are those that the filters leave."""
-        (prompt,) = ask.prompts
+        (prompt,) = request.prompts
         body = {
             "prompt": prompt,
-            "max_length": ask.tokens,
+            "max_length": request.tokens,
             "max_context_length": self.traits.context,
             "temperature": 1.0,
             "top_k": 0,
@@ -60,14 +60,14 @@ class Kobold:
             "trim_stop": False,
             "logprobs": True,
         }
-        return Call("/api/v1/generate", body)
+        return HttpCall("/api/v1/generate", body)
 
     def chat_format(self, special: Collection[bytes]) -> ChatFormat | None:
         """The model's template. The server begins texts itself as the model wants."""
         return own_format(self.template, "", "") if self.template else None
 
-    def read(self, data: Any) -> Iterable[Step]:
-        for line, result in enumerate(Part(data)["results"].items()):
+    def read(self, data: Any) -> Iterable[CompletionStep]:
+        for line, result in enumerate(AnswerValue(data)["results"].items()):
             logprobs = result.get("logprobs")
             if logprobs is not None:
                 entries = logprobs["content"].items()

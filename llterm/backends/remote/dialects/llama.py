@@ -12,12 +12,19 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Self
 
-from llterm.backends.remote.answer import LARGEST, Part
-from llterm.backends.remote.dialects.asking import Visit, figure_of
-from llterm.backends.remote.dialects.shapes import number, text_token
-from llterm.backends.remote.ends import is_end
-from llterm.backends.remote.steps import LEAD, Ask, Call, Candidate, Step, Traits
-from llterm.backends.remote.wire import BadAnswer, Wire
+from llterm.backends.remote.answer import LARGEST, AnswerValue
+from llterm.backends.remote.discovery import Discovery, positive_number
+from llterm.backends.remote.server_vocabulary import is_end
+from llterm.backends.remote.shapes import number, text_token
+from llterm.backends.remote.steps import (
+    LEAD,
+    CompletionRequest,
+    CompletionStep,
+    HttpCall,
+    ServerTraits,
+    TokenCandidate,
+)
+from llterm.backends.remote.transport import BadAnswer, Transport
 from llterm.backends.templates import PLAIN, ChatFormat, own_format
 from llterm.core.display import label_text
 from llterm.core.tokens import Tail, Token
@@ -34,11 +41,11 @@ FIELDS = ("index", "tokens", "tokens_predicted", "tokens_evaluated", "completion
 
 
 @dataclass(frozen=True, slots=True)
-class Llama:
+class LlamaDialect:
     """A llama.cpp server."""
 
     name: ClassVar[str] = "llama"
-    traits: Traits
+    traits: ServerTraits
     model: str | None = None
     size: int | None = None
     kind: int = 0
@@ -49,23 +56,23 @@ class Llama:
     """A token of one plain character, once the vocabulary is known."""
 
     @classmethod
-    async def meet(cls, visit: Visit, model: str | None) -> Self | None:
-        found = await visit.table("/props")
+    async def detect(cls, discovery: Discovery, model: str | None) -> Self | None:
+        found = await discovery.table("/props")
         if "default_generation_settings" not in found:
             return None
-        props = Part(found)
-        meta, listed = _meta(await visit.models(), model)
+        props = AnswerValue(found)
+        meta, listed = _meta(await discovery.models(), model)
         settings = props["default_generation_settings"].value
         per_slot = settings.get("n_ctx") if isinstance(settings, dict) else None
         told = (per_slot, meta.get("n_ctx"), meta.get("n_ctx_train"))
-        context = next((n for n in map(figure_of, told) if n), 2048)
+        context = next((n for n in map(positive_number, told) if n), 2048)
         slots = props.get("total_slots")
         build = props.get("build_info")
         alias = props.get("model_path") or props.get("model_alias")
         eos, begin = props.get("eos_token"), props.get("bos_token")
         template = props.get("chat_template")
         size, kind = meta.get("n_vocab"), meta.get("vocab_type")
-        traits = Traits(
+        traits = ServerTraits(
             server=f"llama.cpp {build.text() if build else ''}".strip(),
             model=model or listed or (alias.text() if alias else "model"),
             context=context,
@@ -74,40 +81,41 @@ class Llama:
             cache="one prompt a slot", slots=slots.whole(1, 4096) if slots else 1,
         )  # fmt: skip
         return cls(
-            traits, model, figure_of(size) or None, figure_of(kind), eos.text() if eos else "",
-            begin.text() if begin else "", template.text() if template else "",
+            traits, model, positive_number(size) or None, positive_number(kind),
+            eos.text() if eos else "", begin.text() if begin else "",
+            template.text() if template else "",
         )  # fmt: skip
 
-    def knowing(self, traits: Traits) -> Self:
+    def with_traits(self, traits: ServerTraits) -> Self:
         return replace(self, traits=traits)
 
-    def request(self, ask: Ask) -> Call:
-        prompts = [one if isinstance(one, str) else list(one) for one in ask.prompts]
+    def call(self, request: CompletionRequest) -> HttpCall:
+        prompts = [one if isinstance(one, str) else list(one) for one in request.prompts]
         body = self._named({
             "prompt": prompts[0] if len(prompts) == 1 else prompts,
-            "n_predict": ask.tokens,
-            "n_probs": ask.top,
-            "samplers": [] if ask.among else ["top_k"],
+            "n_predict": request.tokens,
+            "n_probs": request.top,
+            "samplers": [] if request.among else ["top_k"],
             "top_k": 1,
             "temperature": 1.0,
             "cache_prompt": True,
             "return_tokens": True,
             "response_fields": FIELDS,
         })  # fmt: skip
-        if ask.stream:
+        if request.stream:
             body.update(stream=True, timings_per_token=True)
-        favour = ask.favour or (tuple(self.plain) if ask.tokens == 1 else ())
+        favour = request.favour or (tuple(self.plain) if request.tokens == 1 else ())
         if favour:
-            bias = AMONG if ask.among else FORCE
-            body["logit_bias"] = [[id, bias + LEAD * (id == ask.first)] for id in favour]
-        if ask.among:
+            bias = AMONG if request.among else FORCE
+            body["logit_bias"] = [[id, bias + LEAD * (id == request.first)] for id in favour]
+        if request.among:
             body["post_sampling_probs"] = True
-        return Call("/completion", body)
+        return HttpCall("/completion", body)
 
-    def read(self, data: Any) -> Iterable[Step]:
+    def read(self, data: Any) -> Iterable[CompletionStep]:
         if data is None:
             return
-        whole = Part(data)
+        whole = AnswerValue(data)
         for item in whole.items() if isinstance(data, list) else (whole,):
             yield from _steps(item)
 
@@ -118,28 +126,32 @@ class Llama:
             return ChatFormat(PLAIN, None)
         return own_format(self.template, self.begin, self.eos)
 
-    async def tokenize(self, wire: Wire, text: str) -> Sequence[Token]:
+    async def tokenize(self, transport: Transport, text: str) -> Sequence[Token]:
         body = {"content": text, "add_special": False, "parse_special": False, "with_pieces": True}
-        found = Part((await wire.post("/tokenize", self._named(body))).data)["tokens"]
+        found = AnswerValue((await transport.post("/tokenize", self._named(body))).data)["tokens"]
         return [Token(one["id"].whole(), _piece(one["piece"])) for one in found.items()]
 
-    async def tokens(self, wire: Wire, ids: Sequence[int]) -> Mapping[int, Token]:
+    async def tokens(self, transport: Transport, ids: Sequence[int]) -> Mapping[int, Token]:
         return {}
 
-    async def prefix(self, wire: Wire) -> Tail:
+    async def prefix(self, transport: Transport) -> Tail:
         body = self._named({"content": "", "add_special": True})
-        found = Part((await wire.post("/tokenize", body)).data)["tokens"]
+        found = AnswerValue((await transport.post("/tokenize", body)).data)["tokens"]
         return tuple(one.whole() for one in found.items())
 
-    async def vocabulary(self, wire: Wire, most: int) -> tuple[int, Sequence[Token]] | None:
+    async def vocabulary(
+        self, transport: Transport, most: int
+    ) -> tuple[int, Sequence[Token]] | None:
         """From one distribution over all of it: every id with its bytes."""
         if self.size is None or self.size > most:
             return None
-        answer = await wire.post("/completion", self.request(Ask([(0,)], self.size)).body)
+        answer = await transport.post(
+            "/completion", self.call(CompletionRequest([(0,)], self.size)).body
+        )
         if not any(True for _ in self.read(answer.data)):
             # The choice was half a character. Any other will do: the list is the same.
-            ask = Ask([(0,)], self.size, favour=tuple(range(min(self.size, 64))))
-            answer = await wire.post("/completion", self.request(ask).body)
+            request = CompletionRequest([(0,)], self.size, favour=tuple(range(min(self.size, 64))))
+            answer = await transport.post("/completion", self.call(request).body)
         listed = {one.id: one.data for step in self.read(answer.data) for one in step.listed}
         if len(listed) < self.size:
             # It lists some candidates only: its tokens are learned as they are seen.
@@ -150,7 +162,9 @@ class Llama:
                 f"It listed {len(listed):,} of {self.size:,} tokens.",
                 'Update the server, or set dialect = "completions".',
             )
-        names = await self._names(wire, [id for id in range(self.size) if not listed[id]], listed)
+        names = await self._names(
+            transport, [id for id in range(self.size) if not listed[id]], listed
+        )
         tokens = [
             Token(id, listed[id] or names[id], special=not listed[id],
                   end=not listed[id] and (is_end(names[id]) or names[id].decode() == self.eos))
@@ -167,7 +181,7 @@ class Llama:
         return {**body, "model": self.model} if self.model else body
 
     async def _names(
-        self, wire: Wire, ids: Sequence[int], listed: Mapping[int | None, bytes | None]
+        self, transport: Transport, ids: Sequence[int], listed: Mapping[int | None, bytes | None]
     ) -> Mapping[int, bytes]:
         """Names of tokens that stand for no text, all of them by one request.
 
@@ -177,8 +191,8 @@ class Llama:
         found: list[str] = []
         if between is not None and ids:
             asked = [one for id in ids for one in (id, between)]
-            answer = await wire.post("/detokenize", self._named({"tokens": asked}))
-            found = Part(answer.data)["content"].text().split("\n")[:-1]
+            answer = await transport.post("/detokenize", self._named({"tokens": asked}))
+            found = AnswerValue(answer.data)["content"].text().split("\n")[:-1]
         if len(found) != len(ids):
             return {id: b"<|%d|>" % id for id in ids}
         return {id: name.strip().encode() or b"<|%d|>" % id
@@ -194,7 +208,7 @@ def _meta(models: Sequence[Mapping[str, Any]], model: str | None) -> tuple[dict[
     return {}, ""
 
 
-def _steps(item: Part) -> Iterator[Step]:
+def _steps(item: AnswerValue) -> Iterator[CompletionStep]:
     if (error := item.get("error")) is not None:
         message = error.get("message") if isinstance(error.value, dict) else None
         words = message.text() if message else ""
@@ -212,31 +226,31 @@ def _steps(item: Part) -> Iterator[Step]:
             # Positions inside a character are left out: what follows cannot be placed.
             return
         first = before + at == 0
-        yield Step(
+        yield CompletionStep(
             index.whole() if index else 0, before + at, chosen, top,
             evaluated if first and evaluated else 1, reused if first else None,
         )  # fmt: skip
 
 
-def _timing(item: Part, name: str) -> int | None:
+def _timing(item: AnswerValue, name: str) -> int | None:
     """A timing: among the others, or where it was chosen as a field, under its full name."""
     timings = item.get("timings")
     found = timings.get(name) if timings is not None else item.get(f"timings/{name}")
     return found.whole() if found is not None else None
 
 
-def _position(one: Part) -> tuple[Candidate, list[Candidate]]:
+def _position(one: AnswerValue) -> tuple[TokenCandidate, list[TokenCandidate]]:
     if (old := one.get("probs")) is not None:
         # Before December 2024: text and probability alone.
-        top = [Candidate(_log(entry["prob"]), None, text_token(entry["tok_str"].text()))
+        top = [TokenCandidate(_log(entry["prob"]), None, text_token(entry["tok_str"].text()))
                for entry in old.items()]  # fmt: skip
         text = one.get("content")
-        return Candidate(-math.inf, None, text_token(text.text() if text else "")), top
+        return TokenCandidate(-math.inf, None, text_token(text.text() if text else "")), top
     entries = one.get("top_logprobs") or one["top_probs"]
     return _candidate(one), [_candidate(entry) for entry in entries.items()]
 
 
-def _candidate(entry: Part) -> Candidate:
+def _candidate(entry: AnswerValue) -> TokenCandidate:
     value = entry.value
     try:
         # The way that thousands of entries take; anything odd is told by the slower one below.
@@ -246,17 +260,17 @@ def _candidate(entry: Part) -> Candidate:
             raise TypeError
         if not 0 <= id <= LARGEST:
             raise ValueError
-        return Candidate(logprob if logprob > -900 else -math.inf, id, bytes(data))
+        return TokenCandidate(logprob if logprob > -900 else -math.inf, id, bytes(data))
     except (KeyError, TypeError, ValueError):
         chance = entry.get("prob")
         told = _log(chance) if chance is not None else number(entry["logprob"])
-        return Candidate(told, entry["id"].whole(), entry["bytes"].exact())
+        return TokenCandidate(told, entry["id"].whole(), entry["bytes"].exact())
 
 
-def _log(p: Part) -> float:
+def _log(p: AnswerValue) -> float:
     found = p.number()
     return math.log(found) if found > 0 else -math.inf
 
 
-def _piece(piece: Part) -> bytes:
+def _piece(piece: AnswerValue) -> bytes:
     return piece.exact() if isinstance(piece.value, list) else piece.text().encode()

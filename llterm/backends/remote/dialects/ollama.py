@@ -10,11 +10,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
-from llterm.backends.remote.answer import Part
-from llterm.backends.remote.dialects.asking import Visit
-from llterm.backends.remote.dialects.shapes import content, steps
-from llterm.backends.remote.steps import Ask, Call, Position, Step, Traits
-from llterm.backends.remote.wire import Wire
+from llterm.backends.remote.answer import AnswerValue
+from llterm.backends.remote.discovery import Discovery
+from llterm.backends.remote.shapes import content, steps
+from llterm.backends.remote.steps import (
+    CompletionRequest,
+    CompletionStep,
+    HttpCall,
+    Position,
+    ServerTraits,
+)
+from llterm.backends.remote.transport import Transport
 from llterm.backends.templates import Messages
 from llterm.errors import CapabilityMissing, ModelError
 
@@ -24,18 +30,18 @@ CONTEXT = 4096
 
 
 @dataclass(frozen=True, slots=True)
-class Ollama:
+class OllamaDialect:
     """An Ollama server."""
 
     name: ClassVar[str] = "ollama"
     by_ids: ClassVar[bool] = False
-    traits: Traits
+    traits: ServerTraits
     model: str
 
     @classmethod
-    async def meet(cls, visit: Visit, model: str | None) -> Self | None:
-        version = (await visit.table("/api/version")).get("version")
-        listed = (await visit.table("/api/tags")).get("models")
+    async def detect(cls, discovery: Discovery, model: str | None) -> Self | None:
+        version = (await discovery.table("/api/version")).get("version")
+        listed = (await discovery.table("/api/tags")).get("models")
         if not isinstance(version, str) or not isinstance(listed, list):
             return None
         names = [str(one.get("name")) for one in listed if isinstance(one, dict)]
@@ -44,33 +50,33 @@ class Ollama:
                 "Ollama has no model", "Its list is empty.", "`ollama pull` fetches one."
             )
         name = model or names[0]
-        traits = Traits(
+        traits = ServerTraits(
             server=f"Ollama {version}", model=name, context=CONTEXT, top=MOST, raw=True,
             prefill="raw text after the chat that it writes", cache="one prompt a slot",
             slots=1, retries=2, context_told=False,
         )  # fmt: skip
         return cls(traits, name)
 
-    def knowing(self, traits: Traits) -> Self:
+    def with_traits(self, traits: ServerTraits) -> Self:
         return replace(self, traits=traits)
 
-    def request(self, ask: Ask) -> Call:
-        options: dict[str, Any] = {"num_predict": ask.tokens, "temperature": 0}
-        if ask.attempt:
-            options.update(temperature=1.5, seed=ask.attempt)
-        (prompt,) = ask.prompts
+    def call(self, request: CompletionRequest) -> HttpCall:
+        options: dict[str, Any] = {"num_predict": request.tokens, "temperature": 0}
+        if request.attempt:
+            options.update(temperature=1.5, seed=request.attempt)
+        (prompt,) = request.prompts
         body = {
             "model": self.model,
             "prompt": prompt,
             "raw": True,
             "stream": False,
             "logprobs": True,
-            "top_logprobs": ask.top,
+            "top_logprobs": request.top,
             "options": options,
         }
-        return Call("/api/generate", body)
+        return HttpCall("/api/generate", body)
 
-    async def opened(self, wire: Wire, messages: Messages) -> str:
+    async def apply_template(self, transport: Transport, messages: Messages) -> str:
         """The text that its chat would send to the model; nothing is written."""
         body = {
             "model": self.model,
@@ -81,7 +87,7 @@ class Ollama:
             # One that does not know this field writes an answer: a short one will do.
             "options": {"num_predict": 1},
         }
-        answer = Part((await wire.post("/api/chat", body)).data)
+        answer = AnswerValue((await transport.post("/api/chat", body)).data)
         if (told := answer.get("_debug_info")) is None:
             raise CapabilityMissing(
                 "This server did not open the chat",
@@ -90,8 +96,8 @@ class Ollama:
             )
         return told["rendered_template"].text()
 
-    def read(self, data: Any) -> Iterable[Step]:
-        answer = Part(data)
+    def read(self, data: Any) -> Iterable[CompletionStep]:
+        answer = AnswerValue(data)
         logprobs = answer.get("logprobs")
         if logprobs is not None:
             text = answer["response"].text().encode("utf-8", "replace")

@@ -7,69 +7,79 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
-from llterm.backends.remote.answer import Part
-from llterm.backends.remote.dialects.asking import Visit
-from llterm.backends.remote.dialects.shapes import choices, legacy, number, only, plain, steps
-from llterm.backends.remote.steps import Ask, Call, Candidate, Position, Prompt, Step, Traits
-from llterm.backends.remote.wire import Wire
+from llterm.backends.remote.answer import AnswerValue
+from llterm.backends.remote.discovery import Discovery
+from llterm.backends.remote.shapes import choices, legacy, number, only, plain, steps
+from llterm.backends.remote.steps import (
+    CompletionRequest,
+    CompletionStep,
+    HttpCall,
+    Position,
+    Prompt,
+    ServerTraits,
+    TokenCandidate,
+)
+from llterm.backends.remote.transport import Transport
 from llterm.backends.templates import THOUGHTLESS, Messages
 
 
 @dataclass(frozen=True, slots=True)
-class Webui:
+class WebuiDialect:
     """A text-generation-webui server."""
 
     name: ClassVar[str] = "webui"
     by_ids: ClassVar[bool] = False
-    traits: Traits
+    traits: ServerTraits
 
     @classmethod
-    async def meet(cls, visit: Visit, model: str | None) -> Self | None:
-        named = (await visit.table("/v1/internal/model/info")).get("model_name")
+    async def detect(cls, discovery: Discovery, model: str | None) -> Self | None:
+        named = (await discovery.table("/v1/internal/model/info")).get("model_name")
         if not isinstance(named, str):
             return None
-        traits = Traits(
+        traits = ServerTraits(
             server="text-generation-webui", model=model or named, context=4096, lists=True,
             prefill="raw text after the chat that it writes", cache="the loader's",
             context_told=False, slots=1,
         )  # fmt: skip
         return cls(traits)
 
-    def knowing(self, traits: Traits) -> Self:
+    def with_traits(self, traits: ServerTraits) -> Self:
         return replace(self, traits=traits)
 
-    def request(self, ask: Ask) -> Call:
-        prompts = list(ask.prompts)
+    def call(self, request: CompletionRequest) -> HttpCall:
+        prompts = list(request.prompts)
         body = {
             "prompt": prompts[0] if len(prompts) == 1 else prompts,
-            "max_tokens": ask.tokens,
+            "max_tokens": request.tokens,
             "temperature": 1,
             "top_k": 1,
-            "logprobs": ask.top,
+            "logprobs": request.top,
         }
-        return Call("/v1/completions", body)
+        return HttpCall("/v1/completions", body)
 
-    async def opened(self, wire: Wire, messages: Messages) -> str:
+    async def apply_template(self, transport: Transport, messages: Messages) -> str:
         """What its chat would send to the model. It begins texts itself as the model wants."""
         body = {"messages": messages, "mode": "instruct", **THOUGHTLESS}
-        return Part((await wire.post("/v1/internal/chat-prompt", body)).data)["prompt"].text()
+        return AnswerValue((await transport.post("/v1/internal/chat-prompt", body)).data)[
+            "prompt"
+        ].text()
 
-    def read(self, data: Any) -> Iterable[Step]:
+    def read(self, data: Any) -> Iterable[CompletionStep]:
         for line, choice in choices(data):
             logprobs = choice.get("logprobs")
             if logprobs is not None:
                 yield from steps(line, _positions(logprobs))
 
-    def reading(self, prompt: Prompt, top: int) -> Call:
-        call = self.request(Ask([prompt], top))
-        return Call(call.path, {**call.body, "echo": True})
+    def scoring_call(self, prompt: Prompt, top: int) -> HttpCall:
+        call = self.call(CompletionRequest([prompt], top))
+        return HttpCall(call.path, {**call.body, "echo": True})
 
-    def read_text(self, data: Any) -> Sequence[Position]:
+    def read_scoring(self, data: Any) -> Sequence[Position]:
         choice = only(data)
         return legacy(choice["logprobs"])[:-1]
 
 
-def _positions(logprobs: Part) -> list[Position]:
+def _positions(logprobs: AnswerValue) -> list[Position]:
     """Older versions tell the candidates alone: the most probable one is what was chosen."""
     if logprobs.get("tokens") is not None:
         return legacy(logprobs)
@@ -79,6 +89,6 @@ def _positions(logprobs: Part) -> list[Position]:
             plain(key)._replace(logprob=number(place[key]))
             for key in (place.object() if place.value else ())
         ]
-        best = max(listed, key=lambda one: one.logprob, default=Candidate(-math.inf))
+        best = max(listed, key=lambda one: one.logprob, default=TokenCandidate(-math.inf))
         found.append((best, listed))
     return found

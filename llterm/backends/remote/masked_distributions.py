@@ -14,10 +14,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from llterm.backends.remote.figures import Pair, checked, distribution
-from llterm.backends.remote.steps import Ask, Step
-from llterm.backends.remote.talk import Talk
-from llterm.backends.remote.wire import BadAnswer
+from llterm.backends.remote.client import Client, Pair, checked, distribution_of
+from llterm.backends.remote.steps import CompletionRequest, CompletionStep
+from llterm.backends.remote.transport import BadAnswer
 from llterm.core.distribution import Distribution
 from llterm.core.query import Cost, Fact, Query
 from llterm.core.tokens import Tail
@@ -31,11 +30,11 @@ UNSEEN = 1e-3
 """Share of the allowed mass that may stay unseen on a raw list."""
 
 
-class Masked:
+class MaskedDistributions:
     """Asks under masks; several questions under one mask go together."""
 
-    def __init__(self, talk: Talk) -> None:
-        self._talk = talk
+    def __init__(self, client: Client) -> None:
+        self._client = client
 
     async def ask(self, queries: Sequence[Query]) -> AsyncGenerator[Fact]:
         """One fact a query; all have the same mask. Raises LltermError."""
@@ -54,8 +53,14 @@ class Masked:
                 yield Fact(query.path, found, _cost(query, step, first=step is listed[0]))
         if left:
             shares, bests = await asyncio.gather(
-                self._ask(left, Ask((), _most(left, len(allowed)), favour=allowed, among=True)),
-                self._ask(left, Ask((), max(query.need for query in left) or 1, favour=allowed)),
+                self._ask(
+                    left,
+                    CompletionRequest((), _most(left, len(allowed)), favour=allowed, among=True),
+                ),
+                self._ask(
+                    left,
+                    CompletionRequest((), max(query.need for query in left) or 1, favour=allowed),
+                ),
             )
             if None in shares or None in bests:
                 # The choice was part of a character: only the whole list tells of it.
@@ -73,9 +78,11 @@ class Masked:
                 cost += _cost(query, best, first=best is bests[0])
                 yield Fact(query.path, self._joined(query, share, best), cost)
 
-    async def _told(self, queries: Sequence[Query], top: int) -> list[Step]:
+    async def _told(self, queries: Sequence[Query], top: int) -> list[CompletionStep]:
         """The raw list, one step a query."""
-        steps = await self._ask(queries, Ask((), min(top, self._talk.vocabulary.size)))
+        steps = await self._ask(
+            queries, CompletionRequest((), min(top, self._client.vocabulary.size))
+        )
         found = [step for step in steps if step is not None]
         if len(found) < len(queries):
             raise BadAnswer(
@@ -84,31 +91,34 @@ class Masked:
             )  # fmt: skip
         return found
 
-    async def _ask(self, queries: Sequence[Query], ask: Ask) -> list[Step | None]:
+    async def _ask(
+        self, queries: Sequence[Query], request: CompletionRequest
+    ) -> list[CompletionStep | None]:
         """One step a query; None where the answer left it out."""
-        prompts = [self._talk.prompt(query.path) for query in queries]
-        found: dict[int, Step] = {}
-        async for part in self._talk.steps(replace(ask, prompts=prompts)):
+        prompts = [self._client.prompt(query.path) for query in queries]
+        found: dict[int, CompletionStep] = {}
+        async for part in self._client.steps(replace(request, prompts=prompts)):
             found.update((step.line, step) for step in part)
         return [found.get(line) for line in range(len(queries))]
 
-    def _pairs(self, step: Step) -> list[Pair]:
-        talk = self._talk
-        return checked(talk.pairs(step.listed), talk.vocabulary.size, talk.name)
+    def _pairs(self, step: CompletionStep) -> list[Pair]:
+        client = self._client
+        return checked(client.pairs(step.listed), client.vocabulary.size, client.name)
 
-    def _raw(self, query: Query, step: Step) -> Distribution:
+    def _raw(self, query: Query, step: CompletionStep) -> Distribution:
         """From the raw list alone: `permitted` is the allowed mass on it."""
         assert query.mask is not None
-        found = distribution(self._pairs(step), self._talk.vocabulary.size, exact=True, whole=True)
+        size = self._client.vocabulary.size
+        found = distribution_of(self._pairs(step), size, exact=True, whole=True)
         p = np.exp(found.logprobs[query.mask.allowed[found.ids]].astype(np.float64))
         return replace(found, permitted=min(float(p.sum()), 1.0))
 
-    def _joined(self, query: Query, share: Step, best: Step) -> Distribution:
-        size = self._talk.vocabulary.size
+    def _joined(self, query: Query, share: CompletionStep, best: CompletionStep) -> Distribution:
+        size = self._client.vocabulary.size
         assert query.mask is not None
         shares = [pair for pair in self._pairs(share) if query.mask.allowed[pair[1]]]
         raw = self._pairs(best)
-        id = self._talk.id_of(best.chosen)
+        id = self._client.id_of(best.chosen)
         of_best = next((-one for one, other in shares if other == id), None)
         if id is None or of_best is None or not query.mask.allowed[id]:
             raise BadAnswer(
@@ -119,8 +129,8 @@ class Masked:
         mass = min(best.chosen.logprob - of_best, 0.0)
         listed = {other: one for one, other in raw}
         listed.update((other, one - mass) for one, other in shares if other not in listed)
-        known = distribution(raw, size, exact=True, whole=True)
-        found = distribution(
+        known = distribution_of(raw, size, exact=True, whole=True)
+        found = distribution_of(
             [(one, other) for other, one in listed.items()], size, exact=True, whole=True,
             permitted=math.exp(mass),
         )  # fmt: skip
@@ -141,6 +151,6 @@ def _enough(found: Distribution, query: Query) -> bool:
     )
 
 
-def _cost(query: Query, step: Step, *, first: bool) -> Cost:
+def _cost(query: Query, step: CompletionStep, *, first: bool) -> Cost:
     story = max(step.evaluated - len(query.path.tail), 0)
     return Cost(step.evaluated, story, requests=int(first))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 
-from llterm.backends.remote.dialects.asking import Visit
-from llterm.backends.remote.opening import open_wire
+from llterm.backends.remote.connect import open_transport
+from llterm.backends.remote.discovery import Discovery
 from llterm.backends.remote.steps import LONGEST_NAME
 from llterm.config.server import ServerSettings
 from llterm.core.display import label_text
@@ -18,7 +18,7 @@ NAMED = 3
 """Models that are named; of more the number is told."""
 
 
-async def ask_servers(servers: Mapping[str, ServerSettings]) -> Mapping[str, str]:
+async def server_models(servers: Mapping[str, ServerSettings]) -> Mapping[str, str]:
     """By the model's name: what its server has, or why that is not known."""
     told = await asyncio.gather(*(_ask(one) for one in servers.values()))
     return dict(zip(servers, told, strict=True))
@@ -29,15 +29,17 @@ async def _ask(settings: ServerSettings) -> str:
         return "not asked: a program would be run for its key"
     try:
         async with asyncio.timeout(PATIENCE):
-            wire = await open_wire(settings)
+            transport = await open_transport(settings)
             try:
-                visit = Visit(wire)
+                discovery = Discovery(transport)
                 try:
-                    return _told([str(one["id"]) for one in await visit.models() if "id" in one])
+                    return _told(
+                        [str(one["id"]) for one in await discovery.models() if "id" in one]
+                    )
                 finally:
-                    await visit.close()
+                    await discovery.close()
             finally:
-                await wire.close()
+                await transport.close()
     except TimeoutError:
         return f"no answer in {PATIENCE:g} s"
     except LltermError as error:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from llterm import __version__, paths
-from llterm.backends.remote.steps import Traits
+from llterm.backends.remote.steps import ServerTraits
 from llterm.config.server import ServerSettings
 from llterm.core.tokens import Tail, Token
 from llterm.jsonfile import keep_json, read_json
@@ -28,13 +28,13 @@ LASTS = 7 * 24 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Memory:
+class ServerMemory:
     """What trying has shown of one server."""
 
     dialect: str
     identity: str
     """A hash of all that the server says of itself, its build and its models among it."""
-    traits: Traits
+    traits: ServerTraits
     prefix: Tail
     kind: int = 0
     tokens: Sequence[Token] = ()
@@ -48,22 +48,22 @@ def memory_file(settings: ServerSettings) -> Path:
     return paths.state_dir() / "servers" / f"{name}.json"
 
 
-def recall(file: Path, now: float | None = None) -> Memory | None:
+def recall(file: Path, now: float | None = None) -> ServerMemory | None:
     """What is known; None where that is nothing, or too old."""
     try:
         found = read_json(file, _MOST_BYTES)
         age = (time.time() if now is None else now) - found["at"]
         if found["llterm"] != __version__ or not 0 <= age < LASTS:
             return None
-        return Memory(
-            found["dialect"], found["identity"], Traits(**found["traits"]),
+        return ServerMemory(
+            found["dialect"], found["identity"], ServerTraits(**found["traits"]),
             tuple(found["prefix"]), found["kind"], _tokens(found),
         )  # fmt: skip
     except (OSError, ValueError, TypeError, LookupError):
         return None
 
 
-def remember(file: Path, memory: Memory) -> None:
+def remember(file: Path, memory: ServerMemory) -> None:
     """Keep it; where that cannot be, the server is tried again next time."""
     tokens = memory.tokens
     data: dict[str, Any] = {

@@ -6,24 +6,23 @@ import asyncio
 from typing import Any
 
 from llterm.backends.remote.answer import LARGEST
-from llterm.backends.remote.faults import Fault, gave_up
-from llterm.backends.remote.wire import BadAnswer, Refused, Wire
-from llterm.errors import LltermError
+from llterm.backends.remote.transport import BadAnswer, Refused, Transport
+from llterm.errors import BackendUnavailable, LltermError
 
 PATIENCE = 5.0
 """Seconds for an address that only tells what kind of server it is."""
 
 
-def figure_of(value: Any, otherwise: int = 0) -> int:
+def positive_number(value: Any, otherwise: int = 0) -> int:
     """A number that a server says of itself, where it is one that can be meant."""
     return value if type(value) is int and 0 < value <= LARGEST else otherwise
 
 
-class Visit:
+class Discovery:
     """A first look at a server. Each address is asked once, however many dialects look at it."""
 
-    def __init__(self, wire: Wire) -> None:
-        self.wire = wire
+    def __init__(self, transport: Transport) -> None:
+        self.transport = transport
         self.faults: list[LltermError] = []
         """What was wrong with answers, apart from those that only say there is nothing."""
         self._asked: dict[str, asyncio.Task[Any]] = {}
@@ -56,7 +55,7 @@ class Visit:
     async def _get(self, path: str) -> Any:
         try:
             async with asyncio.timeout(PATIENCE):
-                return (await self.wire.get(path)).data
+                return (await self.transport.get(path)).data
         except Refused as error:
             if error.status == 401:
                 raise
@@ -65,10 +64,14 @@ class Visit:
         except BadAnswer as error:
             self._note(error, path)
         except TimeoutError:
-            slow = Fault("slow", self.wire.name, f"No answer within {PATIENCE:g} s")
-            self._note(gave_up(slow, 1), path)
+            slow = BackendUnavailable(
+                f"{self.transport.name} takes too long",
+                f"No answer within {PATIENCE:g} s.",
+                "Is this a model's server, and has it finished starting?",
+            )
+            self._note(slow, path)
         return None
 
     def _note(self, error: LltermError, path: str) -> None:
-        error.cause = f"{self.wire.name} was asked for {path}. {error.cause}"
+        error.cause = f"{self.transport.name} was asked for {path}. {error.cause}"
         self.faults.append(error)

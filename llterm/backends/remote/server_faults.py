@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 
-from llterm.backends.remote.wire import BrokenOff, Refused
+from llterm.backends.remote.transport import BrokenOff, Refused
 from llterm.core.display import label_text
 from llterm.errors import BackendUnavailable
 

@@ -1,9 +1,16 @@
-"""How vocabularies spell their tokens in files and in some servers' answers."""
+"""The bytes of tokens: as vocabularies spell them, or as a server's `/detokenize` tells them."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+from llterm.backends.remote.answer import HINT, AnswerValue
+from llterm.backends.remote.transport import BadAnswer, Transport
+from llterm.core.tokens import Token
+
+T = TypeVar("T")
 
 _BYTE = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 
@@ -78,6 +85,44 @@ def spread(told: Sequence[bytes | None], data: bytes) -> list[bytes] | None:
     return found if b"".join(found) == data else None
 
 
+async def detokenized(
+    transport: Transport, ids: Sequence[int], between: int, fields: Mapping[str, Any], key: str
+) -> Mapping[int, Token]:
+    """What ids mean that a server knows only by its `/detokenize`: many by one request.
+
+    `between` is a line break's id: it stands between the others.
+
+    Parts of characters come back as U+FFFD and are left out: their bytes are not told. Raises
+    LltermError.
+    """
+    text = await _text(
+        transport, [between, *(one for id in ids for one in (id, between))], fields, key
+    )
+    parts = text.split("\n")[1:-1]
+    if len(parts) != len(ids):
+        # Some of them hold line breaks themselves: one at a time, behind a line break.
+        parts = [(await _text(transport, [between, id], fields, key))[1:] for id in ids]
+    return {id: Token(id, part.encode("utf-8", "replace"))
+            for id, part in zip(ids, parts, strict=True)
+            if part and "\ufffd" not in part}  # fmt: skip
+
+
+def last(tokens: Sequence[T]) -> T:
+    """The last token that a server found in a text. Raises BadAnswer where it found none."""
+    if not tokens:
+        raise BadAnswer("The server's answer cannot be read", "It finds no token in a text.", HINT)
+    return tokens[-1]
+
+
+def paired(ids: Sequence[int], data: Sequence[bytes]) -> list[Token]:
+    """Tokens by their ids and bytes. Raises BadAnswer where there are more of one than of the
+    other."""
+    if len(ids) != len(data):
+        why = f"It tells {len(ids):,} tokens and the texts of {len(data):,}."
+        raise BadAnswer("The server's answer cannot be read", why, HINT)
+    return [Token(id, one) for id, one in zip(ids, data, strict=True)]
+
+
 def _shares(gap: bytes, count: int, found: list[bytes]) -> list[bytes]:
     """The gap's bytes for `count` tokens; with none, the last one found takes them."""
     if not count:
@@ -86,3 +131,10 @@ def _shares(gap: bytes, count: int, found: list[bytes]) -> list[bytes]:
         return []
     first = max(len(gap) - count + 1, 0)
     return [gap[:first], *(gap[first + n : first + n + 1] for n in range(count - 1))]
+
+
+async def _text(
+    transport: Transport, ids: Sequence[int], fields: Mapping[str, Any], key: str
+) -> str:
+    answer = await transport.post("/detokenize", {**fields, "tokens": ids})
+    return AnswerValue(answer.data)[key].text()

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Self
 from urllib.parse import urlsplit
 
-from llterm.backends.remote.dialects.asking import Visit
-from llterm.backends.remote.dialects.shapes import choices, content, steps
-from llterm.backends.remote.steps import Ask, Call, Step, Traits
+from llterm.backends.remote.discovery import Discovery
+from llterm.backends.remote.shapes import choices, content, steps
+from llterm.backends.remote.steps import CompletionRequest, CompletionStep, HttpCall, ServerTraits
 from llterm.errors import CapabilityMissing
 
 MOST = 20
@@ -34,43 +34,43 @@ to every request."""
 
 
 @dataclass(frozen=True, slots=True)
-class Chat:
+class ChatDialect:
     """A server with `/v1/chat/completions`."""
 
     name: ClassVar[str] = "chat"
     takes_messages: ClassVar[bool] = True
-    traits: Traits
+    traits: ServerTraits
     model: str
     message: _Fields = field(default_factory=dict)
     begun: _Fields = field(default_factory=dict)
     always: _Fields = field(default_factory=dict)
 
     @classmethod
-    async def meet(cls, visit: Visit, model: str | None) -> Self | None:
-        listed = await visit.models()
+    async def detect(cls, discovery: Discovery, model: str | None) -> Self | None:
+        listed = await discovery.models()
         name = model or next((str(one["id"]) for one in listed if "id" in one), None)
         if name is None:
             return None
-        way = _way(visit.wire.name, {str(one.get("owned_by")) for one in listed})
+        way = _way(discovery.transport.name, {str(one.get("owned_by")) for one in listed})
         if way is None:
             raise CapabilityMissing(
                 "This server's chat cannot go on with a text",
-                f"{visit.wire.name} opens a new turn for every answer.",
+                f"{discovery.transport.name} opens a new turn for every answer.",
                 "Choose a server or a model with completions, or one whose chat takes a beginning.",
             )
         prefill, message, begun, always = way
-        traits = Traits(
+        traits = ServerTraits(
             server="OpenAI's chat", model=name, context=8192, top=MOST, prefill=prefill,
             context_told=False,
         )  # fmt: skip
         return cls(traits, name, message, begun, always)
 
-    def knowing(self, traits: Traits) -> Self:
+    def with_traits(self, traits: ServerTraits) -> Self:
         return replace(self, traits=traits)
 
-    def request(self, ask: Ask) -> Call:
-        (prompt,) = ask.prompts
-        said = ask.said[0] if ask.said else ()
+    def call(self, request: CompletionRequest) -> HttpCall:
+        (prompt,) = request.prompts
+        said = request.said[0] if request.said else ()
         messages: list[dict[str, Any]] = [
             {"role": role, "content": text} for role, text in said or OPENING
         ]
@@ -79,16 +79,16 @@ class Chat:
         body = {
             "model": self.model,
             "messages": messages,
-            "max_tokens": ask.tokens,
+            "max_tokens": request.tokens,
             "temperature": 0,
             "logprobs": True,
-            "top_logprobs": ask.top,
+            "top_logprobs": request.top,
             **(self.begun if prompt else {}),
             **self.always,
         }
-        return Call("/v1/chat/completions", body)
+        return HttpCall("/v1/chat/completions", body)
 
-    def read(self, data: Any) -> Iterable[Step]:
+    def read(self, data: Any) -> Iterable[CompletionStep]:
         for line, choice in choices(data):
             logprobs = choice.get("logprobs")
             entries = logprobs.get("content") if logprobs is not None else None

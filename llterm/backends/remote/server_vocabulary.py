@@ -17,6 +17,14 @@ MOST = 1 << 20
 KEPT_TEXTS = 64
 PIECE = re.compile(rb" ?[A-Za-z\x80-\xff]+| ?[0-9]+| ?[^\sA-Za-z0-9\x80-\xff]+|\s+")
 """About how tokenizers cut a text: what stands in for tokens where a server tells none."""
+_ENDS = frozenset(
+    """
+    <|eot_id|> <|im_end|> <|end|> <end_of_turn> <|endoftext|> <|end_of_text|> <EOT> _<EOT>
+    <|return|> <|call|> <|eom_id|> <|END_OF_TURN_TOKEN|> <|endofprompt|> </s> <turn|>
+    """.split()  # noqa: SIM905 (a list of quoted words hides the words)
+)
+"""Names of tokens that end a text in the models of today: from the list by which llama.cpp finds
+them (`llama_vocab::impl::load`), and from models' own cards."""
 Encoder = Callable[[str], Awaitable[Sequence[Token]]]
 
 
@@ -179,6 +187,11 @@ class RemoteVocabulary:
                 self._tokens.setdefault(ids[-1], Token(ids[-1], byte))
                 start += 1
         return tuple(ids)
+
+
+def is_end(name: bytes) -> bool:
+    """Whether a token of this name ends a text."""
+    return name[:1] in (b"<", b"_") and name.decode("utf-8", "replace") in _ENDS
 
 
 def fingerprint_of(*parts: str) -> str:

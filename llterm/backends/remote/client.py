@@ -9,12 +9,18 @@ from contextlib import aclosing
 from dataclasses import replace
 from itertools import pairwise
 
-from llterm.backends.remote.dialects.protocol import Dialect, Tokenizes
-from llterm.backends.remote.ends import is_end
-from llterm.backends.remote.figures import checked, distribution
-from llterm.backends.remote.steps import Ask, Candidate, Prompt, Step, Turn
-from llterm.backends.remote.vocabulary import RemoteVocabulary
-from llterm.backends.remote.wire import Wire
+import numpy as np
+
+from llterm.backends.remote.dialect import Dialect, Tokenizes
+from llterm.backends.remote.server_vocabulary import RemoteVocabulary, is_end
+from llterm.backends.remote.steps import (
+    CompletionRequest,
+    CompletionStep,
+    Prompt,
+    TokenCandidate,
+    Turn,
+)
+from llterm.backends.remote.transport import BadAnswer, Transport
 from llterm.core.distribution import Distribution
 from llterm.core.tokens import Path, Tail, Token
 from llterm.errors import LltermError
@@ -24,22 +30,25 @@ SLOW = 0.15
 beginning is here at once. llama.cpp's server hangs up after each streamed answer."""
 GUESS = 0.02
 """Seconds for a position, before one was measured."""
-
-
 LEAST = 1e-4
 """Seconds for a position: no server is quicker."""
+ROUNDING = 0.02
+"""What a sum of probabilities may be above 1: servers round."""
+
+Pair = tuple[float, int]
+"""A logprob, negated for sorting, and an id."""
 
 
-class Talk:
+class Client:
     """Asks by ids where the server takes and gives them, else by text."""
 
     def __init__(
-        self, name: str, wire: Wire, dialect: Dialect, vocabulary: RemoteVocabulary, *,
+        self, name: str, transport: Transport, dialect: Dialect, vocabulary: RemoteVocabulary, *,
         streams: bool = True,
     ) -> None:  # fmt: skip
         """`name` is the model's, for people."""
         self.name = name
-        self.wire = wire
+        self.transport = transport
         self.dialect = dialect
         self.vocabulary = vocabulary
         traits = dialect.traits
@@ -54,20 +63,20 @@ class Talk:
         """Seconds to the beginning of the quickest answer so far; 0 before the first."""
         return self._quickest if math.isfinite(self._quickest) else 0.0
 
-    async def steps(self, ask: Ask) -> AsyncGenerator[Sequence[Step]]:
+    async def steps(self, request: CompletionRequest) -> AsyncGenerator[Sequence[CompletionStep]]:
         """The answer to one request, in as many parts as it comes in. Raises LltermError."""
         traits = self.dialect.traits
-        rounds = len(ask.prompts) * ask.tokens / min(traits.slots, len(ask.prompts))
-        stream = self._streams and ask.tokens > 1 and rounds * self.pace > SLOW + self.waits
-        call = self.dialect.request(replace(ask, stream=stream))
+        rounds = len(request.prompts) * request.tokens / min(traits.slots, len(request.prompts))
+        stream = self._streams and request.tokens > 1 and rounds * self.pace > SLOW + self.waits
+        call = self.dialect.call(replace(request, stream=stream))
         start = time.monotonic()
         if stream:
-            async with aclosing(self.wire.stream(call.path, call.body)) as parts:
+            async with aclosing(self.transport.stream(call.path, call.body)) as parts:
                 async for part in parts:
                     self._quickest = min(self._quickest, time.monotonic() - start)
                     yield await self._read(part)
         else:
-            reply = await self.wire.post(call.path, call.body)
+            reply = await self.transport.post(call.path, call.body)
             self._quickest = min(self._quickest, time.monotonic() - start)
             yield await self._read(reply.data)
         took = max(time.monotonic() - start - self.waits, 0.0) / rounds
@@ -104,19 +113,19 @@ class Talk:
                 "A server that takes token ids could go on: llama.cpp's, vLLM or SGLang.",
             ) from None
 
-    def pairs(self, listed: Iterable[Candidate]) -> Iterable[tuple[int, float]]:
+    def pairs(self, listed: Iterable[TokenCandidate]) -> Iterable[tuple[int, float]]:
         """Candidates by id; those that cannot be told apart are left out."""
         for one in listed:
             if (id := self.id_of(one)) is not None:
                 yield id, one.logprob
 
-    def id_of(self, one: Candidate) -> int | None:
+    def id_of(self, one: TokenCandidate) -> int | None:
         if self.by_ids:
             # An id without bytes could be gone on from, but its text would be lost.
             return one.id if one.id is not None and self.vocabulary.knows(one.id) else None
         return self.vocabulary.id_of(one.data) if one.data else None
 
-    def distribution(self, listed: Sequence[Candidate]) -> Distribution | None:
+    def distribution(self, listed: Sequence[TokenCandidate]) -> Distribution | None:
         """From a server's candidates; None where none can be told. Raises BadAnswer."""
         traits, size = self.dialect.traits, self.vocabulary.size
         told = [*self.pairs(listed)]
@@ -125,14 +134,14 @@ class Talk:
             return None
         # What the server left out, or what was left out here, may be the most probable.
         whole = traits.bytes_out and len(told) == len(listed)
-        return distribution(pairs, size, exact=traits.top is None and self.by_ids, whole=whole)
+        return distribution_of(pairs, size, exact=traits.top is None and self.by_ids, whole=whole)
 
-    async def _read(self, data: object) -> Sequence[Step]:
+    async def _read(self, data: object) -> Sequence[CompletionStep]:
         steps = list(self.dialect.read(data))
         await self.learn(one for step in steps for one in (step.chosen, *step.listed))
         return steps
 
-    async def learn(self, seen: Iterable[Candidate]) -> None:
+    async def learn(self, seen: Iterable[TokenCandidate]) -> None:
         """See to it that these tokens' bytes are known."""
         vocabulary = self.vocabulary
         if not self.by_ids:
@@ -147,9 +156,77 @@ class Talk:
         vocabulary.learn(Token(id, data) for id, data in new.items() if data)
         unknown: Tail = tuple(id for id, data in new.items() if not data)
         if unknown and isinstance(self.dialect, Tokenizes):
-            found = await self.dialect.tokens(self.wire, unknown)
+            found = await self.dialect.tokens(self.transport, unknown)
             vocabulary.learn(_with_end(token) for token in found.values())
 
 
 def _with_end(token: Token) -> Token:
     return replace(token, special=True, end=True) if is_end(token.data) else token
+
+
+def distribution_of(
+    pairs: Iterable[Pair], size: int, *, exact: bool, whole: bool, permitted: float = 1.0
+) -> Distribution:
+    """From candidates that `checked` gave; `exact` as in `Distribution`.
+
+    `whole`: none that is more probable than a listed one is missing.
+    """
+    ordered = sorted(pairs)
+    logprobs = np.array([-one for one, _ in ordered], dtype=np.float32)
+    ids = np.array([id for _, id in ordered], dtype=np.int32)
+    listed = float(np.exp(logprobs.astype(np.float64)).sum())
+    rest = max(1.0 - listed, 0.0) if len(ids) < size else 0.0
+    return Distribution(
+        ids=ids,
+        logprobs=logprobs,
+        rest=rest,
+        permitted=permitted,
+        entropy=entropy_bounds(logprobs.astype(np.float64).tolist(), rest, size, whole=whole),
+        exact=exact,
+        certain=whole or math.exp(logprobs[0]) > rest,
+    )
+
+
+def checked(listed: Iterable[tuple[int, float]], size: int, model: str) -> list[Pair]:
+    """Ids with their logprobs, each id once. Impossible ones (−∞) are left out.
+
+    Raises BadAnswer for logprobs that are no such thing, and ids that the vocabulary has not.
+    """
+    found: dict[int, float] = {}
+    total = 0.0
+    for id, logprob in listed:
+        if not logprob <= ROUNDING:
+            raise _wrong(f"it gave a logprob of {logprob:g}, which is no probability", model)
+        if not 0 <= id < size:
+            raise _wrong(f"it gave token {id:,}; the model's vocabulary has {size:,}", model)
+        if logprob > -math.inf and id not in found:
+            found[id] = -min(logprob, 0.0)
+            total += math.exp(logprob)
+    if total > 1.0 + ROUNDING:
+        raise _wrong(f"its probabilities add up to {total:.3f}", model)
+    return [(logprob, id) for id, logprob in found.items()]
+
+
+def entropy_bounds(
+    logprobs: Sequence[float], rest: float, size: int, *, whole: bool
+) -> tuple[float, float]:
+    """Bounds of −Σ p·log2 p, in bits, where some candidates are listed and `rest` is not.
+
+    The unlisted ones hold rest·−log2 m bits at least, where m is the most that one of them can
+    have: the last listed one's p where none before it is missing, else all of `rest`. At most they
+    hold as many as when all of them are equally probable.
+    """
+    known = -math.fsum(math.exp(one) * one for one in logprobs) / math.log(2)
+    others = size - len(logprobs)
+    if rest <= 0.0 or others <= 0:
+        return known, known
+    most = min(math.exp(logprobs[-1]), rest) if whole and logprobs else rest
+    least = -rest * math.log2(most)
+    return known + least, known + max(least, rest * math.log2(others / rest))
+
+
+def _wrong(why: str, model: str) -> BadAnswer:
+    return BadAnswer(
+        f"{model} gives wrong probabilities", f"{why[0].upper()}{why[1:]}.",
+        "Its server may be broken, or of another kind than it seems.",
+    )  # fmt: skip

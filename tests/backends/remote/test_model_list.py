@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from llterm.backends.remote import offers
-from llterm.backends.remote.offers import ask_servers
+from llterm.backends.remote import model_list
+from llterm.backends.remote.model_list import server_models
 from llterm.config import Config
 from llterm.config.server import ServerSettings
 from llterm.errors import UsageError
@@ -22,7 +22,7 @@ def settings(**urls: str) -> dict[str, ServerSettings]:
 
 
 async def test_models_are_told_and_gaps_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(offers, "PATIENCE", 0.5)
+    monkeypatch.setattr(model_list, "PATIENCE", 0.5)
     names = [{"id": f"m{number}"} for number in range(5)]
     async with (
         FaultyServer(reply({"data": names})) as many,
@@ -30,7 +30,7 @@ async def test_models_are_told_and_gaps_too(monkeypatch: pytest.MonkeyPatch) -> 
         FaultyServer(status(401)) as locked,
         FaultyServer(hang()) as hanging,
     ):
-        told = await ask_servers(
+        told = await server_models(
             settings(many=many.url, silent=silent.url, locked=locked.url, hanging=hanging.url)
         )
         assert told == {
@@ -45,7 +45,7 @@ async def test_models_are_told_and_gaps_too(monkeypatch: pytest.MonkeyPatch) -> 
 async def test_no_program_is_run_for_a_list(tmp_path: Path) -> None:
     mark = tmp_path / "ran"
     own = ServerSettings(("http://127.0.0.1:9",), key_command=("touch", str(mark)))
-    told = await ask_servers({"own": own})
+    told = await server_models({"own": own})
     assert told["own"].startswith("not asked")
     assert not mark.exists()
 

@@ -5,21 +5,28 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 
-from llterm.backends.remote.dialects.asking import Visit
-from llterm.backends.remote.steps import Ask, Call, Position, Prompt, Step, Traits
-from llterm.backends.remote.wire import Wire
+from llterm.backends.remote.discovery import Discovery
+from llterm.backends.remote.steps import (
+    CompletionRequest,
+    CompletionStep,
+    HttpCall,
+    Position,
+    Prompt,
+    ServerTraits,
+)
+from llterm.backends.remote.transport import Transport
 from llterm.backends.templates import ChatFormat, Messages
 from llterm.core.tokens import Tail, Token
 
 
 class Dialect(Protocol):
-    """One kind of server. Requests and answers are plain data: only `meet` uses the wire."""
+    """One kind of server. Requests and answers are plain data: only `detect` asks the server."""
 
     name: ClassVar[str]
     """As it stands in the configuration."""
 
     @classmethod
-    async def meet(cls, visit: Visit, model: str | None) -> Self | None:
+    async def detect(cls, discovery: Discovery, model: str | None) -> Self | None:
         """Get to know the server; None where it is of another kind.
 
         `model` is its name there, where the person has said one. Raises LltermError.
@@ -27,15 +34,15 @@ class Dialect(Protocol):
         ...
 
     @property
-    def traits(self) -> Traits: ...
+    def traits(self) -> ServerTraits: ...
 
-    def knowing(self, traits: Traits) -> Self:
+    def with_traits(self, traits: ServerTraits) -> Self:
         """The same server, of which trying has shown more."""
         ...
 
-    def request(self, ask: Ask) -> Call: ...
+    def call(self, request: CompletionRequest) -> HttpCall: ...
 
-    def read(self, data: Any) -> Iterable[Step]:
+    def read(self, data: Any) -> Iterable[CompletionStep]:
         """What an answer tells, or one part of a streamed answer. Raises BadAnswer."""
         ...
 
@@ -44,24 +51,26 @@ class Dialect(Protocol):
 class Tokenizes(Protocol):
     """A server that knows its tokens: ids both ways."""
 
-    async def tokenize(self, wire: Wire, text: str) -> Sequence[Token]:
+    async def tokenize(self, transport: Transport, text: str) -> Sequence[Token]:
         """The text's tokens, without the model's own prefix. Raises LltermError."""
         ...
 
-    async def tokens(self, wire: Wire, ids: Sequence[int]) -> Mapping[int, Token]:
+    async def tokens(self, transport: Transport, ids: Sequence[int]) -> Mapping[int, Token]:
         """What these ids mean; those that the server cannot tell are left out."""
         ...
 
-    async def prefix(self, wire: Wire) -> Tail:
+    async def prefix(self, transport: Transport) -> Tail:
         """Tokens that the model wants before any text."""
         ...
 
 
 @runtime_checkable
-class Lists(Protocol):
+class TellsVocabulary(Protocol):
     """A server that tells its whole vocabulary."""
 
-    async def vocabulary(self, wire: Wire, most: int) -> tuple[int, Sequence[Token]] | None:
+    async def vocabulary(
+        self, transport: Transport, most: int
+    ) -> tuple[int, Sequence[Token]] | None:
         """llama.cpp's number for the kind of vocabulary, and every token by id.
 
         None where it is not told, or has more than `most` tokens. Raises LltermError.
@@ -74,7 +83,7 @@ class Lists(Protocol):
 
 
 @runtime_checkable
-class Writes(Protocol):
+class TellsTemplate(Protocol):
     """A server that tells how its model's chats are written."""
 
     def chat_format(self, special: Collection[bytes]) -> ChatFormat | None:
@@ -86,32 +95,34 @@ class Writes(Protocol):
 
 
 @runtime_checkable
-class Opens(Protocol):
+class AppliesTemplate(Protocol):
     """A server that writes a chat when it is asked, by a template that it does not tell."""
 
     by_ids: ClassVar[bool]
     """It tells the chat's tokens; otherwise its text."""
 
-    async def opened(self, wire: Wire, messages: Messages) -> str | Sequence[Token]:
+    async def apply_template(
+        self, transport: Transport, messages: Messages
+    ) -> str | Sequence[Token]:
         """The chat up to where the reply begins. Raises LltermError."""
         ...
 
 
 @runtime_checkable
-class Converses(Protocol):
+class ChatOnly(Protocol):
     """A server that takes chats as messages only; the story is the last one's beginning."""
 
     takes_messages: ClassVar[bool]
 
 
 @runtime_checkable
-class Reads(Protocol):
+class EchoesLogprobs(Protocol):
     """A server that scores a given text."""
 
-    def reading(self, prompt: Prompt, top: int) -> Call:
+    def scoring_call(self, prompt: Prompt, top: int) -> HttpCall:
         """The request for the probabilities of the prompt's own tokens."""
         ...
 
-    def read_text(self, data: Any) -> Sequence[Position]:
+    def read_scoring(self, data: Any) -> Sequence[Position]:
         """Each token of the prompt; the first has nothing before it and lists no candidates."""
         ...

@@ -6,10 +6,10 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from llterm.backends.remote.answer import Part
-from llterm.backends.remote.dialects.spelling import vocabulary_bytes
-from llterm.backends.remote.steps import Candidate, Position, Step
-from llterm.backends.remote.wire import BadAnswer
+from llterm.backends.remote.answer import AnswerValue
+from llterm.backends.remote.steps import CompletionStep, Position, TokenCandidate
+from llterm.backends.remote.token_spelling import vocabulary_bytes
+from llterm.backends.remote.transport import BadAnswer
 from llterm.core.display import label_text
 
 _UNKNOWN = "\ufffd".encode()
@@ -18,20 +18,20 @@ NOTHING = -900.0
 _ID = "token_id:"
 _DECIMAL = re.compile("[0-9]{1,9}")
 _BYTES = re.compile(r"bytes:((?:\\x[0-9a-fA-F]{2})+)")
-Meaning = Callable[[str], Candidate]
+Meaning = Callable[[str], TokenCandidate]
 """From a token as a server writes it; the logprob is put in afterwards."""
 
 
-def choices(data: Any) -> Iterator[tuple[int, Part]]:
+def choices(data: Any) -> Iterator[tuple[int, AnswerValue]]:
     """The answers to each prompt: its index, and the choice."""
-    for choice in Part(data)["choices"].items():
+    for choice in AnswerValue(data)["choices"].items():
         index = choice.get("index")
         yield (index.whole() if index else 0), choice
 
 
-def only(data: Any) -> Part:
+def only(data: Any) -> AnswerValue:
     """The first choice of an answer to one prompt. Raises BadAnswer where there is none."""
-    return Part(data)["choices"][0]
+    return AnswerValue(data)["choices"][0]
 
 
 def text_token(text: str) -> bytes | None:
@@ -46,22 +46,22 @@ def text_token(text: str) -> bytes | None:
     return text.encode("utf-8", "replace")
 
 
-def plain(text: str) -> Candidate:
+def plain(text: str) -> TokenCandidate:
     """A token that is told as text alone."""
-    return Candidate(0.0, None, text_token(text))
+    return TokenCandidate(0.0, None, text_token(text))
 
 
-def spelled(text: str) -> Candidate:
+def spelled(text: str) -> TokenCandidate:
     """A token that is told as it stands in the vocabulary's file, or as text."""
     if "Ġ" in text or "Ċ" in text:
-        return Candidate(0.0, None, vocabulary_bytes(text))
+        return TokenCandidate(0.0, None, vocabulary_bytes(text))
     return plain(text.replace("▁", " "))
 
 
-def by_id(text: str) -> Candidate:
+def by_id(text: str) -> TokenCandidate:
     """A token that is told as `token_id:406` (vLLM); else as text."""
     if text.startswith(_ID) and _DECIMAL.fullmatch(text, len(_ID)):
-        return Candidate(0.0, int(text[len(_ID) :]))
+        return TokenCandidate(0.0, int(text[len(_ID) :]))
     return plain(text)
 
 
@@ -70,7 +70,7 @@ def by_key(text: str) -> int | None:
     return int(text) if _DECIMAL.fullmatch(text) else None
 
 
-def legacy(logprobs: Part, meaning: Meaning = plain) -> list[Position]:
+def legacy(logprobs: AnswerValue, meaning: Meaning = plain) -> list[Position]:
     """OpenAI's legacy arrays: `tokens`, `token_logprobs`, and `top_logprobs` as objects by token.
 
     A position without probabilities (the first of an echoed prompt) lists no candidates. Several
@@ -90,7 +90,7 @@ def legacy(logprobs: Part, meaning: Meaning = plain) -> list[Position]:
     return found
 
 
-def _entries(line: Part, meaning: Meaning) -> list[Candidate]:
+def _entries(line: AnswerValue, meaning: Meaning) -> list[TokenCandidate]:
     if not isinstance(line.value, dict):
         raise BadAnswer(
             "The server's answer cannot be read",
@@ -98,12 +98,12 @@ def _entries(line: Part, meaning: Meaning) -> list[Candidate]:
             "",
         )
     return [
-        meaning(text)._replace(logprob=number(Part(value, f"{line.place}.{text}")))
+        meaning(text)._replace(logprob=number(AnswerValue(value, f"{line.place}.{text}")))
         for text, value in line.value.items()
     ]
 
 
-def content(entries: Iterable[Part], *, id_key: str = "id") -> list[Position]:
+def content(entries: Iterable[AnswerValue], *, id_key: str = "id") -> list[Position]:
     """Chat's shape: a list of `{token, logprob, bytes, top_logprobs: […]}`."""
     return [
         (_entry(one, id_key), [_entry(item, id_key) for item in top.items()])
@@ -112,24 +112,24 @@ def content(entries: Iterable[Part], *, id_key: str = "id") -> list[Position]:
     ]
 
 
-def _entry(one: Part, id_key: str) -> Candidate:
+def _entry(one: AnswerValue, id_key: str) -> TokenCandidate:
     id = one.get(id_key)
     listed = one.get("bytes")
     data = listed.exact() if listed is not None else text_token(one["token"].text())
     if data is not None and (not data or _UNKNOWN in data):
         # Some servers make the bytes from the text that they show.
         data = None
-    return Candidate(number(one["logprob"]), id.whole() if id is not None else None, data)
+    return TokenCandidate(number(one["logprob"]), id.whole() if id is not None else None, data)
 
 
-def number(part: Part) -> float:
+def number(part: AnswerValue) -> float:
     """A logprob; −∞ where the server means that."""
     found = part.number()
     return found if found > NOTHING else float("-inf")
 
 
-def steps(line: int, positions: Iterable[Position]) -> Iterator[Step]:
+def steps(line: int, positions: Iterable[Position]) -> Iterator[CompletionStep]:
     """The positions of one line in order; those without candidates are left out."""
     for at, (chosen, listed) in enumerate(positions):
         if listed:
-            yield Step(line, at, chosen, listed)
+            yield CompletionStep(line, at, chosen, listed)

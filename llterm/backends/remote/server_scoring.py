@@ -12,11 +12,17 @@ import math
 from collections.abc import AsyncGenerator, Sequence
 from itertools import pairwise
 
-from llterm.backends.remote.dialects.protocol import Reads
-from llterm.backends.remote.dialects.spelling import spread
-from llterm.backends.remote.steps import LEAD, Ask, Candidate, Position, Step
-from llterm.backends.remote.talk import Talk
-from llterm.backends.remote.wire import BadAnswer
+from llterm.backends.remote.client import Client
+from llterm.backends.remote.dialect import EchoesLogprobs
+from llterm.backends.remote.steps import (
+    LEAD,
+    CompletionRequest,
+    CompletionStep,
+    Position,
+    TokenCandidate,
+)
+from llterm.backends.remote.token_spelling import spread
+from llterm.backends.remote.transport import BadAnswer
 from llterm.core.distribution import Distribution
 from llterm.core.query import Cost, Scored
 from llterm.core.tokens import Tail
@@ -28,49 +34,49 @@ LEAST = 20
 """Candidates listed at a place at least: the rarer a token is forced, the fewer requests."""
 
 
-def can_read(talk: Talk) -> bool:
+def can_read(client: Client) -> bool:
     """Whether the server tells the probability of every token of a given text."""
-    return _reader(talk) is not None or _forces(talk)
+    return _reader(client) is not None or _forces(client)
 
 
-def _reader(talk: Talk) -> Reads | None:
+def _reader(client: Client) -> EchoesLogprobs | None:
     """What scores a text in one answer, where the server does."""
-    dialect = talk.dialect
-    return dialect if dialect.traits.reads and isinstance(dialect, Reads) else None
+    dialect = client.dialect
+    return dialect if dialect.traits.reads and isinstance(dialect, EchoesLogprobs) else None
 
 
-def _forces(talk: Talk) -> bool:
-    return talk.dialect.traits.favours and talk.by_ids
+def _forces(client: Client) -> bool:
+    return client.dialect.traits.favours and client.by_ids
 
 
-async def read_text(talk: Talk, tokens: Tail, start: int, keep: int) -> AsyncGenerator[Scored]:
+async def score_text(client: Client, tokens: Tail, start: int, keep: int) -> AsyncGenerator[Scored]:
     """As `Backend.score`. Raises CapabilityMissing where the server cannot."""
-    if (reader := _reader(talk)) is not None:
-        for scored in await _told(talk, reader, tokens, keep):
+    if (reader := _reader(client)) is not None:
+        for scored in await _told(client, reader, tokens, keep):
             if scored.index >= start:
                 yield scored
-    elif _forces(talk):
+    elif _forces(client):
         for first in range(start, len(tokens), CHUNK):
             places = range(first, min(first + CHUNK, len(tokens)))
-            for scored in await _placed(talk, tokens, places, keep):
+            for scored in await _placed(client, tokens, places, keep):
                 yield scored
     else:
         raise CapabilityMissing(
             "No heat: this server does not score given text",
-            f"{talk.dialect.traits.server} tells probabilities of what it writes, not of what it is"
-            " given.",
+            f"{client.dialect.traits.server} tells probabilities of what it writes, not of what it"
+            " is given.",
             "vLLM, SGLang, llama.cpp's server and servers with `echo` can; or a model in process.",
         )
 
 
-async def _told(talk: Talk, dialect: Reads, tokens: Tail, keep: int) -> list[Scored]:
+async def _told(client: Client, dialect: EchoesLogprobs, tokens: Tail, keep: int) -> list[Scored]:
     """All places from one answer."""
-    prompt = tokens if talk.by_ids else talk.text(tokens)
-    call = dialect.reading(prompt, keep)
-    positions = dialect.read_text((await talk.wire.post(call.path, call.body)).data)
-    await talk.learn(one for chosen, listed in positions for one in (chosen, *listed))
-    if not talk.by_ids:
-        positions = _aligned(talk, tokens, positions)
+    prompt = tokens if client.by_ids else client.text(tokens)
+    call = dialect.scoring_call(prompt, keep)
+    positions = dialect.read_scoring((await client.transport.post(call.path, call.body)).data)
+    await client.learn(one for chosen, listed in positions for one in (chosen, *listed))
+    if not client.by_ids:
+        positions = _aligned(client, tokens, positions)
     if len(positions) != len(tokens):
         raise BadAnswer(
             "The server scored another text",
@@ -81,7 +87,7 @@ async def _told(talk: Talk, dialect: Reads, tokens: Tail, keep: int) -> list[Sco
     for index, (chosen, listed) in enumerate(positions):
         if not listed:
             continue
-        known = _known(talk, listed)
+        known = _known(client, listed)
         logprob = min(chosen.logprob, 0.0)
         rank = chosen.rank or _rank(known, tokens[index])
         found.append(Scored(index, tokens[index], logprob, rank, known, cost))
@@ -89,19 +95,19 @@ async def _told(talk: Talk, dialect: Reads, tokens: Tail, keep: int) -> list[Sco
     return found
 
 
-async def _placed(talk: Talk, tokens: Tail, places: range, keep: int) -> list[Scored]:
+async def _placed(client: Client, tokens: Tail, places: range, keep: int) -> list[Scored]:
     """These places, from one list of prompts, and a request for each token it does not list."""
-    steps: dict[int, Step] = {}
-    asked = Ask([tokens[:place] for place in places], max(keep, LEAST))
-    async for part in talk.steps(asked):
+    steps: dict[int, CompletionStep] = {}
+    asked = CompletionRequest([tokens[:place] for place in places], max(keep, LEAST))
+    async for part in client.steps(asked):
         steps.update((places[step.line], step) for step in part if step.line < len(places))
     found = []
     costs = {place: Cost(step.evaluated, step.evaluated) for place, step in steps.items()}
     costs[places[0]] = costs.get(places[0], Cost()) + Cost(requests=1)
-    known = {place: _known(talk, step.listed) for place, step in steps.items()}
+    known = {place: _known(client, step.listed) for place, step in steps.items()}
     forced = [place for place in places
               if place not in known or tokens[place] not in known[place].ids]  # fmt: skip
-    answers = await asyncio.gather(*(_forced(talk, tokens, place, keep) for place in forced))
+    answers = await asyncio.gather(*(_forced(client, tokens, place, keep) for place in forced))
     told = dict(zip(forced, answers, strict=True))
     for place in places:
         logprob, beside = told.get(place, (math.nan, None))
@@ -117,19 +123,19 @@ async def _placed(talk: Talk, tokens: Tail, places: range, keep: int) -> list[Sc
 
 
 async def _forced(
-    talk: Talk, tokens: Tail, place: int, keep: int
+    client: Client, tokens: Tail, place: int, keep: int
 ) -> tuple[float, Distribution | None]:
     """The raw logprob of the token that stands there, and the candidates beside it."""
     before, id = tokens[:place], tokens[place]
-    step = await _one(talk, Ask([before], max(keep, LEAST), favour=(id,)))
+    step = await _one(client, CompletionRequest([before], max(keep, LEAST), favour=(id,)))
     if step is not None and step.chosen.id == id:
-        return min(step.chosen.logprob, 0.0), _known(talk, step.listed)
+        return min(step.chosen.logprob, 0.0), _known(client, step.listed)
     # Part of a character: an answer in which it is chosen leaves it out. Beside a plain token, put
     # so far before it that it will be the choice, their shares tell how probable it is.
-    plain = talk.vocabulary.id_of(b".")
+    plain = client.vocabulary.id_of(b".")
     beside, raw = await asyncio.gather(
-        _one(talk, Ask([before], 2, favour=(id, plain), among=True, first=plain)),
-        _one(talk, Ask([before], max(keep, LEAST), favour=(plain,))),
+        _one(client, CompletionRequest([before], 2, favour=(id, plain), among=True, first=plain)),
+        _one(client, CompletionRequest([before], max(keep, LEAST), favour=(plain,))),
     )
     shares = {one.id: one.logprob for one in beside.listed} if beside is not None else {}
     if raw is None or id not in shares or plain not in shares:
@@ -137,19 +143,19 @@ async def _forced(
             "The server gives no probabilities here", "It left a place of the text out.", ""
         )
     logprob = raw.chosen.logprob + shares[id] - shares[plain] + LEAD
-    return min(logprob, 0.0), _known(talk, raw.listed)
+    return min(logprob, 0.0), _known(client, raw.listed)
 
 
-async def _one(talk: Talk, ask: Ask) -> Step | None:
+async def _one(client: Client, request: CompletionRequest) -> CompletionStep | None:
     """The only step of an answer; None where the server left it out."""
-    async for part in talk.steps(ask):
+    async for part in client.steps(request):
         for step in part:
             return step
     return None
 
 
-def _known(talk: Talk, listed: Sequence[Candidate]) -> Distribution:
-    found = talk.distribution(listed)
+def _known(client: Client, listed: Sequence[TokenCandidate]) -> Distribution:
+    found = client.distribution(listed)
     if found is None:
         raise CapabilityMissing(
             "The server gives no probabilities here", "It left a place of the text out.", ""
@@ -162,7 +168,7 @@ def _rank(found: Distribution, id: int) -> int:
     return int(at[0]) + 1 if len(at) else len(found.ids) + 1
 
 
-def _aligned(talk: Talk, tokens: Tail, told: Sequence[Position]) -> list[Position]:
+def _aligned(client: Client, tokens: Tail, told: Sequence[Position]) -> list[Position]:
     """The server's tokens put to ours, by where they stand in the text.
 
     Where one of ours is several of the server's, their logprobs add up; where it is the other way
@@ -170,8 +176,8 @@ def _aligned(talk: Talk, tokens: Tail, told: Sequence[Position]) -> list[Positio
     """
     edges = [0]
     for id in tokens:
-        edges.append(edges[-1] + len(talk.vocabulary.token(id).data))
-    data = b"".join(talk.vocabulary.token(id).data for id in tokens)
+        edges.append(edges[-1] + len(client.vocabulary.token(id).data))
+    data = b"".join(client.vocabulary.token(id).data for id in tokens)
     shared = spread([chosen.data for chosen, _ in told], data)
     if shared is None:
         raise BadAnswer("The server scored another text", "Its tokens do not make up this one.", "")

@@ -1,54 +1,59 @@
-"""`Wire` over HTTP: turns, replicas, repeats where they can help, and the counter."""
+"""`Transport` over HTTP: turns, replicas, repeats where they can help, and the counter."""
 
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
-from llterm.backends.remote.faults import PATIENCE, Fault, Kind, gave_up
-from llterm.backends.remote.keys import Secret
-from llterm.backends.remote.news import Tell
-from llterm.backends.remote.pool import Clock, Pool, Sleep, Standing
+from llterm.backends.remote.api_keys import Secret
+from llterm.backends.remote.pool import Clock, ReplicaPool, ReplicaState, Sleep
 from llterm.backends.remote.replica import Replica
-from llterm.backends.remote.usage import Tally, tokens_of
-from llterm.backends.remote.wire import Reply, Spent
+from llterm.backends.remote.server_faults import PATIENCE, Fault, Kind, gave_up
+from llterm.backends.remote.transport import (
+    Reply,
+    StreamTokenCount,
+    Tell,
+    TransportUsage,
+    tokens_of,
+)
 from llterm.config.server import ServerSettings
 from llterm.core.jsontext import json_text
 from llterm.errors import BackendUnavailable, LltermError
 
-if TYPE_CHECKING:
-    from tenacity import RetryCallState
-
 T = TypeVar("T")
 PARALLEL = 4
 """Requests in flight for each address, until somebody knows better."""
+FIRST_PAUSE, LONGEST_PAUSE, JITTER = 0.25, 8.0, 0.1
+"""Seconds: pauses between attempts on the only replica double from the first to the longest, each a
+little longer by chance, so that many clients do not come back together."""
 _RESTED = frozenset(("unreached", "busy", "loading"))
 """Faults after which the replica rests at once, and has surely done nothing."""
 
 
 @dataclass(eq=False)
-class _Errand:
+class _RequestHistory:
     """One request, over all its attempts."""
 
     idempotent: bool = True
     """Asking twice does no harm."""
     attempts: int = 0
-    tried: set[Standing] = field(default_factory=set)
+    tried: set[ReplicaState] = field(default_factory=set)
     faults: Counter[Kind] = field(default_factory=Counter)
     last: Kind | None = None
 
-    def failed(self, standing: Standing, fault: Fault) -> None:
-        self.tried.add(standing)
+    def failed(self, state: ReplicaState, fault: Fault) -> None:
+        self.tried.add(state)
         self.faults[fault.kind] += 1
         self.last = fault.kind
 
 
-class HttpWire:
+class HttpTransport:
     """The way to one model's replicas."""
 
     def __init__(
@@ -66,23 +71,25 @@ class HttpWire:
         well again.
         """
         replicas = [Replica(url, settings, key) for url in settings.base_url]
-        standings = [Standing(one.address) for one in replicas]
+        states = [ReplicaState(one.address) for one in replicas]
         self._settings = settings
-        self._replicas = dict(zip(standings, replicas, strict=True))
-        self._pool = Pool(standings, settings.parallel or PARALLEL * len(replicas), clock, sleep)
+        self._replicas = dict(zip(states, replicas, strict=True))
+        self._pool = ReplicaPool(
+            states, settings.parallel or PARALLEL * len(replicas), clock, sleep
+        )
         self._clock, self._sleep = clock, sleep
         self._tell = tell or (lambda _: None)
         self._told = False
         self.away = ""
         self._counts = Counter[str]()
         more = f" and {len(replicas) - 1} more" if len(replicas) > 1 else ""
-        self.name = standings[0].address + more
+        self.name = states[0].address + more
 
     async def get(self, path: str) -> Reply:
-        return await self._asked("GET", path, None, _Errand())
+        return await self._asked("GET", path, None, _RequestHistory())
 
     async def post(self, path: str, body: Mapping[str, Any], *, idempotent: bool = True) -> Reply:
-        return await self._asked("POST", path, _packed(body), _Errand(idempotent))
+        return await self._asked("POST", path, _packed(body), _RequestHistory(idempotent))
 
     async def stream(self, path: str, body: Mapping[str, Any]) -> AsyncGenerator[Any]:
         packed = _packed(body)
@@ -92,8 +99,8 @@ class HttpWire:
             return events, await anext(events, None)
 
         began = self._clock()
-        standing, (events, first) = await self._repeated(begin, packed, _Errand())
-        tally = Tally()
+        state, (events, first) = await self._repeated(begin, packed, _RequestHistory())
+        tally = StreamTokenCount()
         try:
             async with aclosing(events):
                 if first is not None:
@@ -103,12 +110,12 @@ class HttpWire:
                     self._count(*tally.new(event))
                     yield event
         except Fault as fault:
-            self._pool.failed(standing, fault, began)
+            self._pool.failed(state, fault, began)
             raise gave_up(fault, 1, begun=True) from None
         except LltermError as error:
             raise _bare(error) from None
         finally:
-            self._pool.release(standing)
+            self._pool.release(state)
 
     @property
     def parallel(self) -> int:
@@ -118,12 +125,12 @@ class HttpWire:
         self._pool.resize(count)
 
     @property
-    def replicas(self) -> tuple[Standing, ...]:
+    def replicas(self) -> tuple[ReplicaState, ...]:
         """How each replica is doing."""
         return tuple(self._replicas)
 
     @property
-    def spent(self) -> Spent:
+    def spent(self) -> TransportUsage:
         counts, settings = self._counts, self._settings
         prices = (settings.price_prompt, settings.price_answer)
         cost = None
@@ -131,84 +138,88 @@ class HttpWire:
             tokens = (counts["prompt_tokens"], counts["answer_tokens"])
             cost = sum((price or 0.0) * n / 1e6 for price, n in zip(prices, tokens, strict=True))
         received = sum(one.bytes_received for one in self._replicas.values())
-        return Spent(**counts, bytes_received=received, cost=cost)
+        return TransportUsage(**counts, bytes_received=received, cost=cost)
 
     async def close(self) -> None:
         self._pool.close(Fault("cut", self.name, "The connection was closed", final=True))
         for replica in self._replicas.values():
             await replica.close()
 
-    async def _asked(self, method: str, path: str, body: bytes | None, errand: _Errand) -> Reply:
+    async def _asked(
+        self, method: str, path: str, body: bytes | None, history: _RequestHistory
+    ) -> Reply:
         async def ask(replica: Replica) -> Reply:
             return await replica.ask(method, path, body)
 
-        standing, reply = await self._repeated(ask, body, errand)
-        self._pool.release(standing)
+        state, reply = await self._repeated(ask, body, history)
+        self._pool.release(state)
         self._count(*tokens_of(reply.data))
         return reply
 
     async def _repeated(
-        self, attempt: Callable[[Replica], Awaitable[T]], body: bytes | None, errand: _Errand
-    ) -> tuple[Standing, T]:
+        self,
+        attempt: Callable[[Replica], Awaitable[T]],
+        body: bytes | None,
+        history: _RequestHistory,
+    ) -> tuple[ReplicaState, T]:
         """Try until it works; the replica that answered is still leased then."""
-        from tenacity import AsyncRetrying, retry_if_exception, wait_exponential_jitter
+        while True:
+            try:
+                return await self._once(attempt, body, history)
+            except Fault as fault:
+                if not self._may_help(fault, history):
+                    raise gave_up(fault, history.attempts) from None
+            await self._sleep(self._backoff(history))
 
-        backoff = wait_exponential_jitter(multiplier=0.25, max=8.0, jitter=0.1)
-
-        def wait(state: RetryCallState) -> float:
-            rests = errand.last in _RESTED or self._pool.other_awake(errand.tried)
-            return 0.0 if rests else backoff(state)
-
-        repeats = AsyncRetrying(
-            retry=retry_if_exception(lambda error: self._may_help(error, errand)),
-            wait=wait,
-            sleep=self._sleep,
-            reraise=True,
-        )
-        try:
-            return await repeats(self._once, attempt, body, errand)
-        except Fault as fault:
-            raise gave_up(fault, errand.attempts) from None
+    def _backoff(self, history: _RequestHistory) -> float:
+        """Seconds before the next attempt: none where the pool has replicas rest, or another."""
+        if history.last in _RESTED or self._pool.other_awake(history.tried):
+            return 0.0
+        doubled = FIRST_PAUSE * 2.0 ** min(history.attempts - 1, 10)
+        return min(doubled + random.uniform(0.0, JITTER), LONGEST_PAUSE)
 
     async def _once(
-        self, attempt: Callable[[Replica], Awaitable[T]], body: bytes | None, errand: _Errand
-    ) -> tuple[Standing, T]:
-        standing = await self._pool.lease(errand.tried)
+        self,
+        attempt: Callable[[Replica], Awaitable[T]],
+        body: bytes | None,
+        history: _RequestHistory,
+    ) -> tuple[ReplicaState, T]:
+        state = await self._pool.lease(history.tried)
         self._counts["requests"] += 1
-        self._counts["retries"] += errand.attempts > 0
+        self._counts["retries"] += history.attempts > 0
         self._counts["bytes_sent"] += len(body or b"")
-        errand.attempts += 1
+        history.attempts += 1
         began = self._clock()
         try:
-            result = await attempt(self._replicas[standing])
+            result = await attempt(self._replicas[state])
         except Fault as fault:
-            errand.failed(standing, fault)
-            self._pool.failed(standing, fault, began)
+            history.failed(state, fault)
+            self._pool.failed(state, fault, began)
             self._say_away(fault)
-            self._pool.release(standing)
+            self._pool.release(state)
             raise
         except LltermError as error:
             if not isinstance(error, BackendUnavailable):
-                self._works(standing)
-            self._pool.release(standing)
+                self._works(state)
+            self._pool.release(state)
             raise _bare(error) from None
         except BaseException:
-            self._pool.release(standing)
+            self._pool.release(state)
             raise
-        self._works(standing)
-        return standing, result
+        self._works(state)
+        return state, result
 
-    def _may_help(self, error: BaseException, errand: _Errand) -> bool:
+    def _may_help(self, fault: Fault, history: _RequestHistory) -> bool:
         """Whether to ask again after this."""
-        if not isinstance(error, Fault) or error.final:
+        if fault.final:
             return False
-        if not errand.idempotent and error.kind not in _RESTED:
+        if not history.idempotent and fault.kind not in _RESTED:
             return False
-        retries = PATIENCE[error.kind].retries
-        return retries is None or errand.faults[error.kind] < retries + len(self._replicas)
+        retries = PATIENCE[fault.kind].retries
+        return retries is None or history.faults[fault.kind] < retries + len(self._replicas)
 
-    def _works(self, standing: Standing) -> None:
-        self._pool.worked(standing)
+    def _works(self, state: ReplicaState) -> None:
+        self._pool.worked(state)
         self.away = ""
         if self._told:
             self._told = False

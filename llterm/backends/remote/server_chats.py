@@ -10,10 +10,9 @@ from itertools import groupby
 
 from llterm.backends.formats import Chosen, TemplateFile
 from llterm.backends.openings import AtOnce, Chats, Openings, opener
-from llterm.backends.remote.dialects.protocol import Converses, Dialect, Opens, Writes
-from llterm.backends.remote.ends import is_end
-from llterm.backends.remote.vocabulary import RemoteVocabulary
-from llterm.backends.remote.wire import Wire
+from llterm.backends.remote.dialect import AppliesTemplate, ChatOnly, Dialect, TellsTemplate
+from llterm.backends.remote.server_vocabulary import RemoteVocabulary, is_end
+from llterm.backends.remote.transport import Transport
 from llterm.backends.templates import own_format
 from llterm.core.chat import OWN, UNSEEN, Chat, Part, Parts
 from llterm.core.tokens import Token
@@ -24,7 +23,7 @@ _MARK = re.compile(rb"<\|?[\w/.: -]+\|?>|\[/?[A-Z_]+\]")
 
 
 def chats_of(
-    wire: Wire,
+    transport: Transport,
     dialect: Dialect,
     vocabulary: RemoteVocabulary,
     template: Chosen | None,
@@ -36,15 +35,17 @@ def chats_of(
     `template` is a format that the person chose; `whole`: every token is known. Raises
     ConfigError where the server would not follow it, ModelError where there is none of that name.
     """
-    by_itself = isinstance(dialect, Converses) or (isinstance(dialect, Opens) and dialect.by_ids)
+    by_itself = isinstance(dialect, ChatOnly) or (
+        isinstance(dialect, AppliesTemplate) and dialect.by_ids
+    )
     if template is not None and by_itself:
         raise ConfigError(
             f"chat_template does not go with the dialect {dialect.name}",
             f"{dialect.traits.server} writes chats itself.",
             "Take the setting out; the server's own options name another template.",
         )
-    if isinstance(dialect, Converses):
-        return Sent(vocabulary)
+    if isinstance(dialect, ChatOnly):
+        return MessageChats(vocabulary)
     form: Chats | None = None
     if template is not None:
         from llterm.backends.llamacpp.binding import library
@@ -56,18 +57,18 @@ def chats_of(
         else:
             found = known_format(library(), template)
         form = opener(found, asyncio.get_running_loop())
-    elif isinstance(dialect, Opens):
-        return Asked(wire, dialect, vocabulary)
-    elif isinstance(dialect, Writes):
+    elif isinstance(dialect, AppliesTemplate):
+        return ServerWrittenChats(transport, dialect, vocabulary)
+    elif isinstance(dialect, TellsTemplate):
         tokens = map(vocabulary.token, range(vocabulary.size)) if whole else ()
         written = dialect.chat_format({one.data for one in tokens if one.special})
         form = opener(written, asyncio.get_running_loop()) if written is not None else None
     if form is None or whole:
         return form
-    return Texts(form, vocabulary)
+    return TextChats(form, vocabulary)
 
 
-class Texts:
+class TextChats:
     """A template for a server that takes text: it finds the special tokens in it itself."""
 
     def __init__(self, form: Chats, vocabulary: RemoteVocabulary) -> None:
@@ -88,12 +89,14 @@ class Texts:
         self._form.hear(told)
 
 
-class Asked(Openings):
+class ServerWrittenChats(Openings):
     """Chats that the server itself writes."""
 
-    def __init__(self, wire: Wire, dialect: Opens, vocabulary: RemoteVocabulary) -> None:
+    def __init__(
+        self, transport: Transport, dialect: AppliesTemplate, vocabulary: RemoteVocabulary
+    ) -> None:
         super().__init__(asyncio.get_running_loop(), OWN)
-        self._wire = wire
+        self._transport = transport
         self._dialect = dialect
         self._vocabulary = vocabulary
 
@@ -101,7 +104,7 @@ class Asked(Openings):
         messages = chat.messages()
         # Whether or not the template takes the blanks around them away.
         written = [text for one in messages if (text := one["content"].strip())]
-        opened = await self._dialect.opened(self._wire, messages)
+        opened = await self._dialect.apply_template(self._transport, messages)
         if isinstance(opened, str):
             return tuple(_pieces(_parts(opened, written), self._vocabulary))
         return tuple(self._known(opened, written))
@@ -126,7 +129,7 @@ class Asked(Openings):
             yield Part(data.decode("utf-8", "replace"), theirs, tuple(one.id for one in run))
 
 
-class Sent(AtOnce):
+class MessageChats(AtOnce):
     """Chats that go to the server as messages: what it puts around them is not told.
 
     A token of llterm's own stands where a message begins.

@@ -1,16 +1,27 @@
-"""What a dialect knows of the way to its server: requests out, parsed answers in.
+"""The way to a model's server as a dialect knows it: requests out, parsed answers in.
 
-Everything about HTTP lies behind `Wire`: addresses, replicas, keys, retries, timeouts, proxies. A
-dialect says a path and a body, and gets JSON that was read strictly.
+Everything about HTTP lies behind `Transport`: addresses, replicas, keys, retries, timeouts,
+proxies. A dialect says a path and a body, and gets JSON that was read strictly.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from llterm.errors import BackendUnavailable, LltermError
+
+Tell = Callable[[str], None]
+"""Hears a line when the server is away or loads its model, and an empty one when all is well again.
+"""
+_COUNTS_INSIDE = ("usage", "meta_info")
+_COUNT_NAMES = (
+    ("prompt_tokens", "completion_tokens"),  # OpenAI's `usage`, SGLang's `meta_info`
+    ("input_tokens", "output_tokens"),  # OpenAI's responses
+    ("tokens_evaluated", "tokens_predicted"),  # llama.cpp
+    ("prompt_eval_count", "eval_count"),  # Ollama
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +39,8 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True)
-class Spent:
-    """What went over a wire since it was opened."""
+class TransportUsage:
+    """What went over a transport since it was opened."""
 
     requests: int = 0
     """Sent, the repeated ones included."""
@@ -43,8 +54,8 @@ class Spent:
     cost: float | None = None
     """By the configured prices; None where there are none."""
 
-    def told(self) -> str:
-        """In one line, for people."""
+    def summary(self) -> str:
+        """One line for people."""
         repeated = f", {self.retries:,} of them repeated" if self.retries else ""
         size = (self.bytes_sent + self.bytes_received) / 1e6
         price = "" if self.cost is None else f"; {self.cost:.4f} by your prices"
@@ -78,7 +89,7 @@ class BrokenOff(BackendUnavailable):
     """A streamed answer ended in its middle. What came holds; the rest may be asked anew."""
 
 
-class Wire(Protocol):
+class Transport(Protocol):
     """The way to one model's server, or to several replicas of it."""
 
     name: str
@@ -118,8 +129,8 @@ class Wire(Protocol):
         ...
 
     @property
-    def spent(self) -> Spent:
-        """What went over the wire so far."""
+    def spent(self) -> TransportUsage:
+        """What went over it so far."""
         ...
 
     @property
@@ -130,3 +141,55 @@ class Wire(Protocol):
     async def close(self) -> None:
         """Close every connection; requests in flight end with BackendUnavailable."""
         ...
+
+
+class News:
+    """The last line that was told, for whoever looks, and a call for who waits for one."""
+
+    def __init__(self, tell: Tell | None = None) -> None:
+        """`tell` hears every line; an empty one says that all is well again."""
+        self.line = ""
+        self.heard: Callable[[], None] = lambda: None
+        self._tell = tell or (lambda _: None)
+
+    def __call__(self, line: str) -> None:
+        if line != self.line:
+            self.line = line
+            self._tell(line)
+            self.heard()
+
+
+def tokens_of(data: Any) -> tuple[int, int]:
+    """Prompt tokens and answer tokens of one parsed answer, of all its parts; 0 where unsaid."""
+    counts = [_of_part(one) for one in (data if isinstance(data, list) else [data])]
+    return sum(one for one, _ in counts), sum(one for _, one in counts)
+
+
+class StreamTokenCount:
+    """The counts of one streamed answer, whose parts tell sums so far or only the last one any."""
+
+    def __init__(self) -> None:
+        self._told: dict[object, tuple[int, int]] = {}
+
+    def new(self, data: Any) -> tuple[int, int]:
+        """As `tokens_of`: what this part tells beyond those before it. llama.cpp counts for each of
+        several prompts."""
+        line = data.get("index") if isinstance(data, dict) else None
+        prompt, answer = self._told.get(line, (0, 0))
+        now = tokens_of(data)
+        self._told[line] = (max(now[0], prompt), max(now[1], answer))
+        return max(now[0] - prompt, 0), max(now[1] - answer, 0)
+
+
+def _of_part(data: Any) -> tuple[int, int]:
+    if not isinstance(data, dict):
+        return 0, 0
+    told = next((data[one] for one in _COUNTS_INSIDE if isinstance(data.get(one), dict)), data)
+    for prompt, answer in _COUNT_NAMES:
+        if prompt in told or answer in told:
+            return _count(told.get(prompt)), _count(told.get(answer))
+    return 0, 0
+
+
+def _count(value: Any) -> int:
+    return value if type(value) is int and value > 0 else 0

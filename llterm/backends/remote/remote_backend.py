@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from llterm.backends.openings import Chats
-from llterm.backends.remote.dialects.protocol import Dialect
-from llterm.backends.remote.explained import explained
-from llterm.backends.remote.masked import Masked
-from llterm.backends.remote.merged import merged
-from llterm.backends.remote.news import News
-from llterm.backends.remote.reading import can_read, read_text
-from llterm.backends.remote.steps import Ask, Step, Traits
-from llterm.backends.remote.talk import Talk
-from llterm.backends.remote.vocabulary import RemoteVocabulary
-from llterm.backends.remote.wire import BadAnswer, BrokenOff, Refused, Wire
+from llterm.backends.remote.client import Client
+from llterm.backends.remote.dialect import Dialect
+from llterm.backends.remote.masked_distributions import MaskedDistributions
+from llterm.backends.remote.server_scoring import can_read, score_text
+from llterm.backends.remote.server_vocabulary import RemoteVocabulary
+from llterm.backends.remote.steps import CompletionRequest, CompletionStep, ServerTraits
+from llterm.backends.remote.transport import BadAnswer, BrokenOff, News, Refused, Transport
 from llterm.core.chat import Chat, Parts
 from llterm.core.query import Capabilities, Cost, Fact, Failed, Query, Scored
 from llterm.core.tokens import Path, Tail
 from llterm.errors import CapabilityMissing, LltermError
 
+T = TypeVar("T")
 LISTED = 12
 """Candidates asked for where the rules need fewer: each costs some 80 bytes a position."""
 MOST = 10_000
@@ -34,14 +34,12 @@ UNLISTED = 1e-3
 """Share of an answer that is not listed: with less nobody was left out, the rest is rounding."""
 LARGEST = 256 * 1024
 """Bytes of a request's prompts, about."""
-
-
 Again = Callable[[Dialect], Awaitable[Dialect]]
 """Tries a server afresh of which things were only remembered."""
 
 
 @dataclass(frozen=True, slots=True)
-class Habit:
+class RequestPolicy:
     """How much goes into one request; docs/backends.md has the figures for these."""
 
     width: int = 16
@@ -58,24 +56,25 @@ class RemoteBackend:
     """A model on a server."""
 
     def __init__(
-        self, name: str, wire: Wire, dialect: Dialect, vocabulary: RemoteVocabulary,
-        habit: Habit | None = None, *, whole: bool = False, chats: Chats | None = None,
+        self,
+        client: Client,
+        policy: RequestPolicy,
+        news: News,
+        *,
+        whole: bool = False,
+        chats: Chats | None = None,
         again: Again | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """`whole`: every token of the vocabulary is known. `chats`: how those are opened.
 
         `again` is asked once, when an answer is not what the dialect leads one to expect.
         """
-        self.name = name
-        self.wire = wire
-        self.dialect = dialect
-        self.vocabulary = vocabulary
-        self.habit = habit or Habit()
+        self.client = client
+        self.policy = policy
+        self.news = news
         self.spent = Cost()
-        self.news = News()
         self._whole = whole
-        self._talk = Talk(name, wire, dialect, vocabulary, streams=not self.habit.steady)
-        self._masked = Masked(self._talk)
+        self._masked = MaskedDistributions(client)
         self._chats = chats
         self._again = again
         self._looking = asyncio.Lock()
@@ -83,19 +82,35 @@ class RemoteBackend:
         """Most candidates of an answer that listed fewer than it was asked for."""
 
     @property
+    def name(self) -> str:
+        return self.client.name
+
+    @property
+    def transport(self) -> Transport:
+        return self.client.transport
+
+    @property
+    def dialect(self) -> Dialect:
+        return self.client.dialect
+
+    @property
+    def vocabulary(self) -> RemoteVocabulary:
+        return self.client.vocabulary
+
+    @property
     def capabilities(self) -> Capabilities:
         traits = self.dialect.traits
         return Capabilities(
             full_vocabulary=False,
             top=self._traits.top,
-            token_ids=self._talk.by_ids,
+            token_ids=self.client.by_ids,
             masks=self._whole and traits.favours,
-            score=can_read(self._talk),
-            batch=self.habit.width if traits.lists else 1,
-            rounds=1 if self.habit.steady else self.wire.parallel,
-            lines=self.habit.ahead if traits.lines else 0,
+            score=can_read(self.client),
+            batch=self.policy.width if traits.lists else 1,
+            rounds=1 if self.policy.steady else self.transport.parallel,
+            lines=self.policy.ahead if traits.lines else 0,
             abreast=self._abreast(),
-            gather=0.0 if self.habit.steady else GATHER * self._talk.waits,
+            gather=0.0 if self.policy.steady else GATHER * self.client.waits,
             context=traits.context,
         )
 
@@ -132,7 +147,7 @@ class RemoteBackend:
             else:
                 yield Failed(query.path, refused)
         groups = [self._answer(group) for group in self._groups(fitting)]
-        async for answer in merged(groups):
+        async for answer in _merged(groups):
             if isinstance(answer, Fact):
                 self.spent += answer.cost
             yield answer
@@ -140,26 +155,26 @@ class RemoteBackend:
     async def score(self, tokens: Tail, start: int = 1, keep: int = 64) -> AsyncGenerator[Scored]:
         if len(tokens) - 1 > self.dialect.traits.context:
             raise _too_long(len(tokens) - 1, self.dialect.traits.context)
-        async for scored in read_text(self._talk, tokens, max(start, 1), self._top(keep, 0)):
+        async for scored in score_text(self.client, tokens, max(start, 1), self._top(keep, 0)):
             self.spent += scored.cost
             yield scored
 
     @property
-    def told(self) -> Sequence[tuple[str, str]]:
+    def explained(self) -> Sequence[tuple[str, str]]:
         """What its server can do and cannot, row by row."""
-        return explained(self._traits)
+        return self._traits.explained()
 
     @property
     def away(self) -> str:
-        return self.wire.away
+        return self.transport.away
 
     async def close(self) -> None:
         if self._chats is not None:
             await self._chats.close()
-        await self.wire.close()
+        await self.transport.close()
 
     @property
-    def _traits(self) -> Traits:
+    def _traits(self) -> ServerTraits:
         """What its server can do, with what its answers have shown since it was tried."""
         traits = self.dialect.traits
         return traits if self._lists is None else replace(traits, top=self._lists)
@@ -172,11 +187,11 @@ class RemoteBackend:
 
     def _abreast(self) -> int:
         """As many as the server can answer while one answer is on its way."""
-        talk, slots = self._talk, self.dialect.traits.slots
+        client, slots = self.client, self.dialect.traits.slots
         if not self.dialect.traits.lists:
-            return self.wire.parallel
-        waits = 1.0 if self.habit.steady else max(talk.waits / talk.pace, 1.0)
-        return min(int(slots * waits), self.habit.width)
+            return self.transport.parallel
+        waits = 1.0 if self.policy.steady else max(client.waits / client.pace, 1.0)
+        return min(int(slots * waits), self.policy.width)
 
     def _refused(self, query: Query) -> LltermError | None:
         """Why this cannot be asked at all."""
@@ -194,7 +209,7 @@ class RemoteBackend:
                 "Constraints and token healing need llama.cpp's server, or a model in process.",
             )
         try:
-            self._talk.prompt(query.path)
+            self.client.prompt(query.path)
         except LltermError as error:
             return error
         return None
@@ -210,12 +225,12 @@ class RemoteBackend:
             if query.mask is not None:
                 masks.setdefault(id(query.mask), []).append(query)
             else:
-                band = sum(query.ahead > most for most in self.habit.bands)
+                band = sum(query.ahead > most for most in self.policy.bands)
                 bands.setdefault(band, []).append(query)
         yield from masks.values()
         for group in bands.values():
             longest = max(len(query.path.tokens) for query in group)
-            width = max(min(self.habit.width, LARGEST // (6 * longest)), 1)
+            width = max(min(self.policy.width, LARGEST // (6 * longest)), 1)
             if not self.dialect.traits.lists:
                 width = 1
             yield from (group[at : at + width] for at in range(0, len(group), width))
@@ -247,7 +262,7 @@ class RemoteBackend:
                         yield fact
                     attempt += 1
                 except BrokenOff:
-                    # The wire waits for the server; further places of a line the search asks for.
+                    # The transport waits for the server; the search asks for what a line lacks.
                     breaks += 1
                     if breaks > BREAKS:
                         raise
@@ -273,7 +288,7 @@ class RemoteBackend:
         async with self._looking:
             if self._again is not None:
                 again, self._again = self._again, None
-                self.dialect = self._talk.dialect = await again(self.dialect)
+                self.client.dialect = await again(self.dialect)
         return self.dialect is not dialect
 
     async def _lines(
@@ -284,12 +299,12 @@ class RemoteBackend:
         `owed` holds what earlier ones cost that told nothing; the next fact bears it.
         """
         top = max(self._top(query.keep, query.need) for query in queries)
-        prompts = [self._talk.prompt(query.path) for query in queries]
-        lines = [_Line(query.path, self._talk, top, self._note_short) for query in queries]
+        prompts = [self.client.prompt(query.path) for query in queries]
+        lines = [_LineFacts(query.path, self.client, top, self._note_short) for query in queries]
         owed[0] += Cost(requests=1)
-        said = [self._talk.said(query.path) for query in queries]
-        ask = Ask(prompts, top, ahead + 1, said, attempt=attempt)
-        async for part in self._talk.steps(ask):
+        said = [self.client.said(query.path) for query in queries]
+        request = CompletionRequest(prompts, top, ahead + 1, said, attempt=attempt)
+        async for part in self.client.steps(request):
             for step in part:
                 if step.line < len(lines) and (fact := lines[step.line].take(step, owed[0])):
                     owed[0] = Cost()
@@ -304,24 +319,24 @@ class RemoteBackend:
         )
 
 
-class _Line:
+class _LineFacts:
     """The facts along one line, as long as its positions come without a gap."""
 
-    def __init__(self, path: Path, talk: Talk, top: int, short: Callable[[int], None]) -> None:
+    def __init__(self, path: Path, client: Client, top: int, short: Callable[[int], None]) -> None:
         """`top` candidates were asked for; `short` hears how many came instead."""
         self._path = path
-        self._talk = talk
+        self._client = client
         self._top = top
         self._short = short
         self._next: int | None = 0
 
-    def take(self, step: Step, extra: Cost) -> Fact | None:
+    def take(self, step: CompletionStep, extra: Cost) -> Fact | None:
         """The fact that a step tells; None where it cannot be placed."""
-        talk = self._talk
+        client = self._client
         if self._next is None or step.number not in (None, self._next):
             self._next = None
             return None
-        found = talk.distribution(step.listed)
+        found = client.distribution(step.listed)
         if found is None:
             self._next = None
             return None
@@ -330,7 +345,7 @@ class _Line:
             found = replace(found, exact=False)
             self._short(len(step.listed))
         path, first = self._path, self._next == 0
-        chosen = talk.id_of(step.chosen)
+        chosen = client.id_of(step.chosen)
         self._next = None if chosen is None else self._next + 1
         if chosen is not None:
             self._path = Path(path.anchor, (*path.tail, chosen))
@@ -344,3 +359,41 @@ def _too_long(size: int, context: int) -> LltermError:
         f"This branch has {size:,} tokens, and the server's model sees {context:,}.",
         "Accept less at a time, choose less depth, or start the server with a larger context.",
     )
+
+
+async def _merged(sources: Sequence[AsyncGenerator[T]]) -> AsyncGenerator[T]:
+    """What the sources give, as it comes; closing this closes them all.
+
+    Raises what the first of them raises, and ends the others.
+    """
+    if len(sources) == 1:
+        async with aclosing(sources[0]) as only:
+            async for item in only:
+                yield item
+        return
+    items: asyncio.Queue[T | BaseException | None] = asyncio.Queue()
+
+    async def pump(source: AsyncGenerator[T]) -> None:
+        try:
+            async with aclosing(source) as found:
+                async for item in found:
+                    items.put_nowait(item)
+            items.put_nowait(None)
+        except Exception as error:  # noqa: BLE001 (it is raised again by the reader)
+            items.put_nowait(error)
+
+    tasks = [asyncio.create_task(pump(source)) for source in sources]
+    left = len(tasks)
+    try:
+        while left:
+            found = await items.get()
+            if isinstance(found, BaseException):
+                raise found
+            if found is None:
+                left -= 1
+            else:
+                yield found
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
