@@ -7,8 +7,7 @@ import sys
 
 import pytest
 
-HEAVY = {"textual", "rich", "typer", "llama_cpp", "httpx", "httpx2", "huggingface_hub", "jinja2",
-         "tenacity"}  # fmt: skip
+HEAVY = {"textual", "rich", "typer", "llama_cpp", "httpx", "httpx2", "huggingface_hub", "jinja2"}
 
 
 def loaded(program: str) -> set[str]:
