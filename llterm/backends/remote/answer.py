@@ -168,11 +168,11 @@ def _not_finite(data: Any, at: str) -> Iterator[str]:
     if isinstance(data, float) and not math.isfinite(data):
         yield at
     elif isinstance(data, dict):
-        for key, one in data.items():
-            yield from _not_finite(one, f"{at}.{key}" if at else label_text(key))
+        for key, entry in data.items():
+            yield from _not_finite(entry, f"{at}.{key}" if at else label_text(key))
     elif isinstance(data, list):
-        for index, one in enumerate(data):
-            yield from _not_finite(one, f"{at}[{index}]")
+        for index, entry in enumerate(data):
+            yield from _not_finite(entry, f"{at}[{index}]")
 
 
 def _unreadable(why: str) -> BadAnswer:

@@ -68,9 +68,9 @@ def hidden(key: Secret | None, value: Any) -> Any:
     if isinstance(value, str):
         return key.hide(value)
     if isinstance(value, list):
-        return [hidden(key, one) for one in value]
+        return [hidden(key, entry) for entry in value]
     if isinstance(value, Mapping):
-        return {key.hide(name): hidden(key, one) for name, one in value.items()}
+        return {key.hide(name): hidden(key, entry) for name, entry in value.items()}
     return value
 
 

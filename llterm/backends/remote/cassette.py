@@ -70,22 +70,22 @@ class CassetteEntry:
 
     def line(self) -> dict[str, Any]:
         """As it stands in the file."""
-        found = {"method": self.method, "path": self.path, "body": self.body}
+        line = {"method": self.method, "path": self.path, "body": self.body}
         if self.method == STREAM:
-            found |= {"events": self.events, "ended": self.ended}
+            line |= {"events": self.events, "ended": self.ended}
         if self.error is None:
-            return found if self.method == STREAM else found | {
+            return line if self.method == STREAM else line | {
                 "status": self.status, "data": self.data
             }  # fmt: skip
         words = [self.error.title, self.error.cause, self.error.hint]
         if isinstance(self.error, Refused):
-            return found | {
+            return line | {
                 "refused": self.error.status,
                 "data": self.error.data,
                 "detail": self.error.detail,
                 "words": words,
             }
-        return found | {"failed": words}
+        return line | {"failed": words}
 
     @classmethod
     def of(cls, line: AnswerValue) -> CassetteEntry:
@@ -316,10 +316,10 @@ class ReplayTransport:
 
     def _entry(self, method: str, path: str, body: Any) -> CassetteEntry:
         asked = request(method, path, body)
-        kept = self._entries.get(asked)
-        if kept is None:
+        answers = self._entries.get(asked)
+        if answers is None:
             raise self._missing(method, path, body)
-        entry = kept[min(self._served[asked], len(kept) - 1)]
+        entry = answers[min(self._served[asked], len(answers) - 1)]
         self._served[asked] += 1
         return entry
 

@@ -115,25 +115,29 @@ class Client:
 
     def pairs(self, listed: Iterable[TokenCandidate]) -> Iterable[tuple[int, float]]:
         """Candidates by id; those that cannot be told apart are left out."""
-        for one in listed:
-            if (id := self.id_of(one)) is not None:
-                yield id, one.logprob
+        for candidate in listed:
+            if (id := self.id_of(candidate)) is not None:
+                yield id, candidate.logprob
 
-    def id_of(self, one: TokenCandidate) -> int | None:
+    def id_of(self, candidate: TokenCandidate) -> int | None:
         if self.by_ids:
             # An id without bytes could be gone on from, but its text would be lost.
-            return one.id if one.id is not None and self.vocabulary.knows(one.id) else None
-        return self.vocabulary.id_of(one.data) if one.data else None
+            return (
+                candidate.id
+                if candidate.id is not None and self.vocabulary.knows(candidate.id)
+                else None
+            )
+        return self.vocabulary.id_of(candidate.data) if candidate.data else None
 
     def distribution(self, listed: Sequence[TokenCandidate]) -> Distribution | None:
         """From a server's candidates; None where none can be told. Raises BadAnswer."""
         traits, size = self.dialect.traits, self.vocabulary.size
-        told = [*self.pairs(listed)]
-        pairs = checked(told, size, self.name)
+        known = [*self.pairs(listed)]
+        pairs = checked(known, size, self.name)
         if not pairs:
             return None
         # What the server left out, or what was left out here, may be the most probable.
-        whole = traits.bytes_out and len(told) == len(listed)
+        whole = traits.bytes_out and len(known) == len(listed)
         return distribution_of(pairs, size, exact=traits.top is None and self.by_ids, whole=whole)
 
     async def _read(self, data: object) -> Sequence[CompletionStep]:
@@ -145,12 +149,16 @@ class Client:
         """See to it that these tokens' bytes are known."""
         vocabulary = self.vocabulary
         if not self.by_ids:
-            names = {one.data for one in seen if one.data is not None and is_end(one.data)}
+            names = {
+                candidate.data
+                for candidate in seen
+                if candidate.data is not None and is_end(candidate.data)
+            }
             for name in names:
                 vocabulary.end(name)
             return
-        new = {one.id: one.data for one in seen
-               if one.id is not None and not vocabulary.knows(one.id)}  # fmt: skip
+        new = {candidate.id: candidate.data for candidate in seen
+               if candidate.id is not None and not vocabulary.knows(candidate.id)}  # fmt: skip
         if not new:
             return
         vocabulary.learn(Token(id, data) for id, data in new.items() if data)
@@ -192,19 +200,19 @@ def checked(listed: Iterable[tuple[int, float]], size: int, model: str) -> list[
 
     Raises BadAnswer for logprobs that are no such thing, and ids that the vocabulary has not.
     """
-    found: dict[int, float] = {}
+    logprobs: dict[int, float] = {}
     total = 0.0
     for id, logprob in listed:
         if not logprob <= ROUNDING:
             raise _wrong(f"it gave a logprob of {logprob:g}, which is no probability", model)
         if not 0 <= id < size:
             raise _wrong(f"it gave token {id:,}; the model's vocabulary has {size:,}", model)
-        if logprob > -math.inf and id not in found:
-            found[id] = -min(logprob, 0.0)
+        if logprob > -math.inf and id not in logprobs:
+            logprobs[id] = -min(logprob, 0.0)
             total += math.exp(logprob)
     if total > 1.0 + ROUNDING:
         raise _wrong(f"its probabilities add up to {total:.3f}", model)
-    return [(logprob, id) for id, logprob in found.items()]
+    return [(logprob, id) for id, logprob in logprobs.items()]
 
 
 def entropy_bounds(

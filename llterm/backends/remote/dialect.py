@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 
 from llterm.backends.remote.discovery import Discovery
@@ -45,6 +46,16 @@ class Dialect(Protocol):
     def read(self, data: Any) -> Iterable[CompletionStep]:
         """What an answer tells, or one part of a streamed answer. Raises BadAnswer."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class KnownServer:
+    """What every dialect begins with: a server, and what it can do."""
+
+    traits: ServerTraits
+
+    def with_traits(self, traits: ServerTraits) -> Self:
+        return replace(self, traits=traits)
 
 
 @runtime_checkable

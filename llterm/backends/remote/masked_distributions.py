@@ -43,14 +43,14 @@ class MaskedDistributions:
         allowed: Tail = tuple(np.flatnonzero(mask.allowed).tolist())
         left = list(queries)
         if len(allowed) > MANY or not allowed:
-            listed = await self._told(left, LISTED)
+            listed = await self._raw_list(left, LISTED)
             left = []
             for query, step in zip(queries, listed, strict=True):
-                found = self._raw(query, step)
-                if allowed and not _enough(found, query):
+                raw = self._raw(query, step)
+                if allowed and not _enough(raw, query):
                     left.append(query)
                     continue
-                yield Fact(query.path, found, _cost(query, step, first=step is listed[0]))
+                yield Fact(query.path, raw, _cost(query, step, first=step is listed[0]))
         if left:
             shares, bests = await asyncio.gather(
                 self._ask(
@@ -64,7 +64,7 @@ class MaskedDistributions:
             )
             if None in shares or None in bests:
                 # The choice was part of a character: only the whole list tells of it.
-                listed = await self._told(left, WHOLE)
+                listed = await self._raw_list(left, WHOLE)
                 extra = Cost(requests=2)
                 for query, step in zip(left, listed, strict=True):
                     cost = extra + _cost(query, step, first=step is listed[0])
@@ -78,28 +78,28 @@ class MaskedDistributions:
                 cost += _cost(query, best, first=best is bests[0])
                 yield Fact(query.path, self._joined(query, share, best), cost)
 
-    async def _told(self, queries: Sequence[Query], top: int) -> list[CompletionStep]:
+    async def _raw_list(self, queries: Sequence[Query], top: int) -> list[CompletionStep]:
         """The raw list, one step a query."""
         steps = await self._ask(
             queries, CompletionRequest((), min(top, self._client.vocabulary.size))
         )
-        found = [step for step in steps if step is not None]
-        if len(found) < len(queries):
+        complete = [step for step in steps if step is not None]
+        if len(complete) < len(queries):
             raise BadAnswer(
                 "The server left out an answer",
-                f"It answered {len(found)} of {len(queries)} questions.", "Try again.",
+                f"It answered {len(complete)} of {len(queries)} questions.", "Try again.",
             )  # fmt: skip
-        return found
+        return complete
 
     async def _ask(
         self, queries: Sequence[Query], request: CompletionRequest
     ) -> list[CompletionStep | None]:
         """One step a query; None where the answer left it out."""
         prompts = [self._client.prompt(query.path) for query in queries]
-        found: dict[int, CompletionStep] = {}
+        by_line: dict[int, CompletionStep] = {}
         async for part in self._client.steps(replace(request, prompts=prompts)):
-            found.update((step.line, step) for step in part)
-        return [found.get(line) for line in range(len(queries))]
+            by_line.update((step.line, step) for step in part)
+        return [by_line.get(line) for line in range(len(queries))]
 
     def _pairs(self, step: CompletionStep) -> list[Pair]:
         client = self._client
@@ -109,9 +109,9 @@ class MaskedDistributions:
         """From the raw list alone: `permitted` is the allowed mass on it."""
         assert query.mask is not None
         size = self._client.vocabulary.size
-        found = distribution_of(self._pairs(step), size, exact=True, whole=True)
-        p = np.exp(found.logprobs[query.mask.allowed[found.ids]].astype(np.float64))
-        return replace(found, permitted=min(float(p.sum()), 1.0))
+        listed = distribution_of(self._pairs(step), size, exact=True, whole=True)
+        p = np.exp(listed.logprobs[query.mask.allowed[listed.ids]].astype(np.float64))
+        return replace(listed, permitted=min(float(p.sum()), 1.0))
 
     def _joined(self, query: Query, share: CompletionStep, best: CompletionStep) -> Distribution:
         size = self._client.vocabulary.size
@@ -119,7 +119,7 @@ class MaskedDistributions:
         shares = [pair for pair in self._pairs(share) if query.mask.allowed[pair[1]]]
         raw = self._pairs(best)
         id = self._client.id_of(best.chosen)
-        of_best = next((-one for one, other in shares if other == id), None)
+        of_best = next((-logprob for logprob, other in shares if other == id), None)
         if id is None or of_best is None or not query.mask.allowed[id]:
             raise BadAnswer(
                 "The server does not keep to a bias",
@@ -127,27 +127,27 @@ class MaskedDistributions:
                 "Turn healing and constraints off, or try another server.",
             )
         mass = min(best.chosen.logprob - of_best, 0.0)
-        listed = {other: one for one, other in raw}
-        listed.update((other, one - mass) for one, other in shares if other not in listed)
+        listed = {other: logprob for logprob, other in raw}
+        listed.update((other, logprob - mass) for logprob, other in shares if other not in listed)
         known = distribution_of(raw, size, exact=True, whole=True)
-        found = distribution_of(
-            [(one, other) for other, one in listed.items()], size, exact=True, whole=True,
+        joined = distribution_of(
+            [(logprob, other) for other, logprob in listed.items()], size, exact=True, whole=True,
             permitted=math.exp(mass),
         )  # fmt: skip
         # What is unlisted may be more probable than the least of these: the raw list's bounds hold.
-        return replace(found, entropy=known.entropy)
+        return replace(joined, entropy=known.entropy)
 
 
 def _most(queries: Sequence[Query], allowed: int) -> int:
     return min(max(max(query.keep, query.need) for query in queries), allowed)
 
 
-def _enough(found: Distribution, query: Query) -> bool:
+def _enough(raw: Distribution, query: Query) -> bool:
     """Whether the raw list holds all that matters of the allowed tokens."""
     assert query.mask is not None
-    count = int(query.mask.allowed[found.ids].sum())
-    return found.rest <= 0.0 or (
-        count >= query.need and found.rest <= UNSEEN * found.permitted and found.permitted > 0.0
+    count = int(query.mask.allowed[raw.ids].sum())
+    return raw.rest <= 0.0 or (
+        count >= query.need and raw.rest <= UNSEEN * raw.permitted and raw.permitted > 0.0
     )
 
 

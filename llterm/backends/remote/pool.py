@@ -127,10 +127,10 @@ class ReplicaPool:
 
     def _has_hope(self, fault: Fault) -> bool:
         """Whether a replica may answer before this fault's patience is at its end."""
-        if any(not one.failures for one in self.replicas):
+        if any(not replica.failures for replica in self.replicas):
             return True
-        began = max(one.failing_since for one in self.replicas)
-        soonest = max(self.clock(), min(one.rests_until for one in self.replicas))
+        began = max(replica.failing_since for replica in self.replicas)
+        soonest = max(self.clock(), min(replica.rests_until for replica in self.replicas))
         return soonest - began <= self.patience(fault).seconds
 
     def resize(self, limit: int) -> None:
@@ -178,11 +178,15 @@ class ReplicaPool:
         # A slow one holds no more than its share; where one is away, the others have no more room.
         share = -(-self.limit // len(self.replicas))
         awake = [
-            one
-            for one in self.replicas
-            if (one.busy < share if not one.ill else one.rests_until <= now and not one.busy)
+            replica
+            for replica in self.replicas
+            if (
+                replica.busy < share
+                if not replica.ill
+                else replica.rests_until <= now and not replica.busy
+            )
         ]
-        return min(awake, key=lambda one: (one in avoid, one.busy), default=None)
+        return min(awake, key=lambda replica: (replica in avoid, replica.busy), default=None)
 
     def _wake_later(self) -> None:
         """Look again when the first rest is over; a request on trial wakes everyone as it ends."""

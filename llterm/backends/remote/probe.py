@@ -104,7 +104,7 @@ async def _named(discovery: Discovery, kind: type[Dialect], model: str | None) -
 
 async def _other(discovery: Discovery, model: str | None) -> Dialect:
     """Completions, or else chat."""
-    found: list[LltermError] = []
+    errors: list[LltermError] = []
     for kind in dialects_to_probe(by_themselves=False):
         try:
             dialect = await kind.detect(discovery, model)
@@ -113,8 +113,8 @@ async def _other(discovery: Discovery, model: str | None) -> Dialect:
         except (Refused, BadAnswer, CapabilityMissing) as error:
             if isinstance(error, Refused) and error.status == 401:
                 raise
-            found.append(error)
-    telling = max([*found, *discovery.faults], key=_telling, default=None)
+            errors.append(error)
+    telling = max([*errors, *discovery.faults], key=_telling, default=None)
     if telling is not None:
         raise telling
     raise BackendUnavailable(
@@ -164,17 +164,17 @@ async def _most(transport: Transport, dialect: Dialect) -> int | None:
         try:
             steps = await _steps(transport, dialect, CompletionRequest([_prompt(dialect)], asked))
         except Refused as error:
-            named = [int(one) for one in _NUMBER.findall(error.detail)]
-            told = max((one for one in named if 1 < one < asked), default=None)
-            if told is not None:
-                tries = [told, *(one for one in LIMITS if one < told)]
+            named = [int(limit) for limit in _NUMBER.findall(error.detail)]
+            named_limit = max((limit for limit in named if 1 < limit < asked), default=None)
+            if named_limit is not None:
+                tries = [named_limit, *(limit for limit in LIMITS if limit < named_limit)]
             continue
-        found = max((len(step.listed) for step in steps), default=0)
-        if found < 2:
+        listed = max((len(step.listed) for step in steps), default=0)
+        if listed < 2:
             continue
         # Those that are written alike are one entry: what was asked is the limit then.
-        if found < asked // 2:
-            return found
+        if listed < asked // 2:
+            return listed
         return None if asked == MANY else asked
     return dialect.traits.top
 
@@ -196,9 +196,9 @@ async def _scores(transport: Transport, dialect: Dialect) -> bool:
     prompt = _prompt(dialect)
     call = dialect.scoring_call(prompt if isinstance(prompt, str) else prompt * 3, 2)
     try:
-        found: Sequence[object] = dialect.read_scoring(
+        positions: Sequence[object] = dialect.read_scoring(
             (await transport.post(call.path, call.body)).data
         )
     except LltermError:
         return False
-    return len(found) > 1
+    return len(positions) > 1

@@ -135,9 +135,9 @@ class RemoteBackend:
         """Wait for chats that are opened elsewhere; whether any was wanted."""
         return self._chats is not None and await self._chats.settle()
 
-    def hear_chats(self, told: Callable[[], None]) -> None:
+    def hear_chats(self, callback: Callable[[], None]) -> None:
         if self._chats is not None:
-            self._chats.hear(told)
+            self._chats.hear(callback)
 
     async def ask(self, queries: Sequence[Query]) -> AsyncGenerator[Fact | Failed]:
         fitting: list[Query] = []
@@ -336,13 +336,13 @@ class _LineFacts:
         if self._next is None or step.number not in (None, self._next):
             self._next = None
             return None
-        found = client.distribution(step.listed)
-        if found is None:
+        distribution = client.distribution(step.listed)
+        if distribution is None:
             self._next = None
             return None
-        if found.exact and found.rest > UNLISTED and len(step.listed) < self._top:
+        if distribution.exact and distribution.rest > UNLISTED and len(step.listed) < self._top:
             # All that this server tells: asked again it would tell the same.
-            found = replace(found, exact=False)
+            distribution = replace(distribution, exact=False)
             self._short(len(step.listed))
         path, first = self._path, self._next == 0
         chosen = client.id_of(step.chosen)
@@ -350,7 +350,7 @@ class _LineFacts:
         if chosen is not None:
             self._path = Path(path.anchor, (*path.tail, chosen))
         story = max(step.evaluated - len(path.tail), 0) if first else 0
-        return Fact(path, found, Cost(step.evaluated, story) + extra)
+        return Fact(path, distribution, Cost(step.evaluated, story) + extra)
 
 
 def _too_long(size: int, context: int) -> LltermError:
@@ -375,8 +375,8 @@ async def _merged(sources: Sequence[AsyncGenerator[T]]) -> AsyncGenerator[T]:
 
     async def pump(source: AsyncGenerator[T]) -> None:
         try:
-            async with aclosing(source) as found:
-                async for item in found:
+            async with aclosing(source) as opened:
+                async for item in opened:
                     items.put_nowait(item)
             items.put_nowait(None)
         except Exception as error:  # noqa: BLE001 (it is raised again by the reader)
@@ -386,13 +386,13 @@ async def _merged(sources: Sequence[AsyncGenerator[T]]) -> AsyncGenerator[T]:
     left = len(tasks)
     try:
         while left:
-            found = await items.get()
-            if isinstance(found, BaseException):
-                raise found
-            if found is None:
+            received = await items.get()
+            if isinstance(received, BaseException):
+                raise received
+            if received is None:
                 left -= 1
             else:
-                yield found
+                yield received
     finally:
         for task in tasks:
             task.cancel()

@@ -131,12 +131,12 @@ class Replica:
         target = response.headers.get("location", "")
         try:
             target = urljoin(url, target) if target else "nowhere: it names no address"
-            here, there = urlsplit(url), urlsplit(target)
+            here, destination = urlsplit(url), urlsplit(target)
         except ValueError:
             raise server_faults.redirected(
                 response.status_code, self._hidden(target), self.address
             ) from None
-        same = (here.scheme, here.netloc) == (there.scheme, there.netloc)
+        same = (here.scheme, here.netloc) == (destination.scheme, destination.netloc)
         if same and (method == "GET" or response.status_code in (307, 308)):
             return target
         raise server_faults.redirected(response.status_code, self._hidden(target), self.address)
@@ -155,11 +155,11 @@ class Replica:
     def _check_packing(self, response: httpx2.Response) -> None:
         """Raises BadAnswer for one packed in a way that was not offered: each layer unpacks to a
         thousand times as much, before any of it can be counted."""
-        told = response.headers.get("content-encoding", "identity").strip().lower()
-        if told not in ("", "identity", "gzip", "deflate"):
+        packing = response.headers.get("content-encoding", "identity").strip().lower()
+        if packing not in ("", "identity", "gzip", "deflate"):
             raise BadAnswer(
                 f"The answer of {self.address} cannot be read",
-                f"It is packed as {label_text(self._hidden(told[:40]))}.",
+                f"It is packed as {label_text(self._hidden(packing[:40]))}.",
                 "llterm takes gzip and deflate.",
             )
 
@@ -194,13 +194,13 @@ class Replica:
 
     async def _read(self, response: httpx2.Response, most: int) -> bytes:
         """The body, raising BadAnswer for one that is too large; an error's beginning is enough."""
-        told = response.headers.get("content-length", "")
+        stated_size = response.headers.get("content-length", "")
         size = 0
         parts: list[bytes] = []
         async with aclosing(response.aiter_bytes()) as chunks:
             async for chunk in chunks:
                 size += len(chunk)
-                too_large = size > most or (told.isdecimal() and int(told) > most)
+                too_large = size > most or (stated_size.isdecimal() and int(stated_size) > most)
                 if too_large and response.is_success:
                     raise BadAnswer(
                         f"The answer of {self.address} is too large",
@@ -296,12 +296,12 @@ def _media_type(response: httpx2.Response) -> str:
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
     """An error and what it came from."""
-    found: BaseException | None = error
-    while found is not None:
-        yield found
-        if isinstance(found, BaseExceptionGroup):
-            yield from found.exceptions
-        found = found.__cause__ or found.__context__
+    link: BaseException | None = error
+    while link is not None:
+        yield link
+        if isinstance(link, BaseExceptionGroup):
+            yield from link.exceptions
+        link = link.__cause__ or link.__context__
 
 
 def _reason(error: BaseException) -> str:

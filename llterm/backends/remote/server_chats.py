@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
+from operator import itemgetter
 
 from llterm.backends.formats import Chosen, TemplateFile
 from llterm.backends.openings import AtOnce, Chats, Openings, opener
@@ -53,10 +54,10 @@ def chats_of(
 
         if isinstance(template, TemplateFile):
             # The server's own first token stands before it in any case.
-            found = own_format(template.text, "", "", template.name)
+            chat_format = own_format(template.text, "", "", template.name)
         else:
-            found = known_format(library(), template)
-        form = opener(found, asyncio.get_running_loop())
+            chat_format = known_format(library(), template)
+        form = opener(chat_format, asyncio.get_running_loop())
     elif isinstance(dialect, AppliesTemplate):
         return ServerWrittenChats(transport, dialect, vocabulary)
     elif isinstance(dialect, TellsTemplate):
@@ -111,7 +112,7 @@ class ServerWrittenChats(Openings):
 
     def _known(self, tokens: Sequence[Token], written: Sequence[str]) -> Iterator[Part]:
         """The server's tokens, in stretches of people's and of the template's."""
-        text = b"".join(one.data for one in tokens).decode("utf-8", "replace")
+        text = b"".join(token.data for token in tokens).decode("utf-8", "replace")
         edges = [(len(part.text.encode()), part.written) for part in _parts(text, written)]
         whose: list[tuple[bool, Token]] = []
         at, (until, theirs) = 0, edges.pop(0) if edges else (0, False)
@@ -121,12 +122,12 @@ class ServerWrittenChats(Openings):
                 until += more
             whose.append((theirs, token))
             at += len(token.data)
-        for theirs, group in groupby(whose, key=lambda one: one[0]):
+        for theirs, group in groupby(whose, key=itemgetter(0)):
             run = [token if theirs else _marked(token) for _, token in group]
             # One whose bytes are not told stays unknown: its text would be lost.
             self._vocabulary.learn(token for token in run if token.data)
-            data = b"".join(one.data for one in run)
-            yield Part(data.decode("utf-8", "replace"), theirs, tuple(one.id for one in run))
+            data = b"".join(token.data for token in run)
+            yield Part(data.decode("utf-8", "replace"), theirs, tuple(token.id for token in run))
 
 
 class MessageChats(AtOnce):

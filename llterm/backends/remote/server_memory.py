@@ -51,13 +51,13 @@ def memory_file(settings: ServerSettings) -> Path:
 def recall(file: Path, now: float | None = None) -> ServerMemory | None:
     """What is known; None where that is nothing, or too old."""
     try:
-        found = read_json(file, _MOST_BYTES)
-        age = (time.time() if now is None else now) - found["at"]
-        if found["llterm"] != __version__ or not 0 <= age < LASTS:
+        stored = read_json(file, _MOST_BYTES)
+        age = (time.time() if now is None else now) - stored["at"]
+        if stored["llterm"] != __version__ or not 0 <= age < LASTS:
             return None
         return ServerMemory(
-            found["dialect"], found["identity"], ServerTraits(**found["traits"]),
-            tuple(found["prefix"]), found["kind"], _tokens(found),
+            stored["dialect"], stored["identity"], ServerTraits(**stored["traits"]),
+            tuple(stored["prefix"]), stored["kind"], _tokens(stored),
         )  # fmt: skip
     except (OSError, ValueError, TypeError, LookupError):
         return None
@@ -74,9 +74,9 @@ def remember(file: Path, memory: ServerMemory) -> None:
         "traits": asdict(memory.traits),
         "prefix": memory.prefix,
         "kind": memory.kind,
-        "tokens": [one.data.decode("latin-1") for one in tokens],
-        "special": [one.id for one in tokens if one.special],
-        "ends": [one.id for one in tokens if one.end],
+        "tokens": [token.data.decode("latin-1") for token in tokens],
+        "special": [token.id for token in tokens if token.special],
+        "ends": [token.id for token in tokens if token.end],
     }
     if not keep_json(file, data):
         return
@@ -92,9 +92,9 @@ def forget(file: Path) -> None:
         file.unlink()
 
 
-def _tokens(found: dict[str, Any]) -> Sequence[Token]:
-    special, ends = set(found["special"]), set(found["ends"])
+def _tokens(stored: dict[str, Any]) -> Sequence[Token]:
+    special, ends = set(stored["special"]), set(stored["ends"])
     return [
         Token(id, text.encode("latin-1"), special=id in special, end=id in ends)
-        for id, text in enumerate(found["tokens"])
+        for id, text in enumerate(stored["tokens"])
     ]

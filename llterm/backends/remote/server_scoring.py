@@ -82,7 +82,7 @@ async def _told(client: Client, dialect: EchoesLogprobs, tokens: Tail, keep: int
             "The server scored another text",
             f"It told {len(positions):,} tokens of a text of {len(tokens):,}.", "",
         )  # fmt: skip
-    found = []
+    scores = []
     cost = Cost(len(tokens), len(tokens), requests=1)
     for index, (chosen, listed) in enumerate(positions):
         if not listed:
@@ -90,9 +90,9 @@ async def _told(client: Client, dialect: EchoesLogprobs, tokens: Tail, keep: int
         known = _known(client, listed)
         logprob = min(chosen.logprob, 0.0)
         rank = chosen.rank or _rank(known, tokens[index])
-        found.append(Scored(index, tokens[index], logprob, rank, known, cost))
+        scores.append(Scored(index, tokens[index], logprob, rank, known, cost))
         cost = Cost()
-    return found
+    return scores
 
 
 async def _placed(client: Client, tokens: Tail, places: range, keep: int) -> list[Scored]:
@@ -101,25 +101,25 @@ async def _placed(client: Client, tokens: Tail, places: range, keep: int) -> lis
     asked = CompletionRequest([tokens[:place] for place in places], max(keep, LEAST))
     async for part in client.steps(asked):
         steps.update((places[step.line], step) for step in part if step.line < len(places))
-    found = []
+    scores = []
     costs = {place: Cost(step.evaluated, step.evaluated) for place, step in steps.items()}
     costs[places[0]] = costs.get(places[0], Cost()) + Cost(requests=1)
     known = {place: _known(client, step.listed) for place, step in steps.items()}
     forced = [place for place in places
               if place not in known or tokens[place] not in known[place].ids]  # fmt: skip
     answers = await asyncio.gather(*(_forced(client, tokens, place, keep) for place in forced))
-    told = dict(zip(forced, answers, strict=True))
+    by_force = dict(zip(forced, answers, strict=True))
     for place in places:
-        logprob, beside = told.get(place, (math.nan, None))
+        logprob, beside = by_force.get(place, (math.nan, None))
         listed = known.get(place) or beside
         assert listed is not None
         if math.isnan(logprob):
             logprob = float(listed.logprobs[listed.ids == tokens[place]][0])
-        cost = costs.get(place, Cost()) + Cost(1, 1, requests=int(place in told))
-        cost = cost if place in told else costs[place]
+        cost = costs.get(place, Cost()) + Cost(1, 1, requests=int(place in by_force))
+        cost = cost if place in by_force else costs[place]
         rank = _rank(listed, tokens[place])
-        found.append(Scored(place, tokens[place], logprob, rank, listed, cost))
-    return found
+        scores.append(Scored(place, tokens[place], logprob, rank, listed, cost))
+    return scores
 
 
 async def _forced(
@@ -155,20 +155,20 @@ async def _one(client: Client, request: CompletionRequest) -> CompletionStep | N
 
 
 def _known(client: Client, listed: Sequence[TokenCandidate]) -> Distribution:
-    found = client.distribution(listed)
-    if found is None:
+    distribution = client.distribution(listed)
+    if distribution is None:
         raise CapabilityMissing(
             "The server gives no probabilities here", "It left a place of the text out.", ""
         )
-    return found
+    return distribution
 
 
-def _rank(found: Distribution, id: int) -> int:
-    (at,) = (found.ids == id).nonzero()
-    return int(at[0]) + 1 if len(at) else len(found.ids) + 1
+def _rank(distribution: Distribution, id: int) -> int:
+    (at,) = (distribution.ids == id).nonzero()
+    return int(at[0]) + 1 if len(at) else len(distribution.ids) + 1
 
 
-def _aligned(client: Client, tokens: Tail, told: Sequence[Position]) -> list[Position]:
+def _aligned(client: Client, tokens: Tail, positions: Sequence[Position]) -> list[Position]:
     """The server's tokens put to ours, by where they stand in the text.
 
     Where one of ours is several of the server's, their logprobs add up; where it is the other way
@@ -178,13 +178,13 @@ def _aligned(client: Client, tokens: Tail, told: Sequence[Position]) -> list[Pos
     for id in tokens:
         edges.append(edges[-1] + len(client.vocabulary.token(id).data))
     data = b"".join(client.vocabulary.token(id).data for id in tokens)
-    shared = spread([chosen.data for chosen, _ in told], data)
+    shared = spread([chosen.data for chosen, _ in positions], data)
     if shared is None:
         raise BadAnswer("The server scored another text", "Its tokens do not make up this one.", "")
     starts: dict[int, Position] = {}
     sums: dict[int, float] = {}
     at, total = 0, 0.0
-    for (chosen, listed), piece in zip(told, shared, strict=True):
+    for (chosen, listed), piece in zip(positions, shared, strict=True):
         if piece:
             starts[at] = chosen, listed
         sums.setdefault(at, total)
@@ -192,12 +192,12 @@ def _aligned(client: Client, tokens: Tail, told: Sequence[Position]) -> list[Pos
         total += chosen.logprob if listed else 0.0
     sums[at] = total
     known = sorted(sums)
-    found: list[Position] = []
+    aligned: list[Position] = []
     for begin, end in pairwise(edges):
         position = starts.get(begin)
         if position is None:
-            found.append((told[0][0], ()))
+            aligned.append((positions[0][0], ()))
             continue
         last = next(one for one in known if one >= end)
-        found.append((position[0]._replace(logprob=sums[last] - sums[begin]), position[1]))
-    return found
+        aligned.append((position[0]._replace(logprob=sums[last] - sums[begin]), position[1]))
+    return aligned

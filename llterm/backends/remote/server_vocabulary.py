@@ -77,11 +77,11 @@ class RemoteVocabulary:
 
     def id_of(self, data: bytes) -> int:
         """The id of the token that a server writes so; a new one where there is none yet."""
-        found = self._ends.get(data, self._ids.get(data))
-        if found is None:
-            found = len(self._tokens)
-            self.learn([Token(found, data)])
-        return found
+        known = self._ends.get(data, self._ids.get(data))
+        if known is None:
+            known = len(self._tokens)
+            self.learn([Token(known, data)])
+        return known
 
     def end(self, name: bytes) -> None:
         """This text, where the server writes it, is a token that ends a text."""
@@ -109,10 +109,10 @@ class RemoteVocabulary:
         return self._tokens.get(id) or Token(id, b"", special=True)
 
     def encode(self, data: bytes) -> Tail:
-        found = self._texts.get(data)
-        if found is not None:
+        ids = self._texts.get(data)
+        if ids is not None:
             self._texts.move_to_end(data)
-            return found
+            return ids
         if self._encoder is None or not data:
             return self._cut(data)
         if on_loop(self._loop):
@@ -137,10 +137,10 @@ class RemoteVocabulary:
         for part, whole in split_utf8(data):
             exact = await self._exact(part) if whole else None
             ids += exact if exact is not None else self._cut(part)
-        found = self._texts[data] = tuple(ids)
+        encoded = self._texts[data] = tuple(ids)
         if len(self._texts) > KEPT_TEXTS:
             self._texts.popitem(last=False)
-        return found
+        return encoded
 
     async def _exact(self, data: bytes) -> list[int] | None:
         """The server's own tokens, where their bytes joined are the text."""

@@ -79,15 +79,15 @@ def legacy(logprobs: AnswerValue, meaning: Meaning = plain) -> list[Position]:
     tokens, own = logprobs["tokens"], logprobs["token_logprobs"]
     top = logprobs.get("top_logprobs")
     lines = list(top.items()) if top is not None else []
-    found: list[Position] = []
+    positions: list[Position] = []
     for index, token in enumerate(tokens.items()):
         chosen, logprob = meaning(token.text()), own[index]
         if logprob.value is None or index >= len(lines) or lines[index].value is None:
-            found.append((chosen, ()))
+            positions.append((chosen, ()))
         else:
             chosen = chosen._replace(logprob=number(logprob))
-            found.append((chosen, _entries(lines[index], meaning)))
-    return found
+            positions.append((chosen, _entries(lines[index], meaning)))
+    return positions
 
 
 def _entries(line: AnswerValue, meaning: Meaning) -> list[TokenCandidate]:
@@ -106,20 +106,20 @@ def _entries(line: AnswerValue, meaning: Meaning) -> list[TokenCandidate]:
 def content(entries: Iterable[AnswerValue], *, id_key: str = "id") -> list[Position]:
     """Chat's shape: a list of `{token, logprob, bytes, top_logprobs: […]}`."""
     return [
-        (_entry(one, id_key), [_entry(item, id_key) for item in top.items()])
-        for one in entries
-        if (top := one.get("top_logprobs")) is not None
+        (_entry(entry, id_key), [_entry(item, id_key) for item in top.items()])
+        for entry in entries
+        if (top := entry.get("top_logprobs")) is not None
     ]
 
 
-def _entry(one: AnswerValue, id_key: str) -> TokenCandidate:
-    id = one.get(id_key)
-    listed = one.get("bytes")
-    data = listed.exact() if listed is not None else text_token(one["token"].text())
+def _entry(entry: AnswerValue, id_key: str) -> TokenCandidate:
+    id = entry.get(id_key)
+    listed = entry.get("bytes")
+    data = listed.exact() if listed is not None else text_token(entry["token"].text())
     if data is not None and (not data or _UNKNOWN in data):
         # Some servers make the bytes from the text that they show.
         data = None
-    return TokenCandidate(number(one["logprob"]), id.whole() if id is not None else None, data)
+    return TokenCandidate(number(entry["logprob"]), id.whole() if id is not None else None, data)
 
 
 def number(part: AnswerValue) -> float:

@@ -43,46 +43,43 @@ def piece_bytes(spelling: str) -> bytes:
 
 def spelled_bytes(spellings: Sequence[str], text: str) -> list[bytes]:
     """The bytes of a text's tokens, by whichever spelling gives the text."""
-    found = [vocabulary_bytes(one) for one in spellings]
-    known = [one for one in found if one is not None]
-    if len(known) == len(found) and b"".join(known) == text.encode():
+    known = [data for data in map(vocabulary_bytes, spellings) if data is not None]
+    if len(known) == len(spellings) and b"".join(known) == text.encode():
         return known
-    return [piece_bytes(one) for one in spellings]
+    return [piece_bytes(spelling) for spelling in spellings]
 
 
 def guessed_bytes(spellings: Sequence[str]) -> list[bytes]:
     """The bytes of tokens whose text is not known, by the spelling that spaces and line breaks
     give away. Special tokens stand as they are."""
-    table = any("Ġ" in one or "Ċ" in one for one in spellings)
-    return [
-        (vocabulary_bytes(one) or one.encode("utf-8", "replace")) if table else piece_bytes(one)
-        for one in spellings
-    ]
+    if not any("Ġ" in spelling or "Ċ" in spelling for spelling in spellings):
+        return [piece_bytes(spelling) for spelling in spellings]
+    return [vocabulary_bytes(it) or it.encode("utf-8", "replace") for it in spellings]
 
 
-def spread(told: Sequence[bytes | None], data: bytes) -> list[bytes] | None:
+def spread(pieces: Sequence[bytes | None], data: bytes) -> list[bytes] | None:
     """A text's bytes shared out among its tokens, where some tokens' bytes are not told.
 
     What lies between two known ones goes to the unknown ones before the second, a byte each and the
     first what is over; without any to the known one before, which had lost it. None where the
     known ones do not follow each other in the text.
     """
-    found: list[bytes] = []
+    shares: list[bytes] = []
     waiting = 0
     at = 0
-    for one in (*told, b""):
-        if not one and len(found) + waiting < len(told):
+    for piece in (*pieces, b""):
+        if not piece and len(shares) + waiting < len(pieces):
             waiting += 1
             continue
-        begin = data.find(one, at) if one else len(data)
+        begin = data.find(piece, at) if piece else len(data)
         if begin < 0:
             return None
-        found += _shares(data[at:begin], waiting, found)
+        shares += _shares(data[at:begin], waiting, shares)
         waiting = 0
-        if one:
-            found.append(one)
-        at = begin + len(one or b"")
-    return found if b"".join(found) == data else None
+        if piece:
+            shares.append(piece)
+        at = begin + len(piece or b"")
+    return shares if b"".join(shares) == data else None
 
 
 async def detokenized(
@@ -123,11 +120,11 @@ def paired(ids: Sequence[int], data: Sequence[bytes]) -> list[Token]:
     return [Token(id, one) for id, one in zip(ids, data, strict=True)]
 
 
-def _shares(gap: bytes, count: int, found: list[bytes]) -> list[bytes]:
+def _shares(gap: bytes, count: int, before: list[bytes]) -> list[bytes]:
     """The gap's bytes for `count` tokens; with none, the last one found takes them."""
     if not count:
-        if gap and found:
-            found[-1] += gap
+        if gap and before:
+            before[-1] += gap
         return []
     first = max(len(gap) - count + 1, 0)
     return [gap[:first], *(gap[first + n : first + n + 1] for n in range(count - 1))]

@@ -184,10 +184,10 @@ class StreamTokenCount:
 def _of_part(data: Any) -> tuple[int, int]:
     if not isinstance(data, dict):
         return 0, 0
-    told = next((data[one] for one in _COUNTS_INSIDE if isinstance(data.get(one), dict)), data)
+    counts = next((data[one] for one in _COUNTS_INSIDE if isinstance(data.get(one), dict)), data)
     for prompt, answer in _COUNT_NAMES:
-        if prompt in told or answer in told:
-            return _count(told.get(prompt)), _count(told.get(answer))
+        if prompt in counts or answer in counts:
+            return _count(counts.get(prompt)), _count(counts.get(answer))
     return 0, 0
 
 

@@ -6,10 +6,11 @@ Servers go on with a begun answer in different ways, and OpenAI's own not at all
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 from urllib.parse import urlsplit
 
+from llterm.backends.remote.dialect import KnownServer
 from llterm.backends.remote.discovery import Discovery
 from llterm.backends.remote.shapes import choices, content, steps
 from llterm.backends.remote.steps import CompletionRequest, CompletionStep, HttpCall, ServerTraits
@@ -34,12 +35,11 @@ to every request."""
 
 
 @dataclass(frozen=True, slots=True)
-class ChatDialect:
+class ChatDialect(KnownServer):
     """A server with `/v1/chat/completions`."""
 
     name: ClassVar[str] = "chat"
     takes_messages: ClassVar[bool] = True
-    traits: ServerTraits
     model: str
     message: _Fields = field(default_factory=dict)
     begun: _Fields = field(default_factory=dict)
@@ -48,10 +48,10 @@ class ChatDialect:
     @classmethod
     async def detect(cls, discovery: Discovery, model: str | None) -> Self | None:
         listed = await discovery.models()
-        name = model or next((str(one["id"]) for one in listed if "id" in one), None)
+        name = model or next((str(entry["id"]) for entry in listed if "id" in entry), None)
         if name is None:
             return None
-        way = _way(discovery.transport.name, {str(one.get("owned_by")) for one in listed})
+        way = _way(discovery.transport.name, {str(entry.get("owned_by")) for entry in listed})
         if way is None:
             raise CapabilityMissing(
                 "This server's chat cannot go on with a text",
@@ -64,9 +64,6 @@ class ChatDialect:
             context_told=False,
         )  # fmt: skip
         return cls(traits, name, message, begun, always)
-
-    def with_traits(self, traits: ServerTraits) -> Self:
-        return replace(self, traits=traits)
 
     def call(self, request: CompletionRequest) -> HttpCall:
         (prompt,) = request.prompts

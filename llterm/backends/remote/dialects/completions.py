@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
+from llterm.backends.remote.dialect import KnownServer
 from llterm.backends.remote.discovery import Discovery
 from llterm.backends.remote.shapes import choices, content, legacy, only, steps
 from llterm.backends.remote.steps import (
@@ -25,17 +26,16 @@ MOST = 5
 
 
 @dataclass(frozen=True, slots=True)
-class CompletionsDialect:
+class CompletionsDialect(KnownServer):
     """A server with `/v1/completions`."""
 
     name: ClassVar[str] = "completions"
-    traits: ServerTraits
     model: str
 
     @classmethod
     async def detect(cls, discovery: Discovery, model: str | None) -> Self | None:
         listed = await discovery.models()
-        name = model or next((str(one["id"]) for one in listed if "id" in one), None)
+        name = model or next((str(entry["id"]) for entry in listed if "id" in entry), None)
         if name is None:
             return None
         traits = ServerTraits(
@@ -46,13 +46,10 @@ class CompletionsDialect:
             context_told=False,
             prefill="raw text; `chat_template` names the chat's format",
         )
-        if any(one.get("owned_by") == "me" for one in listed):
+        if any(entry.get("owned_by") == "me" for entry in listed):
             # One lock around the model, and a list of prompts makes it fail.
             return cls(replace(traits, server="llama-cpp-python's server", slots=1), name)
         return cls(replace(traits, lists=True), name)
-
-    def with_traits(self, traits: ServerTraits) -> Self:
-        return replace(self, traits=traits)
 
     def call(self, request: CompletionRequest) -> HttpCall:
         prompts = list(request.prompts)

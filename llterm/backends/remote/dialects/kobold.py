@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from llterm.backends.remote.answer import AnswerValue
+from llterm.backends.remote.dialect import KnownServer
 from llterm.backends.remote.discovery import Discovery, positive_number
 from llterm.backends.remote.shapes import content, steps
 from llterm.backends.remote.steps import CompletionRequest, CompletionStep, HttpCall, ServerTraits
@@ -17,11 +18,10 @@ MOST = 10
 
 
 @dataclass(frozen=True, slots=True)
-class KoboldDialect:
+class KoboldDialect(KnownServer):
     """A KoboldCpp server."""
 
     name: ClassVar[str] = "kobold"
-    traits: ServerTraits
     template: str = ""
 
     @classmethod
@@ -30,18 +30,15 @@ class KoboldDialect:
         if about.get("result") != "KoboldCpp":
             return None
         named = (await discovery.table("/api/v1/model")).get("result")
-        told = (await discovery.table("/api/extra/true_max_context_length")).get("value")
+        context_length = (await discovery.table("/api/extra/true_max_context_length")).get("value")
         traits = ServerTraits(
             server=f"KoboldCpp {about.get('version', '')}".strip(),
-            model=model or str(named or "model"), context=positive_number(told, 4096),
+            model=model or str(named or "model"), context=positive_number(context_length, 4096),
             top=MOST, lines=False, cache="the last prompt", slots=1,
             prefill="raw text after the model's template, which it tells",
         )  # fmt: skip
         template = (await discovery.table("/props")).get("chat_template")
         return cls(traits, template if isinstance(template, str) else "")
-
-    def with_traits(self, traits: ServerTraits) -> Self:
-        return replace(self, traits=traits)
 
     def call(self, request: CompletionRequest) -> HttpCall:
         """Every filter is off: its candidates are those that the filters leave."""

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
 from llterm.backends.remote.answer import LARGEST, AnswerValue
+from llterm.backends.remote.dialect import KnownServer
 from llterm.backends.remote.discovery import Discovery, positive_number
 from llterm.backends.remote.server_vocabulary import is_end
 from llterm.backends.remote.shapes import number, text_token
@@ -41,11 +42,10 @@ FIELDS = ("index", "tokens", "tokens_predicted", "tokens_evaluated", "completion
 
 
 @dataclass(frozen=True, slots=True)
-class LlamaDialect:
+class LlamaDialect(KnownServer):
     """A llama.cpp server."""
 
     name: ClassVar[str] = "llama"
-    traits: ServerTraits
     model: str | None = None
     size: int | None = None
     kind: int = 0
@@ -57,10 +57,10 @@ class LlamaDialect:
 
     @classmethod
     async def detect(cls, discovery: Discovery, model: str | None) -> Self | None:
-        found = await discovery.table("/props")
-        if "default_generation_settings" not in found:
+        properties = await discovery.table("/props")
+        if "default_generation_settings" not in properties:
             return None
-        props = AnswerValue(found)
+        props = AnswerValue(properties)
         meta, listed = _meta(await discovery.models(), model)
         settings = props["default_generation_settings"].value
         per_slot = settings.get("n_ctx") if isinstance(settings, dict) else None
@@ -85,9 +85,6 @@ class LlamaDialect:
             eos.text() if eos else "", begin.text() if begin else "",
             template.text() if template else "",
         )  # fmt: skip
-
-    def with_traits(self, traits: ServerTraits) -> Self:
-        return replace(self, traits=traits)
 
     def call(self, request: CompletionRequest) -> HttpCall:
         prompts = [one if isinstance(one, str) else list(one) for one in request.prompts]
@@ -188,23 +185,23 @@ class LlamaDialect:
         A line break between them tells them apart.
         """
         between = next((id for id, data in listed.items() if data == b"\n"), None)
-        found: list[str] = []
+        names: list[str] = []
         if between is not None and ids:
             asked = [one for id in ids for one in (id, between)]
             answer = await transport.post("/detokenize", self._named({"tokens": asked}))
-            found = AnswerValue(answer.data)["content"].text().split("\n")[:-1]
-        if len(found) != len(ids):
+            names = AnswerValue(answer.data)["content"].text().split("\n")[:-1]
+        if len(names) != len(ids):
             return {id: b"<|%d|>" % id for id in ids}
         return {id: name.strip().encode() or b"<|%d|>" % id
-                for id, name in zip(ids, found, strict=True)}  # fmt: skip
+                for id, name in zip(ids, names, strict=True)}  # fmt: skip
 
 
 def _meta(models: Sequence[Mapping[str, Any]], model: str | None) -> tuple[dict[str, Any], str]:
     """What `/v1/models` says of the model that is meant, and its name."""
-    for one in models:
-        if model is None or one.get("id") == model:
-            meta = one.get("meta")
-            return (meta if isinstance(meta, dict) else {}), str(one.get("id", ""))
+    for entry in models:
+        if model is None or entry.get("id") == model:
+            meta = entry.get("meta")
+            return (meta if isinstance(meta, dict) else {}), str(entry.get("id", ""))
     return {}, ""
 
 
@@ -239,15 +236,15 @@ def _timing(item: AnswerValue, name: str) -> int | None:
     return found.whole() if found is not None else None
 
 
-def _position(one: AnswerValue) -> tuple[TokenCandidate, list[TokenCandidate]]:
-    if (old := one.get("probs")) is not None:
+def _position(place: AnswerValue) -> tuple[TokenCandidate, list[TokenCandidate]]:
+    if (old := place.get("probs")) is not None:
         # Before December 2024: text and probability alone.
         top = [TokenCandidate(_log(entry["prob"]), None, text_token(entry["tok_str"].text()))
                for entry in old.items()]  # fmt: skip
-        text = one.get("content")
+        text = place.get("content")
         return TokenCandidate(-math.inf, None, text_token(text.text() if text else "")), top
-    entries = one.get("top_logprobs") or one["top_probs"]
-    return _candidate(one), [_candidate(entry) for entry in entries.items()]
+    entries = place.get("top_logprobs") or place["top_probs"]
+    return _candidate(place), [_candidate(entry) for entry in entries.items()]
 
 
 def _candidate(entry: AnswerValue) -> TokenCandidate:

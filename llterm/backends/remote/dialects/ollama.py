@@ -7,10 +7,11 @@ is asked again by chance, with another seed.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from llterm.backends.remote.answer import AnswerValue
+from llterm.backends.remote.dialect import KnownServer
 from llterm.backends.remote.discovery import Discovery
 from llterm.backends.remote.shapes import content, steps
 from llterm.backends.remote.steps import (
@@ -30,12 +31,11 @@ CONTEXT = 4096
 
 
 @dataclass(frozen=True, slots=True)
-class OllamaDialect:
+class OllamaDialect(KnownServer):
     """An Ollama server."""
 
     name: ClassVar[str] = "ollama"
     by_ids: ClassVar[bool] = False
-    traits: ServerTraits
     model: str
 
     @classmethod
@@ -56,9 +56,6 @@ class OllamaDialect:
             slots=1, retries=2, context_told=False,
         )  # fmt: skip
         return cls(traits, name)
-
-    def with_traits(self, traits: ServerTraits) -> Self:
-        return replace(self, traits=traits)
 
     def call(self, request: CompletionRequest) -> HttpCall:
         options: dict[str, Any] = {"num_predict": request.tokens, "temperature": 0}
@@ -88,13 +85,13 @@ class OllamaDialect:
             "options": {"num_predict": 1},
         }
         answer = AnswerValue((await transport.post("/api/chat", body)).data)
-        if (told := answer.get("_debug_info")) is None:
+        if (debug_info := answer.get("_debug_info")) is None:
             raise CapabilityMissing(
                 "This server did not open the chat",
                 f"{self.traits.server} does not show how it writes one.",
                 "Update Ollama, or name the model's format by chat_template in llterm.toml.",
             )
-        return told["rendered_template"].text()
+        return debug_info["rendered_template"].text()
 
     def read(self, data: Any) -> Iterable[CompletionStep]:
         answer = AnswerValue(data)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from llterm.backends.remote.answer import AnswerValue
+from llterm.backends.remote.dialect import KnownServer
 from llterm.backends.remote.discovery import Discovery, positive_number
 from llterm.backends.remote.shapes import number
 from llterm.backends.remote.steps import (
@@ -26,12 +27,11 @@ from llterm.errors import CapabilityMissing
 
 
 @dataclass(frozen=True, slots=True)
-class SglangDialect:
+class SglangDialect(KnownServer):
     """An SGLang server."""
 
     name: ClassVar[str] = "sglang"
     by_ids: ClassVar[bool] = True
-    traits: ServerTraits
 
     @classmethod
     async def detect(cls, discovery: Discovery, model: str | None) -> Self | None:
@@ -52,9 +52,6 @@ class SglangDialect:
             slots=16,
         )  # fmt: skip
         return cls(traits)
-
-    def with_traits(self, traits: ServerTraits) -> Self:
-        return replace(self, traits=traits)
 
     def call(self, request: CompletionRequest) -> HttpCall:
         prompts = [list(one) for one in request.prompts]
@@ -87,30 +84,22 @@ class SglangDialect:
     def read_scoring(self, data: Any) -> Sequence[Position]:
         """`[logprob, id, text]` for each token, its logprob null at first."""
         meta = AnswerValue(data)["meta_info"]
-        found: list[Position] = []
+        positions: list[Position] = []
         tops = list(meta["input_top_logprobs"].items())
         for at, own in enumerate(meta["input_token_logprobs"].items()):
             if own[0].value is None or at >= len(tops) or tops[at].value is None:
-                found.append((TokenCandidate(0.0, own[1].whole()), ()))
+                positions.append((TokenCandidate(0.0, own[1].whole()), ()))
             else:
-                found.append((_candidate(own), [_candidate(one) for one in tops[at].items()]))
-        return found
+                positions.append((_candidate(own), [_candidate(one) for one in tops[at].items()]))
+        return positions
 
     async def tokenize(self, transport: Transport, text: str) -> Sequence[Token]:
         """Its ids, with the text shared out among those that are parts of characters."""
         body = {"prompt": text, "add_special_tokens": False}
         ids = [one.whole() for one in _tokens(await transport.post("/tokenize", body))]
-        line = await transport.post("/tokenize", {"prompt": "\n", "add_special_tokens": False})
-        between = last(_tokens(line))
-        known = await detokenized(
-            transport,
-            list(dict.fromkeys(ids)),
-            between.whole(),
-            {"skip_special_tokens": False},
-            "text",
-        )
+        known = await self.tokens(transport, list(dict.fromkeys(ids)))
         data = spread([known[id].data if id in known else None for id in ids], text.encode())
-        return [Token(id, one) for id, one in zip(ids, data or (), strict=False)]
+        return [Token(id, piece) for id, piece in zip(ids, data or (), strict=False)]
 
     async def tokens(self, transport: Transport, ids: Sequence[int]) -> Mapping[int, Token]:
         line = await transport.post("/tokenize", {"prompt": "\n", "add_special_tokens": False})

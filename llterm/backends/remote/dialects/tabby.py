@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
+from llterm.backends.remote.dialect import KnownServer
 from llterm.backends.remote.discovery import Discovery, positive_number
 from llterm.backends.remote.shapes import choices, legacy, spelled, steps
 from llterm.backends.remote.steps import CompletionRequest, CompletionStep, HttpCall, ServerTraits
@@ -13,11 +14,10 @@ from llterm.backends.templates import ChatFormat, own_format
 
 
 @dataclass(frozen=True, slots=True)
-class TabbyDialect:
+class TabbyDialect(KnownServer):
     """A TabbyAPI server."""
 
     name: ClassVar[str] = "tabby"
-    traits: ServerTraits
     model: str
     template: str = ""
 
@@ -29,17 +29,14 @@ class TabbyDialect:
         name = model or str(card.get("id", "model"))
         parameters = card.get("parameters")
         said = parameters if isinstance(parameters, dict) else {}
-        told = said.get("max_seq_len")
+        context_length = said.get("max_seq_len")
         traits = ServerTraits(
-            server="TabbyAPI", model=name, context=positive_number(told, 4096),
+            server="TabbyAPI", model=name, context=positive_number(context_length, 4096),
             lists=True, prefill="raw text after the model's template, which it tells",
             cache="all requests, in pages",
         )  # fmt: skip
         template = said.get("prompt_template_content")
         return cls(traits, name, template if isinstance(template, str) else "")
-
-    def with_traits(self, traits: ServerTraits) -> Self:
-        return replace(self, traits=traits)
 
     def call(self, request: CompletionRequest) -> HttpCall:
         prompts = list(request.prompts)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from llterm.backends.remote.answer import AnswerValue
+from llterm.backends.remote.dialect import KnownServer
 from llterm.backends.remote.discovery import Discovery, positive_number
 from llterm.backends.remote.shapes import (
     by_id,
@@ -42,20 +43,19 @@ MOST = 20
 
 
 @dataclass(frozen=True, slots=True)
-class VllmDialect:
+class VllmDialect(KnownServer):
     """A vLLM server."""
 
     name: ClassVar[str] = "vllm"
     by_ids: ClassVar[bool] = True
-    traits: ServerTraits
     model: str
 
     @classmethod
     async def detect(cls, discovery: Discovery, model: str | None) -> Self | None:
-        models = [one for one in await discovery.models() if one.get("owned_by") == "vllm"]
+        models = [entry for entry in await discovery.models() if entry.get("owned_by") == "vllm"]
         if not models:
             return None
-        chosen = next((one for one in models if one.get("id") == model), models[0])
+        chosen = next((entry for entry in models if entry.get("id") == model), models[0])
         name = model or str(chosen.get("id"))
         version = (await discovery.table("/version")).get("version", "")
         context = chosen.get("max_model_len")
@@ -67,9 +67,6 @@ class VllmDialect:
             cache="all requests, in blocks", slots=16,
         )  # fmt: skip
         return cls(traits, name)
-
-    def with_traits(self, traits: ServerTraits) -> Self:
-        return replace(self, traits=traits)
 
     def call(self, request: CompletionRequest) -> HttpCall:
         prompts = [one if isinstance(one, str) else list(one) for one in request.prompts]
@@ -98,18 +95,20 @@ class VllmDialect:
         """`prompt_logprobs`: an object by id for each token, its own among them; null first."""
         choice = only(data)
         ids = [one.whole() for one in choice["prompt_token_ids"].items()]
-        found: list[Position] = []
+        positions: list[Position] = []
         for id, place in zip(ids, choice["prompt_logprobs"].items(), strict=False):
             if place.value is None:
-                found.append((TokenCandidate(0.0, id), ()))
+                positions.append((TokenCandidate(0.0, id), ()))
                 continue
             listed = [
                 TokenCandidate(number(place[key]["logprob"]), by_key(key)) for key in place.object()
             ]
-            own = next((one for one in listed if one.id == id), TokenCandidate(float("-inf"), id))
+            own = next(
+                (entry for entry in listed if entry.id == id), TokenCandidate(float("-inf"), id)
+            )
             rank = place[str(id)].get("rank") if str(id) in place.value else None
-            found.append((own._replace(rank=rank.whole() if rank else None), listed))
-        return found
+            positions.append((own._replace(rank=rank.whole() if rank else None), listed))
+        return positions
 
     async def tokenize(self, transport: Transport, text: str) -> Sequence[Token]:
         body = {"model": self.model, "prompt": text, "add_special_tokens": False,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from llterm.backends.remote.answer import AnswerValue
+from llterm.backends.remote.dialect import KnownServer
 from llterm.backends.remote.discovery import Discovery
 from llterm.backends.remote.shapes import choices, legacy, number, only, plain, steps
 from llterm.backends.remote.steps import (
@@ -24,12 +25,11 @@ from llterm.backends.templates import THOUGHTLESS, Messages
 
 
 @dataclass(frozen=True, slots=True)
-class WebuiDialect:
+class WebuiDialect(KnownServer):
     """A text-generation-webui server."""
 
     name: ClassVar[str] = "webui"
     by_ids: ClassVar[bool] = False
-    traits: ServerTraits
 
     @classmethod
     async def detect(cls, discovery: Discovery, model: str | None) -> Self | None:
@@ -42,9 +42,6 @@ class WebuiDialect:
             context_told=False, slots=1,
         )  # fmt: skip
         return cls(traits)
-
-    def with_traits(self, traits: ServerTraits) -> Self:
-        return replace(self, traits=traits)
 
     def call(self, request: CompletionRequest) -> HttpCall:
         prompts = list(request.prompts)
@@ -60,9 +57,8 @@ class WebuiDialect:
     async def apply_template(self, transport: Transport, messages: Messages) -> str:
         """What its chat would send to the model. It begins texts itself as the model wants."""
         body = {"messages": messages, "mode": "instruct", **THOUGHTLESS}
-        return AnswerValue((await transport.post("/v1/internal/chat-prompt", body)).data)[
-            "prompt"
-        ].text()
+        answer = await transport.post("/v1/internal/chat-prompt", body)
+        return AnswerValue(answer.data)["prompt"].text()
 
     def read(self, data: Any) -> Iterable[CompletionStep]:
         for line, choice in choices(data):
@@ -83,12 +79,14 @@ def _positions(logprobs: AnswerValue) -> list[Position]:
     """Older versions tell the candidates alone: the most probable one is what was chosen."""
     if logprobs.get("tokens") is not None:
         return legacy(logprobs)
-    found: list[Position] = []
+    positions: list[Position] = []
     for place in logprobs["top_logprobs"].items():
         listed = [
             plain(key)._replace(logprob=number(place[key]))
             for key in (place.object() if place.value else ())
         ]
-        best = max(listed, key=lambda one: one.logprob, default=TokenCandidate(-math.inf))
-        found.append((best, listed))
-    return found
+        best = max(
+            listed, key=lambda candidate: candidate.logprob, default=TokenCandidate(-math.inf)
+        )
+        positions.append((best, listed))
+    return positions
