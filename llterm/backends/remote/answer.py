@@ -77,7 +77,7 @@ class AnswerValue:
         return self._named(key)
 
     def get(self, key: str) -> AnswerValue | None:
-        """What stands under this name; None where that is nothing or null."""
+        """What stands under this name, or None where that is nothing or null."""
         if not isinstance(self.value, dict):
             self._wrong("an object")
         return None if self.value.get(key) is None else self._named(key)

@@ -84,7 +84,7 @@ def source_of(settings: ServerSettings) -> str:
 
 
 def read_key(settings: ServerSettings) -> Secret | None:
-    """The key that these settings name; None where they name none.
+    """The key that these settings name, or None where they name none.
 
     May wait for a command: not for an event loop. Raises UsageError, which names the source and
     never shows what was found there.

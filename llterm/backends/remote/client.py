@@ -130,7 +130,7 @@ class Client:
         return self.vocabulary.id_of(candidate.data) if candidate.data else None
 
     def distribution(self, listed: Sequence[TokenCandidate]) -> Distribution | None:
-        """From a server's candidates; None where none can be told. Raises BadAnswer."""
+        """From a server's candidates, or None where none can be told. Raises BadAnswer."""
         traits, size = self.dialect.traits, self.vocabulary.size
         known = [*self.pairs(listed)]
         pairs = checked(known, size, self.name)

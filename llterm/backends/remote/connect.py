@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -123,8 +124,7 @@ async def _get_to_know(
     transport: Transport, settings: ServerSettings, file: Path | None, known: ServerMemory | None
 ) -> tuple[Dialect, _TokenListing]:
     """The dialect and its vocabulary: as they are remembered, where the server is the same."""
-    discovery = Discovery(transport)
-    try:
+    async with aclosing(Discovery(transport)) as discovery:
         if known is not None:
             same = await detect_again(discovery, known.dialect, settings.model)
             if same is not None and same[1] == known.identity:
@@ -143,8 +143,6 @@ async def _get_to_know(
             )
             await asyncio.to_thread(remember, file, memory)
         return dialect, listing
-    finally:
-        await discovery.close()
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ class Dialect(Protocol):
 
     @classmethod
     async def detect(cls, discovery: Discovery, model: str | None) -> Self | None:
-        """Get to know the server; None where it is of another kind.
+        """Get to know the server, or None where it is of another kind.
 
         `model` is its name there, where the person has said one. Raises LltermError.
         """
@@ -98,7 +98,7 @@ class TellsTemplate(Protocol):
     """A server that tells how its model's chats are written."""
 
     def chat_format(self, special: Collection[bytes]) -> ChatFormat | None:
-        """The model's own template, or the plain format; None where it did not tell.
+        """The model's own template, or the plain format, or None where it did not tell.
 
         `special` are the model's special tokens, as far as they are known.
         """

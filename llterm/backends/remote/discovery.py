@@ -28,7 +28,7 @@ class Discovery:
         self._asked: dict[str, asyncio.Task[Any]] = {}
 
     async def get(self, path: str) -> Any:
-        """The JSON there; None where the server has no such address, or does not answer in time.
+        """The JSON there, or None where the server has no such address, or does not answer in time.
 
         Raises Refused where a key is wanted, and BackendUnavailable.
         """
@@ -37,7 +37,7 @@ class Discovery:
         return await asyncio.shield(self._asked[path])
 
     async def table(self, path: str) -> dict[str, Any]:
-        """The JSON object there; an empty one where there is none."""
+        """The JSON object there, or an empty one where there is none."""
         found = await self.get(path)
         return found if isinstance(found, dict) else {}
 
@@ -46,7 +46,11 @@ class Discovery:
         listed = (await self.table("/v1/models")).get("data")
         return [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
 
-    async def close(self) -> None:
+    async def model_names(self) -> list[str]:
+        """The names under which it lists them."""
+        return [str(entry["id"]) for entry in await self.models() if "id" in entry]
+
+    async def aclose(self) -> None:
         """End what is still being asked."""
         for task in self._asked.values():
             task.cancel()

@@ -94,7 +94,7 @@ class MaskedDistributions:
     async def _ask(
         self, queries: Sequence[Query], request: CompletionRequest
     ) -> list[CompletionStep | None]:
-        """One step a query; None where the answer left it out."""
+        """One step a query, or None where the answer left it out."""
         prompts = [self._client.prompt(query.path) for query in queries]
         by_line: dict[int, CompletionStep] = {}
         async for part in self._client.steps(replace(request, prompts=prompts)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import aclosing
 
 from llterm.backends.remote.connect import open_transport
 from llterm.backends.remote.discovery import Discovery
@@ -31,13 +32,8 @@ async def _ask(settings: ServerSettings) -> str:
         async with asyncio.timeout(PATIENCE):
             transport = await open_transport(settings)
             try:
-                discovery = Discovery(transport)
-                try:
-                    return _told(
-                        [str(one["id"]) for one in await discovery.models() if "id" in one]
-                    )
-                finally:
-                    await discovery.close()
+                async with aclosing(Discovery(transport)) as discovery:
+                    return _told(await discovery.model_names())
             finally:
                 await transport.close()
     except TimeoutError:

@@ -157,7 +157,7 @@ def _prompt(dialect: Dialect) -> Prompt:
 
 
 async def _most(transport: Transport, dialect: Dialect) -> int | None:
-    """The most candidates that it lists; None where it listed all that were asked for."""
+    """The most candidates that it lists, or None where it listed all that were asked for."""
     tries = [MANY, *LIMITS]
     while tries:
         asked = tries.pop(0)

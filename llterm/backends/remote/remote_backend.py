@@ -132,7 +132,7 @@ class RemoteBackend:
         return self._chats.open(chat)
 
     async def settle(self) -> bool:
-        """Wait for chats that are opened elsewhere; whether any was wanted."""
+        """Wait for chats that are opened elsewhere. Returns whether any was wanted."""
         return self._chats is not None and await self._chats.settle()
 
     def hear_chats(self, callback: Callable[[], None]) -> None:
@@ -331,7 +331,7 @@ class _LineFacts:
         self._next: int | None = 0
 
     def take(self, step: CompletionStep, extra: Cost) -> Fact | None:
-        """The fact that a step tells; None where it cannot be placed."""
+        """The fact that a step tells, or None where it cannot be placed."""
         client = self._client
         if self._next is None or step.number not in (None, self._next):
             self._next = None

@@ -31,7 +31,7 @@ def chats_of(
     *,
     whole: bool,
 ) -> Chats | None:
-    """How this server's chats are opened; None where nobody can tell.
+    """How this server's chats are opened, or None where nobody can tell.
 
     `template` is a format that the person chose; `whole`: every token is known. Raises
     ConfigError where the server would not follow it, ModelError where there is none of that name.

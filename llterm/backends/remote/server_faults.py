@@ -70,7 +70,7 @@ PATIENCE: Mapping[Kind, Patience] = {
 
 
 def fault_of(status: int, headers: Mapping[str, str], data: Any, address: str) -> Fault | None:
-    """The fault that an HTTP status says; None where asking again would not help."""
+    """The fault that an HTTP status says, or None where asking again would not help."""
     kind = _RETRYABLE.get(status)
     if kind is None or any(one in _code(data) for one in _NEVER):
         return None

@@ -49,7 +49,7 @@ def memory_file(settings: ServerSettings) -> Path:
 
 
 def recall(file: Path, now: float | None = None) -> ServerMemory | None:
-    """What is known; None where that is nothing, or too old."""
+    """What is known, or None where that is nothing, or too old."""
     try:
         stored = read_json(file, _MOST_BYTES)
         age = (time.time() if now is None else now) - stored["at"]

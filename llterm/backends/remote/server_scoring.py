@@ -147,7 +147,7 @@ async def _forced(
 
 
 async def _one(client: Client, request: CompletionRequest) -> CompletionStep | None:
-    """The only step of an answer; None where the server left it out."""
+    """The only step of an answer, or None where the server left it out."""
     async for part in client.steps(request):
         for step in part:
             return step

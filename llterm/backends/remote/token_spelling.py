@@ -27,7 +27,7 @@ _BYTES = _printable()
 
 
 def vocabulary_bytes(spelling: str) -> bytes | None:
-    """The bytes of a token spelled by GPT-2's table; None where it is not."""
+    """The bytes of a token spelled by GPT-2's table, or None where it is not."""
     try:
         return bytes(_BYTES[one] for one in spelling)
     except KeyError:

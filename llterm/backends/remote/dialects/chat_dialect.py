@@ -12,8 +12,15 @@ from urllib.parse import urlsplit
 
 from llterm.backends.remote.dialect import KnownServer
 from llterm.backends.remote.discovery import Discovery
-from llterm.backends.remote.shapes import choices, content, steps
-from llterm.backends.remote.steps import CompletionRequest, CompletionStep, HttpCall, ServerTraits
+from llterm.backends.remote.steps import (
+    CompletionRequest,
+    CompletionStep,
+    HttpCall,
+    ServerTraits,
+    choices,
+    content,
+    steps,
+)
 from llterm.errors import CapabilityMissing
 
 MOST = 20
@@ -48,7 +55,7 @@ class ChatDialect(KnownServer):
     @classmethod
     async def detect(cls, discovery: Discovery, model: str | None) -> Self | None:
         listed = await discovery.models()
-        name = model or next((str(entry["id"]) for entry in listed if "id" in entry), None)
+        name = model or next(iter(await discovery.model_names()), None)
         if name is None:
             return None
         way = _way(discovery.transport.name, {str(entry.get("owned_by")) for entry in listed})
@@ -94,7 +101,7 @@ class ChatDialect(KnownServer):
 
 
 def _way(address: str, owners: set[str]) -> _Way | None:
-    """How this server goes on with an answer that has begun; None where it cannot."""
+    """How this server goes on with an answer that has begun, or None where it cannot."""
     host = urlsplit(address.split()[0]).hostname or ""
     for known, way in HOSTS.items():
         if host == known or host.endswith(f".{known}"):

@@ -9,7 +9,6 @@ from typing import Any, ClassVar, Self
 
 from llterm.backends.remote.dialect import KnownServer
 from llterm.backends.remote.discovery import Discovery
-from llterm.backends.remote.shapes import choices, content, legacy, only, steps
 from llterm.backends.remote.steps import (
     CompletionRequest,
     CompletionStep,
@@ -17,6 +16,11 @@ from llterm.backends.remote.steps import (
     Position,
     Prompt,
     ServerTraits,
+    choices,
+    content,
+    legacy,
+    only,
+    steps,
 )
 
 CONTEXT = 4096
@@ -35,7 +39,7 @@ class CompletionsDialect(KnownServer):
     @classmethod
     async def detect(cls, discovery: Discovery, model: str | None) -> Self | None:
         listed = await discovery.models()
-        name = model or next((str(entry["id"]) for entry in listed if "id" in entry), None)
+        name = model or next(iter(await discovery.model_names()), None)
         if name is None:
             return None
         traits = ServerTraits(

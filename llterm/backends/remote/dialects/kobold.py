@@ -9,8 +9,14 @@ from typing import Any, ClassVar, Self
 from llterm.backends.remote.answer import AnswerValue
 from llterm.backends.remote.dialect import KnownServer
 from llterm.backends.remote.discovery import Discovery, positive_number
-from llterm.backends.remote.shapes import content, steps
-from llterm.backends.remote.steps import CompletionRequest, CompletionStep, HttpCall, ServerTraits
+from llterm.backends.remote.steps import (
+    CompletionRequest,
+    CompletionStep,
+    HttpCall,
+    ServerTraits,
+    content,
+    steps,
+)
 from llterm.backends.templates import ChatFormat, own_format
 
 MOST = 10

@@ -16,7 +16,6 @@ from llterm.backends.remote.answer import LARGEST, AnswerValue
 from llterm.backends.remote.dialect import KnownServer
 from llterm.backends.remote.discovery import Discovery, positive_number
 from llterm.backends.remote.server_vocabulary import is_end
-from llterm.backends.remote.shapes import number, text_token
 from llterm.backends.remote.steps import (
     LEAD,
     CompletionRequest,
@@ -24,6 +23,8 @@ from llterm.backends.remote.steps import (
     HttpCall,
     ServerTraits,
     TokenCandidate,
+    number,
+    text_token,
 )
 from llterm.backends.remote.transport import BadAnswer, Transport
 from llterm.backends.templates import PLAIN, ChatFormat, own_format

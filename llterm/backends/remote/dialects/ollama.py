@@ -13,13 +13,14 @@ from typing import Any, ClassVar, Self
 from llterm.backends.remote.answer import AnswerValue
 from llterm.backends.remote.dialect import KnownServer
 from llterm.backends.remote.discovery import Discovery
-from llterm.backends.remote.shapes import content, steps
 from llterm.backends.remote.steps import (
     CompletionRequest,
     CompletionStep,
     HttpCall,
     Position,
     ServerTraits,
+    content,
+    steps,
 )
 from llterm.backends.remote.transport import Transport
 from llterm.backends.templates import Messages

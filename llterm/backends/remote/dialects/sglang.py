@@ -9,7 +9,6 @@ from typing import Any, ClassVar, Self
 from llterm.backends.remote.answer import AnswerValue
 from llterm.backends.remote.dialect import KnownServer
 from llterm.backends.remote.discovery import Discovery, positive_number
-from llterm.backends.remote.shapes import number
 from llterm.backends.remote.steps import (
     CompletionRequest,
     CompletionStep,
@@ -18,6 +17,7 @@ from llterm.backends.remote.steps import (
     Prompt,
     ServerTraits,
     TokenCandidate,
+    number,
 )
 from llterm.backends.remote.token_spelling import detokenized, last, spread
 from llterm.backends.remote.transport import Refused, Transport

@@ -8,8 +8,16 @@ from typing import Any, ClassVar, Self
 
 from llterm.backends.remote.dialect import KnownServer
 from llterm.backends.remote.discovery import Discovery, positive_number
-from llterm.backends.remote.shapes import choices, legacy, spelled, steps
-from llterm.backends.remote.steps import CompletionRequest, CompletionStep, HttpCall, ServerTraits
+from llterm.backends.remote.steps import (
+    CompletionRequest,
+    CompletionStep,
+    HttpCall,
+    ServerTraits,
+    choices,
+    legacy,
+    spelled,
+    steps,
+)
 from llterm.backends.templates import ChatFormat, own_format
 
 

@@ -9,15 +9,6 @@ from typing import Any, ClassVar, Self
 from llterm.backends.remote.answer import AnswerValue
 from llterm.backends.remote.dialect import KnownServer
 from llterm.backends.remote.discovery import Discovery, positive_number
-from llterm.backends.remote.shapes import (
-    by_id,
-    by_key,
-    choices,
-    legacy,
-    number,
-    only,
-    steps,
-)
 from llterm.backends.remote.steps import (
     CompletionRequest,
     CompletionStep,
@@ -26,6 +17,13 @@ from llterm.backends.remote.steps import (
     Prompt,
     ServerTraits,
     TokenCandidate,
+    by_id,
+    by_key,
+    choices,
+    legacy,
+    number,
+    only,
+    steps,
 )
 from llterm.backends.remote.token_spelling import (
     detokenized,

@@ -10,7 +10,6 @@ from typing import Any, ClassVar, Self
 from llterm.backends.remote.answer import AnswerValue
 from llterm.backends.remote.dialect import KnownServer
 from llterm.backends.remote.discovery import Discovery
-from llterm.backends.remote.shapes import choices, legacy, number, only, plain, steps
 from llterm.backends.remote.steps import (
     CompletionRequest,
     CompletionStep,
@@ -19,6 +18,12 @@ from llterm.backends.remote.steps import (
     Prompt,
     ServerTraits,
     TokenCandidate,
+    choices,
+    legacy,
+    number,
+    only,
+    plain,
+    steps,
 )
 from llterm.backends.remote.transport import Transport
 from llterm.backends.templates import THOUGHTLESS, Messages
