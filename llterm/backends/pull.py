@@ -21,7 +21,7 @@ from types import TracebackType
 from llterm import paths
 from llterm.backends.caches import find_files
 from llterm.backends.hub import PATIENCE, RemoteFile, RemoteModel, endpoint, hub_errors, library
-from llterm.backends.llamacpp.info import inspect_gguf
+from llterm.backends.llamacpp.gguf_header import inspect_gguf
 from llterm.errors import BackendUnavailable, LltermError, ModelError, UsageError, reason
 
 SPARE = 64 << 20

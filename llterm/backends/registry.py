@@ -178,7 +178,7 @@ async def open_model(
     """
     known, given = find_model(name, config), dict(overrides or {})
     parallel = given.pop("parallel", None)
-    from llterm.backends.formats import chosen_format
+    from llterm.backends.chat_formats import chosen_format
 
     if known.settings.server is not None:
         from llterm.backends.remote.connect import open_remote
@@ -193,7 +193,7 @@ async def open_model(
 
         return ScriptedBackend()
     from llterm.backends.llamacpp import LlamaSettings, open_llama
-    from llterm.backends.llamacpp.trial import try_file
+    from llterm.backends.llamacpp.model_trial import try_file
 
     await try_file(known.path)
     values: dict[str, Any] = {

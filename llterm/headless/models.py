@@ -8,9 +8,9 @@ from pathlib import Path
 
 from llterm.backends.caches import parts_of, unfinished
 from llterm.backends.hub import RemoteModel, read_reference, remote_models, search_hub
-from llterm.backends.listing import Listed, fit_text, list_models, size_text, with_offers
-from llterm.backends.llamacpp.info import ModelInfo, inspect_gguf
-from llterm.backends.llamacpp.memory import available, fit, needed
+from llterm.backends.inventory import Listed, fit_text, list_models, size_text, with_offers
+from llterm.backends.llamacpp.gguf_header import ModelInfo, inspect_gguf
+from llterm.backends.llamacpp.memory_estimate import available, fit, needed
 from llterm.backends.pull import here_already
 from llterm.backends.registry import SCRIPTED, find_model
 from llterm.config import Config

@@ -8,9 +8,9 @@ from pathlib import Path
 from llterm import paths
 from llterm.backends.caches import find_files, model_name, parts_of, quantisation_of
 from llterm.backends.hub import choose_model, read_reference, remote_models
-from llterm.backends.listing import size_text
-from llterm.backends.llamacpp.info import inspect_gguf
-from llterm.backends.llamacpp.quantise import expected_size, file_type, quantise
+from llterm.backends.inventory import size_text
+from llterm.backends.llamacpp.gguf_header import inspect_gguf
+from llterm.backends.llamacpp.quantize import expected_size, file_type, quantize
 from llterm.backends.pull import here_already, pull
 from llterm.backends.registry import Known, find_model, named, taken_names
 from llterm.config import Config
@@ -82,7 +82,7 @@ def quantise_model(
         )
     line = ProgressLine()
     try:
-        quantise(
+        quantize(
             known.path,
             target,
             kind,

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from llterm.backends.openings import Chats
+from llterm.backends.chat_opener import ChatOpener
 from llterm.backends.remote.dialects.protocol import Dialect
 from llterm.backends.remote.explained import explained
 from llterm.backends.remote.masked import Masked
@@ -59,7 +59,7 @@ class RemoteBackend:
 
     def __init__(
         self, name: str, wire: Wire, dialect: Dialect, vocabulary: RemoteVocabulary,
-        habit: Habit | None = None, *, whole: bool = False, chats: Chats | None = None,
+        habit: Habit | None = None, *, whole: bool = False, chats: ChatOpener | None = None,
         again: Again | None = None,
     ) -> None:  # fmt: skip
         """`whole`: every token of the vocabulary is known. `chats`: how those are opened.

@@ -8,13 +8,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
 
-from llterm.backends.formats import Chosen, TemplateFile
-from llterm.backends.openings import AtOnce, Chats, Openings, opener
+from llterm.backends.chat_formats import Chosen, TemplateFile, own_format
+from llterm.backends.chat_opener import ChatOpener, DeferredOpener, OpensAtOnce, opener
 from llterm.backends.remote.dialects.protocol import Converses, Dialect, Opens, Writes
 from llterm.backends.remote.ends import is_end
 from llterm.backends.remote.vocabulary import RemoteVocabulary
 from llterm.backends.remote.wire import Wire
-from llterm.backends.templates import own_format
 from llterm.core.chat import OWN, UNSEEN, Chat, Part, Parts
 from llterm.core.tokens import Token
 from llterm.errors import ConfigError
@@ -30,7 +29,7 @@ def chats_of(
     template: Chosen | None,
     *,
     whole: bool,
-) -> Chats | None:
+) -> ChatOpener | None:
     """How this server's chats are opened; None where nobody can tell.
 
     `template` is a format that the person chose; `whole`: every token is known. Raises
@@ -45,10 +44,10 @@ def chats_of(
         )
     if isinstance(dialect, Converses):
         return Sent(vocabulary)
-    form: Chats | None = None
+    form: ChatOpener | None = None
     if template is not None:
         from llterm.backends.llamacpp.binding import library
-        from llterm.backends.llamacpp.chat import known_format
+        from llterm.backends.llamacpp.llama_chat import known_format
 
         if isinstance(template, TemplateFile):
             # The server's own first token stands before it in any case.
@@ -70,7 +69,7 @@ def chats_of(
 class Texts:
     """A template for a server that takes text: it finds the special tokens in it itself."""
 
-    def __init__(self, form: Chats, vocabulary: RemoteVocabulary) -> None:
+    def __init__(self, form: ChatOpener, vocabulary: RemoteVocabulary) -> None:
         self.name = form.name
         self._form = form
         self._vocabulary = vocabulary
@@ -88,7 +87,7 @@ class Texts:
         self._form.hear(told)
 
 
-class Asked(Openings):
+class Asked(DeferredOpener):
     """Chats that the server itself writes."""
 
     def __init__(self, wire: Wire, dialect: Opens, vocabulary: RemoteVocabulary) -> None:
@@ -126,7 +125,7 @@ class Asked(Openings):
             yield Part(data.decode("utf-8", "replace"), theirs, tuple(one.id for one in run))
 
 
-class Sent(AtOnce):
+class Sent(OpensAtOnce):
     """Chats that go to the server as messages: what it puts around them is not told.
 
     A token of llterm's own stands where a message begins.

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
-from llterm.backends.formats import Chosen
+from llterm.backends.chat_formats import Chosen
 from llterm.backends.remote.backend import Again, Habit, RemoteBackend
 from llterm.backends.remote.chats import chats_of
 from llterm.backends.remote.dialects.asking import Visit

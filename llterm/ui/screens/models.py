@@ -13,7 +13,7 @@ from textual.content import Content
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
-from llterm.backends.listing import Listed, fit_text, list_models, size_text, with_offers
+from llterm.backends.inventory import Listed, fit_text, list_models, size_text, with_offers
 from llterm.backends.registry import Known
 from llterm.config import Config
 from llterm.config.server import is_address

@@ -6,11 +6,11 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
+from llterm.backends.chat_formats import ChatFormat, own_format
 from llterm.backends.remote.answer import Part
 from llterm.backends.remote.dialects.asking import Visit, figure_of
 from llterm.backends.remote.dialects.shapes import content, steps
 from llterm.backends.remote.steps import Ask, Call, Step, Traits
-from llterm.backends.templates import ChatFormat, own_format
 
 MOST = 10
 """Newer ones; 1.102 lists five, whatever is asked."""

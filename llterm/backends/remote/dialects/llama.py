@@ -12,13 +12,13 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Self
 
+from llterm.backends.chat_formats import PLAIN, ChatFormat, own_format
 from llterm.backends.remote.answer import LARGEST, Part
 from llterm.backends.remote.dialects.asking import Visit, figure_of
 from llterm.backends.remote.dialects.shapes import number, text_token
 from llterm.backends.remote.ends import is_end
 from llterm.backends.remote.steps import LEAD, Ask, Call, Candidate, Step, Traits
 from llterm.backends.remote.wire import BadAnswer, Wire
-from llterm.backends.templates import PLAIN, ChatFormat, own_format
 from llterm.core.display import label_text
 from llterm.core.tokens import Tail, Token
 

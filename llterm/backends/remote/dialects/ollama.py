@@ -10,12 +10,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
+from llterm.backends.chat_formats import Messages
 from llterm.backends.remote.answer import Part
 from llterm.backends.remote.dialects.asking import Visit
 from llterm.backends.remote.dialects.shapes import content, steps
 from llterm.backends.remote.steps import Ask, Call, Position, Step, Traits
 from llterm.backends.remote.wire import Wire
-from llterm.backends.templates import Messages
 from llterm.errors import CapabilityMissing, ModelError
 
 MOST = 20

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 
+from llterm.backends.chat_formats import ChatFormat, Messages
 from llterm.backends.remote.dialects.asking import Visit
 from llterm.backends.remote.steps import Ask, Call, Position, Prompt, Step, Traits
 from llterm.backends.remote.wire import Wire
-from llterm.backends.templates import ChatFormat, Messages
 from llterm.core.tokens import Tail, Token
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
+from llterm.backends.chat_formats import THOUGHTLESS, Messages
 from llterm.backends.remote.answer import Part
 from llterm.backends.remote.dialects.asking import Visit, figure_of
 from llterm.backends.remote.dialects.detokenize import detokenized, last
@@ -13,7 +14,6 @@ from llterm.backends.remote.dialects.shapes import number
 from llterm.backends.remote.dialects.spelling import spread
 from llterm.backends.remote.steps import Ask, Call, Candidate, Position, Prompt, Step, Traits
 from llterm.backends.remote.wire import Refused, Wire
-from llterm.backends.templates import THOUGHTLESS, Messages
 from llterm.core.tokens import Tail, Token
 from llterm.errors import CapabilityMissing
 

@@ -6,10 +6,10 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
+from llterm.backends.chat_formats import ChatFormat, own_format
 from llterm.backends.remote.dialects.asking import Visit, figure_of
 from llterm.backends.remote.dialects.shapes import choices, legacy, spelled, steps
 from llterm.backends.remote.steps import Ask, Call, Step, Traits
-from llterm.backends.templates import ChatFormat, own_format
 
 
 @dataclass(frozen=True, slots=True)

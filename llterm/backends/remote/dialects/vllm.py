@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
+from llterm.backends.chat_formats import THOUGHTLESS, Messages
 from llterm.backends.remote.answer import Part
 from llterm.backends.remote.dialects.asking import Visit, figure_of
 from llterm.backends.remote.dialects.detokenize import detokenized, last, paired
@@ -21,7 +22,6 @@ from llterm.backends.remote.dialects.shapes import (
 from llterm.backends.remote.dialects.spelling import guessed_bytes, spelled_bytes
 from llterm.backends.remote.steps import Ask, Call, Candidate, Position, Prompt, Step, Traits
 from llterm.backends.remote.wire import Wire
-from llterm.backends.templates import THOUGHTLESS, Messages
 from llterm.core.tokens import Tail, Token
 
 MOST = 20

@@ -12,17 +12,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path as FilePath
 from queue import SimpleQueue
 
-from llterm.backends.llamacpp import cores
+from llterm.backends.chat_formats import ChatFormat
+from llterm.backends.chat_opener import ChatOpener, opener
+from llterm.backends.llamacpp import thread_budget
 from llterm.backends.llamacpp.binding import StopFlag, Stopped, library
-from llterm.backends.llamacpp.chat import format_of, named_format
-from llterm.backends.llamacpp.info import check_gguf
+from llterm.backends.llamacpp.gguf_header import check_gguf
+from llterm.backends.llamacpp.llama_chat import format_of, named_format
+from llterm.backends.llamacpp.llama_settings import RESERVE, LlamaSettings
+from llterm.backends.llamacpp.llama_vocabulary import LlamaVocabulary
 from llterm.backends.llamacpp.loader import load
-from llterm.backends.llamacpp.memory import check_room
-from llterm.backends.llamacpp.runner import Answer, Burst, Runner
-from llterm.backends.llamacpp.settings import RESERVE, LlamaSettings
-from llterm.backends.llamacpp.vocabulary import LlamaVocabulary
-from llterm.backends.openings import Chats, opener
-from llterm.backends.templates import ChatFormat
+from llterm.backends.llamacpp.memory_estimate import check_room
+from llterm.backends.llamacpp.model_runner import Answer, Burst, ModelRunner
 from llterm.core.attention import Attention
 from llterm.core.chat import Chat, Parts
 from llterm.core.query import Capabilities, Cost, Fact, Failed, Query, Rows, Scored
@@ -31,12 +31,12 @@ from llterm.errors import Interrupted, LltermError
 
 log = logging.getLogger(__name__)
 
-Work = Callable[[Runner], Iterator[Burst]]
+Work = Callable[[ModelRunner], Iterator[Burst]]
 Answers = Sequence[Answer]
 
 
 @dataclass(slots=True, eq=False)
-class _Job:
+class _OwnerJob:
     """One `ask` or `score`: work for the owner thread, and where its answers go."""
 
     work: Work
@@ -59,26 +59,26 @@ class _Job:
             self.tell(error)
 
 
-class _Owner(threading.Thread):
+class _ContextThread(threading.Thread):
     """The only thread that touches the context once it is loaded.
 
     Logits are read on a thread beside it, so that the next decode need not wait for that.
     """
 
-    def __init__(self, runner: Runner, stop: StopFlag) -> None:
+    def __init__(self, runner: ModelRunner, stop: StopFlag) -> None:
         super().__init__(name="llama.cpp", daemon=True)
         self.runner = runner
         self._stop_flag = stop
-        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self._jobs: SimpleQueue[_OwnerJob | None] = SimpleQueue()
         self._lock = threading.Lock()
-        self._current: _Job | None = None
+        self._current: _OwnerJob | None = None
         self._ended = False
         self._reader = ThreadPoolExecutor(1, "llama.cpp rows")
 
-    def put(self, job: _Job) -> None:
+    def put(self, job: _OwnerJob) -> None:
         self._jobs.put(job)
 
-    def cancel(self, job: _Job) -> None:
+    def cancel(self, job: _OwnerJob) -> None:
         """Drop a job; if it is the one that runs, stop it inside its decode."""
         with self._lock:
             job.cancelled = True
@@ -108,7 +108,7 @@ class _Owner(threading.Thread):
         self._reader.shutdown()
         self.runner.free()
 
-    def _work(self, job: _Job) -> None:
+    def _work(self, job: _OwnerJob) -> None:
         end: LltermError | None = None
         try:
             for burst in job.work(self.runner):
@@ -134,8 +134,8 @@ class LlamaBackend:
         name: str,
         vocabulary: LlamaVocabulary,
         capabilities: Capabilities,
-        owner: _Owner,
-        chats: Chats,
+        owner: _ContextThread,
+        chats: ChatOpener,
     ) -> None:
         self.name = name
         self._chats = chats
@@ -220,7 +220,7 @@ class LlamaBackend:
             await asyncio.to_thread(self._owner.join, 0.05)
 
     async def _run(self, work: Work) -> AsyncGenerator[Answer]:
-        job = _Job(work, asyncio.get_running_loop())
+        job = _OwnerJob(work, asyncio.get_running_loop())
         self._owner.put(job)
         try:
             while (answers := await job.answers.get()) is not None:
@@ -260,7 +260,7 @@ async def open_llama(
         return wanted.is_set()
 
     def work() -> LlamaBackend:
-        cores.threads_of(settings.threads)
+        thread_budget.thread_count(settings.threads)
         check_room(check_gguf(path), settings)
         chosen = settings.chat_template
         if isinstance(chosen, str):
@@ -268,7 +268,7 @@ async def open_llama(
         loaded = load(path, settings, tell, cpu_alone=cpu_alone)
         ends = chosen.ends if isinstance(chosen, ChatFormat) else ()
         vocabulary = LlamaVocabulary(library(), loaded.model, ends)
-        runner = Runner(loaded, vocabulary.size, name)
+        runner = ModelRunner(loaded, vocabulary.size, name)
         capabilities = Capabilities(
             full_vocabulary=True,
             batch=min(256, loaded.sequences - 1),
@@ -279,7 +279,7 @@ async def open_llama(
             weights=path,
         )
         chats = format_of(library(), chosen, loaded.model, vocabulary)
-        owner = _Owner(runner, loaded.stop)
+        owner = _ContextThread(runner, loaded.stop)
         return LlamaBackend(name, vocabulary, capabilities, owner, opener(chats, loop))
 
     opening = asyncio.create_task(asyncio.to_thread(work))

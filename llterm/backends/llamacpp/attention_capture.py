@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from llterm.backends.llamacpp.aside import CHUNK, Aside
 from llterm.backends.llamacpp.binding import library
 from llterm.backends.llamacpp.loader import Loaded
-from llterm.backends.llamacpp.rows import check_numbers
+from llterm.backends.llamacpp.logits import check_numbers
+from llterm.backends.llamacpp.side_context import CHUNK, SideContext
 from llterm.core.attention import Attention, Weights
 from llterm.core.tokens import Tail
 from llterm.errors import CapabilityMissing, LltermError
@@ -41,7 +41,7 @@ def read_attention(
     # Two rows at least: some kernels give a lone row other figures (Loaded.pairs).
     start = max(len(tokens) - max(rows, 2), 0)
     cells = len(tokens) + CHUNK
-    with closing(Aside(loaded, cells, watch=watch.callback)) as aside:
+    with closing(SideContext(loaded, cells, watch=watch.callback)) as aside:
         evaluated = aside.prepare(tokens[:start], held) + len(tokens) - start
         parts = np.array_split(np.arange(start, len(tokens)), -(-(len(tokens) - start) // CHUNK))
         for first, last in ((int(part[0]), int(part[-1])) for part in parts):

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from llterm import children, paths
-from llterm.backends.llamacpp.info import check_gguf, check_vocabulary
-from llterm.backends.llamacpp.trying import REFUSED
+from llterm.backends.llamacpp.gguf_header import check_gguf, check_vocabulary
+from llterm.backends.llamacpp.trial_child import REFUSED
 from llterm.errors import ModelError
 from llterm.jsonfile import keep_json, read_json
 
@@ -62,7 +62,7 @@ async def try_file(path: Path) -> None:
 
 async def _tried(path: str, said: Any) -> int:
     process = await asyncio.create_subprocess_exec(
-        *children.command(f"{__package__}.trying", path),
+        *children.command(f"{__package__}.trial_child", path),
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=said,

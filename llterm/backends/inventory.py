@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from llterm.backends.caches import parts_of, quantisation_of
-from llterm.backends.llamacpp.info import UNKNOWN, inspect_gguf
-from llterm.backends.llamacpp.memory import Fit, available, fit, needed
+from llterm.backends.llamacpp.gguf_header import UNKNOWN, inspect_gguf
+from llterm.backends.llamacpp.memory_estimate import Fit, available, fit, needed
 from llterm.backends.registry import Known, known_models
 from llterm.config import Config
 from llterm.errors import LltermError, reason

@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 import llterm
+from llterm.backends import template_process
+from llterm.backends.chat_formats import own_format
 from llterm.backends.llamacpp import LlamaSettings, open_llama
-from llterm.backends.rendering import process, render_template
-from llterm.backends.templates import own_format
+from llterm.backends.template_process import render_template
 from llterm.core.chat import Chat
 from llterm.errors import ModelError
 from llterm.session.document import Document
@@ -79,23 +80,23 @@ def test_the_error_says_which_limit_it_was(kind: str, limit: str) -> None:
 
 def test_one_process_renders_and_a_killed_one_is_begun_again() -> None:
     assert opened(NAMED) == "Hello!"
-    first = process._renderer._process
+    first = template_process._renderer._process
     assert first is not None
     assert opened("{{ messages[0].content }}?") == "Hello?"
-    assert process._renderer._process is first
+    assert template_process._renderer._process is first
     os.kill(first.pid, 9)
     first.wait()
     assert opened(NAMED) == "Hello!"
-    assert process._renderer._process is not first
+    assert template_process._renderer._process is not first
 
 
 def test_it_sees_no_secrets_and_holds_nothing_of_the_app(monkeypatch: pytest.MonkeyPatch) -> None:
-    process._renderer.end()
+    template_process._renderer.end()
     monkeypatch.setenv("HF_TOKEN", "hidden")
     held = os.open("/dev/null", os.O_RDONLY)
     os.set_inheritable(held, True)
     assert opened(NAMED) == "Hello!"
-    child = process._renderer._process
+    child = template_process._renderer._process
     assert child is not None
     assert os.getsid(child.pid) == child.pid
     if sys.platform == "linux":
@@ -106,10 +107,10 @@ def test_it_sees_no_secrets_and_holds_nothing_of_the_app(monkeypatch: pytest.Mon
 
 def test_it_ends_with_the_app() -> None:
     program = (
-        "from llterm.backends.rendering import process\n"
-        f"process.render_template({NAMED!r}, {{'messages': [{{'content': 'x'}}]}})\n"
+        "from llterm.backends import template_process\n"
+        f"template_process.render_template({NAMED!r}, {{'messages': [{{'content': 'x'}}]}})\n"
         "import os, sys\n"
-        "sys.stdout.write(str(process._renderer._process.pid)); sys.stdout.flush()\n"
+        "sys.stdout.write(str(template_process._renderer._process.pid)); sys.stdout.flush()\n"
         "os.kill(os.getpid(), 9)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
@@ -193,4 +194,4 @@ def test_one_module_renders_templates() -> None:
                 names = [node.module or ""]
             if any(name.partition(".")[0] == "jinja2" for name in names):
                 renders.add(path.relative_to(root).as_posix())
-    assert renders == {"backends/rendering/child.py"}
+    assert renders == {"backends/template_child.py"}

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from llterm import children, paths
-from llterm.backends.llamacpp import trial
-from llterm.backends.llamacpp.info import check_vocabulary
+from llterm.backends.llamacpp import model_trial
+from llterm.backends.llamacpp.gguf_header import check_vocabulary
 from llterm.backends.registry import BUNDLED, MODELS, open_model
 from llterm.config import Config
 from llterm.errors import ModelError, UsageError
@@ -74,25 +74,25 @@ async def test_a_file_is_tried_once_and_again_when_it_is_another(
 @pytest.mark.usefixtures("untried")
 async def test_bundled_models_are_not_tried() -> None:
     for file in BUNDLED.values():
-        await trial.try_file(MODELS / file)
+        await model_trial.try_file(MODELS / file)
 
 
 async def test_what_is_remembered_is_bounded_and_may_be_broken(tmp_path: Path) -> None:
-    for number in range(trial.MOST + 5):
-        trial._remember([number])
-    assert len(trial._remembered()) == trial.MOST
-    assert trial._remembered()[-1] == [trial.MOST + 4]
+    for number in range(model_trial.MOST + 5):
+        model_trial._remember([number])
+    assert len(model_trial._remembered()) == model_trial.MOST
+    assert model_trial._remembered()[-1] == [model_trial.MOST + 4]
     paths.tried_file().write_bytes(b"\xff{")
     path = tiny_llama(tmp_path / "a.gguf")
-    await trial.try_file(path)
-    assert len(trial._remembered()) == 1
+    await model_trial.try_file(path)
+    assert len(model_trial._remembered()) == 1
 
 
 async def test_giving_up_ends_the_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     monkeypatch.setattr(children, "_PROGRAM", f"open({str(fifo)!r}, 'w'); input()")
-    trying = asyncio.create_task(trial.try_file(tiny_llama(tmp_path / "a.gguf")))
+    trying = asyncio.create_task(model_trial.try_file(tiny_llama(tmp_path / "a.gguf")))
     with await asyncio.to_thread(fifo.open) as alive:
         trying.cancel()
         await asyncio.gather(trying, return_exceptions=True)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from llterm.backends.llamacpp.info import inspect_gguf
-from llterm.backends.llamacpp.quantise import BITS, file_type, quantise
+from llterm.backends.llamacpp.gguf_header import inspect_gguf
+from llterm.backends.llamacpp.quantize import BITS, file_type, quantize
 from llterm.backends.registry import MODELS
 from llterm.config import Config
 from llterm.errors import ModelError, UsageError
@@ -23,7 +23,7 @@ TRIED = ("q8_0", "q6_K", "q5_K_M", "q5_0", "q4_K_M", "q4_0", "q3_K_M", "q2_K")
 def test_each_is_smaller_and_weaves(tmp_path: Path, kind: str) -> None:
     target = tmp_path / f"fable-{kind}.gguf"
     shares: list[float] = []
-    quantise(F16, target, kind, progress=shares.append)
+    quantize(F16, target, kind, progress=shares.append)
     info = inspect_gguf(target)
     assert info.quantisation == kind
     assert info.size * 8 / info.parameters == pytest.approx(BITS[kind], rel=0.2)
@@ -39,15 +39,15 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
     target = tmp_path / "mine.gguf"
     target.write_bytes(b"mine")
     with pytest.raises(UsageError, match="exists already"):
-        quantise(F16, target, "q4_0")
+        quantize(F16, target, "q4_0")
     assert target.read_bytes() == b"mine"
 
 
 def test_a_quantised_model_is_quantised_again_only_when_that_is_meant(tmp_path: Path) -> None:
     source, target = MODELS / "fable-q8_0.gguf", tmp_path / "again.gguf"
     with pytest.raises(UsageError, match="quantised already"):
-        quantise(source, target, "q4_0")
-    quantise(source, target, "q4_0", again=True)
+        quantize(source, target, "q4_0")
+    quantize(source, target, "q4_0", again=True)
     assert inspect_gguf(target).quantisation == "q4_0"
 
 
@@ -61,7 +61,7 @@ def test_a_crash_is_only_an_error(tmp_path: Path, number: signal.Signals) -> Non
             os.kill(killed[0], number)
 
     with pytest.raises(ModelError, match="could not be quantised") as told:
-        quantise(F16, tmp_path / "x.gguf", "q2_K", progress=crash)
+        quantize(F16, tmp_path / "x.gguf", "q2_K", progress=crash)
     assert f"signal {number}" in told.value.cause
     assert not list(tmp_path.iterdir())
 
@@ -74,7 +74,7 @@ def test_a_stop_ends_the_child_and_leaves_nothing(tmp_path: Path) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        quantise(F16, tmp_path / "x.gguf", "q2_K", progress=stop)
+        quantize(F16, tmp_path / "x.gguf", "q2_K", progress=stop)
     assert not list(tmp_path.iterdir())
     with pytest.raises(ProcessLookupError):
         os.kill(seen[0], 0)
@@ -84,7 +84,7 @@ def test_a_file_cut_off_is_told(tmp_path: Path) -> None:
     source = tmp_path / "cut.gguf"
     source.write_bytes(F16.read_bytes()[:-1000])
     with pytest.raises(ModelError):
-        quantise(source, tmp_path / "x.gguf", "q4_0")
+        quantize(source, tmp_path / "x.gguf", "q4_0")
     assert list(tmp_path.iterdir()) == [source]
 
 

@@ -1,19 +1,55 @@
-"""A person's own chat formats: a table of texts, or a template in a file."""
+"""Chat formats: a chat as a model wants it written, by a Jinja template or a table of texts.
+
+A template comes from strangers, with the model, from its server, or in a file: it is run apart.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from llterm.backends.templates import ChatFormat, Messages
+from llterm.backends.template_process import render_template
 from llterm.config import Config, ModelConfig
 from llterm.config.formats import FormatConfig
 from llterm.config.server import ServerSettings
+from llterm.core.chat import OWN, Chat, Parts, plain_chat, rendered
 from llterm.errors import LltermError, ModelError, reason
 from llterm.regular import read_file
 from llterm.textfile import text_of
 
+Messages = list[dict[str, str]]
+THOUGHTLESS = {"enable_thinking": False}
+"""For templates that know thinking: the reply is what is woven, not the thoughts before it."""
+PLAIN = "plain"
 MOST_BYTES = 1 << 20
+"""Of a template's file."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChatFormat:
+    """A way to write chats."""
+
+    name: str
+    render: Callable[[Messages], str] | None
+    """Messages to text; None is the plain one."""
+    ends: tuple[str, ...] = ()
+    """Names of tokens that end a reply, besides the model's own."""
+    foreign: bool = False
+    """By a template from outside: rendering it takes as long as the template likes, up to a limit.
+    """
+
+    def open(self, chat: Chat) -> Parts:
+        """The chat up to where the reply begins. Raises ModelError where the template fails."""
+        if self.render is None:
+            return plain_chat(chat)
+        try:
+            return rendered(chat, self.render)
+        except ModelError:
+            if not chat.system or all(one.role != "user" for one in chat.said()):
+                raise
+        # Some templates know no system message: it goes before what the person says.
+        return rendered(chat.without_system(), self.render)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +62,29 @@ class TemplateFile:
 
 Chosen = str | ChatFormat | TemplateFile
 """A built-in format by name, or one of the person's own."""
+
+
+def own_format(template: str, begin: str, end: str, name: str = OWN) -> ChatFormat:
+    """By a model's own template, or one with another `name`; `begin` and `end` name its tokens
+    around a text, or are empty.
+
+    It comes from outside: rendering waits for another process (`template_process.py`).
+    """
+
+    def render(messages: Messages) -> str:
+        return render_template(
+            template,
+            {
+                "messages": messages,
+                "bos_token": begin,
+                "eos_token": end,
+                "add_generation_prompt": True,
+                **THOUGHTLESS,
+                "tools": None,
+            },
+        )
+
+    return ChatFormat(name, render, foreign=True)
 
 
 def chosen_format(settings: ModelConfig | ServerSettings, config: Config) -> Chosen | None:

@@ -7,9 +7,15 @@ from difflib import get_close_matches
 from types import ModuleType
 from typing import Any
 
-from llterm.backends.formats import Chosen, TemplateFile
-from llterm.backends.llamacpp.vocabulary import LlamaVocabulary
-from llterm.backends.templates import PLAIN, ChatFormat, Messages, own_format
+from llterm.backends.chat_formats import (
+    PLAIN,
+    ChatFormat,
+    Chosen,
+    Messages,
+    TemplateFile,
+    own_format,
+)
+from llterm.backends.llamacpp.llama_vocabulary import LlamaVocabulary
 from llterm.core.chat import OWN
 from llterm.errors import ModelError
 

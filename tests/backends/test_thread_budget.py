@@ -6,20 +6,20 @@ import threading
 
 import pytest
 
-from llterm.backends.llamacpp import cores
+from llterm.backends.llamacpp import thread_budget
 
 
 def test_models_wait_for_cores_and_share_them_where_there_is_room(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(cores, "_room", 3)
+    monkeypatch.setattr(thread_budget, "_room", 3)
     order: list[str] = []
 
     def decode(name: str, threads: int) -> None:
-        with cores.taken(threads):
+        with thread_budget.reserved(threads):
             order.append(name)
 
-    with cores.taken(2):
+    with thread_budget.reserved(2):
         small = threading.Thread(target=decode, args=("beside", 1))
         small.start()
         small.join()

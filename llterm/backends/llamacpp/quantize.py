@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import IO
 
 from llterm import children, paths
-from llterm.backends.llamacpp import cores
-from llterm.backends.llamacpp.info import FILE_TYPES, ModelInfo, inspect_gguf
+from llterm.backends.llamacpp import thread_budget
+from llterm.backends.llamacpp.gguf_header import FILE_TYPES, ModelInfo, inspect_gguf
 from llterm.errors import LltermError, ModelError, UsageError
 from llterm.wholefile import put
 
@@ -46,7 +46,7 @@ def expected_size(info: ModelInfo, kind: str) -> int:
     return int(info.parameters * BITS[kind] / 8)
 
 
-def quantise(
+def quantize(
     source: Path,
     target: Path,
     kind: str,
@@ -109,9 +109,9 @@ def _run(
     progress: Progress | None,
 ) -> None:
     code = next(number for number, name in FILE_TYPES.items() if name == kind)
-    count = cores.threads_of(threads)
+    count = thread_budget.thread_count(threads)
     asked = (str(source), str(part), str(code), str(count), "yes" if again else "no")
-    command = children.command(f"{__package__}.quantising", *asked)
+    command = children.command(f"{__package__}.quantize_child", *asked)
     with tempfile.TemporaryFile() as complaints:
         # A session of its own: ctrl+c comes to the parent alone, which ends the child.
         child = subprocess.Popen(

@@ -115,7 +115,7 @@ class GradientProcess:
     async def _start(self) -> Process:
         offline = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "TQDM_DISABLE": "1"}
         self._process = await asyncio.create_subprocess_exec(
-            *children.command(f"{__package__}.child", str(self._weights.resolve())),
+            *children.command(f"{__package__}.gradients_child", str(self._weights.resolve())),
             stdin=PIPE,
             stdout=PIPE,
             stderr=PIPE,

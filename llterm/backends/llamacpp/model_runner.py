@@ -9,13 +9,13 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from llterm.backends.llamacpp import aside, cores
-from llterm.backends.llamacpp.attention import read_attention
+from llterm.backends.llamacpp import side_context, thread_budget
+from llterm.backends.llamacpp.attention_capture import read_attention
 from llterm.backends.llamacpp.binding import Batch, Stopped, library
-from llterm.backends.llamacpp.cells import TRUNK, Cells, Copy, Remove, Row
+from llterm.backends.llamacpp.kv_cache import TRUNK, CopyCells, DecodeRow, KVCache, RemoveCells
+from llterm.backends.llamacpp.llama_settings import LlamaSettings
 from llterm.backends.llamacpp.loader import Loaded
-from llterm.backends.llamacpp.rows import best_of, read_rows, read_scores
-from llterm.backends.llamacpp.settings import LlamaSettings
+from llterm.backends.llamacpp.logits import best_of, read_distributions, read_scores
 from llterm.core.attention import Attention
 from llterm.core.query import Cost, Fact, Failed, Query, Rows, Scored
 from llterm.core.tokens import Anchor, Tail
@@ -36,7 +36,7 @@ ASIDE = 512
 """Most tokens that are scored beside the story; more would need the cells of another story."""
 
 
-class Runner:
+class ModelRunner:
     """One context: its cells, its batch, and what it has spent."""
 
     def __init__(self, loaded: Loaded, size: int, name: str) -> None:
@@ -45,7 +45,7 @@ class Runner:
         self._size = size
         self._name = name
         self._memory = self._llama.llama_get_memory(loaded.context)
-        self._cells = Cells(loaded.sequences, whole=loaded.whole, parked=loaded.parked)
+        self._cache = KVCache(loaded.sequences, whole=loaded.whole, parked=loaded.parked)
         limit = int(self._llama.llama_n_batch(loaded.context))
         self._batch = Batch(self._llama, limit)
         self.spent = Cost()
@@ -97,25 +97,25 @@ class Runner:
         begin = max(start, 1) - 1
         aside = aside and not self._loaded.whole and len(tokens) - begin <= ASIDE
         extra = Cost()
-        if not aside or self._cells.common(tokens) < begin:
+        if not aside or self._cache.common(tokens) < begin:
             extra = self._move_trunk(tokens[:begin])
         sequence = TRUNK
         if aside:
             sequence = self._loaded.sequences + 1
-            self._make([Copy(TRUNK, sequence, 0, begin)])
+            self._make([CopyCells(TRUNK, sequence, 0, begin)])
         try:
             for first in range(begin, len(tokens) - 1, SCORED):
                 part = tokens[first : min(first + SCORED, len(tokens) - 1)]
                 logits = self._decode_part(part, first, sequence, every=True)
                 if not aside:
-                    self._cells.trunk = self._cells.trunk[:first] + part
+                    self._cache.trunk = self._cache.trunk[:first] + part
                 following = tokens[first + 1 : first + 1 + len(part)]
                 cost = extra + Cost(len(part), len(part), 1)
                 extra = Cost()
                 yield first + 1, following, logits, cost
         finally:
             if aside:
-                self._make([Remove(sequence, 0)])
+                self._make([RemoveCells(sequence, 0)])
 
     def ask_beside(self, queries: Sequence[Query]) -> Iterator[Burst]:
         """As `ask`, in a context of their own; the queries have one anchor."""
@@ -124,7 +124,9 @@ class Runner:
             yield partial(list, refused)
         if not fitting:
             return
-        for (asked, logits, sizes), extra in aside.answer(self._loaded, self._cells.trunk, fitting):
+        for (asked, logits, sizes), extra in side_context.answer(
+            self._loaded, self._cache.trunk, fitting
+        ):
             costs = [Cost(size) for size in sizes]
             costs[0] += Cost(extra, extra, 1)
             self.spent += sum(costs, Cost())
@@ -134,7 +136,7 @@ class Runner:
         """What the layers attend to at the end of a text, read in a context of its own."""
         if not 0 < len(tokens) <= self._loaded.window:
             raise _too_long(len(tokens), self._loaded.window)
-        found = read_attention(self._loaded, self._name, self._cells.trunk, tokens, rows, columns)
+        found = read_attention(self._loaded, self._name, self._cache.trunk, tokens, rows, columns)
         self.spent += Cost(found.evaluated)
         yield partial(list, [found])
 
@@ -153,13 +155,13 @@ class Runner:
 
     def _answer(self, anchor: Anchor, queries: list[Query]) -> Iterator[Burst]:
         story, rest = anchor.tokens[:-1], anchor.tokens[-1:]
-        extra = self._move_trunk(story) if self._cells.trunk != story else Cost()
+        extra = self._move_trunk(story) if self._cache.trunk != story else Cost()
         waiting = [(query, rest + query.path.tail) for query in queries]
         while waiting:
-            plan = self._cells.plan([tail for _, tail in waiting], self._batch.size)
+            plan = self._cache.plan([tail for _, tail in waiting], self._batch.size)
             if not plan.rows:
                 # Every sequence is some query's source: one at a time, then.
-                plan = self._cells.plan([waiting[0][1]], self._batch.size)
+                plan = self._cache.plan([waiting[0][1]], self._batch.size)
                 plan.waiting = list(range(1, len(waiting)))
             self._make(plan.moves)
             rows = plan.rows
@@ -175,7 +177,7 @@ class Runner:
                 rows = rows[done:]
             waiting = later
 
-    def _decode_rows(self, rows: list[Row], waiting: list[tuple[Query, Tail]]) -> int:
+    def _decode_rows(self, rows: list[DecodeRow], waiting: list[tuple[Query, Tail]]) -> int:
         """Evaluate as many of the rows as fit into the cache, one at least; how many it were."""
         count = len(rows)
         busy = {row.sequence for row in rows}
@@ -186,10 +188,10 @@ class Runner:
             code = self._decode()
             if code == 0:
                 for row in rows[:count]:
-                    self._cells.evaluated(row, waiting[row.query][1])
+                    self._cache.evaluated(row, waiting[row.query][1])
                 return count
             if code == 1:
-                moves = self._cells.forget(0.5, busy)
+                moves = self._cache.forget(0.5, busy)
                 self._make(moves)
                 if moves:
                     continue
@@ -197,23 +199,23 @@ class Runner:
                     count //= 2
                     continue
             for row in rows:
-                self._make([self._cells.undone(row)])
+                self._make([self._cache.undone(row)])
             self._fail(code)
 
     def _move_trunk(self, trunk: Tail) -> Cost:
         """Make the sequences share this prefix; only what is not held yet is evaluated."""
         before = self.spent
-        if self._cells.common(trunk) <= len(trunk) // NEW_STORY:
-            # Cells in order from the first on: sums are rounded as they are for this text alone.
+        if self._cache.common(trunk) <= len(trunk) // NEW_STORY:
+            # KVCache in order from the first on: sums are rounded as they are for this text alone.
             self._clear()
-        moves, held = self._cells.move_trunk(trunk)
+        moves, held = self._cache.move_trunk(trunk)
         self._make(moves)
         while held < len(trunk):
             part = trunk[held : held + CHUNK]
             try:
                 self._decode_part(part, held, TRUNK, every=False)
             except (Stopped, LltermError):
-                moves, _ = self._cells.move_trunk(trunk[:held])
+                moves, _ = self._cache.move_trunk(trunk[:held])
                 self._make(moves)
                 raise
             held += len(part)
@@ -233,10 +235,10 @@ class Runner:
             code = self._decode()
             if code == 0:
                 break
-            moves = self._cells.forget(0.5, set()) if code == 1 else []
+            moves = self._cache.forget(0.5, set()) if code == 1 else []
             self._make(moves)
             if not moves:
-                self._make([Remove(sequence, start)])
+                self._make([RemoveCells(sequence, start)])
                 self._fail(code)
         self.spent += Cost(len(part), len(part))
         self._call()
@@ -251,10 +253,10 @@ class Runner:
             self._batch.add_double(self._loaded.sequences)
             self._batch.raw.n_tokens = 2
             self._doubles += 1
-        with cores.taken(self._loaded.threads):
+        with thread_budget.reserved(self._loaded.threads):
             code = int(self._llama.llama_decode(self._loaded.context, self._batch.raw))
         if alone:
-            self._make([Remove(self._loaded.sequences, 0)])
+            self._make([RemoveCells(self._loaded.sequences, 0)])
         return code
 
     def _logits(self, rows: int) -> NDArray[np.float32]:
@@ -271,12 +273,12 @@ class Runner:
 
     def _clear(self) -> None:
         self._llama.llama_memory_clear(self._memory, True)
-        self._cells.clear()
+        self._cache.clear()
 
-    def _make(self, moves: Sequence[Copy | Remove]) -> None:
+    def _make(self, moves: Sequence[CopyCells | RemoveCells]) -> None:
         llama, memory = self._llama, self._memory
         for move in moves:
-            if isinstance(move, Copy):
+            if isinstance(move, CopyCells):
                 llama.llama_memory_seq_cp(memory, move.source, move.target, move.start, move.stop)
             else:
                 llama.llama_memory_seq_rm(memory, move.sequence, move.start, -1)
@@ -298,14 +300,14 @@ class Runner:
         )
 
 
-def _cost(query: Query, row: Row) -> Cost:
+def _cost(query: Query, row: DecodeRow) -> Cost:
     return Cost(len(row.tokens), 0 if query.path.tail else 1)
 
 
 def _answered(
     model: str, queries: Sequence[Query], logits: NDArray[np.float32], costs: Sequence[Cost]
 ) -> list[Fact | Failed]:
-    found = zip(queries, read_rows(logits, queries, model), costs, strict=True)
+    found = zip(queries, read_distributions(logits, queries, model), costs, strict=True)
     return [Fact(query.path, one, cost) for query, one, cost in found]
 
 

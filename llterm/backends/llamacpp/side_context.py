@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from llterm.backends.llamacpp import cores
+from llterm.backends.llamacpp import thread_budget
 from llterm.backends.llamacpp.binding import Batch, Stopped, library
 from llterm.backends.llamacpp.loader import Loaded, context_params
 from llterm.core.query import Query
@@ -31,7 +31,7 @@ _LANES = 32
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class TokenRun:
     """Tokens to evaluate in one sequence from a position on; the last one's logits are read."""
 
     sequence: int
@@ -39,7 +39,7 @@ class Part:
     tokens: Tail
 
 
-class Aside:
+class SideContext:
     """A context of its own."""
 
     def __init__(
@@ -91,12 +91,12 @@ class Aside:
         """
         there = self._take_over(tokens, held)
         for start in range(there, len(tokens), self._batch.size):
-            self._decode([Part(ANCHOR, start, tokens[start : start + self._batch.size])])
+            self._decode([TokenRun(ANCHOR, start, tokens[start : start + self._batch.size])])
         return len(tokens) - there
 
     def append(self, tokens: Tail, start: int) -> None:
         """Evaluate these, one decode at most, after the `start` tokens that the anchor holds."""
-        self._decode([Part(ANCHOR, start, tokens)])
+        self._decode([TokenRun(ANCHOR, start, tokens)])
 
     def _take_over(self, tokens: Tail, held: Tail) -> int:
         """Copy what the first context holds of these tokens; how many of them are there then.
@@ -132,13 +132,13 @@ class Aside:
         """Empty a sequence."""
         self._llama.llama_memory_seq_rm(self._memory, sequence, -1, -1)
 
-    def logits(self, parts: Sequence[Part]) -> NDArray[np.float32]:
+    def logits(self, parts: Sequence[TokenRun]) -> NDArray[np.float32]:
         """Evaluate these and read the logits after the last token of each, shape (parts, ids)."""
         self._decode(parts)
         raw = self._llama.llama_get_logits(self._context)
         return np.ctypeslib.as_array(raw, (len(parts), self._size)).copy()
 
-    def _decode(self, parts: Sequence[Part]) -> None:
+    def _decode(self, parts: Sequence[TokenRun]) -> None:
         if self._loaded.stop:
             raise Stopped
         batch = self._batch
@@ -149,7 +149,7 @@ class Aside:
         if alone:
             batch.add_double(self._spare)
         batch.raw.n_tokens = batch.count
-        with cores.taken(self._loaded.threads):
+        with thread_budget.reserved(self._loaded.threads):
             code = int(self._llama.llama_decode(self._context, batch.raw))
         if alone:
             self.drop(self._spare)
@@ -179,12 +179,12 @@ def answer(loaded: Loaded, held: Tail, queries: Sequence[Query]) -> Iterator[tup
     batch = max(CHUNK, longest)
     lanes = max(min(_LANES, loaded.sequences - FIRST - 1, len(queries)), 1)
     cells = len(anchor) + longest + 2 * batch
-    aside = Aside(loaded, cells, sequences=FIRST + 1 + lanes, batch=batch)
+    aside = SideContext(loaded, cells, sequences=FIRST + 1 + lanes, batch=batch)
     with closing(aside):
         extra = aside.prepare(anchor, held)
         first = queries[0].path.tail
         aside.copy(ANCHOR, FIRST, len(anchor))
-        logits = aside.logits([Part(FIRST, len(anchor), first)])
+        logits = aside.logits([TokenRun(FIRST, len(anchor), first)])
         yield ([queries[0]], logits, [len(first)]), extra
         waiting = list(queries[1:])
         while waiting:
@@ -201,10 +201,10 @@ def answer(loaded: Loaded, held: Tail, queries: Sequence[Query]) -> Iterator[tup
 
 def _next(
     waiting: Sequence[Query], first: Tail, start: int, lanes: int, room: int, *, whole: bool
-) -> tuple[list[Query], list[Part]]:
+) -> tuple[list[Query], list[TokenRun]]:
     """As many of the queries, in order, as one decode takes, and what to evaluate for them."""
     asked: list[Query] = []
-    parts: list[Part] = []
+    parts: list[TokenRun] = []
     for query in waiting[:lanes]:
         tail = query.path.tail
         same = 0 if whole else min(common(tail, first), len(tail) - 1)
@@ -212,5 +212,5 @@ def _next(
         if room < 0:
             break
         asked.append(query)
-        parts.append(Part(FIRST + 1 + len(parts), start + same, tail[same:]))
+        parts.append(TokenRun(FIRST + 1 + len(parts), start + same, tail[same:]))
     return asked, parts

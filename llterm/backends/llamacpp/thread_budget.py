@@ -21,7 +21,7 @@ _changed = threading.Condition()
 _used = 0
 
 
-def threads_of(asked: int | None) -> int:
+def thread_count(asked: int | None) -> int:
     """How many threads work for a decode; unset: one core is left to the app.
 
     Raises UsageError for more than there are cores: they would wait for each other at every
@@ -37,7 +37,7 @@ def threads_of(asked: int | None) -> int:
 
 
 @contextmanager
-def taken(threads: int) -> Iterator[None]:
+def reserved(threads: int) -> Iterator[None]:
     """Hold this many cores; waits until they are free, or nobody else holds any."""
     global _used
     with _changed:

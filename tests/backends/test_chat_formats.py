@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from llterm.backends.formats import chosen_format, table_format
+from llterm.backends.chat_formats import chosen_format, table_format
 from llterm.backends.llamacpp import LlamaBackend, LlamaSettings, open_llama
 from llterm.backends.registry import open_model
 from llterm.config import load_config

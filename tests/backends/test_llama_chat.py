@@ -11,11 +11,11 @@ from typing import cast
 import pytest
 
 from benchmarks.server import server
+from llterm.backends.chat_formats import PLAIN
 from llterm.backends.llamacpp import LlamaBackend, LlamaSettings, open_llama
 from llterm.backends.llamacpp.binding import library
-from llterm.backends.llamacpp.chat import named_format
+from llterm.backends.llamacpp.llama_chat import named_format
 from llterm.backends.remote.connect import open_remote
-from llterm.backends.templates import PLAIN
 from llterm.config.server import ServerSettings
 from llterm.core.chat import OWN, UNSEEN, Chat, Chatting, Said, encode_parts
 from llterm.core.query import Backend, Fact, Query

@@ -27,7 +27,7 @@ from llterm.errors import LltermError, ModelError
 
 PATIENCE = 20.0
 """Seconds for an answer; processor time is bounded in the process itself, to much less."""
-_CHILD = Path(__file__).with_name("child.py")
+_CHILD = Path(__file__).with_name("template_child.py")
 _INHERITED = ("LANG", "LC_ALL", "LC_TIME", "TZ", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 """What the interpreter and the date in a template depend on."""
 _TOLD = 200

@@ -37,7 +37,7 @@ def check_numbers(found: NDArray[np.float32], model: str, what: str) -> None:
         )
 
 
-def read_rows(
+def read_distributions(
     logits: NDArray[np.float32], queries: Sequence[Query], model: str, *, spread: bool = False
 ) -> list[Distribution]:
     """One distribution a query from logits of shape (queries, vocabulary size).
@@ -100,7 +100,7 @@ def read_scores(
     comes first. Raises ModelError as `best_of`.
     """
     query = Query(Path(Anchor(())), keep)
-    found = read_rows(logits, [query] * len(tokens), model, spread=True)
+    found = read_distributions(logits, [query] * len(tokens), model, spread=True)
     scores = []
     for row, token, one in zip(logits, tokens, found, strict=True):
         own = row[token]

@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 from typing import Literal
 
-from llterm.backends.llamacpp.info import ModelInfo
-from llterm.backends.llamacpp.settings import MOST_CONTEXT, RESERVE, LlamaSettings
+from llterm.backends.llamacpp.gguf_header import ModelInfo
+from llterm.backends.llamacpp.llama_settings import MOST_CONTEXT, RESERVE, LlamaSettings
 from llterm.errors import ModelError
 
 Fit = Literal["fits", "tight", "too large", "unknown"]

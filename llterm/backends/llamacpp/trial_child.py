@@ -13,8 +13,8 @@ import resource
 import sys
 from pathlib import Path as FilePath
 
-from llterm.backends.llamacpp.backend import open_llama
-from llterm.backends.llamacpp.settings import LlamaSettings
+from llterm.backends.llamacpp.llama_backend import open_llama
+from llterm.backends.llamacpp.llama_settings import LlamaSettings
 from llterm.children import end_with_the_parent
 from llterm.core.query import Failed, Query
 from llterm.core.tokens import Anchor, Path

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from llterm.backends.formats import Chosen
+from llterm.backends.chat_formats import Chosen
 
 RESERVE = 2048
 """Cells for suggestions besides the story's."""

@@ -19,7 +19,7 @@ LONGEST = 512
 
 
 @dataclass(frozen=True, slots=True)
-class Copy:
+class CopyCells:
     """`llama_memory_seq_cp`; positions from `start` to `stop` (whole states: 0 and -1)."""
 
     source: int
@@ -29,7 +29,7 @@ class Copy:
 
 
 @dataclass(frozen=True, slots=True)
-class Remove:
+class RemoveCells:
     """`llama_memory_seq_rm` of the positions from `start` on."""
 
     sequence: int
@@ -37,7 +37,7 @@ class Remove:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class DecodeRow:
     """Tokens to evaluate in one sequence; the logits after the last are asked for."""
 
     query: int
@@ -48,15 +48,15 @@ class Row:
 
 
 @dataclass(slots=True)
-class Plan:
+class DecodePlan:
     """What to do before a decode, what to decode, and which queries must wait for the next one."""
 
-    moves: list[Copy | Remove] = field(default_factory=list)
-    rows: list[Row] = field(default_factory=list)
+    moves: list[CopyCells | RemoveCells] = field(default_factory=list)
+    rows: list[DecodeRow] = field(default_factory=list)
     waiting: list[int] = field(default_factory=list)
 
 
-class Cells:
+class KVCache:
     """The prefix trie over sequences.
 
     A sequence holds the trunk's first `base` tokens and then a tail of its own. Where `base` is the
@@ -85,7 +85,7 @@ class Cells:
         """How many of these tokens the present trunk begins with."""
         return common(self.trunk, trunk)
 
-    def move_trunk(self, trunk: Tail) -> tuple[list[Copy | Remove], int]:
+    def move_trunk(self, trunk: Tail) -> tuple[list[CopyCells | RemoveCells], int]:
         """Make this the trunk: the moves to make, and how many of its tokens are there then."""
         old, same = self.trunk, common(self.trunk, trunk)
         moves = self._rebase(same)
@@ -99,14 +99,14 @@ class Cells:
                 held, source = base + size, sequence
         if self._whole:
             if source != TRUNK:
-                moves += [Remove(TRUNK, 0), Copy(source, TRUNK, 0, -1)]
+                moves += [RemoveCells(TRUNK, 0), CopyCells(source, TRUNK, 0, -1)]
             elif held < len(old):
-                moves.append(Remove(TRUNK, 0))
+                moves.append(RemoveCells(TRUNK, 0))
         else:
             if same < len(old):
-                moves.append(Remove(TRUNK, same))
+                moves.append(RemoveCells(TRUNK, same))
             if source != TRUNK:
-                moves.append(Copy(source, TRUNK, same, held))
+                moves.append(CopyCells(source, TRUNK, same, held))
         self.trunk = trunk
         self._sort_out()
         return moves + self._unpark(), held
@@ -116,9 +116,9 @@ class Cells:
         """Cells that parked paths hold."""
         return len({cell for sequence in self._used for cell in self._parked_cells(sequence)})
 
-    def _unpark(self) -> list[Copy | Remove]:
+    def _unpark(self) -> list[CopyCells | RemoveCells]:
         """Let go of the parked paths, least recently used first, that hold too many cells."""
-        moves: list[Copy | Remove] = []
+        moves: list[CopyCells | RemoveCells] = []
         kept: set[tuple[int, Tail]] = set()
         for sequence in reversed(list(self._used)):
             cells = kept.union(self._parked_cells(sequence))
@@ -134,9 +134,9 @@ class Cells:
         if base != len(self.trunk):
             yield from ((base, tail[:size]) for size in range(1, len(tail) + 1))
 
-    def _rebase(self, same: int) -> list[Copy | Remove]:
+    def _rebase(self, same: int) -> list[CopyCells | RemoveCells]:
         """Say what each sequence holds in terms of the first `same` tokens of the trunk."""
-        moves: list[Copy | Remove] = []
+        moves: list[CopyCells | RemoveCells] = []
         for sequence, base in self._base.items():
             if base <= same:
                 continue
@@ -165,9 +165,9 @@ class Cells:
                 self._tails[sequence] = ()
                 self._put_aside(sequence)
 
-    def plan(self, tails: Sequence[Tail], room: int) -> Plan:
+    def plan(self, tails: Sequence[Tail], room: int) -> DecodePlan:
         """Place each tail in a sequence of its own; `room` is how many tokens a decode takes."""
-        plan = Plan()
+        plan = DecodePlan()
         sources = [self._source(tail) for tail in tails]
         busy = {source for _, source in sources}
         extended: set[int] = set()
@@ -191,7 +191,7 @@ class Cells:
             plan.rows.append(self._row(query, target, tail, size))
         return plan
 
-    def evaluated(self, row: Row, tail: Tail) -> None:
+    def evaluated(self, row: DecodeRow, tail: Tail) -> None:
         """The row went through a decode: its sequence holds the whole tail now."""
         had = self._tails[row.sequence]
         if self._whole or not had or tail[: len(had)] != had:
@@ -199,11 +199,11 @@ class Cells:
             had = ()
         self._hold(row.sequence, tail, len(had))
 
-    def undone(self, row: Row) -> Remove:
+    def undone(self, row: DecodeRow) -> RemoveCells:
         """The row did not go through: its sequence holds nothing of it."""
         return self._let_go(row.sequence, self._base[row.sequence])
 
-    def forget(self, share: float, busy: set[int]) -> list[Copy | Remove]:
+    def forget(self, share: float, busy: set[int]) -> list[CopyCells | RemoveCells]:
         """Free this share of the sequences with tails, least recently used first."""
         old = [s for s in self._used if s not in busy]
         count = min(max(int(len(old) * share), 1), len(old))
@@ -218,23 +218,23 @@ class Cells:
         self._base = dict.fromkeys(self._base, 0)
         self._tails = dict.fromkeys(self._base, ())
 
-    def _let_go(self, sequence: int, keep: int) -> Remove:
+    def _let_go(self, sequence: int, keep: int) -> RemoveCells:
         """Make a sequence free, but for the first `keep` tokens of the trunk."""
         self._drop(sequence)
         self._put_aside(sequence)
         self._base[sequence] = 0 if self._whole else keep
-        return Remove(sequence, self._base[sequence])
+        return RemoveCells(sequence, self._base[sequence])
 
     def _put_aside(self, sequence: int) -> None:
         """The sequence has no tail any more."""
         self._used.pop(sequence, None)
         self._empty[sequence] = None
 
-    def _row(self, query: int, sequence: int, tail: Tail, size: int) -> Row:
+    def _row(self, query: int, sequence: int, tail: Tail, size: int) -> DecodeRow:
         self._empty.pop(sequence, None)
         self._used.pop(sequence, None)
         self._used[sequence] = None
-        return Row(query, sequence, len(self.trunk) + size, tail[size:])
+        return DecodeRow(query, sequence, len(self.trunk) + size, tail[size:])
 
     def _source(self, tail: Tail) -> tuple[int, int]:
         """How much of a tail is held, short of its last token, and by which sequence."""
@@ -252,22 +252,24 @@ class Cells:
         free = (one for group in (self._empty, self._used) for one in group if one not in busy)
         return next(free, None)
 
-    def _made(self, source: int, target: int, size: int) -> list[Copy | Remove]:
+    def _made(self, source: int, target: int, size: int) -> list[CopyCells | RemoveCells]:
         """Moves that make `target` hold the trunk and `size` tokens of `source`'s tail."""
-        moves: list[Copy | Remove] = []
+        moves: list[CopyCells | RemoveCells] = []
         had_tail = bool(self._tails[target])
         base, length = self._base[target], len(self.trunk)
         self._drop(target)
         self._base[target] = length
         if self._whole:
-            copies: list[Copy | Remove] = [Copy(source, target, 0, -1)] if length or size else []
-            return [Remove(target, 0), *copies]
+            copies: list[CopyCells | RemoveCells] = (
+                [CopyCells(source, target, 0, -1)] if length or size else []
+            )
+            return [RemoveCells(target, 0), *copies]
         if had_tail:
-            moves.append(Remove(target, base))
+            moves.append(RemoveCells(target, base))
         if base < length:
-            moves.append(Copy(TRUNK, target, base, length))
+            moves.append(CopyCells(TRUNK, target, base, length))
         if size:
-            moves.append(Copy(source, target, length, length + size))
+            moves.append(CopyCells(source, target, length, length + size))
         return moves
 
     def _hold(self, sequence: int, tail: Tail, known: int = 0) -> None:

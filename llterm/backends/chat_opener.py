@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Protocol
 
-from llterm.backends.templates import ChatFormat
+from llterm.backends.chat_formats import ChatFormat
 from llterm.core.chat import Chat, Parts
 from llterm.errors import LltermError
 
@@ -23,7 +23,7 @@ AGAIN = 5.0
 """Seconds for which a chat that could not be opened is not asked for again."""
 
 
-class Chats(Protocol):
+class ChatOpener(Protocol):
     """A way to open chats."""
 
     @property
@@ -43,7 +43,7 @@ class Chats(Protocol):
         """Give up what is being opened."""
 
 
-class AtOnce:
+class OpensAtOnce:
     """What chats that are opened on the spot have to wait for: nothing."""
 
     async def settle(self) -> bool:
@@ -56,7 +56,7 @@ class AtOnce:
         pass
 
 
-class Openings(ABC):
+class DeferredOpener(ABC):
     """On the event loop a chat has no parts until they are there; other threads wait for them."""
 
     again = AGAIN
@@ -128,7 +128,7 @@ class Openings(ABC):
             self._heard()
 
 
-class Rendered(Openings):
+class TemplateOpener(DeferredOpener):
     """Chats by a template from outside, which is rendered in another process."""
 
     again = 60.0  # A template fails as it failed before, and may take a second of a core for it.
@@ -141,7 +141,7 @@ class Rendered(Openings):
         return await asyncio.to_thread(self._form.open, chat)
 
 
-class BuiltIn(AtOnce):
+class BuiltInOpener(OpensAtOnce):
     """Chats in a format that llterm or llama.cpp knows."""
 
     def __init__(self, form: ChatFormat) -> None:
@@ -149,9 +149,9 @@ class BuiltIn(AtOnce):
         self.open = form.open
 
 
-def opener(form: ChatFormat, loop: asyncio.AbstractEventLoop) -> Chats:
+def opener(form: ChatFormat, loop: asyncio.AbstractEventLoop) -> ChatOpener:
     """How chats of this format are opened, so that no template can stop the event loop."""
-    return Rendered(loop, form) if form.foreign else BuiltIn(form)
+    return TemplateOpener(loop, form) if form.foreign else BuiltInOpener(form)
 
 
 def on_loop(loop: asyncio.AbstractEventLoop) -> bool:
