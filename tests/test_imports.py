@@ -23,7 +23,7 @@ def loaded(program: str) -> set[str]:
     [
         "core.weave", "core.display", "core.loom", "backends.llamacpp", "backends.scripted",
         "backends.remote",
-        "backends.registry", "backends.inventory", "backends.pull", "headless.models",
+        "backends.registry", "backends.inventory", "backends.pull", "reports.models_text",
         "engine.weave",
         "store.file", "session.session", "session.document",
         "errors", "config", "paths", "keymap", "terminal", "supervise", "state", "headless.job",

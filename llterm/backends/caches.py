@@ -30,7 +30,7 @@ _MANIFEST = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class LocalModel:
     """A model on disk."""
 
     name: str
@@ -50,11 +50,13 @@ class Found:
         return f"{self.owner}:{quantisation}" if self.owner and quantisation else ""
 
 
-def find_files(environment: Environment | None = None, home: Path | None = None) -> list[Found]:
+def find_files(
+    environment: Environment | None = None, home: Path | None = None
+) -> list[LocalModel]:
     """Every model found, llterm's own first; a file that two ways lead to is listed once."""
     environment = os.environ if environment is None else environment
     home = home or Path.home()
-    found: dict[Path, Found] = {}
+    found: dict[Path, LocalModel] = {}
     for one in (
         *_tree(paths.models_dir(), "llterm"),
         *_hugging_face(environment, home),
@@ -94,19 +96,19 @@ def model_name(path: PurePath) -> str:
     return _SHARD.sub("", path.stem)
 
 
-def _tree(folder: Path, origin: str) -> Iterator[Found]:
+def _tree(folder: Path, origin: str) -> Iterator[LocalModel]:
     """Files below `folder/owner/repository`, or right in it."""
     for path in _gguf(folder):
         inside = path.relative_to(folder).parts
         yield from _found(path, "/".join(inside[:2]) if len(inside) > 2 else "", origin)
 
 
-def _flat(folder: Path, origin: str) -> Iterator[Found]:
+def _flat(folder: Path, origin: str) -> Iterator[LocalModel]:
     for path in _gguf(folder):
         yield from _found(path, "", origin)
 
 
-def _hugging_face(environment: Environment, home: Path) -> Iterator[Found]:
+def _hugging_face(environment: Environment, home: Path) -> Iterator[LocalModel]:
     """`models--owner--repository/snapshots/commit/…`, links into a folder of blobs."""
     cache = Path(environment.get("XDG_CACHE_HOME") or home / ".cache")
     base = Path(environment.get("HF_HOME") or cache / "huggingface").expanduser()
@@ -137,7 +139,7 @@ def _llama_cpp(environment: Environment, home: Path) -> Path:
     return Path(environment.get("XDG_CACHE_HOME") or home / ".cache") / "llama.cpp"
 
 
-def _ollama(environment: Environment, home: Path) -> Iterator[Found]:
+def _ollama(environment: Environment, home: Path) -> Iterator[LocalModel]:
     """`manifests/registry/namespace/model/tag` names the blob that is the model."""
     own = environment.get("OLLAMA_MODELS")
     bases = [Path(own).expanduser()] if own else [
@@ -151,7 +153,7 @@ def _ollama(environment: Environment, home: Path) -> Iterator[Found]:
             if digest and space and (size := _size(blob)):
                 owner = "/".join(space[1:]) if space[1:] != ["library"] else ""
                 name = f"{owner}/{model}:{tag}" if owner else f"{model}:{tag}"
-                yield Found(name, "", blob, "Ollama", size)
+                yield LocalModel(name, "", blob, "Ollama", size)
 
 
 def _size(path: Path) -> int:
@@ -174,14 +176,14 @@ def _model_layer(manifest: Path) -> str:
     return found if re.fullmatch(r"sha256:[0-9a-f]{64}", found) else ""
 
 
-def _found(path: Path, owner: str, origin: str) -> Iterator[Found]:
+def _found(path: Path, owner: str, origin: str) -> Iterator[LocalModel]:
     """The model that begins in this file; nothing for later parts and for companions."""
     if any(word in path.name.lower() for word in ASIDE):
         return
     parts = parts_of(path)
     try:
         if parts[0] == path:
-            yield Found(
+            yield LocalModel(
                 model_name(path), owner, path, origin, sum(one.stat().st_size for one in parts)
             )
     except OSError:

@@ -1,7 +1,9 @@
 """Brings a model from the hub onto this machine: resumable, checked, whole or not there at all.
 
 Bytes go into a part file named after the checksum; the next pull of the same file goes on where it
-ends, after whatever ended it. Only a file with the hub's checksum gets its name.
+ends, after whatever ended it. Only a file with the hub's checksum gets its name. The hub's own
+`hf_hub_download` keeps whole blocks of 10 MB alone, compares no checksum, lets a second pull wait
+unseen, and leaves files of its own beside the model.
 """
 
 from __future__ import annotations
@@ -45,10 +47,15 @@ def folder_of(repository: str) -> Path:
 
 def here_already(model: RemoteModel) -> Path | None:
     """This very model where some program keeps it on this machine; None where none does."""
-    for one in find_files():
-        if (one.owner, one.name, one.size) == (model.repository, model.name, model.size):
-            return one.path
+    for file in find_files():
+        if (file.owner, file.name, file.size) == (model.repository, model.name, model.size):
+            return file.path
     return None
+
+
+def repositories_here() -> set[str]:
+    """Repositories of which some program keeps a model on this machine, in lower case."""
+    return {file.owner.lower() for file in find_files()}
 
 
 def pull(model: RemoteModel, progress: Progress | None = None) -> Path:
@@ -76,7 +83,7 @@ def pull(model: RemoteModel, progress: Progress | None = None) -> Path:
     return targets[0]
 
 
-class Part:
+class PartFile:
     """The part file of one download: hashes what is written, and what was there before."""
 
     def __init__(self, target: Path, wanted: RemoteFile, tell: Callable[[int], None]) -> None:
@@ -126,7 +133,7 @@ class Part:
             )
         self.path.replace(target)
 
-    def __enter__(self) -> Part:
+    def __enter__(self) -> PartFile:
         return self
 
     def __exit__(
@@ -158,7 +165,7 @@ def _fetch(
     model: RemoteModel, wanted: RemoteFile, target: Path, tell: Callable[[int], None]
 ) -> None:
     """One file, cut connections and all."""
-    with Part(target, wanted, tell) as part, _disk_errors(target), hub_errors(model.repository):
+    with PartFile(target, wanted, tell) as part, _disk_errors(target), hub_errors(model.repository):
         import httpx2
 
         url = library().hf_hub_url(
@@ -184,7 +191,7 @@ def _fetch(
         part.finish(target)
 
 
-def _receive(url: str, part: Part, size: int) -> None:
+def _receive(url: str, part: PartFile, size: int) -> None:
     """The bytes after those that are there, as far as they come."""
     utils = library().utils
     headers = utils.build_hf_headers(library_name="llterm") | {"Accept-Encoding": "identity"}

@@ -99,8 +99,8 @@ def child() -> int:
     """The process that quantises."""
     task = Path(f"/proc/{os.getpid()}/task")
     found = [one for tid in task.iterdir() for one in (tid / "children").read_text().split()]
-    quantising = [
-        int(one) for one in found if b"quantising" in Path(f"/proc/{one}/cmdline").read_bytes()
+    quantizers = [
+        int(one) for one in found if b"quantize_child" in Path(f"/proc/{one}/cmdline").read_bytes()
     ]
-    (only,) = quantising
+    (only,) = quantizers
     return only
