@@ -1,4 +1,4 @@
-"""How many bits a model's file spends on a weight, and which of several is nearest to a number."""
+"""Bits that a model's file spends on a weight, and the file that is nearest to a number of them."""
 
 from __future__ import annotations
 

@@ -56,25 +56,25 @@ def find_files(
     """Every model found, llterm's own first; a file that two ways lead to is listed once."""
     environment = os.environ if environment is None else environment
     home = home or Path.home()
-    found: dict[Path, LocalModel] = {}
-    for one in (
+    models: dict[Path, LocalModel] = {}
+    for model in (
         *_tree(paths.models_dir(), "llterm"),
         *_hugging_face(environment, home),
         *_tree(_lm_studio(home), "LM Studio"),
         *_ollama(environment, home),
         *_flat(_llama_cpp(environment, home), "llama.cpp"),
     ):
-        found.setdefault(one.path.resolve(), one)
-    return list(found.values())
+        models.setdefault(model.path.resolve(), model)
+    return list(models.values())
 
 
 def unfinished() -> list[Path]:
-    """What pulls that were stopped left in llterm's own folder; the same pull goes on from it."""
+    """Part files of stopped pulls in llterm's own folder; the same pull goes on from one."""
     return sorted(paths.models_dir().rglob("*.part"))
 
 
 def quantisation_of(name: str) -> str:
-    """What a file's name says of its quantisation, such as `Q4_K_M`; empty where it says none."""
+    """The quantisation that a file's name says, such as `Q4_K_M`; empty where it says none."""
     match = _QUANTISATION.search(_SHARD.sub("", name))
     return match.group(1) if match else ""
 
@@ -168,12 +168,14 @@ def _model_layer(manifest: Path) -> str:
     """The digest of the model's own layer; empty where this is no manifest."""
     try:
         layers = read_json(manifest, _MANIFEST)["layers"]
-        found = next(
-            str(one["digest"]) for one in layers if str(one["mediaType"]).endswith(".image.model")
+        digest = next(
+            str(layer["digest"])
+            for layer in layers
+            if str(layer["mediaType"]).endswith(".image.model")
         )
     except (OSError, ValueError, KeyError, TypeError, StopIteration):
         return ""
-    return found if re.fullmatch(r"sha256:[0-9a-f]{64}", found) else ""
+    return digest if re.fullmatch(r"sha256:[0-9a-f]{64}", digest) else ""
 
 
 def _found(path: Path, owner: str, origin: str) -> Iterator[LocalModel]:

@@ -86,7 +86,7 @@ def _spellings(entries: Mapping[str, CatalogueEntry]) -> dict[str, CatalogueEntr
 
 
 def _letters(name: str) -> str:
-    """What is compared of a name: its letters and digits in lower case."""
+    """A name as it is compared: its letters and digits in lower case."""
     return "".join(filter(str.isalnum, name.lower()))
 
 

@@ -88,8 +88,10 @@ def own_format(template: str, begin: str, end: str, name: str = OWN) -> ChatForm
 
 
 def chosen_format(settings: ModelConfig | ServerSettings, config: Config) -> Chosen | None:
-    """What a model's settings choose; None: its own. Raises ModelError for a file that cannot
-    be read."""
+    """The format that a model's settings choose; None: its own.
+
+    Raises ModelError for a file that cannot be read.
+    """
     if settings.chat_template_file is not None:
         return _of_file(settings.chat_template_file)
     name = settings.chat_template
@@ -102,12 +104,12 @@ def table_format(name: str, table: FormatConfig) -> ChatFormat:
 
     def render(messages: Messages) -> str:
         parts = [table.begin]
-        for one in messages:
-            start, end = table.around(one["role"])
-            if one["role"] == "system" and not (start or end):
+        for message in messages:
+            start, end = table.around(message["role"])
+            if message["role"] == "system" and not (start or end):
                 # It goes before what the person says then, as with templates that refuse it.
                 raise ModelError(f"The chat format {name} has no system messages")
-            parts += [start, one["content"], end]
+            parts += [start, message["content"], end]
         return "".join([*parts, table.assistant_start])
 
     return ChatFormat(name, render, ends=table.end)

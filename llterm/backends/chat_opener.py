@@ -34,7 +34,7 @@ class ChatOpener(Protocol):
         """The chat up to where the reply begins. Raises LltermError."""
 
     async def settle(self) -> bool:
-        """Wait for the chats that are being opened; whether any was given without its parts."""
+        """Wait for the chats that are being opened. True where any was given without its parts."""
 
     def hear(self, told: Callable[[], None]) -> None:
         """Have `told` called when a chat that was given without its parts is there."""
@@ -44,7 +44,7 @@ class ChatOpener(Protocol):
 
 
 class OpensAtOnce:
-    """What chats that are opened on the spot have to wait for: nothing."""
+    """Base of openers that open a chat on the spot: nothing is waited for."""
 
     async def settle(self) -> bool:
         return False
@@ -98,8 +98,8 @@ class DeferredOpener(ABC):
 
     async def close(self) -> None:
         self._heard = None
-        for one in self._asked.values():
-            one.cancel()
+        for opening in self._asked.values():
+            opening.cancel()
         await asyncio.gather(*self._asked.values(), return_exceptions=True)
 
     async def _answered(self, chat: Chat) -> None:
@@ -150,7 +150,7 @@ class BuiltInOpener(OpensAtOnce):
 
 
 def opener(form: ChatFormat, loop: asyncio.AbstractEventLoop) -> ChatOpener:
-    """How chats of this format are opened, so that no template can stop the event loop."""
+    """The opener of chats in this format; no template can stop the event loop."""
     return TemplateOpener(loop, form) if form.foreign else BuiltInOpener(form)
 
 

@@ -58,9 +58,9 @@ class Model:
     def gradient(self, embedded: Any, target: int) -> tuple[Any, Any]:
         """The logprobs and their gradients, shape of `embedded`."""
         embedded = embedded.detach().requires_grad_()
-        found = self.logprobs(embedded, target)
-        (slope,) = self._torch.autograd.grad(found.sum(), embedded)
-        return found.detach(), slope
+        logprobs = self.logprobs(embedded, target)
+        (slope,) = self._torch.autograd.grad(logprobs.sum(), embedded)
+        return logprobs.detach(), slope
 
 
 def answer(model: Model, asked: dict[str, Any]) -> dict[str, Any]:
@@ -69,10 +69,10 @@ def answer(model: Model, asked: dict[str, Any]) -> dict[str, Any]:
     x = model.embed(asked["tokens"])
     if asked["method"] == "integrated-gradients":
         return integrated(model, x, first, target)
-    found, slope = model.gradient(x[None], target)
+    logprobs, slope = model.gradient(x[None], target)
     slope = slope[0, first:]
     values = slope.norm(dim=-1) if asked["method"] == "saliency" else (slope * x[first:]).sum(-1)
-    return {"values": values.tolist(), "logprob": float(found)}
+    return {"values": values.tolist(), "logprob": float(logprobs)}
 
 
 def integrated(model: Model, x: Any, first: int, target: int) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What the Hugging Face hub has: repositories with GGUF models, and the models of one.
+"""The Hugging Face hub: its repositories with GGUF models, and the models of one.
 
 Speaks through huggingface_hub, which knows the person's token; llterm never reads or shows it.
 """

@@ -1,4 +1,4 @@
-"""What a person types to name a model of the hub, and which model of its repository that is."""
+"""Names of the hub's models as a person types them, and the model that each means."""
 
 from __future__ import annotations
 
@@ -108,9 +108,9 @@ def _gguf_of(repository: str) -> list[str]:
     By what they say that they are made of; where none says that, by the model's name.
     """
     with suppress(LltermError):
-        found = search_hub("", _NAMED, base=repository)
-        found = found or search_hub(repository.partition("/")[2], _NAMED)
-        return [name for name, _ in found]
+        repositories = search_hub("", _NAMED, base=repository)
+        repositories = repositories or search_hub(repository.partition("/")[2], _NAMED)
+        return [name for name, _ in repositories]
     return []
 
 

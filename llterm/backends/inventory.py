@@ -124,5 +124,5 @@ def size_text(size: int) -> str:
 
 
 def fit_text(estimate: Fit) -> str:
-    """What a person should know of it; empty where nothing is to be said."""
+    """A warning for a person; empty where nothing is to be said."""
     return {"tight": "memory is tight", "too large": "too large for memory"}.get(estimate, "")

@@ -41,7 +41,7 @@ Progress = Callable[[int, int], None]
 
 
 def folder_of(repository: str) -> Path:
-    """Where a repository's files are kept."""
+    """The folder of a repository's files."""
     return paths.models_dir() / repository
 
 
@@ -59,16 +59,16 @@ def repositories_here() -> set[str]:
 
 
 def pull(model: RemoteModel, progress: Progress | None = None) -> Path:
-    """Fetch every part; the path to open.
+    """Fetch every part. Returns the path to open.
 
     Raises UsageError where another llterm is at it, ModelError for a wrong checksum, LltermError
     without room, BackendUnavailable where the hub fails. What came stays for the next pull.
     """
     folder = folder_of(model.repository)
-    targets = [folder / PurePosixPath(one.name) for one in model.files]
+    targets = [folder / PurePosixPath(file.name) for file in model.files]
     _check_room(model, targets)
     done = 0
-    for one, target in zip(model.files, targets, strict=True):
+    for file, target in zip(model.files, targets, strict=True):
         if not target.exists():
             paths.made(target.parent)
             before = done
@@ -77,8 +77,8 @@ def pull(model: RemoteModel, progress: Progress | None = None) -> Path:
                 if progress is not None:
                     progress(before + size, model.size)
 
-            _fetch(model, one, target, tell)
-        done += one.size
+            _fetch(model, file, target, tell)
+        done += file.size
     inspect_gguf(targets[0])
     return targets[0]
 
@@ -153,7 +153,7 @@ class PartFile:
         return hashlib.sha1(b"blob %d\0" % self._wanted.size, usedforsecurity=False)
 
     def _take_in(self) -> None:
-        """What an earlier pull left."""
+        """Hash what an earlier pull left."""
         while block := self._file.read(_BLOCK):
             self._digest.update(block)
             self.size += len(block)
@@ -212,7 +212,7 @@ def _receive(url: str, part: PartFile, size: int) -> None:
 
 @contextmanager
 def _disk_errors(target: Path) -> Iterator[None]:
-    """What the disk says while a file is written, in llterm's words."""
+    """Tell the disk's errors, while a file is written, in llterm's words."""
     try:
         yield
     except OSError as error:
@@ -231,16 +231,16 @@ def _disk_errors(target: Path) -> Iterator[None]:
 
 def _check_room(model: RemoteModel, targets: list[Path]) -> None:
     """Raises LltermError where the disk cannot hold what is still missing."""
-    if any(one.size > MOST for one in model.files):
+    if any(file.size > MOST for file in model.files):
         raise ModelError(
             f"{model.name} is too large to be pulled",
             "The hub hands out files over 50 GB only to its own program.",
             f"`hf download {model.repository} {model.files[0].name}`: llterm finds it then.",
         )
     missing = 0
-    for one, target in zip(model.files, targets, strict=True):
+    for file, target in zip(model.files, targets, strict=True):
         parts = target.parent.glob(f".{target.name}.*.part")
-        missing += 0 if target.exists() else one.size - sum(path.stat().st_size for path in parts)
+        missing += 0 if target.exists() else file.size - sum(path.stat().st_size for path in parts)
     folder = targets[0].parent
     while not folder.exists():
         folder = folder.parent

@@ -76,13 +76,13 @@ def named(files: Sequence[LocalModel], taken: Collection[str]) -> dict[str, Loca
 
     `taken` are names of other models.
     """
-    spellings = [_spellings(one) for one in files]
-    counts = Counter(text for one in spellings for text in set(one))
+    spellings = [_spellings(file) for file in files]
+    counts = Counter(text for texts in spellings for text in set(texts))
     return {
         next(
-            (text for text in texts if counts[text] == 1 and text not in taken), str(one.path)
-        ): one
-        for one, texts in zip(files, spellings, strict=True)
+            (text for text in texts if counts[text] == 1 and text not in taken), str(file.path)
+        ): file
+        for file, texts in zip(files, spellings, strict=True)
     }
 
 
@@ -218,7 +218,7 @@ async def open_model(
 
     await try_file(known.path)
     values: dict[str, Any] = {
-        one.name: getattr(known.settings, one.name) for one in fields(LlamaSettings)
+        setting.name: getattr(known.settings, setting.name) for setting in fields(LlamaSettings)
     }
     values["chat_template"] = await asyncio.to_thread(chosen_format, known.settings, config)
     values.update(given)

@@ -67,13 +67,13 @@ def _answer(line: bytes) -> dict[str, str]:
 
 
 def _joined(pieces: Iterable[str], room: int) -> str:
-    found: list[str] = []
+    joined: list[str] = []
     for piece in pieces:
         room -= len(piece)
         if room < 0:
             raise TooLong
-        found.append(piece)
-    return "".join(found)
+        joined.append(piece)
+    return "".join(joined)
 
 
 @lru_cache(maxsize=2)

@@ -86,7 +86,7 @@ class _Renderer:
 
 
 def render_template(template: str, seen: Mapping[str, object]) -> str:
-    """What this template makes of what it sees.
+    """Render a template with what it may see.
 
     Waits for it, for a second of processor time at most: not to be called on an event loop. Raises
     ModelError where the template fails, or is stopped at a limit.
@@ -114,19 +114,19 @@ def _begun() -> subprocess.Popen[bytes]:
 
 def _line(output: IO[bytes]) -> bytes:
     """A whole line; less where the output ended before, or nothing came for too long."""
-    found = bytearray()
+    answer = bytearray()
     descriptor = output.fileno()
     deadline = time.monotonic() + PATIENCE
     poll = select.poll()
     poll.register(descriptor, select.POLLIN)
-    while not found.endswith(b"\n"):
+    while not answer.endswith(b"\n"):
         if not poll.poll(max(deadline - time.monotonic(), 0) * 1000):
-            return bytes(found) or b"-"
+            return bytes(answer) or b"-"
         part = os.read(descriptor, 1 << 16)
         if not part:
             return b""
-        found += part
-    return bytes(found)
+        answer += part
+    return bytes(answer)
 
 
 def _failed(cause: str) -> LltermError:

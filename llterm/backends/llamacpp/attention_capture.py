@@ -41,12 +41,12 @@ def read_attention(
     # Two rows at least: some kernels give a lone row other figures (Loaded.pairs).
     start = max(len(tokens) - max(rows, 2), 0)
     cells = len(tokens) + CHUNK
-    with closing(SideContext(loaded, cells, watch=watch.callback)) as aside:
-        evaluated = aside.prepare(tokens[:start], held) + len(tokens) - start
+    with closing(SideContext(loaded, cells, watch=watch.callback)) as context:
+        evaluated = context.prepare(tokens[:start], held) + len(tokens) - start
         parts = np.array_split(np.arange(start, len(tokens)), -(-(len(tokens) - start) // CHUNK))
         for first, last in ((int(part[0]), int(part[-1])) for part in parts):
             watch.rows = range(first, last + 1)
-            aside.append(tokens[first : last + 1], first)
+            context.append(tokens[first : last + 1], first)
             if watch.fault is not None:
                 raise watch.fault
     if not watch.seen:
@@ -86,10 +86,10 @@ class _Watch:
         except LltermError as error:
             self.fault = error
             return False
-        kept = np.zeros((len(self.rows), self._size - self._first), np.float32)
-        found = mean[:, self._first : self._size]
-        kept[:, : found.shape[1]] = found
-        self.seen.setdefault(int(name[len(_NAME) :]), []).append(kept)
+        columns = np.zeros((len(self.rows), self._size - self._first), np.float32)
+        visible = mean[:, self._first : self._size]
+        columns[:, : visible.shape[1]] = visible
+        self.seen.setdefault(int(name[len(_NAME) :]), []).append(columns)
         return True
 
 

@@ -98,9 +98,9 @@ def check_vocabulary(path: Path) -> None:
         header = _Header(file, path, _size(path), brief=False)
     size = len(header.tokens)
     for key, what in (("scores", "scores"), ("token_type", "types")):
-        found = header.values.get(f"tokenizer.ggml.{key}", size)
-        if found != size:
-            raise _unsound(path, f"It has {size:,} tokens and {found} {what} of them.")
+        listed = header.values.get(f"tokenizer.ggml.{key}", size)
+        if listed != size:
+            raise _unsound(path, f"It has {size:,} tokens and {listed} {what} of them.")
     if len(set(header.tokens)) < size:
         counts = Counter(one for one in header.tokens if one)
         equal, count = max(counts.items(), key=lambda one: one[1], default=(b"", 1))
@@ -235,10 +235,10 @@ class _Header:
         return int(struct.unpack(form, data)[0])
 
     def _count(self, form: str, most: int = _MOST * 1024) -> int:
-        found = self._number(form)
-        if not 0 <= found <= most:
+        count = self._number(form)
+        if not 0 <= count <= most:
             raise EOFError
-        return found
+        return count
 
     def _string(self) -> str:
         size = self._count("<Q")
@@ -273,7 +273,7 @@ class _Header:
             self._strings(count, self.tokens if key == _TOKENS else None)
         return count
 
-    def _strings(self, count: int, kept: list[bytes] | None) -> None:
+    def _strings(self, count: int, strings: list[bytes] | None) -> None:
         """Hundreds of thousands of them: read through a map, a fifth of the time."""
         length = struct.Struct("<Q").unpack_from
         with mmap(self._file.fileno(), 0, access=ACCESS_READ) as data:
@@ -281,8 +281,8 @@ class _Header:
             for _ in range(count):
                 (size,) = length(data, at)
                 at += 8 + size
-                if kept is not None:
-                    kept.append(data[at - size : at])
+                if strings is not None:
+                    strings.append(data[at - size : at])
             if at > self._size:
                 raise EOFError
         self._file.seek(at)

@@ -1,4 +1,4 @@
-"""Which token path each llama.cpp sequence holds. Pure bookkeeping: it plans, others carry out.
+"""The token path that each llama.cpp sequence holds. Pure bookkeeping: it plans, others carry out.
 
 The trunk is the anchor without its last token. It stands in sequence 0, and every other sequence
 holds its cells too, so that a step touches only the tails. A tail here begins with the anchor's
@@ -49,7 +49,7 @@ class DecodeRow:
 
 @dataclass(slots=True)
 class DecodePlan:
-    """What to do before a decode, what to decode, and which queries must wait for the next one."""
+    """Moves before a decode, the rows to decode, and the queries that wait for the next one."""
 
     moves: list[CopyCells | RemoveCells] = field(default_factory=list)
     rows: list[DecodeRow] = field(default_factory=list)
@@ -119,13 +119,13 @@ class KVCache:
     def _unpark(self) -> list[CopyCells | RemoveCells]:
         """Let go of the parked paths, least recently used first, that hold too many cells."""
         moves: list[CopyCells | RemoveCells] = []
-        kept: set[tuple[int, Tail]] = set()
+        parked: set[tuple[int, Tail]] = set()
         for sequence in reversed(list(self._used)):
-            cells = kept.union(self._parked_cells(sequence))
+            cells = parked.union(self._parked_cells(sequence))
             if len(cells) > self._parked:
                 moves.append(self._let_go(sequence, self._base[sequence]))
             else:
-                kept = cells
+                parked = cells
         return moves
 
     def _parked_cells(self, sequence: int) -> Iterator[tuple[int, Tail]]:

@@ -156,7 +156,7 @@ class LlamaBackend:
         return self._chats.open(chat)
 
     async def settle(self) -> bool:
-        """Wait for chats whose template is being rendered; whether any was wanted."""
+        """Wait for chats whose template is being rendered. True where any was wanted."""
         return await self._chats.settle()
 
     def hear_chats(self, told: Callable[[], None]) -> None:

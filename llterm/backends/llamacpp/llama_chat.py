@@ -1,4 +1,4 @@
-"""How a GGUF model's chats are written: by its own template, else in a format of llama.cpp's."""
+"""Chats as a GGUF model wants them: by its own template, else in a format of llama.cpp's."""
 
 from __future__ import annotations
 
@@ -79,8 +79,9 @@ def named_format(llama: ModuleType, name: str) -> ChatFormat:
 
 def _built_in(llama: ModuleType, name: str, messages: Messages) -> str:
     chat = (llama.llama_chat_message * len(messages))()
-    for slot, one in zip(chat, messages, strict=True):
-        slot.role, slot.content = one["role"].encode(), one["content"].encode("utf-8", "replace")
+    for slot, message in zip(chat, messages, strict=True):
+        slot.role = message["role"].encode()
+        slot.content = message["content"].encode("utf-8", "replace")
     room = 0
     while True:
         out = ctypes.create_string_buffer(room + 1)

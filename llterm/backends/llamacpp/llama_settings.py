@@ -1,4 +1,4 @@
-"""How a GGUF model is opened."""
+"""Settings with which a GGUF model is opened."""
 
 from __future__ import annotations
 

@@ -27,9 +27,9 @@ def best_of(logits: NDArray[np.float32], model: str) -> NDArray[np.float32]:
     return best
 
 
-def check_numbers(found: NDArray[np.float32], model: str, what: str) -> None:
+def check_numbers(numbers: NDArray[np.float32], model: str, what: str) -> None:
     """Raises ModelError naming the model where any of these is NaN or infinite (a broken file)."""
-    if not np.isfinite(found).all():
+    if not np.isfinite(numbers).all():
         raise ModelError(
             f"{model} gives no probabilities",
             f"Its {what} are not numbers (NaN or infinite).",
@@ -64,7 +64,7 @@ def read_distributions(
     flat = np.flatnonzero(shifted > -_SLACK)
     width = logits.shape[1]
     bounds = np.searchsorted(flat, np.arange(len(queries) + 1) * width).tolist()
-    found = []
+    distributions = []
     for index, query in enumerate(queries):
         row, norm = shifted[index], float(norms[index])
         near = flat[bounds[index] : bounds[index + 1]] - index * width
@@ -75,7 +75,7 @@ def read_distributions(
             permitted = min(permitted / float(totals[index]), 1.0)
         logprobs = row[ids] - np.float32(norm)
         listed = float(np.exp(logprobs).sum())
-        found.append(
+        distributions.append(
             Distribution(
                 ids=ids.astype(np.int32),
                 logprobs=logprobs,
@@ -88,7 +88,7 @@ def read_distributions(
                 varentropy=spreads[index],
             )
         )
-    return found
+    return distributions
 
 
 def read_scores(
@@ -100,14 +100,14 @@ def read_scores(
     comes first. Raises ModelError as `best_of`.
     """
     query = Query(Path(Anchor(())), keep)
-    found = read_distributions(logits, [query] * len(tokens), model, spread=True)
+    distributions = read_distributions(logits, [query] * len(tokens), model, spread=True)
     scores = []
-    for row, token, one in zip(logits, tokens, found, strict=True):
+    for row, token, distribution in zip(logits, tokens, distributions, strict=True):
         own = row[token]
         rank = 1 + int((row > own).sum()) + int((row[:token] == own).sum())
         # The distribution's first id is the row's best: its logprob gives the row's norm.
-        norm = float(row[one.ids[0]]) - float(one.logprobs[0])
-        scores.append((float(own) - norm, rank, one))
+        norm = float(row[distribution.ids[0]]) - float(distribution.logprobs[0])
+        scores.append((float(own) - norm, rank, distribution))
     return scores
 
 

@@ -1,4 +1,4 @@
-"""Whether a model fits into this machine's memory: an estimate, said as one."""
+"""An estimate of the memory that a model takes, and whether this machine has it."""
 
 from __future__ import annotations
 

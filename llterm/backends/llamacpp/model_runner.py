@@ -136,9 +136,11 @@ class ModelRunner:
         """What the layers attend to at the end of a text, read in a context of its own."""
         if not 0 < len(tokens) <= self._loaded.window:
             raise _too_long(len(tokens), self._loaded.window)
-        found = read_attention(self._loaded, self._name, self._cache.trunk, tokens, rows, columns)
-        self.spent += Cost(found.evaluated)
-        yield partial(list, [found])
+        attention = read_attention(
+            self._loaded, self._name, self._cache.trunk, tokens, rows, columns
+        )
+        self.spent += Cost(attention.evaluated)
+        yield partial(list, [attention])
 
     def _fitting(self, queries: list[Query]) -> tuple[list[Query], list[Fact | Failed]]:
         """Those whose path the model can see, and refusals of the others."""
@@ -178,7 +180,7 @@ class ModelRunner:
             waiting = later
 
     def _decode_rows(self, rows: list[DecodeRow], waiting: list[tuple[Query, Tail]]) -> int:
-        """Evaluate as many of the rows as fit into the cache, one at least; how many it were."""
+        """Evaluate as many rows as fit into the cache, one at least. Returns their number."""
         count = len(rows)
         busy = {row.sequence for row in rows}
         while True:
@@ -307,17 +309,17 @@ def _cost(query: Query, row: DecodeRow) -> Cost:
 def _answered(
     model: str, queries: Sequence[Query], logits: NDArray[np.float32], costs: Sequence[Cost]
 ) -> list[Fact | Failed]:
-    found = zip(queries, read_distributions(logits, queries, model), costs, strict=True)
-    return [Fact(query.path, one, cost) for query, one, cost in found]
+    answered = zip(queries, read_distributions(logits, queries, model), costs, strict=True)
+    return [Fact(query.path, distribution, cost) for query, distribution, cost in answered]
 
 
 def _scored(
     model: str, first: int, tokens: Tail, keep: int, logits: NDArray[np.float32], cost: Cost
 ) -> list[Scored]:
-    found = read_scores(logits, tokens, keep, model)
+    scores = read_scores(logits, tokens, keep, model)
     return [
         Scored(first + n, token, logprob, rank, distribution, Cost() if n else cost)
-        for n, (token, (logprob, rank, distribution)) in enumerate(zip(tokens, found, strict=True))
+        for n, (token, (logprob, rank, distribution)) in enumerate(zip(tokens, scores, strict=True))
     ]
 
 

@@ -1,4 +1,4 @@
-"""Whether a model's file may be opened in this process: each is tried once, in another one.
+"""Trials of models' files: each is opened once in another process before it is in this one.
 
 What was found is remembered by path, size and time of change, so that later starts pay nothing.
 """
@@ -96,10 +96,10 @@ def _mark(path: Path) -> list[object]:
 
 def _remembered() -> list[object]:
     try:
-        found = read_json(paths.tried_file(), _MOST_BYTES)
+        marks = read_json(paths.tried_file(), _MOST_BYTES)
     except (OSError, ValueError):
         return []
-    return found if isinstance(found, list) else []
+    return marks if isinstance(marks, list) else []
 
 
 def _remember(mark: list[object]) -> None:

@@ -30,15 +30,15 @@ Progress = Callable[[float], None]
 
 def file_type(name: str) -> str:
     """The quantisation that was typed, as llterm writes it. Raises UsageError."""
-    known = {one.lower(): one for one in BITS}
-    found = known.get(name.lower())
-    if found is None:
+    known = {type_name.lower(): type_name for type_name in BITS}
+    kind = known.get(name.lower())
+    if kind is None:
         near = get_close_matches(name.lower(), known, 1, 0.6)
         hint = f"Did you mean {known[near[0]]}?" if near else ""
         raise UsageError(
             f"There is no quantisation {name}", f"It is one of {', '.join(BITS)}.", hint
         )
-    return found
+    return kind
 
 
 def expected_size(info: ModelInfo, kind: str) -> int:

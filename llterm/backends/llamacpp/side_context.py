@@ -85,21 +85,21 @@ class SideContext:
         self._llama.llama_free(self._context)
 
     def prepare(self, tokens: Tail, held: Tail) -> int:
-        """Let the anchor sequence hold these tokens; how many had to be evaluated for it.
+        """Let the anchor sequence hold these tokens. Returns how many had to be evaluated for it.
 
         `held` is what the first context's sequence 0 stands for.
         """
-        there = self._take_over(tokens, held)
-        for start in range(there, len(tokens), self._batch.size):
+        copied = self._take_over(tokens, held)
+        for start in range(copied, len(tokens), self._batch.size):
             self._decode([TokenRun(ANCHOR, start, tokens[start : start + self._batch.size])])
-        return len(tokens) - there
+        return len(tokens) - copied
 
     def append(self, tokens: Tail, start: int) -> None:
         """Evaluate these, one decode at most, after the `start` tokens that the anchor holds."""
         self._decode([TokenRun(ANCHOR, start, tokens)])
 
     def _take_over(self, tokens: Tail, held: Tail) -> int:
-        """Copy what the first context holds of these tokens; how many of them are there then.
+        """Copy what the first context holds of these tokens. Returns how many were copied.
 
         Nothing of states that are copied as a whole only, nor of sliding windows: a copy of those
         has the last tokens alone.
@@ -179,22 +179,22 @@ def answer(loaded: Loaded, held: Tail, queries: Sequence[Query]) -> Iterator[tup
     batch = max(CHUNK, longest)
     lanes = max(min(_LANES, loaded.sequences - FIRST - 1, len(queries)), 1)
     cells = len(anchor) + longest + 2 * batch
-    aside = SideContext(loaded, cells, sequences=FIRST + 1 + lanes, batch=batch)
-    with closing(aside):
-        extra = aside.prepare(anchor, held)
+    context = SideContext(loaded, cells, sequences=FIRST + 1 + lanes, batch=batch)
+    with closing(context):
+        extra = context.prepare(anchor, held)
         first = queries[0].path.tail
-        aside.copy(ANCHOR, FIRST, len(anchor))
-        logits = aside.logits([TokenRun(FIRST, len(anchor), first)])
+        context.copy(ANCHOR, FIRST, len(anchor))
+        logits = context.logits([TokenRun(FIRST, len(anchor), first)])
         yield ([queries[0]], logits, [len(first)]), extra
         waiting = list(queries[1:])
         while waiting:
             asked, parts = _next(waiting, first, len(anchor), lanes, batch, whole=loaded.whole)
             for part in parts:
                 source = ANCHOR if loaded.whole else FIRST
-                aside.copy(source, part.sequence, part.start)
-            logits = aside.logits(parts)
+                context.copy(source, part.sequence, part.start)
+            logits = context.logits(parts)
             for part in parts:
-                aside.drop(part.sequence)
+                context.drop(part.sequence)
             yield (asked, logits, [len(part.tokens) for part in parts]), 0
             del waiting[: len(asked)]
 

@@ -22,7 +22,7 @@ _used = 0
 
 
 def thread_count(asked: int | None) -> int:
-    """How many threads work for a decode; unset: one core is left to the app.
+    """Threads that work for a decode; unset: one core is left to the app.
 
     Raises UsageError for more than there are cores: they would wait for each other at every
     barrier, and 1,024 on two cores never come back.
