@@ -14,8 +14,8 @@ from llterm.backends.llamacpp.quantize import BITS
 from llterm.backends.registry import SCRIPTED
 from llterm.core.display import label_text
 
-_USUAL = "q4_K_M"
-"""The quantisation for which a size is told beforehand."""
+_USUAL_BITS = BITS["q4_K_M"]
+"""Bits a weight for which a size is told beforehand."""
 
 
 def list_text(entries: Sequence[ModelEntry], stopped: Sequence[Path], default: str) -> str:
@@ -95,13 +95,13 @@ def _row(entry: ModelEntry, default: str) -> Sequence[str]:
 
 
 def _catalogue_row(entry: CatalogueEntry, *, here: bool) -> Sequence[str]:
-    size = int(entry.parameters * BITS[_USUAL] / 8)
+    size = int(entry.parameters * _USUAL_BITS / 8)
     note = "here already" if here else fit_text(fit(size)) if size else ""
     return (
         label_text(entry.name),
         entry.kind,
         f"{entry.billions:g}B" if entry.billions else "",
-        f"{size_text(size)} as {_USUAL.upper()}" if size else "",
+        f"about {size_text(size)} at {_USUAL_BITS} bits" if size else "",
         f"{entry.context:,} tokens" if entry.context else "",
         label_text(entry.licence),
         label_text(f"{note}: {entry.repository}" if note else entry.repository),
