@@ -13,7 +13,7 @@ from pathlib import Path
 from benchmarks.rows import MODEL, Row
 from benchmarks.scoring import Plain
 from llterm.backends.llamacpp import LlamaBackend, open_llama
-from llterm.backends.llamacpp.quantise import quantise
+from llterm.backends.llamacpp.quantize import quantize
 from llterm.core.stories import STORIES
 from llterm.core.tokens import Tail
 from llterm.core.windows import halves
@@ -31,7 +31,7 @@ def measure() -> list[Row]:
 async def _measure() -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
         other = Path(folder) / "fable-q4_K_M.gguf"
-        quantise(MODEL, other, "q4_K_M")
+        quantize(MODEL, other, "q4_K_M")
         backends = [await open_llama(MODEL), await open_llama(other)]
         threads = max((os.cpu_count() or 2) - 1, 1)
         plain = [Plain(str(path), threads=threads) for path in (MODEL, other)]

@@ -34,6 +34,11 @@ def user_config() -> Path:
     return config_dir() / CONFIG_NAME
 
 
+def catalogue_file() -> Path:
+    """The person's own short names of models."""
+    return config_dir() / "models.toml"
+
+
 def state_file() -> Path:
     return state_dir() / "state.toml"
 

@@ -17,7 +17,7 @@ os.environ |= {"COLORTERM": "truecolor", "TEXTUAL_COLOR_SYSTEM": "truecolor"}
 
 from textual.pilot import Pilot
 
-from llterm.backends.llamacpp.quantise import quantise
+from llterm.backends.llamacpp.quantize import quantize
 from llterm.backends.registry import BUNDLED, MODELS, open_model
 from llterm.config import load_config
 from llterm.core.mixing.pools import Pool
@@ -102,7 +102,7 @@ async def compared(name: str, size: tuple[int, int], home: Path) -> None:
     config = load_config(environment={}, folder=home)
     files = [home / f"fable-{quant}.gguf" for quant in QUANTS]
     for file, quant in zip(files, QUANTS, strict=True):
-        quantise(MODELS / BUNDLED["fable"], file, quant)
+        quantize(MODELS / BUNDLED["fable"], file, quant)
     models = ("fable", *map(str, files))
 
     async def opening(progress: Callable[[float], None]) -> Backend:

@@ -15,7 +15,7 @@ from llterm import children
 PACKAGE = Path(llterm.__file__).parent
 STRANGE = ("ctypes", "json", "re", "threading", "typer", "llama_cpp", "llterm")
 """Modules that a stranger's folder may hold, too."""
-BARE = ("children.py", "backends/rendering/process.py")
+BARE = ("children.py", "backends/template_process.py")
 """What may begin an interpreter: with -P, and with -I -S."""
 
 

@@ -22,7 +22,8 @@ def loaded(program: str) -> set[str]:
     [
         "core.weave", "core.display", "core.loom", "backends.llamacpp", "backends.scripted",
         "backends.remote",
-        "backends.registry", "backends.listing", "backends.pull", "headless.models", "engine.weave",
+        "backends.registry", "backends.inventory", "backends.pull", "reports.models_text",
+        "engine.weave",
         "store.file", "session.session", "session.document",
         "errors", "config", "paths", "keymap", "terminal", "supervise", "state", "headless.job",
         "formats.exchange", "session.looms", "headless.exchange", "headless.loomcheck",

@@ -12,7 +12,7 @@ import pytest
 import llterm
 from llterm import paths
 from llterm.backends import caches
-from llterm.backends.llamacpp import trial
+from llterm.backends.llamacpp import model_trial
 from llterm.backends.remote import server_memory
 from llterm.jsonfile import keep_json, read_json
 from llterm.session import looms
@@ -42,13 +42,13 @@ def _recent(path: Path) -> object:
 def _tried(path: Path) -> object:
     keep_json(paths.tried_file(), [])
     path.rename(paths.tried_file())
-    return trial._remembered()
+    return model_trial._remembered()
 
 
 READERS: dict[str, Callable[[Path], object]] = {
     "session/looms.py deleted": _deleted,
     "session/looms.py _recent": _recent,
-    "backends/llamacpp/trial.py _remembered": _tried,
+    "backends/llamacpp/model_trial.py _remembered": _tried,
     "backends/remote/server_memory.py recall": server_memory.recall,
     "backends/caches.py _model_layer": caches._model_layer,
 }

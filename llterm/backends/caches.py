@@ -30,7 +30,7 @@ _MANIFEST = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class LocalModel:
     """A model on disk."""
 
     name: str
@@ -50,29 +50,31 @@ class Found:
         return f"{self.owner}:{quantisation}" if self.owner and quantisation else ""
 
 
-def find_files(environment: Environment | None = None, home: Path | None = None) -> list[Found]:
+def find_files(
+    environment: Environment | None = None, home: Path | None = None
+) -> list[LocalModel]:
     """Every model found, llterm's own first; a file that two ways lead to is listed once."""
     environment = os.environ if environment is None else environment
     home = home or Path.home()
-    found: dict[Path, Found] = {}
-    for one in (
+    models: dict[Path, LocalModel] = {}
+    for model in (
         *_tree(paths.models_dir(), "llterm"),
         *_hugging_face(environment, home),
         *_tree(_lm_studio(home), "LM Studio"),
         *_ollama(environment, home),
         *_flat(_llama_cpp(environment, home), "llama.cpp"),
     ):
-        found.setdefault(one.path.resolve(), one)
-    return list(found.values())
+        models.setdefault(model.path.resolve(), model)
+    return list(models.values())
 
 
 def unfinished() -> list[Path]:
-    """What pulls that were stopped left in llterm's own folder; the same pull goes on from it."""
+    """Part files of stopped pulls in llterm's own folder; the same pull goes on from one."""
     return sorted(paths.models_dir().rglob("*.part"))
 
 
 def quantisation_of(name: str) -> str:
-    """What a file's name says of its quantisation, such as `Q4_K_M`; empty where it says none."""
+    """The quantisation that a file's name says, such as `Q4_K_M`; empty where it says none."""
     match = _QUANTISATION.search(_SHARD.sub("", name))
     return match.group(1) if match else ""
 
@@ -94,19 +96,19 @@ def model_name(path: PurePath) -> str:
     return _SHARD.sub("", path.stem)
 
 
-def _tree(folder: Path, origin: str) -> Iterator[Found]:
+def _tree(folder: Path, origin: str) -> Iterator[LocalModel]:
     """Files below `folder/owner/repository`, or right in it."""
     for path in _gguf(folder):
         inside = path.relative_to(folder).parts
         yield from _found(path, "/".join(inside[:2]) if len(inside) > 2 else "", origin)
 
 
-def _flat(folder: Path, origin: str) -> Iterator[Found]:
+def _flat(folder: Path, origin: str) -> Iterator[LocalModel]:
     for path in _gguf(folder):
         yield from _found(path, "", origin)
 
 
-def _hugging_face(environment: Environment, home: Path) -> Iterator[Found]:
+def _hugging_face(environment: Environment, home: Path) -> Iterator[LocalModel]:
     """`models--owner--repository/snapshots/commit/…`, links into a folder of blobs."""
     cache = Path(environment.get("XDG_CACHE_HOME") or home / ".cache")
     base = Path(environment.get("HF_HOME") or cache / "huggingface").expanduser()
@@ -137,7 +139,7 @@ def _llama_cpp(environment: Environment, home: Path) -> Path:
     return Path(environment.get("XDG_CACHE_HOME") or home / ".cache") / "llama.cpp"
 
 
-def _ollama(environment: Environment, home: Path) -> Iterator[Found]:
+def _ollama(environment: Environment, home: Path) -> Iterator[LocalModel]:
     """`manifests/registry/namespace/model/tag` names the blob that is the model."""
     own = environment.get("OLLAMA_MODELS")
     bases = [Path(own).expanduser()] if own else [
@@ -151,7 +153,7 @@ def _ollama(environment: Environment, home: Path) -> Iterator[Found]:
             if digest and space and (size := _size(blob)):
                 owner = "/".join(space[1:]) if space[1:] != ["library"] else ""
                 name = f"{owner}/{model}:{tag}" if owner else f"{model}:{tag}"
-                yield Found(name, "", blob, "Ollama", size)
+                yield LocalModel(name, "", blob, "Ollama", size)
 
 
 def _size(path: Path) -> int:
@@ -166,22 +168,24 @@ def _model_layer(manifest: Path) -> str:
     """The digest of the model's own layer; empty where this is no manifest."""
     try:
         layers = read_json(manifest, _MANIFEST)["layers"]
-        found = next(
-            str(one["digest"]) for one in layers if str(one["mediaType"]).endswith(".image.model")
+        digest = next(
+            str(layer["digest"])
+            for layer in layers
+            if str(layer["mediaType"]).endswith(".image.model")
         )
     except (OSError, ValueError, KeyError, TypeError, StopIteration):
         return ""
-    return found if re.fullmatch(r"sha256:[0-9a-f]{64}", found) else ""
+    return digest if re.fullmatch(r"sha256:[0-9a-f]{64}", digest) else ""
 
 
-def _found(path: Path, owner: str, origin: str) -> Iterator[Found]:
+def _found(path: Path, owner: str, origin: str) -> Iterator[LocalModel]:
     """The model that begins in this file; nothing for later parts and for companions."""
     if any(word in path.name.lower() for word in ASIDE):
         return
     parts = parts_of(path)
     try:
         if parts[0] == path:
-            yield Found(
+            yield LocalModel(
                 model_name(path), owner, path, origin, sum(one.stat().st_size for one in parts)
             )
     except OSError:

@@ -1,4 +1,4 @@
-"""What the Hugging Face hub has: a repository's GGUF models, found by name and quantisation.
+"""The Hugging Face hub: its repositories with GGUF models, and the models of one.
 
 Speaks through huggingface_hub, which knows the person's token; llterm never reads or shows it.
 """
@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -21,19 +20,7 @@ from llterm.errors import BackendUnavailable, LltermError, ModelError, UsageErro
 HUB = "https://huggingface.co"
 PATIENCE = 20.0
 """Seconds that the hub has for an answer."""
-PREFERRED = ("Q4_K_M", "Q5_K_M", "Q4_K_S", "Q6_K", "Q8_0", "F16", "BF16")
-"""What is taken where no quantisation is named: small with little loss first."""
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
-_REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
-
-
-@dataclass(frozen=True, slots=True)
-class Reference:
-    """What was typed: `owner/repository`, and which of its models."""
-
-    repository: str
-    wanted: str
-    """A quantisation or a file's name; empty where none was typed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +45,12 @@ class RemoteModel:
     files: tuple[RemoteFile, ...]
     """Its parts in order; mostly one."""
 
+    parameters: int = 0
+    """Of the repository's model, as the hub counts them; 0 where it does not say."""
+
     @property
     def size(self) -> int:
-        return sum(one.size for one in self.files)
+        return sum(file.size for file in self.files)
 
     @property
     def quantisation(self) -> str:
@@ -72,38 +62,17 @@ class RemoteModel:
         return f"{self.repository}:{self.quantisation or self.files[0].name}"
 
 
-def read_reference(text: str) -> Reference:
-    """`owner/repository[:quantisation]`, `owner/repository/file.gguf`, or the hub's address of one.
-
-    Raises UsageError.
-    """
-    short = re.sub(r"^(https?://)?(www\.)?(huggingface\.co|hf\.co)/", "", text.strip())
-    repository, _, wanted = short.partition(":")
-    parts = repository.strip("/").split("/")
-    if len(parts) > 2 and not wanted:
-        rest = parts[4:] if parts[2:3] in (["blob"], ["resolve"], ["tree"]) else parts[2:]
-        wanted = "/".join(rest).partition("?")[0]
-    repository = "/".join(parts[:2])
-    if not _REPOSITORY.fullmatch(repository):
-        raise UsageError(
-            f"{text} is no model on the hub",
-            "A model is written owner/repository:quantisation.",
-            "For example: llterm models pull owner/repository-GGUF:Q4_K_M",
-        )
-    return Reference(repository, wanted)
-
-
 def endpoint() -> str:
     """The hub's address. Raises UsageError where the token would go over an open line."""
-    found = os.environ.get("HF_ENDPOINT", HUB).rstrip("/")
-    parts = urlsplit(found)
+    address = os.environ.get("HF_ENDPOINT", HUB).rstrip("/")
+    parts = urlsplit(address)
     if parts.scheme == "http" and parts.hostname not in _LOOPBACK and library().get_token():
         raise UsageError(
             "The hub's address is not encrypted",
-            f"HF_ENDPOINT is {found}: your token would be sent for anybody to read.",
+            f"HF_ENDPOINT is {address}: your token would be sent for anybody to read.",
             "Use an https address, or unset HF_TOKEN.",
         )
-    return found
+    return address
 
 
 def remote_models(repository: str) -> list[RemoteModel]:
@@ -112,60 +81,34 @@ def remote_models(repository: str) -> list[RemoteModel]:
         api = library().HfApi(endpoint=endpoint(), library_name="llterm")
         info = api.model_info(repository, files_metadata=True, timeout=PATIENCE)
     files = {}
-    for one in info.siblings or ():
-        lfs = one.lfs
-        if one.rfilename.lower().endswith(".gguf") and _safe(one.rfilename):
-            files[one.rfilename] = RemoteFile(
-                one.rfilename, one.size or 0, lfs.sha256 if lfs else "", one.blob_id or ""
+    for sibling in info.siblings or ():
+        name, lfs = sibling.rfilename, sibling.lfs
+        if name.lower().endswith(".gguf") and _safe(name):
+            files[name] = RemoteFile(
+                name, sibling.size or 0, lfs.sha256 if lfs else "", sibling.blob_id or ""
             )
-    return list(_models(repository, info.sha or "main", files))
+    counted = (info.gguf or {}).get("total")
+    parameters = counted if isinstance(counted, int) else 0
+    return list(_models(repository, info.sha or "main", files, parameters))
 
 
-def search_hub(words: str, limit: int = 20) -> list[tuple[str, int]]:
-    """Repositories with GGUF files, most downloaded first, and how often. Raises LltermError."""
-    with hub_errors(words):
+def search_hub(words: str, limit: int = 20, *, base: str = "") -> list[tuple[str, int]]:
+    """Repositories with GGUF files, most downloaded first, and how often. Raises LltermError.
+
+    `base`: only those that say that they are quantised from this repository's model.
+    """
+    filters = ["gguf", f"base_model:quantized:{base}"] if base else ["gguf"]
+    with hub_errors(words or base):
         utils = library().utils
         # Not `HfApi.list_models`: without a network that tries for half a minute.
         answer = utils.get_session().get(
             f"{endpoint()}/api/models",
-            params={"search": words, "filter": "gguf", "sort": "downloads", "limit": limit},
+            params={"search": words, "filter": filters, "sort": "downloads", "limit": limit},
             headers=utils.build_hf_headers(library_name="llterm"),
             timeout=PATIENCE,
         )
         utils.hf_raise_for_status(answer)
-        return [(str(one["id"]), int(one.get("downloads", 0))) for one in answer.json()]
-
-
-def choose_model(reference: Reference, models: Sequence[RemoteModel]) -> RemoteModel:
-    """The one that is meant. Raises ModelError naming what there is."""
-    if not models:
-        raise ModelError(
-            f"{reference.repository} has no GGUF files",
-            "It may hold the model in another format.",
-            "`llterm models list --hub WORDS` looks for others.",
-        )
-    wanted = reference.wanted.lower()
-    if wanted:
-        meant = [one for one in models if _means(wanted, one)]
-    else:
-        meant = list(models) if len(models) == 1 else _preferred(models)
-    if len(meant) == 1:
-        return meant[0]
-    there = ", ".join(dict.fromkeys(one.quantisation or one.files[0].name for one in models))
-    if len(meant) > 1:
-        names = ", ".join(one.files[0].name for one in meant)
-        raise ModelError(
-            f"{reference.wanted or reference.repository} means {len(meant)} models",
-            f"They are {names}.",
-            f"Name one: {reference.repository}:{meant[0].files[0].name}",
-        )
-    if not wanted:
-        raise ModelError(
-            f"{reference.repository} has several models", f"They are {there}.", "Name one after a :"
-        )
-    raise ModelError(
-        f"{reference.repository} has no {reference.wanted}", f"It has {there}.", "Name one of them."
-    )
+        return [(str(found["id"]), int(found.get("downloads", 0))) for found in answer.json()]
 
 
 @contextmanager
@@ -240,7 +183,9 @@ def _safe(name: str) -> bool:
     return not path.is_absolute() and not odd and name.isprintable()
 
 
-def _models(repository: str, commit: str, files: dict[str, RemoteFile]) -> Iterator[RemoteModel]:
+def _models(
+    repository: str, commit: str, files: dict[str, RemoteFile], parameters: int
+) -> Iterator[RemoteModel]:
     """Files that belong together as models. A model that lacks a part is left out."""
     for name in sorted(files):
         path = PurePosixPath(name)
@@ -249,21 +194,4 @@ def _models(repository: str, commit: str, files: dict[str, RemoteFile]) -> Itera
         parts = [one.as_posix() for one in parts_of(path)]
         if parts[0] == name and all(part in files for part in parts):
             together = tuple(files[part] for part in parts)
-            yield RemoteModel(repository, commit, model_name(path), together)
-
-
-def _means(wanted: str, model: RemoteModel) -> bool:
-    """Whether a typed quantisation or file name means this model."""
-    first = model.files[0].name.lower()
-    quantisation = model.quantisation.lower()
-    return wanted in (
-        first, PurePosixPath(first).name, model.name.lower(), quantisation,
-        quantisation.removeprefix("ud-"),
-    )  # fmt: skip
-
-
-def _preferred(models: Sequence[RemoteModel]) -> list[RemoteModel]:
-    for name in PREFERRED:
-        if found := [one for one in models if one.quantisation.upper() == name]:
-            return found
-    return []
+            yield RemoteModel(repository, commit, model_name(path), together, parameters)

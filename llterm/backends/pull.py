@@ -1,7 +1,9 @@
 """Brings a model from the hub onto this machine: resumable, checked, whole or not there at all.
 
 Bytes go into a part file named after the checksum; the next pull of the same file goes on where it
-ends, after whatever ended it. Only a file with the hub's checksum gets its name.
+ends, after whatever ended it. Only a file with the hub's checksum gets its name. The hub's own
+`hf_hub_download` keeps whole blocks of 10 MB alone, compares no checksum, lets a second pull wait
+unseen, and leaves files of its own beside the model.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from types import TracebackType
 from llterm import paths
 from llterm.backends.caches import find_files
 from llterm.backends.hub import PATIENCE, RemoteFile, RemoteModel, endpoint, hub_errors, library
-from llterm.backends.llamacpp.info import inspect_gguf
+from llterm.backends.llamacpp.gguf_header import inspect_gguf
 from llterm.errors import BackendUnavailable, LltermError, ModelError, UsageError, reason
 
 SPARE = 64 << 20
@@ -39,29 +41,34 @@ Progress = Callable[[int, int], None]
 
 
 def folder_of(repository: str) -> Path:
-    """Where a repository's files are kept."""
+    """The folder of a repository's files."""
     return paths.models_dir() / repository
 
 
 def here_already(model: RemoteModel) -> Path | None:
     """This very model where some program keeps it on this machine; None where none does."""
-    for one in find_files():
-        if (one.owner, one.name, one.size) == (model.repository, model.name, model.size):
-            return one.path
+    for file in find_files():
+        if (file.owner, file.name, file.size) == (model.repository, model.name, model.size):
+            return file.path
     return None
 
 
+def repositories_here() -> set[str]:
+    """Repositories of which some program keeps a model on this machine, in lower case."""
+    return {file.owner.lower() for file in find_files()}
+
+
 def pull(model: RemoteModel, progress: Progress | None = None) -> Path:
-    """Fetch every part; the path to open.
+    """Fetch every part. Returns the path to open.
 
     Raises UsageError where another llterm is at it, ModelError for a wrong checksum, LltermError
     without room, BackendUnavailable where the hub fails. What came stays for the next pull.
     """
     folder = folder_of(model.repository)
-    targets = [folder / PurePosixPath(one.name) for one in model.files]
+    targets = [folder / PurePosixPath(file.name) for file in model.files]
     _check_room(model, targets)
     done = 0
-    for one, target in zip(model.files, targets, strict=True):
+    for file, target in zip(model.files, targets, strict=True):
         if not target.exists():
             paths.made(target.parent)
             before = done
@@ -70,13 +77,13 @@ def pull(model: RemoteModel, progress: Progress | None = None) -> Path:
                 if progress is not None:
                     progress(before + size, model.size)
 
-            _fetch(model, one, target, tell)
-        done += one.size
+            _fetch(model, file, target, tell)
+        done += file.size
     inspect_gguf(targets[0])
     return targets[0]
 
 
-class Part:
+class PartFile:
     """The part file of one download: hashes what is written, and what was there before."""
 
     def __init__(self, target: Path, wanted: RemoteFile, tell: Callable[[int], None]) -> None:
@@ -126,7 +133,7 @@ class Part:
             )
         self.path.replace(target)
 
-    def __enter__(self) -> Part:
+    def __enter__(self) -> PartFile:
         return self
 
     def __exit__(
@@ -146,7 +153,7 @@ class Part:
         return hashlib.sha1(b"blob %d\0" % self._wanted.size, usedforsecurity=False)
 
     def _take_in(self) -> None:
-        """What an earlier pull left."""
+        """Hash what an earlier pull left."""
         while block := self._file.read(_BLOCK):
             self._digest.update(block)
             self.size += len(block)
@@ -158,7 +165,7 @@ def _fetch(
     model: RemoteModel, wanted: RemoteFile, target: Path, tell: Callable[[int], None]
 ) -> None:
     """One file, cut connections and all."""
-    with Part(target, wanted, tell) as part, _disk_errors(target), hub_errors(model.repository):
+    with PartFile(target, wanted, tell) as part, _disk_errors(target), hub_errors(model.repository):
         import httpx2
 
         url = library().hf_hub_url(
@@ -184,7 +191,7 @@ def _fetch(
         part.finish(target)
 
 
-def _receive(url: str, part: Part, size: int) -> None:
+def _receive(url: str, part: PartFile, size: int) -> None:
     """The bytes after those that are there, as far as they come."""
     utils = library().utils
     headers = utils.build_hf_headers(library_name="llterm") | {"Accept-Encoding": "identity"}
@@ -205,7 +212,7 @@ def _receive(url: str, part: Part, size: int) -> None:
 
 @contextmanager
 def _disk_errors(target: Path) -> Iterator[None]:
-    """What the disk says while a file is written, in llterm's words."""
+    """Tell the disk's errors, while a file is written, in llterm's words."""
     try:
         yield
     except OSError as error:
@@ -224,16 +231,16 @@ def _disk_errors(target: Path) -> Iterator[None]:
 
 def _check_room(model: RemoteModel, targets: list[Path]) -> None:
     """Raises LltermError where the disk cannot hold what is still missing."""
-    if any(one.size > MOST for one in model.files):
+    if any(file.size > MOST for file in model.files):
         raise ModelError(
             f"{model.name} is too large to be pulled",
             "The hub hands out files over 50 GB only to its own program.",
             f"`hf download {model.repository} {model.files[0].name}`: llterm finds it then.",
         )
     missing = 0
-    for one, target in zip(model.files, targets, strict=True):
+    for file, target in zip(model.files, targets, strict=True):
         parts = target.parent.glob(f".{target.name}.*.part")
-        missing += 0 if target.exists() else one.size - sum(path.stat().st_size for path in parts)
+        missing += 0 if target.exists() else file.size - sum(path.stat().st_size for path in parts)
     folder = targets[0].parent
     while not folder.exists():
         folder = folder.parent

@@ -10,7 +10,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
-from llterm.backends.caches import Found, find_files, model_name
+from llterm.backends.caches import LocalModel, find_files, model_name, quantisation_of
+from llterm.backends.catalogue import CatalogueEntry, find_entry
 from llterm.config import Config, ModelConfig
 from llterm.config.server import ServerSettings, is_address
 from llterm.core.query import Backend
@@ -57,9 +58,12 @@ def known_models(config: Config, addresses: Sequence[str] = ()) -> list[Known]:
     names = [*BUNDLED, *(name for name in config.models if name not in BUNDLED), SCRIPTED]
     names += filter(is_address, dict.fromkeys((config.model, *addresses)))
     known = [find_model(name, config) for name in names]
-    there = {one.path.resolve() for one in known if one.path is not None}
-    found = named(find_files(), names).items()
-    return known + [_of(name, one) for name, one in found if one.path.resolve() not in there]
+    listed = {model.path.resolve() for model in known if model.path is not None}
+    return known + [
+        _of(name, file)
+        for name, file in named(find_files(), names).items()
+        if file.path.resolve() not in listed
+    ]
 
 
 def taken_names(config: Config) -> list[str]:
@@ -67,18 +71,18 @@ def taken_names(config: Config) -> list[str]:
     return list(dict.fromkeys((*BUNDLED, *config.models, SCRIPTED)))
 
 
-def named(files: Sequence[Found], taken: Collection[str]) -> dict[str, Found]:
+def named(files: Sequence[LocalModel], taken: Collection[str]) -> dict[str, LocalModel]:
     """A name for each file: the shortest of its spellings that means no other one.
 
     `taken` are names of other models.
     """
-    spellings = [_spellings(one) for one in files]
-    counts = Counter(text for one in spellings for text in set(one))
+    spellings = [_spellings(file) for file in files]
+    counts = Counter(text for texts in spellings for text in set(texts))
     return {
         next(
-            (text for text in texts if counts[text] == 1 and text not in taken), str(one.path)
-        ): one
-        for one, texts in zip(files, spellings, strict=True)
+            (text for text in texts if counts[text] == 1 and text not in taken), str(file.path)
+        ): file
+        for file, texts in zip(files, spellings, strict=True)
     }
 
 
@@ -104,12 +108,18 @@ def find_model(name: str, config: Config) -> Known:
     if present(path):
         return Known(model_name(path), "file", path, ModelConfig())
     files = find_files()
-    if (found := _search(name, files, taken_names(config))) is not None:
-        return found
-    if ":" in name and len(path.parts) == 2:
+    meant = [file for file in files if name in (*_spellings(file), file.reference)]
+    entry = None if meant or len(path.parts) > 1 else find_entry(name.partition(":")[0])
+    if entry is not None:
+        meant = _of_entry(entry, name.partition(":")[2], files)
+    if meant:
+        return _only(name, meant, files, taken_names(config))
+    if entry is not None or (":" in name and len(path.parts) == 2):
         raise ModelError(
             f"{name} is not on this machine",
-            "It is neither a file nor a model that was found.",
+            "It is a popular model, not fetched yet."
+            if entry
+            else "It is neither a file nor a model that was found.",
             f"`llterm models pull {name}` fetches it from the Hugging Face hub.",
         )
     if path.suffix.lower() == ".gguf" or len(path.parts) > 1:
@@ -130,31 +140,42 @@ def _limited(server: ServerSettings, config: Config) -> ServerSettings:
     return replace(server, parallel=config.parallel)
 
 
-def _search(name: str, files: Sequence[Found], taken: Collection[str]) -> Known | None:
-    """The file on disk that this name means. Raises ModelError where it means several."""
-    meant = [one for one in files if name in (*_spellings(one), one.reference)]
+def _of_entry(entry: CatalogueEntry, wanted: str, files: Sequence[LocalModel]) -> list[LocalModel]:
+    """A popular model's files on this machine; `wanted` is a quantisation or empty."""
+    return [
+        file
+        for file in files
+        if file.owner.lower() == entry.repository.lower()
+        and wanted.lower() in ("", quantisation_of(file.name).lower())
+    ]
+
+
+def _only(
+    name: str, meant: Sequence[LocalModel], files: Sequence[LocalModel], taken: Collection[str]
+) -> Known:
+    """The one file on disk that this name means. Raises ModelError where it means several."""
     if len(meant) > 1:
-        ways = [way for way, one in named(files, taken).items() if one in meant]
+        ways = [way for way, file in named(files, taken).items() if file in meant]
         raise ModelError(
             f"{name} means {len(meant)} models",
-            "; ".join(f"{one.path} ({one.origin})" for one in meant) + ".",
+            "; ".join(f"{file.path} ({file.origin})" for file in meant) + ".",
             f"Say which: {', '.join(ways)}.",
         )
-    return _of(name, meant[0]) if meant else None
+    return _of(name, meant[0])
 
 
-def _of(name: str, found: Found) -> Known:
-    return Known(name, "found", found.path, ModelConfig(), found.origin)
+def _of(name: str, file: LocalModel) -> Known:
+    return Known(name, "found", file.path, ModelConfig(), file.origin)
 
 
-def _spellings(found: Found) -> tuple[str, ...]:
+def _spellings(file: LocalModel) -> tuple[str, ...]:
     """Names of a file, shortest first."""
-    long = f"{found.owner}/{found.name}" if found.owner else found.name
-    origin = found.origin.lower().replace(" ", "-").replace(".", "-")
-    return tuple(dict.fromkeys((found.name, long, f"{origin}:{long}")))
+    long = f"{file.owner}/{file.name}" if file.owner else file.name
+    origin = file.origin.lower().replace(" ", "-").replace(".", "-")
+    return tuple(dict.fromkeys((file.name, long, f"{origin}:{long}")))
 
 
-def _unknown(name: str, names: Sequence[str], files: Sequence[Found]) -> ModelError:
+def _unknown(name: str, names: Sequence[str], files: Sequence[LocalModel]) -> ModelError:
     near = get_close_matches(name, [*names, *named(files, names)], 1, 0.5)
     more = f", and {len(files)} files that were found on this machine" if files else ""
     return ModelError(
@@ -178,7 +199,7 @@ async def open_model(
     """
     known, given = find_model(name, config), dict(overrides or {})
     parallel = given.pop("parallel", None)
-    from llterm.backends.formats import chosen_format
+    from llterm.backends.chat_formats import chosen_format
 
     if known.settings.server is not None:
         from llterm.backends.remote.connect import open_remote
@@ -193,11 +214,11 @@ async def open_model(
 
         return ScriptedBackend()
     from llterm.backends.llamacpp import LlamaSettings, open_llama
-    from llterm.backends.llamacpp.trial import try_file
+    from llterm.backends.llamacpp.model_trial import try_file
 
     await try_file(known.path)
     values: dict[str, Any] = {
-        one.name: getattr(known.settings, one.name) for one in fields(LlamaSettings)
+        setting.name: getattr(known.settings, setting.name) for setting in fields(LlamaSettings)
     }
     values["chat_template"] = await asyncio.to_thread(chosen_format, known.settings, config)
     values.update(given)

@@ -48,9 +48,9 @@ class ScriptedVocabulary:
     def __init__(self) -> None:
         words = sorted({piece.encode() for piece in _PIECE.findall(TEXT) if len(piece) > 1})
         data = [b"<|end|>", *(bytes([byte]) for byte in range(256)), *words]
-        self._tokens = [Token(id, one, special=not id, end=not id) for id, one in enumerate(data)]
+        self._tokens = [Token(id, text, special=not id, end=not id) for id, text in enumerate(data)]
         self._ids = {token.data: token.id for token in self._tokens if not token.special}
-        self._longest = max(len(one) for one in self._ids)
+        self._longest = max(len(text) for text in self._ids)
 
     @cached_property
     def fingerprint(self) -> str:

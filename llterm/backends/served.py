@@ -1,4 +1,4 @@
-"""Which of the models in use are on servers, whether those answer, and what went over the wire."""
+"""Models in use that are on servers: whether those answer, and what went over the wire."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def server_of(source: Source | None) -> RemoteBackend | None:
 def counted(source: Source | None) -> tuple[Counted, ...]:
     """The counter of a model on a server; of a mix, those of its models."""
     servers = filter(None, map(server_of, getattr(source, "sources", (source,))))
-    return tuple(Counted(one.name, one.transport.spent) for one in servers)
+    return tuple(Counted(server.name, server.transport.spent) for server in servers)
 
 
 def silent(source: Source | None) -> tuple[str, ...]:
@@ -35,10 +35,10 @@ def silent(source: Source | None) -> tuple[str, ...]:
     if source is None:
         return ()
     of: Sequence[Source] = getattr(source, "sources", (source,))
-    return tuple(one.name for one in of if isinstance(one, Distant) and one.away)
+    return tuple(model.name for model in of if isinstance(model, Distant) and model.away)
 
 
 def counted_words(counts: Sequence[Counted]) -> str:
     """A line each, every one begun by a line break; nothing where none is on a server."""
-    named = ((label_text(one.model), one) for one in counts)
-    return "".join(f"\n{name}: {one.spent.summary()}" for name, one in named)
+    named = ((label_text(count.model), count) for count in counts)
+    return "".join(f"\n{name}: {count.spent.summary()}" for name, count in named)

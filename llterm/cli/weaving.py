@@ -63,7 +63,7 @@ def _launch(asked: Asked, config: Config) -> Launch:
     models = asked.mix.models if asked.mix else (config.model,)
     for known in [find_model(model, config) for model in models]:
         if known.path is not None:
-            from llterm.backends.llamacpp.info import check_gguf
+            from llterm.backends.llamacpp.gguf_header import check_gguf
 
             check_gguf(known.path)
     if asked.file is not None and asked.file.is_file():

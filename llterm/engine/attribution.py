@@ -37,7 +37,7 @@ ASTRAY = 0.05
 
 
 class Gradients(Protocol):
-    """Something that differentiates a model (`backends.gradients`)."""
+    """Something that differentiates a model (`backends.gradients_process`)."""
 
     async def ask(self, question: Question, how: How, progress: Progress) -> Attribution:
         """Values of the tokens from the question's head on."""

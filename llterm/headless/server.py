@@ -33,7 +33,7 @@ def check_server(name: str, config: Config) -> str:
 
 
 async def _examined(name: str, config: Config) -> list[tuple[str, str]]:
-    from llterm.backends.formats import chosen_format
+    from llterm.backends.chat_formats import chosen_format
     from llterm.backends.remote.connect import open_remote
     from llterm.backends.remote.probe import reused_tokens
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from llterm.backends.caches import find_files
-from llterm.backends.listing import list_models
-from llterm.backends.llamacpp.memory import fit
+from llterm.backends.inventory import list_models
+from llterm.backends.llamacpp.memory_estimate import fit
 from llterm.backends.registry import find_model, known_models
 from llterm.config import Config
 from llterm.errors import ModelError

@@ -13,12 +13,15 @@ from pathlib import Path
 
 import pytest
 
-from llterm.backends.hub import choose_model, read_reference, remote_models, search_hub
+from llterm.backends.caches import unfinished
+from llterm.backends.hub import remote_models, search_hub
+from llterm.backends.hub_reference import choose_model, read_reference
+from llterm.backends.inventory import list_models
 from llterm.backends.pull import folder_of, pull
 from llterm.backends.registry import MODELS, find_model
 from llterm.config import Config
 from llterm.errors import BackendUnavailable, LltermError, ModelError, UsageError
-from llterm.headless.models import list_text
+from llterm.reports.models_text import list_text
 from tests.helpers.fake_hub import Hub, serve_hub
 from tests.helpers.program import folders, run
 
@@ -105,7 +108,7 @@ def test_a_connection_that_stays_cut_leaves_a_part_for_the_next_pull(hub: Hub) -
     with pytest.raises(BackendUnavailable, match="could not be reached"):
         pulled()
     assert part().stat().st_size == 1_000_000
-    listed = list_text(Config())
+    listed = list_text(list_models(Config()), unfinished(), "fable")
     assert str(part()) in listed
     assert "stopped pull" in listed
     hub.cut = []
@@ -236,13 +239,13 @@ def test_a_redirect_to_another_host_goes_without_the_token(
 
 
 def test_two_pulls_of_one_file_are_not_at_once(hub: Hub) -> None:
-    from llterm.backends.pull import Part
+    from llterm.backends.pull import PartFile
 
     wanted = read_reference(REFERENCE)
     model = choose_model(wanted, remote_models(REPOSITORY))
     target = folder_of(REPOSITORY) / model.files[0].name
     target.parent.mkdir(parents=True)
-    with Part(target, model.files[0], lambda size: None) as first:
+    with PartFile(target, model.files[0], lambda size: None) as first:
         first.write(MODEL[:10])
         with pytest.raises(UsageError, match="pulled already"):
             pulled()

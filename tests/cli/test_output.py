@@ -15,15 +15,15 @@ from llterm.core.counts import count_of
 from llterm.errors import LltermError, UsageError
 
 SOURCES = sorted(Path(package).parent.rglob("*.py"))
-CHILDREN = ("backends/gradients/child.py", "backends/llamacpp/quantising.py",
-            "backends/rendering/child.py")  # fmt: skip
+CHILDREN = ("backends/gradients_child.py", "backends/llamacpp/quantize_child.py",
+            "backends/template_child.py")  # fmt: skip
 """Processes of their own, whose stdout is for llterm alone."""
 WRITERS = ("output.py", "supervise.py", "ui/app.py", *CHILDREN)
 READERS = (
     "regular.py",
-    "backends/llamacpp/memory.py",
+    "backends/llamacpp/memory_estimate.py",
     "ui/external.py",
-    "backends/gradients/child.py",
+    "backends/gradients_child.py",
 )
 """Also what reads the system's own files, and a file that llterm has just written."""
 

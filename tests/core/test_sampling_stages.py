@@ -22,7 +22,7 @@ import pytest
 
 import llterm
 from llterm.backends.llamacpp.binding import library
-from llterm.backends.llamacpp.vocabulary import LlamaVocabulary
+from llterm.backends.llamacpp.llama_vocabulary import LlamaVocabulary
 from llterm.core.sampling import (
     Ladder,
     Mirostat,

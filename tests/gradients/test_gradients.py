@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from llterm.backends.gradients import GradientProcess
+from llterm.backends.gradients_process import GradientProcess
 from llterm.backends.llamacpp import LlamaBackend, LlamaSettings, open_llama
 from llterm.core.attribution import How, Method, Question
 from llterm.core.stories import STORIES
@@ -70,7 +70,7 @@ async def own(backend: LlamaBackend, question: Question) -> float:
 async def test_slopes_are_what_small_changes_of_the_embeddings_do() -> None:
     import torch
 
-    from llterm.backends.gradients.child import Model, answer
+    from llterm.backends.gradients_child import Model, answer
 
     model = Model(BUNDLED)
     tokens, first, target = [0, 300, 301, 302, 303], 1, 40

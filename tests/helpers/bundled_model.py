@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import llterm
-from llterm.backends.llamacpp.quantise import quantise
+from llterm.backends.llamacpp.quantize import quantize
 
 BUNDLED = Path(llterm.__file__).parent / "models" / "fable-f16.gguf"
 
@@ -14,5 +14,5 @@ def quantized(folder: Path, kind: str) -> Path:
     """The bundled model in another quantisation."""
     path = folder / f"fable-{kind}.gguf"
     if not path.exists():
-        quantise(BUNDLED, path, kind, threads=1)
+        quantize(BUNDLED, path, kind, threads=1)
     return path

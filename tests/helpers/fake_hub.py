@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -21,6 +21,10 @@ class Hub:
     files: dict[str, dict[str, bytes]] = field(default_factory=dict)
     cut: list[int] = field(default_factory=list)
     """Before the coming answers with a file's bytes end: after how many of them each is cut."""
+    bases: dict[str, str] = field(default_factory=dict)
+    """By repository: the one whose model it says that it was quantised from."""
+    parameters: dict[str, int] = field(default_factory=dict)
+    """By repository: parameters that the hub counted in its GGUF files."""
     holds: bool = False
     """Where an answer is cut, the connection stays open until the hub ends."""
     claimed: dict[str, int] = field(default_factory=dict)
@@ -84,8 +88,7 @@ class _Handler(BaseHTTPRequestHandler):
         if hub.status != 200:
             self._answer(hub.status, b"")
         elif path == "/api/models":
-            found = [{"id": name, "downloads": 7} for name in hub.files]
-            self._answer(200, json.dumps(found).encode())
+            self._search(parse_qs(urlsplit(self.path).query))
         elif path.startswith("/api/models/"):
             self._model(path.removeprefix("/api/models/"))
         elif path.count("/") > 3 or path == "/elsewhere":
@@ -95,6 +98,18 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         """Tests look at `asked`."""
+
+    def _search(self, wanted: dict[str, list[str]]) -> None:
+        """Repositories with these words in their names, and with all of these tags."""
+        hub, words = self.served, wanted.get("search", [""])[0].lower()
+        matching = []
+        for name, files in hub.files.items():
+            tags = {"gguf"} if any(file.endswith(".gguf") for file in files) else set()
+            if name in hub.bases:
+                tags.add(f"base_model:quantized:{hub.bases[name]}")
+            if words in name.lower() and tags.issuperset(wanted.get("filter", [])):
+                matching.append({"id": name, "downloads": 7})
+        self._answer(200, json.dumps(matching[: int(wanted["limit"][0])]).encode())
 
     def _model(self, name: str) -> None:
         hub = self.served
@@ -115,7 +130,14 @@ class _Handler(BaseHTTPRequestHandler):
             }
             for file, data in hub.files[name].items()
         ]
-        answer = {"id": name, "modelId": name, "sha": COMMIT, "siblings": siblings}
+        answer: dict[str, object] = {
+            "id": name,
+            "modelId": name,
+            "sha": COMMIT,
+            "siblings": siblings,
+        }
+        if name in hub.parameters:
+            answer["gguf"] = {"total": hub.parameters[name], "architecture": "llama"}
         return self._answer(200, json.dumps(answer).encode())
 
     def _file(self, path: str) -> None:

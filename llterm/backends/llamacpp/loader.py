@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from llterm.backends.llamacpp import cores
+from llterm.backends.llamacpp import thread_budget
 from llterm.backends.llamacpp.binding import StopFlag, library
-from llterm.backends.llamacpp.settings import MOST_CONTEXT, RESERVE, LlamaSettings
+from llterm.backends.llamacpp.llama_settings import MOST_CONTEXT, RESERVE, LlamaSettings
 from llterm.errors import ModelError
 
 SEQUENCES = 256
@@ -149,7 +149,7 @@ def context_params(llama: Any, settings: LlamaSettings, cells: int, sequences: i
     quantised = settings.kv_type == "q8_0"
     params.flash_attn_type = -1 if settings.gpu_layers or quantised else 0
     params.type_k = params.type_v = _KV_TYPES[settings.kv_type]
-    params.n_threads = params.n_threads_batch = cores.threads_of(settings.threads)
+    params.n_threads = params.n_threads_batch = thread_budget.thread_count(settings.threads)
     return params
 
 

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
-from llterm.backends.formats import Chosen
+from llterm.backends.chat_formats import Chosen
 from llterm.backends.remote.api_keys import read_key
 from llterm.backends.remote.cassette import CassetteWriter, RecordingTransport, ReplayTransport
 from llterm.backends.remote.client import Client
@@ -20,13 +20,7 @@ from llterm.backends.remote.http_transport import HttpTransport
 from llterm.backends.remote.probe import detect_again, find_dialect, with_trials
 from llterm.backends.remote.remote_backend import RemoteBackend, RequestPolicy
 from llterm.backends.remote.server_chats import chats_of
-from llterm.backends.remote.server_memory import (
-    ServerMemory,
-    forget,
-    memory_file,
-    recall,
-    remember,
-)
+from llterm.backends.remote.server_memory import ServerMemory, forget, memory_file, recall, remember
 from llterm.backends.remote.server_vocabulary import Encoder, RemoteVocabulary, fingerprint_of
 from llterm.backends.remote.token_spelling import spread
 from llterm.backends.remote.transport import News, Tell, Transport

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 
+from llterm.backends.chat_formats import ChatFormat, Messages
 from llterm.backends.remote.discovery import Discovery
 from llterm.backends.remote.steps import (
     CompletionRequest,
@@ -16,7 +17,6 @@ from llterm.backends.remote.steps import (
     ServerTraits,
 )
 from llterm.backends.remote.transport import Transport
-from llterm.backends.templates import ChatFormat, Messages
 from llterm.core.tokens import Tail, Token
 
 

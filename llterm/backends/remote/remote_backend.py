@@ -8,7 +8,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from llterm.backends.openings import Chats
+from llterm.backends.chat_opener import ChatOpener
 from llterm.backends.remote.client import Client
 from llterm.backends.remote.dialect import Dialect
 from llterm.backends.remote.masked_distributions import MaskedDistributions
@@ -62,7 +62,7 @@ class RemoteBackend:
         news: News,
         *,
         whole: bool = False,
-        chats: Chats | None = None,
+        chats: ChatOpener | None = None,
         again: Again | None = None,
     ) -> None:
         """`whole`: every token of the vocabulary is known. `chats`: how those are opened.

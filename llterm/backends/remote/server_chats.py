@@ -9,12 +9,11 @@ from dataclasses import replace
 from itertools import groupby
 from operator import itemgetter
 
-from llterm.backends.formats import Chosen, TemplateFile
-from llterm.backends.openings import AtOnce, Chats, Openings, opener
+from llterm.backends.chat_formats import Chosen, TemplateFile, own_format
+from llterm.backends.chat_opener import ChatOpener, DeferredOpener, OpensAtOnce, opener
 from llterm.backends.remote.dialect import AppliesTemplate, ChatOnly, Dialect, TellsTemplate
 from llterm.backends.remote.server_vocabulary import RemoteVocabulary, is_end
 from llterm.backends.remote.transport import Transport
-from llterm.backends.templates import own_format
 from llterm.core.chat import OWN, UNSEEN, Chat, Part, Parts
 from llterm.core.tokens import Token
 from llterm.errors import ConfigError
@@ -30,7 +29,7 @@ def chats_of(
     template: Chosen | None,
     *,
     whole: bool,
-) -> Chats | None:
+) -> ChatOpener | None:
     """How this server's chats are opened, or None where nobody can tell.
 
     `template` is a format that the person chose; `whole`: every token is known. Raises
@@ -47,10 +46,10 @@ def chats_of(
         )
     if isinstance(dialect, ChatOnly):
         return MessageChats(vocabulary)
-    form: Chats | None = None
+    form: ChatOpener | None = None
     if template is not None:
         from llterm.backends.llamacpp.binding import library
-        from llterm.backends.llamacpp.chat import known_format
+        from llterm.backends.llamacpp.llama_chat import known_format
 
         if isinstance(template, TemplateFile):
             # The server's own first token stands before it in any case.
@@ -72,7 +71,7 @@ def chats_of(
 class TextChats:
     """A template for a server that takes text: it finds the special tokens in it itself."""
 
-    def __init__(self, form: Chats, vocabulary: RemoteVocabulary) -> None:
+    def __init__(self, form: ChatOpener, vocabulary: RemoteVocabulary) -> None:
         self.name = form.name
         self._form = form
         self._vocabulary = vocabulary
@@ -90,7 +89,7 @@ class TextChats:
         self._form.hear(told)
 
 
-class ServerWrittenChats(Openings):
+class ServerWrittenChats(DeferredOpener):
     """Chats that the server itself writes."""
 
     def __init__(
@@ -130,7 +129,7 @@ class ServerWrittenChats(Openings):
             yield Part(data.decode("utf-8", "replace"), theirs, tuple(token.id for token in run))
 
 
-class MessageChats(AtOnce):
+class MessageChats(OpensAtOnce):
     """Chats that go to the server as messages: what it puts around them is not told.
 
     A token of llterm's own stands where a message begins.

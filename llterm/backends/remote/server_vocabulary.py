@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 
-from llterm.backends.openings import on_loop
+from llterm.backends.chat_opener import on_loop
 from llterm.core.tokens import Tail, Token, split_utf8
 
 MOST = 1 << 20

@@ -13,7 +13,7 @@ from textual.content import Content
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
-from llterm.backends.listing import Listed, fit_text, list_models, size_text, with_offers
+from llterm.backends.inventory import ModelEntry, fit_text, list_models, size_text, with_offers
 from llterm.backends.registry import Known
 from llterm.config import Config
 from llterm.config.server import is_address
@@ -40,7 +40,7 @@ class Models(ListDialog[Known | str]):
         super().__init__()
         self._config = config
         self._used = used
-        self._rows: Sequence[Listed] = ()
+        self._rows: Sequence[ModelEntry] = ()
 
     def body(self) -> ComposeResult:
         yield OptionList(markup=False, compact=True)
@@ -83,7 +83,7 @@ class Models(ListDialog[Known | str]):
         self.dismiss(self._rows[event.option_index].known)
 
 
-def _lines(rows: Sequence[Listed], used: str) -> list[Content]:
+def _lines(rows: Sequence[ModelEntry], used: str) -> list[Content]:
     """A line a model: mark, name, size, quantisation, origin, doubts."""
     names = [crop(label_text(one.known.name), NAME) for one in rows]
     wide = max(map(cell_len, names))

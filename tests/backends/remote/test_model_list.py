@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from llterm.backends.inventory import take_inventory
 from llterm.backends.remote import model_list
 from llterm.backends.remote.model_list import server_models
 from llterm.config import Config
 from llterm.config.server import ServerSettings
 from llterm.errors import UsageError
-from llterm.headless.models import list_json
+from llterm.reports.models_json import list_json
 from tests.helpers.faulty_server import FaultyServer, hang, reply, status
 
 
@@ -56,11 +57,13 @@ async def test_bare_addresses_are_models_too() -> None:
         FaultyServer(reply({"data": [{"id": "some-70b"}]})) as first,
         FaultyServer(reply({"data": [{"id": "other-8b"}]})) as second,
     ):
-        text = await asyncio.to_thread(list_json, Config(model=first.url), [second.url, first.url])
+        config = Config(model=first.url)
+        entries = await asyncio.to_thread(take_inventory, config, [second.url, first.url])
+        text = list_json(entries, [], config.model)
         rows = {one["name"]: one for one in json.loads(text)["models"]}
         assert rows[first.url]["offers"] == "has some-70b"
         assert rows[first.url]["default"]
         assert rows[second.url]["offers"] == "has other-8b"
     with pytest.raises(UsageError) as raised:
-        list_json(Config(), ["http://me:secret@host"])
+        take_inventory(Config(), ["http://me:secret@host"])
     assert "secret" not in str(raised.value)

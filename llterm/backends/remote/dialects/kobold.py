@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
+from llterm.backends.chat_formats import ChatFormat, own_format
 from llterm.backends.remote.answer import AnswerValue
 from llterm.backends.remote.dialect import KnownServer
 from llterm.backends.remote.discovery import Discovery, positive_number
@@ -17,7 +18,6 @@ from llterm.backends.remote.steps import (
     content,
     steps,
 )
-from llterm.backends.templates import ChatFormat, own_format
 
 MOST = 10
 """Newer ones; 1.102 lists five, whatever is asked."""

@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
+from llterm.backends.chat_formats import PLAIN, ChatFormat, own_format
 from llterm.backends.remote.answer import LARGEST, AnswerValue
 from llterm.backends.remote.dialect import KnownServer
 from llterm.backends.remote.discovery import Discovery, positive_number
@@ -27,7 +28,6 @@ from llterm.backends.remote.steps import (
     text_token,
 )
 from llterm.backends.remote.transport import BadAnswer, Transport
-from llterm.backends.templates import PLAIN, ChatFormat, own_format
 from llterm.core.display import label_text
 from llterm.core.tokens import Tail, Token
 

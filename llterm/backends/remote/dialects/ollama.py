@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
+from llterm.backends.chat_formats import Messages
 from llterm.backends.remote.answer import AnswerValue
 from llterm.backends.remote.dialect import KnownServer
 from llterm.backends.remote.discovery import Discovery
@@ -23,7 +24,6 @@ from llterm.backends.remote.steps import (
     steps,
 )
 from llterm.backends.remote.transport import Transport
-from llterm.backends.templates import Messages
 from llterm.errors import CapabilityMissing, ModelError
 
 MOST = 20

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
+from llterm.backends.chat_formats import THOUGHTLESS, Messages
 from llterm.backends.remote.answer import AnswerValue
 from llterm.backends.remote.dialect import KnownServer
 from llterm.backends.remote.discovery import Discovery, positive_number
@@ -21,7 +22,6 @@ from llterm.backends.remote.steps import (
 )
 from llterm.backends.remote.token_spelling import detokenized, last, spread
 from llterm.backends.remote.transport import Refused, Transport
-from llterm.backends.templates import THOUGHTLESS, Messages
 from llterm.core.tokens import Tail, Token
 from llterm.errors import CapabilityMissing
 

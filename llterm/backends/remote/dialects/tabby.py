@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
+from llterm.backends.chat_formats import ChatFormat, own_format
 from llterm.backends.remote.dialect import KnownServer
 from llterm.backends.remote.discovery import Discovery, positive_number
 from llterm.backends.remote.steps import (
@@ -18,7 +19,6 @@ from llterm.backends.remote.steps import (
     spelled,
     steps,
 )
-from llterm.backends.templates import ChatFormat, own_format
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
+from llterm.backends.chat_formats import THOUGHTLESS, Messages
 from llterm.backends.remote.answer import AnswerValue
 from llterm.backends.remote.dialect import KnownServer
 from llterm.backends.remote.discovery import Discovery, positive_number
@@ -33,7 +34,6 @@ from llterm.backends.remote.token_spelling import (
     spelled_bytes,
 )
 from llterm.backends.remote.transport import Transport
-from llterm.backends.templates import THOUGHTLESS, Messages
 from llterm.core.tokens import Tail, Token
 
 MOST = 20

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
+from llterm.backends.chat_formats import THOUGHTLESS, Messages
 from llterm.backends.remote.answer import AnswerValue
 from llterm.backends.remote.dialect import KnownServer
 from llterm.backends.remote.discovery import Discovery
@@ -26,7 +27,6 @@ from llterm.backends.remote.steps import (
     steps,
 )
 from llterm.backends.remote.transport import Transport
-from llterm.backends.templates import THOUGHTLESS, Messages
 
 
 @dataclass(frozen=True, slots=True)

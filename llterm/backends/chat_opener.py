@@ -1,0 +1,162 @@
+"""Chats that are opened elsewhere, by a server or in another process: each once, when first wanted.
+
+The event loop never waits for them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Protocol
+
+from llterm.backends.chat_formats import ChatFormat
+from llterm.core.chat import Chat, Parts
+from llterm.errors import LltermError
+
+KEPT = 16
+"""Chats whose opening is remembered."""
+AGAIN = 5.0
+"""Seconds for which a chat that could not be opened is not asked for again."""
+
+
+class ChatOpener(Protocol):
+    """A way to open chats."""
+
+    @property
+    def name(self) -> str:
+        """What the format is called, for people."""
+
+    def open(self, chat: Chat) -> Parts:
+        """The chat up to where the reply begins. Raises LltermError."""
+
+    async def settle(self) -> bool:
+        """Wait for the chats that are being opened. True where any was given without its parts."""
+
+    def hear(self, told: Callable[[], None]) -> None:
+        """Have `told` called when a chat that was given without its parts is there."""
+
+    async def close(self) -> None:
+        """Give up what is being opened."""
+
+
+class OpensAtOnce:
+    """Base of openers that open a chat on the spot: nothing is waited for."""
+
+    async def settle(self) -> bool:
+        return False
+
+    def hear(self, told: Callable[[], None]) -> None:
+        pass
+
+    async def close(self) -> None:
+        pass
+
+
+class DeferredOpener(ABC):
+    """On the event loop a chat has no parts until they are there; other threads wait for them."""
+
+    again = AGAIN
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, name: str) -> None:
+        self.name = name
+        self._loop = loop
+        self._told: dict[Chat, Parts] = {}
+        self._failed: dict[Chat, tuple[LltermError, float]] = {}
+        self._asked: dict[Chat, asyncio.Task[None]] = {}
+        self._owed = False
+        """A chat was given without its parts."""
+        self._heard: Callable[[], None] | None = None
+
+    @abstractmethod
+    async def opened(self, chat: Chat) -> Parts:
+        """Open one. Raises LltermError."""
+
+    def open(self, chat: Chat) -> Parts:
+        if on_loop(self._loop):
+            self._begin(chat)
+            self._owed |= chat in self._asked
+        else:
+            asked = asyncio.run_coroutine_threadsafe(self._answered(chat), self._loop)
+            while not asked.done() and self._loop.is_running():
+                with suppress(TimeoutError):
+                    asked.result(1.0)
+        if chat in self._failed and chat not in self._asked:
+            raise self._failed[chat][0]
+        return self._told.get(chat, ())
+
+    async def settle(self) -> bool:
+        await asyncio.gather(*self._asked.values())
+        owed, self._owed = self._owed, False
+        return owed
+
+    def hear(self, told: Callable[[], None]) -> None:
+        self._heard = told
+
+    async def close(self) -> None:
+        self._heard = None
+        for opening in self._asked.values():
+            opening.cancel()
+        await asyncio.gather(*self._asked.values(), return_exceptions=True)
+
+    async def _answered(self, chat: Chat) -> None:
+        self._begin(chat)
+        if chat in self._asked:
+            await self._asked[chat]
+
+    def _begin(self, chat: Chat) -> None:
+        """Ask for this chat, unless that is done, under way, or failed just now."""
+        _, failed = self._failed.get(chat, (None, -math.inf))
+        if chat in self._told or chat in self._asked or time.monotonic() < failed + self.again:
+            return
+        self._asked[chat] = self._loop.create_task(self._ask(chat))
+
+    async def _ask(self, chat: Chat) -> None:
+        try:
+            self._told[chat] = await self.opened(chat)
+            self._failed.pop(chat, None)
+            while len(self._told) > KEPT:
+                del self._told[next(iter(self._told))]
+        except LltermError as error:
+            self._failed[chat] = error, time.monotonic()
+        finally:
+            del self._asked[chat]
+        if self._owed and self._heard is not None:
+            self._heard()
+
+
+class TemplateOpener(DeferredOpener):
+    """Chats by a template from outside, which is rendered in another process."""
+
+    again = 60.0  # A template fails as it failed before, and may take a second of a core for it.
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, form: ChatFormat) -> None:
+        super().__init__(loop, form.name)
+        self._form = form
+
+    async def opened(self, chat: Chat) -> Parts:
+        return await asyncio.to_thread(self._form.open, chat)
+
+
+class BuiltInOpener(OpensAtOnce):
+    """Chats in a format that llterm or llama.cpp knows."""
+
+    def __init__(self, form: ChatFormat) -> None:
+        self.name = form.name
+        self.open = form.open
+
+
+def opener(form: ChatFormat, loop: asyncio.AbstractEventLoop) -> ChatOpener:
+    """The opener of chats in this format; no template can stop the event loop."""
+    return TemplateOpener(loop, form) if form.foreign else BuiltInOpener(form)
+
+
+def on_loop(loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether this is the thread on which the loop runs."""
+    try:
+        return asyncio.get_running_loop() is loop
+    except RuntimeError:
+        return False

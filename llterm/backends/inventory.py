@@ -1,0 +1,128 @@
+"""Every model there is, with what a person chooses by: size, quantisation, origin, memory."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from llterm.backends.caches import quantisation_of
+from llterm.backends.llamacpp.gguf_header import UNKNOWN, ModelInfo, inspect_gguf
+from llterm.backends.llamacpp.memory_estimate import Fit, available, fit, needed
+from llterm.backends.model_files import size_of
+from llterm.backends.registry import Known, find_model, known_models
+from llterm.config import Config
+from llterm.config.server import address_mistake
+from llterm.core.display import label_text
+from llterm.errors import LltermError, UsageError, reason
+
+
+@dataclass(frozen=True, slots=True)
+class ModelEntry:
+    """One model of the list."""
+
+    known: Known
+    size: int = 0
+    """Bytes of all its files."""
+    quantisation: str = ""
+    architecture: str = ""
+    context: int = 0
+    """Tokens it was trained with."""
+    needs: int = 0
+    """Bytes of memory at its default context, about."""
+    fit: Fit = "unknown"
+    offers: str = ""
+    """Of a model on a server: what the server has, or why that is not known."""
+    problem: str = ""
+    """Why it cannot be opened; empty where nothing speaks against it."""
+
+    @property
+    def origin(self) -> str:
+        """Where it comes from, for people."""
+        return self.known.origin or self.known.kind
+
+
+def list_models(config: Config, addresses: Sequence[str] = ()) -> list[ModelEntry]:
+    """All models with a name, and those at these addresses. A file that cannot be read is listed
+    with the reason.
+
+    Models of servers are listed by name alone: `with_offers` asks them.
+    """
+    free = available()
+    return [_entry_of(known, free) for known in known_models(config, addresses)]
+
+
+async def with_offers(entries: Sequence[ModelEntry]) -> list[ModelEntry]:
+    """The list with what servers say of their models; takes some seconds at most."""
+    from llterm.backends.remote.model_list import server_models
+
+    known = [entry.known for entry in entries]
+    offers = await server_models(
+        {model.name: model.settings.server for model in known if model.settings.server is not None}
+    )
+    return [replace(entry, offers=offers.get(entry.known.name, "")) for entry in entries]
+
+
+def take_inventory(config: Config, addresses: Sequence[str] = ()) -> list[ModelEntry]:
+    """Every model, and what servers say of theirs. Raises UsageError for what is no address."""
+    for address in addresses:
+        if wrong := address_mistake(address):
+            raise UsageError("That is no server's address", f"{label_text(wrong)}.",
+                             'Write it as "http://127.0.0.1:8080".')  # fmt: skip
+    return asyncio.run(with_offers(list_models(config, addresses)))
+
+
+@dataclass(frozen=True, slots=True)
+class ModelDescription:
+    """What is known of one model without opening it."""
+
+    known: Known
+    info: ModelInfo | None = None
+    """What its file's header says; None where it has no file."""
+    size: int = 0
+    """Bytes of all its parts."""
+    needs: int = 0
+    """Bytes of memory with its context, about."""
+
+
+def describe_model(name: str, config: Config) -> ModelDescription:
+    """Raises ModelError where there is no such model, or its file is broken."""
+    known = find_model(name, config)
+    if known.path is None:
+        return ModelDescription(known)
+    info, size = inspect_gguf(known.path), size_of(known.path)
+    return ModelDescription(known, info, size, needed(info, size, known.settings.context))
+
+
+def _entry_of(known: Known, free: int) -> ModelEntry:
+    if known.path is None:
+        return ModelEntry(known)
+    try:
+        info = inspect_gguf(known.path, brief=True)
+        size = size_of(known.path)
+    except LltermError as error:
+        return ModelEntry(known, problem=error.title)
+    except OSError as error:
+        return ModelEntry(known, problem=f"It could not be read: {reason(error)}")
+    bytes_needed = needed(info, size, known.settings.context)
+    named = quantisation_of(known.name) or quantisation_of(known.path.stem)
+    return ModelEntry(
+        known,
+        size,
+        info.quantisation if info.quantisation != UNKNOWN else named or UNKNOWN,
+        info.architecture,
+        info.context,
+        bytes_needed,
+        fit(bytes_needed, free),
+        "" if info.text else "It does not predict text",
+    )
+
+
+def size_text(size: int) -> str:
+    """Bytes as people read them."""
+    return f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{size / 1e6:,.1f} MB"
+
+
+def fit_text(estimate: Fit) -> str:
+    """A warning for a person; empty where nothing is to be said."""
+    return {"tight": "memory is tight", "too large": "too large for memory"}.get(estimate, "")

@@ -1,0 +1,297 @@
+"""The in-process backend: one owner thread a context, queries in, facts out."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing, asynccontextmanager, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path as FilePath
+from queue import SimpleQueue
+
+from llterm.backends.chat_formats import ChatFormat
+from llterm.backends.chat_opener import ChatOpener, opener
+from llterm.backends.llamacpp import thread_budget
+from llterm.backends.llamacpp.binding import StopFlag, Stopped, library
+from llterm.backends.llamacpp.gguf_header import check_gguf
+from llterm.backends.llamacpp.llama_chat import format_of, named_format
+from llterm.backends.llamacpp.llama_settings import RESERVE, LlamaSettings
+from llterm.backends.llamacpp.llama_vocabulary import LlamaVocabulary
+from llterm.backends.llamacpp.loader import load
+from llterm.backends.llamacpp.memory_estimate import check_room
+from llterm.backends.llamacpp.model_runner import Answer, Burst, ModelRunner
+from llterm.core.attention import Attention
+from llterm.core.chat import Chat, Parts
+from llterm.core.query import Capabilities, Cost, Fact, Failed, Query, Rows, Scored
+from llterm.core.tokens import Tail
+from llterm.errors import Interrupted, LltermError
+
+log = logging.getLogger(__name__)
+
+Work = Callable[[ModelRunner], Iterator[Burst]]
+Answers = Sequence[Answer]
+
+
+@dataclass(slots=True, eq=False)
+class _OwnerJob:
+    """One `ask` or `score`: work for the owner thread, and where its answers go."""
+
+    work: Work
+    loop: asyncio.AbstractEventLoop
+    answers: asyncio.Queue[Answers | BaseException | None] = field(default_factory=asyncio.Queue)
+    cancelled: bool = False
+
+    def tell(self, answers: Answers | BaseException | None) -> None:
+        """Hand over to the event loop; one that has ended wants nothing any more."""
+        with suppress(RuntimeError):
+            self.loop.call_soon_threadsafe(self.answers.put_nowait, answers)
+
+    def read(self, burst: Burst) -> None:
+        """Make facts of a burst and hand them over."""
+        if self.cancelled:
+            return
+        try:
+            self.tell(burst())
+        except LltermError as error:
+            self.tell(error)
+
+
+class _ContextThread(threading.Thread):
+    """The only thread that touches the context once it is loaded.
+
+    Logits are read on a thread beside it, so that the next decode need not wait for that.
+    """
+
+    def __init__(self, runner: ModelRunner, stop: StopFlag) -> None:
+        super().__init__(name="llama.cpp", daemon=True)
+        self.runner = runner
+        self._stop_flag = stop
+        self._jobs: SimpleQueue[_OwnerJob | None] = SimpleQueue()
+        self._lock = threading.Lock()
+        self._current: _OwnerJob | None = None
+        self._ended = False
+        self._reader = ThreadPoolExecutor(1, "llama.cpp rows")
+
+    def put(self, job: _OwnerJob) -> None:
+        self._jobs.put(job)
+
+    def cancel(self, job: _OwnerJob) -> None:
+        """Drop a job; if it is the one that runs, stop it inside its decode."""
+        with self._lock:
+            job.cancelled = True
+            if self._current is job:
+                self._stop_flag.set()
+
+    def end(self) -> None:
+        """Stop what runs and end the thread, which then frees the model."""
+        with self._lock:
+            if self._ended:
+                return
+            self._ended = True
+            self._stop_flag.set()
+        self._jobs.put(None)
+
+    def run(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            with self._lock:
+                if job.cancelled or self._ended:
+                    job.tell(None)
+                    continue
+                self._current = job
+                self._stop_flag.clear()
+            self._work(job)
+            with self._lock:
+                self._current = None
+        self._reader.shutdown()
+        self.runner.free()
+
+    def _work(self, job: _OwnerJob) -> None:
+        end: LltermError | None = None
+        try:
+            for burst in job.work(self.runner):
+                self._reader.submit(job.read, burst)
+                if job.cancelled:
+                    break
+        except Stopped:
+            pass
+        except LltermError as error:
+            end = error
+        except Exception as fault:
+            log.exception("the model's thread failed")
+            cause = f"{type(fault).__name__}: {fault}"
+            end = LltermError("The model failed", cause, "See the log.")
+        self._reader.submit(job.tell, end)
+
+
+class LlamaBackend:
+    """A GGUF model in this process."""
+
+    def __init__(
+        self,
+        name: str,
+        vocabulary: LlamaVocabulary,
+        capabilities: Capabilities,
+        owner: _ContextThread,
+        chats: ChatOpener,
+    ) -> None:
+        self.name = name
+        self._chats = chats
+        self.vocabulary = vocabulary
+        self.capabilities = capabilities
+        self._owner = owner
+        owner.start()
+
+    @property
+    def spent(self) -> Cost:
+        return self._owner.runner.spent
+
+    @property
+    def chat_format(self) -> str:
+        return self._chats.name
+
+    def open_chat(self, chat: Chat) -> Parts:
+        return self._chats.open(chat)
+
+    async def settle(self) -> bool:
+        """Wait for chats whose template is being rendered. True where any was wanted."""
+        return await self._chats.settle()
+
+    def hear_chats(self, told: Callable[[], None]) -> None:
+        self._chats.hear(told)
+
+    async def ask(self, queries: Sequence[Query]) -> AsyncGenerator[Fact | Failed]:
+        asked = tuple(queries)
+        async for answer in self._run(lambda runner: runner.ask(asked)):
+            assert isinstance(answer, Fact | Failed)
+            yield answer
+
+    async def ask_beside(self, queries: Sequence[Query]) -> AsyncGenerator[Fact | Failed]:
+        asked = tuple(queries)
+        async for answer in self._run(lambda runner: runner.ask_beside(asked)):
+            assert isinstance(answer, Fact | Failed)
+            yield answer
+
+    @property
+    def on_gpu(self) -> bool:
+        return self._owner.runner.settings.gpu_layers > 0
+
+    @asynccontextmanager
+    async def on_cpu(self) -> AsyncIterator[LlamaBackend]:
+        path = self.capabilities.weights
+        assert path is not None
+        settings = replace(self._owner.runner.settings, gpu_layers=0)
+        other = await open_llama(path, settings, name=self.name, cpu_alone=True)
+        try:
+            yield other
+        finally:
+            await other.close()
+
+    async def attention(self, tokens: Tail, rows: int, columns: int) -> Attention:
+        answers = self._run(lambda runner: runner.attention(tokens, rows, columns))
+        async with aclosing(answers):
+            async for answer in answers:
+                assert isinstance(answer, Attention)
+                return answer
+        raise Interrupted("Reading the attention was stopped")
+
+    async def score(self, tokens: Tail, start: int = 1, keep: int = 64) -> AsyncGenerator[Scored]:
+        async for answer in self._run(lambda runner: runner.score(tokens, start, keep)):
+            assert isinstance(answer, Scored)
+            yield answer
+
+    async def rows(
+        self, tokens: Tail, start: int = 1, *, aside: bool = True
+    ) -> AsyncGenerator[Rows]:
+        async for answer in self._run(lambda runner: runner.rows(tokens, start, aside=aside)):
+            assert isinstance(answer, Rows)
+            yield answer
+
+    def end(self) -> None:
+        """Stop what runs; the model is freed soon after, and nobody waits for that."""
+        self._owner.end()
+
+    async def close(self) -> None:
+        self.end()
+        await self._chats.close()
+        while self._owner.is_alive():
+            await asyncio.to_thread(self._owner.join, 0.05)
+
+    async def _run(self, work: Work) -> AsyncGenerator[Answer]:
+        job = _OwnerJob(work, asyncio.get_running_loop())
+        self._owner.put(job)
+        try:
+            while (answers := await job.answers.get()) is not None:
+                if isinstance(answers, BaseException):
+                    raise answers
+                for answer in answers:
+                    yield answer
+        finally:
+            self._owner.cancel(job)
+
+
+async def open_llama(
+    path: FilePath,
+    settings: LlamaSettings | None = None,
+    progress: Callable[[float], None] | None = None,
+    name: str | None = None,
+    *,
+    cpu_alone: bool = False,
+) -> LlamaBackend:
+    """Load a GGUF file; `progress` is called on the event loop with the share done, 0 to 1.
+
+    `name` is what the model is called; unset: the file's stem. `cpu_alone`: no GPU takes part,
+    whatever the settings say. Raises ModelError where the file
+    cannot be read, does not predict text or does not fit into memory, UsageError for more threads
+    than cores. Cancelling gives up the loading and frees what there
+    is of it.
+    """
+    settings = settings or LlamaSettings()
+    loop = asyncio.get_running_loop()
+    wanted = threading.Event()
+    wanted.set()
+    name = name or path.stem
+
+    def tell(share: float) -> bool:
+        if progress is not None:
+            loop.call_soon_threadsafe(progress, share)
+        return wanted.is_set()
+
+    def work() -> LlamaBackend:
+        thread_budget.thread_count(settings.threads)
+        check_room(check_gguf(path), settings)
+        chosen = settings.chat_template
+        if isinstance(chosen, str):
+            chosen = named_format(library(), chosen)
+        loaded = load(path, settings, tell, cpu_alone=cpu_alone)
+        ends = chosen.ends if isinstance(chosen, ChatFormat) else ()
+        vocabulary = LlamaVocabulary(library(), loaded.model, ends)
+        runner = ModelRunner(loaded, vocabulary.size, name)
+        capabilities = Capabilities(
+            full_vocabulary=True,
+            batch=min(256, loaded.sequences - 1),
+            context=loaded.window,
+            cells=loaded.window + RESERVE,
+            shares=not loaded.whole,
+            attention=loaded.attentive,
+            weights=path,
+        )
+        chats = format_of(library(), chosen, loaded.model, vocabulary)
+        owner = _ContextThread(runner, loaded.stop)
+        return LlamaBackend(name, vocabulary, capabilities, owner, opener(chats, loop))
+
+    opening = asyncio.create_task(asyncio.to_thread(work))
+    try:
+        return await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        wanted.clear()
+        opening.add_done_callback(_unwanted)
+        raise
+
+
+def _unwanted(opening: asyncio.Task[LlamaBackend]) -> None:
+    """A model that was ready after nobody waited for it any more."""
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result().end()
