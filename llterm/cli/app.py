@@ -12,8 +12,8 @@ import typer
 from llterm import __version__
 from llterm.cli import options
 from llterm.cli.config import config_app
+from llterm.cli.error_report import guarded
 from llterm.cli.models import models_app
-from llterm.cli.problems import guarded
 from llterm.logbook import begin_log
 from llterm.output import begin, put, say
 
@@ -55,10 +55,10 @@ def bare(
 ) -> None:
     """Open the app when no command is given."""
     if context.invoked_subcommand is None:
-        from llterm.cli.asked import Asked
-        from llterm.cli.weaving import weave
+        from llterm.cli.arguments import WeaveArguments
+        from llterm.cli.weave import weave
 
-        raise typer.Exit(weave(Asked()))
+        raise typer.Exit(weave(WeaveArguments()))
 
 
 @app.command("weave")
@@ -79,15 +79,15 @@ def weave_command(
     A loom is opened where it was left, or made. A text file is imported into a loom beside it,
     never overwritten. Without a terminal one weave is done and its suggestion tree is printed.
     """
-    from llterm.cli.asked import Asked
-    from llterm.cli.weaving import weave
+    from llterm.cli.arguments import WeaveArguments
+    from llterm.cli.weave import weave
 
-    asked = Asked.of({"file": file, **flags})
+    arguments = WeaveArguments.of({"file": file, **flags})
     if web:
         from llterm.cli.web import serve, without_web
 
         raise typer.Exit(serve(without_web(sys.argv[1:]), port))
-    raise typer.Exit(weave(asked))
+    raise typer.Exit(weave(arguments))
 
 
 @app.command("suggest")
@@ -100,10 +100,10 @@ def suggest_command(
     **flags: object,
 ) -> None:
     """Print the most probable continuations of a text, exactly the best under the settings."""
-    from llterm.cli.asked import Asked
-    from llterm.cli.suggesting import suggest
+    from llterm.cli.arguments import WeaveArguments
+    from llterm.cli.suggest import suggest
 
-    raise typer.Exit(suggest(Asked.of({"file": file, **flags}), format))
+    raise typer.Exit(suggest(WeaveArguments.of({"file": file, **flags}), format))
 
 
 @app.command("sample")
@@ -114,7 +114,7 @@ def suggest_command(
     options.HEAL,
     options.CONSTRAINT,
     options.RUN,
-    options.TAPE,
+    options.RECORDING,
     options.SAMPLING,
 )
 def sample_command(
@@ -140,14 +140,14 @@ def sample_command(
 ) -> None:
     """Draw continuations of a text, many side by side, as the sampler settings say."""
     values = {**locals(), **flags}
-    from llterm.cli.sampling import sample
+    from llterm.cli.sample import sample
 
     raise typer.Exit(sample(values))
 
 
 @app.command("mix")
 @options.with_flags(
-    options.CHAT, options.MIX, options.COMPARISON, options.RUN, options.TAPES, options.DRAWN
+    options.CHAT, options.MIX, options.COMPARISON, options.RUN, options.RECORDINGS, options.DRAWN
 )
 def mix_command(
     file: Annotated[
@@ -198,7 +198,7 @@ def mix_command(
 
 
 @app.command("score")
-@options.with_flags(options.CHAT, {"model": options.Model}, options.RUN, options.TAPE)
+@options.with_flags(options.CHAT, {"model": options.Model}, options.RUN, options.RECORDING)
 def score_command(
     file: options.File = None,
     prompt: Annotated[str | None, typer.Option("--prompt", help="The text itself.")] = None,

@@ -5,9 +5,9 @@ A line is one continuation. Its owner may stop it, or all of them, at any moment
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from typing import Literal
 
@@ -22,6 +22,8 @@ from llterm.core.stops import Stopper
 from llterm.core.tokens import Anchor, Path, Tail, Token
 from llterm.errors import LltermError
 
+STORY = 4096
+"""Bytes of the story that bans look back on."""
 KEEP = 64
 """Candidates listed beside the whole distribution."""
 MOST_LISTED = 1024
@@ -40,7 +42,7 @@ class Start:
     tokens: Tail
     """What the model is given: its own prefix, hidden text, the story's window."""
     story: bytes = b""
-    """The text that `tokens` end, for bans that begin in it; its last few hundred bytes do."""
+    """The text that `tokens` end, for bans that begin in it; its last bytes do (`STORY`)."""
     residue: bytes = b""
     """Bytes at the end of `story` that the first tokens must write again (token healing)."""
 
@@ -98,6 +100,27 @@ class Drawing:
     """What it took so far."""
     caveat: str = ""
     """What is not exact about the ladders; empty when all is."""
+
+    @classmethod
+    def of(
+        cls,
+        source: Source,
+        chain: Chain,
+        start: Start,
+        numbers: Iterable[int],
+        tokens: int,
+        stopper: Stopper,
+        *,
+        constraint: Constrained | None = None,
+        healer: Healer | None = None,
+    ) -> Drawing:
+        """A line for each of these numbers, each of so many tokens at most.
+
+        `start` may hold the whole story: what bans cannot look back on is left out.
+        """
+        start = replace(start, story=start.story[-STORY:])
+        lines = [Line(number, tokens, stopper) for number in numbers]
+        return cls(source, chain, start, lines, constraint, healer)
 
     def __post_init__(self) -> None:
         self._anchor = Anchor(self.start.tokens)
