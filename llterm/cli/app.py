@@ -299,14 +299,14 @@ def keys_command(
     """Print the keys in force."""
     from llterm.cli.settings import load
 
-    found = load(file=config)
+    loaded = load(file=config)
     if test:
         from llterm.headless.keytest import run_keytest
 
-        raise typer.Exit(run_keytest(found.keys))
+        raise typer.Exit(run_keytest(loaded.keys))
     from llterm.headless.keys import keys_json, keys_table
 
-    put(keys_json(found.keys) if format == "json" else keys_table(found.keys))
+    put(keys_json(loaded.keys) if format == "json" else keys_table(loaded.keys))
 
 
 @app.command("doctor")
@@ -334,18 +334,18 @@ def doctor_command(
 
     # A loom is checked also where the configuration is broken.
     loom = target is not None and Path(target).suffix == ".loom"
-    found = None if loom else load({"model": model, "parallel": parallel}, config)
-    if found is not None and is_served(target or found.model, found):
+    loaded = None if loom else load({"model": model, "parallel": parallel}, config)
+    if loaded is not None and is_served(target or loaded.model, loaded):
         from llterm.headless.server import check_server
 
-        put(check_server(target or found.model, found))
+        put(check_server(target or loaded.model, loaded))
         return
-    if found is None or target is not None:
+    if loaded is None or target is not None:
         from llterm.headless.loomcheck import check_loom
 
         report, code = check_loom(Path(target or ""), repair=repair, waiting=say)
     else:
-        report, code = examine(found)
+        report, code = examine(loaded)
     put(report)
     raise typer.Exit(code)
 

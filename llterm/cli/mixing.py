@@ -41,7 +41,7 @@ _REPORT = (
 
 
 def mix(values: Values) -> int:
-    """Mix or compare; print a report. The exit code."""
+    """Mix or compare, and print a report. Returns the exit code."""
     from llterm.cli.settings import load
 
     config = load(file=values["config"])
@@ -68,13 +68,13 @@ def mix(values: Values) -> int:
 
 def _configured(values: Values, own: MixConfig, mode: str) -> dict[str, Any]:
     """What the configuration says where no flag was typed."""
-    found: dict[str, Any] = {"model": values["model"] or list(own.models)}
+    configured: dict[str, Any] = {"model": values["model"] or list(own.models)}
     if mode != "reference":
-        weights = own.weights if found["model"] == list(own.models) else ()
+        weights = own.weights if configured["model"] == list(own.models) else ()
         given = {"pool": own.pool, "weight": list(weights), "plausible": own.plausible,
                  "turn": own.turn}  # fmt: skip
-        found |= {name: value for name, value in given.items() if not values[name]}
-    return found
+        configured |= {name: value for name, value in given.items() if not values[name]}
+    return configured
 
 
 def _open_screen(

@@ -13,7 +13,7 @@ from llterm.errors import LltermError
 from llterm.jobs import sample as job
 from llterm.jobs.request import Request
 from llterm.jobs.runner import run
-from llterm.jobs.sample import Continuation, SampleOptions
+from llterm.jobs.sample import SampledContinuation, SampleOptions
 from llterm.output import put, say
 from llterm.progress_line import ProgressLine
 from llterm.reports import sample_json, sample_text
@@ -25,10 +25,10 @@ def sample(values: Values) -> int:
     request, options = _asked(values)
     with ProgressLine() as line:
 
-        def ended(continuation: Continuation) -> None:
+        def ended(sampled: SampledContinuation) -> None:
             line.clear()
             if format == "jsonl":
-                put(sample_json.as_line(continuation))
+                put(sample_json.as_line(sampled))
 
         result = run(job.sample(request, options, line, ended))
     if format != "jsonl":
@@ -36,7 +36,7 @@ def sample(values: Values) -> int:
         put(write(result))
     say(sample_text.summary(result))
     drawn = result.continuations
-    if all(each.line.finish == "stuck" and not each.tokens for each in drawn):
+    if all(each.continuation.finish == "stuck" and not each.tokens for each in drawn):
         raise LltermError(
             "Nothing may be drawn",
             "Model, constraint and bans together forbid every first token.",

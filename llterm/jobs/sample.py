@@ -20,10 +20,10 @@ from llterm.core.sampling import Chains, Sampling
 from llterm.core.sight import Sight
 from llterm.core.stops import Stopper
 from llterm.core.tokens import Token, Vocabulary
-from llterm.engine.draw import Drawing, Line, Start
+from llterm.engine.draw import Continuation, Drawing, Start
 from llterm.errors import UsageError
-from llterm.jobs.beginning import Beginning
 from llterm.jobs.request import Request
+from llterm.jobs.request_story import RequestStory
 from llterm.jobs.runner import SILENCE, Listener, names_of, opened
 
 
@@ -54,12 +54,10 @@ class SampledToken:
 
 
 @dataclass(slots=True)
-class Continuation:
-    """One of the texts that were drawn."""
+class SampledContinuation:
+    """One of the texts that were drawn, with its tokens."""
 
-    number: int
-    """From 0 on."""
-    line: Line
+    continuation: Continuation
     tokens: list[SampledToken] = field(default_factory=list)
 
     @property
@@ -80,7 +78,7 @@ class SampleResult:
     """What the text is a reply to; empty where it is none."""
     sampling: Sampling
     constraint: Constraint | None
-    continuations: Sequence[Continuation]
+    continuations: Sequence[SampledContinuation]
     cost: Cost
     seconds: float
     caveat: str
@@ -93,7 +91,7 @@ class SampleResult:
     """Tokens that the model sees at most."""
 
 
-Ended = Callable[[Continuation], None]
+Ended = Callable[[SampledContinuation], None]
 """Hears of each continuation as it ends."""
 
 
@@ -105,7 +103,7 @@ async def sample(
 ) -> SampleResult:
     """Draw them all, side by side. A loom's own sampler settings count. Raises LltermError."""
     (name,) = names_of(request)
-    begun = Beginning.of(request, listener)
+    begun = RequestStory.of(request, listener)
     async with opened(request, listener) as backend:
         # What a constraint is about begins at the story's end, not in the word before it.
         rules = Rules(
@@ -136,28 +134,29 @@ async def sample(
         )
 
 
-async def _drawn(drawing: Drawing, listener: Listener, ended: Ended) -> Sequence[Continuation]:
-    continuations = [Continuation(line.number, line) for line in drawing.lines]
+async def _drawn(
+    drawing: Drawing, listener: Listener, ended: Ended
+) -> Sequence[SampledContinuation]:
+    continuations = [SampledContinuation(each) for each in drawing.continuations]
     left, count = dict(enumerate(continuations)), 0
     async with aclosing(drawing.run()) as draws:
         async for drawn in draws:
-            continuation = continuations[drawn.line.number]
-            continuation.tokens.append(
-                SampledToken(drawn.token, drawn.choice.logprob, drawn.choice.p)
-            )
+            number = drawn.continuation.number
+            token = SampledToken(drawn.token, drawn.choice.logprob, drawn.choice.p)
+            continuations[number].tokens.append(token)
             count += 1
             listener.say(f"Drawing: {count:,} tokens")
-            if drawn.line.finish is not None:
-                ended(left.pop(continuation.number))
-    for continuation in left.values():
-        ended(continuation)
+            if drawn.continuation.finish is not None:
+                ended(left.pop(number))
+    for unended in left.values():
+        ended(unended)
     return continuations
 
 
 def _drawing(
     request: Request,
     options: SampleOptions,
-    begun: Beginning,
+    begun: RequestStory,
     backend: Backend,
     prompt: Prompt,
     rules: Rules,

@@ -20,8 +20,8 @@ from llterm.core.tokens import Asking, Vocabulary
 from llterm.core.view import View
 from llterm.engine.mixture import Mix
 from llterm.engine.weave import check_constraints, rules_for, told_more, weave
-from llterm.jobs.beginning import Beginning
 from llterm.jobs.request import Request
+from llterm.jobs.request_story import RequestStory
 from llterm.jobs.runner import SILENCE, Listener, names_of, opened
 from llterm.store.saved_weave import SavedWeave, unpack
 
@@ -74,21 +74,23 @@ async def suggest(request: Request, listener: Listener = SILENCE) -> SuggestResu
     Raises LltermError.
     """
     (name, *others) = names_of(request)
-    begun = Beginning.of(request, listener)
+    begun = RequestStory.of(request, listener)
     async with opened(request, listener) as backend:
         return await _suggest(request, begun, backend, backend.name if others else name, listener)
 
 
 async def _suggest(
-    request: Request, begun: Beginning, backend: Backend, name: str, listener: Listener
+    request: Request, begun: RequestStory, backend: Backend, name: str, listener: Listener
 ) -> SuggestResult:
     constraint = await _compiled(request.constraint, backend)
     rules = rules_for(begun.rules, backend, constrained=constraint is not None)
-    prompt, kept = await _kept(begun, backend, rules, constrained=constraint is not None)
+    prompt, saved = await _prompt_and_saved(
+        begun, backend, rules, constrained=constraint is not None
+    )
     start = time.monotonic()
-    if await told_more(backend) and kept is None:
+    if await told_more(backend) and saved is None:
         prompt = await begun.prompt(backend, rules)
-    cost = kept.cost if kept else Cost()
+    cost = saved.cost if saved else Cost()
 
     def spent(more: Cost) -> None:
         nonlocal cost
@@ -102,8 +104,8 @@ async def _suggest(
         rules,
         constraint=constraint,
         bans=bans,
-        facts=kept.facts if kept else None,
-        grown=kept.grown if kept else (),
+        facts=saved.facts if saved else None,
+        grown=saved.grown if saved else (),
         spent=spent,
     )
     return SuggestResult(
@@ -121,7 +123,7 @@ async def _suggest(
         mix=_formula(backend),
         counted=counted(backend),
         cost=cost,
-        seconds=(kept.seconds if kept else 0.0) + time.monotonic() - start,
+        seconds=(saved.seconds if saved else 0.0) + time.monotonic() - start,
         sight=prompt.sight,
         context=backend.capabilities.context,
     )
@@ -134,21 +136,21 @@ async def _compiled(constraint: Constraint | None, source: Source) -> Compiled |
     return await asyncio.to_thread(compile, constraint, source.vocabulary)
 
 
-async def _kept(
-    begun: Beginning, source: Source, rules: Rules, *, constrained: bool
+async def _prompt_and_saved(
+    begun: RequestStory, source: Source, rules: Rules, *, constrained: bool
 ) -> tuple[Prompt, SavedWeave | None]:
-    """The prompt, and the weave that the loom keeps where that is of this very prompt and model."""
-    kept = None if constrained else unpack(begun.kept_weave)
-    kept = kept if kept is not None and kept.of(source) else None
-    if kept is not None and isinstance(source.vocabulary, Asking):
-        source.vocabulary.learn(kept.names)
+    """The prompt, and the weave that the loom keeps where that is of this prompt and model."""
+    saved = None if constrained else unpack(begun.saved_weave)
+    saved = saved if saved is not None and saved.of(source) else None
+    if saved is not None and isinstance(source.vocabulary, Asking):
+        source.vocabulary.learn(saved.names)
     guess = await begun.prompt(source, rules)
-    if kept is None:
+    if saved is None:
         return guess, None
-    prompt = kept.prompt(guess, source.vocabulary)
-    same = (prompt.tokens, prompt.residue) == (kept.tokens, kept.residue)
+    prompt = saved.prompt(guess, source.vocabulary)
+    same = (prompt.tokens, prompt.residue) == (saved.tokens, saved.residue)
     room = len(prompt.tokens) + rules.depth <= source.capabilities.context
-    return (prompt, kept) if same and room else (guess, None)
+    return (prompt, saved) if same and room else (guess, None)
 
 
 def _formula(backend: Backend) -> MixFormula | None:

@@ -9,7 +9,7 @@ from llterm.config.schema import SAMPLING
 from llterm.core.chat import chat_fields
 from llterm.core.jsontext import json_text
 from llterm.core.sampling import Sampling
-from llterm.jobs.sample import Continuation, SampledToken, SampleResult
+from llterm.jobs.sample import SampledContinuation, SampledToken, SampleResult
 from llterm.reports.json_values import number_value, sight_fields, text_value
 
 VERSION = 1
@@ -42,9 +42,9 @@ def as_json(result: SampleResult) -> str:
     return json_text(value, indent=2)
 
 
-def as_line(continuation: Continuation) -> str:
+def as_line(sampled: SampledContinuation) -> str:
     """One continuation as one line of JSON."""
-    return json_text(_continuation(continuation))
+    return json_text(_continuation(sampled))
 
 
 def sampling_settings(sampling: Sampling) -> dict[str, Any]:
@@ -55,14 +55,15 @@ def sampling_settings(sampling: Sampling) -> dict[str, Any]:
     }
 
 
-def _continuation(continuation: Continuation) -> dict[str, Any]:
+def _continuation(sampled: SampledContinuation) -> dict[str, Any]:
+    continuation = sampled.continuation
     return {
         "index": continuation.number,
-        "text": text_value(continuation.line.data),
-        "bytes": list(continuation.line.data),
-        "tokens": [_token(token) for token in continuation.tokens],
-        "logprob": number_value(continuation.logprob),
-        "finish": continuation.line.finish,
+        "text": text_value(continuation.data),
+        "bytes": list(continuation.data),
+        "tokens": [_token(token) for token in sampled.tokens],
+        "logprob": number_value(sampled.logprob),
+        "finish": continuation.finish,
     }
 
 

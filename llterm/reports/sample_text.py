@@ -12,31 +12,31 @@ _ENDS = {"end": " ◂ end of text", "stuck": " ✗ nothing may follow", "failed"
 
 def as_text(result: SampleResult) -> str:
     """A single continuation as it is; several numbered, a line each."""
-    lines = result.continuations
-    if len(lines) == 1:
-        return display_text(lines[0].line.data)
-    ends = (_ENDS.get(one.line.finish or "", "") for one in lines)
+    drawn = [each.continuation for each in result.continuations]
+    if len(drawn) == 1:
+        return display_text(drawn[0].data)
+    ends = (_ENDS.get(each.finish or "", "") for each in drawn)
     return "\n".join(
-        f"{one.number + 1:3}  {visible(one.line.data)}{end}"
-        for one, end in zip(lines, ends, strict=True)
+        f"{each.number + 1:3}  {visible(each.data)}{end}"
+        for each, end in zip(drawn, ends, strict=True)
     )
 
 
 def summary(result: SampleResult) -> str:
     """What was done, in one line, and what is not exact about it."""
-    cost, lines = result.cost, result.continuations
-    drawn = sum(len(one.tokens) for one in lines)
-    told = (
-        f"{result.model}, {result.sampling.label}: {count_of(len(lines), 'continuation')}, "
-        f"{count_of(drawn, 'token')} drawn in {count_of(cost.decodes, 'decode')}, "
+    cost, drawn = result.cost, [each.continuation for each in result.continuations]
+    tokens = sum(len(each.tokens) for each in result.continuations)
+    text = (
+        f"{result.model}, {result.sampling.label}: {count_of(len(drawn), 'continuation')}, "
+        f"{count_of(tokens, 'token')} drawn in {count_of(cost.decodes, 'decode')}, "
         f"{result.seconds:.2f} s"
     )
-    stuck = sum(one.line.finish == "stuck" for one in lines)
+    stuck = sum(each.finish == "stuck" for each in drawn)
     if stuck:
-        told += f"; {stuck} came to where bans and constraint allow nothing"
-    error = next((one.line.error for one in lines if one.line.error is not None), None)
+        text += f"; {stuck} came to where bans and constraint allow nothing"
+    error = next((each.error for each in drawn if each.error is not None), None)
     if error is not None:
-        told += f"; {error.title}: {error.cause}"
-    seen = result.sight.dropping(result.context)
-    told = "\n".join(filter(None, (told, seen, result.caveat)))
-    return told + counted_words(result.counted)
+        text += f"; {error.title}: {error.cause}"
+    dropped = result.sight.dropping(result.context)
+    text = "\n".join(filter(None, (text, dropped, result.caveat)))
+    return text + counted_words(result.counted)

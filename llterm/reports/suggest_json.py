@@ -33,8 +33,8 @@ def as_json(result: SuggestResult) -> str:
         "constraint": _constraint(result.constraint),
         "bans": _bans(result.bans),
         "mix": None if result.mix is None else asdict(result.mix),
-        "suggestions": [_suggestion(one) for one in view.suggestions],
-        "tree": [_branch(one) for one in view.branches],
+        "suggestions": list(map(_suggestion, view.suggestions)),
+        "tree": list(map(_branch, view.branches)),
         "stats": {
             "seconds": round(result.seconds, 6),
             "tokens_evaluated": cost.tokens,
@@ -47,7 +47,7 @@ def as_json(result: SuggestResult) -> str:
             "done": view.done,
             "looked_at": view.looked_at,
             **sight_fields(result.sight, result.context),
-            "servers": [{"model": one.model, **asdict(one.spent)} for one in result.counted],
+            "servers": [{"model": each.model, **asdict(each.spent)} for each in result.counted],
         },
     }
     return json_text(value, indent=2)
@@ -55,8 +55,10 @@ def as_json(result: SuggestResult) -> str:
 
 def _settings(rules: Rules) -> dict[str, Any]:
     names = {row.attribute: row.name for row in WEAVE}
-    values = {names[one.name]: getattr(rules, one.name) for one in fields(Rules)}
-    return {name: list(one) if isinstance(one, tuple) else one for name, one in values.items()}
+    values = {names[field.name]: getattr(rules, field.name) for field in fields(Rules)}
+    return {
+        name: list(value) if isinstance(value, tuple) else value for name, value in values.items()
+    }
 
 
 def _bans(bans: Bans) -> dict[str, Any]:
@@ -69,19 +71,19 @@ def _bans(bans: Bans) -> dict[str, Any]:
     }
 
 
-def _suggestion(one: Suggestion) -> dict[str, Any]:
+def _suggestion(suggestion: Suggestion) -> dict[str, Any]:
     return {
-        "text": text_value(one.data),
-        "bytes": list(one.data),
-        "tokens": [_token(step) for step in one.steps],
-        "p": probability(one.logprob),
-        "logprob": number_value(one.logprob),
-        "p_per_token": probability(one.logprob_per_token),
-        "p_same_text": number_value(math.exp(one.logprob) + one.merged),
-        "alike": [text_value(data) for data in one.alike],
-        "p_alike": number_value(one.alike_p),
-        "finish": one.finish,
-        "share": one.share,
+        "text": text_value(suggestion.data),
+        "bytes": list(suggestion.data),
+        "tokens": [_token(step) for step in suggestion.steps],
+        "p": probability(suggestion.logprob),
+        "logprob": number_value(suggestion.logprob),
+        "p_per_token": probability(suggestion.logprob_per_token),
+        "p_same_text": number_value(math.exp(suggestion.logprob) + suggestion.merged),
+        "alike": [text_value(data) for data in suggestion.alike],
+        "p_alike": number_value(suggestion.alike_p),
+        "finish": suggestion.finish,
+        "share": suggestion.share,
     }
 
 

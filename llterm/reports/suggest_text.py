@@ -22,12 +22,12 @@ def as_text(result: SuggestResult) -> str:
     """Numbered suggestions, most probable first; equal texts once, their probabilities added."""
     lines: list[str] = []
     seen: set[bytes] = set()
-    for one in result.view.suggestions:
-        if one.data in seen and one.data:
+    for suggestion in result.view.suggestions:
+        if suggestion.data in seen and suggestion.data:
             continue
-        seen.add(one.data)
-        p = math.exp(one.logprob) + one.merged + one.alike_p
-        lines.append(f"{len(lines) + 1:3}  {percent(p):>{LONGEST}}  {_label(one)}")
+        seen.add(suggestion.data)
+        p = math.exp(suggestion.logprob) + suggestion.merged + suggestion.alike_p
+        lines.append(f"{len(lines) + 1:3}  {percent(p):>{LONGEST}}  {_label(suggestion)}")
     return "\n".join(lines)
 
 
@@ -76,18 +76,18 @@ def summary(result: SuggestResult) -> str:
 
 def _dropped(result: SuggestResult) -> str:
     """How much of the story the model does not see."""
-    told = result.sight.dropping(result.context)
-    return f"\n{told}" if told else ""
+    text = result.sight.dropping(result.context)
+    return f"\n{text}" if text else ""
 
 
 def _choices(view: View) -> str:
     """What the model gives to the choices, and how much of it was looked at."""
     count = len(view.suggestions)
     together = view.coverage[0] if view.coverage else 0.0
-    told = f"{count_of(count, 'choice')}, {fine_percent(together)} of all probability"
+    text = f"{count_of(count, 'choice')}, {fine_percent(together)} of all probability"
     if view.bound > 0:
-        told += f"; spellings not looked at add {fine_percent(view.bound)} to any at the most"
-    return told
+        text += f"; spellings not looked at add {fine_percent(view.bound)} to any at the most"
+    return text
 
 
 def _mixed(result: SuggestResult) -> str:
@@ -119,16 +119,22 @@ def _constrained(result: SuggestResult) -> str:
     if result.constraint is None:
         return ""
     first = result.view.suggestions[0].steps[0].permitted if result.view.suggestions else 0.0
-    told = "; the figures are given the pattern, which allows "
-    told += f"{fine_percent(first)} of what the model would begin with"
+    text = "; the figures are given the pattern, which allows "
+    text += f"{fine_percent(first)} of what the model would begin with"
     ends = result.dead_ends
-    return told + (f", and {count_of(ends, 'path')} came to a dead end of it" if ends else "")
+    return text + (f", and {count_of(ends, 'path')} came to a dead end of it" if ends else "")
 
 
-def _label(one: Suggestion) -> str:
-    others = f"  (and {len(one.alike)} alike)" if one.alike else ""
-    note = healing_note(healed(one.residue, one.data))
-    return visible(one.data) + _MARKS.get(one.finish, "") + note + others + _share(one.share)
+def _label(suggestion: Suggestion) -> str:
+    others = f"  (and {len(suggestion.alike)} alike)" if suggestion.alike else ""
+    note = healing_note(healed(suggestion.residue, suggestion.data))
+    return (
+        visible(suggestion.data)
+        + _MARKS.get(suggestion.finish, "")
+        + note
+        + others
+        + _share(suggestion.share)
+    )
 
 
 def _share(share: float | None) -> str:

@@ -149,7 +149,7 @@ class Continuations:
                     if self._host.shown is not woven or self._host.stale:
                         break
                     self._changed()
-            error = next((line.error for line in drawing.lines if line.error), None)
+            error = next((line.error for line in drawing.continuations if line.error), None)
         except LltermError as failed:
             error = failed
         except Exception as fault:
@@ -208,8 +208,8 @@ async def follow(
     by_number = {one.number: one for one in samples}
     async with aclosing(drawing.run()) as tokens:
         async for one in tokens:
-            sample = by_number[one.line.number]
+            sample = by_number[one.continuation.number]
             sample.take(one, woven.weave.mask(sample.ids))
             yield sample
-    for line in drawing.lines:
+    for line in drawing.continuations:
         by_number[line.number].finish = line.finish

@@ -198,7 +198,7 @@ class Sentences:
         async with aclosing(follow(drawing, woven, samples)) as drawn:
             async for _ in drawn:
                 self._changed()
-        failed = next((line.error for line in drawing.lines if line.error), None)
+        failed = next((line.error for line in drawing.continuations if line.error), None)
         if failed is not None:
             self.error = failed
 

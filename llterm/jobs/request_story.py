@@ -20,7 +20,7 @@ from llterm.jobs.runner import Listener
 
 
 @dataclass(frozen=True, slots=True)
-class Beginning:
+class RequestStory:
     """A story up to where it is gone on with; what was typed counts more than what a loom says."""
 
     runs: Sequence[Run]
@@ -30,11 +30,11 @@ class Beginning:
     """What the story is a reply to; empty where it is none."""
     rules: Rules
     sampling: Sampling
-    kept_weave: bytes = b""
+    saved_weave: bytes = b""
     """The suggestions that a loom keeps for it."""
 
     @classmethod
-    def of(cls, request: Request, listener: Listener) -> Beginning:
+    def of(cls, request: Request, listener: Listener) -> RequestStory:
         """The request's text, or its loom's story up to the cursor. Raises UsageError."""
         config = request.config
         if request.loom is None:
@@ -46,7 +46,7 @@ class Beginning:
                 listener.warn(f"llterm: {story.damage}")
             sampling = story.sampling or config.sampling
             begun = cls(
-                story.runs, story.prefix, story.chat, story.rules, sampling, story.kept_weave
+                story.runs, story.prefix, story.chat, story.rules, sampling, story.saved_weave
             )
         presets = {**PRESETS, **config.presets}
         return replace(
