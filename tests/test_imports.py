@@ -25,9 +25,9 @@ def loaded(program: str) -> set[str]:
         "backends.registry", "backends.inventory", "backends.pull", "reports.models_text",
         "engine.weave",
         "store.file", "session.session", "session.document",
-        "errors", "config", "paths", "keymap", "terminal", "supervise", "state", "headless.job",
+        "errors", "config", "paths", "keymap", "terminal", "supervise", "state",
         "formats.exchange", "session.looms", "headless.exchange", "headless.loomcheck",
-        "jobs.runner", "jobs.loom_story",
+        "jobs.runner", "jobs.loom_story", "jobs.suggest", "jobs.sample", "reports.suggest_json",
         "engine.mixture", "engine.comparing", "headless.mix", "headless.compare",
     ],
 )  # fmt: skip

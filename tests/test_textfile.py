@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from llterm import paths
-from llterm.cli.asked import constraint_of
+from llterm.cli.arguments import constraint_of
 from llterm.constraints import spec
 from llterm.errors import UsageError
 from llterm.jobs.inputs import argument_text, read_text

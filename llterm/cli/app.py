@@ -12,8 +12,8 @@ import typer
 from llterm import __version__
 from llterm.cli import options
 from llterm.cli.config import config_app
+from llterm.cli.error_report import guarded
 from llterm.cli.models import models_app
-from llterm.cli.problems import guarded
 from llterm.logbook import begin_log
 from llterm.output import begin, put, say
 
@@ -55,10 +55,10 @@ def bare(
 ) -> None:
     """Open the app when no command is given."""
     if context.invoked_subcommand is None:
-        from llterm.cli.asked import Asked
-        from llterm.cli.weaving import weave
+        from llterm.cli.arguments import WeaveArguments
+        from llterm.cli.weave import weave
 
-        raise typer.Exit(weave(Asked()))
+        raise typer.Exit(weave(WeaveArguments()))
 
 
 @app.command("weave")
@@ -79,15 +79,15 @@ def weave_command(
     A loom is opened where it was left, or made. A text file is imported into a loom beside it,
     never overwritten. Without a terminal one weave is done and its suggestion tree is printed.
     """
-    from llterm.cli.asked import Asked
-    from llterm.cli.weaving import weave
+    from llterm.cli.arguments import WeaveArguments
+    from llterm.cli.weave import weave
 
-    asked = Asked.of({"file": file, **flags})
+    arguments = WeaveArguments.of({"file": file, **flags})
     if web:
         from llterm.cli.web import serve, without_web
 
         raise typer.Exit(serve(without_web(sys.argv[1:]), port))
-    raise typer.Exit(weave(asked))
+    raise typer.Exit(weave(arguments))
 
 
 @app.command("suggest")
@@ -100,10 +100,10 @@ def suggest_command(
     **flags: object,
 ) -> None:
     """Print the most probable continuations of a text, exactly the best under the settings."""
-    from llterm.cli.asked import Asked
-    from llterm.cli.suggesting import suggest
+    from llterm.cli.arguments import WeaveArguments
+    from llterm.cli.suggest import suggest
 
-    raise typer.Exit(suggest(Asked.of({"file": file, **flags}), format))
+    raise typer.Exit(suggest(WeaveArguments.of({"file": file, **flags}), format))
 
 
 @app.command("sample")
@@ -114,7 +114,7 @@ def suggest_command(
     options.HEAL,
     options.CONSTRAINT,
     options.RUN,
-    options.TAPE,
+    options.RECORDING,
     options.SAMPLING,
 )
 def sample_command(
@@ -140,14 +140,14 @@ def sample_command(
 ) -> None:
     """Draw continuations of a text, many side by side, as the sampler settings say."""
     values = {**locals(), **flags}
-    from llterm.cli.sampling import sample
+    from llterm.cli.sample import sample
 
     raise typer.Exit(sample(values))
 
 
 @app.command("mix")
 @options.with_flags(
-    options.CHAT, options.MIX, options.COMPARISON, options.RUN, options.TAPES, options.DRAWN
+    options.CHAT, options.MIX, options.COMPARISON, options.RUN, options.RECORDINGS, options.DRAWN
 )
 def mix_command(
     file: Annotated[
@@ -198,7 +198,7 @@ def mix_command(
 
 
 @app.command("score")
-@options.with_flags(options.CHAT, {"model": options.Model}, options.RUN, options.TAPE)
+@options.with_flags(options.CHAT, {"model": options.Model}, options.RUN, options.RECORDING)
 def score_command(
     file: options.File = None,
     prompt: Annotated[str | None, typer.Option("--prompt", help="The text itself.")] = None,
@@ -299,14 +299,14 @@ def keys_command(
     """Print the keys in force."""
     from llterm.cli.settings import load
 
-    found = load(file=config)
+    loaded = load(file=config)
     if test:
         from llterm.headless.keytest import run_keytest
 
-        raise typer.Exit(run_keytest(found.keys))
+        raise typer.Exit(run_keytest(loaded.keys))
     from llterm.headless.keys import keys_json, keys_table
 
-    put(keys_json(found.keys) if format == "json" else keys_table(found.keys))
+    put(keys_json(loaded.keys) if format == "json" else keys_table(loaded.keys))
 
 
 @app.command("doctor")
@@ -334,18 +334,18 @@ def doctor_command(
 
     # A loom is checked also where the configuration is broken.
     loom = target is not None and Path(target).suffix == ".loom"
-    found = None if loom else load({"model": model, "parallel": parallel}, config)
-    if found is not None and is_served(target or found.model, found):
+    loaded = None if loom else load({"model": model, "parallel": parallel}, config)
+    if loaded is not None and is_served(target or loaded.model, loaded):
         from llterm.headless.server import check_server
 
-        put(check_server(target or found.model, found))
+        put(check_server(target or loaded.model, loaded))
         return
-    if found is None or target is not None:
+    if loaded is None or target is not None:
         from llterm.headless.loomcheck import check_loom
 
         report, code = check_loom(Path(target or ""), repair=repair, waiting=say)
     else:
-        report, code = examine(found)
+        report, code = examine(loaded)
     put(report)
     raise typer.Exit(code)
 

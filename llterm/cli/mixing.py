@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
-from pathlib import Path
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from llterm.cli.chatting import typed_chat
-from llterm.cli.taping import all_taped
+from llterm.cli.chat_flags import typed_chat
+from llterm.cli.recipe import Values, index_of, recipe_of
+from llterm.cli.recording import with_recordings
 from llterm.core.counts import count_of
 from llterm.errors import ConditionFailed, UsageError
 from llterm.output import put_parts, say
@@ -22,12 +21,9 @@ if TYPE_CHECKING:
     from llterm.config.schema import MixConfig
     from llterm.core.chat import Chat
     from llterm.core.judging.require import Condition
-    from llterm.core.mixing.recipe import Recipe
     from llterm.core.sampling import Sampling
-    from llterm.engine.opening import MixOf
     from llterm.headless.compare import Compared
 
-Values = Mapping[str, Any]
 TOKENS = 64
 """How many tokens a report goes on for."""
 _REPORT = (
@@ -44,21 +40,8 @@ _REPORT = (
 """Flags that ask for a report."""
 
 
-def mix_of(values: Values) -> MixOf | None:
-    """What several `-m` and the flags beside them mean for a weave; None for one model."""
-    models = tuple(values["model"] or ())
-    if len(models) < 2:
-        typed = [name for name in ("mode", "pool", "weight", "plausible", "turn") if values[name]]
-        if typed:
-            raise UsageError(f"--{typed[0]} needs several models", "", "Give -m for each of them.")
-        return None
-    from llterm.engine.opening import MixOf
-
-    return MixOf(models, _recipe(values, models, values["mode"] or "democratic"))
-
-
 def mix(values: Values) -> int:
-    """Mix or compare; print a report. The exit code."""
+    """Mix or compare, and print a report. Returns the exit code."""
     from llterm.cli.settings import load
 
     config = load(file=values["config"])
@@ -77,7 +60,7 @@ def mix(values: Values) -> int:
         )
     if all(values[name] is None for name in _REPORT) and not why_not_interactive(os.environ):
         return _open_screen(values, models, mode, config, chat)
-    config = all_taped(config, models, values["record"] or (), values["replay"] or ())
+    config = with_recordings(config, models, values["record"] or (), values["replay"] or ())
     if mode == "reference":
         return _compare(values, models, config, chat)
     return _play(values, models, config, mode, chat)
@@ -85,13 +68,13 @@ def mix(values: Values) -> int:
 
 def _configured(values: Values, own: MixConfig, mode: str) -> dict[str, Any]:
     """What the configuration says where no flag was typed."""
-    found: dict[str, Any] = {"model": values["model"] or list(own.models)}
+    configured: dict[str, Any] = {"model": values["model"] or list(own.models)}
     if mode != "reference":
-        weights = own.weights if found["model"] == list(own.models) else ()
+        weights = own.weights if configured["model"] == list(own.models) else ()
         given = {"pool": own.pool, "weight": list(weights), "plausible": own.plausible,
                  "turn": own.turn}  # fmt: skip
-        found |= {name: value for name, value in given.items() if not values[name]}
-    return found
+        configured |= {name: value for name, value in given.items() if not values[name]}
+    return configured
 
 
 def _open_screen(
@@ -100,11 +83,10 @@ def _open_screen(
     """The models side by side, in the app."""
     from dataclasses import replace
 
-    from llterm.cli.asked import Asked
+    from llterm.cli.arguments import WeaveArguments
     from llterm.cli.options import model_flags, sampling_flags
     from llterm.cli.scoring import given_text
-    from llterm.cli.weaving import weave
-    from llterm.engine.opening import MixOf
+    from llterm.cli.weave import weave
     from llterm.jobs.inputs import is_loom
 
     file, prompt = values["file"], values["prompt"]
@@ -117,22 +99,22 @@ def _open_screen(
     if file is None or not (is_loom(file) and present(file)):
         # What is on show is what is drawn from: no half-written word is finished first.
         typed, rules = {"sampling.preset": config.mix.preset, **typed}, {"weave.heal": False}
-    recipe = replace(_recipe(values, models, mode), reference=_reference(values, models))
-    asked = Asked(
+    recipe = replace(recipe_of(values, models, mode), reference=_reference(values, models))
+    arguments = WeaveArguments(
         file=file,
         prompt=prompt,
-        model=models[0],
+        models=models,
         config=values["config"],
         weave=rules,
         overrides=model_flags(values),
         record=tuple(values["record"] or ()),
         replay=tuple(values["replay"] or ()),
-        mix=MixOf(models, recipe),
+        recipe=recipe,
         sampling=typed,
         chat=chat,
         beside=True,
     )
-    return weave(asked)
+    return weave(arguments)
 
 
 def _play(
@@ -153,7 +135,7 @@ def _play(
 
     given = _begun(values, chat)
     job = MixJob(
-        recipe=_recipe(values, models, mode),
+        recipe=recipe_of(values, models, mode),
         models=tuple(models),
         text=given.text,
         chat=given.chat,
@@ -266,43 +248,8 @@ def _compared_text(values: Values, chat: Chat | None) -> tuple[Given, str]:
     return given_text(file, prompt, chat), source
 
 
-def _recipe(values: Values, models: Sequence[str], mode: str) -> Recipe:
-    from llterm.core.mixing.pools import Pool
-    from llterm.core.mixing.recipe import Recipe
-
-    weights = [1.0] * len(models)
-    for typed in values["weight"] or ():
-        name, equals, number = typed.rpartition("=")
-        try:
-            weight = float(number)
-        except ValueError:
-            equals = ""
-        if not equals:
-            raise UsageError(
-                f"--weight {typed} is not understood", "", "Write it as --weight MODEL=0.5."
-            )
-        weights[_index(name, models)] = weight
-    plausible = 0.1 if values["plausible"] is None else values["plausible"]
-    pool = Pool(tuple(weights), values["pool"] or "linear", plausible)
-    return Recipe(mode, pool, values["turn"] or 1)  # type: ignore[arg-type]
-
-
 def _reference(values: Values, models: Sequence[str]) -> int:
-    return 0 if values["reference"] is None else _index(values["reference"], models)
-
-
-def _index(name: str, models: Sequence[str]) -> int:
-    """Which of the models is meant: as typed with -m, or its file's name."""
-    stems = [Path(model).stem if model.endswith(".gguf") else model for model in models]
-    for known in (models, stems):
-        if name in known:
-            return list(known).index(name)
-    near = get_close_matches(name, [*models, *stems], 1, 0.5)
-    raise UsageError(
-        f"There is no model {name} in this mix",
-        f"Given with -m: {', '.join(models)}.",
-        f"Did you mean {near[0]}?" if near else "",
-    )
+    return 0 if values["reference"] is None else index_of(values["reference"], models)
 
 
 def _sampling(values: Values, config: Config) -> Sampling:

@@ -206,7 +206,7 @@ RUN: Flags = {
     **_settings("", _OF_SERVERS),
     "config": ConfigPath,
 }
-TAPE: Flags = {
+RECORDING: Flags = {
     "record": Annotated[
         Path | None, typer.Option(help="Keep a server's answers in a new file, without keys.")
     ],
@@ -214,7 +214,7 @@ TAPE: Flags = {
         Path | None, typer.Option(help="Take the answers from such a file and ask no server.")
     ],
 }
-TAPES: Flags = {
+RECORDINGS: Flags = {
     "record": Annotated[
         list[Path] | None,
         typer.Option(
@@ -263,7 +263,7 @@ WEAVE: Flags = {
     **_settings("weave", schema.WEAVE),
     **CONSTRAINT,
     **RUN,
-    **TAPES,
+    **RECORDINGS,
 }
 SAMPLING = _settings("sampling", schema.SAMPLING)
 DRAWN = _settings(

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
 from llterm import terminal
-from llterm.cli.chatting import typed_chat
+from llterm.cli.chat_flags import typed_chat
 from llterm.cli.options import model_flags
+from llterm.cli.recording import with_recording
 from llterm.cli.settings import load
-from llterm.cli.taping import taped
 from llterm.config import Config
 from llterm.errors import UsageError
 from llterm.output import put, put_drawn, say
@@ -65,7 +65,7 @@ class Asked:
 def score(asked: Asked, format: Format) -> int:
     """Print a report; the exit code."""
     config = load({"model": asked.model}, asked.config)
-    config = taped(config, asked.model, asked.record, asked.replay)
+    config = with_recording(config, asked.model, asked.record, asked.replay)
     from llterm.headless import score_formats
     from llterm.headless.score import ScoreJob, run
 

@@ -13,7 +13,7 @@ HOST = "127.0.0.1"
 
 
 def serve(arguments: Sequence[str], port: int) -> int:
-    """Serve `llterm` with these arguments until ctrl+c; the exit code.
+    """Serve `llterm` with these arguments until ctrl+c. Returns the exit code.
 
     Each page that is opened is an app of its own.
     """
@@ -36,7 +36,7 @@ def serve(arguments: Sequence[str], port: int) -> int:
 
 def without_web(arguments: Sequence[str]) -> list[str]:
     """The typed words less those about the browser."""
-    found: list[str] = []
+    words: list[str] = []
     rest = iter(arguments)
     for word in rest:
         if word == "--web" or word.startswith("--port="):
@@ -44,8 +44,8 @@ def without_web(arguments: Sequence[str]) -> list[str]:
         if word == "--port":
             next(rest, None)
             continue
-        found.append(word)
-    return found
+        words.append(word)
+    return words
 
 
 def _refuse_taken(port: int) -> None:

@@ -32,10 +32,8 @@ def make_sampling(values: Mapping[str, Value], presets: Presets) -> Sampling:
     """From values by name: the preset, then what changes it. Raises ValueError."""
     name = str(values.get("preset", DEFAULT_PRESET))
     made = changed(Sampling(), "preset", name, presets)
-    for other, value in values.items():
-        if other != "preset":
-            made = changed(made, other, value, presets)
-    return made
+    others = {other: value for other, value in values.items() if other != "preset"}
+    return all_changed(made, others, presets)
 
 
 def make_preset(values: Mapping[str, Value]) -> SamplerSettings:
@@ -64,6 +62,13 @@ def changed(sampling: Sampling, name: str, value: Value, presets: Presets) -> Sa
     if name == "ideal_length":
         return replace(sampling, ideal_length=given)
     return sampling.with_settings(with_knob(sampling.settings, name, given), presets)
+
+
+def all_changed(sampling: Sampling, values: Mapping[str, Value], presets: Presets) -> Sampling:
+    """With these settings changed, one after the other. Raises ValueError."""
+    for name, value in values.items():
+        sampling = changed(sampling, name, value, presets)
+    return sampling
 
 
 def value_of(sampling: Sampling, name: str) -> Value:

@@ -1,13 +1,13 @@
 """Draws continuations of a text, many side by side: one round of questions a token for all of them.
 
-A line is one continuation. Its owner may stop it, or all of them, at any moment; the others go on.
+The owner of a continuation may stop it, or all of them, at any moment; the others go on.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from typing import Literal
 
@@ -22,6 +22,8 @@ from llterm.core.stops import Stopper
 from llterm.core.tokens import Anchor, Path, Tail, Token
 from llterm.errors import LltermError
 
+STORY = 4096
+"""Bytes of the story that bans look back on."""
 KEEP = 64
 """Candidates listed beside the whole distribution."""
 MOST_LISTED = 1024
@@ -29,24 +31,25 @@ MOST_LISTED = 1024
 spells each of them out in some 80 bytes."""
 
 Finish = Literal["end", "stop", "length", "stuck", "stopped", "failed"]
-"""Why a line ended: an end-of-text token, a sentence end or stop text, its length; nothing may
-follow under bans and constraint; its owner stopped it; the source cannot go on (see `error`)."""
+"""Why a continuation ended: an end-of-text token, a sentence end or stop text, its length; nothing
+may follow under bans and constraint; its owner stopped it; the source cannot go on (see
+`error`)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Where the lines of one drawing begin."""
+    """Where the continuations of one drawing begin."""
 
     tokens: Tail
     """What the model is given: its own prefix, hidden text, the story's window."""
     story: bytes = b""
-    """The text that `tokens` end, for bans that begin in it; its last few hundred bytes do."""
+    """The text that `tokens` end, for bans that begin in it; its last bytes do (`STORY`)."""
     residue: bytes = b""
     """Bytes at the end of `story` that the first tokens must write again (token healing)."""
 
 
 @dataclass(slots=True, eq=False)
-class Line:
+class Continuation:
     """One continuation while it is drawn."""
 
     number: int = 0
@@ -65,21 +68,21 @@ class Line:
     error: LltermError | None = None
 
     def stop(self) -> None:
-        """Draw no further token of this line."""
+        """Draw no further token of this continuation."""
         if self.finish is None:
             self.finish = "stopped"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Drawn:
-    """One token of a line. The line itself has it already."""
+    """One token of a continuation. The continuation itself has it already."""
 
-    line: Line
+    continuation: Continuation
     token: Token
     choice: Choice
-    found: Distribution
+    distribution: Distribution
     cost: Cost
-    """What the question took; of lines with the same tokens, the first has it."""
+    """What the question took; of continuations with the same tokens, the first has it."""
 
 
 @dataclass
@@ -89,9 +92,9 @@ class Drawing:
     source: Source
     chain: Chain
     start: Start
-    lines: Sequence[Line]
+    continuations: Sequence[Continuation]
     constraint: Constrained | None = None
-    """What each line must fit from its first token on; not together with a residue."""
+    """What each continuation must fit from its first token on; not together with a residue."""
     healer: Healer | None = None
     """Needed where there is a residue."""
     cost: Cost = field(default_factory=Cost)
@@ -99,32 +102,53 @@ class Drawing:
     caveat: str = ""
     """What is not exact about the ladders; empty when all is."""
 
+    @classmethod
+    def of(
+        cls,
+        source: Source,
+        chain: Chain,
+        start: Start,
+        numbers: Iterable[int],
+        tokens: int,
+        stopper: Stopper,
+        *,
+        constraint: Constrained | None = None,
+        healer: Healer | None = None,
+    ) -> Drawing:
+        """A continuation for each of these numbers, each of so many tokens at most.
+
+        `start` may hold the whole story: what bans cannot look back on is left out.
+        """
+        start = replace(start, story=start.story[-STORY:])
+        continuations = [Continuation(number, tokens, stopper) for number in numbers]
+        return cls(source, chain, start, continuations, constraint, healer)
+
     def __post_init__(self) -> None:
         self._anchor = Anchor(self.start.tokens)
-        for line in self.lines:
-            line.residue = self.start.residue
+        for continuation in self.continuations:
+            continuation.residue = self.start.residue
 
     async def run(self) -> AsyncGenerator[Drawn]:
-        """Draw until every line has ended. Closing the generator cancels what is under way.
+        """Draw until every continuation has ended. Closing the generator cancels what is under way.
 
-        Lines that hold the same tokens share one question, all questions of a round are asked
-        together, and lines may be stopped, or taken back to earlier tokens, between two tokens.
+        Those that hold the same tokens share one question, all questions of a round are asked
+        together, and each may be stopped, or taken back to earlier tokens, between two tokens.
         Raises LltermError when nothing can be answered at all.
         """
-        while going := [line for line in self.lines if line.finish is None]:
-            by_tail: dict[Tail, list[Line]] = {}
-            for line in self._abreast(going):
-                by_tail.setdefault(line.tail, []).append(line)
+        while going := [each for each in self.continuations if each.finish is None]:
+            by_tail: dict[Tail, list[Continuation]] = {}
+            for continuation in self._abreast(going):
+                by_tail.setdefault(continuation.tail, []).append(continuation)
             width = self.source.capabilities.batch
             tails = list(by_tail)
             for begin in range(0, len(tails), width):
                 part = tails[begin : begin + width]
                 async with aclosing(self._round(part, by_tail)) as drawn:
-                    async for one in drawn:
-                        yield one
+                    async for token in drawn:
+                        yield token
 
-    def _abreast(self, going: Sequence[Line]) -> Sequence[Line]:
-        """As many lines as the source can remember; the others wait until one of these ends.
+    def _abreast(self, going: Sequence[Continuation]) -> Sequence[Continuation]:
+        """As many as the source can remember; the others wait until one of these ends.
 
         Were they drawn by turns, each would be forgotten before its turn came, and evaluated anew
         for every token.
@@ -132,78 +156,91 @@ class Drawing:
         if self.source.capabilities.cells is None:
             return going
         room = self.source.capabilities.cells - len(self.start.tokens)
-        held = accumulate(len(line.tail) + 1 for line in going)
+        held = accumulate(len(continuation.tail) + 1 for continuation in going)
         return going[: max(sum(size <= room for size in held), 1)]
 
     async def _round(
-        self, tails: Sequence[Tail], by_tail: dict[Tail, list[Line]]
+        self, tails: Sequence[Tail], by_tail: dict[Tail, list[Continuation]]
     ) -> AsyncGenerator[Drawn]:
         queries = [self._query(tail, by_tail[tail][0]) for tail in tails]
         async with aclosing(self.source.ask(queries)) as answers:
             async for answer in answers:
-                lines = [line for line in by_tail[answer.path.tail] if line.finish is None]
+                continuations = [each for each in by_tail[answer.path.tail] if each.finish is None]
                 if isinstance(answer, Failed):
-                    for line in lines:
-                        line.finish, line.error = "failed", answer.error
+                    for continuation in continuations:
+                        continuation.finish, continuation.error = "failed", answer.error
                     continue
                 self.cost += answer.cost
                 self.caveat = self.chain.caveat(answer.distribution)
                 cost = answer.cost
-                for line in lines:
-                    drawn = self._draw(line, answer.distribution, cost)
+                for continuation in continuations:
+                    drawn = self._draw(continuation, answer.distribution, cost)
                     if drawn is not None:
                         cost = Cost()
                         yield drawn
 
-    def _query(self, tail: Tail, line: Line) -> Query:
+    def _query(self, tail: Tail, continuation: Continuation) -> Query:
         path = Path(self._anchor, tail)
         if self.source.capabilities.full_vocabulary:
             return Query(path, KEEP, full=True)
-        mask = self._healing(line) if line.residue else self._allowed(line)
+        mask = self._healing(continuation) if continuation.residue else self._allowed(continuation)
         return Query(path, MOST_LISTED, mask)
 
-    def _healing(self, line: Line) -> Mask | None:
-        return self.healer.mask(line.residue) if self.healer and line.residue else None
-
-    def _allowed(self, line: Line) -> Mask | None:
-        return self.constraint.mask(line.tail) if self.constraint is not None else None
-
-    def _draw(self, line: Line, found: Distribution, cost: Cost) -> Drawn | None:
-        """Draw the line's next token; None where nothing may stand there."""
-        at = Situation(
-            context=self.start.tokens + line.tail,
-            story=self.start.story,
-            drawn=line.data,
-            count=len(line.tail),
-            residue=line.residue,
-            mirostat=line.mirostat,
+    def _healing(self, continuation: Continuation) -> Mask | None:
+        return (
+            self.healer.mask(continuation.residue) if self.healer and continuation.residue else None
         )
-        mask, healing = self._allowed(line), self._healing(line)
+
+    def _allowed(self, continuation: Continuation) -> Mask | None:
+        return self.constraint.mask(continuation.tail) if self.constraint is not None else None
+
+    def _draw(
+        self, continuation: Continuation, distribution: Distribution, cost: Cost
+    ) -> Drawn | None:
+        """Draw the continuation's next token; None where nothing may stand there."""
+        at = Situation(
+            context=self.start.tokens + continuation.tail,
+            story=self.start.story,
+            drawn=continuation.data,
+            count=len(continuation.tail),
+            residue=continuation.residue,
+            mirostat=continuation.mirostat,
+        )
+        mask, healing = self._allowed(continuation), self._healing(continuation)
         first: list[tuple[str, Stage]] = []
         if healing is not None:
             first.append(("healing", barring(~healing.allowed)))
         if self.constraint is not None:
-            first += self.chain.forced(at, self.constraint, line.tail)
+            first += self.chain.forced(at, self.constraint, continuation.tail)
         try:
             allowed = mask.allowed if mask is not None else None
-            chosen = self.chain.draw(found, at, line=line.number, mask=allowed, first=first)
+            chosen = self.chain.draw(
+                distribution, at, line=continuation.number, mask=allowed, first=first
+            )
         except NothingLeft:
-            line.finish = "stuck"
+            continuation.finish = "stuck"
             return None
-        line.mirostat = chosen.mirostat
-        self.take(line, chosen.id)
-        return Drawn(line, self.source.vocabulary.token(chosen.id), chosen, found, cost)
+        continuation.mirostat = chosen.mirostat
+        self.take(continuation, chosen.id)
+        return Drawn(
+            continuation, self.source.vocabulary.token(chosen.id), chosen, distribution, cost
+        )
 
-    def take(self, line: Line, id: int) -> None:
-        """Put a token at the end of a line, drawn or chosen by hand."""
+    def take(self, continuation: Continuation, id: int) -> None:
+        """Put a token at the end of a continuation, drawn or chosen by hand."""
         token = self.source.vocabulary.token(id)
         written = b"" if token.special else token.data
-        line.tail += (id,)
-        line.residue, shown = line.residue[len(written) :], written[len(line.residue) :]
-        line.data += shown
+        continuation.tail += (id,)
+        continuation.residue, shown = (
+            continuation.residue[len(written) :],
+            written[len(continuation.residue) :],
+        )
+        continuation.data += shown
         if token.end:
-            line.finish = "end"
-        elif line.stopper and line.stopper.ended(line.data.decode("utf-8", "ignore")):
-            line.finish = "stop"
-        elif len(line.tail) >= line.most:
-            line.finish = "length"
+            continuation.finish = "end"
+        elif continuation.stopper and continuation.stopper.ended(
+            continuation.data.decode("utf-8", "ignore")
+        ):
+            continuation.finish = "stop"
+        elif len(continuation.tail) >= continuation.most:
+            continuation.finish = "length"

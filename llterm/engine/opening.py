@@ -4,21 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 
 from llterm.backends.registry import Progress, Tell, find_model, open_model
 from llterm.config import Config
 from llterm.core.mixing.recipe import Recipe
 from llterm.core.query import Backend
 from llterm.engine.mixture import Mix
-
-
-@dataclass(frozen=True, slots=True)
-class MixOf:
-    """Models by name, and what is made of them."""
-
-    models: tuple[str, ...]
-    recipe: Recipe
 
 
 async def open_models(
@@ -30,13 +21,13 @@ async def open_models(
 ) -> list[Backend]:
     """All of them, or none: one that cannot be opened closes those before it. Raises ModelError."""
     async with AsyncExitStack() as opened:
-        found: list[Backend] = []
+        backends: list[Backend] = []
         for name in names:
             backend = await open_model(name, config, overrides, progress, tell)
             opened.push_async_callback(backend.close)
-            found.append(backend)
+            backends.append(backend)
         opened.pop_all()
-        return found
+        return backends
 
 
 async def open_mix(

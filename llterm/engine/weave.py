@@ -1,17 +1,115 @@
-"""Feeds a weave from a source until it is done, its budget is spent, or it is cancelled."""
+"""Weaves from a source: makes the search ready, and feeds it until it is done or cancelled."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 
+from llterm.core.bans import Bans
+from llterm.core.constraint import Constrained
+from llterm.core.distribution import Distribution
+from llterm.core.healing import Healer
+from llterm.core.prompt import Prompt
 from llterm.core.query import Capabilities, Cost, Failed, Query, Source
+from llterm.core.rules import Rules
+from llterm.core.tokens import Anchor, Settling, Tail
 from llterm.core.weave import Weave
-from llterm.errors import LltermError
+from llterm.errors import CapabilityMissing, LltermError
 
 ROOM = 64
 """Questions a round: about the batch at which a CPU evaluates the most tokens a second."""
+
+
+def rules_for(rules: Rules, source: Source, *, constrained: bool = False) -> Rules:
+    """The weave settings for this source: depth counts its own tokens, which may be bytes, and
+    only one that takes masks can heal. What a constraint is about begins at the cursor, not in the
+    word before it: nothing is healed then."""
+    able = source.capabilities
+    heal = rules.heal and able.masks and not constrained
+    return replace(rules, depth=rules.depth * able.pieces, heal=heal)
+
+
+def check_constraints(source: Source) -> None:
+    """Raise CapabilityMissing where suggestions cannot be held to a constraint."""
+    if not source.capabilities.masks:
+        raise CapabilityMissing(
+            "This model cannot be held to a constraint",
+            "Its server takes no bias that leaves the probabilities as they are, or does not tell"
+            " its vocabulary.",
+            "llama.cpp's server can, and models in process.",
+        )
+
+
+async def told_more(source: Source) -> bool:
+    """Ask a server for the tokens that could only be guessed at once.
+
+    Returns whether there were any: a prompt made before is to be made again then.
+    """
+    settling = [each for each in (source, source.vocabulary) if isinstance(each, Settling)]
+    return any([await each.settle() for each in settling])
+
+
+def make_weave(
+    source: Source,
+    prompt: Prompt,
+    rules: Rules,
+    *,
+    healer: Healer | None = None,
+    constraint: Constrained | None = None,
+    bans: Bans | None = None,
+    facts: Mapping[Tail, Distribution] | None = None,
+    grown: Iterable[tuple[Tail, int]] = (),
+) -> Weave:
+    """A weave that begins where the prompt ends; nothing is searched yet.
+
+    `rules` are those of `rules_for`; a prompt that leaves a word to finish needs a `healer`. What
+    is known already are `facts` and `grown`, as in `Weave`.
+    """
+    return Weave(
+        source.vocabulary,
+        Anchor(prompt.tokens),
+        rules,
+        residue=prompt.residue,
+        before=prompt.before,
+        healer=healer,
+        facts=facts,
+        grown=grown,
+        constraint=constraint,
+        bans=bans,
+    )
+
+
+async def weave(
+    source: Source,
+    prompt: Prompt,
+    rules: Rules,
+    *,
+    constraint: Constrained | None = None,
+    bans: Bans | None = None,
+    facts: Mapping[Tail, Distribution] | None = None,
+    grown: Iterable[tuple[Tail, int]] = (),
+    spent: Callable[[Cost], None] = lambda _: None,
+) -> Weave:
+    """Search for the most probable suggestions after a prompt, until there is nothing to search.
+
+    Parameters as in `make_weave`; `spent` hears of every cost. Raises LltermError.
+    """
+    healer = Healer(source.vocabulary) if prompt.residue else None
+    search = make_weave(
+        source,
+        prompt,
+        rules,
+        healer=healer,
+        constraint=constraint,
+        bans=bans,
+        facts=facts,
+        grown=grown,
+    )
+    async for cost in drive(search, source):
+        spent(cost)
+    return search
 
 
 async def drive(weave: Weave, source: Source) -> AsyncIterator[Cost]:

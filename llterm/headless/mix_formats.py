@@ -8,9 +8,9 @@ from llterm.backends.served import counted_words
 from llterm.core.counts import count_of
 from llterm.core.display import display_text, visible
 from llterm.engine.playing import Turn
-from llterm.headless.formats import BAR, unknown_words
 from llterm.headless.mix import Played
 from llterm.number_format import LONGEST, bar, percent
+from llterm.reports.suggest_text import BAR, unknown_words
 
 MARKS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 """Models are told apart by letters, and by numbers past the alphabet, never by colour alone."""

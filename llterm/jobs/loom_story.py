@@ -37,7 +37,7 @@ class LoomStory:
     rules: Rules
     sampling: Sampling | None
     """None where the loom has no sampler settings of its own."""
-    kept_weave: bytes
+    saved_weave: bytes
     """The suggestions that the loom keeps for the story's end (`store.saved_weave`)."""
     damage: str
     """What of the loom is damaged and was not needed; empty where all is sound."""
@@ -89,6 +89,6 @@ def _story(file: LoomFile, path: Path, *, tokens: bool) -> LoomStory:
         chat=read_chat(str(meta.get("chat", ""))),
         rules=read_rules(str(meta.get("rules", "{}"))),
         sampling=read_sampling(str(meta.get("sampling", "{}"))),
-        kept_weave=(file.late.weave(loom.head) or b"") if tokens else b"",
+        saved_weave=(file.late.weave(loom.head) or b"") if tokens else b"",
         damage=file.damage.replace(str(file.path), str(path)),
     )

@@ -8,9 +8,9 @@ from llterm.backends.served import server_of
 from llterm.core.chat import Parts, read_chat
 from llterm.core.query import Source
 from llterm.engine.heads import open_chat
+from llterm.engine.weave import told_more
 from llterm.errors import LltermError
 from llterm.session.document import Document
-from llterm.session.sources import told_more
 
 
 def chat_parts(document: Document, source: Source) -> Parts:

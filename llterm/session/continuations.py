@@ -16,7 +16,7 @@ from llterm.core.query import Source
 from llterm.core.sampling import Chain, Sampling
 from llterm.core.stops import Stopper
 from llterm.core.tokens import Tail
-from llterm.engine.draw import Drawing, Line, Start
+from llterm.engine.draw import Drawing, Start
 from llterm.errors import LltermError, UsageError
 from llterm.session.document import Document
 from llterm.session.lines import pack_lines
@@ -25,9 +25,6 @@ from llterm.session.samples import Sample, find
 from llterm.session.woven import Woven
 
 log = logging.getLogger(__name__)
-
-STORY = 4096
-"""Bytes of the story that bans look back on."""
 
 
 class Host(Protocol):
@@ -152,7 +149,7 @@ class Continuations:
                     if self._host.shown is not woven or self._host.stale:
                         break
                     self._changed()
-            error = next((line.error for line in drawing.lines if line.error), None)
+            error = next((line.error for line in drawing.continuations if line.error), None)
         except LltermError as failed:
             error = failed
         except Exception as fault:
@@ -192,14 +189,15 @@ def make_drawing(
 ) -> Drawing:
     """The drawing of these lines where a weave hangs, under its constraint, at the cursor."""
     weave = woven.weave
-    stopper = Stopper(replace(weave.rules, auto_stop=sentence), weave.before)
-    return Drawing(
+    return Drawing.of(
         source,
         chain,
-        Start(weave.anchor.tokens, document.bytes_before(document.cursor)[-STORY:], weave.residue),
-        [Line(one.number, tokens, stopper) for one in samples],
-        weave.constraint,
-        weave.healer,
+        Start(weave.anchor.tokens, document.bytes_before(document.cursor), weave.residue),
+        [sample.number for sample in samples],
+        tokens,
+        Stopper(replace(weave.rules, auto_stop=sentence), weave.before),
+        constraint=weave.constraint,
+        healer=weave.healer,
     )
 
 
@@ -210,8 +208,8 @@ async def follow(
     by_number = {one.number: one for one in samples}
     async with aclosing(drawing.run()) as tokens:
         async for one in tokens:
-            sample = by_number[one.line.number]
+            sample = by_number[one.continuation.number]
             sample.take(one, woven.weave.mask(sample.ids))
             yield sample
-    for line in drawing.lines:
+    for line in drawing.continuations:
         by_number[line.number].finish = line.finish

@@ -20,7 +20,8 @@ from llterm.core.query import Source
 from llterm.core.tokens import Asking
 from llterm.core.view import Step
 from llterm.core.weave import Weave
-from llterm.session.keeping import (
+from llterm.session.samples import Sample
+from llterm.store.saved_weave import (
     MOST_CANDIDATES,
     arrays_of,
     distributions,
@@ -29,7 +30,6 @@ from llterm.session.keeping import (
     read_names,
     text_of,
 )
-from llterm.session.samples import Sample
 from llterm.store.settings import read_sampling, sampling_text
 
 log = logging.getLogger(__name__)

@@ -78,7 +78,7 @@ class Sample:
 
     def take(self, drawn: Drawn, mask: Mask | None) -> None:
         """Put a drawn token at the end; `mask` is what might stand there."""
-        found, id = drawn.found, drawn.choice.id
+        found, id = drawn.distribution, drawn.choice.id
         logprob, permitted, rank = drawn.choice.logprob, found.permitted, 1
         if found.full is not None:
             free = found.full if mask is None else found.full[mask.allowed]
@@ -92,7 +92,7 @@ class Sample:
         self.steps.append(Step(id, token.data, logprob, rank, token.special, permitted))
         self.found.append(replace(found, full=None))
         self.arrivals.append(arrival_of(drawn.choice))
-        self.finish = drawn.line.finish
+        self.finish = drawn.continuation.finish
 
     def after(self, ids: Tail) -> Sample | None:
         """What is left of it when these tokens were accepted; None where it went another way."""

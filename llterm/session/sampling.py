@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from llterm.config.sampling import changed
+from llterm.config.sampling import all_changed
 from llterm.core.sampling import PRESETS, Chain, Chains, SamplerSettings, Sampling
 from llterm.core.tokens import Vocabulary
 from llterm.session.document import Document
@@ -46,10 +46,7 @@ class SamplerChoice:
 
     def changed(self, values: Mapping[str, Any]) -> Sampling:
         """What is in force with these settings changed, by name. Raises ValueError."""
-        sampling = self.sampling
-        for name, value in values.items():
-            sampling = changed(sampling, name, value, self.presets)
-        return sampling
+        return all_changed(self.sampling, values, self.presets)
 
     def set(self, sampling: Sampling) -> None:
         """A step that can be undone; changes of one knob in a row are one."""

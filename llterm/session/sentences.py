@@ -18,13 +18,13 @@ from llterm.core.query import Failed, Query, Source
 from llterm.core.sampling import Chains
 from llterm.core.tokens import Path, Tail
 from llterm.core.view import Step
+from llterm.engine.weave import told_more
 from llterm.errors import LltermError, UsageError
 from llterm.session.changes import Change
 from llterm.session.continuations import follow, make_drawing
 from llterm.session.refusals import unforeseen
 from llterm.session.samples import Sample
 from llterm.session.session import Session
-from llterm.session.sources import told_more
 from llterm.session.weaves import Weaves
 from llterm.session.woven import Woven
 
@@ -198,7 +198,7 @@ class Sentences:
         async with aclosing(follow(drawing, woven, samples)) as drawn:
             async for _ in drawn:
                 self._changed()
-        failed = next((line.error for line in drawing.lines if line.error), None)
+        failed = next((line.error for line in drawing.continuations if line.error), None)
         if failed is not None:
             self.error = failed
 

@@ -15,6 +15,7 @@ from llterm.core.rules import Rules
 from llterm.core.sampling import Chain, SamplerSettings, Sampling
 from llterm.core.tokens import Tail
 from llterm.core.view import Step, View
+from llterm.engine.weave import check_constraints, rules_for
 from llterm.errors import LltermError, UsageError
 from llterm.session.autopilot import Autopilot
 from llterm.session.chatting import open_first
@@ -25,10 +26,9 @@ from llterm.session.reader import Reader
 from llterm.session.refusals import no_model
 from llterm.session.sampling import SamplerChoice
 from llterm.session.searching import Searching
-from llterm.session.sources import check_constraints, listen_to
+from llterm.session.sources import listen_to
 from llterm.session.status import Figures, Incoming, Status
 from llterm.session.suggestions import Suggestions
-from llterm.session.weaves import rules_for
 from llterm.session.woven import Woven
 
 

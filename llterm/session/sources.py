@@ -1,4 +1,4 @@
-"""What a session asks of its source before it weaves: servers cannot do all that files can."""
+"""What a session hears of its source."""
 
 from __future__ import annotations
 
@@ -7,25 +7,6 @@ from collections.abc import Callable
 from llterm.backends.served import server_of
 from llterm.core.chat import ChatsTold
 from llterm.core.query import Source
-from llterm.core.tokens import Settling
-from llterm.errors import CapabilityMissing
-
-
-def check_constraints(source: Source) -> None:
-    """Raise CapabilityMissing where suggestions cannot be held to a constraint."""
-    if not source.capabilities.masks:
-        raise CapabilityMissing(
-            "This model cannot be held to a constraint",
-            "Its server takes no bias that leaves the probabilities as they are, or does not tell"
-            " its vocabulary.",
-            "llama.cpp's server can, and models in process.",
-        )
-
-
-async def told_more(source: Source) -> bool:
-    """Whether the story's tokens, which could only be guessed at once, are known now."""
-    asked = [one for one in (source, source.vocabulary) if isinstance(one, Settling)]
-    return any([await one.settle() for one in asked])
 
 
 def listen_to(source: Source, changed: Callable[[], None]) -> None:

@@ -8,17 +8,17 @@ import logging
 from llterm.constraints.compiled import Compiled, compile
 from llterm.constraints.spec import Constraint
 from llterm.core.query import Source
+from llterm.engine.weave import rules_for, told_more
 from llterm.errors import LltermError, UsageError
 from llterm.session.changes import Change, ModelRun
 from llterm.session.chatting import root_text
 from llterm.session.document import Document
-from llterm.session.keeping import Kept, pack, unpack
 from llterm.session.lines import pack_lines
 from llterm.session.refusals import not_current
 from llterm.session.sampling import SamplerChoice
-from llterm.session.sources import told_more
-from llterm.session.weaves import Weaves, rules_for
+from llterm.session.weaves import Weaves
 from llterm.session.woven import Place, Woven
+from llterm.store.saved_weave import SavedWeave, pack, unpack
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +97,8 @@ class Suggestions:
     def derive(self, source: Source | None) -> None:
         """The tree anew under the document's rules and bans, with no inference."""
         if self.woven is not None:
-            rules = rules_for(self._document.rules, source)
+            rules = self._document.rules
+            rules = rules_for(rules, source) if source is not None else rules
             self.woven.weave = self.woven.weave.under(rules, self._drawing.sampling.bans)
 
     def take(self, woven: Woven, run: ModelRun, *, onward: bool) -> Change:
@@ -168,7 +169,7 @@ class Suggestions:
         rules, bans = self._document.rules, self._drawing.sampling.bans
         return self._weaves.find(place, rules, bans, source)
 
-    def _begin(self, place: Place, source: Source, kept: Kept | None = None) -> Woven:
+    def _begin(self, place: Place, source: Source, kept: SavedWeave | None = None) -> Woven:
         bans = self._drawing.sampling.bans
         return self._weaves.begin(place, self._document, source, self._compiled, bans, kept)
 

@@ -12,25 +12,16 @@ from llterm.core.healing import Healer
 from llterm.core.prompt import Prompt, make_prompt
 from llterm.core.query import Source
 from llterm.core.rules import Rules
-from llterm.core.tokens import Anchor, Asking
-from llterm.core.weave import Weave
+from llterm.core.tokens import Asking
+from llterm.engine.weave import make_weave, rules_for
 from llterm.session.chatting import chat_parts
 from llterm.session.document import Document
-from llterm.session.keeping import Kept
 from llterm.session.lines import unpack_lines
 from llterm.session.woven import Place, Woven
+from llterm.store.saved_weave import SavedWeave
 
 MOST_CANDIDATES = 2_500_000
 """Candidates kept for weaves that are not on show: some 25 MB."""
-
-
-def rules_for(rules: Rules, source: Source | None) -> Rules:
-    """The weave settings for this source: depth counts its own tokens, which may be bytes, and
-    only one that takes masks can heal."""
-    if source is None:
-        return rules
-    able = source.capabilities
-    return replace(rules, depth=rules.depth * able.pieces, heal=rules.heal and able.masks)
 
 
 async def story_prompt(document: Document, source: Source) -> Prompt:
@@ -82,13 +73,11 @@ class Weaves:
         source: Source,
         constraint: Constrained | None,
         bans: Bans,
-        kept: Kept | None = None,
+        kept: SavedWeave | None = None,
     ) -> Woven:
         """A weave at the document's cursor, with what the loom kept of it."""
-        vocabulary, rules = source.vocabulary, rules_for(document.rules, source)
-        if constraint is not None:
-            # What the constraint is about begins at the cursor, not in the word before it.
-            rules = replace(rules, heal=False)
+        vocabulary = source.vocabulary
+        rules = rules_for(document.rules, source, constrained=constraint is not None)
         runs = document.runs_before(document.cursor)
         context = source.capabilities.context
         chat = chat_parts(document, source)
@@ -98,12 +87,10 @@ class Weaves:
         prompt = kept.prompt(prompt, vocabulary) if kept is not None else prompt
         if prompt.residue and self._healer is None:
             self._healer = Healer(vocabulary)
-        weave = Weave(
-            vocabulary,
-            Anchor(prompt.tokens),
+        weave = make_weave(
+            source,
+            prompt,
             rules,
-            residue=prompt.residue,
-            before=prompt.before,
             healer=self._healer,
             facts=kept.facts if kept else None,
             grown=kept.grown if kept else (),

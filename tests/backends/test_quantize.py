@@ -13,7 +13,9 @@ from llterm.backends.llamacpp.quantize import BITS, file_type, quantize
 from llterm.backends.registry import MODELS
 from llterm.config import Config
 from llterm.errors import ModelError, UsageError
-from llterm.headless.job import Job, run
+from llterm.jobs.request import Request
+from llterm.jobs.runner import run
+from llterm.jobs.suggest import suggest
 
 F16 = MODELS / "fable-f16.gguf"
 TRIED = ("q8_0", "q6_K", "q5_K_M", "q5_0", "q4_K_M", "q4_0", "q3_K_M", "q2_K")
@@ -31,7 +33,7 @@ def test_each_is_smaller_and_weaves(tmp_path: Path, kind: str) -> None:
     assert shares[-1] == 1.0
     assert list(tmp_path.iterdir()) == [target]
     prompt = b"The little fox lived at the edge of"
-    woven = run(Job(prompt, None, None, {"depth": 2, "beams": 3}, Config(), str(target), {}))
+    woven = run(suggest(Request(Config(), (str(target),), prompt, rules={"depth": 2, "beams": 3})))
     assert len(woven.view.suggestions) == 3
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from llterm import __file__ as package
-from llterm.cli.problems import guarded
+from llterm.cli.error_report import guarded
 from llterm.core.counts import count_of
 from llterm.errors import LltermError, UsageError
 

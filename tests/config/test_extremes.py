@@ -17,11 +17,12 @@ from llterm.config.sampling import changed
 from llterm.config.schema import MIX, MODEL, TABLES, WEAVE, Config, ModelConfig, Setting, Value
 from llterm.core.mixing.pools import Pool
 from llterm.core.mixing.recipe import Recipe
-from llterm.core.rules import Rules
 from llterm.core.sampling import Sampling
-from llterm.engine.opening import MixOf
 from llterm.errors import LltermError
-from llterm.headless import job, sample
+from llterm.jobs.request import Request
+from llterm.jobs.runner import run
+from llterm.jobs.sample import SampleOptions, sample
+from llterm.jobs.suggest import suggest
 from llterm.session.refusals import unforeseen
 from tests.helpers.extremes import DENORMAL, extremes
 
@@ -34,7 +35,7 @@ def weave(values: Mapping[str, Value]) -> None:
     """Weave a little with the scripted model."""
     typed = {row.attribute: values[row.name] for row in WEAVE if row.name in values}
     typed["budget"] = min(int(str(typed.get("budget", MOST_ASKED))), MOST_ASKED)
-    found = job.run(job.Job(PROMPT, None, None, typed, Config(), "scripted", {}))
+    found = run(suggest(Request(Config(), ("scripted",), PROMPT, rules=typed)))
     logprobs = [one.logprob for one in found.view.suggestions]
     assert logprobs == sorted(logprobs, reverse=True)
     assert all(one <= 0.0 for one in logprobs)
@@ -50,11 +51,9 @@ def draw(values: Mapping[str, Value]) -> None:
         except ValueError as wrong:
             # As the reader has it (`load_config`), which names where it stands.
             raise LltermError(f"Wrong value for sampling.{name}", str(wrong)) from wrong
-    wanted = sample.SampleJob(
-        PROMPT, None, None, replace(config, sampling=made), "scripted", {}, {}, 2, 3, Rules()
-    )
-    for one in sample.run(wanted).continuations:
-        assert all(0.0 < taken.p <= 1.0 for taken in one.drawn)
+    wanted = Request(replace(config, sampling=made), ("scripted",), PROMPT)
+    for one in run(sample(wanted, SampleOptions(count=2, tokens=3))).continuations:
+        assert all(0.0 < taken.p <= 1.0 for taken in one.tokens)
 
 
 def mixed(values: Mapping[str, Value]) -> None:
@@ -62,9 +61,9 @@ def mixed(values: Mapping[str, Value]) -> None:
     given = {**{row.name: row.default for row in MIX}, **values}
     pool = Pool((1.0, -0.5), given["pool"], given["plausible"])  # type: ignore[arg-type]
     recipe = Recipe(given["mode"], pool, given["turn"])  # type: ignore[arg-type]
-    wanted = MixOf(("scripted", "scripted"), recipe)
     typed = {"budget": MOST_ASKED, "depth": 3}
-    job.run(job.Job(PROMPT, None, None, typed, Config(), "scripted", {}, mix=wanted))
+    models = ("scripted", "scripted")
+    run(suggest(Request(Config(), models, PROMPT, recipe=recipe, rules=typed)))
 
 
 RUNNERS: Mapping[str, Callable[[Mapping[str, Value]], None]] = {
@@ -104,7 +103,7 @@ def test_a_real_model_at_the_least_of_a_setting(row: Setting) -> None:
     for value in row.choices or (() if row.low is None else (int(row.low),)):
         own: dict[str, Any] = {row.name: value}
         config = Config(models={"fable": ModelConfig(**own)})
-        found = job.run(job.Job(PROMPT, None, None, {"depth": 3}, config, "fable", {}))
+        found = run(suggest(Request(config, ("fable",), PROMPT, rules={"depth": 3})))
         assert found.view.suggestions
 
 
@@ -124,7 +123,7 @@ def test_what_left_the_range_of_numbers(values: dict[str, Value]) -> None:
 def test_without_a_limit_all_above_the_cutoff_are_found() -> None:
     def found(**typed: Any) -> list[bytes]:
         typed = {"depth": 4, "cutoff": 0.05, **typed}
-        woven = job.run(job.Job(PROMPT, None, None, typed, Config(), "scripted", {}))
+        woven = run(suggest(Request(Config(), ("scripted",), PROMPT, rules=typed)))
         assert woven.view.done
         return [one.data for one in woven.view.suggestions]
 

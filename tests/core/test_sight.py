@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llterm.core.sight import RESERVE, STEPS, Sight, first_seen
-from llterm.headless.results import sight_fields
+from llterm.reports.json_values import sight_fields
 
 
 @given(st.integers(0, 5000), st.integers(0, 3000), st.integers(16, 4096), st.integers(0, 200))
@@ -37,7 +37,7 @@ def test_every_command_that_goes_on_from_a_text_says_what_it_dropped() -> None:
     }
     assert {"suggest", "sample"} <= set(told)
     for name, stats in told.items():
-        assert set(sight_fields(None, 64)) <= set(stats["required"]), name
+        assert set(sight_fields(Sight(), 64)) <= set(stats["required"]), name
 
 
 def test_figures_name_what_is_hidden_and_what_is_dropped() -> None:

@@ -1,4 +1,4 @@
-"""What was typed for a weave: one object of a command's parameters, and what parts of it mean."""
+"""What was typed for a weave or for continuations: the text, the models, the settings."""
 
 from __future__ import annotations
 
@@ -7,29 +7,31 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llterm.cli.chatting import as_text, typed_chat
-from llterm.cli.mixing import mix_of
-from llterm.cli.options import model_flags, sampling_flags, weave_flags
+from llterm.cli.chat_flags import as_text, typed_chat
+from llterm.cli.options import checked, model_flags, sampling_flags, weave_flags
+from llterm.cli.recipe import typed_recipe
+from llterm.cli.recording import with_recording, with_recordings
 from llterm.cli.settings import load
-from llterm.cli.taping import all_taped, taped
 from llterm.config import Config
 from llterm.config.schema import setting
 from llterm.errors import UsageError
+from llterm.jobs.inputs import argument_text, is_loom, read_stdin, read_text
 
 if TYPE_CHECKING:
     from llterm.constraints.spec import Constraint
     from llterm.core.chat import Chat
-    from llterm.engine.opening import MixOf
+    from llterm.core.mixing.recipe import Recipe
+    from llterm.jobs.request import Request
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """What was typed."""
+class WeaveArguments:
+    """What was typed for a weave."""
 
     file: Path | None = None
     prompt: str | None = None
     prefix: str | None = None
-    model: str | None = None
+    models: tuple[str, ...] = ()
     config: Path | None = None
     record: tuple[Path, ...] = ()
     """For each model on a server a file, in their order."""
@@ -42,19 +44,20 @@ class Asked:
     """Typed sampler settings, by dotted name."""
     chat: Chat | None = None
     """What the story is a reply to; `prompt` is the reply's beginning then."""
-    mix: MixOf | None = None
+    recipe: Recipe | None = None
+    """How the models are mixed; None where there is one."""
     beside: bool = False
     """Begin with the mix's models side by side."""
 
     @classmethod
-    def of(cls, values: Mapping[str, Any]) -> Asked:
+    def of(cls, values: Mapping[str, Any]) -> WeaveArguments:
         """From a command's parameters. Raises UsageError."""
         chat, prompt = typed_chat(values)
         return cls(
             file=values["file"],
             prompt=prompt,
             prefix=as_text(values["prefix"]),
-            model=(values["model"] or [None])[0],
+            models=tuple(values["model"] or ()),
             config=values["config"],
             record=tuple(values["record"] or ()),
             replay=tuple(values["replay"] or ()),
@@ -63,28 +66,71 @@ class Asked:
             constraint=constraint_of(values),
             sampling=sampling_flags(values),
             chat=chat,
-            mix=mix_of(values),
+            recipe=typed_recipe(values),
         )
 
     def load(self) -> Config:
         """The configuration with these flags over it. Raises ConfigError."""
-        config = load({"model": self.model, **self.weave, **self.sampling}, self.config)
-        if self.mix is not None:
-            return all_taped(config, self.mix.models, self.record, self.replay)
-        return taped(config, self.model, _one(self.record), _one(self.replay))
+        model = self.models[0] if self.models else None
+        config = load({"model": model, **self.weave, **self.sampling}, self.config)
+        if self.recipe is not None:
+            return with_recordings(config, self.models, self.record, self.replay)
+        return with_recording(config, model, _single(self.record), _single(self.replay))
 
     def typed_rules(self, config: Config) -> dict[str, Any]:
         """Typed weave settings by `Rules` field, checked."""
         names = [setting(dotted).attribute for dotted in self.weave]
         return {name: getattr(config.weave, name) for name in names}
 
+    def request(self, config: Config, text: bytes, loom: Path | None) -> Request:
+        """What is asked of the models, with this text or loom. Raises ConfigError."""
+        from llterm.jobs.request import Request
 
-def _one(files: tuple[Path, ...]) -> Path | None:
+        return Request(
+            config=config,
+            models=self.models if self.recipe is not None else (config.model,),
+            text=text,
+            loom=loom,
+            prefix=self.prefix,
+            chat=self.chat,
+            recipe=self.recipe,
+            overrides=self.overrides,
+            rules=self.typed_rules(config),
+            sampling=checked(self.sampling),
+            constraint=self.constraint,
+        )
+
+
+def _single(files: tuple[Path, ...]) -> Path | None:
     if len(files) > 1:
         raise UsageError(
             "There are more recordings than models", f"Given: {len(files)}.", "Name one file."
         )
     return files[0] if files else None
+
+
+def story_of(
+    file: Path | None, prompt: str | None, chat: Chat | None = None
+) -> tuple[bytes, Path | None]:
+    """The text to go on from, or the loom that holds it; a reply may be all new.
+
+    Raises UsageError.
+    """
+    if file is not None and prompt is not None:
+        raise UsageError(
+            "Both a file and --prompt are given", "", "Leave one of them out: there is one text."
+        )
+    if prompt is not None:
+        return argument_text(prompt), None
+    if file is None and chat is not None:
+        return b"", None
+    if file is None:
+        raise UsageError(
+            "There is no text to go on from", "", "Name a file, - for standard input, or --prompt."
+        )
+    if str(file) == "-":
+        return read_stdin(), None
+    return (b"", file) if is_loom(file) else (read_text(file), None)
 
 
 def constraint_of(values: Mapping[str, Any]) -> Constraint | None:
@@ -105,11 +151,5 @@ def constraint_of(values: Mapping[str, Any]) -> Constraint | None:
         return spec.choices(value)
     if name == "regex":
         return spec.regex(value)
-    text = _file_text(value)
+    text = read_text(value).decode("utf-8", "replace")
     return spec.lark(text) if name == "grammar" else spec.json_schema(text)
-
-
-def _file_text(path: Path) -> str:
-    from llterm.jobs.inputs import read_text
-
-    return read_text(path).decode("utf-8", "replace")

@@ -11,7 +11,9 @@ from llterm.config.server import ServerSettings
 from llterm.errors import ModelError, UsageError
 
 
-def taped(config: Config, typed: str | None, record: Path | None, replay: Path | None) -> Config:
+def with_recording(
+    config: Config, typed: str | None, record: Path | None, replay: Path | None
+) -> Config:
     """The configuration with the model of this run recorded or replayed.
 
     `typed` is the model as typed, None where it was not. A replay needs neither the server nor its
@@ -22,13 +24,13 @@ def taped(config: Config, typed: str | None, record: Path | None, replay: Path |
     _check_one_way(record, replay)
     # A recording under its whole name: fable.cassette must not be taken for the model fable.
     name = (typed or replay.name) if replay is not None else config.model
-    return replace(_taped(config, name, record, replay), model=name)
+    return replace(_with_model_recorded(config, name, record, replay), model=name)
 
 
-def all_taped(
+def with_recordings(
     config: Config, models: Sequence[str], records: Sequence[Path], replays: Sequence[Path]
 ) -> Config:
-    """As `taped`, of several models: a file for each that is on a server, in their order.
+    """As `with_recording`, of several models: a file for each that is on a server, in their order.
 
     In a replay a name that means no model is one of the recorded ones. Raises UsageError.
     """
@@ -49,7 +51,9 @@ def all_taped(
             "Two recordings cannot be one", "A model or a file is named twice.", "Name each once."
         )
     for name, file in zip(served, files, strict=True):
-        config = _taped(config, name, file if records else None, file if replays else None)
+        config = _with_model_recorded(
+            config, name, file if records else None, file if replays else None
+        )
     return config
 
 
@@ -60,7 +64,9 @@ def _check_one_way(record: object, replay: object) -> None:
         )
 
 
-def _taped(config: Config, name: str, record: Path | None, replay: Path | None) -> Config:
+def _with_model_recorded(
+    config: Config, name: str, record: Path | None, replay: Path | None
+) -> Config:
     """The configuration with this model recorded or replayed."""
     from llterm.backends.registry import BUNDLED, SCRIPTED, find_model
 

@@ -10,7 +10,7 @@ from llterm.core.counts import count_of
 from llterm.core.display import visible
 from llterm.core.healing import healed, healing_note
 from llterm.core.view import Branch, Suggestion, View
-from llterm.headless.job import Woven
+from llterm.jobs.suggest import SuggestResult
 from llterm.number_format import LONGEST, bar, fine_percent, of_logprob, percent
 
 BAR = 8
@@ -18,27 +18,27 @@ BAR = 8
 _MARKS = {"end": " ◂ end of text", "open": " …"}
 
 
-def as_text(woven: Woven) -> str:
+def as_text(result: SuggestResult) -> str:
     """Numbered suggestions, most probable first; equal texts once, their probabilities added."""
     lines: list[str] = []
     seen: set[bytes] = set()
-    for one in woven.view.suggestions:
-        if one.data in seen and one.data:
+    for suggestion in result.view.suggestions:
+        if suggestion.data in seen and suggestion.data:
             continue
-        seen.add(one.data)
-        p = math.exp(one.logprob) + one.merged + one.alike_p
-        lines.append(f"{len(lines) + 1:3}  {percent(p):>{LONGEST}}  {_label(one)}")
+        seen.add(suggestion.data)
+        p = math.exp(suggestion.logprob) + suggestion.merged + suggestion.alike_p
+        lines.append(f"{len(lines) + 1:3}  {percent(p):>{LONGEST}}  {_label(suggestion)}")
     return "\n".join(lines)
 
 
-def as_tree(woven: Woven) -> str:
+def as_tree(result: SuggestResult) -> str:
     """The suggestion tree: share given the parent, as a bar and in percent, then the text."""
-    return "\n".join(_rows(woven.view.branches, ""))
+    return "\n".join(_rows(result.view.branches, ""))
 
 
-def as_dot(woven: Woven) -> str:
+def as_dot(result: SuggestResult) -> str:
     """A Graphviz graph of the tree: `dot -Tsvg` draws it."""
-    start = visible(woven.text)
+    start = visible(result.text)
     start = "…" + start[-40:] if len(start) > 40 else start
     lines = [
         "digraph weave {",
@@ -47,53 +47,52 @@ def as_dot(woven: Woven) -> str:
         ' fontname="Helvetica", fontsize=11, margin="0.12,0.05"];',
         '  edge [color="#8a8577", fontname="Helvetica", fontsize=9, arrowsize=0.6];',
         f'  start [label="{_quoted(start or "(start)")}", fillcolor="#dcd6c5"];',
-        *_edges(woven.view, "start"),
+        *_edges(result.view, "start"),
         "}",
     ]
     return "\n".join(lines)
 
 
-def summary(woven: Woven) -> str:
+def summary(result: SuggestResult) -> str:
     """What was done, in one line."""
-    figures, view = woven.figures, woven.view
-    effort = f"{count_of(figures.tokens, 'token')} evaluated in "
-    effort += f"{count_of(figures.decodes, 'decode')}, "
-    effort += f"{figures.seconds:.2f} s" + counted_words(woven.counted)
-    if woven.constraint is not None and woven.constraint.texts:
-        return f"{woven.model}: {_choices(view)}; {effort}{_mixed(woven)}{_dropped(woven)}"
+    cost, view = result.cost, result.view
+    effort = f"{count_of(cost.tokens, 'token')} evaluated in "
+    effort += f"{count_of(cost.decodes, 'decode')}, "
+    effort += f"{result.seconds:.2f} s" + counted_words(result.counted)
+    if result.constraint is not None and result.constraint.texts:
+        return f"{result.model}: {_choices(view)}; {effort}{_mixed(result)}{_dropped(result)}"
     count = len(view.suggestions)
     settled = "" if view.done else f", {view.settled} of them settled"
-    settled += f", which differ, of {view.looked_at}" if woven.rules.diverse else ""
+    settled += f", which differ, of {view.looked_at}" if result.rules.diverse else ""
     covered = view.coverage[0] if view.coverage else 0.0
     return (
-        f"{woven.model}: {count_of(count, 'suggestion')}{settled}; "
+        f"{result.model}: {count_of(count, 'suggestion')}{settled}; "
         f"{fine_percent(covered)} of all probability at depth 1; {effort}"
-        + _constrained(woven)
-        + _mixed(woven)
-        + _dropped(woven)
+        + _constrained(result)
+        + _mixed(result)
+        + _dropped(result)
     )
 
 
-def _dropped(woven: Woven) -> str:
+def _dropped(result: SuggestResult) -> str:
     """How much of the story the model does not see."""
-    sight, context = woven.figures.sight, woven.figures.context
-    told = sight.dropping(context) if sight is not None else ""
-    return f"\n{told}" if told else ""
+    text = result.sight.dropping(result.context)
+    return f"\n{text}" if text else ""
 
 
 def _choices(view: View) -> str:
     """What the model gives to the choices, and how much of it was looked at."""
     count = len(view.suggestions)
     together = view.coverage[0] if view.coverage else 0.0
-    told = f"{count_of(count, 'choice')}, {fine_percent(together)} of all probability"
+    text = f"{count_of(count, 'choice')}, {fine_percent(together)} of all probability"
     if view.bound > 0:
-        told += f"; spellings not looked at add {fine_percent(view.bound)} to any at the most"
-    return told
+        text += f"; spellings not looked at add {fine_percent(view.bound)} to any at the most"
+    return text
 
 
-def _mixed(woven: Woven) -> str:
+def _mixed(result: SuggestResult) -> str:
     """How several models decided."""
-    mixed = woven.mixed
+    mixed = result.mix
     if mixed is None:
         return ""
     lines = [mixed.formula]
@@ -115,21 +114,27 @@ def unknown_words(exact: bool, unknown: float) -> str:
     )
 
 
-def _constrained(woven: Woven) -> str:
+def _constrained(result: SuggestResult) -> str:
     """How much of the model's wish the constraint took, and whether it led nowhere."""
-    if woven.constraint is None:
+    if result.constraint is None:
         return ""
-    first = woven.view.suggestions[0].steps[0].permitted if woven.view.suggestions else 0.0
-    told = "; the figures are given the pattern, which allows "
-    told += f"{fine_percent(first)} of what the model would begin with"
-    ends = woven.dead_ends
-    return told + (f", and {count_of(ends, 'path')} came to a dead end of it" if ends else "")
+    first = result.view.suggestions[0].steps[0].permitted if result.view.suggestions else 0.0
+    text = "; the figures are given the pattern, which allows "
+    text += f"{fine_percent(first)} of what the model would begin with"
+    ends = result.dead_ends
+    return text + (f", and {count_of(ends, 'path')} came to a dead end of it" if ends else "")
 
 
-def _label(one: Suggestion) -> str:
-    others = f"  (and {len(one.alike)} alike)" if one.alike else ""
-    note = healing_note(healed(one.residue, one.data))
-    return visible(one.data) + _MARKS.get(one.finish, "") + note + others + _share(one.share)
+def _label(suggestion: Suggestion) -> str:
+    others = f"  (and {len(suggestion.alike)} alike)" if suggestion.alike else ""
+    note = healing_note(healed(suggestion.residue, suggestion.data))
+    return (
+        visible(suggestion.data)
+        + _MARKS.get(suggestion.finish, "")
+        + note
+        + others
+        + _share(suggestion.share)
+    )
 
 
 def _share(share: float | None) -> str:

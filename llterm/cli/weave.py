@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llterm import paths, terminal
-from llterm.cli.asked import Asked
+from llterm.cli.arguments import WeaveArguments
+from llterm.cli.error_report import guarded
 from llterm.cli.options import checked
-from llterm.cli.problems import guarded
 from llterm.config import Config
 from llterm.errors import UsageError
+from llterm.jobs.inputs import argument_text, is_loom, read_text
 from llterm.output import say
 from llterm.regular import present
 
@@ -23,30 +24,30 @@ if TYPE_CHECKING:
     from llterm.ui.launch import Launch
 
 
-def weave(asked: Asked) -> int:
-    """Open the app on a terminal; do one weave elsewhere. The exit code."""
-    config = asked.load()
+def weave(arguments: WeaveArguments) -> int:
+    """Open the app on a terminal; do one weave elsewhere. Returns the exit code."""
+    config = arguments.load()
     reason = terminal.why_not_interactive(os.environ)
     if reason:
-        from llterm.cli.suggesting import weave_once
+        from llterm.cli.suggest import weave_once
 
-        return weave_once(asked, config, reason)
+        return weave_once(arguments, config, reason)
     log = paths.log_file()
     ui = config.ui
     terminal.prepare(os.environ, color=ui.color, monochrome=ui.monochrome, fps=ui.fps)
     from llterm.supervise import supervise
 
     def app() -> int:
-        return guarded(lambda: _run_app(asked, config, log))
+        return guarded(lambda: _run_app(arguments, config, log))
 
     return supervise(app, log)
 
 
-def _run_app(asked: Asked, config: Config, log: Path) -> int:
+def _run_app(arguments: WeaveArguments, config: Config, log: Path) -> int:
     """In the child: what can be wrong is told before the screen is taken."""
     # What imports make is no garbage: looking through it takes a tenth of the start, then nothing.
     gc.disable()
-    launch = _launch(asked, config)
+    launch = _launch(arguments, config)
     with terminal.stderr_to(log):
         from llterm.ui.app import run_app
 
@@ -55,56 +56,53 @@ def _run_app(asked: Asked, config: Config, log: Path) -> int:
         return run_app(launch)
 
 
-def _launch(asked: Asked, config: Config) -> Launch:
+def _launch(arguments: WeaveArguments, config: Config) -> Launch:
     from llterm.backends.registry import find_model, open_model
     from llterm.store.backups import back_up
     from llterm.ui.launch import Launch
 
-    models = asked.mix.models if asked.mix else (config.model,)
+    models = arguments.models if arguments.recipe is not None else (config.model,)
     for known in [find_model(model, config) for model in models]:
         if known.path is not None:
             from llterm.backends.llamacpp.gguf_header import check_gguf
 
             check_gguf(known.path)
-    if asked.file is not None and asked.file.is_file():
+    if arguments.file is not None and arguments.file.is_file():
         # Before anything opens it: an older loom is brought to the present form then.
-        back_up(asked.file, config.store.backups)
-    path, text = _story(asked)
-    typed = asked.typed_rules(config)
-    overrides = asked.overrides
+        back_up(arguments.file, config.store.backups)
+    path, text = _story(arguments)
+    typed = arguments.typed_rules(config)
+    overrides = arguments.overrides
 
     def opening(progress: Callable[[float], None]) -> Awaitable[Backend]:
-        if asked.mix is not None:
+        if arguments.recipe is not None:
             from llterm.engine.opening import open_mix
 
-            mix = asked.mix
-            return open_mix(mix.models, mix.recipe, config, overrides, progress, forgiving=True)
+            return open_mix(models, arguments.recipe, config, overrides, progress, forgiving=True)
         return open_model(config.model, config, overrides, progress)
 
     return Launch(
         path=path,
         text=text,
-        prefix=asked.prefix,
+        prefix=arguments.prefix,
         rules=_rules(path, config, typed) if typed else None,
         config=config,
         opening=opening,
         model_name=" + ".join(find_model(model, config).name for model in models),
-        auto_weave=config.ui.auto_weave and not asked.beside,
-        sampling=checked(asked.sampling),
-        constraint=asked.constraint,
-        chat=asked.chat,
+        auto_weave=config.ui.auto_weave and not arguments.beside,
+        sampling=checked(arguments.sampling),
+        constraint=arguments.constraint,
+        chat=arguments.chat,
         overrides=overrides,
-        offer=path is None and text is None and asked.chat is None,
-        mix=asked.beside,
+        offer=path is None and text is None and arguments.chat is None,
+        mix=arguments.beside,
     )
 
 
-def _story(asked: Asked) -> tuple[Path | None, bytes | None]:
+def _story(arguments: WeaveArguments) -> tuple[Path | None, bytes | None]:
     """The loom's path, and the text of one that is made now."""
-    from llterm.jobs.inputs import argument_text, is_loom, read_text
-
-    text = argument_text(asked.prompt) if asked.prompt is not None else None
-    file = asked.file
+    text = argument_text(arguments.prompt) if arguments.prompt is not None else None
+    file = arguments.file
     if file is None:
         return None, text
     if str(file) == "-":

@@ -1,0 +1,72 @@
+"""`llterm sample`: from typed words to continuations."""
+
+from __future__ import annotations
+
+from llterm.cli.arguments import constraint_of, story_of
+from llterm.cli.chat_flags import as_text, typed_chat
+from llterm.cli.options import checked, model_flags, sampling_flags
+from llterm.cli.recipe import Values
+from llterm.cli.recording import with_recording
+from llterm.cli.settings import load
+from llterm.config.load import checked_flag
+from llterm.errors import LltermError
+from llterm.jobs import sample as job
+from llterm.jobs.request import Request
+from llterm.jobs.runner import run
+from llterm.jobs.sample import SampledContinuation, SampleOptions
+from llterm.output import put, say
+from llterm.progress_line import ProgressLine
+from llterm.reports import sample_json, sample_text
+
+
+def sample(values: Values) -> int:
+    """Draw and print, from a command's parameters. Returns the exit code."""
+    format = values["format"]
+    request, options = _asked(values)
+    with ProgressLine() as line:
+
+        def ended(sampled: SampledContinuation) -> None:
+            line.clear()
+            if format == "jsonl":
+                put(sample_json.as_line(sampled))
+
+        result = run(job.sample(request, options, line, ended))
+    if format != "jsonl":
+        write = sample_json.as_json if format == "json" else sample_text.as_text
+        put(write(result))
+    say(sample_text.summary(result))
+    drawn = result.continuations
+    if all(each.continuation.finish == "stuck" and not each.tokens for each in drawn):
+        raise LltermError(
+            "Nothing may be drawn",
+            "Model, constraint and bans together forbid every first token.",
+            "Loosen one of them.",
+        )
+    return 0
+
+
+def _asked(values: Values) -> tuple[Request, SampleOptions]:
+    typed = sampling_flags(values)
+    config = load({"model": values["model"], **typed}, values["config"])
+    config = with_recording(config, values["model"], values["record"], values["replay"])
+    chat, prompt = typed_chat(values)
+    text, loom = story_of(values["file"], prompt, chat)
+    request = Request(
+        config=config,
+        models=(config.model,),
+        text=text,
+        loom=loom,
+        prefix=as_text(values["prefix"]),
+        chat=chat,
+        overrides=model_flags(values),
+        sampling=checked(typed),
+        constraint=constraint_of(values),
+    )
+    options = SampleOptions(
+        count=values["number"],
+        tokens=values["tokens"],
+        sentence=values["sentence"],
+        stops=checked_flag("weave.stop", values["stop"] or []),
+        heal=config.weave.heal if values["heal"] is None else values["heal"],
+    )
+    return request, options

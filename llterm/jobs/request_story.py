@@ -1,0 +1,73 @@
+"""What suggestions and continuations go on from: a story with all that is set for it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from llterm.config.sampling import all_changed
+from llterm.core.chat import Chat
+from llterm.core.pieces import Run
+from llterm.core.prompt import Prompt, make_prompt
+from llterm.core.query import Source
+from llterm.core.rules import Rules
+from llterm.core.sampling import PRESETS, Sampling
+from llterm.engine.heads import open_chat
+from llterm.jobs.loom_story import read_story
+from llterm.jobs.request import Request
+from llterm.jobs.runner import Listener
+
+
+@dataclass(frozen=True, slots=True)
+class RequestStory:
+    """A story up to where it is gone on with; what was typed counts more than what a loom says."""
+
+    runs: Sequence[Run]
+    """By author, a model's text in its own tokens."""
+    prefix: str
+    chat: Chat
+    """What the story is a reply to; empty where it is none."""
+    rules: Rules
+    sampling: Sampling
+    saved_weave: bytes = b""
+    """The suggestions that a loom keeps for it."""
+
+    @classmethod
+    def of(cls, request: Request, listener: Listener) -> RequestStory:
+        """The request's text, or its loom's story up to the cursor. Raises UsageError."""
+        config = request.config
+        if request.loom is None:
+            runs: Sequence[Run] = [Run(request.text)] if request.text else []
+            begun = cls(runs, "", Chat(), config.weave, config.sampling)
+        else:
+            story = read_story(request.loom)
+            if story.damage:
+                listener.warn(f"llterm: {story.damage}")
+            sampling = story.sampling or config.sampling
+            begun = cls(
+                story.runs, story.prefix, story.chat, story.rules, sampling, story.saved_weave
+            )
+        presets = {**PRESETS, **config.presets}
+        return replace(
+            begun,
+            prefix=begun.prefix if request.prefix is None else request.prefix,
+            chat=begun.chat if request.chat is None else request.chat,
+            rules=replace(begun.rules, **request.rules),
+            sampling=all_changed(begun.sampling, request.sampling, presets),
+        )
+
+    @property
+    def text(self) -> bytes:
+        """The story's bytes."""
+        return b"".join(run.data for run in self.runs)
+
+    async def prompt(self, source: Source, rules: Rules) -> Prompt:
+        """What the source is given; of one on a server maybe in tokens that are only guessed."""
+        chat = (
+            await asyncio.to_thread(open_chat, source, self.chat.with_prefix(self.prefix))
+            if self.chat
+            else ()
+        )
+        context = source.capabilities.context
+        return make_prompt(self.runs, self.prefix, source.vocabulary, rules, context, chat)

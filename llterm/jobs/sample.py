@@ -1,0 +1,178 @@
+"""`llterm sample` as a function: a story and a model in, drawn continuations out."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+
+from llterm.backends.served import Counted, counted
+from llterm.constraints.compiled import compile
+from llterm.constraints.spec import Constraint
+from llterm.core.chat import Chat
+from llterm.core.healing import Healer
+from llterm.core.prompt import Prompt
+from llterm.core.query import Backend, Cost
+from llterm.core.rules import Rules
+from llterm.core.sampling import Chains, Sampling
+from llterm.core.sight import Sight
+from llterm.core.stops import Stopper
+from llterm.core.tokens import Token, Vocabulary
+from llterm.engine.draw import Continuation, Drawing, Start
+from llterm.errors import UsageError
+from llterm.jobs.request import Request
+from llterm.jobs.request_story import RequestStory
+from llterm.jobs.runner import SILENCE, Listener, names_of, opened
+
+
+@dataclass(frozen=True, slots=True)
+class SampleOptions:
+    """How many continuations are drawn, and where each ends."""
+
+    count: int = 1
+    tokens: int = 64
+    """Most tokens of each."""
+    sentence: bool = False
+    """End where a sentence ends."""
+    stops: tuple[str, ...] = ()
+    """Texts that end a continuation."""
+    heal: bool = True
+    """Finish a word that the story ends in first."""
+
+
+@dataclass(frozen=True, slots=True)
+class SampledToken:
+    """One drawn token, without the distribution that it was drawn from."""
+
+    token: Token
+    logprob: float
+    """Natural, of the raw model."""
+    p: float
+    """What it was drawn with, after the chain."""
+
+
+@dataclass(slots=True)
+class SampledContinuation:
+    """One of the texts that were drawn, with its tokens."""
+
+    continuation: Continuation
+    tokens: list[SampledToken] = field(default_factory=list)
+
+    @property
+    def logprob(self) -> float:
+        """Joint, of the raw model."""
+        return sum(sampled.logprob for sampled in self.tokens)
+
+
+@dataclass(frozen=True, slots=True)
+class SampleResult:
+    """The continuations of a story, and what they took."""
+
+    model: str
+    vocabulary: Vocabulary
+    text: bytes
+    prefix: str
+    chat: Chat
+    """What the text is a reply to; empty where it is none."""
+    sampling: Sampling
+    constraint: Constraint | None
+    continuations: Sequence[SampledContinuation]
+    cost: Cost
+    seconds: float
+    caveat: str
+    """What is not exact about it; empty when all is."""
+    counted: tuple[Counted, ...]
+    """What went over the wire, where the model is on a server."""
+    sight: Sight
+    """How much of the text the model sees."""
+    context: int
+    """Tokens that the model sees at most."""
+
+
+Ended = Callable[[SampledContinuation], None]
+"""Hears of each continuation as it ends."""
+
+
+async def sample(
+    request: Request,
+    options: SampleOptions,
+    listener: Listener = SILENCE,
+    ended: Ended = lambda _: None,
+) -> SampleResult:
+    """Draw them all, side by side. A loom's own sampler settings count. Raises LltermError."""
+    (name,) = names_of(request)
+    begun = RequestStory.of(request, listener)
+    async with opened(request, listener) as backend:
+        # What a constraint is about begins at the story's end, not in the word before it.
+        rules = Rules(
+            depth=options.tokens,
+            auto_stop=options.sentence,
+            stops=options.stops,
+            heal=options.heal and request.constraint is None,
+        )
+        prompt = await begun.prompt(backend, rules)
+        drawing = await asyncio.to_thread(_drawing, request, options, begun, backend, prompt, rules)
+        start = time.monotonic()
+        continuations = await _drawn(drawing, listener, ended)
+        return SampleResult(
+            model=name,
+            vocabulary=backend.vocabulary,
+            text=begun.text,
+            prefix=begun.prefix,
+            chat=begun.chat,
+            sampling=begun.sampling,
+            constraint=request.constraint,
+            continuations=continuations,
+            cost=drawing.cost,
+            seconds=time.monotonic() - start,
+            caveat=drawing.caveat,
+            counted=counted(backend),
+            sight=prompt.sight,
+            context=backend.capabilities.context,
+        )
+
+
+async def _drawn(
+    drawing: Drawing, listener: Listener, ended: Ended
+) -> Sequence[SampledContinuation]:
+    continuations = [SampledContinuation(each) for each in drawing.continuations]
+    left, count = dict(enumerate(continuations)), 0
+    async with aclosing(drawing.run()) as draws:
+        async for drawn in draws:
+            number = drawn.continuation.number
+            token = SampledToken(drawn.token, drawn.choice.logprob, drawn.choice.p)
+            continuations[number].tokens.append(token)
+            count += 1
+            listener.say(f"Drawing: {count:,} tokens")
+            if drawn.continuation.finish is not None:
+                ended(left.pop(number))
+    for unended in left.values():
+        ended(unended)
+    return continuations
+
+
+def _drawing(
+    request: Request,
+    options: SampleOptions,
+    begun: RequestStory,
+    backend: Backend,
+    prompt: Prompt,
+    rules: Rules,
+) -> Drawing:
+    """Everything made ready; reads the whole vocabulary where there are bans."""
+    vocabulary = backend.vocabulary
+    constraint = compile(request.constraint, vocabulary) if request.constraint else None
+    if not prompt.tokens:
+        raise UsageError("There is no text to go on from", "", "This model needs a beginning.")
+    return Drawing.of(
+        backend,
+        Chains(vocabulary).of(begun.sampling),
+        Start(prompt.tokens, begun.text, prompt.residue),
+        range(options.count),
+        options.tokens,
+        Stopper(rules, prompt.before),
+        constraint=constraint,
+        healer=Healer(vocabulary) if prompt.residue else None,
+    )

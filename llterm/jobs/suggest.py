@@ -1,0 +1,161 @@
+"""`llterm suggest` as a function: a story and a model in, the most probable suggestions out."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+
+from llterm.backends.served import Counted, counted
+from llterm.constraints.compiled import Compiled, compile
+from llterm.constraints.spec import Constraint
+from llterm.core.bans import Bans
+from llterm.core.chat import Chat
+from llterm.core.mixing.recipe import Mode
+from llterm.core.prompt import Prompt
+from llterm.core.query import Backend, Cost, Source
+from llterm.core.rules import Rules
+from llterm.core.sight import Sight
+from llterm.core.tokens import Asking, Vocabulary
+from llterm.core.view import View
+from llterm.engine.mixture import Mix
+from llterm.engine.weave import check_constraints, rules_for, told_more, weave
+from llterm.jobs.request import Request
+from llterm.jobs.request_story import RequestStory
+from llterm.jobs.runner import SILENCE, Listener, names_of, opened
+from llterm.store.saved_weave import SavedWeave, unpack
+
+
+@dataclass(frozen=True, slots=True)
+class MixFormula:
+    """How several models decided."""
+
+    mode: Mode
+    formula: str
+    by_id: bool
+    """Token by token; otherwise byte by byte."""
+    exact: bool
+    unknown: float
+    """The most mass that was only estimated."""
+
+
+@dataclass(frozen=True, slots=True)
+class SuggestResult:
+    """The suggestions after a story, and what they took."""
+
+    model: str
+    text: bytes
+    prefix: str
+    rules: Rules
+    view: View
+    vocabulary: Vocabulary
+    constraint: Constraint | None
+    bans: Bans
+    dead_ends: int
+    """Paths that the constraint led nowhere."""
+    chat: Chat
+    """What the story is a reply to; empty where it is none."""
+    chat_format: str
+    """How the model writes chats."""
+    mix: MixFormula | None
+    counted: tuple[Counted, ...]
+    """What went over the wire, of models on servers."""
+    cost: Cost
+    seconds: float
+    sight: Sight
+    """How much of the story the model sees."""
+    context: int
+    """Tokens that the model sees at most."""
+
+
+async def suggest(request: Request, listener: Listener = SILENCE) -> SuggestResult:
+    """Weave until done. A loom's own settings and kept suggestions count.
+
+    Raises LltermError.
+    """
+    (name, *others) = names_of(request)
+    begun = RequestStory.of(request, listener)
+    async with opened(request, listener) as backend:
+        return await _suggest(request, begun, backend, backend.name if others else name, listener)
+
+
+async def _suggest(
+    request: Request, begun: RequestStory, backend: Backend, name: str, listener: Listener
+) -> SuggestResult:
+    constraint = await _compiled(request.constraint, backend)
+    rules = rules_for(begun.rules, backend, constrained=constraint is not None)
+    prompt, saved = await _prompt_and_saved(
+        begun, backend, rules, constrained=constraint is not None
+    )
+    start = time.monotonic()
+    if await told_more(backend) and saved is None:
+        prompt = await begun.prompt(backend, rules)
+    cost = saved.cost if saved else Cost()
+
+    def spent(more: Cost) -> None:
+        nonlocal cost
+        cost += more
+        listener.say(f"Weaving: {cost.tokens:,} tokens evaluated")
+
+    bans = begun.sampling.bans
+    search = await weave(
+        backend,
+        prompt,
+        rules,
+        constraint=constraint,
+        bans=bans,
+        facts=saved.facts if saved else None,
+        grown=saved.grown if saved else (),
+        spent=spent,
+    )
+    return SuggestResult(
+        model=name,
+        text=begun.text,
+        prefix=begun.prefix,
+        rules=begun.rules,
+        view=search.view(),
+        vocabulary=backend.vocabulary,
+        constraint=request.constraint,
+        bans=bans,
+        dead_ends=search.dead_ends,
+        chat=begun.chat,
+        chat_format=getattr(backend, "chat_format", ""),
+        mix=_formula(backend),
+        counted=counted(backend),
+        cost=cost,
+        seconds=(saved.seconds if saved else 0.0) + time.monotonic() - start,
+        sight=prompt.sight,
+        context=backend.capabilities.context,
+    )
+
+
+async def _compiled(constraint: Constraint | None, source: Source) -> Compiled | None:
+    if constraint is None:
+        return None
+    check_constraints(source)
+    return await asyncio.to_thread(compile, constraint, source.vocabulary)
+
+
+async def _prompt_and_saved(
+    begun: RequestStory, source: Source, rules: Rules, *, constrained: bool
+) -> tuple[Prompt, SavedWeave | None]:
+    """The prompt, and the weave that the loom keeps where that is of this prompt and model."""
+    saved = None if constrained else unpack(begun.saved_weave)
+    saved = saved if saved is not None and saved.of(source) else None
+    if saved is not None and isinstance(source.vocabulary, Asking):
+        source.vocabulary.learn(saved.names)
+    guess = await begun.prompt(source, rules)
+    if saved is None:
+        return guess, None
+    prompt = saved.prompt(guess, source.vocabulary)
+    same = (prompt.tokens, prompt.residue) == (saved.tokens, saved.residue)
+    room = len(prompt.tokens) + rules.depth <= source.capabilities.context
+    return (prompt, saved) if same and room else (guess, None)
+
+
+def _formula(backend: Backend) -> MixFormula | None:
+    if not isinstance(backend, Mix):
+        return None
+    return MixFormula(
+        backend.recipe.mode, backend.formula, backend.by_id, backend.exact, backend.unknown
+    )

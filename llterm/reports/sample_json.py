@@ -1,0 +1,79 @@
+"""The JSON of `sample`, whole and line by line; docs/json.md says what the fields mean."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llterm.config.sampling import value_of
+from llterm.config.schema import SAMPLING
+from llterm.core.chat import chat_fields
+from llterm.core.jsontext import json_text
+from llterm.core.sampling import Sampling
+from llterm.jobs.sample import SampledContinuation, SampledToken, SampleResult
+from llterm.reports.json_values import number_value, sight_fields, text_value
+
+VERSION = 1
+
+
+def as_json(result: SampleResult) -> str:
+    """One object. Pure ASCII, so that nothing in it can act on a terminal."""
+    cost = result.cost
+    constraint = result.constraint
+    value = {
+        "version": VERSION,
+        "model": result.model,
+        "vocabulary": result.vocabulary.fingerprint,
+        "prompt": text_value(result.text),
+        "prefix": result.prefix,
+        "chat": chat_fields(result.chat) if result.chat else None,
+        "sampling": sampling_settings(result.sampling),
+        "constraint": constraint and {"kind": constraint.kind, "text": constraint.text},
+        "caveat": result.caveat,
+        "continuations": [_continuation(each) for each in result.continuations],
+        "stats": {
+            "seconds": round(result.seconds, 6),
+            "tokens_evaluated": cost.tokens,
+            "prompt_tokens_evaluated": cost.prompt_tokens,
+            "decodes": cost.decodes,
+            "requests": cost.requests,
+            **sight_fields(result.sight, result.context),
+        },
+    }
+    return json_text(value, indent=2)
+
+
+def as_line(sampled: SampledContinuation) -> str:
+    """One continuation as one line of JSON."""
+    return json_text(_continuation(sampled))
+
+
+def sampling_settings(sampling: Sampling) -> dict[str, Any]:
+    """Every sampler setting in force, under its name in `llterm.toml`."""
+    values = {row.name: value_of(sampling, row.name) for row in SAMPLING}
+    return {
+        name: list(value) if isinstance(value, tuple) else value for name, value in values.items()
+    }
+
+
+def _continuation(sampled: SampledContinuation) -> dict[str, Any]:
+    continuation = sampled.continuation
+    return {
+        "index": continuation.number,
+        "text": text_value(continuation.data),
+        "bytes": list(continuation.data),
+        "tokens": [_token(token) for token in sampled.tokens],
+        "logprob": number_value(sampled.logprob),
+        "finish": continuation.finish,
+    }
+
+
+def _token(sampled: SampledToken) -> dict[str, Any]:
+    token = sampled.token
+    return {
+        "id": token.id,
+        "text": text_value(token.data),
+        "bytes": list(token.data),
+        "special": token.special,
+        "logprob": number_value(sampled.logprob),
+        "p_final": min(sampled.p, 1.0),
+    }

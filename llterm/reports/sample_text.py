@@ -1,0 +1,42 @@
+"""Drawn continuations as text."""
+
+from __future__ import annotations
+
+from llterm.backends.served import counted_words
+from llterm.core.counts import count_of
+from llterm.core.display import display_text, visible
+from llterm.jobs.sample import SampleResult
+
+_ENDS = {"end": " ◂ end of text", "stuck": " ✗ nothing may follow", "failed": " …"}
+
+
+def as_text(result: SampleResult) -> str:
+    """A single continuation as it is; several numbered, a line each."""
+    drawn = [each.continuation for each in result.continuations]
+    if len(drawn) == 1:
+        return display_text(drawn[0].data)
+    ends = (_ENDS.get(each.finish or "", "") for each in drawn)
+    return "\n".join(
+        f"{each.number + 1:3}  {visible(each.data)}{end}"
+        for each, end in zip(drawn, ends, strict=True)
+    )
+
+
+def summary(result: SampleResult) -> str:
+    """What was done, in one line, and what is not exact about it."""
+    cost, drawn = result.cost, [each.continuation for each in result.continuations]
+    tokens = sum(len(each.tokens) for each in result.continuations)
+    text = (
+        f"{result.model}, {result.sampling.label}: {count_of(len(drawn), 'continuation')}, "
+        f"{count_of(tokens, 'token')} drawn in {count_of(cost.decodes, 'decode')}, "
+        f"{result.seconds:.2f} s"
+    )
+    stuck = sum(each.finish == "stuck" for each in drawn)
+    if stuck:
+        text += f"; {stuck} came to where bans and constraint allow nothing"
+    error = next((each.error for each in drawn if each.error is not None), None)
+    if error is not None:
+        text += f"; {error.title}: {error.cause}"
+    dropped = result.sight.dropping(result.context)
+    text = "\n".join(filter(None, (text, dropped, result.caveat)))
+    return text + counted_words(result.counted)
