@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from llterm.config import Config
     from llterm.config.schema import MixConfig
     from llterm.core.chat import Chat
-    from llterm.core.judging.require import Condition
+    from llterm.core.comparison.conditions import Condition
     from llterm.core.sampling import Sampling
     from llterm.headless.compare import Compared
 
@@ -267,7 +267,7 @@ def _sampling(values: Values, config: Config) -> Sampling:
 def _conditions(text: str | None) -> tuple[Condition, ...]:
     if text is None:
         return ()
-    from llterm.core.judging.require import parse
-    from llterm.core.judging.tally import NAMES
+    from llterm.core.comparison.conditions import parse
+    from llterm.core.comparison.quant_statistics import NAMES
 
     return parse(text, NAMES)

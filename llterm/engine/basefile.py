@@ -3,7 +3,7 @@
 Layout, from `perplexity` and `kl_divergence` in llama.cpp's tools/perplexity/perplexity.cpp, all of
 it little-endian: `_logits_`; window size, vocabulary size and number of windows as 32-bit numbers;
 the windows' tokens in 32 bits each; then for each window the rows before its tokens from
-size//2 + 1 on, packed (`core/judging/packing.py`).
+size//2 + 1 on, packed (`core/comparison/packed_rows.py`).
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from llterm.core.judging.packing import pack, unpack, width
-from llterm.core.judging.rows import Reals
+from llterm.core.comparison.divergence import Reals
+from llterm.core.comparison.packed_rows import pack, unpack, width
 from llterm.core.tokens import Tail
 from llterm.errors import LltermError, UsageError, reason
 from llterm.regular import open_file

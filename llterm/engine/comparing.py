@@ -14,8 +14,8 @@ from typing import Protocol
 
 import numpy as np
 
-from llterm.core.judging.comparison import Comparison, Told
-from llterm.core.judging.rows import Seen
+from llterm.core.comparison.divergence import ScoredTokens
+from llterm.core.comparison.reference_comparison import ReferenceComparison, RowsOrScores
 from llterm.core.query import Backend
 from llterm.core.tokens import Tail
 from llterm.engine.basefile import BaseFile, BaseWriter
@@ -49,7 +49,7 @@ class Reader:
         """Whether it tells its whole vocabulary."""
         return self.backend.capabilities.full_vocabulary
 
-    async def told(self, view: View, first: int, stop: int) -> Told:
+    async def told(self, view: View, first: int, stop: int) -> RowsOrScores:
         """What it says of these tokens of a view: see `told_by`."""
         tokens, shift = view.tokens[:stop], 0
         if self.head is not None:
@@ -68,7 +68,7 @@ class Reference(Protocol):
     def raw(self) -> bool:
         """Whether its rows are logits; otherwise logprobs."""
 
-    async def read(self, index: int, view: View, first: int, stop: int) -> Told:
+    async def read(self, index: int, view: View, first: int, stop: int) -> RowsOrScores:
         """Rows, shape (stop - first, size), before these tokens of the view with this index, or
         how they were seen."""
 
@@ -85,10 +85,10 @@ class Live:
         self._reader = reader
         self._writer = writer
 
-    async def read(self, index: int, view: View, first: int, stop: int) -> Told:
+    async def read(self, index: int, view: View, first: int, stop: int) -> RowsOrScores:
         told = await self._reader.told(view, first, stop)
         if self._writer is not None:
-            assert not isinstance(told, Seen), "A base file is asked only of whole rows."
+            assert not isinstance(told, ScoredTokens), "A base file is asked only of whole rows."
             await asyncio.to_thread(self._writer.add, np.asarray(told, np.float32))
         return told
 
@@ -107,14 +107,17 @@ class Kept:
 
 
 def begin(reference: Reference, views: Sequence[View],
-          names: Sequence[str]) -> Comparison:  # fmt: skip
+          names: Sequence[str]) -> ReferenceComparison:  # fmt: skip
     """An empty comparison over these views."""
     places = [one.shift + index for one in views for index in range(one.start, len(one.tokens))]
-    return Comparison(reference.name, names, places)
+    return ReferenceComparison(reference.name, names, places)
 
 
 async def compare(
-    found: Comparison, reference: Reference, candidates: Sequence[Reader], views: Sequence[View]
+    found: ReferenceComparison,
+    reference: Reference,
+    candidates: Sequence[Reader],
+    views: Sequence[View],
 ) -> AsyncIterator[int]:
     """Fill a comparison; yields how many places it has, again and again.
 

@@ -15,8 +15,8 @@ from dataclasses import replace
 import numpy as np
 
 from llterm.core.chat import Chat, ChatsTold, Parts, encode_parts
+from llterm.core.comparison.divergence import log_softmax
 from llterm.core.distribution import Distribution
-from llterm.core.judging.rows import normalised
 from llterm.core.mixing.blend import Blend, Heard
 from llterm.core.mixing.listing import distribution_of
 from llterm.core.mixing.octets import ByteVocabulary, byte_parts
@@ -291,7 +291,7 @@ class Mix:
             read = await asyncio.gather(
                 *(self._rows(one, part, begin, aside=aside) for one in needed)
             )
-            rows = dict(zip(needed, map(normalised, read), strict=True))
+            rows = dict(zip(needed, map(log_softmax, read), strict=True))
             cost = self.spent - before
             for index in indices:
                 voices = np.stack([rows[one][index - begin] for one in self._speakers(index)])

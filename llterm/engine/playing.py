@@ -6,7 +6,7 @@ import math
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from llterm.core.judging.sides import Caution, cautions
+from llterm.core.comparison.mixed_place import Caution, cautions
 from llterm.core.mixing.blend import Blend, Heard
 from llterm.core.sampling import Chains, DrawnText, NothingLeft, SamplerSettings, Sampling
 from llterm.core.tokens import Path, Token, Vocabulary

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from llterm.core.judging.rows import UNTOLD, Seen
+from llterm.core.comparison.divergence import UNTOLD, ScoredTokens
 from llterm.core.mixing.listing import row_of
 from llterm.core.mixing.pools import LEAST
 from llterm.core.query import Backend, Whole
@@ -47,7 +47,7 @@ async def rows_of(backend: Backend, tokens: Tail, first: int, *, aside: bool = F
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
-async def told_by(backend: Backend, tokens: Tail, first: int) -> Numbers | Seen:
+async def told_by(backend: Backend, tokens: Tail, first: int) -> Numbers | ScoredTokens:
     """Whole rows as `rows_of`; of a source that lists only its best candidates, how it saw the
     tokens from `first` on, exactly. Nothing is estimated.
 
@@ -69,7 +69,7 @@ async def told_by(backend: Backend, tokens: Tail, first: int) -> Numbers | Seen:
     if len(found) != len(tokens) - first:
         raise cannot_score(backend.name)
     logprobs, ranks, choices, sure = map(np.array, zip(*found, strict=True))
-    return Seen(logprobs, ranks, choices, sure)
+    return ScoredTokens(logprobs, ranks, choices, sure)
 
 
 def cannot_score(name: str) -> CapabilityMissing:

@@ -12,8 +12,8 @@ from pathlib import Path
 from llterm.backends.registry import find_model
 from llterm.config import Config
 from llterm.core.chat import Chat
-from llterm.core.judging.comparison import Comparison
-from llterm.core.judging.require import Condition
+from llterm.core.comparison.conditions import Condition
+from llterm.core.comparison.reference_comparison import ReferenceComparison
 from llterm.core.mixing.pools import Pool
 from llterm.core.mixing.recipe import Recipe
 from llterm.core.query import Backend, Cost
@@ -73,7 +73,7 @@ class CompareJob:
 class Compared:
     """What a job gave."""
 
-    found: Comparison
+    found: ReferenceComparison
     source: str
     """Where the text is from."""
     vocabulary: Vocabulary
@@ -125,7 +125,7 @@ async def _run(job: CompareJob) -> Compared:
 
 async def _compared(
     plan: _Plan, base: BaseFile | None, writer: BaseWriter | None, line: ProgressLine
-) -> Comparison:
+) -> ReferenceComparison:
     reference: Reference
     if base is not None:
         reference = Kept(base)
@@ -139,10 +139,10 @@ async def _compared(
     return found
 
 
-def _progress(found: Comparison, done: int) -> str:
+def _progress(found: ReferenceComparison, done: int) -> str:
     told = f"Comparing: {done / max(len(found.places), 1):.0%}"
     for one in found.candidates[:2] if done else ():
-        now = one.tally.now()
+        now = one.statistics.now()
         kld, same, ratio = now["kld"], now["same-top"], now["ppl-ratio"]
         figure = f"{kld.value:.5f} ± {kld.error:.5f} nats" if kld.known else f"{ratio.value:.4f}×"
         told += f" · {one.name} {figure}" + (f", {same.value:.1%} same" if same.known else "")
@@ -253,7 +253,9 @@ class _Plan:
         windows = [text[one.begin : one.end] for one in halves(len(text), self.window)]
         return BaseWriter(job.write_base, self.window, self.vocabulary.size, windows)
 
-    def result(self, job: CompareJob, found: Comparison, cost: Cost, seconds: float) -> Compared:
+    def result(
+        self, job: CompareJob, found: ReferenceComparison, cost: Cost, seconds: float
+    ) -> Compared:
         all_of_them = [*zip(self.names, self.candidates, strict=True)]
         if self.reference is not None:
             all_of_them.append((self.reference_name, self.reference))

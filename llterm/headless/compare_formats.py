@@ -6,11 +6,11 @@ import math
 from collections.abc import Mapping
 from itertools import islice
 
+from llterm.core.comparison.conditions import Condition
+from llterm.core.comparison.quant_statistics import FEWEST_PLACES, Figure, histogram
+from llterm.core.comparison.reference_comparison import ComparedModel, WorstPlace
 from llterm.core.counts import count_of
 from llterm.core.display import display_text, visible
-from llterm.core.judging.comparison import Candidate, Worst
-from llterm.core.judging.require import Condition
-from llterm.core.judging.tally import FEWEST_PLACES, Figure, histogram
 from llterm.headless.compare import Compared
 from llterm.number_format import percent
 
@@ -98,13 +98,13 @@ def failed(report: Compared) -> list[tuple[str, str]]:
     ]
 
 
-def _why(report: Compared, one: Candidate, condition: Condition, figure: Figure) -> str:
+def _why(report: Compared, one: ComparedModel, condition: Condition, figure: Figure) -> str:
     if figure.known:
         return f"{condition} is not so, it is {figure.value:.6g}"
     if condition.name.startswith("kld") and not one.whole:
         return f"{condition.name} cannot be told: {_listing(report)}"
     if condition.name == "same-top":
-        left = count_of(one.tally.untold, "place")
+        left = count_of(one.statistics.untold, "place")
         return f"same-top cannot be told: a server left the first choice out at {left}"
     return f"{condition.name} cannot be told of {count_of(report.found.done, 'place')}"
 
@@ -150,7 +150,7 @@ def _overview(report: Compared) -> str:
     return "\n".join(lines)
 
 
-def _candidate(report: Compared, one: Candidate) -> str:
+def _candidate(report: Compared, one: ComparedModel) -> str:
     found = report.found
     lines = [f"── {one.name} ──", ""]
     for name, figure in found.figures(one).items():
@@ -158,7 +158,7 @@ def _candidate(report: Compared, one: Candidate) -> str:
             lines.append(f"{label(name, by_id=report.by_id):<31} {told(name, figure)}")
     if found.done < FEWEST_PLACES:
         lines.append(f"({TOO_FEW})")
-    sure = one.tally.determinism
+    sure = one.statistics.determinism
     if not math.isnan(sure):
         lines.append(f"{'Determinism':<31} {sure:.3f} (creativity {1 - sure:.3f})")
     lines.append("")
@@ -172,7 +172,7 @@ def _candidate(report: Compared, one: Candidate) -> str:
     return "\n".join(lines)
 
 
-def _bars(report: Compared, one: Candidate) -> list[str]:
+def _bars(report: Compared, one: ComparedModel) -> list[str]:
     values = one.track.kld[: report.found.done].astype(float)
     bins = histogram(values, 14)
     most = max(count for *_, count in bins)
@@ -185,10 +185,10 @@ def _bars(report: Compared, one: Candidate) -> list[str]:
     return lines
 
 
-def _divergences(report: Compared, one: Candidate) -> list[str]:
+def _divergences(report: Compared, one: ComparedModel) -> list[str]:
     found = report.found
-    untold = one.tally.untold
-    count = found.done - one.tally.same - untold
+    untold = one.statistics.untold
+    count = found.done - one.statistics.same - untold
     lines = []
     if untold:
         lines.append(f"{count_of(untold, 'place')} where the server left the first choice out.")
@@ -211,7 +211,7 @@ def _divergences(report: Compared, one: Candidate) -> list[str]:
     return lines
 
 
-def _place(report: Compared, one: Candidate, worst: Worst) -> list[str]:
+def _place(report: Compared, one: ComparedModel, worst: WorstPlace) -> list[str]:
     found, names = report.found, report.vocabulary
     token = names.token(int(found.tokens[worst.number]))
     before = display_text(context(report, worst.number)).replace("\n", "⏎")

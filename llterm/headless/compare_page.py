@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from llterm.core.comparison.divergence import UNTOLD
+from llterm.core.comparison.quant_statistics import FEWEST_PLACES, Figure, histogram
+from llterm.core.comparison.reference_comparison import ComparedModel
 from llterm.core.display import display_text, visible
-from llterm.core.judging.comparison import Candidate
-from llterm.core.judging.rows import UNTOLD
-from llterm.core.judging.tally import FEWEST_PLACES, Figure, histogram
 from llterm.headless.compare import Compared
 from llterm.headless.compare_formats import TOO_FEW, context, label, summary, told
 from llterm.headless.pages import STEPS, STYLE, colors, escaped, script_data
@@ -187,8 +187,8 @@ def _percentiles(report: Compared) -> str:
     )  # fmt: skip
 
 
-def _running(one: Candidate) -> Line:
-    marks = [(mark.tokens, mark.figures["kld"]) for mark in one.tally.running]
+def _running(one: ComparedModel) -> Line:
+    marks = [(mark.tokens, mark.figures["kld"]) for mark in one.statistics.running]
     return Line(
         one.name,
         [(float(tokens), figure.value) for tokens, figure in marks],
@@ -197,7 +197,7 @@ def _running(one: Candidate) -> Line:
     )
 
 
-def _by_position(report: Compared, one: Candidate) -> list[tuple[float, float]]:
+def _by_position(report: Compared, one: ComparedModel) -> list[tuple[float, float]]:
     done = report.found.done
     edges = np.unique(np.linspace(0, done, STRETCHES + 1).astype(int))
     return [
@@ -206,7 +206,7 @@ def _by_position(report: Compared, one: Candidate) -> list[tuple[float, float]]:
     ]
 
 
-def _dp(report: Compared, one: Candidate) -> Any:
+def _dp(report: Compared, one: ComparedModel) -> Any:
     done = slice(0, report.found.done)
     return np.exp(one.track.logprob[done]) - np.exp(report.found.base.logprob[done])
 
@@ -235,7 +235,7 @@ def _shown(report: Compared, group: Sequence[int]) -> str:
     return escaped(display_text(data))
 
 
-def _heat(one: Candidate, group: Sequence[int]) -> int | None:
+def _heat(one: ComparedModel, group: Sequence[int]) -> int | None:
     """A step of the ramp; None where the KL divergence is not known."""
     hottest = max(float(one.track.kld[n]) for n in group)
     if math.isnan(hottest):
@@ -244,12 +244,12 @@ def _heat(one: Candidate, group: Sequence[int]) -> int | None:
     return round(min(share, 1.0) * STEPS)
 
 
-def _differs(report: Compared, one: Candidate, group: Sequence[int]) -> bool:
+def _differs(report: Compared, one: ComparedModel, group: Sequence[int]) -> bool:
     own, base = one.track.choice, report.found.base.choice
     return any(own[n] != base[n] and UNTOLD not in (own[n], base[n]) for n in group)
 
 
-def _tip(report: Compared, one: Candidate | None, group: Sequence[int]) -> str:
+def _tip(report: Compared, one: ComparedModel | None, group: Sequence[int]) -> str:
     """What a model says of the first token of a group."""
     n = group[0]
     names, found = report.vocabulary, report.found
@@ -275,7 +275,7 @@ def _worst(report: Compared) -> Iterator[str]:
     names, found = report.vocabulary, report.found
     known = [one for one in found.candidates if one.worst]
     if known:
-        yield "<h2>Worst places</h2>"
+        yield "<h2>WorstPlace places</h2>"
     for one in known:
         yield f"<h3>{html.escape(one.name)}</h3>"
         for worst in one.worst:

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from llterm.core.chat import chat_fields
+from llterm.core.comparison.divergence import UNTOLD
+from llterm.core.comparison.quant_statistics import Figure, histogram
+from llterm.core.comparison.reference_comparison import ComparedModel, ModelTrack
 from llterm.core.jsontext import json_text
-from llterm.core.judging.comparison import Candidate, Track
-from llterm.core.judging.rows import UNTOLD
-from llterm.core.judging.tally import Figure, histogram
 from llterm.core.query import Cost
 from llterm.core.tokens import Token, Vocabulary
 from llterm.engine.playing import Turn
@@ -118,15 +118,15 @@ def _turn(turn: Turn, played: Played) -> dict[str, Any]:
     }
 
 
-def _model(report: Compared, one: Candidate, figures: Mapping[str, Figure]) -> dict[str, Any]:
+def _model(report: Compared, one: ComparedModel, figures: Mapping[str, Figure]) -> dict[str, Any]:
     found = report.found
     first = next(found.divergences(one), None)
     return {
         "name": one.name,
         "figures": _figures(figures),
-        "determinism": _number(one.tally.determinism),
-        "creativity": _number(1.0 - one.tally.determinism),
-        "divergences": found.done - one.tally.same - one.tally.untold,
+        "determinism": _number(one.statistics.determinism),
+        "creativity": _number(1.0 - one.statistics.determinism),
+        "divergences": found.done - one.statistics.same - one.statistics.untold,
         "first_divergence": None if first is None else int(found.places[first]),
         "histogram": [
             {"from": low, "to": high, "count": count}
@@ -144,7 +144,7 @@ def _model(report: Compared, one: Candidate, figures: Mapping[str, Figure]) -> d
         ],
         "running": [
             {"compared": mark.tokens, "figures": _figures(mark.figures)}
-            for mark in one.tally.running
+            for mark in one.statistics.running
         ],
     }
 
@@ -181,7 +181,7 @@ def _place(report: Compared, number: int) -> dict[str, Any]:
     }
 
 
-def _side(track: Track, number: int, names: Vocabulary) -> dict[str, Any]:
+def _side(track: ModelTrack, number: int, names: Vocabulary) -> dict[str, Any]:
     logprob, choice = float(track.logprob[number]), int(track.choice[number])
     return {
         "p": math.exp(min(logprob, 0.0)),

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from llterm.backends.llamacpp import LlamaBackend, open_llama
 from llterm.backends.scripted import TEXT as LAMPS
-from llterm.core.judging.comparison import Comparison
+from llterm.core.comparison.reference_comparison import ReferenceComparison
 from llterm.core.query import Backend, Cost, Rows
 from llterm.core.stories import STORIES
 from llterm.core.tokens import Tail
@@ -58,7 +58,7 @@ class Recorded:
 
 async def filled(
     reference: Reference, candidates: Sequence[Backend], views: Sequence[View]
-) -> Comparison:
+) -> ReferenceComparison:
     names = [one.name for one in candidates]
     found = begin(reference, views, names)
     async for _ in compare(found, reference, list(map(Reader, candidates)), views):

@@ -113,8 +113,8 @@ async def test_models_are_compared_on_a_reply_each_after_its_own_opening(
         pass
     same, other = found.candidates
     assert list(found.places) == list(range(len(ids)))
-    assert same.tally.now()["kld"].value == pytest.approx(0.0, abs=1e-6)
-    assert other.tally.now()["kld"].value > 0.01
+    assert same.statistics.now()["kld"].value == pytest.approx(0.0, abs=1e-6)
+    assert other.statistics.now()["kld"].value > 0.01
     for number, id in enumerate(ids):
         alone = await row(models[1], heads[1] + ids[:number])
         assert other.track.logprob[number] == pytest.approx(alone[id], abs=1e-3)

@@ -76,7 +76,7 @@ async def test_statistics_are_those_of_a_comparison() -> None:
         async for _ in compare(whole, reference, [Reader(models[1])], views):
             pass
         (other,) = whole.candidates
-        now, then = found.statistics(1).now(), other.tally.now()
+        now, then = found.statistics(1).now(), other.statistics.now()
         assert {name: pytest.approx(one.value, rel=1e-4) for name, one in then.items()} == {
             name: one.value for name, one in now.items()
         }

@@ -12,7 +12,7 @@ import pytest
 from llterm.backends.remote.backend import RemoteBackend
 from llterm.backends.remote.connect import open_backend
 from llterm.backends.remote.probe import find_dialect
-from llterm.core.judging.rows import UNTOLD, Seen
+from llterm.core.comparison.divergence import UNTOLD, ScoredTokens
 from llterm.engine.comparing import Live, Reader, View, begin, compare
 from llterm.engine.whole import told_by
 from llterm.errors import CapabilityMissing
@@ -56,7 +56,7 @@ async def test_a_given_texts_probabilities_are_exact_or_refused(
     tokens = (*names.prefix, *ids)
     if backend.capabilities.score:
         seen = await told_by(backend, tokens, 2)
-        assert isinstance(seen, Seen)
+        assert isinstance(seen, ScoredTokens)
         before = [
             cut(b"".join(names.token(id).data for id in tokens[:n])) for n in range(2, len(tokens))
         ]

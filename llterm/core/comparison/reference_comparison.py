@@ -1,4 +1,4 @@
-"""What a comparison has found so far: a few numbers a place, sums, and the worst places."""
+"""Models compared with a reference: a few numbers a place, sums, and the worst places."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from llterm.core.judging.rows import (
+from llterm.core.comparison.divergence import (
     UNTOLD,
-    Judged,
+    ComparedTokens,
+    Integers,
     Reals,
-    Seen,
-    Wholes,
-    best,
+    ScoredTokens,
     blocks,
-    counted,
-    judge,
-    normalised,
-    see,
+    compare_rows,
+    counted_p,
+    log_softmax,
+    score_tokens,
+    top_tokens,
 )
-from llterm.core.judging.tally import Figure, Tally
+from llterm.core.comparison.quant_statistics import Figure, QuantStatistics
 
 WORST = 10
 """Places kept of each candidate."""
@@ -33,12 +33,12 @@ LISTED = 5
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int32]
 Logits = NDArray[np.floating[Any]]
-Told = Logits | Seen
+RowsOrScores = Logits | ScoredTokens
 """What a model tells of some places: whole rows, or only how it saw the tokens."""
 
 
 @dataclass(frozen=True, slots=True)
-class Worst:
+class WorstPlace:
     """A place where a candidate is far from the reference."""
 
     kld: float
@@ -49,7 +49,7 @@ class Worst:
     top: tuple[tuple[int, float], ...]
 
 
-class Track:
+class ModelTrack:
     """One model at every place: arrays of shape (places,), 20 bytes a place."""
 
     def __init__(self, count: int) -> None:
@@ -60,7 +60,7 @@ class Track:
         self.kld: Floats = np.zeros(count, np.float32)
         """From the reference; 0 for the reference itself, NaN where it is not known."""
 
-    def put(self, where: slice, seen: Seen, kld: Reals | None = None) -> None:
+    def put(self, where: slice, seen: ScoredTokens, kld: Reals | None = None) -> None:
         self.logprob[where] = seen.logprob
         self.rank[where] = seen.rank
         self.choice[where] = seen.choice
@@ -69,17 +69,17 @@ class Track:
             self.kld[where] = kld
 
 
-class Candidate:
+class ComparedModel:
     """A model that is compared: its track, its sums, its worst places."""
 
     def __init__(self, name: str, count: int) -> None:
         self.name = name
-        self.track = Track(count)
-        self.tally = Tally()
-        self._worst: list[tuple[float, int, Worst]] = []
+        self.track = ModelTrack(count)
+        self.statistics = QuantStatistics()
+        self._worst: list[tuple[float, int, WorstPlace]] = []
 
     @property
-    def worst(self) -> list[Worst]:
+    def worst(self) -> list[WorstPlace]:
         """The places of greatest divergence, the worst first."""
         return [one for *_, one in sorted(self._worst, reverse=True)]
 
@@ -87,27 +87,29 @@ class Candidate:
     def whole(self) -> bool:
         """Whether its rows and the reference's were whole; otherwise nothing is known that needs
         them."""
-        return self.tally.now()["kld"].known
+        return self.statistics.now()["kld"].known
 
-    def put(self, where: slice, seen: Seen, found: Judged) -> None:
+    def put(self, where: slice, seen: ScoredTokens, compared: ComparedTokens) -> None:
         """Take in some places, as the reference saw them and as this model does."""
-        self.track.put(where, found.seen, found.kld)
-        self.tally.add(seen, found)
+        self.track.put(where, compared.seen, compared.kld)
+        self.statistics.add(seen, compared)
 
-    def note(self, begin: int, base: Reals, rows: Reals, found: Judged) -> None:
+    def note(self, begin: int, base: Reals, rows: Reals, compared: ComparedTokens) -> None:
         """Keep the worst of these places; `begin` is the number of the first of them."""
         least = self._worst[0][0] if len(self._worst) == WORST else -1.0
-        for n in np.flatnonzero(found.kld > least).tolist():
-            kld = float(found.kld[n])
+        for n in np.flatnonzero(compared.kld > least).tolist():
+            kld = float(compared.kld[n])
             if len(self._worst) == WORST and kld <= self._worst[0][0]:
                 continue
             number = begin + n
-            one = Worst(kld, number, tuple(best(base[n], LISTED)), tuple(best(rows[n], LISTED)))
+            worst = WorstPlace(
+                kld, number, tuple(top_tokens(base[n], LISTED)), tuple(top_tokens(rows[n], LISTED))
+            )
             push = heapq.heappush if len(self._worst) < WORST else heapq.heappushpop
-            push(self._worst, (kld, -number, one))
+            push(self._worst, (kld, -number, worst))
 
 
-class Comparison:
+class ReferenceComparison:
     """A reference and its candidates over the places of a text."""
 
     def __init__(self, reference: str, candidates: Sequence[str], places: Sequence[int]) -> None:
@@ -116,57 +118,59 @@ class Comparison:
         self.places: Ints = np.array(places, np.int32)
         self.tokens: Ints = np.zeros(len(places), np.int32)
         """The token that stands at each."""
-        self.base = Track(len(places))
-        self.candidates = [Candidate(name, len(places)) for name in candidates]
+        self.base = ModelTrack(len(places))
+        self.candidates = [ComparedModel(name, len(places)) for name in candidates]
         self.done = 0
         """Places compared so far."""
 
-    def add(self, base: Told, rows: Sequence[Told], tokens: Wholes, *, raw: bool) -> None:
+    def add(
+        self, base: RowsOrScores, rows: Sequence[RowsOrScores], tokens: Integers, *, raw: bool
+    ) -> None:
         """Take in the next n places: the reference's rows, and each candidate's, shape (n, size);
         of a source whose rows are not whole, how it saw the tokens. The running figures are marked
         after them.
 
         `raw`: the reference's are logits; otherwise logprobs, which count as they are.
         """
-        size = max(1 if isinstance(one, Seen) else one.shape[1] for one in (base, *rows))
+        size = max(1 if isinstance(one, ScoredTokens) else one.shape[1] for one in (base, *rows))
         for part in blocks(len(tokens), size):
             own = p = None
-            if isinstance(base, Seen):
+            if isinstance(base, ScoredTokens):
                 seen = base[part]
             else:
-                own = normalised(base[part]) if raw else np.asarray(base[part], np.float64)
-                seen, p = see(own, tokens[part]), counted(own)
+                own = log_softmax(base[part]) if raw else np.asarray(base[part], np.float64)
+                seen, p = score_tokens(own, tokens[part]), counted_p(own)
             where = slice(self.done, self.done + len(seen))
             self.tokens[where] = tokens[part]
             self.base.put(where, seen)
-            for candidate, told in zip(self.candidates, rows, strict=True):
-                if isinstance(told, Seen):
-                    candidate.put(where, seen, _apart(told[part]))
+            for candidate, model_rows in zip(self.candidates, rows, strict=True):
+                if isinstance(model_rows, ScoredTokens):
+                    candidate.put(where, seen, _uncompared(model_rows[part]))
                     continue
-                theirs = normalised(told[part])
+                theirs = log_softmax(model_rows[part])
                 if own is None or p is None:
-                    candidate.put(where, seen, _apart(see(theirs, tokens[part])))
+                    candidate.put(where, seen, _uncompared(score_tokens(theirs, tokens[part])))
                     continue
-                found = judge(own, p, theirs, tokens[part])
-                candidate.put(where, seen, found)
-                candidate.note(self.done, own, theirs, found)
+                compared = compare_rows(own, p, theirs, tokens[part])
+                candidate.put(where, seen, compared)
+                candidate.note(self.done, own, theirs, compared)
             self.done = where.stop
         for candidate in self.candidates:
-            candidate.tally.mark()
+            candidate.statistics.mark()
 
-    def figures(self, candidate: Candidate) -> dict[str, Figure]:
+    def figures(self, candidate: ComparedModel) -> dict[str, Figure]:
         """The final figures of a candidate."""
         done = slice(0, self.done)
         dp = np.exp(candidate.track.logprob[done].astype(np.float64))
         dp -= np.exp(self.base.logprob[done].astype(np.float64))
-        return candidate.tally.figures(candidate.track.kld[done].astype(np.float64), dp)
+        return candidate.statistics.figures(candidate.track.kld[done].astype(np.float64), dp)
 
-    def divergences(self, candidate: Candidate) -> Iterator[int]:
+    def divergences(self, candidate: ComparedModel) -> Iterator[int]:
         """Numbers of the places where the candidate's first choice is known to be another."""
         own, base = candidate.track.choice[: self.done], self.base.choice[: self.done]
         yield from np.flatnonzero((own != base) & (own != UNTOLD) & (base != UNTOLD)).tolist()
 
 
-def _apart(seen: Seen) -> Judged:
+def _uncompared(seen: ScoredTokens) -> ComparedTokens:
     """A model that cannot be compared but by what it makes of the text's own tokens."""
-    return Judged(seen, np.full(len(seen), np.nan))
+    return ComparedTokens(seen, np.full(len(seen), np.nan))

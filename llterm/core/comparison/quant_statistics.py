@@ -13,7 +13,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from llterm.core.judging.rows import UNTOLD, Judged, Reals, Seen
+from llterm.core.comparison.divergence import UNTOLD, ComparedTokens, Reals, ScoredTokens
 
 FEWEST = 10
 """Values; an error is given for more than this, a covariance for this many."""
@@ -39,7 +39,7 @@ class Figure:
 
 
 @dataclass(frozen=True, slots=True)
-class Running:
+class RunningFigures:
     """The figures after some of the text."""
 
     tokens: int
@@ -47,7 +47,7 @@ class Running:
 
 
 @dataclass(slots=True)
-class _Sum:
+class _MomentSum:
     """Of values and their squares."""
 
     one: float = 0.0
@@ -67,7 +67,7 @@ class _Sum:
 
 
 @dataclass(slots=True)
-class Tally:
+class QuantStatistics:
     """One candidate against the reference."""
 
     count: int = 0
@@ -75,39 +75,39 @@ class Tally:
     """Places with the same first choice."""
     untold: int = 0
     """Places where a first choice was not told."""
-    _nll: _Sum = field(default_factory=_Sum)
-    _base: _Sum = field(default_factory=_Sum)
+    _nll: _MomentSum = field(default_factory=_MomentSum)
+    _base: _MomentSum = field(default_factory=_MomentSum)
     _cross: float = 0.0
-    _kld: _Sum = field(default_factory=_Sum)
-    _dp: _Sum = field(default_factory=_Sum)
-    _squares: _Sum = field(default_factory=_Sum)
+    _kld: _MomentSum = field(default_factory=_MomentSum)
+    _dp: _MomentSum = field(default_factory=_MomentSum)
+    _squares: _MomentSum = field(default_factory=_MomentSum)
     _sure: float = 0.0
-    running: list[Running] = field(default_factory=list)
+    running: list[RunningFigures] = field(default_factory=list)
     _every: int = 1
     _until: int = 1
 
-    def add(self, base: Seen, found: Judged) -> None:
+    def add(self, base: ScoredTokens, compared: ComparedTokens) -> None:
         """Take in the next places."""
-        nll, base_nll = -found.seen.logprob, -base.logprob
-        dp = np.exp(found.seen.logprob) - np.exp(base.logprob)
+        nll, base_nll = -compared.seen.logprob, -base.logprob
+        dp = np.exp(compared.seen.logprob) - np.exp(base.logprob)
         self.count += len(nll)
-        told = (found.seen.choice != UNTOLD) & (base.choice != UNTOLD)
-        self.same += int((told & (found.seen.choice == base.choice)).sum())
-        self.untold += int((~told).sum())
+        told_choices = (compared.seen.choice != UNTOLD) & (base.choice != UNTOLD)
+        self.same += int((told_choices & (compared.seen.choice == base.choice)).sum())
+        self.untold += int((~told_choices).sum())
         self._nll.add(nll)
         self._base.add(base_nll)
         self._cross += float((nll * base_nll).sum())
-        self._kld.add(found.kld)
+        self._kld.add(compared.kld)
         self._dp.add(dp)
         self._squares.add(dp * dp)
-        self._sure += float(found.seen.choice_p.sum())
+        self._sure += float(compared.seen.choice_p.sum())
 
     def mark(self) -> None:
         """Keep the figures as they are now; many marks are thinned out evenly."""
         self._until -= 1
         if self._until or not self.count:
             return
-        self.running.append(Running(self.count, self.now()))
+        self.running.append(RunningFigures(self.count, self.now()))
         if len(self.running) >= SNAPSHOTS:
             del self.running[::2]
             self._every *= 2
@@ -159,12 +159,12 @@ class Tally:
 
         Percentiles are not known below `FEWEST_PLACES`.
         """
-        found: dict[str, Figure] = {}
+        figures: dict[str, Figure] = {}
         spreads = {"kld": _percentiles("kld", kld, _KLD), "dp": _percentiles("dp", dp, _DP)}
         for name, figure in self.now().items():
-            found[name] = figure
-            found.update(spreads.get(name, {}))
-        return found
+            figures[name] = figure
+            figures.update(spreads.get(name, {}))
+        return figures
 
 
 def histogram(kld: Reals, bins: int = 24) -> list[tuple[float, float, int]]:
@@ -186,13 +186,15 @@ def _percentiles(name: str, values: Reals, shares: tuple[float, ...]) -> dict[st
     ranked = np.sort(values)
     if math.isnan(ranked[-1]):
         ranked = np.full(len(values), math.nan)
-    found = {f"{name}-max": Figure(float(ranked[-1]))}
+    figures = {f"{name}-max": Figure(float(ranked[-1]))}
     for share in shares:
         label = "median" if share == 50 else f"{share:g}"
         enough = len(values) >= FEWEST_PLACES
-        found[f"{name}-{label}"] = Figure(_percentile(ranked, share / 100) if enough else math.nan)
-    found[f"{name}-min"] = Figure(float(ranked[0]))
-    return found
+        figures[f"{name}-{label}"] = Figure(
+            _percentile(ranked, share / 100) if enough else math.nan
+        )
+    figures[f"{name}-min"] = Figure(float(ranked[0]))
+    return figures
 
 
 def _percentile(ranked: Reals, share: float) -> float:
@@ -212,5 +214,5 @@ def _exp(x: float) -> float:
     return math.inf if x >= 700 else math.exp(x)
 
 
-NAMES = tuple(Tally().figures(np.zeros(1), np.zeros(1)))
+NAMES = tuple(QuantStatistics().figures(np.zeros(1), np.zeros(1)))
 """Every figure's name, in the order they are given."""

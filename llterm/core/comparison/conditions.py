@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from llterm.core.judging.tally import Figure
+from llterm.core.comparison.quant_statistics import Figure
 from llterm.errors import UsageError
 
 _FORM = re.compile(r"\s*([a-z0-9.-]+?)\s*(>=|<=|>|<)\s*([-+0-9.eE]+)\s*(%?)\s*\Z")
@@ -41,11 +41,11 @@ def parse(text: str, names: Sequence[str]) -> tuple[Condition, ...]:
 
 
 def _condition(part: str, names: Sequence[str]) -> Condition:
-    found = _FORM.match(part)
+    match = _FORM.match(part)
     example = "An example is same-top>=0.97,kld<=0.05."
-    if found is None:
+    if match is None:
         raise UsageError(f"“{part.strip()}” is no condition", example, f"Known: {_all(names)}.")
-    name, sign, number, percent = found.groups()
+    name, sign, number, percent = match.groups()
     if name not in names:
         near = get_close_matches(name, names, 1, 0.5)
         hint = f"Did you mean {near[0]}?" if near else f"Known: {_all(names)}."

@@ -9,8 +9,15 @@ from typing import Literal
 
 import numpy as np
 
-from llterm.core.judging.rows import Judged, Reals, Seen, best, counted, judge
-from llterm.core.judging.tally import Tally
+from llterm.core.comparison.divergence import (
+    ComparedTokens,
+    Reals,
+    ScoredTokens,
+    compare_rows,
+    counted_p,
+    top_tokens,
+)
+from llterm.core.comparison.quant_statistics import QuantStatistics
 from llterm.core.mixing.blend import Blend, Heard
 from llterm.core.tokens import Token
 
@@ -29,7 +36,7 @@ NONE = -1
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
+class ModelAtPlace:
     """One model, or the mix, at a place."""
 
     top: Candidates
@@ -59,13 +66,13 @@ class Side:
 
 
 @dataclass(frozen=True, slots=True)
-class Beside:
+class MixedPlace:
     """A place of the text."""
 
     token: int
     """That stands there, or `NONE`."""
-    mix: Side
-    sides: tuple[Side | None, ...]
+    mix: ModelAtPlace
+    sides: tuple[ModelAtPlace | None, ...]
     """By model; None: it was not asked, or failed."""
 
     def differs(self, index: int) -> bool:
@@ -74,70 +81,78 @@ class Beside:
         return side is not None and side.choice != self.mix.choice
 
 
-def beside(blend: Blend, token: int) -> Beside:
+def place_of(blend: Blend, token: int) -> MixedPlace:
     """All models at one place; `token` stands there, or `NONE`."""
     base = blend.row[None, :]
     tokens = np.array([max(token, 0)])
-    p = counted(base)
+    p = counted_p(base)
 
-    def side(heard: Heard) -> Side | None:
+    def side(heard: Heard) -> ModelAtPlace | None:
         if heard.unknown >= 1.0 and not np.isfinite(heard.row).any():
             return None
-        found = judge(base, p, heard.row[None, :], tokens)
-        return _side(
-            heard.row, token, found, 1.0 - heard.unknown,
-            told=heard.tells(token), whole=heard.exact and blend.exact,
+        compared = compare_rows(base, p, heard.row[None, :], tokens)
+        return _model_at_place(
+            heard.row, token, compared, 1.0 - heard.unknown,
+            exact_p=heard.tells(token), exact_kld=heard.exact and blend.exact,
         )  # fmt: skip
 
-    own = judge(base, p, base, tokens)
+    own = compare_rows(base, p, base, tokens)
     known = 1.0 if blend.exact else 1.0 - blend.unknown
-    mix = _side(blend.row, token, own, known, told=blend.tells(token), whole=True)
-    return Beside(token, mix, tuple(side(one) for one in blend.voices))
+    mix = _model_at_place(blend.row, token, own, known, exact_p=blend.tells(token), exact_kld=True)
+    return MixedPlace(token, mix, tuple(side(one) for one in blend.voices))
 
 
-def _side(row: Reals, token: int, found: Judged, known: float, *, told: bool, whole: bool) -> Side:
-    """`told`: the token's probability is no estimate; `whole`: nor is any other."""
+def _model_at_place(
+    row: Reals,
+    token: int,
+    compared: ComparedTokens,
+    known: float,
+    *,
+    exact_p: bool,
+    exact_kld: bool,
+) -> ModelAtPlace:
+    """`exact_p`: the token's probability is no estimate; `exact_kld`: nor is any other."""
     stands = token != NONE
-    p = math.exp(found.seen.logprob[0]) if stands else 0.0
-    return Side(
-        top=tuple(best(row, LISTED)),
-        p=p if told or not stands else None,
-        rank=int(found.seen.rank[0]) if stands and told else 0,
-        kld=max(float(found.kld[0]), 0.0) if whole else None,
+    p = math.exp(compared.seen.logprob[0]) if stands else 0.0
+    return ModelAtPlace(
+        top=tuple(top_tokens(row, LISTED)),
+        p=p if exact_p or not stands else None,
+        rank=int(compared.seen.rank[0]) if stands and exact_p else 0,
+        kld=max(float(compared.kld[0]), 0.0) if exact_kld else None,
         known=known,
     )
 
 
 def cautions(known: float, choice: Token) -> tuple[Caution, ...]:
     """What makes a model's word at a place doubtful: the mass that is known, its first choice."""
-    found: list[Caution] = []
+    doubts: list[Caution] = []
     if known <= 0:
-        found.append("no logprobs")
+        doubts.append("no logprobs")
     elif known < LOW_MASS:
-        found.append("low mass")
+        doubts.append("low mass")
     if not choice.end and (choice.special or not choice.data):
-        found.append("empty token")
-    return tuple(found)
+        doubts.append("empty token")
+    return tuple(doubts)
 
 
-def tally(places: Iterable[Beside], index: int) -> Tally:
+def statistics_of(places: Iterable[MixedPlace], index: int) -> QuantStatistics:
     """llama-perplexity's statistics of a model against the mix, over the places where it spoke.
 
     What any of them does not tell is not known of all."""
     rows = [
-        (_log(one.mix.p), one.mix.choice, _log(side.p), side.choice, side.choice_p,
-         math.nan if side.kld is None else side.kld)
-        for one in places
-        if one.token != NONE and (side := one.sides[index]) is not None
+        (_log_or_nan(place.mix.p), place.mix.choice, _log_or_nan(side.p), side.choice,
+         side.choice_p, math.nan if side.kld is None else side.kld)
+        for place in places
+        if place.token != NONE and (side := place.sides[index]) is not None
     ]  # fmt: skip
-    found = Tally()
+    statistics = QuantStatistics()
     if rows:
         base, choice, own, other, sure, kld = map(np.array, zip(*rows, strict=True))
         ranks = np.zeros(len(rows), np.int64)
-        seen = Seen(own, ranks, other, sure)
-        found.add(Seen(base, ranks, choice, sure), Judged(seen, kld))
-    return found
+        seen = ScoredTokens(own, ranks, other, sure)
+        statistics.add(ScoredTokens(base, ranks, choice, sure), ComparedTokens(seen, kld))
+    return statistics
 
 
-def _log(p: float | None) -> float:
+def _log_or_nan(p: float | None) -> float:
     return math.nan if p is None else math.log(max(p, 1e-300))

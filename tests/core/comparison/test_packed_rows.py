@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from llterm.core.judging.packing import pack, unpack, width
+from llterm.core.comparison.packed_rows import pack, unpack, width
 
 # Made by `log_softmax(n_vocab, logits, log_prob, tok)` in llama.cpp's
 # tools/perplexity/perplexity.cpp itself (as llama-cpp-python 0.3.36 brings it), compiled alone.

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Reals = NDArray[np.float64]
-Wholes = NDArray[np.int64]
+Integers = NDArray[np.int64]
 
 UNTOLD = -1
 """The id of a first choice that a server left out."""
@@ -25,14 +25,14 @@ BLOCK = 1 << 17
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Seen:
+class ScoredTokens:
     """How a model saw n tokens of a text; arrays of shape (n,)."""
 
     logprob: Reals
     """Of the token that stands there."""
-    rank: Wholes
+    rank: Integers
     """Of that token; 1 = the model's first choice, ties by id. 0 where it is not told."""
-    choice: Wholes
+    choice: Integers
     """The model's first choice; the lowest id of equal ones. `UNTOLD` where it is not told."""
     choice_p: Reals
     """NaN where it is not told."""
@@ -40,22 +40,24 @@ class Seen:
     def __len__(self) -> int:
         return len(self.logprob)
 
-    def __getitem__(self, part: slice) -> Seen:
+    def __getitem__(self, part: slice) -> ScoredTokens:
         """Some of the places."""
-        return Seen(self.logprob[part], self.rank[part], self.choice[part], self.choice_p[part])
+        return ScoredTokens(
+            self.logprob[part], self.rank[part], self.choice[part], self.choice_p[part]
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Judged:
+class ComparedTokens:
     """A candidate at n places; arrays of shape (n,)."""
 
-    seen: Seen
+    seen: ScoredTokens
     kld: Reals
     """KL divergence from the reference in nats: Σ p·(ln p − ln q) over its tokens above `LEAST`.
     NaN where the row of either is not known whole."""
 
 
-def normalised(logits: NDArray[np.floating[Any]]) -> Reals:
+def log_softmax(logits: NDArray[np.floating[Any]]) -> Reals:
     """Logprobs, shape (n, size), from logits of that shape."""
     rows = np.asarray(logits, np.float64)
     rows = rows - rows.max(axis=1, keepdims=True)
@@ -63,7 +65,7 @@ def normalised(logits: NDArray[np.floating[Any]]) -> Reals:
     return np.asarray(rows, np.float64)
 
 
-def see(rows: Reals, tokens: Wholes) -> Seen:
+def score_tokens(rows: Reals, tokens: Integers) -> ScoredTokens:
     """How a model with these logprobs, shape (n, size), sees the tokens, shape (n,)."""
     places = np.arange(len(tokens))
     own = rows[places, tokens]
@@ -73,18 +75,18 @@ def see(rows: Reals, tokens: Wholes) -> Seen:
     for n in np.flatnonzero(level > 1).tolist():
         tied[n] = np.count_nonzero(rows[n, : tokens[n]] == own[n])
     choice = rows.argmax(axis=1)
-    return Seen(own, 1 + above + tied, choice, np.exp(rows[places, choice]))
+    return ScoredTokens(own, 1 + above + tied, choice, np.exp(rows[places, choice]))
 
 
-def counted(base: Reals) -> Reals:
+def counted_p(base: Reals) -> Reals:
     """The reference's probabilities, shape (n, size); 0 where they do not count."""
     p = np.exp(base)
     p[base <= LEAST] = 0.0
     return p
 
 
-def judge(base: Reals, p: Reals, rows: Reals, tokens: Wholes) -> Judged:
-    """A candidate's logprobs beside the reference's, both of shape (n, size); `p`: see `counted`.
+def compare_rows(base: Reals, p: Reals, rows: Reals, tokens: Integers) -> ComparedTokens:
+    """A candidate's logprobs beside the reference's, both of shape (n, size); `p`: see `counted_p`.
 
     Infinite where the candidate holds a token impossible that the reference counts.
     """
@@ -92,7 +94,7 @@ def judge(base: Reals, p: Reals, rows: Reals, tokens: Wholes) -> Judged:
         apart = base - rows
     if not np.isfinite(apart).all():
         apart[p == 0.0] = 0.0
-    return Judged(see(rows, tokens), np.einsum("ij,ij->i", p, apart))
+    return ComparedTokens(score_tokens(rows, tokens), np.einsum("ij,ij->i", p, apart))
 
 
 def blocks(count: int, size: int) -> list[slice]:
@@ -101,7 +103,7 @@ def blocks(count: int, size: int) -> list[slice]:
     return [slice(start, min(start + step, count)) for start in range(0, count, step)]
 
 
-def best(row: Reals, count: int) -> list[tuple[int, float]]:
+def top_tokens(row: Reals, count: int) -> list[tuple[int, float]]:
     """The most probable tokens of one row of logprobs, with their probabilities."""
     count = min(count, len(row))
     border = np.partition(row, len(row) - count)[len(row) - count]

@@ -10,31 +10,31 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llterm.core.judging.comparison import WORST, Comparison
-from llterm.core.judging.require import parse
-from llterm.core.judging.rows import LEAST, Reals, Wholes
-from llterm.core.judging.tally import FEWEST_PLACES, NAMES, SNAPSHOTS, histogram
+from llterm.core.comparison.conditions import parse
+from llterm.core.comparison.divergence import LEAST, Integers, Reals
+from llterm.core.comparison.quant_statistics import FEWEST_PLACES, NAMES, SNAPSHOTS, histogram
+from llterm.core.comparison.reference_comparison import WORST, ReferenceComparison
 from llterm.errors import UsageError
 
 SIZE = 23
 
 
-def texts(seed: int, count: int, apart: float) -> tuple[Reals, Reals, Wholes]:
+def texts(seed: int, count: int, apart: float) -> tuple[Reals, Reals, Integers]:
     """Logits of a reference and of a candidate near it, and the tokens of a text."""
     random = np.random.default_rng(seed)
     base = random.normal(0, 4, (count, SIZE))
     return base, base + random.normal(0, apart, base.shape), random.integers(0, SIZE, count)
 
 
-def compared(base: Reals, other: Reals, tokens: Wholes, part: int = 7) -> Comparison:
-    found = Comparison("f16", ["q4"], range(len(tokens)))
+def compared(base: Reals, other: Reals, tokens: Integers, part: int = 7) -> ReferenceComparison:
+    found = ReferenceComparison("f16", ["q4"], range(len(tokens)))
     for start in range(0, len(tokens), part):
         cut = slice(start, start + part)
         found.add(base[cut], [other[cut]], tokens[cut], raw=True)
     return found
 
 
-def plain(base: Reals, other: Reals, tokens: Wholes) -> dict[str, float]:
+def plain(base: Reals, other: Reals, tokens: Integers) -> dict[str, float]:
     """Every figure, by the formulas."""
     kld, dp, nll, base_nll, same = [], [], [], [], 0
     for b, q, token in zip(base.tolist(), other.tolist(), tokens.tolist(), strict=True):
@@ -133,12 +133,12 @@ def test_the_worst_places_are_the_worst() -> None:
 def test_running_figures_end_in_the_final_ones_and_stay_few() -> None:
     base, other, tokens = texts(4, 2000, 0.5)
     found = compared(base, other, tokens, part=2)
-    tally = found.candidates[0].tally
+    tally = found.candidates[0].statistics
     assert len(tally.running) <= SNAPSHOTS
     gaps = np.diff([mark.tokens for mark in tally.running])
     assert len(set(gaps.tolist())) <= 2
     assert tally.running[-1].tokens > 1900
-    whole = compared(base, other, tokens, part=2000).candidates[0].tally.now()
+    whole = compared(base, other, tokens, part=2000).candidates[0].statistics.now()
     for name, figure in tally.now().items():
         assert figure.value == pytest.approx(whole[name].value, rel=1e-9, abs=1e-12)
 
