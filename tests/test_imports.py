@@ -28,7 +28,7 @@ def loaded(program: str) -> set[str]:
         "errors", "config", "paths", "keymap", "terminal", "supervise", "state",
         "formats.exchange", "session.looms", "headless.exchange", "headless.loomcheck",
         "jobs.runner", "jobs.loom_story", "jobs.suggest", "jobs.sample", "reports.suggest_json",
-        "engine.mixture", "engine.comparing", "headless.mix", "headless.compare",
+        "engine.mixture", "engine.compare", "headless.mix", "headless.compare",
     ],
 )  # fmt: skip
 def test_no_layer_below_the_faces_brings_anything_heavy(module: str) -> None:

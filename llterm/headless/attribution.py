@@ -17,6 +17,7 @@ from llterm.core.display import visible
 from llterm.core.jsontext import json_text
 from llterm.core.query import Backend
 from llterm.core.tokens import Token, Vocabulary
+from llterm.engine.attribute import Attributions
 from llterm.engine.heads import head_of
 from llterm.errors import UsageError
 from llterm.headless.opened import opened
@@ -24,7 +25,6 @@ from llterm.number_format import of_logprob
 from llterm.output import say
 from llterm.progress_line import ProgressLine
 from llterm.ramps import glyph, signed_glyph
-from llterm.session.attributing import Attributing
 
 VERSION = 1
 
@@ -94,7 +94,7 @@ async def _ask(job: AttributionJob, backend: Backend, line: ProgressLine) -> Att
     prefix = await asyncio.to_thread(head_of, backend, job.chat)
     skipped = max(at - (backend.capabilities.context - len(prefix)), 0)
     question = Question(prefix + ids[skipped:at], len(prefix), target)
-    attributing = Attributing(backend, question)
+    attributing = Attributions(backend, question)
     try:
         told = attributing.price(job.how).told
         line.clear()

@@ -21,14 +21,22 @@ from llterm.core.sampling import Sampling
 from llterm.core.tokens import Anchor, Tail, Vocabulary, text_bytes
 from llterm.core.tokens import Path as TokenPath
 from llterm.core.windows import halves, overlapping
-from llterm.engine.basefile import BaseFile, BaseWriter
-from llterm.engine.comparing import Kept, Live, Reader, Reference, View, begin, compare
+from llterm.engine.base_file import BaseFile, BaseWriter
+from llterm.engine.compare import (
+    BaseFileReference,
+    ModelReader,
+    ModelReference,
+    ReferenceSource,
+    TextWindow,
+    begin_comparison,
+    compare,
+)
 from llterm.engine.heads import head_of
+from llterm.engine.mix_player import GREEDY, MixPlayer
 from llterm.engine.mixture import Mix, distinct
 from llterm.engine.opening import open_models
-from llterm.engine.playing import GREEDY, Player
 from llterm.engine.score import Method
-from llterm.engine.whole import cannot_score
+from llterm.engine.whole_rows import cannot_score
 from llterm.errors import CapabilityMissing, UsageError
 from llterm.headless.windows import NO_HALVES, window_and_stride
 from llterm.jobs.runner import absences, load_progress
@@ -126,13 +134,13 @@ async def _run(job: CompareJob) -> Compared:
 async def _compared(
     plan: _Plan, base: BaseFile | None, writer: BaseWriter | None, line: ProgressLine
 ) -> ReferenceComparison:
-    reference: Reference
+    reference: ReferenceSource
     if base is not None:
-        reference = Kept(base)
+        reference = BaseFileReference(base)
     else:
         assert plan.reference is not None
-        reference = Live(plan.reference, writer, plan.reference_name)
-    found = begin(reference, plan.views, plan.names)
+        reference = ModelReference(plan.reference, writer, plan.reference_name)
+    found = begin_comparison(reference, plan.views, plan.names)
     async with aclosing(compare(found, reference, plan.candidates, plan.views)) as going:  # type: ignore[type-var]
         async for done in going:
             line.say(_progress(found, done))
@@ -153,13 +161,13 @@ def _progress(found: ReferenceComparison, done: int) -> str:
 class _Plan:
     """What is read by whom."""
 
-    reference: Reader | None
-    candidates: Sequence[Reader]
+    reference: ModelReader | None
+    candidates: Sequence[ModelReader]
     names: Sequence[str]
     """The candidates'."""
     vocabulary: Vocabulary
     ids: Tail
-    views: Sequence[View]
+    views: Sequence[TextWindow]
     by_id: bool
     window: int
     stride: int
@@ -222,15 +230,15 @@ class _Plan:
                 f"Set --context {base.window}.",
             )
         head = vocabulary.prefix[:1]
-        views: list[View] = []
+        views: list[TextWindow] = []
         ids: list[int] = []
         for index in range(base.count):
             tokens = base.tokens(index)
             shift = index * base.window
-            views.append(View(head + tokens[len(head) :], base.first, shift))
+            views.append(TextWindow(head + tokens[len(head) :], base.first, shift))
             ids.extend(tokens)
         return cls(
-            None, list(map(Reader, backends)), names, vocabulary, tuple(ids), views, True,
+            None, list(map(ModelReader, backends)), names, vocabulary, tuple(ids), views, True,
             base.window, base.window, "halves",
         )  # fmt: skip
 
@@ -276,9 +284,9 @@ class _Plan:
         )
 
 
-async def _reader(backend: Backend, chat: Chat | None) -> Reader:
+async def _reader(backend: Backend, chat: Chat | None) -> ModelReader:
     head = await asyncio.to_thread(head_of, backend, chat) if chat else None
-    return Reader(backend, head)
+    return ModelReader(backend, head)
 
 
 def check(backends: Sequence[Backend], names: Sequence[str], *, by_id: bool) -> None:
@@ -310,7 +318,7 @@ def _beginning(model: Backend, text: bytes, tokens: int) -> bytes:
 
 
 async def _own_text(
-    job: CompareJob, reader: Reader, ids: Tail, line: ProgressLine
+    job: CompareJob, reader: ModelReader, ids: Tail, line: ProgressLine
 ) -> tuple[int, ...]:
     """What the reference goes on with."""
     reference = reader.backend
@@ -319,7 +327,7 @@ async def _own_text(
     room = reference.capabilities.context - len(prefix) - len(ids)
     found: list[int] = []
     path = TokenPath(Anchor(prefix + ids))
-    async for turn in Player(mix, job.sampling, job.text).play(path, min(job.further, room)):
+    async for turn in MixPlayer(mix, job.sampling, job.text).play(path, min(job.further, room)):
         if not turn.token.end:
             found.append(turn.token.id)
         line.say(f"Writing: {len(found):,} tokens")
@@ -332,20 +340,20 @@ async def _own_text(
 
 def _views(
     prefix: Tail, ids: Tail, begun: int, window: int, stride: int, method: Method
-) -> list[View]:
+) -> list[TextWindow]:
     """The windows over a text, and what is compared in each: nothing before index `begun`."""
-    views: list[View] = []
+    views: list[TextWindow] = []
     if method == "halves":
         text, head = prefix + ids, prefix[:1]
         for one in halves(len(text), window):
             tokens = head + text[one.begin + len(head) : one.end]
-            views.append(View(tokens, one.first - one.begin, one.begin - len(prefix)))
+            views.append(TextWindow(tokens, one.first - one.begin, one.begin - len(prefix)))
     else:
         for one in overlapping(len(ids), window - len(prefix), stride):
             first = max(one.first, begun)
             start = max(len(prefix) + first - one.begin, 1)
             tokens = prefix + ids[one.begin : one.end]
-            views.append(View(tokens, start, one.begin - len(prefix), len(prefix)))
+            views.append(TextWindow(tokens, start, one.begin - len(prefix), len(prefix)))
     views = [one for one in views if one.start < len(one.tokens)]
     if not views:
         raise UsageError(

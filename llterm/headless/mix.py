@@ -16,9 +16,9 @@ from llterm.core.query import Cost
 from llterm.core.sampling import Sampling
 from llterm.core.tokens import Anchor, Path
 from llterm.engine.heads import head_of
+from llterm.engine.mix_player import GREEDY, MixPlayer, MixTurn
 from llterm.engine.mixture import Mix
 from llterm.engine.opening import open_mix
-from llterm.engine.playing import GREEDY, Player, Turn
 from llterm.jobs.runner import absences, load_progress
 from llterm.progress_line import ProgressLine
 
@@ -47,7 +47,7 @@ class Played:
     names: tuple[str, ...]
     text: bytes
     """What it goes on with."""
-    turns: tuple[Turn, ...]
+    turns: tuple[MixTurn, ...]
     by_id: bool
     """Tokens are those of the models' one vocabulary; otherwise bytes."""
     exact: bool
@@ -71,7 +71,7 @@ class Played:
     def determinism(self, index: int) -> float:
         """Mean probability of a model's own first choice; 1 less it is VisuaLL's creativity."""
         count = len(self.turns)
-        return sum(turn.says[index].choice_p for turn in self.turns) / count if count else 0.0
+        return sum(turn.votes[index].choice_p for turn in self.turns) / count if count else 0.0
 
 
 def run(job: MixJob) -> Played:
@@ -99,8 +99,8 @@ async def _play(job: MixJob, mix: Mix, line: ProgressLine) -> Played:
     head = await asyncio.to_thread(head_of, mix, job.chat)
     anchor = Anchor(head + mix.vocabulary.encode(job.text))
     mix.begin(anchor)
-    turns: list[Turn] = []
-    async for turn in Player(mix, job.sampling, job.text).play(Path(anchor), job.tokens):
+    turns: list[MixTurn] = []
+    async for turn in MixPlayer(mix, job.sampling, job.text).play(Path(anchor), job.tokens):
         turns.append(turn)
         line.say(f"Mixing: {len(turns):,} of {job.tokens:,} tokens")
     return Played(

@@ -7,7 +7,7 @@ from collections import Counter
 from llterm.backends.served import counted_words
 from llterm.core.counts import count_of
 from llterm.core.display import display_text, visible
-from llterm.engine.playing import Turn
+from llterm.engine.mix_player import MixTurn
 from llterm.headless.mix import Played
 from llterm.number_format import LONGEST, bar, percent
 from llterm.reports.suggest_text import BAR, unknown_words
@@ -24,7 +24,7 @@ def mark(index: int | None) -> str:
 
 
 def as_text(played: Played) -> str:
-    """The text, then a line a token: whose it is, its probability, what each model would say."""
+    """The text, then a line a token: whose it is, its probability, what each model would vote."""
     made = display_text(played.text + played.data).rstrip("\n")
     lines = [made, "", played.recipe.formula(played.names)]
     given = Counter(turn.by for turn in played.turns)
@@ -60,11 +60,11 @@ def _tokens(count: int, by_id: bool) -> str:
     return count_of(count, "token" if by_id else "byte")
 
 
-def _line(turn: Turn) -> str:
+def _line(turn: MixTurn) -> str:
     says = "   ".join(
-        f"{mark(index)} {visible(say.choice.data)} {percent(say.choice_p)}"
-        for index, say in enumerate(turn.says)
-        if say.known > 0
+        f"{mark(index)} {visible(vote.choice.data)} {percent(vote.choice_p)}"
+        for index, vote in enumerate(turn.votes)
+        if vote.known > 0
     )
     head = f"{turn.position + 1:4} {mark(turn.by)} {percent(turn.p):>{LONGEST}} {bar(turn.p, BAR)}"
     return f"{head} {visible(turn.token.data):<16}  {says}".rstrip()
@@ -74,10 +74,10 @@ def _warnings(played: Played) -> list[str]:
     """Each kind once for each model, with how often and where first."""
     found: dict[tuple[int, str], list[int]] = {}
     for turn in played.turns:
-        for index, say in enumerate(turn.says):
+        for index, vote in enumerate(turn.votes):
             if not played.recipe.pool.weights[index]:
                 continue
-            for one in say.warnings:
+            for one in vote.warnings:
                 found.setdefault((index, one), []).append(turn.position + 1)
     return [
         f"warning: {played.names[index]}: {kind} at "

@@ -13,7 +13,7 @@ from llterm.core.comparison.reference_comparison import ComparedModel, ModelTrac
 from llterm.core.jsontext import json_text
 from llterm.core.query import Cost
 from llterm.core.tokens import Token, Vocabulary
-from llterm.engine.playing import Turn
+from llterm.engine.mix_player import MixTurn
 from llterm.headless.compare import Compared
 from llterm.headless.compare_formats import context
 from llterm.headless.mix import Played
@@ -98,7 +98,7 @@ def _streamed(
     yield "\n  ]\n}\n"
 
 
-def _turn(turn: Turn, played: Played) -> dict[str, Any]:
+def _turn(turn: MixTurn, played: Played) -> dict[str, Any]:
     return {
         "index": turn.position,
         **_token(turn.token),
@@ -107,13 +107,13 @@ def _turn(turn: Turn, played: Played) -> dict[str, Any]:
         "by": None if turn.by is None else played.names[turn.by],
         "models": [
             {
-                "choice": _token(say.choice),
-                "choice_p": say.choice_p,
-                "p": say.p,
-                "known": say.known,
-                "warnings": list(say.warnings),
+                "choice": _token(vote.choice),
+                "choice_p": vote.choice_p,
+                "p": vote.p,
+                "known": vote.known,
+                "warnings": list(vote.warnings),
             }
-            for say in turn.says
+            for vote in turn.votes
         ],
     }
 

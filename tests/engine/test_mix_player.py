@@ -14,8 +14,8 @@ from llterm.core.mixing.recipe import Mode, Recipe
 from llterm.core.query import Capabilities, Fact, Failed, Query
 from llterm.core.sampling import PRESETS, SamplerSettings, Sampling
 from llterm.core.tokens import Anchor, Path, Tail
+from llterm.engine.mix_player import MixPlayer, MixTurn
 from llterm.engine.mixture import Mix
-from llterm.engine.playing import Player, Turn
 from llterm.errors import LltermError
 from tests.helpers.mix_models import Endless
 from tests.helpers.tokenized_model import Tokenized
@@ -27,9 +27,9 @@ def mix_of(*models: Tokenized, mode: Mode = "democratic", turn: int = 1) -> Mix:
     return Mix(models, Recipe(mode, Pool((1.0,) * len(models)), turn))
 
 
-async def played(mix: Mix, count: int, settings: SamplerSettings | None = None) -> list[Turn]:
+async def played(mix: Mix, count: int, settings: SamplerSettings | None = None) -> list[MixTurn]:
     mix.begin(PATH.anchor)
-    player = Player(mix, Sampling(settings, None)) if settings else Player(mix)
+    player = MixPlayer(mix, Sampling(settings, None)) if settings else MixPlayer(mix)
     return [turn async for turn in player.play(PATH, count)]
 
 
@@ -50,9 +50,9 @@ async def test_the_most_probable_token_of_the_mix_is_taken_and_has_an_owner() ->
         firsts = [n for n in range(3) if int(rows[n].argmax()) == turn.token.id]
         sure = max(firsts, key=lambda n: rows[n][turn.token.id], default=None)
         assert turn.by == sure
-        for n, say in enumerate(turn.says):
-            assert say.choice.id == int(rows[n].argmax())
-            assert say.p == pytest.approx(float(rows[n][turn.token.id]), rel=1e-5)
+        for n, vote in enumerate(turn.votes):
+            assert vote.choice.id == int(rows[n].argmax())
+            assert vote.p == pytest.approx(float(rows[n][turn.token.id]), rel=1e-5)
         tail = (*tail, turn.token.id)
 
 
@@ -102,9 +102,9 @@ async def test_low_mass_is_warned_of_and_the_unknown_told() -> None:
     poor = Poor(2)
     poor.capabilities = Capabilities(full_vocabulary=False, top=1)
     turn = (await played(mix_of(Endless(1), poor), 1))[0]
-    assert turn.says[0].warnings == ()
-    assert turn.says[1].warnings == ("low mass",)
-    assert turn.says[1].known == pytest.approx(0.2)
+    assert turn.votes[0].warnings == ()
+    assert turn.votes[1].warnings == ("low mass",)
+    assert turn.votes[1].known == pytest.approx(0.2)
     assert turn.unknown == pytest.approx(0.8)
 
 
@@ -118,7 +118,7 @@ async def test_a_model_that_stands_for_no_text_is_warned_of() -> None:
     empty = Empty(1)
     empty.model._tokens[0] = type(empty.model.token(0))(0, b"<pad>", special=True)
     turn = (await played(mix_of(empty, empty), 1))[0]
-    assert turn.says[0].warnings == ("empty token",)
+    assert turn.votes[0].warnings == ("empty token",)
 
 
 async def test_a_chain_that_leaves_nothing_is_said() -> None:

@@ -18,7 +18,7 @@ GREEDY = Sampling(SamplerSettings(temperature=0.0), None)
 
 
 @dataclass(frozen=True, slots=True)
-class Say:
+class ModelVote:
     """What one model said at a place."""
 
     choice: Token
@@ -31,7 +31,7 @@ class Say:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Turn:
+class MixTurn:
     """One token of the mixed text."""
 
     position: int
@@ -43,13 +43,13 @@ class Turn:
     """After it: what was drawn from."""
     by: int | None
     """Index of the model it came from; None: it is no model's first choice, the mix found it."""
-    says: tuple[Say, ...]
-    """By model; one of weight 0 is not asked and says nothing."""
+    votes: tuple[ModelVote, ...]
+    """By model; one of weight 0 is not asked and votes nothing."""
     unknown: float
     """Mass of the mix that is only estimated."""
 
 
-class Player:
+class MixPlayer:
     """Goes on with a text, as the app's player does: by one chain, which remembers what it drew."""
 
     def __init__(self, mix: Mix, sampling: Sampling = GREEDY, story: bytes = b"") -> None:
@@ -58,7 +58,7 @@ class Player:
         self._chain = Chains(mix.vocabulary).of(sampling)
         self._story = story
 
-    async def play(self, path: Path, count: int) -> AsyncIterator[Turn]:
+    async def play(self, path: Path, count: int) -> AsyncIterator[MixTurn]:
         """`count` tokens, fewer where the text ends; of a mix of bytes, the first model's tokens.
 
         Raises LltermError where nothing is left to draw from.
@@ -81,7 +81,7 @@ class Player:
             return text.count
         return len(self._mix.sources[0].vocabulary.encode(text.text))
 
-    def _take(self, blend: Blend, path: Path, text: DrawnText) -> Turn:
+    def _take(self, blend: Blend, path: Path, text: DrawnText) -> MixTurn:
         position = text.count
         try:
             choice = self._chain.draw(blend.distribution(), text.here(path.tokens, self._story))
@@ -93,19 +93,19 @@ class Player:
         token = names.token(choice.id)
         text.took(choice)
         text.text += b"" if token.special else token.data
-        return Turn(
+        return MixTurn(
             position=position,
             token=token,
             p=math.exp(blend.row[token.id]),
             p_final=choice.p,
             by=blend.giver(token.id),
-            says=tuple(_say(heard, token.id, names) for heard in blend.voices),
+            votes=tuple(_vote(heard, token.id, names) for heard in blend.voices),
             unknown=blend.unknown,
         )
 
 
-def _say(heard: Heard, id: int, vocabulary: Vocabulary) -> Say:
+def _vote(heard: Heard, id: int, vocabulary: Vocabulary) -> ModelVote:
     choice = vocabulary.token(int(heard.row.argmax()))
     known = 1.0 - heard.unknown
     warnings = cautions(known, choice)
-    return Say(choice, math.exp(heard.row.max()), math.exp(heard.row[id]), known, warnings)
+    return ModelVote(choice, math.exp(heard.row.max()), math.exp(heard.row[id]), known, warnings)

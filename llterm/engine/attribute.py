@@ -6,10 +6,10 @@ import logging
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import numpy as np
 
+from llterm.backends.gradients import GradientProcess, check_installed
 from llterm.backends.llamacpp import inspect_gguf
 from llterm.core.attention import last_row, rollout
 from llterm.core.attribution import (
@@ -36,15 +36,8 @@ ASTRAY = 0.05
 """Nats between two readings of one model from which its gradients are another model's."""
 
 
-class Gradients(Protocol):
-    """Something that differentiates a model (`backends.gradients`)."""
-
-    async def ask(self, question: Question, how: How, progress: Progress) -> Attribution:
-        """Values of the tokens from the question's head on."""
-
-
 @dataclass(frozen=True, slots=True)
-class Price:
+class AttributionPrice:
     """What an answer will take, known before it starts."""
 
     tokens: int
@@ -55,7 +48,7 @@ class Price:
     """The same in words."""
 
 
-def price(source: Source, question: Question, how: How) -> Price:
+def price(source: Source, question: Question, how: How) -> AttributionPrice:
     """What a method will take here. Raises LltermError where it cannot be used at all."""
     check(source, question, how)
     count = len(question.tokens)
@@ -64,16 +57,18 @@ def price(source: Source, question: Question, how: How) -> Price:
         left_out = omissions(question, how.last)
         tokens = omission_cost(left_out, shares=source.capabilities.shares)
         before = len(left_out.anchor)
-        told = f"{len(left_out.tails)} texts, {tokens:,} tokens to evaluate"
+        words = f"{len(left_out.tails)} texts, {tokens:,} tokens to evaluate"
         held = f", and up to {before:,} before them" if before else ""
-        return Price(tokens, before, told + held)
+        return AttributionPrice(tokens, before, words + held)
     if family == "gradient":
         assert source.capabilities.weights is not None
         size = 4 * inspect_gguf(source.capabilities.weights).parameters / 1e6
-        return Price(min(count, how.limit), 0, f"the model is loaded again: {size:,.0f} MB")
+        return AttributionPrice(
+            min(count, how.limit), 0, f"the model is loaded again: {size:,.0f} MB"
+        )
     rows = max(count - begin(question, how.limit), 2) if how.method == "rollout" else 2
     tokens = min(rows, count)
-    return Price(tokens, count - tokens, f"up to {count:,} tokens to evaluate")
+    return AttributionPrice(tokens, count - tokens, f"up to {count:,} tokens to evaluate")
 
 
 def check(source: Source, question: Question, how: How) -> None:
@@ -110,7 +105,7 @@ async def attribute(
     source: Source,
     question: Question,
     how: How,
-    gradients: Gradients | None = None,
+    gradients: GradientProcess | None = None,
     progress: Progress = lambda _: None,
 ) -> Attribution:
     """Each token's value. Cancelling stops it. Raises LltermError.
@@ -131,9 +126,46 @@ async def attribute(
             raise
         log.warning("on the GPU: %s", error)
         async with source.on_cpu() as other:
-            found = await _asked(other, question, how, progress)
-        told = f"done on the CPU, because it failed on the GPU: {error.title}"
-        return replace(found, notes=(*found.notes, told))
+            attribution = await _asked(other, question, how, progress)
+        note = f"done on the CPU, because it failed on the GPU: {error.title}"
+        return replace(attribution, notes=(*attribution.notes, note))
+
+
+class Attributions:
+    """What led to one token, by any method: keeps answers, and the process for gradients."""
+
+    def __init__(self, source: Source, question: Question) -> None:
+        self._source = source
+        self.question = question
+        self._known: dict[How, Attribution] = {}
+        weights = source.capabilities.weights
+        self._gradients = GradientProcess(weights) if weights is not None else None
+
+    def known(self, how: How) -> Attribution | None:
+        """The answer, where it has been given already."""
+        return self._known.get(how)
+
+    def price(self, how: How) -> AttributionPrice:
+        """What an answer will take. Raises LltermError where there can be none."""
+        if METHODS[how.method] == "gradient":
+            check_installed()
+        return price(self._source, self.question, how)
+
+    async def ask(self, how: How, progress: Progress = lambda _: None) -> Attribution:
+        """The answer; `progress` is told the share that is done. Cancelling stops it.
+
+        Raises LltermError.
+        """
+        if how not in self._known:
+            self._known[how] = await attribute(
+                self._source, self.question, how, self._gradients, progress
+            )
+        return self._known[how]
+
+    async def close(self) -> None:
+        """Let go of what was started for it."""
+        if self._gradients is not None:
+            await self._gradients.close()
 
 
 async def _asked(source: Source, question: Question, how: How, progress: Progress) -> Attribution:
@@ -148,15 +180,15 @@ async def _attention(source: Source, question: Question, how: How) -> Attributio
     first = begin(question, how.limit)
     columns = count - first
     whole = how.method == "rollout"
-    found = await source.attention(question.tokens, columns if whole else 1, columns)
+    rows = await source.attention(question.tokens, columns if whole else 1, columns)
     if whole:
-        values = rollout(found)
+        values = rollout(rows)
     else:
-        layer = {"attention-last": found.layers[-1], "attention-layer": how.layer}
+        layer = {"attention-last": rows.layers[-1], "attention-layer": how.layer}
         try:
-            values = last_row(found, layer.get(how.method))
+            values = last_row(rows, layer.get(how.method))
         except KeyError:
-            numbers = ", ".join(map(str, found.layers))
+            numbers = ", ".join(map(str, rows.layers))
             raise UsageError(
                 f"Layer {how.layer} has no attention", f"These have: {numbers}.", "Choose another."
             ) from None
@@ -165,8 +197,8 @@ async def _attention(source: Source, question: Question, how: How) -> Attributio
         first,
         values,
         elsewhere=max(1.0 - float(values.sum()), 0.0),
-        layers=found.layers,
-        cost=Cost(found.evaluated),
+        layers=rows.layers,
+        cost=Cost(rows.evaluated),
         notes=_limited(first - question.head, columns),
     )
 
@@ -178,31 +210,31 @@ def _limited(earlier: int, shown: int) -> tuple[str, ...]:
 
 
 async def _differentiate(
-    source: Source, question: Question, how: How, gradients: Gradients, progress: Progress
+    source: Source, question: Question, how: How, gradients: GradientProcess, progress: Progress
 ) -> Attribution:
     given = cut(question, how.limit, len(source.vocabulary.prefix))
-    found = await gradients.ask(given, how, progress)
+    attribution = await gradients.ask(given, how, progress)
     notes = [] if given == question else [f"the model was given the last {how.limit:,} tokens only"]
     own = await _logprob(source, given)
-    assert found.logprob is not None
-    if abs(own - found.logprob) > ASTRAY:
+    assert attribution.logprob is not None
+    if abs(own - attribution.logprob) > ASTRAY:
         notes.append(
-            f"transformers reads this model otherwise: {of_logprob(found.logprob)} for this "
+            f"transformers reads this model otherwise: {of_logprob(attribution.logprob)} for this "
             f"token, where llterm has {of_logprob(own)}"
         )
-    first = len(question.tokens) - len(found.values)
-    return replace(found, first=first, notes=tuple(notes))
+    first = len(question.tokens) - len(attribution.values)
+    return replace(attribution, first=first, notes=tuple(notes))
 
 
 async def _logprob(source: Source, question: Question) -> float:
     """The target's, as the source itself says."""
     path = Path(Anchor(question.tokens[:-1]), question.tokens[-1:])
     async with aclosing(_ask(source, [Query(path, keep=1, full=True)])) as answers:
-        async for one in answers:
-            if isinstance(one, Failed):
-                raise one.error
-            if one.distribution.full is not None:
-                return float(one.distribution.full[question.target])
+        async for answer in answers:
+            if isinstance(answer, Failed):
+                raise answer.error
+            if answer.distribution.full is not None:
+                return float(answer.distribution.full[question.target])
     raise CapabilityMissing(f"{source.name} does not tell every token's probability")
 
 
@@ -216,21 +248,21 @@ async def _leave_one_out(
 ) -> Attribution:
     left_out = omissions(question, how.last)
     wanted = omission_cost(left_out, shares=source.capabilities.shares) + len(left_out.anchor)
-    found: dict[tuple[int, ...], float] = {}
+    logprobs: dict[tuple[int, ...], float] = {}
     cost = Cost()
     queries = _queries(left_out)
     async with aclosing(_ask(source, queries)) as answers:
-        async for one in answers:
-            if isinstance(one, Failed):
-                raise one.error
-            assert one.distribution.full is not None
-            found[one.path.tail] = float(one.distribution.full[question.target])
-            cost += one.cost
+        async for answer in answers:
+            if isinstance(answer, Failed):
+                raise answer.error
+            assert answer.distribution.full is not None
+            logprobs[answer.path.tail] = float(answer.distribution.full[question.target])
+            cost += answer.cost
             progress(min(cost.tokens / max(wanted, 1), 1.0))
-    if len(found) < len(queries):
+    if len(logprobs) < len(queries):
         raise LltermError("It was stopped", "", "Start it again.")
-    logprob = found[left_out.whole]
-    without = np.array([found[tail] for tail in left_out.tails], np.float64)
+    logprob = logprobs[left_out.whole]
+    without = np.array([logprobs[tail] for tail in left_out.tails], np.float64)
     earlier = left_out.first - question.head
     notes = (f"the last {len(without):,} tokens; {earlier:,} before them stay",) if earlier else ()
     return Attribution(

@@ -18,12 +18,12 @@ from llterm.core.comparison.divergence import ScoredTokens
 from llterm.core.comparison.reference_comparison import ReferenceComparison, RowsOrScores
 from llterm.core.query import Backend
 from llterm.core.tokens import Tail
-from llterm.engine.basefile import BaseFile, BaseWriter
-from llterm.engine.whole import PART, Numbers, told_by
+from llterm.engine.base_file import BaseFile, BaseWriter
+from llterm.engine.whole_rows import PART, Numbers, rows_or_scores
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class TextWindow:
     """A stretch of text that a model sees at once."""
 
     tokens: Tail
@@ -37,7 +37,7 @@ class View:
 
 
 @dataclass(frozen=True, slots=True)
-class Reader:
+class ModelReader:
     """A model, and what it reads before a text."""
 
     backend: Backend
@@ -49,16 +49,16 @@ class Reader:
         """Whether it tells its whole vocabulary."""
         return self.backend.capabilities.full_vocabulary
 
-    async def told(self, view: View, first: int, stop: int) -> RowsOrScores:
-        """What it says of these tokens of a view: see `told_by`."""
+    async def told(self, view: TextWindow, first: int, stop: int) -> RowsOrScores:
+        """What it says of these tokens of a view: see `rows_or_scores`."""
         tokens, shift = view.tokens[:stop], 0
         if self.head is not None:
             tokens = self.head + tokens[view.head :]
             shift = len(self.head) - view.head
-        return await told_by(self.backend, tokens, first + shift)
+        return await rows_or_scores(self.backend, tokens, first + shift)
 
 
-class Reference(Protocol):
+class ReferenceSource(Protocol):
     """What candidates are compared with."""
 
     @property
@@ -68,32 +68,32 @@ class Reference(Protocol):
     def raw(self) -> bool:
         """Whether its rows are logits; otherwise logprobs."""
 
-    async def read(self, index: int, view: View, first: int, stop: int) -> RowsOrScores:
+    async def read(self, index: int, view: TextWindow, first: int, stop: int) -> RowsOrScores:
         """Rows, shape (stop - first, size), before these tokens of the view with this index, or
         how they were seen."""
 
 
-class Live:
+class ModelReference:
     """A model as the reference; with a writer, its rows are kept in a base file too."""
 
     raw = True
 
     def __init__(
-        self, reader: Reader, writer: BaseWriter | None = None, name: str | None = None
+        self, reader: ModelReader, writer: BaseWriter | None = None, name: str | None = None
     ) -> None:
         self.name = name or reader.backend.name
         self._reader = reader
         self._writer = writer
 
-    async def read(self, index: int, view: View, first: int, stop: int) -> RowsOrScores:
-        told = await self._reader.told(view, first, stop)
+    async def read(self, index: int, view: TextWindow, first: int, stop: int) -> RowsOrScores:
+        rows = await self._reader.told(view, first, stop)
         if self._writer is not None:
-            assert not isinstance(told, ScoredTokens), "A base file is asked only of whole rows."
-            await asyncio.to_thread(self._writer.add, np.asarray(told, np.float32))
-        return told
+            assert not isinstance(rows, ScoredTokens), "A base file is asked only of whole rows."
+            await asyncio.to_thread(self._writer.add, np.asarray(rows, np.float32))
+        return rows
 
 
-class Kept:
+class BaseFileReference:
     """A base file as the reference; its windows are the views."""
 
     raw = False
@@ -102,11 +102,11 @@ class Kept:
         self.name = file.path.name
         self._file = file
 
-    async def read(self, index: int, view: View, first: int, stop: int) -> Numbers:
+    async def read(self, index: int, view: TextWindow, first: int, stop: int) -> Numbers:
         return await asyncio.to_thread(self._file.rows, index, first, stop)
 
 
-def begin(reference: Reference, views: Sequence[View],
+def begin_comparison(reference: ReferenceSource, views: Sequence[TextWindow],
           names: Sequence[str]) -> ReferenceComparison:  # fmt: skip
     """An empty comparison over these views."""
     places = [one.shift + index for one in views for index in range(one.start, len(one.tokens))]
@@ -114,10 +114,10 @@ def begin(reference: Reference, views: Sequence[View],
 
 
 async def compare(
-    found: ReferenceComparison,
-    reference: Reference,
-    candidates: Sequence[Reader],
-    views: Sequence[View],
+    comparison: ReferenceComparison,
+    reference: ReferenceSource,
+    candidates: Sequence[ModelReader],
+    views: Sequence[TextWindow],
 ) -> AsyncIterator[int]:
     """Fill a comparison; yields how many places it has, again and again.
 
@@ -135,12 +135,12 @@ async def compare(
                 if comparing is not None:
                     await comparing
                 tokens = np.array(view.tokens[first:stop], np.int64)
-                work = partial(found.add, base, rows, tokens, raw=reference.raw)
+                work = partial(comparison.add, base, rows, tokens, raw=reference.raw)
                 comparing = asyncio.create_task(asyncio.to_thread(work))
-                yield found.done
+                yield comparison.done
         if comparing is not None:
             await comparing
-            yield found.done
+            yield comparison.done
     finally:
         if comparing is not None:
             await asyncio.gather(comparing, return_exceptions=True)

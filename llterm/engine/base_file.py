@@ -102,13 +102,11 @@ class BaseFile:
         data = self._file.read((stop - start) * row)
         packed = np.frombuffer(data, "<u2").reshape(stop - start, width(self.size))
         with np.errstate(invalid="ignore", over="ignore"):  # It is checked here.
-            found = unpack(packed, self.size)
+            rows = unpack(packed, self.size)
         # Of any probabilities the best is 1 at most, and no less than its share of so many.
-        best = found.max(axis=1)
+        best = rows.max(axis=1)
         sound = (
-            np.isfinite(found).all(axis=1)
-            & (best < _SLACK)
-            & (best > -math.log(self.size) - _SLACK)
+            np.isfinite(rows).all(axis=1) & (best < _SLACK) & (best > -math.log(self.size) - _SLACK)
         )
         if not sound.all():
             place = start + int(np.argmin(sound))
@@ -117,7 +115,7 @@ class BaseFile:
                 f"Before token {place:,} of window {index + 1:,} it holds no probabilities.",
                 "Make it again, or copy it again.",
             )
-        return found
+        return rows
 
     def close(self) -> None:
         self._file.close()

@@ -19,8 +19,16 @@ from llterm.core.query import Backend, Cost, Rows
 from llterm.core.stories import STORIES
 from llterm.core.tokens import Tail
 from llterm.core.windows import halves
-from llterm.engine.basefile import BaseFile, BaseWriter
-from llterm.engine.comparing import Kept, Live, Reader, Reference, View, begin, compare
+from llterm.engine.base_file import BaseFile, BaseWriter
+from llterm.engine.compare import (
+    BaseFileReference,
+    ModelReader,
+    ModelReference,
+    ReferenceSource,
+    TextWindow,
+    begin_comparison,
+    compare,
+)
 from llterm.errors import UsageError
 from tests.helpers.bundled_model import BUNDLED, quantized
 from tests.helpers.tokenized_model import Tokenized
@@ -57,19 +65,19 @@ class Recorded:
 
 
 async def filled(
-    reference: Reference, candidates: Sequence[Backend], views: Sequence[View]
+    reference: ReferenceSource, candidates: Sequence[Backend], views: Sequence[TextWindow]
 ) -> ReferenceComparison:
     names = [one.name for one in candidates]
-    found = begin(reference, views, names)
-    async for _ in compare(found, reference, list(map(Reader, candidates)), views):
+    found = begin_comparison(reference, views, names)
+    async for _ in compare(found, reference, list(map(ModelReader, candidates)), views):
         pass
     return found
 
 
-def side_by_side(prefix: Tail, ids: Tail) -> list[View]:
+def side_by_side(prefix: Tail, ids: Tail) -> list[TextWindow]:
     text = prefix + ids
     return [
-        View(prefix[:1] + text[one.begin + 1 : one.end], one.first - one.begin, one.begin)
+        TextWindow(prefix[:1] + text[one.begin + 1 : one.end], one.first - one.begin, one.begin)
         for one in halves(len(text), WINDOW)
     ]
 
@@ -82,7 +90,7 @@ async def test_figures_of_real_models_are_the_formulas_of_their_own_logits(folde
         vocabulary = models[0].vocabulary
         ids = vocabulary.encode(TEXT)
         views = side_by_side(vocabulary.prefix, ids)
-        found = await filled(Live(Reader(models[0])), models[1:], views)
+        found = await filled(ModelReference(ModelReader(models[0])), models[1:], views)
         tokens = [id for one in views for id in one.tokens[one.start :]]
         assert found.tokens.tolist() == tokens
         assert len(tokens) > 400
@@ -127,11 +135,11 @@ async def test_a_base_file_stands_for_its_model(folder: Path) -> None:
         windows = [text[one.begin : one.end] for one in halves(len(text), WINDOW)]
         path = folder / "base.kld"
         with BaseWriter(path, WINDOW, vocabulary.size, windows) as writer:
-            live = await filled(Live(Reader(reference), writer), [other], views)
+            live = await filled(ModelReference(ModelReader(reference), writer), [other], views)
         file = BaseFile(path)
         assert (file.window, file.size, file.count) == (WINDOW, vocabulary.size, len(views))
         assert [file.tokens(n) for n in range(file.count)] == windows
-        kept = await filled(Kept(file), [other], views)
+        kept = await filled(BaseFileReference(file), [other], views)
         file.close()
         one, two = live.figures(live.candidates[0]), kept.figures(kept.candidates[0])
         # 16 bits a logprob: that much apart, as with llama-perplexity itself.
@@ -229,7 +237,9 @@ async def test_logits_in_memory_do_not_grow_with_the_text() -> None:
     most = []
     for size in (300, 900):
         Watched.most = 0
-        await filled(Live(Reader(first)), [second], [View(tokens[:size], 1, 0)])
+        await filled(
+            ModelReference(ModelReader(first)), [second], [TextWindow(tokens[:size], 1, 0)]
+        )
         most.append(Watched.most)
     # How far evaluating is ahead of comparing is the machine's: two parts at most.
     assert all(one <= 2 * 3 * 128 for one in most)

@@ -18,7 +18,7 @@ from llterm.core.query import Query
 from llterm.core.stories import STORIES
 from llterm.core.tokens import Anchor, Tail
 from llterm.core.tokens import Path as TokenPath
-from llterm.engine.attribution import attribute, price
+from llterm.engine.attribute import attribute, price
 from llterm.errors import CapabilityMissing, LltermError, UsageError
 from tests.helpers.bundled_model import BUNDLED
 from tests.helpers.plain_decoder import PlainDecoder, counted

@@ -47,7 +47,7 @@ async def rows_of(backend: Backend, tokens: Tail, first: int, *, aside: bool = F
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
-async def told_by(backend: Backend, tokens: Tail, first: int) -> Numbers | ScoredTokens:
+async def rows_or_scores(backend: Backend, tokens: Tail, first: int) -> Numbers | ScoredTokens:
     """Whole rows as `rows_of`; of a source that lists only its best candidates, how it saw the
     tokens from `first` on, exactly. Nothing is estimated.
 
@@ -55,7 +55,7 @@ async def told_by(backend: Backend, tokens: Tail, first: int) -> Numbers | Score
     """
     if backend.capabilities.full_vocabulary:
         return await rows_of(backend, tokens, first)
-    found: list[tuple[float, int, int, float]] = []
+    seen: list[tuple[float, int, int, float]] = []
     async with aclosing(backend.score(tokens, first, RANKED)) as scores:
         async for scored in scores:
             listed = scored.distribution
@@ -65,10 +65,10 @@ async def told_by(backend: Backend, tokens: Tail, first: int) -> Numbers | Score
             best, best_p = int(listed.ids[0]), float(np.exp(listed.logprobs[0]))
             if not listed.certain:
                 best, best_p = UNTOLD, math.nan
-            found.append((scored.logprob, rank, best, best_p))
-    if len(found) != len(tokens) - first:
+            seen.append((scored.logprob, rank, best, best_p))
+    if len(seen) != len(tokens) - first:
         raise cannot_score(backend.name)
-    logprobs, ranks, choices, sure = map(np.array, zip(*found, strict=True))
+    logprobs, ranks, choices, sure = map(np.array, zip(*seen, strict=True))
     return ScoredTokens(logprobs, ranks, choices, sure)
 
 
