@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from llterm.config.schema import MixConfig
     from llterm.core.chat import Chat
     from llterm.core.comparison.conditions import Condition
-    from llterm.core.sampling import Sampling
-    from llterm.headless.compare import Compared
 
 TOKENS = 64
 """How many tokens a report goes on for."""
@@ -84,18 +82,19 @@ def _open_screen(
     from dataclasses import replace
 
     from llterm.cli.arguments import WeaveArguments
-    from llterm.cli.options import model_flags, sampling_flags
+    from llterm.cli.options import checked, model_flags, sampling_flags
     from llterm.cli.scoring import given_text
     from llterm.cli.weave import weave
     from llterm.jobs.inputs import is_loom
+    from llterm.jobs.mix import mix_sampling
 
     file, prompt = values["file"], values["prompt"]
     if values["text"] is not None:
         # What is compared is not gone on with: the loom beside the text is not for that.
         text, chat = given_text(values["text"], None, chat)
         file, prompt = None, text.decode("utf-8", "surrogateescape")
-    _sampling(values, config)  # What is wrong with them is told before the screen is taken.
     typed, rules = sampling_flags(values), dict[str, Any]()
+    mix_sampling(checked(typed), config)  # What is wrong is told before the screen is taken.
     if file is None or not (is_loom(file) and present(file)):
         # What is on show is what is drawn from: no half-written word is finished first.
         typed, rules = {"sampling.preset": config.mix.preset, **typed}, {"weave.heal": False}
@@ -129,27 +128,30 @@ def _play(
             )  # fmt: skip
     if values["format"] == "html":
         raise UsageError("There is no page of a mixed text", "", "Use --format text or json here.")
-    from llterm.cli.options import model_flags
-    from llterm.headless import mix_formats, mix_json
-    from llterm.headless.mix import MixJob, run
+    from llterm.cli.options import checked, model_flags, sampling_flags
+    from llterm.jobs import mix as job
+    from llterm.jobs.request import Request
+    from llterm.jobs.runner import run
+    from llterm.progress_line import ProgressLine
+    from llterm.reports import mix_json, mix_text
 
     given = _begun(values, chat)
-    job = MixJob(
-        recipe=recipe_of(values, models, mode),
+    request = Request(
+        config=config,
         models=tuple(models),
         text=given.text,
         chat=given.chat,
-        tokens=values["tokens"] or TOKENS,
-        config=config,
+        recipe=recipe_of(values, models, mode),
         overrides=model_flags(values),
-        sampling=_sampling(values, config),
+        sampling=checked(sampling_flags(values)),
     )
-    played = run(job)
+    with ProgressLine() as line:
+        result = run(job.mix(request, values["tokens"] or TOKENS, line))
     if values["format"] == "json":
-        put_parts(mix_json.played_json(played))
+        put_parts(mix_json.mix_json(result))
     else:
-        put_parts([mix_formats.as_text(played), "\n"])
-    say(mix_formats.summary(played))
+        put_parts([mix_text.mix_text(result), "\n"])
+    say(mix_text.mix_summary(result))
     return 0
 
 
@@ -160,22 +162,28 @@ def _compare(values: Values, models: Sequence[str], config: Config, chat: Chat |
                 f"--{name} does not belong to --mode reference",
                 "There the reference alone decides.", "Leave it out.",
             )  # fmt: skip
-    from llterm.cli.options import model_flags
-    from llterm.headless import compare_formats, mix_json
-    from llterm.headless.compare import CompareJob, run
+    from llterm.cli.options import checked, model_flags, sampling_flags
+    from llterm.jobs import compare as job
+    from llterm.jobs.comparison_plan import CompareOptions
+    from llterm.jobs.request import Request
+    from llterm.jobs.runner import run
+    from llterm.progress_line import ProgressLine
+    from llterm.reports import comparison_text
 
     given, source = _compared_text(values, chat)
-    job = CompareJob(
+    request = Request(
+        config=config,
         models=tuple(models),
-        reference=_reference(values, models),
         text=given.text,
         chat=given.chat,
+        overrides=model_flags(values),
+        sampling=checked(sampling_flags(values)),
+    )
+    options = CompareOptions(
+        reference=_reference(values, models),
         source=source,
         tokens=values["tokens"] or 0,
         further=values["further"] or 0,
-        config=config,
-        overrides=model_flags(values),
-        sampling=_sampling(values, config),
         window=values["window"],
         stride=values["stride"],
         method=values["method"] or "overlap",
@@ -183,30 +191,26 @@ def _compare(values: Values, models: Sequence[str], config: Config, chat: Chat |
         write_base=values["write_base"],
         conditions=_conditions(values["require"]),
     )
-    report = run(job)
+    with ProgressLine() as line:
+        result = run(job.compare(request, options, line))
     if values["format"] == "json":
-        put_parts(mix_json.compared_json(report))
+        from llterm.reports.comparison_json import comparison_json
+
+        put_parts(comparison_json(result))
     elif values["format"] == "html":
-        from llterm.headless.compare_page import as_page
+        from llterm.reports.comparison_html import comparison_page
 
-        put_parts(as_page(report))
+        put_parts(comparison_page(result))
     else:
-        put_parts([compare_formats.as_text(report), "\n"])
-    say(compare_formats.summary(report))
-    _check(report)
-    return 0
-
-
-def _check(report: Compared) -> None:
-    """Raises ConditionFailed where a condition does not hold."""
-    from llterm.headless.compare_formats import failed
-
-    broken = failed(report)
+        put_parts([comparison_text.comparison_text(result), "\n"])
+    say(comparison_text.comparison_summary(result))
+    broken = comparison_text.broken_conditions(result)
     if broken:
         raise ConditionFailed(
             "A required condition does not hold",
             "; ".join(f"{name}: {why}" for name, why in broken) + ".",
         )  # fmt: skip
+    return 0
 
 
 def _begun(values: Values, chat: Chat | None) -> Given:
@@ -250,18 +254,6 @@ def _compared_text(values: Values, chat: Chat | None) -> tuple[Given, str]:
 
 def _reference(values: Values, models: Sequence[str]) -> int:
     return 0 if values["reference"] is None else index_of(values["reference"], models)
-
-
-def _sampling(values: Values, config: Config) -> Sampling:
-    """How tokens are drawn: the typed preset, or the configured one for mixes, and typed knobs."""
-    from llterm.cli.options import checked, sampling_flags
-    from llterm.config.sampling import make_sampling
-
-    typed = {"preset": config.mix.preset, **checked(sampling_flags(values))}
-    try:
-        return make_sampling(typed, config.presets)
-    except ValueError as wrong:
-        raise UsageError("The sampler cannot be set so", f"{wrong}.", "") from wrong
 
 
 def _conditions(text: str | None) -> tuple[Condition, ...]:

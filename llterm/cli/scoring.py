@@ -1,4 +1,4 @@
-"""`llterm score`: from typed words to a report."""
+"""`llterm score`: from typed words to a request, and its result to the terminal."""
 
 from __future__ import annotations
 
@@ -21,13 +21,14 @@ from llterm.output import put, put_drawn, say
 if TYPE_CHECKING:
     from llterm.core.attribution import Method
     from llterm.core.chat import Chat
+    from llterm.jobs.request import Request
     from llterm.ramps import Depth
 
 Format = Literal["text", "json", "html"]
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ScoreArguments:
     """What was typed."""
 
     file: Path | None
@@ -51,7 +52,7 @@ class Asked:
     """What the text is a reply to."""
 
     @classmethod
-    def of(cls, values: Mapping[str, Any]) -> Asked:
+    def of(cls, values: Mapping[str, Any]) -> ScoreArguments:
         """From a command's parameters. Raises UsageError."""
         chat, prompt = typed_chat(values)
         names = (
@@ -62,68 +63,80 @@ class Asked:
         return cls(**typed, prompt=prompt, overrides=model_flags(values), chat=chat)
 
 
-def score(asked: Asked, format: Format) -> int:
+def score(arguments: ScoreArguments, format: Format) -> int:
     """Print a report; the exit code."""
-    config = load({"model": asked.model}, asked.config)
-    config = with_recording(config, asked.model, asked.record, asked.replay)
-    from llterm.headless import score_formats
-    from llterm.headless.score import ScoreJob, run
+    config = load({"model": arguments.model}, arguments.config)
+    config = with_recording(config, arguments.model, arguments.record, arguments.replay)
+    from llterm.jobs import score as job
+    from llterm.jobs.runner import run
+    from llterm.progress_line import ProgressLine
+    from llterm.reports import score_text
 
-    given = given_text(asked.file, asked.prompt, asked.chat)
-    job = ScoreJob(
-        text=given.text,
-        chat=given.chat,
-        config=config,
-        model=config.model,
-        overrides=asked.overrides,
-        top=asked.top,
-        window=asked.window,
-        stride=asked.stride,
-        method=asked.method,
+    request = _request(arguments, config)
+    options = job.ScoreOptions(
+        top=arguments.top,
+        window=arguments.window,
+        stride=arguments.stride,
+        method=arguments.method,
     )
-    report = run(job)
+    with ProgressLine() as line:
+        result = run(job.score(request, options, line))
     if format == "json":
-        put(score_formats.as_json(report))
-    elif format == "html":
-        from llterm.headless.score_page import as_page
+        from llterm.reports.score_json import score_json
 
-        put(as_page(report))
+        put(score_json(result))
+    elif format == "html":
+        from llterm.reports.score_html import score_page
+
+        put(score_page(result))
     else:
         depth = _depth(config)
         if depth == "none":
-            put(score_formats.as_table(report))
+            put(score_text.score_table(result))
         else:
-            heat = score_formats.as_heat(report, depth, asked.measure)
+            heat = score_text.score_heat(result, depth, arguments.measure)
             put_drawn(heat if heat.endswith("\n") else heat + "\n")
-    say(score_formats.summary(report))
+    say(score_text.score_summary(result))
     return 0
 
 
-def attribute(asked: Asked, format: Format) -> int:
+def attribute(arguments: ScoreArguments, format: Format) -> int:
     """Print what led to a token; the exit code."""
     if format == "html":
         raise UsageError("--attribution has no page", "", "Choose --format text or json.")
-    config = load({"model": asked.model}, asked.config)
+    config = load({"model": arguments.model}, arguments.config)
     from llterm.core.attribution import How
-    from llterm.headless.attribution import AttributionJob, as_json, as_table, run, summary
+    from llterm.jobs import attribute as job
     from llterm.jobs.inputs import argument_text
+    from llterm.jobs.runner import run
+    from llterm.progress_line import ProgressLine
+    from llterm.reports import attribution_json, attribution_text
 
-    candidate = None if asked.candidate is None else argument_text(asked.candidate)
-    given = given_text(asked.file, asked.prompt, asked.chat)
-    job = AttributionJob(
+    candidate = None if arguments.candidate is None else argument_text(arguments.candidate)
+    request = _request(arguments, config)
+    how = How(arguments.attribution or "attention", arguments.layer, arguments.last)
+    options = job.AttributeOptions(how, arguments.at, candidate)
+    with ProgressLine() as line:
+        result = run(job.attribute(request, options, line))
+    if format == "json":
+        put(attribution_json.attribution_json(result))
+    else:
+        put(attribution_text.attribution_table(result))
+    say(attribution_text.attribution_summary(result))
+    return 0
+
+
+def _request(arguments: ScoreArguments, config: Config) -> Request:
+    from llterm.jobs.request import Request
+
+    given = given_text(arguments.file, arguments.prompt, arguments.chat)
+    return Request(
+        config=config,
+        models=(config.model,),
         text=given.text,
         chat=given.chat,
-        config=config,
-        model=config.model,
-        overrides=asked.overrides,
-        how=How(asked.attribution or "attention", asked.layer, asked.last),
-        at=asked.at,
-        candidate=candidate,
+        overrides=arguments.overrides,
     )
-    report = run(job)
-    put(as_json(report) if format == "json" else as_table(report))
-    say(summary(report))
-    return 0
 
 
 class Given(NamedTuple):
@@ -171,5 +184,5 @@ def _depth(config: Config) -> Depth:
     ui = config.ui
     if ui.monochrome or not sys.stdout.isatty():
         return "none"
-    found = terminal.colours_found(os.environ, ui.color)
-    return "none" if found == "none" else cast("Depth", found)
+    colours = terminal.colours_found(os.environ, ui.color)
+    return "none" if colours == "none" else cast("Depth", colours)

@@ -16,7 +16,7 @@ from llterm.core.comparison.divergence import UNTOLD, ScoredTokens
 from llterm.engine.compare import ModelReader, ModelReference, TextWindow, begin_comparison, compare
 from llterm.engine.whole_rows import rows_or_scores
 from llterm.errors import CapabilityMissing
-from llterm.headless.compare import check
+from llterm.jobs.comparison_plan import check_comparable
 from tests.helpers import fake_servers
 from tests.helpers.fake_servers import SERVERS, LlamaServer
 from tests.helpers.little_model import END, HALF, chances, cut
@@ -76,9 +76,9 @@ async def test_a_given_texts_probabilities_are_exact_or_refused(
             await rows_or_scores(backend, tokens, 2)
         assert refused.value.hint
         with pytest.raises(CapabilityMissing, match="tiny cannot be compared"):
-            check([backend], ["tiny"], by_id=True)
+            check_comparable([backend], ["tiny"], by_id=True)
     with pytest.raises(CapabilityMissing, match="tiny cannot be compared"):
-        check([backend], ["tiny"], by_id=False)
+        check_comparable([backend], ["tiny"], by_id=False)
     await backend.close()
 
 

@@ -1,4 +1,4 @@
-"""A report as one HTML page that needs nothing else: heat, and alternatives under the pointer."""
+"""A text as a model read it, as one HTML page: heat, and alternatives under the pointer."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import html
 from llterm.core.display import visible
 from llterm.core.heat import MEASURES, told
 from llterm.core.reading import Reading
-from llterm.headless.pages import STEPS, STYLE, colors, escaped, script_data
-from llterm.headless.score import Report
-from llterm.headless.score_formats import Piece, pieces, summary
+from llterm.jobs.score import ScoreResult
 from llterm.number_format import of_logprob
+from llterm.reports.html_page import STEPS, STYLE, colors, escaped, script_data
+from llterm.reports.score_text import TokenGroup, score_summary, token_groups
 
 _PAGE = """<!doctype html>
 <html lang="en">
@@ -50,31 +50,32 @@ paint("surprisal");
 """
 
 
-def as_page(report: Report) -> str:
+def score_page(result: ScoreResult) -> str:
     """The page. Text of the model and the person is in it as text, never as markup."""
-    shown = list(pieces(report.readings))
+    groups = list(token_groups(result.readings))
     data = {
         "colors": colors(),
         "heat": {
-            measure: [round(piece.heat(measure) * STEPS) for piece in shown] for measure in MEASURES
+            measure: [round(group.heat(measure) * STEPS) for group in groups]
+            for measure in MEASURES
         },
-        "tips": [_tip(piece) for piece in shown],
+        "tips": [_tip(group) for group in groups],
     }
     return _PAGE.format(
         style=STYLE,
-        title=html.escape(summary(report).partition(";")[0]),
-        summary=html.escape(summary(report)).replace("\n", "<br>"),
-        buttons=" ".join(f'<button data-measure="{one}">{one}</button>' for one in MEASURES),
-        text="".join(f"<span>{escaped(piece.text)}</span>" for piece in shown),
+        title=html.escape(score_summary(result).partition(";")[0]),
+        summary=html.escape(score_summary(result)).replace("\n", "<br>"),
+        buttons=" ".join(f'<button data-measure="{name}">{name}</button>' for name in MEASURES),
+        text="".join(f"<span>{escaped(group.text)}</span>" for group in groups),
         data=script_data(data),
     )
 
 
-def _tip(piece: Piece) -> str:
-    return "\n".join(_told(one) for one in piece.readings)
+def _tip(group: TokenGroup) -> str:
+    return "\n".join(_figures(reading) for reading in group.readings)
 
 
-def _told(one: Reading) -> str:
-    figures = " · ".join(told(one, measure) for measure in MEASURES)
-    rather = "   ".join(f"{visible(c.token.data)} {of_logprob(c.logprob)}" for c in one.top)
-    return f"{visible(one.token.data)}   {figures}\n{rather}"
+def _figures(reading: Reading) -> str:
+    figures = " · ".join(told(reading, measure) for measure in MEASURES)
+    rather = "   ".join(f"{visible(c.token.data)} {of_logprob(c.logprob)}" for c in reading.top)
+    return f"{visible(reading.token.data)}   {figures}\n{rather}"

@@ -126,13 +126,13 @@ class _Scale:
         step *= next(m for m in (1, 2, 5, 10) if span / (step * m) <= 6)
         step = max(step, 1.0) if self.log and span > 2 else step
         first = math.ceil(self.low / step - 1e-9)
-        found = []
+        ticks = []
         for n in range(first, math.floor(self.high / step + 1e-9) + 1):
             value = n * step
             share = (value - self.low) / span
             text = f"{10**value:.2g}" if self.log else f"{value:.4g}"
-            found.append((self.start + (self.stop - self.start) * share, text))
-        return found
+            ticks.append((self.start + (self.stop - self.start) * share, text))
+        return ticks
 
 
 def _frame(xs: _Scale, ys: _Scale, x: Axis, y: Axis) -> str:

@@ -13,11 +13,18 @@ from llterm.core.comparison.divergence import UNTOLD
 from llterm.core.comparison.quant_statistics import FEWEST_PLACES, Figure, histogram
 from llterm.core.comparison.reference_comparison import ComparedModel
 from llterm.core.display import display_text, visible
-from llterm.headless.compare import Compared
-from llterm.headless.compare_formats import TOO_FEW, context, label, summary, told
-from llterm.headless.pages import STEPS, STYLE, colors, escaped, script_data
-from llterm.headless.plots import Axis, Line, bars, plot
+from llterm.jobs.compare import CompareResult
 from llterm.number_format import of_logprob, percent
+from llterm.reports.character_groups import by_character
+from llterm.reports.comparison_text import (
+    TOO_FEW,
+    comparison_summary,
+    figure_label,
+    figure_text,
+    text_before,
+)
+from llterm.reports.html_page import STEPS, STYLE, colors, escaped, script_data
+from llterm.reports.plots import Axis, Line, bars, plot
 
 MOST = 20_000
 """Places whose text is on the page; the figures are of all."""
@@ -97,52 +104,48 @@ paint(0);
 """
 
 
-def as_page(report: Compared) -> Iterator[str]:
+def comparison_page(result: CompareResult) -> Iterator[str]:
     """The page, in parts. Text of models and persons is in it as text, never as markup."""
-    found = report.found
-    groups = list(_groups(report))
-    names = ", ".join(one.name for one in found.candidates)
+    comparison = result.comparison
+    models = comparison.candidates
+    groups = list(_groups(result))
+    title = f"{', '.join(model.name for model in models)} against {comparison.reference}"
     data = {
         "colors": colors(),
-        "heat": [[_heat(one, group) for group in groups] for one in found.candidates],
-        "other": [
-            [int(_differs(report, one, group)) for group in groups] for one in found.candidates
-        ],
-        "base": [_tip(report, None, group) for group in groups],
-        "tips": [[_tip(report, one, group) for group in groups] for one in found.candidates],
+        "heat": [[_heat(model, group) for group in groups] for model in models],
+        "other": [[int(_differs(result, model, group)) for group in groups] for model in models],
+        "base": [_tip(result, None, group) for group in groups],
+        "tips": [[_tip(result, model, group) for group in groups] for model in models],
     }
-    told_of = summary(report)
-    if found.done > MOST:
-        told_of += f"\nThe text below ends after {MOST:,} tokens; the figures are of all."
+    summary = f"{title}\n{comparison_summary(result)}"
+    if comparison.done > MOST:
+        summary += f"\nThe text below ends after {MOST:,} tokens; the figures are of all."
     yield _PAGE.format(
         style=STYLE,
-        title=html.escape(f"{names} against {found.reference}"),
-        summary=html.escape(f"{names} against {found.reference}\n{told_of}").replace("\n", "<br>"),
-        table=_table(report),
-        plots="".join(_plots(report)),
+        title=html.escape(title),
+        summary=html.escape(summary).replace("\n", "<br>"),
+        table=_table(result),
+        plots="".join(_plots(result)),
         ramp=f'<span class="ramp"></span> the same → {HOTTEST:g} nat and more; '
-        if any(one.whole for one in found.candidates)
+        if any(model.whole for model in models)
         else "",
         buttons=" ".join(
-            f'<button data-model="{n}">{html.escape(one.name)}</button>'
-            for n, one in enumerate(found.candidates)
+            f'<button data-model="{n}">{html.escape(model.name)}</button>'
+            for n, model in enumerate(models)
         ),
-        text="".join(f"<span>{_shown(report, group)}</span>" for group in groups),
-        worst="".join(_worst(report)),
+        text="".join(f"<span>{_shown(result, group)}</span>" for group in groups),
+        worst="".join(_worst(result)),
         data=script_data(data),
     )
 
 
-def _table(report: Compared) -> str:
-    found = report.found
-    columns: list[dict[str, Figure]] = [found.figures(one) for one in found.candidates]
-    head = "".join(f"<th>{html.escape(one.name)}</th>" for one in found.candidates)
+def _table(result: CompareResult) -> str:
+    models = result.comparison.candidates
+    columns: list[dict[str, Figure]] = [result.comparison.figures(model) for model in models]
+    head = "".join(f"<th>{html.escape(model.name)}</th>" for model in models)
     rows = "".join(
-        f"<tr><td>{html.escape(label(name, by_id=report.by_id))}</td>"
-        + "".join(
-            f"<td>{html.escape(told(name, column[name])) if column[name].known else '–'}</td>"
-            for column in columns
-        )
+        f"<tr><td>{html.escape(figure_label(name, by_id=result.by_id))}</td>"
+        + "".join(_cell(name, column[name]) for column in columns)
         + "</tr>"
         for name in columns[0]
         if any(column[name].known for column in columns)
@@ -150,115 +153,108 @@ def _table(report: Compared) -> str:
     return f"<table><tr><th></th>{head}</tr>{rows}</table>"
 
 
-def _plots(report: Compared) -> Iterator[str]:
-    found = report.found
-    done = found.done
-    whole = [one for one in found.candidates if one.whole]
+def _cell(name: str, figure: Figure) -> str:
+    return f"<td>{html.escape(figure_text(name, figure)) if figure.known else '–'}</td>"
+
+
+def _plots(result: CompareResult) -> Iterator[str]:
+    comparison = result.comparison
+    done = comparison.done
+    whole = [model for model in comparison.candidates if model.whole]
     if whole:
         yield plot(
-            [_running(one) for one in whole],
+            [_running(model) for model in whole],
             Axis("tokens compared"), Axis("nats", log=True),
             "Mean KL divergence so far, ± one standard error",
         )  # fmt: skip
         yield plot(
-            [Line(one.name, _by_position(report, one)) for one in whole],
+            [Line(model.name, _by_position(result, model)) for model in whole],
             Axis("place in the text"), Axis("nats", log=True), "KL divergence by position",
         )  # fmt: skip
     if done >= FEWEST_PLACES:
-        yield _percentiles(report)
+        yield _percentiles(result)
     else:
         yield f"<p>({TOO_FEW})</p>"
-    for index, one in enumerate(whole):
-        bins = histogram(one.track.kld[:done].astype(float))
+    for index, model in enumerate(whole):
+        bins = histogram(model.track.kld[:done].astype(float))
         named = [(f"{low:.0e}", count) for low, _, count in bins]
-        yield bars(named, index, f"{one.name}: how many places have which KL divergence (nats)")
+        yield bars(named, index, f"{model.name}: how many places have which KL divergence (nats)")
 
 
-def _percentiles(report: Compared) -> str:
-    found, shares = report.found, np.linspace(0.1, 99.9, 200)
+def _percentiles(result: CompareResult) -> str:
+    comparison, shares = result.comparison, np.linspace(0.1, 99.9, 200)
     return plot(
         [
-            Line(one.name, list(zip(shares.tolist(), np.percentile(
-                _dp(report, one), shares).tolist(), strict=True)))
-            for one in found.candidates
+            Line(model.name, list(zip(shares.tolist(), np.percentile(
+                _dp(result, model), shares).tolist(), strict=True)))
+            for model in comparison.candidates
         ],
         Axis("percentile"), Axis("Δp"),
         "Change of the text's own tokens' probability: symmetric is noise, more below is damage",
     )  # fmt: skip
 
 
-def _running(one: ComparedModel) -> Line:
-    marks = [(mark.tokens, mark.figures["kld"]) for mark in one.statistics.running]
+def _running(model: ComparedModel) -> Line:
+    marks = [(mark.tokens, mark.figures["kld"]) for mark in model.statistics.running]
     return Line(
-        one.name,
+        model.name,
         [(float(tokens), figure.value) for tokens, figure in marks],
         [figure.value - (figure.error or 0.0) for _, figure in marks],
         [figure.value + (figure.error or 0.0) for _, figure in marks],
     )
 
 
-def _by_position(report: Compared, one: ComparedModel) -> list[tuple[float, float]]:
-    done = report.found.done
+def _by_position(result: CompareResult, model: ComparedModel) -> list[tuple[float, float]]:
+    done = result.comparison.done
     edges = np.unique(np.linspace(0, done, STRETCHES + 1).astype(int))
     return [
-        (float(report.found.places[start]), float(one.track.kld[start:stop].mean()))
+        (float(result.comparison.places[start]), float(model.track.kld[start:stop].mean()))
         for start, stop in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True)
     ]
 
 
-def _dp(report: Compared, one: ComparedModel) -> Any:
-    done = slice(0, report.found.done)
-    return np.exp(one.track.logprob[done]) - np.exp(report.found.base.logprob[done])
+def _dp(result: CompareResult, model: ComparedModel) -> Any:
+    done = slice(0, result.comparison.done)
+    return np.exp(model.track.logprob[done]) - np.exp(result.comparison.base.logprob[done])
 
 
-def _groups(report: Compared) -> Iterator[list[int]]:
+def _groups(result: CompareResult) -> Iterator[list[int]]:
     """Numbers of the places on the page, those together that share a character."""
-    found, names = report.found, report.vocabulary
-    waiting: list[int] = []
-    for number in range(min(found.done, MOST)):
-        waiting.append(number)
-        data = b"".join(names.token(int(found.tokens[n])).data for n in waiting)
-        try:
-            data.decode()
-        except UnicodeDecodeError as error:
-            if error.reason == "unexpected end of data" and len(waiting) < 8:
-                continue
-        yield waiting
-        waiting = []
-    if waiting:
-        yield waiting
+    names, tokens = result.vocabulary, result.comparison.tokens
+    places = range(min(result.comparison.done, MOST))
+    return by_character(places, lambda number: names.token(int(tokens[number])).data)
 
 
-def _shown(report: Compared, group: Sequence[int]) -> str:
-    names, tokens = report.vocabulary, report.found.tokens
+def _shown(result: CompareResult, group: Sequence[int]) -> str:
+    names, tokens = result.vocabulary, result.comparison.tokens
     data = b"".join(names.token(int(tokens[n])).data for n in group)
     return escaped(display_text(data))
 
 
-def _heat(one: ComparedModel, group: Sequence[int]) -> int | None:
+def _heat(model: ComparedModel, group: Sequence[int]) -> int | None:
     """A step of the ramp; None where the KL divergence is not known."""
-    hottest = max(float(one.track.kld[n]) for n in group)
+    hottest = max(float(model.track.kld[n]) for n in group)
     if math.isnan(hottest):
         return None
     share = math.log(max(hottest, COLDEST) / COLDEST) / math.log(HOTTEST / COLDEST)
     return round(min(share, 1.0) * STEPS)
 
 
-def _differs(report: Compared, one: ComparedModel, group: Sequence[int]) -> bool:
-    own, base = one.track.choice, report.found.base.choice
+def _differs(result: CompareResult, model: ComparedModel, group: Sequence[int]) -> bool:
+    own, base = model.track.choice, result.comparison.base.choice
     return any(own[n] != base[n] and UNTOLD not in (own[n], base[n]) for n in group)
 
 
-def _tip(report: Compared, one: ComparedModel | None, group: Sequence[int]) -> str:
+def _tip(result: CompareResult, model: ComparedModel | None, group: Sequence[int]) -> str:
     """What a model says of the first token of a group."""
     n = group[0]
-    names, found = report.vocabulary, report.found
-    track = found.base if one is None else one.track
+    names, comparison = result.vocabulary, result.comparison
+    track = comparison.base if model is None else model.track
     choice = int(track.choice[n])
     shown = visible(names.token(choice).data) if choice != UNTOLD else ""
-    name = found.reference if one is None else one.name
-    told_of = (
-        f"{name}: {visible(names.token(int(found.tokens[n])).data)} "
+    name = comparison.reference if model is None else model.name
+    words = (
+        f"{name}: {visible(names.token(int(comparison.tokens[n])).data)} "
         f"{of_logprob(float(track.logprob[n]))}"
         + (f", rank {int(track.rank[n])}; " if track.rank[n] else "; ")
         + (
@@ -267,27 +263,28 @@ def _tip(report: Compared, one: ComparedModel | None, group: Sequence[int]) -> s
             else "no choice told"
         )
     )
-    known = one is not None and not math.isnan(track.kld[n])
-    return f"{told_of}; {float(track.kld[n]):.4f} nats" if known else told_of
+    known = model is not None and not math.isnan(track.kld[n])
+    return f"{words}; {float(track.kld[n]):.4f} nats" if known else words
 
 
-def _worst(report: Compared) -> Iterator[str]:
-    names, found = report.vocabulary, report.found
-    known = [one for one in found.candidates if one.worst]
+def _worst(result: CompareResult) -> Iterator[str]:
+    names, comparison = result.vocabulary, result.comparison
+    known = [model for model in comparison.candidates if model.worst]
     if known:
-        yield "<h2>WorstPlace places</h2>"
-    for one in known:
-        yield f"<h3>{html.escape(one.name)}</h3>"
-        for worst in one.worst:
-            token = names.token(int(found.tokens[worst.number]))
-            before = html.escape(display_text(context(report, worst.number)))
+        yield "<h2>Worst places</h2>"
+    for model in known:
+        yield f"<h3>{html.escape(model.name)}</h3>"
+        for worst in model.worst:
+            token = names.token(int(comparison.tokens[worst.number]))
+            before = html.escape(display_text(text_before(result, worst.number)))
             tops = "<br>".join(
                 f"{html.escape(who)}: "
                 + " · ".join(f"{html.escape(visible(names.token(id).data))} {percent(p)}"
                              for id, p in top)
-                for who, top in ((found.reference, worst.base_top), (one.name, worst.top))
+                for who, top in ((comparison.reference, worst.base_top), (model.name, worst.top))
             )  # fmt: skip
             yield (
-                f'<div class="worst">{worst.kld:.4f} nats at {int(found.places[worst.number])}<br>'
+                f'<div class="worst">{worst.kld:.4f} nats at '
+                f"{int(comparison.places[worst.number])}<br>"
                 f"…{before}<b>{html.escape(visible(token.data))}</b><br>{tops}</div>"
             )

@@ -60,13 +60,13 @@ def _terminal(config: Config) -> list[Row]:
     reason = terminal.why_not_interactive(os.environ)
     size = shutil.get_terminal_size()
     small = " (llterm wants 60 × 15 at least)" if size.columns < 60 or size.lines < 15 else ""
-    found = terminal.colours_found(os.environ, config.ui.color)
+    colours = terminal.colours_found(os.environ, config.ui.color)
     return [
         ("interactive", f"no: {reason}" if reason else "yes"),
         ("size", f"{size.columns} × {size.lines}{small}"),
         ("TERM", os.environ.get("TERM", "not set")),
         ("COLORTERM", os.environ.get("COLORTERM", "not set")),
-        ("colours", "none" if config.ui.monochrome else found),
+        ("colours", "none" if config.ui.monochrome else colours),
         ("encoding", sys.stdout.encoding or "unknown"),
         ("over SSH", "yes" if terminal.over_ssh(os.environ) else "no"),
         ("inside tmux", "yes" if os.environ.get("TMUX") else "no"),

@@ -30,35 +30,35 @@ def check_loom(
     lock = Lock(path, waiting=waiting if repair else None)
     notice = lock.notice
     try:
-        told = diagnose(path)
-        if repair and told.faults and not told.hopeless:
+        diagnosis = diagnose(path)
+        if repair and diagnosis.faults and not diagnosis.hopeless:
             if notice:
                 raise UsageError(f"{path.name} cannot be repaired", notice, "Close the other one.")
-            aside = _replace(path, told)
+            aside = _replace(path, diagnosis)
     except (sqlite3.Error, ValueError) as error:
-        told = Diagnosis([f"It cannot be read: {said(error)}."], hopeless=True)
+        diagnosis = Diagnosis([f"It cannot be read: {said(error)}."], hopeless=True)
     finally:
         lock.close()
-    if not told.faults:
+    if not diagnosis.faults:
         return _sound(path, notice), 0
-    lines = [f"{path}: damaged", *(f"  {fault}" for fault in told.faults)]
-    if told.hopeless:
+    lines = [f"{path}: damaged", *(f"  {fault}" for fault in diagnosis.faults)]
+    if diagnosis.hopeless:
         return "\n".join([*lines, "Nothing of it can be saved.", *_copies(path)]), 1
-    lines.append(_losses(told))
+    lines.append(_losses(diagnosis))
     if repair:
         return "\n".join([*lines, f"Repaired. The damaged file is kept: {aside}"]), 0
     lines.append(f"To put it right: llterm doctor --repair '{path}'")
     return "\n".join([*lines, *_copies(path)]), 1
 
 
-def _replace(path: Path, told: Diagnosis) -> Path:
+def _replace(path: Path, diagnosis: Diagnosis) -> Path:
     """Put the repaired loom in the place of the damaged one; where that one is kept.
 
     Of a link the file that it names is replaced, and the link stays.
     """
     try:
         aside = keep_aside(path)
-        write_repaired(told, path)
+        write_repaired(diagnosis, path)
     except OSError as error:
         raise LltermError(
             f"{path.name} could not be replaced",
@@ -86,11 +86,11 @@ def _sound(path: Path, notice: str) -> str:
         document.close()
 
 
-def _losses(told: Diagnosis) -> str:
-    kept = f"A repair keeps {count_of(len(told.changes.nodes), 'node')}."
-    if not told.losses:
-        return f"{kept} Nothing is lost."
-    return f"{kept} Lost for good: {'; '.join(told.losses)}."
+def _losses(diagnosis: Diagnosis) -> str:
+    keeps = f"A repair keeps {count_of(len(diagnosis.changes.nodes), 'node')}."
+    if not diagnosis.losses:
+        return f"{keeps} Nothing is lost."
+    return f"{keeps} Lost for good: {'; '.join(diagnosis.losses)}."
 
 
 def _copies(path: Path) -> list[str]:

@@ -1,51 +1,44 @@
-"""A text read by a model, without a screen."""
+"""Reads a text with a model: how surprising each of its tokens is."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 
-from llterm.backends.registry import find_model
 from llterm.backends.served import Counted, counted
-from llterm.config import Config
 from llterm.core.chat import Chat
 from llterm.core.query import Backend, Cost
 from llterm.core.reading import Reading, Summary, summarise
 from llterm.engine.heads import head_of
 from llterm.engine.score import Method, score_text
 from llterm.errors import UsageError
-from llterm.headless.opened import opened
-from llterm.headless.windows import NO_HALVES, window_and_stride
-from llterm.progress_line import ProgressLine
+from llterm.jobs.request import Request
+from llterm.jobs.runner import SILENCE, Listener, names_of, opened
+from llterm.jobs.window_sizes import NO_HALVES, window_and_stride
 
 
 @dataclass(frozen=True, slots=True)
-class ScoreJob:
-    """What to read, and with what."""
+class ScoreOptions:
+    """How a text is read."""
 
-    text: bytes
-    config: Config
-    model: str
-    overrides: Mapping[str, int]
-    top: int
-    window: int | None
+    top: int = 5
+    """Candidates told of each token."""
+    window: int | None = None
     """Tokens the model sees at once; None: its context."""
-    stride: int | None
+    stride: int | None = None
     """How far windows are apart; None: half a window."""
-    method: Method
-    chat: Chat | None = None
-    """What the text is a reply to: it is read, and not scored."""
+    method: Method = "overlap"
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
-    """What a job gave."""
+class ScoreResult:
+    """A text as a model read it."""
 
     model: str
     fingerprint: str
+    """Of its vocabulary."""
     text: bytes
     tokens: int
     """Tokens of the text; some of them are not scored by some methods."""
@@ -62,33 +55,37 @@ class Report:
     """What went over the wire, where the model is on a server."""
 
 
-def run(job: ScoreJob) -> Report:
-    """Read it all. Raises LltermError, and KeyboardInterrupt where the person stops it."""
-    find_model(job.model, job.config)
-    return asyncio.run(_run(job))
+async def score(
+    request: Request, options: ScoreOptions, listener: Listener = SILENCE
+) -> ScoreResult:
+    """Read the request's text; a chat before it is read and not scored.
+
+    Raises LltermError. Cancelling stops it.
+    """
+    (name,) = names_of(request)
+    async with opened(request, listener) as backend:
+        return await _score(request, options, name, backend, listener)
 
 
-async def _run(job: ScoreJob) -> Report:
-    async with opened(job.model, job.config, job.overrides) as (backend, line):
-        return await _score(job, backend, line)
-
-
-async def _score(job: ScoreJob, backend: Backend, line: ProgressLine) -> Report:
+async def _score(
+    request: Request, options: ScoreOptions, name: str, backend: Backend, listener: Listener
+) -> ScoreResult:
     vocabulary = backend.vocabulary
     context = backend.capabilities.context
-    head = await asyncio.to_thread(head_of, backend, job.chat)
-    if job.chat and job.method == "halves":
+    method = options.method
+    head = await asyncio.to_thread(head_of, backend, request.chat)
+    if request.chat and method == "halves":
         raise UsageError(*NO_HALVES)
     window, stride = window_and_stride(
-        job.window or context,
-        job.stride,
-        job.method,
+        options.window or context,
+        options.stride,
+        method,
         context=context,
         prefix=len(head),
         who="The model sees",
     )
-    ids = await asyncio.to_thread(vocabulary.encode, job.text)
-    if job.method == "halves" and len(ids) + len(vocabulary.prefix) < window:
+    ids = await asyncio.to_thread(vocabulary.encode, request.text)
+    if method == "halves" and len(ids) + len(vocabulary.prefix) < window:
         raise UsageError(
             "The text does not fill one window",
             f"It has {len(ids):,} tokens, and --method halves reads whole windows of {window:,}.",
@@ -97,25 +94,25 @@ async def _score(job: ScoreJob, backend: Backend, line: ProgressLine) -> Report:
     readings: list[Reading] = []
     cost, start = Cost(), time.monotonic()
     scores = score_text(
-        backend, ids, window=window, stride=stride, method=job.method, keep=job.top, head=head
+        backend, ids, window=window, stride=stride, method=method, keep=options.top, head=head
     )
-    async with aclosing(scores) as found:  # type: ignore[type-var]
-        async for reading, spent in found:
+    async with aclosing(scores) as scored:  # type: ignore[type-var]
+        async for reading, spent in scored:
             readings.append(reading)
             cost += spent
-            line.say(f"Scoring: {(reading.index + 1) / max(len(ids), 1):.0%}")
-    return Report(
-        model=find_model(job.model, job.config).name,
+            listener.say(f"Scoring: {(reading.index + 1) / max(len(ids), 1):.0%}")
+    return ScoreResult(
+        model=name,
         fingerprint=vocabulary.fingerprint,
-        text=job.text,
+        text=request.text,
         tokens=len(ids),
         readings=tuple(readings),
         summary=summarise(readings),
         window=window,
         stride=stride,
-        method=job.method,
+        method=method,
         cost=cost,
         seconds=time.monotonic() - start,
-        chat=job.chat,
+        chat=request.chat,
         counted=counted(backend),
     )

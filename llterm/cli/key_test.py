@@ -66,10 +66,10 @@ def key_names(data: str) -> tuple[str, ...]:
 
     know_alt_keys()
     parser = XTermParser()
-    found = [*parser.feed(data), *parser.feed("")]
+    events_seen = [*parser.feed(data), *parser.feed("")]
     return tuple(
         event.key if isinstance(event, events.Key) else type(event).__name__.lower()
-        for event in found
+        for event in events_seen
         if isinstance(event, events.Key | events.Paste)
     )
 
