@@ -7,7 +7,7 @@ from typing import Any
 from llterm.core.attribution import SHARES, SIGNED, How
 from llterm.core.jsontext import json_text
 from llterm.jobs.attribute import AttributeResult
-from llterm.reports.json_fields import token_fields
+from llterm.reports.json_values import token_fields
 
 VERSION = 1
 

@@ -24,7 +24,7 @@ from llterm.reports.comparison_text import (
     text_before,
 )
 from llterm.reports.html_page import STEPS, STYLE, colors, escaped, script_data
-from llterm.reports.plots import Axis, Line, bars, plot
+from llterm.reports.plots import Axis, Curve, bars, plot
 
 MOST = 20_000
 """Places whose text is on the page; the figures are of all."""
@@ -168,7 +168,7 @@ def _plots(result: CompareResult) -> Iterator[str]:
             "Mean KL divergence so far, ± one standard error",
         )  # fmt: skip
         yield plot(
-            [Line(model.name, _by_position(result, model)) for model in whole],
+            [Curve(model.name, _by_position(result, model)) for model in whole],
             Axis("place in the text"), Axis("nats", log=True), "KL divergence by position",
         )  # fmt: skip
     if done >= FEWEST_PLACES:
@@ -185,7 +185,7 @@ def _percentiles(result: CompareResult) -> str:
     comparison, shares = result.comparison, np.linspace(0.1, 99.9, 200)
     return plot(
         [
-            Line(model.name, list(zip(shares.tolist(), np.percentile(
+            Curve(model.name, list(zip(shares.tolist(), np.percentile(
                 _dp(result, model), shares).tolist(), strict=True)))
             for model in comparison.candidates
         ],
@@ -194,9 +194,9 @@ def _percentiles(result: CompareResult) -> str:
     )  # fmt: skip
 
 
-def _running(model: ComparedModel) -> Line:
+def _running(model: ComparedModel) -> Curve:
     marks = [(mark.tokens, mark.figures["kld"]) for mark in model.statistics.running]
-    return Line(
+    return Curve(
         model.name,
         [(float(tokens), figure.value) for tokens, figure in marks],
         [figure.value - (figure.error or 0.0) for _, figure in marks],

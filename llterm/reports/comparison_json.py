@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -13,7 +12,7 @@ from llterm.core.comparison.reference_comparison import ComparedModel, ModelTrac
 from llterm.core.tokens import Vocabulary
 from llterm.jobs.compare import CompareResult
 from llterm.reports.comparison_text import text_before
-from llterm.reports.json_fields import cost_fields, streamed, text_of, token_fields
+from llterm.reports.json_values import cost_fields, streamed, text_value, token_fields
 
 VERSION = 1
 
@@ -72,7 +71,7 @@ def _model(
             {
                 "index": int(comparison.places[worst.number]),
                 "kld": worst.kld,
-                "context": text_of(text_before(result, worst.number)),
+                "context": text_value(text_before(result, worst.number)),
                 "reference_top": _tops(result, worst.base_top),
                 "top": _tops(result, worst.top),
             }
@@ -119,7 +118,7 @@ def _place(result: CompareResult, number: int) -> dict[str, Any]:
 def _side(track: ModelTrack, number: int, names: Vocabulary) -> dict[str, Any]:
     logprob, choice = float(track.logprob[number]), int(track.choice[number])
     return {
-        "p": math.exp(min(logprob, 0.0)),
+        "p": probability(logprob),
         "logprob": logprob,
         "rank": int(track.rank[number]) or None,
         "choice": None if choice == UNTOLD else token_fields(names.token(choice)),

@@ -5,17 +5,13 @@ from __future__ import annotations
 import html
 
 from llterm.core.jsontext import json_text
-from llterm.ramps import paint
+from llterm.ramps import css, paint
 
 STEPS = 100
 """A heat on a page is a whole number from 0 to this: an index of `colors`."""
 
 
-def _css(color: tuple[int, int, int]) -> str:
-    return "#{:02x}{:02x}{:02x}".format(*color)
-
-
-_RAMP = ", ".join(_css(paint(n / 8, "truecolor").back) for n in range(9))
+_RAMP = ", ".join(css(paint(n / 8, "truecolor").back) for n in range(9))
 STYLE = f"""\
 body {{ margin: 2rem auto; max-width: 46rem; padding: 0 1rem; background: #14161b; color: #d8d8d8;
   font: 1.05rem/1.9 Georgia, serif; }}
@@ -37,7 +33,7 @@ footer {{ height: 12rem; }}"""
 
 def colors() -> list[list[str]]:
     """Ground and ink of every heat."""
-    return [[_css(color) for color in paint(n / STEPS, "truecolor")] for n in range(STEPS + 1)]
+    return [[css(color) for color in paint(n / STEPS, "truecolor")] for n in range(STEPS + 1)]
 
 
 def escaped(text: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from llterm.core.chat import chat_fields
 from llterm.engine.mix_player import MixTurn
 from llterm.jobs.mix import MixResult
-from llterm.reports.json_fields import cost_fields, streamed, text_of, token_fields
+from llterm.reports.json_values import cost_fields, streamed, text_value, token_fields
 
 VERSION = 1
 
@@ -24,8 +24,8 @@ def mix_json(result: MixResult) -> Iterator[str]:
         "exact": result.exact,
         "unknown": result.unknown,
         "chat": chat_fields(result.chat) if result.chat else None,
-        "prompt": text_of(result.text),
-        "text": text_of(result.data),
+        "prompt": text_value(result.text),
+        "text": text_value(result.data),
         "bytes": list(result.data),
         "finish": "end" if result.turns and result.turns[-1].token.end else "length",
         "models": [

@@ -14,7 +14,7 @@ _DASHES = ("", "7 4", "2 3", "10 3 2 3")
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class Curve:
     """One curve; `low` and `high` are a band around it."""
 
     name: str
@@ -36,7 +36,7 @@ def color(index: int) -> str:
     return f"hsl({(205 + 137.5 * index) % 360:.0f} 70% 62%)"
 
 
-def plot(lines: Sequence[Line], x: Axis, y: Axis, title: str) -> str:
+def plot(lines: Sequence[Curve], x: Axis, y: Axis, title: str) -> str:
     """Curves over one pair of axes, each named where it ends."""
     known = [line for line in lines if line.points]
     if not known:

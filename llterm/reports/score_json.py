@@ -9,7 +9,7 @@ from llterm.core.chat import chat_fields
 from llterm.core.jsontext import json_text
 from llterm.core.reading import Reading
 from llterm.jobs.score import ScoreResult
-from llterm.reports.json_fields import cost_fields, token_fields
+from llterm.reports.json_values import cost_fields, token_fields
 
 VERSION = 1
 
