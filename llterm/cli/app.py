@@ -192,7 +192,7 @@ def mix_command(
     --method.
     """
     values = {**locals(), **flags}
-    from llterm.cli.mixing import mix
+    from llterm.cli.mix import mix
 
     raise typer.Exit(mix(values))
 
@@ -235,7 +235,7 @@ def score_command(
 ) -> None:
     """Show how expected each token of a text is to a model: heat, perplexity, bits per byte."""
     values = {**locals(), **flags}
-    from llterm.cli.scoring import ScoreArguments, attribute, score
+    from llterm.cli.score import ScoreArguments, attribute, score
 
     run = score if attribution is None else attribute
     raise typer.Exit(run(ScoreArguments.of(values), format))

@@ -12,7 +12,7 @@ from llterm.core.comparison.reference_comparison import ComparedModel, ModelTrac
 from llterm.core.tokens import Vocabulary
 from llterm.jobs.compare import CompareResult
 from llterm.reports.comparison_text import text_before
-from llterm.reports.json_values import cost_fields, streamed, text_value, token_fields
+from llterm.reports.json_values import cost_fields, probability, streamed, text_value, token_fields
 
 VERSION = 1
 

@@ -1,4 +1,4 @@
-"""`llterm mix`, and several models for a weave: from typed words to jobs."""
+"""`llterm mix`: from typed words to a request, and its result to the terminal."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from llterm.regular import present
 from llterm.terminal import why_not_interactive
 
 if TYPE_CHECKING:
-    from llterm.cli.scoring import Given
+    from llterm.cli.score import Given
     from llterm.config import Config
     from llterm.config.schema import MixConfig
     from llterm.core.chat import Chat
@@ -83,7 +83,7 @@ def _open_screen(
 
     from llterm.cli.arguments import WeaveArguments
     from llterm.cli.options import checked, model_flags, sampling_flags
-    from llterm.cli.scoring import given_text
+    from llterm.cli.score import given_text
     from llterm.cli.weave import weave
     from llterm.jobs.inputs import is_loom
     from llterm.jobs.mix import mix_sampling
@@ -215,7 +215,7 @@ def _compare(values: Values, models: Sequence[str], config: Config, chat: Chat |
 
 def _begun(values: Values, chat: Chat | None) -> Given:
     """The text that the models go on with; a reply may be all theirs."""
-    from llterm.cli.scoring import Given, given_text
+    from llterm.cli.score import Given, given_text
 
     if chat is not None and values["file"] is None and values["prompt"] is None:
         return Given(b"", chat)
@@ -224,7 +224,7 @@ def _begun(values: Values, chat: Chat | None) -> Given:
 
 def _compared_text(values: Values, chat: Chat | None) -> tuple[Given, str]:
     """The text that is read, and where it is from."""
-    from llterm.cli.scoring import Given, given_text
+    from llterm.cli.score import Given, given_text
 
     begun = values["file"] is not None or values["prompt"] is not None
     if values["base"] is not None:
