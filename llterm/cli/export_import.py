@@ -24,7 +24,7 @@ from llterm.store.repair import fault_of
 
 
 def run_export(loom: Path, format: str | None, output: Path | None, taste: Taste) -> str:
-    """Write the loom in another format, to a file or to stdout; what to say about it.
+    """Write the loom in another format, to a file or to stdout. Returns what to say.
 
     The output `-` is stdout too, as the text `-` is stdin.
     """
@@ -47,7 +47,7 @@ def run_export(loom: Path, format: str | None, output: Path | None, taste: Taste
 
 
 def run_import(source: Path, format: str | None, output: Path | None) -> str:
-    """Make a loom of another program's file, which stays as it is; what to say about it."""
+    """Make a loom of another program's file, which stays as it is. Returns what to say."""
     if is_loom(source) and present(source):
         raise UsageError(f"{source.name} is a loom already", "", f"Open it: llterm weave {source}")
     data = read_text(source, MOST_IMPORTED)

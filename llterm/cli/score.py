@@ -64,7 +64,7 @@ class ScoreArguments:
 
 
 def score(arguments: ScoreArguments, format: Format) -> int:
-    """Print a report; the exit code."""
+    """Print a report. Returns the exit code."""
     config = load({"model": arguments.model}, arguments.config)
     config = with_recording(config, arguments.model, arguments.record, arguments.replay)
     from llterm.jobs import score as job
@@ -101,7 +101,7 @@ def score(arguments: ScoreArguments, format: Format) -> int:
 
 
 def attribute(arguments: ScoreArguments, format: Format) -> int:
-    """Print what led to a token; the exit code."""
+    """Print what led to a token. Returns the exit code."""
     if format == "html":
         raise UsageError("--attribution has no page", "", "Choose --format text or json.")
     config = load({"model": arguments.model}, arguments.config)

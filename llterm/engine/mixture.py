@@ -177,7 +177,7 @@ class Mix:
         return parts
 
     async def settle(self) -> bool:
-        """Wait for what the models' chats and tokenizers owe; whether that was anything."""
+        """Wait for what the models' chats and tokenizers owe. True where that was anything."""
         asked = [one for source in self.sources for one in (source, source.vocabulary)]
         return any([await one.settle() for one in asked if isinstance(one, Settling)])
 
