@@ -17,7 +17,7 @@ from llterm.backends.llamacpp.quantize import quantize
 from llterm.core.stories import STORIES
 from llterm.core.tokens import Tail
 from llterm.core.windows import halves
-from llterm.engine.comparing import Live, View, begin, compare
+from llterm.engine.compare import ModelReader, ModelReference, TextWindow, begin_comparison, compare
 
 WINDOW = 512
 WINDOWS = 8
@@ -66,17 +66,17 @@ async def _rows(backends: list[LlamaBackend], plain: list[Plain]) -> list[Row]:
     ]  # fmt: skip
 
 
-def _views(prefix: Tail, ids: Tail) -> list[View]:
+def _views(prefix: Tail, ids: Tail) -> list[TextWindow]:
     return [
-        View(prefix + ids[one.begin + 1 : one.end], one.first - one.begin, one.begin)
+        TextWindow(prefix + ids[one.begin + 1 : one.end], one.first - one.begin, one.begin)
         for one in halves(len(ids), WINDOW)
     ]
 
 
-async def _compare(backends: list[LlamaBackend], views: list[View]) -> None:
-    reference = Live(backends[0])
-    found = begin(reference, views, ["other"])
-    async for _ in compare(found, reference, backends[1:], views):
+async def _compare(backends: list[LlamaBackend], views: list[TextWindow]) -> None:
+    reference, *others = map(ModelReader, backends)
+    comparison = begin_comparison(ModelReference(reference), views, ["other"])
+    async for _ in compare(comparison, ModelReference(reference), others, views):
         pass
 
 

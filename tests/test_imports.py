@@ -26,9 +26,9 @@ def loaded(program: str) -> set[str]:
         "engine.weave",
         "store.file", "session.session", "session.document",
         "errors", "config", "paths", "keymap", "terminal", "supervise", "state",
-        "formats.exchange", "session.looms", "headless.exchange", "headless.loomcheck",
+        "formats.exchange", "session.looms", "cli.export_import", "cli.doctor_loom",
         "jobs.runner", "jobs.loom_story", "jobs.suggest", "jobs.sample", "reports.suggest_json",
-        "engine.mixture", "engine.comparing", "headless.mix", "headless.compare",
+        "engine.mixture", "engine.compare", "jobs.mix", "jobs.compare",
     ],
 )  # fmt: skip
 def test_no_layer_below_the_faces_brings_anything_heavy(module: str) -> None:

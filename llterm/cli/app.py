@@ -192,7 +192,7 @@ def mix_command(
     --method.
     """
     values = {**locals(), **flags}
-    from llterm.cli.mixing import mix
+    from llterm.cli.mix import mix
 
     raise typer.Exit(mix(values))
 
@@ -235,10 +235,10 @@ def score_command(
 ) -> None:
     """Show how expected each token of a text is to a model: heat, perplexity, bits per byte."""
     values = {**locals(), **flags}
-    from llterm.cli.scoring import Asked, attribute, score
+    from llterm.cli.score import ScoreArguments, attribute, score
 
     run = score if attribution is None else attribute
-    raise typer.Exit(run(Asked.of(values), format))
+    raise typer.Exit(run(ScoreArguments.of(values), format))
 
 
 @app.command("export")
@@ -263,8 +263,8 @@ def export_command(
     ] = 0,
 ) -> None:
     """Write a loom as text, page, picture, or another program's file."""
+    from llterm.cli.export_import import run_export
     from llterm.formats.exchange import Taste
-    from llterm.headless.exchange import run_export
 
     said = run_export(loom, format, output, Taste(all_branches, level_merge))
     if said:
@@ -283,7 +283,7 @@ def import_command(
     ] = None,
 ) -> None:
     """Make a loom of another program's file, or of a text. The file stays as it is."""
-    from llterm.headless.exchange import run_import
+    from llterm.cli.export_import import run_import
 
     say(run_import(file, format, output))
 
@@ -301,10 +301,10 @@ def keys_command(
 
     loaded = load(file=config)
     if test:
-        from llterm.headless.keytest import run_keytest
+        from llterm.cli.key_test import run_keytest
 
         raise typer.Exit(run_keytest(loaded.keys))
-    from llterm.headless.keys import keys_json, keys_table
+    from llterm.reports.key_list import keys_json, keys_table
 
     put(keys_json(loaded.keys) if format == "json" else keys_table(loaded.keys))
 
@@ -328,20 +328,20 @@ def doctor_command(
 ) -> None:
     """Check the installation: versions, terminal, folders, configuration, model; or one loom; or
     what a server can do."""
+    from llterm.cli.doctor import examine
+    from llterm.cli.doctor_server import is_served
     from llterm.cli.settings import load
-    from llterm.headless.doctor import examine
-    from llterm.headless.server import is_served
 
     # A loom is checked also where the configuration is broken.
     loom = target is not None and Path(target).suffix == ".loom"
     loaded = None if loom else load({"model": model, "parallel": parallel}, config)
     if loaded is not None and is_served(target or loaded.model, loaded):
-        from llterm.headless.server import check_server
+        from llterm.cli.doctor_server import check_server
 
         put(check_server(target or loaded.model, loaded))
         return
     if loaded is None or target is not None:
-        from llterm.headless.loomcheck import check_loom
+        from llterm.cli.doctor_loom import check_loom
 
         report, code = check_loom(Path(target or ""), repair=repair, waiting=say)
     else:

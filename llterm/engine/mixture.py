@@ -15,8 +15,8 @@ from dataclasses import replace
 import numpy as np
 
 from llterm.core.chat import Chat, ChatsTold, Parts, encode_parts
+from llterm.core.comparison.divergence import log_softmax
 from llterm.core.distribution import Distribution
-from llterm.core.judging.rows import normalised
 from llterm.core.mixing.blend import Blend, Heard
 from llterm.core.mixing.listing import distribution_of
 from llterm.core.mixing.octets import ByteVocabulary, byte_parts
@@ -27,7 +27,7 @@ from llterm.core.tokens import Anchor, Path, Settling, Tail, Vocabulary
 from llterm.engine.company import Company, Hearing
 from llterm.engine.heads import open_chat
 from llterm.engine.voices import ByteVoice, IdVoice, Voice
-from llterm.engine.whole import PART, Numbers, rows_of
+from llterm.engine.whole_rows import PART, Numbers, rows_of
 from llterm.errors import LltermError, UsageError
 
 LOOKED = 4
@@ -61,8 +61,8 @@ class Mix:
         self.recipe = recipe
         self.names = distinct(names or [source.name for source in sources])
         first = sources[0].vocabulary
-        one = len({source.vocabulary.fingerprint for source in sources}) == 1
-        self.by_id = one and not bytewise
+        shared = len({source.vocabulary.fingerprint for source in sources}) == 1
+        self.by_id = shared and not bytewise
         """All share one vocabulary; otherwise the mix is one of bytes."""
         self.vocabulary: Vocabulary = first if self.by_id else ByteVocabulary()
         self._voices: tuple[Voice, ...] = tuple(
@@ -70,13 +70,13 @@ class Mix:
             for source in sources
         )
         able = [source.capabilities for source in sources]
-        self.exact = all(one.full_vocabulary for one in able)
+        self.exact = all(each.full_vocabulary for each in able)
         """Every model's whole vocabulary is known; otherwise the mix is approximate."""
         self.capabilities = Capabilities(
             full_vocabulary=self.exact,
-            top=min((one.top for one in able if one.top is not None), default=None),
-            batch=min(one.batch for one in able),
-            context=min(one.context for one in able) * (1 if self.by_id else BYTES),
+            top=min((each.top for each in able if each.top is not None), default=None),
+            batch=min(each.batch for each in able),
+            context=min(each.context for each in able) * (1 if self.by_id else BYTES),
             pieces=1 if self.by_id else BYTES,
         )
         self.unknown = 0.0
@@ -149,10 +149,10 @@ class Mix:
     @property
     def chat_format(self) -> str:
         """What each model's template is called, for people."""
-        found = [getattr(source, "chat_format", "") for source in self.sources]
-        if len(set(found)) == 1:
-            return found[0]
-        return ", ".join(f"{name}: {one}" for name, one in zip(self.names, found, strict=True))
+        formats = [getattr(source, "chat_format", "") for source in self.sources]
+        if len(set(formats)) == 1:
+            return formats[0]
+        return ", ".join(f"{name}: {one}" for name, one in zip(self.names, formats, strict=True))
 
     def open_chat(self, chat: Chat) -> Parts:
         """The chat as the model reads it for which it is longest; each model reads its own.
@@ -177,7 +177,7 @@ class Mix:
         return parts
 
     async def settle(self) -> bool:
-        """Wait for what the models' chats and tokenizers owe; whether that was anything."""
+        """Wait for what the models' chats and tokenizers owe. True where that was anything."""
         asked = [one for source in self.sources for one in (source, source.vocabulary)]
         return any([await one.settle() for one in asked if isinstance(one, Settling)])
 
@@ -218,10 +218,10 @@ class Mix:
                 if gone := set(self.company.lost) - before:
                     # One search is of one mix: the next one does without the model.
                     raise self.company.lost[min(gone)].error
-                done = {path: one for path, one in ready.items() if one.error is None}
-                found = await asyncio.to_thread(self._facts, done, asked)
-                for path, one in ready.items():
-                    yield Failed(path, one.error) if one.error is not None else found[path]
+                done = {path: hearing for path, hearing in ready.items() if hearing.error is None}
+                facts = await asyncio.to_thread(self._facts, done, asked)
+                for path, hearing in ready.items():
+                    yield Failed(path, hearing.error) if hearing.error is not None else facts[path]
 
     async def blends(self, paths: Sequence[Path]) -> AsyncGenerator[tuple[Path, Blend]]:
         """What every model says after each path, and what the mix makes of it.
@@ -235,10 +235,10 @@ class Mix:
             self.company.listen(dict.fromkeys(paths, everyone), patient=False)
         ) as heard:
             async for ready in heard:
-                for path, one in ready.items():
-                    if one.error is not None:
-                        raise one.error
-                    yield path, await asyncio.to_thread(self._blend, path, one.heard)
+                for path, hearing in ready.items():
+                    if hearing.error is not None:
+                        raise hearing.error
+                    yield path, await asyncio.to_thread(self._blend, path, hearing.heard)
 
     async def look(self, path: Path) -> Blend:
         """`blends` of one path. The last few are kept: a token is drawn from what is on show."""
@@ -247,9 +247,9 @@ class Mix:
             key = path.tokens, self.in_force
             if key not in self._looked:
                 async with aclosing(self.blends([path])) as blends:
-                    found = (await anext(blends))[1]
+                    blend = (await anext(blends))[1]
                 key = path.tokens, self.in_force
-                self._looked[key] = found
+                self._looked[key] = blend
                 if len(self._looked) > LOOKED:
                     self._looked.popitem(last=False)
             return self._looked[key]
@@ -286,15 +286,15 @@ class Mix:
         for begin in range(first, len(tokens), PART):
             part = tokens[: begin + PART]
             indices = range(begin, len(part))
-            needed = sorted({one for index in indices for one in self._speakers(index)})
+            needed = sorted({model for index in indices for model in self._speakers(index)})
             before = self.spent
             read = await asyncio.gather(
-                *(self._rows(one, part, begin, aside=aside) for one in needed)
+                *(self._rows(model, part, begin, aside=aside) for model in needed)
             )
-            rows = dict(zip(needed, map(normalised, read), strict=True))
+            rows = dict(zip(needed, map(log_softmax, read), strict=True))
             cost = self.spent - before
             for index in indices:
-                voices = np.stack([rows[one][index - begin] for one in self._speakers(index)])
+                voices = np.stack([rows[model][index - begin] for model in self._speakers(index)])
                 row = self.in_force.decide(voices, self._since(index))
                 distribution = distribution_of(row, keep, full=True, exact=self.exact)
                 yield _scored(index, tokens[index], distribution, cost)
@@ -333,13 +333,13 @@ class Mix:
     def _facts(
         self, done: Mapping[Path, Hearing], asked: Mapping[Path, Query]
     ) -> dict[Path, Fact | Failed]:
-        found: dict[Path, Fact | Failed] = {}
-        for path, one in done.items():
+        facts: dict[Path, Fact | Failed] = {}
+        for path, hearing in done.items():
             query = asked[path]
             try:
-                blend = self._blend(path, one.heard)
+                blend = self._blend(path, hearing.heard)
             except LltermError as error:
-                found[path] = Failed(path, error)
+                facts[path] = Failed(path, error)
                 continue
             self.unknown = max(self.unknown, blend.unknown)
             unknown = 0.0 if blend.exact else blend.unknown
@@ -347,8 +347,8 @@ class Mix:
                 blend.row, query.keep, query.mask,
                 full=query.full, exact=blend.exact, unknown=unknown,
             )  # fmt: skip
-            found[path] = Fact(path, distribution, one.cost)
-        return found
+            facts[path] = Fact(path, distribution, hearing.cost)
+        return facts
 
     def _blend(self, path: Path, heard: Mapping[int, Heard]) -> Blend:
         position, recipe = self._position(path), self.in_force
@@ -364,19 +364,19 @@ class Mix:
 
 def distinct(names: Sequence[str]) -> tuple[str, ...]:
     """The names, numbered where the same one occurs again."""
-    found: list[str] = []
+    numbered: list[str] = []
     for name in names:
         other, number = name, 1
-        while other in found:
+        while other in numbered:
             number += 1
             other = f"{name} ({number})"
-        found.append(other)
-    return tuple(found)
+        numbered.append(other)
+    return tuple(numbered)
 
 
-def _scored(index: int, id: int, found: Distribution, cost: Cost) -> Scored:
-    row = found.full
+def _scored(index: int, id: int, distribution: Distribution, cost: Cost) -> Scored:
+    row = distribution.full
     assert row is not None
     own = row[id]
     rank = 1 + int((row > own).sum()) + int((row[:id] == own).sum())
-    return Scored(index, id, float(own), rank, found, cost)
+    return Scored(index, id, float(own), rank, distribution, cost)

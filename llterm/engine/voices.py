@@ -56,17 +56,17 @@ class IdVoice:
                 if isinstance(answer, Failed):
                     yield own[answer.path], answer.error, Cost()
                     continue
-                found = answer.distribution
-                row = row_of(found, self._source.vocabulary.size)
+                distribution = answer.distribution
+                row = row_of(distribution, self._source.vocabulary.size)
                 whole = self._source.capabilities.full_vocabulary
-                heard = Heard(row, whole, 0.0 if whole else found.rest, found.ids)
+                heard = Heard(row, whole, 0.0 if whole else distribution.rest, distribution.ids)
                 yield own[answer.path], heard, answer.cost
 
     def own(self, tokens: Tail) -> Tail:
         """A text of the mix as this model reads it: begun with its own chat, or its own prefix."""
         prefix = self._source.vocabulary.prefix
-        if (found := self.heads.split(tokens)) is not None:
-            return found[0] + found[1]
+        if (split := self.heads.split(tokens)) is not None:
+            return split[0] + split[1]
         if prefix != self._prefix and tokens[: len(self._prefix)] == self._prefix:
             return prefix + tokens[len(self._prefix) :]
         return tokens
@@ -139,10 +139,10 @@ class ByteVoice:
                     if isinstance(answer, Failed):
                         failed[place] = answer.error
                         continue
-                    found = answer.distribution
+                    distribution = answer.distribution
                     whole = self._source.capabilities.full_vocabulary
-                    unknown = 0.0 if whole else found.rest
-                    place.learn(answer.path.tail, row_of(found, size), unknown)
+                    unknown = 0.0 if whole else distribution.rest
+                    place.learn(answer.path.tail, row_of(distribution, size), unknown)
                 if isinstance(answer, Fact):
                     cost += answer.cost
         return cost
@@ -176,8 +176,8 @@ class ByteVoice:
         The last word is left out: it is spelled after the anchor, so that a text means the same
         wherever the anchor ends in a word.
         """
-        found = self._grounds.get(anchor)
-        if found is None:
+        ground = self._grounds.get(anchor)
+        if ground is None:
             vocabulary = self._source.vocabulary
             head, rest = self.heads.split(anchor.tokens) or (vocabulary.prefix, anchor.tokens)
             text = bytes(rest)
@@ -186,11 +186,11 @@ class ByteVoice:
             if not ids and not head:
                 ids, begun = vocabulary.encode(text), b""
             start = first_seen(len(ids), len(head), self._source.capabilities.context)
-            found = _Ground(Anchor(head + ids[start:]), begun)
-            self._grounds[anchor] = found
+            ground = _Ground(Anchor(head + ids[start:]), begun)
+            self._grounds[anchor] = ground
         self._grounds.move_to_end(anchor)
         _shorten(self._grounds, ANCHORS)
-        return found
+        return ground
 
     def _forget(self) -> None:
         """Let go of the places that were not looked at for longest, down to the limit."""
@@ -209,6 +209,6 @@ def query_of(source: Source, path: Path) -> Query:
     return Query(path, keep=able.top or LISTED)
 
 
-def _shorten(kept: OrderedDict[Anchor, Any], most: int) -> None:
-    while len(kept) > most:
-        kept.popitem(last=False)
+def _shorten(texts: OrderedDict[Anchor, Any], most: int) -> None:
+    while len(texts) > most:
+        texts.popitem(last=False)

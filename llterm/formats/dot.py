@@ -21,7 +21,7 @@ def write(source: Source, *, merge: int = 0) -> str:
     With `merge`, nodes of equal text become one where their depths lie in the same stretch of so
     many levels: a graph that shows which words keep coming back. 0 merges nothing.
     """
-    title = _quoted(label_text(source.title))
+    title = quoted(label_text(source.title))
     lines = [
         f'digraph "{title}" {{',
         '  graph [rankdir=LR, bgcolor="transparent", nodesep=0.15, ranksep=0.4];',
@@ -68,7 +68,7 @@ def _node(source: Source, id: int, name: str, colors: dict[str, str]) -> str:
     tip = label_text(author) + ": " + text
     color = f', color="{colors[author]}"' if author in colors else ""
     mark = ", peripheries=2" if id in loom.marks and loom.marks[id].bookmark else ""
-    return f'  {name} [label="{_quoted(label)}", tooltip="{_quoted(tip)}"{color}{mark}];'
+    return f'  {name} [label="{quoted(label)}", tooltip="{quoted(tip)}"{color}{mark}];'
 
 
 def _edge(loom: Loom, id: int, above: str, name: str, *, strong: bool) -> str:
@@ -87,6 +87,6 @@ def _colors(loom: Loom) -> dict[str, str]:
     return {one: _COLORS[n % len(_COLORS)] for n, one in enumerate(sorted(authors))}
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
     """Inside a quoted DOT string a backslash begins an escape, and a quote ends it."""
     return text.replace("\\", "\\\\").replace('"', '\\"')

@@ -15,7 +15,7 @@ from llterm.core.outline import Outline, children
 from llterm.core.pieces import Span
 from llterm.formats.source import Source
 from llterm.number_format import of_logprob, percent
-from llterm.ramps import ink, rgb
+from llterm.ramps import css, ink, rgb
 
 _STEPS = 10
 _BITS = 8.0
@@ -70,9 +70,9 @@ def write(source: Source, *, every: bool) -> str:
     head = _PAGE.format(
         title=title,
         figures=html.escape(figures),
-        ramp=", ".join(_css(rgb(n / _STEPS)) for n in range(_STEPS + 1)),
+        ramp=", ".join(css(rgb(n / _STEPS)) for n in range(_STEPS + 1)),
         heat="\n".join(
-            f".h{n} {{ background: {_css(rgb(n / _STEPS))}; color: {_css(ink(rgb(n / _STEPS)))}; }}"
+            f".h{n} {{ background: {css(rgb(n / _STEPS))}; color: {css(ink(rgb(n / _STEPS)))}; }}"
             for n in range(_STEPS + 1)
         ),
     )
@@ -151,7 +151,3 @@ def _tip(source: Source, span: Span) -> str:
         birth.alternatives[span.index]
     )  # fmt: skip
     return f"{told}\n{rather}" if rather else told
-
-
-def _css(color: tuple[int, int, int]) -> str:
-    return "#{:02x}{:02x}{:02x}".format(*color)

@@ -1,25 +1,48 @@
-"""What the JSON of results is made of, alike in every command."""
+"""What the JSON of results is made of, alike in every command.
+
+`core.jsontext` writes numbers of Python's own that JSON has no word for as null.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
+from llterm.core.jsontext import json_text
+from llterm.core.query import Cost
 from llterm.core.sight import Sight
+from llterm.core.tokens import Token
 
 
 def text_value(data: bytes) -> str:
-    """Bytes as text; what is not UTF-8 in them is replaced."""
+    """Bytes as JSON can say them; what is no text is `�`, and the bytes stand beside it."""
     return data.decode("utf-8", "replace")
 
 
+def token_fields(token: Token) -> dict[str, Any]:
+    """A token, its text and its exact bytes."""
+    return {"id": token.id, "text": text_value(token.data), "bytes": list(token.data)}
+
+
 def number_value(value: float) -> float | None:
-    """JSON has no infinities."""
+    """A number of any kind; JSON has no infinities."""
     return float(value) if math.isfinite(value) else None
 
 
 def probability(logprob: float) -> float:
     """Of a natural log, whose rounding may lie above 0."""
     return math.exp(min(logprob, 0.0))
+
+
+def cost_fields(cost: Cost, seconds: float) -> dict[str, Any]:
+    """What a result took."""
+    return {
+        "seconds": round(seconds, 6),
+        "tokens_evaluated": cost.tokens,
+        "decodes": cost.decodes,
+        "requests": cost.requests,
+    }
 
 
 def sight_fields(sight: Sight, context: int) -> dict[str, int]:
@@ -31,3 +54,16 @@ def sight_fields(sight: Sight, context: int) -> dict[str, int]:
         "memory_tokens": sight.hidden,
         "context": context,
     }
+
+
+def streamed(
+    head: Mapping[str, Any], name: str, rows: Iterable[Mapping[str, Any]]
+) -> Iterator[str]:
+    """An object with one more field, a list with a row a line, in parts as the rows are made."""
+    text = json_text(head, indent=2)
+    yield text[: text.rindex("\n")] + f',\n  "{name}": ['
+    between = "\n"
+    for row in rows:
+        yield between + "    " + json_text(row)
+        between = ",\n"
+    yield "\n  ]\n}\n"

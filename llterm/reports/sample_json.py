@@ -10,7 +10,7 @@ from llterm.core.chat import chat_fields
 from llterm.core.jsontext import json_text
 from llterm.core.sampling import Sampling
 from llterm.jobs.sample import SampledContinuation, SampledToken, SampleResult
-from llterm.reports.json_values import number_value, sight_fields, text_value
+from llterm.reports.json_values import number_value, sight_fields, text_value, token_fields
 
 VERSION = 1
 
@@ -70,9 +70,7 @@ def _continuation(sampled: SampledContinuation) -> dict[str, Any]:
 def _token(sampled: SampledToken) -> dict[str, Any]:
     token = sampled.token
     return {
-        "id": token.id,
-        "text": text_value(token.data),
-        "bytes": list(token.data),
+        **token_fields(token),
         "special": token.special,
         "logprob": number_value(sampled.logprob),
         "p_final": min(sampled.p, 1.0),

@@ -10,6 +10,7 @@ from llterm.core.counts import count_of
 from llterm.core.display import visible
 from llterm.core.healing import healed, healing_note
 from llterm.core.view import Branch, Suggestion, View
+from llterm.formats.dot import quoted
 from llterm.jobs.suggest import SuggestResult
 from llterm.number_format import LONGEST, bar, fine_percent, of_logprob, percent
 
@@ -46,7 +47,7 @@ def as_dot(result: SuggestResult) -> str:
         '  node [shape=box, style="rounded,filled", fillcolor="#f4f1ea", color="#8a8577",'
         ' fontname="Helvetica", fontsize=11, margin="0.12,0.05"];',
         '  edge [color="#8a8577", fontname="Helvetica", fontsize=9, arrowsize=0.6];',
-        f'  start [label="{_quoted(start or "(start)")}", fillcolor="#dcd6c5"];',
+        f'  start [label="{quoted(start or "(start)")}", fillcolor="#dcd6c5"];',
         *_edges(result.view, "start"),
         "}",
     ]
@@ -160,7 +161,7 @@ def _edges(view: View, root: str) -> Iterator[str]:
         for branch in branches:
             number += 1
             name = f"n{number}"
-            label = _quoted(visible(branch.data) + _MARKS.get(branch.finish or "", ""))
+            label = quoted(visible(branch.data) + _MARKS.get(branch.finish or "", ""))
             joint = of_logprob(branch.logprob)
             yield f'  {name} [label="{label}", tooltip="{joint} of all continuations"];'
             width = f"{0.6 + 4 * branch.p:.2f}"
@@ -169,8 +170,3 @@ def _edges(view: View, root: str) -> Iterator[str]:
             yield from walk(branch.children, name)
 
     return walk(view.branches, root)
-
-
-def _quoted(text: str) -> str:
-    """Inside a quoted DOT string a backslash begins an escape, and a quote ends it."""
-    return text.replace("\\", "\\\\").replace('"', '\\"')

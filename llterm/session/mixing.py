@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
-from llterm.core.judging.sides import NONE, Beside, beside, tally
-from llterm.core.judging.tally import Tally
+from llterm.core.comparison.mixed_place import NONE, MixedPlace, place_of, statistics_of
+from llterm.core.comparison.quant_statistics import QuantStatistics
 from llterm.core.loom import Piece as PieceOf
 from llterm.core.mixing.blend import Blend
 from llterm.core.mixing.recipe import Recipe
@@ -65,10 +65,10 @@ class Mixing:
         self._recipe: Recipe | None = None
         self._tokens: Tail = ()
         self._head = 0
-        self._tallies: dict[int, tuple[int, Tally]] = {}
+        self._tallies: dict[int, tuple[int, QuantStatistics]] = {}
         self._by_piece: dict[int, tuple[str, ...]] = {}
         self.pieces: Sequence[Piece] = ()
-        self.places: list[Beside | None] = [None]
+        self.places: list[MixedPlace | None] = [None]
         """One a token, and one for what may come after the last; None: not read yet."""
         self.unseen = 0
         """Bytes of the story's beginning that the models no longer see."""
@@ -194,12 +194,12 @@ class Mixing:
         ]
         return -max(found)[1] if found else None
 
-    def statistics(self, index: int) -> Tally:
+    def statistics(self, index: int) -> QuantStatistics:
         """llama-perplexity's figures of a model against the mix, over what is read."""
         read = [one for one in self.places if one is not None]
         kept = self._tallies.get(index)
         if kept is None or kept[0] != len(read):
-            kept = self._tallies[index] = len(read), tally(read, index)
+            kept = self._tallies[index] = len(read), statistics_of(read, index)
         return kept[1]
 
     # --- inner workings
@@ -364,6 +364,6 @@ class Mixing:
     async def _judge(self, blend: Blend, number: int, tokens: Tail) -> None:
         at = self._head + number
         token = tokens[at] if at < len(tokens) else NONE
-        found = await asyncio.to_thread(beside, blend, token)
+        found = await asyncio.to_thread(place_of, blend, token)
         if tokens is self._tokens and number < len(self.places):
             self.places[number] = found

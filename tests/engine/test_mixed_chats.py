@@ -18,7 +18,7 @@ from llterm.core.mixing.recipe import Recipe
 from llterm.core.query import Backend, Fact, Query
 from llterm.core.tokens import Anchor, Tail
 from llterm.core.tokens import Path as TokenPath
-from llterm.engine.comparing import Live, Reader, View, begin, compare
+from llterm.engine.compare import ModelReader, ModelReference, TextWindow, begin_comparison, compare
 from llterm.engine.heads import head_of
 from llterm.engine.mixture import Mix
 from llterm.errors import ModelError
@@ -105,16 +105,16 @@ async def test_models_are_compared_on_a_reply_each_after_its_own_opening(
 ) -> None:
     heads = [await asyncio.to_thread(head_of, one, CHAT) for one in models]
     head, ids = max(heads, key=len), models[0].vocabulary.encode(REPLY)
-    view = View(head + ids, len(head), -len(head), len(head))
-    readers = [Reader(one, own) for one, own in zip(models, heads, strict=True)]
-    reference = Live(readers[0])
-    found = begin(reference, [view], ["same", "other"])
+    view = TextWindow(head + ids, len(head), -len(head), len(head))
+    readers = [ModelReader(one, own) for one, own in zip(models, heads, strict=True)]
+    reference = ModelReference(readers[0])
+    found = begin_comparison(reference, [view], ["same", "other"])
     async for _ in compare(found, reference, readers, [view]):
         pass
     same, other = found.candidates
     assert list(found.places) == list(range(len(ids)))
-    assert same.tally.now()["kld"].value == pytest.approx(0.0, abs=1e-6)
-    assert other.tally.now()["kld"].value > 0.01
+    assert same.statistics.now()["kld"].value == pytest.approx(0.0, abs=1e-6)
+    assert other.statistics.now()["kld"].value > 0.01
     for number, id in enumerate(ids):
         alone = await row(models[1], heads[1] + ids[:number])
         assert other.track.logprob[number] == pytest.approx(alone[id], abs=1e-3)

@@ -15,7 +15,7 @@ from llterm.backends.gradients_process import GradientProcess
 from llterm.backends.llamacpp import LlamaBackend, LlamaSettings, open_llama
 from llterm.core.attribution import How, Method, Question
 from llterm.core.stories import STORIES
-from llterm.engine.attribution import attribute
+from llterm.engine.attribute import attribute
 from llterm.errors import CapabilityMissing
 from tests.gradients.reference import FILE, reference
 from tests.helpers.bundled_model import BUNDLED

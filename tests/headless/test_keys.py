@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from llterm.headless.keytest import key_names
+from llterm.cli.key_test import key_names
 from llterm.keymap import ACTIONS
 from tests.helpers.program import folders, run
 from tests.helpers.terminal import Terminal, llterm

@@ -10,9 +10,9 @@ from itertools import count
 from pathlib import Path
 
 from llterm import state
+from llterm.cli.doctor_loom import check_loom
 from llterm.formats.exchange import Taste, import_file
 from llterm.formats.files import write_file
-from llterm.headless.loomcheck import check_loom
 from llterm.session import looms
 from llterm.session.document import Document
 from llterm.store.backups import back_up

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from llterm.cli.doctor_loom import check_loom
 from llterm.core.chat import Chat, Said, chat_text
 from llterm.core.loom import ROOT
 from llterm.core.sampling import Sampling
 from llterm.errors import LltermError
 from llterm.formats.exchange import Taste
-from llterm.headless.loomcheck import check_loom
 from llterm.session.document import Document
 from llterm.store.card import read_card
 from llterm.store.schema import MIGRATIONS, columns

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from llterm.cli.doctor_loom import check_loom
 from llterm.errors import UsageError
 from llterm.formats.exchange import import_file
-from llterm.headless.loomcheck import check_loom
 from tests.helpers.hostile_looms import opened
 
 VALUES: tuple[Any, ...] = (

@@ -28,8 +28,8 @@ _ROOM = 1 << 20
 """Bytes that a run may print: they wait in its pipes until it has ended."""
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(
-    ["tests.helpers.program_batch", "llterm.cli.app", "llterm.headless.exchange",
-     "llterm.headless.compare", "llterm.headless.mix", "llterm.jobs.sample", "llterm.jobs.suggest",
+    ["tests.helpers.program_batch", "llterm.cli.app", "llterm.cli.export_import",
+     "llterm.jobs.compare", "llterm.jobs.mix", "llterm.jobs.sample", "llterm.jobs.suggest",
      "llterm.headless.models"]
 )  # fmt: skip
 _CAPABILITIES, _OVERRIDE, _SEARCH = 0x20080522, 1 << 1, 1 << 2

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from llterm.cli.export_import import run_export
 from llterm.constraints.spec import choices
 from llterm.core.birth import WAYS, Arrival, Birth, birth_text, read_arrival, read_birth
 from llterm.core.sampling import PRESETS
 from llterm.core.view import Branch
 from llterm.formats.exchange import Taste
-from llterm.headless.exchange import run_export
 from llterm.session.born import Born, born_at
 from llterm.session.document import Document
 from llterm.session.lines import pack_lines, unpack_lines

@@ -17,9 +17,9 @@ from llterm.core.mixing.recipe import Mode, Recipe
 from llterm.core.rules import Rules
 from llterm.core.sampling import PRESETS, SamplerSettings, Sampling
 from llterm.core.tokens import Anchor, Path
-from llterm.engine.comparing import Live, Reader, View, begin, compare
+from llterm.engine.compare import ModelReader, ModelReference, TextWindow, begin_comparison, compare
+from llterm.engine.mix_player import MixPlayer
 from llterm.engine.mixture import Mix
-from llterm.engine.playing import Player
 from llterm.errors import LltermError
 from llterm.session.document import Document
 from llterm.session.mixing import Mixing
@@ -70,13 +70,13 @@ async def test_statistics_are_those_of_a_comparison() -> None:
     async with mixing(*models, mode="reference") as found:
         vocabulary = models[0].vocabulary
         tokens = (*vocabulary.prefix, *vocabulary.encode(STORY))
-        views = [View(tokens, len(vocabulary.prefix), 0)]
-        reference = Live(Reader(models[0]))
-        whole = begin(reference, views, ["other"])
-        async for _ in compare(whole, reference, [Reader(models[1])], views):
+        views = [TextWindow(tokens, len(vocabulary.prefix), 0)]
+        reference = ModelReference(ModelReader(models[0]))
+        whole = begin_comparison(reference, views, ["other"])
+        async for _ in compare(whole, reference, [ModelReader(models[1])], views):
             pass
         (other,) = whole.candidates
-        now, then = found.statistics(1).now(), other.tally.now()
+        now, then = found.statistics(1).now(), other.statistics.now()
         assert {name: pytest.approx(one.value, rel=1e-4) for name, one in then.items()} == {
             name: one.value for name, one in now.items()
         }
@@ -231,7 +231,7 @@ async def test_report_and_screen_write_the_same_text(sampling: Sampling) -> None
     mix = Mix([Endless(1), Endless(2)], Recipe(mode, Pool((1.0, 1.0))))
     path = Path(Anchor(mix.vocabulary.prefix + mix.vocabulary.encode(STORY)))
     mix.begin(path.anchor)
-    report = [turn async for turn in Player(mix, sampling, STORY).play(path, 5)]
+    report = [turn async for turn in MixPlayer(mix, sampling, STORY).play(path, 5)]
     assert b"".join(turn.token.data for turn in report) == shown
 
 

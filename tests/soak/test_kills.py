@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from llterm import paths, state
+from llterm.cli.doctor_loom import check_loom
 from llterm.formats.exchange import Taste
-from llterm.headless.loomcheck import check_loom
 from llterm.session import looms
 from llterm.session.document import Document
 from llterm.store.backups import backups

@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from llterm.cli.doctor_loom import check_loom
+from llterm.cli.export_import import run_export
 from llterm.core.loom import Node
 from llterm.core.nesting import DEEPEST, parsed
 from llterm.errors import UsageError
 from llterm.formats.exchange import Taste
-from llterm.headless.exchange import run_export
-from llterm.headless.loomcheck import check_loom
 from llterm.session.document import Document
 from llterm.store.card import read_card
 from llterm.store.connection import connect, is_endless, to_look

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from llterm.headless.loomcheck import check_loom
+from llterm.cli.doctor_loom import check_loom
 from llterm.session.document import Document
 from tests.helpers.tree_commands import kept
 

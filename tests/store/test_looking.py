@@ -29,7 +29,7 @@ from llterm.core.outline import Outline
 from llterm.formats.exchange import Taste, exported
 from llterm.formats.source import read_source
 from llterm.jobs.loom_story import read_story
-from llterm.headless.loomcheck import check_loom
+from llterm.cli.doctor_loom import check_loom
 from llterm.session.document import Document
 from llterm.store.card import read_card
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from llterm.cli.doctor_loom import check_loom
 from llterm.core.loom import ROOT
 from llterm.errors import LltermError, UsageError
-from llterm.headless.loomcheck import check_loom
 from llterm.session.document import Document
 from llterm.store.backups import backup_folder
 from tests.helpers.hostile_looms import change

@@ -8,9 +8,9 @@ from llterm.core.attribution import Question
 from llterm.core.branches import taken
 from llterm.core.display import raw_text, visible
 from llterm.core.futures import Futures
+from llterm.engine.attribute import Attributions
 from llterm.number_format import fine_percent
 from llterm.session import replacing
-from llterm.session.attributing import Attributing
 from llterm.session.spots import Spot, in_story, in_suggestion
 from llterm.ui.actions import Deed, Table
 from llterm.ui.actions.suggesting import follow
@@ -215,7 +215,7 @@ def attribution(screen: WeaveScreen) -> None:
     if len(question.tokens) == question.head:
         screen.flash("nothing stands before this token")
         return
-    attributing = Attributing(backend, question)
+    attributing = Attributions(backend, question)
     screen.app.push_screen(AttributionScreen(attributing, backend.vocabulary))
 
 

@@ -17,9 +17,9 @@ from llterm.core.attribution import METHODS, SHARES, SIGNED, Attribution, How, M
 from llterm.core.counts import count_of
 from llterm.core.display import visible
 from llterm.core.tokens import Token, Vocabulary
+from llterm.engine.attribute import Attributions
 from llterm.errors import LltermError
 from llterm.number_format import percent
-from llterm.session.attributing import Attributing
 from llterm.ui.screens.dialog import Dialog
 from llterm.ui.widgets.line import Line
 from llterm.ui.widgets.shaded import Shaded, Shading
@@ -42,7 +42,7 @@ class AttributionScreen(Dialog[None]):
         Binding("ctrl+g", "stop", "Stop", show=False),
     ]
 
-    def __init__(self, attributing: Attributing, vocabulary: Vocabulary) -> None:
+    def __init__(self, attributing: Attributions, vocabulary: Vocabulary) -> None:
         super().__init__()
         self._attributing = attributing
         self._how = How()

@@ -11,7 +11,7 @@ from textual.containers import Horizontal
 from textual.screen import Screen
 from textual.widgets import Static
 
-from llterm.core.judging.sides import Side
+from llterm.core.comparison.mixed_place import ModelAtPlace
 from llterm.engine.mixture import Mix
 from llterm.errors import BackendUnavailable, LltermError, UsageError
 from llterm.keymap import Action, Pane, action_of
@@ -142,7 +142,7 @@ class MixScreen(Screen[None]):
         return silent[0] if self.voice is None and silent else self.model
 
     @property
-    def side(self) -> Side | None:
+    def side(self) -> ModelAtPlace | None:
         """What the chosen column's model, or the mix, says at the cursor."""
         place = self.mixing.places[self.number] if self.number < len(self.mixing.places) else None
         if place is None:

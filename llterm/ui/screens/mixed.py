@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from textual.content import Content
 from textual.widgets import Static
 
+from llterm.core.comparison.mixed_place import MixedPlace, ModelAtPlace, cautions
 from llterm.core.counts import count_of
 from llterm.core.display import label_text, visible
-from llterm.core.judging.sides import Beside, Side, cautions
 from llterm.engine.mixture import Mix
 from llterm.errors import LltermError
 from llterm.keymap import action_of
@@ -26,7 +26,7 @@ from llterm.ui.widgets.voices import Candidate, Column, Voices, letter
 if TYPE_CHECKING:
     from llterm.ui.screens.mix import MixScreen
 
-MEASURES: tuple[tuple[str, Callable[[Side], float | None]], ...] = (
+MEASURES: tuple[tuple[str, Callable[[ModelAtPlace], float | None]], ...] = (
     ("probability of the first choice", lambda side: side.choice_p),
     ("mass of the ten most probable", lambda side: side.mass),
     (
@@ -66,7 +66,7 @@ def _name(screen: MixScreen) -> Callable[[str], str]:
     return lambda text: label_text(text).replace("␣", " ")
 
 
-def _place(screen: MixScreen) -> Beside | None:
+def _place(screen: MixScreen) -> MixedPlace | None:
     places = screen.mixing.places
     return places[screen.number] if screen.number < len(places) else None
 
@@ -137,7 +137,7 @@ def _words(screen: MixScreen, mix: Mix) -> list[Word]:
     return words
 
 
-def _heat(place: Beside | None, screen: MixScreen) -> float | None:
+def _heat(place: MixedPlace | None, screen: MixScreen) -> float | None:
     """How far the chosen model, or of the reference's column the farthest, is off."""
     if place is None:
         return None
@@ -173,7 +173,7 @@ def _head(screen: MixScreen, mix: Mix) -> str:
     return "mix"
 
 
-def _mix_note(screen: MixScreen, mix: Mix, place: Beside | None) -> str:
+def _mix_note(screen: MixScreen, mix: Mix, place: MixedPlace | None) -> str:
     if place is None:
         return "not read yet"
     if screen.number < len(screen.mixing.pieces):
@@ -183,7 +183,7 @@ def _mix_note(screen: MixScreen, mix: Mix, place: Beside | None) -> str:
     return "what may come next"
 
 
-def _note(mix: Mix, n: int, side: Side | None) -> str:
+def _note(mix: Mix, n: int, side: ModelAtPlace | None) -> str:
     weight = mix.recipe.pool.weights[n]
     if n in mix.company.lost:
         return "gone; counts as 0"
@@ -195,12 +195,12 @@ def _note(mix: Mix, n: int, side: Side | None) -> str:
     return f"{_kld(side, 3)} · {told}" if side else told
 
 
-def _kld(side: Side, places: int) -> str:
+def _kld(side: ModelAtPlace, places: int) -> str:
     return "KLD not told" if side.kld is None else f"KLD {side.kld:.{places}f}"
 
 
 def _candidates(
-    mix: Mix, place: Beside | None, side: Side | None, firsts: dict[int, str]
+    mix: Mix, place: MixedPlace | None, side: ModelAtPlace | None, firsts: dict[int, str]
 ) -> list[Candidate]:
     if place is None or side is None:
         return []
@@ -232,7 +232,7 @@ def _places(screen: MixScreen, mix: Mix) -> list[Column]:
     def stands(number: int) -> str:
         return visible(mixing.pieces[number].data) if number < len(mixing.pieces) else "next"
 
-    def said(side: Side | None, number: int, *, differs: bool) -> Candidate:
+    def said(side: ModelAtPlace | None, number: int, *, differs: bool) -> Candidate:
         if side is None:
             return Candidate("", 0.0)
         text = visible(token(side.choice).data) or "·"
@@ -380,11 +380,11 @@ def spoken(error: LltermError) -> str:
     return " ".join(filter(None, (f"{error.title}.", error.cause, error.hint)))
 
 
-def _spoken(screen: MixScreen, mix: Mix, place: Beside) -> str:
+def _spoken(screen: MixScreen, mix: Mix, place: MixedPlace) -> str:
     """What everybody would say here, in a sentence."""
     name, token = _name(screen), mix.vocabulary.token
 
-    def word(side: Side) -> str:
+    def word(side: ModelAtPlace) -> str:
         return f"{visible(token(side.choice).data) or '·'} ({percent(side.choice_p)})"
 
     told = f"{name(mix.names[mix.recipe.reference])} would say {word(place.mix)}"

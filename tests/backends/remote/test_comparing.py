@@ -12,11 +12,11 @@ import pytest
 from llterm.backends.remote.connect import connect
 from llterm.backends.remote.remote_backend import RemoteBackend
 from llterm.config.server import ServerSettings
-from llterm.core.judging.rows import UNTOLD, Seen
-from llterm.engine.comparing import Live, Reader, View, begin, compare
-from llterm.engine.whole import told_by
+from llterm.core.comparison.divergence import UNTOLD, ScoredTokens
+from llterm.engine.compare import ModelReader, ModelReference, TextWindow, begin_comparison, compare
+from llterm.engine.whole_rows import rows_or_scores
 from llterm.errors import CapabilityMissing
-from llterm.headless.compare import check
+from llterm.jobs.comparison_plan import check_comparable
 from tests.helpers import fake_servers
 from tests.helpers.fake_servers import SERVERS, LlamaServer
 from tests.helpers.little_model import END, HALF, chances, cut
@@ -54,8 +54,8 @@ async def test_a_given_texts_probabilities_are_exact_or_refused(
     ids = cut(TEXT) if backend.capabilities.token_ids else names.encode(TEXT)
     tokens = (*names.prefix, *ids)
     if backend.capabilities.score:
-        seen = await told_by(backend, tokens, 2)
-        assert isinstance(seen, Seen)
+        seen = await rows_or_scores(backend, tokens, 2)
+        assert isinstance(seen, ScoredTokens)
         before = [
             cut(b"".join(names.token(id).data for id in tokens[:n])) for n in range(2, len(tokens))
         ]
@@ -72,25 +72,25 @@ async def test_a_given_texts_probabilities_are_exact_or_refused(
         }
     else:
         with pytest.raises(CapabilityMissing) as refused:
-            await told_by(backend, tokens, 2)
+            await rows_or_scores(backend, tokens, 2)
         assert refused.value.hint
         with pytest.raises(CapabilityMissing, match="tiny cannot be compared"):
-            check([backend], ["tiny"], by_id=True)
+            check_comparable([backend], ["tiny"], by_id=True)
     with pytest.raises(CapabilityMissing, match="tiny cannot be compared"):
-        check([backend], ["tiny"], by_id=False)
+        check_comparable([backend], ["tiny"], by_id=False)
     await backend.close()
 
 
 async def test_figures_do_not_hang_on_how_many_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
     models = [await opened(LlamaServer) for _ in range(2)]
     tokens = (*models[0].vocabulary.prefix, *cut(TEXT * 3))
-    views = [View(tokens, 1, 0)]
+    views = [TextWindow(tokens, 1, 0)]
     told = []
     for cap in (11, 5):
         listing(monkeypatch, cap)
-        reference = Live(Reader(models[0]))
-        found = begin(reference, views, ["other"])
-        async for _ in compare(found, reference, [Reader(models[1])], views):
+        reference = ModelReference(ModelReader(models[0]))
+        found = begin_comparison(reference, views, ["other"])
+        async for _ in compare(found, reference, [ModelReader(models[1])], views):
             pass
         told.append(found.figures(found.candidates[0]))
     known = {name: one.value for name, one in told[1].items() if one.known}

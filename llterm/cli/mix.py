@@ -1,0 +1,265 @@
+"""`llterm mix`: from typed words to a request, and its result to the terminal."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from llterm.cli.chat_flags import typed_chat
+from llterm.cli.recipe import Values, index_of, recipe_of
+from llterm.cli.recording import with_recordings
+from llterm.core.counts import count_of
+from llterm.errors import ConditionFailed, UsageError
+from llterm.output import put_parts, say
+from llterm.regular import present
+from llterm.terminal import why_not_interactive
+
+if TYPE_CHECKING:
+    from llterm.cli.score import Given
+    from llterm.config import Config
+    from llterm.config.schema import MixConfig
+    from llterm.core.chat import Chat
+    from llterm.core.comparison.conditions import Condition
+
+TOKENS = 64
+"""How many tokens a report goes on for."""
+_REPORT = (
+    "format",
+    "tokens",
+    "further",
+    "require",
+    "base",
+    "write_base",
+    "window",
+    "stride",
+    "method",
+)
+"""Flags that ask for a report."""
+
+
+def mix(values: Values) -> int:
+    """Mix or compare, and print a report. Returns the exit code."""
+    from llterm.cli.settings import load
+
+    config = load(file=values["config"])
+    compared = values["text"] is not None or values["base"] is not None
+    mode = values["mode"] or ("reference" if compared else config.mix.mode)
+    values = {**values, "mode": mode, **_configured(values, config.mix, mode)}
+    models = tuple(values["model"])
+    chat, prompt = typed_chat(values)
+    values = {**values, "prompt": prompt}
+    least = 1 if values["base"] is not None else 2
+    if len(models) < least:
+        raise UsageError(
+            "There is nothing to mix" if least > 1 else "There is no model to compare",
+            f"Given: {count_of(len(models), 'model')}.",
+            "Give -m for each model: `llterm mix -m A -m B --prompt …`.",
+        )
+    if all(values[name] is None for name in _REPORT) and not why_not_interactive(os.environ):
+        return _open_screen(values, models, mode, config, chat)
+    config = with_recordings(config, models, values["record"] or (), values["replay"] or ())
+    if mode == "reference":
+        return _compare(values, models, config, chat)
+    return _play(values, models, config, mode, chat)
+
+
+def _configured(values: Values, own: MixConfig, mode: str) -> dict[str, Any]:
+    """What the configuration says where no flag was typed."""
+    configured: dict[str, Any] = {"model": values["model"] or list(own.models)}
+    if mode != "reference":
+        weights = own.weights if configured["model"] == list(own.models) else ()
+        given = {"pool": own.pool, "weight": list(weights), "plausible": own.plausible,
+                 "turn": own.turn}  # fmt: skip
+        configured |= {name: value for name, value in given.items() if not values[name]}
+    return configured
+
+
+def _open_screen(
+    values: Values, models: tuple[str, ...], mode: str, config: Config, chat: Chat | None
+) -> int:
+    """The models side by side, in the app."""
+    from dataclasses import replace
+
+    from llterm.cli.arguments import WeaveArguments
+    from llterm.cli.options import checked, model_flags, sampling_flags
+    from llterm.cli.score import given_text
+    from llterm.cli.weave import weave
+    from llterm.jobs.inputs import is_loom
+    from llterm.jobs.mix import mix_sampling
+
+    file, prompt = values["file"], values["prompt"]
+    if values["text"] is not None:
+        # What is compared is not gone on with: the loom beside the text is not for that.
+        text, chat = given_text(values["text"], None, chat)
+        file, prompt = None, text.decode("utf-8", "surrogateescape")
+    typed, rules = sampling_flags(values), dict[str, Any]()
+    mix_sampling(checked(typed), config)  # What is wrong is told before the screen is taken.
+    if file is None or not (is_loom(file) and present(file)):
+        # What is on show is what is drawn from: no half-written word is finished first.
+        typed, rules = {"sampling.preset": config.mix.preset, **typed}, {"weave.heal": False}
+    recipe = replace(recipe_of(values, models, mode), reference=_reference(values, models))
+    arguments = WeaveArguments(
+        file=file,
+        prompt=prompt,
+        models=models,
+        config=values["config"],
+        weave=rules,
+        overrides=model_flags(values),
+        record=tuple(values["record"] or ()),
+        replay=tuple(values["replay"] or ()),
+        recipe=recipe,
+        sampling=typed,
+        chat=chat,
+        beside=True,
+    )
+    return weave(arguments)
+
+
+def _play(
+    values: Values, models: Sequence[str], config: Config, mode: str, chat: Chat | None
+) -> int:
+    for name in ("text", "base", "write_base", "require", "reference", "further"):
+        if values[name] is not None:
+            flag = "continue" if name == "further" else name.replace("_", "-")
+            raise UsageError(
+                f"--{flag} belongs to --mode reference",
+                "", f"Leave it out, or --mode {mode}.",
+            )  # fmt: skip
+    if values["format"] == "html":
+        raise UsageError("There is no page of a mixed text", "", "Use --format text or json here.")
+    from llterm.cli.options import checked, model_flags, sampling_flags
+    from llterm.jobs import mix as job
+    from llterm.jobs.request import Request
+    from llterm.jobs.runner import run
+    from llterm.progress_line import ProgressLine
+    from llterm.reports import mix_json, mix_text
+
+    given = _begun(values, chat)
+    request = Request(
+        config=config,
+        models=tuple(models),
+        text=given.text,
+        chat=given.chat,
+        recipe=recipe_of(values, models, mode),
+        overrides=model_flags(values),
+        sampling=checked(sampling_flags(values)),
+    )
+    with ProgressLine() as line:
+        result = run(job.mix(request, values["tokens"] or TOKENS, line))
+    if values["format"] == "json":
+        put_parts(mix_json.mix_json(result))
+    else:
+        put_parts([mix_text.mix_text(result), "\n"])
+    say(mix_text.mix_summary(result))
+    return 0
+
+
+def _compare(values: Values, models: Sequence[str], config: Config, chat: Chat | None) -> int:
+    for name in ("pool", "weight", "plausible", "turn"):
+        if values[name]:
+            raise UsageError(
+                f"--{name} does not belong to --mode reference",
+                "There the reference alone decides.", "Leave it out.",
+            )  # fmt: skip
+    from llterm.cli.options import checked, model_flags, sampling_flags
+    from llterm.jobs import compare as job
+    from llterm.jobs.comparison_plan import CompareOptions
+    from llterm.jobs.request import Request
+    from llterm.jobs.runner import run
+    from llterm.progress_line import ProgressLine
+    from llterm.reports import comparison_text
+
+    given, source = _compared_text(values, chat)
+    request = Request(
+        config=config,
+        models=tuple(models),
+        text=given.text,
+        chat=given.chat,
+        overrides=model_flags(values),
+        sampling=checked(sampling_flags(values)),
+    )
+    options = CompareOptions(
+        reference=_reference(values, models),
+        source=source,
+        tokens=values["tokens"] or 0,
+        further=values["further"] or 0,
+        window=values["window"],
+        stride=values["stride"],
+        method=values["method"] or "overlap",
+        base=values["base"],
+        write_base=values["write_base"],
+        conditions=_conditions(values["require"]),
+    )
+    with ProgressLine() as line:
+        result = run(job.compare(request, options, line))
+    if values["format"] == "json":
+        from llterm.reports.comparison_json import comparison_json
+
+        put_parts(comparison_json(result))
+    elif values["format"] == "html":
+        from llterm.reports.comparison_html import comparison_page
+
+        put_parts(comparison_page(result))
+    else:
+        put_parts([comparison_text.comparison_text(result), "\n"])
+    say(comparison_text.comparison_summary(result))
+    broken = comparison_text.broken_conditions(result)
+    if broken:
+        raise ConditionFailed(
+            "A required condition does not hold",
+            "; ".join(f"{name}: {why}" for name, why in broken) + ".",
+        )  # fmt: skip
+    return 0
+
+
+def _begun(values: Values, chat: Chat | None) -> Given:
+    """The text that the models go on with; a reply may be all theirs."""
+    from llterm.cli.score import Given, given_text
+
+    if chat is not None and values["file"] is None and values["prompt"] is None:
+        return Given(b"", chat)
+    return given_text(values["file"], values["prompt"], chat)
+
+
+def _compared_text(values: Values, chat: Chat | None) -> tuple[Given, str]:
+    """The text that is read, and where it is from."""
+    from llterm.cli.score import Given, given_text
+
+    begun = values["file"] is not None or values["prompt"] is not None
+    if values["base"] is not None:
+        if begun or values["text"] is not None:
+            raise UsageError("A base file brings its own text", "", "Leave the other text out.")
+        for name, flag in (("further", "continue"), ("tokens", "tokens")):
+            if values[name] is not None:
+                raise UsageError(
+                    f"A base file is read as it is, without --{flag}", "", "Leave it out."
+                )
+        if values["write_base"] is not None or values["reference"] is not None:
+            raise UsageError(
+                "A base file is the reference already", "",
+                "Leave --reference and --write-base out.",
+            )  # fmt: skip
+        return Given(b"", chat), ""
+    if values["text"] is not None and begun:
+        raise UsageError("Two texts are given", "", "Leave --text, the file or --prompt out.")
+    file, prompt = values["text"] or values["file"], values["prompt"]
+    source = "standard input" if str(file) == "-" else file.name if file is not None else "--prompt"
+    if file is None and chat is not None:
+        source = "the reply"
+    if values["further"] is not None and values["text"] is None:
+        return _begun(values, chat), source
+    return given_text(file, prompt, chat), source
+
+
+def _reference(values: Values, models: Sequence[str]) -> int:
+    return 0 if values["reference"] is None else index_of(values["reference"], models)
+
+
+def _conditions(text: str | None) -> tuple[Condition, ...]:
+    if text is None:
+        return ()
+    from llterm.core.comparison.conditions import parse
+    from llterm.core.comparison.quant_statistics import NAMES
+
+    return parse(text, NAMES)

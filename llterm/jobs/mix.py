@@ -1,0 +1,101 @@
+"""Goes on with a text by several models, and keeps what each of them said at each token."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from llterm.backends.served import Counted, counted
+from llterm.config import Config
+from llterm.config.sampling import make_sampling
+from llterm.core.chat import Chat
+from llterm.core.mixing.recipe import Recipe
+from llterm.core.query import Cost
+from llterm.core.sampling import Sampling
+from llterm.core.tokens import Anchor, Path
+from llterm.engine.heads import head_of
+from llterm.engine.mix_player import MixPlayer, MixTurn
+from llterm.engine.mixture import Mix
+from llterm.errors import UsageError
+from llterm.jobs.request import Request
+from llterm.jobs.runner import SILENCE, Listener, names_of, opened
+
+
+@dataclass(frozen=True, slots=True)
+class MixResult:
+    """A text made by a mix."""
+
+    recipe: Recipe
+    names: tuple[str, ...]
+    text: bytes
+    """What it goes on with."""
+    turns: tuple[MixTurn, ...]
+    by_id: bool
+    """Tokens are those of the models' one vocabulary; otherwise bytes."""
+    exact: bool
+    cost: Cost
+    seconds: float
+    chat: Chat | None = None
+    """What the text is a reply to."""
+    counted: tuple[Counted, ...] = ()
+    """What went over the wire, of models on servers."""
+
+    @property
+    def data(self) -> bytes:
+        """The text that was made."""
+        return b"".join(turn.token.data for turn in self.turns if not turn.token.special)
+
+    @property
+    def unknown(self) -> float:
+        """The most mass that was only estimated at any place."""
+        return max((turn.unknown for turn in self.turns), default=0.0)
+
+    def determinism(self, index: int) -> float:
+        """Mean probability of a model's own first choice; 1 less it is VisuaLL's creativity."""
+        count = len(self.turns)
+        return sum(turn.votes[index].choice_p for turn in self.turns) / count if count else 0.0
+
+
+def mix_sampling(typed: Mapping[str, Any], config: Config) -> Sampling:
+    """How tokens are drawn: by the configured preset for mixes, and what was typed.
+
+    Raises UsageError.
+    """
+    try:
+        return make_sampling({"preset": config.mix.preset, **typed}, config.presets)
+    except ValueError as wrong:
+        raise UsageError("The sampler cannot be set so", f"{wrong}.", "") from wrong
+
+
+async def mix(request: Request, tokens: int, listener: Listener = SILENCE) -> MixResult:
+    """Go on for so many tokens, fewer where the text ends; each model opens a chat in its own way.
+
+    The request has a recipe. Raises LltermError. Cancelling stops it.
+    """
+    sampling = mix_sampling(request.sampling, request.config)
+    names_of(request)
+    async with opened(request, listener) as source:
+        assert isinstance(source, Mix)
+        start = time.monotonic()
+        head = await asyncio.to_thread(head_of, source, request.chat)
+        anchor = Anchor(head + source.vocabulary.encode(request.text))
+        source.begin(anchor)
+        turns: list[MixTurn] = []
+        async for turn in MixPlayer(source, sampling, request.text).play(Path(anchor), tokens):
+            turns.append(turn)
+            listener.say(f"Mixing: {len(turns):,} of {tokens:,} tokens")
+        return MixResult(
+            recipe=source.recipe,
+            names=source.names,
+            text=request.text,
+            turns=tuple(turns),
+            by_id=source.by_id,
+            exact=source.exact,
+            cost=source.spent,
+            seconds=time.monotonic() - start,
+            chat=request.chat,
+            counted=counted(source),
+        )

@@ -1,0 +1,118 @@
+"""Reads a text with a model: how surprising each of its tokens is."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from llterm.backends.served import Counted, counted
+from llterm.core.chat import Chat
+from llterm.core.query import Backend, Cost
+from llterm.core.reading import Reading, Summary, summarise
+from llterm.engine.heads import head_of
+from llterm.engine.score import Method, score_text
+from llterm.errors import UsageError
+from llterm.jobs.request import Request
+from llterm.jobs.runner import SILENCE, Listener, names_of, opened
+from llterm.jobs.window_sizes import NO_HALVES, window_and_stride
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreOptions:
+    """How a text is read."""
+
+    top: int = 5
+    """Candidates told of each token."""
+    window: int | None = None
+    """Tokens the model sees at once; None: its context."""
+    stride: int | None = None
+    """How far windows are apart; None: half a window."""
+    method: Method = "overlap"
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreResult:
+    """A text as a model read it."""
+
+    model: str
+    fingerprint: str
+    """Of its vocabulary."""
+    text: bytes
+    tokens: int
+    """Tokens of the text; some of them are not scored by some methods."""
+    readings: tuple[Reading, ...]
+    summary: Summary
+    window: int
+    stride: int
+    method: Method
+    cost: Cost
+    seconds: float
+    chat: Chat | None = None
+    """What the text is a reply to."""
+    counted: tuple[Counted, ...] = ()
+    """What went over the wire, where the model is on a server."""
+
+
+async def score(
+    request: Request, options: ScoreOptions, listener: Listener = SILENCE
+) -> ScoreResult:
+    """Read the request's text; a chat before it is read and not scored.
+
+    Raises LltermError. Cancelling stops it.
+    """
+    (name,) = names_of(request)
+    async with opened(request, listener) as backend:
+        return await _score(request, options, name, backend, listener)
+
+
+async def _score(
+    request: Request, options: ScoreOptions, name: str, backend: Backend, listener: Listener
+) -> ScoreResult:
+    vocabulary = backend.vocabulary
+    context = backend.capabilities.context
+    method = options.method
+    head = await asyncio.to_thread(head_of, backend, request.chat)
+    if request.chat and method == "halves":
+        raise UsageError(*NO_HALVES)
+    window, stride = window_and_stride(
+        options.window or context,
+        options.stride,
+        method,
+        context=context,
+        prefix=len(head),
+        who="The model sees",
+    )
+    ids = await asyncio.to_thread(vocabulary.encode, request.text)
+    if method == "halves" and len(ids) + len(vocabulary.prefix) < window:
+        raise UsageError(
+            "The text does not fill one window",
+            f"It has {len(ids):,} tokens, and --method halves reads whole windows of {window:,}.",
+            "Choose a smaller --window, or --method overlap.",
+        )
+    readings: list[Reading] = []
+    cost, start = Cost(), time.monotonic()
+    scores = score_text(
+        backend, ids, window=window, stride=stride, method=method, keep=options.top, head=head
+    )
+    async with aclosing(scores) as scored:  # type: ignore[type-var]
+        async for reading, spent in scored:
+            readings.append(reading)
+            cost += spent
+            listener.say(f"Scoring: {(reading.index + 1) / max(len(ids), 1):.0%}")
+    return ScoreResult(
+        model=name,
+        fingerprint=vocabulary.fingerprint,
+        text=request.text,
+        tokens=len(ids),
+        readings=tuple(readings),
+        summary=summarise(readings),
+        window=window,
+        stride=stride,
+        method=method,
+        cost=cost,
+        seconds=time.monotonic() - start,
+        chat=request.chat,
+        counted=counted(backend),
+    )
