@@ -30,7 +30,7 @@ from llterm.jobs.runner import absences, load_progress
 from llterm.output import say
 from llterm.progress_line import ProgressLine
 from llterm.session.document import Document
-from llterm.session.sampling import SamplerChoice
+from llterm.session.sampler_choice import SamplerChoice
 from llterm.session.session import Session
 from llterm.session.status import Figures
 from llterm.store.connection import to_look

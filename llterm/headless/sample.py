@@ -30,9 +30,9 @@ from llterm.errors import UsageError
 from llterm.headless.job import copied
 from llterm.headless.opened import opened
 from llterm.progress_line import ProgressLine
-from llterm.session.chatting import chat_parts
 from llterm.session.document import Document
-from llterm.session.sampling import SamplerChoice
+from llterm.session.sampler_choice import SamplerChoice
+from llterm.session.story_prompt import chat_parts
 
 STORY = 4096
 """Bytes of the story that bans look back on."""

@@ -34,7 +34,7 @@ async def outcome(job: Job, failure: str) -> Reason:
 
 
 class BackgroundTask:
-    """Runs one job at a time. A job that was stopped is heard of no more, whatever becomes of it."""
+    """Runs one job at a time. Of a job that was stopped nothing is heard any more."""
 
     def __init__(self, failure: str, ended: Callable[[Reason], None] = lambda _: None) -> None:
         """`failure`: the title of what no one foresaw. `ended` hears why a job ended by itself;

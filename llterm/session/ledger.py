@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 
+from llterm.core.birth import Birth, read_birth
 from llterm.core.history import Step, Value, Way
 from llterm.core.loom import ROOT, Loom, Piece
 from llterm.core.reviving import revive
@@ -51,6 +52,13 @@ class Ledger:
     def put_piece(self, piece: Piece) -> None:
         self.loom.pieces.add(piece)
         self.pending.pieces[piece.id] = piece
+
+    def birth(self, piece: int) -> Birth:
+        """What a model's text was born with; an empty one of the person's text."""
+        text = self.loom.pieces[piece].birth
+        if not text and self.file is not None:
+            text = self.file.late.births([piece]).get(piece, "")
+        return read_birth(text)
 
     def keep(self, name: str, value: Value) -> None:
         """Keep a value that is no step."""

@@ -22,7 +22,7 @@ from llterm.core.sampling import Sampling
 from llterm.engine.opening import MixOf
 from llterm.errors import LltermError
 from llterm.headless import job, sample
-from llterm.session.refusals import unforeseen
+from llterm.session.background_task import unforeseen
 from tests.helpers.extremes import DENORMAL, extremes
 
 PROMPT = b"Every evening the cat"

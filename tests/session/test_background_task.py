@@ -1,4 +1,4 @@
-"""One job at a time: it ends, fails, is stopped, is started again, and fails while it is stopped."""
+"""One job at a time: it ends, fails, is stopped, is started again, fails while it is stopped."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ gives the same."""
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class SavedWeave:
     """A weave as it was kept."""
 
     tokens: Tail
@@ -103,7 +103,7 @@ def pack(weave: Weave, source: Source, cost: Cost, seconds: float) -> bytes:
     return out.getvalue()
 
 
-def unpack(blob: bytes) -> Kept | None:
+def unpack(blob: bytes) -> SavedWeave | None:
     """The kept weave; None where there is none, of another version, or broken (it is a cache)."""
     if not blob:
         return None
@@ -115,7 +115,7 @@ def unpack(blob: bytes) -> Kept | None:
             tails = np.split(arrays["tails"], np.cumsum(arrays["tail_sizes"])[:-1])
             found = distributions(arrays)
             facts = {tuple(tail.tolist()): one for tail, one in zip(tails, found, strict=True)}
-        return Kept(
+        return SavedWeave(
             tokens=tuple(header["tokens"]),
             residue=bytes.fromhex(header["residue"]),
             before=header["before"],

@@ -1,4 +1,4 @@
-"""Keeps sampled lines in the loom, so that they are there again when the story is back where they
+"""Keeps samples in the loom, so that they are there again when the story is back where they
 were drawn, also after a restart. One blob a place."""
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from llterm.core.query import Source
 from llterm.core.tokens import Asking
 from llterm.core.view import Step
 from llterm.core.weave import Weave
-from llterm.session.keeping import (
+from llterm.session.samples import Sample
+from llterm.session.saved_weave import (
     MOST_CANDIDATES,
     arrays_of,
     distributions,
@@ -29,7 +30,6 @@ from llterm.session.keeping import (
     read_names,
     text_of,
 )
-from llterm.session.samples import Sample
 from llterm.store.settings import read_sampling, sampling_text
 
 log = logging.getLogger(__name__)
@@ -37,11 +37,11 @@ log = logging.getLogger(__name__)
 VERSION = 1
 
 
-def pack_lines(weave: Weave, samples: Iterable[Sample], source: Source) -> bytes:
-    """The blob of the lines drawn beside a weave; empty where there are none to keep.
+def pack_samples(weave: Weave, samples: Iterable[Sample], source: Source) -> bytes:
+    """The blob of the samples drawn beside a weave; empty where there are none to keep.
 
-    What a constraint allowed is not kept, so lines under one are not either. Of too many the oldest
-    are left out.
+    What a constraint allowed is not kept, so samples under one are not either. Of too many the
+    oldest are left out.
     """
     kept: list[Sample] = []
     room = MOST_CANDIDATES
@@ -79,8 +79,8 @@ def pack_lines(weave: Weave, samples: Iterable[Sample], source: Source) -> bytes
     return out.getvalue()
 
 
-def unpack_lines(blob: bytes, weave: Weave, source: Source) -> list[Sample]:
-    """The lines kept for the place of this weave; none where another model drew them, the
+def unpack_samples(blob: bytes, weave: Weave, source: Source) -> list[Sample]:
+    """The samples kept for the place of this weave; none where another model drew them, the
     text before the story is another now, or the blob is broken."""
     if not blob or weave.constraint is not None:
         return []
@@ -93,15 +93,15 @@ def unpack_lines(blob: bytes, weave: Weave, source: Source) -> list[Sample]:
             if isinstance(source.vocabulary, Asking):
                 source.vocabulary.learn(read_names(header["names"]))
             found = distributions(arrays)
-            return [_line(one, found) for one in header["lines"]]
+            return [_sample(one, found) for one in header["lines"]]
     except (ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile, OSError,
             EOFError, StopIteration) as broken:  # fmt: skip
-        log.warning("kept lines could not be read: %s", broken)
+        log.warning("kept samples could not be read: %s", broken)
         return []
 
 
 def _place(weave: Weave, source: Source) -> dict[str, Any]:
-    """What lines depend on, as JSON gives it back."""
+    """What samples depend on, as JSON gives it back."""
     return {
         # Not its tokens: a server's are guessed until it is asked.
         "before": blake2b(text_of(weave.anchor.tokens, source.vocabulary)).hexdigest(),
@@ -118,10 +118,10 @@ def _ids(samples: Iterable[Sample]) -> Iterator[int]:
             yield from found.ids.tolist()
 
 
-def _line(told: dict[str, Any], found: Iterator[Distribution]) -> Sample:
+def _sample(told: dict[str, Any], found: Iterator[Distribution]) -> Sample:
     sampling = read_sampling(told["sampling"])
     if sampling is None:
-        raise ValueError("a line without its sampler settings")
+        raise ValueError("a sample without its sampler settings")
     steps = [
         Step(id, bytes.fromhex(data), logprob, rank, special, permitted)
         for id, data, logprob, rank, special, permitted in told["steps"]

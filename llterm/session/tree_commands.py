@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import Protocol
 
 from llterm.core import reshaping
 from llterm.core.birth import Arrival, Birth, birth_text
@@ -21,29 +20,16 @@ from llterm.core.pieces import Span, token_edges
 from llterm.errors import UsageError
 from llterm.session.changes import Change, ModelRun
 from llterm.session.ledger import Ledger
+from llterm.session.manuscript import Manuscript
 
 MOST_RATING = 5
 
 
-class Steps(Protocol):
-    """Where steps begin and end: the document."""
+class TreeCommands:
+    """What can be done to the tree of a document."""
 
-    def begin(self, label: str) -> Step: ...
-
-    def finish(self, step: Step) -> Change: ...
-
-    def nothing(self) -> Change: ...
-
-    def checkpoint(self) -> None: ...
-
-    def birth(self, piece: int) -> Birth: ...
-
-
-class Branches:
-    """The tree of a document."""
-
-    def __init__(self, steps: Steps, ledger: Ledger) -> None:
-        self._steps = steps
+    def __init__(self, manuscript: Manuscript, ledger: Ledger) -> None:
+        self._manuscript = manuscript
         self._ledger = ledger
 
     @property
@@ -94,7 +80,7 @@ class Branches:
 
     def move(self, id: int, parent: int) -> Change:
         """Hang a branch under another node, also one that was deleted."""
-        self._steps.checkpoint()
+        self._manuscript.checkpoint()
         self._place(parent)
         node = self._loom.nodes.get(id)
         if node is None:
@@ -102,7 +88,7 @@ class Branches:
         if reshaping.contains(self._loom, id, parent):
             raise UsageError("A branch cannot hang under itself", "", "Choose another place.")
         if node.parent == parent:
-            return self._steps.nothing()
+            return self._manuscript.nothing()
         return self._do("move a branch", lambda step: reshaping.move(self._loom, step, id, parent))
 
     def delete(self, id: int) -> Change:
@@ -171,7 +157,7 @@ class Branches:
         at, span = self._token(node, token)
         index, piece = span.index, span.piece
         assert index is not None
-        known = self._steps.birth(piece.id).alternatives
+        known = self._ledger.birth(piece.id).alternatives
         edge = token_edges(piece)[index]
         overlap = max(-edge, 0)
         if index >= len(known) or not 0 <= choice < len(known[index]):
@@ -245,9 +231,9 @@ class Branches:
     # --- inner workings
 
     def _do(self, label: str, work: Callable[[Step], object]) -> Change:
-        step = self._steps.begin(label)
+        step = self._manuscript.begin(label)
         work(step)
-        return self._steps.finish(step)
+        return self._manuscript.finish(step)
 
     def _with(self, step: Step) -> tuple[Loom, Step, Callable[[], int]]:
         return self._loom, step, self._ledger.new_node
@@ -308,11 +294,11 @@ class Branches:
     def _delete(self, label: str, ids: Iterable[int]) -> Change:
         gone = tuple(ids)
         if not gone:
-            return self._steps.nothing()
+            return self._manuscript.nothing()
         return self._do(label, lambda step: reshaping.delete(self._loom, step, gone))
 
     def _mark(self, label: str, id: int, **changes: object) -> None:
-        self._steps.checkpoint()
+        self._manuscript.checkpoint()
         self._place(id)
         before = self.marks(id)
         marks = replace(before, **changes)  # type: ignore[arg-type]
@@ -321,7 +307,7 @@ class Branches:
 
     def _node(self, id: int) -> Node:
         """A node of the tree. What is being typed is ended first: it may make nodes anew."""
-        self._steps.checkpoint()
+        self._manuscript.checkpoint()
         if id == ROOT or not self._loom.holds(id):
             raise self._gone()
         return self._loom.nodes[id]

@@ -1,0 +1,70 @@
+"""A story as the model in use reads it: its chat, its hidden prefix, its settings."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from dataclasses import replace
+
+from llterm.backends.served import server_of
+from llterm.core.chat import Parts, read_chat
+from llterm.core.prompt import Prompt, make_prompt
+from llterm.core.query import Source
+from llterm.core.rules import Rules
+from llterm.core.tokens import Settling
+from llterm.engine.heads import open_chat
+from llterm.errors import LltermError
+from llterm.session.document import Document
+
+
+def rules_for(rules: Rules, source: Source | None) -> Rules:
+    """The weave settings for this source: depth counts its own tokens, which may be bytes, and
+    only one that takes masks can heal."""
+    if source is None:
+        return rules
+    able = source.capabilities
+    return replace(rules, depth=rules.depth * able.pieces, heal=rules.heal and able.masks)
+
+
+async def story_prompt(document: Document, source: Source) -> Prompt:
+    """The whole story as a model reads it, with nothing left for it to finish."""
+    runs = document.runs_before(len(document.text))
+    rules = replace(document.rules, heal=False)
+    context = source.capabilities.context
+    chat = await asyncio.to_thread(chat_parts, document, source)
+    return await asyncio.to_thread(
+        make_prompt, runs, document.prefix, source.vocabulary, rules, context, chat
+    )
+
+
+def chat_parts(document: Document, source: Source) -> Parts:
+    """The chat up to where the story, its reply, begins; empty where the loom has none.
+
+    The hidden prefix joins the system message. Raises CapabilityMissing where the source has no
+    template, ModelError where its template fails.
+    """
+    chat = read_chat(document.chat)
+    if not chat:
+        return ()
+    return open_chat(source, chat.with_prefix(document.prefix))
+
+
+async def open_first(document: Document, source: Source) -> None:
+    """Have the chat opened by the model's own template, which may take a second at most, so that
+    what was kept of a weave finds its place. A server is not waited for."""
+    if server_of(source) is None:
+        with suppress(LltermError):  # The next weave says it to the person.
+            chat_parts(document, source)
+            await told_more(source)
+
+
+def root_text(document: Document) -> str:
+    """Everything that stands before the story, as a key: the hidden prefix and the chat."""
+    return f"{document.prefix}\0{document.chat}"
+
+
+async def told_more(source: Source) -> bool:
+    """Ask a server for what of the story's tokens could only be guessed at once. Returns whether
+    there was any."""
+    guessed = [part for part in (source, source.vocabulary) if isinstance(part, Settling)]
+    return any([await part.settle() for part in guessed])
