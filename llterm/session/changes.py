@@ -138,16 +138,16 @@ def difference(old: str, new: str, start: int, stop: int) -> Change:
     They are known to be equal before `start`, and after what is `stop` in the old one.
     """
     last = len(new) - len(old) + stop
-    one, other = old[start:stop], new[start:last]
-    first = _common(len(one), len(other), lambda size: one[:size] == other[:size])
-    most = min(len(one), len(other)) - first
-    end = _common(most, most, lambda size: not size or one[-size:] == other[-size:])
+    before, after = old[start:stop], new[start:last]
+    first = _common(len(before), len(after), lambda size: before[:size] == after[:size])
+    most = min(len(before), len(after)) - first
+    end = _common(most, most, lambda size: not size or before[-size:] == after[-size:])
     return Change(start + first, stop - end, new[start + first : last - end], last - end)
 
 
-def _common(one: int, other: int, same: Callable[[int], bool]) -> int:
+def _common(first: int, second: int, same: Callable[[int], bool]) -> int:
     """The largest size for which `same` holds; it holds for all smaller ones."""
-    low, high = 0, min(one, other)
+    low, high = 0, min(first, second)
     while low < high:
         middle = (low + high + 1) // 2
         if same(middle):

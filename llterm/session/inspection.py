@@ -132,7 +132,7 @@ class Inspection:
         self,
         vocabulary: Vocabulary,
         at: Situation,
-        found: Distribution,
+        distribution: Distribution,
         constraint: Constrained | None = None,
         written: Tail = (),
         healing: Mask | None = None,
@@ -141,14 +141,14 @@ class Inspection:
         is half written."""
         self._vocabulary = vocabulary
         self._at = at
-        self._found = found
+        self._found = distribution
         self._constraint, self._written, self._healing = constraint, written, healing
         self._mask = constraint.mask(written) if constraint is not None else None
         self._chains = Chains(vocabulary)
         self.caveat = ""
         """What is not exact about the chain's figures; empty when all is."""
-        self._ids: NDArray[np.int32] = found.ids
-        self._logprobs = found.logprobs.astype(np.float64)
+        self._ids: NDArray[np.int32] = distribution.ids
+        self._logprobs = distribution.logprobs.astype(np.float64)
         self._final = np.exp(self._logprobs)
         self._valid = None if self._mask is None else self._mask.allowed[self._ids]
         self._dropped: Sequence[str | None] = [None] * len(self._ids)
@@ -286,9 +286,9 @@ def parse_chain(
     sampling = sampling or Sampling().under("neutral", presets)
     for word in text.split():
         name, equals, value = word.partition("=")
-        row = next((one for one in SAMPLING if equals and one.name == name), None)
+        row = next((setting for setting in SAMPLING if equals and setting.name == name), None)
         if row is None and name not in presets:
-            known = ", ".join([*presets, *(one.name for one in SAMPLING)])
+            known = ", ".join([*presets, *(setting.name for setting in SAMPLING)])
             raise UsageError(f"There is no {name}", f"Known: {known}.", "")
         try:
             given = row.parse(value) if row is not None else name

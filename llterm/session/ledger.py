@@ -138,14 +138,14 @@ class Ledger:
 
         Raises UsageError, and changes nothing, where the file was damaged and they cannot be.
         """
-        found: dict[str, Value] = {}
+        facts: dict[str, Value] = {}
         way: tuple[Way, Way] = ("undo", "redo") if undone else ("redo", "undo")
         gone: list[Step] = []
         try:
             for step in steps:
-                found.update(step.apply(self.loom, way[0]))
+                facts.update(step.apply(self.loom, way[0]))
                 gone.append(step)
-            head = int(found.get("head", self.loom.head))
+            head = int(facts.get("head", self.loom.head))
             if not self.loom.holds(head):
                 raise ValueError(f"the story would end in node {head}, which was deleted")
         except ValueError as error:
@@ -157,7 +157,7 @@ class Ledger:
         for step in steps:
             self.pending.steps[step.id] = step, undone
             self._rows(step)
-        return found
+        return facts
 
     def _no_way(self, error: ValueError) -> UsageError:
         path = self.file.path if self.file is not None else ""

@@ -143,23 +143,23 @@ def delete(path: Path, now: datetime | None = None) -> Deleted:
 
 def deleted() -> list[Deleted]:
     """The looms in the trash, the last one first."""
-    found = []
+    trash = []
     for path in sorted(_trash().glob(f"*{_SUFFIX}"), reverse=True):
         with suppress(OSError, ValueError, KeyError, TypeError):
             origin = read_json(_note(path), _MOST_NOTED)["from"]
-            found.append(Deleted(path, Path(origin)))
-    return found
+            trash.append(Deleted(path, Path(origin)))
+    return trash
 
 
-def restore(one: Deleted) -> Path:
+def restore(gone: Deleted) -> Path:
     """Bring a deleted loom back where it was; beside it where the name is taken now."""
-    target = paths.free(one.origin)
+    target = paths.free(gone.origin)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        move(one.path, target)
+        move(gone.path, target)
     except OSError as error:
-        raise _failed(one.path, "brought back", error) from error
-    _note(one.path).unlink(missing_ok=True)
+        raise _failed(gone.path, "brought back", error) from error
+    _note(gone.path).unlink(missing_ok=True)
     remember(target)
     return target
 

@@ -159,22 +159,22 @@ class MixReader(StoryReader):
 
     def worst(self, index: int | None = None) -> int | None:
         """The place of the greatest divergence from the mix: of a model, or of any."""
-        found = [
+        divergences = [
             (side.kld, -number)
             for number, place in enumerate(self.places)
             if place is not None
             for n, side in enumerate(place.sides)
             if side is not None and side.kld is not None and index in (None, n)
         ]
-        return -max(found)[1] if found else None
+        return -max(divergences)[1] if divergences else None
 
     def statistics(self, index: int) -> Tally:
         """llama-perplexity's figures of a model against the mix, over what is read."""
         read = [one for one in self.places if one is not None]
-        kept = self._tallies.get(index)
-        if kept is None or kept[0] != len(read):
-            kept = self._tallies[index] = len(read), tally(read, index)
-        return kept[1]
+        counted = self._tallies.get(index)
+        if counted is None or counted[0] != len(read):
+            counted = self._tallies[index] = len(read), tally(read, index)
+        return counted[1]
 
     # --- inner workings
 
@@ -256,7 +256,7 @@ class MixReader(StoryReader):
 
     def _givers(self) -> dict[int, str]:
         """Where a model's tokens begin in the story's bytes, and which model gave each."""
-        document, found, at = self._session.document, dict[int, str](), 0
+        document, givers, at = self._session.document, dict[int, str](), 0
         for node in document.loom.path():
             for number, start, stop in node.slices:
                 piece = document.loom.pieces[number]
@@ -265,19 +265,19 @@ class MixReader(StoryReader):
                     place = at - start - piece.overlap
                     for size, name in zip(piece.sizes, by, strict=False):
                         if place + size > at and place < at + stop - start:
-                            found[max(place, at)] = name
+                            givers[max(place, at)] = name
                         place += size
                 at += stop - start
-        return found
+        return givers
 
     def _by(self, number: int, piece: Piece) -> tuple[str, ...]:
         """Whose each token of a loom's piece is. Pieces grow only while they are written."""
         assert piece.ids is not None
-        kept = self._by_piece.get(number, ())
-        if len(kept) != len(piece.ids):
+        known = self._by_piece.get(number, ())
+        if len(known) != len(piece.ids):
             made = self._session.document.birth(number).by or (piece.author,) * len(piece.ids)
-            kept = self._by_piece[number] = made
-        return kept
+            known = self._by_piece[number] = made
+        return known
 
     def _next(self) -> range | None:
         """The places to read now; while somebody writes only the last, which is at hand."""
@@ -321,6 +321,6 @@ class MixReader(StoryReader):
     async def _judge(self, blend: Blend, number: int, tokens: Tail) -> None:
         at = self._head + number
         token = tokens[at] if at < len(tokens) else NONE
-        found = await asyncio.to_thread(beside, blend, token)
+        place = await asyncio.to_thread(beside, blend, token)
         if tokens is self._tokens and number < len(self.places):
-            self.places[number] = found
+            self.places[number] = place

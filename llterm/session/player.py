@@ -81,9 +81,9 @@ class Player:
     def faster(self, by: int) -> None:
         """The next speed, or with -1 the one before."""
         if by > 0:
-            self.speed = min((one for one in SPEEDS if one > self.speed), default=self.speed)
+            self.speed = min((speed for speed in SPEEDS if speed > self.speed), default=self.speed)
         else:
-            self.speed = max((one for one in SPEEDS if one < self.speed), default=self.speed)
+            self.speed = max((speed for speed in SPEEDS if speed < self.speed), default=self.speed)
         self._cursor.changed()
 
     async def wait(self) -> None:
@@ -153,10 +153,10 @@ class Player:
             path = Path(weave.anchor, tail)
             blend = await source.look(path) if isinstance(source, Mix) else None
             if blend is None:
-                found = await _distribution(Query(path, mask=mask, full=True), source)
+                distribution = await _distribution(Query(path, mask=mask, full=True), source)
             else:
-                found = blend.distribution(mask)
-            drawn = _drawn(chain, found, self._situation(weave, tail, written), weave, mask)
+                distribution = blend.distribution(mask)
+            drawn = _drawn(chain, distribution, self._situation(weave, tail, written), weave, mask)
             self._line.took(drawn)
             token = names.token(drawn.id)
             if token.end:
@@ -165,7 +165,7 @@ class Player:
             written += token.data
             logprobs.append(drawn.logprob)
             arrivals.append(arrival_of(drawn))
-            others.append(alternatives(found, names))
+            others.append(alternatives(distribution, names))
             if blend is not None and isinstance(source, Mix):
                 by.append(source.giver(blend, drawn.id))
         return ModelRun(
@@ -203,16 +203,16 @@ async def _distribution(query: Query, source: Source) -> Distribution:
 
 
 def _drawn(
-    chain: Chain, found: Distribution, at: Situation, weave: Weave, mask: Mask | None
+    chain: Chain, distribution: Distribution, at: Situation, weave: Weave, mask: Mask | None
 ) -> Choice:
     allowed = mask.allowed if mask is not None else None
     tail = at.context[len(weave.anchor.tokens) :]
     try:
         if weave.constraint is not None:
             forced = chain.forced(at, weave.constraint, tail)
-            return chain.draw(found, at, mask=allowed, first=forced)
+            return chain.draw(distribution, at, mask=allowed, first=forced)
         healing = [("healing", barring(~allowed))] if allowed is not None else []
-        return chain.draw(found, at, first=healing)
+        return chain.draw(distribution, at, first=healing)
     except NothingLeft as error:
         raise UsageError(
             "Nothing may stand here",

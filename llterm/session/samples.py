@@ -75,19 +75,19 @@ class Sample:
 
     def take(self, drawn: Drawn, mask: Mask | None) -> None:
         """Put a drawn token at the end; `mask` is what might stand there."""
-        found, id = drawn.found, drawn.choice.id
-        logprob, permitted, rank = drawn.choice.logprob, found.permitted, 1
-        if found.full is not None:
-            free = found.full if mask is None else found.full[mask.allowed]
+        before, id = drawn.found, drawn.choice.id
+        logprob, permitted, rank = drawn.choice.logprob, before.permitted, 1
+        if before.full is not None:
+            free = before.full if mask is None else before.full[mask.allowed]
             permitted = float(np.exp(free, dtype=np.float64).sum()) if mask is not None else 1.0
-            rank += int((free > found.full[id]).sum())
+            rank += int((free > before.full[id]).sum())
         else:
-            rank += int((found.ids == id).argmax())
+            rank += int((before.ids == id).argmax())
         token = drawn.token
         if mask is not None and permitted > 0:
             logprob = min(logprob - math.log(permitted), 0.0)
         self.steps.append(Step(id, token.data, logprob, rank, token.special, permitted))
-        self.found.append(replace(found, full=None))
+        self.found.append(replace(before, full=None))
         self.arrivals.append(arrival_of(drawn.choice))
         self.finish = drawn.line.finish
 
@@ -117,23 +117,23 @@ def find(samples: Sequence[Sample], tail: Tail) -> Sample | None:
 def rows(samples: Sequence[Sample]) -> tuple[Branch, ...]:
     """A row each, lines that came out equal in one; those with no text yet are left out."""
     shown: dict[object, list[Sample]] = {}
-    for one in samples:
-        if one.steps:
-            key = (one.ids, one.finish) if one.finish is not None else one.number
-            shown.setdefault(key, []).append(one)
+    for sample in samples:
+        if sample.steps:
+            key = (sample.ids, sample.finish) if sample.finish is not None else sample.number
+            shown.setdefault(key, []).append(sample)
     return tuple(map(_row, shown.values()))
 
 
 def _row(equal: Sequence[Sample]) -> Branch:
-    one = equal[0]
+    sample = equal[0]
     numbers = ", ".join(str(sample.number + 1) for sample in equal)
     return Branch(
-        tail=(mark(one.number), *one.ids),
-        steps=tuple(one.steps),
-        data=one.data,
-        p=math.exp(one.logprob),
-        logprob=one.logprob,
-        finish=_ENDS.get(one.finish, "open"),
-        healed=healed(one.residue, one.data),
+        tail=(mark(sample.number), *sample.ids),
+        steps=tuple(sample.steps),
+        data=sample.data,
+        p=math.exp(sample.logprob),
+        logprob=sample.logprob,
+        finish=_ENDS.get(sample.finish, "open"),
+        healed=healed(sample.residue, sample.data),
         sampled=f"sampled, {'line' if len(equal) == 1 else 'lines'} {numbers}",
     )

@@ -43,38 +43,38 @@ def pack_samples(weave: Weave, samples: Iterable[Sample], source: Source) -> byt
     What a constraint allowed is not kept, so samples under one are not either. Of too many the
     oldest are left out.
     """
-    kept: list[Sample] = []
+    packed: list[Sample] = []
     room = MOST_CANDIDATES
-    for one in samples:
-        room -= sum(len(found.ids) for found in one.found)
-        if one.steps and room >= 0:
-            kept.append(one)
-    if not kept or weave.constraint is not None:
+    for sample in samples:
+        room -= sum(len(before.ids) for before in sample.found)
+        if sample.steps and room >= 0:
+            packed.append(sample)
+    if not packed or weave.constraint is not None:
         return b""
     header = {
         "version": VERSION,
         **_place(weave, source),
-        "names": names_of(_ids(kept), source.vocabulary),
+        "names": names_of(_ids(packed), source.vocabulary),
         "lines": [
             {
-                "number": one.number,
-                "residue": one.residue.hex(),
-                "sampling": sampling_text(one.sampling),
-                "finish": one.finish or "stopped",
+                "number": sample.number,
+                "residue": sample.residue.hex(),
+                "sampling": sampling_text(sample.sampling),
+                "finish": sample.finish or "stopped",
                 "steps": [
                     (step.id, step.data.hex(), step.logprob, step.rank, step.special,
-                     step.permitted) for step in one.steps
+                     step.permitted) for step in sample.steps
                 ],
-                "arrivals": [arrival_row(arrival) for arrival in one.arrivals],
+                "arrivals": [arrival_row(arrival) for arrival in sample.arrivals],
             }
-            for one in kept
+            for sample in packed
         ],
     }  # fmt: skip
     out = io.BytesIO()
     np.savez_compressed(
         out,
         header=np.frombuffer(json_text(header, bytes_kept=True).encode(), dtype=np.uint8),
-        **arrays_of([found for one in kept for found in one.found]),
+        **arrays_of([before for sample in packed for before in sample.found]),
     )
     return out.getvalue()
 
@@ -92,8 +92,8 @@ def unpack_samples(blob: bytes, weave: Weave, source: Source) -> list[Sample]:
                 return []
             if isinstance(source.vocabulary, Asking):
                 source.vocabulary.learn(read_names(header["names"]))
-            found = distributions(arrays)
-            return [_sample(one, found) for one in header["lines"]]
+            listed = distributions(arrays)
+            return [_sample(row, listed) for row in header["lines"]]
     except (ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile, OSError,
             EOFError, StopIteration) as broken:  # fmt: skip
         log.warning("kept samples could not be read: %s", broken)
@@ -112,22 +112,22 @@ def _place(weave: Weave, source: Source) -> dict[str, Any]:
 
 
 def _ids(samples: Iterable[Sample]) -> Iterator[int]:
-    for one in samples:
-        yield from one.ids
-        for found in one.found:
-            yield from found.ids.tolist()
+    for sample in samples:
+        yield from sample.ids
+        for before in sample.found:
+            yield from before.ids.tolist()
 
 
-def _sample(told: dict[str, Any], found: Iterator[Distribution]) -> Sample:
-    sampling = read_sampling(told["sampling"])
+def _sample(row: dict[str, Any], listed: Iterator[Distribution]) -> Sample:
+    sampling = read_sampling(row["sampling"])
     if sampling is None:
         raise ValueError("a sample without its sampler settings")
     steps = [
         Step(id, bytes.fromhex(data), logprob, rank, special, permitted)
-        for id, data, logprob, rank, special, permitted in told["steps"]
+        for id, data, logprob, rank, special, permitted in row["steps"]
     ]
     return Sample(
-        told["number"], bytes.fromhex(told["residue"]), sampling, steps,
-        [next(found) for _ in steps], told["finish"],
-        [read_arrival(one) for one in told.get("arrivals", ())],
+        row["number"], bytes.fromhex(row["residue"]), sampling, steps,
+        [next(listed) for _ in steps], row["finish"],
+        [read_arrival(arrival) for arrival in row.get("arrivals", ())],
     )  # fmt: skip

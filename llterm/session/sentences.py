@@ -85,11 +85,11 @@ class Sentences:
     @property
     def offers(self) -> list[Offer]:
         """Those with text, each text once, kept ones first."""
-        found: dict[bytes, Offer] = {}
-        for one in sorted(self._offers, key=lambda offer: not offer.kept):
-            if one.sample.data:
-                found.setdefault(one.sample.data, one)
-        return list(found.values())
+        by_text: dict[bytes, Offer] = {}
+        for offer in sorted(self._offers, key=lambda offer: not offer.kept):
+            if offer.sample.data:
+                by_text.setdefault(offer.sample.data, offer)
+        return list(by_text.values())
 
     def start(self, count: int, tokens: int) -> None:
         """A round: so many sentences of each model, of so many tokens at most. Returns at once."""
@@ -184,11 +184,12 @@ class Sentences:
     async def _of(self, number: int, first: int, count: int, tokens: int) -> Reason:
         source, session = self._sources[number], self._session
         placed, story = await self._place(number), self._story()
-        for offer in [one for one in self._offers if one.source is source and one.at != story]:
-            await _read_again(offer, placed, story)
+        for offer in list(self._offers):
+            if offer.source is source and offer.at != story:
+                await _read_again(offer, placed, story)
         chain = self._chains[number].of(session.sampling)
         samples = [Sample(first + n, placed.weave.residue, chain.sampling) for n in range(count)]
-        self._offers += [Offer(source, one, story) for one in samples]
+        self._offers += [Offer(source, sample, story) for sample in samples]
         drawing = make_drawing(
             placed, session.document, source, chain, samples, tokens, sentence=True
         )
@@ -214,25 +215,25 @@ async def _read_again(offer: Offer, placed: PlacedWeave, story: bytes) -> None:
     weave, source, text = placed.weave, offer.source, offer.sample.data
     ids: Tail = source.vocabulary.encode(weave.residue + text)
     queries = [Query(Path(weave.anchor, ids[:n]), full=True) for n in range(len(ids))]
-    found = {}
+    after = {}
     async with aclosing(source.ask(queries)) as answers:
         async for answer in answers:
             if isinstance(answer, Failed):
                 raise answer.error
-            found[len(answer.path.tail)] = answer.distribution
+            after[len(answer.path.tail)] = answer.distribution
     steps = []
     for n, id in enumerate(ids):
-        listed = dict(zip(found[n].ids.tolist(), found[n].logprobs.tolist(), strict=True))
-        full = found[n].full
+        listed = dict(zip(after[n].ids.tolist(), after[n].logprobs.tolist(), strict=True))
+        full = after[n].full
         logprob = float(full[id]) if full is not None else listed.get(id, float("-inf"))
         rank = 1 + int(
-            (found[n].logprobs > logprob).sum() if full is None else (full > logprob).sum()
+            (after[n].logprobs > logprob).sum() if full is None else (full > logprob).sum()
         )
         steps.append(Step(id, source.vocabulary.token(id).data, logprob, rank))
     offer.sample = replace(
         offer.sample,
         residue=weave.residue,
         steps=steps,
-        found=[replace(found[n], full=None) for n in range(len(ids))],
+        found=[replace(after[n], full=None) for n in range(len(ids))],
     )
     offer.at = story

@@ -137,15 +137,15 @@ class TreeCommands:
 
     def edges(self, id: int) -> list[int]:
         """Where the tokens of a node end, in bytes; of the person's text where words end."""
-        found: list[int] = []
+        ends: list[int] = []
         size = 0
         for span in self._loom.spans(self._node(id)):
             if span.piece.ids is None:
-                found += (size + end for end in _word_ends(span.data))
+                ends += (size + end for end in _word_ends(span.data))
             size += len(span.data)
-            if not found or found[-1] < size:
-                found.append(size)
-        return found
+            if not ends or ends[-1] < size:
+                ends.append(size)
+        return ends
 
     def alternative(self, id: int, token: int, choice: int) -> Change:
         """Let another candidate stand in place of a node's nth token, and end the story there.
