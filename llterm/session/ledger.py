@@ -43,7 +43,7 @@ class Ledger:
         return self._next_node - 1
 
     def new_piece(self, piece: Piece) -> int:
-        """Take a text into the loom; its id."""
+        """Take a text into the loom. Returns its id."""
         piece = replace(piece, id=self._next_piece)
         self._next_piece += 1
         self.put_piece(piece)

@@ -89,7 +89,7 @@ def forget(path: Path) -> None:
 
 
 def rename(path: Path, name: str) -> Path:
-    """Give a loom another name in the same folder; its new path."""
+    """Give a loom another name in the same folder. Returns its new path."""
     target = path.with_name(_file_name(name))
     if target == path:
         return path
@@ -109,7 +109,7 @@ def rename(path: Path, name: str) -> Path:
 
 
 def duplicate(path: Path) -> Path:
-    """Copy a loom, with its history, beside it; the copy. Also one that is open."""
+    """Copy a loom, with its history, beside it. Returns the copy. Also one that is open."""
     target = paths.free(path.with_name(f"{path.stem} copy{_SUFFIX}"))
     try:
         with beside(target, new=True) as part:
@@ -165,7 +165,7 @@ def restore(gone: Deleted) -> Path:
 
 
 def rescued(document: Document, error: LltermError) -> LltermError:
-    """Save a loom whose own file refused it; what to tell of both.
+    """Save a loom whose own file refused it. Returns what to tell of both.
 
     In llterm's own folder, or where that cannot be, beside its own file, at home, or among what is
     temporary.

@@ -194,7 +194,7 @@ class Manuscript:
             )
 
     def _fork(self, step: Step, first: int, piece: Piece) -> int:
-        """Let a piece follow the story's first bytes; its node. The rest stays as a branch."""
+        """Let a piece follow the story's first bytes; the rest is a branch. Returns its node."""
         size = len(self._data)
         number = self._ledger.new_piece(piece)
         made = replace_range(

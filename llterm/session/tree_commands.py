@@ -52,16 +52,16 @@ class TreeCommands:
         )
 
     def child(self, id: int, text: str) -> int:
-        """Write a new node under this one, or under the root; its id. The story stays."""
+        """Write a new node under this one, or under the root. Returns its id. The story stays."""
         self._place(id)
         return self._write("write a child", id, text)
 
     def sibling(self, id: int, text: str) -> int:
-        """Write a new node beside this one; its id. The story stays."""
+        """Write a new node beside this one. Returns its id. The story stays."""
         return self._write("write a sibling", self._node(id).parent, text)
 
     def plant(self, id: int, runs: Sequence[ModelRun]) -> list[int]:
-        """Hang a model's continuations under a node, as unread ones; their ids."""
+        """Hang a model's continuations under a node, as unread ones. Returns their ids."""
         self._place(id)
         runs = [run for run in runs if run.data]
         made: list[int] = []
@@ -266,7 +266,7 @@ class TreeCommands:
             reshaping.delete(self._loom, step, [one for one in below if one in self._ledger.cut])
 
     def _cut(self, step: Step, id: int, size: int) -> int:
-        """Let a node end after so many bytes of this one's text; the node that does."""
+        """Let a node end after so many bytes of this one's text. Returns the node that does."""
         left, size = self._at(id, size)
         if size < self._loom.nodes[left].size:
             split(*self._with(step), self._loom.nodes[left], size)
