@@ -50,6 +50,7 @@ class Player:
         """Told why a play ended by itself."""
         self.drawn = 0
         """Tokens drawn since the beginning."""
+        cursor.listen(self._give_way)
 
     def step(self) -> None:
         """One token. Returns at once. Raises LltermError where no model is ready."""
@@ -89,6 +90,11 @@ class Player:
     async def wait(self) -> None:
         """Until nothing is being drawn."""
         await self._task.wait()
+
+    def _give_way(self) -> None:
+        """Whoever weaves has the model, before the next token is asked for."""
+        if self._cursor.weaving:
+            self.pause()
 
     def _begin(self) -> None:
         self._cursor.stop()

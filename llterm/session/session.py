@@ -97,12 +97,6 @@ class Session(Cursor):
 
     # --- the weave
 
-    def weave(self) -> None:
-        """Weave at the cursor, as `Cursor.weave`; a play ends."""
-        self.awake()
-        self.player.pause()
-        super().weave()
-
     def put_away(self) -> None:
         """Show no suggestions; the next weave here brings them back, with no inference."""
         self.continuations.stop()
