@@ -5,46 +5,20 @@ A person's edit, a move of the cursor or a stop ends it; what was taken stays, a
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from collections.abc import Callable
-from typing import Protocol
 
-from llterm.core.tokens import Tail
-from llterm.core.view import View
 from llterm.errors import LltermError
+from llterm.session.background_task import BackgroundTask, Reason
 from llterm.session.changes import Change
-from llterm.session.document import Document
-from llterm.session.refusals import unforeseen
-
-log = logging.getLogger(__name__)
-
-
-class Host(Protocol):
-    """What the autopilot needs of a session."""
-
-    @property
-    def document(self) -> Document: ...
-
-    @property
-    def view(self) -> View | None: ...
-
-    def weave(self) -> None: ...
-
-    def stop(self) -> None: ...
-
-    async def wait(self) -> None: ...
-
-    def accept(self, tail: Tail) -> Change: ...
+from llterm.session.cursor import Cursor
 
 
 class Autopilot:
     """Takes the best suggestion, round after round."""
 
-    def __init__(self, host: Host, changed: Callable[[], None]) -> None:
-        self._host = host
-        self._changed = changed
-        self._task: asyncio.Task[None] | None = None
+    def __init__(self, cursor: Cursor) -> None:
+        self._cursor = cursor
+        self._task = BackgroundTask("The autopilot failed", self._ended)
         self.left = 0
         """Rounds still to go; 0 when it rests."""
         self.landed: Callable[[Change], None] = lambda _: None
@@ -54,57 +28,51 @@ class Autopilot:
 
     @property
     def running(self) -> bool:
-        return self._task is not None
+        return self._task.running
 
     def start(self, rounds: int) -> None:
         """Returns at once. Raises LltermError where no model is ready."""
         self.stop()
-        self._host.weave()
+        self._cursor.weave()
         self.left = rounds
-        self._task = asyncio.get_running_loop().create_task(self._fly())
-        self._changed()
+        self._task.start(self._fly)
+        self._cursor.changed()
 
     def stop(self) -> None:
         """End it, and the weave it waits for."""
-        if self._task is not None:
-            self._task.cancel()
-            self._task = None
+        if self._task.stop():
             self.left = 0
-            self._host.stop()
-            self._changed()
+            self._cursor.stop()
+            self._cursor.changed()
 
     async def wait(self) -> None:
         """Until it rests."""
-        if self._task is not None:
-            await asyncio.wait([self._task])
+        await self._task.wait()
 
-    async def _fly(self) -> None:
-        reason: LltermError | str = ""
-        try:
-            while self.left and not reason:
-                reason = await self._round()
-                self.left -= 1
-        except LltermError as error:
-            reason = error
-        except Exception as fault:
-            log.exception("the autopilot failed")
-            reason = unforeseen("The autopilot failed", fault)
-        self._task, self.left = None, 0
-        self._changed()
+    async def _fly(self) -> Reason:
+        reason = ""
+        while self.left and not reason:
+            reason = await self._round()
+            self.left -= 1
+        return reason
+
+    def _ended(self, reason: Reason) -> None:
+        self.left = 0
+        self._cursor.changed()
         if reason:
             self.ended(reason)
 
     async def _round(self) -> str:
-        """Weave and take the best; why no more can follow, or nothing."""
-        document = self._host.document
+        """Weave and take the best. Returns why no more can follow; empty where it can."""
+        document = self._cursor.document
         revision, cursor = document.revision, document.cursor
-        self._host.weave()
-        await self._host.wait()
+        self._cursor.weave()
+        await self._cursor.wait()
         if (document.revision, document.cursor) != (revision, cursor):
             return "the autopilot gave way to you"
-        view = self._host.view
+        view = self._cursor.view
         best = view.suggestions[0] if view is not None and view.suggestions else None
         if best is None or not best.data:
             return "the model ends the text here"
-        self.landed(self._host.accept(best.tail))
+        self.landed(self._cursor.accept(best.tail))
         return ""

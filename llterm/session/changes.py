@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from llterm.core.birth import Alternative, Arrival, Birth, birth_text, read_birth
+from llterm.core.distribution import Distribution
 from llterm.core.history import Step
 from llterm.core.loom import Loom, Piece
-from llterm.core.tokens import Tail
+from llterm.core.sampling import Choice
+from llterm.core.tokens import Tail, Vocabulary
 
 _HALVES = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 """Halves of surrogate pairs, less those that stand for broken bytes."""
@@ -60,6 +63,33 @@ class ModelRun:
         )  # fmt: skip
 
 
+ALTERNATIVES = 5
+"""Candidates kept with each accepted token."""
+FORCING = ("constraint", "healing")
+"""Stages of the chain that drop what may not stand, whatever the knobs say."""
+_SAME = 1e-6
+"""Share by which the roundings of one probability differ."""
+
+
+def alternatives(before: Distribution, vocabulary: Vocabulary) -> tuple[Alternative, ...]:
+    """The best candidates at a place, as the story keeps them: id, bytes, logprob."""
+    ids, logprobs = before.ids[:ALTERNATIVES].tolist(), before.logprobs[:ALTERNATIVES].tolist()
+    token = vocabulary.token
+    return tuple((id, token(id).data, lp) for id, lp in zip(ids, logprobs, strict=True))
+
+
+def arrival_of(choice: Choice) -> Arrival:
+    """How a token came that the sampler chain drew."""
+    ladder, left = choice.ladder, int(choice.ladder.kept.sum())
+    way = "drawn"
+    if left == 1:
+        forced = [rung.p > 0 for rung in ladder.rungs if rung.stage in FORCING]
+        allowed = ladder.p_base[forced[-1]] if forced else ladder.p_base
+        first = allowed.max() <= math.exp(choice.logprob) * (1 + _SAME)
+        way = "forced" if len(allowed) == 1 else "first choice" if first else "drawn"
+    return Arrival(way, min(float(f"{choice.p:.6g}"), 1.0), left)
+
+
 MOST_TOKENS = 64
 """A longer play is several nodes, each a step of its own: an undo takes back a piece of it."""
 
@@ -108,16 +138,16 @@ def difference(old: str, new: str, start: int, stop: int) -> Change:
     They are known to be equal before `start`, and after what is `stop` in the old one.
     """
     last = len(new) - len(old) + stop
-    one, other = old[start:stop], new[start:last]
-    first = _common(len(one), len(other), lambda size: one[:size] == other[:size])
-    most = min(len(one), len(other)) - first
-    end = _common(most, most, lambda size: not size or one[-size:] == other[-size:])
+    before, after = old[start:stop], new[start:last]
+    first = _common(len(before), len(after), lambda size: before[:size] == after[:size])
+    most = min(len(before), len(after)) - first
+    end = _common(most, most, lambda size: not size or before[-size:] == after[-size:])
     return Change(start + first, stop - end, new[start + first : last - end], last - end)
 
 
-def _common(one: int, other: int, same: Callable[[int], bool]) -> int:
+def _common(first: int, second: int, same: Callable[[int], bool]) -> int:
     """The largest size for which `same` holds; it holds for all smaller ones."""
-    low, high = 0, min(one, other)
+    low, high = 0, min(first, second)
     while low < high:
         middle = (low + high + 1) // 2
         if same(middle):

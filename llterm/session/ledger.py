@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 
+from llterm.core.birth import Birth, read_birth
 from llterm.core.history import Step, Value, Way
 from llterm.core.loom import ROOT, Loom, Piece
 from llterm.core.reviving import revive
@@ -42,7 +43,7 @@ class Ledger:
         return self._next_node - 1
 
     def new_piece(self, piece: Piece) -> int:
-        """Take a text into the loom; its id."""
+        """Take a text into the loom. Returns its id."""
         piece = replace(piece, id=self._next_piece)
         self._next_piece += 1
         self.put_piece(piece)
@@ -51,6 +52,13 @@ class Ledger:
     def put_piece(self, piece: Piece) -> None:
         self.loom.pieces.add(piece)
         self.pending.pieces[piece.id] = piece
+
+    def birth(self, piece: int) -> Birth:
+        """What a model's text was born with; an empty one of the person's text."""
+        text = self.loom.pieces[piece].birth
+        if not text and self.file is not None:
+            text = self.file.late.births([piece]).get(piece, "")
+        return read_birth(text)
 
     def keep(self, name: str, value: Value) -> None:
         """Keep a value that is no step."""
@@ -130,14 +138,14 @@ class Ledger:
 
         Raises UsageError, and changes nothing, where the file was damaged and they cannot be.
         """
-        found: dict[str, Value] = {}
+        facts: dict[str, Value] = {}
         way: tuple[Way, Way] = ("undo", "redo") if undone else ("redo", "undo")
         gone: list[Step] = []
         try:
             for step in steps:
-                found.update(step.apply(self.loom, way[0]))
+                facts.update(step.apply(self.loom, way[0]))
                 gone.append(step)
-            head = int(found.get("head", self.loom.head))
+            head = int(facts.get("head", self.loom.head))
             if not self.loom.holds(head):
                 raise ValueError(f"the story would end in node {head}, which was deleted")
         except ValueError as error:
@@ -149,7 +157,7 @@ class Ledger:
         for step in steps:
             self.pending.steps[step.id] = step, undone
             self._rows(step)
-        return found
+        return facts
 
     def _no_way(self, error: ValueError) -> UsageError:
         path = self.file.path if self.file is not None else ""

@@ -89,7 +89,7 @@ def forget(path: Path) -> None:
 
 
 def rename(path: Path, name: str) -> Path:
-    """Give a loom another name in the same folder; its new path."""
+    """Give a loom another name in the same folder. Returns its new path."""
     target = path.with_name(_file_name(name))
     if target == path:
         return path
@@ -109,7 +109,7 @@ def rename(path: Path, name: str) -> Path:
 
 
 def duplicate(path: Path) -> Path:
-    """Copy a loom, with its history, beside it; the copy. Also one that is open."""
+    """Copy a loom, with its history, beside it. Returns the copy. Also one that is open."""
     target = paths.free(path.with_name(f"{path.stem} copy{_SUFFIX}"))
     try:
         with beside(target, new=True) as part:
@@ -143,29 +143,29 @@ def delete(path: Path, now: datetime | None = None) -> Deleted:
 
 def deleted() -> list[Deleted]:
     """The looms in the trash, the last one first."""
-    found = []
+    trash = []
     for path in sorted(_trash().glob(f"*{_SUFFIX}"), reverse=True):
         with suppress(OSError, ValueError, KeyError, TypeError):
             origin = read_json(_note(path), _MOST_NOTED)["from"]
-            found.append(Deleted(path, Path(origin)))
-    return found
+            trash.append(Deleted(path, Path(origin)))
+    return trash
 
 
-def restore(one: Deleted) -> Path:
+def restore(gone: Deleted) -> Path:
     """Bring a deleted loom back where it was; beside it where the name is taken now."""
-    target = paths.free(one.origin)
+    target = paths.free(gone.origin)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        move(one.path, target)
+        move(gone.path, target)
     except OSError as error:
-        raise _failed(one.path, "brought back", error) from error
-    _note(one.path).unlink(missing_ok=True)
+        raise _failed(gone.path, "brought back", error) from error
+    _note(gone.path).unlink(missing_ok=True)
     remember(target)
     return target
 
 
 def rescued(document: Document, error: LltermError) -> LltermError:
-    """Save a loom whose own file refused it; what to tell of both.
+    """Save a loom whose own file refused it. Returns what to tell of both.
 
     In llterm's own folder, or where that cannot be, beside its own file, at home, or among what is
     temporary.

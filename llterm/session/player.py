@@ -6,12 +6,10 @@ A person's edit, a move of the cursor or a weave ends the play: whoever acts las
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import asdict
-from typing import Protocol
 
 from llterm.core.birth import Arrival
 from llterm.core.distribution import Distribution, Mask
@@ -22,49 +20,21 @@ from llterm.core.tokens import Path, Tail
 from llterm.core.weave import Weave
 from llterm.engine.mixture import Mix
 from llterm.errors import LltermError, UsageError
-from llterm.session.changes import Change, ModelRun
-from llterm.session.document import Document
-from llterm.session.refusals import unforeseen
-from llterm.session.taking import alternatives, arrival_of
-from llterm.session.woven import Woven
-
-log = logging.getLogger(__name__)
+from llterm.session.background_task import BackgroundTask, Reason
+from llterm.session.changes import Change, ModelRun, alternatives, arrival_of
+from llterm.session.cursor import Cursor
+from llterm.session.placed_weave import PlacedWeave
 
 SPEEDS = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, math.inf)
 """Tokens a second that the keys step through."""
 
 
-class Host(Protocol):
-    """What the player needs of a session."""
-
-    @property
-    def document(self) -> Document: ...
-
-    @property
-    def source(self) -> Source | None: ...
-
-    @property
-    def weaving(self) -> bool: ...
-
-    @property
-    def chain(self) -> Chain: ...
-
-    def stop(self) -> None: ...
-
-    def here(self) -> Woven: ...
-
-    async def settle(self, woven: Woven) -> None: ...
-
-    def land(self, run: ModelRun, *, onward: bool = False) -> Change: ...
-
-
 class Player:
     """Draws tokens by the sampler chain and puts them into the story."""
 
-    def __init__(self, host: Host, changed: Callable[[], None]) -> None:
-        self._host = host
-        self._changed = changed
-        self._task: asyncio.Task[None] | None = None
+    def __init__(self, cursor: Cursor) -> None:
+        self._cursor = cursor
+        self._task = BackgroundTask("The play failed", self._ended)
         self._steps = 0
         """Single steps that were asked for and are not done yet."""
         self._left = -1
@@ -80,6 +50,7 @@ class Player:
         """Told why a play ended by itself."""
         self.drawn = 0
         """Tokens drawn since the beginning."""
+        cursor.listen(self._give_way)
 
     def step(self) -> None:
         """One token. Returns at once. Raises LltermError where no model is ready."""
@@ -93,7 +64,7 @@ class Player:
         self._steps = 0
         self._left = -1
         self.playing = True
-        self._changed()
+        self._cursor.changed()
 
     def forget(self) -> None:
         """Another model: the play is over, and nothing of it goes on."""
@@ -102,88 +73,84 @@ class Player:
 
     def pause(self) -> None:
         """End the play; what it wrote stays."""
-        if self._task is not None:
-            self._task.cancel()
-            self._task = None
+        self._task.stop()
         self._steps = 0
         if self.playing:
             self.playing = False
-            self._changed()
+            self._cursor.changed()
 
     def faster(self, by: int) -> None:
         """The next speed, or with -1 the one before."""
         if by > 0:
-            self.speed = min((one for one in SPEEDS if one > self.speed), default=self.speed)
+            self.speed = min((speed for speed in SPEEDS if speed > self.speed), default=self.speed)
         else:
-            self.speed = max((one for one in SPEEDS if one < self.speed), default=self.speed)
-        self._changed()
+            self.speed = max((speed for speed in SPEEDS if speed < self.speed), default=self.speed)
+        self._cursor.changed()
 
     async def wait(self) -> None:
         """Until nothing is being drawn."""
-        if self._task is not None:
-            await asyncio.wait([self._task])
+        await self._task.wait()
+
+    def _give_way(self) -> None:
+        """Whoever weaves has the model, before the next token is asked for."""
+        if self._cursor.weaving:
+            self.pause()
 
     def _begin(self) -> None:
-        self._host.stop()
-        self._host.here()
-        if self._task is None or self._task.done():
-            self._task = asyncio.get_running_loop().create_task(self._work())
+        self._cursor.stop()
+        self._cursor.here()
+        if not self._task.running:
+            self._task.start(self._work)
 
-    async def _work(self) -> None:
-        reason: LltermError | str = ""
-        try:
-            await self._host.settle(self._host.here())
-            while not reason and (self._steps or self.playing):
-                began = asyncio.get_running_loop().time()
-                reason = await self._next()
-                self._steps = max(self._steps - 1, 0)
-                if self.playing and not reason:
-                    passed = asyncio.get_running_loop().time() - began
-                    await asyncio.sleep(max(1 / self.speed - passed, 0))
-        except LltermError as error:
-            reason = error
-        except Exception as fault:
-            log.exception("the play failed")
-            reason = unforeseen("The play failed", fault)
-        self._task = None
+    async def _work(self) -> Reason:
+        loop, reason = asyncio.get_running_loop(), ""
+        await self._cursor.settle(self._cursor.here())
+        while not reason and (self._steps or self.playing):
+            began = loop.time()
+            reason = await self._next()
+            self._steps = max(self._steps - 1, 0)
+            if self.playing and not reason:
+                await asyncio.sleep(max(1 / self.speed - (loop.time() - began), 0))
+        return reason
+
+    def _ended(self, reason: Reason) -> None:
         self.playing, self._steps = False, 0
-        self._changed()
+        self._cursor.changed()
         if reason:
             self.ended(reason)
 
     async def _next(self) -> str:
-        """Draw and put in the least that adds text; why the play is over, or nothing."""
-        document, onward = self._host.document, self.playing and self._left >= 0
-        if self._host.weaving or (onward and document.revision != self._left):
+        """Draw and put in the least that adds text. Returns why the play is over, or nothing."""
+        document, onward = self._cursor.document, self.playing and self._left >= 0
+        if self._cursor.weaving or (onward and document.revision != self._left):
             self.playing = False
             return ""
-        source = self._host.source
-        assert source is not None
-        if self._chain is not self._host.chain:
+        source = self._cursor.model
+        if self._chain is not self._cursor.chain:
             # What other settings drew is another run.
             onward = False
-            self._chain = self._host.chain
+            self._chain = self._cursor.chain
         if document.revision != self._left:
             self._line = DrawnText()
-        woven = self._host.here()
+        placed = self._cursor.here()
         revision = document.revision
-        run = await self._draw(woven, source, self._chain)
+        run = await self._draw(placed, source, self._chain)
         if document.revision != revision:
             # Somebody wrote meanwhile: what was drawn belongs to a text that is no more.
             self.playing = False
             return ""
         if run is None:
             return "the model ends the text here"
-        change = self._host.land(run, onward=onward)
+        change = self._cursor.land(run, onward=onward)
         self._left = document.revision
         self._line.text += run.data
         self.drawn += len(run.ids)
         self.landed(change)
         return ""
 
-    async def _draw(self, woven: Woven, source: Source, chain: Chain) -> ModelRun | None:
+    async def _draw(self, placed: PlacedWeave, source: Source, chain: Chain) -> ModelRun | None:
         """Tokens until there is text: those that only write a healed word again add none."""
-        weave, names = woven.weave, source.vocabulary
+        weave, names = placed.weave, source.vocabulary
         tail: Tail = ()
         written, logprobs, others, by = b"", [], [], []
         arrivals: list[Arrival] = []
@@ -192,10 +159,10 @@ class Player:
             path = Path(weave.anchor, tail)
             blend = await source.look(path) if isinstance(source, Mix) else None
             if blend is None:
-                found = await _distribution(Query(path, mask=mask, full=True), source)
+                distribution = await _distribution(Query(path, mask=mask, full=True), source)
             else:
-                found = blend.distribution(mask)
-            drawn = _drawn(chain, found, self._situation(weave, tail, written), weave, mask)
+                distribution = blend.distribution(mask)
+            drawn = _drawn(chain, distribution, self._situation(weave, tail, written), weave, mask)
             self._line.took(drawn)
             token = names.token(drawn.id)
             if token.end:
@@ -204,7 +171,7 @@ class Player:
             written += token.data
             logprobs.append(drawn.logprob)
             arrivals.append(arrival_of(drawn))
-            others.append(alternatives(found, names))
+            others.append(alternatives(distribution, names))
             if blend is not None and isinstance(source, Mix):
                 by.append(source.giver(blend, drawn.id))
         return ModelRun(
@@ -222,7 +189,7 @@ class Player:
         )
 
     def _situation(self, weave: Weave, tail: Tail, written: bytes) -> Situation:
-        document, line = self._host.document, self._line
+        document, line = self._cursor.document, self._line
         story = document.bytes_before(document.cursor)
         return line.here(
             weave.anchor.tokens + tail,
@@ -242,16 +209,16 @@ async def _distribution(query: Query, source: Source) -> Distribution:
 
 
 def _drawn(
-    chain: Chain, found: Distribution, at: Situation, weave: Weave, mask: Mask | None
+    chain: Chain, distribution: Distribution, at: Situation, weave: Weave, mask: Mask | None
 ) -> Choice:
     allowed = mask.allowed if mask is not None else None
     tail = at.context[len(weave.anchor.tokens) :]
     try:
         if weave.constraint is not None:
             forced = chain.forced(at, weave.constraint, tail)
-            return chain.draw(found, at, mask=allowed, first=forced)
+            return chain.draw(distribution, at, mask=allowed, first=forced)
         healing = [("healing", barring(~allowed))] if allowed is not None else []
-        return chain.draw(found, at, first=healing)
+        return chain.draw(distribution, at, first=healing)
     except NothingLeft as error:
         raise UsageError(
             "Nothing may stand here",

@@ -7,12 +7,10 @@ then what is before it. What was read stays as long as the tokens up to it are t
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Protocol
 
 from llterm.core.distribution import Logprobs
 from llterm.core.futures import Futures, futures, ways
@@ -20,12 +18,11 @@ from llterm.core.prompt import Prompt
 from llterm.core.query import Backend, Failed, Query, Scored
 from llterm.core.reading import Reading, read
 from llterm.core.sight import Sight
-from llterm.core.tokens import Anchor, Path, Tail, Vocabulary
+from llterm.core.tokens import Anchor, Path, Tail, Vocabulary, common
 from llterm.errors import LltermError
-from llterm.session.document import Document
-from llterm.session.weaves import story_prompt
-
-log = logging.getLogger(__name__)
+from llterm.session.background_task import BackgroundTask, Reason, outcome
+from llterm.session.cursor import Cursor
+from llterm.session.story_prompt import story_prompt
 
 CHUNK = 48
 """Tokens a request: a weave or an edit waits for no more than this."""
@@ -35,21 +32,8 @@ PATIENCE = 0.15
 """Seconds without a change before the story is looked at again: typing goes first."""
 
 
-class Host(Protocol):
-    """What the reader needs of a session."""
-
-    @property
-    def document(self) -> Document: ...
-
-    @property
-    def weaving(self) -> bool: ...
-
-    @property
-    def backend(self) -> Backend | None: ...
-
-
 @dataclass(frozen=True, slots=True)
-class Place:
+class StoryToken:
     """A token of the story."""
 
     id: int
@@ -58,31 +42,121 @@ class Place:
     """Where its bytes begin in the story."""
 
 
-class Reader:
-    """The story's tokens and what the model makes of them."""
+class StoryReader:
+    """Reads a story again whenever something changed that it depends on. What was read stays as
+    long as the tokens up to it are the same.
 
-    def __init__(self, host: Host, changed: Callable[[], None]) -> None:
-        self._host = host
-        self._changed = changed
-        self._open = False
-        self._task: asyncio.Task[None] | None = None
+    How the story is looked at and read is said by those that derive from this.
+    """
+
+    failure = "The story could not be read"
+
+    def __init__(self, cursor: Cursor) -> None:
+        self._cursor = cursor
+        self._task = BackgroundTask(self.failure)
         self._stirred = asyncio.Event()
+        self._seen: object = None
+        self._end_listening: Callable[[], None] = lambda: None
         self._tokens: Tail = ()
         self._head = 0
-        self._places: list[Place] = []
+        """How many of the tokens stand before the story."""
+        self.error: LltermError | None = None
+
+    @property
+    def open(self) -> bool:
+        """Whether somebody looks."""
+        return self._task.running
+
+    def start(self) -> None:
+        """Somebody looks: begin to read, and go on reading."""
+        if not self.open:
+            self._end_listening()
+            self._end_listening = self._cursor.listen(self._heard)
+            self._task.start(self._work)
+        self.stir()
+
+    def stop(self) -> None:
+        """Nobody looks any more; what was read stays."""
+        self._end_listening()
+        self._end_listening = lambda: None
+        self._task.stop()
+
+    def stir(self) -> None:
+        """Look at the story again."""
+        if self.open:
+            self._stirred.set()
+
+    def context_of(self, number: int) -> Tail:
+        """All tokens before a place, the hidden ones too."""
+        return self._tokens[: self._head + number]
+
+    def _heard(self) -> None:
+        seen = self._depends_on()
+        if seen != self._seen:
+            self._seen = seen
+            self.stir()
+
+    async def _work(self) -> Reason:
+        while True:
+            await self._stirred.wait()
+            self._stirred.clear()
+            if not await self._quiet():
+                continue
+            reason = await outcome(self._pass, self.failure)
+            self.error = reason if isinstance(reason, LltermError) else None
+            self._changed()
+            await self._rest()
+
+    async def _pass(self) -> Reason:
+        await self._look()
+        while not self._stirred.is_set() and await self._read():
+            self._changed()
+        return ""
+
+    def _take(self, prompt: Prompt) -> int:
+        """The story has these tokens now. Returns how many of its first ones stand as they did."""
+        same = common(prompt.tokens, self._tokens) - prompt.head if prompt.head == self._head else 0
+        self._tokens, self._head = prompt.tokens, prompt.head
+        return max(same, 0)
+
+    def _depends_on(self) -> object:
+        """What the readings depend on; another value stirs."""
+        raise NotImplementedError
+
+    def _changed(self) -> None:
+        """Something was read."""
+        self._cursor.changed()
+
+    async def _quiet(self) -> bool:
+        """Wait before a pass. Returns whether nothing changed meanwhile."""
+        return True
+
+    async def _rest(self) -> None:
+        """Wait after a pass."""
+
+    async def _look(self) -> None:
+        """Find the story's tokens; keep what was read of an unchanged beginning."""
+        raise NotImplementedError
+
+    async def _read(self) -> bool:
+        """Read a part. Returns whether there may be more to read now."""
+        raise NotImplementedError
+
+
+class Reader(StoryReader):
+    """The story's tokens and what the model makes of them."""
+
+    def __init__(self, cursor: Cursor) -> None:
+        super().__init__(cursor)
+        self._places: list[StoryToken] = []
         self._readings: list[Reading | None] = []
         self.sight = Sight()
         """How much of the story the model sees."""
-        self.error: LltermError | None = None
         self.scored = 0
         """Tokens scored since the beginning."""
 
     @property
-    def open(self) -> bool:
-        return self._open
-
-    @property
-    def places(self) -> Sequence[Place]:
+    def places(self) -> Sequence[StoryToken]:
         """The tokens that the model sees, in order."""
         return self._places
 
@@ -98,47 +172,24 @@ class Reader:
 
     def place_at(self, size: int) -> int:
         """The place whose token holds the story's byte before offset `size`; -1 without any."""
-        found = -1
+        last = -1
         for number, place in enumerate(self._places):
             if place.start >= size and number:
                 break
-            found = number
-        return found
-
-    def start(self) -> None:
-        """Somebody looks."""
-        self._open = True
-        if self._task is None or self._task.done():
-            self._task = asyncio.get_running_loop().create_task(self._work())
-        self.stir()
-
-    def stop(self) -> None:
-        """Nobody looks any more; what was read stays."""
-        self._open = False
-        if self._task is not None:
-            self._task.cancel()
-            self._task = None
+            last = number
+        return last
 
     def forget(self) -> None:
         """Another model: nothing read holds any more."""
         self._tokens, self._places, self._readings = (), [], []
         self.stir()
 
-    def stir(self) -> None:
-        """The story, the cursor, the model or the weave changed."""
-        if self._open:
-            self._stirred.set()
-
-    def context_of(self, number: int) -> Tail:
-        """All tokens before a place, the hidden ones too."""
-        return self._tokens[: self._head + number]
-
     async def candidates(self, context: Tail, id: int) -> tuple[Vocabulary, Scored]:
         """The whole vocabulary after these tokens, where `id` stands. Raises LltermError."""
         backend = self._awake()
         scores = backend.score((*context, id), len(context), backend.vocabulary.size)
-        async with aclosing(scores) as found:
-            async for scored in found:
+        async with aclosing(scores) as answers:
+            async for scored in answers:
                 return backend.vocabulary, scored
         raise LltermError("Nothing stands before this token", "", "Choose a later one.")
 
@@ -148,14 +199,14 @@ class Reader:
         backend = self._awake()
         ids = backend.vocabulary.encode(text.encode("utf-8", "surrogateescape"))
         scores = backend.score(context + ids, len(context), 1)
-        async with aclosing(scores) as found:
-            logprobs = [scored.logprob async for scored in found]
+        async with aclosing(scores) as answers:
+            logprobs = [scored.logprob async for scored in answers]
         return len(ids), math.fsum(logprobs)
 
     async def futures(self, number: int) -> Futures:
         """How far apart what follows the likeliest candidates of a place is: a token evaluated for
         each of them. Raises LltermError."""
-        backend, reading = self._host.backend, self._readings[number]
+        backend, reading = self._cursor.backend, self._readings[number]
         chosen = ways(reading) if reading is not None else ()
         if backend is None or len(chosen) < 2:
             raise LltermError("There is no fork here", "The model sees one way only.", "")
@@ -177,54 +228,39 @@ class Reader:
         return futures(chosen, [after[query.path.tail] for query in queries])
 
     def _awake(self) -> Backend:
-        backend = self._host.backend
+        backend = self._cursor.backend
         if backend is None:
             raise LltermError("No model reads here", "It rests, or there is none yet.", "")
         return backend
 
-    async def _work(self) -> None:
-        while True:
-            await self._stirred.wait()
-            self._stirred.clear()
-            await asyncio.sleep(PATIENCE)
-            if self._stirred.is_set():
-                continue
-            try:
-                await self._look()
-                await self._read()
-                self.error = None
-            except LltermError as error:
-                self.error = error
-            except Exception:
-                log.exception("the story could not be read")
-                self.error = LltermError("The story could not be read", "", "See the log.")
-            self._changed()
+    def _depends_on(self) -> object:
+        cursor, document = self._cursor, self._cursor.document
+        return (
+            document.revision, document.cursor, cursor.source, cursor.resting, cursor.weaving,
+            cursor.status,
+        )  # fmt: skip
+
+    async def _quiet(self) -> bool:
+        await asyncio.sleep(PATIENCE)
+        return not self._stirred.is_set()
 
     async def _look(self) -> None:
-        """Find the story's tokens; keep what was read of an unchanged beginning."""
-        backend, document = self._host.backend, self._host.document
+        backend = self._cursor.backend
         if backend is None:
             return
-        prompt = await story_prompt(document, backend)
-        if prompt.tokens != self._tokens:
-            self._take(prompt, backend)
-            self._changed()
-
-    def _take(self, prompt: Prompt, backend: Backend) -> None:
-        same = 0
-        for one, other in zip(prompt.tokens, self._tokens, strict=False):
-            if one != other:
-                break
-            same += 1
-        kept = self._readings[: max(same - self._head, 0)] if prompt.head == self._head else []
-        self._tokens, self._head, self.sight = prompt.tokens, prompt.head, prompt.sight
+        prompt = await story_prompt(self._cursor.document, backend)
+        if prompt.tokens == self._tokens:
+            return
+        known = self._readings[: self._take(prompt)]
+        self.sight = prompt.sight
         self._places = []
         start = prompt.sight.start
         for id in prompt.tokens[prompt.head :]:
             token = backend.vocabulary.token(id)
-            self._places.append(Place(id, token.data, start))
+            self._places.append(StoryToken(id, token.data, start))
             start += 0 if token.special else len(token.data)
-        self._readings = [*kept, *([None] * (len(self._places) - len(kept)))]
+        self._readings = [*known, *([None] * (len(self._places) - len(known)))]
+        self._changed()
 
     def _todo(self) -> list[int]:
         return [
@@ -233,26 +269,24 @@ class Reader:
             if reading is None and self._head + number > 0
         ]
 
-    async def _read(self) -> None:
-        """Read chunk after chunk until all is read or something else changed."""
-        while not self._stirred.is_set() and (todo := self._todo()):
-            backend = self._host.backend
-            if backend is None or self._host.weaving or not backend.capabilities.score:
-                return
-            document = self._host.document
-            cursor = self.place_at(len(document.bytes_before(document.cursor)))
-            # The nearest ones before the cursor, else those after it.
-            stop = max((n for n in todo if n <= cursor + CHUNK // 4), default=todo[0] + CHUNK - 1)
-            stop = min(stop, len(self._places) - 1)
-            start = max(stop - CHUNK + 1, 0)
-            start = next(n for n in range(start, stop + 1) if self._readings[n] is None)
-            tokens = self._tokens
-            scores = backend.score(tokens[: self._head + stop + 1], self._head + start, KEEP)
-            async with aclosing(scores) as found:
-                async for scored in found:
-                    if tokens is not self._tokens:
-                        return
-                    number = scored.index - self._head
-                    self._readings[number] = read(scored, backend.vocabulary, number)
-                    self.scored += 1
-            self._changed()
+    async def _read(self) -> bool:
+        """Read a chunk: the nearest one before the cursor, else one after it."""
+        backend, todo = self._cursor.backend, self._todo()
+        if not todo or backend is None or self._cursor.weaving or not backend.capabilities.score:
+            return False
+        document = self._cursor.document
+        cursor = self.place_at(len(document.bytes_before(document.cursor)))
+        stop = max((n for n in todo if n <= cursor + CHUNK // 4), default=todo[0] + CHUNK - 1)
+        stop = min(stop, len(self._places) - 1)
+        start = max(stop - CHUNK + 1, 0)
+        start = next(n for n in range(start, stop + 1) if self._readings[n] is None)
+        tokens = self._tokens
+        scores = backend.score(tokens[: self._head + stop + 1], self._head + start, KEEP)
+        async with aclosing(scores) as answers:
+            async for scored in answers:
+                if tokens is not self._tokens:
+                    return False
+                number = scored.index - self._head
+                self._readings[number] = read(scored, backend.vocabulary, number)
+                self.scored += 1
+        return True

@@ -1,42 +1,44 @@
-"""Lines that were sampled at a place of the story: what they hold, and how the tree shows them.
+"""Samples at a place of the story: what they hold, and how the tree shows them.
 
-In the tree's rows a line's tail begins with a mark that no token has, so that it is never taken for
-a branch of the search; see `mark`.
+In the tree's rows a sample's tail begins with a mark that no token has, so that it is never taken
+for a branch of the search; see `mark`.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from llterm.core.birth import Arrival
 from llterm.core.distribution import Distribution, Mask
 from llterm.core.healing import healed
-from llterm.core.query import Source
-from llterm.core.reading import Reading, read_step
 from llterm.core.sampling import Sampling
-from llterm.core.tokens import Tail, Vocabulary
+from llterm.core.tokens import Tail
 from llterm.core.view import Branch, Step, adding
 from llterm.core.view import Finish as Shown
 from llterm.engine.draw import Drawn, Finish
-from llterm.session.changes import ModelRun
-from llterm.session.taking import alternatives, arrival_of
+from llterm.session.changes import arrival_of
 
 _ENDS: dict[Finish | None, Shown | None] = {None: None, "end": "end", "stop": "stop",
                                             "length": "depth"}  # fmt: skip
 
 
 def mark(number: int) -> int:
-    """What the tail of line `number` (from 0) begins with in the tree: below 0, as no token is."""
+    """What the tail of sample `number` begins with in the tree: below 0, as no token is."""
     return -1 - number
+
+
+def added_text(steps: Sequence[Step], residue: bytes) -> bytes:
+    """What these first tokens add to a story whose end they write again."""
+    return b"".join(b"" if step.special else step.data for step in steps)[len(residue) :]
 
 
 @dataclass(slots=True, eq=False)
 class Sample:
-    """One line, as far as it is drawn."""
+    """A continuation drawn by the sampler chain, as far as it is drawn."""
 
     number: int
     """From 0; with the seed it decides what is drawn."""
@@ -59,7 +61,7 @@ class Sample:
     @property
     def data(self) -> bytes:
         """What it adds to the story."""
-        return self.part(len(self.steps))
+        return added_text(self.steps, self.residue)
 
     @property
     def logprob(self) -> float:
@@ -71,26 +73,21 @@ class Sample:
         """The tokens that add text."""
         return adding(self.steps, self.residue)
 
-    def part(self, size: int) -> bytes:
-        """What its first `size` tokens add to the story."""
-        steps = self.steps[:size]
-        return b"".join(b"" if step.special else step.data for step in steps)[len(self.residue) :]
-
     def take(self, drawn: Drawn, mask: Mask | None) -> None:
         """Put a drawn token at the end; `mask` is what might stand there."""
-        found, id = drawn.distribution, drawn.choice.id
-        logprob, permitted, rank = drawn.choice.logprob, found.permitted, 1
-        if found.full is not None:
-            free = found.full if mask is None else found.full[mask.allowed]
+        before, id = drawn.distribution, drawn.choice.id
+        logprob, permitted, rank = drawn.choice.logprob, before.permitted, 1
+        if before.full is not None:
+            free = before.full if mask is None else before.full[mask.allowed]
             permitted = float(np.exp(free, dtype=np.float64).sum()) if mask is not None else 1.0
-            rank += int((free > found.full[id]).sum())
+            rank += int((free > before.full[id]).sum())
         else:
-            rank += int((found.ids == id).argmax())
+            rank += int((before.ids == id).argmax())
         token = drawn.token
         if mask is not None and permitted > 0:
             logprob = min(logprob - math.log(permitted), 0.0)
         self.steps.append(Step(id, token.data, logprob, rank, token.special, permitted))
-        self.found.append(replace(found, full=None))
+        self.found.append(replace(before, full=None))
         self.arrivals.append(arrival_of(drawn.choice))
         self.finish = drawn.continuation.finish
 
@@ -109,45 +106,6 @@ class Sample:
             finish=self.finish or "stopped",
         )
 
-    def first_token(self, most: int) -> int:
-        """How many tokens, at most so many, add the least text."""
-        return next((size for size in range(1, most) if self.part(size)), most)
-
-    def first_word(self, most: int) -> int:
-        """How many tokens, at most so many, hold its first word: up to where the next begins."""
-        for size in range(1, most):
-            shown = self.part(size + 1)[len(self.part(size)) :]
-            if self.part(size).strip() and shown[:1].isspace():
-                return size
-        return most
-
-    def run(self, size: int, source: Source) -> ModelRun:
-        """Its first `size` tokens as the story keeps them; an end-of-text token is left out."""
-        names = source.vocabulary
-        if size and names.token(self.steps[size - 1].id).end:
-            size -= 1
-        steps = self.steps[:size]
-        return ModelRun(
-            ids=tuple(step.id for step in steps),
-            sizes=tuple(0 if step.special else len(step.data) for step in steps),
-            data=self.part(size),
-            logprobs=tuple(step.logprob for step in steps),
-            overlap=len(self.residue),
-            model=source.name,
-            fingerprint=names.fingerprint,
-            settings={"sampling": asdict(self.sampling), "line": self.number},
-            alternatives=tuple(alternatives(found, names) for found in self.found[:size]),
-            arrivals=tuple(self.arrivals[:size]),
-        )
-
-    def readings(self, size: int, names: Vocabulary) -> list[Reading]:
-        """Its first `size` tokens as the model sees them, less those that write the residue."""
-        first = len(self.steps) - len(self.adding)
-        return [
-            read_step(self.steps[n], self.found[n], names, n)
-            for n in range(first, min(size, len(self.steps)))
-        ]
-
 
 def find(samples: Sequence[Sample], tail: Tail) -> Sample | None:
     """The line that a row's tail is of; None where it is one of the search's."""
@@ -159,23 +117,23 @@ def find(samples: Sequence[Sample], tail: Tail) -> Sample | None:
 def rows(samples: Sequence[Sample]) -> tuple[Branch, ...]:
     """A row each, lines that came out equal in one; those with no text yet are left out."""
     shown: dict[object, list[Sample]] = {}
-    for one in samples:
-        if one.steps:
-            key = (one.ids, one.finish) if one.finish is not None else one.number
-            shown.setdefault(key, []).append(one)
+    for sample in samples:
+        if sample.steps:
+            key = (sample.ids, sample.finish) if sample.finish is not None else sample.number
+            shown.setdefault(key, []).append(sample)
     return tuple(map(_row, shown.values()))
 
 
 def _row(equal: Sequence[Sample]) -> Branch:
-    one = equal[0]
+    sample = equal[0]
     numbers = ", ".join(str(sample.number + 1) for sample in equal)
     return Branch(
-        tail=(mark(one.number), *one.ids),
-        steps=tuple(one.steps),
-        data=one.data,
-        p=math.exp(one.logprob),
-        logprob=one.logprob,
-        finish=_ENDS.get(one.finish, "open"),
-        healed=healed(one.residue, one.data),
+        tail=(mark(sample.number), *sample.ids),
+        steps=tuple(sample.steps),
+        data=sample.data,
+        p=math.exp(sample.logprob),
+        logprob=sample.logprob,
+        finish=_ENDS.get(sample.finish, "open"),
+        healed=healed(sample.residue, sample.data),
         sampled=f"sampled, {'line' if len(equal) == 1 else 'lines'} {numbers}",
     )

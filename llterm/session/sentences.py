@@ -7,7 +7,6 @@ among the offers again. After the beamwriter of LLooM's author, as a sitting ove
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
@@ -20,15 +19,15 @@ from llterm.core.tokens import Path, Tail
 from llterm.core.view import Step
 from llterm.engine.weave import told_more
 from llterm.errors import LltermError, UsageError
+from llterm.session.background_task import BackgroundTask, Reason, outcome
 from llterm.session.changes import Change
 from llterm.session.continuations import follow, make_drawing
-from llterm.session.refusals import unforeseen
+from llterm.session.placed_weave import PlacedWeave, SamplePath
 from llterm.session.samples import Sample
 from llterm.session.session import Session
-from llterm.session.weaves import Weaves
-from llterm.session.woven import Woven
+from llterm.session.suggestions import WeaveCache
 
-log = logging.getLogger(__name__)
+FAILURE = "No sentences could be drawn"
 
 
 @dataclass(slots=True, eq=False)
@@ -58,12 +57,12 @@ class Sentences:
         self._changed = changed
         self._sources: list[Source] = []
         self._chains: list[Chains] = []
-        self._weaves: list[Weaves] = []
+        self._weaves: list[WeaveCache] = []
         self.join(session.source)
         self._offers: list[Offer] = []
         self._pieces: list[tuple[Offer | None, int]] = []
         """What was put into the story, and the document's revision after it."""
-        self._task: asyncio.Task[None] | None = None
+        self._task = BackgroundTask(FAILURE, self._ended)
         self._numbers = 0
         self.error: LltermError | None = None
         """Why the last round ended before its time."""
@@ -77,39 +76,37 @@ class Sentences:
         """Let one more model write, from the next round on; its owner closes it."""
         self._sources.append(source)
         self._chains.append(Chains(source.vocabulary))
-        self._weaves.append(Weaves())
+        self._weaves.append(WeaveCache())
 
     @property
     def running(self) -> bool:
-        return self._task is not None
+        return self._task.running
 
     @property
     def offers(self) -> list[Offer]:
         """Those with text, each text once, kept ones first."""
-        found: dict[bytes, Offer] = {}
-        for one in sorted(self._offers, key=lambda offer: not offer.kept):
-            if one.sample.data:
-                found.setdefault(one.sample.data, one)
-        return list(found.values())
+        by_text: dict[bytes, Offer] = {}
+        for offer in sorted(self._offers, key=lambda offer: not offer.kept):
+            if offer.sample.data:
+                by_text.setdefault(offer.sample.data, offer)
+        return list(by_text.values())
 
     def start(self, count: int, tokens: int) -> None:
         """A round: so many sentences of each model, of so many tokens at most. Returns at once."""
         self.stop()
         self.error = None
         self._offers = [one for one in self._offers if one.kept]
-        self._task = asyncio.get_running_loop().create_task(self._round(count, tokens))
+        self._task.start(lambda: self._round(count, tokens))
         self._changed()
 
     def stop(self) -> None:
         """Draw no further; what there is stays."""
-        if self._task is not None:
-            self._task.cancel()
+        if self._task.stop():
             self._end()
 
     async def wait(self) -> None:
         """Until nothing is drawn."""
-        if self._task is not None:
-            await asyncio.wait([self._task])
+        await self._task.wait()
 
     def keep(self, offer: Offer) -> None:
         """Let it stay for the next round, or no longer."""
@@ -121,7 +118,7 @@ class Sentences:
         self.stop()
         if offer.at != self._story():
             raise UsageError("This sentence is of another place", "", "Draw again first.")
-        run = offer.sample.run(len(offer.sample.steps), offer.source)
+        run = SamplePath.of(offer.sample).run(offer.source)
         change = self._session.put(run)
         offer.kept = False
         self._offers.remove(offer)
@@ -161,48 +158,47 @@ class Sentences:
         document = self._session.document
         return document.bytes_before(document.cursor)
 
-    def _end(self) -> None:
-        self._task = None
-        for one in self._offers:
-            one.sample.finish = one.sample.finish or "stopped"
-        self._changed()
-
-    async def _round(self, count: int, tokens: int) -> None:
-        first = self._numbers
-        self._numbers += count
-        numbers = range(len(self._sources))
-        await asyncio.gather(*(self._try(number, first, count, tokens) for number in numbers))
+    def _ended(self, reason: Reason) -> None:
+        if isinstance(reason, LltermError):
+            self.error = reason
         self._end()
 
-    async def _try(self, number: int, first: int, count: int, tokens: int) -> None:
-        """One model's part of a round; where it fails, the others go on."""
-        try:
-            await self._of(number, first, count, tokens)
-        except LltermError as error:
-            self.error = error
-        except Exception as fault:
-            log.exception("sentence beams failed")
-            self.error = unforeseen("No sentences could be drawn", fault)
+    def _end(self) -> None:
+        for offer in self._offers:
+            offer.sample.finish = offer.sample.finish or "stopped"
+        self._changed()
 
-    async def _of(self, number: int, first: int, count: int, tokens: int) -> None:
+    async def _round(self, count: int, tokens: int) -> Reason:
+        """Each model's part of a round; where one fails, the others go on."""
+        first = self._numbers
+        self._numbers += count
+
+        async def part(number: int) -> None:
+            reason = await outcome(lambda: self._of(number, first, count, tokens), FAILURE)
+            if isinstance(reason, LltermError):
+                self.error = reason
+
+        await asyncio.gather(*map(part, range(len(self._sources))))
+        return ""
+
+    async def _of(self, number: int, first: int, count: int, tokens: int) -> Reason:
         source, session = self._sources[number], self._session
-        woven, story = await self._woven(number), self._story()
-        for offer in [one for one in self._offers if one.source is source and one.at != story]:
-            await _read_again(offer, woven, story)
+        placed, story = await self._place(number), self._story()
+        for offer in list(self._offers):
+            if offer.source is source and offer.at != story:
+                await _read_again(offer, placed, story)
         chain = self._chains[number].of(session.sampling)
-        samples = [Sample(first + n, woven.weave.residue, chain.sampling) for n in range(count)]
-        self._offers += [Offer(source, one, story) for one in samples]
+        samples = [Sample(first + n, placed.weave.residue, chain.sampling) for n in range(count)]
+        self._offers += [Offer(source, sample, story) for sample in samples]
         drawing = make_drawing(
-            woven, session.document, source, chain, samples, tokens, sentence=True
+            placed, session.document, source, chain, samples, tokens, sentence=True
         )
-        async with aclosing(follow(drawing, woven, samples)) as drawn:
+        async with aclosing(follow(drawing, placed, samples)) as drawn:
             async for _ in drawn:
                 self._changed()
-        failed = next((line.error for line in drawing.continuations if line.error), None)
-        if failed is not None:
-            self.error = failed
+        return next((line.error for line in drawing.continuations if line.error), "")
 
-    async def _woven(self, number: int) -> Woven:
+    async def _place(self, number: int) -> PlacedWeave:
         """A weave of this model at the cursor, of which nothing is searched."""
         session, source = self._session, self._sources[number]
         await told_more(source)
@@ -214,30 +210,30 @@ class Sentences:
         return self._weaves[number].begin(place, session.document, source, constraint, bans)
 
 
-async def _read_again(offer: Offer, woven: Woven, story: bytes) -> None:
+async def _read_again(offer: Offer, placed: PlacedWeave, story: bytes) -> None:
     """Ask what a kept sentence's tokens are worth at the new place of the story."""
-    weave, source, text = woven.weave, offer.source, offer.sample.data
+    weave, source, text = placed.weave, offer.source, offer.sample.data
     ids: Tail = source.vocabulary.encode(weave.residue + text)
     queries = [Query(Path(weave.anchor, ids[:n]), full=True) for n in range(len(ids))]
-    found = {}
+    after = {}
     async with aclosing(source.ask(queries)) as answers:
         async for answer in answers:
             if isinstance(answer, Failed):
                 raise answer.error
-            found[len(answer.path.tail)] = answer.distribution
+            after[len(answer.path.tail)] = answer.distribution
     steps = []
     for n, id in enumerate(ids):
-        listed = dict(zip(found[n].ids.tolist(), found[n].logprobs.tolist(), strict=True))
-        full = found[n].full
+        listed = dict(zip(after[n].ids.tolist(), after[n].logprobs.tolist(), strict=True))
+        full = after[n].full
         logprob = float(full[id]) if full is not None else listed.get(id, float("-inf"))
         rank = 1 + int(
-            (found[n].logprobs > logprob).sum() if full is None else (full > logprob).sum()
+            (after[n].logprobs > logprob).sum() if full is None else (full > logprob).sum()
         )
         steps.append(Step(id, source.vocabulary.token(id).data, logprob, rank))
     offer.sample = replace(
         offer.sample,
         residue=weave.residue,
         steps=steps,
-        found=[replace(found[n], full=None) for n in range(len(ids))],
+        found=[replace(after[n], full=None) for n in range(len(ids))],
     )
     offer.at = story

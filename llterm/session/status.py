@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from llterm.core.sight import Sight
-from llterm.errors import LltermError
+from llterm.errors import BackendUnavailable, LltermError
 
 State = Literal["no model", "loading", "ready", "weaving", "failed"]
 
@@ -22,6 +22,19 @@ class Status:
     """Why loading or the last weave failed."""
     notice: str = ""
     """Something worth knowing that is no failure."""
+
+    @property
+    def no_model(self) -> LltermError:
+        """Why there is no model: one failed, or is being loaded, or none was chosen."""
+        if self.state == "loading":
+            return BackendUnavailable(
+                "No model is ready",
+                "It is still being loaded.",
+                "Wait for it, or choose another one.",
+            )
+        return self.error or BackendUnavailable(
+            "No model is in use", "", "Choose one in the list of models."
+        )
 
 
 @dataclass(frozen=True, slots=True)

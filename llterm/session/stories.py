@@ -36,7 +36,7 @@ def others() -> bool:
 
 
 def keep(title: str, data: bytes) -> Path:
-    """Keep a text as a starting story; its file.
+    """Keep a text as a starting story. Returns its file.
 
     Raises UsageError for an empty text, a name that no file can have or that is taken, and
     LltermError where it cannot be written.

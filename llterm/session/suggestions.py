@@ -1,26 +1,34 @@
-"""The suggestions after the cursor: the weave on show, and whether it is of this place."""
+"""The suggestions after the cursor: the weave on show, whether it is of this place, and lately used
+weaves to come back to after an undo."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections import OrderedDict
 
 from llterm.constraints.compiled import Compiled, compile
 from llterm.constraints.spec import Constraint
+from llterm.core.bans import Bans
+from llterm.core.constraint import Constrained
+from llterm.core.healing import Healer
+from llterm.core.prompt import make_prompt
 from llterm.core.query import Source
-from llterm.engine.weave import rules_for, told_more
+from llterm.core.rules import Rules
+from llterm.core.tokens import Asking
+from llterm.engine.weave import make_weave, rules_for, told_more
 from llterm.errors import LltermError, UsageError
-from llterm.session.changes import Change, ModelRun
-from llterm.session.chatting import root_text
 from llterm.session.document import Document
-from llterm.session.lines import pack_lines
-from llterm.session.refusals import not_current
-from llterm.session.sampling import SamplerChoice
-from llterm.session.weaves import Weaves
-from llterm.session.woven import Place, Woven
+from llterm.session.placed_weave import Place, PlacedWeave
+from llterm.session.sampler_choice import SamplerChoice
+from llterm.session.saved_samples import pack_samples, unpack_samples
+from llterm.session.story_prompt import chat_parts, root_text
 from llterm.store.saved_weave import SavedWeave, pack, unpack
 
 log = logging.getLogger(__name__)
+
+MOST_CANDIDATES = 2_500_000
+"""Candidates kept for weaves that are not on show: some 25 MB."""
 
 
 class Suggestions:
@@ -29,13 +37,13 @@ class Suggestions:
     def __init__(self, document: Document, drawing: SamplerChoice) -> None:
         self._document = document
         self._drawing = drawing
-        self._weaves = Weaves()
+        self._weaves = WeaveCache()
         self._models = 0
         """How many models there have been: a weave belongs to the one of its number."""
         self._compiled: Compiled | None = None
         self.constraint: Constraint | None = None
         """What they must fit; None: anything."""
-        self.woven: Woven | None = None
+        self.shown: PlacedWeave | None = None
         """The weave on show; None when nothing was woven."""
         self.at = document.cursor
         """Display offset where the weave on show hangs."""
@@ -46,66 +54,72 @@ class Suggestions:
     @property
     def foreign(self) -> bool:
         """Whether the suggestions on show are those of a model before this one."""
-        return self.woven is not None and self.woven.place[2] != self._models
+        return self.shown is not None and self.shown.place[2] != self._models
 
     @property
     def here(self) -> bool:
         """Whether the weave on show is the one of this very place."""
-        return self.woven is not None and self.woven.place == self._place()
+        return self.shown is not None and self.shown.place == self._place()
 
     @property
-    def current(self) -> Woven:
+    def current(self) -> PlacedWeave:
         """The weave on show, where it may be taken from. Raises UsageError where it may not."""
-        if self.woven is None:
+        if self.shown is None:
             raise UsageError("There are no suggestions", "", "Weave first.")
+        if self.foreign:
+            raise UsageError(
+                "These suggestions are of another model", "It is not in use now.", "Weave again."
+            )
         if self.stale:
-            raise not_current(foreign=self.foreign)
-        return self.woven
+            raise UsageError(
+                "These suggestions belong to another text",
+                "The story or the cursor has changed since they were woven.",
+                "Weave again, or undo.",
+            )
+        return self.shown
 
-    def ready(self, source: Source) -> Woven | None:
+    def ready(self, source: Source) -> PlacedWeave | None:
         """The weave on show, if it is of this place and the model has room to go on with it."""
-        woven = self.woven if self.here else None
-        return woven if woven and woven.has_room(source.capabilities.context) else None
+        placed = self.shown if self.here else None
+        return placed if placed and placed.has_room(source.capabilities.context) else None
 
-    def open(self, source: Source) -> Woven:
+    def open(self, source: Source) -> PlacedWeave:
         """Show the weave of this place: an earlier one of the same text, or one to begin."""
         place = self._place()
-        woven = self._find(place, source) or self._begin(place, source)
-        self._show(woven)
-        return woven
+        placed = self._find(place, source) or self._begin(place, source)
+        self._show(placed)
+        return placed
 
     def look(self, source: Source | None) -> None:
         """The text or the cursor changed: are they still those of this place?
 
-        With a source an earlier weave of this very text comes back, and lines that were drawn here,
-        unless the person put the suggestions away.
+        With a source an earlier weave of this very text comes back, and samples that were drawn
+        here, unless the person put the suggestions away.
         """
         place = self._place()
-        elsewhere = self.woven is None or self.woven.place != place
+        elsewhere = self.shown is None or self.shown.place != place
         if elsewhere and source is not None and not self._away:
-            self.woven = self._find(place, source) or self._drawn(place, source) or self.woven
-        if self.woven is None:
+            self.shown = self._find(place, source) or self._sampled(place, source) or self.shown
+        if self.shown is None:
             return
-        self.stale = self.woven.place != place
+        self.stale = self.shown.place != place
         if not self.stale:
             self.at = self._document.cursor
 
     def put_away(self) -> None:
         """Show none, until the person asks for them."""
-        self.woven, self._away = None, True
+        self.shown, self._away = None, True
 
     def derive(self, source: Source | None) -> None:
         """The tree anew under the document's rules and bans, with no inference."""
-        if self.woven is not None:
+        if self.shown is not None:
             rules = self._document.rules
             rules = rules_for(rules, source) if source is not None else rules
-            self.woven.weave = self.woven.weave.under(rules, self._drawing.sampling.bans)
+            self.shown.weave = self.shown.weave.under(rules, self._drawing.sampling.bans)
 
-    def take(self, woven: Woven, run: ModelRun, *, onward: bool) -> Change:
-        """Put the model's tokens into the story where this weave hangs; show what is below them."""
-        change = self._document.accept(run, self.at, onward=onward)
-        self._show(woven.after(run.ids, self._place()))
-        return change
+    def follow(self, placed: PlacedWeave, ids: tuple[int, ...]) -> None:
+        """These tokens went from a weave into the story: show what hangs below them."""
+        self._show(placed.after(ids, self._place()))
 
     async def fit(self, constraint: Constraint | None, source: Source | None) -> None:
         """Later weaves must fit this, from the cursor on; compiled once.
@@ -118,74 +132,157 @@ class Suggestions:
             compiled = await asyncio.to_thread(compile, constraint, source.vocabulary)
         self.constraint, self._compiled = constraint, compiled
 
-    async def settle(self, woven: Woven, source: Source) -> bool:
+    async def settle(self, placed: PlacedWeave, source: Source) -> bool:
         """Begin again with the tokens that a server gives the story, where `open` could only guess
-        them; whether it did."""
-        fresh = await told_more(source) and not woven.weave.facts
-        if not fresh or woven.place != self._place():
+        them. Returns whether it did."""
+        fresh = await told_more(source) and not placed.weave.facts
+        if not fresh or placed.place != self._place():
             return False
-        told = self._begin(woven.place, source)
-        woven.weave, woven.prompt = told.weave, told.prompt
+        anew = self._begin(placed.place, source)
+        placed.weave, placed.prompt = anew.weave, anew.prompt
         return True
 
     def leave_model(self) -> None:
         """The model goes: what it suggested stays in sight, stale."""
         self._models += 1
         self._weaves.forget_vocabulary()
-        self.stale = self.woven is not None
+        self.stale = self.shown is not None
 
     def restore(self, source: Source) -> None:
-        """Show the weave and the lines kept in the loom, where the story stands as it did."""
-        kept = unpack(self._document.load_weave() or b"")
-        if kept is None or not kept.of(source):
+        """Show the weave and the samples kept in the loom, where the story stands as it did."""
+        saved = unpack(self._document.load_weave() or b"")
+        if saved is None or not saved.of(source):
             self.look(source)
             return
         try:
-            woven = self._begin(self._place(), source, kept)
+            placed = self._begin(self._place(), source, saved)
         except LltermError as error:  # The next weave says it to the person.
             log.warning("%s", error)
             return
-        if (woven.prompt.tokens, woven.prompt.residue) == (kept.tokens, kept.residue):
-            woven.cost, woven.seconds = kept.cost, kept.seconds
-            self._show(woven)
+        if (placed.prompt.tokens, placed.prompt.residue) == (saved.tokens, saved.residue):
+            placed.cost, placed.seconds = saved.cost, saved.seconds
+            self._show(placed)
 
     def keep(self, source: Source | None) -> None:
         """Put the weave on show into the loom, for `restore`."""
-        woven = self.woven
-        if woven is None or woven.weave.constraint is not None or source is None or self.stale:
+        placed = self.shown
+        if placed is None or placed.weave.constraint is not None or source is None or self.stale:
             return
-        document = self._document
-        document.save_weave(pack(woven.weave, source, woven.cost, woven.seconds))
-        if lines := pack_lines(woven.weave, woven.samples, source):
-            document.save_lines(woven.place[0], lines)
+        self._document.save_weave(pack(placed.weave, source, placed.cost, placed.seconds))
+        self.keep_samples(placed, source)
+
+    def keep_samples(self, placed: PlacedWeave, source: Source) -> None:
+        """Put a place's samples into the loom, so that they come back with it."""
+        if blob := pack_samples(placed.weave, placed.samples, source):
+            self._document.save_lines(placed.place[0], blob)
 
     def _place(self) -> Place:
         document = self._document
         before = document.bytes_before(document.cursor)
         return before, root_text(document), self._models, self.constraint
 
-    def _find(self, place: Place, source: Source) -> Woven | None:
+    def _find(self, place: Place, source: Source) -> PlacedWeave | None:
         """An earlier weave of this very text, under the present rules."""
         rules, bans = self._document.rules, self._drawing.sampling.bans
         return self._weaves.find(place, rules, bans, source)
 
-    def _begin(self, place: Place, source: Source, kept: SavedWeave | None = None) -> Woven:
+    def _begin(self, place: Place, source: Source, saved: SavedWeave | None = None) -> PlacedWeave:
         bans = self._drawing.sampling.bans
-        return self._weaves.begin(place, self._document, source, self._compiled, bans, kept)
+        return self._weaves.begin(place, self._document, source, self._compiled, bans, saved)
 
-    def _drawn(self, place: Place, source: Source) -> Woven | None:
-        """A place where lines were drawn, maybe before a restart, with them."""
+    def _sampled(self, place: Place, source: Source) -> PlacedWeave | None:
+        """A place where samples were drawn, maybe before a restart, with them."""
         if not self._document.load_lines(place[0]):
             return None
         try:
-            woven = self._begin(place, source)
+            placed = self._begin(place, source)
         except LltermError as error:  # The next weave says it to the person.
             log.warning("%s", error)
             return None
-        return woven if woven.samples else None
+        return placed if placed.samples else None
 
-    def _show(self, woven: Woven) -> None:
-        self.woven, self._away = woven, False
-        self._weaves.keep(woven)
+    def _show(self, placed: PlacedWeave) -> None:
+        self.shown, self._away = placed, False
+        self._weaves.keep(placed)
         self.at = self._document.cursor
         self.stale = False
+
+
+class WeaveCache:
+    """Lately used weaves by place; the oldest go when they are too large."""
+
+    def __init__(self) -> None:
+        self._by_place: OrderedDict[Place, PlacedWeave] = OrderedDict()
+        self._healer: Healer | None = None
+
+    def keep(self, placed: PlacedWeave) -> None:
+        """Come back to it later."""
+        last = next(reversed(self._by_place.values()), placed)
+        if last is not placed and not last.weave.facts and not last.samples:
+            # Nothing was woven there: a play passes by many such places.
+            del self._by_place[last.place]
+        self._by_place[placed.place] = placed
+        self._by_place.move_to_end(placed.place)
+        while len(self._by_place) > 1 and self._candidates() > MOST_CANDIDATES:
+            self._by_place.popitem(last=False)
+
+    def find(self, place: Place, rules: Rules, bans: Bans, source: Source) -> PlacedWeave | None:
+        """An earlier weave of this very text, put under these rules and bans."""
+        rules = rules_for(rules, source)
+        placed = self._by_place.get(place)
+        if placed is None or not placed.has_room(source.capabilities.context):
+            return None
+        weave = placed.weave
+        if weave.constraint is None and weave.rules.heal != rules.heal:
+            return None
+        if (weave.rules, weave.bans) != (rules, bans):
+            placed.weave = weave.under(rules, bans)
+        elif weave.spent:
+            weave.extend()
+        return placed
+
+    def begin(
+        self,
+        place: Place,
+        document: Document,
+        source: Source,
+        constraint: Constrained | None,
+        bans: Bans,
+        saved: SavedWeave | None = None,
+    ) -> PlacedWeave:
+        """A weave at the document's cursor, with what the loom kept of it."""
+        vocabulary = source.vocabulary
+        rules = rules_for(document.rules, source, constrained=constraint is not None)
+        runs = document.runs_before(document.cursor)
+        context = source.capabilities.context
+        chat = chat_parts(document, source)
+        if saved is not None and isinstance(vocabulary, Asking):
+            vocabulary.learn(saved.names)
+        prompt = make_prompt(runs, document.prefix, vocabulary, rules, context, chat)
+        prompt = saved.prompt(prompt, vocabulary) if saved is not None else prompt
+        if prompt.residue and self._healer is None:
+            self._healer = Healer(vocabulary)
+        weave = make_weave(
+            source,
+            prompt,
+            rules,
+            healer=self._healer,
+            facts=saved.facts if saved else None,
+            grown=saved.grown if saved else (),
+            constraint=constraint,
+            bans=bans,
+        )
+        blob = document.load_lines(place[0])
+        return PlacedWeave(weave, place, prompt, samples=unpack_samples(blob, weave, source))
+
+    def forget_vocabulary(self) -> None:
+        """Another model: what was made of the former one's tokens goes."""
+        self._healer = None
+
+    def _candidates(self) -> int:
+        count = 0
+        for placed in self._by_place.values():
+            count += sum(len(fact.ids) for fact in placed.weave.facts.values())
+            for sample in placed.samples:
+                count += sum(len(before.ids) for before in sample.found)
+        return count

@@ -132,13 +132,15 @@ def unpack(blob: bytes) -> SavedWeave | None:
         return None
 
 
-def arrays_of(found: Sequence[Distribution]) -> dict[str, Any]:
+def arrays_of(facts: Sequence[Distribution]) -> dict[str, Any]:
     """Distributions as arrays, less what was asked for beside their candidates."""
     return {
-        "sizes": np.array([len(one.ids) for one in found], dtype=np.int32),
-        "ids": np.concatenate([one.ids for one in found]),
-        "logprobs": np.concatenate([one.logprobs for one in found]),
-        "masses": np.array([(one.rest, one.permitted, *one.entropy, one.exact) for one in found]),
+        "sizes": np.array([len(fact.ids) for fact in facts], dtype=np.int32),
+        "ids": np.concatenate([fact.ids for fact in facts]),
+        "logprobs": np.concatenate([fact.logprobs for fact in facts]),
+        "masses": np.array(
+            [(fact.rest, fact.permitted, *fact.entropy, fact.exact) for fact in facts]
+        ),
     }
 
 
@@ -188,9 +190,9 @@ def text_of(tokens: Tail, vocabulary: Vocabulary) -> bytes:
 def _ids(weave: Weave) -> Iterator[int]:
     """Every token of the weave."""
     yield from weave.anchor.tokens
-    for tail, found in weave.facts.items():
+    for tail, fact in weave.facts.items():
         yield from tail
-        yield from found.ids.tolist()
+        yield from fact.ids.tolist()
 
 
 def _edges(tokens: Tail, vocabulary: Vocabulary) -> list[int]:

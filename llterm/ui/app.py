@@ -36,8 +36,8 @@ from llterm.errors import LltermError
 from llterm.keymap import action_of
 from llterm.session import looms, stories
 from llterm.session.document import Document
-from llterm.session.mixing import Mixing
-from llterm.session.sampling import SamplerChoice
+from llterm.session.mix_reader import MixReader
+from llterm.session.sampler_choice import SamplerChoice
 from llterm.session.session import Session
 from llterm.store.missing import Missing
 from llterm.terminal import in_browser
@@ -150,7 +150,7 @@ class LltermApp(App[None]):
         if launch.sampling and not document.read_only:
             self.session.set_sampling(drawing.changed(launch.sampling))
         self._backend: Backend | None = None
-        self._mixing = Mixing(self.session)
+        self._mixing = MixReader(self.session)
         self._rules_before: Rules = document.rules
         self._sampling_before = self.session.sampling
         self.main = WeaveScreen(

@@ -6,7 +6,7 @@ from llterm.core.display import label_text, visible
 from llterm.core.tokens import Token
 from llterm.number_format import LONGEST, bar, of_logprob, percent
 from llterm.session.born import Born
-from llterm.session.inspecting import Row, Table
+from llterm.session.inspection import CandidateRow, CandidateTable
 from llterm.ui.widgets.cells import crop
 
 TOKEN = 16
@@ -42,7 +42,7 @@ def chosen_columns(width: int, *, constrained: bool) -> list[str]:
     return [*columns, "kept", "dropped by"]
 
 
-def row_cells(row: Row) -> dict[str, str]:
+def row_cells(row: CandidateRow) -> dict[str, str]:
     """A candidate's cells by column."""
     return {
         "rank": f"{row.rank:,}",
@@ -58,7 +58,7 @@ def row_cells(row: Row) -> dict[str, str]:
     }
 
 
-def other_cells(table: Table) -> dict[str, str]:
+def other_cells(table: CandidateTable) -> dict[str, str]:
     """The row of all that are not listed: their mass, and how many are valid and kept."""
     kept = table.kept - sum(row.p_final > 0 for row in table.rows)
     return {

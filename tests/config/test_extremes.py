@@ -23,7 +23,7 @@ from llterm.jobs.request import Request
 from llterm.jobs.runner import run
 from llterm.jobs.sample import SampleOptions, sample
 from llterm.jobs.suggest import suggest
-from llterm.session.refusals import unforeseen
+from llterm.session.background_task import unforeseen
 from tests.helpers.extremes import DENORMAL, extremes
 
 PROMPT = b"Every evening the cat"

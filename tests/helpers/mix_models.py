@@ -12,7 +12,7 @@ from llterm.core.distribution import Logprobs
 from llterm.core.query import Fact, Failed, Query
 from llterm.core.tokens import Tail
 from llterm.errors import BackendUnavailable
-from llterm.session.mixing import Mixing
+from llterm.session.mix_reader import MixReader
 from tests.helpers.polling import until
 from tests.helpers.tokenized_model import Tokenized
 
@@ -97,7 +97,7 @@ class Mortal(Endless):
             yield fact
 
 
-async def stepped(found: Mixing, count: int = 1) -> None:
+async def stepped(found: MixReader, count: int = 1) -> None:
     for _ in range(count):
         size = len(found.pieces)
         found._session.player.step()
@@ -105,7 +105,7 @@ async def stepped(found: Mixing, count: int = 1) -> None:
         await until(partial(_longer, found, size))
 
 
-def _longer(found: Mixing, size: int) -> bool:
+def _longer(found: MixReader, size: int) -> bool:
     return len(found.pieces) > size and not found.waiting
 
 

@@ -17,8 +17,8 @@ from llterm.core.view import Branch
 from llterm.formats.exchange import Taste
 from llterm.session.born import Born, born_at
 from llterm.session.document import Document
-from llterm.session.lines import pack_lines, unpack_lines
-from llterm.session.replacing import accept_but, force
+from llterm.session.inspection import accept_but, force
+from llterm.session.saved_samples import pack_samples, unpack_samples
 from llterm.session.session import Session
 from tests.helpers.sessions import TEXT, draw_by, greedy_session, stepped
 
@@ -113,8 +113,8 @@ async def test_a_sampled_line_keeps_it() -> None:
     assert begun.view is not None
     row = next(one for one in begun.view.branches if one.sampled)
     assert begun.shown is not None
-    packed = pack_lines(begun.shown.weave, begun.shown.samples, begun.model)
-    kept = unpack_lines(packed, begun.shown.weave, begun.model)
+    packed = pack_samples(begun.shown.weave, begun.shown.samples, begun.model)
+    kept = unpack_samples(packed, begun.shown.weave, begun.model)
     assert [one.arrivals for one in kept] == [one.arrivals for one in begun.shown.samples]
     begun.accept(row.tail)
     assert born(begun).arrival.way in ("drawn", "first choice")

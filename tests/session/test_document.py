@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -304,3 +307,35 @@ def test_missing_folder_and_taken_names_are_named(tmp_path: Path) -> None:
     Document.create(tmp_path / "a.loom").close()
     with pytest.raises(UsageError, match="exists already"):
         Document.create(tmp_path / "a.loom")
+
+
+CHILD = """
+import os, signal, sys
+from pathlib import Path
+from llterm.session.document import Document
+from llterm.store.file import LoomFile
+
+commit, before = LoomFile.commit, int(sys.argv[2])
+
+def killed(file, changes):
+    if not before:
+        commit(file, changes)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+LoomFile.commit = killed
+Document.create(Path(sys.argv[1]), b"Once upon a time.")
+"""
+
+
+@pytest.mark.parametrize("before", [0, 1])
+def test_a_loom_whose_making_was_killed_is_not_there_and_can_be_made(
+    tmp_path: Path, before: int
+) -> None:
+    path = tmp_path / "a.loom"
+    made = subprocess.run([sys.executable, "-c", CHILD, str(path), str(before)], check=False)
+    assert made.returncode == -signal.SIGKILL
+    assert not path.exists()
+    document = Document.create(path, b"Once upon a time.")
+    assert (document.text, document.read_only) == ("Once upon a time.", False)
+    document.close()
+    assert [file.name for file in tmp_path.iterdir() if file.suffix == ".loom"] == ["a.loom"]

@@ -16,7 +16,7 @@ from llterm.core.rules import Rules
 from llterm.core.sampling import PRESETS
 from llterm.engine.mixture import Mix
 from llterm.session.document import Document
-from llterm.session.mixing import Mixing
+from llterm.session.mix_reader import MixReader
 from llterm.session.session import Session
 from tests.helpers.mix_models import stepped
 from tests.helpers.polling import until
@@ -32,7 +32,7 @@ async def test_the_server_dies_in_mid_mix_and_comes_back(process: Process) -> No
     session = Session(Document.scratch(b"The king had three", Rules(heal=False)))
     session.set_sampling(session.sampling.under("greedy", PRESETS))
     session.attach(mix)
-    mixing = Mixing(session)
+    mixing = MixReader(session)
     mixing.start()
     try:
         await until(lambda: mixing.looked and not mixing.waiting)

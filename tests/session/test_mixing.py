@@ -22,7 +22,7 @@ from llterm.engine.mix_player import MixPlayer
 from llterm.engine.mixture import Mix
 from llterm.errors import LltermError
 from llterm.session.document import Document
-from llterm.session.mixing import Mixing
+from llterm.session.mix_reader import MixReader
 from llterm.session.session import Session
 from tests.helpers.mix_models import STORY, Endless, Few, Mortal, stepped
 from tests.helpers.polling import until
@@ -31,13 +31,13 @@ from tests.helpers.polling import until
 @asynccontextmanager
 async def mixing(
     *models: Endless, mode: Mode = "democratic", path: FilePath | None = None
-) -> AsyncIterator[Mixing]:
+) -> AsyncIterator[MixReader]:
     rules = Rules(heal=False)
     document = Document.create(path, STORY, rules) if path else Document.scratch(STORY, rules)
     session = Session(document)
     session.set_sampling(session.sampling.under("greedy", PRESETS))
     session.attach(Mix(models, Recipe(mode, Pool((1.0,) * len(models))), forgiving=True))
-    found = Mixing(session)
+    found = MixReader(session)
     found.start()
     try:
         await until(lambda: found.looked and not found.waiting)
@@ -99,7 +99,7 @@ async def test_each_token_keeps_whose_it_is_through_a_restart(tmp_path: FilePath
         assert all(piece.person for piece in found.pieces[:count])
     session = Session(Document.open(loom))
     session.attach(Mix([Endless(1), Endless(2)], Recipe("democratic", Pool((1.0, 1.0)))))
-    again = Mixing(session)
+    again = MixReader(session)
     again.start()
     await until(lambda: again.looked)
     assert [piece.by for piece in again.pieces[count:]] == given

@@ -17,7 +17,7 @@ from llterm.core.sampling import PRESETS
 from llterm.core.stories import STORIES
 from llterm.errors import LltermError, UsageError
 from llterm.session.document import Document
-from llterm.session.replacing import put_text
+from llterm.session.inspection import put_text
 from llterm.session.session import Session
 from tests.helpers.bundled_model import BUNDLED
 from tests.helpers.plain_decoder import counted

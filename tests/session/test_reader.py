@@ -15,10 +15,8 @@ from llterm.core.sampling import PRESETS
 from llterm.core.stories import STORIES
 from llterm.errors import LltermError, UsageError
 from llterm.session.document import Document
-from llterm.session.inspecting import Inspection, parse_chain
-from llterm.session.replacing import force
+from llterm.session.inspection import Inspection, force, in_story, parse_chain
 from llterm.session.session import Session
-from llterm.session.spots import in_story
 from tests.helpers.bundled_model import BUNDLED
 from tests.helpers.plain_decoder import counted
 from tests.helpers.polling import until

@@ -12,7 +12,7 @@ from llterm.core.bans import Bans
 from llterm.core.sampling import PRESETS, Sampling
 from llterm.errors import BackendUnavailable
 from llterm.session.document import Document
-from llterm.session.sampling import SamplerChoice
+from llterm.session.sampler_choice import SamplerChoice
 from llterm.session.session import Session
 
 WILD = Sampling(

@@ -11,7 +11,7 @@ from llterm.backends.scripted import ScriptedBackend
 from llterm.core.rules import Rules
 from llterm.errors import BackendUnavailable, LltermError, UsageError
 from llterm.session.document import Document
-from llterm.session.replacing import accept_text
+from llterm.session.inspection import accept_text
 from llterm.session.session import Session
 from tests.helpers.sessions import TEXT, Gate, session
 

@@ -13,11 +13,17 @@ from llterm.constraints.spec import choices, regex
 from llterm.core.rules import Rules
 from llterm.core.tokens import text_bytes
 from llterm.errors import UsageError
-from llterm.session import replacing
+from llterm.session import inspection
 from llterm.session.document import Document
-from llterm.session.inspecting import Inspection, inspect, parse_chain
+from llterm.session.inspection import (
+    Inspection,
+    TokenPosition,
+    in_story,
+    in_suggestion,
+    inspect,
+    parse_chain,
+)
 from llterm.session.session import Session
-from llterm.session.spots import Spot, in_story, in_suggestion
 from tests.helpers.bundled_model import BUNDLED
 from tests.helpers.plain_decoder import counted
 from tests.helpers.polling import until
@@ -53,7 +59,7 @@ async def woven(backend: LlamaBackend, text: str = TEXT, *, bound: bool = True) 
     return session
 
 
-async def seen(session: Session, spot: Spot) -> Inspection:
+async def seen(session: Session, spot: TokenPosition) -> Inspection:
     found = await inspect(session, spot)
     found.under(parse_chain("neutral"))
     return found
@@ -113,7 +119,7 @@ async def test_another_token_in_a_suggestion_takes_what_is_before_it(
     residue = session.path(tail)[0].weave.residue.decode()
     table = (await seen(session, in_suggestion(session, tail, 2))).table("", 50)
     other = next(row for row in table.rows if row.token.id != tail[2] and not row.token.special)
-    replacing.accept_but(session, tail, 2, other.token.id, other.logprob)
+    inspection.accept_but(session, tail, 2, other.token.id, other.logprob)
     written = text_bytes(backend.vocabulary, (*tail[:2], other.token.id)).decode()
     assert residue
     assert session.document.text == text.removesuffix(residue) + written
@@ -134,6 +140,6 @@ async def test_what_is_half_written_must_be_finished(backend: LlamaBackend) -> N
     assert wrong.dropped_by == "healing"
     assert {row.token.data[:1] for row in table.rows if row.p_final} == {b" "}
     with pytest.raises(UsageError):
-        replacing.accept_but(session, tail, 0, wrong.token.id, wrong.logprob)
+        inspection.accept_but(session, tail, 0, wrong.token.id, wrong.logprob)
     assert session.document.text == TEXT + " "
     await session.close()

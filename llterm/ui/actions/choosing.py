@@ -11,7 +11,7 @@ from llterm.core.tokens import Vocabulary
 from llterm.engine.mixture import Mix
 from llterm.errors import LltermError
 from llterm.formats.dialogue import Dialogue
-from llterm.session.chatting import chat_parts
+from llterm.session.story_prompt import chat_parts
 from llterm.ui.actions import Deed, Table
 from llterm.ui.actions.weaving import weave
 from llterm.ui.screens.chat import ChatDialog

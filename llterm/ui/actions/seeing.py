@@ -10,8 +10,8 @@ from llterm.core.display import raw_text, visible
 from llterm.core.futures import Futures
 from llterm.engine.attribute import Attributions
 from llterm.number_format import fine_percent
-from llterm.session import replacing
-from llterm.session.spots import Spot, in_story, in_suggestion
+from llterm.session import inspection
+from llterm.session.inspection import TokenPosition, in_story, in_suggestion
 from llterm.ui.actions import Deed, Table
 from llterm.ui.actions.suggesting import follow
 from llterm.ui.screens.attribution import AttributionScreen
@@ -128,7 +128,7 @@ def leave(screen: WeaveScreen) -> None:
     screen.editor.focus()
 
 
-def spot_of(screen: WeaveScreen) -> Spot | None:
+def spot_of(screen: WeaveScreen) -> TokenPosition | None:
     """The chosen place, in the story or in the highlighted suggestion; None without a token."""
     panel, row = screen.heat, screen.row
     if panel.in_story:
@@ -145,13 +145,15 @@ def force(screen: WeaveScreen) -> None:
         put(screen, spot, candidate.token.id, candidate.logprob)
 
 
-def put(screen: WeaveScreen, spot: Spot, id: int, logprob: float) -> None:
+def put(screen: WeaveScreen, spot: TokenPosition, id: int, logprob: float) -> None:
     """Let another token stand there; the suggestion before it is accepted, if it is in one."""
     with troubles(screen):
         if spot.tail is None:
-            change = replacing.force(screen.session, len(spot.at.story), id, logprob)
+            change = inspection.force(screen.session, len(spot.at.story), id, logprob)
         else:
-            change = replacing.accept_but(screen.session, spot.tail, len(spot.written), id, logprob)
+            change = inspection.accept_but(
+                screen.session, spot.tail, len(spot.written), id, logprob
+            )
         follow(screen, change)
         screen.editor.focus()
 
@@ -163,7 +165,7 @@ def write(screen: WeaveScreen) -> None:
     def done(text: str | None) -> None:
         if text:
             with troubles(screen):
-                follow(screen, replacing.put_text(screen.session, number, text))
+                follow(screen, inspection.put_text(screen.session, number, text))
                 screen.editor.focus()
 
     stands = raw_text(screen.session.reader.places[number].data)

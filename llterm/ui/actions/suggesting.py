@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from llterm.core.display import raw_text
 from llterm.core.tokens import Tail
-from llterm.session.document import Change
-from llterm.session.replacing import accept_text
+from llterm.session.changes import Change
+from llterm.session.inspection import accept_text
 from llterm.ui.actions import Deed, Table
 from llterm.ui.screens.edit_branch import EditBranch
 from llterm.ui.screens.painting import troubles

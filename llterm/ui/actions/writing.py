@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from llterm.backends.served import counted, counted_words
 from llterm.core.counts import count_of
 from llterm.core.tokens import Tail
-from llterm.session.weaves import story_prompt
+from llterm.session.story_prompt import story_prompt
 from llterm.ui.actions import Deed, Table
 from llterm.ui.external import edit_outside, same_ends
 from llterm.ui.screens.painting import troubles

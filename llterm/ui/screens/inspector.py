@@ -14,8 +14,7 @@ from textual.widgets import DataTable, Static
 from llterm.core.display import visible
 from llterm.errors import LltermError
 from llterm.number_format import LONGEST, joint, percent
-from llterm.session.inspecting import Inspection, Row, inspect, parse_chain
-from llterm.session.spots import Spot
+from llterm.session.inspection import CandidateRow, Inspection, TokenPosition, inspect, parse_chain
 from llterm.ui.candidates import (
     FIGURES,
     chosen_columns,
@@ -46,7 +45,7 @@ class Inspector(Dialog[tuple[int, float] | None]):
         Binding("f6", "knobs", "All knobs", show=False),
     ]
 
-    def __init__(self, main: WeaveScreen, spot: Spot, stands: str) -> None:
+    def __init__(self, main: WeaveScreen, spot: TokenPosition, stands: str) -> None:
         """`stands`: what stands there, to be shown."""
         super().__init__()
         self._main = main
@@ -54,7 +53,7 @@ class Inspector(Dialog[tuple[int, float] | None]):
         self._spot = spot
         self._stands = stands
         self._inspection: Inspection | None = None
-        self._rows: list[Row] = []
+        self._rows: list[CandidateRow] = []
         self._preset = 0
 
     def body(self) -> ComposeResult:

@@ -17,9 +17,9 @@ from llterm.core.listing import Listing
 from llterm.core.loom import ROOT, Loom
 from llterm.core.outline import Hit, Row
 from llterm.keymap import ACTIONS, IN_LOOM, Keymap, action_of
-from llterm.session.branches import Branches
 from llterm.session.changes import Change
 from llterm.session.document import Document
+from llterm.session.tree_commands import TreeCommands
 from llterm.ui.actions import HelpParts, Table, branching, looking
 from llterm.ui.bindings import bind, first_key, pane_bindings
 from llterm.ui.screens import painting
@@ -92,7 +92,7 @@ class LoomScreen(Screen[None]):
         return self.session.document.loom
 
     @property
-    def branches(self) -> Branches:
+    def branches(self) -> TreeCommands:
         return self.session.document.branches
 
     @property

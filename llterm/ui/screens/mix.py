@@ -15,7 +15,7 @@ from llterm.core.comparison.mixed_place import ModelAtPlace
 from llterm.engine.mixture import Mix
 from llterm.errors import BackendUnavailable, LltermError, UsageError
 from llterm.keymap import Action, Pane, action_of
-from llterm.session.mixing import Mixing
+from llterm.session.mix_reader import MixReader
 from llterm.ui.actions import mixing as deeds
 from llterm.ui.bindings import bind, pane_bindings
 from llterm.ui.bridge import Bridge
@@ -48,7 +48,7 @@ class MixScreen(Screen[None]):
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (72, "-middle"), (100, "-wide")]  # noqa: RUF012
     VERTICAL_BREAKPOINTS = [(0, "-low"), (20, "-high"), (32, "-tall")]  # noqa: RUF012
 
-    def __init__(self, main: WeaveScreen, mixing: Mixing) -> None:
+    def __init__(self, main: WeaveScreen, mixing: MixReader) -> None:
         super().__init__()
         self.main = main
         self.mixing = mixing

@@ -21,8 +21,7 @@ from llterm.core.display import visible
 from llterm.core.sampler import DEFAULT_PRESET, PRESETS, Sampling
 from llterm.errors import LltermError
 from llterm.number_format import LONGEST, bar, of_logprob, percent
-from llterm.session.inspecting import Inspection, inspect
-from llterm.session.spots import Spot
+from llterm.session.inspection import Inspection, TokenPosition, inspect
 from llterm.ui import knobs
 from llterm.ui.screens.dialog import Dialog
 from llterm.ui.screens.painting import troubles
@@ -64,7 +63,7 @@ class Sampler(Dialog[None]):
     ]
 
     def __init__(
-        self, main: WeaveScreen, spot: Spot | None = None, found: Inspection | None = None
+        self, main: WeaveScreen, spot: TokenPosition | None = None, found: Inspection | None = None
     ) -> None:
         """`spot`: the place to show, if any; `found` what is known of it already."""
         super().__init__()
@@ -93,7 +92,7 @@ class Sampler(Dialog[None]):
         if self._found is None and self._spot is not None:
             self.run_worker(self._load(self._spot), exclusive=True, exit_on_error=False)
 
-    async def _load(self, spot: Spot) -> None:
+    async def _load(self, spot: TokenPosition) -> None:
         try:
             self._found = await inspect(self._session, spot)
         except LltermError as error:

@@ -18,7 +18,7 @@ from llterm.ui.messages import StoryChanged, Trouble
 from llterm.ui.widgets.prose import Prose
 
 if TYPE_CHECKING:
-    from llterm.session.document import Change
+    from llterm.session.changes import Change
     from llterm.session.session import Session
 
 

@@ -24,7 +24,7 @@ from llterm.core.heat import MEASURES, Measure, ends, heat, height, told
 from llterm.core.reading import Candidate, Reading
 from llterm.number_format import of_logprob
 from llterm.ramps import Depth, Paint, glyph, likely_paint, paint
-from llterm.session.reader import Place
+from llterm.session.reader import StoryToken
 from llterm.ui.figures import fit
 from llterm.ui.messages import TokenChosen
 from llterm.ui.widgets.cells import crop
@@ -67,7 +67,7 @@ class HeatPanel(Widget, can_focus=True):
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._depth: Depth = "none"
-        self._places: Sequence[Place] = ()
+        self._places: Sequence[StoryToken] = ()
         self._readings: Sequence[Reading | None] = ()
         self._left = 0
         """The first token that has a column."""
@@ -90,7 +90,7 @@ class HeatPanel(Widget, can_focus=True):
 
     def show(
         self,
-        places: Sequence[Place],
+        places: Sequence[StoryToken],
         readings: Sequence[Reading | None],
         suggested: Sequence[Reading],
         at: int,
@@ -100,7 +100,7 @@ class HeatPanel(Widget, can_focus=True):
 
         `at` is the place of the story's cursor; `notes` say what is not read or not seen.
         """
-        ahead = [Place(one.token.id, one.token.data, -1) for one in suggested]
+        ahead = [StoryToken(one.token.id, one.token.data, -1) for one in suggested]
         before = self._places, self._readings, self._notes, self.chosen, self._left
         self._standing_places = len(places)
         self._places, self._readings = [*places, *ahead], [*readings, *suggested]

@@ -44,7 +44,7 @@ class Typist:
     """The one going on."""
 
     def end(self) -> bool:
-        """End the burst; whether there was one."""
+        """End the burst. Returns whether there was one."""
         was, self.burst = self.burst is not None, None
         return was
 

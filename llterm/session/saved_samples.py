@@ -1,4 +1,4 @@
-"""Keeps sampled lines in the loom, so that they are there again when the story is back where they
+"""Keeps samples in the loom, so that they are there again when the story is back where they
 were drawn, also after a restart. One blob a place."""
 
 from __future__ import annotations
@@ -37,50 +37,50 @@ log = logging.getLogger(__name__)
 VERSION = 1
 
 
-def pack_lines(weave: Weave, samples: Iterable[Sample], source: Source) -> bytes:
-    """The blob of the lines drawn beside a weave; empty where there are none to keep.
+def pack_samples(weave: Weave, samples: Iterable[Sample], source: Source) -> bytes:
+    """The blob of the samples drawn beside a weave; empty where there are none to keep.
 
-    What a constraint allowed is not kept, so lines under one are not either. Of too many the oldest
-    are left out.
+    What a constraint allowed is not kept, so samples under one are not either. Of too many the
+    oldest are left out.
     """
-    kept: list[Sample] = []
+    packed: list[Sample] = []
     room = MOST_CANDIDATES
-    for one in samples:
-        room -= sum(len(found.ids) for found in one.found)
-        if one.steps and room >= 0:
-            kept.append(one)
-    if not kept or weave.constraint is not None:
+    for sample in samples:
+        room -= sum(len(before.ids) for before in sample.found)
+        if sample.steps and room >= 0:
+            packed.append(sample)
+    if not packed or weave.constraint is not None:
         return b""
     header = {
         "version": VERSION,
         **_place(weave, source),
-        "names": names_of(_ids(kept), source.vocabulary),
+        "names": names_of(_ids(packed), source.vocabulary),
         "lines": [
             {
-                "number": one.number,
-                "residue": one.residue.hex(),
-                "sampling": sampling_text(one.sampling),
-                "finish": one.finish or "stopped",
+                "number": sample.number,
+                "residue": sample.residue.hex(),
+                "sampling": sampling_text(sample.sampling),
+                "finish": sample.finish or "stopped",
                 "steps": [
                     (step.id, step.data.hex(), step.logprob, step.rank, step.special,
-                     step.permitted) for step in one.steps
+                     step.permitted) for step in sample.steps
                 ],
-                "arrivals": [arrival_row(arrival) for arrival in one.arrivals],
+                "arrivals": [arrival_row(arrival) for arrival in sample.arrivals],
             }
-            for one in kept
+            for sample in packed
         ],
     }  # fmt: skip
     out = io.BytesIO()
     np.savez_compressed(
         out,
         header=np.frombuffer(json_text(header, bytes_kept=True).encode(), dtype=np.uint8),
-        **arrays_of([found for one in kept for found in one.found]),
+        **arrays_of([before for sample in packed for before in sample.found]),
     )
     return out.getvalue()
 
 
-def unpack_lines(blob: bytes, weave: Weave, source: Source) -> list[Sample]:
-    """The lines kept for the place of this weave; none where another model drew them, the
+def unpack_samples(blob: bytes, weave: Weave, source: Source) -> list[Sample]:
+    """The samples kept for the place of this weave; none where another model drew them, the
     text before the story is another now, or the blob is broken."""
     if not blob or weave.constraint is not None:
         return []
@@ -92,16 +92,16 @@ def unpack_lines(blob: bytes, weave: Weave, source: Source) -> list[Sample]:
                 return []
             if isinstance(source.vocabulary, Asking):
                 source.vocabulary.learn(read_names(header["names"]))
-            found = distributions(arrays)
-            return [_line(one, found) for one in header["lines"]]
+            listed = distributions(arrays)
+            return [_sample(row, listed) for row in header["lines"]]
     except (ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile, OSError,
             EOFError, StopIteration) as broken:  # fmt: skip
-        log.warning("kept lines could not be read: %s", broken)
+        log.warning("kept samples could not be read: %s", broken)
         return []
 
 
 def _place(weave: Weave, source: Source) -> dict[str, Any]:
-    """What lines depend on, as JSON gives it back."""
+    """What samples depend on, as JSON gives it back."""
     return {
         # Not its tokens: a server's are guessed until it is asked.
         "before": blake2b(text_of(weave.anchor.tokens, source.vocabulary)).hexdigest(),
@@ -112,22 +112,22 @@ def _place(weave: Weave, source: Source) -> dict[str, Any]:
 
 
 def _ids(samples: Iterable[Sample]) -> Iterator[int]:
-    for one in samples:
-        yield from one.ids
-        for found in one.found:
-            yield from found.ids.tolist()
+    for sample in samples:
+        yield from sample.ids
+        for before in sample.found:
+            yield from before.ids.tolist()
 
 
-def _line(told: dict[str, Any], found: Iterator[Distribution]) -> Sample:
-    sampling = read_sampling(told["sampling"])
+def _sample(row: dict[str, Any], listed: Iterator[Distribution]) -> Sample:
+    sampling = read_sampling(row["sampling"])
     if sampling is None:
-        raise ValueError("a line without its sampler settings")
+        raise ValueError("a sample without its sampler settings")
     steps = [
         Step(id, bytes.fromhex(data), logprob, rank, special, permitted)
-        for id, data, logprob, rank, special, permitted in told["steps"]
+        for id, data, logprob, rank, special, permitted in row["steps"]
     ]
     return Sample(
-        told["number"], bytes.fromhex(told["residue"]), sampling, steps,
-        [next(found) for _ in steps], told["finish"],
-        [read_arrival(one) for one in told.get("arrivals", ())],
+        row["number"], bytes.fromhex(row["residue"]), sampling, steps,
+        [next(listed) for _ in steps], row["finish"],
+        [read_arrival(arrival) for arrival in row.get("arrivals", ())],
     )  # fmt: skip

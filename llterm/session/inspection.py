@@ -1,20 +1,24 @@
-"""All candidates at one place, before and after constraint and sampler chain."""
+"""A place in the story or in a suggestion: all candidates there, before and after constraint and
+sampler chain, and another token or text put in its place."""
 
 from __future__ import annotations
 
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from llterm.config.sampling import changed
 from llterm.config.schema import SAMPLING
+from llterm.constraints.compiled import compile
+from llterm.core.birth import Arrival
 from llterm.core.constraint import Constrained
-from llterm.core.display import visible
+from llterm.core.display import raw_text, visible
 from llterm.core.distribution import Distribution, Mask
+from llterm.core.query import Source
 from llterm.core.sampling import (
     PRESETS,
     Chain,
@@ -27,15 +31,73 @@ from llterm.core.sampling import (
 )
 from llterm.core.sampling.drawing import barring
 from llterm.core.sampling.step import Stage
-from llterm.core.tokens import Tail, Token, Vocabulary
+from llterm.core.tokens import Tail, Token, Vocabulary, text_bytes
 from llterm.errors import UsageError
 from llterm.number_format import of_logprob
+from llterm.session.born import Born, born_at
+from llterm.session.changes import Change, ModelRun
 from llterm.session.session import Session
-from llterm.session.spots import Spot
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class TokenPosition:
+    """What is known of a place before any model is asked."""
+
+    stands: int
+    """The id of the token that stands there."""
+    head: int
+    """How many of the tokens before it are not the story's: the model's prefix, hidden text."""
+    at: Situation
+    constraint: Constrained | None = None
+    written: Tail = ()
+    """The tokens between where the constraint begins and here."""
+    healing: Mask | None = None
+    """Which tokens may finish what is half written; None where nothing is."""
+    tail: Tail | None = None
+    """The suggestion it is in, as the tree names it; None in the story."""
+    born: Born | None = None
+    """What was true when the token was chosen; None where no model made it, or it is not yet."""
+
+
+def in_story(session: Session, number: int) -> TokenPosition:
+    """The place of a token of the story.
+
+    A constraint says nothing of what is written already: here it is as if a weave began here.
+    """
+    reader, document = session.reader, session.document
+    place, context = reader.places[number], reader.context_of(number)
+    story = document.bytes_before(len(document.text))[: place.start]
+    constraint = None
+    if session.constraint is not None and session.source is not None:
+        constraint = compile(session.constraint, session.source.vocabulary)
+    head = len(context) - number
+    situation = Situation(context, story)
+    return TokenPosition(place.id, head, situation, constraint, born=born_at(document, place.start))
+
+
+def in_suggestion(session: Session, tail: Tail, number: int) -> TokenPosition:
+    """The place of the token of index `number` in a path of the tree.
+
+    Raises UsageError where the suggestions are not of this place any more.
+    """
+    placed, ids = session.path(tail)
+    weave, written, source = placed.weave, ids[:number], session.source
+    assert source is not None, "suggestions of this place are of the model in use"
+    drawn = text_bytes(source.vocabulary, written)
+    at = Situation(
+        context=weave.anchor.tokens + written,
+        story=session.document.bytes_before(session.at),
+        drawn=drawn[len(weave.residue) :],
+        count=number,
+        residue=weave.residue[len(drawn) :],
+    )
+    healing = weave.mask(written) if weave.constraint is None else None
+    head = placed.prompt.head
+    return TokenPosition(ids[number], head, at, weave.constraint, written, healing, tail)
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateRow:
     """One candidate."""
 
     rank: int
@@ -49,10 +111,10 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class CandidateTable:
     """Some of the candidates, and the mass of the others."""
 
-    rows: Sequence[Row]
+    rows: Sequence[CandidateRow]
     other: int
     """How many are not listed."""
     other_base: float
@@ -70,7 +132,7 @@ class Inspection:
         self,
         vocabulary: Vocabulary,
         at: Situation,
-        found: Distribution,
+        distribution: Distribution,
         constraint: Constrained | None = None,
         written: Tail = (),
         healing: Mask | None = None,
@@ -79,14 +141,14 @@ class Inspection:
         is half written."""
         self._vocabulary = vocabulary
         self._at = at
-        self._found = found
+        self._found = distribution
         self._constraint, self._written, self._healing = constraint, written, healing
         self._mask = constraint.mask(written) if constraint is not None else None
         self._chains = Chains(vocabulary)
         self.caveat = ""
         """What is not exact about the chain's figures; empty when all is."""
-        self._ids: NDArray[np.int32] = found.ids
-        self._logprobs = found.logprobs.astype(np.float64)
+        self._ids: NDArray[np.int32] = distribution.ids
+        self._logprobs = distribution.logprobs.astype(np.float64)
         self._final = np.exp(self._logprobs)
         self._valid = None if self._mask is None else self._mask.allowed[self._ids]
         self._dropped: Sequence[str | None] = [None] * len(self._ids)
@@ -125,7 +187,7 @@ class Inspection:
         self._rungs = ladder.rungs
         self.caveat = chain.caveat(self._found)
 
-    def table(self, wanted: str, most: int) -> Table:
+    def table(self, wanted: str, most: int) -> CandidateTable:
         """The `most` first candidates whose text holds `wanted`, or matches it between slashes.
 
         Raises UsageError where that is no regular expression.
@@ -134,7 +196,7 @@ class Inspection:
         listed = chosen[:most]
         token = self._vocabulary.token
         rows = [
-            Row(
+            CandidateRow(
                 rank=index + 1,
                 token=token(int(self._ids[index])),
                 logprob=float(self._logprobs[index]),
@@ -145,7 +207,7 @@ class Inspection:
             for index in listed
         ]
         shown, valid = np.array(listed, dtype=np.int64), self._valid
-        return Table(
+        return CandidateTable(
             rows=rows,
             other=len(self._ids) - len(rows),
             other_base=max(1.0 - float(np.exp(self._logprobs[shown]).sum()), 0.0),
@@ -198,11 +260,17 @@ class Inspection:
         return [n for n, label in enumerate(self._labels) if wanted in label]
 
 
-async def inspect(session: Session, spot: Spot) -> Inspection:
-    """The whole vocabulary at a spot. Raises LltermError."""
-    vocabulary, scored = await session.reader.candidates(spot.at.context, spot.stands)
-    found, constraint = scored.distribution, spot.constraint
-    return Inspection(vocabulary, spot.at, found, constraint, spot.written, spot.healing)
+async def inspect(session: Session, position: TokenPosition) -> Inspection:
+    """The whole vocabulary at a place. Raises LltermError."""
+    vocabulary, scored = await session.reader.candidates(position.at.context, position.stands)
+    return Inspection(
+        vocabulary,
+        position.at,
+        scored.distribution,
+        position.constraint,
+        position.written,
+        position.healing,
+    )
 
 
 def parse_chain(
@@ -218,9 +286,9 @@ def parse_chain(
     sampling = sampling or Sampling().under("neutral", presets)
     for word in text.split():
         name, equals, value = word.partition("=")
-        row = next((one for one in SAMPLING if equals and one.name == name), None)
+        row = next((setting for setting in SAMPLING if equals and setting.name == name), None)
         if row is None and name not in presets:
-            known = ", ".join([*presets, *(one.name for one in SAMPLING)])
+            known = ", ".join([*presets, *(setting.name for setting in SAMPLING)])
             raise UsageError(f"There is no {name}", f"Known: {known}.", "")
         try:
             given = row.parse(value) if row is not None else name
@@ -228,3 +296,91 @@ def parse_chain(
         except ValueError as error:
             raise UsageError(f"{word} cannot be", f"{error}.", "") from None
     return sampling
+
+
+def force(session: Session, start: int, id: int, logprob: float) -> Change:
+    """Let another token stand after the story's first `start` bytes. Raises LltermError."""
+    source, document = session.model, session.document
+    at, token = document.display_offset(start), source.vocabulary.token(id)
+    if token.special or len(document.bytes_before(at)) != start:
+        raise _cannot_stand()
+    session.stop()
+    document.checkpoint()
+    run = _forced_run(source, token, logprob)
+    return session.reshape(lambda: document.accept(run, at))
+
+
+def accept_but(session: Session, tail: Tail, number: int, id: int, logprob: float) -> Change:
+    """Take a path of the tree up to its token of index `number`, and another in place of that."""
+    placed, source = session.suggestions.current, session.model
+    before = placed.path(placed.part(tail, number)).run(source)
+    run = _forced_after(before, placed.weave.residue, source, id, logprob)
+    return session.land(run)
+
+
+def put_text(session: Session, number: int, text: str) -> Change:
+    """Let a person's text stand at the place of this number in `session.reader`."""
+    document = session.document
+    at = document.display_offset(session.reader.places[number].start)
+    session.stop()
+    return session.reshape(lambda: document.write(text, at))
+
+
+def accept_text(session: Session, tail: Tail, text: str) -> Change:
+    """Take a suggestion as the person rewrote it: the text is theirs then."""
+    if text == raw_text(session.added(tail)):
+        return session.accept(tail)
+    document = session.document
+    document.checkpoint()
+    change = session.edit(session.at, session.at, text)
+    document.checkpoint()
+    return change
+
+
+def _forced_run(source: Source, token: Token, logprob: float) -> ModelRun:
+    """One token that the person chose for the model."""
+    return ModelRun(
+        ids=(token.id,),
+        sizes=(len(token.data),),
+        data=token.data,
+        logprobs=(logprob,),
+        overlap=0,
+        model=source.name,
+        fingerprint=source.vocabulary.fingerprint,
+        settings={"forced": True},
+        alternatives=((),),
+        arrivals=(Arrival("picked"),),
+    )
+
+
+def _forced_after(
+    run: ModelRun, residue: bytes, source: Source, id: int, logprob: float
+) -> ModelRun:
+    """A run with one more token, which the person chose for the model.
+
+    `residue` is what the run's first tokens write again. Raises UsageError where the token is not
+    text, or does not finish writing that.
+    """
+    token = source.vocabulary.token(id)
+    rest = residue[len(text_bytes(source.vocabulary, run.ids)) :]
+    if token.special or not token.data.startswith(rest):
+        raise _cannot_stand()
+    return replace(
+        run,
+        ids=(*run.ids, id),
+        sizes=(*run.sizes, len(token.data)),
+        data=run.data + token.data[len(rest) :],
+        logprobs=(*run.logprobs, logprob),
+        settings=run.settings | {"forced": True},
+        alternatives=(*run.alternatives, ()),
+        arrivals=(*run.arrivals, Arrival("picked")),
+    )
+
+
+def _cannot_stand() -> UsageError:
+    """A token that is to be forced where it cannot be."""
+    return UsageError(
+        "This token cannot stand here",
+        "It is no text, or the place is in the middle of a character.",
+        "Choose another one.",
+    )

@@ -11,8 +11,6 @@ from llterm.core.tokens import Vocabulary
 from llterm.session.document import Document
 from llterm.store.settings import read_sampling, sampling_text
 
-__all__ = ["SamplerChoice", "Sampling"]
-
 
 class SamplerChoice:
     """The loom's own sampling, or the configured one where it has none; and the presets."""

@@ -1,16 +1,30 @@
-"""A loom's chat as the model in use reads it."""
+"""A story as the model in use reads it: its chat, its hidden prefix, its settings."""
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import suppress
+from dataclasses import replace
 
 from llterm.backends.served import server_of
 from llterm.core.chat import Parts, read_chat
+from llterm.core.prompt import Prompt, make_prompt
 from llterm.core.query import Source
 from llterm.engine.heads import open_chat
 from llterm.engine.weave import told_more
 from llterm.errors import LltermError
 from llterm.session.document import Document
+
+
+async def story_prompt(document: Document, source: Source) -> Prompt:
+    """The whole story as a model reads it, with nothing left for it to finish."""
+    runs = document.runs_before(len(document.text))
+    rules = replace(document.rules, heal=False)
+    context = source.capabilities.context
+    chat = await asyncio.to_thread(chat_parts, document, source)
+    return await asyncio.to_thread(
+        make_prompt, runs, document.prefix, source.vocabulary, rules, context, chat
+    )
 
 
 def chat_parts(document: Document, source: Source) -> Parts:

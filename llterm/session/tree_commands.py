@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import Protocol
 
 from llterm.core import reshaping
 from llterm.core.birth import Arrival, Birth, birth_text
@@ -21,29 +20,16 @@ from llterm.core.pieces import Span, token_edges
 from llterm.errors import UsageError
 from llterm.session.changes import Change, ModelRun
 from llterm.session.ledger import Ledger
+from llterm.session.manuscript import Manuscript
 
 MOST_RATING = 5
 
 
-class Steps(Protocol):
-    """Where steps begin and end: the document."""
+class TreeCommands:
+    """What can be done to the tree of a document."""
 
-    def begin(self, label: str) -> Step: ...
-
-    def finish(self, step: Step) -> Change: ...
-
-    def nothing(self) -> Change: ...
-
-    def checkpoint(self) -> None: ...
-
-    def birth(self, piece: int) -> Birth: ...
-
-
-class Branches:
-    """The tree of a document."""
-
-    def __init__(self, steps: Steps, ledger: Ledger) -> None:
-        self._steps = steps
+    def __init__(self, manuscript: Manuscript, ledger: Ledger) -> None:
+        self._manuscript = manuscript
         self._ledger = ledger
 
     @property
@@ -66,16 +52,16 @@ class Branches:
         )
 
     def child(self, id: int, text: str) -> int:
-        """Write a new node under this one, or under the root; its id. The story stays."""
+        """Write a new node under this one, or under the root. Returns its id. The story stays."""
         self._place(id)
         return self._write("write a child", id, text)
 
     def sibling(self, id: int, text: str) -> int:
-        """Write a new node beside this one; its id. The story stays."""
+        """Write a new node beside this one. Returns its id. The story stays."""
         return self._write("write a sibling", self._node(id).parent, text)
 
     def plant(self, id: int, runs: Sequence[ModelRun]) -> list[int]:
-        """Hang a model's continuations under a node, as unread ones; their ids."""
+        """Hang a model's continuations under a node, as unread ones. Returns their ids."""
         self._place(id)
         runs = [run for run in runs if run.data]
         made: list[int] = []
@@ -94,7 +80,7 @@ class Branches:
 
     def move(self, id: int, parent: int) -> Change:
         """Hang a branch under another node, also one that was deleted."""
-        self._steps.checkpoint()
+        self._manuscript.checkpoint()
         self._place(parent)
         node = self._loom.nodes.get(id)
         if node is None:
@@ -102,7 +88,7 @@ class Branches:
         if reshaping.contains(self._loom, id, parent):
             raise UsageError("A branch cannot hang under itself", "", "Choose another place.")
         if node.parent == parent:
-            return self._steps.nothing()
+            return self._manuscript.nothing()
         return self._do("move a branch", lambda step: reshaping.move(self._loom, step, id, parent))
 
     def delete(self, id: int) -> Change:
@@ -151,15 +137,15 @@ class Branches:
 
     def edges(self, id: int) -> list[int]:
         """Where the tokens of a node end, in bytes; of the person's text where words end."""
-        found: list[int] = []
+        ends: list[int] = []
         size = 0
         for span in self._loom.spans(self._node(id)):
             if span.piece.ids is None:
-                found += (size + end for end in _word_ends(span.data))
+                ends += (size + end for end in _word_ends(span.data))
             size += len(span.data)
-            if not found or found[-1] < size:
-                found.append(size)
-        return found
+            if not ends or ends[-1] < size:
+                ends.append(size)
+        return ends
 
     def alternative(self, id: int, token: int, choice: int) -> Change:
         """Let another candidate stand in place of a node's nth token, and end the story there.
@@ -171,7 +157,7 @@ class Branches:
         at, span = self._token(node, token)
         index, piece = span.index, span.piece
         assert index is not None
-        known = self._steps.birth(piece.id).alternatives
+        known = self._ledger.birth(piece.id).alternatives
         edge = token_edges(piece)[index]
         overlap = max(-edge, 0)
         if index >= len(known) or not 0 <= choice < len(known[index]):
@@ -245,9 +231,9 @@ class Branches:
     # --- inner workings
 
     def _do(self, label: str, work: Callable[[Step], object]) -> Change:
-        step = self._steps.begin(label)
+        step = self._manuscript.begin(label)
         work(step)
-        return self._steps.finish(step)
+        return self._manuscript.finish(step)
 
     def _with(self, step: Step) -> tuple[Loom, Step, Callable[[], int]]:
         return self._loom, step, self._ledger.new_node
@@ -280,7 +266,7 @@ class Branches:
             reshaping.delete(self._loom, step, [one for one in below if one in self._ledger.cut])
 
     def _cut(self, step: Step, id: int, size: int) -> int:
-        """Let a node end after so many bytes of this one's text; the node that does."""
+        """Let a node end after so many bytes of this one's text. Returns the node that does."""
         left, size = self._at(id, size)
         if size < self._loom.nodes[left].size:
             split(*self._with(step), self._loom.nodes[left], size)
@@ -308,11 +294,11 @@ class Branches:
     def _delete(self, label: str, ids: Iterable[int]) -> Change:
         gone = tuple(ids)
         if not gone:
-            return self._steps.nothing()
+            return self._manuscript.nothing()
         return self._do(label, lambda step: reshaping.delete(self._loom, step, gone))
 
     def _mark(self, label: str, id: int, **changes: object) -> None:
-        self._steps.checkpoint()
+        self._manuscript.checkpoint()
         self._place(id)
         before = self.marks(id)
         marks = replace(before, **changes)  # type: ignore[arg-type]
@@ -321,7 +307,7 @@ class Branches:
 
     def _node(self, id: int) -> Node:
         """A node of the tree. What is being typed is ended first: it may make nodes anew."""
-        self._steps.checkpoint()
+        self._manuscript.checkpoint()
         if id == ROOT or not self._loom.holds(id):
             raise self._gone()
         return self._loom.nodes[id]

@@ -7,7 +7,6 @@ tokens up to it and the recipe are the same.
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
@@ -15,18 +14,17 @@ from dataclasses import dataclass
 
 from llterm.core.comparison.mixed_place import NONE, MixedPlace, place_of, statistics_of
 from llterm.core.comparison.quant_statistics import QuantStatistics
-from llterm.core.loom import Piece as PieceOf
+from llterm.core.loom import Piece
 from llterm.core.mixing.blend import Blend
 from llterm.core.mixing.recipe import Recipe
-from llterm.core.tokens import Anchor, Path, Tail, common
+from llterm.core.tokens import Anchor, Path, Tail
 from llterm.engine.mixture import Mix
-from llterm.errors import LltermError, UsageError
-from llterm.session import replacing
+from llterm.errors import UsageError
 from llterm.session.changes import Change
+from llterm.session.inspection import force
+from llterm.session.reader import StoryReader
 from llterm.session.session import Session
-from llterm.session.weaves import story_prompt
-
-log = logging.getLogger(__name__)
+from llterm.session.story_prompt import story_prompt
 
 AT_HAND = 2
 """Places at the end that are asked for one by one: what is drawn from there is kept by the mix."""
@@ -41,7 +39,7 @@ PATIENCE = 0.05
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class MixedToken:
     """A token of the story."""
 
     data: bytes
@@ -52,29 +50,23 @@ class Piece:
     person: bool
 
 
-class Mixing:
+class MixReader(StoryReader):
     """What the models of a session's mix say along its story."""
 
     def __init__(self, session: Session) -> None:
+        super().__init__(session)
         self._session = session
         self._callbacks: list[Callable[[], None]] = []
-        self._stirred = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
-        self._end: Callable[[], None] = lambda: None
-        self._seen: object = None
         self._recipe: Recipe | None = None
-        self._tokens: Tail = ()
-        self._head = 0
         self._tallies: dict[int, tuple[int, QuantStatistics]] = {}
         self._by_piece: dict[int, tuple[str, ...]] = {}
-        self.pieces: Sequence[Piece] = ()
+        self.pieces: Sequence[MixedToken] = ()
         self.places: list[MixedPlace | None] = [None]
         """One a token, and one for what may come after the last; None: not read yet."""
         self.unseen = 0
         """Bytes of the story's beginning that the models no longer see."""
         self.cursor = 0
         """Number of the place that is read first."""
-        self.error: LltermError | None = None
 
     @property
     def mix(self) -> Mix | None:
@@ -98,28 +90,10 @@ class Mixing:
         """Places that are still to be read."""
         return sum(one is None for one in self.places)
 
-    def start(self) -> None:
-        """Begin to read, and go on reading."""
-        if self._task is None:
-            self._end = self._session.listen(self._session_changed)
-            self._task = asyncio.get_running_loop().create_task(self._work())
-            self._stirred.set()
-
-    def stop(self) -> None:
-        """Read no more."""
-        self._end()
-        if self._task is not None:
-            self._task.cancel()
-            self._task = None
-
     def listen(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Call back whenever something changed here or in the session; returns how to end that."""
         self._callbacks.append(callback)
         return lambda: self._callbacks.remove(callback)
-
-    def stir(self) -> None:
-        """Look at the story and the recipe again."""
-        self._stirred.set()
 
     def look_at(self, number: int) -> None:
         """Read this place and what is near it first."""
@@ -148,7 +122,7 @@ class Mixing:
         listed = [p for side in (place.mix, *place.sides) if side for n, p in side.top if n == id]
         # The mix's own probability, or a model's where the mix does not list it.
         logprob = math.log(max(listed[0], LEAST)) if listed else math.log(LEAST)
-        return replacing.force(self._session, self.offset(number), id, logprob)
+        return force(self._session, self.offset(number), id, logprob)
 
     def offset(self, number: int) -> int:
         """Where a place is in the story's bytes."""
@@ -185,22 +159,22 @@ class Mixing:
 
     def worst(self, index: int | None = None) -> int | None:
         """The place of the greatest divergence from the mix: of a model, or of any."""
-        found = [
+        divergences = [
             (side.kld, -number)
             for number, place in enumerate(self.places)
             if place is not None
             for n, side in enumerate(place.sides)
             if side is not None and side.kld is not None and index in (None, n)
         ]
-        return -max(found)[1] if found else None
+        return -max(divergences)[1] if divergences else None
 
     def statistics(self, index: int) -> QuantStatistics:
         """llama-perplexity's figures of a model against the mix, over what is read."""
         read = [one for one in self.places if one is not None]
-        kept = self._tallies.get(index)
-        if kept is None or kept[0] != len(read):
-            kept = self._tallies[index] = len(read), statistics_of(read, index)
-        return kept[1]
+        counted = self._tallies.get(index)
+        if counted is None or counted[0] != len(read):
+            counted = self._tallies[index] = len(read), statistics_of(read, index)
+        return counted[1]
 
     # --- inner workings
 
@@ -215,10 +189,9 @@ class Mixing:
         player = self._session.player
         playing = player.playing
         self._session.attach(mix)
-        if self._task is not None:
-            self._task.cancel()
-            self._task = asyncio.get_running_loop().create_task(self._work())
-        self._stirred.set()
+        if self.open:
+            self._task.start(self._work)
+        self.stir()
         if playing:
             player.play()
 
@@ -231,40 +204,24 @@ class Mixing:
         self._stirred.set()
         self._changed()
 
-    def _session_changed(self) -> None:
-        document = self._session.document
-        seen = (document.revision, self._session.source, self._busy())
-        if seen != self._seen:
-            self._seen = seen
-            self._stirred.set()
+    def _heard(self) -> None:
+        super()._heard()
         self._changed()
 
     def _changed(self) -> None:
         for callback in tuple(self._callbacks):
             callback()
 
+    def _depends_on(self) -> object:
+        return self._session.document.revision, self._session.source, self._busy()
+
     def _busy(self) -> bool:
         return self._session.weaving or self._session.player.playing
 
-    async def _work(self) -> None:
-        while True:
-            await self._stirred.wait()
-            self._stirred.clear()
-            try:
-                await self._look()
-                while not self._stirred.is_set() and await self._read():
-                    self._changed()
-                self.error = None
-            except LltermError as error:
-                self.error = error
-            except Exception:
-                log.exception("the story could not be read")
-                self.error = LltermError("The story could not be read", "", "See the log.")
-            self._changed()
-            await asyncio.sleep(PATIENCE)
+    async def _rest(self) -> None:
+        await asyncio.sleep(PATIENCE)
 
     async def _look(self) -> None:
-        """Find the story's tokens; keep what was read of an unchanged beginning."""
         mix, document = self.mix, self._session.document
         if mix is None:
             return
@@ -273,17 +230,18 @@ class Mixing:
         recipe = mix.in_force
         if self._recipe is None:
             mix.begin(Anchor(prompt.tokens))
-        same = min(common(prompt.tokens, self._tokens) - prompt.head, len(self.places) - 1)
-        if recipe != self._recipe or prompt.head != self._head:
+        # The last place has nothing that stands there yet.
+        same = min(self._take(prompt), len(self.places) - 1)
+        if recipe != self._recipe:
             same = 0
-        self._tokens, self._head, self._recipe = prompt.tokens, prompt.head, recipe
+        self._recipe = recipe
         self.unseen = prompt.sight.start
         self.pieces = self._told(mix, prompt.tokens[prompt.head :], prompt.sight.start)
-        kept = self.places[: max(same, 0)]
-        self.places = kept + [None] * (len(self.pieces) + 1 - len(kept))
+        known = self.places[: max(same, 0)]
+        self.places = known + [None] * (len(self.pieces) + 1 - len(known))
         self._tallies.clear()
 
-    def _told(self, mix: Mix, ids: Tail, start: int) -> list[Piece]:
+    def _told(self, mix: Mix, ids: Tail, start: int) -> list[MixedToken]:
         """The story's tokens, and whose each is."""
         givers = self._givers()
         pieces = []
@@ -292,13 +250,13 @@ class Mixing:
             data = b"" if token.special else token.data
             name = givers.get(start)
             index = mix.names.index(name) if name in mix.names else None
-            pieces.append(Piece(token.data, start, index, name is None))
+            pieces.append(MixedToken(token.data, start, index, name is None))
             start += len(data)
         return pieces
 
     def _givers(self) -> dict[int, str]:
         """Where a model's tokens begin in the story's bytes, and which model gave each."""
-        document, found, at = self._session.document, dict[int, str](), 0
+        document, givers, at = self._session.document, dict[int, str](), 0
         for node in document.loom.path():
             for number, start, stop in node.slices:
                 piece = document.loom.pieces[number]
@@ -307,19 +265,19 @@ class Mixing:
                     place = at - start - piece.overlap
                     for size, name in zip(piece.sizes, by, strict=False):
                         if place + size > at and place < at + stop - start:
-                            found[max(place, at)] = name
+                            givers[max(place, at)] = name
                         place += size
                 at += stop - start
-        return found
+        return givers
 
-    def _by(self, number: int, piece: PieceOf) -> tuple[str, ...]:
+    def _by(self, number: int, piece: Piece) -> tuple[str, ...]:
         """Whose each token of a loom's piece is. Pieces grow only while they are written."""
         assert piece.ids is not None
-        kept = self._by_piece.get(number, ())
-        if len(kept) != len(piece.ids):
+        known = self._by_piece.get(number, ())
+        if len(known) != len(piece.ids):
             made = self._session.document.birth(number).by or (piece.author,) * len(piece.ids)
-            kept = self._by_piece[number] = made
-        return kept
+            known = self._by_piece[number] = made
+        return known
 
     def _next(self) -> range | None:
         """The places to read now; while somebody writes only the last, which is at hand."""
@@ -339,7 +297,6 @@ class Mixing:
         return range(first, min(first + CHUNK, len(self.places)))
 
     async def _read(self) -> bool:
-        """Read some places; whether there may be more."""
         mix, tokens = self.mix, self._tokens
         wanted = self._next()
         if mix is None or wanted is None or self._session.weaving:
@@ -364,6 +321,6 @@ class Mixing:
     async def _judge(self, blend: Blend, number: int, tokens: Tail) -> None:
         at = self._head + number
         token = tokens[at] if at < len(tokens) else NONE
-        found = await asyncio.to_thread(place_of, blend, token)
+        place = await asyncio.to_thread(place_of, blend, token)
         if tokens is self._tokens and number < len(self.places):
-            self.places[number] = found
+            self.places[number] = place
