@@ -48,10 +48,10 @@ from llterm.ui.commands import Commands, Palette
 from llterm.ui.inert import Inert
 from llterm.ui.jobs import JobDriver
 from llterm.ui.launch import Launch
+from llterm.ui.notices import show_trouble, troubles
 from llterm.ui.options import Options
 from llterm.ui.pasting import guard_pastes
 from llterm.ui.screens.mix import MixScreen
-from llterm.ui.screens.painting import show_trouble, troubles
 from llterm.ui.screens.weave import WeaveScreen
 from llterm.ui.themes import OWN_COLORS, Themes, load_themes
 from llterm.ui.widgets.keybar import key_name

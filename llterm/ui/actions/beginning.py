@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from llterm.core.display import label_text
 from llterm.session import stories
 from llterm.ui.actions import Deed, Table
+from llterm.ui.notices import troubles
 from llterm.ui.screens.ask import AskLine
-from llterm.ui.screens.painting import troubles
 
 if TYPE_CHECKING:
     from llterm.ui.screens.weave import WeaveScreen

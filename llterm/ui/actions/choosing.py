@@ -14,9 +14,9 @@ from llterm.formats.dialogue import Dialogue
 from llterm.session.chatting import chat_parts
 from llterm.ui.actions import Deed, Table
 from llterm.ui.actions.weaving import weave
+from llterm.ui.notices import troubles
 from llterm.ui.screens.chat import ChatDialog
 from llterm.ui.screens.models import UNLOAD, Models
-from llterm.ui.screens.painting import troubles
 
 if TYPE_CHECKING:
     from llterm.ui.app import LltermApp

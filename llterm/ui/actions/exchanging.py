@@ -13,9 +13,9 @@ from llterm.formats.files import MOST_IMPORTED, free_loom, write_export
 from llterm.formats.source import source_of
 from llterm.regular import read_file
 from llterm.textfile import text_of
+from llterm.ui.notices import troubles
 from llterm.ui.screens.ask import AskLine
 from llterm.ui.screens.export import COPY, Export, Wanted
-from llterm.ui.screens.painting import troubles
 
 if TYPE_CHECKING:
     from llterm.ui.app import LltermApp

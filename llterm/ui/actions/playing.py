@@ -10,7 +10,7 @@ from llterm.errors import LltermError
 from llterm.session.changes import Change
 from llterm.ui.actions import Deed, Table, weaving
 from llterm.ui.figures import spoken_speed
-from llterm.ui.screens.painting import show_trouble, troubles
+from llterm.ui.notices import show_trouble, troubles
 from llterm.ui.screens.sentences import SentenceBeams
 
 if TYPE_CHECKING:

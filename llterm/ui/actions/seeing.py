@@ -14,10 +14,10 @@ from llterm.session.attributing import Attributing
 from llterm.session.spots import Spot, in_story, in_suggestion
 from llterm.ui.actions import Deed, Table
 from llterm.ui.actions.suggesting import follow
+from llterm.ui.notices import troubles
 from llterm.ui.screens.attribution import AttributionScreen
 from llterm.ui.screens.edit_branch import PutText
 from llterm.ui.screens.inspector import Inspector
-from llterm.ui.screens.painting import troubles
 from llterm.ui.screens.sampler import Sampler
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from llterm.core.tokens import Tail
 from llterm.session.document import Change
 from llterm.session.replacing import accept_text
 from llterm.ui.actions import Deed, Table
+from llterm.ui.notices import troubles
 from llterm.ui.screens.edit_branch import EditBranch
-from llterm.ui.screens.painting import troubles
 
 if TYPE_CHECKING:
     from llterm.ui.screens.weave import WeaveScreen

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from llterm.core.rules import Rules
 from llterm.core.stories import Story
 from llterm.ui.actions import Deed, Table
+from llterm.ui.notices import troubles
 from llterm.ui.screens.constrain import Constrain
-from llterm.ui.screens.painting import troubles
 from llterm.ui.screens.prefix import Prefix
 from llterm.ui.screens.settings import Settings
 from llterm.ui.screens.stories import Stories

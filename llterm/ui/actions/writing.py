@@ -10,7 +10,7 @@ from llterm.core.tokens import Tail
 from llterm.session.weaves import story_prompt
 from llterm.ui.actions import Deed, Table
 from llterm.ui.external import edit_outside, same_ends
-from llterm.ui.screens.painting import troubles
+from llterm.ui.notices import troubles
 from llterm.ui.widgets.find import occurrences
 from llterm.ui.widgets.rows import label
 

@@ -20,6 +20,7 @@ from llterm.core.tokens import Token, Vocabulary
 from llterm.errors import LltermError
 from llterm.number_format import percent
 from llterm.session.attributing import Attributing
+from llterm.ui.notices import sentences_of
 from llterm.ui.screens.dialog import Dialog
 from llterm.ui.widgets.line import Line
 from llterm.ui.widgets.shaded import Shaded, Shading
@@ -206,8 +207,7 @@ class AttributionScreen(Dialog[None]):
             except LltermError as error:
                 self._error = error
         if (wrong := self._error) is not None:
-            parts = [part.rstrip(".") for part in (wrong.title, wrong.cause, wrong.hint) if part]
-            told = ". ".join(parts)
+            told = sentences_of(wrong)
         elif self._found is not None:
             told = "; ".join(_notes(self._found))
         note = self.query_one("#attribution-notes", Static)

@@ -11,6 +11,7 @@ from textual.widgets import Label, Static
 from llterm.core.chat import Chat, Role, Said
 from llterm.errors import LltermError
 from llterm.formats.dialogue import Dialogue, load_dialogue
+from llterm.ui.notices import refusal
 from llterm.ui.screens.ask import AskLine
 from llterm.ui.screens.dialog import Dialog
 from llterm.ui.widgets.fields import Area
@@ -135,10 +136,7 @@ class ChatDialog(Dialog[Dialogue]):
         area.move_cursor(area.document.end)
 
     def _refuse(self, error: Exception) -> None:
-        if isinstance(error, LltermError):
-            self._tell(" ".join(filter(None, (f"✗ {error.title}.", error.cause, error.hint))))
-        else:
-            self._tell(f"✗ {error}")
+        self._tell(refusal(error) if isinstance(error, LltermError) else f"✗ {error}")
 
     def _tell(self, text: str) -> None:
         note = self.query_one("#told", Static)

@@ -12,6 +12,7 @@ from textual.widgets import Static
 
 from llterm.constraints.spec import Constraint, Kind, choices
 from llterm.errors import LltermError
+from llterm.ui.notices import refusal
 from llterm.ui.screens.edit_branch import TextDialog
 from llterm.ui.widgets.fields import Area
 
@@ -68,7 +69,7 @@ class Constrain(TextDialog):
         except LltermError as error:
             note = self.query_one("#told", Static)
             note.add_class("-wrong")
-            note.update(" ".join(filter(None, (f"✗ {error.title}.", error.cause, error.hint))))
+            note.update(refusal(error))
             return
         self.dismiss(text)
 

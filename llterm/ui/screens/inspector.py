@@ -24,6 +24,7 @@ from llterm.ui.candidates import (
     spelt,
     then_and_now,
 )
+from llterm.ui.notices import refusal
 from llterm.ui.screens.dialog import Dialog
 from llterm.ui.screens.sampler import Sampler
 from llterm.ui.widgets.fields import Field
@@ -81,7 +82,7 @@ class Inspector(Dialog[tuple[int, float] | None]):
         try:
             self._inspection = await inspect(self._session, self._spot)
         except LltermError as error:
-            self._tell(f"✗ {error.title}. {error.cause}", wrong=True)
+            self._tell(refusal(error), wrong=True)
             return
         self.query(".dialog--note").first(Static).update(self._headline())
         self._fill()
@@ -125,7 +126,7 @@ class Inspector(Dialog[tuple[int, float] | None]):
             inspection.under(parse_chain(text, session.sampling, session.presets))
             found = inspection.table(wanted, MOST)
         except LltermError as error:
-            self._tell(f"✗ {error.title}. {error.cause}", wrong=True)
+            self._tell(refusal(error), wrong=True)
             return
         self._rows = list(found.rows)
         table = self.query_one(DataTable)
@@ -160,7 +161,7 @@ class Inspector(Dialog[tuple[int, float] | None]):
         try:
             tokens, logprob = await self._session.reader.joint(self._spot.at.context, text)
         except LltermError as error:
-            self._tell(f"✗ {error.title}. {error.cause}", wrong=True)
+            self._tell(refusal(error), wrong=True)
             return
         whole = visible(text.encode("utf-8", "surrogateescape"))
         self._tell(f"“{whole}”: {joint(logprob, tokens)}")

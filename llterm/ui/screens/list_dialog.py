@@ -9,6 +9,7 @@ from textual.binding import Binding
 from textual.widgets import OptionList
 
 from llterm.errors import LltermError
+from llterm.ui.notices import show_trouble
 from llterm.ui.screens.dialog import Dialog, Result
 
 
@@ -67,10 +68,7 @@ class FilesDialog(ListDialog[Result]):
         try:
             work()
         except LltermError as error:
-            self.notify(
-                " ".join(filter(None, (error.cause, error.hint))) or " ",
-                title=error.title, severity="warning", markup=False,
-            )  # fmt: skip
+            show_trouble(self, error)
             return
         self._list(self.options.highlighted or 0)
         self.notify(said, markup=False, timeout=3)

@@ -22,6 +22,7 @@ from llterm.session.changes import Change
 from llterm.session.document import Document
 from llterm.ui.actions import HelpParts, Table, branching, looking
 from llterm.ui.bindings import bind, first_key, pane_bindings
+from llterm.ui.notices import troubles
 from llterm.ui.screens import painting
 from llterm.ui.widgets.branching import Branching
 from llterm.ui.widgets.find import FindBar
@@ -149,7 +150,7 @@ class LoomScreen(Screen[None]):
     @contextmanager
     def troubles(self) -> Iterator[None]:
         """Errors of a command become a notice; the screen goes on."""
-        with painting.troubles(self.main):
+        with troubles(self):
             yield
 
     def change(self, step: Callable[[], Change], then: int | None) -> None:

@@ -13,10 +13,10 @@ from llterm.core.counts import count_of
 from llterm.core.display import label_text, visible
 from llterm.core.judging.sides import Beside, Side, cautions
 from llterm.engine.mixture import Mix
-from llterm.errors import LltermError
 from llterm.keymap import action_of
 from llterm.number_format import percent
 from llterm.ui.figures import fit, spoken_speed
+from llterm.ui.notices import sentences_of
 from llterm.ui.widgets.keybar import key_name
 from llterm.ui.widgets.lanes import Lane, Lanes
 from llterm.ui.widgets.line import Line, Name
@@ -93,7 +93,7 @@ def _loading(screen: MixScreen) -> None:
         said = f" Loading {session.incoming.name} … {100 * session.incoming.progress:.0f}%"
     elif session.status.error is not None:
         key = key_name(screen.first_key(action_of("mix.retry")))
-        said = f" {spoken(session.status.error)} {key} tries again."
+        said = f" {sentences_of(session.status.error)} {key} tries again."
     else:
         said = " One model writes this story: `llterm mix -m A -m B` starts with several."
     _say(screen, "#formula", [said])
@@ -324,7 +324,7 @@ def _notes(screen: MixScreen, mix: Mix) -> list[str]:
     for wrong in (screen.trouble, screen.mixing.error):
         if wrong is not None and wrong not in told:
             told.append(wrong)
-            said.append(f" ! {spoken(wrong)}")
+            said.append(f" ! {sentences_of(wrong)}")
     place, name = _place(screen), _name(screen)
     for n, side in enumerate(place.sides if place else ()):
         if side is not None:
@@ -348,7 +348,7 @@ def _silences(screen: MixScreen, mix: Mix) -> list[str]:
     for n, one in company.lost.items():
         if not one.returns:
             said.append(f"{_model(screen, mix, n)} failed; {_without(mix)}; {retry} tries again: "
-                        + spoken(one.error))  # fmt: skip
+                        + sentences_of(one.error))  # fmt: skip
         else:
             said.append(
                 f"{_model(screen, mix, n)} silent for {now - one.since:.0f} s; {_without(mix)}"
@@ -373,11 +373,6 @@ def _model(screen: MixScreen, mix: Mix, n: int) -> str:
 
 def _without(mix: Mix) -> str:
     return "the mix goes on without it" if mix.able else "the mix stands still"
-
-
-def spoken(error: LltermError) -> str:
-    """An error in one line."""
-    return " ".join(filter(None, (f"{error.title}.", error.cause, error.hint)))
 
 
 def _spoken(screen: MixScreen, mix: Mix, place: Beside) -> str:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
@@ -16,8 +14,6 @@ from llterm.core.counts import count_of
 from llterm.core.display import label_text
 from llterm.core.healing import residue_of
 from llterm.core.view import View, mean_of
-from llterm.errors import LltermError
-from llterm.faults import own_faults
 from llterm.number_format import fine_percent, joint, percent
 from llterm.ui.figures import found, spoken_speed
 from llterm.ui.widgets.keybar import Hint, key_name
@@ -27,31 +23,10 @@ if TYPE_CHECKING:
     from llterm.session.session import Session
     from llterm.ui.screens.weave import WeaveScreen
 
-log = logging.getLogger(__name__)
-
 PREVIEW_LINES = 5
 """A branch in the middle of the story is shown below it, in at most this many lines."""
 _LAST = ("app.help",)
 """Hints that keep their place in the footer however narrow it is."""
-
-
-@contextmanager
-def troubles(screen: WeaveScreen) -> Iterator[None]:
-    """Errors of a deed become a notice, faults of llterm's own too; the app goes on."""
-    try:
-        with own_faults("the app did what was asked"):
-            yield
-    except LltermError as error:
-        show_trouble(screen, error)
-
-
-def show_trouble(screen: WeaveScreen, error: LltermError) -> None:
-    """A notice with title, cause and hint, and a line in the log."""
-    log.warning("%s", error)
-    lines = [part for part in (error.cause, error.hint) if part]
-    screen.app.notify(
-        "\n".join(lines) or " ", title=error.title, severity="warning", markup=False, timeout=8
-    )
 
 
 def show_title(screen: WeaveScreen, words: int) -> None:

@@ -24,8 +24,8 @@ from llterm.number_format import LONGEST, bar, of_logprob, percent
 from llterm.session.inspecting import Inspection, inspect
 from llterm.session.spots import Spot
 from llterm.ui import knobs
+from llterm.ui.notices import refusal, troubles
 from llterm.ui.screens.dialog import Dialog
-from llterm.ui.screens.painting import troubles
 from llterm.ui.widgets.cells import crop
 from llterm.ui.widgets.fields import Field
 
@@ -97,7 +97,7 @@ class Sampler(Dialog[None]):
         try:
             self._found = await inspect(self._session, spot)
         except LltermError as error:
-            self._note(f"{error.title}. {error.cause}", wrong=True)
+            self._note(refusal(error), wrong=True)
             return
         self._show()
 
@@ -221,7 +221,7 @@ class Sampler(Dialog[None]):
 
     def _set(self, sampling: Sampling) -> None:
         row = self._row
-        with troubles(self._main):
+        with troubles(self):
             self._session.set_sampling(sampling)
         self._relist(knobs.find(knobs.rows(self._sampling), row))
         self._show()
@@ -266,7 +266,7 @@ class Sampler(Dialog[None]):
         try:
             found.under(self._sampling)
         except LltermError as error:
-            self._note(f"✗ {error.title}. {error.cause}.", wrong=True)
+            self._note(refusal(error), wrong=True)
             return
         drawn.update(_candidates(found, max(drawn.size.height, 2)))
         if found.caveat:

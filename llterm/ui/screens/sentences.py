@@ -21,10 +21,10 @@ from llterm.number_format import joint
 from llterm.session.changes import Change
 from llterm.session.sentences import Offer, Sentences
 from llterm.ui.actions.suggesting import follow
+from llterm.ui.notices import show_trouble
 from llterm.ui.screens.dialog import Dialog
 from llterm.ui.screens.edit_branch import TextDialog
 from llterm.ui.screens.models import Models
-from llterm.ui.screens.painting import show_trouble
 
 if TYPE_CHECKING:
     from llterm.ui.app import LltermApp
@@ -125,7 +125,7 @@ class SentenceBeams(Dialog[None]):
         try:
             self._landed(self._sentences.pick(offer))
         except LltermError as error:
-            show_trouble(self._main, error)
+            show_trouble(self, error)
 
     @on(OptionList.OptionHighlighted)
     def _highlighted(self) -> None:
@@ -139,7 +139,7 @@ class SentenceBeams(Dialog[None]):
         try:
             backend = await open_model(chosen.typed, launch.config, launch.overrides)
         except LltermError as error:
-            show_trouble(self._main, error)
+            show_trouble(self, error)
             return
         self._joined.append(backend)
         self._sentences.join(backend)

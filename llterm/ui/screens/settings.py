@@ -18,9 +18,9 @@ from textual.widgets import Static
 
 from llterm.config.schema import UI, WEAVE, Setting
 from llterm.core.rules import Rules
+from llterm.ui.notices import troubles
 from llterm.ui.options import Options
 from llterm.ui.screens.dialog import Dialog
-from llterm.ui.screens.painting import troubles
 from llterm.ui.widgets.fields import Field
 from llterm.ui.widgets.toggle import Toggle
 
@@ -109,7 +109,7 @@ class Settings(Dialog[None]):
             return
         changed = {setting.attribute: value}
         rules: Rules = replace(session.document.rules, **changed)  # type: ignore[arg-type]
-        with troubles(self._main):
+        with troubles(self):
             session.set_rules(rules)
 
 

@@ -42,6 +42,7 @@ from llterm.ui.messages import (
     TokenChosen,
     Trouble,
 )
+from llterm.ui.notices import show_trouble, troubles
 from llterm.ui.options import Options
 from llterm.ui.screens import painting
 from llterm.ui.widgets.editor import Editor
@@ -247,7 +248,7 @@ class WeaveScreen(Screen[None]):
     def action_run(self, id: str) -> None:
         """Do what the action with this id says."""
         self.sync_cursor()
-        with painting.troubles(self):
+        with troubles(self):
             self.table[id].run()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
@@ -276,7 +277,7 @@ class WeaveScreen(Screen[None]):
         except LltermError as error:
             failed = error
             if not self.unsaved:
-                painting.show_trouble(self, error)
+                show_trouble(self, error)
         if self.unsaved != bool(failed) or self.session.document.revision != self._words_at:
             self.unsaved = bool(failed)
             self.leaving = self.leaving and self.unsaved
@@ -320,7 +321,7 @@ class WeaveScreen(Screen[None]):
 
     @on(Trouble)
     def _trouble(self, message: Trouble) -> None:
-        painting.show_trouble(self, message.error)
+        show_trouble(self, message.error)
 
     @on(KeyBar.Clicked)
     def _key_clicked(self, message: KeyBar.Clicked) -> None:
