@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
-from textual import work
+from textual import on, work
 from textual.app import App
 from textual.binding import Binding
 from textual.command import Provider
@@ -48,9 +48,17 @@ from llterm.ui.commands import Commands, Palette
 from llterm.ui.inert import Inert
 from llterm.ui.jobs import JobDriver
 from llterm.ui.launch import Launch
+from llterm.ui.messages import (
+    LoadModel,
+    OpenLoom,
+    OpenLoomScreen,
+    OpenMixScreen,
+    UnloadModel,
+)
 from llterm.ui.notices import show_trouble, troubles
 from llterm.ui.options import Options
 from llterm.ui.pasting import guard_pastes
+from llterm.ui.screens.loom import LoomScreen
 from llterm.ui.screens.mix import MixScreen
 from llterm.ui.screens.weave import WeaveScreen
 from llterm.ui.themes import OWN_COLORS, Themes, load_themes
@@ -160,6 +168,8 @@ class LltermApp(App[None]):
                 model_name=launch.model_name,
                 named=launch.path is not None,
                 keep_choice=lambda name, value: state.keep({name: value}),
+                config=launch.config,
+                overrides=launch.overrides,
                 accept_sole=launch.config.ui.accept_sole,
                 autopilot=launch.config.ui.autopilot,
                 sample_lines=launch.config.ui.sample_lines,
@@ -188,7 +198,7 @@ class LltermApp(App[None]):
             self.notify(damage, title="Damaged", severity="warning", markup=False, timeout=20)
         self.load_model()
         if self.launch.mix:
-            self.open_mix()
+            self._open_mix_screen()
         if self.launch.offer and (looms.others(self.session.document.path) or stories.others()):
             self.call_after_refresh(shelf.looms, self.main, begin=True)
 
@@ -206,16 +216,16 @@ class LltermApp(App[None]):
             markup=False, timeout=12,
         )  # fmt: skip
 
-    def go_on_with(
-        self, path: Path | None, text: bytes | None, notices: tuple[str, ...] = ()
-    ) -> None:
+    @on(OpenLoom)
+    def _open_loom(self, message: OpenLoom) -> None:
         """End here and open another loom, or begin one with a text.
 
         The app starts anew, with these notices: nothing of one story can be left in the other.
         """
+        config = replace(self.launch.config, notices=message.notices)
         self.following = replace(
-            self.launch, path=path, text=text, offer=False, prefix=None, rules=None, chat=None,
-            sampling={}, constraint=None, config=replace(self.launch.config, notices=notices),
+            self.launch, path=message.path, text=message.text, offer=False, prefix=None,
+            rules=None, chat=None, sampling={}, constraint=None, config=config,
         )  # fmt: skip
         self.exit()
 
@@ -329,9 +339,13 @@ class LltermApp(App[None]):
         if before is not None:
             await before.close()
 
-    def open_mix(self) -> None:
-        """Models side by side, over the main screen."""
-        self.push_screen(MixScreen(self.main, self._mixing))
+    @on(LoadModel)
+    def _load_model(self, message: LoadModel) -> None:
+        self.load_model(message.known)
+
+    @on(UnloadModel)
+    def _unload_model(self) -> None:
+        self.run_worker(self.unload_model(), group="unload")
 
     async def unload_model(self) -> None:
         """Free the memory that the model takes; suggestions stay in sight, stale."""
@@ -340,6 +354,21 @@ class LltermApp(App[None]):
         before, self._backend = self._backend, None
         if before is not None:
             await before.close()
+
+    # --- screens
+
+    @on(OpenLoomScreen)
+    def _open_loom_screen(self) -> None:
+        def back(_: None) -> None:
+            """Show the suggestions of the place where the story ends now."""
+            self.main.suggestions.forget()
+            self.main.show_all()
+
+        self.push_screen(LoomScreen(self.main), back)
+
+    @on(OpenMixScreen)
+    def _open_mix_screen(self) -> None:
+        self.push_screen(MixScreen(self.main, self._mixing))
 
     # --- the end
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
+from llterm.config import Config
 from llterm.keymap import Keymap
 
 
@@ -18,6 +19,9 @@ class Options:
     """The loom has a name of the person's choosing."""
     keep_choice: Callable[[str, object], None]
     """Remembers a choice, by dotted setting name, for the next start."""
+    config: Config
+    overrides: Mapping[str, int] = field(default_factory=dict)
+    """Typed model flags by name, for models that are opened later."""
     accept_sole: bool = False
     autopilot: int = 5
     """Rounds at a time."""

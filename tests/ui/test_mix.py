@@ -16,8 +16,8 @@ from llterm.core.sampling import PRESETS
 from llterm.engine.mixture import Mix
 from llterm.errors import BackendUnavailable, UsageError
 from llterm.ui.screens import mixed
+from llterm.ui.screens.help import Help
 from llterm.ui.screens.mix import MixScreen
-from llterm.ui.screens.mix_help import MixHelp
 from llterm.ui.widgets.lanes import Lanes
 from llterm.ui.widgets.voices import Voices
 from tests.helpers.driven_app import Driven, Progress, Start, drawn
@@ -265,7 +265,7 @@ async def test_eight_models_are_told_apart_without_colours(
 async def test_help_names_the_keys_and_escape_goes_back_to_the_story(start: Start) -> None:
     async with side_by_side(start, [Endless(1), Endless(2)]) as (at, _):
         await at.press("question_mark")
-        await at.until(lambda: isinstance(at.app.screen, MixHelp))
+        await at.until(lambda: isinstance(at.app.screen, Help))
         await at.press("escape", "escape")
         assert at.app.screen is at.main
         await at.press("Q")

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from textual.dom import DOMNode
-
 
 def _always() -> bool:
     return True
@@ -19,8 +17,5 @@ class Deed:
     run: Callable[[], object]
     applies: Callable[[], bool] = _always
 
-
-HelpParts = list[tuple[str, DOMNode, bool]]
-"""Title, node, and whether the keys are of the registry or those that the node inherits."""
 
 Table = dict[str, Deed]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from llterm.backends.registry import Known
 from llterm.core.chat import encode_parts, read_chat
@@ -14,12 +14,12 @@ from llterm.formats.dialogue import Dialogue
 from llterm.session.chatting import chat_parts
 from llterm.ui.actions import Deed, Table
 from llterm.ui.actions.weaving import weave
+from llterm.ui.messages import LoadModel, OpenMixScreen, UnloadModel
 from llterm.ui.notices import troubles
 from llterm.ui.screens.chat import ChatDialog
 from llterm.ui.screens.models import UNLOAD, Models
 
 if TYPE_CHECKING:
-    from llterm.ui.app import LltermApp
     from llterm.ui.screens.weave import WeaveScreen
 
 
@@ -35,21 +35,20 @@ def table(screen: WeaveScreen) -> Table:
 
 def choose(screen: WeaveScreen) -> None:
     """Pick another model, or free the memory of the one in use."""
-    app = cast("LltermApp", screen.app)
     used = screen.model_name if screen.session.source is not None else ""
 
     def done(chosen: Known | str | None) -> None:
         if chosen == UNLOAD:
-            screen.run_worker(app.unload_model(), group="unload")
+            screen.app.post_message(UnloadModel())
         elif isinstance(chosen, Known):
-            app.load_model(chosen)
+            screen.app.post_message(LoadModel(chosen))
 
-    app.push_screen(Models(app.launch.config, used), done)
+    screen.app.push_screen(Models(screen.options.config, used), done)
 
 
 def mix(screen: WeaveScreen) -> None:
     """Look at the models of the mix side by side."""
-    cast("LltermApp", screen.app).open_mix()
+    screen.app.post_message(OpenMixScreen())
 
 
 def chat(screen: WeaveScreen) -> None:

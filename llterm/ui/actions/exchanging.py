@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from llterm.core.display import label_text
 from llterm.errors import UsageError, reason
@@ -13,12 +13,12 @@ from llterm.formats.files import MOST_IMPORTED, free_loom, write_export
 from llterm.formats.source import source_of
 from llterm.regular import read_file
 from llterm.textfile import text_of
+from llterm.ui.messages import OpenLoom
 from llterm.ui.notices import troubles
 from llterm.ui.screens.ask import AskLine
 from llterm.ui.screens.export import COPY, Export, Wanted
 
 if TYPE_CHECKING:
-    from llterm.ui.app import LltermApp
     from llterm.ui.screens.weave import WeaveScreen
 
 
@@ -89,4 +89,4 @@ def _import(screen: WeaveScreen, source: Path) -> None:
         ) from error
     target = free_loom(source)
     made = exchange.import_file(data, source.name, None, target)
-    cast("LltermApp", screen.app).go_on_with(target, None, made.notes)
+    screen.app.post_message(OpenLoom(target, notices=made.notes))

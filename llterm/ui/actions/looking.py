@@ -54,7 +54,7 @@ def table(screen: LoomScreen) -> Table:
         "edit.find": Deed(lambda: screen.find_bar.open()),
         "app.back": Deed(lambda: back(screen)),
         "app.loom": Deed(lambda: screen.dismiss()),
-        "app.help": Deed(lambda: screen.app.push_screen(Help(screen))),
+        "app.help": Deed(lambda: screen.app.push_screen(Help(screen.help_parts()))),
         "app.log": Deed(lambda: screen.app.push_screen(Log())),
         "app.palette": Deed(lambda: screen.app.action_command_palette()),
         "app.quit": Deed(lambda: screen.main.table["app.quit"].run()),

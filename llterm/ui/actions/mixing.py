@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar
 
 from llterm.core.mixing.pools import Kind
 from llterm.core.mixing.recipe import Mode, Recipe
 from llterm.engine.mixture import Mix
 from llterm.ui.actions import Deed, Table
 from llterm.ui.actions.suggesting import follow
+from llterm.ui.messages import LoadModel
 
 if TYPE_CHECKING:
-    from llterm.ui.app import LltermApp
     from llterm.ui.screens.mix import MixScreen
 
 T = TypeVar("T")
@@ -105,7 +105,7 @@ def retry(screen: MixScreen) -> None:
     if screen.mixing.mix is not None:
         screen.mixing.retry()
     elif screen.main.session.status.state == "failed":
-        cast("LltermApp", screen.app).load_model()
+        screen.app.post_message(LoadModel())
 
 
 def weigh(screen: MixScreen, by: float) -> None:

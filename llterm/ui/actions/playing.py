@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING
 
 from llterm.core.counts import count_of
 from llterm.errors import LltermError
 from llterm.session.changes import Change
 from llterm.ui.actions import Deed, Table, weaving
+from llterm.ui.actions.suggesting import follow
 from llterm.ui.figures import spoken_speed
 from llterm.ui.notices import show_trouble, troubles
 from llterm.ui.screens.sentences import SentenceBeams
@@ -108,14 +110,16 @@ def sentences(screen: WeaveScreen) -> None:
         return
     weaving.stop(screen)
     with troubles(screen):
-        screen.app.push_screen(SentenceBeams(screen))
+        screen.app.push_screen(
+            SentenceBeams(screen.session, screen.options, partial(follow, screen))
+        )
 
 
 def pace(screen: WeaveScreen, by: int) -> None:
     """The next speed, or the one before."""
     player = screen.session.player
     player.faster(by)
-    screen.keep_choice("ui.play_speed", 0 if math.isinf(player.speed) else player.speed)
+    screen.options.keep_choice("ui.play_speed", 0 if math.isinf(player.speed) else player.speed)
     screen.flash(f"plays {spoken_speed(player.speed)}")
 
 

@@ -27,7 +27,7 @@ def table(screen: WeaveScreen) -> Table:
         "app.save": Deed(lambda: save(screen)),
         "app.palette": Deed(lambda: screen.app.action_command_palette()),
         "app.theme": Deed(lambda: screen.app.search_themes()),
-        "app.help": Deed(lambda: screen.app.push_screen(Help(screen))),
+        "app.help": Deed(lambda: screen.app.push_screen(Help(screen.help_parts()))),
         "app.log": Deed(lambda: screen.app.push_screen(Log())),
         "app.quit": Deed(lambda: leave(screen)),
     }

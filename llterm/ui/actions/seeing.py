@@ -201,7 +201,10 @@ def inspect(screen: WeaveScreen) -> None:
         if chosen is not None:
             put(screen, spot, *chosen)
 
-    screen.app.push_screen(Inspector(screen, spot, visible(reading.token.data)), done)
+    stands = visible(reading.token.data)
+    screen.app.push_screen(
+        Inspector(screen.session, screen.options.keep_choice, spot, stands), done
+    )
 
 
 def attribution(screen: WeaveScreen) -> None:
@@ -223,7 +226,7 @@ def sampling(screen: WeaveScreen) -> None:
     """The sampler panel; with the heat panel's token, what the chain makes of it."""
     panel = screen.heat
     spot = spot_of(screen) if panel.display and panel.reading is not None else None
-    screen.app.push_screen(Sampler(screen, spot))
+    screen.app.push_screen(Sampler(screen.session, screen.options.keep_choice, spot))
 
 
 def show_banned(screen: WeaveScreen) -> None:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from llterm.core.stories import Story
 from llterm.ui.actions import Deed, Table
 from llterm.ui.actions.exchanging import export, import_file
+from llterm.ui.messages import OpenLoom, OpenLoomScreen
 from llterm.ui.screens.looms import Chosen, Looms
 
 if TYPE_CHECKING:
-    from llterm.ui.app import LltermApp
     from llterm.ui.screens.weave import WeaveScreen
 
 
@@ -26,34 +26,25 @@ def table(screen: WeaveScreen) -> Table:
 
 def open_loom(screen: WeaveScreen) -> None:
     """The whole tree. What the model writes by itself stops: the tree would change under it."""
-    from llterm.ui.screens.loom import LoomScreen  # It leads back here, by its own actions.
-
     session = screen.session
     session.player.pause()
     session.autopilot.stop()
     session.document.checkpoint()
-    screen.app.push_screen(LoomScreen(screen), lambda _: after(screen))
-
-
-def after(screen: WeaveScreen) -> None:
-    """Back in the story: the suggestions of the place where it ends now."""
-    screen.suggestions.forget()
-    screen.show_all()
+    screen.app.post_message(OpenLoomScreen())
 
 
 def looms(screen: WeaveScreen, *, begin: bool = False) -> None:
     """The list of looms. `begin`: llterm was just started, and nothing is written yet."""
-    app = cast("LltermApp", screen.app)
 
     def done(chosen: Chosen | None) -> None:
         if chosen is None:
             return
         if isinstance(chosen, Story):
-            app.go_on_with(None, chosen.text.encode())
+            screen.app.post_message(OpenLoom(None, chosen.text.encode()))
         else:
-            app.go_on_with(chosen, None)
+            screen.app.post_message(OpenLoom(chosen))
 
     document = screen.session.document
     document.checkpoint()
     document.flush()
-    app.push_screen(Looms(document.path, begin=begin), done)
+    screen.app.push_screen(Looms(document.path, begin=begin), done)

@@ -112,7 +112,7 @@ def set_rules(screen: WeaveScreen, rules: Rules) -> None:
 
 def settings(screen: WeaveScreen) -> None:
     """The panel with every setting of the weave; each change counts at once."""
-    screen.app.push_screen(Settings(screen))
+    screen.app.push_screen(Settings(screen.session, screen.options))
 
 
 def prefix(screen: WeaveScreen) -> None:

@@ -19,12 +19,8 @@ class AskLine(Dialog[str]):
 
     def __init__(self, title: str, note: str, value: str = "") -> None:
         super().__init__()
-        self._heading = title
+        self.title = title
         self._note, self._value = note, value
-
-    @property
-    def heading(self) -> str:
-        return self._heading
 
     def body(self) -> ComposeResult:
         yield Static(area_text(self._note), classes="dialog--note", markup=False)
@@ -42,8 +38,4 @@ class AskText(TextDialog):
 
     def __init__(self, title: str, text: str = "") -> None:
         super().__init__(text)
-        self._heading = title
-
-    @property
-    def heading(self) -> str:
-        return self._heading
+        self.title = title

@@ -25,14 +25,9 @@ class Dialog(ModalScreen[Result]):
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog") as box:
-            box.border_title = Content(field_text(self.heading))
+            box.border_title = Content(field_text(self.title or ""))
             yield from self.body()
             yield Static(self.KEYS, classes="dialog--keys", markup=False)
-
-    @property
-    def heading(self) -> str:
-        """What the box is called."""
-        return self.TITLE or ""
 
     @abstractmethod
     def body(self) -> ComposeResult:

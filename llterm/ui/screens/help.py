@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from rich.cells import cell_len
 from textual.app import ComposeResult
@@ -15,34 +15,20 @@ from textual.widgets import Static
 from llterm.ui.screens.dialog import Dialog
 from llterm.ui.widgets.keybar import key_name
 
-if TYPE_CHECKING:
-    from llterm.ui.screens.loom import LoomScreen
-    from llterm.ui.screens.weave import WeaveScreen
-
 _PICK = "Accept suggestion number"
 _HIDDEN = frozenset({"super", "hyper", "meta"})
 
 
-class Help(Dialog[None]):
-    """Keys by pane, the focused pane's first."""
+class HelpPart(NamedTuple):
+    """Keys of a node, under a title if it has one."""
 
-    TITLE = "Keys"
-    KEYS = "↑↓ scroll   F2 all commands by name   Esc close"
-
-    def __init__(self, main: WeaveScreen | LoomScreen) -> None:
-        super().__init__()
-        self._main = main
-
-    def body(self) -> ComposeResult:
-        with VerticalScroll():
-            for title, node, ours in self._main.help_parts():
-                yield Static(Content.styled(title, "bold"), classes="help--pane")
-                yield Static(keys_table(bound(node, ours=ours)))
-            yield Static("Signs", classes="help--pane help--title", markup=False)
-            yield Static(_LEGEND, markup=False)
+    title: str
+    node: DOMNode
+    ours: bool
+    """Whether they are of the registry, or those that the node inherits."""
 
 
-_LEGEND = """\
+SIGNS = """\
   ▾ ▸  open branch, folded branch
   ■ ○  the text ends here, not ended yet
   ␣ ⏎ ⇥  space, line break, tab
@@ -56,6 +42,36 @@ _LEGEND = """\
   Joint is the share of everything that could follow the story; bits are
   -log2 of it: one more for each halving. Choices have the model's own
   probability, and beside it their share of what all choices have."""
+
+
+class Help(Dialog[None]):
+    """Keys by pane, the focused pane's first; then what signs mean."""
+
+    KEYS = "↑↓ scroll   F2 all commands by name   Esc close"
+
+    def __init__(
+        self,
+        parts: Sequence[HelpPart],
+        signs: str = SIGNS,
+        *,
+        title: str = "Keys",
+        palette: bool = True,
+    ) -> None:
+        """`palette`: whether the commands have one where the help was asked for."""
+        super().__init__()
+        self.title = title
+        self._parts, self._signs = parts, signs
+        if not palette:
+            self.KEYS = "↑↓ scroll   Esc close"
+
+    def body(self) -> ComposeResult:
+        with VerticalScroll():
+            for title, node, ours in self._parts:
+                if title:
+                    yield Static(Content.styled(title, "bold"), classes="help--pane")
+                yield Static(keys_table(bound(node, ours=ours)))
+            yield Static("Signs", classes="help--pane help--title", markup=False)
+            yield Static(self._signs, markup=False)
 
 
 def bound(node: DOMNode, *, ours: bool) -> list[tuple[str, str]]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Callable
+from typing import ClassVar
 
 from rich.text import Text
 from textual import on
@@ -15,6 +16,7 @@ from llterm.core.display import visible
 from llterm.errors import LltermError
 from llterm.number_format import LONGEST, joint, percent
 from llterm.session.inspecting import Inspection, Row, inspect, parse_chain
+from llterm.session.session import Session
 from llterm.session.spots import Spot
 from llterm.ui.candidates import (
     FIGURES,
@@ -28,9 +30,6 @@ from llterm.ui.notices import refusal
 from llterm.ui.screens.dialog import Dialog
 from llterm.ui.screens.sampler import Sampler
 from llterm.ui.widgets.fields import Field
-
-if TYPE_CHECKING:
-    from llterm.ui.screens.weave import WeaveScreen
 
 MOST = 200
 """Rows listed; the filter finds the others."""
@@ -47,11 +46,17 @@ class Inspector(Dialog[tuple[int, float] | None]):
         Binding("f6", "knobs", "All knobs", show=False),
     ]
 
-    def __init__(self, main: WeaveScreen, spot: Spot, stands: str) -> None:
-        """`stands`: what stands there, to be shown."""
+    def __init__(
+        self,
+        session: Session,
+        keep_choice: Callable[[str, object], object],
+        spot: Spot,
+        stands: str,
+    ) -> None:
+        """`keep_choice` remembers presets for the next start; `stands`: what stands there, to be
+        shown."""
         super().__init__()
-        self._main = main
-        self._session = main.session
+        self._session, self._keep_choice = session, keep_choice
         self._spot = spot
         self._stands = stands
         self._inspection: Inspection | None = None
@@ -112,7 +117,7 @@ class Inspector(Dialog[tuple[int, float] | None]):
     def action_knobs(self) -> None:
         """The panel, for good; what was typed to try is over then."""
         self.query_one("#chain", Field).value = ""
-        panel = Sampler(self._main, self._spot, self._inspection)
+        panel = Sampler(self._session, self._keep_choice, self._spot, self._inspection)
         self.app.push_screen(panel, lambda _: self._fill())
 
     def _fill(self) -> None:

@@ -20,10 +20,11 @@ from llterm.keymap import ACTIONS, IN_LOOM, Keymap, action_of
 from llterm.session.branches import Branches
 from llterm.session.changes import Change
 from llterm.session.document import Document
-from llterm.ui.actions import HelpParts, Table, branching, looking
+from llterm.ui.actions import Table, branching, looking
 from llterm.ui.bindings import bind, first_key, pane_bindings
 from llterm.ui.notices import troubles
 from llterm.ui.screens import painting
+from llterm.ui.screens.help import HelpPart
 from llterm.ui.widgets.branching import Branching
 from llterm.ui.widgets.find import FindBar
 from llterm.ui.widgets.keybar import Hint, KeyBar, key_name
@@ -124,9 +125,9 @@ class LoomScreen(Screen[None]):
     def find_bar(self) -> FindBar:
         return self.query_one(FindBar)
 
-    def help_parts(self) -> HelpParts:
+    def help_parts(self) -> list[HelpPart]:
         """Keys for the help."""
-        return [("In the loom", self.view, True), ("Everywhere", self, True)]
+        return [HelpPart("In the loom", self.view, True), HelpPart("Everywhere", self, True)]
 
     def key(self, id: str) -> str:
         """The key to name for an action."""

@@ -21,6 +21,7 @@ from llterm.ui.bindings import bind, pane_bindings
 from llterm.ui.bridge import Bridge
 from llterm.ui.messages import SessionChanged
 from llterm.ui.screens import mixed
+from llterm.ui.screens.help import Help, HelpPart
 from llterm.ui.widgets.keybar import Hint, KeyBar, key_name
 from llterm.ui.widgets.lanes import Lanes
 from llterm.ui.widgets.line import Line, Name
@@ -38,6 +39,13 @@ SHARED = (
 _FIRST = ("mix.next_divergence", "play.step", "play.toggle", "mix.force", "mix.mode", "mix.table",
           "app.help")  # fmt: skip
 _WORDS = {"play.step": "step", "app.help": "help"}
+SIGNS = """\
+  A B C  the models; under each token the one whose first choice it was, the surest
+         of several; · no model's first choice: the mix found it; nothing: yours
+  In the reference mode: the models that would say something else there, and the
+  hotter a token, the further the chosen model is from the reference (1 nat: full).
+  ▸ the chosen column   • what stands there   ≠ another first choice
+  KLD is the KL divergence from the mix, or the reference, in nats."""
 FLASH = 2.5
 """Seconds that a short note stays."""
 
@@ -185,9 +193,8 @@ class MixScreen(Screen[None]):
             self.main.sync_cursor()
 
     def _help(self) -> None:
-        from llterm.ui.screens.mix_help import MixHelp
-
-        self.app.push_screen(MixHelp(self))
+        parts = [HelpPart("", self, True)]
+        self.app.push_screen(Help(parts, SIGNS, title="The mix screen", palette=False))
 
     def go_to(self, number: int) -> None:
         """Put the cursor on a place; out of range goes to the nearest."""

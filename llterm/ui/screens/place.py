@@ -45,13 +45,9 @@ class Place(Dialog[Spot]):
 
     def __init__(self, title: str, data: bytes, spots: Sequence[Spot]) -> None:
         super().__init__()
-        self._heading = title
+        self.title = title
         self._data, self._spots = data, spots
         self._index = len(spots) - 1
-
-    @property
-    def heading(self) -> str:
-        return self._heading
 
     def body(self) -> ComposeResult:
         yield Static(id="text", markup=False)

@@ -5,7 +5,8 @@ A change counts at once, is kept in the loom, and costs no inference.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Callable
+from typing import ClassVar
 
 from rich.text import Text
 from textual import events, on
@@ -22,15 +23,13 @@ from llterm.core.sampler import DEFAULT_PRESET, PRESETS, Sampling
 from llterm.errors import LltermError
 from llterm.number_format import LONGEST, bar, of_logprob, percent
 from llterm.session.inspecting import Inspection, inspect
+from llterm.session.session import Session
 from llterm.session.spots import Spot
 from llterm.ui import knobs
 from llterm.ui.notices import refusal, troubles
 from llterm.ui.screens.dialog import Dialog
 from llterm.ui.widgets.cells import crop
 from llterm.ui.widgets.fields import Field
-
-if TYPE_CHECKING:
-    from llterm.ui.screens.weave import WeaveScreen
 
 _EDITED = "0123456789.-#"
 """Keys that begin to type a value."""
@@ -64,12 +63,16 @@ class Sampler(Dialog[None]):
     ]
 
     def __init__(
-        self, main: WeaveScreen, spot: Spot | None = None, found: Inspection | None = None
+        self,
+        session: Session,
+        keep_choice: Callable[[str, object], object],
+        spot: Spot | None = None,
+        found: Inspection | None = None,
     ) -> None:
-        """`spot`: the place to show, if any; `found` what is known of it already."""
+        """`keep_choice` remembers presets for the next start; `spot`: the place to show, if any;
+        `found` what is known of it already."""
         super().__init__()
-        self._main = main
-        self._session = main.session
+        self._session, self._keep_choice = session, keep_choice
         self._spot = spot
         self._found = found
         self._rows = knobs.rows(self._session.sampling)
@@ -149,7 +152,7 @@ class Sampler(Dialog[None]):
             self._note("✗ Choose one of your own presets first; others stay.", wrong=True)
             return
         settings = presets.pop(name)
-        self._main.keep_choice(f"presets.{name}", None)
+        self._keep_choice(f"presets.{name}", None)
         self._set(self._sampling.with_settings(settings, presets))
         self._note(f"{name} is gone; one from llterm.toml comes back at the next start.")
 
@@ -198,7 +201,7 @@ class Sampler(Dialog[None]):
             return
         settings, presets = self._sampling.settings, self._session.presets
         presets[name] = knobs.chain_only(settings)
-        self._main.keep_choice(f"presets.{name}", preset_values(settings))
+        self._keep_choice(f"presets.{name}", preset_values(settings))
         self._end_typing()
         self._set(self._sampling.under(name, presets))
         self._note(f"Saved as {name}.")

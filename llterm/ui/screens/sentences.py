@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from collections.abc import Callable
 
 from textual import on
 from textual.app import ComposeResult
@@ -20,15 +20,12 @@ from llterm.errors import LltermError
 from llterm.number_format import joint
 from llterm.session.changes import Change
 from llterm.session.sentences import Offer, Sentences
-from llterm.ui.actions.suggesting import follow
+from llterm.session.session import Session
 from llterm.ui.notices import show_trouble
+from llterm.ui.options import Options
 from llterm.ui.screens.dialog import Dialog
 from llterm.ui.screens.edit_branch import TextDialog
 from llterm.ui.screens.models import Models
-
-if TYPE_CHECKING:
-    from llterm.ui.app import LltermApp
-    from llterm.ui.screens.weave import WeaveScreen
 
 EVERY = 0.12
 """Seconds between two looks at what was drawn meanwhile."""
@@ -60,10 +57,13 @@ class SentenceBeams(Dialog[None]):
         Binding("m", "join", show=False),
     ]
 
-    def __init__(self, main: WeaveScreen) -> None:
+    def __init__(
+        self, session: Session, options: Options, follow: Callable[[Change], object]
+    ) -> None:
+        """`follow` shows a change of the story."""
         super().__init__()
-        self._main = main
-        self._sentences = Sentences(main.session, self._mark)
+        self._session, self._options, self._follow = session, options, follow
+        self._sentences = Sentences(session, self._mark)
         self._offers: list[Offer] = []
         self._joined: list[Backend] = []
         self._new = True
@@ -115,8 +115,7 @@ class SentenceBeams(Dialog[None]):
             if isinstance(chosen, Known):
                 self.run_worker(self._join(chosen), group="join")
 
-        app = cast("LltermApp", self.app)
-        app.push_screen(Models(app.launch.config, ""), done)
+        self.app.push_screen(Models(self._options.config, ""), done)
 
     @on(OptionList.OptionSelected)
     def _take(self) -> None:
@@ -135,9 +134,9 @@ class SentenceBeams(Dialog[None]):
 
     async def _join(self, chosen: Known) -> None:
         """Open one more model for this sitting; it writes from the next round on."""
-        launch = cast("LltermApp", self.app).launch
+        options = self._options
         try:
-            backend = await open_model(chosen.typed, launch.config, launch.overrides)
+            backend = await open_model(chosen.typed, options.config, options.overrides)
         except LltermError as error:
             show_trouble(self, error)
             return
@@ -154,11 +153,11 @@ class SentenceBeams(Dialog[None]):
         self._new = True
 
     def _landed(self, change: Change) -> None:
-        follow(self._main, change)
+        self._follow(change)
         self._again()
 
     def _again(self) -> None:
-        self._sentences.start(self._main.options.sample_lines, TOKENS)
+        self._sentences.start(self._options.sample_lines, TOKENS)
         self._show()
 
     def _show(self, chosen: Offer | None = None) -> None:
@@ -174,7 +173,7 @@ class SentenceBeams(Dialog[None]):
         if self._offers:
             at = self._offers.index(chosen) if chosen in self._offers else 0
             options.highlighted = at
-        document = self._main.session.document
+        document = self._session.document
         told = document.text[: document.cursor][-STORY:]
         self.query_one("#told", Static).update(Content(told))
         self.query_one(VerticalScroll).scroll_end(animate=False)

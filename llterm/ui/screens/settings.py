@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import fields, replace
-from typing import TYPE_CHECKING
 
 from textual import events, on
 from textual.app import ComposeResult
@@ -18,14 +17,12 @@ from textual.widgets import Static
 
 from llterm.config.schema import UI, WEAVE, Setting
 from llterm.core.rules import Rules
+from llterm.session.session import Session
 from llterm.ui.notices import troubles
 from llterm.ui.options import Options
 from llterm.ui.screens.dialog import Dialog
 from llterm.ui.widgets.fields import Field
 from llterm.ui.widgets.toggle import Toggle
-
-if TYPE_CHECKING:
-    from llterm.ui.screens.weave import WeaveScreen
 
 _SPEED = next(one for one in UI if one.name == "play_speed")
 _OPTIONS = tuple(one for one in UI if one.name in {field.name for field in fields(Options)})
@@ -43,18 +40,18 @@ class Settings(Dialog[None]):
         Binding("down,enter", "app.focus_next", show=False),
     ]
 
-    def __init__(self, main: WeaveScreen) -> None:
+    def __init__(self, session: Session, options: Options) -> None:
         super().__init__()
-        self._main = main
+        self._session, self._options = session, options
 
     def body(self) -> ComposeResult:
-        rules = self._main.session.document.rules
+        rules = self._session.document.rules
         with _Rows(can_focus=False):
             for setting in WEAVE:
                 yield from self._row(setting, getattr(rules, setting.attribute))
             for setting in _OPTIONS:
-                yield from self._row(setting, getattr(self._main.options, setting.name))
-            speed = self._main.session.player.speed
+                yield from self._row(setting, getattr(self._options, setting.name))
+            speed = self._session.player.speed
             yield from self._row(_SPEED, 0.0 if math.isinf(speed) else speed)
         yield Static(classes="setting--note", markup=False)
 
@@ -98,19 +95,18 @@ class Settings(Dialog[None]):
         self._set(_setting(event.toggle.id), event.value)
 
     def _set(self, setting: Setting, value: object) -> None:
-        session = self._main.session
         if setting is _SPEED:
-            session.player.speed = float(str(value)) or math.inf
-            self._main.keep_choice("ui.play_speed", value)
+            self._session.player.speed = float(str(value)) or math.inf
+            self._options.keep_choice("ui.play_speed", value)
             return
         if setting in _OPTIONS:
-            setattr(self._main.options, setting.name, value)
-            self._main.keep_choice(f"ui.{setting.name}", value)
+            setattr(self._options, setting.name, value)
+            self._options.keep_choice(f"ui.{setting.name}", value)
             return
         changed = {setting.attribute: value}
-        rules: Rules = replace(session.document.rules, **changed)  # type: ignore[arg-type]
+        rules: Rules = replace(self._session.document.rules, **changed)  # type: ignore[arg-type]
         with troubles(self):
-            session.set_rules(rules)
+            self._session.set_rules(rules)
 
 
 class _Rows(VerticalScroll, inherit_bindings=False):

@@ -19,7 +19,6 @@ from llterm.errors import LltermError
 from llterm.keymap import ACTIONS, Keymap, Pane, action_of
 from llterm.session.session import Session
 from llterm.ui.actions import (
-    HelpParts,
     Table,
     beginning,
     choosing,
@@ -45,6 +44,7 @@ from llterm.ui.messages import (
 from llterm.ui.notices import show_trouble, troubles
 from llterm.ui.options import Options
 from llterm.ui.screens import painting
+from llterm.ui.screens.help import HelpPart
 from llterm.ui.widgets.editor import Editor
 from llterm.ui.widgets.find import FindBar
 from llterm.ui.widgets.heat import HeatPanel
@@ -228,7 +228,7 @@ class WeaveScreen(Screen[None]):
         """Whether the highlighted branch's text can be seen, at the cursor or below the story."""
         return bool(self.editor.ghost) or bool(self.query_one("#preview").display)
 
-    def help_parts(self) -> HelpParts:
+    def help_parts(self) -> list[HelpPart]:
         """Keys by pane for the help, the focused pane's first."""
         panes: list[tuple[str, Widget]] = [
             ("In the story", self.editor),
@@ -236,8 +236,9 @@ class WeaveScreen(Screen[None]):
             ("In the heat panel", self.heat),
         ]
         panes.sort(key=lambda pane: not pane[1].has_focus)
-        first, *rest = [(title, pane, True) for title, pane in panes]
-        return [first, ("Everywhere", self, True), *rest, ("Writing", self.editor, False)]
+        first, *rest = [HelpPart(title, pane, True) for title, pane in panes]
+        writing = HelpPart("Writing", self.editor, False)
+        return [first, HelpPart("Everywhere", self, True), *rest, writing]
 
     def first_key(self, id: str) -> str:
         """The key to name for an action."""
@@ -406,7 +407,3 @@ class WeaveScreen(Screen[None]):
             return
         self._flashing = 0
         painting.show_branch(self)
-
-    def keep_choice(self, name: str, value: object) -> None:
-        """Remember a choice made in the app for the next start."""
-        self.options.keep_choice(name, value)
