@@ -48,7 +48,7 @@ def _run_app(asked: Asked, config: Config, log: Path) -> int:
     gc.disable()
     launch = _launch(asked, config)
     with terminal.stderr_to(log):
-        from llterm.ui.app import run_app
+        from llterm.ui.llterm_app import run_app
 
         gc.freeze()
         gc.enable()

@@ -9,9 +9,9 @@ from rich.cells import cell_len
 from llterm.core.view import Branch, Step, Suggestion, View
 from llterm.session.status import Figures
 from llterm.ui.figures import fit, found
-from llterm.ui.widgets.cells import crop, wrap
+from llterm.ui.weave.suggestion_rows import flatten, label, locate
 from llterm.ui.widgets.keybar import key_name
-from llterm.ui.widgets.rows import flatten, label, locate
+from llterm.ui.widgets.text_fit import crop, wrap
 
 
 def test_the_line_under_the_tree_says_what_is_certain() -> None:

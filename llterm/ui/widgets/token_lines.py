@@ -19,8 +19,8 @@ from textual.strip import Strip
 
 from llterm.core.display import visible
 from llterm.ramps import Depth
-from llterm.ui.widgets.cells import crop
-from llterm.ui.widgets.scrolling import set_virtual_height
+from llterm.ui.widgets.text_fit import crop
+from llterm.ui.widgets.virtual_height import set_virtual_height
 
 DEPTHS: dict[str, Depth] = {
     "truecolor": "truecolor",
