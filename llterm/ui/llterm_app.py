@@ -45,6 +45,7 @@ from llterm.ui import log_buffer
 from llterm.ui.colourless import Colourless
 from llterm.ui.inert import Inert
 from llterm.ui.job_driver import JobDriver
+from llterm.ui.keyed_screen import KeyedScreen
 from llterm.ui.launch import Launch
 from llterm.ui.loom.loom_screen import LoomScreen
 from llterm.ui.messages import (
@@ -52,6 +53,7 @@ from llterm.ui.messages import (
     OpenLoom,
     OpenLoomScreen,
     OpenMixScreen,
+    PlayEnded,
     UnloadModel,
 )
 from llterm.ui.mix.mix_screen import MixScreen
@@ -200,7 +202,7 @@ class LltermApp(App[None]):
         if self.launch.mix:
             self._open_mix_screen()
         if self.launch.offer and (looms.others(self.session.document.path) or stories.others()):
-            self.call_after_refresh(library_handlers.looms, self.main, begin=True)
+            self.call_after_refresh(library_handlers.open_library, self.main, begin=True)
 
     def _say_missing(self, missing: Missing) -> None:
         """Something of the loom's file cannot be read any more: the work goes on without it."""
@@ -369,6 +371,12 @@ class LltermApp(App[None]):
     @on(OpenMixScreen)
     def _open_mix_screen(self) -> None:
         self.push_screen(MixScreen(self.main, self._mixing))
+
+    @on(PlayEnded)
+    def _play_ended(self, message: PlayEnded) -> None:
+        """Let the uppermost screen tell it that has a place for that."""
+        screens = (one for one in reversed(self.screen_stack) if isinstance(one, KeyedScreen))
+        next(screens, self.main).play_ended(message.reason)
 
     # --- the end
 

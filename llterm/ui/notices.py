@@ -17,18 +17,19 @@ _ENDS = (".", "?", "!", "…")
 
 
 @contextmanager
-def troubles(
-    node: DOMNode, show: Callable[[DOMNode, LltermError], object] | None = None
-) -> Iterator[None]:
-    """Errors of a command are shown, faults of llterm's own too; the app goes on.
+def troubles(node: DOMNode, tell: Callable[[LltermError], object] | None = None) -> Iterator[None]:
+    """Tell errors of a command, faults of llterm's own too; the app goes on.
 
-    `show` takes the place of a notice.
+    `tell` takes the place of a notice.
     """
     try:
         with own_faults("the app did what was asked"):
             yield
     except LltermError as error:
-        (show or show_trouble)(node, error)
+        if tell is None:
+            show_trouble(node, error)
+        else:
+            tell(error)
 
 
 def show_trouble(node: DOMNode, error: LltermError) -> None:

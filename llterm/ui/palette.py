@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 
 from textual.command import CommandPalette, DiscoveryHit, Hit, Hits, Provider
 
-from llterm.keymap import ACTIONS, Action, Pane
+from llterm.keymap import ACTIONS, Action
 from llterm.ui.bindings import first_key
-from llterm.ui.loom.loom_screen import LoomScreen
-from llterm.ui.weave.weave_screen import WeaveScreen
+from llterm.ui.keyed_screen import KeyedScreen
 from llterm.ui.widgets.keybar import key_name
 
 
@@ -36,28 +36,15 @@ class Commands(Provider):
             if score > 0:
                 yield Hit(score, matcher.highlight(text), run, text=text)
 
-    def _offers(self) -> Iterator[tuple[Action, str, _Run]]:
-        main = self.screen
-        if not isinstance(main, WeaveScreen | LoomScreen):
+    def _offers(self) -> Iterator[tuple[Action, str, Callable[[], None]]]:
+        screen = self.screen
+        if not isinstance(screen, KeyedScreen) or not screen.PALETTE:
             return
-        panes: tuple[Pane, ...] = ("story", "suggestions")
-        if isinstance(main, LoomScreen):
-            panes = ("loom",)
         for action in ACTIONS:
-            deed = main.table.get(action.id)
-            if action.id == "app.palette" or deed is None or not deed.applies():
+            handler = screen.table.get(action.id)
+            if action.id == "app.palette" or handler is None or not handler.applies():
                 continue
-            keys = [first_key(main.keymap, action, pane) for pane in panes]
-            key = next((key_name(one) for one in keys if one), "")
-            yield action, f"{action.help}  ({key})" if key else action.help, _Run(main, action.id)
-
-
-class _Run:
-    """Runs an action when its line is chosen."""
-
-    def __init__(self, main: WeaveScreen | LoomScreen, id: str) -> None:
-        self._main = main
-        self._id = id
-
-    def __call__(self) -> None:
-        self._main.action_run(self._id)
+            keys = [first_key(screen.keymap, action, pane) for pane in screen.PALETTE]
+            name = key_name(next(filter(None, keys), ""))
+            run = partial(screen.action_run, action.id)
+            yield action, f"{action.help}  ({name})" if name else action.help, run

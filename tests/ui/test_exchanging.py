@@ -9,8 +9,8 @@ from textual.widgets import Input
 
 from llterm.formats import text
 from llterm.session.document import Document
-from llterm.ui.dialogs.ask import AskLine
 from llterm.ui.dialogs.export_dialog import ExportDialog
+from llterm.ui.dialogs.text_dialogs import AskLine
 from llterm.ui.loom.loom_screen import LoomScreen
 from tests.helpers import foreign_files
 from tests.helpers.driven_app import Driven, Start

@@ -21,16 +21,21 @@ import llterm.ui
 from llterm.constraints.spec import Constraint
 from llterm.core.chat import Chat
 from llterm.core.display import area_text, field_text
-from llterm.ui.dialogs.ask import AskLine, AskText
 from llterm.ui.dialogs.chat_dialog import ChatDialog
 from llterm.ui.dialogs.constraint_dialog import ConstraintDialog
 from llterm.ui.dialogs.export_dialog import ExportDialog
 from llterm.ui.dialogs.inspector_dialog import InspectorDialog
-from llterm.ui.dialogs.prefix import PrefixDialog
 from llterm.ui.dialogs.sampler_dialog import SamplerDialog
 from llterm.ui.dialogs.sentences_dialog import WriteIn
 from llterm.ui.dialogs.settings_dialog import SettingsDialog
-from llterm.ui.dialogs.text_dialogs import EditBranch, PutText, TextDialog
+from llterm.ui.dialogs.text_dialogs import (
+    AskLine,
+    AskText,
+    EditBranch,
+    PrefixDialog,
+    PutText,
+    TextDialog,
+)
 from llterm.ui.weave.heat_handlers import spot_of
 from llterm.ui.widgets.fields import Area, Draft, Field
 from llterm.ui.widgets.find_bar import FindBar

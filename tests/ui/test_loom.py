@@ -279,7 +279,7 @@ async def test_continuations_that_nobody_took_fold_away_and_are_cleared(fox: Sta
         await at.press("l")
         assert texts(screen)[3:5] == ["␣there", "␣here"]
         await at.press("j", "k", "e")
-        assert "1 deleted" in screen._told
+        assert "1 deleted" in screen.note
         assert texts(screen)[3:5] == ["␣there", "␣slept under the moon"]
         await at.press("u")
         assert texts(screen)[3:5] == ["␣there", "␣here"]

@@ -161,7 +161,7 @@ async def test_the_chat_is_one_folded_line_that_opens(start: Start) -> None:
     async with start("") as at:
         await at.press("alt+c", *"tell", "tab", *"be", "ctrl+j")
         await at.until(lambda: at.main.suggestions.rows and not at.session.weaving)
-        root = at.main.root
+        root = at.main.chat_header
         assert root.display
         assert root.size.height == 1
         assert "chat · plain · " in shown(at)
@@ -194,4 +194,4 @@ async def test_a_template_that_fails_is_told_in_its_line(start: Start) -> None:
 
 def shown(at: Driven) -> str:
     """What the line before the story says."""
-    return str(at.main.root.query_one("Static").render())
+    return str(at.main.chat_header.query_one("Static").render())

@@ -11,8 +11,8 @@ from textual.widgets import Label, Static
 from llterm.core.chat import Chat, Role, Said
 from llterm.errors import LltermError
 from llterm.formats.dialogue import Dialogue, load_dialogue
-from llterm.ui.dialogs.ask import AskLine
 from llterm.ui.dialogs.dialog import Dialog
+from llterm.ui.dialogs.text_dialogs import AskLine
 from llterm.ui.notices import refusal
 from llterm.ui.widgets.fields import Area
 

@@ -1,4 +1,4 @@
-"""What a model's server can tell and what not, and what went over the wire to it."""
+"""Dialogs that only tell: the log, and what a model's server can and cannot do."""
 
 from __future__ import annotations
 
@@ -10,6 +10,21 @@ from textual.widgets import Static
 from llterm.backends.remote.backend import RemoteBackend
 from llterm.core.display import label_text
 from llterm.ui.dialogs.dialog import Dialog
+from llterm.ui.log_buffer import LOG_BUFFER
+
+
+class LogDialog(Dialog[None]):
+    """Newest last. The same lines are in the log file."""
+
+    TITLE = "Log"
+    KEYS = "↑↓ scroll   Esc close"
+
+    def body(self) -> ComposeResult:
+        with VerticalScroll():
+            yield Static("\n".join(LOG_BUFFER.lines) or "Nothing yet.", markup=False)
+
+    def on_mount(self) -> None:
+        self.query_one(VerticalScroll).scroll_end(animate=False)
 
 
 class ServerDialog(Dialog[None]):

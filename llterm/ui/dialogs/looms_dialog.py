@@ -21,9 +21,9 @@ from llterm.core.display import label_text
 from llterm.core.stories import Story
 from llterm.session import looms, stories
 from llterm.store.card import Card
-from llterm.ui.dialogs.ask import AskLine
 from llterm.ui.dialogs.list_dialog import FilesDialog
 from llterm.ui.dialogs.stories_dialog import beginning, heading
+from llterm.ui.dialogs.text_dialogs import AskLine
 from llterm.ui.widgets.text_fit import crop
 
 LoomChoice = Path | Story

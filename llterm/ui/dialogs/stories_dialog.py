@@ -14,8 +14,8 @@ from textual.widgets.option_list import Option
 from llterm.core.display import area_text, label_text
 from llterm.core.stories import Story
 from llterm.session import stories
-from llterm.ui.dialogs.ask import AskLine
 from llterm.ui.dialogs.list_dialog import FilesDialog
+from llterm.ui.dialogs.text_dialogs import AskLine
 
 BEGINNING = 150
 """Characters of a story that are shown."""

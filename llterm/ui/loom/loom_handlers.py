@@ -1,35 +1,32 @@
-"""Commands on the branches of a loom. Each is one step, and undo takes it back at once."""
+"""`loom.*`: commands on branches. Each is one step, and undo takes it back at once."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 from llterm.core.birth import Alternative
 from llterm.core.loom import ROOT
 from llterm.core.outline import Row
 from llterm.session.changes import Change
-from llterm.ui.dialogs.ask import AskLine, AskText
 from llterm.ui.dialogs.comparison_dialog import ComparisonDialog
 from llterm.ui.dialogs.place_dialogs import AlternativesDialog, BranchToken, CutPlace, PlaceDialog
+from llterm.ui.dialogs.text_dialogs import AskLine, AskText
 from llterm.ui.keyed_screen import Handler, Table
-from llterm.ui.weave.exchanging import export, import_file
-from llterm.ui.weave.library_handlers import looms
-
-if TYPE_CHECKING:
-    from llterm.ui.loom.loom_screen import LoomScreen
+from llterm.ui.loom.loom_panes import LoomPanes
+from llterm.ui.notices import troubles
 
 
-def table(screen: LoomScreen) -> Table:
-    """The deeds of this file by action id."""
+def table(screen: LoomPanes) -> Table:
+    """Those of `loom.*` that change or mark branches, and what the screen shares with the main one,
+    by id."""
 
     def some() -> bool:
         return screen.view.selected is not None
 
-    def on_row(work: Callable[[LoomScreen, Row], object]) -> Handler:
+    def on_row(work: Callable[[LoomPanes, Row], object]) -> Handler:
         return Handler(lambda: work(screen, screen.row), some)
 
-    def rate(rating: int) -> Callable[[LoomScreen, Row], object]:
+    def rate(rating: int) -> Callable[[LoomPanes, Row], object]:
         return lambda screen, row: _mark(screen, row, lambda id: screen.branches.rate(id, rating))
 
     return {
@@ -54,26 +51,22 @@ def table(screen: LoomScreen) -> Table:
         "loom.clear": on_row(clear),
         "edit.undo": Handler(lambda: travel(screen, back=True)),
         "edit.redo": Handler(lambda: travel(screen, back=False)),
-        "app.export": Handler(lambda: export(screen.main)),
-        "app.import": Handler(lambda: import_file(screen.main)),
-        "app.looms": Handler(lambda: looms(screen.main)),
-        "app.save": Handler(lambda: screen.main.table["app.save"].run()),
     }
 
 
-def open_branch(screen: LoomScreen, row: Row) -> None:
+def open_branch(screen: LoomPanes, row: Row) -> None:
     """Make the branch the story, and go and write there."""
     if row.ids[-1] != screen.loom.head:
         screen.change(lambda: screen.document.choose(row.ids[-1]), row.ids[-1])
     screen.dismiss()
 
 
-def choose(screen: LoomScreen, row: Row) -> None:
+def choose(screen: LoomPanes, row: Row) -> None:
     screen.change(lambda: screen.document.choose(row.ids[-1]), row.ids[-1])
     screen.flash("this branch is the story now")
 
 
-def travel(screen: LoomScreen, *, back: bool) -> None:
+def travel(screen: LoomPanes, *, back: bool) -> None:
     """Undo or redo any step, also one of the story."""
     document, editor = screen.document, screen.main.editor
     label = document.undo_label if back else document.redo_label
@@ -88,7 +81,7 @@ def travel(screen: LoomScreen, *, back: bool) -> None:
 # --- marks
 
 
-def _mark(screen: LoomScreen, row: Row, work: Callable[[int], object]) -> None:
+def _mark(screen: LoomPanes, row: Row, work: Callable[[int], object]) -> None:
     """Note something on the row: on its node that has notes already, or on its first."""
     marks = screen.loom.marks
     id = next((one for one in row.ids if one in marks), row.ids[0])
@@ -96,30 +89,30 @@ def _mark(screen: LoomScreen, row: Row, work: Callable[[int], object]) -> None:
     screen.relist(id)
 
 
-def bookmark(screen: LoomScreen, row: Row) -> None:
+def bookmark(screen: LoomPanes, row: Row) -> None:
     id = row.ids[0]
     screen.branches.bookmark(id, not screen.branches.marks(id).bookmark)
     screen.relist(id)
 
 
-def tag(screen: LoomScreen, row: Row) -> None:
+def tag(screen: LoomPanes, row: Row) -> None:
     known = screen.view.facts(screen.view.index).marks.tags
 
     def done(text: str | None) -> None:
         if text is not None:
-            with screen.troubles():
+            with troubles(screen):
                 _mark(screen, row, lambda id: screen.branches.tag(id, *text.split(",")))
 
     ask = AskLine("Tags", "Joined by commas; none removes them.", ", ".join(known))
     screen.app.push_screen(ask, done)
 
 
-def note(screen: LoomScreen, row: Row) -> None:
+def note(screen: LoomPanes, row: Row) -> None:
     known = screen.view.facts(screen.view.index).marks.note
 
     def done(text: str | None) -> None:
         if text is not None:
-            with screen.troubles():
+            with troubles(screen):
                 _mark(screen, row, lambda id: screen.branches.note(id, text.strip()))
 
     screen.app.push_screen(AskText("A note on this branch", known), done)
@@ -128,14 +121,14 @@ def note(screen: LoomScreen, row: Row) -> None:
 # --- branches
 
 
-def write(screen: LoomScreen, *, below: bool) -> None:
+def write(screen: LoomPanes, *, below: bool) -> None:
     """A branch by hand; the story stays where it is."""
     row = screen.view.selected
 
     def done(text: str | None) -> None:
         if not text:
             return
-        with screen.troubles():
+        with troubles(screen):
             if row is None:
                 made = screen.branches.child(ROOT, text)
             elif below:
@@ -147,7 +140,7 @@ def write(screen: LoomScreen, *, below: bool) -> None:
     screen.app.push_screen(AskText("Write a branch"), done)
 
 
-def _spots(screen: LoomScreen, row: Row, *, seams: bool) -> list[CutPlace]:
+def _spots(screen: LoomPanes, row: Row, *, seams: bool) -> list[CutPlace]:
     """Where a row can be cut: at tokens and words, and with `seams` between its nodes too."""
     found: list[CutPlace] = []
     at = 0
@@ -161,7 +154,7 @@ def _spots(screen: LoomScreen, row: Row, *, seams: bool) -> list[CutPlace]:
     return found
 
 
-def _at_place(screen: LoomScreen, row: Row, title: str, seams: bool,
+def _at_place(screen: LoomPanes, row: Row, title: str, seams: bool,
               work: Callable[[CutPlace], Change]) -> None:  # fmt: skip
     spots = _spots(screen, row, seams=seams)
     if not spots:
@@ -176,12 +169,12 @@ def _at_place(screen: LoomScreen, row: Row, title: str, seams: bool,
     screen.app.push_screen(PlaceDialog(title, data, spots), done)
 
 
-def split(screen: LoomScreen, row: Row) -> None:
+def split(screen: LoomPanes, row: Row) -> None:
     _at_place(screen, row, "Cut the branch in two", False,
               lambda spot: screen.branches.split(spot.id, spot.size))  # fmt: skip
 
 
-def clip(screen: LoomScreen, row: Row) -> None:
+def clip(screen: LoomPanes, row: Row) -> None:
     def work(spot: CutPlace) -> Change:
         if spot.size < screen.loom.nodes[spot.id].size:
             return screen.branches.clip(spot.id, spot.size)
@@ -190,7 +183,7 @@ def clip(screen: LoomScreen, row: Row) -> None:
     _at_place(screen, row, "Delete from here on", True, work)
 
 
-def trim(screen: LoomScreen, row: Row) -> None:
+def trim(screen: LoomPanes, row: Row) -> None:
     """The last token or word; a node that has no more goes whole."""
     id = row.ids[-1]
     single = len(screen.branches.edges(id)) == 1
@@ -201,11 +194,11 @@ def trim(screen: LoomScreen, row: Row) -> None:
         screen.change(lambda: screen.branches.trim(id), id)
 
 
-def merge(screen: LoomScreen, row: Row) -> None:
+def merge(screen: LoomPanes, row: Row) -> None:
     screen.change(lambda: screen.branches.merge(row.ids[0]), row.ids[0])
 
 
-def move(screen: LoomScreen, row: Row) -> None:
+def move(screen: LoomPanes, row: Row) -> None:
     """Take a branch up; the second time, hang it below the selected row."""
     if screen.held is None or screen.held[0] != "move":
         screen.hold(("move", row.ids[0]), "take it to another row, v hangs it there, Esc lets go")
@@ -215,7 +208,7 @@ def move(screen: LoomScreen, row: Row) -> None:
     screen.change(lambda: screen.branches.move(id, row.ids[-1]), id)
 
 
-def _after(screen: LoomScreen, row: Row) -> int:
+def _after(screen: LoomPanes, row: Row) -> int:
     """Where to go when this row is deleted: the next branch of the fork, or what is above."""
     siblings = screen.listing.siblings(screen.view.index)
     others = [one for one in siblings if one != screen.view.index]
@@ -224,25 +217,25 @@ def _after(screen: LoomScreen, row: Row) -> int:
     return screen.listing.rows[near].ids[0] if near >= 0 else ROOT
 
 
-def delete(screen: LoomScreen, row: Row) -> None:
+def delete(screen: LoomPanes, row: Row) -> None:
     count = screen.listing.outline.below(row.ids[0]) + 1
     screen.change(lambda: screen.branches.delete(row.ids[0]), _after(screen, row))
     screen.flash(_deleted(screen, count))
 
 
-def delete_children(screen: LoomScreen, row: Row) -> None:
+def delete_children(screen: LoomPanes, row: Row) -> None:
     count = screen.listing.outline.below(row.ids[-1])
     screen.change(lambda: screen.branches.delete_children(row.ids[-1]), row.ids[-1])
     screen.flash(_deleted(screen, count))
 
 
-def delete_siblings(screen: LoomScreen, row: Row) -> None:
+def delete_siblings(screen: LoomPanes, row: Row) -> None:
     count = len(screen.listing.siblings(screen.view.index)) - 1
     screen.change(lambda: screen.branches.delete_siblings(row.ids[0]), row.ids[0])
     screen.flash(_deleted(screen, count))
 
 
-def clear(screen: LoomScreen, row: Row) -> None:
+def clear(screen: LoomPanes, row: Row) -> None:
     """Continuations below the row that nobody has read."""
     unread = screen.loom.sight.unread
     count = sum(id in unread for id in screen.loom.children.get(row.ids[-1], ()))
@@ -250,13 +243,13 @@ def clear(screen: LoomScreen, row: Row) -> None:
     screen.flash(_deleted(screen, count))
 
 
-def _deleted(screen: LoomScreen, count: int) -> str:
+def _deleted(screen: LoomPanes, count: int) -> str:
     if not count:
         return "there is nothing to delete"
     return f"{count:,} deleted, {screen.key('edit.undo')} brings back"
 
 
-def alternative(screen: LoomScreen, row: Row) -> None:
+def alternative(screen: LoomPanes, row: Row) -> None:
     """Swap in another candidate that was there when a token was made."""
     tokens: list[BranchToken] = []
     for id in row.ids:
@@ -280,7 +273,7 @@ def alternative(screen: LoomScreen, row: Row) -> None:
     screen.app.push_screen(AlternativesDialog(tokens), done)
 
 
-def _known(screen: LoomScreen, piece: int, index: int) -> Callable[[], Sequence[Alternative]]:
+def _known(screen: LoomPanes, piece: int, index: int) -> Callable[[], Sequence[Alternative]]:
     """Reads what was kept of a token's alternatives, when it is asked for."""
 
     def read() -> Sequence[Alternative]:
@@ -290,7 +283,7 @@ def _known(screen: LoomScreen, piece: int, index: int) -> Callable[[], Sequence[
     return read
 
 
-def compare(screen: LoomScreen, row: Row) -> None:
+def compare(screen: LoomPanes, row: Row) -> None:
     """This branch beside the story, or beside a branch that was taken for it before."""
     end, held = row.ids[-1], screen.held
     other = held[1] if held is not None and held[0] == "compare" else screen.loom.head

@@ -2,62 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
-
 from textual import on
 from textual.app import ComposeResult
 from textual.containers import Horizontal
-from textual.screen import Screen
 
 from llterm.core.counts import count_of
 from llterm.core.display import label_text
-from llterm.core.listing import Listing
-from llterm.core.loom import ROOT, Loom
-from llterm.core.outline import Hit, Row
-from llterm.keymap import ACTIONS, IN_LOOM, Keymap, action_of
-from llterm.session.branches import Branches
-from llterm.session.changes import Change
-from llterm.session.document import Document
-from llterm.ui.bindings import bind, first_key, pane_bindings
-from llterm.ui.dialogs.help_dialog import HelpPart
-from llterm.ui.keyed_screen import Table
+from llterm.core.loom import ROOT
+from llterm.keymap import IN_LOOM
+from llterm.ui.bindings import bind, pane_bindings
 from llterm.ui.loom import loom_handlers, loom_tree_handlers
 from llterm.ui.loom.loom_map import LoomMap
 from llterm.ui.loom.loom_outline import LoomOutline
+from llterm.ui.loom.loom_panes import LoomPanes
 from llterm.ui.loom.loom_path import LoomPath
 from llterm.ui.loom.loom_rows import LoomRows
-from llterm.ui.notices import troubles
-from llterm.ui.weave import weave_view
+from llterm.ui.weave.panes import Panes
 from llterm.ui.widgets.find_bar import FindBar
-from llterm.ui.widgets.keybar import Hint, KeyBar, key_name
+from llterm.ui.widgets.keybar import KeyBar
 from llterm.ui.widgets.status_line import NameLine, StatusLine
 
-if TYPE_CHECKING:
-    from llterm.ui.weave.weave_screen import WeaveScreen
+SHARED = ("app.export", "app.import", "app.log", "app.looms", "app.palette", "app.quit", "app.save")
+"""Actions of the main screen that mean the same here."""
 
 
-class LoomScreen(Screen[None]):
-    """Looks at the document of the main screen, and tells its editor what changed."""
+class LoomScreen(LoomPanes):
+    """Over the main screen, on the same document."""
 
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide")]  # noqa: RUF012
     VERTICAL_BREAKPOINTS = [(0, "-low"), (18, "-high")]  # noqa: RUF012
     AUTO_FOCUS = "#outline"
 
-    def __init__(self, main: WeaveScreen) -> None:
-        super().__init__()
-        self.main = main
-        self.session = main.session
-        self.opened: set[int] = set()
-        """Nodes whose unread children are shown."""
-        self.hits: list[Hit] = []
-        self.hit = 0
-        self.held: tuple[str, int] | None = None
-        """What was taken up, and for what: `move` or `compare`."""
-        self.listing = Listing(self.loom)
-        self._told = ""
-        self.table: Table = {**loom_tree_handlers.table(self), **loom_handlers.table(self)}
+    def __init__(self, main: Panes) -> None:
+        super().__init__(main)
+        self.table = {
+            **{id: main.table[id] for id in SHARED},
+            **loom_tree_handlers.table(self),
+            **loom_handlers.table(self),
+        }
 
     def compose(self) -> ComposeResult:
         with Horizontal(id="title"):
@@ -84,121 +66,22 @@ class LoomScreen(Screen[None]):
         self.view.show(self.listing, self.listing.nearest(self.loom.head))
         self.look()
 
-    # --- parts
-
-    @property
-    def document(self) -> Document:
-        return self.session.document
-
-    @property
-    def loom(self) -> Loom:
-        return self.session.document.loom
-
-    @property
-    def branches(self) -> Branches:
-        return self.session.document.branches
-
-    @property
-    def keymap(self) -> Keymap:
-        return self.main.keymap
-
-    @property
-    def outline(self) -> LoomOutline:
-        return self.query_one("#outline", LoomOutline)
-
-    @property
-    def map(self) -> LoomMap:
-        return self.query_one("#map", LoomMap)
-
-    @property
-    def view(self) -> LoomRows:
-        """The outline, or the map."""
-        return self.map if self.map.display else self.outline
-
-    @property
-    def row(self) -> Row:
-        """The selected row; there is one where an action asks for it."""
-        row = self.view.selected
-        assert row is not None
-        return row
-
-    @property
-    def find_bar(self) -> FindBar:
-        return self.query_one(FindBar)
-
-    def help_parts(self) -> list[HelpPart]:
-        """Keys for the help."""
-        return [HelpPart("In the loom", self.view, True), HelpPart("Everywhere", self, True)]
-
-    def key(self, id: str) -> str:
-        """The key to name for an action."""
-        return key_name(first_key(self.keymap, action_of(id), "loom"))
-
     # --- actions
 
-    def action_run(self, id: str) -> None:
-        """Do what the action with this id says."""
-        with self.troubles():
-            self.table[id].run()
-
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        if action != "run" or not parameters:
-            return True
-        typing = self.find_bar.has_focus_within
-        if typing and parameters[0] in {"edit.undo", "edit.redo", "edit.copy"}:
+        typed = parameters and parameters[0] in {"edit.undo", "edit.redo", "edit.copy"}
+        if typed and self.find_bar.has_focus_within:
             return False
-        return self.table[str(parameters[0])].applies()
-
-    @contextmanager
-    def troubles(self) -> Iterator[None]:
-        """Errors of a command become a notice; the screen goes on."""
-        with troubles(self):
-            yield
-
-    def change(self, step: Callable[[], Change], then: int | None) -> None:
-        """Do a command, let the editor follow, and go to a node; None is the story's end."""
-        with self.troubles():
-            self.main.editor.apply(self.session.reshape(step))
-            self.relist(self.loom.head if then is None else then)
-
-    def hold(self, held: tuple[str, int] | None, said: str = "") -> None:
-        """Take a branch up for a command that needs two, or let it go."""
-        self.held = held
-        for view in (self.outline, self.map):
-            view.marked = frozenset({held[1]} if held else ())
-            view.refresh()
-        self.flash(said)
+        return super().check_action(action, parameters)
 
     # --- showing
 
-    def relist(self, then: int | None = None) -> None:
-        """Show the loom as it is now, and select the row of a node, or stay."""
-        row = self.view.selected
-        if then is None:
-            then = row.ids[-1] if row is not None else self.loom.head
-        self.listing = Listing(self.loom, self.opened)
-        self.view.show(self.listing, self.listing.nearest(then))
-        self.look()
-
-    def turn(self) -> None:
-        """From the outline to the map, and back."""
-        index = self.view.index
-        self.outline.display, self.map.display = self.map.display, self.outline.display
-        self.view.show(self.listing, index)
-        self.view.focus()
-        self.look()
-
-    def flash(self, text: str) -> None:
-        """Say something until the next move."""
-        self._told = text
-        self.said(text)
-
-    def said(self, text: str) -> None:
-        self.query_one("#said", StatusLine).say(text)
+    def show_note(self) -> None:
+        self.query_one("#said", StatusLine).say(self.note or self._facts())
 
     @on(LoomRows.Moved)
     def _moved(self) -> None:
-        self._told = ""
+        self.note = ""
         self.look()
 
     @on(LoomRows.Opened)
@@ -206,7 +89,6 @@ class LoomScreen(Screen[None]):
         self.action_run("loom.open")
 
     def look(self) -> None:
-        """Show all that goes with the selected row; it has been read now."""
         row = self.view.selected
         unread = self.loom.sight.unread
         if row is not None and any(id in unread for id in row.ids):
@@ -215,7 +97,7 @@ class LoomScreen(Screen[None]):
             self.view.forget(self.view.index)
         self.query_one(LoomPath).show(self.listing, row)
         self._title()
-        self.said(self._told or self._facts())
+        self.show_note()
         self.show_keys()
 
     def _title(self) -> None:
@@ -239,8 +121,9 @@ class LoomScreen(Screen[None]):
         row = self.view.selected
         if row is None:
             return f"an empty loom · {self.key('loom.child')} writes a branch"
-        if self.hits and self.hits[self.hit].id in row.ids:
-            return loom_tree_handlers.context(self.hits[self.hit])
+        hit = self.find_bar.hit
+        if hit is not None and hit.id in row.ids:
+            return loom_tree_handlers.context(hit)
         facts = self.view.facts(self.view.index)
         parts = [" + ".join(facts.authors), f"{self.listing.outline.below(row.ids[-1]):,} below"]
         if row.untaken:
@@ -251,24 +134,10 @@ class LoomScreen(Screen[None]):
         parts += [signs] if signs else []
         return label_text(" · ".join(parts))
 
-    def show_keys(self) -> None:
-        """The footer."""
-        hints = []
-        for action in ACTIONS:
-            key = first_key(self.keymap, action, "loom")
-            if action.id in self.table and action.footer and key:
-                ready = self.table[action.id].applies()
-                hints.append(Hint(action.id, key_name(key), action.footer, ready))
-        self.query_one(KeyBar).show(weave_view.choose_hints(hints))
-
-    @on(KeyBar.Clicked)
-    def _key_clicked(self, message: KeyBar.Clicked) -> None:
-        self.action_run(message.id)
-
-    @on(FindBar.Wanted)
-    def _find_wanted(self, message: FindBar.Wanted) -> None:
+    @on(FindBar.PhraseChanged)
+    def _phrase_changed(self, message: FindBar.PhraseChanged) -> None:
         loom_tree_handlers.search(self, message.text)
 
-    @on(FindBar.Step)
-    def _find_step(self, message: FindBar.Step) -> None:
-        loom_tree_handlers.hit_step(self, message.by)
+    @on(FindBar.Stepped)
+    def _find_stepped(self, message: FindBar.Stepped) -> None:
+        loom_tree_handlers.show_hit(self, self.find_bar.step(message.by))

@@ -1,32 +1,33 @@
-"""Looking through a loom: moving, folding, hoisting, search, bookmarks, copying a path."""
+"""`tree.*` in a loom: move, fold, hoist, search, bookmarks, copy a path."""
 
 from __future__ import annotations
 
 from itertools import islice
-from typing import TYPE_CHECKING
 
 from llterm.core.display import display_text, label_text
 from llterm.core.listing import reveal
 from llterm.core.loom import ROOT
 from llterm.core.outline import ORDERS, Hit, find
 from llterm.ui.dialogs.help_dialog import HelpDialog
-from llterm.ui.dialogs.log import LogDialog
 from llterm.ui.keyed_screen import Handler, Table
-
-if TYPE_CHECKING:
-    from llterm.ui.loom.loom_screen import LoomScreen
+from llterm.ui.loom.loom_panes import LoomPanes
 
 MOST_HITS = 1000
 
 
-def table(screen: LoomScreen) -> Table:
-    """The deeds of this file by action id."""
+def table(screen: LoomPanes) -> Table:
+    """`tree.*`, and what else looks through a loom, by id."""
 
     def some() -> bool:
         return screen.view.selected is not None
 
     def move(by: int) -> Handler:
         return Handler(lambda: screen.view.select(screen.view.index + by), some)
+
+    def hit(by: int) -> Handler:
+        return Handler(
+            lambda: show_hit(screen, screen.find_bar.step(by)), lambda: bool(screen.find_bar.hits)
+        )
 
     return {
         "loom.next": move(1),
@@ -43,8 +44,12 @@ def table(screen: LoomScreen) -> Table:
         "tree.expand": Handler(lambda: expand(screen), some),
         "loom.view": Handler(lambda: screen.turn()),
         "loom.head": Handler(lambda: go_to(screen, screen.loom.head), some),
-        "loom.next_hit": Handler(lambda: hit_step(screen, 1), lambda: bool(screen.hits)),
-        "loom.prev_hit": Handler(lambda: hit_step(screen, -1), lambda: bool(screen.hits)),
+        "loom.next_hit": Handler(
+            lambda: show_hit(screen, screen.find_bar.step(1)), lambda: bool(screen.find_bar.hits)
+        ),
+        "loom.prev_hit": Handler(
+            lambda: show_hit(screen, screen.find_bar.step(-1)), lambda: bool(screen.find_bar.hits)
+        ),
         "loom.next_bookmark": Handler(lambda: bookmark(screen, 1), some),
         "loom.prev_bookmark": Handler(lambda: bookmark(screen, -1), some),
         "loom.next_unread": Handler(lambda: unread(screen), some),
@@ -55,13 +60,10 @@ def table(screen: LoomScreen) -> Table:
         "app.back": Handler(lambda: back(screen)),
         "app.loom": Handler(lambda: screen.dismiss()),
         "app.help": Handler(lambda: screen.app.push_screen(HelpDialog(screen.help_parts()))),
-        "app.log": Handler(lambda: screen.app.push_screen(LogDialog())),
-        "app.palette": Handler(lambda: screen.app.action_command_palette()),
-        "app.quit": Handler(lambda: screen.main.table["app.quit"].run()),
     }
 
 
-def go_to(screen: LoomScreen, id: int) -> None:
+def go_to(screen: LoomPanes, id: int) -> None:
     """Select the row of a node, whatever hides it."""
     if id == ROOT or id not in screen.loom.nodes:
         return
@@ -78,19 +80,19 @@ def go_to(screen: LoomScreen, id: int) -> None:
         screen.view.select(screen.listing.nearest(id))
 
 
-def sibling(screen: LoomScreen, by: int) -> None:
-    found = screen.listing.siblings(screen.view.index)
-    at = found.index(screen.view.index) + by
-    screen.view.select(found[min(max(at, 0), len(found) - 1)])
+def sibling(screen: LoomPanes, by: int) -> None:
+    siblings = screen.listing.siblings(screen.view.index)
+    at = siblings.index(screen.view.index) + by
+    screen.view.select(siblings[min(max(at, 0), len(siblings) - 1)])
 
 
-def parent(screen: LoomScreen) -> None:
+def parent(screen: LoomPanes) -> None:
     above = screen.listing.parents[screen.view.index]
     if above >= 0:
         screen.view.select(above)
 
 
-def fold(screen: LoomScreen) -> None:
+def fold(screen: LoomPanes) -> None:
     """Hide what hangs below the row, or show it."""
     row = screen.row
     if row.untaken and not row.branches:
@@ -100,7 +102,7 @@ def fold(screen: LoomScreen) -> None:
     screen.relist(row.ids[-1])
 
 
-def collapse(screen: LoomScreen) -> None:
+def collapse(screen: LoomPanes) -> None:
     """Fold the row; where there is nothing to fold, go to the one above."""
     row = screen.row
     if row.branches and not row.folded:
@@ -112,7 +114,7 @@ def collapse(screen: LoomScreen) -> None:
         parent(screen)
 
 
-def expand(screen: LoomScreen) -> None:
+def expand(screen: LoomPanes) -> None:
     """Unfold the row, then show what nobody has read, then go in."""
     row = screen.row
     if row.folded:
@@ -124,7 +126,7 @@ def expand(screen: LoomScreen) -> None:
         screen.view.select(screen.view.index + 1)
 
 
-def hoist(screen: LoomScreen) -> None:
+def hoist(screen: LoomPanes) -> None:
     """The row's branch alone, or, when there is a hoist already, the whole tree."""
     hoisted = screen.loom.sight.hoisted
     if hoisted != ROOT:
@@ -137,7 +139,7 @@ def hoist(screen: LoomScreen) -> None:
         screen.flash("nothing hangs below this branch")
 
 
-def sort(screen: LoomScreen) -> None:
+def sort(screen: LoomPanes) -> None:
     """The next order for the branches below the row."""
     id = screen.row.ids[-1]
     now = screen.branches.marks(id).order or ORDERS[0]
@@ -147,22 +149,22 @@ def sort(screen: LoomScreen) -> None:
     screen.flash(f"the branches below are sorted by {order}")
 
 
-def bookmark(screen: LoomScreen, by: int) -> None:
+def bookmark(screen: LoomPanes, by: int) -> None:
     """The next bookmark in the order of the outline, or the one before; round at the ends."""
-    found = screen.listing.outline.bookmarks()
-    if not found:
+    bookmarks = screen.listing.outline.bookmarks()
+    if not bookmarks:
         screen.flash("there are no bookmarks")
         return
     here = screen.row.ids
-    at = next((n for n, id in enumerate(found) if id in here), None)
+    at = next((n for n, id in enumerate(bookmarks) if id in here), None)
     if at is None:
-        rows = [screen.listing.nearest(id) for id in found]
+        rows = [screen.listing.nearest(id) for id in bookmarks]
         after = next((n for n, row in enumerate(rows) if row > screen.view.index), 0)
         at = after - 1 if by > 0 else after
-    go_to(screen, found[(at + by) % len(found)])
+    go_to(screen, bookmarks[(at + by) % len(bookmarks)])
 
 
-def unread(screen: LoomScreen) -> None:
+def unread(screen: LoomPanes) -> None:
     waiting = sorted(one for one in screen.loom.sight.unread if screen.loom.holds(one))
     if waiting:
         go_to(screen, waiting[0])
@@ -170,14 +172,14 @@ def unread(screen: LoomScreen) -> None:
         screen.flash("everything has been read")
 
 
-def copy(screen: LoomScreen) -> None:
+def copy(screen: LoomPanes) -> None:
     """The text from the root to the row's end, to the terminal's clipboard."""
     data = screen.loom.text(screen.row.ids[-1])
     screen.app.copy_to_clipboard(display_text(data))
     screen.flash(f"the path is on the clipboard, {len(data):,} bytes")
 
 
-def back(screen: LoomScreen) -> None:
+def back(screen: LoomPanes) -> None:
     """One step back: close find, let go of a branch, leave."""
     if screen.find_bar.display:
         screen.find_bar.close()
@@ -192,28 +194,20 @@ def back(screen: LoomScreen) -> None:
 # --- search
 
 
-def search(screen: LoomScreen, phrase: str) -> None:
+def search(screen: LoomPanes, phrase: str) -> None:
     """Find a phrase in every branch, and go to the first place from here on."""
-    screen.hits = list(islice(find(screen.loom, phrase), MOST_HITS)) if len(phrase) > 1 else []
-    screen.hit = 0
-    screen.find_bar.say(0, 0)
-    if screen.hits:
-        here = screen.view.index
-        rows = (screen.listing.nearest(hit.id) for hit in screen.hits)
-        show_hit(screen, next((n for n, row in enumerate(rows) if row >= here), 0))
+    hits = list(islice(find(screen.loom, phrase), MOST_HITS)) if len(phrase) > 1 else []
+    here = screen.view.index
+    rows = (screen.listing.nearest(hit.id) for hit in hits)
+    first = next((n for n, row in enumerate(rows) if row >= here), 0)
+    show_hit(screen, screen.find_bar.find(hits, first))
 
 
-def hit_step(screen: LoomScreen, by: int) -> None:
-    if screen.hits:
-        show_hit(screen, (screen.hit + by) % len(screen.hits))
-
-
-def show_hit(screen: LoomScreen, number: int) -> None:
-    screen.hit = number
-    hit = screen.hits[number]
-    go_to(screen, hit.id)
-    screen.find_bar.say(number + 1, len(screen.hits))
-    screen.look()
+def show_hit(screen: LoomPanes, hit: Hit | None) -> None:
+    """Go to a place that was found."""
+    if hit is not None:
+        go_to(screen, hit.id)
+        screen.look()
 
 
 def context(hit: Hit) -> str:

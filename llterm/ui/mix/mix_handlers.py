@@ -1,20 +1,17 @@
-"""What the mix screen's keys do: move about, change the mix, force, rewind, find differences."""
+"""`mix.*`: move about, change the mix, force, rewind, find differences."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from llterm.core.mixing.pools import Kind
 from llterm.core.mixing.recipe import Mode, Recipe
 from llterm.engine.mixture import Mix
 from llterm.ui.keyed_screen import Handler, Table
 from llterm.ui.messages import LoadModel
-from llterm.ui.weave.suggestion_handlers import follow
-
-if TYPE_CHECKING:
-    from llterm.ui.mix.mix_screen import MixScreen
+from llterm.ui.mix.mix_panes import MixPanes
 
 T = TypeVar("T")
 MODES: tuple[Mode, ...] = ("democratic", "round-robin", "reference")
@@ -24,10 +21,10 @@ STEP = 0.25
 """Weight a key press."""
 
 
-def table(screen: MixScreen) -> Table:
-    """The deeds of this file by action id."""
+def table(screen: MixPanes) -> Table:
+    """`mix.*`, and what draws at the cursor, by id."""
 
-    def there() -> bool:
+    def has_mix() -> bool:
         return screen.mixing.mix is not None
 
     def changing(change: Callable[[Recipe, Mix], Recipe]) -> Handler:
@@ -35,7 +32,7 @@ def table(screen: MixScreen) -> Table:
             mix = screen.mix
             screen.mixing.change(change(mix.recipe, mix))
 
-        return Handler(run, there)
+        return Handler(run, has_mix)
 
     return {
         "mix.left": Handler(lambda: screen.go_to(screen.number - 1)),
@@ -56,18 +53,17 @@ def table(screen: MixScreen) -> Table:
         "mix.worst": Handler(lambda: worst(screen)),
         "mix.mode": changing(lambda recipe, _: replace(recipe, mode=_next(MODES, recipe.mode))),
         "mix.pool": changing(lambda recipe, _: _repooled(recipe)),
-        "mix.heavier": Handler(lambda: weigh(screen, STEP), there),
-        "mix.lighter": Handler(lambda: weigh(screen, -STEP), there),
+        "mix.heavier": Handler(lambda: weigh(screen, STEP), has_mix),
+        "mix.lighter": Handler(lambda: weigh(screen, -STEP), has_mix),
         "mix.mute": changing(lambda recipe, _: muted(recipe, screen.muted)),
-        "mix.plausible": Handler(lambda: demand(screen), there),
+        "mix.plausible": Handler(lambda: demand(screen), has_mix),
         "mix.turn": changing(lambda recipe, _: replace(recipe, turn=_next(TURNS, recipe.turn))),
         "mix.reference": changing(
             lambda recipe, _: replace(recipe, mode="reference", reference=screen.model)
         ),
-        "play.step": Handler(lambda: step(screen), there),
-        "play.toggle": Handler(lambda: toggle(screen), there),
+        "play.step": Handler(lambda: step(screen), has_mix),
+        "play.toggle": Handler(lambda: toggle(screen), has_mix),
         "mix.retry": Handler(lambda: retry(screen)),
-        "mix.measure": Handler(screen.next_measure),
         "mix.table": Handler(screen.toggle_table),
     }
 
@@ -84,15 +80,15 @@ def muted(recipe: Recipe, index: int) -> Recipe:
     return weighted(recipe, index, 0.0 if recipe.pool.weights[index] else 1.0)
 
 
-def step(screen: MixScreen) -> None:
+def step(screen: MixPanes) -> None:
     """Draw one token at the cursor. Raises LltermError, for a row."""
     screen.sync()
-    screen.main.session.player.step()
+    screen.session.player.step()
 
 
-def toggle(screen: MixScreen) -> None:
+def toggle(screen: MixPanes) -> None:
     """Draw on from the cursor, or pause. Raises LltermError, for a row."""
-    player = screen.main.session.player
+    player = screen.session.player
     if player.playing:
         player.pause()
     else:
@@ -100,71 +96,71 @@ def toggle(screen: MixScreen) -> None:
         player.play()
 
 
-def retry(screen: MixScreen) -> None:
+def retry(screen: MixPanes) -> None:
     """Let the models that were left out speak again; where none could be opened, open them."""
     if screen.mixing.mix is not None:
         screen.mixing.retry()
-    elif screen.main.session.status.state == "failed":
+    elif screen.session.status.state == "failed":
         screen.app.post_message(LoadModel())
 
 
-def weigh(screen: MixScreen, by: float) -> None:
+def weigh(screen: MixPanes, by: float) -> None:
     """More or less weight for the model; where weights do not decide, it is told."""
     recipe, model = screen.mix.recipe, screen.model
     weight = round(recipe.pool.weights[model] + by, 4)
     screen.mixing.change(weighted(recipe, model, weight))
     if recipe.mode != "democratic" and weight:
-        screen.say(f"weight {weight:g}: counts in the democratic mode")
+        screen.flash(f"weight {weight:g}: counts in the democratic mode")
 
 
-def demand(screen: MixScreen) -> None:
+def demand(screen: MixPanes) -> None:
     """Another plausibility cutoff; without a negative weight it is told, and counts later."""
     recipe = screen.mix.recipe
     plausible = _next(PLAUSIBLE, recipe.pool.plausible)
     changed = replace(recipe, pool=replace(recipe.pool, plausible=plausible))
     screen.mixing.change(changed)
     if not (changed.pool.contrastive and changed.mode == "democratic"):
-        screen.say(f"plausible from {plausible:g}: counts where a weight is below 0")
+        screen.flash(f"plausible from {plausible:g}: counts where a weight is below 0")
 
 
-def force(screen: MixScreen) -> None:
+def force(screen: MixPanes) -> None:
     """Put the chosen candidate where the cursor is."""
     id = screen.candidate
     if id is not None:
-        follow(screen.main, screen.mixing.force(screen.number, id))
+        screen.main.follow(screen.mixing.force(screen.number, id))
         screen.go_to(screen.number + 1)
 
 
-def rewind(screen: MixScreen) -> None:
+def rewind(screen: MixPanes) -> None:
     """End the story before the cursor's token; at its end, before its last."""
     pieces = screen.mixing.pieces
     number = min(screen.number, len(pieces) - 1)
     if number < 0:
         return
-    session = screen.main.session
+    session = screen.session
     session.player.pause()
     document = session.document
     start = document.display_offset(screen.mixing.offset(number))
     change = session.edit(start, len(document.text), "")
     document.checkpoint()
-    follow(screen.main, change)
+    screen.main.follow(change)
     screen.go_to(number)
 
 
-def branch(screen: MixScreen) -> None:
+def branch(screen: MixPanes) -> None:
     """Another branch that begins at the cursor becomes the story."""
-    session = screen.main.session
+    session = screen.session
     session.player.pause()
     change = screen.mixing.branch(screen.number)
     if change is None:
-        screen.say("no other branch begins here")
+        screen.flash("no other branch begins here")
         return
     session.move(session.document.cursor)
-    follow(screen.main, change)
+    screen.main.follow(change)
     screen.mixing.stir()
 
 
-def worst(screen: MixScreen) -> None:
+def worst(screen: MixPanes) -> None:
     """Go to the place where the chosen model is furthest off."""
     place = screen.mixing.worst(screen.voice)
     if place is not None:

@@ -38,8 +38,9 @@ class ChatHeader(VerticalScroll, can_focus=False):
             self._parts, self._special, self._note = parts, special, note
             self._fill()
 
-    def fold(self, folded: bool) -> None:
-        self.folded = folded
+    def toggle(self) -> None:
+        """Every token of the template, or one line."""
+        self.folded = not self.folded
         self._fill()
 
     def on_resize(self) -> None:

@@ -1,32 +1,24 @@
-"""The heat panel: what the model sees in the story."""
+"""`heat.*`: what the model sees in the story, and another text in its place."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from llterm.core.attribution import Question
-from llterm.core.branches import taken
 from llterm.core.display import raw_text, visible
 from llterm.core.futures import Futures
-from llterm.number_format import fine_percent
 from llterm.session import replacing
 from llterm.session.attributing import Attributing
 from llterm.session.spots import Spot, in_story, in_suggestion
 from llterm.ui.dialogs.attribution_dialog import AttributionDialog
 from llterm.ui.dialogs.inspector_dialog import InspectorDialog
-from llterm.ui.dialogs.sampler_dialog import SamplerDialog
 from llterm.ui.dialogs.text_dialogs import PutText
 from llterm.ui.keyed_screen import Handler, Table
 from llterm.ui.notices import troubles
-from llterm.ui.weave.suggestion_handlers import follow
-
-if TYPE_CHECKING:
-    from llterm.ui.weave.heat_panel import HeatPanel
-    from llterm.ui.weave.weave_screen import WeaveScreen
+from llterm.ui.weave.heat_panel import HeatPanel
+from llterm.ui.weave.panes import Panes
 
 
-def table(screen: WeaveScreen) -> Table:
-    """The deeds of this file by action id."""
+def table(screen: Panes) -> Table:
+    """`heat.*` by id."""
 
     def panel() -> HeatPanel:
         return screen.heat
@@ -57,8 +49,6 @@ def table(screen: WeaveScreen) -> Table:
         "chart": lambda: panel().toggle_chart(),
     }
     return {f"heat.{name}": Handler(run, here) for name, run in moves.items()} | {
-        "app.sampling": Handler(lambda: sampling(screen)),
-        "tree.banned": Handler(lambda: show_banned(screen)),
         "heat.toggle": Handler(lambda: toggle(screen)),
         "heat.force": Handler(
             lambda: force(screen),
@@ -83,7 +73,7 @@ def table(screen: WeaveScreen) -> Table:
     }
 
 
-def onward(screen: WeaveScreen, step: int) -> None:
+def onward(screen: Panes, step: int) -> None:
     """Tokens further on; past the story's last one stand those of a suggestion woven at its end."""
     panel = screen.heat
     if panel.in_story and panel.chosen + step >= len(screen.session.reader.places):
@@ -93,7 +83,7 @@ def onward(screen: WeaveScreen, step: int) -> None:
     panel.move(step)
 
 
-def toggle(screen: WeaveScreen) -> None:
+def toggle(screen: Panes) -> None:
     """Open the panel and go there; close it when it has the focus already."""
     panel = screen.heat
     if panel.has_focus:
@@ -105,30 +95,30 @@ def toggle(screen: WeaveScreen) -> None:
     enter(screen)
 
 
-def enter(screen: WeaveScreen) -> None:
+def enter(screen: Panes) -> None:
     """Go to the panel, at the token of the story's cursor."""
-    screen.left_at = screen.session.document.cursor
-    screen.left_stale = screen.session.stale
+    screen.heat.entered_at = screen.session.document.cursor
+    screen.heat.entered_stale = screen.session.stale
     screen.heat.following = True
     screen.heat.focus()
     screen.show_heat()
 
 
-def close(screen: WeaveScreen) -> None:
+def close(screen: Panes) -> None:
     """Nobody looks any more."""
     screen.heat.display = False
     screen.session.reader.stop()
     leave(screen)
 
 
-def leave(screen: WeaveScreen) -> None:
+def leave(screen: Panes) -> None:
     """Back to the story, and to where the cursor was in it."""
     screen.heat.following = True
-    screen.editor.go_to(screen.left_at)
+    screen.editor.go_to(screen.heat.entered_at)
     screen.editor.focus()
 
 
-def spot_of(screen: WeaveScreen) -> Spot | None:
+def spot_of(screen: Panes) -> Spot | None:
     """The chosen place, in the story or in the highlighted suggestion; None without a token."""
     panel, row = screen.heat, screen.row
     if panel.in_story:
@@ -138,60 +128,60 @@ def spot_of(screen: WeaveScreen) -> Spot | None:
     return in_suggestion(screen.session, row.tail, panel.reading.index)
 
 
-def force(screen: WeaveScreen) -> None:
+def force(screen: Panes) -> None:
     """Put the chosen candidate where the chosen token stands."""
     spot, candidate = spot_of(screen), screen.heat.candidate
     if spot is not None and candidate is not None:
         put(screen, spot, candidate.token.id, candidate.logprob)
 
 
-def put(screen: WeaveScreen, spot: Spot, id: int, logprob: float) -> None:
+def put(screen: Panes, spot: Spot, id: int, logprob: float) -> None:
     """Let another token stand there; the suggestion before it is accepted, if it is in one."""
     with troubles(screen):
         if spot.tail is None:
             change = replacing.force(screen.session, len(spot.at.story), id, logprob)
         else:
             change = replacing.accept_but(screen.session, spot.tail, len(spot.written), id, logprob)
-        follow(screen, change)
+        screen.follow(change)
         screen.editor.focus()
 
 
-def write(screen: WeaveScreen) -> None:
+def write(screen: Panes) -> None:
     """A text of the person's own, where the chosen token stands."""
     number = screen.heat.chosen
 
     def done(text: str | None) -> None:
         if text:
             with troubles(screen):
-                follow(screen, replacing.put_text(screen.session, number, text))
+                screen.follow(replacing.put_text(screen.session, number, text))
                 screen.editor.focus()
 
     stands = raw_text(screen.session.reader.places[number].data)
     screen.app.push_screen(PutText(stands), done)
 
 
-async def compare(screen: WeaveScreen) -> None:
+async def compare(screen: Panes) -> None:
     """Say how different the futures of the chosen place's candidates are."""
     with troubles(screen):
-        found = await screen.session.reader.futures(screen.heat.chosen)
-        named = ", ".join(f"“{visible(one.token.data)}”" for one in found.ways)
+        futures = await screen.session.reader.futures(screen.heat.chosen)
+        named = ", ".join(f"“{visible(way.token.data)}”" for way in futures.ways)
         screen.app.notify(
-            f"After {named} what comes next differs by {found.divergence:.2f} bits"
-            f" of at most {found.most:.2f}: {_weighed(found)}",
+            f"After {named} what comes next differs by {futures.divergence:.2f} bits"
+            f" of at most {futures.most:.2f}: {_weighed(futures)}",
             title="Futures",
             markup=False,
             timeout=8,
         )
 
 
-def _weighed(found: Futures) -> str:
-    share = found.divergence / found.most if found.most > 0 else 0.0
+def _weighed(futures: Futures) -> str:
+    share = futures.divergence / futures.most if futures.most > 0 else 0.0
     if share < 0.15:
         return "they lead to much the same."
     return "they part ways." if share > 0.5 else "they lead to somewhat different places."
 
 
-def inspect(screen: WeaveScreen) -> None:
+def inspect(screen: Panes) -> None:
     """Every candidate at the chosen place."""
     spot, reading = spot_of(screen), screen.heat.reading
     if spot is None or reading is None:
@@ -207,7 +197,7 @@ def inspect(screen: WeaveScreen) -> None:
     )
 
 
-def attribution(screen: WeaveScreen) -> None:
+def attribution(screen: Panes) -> None:
     """What led the model to the chosen token, or to the chosen candidate in its place."""
     backend, spot = screen.session.backend, spot_of(screen)
     if backend is None or spot is None:
@@ -220,23 +210,3 @@ def attribution(screen: WeaveScreen) -> None:
         return
     attributing = Attributing(backend, question)
     screen.app.push_screen(AttributionDialog(attributing, backend.vocabulary))
-
-
-def sampling(screen: WeaveScreen) -> None:
-    """The sampler panel; with the heat panel's token, what the chain makes of it."""
-    panel = screen.heat
-    spot = spot_of(screen) if panel.display and panel.reading is not None else None
-    screen.app.push_screen(SamplerDialog(screen.session, screen.options.keep_choice, spot))
-
-
-def show_banned(screen: WeaveScreen) -> None:
-    """What bans and the constraint take, in the tree, or not."""
-    session = screen.session
-    session.show_banned(not session.banned_shown)
-    if not session.banned_shown:
-        screen.flash("what is banned is hidden")
-        return
-    view = session.view
-    rows = view.branches if view is not None else ()
-    count, mass = taken(rows, masked=session.constraint is not None)
-    screen.flash(f"{count} banned branch{'es' * (count != 1)}, {fine_percent(mass)} of all")

@@ -25,9 +25,8 @@ from llterm.core.reading import Candidate, Reading
 from llterm.number_format import of_logprob
 from llterm.ramps import Depth, Paint, glyph, likely_paint, paint
 from llterm.session.reader import Place
-from llterm.ui.figures import fit
 from llterm.ui.messages import TokenChosen
-from llterm.ui.widgets.text_fit import crop
+from llterm.ui.widgets.text_fit import crop, fit_pieces
 
 _DEPTHS: dict[str, Depth] = {
     "truecolor": "truecolor",
@@ -83,6 +82,10 @@ class HeatPanel(Widget, can_focus=True):
         """Number of the chosen token."""
         self._sought = -1
         """The token that `seek_hottest` went to last."""
+        self.entered_at = 0
+        """Where the story's cursor was when somebody came here."""
+        self.entered_stale = False
+        """Whether the suggestions were those of another place then."""
         self.row = 0
         """Chosen candidate: 0 = none, n = the nth most probable."""
 
@@ -256,7 +259,7 @@ class HeatPanel(Widget, can_focus=True):
             first, *further = (told(reading, one) for one in _told(self.measure))
             pieces = [visible(reading.token.data), first, *self._notes, *further]
         room = self.size.width - sum(segment.cell_length for segment in legend) - 1
-        return [*legend, Segment(f" {fit(pieces, room)}", faint)]
+        return [*legend, Segment(f" {fit_pieces(pieces, room)}", faint)]
 
     def _legend(self, base: Style, faint: Style) -> list[Segment]:
         """The measure, and what the ends of its scale or of its bars stand for."""

@@ -1,42 +1,46 @@
-"""A model on a server: what it can tell, and how much it is asked at once."""
+"""`model.*` and `server.*`: let the model rest; what its server can tell, and is asked at once."""
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 from llterm.backends.served import server_of
 from llterm.core.counts import count_of
 from llterm.ui.dialogs.info_dialogs import ServerDialog
 from llterm.ui.keyed_screen import Handler, Table
-
-if TYPE_CHECKING:
-    from llterm.ui.weave.weave_screen import WeaveScreen
+from llterm.ui.weave.panes import Panes
 
 MOST = 256
 """Requests at once: no server serves more of one person's."""
 
 
-def table(screen: WeaveScreen) -> Table:
-    """The deeds of this file by action id."""
+def table(screen: Panes) -> Table:
+    """`model.*` and `server.*` by id."""
 
     def served() -> bool:
         return server_of(screen.session.source) is not None
 
     return {
-        "server.show": Handler(lambda: show(screen), served),
+        "model.toggle": Handler(lambda: rest(screen)),
+        "server.show": Handler(lambda: show_server(screen), served),
         "server.more": Handler(lambda: set_parallel(screen, 1), served),
         "server.fewer": Handler(lambda: set_parallel(screen, -1), served),
     }
 
 
-def show(screen: WeaveScreen) -> None:
+def rest(screen: Panes) -> None:
+    """Let the model rest: nothing is evaluated until it is woken."""
+    session = screen.session
+    session.set_resting(not session.resting)
+    screen.flash("the model rests" if session.resting else "the model is awake")
+
+
+def show_server(screen: Panes) -> None:
     """What the server can do, each gap with what it means."""
     server = server_of(screen.session.source)
     if server is not None:
         screen.app.push_screen(ServerDialog(server))
 
 
-def set_parallel(screen: WeaveScreen, by: int) -> None:
+def set_parallel(screen: Panes, by: int) -> None:
     """More or fewer requests in flight, from now on; those under way go on."""
     server = server_of(screen.session.source)
     if server is None:

@@ -1,8 +1,10 @@
-"""Find in the story: a line under the editor, searching while one types."""
+"""Find in a text: a line under it, searching while one types."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from textual import on
 from textual.app import ComposeResult
@@ -12,6 +14,9 @@ from textual.message import Message
 
 from llterm.ui.widgets.fields import Field
 from llterm.ui.widgets.status_line import StatusLine
+
+T = TypeVar("T")
+"""A place found: what the screen needs to go there."""
 
 
 def occurrences(text: str, wanted: str) -> list[int]:
@@ -27,8 +32,8 @@ def occurrences(text: str, wanted: str) -> list[int]:
     return found
 
 
-class FindBar(Horizontal):
-    """Asks what to look for. The screen finds it and says where in all it is."""
+class FindBar(Horizontal, Generic[T]):
+    """Asks what to look for, and keeps the places that the screen finds."""
 
     BINDINGS = [  # noqa: RUF012 (Textual's own form)
         Binding("down", "step(1)", "Next place", show=False),
@@ -38,15 +43,20 @@ class FindBar(Horizontal):
     def __init__(self, where: str = "in the story", *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._where = where
+        self.hits: Sequence[T] = ()
+        self.number = 0
+        """Of the place that the screen is at."""
+        self.origin = 0
+        """Where in the story the search began."""
 
     @dataclass
-    class Wanted(Message):
-        """Look for this, from where the cursor is."""
+    class PhraseChanged(Message):
+        """Look for this, from where the search began."""
 
         text: str
 
     @dataclass
-    class Step(Message):
+    class Stepped(Message):
         """Go on to the next place (1) or back to the one before (-1)."""
 
         by: int
@@ -64,22 +74,39 @@ class FindBar(Horizontal):
         entry = self.query_one(Field)
         entry.focus()
         entry.select_all()
-        self.post_message(self.Wanted(entry.value))
+        self.post_message(self.PhraseChanged(entry.value))
 
     def close(self) -> None:
         self.display = False
 
-    def say(self, number: int, total: int) -> None:
-        """Which of the places the cursor is at, from 1; 0 of 0 where there is none."""
-        wanted = self.query_one(Field).value
-        text = f"{number} of {total}" if total else ("nothing found" if wanted else "")
+    @property
+    def hit(self) -> T | None:
+        """The place that the screen is at."""
+        return self.hits[self.number] if self.hits else None
+
+    def find(self, hits: Sequence[T], number: int = 0) -> T | None:
+        """These were found; the one to go to."""
+        self.hits, self.number = hits, number
+        self._tell()
+        return self.hit
+
+    def step(self, by: int) -> T | None:
+        """The next place, or the one before; round at the ends."""
+        if self.hits:
+            self.number = (self.number + by) % len(self.hits)
+            self._tell()
+        return self.hit
+
+    def _tell(self) -> None:
+        phrase, count = self.query_one(Field).value, len(self.hits)
+        text = f"{self.number + 1} of {count}" if count else ("nothing found" if phrase else "")
         self.query_one("#places", StatusLine).say(text)
 
     @on(Field.Changed)
     def _changed(self, event: Field.Changed) -> None:
         event.stop()
         if self.display:
-            self.post_message(self.Wanted(event.value))
+            self.post_message(self.PhraseChanged(event.value))
 
     @on(Field.Submitted)
     def _submitted(self, event: Field.Submitted) -> None:
@@ -87,4 +114,4 @@ class FindBar(Horizontal):
         self.action_step(1)
 
     def action_step(self, by: int) -> None:
-        self.post_message(self.Step(by))
+        self.post_message(self.Stepped(by))

@@ -8,7 +8,7 @@ from rich.cells import cell_len
 from textual.content import Content
 from textual.widgets import Static
 
-from llterm.ui.figures import fit
+from llterm.ui.widgets.text_fit import fit_pieces
 
 
 class StatusLine(Static):
@@ -28,7 +28,7 @@ class StatusLine(Static):
         self._fill()
 
     def _fill(self) -> None:
-        line = fit(list(self._pieces), max(self.size.width, 1))
+        line = fit_pieces(list(self._pieces), max(self.size.width, 1))
         if str(self.content) != line:
             self.update(Content(line), layout=False)
 
@@ -38,7 +38,7 @@ class NameLine(StatusLine):
 
     def _fill(self) -> None:
         name, *rest = self._pieces or ("",)
-        line = fit([name, *rest], max(self.size.width, cell_len(name)))
+        line = fit_pieces([name, *rest], max(self.size.width, cell_len(name)))
         content = Content(line).stylize("bold", 0, len(name))
         if self.content != content:
             self.update(content, layout=False)

@@ -15,6 +15,17 @@ def crop(text: str, width: int) -> str:
     return set_cell_size(text[: width + 1], max(width - 1, 0)).rstrip() + "…" if width > 0 else ""
 
 
+def fit_pieces(pieces: list[str], width: int) -> str:
+    """As many of the pieces, in their order, as `width` cells hold; the first always."""
+    line = pieces[0] if pieces else ""
+    for piece in pieces[1:]:
+        longer = f"{line} · {piece}"
+        if len(longer) > width:
+            continue
+        line = longer
+    return line[:width]
+
+
 @lru_cache(maxsize=64)
 def wrap(text: str, first: int, width: int) -> tuple[str, ...]:
     """Break prose into lines of at most `width` cells, the first of at most `first`.
