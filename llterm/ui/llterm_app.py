@@ -405,14 +405,14 @@ class LltermApp(App[None]):
     async def _close(self) -> None:
         """Write and close the loom; one that cannot be written is rescued. Raises LltermError."""
         document = self.session.document
-        told: LltermError | None = None
+        unsaved: LltermError | None = None
         try:
             document.secure()
         except LltermError as error:
-            told = looms.rescued(document, error)
+            unsaved = looms.rescued(document, error)
         try:
             await self.session.close()
         except LltermError as error:
-            raise told or error from error
-        if told is not None:
-            raise told
+            raise unsaved or error from error
+        if unsaved is not None:
+            raise unsaved

@@ -47,7 +47,7 @@ class Themes:
 
 def load_themes(colors: int, folders: Iterable[Path] | None = None) -> Themes:
     """Read all themes for a terminal of 16, 256 or more colours; own ones replace shipped ones."""
-    found = Themes()
+    themes = Themes()
     base: Mapping[str, str] = {}
     for folder in theme_folders() if folders is None else folders:
         files = sorted(folder.glob("*.toml")) if folder.is_dir() else []
@@ -56,11 +56,11 @@ def load_themes(colors: int, folders: Iterable[Path] | None = None) -> Themes:
             try:
                 theme, values = read_theme(path, colors, base)
             except (OSError, ValueError, KeyError) as wrong:
-                found.troubles.append(f"{path.name}: {wrong}")
+                themes.troubles.append(f"{path.name}: {wrong}")
                 continue
             base = base or values
-            found.themes[theme.name] = theme
-    return found
+            themes.themes[theme.name] = theme
+    return themes
 
 
 def read_theme(path: Path, colors: int, base: Mapping[str, str]) -> tuple[Theme, Mapping[str, str]]:

@@ -9,6 +9,7 @@ import pytest
 from llterm.config.sampling import value_of
 from llterm.core.sampler import KNOBS, ORDER, PRESETS, SamplerSettings, Sampling
 from llterm.ui.dialogs import sampler_rows
+from llterm.ui.dialogs.setting_text import value_text
 
 BALANCED = Sampling()
 
@@ -57,7 +58,7 @@ def test_steps_end_at_the_edge_of_what_may_be() -> None:
 def test_what_is_shown_can_be_typed() -> None:
     for one in sampler_rows.rows(BALANCED.under("neutral", PRESETS)):
         value = value_of(BALANCED, one.name)
-        text = sampler_rows.shown(value)
+        text = value_text(value)
         assert value_of(sampler_rows.typed(BALANCED, one, text, PRESETS), one.name) == value
     typed = sampler_rows.typed(BALANCED, row("ban"), "once upon|\\n", PRESETS)
     assert typed.bans.phrases == ("once upon", "\n")

@@ -151,11 +151,11 @@ class AttributionDialog(Dialog[None]):
     # --- showing
 
     def _show(self) -> None:
-        found, count = self._found, len(self._tokens)
+        attribution, count = self._found, len(self._tokens)
         values: list[float | None] = [None] * (count + 1)
-        if found is not None:
-            start = count - len(found.values)
-            values[start:count] = found.heat.tolist()
+        if attribution is not None:
+            start = count - len(attribution.values)
+            values[start:count] = attribution.heat.tolist()
         data = [token.data for token in (*self._tokens, self._target)]
         signed = self._how.method in SIGNED
         text = self.query_one(AttributionText)
@@ -174,9 +174,9 @@ class AttributionDialog(Dialog[None]):
 
     def _tell_figure(self) -> None:
         """The scale, and the figure of the token at the cursor."""
-        text, found, count = self.query_one(AttributionText), self._found, len(self._tokens)
+        text, attribution, count = self.query_one(AttributionText), self._found, len(self._tokens)
         parts: list[tuple[str, ContentStyle] | str] = []
-        if found is not None:
+        if attribution is not None:
             parts += [(one, ContentStyle.from_rich_style(style)) for one, style in text.legend()]
             parts.append(" ")
         number = text.chosen
@@ -184,17 +184,17 @@ class AttributionDialog(Dialog[None]):
         parts.append(f"{_label(token)} ")
         if number >= count:
             parts.append("the token in question")
-        elif found is not None:
-            parts.append(_figure(found, number - (count - len(found.values))))
+        elif attribution is not None:
+            parts.append(_figure(attribution, number - (count - len(attribution.values))))
         self.query_one("#attribution-figure", Static).update(Content.assemble(*parts))
 
     def _tell_most(self) -> None:
-        found = self._found
+        attribution = self._found
         pieces = []
-        if found is not None:
-            start = len(self._tokens) - len(found.values)
-            for place in found.strongest(6):
-                pieces.append(f"{_label(self._tokens[start + place])} {found.told(place)}")
+        if attribution is not None:
+            start = len(self._tokens) - len(attribution.values)
+            for place in attribution.strongest(6):
+                pieces.append(f"{_label(self._tokens[start + place])} {attribution.told(place)}")
             pieces[0] = f"most: {pieces[0]}"
         self.query_one("#attribution-most", StatusLine).say(*pieces)
 
@@ -203,42 +203,42 @@ class AttributionDialog(Dialog[None]):
         if self._error is None and self._found is None:
             try:
                 price = self._attributing.price(self._how).told
-                told = f"{'Enter starts it: ' if self._share is None else ''}{price}"
+                note_text = f"{'Enter starts it: ' if self._share is None else ''}{price}"
             except LltermError as error:
                 self._error = error
         if (wrong := self._error) is not None:
-            told = sentences_of(wrong)
+            note_text = sentences_of(wrong)
         elif self._found is not None:
-            told = "; ".join(_notes(self._found))
+            note_text = "; ".join(_notes(self._found))
         note = self.query_one("#attribution-notes", Static)
         note.set_class(wrong is not None, "-wrong")
-        note.update(told)
+        note.update(note_text)
 
 
 def _label(token: Token) -> str:
     return visible(token.data) or "·"
 
 
-def _figure(found: Attribution, place: int) -> str:
+def _figure(attribution: Attribution, place: int) -> str:
     """What one token contributed."""
     if place < 0:
         return "has no value of its own"
-    told = found.told(place)
-    if found.without is not None and found.logprob is not None:
-        here, gone = _percent(found.logprob), _percent(float(found.without[place]))
-        return f"{told}: {here}, {gone} without it"
-    return told
+    share = attribution.told(place)
+    if attribution.without is not None and attribution.logprob is not None:
+        here, gone = _percent(attribution.logprob), _percent(float(attribution.without[place]))
+        return f"{share}: {here}, {gone} without it"
+    return share
 
 
 def _percent(logprob: float) -> str:
     return percent(math.exp(min(logprob, 0.0)))
 
 
-def _notes(found: Attribution) -> list[str]:
+def _notes(attribution: Attribution) -> list[str]:
     """What a reader should know of these values."""
-    notes = list(found.notes)
-    if found.elsewhere is not None and found.how.method in SHARES:
-        notes.append(f"{found.elsewhere:.1%} goes to what stands before the text shown")
-    if found.gap is not None:
-        notes.append(f"{count_of(found.steps, 'step')}; the sum is {found.gap:.1%} off")
+    notes = list(attribution.notes)
+    if attribution.elsewhere is not None and attribution.how.method in SHARES:
+        notes.append(f"{attribution.elsewhere:.1%} goes to what stands before the text shown")
+    if attribution.gap is not None:
+        notes.append(f"{count_of(attribution.steps, 'step')}; the sum is {attribution.gap:.1%} off")
     return notes

@@ -125,7 +125,7 @@ class AttributionText(TokenLines, can_focus=True):
         if self._depth == "none":
             return base
         signed = self._shading.signed
-        found = (signed_paint if signed else paint)(value, self._depth)
+        colors = (signed_paint if signed else paint)(value, self._depth)
         below = signed and value < -0.05
-        back, front = Color.from_rgb(*found.back), Color.from_rgb(*found.ink)
+        back, front = Color.from_rgb(*colors.back), Color.from_rgb(*colors.ink)
         return base + Style(color=front, bgcolor=back, underline=below)

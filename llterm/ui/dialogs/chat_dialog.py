@@ -91,11 +91,11 @@ class ChatDialog(Dialog[Dialogue]):
             if not name:
                 return
             try:
-                found = load_dialogue(Path(name).expanduser())
+                dialogue = load_dialogue(Path(name).expanduser())
             except (LltermError, RuntimeError) as error:
                 self._refuse(error)
                 return
-            self._take(found)
+            self._take(dialogue)
             self.query_one("#system", Area).text = self._system
             self._show()
 
@@ -105,18 +105,20 @@ class ChatDialog(Dialog[Dialogue]):
     def action_done(self) -> None:
         self._keep()
         system = self.query_one("#system", Area).text
-        found = Dialogue.of([one for one in (Said("system", system), *self._turns) if one.content])
-        if found.reply and not found.chat:
+        dialogue = Dialogue.of(
+            [one for one in (Said("system", system), *self._turns) if one.content]
+        )
+        if dialogue.reply and not dialogue.chat:
             self._tell("✗ Nothing is said before the reply: F5 adds a turn, F6 says whose it is.")
             return
-        self.dismiss(found)
+        self.dismiss(dialogue)
 
-    def _take(self, found: Dialogue) -> None:
+    def _take(self, dialogue: Dialogue) -> None:
         """Look at this chat, at its last turn."""
-        self._system, said = found.chat.system, found.chat.said()
+        self._system, said = dialogue.chat.system, dialogue.chat.said()
         turns = list(said[1:] if self._system else said)
-        if found.reply:
-            turns.append(Said("assistant", found.reply))
+        if dialogue.reply:
+            turns.append(Said("assistant", dialogue.reply))
         self._turns = turns or [Said("user", "")]
         self._at = len(self._turns) - 1
 

@@ -30,9 +30,9 @@ Piece = tuple[str, str]
 class Sides(Static):
     """Both columns, as wide as there is room."""
 
-    def __init__(self, found: Compared) -> None:
+    def __init__(self, comparison: Compared) -> None:
         super().__init__(markup=False)
-        self._found = found
+        self._found = comparison
 
     def on_resize(self) -> None:
         width = max((self.size.width - 3) // 2, 10)
@@ -49,9 +49,9 @@ class ComparisonDialog(Dialog[None]):
         Binding("up,k", "scroll(-1)", show=False),
     ]
 
-    def __init__(self, loom: Loom, one: int, other: int) -> None:
+    def __init__(self, loom: Loom, left: int, right: int) -> None:
         super().__init__()
-        self._found = compare(loom, one, other)
+        self._found = compare(loom, left, right)
 
     def body(self) -> ComposeResult:
         with VerticalScroll():
@@ -71,10 +71,10 @@ def side_by_side(shared: bytes, parts: Sequence[Part], width: int) -> Content:
     sides = [[word for part in parts for word in (part.one, part.other)[n]] for n in (0, 1)]
     lines.append(_row([(figures(sides[0]), "$accent")], [(figures(sides[1]), "$accent")], width))
     for part in parts:
-        one, other = (_wrapped(words, part.same, width) for words in (part.one, part.other))
-        for n in range(max(len(one), len(other))):
+        left, right = (_wrapped(words, part.same, width) for words in (part.one, part.other))
+        for n in range(max(len(left), len(right))):
             lines.append(
-                _row(one[n] if n < len(one) else [], other[n] if n < len(other) else [], width)
+                _row(left[n] if n < len(left) else [], right[n] if n < len(right) else [], width)
             )
     return Content("\n").join(lines)
 
@@ -113,6 +113,6 @@ def _wrapped(words: Sequence[Word], same: bool, width: int) -> list[list[Piece]]
     return lines
 
 
-def _row(one: Sequence[Piece], other: Sequence[Piece], width: int) -> Content:
-    room = width - sum(cell_len(text) for text, _ in one)
-    return Content.assemble(*one, " " * max(room, 0), (" │ ", "$ghost"), *other)
+def _row(left: Sequence[Piece], right: Sequence[Piece], width: int) -> Content:
+    room = width - sum(cell_len(text) for text, _ in left)
+    return Content.assemble(*left, " " * max(room, 0), (" │ ", "$ghost"), *right)

@@ -75,19 +75,21 @@ class ExportDialog(Dialog[ExportChoice]):
     @on(OptionList.OptionHighlighted)
     def _show(self) -> None:
         format = self._format
-        told = "" if format in (*_EVERY, COPY) else "The whole loom."
+        note = "" if format in (*_EVERY, COPY) else "The whole loom."
         if format in _EVERY:
-            told = "Every branch." if self._every else "The story alone."
+            note = "Every branch." if self._every else "The story alone."
             if format == "html":
-                told = "The story with every fork." if self._every else "The story alone."
-        self.query_one("#told", Static).update(told or "With its history, as it is on screen now.")
+                note = "The story with every fork." if self._every else "The story alone."
+        self.query_one("#told", Static).update(note or "With its history, as it is on screen now.")
         self.query_one("#target", Field).value = str(self._proposed(format))
 
     def _proposed(self, format: str) -> Path:
         # The loom's folder can be gone: its stick was pulled out.
         folder = self._loom.parent if self._loom.parent.is_dir() else Path.home()
-        stem = self._loom.stem
-        return _free(folder / (f"{stem} copy.loom" if format == COPY else stem + suffix_of(format)))
+        copies = format == COPY
+        suffix = ".loom" if copies else suffix_of(format)
+        stem = f"{self._loom.stem} copy" if copies else self._loom.stem
+        return _free(folder / f"{stem}{suffix}", suffix)
 
     @on(OptionList.OptionSelected)
     @on(Field.Submitted)
@@ -100,11 +102,11 @@ class ExportDialog(Dialog[ExportChoice]):
         self.dismiss(ExportChoice(format, target, self._every))
 
 
-def _free(path: Path) -> Path:
-    """This path, or one with a number where it is taken."""
-    found, number = path, 2
-    name, dot, suffix = path.name.partition(".")
-    while found.exists():
-        found = path.with_name(f"{name} {number}{dot}{suffix}")
+def _free(path: Path, suffix: str) -> Path:
+    """This path, or one with a number before its suffix where it is taken."""
+    free, number = path, 2
+    stem = path.name.removesuffix(suffix)
+    while free.exists():
+        free = path.with_name(f"{stem} {number}{suffix}")
         number += 1
-    return found
+    return free

@@ -76,21 +76,21 @@ class HelpDialog(Dialog[None]):
 
 def bound(node: DOMNode, *, ours: bool) -> list[tuple[str, str]]:
     """Keys and what they do: a node's bindings from the registry, or those it inherits."""
-    found: dict[str, list[str]] = {}
+    keys_of: dict[str, list[str]] = {}
     for key, binding in node._bindings:
         plain = not binding.system and not _HIDDEN & set(key.split("+"))
         shadowed = not ours and any(
             one.id and one.action != binding.action for one in node._bindings.key_to_bindings[key]
         )
         if binding.description and plain and not shadowed and bool(binding.id) == ours:
-            found.setdefault(binding.description, []).append(key_name(key))
-    picks = [text for text in found if text.startswith(_PICK)]
+            keys_of.setdefault(binding.description, []).append(key_name(key))
+    picks = [text for text in keys_of if text.startswith(_PICK)]
     for text in picks[1:]:
-        del found[text]
+        del keys_of[text]
     if picks:
-        found[picks[0]] = ["1-9"]
+        keys_of[picks[0]] = ["1-9"]
     return [(" ".join(keys[:3]), text.replace("number 1", "of this number"))
-            for text, keys in found.items()]  # fmt: skip
+            for text, keys in keys_of.items()]  # fmt: skip
 
 
 def keys_table(rows: Iterable[tuple[str, str]]) -> Content:

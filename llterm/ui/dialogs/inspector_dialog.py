@@ -129,11 +129,11 @@ class InspectorDialog(Dialog[tuple[int, float] | None]):
             text = self.query_one("#chain", Field).value
             session = self._session
             inspection.under(parse_chain(text, session.sampling, session.presets))
-            found = inspection.table(wanted, MOST)
+            listed = inspection.table(wanted, MOST)
         except LltermError as error:
             self._tell(refusal(error), wrong=True)
             return
-        self._rows = list(found.rows)
+        self._rows = list(listed.rows)
         table = self.query_one(DataTable)
         table.clear(columns=True)
         columns = chosen_columns(self.size.width, constrained=inspection.taken is not None)
@@ -142,14 +142,14 @@ class InspectorDialog(Dialog[tuple[int, float] | None]):
         for row in self._rows:
             cells, style = row_cells(row), "dim" if row.dropped_by else ""
             table.add_row(*(Text(f"{cells[name]} ", style=style) for name in columns))
-        cells = other_cells(found)
+        cells = other_cells(listed)
         table.add_row(*(f"{cells.get(name, '')} " for name in columns))
         if (born := self._spot.born) is not None:
             now = inspection.now(self._spot.stands)
-            self.query_one("#born", Static).update(then_and_now(born, now, found.kept))
-        told = inspection.told(wanted) if wanted and not wanted.startswith("/") else ""
-        left = f"The chain leaves {found.kept:,} of {found.other + len(self._rows):,}."
-        self._tell(told or " ".join(filter(None, (left, inspection.caveat))))
+            self.query_one("#born", Static).update(then_and_now(born, now, listed.kept))
+        matches = inspection.told(wanted) if wanted and not wanted.startswith("/") else ""
+        left = f"The chain leaves {listed.kept:,} of {listed.other + len(self._rows):,}."
+        self._tell(matches or " ".join(filter(None, (left, inspection.caveat))))
 
     def _tell(self, text: str, *, wrong: bool = False) -> None:
         note = self.query_one("#told", Static)

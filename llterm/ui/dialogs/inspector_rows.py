@@ -60,18 +60,18 @@ def row_cells(row: Row) -> dict[str, str]:
 
 def other_cells(table: Table) -> dict[str, str]:
     """The row of all that are not listed: their mass, and how many are valid and kept."""
-    kept = table.kept - sum(row.p_final > 0 for row in table.rows)
+    left = table.kept - sum(row.p_final > 0 for row in table.rows)
     return {
         "token": f"{table.other:,} others",
         "model": f"{percent(table.other_base):>{LONGEST}}",
         "chain": f"{percent(table.other_final):>{LONGEST}}",
         "bar": bar(table.other_final, BAR),
         "valid": f"{table.other_valid or 0:,}",
-        "kept": f"{kept:,}",
+        "kept": f"{left:,}",
     }
 
 
-def then_and_now(born: Born, now: tuple[float, float] | None, kept: int) -> str:
+def then_and_now(born: Born, now: tuple[float, float] | None, count: int) -> str:
     """What was true of a token when it was chosen, and what is true of it now."""
     arrival = born.arrival
     way = _WAYS.get(arrival.way, arrival.way) or "how is not kept"
@@ -81,10 +81,10 @@ def then_and_now(born: Born, now: tuple[float, float] | None, kept: int) -> str:
         then.append(f"chain {percent(arrival.p_final)} of {arrival.kept or 0:,} kept")
     if born.preset:
         then.append(label_text(born.preset))
-    told = f"When chosen ({way}{by}): {', '.join(then)}"
+    past = f"When chosen ({way}{by}): {', '.join(then)}"
     if now is None:
-        return f"{told} · now: not listed"
-    return f"{told} · now: model {of_logprob(now[0])}, chain {percent(now[1])} of {kept:,}"
+        return f"{past} · now: not listed"
+    return f"{past} · now: model {of_logprob(now[0])}, chain {percent(now[1])} of {count:,}"
 
 
 def spelt(token: Token) -> str:

@@ -72,9 +72,9 @@ class ModelsDialog(ListDialog[Known | str]):
         """The whole of what is known of a row, below the list."""
         if index is None:
             return
-        one = self._rows[index]
-        doubt = one.problem or fit_text(one.fit)
-        parts = [one.known.name, doubt, str(one.known.path or one.offers)]
+        model = self._rows[index]
+        doubt = model.problem or fit_text(model.fit)
+        parts = [model.known.name, doubt, str(model.known.path or model.offers)]
         lines = [label_text(line) for line in "\n".join(filter(None, parts)).split("\n")]
         self.query_one("#chosen", Static).update(Content("\n".join(lines)))
 
@@ -85,19 +85,19 @@ class ModelsDialog(ListDialog[Known | str]):
 
 def _lines(rows: Sequence[Listed], used: str) -> list[Content]:
     """A line a model: mark, name, size, quantisation, origin, doubts."""
-    names = [crop(label_text(one.known.name), NAME) for one in rows]
+    names = [crop(label_text(model.known.name), NAME) for model in rows]
     wide = max(map(cell_len, names))
     lines = []
-    for one, name in zip(rows, names, strict=True):
-        mark = "● " if one.known.name == used else "  "
-        size = size_text(one.size) if one.size else ""
-        doubt = "cannot be opened" if one.problem else fit_text(one.fit)
+    for model, name in zip(rows, names, strict=True):
+        mark = "● " if model.known.name == used else "  "
+        size = size_text(model.size) if model.size else ""
+        doubt = "cannot be opened" if model.problem else fit_text(model.fit)
         lines.append(
             Content.assemble(
                 mark,
                 (name, "bold"),
                 " " * (wide - cell_len(name)),
-                f"  {size:>9}  {label_text(one.quantisation):<7} {one.origin}",
+                f"  {size:>9}  {label_text(model.quantisation):<7} {model.origin}",
                 (f"  {doubt}" if doubt else "", "$warning"),
             )
         )

@@ -27,6 +27,7 @@ from llterm.session.session import Session
 from llterm.session.spots import Spot
 from llterm.ui.dialogs import sampler_rows
 from llterm.ui.dialogs.dialog import Dialog
+from llterm.ui.dialogs.setting_text import value_text
 from llterm.ui.notices import refusal, troubles
 from llterm.ui.widgets.fields import Field
 from llterm.ui.widgets.text_fit import crop
@@ -67,14 +68,14 @@ class SamplerDialog(Dialog[None]):
         session: Session,
         keep_choice: Callable[[str, object], object],
         spot: Spot | None = None,
-        found: Inspection | None = None,
+        inspection: Inspection | None = None,
     ) -> None:
         """`keep_choice` remembers presets for the next start; `spot`: the place to show, if any;
-        `found` what is known of it already."""
+        `inspection` what is known of it already."""
         super().__init__()
         self._session, self._keep_choice = session, keep_choice
         self._spot = spot
-        self._found = found
+        self._found = inspection
         self._rows = sampler_rows.rows(self._session.sampling)
         self._typing = ""
         """What the line at the bottom is for: a setting's name, `_NAME`, or nothing."""
@@ -137,7 +138,7 @@ class SamplerDialog(Dialog[None]):
             self._typed()
         else:
             row = self._row
-            self._ask(row.name, sampler_rows.shown(value_of(self._sampling, row.name)))
+            self._ask(row.name, value_text(value_of(self._sampling, row.name)))
             self.query_one("#typed", Field).select_all()
 
     def action_save(self) -> None:
@@ -247,7 +248,7 @@ class SamplerDialog(Dialog[None]):
         mark = "  "
         if row.first:
             mark = f"{row.place} " if row.place else "○ "
-        text = sampler_rows.shown(value_of(self._sampling, row.name))
+        text = value_text(value_of(self._sampling, row.name))
         name = row.name.replace("_", " ")
         off = bool(row.stage) and not row.place
         return Text(f"{mark}{name:<18} {text or '–'}", style="dim" if off else "", no_wrap=True)
@@ -261,19 +262,19 @@ class SamplerDialog(Dialog[None]):
     def _show(self) -> None:
         """What the chain makes of the place now."""
         drawn = self.query_one("#drawn", Static)
-        found = self._found
-        drawn.set_class(found is None, "-said")
-        if found is None:
+        inspection = self._found
+        drawn.set_class(inspection is None, "-said")
+        if inspection is None:
             drawn.update(Text("reading …" if self._spot is not None else _NOWHERE, style="dim"))
             return
         try:
-            found.under(self._sampling)
+            inspection.under(self._sampling)
         except LltermError as error:
             self._note(refusal(error), wrong=True)
             return
-        drawn.update(_candidates(found, max(drawn.size.height, 2)))
-        if found.caveat:
-            self._note(found.caveat)
+        drawn.update(_candidates(inspection, max(drawn.size.height, 2)))
+        if inspection.caveat:
+            self._note(inspection.caveat)
 
     def on_resize(self) -> None:
         self.call_after_refresh(self._show)
@@ -290,9 +291,9 @@ _NOWHERE = (
 )
 
 
-def _candidates(found: Inspection, most: int) -> Text:
+def _candidates(inspection: Inspection, most: int) -> Text:
     """As many lines: text, p of the model, p as it is drawn, what dropped it."""
-    table = found.table("", most - 1)
+    table = inspection.table("", most - 1)
     head = f"{'token':<{TOKEN}}{'model':>{LONGEST}} {'drawn':>{LONGEST}}  {table.kept:,} kept\n"
     lines = Text(head, style="dim")
     for row in table.rows:

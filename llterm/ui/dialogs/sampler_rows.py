@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from llterm.config.sampling import Presets, changed, make_preset, preset_values, value_of
-from llterm.config.schema import SAMPLING, Setting, Value
+from llterm.config.schema import SAMPLING, Setting
 from llterm.core.sampler import KNOBS, ORDER, PRESETS, SamplerSettings, Sampling, with_stage
+from llterm.ui.dialogs.setting_text import typed_value
 
 _MIROSTAT = ("mirostat", "mirostat_tau", "mirostat_eta")
 _STORY = ("seed", "ideal_length", "ban", "ban_newline", "ban_capitals", "ban_refusals", "bias")
@@ -40,37 +41,21 @@ class SamplerRow:
 def rows(sampling: Sampling) -> list[SamplerRow]:
     """Preset, stages that run in their order, others (a row each), mirostat, the story's own."""
     order = sampling.settings.order
-    found = [SamplerRow(_setting("preset"))]
+    listed = [SamplerRow(_setting("preset"))]
     for stage in (*order, *(one for one in ORDER if one not in order)):
         place = order.index(stage) + 1 if stage in order else 0
         knobs = KNOBS[stage] if place else KNOBS[stage][:1]
-        found += [
+        listed += [
             SamplerRow(_setting(name), stage, place, first=not n) for n, name in enumerate(knobs)
         ]
-    return found + [SamplerRow(_setting(name)) for name in (*_MIROSTAT, *_STORY)]
-
-
-def shown(value: Value) -> str:
-    """A value as it stands in the panel and is typed: texts with `|` between, `\\n` a break."""
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, tuple):
-        return "|".join(text.replace("\n", "\\n") for text in value)
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return listed + [SamplerRow(_setting(name)) for name in (*_MIROSTAT, *_STORY)]
 
 
 def typed(sampling: Sampling, row: SamplerRow, text: str, presets: Presets) -> Sampling:
     """With what was typed for a row. Raises ValueError with the reason."""
-    setting = row.setting
-    if setting.kind == "list of texts":
-        value = setting.check([one for one in text.replace("\\n", "\n").split("|") if one])
-    elif not text.strip() and setting.name == "seed":
-        value = None
-    else:
-        value = setting.parse(text.strip())
-    return changed(sampling, setting.name, value, presets)
+    unset = row.name == "seed" and not text.strip()
+    value = None if unset else typed_value(row.setting, text)
+    return changed(sampling, row.name, value, presets)
 
 
 def stepped(sampling: Sampling, row: SamplerRow, by: int, presets: Presets) -> Sampling:
@@ -131,10 +116,10 @@ def chain_only(settings: SamplerSettings) -> SamplerSettings:
     return make_preset(preset_values(settings))
 
 
-def find(found: Sequence[SamplerRow], row: SamplerRow) -> int:
+def find(listed: Sequence[SamplerRow], row: SamplerRow) -> int:
     """Where a row is now; one that went with its stage is found by what stands for that."""
-    same = [n for n, one in enumerate(found) if one.name == row.name]
-    stage = [n for n, one in enumerate(found) if row.stage and one.stage == row.stage]
+    same = [n for n, one in enumerate(listed) if one.name == row.name]
+    stage = [n for n, one in enumerate(listed) if row.stage and one.stage == row.stage]
     return (same or stage)[0]
 
 

@@ -19,6 +19,7 @@ from llterm.config.schema import UI, WEAVE, Setting
 from llterm.core.rules import Rules
 from llterm.session.session import Session
 from llterm.ui.dialogs.dialog import Dialog
+from llterm.ui.dialogs.setting_text import typed_value, value_text
 from llterm.ui.notices import troubles
 from llterm.ui.screen_options import ScreenOptions
 from llterm.ui.widgets.fields import Field
@@ -61,7 +62,7 @@ class SettingsDialog(Dialog[None]):
             if setting.kind == "yes or no":
                 yield Toggle(bool(value), id=setting.name)
             else:
-                yield Field(shown(value), id=setting.name)
+                yield Field(value_text(value), id=setting.name)
                 text = "texts, with | between" if isinstance(value, tuple) else setting.range
                 yield Static(text, classes="setting--range", markup=False)
 
@@ -79,7 +80,7 @@ class SettingsDialog(Dialog[None]):
     def _typed(self, event: Field.Changed) -> None:
         setting = _setting(event.input.id)
         try:
-            value = read(setting, event.value)
+            value = typed_value(setting, event.value)
         except ValueError as wrong:
             event.input.add_class("-wrong")
             allowed = f" (allowed: {setting.range})" if setting.range not in str(wrong) else ""
@@ -111,22 +112,6 @@ class SettingsDialog(Dialog[None]):
 
 class _Rows(VerticalScroll, inherit_bindings=False):
     """Scrolls to the row in focus, and leaves the arrows to the panel, which moves by rows."""
-
-
-def shown(value: object) -> str:
-    """A value as it stands in a field; texts are separated by `|`, line breaks are `\\n`."""
-    if isinstance(value, tuple):
-        return "|".join(text.replace("\n", "\\n") for text in value)
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def read(setting: Setting, text: str) -> object:
-    """The value that was typed. Raises ValueError with the reason."""
-    if setting.kind == "list of texts":
-        return setting.check([one for one in text.replace("\\n", "\n").split("|") if one])
-    if not text.strip():
-        raise ValueError("nothing is typed")
-    return setting.parse(text.strip())
 
 
 def _setting(name: str | None) -> Setting:

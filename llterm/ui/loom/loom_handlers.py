@@ -142,16 +142,16 @@ def write(screen: LoomPanes, *, below: bool) -> None:
 
 def _spots(screen: LoomPanes, row: Row, *, seams: bool) -> list[CutPlace]:
     """Where a row can be cut: at tokens and words, and with `seams` between its nodes too."""
-    found: list[CutPlace] = []
+    places: list[CutPlace] = []
     at = 0
     for id in row.ids:
         edges = screen.branches.edges(id)
         size = edges[-1]
-        found += [CutPlace(id, edge, at + edge) for edge in edges[:-1]]
+        places += [CutPlace(id, edge, at + edge) for edge in edges[:-1]]
         if seams and id != row.ids[-1]:
-            found.append(CutPlace(id, size, at + size))
+            places.append(CutPlace(id, size, at + size))
         at += size
-    return found
+    return places
 
 
 def _at_place(screen: LoomPanes, row: Row, title: str, seams: bool,

@@ -60,9 +60,9 @@ class LoomMap(LoomRows):
 
     def where(self, index: int) -> Region:
         assert self.listing is not None
-        found, cell = self.listing.map, self.cell
+        layout, cell = self.listing.map, self.cell
         return Region(
-            found.columns[index] * cell, found.lines[index], self.shades + FRAME + self.named, 1
+            layout.columns[index] * cell, layout.lines[index], self.shades + FRAME + self.named, 1
         )
 
     def index_at(self, x: int, y: int) -> int | None:
@@ -154,12 +154,12 @@ def _fewer(shades: Sequence[float | None], count: int) -> Iterator[float | None]
 
 def _joint(listing: Listing, index: int) -> str:
     """How a row joins the one that it hangs below."""
-    story, found = index in listing.story, listing.map
+    story, layout = index in listing.story, listing.map
     parent = listing.parents[index]
     if parent < 0:
         return "━" if story else "─"
-    line, bold = found.lines[index], found.bold[parent]
-    first, more = line == found.lines[parent], found.last[parent] > line
+    line, bold = layout.lines[index], layout.bold[parent]
+    first, more = line == layout.lines[parent], layout.last[parent] > line
     if first:
         if not more:
             return "━" if story else "─"

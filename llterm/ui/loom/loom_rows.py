@@ -72,14 +72,14 @@ def facts_of(loom: Loom, row: Row) -> RowFacts:
 
 def _shades(loom: Loom, row: Row) -> tuple[float | None, ...]:
     spans = [span for id in row.ids for span in loom.spans(loom.nodes[id])]
-    found: list[float | None] = []
+    shades: list[float | None] = []
     for part in range(SHARES):
         first, stop = (len(spans) * n // SHARES for n in (part, part + 1))
         here = spans[first : max(stop, first + 1)]
         logprobs = [span.logprob for span in here if span.logprob is not None]
         mean = math.exp(sum(logprobs) / len(logprobs)) if logprobs else None
-        found.append(mean if len(logprobs) == len(here) else None)
-    return tuple(found)
+        shades.append(mean if len(logprobs) == len(here) else None)
+    return tuple(shades)
 
 
 class LoomRows(ScrollView, can_focus=True):
@@ -145,11 +145,11 @@ class LoomRows(ScrollView, can_focus=True):
 
     def facts(self, index: int) -> RowFacts:
         """What is known of a row; looked up once."""
-        found = self._facts.get(index)
-        if found is None:
+        facts = self._facts.get(index)
+        if facts is None:
             assert self.listing is not None
-            found = self._facts[index] = facts_of(self.listing.loom, self.listing.rows[index])
-        return found
+            facts = self._facts[index] = facts_of(self.listing.loom, self.listing.rows[index])
+        return facts
 
     def forget(self, index: int) -> None:
         """Look this row up again."""
@@ -177,12 +177,12 @@ class LoomRows(ScrollView, can_focus=True):
         here = self.where(self.index)
         lines = max(self.size.height - 1, 1)
         target = min(max(here.y + direction * lines, 0), self.virtual_size.height - 1)
-        found = self.index_at(here.x, target)
-        while found is None and target != here.y:
+        index = self.index_at(here.x, target)
+        while index is None and target != here.y:
             target -= direction
-            found = self.index_at(here.x, target)
-        if found is not None:
-            self.select(found)
+            index = self.index_at(here.x, target)
+        if index is not None:
+            self.select(index)
 
     def _reveal(self) -> None:
         if self.listing is not None and self.listing.rows:

@@ -93,8 +93,8 @@ class MixedStory(TokenLines, can_focus=False):
 
     def _style(self, word: MixedToken, base: Style) -> Style:
         if word.heat is not None and self._depth != "none":
-            found = paint(word.heat, self._depth)
+            colors = paint(word.heat, self._depth)
             return base + Style(
-                color=Color.from_rgb(*found.ink), bgcolor=Color.from_rgb(*found.back)
+                color=Color.from_rgb(*colors.ink), bgcolor=Color.from_rgb(*colors.back)
             )
         return base if word.voice is None else base + self._part(f"voice--{word.voice % HUES}")

@@ -114,13 +114,15 @@ class ModelColumns(Widget):
             return _fit(f" {column.note}", width), base + self._part("voices--faint")
         if y - HEAD >= len(column.candidates):
             return " " * width, base
-        one = column.candidates[y - HEAD]
-        figure = percent(one.p).rjust(6)
+        candidate = column.candidates[y - HEAD]
+        figure = percent(candidate.p).rjust(6)
         size = max(min(width - 14 - len(figure), 10), 0) if self._bars else 0
-        drawn = bar(one.p, size) if size else ""
-        marks = f" {one.marks}" if one.marks else ""
+        drawn = bar(candidate.p, size) if size else ""
+        marks = f" {candidate.marks}" if candidate.marks else ""
         room = width - cell_len(figure) - size - 2 - cell_len(marks)
-        text = f"{'•' if one.stands else ' '}{_fit(one.text, room)}{marks} {drawn}{figure}"
+        text = (
+            f"{'•' if candidate.stands else ' '}{_fit(candidate.text, room)}{marks} {drawn}{figure}"
+        )
         style = hue if not column.gone else base + self._part("voices--faint")
         if chosen and y - HEAD == self._row:
             style += self._part("voices--chosen")

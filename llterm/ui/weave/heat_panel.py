@@ -182,12 +182,12 @@ class HeatPanel(Widget, can_focus=True):
 
     def seek_hottest(self) -> None:
         """Go to the story's hottest token under the measure; from there to the next hottest."""
-        found = [
+        heats = [
             (-heat(reading, self.measure), number)
             for number, reading in enumerate(self._readings[: self._standing_places])
             if reading is not None
         ]
-        order = [number for _, number in sorted(found)]
+        order = [number for _, number in sorted(heats)]
         if order:
             again = self.chosen == self._sought and self.chosen in order
             place = order.index(self.chosen) + 1 if again else 0
@@ -337,11 +337,11 @@ class HeatPanel(Widget, can_focus=True):
     ) -> tuple[str, Style]:
         if reading is None or rank > len(reading.top):
             return " " * (COLUMN - 1), base
-        one = reading.top[rank - 1]
-        stands = one.token.id == reading.token.id
-        p = math.exp(one.logprob)
-        figure = of_logprob(one.logprob)
-        label = _fit(visible(one.token.data) or "·", COLUMN - 3 - cell_len(figure))
+        candidate = reading.top[rank - 1]
+        stands = candidate.token.id == reading.token.id
+        p = math.exp(candidate.logprob)
+        figure = of_logprob(candidate.logprob)
+        label = _fit(visible(candidate.token.data) or "·", COLUMN - 3 - cell_len(figure))
         style = base if stands else base + self._part("faint")
         if self._depth != "none" and p >= LIKELY:
             style = base + _upon(likely_paint(p, self._depth))

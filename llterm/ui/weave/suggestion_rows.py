@@ -89,9 +89,9 @@ def locate(rows: Sequence[SuggestionRow], tail: Tail | None) -> int:
     return best
 
 
-def _common(one: Tail, other: Tail) -> int:
+def _common(first: Tail, second: Tail) -> int:
     size = 0
-    for left, right in zip(one, other, strict=False):
+    for left, right in zip(first, second, strict=False):
         if left != right:
             break
         size += 1

@@ -81,9 +81,9 @@ def step_cutoff(screen: Panes, step: int) -> None:
     """The next lower or higher cutoff, at once: the tree is read again, nothing is evaluated."""
     rules = screen.session.document.rules
     if step < 0:
-        cutoff = max((one for one in CUTOFFS if one < rules.cutoff), default=rules.cutoff)
+        cutoff = max((known for known in CUTOFFS if known < rules.cutoff), default=rules.cutoff)
     else:
-        cutoff = min((one for one in CUTOFFS if one > rules.cutoff), default=rules.cutoff)
+        cutoff = min((known for known in CUTOFFS if known > rules.cutoff), default=rules.cutoff)
     set_rules(screen, replace(rules, cutoff=cutoff))
     screen.flash(f"cutoff {cutoff:g}")
 

@@ -25,11 +25,11 @@ def occurrences(text: str, wanted: str) -> list[int]:
         return []
     if wanted.islower() and len(lowered := text.lower()) == len(text):
         text = lowered
-    found, start = [], text.find(wanted)
+    places, start = [], text.find(wanted)
     while start >= 0:
-        found.append(start)
+        places.append(start)
         start = text.find(wanted, start + len(wanted))
-    return found
+    return places
 
 
 class FindBar(Horizontal, Generic[T]):

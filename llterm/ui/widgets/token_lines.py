@@ -87,9 +87,11 @@ class TokenLines(ScrollView):
     async def _on_click(self, event: events.Click) -> None:
         line = (event.y + int(self.scroll_offset.y)) // self._rows
         if line < len(self._lines):
-            found = [one for one in self._lines[line] if one.left <= event.x < one.left + one.width]
-            if found:
-                self._pick(found[0].number)
+            cells = [
+                cell for cell in self._lines[line] if cell.left <= event.x < cell.left + cell.width
+            ]
+            if cells:
+                self._pick(cells[0].number)
 
     def _lay_out(self) -> None:
         width, tokens = max(self.scrollable_content_region.width, 4), self._tokens()
