@@ -62,7 +62,7 @@ class MixView:
         columns = self._places(mix) if screen.tabled else self._columns(mix)
         row = self._table_row() if screen.tabled else screen.row
         screen.query_one(ModelColumns).show(columns, screen.column, row, bars=not screen.tabled)
-        self._lanes(mix)
+        self._show_charts(mix)
         self._say("#figures", self._figures(mix))
         self.show_notes()
 
@@ -225,7 +225,7 @@ class MixView:
             columns.append(ModelColumn(self._model(mix, n), note, n, lines, gone))
         return columns
 
-    def _lanes(self, mix: Mix) -> None:
+    def _show_charts(self, mix: Mix) -> None:
         title, measure = MEASURES[self._measure]
         diverging, here = self._measure == len(MEASURES) - 1, self._place()
 
@@ -240,7 +240,7 @@ class MixView:
             p = value(here, n)
             return percent(p) if p is not None else ""
 
-        lanes = [
+        series = [
             ModelChart(
                 n,
                 shown_name(model),
@@ -252,7 +252,7 @@ class MixView:
         whole = "reference" if mix.recipe.mode == "reference" else "mix"
         title = f"{title.format(whole=whole)}, by position"
         charts = self._screen.query_one(ModelCharts)
-        charts.show(title, lanes, self._screen.model, self._screen.number)
+        charts.show(title, series, self._screen.model, self._screen.number)
 
     def _figures(self, mix: Mix) -> list[str]:
         """A line a model: statistics against the reference, or what it gave."""
