@@ -23,9 +23,9 @@ from llterm.session.changes import ModelRun
 from llterm.session.document import Document
 from llterm.store.contents import Changes
 from llterm.store.file import LoomFile
-from llterm.ui.app import LltermApp
 from llterm.ui.launch import Launch
-from llterm.ui.screens.loom import LoomScreen
+from llterm.ui.llterm_app import LltermApp
+from llterm.ui.loom.loom_screen import LoomScreen
 
 SIZES = (1_000, 10_000, 100_000)
 ROUNDS = 5

@@ -86,3 +86,8 @@ def _log10(p: float) -> float:
 def _decimals(number: float) -> int:
     """Decimals that leave two significant digits."""
     return max(1 - math.floor(math.log10(number)), 0)
+
+
+def spoken_speed(speed: float) -> str:
+    """Tokens a second, in words."""
+    return "as fast as the model goes" if math.isinf(speed) else f"{speed:g} tokens a second"

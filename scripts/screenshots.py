@@ -26,9 +26,9 @@ from llterm.core.query import Backend
 from llterm.core.rules import Rules
 from llterm.core.stories import STORIES
 from llterm.engine.opening import open_mix
-from llterm.ui.app import LltermApp, open_document
 from llterm.ui.launch import Launch
-from llterm.ui.screens.mix import MixScreen
+from llterm.ui.llterm_app import LltermApp, open_document
+from llterm.ui.mix.mix_screen import MixScreen
 
 PICTURES = Path(__file__).parent.parent / "docs" / "pictures"
 SIZES = {

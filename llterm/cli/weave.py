@@ -49,7 +49,7 @@ def _run_app(arguments: WeaveArguments, config: Config, log: Path) -> int:
     gc.disable()
     launch = _launch(arguments, config)
     with terminal.stderr_to(log):
-        from llterm.ui.app import run_app
+        from llterm.ui.llterm_app import run_app
 
         gc.freeze()
         gc.enable()

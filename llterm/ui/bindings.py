@@ -33,10 +33,10 @@ def pane_bindings(keymap: Keymap, pane: Pane) -> list[Binding]:
 def bind(node: DOMNode, bindings: Iterable[Binding]) -> None:
     """Put these before what the node inherits."""
     added = BindingsMap(bindings).key_to_bindings
-    kept = node._bindings.key_to_bindings
+    inherited = node._bindings.key_to_bindings
     node._bindings.key_to_bindings = {
-        **kept,
-        **{key: [*new, *kept.get(key, [])] for key, new in added.items()},
+        **inherited,
+        **{key: [*new, *inherited.get(key, [])] for key, new in added.items()},
     }
 
 

@@ -1,11 +1,16 @@
-"""What panes tell the screen. Messages that come in bursts carry nothing and replace each other."""
+"""What panes tell the screen, and screens the app.
+
+Messages that come in bursts carry nothing and replace each other.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from textual.message import Message
 
+from llterm.backends.registry import Known
 from llterm.core.tokens import Tail
 from llterm.errors import LltermError
 
@@ -50,3 +55,42 @@ class Trouble(Message):
     """Something a person should hear about did not work."""
 
     error: LltermError
+
+
+# --- to the app
+
+
+@dataclass
+class LoadModel(Message):
+    """A model is to be the one in use; None: the one that llterm was started with."""
+
+    known: Known | None = None
+
+
+class UnloadModel(Message):
+    """The memory that the model takes is to be freed."""
+
+
+@dataclass
+class OpenLoom(Message):
+    """Another loom is to be gone on with, or begun with a text."""
+
+    path: Path | None
+    text: bytes | None = None
+    notices: tuple[str, ...] = ()
+    """What is to be told of it, once it is open."""
+
+
+class OpenLoomScreen(Message):
+    """The whole tree is to be looked at."""
+
+
+class OpenMixScreen(Message):
+    """The models are to be seen side by side."""
+
+
+@dataclass
+class PlayEnded(Message):
+    """What the model wrote by itself ended: why."""
+
+    reason: LltermError | str

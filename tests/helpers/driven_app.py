@@ -21,12 +21,12 @@ from llterm.core.query import Backend
 from llterm.core.rules import Rules
 from llterm.session.document import Document
 from llterm.session.session import Session
-from llterm.ui.app import LltermApp
 from llterm.ui.launch import Launch
-from llterm.ui.screens.weave import WeaveScreen
-from llterm.ui.widgets.heat import (
+from llterm.ui.llterm_app import LltermApp
+from llterm.ui.weave.heat_panel import (
     HeatPanel,
 )
+from llterm.ui.weave.weave_screen import WeaveScreen
 
 STORY = "Once upon a time a lamp maker lived by the river with a cat. The cat"
 Progress = Callable[[float], None]

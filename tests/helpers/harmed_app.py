@@ -9,8 +9,8 @@ import pytest
 
 from llterm.errors import LltermError
 from llterm.session.document import Document
-from llterm.ui.screens.inspector import Inspector
-from llterm.ui.screens.loom import LoomScreen
+from llterm.ui.dialogs.inspector_dialog import InspectorDialog
+from llterm.ui.loom.loom_screen import LoomScreen
 from tests.helpers.document_edits import model_run
 from tests.helpers.driven_app import STORY, Driven, Start
 from tests.helpers.file_harms import Harm
@@ -50,7 +50,7 @@ async def go_on_and_keep(start: Start, home: Path, harm: Harm) -> None:
             await at.press("x", "f4")
             await at.until(lambda: at.session.reader.places and not at.session.reader.waiting)
             await at.press("i")
-            await at.until(lambda: isinstance(at.app.screen, Inspector))
+            await at.until(lambda: isinstance(at.app.screen, InspectorDialog))
             await at.press("escape", "escape", "alt+l")
             await at.until(lambda: isinstance(at.app.screen, LoomScreen))
             await at.press("home", "w", "down", "w", "i", "escape", "g", "escape", "end", "escape")

@@ -18,7 +18,7 @@ from llterm.errors import LltermError
 from llterm.faults import OwnFault
 from llterm.formats.exchange import EXPORTS, IMPORTS, Taste, import_file
 from llterm.session.document import Document
-from llterm.ui.widgets.branching import facts_of
+from llterm.ui.loom.loom_rows import facts_of
 from tests.helpers import foreign_files
 from tests.helpers.exports import export
 from tests.helpers.strict_json import strictly

@@ -9,8 +9,8 @@ from textual.widgets import Input, OptionList
 from llterm.core.loom import ROOT
 from llterm.core.stories import STORIES
 from llterm.session import stories
-from llterm.ui.screens.looms import Looms
-from llterm.ui.screens.stories import Stories
+from llterm.ui.dialogs.looms_dialog import LoomsDialog
+from llterm.ui.dialogs.stories_dialog import StoriesDialog
 from tests.helpers.driven_app import STORY, Start
 
 
@@ -47,7 +47,7 @@ async def test_ones_own_are_renamed_deleted_and_brought_back(start: Start) -> No
     stories.keep("mill", b"The mill")
     async with start() as at:
         await at.press("ctrl+right_square_bracket")
-        assert isinstance(at.app.screen, Stories)
+        assert isinstance(at.app.screen, StoriesDialog)
         options = at.app.screen.query_one(OptionList)
         assert titles(options)[0] == "1  mill  yours"
         await at.press("r", "end", *" two", "enter")
@@ -66,7 +66,7 @@ async def test_the_list_of_looms_has_them_too(start: Start, home: Path) -> None:
     stories.keep("mill", b"The mill")
     start.offer = True
     async with start() as at:
-        await at.until(lambda: isinstance(at.app.screen, Looms))
+        await at.until(lambda: isinstance(at.app.screen, LoomsDialog))
         options = at.app.screen.query_one(OptionList)
         await at.until(lambda: options.option_count)
         assert titles(options)[0] == "  mill  a starting story of yours"

@@ -9,9 +9,9 @@ from textual.widgets import Input
 
 from llterm.formats import text
 from llterm.session.document import Document
-from llterm.ui.screens.ask import AskLine
-from llterm.ui.screens.export import Export
-from llterm.ui.screens.loom import LoomScreen
+from llterm.ui.dialogs.export_dialog import ExportDialog
+from llterm.ui.dialogs.text_dialogs import AskLine
+from llterm.ui.loom.loom_screen import LoomScreen
 from tests.helpers import foreign_files
 from tests.helpers.driven_app import Driven, Start
 
@@ -43,7 +43,7 @@ async def test_an_export_that_fails_by_our_fault_says_so(
     monkeypatch.setattr(text, "write_text", broken)
     async with cat() as at:
         await at.press("alt+e")
-        await at.until(lambda: isinstance(at.app.screen, Export))
+        await at.until(lambda: isinstance(at.app.screen, ExportDialog))
         await at.press("enter")
         await at.until(lambda: "fault of llterm's own" in told(at))
         assert "ZeroDivisionError: a fault" in told(at)

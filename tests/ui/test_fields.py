@@ -21,25 +21,30 @@ import llterm.ui
 from llterm.constraints.spec import Constraint
 from llterm.core.chat import Chat
 from llterm.core.display import area_text, field_text
-from llterm.ui.actions.seeing import spot_of
-from llterm.ui.screens.ask import AskLine, AskText
-from llterm.ui.screens.chat import ChatDialog
-from llterm.ui.screens.constrain import Constrain
-from llterm.ui.screens.edit_branch import EditBranch, PutText, TextDialog
-from llterm.ui.screens.export import Export
-from llterm.ui.screens.inspector import Inspector
-from llterm.ui.screens.prefix import Prefix
-from llterm.ui.screens.sampler import Sampler
-from llterm.ui.screens.sentences import WriteIn
-from llterm.ui.screens.settings import Settings
+from llterm.ui.dialogs.chat_dialog import ChatDialog
+from llterm.ui.dialogs.constraint_dialog import ConstraintDialog
+from llterm.ui.dialogs.export_dialog import ExportDialog
+from llterm.ui.dialogs.inspector_dialog import InspectorDialog
+from llterm.ui.dialogs.sampler_dialog import SamplerDialog
+from llterm.ui.dialogs.sentences_dialog import WriteIn
+from llterm.ui.dialogs.settings_dialog import SettingsDialog
+from llterm.ui.dialogs.text_dialogs import (
+    AskLine,
+    AskText,
+    EditBranch,
+    PrefixDialog,
+    PutText,
+    TextDialog,
+)
+from llterm.ui.weave.heat_handlers import spot_of
 from llterm.ui.widgets.fields import Area, Draft, Field
-from llterm.ui.widgets.find import FindBar
+from llterm.ui.widgets.find_bar import FindBar
 from tests.helpers import hostile_text
 from tests.helpers.driven_app import Driven, Start, drawn
 
 TEXT = hostile_text.TEXT + "\ud800\udcff\ue000 end"
 LINES = f"{TEXT}\n\t{TEXT}\r\nlast\x85\u2028 line"
-ALLOWED = {"llterm.ui.widgets.fields", "llterm.ui.widgets.prose"}
+ALLOWED = {"llterm.ui.widgets.fields", "llterm.ui.weave.prose"}
 
 
 async def _constrain(_: Constraint | None) -> None:
@@ -49,22 +54,22 @@ async def _constrain(_: Constraint | None) -> None:
 def _inspector(at: Driven) -> Screen[Any]:
     spot = spot_of(at.main)
     assert spot is not None
-    return Inspector(at.main, spot, "a token")
+    return InspectorDialog(at.session, at.main.options.keep_choice, spot, "a token")
 
 
 SCREENS: dict[type[Any], Callable[[Driven], Screen[Any]]] = {
     AskLine: lambda at: AskLine(TEXT, LINES, TEXT),
     AskText: lambda at: AskText(TEXT, LINES),
     ChatDialog: lambda at: ChatDialog(Chat(LINES, LINES)),
-    Constrain: lambda at: Constrain(Constraint("regex", LINES), _constrain),
+    ConstraintDialog: lambda at: ConstraintDialog(Constraint("regex", LINES), _constrain),
     EditBranch: lambda at: EditBranch(LINES),
-    Export: lambda at: Export(Path(f"{hostile_text.TEXT.replace('/', '')}.loom")),
-    Inspector: _inspector,
-    Prefix: lambda at: Prefix(LINES),
+    ExportDialog: lambda at: ExportDialog(Path(f"{hostile_text.TEXT.replace('/', '')}.loom")),
+    InspectorDialog: _inspector,
+    PrefixDialog: lambda at: PrefixDialog(LINES),
     PutText: lambda at: PutText(LINES),
-    Sampler: lambda at: Sampler(at.main),
+    SamplerDialog: lambda at: SamplerDialog(at.session, at.main.options.keep_choice),
     WriteIn: lambda at: WriteIn(LINES),
-    Settings: lambda at: Settings(at.main),
+    SettingsDialog: lambda at: SettingsDialog(at.session, at.main.options),
 }
 PARTS = {FindBar}
 """Not screens: the weave screen's own, and the loom screen's."""

@@ -8,24 +8,26 @@ from rich.cells import cell_len
 
 from llterm.core.view import Branch, Step, Suggestion, View
 from llterm.session.status import Figures
-from llterm.ui.figures import fit, found
-from llterm.ui.widgets.cells import crop, wrap
+from llterm.ui.weave.suggestion_rows import flatten, label, locate
+from llterm.ui.weave.weave_view import result_pieces
 from llterm.ui.widgets.keybar import key_name
-from llterm.ui.widgets.rows import flatten, label, locate
+from llterm.ui.widgets.text_fit import crop, fit_pieces, wrap
 
 
 def test_the_line_under_the_tree_says_what_is_certain() -> None:
     figures = Figures(seconds=0.4)
     one = Suggestion((1,), (), b" a", -1.0, "stop")
     part = View(suggestions=(one,) * 18, coverage=(0.57,), settled=11, bound=0.0012)
-    done = found(figures, replace(part, done=True), weaving=False, stale="", key="^J")
+    done = result_pieces(figures, replace(part, done=True), weaving=False, stale="", key="^J")
     assert " · ".join(done) == "18 suggestions · 57% at depth 1 · 0.4s"
-    open_ = found(figures, part, weaving=False, stale="", key="^J")
+    open_ = result_pieces(figures, part, weaving=False, stale="", key="^J")
     assert open_[:3] == ["18 suggestions", "^J goes on", "11 settled, rest ≤0.12%"]
-    spent = found(figures, replace(part, spent=True), weaving=False, stale="", key="^J")
+    spent = result_pieces(figures, replace(part, spent=True), weaving=False, stale="", key="^J")
     assert "budget used up" in spent[1]
-    assert "stale" in found(figures, part, weaving=False, stale="the story moved", key="^J")[0]
-    assert fit(done, 34) == "18 suggestions · 57% at depth 1"
+    assert (
+        "stale" in result_pieces(figures, part, weaving=False, stale="the story moved", key="^J")[0]
+    )
+    assert fit_pieces(done, 34) == "18 suggestions · 57% at depth 1"
 
 
 def test_a_ghost_wraps_and_loses_nothing() -> None:

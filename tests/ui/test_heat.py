@@ -10,8 +10,8 @@ from textual.widgets import DataTable, Input
 from llterm.constraints.spec import choices
 from llterm.core.heat import MEASURES
 from llterm.keymap import action_of
-from llterm.ui.screens.inspector import Inspector
-from llterm.ui.widgets.heat import (
+from llterm.ui.dialogs.inspector_dialog import InspectorDialog
+from llterm.ui.weave.heat_panel import (
     COLUMN,
     FORK_BITS,
     FORK_SECOND,
@@ -144,13 +144,13 @@ async def test_the_inspector_says_what_the_constraint_allows(start: Start) -> No
     async with start(size=(80, 24)) as at:
         await open_heat(at)
         await at.press("i")
-        await at.until(lambda: isinstance(at.app.screen, Inspector))
+        await at.until(lambda: isinstance(at.app.screen, InspectorDialog))
         assert "valid" not in await columns(at)
         await at.press("escape")
         await at.session.set_constraint(choices([" sat.", " is asleep."]))
         await at.weave()
         await at.press("end", "i")
-        await at.until(lambda: isinstance(at.app.screen, Inspector))
+        await at.until(lambda: isinstance(at.app.screen, InspectorDialog))
         assert "valid" in await columns(at)
         inspector = at.app.screen
         table = inspector.query_one(DataTable)
@@ -159,7 +159,7 @@ async def test_the_inspector_says_what_the_constraint_allows(start: Start) -> No
         assert "the constraint takes" in told
         assert "as if" not in told
         await at.press("escape", "home", "right", "i")
-        await at.until(lambda: isinstance(at.app.screen, Inspector))
+        await at.until(lambda: isinstance(at.app.screen, InspectorDialog))
         assert "valid" in await columns(at)
         told = str(at.app.screen.query_one(".dialog--note").render())
         assert "as if a weave began" in told
@@ -176,7 +176,7 @@ async def test_the_inspector_filters_tries_a_chain_and_forces(start: Start) -> N
     async with start(size=(120, 40)) as at:
         panel = await open_heat(at)
         await at.press("i")
-        await at.until(lambda: isinstance(at.app.screen, Inspector))
+        await at.until(lambda: isinstance(at.app.screen, InspectorDialog))
         inspector = at.app.screen
         table = inspector.query_one(DataTable)
         await at.until(lambda: table.row_count > 10)
@@ -260,7 +260,7 @@ async def test_the_inspector_weighs_a_whole_text(start: Start) -> None:
         panel = await open_heat(at)
         number = panel.chosen
         await at.press("i")
-        await at.until(lambda: isinstance(at.app.screen, Inspector))
+        await at.until(lambda: isinstance(at.app.screen, InspectorDialog))
         inspector = at.app.screen
         await at.until(lambda: inspector.query_one(DataTable).row_count > 10)
         field = inspector.query_one("#filter", Input)

@@ -8,17 +8,18 @@ import pytest
 
 from llterm.config.sampling import value_of
 from llterm.core.sampler import KNOBS, ORDER, PRESETS, SamplerSettings, Sampling
-from llterm.ui import knobs
+from llterm.ui.dialogs import sampler_rows
+from llterm.ui.dialogs.setting_text import value_text
 
 BALANCED = Sampling()
 
 
-def row(name: str, sampling: Sampling = BALANCED) -> knobs.Row:
-    return next(one for one in knobs.rows(sampling) if one.name == name)
+def row(name: str, sampling: Sampling = BALANCED) -> sampler_rows.SamplerRow:
+    return next(one for one in sampler_rows.rows(sampling) if one.name == name)
 
 
 def test_rows_stand_in_the_chains_order_and_stages_that_do_not_run_take_one() -> None:
-    found = knobs.rows(BALANCED)
+    found = sampler_rows.rows(BALANCED)
     assert found[0].name == "preset"
     first = [(one.stage, one.place) for one in found if one.first]
     assert first[:3] == [("penalties", 1), ("temperature", 2), ("top_p", 3)]
@@ -27,7 +28,7 @@ def test_rows_stand_in_the_chains_order_and_stages_that_do_not_run_take_one() ->
     }  # fmt: skip
     assert sum(one.stage == "dry" for one in found) == 1
     assert sum(one.stage == "penalties" for one in found) == len(KNOBS["penalties"])
-    every = knobs.rows(BALANCED.under("neutral", PRESETS))
+    every = sampler_rows.rows(BALANCED.under("neutral", PRESETS))
     assert sum(one.stage == "dry" for one in every) == len(KNOBS["dry"])
 
 
@@ -41,43 +42,43 @@ def test_rows_stand_in_the_chains_order_and_stages_that_do_not_run_take_one() ->
     ],
 )  # fmt: skip
 def test_left_and_right_change_a_value_by_a_step(name: str, by: int, value: object) -> None:
-    stepped = knobs.stepped(BALANCED, row(name), by, PRESETS)
+    stepped = sampler_rows.stepped(BALANCED, row(name), by, PRESETS)
     assert value_of(stepped, name) == value
 
 
 def test_steps_end_at_the_edge_of_what_may_be() -> None:
     sampling = BALANCED
     for _ in range(40):
-        sampling = knobs.stepped(sampling, row("top_p"), 1, PRESETS)
+        sampling = sampler_rows.stepped(sampling, row("top_p"), 1, PRESETS)
     assert sampling.settings.top_p == 1
     weak = replace(BALANCED, settings=SamplerSettings(repeat_penalty=0.01))
-    assert knobs.stepped(weak, row("repeat_penalty"), -1, PRESETS) == weak
+    assert sampler_rows.stepped(weak, row("repeat_penalty"), -1, PRESETS) == weak
 
 
 def test_what_is_shown_can_be_typed() -> None:
-    for one in knobs.rows(BALANCED.under("neutral", PRESETS)):
+    for one in sampler_rows.rows(BALANCED.under("neutral", PRESETS)):
         value = value_of(BALANCED, one.name)
-        text = knobs.shown(value)
-        assert value_of(knobs.typed(BALANCED, one, text, PRESETS), one.name) == value
-    typed = knobs.typed(BALANCED, row("ban"), "once upon|\\n", PRESETS)
+        text = value_text(value)
+        assert value_of(sampler_rows.typed(BALANCED, one, text, PRESETS), one.name) == value
+    typed = sampler_rows.typed(BALANCED, row("ban"), "once upon|\\n", PRESETS)
     assert typed.bans.phrases == ("once upon", "\n")
     with pytest.raises(ValueError, match="TEXT=NUMBER"):
-        knobs.typed(BALANCED, row("bias"), "cat", PRESETS)
+        sampler_rows.typed(BALANCED, row("bias"), "cat", PRESETS)
 
 
 def test_stages_go_on_and_off_and_move() -> None:
-    off = knobs.switched(BALANCED, row("repeat_penalty"), PRESETS)
+    off = sampler_rows.switched(BALANCED, row("repeat_penalty"), PRESETS)
     assert off.settings.order == ("temperature", "top_p")
-    assert knobs.switched(off, row("repeat_penalty", off), PRESETS) == BALANCED
-    later = knobs.moved(BALANCED, row("temperature"), 1, PRESETS)
+    assert sampler_rows.switched(off, row("repeat_penalty", off), PRESETS) == BALANCED
+    later = sampler_rows.moved(BALANCED, row("temperature"), 1, PRESETS)
     assert later.settings.order == ("penalties", "top_p", "temperature")
     assert (later.label, BALANCED.label) == ("custom", "balanced")
-    assert knobs.moved(later, row("temperature", later), 1, PRESETS) == later
-    assert knobs.moved(BALANCED, row("min_p"), 1, PRESETS) == BALANCED
-    assert knobs.neutral(BALANCED, row("temperature"), PRESETS).settings.temperature == 1
+    assert sampler_rows.moved(later, row("temperature", later), 1, PRESETS) == later
+    assert sampler_rows.moved(BALANCED, row("min_p"), 1, PRESETS) == BALANCED
+    assert sampler_rows.neutral(BALANCED, row("temperature"), PRESETS).settings.temperature == 1
 
 
 def test_a_row_that_went_with_its_stage_is_found_by_the_stage() -> None:
-    off = knobs.switched(BALANCED, row("penalty_last_n"), PRESETS)
-    found = knobs.rows(off)
-    assert found[knobs.find(found, row("penalty_last_n"))].name == "repeat_penalty"
+    off = sampler_rows.switched(BALANCED, row("penalty_last_n"), PRESETS)
+    found = sampler_rows.rows(off)
+    assert found[sampler_rows.find(found, row("penalty_last_n"))].name == "repeat_penalty"

@@ -12,9 +12,9 @@ from rich.cells import cell_len
 from llterm.core.loom import ROOT
 from llterm.keymap import ACTIONS
 from llterm.session.document import Document
-from llterm.ui.screens.comparison import Comparison
-from llterm.ui.screens.loom import LoomScreen
-from llterm.ui.widgets.path import path_text
+from llterm.ui.dialogs.comparison_dialog import ComparisonDialog
+from llterm.ui.loom.loom_path import path_text
+from llterm.ui.loom.loom_screen import LoomScreen
 from tests.helpers.document_edits import model_run
 from tests.helpers.driven_app import Driven, Start, bound
 
@@ -252,7 +252,7 @@ async def test_two_branches_side_by_side(fox: Start) -> None:
         await go(at, screen, "␣sat")
         await at.press("w")
         found = at.app.screen
-        assert isinstance(found, Comparison)
+        assert isinstance(found, ComparisonDialog)
         await at.until(lambda: "sat" in str(found.query_one("VerticalScroll Static").render()))
         text = str(found.query_one("VerticalScroll Static").render())
         assert "The red fox" in text
@@ -263,7 +263,7 @@ async def test_two_branches_side_by_side(fox: Start) -> None:
         await at.press("w")
         await go(at, screen, "A blue")
         await at.press("w")
-        assert isinstance(at.app.screen, Comparison)
+        assert isinstance(at.app.screen, ComparisonDialog)
 
 
 async def test_continuations_that_nobody_took_fold_away_and_are_cleared(fox: Start) -> None:
@@ -279,7 +279,7 @@ async def test_continuations_that_nobody_took_fold_away_and_are_cleared(fox: Sta
         await at.press("l")
         assert texts(screen)[3:5] == ["␣there", "␣here"]
         await at.press("j", "k", "e")
-        assert "1 deleted" in screen._told
+        assert "1 deleted" in screen.note
         assert texts(screen)[3:5] == ["␣there", "␣slept under the moon"]
         await at.press("u")
         assert texts(screen)[3:5] == ["␣there", "␣here"]

@@ -13,8 +13,8 @@ from llterm.errors import LltermError
 from llterm.formats import raster
 from llterm.session import looms
 from llterm.session.document import Document
-from llterm.ui.screens.export import Export
-from llterm.ui.screens.looms import Looms
+from llterm.ui.dialogs.export_dialog import ExportDialog
+from llterm.ui.dialogs.looms_dialog import LoomsDialog
 from tests.helpers.driven_app import STORY, Driven, Start
 from tests.helpers.hostile_looms import change
 
@@ -30,7 +30,7 @@ async def listed(at: Driven) -> OptionList:
     """Open the list, and wait until it is filled."""
     await at.press("alt+o")
     screen = at.app.screen
-    assert isinstance(screen, Looms)
+    assert isinstance(screen, LoomsDialog)
     options = screen.query_one(OptionList)
     await at.until(lambda: options.option_count)
     return options
@@ -71,7 +71,7 @@ async def test_a_start_without_a_file_offers_the_looms_there_are(start: Start, h
         assert at.app.screen is at.main
     make(home, "fox", b"The red fox")
     async with start() as at:
-        await at.until(lambda: isinstance(at.app.screen, Looms))
+        await at.until(lambda: isinstance(at.app.screen, LoomsDialog))
         options = at.app.screen.query_one(OptionList)
         await at.until(lambda: options.option_count)
         assert "fox" in lines(options)[0]
@@ -136,7 +136,7 @@ async def test_an_export_is_written_beside_the_loom(
         await at.press("!")
         await at.press("alt+e")
         screen = at.app.screen
-        assert isinstance(screen, Export)
+        assert isinstance(screen, ExportDialog)
         options = screen.query_one(OptionList)
         options.highlighted = next(n for n, one in enumerate(lines(options)) if format in one)
         await at.pilot.pause()

@@ -15,11 +15,11 @@ from llterm.core.rules import Rules
 from llterm.core.sampling import PRESETS
 from llterm.engine.mixture import Mix
 from llterm.errors import BackendUnavailable, UsageError
-from llterm.ui.screens import mixed
-from llterm.ui.screens.mix import MixScreen
-from llterm.ui.screens.mix_help import MixHelp
-from llterm.ui.widgets.lanes import Lanes
-from llterm.ui.widgets.voices import Voices
+from llterm.ui.dialogs.help_dialog import HelpDialog
+from llterm.ui.mix import mix_view
+from llterm.ui.mix.mix_screen import MixScreen
+from llterm.ui.mix.model_charts import ModelCharts
+from llterm.ui.mix.model_columns import ModelColumns
 from tests.helpers.driven_app import Driven, Progress, Start, drawn
 from tests.helpers.mix_models import STORY, Endless, Few, Hanging, Mortal
 
@@ -187,7 +187,7 @@ async def test_a_model_that_dies_is_a_row_and_can_be_tried_again(start: Start) -
 async def test_a_silent_model_is_switched_off_by_a_key_and_nothing_hangs(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mixed, "SLOW", 0.0)
+    monkeypatch.setattr(mix_view, "SLOW", 0.0)
     hanging = Hanging(1)
     async with side_by_side(start, [hanging, Endless(2)]) as (at, screen):
         hanging.here.clear()
@@ -258,14 +258,14 @@ async def test_eight_models_are_told_apart_without_colours(
         for _ in range(8):
             await at.press("tab")
         assert "H random-7" in shown(screen)
-        assert screen.query_one(Lanes).size.height
-        assert screen.query_one(Voices).rows
+        assert screen.query_one(ModelCharts).size.height
+        assert screen.query_one(ModelColumns).rows
 
 
 async def test_help_names_the_keys_and_escape_goes_back_to_the_story(start: Start) -> None:
     async with side_by_side(start, [Endless(1), Endless(2)]) as (at, _):
         await at.press("question_mark")
-        await at.until(lambda: isinstance(at.app.screen, MixHelp))
+        await at.until(lambda: isinstance(at.app.screen, HelpDialog))
         await at.press("escape", "escape")
         assert at.app.screen is at.main
         await at.press("Q")
@@ -311,7 +311,7 @@ async def test_what_a_server_does_not_tell_is_nowhere_on_the_screen(start: Start
         for table in ("", "v"):
             if table:
                 await at.press(table)
-            for _ in mixed.MEASURES:
+            for _ in mix_view.MEASURES:
                 await at.press("c")
                 assert "nan" not in shown(screen)
                 assert "KLD not told" in shown(screen)

@@ -16,7 +16,7 @@ from llterm.backends.scripted import ScriptedBackend
 from llterm.core.query import Backend
 from llterm.errors import ModelError
 from llterm.state import read_state
-from llterm.ui.screens.models import Models
+from llterm.ui.dialogs.models_dialog import ModelsDialog
 from tests.helpers.driven_app import STORY, Driven, Start
 
 
@@ -32,7 +32,7 @@ async def pick(at: Driven, name: str) -> None:
     """Choose a model in the list."""
     await at.press("alt+m")
     picker = at.app.screen
-    assert isinstance(picker, Models)
+    assert isinstance(picker, ModelsDialog)
     options = picker.query_one(OptionList)
     await at.until(lambda: options.option_count)
     names = [str(options.get_option_at_index(n).prompt) for n in range(options.option_count)]
@@ -94,7 +94,7 @@ async def test_a_second_pick_gives_up_the_first(
             raise
         return Twin()
 
-    monkeypatch.setattr("llterm.ui.app.open_model", slowly)
+    monkeypatch.setattr("llterm.ui.llterm_app.open_model", slowly)
     async with start() as at:
         await pick(at, "fable")
         await at.until(lambda: at.line("model") == "fable · loading 0%")
@@ -161,7 +161,7 @@ async def test_the_chat_is_one_folded_line_that_opens(start: Start) -> None:
     async with start("") as at:
         await at.press("alt+c", *"tell", "tab", *"be", "ctrl+j")
         await at.until(lambda: at.main.suggestions.rows and not at.session.weaving)
-        root = at.main.root
+        root = at.main.chat_header
         assert root.display
         assert root.size.height == 1
         assert "chat · plain · " in shown(at)
@@ -194,4 +194,4 @@ async def test_a_template_that_fails_is_told_in_its_line(start: Start) -> None:
 
 def shown(at: Driven) -> str:
     """What the line before the story says."""
-    return str(at.main.root.query_one("Static").render())
+    return str(at.main.chat_header.query_one("Static").render())

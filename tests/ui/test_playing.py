@@ -9,8 +9,8 @@ from llterm.core.query import Backend
 from llterm.core.rules import Rules
 from llterm.core.sampling import PRESETS
 from llterm.state import read_state
-from llterm.ui.screens.edit_branch import PutText
-from llterm.ui.screens.settings import Settings
+from llterm.ui.dialogs.settings_dialog import SettingsDialog
+from llterm.ui.dialogs.text_dialogs import PutText
 from tests.helpers.driven_app import STORY, Progress, Start, open_heat, shows_story
 from tests.helpers.sessions import Gate
 
@@ -63,7 +63,7 @@ async def test_the_speed_is_set_by_keys_and_panel_and_kept(start: Start) -> None
         assert at.session.player.speed == 10
         assert read_state().values["ui.play_speed"] == 10
         await at.press("f5")
-        await at.until(lambda: isinstance(at.app.screen, Settings))
+        await at.until(lambda: isinstance(at.app.screen, SettingsDialog))
         field = at.app.screen.query_one("#play_speed", Input)
         field.value = "0"
         await at.until(lambda: at.session.player.speed == float("inf"))

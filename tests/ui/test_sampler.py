@@ -7,12 +7,12 @@ from textual.widgets import DataTable, OptionList, Static
 
 from llterm.core.sampler import SamplerSettings
 from llterm.state import read_state
-from llterm.ui.screens.inspector import Inspector
-from llterm.ui.screens.sampler import Sampler
+from llterm.ui.dialogs.inspector_dialog import InspectorDialog
+from llterm.ui.dialogs.sampler_dialog import SamplerDialog
 from tests.helpers.driven_app import Driven, Start
 
 
-async def opened(at: Driven, *, heat: bool = True) -> Sampler:
+async def opened(at: Driven, *, heat: bool = True) -> SamplerDialog:
     if heat:
         await at.press("f4")
         reader = at.session.reader
@@ -20,17 +20,17 @@ async def opened(at: Driven, *, heat: bool = True) -> Sampler:
         await at.press("left", "left")
     await at.press("ctrl+k")
     panel = at.app.screen
-    assert isinstance(panel, Sampler)
+    assert isinstance(panel, SamplerDialog)
     if heat:
         await at.until(lambda: "kept" in drawn(panel))
     return panel
 
 
-def drawn(panel: Sampler) -> str:
+def drawn(panel: SamplerDialog) -> str:
     return str(panel.query_one("#drawn", Static).render())
 
 
-def listed(panel: Sampler) -> list[str]:
+def listed(panel: SamplerDialog) -> list[str]:
     options = panel.query_one(OptionList)
     return [str(options.get_option_at_index(n).prompt) for n in range(options.option_count)]
 
@@ -107,21 +107,21 @@ async def test_a_wrong_value_is_refused_in_place(start: Start) -> None:
         assert "above 0" in str(note.render())
         assert at.session.sampling.label == "balanced"
         await at.press("escape")
-        assert isinstance(at.app.screen, Sampler)
+        assert isinstance(at.app.screen, SamplerDialog)
         await at.press("escape")
-        assert not isinstance(at.app.screen, Sampler)
+        assert not isinstance(at.app.screen, SamplerDialog)
 
 
 async def test_the_inspector_opens_the_panel_and_follows_it(start: Start) -> None:
     async with start(size=(120, 40)) as at:
         await opened(at)
         await at.press("escape", "i")
-        await at.until(lambda: isinstance(at.app.screen, Inspector))
+        await at.until(lambda: isinstance(at.app.screen, InspectorDialog))
         table = at.app.screen.query_one(DataTable)
         await at.until(lambda: table.row_count > 10)
         assert str(table.get_row_at(1)[-1]).strip() == "top_p"
         await at.press("f6")
-        await at.until(lambda: isinstance(at.app.screen, Sampler))
+        await at.until(lambda: isinstance(at.app.screen, SamplerDialog))
         await at.press("up", "left", "left", "left")
         assert at.session.sampling.label == "neutral"
         await at.press("escape")

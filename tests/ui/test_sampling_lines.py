@@ -8,9 +8,9 @@ from llterm.backends.scripted import ScriptedBackend
 from llterm.core.query import Backend
 from llterm.core.rules import Rules
 from llterm.state import read_state
-from llterm.ui.screens.models import Models
-from llterm.ui.screens.sentences import SentenceBeams, WriteIn
-from llterm.ui.screens.settings import Settings
+from llterm.ui.dialogs.models_dialog import ModelsDialog
+from llterm.ui.dialogs.sentences_dialog import SentencesDialog, WriteIn
+from llterm.ui.dialogs.settings_dialog import SettingsDialog
 from llterm.ui.widgets.toggle import Toggle
 from tests.helpers.driven_app import STORY, Driven, Progress, Start, shows_story
 from tests.helpers.sessions import SEEDED, Gate, draw_by
@@ -70,7 +70,7 @@ async def test_escape_stops_the_lines_and_keeps_them(start: Start) -> None:
 async def test_the_panel_sets_how_many_and_how_long_and_keeps_it(start: Start) -> None:
     async with start() as at:
         await at.press("f5")
-        await at.until(lambda: isinstance(at.app.screen, Settings))
+        await at.until(lambda: isinstance(at.app.screen, SettingsDialog))
         at.app.screen.query_one("#sample_lines", Input).value = "2"
         at.app.screen.query_one("#sample_sentence", Toggle).focus()
         await at.press("space")
@@ -98,9 +98,9 @@ async def test_sentences_are_picked_kept_written_and_taken_back(start: Start) ->
     async with start(size=(100, 30)) as at:
         draw_by(at.session, SEEDED)
         await at.press("alt+n")
-        await at.until(lambda: isinstance(at.app.screen, SentenceBeams))
+        await at.until(lambda: isinstance(at.app.screen, SentencesDialog))
         screen = at.app.screen
-        assert isinstance(screen, SentenceBeams)
+        assert isinstance(screen, SentencesDialog)
         options = screen.query_one(OptionList)
         await at.until(lambda: not screen._sentences.running and options.option_count > 1)
         await at.press("j", "space")
@@ -124,7 +124,7 @@ async def test_sentences_are_picked_kept_written_and_taken_back(start: Start) ->
         await at.until(lambda: not screen._sentences.running)
         assert kept in screen._sentences.offers
         await at.press("m")
-        await at.until(lambda: isinstance(at.app.screen, Models))
+        await at.until(lambda: isinstance(at.app.screen, ModelsDialog))
         models = at.app.screen.query_one(OptionList)
         await at.until(lambda: models.option_count)
         await at.press("home", "enter")

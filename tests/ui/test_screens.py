@@ -13,10 +13,10 @@ from llterm.config.schema import Ui
 from llterm.config.themes import shipped_folder
 from llterm.keymap import ACTIONS
 from llterm.state import read_state
-from llterm.ui.screens.help import Help
-from llterm.ui.screens.jump import Jump
-from llterm.ui.screens.settings import Settings
-from llterm.ui.themes import load_themes
+from llterm.ui.dialogs.help_dialog import HelpDialog
+from llterm.ui.dialogs.jump_screen import JumpScreen
+from llterm.ui.dialogs.settings_dialog import SettingsDialog
+from llterm.ui.theme_files import load_themes
 from tests.helpers.driven_app import STORY, Start, bound
 
 
@@ -41,7 +41,7 @@ async def test_help_is_made_from_the_bindings(start: Start) -> None:
     start.config = Config(keys={"weave.start": "f15,ctrl+e"})
     async with start(size=(120, 40)) as at:
         await at.press("f1")
-        assert isinstance(at.app.screen, Help)
+        assert isinstance(at.app.screen, HelpDialog)
         text = "\n".join(str(one.render()) for one in at.app.screen.query("Static"))
         assert "F15 ^E" in text
         assert "Weave at the cursor" in text
@@ -71,7 +71,7 @@ async def test_settings_count_at_once_and_absurd_ones_are_refused_in_place(start
         await at.weave()
         await at.press("f5")
         panel = at.app.screen
-        assert isinstance(panel, Settings)
+        assert isinstance(panel, SettingsDialog)
         depth = panel.query_one("#depth", Input)
         assert depth.has_focus
         for wrong in ("0", "-3", "999999", "x", "1e9", ""):
@@ -222,7 +222,7 @@ async def test_jump_goes_to_the_other_pane_or_by_letter(start: Start) -> None:
         await at.press("ctrl+o")
         assert at.main.editor.has_focus
         await at.press("f4", "escape", "ctrl+o")
-        assert isinstance(at.app.screen, Jump)
+        assert isinstance(at.app.screen, JumpScreen)
         await at.press("h")
         assert at.main.heat.has_focus
         await at.press("ctrl+o", "t")

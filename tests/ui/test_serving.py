@@ -16,7 +16,7 @@ from llterm.backends.remote.transport import Reply
 from llterm.config import Config, ModelConfig
 from llterm.config.server import ServerSettings
 from llterm.core.query import Backend
-from llterm.ui.screens.server import ServerDialog
+from llterm.ui.dialogs.info_dialogs import ServerDialog
 from tests.helpers.bundled_model import BUNDLED
 from tests.helpers.driven_app import Driven, Start
 from tests.helpers.fake_servers import LlamaServer, OllamaServer, VllmServer

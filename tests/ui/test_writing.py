@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from llterm.ui.app import LltermApp
-from llterm.ui.external import same_ends
-from llterm.ui.widgets.find import occurrences
+from llterm.ui.external_editor import same_ends
+from llterm.ui.llterm_app import LltermApp
+from llterm.ui.widgets.find_bar import occurrences
 from tests.helpers.driven_app import STORY, Start
 
 HOSTILE = (

@@ -1,1 +1,1 @@
-"""The panes of the main screen, one a file."""
+"""What several screens or dialogs use."""

@@ -19,8 +19,8 @@ from textual.strip import Strip
 
 from llterm.core.display import visible
 from llterm.ramps import Depth
-from llterm.ui.widgets.cells import crop
-from llterm.ui.widgets.scrolling import set_virtual_height
+from llterm.ui.widgets.text_fit import crop
+from llterm.ui.widgets.virtual_height import set_virtual_height
 
 DEPTHS: dict[str, Depth] = {
     "truecolor": "truecolor",
@@ -87,9 +87,11 @@ class TokenLines(ScrollView):
     async def _on_click(self, event: events.Click) -> None:
         line = (event.y + int(self.scroll_offset.y)) // self._rows
         if line < len(self._lines):
-            found = [one for one in self._lines[line] if one.left <= event.x < one.left + one.width]
-            if found:
-                self._pick(found[0].number)
+            cells = [
+                cell for cell in self._lines[line] if cell.left <= event.x < cell.left + cell.width
+            ]
+            if cells:
+                self._pick(cells[0].number)
 
     def _lay_out(self) -> None:
         width, tokens = max(self.scrollable_content_region.width, 4), self._tokens()

@@ -1,0 +1,1 @@
+"""Boxes over a screen, which ask or tell something."""

@@ -1,0 +1,54 @@
+"""Dialogs that only tell: the log, and what a model's server can and cannot do."""
+
+from __future__ import annotations
+
+from textual.app import ComposeResult
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.widgets import Static
+
+from llterm.backends.remote.remote_backend import RemoteBackend
+from llterm.core.display import label_text
+from llterm.ui.dialogs.dialog import Dialog
+from llterm.ui.log_buffer import LOG_BUFFER
+
+
+class LogDialog(Dialog[None]):
+    """Newest last. The same lines are in the log file."""
+
+    TITLE = "Log"
+    KEYS = "↑↓ scroll   Esc close"
+
+    def body(self) -> ComposeResult:
+        with VerticalScroll():
+            yield Static("\n".join(LOG_BUFFER.lines) or "Nothing yet.", markup=False)
+
+    def on_mount(self) -> None:
+        self.query_one(VerticalScroll).scroll_end(animate=False)
+
+
+class ServerDialog(Dialog[None]):
+    """Row by row; what a server lacks is told with what that means."""
+
+    TITLE = "Server"
+    KEYS = "↑↓ scroll   Esc close"
+
+    def __init__(self, server: RemoteBackend) -> None:
+        super().__init__()
+        self._server = server
+
+    def body(self) -> ComposeResult:
+        transport = self._server.transport
+        rows = [
+            ("address", transport.name),
+            *self._server.explained,
+            ("requests at once", f"{transport.parallel} at most"),
+            ("so far", transport.spent.summary()),
+        ]
+        with VerticalScroll():
+            for label, told in rows:
+                yield Static(_row(label, told))
+
+
+def _row(label: str, told: str) -> Content:
+    return Content.assemble((f"{label:<22}", "bold"), label_text(told))

@@ -1,0 +1,198 @@
+"""Sentence beams: a list of whole sentences, one of which goes on the story, round after round."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.widgets import OptionList, Static
+from textual.widgets.option_list import Option
+
+from llterm.backends.registry import Known, open_model
+from llterm.core.display import label_text
+from llterm.core.query import Backend
+from llterm.core.view import mean_of
+from llterm.errors import LltermError
+from llterm.number_format import joint
+from llterm.session.changes import Change
+from llterm.session.sentences import Offer, Sentences
+from llterm.session.session import Session
+from llterm.ui.dialogs.dialog import Dialog
+from llterm.ui.dialogs.models_dialog import ModelsDialog
+from llterm.ui.dialogs.text_dialogs import TextDialog
+from llterm.ui.notices import show_trouble
+from llterm.ui.screen_options import ScreenOptions
+
+EVERY = 0.12
+"""Seconds between two looks at what was drawn meanwhile."""
+TOKENS = 64
+"""Most tokens of a sentence."""
+STORY = 400
+"""Characters of the story's end that stand above the sentences."""
+
+
+class WriteIn(TextDialog):
+    """A sentence of the person's own."""
+
+    TITLE = "Write a sentence yourself"
+    KEYS = "^J put it into the story   Esc give up"
+
+
+class SentencesDialog(Dialog[None]):
+    """A sitting. Every pick is in the loom at once, and undone like any other accept."""
+
+    TITLE = "Sentence beams"
+    KEYS = "⏎ take  Space keep  W write in  B take back  R again  M another model  Esc done"
+    BINDINGS = [  # noqa: RUF012
+        Binding("j", "move(1)", show=False),
+        Binding("k", "move(-1)", show=False),
+        Binding("space", "keep", show=False, priority=True),
+        Binding("w", "write", show=False),
+        Binding("b", "back", show=False),
+        Binding("r", "again", show=False),
+        Binding("m", "join", show=False),
+    ]
+
+    def __init__(
+        self, session: Session, options: ScreenOptions, follow: Callable[[Change], object]
+    ) -> None:
+        """`follow` shows a change of the story."""
+        super().__init__()
+        self._session, self._options, self._follow = session, options, follow
+        self._sentences = Sentences(session, self._mark)
+        self._offers: list[Offer] = []
+        self._joined: list[Backend] = []
+        self._new = True
+
+    def body(self) -> ComposeResult:
+        with VerticalScroll(can_focus=False, classes="sentences--story"):
+            yield Static(id="told", markup=False)
+        yield OptionList(markup=False, compact=True)
+        yield Static(id="chosen", classes="dialog--note", markup=False)
+
+    def on_mount(self) -> None:
+        self.query_one(OptionList).focus()
+        self.set_interval(EVERY, self._show)
+        self._again()
+
+    async def on_unmount(self) -> None:
+        self._sentences.stop()
+        for backend in self._joined:
+            await backend.close()
+
+    # --- keys
+
+    def action_move(self, by: int) -> None:
+        options = self.query_one(OptionList)
+        options.action_cursor_down() if by > 0 else options.action_cursor_up()
+
+    def action_again(self) -> None:
+        self._again()
+
+    def action_keep(self) -> None:
+        if (offer := self._chosen) is not None:
+            self._sentences.keep(offer)
+            self._show(offer)
+
+    def action_write(self) -> None:
+        def done(text: str | None) -> None:
+            if text:
+                self._landed(self._sentences.write(text))
+
+        self.app.push_screen(WriteIn(""), done)
+
+    def action_back(self) -> None:
+        change = self._sentences.back()
+        if change is not None:
+            self._landed(change)
+
+    def action_join(self) -> None:
+        def done(chosen: Known | str | None) -> None:
+            if isinstance(chosen, Known):
+                self.run_worker(self._join(chosen), group="join")
+
+        self.app.push_screen(ModelsDialog(self._options.config, ""), done)
+
+    @on(OptionList.OptionSelected)
+    def _take(self) -> None:
+        if (offer := self._chosen) is None:
+            return
+        try:
+            self._landed(self._sentences.pick(offer))
+        except LltermError as error:
+            show_trouble(self, error)
+
+    @on(OptionList.OptionHighlighted)
+    def _highlighted(self) -> None:
+        self._show_chosen()
+
+    # --- inner workings
+
+    async def _join(self, chosen: Known) -> None:
+        """Open one more model for this sitting; it writes from the next round on."""
+        options = self._options
+        try:
+            backend = await open_model(chosen.typed, options.config, options.overrides)
+        except LltermError as error:
+            show_trouble(self, error)
+            return
+        self._joined.append(backend)
+        self._sentences.join(backend)
+        self._again()
+
+    @property
+    def _chosen(self) -> Offer | None:
+        at = self.query_one(OptionList).highlighted
+        return self._offers[at] if at is not None and at < len(self._offers) else None
+
+    def _mark(self) -> None:
+        self._new = True
+
+    def _landed(self, change: Change) -> None:
+        self._follow(change)
+        self._again()
+
+    def _again(self) -> None:
+        self._sentences.start(self._options.sample_lines, TOKENS)
+        self._show()
+
+    def _show(self, chosen: Offer | None = None) -> None:
+        """Show what there is, where something is new; the same sentence stays highlighted."""
+        if not self._new:
+            return
+        self._new = False
+        chosen = chosen or self._chosen
+        self._offers = self._sentences.offers
+        options = self.query_one(OptionList)
+        options.clear_options()
+        options.add_options(Option(_line(one)) for one in self._offers)
+        if self._offers:
+            at = self._offers.index(chosen) if chosen in self._offers else 0
+            options.highlighted = at
+        document = self._session.document
+        told = document.text[: document.cursor][-STORY:]
+        self.query_one("#told", Static).update(Content(told))
+        self.query_one(VerticalScroll).scroll_end(animate=False)
+        self._show_chosen()
+
+    def _show_chosen(self) -> None:
+        offer, error = self._chosen, self._sentences.error
+        pieces = []
+        if self._sentences.running:
+            pieces.append(f"{' and '.join(map(label_text, self._sentences.models))} …")
+        if error is not None:
+            pieces.append(error.title)
+        if offer is not None:
+            steps = offer.sample.adding
+            figures = joint(offer.sample.logprob, len(steps), mean_of(steps))
+            pieces += [label_text(offer.source.name), figures]
+        self.query_one("#chosen", Static).update(Content(" · ".join(pieces)))
+
+
+def _line(offer: Offer) -> Content:
+    going = " …" if offer.sample.finish is None else ""
+    return Content.assemble("● " if offer.kept else "  ", offer.text, going)

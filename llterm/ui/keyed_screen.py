@@ -1,0 +1,140 @@
+"""A full screen with keys of its own: what each does, the footer, and short notes."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from textual import on
+from textual.css.query import NoMatches
+from textual.screen import Screen
+
+from llterm.errors import LltermError
+from llterm.keymap import ACTIONS, Keymap, Pane, action_of
+from llterm.ui.bindings import first_key
+from llterm.ui.notices import show_trouble, troubles
+from llterm.ui.widgets.keybar import MOST, Hint, KeyBar, key_name
+
+_LAST = ("app.help",)
+"""Hints that keep their place in the footer however narrow it is."""
+
+
+def _always() -> bool:
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class Handler:
+    """What an action does, and whether it does anything now."""
+
+    run: Callable[[], object]
+    applies: Callable[[], bool] = _always
+
+
+Table = dict[str, Handler]
+"""By action id: what keys, palette and mouse can do on a screen."""
+
+
+class KeyedScreen(Screen[None]):
+    """Subclasses fill the table and say which pane's keys count."""
+
+    FLASH: ClassVar[float] = 2.5
+    """Seconds that a short note stays; 0: until something else is said."""
+    PALETTE: ClassVar[tuple[Pane, ...]] = ()
+    """The panes whose actions the command palette offers here."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table: Table = {}
+        self.note = ""
+        """Said for a moment, in the place of what stands there."""
+        self._flashes = 0
+
+    @property
+    @abstractmethod
+    def keymap(self) -> Keymap:
+        """The keys in force."""
+
+    @property
+    @abstractmethod
+    def pane(self) -> Pane:
+        """The pane whose keys count."""
+
+    @abstractmethod
+    def show_note(self) -> None:
+        """Show the note, or what stands in its place without one."""
+
+    def key(self, id: str) -> str:
+        """The key to name for an action; empty where it has none here."""
+        return key_name(first_key(self.keymap, action_of(id), self.pane))
+
+    # --- actions
+
+    def action_run(self, id: str) -> None:
+        """Do what the action with this id says."""
+        with troubles(self, self.tell):
+            self.table[id].run()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Keys of actions that do not apply now fall through to what else they mean."""
+        if action != "run" or not parameters:
+            return True
+        try:
+            return self.table[str(parameters[0])].applies()
+        except NoMatches:
+            return False
+
+    def tell(self, error: LltermError) -> None:
+        """Tell what went wrong."""
+        show_trouble(self, error)
+
+    def play_ended(self, reason: LltermError | str) -> None:
+        """Tell why what the model wrote by itself ended."""
+        if isinstance(reason, LltermError):
+            self.tell(reason)
+        else:
+            self.flash(reason)
+
+    @on(KeyBar.Clicked)
+    def _key_clicked(self, message: KeyBar.Clicked) -> None:
+        if self.table[message.id].applies():
+            self.action_run(message.id)
+
+    # --- showing
+
+    def flash(self, text: str) -> None:
+        """Say something for a moment."""
+        self.note = text
+        self._flashes += 1
+        number = self._flashes
+        self.show_note()
+        if self.FLASH:
+            self.set_timer(self.FLASH, lambda: self._end_flash(number))
+
+    def _end_flash(self, number: int) -> None:
+        if number == self._flashes:
+            self.note = ""
+            self.show_note()
+
+    def hints(self) -> Sequence[Hint]:
+        """The footer: the actions that have a word for it, with a key of this pane."""
+        hints = []
+        for action in ACTIONS:
+            key = first_key(self.keymap, action, self.pane)
+            if action.id in self.table and action.footer and key:
+                ready = self.table[action.id].applies()
+                hints.append(Hint(action.id, key_name(key), action.footer, ready))
+        return choose_hints(hints)
+
+    def show_keys(self) -> None:
+        """Show the footer."""
+        self.query_one(KeyBar).show(self.hints())
+
+
+def choose_hints(hints: Sequence[Hint]) -> list[Hint]:
+    """Those that do something now first, in the registry's order; help always."""
+    last = [hint for hint in hints if hint.id in _LAST]
+    ready = [hint for hint in hints if hint.id not in _LAST and hint.ready]
+    return [*ready[: MOST - len(last)], *last]

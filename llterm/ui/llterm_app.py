@@ -1,0 +1,418 @@
+"""The app: opens the loom, loads the model behind the screen, and leaves nothing behind.
+
+`run_app` is all that the command line knows. Everything a person sees is in `screens/`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar, cast
+
+from textual import on, work
+from textual.app import App
+from textual.binding import Binding
+from textual.command import Provider
+from textual.driver import Driver
+from textual.drivers.linux_driver import LinuxDriver
+from textual.filter import LineFilter
+
+from llterm import keymap, paths, state
+from llterm.altkeys import know_alt_keys
+from llterm.backends.registry import Known, Progress, open_model
+from llterm.config.sampling import choices
+from llterm.core.chat import chat_text
+from llterm.core.display import area_text, field_text, label_text
+from llterm.core.query import Backend
+from llterm.core.rules import Rules
+from llterm.errors import LltermError
+from llterm.keymap import action_of
+from llterm.session import looms, stories
+from llterm.session.document import Document
+from llterm.session.mix_reader import MixReader
+from llterm.session.sampler_choice import SamplerChoice
+from llterm.session.session import Session
+from llterm.store.missing import Missing
+from llterm.terminal import in_browser
+from llterm.ui import log_buffer
+from llterm.ui.colourless import Colourless
+from llterm.ui.inert import Inert
+from llterm.ui.job_driver import JobDriver
+from llterm.ui.keyed_screen import KeyedScreen
+from llterm.ui.launch import Launch
+from llterm.ui.loom.loom_screen import LoomScreen
+from llterm.ui.messages import (
+    LoadModel,
+    OpenLoom,
+    OpenLoomScreen,
+    OpenMixScreen,
+    PlayEnded,
+    UnloadModel,
+)
+from llterm.ui.mix.mix_screen import MixScreen
+from llterm.ui.notices import show_trouble, troubles
+from llterm.ui.palette import Commands, Palette
+from llterm.ui.paste_parser import guard_pastes
+from llterm.ui.screen_options import ScreenOptions
+from llterm.ui.theme_files import OWN_COLORS, Themes, load_themes
+from llterm.ui.weave import library_handlers
+from llterm.ui.weave.weave_screen import WeaveScreen
+from llterm.ui.widgets.keybar import key_name
+
+log = logging.getLogger(__name__)
+
+_COLORS = {"standard": 16, "256": 256, "truecolor": 1 << 24, "windows": 16}
+_INERT = Inert()
+SIGNALS = ("SIGHUP", "SIGTERM", "SIGINT")
+"""A dropped connection, a polite end: both save and put the terminal back."""
+
+
+def run_app(launch: Launch) -> int:
+    """Run the app until the person quits; the exit code.
+
+    Raises LltermError when the loom cannot be opened (nothing is on the screen by then), and when
+    the app ended on a fault of its own.
+    """
+    know_alt_keys()
+    guard_pastes()
+    following: Launch | None = launch
+    while following is not None:
+        launch = following
+        document = open_document(launch)
+        path = document.path
+        app = LltermApp(launch, document)
+        app.run(mouse=launch.config.ui.mouse)
+        if launch.path is None and path is not None:
+            _say_where(path, empty=not document.text and not document.chat)
+        following = app.following
+    if app.faulty:
+        raise LltermError(
+            "It stopped on a fault of its own",
+            "Everything that was accepted is saved, and typing up to the last second.",
+            f"The same command goes on where you were. The log says more: {paths.log_file()}",
+        )
+    return app.return_code or 0
+
+
+def _say_where(path: Path, *, empty: bool) -> None:
+    """Where a nameless story is kept; an empty one is not kept."""
+    if empty:
+        path.unlink(missing_ok=True)
+        looms.forget(path)
+    elif sys.__stderr__ is not None:
+        name = label_text(str(path))
+        sys.__stderr__.write(f"Your story is kept in {name}\n")
+
+
+def open_document(launch: Launch) -> Document:
+    """The loom to write in. Flags that were typed change it, as steps that can be undone."""
+    path = launch.path or paths.new_loom()
+    if launch.text is None and path.exists():
+        document = looms.open_loom(path, launch.config.store.backups)
+        if document.read_only:
+            return document
+        if launch.rules is not None:
+            document.set_rules(launch.rules)
+    else:
+        rules = launch.rules or launch.config.weave
+        document = Document.create(path, launch.text or b"", rules)
+        looms.remember(path)
+    if launch.prefix is not None:
+        document.set_prefix(launch.prefix)
+    if launch.chat is not None:
+        document.set_chat(chat_text(launch.chat))
+    return document
+
+
+class LltermApp(App[None]):
+    """Holds the session and the model."""
+
+    CSS_PATH = "llterm.tcss"
+    TITLE = "llterm"
+    ENABLE_COMMAND_PALETTE = True
+    COMMANDS: ClassVar[set[type[Provider]]] = {Commands}  # type: ignore[assignment]
+    BINDINGS: ClassVar[list[Binding]] = [  # type: ignore[assignment]
+        Binding("ctrl+q", "quit", "Quit", show=False, system=True)
+    ]
+
+    def __init__(self, launch: Launch, document: Document) -> None:
+        self._themes = Themes()  # asked for by Textual's own constructor
+        super().__init__()
+        if self.no_color:
+            self._filters = [Colourless(lambda: self.theme_variables)]
+        log_buffer.listen()
+        self.launch = launch
+        document.bear(self._say_missing)
+        self.faulty = False
+        """Whether an error that nobody expected ended the app."""
+        self.following: Launch | None = None
+        """The loom that the person goes on with when this app has ended."""
+        drawing = SamplerChoice(document, launch.config.sampling, launch.config.presets)
+        self.session = Session(document, drawing)
+        self.session.player.speed = launch.config.ui.play_speed or math.inf
+        if launch.sampling and not document.read_only:
+            self.session.set_sampling(drawing.changed(launch.sampling))
+        self._backend: Backend | None = None
+        self._mixing = MixReader(self.session)
+        self._rules_before: Rules = document.rules
+        self._sampling_before = self.session.sampling
+        self.main = WeaveScreen(
+            self.session,
+            ScreenOptions(
+                keymap=keymap.resolve(launch.config.keys, browser=in_browser(os.environ)),
+                model_name=launch.model_name,
+                named=launch.path is not None,
+                keep_choice=lambda name, value: state.keep({name: value}),
+                config=launch.config,
+                overrides=launch.overrides,
+                accept_sole=launch.config.ui.accept_sole,
+                autopilot=launch.config.ui.autopilot,
+                sample_lines=launch.config.ui.sample_lines,
+                sample_tokens=launch.config.ui.sample_tokens,
+                sample_sentence=launch.config.ui.sample_sentence,
+            ),
+        )
+
+    def get_default_screen(self) -> WeaveScreen:
+        return self.main
+
+    def on_mount(self) -> None:
+        self._install_themes()
+        self._install_signals()
+        # After `fg` the terminal is empty, and only what changes would be painted.
+        self.app_resume_signal.subscribe(self, lambda _: self.refresh(layout=True))
+        for notice in self.launch.config.notices:
+            self.notify(notice, markup=False, severity="warning")
+        if notice := self.session.document.notice:
+            key = key_name(self.main.keymap.keys(action_of("app.export"), "everywhere")[0])
+            self.notify(
+                f"{notice} {key} makes a copy to write in.", title="Read-only",
+                severity="warning", markup=False, timeout=10,
+            )  # fmt: skip
+        if damage := self.session.document.damage:
+            self.notify(damage, title="Damaged", severity="warning", markup=False, timeout=20)
+        self.load_model()
+        if self.launch.mix:
+            self._open_mix_screen()
+        if self.launch.offer and (looms.others(self.session.document.path) or stories.others()):
+            self.call_after_refresh(library_handlers.open_library, self.main, begin=True)
+
+    def _say_missing(self, missing: Missing) -> None:
+        """Something of the loom's file cannot be read any more: the work goes on without it."""
+        assert missing.trouble is not None
+        key = key_name(self.main.keymap.keys(action_of("app.export"), "everywhere")[0])
+        lines = (
+            missing.trouble.cause, f"Missing: {missing.said}.",
+            f"What is on screen is all there; {key} saves it elsewhere.",
+        )  # fmt: skip
+        log.warning("%s", "\n".join(lines))
+        self.notify(
+            "\n".join(lines), title="The loom's file is damaged", severity="warning",
+            markup=False, timeout=12,
+        )  # fmt: skip
+
+    @on(OpenLoom)
+    def _open_loom(self, message: OpenLoom) -> None:
+        """End here and open another loom, or begin one with a text.
+
+        The app starts anew, with these notices: nothing of one story can be left in the other.
+        """
+        config = replace(self.launch.config, notices=message.notices)
+        self.following = replace(
+            self.launch, path=message.path, text=message.text, offer=False, prefix=None,
+            rules=None, chat=None, sampling={}, constraint=None, config=config,
+        )  # fmt: skip
+        self.exit()
+
+    def _install_themes(self) -> None:
+        self._themes = load_themes(_COLORS.get(self.console.color_system or "", 1 << 24))
+        for theme in self._themes.themes.values():
+            self.register_theme(theme)
+        if self._themes.themes:
+            self.theme = self._themes.choose(self.launch.config.ui.theme)
+        if self._themes.troubles:
+            self.notify(
+                "\n".join(self._themes.troubles),
+                title="Some themes were passed over",
+                severity="warning",
+                markup=False,
+            )
+        self.watch(self, "theme", self._theme_chosen, init=False)
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        """Our own colours, for the moment before a theme of ours is there."""
+        return dict.fromkeys(OWN_COLORS, "#808080")
+
+    def _theme_chosen(self, name: str) -> None:
+        state.keep({"ui.theme": name})
+
+    @property
+    def available_themes(self) -> dict[str, object]:  # type: ignore[override]
+        """Only themes from our files: others lack the colours that llterm adds."""
+        themes = super().available_themes
+        own = {name: theme for name, theme in themes.items() if name in self._themes.themes}
+        return own or themes  # type: ignore[return-value]
+
+    def get_driver_class(self) -> type[Driver]:
+        found = super().get_driver_class()
+        return JobDriver if found is LinuxDriver else found
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        return [*super().get_line_filters(), _INERT]
+
+    def notify(self, message: str, *, title: str = "", **how: Any) -> None:
+        """A notice. It is no markup, whatever it holds, and inert."""
+        super().notify(area_text(message), title=field_text(title), **{**how, "markup": False})
+
+    def _install_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for name in SIGNALS:
+            if hasattr(signal, name):
+                loop.add_signal_handler(getattr(signal, name), self.exit)
+
+    def action_command_palette(self) -> None:
+        if not Palette.is_open(cast(App[object], self)):
+            self.push_screen(Palette(id="--command-palette"))
+
+    # --- the model
+
+    @work(exclusive=True, group="model", exit_on_error=False)
+    async def load_model(self, chosen: Known | None = None) -> None:
+        """Open a model behind the screen; the story can be written meanwhile.
+
+        `chosen` takes the place of the one in use once it is ready, and is kept as a choice; None
+        is the one that llterm was started with. A model that is still being loaded is given up.
+        """
+        session, loop = self.session, asyncio.get_running_loop()
+        name = chosen.name if chosen else self.launch.model_name
+        session.loading(0.0, name)
+
+        def progress(share: float) -> None:
+            loop.call_soon_threadsafe(tell, share)
+
+        def tell(share: float) -> None:
+            # Those that are still under way when it is ready, or given up, come too late.
+            if session.incoming is not None and session.incoming.name == name:
+                session.loading(share, name)
+
+        try:
+            backend = await self._open(chosen, progress)
+        except LltermError as error:
+            session.failed(error)
+            if session.source is None:
+                log.warning("%s", error)
+            else:
+                show_trouble(self.main, error)
+            return
+        await self._take(backend)
+        if chosen is not None:
+            state.keep({"model": chosen.typed})
+
+    def _open(self, chosen: Known | None, progress: Progress) -> Awaitable[Backend]:
+        if chosen is None:
+            return self.launch.opening(progress)
+        launch = self.launch
+        return open_model(chosen.typed, launch.config, launch.overrides, progress)
+
+    async def _take(self, backend: Backend) -> None:
+        """Let a model be the one in use, and free the one before."""
+        await self.main.ready.wait()
+        try:
+            await self.session.change_model(backend)
+        except BaseException:
+            await backend.close()
+            raise
+        before, self._backend = self._backend, backend
+        self.main.model_name = backend.name
+        if before is None and self.launch.constraint is not None:
+            with troubles(self.main):
+                await self.session.set_constraint(self.launch.constraint)
+        document = self.session.document
+        something = document.text.strip() or document.chat
+        if self.launch.auto_weave and something and self.session.view is None:
+            self.main.action_run("weave.start")
+        if before is not None:
+            await before.close()
+
+    @on(LoadModel)
+    def _load_model(self, message: LoadModel) -> None:
+        self.load_model(message.known)
+
+    @on(UnloadModel)
+    def _unload_model(self) -> None:
+        self.run_worker(self.unload_model(), group="unload")
+
+    async def unload_model(self) -> None:
+        """Free the memory that the model takes; suggestions stay in sight, stale."""
+        self.workers.cancel_group(self, "model")
+        self.session.detach()
+        before, self._backend = self._backend, None
+        if before is not None:
+            await before.close()
+
+    # --- screens
+
+    @on(OpenLoomScreen)
+    def _open_loom_screen(self) -> None:
+        def back(_: None) -> None:
+            """Show the suggestions of the place where the story ends now."""
+            self.main.suggestions.forget()
+            self.main.show_all()
+
+        self.push_screen(LoomScreen(self.main), back)
+
+    @on(OpenMixScreen)
+    def _open_mix_screen(self) -> None:
+        self.push_screen(MixScreen(self.main, self._mixing))
+
+    @on(PlayEnded)
+    def _play_ended(self, message: PlayEnded) -> None:
+        """Let the uppermost screen tell it that has a place for that."""
+        screens = (one for one in reversed(self.screen_stack) if isinstance(one, KeyedScreen))
+        next(screens, self.main).play_ended(message.reason)
+
+    # --- the end
+
+    async def action_quit(self) -> None:
+        self.main.action_run("app.quit")
+
+    def _fatal_error(self) -> None:
+        """A fault of ours: all of it in the log, a few words on the terminal, and no locals."""
+        log.critical("llterm stopped on a fault of its own", exc_info=True)
+        self.faulty = True
+        self.panic()
+
+    async def on_unmount(self) -> None:
+        """Whatever ended the app: stop, write, close."""
+        rules = self.session.document.rules
+        if rules != self._rules_before:
+            state.keep(state.rules_choices(rules))
+        if self.session.sampling != self._sampling_before:
+            state.keep(choices(self.session.sampling, self.session.presets))
+        try:
+            await self._close()
+        finally:
+            if self._backend is not None:
+                await self._backend.close()
+
+    async def _close(self) -> None:
+        """Write and close the loom; one that cannot be written is rescued. Raises LltermError."""
+        document = self.session.document
+        unsaved: LltermError | None = None
+        try:
+            document.secure()
+        except LltermError as error:
+            unsaved = looms.rescued(document, error)
+        try:
+            await self.session.close()
+        except LltermError as error:
+            raise unsaved or error from error
+        if unsaved is not None:
+            raise unsaved

@@ -1,0 +1,1 @@
+"""The loom screen: every branch, and what is done to branches."""

@@ -1,0 +1,1 @@
+"""The mix screen: models side by side over one story."""

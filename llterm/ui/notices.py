@@ -1,0 +1,52 @@
+"""How errors are told: a notice with title, cause and hint and a line in the log, or a sentence."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from textual.dom import DOMNode
+
+from llterm.errors import LltermError
+from llterm.faults import own_faults
+
+log = logging.getLogger(__name__)
+
+_ENDS = (".", "?", "!", "…")
+
+
+@contextmanager
+def troubles(node: DOMNode, tell: Callable[[LltermError], object] | None = None) -> Iterator[None]:
+    """Tell errors of a command, faults of llterm's own too; the app goes on.
+
+    `tell` takes the place of a notice.
+    """
+    try:
+        with own_faults("the app did what was asked"):
+            yield
+    except LltermError as error:
+        if tell is None:
+            show_trouble(node, error)
+        else:
+            tell(error)
+
+
+def show_trouble(node: DOMNode, error: LltermError) -> None:
+    """A notice of the app that `node` is in, and a line in the log."""
+    log.warning("%s", error)
+    lines = [part for part in (error.cause, error.hint) if part]
+    node.app.notify(
+        "\n".join(lines) or " ", title=error.title, severity="warning", markup=False, timeout=8
+    )
+
+
+def sentences_of(error: LltermError) -> str:
+    """Title, cause and hint on one line."""
+    parts = [part for part in (error.title, error.cause, error.hint) if part]
+    return " ".join(part if part.endswith(_ENDS) else f"{part}." for part in parts)
+
+
+def refusal(error: LltermError) -> str:
+    """The line of a dialog that says why something that was typed cannot be."""
+    return f"✗ {sentences_of(error)}"

@@ -1,0 +1,238 @@
+"""`app.*`: panes, dialogs, other screens, save, quit. Looms and files: `library_handlers.py`."""
+
+from __future__ import annotations
+
+from textual.widget import Widget
+
+from llterm.backends.registry import Known
+from llterm.backends.served import counted, counted_words
+from llterm.core.chat import read_chat
+from llterm.core.counts import count_of
+from llterm.core.display import label_text
+from llterm.errors import LltermError
+from llterm.formats.dialogue import Dialogue
+from llterm.keymap import action_of
+from llterm.session.story_prompt import story_prompt
+from llterm.ui.dialogs.chat_dialog import ChatDialog
+from llterm.ui.dialogs.help_dialog import HelpDialog
+from llterm.ui.dialogs.info_dialogs import LogDialog
+from llterm.ui.dialogs.jump_screen import JumpScreen
+from llterm.ui.dialogs.models_dialog import UNLOAD, ModelsDialog
+from llterm.ui.dialogs.sampler_dialog import SamplerDialog
+from llterm.ui.dialogs.settings_dialog import SettingsDialog
+from llterm.ui.dialogs.text_dialogs import PrefixDialog
+from llterm.ui.external_editor import edit_outside, same_ends
+from llterm.ui.keyed_screen import Handler, Table
+from llterm.ui.messages import LoadModel, OpenLoomScreen, OpenMixScreen, UnloadModel
+from llterm.ui.notices import troubles
+from llterm.ui.weave import edit_handlers, heat_handlers, weave_handlers
+from llterm.ui.weave.panes import Panes
+
+
+def table(screen: Panes, leave: Leave) -> Table:
+    """`app.*` by id."""
+    session = screen.session
+    return {
+        "app.jump": Handler(lambda: jump(screen)),
+        "app.back": Handler(lambda: back(screen)),
+        "app.save": Handler(lambda: save(screen)),
+        "app.palette": Handler(lambda: screen.app.action_command_palette()),
+        "app.theme": Handler(lambda: screen.app.search_themes()),
+        "app.help": Handler(lambda: screen.app.push_screen(HelpDialog(screen.help_parts()))),
+        "app.log": Handler(lambda: screen.app.push_screen(LogDialog())),
+        "app.quit": Handler(leave),
+        "app.settings": Handler(
+            lambda: screen.app.push_screen(SettingsDialog(session, screen.options))
+        ),
+        "app.sampling": Handler(lambda: sampling(screen)),
+        "app.prefix": Handler(lambda: prefix(screen)),
+        "app.models": Handler(lambda: choose_model(screen)),
+        "app.mix": Handler(lambda: screen.app.post_message(OpenMixScreen())),
+        "app.chat": Handler(lambda: chat(screen)),
+        "app.chat_fold": Handler(
+            lambda: screen.chat_header.toggle(), lambda: bool(session.document.chat)
+        ),
+        "app.loom": Handler(lambda: open_loom(screen)),
+        "app.editor": Handler(lambda: write_outside(screen)),
+        "app.count": Handler(lambda: count(screen)),
+    }
+
+
+class Leave:
+    """Quits. Where the story cannot be written it says so first; the second time it quits."""
+
+    def __init__(self, screen: Panes) -> None:
+        self._screen = screen
+        self._said = False
+
+    def __call__(self) -> None:
+        try:
+            self._screen.session.document.secure()
+        except LltermError as error:
+            if not self._said:
+                self._said = True
+                key = self._screen.key("app.export")
+                hint = (
+                    f"{key} saves it elsewhere. Again, and llterm quits and tries its own folder."
+                )
+                raise LltermError("The story is not saved", error.cause, hint) from error
+        self._screen.app.exit()
+
+    def forget(self) -> None:
+        """The story could be written again: next time it is said anew."""
+        self._said = False
+
+
+def jump(screen: Panes) -> None:
+    """To another pane: at once where there is one other, else by its letter."""
+    panes: dict[str, Widget] = {"s": screen.editor}
+    if screen.suggestions.rows:
+        panes["t"] = screen.suggestions
+    if screen.heat.display:
+        panes["h"] = screen.heat
+
+    def go(letter: str | None) -> None:
+        if letter == "h":
+            heat_handlers.enter(screen)
+        elif letter is not None:
+            panes[letter].focus()
+
+    if len(panes) > 2:
+        screen.app.push_screen(
+            JumpScreen(panes, screen.keymap.keys(action_of("app.jump"), "everywhere")), go
+        )
+    else:
+        go(next((letter for letter, pane in panes.items() if not pane.has_focus), None))
+
+
+def back(screen: Panes) -> None:
+    """One step back: close find, pause, stop the weave, leave the tree, drop the ghost."""
+    if screen.find_bar.display:
+        edit_handlers.close_find(screen)
+    elif screen.session.player.playing:
+        screen.session.player.pause()
+    elif screen.session.autopilot.running:
+        screen.session.autopilot.stop()
+    elif screen.session.continuations.running:
+        screen.session.continuations.stop()
+    elif screen.session.weaving:
+        screen.session.stop()
+    elif screen.heat.has_focus:
+        heat_handlers.leave(screen)
+    elif screen.suggestions.has_focus:
+        screen.editor.focus()
+    else:
+        screen.ghost_off = True
+        screen.show_ghost()
+        screen.show_keys()
+
+
+def save(screen: Panes) -> None:
+    """Write now, and say where to."""
+    document = screen.session.document
+    document.secure()
+    if document.path is not None:
+        name = label_text(str(document.path))
+        screen.app.notify(name, title="Saved", markup=False, timeout=4)
+
+
+def prefix(screen: Panes) -> None:
+    """The hidden text before the story."""
+
+    def done(text: str | None) -> None:
+        if text is not None:
+            with troubles(screen):
+                screen.session.set_prefix(text)
+
+    screen.app.push_screen(PrefixDialog(screen.session.document.prefix), done)
+
+
+def sampling(screen: Panes) -> None:
+    """The sampler panel; with the heat panel's token, what the chain makes of it."""
+    panel = screen.heat
+    spot = heat_handlers.spot_of(screen) if panel.display and panel.reading is not None else None
+    screen.app.push_screen(SamplerDialog(screen.session, screen.options.keep_choice, spot))
+
+
+def choose_model(screen: Panes) -> None:
+    """Pick another model, or free the memory of the one in use."""
+    used = screen.model_name if screen.session.source is not None else ""
+
+    def done(chosen: Known | str | None) -> None:
+        if chosen == UNLOAD:
+            screen.app.post_message(UnloadModel())
+        elif isinstance(chosen, Known):
+            screen.app.post_message(LoadModel(chosen))
+
+    screen.app.push_screen(ModelsDialog(screen.options.config, used), done)
+
+
+def chat(screen: Panes) -> None:
+    """What the story is a reply to."""
+    session = screen.session
+
+    def done(dialogue: Dialogue | None) -> None:
+        if dialogue is None:
+            return
+        with troubles(screen):
+            begun = bool(session.document.text)
+            session.set_chat(dialogue.chat)
+            screen.show_all()
+            if dialogue.reply and begun:
+                screen.notify("There is a story already: the reply's beginning is left out.")
+            elif dialogue.reply:
+                screen.editor.apply(session.edit(0, 0, dialogue.reply))
+            if dialogue.chat and session.source is not None and not begun:
+                weave_handlers.weave(screen)
+
+    screen.app.push_screen(ChatDialog(read_chat(session.document.chat)), done)
+
+
+def open_loom(screen: Panes) -> None:
+    """The whole tree. What the model writes by itself stops: the tree would change under it."""
+    session = screen.session
+    session.player.pause()
+    session.autopilot.stop()
+    session.document.checkpoint()
+    screen.app.post_message(OpenLoomScreen())
+
+
+def write_outside(screen: Panes) -> None:
+    """The story in $EDITOR; what comes back is one edit, so one undo takes it back."""
+    document, editor = screen.session.document, screen.editor
+    document.checkpoint()
+    text = edit_outside(screen.app, document.text)
+    if text is None or text == document.text:
+        screen.flash("nothing was changed")
+        return
+    # Only what differs: stand-ins elsewhere keep the bytes that they stand for.
+    start, ends = same_ends(document.text, text)
+    stop = len(document.text) - ends
+    editor.replace(text[start : len(text) - ends], editor.location(start), editor.location(stop))
+    document.checkpoint()
+    screen.sync_cursor()
+
+
+def count(screen: Panes) -> None:
+    """Words, characters, lines and tokens; the story is read for them in the background."""
+    screen.run_worker(_count(screen), group="count", exclusive=True)
+
+
+async def _count(screen: Panes) -> None:
+    """Words, characters and lines, of the story or the selection, and the story's tokens where
+    there is a model; what went over the wire to a server."""
+    text = screen.editor.selected_text or screen.session.document.text
+    part = "selection: " if screen.editor.selected_text else ""
+    lines = text.count("\n") + 1 if text else 0
+    pieces = [
+        count_of(len(text.split()), "word"),
+        count_of(len(text), "character"),
+        count_of(lines, "line"),
+    ]
+    session = screen.session
+    if session.source is not None and not part:
+        with troubles(screen):
+            sight = (await story_prompt(session.document, session.source)).sight
+            pieces.append(sight.told(session.source.capabilities.context))
+    counts = part + " · ".join(pieces) + counted_words(counted(screen.session.source))
+    screen.app.notify(counts, title="Count", markup=False, timeout=6)

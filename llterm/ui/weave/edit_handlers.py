@@ -1,0 +1,122 @@
+"""`edit.*`: undo, redo, copy, find, an empty page."""
+
+from __future__ import annotations
+
+from llterm.core.tokens import Tail
+from llterm.ui.keyed_screen import Handler, Table
+from llterm.ui.weave.panes import Panes
+from llterm.ui.weave.suggestion_rows import label
+from llterm.ui.widgets.find_bar import occurrences
+
+MARKED = 500
+"""Places that are marked at most."""
+
+
+def table(screen: Panes) -> Table:
+    """`edit.*` by id."""
+
+    def can_copy() -> bool:
+        suggestions = screen.suggestions
+        return screen.editor.has_focus or (suggestions.has_focus and bool(suggestions.rows))
+
+    def not_finding() -> bool:
+        return not screen.find_bar.has_focus_within
+
+    return {
+        "edit.undo": Handler(lambda: undo(screen), not_finding),
+        "edit.redo": Handler(lambda: redo(screen), not_finding),
+        "edit.copy": Handler(lambda: copy(screen), can_copy),
+        "edit.find": Handler(lambda: open_find(screen)),
+        "edit.clear": Handler(lambda: clear(screen), lambda: bool(screen.session.document.text)),
+    }
+
+
+def undo(screen: Panes) -> None:
+    """Take back the last step: text, tree and settings."""
+    label = screen.session.document.undo_label
+    if label is None:
+        screen.flash("nothing to undo")
+        return
+    screen.editor.undo()
+    after_travel(screen, f"undone: {label}")
+
+
+def redo(screen: Panes) -> None:
+    label = screen.session.document.redo_label
+    if label is None:
+        screen.flash("nothing to redo")
+        return
+    screen.editor.redo()
+    after_travel(screen, f"done again: {label}")
+
+
+def after_travel(screen: Panes, said: str) -> None:
+    screen.suggestions.forget()
+    screen.show_all()
+    screen.flash(said)
+
+
+def copy(screen: Panes) -> None:
+    """The selection of the story, or the branch's text, to the terminal's clipboard."""
+    if screen.editor.has_focus:
+        text, what = screen.editor.selected_text, "The selection"
+        if not text:
+            screen.flash("nothing is selected")
+            return
+    else:
+        row = screen.row
+        if row is None:
+            return
+        text, what = branch_text(screen, row.tail) or label(row.branch)[0], "The branch"
+    screen.app.copy_to_clipboard(text)
+    screen.flash(f"{what.lower()} is on the clipboard")
+
+
+def branch_text(screen: Panes, tail: Tail) -> str:
+    """What accepting this branch would add; empty when it no longer fits."""
+    return "" if screen.session.stale else screen.session.ghost(tail)
+
+
+def clear(screen: Panes) -> None:
+    """An empty page in the same loom: what was written stays a branch, and undo brings it back."""
+    session = screen.session
+    session.stop()
+    screen.land(session.reshape(session.document.clear))
+    screen.show_all()
+    screen.flash("the old text is a branch; undo brings it back")
+    screen.editor.focus()
+
+
+def open_find(screen: Panes) -> None:
+    """Begin a search at the cursor."""
+    screen.find_bar.origin = screen.editor.offset_of_cursor
+    screen.find_bar.open()
+
+
+def find(screen: Panes, phrase: str) -> None:
+    """Mark all places, and go to the first one from where the search began."""
+    editor, bar = screen.editor, screen.find_bar
+    places = occurrences(screen.session.document.text, phrase)
+    editor.mark_found(
+        [
+            (editor.location(place), editor.location(place + len(phrase)))
+            for place in places[:MARKED]
+            if "\n" not in phrase
+        ]
+    )
+    first = next((n for n, place in enumerate(places) if place >= bar.origin), 0)
+    show_place(screen, bar.find(places, first))
+
+
+def show_place(screen: Panes, place: int | None) -> None:
+    """Put the cursor at a place that was found."""
+    if place is not None:
+        screen.editor.go_to(place)
+        screen.editor.scroll_cursor_visible(center=True)
+
+
+def close_find(screen: Panes) -> None:
+    """Back to the story; the cursor stays at what was found."""
+    screen.find_bar.close()
+    screen.editor.mark_found([])
+    screen.editor.focus()

@@ -1,0 +1,148 @@
+"""The looms there are, export and import, starting stories: `app.*` about files."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from llterm.core.display import label_text
+from llterm.core.stories import Story
+from llterm.errors import UsageError, reason
+from llterm.formats import exchange
+from llterm.formats.files import MOST_IMPORTED, free_loom, write_export
+from llterm.formats.source import source_of
+from llterm.regular import read_file
+from llterm.session import stories
+from llterm.textfile import text_of
+from llterm.ui.dialogs.export_dialog import COPY, ExportChoice, ExportDialog
+from llterm.ui.dialogs.looms_dialog import LoomChoice, LoomsDialog
+from llterm.ui.dialogs.text_dialogs import AskLine
+from llterm.ui.keyed_screen import Handler, Table
+from llterm.ui.messages import OpenLoom
+from llterm.ui.notices import troubles
+from llterm.ui.weave.panes import Panes
+from llterm.ui.weave.weave_handlers import choose_story
+
+_WORDS = 5
+"""Of the text, for the name that is proposed."""
+
+
+def table(screen: Panes) -> Table:
+    """Those of `app.*` that are about files, by id."""
+    return {
+        "app.looms": Handler(lambda: open_library(screen)),
+        "app.export": Handler(lambda: export(screen)),
+        "app.import": Handler(lambda: import_file(screen)),
+        "app.stories": Handler(lambda: choose_story(screen)),
+        "app.keep_story": Handler(lambda: keep_story(screen)),
+    }
+
+
+def open_library(screen: Panes, *, begin: bool = False) -> None:
+    """The list of looms. `begin`: llterm was just started, and nothing is written yet."""
+
+    def done(chosen: LoomChoice | None) -> None:
+        if chosen is None:
+            return
+        if isinstance(chosen, Story):
+            screen.app.post_message(OpenLoom(None, chosen.text.encode()))
+        else:
+            screen.app.post_message(OpenLoom(chosen))
+
+    document = screen.session.document
+    document.checkpoint()
+    document.flush()
+    screen.app.push_screen(LoomsDialog(document.path, begin=begin), done)
+
+
+def export(screen: Panes) -> None:
+    """Ask for a format and a file, and write it. The loom stays as it is."""
+    document = screen.session.document
+    path = document.path
+    if path is None:
+        return
+
+    def done(choice: ExportChoice | None) -> None:
+        if choice is not None:
+            screen.run_worker(_export(screen, choice), group="export", exit_on_error=False)
+
+    screen.app.push_screen(ExportDialog(path), done)
+
+
+async def _export(screen: Panes, choice: ExportChoice) -> None:
+    document, target = screen.session.document, choice.target
+    assert document.path is not None
+    lacking = ""
+    with troubles(screen):
+        if target.exists():
+            raise UsageError(f"{target.name} exists already", str(target), "Name another file.")
+        if choice.format == COPY:
+            missing = document.copy_to(target)
+        else:
+            # From memory: what is on screen can be saved also where its file is gone.
+            whole = document.whole(history=exchange.holds_history(choice.format))
+            missing = whole.missing
+            source, taste = source_of(whole, document.path.stem), exchange.Taste(choice.every)
+            lacking = await asyncio.to_thread(write_export, source, choice.format, target, taste)
+        name = label_text(str(target))
+        if missing:
+            screen.app.notify(
+                f"{name}\nCould not be read any more, and is not in it: {missing.said}.",
+                title="Written in part", severity="warning", markup=False, timeout=12,
+            )  # fmt: skip
+        else:
+            screen.app.notify(name, title="Written", markup=False, timeout=6)
+        if lacking:
+            screen.app.notify(
+                lacking, title="Boxes in the picture", severity="warning", markup=False
+            )
+
+
+def import_file(screen: Panes) -> None:
+    """Make a loom of another program's file, and go on with it."""
+    note = (
+        "A file of logitloom, pyloom, loomsidian, mikupad, bonsai, exoloom, MiniLoom, "
+        "basemode-loom or beamwriter, llterm's JSON, or a text. It stays as it is."
+    )
+
+    def done(text: str | None) -> None:
+        if text:
+            with troubles(screen):
+                _import(screen, Path(text).expanduser())
+
+    screen.app.push_screen(AskLine("Import a file", note), done)
+
+
+def _import(screen: Panes, source: Path) -> None:
+    try:
+        data = text_of(read_file(source, MOST_IMPORTED), source.name)
+    except OSError as error:
+        raise UsageError(
+            f"{source.name} cannot be read", f"{source}: {reason(error)}.", "Check its name."
+        ) from error
+    target = free_loom(source)
+    made = exchange.import_file(data, source.name, None, target)
+    screen.app.post_message(OpenLoom(target, notices=made.notes))
+
+
+def keep_story(screen: Panes) -> None:
+    """Keep the selection, or the whole story, as a starting story, under a name."""
+    document, editor = screen.session.document, screen.editor
+    start, stop = sorted((editor.index(editor.selection.start), editor.index(editor.selection.end)))
+    if start == stop:
+        start, stop = 0, len(document.text)
+    data = document.bytes_before(stop)[len(document.bytes_before(start)) :]
+    what = "The selection" if (start, stop) != (0, len(document.text)) else "The story"
+    words = label_text(" ".join(document.text[start:stop].split()[:_WORDS]))
+
+    def done(title: str | None) -> None:
+        if title:
+            with troubles(screen):
+                path = stories.keep(title, data)
+                name = label_text(str(path))
+                screen.app.notify(name, title="Kept as a starting story", markup=False, timeout=6)
+
+    note = f"{what}, {len(data):,} bytes. Its name among the starting stories:"
+    screen.app.push_screen(
+        AskLine("Keep as a starting story", note, words.replace("/", " ").strip(" .")), done
+    )

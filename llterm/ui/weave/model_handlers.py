@@ -1,0 +1,50 @@
+"""`model.*` and `server.*`: let the model rest; what its server can tell, and is asked at once."""
+
+from __future__ import annotations
+
+from llterm.backends.served import server_of
+from llterm.core.counts import count_of
+from llterm.ui.dialogs.info_dialogs import ServerDialog
+from llterm.ui.keyed_screen import Handler, Table
+from llterm.ui.weave.panes import Panes
+
+MOST = 256
+"""Requests at once: no server serves more of one person's."""
+
+
+def table(screen: Panes) -> Table:
+    """`model.*` and `server.*` by id."""
+
+    def served() -> bool:
+        return server_of(screen.session.source) is not None
+
+    return {
+        "model.toggle": Handler(lambda: rest(screen)),
+        "server.show": Handler(lambda: show_server(screen), served),
+        "server.more": Handler(lambda: set_parallel(screen, 1), served),
+        "server.fewer": Handler(lambda: set_parallel(screen, -1), served),
+    }
+
+
+def rest(screen: Panes) -> None:
+    """Let the model rest: nothing is evaluated until it is woken."""
+    session = screen.session
+    session.set_resting(not session.resting)
+    screen.flash("the model rests" if session.resting else "the model is awake")
+
+
+def show_server(screen: Panes) -> None:
+    """What the server can do, each gap with what it means."""
+    server = server_of(screen.session.source)
+    if server is not None:
+        screen.app.push_screen(ServerDialog(server))
+
+
+def set_parallel(screen: Panes, by: int) -> None:
+    """More or fewer requests in flight, from now on; those under way go on."""
+    server = server_of(screen.session.source)
+    if server is None:
+        return
+    transport = server.transport
+    transport.set_parallel(min(max(transport.parallel + by, 1), MOST))
+    screen.flash(f"{count_of(transport.parallel, 'request')} at once")

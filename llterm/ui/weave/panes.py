@@ -1,0 +1,151 @@
+"""The panes of the main screen, and what handlers, the view and other screens use of it."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+from textual.widget import Widget
+
+from llterm.keymap import Keymap, Pane
+from llterm.session.changes import Change
+from llterm.session.session import Session
+from llterm.ui.dialogs.help_dialog import HelpPart
+from llterm.ui.keyed_screen import KeyedScreen
+from llterm.ui.screen_options import ScreenOptions
+from llterm.ui.weave.chat_header import ChatHeader
+from llterm.ui.weave.heat_panel import HeatPanel
+from llterm.ui.weave.story_editor import StoryEditor
+from llterm.ui.weave.suggestion_pane import SuggestionPane
+from llterm.ui.weave.suggestion_rows import SuggestionRow
+from llterm.ui.widgets.find_bar import FindBar
+
+
+class Panes(KeyedScreen):
+    """The story, its suggestions and the heat panel, over a session."""
+
+    PALETTE = ("story", "suggestions")
+
+    def __init__(self, session: Session, options: ScreenOptions) -> None:
+        super().__init__()
+        self.session = session
+        self.options = options
+        self.model_name = options.model_name
+        self.unsaved = False
+        """The story could not be written when that was tried last."""
+        self.ghost_off = False
+        """The person waved the ghost away; the next move in the tree brings it back."""
+        self._drawn: object = None
+        """Whose suggestions are on screen."""
+
+    @property
+    def editor(self) -> StoryEditor:
+        return self.query_one("#story", StoryEditor)
+
+    @property
+    def suggestions(self) -> SuggestionPane:
+        return self.query_one("#tree", SuggestionPane)
+
+    @property
+    def heat(self) -> HeatPanel:
+        return self.query_one("#heat", HeatPanel)
+
+    @property
+    def chat_header(self) -> ChatHeader:
+        return self.query_one("#root", ChatHeader)
+
+    @property
+    def find_bar(self) -> FindBar[int]:
+        """Finds display offsets."""
+        return self.query_one("#find", FindBar)
+
+    # --- what stands in them
+
+    @property
+    def row(self) -> SuggestionRow | None:
+        """The highlighted branch, unless the tree on screen is not the session's any more."""
+        return self.suggestions.selected if self._drawn is self.session.shown else None
+
+    @property
+    def stale(self) -> bool:
+        """Whether the suggestions are of another place. A look round in the heat panel, from which
+        the cursor comes back, does not make them so."""
+        session, heat = self.session, self.heat
+        looking = heat.has_focus and not heat.entered_stale and not session.foreign
+        return session.stale and not (looking and session.at == heat.entered_at)
+
+    @property
+    def previewed(self) -> bool:
+        """Whether the highlighted branch's text can be seen, at the cursor or below the story."""
+        return bool(self.editor.ghost) or bool(self.query_one("#preview").display)
+
+    @property
+    def blank(self) -> bool:
+        """Whether there is nothing to go on from: no text and no chat."""
+        document = self.session.document
+        return not document.text.strip() and not document.chat
+
+    @property
+    def can_write(self) -> bool:
+        """Whether a model is ready and the story may change."""
+        return self.session.source is not None and not self.session.document.read_only
+
+    # --- keys
+
+    @property
+    def keymap(self) -> Keymap:
+        return self.options.keymap
+
+    @property
+    def pane(self) -> Pane:
+        if self.heat.has_focus:
+            return "heat"
+        return "suggestions" if self.suggestions.has_focus else "story"
+
+    def help_parts(self) -> list[HelpPart]:
+        """Keys by pane for the help, the focused pane's first."""
+        panes: list[tuple[str, Widget]] = [
+            ("In the story", self.editor),
+            ("In the suggestions", self.suggestions),
+            ("In the heat panel", self.heat),
+        ]
+        panes.sort(key=lambda pane: not pane[1].has_focus)
+        first, *rest = [HelpPart(title, pane, True) for title, pane in panes]
+        writing = HelpPart("Writing", self.editor, False)
+        return [first, HelpPart("Everywhere", self, True), *rest, writing]
+
+    # --- changes
+
+    def sync_cursor(self) -> None:
+        """Tell the session where the cursor is, if it went somewhere."""
+        offset = self.editor.offset_of_cursor
+        if offset != self.session.document.cursor:
+            self.session.document.checkpoint()
+            self.session.move(offset)
+            self.show_ghost()
+
+    def land(self, change: Change) -> None:
+        """Show a change of the story that the model made by itself."""
+        self.editor.apply(change)
+        self.suggestions.forget()
+
+    def follow(self, change: Change) -> None:
+        """Show a change that the session made to the story, and what became of the tree."""
+        self.land(change)
+        self.ghost_off = False
+        self.show_all()
+        if self.suggestions.has_focus and not self.suggestions.rows:
+            self.editor.focus()
+
+    # --- showing
+
+    @abstractmethod
+    def show_all(self) -> None:
+        """Show what the session has, everywhere."""
+
+    @abstractmethod
+    def show_ghost(self) -> None:
+        """Show the highlighted branch, or not."""
+
+    @abstractmethod
+    def show_heat(self) -> None:
+        """Show what the model sees in the story, where somebody looks."""

@@ -1,0 +1,78 @@
+"""`suggestion.*`: accept, edit and choose suggestions."""
+
+from __future__ import annotations
+
+from llterm.core.display import raw_text
+from llterm.core.tokens import Tail
+from llterm.session.inspection import accept_text
+from llterm.ui.dialogs.text_dialogs import EditBranch
+from llterm.ui.keyed_screen import Handler, Table
+from llterm.ui.notices import troubles
+from llterm.ui.weave.panes import Panes
+
+
+def table(screen: Panes) -> Table:
+    """`suggestion.*` by id."""
+    session = screen.session
+
+    def can_take() -> bool:
+        """There is a branch that may stand, and it belongs to this text and place."""
+        row = screen.row
+        stands = row is not None and not row.branch.banned
+        return stands and not session.stale and session.source is not None
+
+    def ghost_or_tree() -> bool:
+        """In the story a key accepts only what is shown at the cursor."""
+        return can_take() and (screen.suggestions.has_focus or screen.previewed)
+
+    def has_rows() -> bool:
+        return bool(screen.suggestions.rows)
+
+    def tail() -> Tail:
+        row = screen.row
+        return row.tail if row is not None else ()
+
+    def accept(tail: Tail) -> None:
+        """Take this path into the story."""
+        screen.follow(session.accept(tail))
+
+    def move(step: int) -> None:
+        """Also from the story, where the ghost follows."""
+        screen.ghost_off = False
+        screen.suggestions.move(step)
+        screen.show_ghost()
+
+    def sibling(step: int) -> Handler:
+        return Handler(lambda: screen.suggestions.sibling(step), has_rows)
+
+    picks = {
+        f"suggestion.pick_{digit}": Handler(lambda digit=digit: pick(screen, digit), can_take)  # type: ignore[misc]
+        for digit in range(1, 10)
+    }
+    return picks | {
+        "suggestion.accept": Handler(lambda: accept(tail()), ghost_or_tree),
+        "suggestion.accept_token": Handler(lambda: accept(session.token_of(tail())), ghost_or_tree),
+        "suggestion.accept_word": Handler(lambda: accept(session.word_of(tail())), ghost_or_tree),
+        "suggestion.edit": Handler(lambda: edit(screen, tail()), can_take),
+        "suggestion.next": Handler(lambda: move(1), has_rows),
+        "suggestion.prev": Handler(lambda: move(-1), has_rows),
+        "suggestion.next_sibling": sibling(1),
+        "suggestion.prev_sibling": sibling(-1),
+    }
+
+
+def pick(screen: Panes, digit: int) -> None:
+    """Take the row that carries this digit."""
+    if (row := screen.suggestions.numbered(digit)) is not None:
+        screen.follow(screen.session.accept(row.tail))
+
+
+def edit(screen: Panes, tail: Tail) -> None:
+    """Rewrite the branch in a small editor; what comes back goes in as one step."""
+
+    def done(text: str | None) -> None:
+        if text:
+            with troubles(screen):
+                screen.follow(accept_text(screen.session, tail, text))
+
+    screen.app.push_screen(EditBranch(raw_text(screen.session.added(tail))), done)

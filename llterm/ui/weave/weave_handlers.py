@@ -1,0 +1,194 @@
+"""`weave.*`: start, stop, grow, cutoff, constraint; sampled lines, sentence beams, autopilot."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from llterm.core.counts import count_of
+from llterm.core.rules import Rules
+from llterm.core.stories import Story
+from llterm.ui.dialogs.constraint_dialog import ConstraintDialog
+from llterm.ui.dialogs.sentences_dialog import SentencesDialog
+from llterm.ui.dialogs.stories_dialog import StoriesDialog
+from llterm.ui.keyed_screen import Handler, Table
+from llterm.ui.notices import troubles
+from llterm.ui.weave.panes import Panes
+
+CUTOFFS = (0.0, 0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0)
+"""What the keys step through: each admits noticeably more or fewer branches than the next."""
+
+
+def table(screen: Panes) -> Table:
+    """`weave.*` by id."""
+    session = screen.session
+
+    def can_grow() -> bool:
+        row = screen.row
+        grows = row is not None and not row.branch.banned and not row.branch.sampled
+        return grows and not session.stale and session.source is not None
+
+    return {
+        "weave.start": Handler(lambda: weave(screen)),
+        "weave.again": Handler(lambda: weave(screen)),
+        "weave.stop": Handler(lambda: stop(screen), lambda: busy(screen)),
+        "weave.grow": Handler(lambda: grow(screen), can_grow),
+        "weave.cutoff_down": Handler(lambda: step_cutoff(screen, -1)),
+        "weave.cutoff_up": Handler(lambda: step_cutoff(screen, 1)),
+        "weave.diverse": Handler(lambda: diverse(screen)),
+        "weave.constrain": Handler(lambda: constrain(screen), lambda: session.source is not None),
+        "weave.sample": Handler(lambda: sample(screen), lambda: screen.can_write),
+        "weave.keep_lines": Handler(lambda: keep_lines(screen), lambda: screen.can_write),
+        "weave.sentences": Handler(lambda: sentences(screen), lambda: screen.can_write),
+        "weave.autopilot": Handler(lambda: fly(screen), lambda: screen.can_write),
+        "weave.clear": Handler(session.put_away, lambda: session.view is not None),
+    }
+
+
+def weave(screen: Panes) -> None:
+    """Weave at the cursor; on an empty page, offer a beginning first."""
+    if screen.blank:
+        choose_story(screen)
+        return
+    fresh = screen.session.stale or screen.session.view is None
+    screen.ghost_off = False
+    screen.session.weave()
+    if fresh:
+        screen.suggestions.forget()
+
+
+def busy(screen: Panes) -> bool:
+    session = screen.session
+    drawing = session.player.playing or session.continuations.running
+    return session.weaving or session.autopilot.running or drawing
+
+
+def stop(screen: Panes) -> None:
+    """End whatever the model is doing here; what it found or wrote stays."""
+    screen.session.autopilot.stop()
+    screen.session.player.pause()
+    screen.session.continuations.stop()
+    screen.session.stop()
+
+
+def grow(screen: Panes) -> None:
+    """Search on from the end of the highlighted branch."""
+    row = screen.row
+    if row is not None:
+        screen.session.grow(row.tail)
+
+
+def step_cutoff(screen: Panes, step: int) -> None:
+    """The next lower or higher cutoff, at once: the tree is read again, nothing is evaluated."""
+    rules = screen.session.document.rules
+    if step < 0:
+        cutoff = max((known for known in CUTOFFS if known < rules.cutoff), default=rules.cutoff)
+    else:
+        cutoff = min((known for known in CUTOFFS if known > rules.cutoff), default=rules.cutoff)
+    set_rules(screen, replace(rules, cutoff=cutoff))
+    screen.flash(f"cutoff {cutoff:g}")
+
+
+def diverse(screen: Panes) -> None:
+    """Fold suggestions that say the same, or show them again; where more are needed, weave on."""
+    session = screen.session
+    rules = session.document.rules
+    set_rules(screen, replace(rules, diverse=not rules.diverse))
+    screen.flash("only what differs in wording" if not rules.diverse else "every suggestion")
+    view = session.view
+    if not rules.diverse and view is not None and not view.done and not session.stale:
+        with troubles(screen):
+            session.weave()
+
+
+def set_rules(screen: Panes, rules: Rules) -> None:
+    """Other weave settings, kept in the loom."""
+    with troubles(screen):
+        screen.session.set_rules(rules)
+
+
+def constrain(screen: Panes) -> None:
+    """What suggestions must fit, from the cursor on."""
+
+    def done(text: str | None) -> None:
+        if text is not None:
+            with troubles(screen):
+                weave(screen)
+
+    session = screen.session
+    screen.app.push_screen(ConstraintDialog(session.constraint, session.set_constraint), done)
+
+
+def sample(screen: Panes) -> None:
+    """Draw continuations at the cursor; they stand above the weave's suggestions."""
+    options = screen.options
+    if screen.blank:
+        choose_story(screen)
+        return
+    screen.session.player.pause()
+    screen.session.autopilot.stop()
+    with troubles(screen):
+        screen.session.continuations.start(
+            options.sample_lines, options.sample_tokens, sentence=options.sample_sentence
+        )
+        screen.ghost_off = False
+        screen.suggestions.forget()
+
+
+def keep_lines(screen: Panes) -> None:
+    """Hang the sampled lines in the loom, less the highlighted one, which may be accepted."""
+    row = screen.row
+    with troubles(screen):
+        kept = screen.session.continuations.keep(row.tail if row is not None else ())
+        screen.flash(f"{count_of(kept, 'line')} kept as branches")
+
+
+def sentences(screen: Panes) -> None:
+    """Pick from whole sentences, round after round; nothing else is drawn meanwhile."""
+    if screen.blank:
+        choose_story(screen)
+        return
+    stop(screen)
+    with troubles(screen):
+        screen.app.push_screen(SentencesDialog(screen.session, screen.options, screen.follow))
+
+
+def fly(screen: Panes) -> None:
+    """Weave and accept for some rounds, or end that."""
+    autopilot = screen.session.autopilot
+    if autopilot.running:
+        autopilot.stop()
+        return
+    with troubles(screen):
+        autopilot.start(screen.options.autopilot)
+
+
+def choose_story(screen: Panes) -> None:
+    """Choose a beginning; it stands in for a story that is empty, or goes after one."""
+
+    def done(story: Story | None) -> None:
+        if story is None:
+            return
+        text = story.text
+        editor = screen.editor
+        if screen.session.document.text.strip():
+            text = "\n\n" + text
+        editor.move_cursor(editor.document.end)
+        editor.insert(text)
+        screen.session.document.checkpoint()
+        screen.sync_cursor()
+        editor.focus()
+        if screen.session.source is not None:
+            with troubles(screen):
+                weave(screen)
+
+    screen.app.push_screen(StoriesDialog(), done)
+
+
+def accept_sole(screen: Panes) -> None:
+    """Take a finished weave's only suggestion, when the person wants that."""
+    session, view = screen.session, screen.session.view
+    if not screen.options.accept_sole or session.weaving or session.stale or view is None:
+        return
+    if view.done and len(view.suggestions) == 1 and view.suggestions[0].tail:
+        with troubles(screen):
+            screen.follow(session.accept(view.suggestions[0].tail))
