@@ -14,7 +14,7 @@ from benchmarks.rows import MODEL, Row
 from benchmarks.scoring import Plain
 from llterm.backends.llamacpp import LlamaBackend, open_llama
 from llterm.backends.llamacpp.quantise import quantise
-from llterm.core.stories import STORIES
+from llterm.core.starting_stories import STORIES
 from llterm.core.tokens import Tail
 from llterm.core.windows import halves
 from llterm.engine.comparing import Live, View, begin, compare

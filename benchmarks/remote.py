@@ -17,9 +17,9 @@ from benchmarks.server import LLooM, server
 from benchmarks.weaving import begin, run
 from llterm.backends.remote.backend import Habit, RemoteBackend
 from llterm.backends.remote.connect import open_remote
-from llterm.config.server import ServerSettings
+from llterm.config.server_settings import ServerSettings
 from llterm.core.rules import Rules
-from llterm.core.stories import STORIES
+from llterm.core.starting_stories import STORIES
 
 LATENCIES = (0.0, 0.02, 0.2)
 HABITS = {"chain": Habit(width=1), "level": Habit(ahead=0), "blend": Habit()}

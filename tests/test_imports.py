@@ -21,12 +21,13 @@ def loaded(program: str) -> set[str]:
 @pytest.mark.parametrize(
     "module",
     [
-        "core.weave", "core.display", "core.loom", "backends.llamacpp", "backends.scripted",
+        "core.weave", "core.display", "core.loom_tree", "backends.llamacpp", "backends.scripted",
         "backends.remote",
         "backends.registry", "backends.listing", "backends.pull", "headless.models", "engine.weave",
         "store.file", "session.session", "session.document",
         "errors", "config", "paths", "keymap", "terminal", "supervise", "state", "headless.job",
-        "formats.exchange", "session.looms", "headless.exchange", "headless.loomcheck",
+        "formats.exports", "formats.imports", "formats.file_formats", "session.looms",
+        "headless.exchange", "headless.loomcheck",
         "jobs.runner", "jobs.loom_story",
         "engine.mixture", "engine.comparing", "headless.mix", "headless.compare",
     ],

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from llterm.backends.templates import ChatFormat, Messages
 from llterm.config import Config, ModelConfig
-from llterm.config.formats import FormatConfig
-from llterm.config.server import ServerSettings
+from llterm.config.chat_format import FormatConfig
+from llterm.config.server_settings import ServerSettings
 from llterm.errors import LltermError, ModelError, reason
 from llterm.regular import read_file
 from llterm.textfile import text_of

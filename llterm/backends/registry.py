@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from llterm.backends.caches import Found, find_files, model_name
 from llterm.config import Config, ModelConfig
-from llterm.config.server import ServerSettings, is_address
+from llterm.config.server_settings import ServerSettings, is_address
 from llterm.core.query import Backend
 from llterm.errors import ModelError
 from llterm.regular import present

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from llterm.backends.remote.backend import RemoteBackend
 from llterm.backends.remote.wire import Spent
 from llterm.core.display import label_text
-from llterm.core.query import Distant, Source
+from llterm.core.query import MayBeAway, Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ def silent(source: Source | None) -> tuple[str, ...]:
     if source is None:
         return ()
     of: Sequence[Source] = getattr(source, "sources", (source,))
-    return tuple(one.name for one in of if isinstance(one, Distant) and one.away)
+    return tuple(one.name for one in of if isinstance(one, MayBeAway) and one.away)
 
 
 def counted_words(counts: Sequence[Counted]) -> str:

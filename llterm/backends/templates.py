@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from llterm.backends.rendering import render_template
-from llterm.core.chat import OWN, Chat, Parts, plain_chat, rendered
+from llterm.core.chat_messages import OWN, Chat, ChatParts, plain_chat, rendered
 from llterm.errors import ModelError
 
 Messages = list[dict[str, str]]
@@ -31,7 +31,7 @@ class ChatFormat:
     """By a template from outside: rendering it takes as long as the template likes, up to a limit.
     """
 
-    def open(self, chat: Chat) -> Parts:
+    def open(self, chat: Chat) -> ChatParts:
         """The chat up to where the reply begins. Raises ModelError where the template fails."""
         if self.render is None:
             return plain_chat(chat)

@@ -18,7 +18,7 @@ from llterm.errors import UsageError
 
 if TYPE_CHECKING:
     from llterm.constraints.spec import Constraint
-    from llterm.core.chat import Chat
+    from llterm.core.chat_messages import Chat
     from llterm.engine.opening import MixOf
 
 

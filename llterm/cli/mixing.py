@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from llterm.cli.scoring import Given
     from llterm.config import Config
     from llterm.config.schema import MixConfig
-    from llterm.core.chat import Chat
+    from llterm.core.chat_messages import Chat
     from llterm.core.judging.require import Condition
     from llterm.core.mixing.recipe import Recipe
-    from llterm.core.sampling import Sampling
+    from llterm.core.sampling.sampler_settings import Sampling
     from llterm.engine.opening import MixOf
     from llterm.headless.compare import Compared
 
@@ -267,7 +267,7 @@ def _compared_text(values: Values, chat: Chat | None) -> tuple[Given, str]:
 
 
 def _recipe(values: Values, models: Sequence[str], mode: str) -> Recipe:
-    from llterm.core.mixing.pools import Pool
+    from llterm.core.mixing.opinion_pools import OpinionPool
     from llterm.core.mixing.recipe import Recipe
 
     weights = [1.0] * len(models)
@@ -283,7 +283,7 @@ def _recipe(values: Values, models: Sequence[str], mode: str) -> Recipe:
             )
         weights[_index(name, models)] = weight
     plausible = 0.1 if values["plausible"] is None else values["plausible"]
-    pool = Pool(tuple(weights), values["pool"] or "linear", plausible)
+    pool = OpinionPool(tuple(weights), values["pool"] or "linear", plausible)
     return Recipe(mode, pool, values["turn"] or 1)  # type: ignore[arg-type]
 
 
@@ -308,7 +308,7 @@ def _index(name: str, models: Sequence[str]) -> int:
 def _sampling(values: Values, config: Config) -> Sampling:
     """How tokens are drawn: the typed preset, or the configured one for mixes, and typed knobs."""
     from llterm.cli.options import checked, sampling_flags
-    from llterm.config.sampling import make_sampling
+    from llterm.config.sampling_values import make_sampling
 
     typed = {"preset": config.mix.preset, **checked(sampling_flags(values))}
     try:

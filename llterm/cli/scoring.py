@@ -19,8 +19,8 @@ from llterm.errors import UsageError
 from llterm.output import put, put_drawn, say
 
 if TYPE_CHECKING:
-    from llterm.core.attribution import Method
-    from llterm.core.chat import Chat
+    from llterm.core.attribution_methods import Method
+    from llterm.core.chat_messages import Chat
     from llterm.ramps import Depth
 
 Format = Literal["text", "json", "html"]
@@ -104,7 +104,7 @@ def attribute(asked: Asked, format: Format) -> int:
     if format == "html":
         raise UsageError("--attribution has no page", "", "Choose --format text or json.")
     config = load({"model": asked.model}, asked.config)
-    from llterm.core.attribution import How
+    from llterm.core.attribution_methods import How
     from llterm.headless.attribution import AttributionJob, as_json, as_table, run, summary
     from llterm.jobs.inputs import argument_text
 

@@ -12,7 +12,7 @@ from llterm.errors import LltermError, UsageError
 from llterm.output import put, say
 
 if TYPE_CHECKING:
-    from llterm.core.chat import Chat
+    from llterm.core.chat_messages import Chat
     from llterm.headless.job import Job, Woven
 
 
@@ -29,7 +29,7 @@ def suggest(asked: Asked, format: str) -> int:
 
 def weave_once(asked: Asked, config: Config, reason: str) -> int:
     """One weave of the story, or of the first starting story; nothing is written to disk."""
-    from llterm.core.stories import STORIES
+    from llterm.core.starting_stories import STORIES
     from llterm.jobs.inputs import argument_text, is_loom, read_text
 
     text, loom, what = STORIES[0].text.encode(), None, f"the starting story “{STORIES[0].title}”"
@@ -99,7 +99,7 @@ def _weave(job: Job) -> Woven:
 
 
 def _print(woven: Woven, format: str) -> None:
-    from llterm.core.chat import OWN, UNSEEN
+    from llterm.core.chat_messages import OWN, UNSEEN
     from llterm.headless import formats, results
 
     write = {

@@ -4,18 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from llterm.config.schema import (
-    FORMAT,
-    MIX,
-    MODEL,
-    SAMPLING,
-    SERVER,
-    STORE,
-    TOP,
-    UI,
-    WEAVE,
-    Setting,
-)
+from llterm.config.schema import FORMAT, MIX, MODEL, SAMPLING, SERVER, STORE, TOP, UI, WEAVE
+from llterm.config.setting import Setting
 from llterm.keymap import ACTIONS
 
 _HEAD = """\

@@ -13,25 +13,17 @@ from pathlib import Path
 from typing import Any
 
 from llterm import keymap, paths
-from llterm.config.formats import FormatConfig
+from llterm.config.chat_format import FormatConfig
 from llterm.config.origin import Origin
 from llterm.config.powers import needs_trust
 from llterm.config.read import BUNDLED, ConfigFile, inert, preset_name
-from llterm.config.sampling import CHAIN, CUSTOM, changed, make_preset
-from llterm.config.schema import (
-    SAMPLING,
-    TABLES,
-    Config,
-    ModelConfig,
-    Setting,
-    Value,
-    preset_setting,
-    setting,
-)
-from llterm.config.server import ServerSettings
+from llterm.config.sampling_values import CHAIN, CUSTOM, changed, make_preset
+from llterm.config.schema import SAMPLING, TABLES, Config, ModelConfig, preset_setting, setting
+from llterm.config.server_settings import ServerSettings
+from llterm.config.setting import Setting, Value
 from llterm.config.trust import is_trusted
 from llterm.core.rules import Rules
-from llterm.core.sampler import PRESETS, SamplerSettings, Sampling
+from llterm.core.sampling.sampler_settings import PRESETS, SamplerSettings, Sampling
 from llterm.errors import ConfigError
 
 Found = dict[str, tuple[Value, Origin]]

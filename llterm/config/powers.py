@@ -11,8 +11,8 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
-from llterm.config.schema import Value
-from llterm.config.server import is_address
+from llterm.config.server_settings import is_address
+from llterm.config.setting import Value
 
 Power = Literal[
     "harmless",

@@ -9,10 +9,11 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from llterm.config.schema import FORMAT, MODEL, PRESET, SERVER, TABLES, Setting, Value
-from llterm.config.server import ServerSettings
+from llterm.config.schema import FORMAT, MODEL, PRESET, SERVER, TABLES
+from llterm.config.server_settings import ServerSettings
+from llterm.config.setting import Setting, Value
 from llterm.config.toml import Keys, NotToml, TomlFile
-from llterm.core.sampler import PRESETS
+from llterm.core.sampling.sampler_settings import PRESETS
 from llterm.errors import ConfigError, reason
 
 BUNDLED = ("fable", "fable-q8_0", "scripted")

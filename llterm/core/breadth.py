@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 
-from llterm.core.search import Beam, Terrain, likeliest_first
+from llterm.core.beams import Beam, Terrain, likeliest_first
 from llterm.core.tokens import Tail
 
 

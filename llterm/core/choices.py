@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from llterm.core.search import CONSTRAINT, Beam, Terrain, likeliest_first
+from llterm.core.beams import CONSTRAINT, Beam, Terrain, likeliest_first
+from llterm.core.suggestion_tree import Branch, Suggestion, View
 from llterm.core.tokens import Tail
-from llterm.core.view import Branch, Suggestion, View
 
 UNSEEN = 1e-4
 """What paths not looked at may add to a text's probability, as a share of it."""

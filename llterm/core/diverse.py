@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from itertools import takewhile
 
-from llterm.core.search import Beam
+from llterm.core.beams import Beam
 from llterm.core.tokens import Tail
 
 LONG = 6

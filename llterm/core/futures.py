@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llterm.core.distribution import Logprobs
-from llterm.core.reading import Candidate, Reading
+from llterm.core.scored_text import Candidate, Reading
 
 WAYS = 4
 """Most candidates whose futures are compared."""

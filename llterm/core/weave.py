@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from llterm.core.bans import Bans
-from llterm.core.branches import draw
+from llterm.core.beams import Beam, Terrain
 from llterm.core.breadth import Breadth
 from llterm.core.choices import ChoiceSearch
 from llterm.core.constraint import After, Constrained
@@ -20,10 +20,10 @@ from llterm.core.diverse import WIDEST, fold
 from llterm.core.healing import Healer
 from llterm.core.query import Fact, Query
 from llterm.core.rules import Rules
-from llterm.core.search import Beam, Search, Terrain
+from llterm.core.search import Search
 from llterm.core.stops import Stopper
+from llterm.core.suggestion_tree import View, draw
 from llterm.core.tokens import Anchor, Path, Tail, Vocabulary
-from llterm.core.view import View
 
 Searching = Search | Breadth | ChoiceSearch
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from llterm.core.chat import ROLES, Chat, Said, chat_of
+from llterm.core.chat_messages import ROLES, Chat, Said, chat_of
 from llterm.errors import UsageError, reason
-from llterm.formats.reading import Place, parse, wrong
+from llterm.formats.json_place import JsonPlace, parse, wrong
 from llterm.regular import read_file
 from llterm.textfile import text_of
 
@@ -66,11 +66,11 @@ def read_dialogue(data: bytes, name: str) -> Dialogue:
     return found
 
 
-def _messages(top: Place) -> Place:
+def _messages(top: JsonPlace) -> JsonPlace:
     return top.field("messages") if isinstance(top.value, dict) else top
 
 
-def _said(place: Place) -> Said:
+def _said(place: JsonPlace) -> Said:
     for name, one in place.entries():
         if name not in Said._fields and one.value is not None:
             raise wrong(f"{one.path} is no part of a chat here: a message has role and content.")

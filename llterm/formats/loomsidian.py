@@ -7,10 +7,10 @@ from typing import Any
 
 from llterm.core.counts import count_of
 from llterm.core.jsontext import json_text
-from llterm.core.loom import PERSON, ROOT, Marks
-from llterm.formats.reading import Place
-from llterm.formats.source import Source, author_of, whole_texts
-from llterm.formats.tree import Branch, Tree, assembled, typed
+from llterm.core.loom_tree import PERSON, ROOT, Marks
+from llterm.formats.export_source import ExportSource, author_of, whole_texts
+from llterm.formats.imported_tree import ImportedNode, ImportedTree, assembled, typed
+from llterm.formats.json_place import JsonPlace
 
 NAME = "loomsidian"
 MARKS = "current, and nodes each with a parentId"
@@ -35,12 +35,12 @@ def _is_note(value: Any) -> bool:
     return isinstance(nodes, dict)
 
 
-def read(place: Place) -> Tree:
+def read(place: JsonPlace) -> ImportedTree:
     """One note; of a `data.json` all notes, each a branch of the root."""
     state = place.optional("state")
     if state is None:
         return _note(place)
-    tree = Tree(NAME, [])
+    tree = ImportedTree(NAME, [])
     for name, one in state.entries():
         found = _note(one)
         for root in found.roots:
@@ -54,9 +54,9 @@ def read(place: Place) -> Tree:
     return tree
 
 
-def _note(place: Place) -> Tree:
+def _note(place: JsonPlace) -> ImportedTree:
     extra = {name: one for name, one in place.mapping().items() if name != "nodes"}
-    tree = Tree(NAME, [], place.key_of("current"), extra=extra)
+    tree = ImportedTree(NAME, [], place.key_of("current"), extra=extra)
     nodes = place.field("nodes")
     if isinstance(nodes.value, list):
         listed = [(one.field("id").key(), one) for one in nodes.items()]
@@ -67,11 +67,11 @@ def _note(place: Place) -> Tree:
     return tree
 
 
-def _branch(id: str, place: Place) -> Branch:
+def _branch(id: str, place: JsonPlace) -> ImportedNode:
     author = place.text_of("author")
     text = place.text_of("text") or place.text_of("value")
     fields = place.mapping()
-    return Branch(
+    return ImportedNode(
         id,
         typed(text, place.when("lastVisited"), PERSON if author in _NOBODY else author),
         Marks(bookmark=place.flag_of("bookmarked")),
@@ -81,7 +81,7 @@ def _branch(id: str, place: Place) -> Branch:
     )
 
 
-def write(source: Source) -> str:
+def write(source: ExportSource) -> str:
     """The loom as one note. A loom that begins with a fork begins with an empty root there."""
     loom = source.loom
     texts = whole_texts(loom)

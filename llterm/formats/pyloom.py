@@ -7,12 +7,19 @@ import uuid
 from datetime import datetime
 from typing import Any
 
-from llterm.core.loom import PERSON, ROOT, Loom, Marks, Piece
+from llterm.core.loom_tree import PERSON, ROOT, Loom, Marks, Piece
 from llterm.core.measures import moment_of
-from llterm.formats.nesting import nested, with_member
-from llterm.formats.reading import Place
-from llterm.formats.source import Source, author_of, whole_texts
-from llterm.formats.tree import UNKNOWN, Branch, Made, Tree, made, typed
+from llterm.formats.export_source import ExportSource, author_of, whole_texts
+from llterm.formats.imported_tree import (
+    UNKNOWN,
+    ImportedNode,
+    ImportedToken,
+    ImportedTree,
+    made,
+    typed,
+)
+from llterm.formats.json_place import JsonPlace
+from llterm.formats.tree_json import nested, with_member
 
 NAME = "pyloom"
 MARKS = "a root with text and children"
@@ -29,13 +36,13 @@ def matches(value: Any) -> bool:
     return isinstance(root, dict) and "text" in root and "children" in root
 
 
-def read(place: Place) -> Tree:
+def read(place: JsonPlace) -> ImportedTree:
     """The whole form, or the simple one of texts and children only."""
     simple = place.optional("root") is None
     root = place if simple else place.field("root")
     extra = {} if simple else {n: one for n, one in place.mapping().items() if n != "root"}
     head = None if simple else place.key_of("selected_node_id")
-    tree = Tree(NAME, [], head, extra=extra)
+    tree = ImportedTree(NAME, [], head, extra=extra)
     replies = None if simple else place.optional("model_responses")
     waiting = [(root, tree.roots)]
     while waiting:
@@ -47,14 +54,14 @@ def read(place: Place) -> Tree:
     return tree
 
 
-def _branch(place: Place, replies: Place | None) -> Branch:
+def _branch(place: JsonPlace, replies: JsonPlace | None) -> ImportedNode:
     tags = place.optional("tags")
     names = [one.text() for one in tags.items()] if tags is not None else []
     marks = Marks(
         bookmark=_BOOKMARK in names, tags=tuple(name for name in names if name != _BOOKMARK)
     )
     fields = place.mapping()
-    return Branch(
+    return ImportedNode(
         place.key_of("id") or "",
         _pieces(place, replies),
         marks,
@@ -64,7 +71,7 @@ def _branch(place: Place, replies: Place | None) -> Branch:
     )
 
 
-def _pieces(place: Place, replies: Place | None) -> list[Piece]:
+def _pieces(place: JsonPlace, replies: JsonPlace | None) -> list[Piece]:
     text = place.field("text").text()
     meta = place.optional("meta") or place.instead({})
     created = _moment(meta.text_of("creation_timestamp"))
@@ -85,10 +92,10 @@ def _pieces(place: Place, replies: Place | None) -> list[Piece]:
     return made(tokens, model, created) if tokens else typed(text, created, model)
 
 
-def _tokens(completion: Place, text: str) -> list[Made]:
+def _tokens(completion: JsonPlace, text: str) -> list[ImportedToken]:
     """The tokens at the end of a completion that are the node's text; none if they are not."""
     listed = completion.optional("tokens")
-    found: list[Made] = []
+    found: list[ImportedToken] = []
     left = text
     for token in reversed(list(listed.items()) if listed is not None else []):
         if not left:
@@ -101,12 +108,12 @@ def _tokens(completion: Place, text: str) -> list[Made]:
         alternatives = tuple(
             (UNKNOWN, name.encode(), one.logprob()) for name, one in _counterfactuals(others)
         )
-        found.append(Made(own.encode(), logprob.logprob(), alternatives))
+        found.append(ImportedToken(own.encode(), logprob.logprob(), alternatives))
         left = left[: -len(own)]
     return found[::-1] if not left else []
 
 
-def _counterfactuals(place: Place | None) -> list[tuple[str, Place]]:
+def _counterfactuals(place: JsonPlace | None) -> list[tuple[str, JsonPlace]]:
     if place is None:
         return []
     if isinstance(place.value, list):
@@ -114,7 +121,7 @@ def _counterfactuals(place: Place | None) -> list[tuple[str, Place]]:
     return list(place.entries())
 
 
-def write(source: Source) -> str:
+def write(source: ExportSource) -> str:
     """The whole form. A loom that begins with a fork begins with an empty root there."""
     loom = source.loom
     texts = whole_texts(loom)
@@ -144,7 +151,7 @@ def write(source: Source) -> str:
     return with_member(document, "root", "".join(parts)[1:-1])
 
 
-def _fields(source: Source, id: int, text: str, replies: dict[str, Any]) -> dict[str, Any]:
+def _fields(source: ExportSource, id: int, text: str, replies: dict[str, Any]) -> dict[str, Any]:
     loom, kept = source.loom, source.extra(id, NAME)
     marks = loom.marks.get(id, Marks())
     author = author_of(loom, loom.nodes[id])
@@ -167,7 +174,7 @@ def _fields(source: Source, id: int, text: str, replies: dict[str, Any]) -> dict
     return found
 
 
-def _reply(source: Source, id: int, text: str, model: str) -> dict[str, Any] | None:
+def _reply(source: ExportSource, id: int, text: str, model: str) -> dict[str, Any] | None:
     """The node as a reply with its tokens; None where not all of them are whole."""
     loom = source.loom
     tokens: list[dict[str, Any]] = []

@@ -10,8 +10,8 @@ from typing import Any
 
 from llterm.backends.registry import find_model
 from llterm.config import Config
-from llterm.core.attribution import METHODS, SHARES, SIGNED, Attribution, How, Question
-from llterm.core.chat import Chat
+from llterm.core.attribution_methods import METHODS, SHARES, SIGNED, Attribution, How, Question
+from llterm.core.chat_messages import Chat
 from llterm.core.counts import count_of
 from llterm.core.display import visible
 from llterm.core.jsontext import json_text

@@ -11,13 +11,13 @@ from pathlib import Path
 
 from llterm.backends.registry import find_model
 from llterm.config import Config
-from llterm.core.chat import Chat
+from llterm.core.chat_messages import Chat
 from llterm.core.judging.comparison import Comparison
 from llterm.core.judging.require import Condition
-from llterm.core.mixing.pools import Pool
+from llterm.core.mixing.opinion_pools import OpinionPool
 from llterm.core.mixing.recipe import Recipe
 from llterm.core.query import Backend, Cost
-from llterm.core.sampling import Sampling
+from llterm.core.sampling.sampler_settings import Sampling
 from llterm.core.tokens import Anchor, Tail, Vocabulary, text_bytes
 from llterm.core.tokens import Path as TokenPath
 from llterm.core.windows import halves, overlapping
@@ -34,7 +34,7 @@ from llterm.headless.windows import NO_HALVES, window_and_stride
 from llterm.jobs.runner import absences, load_progress
 from llterm.progress_line import ProgressLine
 
-ALONE = Recipe("democratic", Pool((1.0,)))
+ALONE = Recipe("democratic", OpinionPool((1.0,)))
 """A mix of one model."""
 USUAL_WINDOW = 512
 """llama-perplexity's, where windows lie side by side and no other is asked for."""

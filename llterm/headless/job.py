@@ -16,12 +16,12 @@ from llterm.backends.served import Counted, counted
 from llterm.config import Config
 from llterm.constraints.spec import Constraint
 from llterm.core.bans import Bans
-from llterm.core.chat import Chat, chat_text, read_chat
+from llterm.core.chat_messages import Chat, chat_text, read_chat
 from llterm.core.mixing.recipe import Mode
 from llterm.core.query import Backend
 from llterm.core.rules import Rules
+from llterm.core.suggestion_tree import View
 from llterm.core.tokens import Vocabulary
-from llterm.core.view import View
 from llterm.engine.mixture import Mix
 from llterm.engine.opening import MixOf, open_mix
 from llterm.errors import LltermError

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from llterm.backends.registry import find_model
 from llterm.backends.served import Counted, counted
 from llterm.config import Config
-from llterm.core.chat import Chat
+from llterm.core.chat_messages import Chat
 from llterm.core.mixing.recipe import Recipe
 from llterm.core.query import Cost
-from llterm.core.sampling import Sampling
+from llterm.core.sampling.sampler_settings import Sampling
 from llterm.core.tokens import Anchor, Path
 from llterm.engine.heads import head_of
 from llterm.engine.mixture import Mix

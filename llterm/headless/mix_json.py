@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from llterm.core.chat import chat_fields
+from llterm.core.chat_messages import chat_fields
 from llterm.core.jsontext import json_text
 from llterm.core.judging.comparison import Candidate, Track
 from llterm.core.judging.rows import UNTOLD

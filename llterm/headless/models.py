@@ -14,7 +14,7 @@ from llterm.backends.llamacpp.memory import available, fit, needed
 from llterm.backends.pull import here_already
 from llterm.backends.registry import SCRIPTED, find_model
 from llterm.config import Config
-from llterm.config.server import address_mistake
+from llterm.config.server_settings import address_mistake
 from llterm.core.display import label_text
 from llterm.core.jsontext import json_text
 from llterm.errors import UsageError

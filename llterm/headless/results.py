@@ -9,11 +9,12 @@ from typing import Any
 from llterm.config.schema import WEAVE
 from llterm.constraints.spec import Constraint
 from llterm.core.bans import Bans
-from llterm.core.chat import chat_fields
+from llterm.core.beams import Step
+from llterm.core.chat_messages import chat_fields
 from llterm.core.jsontext import json_text
 from llterm.core.rules import Rules
-from llterm.core.sight import Sight
-from llterm.core.view import Branch, Step, Suggestion
+from llterm.core.suggestion_tree import Branch, Suggestion
+from llterm.core.windows import SeenStory
 from llterm.headless.job import Woven
 
 VERSION = 1
@@ -57,9 +58,9 @@ def result(woven: Woven) -> dict[str, Any]:
     }
 
 
-def sight_fields(sight: Sight | None, context: int) -> dict[str, int]:
+def sight_fields(sight: SeenStory | None, context: int) -> dict[str, int]:
     """What the model sees of the text, for the stats."""
-    seen = sight or Sight()
+    seen = sight or SeenStory()
     return {
         "story_tokens": seen.story,
         "dropped_tokens": seen.dropped,

@@ -16,15 +16,16 @@ from llterm.backends.served import Counted, counted
 from llterm.config import Config
 from llterm.constraints.compiled import compile
 from llterm.constraints.spec import Constraint
-from llterm.core.chat import Chat, chat_text, read_chat
+from llterm.core.chat_messages import Chat, chat_text, read_chat
 from llterm.core.healing import Healer
 from llterm.core.prompt import Prompt, make_prompt
 from llterm.core.query import Backend, Cost
 from llterm.core.rules import Rules
-from llterm.core.sampling import Chains, Sampling
-from llterm.core.sight import Sight
+from llterm.core.sampling.sampler_chain import Chains
+from llterm.core.sampling.sampler_settings import Sampling
 from llterm.core.stops import Stopper
 from llterm.core.tokens import Token, Vocabulary
+from llterm.core.windows import SeenStory
 from llterm.engine.draw import Drawing, Drawn, Line, Start
 from llterm.errors import UsageError
 from llterm.headless.job import copied
@@ -105,7 +106,7 @@ class Sampled:
     """What is not exact about it; empty when all is."""
     counted: tuple[Counted, ...] = ()
     """What went over the wire, where the model is on a server."""
-    sight: Sight = field(default_factory=Sight)
+    sight: SeenStory = field(default_factory=SeenStory)
     """How much of the text the model sees."""
     context: int = 0
 

@@ -6,13 +6,13 @@ import math
 from typing import Any
 
 from llterm.backends.served import counted_words
-from llterm.config.sampling import value_of
+from llterm.config.sampling_values import value_of
 from llterm.config.schema import SAMPLING
-from llterm.core.chat import chat_fields
+from llterm.core.chat_messages import chat_fields
 from llterm.core.counts import count_of
 from llterm.core.display import display_text, visible
 from llterm.core.jsontext import json_text
-from llterm.core.sampling import Sampling
+from llterm.core.sampling.sampler_settings import Sampling
 from llterm.headless.results import sight_fields
 from llterm.headless.sample import Continuation, Sampled, Taken
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from llterm.backends.registry import find_model
 from llterm.backends.served import Counted, counted
 from llterm.config import Config
-from llterm.core.chat import Chat
+from llterm.core.chat_messages import Chat
 from llterm.core.query import Backend, Cost
-from llterm.core.reading import Reading, Summary, summarise
+from llterm.core.scored_text import Reading, Summary, summarise
 from llterm.engine.heads import head_of
 from llterm.engine.score import Method, score_text
 from llterm.errors import UsageError

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from llterm.backends.served import counted_words
-from llterm.core.chat import chat_fields
+from llterm.core.chat_messages import chat_fields
 from llterm.core.counts import count_of
 from llterm.core.display import display_text, visible
-from llterm.core.heat import Measure, heat
+from llterm.core.heat_scale import Measure, heat
 from llterm.core.jsontext import json_text
-from llterm.core.reading import Candidate, Reading, Summary
+from llterm.core.scored_text import Candidate, Reading, Summary
 from llterm.headless.score import Report
 from llterm.number_format import of_logprob
 from llterm.ramps import Depth, ansi, glyph, indexed, paint

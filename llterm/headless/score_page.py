@@ -5,8 +5,8 @@ from __future__ import annotations
 import html
 
 from llterm.core.display import visible
-from llterm.core.heat import MEASURES, told
-from llterm.core.reading import Reading
+from llterm.core.heat_scale import MEASURES, told
+from llterm.core.scored_text import Reading
 from llterm.headless.pages import STEPS, STYLE, colors, escaped, script_data
 from llterm.headless.score import Report
 from llterm.headless.score_formats import Piece, pieces, summary

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from llterm.backends.gradients import GradientProcess, check_installed
-from llterm.core.attribution import METHODS, Attribution, How, Question
+from llterm.core.attribution_methods import METHODS, Attribution, How, Question
 from llterm.core.query import Source
 from llterm.engine.attribution import Price, attribute, price
 

@@ -10,8 +10,8 @@ import logging
 from collections.abc import Callable
 from typing import Protocol
 
+from llterm.core.suggestion_tree import View
 from llterm.core.tokens import Tail
-from llterm.core.view import View
 from llterm.errors import LltermError
 from llterm.session.changes import Change
 from llterm.session.document import Document

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 
 from llterm.backends.served import server_of
-from llterm.core.chat import Parts, read_chat
+from llterm.core.chat_messages import ChatParts, read_chat
 from llterm.core.query import Source
 from llterm.engine.heads import open_chat
 from llterm.errors import LltermError
@@ -13,7 +13,7 @@ from llterm.session.document import Document
 from llterm.session.sources import told_more
 
 
-def chat_parts(document: Document, source: Source) -> Parts:
+def chat_parts(document: Document, source: Source) -> ChatParts:
     """The chat up to where the story, its reply, begins; empty where the loom has none.
 
     The hidden prefix joins the system message. Raises CapabilityMissing where the source has no

@@ -13,7 +13,8 @@ from dataclasses import replace
 from typing import Protocol
 
 from llterm.core.query import Source
-from llterm.core.sampling import Chain, Sampling
+from llterm.core.sampling.sampler_chain import Chain
+from llterm.core.sampling.sampler_settings import Sampling
 from llterm.core.stops import Stopper
 from llterm.core.tokens import Tail
 from llterm.engine.draw import Drawing, Line, Start

@@ -10,11 +10,11 @@ from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
 
-from llterm.core.birth import Birth, read_birth
 from llterm.core.display import Display
-from llterm.core.editing import lead, replace_range
-from llterm.core.history import Step, Value
-from llterm.core.loom import ROOT, Loom, Piece, Run, Slice
+from llterm.core.edits import lead, replace_range
+from llterm.core.history import UndoStep, Value
+from llterm.core.loom_tree import ROOT, Loom, Piece, Run, Slice
+from llterm.core.provenance import Provenance, read_provenance
 from llterm.core.rules import Rules
 from llterm.errors import LltermError, UsageError
 from llterm.session.branches import Branches
@@ -31,9 +31,9 @@ from llterm.session.typing import Typist
 from llterm.store.contents import Contents
 from llterm.store.file import LoomFile
 from llterm.store.fresh import fresh_loom
-from llterm.store.missing import Missing
-from llterm.store.settings import read_rules, rules_text
-from llterm.store.whole import Whole
+from llterm.store.loom_snapshot import LoomSnapshot
+from llterm.store.stored_settings import read_rules, rules_text
+from llterm.store.unreadable import Unreadable
 
 __all__ = ["Change", "Document", "ModelRun"]
 
@@ -48,7 +48,7 @@ class Document:
         self._typist = Typist(self._ledger)
         self.loom: Loom = contents.loom
         self._grown: Grown | None = None
-        self._missing_lines = Missing()
+        self._missing_lines = Unreadable()
         self.branches = Branches(self, self._ledger)
         """Commands on the tree, and marks."""
         self._data = self.loom.text()
@@ -95,7 +95,9 @@ class Document:
         if text:
             piece = ledger.new_piece(Piece(0, text, created=time.time()))
             # The beginning is no step: there is nothing before it to go back to.
-            replace_range(document.loom, Step(""), ledger.new_node, (0, 0, 0), piece, carry=False)
+            replace_range(
+                document.loom, UndoStep(""), ledger.new_node, (0, 0, 0), piece, carry=False
+            )
             ledger.pending.nodes.update(document.loom.nodes)
             ledger.keep("head", document.loom.head)
             document._data, document._display = text, Display.of(text)
@@ -161,12 +163,12 @@ class Document:
         undone = reversed(self._ledger.history.undone)
         return next((step.label for step in undone if not step.silent), None)
 
-    def birth(self, piece: int) -> Birth:
+    def birth(self, piece: int) -> Provenance:
         """What a model's text was born with; an empty one of the person's text."""
         found = self.loom.pieces[piece].birth
         if not found and self._ledger.file is not None:
             found = self._ledger.file.late.births([piece]).get(piece, "")
-        return read_birth(found)
+        return read_provenance(found)
 
     def bytes_before(self, at: int) -> bytes:
         """The story's bytes up to a display offset."""
@@ -251,14 +253,14 @@ class Document:
 
     # --- steps of the tree commands
 
-    def begin(self, label: str) -> Step:
+    def begin(self, label: str) -> UndoStep:
         """A new step, which `finish` ends. Raises UsageError where nothing may be written."""
         self._writable()
         self.checkpoint()
         self._ledger.revive()
-        return Step(label)
+        return UndoStep(label)
 
-    def finish(self, step: Step) -> Change:
+    def finish(self, step: UndoStep) -> Change:
         """Note a step that is done, and show the story as it is now."""
         before = self._cursor
         change = self._reread()
@@ -323,13 +325,13 @@ class Document:
         self.checkpoint()
         self._ledger.secure()
 
-    def bear(self, heard: Callable[[Missing], None]) -> None:
+    def bear(self, heard: Callable[[Unreadable], None]) -> None:
         """Go on without what cannot be read of the file any more. `heard` is told when something
         of a new kind is missing; until this is called it raises LltermError instead."""
         if self._ledger.file is not None:
-            self._ledger.file.late.missing = Missing(heard)
+            self._ledger.file.late.missing = Unreadable(heard)
 
-    def whole(self, *, history: bool = False) -> Whole:
+    def whole(self, *, history: bool = False) -> LoomSnapshot:
         """All of this loom as it is on screen, for an export, whatever became of its file."""
         self.checkpoint()
         meta: dict[str, Value] = {
@@ -338,7 +340,7 @@ class Document:
         }  # fmt: skip
         return self._ledger.whole(meta, history=history)
 
-    def copy_to(self, path: Path) -> Missing:
+    def copy_to(self, path: Path) -> Unreadable:
         """Write all of this loom, its history too, to a new file; this one stays open.
 
         Also where its own file cannot be written or read any more: what is missing is returned.
@@ -403,7 +405,7 @@ class Document:
                 "Export it as a loom, and write in that copy.",
             )
 
-    def _fork(self, step: Step, first: int, piece: Piece) -> int:
+    def _fork(self, step: UndoStep, first: int, piece: Piece) -> int:
         """Let a piece follow the story's first bytes; its node. The rest stays as a branch."""
         size = len(self._data)
         number = self._ledger.new_piece(piece)
@@ -413,7 +415,7 @@ class Document:
         assert made is not None
         return made
 
-    def _landed(self, step: Step, at: int, first: int, data: bytes) -> Change:
+    def _landed(self, step: UndoStep, at: int, first: int, data: bytes) -> Change:
         """The story ends in `data` now, from display offset `at`, byte `first`."""
         new = self._data[:first] + data
         before = self._cursor
@@ -439,7 +441,7 @@ class Document:
             self._ledger.set(name, label, before, after)
             self.revision += 1
 
-    def _travel(self, steps: list[Step], *, undone: bool) -> Change | None:
+    def _travel(self, steps: list[UndoStep], *, undone: bool) -> Change | None:
         if not steps:
             return None
         facts = self._ledger.travel(steps, undone=undone)

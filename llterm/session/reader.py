@@ -18,9 +18,9 @@ from llterm.core.distribution import Logprobs
 from llterm.core.futures import Futures, futures, ways
 from llterm.core.prompt import Prompt
 from llterm.core.query import Backend, Failed, Query, Scored
-from llterm.core.reading import Reading, read
-from llterm.core.sight import Sight
+from llterm.core.scored_text import Reading, read
 from llterm.core.tokens import Anchor, Path, Tail, Vocabulary
+from llterm.core.windows import SeenStory
 from llterm.errors import LltermError
 from llterm.session.document import Document
 from llterm.session.weaves import story_prompt
@@ -71,7 +71,7 @@ class Reader:
         self._head = 0
         self._places: list[Place] = []
         self._readings: list[Reading | None] = []
-        self.sight = Sight()
+        self.sight = SeenStory()
         """How much of the story the model sees."""
         self.error: LltermError | None = None
         self.scored = 0

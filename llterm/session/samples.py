@@ -12,15 +12,16 @@ from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 
-from llterm.core.birth import Arrival
+from llterm.core.beams import Finish as Shown
+from llterm.core.beams import Step
 from llterm.core.distribution import Distribution, Mask
 from llterm.core.healing import healed
+from llterm.core.provenance import Arrival
 from llterm.core.query import Source
-from llterm.core.reading import Reading, read_step
-from llterm.core.sampling import Sampling
+from llterm.core.sampling.sampler_settings import Sampling
+from llterm.core.scored_text import Reading, read_step
+from llterm.core.suggestion_tree import Branch, adding
 from llterm.core.tokens import Tail, Vocabulary
-from llterm.core.view import Branch, Step, adding
-from llterm.core.view import Finish as Shown
 from llterm.engine.draw import Drawn, Finish
 from llterm.session.changes import ModelRun
 from llterm.session.taking import alternatives, arrival_of

@@ -7,14 +7,16 @@ from typing import cast
 
 from llterm.constraints.spec import Constraint
 from llterm.core.bans import Bans
-from llterm.core.chat import Chat, chat_text
+from llterm.core.beams import Step
+from llterm.core.chat_messages import Chat, chat_text
 from llterm.core.display import display_text, whole_after
 from llterm.core.query import Backend, Source
-from llterm.core.reading import Reading
 from llterm.core.rules import Rules
-from llterm.core.sampling import Chain, SamplerSettings, Sampling
+from llterm.core.sampling.sampler_chain import Chain
+from llterm.core.sampling.sampler_settings import SamplerSettings, Sampling
+from llterm.core.scored_text import Reading
+from llterm.core.suggestion_tree import View
 from llterm.core.tokens import Tail
-from llterm.core.view import Step, View
 from llterm.errors import LltermError, UsageError
 from llterm.session.autopilot import Autopilot
 from llterm.session.chatting import open_first

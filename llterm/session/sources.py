@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from llterm.backends.served import server_of
-from llterm.core.chat import ChatsTold
+from llterm.core.chat_messages import ChatsTold
 from llterm.core.query import Source
 from llterm.core.tokens import Settling
 from llterm.errors import CapabilityMissing

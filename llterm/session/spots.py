@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from llterm.constraints.compiled import compile
 from llterm.core.constraint import Constrained
 from llterm.core.distribution import Mask
-from llterm.core.sampling import Situation
+from llterm.core.sampling.sampler_chain import Situation
 from llterm.core.tokens import Tail, text_bytes
 from llterm.session.born import Born, born_at
 from llterm.session.session import Session

@@ -6,14 +6,14 @@ import math
 from dataclasses import asdict, replace
 from itertools import islice
 
-from llterm.core.birth import Arrival
 from llterm.core.distribution import Distribution
 from llterm.core.prompt import Prompt
+from llterm.core.provenance import Arrival
 from llterm.core.query import Source
-from llterm.core.reading import Reading, read_step
-from llterm.core.sampling import Choice
+from llterm.core.sampling.sampler_chain import Choice
+from llterm.core.scored_text import Reading, read_step
+from llterm.core.suggestion_tree import adding
 from llterm.core.tokens import Tail, Token, Vocabulary, text_bytes
-from llterm.core.view import adding
 from llterm.core.weave import Weave
 from llterm.errors import UsageError
 from llterm.session.document import ModelRun

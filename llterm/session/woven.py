@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from llterm.constraints.spec import Constraint
+from llterm.core.beams import Step
 from llterm.core.prompt import Prompt
 from llterm.core.query import Cost, Source
-from llterm.core.reading import Reading
+from llterm.core.scored_text import Reading
+from llterm.core.suggestion_tree import View, adding
 from llterm.core.tokens import Anchor, Tail, Vocabulary
-from llterm.core.view import Step, View, adding
 from llterm.core.weave import Weave
 from llterm.session import samples, taking
 from llterm.session.changes import ModelRun

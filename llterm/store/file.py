@@ -8,15 +8,16 @@ from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 
-from llterm.core.history import PAGE, History, Step
-from llterm.core.loom import ROOT, Loom
+from llterm.core.history import PAGE, History, UndoStep
+from llterm.core.loom_tree import ROOT, Loom
 from llterm.core.pieces import Pieces
 from llterm.errors import LltermError, UsageError
 from llterm.store.connection import Connection, connect, in_memory, to_look, told
 from llterm.store.contents import Changes, Contents
 from llterm.store.late import ODD, Late
 from llterm.store.lock import Lock
-from llterm.store.rows import (
+from llterm.store.loom_schema import APPLICATION, MIGRATIONS, check_schema, migrate
+from llterm.store.stored_rows import (
     check_step,
     marks_row,
     node_row,
@@ -28,8 +29,7 @@ from llterm.store.rows import (
     read_text,
     step_text,
 )
-from llterm.store.schema import APPLICATION, MIGRATIONS, check_schema, migrate
-from llterm.store.settings import read_setting
+from llterm.store.stored_settings import read_setting
 from llterm.store.survey import survey
 
 _DISK = (
@@ -259,7 +259,7 @@ class LoomFile:
             return History(done, undone)
         return History(done, undone, self.late.steps, done[0].id)
 
-    def _steps(self, which: str, *values: int) -> list[Step]:
+    def _steps(self, which: str, *values: int) -> list[UndoStep]:
         sql = f"select id, label, silent, undone, rows from step where {which}"
         return [read_step(row)[0] for row in self._database.rows(sql, values)]
 

@@ -11,12 +11,12 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TypeVar
 
-from llterm.core.history import Step
+from llterm.core.history import UndoStep
 from llterm.core.pieces import Piece
 from llterm.errors import LltermError
 from llterm.store.connection import Connection
-from llterm.store.missing import Missing
-from llterm.store.rows import Row, piece_or_text, read_extra, read_lines, read_step
+from llterm.store.stored_rows import Row, piece_or_text, read_extra, read_lines, read_step
+from llterm.store.unreadable import Unreadable
 from llterm.store.values import Damage, json_of, text
 
 ODD = (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError, RecursionError)
@@ -32,14 +32,14 @@ class Late:
         """`trouble` says what is wrong with the file in a person's words."""
         self._database = database
         self._trouble = trouble
-        self.missing: Missing | None = None
+        self.missing: Unreadable | None = None
         """Takes down what cannot be read. With None such a read raises LltermError instead."""
 
     @contextmanager
-    def sparing(self) -> Iterator[Missing]:
+    def sparing(self) -> Iterator[Unreadable]:
         """While the block runs, what cannot be read is left out and taken down here."""
         before = self.missing
-        self.missing = Missing(outer=before)
+        self.missing = Unreadable(outer=before)
         try:
             yield self.missing
         finally:
@@ -66,14 +66,14 @@ class Late:
         """The sampled lines by place, with when they were drawn."""
         return dict(self._rows("lines", "select place, drawn, blob from lines", _line))
 
-    def steps(self, before: int, count: int) -> list[Step] | None:
+    def steps(self, before: int, count: int) -> list[UndoStep] | None:
         """Steps done before the one with this id, the newest `count` of them, oldest first; None
         where not one can be read, and there may be some."""
         sql = (
             "select id, label, silent, undone, rows from step where not undone and id < ?"
             " order by id desc limit ?"
         )
-        found: list[Step] = []
+        found: list[UndoStep] = []
         try:
             for row in self._database.rows(sql, (before, count)):
                 found.append(read_step(row)[0])

@@ -6,17 +6,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from llterm.core.counts import count_of
-from llterm.core.history import History, Step
-from llterm.core.loom import BIN, ROOT, Loom, Node, Slice
+from llterm.core.history import History, UndoStep
+from llterm.core.loom_tree import BIN, ROOT, Loom, Node, Slice
 from llterm.core.pieces import Pieces
 from llterm.core.rules import Rules
 from llterm.errors import LltermError
 from llterm.store.connection import journal_of
 from llterm.store.contents import Changes
 from llterm.store.file import LoomFile
-from llterm.store.rows import check_step
 from llterm.store.salvage import Found, salvage
-from llterm.store.settings import rules_text
+from llterm.store.stored_rows import check_step
+from llterm.store.stored_settings import rules_text
 from llterm.wholefile import beside
 
 _NAMES = {
@@ -192,7 +192,7 @@ def _head(found: Found, loom: Loom, told: Diagnosis) -> None:
     told.losses.append("which branch was the story; it is the newest one now")
 
 
-def _history(found: Found, loom: Loom, told: Diagnosis) -> list[tuple[Step, bool]]:
+def _history(found: Found, loom: Loom, told: Diagnosis) -> list[tuple[UndoStep, bool]]:
     """The steps, where each still fits the tree: after a repair of the tree itself, none."""
     unread = any(found.lost.get(table) for table in ("piece", "node", "step"))
     if not (told.losses or unread):
@@ -211,7 +211,7 @@ def _history(found: Found, loom: Loom, told: Diagnosis) -> list[tuple[Step, bool
     return []
 
 
-def _by_id(step: Step) -> int:
+def _by_id(step: UndoStep) -> int:
     return step.id
 
 

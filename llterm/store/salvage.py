@@ -9,10 +9,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from llterm.core.history import Step
-from llterm.core.loom import Marks, Node, Piece
+from llterm.core.history import UndoStep
+from llterm.core.loom_tree import Marks, Node, Piece
 from llterm.store.connection import Connection, is_endless, to_look
-from llterm.store.rows import (
+from llterm.store.loom_schema import APPLICATION, MIGRATIONS, check_schema, columns, is_plain_table
+from llterm.store.stored_rows import (
     Row,
     piece_or_text,
     read_extra,
@@ -23,8 +24,7 @@ from llterm.store.rows import (
     read_step,
     read_text,
 )
-from llterm.store.schema import APPLICATION, MIGRATIONS, check_schema, columns, is_plain_table
-from llterm.store.settings import read_setting
+from llterm.store.stored_settings import read_setting
 from llterm.store.values import Damage, text
 
 _TABLES = ("piece", "node", "step", "mark", "sight", "extra", "lines", "meta")
@@ -43,7 +43,7 @@ class Found:
 
     pieces: dict[int, Piece] = field(default_factory=dict)
     nodes: dict[int, Node] = field(default_factory=dict)
-    steps: list[tuple[Step, bool]] = field(default_factory=list)
+    steps: list[tuple[UndoStep, bool]] = field(default_factory=list)
     marks: dict[int, Marks] = field(default_factory=dict)
     sight: dict[int, tuple[bool, bool]] = field(default_factory=dict)
     extras: dict[int, str] = field(default_factory=dict)

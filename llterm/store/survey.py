@@ -9,9 +9,9 @@ from __future__ import annotations
 import sqlite3
 
 from llterm.core.counts import count_of
-from llterm.core.loom import Loom
+from llterm.core.loom_tree import Loom
 from llterm.store.connection import Connection, told
-from llterm.store.rows import check_step, read_extra, read_lines, read_step
+from llterm.store.stored_rows import check_step, read_extra, read_lines, read_step
 from llterm.store.values import MOST_ID, NEWEST, OLDEST
 
 _STEPS = 5_000

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from llterm.core.counts import count_of
-from llterm.core.view import View
+from llterm.core.suggestion_tree import View
 from llterm.number_format import fine_percent
 from llterm.session.status import Figures
 

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from llterm.backends.gradients import GradientProcess, process
-from llterm.core.attribution import How, Question
+from llterm.core.attribution_methods import How, Question
 from llterm.errors import CapabilityMissing
 from tests.helpers.bundled_model import BUNDLED
 

@@ -15,7 +15,7 @@ import llterm
 from llterm.backends.llamacpp import LlamaSettings, open_llama
 from llterm.backends.rendering import process, render_template
 from llterm.backends.templates import own_format
-from llterm.core.chat import Chat
+from llterm.core.chat_messages import Chat
 from llterm.errors import ModelError
 from llterm.session.document import Document
 from llterm.session.session import Session

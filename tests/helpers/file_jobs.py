@@ -10,8 +10,8 @@ from itertools import count
 from pathlib import Path
 
 from llterm import state
-from llterm.formats.exchange import Taste, import_file
-from llterm.formats.files import write_file
+from llterm.formats.exports import Taste, write_file
+from llterm.formats.imports import import_file
 from llterm.headless.loomcheck import check_loom
 from llterm.session import looms
 from llterm.session.document import Document

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from llterm.errors import UsageError
-from llterm.formats.exchange import import_file
+from llterm.formats.imports import import_file
 from llterm.headless.loomcheck import check_loom
 from tests.helpers.hostile_looms import opened
 

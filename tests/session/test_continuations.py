@@ -17,8 +17,8 @@ from llterm.backends.scripted import ScriptedBackend
 from llterm.constraints.spec import choices
 from llterm.core.bans import Bans
 from llterm.core.rules import Rules
-from llterm.core.stories import STORIES
-from llterm.core.view import Branch
+from llterm.core.starting_stories import STORIES
+from llterm.core.suggestion_tree import Branch
 from llterm.errors import BackendUnavailable, LltermError, UsageError
 from llterm.session.document import Document
 from llterm.session.session import Session

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from llterm import paths, state
-from llterm.formats.exchange import Taste
+from llterm.formats.exports import Taste
 from llterm.headless.loomcheck import check_loom
 from llterm.session import looms
 from llterm.session.document import Document

@@ -23,7 +23,7 @@ from llterm.backends.remote.connect import open_remote
 from llterm.backends.remote.explained import explained
 from llterm.backends.remote.probe import reuses
 from llterm.backends.remote.wire import Refused
-from llterm.config.server import DIALECTS, ServerSettings
+from llterm.config.server_settings import DIALECTS, ServerSettings
 from llterm.core.rules import Rules
 from llterm.core.tokens import Anchor, Tail
 from llterm.core.weave import Weave

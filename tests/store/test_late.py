@@ -13,19 +13,20 @@ from typing import Any
 
 import pytest
 
-from llterm.core.birth import Birth
 from llterm.core.history import PAGE
-from llterm.core.loom import ROOT
+from llterm.core.loom_tree import ROOT
+from llterm.core.provenance import Provenance
 from llterm.errors import LltermError
-from llterm.formats import raster
-from llterm.formats.exchange import EXPORTS, Taste, exported, holds_history
-from llterm.formats.source import source_of
+from llterm.formats import png
+from llterm.formats.export_source import source_of
+from llterm.formats.exports import Taste, exported, holds_history
+from llterm.formats.file_formats import EXPORTS
 from llterm.session import looms
 from llterm.session.document import Document
 from llterm.store.contents import Changes
 from llterm.store.file import LoomFile
 from llterm.store.late import Late
-from llterm.store.missing import Missing
+from llterm.store.unreadable import Unreadable
 from tests.helpers.document_edits import model_run
 from tests.helpers.exports import export
 from tests.helpers.file_harms import HARMS, Harm
@@ -162,7 +163,7 @@ def check_losses(copy: Document, hint: str) -> None:
     pieces = [copy.loom.pieces[id] for id in copy.loom.pieces.texts]
     lost = {
         "the tokens of {n} text": sum(one.author == "unknown" for one in pieces),
-        "what {n} text": sum(one.ids is not None and copy.birth(one.id) == Birth()
+        "what {n} text": sum(one.ids is not None and copy.birth(one.id) == Provenance()
                              for one in pieces),
         "fields of other programs": not file_of(copy).late.extras(),
         "sampled lines": not copy.load_lines(b"Once"),
@@ -181,7 +182,7 @@ def test_every_export_is_made_from_memory(
     path: Path, format: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Which letters a picture has is not the point, and a machine may have no font at all.
-    monkeypatch.setattr(raster, "_found", lambda families: families[0])
+    monkeypatch.setattr(png, "_found", lambda families: families[0])
     document = Document.open(path)
     document.set_prefix("before")
     document.flush()
@@ -235,7 +236,7 @@ def test_what_can_still_be_read_is_kept(path: Path) -> None:
 
 def test_a_kind_is_heard_of_once_and_counted_on() -> None:
     heard: list[str] = []
-    missing = Missing(lambda one: heard.append(one.said))
+    missing = Unreadable(lambda one: heard.append(one.said))
     trouble = LltermError("It is damaged")
     for row in (1, 2, 2):
         missing.note("piece", (row,), trouble)

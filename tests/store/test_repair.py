@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from llterm.core.loom import ROOT
+from llterm.core.loom_tree import ROOT
 from llterm.errors import LltermError, UsageError
 from llterm.headless.loomcheck import check_loom
 from llterm.session.document import Document

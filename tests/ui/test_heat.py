@@ -8,7 +8,7 @@ import pytest
 from textual.widgets import DataTable, Input
 
 from llterm.constraints.spec import choices
-from llterm.core.heat import MEASURES
+from llterm.core.heat_scale import MEASURES
 from llterm.keymap import action_of
 from llterm.ui.screens.inspector import Inspector
 from llterm.ui.widgets.heat import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from textual.widgets import DataTable, OptionList, Static
 
-from llterm.core.sampler import SamplerSettings
+from llterm.core.sampling.sampler_settings import SamplerSettings
 from llterm.state import read_state
 from llterm.ui.screens.inspector import Inspector
 from llterm.ui.screens.sampler import Sampler

@@ -15,7 +15,7 @@ from llterm.backends.remote.connect import open_backend
 from llterm.backends.remote.probe import find_dialect
 from llterm.backends.remote.wire import Reply
 from llterm.config import Config, ModelConfig
-from llterm.config.server import ServerSettings
+from llterm.config.server_settings import ServerSettings
 from llterm.core.query import Backend
 from llterm.ui.screens.server import ServerDialog
 from tests.helpers.bundled_model import BUNDLED

@@ -10,7 +10,7 @@ from typing import Any
 from llterm.backends.formats import Chosen, TemplateFile
 from llterm.backends.llamacpp.vocabulary import LlamaVocabulary
 from llterm.backends.templates import PLAIN, ChatFormat, Messages, own_format
-from llterm.core.chat import OWN
+from llterm.core.chat_messages import OWN
 from llterm.errors import ModelError
 
 _MARKS = (

@@ -16,7 +16,7 @@ from llterm.backends.llamacpp.cells import TRUNK, Cells, Copy, Remove, Row
 from llterm.backends.llamacpp.loader import Loaded
 from llterm.backends.llamacpp.rows import best_of, read_rows, read_scores
 from llterm.backends.llamacpp.settings import LlamaSettings
-from llterm.core.attention import Attention
+from llterm.core.attention_weights import Attention
 from llterm.core.query import Cost, Fact, Failed, Query, Rows, Scored
 from llterm.core.tokens import Anchor, Tail
 from llterm.errors import LltermError

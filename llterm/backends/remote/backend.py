@@ -17,7 +17,7 @@ from llterm.backends.remote.steps import Ask, Step, Traits
 from llterm.backends.remote.talk import Talk
 from llterm.backends.remote.vocabulary import RemoteVocabulary
 from llterm.backends.remote.wire import BadAnswer, BrokenOff, Refused, Wire
-from llterm.core.chat import Chat, Parts
+from llterm.core.chat_messages import Chat, ChatParts
 from llterm.core.query import Capabilities, Cost, Fact, Failed, Query, Scored
 from llterm.core.tokens import Path, Tail
 from llterm.errors import CapabilityMissing, LltermError
@@ -104,7 +104,7 @@ class RemoteBackend:
         """What its chats are written by, for people; empty where it can open none."""
         return self._chats.name if self._chats is not None else ""
 
-    def open_chat(self, chat: Chat) -> Parts:
+    def open_chat(self, chat: Chat) -> ChatParts:
         """The chat up to where the reply begins. Raises CapabilityMissing, and ModelError where the
         template fails."""
         if self._chats is None:

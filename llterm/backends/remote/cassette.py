@@ -26,7 +26,7 @@ from typing import Any, TextIO
 from llterm.backends.remote.answer import Part, parse
 from llterm.backends.remote.keys import Secret, hidden
 from llterm.backends.remote.wire import BadAnswer, Refused
-from llterm.config.server import DIALECTS, ServerSettings
+from llterm.config.server_settings import DIALECTS, ServerSettings
 from llterm.core.display import display_text, label_text
 from llterm.core.jsontext import json_text
 from llterm.errors import BackendUnavailable, LltermError, UsageError, reason

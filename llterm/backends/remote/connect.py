@@ -21,7 +21,7 @@ from llterm.backends.remote.opening import open_wire
 from llterm.backends.remote.probe import found_out, met_again, tried
 from llterm.backends.remote.vocabulary import Encoder, RemoteVocabulary, fingerprint_of
 from llterm.backends.remote.wire import Wire
-from llterm.config.server import ServerSettings
+from llterm.config.server_settings import ServerSettings
 from llterm.core.tokens import Tail, Token, vocabulary_fingerprint
 
 WHOLE = 300_000

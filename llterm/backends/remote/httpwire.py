@@ -17,7 +17,7 @@ from llterm.backends.remote.pool import Clock, Pool, Sleep, Standing
 from llterm.backends.remote.replica import Replica
 from llterm.backends.remote.usage import Tally, tokens_of
 from llterm.backends.remote.wire import Reply, Spent
-from llterm.config.server import ServerSettings
+from llterm.config.server_settings import ServerSettings
 from llterm.core.jsontext import json_text
 from llterm.errors import BackendUnavailable, LltermError
 

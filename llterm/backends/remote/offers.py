@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from llterm.backends.remote.dialects.asking import Visit
 from llterm.backends.remote.opening import open_wire
 from llterm.backends.remote.steps import LONGEST_NAME
-from llterm.config.server import ServerSettings
+from llterm.config.server_settings import ServerSettings
 from llterm.core.display import label_text
 from llterm.errors import LltermError
 

@@ -11,7 +11,7 @@ from llterm.backends.remote.news import Tell
 from llterm.backends.remote.recording import RecordingWire
 from llterm.backends.remote.replaying import ReplayWire
 from llterm.backends.remote.wire import Wire
-from llterm.config.server import ServerSettings
+from llterm.config.server_settings import ServerSettings
 from llterm.errors import ConfigError
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from llterm.core.distribution import Distribution, Ids, Mask
-from llterm.core.mixing.listing import distribution_of
-from llterm.core.mixing.pools import Reals
+from llterm.core.mixing.logprob_rows import distribution_of
+from llterm.core.mixing.opinion_pools import Reals
 from llterm.core.mixing.recipe import supporter
 
 LISTED = 64

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from llterm.core.counts import count_of
-from llterm.core.mixing.pools import Pool, Reals
+from llterm.core.mixing.opinion_pools import OpinionPool, Reals
 from llterm.errors import UsageError
 
 Mode = Literal["round-robin", "democratic", "reference"]
@@ -20,7 +20,7 @@ class Recipe:
     """A mode of mixing and what it needs. Raises UsageError where that does not fit together."""
 
     mode: Mode
-    pool: Pool
+    pool: OpinionPool
     """Of the democratic mode; its weights also say how many models there are."""
     turn: int = 1
     """Tokens in a row by one model, in a round robin."""
@@ -54,7 +54,7 @@ class Recipe:
         if self.mode != "democratic":
             return np.asarray(voices[0], np.float64)
         weights = tuple(self.pool.weights[index] for index in self.speakers(position))
-        return Pool(weights, self.pool.kind, self.pool.plausible).pooled(voices)
+        return OpinionPool(weights, self.pool.kind, self.pool.plausible).pooled(voices)
 
     def formula(self, names: Sequence[str]) -> str:
         """What decides, in one line."""

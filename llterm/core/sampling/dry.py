@@ -12,8 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llterm.core.distribution import Ids
-from llterm.core.sampler import SamplerSettings
-from llterm.core.sampling.step import Breakers, Position, Reals, Step, keep_all, looked_up, newest
+from llterm.core.sampling.sampler_settings import SamplerSettings
+from llterm.core.sampling.stage_types import (
+    Breakers,
+    Position,
+    Reals,
+    StageResult,
+    keep_all,
+    looked_up,
+    newest,
+)
 from llterm.core.tokens import Tail, Vocabulary
 
 Integers = NDArray[np.int64]
@@ -47,7 +55,7 @@ def breaker_tokens(vocabulary: Vocabulary, texts: Iterable[str]) -> dict[int, li
     return found
 
 
-def dry(settings: SamplerSettings, ids: Ids, logits: Reals, position: Position) -> Step:
+def dry(settings: SamplerSettings, ids: Ids, logits: Reals, position: Position) -> StageResult:
     context = newest(position.context, settings.dry_penalty_last_n)
     return keep_all(logits - looked_up(_penalties(settings, context, position.breakers), ids))
 

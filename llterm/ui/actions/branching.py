@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from llterm.core.birth import Alternative
-from llterm.core.loom import ROOT
-from llterm.core.outline import Row
+from llterm.core.loom_outline import OutlineRow
+from llterm.core.loom_tree import ROOT
+from llterm.core.provenance import Alternative
 from llterm.session.changes import Change
 from llterm.ui.actions import Deed, Table
 from llterm.ui.actions.exchanging import export, import_file
@@ -26,10 +26,10 @@ def table(screen: LoomScreen) -> Table:
     def some() -> bool:
         return screen.view.selected is not None
 
-    def on_row(work: Callable[[LoomScreen, Row], object]) -> Deed:
+    def on_row(work: Callable[[LoomScreen, OutlineRow], object]) -> Deed:
         return Deed(lambda: work(screen, screen.row), some)
 
-    def rate(rating: int) -> Callable[[LoomScreen, Row], object]:
+    def rate(rating: int) -> Callable[[LoomScreen, OutlineRow], object]:
         return lambda screen, row: _mark(screen, row, lambda id: screen.branches.rate(id, rating))
 
     return {
@@ -61,14 +61,14 @@ def table(screen: LoomScreen) -> Table:
     }
 
 
-def open_branch(screen: LoomScreen, row: Row) -> None:
+def open_branch(screen: LoomScreen, row: OutlineRow) -> None:
     """Make the branch the story, and go and write there."""
     if row.ids[-1] != screen.loom.head:
         screen.change(lambda: screen.document.choose(row.ids[-1]), row.ids[-1])
     screen.dismiss()
 
 
-def choose(screen: LoomScreen, row: Row) -> None:
+def choose(screen: LoomScreen, row: OutlineRow) -> None:
     screen.change(lambda: screen.document.choose(row.ids[-1]), row.ids[-1])
     screen.flash("this branch is the story now")
 
@@ -88,7 +88,7 @@ def travel(screen: LoomScreen, *, back: bool) -> None:
 # --- marks
 
 
-def _mark(screen: LoomScreen, row: Row, work: Callable[[int], object]) -> None:
+def _mark(screen: LoomScreen, row: OutlineRow, work: Callable[[int], object]) -> None:
     """Note something on the row: on its node that has notes already, or on its first."""
     marks = screen.loom.marks
     id = next((one for one in row.ids if one in marks), row.ids[0])
@@ -96,13 +96,13 @@ def _mark(screen: LoomScreen, row: Row, work: Callable[[int], object]) -> None:
     screen.relist(id)
 
 
-def bookmark(screen: LoomScreen, row: Row) -> None:
+def bookmark(screen: LoomScreen, row: OutlineRow) -> None:
     id = row.ids[0]
     screen.branches.bookmark(id, not screen.branches.marks(id).bookmark)
     screen.relist(id)
 
 
-def tag(screen: LoomScreen, row: Row) -> None:
+def tag(screen: LoomScreen, row: OutlineRow) -> None:
     known = screen.view.facts(screen.view.index).marks.tags
 
     def done(text: str | None) -> None:
@@ -114,7 +114,7 @@ def tag(screen: LoomScreen, row: Row) -> None:
     screen.app.push_screen(ask, done)
 
 
-def note(screen: LoomScreen, row: Row) -> None:
+def note(screen: LoomScreen, row: OutlineRow) -> None:
     known = screen.view.facts(screen.view.index).marks.note
 
     def done(text: str | None) -> None:
@@ -147,7 +147,7 @@ def write(screen: LoomScreen, *, below: bool) -> None:
     screen.app.push_screen(AskText("Write a branch"), done)
 
 
-def _spots(screen: LoomScreen, row: Row, *, seams: bool) -> list[Spot]:
+def _spots(screen: LoomScreen, row: OutlineRow, *, seams: bool) -> list[Spot]:
     """Where a row can be cut: at tokens and words, and with `seams` between its nodes too."""
     found: list[Spot] = []
     at = 0
@@ -161,7 +161,7 @@ def _spots(screen: LoomScreen, row: Row, *, seams: bool) -> list[Spot]:
     return found
 
 
-def _at_place(screen: LoomScreen, row: Row, title: str, seams: bool,
+def _at_place(screen: LoomScreen, row: OutlineRow, title: str, seams: bool,
               work: Callable[[Spot], Change]) -> None:  # fmt: skip
     spots = _spots(screen, row, seams=seams)
     if not spots:
@@ -176,12 +176,12 @@ def _at_place(screen: LoomScreen, row: Row, title: str, seams: bool,
     screen.app.push_screen(Place(title, data, spots), done)
 
 
-def split(screen: LoomScreen, row: Row) -> None:
+def split(screen: LoomScreen, row: OutlineRow) -> None:
     _at_place(screen, row, "Cut the branch in two", False,
               lambda spot: screen.branches.split(spot.id, spot.size))  # fmt: skip
 
 
-def clip(screen: LoomScreen, row: Row) -> None:
+def clip(screen: LoomScreen, row: OutlineRow) -> None:
     def work(spot: Spot) -> Change:
         if spot.size < screen.loom.nodes[spot.id].size:
             return screen.branches.clip(spot.id, spot.size)
@@ -190,7 +190,7 @@ def clip(screen: LoomScreen, row: Row) -> None:
     _at_place(screen, row, "Delete from here on", True, work)
 
 
-def trim(screen: LoomScreen, row: Row) -> None:
+def trim(screen: LoomScreen, row: OutlineRow) -> None:
     """The last token or word; a node that has no more goes whole."""
     id = row.ids[-1]
     single = len(screen.branches.edges(id)) == 1
@@ -201,11 +201,11 @@ def trim(screen: LoomScreen, row: Row) -> None:
         screen.change(lambda: screen.branches.trim(id), id)
 
 
-def merge(screen: LoomScreen, row: Row) -> None:
+def merge(screen: LoomScreen, row: OutlineRow) -> None:
     screen.change(lambda: screen.branches.merge(row.ids[0]), row.ids[0])
 
 
-def move(screen: LoomScreen, row: Row) -> None:
+def move(screen: LoomScreen, row: OutlineRow) -> None:
     """Take a branch up; the second time, hang it below the selected row."""
     if screen.held is None or screen.held[0] != "move":
         screen.hold(("move", row.ids[0]), "take it to another row, v hangs it there, Esc lets go")
@@ -215,7 +215,7 @@ def move(screen: LoomScreen, row: Row) -> None:
     screen.change(lambda: screen.branches.move(id, row.ids[-1]), id)
 
 
-def _after(screen: LoomScreen, row: Row) -> int:
+def _after(screen: LoomScreen, row: OutlineRow) -> int:
     """Where to go when this row is deleted: the next branch of the fork, or what is above."""
     siblings = screen.listing.siblings(screen.view.index)
     others = [one for one in siblings if one != screen.view.index]
@@ -224,25 +224,25 @@ def _after(screen: LoomScreen, row: Row) -> int:
     return screen.listing.rows[near].ids[0] if near >= 0 else ROOT
 
 
-def delete(screen: LoomScreen, row: Row) -> None:
+def delete(screen: LoomScreen, row: OutlineRow) -> None:
     count = screen.listing.outline.below(row.ids[0]) + 1
     screen.change(lambda: screen.branches.delete(row.ids[0]), _after(screen, row))
     screen.flash(_deleted(screen, count))
 
 
-def delete_children(screen: LoomScreen, row: Row) -> None:
+def delete_children(screen: LoomScreen, row: OutlineRow) -> None:
     count = screen.listing.outline.below(row.ids[-1])
     screen.change(lambda: screen.branches.delete_children(row.ids[-1]), row.ids[-1])
     screen.flash(_deleted(screen, count))
 
 
-def delete_siblings(screen: LoomScreen, row: Row) -> None:
+def delete_siblings(screen: LoomScreen, row: OutlineRow) -> None:
     count = len(screen.listing.siblings(screen.view.index)) - 1
     screen.change(lambda: screen.branches.delete_siblings(row.ids[0]), row.ids[0])
     screen.flash(_deleted(screen, count))
 
 
-def clear(screen: LoomScreen, row: Row) -> None:
+def clear(screen: LoomScreen, row: OutlineRow) -> None:
     """Continuations below the row that nobody has read."""
     unread = screen.loom.sight.unread
     count = sum(id in unread for id in screen.loom.children.get(row.ids[-1], ()))
@@ -256,7 +256,7 @@ def _deleted(screen: LoomScreen, count: int) -> str:
     return f"{count:,} deleted, {screen.key('edit.undo')} brings back"
 
 
-def alternative(screen: LoomScreen, row: Row) -> None:
+def alternative(screen: LoomScreen, row: OutlineRow) -> None:
     """Swap in another candidate that was there when a token was made."""
     tokens: list[Token] = []
     for id in row.ids:
@@ -288,7 +288,7 @@ def _known(screen: LoomScreen, piece: int, index: int) -> Callable[[], Sequence[
     return read
 
 
-def compare(screen: LoomScreen, row: Row) -> None:
+def compare(screen: LoomScreen, row: OutlineRow) -> None:
     """This branch beside the story, or beside a branch that was taken for it before."""
     end, held = row.ids[-1], screen.held
     other = held[1] if held is not None and held[0] == "compare" else screen.loom.head

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from llterm.backends.registry import Known
-from llterm.core.chat import encode_parts, read_chat
+from llterm.core.chat_messages import encode_parts, read_chat
 from llterm.core.display import label_text
 from llterm.core.tokens import Vocabulary
 from llterm.engine.mixture import Mix

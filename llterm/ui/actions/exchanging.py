@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, cast
 
 from llterm.core.display import label_text
 from llterm.errors import UsageError, reason
-from llterm.formats import exchange
-from llterm.formats.files import MOST_IMPORTED, free_loom, write_export
-from llterm.formats.source import source_of
+from llterm.formats import imports
+from llterm.formats.export_source import source_of
+from llterm.formats.exports import Taste, holds_history, write_export
+from llterm.formats.imports import MOST_IMPORTED, free_loom
 from llterm.regular import read_file
 from llterm.textfile import text_of
 from llterm.ui.screens.ask import AskLine
@@ -47,9 +48,9 @@ async def _export(screen: WeaveScreen, wanted: Wanted) -> None:
             missing = document.copy_to(target)
         else:
             # From memory: what is on screen can be saved also where its file is gone.
-            whole = document.whole(history=exchange.holds_history(wanted.format))
+            whole = document.whole(history=holds_history(wanted.format))
             missing = whole.missing
-            source, taste = source_of(whole, document.path.stem), exchange.Taste(wanted.every)
+            source, taste = source_of(whole, document.path.stem), Taste(wanted.every)
             lacking = await asyncio.to_thread(write_export, source, wanted.format, target, taste)
         name = label_text(str(target))
         if missing:
@@ -88,5 +89,5 @@ def _import(screen: WeaveScreen, source: Path) -> None:
             f"{source.name} cannot be read", f"{source}: {reason(error)}.", "Check its name."
         ) from error
     target = free_loom(source)
-    made = exchange.import_file(data, source.name, None, target)
+    made = imports.import_file(data, source.name, None, target)
     cast("LltermApp", screen.app).go_on_with(target, None, made.notes)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar, cast
 
-from llterm.core.mixing.pools import Kind
+from llterm.core.mixing.opinion_pools import Kind
 from llterm.core.mixing.recipe import Mode, Recipe
 from llterm.engine.mixture import Mix
 from llterm.ui.actions import Deed, Table

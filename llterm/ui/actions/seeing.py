@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from llterm.core.attribution import Question
-from llterm.core.branches import taken
+from llterm.core.attribution_methods import Question
 from llterm.core.display import raw_text, visible
 from llterm.core.futures import Futures
+from llterm.core.suggestion_tree import taken
 from llterm.number_format import fine_percent
 from llterm.session import replacing
 from llterm.session.attributing import Attributing

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-from llterm.core.stories import Story
+from llterm.core.starting_stories import Story
 from llterm.ui.actions import Deed, Table
 from llterm.ui.actions.exchanging import export, import_file
 from llterm.ui.screens.looms import Chosen, Looms

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from llterm.core.rules import Rules
-from llterm.core.stories import Story
+from llterm.core.starting_stories import Story
 from llterm.ui.actions import Deed, Table
 from llterm.ui.screens.constrain import Constrain
 from llterm.ui.screens.painting import troubles

@@ -13,9 +13,9 @@ from textual.screen import Screen
 
 from llterm.core.counts import count_of
 from llterm.core.display import label_text
-from llterm.core.listing import Listing
-from llterm.core.loom import ROOT, Loom
-from llterm.core.outline import Hit, Row
+from llterm.core.loom_outline import Hit, OutlineRow
+from llterm.core.loom_rows import Listing
+from llterm.core.loom_tree import ROOT, Loom
 from llterm.keymap import ACTIONS, IN_LOOM, Keymap, action_of
 from llterm.session.branches import Branches
 from llterm.session.changes import Change
@@ -113,7 +113,7 @@ class LoomScreen(Screen[None]):
         return self.map if self.map.display else self.outline
 
     @property
-    def row(self) -> Row:
+    def row(self) -> OutlineRow:
         """The selected row; there is one where an action asks for it."""
         row = self.view.selected
         assert row is not None

@@ -15,7 +15,7 @@ from llterm.backends.served import server_of, silent
 from llterm.core.counts import count_of
 from llterm.core.display import label_text
 from llterm.core.healing import residue_of
-from llterm.core.view import View, mean_of
+from llterm.core.suggestion_tree import View, mean_of
 from llterm.errors import LltermError
 from llterm.faults import own_faults
 from llterm.number_format import fine_percent, joint, percent

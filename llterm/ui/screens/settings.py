@@ -16,7 +16,8 @@ from textual.binding import Binding
 from textual.containers import Horizontal, VerticalScroll
 from textual.widgets import Static
 
-from llterm.config.schema import UI, WEAVE, Setting
+from llterm.config.schema import UI, WEAVE
+from llterm.config.setting import Setting
 from llterm.core.rules import Rules
 from llterm.ui.options import Options
 from llterm.ui.screens.dialog import Dialog

@@ -11,7 +11,7 @@ import pytest
 
 from llterm.backends.remote import Refused, Wire, open_wire
 from llterm.backends.remote.cassette import read_cassette
-from llterm.config.server import ServerSettings
+from llterm.config.server_settings import ServerSettings
 from llterm.errors import BackendUnavailable, LltermError, UsageError
 from tests.helpers.faulty_server import (
     FaultyServer,

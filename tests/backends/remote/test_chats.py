@@ -11,7 +11,7 @@ from llterm.backends.remote.backend import RemoteBackend
 from llterm.backends.remote.connect import open_backend
 from llterm.backends.remote.probe import find_dialect
 from llterm.backends.remote.wire import Refused
-from llterm.core.chat import OWN, UNSEEN, Chat, Parts, Said, encode_parts
+from llterm.core.chat_messages import OWN, UNSEEN, Chat, ChatParts, Said, encode_parts
 from llterm.core.query import Fact, Query
 from llterm.core.rules import Rules
 from llterm.core.tokens import Anchor, Path, Tail
@@ -39,7 +39,7 @@ async def opened(server: Server, template: str | None = None) -> RemoteBackend:
     return await open_backend("tiny", server, dialect, template=template)
 
 
-async def chat_of(backend: RemoteBackend) -> tuple[Parts, Tail]:
+async def chat_of(backend: RemoteBackend) -> tuple[ChatParts, Tail]:
     parts = await asyncio.to_thread(backend.open_chat, CHAT)
     return parts, await asyncio.to_thread(encode_parts, parts, backend.vocabulary)
 

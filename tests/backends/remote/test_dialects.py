@@ -13,9 +13,9 @@ from llterm.backends.remote.connect import open_backend
 from llterm.backends.remote.explained import explained
 from llterm.backends.remote.probe import find_dialect
 from llterm.core.distribution import Mask
-from llterm.core.heat import told
+from llterm.core.heat_scale import told
 from llterm.core.query import Fact, Failed, Query
-from llterm.core.reading import read
+from llterm.core.scored_text import read
 from llterm.core.tokens import Anchor, Path, Tail
 from llterm.errors import CapabilityMissing
 from tests.helpers.fake_servers import SERVERS, LlamaServer, SglangServer, VllmServer

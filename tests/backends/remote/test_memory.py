@@ -11,7 +11,7 @@ import pytest
 from llterm.backends.remote import connect, memory
 from llterm.backends.remote.backend import RemoteBackend
 from llterm.backends.remote.connect import open_remote
-from llterm.config.server import ServerSettings
+from llterm.config.server_settings import ServerSettings
 from llterm.core.query import Fact, Query
 from llterm.core.tokens import Anchor, Path
 from tests.helpers.fake_servers import SERVERS, LlamaServer, VllmServer

@@ -11,7 +11,7 @@ import pytest
 from llterm.backends.remote import offers
 from llterm.backends.remote.offers import ask_servers
 from llterm.config import Config
-from llterm.config.server import ServerSettings
+from llterm.config.server_settings import ServerSettings
 from llterm.errors import UsageError
 from llterm.headless.models import list_json
 from tests.helpers.faulty_server import FaultyServer, hang, reply, status

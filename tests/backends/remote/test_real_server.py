@@ -12,7 +12,7 @@ import pytest
 
 from llterm.backends.registry import BUNDLED, MODELS
 from llterm.backends.remote import Refused, open_wire
-from llterm.config.server import ServerSettings
+from llterm.config.server_settings import ServerSettings
 from tests.helpers import planted_key
 
 pytestmark = pytest.mark.server

@@ -13,7 +13,7 @@ from llterm.backends.remote.backend import BREAKS, RemoteBackend
 from llterm.backends.remote.connect import open_backend, open_remote
 from llterm.backends.remote.probe import find_dialect
 from llterm.backends.remote.wire import BrokenOff
-from llterm.config.server import ServerSettings
+from llterm.config.server_settings import ServerSettings
 from llterm.core.query import Cost, Fact, Query
 from llterm.core.rules import Rules
 from llterm.core.tokens import Anchor, Path, Tail

@@ -13,7 +13,7 @@ import pytest
 from llterm.backends.remote.backend import RemoteBackend
 from llterm.backends.remote.connect import open_backend
 from llterm.backends.remote.probe import find_dialect
-from llterm.config.server import DIALECTS
+from llterm.config.server_settings import DIALECTS
 from llterm.core.rules import Rules
 from llterm.core.tokens import Anchor
 from llterm.core.weave import Weave

@@ -14,7 +14,7 @@ from llterm.backends.remote.dialects import asking
 from llterm.backends.remote.probe import find_dialect
 from llterm.backends.remote.steps import Traits
 from llterm.backends.remote.wire import BadAnswer, Refused
-from llterm.core.nesting import DEEPEST
+from llterm.core.nested_json import DEEPEST
 from llterm.errors import BackendUnavailable, LltermError, UsageError
 from tests.helpers.fake_servers import LlamaServer
 from tests.helpers.faulty_server import (
