@@ -367,20 +367,20 @@ class Keymap:
 
     def rows(self) -> list[tuple[Action, tuple[str, ...], tuple[str, ...]]]:
         """Per action: keys where it belongs, and further keys in the suggestion tree."""
-        found = []
+        rows = []
         for action in ACTIONS:
             keys = self.keys(action, action.where)
             tree = self.keys(action, "suggestions") if action.where not in LETTERED else ()
-            found.append((action, keys, tuple(key for key in tree if key not in keys)))
-        return found
+            rows.append((action, keys, tuple(key for key in tree if key not in keys)))
+        return rows
 
 
 def action_of(id: str) -> Action:
     """The action with this id. Raises KeyError."""
-    found = next((action for action in ACTIONS if action.id == id), None)
-    if found is None:
+    match = next((action for action in ACTIONS if action.id == id), None)
+    if match is None:
         raise KeyError(id)
-    return found
+    return match
 
 
 def resolve(

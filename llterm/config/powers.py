@@ -108,12 +108,12 @@ def _kind(name: str) -> str:
 
 
 def _strange_models(value: Value, folder: Path, servers: Collection[str]) -> Iterator[str]:
-    for one in value if isinstance(value, tuple) else (str(value),):
-        if is_address(one):
+    for name in value if isinstance(value, tuple) else (str(value),):
+        if is_address(name):
             yield "is an address" if isinstance(value, str) else "holds an address"
-        elif one in servers:
-            yield f"sends your text to your server {one}"
-        elif _is_elsewhere(one, folder):
+        elif name in servers:
+            yield f"sends your text to your server {name}"
+        elif _is_elsewhere(name, folder):
             yield "names a file outside the folder"
 
 

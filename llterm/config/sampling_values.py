@@ -69,30 +69,30 @@ def changed(sampling: Sampling, name: str, value: Value, presets: Presets) -> Sa
 
 def value_of(sampling: Sampling, name: str) -> Value:
     """What is set under this name; of `preset`: `custom` where it is none."""
-    found: Any
+    value: Any
     if name == "preset":
-        found = sampling.label
+        value = sampling.label
     elif name in _BANS:
-        found = getattr(sampling.bans, _BANS[name])
+        value = getattr(sampling.bans, _BANS[name])
     elif name == "bias":
-        found = tuple(map(bias_text, sampling.bias))
+        value = tuple(map(bias_text, sampling.bias))
     elif name == "ideal_length":
-        found = sampling.ideal_length
+        value = sampling.ideal_length
     else:
-        found = getattr(sampling.settings, name)
-    return found  # type: ignore[no-any-return]
+        value = getattr(sampling.settings, name)
+    return value  # type: ignore[no-any-return]
 
 
 def choices(sampling: Sampling, presets: Presets) -> dict[str, Value]:
     """What makes this sampling, by dotted name: None where the preset, or the default, says it."""
     preset = sampling.label
     plain = changed(Sampling(), "preset", preset, presets)
-    found = {"sampling.preset": preset}
+    values = {"sampling.preset": preset}
     for row in SAMPLING[1:]:
         value = value_of(sampling, row.name)
         same = value == value_of(plain, row.name)
-        found[f"sampling.{row.name}"] = None if same else value  # type: ignore[assignment]
-    return dict(found)
+        values[f"sampling.{row.name}"] = None if same else value  # type: ignore[assignment]
+    return dict(values)
 
 
 def preset_values(settings: SamplerSettings) -> dict[str, Value]:

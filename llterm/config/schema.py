@@ -370,15 +370,15 @@ def setting(dotted: str) -> Setting:
     """The setting with a name such as `weave.depth`. Raises KeyError."""
     table, _, name = dotted.rpartition(".")
     rows = {"models": (*MODEL, *SERVER), "formats": FORMAT}.get(table) or TABLES[table]
-    found = next((one for one in rows if one.name == name), None)
-    if found is None:
+    row = next((candidate for candidate in rows if candidate.name == name), None)
+    if row is None:
         raise KeyError(dotted)
-    return found
+    return row
 
 
 def preset_setting(name: str) -> Setting:
     """The knob of a preset with this name. Raises KeyError."""
-    found = next((one for one in PRESET if one.name == name), None)
-    if found is None:
+    row = next((candidate for candidate in PRESET if candidate.name == name), None)
+    if row is None:
         raise KeyError(name)
-    return found
+    return row

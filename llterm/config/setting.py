@@ -51,17 +51,17 @@ class Setting:
         """The value from a flag or an environment variable. Raises ValueError with the reason."""
         if self.kind in ("list of texts", "text or list of texts"):
             return self.check(text.replace(",", " ").split() if self.choices else [text])
-        found: object = text
+        value: object = text
         if self.kind == "yes or no":
             words = {"1": True, "true": True, "yes": True, "on": True,
                      "0": False, "false": False, "no": False, "off": False}  # fmt: skip
-            found = words.get(text.strip().lower(), text)
+            value = words.get(text.strip().lower(), text)
         elif self.kind in ("whole number", "number"):
             try:
-                found = int(text) if self.kind == "whole number" else float(text)
+                value = int(text) if self.kind == "whole number" else float(text)
             except ValueError:
                 raise ValueError(f"{text!r} is not a {self.kind}") from None
-        return self.check(found)
+        return self.check(value)
 
     def check(self, value: object) -> Value:
         """The value, if it may stand here. Raises ValueError with the reason."""
@@ -98,10 +98,12 @@ class Setting:
         return float(value) if self.kind == "number" else int(value)
 
     def _texts(self, value: object) -> tuple[str, ...]:
-        if not isinstance(value, list | tuple) or not all(isinstance(one, str) for one in value):
+        if not isinstance(value, list | tuple) or not all(
+            isinstance(member, str) for member in value
+        ):
             raise ValueError(f"{_shown(value)} is not a {self.kind} in quotes")
-        texts = tuple(str(one) for one in value)
-        if any("\ud800" <= one <= "\udfff" for text in texts for one in text):
+        texts = tuple(str(member) for member in value)
+        if any("\ud800" <= member <= "\udfff" for text in texts for member in text):
             raise ValueError("it is not UTF-8 text")
         if "" in texts:
             raise ValueError("an empty text is found everywhere")

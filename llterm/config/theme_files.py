@@ -39,8 +39,8 @@ def check_theme(config: Config) -> None:
 
 def _names() -> list[str]:
     """Of all files that are themes, read or not: what is wrong in one is for the app to say."""
-    found: dict[str, None] = {}
+    names: dict[str, None] = {}
     for path in (path for folder in theme_folders() for path in sorted(folder.glob("*.toml"))):
         with suppress(OSError, ValueError):
-            found[str(TomlFile(path).data.get("name", path.stem))] = None
-    return list(found)
+            names[str(TomlFile(path).data.get("name", path.stem))] = None
+    return list(names)

@@ -107,32 +107,39 @@ class Terrain:
 
     def known(self, beam: Beam) -> Distribution | None:
         """The distribution after `beam`, if it lists enough candidates for the rules."""
-        found = self.facts.get(beam.tail)
-        if found is None or not found.exact or found.rest <= 0.0 or self.spelling:
-            return found
-        if self.bans and len(found.ids) < self._widest:
-            return found if self._enough(beam, found) else None
-        if len(found.ids) >= self.need(beam.depth):
-            return found
-        return found if float(found.logprobs[-1]) < self.least(beam.depth) else None
+        distribution = self.facts.get(beam.tail)
+        if (
+            distribution is None
+            or not distribution.exact
+            or distribution.rest <= 0.0
+            or self.spelling
+        ):
+            return distribution
+        if self.bans and len(distribution.ids) < self._widest:
+            return distribution if self._enough(beam, distribution) else None
+        if len(distribution.ids) >= self.need(beam.depth):
+            return distribution
+        return distribution if float(distribution.logprobs[-1]) < self.least(beam.depth) else None
 
     def wanted(self, beam: Beam) -> int:
         """How many candidates to ask for: more than before where bans took too many of those."""
         if self.spelling and (mask := self.mask(beam)) is not None:
             return max(int(mask.allowed.sum()), min(KEEP, self.vocabulary.size))
-        found = self.facts.get(beam.tail)
+        known = self.facts.get(beam.tail)
         keep = self.keep(beam.depth)
-        return keep if found is None else min(max(keep, 4 * len(found.ids)), self._widest)
+        return keep if known is None else min(max(keep, 4 * len(known.ids)), self._widest)
 
     @property
     def _widest(self) -> int:
         return min(self.vocabulary.size, WIDEST)
 
-    def _enough(self, beam: Beam, found: Distribution) -> bool:
+    def _enough(self, beam: Beam, distribution: Distribution) -> bool:
         """Whether all children are among the candidates listed, though bans take some of these."""
-        free = sum(1 for child in self.children(beam, found) if not child.banned)
+        free = sum(1 for child in self.children(beam, distribution) if not child.banned)
         limit = self.rules.split_limit or self._widest
-        return free >= limit or (free > 0 and float(found.logprobs[-1]) < self.least(beam.depth))
+        return free >= limit or (
+            free > 0 and float(distribution.logprobs[-1]) < self.least(beam.depth)
+        )
 
     def least(self, depth: int) -> float:
         """Logprob that a second candidate needs."""
@@ -159,7 +166,7 @@ class Terrain:
         # So many candidates have this probability at most.
         return min(most, int(math.exp(-least)) + 1) if -least < math.log(most) else most
 
-    def children(self, beam: Beam, found: Distribution) -> Iterator[Beam]:
+    def children(self, beam: Beam, distribution: Distribution) -> Iterator[Beam]:
         """The beams that go on from `beam`, most probable first, forbidden ones among them.
 
         The first candidate always goes on; others need the cutoff; at most `split_limit` do, and
@@ -167,24 +174,28 @@ class Terrain:
         allowed tokens; those of forbidden ones are the raw model's.
         """
         if self.spelling:
-            yield from self.spelled(beam, found)
+            yield from self.spelled(beam, distribution)
             return
         mask = self.mask(beam)
-        scale = math.log(found.permitted) if mask is not None and found.permitted > 0 else 0.0
+        scale = (
+            math.log(distribution.permitted)
+            if mask is not None and distribution.permitted > 0
+            else 0.0
+        )
         least = self.least(beam.depth)
-        limit = self.rules.split_limit or len(found.ids)
+        limit = self.rules.split_limit or len(distribution.ids)
         banning = bool(self.bans)
         # Where nothing is forbidden the first `limit` are all that can go on.
-        listed = len(found.ids) if mask is not None or banning else limit
+        listed = len(distribution.ids) if mask is not None or banning else limit
         rank = forbidden = 0
-        for id, raw in _listed(found, listed):
+        for id, raw in _listed(distribution, listed):
             masked = mask is not None and not mask.allowed[id]
             if masked and (self.constraint is None or forbidden >= limit or raw < least):
                 continue
             logprob = raw if masked else min(raw - scale, 0.0)
             if not masked and (rank >= limit or (rank and logprob < least)):
                 return
-            child = self._child(beam, id, logprob, rank + 1, found.permitted)
+            child = self._child(beam, id, logprob, rank + 1, distribution.permitted)
             said: str | None = CONSTRAINT if masked else None
             if banning and not masked:
                 said = self.bans.broken_by(self.before, beam.data, child.shown)
@@ -196,18 +207,18 @@ class Terrain:
                 child.finish, child.banned = "banned", said
                 yield child
 
-    def spelled(self, beam: Beam, found: Distribution) -> Iterator[Beam]:
+    def spelled(self, beam: Beam, distribution: Distribution) -> Iterator[Beam]:
         """The tokens that spell a text further, at the raw model's probabilities, and what a ban or
         the constraint forbids of that which the rules would look at."""
         mask = self.mask(beam)
         assert mask is not None
         least, rank = self.least(beam.depth), 0
-        for number, (id, logprob) in enumerate(_listed(found, len(found.ids))):
+        for number, (id, logprob) in enumerate(_listed(distribution, len(distribution.ids))):
             allowed = bool(mask.allowed[id]) and not self.vocabulary.token(id).end
             if not allowed and (number >= self.rules.split_limit or logprob < least):
                 continue
             rank += allowed
-            child = self._child(beam, id, logprob, rank + (not allowed), found.permitted)
+            child = self._child(beam, id, logprob, rank + (not allowed), distribution.permitted)
             child.finish = "open"
             if not allowed:
                 child.finish, child.banned = "banned", CONSTRAINT
@@ -240,11 +251,13 @@ class Terrain:
         return child
 
 
-def _listed(found: Distribution, count: int) -> Iterator[tuple[int, float]]:
+def _listed(distribution: Distribution, count: int) -> Iterator[tuple[int, float]]:
     """The first candidates as numbers, some at a time: often only a few are looked at."""
-    for start in range(0, min(count, len(found.ids)), KEEP):
+    for start in range(0, min(count, len(distribution.ids)), KEEP):
         part = slice(start, min(start + KEEP, count))
-        yield from zip(found.ids[part].tolist(), found.logprobs[part].tolist(), strict=True)
+        yield from zip(
+            distribution.ids[part].tolist(), distribution.logprobs[part].tolist(), strict=True
+        )
 
 
 def likeliest_first(beam: Beam) -> tuple[float, Tail]:

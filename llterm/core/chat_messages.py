@@ -68,12 +68,12 @@ class Chat:
 
     def without_system(self) -> Chat:
         """With the system message before what the person says first."""
-        merged, found = list(self.earlier), f"{self.system}\n\n"
-        for index, one in enumerate(merged):
-            if one.role == "user":
-                merged[index] = one._replace(content=found + one.content)
+        merged, before = list(self.earlier), f"{self.system}\n\n"
+        for index, said in enumerate(merged):
+            if said.role == "user":
+                merged[index] = said._replace(content=before + said.content)
                 return Chat("", self.message, tuple(merged))
-        return Chat("", found + self.message, self.earlier)
+        return Chat("", before + self.message, self.earlier)
 
 
 def chat_of(said: Sequence[Said]) -> Chat:
@@ -124,48 +124,48 @@ def chat_fields(chat: Chat) -> dict[str, Any]:
 
 def chat_text(chat: Chat) -> str:
     """As a loom keeps it; empty without one. One with a single turn is as it always was."""
-    found = chat_fields(chat)
+    fields = chat_fields(chat)
     if not chat.earlier:
-        del found["earlier"]
-    return json_text(found, ascii=False) if chat else ""
+        del fields["earlier"]
+    return json_text(fields, ascii=False) if chat else ""
 
 
 def read_chat(text: str) -> Chat:
     """What `chat_text` wrote; none where it is broken."""
     try:
-        found = parsed(text) if text else {}
+        fields = parsed(text) if text else {}
     except ValueError:
         return Chat()
     try:
-        return chat_from(found)
+        return chat_from(fields)
     except ValueError:
         return Chat()
 
 
-def chat_from(found: object) -> Chat:
+def chat_from(fields: object) -> Chat:
     """What `chat_fields` gave. Raises ValueError for anything else."""
-    if not isinstance(found, Mapping):
+    if not isinstance(fields, Mapping):
         raise ValueError("a chat is no object")
-    earlier = found.get("earlier", [])
+    earlier = fields.get("earlier", [])
     if not isinstance(earlier, list):
         raise ValueError("a chat's messages are no list")
     return Chat(
-        _text(found.get("system", "")),
-        _text(found.get("message", "")),
+        _text(fields.get("system", "")),
+        _text(fields.get("message", "")),
         tuple(map(_said_from, earlier)),
     )
 
 
-def _said_from(found: object) -> Said:
-    if not isinstance(found, Mapping) or found.get("role") not in ROLES:
+def _said_from(fields: object) -> Said:
+    if not isinstance(fields, Mapping) or fields.get("role") not in ROLES:
         raise ValueError("a message of a chat is none")
-    return Said(cast(Role, found["role"]), _text(found.get("content")))
+    return Said(cast(Role, fields["role"]), _text(fields.get("content")))
 
 
-def _text(found: object) -> str:
-    if not isinstance(found, str):
+def _text(value: object) -> str:
+    if not isinstance(value, str):
         raise ValueError("what is said in a chat is no text")
-    return found
+    return value
 
 
 def plain_chat(chat: Chat) -> ChatParts:
@@ -202,9 +202,9 @@ def encode_parts(parts: ChatParts, vocabulary: Vocabulary) -> Tail:
             if id is not None:
                 ids += (*vocabulary.encode(text), id)
                 text = b""
-    found = (*ids, *vocabulary.encode(text))
+    encoded = (*ids, *vocabulary.encode(text))
     prefix = vocabulary.prefix
-    return found if found[: len(prefix)] == prefix else prefix + found
+    return encoded if encoded[: len(prefix)] == prefix else prefix + encoded
 
 
 def _clean(text: str) -> str:
@@ -252,7 +252,7 @@ def _pieces(
     """Text, each with the special token that follows it."""
     data = part.text.encode("utf-8", "replace")
     start = 0
-    for found in () if part.written else pattern.finditer(data):
-        yield data[start : found.start()], names[found.group()]
-        start = found.end()
+    for match in () if part.written else pattern.finditer(data):
+        yield data[start : match.start()], names[match.group()]
+        start = match.end()
     yield data[start:], None

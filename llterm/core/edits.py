@@ -75,14 +75,14 @@ def _from(loom: Loom, start: int, size: int) -> list[tuple[int, Node]]:
 
     Walked from the head: an edit at the end of a long story looks at the end only.
     """
-    found: list[tuple[int, Node]] = []
+    ending_after: list[tuple[int, Node]] = []
     at = loom.head
     while at != ROOT and size > start:
         node = loom.nodes[at]
         size -= node.size
-        found.append((size, node))
+        ending_after.append((size, node))
         at = node.parent
-    return found[::-1]
+    return ending_after[::-1]
 
 
 def _cut(loom: Loom, step: UndoStep, new_id: NewId, path: list[tuple[int, Node]], at: int) -> int:
@@ -98,9 +98,9 @@ def _cut(loom: Loom, step: UndoStep, new_id: NewId, path: list[tuple[int, Node]]
 
 def _after(path: list[tuple[int, Node]], at: int) -> list[tuple[Slice, ...]]:
     """What the nodes hold after a byte of the story."""
-    found: list[tuple[Slice, ...]] = []
+    rests: list[tuple[Slice, ...]] = []
     for offset, node in path:
         skip = max(at - offset, 0)
         if skip < node.size:
-            found.append(cut(node.slices, skip)[1])
-    return found
+            rests.append(cut(node.slices, skip)[1])
+    return rests

@@ -160,12 +160,12 @@ class History:
     def last(self, nth: int = 1) -> UndoStep | None:
         """The last step done, or the nth from the end."""
         while len(self.done) < nth and self.earlier is not None:
-            found = self.earlier(self.oldest, PAGE)
-            if found is None:
+            steps = self.earlier(self.oldest, PAGE)
+            if steps is None:
                 break
-            self.done[:0] = found
-            if found:
-                self.oldest = found[0].id
+            self.done[:0] = steps
+            if steps:
+                self.oldest = steps[0].id
             else:
                 self.earlier = None
         return self.done[-nth] if len(self.done) >= nth else None

@@ -56,15 +56,15 @@ class Hit:
 
 def children(loom: Loom, id: int) -> list[int]:
     """A node's children, sorted as the person asked."""
-    found = list(loom.children.get(id, ()))
+    ids = list(loom.children.get(id, ()))
     order = loom.marks.get(id, Marks()).order
     if order == "rating":
-        found.sort(key=lambda one: -loom.marks.get(one, Marks()).rating)
+        ids.sort(key=lambda child: -loom.marks.get(child, Marks()).rating)
     elif order == "probability":
-        loom.pieces.fetch(part.piece for one in found for part in loom.nodes[one].slices)
-        logprobs = {one: loom.logprob(one) for one in found}
-        found.sort(key=lambda one: -_or_last(logprobs[one]))
-    return found
+        loom.pieces.fetch(part.piece for child in ids for part in loom.nodes[child].slices)
+        logprobs = {child: loom.logprob(child) for child in ids}
+        ids.sort(key=lambda child: -_or_last(logprobs[child]))
+    return ids
 
 
 def _or_last(logprob: float | None) -> float:
@@ -108,9 +108,13 @@ class Outline:
             if opened is None or id in opened:
                 return []
             unread = loom.sight.unread
-            return [one for one in loom.children.get(id, ()) if one in unread and one not in story]
+            return [
+                child
+                for child in loom.children.get(id, ())
+                if child in unread and child not in story
+            ]
 
-        waiting = [(one, 0) for one in reversed(children(loom, ROOT if whole else self.root))]
+        waiting = [(child, 0) for child in reversed(children(loom, ROOT if whole else self.root))]
         while waiting:
             first, depth = waiting.pop()
             ids = [first]
@@ -118,28 +122,28 @@ class Outline:
                 ids.append(following)
             last = ids[-1]
             away = set(hidden(last))
-            below = [one for one in children(loom, last) if one not in away]
+            below = [child for child in children(loom, last) if child not in away]
             folded = last in folds and bool(below)
             yield OutlineRow(tuple(ids), depth, len(below), self._below[last], folded, len(away))
             if not folded:
                 deeper = depth + (len(below) > 1)
-                waiting += ((one, deeper) for one in reversed(below))
+                waiting += ((child, deeper) for child in reversed(below))
 
     def chunks(self, id: int | None = None) -> list[Chunk]:
         """The path to a node, or the story, cut at its forks."""
         loom = self._loom
-        found: list[Chunk] = []
+        chunks: list[Chunk] = []
         ids: list[int] = []
         path = [node.id for node in loom.path(id)]
-        for place, one in enumerate(path):
-            ids.append(one)
+        for place, node_id in enumerate(path):
+            ids.append(node_id)
             following = path[place + 1] if place + 1 < len(path) else None
-            others = tuple(other for other in children(loom, one) if other != following)
+            others = tuple(other for other in children(loom, node_id) if other != following)
             if others or following is None:
                 below = sum(self._below[other] + 1 for other in others)
-                found.append(Chunk(tuple(ids), others, below))
+                chunks.append(Chunk(tuple(ids), others, below))
                 ids = []
-        return found
+        return chunks
 
     def bookmarks(self) -> list[int]:
         """The bookmarked nodes in the order of the outline, folded ones too."""

@@ -45,9 +45,9 @@ class Listing:
         """The rows under the same parent, this one among them."""
         parent = self.parents[index]
         if parent < 0:
-            return [n for n, one in enumerate(self.parents) if one < 0]
+            return [n for n, parent_row in enumerate(self.parents) if parent_row < 0]
         nodes = self.loom.children.get(self.rows[parent].ids[-1], ())
-        return sorted(self._of[one] for one in nodes if one in self._of)
+        return sorted(self._of[parent_row] for parent_row in nodes if parent_row in self._of)
 
     @cached_property
     def map(self) -> LoomMap:
@@ -96,13 +96,13 @@ class LoomMap:
 
     def passing(self, line: int) -> dict[int, bool]:
         """Lines that only pass through: per column, whether it is the story's."""
-        found: dict[int, bool] = {}
+        columns: dict[int, bool] = {}
         at = self._parents[self.starts[line]]
         while at >= 0:
             if self.last[at] > line:
-                found[self.columns[at] + 1] = self.bold[at] > line
+                columns[self.columns[at] + 1] = self.bold[at] > line
             at = self._parents[at]
-        return found
+        return columns
 
 
 def reveal(loom: Loom, id: int) -> tuple[list[int], list[int], bool]:

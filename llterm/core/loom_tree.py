@@ -61,13 +61,13 @@ class Node(NamedTuple):
 def cut(slices: tuple[Slice, ...], size: int) -> tuple[tuple[Slice, ...], tuple[Slice, ...]]:
     """The first `size` bytes of some slices, and the rest."""
     left: list[Slice] = []
-    for index, one in enumerate(slices):
-        if size < one.size:
-            middle = one.start + size
-            right = (Slice(one.piece, middle, one.stop), *slices[index + 1 :])
-            return (*left, *((Slice(one.piece, one.start, middle),) if size else ())), right
-        left.append(one)
-        size -= one.size
+    for index, part in enumerate(slices):
+        if size < part.size:
+            middle = part.start + size
+            right = (Slice(part.piece, middle, part.stop), *slices[index + 1 :])
+            return (*left, *((Slice(part.piece, part.start, middle),) if size else ())), right
+        left.append(part)
+        size -= part.size
     return tuple(left), ()
 
 
@@ -152,12 +152,12 @@ class Loom:
 
     def path(self, node: int | None = None) -> list[Node]:
         """The nodes from under the root to this one, or to the head."""
-        found: list[Node] = []
+        upwards: list[Node] = []
         at = self.head if node is None else node
         while at > ROOT:
-            found.append(self.nodes[at])
-            at = found[-1].parent
-        return found[::-1]
+            upwards.append(self.nodes[at])
+            at = upwards[-1].parent
+        return upwards[::-1]
 
     def holds(self, id: int) -> bool:
         """Whether this is a node of the tree, or the root; not one that was deleted."""
@@ -179,12 +179,12 @@ class Loom:
 
     def end_of(self, id: int) -> bytes:
         """The last bytes of the text from the root to the end of a node: those of a character."""
-        found = b""
-        while len(found) < MOST_BYTES and id > ROOT:
+        ending = b""
+        while len(ending) < MOST_BYTES and id > ROOT:
             node = self.nodes[id]
-            found = self.data(node)[-MOST_BYTES:] + found
+            ending = self.data(node)[-MOST_BYTES:] + ending
             id = node.parent
-        return found[-MOST_BYTES:]
+        return ending[-MOST_BYTES:]
 
     def check(self) -> None:
         """Raise ValueError where this is no tree, or a node has no text: the file was damaged."""

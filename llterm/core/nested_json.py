@@ -17,12 +17,12 @@ def parsed(text: str, **how: Any) -> Any:
     """What a JSON text holds, read as `json.loads` is told to. Raises ValueError where it is none,
     or is nested too deep."""
     try:
-        found = json.loads(text, **how)
+        value = json.loads(text, **how)
     except RecursionError as error:
         raise ValueError(_TOO_DEEP) from error
     if text.count("[") + text.count("{") > DEEPEST and _too_deep(text):
         raise ValueError(_TOO_DEEP)
-    return found
+    return value
 
 
 def _too_deep(text: str) -> bool:

@@ -77,11 +77,11 @@ def _encode(runs: Sequence[Run], vocabulary: Vocabulary) -> tuple[list[int], byt
         if run.ids is None or run.fingerprint != vocabulary.fingerprint:
             typed += run.data
             continue
-        kept, rewritten = typed[: len(typed) - run.overlap], typed[len(typed) - run.overlap :]
+        own, rewritten = typed[: len(typed) - run.overlap], typed[len(typed) - run.overlap :]
         if run.overlap > len(typed) or text_bytes(vocabulary, run.ids) != rewritten + run.data:
             typed += run.data
             continue
-        ids.extend(vocabulary.encode(kept))
+        ids.extend(vocabulary.encode(own))
         ids.extend(run.ids)
         typed = b""
     return ids, typed

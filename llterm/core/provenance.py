@@ -51,23 +51,23 @@ class Provenance:
 
 def provenance_text(birth: Provenance) -> str:
     """The birth as JSON: bytes in hexadecimal, rejected texts as text."""
-    found: dict[str, object] = {
+    fields: dict[str, object] = {
         "settings": birth.settings,
         "alternatives": [
-            [(id, data.hex(), round(logprob, 4)) for id, data, logprob in one]
-            for one in birth.alternatives
+            [(id, data.hex(), round(logprob, 4)) for id, data, logprob in candidates]
+            for candidates in birth.alternatives
         ],
     }
     if birth.rejected:
-        found["rejected"] = [
+        fields["rejected"] = [
             (data.decode("utf-8", "surrogateescape"), round(logprob, 4))
             for data, logprob in birth.rejected
         ]
     if birth.by:
-        found["by"] = birth.by
+        fields["by"] = birth.by
     if birth.arrivals:
-        found["arrivals"] = [arrival_row(one) for one in birth.arrivals]
-    return json_text(found, compact=True, bytes_kept=True)
+        fields["arrivals"] = [arrival_row(candidates) for candidates in birth.arrivals]
+    return json_text(fields, compact=True, bytes_kept=True)
 
 
 def arrival_row(arrival: Arrival) -> list[str | float | None]:
@@ -80,37 +80,37 @@ def arrival_row(arrival: Arrival) -> list[str | float | None]:
 def read_arrival(row: Sequence[Any]) -> Arrival:
     """What `arrival_row` gave; of values that cannot be, nothing. Raises ValueError or TypeError
     for what is no such row."""
-    way, p_final, kept = row if len(row) > 1 else (*row, None, None)
+    way, p_final, left = row if len(row) > 1 else (*row, None, None)
     chance = isinstance(p_final, int | float) and not isinstance(p_final, bool)
-    number = isinstance(kept, int) and not isinstance(kept, bool)
+    number = isinstance(left, int) and not isinstance(left, bool)
     return Arrival(
         way if way in WAYS else "",
         float(p_final) if chance and 0 <= p_final <= 1 else None,
-        kept if number and 0 < kept <= MOST_KEPT else None,
+        left if number and 0 < left <= MOST_KEPT else None,
     )
 
 
 def read_provenance(text: str) -> Provenance:
     """The birth kept as this JSON; an empty one where it is none."""
     try:
-        found = parsed(text or "{}")
+        fields = parsed(text or "{}")
         return Provenance(
-            dict(found.get("settings", {})),
+            dict(fields.get("settings", {})),
             tuple(
                 tuple(
                     (int(id), bytes.fromhex(data), known)
-                    for id, data, lp in one
+                    for id, data, lp in row
                     if (known := logprob_of(lp)) is not None
                 )
-                for one in found.get("alternatives", ())
+                for row in fields.get("alternatives", ())
             ),
             tuple(
                 (str(data).encode("utf-8", "surrogateescape"), known)
-                for data, lp in found.get("rejected", ())
+                for data, lp in fields.get("rejected", ())
                 if (known := logprob_of(lp)) is not None
             ),
-            tuple(map(str, found.get("by", ()))),
-            tuple(read_arrival(one) for one in found.get("arrivals", ())),
+            tuple(map(str, fields.get("by", ()))),
+            tuple(read_arrival(row) for row in fields.get("arrivals", ())),
         )
     except (ValueError, TypeError, AttributeError, OverflowError):
         return Provenance()

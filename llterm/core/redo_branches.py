@@ -17,8 +17,8 @@ def revive(loom: Loom, undone: list[UndoStep], new_id: NewId) -> UndoStep:
     The story stays what it is; where it ended in a node that had been cut in two, the head is the
     right part now.
     """
-    kept = UndoStep("keep what was undone", silent=True)
-    kept.fact("head", loom.head, loom.head)
+    revived = UndoStep("keep what was undone", silent=True)
+    revived.fact("head", loom.head, loom.head)
     grafts = UndoStep("")
     once: dict[int, Node | None] = {}
     reshaped = False
@@ -28,24 +28,24 @@ def revive(loom: Loom, undone: list[UndoStep], new_id: NewId) -> UndoStep:
             once.update((id, after) for id, (_, after) in step.nodes.items())
             _graft(loom, grafts, new_id, step, once)
         else:
-            _repeat(loom, kept, step)
-    _take_in(kept, grafts)
+            _repeat(loom, revived, step)
+    _take_in(revived, grafts)
     for step in reversed(undone):
         for id, (_, marks) in step.marks.items():
-            if id in loom.nodes and kept.nodes.get(id, (loom.nodes[id], None))[0] is None:
-                kept.mark(loom, id, marks)
-    return kept
+            if id in loom.nodes and revived.nodes.get(id, (loom.nodes[id], None))[0] is None:
+                revived.mark(loom, id, marks)
+    return revived
 
 
-def _repeat(loom: Loom, kept: UndoStep, step: UndoStep) -> None:
+def _repeat(loom: Loom, revived: UndoStep, step: UndoStep) -> None:
     """Steps that only added to the tree are done again as they were."""
     for id, (_, after) in step.nodes.items():
         if after is not None:
-            kept.put(loom, id, after)
+            revived.put(loom, id, after)
     for left, right in step.splits:
         if loom.head == left:
-            lead(loom, kept, right)
-    kept.splits += step.splits
+            lead(loom, revived, right)
+    revived.splits += step.splits
 
 
 def _graft(
@@ -68,13 +68,13 @@ def _graft(
             _add(loom, grafts, new_id, path[::-1], id)
 
 
-def _take_in(kept: UndoStep, grafts: UndoStep) -> None:
+def _take_in(revived: UndoStep, grafts: UndoStep) -> None:
     """Make one step of both."""
     for id, (before, after) in grafts.nodes.items():
-        kept.nodes[id] = kept.nodes.get(id, (before, None))[0], after
-    kept.splits += grafts.splits
+        revived.nodes[id] = revived.nodes.get(id, (before, None))[0], after
+    revived.splits += grafts.splits
     if "head" in grafts.facts:
-        kept.fact("head", *grafts.facts["head"])
+        revived.fact("head", *grafts.facts["head"])
 
 
 def _add(loom: Loom, grafts: UndoStep, new_id: NewId, path: list[Node], id: int) -> None:
@@ -106,14 +106,14 @@ def _add(loom: Loom, grafts: UndoStep, new_id: NewId, path: list[Node], id: int)
     grafts.put(loom, fresh, Node(fresh, at, left))
 
 
-def _common(one: tuple[Slice, ...], other: tuple[Slice, ...]) -> int:
+def _common(left: tuple[Slice, ...], right: tuple[Slice, ...]) -> int:
     """How many bytes at the beginning are the same bytes of the same pieces."""
     size = 0
-    while one and other:
-        first, second = one[0], other[0]
+    while left and right:
+        first, second = left[0], right[0]
         if (first.piece, first.start) != (second.piece, second.start):
             break
         same = min(first.size, second.size)
         size += same
-        one, other = cut(one, same)[1], cut(other, same)[1]
+        left, right = cut(left, same)[1], cut(right, same)[1]
     return size

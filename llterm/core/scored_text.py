@@ -79,37 +79,48 @@ def read(scored: Scored, vocabulary: Vocabulary, index: int) -> Reading:
     return _reading(index, token, scored.logprob, scored.rank, scored.distribution, vocabulary)
 
 
-def read_step(step: Step, found: Distribution, vocabulary: Vocabulary, index: int) -> Reading:
-    """What a search knows of a suggestion's token; `found` is the distribution before it."""
+def read_step(
+    step: Step, distribution: Distribution, vocabulary: Vocabulary, index: int
+) -> Reading:
+    """What a search knows of a suggestion's token; `distribution` is the distribution before it."""
     token = vocabulary.token(step.id)
-    return _reading(index, token, step.logprob, step.rank, found, vocabulary)
+    return _reading(index, token, step.logprob, step.rank, distribution, vocabulary)
 
 
 def _reading(
-    index: int, token: Token, logprob: float, rank: int, found: Distribution, names: Vocabulary
+    index: int,
+    token: Token,
+    logprob: float,
+    rank: int,
+    distribution: Distribution,
+    names: Vocabulary,
 ) -> Reading:
-    pairs = zip(found.ids[:MOST].tolist(), found.logprobs[:MOST].tolist(), strict=True)
+    pairs = zip(
+        distribution.ids[:MOST].tolist(), distribution.logprobs[:MOST].tolist(), strict=True
+    )
     top = tuple(Candidate(names.token(id), lp) for id, lp in pairs)
-    low, high = found.entropy
+    low, high = distribution.entropy
     at_least = {"entropy"} if low < high else set()
-    if low < high and token.id not in found.ids:
+    if low < high and token.id not in distribution.ids:
         at_least.add("rank")
-    return Reading(index, token, logprob, rank, low, top, found.varentropy, frozenset(at_least))
+    return Reading(
+        index, token, logprob, rank, low, top, distribution.varentropy, frozenset(at_least)
+    )
 
 
 def summarise(readings: Sequence[Reading]) -> Summary:
     """Perplexity and the like; where there is nothing to tell them by, NaN."""
     count = len(readings)
-    size = sum(len(one.token.data) for one in readings if not one.token.special)
-    nats = -math.fsum(one.logprob for one in readings)
+    size = sum(len(reading.token.data) for reading in readings if not reading.token.special)
+    nats = -math.fsum(reading.logprob for reading in readings)
     return Summary(
         tokens=count,
         bytes=size,
         perplexity=_exp(nats / count) if count else math.nan,
         bits_per_byte=nats / math.log(2) / size if size else math.nan,
-        entropy=_mean(one.entropy for one in readings),
-        at_least=any("entropy" in one.at_least for one in readings),
-        first=_mean(float(one.rank == 1) for one in readings),
+        entropy=_mean(reading.entropy for reading in readings),
+        at_least=any("entropy" in reading.at_least for reading in readings),
+        first=_mean(float(reading.rank == 1) for reading in readings),
     )
 
 

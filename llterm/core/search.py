@@ -237,11 +237,11 @@ class Search:
             beam = heapq.heappop(ready)[2]
             if beam.logprob < self._floor():
                 return
-            found = self.terrain.known(beam)
-            if found is None:
+            distribution = self.terrain.known(beam)
+            if distribution is None:
                 self._push(beam)
                 continue
-            self._make(self.terrain.children(beam, found), ready)
+            self._make(self.terrain.children(beam, distribution), ready)
 
     def _make(self, children: Iterator[Beam], ready: list[_Ready]) -> None:
         """Take the next few children; the rest are due when the best of them is."""

@@ -41,9 +41,9 @@ class BranchComparison:
     parts: tuple[ComparedStretch, ...]
 
 
-def compare(loom: Loom, one: int, other: int) -> BranchComparison:
+def compare(loom: Loom, left_id: int, right_id: int) -> BranchComparison:
     """The paths to two nodes against each other."""
-    left, right = loom.path(one), loom.path(other)
+    left, right = loom.path(left_id), loom.path(right_id)
     together = 0
     while together < min(len(left), len(right)) and left[together] == right[together]:
         together += 1
@@ -68,8 +68,8 @@ def _words(loom: Loom, ids: list[int]) -> Iterator[ComparedWord]:
     text = b"".join(span.data for span in spans)
     begins = [0, *accumulate(len(span.data) for span in spans)]
     first = 0
-    for found in _WORD.finditer(text):
-        start, stop = found.span()
+    for match in _WORD.finditer(text):
+        start, stop = match.span()
         while begins[first + 1] <= start:
             first += 1
         total: float | None = 0.0
@@ -82,4 +82,4 @@ def _words(loom: Loom, ids: list[int]) -> Iterator[ComparedWord]:
                 break
             if begins[place] >= start and total is not None:
                 total += logprob
-        yield ComparedWord(found.group(), total)
+        yield ComparedWord(match.group(), total)

@@ -15,7 +15,7 @@ from llterm.core.beams import CONSTRAINT, Beam, Finish, Step, likeliest_first
 from llterm.core.healing import healed
 from llterm.core.tokens import Tail
 
-Found = tuple[Sequence[Beam], Sequence[Beam], int]
+SearchLeaves = tuple[Sequence[Beam], Sequence[Beam], int]
 """A search's finished beams, open beams, and how many it is after; most probable first."""
 
 
@@ -135,7 +135,7 @@ class _Node:
 
 def draw(
     anchor: Beam,
-    found: Sequence[Found],
+    searches: Sequence[SearchLeaves],
     *,
     bound: float,
     done: bool,
@@ -149,14 +149,14 @@ def draw(
     `banned` are drawn where the branch that they would go on from is. `folded` are, by the tail of
     one that is drawn, those that say the same and are not; `looked_at` is how many there were.
     """
-    leaves = _leaves(found)
+    leaves = _leaves(searches)
     heads, merged = _merge(leaves)
     alike: dict[Tail, Sequence[Beam]] = {}
     for beam in heads:
         if others := (folded or {}).get(beam.tail):
-            same = [one for one in others if _text_key(one) == _text_key(beam)]
+            same = [equal for equal in others if _text_key(equal) == _text_key(beam)]
             merged[beam.tail] = merged.get(beam.tail, 0.0) + _mass(same)
-            alike[beam.tail] = [one for one in others if one not in same]
+            alike[beam.tail] = [equal for equal in others if equal not in same]
     suggestions = tuple(
         _suggestion(beam, anchor, merged.get(beam.tail, 0.0), alike.get(beam.tail, ()))
         for beam in leaves
@@ -190,14 +190,14 @@ def draw(
     )
 
 
-def _leaves(found: Sequence[Found]) -> list[Beam]:
+def _leaves(searches: Sequence[SearchLeaves]) -> list[Beam]:
     """What to draw, most probable first; a branch that was gone on from is no leaf any more."""
     chosen: dict[Tail, Beam] = {}
-    for finished, waiting, goal in found:
+    for finished, waiting, goal in searches:
         beams = [*finished, *waiting[: max(goal - len(finished), 0)]]
         chosen.update((beam.tail, beam) for beam in beams if beam.tail)
     leaves = list(chosen.values())
-    if len(found) > 1:
+    if len(searches) > 1:
         # Only a branch that was gone on from can hang above another search's leaf.
         inner = {tail[:size] for tail in chosen for size in range(1, len(tail))}
         leaves = [beam for beam in leaves if beam.tail not in inner]
@@ -243,10 +243,10 @@ def _fold_in(nodes: Mapping[Tail, _Node], tail: Tail, others: Sequence[Beam]) ->
     """Note these with the leaf, and whose probability no row of the tree has otherwise."""
     leaf = nodes[tail]
     leaf.alike = others
-    for one in others:
-        depth = next(size for size in range(len(one.tail), -1, -1) if one.tail[:size] in nodes)
-        if one.tail[:depth] == tail[:depth]:
-            leaf.beside.append((depth, math.exp(one.logprob)))
+    for beam in others:
+        depth = next(size for size in range(len(beam.tail), -1, -1) if beam.tail[:size] in nodes)
+        if beam.tail[:depth] == tail[:depth]:
+            leaf.beside.append((depth, math.exp(beam.logprob)))
 
 
 def _hang(nodes: dict[Tail, _Node], leaf: Beam) -> None:

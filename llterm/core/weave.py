@@ -147,11 +147,11 @@ class Weave:
     def learn(self, fact: Fact) -> None:
         """Take in a distribution. Any order, any number of times, also ones not asked for."""
         tail = fact.path.tail
-        found, before = fact.distribution, self._again.pop(tail, -1)
-        if found.exact and len(found.ids) <= before:
+        distribution, before = fact.distribution, self._again.pop(tail, -1)
+        if distribution.exact and len(distribution.ids) <= before:
             # Asked for more, it told no more: these are all.
-            found = replace(found, exact=False)
-        self._facts[tail] = found
+            distribution = replace(distribution, exact=False)
+        self._facts[tail] = distribution
         # What a line brings counts as asked for.
         brought = [search.learned(tail) for search in self._searches]
         self._asked += any(brought)
@@ -246,17 +246,17 @@ class Weave:
         best = max((search.best_open for search in self._searches), default=-math.inf)
         most, looked_at = self.rules.goal, 0
         folded: dict[Tail, list[Beam]] = {}
-        found = []
+        searched = []
         for search in self._searches:
             finished = search.finished
             if self.rules.diverse:
                 looked_at += len(finished)
                 finished, alike = fold(finished, most, self.before)
                 folded |= alike
-            found.append((finished, [] if running else search.open, most))
+            searched.append((finished, [] if running else search.open, most))
         return draw(
             self._root(),
-            found,
+            searched,
             bound=min(math.exp(best), 1.0),
             done=self.done,
             spent=self.spent and not self.done,

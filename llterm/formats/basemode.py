@@ -23,16 +23,16 @@ def matches(value: Any) -> bool:
 def read(place: JsonPlace) -> ImportedTree:
     """Nodes of a kind other than text (contexts) become the hidden prefix."""
     tree = ImportedTree(NAME, [])
-    found: dict[str, tuple[str | None, ImportedNode]] = {}
+    nodes: dict[str, tuple[str | None, ImportedNode]] = {}
     hidden: list[str] = []
     for node in place.field("nodes").items():
         if node.text_of("kind", "text") != "text":
             hidden.append(node.text_of("text"))
             continue
         id = node.field("id").key()
-        found[id] = node.key_of("parent_id"), _branch(id, node)
+        nodes[id] = node.key_of("parent_id"), _branch(id, node)
     tree.prefix = "\n".join(filter(None, hidden))
-    tree.roots = assembled(found, tree)
+    tree.roots = assembled(nodes, tree)
     tree.head = _checked_out(place, tree)
     return tree
 
@@ -65,9 +65,9 @@ def _checked_out(place: JsonPlace, tree: ImportedTree) -> str | None:
 
 def rating(place: JsonPlace) -> int:
     """A rating of another program as one from 1 to 5; thumbs are 5 and 1."""
-    found = place.optional("rating")
-    if found is None:
+    given = place.optional("rating")
+    if given is None:
         return 0
-    if isinstance(found.value, bool):
-        return MOST_RATING if found.value else 1
-    return min(max(round(found.number()), 0), MOST_RATING)
+    if isinstance(given.value, bool):
+        return MOST_RATING if given.value else 1
+    return min(max(round(given.number()), 0), MOST_RATING)

@@ -80,7 +80,7 @@ def _tokens(place: JsonPlace, text: str) -> list[ImportedToken]:
     if listed is None or not isinstance(listed.value, list):
         return []
     tokens = [
-        ImportedToken(one.field("token").text().encode(), one.field("logprob").logprob())
-        for one in listed.items()
+        ImportedToken(token.field("token").text().encode(), token.field("logprob").logprob())
+        for token in listed.items()
     ]
-    return tokens if b"".join(one.data for one in tokens) == text.encode() else []
+    return tokens if b"".join(token.data for token in tokens) == text.encode() else []

@@ -57,16 +57,16 @@ def whole_texts(loom: Loom) -> dict[int, str]:
 
     A character that is spread over nodes stands where it ends; what is broken is `�`.
     """
-    found: dict[int, str] = {}
+    texts: dict[int, str] = {}
     waiting: list[tuple[int, bytes]] = [(id, b"") for id in loom.children.get(ROOT, ())]
     while waiting:
         id, before = waiting.pop()
         below = loom.children.get(id, ())
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        found[id] = decoder.decode(before + loom.data(loom.nodes[id]), final=not below)
+        texts[id] = decoder.decode(before + loom.data(loom.nodes[id]), final=not below)
         rest = decoder.getstate()[0]
         waiting += ((child, rest) for child in below)
-    return found
+    return texts
 
 
 def author_of(loom: Loom, node: Node) -> str:

@@ -92,26 +92,26 @@ def _body(source: ExportSource, *, every: bool) -> Iterator[str]:
         id, rest = at
         below = children(loom, id)
         if not every:
-            below = [one for one in below if one in story]
+            below = [child for child in below if child in story]
         if id != ROOT:
             parts, rest = _spans(source, id, rest, last=not below)
             yield parts
         if not below:
             continue
-        main = next((one for one in below if one in story), below[0])
-        others = [one for one in below if one != main]
+        main = next((child for child in below if child in story), below[0])
+        others = [child for child in below if child != main]
         waiting.append((main, rest))
         if others:
             waiting.append("</details>")
-            for one in reversed(others):
-                waiting += ["</div>", (one, rest), '<div class="branch">']
+            for child in reversed(others):
+                waiting += ["</div>", (child, rest), '<div class="branch">']
             waiting.append(f"<details><summary>+{len(others)}</summary>")
 
 
 def _spans(source: ExportSource, id: int, rest: bytes, *, last: bool) -> tuple[str, bytes]:
     """A node's tokens, those that share a character together, and bytes that end further down."""
     loom = source.loom
-    found: list[str] = []
+    marked: list[str] = []
     data, group = rest, list[Span]()
     for span in loom.spans(loom.nodes[id]):
         data += span.data
@@ -119,12 +119,12 @@ def _spans(source: ExportSource, id: int, rest: bytes, *, last: bool) -> tuple[s
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
         decoder.decode(data)
         if not decoder.getstate()[0]:
-            found.append(_marked(source, data, group))
+            marked.append(_marked(source, data, group))
             data, group = b"", []
     if data and last:
-        found.append(_marked(source, data, group))
+        marked.append(_marked(source, data, group))
         data = b""
-    return "".join(found), data
+    return "".join(marked), data
 
 
 def _marked(source: ExportSource, data: bytes, group: list[Span]) -> str:
@@ -142,15 +142,15 @@ def _marked(source: ExportSource, data: bytes, group: list[Span]) -> str:
 def _tip(source: ExportSource, span: Span) -> str:
     p = math.exp(span.logprob or 0.0)
     author = label_text(span.piece.author)
-    told = f"{visible(span.data)}  {percent(p)}  {author}"
+    tip = f"{visible(span.data)}  {percent(p)}  {author}"
     birth = source.births.get(span.piece.id)
     if birth is None or span.index is None or span.index >= len(birth.alternatives):
-        return told
+        return tip
     rather = "   ".join(
         f"{visible(one)} {of_logprob(logprob)}" for _, one, logprob in
         birth.alternatives[span.index]
     )  # fmt: skip
-    return f"{told}\n{rather}" if rather else told
+    return f"{tip}\n{rather}" if rather else tip
 
 
 def _css(color: tuple[int, int, int]) -> str:

@@ -68,13 +68,13 @@ def typed(text: str, created: float = 0.0, author: str = PERSON) -> list[Piece]:
 
 def made(tokens: Iterable[ImportedToken], author: str, created: float = 0.0) -> list[Piece]:
     """A model's text in its tokens."""
-    found = tuple(tokens)
-    data = b"".join(token.data for token in found)
-    birth = Provenance({}, tuple(token.alternatives for token in found))
+    listed = tuple(tokens)
+    data = b"".join(token.data for token in listed)
+    birth = Provenance({}, tuple(token.alternatives for token in listed))
     return [Piece(
-        0, data, author or "a model", created, tuple(token.id for token in found),
-        tuple(len(token.data) for token in found),
-        logprobs=tuple(token.logprob for token in found), birth=provenance_text(birth),
+        0, data, author or "a model", created, tuple(token.id for token in listed),
+        tuple(len(token.data) for token in listed),
+        logprobs=tuple(token.logprob for token in listed), birth=provenance_text(birth),
     )] if data else []  # fmt: skip
 
 
@@ -86,7 +86,7 @@ def chained(branches: list[ImportedNode]) -> list[ImportedNode]:
 
 
 def assembled(
-    found: dict[str, tuple[str | None, ImportedNode]], tree: ImportedTree
+    nodes: dict[str, tuple[str | None, ImportedNode]], tree: ImportedTree
 ) -> list[ImportedNode]:
     """Roots of nodes given by key, each with its parent's key.
 
@@ -94,12 +94,12 @@ def assembled(
     """
     roots: list[ImportedNode] = []
     lost = 0
-    for parent, branch in found.values():
-        if parent is None or parent not in found:
+    for parent, branch in nodes.values():
+        if parent is None or parent not in nodes:
             lost += parent is not None
             roots.append(branch)
         else:
-            found[parent][1].children.append(branch)
+            nodes[parent][1].children.append(branch)
     if lost:
         tree.notes.append(
             f"{count_of(lost, 'node')} under the root now: the parent is not in the file."
@@ -109,10 +109,10 @@ def assembled(
     while waiting:
         reached += 1
         waiting += waiting.pop().children
-    if reached < len(found):
+    if reached < len(nodes):
         raise wrong(
             count_of(
-                len(found) - reached, "node is its own parent", "nodes are each other's parents"
+                len(nodes) - reached, "node is its own parent", "nodes are each other's parents"
             )
             + "."
         )

@@ -58,7 +58,7 @@ def import_file(data: bytes, name: str, format: str | None, target: Path) -> Imp
     Raises UsageError where the file is in no known format (or not in the one given) or is broken,
     and where the loom cannot be made; nothing is left behind then.
     """
-    changes, found, notes = read(data, name, format)
+    changes, detected, notes = read(data, name, format)
     try:
         check_changes(changes)
     except ValueError as error:
@@ -66,7 +66,7 @@ def import_file(data: bytes, name: str, format: str | None, target: Path) -> Imp
     target.parent.mkdir(parents=True, exist_ok=True)
     with fresh_loom(target) as file:
         file.commit(changes)
-    return Imported(found, len(changes.nodes), tuple(notes))
+    return Imported(detected, len(changes.nodes), tuple(notes))
 
 
 def read(data: bytes, name: str, format: str | None) -> tuple[Changes, str, list[str]]:
@@ -104,11 +104,11 @@ def _detect(place: JsonPlace) -> str | None:
     )
 
 
-def _another(format: str, marks: str, found: str | None) -> UsageError:
+def _another(format: str, marks: str, detected: str | None) -> UsageError:
     """The error of a file that is not in the format it is said to be in."""
     return wrong(
         f"A file of {format} has {marks}; this one has not.",
-        f"It looks like one of {found}: --from {found}." if found else "",
+        f"It looks like one of {detected}: --from {detected}." if detected else "",
     )
 
 

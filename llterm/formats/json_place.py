@@ -80,10 +80,10 @@ class JsonPlace:
 
     def field(self, name: str) -> JsonPlace:
         """A field that must be there."""
-        found = self.optional(name)
-        if found is None:
+        field = self.optional(name)
+        if field is None:
             raise wrong(f"{self.path or 'the file'} has no {name}.")
-        return found
+        return field
 
     def optional(self, name: str) -> JsonPlace | None:
         """A field; None where it is missing or null."""
@@ -104,19 +104,19 @@ class JsonPlace:
 
     def whole(self, least: int = 0, most: int = MOST_WHOLE) -> int:
         """A whole number of this range."""
-        found = self.value
-        if type(found) is float and found.is_integer():
-            found = int(found)
-        if type(found) is not int or not least <= found <= most:
+        number = self.value
+        if type(number) is float and number.is_integer():
+            number = int(number)
+        if type(number) is not int or not least <= number <= most:
             raise self.bad(f"a whole number from {least:,} to {most:,}")
-        return found
+        return number
 
     def logprob(self) -> float:
         """A natural log of a probability."""
-        found = logprob_of(self.number())
-        if found is None:
+        logprob = logprob_of(self.number())
+        if logprob is None:
             raise self.bad("the log of a probability, which is at most 0")
-        return found
+        return logprob
 
     def moment(self, unit: float = 1.0) -> float:
         """Seconds since 1970, of a number of so many seconds each or of an ISO date.
@@ -124,10 +124,10 @@ class JsonPlace:
         0 where it is neither; an error where it is a number that no calendar has.
         """
         if isinstance(self.value, int | float | Unsayable) and not isinstance(self.value, bool):
-            found = moment_of(self.number() * unit)
-            if found is None:
+            seconds = moment_of(self.number() * unit)
+            if seconds is None:
                 raise self.bad("a time that calendars have")
-            return found
+            return seconds
         return moment_of(_told(str(self.value))) or 0.0 if isinstance(self.value, str) else 0.0
 
     def when(self, name: str, unit: float = MILLISECOND) -> float:

@@ -53,8 +53,8 @@ def read(place: JsonPlace) -> ImportedTree:
 
 
 def _branches(roots: JsonPlace, model: str) -> list[ImportedNode]:
-    found: list[ImportedNode] = []
-    waiting = [(one, list(roots.items()), found) for one in reversed(list(roots.items()))]
+    branches: list[ImportedNode] = []
+    waiting = [(place, list(roots.items()), branches) for place in reversed(list(roots.items()))]
     while waiting:
         token, siblings, into = waiting.pop()
         tokens: list[ImportedToken] = []
@@ -68,8 +68,8 @@ def _branches(roots: JsonPlace, model: str) -> list[ImportedNode]:
             token = siblings[0]
         branch = ImportedNode(token.text_of("id"), made(tokens, model), extra={"tokens": extras})
         into.append(branch)
-        waiting += [(one, siblings, branch.children) for one in reversed(siblings)]
-    return found
+        waiting += [(place, siblings, branch.children) for place in reversed(siblings)]
+    return branches
 
 
 def _token(place: JsonPlace, siblings: list[JsonPlace]) -> ImportedToken:
@@ -163,19 +163,19 @@ def _beginning(loom: Loom) -> tuple[list[int], str]:
 
 def _tokens(source: ExportSource, id: int) -> list[_Token]:
     loom = source.loom
-    kept = source.extra(id, NAME).get("tokens", [])
+    imported = source.extra(id, NAME).get("tokens", [])
     spans = [span for span in loom.spans(loom.nodes[id]) if span.data]
-    fits = isinstance(kept, list) and len(kept) == len(spans)
-    fits = fits and all(isinstance(one, dict) for one in kept)
+    fits = isinstance(imported, list) and len(imported) == len(spans)
+    fits = fits and all(isinstance(fields, dict) for fields in imported)
     return [
-        _Token(id, nth, span.data, span.logprob, kept[nth] if fits else {})
+        _Token(id, nth, span.data, span.logprob, imported[nth] if fits else {})
         for nth, span in enumerate(spans)
     ]
 
 
 def _fields(token: _Token) -> dict[str, Any]:
     own = str(uuid.uuid5(uuid.NAMESPACE_OID, f"{token.node}.{token.nth}"))
-    found = {
+    fields = {
         "id": own,
         "text": _text(token.data),
         "logprob": 0.0 if token.logprob is None else token.logprob,
@@ -183,4 +183,4 @@ def _fields(token: _Token) -> dict[str, Any]:
         "branchFinished": None,
         **token.extra,
     }
-    return found if token.logprob is not None else {**found, "person": True}
+    return fields if token.logprob is not None else {**fields, "person": True}

@@ -84,22 +84,22 @@ def _node(loom: Loom, id: int) -> dict[str, Any]:
 
 def _marks(loom: Loom, id: int) -> dict[str, Any]:
     marks = loom.marks.get(id, Marks())
-    found = {
+    fields = {
         "bookmark": marks.bookmark, "rating": marks.rating, "tags": list(marks.tags),
         "note": marks.note, "order": marks.order,
     }  # fmt: skip
-    return {name: one for name, one in found.items() if one}
+    return {name: value for name, value in fields.items() if value}
 
 
 def _piece(piece: Piece, birth: Provenance) -> dict[str, Any]:
-    found = {
+    fields = {
         "id": piece.id, **_bytes(piece.data), "author": piece.author,
         "created": moment_of(piece.created) or 0.0,
     }  # fmt: skip
     if piece.ids is None:
-        return found
+        return fields
     edges = token_edges(piece)
-    found["tokens"] = [
+    fields["tokens"] = [
         {
             "id": id,
             "size": piece.sizes[n],
@@ -115,10 +115,10 @@ def _piece(piece: Piece, birth: Provenance) -> dict[str, Any]:
         }
         for n, id in enumerate(piece.ids)
     ]
-    found |= {"overlap": piece.overlap, "fingerprint": piece.fingerprint}
-    found |= {"settings": dict(birth.settings)}
-    found["rejected"] = [{**_bytes(data), "logprob": lp} for data, lp in birth.rejected]
-    return found
+    fields |= {"overlap": piece.overlap, "fingerprint": piece.fingerprint}
+    fields |= {"settings": dict(birth.settings)}
+    fields["rejected"] = [{**_bytes(data), "logprob": lp} for data, lp in birth.rejected]
+    return fields
 
 
 def _step(step: UndoStep, undone: bool) -> dict[str, Any]:
@@ -144,31 +144,31 @@ def read(place: JsonPlace, left: LeftOut) -> Changes:
     if version.value != VERSION:
         raise version.bad(f"{VERSION}, the version that this llterm knows")
     changes = Changes()
-    for one in place.field("pieces").items():
-        piece = _read_piece(one, left)
+    for member in place.field("pieces").items():
+        piece = _read_piece(member, left)
         changes.pieces[piece.id] = piece
-    for one in place.field("nodes").items():
-        _read_node(one, changes)
+    for member in place.field("nodes").items():
+        _read_node(member, changes)
     root = place.optional("root")
     if root is not None:
         _read_marks(root, ROOT, changes)
     folded, unread = (_ids(place.optional(name)) for name in ("folded", "unread"))
     changes.sight = {id: (id in folded, id in unread) for id in folded | unread}
     history = place.optional("history")
-    for one in history.items() if history is not None else ():
-        step = _read_step(one)
-        changes.steps[step.id] = step, one.flag_of("undone")
+    for member in history.items() if history is not None else ():
+        step = _read_step(member)
+        changes.steps[step.id] = step, member.flag_of("undone")
     extras = place.optional("extras")
-    for id, one in extras.entries() if extras is not None else ():
+    for id, member in extras.entries() if extras is not None else ():
         number = int(id) if id.isdecimal() and len(id) <= _MOST_DIGITS else id
-        key = one.instead(number).whole(ROOT)
-        changes.extras[key] = json_text(kept(one.mapping(), left))
+        key = member.instead(number).whole(ROOT)
+        changes.extras[key] = json_text(kept(member.mapping(), left))
     settings = place.optional("settings")
-    for name, one in settings.entries() if settings is not None else ():
+    for name, member in settings.entries() if settings is not None else ():
         try:
-            changes.meta[name] = read_setting(name, one.value)
+            changes.meta[name] = read_setting(name, member.value)
         except Damage as damage:
-            raise wrong(f"{one.path}: {damage}.") from damage
+            raise wrong(f"{member.path}: {damage}.") from damage
     changes.meta["head"] = place.field("head").whole(ROOT)
     hoisted = place.optional("hoisted")
     changes.meta["hoisted"] = hoisted.whole(ROOT) if hoisted is not None else ROOT
@@ -182,27 +182,29 @@ def _read_piece(place: JsonPlace, left: LeftOut) -> Piece:
     if listed is None:
         return Piece(id, data, author, created)
     tokens = list(listed.items())
-    logprobs = takewhile(lambda one: one is not None, (one.optional("logprob") for one in tokens))
+    logprobs = takewhile(
+        lambda token: token is not None, (token.optional("logprob") for token in tokens)
+    )
     alternatives = tuple(
         tuple((other.field("id").whole(UNKNOWN), *_candidate(other)) for other in found.items())
-        for found in (one.field("alternatives") for one in tokens)
+        for found in (token.field("alternatives") for token in tokens)
     )
     settings, rejected = place.optional("settings"), place.optional("rejected")
     overlap = place.optional("overlap")
-    arrivals = tuple(_read_arrival(one.optional("arrival")) for one in tokens)
+    arrivals = tuple(_read_arrival(token.optional("arrival")) for token in tokens)
     birth = Provenance(
         kept(settings.mapping(), left) if settings is not None else {},
         alternatives if any(alternatives) else (),
-        tuple(_candidate(one) for one in (rejected.items() if rejected is not None else ())),
-        arrivals=arrivals if any(one != Arrival() for one in arrivals) else (),
+        tuple(_candidate(token) for token in (rejected.items() if rejected is not None else ())),
+        arrivals=arrivals if any(token != Arrival() for token in arrivals) else (),
     )
     piece = Piece(
         id, data, author, created,
-        tuple(one.field("id").whole(UNKNOWN) for one in tokens),
-        tuple(one.field("size").whole() for one in tokens),
+        tuple(token.field("id").whole(UNKNOWN) for token in tokens),
+        tuple(token.field("size").whole() for token in tokens),
         overlap.whole() if overlap is not None else 0,
         place.text_of("fingerprint"),
-        tuple(one.logprob() for one in logprobs if one is not None),
+        tuple(token.logprob() for token in logprobs if token is not None),
         provenance_text(birth) if birth != Provenance() else "",
     )  # fmt: skip
     if sum(piece.sizes) != len(data) + piece.overlap:
@@ -213,13 +215,13 @@ def _read_piece(place: JsonPlace, left: LeftOut) -> Piece:
 def _read_arrival(place: JsonPlace | None) -> Arrival:
     if place is None:
         return Arrival()
-    way, p_final, kept = place.text_of("way"), place.optional("p_final"), place.optional("kept")
+    way, p_final, left = place.text_of("way"), place.optional("p_final"), place.optional("kept")
     if p_final is not None and not 0 <= p_final.number() <= 1:
         raise p_final.bad("a probability")
     return Arrival(
         way if way in WAYS else "",
         p_final.number() if p_final is not None else None,
-        kept.whole(1, MOST_KEPT) if kept is not None else None,
+        left.whole(1, MOST_KEPT) if left is not None else None,
     )
 
 
@@ -230,10 +232,10 @@ def _candidate(place: JsonPlace) -> tuple[bytes, float]:
 def _read_node(place: JsonPlace, changes: Changes) -> None:
     id = place.field("id").whole(ROOT + 1)
     slices = []
-    for one in place.field("slices").items():
-        numbers = [number.whole() for number in one.items()]
+    for part in place.field("slices").items():
+        numbers = [number.whole() for number in part.items()]
         if len(numbers) != len(Slice._fields):
-            raise one.bad("a piece, a start and a stop")
+            raise part.bad("a piece, a start and a stop")
         slices.append(Slice(*numbers))
     changes.nodes[id] = Node(id, place.field("parent").whole(), tuple(slices))
     _read_marks(place, id, changes)
@@ -263,13 +265,13 @@ def _read_step(place: JsonPlace) -> UndoStep:
 
 
 def _read_bytes(place: JsonPlace) -> bytes:
-    found = place.optional("hex")
-    if found is None:
+    hexadecimal = place.optional("hex")
+    if hexadecimal is None:
         return place.field("text").text().encode()
     try:
-        return bytes.fromhex(found.text())
+        return bytes.fromhex(hexadecimal.text())
     except ValueError as error:
-        raise found.bad("bytes in hexadecimal") from error
+        raise hexadecimal.bad("bytes in hexadecimal") from error
 
 
 def _ids(place: JsonPlace | None) -> set[int]:

@@ -42,12 +42,12 @@ def read(place: JsonPlace) -> ImportedTree:
         return _note(place)
     tree = ImportedTree(NAME, [])
     for name, one in state.entries():
-        found = _note(one)
-        for root in found.roots:
+        note = _note(one)
+        for root in note.roots:
             root.marks = Marks(note=name)
-        tree.roots += found.roots
-        tree.head = found.head
-        tree.notes += found.notes
+        tree.roots += note.roots
+        tree.head = note.head
+        tree.notes += note.notes
     tree.notes.append(
         f"{count_of(len(tree.roots), 'note is a branch', 'notes are branches')} of one loom now."
     )
@@ -55,15 +55,15 @@ def read(place: JsonPlace) -> ImportedTree:
 
 
 def _note(place: JsonPlace) -> ImportedTree:
-    extra = {name: one for name, one in place.mapping().items() if name != "nodes"}
+    extra = {name: member for name, member in place.mapping().items() if name != "nodes"}
     tree = ImportedTree(NAME, [], place.key_of("current"), extra=extra)
     nodes = place.field("nodes")
     if isinstance(nodes.value, list):
-        listed = [(one.field("id").key(), one) for one in nodes.items()]
+        listed = [(member.field("id").key(), member) for member in nodes.items()]
     else:
         listed = list(nodes.entries())
-    found = {id: (one.key_of("parentId"), _branch(id, one)) for id, one in listed}
-    tree.roots = assembled(found, tree)
+    branches = {id: (member.key_of("parentId"), _branch(id, member)) for id, member in listed}
+    tree.roots = assembled(branches, tree)
     return tree
 
 
@@ -85,8 +85,8 @@ def write(source: ExportSource) -> str:
     """The loom as one note. A loom that begins with a fork begins with an empty root there."""
     loom = source.loom
     texts = whole_texts(loom)
-    kept = {id: source.extra(id, NAME) for id in texts}
-    ids = {id: str(kept[id].pop("id", _id(id))) for id in texts}
+    imported = {id: source.extra(id, NAME) for id in texts}
+    ids = {id: str(imported[id].pop("id", _id(id))) for id in texts}
     document = source.extra(ROOT, NAME)
     kept_root = document.pop("root", None)
     root = kept_root if isinstance(kept_root, dict) else None
@@ -98,7 +98,7 @@ def write(source: ExportSource) -> str:
     for id, text in texts.items():
         author = author_of(loom, loom.nodes[id])
         nodes[ids[id]] = {
-            **_plain(text), **({} if author == PERSON else {"author": author}), **kept[id],
+            **_plain(text), **({} if author == PERSON else {"author": author}), **imported[id],
             "parentId": ids.get(loom.nodes[id].parent),
             "collapsed": id in loom.sight.folded,
             "unread": id in loom.sight.unread,

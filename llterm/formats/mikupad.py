@@ -64,25 +64,25 @@ def read(place: JsonPlace) -> ImportedTree:
 
 def _inner(place: JsonPlace, name: str) -> JsonPlace:
     """A property, which is JSON inside of JSON in an export, and plain in a backup of a server."""
-    found = place.optional(name)
-    if found is None:
+    field = place.optional(name)
+    if field is None:
         return JsonPlace(None, name)
-    if not isinstance(found.value, str):
-        return found
+    if not isinstance(field.value, str):
+        return field
     try:
-        return found.instead(parsed(found.value, name))
+        return field.instead(parsed(field.value, name))
     except UsageError:
         if name == "prompt":
             raise
-        return found
+        return field
 
 
 def _memory(place: JsonPlace) -> str:
     texts = []
     for name in ("memoryTokens", "authorNoteTokens"):
-        found = _inner(place, name)
-        if isinstance(found.value, dict):
-            texts.append(found.text_of("text"))
+        inner = _inner(place, name)
+        if isinstance(inner.value, dict):
+            texts.append(inner.text_of("text"))
     return "\n".join(filter(None, texts))
 
 
@@ -95,8 +95,8 @@ def _token(chunk: JsonPlace, content: str) -> ImportedToken | None:
     first = next(listed.items(), None) if listed is not None else None
     probs = first.optional("probs") if first is not None else None
     alternatives = tuple(
-        (UNKNOWN, one.text_of("tok_str").encode(), math.log(one.field("prob").number()))
-        for one in (probs.items() if probs is not None else ())
-        if 0 < one.field("prob").number() <= 1
+        (UNKNOWN, candidate.text_of("tok_str").encode(), math.log(candidate.field("prob").number()))
+        for candidate in (probs.items() if probs is not None else ())
+        if 0 < candidate.field("prob").number() <= 1
     )
     return ImportedToken(content.encode(), math.log(p.number()), alternatives)

@@ -32,15 +32,15 @@ def read(place: JsonPlace) -> ImportedTree:
     parents = {id: node.key_of("parent") for id, node in nodes.items()}
     texts = _texts(nodes, parents)
     tree, rewritten = ImportedTree(NAME, []), 0
-    found: dict[str, tuple[str | None, ImportedNode]] = {}
+    branches: dict[str, tuple[str | None, ImportedNode]] = {}
     for id, node in nodes.items():
         above = parents[id]
         while above is not None and not texts[id].startswith(texts[above]):
             above = parents[above]
         rewritten += above != parents[id]
         own = texts[id][len(texts[above]) if above is not None else 0 :]
-        found[id] = above, _branch(id, node, own)
-    tree.roots = assembled(found, tree)
+        branches[id] = above, _branch(id, node, own)
+    tree.roots = assembled(branches, tree)
     focus = place.optional("focus")
     tree.head = focus.key_of("id") if focus is not None else None
     if tree.head not in nodes:
@@ -110,13 +110,13 @@ def _patched(text: str, node: JsonPlace) -> str:
 
 def _diffs(patch: JsonPlace) -> list[tuple[int, str]]:
     """Operations (-1 delete, 0 equal, 1 insert) with their texts, as lists or as objects."""
-    found = []
-    for one in patch.field("diffs").items():
-        if isinstance(one.value, dict):
-            pair = [one.field("0"), one.field("1")]
+    operations = []
+    for operation in patch.field("diffs").items():
+        if isinstance(operation.value, dict):
+            pair = [operation.field("0"), operation.field("1")]
         else:
-            pair = list(one.items())
+            pair = list(operation.items())
         if len(pair) != _TWO:
-            raise one.bad("an operation and a text")
-        found.append((pair[0].whole(-1, 1), pair[1].text()))
-    return found
+            raise operation.bad("an operation and a text")
+        operations.append((pair[0].whole(-1, 1), pair[1].text()))
+    return operations

@@ -31,11 +31,11 @@ def write_markdown(source: ExportSource, *, every: bool) -> bytes:
     """The story under its title; then, if asked for, every branch as a list."""
     title = markdown.line(label_text(source.title))
     story = markdown.prose(display_text(source.loom.text().replace(b"\r\n", b"\n")))
-    found = f"# {title}\n\n{story}\n"
+    page = f"# {title}\n\n{story}\n"
     if every:
         rows = (f"{indent}- {markdown.line(text)}\n" for indent, text in _outline(source.loom))
-        found += "\n## Every branch\n\n" + "".join(rows)
-    return found.encode()
+        page += "\n## Every branch\n\n" + "".join(rows)
+    return page.encode()
 
 
 def _outline(loom: Loom) -> list[tuple[str, str]]:

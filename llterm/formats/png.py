@@ -78,9 +78,13 @@ def unwritten(source: ExportSource) -> int:
     if serif is None:
         return 0
     text = re.sub(r"<title>.*?</title>|<[^>]*>", "", svg.draw(source).text, flags=re.DOTALL)
-    there = {one for one in html.unescape(text) if not one.isascii() and one.isprintable()}
+    characters = {
+        character
+        for character in html.unescape(text)
+        if not character.isascii() and character.isprintable()
+    }
     box = _drawn(_NOBODYS, serif)
-    return sum(_drawn(one, serif) == box for one in sorted(there)[:MOST_LOOKED])
+    return sum(_drawn(character, serif) == box for character in sorted(characters)[:MOST_LOOKED])
 
 
 def _found(families: Sequence[str]) -> str | None:

@@ -70,23 +70,25 @@ def _rated(source: ExportSource) -> Iterator[dict[str, Any]]:
     """Siblings of which one is rated higher."""
     loom = source.loom
     for id in loom.below(ROOT):
-        rated = [(loom.marks.get(one, Marks()).rating, one) for one in loom.children.get(id, ())]
-        for better, one in rated:
+        rated = [
+            (loom.marks.get(child, Marks()).rating, child) for child in loom.children.get(id, ())
+        ]
+        for better, child in rated:
             for worse, other in rated:
                 if better > worse > 0:
-                    yield _pair(source, one, other, "rating")
+                    yield _pair(source, child, other, "rating")
 
 
 def _pair(source: ExportSource, chosen: int, rejected: int, how: str) -> dict[str, Any]:
     loom = source.loom
-    one, other = loom.nodes[chosen], loom.nodes[rejected]
+    taken, passed_over = loom.nodes[chosen], loom.nodes[rejected]
     return {
-        "prompt": _text(loom.text(one.parent)),
-        "chosen": _text(loom.data(one)),
-        "rejected": _text(loom.data(other)),
+        "prompt": _text(loom.text(taken.parent)),
+        "chosen": _text(loom.data(taken)),
+        "rejected": _text(loom.data(passed_over)),
         "source": how,
-        "model": loom.pieces[one.piece].author,
-        "created": moment_of(loom.pieces[one.piece].created) or 0.0,
+        "model": loom.pieces[taken.piece].author,
+        "created": moment_of(loom.pieces[taken.piece].created) or 0.0,
         "chosen_logprob": loom.logprob(chosen),
         "rejected_logprob": loom.logprob(rejected),
     }

@@ -40,7 +40,7 @@ def read(place: JsonPlace) -> ImportedTree:
     """The whole form, or the simple one of texts and children only."""
     simple = place.optional("root") is None
     root = place if simple else place.field("root")
-    extra = {} if simple else {n: one for n, one in place.mapping().items() if n != "root"}
+    extra = {} if simple else {n: member for n, member in place.mapping().items() if n != "root"}
     head = None if simple else place.key_of("selected_node_id")
     tree = ImportedTree(NAME, [], head, extra=extra)
     replies = None if simple else place.optional("model_responses")
@@ -50,13 +50,13 @@ def read(place: JsonPlace) -> ImportedTree:
         branch = _branch(at, replies)
         into.append(branch)
         below = list(at.field("children").items())
-        waiting += [(one, branch.children) for one in reversed(below)]
+        waiting += [(member, branch.children) for member in reversed(below)]
     return tree
 
 
 def _branch(place: JsonPlace, replies: JsonPlace | None) -> ImportedNode:
     tags = place.optional("tags")
-    names = [one.text() for one in tags.items()] if tags is not None else []
+    names = [member.text() for member in tags.items()] if tags is not None else []
     marks = Marks(
         bookmark=_BOOKMARK in names, tags=tuple(name for name in names if name != _BOOKMARK)
     )
@@ -67,7 +67,7 @@ def _branch(place: JsonPlace, replies: JsonPlace | None) -> ImportedNode:
         marks,
         folded=fields.get("open") is False,
         unread=fields.get("visited") is False,
-        extra={name: one for name, one in fields.items() if name not in _OWN},
+        extra={name: member for name, member in fields.items() if name not in _OWN},
     )
 
 
@@ -95,7 +95,7 @@ def _pieces(place: JsonPlace, replies: JsonPlace | None) -> list[Piece]:
 def _tokens(completion: JsonPlace, text: str) -> list[ImportedToken]:
     """The tokens at the end of a completion that are the node's text; none if they are not."""
     listed = completion.optional("tokens")
-    found: list[ImportedToken] = []
+    backwards: list[ImportedToken] = []
     left = text
     for token in reversed(list(listed.items()) if listed is not None else []):
         if not left:
@@ -108,9 +108,9 @@ def _tokens(completion: JsonPlace, text: str) -> list[ImportedToken]:
         alternatives = tuple(
             (UNKNOWN, name.encode(), one.logprob()) for name, one in _counterfactuals(others)
         )
-        found.append(ImportedToken(own.encode(), logprob.logprob(), alternatives))
+        backwards.append(ImportedToken(own.encode(), logprob.logprob(), alternatives))
         left = left[: -len(own)]
-    return found[::-1] if not left else []
+    return backwards[::-1] if not left else []
 
 
 def _counterfactuals(place: JsonPlace | None) -> list[tuple[str, JsonPlace]]:
@@ -137,10 +137,10 @@ def write(source: ExportSource) -> str:
         fields[ROOT] = {"id": _id(ROOT), "text": "", **(kept_root or {})}
     for id in texts:
         fields[id] = _fields(source, id, texts[id], replies)
-    for id, one in fields.items():
+    for id, node_fields in fields.items():
         parent = loom.nodes[id].parent if id != ROOT else 0
         if parent in fields:
-            one["parent_id"] = fields[parent]["id"]
+            node_fields["parent_id"] = fields[parent]["id"]
     top = below[0] if alone else ROOT
     parts = nested([top], lambda id: fields[id], lambda id: loom.children.get(id, ()))
     head = loom.head if loom.head in fields else top
@@ -152,26 +152,26 @@ def write(source: ExportSource) -> str:
 
 
 def _fields(source: ExportSource, id: int, text: str, replies: dict[str, Any]) -> dict[str, Any]:
-    loom, kept = source.loom, source.extra(id, NAME)
+    loom, imported = source.loom, source.extra(id, NAME)
     marks = loom.marks.get(id, Marks())
     author = author_of(loom, loom.nodes[id])
-    found: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "id": _id(id), "mutable": author == PERSON, "visited": True, "open": True,
-        "meta": _meta(loom, id, author), **kept, "text": text,
+        "meta": _meta(loom, id, author), **imported, "text": text,
     }  # fmt: skip
-    if not isinstance(found["id"], str | int):
-        found["id"] = _id(id)
-    found["visited"] = id not in loom.sight.unread
-    found["open"] = id not in loom.sight.folded
+    if not isinstance(fields["id"], str | int):
+        fields["id"] = _id(id)
+    fields["visited"] = id not in loom.sight.unread
+    fields["open"] = id not in loom.sight.folded
     tags = [_BOOKMARK, *marks.tags] if marks.bookmark else list(marks.tags)
-    if tags or "tags" in kept:
-        found["tags"] = tags
-    if author != PERSON and "generation" not in kept:
+    if tags or "tags" in imported:
+        fields["tags"] = tags
+    if author != PERSON and "generation" not in imported:
         reply = _reply(source, id, text, author)
         if reply is not None:
             replies[f"llterm-{id}"] = reply
-            found["generation"] = {"id": f"llterm-{id}", "index": 0}
-    return found
+            fields["generation"] = {"id": f"llterm-{id}", "index": 0}
+    return fields
 
 
 def _reply(source: ExportSource, id: int, text: str, model: str) -> dict[str, Any] | None:

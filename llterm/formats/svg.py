@@ -91,19 +91,19 @@ def _boxes(source: ExportSource) -> list[_Box]:
     deepest = max(columns.values(), default=0)
     while sum(column <= deepest for column in columns.values()) > MOST_BOXES and deepest:
         deepest -= 1
-    found: dict[int, _Box] = {}
+    boxes: dict[int, _Box] = {}
     for row in rows:
         last, parent = row.ids[-1], loom.nodes[row.ids[0]].parent
         if columns[last] > deepest:
             continue
         # Prose, and no label: edges and line breaks need no signs.
         text = display_text(b"".join(loom.data(loom.nodes[id]) for id in row.ids)).strip()
-        box = found[last] = _Box(row, columns[last], _wrapped(text))
+        box = boxes[last] = _Box(row, columns[last], _wrapped(text))
         if columns[last] == deepest and row.branches:
             box.hidden = row.below
-        if parent in found:
-            found[parent].children.append(box)
-    return list(found.values())
+        if parent in boxes:
+            boxes[parent].children.append(box)
+    return list(boxes.values())
 
 
 def _wrapped(text: str) -> list[str]:

@@ -20,17 +20,17 @@ def nested(
     stack: list[Iterator[One]] = [iter(roots)]
     first = True
     while stack:
-        one = next(stack[-1], None)
-        if one is None:
+        node = next(stack[-1], None)
+        if node is None:
             stack.pop()
             yield "]}" if stack else "]"
             first = False
             continue
         if not first:
             yield ","
-        head = json_text(_less(fields(one), "children"))[:-1]
+        head = json_text(_less(fields(node), "children"))[:-1]
         yield head + (", " if len(head) > 1 else "") + '"children": ['
-        stack.append(iter(below(one)))
+        stack.append(iter(below(node)))
         first = True
 
 

@@ -28,14 +28,14 @@ class LeftOut:
 
     def notes(self) -> list[str]:
         """In words for the person."""
-        found = []
+        sentences = []
         if self.secrets:
-            found.append(f"Keys or passwords were left out: {self.secrets:,}.")
+            sentences.append(f"Keys or passwords were left out: {self.secrets:,}.")
         if self.odd:
-            found.append(
+            sentences.append(
                 f"Of unknown fields, values that no loom can hold were left out: {self.odd:,}."
             )
-        return found
+        return sentences
 
 
 def kept(value: Any, left: LeftOut, level: int = 0) -> Any:
@@ -47,8 +47,10 @@ def kept(value: Any, left: LeftOut, level: int = 0) -> Any:
         secret = {name for name in value if _NAMES.search(name)}
         left.secrets += len(secret)
         return {
-            name: kept(one, left, level + 1) for name, one in value.items() if name not in secret
+            name: kept(member, left, level + 1)
+            for name, member in value.items()
+            if name not in secret
         }
     if isinstance(value, list):
-        return [kept(one, left, level + 1) for one in value]
+        return [kept(member, left, level + 1) for member in value]
     return value

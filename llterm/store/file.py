@@ -109,12 +109,12 @@ class LoomFile:
         try:
             self._lock.check()
             with closing(to_look(self.path)) as database:
-                found = database.execute(
+                counts = database.execute(
                     "select (select count(*) from piece), (select count(*) from node)"
                 ).fetchone()
         except (sqlite3.Error, OSError, ValueError) as error:
             raise self._lost(told(error)) from error
-        if found[0] < pieces or found[1] < nodes:
+        if counts[0] < pieces or counts[1] < nodes:
             raise self._lost("it holds less than it did; something else wrote to it")
 
     def _lost(self, reason: str) -> LltermError:
@@ -236,21 +236,21 @@ class LoomFile:
         for node, folded, unread in map(read_sight, rows("select node, folded, unread from sight")):
             loom.sight.folded |= {node} if folded else set()
             loom.sight.unread |= {node} if unread else set()
-        found = Contents(loom, self._history())
+        contents = Contents(loom, self._history())
         for name, value in rows("select key, value from meta"):
-            found.meta[name] = read_setting(name, value)
-        loom.head = int(found.meta.pop("head", ROOT))
-        loom.sight.hoisted = int(found.meta.pop("hoisted", ROOT))
+            contents.meta[name] = read_setting(name, value)
+        loom.head = int(contents.meta.pop("head", ROOT))
+        loom.sight.hoisted = int(contents.meta.pop("hoisted", ROOT))
         loom.check()
-        for step in (*found.history.done, *found.history.undone):
+        for step in (*contents.history.done, *contents.history.undone):
             check_step(step, loom)
-        found.history.check(loom)
+        contents.history.check(loom)
         if damage := survey(self._database, loom):
             self.damage = (
                 f"{self.path.name} is damaged: {damage}. The story is shown as far as it is sound. "
                 f"See what can be saved: llterm doctor '{self.path}'"
             )
-        return found
+        return contents
 
     def _history(self) -> History:
         undone = self._steps("undone order by id desc")
@@ -271,9 +271,9 @@ class LoomFile:
         rows("delete from node where id = ?", [(id,) for id, node in nodes if node is None])
         rows("insert or replace into node values (?, ?, ?, ?, ?, ?)",
              [node_row(node) for _, node in nodes if node is not None])  # fmt: skip
-        rows("delete from mark where node = ?", [(id,) for id, one in marks if one is None])
+        rows("delete from mark where node = ?", [(id,) for id, noted in marks if noted is None])
         rows("insert or replace into mark values (?, ?, ?, ?, ?, ?)",
-             [marks_row(id, one) for id, one in marks if one is not None])  # fmt: skip
+             [marks_row(id, noted) for id, noted in marks if noted is not None])  # fmt: skip
         rows("insert or replace into sight values (?, ?, ?)",
              ((node, *seen) for node, seen in changes.sight.items()))  # fmt: skip
         steps = changes.steps.items()

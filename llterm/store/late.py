@@ -73,15 +73,15 @@ class Late:
             "select id, label, silent, undone, rows from step where not undone and id < ?"
             " order by id desc limit ?"
         )
-        found: list[UndoStep] = []
+        backwards: list[UndoStep] = []
         try:
             for row in self._database.rows(sql, (before, count)):
-                found.append(read_step(row)[0])
+                backwards.append(read_step(row)[0])
         except UNREADABLE as error:
             # A history has no gaps: what lies before a step that cannot be read is out of reach.
-            self._miss("step", range(1, found[-1].id if found else before), error)
-            return found[::-1] or None
-        return found[::-1]
+            self._miss("step", range(1, backwards[-1].id if backwards else before), error)
+            return backwards[::-1] or None
+        return backwards[::-1]
 
     def weave(self, node: int) -> bytes | None:
         """The suggestions kept for a place. They are a cache: broken ones are as good as none."""
@@ -105,11 +105,11 @@ class Late:
                 row = self._database.execute(sql, (id,)).fetchone()
                 if row is None:
                     raise ValueError("a row is missing")
-                found = meaning(row)
+                value = meaning(row)
             except UNREADABLE as error:
                 self._miss(kind, (id,), error)
             else:
-                yield found
+                yield value
 
     def _rows(
         self, kind: str, sql: str, meaning: Callable[[Row], _Found], *values: int

@@ -97,14 +97,14 @@ def _read(path: Path, changed: float, database: Connection) -> LoomSummary:
 def _text(database: Connection, story: list[Node], size: int) -> bytes:
     """The first bytes of the story, or with a negative size its last ones."""
     parts = [one for node in story for one in node.slices]
-    found: list[bytes] = []
+    parts_read: list[bytes] = []
     for piece, start, stop in parts if size > 0 else reversed(parts):
         row = database.execute(
             "select substr(data, ?, ?) from piece where id = ?", (start + 1, stop - start, piece)
         ).fetchone()
         if row is None:
             raise Damage("a text is missing")
-        found.append(read_text(piece, row[0])[1])
-        if sum(map(len, found)) >= abs(size):
+        parts_read.append(read_text(piece, row[0])[1])
+        if sum(map(len, parts_read)) >= abs(size):
             break
-    return b"".join(found)[:size] if size > 0 else b"".join(reversed(found))[size:]
+    return b"".join(parts_read)[:size] if size > 0 else b"".join(reversed(parts_read))[size:]

@@ -108,19 +108,19 @@ def step_text(step: UndoStep) -> str:
             return None
         return [node.parent, *(number for one in node.slices for number in one)]
 
-    found: dict[str, object] = {
+    fields: dict[str, object] = {
         "nodes": [[id, row(before), row(after)] for id, (before, after) in step.nodes.items()],
         "facts": step.facts,
         "splits": step.splits,
     }
     if step.marks:
-        found["marks"] = [
+        fields["marks"] = [
             [marks_row(id, before), marks_row(id, after)]
             for id, (before, after) in step.marks.items()
         ]
     if step.reshapes:
-        found["reshapes"] = True
-    return json_text(found, compact=True, bytes_kept=True)
+        fields["reshapes"] = True
+    return json_text(fields, compact=True, bytes_kept=True)
 
 
 def read_step(row: Row) -> tuple[UndoStep, bool]:
@@ -129,19 +129,21 @@ def read_step(row: Row) -> tuple[UndoStep, bool]:
     return step_of(id, label, silent, json_of(rows)), flag(undone)
 
 
-def step_of(id: object, label: object, silent: object, found: object) -> UndoStep:
+def step_of(id: object, label: object, silent: object, rows: object) -> UndoStep:
     """A step from its rows as JSON has them."""
-    known = _object(found)
+    known = _object(rows)
     step = UndoStep(text(label), silent=flag(silent), id=id_of(id))
     for node, before, after in _lists(known.get("nodes"), 3):
         step.nodes[whole(node, ROOT + 1)] = _row(node, before), _row(node, after)
     for before, after in _lists(known.get("marks", []), 2):
-        (one, first), (other, second) = (
+        (node_before, first), (node_after, second) = (
             read_marks(tuple(row)) for row in _lists([before, after], 6)
         )
-        if one != other:
-            raise Damage(f"a step takes the notes of node {one} for those of node {other}")
-        step.marks[one] = first, second
+        if node_before != node_after:
+            raise Damage(
+                f"a step takes the notes of node {node_before} for those of node {node_after}"
+            )
+        step.marks[node_before] = first, second
     for name, sides in _object(known.get("facts")).items():
         for before, after in _lists([sides], 2):
             step.facts[name] = read_setting(name, before), read_setting(name, after)
@@ -168,20 +170,20 @@ def _row(node: int, numbers: object) -> Node | None:
     return Node(node, parent, _slices(rest))
 
 
-def _object(found: object) -> dict[str, Any]:
-    if not isinstance(found, dict):
+def _object(value: object) -> dict[str, Any]:
+    if not isinstance(value, dict):
         raise Damage("a step is no object")
-    return found
+    return value
 
 
-def _lists(found: object, size: int) -> Iterator[list[Any]]:
+def _lists(value: object, size: int) -> Iterator[list[Any]]:
     """The members of a list, each a list of so many values."""
-    if not isinstance(found, list):
+    if not isinstance(value, list):
         raise Damage("a step lacks a list")
-    for one in found:
-        if not isinstance(one, list) or len(one) != size:
+    for member in value:
+        if not isinstance(member, list) or len(member) != size:
             raise Damage(f"a step holds a list that has not {size} members")
-        yield one
+        yield member
 
 
 def read_sight(row: Row) -> tuple[int, bool, bool]:
@@ -232,11 +234,11 @@ def check_changes(changes: Changes) -> None:
 
 
 def _slices(numbers: Iterable[int]) -> tuple[Slice, ...]:
-    found = tuple(numbers)
-    if not found or len(found) % len(Slice._fields):
+    flat = tuple(numbers)
+    if not flat or len(flat) % len(Slice._fields):
         raise Damage("a node holds part of a slice")
-    one = iter(found)
-    return tuple(Slice(*three) for three in zip(one, one, one, strict=True))
+    each = iter(flat)
+    return tuple(Slice(*three) for three in zip(each, each, each, strict=True))
 
 
 def _numbers(packed: object) -> Tail:

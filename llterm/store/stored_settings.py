@@ -22,9 +22,9 @@ def rules_text(rules: Rules) -> str:
     return json_text(asdict(rules), bytes_kept=True)
 
 
-def read_rules(found: str) -> Rules:
+def read_rules(json: str) -> Rules:
     """Settings from a loom; those that this version does not know are passed over."""
-    given = _object(json_of(found))
+    given = _object(json_of(json))
     try:
         return Rules(**{
             row.attribute: row.check(given[row.attribute])
@@ -39,9 +39,9 @@ def changed(before: str, after: str) -> set[str]:
 
     A preset's name does not count: it only says what the others are.
     """
-    one, other = _object(json_of(before)), _object(json_of(after))
-    names = {*one, *other} - {"preset"}
-    return {name for name in names if one.get(name) != other.get(name)}
+    first, second = _object(json_of(before)), _object(json_of(after))
+    names = {*first, *second} - {"preset"}
+    return {name for name in names if first.get(name) != second.get(name)}
 
 
 def sampling_text(sampling: Sampling) -> str:
@@ -50,9 +50,9 @@ def sampling_text(sampling: Sampling) -> str:
     return json_text({**found.pop("settings"), **found}, bytes_kept=True)
 
 
-def read_sampling(found: str) -> Sampling | None:
+def read_sampling(json: str) -> Sampling | None:
     """Sampler settings from a loom; None where it holds none."""
-    given = _object(json_of(found))
+    given = _object(json_of(json))
     if not given:
         return None
     try:
@@ -67,10 +67,10 @@ def read_sampling(found: str) -> Sampling | None:
         raise Damage(f"the sampler settings make no sense: {error}") from error
 
 
-def check_chat(found: str) -> None:
+def check_chat(json: str) -> None:
     """Raise Damage where a text is no chat."""
     try:
-        chat_from(json_of(found) if found else {})
+        chat_from(json_of(json) if json else {})
     except ValueError as error:
         raise Damage(f"the chat makes no sense: {error}") from error
 
@@ -117,11 +117,11 @@ def _fitting(name: str, value: Any, hint: Any) -> Any:
     if isinstance(hint, UnionType):
         if value is None and NoneType in members:
             return None
-        return _fitting(name, value, next(one for one in members if one is not NoneType))
+        return _fitting(name, value, next(member for member in members if member is not NoneType))
     if get_origin(hint) is tuple:
         if isinstance(value, list):
             if members[1:] == (...,):
-                return tuple(_fitting(name, one, members[0]) for one in value)
+                return tuple(_fitting(name, member, members[0]) for member in value)
             if len(value) == len(members):
                 return tuple(_fitting(name, *two) for two in zip(value, members, strict=True))
     elif type(value) is hint or (hint is float and type(value) is int):
@@ -129,7 +129,7 @@ def _fitting(name: str, value: Any, hint: Any) -> Any:
     raise Damage(f"{name} is {str(value)[:20]}")
 
 
-def _object(found: object) -> Mapping[str, Any]:
-    if not isinstance(found, dict):
+def _object(value: object) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
         raise Damage("settings are no object")
-    return found
+    return value

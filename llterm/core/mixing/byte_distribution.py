@@ -55,10 +55,10 @@ class SortedTokens:
         self._spans: dict[bytes, TokenRange] = {}
 
     def span(self, written: bytes) -> TokenRange:
-        found = self._spans.get(written)
-        if found is None:
-            found = self._spans[written] = self._span(written)
-        return found
+        tokens = self._spans.get(written)
+        if tokens is None:
+            tokens = self._spans[written] = self._span(written)
+        return tokens
 
     def _span(self, written: bytes) -> TokenRange:
         size = len(written)
@@ -162,12 +162,12 @@ class BytePosition:
             return None
         routes = [one for route in self._routes for one in self._onward(route, byte, total)]
         shares = [route.share for route in routes]
-        kept = [route for route, share in zip(routes, shares, strict=True) if share >= dropped]
-        if not kept:
-            kept = [max(routes, key=lambda route: route.share)]
-        held = sum(route.share for route in kept)
+        likely = [route for route, share in zip(routes, shares, strict=True) if share >= dropped]
+        if not likely:
+            likely = [max(routes, key=lambda route: route.share)]
+        held = sum(route.share for route in likely)
         lost = min(max(sum(shares) - held, 0.0) / sum(shares), 1.0)
-        return BytePosition(self._pieces, kept, 1.0 - (1.0 - self.lost) * (1.0 - lost))
+        return BytePosition(self._pieces, likely, 1.0 - (1.0 - self.lost) * (1.0 - lost))
 
     def _summed(self) -> Reals:
         """Mass of each next byte and of the end, shape (257,), not normalised."""
@@ -192,7 +192,7 @@ class BytePosition:
         mass = route.mass[inner.start - span.longer : inner.stop - span.longer]
         weight = route.weight / total
         ended = inner.longer - inner.start
-        found = [
+        onward = [
             Route((*route.tail, int(self._pieces.ids[inner.start + n])), weight * float(mass[n]))
             for n in range(ended)
             if mass[n] > 0
@@ -200,5 +200,5 @@ class BytePosition:
         longer = mass[ended:]
         if longer.any():
             rest = Route(route.tail, weight, written, longer.copy(), unknown=route.unknown)
-            found.append(rest)
-        return found
+            onward.append(rest)
+        return onward

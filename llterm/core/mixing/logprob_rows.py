@@ -12,19 +12,19 @@ from llterm.core.distribution import Distribution, Mask
 from llterm.core.mixing.opinion_pools import Reals
 
 
-def row_of(found: Distribution, size: int) -> Reals:
+def row_of(distribution: Distribution, size: int) -> Reals:
     """Every id's logprob, shape (size,).
 
     Of a source that lists only its top candidates the rest of the mass is spread evenly over the
     ids it does not list: none of them gets more than the last one that is listed.
     """
-    if found.full is not None:
-        return np.asarray(found.full, np.float64)
+    if distribution.full is not None:
+        return np.asarray(distribution.full, np.float64)
     row = np.full(size, -math.inf)
-    left = size - len(found.ids)
-    if left > 0 and found.rest > 0:
-        row[:] = math.log(found.rest / left)
-    row[found.ids] = found.logprobs
+    left = size - len(distribution.ids)
+    if left > 0 and distribution.rest > 0:
+        row[:] = math.log(distribution.rest / left)
+    row[distribution.ids] = distribution.logprobs
     return row
 
 

@@ -94,27 +94,29 @@ class OpinionPool:
         named = [(n, w) for n, w in zip(names, self.shares, strict=True) if w]
         if self.kind == "linear":
             terms = " + ".join(f"{w:.4g}·{n}(x)" for n, w in named).replace("+ -", "- ")
-            found = f"p(x) ∝ max(0, {terms})" if self.contrastive else f"p(x) = {terms}"
+            equation = f"p(x) ∝ max(0, {terms})" if self.contrastive else f"p(x) = {terms}"
         else:
-            found = "p(x) ∝ " + " · ".join(f"{n}(x)^{w:.4g}" for n, w in named)
+            equation = "p(x) ∝ " + " · ".join(f"{n}(x)^{w:.4g}" for n, w in named)
         if not self.contrastive:
-            return found
+            return equation
         positive = [(n, w) for n, w in zip(names, self.weights, strict=True) if w > 0]
         if len(positive) == 1:
             best = positive[0][0]
-            return f"{found}, where {best}(x) ≥ {self.plausible:.4g}·max {best}"
+            return f"{equation}, where {best}(x) ≥ {self.plausible:.4g}·max {best}"
         of = OpinionPool(tuple(w for _, w in positive), self.kind).formula([n for n, _ in positive])
-        return f"{found}, where q(x) ≥ {self.plausible:.4g}·max q and {of.replace('p(x)', 'q(x)')}"
+        return (
+            f"{equation}, where q(x) ≥ {self.plausible:.4g}·max q and {of.replace('p(x)', 'q(x)')}"
+        )
 
     def _plausible(self, shares: Reals, voices: Reals) -> NDArray[np.bool_]:
         """Which tokens the positively weighted models find probable enough, shape (n,)."""
         trusted = shares > 0
         if self.kind == "linear":
-            found = _summed(shares[trusted, None] * np.exp(voices[trusted]))
+            pooled = _summed(shares[trusted, None] * np.exp(voices[trusted]))
         else:
             mean = shares[trusted] / shares[trusted].sum()
-            found = _raised(_summed(_powers(mean, voices[trusted])))
-        return np.asarray(found >= self.plausible * found.max(), np.bool_)
+            pooled = _raised(_summed(_powers(mean, voices[trusted])))
+        return np.asarray(pooled >= self.plausible * pooled.max(), np.bool_)
 
 
 def _powers(shares: Reals, voices: Reals) -> Reals:

@@ -36,7 +36,7 @@ def breaker_tokens(vocabulary: Vocabulary, texts: Iterable[str]) -> dict[int, li
 
     Reads the whole vocabulary: make it once for a model and its settings, not for each position.
     """
-    found: dict[int, list[Tail]] = {}
+    followers: dict[int, list[Tail]] = {}
     breakers = [text.encode()[:_LONGEST_TEXT] for text in texts]
     tails = {
         breaker[start:]: vocabulary.encode(breaker[start:])[:_LONGEST_TAIL]
@@ -47,12 +47,12 @@ def breaker_tokens(vocabulary: Vocabulary, texts: Iterable[str]) -> dict[int, li
         data = vocabulary.token(id).data
         for breaker in breakers:
             if breaker in data:
-                found.setdefault(id, []).append(())
+                followers.setdefault(id, []).append(())
                 continue
             for start in range(1, len(breaker)):
                 if data.endswith(breaker[:start]):
-                    found.setdefault(id, []).append(tails[breaker[start:]])
-    return found
+                    followers.setdefault(id, []).append(tails[breaker[start:]])
+    return followers
 
 
 def dry(settings: SamplerSettings, ids: Ids, logits: Reals, position: Position) -> StageResult:

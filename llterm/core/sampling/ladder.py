@@ -177,7 +177,7 @@ def generator(settings: SamplerSettings, position: int, line: int = 0) -> np.ran
 
 def choose(ladder: Ladder, rng: np.random.Generator) -> int:
     """Draws an id; where one is kept (temperature 0), that one."""
-    kept = np.flatnonzero(ladder.kept)
-    mass = np.cumsum(ladder.p_final[kept])
+    places = np.flatnonzero(ladder.kept)
+    mass = np.cumsum(ladder.p_final[places])
     drawn = int(np.searchsorted(mass, rng.random() * mass[-1], side="right"))
-    return int(ladder.ids[kept[min(drawn, len(kept) - 1)]])
+    return int(ladder.ids[places[min(drawn, len(places) - 1)]])

@@ -96,7 +96,7 @@ class Chain:
 
     def draw(
         self,
-        found: Distribution,
+        distribution: Distribution,
         at: Situation,
         *,
         line: int = 0,
@@ -108,7 +108,7 @@ class Chain:
         Raises NothingLeft.
         """
         rng = generator(self.settings, len(at.context), line)
-        ladder = self.ladder(found, at, mask=mask, rng=rng, first=first)
+        ladder = self.ladder(distribution, at, mask=mask, rng=rng, first=first)
         id = choose(ladder, rng)
         mirostat = None
         if self.settings.mirostat:
@@ -121,21 +121,21 @@ class Chain:
 
     def ladder(
         self,
-        found: Distribution,
+        distribution: Distribution,
         at: Situation,
         *,
         mask: Bits | None = None,
         rng: np.random.Generator | None = None,
         first: Sequence[tuple[str, Stage]] = (),
     ) -> Ladder:
-        """What the chain makes of every listed candidate; of all ids where `found` is full.
+        """What the chain makes of every listed candidate; of all ids where `distribution` is full.
 
         `mask`, shape (vocabulary size,): what a constraint allows. `first`: stages that run before
         all but the constraint. No kept token completes a banned phrase, and none is a special one
         but those that end the text. Raises NothingLeft.
         """
-        ids = found.ids if found.full is None else None
-        logprobs = found.logprobs if found.full is None else found.full
+        ids = distribution.ids if distribution.full is None else None
+        logprobs = distribution.logprobs if distribution.full is None else distribution.full
         return apply(
             self.settings,
             logprobs,
@@ -143,7 +143,7 @@ class Chain:
             ids=ids,
             mask=mask if mask is None or ids is None else mask[ids],
             rng=rng,
-            log_z=found.log_z or 0.0,
+            log_z=distribution.log_z or 0.0,
             mirostat=at.mirostat,
             breakers=self._breakers,
             first=[*first, *self._stages(at)],
@@ -156,10 +156,10 @@ class Chain:
         doomed = self._table.doomed(at.story, at.drawn, constraint, written)
         return [(one.said, barring(one.ids)) for one in doomed]
 
-    def caveat(self, found: Distribution) -> str:
+    def caveat(self, distribution: Distribution) -> str:
         """What is not exact about ladders of such a distribution; empty when all is."""
         penalised = "penalties" in dict(active_stages(self.settings))
-        guessed = penalised and self.settings.repeat_penalty != 1 and found.log_z is None
+        guessed = penalised and self.settings.repeat_penalty != 1 and distribution.log_z is None
         return UNKNOWN_LOGITS if guessed else ""
 
     def _stages(self, at: Situation) -> list[tuple[str, Stage]]:
@@ -230,7 +230,7 @@ _DIGITS = 18
 def _biases(sampling: Sampling, vocabulary: Vocabulary) -> tuple[tuple[int, float], ...]:
     """By token: a text's is the one that it is, or the first of those that it is made of. An id
     that this model has not is none of its tokens'."""
-    found: dict[int, float] = {}
+    by_id: dict[int, float] = {}
     for text, bias in sampling.bias:
         number = text[1:] if text[:1] == "#" else ""
         if number.isdecimal():
@@ -239,5 +239,5 @@ def _biases(sampling: Sampling, vocabulary: Vocabulary) -> tuple[tuple[int, floa
             id = int(number)
         else:
             id = vocabulary.encode(text.encode())[0]
-        found[id] = min(found.get(id, 0.0) + bias, sys.float_info.max)
-    return tuple((id, bias) for id, bias in found.items() if not math.isnan(bias))
+        by_id[id] = min(by_id.get(id, 0.0) + bias, sys.float_info.max)
+    return tuple((id, bias) for id, bias in by_id.items() if not math.isnan(bias))

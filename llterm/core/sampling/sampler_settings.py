@@ -274,10 +274,10 @@ def bias_text(bias: tuple[str, float]) -> str:
     return f"{bias[0]}={bias[1]:g}"
 
 
-def same_chain(one: SamplerSettings, other: SamplerSettings) -> bool:
+def same_chain(first: SamplerSettings, second: SamplerSettings) -> bool:
     """Whether two settings draw alike, whatever their seed."""
     return all(
-        getattr(one, field.name) == getattr(other, field.name)
+        getattr(first, field.name) == getattr(second, field.name)
         for field in fields(SamplerSettings)
         if field.name not in _OF_THE_STORY
     )
