@@ -14,11 +14,11 @@ from benchmarks.rows import Row
 from llterm.backends.scripted import ScriptedBackend
 from llterm.config import Config
 from llterm.core.history import UndoStep
-from llterm.core.loom_outline import Outline, find
 from llterm.core.loom_tree import ROOT, Node, Piece, Slice
 from llterm.core.provenance import Provenance, provenance_text
 from llterm.core.query import Backend
 from llterm.core.starting_stories import STORIES
+from llterm.core.tree_outline import Outline, find
 from llterm.session.changes import ModelRun
 from llterm.session.document import Document
 from llterm.store.contents import Changes

@@ -123,6 +123,11 @@ def ink(color: RGB) -> RGB:
     return (0, 0, 0) if luminance > 0.179 else (255, 255, 255)
 
 
+def css(color: RGB) -> str:
+    """A colour as style sheets write it."""
+    return "#{:02x}{:02x}{:02x}".format(*color)
+
+
 def _painted(color: RGB) -> Paint:
     return Paint(color, ink(color))
 

@@ -20,8 +20,8 @@ from textual.pilot import Pilot
 from llterm.backends.llamacpp.quantise import quantise
 from llterm.backends.registry import BUNDLED, MODELS, open_model
 from llterm.config import load_config
+from llterm.core.mixing.mix_recipe import Recipe
 from llterm.core.mixing.opinion_pools import OpinionPool
-from llterm.core.mixing.recipe import Recipe
 from llterm.core.query import Backend
 from llterm.core.rules import Rules
 from llterm.core.starting_stories import STORIES

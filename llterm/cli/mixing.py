@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from llterm.config.schema import MixConfig
     from llterm.core.chat_messages import Chat
     from llterm.core.judging.require import Condition
-    from llterm.core.mixing.recipe import Recipe
+    from llterm.core.mixing.mix_recipe import Recipe
     from llterm.core.sampling.sampler_settings import Sampling
     from llterm.engine.opening import MixOf
     from llterm.headless.compare import Compared
@@ -267,8 +267,8 @@ def _compared_text(values: Values, chat: Chat | None) -> tuple[Given, str]:
 
 
 def _recipe(values: Values, models: Sequence[str], mode: str) -> Recipe:
+    from llterm.core.mixing.mix_recipe import Recipe
     from llterm.core.mixing.opinion_pools import OpinionPool
-    from llterm.core.mixing.recipe import Recipe
 
     weights = [1.0] * len(models)
     for typed in values["weight"] or ():

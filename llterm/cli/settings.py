@@ -119,7 +119,7 @@ def show(config: Config, *, origin: bool) -> str:
 
 def check(file: Path | None) -> str:
     """Raises ConfigError at the first mistake; otherwise says what was read."""
-    from llterm.config.theme_files import check_theme
+    from llterm.config.theme_names import check_theme
 
     config = load_config(file=file)
     check_theme(config)

@@ -21,7 +21,7 @@ from llterm.core.mixing.blend import Blend, Heard
 from llterm.core.mixing.byte_distribution import DROPPED
 from llterm.core.mixing.byte_vocabulary import ByteVocabulary, byte_parts
 from llterm.core.mixing.logprob_rows import distribution_of
-from llterm.core.mixing.recipe import Recipe
+from llterm.core.mixing.mix_recipe import Recipe
 from llterm.core.query import (
     Backend,
     Capabilities,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from llterm.backends.registry import Progress, Tell, find_model, open_model
 from llterm.config import Config
-from llterm.core.mixing.recipe import Recipe
+from llterm.core.mixing.mix_recipe import Recipe
 from llterm.core.query import Backend
 from llterm.engine.mixture import Mix
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 
 from llterm.core.query import Capabilities, Cost, Failed, Query, Source
-from llterm.core.weave import Weave
+from llterm.core.weave_state import Weave
 from llterm.errors import LltermError
 
 ROOM = 64

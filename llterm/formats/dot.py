@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from llterm.core.display import label_text, visible
-from llterm.core.loom_outline import children
 from llterm.core.loom_tree import PERSON, ROOT, Loom
+from llterm.core.tree_outline import children
 from llterm.formats.export_source import ExportSource, author_of
 from llterm.number_format import of_logprob
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import json
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -76,3 +77,8 @@ def author_of(loom: Loom, node: Node) -> str:
         author = loom.pieces[piece].author
         sizes[author] = sizes.get(author, 0) + stop - start
     return max(sizes, key=lambda author: sizes[author])
+
+
+def uuid_of(id: int) -> str:
+    """A node's id for programs whose nodes have UUIDs: the same in every export."""
+    return str(uuid.uuid5(uuid.NAMESPACE_OID, f"llterm.{id}"))

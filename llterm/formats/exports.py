@@ -11,8 +11,8 @@ from llterm.errors import LltermError, reason
 from llterm.faults import own_faults
 from llterm.formats import (
     dot,
-    html_page,
     logitloom,
+    loom_html,
     loom_json,
     loomsidian,
     plain_text,
@@ -38,7 +38,7 @@ class Taste:
 WRITERS: dict[str, Callable[[ExportSource, Taste], str | bytes]] = {
     plain_text.NAME: lambda source, taste: plain_text.write_text(source, every=taste.every),
     "markdown": lambda source, taste: plain_text.write_markdown(source, every=taste.every),
-    "html": lambda source, taste: html_page.write(source, every=taste.every),
+    "html": lambda source, taste: loom_html.write(source, every=taste.every),
     "dot": lambda source, taste: dot.write(source, merge=taste.merge),
     "svg": lambda source, _: svg.write(source),
     "png": lambda source, _: png.write(source),

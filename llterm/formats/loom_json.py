@@ -10,11 +10,11 @@ from typing import Any
 
 from llterm.core.history import UndoStep
 from llterm.core.jsontext import json_text
-from llterm.core.loom_outline import ORDERS
 from llterm.core.loom_tree import ROOT, Loom, Marks, Node, Piece, Slice
 from llterm.core.measures import logprob_of, moment_of
 from llterm.core.pieces import token_edges
 from llterm.core.provenance import MOST_KEPT, WAYS, Arrival, Provenance, provenance_text
+from llterm.core.tree_outline import ORDERS
 from llterm.formats.export_source import ExportSource
 from llterm.formats.imported_tree import UNKNOWN
 from llterm.formats.json_place import JsonPlace, wrong

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import uuid
 from typing import Any
 
 from llterm.core.counts import count_of
 from llterm.core.jsontext import json_text
 from llterm.core.loom_tree import PERSON, ROOT, Marks
-from llterm.formats.export_source import ExportSource, author_of, whole_texts
+from llterm.formats.export_source import ExportSource, author_of, uuid_of, whole_texts
 from llterm.formats.imported_tree import ImportedNode, ImportedTree, assembled, typed
 from llterm.formats.json_place import JsonPlace
 
@@ -86,14 +85,14 @@ def write(source: ExportSource) -> str:
     loom = source.loom
     texts = whole_texts(loom)
     imported = {id: source.extra(id, NAME) for id in texts}
-    ids = {id: str(imported[id].pop("id", _id(id))) for id in texts}
+    ids = {id: str(imported[id].pop("id", uuid_of(id))) for id in texts}
     document = source.extra(ROOT, NAME)
     kept_root = document.pop("root", None)
     root = kept_root if isinstance(kept_root, dict) else None
     nodes: dict[str, Any] = {}
     if root is not None or len(loom.children.get(ROOT, ())) != 1:
         rest = dict(root or {})
-        ids[ROOT] = str(rest.pop("id", _id(ROOT)))
+        ids[ROOT] = str(rest.pop("id", uuid_of(ROOT)))
         nodes[ids[ROOT]] = {**_plain(""), **rest}
     for id, text in texts.items():
         author = author_of(loom, loom.nodes[id])
@@ -116,7 +115,3 @@ def _plain(text: str) -> dict[str, Any]:
         "text": text, "parentId": None, "collapsed": False, "unread": False, "bookmarked": False,
         "searchResultState": None,
     }  # fmt: skip
-
-
-def _id(id: int) -> str:
-    return str(uuid.uuid5(uuid.NAMESPACE_OID, f"llterm.{id}"))

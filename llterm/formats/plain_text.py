@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from llterm.core.display import display_text, label_text, visible
-from llterm.core.loom_outline import Outline
 from llterm.core.loom_tree import Loom
+from llterm.core.tree_outline import Outline
 from llterm.formats import markdown
 from llterm.formats.export_source import ExportSource
 from llterm.formats.imported_tree import ImportedNode, ImportedTree, typed

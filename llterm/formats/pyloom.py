@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import time
-import uuid
 from datetime import datetime
 from typing import Any
 
 from llterm.core.loom_tree import PERSON, ROOT, Loom, Marks, Piece
 from llterm.core.measures import moment_of
-from llterm.formats.export_source import ExportSource, author_of, whole_texts
+from llterm.formats.export_source import ExportSource, author_of, uuid_of, whole_texts
 from llterm.formats.imported_tree import (
     UNKNOWN,
     ImportedNode,
@@ -134,7 +133,7 @@ def write(source: ExportSource) -> str:
     fields: dict[int, dict[str, Any]] = {}
     alone = len(below) == 1 and kept_root is None
     if not alone:
-        fields[ROOT] = {"id": _id(ROOT), "text": "", **(kept_root or {})}
+        fields[ROOT] = {"id": uuid_of(ROOT), "text": "", **(kept_root or {})}
     for id in texts:
         fields[id] = _fields(source, id, texts[id], replies)
     for id, node_fields in fields.items():
@@ -156,11 +155,11 @@ def _fields(source: ExportSource, id: int, text: str, replies: dict[str, Any]) -
     marks = loom.marks.get(id, Marks())
     author = author_of(loom, loom.nodes[id])
     fields: dict[str, Any] = {
-        "id": _id(id), "mutable": author == PERSON, "visited": True, "open": True,
+        "id": uuid_of(id), "mutable": author == PERSON, "visited": True, "open": True,
         "meta": _meta(loom, id, author), **imported, "text": text,
     }  # fmt: skip
     if not isinstance(fields["id"], str | int):
-        fields["id"] = _id(id)
+        fields["id"] = uuid_of(id)
     fields["visited"] = id not in loom.sight.unread
     fields["open"] = id not in loom.sight.folded
     tags = [_BOOKMARK, *marks.tags] if marks.bookmark else list(marks.tags)
@@ -206,10 +205,6 @@ def _meta(loom: Loom, id: int, author: str) -> dict[str, Any]:
         "source": "prompt" if author == PERSON else "AI",
         "modified": False,
     }
-
-
-def _id(id: int) -> str:
-    return str(uuid.uuid5(uuid.NAMESPACE_OID, f"llterm.{id}"))
 
 
 def _moment(text: str) -> float:

@@ -14,8 +14,8 @@ from llterm.config import Config
 from llterm.core.chat_messages import Chat
 from llterm.core.judging.comparison import Comparison
 from llterm.core.judging.require import Condition
+from llterm.core.mixing.mix_recipe import Recipe
 from llterm.core.mixing.opinion_pools import OpinionPool
-from llterm.core.mixing.recipe import Recipe
 from llterm.core.query import Backend, Cost
 from llterm.core.sampling.sampler_settings import Sampling
 from llterm.core.tokens import Anchor, Tail, Vocabulary, text_bytes

@@ -17,7 +17,7 @@ from llterm.config import Config
 from llterm.constraints.spec import Constraint
 from llterm.core.bans import Bans
 from llterm.core.chat_messages import Chat, chat_text, read_chat
-from llterm.core.mixing.recipe import Mode
+from llterm.core.mixing.mix_recipe import Mode
 from llterm.core.query import Backend
 from llterm.core.rules import Rules
 from llterm.core.suggestion_tree import View

@@ -11,7 +11,7 @@ from llterm.backends.registry import find_model
 from llterm.backends.served import Counted, counted
 from llterm.config import Config
 from llterm.core.chat_messages import Chat
-from llterm.core.mixing.recipe import Recipe
+from llterm.core.mixing.mix_recipe import Recipe
 from llterm.core.query import Cost
 from llterm.core.sampling.sampler_settings import Sampling
 from llterm.core.tokens import Anchor, Path

@@ -14,10 +14,10 @@ from typing import Protocol
 from llterm.core import tree_edits
 from llterm.core.edits import lead, split, whole
 from llterm.core.history import UndoStep
-from llterm.core.loom_outline import ORDERS
 from llterm.core.loom_tree import ROOT, Loom, Marks, Node, Piece
 from llterm.core.pieces import Span, token_edges
 from llterm.core.provenance import Arrival, Provenance, provenance_text
+from llterm.core.tree_outline import ORDERS
 from llterm.errors import UsageError
 from llterm.session.changes import Change, ModelRun
 from llterm.session.ledger import Ledger

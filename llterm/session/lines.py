@@ -19,7 +19,7 @@ from llterm.core.jsontext import json_text
 from llterm.core.provenance import arrival_row, read_arrival
 from llterm.core.query import Source
 from llterm.core.tokens import Asking
-from llterm.core.weave import Weave
+from llterm.core.weave_state import Weave
 from llterm.session.keeping import (
     MOST_CANDIDATES,
     arrays_of,

@@ -17,7 +17,7 @@ from llterm.core.judging.sides import NONE, Beside, beside, tally
 from llterm.core.judging.tally import Tally
 from llterm.core.loom_tree import Piece as PieceOf
 from llterm.core.mixing.blend import Blend
-from llterm.core.mixing.recipe import Recipe
+from llterm.core.mixing.mix_recipe import Recipe
 from llterm.core.tokens import Anchor, Path, Tail, common
 from llterm.engine.mixture import Mix
 from llterm.errors import LltermError, UsageError

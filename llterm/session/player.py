@@ -19,7 +19,7 @@ from llterm.core.query import Failed, Query, Source
 from llterm.core.sampling.ladder import NoCandidateLeft
 from llterm.core.sampling.sampler_chain import Chain, Choice, DrawnText, Situation, barring
 from llterm.core.tokens import Path, Tail
-from llterm.core.weave import Weave
+from llterm.core.weave_state import Weave
 from llterm.engine.mixture import Mix
 from llterm.errors import LltermError, UsageError
 from llterm.session.changes import Change, ModelRun

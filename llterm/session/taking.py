@@ -14,7 +14,7 @@ from llterm.core.sampling.sampler_chain import Choice
 from llterm.core.scored_text import Reading, read_step
 from llterm.core.suggestion_tree import adding
 from llterm.core.tokens import Tail, Token, Vocabulary, text_bytes
-from llterm.core.weave import Weave
+from llterm.core.weave_state import Weave
 from llterm.errors import UsageError
 from llterm.session.document import ModelRun
 from llterm.session.refusals import cannot_stand

@@ -13,7 +13,7 @@ from llterm.core.prompt import Prompt, make_prompt
 from llterm.core.query import Source
 from llterm.core.rules import Rules
 from llterm.core.tokens import Anchor, Asking
-from llterm.core.weave import Weave
+from llterm.core.weave_state import Weave
 from llterm.session.chatting import chat_parts
 from llterm.session.document import Document
 from llterm.session.keeping import Kept

@@ -12,7 +12,7 @@ from llterm.core.query import Cost, Source
 from llterm.core.scored_text import Reading
 from llterm.core.suggestion_tree import View, adding
 from llterm.core.tokens import Anchor, Tail, Vocabulary
-from llterm.core.weave import Weave
+from llterm.core.weave_state import Weave
 from llterm.session import samples, taking
 from llterm.session.changes import ModelRun
 from llterm.session.samples import Sample

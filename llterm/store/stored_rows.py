@@ -8,10 +8,10 @@ from typing import Any
 
 from llterm.core.history import History, UndoStep
 from llterm.core.jsontext import json_text
-from llterm.core.loom_outline import ORDERS
 from llterm.core.loom_tree import PERSON, ROOT, Loom, Marks, Node, Piece, Slice
 from llterm.core.pieces import Pieces
 from llterm.core.tokens import Tail
+from llterm.core.tree_outline import ORDERS
 from llterm.store.contents import Changes
 from llterm.store.stored_settings import read_setting
 from llterm.store.values import MOST_ID, Damage, data, flag, id_of, json_of, moment, text, whole

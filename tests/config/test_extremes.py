@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from llterm.config.sampling_values import changed
 from llterm.config.schema import MIX, MODEL, TABLES, WEAVE, Config, ModelConfig
 from llterm.config.setting import Setting, Value
+from llterm.core.mixing.mix_recipe import Recipe
 from llterm.core.mixing.opinion_pools import OpinionPool
-from llterm.core.mixing.recipe import Recipe
 from llterm.core.rules import Rules
 from llterm.core.sampling.sampler_settings import Sampling
 from llterm.engine.opening import MixOf

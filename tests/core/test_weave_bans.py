@@ -15,7 +15,7 @@ from llterm.core.bans import Bans
 from llterm.core.rules import Rules
 from llterm.core.suggestion_tree import Branch, taken
 from llterm.core.tokens import Anchor, Tail
-from llterm.core.weave import Weave
+from llterm.core.weave_state import Weave
 from tests.helpers.random_model import RandomModel, plain_search
 from tests.helpers.weaves import RESIDUES, RULES, answer, begin, found, run, same
 

@@ -8,8 +8,8 @@ from collections.abc import AsyncGenerator, Sequence
 import pytest
 
 from llterm.core.mixing.blend import Blend
+from llterm.core.mixing.mix_recipe import Mode, Recipe
 from llterm.core.mixing.opinion_pools import OpinionPool
-from llterm.core.mixing.recipe import Mode, Recipe
 from llterm.core.query import Fact, Failed, Query
 from llterm.core.tokens import Anchor, Path
 from llterm.engine import company

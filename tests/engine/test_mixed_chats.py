@@ -13,8 +13,8 @@ import pytest
 from llterm.backends.llamacpp import LlamaBackend, LlamaSettings, open_llama
 from llterm.core.chat_messages import Chat, Said, encode_parts
 from llterm.core.distribution import Logprobs
+from llterm.core.mixing.mix_recipe import Recipe
 from llterm.core.mixing.opinion_pools import OpinionPool
-from llterm.core.mixing.recipe import Recipe
 from llterm.core.query import Backend, Fact, Query
 from llterm.core.tokens import Anchor, Tail
 from llterm.core.tokens import Path as TokenPath

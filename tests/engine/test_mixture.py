@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from llterm.core.distribution import Logprobs
 from llterm.core.mixing.byte_vocabulary import END
+from llterm.core.mixing.mix_recipe import Recipe
 from llterm.core.mixing.opinion_pools import Kind, OpinionPool
-from llterm.core.mixing.recipe import Recipe
 from llterm.core.query import Fact, Failed, Query
 from llterm.core.rules import Rules
 from llterm.core.tokens import Anchor, Path, Tail, Token
-from llterm.core.weave import Weave
+from llterm.core.weave_state import Weave
 from llterm.engine.mixture import Mix
 from llterm.engine.weave import drive
 from llterm.errors import BackendUnavailable

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from llterm.core.distribution import Distribution, Logprobs
+from llterm.core.mixing.mix_recipe import Mode, Recipe
 from llterm.core.mixing.opinion_pools import OpinionPool
-from llterm.core.mixing.recipe import Mode, Recipe
 from llterm.core.query import Capabilities, Fact, Failed, Query
 from llterm.core.sampling.sampler_settings import PRESETS, SamplerSettings, Sampling
 from llterm.core.tokens import Anchor, Path, Tail

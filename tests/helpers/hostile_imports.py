@@ -11,9 +11,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 from xml.etree import ElementTree
 
-from llterm.core.loom_outline import Outline, children
-from llterm.core.loom_rows import Listing
 from llterm.core.loom_tree import Marks
+from llterm.core.outline_map import Listing
+from llterm.core.tree_outline import Outline, children
 from llterm.errors import LltermError
 from llterm.faults import OwnFault
 from llterm.formats.exports import Taste

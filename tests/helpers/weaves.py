@@ -13,7 +13,7 @@ from llterm.core.query import Fact, Query
 from llterm.core.rules import Rules
 from llterm.core.suggestion_tree import View
 from llterm.core.tokens import Anchor, Tail
-from llterm.core.weave import Weave
+from llterm.core.weave_state import Weave
 from tests.helpers.random_model import RandomModel
 
 RULES = st.builds(

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llterm.core.loom_outline import find
 from llterm.core.loom_tree import BIN, ROOT, Marks
+from llterm.core.tree_outline import find
 from llterm.errors import UsageError
 from llterm.formats.exports import Taste
 from llterm.session.document import Document

@@ -10,8 +10,8 @@ from llterm.backends.registry import open_model
 from llterm.backends.remote.connect import open_remote
 from llterm.config import Config
 from llterm.config.server_settings import ServerSettings
+from llterm.core.mixing.mix_recipe import Recipe
 from llterm.core.mixing.opinion_pools import OpinionPool
-from llterm.core.mixing.recipe import Recipe
 from llterm.core.rules import Rules
 from llterm.core.sampling.sampler_settings import PRESETS
 from llterm.engine.mixture import Mix

@@ -12,8 +12,8 @@ import pytest
 
 from llterm.config.schema import PRESET
 from llterm.core.bans import Bans
+from llterm.core.mixing.mix_recipe import Mode, Recipe
 from llterm.core.mixing.opinion_pools import OpinionPool
-from llterm.core.mixing.recipe import Mode, Recipe
 from llterm.core.rules import Rules
 from llterm.core.sampling.sampler_settings import PRESETS, SamplerSettings, Sampling
 from llterm.core.tokens import Anchor, Path

@@ -25,7 +25,7 @@ STORY = "a fox went out. " * 2000
 LOOK = """
 import json, os, sys
 from pathlib import Path
-from llterm.core.loom_outline import Outline
+from llterm.core.tree_outline import Outline
 from llterm.formats.exports import Taste, exported
 from llterm.formats.export_source import read_source
 from llterm.jobs.loom_story import read_story

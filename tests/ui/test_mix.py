@@ -8,8 +8,8 @@ from functools import partial
 
 import pytest
 
+from llterm.core.mixing.mix_recipe import Mode, Recipe
 from llterm.core.mixing.opinion_pools import OpinionPool
-from llterm.core.mixing.recipe import Mode, Recipe
 from llterm.core.query import Backend
 from llterm.core.rules import Rules
 from llterm.core.sampling.sampler_settings import PRESETS

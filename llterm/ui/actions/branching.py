@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from llterm.core.loom_outline import OutlineRow
 from llterm.core.loom_tree import ROOT
 from llterm.core.provenance import Alternative
+from llterm.core.tree_outline import OutlineRow
 from llterm.session.changes import Change
 from llterm.ui.actions import Deed, Table
 from llterm.ui.actions.exchanging import export, import_file

@@ -6,9 +6,9 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from llterm.core.display import display_text, label_text
-from llterm.core.loom_outline import ORDERS, Hit, find
-from llterm.core.loom_rows import reveal
 from llterm.core.loom_tree import ROOT
+from llterm.core.outline_map import reveal
+from llterm.core.tree_outline import ORDERS, Hit, find
 from llterm.ui.actions import Deed, Table
 from llterm.ui.screens.help import Help
 from llterm.ui.screens.log import Log

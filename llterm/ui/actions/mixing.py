@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar, cast
 
+from llterm.core.mixing.mix_recipe import Mode, Recipe
 from llterm.core.mixing.opinion_pools import Kind
-from llterm.core.mixing.recipe import Mode, Recipe
 from llterm.engine.mixture import Mix
 from llterm.ui.actions import Deed, Table
 from llterm.ui.actions.suggesting import follow

@@ -13,9 +13,9 @@ from textual.screen import Screen
 
 from llterm.core.counts import count_of
 from llterm.core.display import label_text
-from llterm.core.loom_outline import Hit, OutlineRow
-from llterm.core.loom_rows import Listing
 from llterm.core.loom_tree import ROOT, Loom
+from llterm.core.outline_map import Listing
+from llterm.core.tree_outline import Hit, OutlineRow
 from llterm.keymap import ACTIONS, IN_LOOM, Keymap, action_of
 from llterm.session.branches import Branches
 from llterm.session.changes import Change

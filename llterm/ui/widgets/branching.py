@@ -17,9 +17,9 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 
 from llterm.core.display import label_text, visible, whole_after
-from llterm.core.loom_outline import OutlineRow
-from llterm.core.loom_rows import Listing
 from llterm.core.loom_tree import PERSON, Loom, Marks
+from llterm.core.outline_map import Listing
+from llterm.core.tree_outline import OutlineRow
 
 SHOWN = 400
 """Bytes of a row's text that are looked at."""

@@ -15,7 +15,7 @@ from rich.style import Style
 from textual.geometry import Region, Size
 from textual.strip import Strip
 
-from llterm.core.loom_rows import Listing
+from llterm.core.outline_map import Listing
 from llterm.ui.widgets.branching import SHARES, Branching
 from llterm.ui.widgets.cells import crop
 

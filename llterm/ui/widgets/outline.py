@@ -8,8 +8,8 @@ from rich.style import Style
 from textual.geometry import Region, Size
 from textual.strip import Strip
 
-from llterm.core.loom_outline import OutlineRow
-from llterm.core.loom_rows import Listing
+from llterm.core.outline_map import Listing
+from llterm.core.tree_outline import OutlineRow
 from llterm.number_format import percent
 from llterm.ui.widgets.branching import YOU, Branching, Facts
 from llterm.ui.widgets.cells import crop

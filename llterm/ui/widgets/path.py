@@ -8,8 +8,8 @@ from textual.content import Content
 from textual.widgets import Static
 
 from llterm.core.display import display_text, whole_after
-from llterm.core.loom_outline import OutlineRow
-from llterm.core.loom_rows import Listing
+from llterm.core.outline_map import Listing
+from llterm.core.tree_outline import OutlineRow
 
 SHOWN = 3000
 """Bytes of a path that are shown; what stands before them is counted."""

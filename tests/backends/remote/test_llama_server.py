@@ -24,7 +24,7 @@ from llterm.core.query import Query, Source
 from llterm.core.rules import Rules
 from llterm.core.starting_stories import STORIES
 from llterm.core.tokens import Anchor, Path, Tail
-from llterm.core.weave import Weave
+from llterm.core.weave_state import Weave
 from llterm.session.document import Document
 from llterm.session.session import Session
 from tests.helpers.bundled_model import BUNDLED

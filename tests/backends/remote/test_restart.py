@@ -17,7 +17,7 @@ from llterm.config.server_settings import ServerSettings
 from llterm.core.query import Cost, Fact, Query
 from llterm.core.rules import Rules
 from llterm.core.tokens import Anchor, Path, Tail
-from llterm.core.weave import Weave
+from llterm.core.weave_state import Weave
 from llterm.engine.weave import drive
 from tests.helpers.fake_servers import LlamaServer
 from tests.helpers.faulty_server import (

@@ -16,7 +16,7 @@ from llterm.backends.remote.probe import find_dialect
 from llterm.config.server_settings import DIALECTS
 from llterm.core.rules import Rules
 from llterm.core.tokens import Anchor
-from llterm.core.weave import Weave
+from llterm.core.weave_state import Weave
 from llterm.engine.weave import drive
 from llterm.errors import CapabilityMissing, LltermError
 from tests.helpers import fake_servers

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from functools import cached_property
 
-from llterm.core.loom_outline import Outline, OutlineRow
 from llterm.core.loom_tree import ROOT, Loom
+from llterm.core.tree_outline import Outline, OutlineRow
 
 
 class Listing:

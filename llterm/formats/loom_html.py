@@ -10,12 +10,12 @@ from collections.abc import Iterator
 
 from llterm.core.counts import count_of
 from llterm.core.display import area_text, display_text, label_text, visible
-from llterm.core.loom_outline import Outline, children
 from llterm.core.loom_tree import PERSON, ROOT
 from llterm.core.pieces import Span
+from llterm.core.tree_outline import Outline, children
 from llterm.formats.export_source import ExportSource
 from llterm.number_format import of_logprob, percent
-from llterm.ramps import ink, rgb
+from llterm.ramps import css, ink, rgb
 
 _STEPS = 10
 _BITS = 8.0
@@ -70,9 +70,9 @@ def write(source: ExportSource, *, every: bool) -> str:
     head = _PAGE.format(
         title=title,
         figures=html.escape(figures),
-        ramp=", ".join(_css(rgb(n / _STEPS)) for n in range(_STEPS + 1)),
+        ramp=", ".join(css(rgb(n / _STEPS)) for n in range(_STEPS + 1)),
         heat="\n".join(
-            f".h{n} {{ background: {_css(rgb(n / _STEPS))}; color: {_css(ink(rgb(n / _STEPS)))}; }}"
+            f".h{n} {{ background: {css(rgb(n / _STEPS))}; color: {css(ink(rgb(n / _STEPS)))}; }}"
             for n in range(_STEPS + 1)
         ),
     )
@@ -151,7 +151,3 @@ def _tip(source: ExportSource, span: Span) -> str:
         birth.alternatives[span.index]
     )  # fmt: skip
     return f"{tip}\n{rather}" if rather else tip
-
-
-def _css(color: tuple[int, int, int]) -> str:
-    return "#{:02x}{:02x}{:02x}".format(*color)
