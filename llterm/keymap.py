@@ -59,7 +59,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("weave.again", "ctrl+r", "everywhere", "Weave again at the cursor", tree_keys="r"),
     Action("weave.grow", "f6", "everywhere", "Grow the highlighted branch further", "", "g"),
     Action("weave.autopilot", "R", "suggestions", "Autopilot: weave and accept, some rounds; stop"),
-    Action("weave.sample", "alt+s", "everywhere", "Sample continuations, side by side", "", "S"),
+    Action("weave.sample", "alt+s", "everywhere", "Draw samples, side by side", "", "S"),
     Action(
         "weave.sentences",
         "alt+n",
@@ -68,7 +68,7 @@ ACTIONS: tuple[Action, ...] = (
         "",
         "B",
     ),
-    Action("weave.keep_lines", "P", "suggestions", "Keep the other sampled lines as branches"),
+    Action("weave.keep_lines", "P", "suggestions", "Keep the other samples as branches"),
     Action("weave.diverse", "D", "suggestions", "Only suggestions that differ in wording, or all"),
     Action("weave.cutoff_down", "f9", "everywhere", "Lower the cutoff: more suggestions", "", "-"),
     Action(

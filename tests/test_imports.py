@@ -21,8 +21,8 @@ def loaded(program: str) -> set[str]:
 @pytest.mark.parametrize(
     "module",
     [
-        "core.weave", "core.display", "core.loom_tree", "backends.llamacpp", "backends.scripted",
-        "backends.remote",
+        "core.weave_state", "core.display", "core.loom_tree", "backends.llamacpp",
+        "backends.scripted", "backends.remote",
         "backends.registry", "backends.listing", "backends.pull", "headless.models", "engine.weave",
         "store.file", "session.session", "session.document",
         "errors", "config", "paths", "keymap", "terminal", "supervise", "state", "headless.job",

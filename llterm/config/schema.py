@@ -244,11 +244,11 @@ UI = (
             _UI.play_speed, 0, 1000),
     Setting("autopilot", "whole number", "Rounds that the autopilot weaves and accepts.",
             _UI.autopilot, 1, 1000),
-    Setting("sample_lines", "whole number", "Continuations, or sentences, sampled at a time.",
+    Setting("sample_lines", "whole number", "Samples, or sentences, drawn at a time.",
             _UI.sample_lines, 1, 64),
-    Setting("sample_tokens", "whole number", "Most tokens of a sampled continuation.",
+    Setting("sample_tokens", "whole number", "Most tokens of a sample.",
             _UI.sample_tokens, 1, 4000),
-    Setting("sample_sentence", "yes or no", "End a sampled continuation where a sentence ends.",
+    Setting("sample_sentence", "yes or no", "End a sample where a sentence ends.",
             _UI.sample_sentence),
 )  # fmt: skip
 STORE = (

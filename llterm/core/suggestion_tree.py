@@ -85,7 +85,7 @@ class Branch:
     banned: str = ""
     """What forbids it, such as `banned "once upon"` or `constraint`; `p` is what that takes."""
     sampled: str = ""
-    """Which sampled lines it is, such as `sampled, line 3`; `p` is joint then."""
+    """Which samples it is, such as `sample 3`; `p` is joint then."""
     alike: int = 0
     """How many other texts, which say the same, are folded into it; `p` has theirs where they hung
     under the same parent and no other row holds them."""

@@ -123,7 +123,7 @@ class Continuations:
         document, source = self._host.document, self._host.source
         if document.cursor != len(document.text) or self._host.stale:
             raise UsageError(
-                "There are no lines to keep here",
+                "There are no samples to keep here",
                 "Branches hang under the end of the story.",
                 "Go there, and sample.",
             )

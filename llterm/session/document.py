@@ -350,7 +350,7 @@ class Document:
         with fresh_loom(path) as file:
             file.commit(whole.changes())
             for place, (drawn, blob) in lines.items():
-                file.save_lines(place, drawn, blob)
+                file.save_samples(place, drawn, blob)
         whole.missing.take(self._missing_lines)
         return whole.missing
 
@@ -374,7 +374,7 @@ class Document:
         self._lines[place] = now, blob
         if file and not self.read_only:
             try:
-                file.save_lines(place, now, blob)
+                file.save_samples(place, now, blob)
             except LltermError as error:
                 log.warning("%s: %s", error.title, error.cause)
 
@@ -388,7 +388,7 @@ class Document:
         if file is None:
             return {}
         with file.late.sparing() as self._missing_lines:
-            return file.late.lines()
+            return file.late.samples()
 
     def close(self) -> None:
         """Write and close. Closes also when writing fails, and raises LltermError then."""

@@ -178,5 +178,5 @@ def _row(equal: Sequence[Sample]) -> Branch:
         logprob=one.logprob,
         finish=_ENDS.get(one.finish, "open"),
         healed=healed(one.residue, one.data),
-        sampled=f"sampled, {'line' if len(equal) == 1 else 'lines'} {numbers}",
+        sampled=f"{'sample' if len(equal) == 1 else 'samples'} {numbers}",
     )

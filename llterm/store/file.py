@@ -38,8 +38,8 @@ _DISK = (
 )  # fmt: skip
 """Codes of errors that say nothing about what the file holds."""
 
-MOST_LINES = 200
-"""Places whose sampled lines are kept."""
+MOST_SAMPLED = 200
+"""Places whose samples are kept."""
 
 
 class LoomFile:
@@ -134,8 +134,8 @@ class LoomFile:
         except sqlite3.Error as error:
             raise LltermError("The suggestions could not be kept", str(error)) from error
 
-    def save_lines(self, place: int, drawn: float, blob: bytes) -> None:
-        """Keep the lines sampled at a place, with when; of too many places the oldest go."""
+    def save_samples(self, place: int, drawn: float, blob: bytes) -> None:
+        """Keep the samples drawn at a place, with when; of too many places the oldest go."""
         try:
             with self._database:
                 self._database.execute(
@@ -144,10 +144,10 @@ class LoomFile:
                 self._database.execute(
                     "delete from lines where place in"
                     " (select place from lines order by drawn desc limit -1 offset ?)",
-                    (MOST_LINES,),
+                    (MOST_SAMPLED,),
                 )
         except sqlite3.Error as error:
-            raise LltermError("The sampled lines could not be kept", str(error)) from error
+            raise LltermError("The samples could not be kept", str(error)) from error
 
     def close(self) -> None:
         """Close; the emptied journal beside the file goes too."""

@@ -15,7 +15,7 @@ from llterm.core.history import UndoStep
 from llterm.core.pieces import Piece
 from llterm.errors import LltermError
 from llterm.store.connection import Connection
-from llterm.store.stored_rows import Row, piece_or_text, read_extra, read_lines, read_step
+from llterm.store.stored_rows import Row, piece_or_text, read_extra, read_samples, read_step
 from llterm.store.unreadable import Unreadable
 from llterm.store.values import Damage, json_of, text
 
@@ -62,9 +62,9 @@ class Late:
         """Fields of other programs' files by node, as JSON; the root's are the whole file's."""
         return dict(self._rows("extra", "select node, fields from extra", read_extra))
 
-    def lines(self) -> dict[int, tuple[float, bytes]]:
-        """The sampled lines by place, with when they were drawn."""
-        return dict(self._rows("lines", "select place, drawn, blob from lines", _line))
+    def samples(self) -> dict[int, tuple[float, bytes]]:
+        """The samples by place, with when they were drawn."""
+        return dict(self._rows("lines", "select place, drawn, blob from lines", _samples_at))
 
     def steps(self, before: int, count: int) -> list[UndoStep] | None:
         """Steps done before the one with this id, the newest `count` of them, oldest first; None
@@ -139,6 +139,6 @@ def _birth(row: Row) -> tuple[int, str]:
     return id, text(birth)
 
 
-def _line(row: Row) -> tuple[int, tuple[float, bytes]]:
-    place, drawn, blob = read_lines(row)
+def _samples_at(row: Row) -> tuple[int, tuple[float, bytes]]:
+    place, drawn, blob = read_samples(row)
     return place, (drawn, blob)

@@ -29,7 +29,7 @@ class LoomSnapshot:
     """What could not be read for it."""
 
     def changes(self) -> Changes:
-        """The rows of a new file. The sampled lines are not among them."""
+        """The rows of a new file. The samples are not among them."""
         loom = self.loom
         pieces, sight = loom.pieces, loom.sight
         return Changes(

@@ -23,7 +23,7 @@ _NAMES = {
     "piece": "texts", "token": "tokens of texts", "node": "nodes", "step": "steps of the history",
     "mark": "notes and marks",
     "sight": "folds and unread marks", "extra": "fields of other programs",
-    "lines": "sampled lines", "meta": "settings",
+    "lines": "samples", "meta": "settings",
 }  # fmt: skip
 _LOST = {
     "rules": "the weave settings", "sampling": "the sampler settings", "chat": "the chat",
@@ -43,8 +43,8 @@ class Diagnosis:
     """What a repair cannot bring back."""
     changes: Changes = field(default_factory=Changes)
     """The repaired loom."""
-    lines: dict[int, tuple[float, bytes]] = field(default_factory=dict)
-    """Sampled lines by place, with when they were drawn."""
+    samples: dict[int, tuple[float, bytes]] = field(default_factory=dict)
+    """Samples by place, with when they were drawn."""
     hopeless: bool = False
     """Nothing can be read."""
 
@@ -76,7 +76,7 @@ def diagnose(path: Path) -> Diagnosis:
     for table in ("token", "mark", "sight", "extra", "lines", "meta"):
         if salvaged.lost.get(table):
             diagnosis.losses.append(f"some of the {_NAMES[table]}, or all")
-    diagnosis.lines = salvaged.lines
+    diagnosis.samples = salvaged.samples
     if not diagnosis.faults and (refusal := fault_of(path)):
         diagnosis.faults.append(refusal)
     diagnosis.hopeless = bool(diagnosis.faults) and not loom.nodes
@@ -96,8 +96,8 @@ def write_repaired(diagnosis: Diagnosis, path: Path) -> None:
         file = LoomFile(part, new=True)
         try:
             file.commit(diagnosis.changes)
-            for place, (drawn, blob) in diagnosis.lines.items():
-                file.save_lines(place, drawn, blob)
+            for place, (drawn, blob) in diagnosis.samples.items():
+                file.save_samples(place, drawn, blob)
         finally:
             file.close()
         # First: it would be played back into the loom that takes the place.

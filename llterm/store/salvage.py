@@ -17,9 +17,9 @@ from llterm.store.stored_rows import (
     Row,
     piece_or_text,
     read_extra,
-    read_lines,
     read_marks,
     read_node,
+    read_samples,
     read_sight,
     read_step,
     read_text,
@@ -47,7 +47,7 @@ class Salvaged:
     marks: dict[int, Marks] = field(default_factory=dict)
     sight: dict[int, tuple[bool, bool]] = field(default_factory=dict)
     extras: dict[int, str] = field(default_factory=dict)
-    lines: dict[int, tuple[float, bytes]] = field(default_factory=dict)
+    samples: dict[int, tuple[float, bytes]] = field(default_factory=dict)
     meta: dict[str, Any] = field(default_factory=dict)
     odd: dict[str, str] = field(default_factory=dict)
     """Names of what is kept in `meta` whose values make no sense, with why."""
@@ -153,8 +153,8 @@ def _take(salvaged: Salvaged, table: str, row: Row) -> None:
         id, fields = read_extra(row)
         salvaged.extras[id] = fields
     elif table == "lines":
-        place, drawn, blob = read_lines(row)
-        salvaged.lines[place] = drawn, blob
+        place, drawn, blob = read_samples(row)
+        salvaged.samples[place] = drawn, blob
     else:
         name = text(row[0])
         try:

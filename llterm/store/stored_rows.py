@@ -200,8 +200,8 @@ def read_extra(row: Row) -> tuple[int, str]:
     return id_of(node), text(fields)
 
 
-def read_lines(row: Row) -> tuple[int, float, bytes]:
-    """A place, and the lines sampled there with when."""
+def read_samples(row: Row) -> tuple[int, float, bytes]:
+    """A place, and the samples drawn there, with when."""
     place, drawn, blob = row
     return whole(place, -(1 << 63), (1 << 63) - 1), moment(drawn), data(blob)
 

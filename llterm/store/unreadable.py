@@ -11,7 +11,7 @@ _SAID = {
     "birth": "what {n} {texts} of a model {were} chosen from",
     "step": "up to {n} earlier steps of the history",
     "extra": "fields of other programs, if there were any",
-    "lines": "sampled lines, if there were any",
+    "lines": "samples, if there were any",
     "weave": "suggestions that were kept",
 }
 """Kinds of what is read late, as people are told of them."""

@@ -36,7 +36,7 @@ READS: dict[str, Callable[[Late], Any]] = {
     "pieces": lambda late: late.pieces({1: b"Once", 2: b" w0", 3: b" w1"}, [2, 3]),
     "births": lambda late: late.births([2, 3]),
     "extras": lambda late: late.extras(),
-    "lines": lambda late: late.lines(),
+    "samples": lambda late: late.samples(),
     "steps": lambda late: late.steps(20, PAGE),
     "weave": lambda late: late.weave(1),
 }
@@ -46,7 +46,7 @@ OTHERS: dict[str, Callable[[LoomFile], Any]] = {
     "commit": lambda file: file.commit(Changes(meta={"cursor": 1})),
     "check": lambda file: file.check(1, 1),
     "save_weave": lambda file: file.save_weave(1, b"blob"),
-    "save_lines": lambda file: file.save_lines(1, 1.0, b"blob"),
+    "save_samples": lambda file: file.save_samples(1, 1.0, b"blob"),
     "broken": lambda file: file.broken(ValueError("odd")),
     "close": lambda file: file.close(),
 }
@@ -166,7 +166,7 @@ def check_losses(copy: Document, hint: str) -> None:
         "what {n} text": sum(one.ids is not None and copy.birth(one.id) == Provenance()
                              for one in pieces),
         "fields of other programs": not file_of(copy).late.extras(),
-        "sampled lines": not copy.load_lines(b"Once"),
+        "samples, if": not copy.load_lines(b"Once"),
     }  # fmt: skip
     for words, count in lost.items():
         assert (words.format(n=count) in hint) == bool(count), (words, count, hint)
