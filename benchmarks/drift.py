@@ -15,8 +15,8 @@ from benchmarks.rows import Row
 from benchmarks.weaving import begin, run
 from llterm.backends.llamacpp import LlamaBackend, LlamaSettings, open_llama
 from llterm.core.rules import Rules
+from llterm.core.suggestion_tree import Suggestion
 from llterm.core.tokens import Tail
-from llterm.core.view import Suggestion
 
 RULES = Rules(depth=6, cutoff=0.1, split_limit=3, beams=12, auto_stop=False, heal=False)
 SETTINGS = LlamaSettings(threads=2)

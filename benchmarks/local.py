@@ -14,7 +14,7 @@ from benchmarks.rows import MODEL, Row, percentile
 from benchmarks.weaving import begin, run
 from llterm.backends.llamacpp import LlamaSettings, open_llama
 from llterm.core.rules import Rules
-from llterm.core.stories import STORIES
+from llterm.core.starting_stories import STORIES
 from llterm.core.tokens import Anchor
 
 RULES = Rules(depth=12, cutoff=0.05, split_limit=3, beams=64, auto_stop=False, heal=False)

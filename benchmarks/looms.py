@@ -13,12 +13,12 @@ from pathlib import Path
 from benchmarks.rows import Row
 from llterm.backends.scripted import ScriptedBackend
 from llterm.config import Config
-from llterm.core.birth import Birth, birth_text
-from llterm.core.history import Step
-from llterm.core.loom import ROOT, Node, Piece, Slice
-from llterm.core.outline import Outline, find
+from llterm.core.history import UndoStep
+from llterm.core.loom_tree import ROOT, Node, Piece, Slice
+from llterm.core.provenance import Provenance, provenance_text
 from llterm.core.query import Backend
-from llterm.core.stories import STORIES
+from llterm.core.starting_stories import STORIES
+from llterm.core.tree_outline import Outline, find
 from llterm.session.changes import ModelRun
 from llterm.session.document import Document
 from llterm.store.contents import Changes
@@ -53,7 +53,7 @@ def grow(path: Path, size: int) -> None:
     words = (STORIES[0].text + " frighten him.").split()
     changes = Changes()
     story, parent = [ROOT], ROOT
-    birth = birth_text(Birth({"depth": 12}, _alternatives()))
+    birth = provenance_text(Provenance({"depth": 12}, _alternatives()))
     for id in range(2, size + 2):
         data = "".join(f" {dice.choice(words)}" for _ in range(TOKENS)).encode()
         sizes = tuple(len(word) + 1 for word in data[1:].split(b" "))
@@ -65,7 +65,7 @@ def grow(path: Path, size: int) -> None:
         above = story[-1] if on_story else parent
         node = Node(id, above, (Slice(id, 0, len(data)),))
         changes.nodes[id] = node
-        step = Step("accept", nodes={id: (None, node)}, facts={"head": (above, id)}, id=id)
+        step = UndoStep("accept", nodes={id: (None, node)}, facts={"head": (above, id)}, id=id)
         changes.steps[id] = step, False
         if on_story:
             story.append(id)

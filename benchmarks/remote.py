@@ -17,9 +17,9 @@ from benchmarks.server import LLooM, server
 from benchmarks.weaving import begin, run
 from llterm.backends.remote.connect import open_remote
 from llterm.backends.remote.remote_backend import RemoteBackend, RequestPolicy
-from llterm.config.server import ServerSettings
+from llterm.config.server_settings import ServerSettings
 from llterm.core.rules import Rules
-from llterm.core.stories import STORIES
+from llterm.core.starting_stories import STORIES
 
 LATENCIES = (0.0, 0.02, 0.2)
 POLICIES = {

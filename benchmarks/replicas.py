@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from benchmarks.rows import Row, percentile
 from llterm.backends.remote.http_transport import HttpTransport
-from llterm.config.server import ServerSettings
+from llterm.config.server_settings import ServerSettings
 from tests.helpers.faulty_server import FaultyServer, Request, cut, reply
 
 REQUESTS = 64

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks.rows import Row, percentile
-from llterm.core.stories import STORIES
+from llterm.core.starting_stories import STORIES
 from llterm.session.document import Document
 from tests.helpers.terminal import Terminal, llterm
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from llterm.core.query import Cost, Source
 from llterm.core.rules import Rules
 from llterm.core.tokens import Anchor
-from llterm.core.weave import Weave
+from llterm.core.weave_state import Weave
 from llterm.engine.weave import drive
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from llterm.core.jsontext import json_text
-from llterm.core.nesting import parsed
+from llterm.core.nested_json import parsed
 from llterm.regular import read_file
 from llterm.wholefile import write_whole
 

@@ -59,7 +59,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("weave.again", "ctrl+r", "everywhere", "Weave again at the cursor", tree_keys="r"),
     Action("weave.grow", "f6", "everywhere", "Grow the highlighted branch further", "", "g"),
     Action("weave.autopilot", "R", "suggestions", "Autopilot: weave and accept, some rounds; stop"),
-    Action("weave.sample", "alt+s", "everywhere", "Sample continuations, side by side", "", "S"),
+    Action("weave.sample", "alt+s", "everywhere", "Draw samples, side by side", "", "S"),
     Action(
         "weave.sentences",
         "alt+n",
@@ -68,7 +68,7 @@ ACTIONS: tuple[Action, ...] = (
         "",
         "B",
     ),
-    Action("weave.keep_lines", "P", "suggestions", "Keep the other sampled lines as branches"),
+    Action("weave.keep_lines", "P", "suggestions", "Keep the other samples as branches"),
     Action("weave.diverse", "D", "suggestions", "Only suggestions that differ in wording, or all"),
     Action("weave.cutoff_down", "f9", "everywhere", "Lower the cutoff: more suggestions", "", "-"),
     Action(
@@ -367,20 +367,20 @@ class Keymap:
 
     def rows(self) -> list[tuple[Action, tuple[str, ...], tuple[str, ...]]]:
         """Per action: keys where it belongs, and further keys in the suggestion tree."""
-        found = []
+        rows = []
         for action in ACTIONS:
             keys = self.keys(action, action.where)
             tree = self.keys(action, "suggestions") if action.where not in LETTERED else ()
-            found.append((action, keys, tuple(key for key in tree if key not in keys)))
-        return found
+            rows.append((action, keys, tuple(key for key in tree if key not in keys)))
+        return rows
 
 
 def action_of(id: str) -> Action:
     """The action with this id. Raises KeyError."""
-    found = next((action for action in ACTIONS if action.id == id), None)
-    if found is None:
+    match = next((action for action in ACTIONS if action.id == id), None)
+    if match is None:
         raise KeyError(id)
-    return found
+    return match
 
 
 def resolve(

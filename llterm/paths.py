@@ -82,11 +82,11 @@ def new_loom(now: datetime | None = None) -> Path:
 
 def free(path: Path) -> Path:
     """This path, or one with a number where something is there already."""
-    found, number = path, 2
-    while found.exists():
-        found = path.with_name(f"{path.stem} {number}{path.suffix}")
+    candidate, number = path, 2
+    while candidate.exists():
+        candidate = path.with_name(f"{path.stem} {number}{path.suffix}")
         number += 1
-    return found
+    return candidate
 
 
 def log_file() -> Path:

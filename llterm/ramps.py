@@ -124,7 +124,7 @@ def ink(color: RGB) -> RGB:
 
 
 def css(color: RGB) -> str:
-    """A colour as a page writes it."""
+    """A colour as style sheets write it."""
     return "#{:02x}{:02x}{:02x}".format(*color)
 
 

@@ -83,10 +83,10 @@ def _plain(value: object) -> object:
 
 
 def _flat(data: Mapping[str, object]) -> dict[str, object]:
-    found: dict[str, object] = {}
+    flat: dict[str, object] = {}
     for key, value in data.items():
         if isinstance(value, Mapping):
-            found.update({f"{key}.{name}": one for name, one in value.items()})
+            flat.update({f"{key}.{name}": setting for name, setting in value.items()})
         else:
-            found[key] = value
-    return found
+            flat[key] = value
+    return flat

@@ -80,9 +80,9 @@ def colours(environment: Mapping[str, str], wanted: str = "auto") -> str:
 
 def colours_found(environment: Mapping[str, str], wanted: str = "auto") -> str:
     """The same with `auto` resolved, for people."""
-    found = colours(environment, wanted)
-    if found != "auto":
-        return found
+    detected = colours(environment, wanted)
+    if detected != "auto":
+        return detected
     if environment.get("COLORTERM", "").strip().lower() in ("truecolor", "24bit"):
         return "truecolor"
     term = environment.get("TERM", "")

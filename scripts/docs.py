@@ -1,4 +1,5 @@
-"""Writes the generated pages: docs/commands.md, docs/keys.md, llterm.toml.example.
+"""Writes the generated pages, docs/commands.md, docs/keys.md, llterm.toml.example, and the list of
+formats in docs/formats.md.
 
 python scripts/docs.py           write them
 python scripts/docs.py --check   fail when one is not current
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
+FIRST, LAST = "<!-- formats, made by `make docs` -->", "<!-- end of formats -->"
 WIDTH = 88
 """Columns of the help pages in docs/commands.md."""
 
@@ -28,6 +30,7 @@ def pages() -> dict[Path, str]:
     return {
         ROOT / "docs/commands.md": commands(),
         ROOT / "docs/keys.md": keys(),
+        ROOT / "docs/formats.md": with_formats((ROOT / "docs/formats.md").read_text("utf-8")),
         ROOT / "llterm.toml.example": example(),
     }
 
@@ -106,6 +109,19 @@ def keys() -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def with_formats(page: str) -> str:
+    """The page with the list of formats as it is now."""
+    from llterm.formats.file_formats import FORMATS
+
+    before, _, rest = page.partition(FIRST)
+    _, _, after = rest.partition(LAST)
+    lines = ["", "| format | what it is | out, as | in |", "| --- | --- | --- | --- |"]
+    for row in FORMATS:
+        suffixes = ", ".join(f"`{suffix}`" for suffix in row.suffixes)
+        lines.append(f"| `{row.name}` | {row.label} | {suffixes} | {'yes' if row.tried else ''} |")
+    return before + FIRST + "\n".join([*lines, "", LAST]) + after
 
 
 def _cells(names: tuple[str, ...]) -> str:

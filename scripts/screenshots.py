@@ -20,11 +20,11 @@ from textual.pilot import Pilot
 from llterm.backends.llamacpp.quantize import quantize
 from llterm.backends.registry import BUNDLED, MODELS, open_model
 from llterm.config import load_config
-from llterm.core.mixing.pools import Pool
-from llterm.core.mixing.recipe import Recipe
+from llterm.core.mixing.mix_recipe import Recipe
+from llterm.core.mixing.opinion_pools import OpinionPool
 from llterm.core.query import Backend
 from llterm.core.rules import Rules
-from llterm.core.stories import STORIES
+from llterm.core.starting_stories import STORIES
 from llterm.engine.opening import open_mix
 from llterm.ui.launch import Launch
 from llterm.ui.llterm_app import LltermApp, open_document
@@ -106,7 +106,7 @@ async def compared(name: str, size: tuple[int, int], home: Path) -> None:
     models = ("fable", *map(str, files))
 
     async def opening(progress: Callable[[float], None]) -> Backend:
-        recipe = Recipe("reference", Pool((1.0,) * len(models)))
+        recipe = Recipe("reference", OpinionPool((1.0,) * len(models)))
         return await open_mix(models, recipe, config, progress=progress, forgiving=True)
 
     launch = Launch(

@@ -20,13 +20,14 @@ def loaded(program: str) -> set[str]:
 @pytest.mark.parametrize(
     "module",
     [
-        "core.weave", "core.display", "core.loom", "backends.llamacpp", "backends.scripted",
-        "backends.remote",
+        "core.weave_state", "core.display", "core.loom_tree", "backends.llamacpp",
+        "backends.scripted", "backends.remote",
         "backends.registry", "backends.inventory", "backends.pull", "reports.models_text",
         "engine.weave",
         "store.file", "session.session", "session.document",
         "errors", "config", "paths", "keymap", "terminal", "supervise", "state",
-        "formats.exchange", "session.looms", "cli.export_import", "cli.doctor_loom",
+        "formats.exports", "formats.imports", "formats.file_formats", "session.looms",
+        "cli.export_import", "cli.doctor_loom",
         "jobs.runner", "jobs.loom_story", "jobs.suggest", "jobs.sample", "reports.suggest_json",
         "engine.mixture", "engine.compare", "jobs.mix", "jobs.compare",
     ],

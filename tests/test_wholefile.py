@@ -14,7 +14,7 @@ from llterm import paths, state
 from llterm.backends.remote.server_memory import ServerMemory, remember
 from llterm.backends.remote.steps import ServerTraits
 from llterm.config.trust import trust
-from llterm.formats.files import write_file
+from llterm.formats.exports import write_file
 from llterm.logbook import open_log
 from llterm.session import looms
 from llterm.wholefile import IDLE, beside, move, write_whole

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from llterm.backends.template_process import render_template
 from llterm.config import Config, ModelConfig
-from llterm.config.formats import FormatConfig
-from llterm.config.server import ServerSettings
-from llterm.core.chat import OWN, Chat, Parts, plain_chat, rendered
+from llterm.config.chat_format import FormatConfig
+from llterm.config.server_settings import ServerSettings
+from llterm.core.chat_messages import OWN, Chat, ChatParts, plain_chat, rendered
 from llterm.errors import LltermError, ModelError, reason
 from llterm.regular import read_file
 from llterm.textfile import text_of
@@ -39,7 +39,7 @@ class ChatFormat:
     """By a template from outside: rendering it takes as long as the template likes, up to a limit.
     """
 
-    def open(self, chat: Chat) -> Parts:
+    def open(self, chat: Chat) -> ChatParts:
         """The chat up to where the reply begins. Raises ModelError where the template fails."""
         if self.render is None:
             return plain_chat(chat)

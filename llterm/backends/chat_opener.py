@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import Protocol
 
 from llterm.backends.chat_formats import ChatFormat
-from llterm.core.chat import Chat, Parts
+from llterm.core.chat_messages import Chat, ChatParts
 from llterm.errors import LltermError
 
 KEPT = 16
@@ -30,7 +30,7 @@ class ChatOpener(Protocol):
     def name(self) -> str:
         """What the format is called, for people."""
 
-    def open(self, chat: Chat) -> Parts:
+    def open(self, chat: Chat) -> ChatParts:
         """The chat up to where the reply begins. Raises LltermError."""
 
     async def settle(self) -> bool:
@@ -64,7 +64,7 @@ class DeferredOpener(ABC):
     def __init__(self, loop: asyncio.AbstractEventLoop, name: str) -> None:
         self.name = name
         self._loop = loop
-        self._told: dict[Chat, Parts] = {}
+        self._told: dict[Chat, ChatParts] = {}
         self._failed: dict[Chat, tuple[LltermError, float]] = {}
         self._asked: dict[Chat, asyncio.Task[None]] = {}
         self._owed = False
@@ -72,10 +72,10 @@ class DeferredOpener(ABC):
         self._heard: Callable[[], None] | None = None
 
     @abstractmethod
-    async def opened(self, chat: Chat) -> Parts:
+    async def opened(self, chat: Chat) -> ChatParts:
         """Open one. Raises LltermError."""
 
-    def open(self, chat: Chat) -> Parts:
+    def open(self, chat: Chat) -> ChatParts:
         if on_loop(self._loop):
             self._begin(chat)
             self._owed |= chat in self._asked
@@ -137,7 +137,7 @@ class TemplateOpener(DeferredOpener):
         super().__init__(loop, form.name)
         self._form = form
 
-    async def opened(self, chat: Chat) -> Parts:
+    async def opened(self, chat: Chat) -> ChatParts:
         return await asyncio.to_thread(self._form.open, chat)
 
 

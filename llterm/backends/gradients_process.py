@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from llterm import children
-from llterm.core.attribution import Attribution, How, Question
+from llterm.core.attribution_methods import Attribution, How, Question
 from llterm.core.jsontext import json_text
 from llterm.errors import CapabilityMissing, LltermError
 

@@ -12,7 +12,7 @@ from llterm.backends.llamacpp.memory_estimate import Fit, available, fit, needed
 from llterm.backends.model_files import size_of
 from llterm.backends.registry import Known, find_model, known_models
 from llterm.config import Config
-from llterm.config.server import address_mistake
+from llterm.config.server_settings import address_mistake
 from llterm.core.display import label_text
 from llterm.errors import LltermError, UsageError, reason
 

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from llterm.backends.caches import LocalModel, find_files, model_name, quantisation_of
 from llterm.backends.catalogue import CatalogueEntry, find_entry
 from llterm.config import Config, ModelConfig
-from llterm.config.server import ServerSettings, is_address
+from llterm.config.server_settings import ServerSettings, is_address
 from llterm.core.query import Backend
 from llterm.errors import ModelError
 from llterm.regular import present

@@ -14,7 +14,7 @@ from functools import cached_property
 
 import numpy as np
 
-from llterm.core.chat import Chat, Parts, plain_chat
+from llterm.core.chat_messages import Chat, ChatParts, plain_chat
 from llterm.core.distribution import Distribution, Logprobs, Mask
 from llterm.core.query import Capabilities, Cost, Fact, Failed, Query, Rows, Scored
 from llterm.core.tokens import Anchor, Path, Tail, Token
@@ -95,7 +95,7 @@ class ScriptedBackend:
 
     chat_format = "plain"
 
-    def open_chat(self, chat: Chat) -> Parts:
+    def open_chat(self, chat: Chat) -> ChatParts:
         return plain_chat(chat)
 
     async def ask(self, queries: Sequence[Query]) -> AsyncGenerator[Fact | Failed]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from llterm.backends.remote.remote_backend import RemoteBackend
 from llterm.backends.remote.transport import TransportUsage
 from llterm.core.display import label_text
-from llterm.core.query import Distant, Source
+from llterm.core.query import MayBeAway, Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ def silent(source: Source | None) -> tuple[str, ...]:
     if source is None:
         return ()
     of: Sequence[Source] = getattr(source, "sources", (source,))
-    return tuple(model.name for model in of if isinstance(model, Distant) and model.away)
+    return tuple(model.name for model in of if isinstance(model, MayBeAway) and model.away)
 
 
 def counted_words(counts: Sequence[Counted]) -> str:

@@ -5,26 +5,24 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from llterm import __version__
 from llterm.cli import options
 from llterm.cli.config import config_app
 from llterm.cli.error_report import guarded
 from llterm.cli.models import models_app
+from llterm.formats.file_formats import EXPORTS, IMPORTS
 from llterm.logbook import begin_log
 from llterm.output import begin, put, say
+from llterm.version import __version__
 
-ExportFormat = Literal[
-    "text", "markdown", "html", "dot", "svg", "png", "jsonl", "logitloom", "pyloom", "loomsidian",
-    "json",
-]  # fmt: skip
-ImportFormat = Literal[
-    "json", "logitloom", "exoloom", "miniloom", "loomsidian", "basemode-loom", "bonsai", "mikupad",
-    "pyloom", "beamwriter", "text",
-]  # fmt: skip
+if TYPE_CHECKING:
+    ExportFormat = str
+    ImportFormat = str
+else:
+    ExportFormat, ImportFormat = Literal[EXPORTS], Literal[IMPORTS]
 _NAMES = {"help_option_names": ["-h", "--help"]}
 
 app = typer.Typer(
@@ -264,7 +262,7 @@ def export_command(
 ) -> None:
     """Write a loom as text, page, picture, or another program's file."""
     from llterm.cli.export_import import run_export
-    from llterm.formats.exchange import Taste
+    from llterm.formats.exports import Taste
 
     said = run_export(loom, format, output, Taste(all_branches, level_merge))
     if said:

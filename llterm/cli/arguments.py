@@ -19,8 +19,8 @@ from llterm.jobs.inputs import argument_text, is_loom, read_stdin, read_text
 
 if TYPE_CHECKING:
     from llterm.constraints.spec import Constraint
-    from llterm.core.chat import Chat
-    from llterm.core.mixing.recipe import Recipe
+    from llterm.core.chat_messages import Chat
+    from llterm.core.mixing.mix_recipe import Recipe
     from llterm.jobs.request import Request
 
 

@@ -11,7 +11,7 @@ from llterm.errors import UsageError
 from llterm.regular import present
 
 if TYPE_CHECKING:
-    from llterm.core.chat import Chat
+    from llterm.core.chat_messages import Chat
 
 
 def typed_chat(values: Mapping[str, Any]) -> tuple[Chat | None, str | None]:
@@ -26,7 +26,7 @@ def typed_chat(values: Mapping[str, Any]) -> tuple[Chat | None, str | None]:
         return _of_file(values["chat_file"], system, message, values["file"])
     if not values["chat"] and system is None:
         return None, values["prompt"]
-    from llterm.core.chat import Chat
+    from llterm.core.chat_messages import Chat
 
     chat = Chat(system or "", message or "")
     if not chat:
@@ -41,7 +41,7 @@ def typed_chat(values: Mapping[str, Any]) -> tuple[Chat | None, str | None]:
 def _of_file(
     path: Path, system: str | None, message: str | None, begun: Path | None
 ) -> tuple[Chat, str | None]:
-    from llterm.core.chat import Said, chat_of
+    from llterm.core.chat_messages import Said, chat_of
     from llterm.formats.dialogue import load_dialogue
 
     found = load_dialogue(path)

@@ -11,7 +11,7 @@ import sys
 import time
 from pathlib import Path
 
-from llterm import __version__, paths, terminal
+from llterm import paths, terminal
 from llterm.backends.registry import find_model, open_model
 from llterm.config import Config
 from llterm.core.display import label_text
@@ -19,6 +19,7 @@ from llterm.core.query import Fact, Query
 from llterm.core.tokens import Anchor
 from llterm.core.tokens import Path as TokenPath
 from llterm.errors import LltermError
+from llterm.version import __version__
 
 _PACKAGES = ("llama-cpp-python", "textual", "rich", "numpy", "typer", "httpx2", "platformdirs")
 Row = tuple[str, str]

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from llterm.core.counts import count_of
-from llterm.core.loom import ROOT
-from llterm.core.outline import Outline
+from llterm.core.loom_tree import ROOT
+from llterm.core.tree_outline import Outline
 from llterm.errors import LltermError, UsageError
 from llterm.jobs.inputs import check_is_loom
 from llterm.store.backups import backups, keep_aside

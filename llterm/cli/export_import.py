@@ -7,16 +7,10 @@ from pathlib import Path
 
 from llterm.core.counts import count_of
 from llterm.errors import UsageError
-from llterm.formats.exchange import (
-    Taste,
-    caveat,
-    exported,
-    format_of,
-    holds_history,
-    import_file,
-)
-from llterm.formats.files import MOST_IMPORTED, free_loom, write_file
-from llterm.formats.source import read_source
+from llterm.formats.export_source import read_source
+from llterm.formats.exports import Taste, caveat, exported, holds_history, write_file
+from llterm.formats.file_formats import format_of
+from llterm.formats.imports import MOST_IMPORTED, free_loom, import_file
 from llterm.jobs.inputs import check_is_loom, is_loom, read_text
 from llterm.output import put_bytes
 from llterm.regular import present

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from llterm.cli.score import Given
     from llterm.config import Config
     from llterm.config.schema import MixConfig
-    from llterm.core.chat import Chat
+    from llterm.core.chat_messages import Chat
     from llterm.core.comparison.conditions import Condition
 
 TOKENS = 64

@@ -14,7 +14,8 @@ import typer
 
 from llterm.config import schema
 from llterm.config.load import checked_flag, flag_name
-from llterm.config.schema import PRESET, Setting, setting
+from llterm.config.schema import PRESET, setting
+from llterm.config.setting import Setting
 
 Command = TypeVar("Command", bound=Callable[..., None])
 Flags = Mapping[str, Any]

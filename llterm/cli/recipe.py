@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from llterm.errors import UsageError
 
 if TYPE_CHECKING:
-    from llterm.core.mixing.recipe import Recipe
+    from llterm.core.mixing.mix_recipe import Recipe
 
 Values = Mapping[str, Any]
 """A command's parameters, by name."""
@@ -32,8 +32,8 @@ def typed_recipe(values: Values) -> Recipe | None:
 
 def recipe_of(values: Values, models: Sequence[str], mode: str) -> Recipe:
     """What the flags say of these models. Raises UsageError for a weight of none of them."""
-    from llterm.core.mixing.pools import Pool
-    from llterm.core.mixing.recipe import Recipe
+    from llterm.core.mixing.mix_recipe import Recipe
+    from llterm.core.mixing.opinion_pools import OpinionPool
 
     weights = [1.0] * len(models)
     for typed in values["weight"] or ():
@@ -48,7 +48,7 @@ def recipe_of(values: Values, models: Sequence[str], mode: str) -> Recipe:
             )
         weights[index_of(name, models)] = weight
     plausible = 0.1 if values["plausible"] is None else values["plausible"]
-    pool = Pool(tuple(weights), values["pool"] or "linear", plausible)
+    pool = OpinionPool(tuple(weights), values["pool"] or "linear", plausible)
     return Recipe(mode, pool, values["turn"] or 1)  # type: ignore[arg-type]
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from llterm.config import Config, ModelConfig
-from llterm.config.server import ServerSettings
+from llterm.config.server_settings import ServerSettings
 from llterm.errors import ModelError, UsageError
 
 

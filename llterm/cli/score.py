@@ -19,8 +19,8 @@ from llterm.errors import UsageError
 from llterm.output import put, put_drawn, say
 
 if TYPE_CHECKING:
-    from llterm.core.attribution import Method
-    from llterm.core.chat import Chat
+    from llterm.core.attribution_methods import Method
+    from llterm.core.chat_messages import Chat
     from llterm.jobs.request import Request
     from llterm.ramps import Depth
 
@@ -105,7 +105,7 @@ def attribute(arguments: ScoreArguments, format: Format) -> int:
     if format == "html":
         raise UsageError("--attribution has no page", "", "Choose --format text or json.")
     config = load({"model": arguments.model}, arguments.config)
-    from llterm.core.attribution import How
+    from llterm.core.attribution_methods import How
     from llterm.jobs import attribute as job
     from llterm.jobs.inputs import argument_text
     from llterm.jobs.runner import run

@@ -13,9 +13,9 @@ from llterm.config import Config, load_config
 from llterm.config.example import example, literal
 from llterm.config.load import project_file
 from llterm.config.origin import Origin
-from llterm.config.sampling import preset_values, value_of
+from llterm.config.sampling_values import preset_values, value_of
 from llterm.config.schema import FORMAT, MODEL, SERVER, TABLES, setting
-from llterm.core.sampler import PRESETS
+from llterm.core.sampling.sampler_settings import PRESETS
 from llterm.errors import ModelError, UsageError, reason
 from llterm.output import say
 from llterm.regular import present
@@ -119,7 +119,7 @@ def show(config: Config, *, origin: bool) -> str:
 
 def check(file: Path | None) -> str:
     """Raises ConfigError at the first mistake; otherwise says what was read."""
-    from llterm.config.themes import check_theme
+    from llterm.config.theme_names import check_theme
 
     config = load_config(file=file)
     check_theme(config)

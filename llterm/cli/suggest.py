@@ -6,8 +6,8 @@ from typing import Literal
 
 from llterm.cli.arguments import WeaveArguments, story_of
 from llterm.config import Config
-from llterm.core.chat import OWN, UNSEEN
-from llterm.core.stories import STORIES
+from llterm.core.chat_messages import OWN, UNSEEN
+from llterm.core.starting_stories import STORIES
 from llterm.errors import LltermError
 from llterm.jobs import suggest as job
 from llterm.jobs.inputs import argument_text, is_loom, read_text

@@ -2,6 +2,7 @@
 
 from llterm.config.load import load_config, project_file
 from llterm.config.origin import Origin
-from llterm.config.schema import Config, ModelConfig, Setting, Ui
+from llterm.config.schema import Config, ModelConfig, Ui
+from llterm.config.setting import Setting
 
 __all__ = ["Config", "ModelConfig", "Origin", "Setting", "Ui", "load_config", "project_file"]

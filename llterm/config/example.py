@@ -4,18 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from llterm.config.schema import (
-    FORMAT,
-    MIX,
-    MODEL,
-    SAMPLING,
-    SERVER,
-    STORE,
-    TOP,
-    UI,
-    WEAVE,
-    Setting,
-)
+from llterm.config.schema import FORMAT, MIX, MODEL, SAMPLING, SERVER, STORE, TOP, UI, WEAVE
+from llterm.config.setting import Setting
 from llterm.keymap import ACTIONS
 
 _HEAD = """\
@@ -80,9 +70,9 @@ def example() -> str:
         parts += [_PRESET_HEAD] if name == "sampling" else []
     parts += [_MODEL_HEAD, *_lines(MODEL), _SERVER_HEAD, *_lines(SERVER)]
     parts += [_FORMAT_HEAD, *_lines(FORMAT), _KEYS_HEAD]
-    for one in ACTIONS:
-        keys = ",".join(filter(None, (one.keys, one.tree_keys)))
-        parts.append(f'# "{one.id}" = "{keys}"\n')
+    for action in ACTIONS:
+        keys = ",".join(filter(None, (action.keys, action.tree_keys)))
+        parts.append(f'# "{action.id}" = "{keys}"\n')
     return "".join(parts)
 
 
@@ -93,9 +83,9 @@ def literal(value: object) -> str:
     if isinstance(value, int | float):
         return repr(value)
     if isinstance(value, list | tuple):
-        return "[" + ", ".join(literal(one) for one in value) + "]"
+        return "[" + ", ".join(literal(member) for member in value) + "]"
     escaped = str(value).replace("\\", "\\\\").replace('"', '\\"')
-    return '"' + "".join(_escape(one) for one in escaped) + '"'
+    return '"' + "".join(_escape(member) for member in escaped) + '"'
 
 
 def _escape(character: str) -> str:

@@ -13,28 +13,20 @@ from pathlib import Path
 from typing import Any
 
 from llterm import keymap, paths
-from llterm.config.formats import FormatConfig
+from llterm.config.chat_format import FormatConfig
 from llterm.config.origin import Origin
 from llterm.config.powers import needs_trust
 from llterm.config.read import BUNDLED, ConfigFile, inert, preset_name
-from llterm.config.sampling import CHAIN, CUSTOM, changed, make_preset
-from llterm.config.schema import (
-    SAMPLING,
-    TABLES,
-    Config,
-    ModelConfig,
-    Setting,
-    Value,
-    preset_setting,
-    setting,
-)
-from llterm.config.server import ServerSettings
+from llterm.config.sampling_values import CHAIN, CUSTOM, changed, make_preset
+from llterm.config.schema import SAMPLING, TABLES, Config, ModelConfig, preset_setting, setting
+from llterm.config.server_settings import ServerSettings
+from llterm.config.setting import Setting, Value
 from llterm.config.trust import is_trusted
 from llterm.core.rules import Rules
-from llterm.core.sampler import PRESETS, SamplerSettings, Sampling
+from llterm.core.sampling.sampler_settings import PRESETS, SamplerSettings, Sampling
 from llterm.errors import ConfigError
 
-Found = dict[str, tuple[Value, Origin]]
+Settings = dict[str, tuple[Value, Origin]]
 
 FOLDERS = ("LLTERM_CONFIG_DIR", "LLTERM_DATA_DIR", "LLTERM_STATE_DIR")
 """Variables that are no settings."""
@@ -55,45 +47,45 @@ def load_config(
     file begins. `state` are choices made in the app, by dotted name. Raises ConfigError.
     """
     environment = os.environ if environment is None else environment
-    found: Found = {}
+    settings: Settings = {}
     presets: dict[str, SamplerSettings] = {}
-    notices = _take_state(found, presets, state or {})
+    notices = _take_state(settings, presets, state or {})
     files = [ConfigFile(path) for path in _files(file, folder or Path.cwd())]
     if file is None:
-        own = [name for one in files for name, values in one.models.items()
-               if one.path == paths.user_config() and "base_url" in values]  # fmt: skip
-        notices += [notice for one in files for notice in _pass_over_strangers(one, own)]
+        own = [name for source in files for name, values in source.models.items()
+               if source.path == paths.user_config() and "base_url" in values]  # fmt: skip
+        notices += [notice for source in files for notice in _pass_over_strangers(source, own)]
     models: dict[str, ConfigFile] = {}
     formats: dict[str, FormatConfig] = {}
-    for one in files:
-        _take(found, {
-            name: (item.value, Origin("file", partial(one.place, item.keys)))
-            for name, item in one.values.items()
+    for source in files:
+        _take(settings, {
+            name: (item.value, Origin("file", partial(source.place, item.keys)))
+            for name, item in source.values.items()
         })  # fmt: skip
-        models.update(dict.fromkeys(one.models, one))
-        formats.update((name, _format(values)) for name, values in one.formats.items())
-        presets.update((name, make_preset(values)) for name, values in one.presets.items())
-    _take_environment(found, environment)
-    _take_flags(found, flags or {})
+        models.update(dict.fromkeys(source.models, source))
+        formats.update((name, _format(values)) for name, values in source.formats.items())
+        presets.update((name, make_preset(values)) for name, values in source.presets.items())
+    _take_environment(settings, environment)
+    _take_flags(settings, flags or {})
     keys = {name.removeprefix("keys."): str(value)
-            for name, (value, _) in found.items() if name.startswith("keys.")}  # fmt: skip
+            for name, (value, _) in settings.items() if name.startswith("keys.")}  # fmt: skip
     known = {**PRESETS, **presets}
-    parallel = found["parallel"][0] if "parallel" in found else None
-    keymap.resolve(keys, lambda id: found[f"keys.{id}"][1].detail)
+    parallel = settings["parallel"][0] if "parallel" in settings else None
+    keymap.resolve(keys, lambda id: settings[f"keys.{id}"][1].detail)
     return Config(
-        model=str(found["model"][0]) if "model" in found else Config().model,
+        model=str(settings["model"][0]) if "model" in settings else Config().model,
         parallel=parallel if isinstance(parallel, int) else None,
-        weave=replace(Rules(), **_fields("weave", found)),
-        sampling=_sampling(found, known),
+        weave=replace(Rules(), **_fields("weave", settings)),
+        sampling=_sampling(settings, known),
         presets=known,
-        ui=replace(Config().ui, **_fields("ui", found)),
-        mix=replace(Config().mix, **_fields("mix", found)),
-        store=replace(Config().store, **_fields("store", found)),
+        ui=replace(Config().ui, **_fields("ui", settings)),
+        mix=replace(Config().mix, **_fields("mix", settings)),
+        store=replace(Config().store, **_fields("store", settings)),
         keys=keys,
-        models={name: _model(name, one) for name, one in models.items()},
+        models={name: _model(name, source) for name, source in models.items()},
         formats=formats,
-        files=tuple(one.path for one in files),
-        origins={name: origin for name, (_, origin) in found.items()},
+        files=tuple(source.path for source in files),
+        origins={name: origin for name, (_, origin) in settings.items()},
         notices=tuple(notices),
     )
 
@@ -125,17 +117,17 @@ def _pass_over_strangers(file: ConfigFile, servers: Collection[str]) -> list[str
     folder = file.path.parent
     if file.path == paths.user_config() or is_trusted(folder):
         return []
-    found: dict[str, dict[str, None]] = {}
+    reasons: dict[str, dict[str, None]] = {}
     for name, item in file.values.items():
         if guarded := needs_trust(name, item.value, folder, servers):
-            found.setdefault(guarded[0], {})[guarded[1]] = None
-    for name in found:
+            reasons.setdefault(guarded[0], {})[guarded[1]] = None
+    for name in reasons:
         file.forget(name)
     command = f"llterm config trust {shlex.quote(str(folder))}"
     return [
         _safe(f"{_named(what)} in {file.path} was passed over: it {_both(why)}. If you know this"
                f" file and want it: {command}")
-        for what, why in found.items()
+        for what, why in reasons.items()
     ]  # fmt: skip
 
 
@@ -153,19 +145,19 @@ def _safe(notice: str) -> str:
     return area_text(notice)
 
 
-def _take(found: Found, values: Found) -> None:
+def _take(settings: Settings, values: Settings) -> None:
     """Values that count more than those found so far.
 
     Where they name a preset, no knob from before changes that: it belonged to another one.
     """
     if "sampling.preset" in values:
         for name in CHAIN:
-            found.pop(f"sampling.{name}", None)
-    found.update(values)
+            settings.pop(f"sampling.{name}", None)
+    settings.update(values)
 
 
 def _take_state(
-    found: Found, presets: dict[str, SamplerSettings], state: Mapping[str, object]
+    settings: Settings, presets: dict[str, SamplerSettings], state: Mapping[str, object]
 ) -> list[str]:
     """Choices that no longer fit are passed over with a notice: the person cannot be asked to
     mend a file that llterm wrote."""
@@ -177,12 +169,12 @@ def _take_state(
                     {key: preset_setting(key).check(one) for key, one in value.items()}
                 )
             else:
-                found[name] = (setting(name).check(value), Origin("state"))
+                settings[name] = (setting(name).check(value), Origin("state"))
         except (KeyError, ValueError) as wrong:
             notices.append(f"A kept choice was passed over: {name} ({wrong})")
-    chosen = found.get("sampling.preset")
+    chosen = settings.get("sampling.preset")
     if chosen is not None and chosen[0] not in {**PRESETS, **presets, CUSTOM: None}:
-        del found["sampling.preset"]
+        del settings["sampling.preset"]
         notices.append(f"A kept choice was passed over: there is no preset {chosen[0]} any more")
     return notices
 
@@ -194,8 +186,8 @@ def _preset_name(dotted: str) -> str:
     return name
 
 
-def _take_environment(found: Found, environment: Mapping[str, str]) -> None:
-    values: Found = {}
+def _take_environment(settings: Settings, environment: Mapping[str, str]) -> None:
+    values: Settings = {}
     names = {
         variable(f"{table}.{row.name}" if table else row.name): (table, row)
         for table, rows in TABLES.items()
@@ -216,25 +208,25 @@ def _take_environment(found: Found, environment: Mapping[str, str]) -> None:
             values[dotted] = (row.parse(text), Origin("environment", name))
         except ValueError as wrong:
             raise _wrong(f"the environment variable {name}", row, wrong) from wrong
-    _take(found, values)
+    _take(settings, values)
 
 
-def _take_flags(found: Found, flags: Mapping[str, object]) -> None:
-    _take(found, {
+def _take_flags(settings: Settings, flags: Mapping[str, object]) -> None:
+    _take(settings, {
         dotted: (checked_flag(dotted, value), Origin("flag", flag_name(dotted)))
         for dotted, value in flags.items()
         if value is not None and value != []
     })  # fmt: skip
 
 
-def _sampling(found: Found, presets: Mapping[str, SamplerSettings]) -> Sampling:
+def _sampling(settings: Settings, presets: Mapping[str, SamplerSettings]) -> Sampling:
     """All of it together; a mistake names where it stands."""
     made = Sampling()
     for row in SAMPLING:
         dotted = f"sampling.{row.name}"
-        if dotted not in found:
+        if dotted not in settings:
             continue
-        value, origin = found[dotted]
+        value, origin = settings[dotted]
         try:
             made = changed(made, row.name, value, presets)
         except ValueError as wrong:
@@ -264,11 +256,11 @@ def _wrong(place: str, row: Setting, wrong: ValueError) -> ConfigError:
     return ConfigError(f"Wrong value for {place}", f"{inert(str(wrong))}.", hint)
 
 
-def _fields(table: str, found: Found) -> dict[str, Any]:
+def _fields(table: str, settings: Settings) -> dict[str, Any]:
     return {
-        row.attribute: found[f"{table}.{row.name}"][0]
+        row.attribute: settings[f"{table}.{row.name}"][0]
         for row in TABLES[table]
-        if f"{table}.{row.name}" in found
+        if f"{table}.{row.name}" in settings
     }
 
 
@@ -284,8 +276,8 @@ def _model(name: str, file: ConfigFile) -> ModelConfig:
             f"In {file.where(('models', name))}.",
             'Add path = "…/model.gguf" for a file, or base_url = "http://…" for a server.',
         )
-    kept: dict[str, Any] = dict(values)
+    fields: dict[str, Any] = dict(values)
     if "base_url" not in values:
-        return ModelConfig(**kept)
-    context = kept.pop("context", None)
-    return ModelConfig(context=context, server=ServerSettings(**kept))
+        return ModelConfig(**fields)
+    context = fields.pop("context", None)
+    return ModelConfig(context=context, server=ServerSettings(**fields))

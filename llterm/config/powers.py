@@ -11,8 +11,8 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
-from llterm.config.schema import Value
-from llterm.config.server import is_address
+from llterm.config.server_settings import is_address
+from llterm.config.setting import Value
 
 Power = Literal[
     "harmless",
@@ -108,12 +108,12 @@ def _kind(name: str) -> str:
 
 
 def _strange_models(value: Value, folder: Path, servers: Collection[str]) -> Iterator[str]:
-    for one in value if isinstance(value, tuple) else (str(value),):
-        if is_address(one):
+    for name in value if isinstance(value, tuple) else (str(value),):
+        if is_address(name):
             yield "is an address" if isinstance(value, str) else "holds an address"
-        elif one in servers:
-            yield f"sends your text to your server {one}"
-        elif _is_elsewhere(one, folder):
+        elif name in servers:
+            yield f"sends your text to your server {name}"
+        elif _is_elsewhere(name, folder):
             yield "names a file outside the folder"
 
 

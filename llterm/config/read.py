@@ -9,10 +9,11 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from llterm.config.schema import FORMAT, MODEL, PRESET, SERVER, TABLES, Setting, Value
-from llterm.config.server import ServerSettings
+from llterm.config.schema import FORMAT, MODEL, PRESET, SERVER, TABLES
+from llterm.config.server_settings import ServerSettings
+from llterm.config.setting import Setting, Value
 from llterm.config.toml import Keys, NotToml, TomlFile
-from llterm.core.sampler import PRESETS
+from llterm.core.sampling.sampler_settings import PRESETS
 from llterm.errors import ConfigError, reason
 
 BUNDLED = ("fable", "fable-q8_0", "scripted")
@@ -34,7 +35,7 @@ def preset_name(name: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class ReadValue:
     """One value of a file."""
 
     value: Value
@@ -49,7 +50,7 @@ class ConfigFile:
         """Reads and checks. Raises ConfigError."""
         self.path = path
         self._file = self._read()
-        self.values: dict[str, Found] = {}
+        self.values: dict[str, ReadValue] = {}
         self.models: dict[str, dict[str, Value]] = {}
         data = self._file.data
         for key, value in data.items():
@@ -72,13 +73,13 @@ class ConfigFile:
         """Leave out a value, by its dotted name; a whole model, or all keys."""
         model = name.removeprefix("models.")
         if name == "keys":
-            gone = [one for one in self.values if one.startswith("keys.")]
+            gone = [dotted for dotted in self.values if dotted.startswith("keys.")]
         elif model != name:
             gone = [f"{name}.{key}" for key in self.models.pop(model)]
         else:
             gone = [name]
-        for one in gone:
-            del self.values[one]
+        for dotted in gone:
+            del self.values[dotted]
 
     def place(self, keys: Keys) -> str:
         """File and line of a key, as editors write it."""
@@ -106,9 +107,9 @@ class ConfigFile:
 
     def _table(self, table: str, data: Mapping[str, object]) -> None:
         for setting, keys, value in self._settings(table, TABLES[table], data, (table,)):
-            found = self._checked(setting, keys, value)
+            checked = self._checked(setting, keys, value)
             name = ".".join(filter(None, (table, setting.name)))
-            self.values[name] = Found(found, keys)
+            self.values[name] = ReadValue(checked, keys)
 
     def _preset(self, name: str, table: object) -> None:
         keys = ("presets", name)
@@ -135,7 +136,7 @@ class ConfigFile:
         self.formats[name] = {}
         for setting, path, value in self._settings(f"formats.{name}", FORMAT, table, keys):
             found = self.formats[name][setting.name] = self._checked(setting, path, value)
-            self.values[f"formats.{name}.{setting.name}"] = Found(found, path)
+            self.values[f"formats.{name}.{setting.name}"] = ReadValue(found, path)
         if not any(key.startswith(("user", "assistant")) for key in self.formats[name]):
             raise self._mistake(
                 keys, f"[formats.{name}] says nothing of who speaks", "",
@@ -158,11 +159,11 @@ class ConfigFile:
         for setting, path, value in self._settings(
             f"models.{name}", (*MODEL, *SERVER), table, keys
         ):
-            found = self._checked(setting, path, value)
-            if isinstance(found, Path):
-                found = self.path.parent / found.expanduser()
-            values[setting.name] = found
-            self.values[f"models.{name}.{setting.name}"] = Found(found, path)
+            checked = self._checked(setting, path, value)
+            if isinstance(checked, Path):
+                checked = self.path.parent / checked.expanduser()
+            values[setting.name] = checked
+            self.values[f"models.{name}.{setting.name}"] = ReadValue(checked, path)
         if {"chat_template", "chat_template_file"} <= values.keys():
             raise self._mistake(
                 (*keys, "chat_template_file"), "Two chat templates are set",
@@ -217,7 +218,7 @@ class ConfigFile:
                     keys, f"The keys of {id} are no names of keys", f": {value}",
                     f'Write "{id}" = "ctrl+j,f6".',
                 )  # fmt: skip
-            self.values[f"keys.{id}"] = Found(value, keys)
+            self.values[f"keys.{id}"] = ReadValue(value, keys)
 
     def _settings(
         self,

@@ -92,7 +92,7 @@ class TomlFile:
     @cached_property
     def _lines(self) -> dict[Keys, int]:
         """Where each key, and each table, is first named."""
-        found: dict[Keys, int] = {}
+        lines: dict[Keys, int] = {}
         table: Keys = ()
         for line, statement in _statements(self._text):
             data = tomllib.loads(statement)
@@ -100,9 +100,9 @@ class TomlFile:
             for keys in _paths(data):
                 whole = keys if header else (*table, *keys)
                 for size in range(1, min(len(whole), DEEPEST) + 1):
-                    found.setdefault(whole[:size], line)
+                    lines.setdefault(whole[:size], line)
                 table = keys if header else table
-        return found
+        return lines
 
 
 def _invalid(where: str) -> NotToml:

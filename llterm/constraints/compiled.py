@@ -40,10 +40,10 @@ class _Recent(Generic[K, V]):
         self._kept: OrderedDict[K, V] = OrderedDict()
 
     def get(self, key: K) -> V | None:
-        found = self._kept.get(key)
-        if found is not None:
+        constrained = self._kept.get(key)
+        if constrained is not None:
             self._kept.move_to_end(key)
-        return found
+        return constrained
 
     def keep(self, key: K, value: V) -> V:
         self._kept[key] = value
@@ -133,9 +133,9 @@ class Compiled:
 
     def _state(self, tail: Tail) -> _State:
         """The state after `tail`, from that after the longest known part of it."""
-        found = self._states.get(tail)
-        if found is not None:
-            return found
+        state = self._states.get(tail)
+        if state is not None:
+            return state
         if not tail:
             return self._root
         start, known = len(tail), None

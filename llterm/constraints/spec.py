@@ -90,12 +90,12 @@ class Constraint:
     def explained(self, message: str) -> str:
         """llguidance's message as one sentence: the place first, no excerpts."""
         message = _EXCERPT.sub("", message)
-        found = _PLACE.match(message)
+        match = _PLACE.match(message)
         place = ""
-        if found:
-            message = message[found.end() :]
+        if match:
+            message = message[match.end() :]
             if self.kind == "grammar":
-                place = self._place(int(found[1]), int(found[2]))
+                place = self._place(int(match[1]), int(match[2]))
         message = _OVERLAP.sub(
             "oneOf needs alternatives that no text fits two of; anyOf takes any",
             message.removeprefix(_SCHEMA),
@@ -160,8 +160,8 @@ def json_schema(text: str) -> Constraint:
     return Constraint("json-schema", text)
 
 
-def _part(found: re.Match[str]) -> str:
+def _part(match: re.Match[str]) -> str:
     """The regex crate points with carets; say where and at what instead."""
-    start = len(found["before"])
-    part = found["pattern"][start : start + len(found["under"])]
-    return f"character {start + 1} of the pattern, {part!r}: {found['what']}"
+    start = len(match["before"])
+    part = match["pattern"][start : start + len(match["under"])]
+    return f"character {start + 1} of the pattern, {part!r}: {match['what']}"

@@ -92,23 +92,23 @@ class BanTable:
         whole = before[: len(before) - incomplete(before)]
         letter = tail(whole, 4).decode("utf-8", "replace")[-1:].isalnum()
         key = begun, not opening(drawn), letter, before[len(whole) :]
-        kept = self._kept.get(key)
-        if kept is None:
+        bars = self._kept.get(key)
+        if bars is None:
             if len(self._kept) >= KEPT_PLACES:
                 self._kept.clear()
             found = self._bar(begun, before, letter, first=not opening(drawn))
-            kept = self._kept[key] = tuple(one for one in found if one.ids.any())
-        return kept
+            bars = self._kept[key] = tuple(one for one in found if one.ids.any())
+        return bars
 
     def barred_beyond(self, story: bytes, residue: bytes) -> tuple[Barred, ...]:
         """The same among tokens that first write the end of the story again: what they add."""
-        found: dict[str, Bits] = {}
+        bits_by_ban: dict[str, Bits] = {}
         if self._bans:
             for id in self._starts.beginning_with(residue.lower()).tolist():
                 said = self._bans.broken_by(story, b"", self._data[id][len(residue) :])
                 if said is not None:
-                    found.setdefault(said, np.zeros(self._size, bool))[id] = True
-        return tuple(Barred(said, ids) for said, ids in found.items())
+                    bits_by_ban.setdefault(said, np.zeros(self._size, bool))[id] = True
+        return tuple(Barred(said, ids) for said, ids in bits_by_ban.items())
 
     def doomed(
         self, story: bytes, drawn: bytes, constraint: Constrained, written: Tail
@@ -119,71 +119,71 @@ class BanTable:
         constraint allows more than `NARROW` tokens, only along those that a phrase goes on in.
         """
         left = constraint.mask(written).allowed & ~_any(self.barred(story, drawn), self._size)
-        found: dict[str, Bits] = {}
+        bits_by_ban: dict[str, Bits] = {}
         for id in self._worth_following(left, story, drawn).tolist():
             said = self._forced(story, drawn + self._data[id], constraint, (*written, id), AHEAD)
             if said is not None:
-                found.setdefault(said, np.zeros(self._size, bool))[id] = True
-        return tuple(Barred(said, ids) for said, ids in found.items())
+                bits_by_ban.setdefault(said, np.zeros(self._size, bool))[id] = True
+        return tuple(Barred(said, ids) for said, ids in bits_by_ban.items())
 
     def _bar(self, begun: Begun, before: bytes, letter: bool, *, first: bool) -> Iterator[Barred]:
-        found: dict[str, Bits] = {}
+        bits_by_ban: dict[str, Bits] = {}
         for pattern, ids in zip(self._patterns, self._inside, strict=True):
-            bits = found.setdefault(pattern.said, np.zeros(self._size, bool))
+            bits = bits_by_ban.setdefault(pattern.said, np.zeros(self._size, bool))
             if not pattern.opening:
                 bits[ids] = True
             elif first:
                 bits[self._openings.beginning_with(pattern.data)] = True
         for index, size in begun:
             pattern = self._patterns[index]
-            found[pattern.said][self._starts.beginning_with(pattern.data[size:])] = True
+            bits_by_ban[pattern.said][self._starts.beginning_with(pattern.data[size:])] = True
         if self._capitals is not None:
             broken = incomplete(before)
-            bits = found[CAPITALS] = self._capitals[letter and not broken].copy()
+            bits = bits_by_ban[CAPITALS] = self._capitals[letter and not broken].copy()
             if broken:
                 for id, data in enumerate(self._data):
                     if data and 0x80 <= data[0] < 0xC0:
                         bits[id] = begins_with_capital(before, data)
-        return (Barred(said, bits) for said, bits in found.items())
+        return (Barred(said, bits) for said, bits in bits_by_ban.items())
 
     def _begun(self, story: bytes, drawn: bytes) -> Begun:
         before = tail(story + drawn, self._longest - 1).lower()
         opened = opening(drawn) if len(drawn) < 2 * self._longest else b""
-        found = []
+        beginnings = []
         for index, pattern in enumerate(self._patterns):
             if pattern.opening:
                 if opened and len(opened) < len(pattern.data) and pattern.data.startswith(opened):
-                    found.append((index, len(opened)))
+                    beginnings.append((index, len(opened)))
                 continue
             sizes = range(1, len(pattern.data))
-            found += [(index, size) for size in sizes if before.endswith(pattern.data[:size])]
-        return tuple(found)
+            beginnings += [(index, size) for size in sizes if before.endswith(pattern.data[:size])]
+        return tuple(beginnings)
 
     def _begun_with_capital(self) -> tuple[Bits, Bits]:
         """Tokens with a word that begins with a capital: after no letter, and after one."""
-        found = np.zeros((2, self._size), bool)
+        begins = np.zeros((2, self._size), bool)
         for id, data in enumerate(self._data):
             if data != data.lower() or not data.isascii():
                 for row, before in enumerate((b"", b"a")):
-                    found[row, id] = begins_with_capital(before, data)
-        return found[0], found[1]
+                    begins[row, id] = begins_with_capital(before, data)
+        return begins[0], begins[1]
 
     def _going_on(self, story: bytes, drawn: bytes) -> Bits:
         """Tokens after which the text ends in the beginning of a pattern."""
-        found = np.zeros(self._size, bool)
+        continues = np.zeros(self._size, bool)
         first = not opening(drawn)
         for pattern in self._patterns:
             for size in range(1, len(pattern.data)):
                 start = pattern.data[:size]
                 if not pattern.opening:
-                    found[self._ends.beginning_with(start[::-1])] = True
+                    continues[self._ends.beginning_with(start[::-1])] = True
                 elif first:
-                    found[self._openings.equal_to(start)] = True
+                    continues[self._openings.equal_to(start)] = True
         for index, size in self._begun(story, drawn):
             rest = self._patterns[index].data[size:]
             for more in range(1, len(rest)):
-                found[self._starts.equal_to(rest[:more])] = True
-        return found
+                continues[self._starts.equal_to(rest[:more])] = True
+        return continues
 
     def _worth_following(self, left: Bits, story: bytes, drawn: bytes) -> Ids:
         if np.count_nonzero(left) > NARROW:
@@ -216,19 +216,19 @@ def _inside(data: Sequence[bytes], patterns: Sequence[Pattern]) -> list[Ids]:
     """For each pattern, the ids of the tokens that hold all of it."""
     text = _GAP.join(data)
     starts = np.cumsum([0, *(len(one) + 1 for one in data[:-1])])
-    found = []
+    rows = []
     for pattern in patterns:
         places = []
         place = text.find(pattern.data)
         while place >= 0:
             places.append(place)
             place = text.find(pattern.data, place + 1)
-        found.append(np.searchsorted(starts, np.array(places, np.int64), side="right") - 1)
-    return found
+        rows.append(np.searchsorted(starts, np.array(places, np.int64), side="right") - 1)
+    return rows
 
 
 def _any(barred: Sequence[Barred], size: int) -> Bits:
-    found = np.zeros(size, bool)
-    for one in barred:
-        found |= one.ids
-    return found
+    union = np.zeros(size, bool)
+    for bar in barred:
+        union |= bar.ids
+    return union

@@ -64,14 +64,14 @@ class Bans:
         """Every text that is banned."""
         from llterm.core.display import label_text
 
-        found = [Pattern("ban newline", one) for one in (b"\n", b"\r") if self.newline]
+        patterns = [Pattern("ban newline", spelling) for spelling in (b"\n", b"\r") if self.newline]
         if self.refusals:
-            spelled = (one for text in REFUSALS for one in _spellings(text))
-            found += [Pattern("ban refusals", one, opening=True) for one in spelled]
+            spelled = (spelling for text in REFUSALS for spelling in _spellings(text))
+            patterns += [Pattern("ban refusals", spelling, opening=True) for spelling in spelled]
         for phrase in self.phrases:
             said = f'banned "{label_text(phrase)}"'
-            found += [Pattern(said, one) for one in _spellings(phrase)]
-        return tuple(found)
+            patterns += [Pattern(said, spelling) for spelling in _spellings(phrase)]
+        return tuple(patterns)
 
     def broken_by(self, story: bytes, drawn: bytes, added: bytes) -> str | None:
         """Which ban `added` breaks after the story and what was drawn; None when it breaks none.

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 
-from llterm.core.search import Beam, Terrain, likeliest_first
+from llterm.core.beams import Beam, Terrain, likeliest_first
 from llterm.core.tokens import Tail
 
 
@@ -139,9 +139,9 @@ class Breadth:
         """The beams a token longer. Finished ones keep their places; the rest is for the best."""
         children: list[Beam] = []
         for beam in self._level:
-            found = self.terrain.known(beam)
-            assert found is not None
-            for child in self.terrain.children(beam, found):
+            distribution = self.terrain.known(beam)
+            assert distribution is not None
+            for child in self.terrain.children(beam, distribution):
                 (self._banned if child.banned else children).append(child)
         children.sort(key=likeliest_first)
         room = self.goal - len(self._finished) - len(self._refused)

@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from llterm.core.search import CONSTRAINT, Beam, Terrain, likeliest_first
+from llterm.core.beams import CONSTRAINT, Beam, Terrain, likeliest_first
+from llterm.core.suggestion_tree import Branch, Suggestion, View
 from llterm.core.tokens import Tail
-from llterm.core.view import Branch, Suggestion, View
 
 UNSEEN = 1e-4
 """What paths not looked at may add to a text's probability, as a share of it."""
@@ -159,11 +159,20 @@ class ChoiceSearch:
 
     def view(self, *, spent: bool, banned: bool) -> View:
         """Every text found so far once, most probable first, one row each."""
-        known = sorted((one for one in self._choices if one.spellings), key=_likeliest_first)
-        total = float(np.logaddexp.reduce([one.logprob for one in known])) if known else 0.0
+        known = sorted(
+            (known_choice for known_choice in self._choices if known_choice.spellings),
+            key=_likeliest_first,
+        )
+        total = (
+            float(np.logaddexp.reduce([known_choice.logprob for known_choice in known]))
+            if known
+            else 0.0
+        )
         rows = tuple(_row(choice, total) for choice in known)
         done = self.done
-        settled = next((at for at, one in enumerate(known) if not one.settled), len(known))
+        settled = next(
+            (at for at, known_choice in enumerate(known) if not known_choice.settled), len(known)
+        )
         return View(
             suggestions=tuple(_suggestion(choice, total) for choice in known),
             branches=(*rows, *map(_banned_row, self._banned)) if banned else rows,
@@ -201,9 +210,9 @@ class ChoiceSearch:
 
     def _children(self, beam: Beam, further: Sequence[_Choice]) -> Iterator[Beam]:
         """The beams that go on from one; those that are a text are noted with it too."""
-        found = self.terrain.facts[beam.tail]
+        distribution = self.terrain.facts[beam.tail]
         listed = 0.0
-        for child in self.terrain.spelled(beam, found):
+        for child in self.terrain.spelled(beam, distribution):
             if child.banned:
                 # Of what the constraint itself takes, the first tokens alone are worth a row.
                 if child.banned != CONSTRAINT or beam is self.root:
@@ -214,9 +223,9 @@ class ChoiceSearch:
                 if choice.data == child.data:
                     choice.spellings.append(child)
             yield child
-        if not found.exact:
+        if not distribution.exact:
             for choice in further:
-                choice.hidden += math.exp(beam.logprob) * max(found.permitted - listed, 0.0)
+                choice.hidden += math.exp(beam.logprob) * max(distribution.permitted - listed, 0.0)
 
 
 def _begins(data: bytes, text: bytes) -> bool:

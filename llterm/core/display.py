@@ -86,15 +86,17 @@ class Display:
     def of(cls, data: bytes) -> Display:
         """The display of these bytes."""
         text = data.decode("utf-8", "surrogateescape")
-        found = _found(text)
-        if not found:
+        unsafe = _found(text)
+        if not unsafe:
             return cls(text, len(data))
         codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
         sizes = 1 + (codes > 0x7F) + (codes > 0x7FF) + (codes > 0xFFFF).astype(np.int64)
         sizes[(codes >= 0xDC80) & (codes <= 0xDCFF)] = 1
-        at = np.flatnonzero(np.isin(codes, [ord(one) for one in found])).astype(np.int64)
+        at = np.flatnonzero(np.isin(codes, [ord(character) for character in unsafe])).astype(
+            np.int64
+        )
         starts = np.cumsum(sizes) - sizes
-        shown = text.translate({ord(one): _stand_in(one) for one in found})
+        shown = text.translate({ord(character): _stand_in(character) for character in unsafe})
         return cls(shown, len(data), at, starts[at], sizes[at])
 
     def byte_offset(self, offset: int) -> int:

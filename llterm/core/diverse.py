@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from itertools import takewhile
 
-from llterm.core.search import Beam
+from llterm.core.beams import Beam
 from llterm.core.tokens import Tail
 
 LONG = 6
@@ -41,11 +41,11 @@ def _kept(character: str) -> str:
     return " " if kind[0] in "PZC" or kind == "Sk" else character
 
 
-def alike(one: Words, other: Words) -> bool:
+def alike(first: Words, second: Words) -> bool:
     """Whether two wordings say the same; symmetric, but not transitive."""
-    if one == other:
+    if first == second:
         return True
-    short, long = sorted((one, other), key=len)
+    short, long = sorted((first, second), key=len)
     if len(short) < LONG or len(long) - len(short) > 1:
         return False
     same = _common(short, long)
@@ -67,7 +67,7 @@ def fold(
     kept does not hang on how many follow. `before` is the story's end: a word may begin there.
     """
     begun = before.split()[-1] if before and not before[-1].isspace() else ""
-    kept: list[Beam] = []
+    distinct: list[Beam] = []
     words: dict[Words, Beam] = {}
     folded: dict[Tail, list[Beam]] = {}
     for beam in finished:
@@ -75,7 +75,7 @@ def fold(
         like = words.get(said) or next((words[one] for one in words if alike(one, said)), None)
         if like is not None:
             folded.setdefault(like.tail, []).append(beam)
-        elif len(kept) < most:
-            kept.append(beam)
+        elif len(distinct) < most:
+            distinct.append(beam)
             words[said] = beam
-    return kept, folded
+    return distinct, folded

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llterm.core.distribution import Logprobs
-from llterm.core.reading import Candidate, Reading
+from llterm.core.scored_text import Candidate, Reading
 
 WAYS = 4
 """Most candidates whose futures are compared."""
@@ -30,9 +30,11 @@ class Futures:
 
 def ways(reading: Reading) -> tuple[Candidate, ...]:
     """The candidates worth comparing: the likeliest two, and others that are likely enough."""
-    listed = [one for one in reading.top[:WAYS] if not one.token.end]
+    listed = [candidate for candidate in reading.top[:WAYS] if not candidate.token.end]
     return tuple(
-        one for place, one in enumerate(listed) if place < 2 or one.logprob >= np.log(LEAST)
+        candidate
+        for place, candidate in enumerate(listed)
+        if place < 2 or candidate.logprob >= np.log(LEAST)
     )
 
 
@@ -42,12 +44,12 @@ def futures(candidates: Sequence[Candidate], after: Sequence[Logprobs]) -> Futur
     The divergence is Jensen and Shannon's, weighted by the candidates' probabilities:
     H(Σ wᵢPᵢ) − Σ wᵢH(Pᵢ) (J. Lin, 1991, "Divergence measures based on the Shannon entropy").
     """
-    weights = np.exp([one.logprob for one in candidates])
+    weights = np.exp([candidate.logprob for candidate in candidates])
     weights /= weights.sum()
     each = np.exp(np.asarray(after, np.float64))
     each /= each.sum(axis=1, keepdims=True)
     apart = _bits(weights @ each) - sum(
-        weight * _bits(one) for weight, one in zip(weights, each, strict=True)
+        weight * _bits(candidate) for weight, candidate in zip(weights, each, strict=True)
     )
     return Futures(tuple(candidates), max(float(apart), 0.0), _bits(weights))
 

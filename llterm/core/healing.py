@@ -33,10 +33,10 @@ def residue_of(text: bytes) -> bytes:
         tail = text[-4 * LONGEST :].decode("utf-8", "replace")
         if tail.endswith("\ufffd"):
             return b""
-    found = _LAST.search(tail)
-    if found is None:
+    match = _LAST.search(tail)
+    if match is None:
         return b""
-    residue = found.group().encode()
+    residue = match.group().encode()
     return residue if len(residue) <= LONGEST and text.endswith(residue) else b""
 
 
@@ -70,8 +70,8 @@ class Healer:
 
     def mask(self, residue: bytes) -> Mask:
         """Tokens that may stand first while `residue` still has to be written."""
-        kept = self._masks.get(residue)
-        if kept is None:
+        mask = self._masks.get(residue)
+        if mask is None:
             allowed = np.zeros(self._size, dtype=np.bool_)
             longer = slice(
                 bisect_left(self._data, residue), bisect_left(self._data, _after(residue))
@@ -81,8 +81,8 @@ class Healer:
                 shorter = residue[:stop]
                 same = slice(bisect_left(self._data, shorter), bisect_right(self._data, shorter))
                 allowed[self._ids[same]] = True
-            kept = self._masks[residue] = Mask(allowed)
-        return kept
+            mask = self._masks[residue] = Mask(allowed)
+        return mask
 
 
 def _after(prefix: bytes) -> bytes:

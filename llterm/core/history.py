@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from llterm.core.loom import BIN, ROOT, Loom, Marks, Node
+from llterm.core.loom_tree import BIN, ROOT, Loom, Marks, Node
 
 Value = int | str
 Way = Literal["undo", "redo"]
@@ -17,7 +17,7 @@ EVERY = 1 << 60
 
 
 @dataclass(slots=True)
-class Step:
+class UndoStep:
     """One thing the person did. Replaying rows, not commands: undo gives back exactly what was."""
 
     label: str
@@ -52,7 +52,7 @@ class Step:
         first = self.facts[name][0] if name in self.facts else before
         self.facts[name] = first, after
 
-    def copy(self) -> Step:
+    def copy(self) -> UndoStep:
         """This step as it is now."""
         return replace(self, nodes=dict(self.nodes), marks=dict(self.marks), facts=dict(self.facts),
                        splits=list(self.splits))  # fmt: skip
@@ -111,7 +111,7 @@ def _parent(node: Node | None) -> int | None:
     return None if node is None else node.parent
 
 
-Earlier = Callable[[int, int], list[Step] | None]
+Earlier = Callable[[int, int], list[UndoStep] | None]
 """Reads up to so many done steps before the one with this id, oldest first; None where they cannot
 be read."""
 
@@ -123,30 +123,30 @@ class History:
     Of a file only the last steps are read at first; earlier ones when they are come to.
     """
 
-    done: list[Step] = field(default_factory=list)
-    undone: list[Step] = field(default_factory=list)
+    done: list[UndoStep] = field(default_factory=list)
+    undone: list[UndoStep] = field(default_factory=list)
     earlier: Earlier | None = None
     """None where all is read."""
     oldest: int = 0
     """Id of the first step that is read."""
 
-    def back(self) -> list[Step]:
+    def back(self) -> list[UndoStep]:
         """Take the last step, and the silent ones made for it; in the order to undo them."""
-        taken: list[Step] = []
+        taken: list[UndoStep] = []
         while (last := self.last()) is not None and (not taken or last.silent):
             taken.append(self.done.pop())
         self.undone += taken
         return taken
 
-    def forth(self) -> list[Step]:
+    def forth(self) -> list[UndoStep]:
         """Take the next undone step, the silent ones made for it first; in the order to redo."""
-        taken: list[Step] = []
+        taken: list[UndoStep] = []
         while self.undone and (not taken or taken[-1].silent):
             taken.append(self.undone.pop())
         self.done += taken
         return taken
 
-    def put_back(self, steps: list[Step], *, undone: bool) -> None:
+    def put_back(self, steps: list[UndoStep], *, undone: bool) -> None:
         """These steps, just taken, were not undone (or redone) after all."""
         before, after = (self.done, self.undone) if undone else (self.undone, self.done)
         del after[len(after) - len(steps) :]
@@ -157,23 +157,23 @@ class History:
         _check_way(loom, self.done[::-1], "undo", "redo")
         _check_way(loom, self.undone[::-1], "redo", "undo")
 
-    def last(self, nth: int = 1) -> Step | None:
+    def last(self, nth: int = 1) -> UndoStep | None:
         """The last step done, or the nth from the end."""
         while len(self.done) < nth and self.earlier is not None:
-            found = self.earlier(self.oldest, PAGE)
-            if found is None:
+            steps = self.earlier(self.oldest, PAGE)
+            if steps is None:
                 break
-            self.done[:0] = found
-            if found:
-                self.oldest = found[0].id
+            self.done[:0] = steps
+            if steps:
+                self.oldest = steps[0].id
             else:
                 self.earlier = None
         return self.done[-nth] if len(self.done) >= nth else None
 
 
-def _check_way(loom: Loom, steps: Sequence[Step], way: Way, back: Way) -> None:
+def _check_way(loom: Loom, steps: Sequence[UndoStep], way: Way, back: Way) -> None:
     """Raise ValueError where the loom cannot go along these steps; it is as it was afterwards."""
-    gone: list[Step] = []
+    gone: list[UndoStep] = []
     marks = dict(loom.marks)
     try:
         for step in steps:

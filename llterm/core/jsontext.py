@@ -29,18 +29,18 @@ def json_text(
     """
     separators = (",", ":") if compact else None
 
-    def text(one: Any) -> str:
+    def text(part: Any) -> str:
         return json.dumps(
-            one, indent=indent, separators=separators, ensure_ascii=ascii, sort_keys=sort,
+            part, indent=indent, separators=separators, ensure_ascii=ascii, sort_keys=sort,
             allow_nan=False,
         )  # fmt: skip
 
     try:
-        found = text(value)
+        written = text(value)
     except ValueError:
         return text(_sayable(value, bytes_kept))
-    halves = not bytes_kept and ("\\ud" in found if ascii else LONE.search(found) is not None)
-    return text(_sayable(value, bytes_kept)) if halves else found
+    halves = not bytes_kept and ("\\ud" in written if ascii else LONE.search(written) is not None)
+    return text(_sayable(value, bytes_kept)) if halves else written
 
 
 def _sayable(value: Any, bytes_kept: bool) -> Any:
@@ -52,8 +52,8 @@ def _sayable(value: Any, bytes_kept: bool) -> Any:
         case str():
             return value if bytes_kept else LONE.sub("�", value)
         case dict():
-            return {_sayable(name, bytes_kept): _sayable(one, bytes_kept)
-                    for name, one in value.items()}  # fmt: skip
+            return {_sayable(name, bytes_kept): _sayable(member, bytes_kept)
+                    for name, member in value.items()}  # fmt: skip
         case list() | tuple():
-            return [_sayable(one, bytes_kept) for one in value]
+            return [_sayable(member, bytes_kept) for member in value]
     return value

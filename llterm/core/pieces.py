@@ -78,12 +78,12 @@ class Pieces:
         return id in self.texts
 
     def __getitem__(self, id: int) -> Piece:
-        found = self._known.get(id)
-        if found is None:
+        piece = self._known.get(id)
+        if piece is None:
             self.fetch((id,))
-            found = self._known.get(id)
+            piece = self._known.get(id)
         # One that cannot be read now is text that nobody is known to have written.
-        return found or Piece(id, self.texts[id], UNKNOWN)
+        return piece or Piece(id, self.texts[id], UNKNOWN)
 
     def add(self, piece: Piece) -> None:
         self._known[piece.id] = piece

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from llterm.core.chat import Parts, encode_parts
+from llterm.core.chat_messages import ChatParts, encode_parts
 from llterm.core.healing import residue_of
 from llterm.core.pieces import Run
 from llterm.core.rules import Rules
-from llterm.core.sight import Sight, first_seen
 from llterm.core.tokens import Tail, Vocabulary, text_bytes
+from llterm.core.windows import SeenStory, first_seen
 
 MARGIN = 16
 """Tokens of the context kept free beside a suggestion's depth."""
@@ -27,7 +27,7 @@ class Prompt:
     """Bytes at the end of the story that `tokens` leaves out, for the model to finish."""
     before: str
     """The story's last words."""
-    sight: Sight
+    sight: SeenStory
     """How much of the story the model sees."""
 
 
@@ -37,7 +37,7 @@ def make_prompt(
     vocabulary: Vocabulary,
     rules: Rules,
     context: int,
-    chat: Parts = (),
+    chat: ChatParts = (),
 ) -> Prompt:
     """The story's tokens, windowed to the context.
 
@@ -59,7 +59,7 @@ def make_prompt(
         head=len(head),
         residue=residue,
         before=text[-64:].decode("utf-8", "replace"),
-        sight=Sight(
+        sight=SeenStory(
             story=len(ids),
             dropped=start,
             start=len(text_bytes(vocabulary, ids[:start])),

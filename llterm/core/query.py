@@ -11,7 +11,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from llterm.core.attention import Attention
+from llterm.core.attention_weights import Attention
 from llterm.core.distribution import Distribution, Mask
 from llterm.core.tokens import Path, Tail, Vocabulary
 from llterm.errors import LltermError
@@ -47,7 +47,7 @@ class Capabilities:
     shares: bool = True
     """Texts with a common beginning share its evaluation."""
     attention: bool = False
-    """Shows what its layers attend to (`Attentive`)."""
+    """Shows what its layers attend to (`ProvidesAttention`)."""
     weights: FilePath | None = None
     """The GGUF file that it is, for methods that need the weights themselves."""
     pieces: int = 1
@@ -181,7 +181,7 @@ class Backend(Source, Protocol):
 
 
 @runtime_checkable
-class Whole(Protocol):
+class ProvidesLogits(Protocol):
     """A backend that gives whole rows for the tokens of a text; those with all of a model can."""
 
     def rows(self, tokens: Tail, start: int = 1, *, aside: bool = True) -> AsyncGenerator[Rows]:
@@ -193,7 +193,7 @@ class Whole(Protocol):
 
 
 @runtime_checkable
-class Beside(Protocol):
+class SideQueries(Protocol):
     """A source that can answer out of the way of what it holds for the story."""
 
     def ask_beside(self, queries: Sequence[Query]) -> AsyncGenerator[Fact | Failed]:
@@ -202,7 +202,7 @@ class Beside(Protocol):
 
 
 @runtime_checkable
-class Distant(Protocol):
+class MayBeAway(Protocol):
     """A source on a server that may go away, and is asked again for a while."""
 
     @property
@@ -224,7 +224,7 @@ class Accelerated(Protocol):
 
 
 @runtime_checkable
-class Attentive(Protocol):
+class ProvidesAttention(Protocol):
     """A backend that shows what its layers attend to."""
 
     async def attention(self, tokens: Tail, rows: int, columns: int) -> Attention:

@@ -8,231 +8,19 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from itertools import chain, islice
 
-from llterm.core.bans import Bans
-from llterm.core.constraint import Constrained
-from llterm.core.distribution import Distribution, Mask
-from llterm.core.healing import Healer
-from llterm.core.lines import Lines
-from llterm.core.rules import Rules
-from llterm.core.stops import Stopper
-from llterm.core.tokens import Tail, Vocabulary
-from llterm.core.view import Finish, Step
+from llterm.core.beams import Beam, Terrain, likeliest_first
+from llterm.core.lines_ahead import Lines
+from llterm.core.tokens import Tail
 
-KEEP = 64
-"""Candidates listed a position, so that a later, looser rule finds them without asking again."""
-WIDEST = 4096
-"""Most candidates a position: what "no split limit" means on a larger vocabulary."""
 AT_ONCE = 16
 """Children made at a time; the others wait as one entry until the best of them is due."""
-CONSTRAINT = "constraint"
-"""What a branch that the constraint forbids is said to be banned by."""
 DIVE_SHARE = 4
 """One in this many places of a batch goes to the deepest open beams: suggestions appear early."""
 USUAL = 1.0
 """What a first choice costs in nats, as a rule: how far a line stays above the last suggestion."""
-
-
-@dataclass(slots=True, eq=False)
-class Beam:
-    """A partial or finished suggestion: one token after its parent beam."""
-
-    parent: Beam | None
-    tail: Tail
-    step: Step | None
-    """None only for the beam with an empty tail."""
-    logprob: float
-    """Joint, from the anchor."""
-    depth: int
-    """Tokens that count: those after the residue was written."""
-    residue: bytes
-    """What is still to be re-encoded."""
-    data: bytes
-    """Text the suggestion adds, so far."""
-    shown: bytes
-    """This token's share of `data`."""
-    finish: Finish = "open"
-    banned: str = ""
-    """What forbids it, where something does."""
-    _steps: tuple[Step, ...] = field(default=(), init=False)
-
-    @property
-    def steps(self) -> tuple[Step, ...]:
-        """The tokens from the first to this one; kept, for a tree is drawn many times."""
-        if not self._steps:
-            steps: list[Step] = []
-            beam: Beam | None = self
-            while beam is not None and beam.step is not None:
-                steps.append(beam.step)
-                beam = beam.parent
-            self._steps = tuple(reversed(steps))
-        return self._steps
-
-
-@dataclass(slots=True)
-class Terrain:
-    """What a search walks on: the known distributions and how to read them."""
-
-    vocabulary: Vocabulary
-    rules: Rules
-    stopper: Stopper
-    healer: Healer | None
-    facts: Mapping[Tail, Distribution]
-    constraint: Constrained | None = None
-    """Not together with a residue."""
-    bans: Bans = field(default_factory=Bans)
-    before: bytes = b""
-    """The end of the story: a banned phrase may begin there."""
-    levels: dict[int, tuple[float, int]] = field(default_factory=dict)
-
-    def mask(self, beam: Beam) -> Mask | None:
-        """Which tokens may come next; None when all may."""
-        if self.constraint is not None:
-            return self.constraint.mask(beam.tail)
-        return self.healer.mask(beam.residue) if self.healer and beam.residue else None
-
-    @property
-    def spelling(self) -> bool:
-        """Whether all ways to spell a few texts are looked at, whatever the rules say."""
-        return self.constraint is not None and bool(self.constraint.texts)
-
-    def known(self, beam: Beam) -> Distribution | None:
-        """The distribution after `beam`, if it lists enough candidates for the rules."""
-        found = self.facts.get(beam.tail)
-        if found is None or not found.exact or found.rest <= 0.0 or self.spelling:
-            return found
-        if self.bans and len(found.ids) < self._widest:
-            return found if self._enough(beam, found) else None
-        if len(found.ids) >= self.need(beam.depth):
-            return found
-        return found if float(found.logprobs[-1]) < self.least(beam.depth) else None
-
-    def wanted(self, beam: Beam) -> int:
-        """How many candidates to ask for: more than before where bans took too many of those."""
-        if self.spelling and (mask := self.mask(beam)) is not None:
-            return max(int(mask.allowed.sum()), min(KEEP, self.vocabulary.size))
-        found = self.facts.get(beam.tail)
-        keep = self.keep(beam.depth)
-        return keep if found is None else min(max(keep, 4 * len(found.ids)), self._widest)
-
-    @property
-    def _widest(self) -> int:
-        return min(self.vocabulary.size, WIDEST)
-
-    def _enough(self, beam: Beam, found: Distribution) -> bool:
-        """Whether all children are among the candidates listed, though bans take some of these."""
-        free = sum(1 for child in self.children(beam, found) if not child.banned)
-        limit = self.rules.split_limit or self._widest
-        return free >= limit or (free > 0 and float(found.logprobs[-1]) < self.least(beam.depth))
-
-    def least(self, depth: int) -> float:
-        """Logprob that a second candidate needs."""
-        return self._levels(depth)[0]
-
-    def need(self, depth: int) -> int:
-        """How many candidates a distribution must list so that none is missed."""
-        return self._levels(depth)[1]
-
-    def keep(self, depth: int) -> int:
-        """How many candidates to ask for: some more than these rules need."""
-        return max(self.need(depth), min(KEEP, self.vocabulary.size))
-
-    def _levels(self, depth: int) -> tuple[float, int]:
-        """`least` and `need` at this depth; asked for at every beam, so they are kept."""
-        level = self.levels.get(depth)
-        if level is None:
-            least = self.rules.least(depth)
-            level = self.levels[depth] = least, self._need(least)
-        return level
-
-    def _need(self, least: float) -> int:
-        most = min(self.rules.split_limit or self._widest, self._widest)
-        # So many candidates have this probability at most.
-        return min(most, int(math.exp(-least)) + 1) if -least < math.log(most) else most
-
-    def children(self, beam: Beam, found: Distribution) -> Iterator[Beam]:
-        """The beams that go on from `beam`, most probable first, forbidden ones among them.
-
-        The first candidate always goes on; others need the cutoff; at most `split_limit` do, and
-        forbidden ones do not count. Where a mask holds, the probabilities are those given the
-        allowed tokens; those of forbidden ones are the raw model's.
-        """
-        if self.spelling:
-            yield from self.spelled(beam, found)
-            return
-        mask = self.mask(beam)
-        scale = math.log(found.permitted) if mask is not None and found.permitted > 0 else 0.0
-        least = self.least(beam.depth)
-        limit = self.rules.split_limit or len(found.ids)
-        banning = bool(self.bans)
-        # Where nothing is forbidden the first `limit` are all that can go on.
-        listed = len(found.ids) if mask is not None or banning else limit
-        rank = forbidden = 0
-        for id, raw in _listed(found, listed):
-            masked = mask is not None and not mask.allowed[id]
-            if masked and (self.constraint is None or forbidden >= limit or raw < least):
-                continue
-            logprob = raw if masked else min(raw - scale, 0.0)
-            if not masked and (rank >= limit or (rank and logprob < least)):
-                return
-            child = self._child(beam, id, logprob, rank + 1, found.permitted)
-            said: str | None = CONSTRAINT if masked else None
-            if banning and not masked:
-                said = self.bans.broken_by(self.before, beam.data, child.shown)
-            if said is None:
-                rank += 1
-                yield child
-            elif forbidden < limit and raw >= least:
-                forbidden += 1
-                child.finish, child.banned = "banned", said
-                yield child
-
-    def spelled(self, beam: Beam, found: Distribution) -> Iterator[Beam]:
-        """The tokens that spell a text further, at the raw model's probabilities, and what a ban or
-        the constraint forbids of that which the rules would look at."""
-        mask = self.mask(beam)
-        assert mask is not None
-        least, rank = self.least(beam.depth), 0
-        for number, (id, logprob) in enumerate(_listed(found, len(found.ids))):
-            allowed = bool(mask.allowed[id]) and not self.vocabulary.token(id).end
-            if not allowed and (number >= self.rules.split_limit or logprob < least):
-                continue
-            rank += allowed
-            child = self._child(beam, id, logprob, rank + (not allowed), found.permitted)
-            child.finish = "open"
-            if not allowed:
-                child.finish, child.banned = "banned", CONSTRAINT
-            elif self.bans and (said := self.bans.broken_by(self.before, beam.data, child.shown)):
-                child.finish, child.banned = "banned", said
-            yield child
-
-    def _child(self, beam: Beam, id: int, logprob: float, rank: int, permitted: float) -> Beam:
-        token = self.vocabulary.token(id)
-        written = b"" if token.special else token.data
-        residue, shown = beam.residue, written
-        if residue:
-            residue, shown = residue[len(written) :], written[len(residue) :]
-        child = Beam(
-            parent=beam,
-            tail=(*beam.tail, id),
-            step=Step(id, token.data, logprob, rank, token.special, permitted),
-            logprob=beam.logprob + logprob,
-            depth=beam.depth + (not beam.residue),
-            residue=residue,
-            data=beam.data + shown,
-            shown=shown,
-        )
-        if token.end:
-            child.finish = "end"
-        elif not residue and self.stopper.ended(child.data.decode("utf-8", "ignore")):
-            child.finish = "stop"
-        elif child.depth >= self.rules.depth:
-            child.finish = "depth"
-        return child
-
 
 _Ready = tuple[float, Tail, Beam]
 """A beam to follow, by −logprob and tail."""
@@ -449,11 +237,11 @@ class Search:
             beam = heapq.heappop(ready)[2]
             if beam.logprob < self._floor():
                 return
-            found = self.terrain.known(beam)
-            if found is None:
+            distribution = self.terrain.known(beam)
+            if distribution is None:
                 self._push(beam)
                 continue
-            self._make(self.terrain.children(beam, found), ready)
+            self._make(self.terrain.children(beam, distribution), ready)
 
     def _make(self, children: Iterator[Beam], ready: list[_Ready]) -> None:
         """Take the next few children; the rest are due when the best of them is."""
@@ -477,15 +265,3 @@ class Search:
             heapq.heappush(self._finished, item)
         else:
             heapq.heappushpop(self._finished, item)
-
-
-def _listed(found: Distribution, count: int) -> Iterator[tuple[int, float]]:
-    """The first candidates as numbers, some at a time: often only a few are looked at."""
-    for start in range(0, min(count, len(found.ids)), KEEP):
-        part = slice(start, min(start + KEEP, count))
-        yield from zip(found.ids[part].tolist(), found.logprobs[part].tolist(), strict=True)
-
-
-def likeliest_first(beam: Beam) -> tuple[float, Tail]:
-    """Sorts beams; ties by token ids."""
-    return -beam.logprob, beam.tail

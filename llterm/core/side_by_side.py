@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from itertools import accumulate
 
-from llterm.core.loom import Loom
+from llterm.core.loom_tree import Loom
 
 _WORD = re.compile(rb"\s*[^\s]+|\s+")
 MOST_EXACT = 2000
@@ -16,7 +16,7 @@ MOST_EXACT = 2000
 
 
 @dataclass(frozen=True, slots=True)
-class Word:
+class ComparedWord:
     """A word with the space before it."""
 
     data: bytes
@@ -25,25 +25,25 @@ class Word:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class ComparedStretch:
     """A stretch of both branches."""
 
-    one: tuple[Word, ...]
-    other: tuple[Word, ...]
+    one: tuple[ComparedWord, ...]
+    other: tuple[ComparedWord, ...]
     same: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class BranchComparison:
     """What two branches share before they part, and their rest in parts."""
 
     shared: bytes
-    parts: tuple[Part, ...]
+    parts: tuple[ComparedStretch, ...]
 
 
-def compare(loom: Loom, one: int, other: int) -> Comparison:
+def compare(loom: Loom, left_id: int, right_id: int) -> BranchComparison:
     """The paths to two nodes against each other."""
-    left, right = loom.path(one), loom.path(other)
+    left, right = loom.path(left_id), loom.path(right_id)
     together = 0
     while together < min(len(left), len(right)) and left[together] == right[together]:
         together += 1
@@ -55,21 +55,21 @@ def compare(loom: Loom, one: int, other: int) -> Comparison:
         None, [w.data for w in first], [w.data for w in second], autojunk=most > MOST_EXACT
     )
     parts = tuple(
-        Part(tuple(first[a:b]), tuple(second[c:d]), kind == "equal")
+        ComparedStretch(tuple(first[a:b]), tuple(second[c:d]), kind == "equal")
         for kind, a, b, c, d in matcher.get_opcodes()
     )
-    return Comparison(shared, parts)
+    return BranchComparison(shared, parts)
 
 
-def _words(loom: Loom, ids: list[int]) -> Iterator[Word]:
+def _words(loom: Loom, ids: list[int]) -> Iterator[ComparedWord]:
     """The words of some nodes in a row, with what their tokens had at birth."""
     loom.pieces.fetch(part.piece for id in ids for part in loom.nodes[id].slices)
     spans = [span for id in ids for span in loom.spans(loom.nodes[id])]
     text = b"".join(span.data for span in spans)
     begins = [0, *accumulate(len(span.data) for span in spans)]
     first = 0
-    for found in _WORD.finditer(text):
-        start, stop = found.span()
+    for match in _WORD.finditer(text):
+        start, stop = match.span()
         while begins[first + 1] <= start:
             first += 1
         total: float | None = 0.0
@@ -82,4 +82,4 @@ def _words(loom: Loom, ids: list[int]) -> Iterator[Word]:
                 break
             if begins[place] >= start and total is not None:
                 total += logprob
-        yield Word(found.group(), total)
+        yield ComparedWord(match.group(), total)

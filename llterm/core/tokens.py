@@ -75,12 +75,12 @@ def text_bytes(vocabulary: Vocabulary, ids: Iterable[int]) -> bytes:
     return b"".join(token.data for token in tokens if not token.special)
 
 
-def common(one: Tail, other: Tail) -> int:
+def common(first: Tail, second: Tail) -> int:
     """Length of the common beginning."""
-    size = min(len(one), len(other))
-    if one[:size] == other[:size]:
+    size = min(len(first), len(second))
+    if first[:size] == second[:size]:
         return size
-    return next(index for index in range(size) if one[index] != other[index])
+    return next(index for index in range(size) if first[index] != second[index])
 
 
 @dataclass(frozen=True, slots=True, eq=False)

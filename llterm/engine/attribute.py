@@ -11,8 +11,8 @@ import numpy as np
 
 from llterm.backends.gradients_process import GradientProcess, check_installed
 from llterm.backends.llamacpp import inspect_gguf
-from llterm.core.attention import last_row, rollout
-from llterm.core.attribution import (
+from llterm.core.attention_weights import last_row, rollout
+from llterm.core.attribution_methods import (
     METHODS,
     Attribution,
     How,
@@ -23,7 +23,16 @@ from llterm.core.attribution import (
     omission_cost,
     omissions,
 )
-from llterm.core.query import Accelerated, Attentive, Beside, Cost, Fact, Failed, Query, Source
+from llterm.core.query import (
+    Accelerated,
+    Cost,
+    Fact,
+    Failed,
+    ProvidesAttention,
+    Query,
+    SideQueries,
+    Source,
+)
 from llterm.core.tokens import Anchor, Path
 from llterm.errors import CapabilityMissing, Interrupted, LltermError, UsageError
 from llterm.number_format import of_logprob
@@ -81,7 +90,9 @@ def check(source: Source, question: Question, how: How) -> None:
     if family == "omission" and len(question.tokens) < 2:
         raise UsageError("Without this token nothing would be left", "", "Choose a later one.")
     capabilities = source.capabilities
-    if family == "attention" and not (capabilities.attention and isinstance(source, Attentive)):
+    if family == "attention" and not (
+        capabilities.attention and isinstance(source, ProvidesAttention)
+    ):
         raise CapabilityMissing(
             f"{source.name} shows no attention",
             "It has no attention layers, or its weights are not read by llterm itself.",
@@ -175,7 +186,7 @@ async def _asked(source: Source, question: Question, how: How, progress: Progres
 
 
 async def _attention(source: Source, question: Question, how: How) -> Attribution:
-    assert isinstance(source, Attentive)
+    assert isinstance(source, ProvidesAttention)
     count = len(question.tokens)
     first = begin(question, how.limit)
     columns = count - first
@@ -240,7 +251,7 @@ async def _logprob(source: Source, question: Question) -> float:
 
 def _ask(source: Source, queries: Sequence[Query]) -> AsyncGenerator[Fact | Failed]:
     """Out of the way of what the source holds, where it can."""
-    return source.ask_beside(queries) if isinstance(source, Beside) else source.ask(queries)
+    return source.ask_beside(queries) if isinstance(source, SideQueries) else source.ask(queries)
 
 
 async def _leave_one_out(

@@ -13,7 +13,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 
 from llterm.core.mixing.blend import Heard
-from llterm.core.query import Cost, Distant, Source
+from llterm.core.query import Cost, MayBeAway, Source
 from llterm.core.tokens import Path
 from llterm.engine.voices import Answer, Voice
 from llterm.errors import BackendUnavailable, LltermError
@@ -112,7 +112,7 @@ class Company:
     def away(self, index: int) -> str:
         """Why a model's server does not answer now, without a full stop; empty where it does."""
         source = self._sources[index]
-        return source.away if isinstance(source, Distant) else ""
+        return source.away if isinstance(source, MayBeAway) else ""
 
     def admit(self) -> None:
         """Those that answer again are left out no longer."""

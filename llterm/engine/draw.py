@@ -15,9 +15,9 @@ from llterm.core.constraint import Constrained
 from llterm.core.distribution import Distribution, Mask
 from llterm.core.healing import Healer
 from llterm.core.query import Cost, Failed, Query, Source
-from llterm.core.sampling import Chain, Choice, Mirostat, NothingLeft, Situation
-from llterm.core.sampling.drawing import barring
-from llterm.core.sampling.step import Stage
+from llterm.core.sampling.ladder import Mirostat, NoCandidateLeft
+from llterm.core.sampling.sampler_chain import Chain, Choice, Situation, barring
+from llterm.core.sampling.stage_types import Stage
 from llterm.core.stops import Stopper
 from llterm.core.tokens import Anchor, Path, Tail, Token
 from llterm.errors import LltermError
@@ -217,7 +217,7 @@ class Drawing:
             chosen = self.chain.draw(
                 distribution, at, line=continuation.number, mask=allowed, first=first
             )
-        except NothingLeft:
+        except NoCandidateLeft:
             continuation.finish = "stuck"
             return None
         continuation.mirostat = chosen.mirostat

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import cast
 
-from llterm.core.chat import Chat, Chatting, Parts, encode_parts
+from llterm.core.chat_messages import Chat, ChatParts, Chatting, encode_parts
 from llterm.core.query import Source
 from llterm.core.tokens import Tail
 from llterm.errors import CapabilityMissing
@@ -14,7 +14,7 @@ HEADS = 64
 """Chats of a mix that are remembered."""
 
 
-def open_chat(source: Source, chat: Chat) -> Parts:
+def open_chat(source: Source, chat: Chat) -> ChatParts:
     """The chat up to where the reply begins, as this source reads it.
 
     Raises CapabilityMissing where it has no template, ModelError where its template fails.

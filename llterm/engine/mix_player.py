@@ -8,7 +8,9 @@ from dataclasses import dataclass
 
 from llterm.core.comparison.mixed_place import Caution, cautions
 from llterm.core.mixing.blend import Blend, Heard
-from llterm.core.sampling import Chains, DrawnText, NothingLeft, SamplerSettings, Sampling
+from llterm.core.sampling.ladder import NoCandidateLeft
+from llterm.core.sampling.sampler_chain import Chains, DrawnText
+from llterm.core.sampling.sampler_settings import SamplerSettings, Sampling
 from llterm.core.tokens import Path, Token, Vocabulary
 from llterm.engine.mixture import Mix
 from llterm.errors import LltermError
@@ -85,7 +87,7 @@ class MixPlayer:
         position = text.count
         try:
             choice = self._chain.draw(blend.distribution(), text.here(path.tokens, self._story))
-        except NothingLeft as error:
+        except NoCandidateLeft as error:
             raise LltermError(
                 "Nothing is left to draw from", f"{error}.", "Loosen the sampler settings."
             ) from error

@@ -14,15 +14,24 @@ from dataclasses import replace
 
 import numpy as np
 
-from llterm.core.chat import Chat, ChatsTold, Parts, encode_parts
+from llterm.core.chat_messages import Chat, ChatParts, ChatsTold, encode_parts
 from llterm.core.comparison.divergence import log_softmax
 from llterm.core.distribution import Distribution
 from llterm.core.mixing.blend import Blend, Heard
-from llterm.core.mixing.listing import distribution_of
-from llterm.core.mixing.octets import ByteVocabulary, byte_parts
-from llterm.core.mixing.recipe import Recipe
-from llterm.core.mixing.spelling import DROPPED
-from llterm.core.query import Backend, Capabilities, Cost, Fact, Failed, Query, Scored, Whole
+from llterm.core.mixing.byte_distribution import DROPPED
+from llterm.core.mixing.byte_vocabulary import ByteVocabulary, byte_parts
+from llterm.core.mixing.logprob_rows import distribution_of
+from llterm.core.mixing.mix_recipe import Recipe
+from llterm.core.query import (
+    Backend,
+    Capabilities,
+    Cost,
+    Fact,
+    Failed,
+    ProvidesLogits,
+    Query,
+    Scored,
+)
 from llterm.core.tokens import Anchor, Path, Settling, Tail, Vocabulary
 from llterm.engine.company import Company, Hearing
 from llterm.engine.heads import open_chat
@@ -154,7 +163,7 @@ class Mix:
             return formats[0]
         return ", ".join(f"{name}: {one}" for name, one in zip(self.names, formats, strict=True))
 
-    def open_chat(self, chat: Chat) -> Parts:
+    def open_chat(self, chat: Chat) -> ChatParts:
         """The chat as the model reads it for which it is longest; each model reads its own.
 
         Raises LltermError where a model cannot open it.
@@ -187,7 +196,7 @@ class Mix:
             if isinstance(source, ChatsTold):
                 source.hear_chats(told)
 
-    def _opened(self, index: int, chat: Chat) -> Parts:
+    def _opened(self, index: int, chat: Chat) -> ChatParts:
         try:
             return open_chat(self.sources[index], chat)
         except LltermError as error:
@@ -261,7 +270,7 @@ class Mix:
 
     async def score(self, tokens: Tail, start: int = 1, keep: int = 64) -> AsyncGenerator[Scored]:
         first = max(start, 1)
-        if self.by_id and all(isinstance(source, Whole) for source in self.sources):
+        if self.by_id and all(isinstance(source, ProvidesLogits) for source in self.sources):
             async for found in self._score_rows(tokens, first, keep):
                 yield found
             return

@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 
 from llterm.backends.registry import Progress, Tell, find_model, open_model
 from llterm.config import Config
-from llterm.core.mixing.recipe import Recipe
+from llterm.core.mixing.mix_recipe import Recipe
 from llterm.core.query import Backend
 from llterm.engine.mixture import Mix
 

@@ -7,7 +7,7 @@ from contextlib import aclosing
 from typing import Literal
 
 from llterm.core.query import Backend, Cost
-from llterm.core.reading import Reading, read
+from llterm.core.scored_text import Reading, read
 from llterm.core.tokens import Tail
 from llterm.core.windows import Window, halves, overlapping
 

@@ -11,11 +11,11 @@ from typing import Any, Protocol
 
 from llterm.core.healing import residue_of
 from llterm.core.mixing.blend import Heard
-from llterm.core.mixing.listing import row_of
-from llterm.core.mixing.spelling import DROPPED, Pieces, Place
+from llterm.core.mixing.byte_distribution import DROPPED, BytePosition, SortedTokens
+from llterm.core.mixing.logprob_rows import row_of
 from llterm.core.query import Cost, Fact, Failed, Query, Source
-from llterm.core.sight import first_seen
 from llterm.core.tokens import Anchor, Path, Tail
+from llterm.core.windows import first_seen
 from llterm.engine.heads import Heads
 from llterm.errors import LltermError
 
@@ -86,7 +86,7 @@ class _Ground:
     anchor: Anchor
     begun: bytes
     """The last word of the anchor's text, left to be spelled: where it ends a token is unknown."""
-    places: OrderedDict[bytes, Place] = field(default_factory=OrderedDict)
+    places: OrderedDict[bytes, BytePosition] = field(default_factory=OrderedDict)
     """By the bytes after the anchor's tokens, the longest unused first."""
 
 
@@ -98,16 +98,16 @@ class ByteVoice:
         self.heads = Heads()
         self._source = source
         self._dropped = dropped
-        self._pieces: Pieces | None = None
+        self._pieces: SortedTokens | None = None
         self._grounds: OrderedDict[Anchor, _Ground] = OrderedDict()
 
     async def hear(self, paths: Sequence[Path]) -> AsyncGenerator[Answer]:
         if self._pieces is None:
-            self._pieces = await asyncio.to_thread(Pieces, self._source.vocabulary)
+            self._pieces = await asyncio.to_thread(SortedTokens, self._source.vocabulary)
         waiting, cost = list(paths), Cost()
-        failed: dict[Place, LltermError] = {}
+        failed: dict[BytePosition, LltermError] = {}
         while waiting:
-            unasked: dict[Path, list[Place]] = {}
+            unasked: dict[Path, list[BytePosition]] = {}
             still: list[Path] = []
             for path in waiting:
                 ground = self._ground(path.anchor, self._pieces)
@@ -126,7 +126,9 @@ class ByteVoice:
         self._forget()
 
     async def _ask(
-        self, unasked: Mapping[Path, Sequence[Place]], failed: dict[Place, LltermError]
+        self,
+        unasked: Mapping[Path, Sequence[BytePosition]],
+        failed: dict[BytePosition, LltermError],
     ) -> Cost:
         """Let the places learn what follows these token paths."""
         if not unasked:
@@ -147,16 +149,18 @@ class ByteVoice:
                     cost += answer.cost
         return cost
 
-    def _heard(self, place: Place) -> Heard:
+    def _heard(self, place: BytePosition) -> Heard:
         return Heard(place.row(), self._source.capabilities.full_vocabulary, place.unknown)
 
-    def _reach(self, ground: _Ground, text: bytes, pieces: Pieces) -> tuple[Place, bool]:
+    def _reach(
+        self, ground: _Ground, text: bytes, pieces: SortedTokens
+    ) -> tuple[BytePosition, bool]:
         """The farthest place on the way to `text` that can be reached without asking the model,
         and whether it is the one after all of it."""
         size = len(text)
         while text[:size] not in ground.places:
             if not size:
-                ground.places[b""] = Place.first(pieces)
+                ground.places[b""] = BytePosition.first(pieces)
                 break
             size -= 1
         place = ground.places[text[:size]]
@@ -165,12 +169,12 @@ class ByteVoice:
             size += 1
             if following is None:
                 tail = self._source.vocabulary.encode(text[:size])
-                following = Place.anew(pieces, tail)
+                following = BytePosition.anew(pieces, tail)
             place = ground.places[text[:size]] = following
         ground.places.move_to_end(text[:size])
         return place, size == len(text) and not place.unasked
 
-    def _ground(self, anchor: Anchor, pieces: Pieces) -> _Ground:
+    def _ground(self, anchor: Anchor, pieces: SortedTokens) -> _Ground:
         """The anchor's text in the model's tokens, as much of its end as the model can see.
 
         The last word is left out: it is spelled after the anchor, so that a text means the same

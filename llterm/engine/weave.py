@@ -15,7 +15,7 @@ from llterm.core.prompt import Prompt
 from llterm.core.query import Capabilities, Cost, Failed, Query, Source
 from llterm.core.rules import Rules
 from llterm.core.tokens import Anchor, Settling, Tail
-from llterm.core.weave import Weave
+from llterm.core.weave_state import Weave
 from llterm.errors import CapabilityMissing, LltermError
 
 ROOM = 64

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llterm.core.comparison.divergence import UNTOLD, ScoredTokens
-from llterm.core.mixing.listing import row_of
-from llterm.core.mixing.pools import LEAST
-from llterm.core.query import Backend, Whole
+from llterm.core.mixing.logprob_rows import row_of
+from llterm.core.mixing.opinion_pools import LEAST
+from llterm.core.query import Backend, ProvidesLogits
 from llterm.core.tokens import Tail
 from llterm.errors import CapabilityMissing
 
@@ -31,10 +31,10 @@ Numbers = NDArray[np.floating[Any]]
 async def rows_of(backend: Backend, tokens: Tail, first: int, *, aside: bool = False) -> Numbers:
     """Whole rows before the tokens from `first` on, shape (len(tokens) - first, size).
 
-    The backend tells its whole vocabulary. `aside`: see `Whole`.
+    The backend tells its whole vocabulary. `aside`: see `ProvidesLogits`.
     """
     parts: list[Numbers] = []
-    if isinstance(backend, Whole):
+    if isinstance(backend, ProvidesLogits):
         async with aclosing(backend.rows(tokens, first, aside=aside)) as whole:
             async for part in whole:
                 parts.append(part.logits)

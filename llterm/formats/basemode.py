@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from llterm.core.loom import PERSON, Marks
-from llterm.formats.reading import Place
-from llterm.formats.tree import Branch, Tree, assembled, typed
+from llterm.core.loom_tree import PERSON, Marks
+from llterm.formats.imported_tree import ImportedNode, ImportedTree, assembled, typed
+from llterm.formats.json_place import JsonPlace
 
 NAME = "basemode-loom"
 MARKS = "nodes, one of them with a parent_id"
@@ -20,27 +20,27 @@ def matches(value: Any) -> bool:
     )
 
 
-def read(place: Place) -> Tree:
+def read(place: JsonPlace) -> ImportedTree:
     """Nodes of a kind other than text (contexts) become the hidden prefix."""
-    tree = Tree(NAME, [])
-    found: dict[str, tuple[str | None, Branch]] = {}
+    tree = ImportedTree(NAME, [])
+    nodes: dict[str, tuple[str | None, ImportedNode]] = {}
     hidden: list[str] = []
     for node in place.field("nodes").items():
         if node.text_of("kind", "text") != "text":
             hidden.append(node.text_of("text"))
             continue
         id = node.field("id").key()
-        found[id] = node.key_of("parent_id"), _branch(id, node)
+        nodes[id] = node.key_of("parent_id"), _branch(id, node)
     tree.prefix = "\n".join(filter(None, hidden))
-    tree.roots = assembled(found, tree)
+    tree.roots = assembled(nodes, tree)
     tree.head = _checked_out(place, tree)
     return tree
 
 
-def _branch(id: str, place: Place) -> Branch:
+def _branch(id: str, place: JsonPlace) -> ImportedNode:
     metadata = place.optional("metadata") or place.instead({})
     when = place.when("created_at")
-    return Branch(
+    return ImportedNode(
         id,
         typed(place.text_of("text"), when, place.text_of("model") or PERSON),
         Marks(bookmark=metadata.flag_of("bookmarked"), rating=rating(metadata)),
@@ -48,7 +48,7 @@ def _branch(id: str, place: Place) -> Branch:
     )
 
 
-def _checked_out(place: Place, tree: Tree) -> str | None:
+def _checked_out(place: JsonPlace, tree: ImportedTree) -> str | None:
     """Where the checked-out children lead to; None where none is."""
     taken = {
         node.field("id").key() for node in place.field("nodes").items()
@@ -63,11 +63,11 @@ def _checked_out(place: Place, tree: Tree) -> str | None:
     return None
 
 
-def rating(place: Place) -> int:
+def rating(place: JsonPlace) -> int:
     """A rating of another program as one from 1 to 5; thumbs are 5 and 1."""
-    found = place.optional("rating")
-    if found is None:
+    given = place.optional("rating")
+    if given is None:
         return 0
-    if isinstance(found.value, bool):
-        return MOST_RATING if found.value else 1
-    return min(max(round(found.number()), 0), MOST_RATING)
+    if isinstance(given.value, bool):
+        return MOST_RATING if given.value else 1
+    return min(max(round(given.number()), 0), MOST_RATING)

@@ -5,10 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from llterm.core.counts import count_of
-from llterm.core.loom import PERSON, Marks
+from llterm.core.loom_tree import PERSON, Marks
 from llterm.formats.basemode import rating
-from llterm.formats.reading import Place
-from llterm.formats.tree import Branch, Made, Tree, assembled, made, typed
+from llterm.formats.imported_tree import (
+    ImportedNode,
+    ImportedToken,
+    ImportedTree,
+    assembled,
+    made,
+    typed,
+)
+from llterm.formats.json_place import JsonPlace
 
 NAME = "bonsai"
 MARKS = "nodes, one of them with parentIds"
@@ -21,14 +28,14 @@ def matches(value: Any) -> bool:
     )
 
 
-def read(place: Place) -> Tree:
+def read(place: JsonPlace) -> ImportedTree:
     """A node with several parents hangs under the first one.
 
     Some files give each node the whole text up to its end; then what the parent has is taken off.
     """
-    tree = Tree(NAME, [])
+    tree = ImportedTree(NAME, [])
     parents: dict[str, str | None] = {}
-    nodes: dict[str, Place] = {}
+    nodes: dict[str, JsonPlace] = {}
     several = 0
     for node in place.field("nodes").items():
         id = node.field("id").key()
@@ -55,11 +62,11 @@ def _own(texts: dict[str, str], parents: dict[str, str | None]) -> dict[str, str
     return {id: text[len(texts.get(parents[id] or "", "")) :] for id, text in texts.items()}
 
 
-def _branch(id: str, place: Place, text: str) -> Branch:
+def _branch(id: str, place: JsonPlace, text: str) -> ImportedNode:
     model = place.text_of("model")
     when = place.when("createdAt")
     tokens = _tokens(place, text)
-    return Branch(
+    return ImportedNode(
         id,
         made(tokens, model, when) if tokens else typed(text, when, model or PERSON),
         Marks(bookmark=place.flag_of("bookmarked"), rating=rating(place)),
@@ -67,13 +74,13 @@ def _branch(id: str, place: Place, text: str) -> Branch:
     )
 
 
-def _tokens(place: Place, text: str) -> list[Made]:
+def _tokens(place: JsonPlace, text: str) -> list[ImportedToken]:
     """Tokens with their logprobs, where they are the node's text; else none."""
     listed = place.optional("logprobs")
     if listed is None or not isinstance(listed.value, list):
         return []
     tokens = [
-        Made(one.field("token").text().encode(), one.field("logprob").logprob())
-        for one in listed.items()
+        ImportedToken(token.field("token").text().encode(), token.field("logprob").logprob())
+        for token in listed.items()
     ]
-    return tokens if b"".join(one.data for one in tokens) == text.encode() else []
+    return tokens if b"".join(token.data for token in tokens) == text.encode() else []

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from llterm.core.chat import ROLES, Chat, Said, chat_of
+from llterm.core.chat_messages import ROLES, Chat, Said, chat_of
 from llterm.errors import UsageError, reason
-from llterm.formats.reading import Place, parse, wrong
+from llterm.formats.json_place import JsonPlace, parse, wrong
 from llterm.regular import read_file
 from llterm.textfile import text_of
 
@@ -53,29 +53,29 @@ def read_dialogue(data: bytes, name: str) -> Dialogue:
     """
     try:
         top = parse(data)
-        said = [_said(one) for one in _messages(top).items()]
-        for number, one in enumerate(said, 1):
+        said = [_said(message) for message in _messages(top).items()]
+        for number, message in enumerate(said, 1):
             # How the reply begins may be left open.
-            if not one.content and not (number == len(said) and one.role == "assistant"):
+            if not message.content and not (number == len(said) and message.role == "assistant"):
                 raise wrong(f"The content of message {number:,} is empty.")
-        found = Dialogue.of(said)
-        if not found.chat:
+        dialogue = Dialogue.of(said)
+        if not dialogue.chat:
             raise wrong("Nothing in it is said to the model.")
     except UsageError as error:
         raise UsageError(f"{name} is no chat", error.cause, _FORM) from error
-    return found
+    return dialogue
 
 
-def _messages(top: Place) -> Place:
+def _messages(top: JsonPlace) -> JsonPlace:
     return top.field("messages") if isinstance(top.value, dict) else top
 
 
-def _said(place: Place) -> Said:
-    for name, one in place.entries():
-        if name not in Said._fields and one.value is not None:
-            raise wrong(f"{one.path} is no part of a chat here: a message has role and content.")
+def _said(place: JsonPlace) -> Said:
+    for name, field in place.entries():
+        if name not in Said._fields and field.value is not None:
+            raise wrong(f"{field.path} is no part of a chat here: a message has role and content.")
     role = place.field("role")
-    found = next((known for known in ROLES if known == role.value), None)
-    if found is None:
+    known_role = next((known for known in ROLES if known == role.value), None)
+    if known_role is None:
         raise role.bad(f"one of {', '.join(ROLES)}")
-    return Said(found, place.field("content").text())
+    return Said(known_role, place.field("content").text())

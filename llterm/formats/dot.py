@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from llterm.core.display import label_text, visible
-from llterm.core.loom import PERSON, ROOT, Loom
-from llterm.core.outline import children
-from llterm.formats.source import Source, author_of
+from llterm.core.loom_tree import PERSON, ROOT, Loom
+from llterm.core.tree_outline import children
+from llterm.formats.export_source import ExportSource, author_of
 from llterm.number_format import of_logprob
 
 _LONGEST = 48
@@ -15,7 +15,7 @@ _COLORS = ("#2f6fab", "#a8503a", "#4f8a4a", "#7d5ba6", "#8a7a2f", "#3a8a8a")
 """One a model, in the order of their names."""
 
 
-def write(source: Source, *, merge: int = 0) -> str:
+def write(source: ExportSource, *, merge: int = 0) -> str:
     """The tree, its story in bold lines.
 
     With `merge`, nodes of equal text become one where their depths lie in the same stretch of so
@@ -33,7 +33,7 @@ def write(source: Source, *, merge: int = 0) -> str:
     return "\n".join((*lines, *_graph(source, merge), "}")) + "\n"
 
 
-def _graph(source: Source, merge: int) -> Iterator[str]:
+def _graph(source: ExportSource, merge: int) -> Iterator[str]:
     loom = source.loom
     story = {node.id for node in loom.path()}
     colors = _colors(loom)
@@ -60,7 +60,7 @@ def _graph(source: Source, merge: int) -> Iterator[str]:
         waiting += [(one, level + 1) for one in reversed(children(loom, id))]
 
 
-def _node(source: Source, id: int, name: str, colors: dict[str, str]) -> str:
+def _node(source: ExportSource, id: int, name: str, colors: dict[str, str]) -> str:
     loom = source.loom
     text = visible(loom.data(loom.nodes[id]))
     label = text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"

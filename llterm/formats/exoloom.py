@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from llterm.core.loom import PERSON
-from llterm.formats.reading import Place, wrong
-from llterm.formats.tree import Branch, Tree, assembled, typed
+from llterm.core.loom_tree import PERSON
+from llterm.formats.imported_tree import ImportedNode, ImportedTree, assembled, typed
+from llterm.formats.json_place import JsonPlace, wrong
 
 NAME = "exoloom"
 MARKS = 'loomType, which is "exoloom"'
@@ -19,25 +19,25 @@ def matches(value: Any) -> bool:
     return isinstance(kind, str) and kind.lower() == "exoloom"
 
 
-def read(place: Place) -> Tree:
+def read(place: JsonPlace) -> ImportedTree:
     """Pruned nodes are folded and tagged `pruned`."""
     version = place.field("schemaVersion")
     if version.value != VERSION:
         raise version.bad(f"{VERSION}, the version that is known")
-    inner, tree = place.field("tree"), Tree(NAME, [])
-    found: dict[str, tuple[str | None, Branch]] = {}
+    inner, tree = place.field("tree"), ImportedTree(NAME, [])
+    nodes: dict[str, tuple[str | None, ImportedNode]] = {}
     for id, node in inner.field("nodes").entries():
-        found[id] = node.key_of("parentId"), _branch(id, node)
-    _sort(inner, found)
-    for id in _lens(place, "bookmarks", found):
-        branch = found[id][1]
+        nodes[id] = node.key_of("parentId"), _branch(id, node)
+    _sort(inner, nodes)
+    for id in _lens(place, "bookmarks", nodes):
+        branch = nodes[id][1]
         branch.marks = replace(branch.marks, bookmark=True)
-    for id in _lens(place, "prunedNodes", found):
-        branch = found[id][1]
+    for id in _lens(place, "prunedNodes", nodes):
+        branch = nodes[id][1]
         branch.marks, branch.folded = replace(branch.marks, tags=("pruned",)), True
-    if inner.field("rootNodeId").key() not in found:
+    if inner.field("rootNodeId").key() not in nodes:
         raise wrong("tree.rootNodeId names no node.")
-    roots = assembled(found, tree)
+    roots = assembled(nodes, tree)
     tree.roots = roots
     title = "\n".join(filter(None, (inner.text_of("title"), inner.text_of("description"))))
     if title and roots:
@@ -45,27 +45,29 @@ def read(place: Place) -> Tree:
     return tree
 
 
-def _branch(id: str, place: Place) -> Branch:
+def _branch(id: str, place: JsonPlace) -> ImportedNode:
     kind = place.field("authorType").text()
     author = PERSON if kind == "USER" else place.text_of("authorName") or "a model"
     when = place.when("createdAt")
-    return Branch(id, typed(place.field("content").text(), when, author))
+    return ImportedNode(id, typed(place.field("content").text(), when, author))
 
 
-def _sort(tree: Place, found: dict[str, tuple[str | None, Branch]]) -> None:
+def _sort(tree: JsonPlace, nodes: dict[str, tuple[str | None, ImportedNode]]) -> None:
     """Put the nodes into the order of their parents' lists of children."""
     places: dict[str, int] = {}
     for _, node in tree.field("nodes").entries():
         listed = node.optional("childrenIds")
         for number, one in enumerate(listed.items() if listed is not None else ()):
             places[one.key()] = number
-    ordered = sorted(found.items(), key=lambda pair: places.get(pair[0], 0))
-    found.clear()
-    found.update(ordered)
+    ordered = sorted(nodes.items(), key=lambda pair: places.get(pair[0], 0))
+    nodes.clear()
+    nodes.update(ordered)
 
 
-def _lens(place: Place, name: str, found: dict[str, tuple[str | None, Branch]]) -> list[str]:
+def _lens(
+    place: JsonPlace, name: str, nodes: dict[str, tuple[str | None, ImportedNode]]
+) -> list[str]:
     lens = place.optional("lens")
     listed = lens.optional(name) if lens is not None else None
     ids = [one.field("nodeId").key() for one in listed.items()] if listed is not None else []
-    return [id for id in ids if id in found]
+    return [id for id in ids if id in nodes]

@@ -8,11 +8,18 @@ import uuid
 from dataclasses import dataclass
 from typing import Any
 
-from llterm.core.loom import ROOT, Loom
-from llterm.formats.nesting import nested, with_member
-from llterm.formats.reading import Place
-from llterm.formats.source import Source
-from llterm.formats.tree import UNKNOWN, Branch, Made, Tree, made, typed
+from llterm.core.loom_tree import ROOT, Loom
+from llterm.formats.export_source import ExportSource
+from llterm.formats.imported_tree import (
+    UNKNOWN,
+    ImportedNode,
+    ImportedToken,
+    ImportedTree,
+    made,
+    typed,
+)
+from llterm.formats.json_place import JsonPlace
+from llterm.formats.tree_json import nested, with_member
 
 NAME = "logitloom"
 VERSION = "logit-loom-tree-v1"
@@ -26,31 +33,31 @@ def matches(value: Any) -> bool:
     return isinstance(value, dict) and value.get("isLogitLoomTreeVersion") == VERSION
 
 
-def read(place: Place) -> Tree:
+def read(place: JsonPlace) -> ImportedTree:
     """Runs of tokens without a fork become one node; the siblings of a token its alternatives."""
     model = place.text_of("modelName")
     settings = place.optional("modelSettings")
     before = ""
     known = {"isLogitLoomTreeVersion", "roots"}
     extra = {name: one for name, one in place.mapping().items() if name not in known}
-    tree = Tree(NAME, [], extra=extra)
+    tree = ImportedTree(NAME, [], extra=extra)
     if settings is not None:
         chat = settings.text_of("kind") == "chat"
         before = ("" if chat else settings.text_of("prompt")) + settings.text_of("prefill")
         if chat:
             tree.notes.append("The chat's prompt is kept with the loom, and is no part of it.")
-    top = Branch("prompt", typed(before))
+    top = ImportedNode("prompt", typed(before))
     top.children = _branches(place.field("roots"), model)
     tree.roots = [top] if before else top.children
     return tree
 
 
-def _branches(roots: Place, model: str) -> list[Branch]:
-    found: list[Branch] = []
-    waiting = [(one, list(roots.items()), found) for one in reversed(list(roots.items()))]
+def _branches(roots: JsonPlace, model: str) -> list[ImportedNode]:
+    branches: list[ImportedNode] = []
+    waiting = [(place, list(roots.items()), branches) for place in reversed(list(roots.items()))]
     while waiting:
         token, siblings, into = waiting.pop()
-        tokens: list[Made] = []
+        tokens: list[ImportedToken] = []
         extras: list[dict[str, Any]] = []
         while True:
             tokens.append(_token(token, siblings))
@@ -59,14 +66,14 @@ def _branches(roots: Place, model: str) -> list[Branch]:
             if len(siblings) != 1:
                 break
             token = siblings[0]
-        branch = Branch(token.text_of("id"), made(tokens, model), extra={"tokens": extras})
+        branch = ImportedNode(token.text_of("id"), made(tokens, model), extra={"tokens": extras})
         into.append(branch)
-        waiting += [(one, siblings, branch.children) for one in reversed(siblings)]
-    return found
+        waiting += [(place, siblings, branch.children) for place in reversed(siblings)]
+    return branches
 
 
-def _token(place: Place, siblings: list[Place]) -> Made:
-    return Made(
+def _token(place: JsonPlace, siblings: list[JsonPlace]) -> ImportedToken:
+    return ImportedToken(
         _bytes(place.field("text").text()),
         place.field("logprob").logprob(),
         tuple(
@@ -76,7 +83,7 @@ def _token(place: Place, siblings: list[Place]) -> Made:
     )
 
 
-def _rest(place: Place) -> dict[str, Any]:
+def _rest(place: JsonPlace) -> dict[str, Any]:
     """Fields that a token of a loom has no place for."""
     left = ("id", "branchFinished")
     return {
@@ -108,7 +115,7 @@ class _Token:
     extra: dict[str, Any]
 
 
-def write(source: Source) -> str:
+def write(source: ExportSource) -> str:
     """The loom as a tree of tokens.
 
     The person's text before the first fork is the prompt. Later on it stands as tokens with
@@ -154,21 +161,21 @@ def _beginning(loom: Loom) -> tuple[list[int], str]:
     return list(roots), before.decode("utf-8", "replace")
 
 
-def _tokens(source: Source, id: int) -> list[_Token]:
+def _tokens(source: ExportSource, id: int) -> list[_Token]:
     loom = source.loom
-    kept = source.extra(id, NAME).get("tokens", [])
+    imported = source.extra(id, NAME).get("tokens", [])
     spans = [span for span in loom.spans(loom.nodes[id]) if span.data]
-    fits = isinstance(kept, list) and len(kept) == len(spans)
-    fits = fits and all(isinstance(one, dict) for one in kept)
+    fits = isinstance(imported, list) and len(imported) == len(spans)
+    fits = fits and all(isinstance(fields, dict) for fields in imported)
     return [
-        _Token(id, nth, span.data, span.logprob, kept[nth] if fits else {})
+        _Token(id, nth, span.data, span.logprob, imported[nth] if fits else {})
         for nth, span in enumerate(spans)
     ]
 
 
 def _fields(token: _Token) -> dict[str, Any]:
     own = str(uuid.uuid5(uuid.NAMESPACE_OID, f"{token.node}.{token.nth}"))
-    found = {
+    fields = {
         "id": own,
         "text": _text(token.data),
         "logprob": 0.0 if token.logprob is None else token.logprob,
@@ -176,4 +183,4 @@ def _fields(token: _Token) -> dict[str, Any]:
         "branchFinished": None,
         **token.extra,
     }
-    return found if token.logprob is not None else {**found, "person": True}
+    return fields if token.logprob is not None else {**fields, "person": True}

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import uuid
 from typing import Any
 
 from llterm.core.counts import count_of
 from llterm.core.jsontext import json_text
-from llterm.core.loom import PERSON, ROOT, Marks
-from llterm.formats.reading import Place
-from llterm.formats.source import Source, author_of, whole_texts
-from llterm.formats.tree import Branch, Tree, assembled, typed
+from llterm.core.loom_tree import PERSON, ROOT, Marks
+from llterm.formats.export_source import ExportSource, author_of, uuid_of, whole_texts
+from llterm.formats.imported_tree import ImportedNode, ImportedTree, assembled, typed
+from llterm.formats.json_place import JsonPlace
 
 NAME = "loomsidian"
 MARKS = "current, and nodes each with a parentId"
@@ -35,43 +34,43 @@ def _is_note(value: Any) -> bool:
     return isinstance(nodes, dict)
 
 
-def read(place: Place) -> Tree:
+def read(place: JsonPlace) -> ImportedTree:
     """One note; of a `data.json` all notes, each a branch of the root."""
     state = place.optional("state")
     if state is None:
         return _note(place)
-    tree = Tree(NAME, [])
+    tree = ImportedTree(NAME, [])
     for name, one in state.entries():
-        found = _note(one)
-        for root in found.roots:
+        note = _note(one)
+        for root in note.roots:
             root.marks = Marks(note=name)
-        tree.roots += found.roots
-        tree.head = found.head
-        tree.notes += found.notes
+        tree.roots += note.roots
+        tree.head = note.head
+        tree.notes += note.notes
     tree.notes.append(
         f"{count_of(len(tree.roots), 'note is a branch', 'notes are branches')} of one loom now."
     )
     return tree
 
 
-def _note(place: Place) -> Tree:
-    extra = {name: one for name, one in place.mapping().items() if name != "nodes"}
-    tree = Tree(NAME, [], place.key_of("current"), extra=extra)
+def _note(place: JsonPlace) -> ImportedTree:
+    extra = {name: member for name, member in place.mapping().items() if name != "nodes"}
+    tree = ImportedTree(NAME, [], place.key_of("current"), extra=extra)
     nodes = place.field("nodes")
     if isinstance(nodes.value, list):
-        listed = [(one.field("id").key(), one) for one in nodes.items()]
+        listed = [(member.field("id").key(), member) for member in nodes.items()]
     else:
         listed = list(nodes.entries())
-    found = {id: (one.key_of("parentId"), _branch(id, one)) for id, one in listed}
-    tree.roots = assembled(found, tree)
+    branches = {id: (member.key_of("parentId"), _branch(id, member)) for id, member in listed}
+    tree.roots = assembled(branches, tree)
     return tree
 
 
-def _branch(id: str, place: Place) -> Branch:
+def _branch(id: str, place: JsonPlace) -> ImportedNode:
     author = place.text_of("author")
     text = place.text_of("text") or place.text_of("value")
     fields = place.mapping()
-    return Branch(
+    return ImportedNode(
         id,
         typed(text, place.when("lastVisited"), PERSON if author in _NOBODY else author),
         Marks(bookmark=place.flag_of("bookmarked")),
@@ -81,24 +80,24 @@ def _branch(id: str, place: Place) -> Branch:
     )
 
 
-def write(source: Source) -> str:
+def write(source: ExportSource) -> str:
     """The loom as one note. A loom that begins with a fork begins with an empty root there."""
     loom = source.loom
     texts = whole_texts(loom)
-    kept = {id: source.extra(id, NAME) for id in texts}
-    ids = {id: str(kept[id].pop("id", _id(id))) for id in texts}
+    imported = {id: source.extra(id, NAME) for id in texts}
+    ids = {id: str(imported[id].pop("id", uuid_of(id))) for id in texts}
     document = source.extra(ROOT, NAME)
     kept_root = document.pop("root", None)
     root = kept_root if isinstance(kept_root, dict) else None
     nodes: dict[str, Any] = {}
     if root is not None or len(loom.children.get(ROOT, ())) != 1:
         rest = dict(root or {})
-        ids[ROOT] = str(rest.pop("id", _id(ROOT)))
+        ids[ROOT] = str(rest.pop("id", uuid_of(ROOT)))
         nodes[ids[ROOT]] = {**_plain(""), **rest}
     for id, text in texts.items():
         author = author_of(loom, loom.nodes[id])
         nodes[ids[id]] = {
-            **_plain(text), **({} if author == PERSON else {"author": author}), **kept[id],
+            **_plain(text), **({} if author == PERSON else {"author": author}), **imported[id],
             "parentId": ids.get(loom.nodes[id].parent),
             "collapsed": id in loom.sight.folded,
             "unread": id in loom.sight.unread,
@@ -116,7 +115,3 @@ def _plain(text: str) -> dict[str, Any]:
         "text": text, "parentId": None, "collapsed": False, "unread": False, "bookmarked": False,
         "searchResultState": None,
     }  # fmt: skip
-
-
-def _id(id: int) -> str:
-    return str(uuid.uuid5(uuid.NAMESPACE_OID, f"llterm.{id}"))

@@ -24,14 +24,14 @@ def prose(text: str) -> str:
 
 def line(text: str) -> str:
     """A line that stays one; its indent stays too, and makes no code of it."""
-    told = text.strip(_SPACE)
+    escaped = text.strip(_SPACE)
     indent = text[: len(text) - len(text.lstrip(_SPACE))].expandtabs(_TAB)
-    told = _ANYWHERE.sub(r"\\\g<0>", told)
-    begun = _AT_START.match(told)
+    escaped = _ANYWHERE.sub(r"\\\g<0>", escaped)
+    begun = _AT_START.match(escaped)
     if begun:
-        at = begun.end() if told[0].isdigit() else 0
-        told = f"{told[:at]}\\{told[at:]}"
-    return _INDENT * len(indent) + told
+        at = begun.end() if escaped[0].isdigit() else 0
+        escaped = f"{escaped[:at]}\\{escaped[at:]}"
+    return _INDENT * len(indent) + escaped
 
 
 def _holds(text: str) -> bool:

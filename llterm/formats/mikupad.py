@@ -9,10 +9,18 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from llterm.core.loom import PERSON
+from llterm.core.loom_tree import PERSON
 from llterm.errors import UsageError
-from llterm.formats.reading import Place, parsed
-from llterm.formats.tree import UNKNOWN, Branch, Made, Tree, chained, made, typed
+from llterm.formats.imported_tree import (
+    UNKNOWN,
+    ImportedNode,
+    ImportedToken,
+    ImportedTree,
+    chained,
+    made,
+    typed,
+)
+from llterm.formats.json_place import JsonPlace, parsed
 
 NAME = "mikupad"
 MARKS = "a prompt and an endpointAPI"
@@ -23,20 +31,20 @@ def matches(value: Any) -> bool:
     return isinstance(value, dict) and "prompt" in value and "endpointAPI" in value
 
 
-def read(place: Place) -> Tree:
+def read(place: JsonPlace) -> ImportedTree:
     """Chunks as a line of nodes; neighbouring tokens of the model are one."""
-    tree = Tree(NAME, [], prefix=_memory(place))
+    tree = ImportedTree(NAME, [], prefix=_memory(place))
     named = _inner(place, "endpointModel").value
     model = named if isinstance(named, str) and named else "a model"
     prompt = _inner(place, "prompt")
     if isinstance(prompt.value, str):
         prompt = prompt.instead([{"type": _PERSON, "content": prompt.value}])
-    branches: list[Branch] = []
-    tokens: list[Made] = []
+    branches: list[ImportedNode] = []
+    tokens: list[ImportedToken] = []
 
     def end() -> None:
         if tokens:
-            branches.append(Branch("", made(tokens, model)))
+            branches.append(ImportedNode("", made(tokens, model)))
             tokens.clear()
 
     for chunk in prompt.items():
@@ -47,38 +55,38 @@ def read(place: Place) -> Tree:
             tokens.append(token)
             continue
         end()
-        branches.append(Branch("", typed(content, author=PERSON if person else model)))
+        branches.append(ImportedNode("", typed(content, author=PERSON if person else model)))
     end()
     tree.roots = chained(branches)
     tree.notes.append("Addresses, keys and settings of mikupad were left out.")
     return tree
 
 
-def _inner(place: Place, name: str) -> Place:
+def _inner(place: JsonPlace, name: str) -> JsonPlace:
     """A property, which is JSON inside of JSON in an export, and plain in a backup of a server."""
-    found = place.optional(name)
-    if found is None:
-        return Place(None, name)
-    if not isinstance(found.value, str):
-        return found
+    field = place.optional(name)
+    if field is None:
+        return JsonPlace(None, name)
+    if not isinstance(field.value, str):
+        return field
     try:
-        return found.instead(parsed(found.value, name))
+        return field.instead(parsed(field.value, name))
     except UsageError:
         if name == "prompt":
             raise
-        return found
+        return field
 
 
-def _memory(place: Place) -> str:
+def _memory(place: JsonPlace) -> str:
     texts = []
     for name in ("memoryTokens", "authorNoteTokens"):
-        found = _inner(place, name)
-        if isinstance(found.value, dict):
-            texts.append(found.text_of("text"))
+        inner = _inner(place, name)
+        if isinstance(inner.value, dict):
+            texts.append(inner.text_of("text"))
     return "\n".join(filter(None, texts))
 
 
-def _token(chunk: Place, content: str) -> Made | None:
+def _token(chunk: JsonPlace, content: str) -> ImportedToken | None:
     """A token with its probability; None where that is not known."""
     p = chunk.optional("prob")
     if p is None or not 0 < p.number() <= 1:
@@ -87,8 +95,8 @@ def _token(chunk: Place, content: str) -> Made | None:
     first = next(listed.items(), None) if listed is not None else None
     probs = first.optional("probs") if first is not None else None
     alternatives = tuple(
-        (UNKNOWN, one.text_of("tok_str").encode(), math.log(one.field("prob").number()))
-        for one in (probs.items() if probs is not None else ())
-        if 0 < one.field("prob").number() <= 1
+        (UNKNOWN, candidate.text_of("tok_str").encode(), math.log(candidate.field("prob").number()))
+        for candidate in (probs.items() if probs is not None else ())
+        if 0 < candidate.field("prob").number() <= 1
     )
-    return Made(content.encode(), math.log(p.number()), alternatives)
+    return ImportedToken(content.encode(), math.log(p.number()), alternatives)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from llterm.core.counts import count_of
-from llterm.core.loom import PERSON, Marks
+from llterm.core.loom_tree import PERSON, Marks
 from llterm.formats.basemode import rating
-from llterm.formats.reading import Place, wrong
-from llterm.formats.tree import Branch, Tree, assembled, typed
+from llterm.formats.imported_tree import ImportedNode, ImportedTree, assembled, typed
+from llterm.formats.json_place import JsonPlace, wrong
 
 NAME = "miniloom"
 MARKS = "a nodeStore in its loomTree"
@@ -22,7 +22,7 @@ def matches(value: Any) -> bool:
     return isinstance(inner, dict) and isinstance(inner.get("nodeStore"), dict)
 
 
-def read(place: Place) -> Tree:
+def read(place: JsonPlace) -> ImportedTree:
     """A node that goes on from its parent's text holds what it adds.
 
     One that rewrites it hangs under the nearest node above whose text it does go on from.
@@ -31,16 +31,16 @@ def read(place: Place) -> Tree:
     nodes = dict(store.entries())
     parents = {id: node.key_of("parent") for id, node in nodes.items()}
     texts = _texts(nodes, parents)
-    tree, rewritten = Tree(NAME, []), 0
-    found: dict[str, tuple[str | None, Branch]] = {}
+    tree, rewritten = ImportedTree(NAME, []), 0
+    branches: dict[str, tuple[str | None, ImportedNode]] = {}
     for id, node in nodes.items():
         above = parents[id]
         while above is not None and not texts[id].startswith(texts[above]):
             above = parents[above]
         rewritten += above != parents[id]
         own = texts[id][len(texts[above]) if above is not None else 0 :]
-        found[id] = above, _branch(id, node, own)
-    tree.roots = assembled(found, tree)
+        branches[id] = above, _branch(id, node, own)
+    tree.roots = assembled(branches, tree)
     focus = place.optional("focus")
     tree.head = focus.key_of("id") if focus is not None else None
     if tree.head not in nodes:
@@ -52,13 +52,13 @@ def read(place: Place) -> Tree:
     return tree
 
 
-def _branch(id: str, place: Place, text: str) -> Branch:
+def _branch(id: str, place: JsonPlace, text: str) -> ImportedNode:
     kind = place.text_of("type")
     author = place.text_of("model") or "a model" if kind in _MODELS else PERSON
     when = place.when("timestamp")
     summary = place.text_of("summary")
     read = place.optional("read")
-    return Branch(
+    return ImportedNode(
         id,
         typed(text, when, author),
         Marks(rating=rating(place), note=summary if text else ""),
@@ -66,7 +66,7 @@ def _branch(id: str, place: Place, text: str) -> Branch:
     )
 
 
-def _texts(nodes: dict[str, Place], parents: dict[str, str | None]) -> dict[str, str]:
+def _texts(nodes: dict[str, JsonPlace], parents: dict[str, str | None]) -> dict[str, str]:
     """The whole text of every node, parents before children."""
     texts: dict[str, str] = {}
     for id in nodes:
@@ -84,7 +84,7 @@ def _texts(nodes: dict[str, Place], parents: dict[str, str | None]) -> dict[str,
     return texts
 
 
-def _patched(text: str, node: Place) -> str:
+def _patched(text: str, node: JsonPlace) -> str:
     patches = node.optional("patch") or node.optional("patches")
     if patches is None or patches.value == "":
         return text
@@ -108,15 +108,15 @@ def _patched(text: str, node: Place) -> str:
     return data.decode("utf-16-le", "surrogatepass").encode("utf-8", "replace").decode()
 
 
-def _diffs(patch: Place) -> list[tuple[int, str]]:
+def _diffs(patch: JsonPlace) -> list[tuple[int, str]]:
     """Operations (-1 delete, 0 equal, 1 insert) with their texts, as lists or as objects."""
-    found = []
-    for one in patch.field("diffs").items():
-        if isinstance(one.value, dict):
-            pair = [one.field("0"), one.field("1")]
+    operations = []
+    for operation in patch.field("diffs").items():
+        if isinstance(operation.value, dict):
+            pair = [operation.field("0"), operation.field("1")]
         else:
-            pair = list(one.items())
+            pair = list(operation.items())
         if len(pair) != _TWO:
-            raise one.bad("an operation and a text")
-        found.append((pair[0].whole(-1, 1), pair[1].text()))
-    return found
+            raise operation.bad("an operation and a text")
+        operations.append((pair[0].whole(-1, 1), pair[1].text()))
+    return operations

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import time
-import uuid
 from datetime import datetime
 from typing import Any
 
-from llterm.core.loom import PERSON, ROOT, Loom, Marks, Piece
+from llterm.core.loom_tree import PERSON, ROOT, Loom, Marks, Piece
 from llterm.core.measures import moment_of
-from llterm.formats.nesting import nested, with_member
-from llterm.formats.reading import Place
-from llterm.formats.source import Source, author_of, whole_texts
-from llterm.formats.tree import UNKNOWN, Branch, Made, Tree, made, typed
+from llterm.formats.export_source import ExportSource, author_of, uuid_of, whole_texts
+from llterm.formats.imported_tree import (
+    UNKNOWN,
+    ImportedNode,
+    ImportedToken,
+    ImportedTree,
+    made,
+    typed,
+)
+from llterm.formats.json_place import JsonPlace
+from llterm.formats.tree_json import nested, with_member
 
 NAME = "pyloom"
 MARKS = "a root with text and children"
@@ -29,13 +35,13 @@ def matches(value: Any) -> bool:
     return isinstance(root, dict) and "text" in root and "children" in root
 
 
-def read(place: Place) -> Tree:
+def read(place: JsonPlace) -> ImportedTree:
     """The whole form, or the simple one of texts and children only."""
     simple = place.optional("root") is None
     root = place if simple else place.field("root")
-    extra = {} if simple else {n: one for n, one in place.mapping().items() if n != "root"}
+    extra = {} if simple else {n: member for n, member in place.mapping().items() if n != "root"}
     head = None if simple else place.key_of("selected_node_id")
-    tree = Tree(NAME, [], head, extra=extra)
+    tree = ImportedTree(NAME, [], head, extra=extra)
     replies = None if simple else place.optional("model_responses")
     waiting = [(root, tree.roots)]
     while waiting:
@@ -43,28 +49,28 @@ def read(place: Place) -> Tree:
         branch = _branch(at, replies)
         into.append(branch)
         below = list(at.field("children").items())
-        waiting += [(one, branch.children) for one in reversed(below)]
+        waiting += [(member, branch.children) for member in reversed(below)]
     return tree
 
 
-def _branch(place: Place, replies: Place | None) -> Branch:
+def _branch(place: JsonPlace, replies: JsonPlace | None) -> ImportedNode:
     tags = place.optional("tags")
-    names = [one.text() for one in tags.items()] if tags is not None else []
+    names = [member.text() for member in tags.items()] if tags is not None else []
     marks = Marks(
         bookmark=_BOOKMARK in names, tags=tuple(name for name in names if name != _BOOKMARK)
     )
     fields = place.mapping()
-    return Branch(
+    return ImportedNode(
         place.key_of("id") or "",
         _pieces(place, replies),
         marks,
         folded=fields.get("open") is False,
         unread=fields.get("visited") is False,
-        extra={name: one for name, one in fields.items() if name not in _OWN},
+        extra={name: member for name, member in fields.items() if name not in _OWN},
     )
 
 
-def _pieces(place: Place, replies: Place | None) -> list[Piece]:
+def _pieces(place: JsonPlace, replies: JsonPlace | None) -> list[Piece]:
     text = place.field("text").text()
     meta = place.optional("meta") or place.instead({})
     created = _moment(meta.text_of("creation_timestamp"))
@@ -85,10 +91,10 @@ def _pieces(place: Place, replies: Place | None) -> list[Piece]:
     return made(tokens, model, created) if tokens else typed(text, created, model)
 
 
-def _tokens(completion: Place, text: str) -> list[Made]:
+def _tokens(completion: JsonPlace, text: str) -> list[ImportedToken]:
     """The tokens at the end of a completion that are the node's text; none if they are not."""
     listed = completion.optional("tokens")
-    found: list[Made] = []
+    backwards: list[ImportedToken] = []
     left = text
     for token in reversed(list(listed.items()) if listed is not None else []):
         if not left:
@@ -101,12 +107,12 @@ def _tokens(completion: Place, text: str) -> list[Made]:
         alternatives = tuple(
             (UNKNOWN, name.encode(), one.logprob()) for name, one in _counterfactuals(others)
         )
-        found.append(Made(own.encode(), logprob.logprob(), alternatives))
+        backwards.append(ImportedToken(own.encode(), logprob.logprob(), alternatives))
         left = left[: -len(own)]
-    return found[::-1] if not left else []
+    return backwards[::-1] if not left else []
 
 
-def _counterfactuals(place: Place | None) -> list[tuple[str, Place]]:
+def _counterfactuals(place: JsonPlace | None) -> list[tuple[str, JsonPlace]]:
     if place is None:
         return []
     if isinstance(place.value, list):
@@ -114,7 +120,7 @@ def _counterfactuals(place: Place | None) -> list[tuple[str, Place]]:
     return list(place.entries())
 
 
-def write(source: Source) -> str:
+def write(source: ExportSource) -> str:
     """The whole form. A loom that begins with a fork begins with an empty root there."""
     loom = source.loom
     texts = whole_texts(loom)
@@ -127,13 +133,13 @@ def write(source: Source) -> str:
     fields: dict[int, dict[str, Any]] = {}
     alone = len(below) == 1 and kept_root is None
     if not alone:
-        fields[ROOT] = {"id": _id(ROOT), "text": "", **(kept_root or {})}
+        fields[ROOT] = {"id": uuid_of(ROOT), "text": "", **(kept_root or {})}
     for id in texts:
         fields[id] = _fields(source, id, texts[id], replies)
-    for id, one in fields.items():
+    for id, node_fields in fields.items():
         parent = loom.nodes[id].parent if id != ROOT else 0
         if parent in fields:
-            one["parent_id"] = fields[parent]["id"]
+            node_fields["parent_id"] = fields[parent]["id"]
     top = below[0] if alone else ROOT
     parts = nested([top], lambda id: fields[id], lambda id: loom.children.get(id, ()))
     head = loom.head if loom.head in fields else top
@@ -144,30 +150,30 @@ def write(source: Source) -> str:
     return with_member(document, "root", "".join(parts)[1:-1])
 
 
-def _fields(source: Source, id: int, text: str, replies: dict[str, Any]) -> dict[str, Any]:
-    loom, kept = source.loom, source.extra(id, NAME)
+def _fields(source: ExportSource, id: int, text: str, replies: dict[str, Any]) -> dict[str, Any]:
+    loom, imported = source.loom, source.extra(id, NAME)
     marks = loom.marks.get(id, Marks())
     author = author_of(loom, loom.nodes[id])
-    found: dict[str, Any] = {
-        "id": _id(id), "mutable": author == PERSON, "visited": True, "open": True,
-        "meta": _meta(loom, id, author), **kept, "text": text,
+    fields: dict[str, Any] = {
+        "id": uuid_of(id), "mutable": author == PERSON, "visited": True, "open": True,
+        "meta": _meta(loom, id, author), **imported, "text": text,
     }  # fmt: skip
-    if not isinstance(found["id"], str | int):
-        found["id"] = _id(id)
-    found["visited"] = id not in loom.sight.unread
-    found["open"] = id not in loom.sight.folded
+    if not isinstance(fields["id"], str | int):
+        fields["id"] = uuid_of(id)
+    fields["visited"] = id not in loom.sight.unread
+    fields["open"] = id not in loom.sight.folded
     tags = [_BOOKMARK, *marks.tags] if marks.bookmark else list(marks.tags)
-    if tags or "tags" in kept:
-        found["tags"] = tags
-    if author != PERSON and "generation" not in kept:
+    if tags or "tags" in imported:
+        fields["tags"] = tags
+    if author != PERSON and "generation" not in imported:
         reply = _reply(source, id, text, author)
         if reply is not None:
             replies[f"llterm-{id}"] = reply
-            found["generation"] = {"id": f"llterm-{id}", "index": 0}
-    return found
+            fields["generation"] = {"id": f"llterm-{id}", "index": 0}
+    return fields
 
 
-def _reply(source: Source, id: int, text: str, model: str) -> dict[str, Any] | None:
+def _reply(source: ExportSource, id: int, text: str, model: str) -> dict[str, Any] | None:
     """The node as a reply with its tokens; None where not all of them are whole."""
     loom = source.loom
     tokens: list[dict[str, Any]] = []
@@ -199,10 +205,6 @@ def _meta(loom: Loom, id: int, author: str) -> dict[str, Any]:
         "source": "prompt" if author == PERSON else "AI",
         "modified": False,
     }
-
-
-def _id(id: int) -> str:
-    return str(uuid.uuid5(uuid.NAMESPACE_OID, f"llterm.{id}"))
 
 
 def _moment(text: str) -> float:

@@ -6,7 +6,7 @@ import asyncio
 import time
 from dataclasses import dataclass
 
-from llterm.core.attribution import Attribution, How, Question
+from llterm.core.attribution_methods import Attribution, How, Question
 from llterm.core.display import visible
 from llterm.core.query import Backend
 from llterm.core.tokens import Tail, Token, Vocabulary

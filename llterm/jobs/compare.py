@@ -6,7 +6,7 @@ import time
 from contextlib import ExitStack, aclosing, closing
 from dataclasses import dataclass
 
-from llterm.core.chat import Chat
+from llterm.core.chat_messages import Chat
 from llterm.core.comparison.conditions import Condition
 from llterm.core.comparison.reference_comparison import ReferenceComparison
 from llterm.core.query import Cost

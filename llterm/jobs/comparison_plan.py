@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from llterm.core.chat import Chat
+from llterm.core.chat_messages import Chat
 from llterm.core.comparison.conditions import Condition
-from llterm.core.mixing.pools import Pool
-from llterm.core.mixing.recipe import Recipe
+from llterm.core.mixing.mix_recipe import Recipe
+from llterm.core.mixing.opinion_pools import OpinionPool
 from llterm.core.query import Backend
 from llterm.core.tokens import Anchor, Tail, Vocabulary, text_bytes
 from llterm.core.tokens import Path as TokenPath
@@ -28,7 +28,7 @@ from llterm.jobs.request import Request
 from llterm.jobs.runner import Listener, names_of
 from llterm.jobs.window_sizes import NO_HALVES, window_and_stride
 
-ALONE = Recipe("democratic", Pool((1.0,)))
+ALONE = Recipe("democratic", OpinionPool((1.0,)))
 """A mix of one model."""
 USUAL_WINDOW = 512
 """llama-perplexity's, where windows lie side by side and no other is asked for."""

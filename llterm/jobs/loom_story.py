@@ -10,16 +10,16 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from llterm.core.chat import Chat, read_chat
+from llterm.core.chat_messages import Chat, read_chat
 from llterm.core.display import Display
 from llterm.core.pieces import Run
 from llterm.core.rules import Rules
-from llterm.core.sampling import Sampling
+from llterm.core.sampling.sampler_settings import Sampling
 from llterm.errors import LltermError
 from llterm.jobs.inputs import check_is_loom
 from llterm.store.connection import to_look
 from llterm.store.file import LoomFile
-from llterm.store.settings import read_rules, read_sampling
+from llterm.store.stored_settings import read_rules, read_sampling
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,11 +10,11 @@ from typing import Any
 
 from llterm.backends.served import Counted, counted
 from llterm.config import Config
-from llterm.config.sampling import make_sampling
-from llterm.core.chat import Chat
-from llterm.core.mixing.recipe import Recipe
+from llterm.config.sampling_values import make_sampling
+from llterm.core.chat_messages import Chat
+from llterm.core.mixing.mix_recipe import Recipe
 from llterm.core.query import Cost
-from llterm.core.sampling import Sampling
+from llterm.core.sampling.sampler_settings import Sampling
 from llterm.core.tokens import Anchor, Path
 from llterm.engine.heads import head_of
 from llterm.engine.mix_player import MixPlayer, MixTurn

@@ -9,8 +9,8 @@ from typing import Any
 
 from llterm.config import Config
 from llterm.constraints.spec import Constraint
-from llterm.core.chat import Chat
-from llterm.core.mixing.recipe import Recipe
+from llterm.core.chat_messages import Chat
+from llterm.core.mixing.mix_recipe import Recipe
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,13 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from llterm.config.sampling import all_changed
-from llterm.core.chat import Chat
+from llterm.config.sampling_values import all_changed
+from llterm.core.chat_messages import Chat
 from llterm.core.pieces import Run
 from llterm.core.prompt import Prompt, make_prompt
 from llterm.core.query import Source
 from llterm.core.rules import Rules
-from llterm.core.sampling import PRESETS, Sampling
+from llterm.core.sampling.sampler_settings import PRESETS, Sampling
 from llterm.engine.heads import open_chat
 from llterm.jobs.loom_story import read_story
 from llterm.jobs.request import Request

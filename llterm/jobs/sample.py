@@ -11,15 +11,16 @@ from dataclasses import dataclass, field
 from llterm.backends.served import Counted, counted
 from llterm.constraints.compiled import compile
 from llterm.constraints.spec import Constraint
-from llterm.core.chat import Chat
+from llterm.core.chat_messages import Chat
 from llterm.core.healing import Healer
 from llterm.core.prompt import Prompt
 from llterm.core.query import Backend, Cost
 from llterm.core.rules import Rules
-from llterm.core.sampling import Chains, Sampling
-from llterm.core.sight import Sight
+from llterm.core.sampling.sampler_chain import Chains
+from llterm.core.sampling.sampler_settings import Sampling
 from llterm.core.stops import Stopper
 from llterm.core.tokens import Token, Vocabulary
+from llterm.core.windows import SeenStory
 from llterm.engine.draw import Continuation, Drawing, Start
 from llterm.errors import UsageError
 from llterm.jobs.request import Request
@@ -85,7 +86,7 @@ class SampleResult:
     """What is not exact about it; empty when all is."""
     counted: tuple[Counted, ...]
     """What went over the wire, where the model is on a server."""
-    sight: Sight
+    sight: SeenStory
     """How much of the text the model sees."""
     context: int
     """Tokens that the model sees at most."""

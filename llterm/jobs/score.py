@@ -8,9 +8,9 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from llterm.backends.served import Counted, counted
-from llterm.core.chat import Chat
+from llterm.core.chat_messages import Chat
 from llterm.core.query import Backend, Cost
-from llterm.core.reading import Reading, Summary, summarise
+from llterm.core.scored_text import Reading, Summary, summarise
 from llterm.engine.heads import head_of
 from llterm.engine.score import Method, score_text
 from llterm.errors import UsageError

@@ -10,14 +10,14 @@ from llterm.backends.served import Counted, counted
 from llterm.constraints.compiled import Compiled, compile
 from llterm.constraints.spec import Constraint
 from llterm.core.bans import Bans
-from llterm.core.chat import Chat
-from llterm.core.mixing.recipe import Mode
+from llterm.core.chat_messages import Chat
+from llterm.core.mixing.mix_recipe import Mode
 from llterm.core.prompt import Prompt
 from llterm.core.query import Backend, Cost, Source
 from llterm.core.rules import Rules
-from llterm.core.sight import Sight
+from llterm.core.suggestion_tree import View
 from llterm.core.tokens import Asking, Vocabulary
-from llterm.core.view import View
+from llterm.core.windows import SeenStory
 from llterm.engine.mixture import Mix
 from llterm.engine.weave import check_constraints, rules_for, told_more, weave
 from llterm.jobs.request import Request
@@ -62,7 +62,7 @@ class SuggestResult:
     """What went over the wire, of models on servers."""
     cost: Cost
     seconds: float
-    sight: Sight
+    sight: SeenStory
     """How much of the story the model sees."""
     context: int
     """Tokens that the model sees at most."""

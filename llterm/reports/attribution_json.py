@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from llterm.core.attribution import SHARES, SIGNED, How
+from llterm.core.attribution_methods import SHARES, SIGNED, How
 from llterm.core.jsontext import json_text
 from llterm.jobs.attribute import AttributeResult
 from llterm.reports.json_values import token_fields

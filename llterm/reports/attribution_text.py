@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from llterm.core.attribution import METHODS, SIGNED
+from llterm.core.attribution_methods import METHODS, SIGNED
 from llterm.core.counts import count_of
 from llterm.core.display import visible
 from llterm.jobs.attribute import AttributeResult

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from llterm.core.chat import chat_fields
+from llterm.core.chat_messages import chat_fields
 from llterm.core.comparison.divergence import UNTOLD
 from llterm.core.comparison.quant_statistics import Figure, histogram
 from llterm.core.comparison.reference_comparison import ComparedModel, ModelTrack

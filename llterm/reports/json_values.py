@@ -11,8 +11,8 @@ from typing import Any
 
 from llterm.core.jsontext import json_text
 from llterm.core.query import Cost
-from llterm.core.sight import Sight
 from llterm.core.tokens import Token
+from llterm.core.windows import SeenStory
 
 
 def text_value(data: bytes) -> str:
@@ -45,7 +45,7 @@ def cost_fields(cost: Cost, seconds: float) -> dict[str, Any]:
     }
 
 
-def sight_fields(sight: Sight, context: int) -> dict[str, int]:
+def sight_fields(sight: SeenStory, context: int) -> dict[str, int]:
     """What the model sees of the text, for the stats."""
     return {
         "story_tokens": sight.story,

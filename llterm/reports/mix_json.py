@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from llterm.core.chat import chat_fields
+from llterm.core.chat_messages import chat_fields
 from llterm.engine.mix_player import MixTurn
 from llterm.jobs.mix import MixResult
 from llterm.reports.json_values import cost_fields, streamed, text_value, token_fields

@@ -5,8 +5,8 @@ from __future__ import annotations
 import html
 
 from llterm.core.display import visible
-from llterm.core.heat import MEASURES, told
-from llterm.core.reading import Reading
+from llterm.core.heat_scale import MEASURES, told
+from llterm.core.scored_text import Reading
 from llterm.jobs.score import ScoreResult
 from llterm.number_format import of_logprob
 from llterm.reports.html_page import STEPS, STYLE, colors, escaped, script_data

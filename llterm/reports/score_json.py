@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from llterm.core.chat import chat_fields
+from llterm.core.chat_messages import chat_fields
 from llterm.core.jsontext import json_text
-from llterm.core.reading import Reading
+from llterm.core.scored_text import Reading
 from llterm.jobs.score import ScoreResult
 from llterm.reports.json_values import cost_fields, token_fields
 

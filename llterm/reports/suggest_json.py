@@ -9,10 +9,11 @@ from typing import Any
 from llterm.config.schema import WEAVE
 from llterm.constraints.spec import Constraint
 from llterm.core.bans import Bans
-from llterm.core.chat import chat_fields
+from llterm.core.beams import Step
+from llterm.core.chat_messages import chat_fields
 from llterm.core.jsontext import json_text
 from llterm.core.rules import Rules
-from llterm.core.view import Branch, Step, Suggestion
+from llterm.core.suggestion_tree import Branch, Suggestion
 from llterm.jobs.suggest import SuggestResult
 from llterm.reports.json_values import number_value, probability, sight_fields, text_value
 

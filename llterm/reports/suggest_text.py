@@ -9,7 +9,7 @@ from llterm.backends.served import counted_words
 from llterm.core.counts import count_of
 from llterm.core.display import visible
 from llterm.core.healing import healed, healing_note
-from llterm.core.view import Branch, Suggestion, View
+from llterm.core.suggestion_tree import Branch, Suggestion, View
 from llterm.formats.dot import quoted
 from llterm.jobs.suggest import SuggestResult
 from llterm.number_format import LONGEST, bar, fine_percent, of_logprob, percent

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from llterm.core.birth import Arrival
+from llterm.core.provenance import Arrival
 from llterm.session.document import Document
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field, replace
 
-from llterm.core.editing import replace_range
-from llterm.core.history import Step
-from llterm.core.loom import PERSON, Piece, Slice
+from llterm.core.edits import replace_range
+from llterm.core.history import UndoStep
+from llterm.core.loom_tree import PERSON, Piece, Slice
 from llterm.session.ledger import Ledger
 
 
@@ -19,7 +19,7 @@ class Burst:
     step however it came about.
     """
 
-    step: Step
+    step: UndoStep
     start: int
     """Byte offset in the story before the burst, and now."""
     stop: int
@@ -29,9 +29,9 @@ class Burst:
     """The whole story before the burst."""
     made: int | None = None
     """The node that holds `data`."""
-    kept: Step | None = None
+    kept: UndoStep | None = None
     """The step that kept what was undone, made for this burst."""
-    undone: list[Step] = field(default_factory=list)
+    undone: list[UndoStep] = field(default_factory=list)
     """What was undone when the burst began."""
 
 
@@ -77,7 +77,7 @@ class Typist:
     def _begun(self, first: int, last: int, data: bytes, old: bytes) -> Burst:
         undone = list(self.ledger.history.undone)
         kept = self.ledger.revive()
-        return Burst(Step("typing"), first, last, data, old, kept=kept, undone=undone)
+        return Burst(UndoStep("typing"), first, last, data, old, kept=kept, undone=undone)
 
     def _carry_out(self, burst: Burst) -> None:
         """Make the loom hold the burst as it is now."""

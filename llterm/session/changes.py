@@ -7,11 +7,17 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from llterm.core.birth import Alternative, Arrival, Birth, birth_text, read_birth
 from llterm.core.distribution import Distribution
-from llterm.core.history import Step
-from llterm.core.loom import Loom, Piece
-from llterm.core.sampling import Choice
+from llterm.core.history import UndoStep
+from llterm.core.loom_tree import Loom, Piece
+from llterm.core.provenance import (
+    Alternative,
+    Arrival,
+    Provenance,
+    provenance_text,
+    read_provenance,
+)
+from llterm.core.sampling.sampler_chain import Choice
 from llterm.core.tokens import Tail, Vocabulary
 
 _HALVES = re.compile("[\ud800-\udc7f\udd00-\udfff]")
@@ -48,14 +54,14 @@ class ModelRun:
     rejected: tuple[tuple[bytes, float], ...] = ()
     """Other suggestions that were there: text and joint logprob."""
     by: tuple[str, ...] = ()
-    """Of a mix: the model that each token came from; see `Birth`."""
+    """Of a mix: the model that each token came from; see `Provenance`."""
     arrivals: tuple[Arrival, ...] = ()
-    """How each token came; see `Birth`."""
+    """How each token came; see `Provenance`."""
 
     def piece(self, created: float) -> Piece:
         """The run as a loom keeps it."""
-        birth = birth_text(
-            Birth(self.settings, self.alternatives, self.rejected, self.by, self.arrivals)
+        birth = provenance_text(
+            Provenance(self.settings, self.alternatives, self.rejected, self.by, self.arrivals)
         )
         return Piece(
             0, self.data, self.model, created, self.ids, self.sizes, self.overlap,
@@ -98,7 +104,7 @@ MOST_TOKENS = 64
 class Grown:
     """An accept that tokens drawn right after it may still go into."""
 
-    step: Step
+    step: UndoStep
     made: int
     """Its node."""
 
@@ -114,7 +120,7 @@ class Grown:
 
 def lengthened(piece: Piece, run: ModelRun) -> Piece:
     """A piece with a run after it; the run's settings are the piece's own."""
-    birth = read_birth(piece.birth)
+    birth = read_provenance(piece.birth)
     unknown = (Arrival(),) * (len(piece.sizes) - len(birth.arrivals))
     birth = replace(
         birth,
@@ -128,7 +134,7 @@ def lengthened(piece: Piece, run: ModelRun) -> Piece:
         ids=(piece.ids or ()) + run.ids,
         sizes=piece.sizes + run.sizes,
         logprobs=piece.logprobs + run.logprobs,
-        birth=birth_text(birth),
+        birth=provenance_text(birth),
     )
 
 

@@ -10,7 +10,7 @@ from contextlib import aclosing
 from dataclasses import replace
 
 from llterm.core.query import Source
-from llterm.core.sampling import Chain
+from llterm.core.sampling.sampler_chain import Chain
 from llterm.core.stops import Stopper
 from llterm.core.tokens import Tail
 from llterm.engine.draw import Drawing, Start
@@ -85,7 +85,7 @@ class Continuations:
         document = self._cursor.document
         if document.cursor != len(document.text) or self._cursor.stale:
             raise UsageError(
-                "There are no lines to keep here",
+                "There are no samples to keep here",
                 "Branches hang under the end of the story.",
                 "Go there, and sample.",
             )

@@ -7,12 +7,14 @@ from collections.abc import Callable, Sequence
 from typing import cast
 
 from llterm.constraints.spec import Constraint
+from llterm.core.beams import Step
 from llterm.core.display import display_text, whole_after
 from llterm.core.query import Backend, Source
-from llterm.core.reading import Reading
-from llterm.core.sampling import Chain, SamplerSettings, Sampling
+from llterm.core.sampling.sampler_chain import Chain
+from llterm.core.sampling.sampler_settings import SamplerSettings, Sampling
+from llterm.core.scored_text import Reading
+from llterm.core.suggestion_tree import View
 from llterm.core.tokens import Tail
-from llterm.core.view import Step, View
 from llterm.engine.weave import drive, rules_for
 from llterm.errors import LltermError, UsageError
 from llterm.session.background_task import BackgroundTask, Reason

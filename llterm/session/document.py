@@ -10,9 +10,9 @@ from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
 
-from llterm.core.editing import replace_range
-from llterm.core.history import Step, Value
-from llterm.core.loom import Piece
+from llterm.core.edits import replace_range
+from llterm.core.history import UndoStep, Value
+from llterm.core.loom_tree import Piece
 from llterm.core.rules import Rules
 from llterm.errors import LltermError
 from llterm.session.changes import Change
@@ -22,9 +22,9 @@ from llterm.session.tree_commands import TreeCommands
 from llterm.store.contents import Contents
 from llterm.store.file import LoomFile
 from llterm.store.fresh import fresh_loom
-from llterm.store.missing import Missing
-from llterm.store.settings import read_rules, rules_text
-from llterm.store.whole import Whole
+from llterm.store.loom_snapshot import LoomSnapshot
+from llterm.store.stored_settings import read_rules, rules_text
+from llterm.store.unreadable import Unreadable
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ class Document(Manuscript):
         super().__init__(Ledger(file, contents), cursor, str(meta.get("model", "")))
         self.branches = TreeCommands(self, self._ledger)
         """Commands on the tree, and marks."""
-        self._missing_lines = Missing()
+        self._missing_lines = Unreadable()
         self.rules = read_rules(str(meta.get("rules", "{}")))
         self.prefix = str(meta.get("prefix", ""))
         self.sampling = str(meta.get("sampling", "{}"))
@@ -74,7 +74,9 @@ class Document(Manuscript):
         if text:
             piece = ledger.new_piece(Piece(0, text, created=time.time()))
             # The beginning is no step: there is nothing before it to go back to.
-            replace_range(contents.loom, Step(""), ledger.new_node, (0, 0, 0), piece, carry=False)
+            replace_range(
+                contents.loom, UndoStep(""), ledger.new_node, (0, 0, 0), piece, carry=False
+            )
         document = cls(None, contents)
         document.rules = rules or Rules()
         return document
@@ -148,13 +150,13 @@ class Document(Manuscript):
         self.checkpoint()
         self._ledger.secure()
 
-    def bear(self, heard: Callable[[Missing], None]) -> None:
+    def bear(self, heard: Callable[[Unreadable], None]) -> None:
         """Go on without what cannot be read of the file any more. `heard` is told when something
         of a new kind is missing; until this is called it raises LltermError instead."""
         if self._ledger.file is not None:
-            self._ledger.file.late.missing = Missing(heard)
+            self._ledger.file.late.missing = Unreadable(heard)
 
-    def whole(self, *, history: bool = False) -> Whole:
+    def whole(self, *, history: bool = False) -> LoomSnapshot:
         """All of this loom as it is on screen, for an export, whatever became of its file."""
         self.checkpoint()
         meta: dict[str, Value] = {
@@ -163,7 +165,7 @@ class Document(Manuscript):
         }  # fmt: skip
         return self._ledger.whole(meta, history=history)
 
-    def copy_to(self, path: Path) -> Missing:
+    def copy_to(self, path: Path) -> Unreadable:
         """Write all of this loom, its history too, to a new file; this one stays open.
 
         Also where its own file cannot be written or read any more: what is missing is returned.
@@ -173,7 +175,7 @@ class Document(Manuscript):
         with fresh_loom(path) as file:
             file.commit(whole.changes())
             for place, (drawn, blob) in lines.items():
-                file.save_lines(place, drawn, blob)
+                file.save_samples(place, drawn, blob)
         whole.missing.take(self._missing_lines)
         return whole.missing
 
@@ -197,7 +199,7 @@ class Document(Manuscript):
         self._lines[place] = now, blob
         if file and not self.read_only:
             try:
-                file.save_lines(place, now, blob)
+                file.save_samples(place, now, blob)
             except LltermError as error:
                 log.warning("%s: %s", error.title, error.cause)
 
@@ -211,7 +213,7 @@ class Document(Manuscript):
         if file is None:
             return {}
         with file.late.sparing() as self._missing_lines:
-            return file.late.lines()
+            return file.late.samples()
 
     def close(self) -> None:
         """Write and close. Closes also when writing fails, and raises LltermError then."""
@@ -227,7 +229,7 @@ class Document(Manuscript):
             self._ledger.set(name, label, before, after)
             self.revision += 1
 
-    def _travel(self, steps: list[Step], *, undone: bool) -> Change | None:
+    def _travel(self, steps: list[UndoStep], *, undone: bool) -> Change | None:
         if not steps:
             return None
         facts = self._ledger.travel(steps, undone=undone)

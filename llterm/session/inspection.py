@@ -11,26 +11,18 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from llterm.config.sampling import changed
+from llterm.config.sampling_values import changed
 from llterm.config.schema import SAMPLING
 from llterm.constraints.compiled import compile
-from llterm.core.birth import Arrival
 from llterm.core.constraint import Constrained
 from llterm.core.display import raw_text, visible
 from llterm.core.distribution import Distribution, Mask
+from llterm.core.provenance import Arrival
 from llterm.core.query import Source
-from llterm.core.sampling import (
-    PRESETS,
-    Chain,
-    Chains,
-    NothingLeft,
-    Rung,
-    SamplerSettings,
-    Sampling,
-    Situation,
-)
-from llterm.core.sampling.drawing import barring
-from llterm.core.sampling.step import Stage
+from llterm.core.sampling.ladder import NoCandidateLeft, Rung
+from llterm.core.sampling.sampler_chain import Chain, Chains, Situation, barring
+from llterm.core.sampling.sampler_settings import PRESETS, SamplerSettings, Sampling
+from llterm.core.sampling.stage_types import Stage
 from llterm.core.tokens import Tail, Token, Vocabulary, text_bytes
 from llterm.errors import UsageError
 from llterm.number_format import of_logprob
@@ -181,7 +173,7 @@ class Inspection:
                 mask=None if self._mask is None else self._mask.allowed,
                 first=self._first(chain),
             )
-        except NothingLeft as error:
+        except NoCandidateLeft as error:
             raise UsageError("The chain leaves nothing", str(error), "Loosen a stage.") from error
         self._final, self._dropped = ladder.p_final, list(ladder.dropped_by)
         self._rungs = ladder.rungs

@@ -5,15 +5,15 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 
-from llterm.core.birth import Birth, read_birth
-from llterm.core.history import Step, Value, Way
-from llterm.core.loom import ROOT, Loom, Piece
-from llterm.core.reviving import revive
+from llterm.core.history import UndoStep, Value, Way
+from llterm.core.loom_tree import ROOT, Loom, Piece
+from llterm.core.provenance import Provenance, read_provenance
+from llterm.core.redo_branches import revive
 from llterm.errors import LltermError, UsageError
 from llterm.store.contents import Changes, Contents
 from llterm.store.file import LoomFile
-from llterm.store.settings import changed
-from llterm.store.whole import Whole, gathered
+from llterm.store.loom_snapshot import LoomSnapshot, gathered
+from llterm.store.stored_settings import changed
 
 log = logging.getLogger(__name__)
 
@@ -53,12 +53,12 @@ class Ledger:
         self.loom.pieces.add(piece)
         self.pending.pieces[piece.id] = piece
 
-    def birth(self, piece: int) -> Birth:
+    def birth(self, piece: int) -> Provenance:
         """What a model's text was born with; an empty one of the person's text."""
         text = self.loom.pieces[piece].birth
         if not text and self.file is not None:
             text = self.file.late.births([piece]).get(piece, "")
-        return read_birth(text)
+        return read_provenance(text)
 
     def keep(self, name: str, value: Value) -> None:
         """Keep a value that is no step."""
@@ -72,7 +72,7 @@ class Ledger:
 
     # --- steps
 
-    def write(self, step: Step) -> None:
+    def write(self, step: UndoStep) -> None:
         """Note a step as done, new or changed, and its rows for the next commit."""
         if not step.id:
             step.id = self._next_step
@@ -82,7 +82,7 @@ class Ledger:
         self.pending.steps[step.id] = step, False
         self._rows(step)
 
-    def forget(self, *steps: Step) -> None:
+    def forget(self, *steps: UndoStep) -> None:
         """These steps never were; their rows are taken back already."""
         for step in steps:
             self.pending.steps[step.id] = None, False
@@ -90,7 +90,7 @@ class Ledger:
         self.history.done = [step for step in self.history.done if id(step) not in gone]
         self.pending.meta["head"] = self.loom.head
 
-    def take_back(self, step: Step) -> None:
+    def take_back(self, step: UndoStep) -> None:
         """Undo the rows of a step that is to be made anew."""
         facts = step.apply(self.loom, "undo")
         self.loom.head = int(facts.get("head", self.loom.head))
@@ -99,12 +99,12 @@ class Ledger:
         step.marks.clear()
         step.splits.clear()
 
-    def restore(self, undone: list[Step]) -> None:
+    def restore(self, undone: list[UndoStep]) -> None:
         """These steps can be redone again."""
         self.history.undone = undone
         self.pending.steps.update((step.id, (step, True)) for step in undone)
 
-    def revive(self) -> Step | None:
+    def revive(self) -> UndoStep | None:
         """Keep what was undone as branches, now that something else is done."""
         undone = self.history.undone
         self.cut = frozenset()
@@ -123,7 +123,7 @@ class Ledger:
     def set(self, name: str, label: str, before: str, after: str) -> None:
         """Another value of a setting, as a step; changes of the same one in a row are one."""
         self.revive()
-        step = self._last_setting(name, before, after) or Step(label)
+        step = self._last_setting(name, before, after) or UndoStep(label)
         step.fact(name, before, after)
         self.keep(name, after)
         above = self.history.last(2)
@@ -133,14 +133,14 @@ class Ledger:
             self.write(step)
         self.commit()
 
-    def travel(self, steps: list[Step], *, undone: bool) -> dict[str, Value]:
+    def travel(self, steps: list[UndoStep], *, undone: bool) -> dict[str, Value]:
         """Apply steps just taken from the history; the facts that hold now.
 
         Raises UsageError, and changes nothing, where the file was damaged and they cannot be.
         """
         facts: dict[str, Value] = {}
         way: tuple[Way, Way] = ("undo", "redo") if undone else ("redo", "undo")
-        gone: list[Step] = []
+        gone: list[UndoStep] = []
         try:
             for step in steps:
                 facts.update(step.apply(self.loom, way[0]))
@@ -190,7 +190,7 @@ class Ledger:
         except LltermError as error:
             log.warning("%s: %s", error.title, error.cause)
 
-    def whole(self, meta: dict[str, Value], *, history: bool) -> Whole:
+    def whole(self, meta: dict[str, Value], *, history: bool) -> LoomSnapshot:
         """All that there is, whatever became of the file."""
         meta = {**meta, "next_node": self._next_node}
         late = self.file.late if self.file is not None else None
@@ -218,7 +218,7 @@ class Ledger:
                 self.file.close()
                 self.file = None
 
-    def _last_setting(self, name: str, before: str, after: str) -> Step | None:
+    def _last_setting(self, name: str, before: str, after: str) -> UndoStep | None:
         """The last step, where it is about this very setting."""
         last = self.history.last()
         if last is None or set(last.facts) != {name}:
@@ -227,7 +227,7 @@ class Ledger:
         same = name in {"prefix", "chat"} or changed(first, second) == changed(before, after)
         return last if same else None
 
-    def _rows(self, step: Step) -> None:
+    def _rows(self, step: UndoStep) -> None:
         for id in step.nodes:
             self.pending.nodes[id] = self.loom.nodes.get(id)
         for id in step.marks:

@@ -20,9 +20,9 @@ from llterm.errors import LltermError, UsageError
 from llterm.jsonfile import keep_json, read_json
 from llterm.session.document import Document
 from llterm.store.backups import back_up, backup_folder
-from llterm.store.card import Card, read_card
 from llterm.store.connection import to_look, told
 from llterm.store.lock import Lock
+from llterm.store.loom_summary import LoomSummary, read_summary
 from llterm.wholefile import beside, move, write_whole
 
 log = logging.getLogger(__name__)
@@ -59,13 +59,13 @@ def open_loom(path: Path, backups: int = 0) -> Document:
 # --- what there is
 
 
-def looms(limit: int = MOST_RECENT) -> list[Card]:
+def looms(limit: int = MOST_RECENT) -> list[LoomSummary]:
     """Looms that were opened, the last one first, and then others in llterm's own folder."""
     known = [path for path in _recent() if path.is_file()]
     own = paths.looms_dir()
     others = sorted(own.glob(f"*{_SUFFIX}"), key=_changed, reverse=True) if own.is_dir() else []
     known += [path for path in others if path not in known]
-    return [read_card(path) for path in known[:limit]]
+    return [read_summary(path) for path in known[:limit]]
 
 
 def others(path: Path | None) -> bool:

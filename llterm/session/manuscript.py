@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
-from llterm.core.birth import Birth
 from llterm.core.display import Display
-from llterm.core.editing import lead, replace_range
-from llterm.core.history import Step
-from llterm.core.loom import ROOT, Loom, Piece, Run, Slice
+from llterm.core.edits import lead, replace_range
+from llterm.core.history import UndoStep
+from llterm.core.loom_tree import ROOT, Loom, Piece, Run, Slice
+from llterm.core.provenance import Provenance
 from llterm.errors import UsageError
 from llterm.session.bursts import Typist
 from llterm.session.changes import Change, Grown, ModelRun, difference, encoded, lengthened
@@ -70,7 +70,7 @@ class Manuscript:
             self._cursor = offset
             self._ledger.keep("cursor", offset)
 
-    def birth(self, piece: int) -> Birth:
+    def birth(self, piece: int) -> Provenance:
         """What a model's text was born with; an empty one of the person's text."""
         return self._ledger.birth(piece)
 
@@ -157,14 +157,14 @@ class Manuscript:
 
     # --- steps of the tree commands
 
-    def begin(self, label: str) -> Step:
+    def begin(self, label: str) -> UndoStep:
         """A new step, which `finish` ends. Raises UsageError where nothing may be written."""
         self._writable()
         self.checkpoint()
         self._ledger.revive()
-        return Step(label)
+        return UndoStep(label)
 
-    def finish(self, step: Step) -> Change:
+    def finish(self, step: UndoStep) -> Change:
         """Note a step that is done, and show the story as it is now."""
         before = self._cursor
         change = self._reread()
@@ -193,7 +193,7 @@ class Manuscript:
                 "Export it as a loom, and write in that copy.",
             )
 
-    def _fork(self, step: Step, first: int, piece: Piece) -> int:
+    def _fork(self, step: UndoStep, first: int, piece: Piece) -> int:
         """Let a piece follow the story's first bytes; the rest is a branch. Returns its node."""
         size = len(self._data)
         number = self._ledger.new_piece(piece)
@@ -203,7 +203,7 @@ class Manuscript:
         assert made is not None
         return made
 
-    def _landed(self, step: Step, at: int, first: int, data: bytes) -> Change:
+    def _landed(self, step: UndoStep, at: int, first: int, data: bytes) -> Change:
         """The story ends in `data` now, from display offset `at`, byte `first`."""
         new = self._data[:first] + data
         before = self._cursor

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 
 from llterm.core.comparison.mixed_place import NONE, MixedPlace, place_of, statistics_of
 from llterm.core.comparison.quant_statistics import QuantStatistics
-from llterm.core.loom import Piece
+from llterm.core.loom_tree import Piece
 from llterm.core.mixing.blend import Blend
-from llterm.core.mixing.recipe import Recipe
+from llterm.core.mixing.mix_recipe import Recipe
 from llterm.core.tokens import Anchor, Path, Tail
 from llterm.engine.mixture import Mix
 from llterm.errors import UsageError

@@ -8,14 +8,15 @@ from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 
 from llterm.constraints.spec import Constraint
-from llterm.core.birth import Arrival
+from llterm.core.beams import Step
 from llterm.core.distribution import Distribution
 from llterm.core.prompt import Prompt
+from llterm.core.provenance import Arrival
 from llterm.core.query import Cost, Source
-from llterm.core.reading import Reading, read_step
+from llterm.core.scored_text import Reading, read_step
+from llterm.core.suggestion_tree import View, adding
 from llterm.core.tokens import Anchor, Tail, Vocabulary
-from llterm.core.view import Step, View, adding
-from llterm.core.weave import Weave
+from llterm.core.weave_state import Weave
 from llterm.errors import UsageError
 from llterm.session.changes import ModelRun, alternatives
 from llterm.session.samples import Sample, added_text, find, rows

@@ -11,13 +11,13 @@ from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import asdict
 
-from llterm.core.birth import Arrival
 from llterm.core.distribution import Distribution, Mask
+from llterm.core.provenance import Arrival
 from llterm.core.query import Failed, Query, Source
-from llterm.core.sampling import Chain, Choice, DrawnText, NothingLeft, Situation
-from llterm.core.sampling.drawing import barring
+from llterm.core.sampling.ladder import NoCandidateLeft
+from llterm.core.sampling.sampler_chain import Chain, Choice, DrawnText, Situation, barring
 from llterm.core.tokens import Path, Tail
-from llterm.core.weave import Weave
+from llterm.core.weave_state import Weave
 from llterm.engine.mixture import Mix
 from llterm.errors import LltermError, UsageError
 from llterm.session.background_task import BackgroundTask, Reason
@@ -219,7 +219,7 @@ def _drawn(
             return chain.draw(distribution, at, mask=allowed, first=forced)
         healing = [("healing", barring(~allowed))] if allowed is not None else []
         return chain.draw(distribution, at, first=healing)
-    except NothingLeft as error:
+    except NoCandidateLeft as error:
         raise UsageError(
             "Nothing may stand here",
             f"{error}.".capitalize(),

@@ -16,9 +16,9 @@ from llterm.core.distribution import Logprobs
 from llterm.core.futures import Futures, futures, ways
 from llterm.core.prompt import Prompt
 from llterm.core.query import Backend, Failed, Query, Scored
-from llterm.core.reading import Reading, read
-from llterm.core.sight import Sight
+from llterm.core.scored_text import Reading, read
 from llterm.core.tokens import Anchor, Path, Tail, Vocabulary, common
+from llterm.core.windows import SeenStory
 from llterm.errors import LltermError
 from llterm.session.background_task import BackgroundTask, Reason, outcome
 from llterm.session.cursor import Cursor
@@ -150,7 +150,7 @@ class Reader(StoryReader):
         super().__init__(cursor)
         self._places: list[StoryToken] = []
         self._readings: list[Reading | None] = []
-        self.sight = Sight()
+        self.sight = SeenStory()
         """How much of the story the model sees."""
         self.scored = 0
         """Tokens scored since the beginning."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from llterm.config.sampling import all_changed
-from llterm.core.sampling import PRESETS, Chain, Chains, SamplerSettings, Sampling
+from llterm.config.sampling_values import all_changed
+from llterm.core.sampling.sampler_chain import Chain, Chains
+from llterm.core.sampling.sampler_settings import PRESETS, SamplerSettings, Sampling
 from llterm.core.tokens import Vocabulary
 from llterm.session.document import Document
-from llterm.store.settings import read_sampling, sampling_text
+from llterm.store.stored_settings import read_sampling, sampling_text
 
 
 class SamplerChoice:

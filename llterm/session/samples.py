@@ -12,13 +12,14 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from llterm.core.birth import Arrival
+from llterm.core.beams import Finish as Shown
+from llterm.core.beams import Step
 from llterm.core.distribution import Distribution, Mask
 from llterm.core.healing import healed
-from llterm.core.sampling import Sampling
+from llterm.core.provenance import Arrival
+from llterm.core.sampling.sampler_settings import Sampling
+from llterm.core.suggestion_tree import Branch, adding
 from llterm.core.tokens import Tail
-from llterm.core.view import Branch, Step, adding
-from llterm.core.view import Finish as Shown
 from llterm.engine.draw import Drawn, Finish
 from llterm.session.changes import arrival_of
 
@@ -135,5 +136,5 @@ def _row(equal: Sequence[Sample]) -> Branch:
         logprob=sample.logprob,
         finish=_ENDS.get(sample.finish, "open"),
         healed=healed(sample.residue, sample.data),
-        sampled=f"sampled, {'line' if len(equal) == 1 else 'lines'} {numbers}",
+        sampled=f"{'sample' if len(equal) == 1 else 'samples'} {numbers}",
     )

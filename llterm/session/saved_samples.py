@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from llterm.core.birth import arrival_row, read_arrival
+from llterm.core.beams import Step
 from llterm.core.distribution import Distribution
 from llterm.core.jsontext import json_text
+from llterm.core.provenance import arrival_row, read_arrival
 from llterm.core.query import Source
 from llterm.core.tokens import Asking
-from llterm.core.view import Step
-from llterm.core.weave import Weave
+from llterm.core.weave_state import Weave
 from llterm.session.samples import Sample
 from llterm.store.saved_weave import (
     MOST_CANDIDATES,
@@ -30,7 +30,7 @@ from llterm.store.saved_weave import (
     read_names,
     text_of,
 )
-from llterm.store.settings import read_sampling, sampling_text
+from llterm.store.stored_settings import read_sampling, sampling_text
 
 log = logging.getLogger(__name__)
 

@@ -12,11 +12,11 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 
 from llterm.constraints.compiled import compile
+from llterm.core.beams import Step
 from llterm.core.display import visible
 from llterm.core.query import Failed, Query, Source
-from llterm.core.sampling import Chains
+from llterm.core.sampling.sampler_chain import Chains
 from llterm.core.tokens import Path, Tail
-from llterm.core.view import Step
 from llterm.engine.weave import told_more
 from llterm.errors import LltermError, UsageError
 from llterm.session.background_task import BackgroundTask, Reason, outcome

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from llterm.backends.served import server_of
 from llterm.constraints.spec import Constraint
 from llterm.core.bans import Bans
-from llterm.core.chat import Chat, ChatsTold, chat_text
+from llterm.core.chat_messages import Chat, ChatsTold, chat_text
 from llterm.core.query import Source
 from llterm.core.rules import Rules
-from llterm.core.sampling import Sampling
+from llterm.core.sampling.sampler_settings import Sampling
 from llterm.errors import CapabilityMissing, LltermError
 from llterm.session.autopilot import Autopilot
 from llterm.session.changes import Change, ModelRun

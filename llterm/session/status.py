@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from llterm.core.sight import Sight
+from llterm.core.windows import SeenStory
 from llterm.errors import BackendUnavailable, LltermError
 
 State = Literal["no model", "loading", "ready", "weaving", "failed"]
@@ -56,7 +56,7 @@ class Figures:
     prompt_tokens: int = 0
     decodes: int = 0
     requests: int = 0
-    sight: Sight | None = None
+    sight: SeenStory | None = None
     """How much of the story the model sees; None where that is not known of the present text."""
     context: int = 0
     mark: int = 0

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from llterm import paths
-from llterm.core.stories import STORIES, Story
+from llterm.core.starting_stories import STORIES, Story
 from llterm.errors import LltermError, UsageError, reason
 from llterm.regular import read_file
 from llterm.textfile import MARK

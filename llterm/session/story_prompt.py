@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from llterm.backends.served import server_of
-from llterm.core.chat import Parts, read_chat
+from llterm.core.chat_messages import ChatParts, read_chat
 from llterm.core.prompt import Prompt, make_prompt
 from llterm.core.query import Source
 from llterm.engine.heads import open_chat
@@ -27,7 +27,7 @@ async def story_prompt(document: Document, source: Source) -> Prompt:
     )
 
 
-def chat_parts(document: Document, source: Source) -> Parts:
+def chat_parts(document: Document, source: Source) -> ChatParts:
     """The chat up to where the story, its reply, begins; empty where the loom has none.
 
     The hidden prefix joins the system message. Raises CapabilityMissing where the source has no

@@ -10,13 +10,13 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
-from llterm.core import reshaping
-from llterm.core.birth import Arrival, Birth, birth_text
-from llterm.core.editing import lead, split, whole
-from llterm.core.history import Step
-from llterm.core.loom import ROOT, Loom, Marks, Node, Piece
-from llterm.core.outline import ORDERS
+from llterm.core import tree_edits
+from llterm.core.edits import lead, split, whole
+from llterm.core.history import UndoStep
+from llterm.core.loom_tree import ROOT, Loom, Marks, Node, Piece
 from llterm.core.pieces import Span, token_edges
+from llterm.core.provenance import Arrival, Provenance, provenance_text
+from llterm.core.tree_outline import ORDERS
 from llterm.errors import UsageError
 from llterm.session.changes import Change, ModelRun
 from llterm.session.ledger import Ledger
@@ -48,7 +48,7 @@ class TreeCommands:
         if self._node(id).parent == ROOT:
             raise UsageError("There is nothing to merge with", "It hangs under the root.", "")
         return self._do(
-            "merge with the parent", lambda step: reshaping.merge(*self._with(step), id)
+            "merge with the parent", lambda step: tree_edits.merge(*self._with(step), id)
         )
 
     def child(self, id: int, text: str) -> int:
@@ -67,7 +67,7 @@ class TreeCommands:
         made: list[int] = []
         end = self._end(id)
 
-        def work(step: Step) -> None:
+        def work(step: UndoStep) -> None:
             for run in runs:
                 made.append(self._hang(step, end(), run.piece(time.time())))
 
@@ -85,11 +85,11 @@ class TreeCommands:
         node = self._loom.nodes.get(id)
         if node is None:
             raise self._gone()
-        if reshaping.contains(self._loom, id, parent):
+        if tree_edits.contains(self._loom, id, parent):
             raise UsageError("A branch cannot hang under itself", "", "Choose another place.")
         if node.parent == parent:
             return self._manuscript.nothing()
-        return self._do("move a branch", lambda step: reshaping.move(self._loom, step, id, parent))
+        return self._do("move a branch", lambda step: tree_edits.move(self._loom, step, id, parent))
 
     def delete(self, id: int) -> Change:
         """Delete a node with all below it. It lies in the bin, and undo brings it back."""
@@ -165,13 +165,13 @@ class TreeCommands:
         number, data, logprob = known[index][choice]
         if len(data) <= overlap:
             raise UsageError("This candidate has no text", "", "Choose another one.")
-        birth = Birth({"forced": True}, (known[index],), arrivals=(Arrival("picked"),))
+        birth = Provenance({"forced": True}, (known[index],), arrivals=(Arrival("picked"),))
         run = Piece(
             0, data[overlap:], piece.author, time.time(), (number,), (len(data),), overlap,
-            piece.fingerprint, (logprob,), birth_text(birth),
+            piece.fingerprint, (logprob,), provenance_text(birth),
         )  # fmt: skip
 
-        def work(step: Step) -> None:
+        def work(step: UndoStep) -> None:
             parent = node.parent
             if at:
                 parent = self._cut(step, id, at)
@@ -230,12 +230,12 @@ class TreeCommands:
 
     # --- inner workings
 
-    def _do(self, label: str, work: Callable[[Step], object]) -> Change:
+    def _do(self, label: str, work: Callable[[UndoStep], object]) -> Change:
         step = self._manuscript.begin(label)
         work(step)
         return self._manuscript.finish(step)
 
-    def _with(self, step: Step) -> tuple[Loom, Step, Callable[[], int]]:
+    def _with(self, step: UndoStep) -> tuple[Loom, UndoStep, Callable[[], int]]:
         return self._loom, step, self._ledger.new_node
 
     def _token(self, node: Node, nth: int) -> tuple[int, Span]:
@@ -256,16 +256,16 @@ class TreeCommands:
             id = next(child for child in self._loom.children[id] if child in self._ledger.cut)
         return id, size
 
-    def _clip(self, step: Step, id: int, size: int) -> None:
+    def _clip(self, step: UndoStep, id: int, size: int) -> None:
         """Delete a node's text after so many bytes, with all below it."""
         left, size = self._at(id, size)
         if size < self._loom.nodes[left].size:
-            reshaping.clip(*self._with(step), left, size)
+            tree_edits.clip(*self._with(step), left, size)
         else:
             below = self._loom.children.get(left, ())
-            reshaping.delete(self._loom, step, [one for one in below if one in self._ledger.cut])
+            tree_edits.delete(self._loom, step, [one for one in below if one in self._ledger.cut])
 
-    def _cut(self, step: Step, id: int, size: int) -> int:
+    def _cut(self, step: UndoStep, id: int, size: int) -> int:
         """Let a node end after so many bytes of this one's text. Returns the node that does."""
         left, size = self._at(id, size)
         if size < self._loom.nodes[left].size:
@@ -277,7 +277,7 @@ class TreeCommands:
         size = self._loom.nodes[id].size if id != ROOT else 0
         return lambda: self._at(id, size)[0] if size else id
 
-    def _hang(self, step: Step, parent: int, piece: Piece) -> int:
+    def _hang(self, step: UndoStep, parent: int, piece: Piece) -> int:
         number, id = self._ledger.new_piece(piece), self._ledger.new_node()
         step.put(self._loom, id, Node(id, parent, whole(self._loom, number)))
         return id
@@ -295,7 +295,7 @@ class TreeCommands:
         gone = tuple(ids)
         if not gone:
             return self._manuscript.nothing()
-        return self._do(label, lambda step: reshaping.delete(self._loom, step, gone))
+        return self._do(label, lambda step: tree_edits.delete(self._loom, step, gone))
 
     def _mark(self, label: str, id: int, **changes: object) -> None:
         self._manuscript.checkpoint()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from llterm.core.history import History, Step, Value
-from llterm.core.loom import Loom, Marks, Node, Piece
+from llterm.core.history import History, UndoStep, Value
+from llterm.core.loom_tree import Loom, Marks, Node, Piece
 
 
 @dataclass(slots=True)
@@ -26,7 +26,7 @@ class Changes:
     marks: dict[int, Marks | None] = field(default_factory=dict)
     sight: dict[int, tuple[bool, bool]] = field(default_factory=dict)
     """Per node: whether it is folded, and whether it is unread."""
-    steps: dict[int, tuple[Step | None, bool]] = field(default_factory=dict)
+    steps: dict[int, tuple[UndoStep | None, bool]] = field(default_factory=dict)
     """Per row id: the step (None: it is gone) and whether it is undone."""
     extras: dict[int, str] = field(default_factory=dict)
     """Per node: fields of another program's file, as JSON."""

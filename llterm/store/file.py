@@ -8,15 +8,16 @@ from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 
-from llterm.core.history import PAGE, History, Step
-from llterm.core.loom import ROOT, Loom
+from llterm.core.history import PAGE, History, UndoStep
+from llterm.core.loom_tree import ROOT, Loom
 from llterm.core.pieces import Pieces
 from llterm.errors import LltermError, UsageError
 from llterm.store.connection import Connection, connect, in_memory, to_look, told
 from llterm.store.contents import Changes, Contents
 from llterm.store.late import ODD, Late
 from llterm.store.lock import Lock
-from llterm.store.rows import (
+from llterm.store.loom_schema import APPLICATION, MIGRATIONS, check_schema, migrate
+from llterm.store.stored_rows import (
     check_step,
     marks_row,
     node_row,
@@ -28,8 +29,7 @@ from llterm.store.rows import (
     read_text,
     step_text,
 )
-from llterm.store.schema import APPLICATION, MIGRATIONS, check_schema, migrate
-from llterm.store.settings import read_setting
+from llterm.store.stored_settings import read_setting
 from llterm.store.survey import survey
 
 _DISK = (
@@ -38,8 +38,8 @@ _DISK = (
 )  # fmt: skip
 """Codes of errors that say nothing about what the file holds."""
 
-MOST_LINES = 200
-"""Places whose sampled lines are kept."""
+MOST_SAMPLED = 200
+"""Places whose samples are kept."""
 
 
 class LoomFile:
@@ -109,12 +109,12 @@ class LoomFile:
         try:
             self._lock.check()
             with closing(to_look(self.path)) as database:
-                found = database.execute(
+                counts = database.execute(
                     "select (select count(*) from piece), (select count(*) from node)"
                 ).fetchone()
         except (sqlite3.Error, OSError, ValueError) as error:
             raise self._lost(told(error)) from error
-        if found[0] < pieces or found[1] < nodes:
+        if counts[0] < pieces or counts[1] < nodes:
             raise self._lost("it holds less than it did; something else wrote to it")
 
     def _lost(self, reason: str) -> LltermError:
@@ -134,8 +134,8 @@ class LoomFile:
         except sqlite3.Error as error:
             raise LltermError("The suggestions could not be kept", str(error)) from error
 
-    def save_lines(self, place: int, drawn: float, blob: bytes) -> None:
-        """Keep the lines sampled at a place, with when; of too many places the oldest go."""
+    def save_samples(self, place: int, drawn: float, blob: bytes) -> None:
+        """Keep the samples drawn at a place, with when; of too many places the oldest go."""
         try:
             with self._database:
                 self._database.execute(
@@ -144,10 +144,10 @@ class LoomFile:
                 self._database.execute(
                     "delete from lines where place in"
                     " (select place from lines order by drawn desc limit -1 offset ?)",
-                    (MOST_LINES,),
+                    (MOST_SAMPLED,),
                 )
         except sqlite3.Error as error:
-            raise LltermError("The sampled lines could not be kept", str(error)) from error
+            raise LltermError("The samples could not be kept", str(error)) from error
 
     def close(self) -> None:
         """Close; the emptied journal beside the file goes too."""
@@ -236,21 +236,21 @@ class LoomFile:
         for node, folded, unread in map(read_sight, rows("select node, folded, unread from sight")):
             loom.sight.folded |= {node} if folded else set()
             loom.sight.unread |= {node} if unread else set()
-        found = Contents(loom, self._history())
+        contents = Contents(loom, self._history())
         for name, value in rows("select key, value from meta"):
-            found.meta[name] = read_setting(name, value)
-        loom.head = int(found.meta.pop("head", ROOT))
-        loom.sight.hoisted = int(found.meta.pop("hoisted", ROOT))
+            contents.meta[name] = read_setting(name, value)
+        loom.head = int(contents.meta.pop("head", ROOT))
+        loom.sight.hoisted = int(contents.meta.pop("hoisted", ROOT))
         loom.check()
-        for step in (*found.history.done, *found.history.undone):
+        for step in (*contents.history.done, *contents.history.undone):
             check_step(step, loom)
-        found.history.check(loom)
+        contents.history.check(loom)
         if damage := survey(self._database, loom):
             self.damage = (
                 f"{self.path.name} is damaged: {damage}. The story is shown as far as it is sound. "
                 f"See what can be saved: llterm doctor '{self.path}'"
             )
-        return found
+        return contents
 
     def _history(self) -> History:
         undone = self._steps("undone order by id desc")
@@ -259,7 +259,7 @@ class LoomFile:
             return History(done, undone)
         return History(done, undone, self.late.steps, done[0].id)
 
-    def _steps(self, which: str, *values: int) -> list[Step]:
+    def _steps(self, which: str, *values: int) -> list[UndoStep]:
         sql = f"select id, label, silent, undone, rows from step where {which}"
         return [read_step(row)[0] for row in self._database.rows(sql, values)]
 
@@ -271,9 +271,9 @@ class LoomFile:
         rows("delete from node where id = ?", [(id,) for id, node in nodes if node is None])
         rows("insert or replace into node values (?, ?, ?, ?, ?, ?)",
              [node_row(node) for _, node in nodes if node is not None])  # fmt: skip
-        rows("delete from mark where node = ?", [(id,) for id, one in marks if one is None])
+        rows("delete from mark where node = ?", [(id,) for id, noted in marks if noted is None])
         rows("insert or replace into mark values (?, ?, ?, ?, ?, ?)",
-             [marks_row(id, one) for id, one in marks if one is not None])  # fmt: skip
+             [marks_row(id, noted) for id, noted in marks if noted is not None])  # fmt: skip
         rows("insert or replace into sight values (?, ?, ?)",
              ((node, *seen) for node, seen in changes.sight.items()))  # fmt: skip
         steps = changes.steps.items()

@@ -11,12 +11,12 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TypeVar
 
-from llterm.core.history import Step
+from llterm.core.history import UndoStep
 from llterm.core.pieces import Piece
 from llterm.errors import LltermError
 from llterm.store.connection import Connection
-from llterm.store.missing import Missing
-from llterm.store.rows import Row, piece_or_text, read_extra, read_lines, read_step
+from llterm.store.stored_rows import Row, piece_or_text, read_extra, read_samples, read_step
+from llterm.store.unreadable import Unreadable
 from llterm.store.values import Damage, json_of, text
 
 ODD = (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError, RecursionError)
@@ -32,14 +32,14 @@ class Late:
         """`trouble` says what is wrong with the file in a person's words."""
         self._database = database
         self._trouble = trouble
-        self.missing: Missing | None = None
+        self.missing: Unreadable | None = None
         """Takes down what cannot be read. With None such a read raises LltermError instead."""
 
     @contextmanager
-    def sparing(self) -> Iterator[Missing]:
+    def sparing(self) -> Iterator[Unreadable]:
         """While the block runs, what cannot be read is left out and taken down here."""
         before = self.missing
-        self.missing = Missing(outer=before)
+        self.missing = Unreadable(outer=before)
         try:
             yield self.missing
         finally:
@@ -62,26 +62,26 @@ class Late:
         """Fields of other programs' files by node, as JSON; the root's are the whole file's."""
         return dict(self._rows("extra", "select node, fields from extra", read_extra))
 
-    def lines(self) -> dict[int, tuple[float, bytes]]:
-        """The sampled lines by place, with when they were drawn."""
-        return dict(self._rows("lines", "select place, drawn, blob from lines", _line))
+    def samples(self) -> dict[int, tuple[float, bytes]]:
+        """The samples by place, with when they were drawn."""
+        return dict(self._rows("lines", "select place, drawn, blob from lines", _samples_at))
 
-    def steps(self, before: int, count: int) -> list[Step] | None:
+    def steps(self, before: int, count: int) -> list[UndoStep] | None:
         """Steps done before the one with this id, the newest `count` of them, oldest first; None
         where not one can be read, and there may be some."""
         sql = (
             "select id, label, silent, undone, rows from step where not undone and id < ?"
             " order by id desc limit ?"
         )
-        found: list[Step] = []
+        backwards: list[UndoStep] = []
         try:
             for row in self._database.rows(sql, (before, count)):
-                found.append(read_step(row)[0])
+                backwards.append(read_step(row)[0])
         except UNREADABLE as error:
             # A history has no gaps: what lies before a step that cannot be read is out of reach.
-            self._miss("step", range(1, found[-1].id if found else before), error)
-            return found[::-1] or None
-        return found[::-1]
+            self._miss("step", range(1, backwards[-1].id if backwards else before), error)
+            return backwards[::-1] or None
+        return backwards[::-1]
 
     def weave(self, node: int) -> bytes | None:
         """The suggestions kept for a place. They are a cache: broken ones are as good as none."""
@@ -105,11 +105,11 @@ class Late:
                 row = self._database.execute(sql, (id,)).fetchone()
                 if row is None:
                     raise ValueError("a row is missing")
-                found = meaning(row)
+                value = meaning(row)
             except UNREADABLE as error:
                 self._miss(kind, (id,), error)
             else:
-                yield found
+                yield value
 
     def _rows(
         self, kind: str, sql: str, meaning: Callable[[Row], _Found], *values: int
@@ -139,6 +139,6 @@ def _birth(row: Row) -> tuple[int, str]:
     return id, text(birth)
 
 
-def _line(row: Row) -> tuple[int, tuple[float, bytes]]:
-    place, drawn, blob = read_lines(row)
+def _samples_at(row: Row) -> tuple[int, tuple[float, bytes]]:
+    place, drawn, blob = read_samples(row)
     return place, (drawn, blob)

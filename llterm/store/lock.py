@@ -79,7 +79,7 @@ class Lock:
     def _got(self, handle: int) -> bool:
         """Whether the lock is ours, at last. Raises OSError where there are no locks."""
         until = time.monotonic() + PATIENCE
-        told = False
+        announced = False
         while True:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -87,9 +87,9 @@ class Lock:
             except BlockingIOError:
                 if self._waiting is None:
                     return False
-            if not told:
+            if not announced:
                 self._waiting(f"Another llterm has {self.path.name} open; waiting for it to end.")
-                told = True
+                announced = True
             if time.monotonic() > until:
                 return False
             time.sleep(_PAUSE)

@@ -9,22 +9,22 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from llterm.core.history import Step
-from llterm.core.loom import Marks, Node, Piece
+from llterm.core.history import UndoStep
+from llterm.core.loom_tree import Marks, Node, Piece
 from llterm.store.connection import Connection, is_endless, to_look
-from llterm.store.rows import (
+from llterm.store.loom_schema import APPLICATION, MIGRATIONS, check_schema, columns, is_plain_table
+from llterm.store.stored_rows import (
     Row,
     piece_or_text,
     read_extra,
-    read_lines,
     read_marks,
     read_node,
+    read_samples,
     read_sight,
     read_step,
     read_text,
 )
-from llterm.store.schema import APPLICATION, MIGRATIONS, check_schema, columns, is_plain_table
-from llterm.store.settings import read_setting
+from llterm.store.stored_settings import read_setting
 from llterm.store.values import Damage, text
 
 _TABLES = ("piece", "node", "step", "mark", "sight", "extra", "lines", "meta")
@@ -38,16 +38,16 @@ _TRIES = 200
 
 
 @dataclass(slots=True)
-class Found:
+class Salvaged:
     """Rows that make sense by themselves, and how many do not."""
 
     pieces: dict[int, Piece] = field(default_factory=dict)
     nodes: dict[int, Node] = field(default_factory=dict)
-    steps: list[tuple[Step, bool]] = field(default_factory=list)
+    steps: list[tuple[UndoStep, bool]] = field(default_factory=list)
     marks: dict[int, Marks] = field(default_factory=dict)
     sight: dict[int, tuple[bool, bool]] = field(default_factory=dict)
     extras: dict[int, str] = field(default_factory=dict)
-    lines: dict[int, tuple[float, bytes]] = field(default_factory=dict)
+    samples: dict[int, tuple[float, bytes]] = field(default_factory=dict)
     meta: dict[str, Any] = field(default_factory=dict)
     odd: dict[str, str] = field(default_factory=dict)
     """Names of what is kept in `meta` whose values make no sense, with why."""
@@ -65,9 +65,9 @@ class Found:
         self.lost[table] = self.lost.get(table, 0) + 1
 
 
-def salvage(path: Path) -> Found:
+def salvage(path: Path) -> Salvaged:
     """Everything that can be read."""
-    found = Found()
+    salvaged = Salvaged()
     with closing(to_look(path)) as database:
         try:
             # Else a file that was cut off is refused whole.
@@ -75,40 +75,40 @@ def salvage(path: Path) -> Found:
             database.execute("pragma query_only = on")
             (application,) = database.execute("pragma application_id").fetchone()
             (version,) = database.execute("pragma user_version").fetchone()
-            found.newer = version > len(MIGRATIONS)
-            found.readable = application == APPLICATION and not found.newer
-            if not found.readable:
-                return found
-            found.version = max(version, 1)
+            salvaged.newer = version > len(MIGRATIONS)
+            salvaged.readable = application == APPLICATION and not salvaged.newer
+            if not salvaged.readable:
+                return salvaged
+            salvaged.version = max(version, 1)
             check_schema(database, version)
             # Only where nothing but plain tables is checked.
             if database.execute("pragma integrity_check(1)").fetchone() != ("ok",):
-                found.miss("page")
+                salvaged.miss("page")
         except Damage as damage:
-            found.schema = str(damage)
+            salvaged.schema = str(damage)
         except _UNREADABLE:
-            found.miss("page")
+            salvaged.miss("page")
         for table in _TABLES:
-            if table not in columns(found.version):
+            if table not in columns(salvaged.version):
                 continue  # A loom of an older version has none.
-            for row in _rows(database, table, found):
+            for row in _rows(database, table, salvaged):
                 try:
-                    _take(found, table, row)
+                    _take(salvaged, table, row)
                 except Damage:
-                    found.miss(table)
-    return found
+                    salvaged.miss(table)
+    return salvaged
 
 
-def _rows(database: Connection, table: str, found: Found) -> Iterator[Row]:
+def _rows(database: Connection, table: str, salvaged: Salvaged) -> Iterator[Row]:
     """The rows of a table; what cannot be read is stepped over."""
     try:
         if not is_plain_table(database, table):
-            found.miss(table)
+            salvaged.miss(table)
             return
     except _UNREADABLE:
-        found.miss(table)
+        salvaged.miss(table)
         return
-    names = columns(found.version)[table]
+    names = columns(salvaged.version)[table]
     key = names[0]
     last: Any = "" if table == "meta" else -_FARTHEST
     for gap in range(_TRIES):
@@ -123,41 +123,41 @@ def _rows(database: Connection, table: str, found: Found) -> Iterator[Row]:
                 yield row
             return
         except _UNREADABLE as error:
-            found.miss(table)
+            salvaged.miss(table)
             if not isinstance(last, int) or is_endless(error):
                 return
             # Rows of one broken page lie together: step on further each time.
             last = min(max(last, 0) + (1 << min(gap, 20)), _FARTHEST - 1)
 
 
-def _take(found: Found, table: str, row: Row) -> None:
+def _take(salvaged: Salvaged, table: str, row: Row) -> None:
     if table == "piece":
         id, data, *rest, birth = row
         id, data = read_text(id, data)
         piece, whole = piece_or_text((id, *rest), data)
         if not (whole and isinstance(birth, str)):
-            found.miss("token")
-        found.pieces[id] = replace(piece, birth=birth if isinstance(birth, str) else "")
+            salvaged.miss("token")
+        salvaged.pieces[id] = replace(piece, birth=birth if isinstance(birth, str) else "")
     elif table == "node":
         node = read_node(row if len(row) > _FIRST else (*row, None))
-        found.nodes[node.id] = node
+        salvaged.nodes[node.id] = node
     elif table == "step":
-        found.steps.append(read_step(row))
+        salvaged.steps.append(read_step(row))
     elif table == "mark":
         id, marks = read_marks(row)
-        found.marks[id] = marks
+        salvaged.marks[id] = marks
     elif table == "sight":
         id, folded, unread = read_sight(row)
-        found.sight[id] = folded, unread
+        salvaged.sight[id] = folded, unread
     elif table == "extra":
         id, fields = read_extra(row)
-        found.extras[id] = fields
+        salvaged.extras[id] = fields
     elif table == "lines":
-        place, drawn, blob = read_lines(row)
-        found.lines[place] = drawn, blob
+        place, drawn, blob = read_samples(row)
+        salvaged.samples[place] = drawn, blob
     else:
         name = text(row[0])
         try:
-            found.meta[name] = read_setting(name, row[1])
+            salvaged.meta[name] = read_setting(name, row[1])
         except Damage as damage:
-            found.odd[name] = str(damage)
+            salvaged.odd[name] = str(damage)

@@ -21,7 +21,7 @@ from llterm.core.jsontext import json_text
 from llterm.core.prompt import Prompt
 from llterm.core.query import Cost, Source
 from llterm.core.tokens import Asking, Tail, Token, Vocabulary
-from llterm.core.weave import Weave
+from llterm.core.weave_state import Weave
 
 log = logging.getLogger(__name__)
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import sqlite3
 
 from llterm.core.counts import count_of
-from llterm.core.loom import Loom
+from llterm.core.loom_tree import Loom
 from llterm.store.connection import Connection, told
-from llterm.store.rows import check_step, read_extra, read_lines, read_step
+from llterm.store.stored_rows import check_step, read_extra, read_samples, read_step
 from llterm.store.values import MOST_ID, NEWEST, OLDEST
 
 _STEPS = 5_000
@@ -39,7 +39,7 @@ def survey(database: Connection, loom: Loom) -> str:
         for row in database.rows("select node, fields from extra"):
             read_extra(row)
         for row in database.rows("select place, drawn, blob from lines"):
-            read_lines(row)
+            read_samples(row)
         steps = "select id, label, silent, undone, rows from step order by id desc limit ?"
         for row in database.rows(steps, (_STEPS,)):
             check_step(read_step(row)[0], loom)

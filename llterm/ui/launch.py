@@ -9,7 +9,7 @@ from typing import Any
 
 from llterm.config import Config
 from llterm.constraints.spec import Constraint
-from llterm.core.chat import Chat
+from llterm.core.chat_messages import Chat
 from llterm.core.query import Backend
 from llterm.core.rules import Rules
 

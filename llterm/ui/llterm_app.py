@@ -27,8 +27,8 @@ from textual.filter import LineFilter
 from llterm import keymap, paths, state
 from llterm.altkeys import know_alt_keys
 from llterm.backends.registry import Known, Progress, open_model
-from llterm.config.sampling import choices
-from llterm.core.chat import chat_text
+from llterm.config.sampling_values import choices
+from llterm.core.chat_messages import chat_text
 from llterm.core.display import area_text, field_text, label_text
 from llterm.core.query import Backend
 from llterm.core.rules import Rules
@@ -39,7 +39,7 @@ from llterm.session.document import Document
 from llterm.session.mix_reader import MixReader
 from llterm.session.sampler_choice import SamplerChoice
 from llterm.session.session import Session
-from llterm.store.missing import Missing
+from llterm.store.unreadable import Unreadable
 from llterm.terminal import in_browser
 from llterm.ui import log_buffer
 from llterm.ui.colourless import Colourless
@@ -204,7 +204,7 @@ class LltermApp(App[None]):
         if self.launch.offer and (looms.others(self.session.document.path) or stories.others()):
             self.call_after_refresh(library_handlers.open_library, self.main, begin=True)
 
-    def _say_missing(self, missing: Missing) -> None:
+    def _say_missing(self, missing: Unreadable) -> None:
         """Something of the loom's file cannot be read any more: the work goes on without it."""
         assert missing.trouble is not None
         key = key_name(self.main.keymap.keys(action_of("app.export"), "everywhere")[0])

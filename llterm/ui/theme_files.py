@@ -14,7 +14,7 @@ from pathlib import Path
 from textual.color import Color, ColorParseError
 from textual.theme import Theme
 
-from llterm.config.themes import theme_folders
+from llterm.config.theme_names import theme_folders
 from llterm.config.toml import TomlFile
 
 DEFAULT = "dusk"

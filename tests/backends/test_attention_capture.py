@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from llterm.backends.llamacpp import LlamaBackend, LlamaSettings, open_llama
-from llterm.core.attention import rollout
+from llterm.core.attention_weights import rollout
 from llterm.core.query import Query
-from llterm.core.stories import STORIES
+from llterm.core.starting_stories import STORIES
 from llterm.core.tokens import Anchor, Tail
 from llterm.core.tokens import Path as TokenPath
 from llterm.errors import CapabilityMissing

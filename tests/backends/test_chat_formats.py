@@ -11,8 +11,8 @@ from llterm.backends.chat_formats import chosen_format, table_format
 from llterm.backends.llamacpp import LlamaBackend, LlamaSettings, open_llama
 from llterm.backends.registry import open_model
 from llterm.config import load_config
-from llterm.config.formats import FormatConfig
-from llterm.core.chat import Chat, Said, encode_parts
+from llterm.config.chat_format import FormatConfig
+from llterm.core.chat_messages import Chat, Said, encode_parts
 from llterm.engine.heads import head_of
 from llterm.errors import ConfigError, ModelError
 from tests.helpers.tiny_models import tiny_llama

@@ -8,7 +8,7 @@ import pytest
 
 from llterm.backends import gradients_process
 from llterm.backends.gradients_process import GradientProcess
-from llterm.core.attribution import How, Question
+from llterm.core.attribution_methods import How, Question
 from llterm.errors import CapabilityMissing
 from tests.helpers.bundled_model import BUNDLED
 

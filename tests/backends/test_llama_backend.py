@@ -17,7 +17,7 @@ from llterm.core.query import Cost, Fact, Failed, Query, Scored
 from llterm.core.rules import Rules
 from llterm.core.tokens import Anchor, Tail
 from llterm.core.tokens import Path as TokenPath
-from llterm.core.weave import Weave
+from llterm.core.weave_state import Weave
 from llterm.engine.weave import drive
 from llterm.errors import ModelError
 from tests.helpers.plain_decoder import PlainDecoder, counted

@@ -16,8 +16,8 @@ from llterm.backends.llamacpp import LlamaBackend, LlamaSettings, open_llama
 from llterm.backends.llamacpp.binding import library
 from llterm.backends.llamacpp.llama_chat import named_format
 from llterm.backends.remote.connect import open_remote
-from llterm.config.server import ServerSettings
-from llterm.core.chat import OWN, UNSEEN, Chat, Chatting, Said, encode_parts
+from llterm.config.server_settings import ServerSettings
+from llterm.core.chat_messages import OWN, UNSEEN, Chat, Chatting, Said, encode_parts
 from llterm.core.query import Backend, Fact, Query
 from llterm.core.tokens import Anchor
 from llterm.core.tokens import Path as TokenPath

@@ -12,8 +12,9 @@ import pytest
 from llterm.backends.llamacpp import LlamaBackend, LlamaSettings, open_llama
 from llterm.backends.llamacpp.binding import library
 from llterm.core.query import Fact, Query
-from llterm.core.sampling import Chains, SamplerSettings, Sampling, Situation
-from llterm.core.stories import STORIES
+from llterm.core.sampling.sampler_chain import Chains, Situation
+from llterm.core.sampling.sampler_settings import SamplerSettings, Sampling
+from llterm.core.starting_stories import STORIES
 from llterm.core.tokens import Anchor, Path
 from llterm.errors import ModelError
 from tests.helpers.bundled_model import BUNDLED

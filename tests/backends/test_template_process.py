@@ -16,7 +16,7 @@ from llterm.backends import template_process
 from llterm.backends.chat_formats import own_format
 from llterm.backends.llamacpp import LlamaSettings, open_llama
 from llterm.backends.template_process import render_template
-from llterm.core.chat import Chat
+from llterm.core.chat_messages import Chat
 from llterm.errors import ModelError
 from llterm.session.document import Document
 from llterm.session.session import Session

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from llterm import __version__
 from llterm.config.example import example
-from llterm.core.stories import STORIES
+from llterm.core.starting_stories import STORIES
+from llterm.version import __version__
 from tests.helpers.program import run
 
 

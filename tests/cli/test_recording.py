@@ -8,7 +8,7 @@ import pytest
 
 from llterm.cli.recording import with_recording, with_recordings
 from llterm.config import Config, ModelConfig
-from llterm.config.server import ServerSettings
+from llterm.config.server_settings import ServerSettings
 from llterm.errors import ModelError, UsageError
 
 OWN = ServerSettings(("http://127.0.0.1:1",), timeout=7)

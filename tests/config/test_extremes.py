@@ -13,11 +13,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from llterm.config.sampling import changed
-from llterm.config.schema import MIX, MODEL, TABLES, WEAVE, Config, ModelConfig, Setting, Value
-from llterm.core.mixing.pools import Pool
-from llterm.core.mixing.recipe import Recipe
-from llterm.core.sampling import Sampling
+from llterm.config.sampling_values import changed
+from llterm.config.schema import MIX, MODEL, TABLES, WEAVE, Config, ModelConfig
+from llterm.config.setting import Setting, Value
+from llterm.core.mixing.mix_recipe import Recipe
+from llterm.core.mixing.opinion_pools import OpinionPool
+from llterm.core.sampling.sampler_settings import Sampling
 from llterm.errors import LltermError
 from llterm.jobs.request import Request
 from llterm.jobs.runner import run
@@ -59,7 +60,7 @@ def draw(values: Mapping[str, Value]) -> None:
 def mixed(values: Mapping[str, Value]) -> None:
     """A mix of the scripted model with itself, one taken away from the other."""
     given = {**{row.name: row.default for row in MIX}, **values}
-    pool = Pool((1.0, -0.5), given["pool"], given["plausible"])  # type: ignore[arg-type]
+    pool = OpinionPool((1.0, -0.5), given["pool"], given["plausible"])  # type: ignore[arg-type]
     recipe = Recipe(given["mode"], pool, given["turn"])  # type: ignore[arg-type]
     typed = {"budget": MOST_ASKED, "depth": 3}
     models = ("scripted", "scripted")

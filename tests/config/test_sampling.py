@@ -10,10 +10,17 @@ import pytest
 from llterm import state
 from llterm.cli.settings import show
 from llterm.config import Config, load_config
-from llterm.config.sampling import CHAIN, changed, choices, make_preset, preset_values, value_of
+from llterm.config.sampling_values import (
+    CHAIN,
+    changed,
+    choices,
+    make_preset,
+    preset_values,
+    value_of,
+)
 from llterm.config.schema import SAMPLING
 from llterm.core.bans import Bans
-from llterm.core.sampler import PRESETS, SamplerSettings, Sampling
+from llterm.core.sampling.sampler_settings import PRESETS, SamplerSettings, Sampling
 from llterm.errors import ConfigError
 
 MINE = """

@@ -13,7 +13,7 @@ from llterm.cli.app import app
 from llterm.config import Config, load_config
 from llterm.config.example import example
 from llterm.config.schema import SERVER
-from llterm.config.server import is_loopback, is_near, keeps_secrets
+from llterm.config.server_settings import is_loopback, is_near, keeps_secrets
 from llterm.config.trust import distrust, is_trusted, trust
 from llterm.errors import ConfigError
 

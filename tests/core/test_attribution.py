@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llterm.cli import options
-from llterm.core.attention import Attention, last_row, rollout
-from llterm.core.attribution import (
+from llterm.core.attention_weights import Attention, last_row, rollout
+from llterm.core.attribution_methods import (
     METHODS,
     Attribution,
     How,

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from llterm.core.rules import Rules
 from llterm.core.stops import Stopper
+from llterm.core.suggestion_tree import View
 from llterm.core.tokens import Tail, text_bytes
-from llterm.core.view import View
 from tests.helpers.random_model import RandomModel, plain_search
 from tests.helpers.weaves import RULES, answer, begin, found, run, run_refusing_one, same
 

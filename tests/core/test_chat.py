@@ -5,10 +5,10 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llterm.core.chat import (
+from llterm.core.chat_messages import (
     ROLES,
     Chat,
-    Part,
+    ChatPart,
     Said,
     chat_of,
     chat_text,
@@ -86,9 +86,9 @@ def test_what_people_write_is_never_special(system: str, message: str) -> None:
 
 
 def test_the_longest_name_wins_and_the_beginning_is_not_doubled() -> None:
-    ids = encode_parts((Part("<|user|>x<|user|>y", False),), VOCABULARY)
+    ids = encode_parts((ChatPart("<|user|>x<|user|>y", False),), VOCABULARY)
     assert ids == (0, 2, 1, *VOCABULARY.encode(b"y"))
-    assert encode_parts((Part("<s>", False),), VOCABULARY) == (0,)
+    assert encode_parts((ChatPart("<s>", False),), VOCABULARY) == (0,)
 
 
 def test_marks_in_what_people_write_are_replaced() -> None:

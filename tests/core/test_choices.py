@@ -17,7 +17,7 @@ from llterm.core.choices import UNSEEN
 from llterm.core.query import Fact
 from llterm.core.rules import Rules
 from llterm.core.tokens import Anchor, Tail, text_bytes
-from llterm.core.weave import Weave
+from llterm.core.weave_state import Weave
 from tests.helpers.random_model import RandomModel
 
 TEXTS = st.lists(

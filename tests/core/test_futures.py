@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llterm.core.futures import futures, ways
-from llterm.core.reading import Candidate, Reading
+from llterm.core.scored_text import Candidate, Reading
 from llterm.core.tokens import Token
 
 

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llterm.core.beams import Step
 from llterm.core.healing import LONGEST, Healer, healed, healing_note, residue_of
-from llterm.core.view import Step, Suggestion, adding, mean_of
+from llterm.core.suggestion_tree import Suggestion, adding, mean_of
 from tests.helpers.random_model import RandomModel, fits
 
 

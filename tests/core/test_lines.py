@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from llterm.core.query import Fact, Query
 from llterm.core.rules import Rules
 from llterm.core.tokens import Anchor, Path, Tail
-from llterm.core.weave import Weave
+from llterm.core.weave_state import Weave
 from tests.helpers.random_model import RandomModel, plain_search
 from tests.helpers.weaves import RESIDUES, RULES, answer, begin, found, same
 

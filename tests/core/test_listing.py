@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llterm.core.listing import Listing, reveal
-from llterm.core.loom import ROOT
+from llterm.core.loom_tree import ROOT
+from llterm.core.outline_map import Listing, reveal
 from tests.helpers.tree_commands import OPERATIONS, Operation, grown, perform
 
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llterm.core.loom import ROOT
-from llterm.core.outline import Outline, children, find
+from llterm.core.loom_tree import ROOT
 from llterm.core.side_by_side import compare
+from llterm.core.tree_outline import Outline, children, find
 from llterm.session.document import Document
 from tests.helpers.document_edits import model_run
 from tests.helpers.tree_commands import OPERATIONS, Operation, grown, perform

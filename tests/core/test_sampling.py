@@ -10,16 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llterm.core.sampling import (
-    ORDER,
-    PRESETS,
-    Mirostat,
-    NothingLeft,
-    SamplerSettings,
-    apply,
-    choose,
-    generator,
-)
+from llterm.core.sampling.ladder import Mirostat, NoCandidateLeft, apply, choose, generator
+from llterm.core.sampling.sampler_settings import ORDER, PRESETS, SamplerSettings
 
 
 def test_temperature_before_or_after_top_p() -> None:
@@ -46,7 +38,7 @@ def test_who_dropped_what() -> None:
     assert ladder.valid.tolist() == [False, True, True, True, True, True]
     assert ladder.p_base == pytest.approx(p)
     assert choose(ladder, generator(settings, 0)) == 7
-    with pytest.raises(NothingLeft, match="constraint"):
+    with pytest.raises(NoCandidateLeft, match="constraint"):
         apply(settings, logprobs, (), ids=ids, mask=ids == 8)
 
 

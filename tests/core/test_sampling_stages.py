@@ -23,13 +23,9 @@ import pytest
 import llterm
 from llterm.backends.llamacpp.binding import library
 from llterm.backends.llamacpp.llama_vocabulary import LlamaVocabulary
-from llterm.core.sampling import (
-    Ladder,
-    Mirostat,
-    SamplerSettings,
-    apply,
-    breaker_tokens,
-)
+from llterm.core.sampling.dry import breaker_tokens
+from llterm.core.sampling.ladder import Ladder, Mirostat, apply
+from llterm.core.sampling.sampler_settings import SamplerSettings
 from tests.helpers.llama_arrays import ENTRY, Array, Entries, Sampler
 
 MODEL = Path(llterm.__file__).parent / "models/fable-f16.gguf"

@@ -8,7 +8,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llterm.core.sight import RESERVE, STEPS, Sight, first_seen
+from llterm.core.windows import RESERVE, STEPS, SeenStory, first_seen
 from llterm.reports.json_values import sight_fields
 
 
@@ -37,14 +37,14 @@ def test_every_command_that_goes_on_from_a_text_says_what_it_dropped() -> None:
     }
     assert {"suggest", "sample"} <= set(told)
     for name, stats in told.items():
-        assert set(sight_fields(Sight(), 64)) <= set(stats["required"]), name
+        assert set(sight_fields(SeenStory(), 64)) <= set(stats["required"]), name
 
 
 def test_figures_name_what_is_hidden_and_what_is_dropped() -> None:
-    assert Sight(13).told(2048) == "13 of 2,048 tokens"
-    assert Sight(13, hidden=2030).told(2048) == "13 + memory 2,030 of 2,048 tokens"
-    assert Sight(5, hidden=9, chat=True).told(64) == "5 + chat 9 of 64 tokens"
-    long = Sight(23243, dropped=21300, start=90000, hidden=212)
+    assert SeenStory(13).told(2048) == "13 of 2,048 tokens"
+    assert SeenStory(13, hidden=2030).told(2048) == "13 + memory 2,030 of 2,048 tokens"
+    assert SeenStory(5, hidden=9, chat=True).told(64) == "5 + chat 9 of 64 tokens"
+    long = SeenStory(23243, dropped=21300, start=90000, hidden=212)
     assert long.told(2048) == "the last 1,943 of 23,243 tokens; memory 212"
     assert "21,300" in long.dropping(2048)
-    assert Sight(13).dropping(2048) == ""
+    assert SeenStory(13).dropping(2048) == ""

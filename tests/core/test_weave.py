@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from llterm.core.beams import Terrain
 from llterm.core.rules import Rules
-from llterm.core.search import Terrain
+from llterm.core.suggestion_tree import Branch
 from llterm.core.tokens import Anchor, text_bytes
-from llterm.core.view import Branch
 from tests.helpers.random_model import RandomModel, plain_search
 from tests.helpers.weaves import RESIDUES, RULES, answer, begin, found, run, run_refusing_one, same
 

@@ -12,11 +12,10 @@ from hypothesis import strategies as st
 from llterm.constraints.compiled import compile
 from llterm.constraints.spec import regex
 from llterm.core.bans import Bans
-from llterm.core.branches import taken
 from llterm.core.rules import Rules
+from llterm.core.suggestion_tree import Branch, taken
 from llterm.core.tokens import Anchor, Tail
-from llterm.core.view import Branch
-from llterm.core.weave import Weave
+from llterm.core.weave_state import Weave
 from tests.helpers.random_model import RandomModel, plain_search
 from tests.helpers.weaves import RESIDUES, RULES, answer, begin, found, run, same
 
@@ -59,7 +58,7 @@ def test_exactly_the_best_n_that_hold_nothing_banned(
 def test_where_bans_take_most_of_what_is_listed_more_is_asked_for(
     seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("llterm.core.search.KEEP", 2)
+    monkeypatch.setattr("llterm.core.beams.KEEP", 2)
     model, rules = RandomModel(seed), Rules(3, 0.05, split_limit=2, beams=9, budget=10**9)
     bans = Bans(phrases=("a", "."))
     weave = under(bans, model, rules)

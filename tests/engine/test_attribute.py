@@ -13,9 +13,9 @@ import pytest
 from llterm.backends.llamacpp import LlamaBackend, LlamaSettings, open_llama
 from llterm.backends.llamacpp.binding import library
 from llterm.backends.scripted import ScriptedBackend
-from llterm.core.attribution import METHODS, Attribution, How, Method, Question
+from llterm.core.attribution_methods import METHODS, Attribution, How, Method, Question
 from llterm.core.query import Query
-from llterm.core.stories import STORIES
+from llterm.core.starting_stories import STORIES
 from llterm.core.tokens import Anchor, Tail
 from llterm.core.tokens import Path as TokenPath
 from llterm.engine.attribute import attribute, price

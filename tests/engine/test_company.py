@@ -8,8 +8,8 @@ from collections.abc import AsyncGenerator, Sequence
 import pytest
 
 from llterm.core.mixing.blend import Blend
-from llterm.core.mixing.pools import Pool
-from llterm.core.mixing.recipe import Mode, Recipe
+from llterm.core.mixing.mix_recipe import Mode, Recipe
+from llterm.core.mixing.opinion_pools import OpinionPool
 from llterm.core.query import Fact, Failed, Query
 from llterm.core.tokens import Anchor, Path
 from llterm.engine import company
@@ -28,7 +28,7 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 def mixed(mode: Mode = "democratic", *, reference: int = 0) -> tuple[Mix, Hanging]:
     """A mix of a model in process and, second, one on a server."""
     models = Endless(1), Hanging(2)
-    recipe = Recipe(mode, Pool((1.0, 1.0)), reference=reference)
+    recipe = Recipe(mode, OpinionPool((1.0, 1.0)), reference=reference)
     return Mix(models, recipe, forgiving=True), models[1]
 
 
@@ -100,7 +100,7 @@ async def test_a_reference_is_waited_for() -> None:
 
 async def test_the_last_one_alive_is_waited_for_too() -> None:
     mix, server = mixed()
-    mix.recipe = Recipe("democratic", Pool((0.0, 1.0)))
+    mix.recipe = Recipe("democratic", OpinionPool((0.0, 1.0)))
     server.leave()
     asked = asyncio.create_task(mix.look(a_path(mix)))
     await until(lambda: 1 in mix.company.awaited)
@@ -145,7 +145,9 @@ class Faulty(Endless):
 
 
 async def test_a_fault_of_our_own_is_raised_and_not_waited_for() -> None:
-    mix = Mix([Endless(1), Faulty(2)], Recipe("democratic", Pool((1.0, 1.0))), forgiving=True)
+    mix = Mix(
+        [Endless(1), Faulty(2)], Recipe("democratic", OpinionPool((1.0, 1.0))), forgiving=True
+    )
     with pytest.raises(ZeroDivisionError):
         await mix.look(a_path(mix))
     await mix.close()

@@ -16,7 +16,7 @@ from llterm.backends.llamacpp import LlamaBackend, open_llama
 from llterm.backends.scripted import TEXT as LAMPS
 from llterm.core.comparison.reference_comparison import ReferenceComparison
 from llterm.core.query import Backend, Cost, Rows
-from llterm.core.stories import STORIES
+from llterm.core.starting_stories import STORIES
 from llterm.core.tokens import Tail
 from llterm.core.windows import halves
 from llterm.engine.base_file import BaseFile, BaseWriter

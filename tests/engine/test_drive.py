@@ -11,7 +11,7 @@ from llterm.backends.scripted import ScriptedBackend
 from llterm.core.query import Cost, Fact, Failed, Query
 from llterm.core.rules import Rules
 from llterm.core.tokens import Anchor
-from llterm.core.weave import Weave
+from llterm.core.weave_state import Weave
 from llterm.engine.weave import drive
 from llterm.errors import BackendUnavailable, LltermError
 

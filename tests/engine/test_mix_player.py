@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from llterm.core.distribution import Distribution, Logprobs
-from llterm.core.mixing.pools import Pool
-from llterm.core.mixing.recipe import Mode, Recipe
+from llterm.core.mixing.mix_recipe import Mode, Recipe
+from llterm.core.mixing.opinion_pools import OpinionPool
 from llterm.core.query import Capabilities, Fact, Failed, Query
-from llterm.core.sampling import PRESETS, SamplerSettings, Sampling
+from llterm.core.sampling.sampler_settings import PRESETS, SamplerSettings, Sampling
 from llterm.core.tokens import Anchor, Path, Tail
 from llterm.engine.mix_player import MixPlayer, MixTurn
 from llterm.engine.mixture import Mix
@@ -24,7 +24,7 @@ PATH = Path(Anchor((0, 1)))
 
 
 def mix_of(*models: Tokenized, mode: Mode = "democratic", turn: int = 1) -> Mix:
-    return Mix(models, Recipe(mode, Pool((1.0,) * len(models)), turn))
+    return Mix(models, Recipe(mode, OpinionPool((1.0,) * len(models)), turn))
 
 
 async def played(mix: Mix, count: int, settings: SamplerSettings | None = None) -> list[MixTurn]:

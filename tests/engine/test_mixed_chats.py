@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from llterm.backends.llamacpp import LlamaBackend, LlamaSettings, open_llama
-from llterm.core.chat import Chat, Said, encode_parts
+from llterm.core.chat_messages import Chat, Said, encode_parts
 from llterm.core.distribution import Logprobs
-from llterm.core.mixing.pools import Pool
-from llterm.core.mixing.recipe import Recipe
+from llterm.core.mixing.mix_recipe import Recipe
+from llterm.core.mixing.opinion_pools import OpinionPool
 from llterm.core.query import Backend, Fact, Query
 from llterm.core.tokens import Anchor, Tail
 from llterm.core.tokens import Path as TokenPath
@@ -29,7 +29,7 @@ SHORT = "<|a|>{{ messages[-1]['content'] }}<|b|>"
 LONG = "{% for one in messages %}<|b|>{{ one.role }}: {{ one.content }}\n{% endfor %}<|a|>reply "
 CHAT = Chat("Be kind.", "Hi", (Said("user", "Who?"), Said("assistant", "Me.")))
 REPLY = b" and so"
-EVEN = Recipe("democratic", Pool((1.0, 1.0)))
+EVEN = Recipe("democratic", OpinionPool((1.0, 1.0)))
 
 
 @pytest.fixture

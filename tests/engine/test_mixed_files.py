@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from llterm.backends.llamacpp import LlamaSettings, open_llama
 from llterm.backends.registry import BUNDLED, MODELS
-from llterm.core.mixing.octets import END, SIZE
-from llterm.core.mixing.pools import Pool
-from llterm.core.mixing.recipe import Recipe
+from llterm.core.mixing.byte_vocabulary import END, SIZE
+from llterm.core.mixing.mix_recipe import Recipe
+from llterm.core.mixing.opinion_pools import OpinionPool
 from llterm.core.query import Fact, Query
-from llterm.core.stories import STORIES
+from llterm.core.starting_stories import STORIES
 from llterm.core.tokens import Anchor, Tail, Vocabulary
 from llterm.core.tokens import Path as TokenPath
 from llterm.engine.mixture import Mix
@@ -52,7 +52,7 @@ async def test_files_with_different_tokenizers_are_mixed_exactly_by_bytes(tmp_pa
              tiny_llama(tmp_path / "spm.gguf", seed=2, pieces=True)]  # fmt: skip
     models = [await open_llama(path, ONE) for path in paths]
     decoders = [PlainDecoder(path) for path in paths]
-    mix = Mix(models, Recipe("democratic", Pool((1.0, 2.0))), dropped=0.0)
+    mix = Mix(models, Recipe("democratic", OpinionPool((1.0, 2.0))), dropped=0.0)
     try:
         assert not mix.by_id
         anchor = Anchor(tuple(ANCHOR))
@@ -74,7 +74,7 @@ async def test_files_with_different_tokenizers_are_mixed_exactly_by_bytes(tmp_pa
 async def test_two_models_decode_in_turn_and_read_a_story_once() -> None:
     names = ("fable", "fable-q8_0")
     models = [await open_llama(MODELS / BUNDLED[name]) for name in names]
-    mix = Mix(models, Recipe("democratic", Pool((1.0, 1.0))))
+    mix = Mix(models, Recipe("democratic", OpinionPool((1.0, 1.0))))
     try:
         vocabulary = mix.vocabulary
         story = vocabulary.prefix + vocabulary.encode(STORIES[0].text.encode())

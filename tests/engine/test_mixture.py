@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llterm.core.distribution import Logprobs
-from llterm.core.mixing.octets import END
-from llterm.core.mixing.pools import Kind, Pool
-from llterm.core.mixing.recipe import Recipe
+from llterm.core.mixing.byte_vocabulary import END
+from llterm.core.mixing.mix_recipe import Recipe
+from llterm.core.mixing.opinion_pools import Kind, OpinionPool
 from llterm.core.query import Fact, Failed, Query
 from llterm.core.rules import Rules
 from llterm.core.tokens import Anchor, Path, Tail, Token
-from llterm.core.weave import Weave
+from llterm.core.weave_state import Weave
 from llterm.engine.mixture import Mix
 from llterm.engine.weave import drive
 from llterm.errors import BackendUnavailable
@@ -29,7 +29,7 @@ ANCHOR = b"ab a."
 
 
 def democratic(*weights: float, kind: Kind = "linear") -> Recipe:
-    return Recipe("democratic", Pool(weights, kind))
+    return Recipe("democratic", OpinionPool(weights, kind))
 
 
 async def row(mix: Mix, path: Path) -> Logprobs:
@@ -58,7 +58,7 @@ class Pooled(RandomModel):
     democratic(1, 1, 1),
     democratic(1, 2, 0.5, kind="log"),
     democratic(1.5, -0.5, 0, kind="log"),
-    Recipe("round-robin", Pool((1, 1, 1)), turn=2),
+    Recipe("round-robin", OpinionPool((1, 1, 1)), turn=2),
 ])  # fmt: skip
 @pytest.mark.parametrize("seed", range(3))
 async def test_a_mixed_weave_is_the_best_n_of_brute_force(recipe: Recipe, seed: int) -> None:

@@ -20,8 +20,9 @@ from llterm.core.constraint import Constrained
 from llterm.core.healing import Healer, residue_of
 from llterm.core.query import Capabilities, Fact, Failed, Query, Source
 from llterm.core.rules import Rules
-from llterm.core.sampling import PRESETS, Chains, Mirostat, SamplerSettings, Sampling
-from llterm.core.sampling.drawing import UNKNOWN_LOGITS
+from llterm.core.sampling.ladder import Mirostat
+from llterm.core.sampling.sampler_chain import UNKNOWN_LOGITS, Chains
+from llterm.core.sampling.sampler_settings import PRESETS, SamplerSettings, Sampling
 from llterm.core.stops import Stopper
 from llterm.engine.draw import Continuation, Drawing, Drawn, Start
 from llterm.errors import LltermError

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from llterm.backends.llamacpp import LlamaBackend, LlamaSettings, open_llama
-from llterm.core.reading import Reading, summarise
-from llterm.core.stories import STORIES
+from llterm.core.scored_text import Reading, summarise
+from llterm.core.starting_stories import STORIES
 from llterm.core.tokens import Tail
 from llterm.engine.score import Method, score_text
 from tests.helpers.bundled_model import BUNDLED

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llterm.core.chat import ROLES, Chat, Said
+from llterm.core.chat_messages import ROLES, Chat, Said
 from llterm.errors import UsageError
 from llterm.formats.dialogue import read_dialogue
 

@@ -16,12 +16,13 @@ from xml.etree import ElementTree
 import pytest
 from resvg_py import svg_to_bytes
 
-from llterm.core.loom import ROOT
+from llterm.core.loom_tree import ROOT
 from llterm.errors import LltermError
-from llterm.formats import raster
-from llterm.formats.exchange import EXPORTS, Taste, caveat
-from llterm.formats.picture import MOST_BOXES
-from llterm.formats.source import read_source
+from llterm.formats import png
+from llterm.formats.export_source import read_source
+from llterm.formats.exports import Taste, caveat
+from llterm.formats.file_formats import EXPORTS
+from llterm.formats.svg import MOST_BOXES
 from llterm.session.document import Document
 from tests.helpers.document_edits import model_run
 from tests.helpers.exports import export
@@ -241,7 +242,7 @@ def decoded(data: bytes) -> tuple[int, int, bytes]:
 
 def has_fonts() -> bool:
     """Whether this machine can write words; where it cannot, that is all that is to be said."""
-    return raster._found(raster._SERIF) is not None
+    return png._found(png._SERIF) is not None
 
 
 def test_the_png_is_the_picture_with_its_words(document: Document, tmp_path: Path) -> None:
@@ -268,7 +269,7 @@ def test_the_png_is_the_picture_with_its_words(document: Document, tmp_path: Pat
 @pytest.mark.parametrize("fallback", ["Georgia", "No Such Font"])
 def test_a_font_that_another_stands_in_for_is_not_there(fallback: str) -> None:
     """What is chosen writes the picture's words, whatever stands in for a missing font."""
-    found = raster._found((fallback, *raster._SERIF))
+    found = png._found((fallback, *png._SERIF))
     words = '<svg xmlns="http://www.w3.org/2000/svg" width="90" height="20">{}</svg>'
     text = '<text y="15" font-family="Georgia, serif">words</text>'
     if found is not None:
@@ -284,8 +285,8 @@ def test_characters_that_no_font_has_are_counted(tmp_path: Path) -> None:
     Document.create(odd, f"A lamp {rare} <&>".encode()).close()
     assert caveat(read_source(plain, history=False), "png") == ""
     assert caveat(read_source(odd, history=False), "svg") == ""
-    serif = raster._found(raster._SERIF)
-    boxes = [raster._drawn(one, serif) for one in (*rare, raster._NOBODYS)] if serif else [b""]
+    serif = png._found(png._SERIF)
+    boxes = [png._drawn(one, serif) for one in (*rare, png._NOBODYS)] if serif else [b""]
     count = boxes.count(boxes[-1]) - 1
     assert (f"{count} character" in caveat(read_source(odd, history=False), "png")) == bool(count)
 
@@ -293,7 +294,7 @@ def test_characters_that_no_font_has_are_counted(tmp_path: Path) -> None:
 def test_a_machine_without_fonts_makes_no_picture_without_words(
     document: Document, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(raster, "_SERIF", ("No Such Font", "Nor This"))
+    monkeypatch.setattr(png, "_SERIF", ("No Such Font", "Nor This"))
     with pytest.raises(LltermError, match="no font") as caught:
         export(saved(document, tmp_path), "png", Taste())
     assert "Nor This" in caught.value.cause
@@ -303,15 +304,15 @@ def test_a_machine_without_fonts_makes_no_picture_without_words(
 def test_a_png_of_a_large_loom_shrinks_and_then_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(raster, "MOST_SIDE", 3000)
+    monkeypatch.setattr(png, "MOST_SIDE", 3000)
     # How large it is drawn has nothing to do with which fonts this machine has.
-    monkeypatch.setattr(raster, "_found", lambda families: families[0])
+    monkeypatch.setattr(png, "_found", lambda families: families[0])
     document = Document.scratch(b"The")
     document.branches.plant(document.loom.head, [model_run(b"%d" % n) for n in range(30)])
     path = saved(document, tmp_path)
     width, height, _ = decoded(export(path, "png", Taste()))
     root = ElementTree.fromstring(export(path, "svg", Taste()))
-    assert int(root.attrib["height"]) < height <= raster.MOST_SIDE < 2 * int(root.attrib["height"])
+    assert int(root.attrib["height"]) < height <= png.MOST_SIDE < 2 * int(root.attrib["height"])
     assert int(root.attrib["width"]) < width
     document.branches.plant(document.loom.head, [model_run(b"%d" % n) for n in range(30)])
     document.copy_to(tmp_path / "larger.loom")
@@ -369,5 +370,5 @@ def test_a_deleted_text_was_not_preferred(document: Document, tmp_path: Path) ->
 def test_an_empty_loom_is_exported_too(
     tmp_path: Path, format: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(raster, "_found", lambda families: families[0])
+    monkeypatch.setattr(png, "_found", lambda families: families[0])
     export(saved(Document.scratch(), tmp_path), format, Taste())

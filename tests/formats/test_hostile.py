@@ -16,8 +16,10 @@ import pytest
 
 from llterm.errors import LltermError, UsageError
 from llterm.faults import OwnFault
-from llterm.formats import exchange
-from llterm.formats.exchange import EXPORTS, IMPORTS, Taste, import_file
+from llterm.formats import imports
+from llterm.formats.exports import Taste
+from llterm.formats.file_formats import EXPORTS, IMPORTS
+from llterm.formats.imports import import_file
 from tests.helpers.document_edits import model_run
 from tests.helpers.exports import export
 from tests.helpers.foreign_files import BONSAI, LOGITLOOM, LOOMSIDIAN, PYLOOM, PYLOOM_SIMPLE
@@ -33,7 +35,7 @@ def test_any_value_in_any_place_is_refused_or_harmless(format: str, tmp_path: Pa
         for value in FEW:
             before = put(shape, way, hole(value))
             try:
-                exchange.read(filled(shape["file"]), "given", format)
+                imports.read(filled(shape["file"]), "given", format)
             except UsageError:
                 put(shape, way, before)
     path = tmp_path / "made.loom"
@@ -134,7 +136,7 @@ def test_a_fault_of_ours_is_told_and_logged(
 
 
 def test_a_reader_that_fails_is_told_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exchange, "grown", lambda tree: 1 // 0)
+    monkeypatch.setattr(imports, "grown", lambda tree: 1 // 0)
     with pytest.raises(LltermError) as caught:
         Loomed(PYLOOM_SIMPLE, tmp_path)
     assert "While a file was imported: ZeroDivisionError" in caught.value.cause

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from llterm.core.loom import PERSON, Marks
+from llterm.core.loom_tree import PERSON, Marks
 from llterm.errors import UsageError
 from llterm.session.document import Document
 from tests.helpers import foreign_files

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from llterm.formats.exchange import Taste
+from llterm.formats.exports import Taste
 from llterm.formats.markdown import prose
 from llterm.session.document import Document
 from tests.helpers.exports import export

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from llterm.formats.exchange import Taste
+from llterm.formats.exports import Taste
 from tests.helpers.exports import export
 from tests.helpers.hostile_looms import made
 from tests.helpers.open_forms import VALUES, changed, kinds, tried

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
-from llterm.formats.exchange import Taste, import_file
+from llterm.formats.exports import Taste
+from llterm.formats.imports import import_file
 from llterm.session.document import Document
 from tests.helpers import foreign_files
 from tests.helpers.document_edits import model_run

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from llterm.backends.llamacpp import LlamaSettings, open_llama
-from llterm.core.stories import STORIES
+from llterm.core.starting_stories import STORIES
 from llterm.core.tokens import Tail
 from tests.helpers.bundled_model import BUNDLED
 

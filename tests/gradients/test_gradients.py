@@ -13,8 +13,8 @@ import pytest
 
 from llterm.backends.gradients_process import GradientProcess
 from llterm.backends.llamacpp import LlamaBackend, LlamaSettings, open_llama
-from llterm.core.attribution import How, Method, Question
-from llterm.core.stories import STORIES
+from llterm.core.attribution_methods import How, Method, Question
+from llterm.core.starting_stories import STORIES
 from llterm.engine.attribute import attribute
 from llterm.errors import CapabilityMissing
 from tests.gradients.reference import FILE, reference

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from llterm.core.heat import MEASURES
+from llterm.core.heat_scale import MEASURES
 from llterm.session.document import Document
 from tests.helpers.json_schema import run_json
 from tests.helpers.program import folders, run

@@ -7,7 +7,7 @@ from dataclasses import replace
 from hypothesis import strategies as st
 
 from llterm.core.display import display_text
-from llterm.core.loom import BIN, ROOT
+from llterm.core.loom_tree import BIN, ROOT
 from llterm.session.changes import Change, ModelRun
 from llterm.session.document import Document
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from llterm.formats.exchange import Taste, exported, holds_history
-from llterm.formats.source import read_source
+from llterm.formats.export_source import read_source
+from llterm.formats.exports import Taste, exported, holds_history
 
 
 def export(path: Path, format: str, taste: Taste) -> bytes:

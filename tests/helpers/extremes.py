@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 
-from llterm.config.schema import Setting, Value
+from llterm.config.setting import Setting, Value
 
 DENORMAL = math.ulp(0.0)
 ODD = (DENORMAL, 1e-320, sys.float_info.min, 1e-17, 1 / 3, math.nextafter(1.0, 0.0), 1.0)

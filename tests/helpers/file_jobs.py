@@ -11,8 +11,8 @@ from pathlib import Path
 
 from llterm import state
 from llterm.cli.doctor_loom import check_loom
-from llterm.formats.exchange import Taste, import_file
-from llterm.formats.files import write_file
+from llterm.formats.exports import Taste, write_file
+from llterm.formats.imports import import_file
 from llterm.session import looms
 from llterm.session.document import Document
 from llterm.store.backups import back_up

@@ -11,12 +11,14 @@ from tempfile import TemporaryDirectory
 from typing import Any
 from xml.etree import ElementTree
 
-from llterm.core.listing import Listing
-from llterm.core.loom import Marks
-from llterm.core.outline import Outline, children
+from llterm.core.loom_tree import Marks
+from llterm.core.outline_map import Listing
+from llterm.core.tree_outline import Outline, children
 from llterm.errors import LltermError
 from llterm.faults import OwnFault
-from llterm.formats.exchange import EXPORTS, IMPORTS, Taste, import_file
+from llterm.formats.exports import Taste
+from llterm.formats.file_formats import EXPORTS, IMPORTS
+from llterm.formats.imports import import_file
 from llterm.session.document import Document
 from llterm.ui.loom.loom_rows import facts_of
 from tests.helpers import foreign_files

@@ -8,15 +8,15 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from llterm.cli.doctor_loom import check_loom
-from llterm.core.chat import Chat, Said, chat_text
-from llterm.core.loom import ROOT
-from llterm.core.sampling import Sampling
+from llterm.core.chat_messages import Chat, Said, chat_text
+from llterm.core.loom_tree import ROOT
+from llterm.core.sampling.sampler_settings import Sampling
 from llterm.errors import LltermError
-from llterm.formats.exchange import Taste
+from llterm.formats.exports import Taste
 from llterm.session.document import Document
-from llterm.store.card import read_card
-from llterm.store.schema import MIGRATIONS, columns
-from llterm.store.settings import KEPT, sampling_text
+from llterm.store.loom_schema import MIGRATIONS, columns
+from llterm.store.loom_summary import read_summary
+from llterm.store.stored_settings import KEPT, sampling_text
 from tests.helpers.exports import export
 from tests.helpers.tree_commands import grown
 
@@ -117,7 +117,7 @@ def lies() -> Iterator[tuple[str, tuple[str, ...]]]:
 def tried(path: Path) -> None:
     """Everything that reads a loom, on this one: only an LltermError may come of it. Whatever the
     doctor calls damaged, opening speaks of; what is repaired opens soundly."""
-    read_card(path)
+    read_summary(path)
     said = opened(path)
     for format in ("json", "html"):
         with survived():

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from llterm.core.loom import ROOT, Marks
-from llterm.formats.exchange import Imported, import_file
+from llterm.core.loom_tree import ROOT, Marks
+from llterm.formats.imports import Imported, import_file
 from llterm.session.document import Document
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from llterm.cli.doctor_loom import check_loom
 from llterm.errors import UsageError
-from llterm.formats.exchange import import_file
+from llterm.formats.imports import import_file
 from tests.helpers.hostile_looms import opened
 
 VALUES: tuple[Any, ...] = (

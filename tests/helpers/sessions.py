@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from llterm.backends.scripted import ScriptedBackend
 from llterm.core.rules import Rules
-from llterm.core.sampling import PRESETS, SamplerSettings
+from llterm.core.sampling.sampler_settings import PRESETS, SamplerSettings
 from llterm.session.document import Document
 from llterm.session.session import Session
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from llterm.formats.exchange import import_file
+from llterm.formats.imports import import_file
 from llterm.session.document import Document
 from tests.helpers import hostile_text
 from tests.helpers.foreign_files import ALL

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import strategies as st
 
 from llterm.core.history import EVERY
-from llterm.core.loom import ROOT, Node
-from llterm.core.outline import ORDERS
+from llterm.core.loom_tree import ROOT, Node
+from llterm.core.tree_outline import ORDERS
 from llterm.errors import UsageError
 from llterm.session.document import Document
 from tests.helpers import document_edits

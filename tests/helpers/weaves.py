@@ -11,9 +11,9 @@ from llterm.backends.scripted import listed
 from llterm.core.healing import Healer
 from llterm.core.query import Fact, Query
 from llterm.core.rules import Rules
+from llterm.core.suggestion_tree import View
 from llterm.core.tokens import Anchor, Tail
-from llterm.core.view import View
-from llterm.core.weave import Weave
+from llterm.core.weave_state import Weave
 from tests.helpers.random_model import RandomModel
 
 RULES = st.builds(

@@ -19,7 +19,7 @@ import pytest
 
 from llterm.backends.llamacpp import LlamaBackend, open_llama
 from llterm.core.display import display_text
-from llterm.core.stories import STORIES
+from llterm.core.starting_stories import STORIES
 from llterm.core.tokens import Tail
 from tests.helpers.plain_decoder import PlainDecoder
 from tests.helpers.program import Ran, run

@@ -17,7 +17,7 @@ import pytest
 from benchmarks.weaving import begin, run
 from llterm.backends.remote.connect import open_remote
 from llterm.backends.remote.remote_backend import RemoteBackend
-from llterm.config.server import ServerSettings
+from llterm.config.server_settings import ServerSettings
 from llterm.core.rules import Rules
 from llterm.core.tokens import Tail
 

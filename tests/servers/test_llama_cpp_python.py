@@ -14,8 +14,8 @@ import pytest
 from benchmarks.weaving import begin, run
 from llterm.backends.llamacpp import LlamaSettings, open_llama
 from llterm.backends.remote.connect import open_remote
-from llterm.config.server import ServerSettings
-from llterm.core.chat import Chat
+from llterm.config.server_settings import ServerSettings
+from llterm.core.chat_messages import Chat
 from llterm.core.rules import Rules
 from llterm.session.document import Document
 from llterm.session.session import Session

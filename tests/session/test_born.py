@@ -11,10 +11,17 @@ import pytest
 
 from llterm.cli.export_import import run_export
 from llterm.constraints.spec import choices
-from llterm.core.birth import WAYS, Arrival, Birth, birth_text, read_arrival, read_birth
-from llterm.core.sampling import PRESETS
-from llterm.core.view import Branch
-from llterm.formats.exchange import Taste
+from llterm.core.provenance import (
+    WAYS,
+    Arrival,
+    Provenance,
+    provenance_text,
+    read_arrival,
+    read_provenance,
+)
+from llterm.core.sampling.sampler_settings import PRESETS
+from llterm.core.suggestion_tree import Branch
+from llterm.formats.exports import Taste
 from llterm.session.born import Born, born_at
 from llterm.session.document import Document
 from llterm.session.inspection import accept_but, force
@@ -22,7 +29,7 @@ from llterm.session.saved_samples import pack_samples, unpack_samples
 from llterm.session.session import Session
 from tests.helpers.sessions import TEXT, draw_by, greedy_session, stepped
 
-FULL = Birth(
+FULL = Provenance(
     {"depth": 3},
     (((5, b" x", -1.0),),),
     ((b" y", -2.0),),
@@ -132,20 +139,20 @@ async def test_another_token_in_a_suggestion_is_picked() -> None:
 
 
 def test_every_field_of_a_birth_survives_the_loom() -> None:
-    assert all(getattr(FULL, one.name) for one in fields(Birth)), "each has something to lose"
-    assert read_birth(birth_text(FULL)) == FULL
+    assert all(getattr(FULL, one.name) for one in fields(Provenance)), "each has something to lose"
+    assert read_provenance(provenance_text(FULL)) == FULL
 
 
 def test_births_of_earlier_versions_and_odd_ones_are_read() -> None:
-    old = json.loads(birth_text(FULL))
+    old = json.loads(provenance_text(FULL))
     del old["arrivals"]
-    assert read_birth(json.dumps(old)).alternatives == FULL.alternatives
-    assert read_birth(json.dumps(old)).arrivals == ()
+    assert read_provenance(json.dumps(old)).alternatives == FULL.alternatives
+    assert read_provenance(json.dumps(old)).arrivals == ()
     for row in (["klingon", 2.0, -1], ["drawn", math.nan, True], [1, "x", 1.5]):
         found = read_arrival(row)
         assert (found.p_final, found.kept) == (None, None)
         assert found.way in ("", *WAYS)
-    assert read_birth('{"arrivals": [3]}') == Birth()
+    assert read_provenance('{"arrivals": [3]}') == Provenance()
 
 
 async def test_the_open_form_brings_it_back(tmp_path: Path) -> None:

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llterm.core.loom import BIN, ROOT, Marks
-from llterm.core.outline import find
+from llterm.core.loom_tree import BIN, ROOT, Marks
+from llterm.core.tree_outline import find
 from llterm.errors import UsageError
-from llterm.formats.exchange import Taste
+from llterm.formats.exports import Taste
 from llterm.session.document import Document
 from tests.helpers.document_edits import check, model_run
 from tests.helpers.exports import export

@@ -17,12 +17,12 @@ from llterm.backends.scripted import ScriptedBackend
 from llterm.constraints.spec import choices
 from llterm.core.bans import Bans
 from llterm.core.rules import Rules
-from llterm.core.stories import STORIES
-from llterm.core.view import Branch
+from llterm.core.starting_stories import STORIES
+from llterm.core.suggestion_tree import Branch
 from llterm.errors import BackendUnavailable, LltermError, UsageError
 from llterm.session.document import Document
 from llterm.session.session import Session
-from llterm.store.file import MOST_LINES
+from llterm.store.file import MOST_SAMPLED
 from tests.helpers.bundled_model import BUNDLED
 from tests.helpers.plain_decoder import counted
 from tests.helpers.sessions import SEEDED, TEXT, Gate, draw_by
@@ -59,7 +59,7 @@ async def test_they_stand_in_the_tree_beside_the_search() -> None:
     assert begun.view.branches[: len(rows)] == tuple(lines(begun))
     assert any(not one.sampled for one in begun.view.branches)
     assert all(not one.tail[0] < 0 for one in begun.view.suggestions)
-    assert sum(one.sampled.count(",") for one in rows) == 4
+    assert sum(one.sampled.count(",") + 1 for one in rows) == 4
     assert all(math.isclose(one.p, math.exp(one.logprob)) for one in rows)
 
 
@@ -301,10 +301,10 @@ async def test_of_another_model_or_broken_ones_none_come_back(tmp_path: Path) ->
 
 async def test_of_very_many_places_the_last_are_kept(tmp_path: Path) -> None:
     document = Document.create(tmp_path / "a.loom", TEXT)
-    for node in range(1, MOST_LINES + 6):
+    for node in range(1, MOST_SAMPLED + 6):
         document.save_lines(b"%d" % node, b"line")
     document.close()
     document = Document.open(tmp_path / "a.loom")
-    left = [node for node in range(1, MOST_LINES + 6) if document.load_lines(b"%d" % node)]
-    assert left == list(range(6, MOST_LINES + 6))
+    left = [node for node in range(1, MOST_SAMPLED + 6) if document.load_lines(b"%d" % node)]
+    assert left == list(range(6, MOST_SAMPLED + 6))
     document.close()

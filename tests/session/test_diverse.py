@@ -11,8 +11,8 @@ import pytest
 
 from llterm.backends.llamacpp import LlamaBackend, LlamaSettings, open_llama
 from llterm.core.rules import Rules
-from llterm.core.stories import STORIES, Story
-from llterm.core.view import View
+from llterm.core.starting_stories import STORIES, Story
+from llterm.core.suggestion_tree import View
 from llterm.session.document import Document
 from llterm.session.session import Session
 from tests.helpers.bundled_model import BUNDLED

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llterm.core.loom import ROOT, Node
+from llterm.core.loom_tree import ROOT, Node
 from llterm.core.rules import Rules
 from llterm.errors import UsageError
 from llterm.session.document import Document

@@ -10,10 +10,10 @@ import pytest
 
 from llterm.backends.llamacpp import LlamaBackend, LlamaSettings, open_llama
 from llterm.core.rules import Rules
+from llterm.core.starting_stories import STORIES, Story
 from llterm.core.stops import Stopper
-from llterm.core.stories import STORIES, Story
+from llterm.core.suggestion_tree import Suggestion
 from llterm.core.tokens import Tail, text_bytes
-from llterm.core.view import Suggestion
 from llterm.session.document import Document
 from llterm.session.session import Session
 from tests.helpers.bundled_model import BUNDLED

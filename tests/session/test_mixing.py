@@ -12,10 +12,10 @@ import pytest
 
 from llterm.config.schema import PRESET
 from llterm.core.bans import Bans
-from llterm.core.mixing.pools import Pool
-from llterm.core.mixing.recipe import Mode, Recipe
+from llterm.core.mixing.mix_recipe import Mode, Recipe
+from llterm.core.mixing.opinion_pools import OpinionPool
 from llterm.core.rules import Rules
-from llterm.core.sampling import PRESETS, SamplerSettings, Sampling
+from llterm.core.sampling.sampler_settings import PRESETS, SamplerSettings, Sampling
 from llterm.core.tokens import Anchor, Path
 from llterm.engine.compare import ModelReader, ModelReference, TextWindow, begin_comparison, compare
 from llterm.engine.mix_player import MixPlayer
@@ -36,7 +36,7 @@ async def mixing(
     document = Document.create(path, STORY, rules) if path else Document.scratch(STORY, rules)
     session = Session(document)
     session.set_sampling(session.sampling.under("greedy", PRESETS))
-    session.attach(Mix(models, Recipe(mode, Pool((1.0,) * len(models))), forgiving=True))
+    session.attach(Mix(models, Recipe(mode, OpinionPool((1.0,) * len(models))), forgiving=True))
     found = MixReader(session)
     found.start()
     try:
@@ -98,7 +98,7 @@ async def test_each_token_keeps_whose_it_is_through_a_restart(tmp_path: FilePath
         assert given == [0, 1, 0, 1, 0]
         assert all(piece.person for piece in found.pieces[:count])
     session = Session(Document.open(loom))
-    session.attach(Mix([Endless(1), Endless(2)], Recipe("democratic", Pool((1.0, 1.0)))))
+    session.attach(Mix([Endless(1), Endless(2)], Recipe("democratic", OpinionPool((1.0, 1.0)))))
     again = MixReader(session)
     again.start()
     await until(lambda: again.looked)
@@ -139,7 +139,7 @@ async def test_another_recipe_counts_at_once() -> None:
         mix = found.mix
         assert mix is not None
         before = found.places[-1]
-        found.change(Recipe("democratic", Pool((1.0, -0.5), "log")))
+        found.change(Recipe("democratic", OpinionPool((1.0, -0.5), "log")))
         await until(lambda: not found.waiting and found.places[-1] is not before)
         assert found.places[-1] != before
         assert "^-1" in mix.formula
@@ -228,7 +228,7 @@ async def test_report_and_screen_write_the_same_text(sampling: Sampling) -> None
         before = len(session.document.text)
         await stepped(found, 5)
         shown = session.document.bytes_before(len(session.document.text))[before:]
-    mix = Mix([Endless(1), Endless(2)], Recipe(mode, Pool((1.0, 1.0))))
+    mix = Mix([Endless(1), Endless(2)], Recipe(mode, OpinionPool((1.0, 1.0))))
     path = Path(Anchor(mix.vocabulary.prefix + mix.vocabulary.encode(STORY)))
     mix.begin(path.anchor)
     report = [turn async for turn in MixPlayer(mix, sampling, STORY).play(path, 5)]

@@ -8,7 +8,7 @@ import pytest
 
 from llterm.backends.scripted import ScriptedBackend
 from llterm.constraints.spec import choices
-from llterm.core.chat import Chat
+from llterm.core.chat_messages import Chat
 from llterm.core.query import Capabilities
 from llterm.errors import CapabilityMissing, LltermError, UsageError
 from llterm.session.document import Document

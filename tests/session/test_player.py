@@ -13,8 +13,8 @@ from llterm.backends.scripted import ScriptedBackend
 from llterm.constraints.spec import choices
 from llterm.core.bans import Bans
 from llterm.core.rules import Rules
-from llterm.core.sampling import PRESETS
-from llterm.core.stories import STORIES
+from llterm.core.sampling.sampler_settings import PRESETS
+from llterm.core.starting_stories import STORIES
 from llterm.errors import LltermError, UsageError
 from llterm.session.document import Document
 from llterm.session.inspection import put_text

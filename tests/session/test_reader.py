@@ -11,8 +11,8 @@ import pytest
 from llterm.backends.llamacpp import LlamaBackend, LlamaSettings, open_llama
 from llterm.backends.scripted import ScriptedBackend
 from llterm.core.rules import Rules
-from llterm.core.sampling import PRESETS
-from llterm.core.stories import STORIES
+from llterm.core.sampling.sampler_settings import PRESETS
+from llterm.core.starting_stories import STORIES
 from llterm.errors import LltermError, UsageError
 from llterm.session.document import Document
 from llterm.session.inspection import Inspection, force, in_story, parse_chain

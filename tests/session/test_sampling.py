@@ -9,7 +9,7 @@ import pytest
 
 from llterm.backends.scripted import ScriptedBackend
 from llterm.core.bans import Bans
-from llterm.core.sampling import PRESETS, Sampling
+from llterm.core.sampling.sampler_settings import PRESETS, Sampling
 from llterm.errors import BackendUnavailable
 from llterm.session.document import Document
 from llterm.session.sampler_choice import SamplerChoice

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from llterm import paths
-from llterm.core.stories import STORIES
+from llterm.core.starting_stories import STORIES
 from llterm.errors import LltermError, UsageError
 from llterm.session import stories
 

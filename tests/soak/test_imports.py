@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from llterm.formats.exchange import IMPORTS
+from llterm.formats.file_formats import IMPORTS
 from tests.helpers import foreign_files
 from tests.helpers.hostile_imports import VALUES, filled, holds, hole, leaves, put, sample, tried
 from tests.helpers.soak_rounds import rounds

@@ -16,7 +16,7 @@ import pytest
 
 from llterm import paths, state
 from llterm.cli.doctor_loom import check_loom
-from llterm.formats.exchange import Taste
+from llterm.formats.exports import Taste
 from llterm.session import looms
 from llterm.session.document import Document
 from llterm.store.backups import backups

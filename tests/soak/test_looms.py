@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from llterm.formats.exchange import Taste
+from llterm.formats.exports import Taste
 from tests.helpers import open_forms
 from tests.helpers.exports import export
 from tests.helpers.hostile_looms import change, lies, made, tried

@@ -22,10 +22,10 @@ import pytest
 from llterm.backends.remote.connect import open_remote
 from llterm.backends.remote.probe import reused_tokens
 from llterm.backends.remote.transport import Refused
-from llterm.config.server import DIALECTS, ServerSettings
+from llterm.config.server_settings import DIALECTS, ServerSettings
 from llterm.core.rules import Rules
 from llterm.core.tokens import Anchor, Tail
-from llterm.core.weave import Weave
+from llterm.core.weave_state import Weave
 from llterm.engine.weave import drive
 from llterm.errors import LltermError
 from tests.helpers.fake_servers import SERVERS

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from llterm.config import Config, Ui
-from llterm.config.schema import UI, Setting
+from llterm.config.schema import UI
+from llterm.config.setting import Setting
 from tests.helpers.driven_app import Start
 from tests.helpers.extremes import extremes
 

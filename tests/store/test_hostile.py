@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 
 from llterm.cli.doctor_loom import check_loom
 from llterm.cli.export_import import run_export
-from llterm.core.loom import Node
-from llterm.core.nesting import DEEPEST, parsed
+from llterm.core.loom_tree import Node
+from llterm.core.nested_json import DEEPEST, parsed
 from llterm.errors import UsageError
-from llterm.formats.exchange import Taste
+from llterm.formats.exports import Taste
 from llterm.session.document import Document
-from llterm.store.card import read_card
 from llterm.store.connection import connect, is_endless, to_look
+from llterm.store.loom_summary import read_summary
 from tests.helpers.hostile_looms import TABLES, VALUES, change, lies, made, opened, tried
 from tests.helpers.tree_commands import grown
 
@@ -78,7 +78,7 @@ def test_every_column_is_read_strictly(sound: Path, loom: Path, table: str) -> N
                 change(loom, *known[f"{table}.{name} is {kind}"])
             except sqlite3.Error:
                 continue  # SQLite refuses it itself.
-            read_card(loom)
+            read_summary(loom)
             told.append(opened(loom))
             assert check_loom(loom)[1] == bool(told[-1]), (name, kind)
         assert any(told) or f"{table}.{name}" == HASH, name

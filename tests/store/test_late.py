@@ -13,19 +13,20 @@ from typing import Any
 
 import pytest
 
-from llterm.core.birth import Birth
 from llterm.core.history import PAGE
-from llterm.core.loom import ROOT
+from llterm.core.loom_tree import ROOT
+from llterm.core.provenance import Provenance
 from llterm.errors import LltermError
-from llterm.formats import raster
-from llterm.formats.exchange import EXPORTS, Taste, exported, holds_history
-from llterm.formats.source import source_of
+from llterm.formats import png
+from llterm.formats.export_source import source_of
+from llterm.formats.exports import Taste, exported, holds_history
+from llterm.formats.file_formats import EXPORTS
 from llterm.session import looms
 from llterm.session.document import Document
 from llterm.store.contents import Changes
 from llterm.store.file import LoomFile
 from llterm.store.late import Late
-from llterm.store.missing import Missing
+from llterm.store.unreadable import Unreadable
 from tests.helpers.document_edits import model_run
 from tests.helpers.exports import export
 from tests.helpers.file_harms import HARMS, Harm
@@ -35,7 +36,7 @@ READS: dict[str, Callable[[Late], Any]] = {
     "pieces": lambda late: late.pieces({1: b"Once", 2: b" w0", 3: b" w1"}, [2, 3]),
     "births": lambda late: late.births([2, 3]),
     "extras": lambda late: late.extras(),
-    "lines": lambda late: late.lines(),
+    "samples": lambda late: late.samples(),
     "steps": lambda late: late.steps(20, PAGE),
     "weave": lambda late: late.weave(1),
 }
@@ -45,7 +46,7 @@ OTHERS: dict[str, Callable[[LoomFile], Any]] = {
     "commit": lambda file: file.commit(Changes(meta={"cursor": 1})),
     "check": lambda file: file.check(1, 1),
     "save_weave": lambda file: file.save_weave(1, b"blob"),
-    "save_lines": lambda file: file.save_lines(1, 1.0, b"blob"),
+    "save_samples": lambda file: file.save_samples(1, 1.0, b"blob"),
     "broken": lambda file: file.broken(ValueError("odd")),
     "close": lambda file: file.close(),
 }
@@ -162,10 +163,10 @@ def check_losses(copy: Document, hint: str) -> None:
     pieces = [copy.loom.pieces[id] for id in copy.loom.pieces.texts]
     lost = {
         "the tokens of {n} text": sum(one.author == "unknown" for one in pieces),
-        "what {n} text": sum(one.ids is not None and copy.birth(one.id) == Birth()
+        "what {n} text": sum(one.ids is not None and copy.birth(one.id) == Provenance()
                              for one in pieces),
         "fields of other programs": not file_of(copy).late.extras(),
-        "sampled lines": not copy.load_lines(b"Once"),
+        "samples, if": not copy.load_lines(b"Once"),
     }  # fmt: skip
     for words, count in lost.items():
         assert (words.format(n=count) in hint) == bool(count), (words, count, hint)
@@ -181,7 +182,7 @@ def test_every_export_is_made_from_memory(
     path: Path, format: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Which letters a picture has is not the point, and a machine may have no font at all.
-    monkeypatch.setattr(raster, "_found", lambda families: families[0])
+    monkeypatch.setattr(png, "_found", lambda families: families[0])
     document = Document.open(path)
     document.set_prefix("before")
     document.flush()
@@ -235,7 +236,7 @@ def test_what_can_still_be_read_is_kept(path: Path) -> None:
 
 def test_a_kind_is_heard_of_once_and_counted_on() -> None:
     heard: list[str] = []
-    missing = Missing(lambda one: heard.append(one.said))
+    missing = Unreadable(lambda one: heard.append(one.said))
     trouble = LltermError("It is damaged")
     for row in (1, 2, 2):
         missing.note("piece", (row,), trouble)

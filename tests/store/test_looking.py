@@ -18,26 +18,26 @@ import pytest
 from llterm.jobs.loom_story import read_story
 from llterm.session import looms
 from llterm.session.document import Document
-from llterm.store.card import read_card
 from llterm.store.connection import journal_of
+from llterm.store.loom_summary import read_summary
 
 STORY = "a fox went out. " * 2000
 LOOK = """
 import json, os, sys
 from pathlib import Path
-from llterm.core.outline import Outline
-from llterm.formats.exchange import Taste, exported
-from llterm.formats.source import read_source
+from llterm.core.tree_outline import Outline
+from llterm.formats.exports import Taste, exported
+from llterm.formats.export_source import read_source
 from llterm.jobs.loom_story import read_story
 from llterm.cli.doctor_loom import check_loom
 from llterm.session.document import Document
-from llterm.store.card import read_card
+from llterm.store.loom_summary import read_summary
 
 path = Path(sys.argv[1])
 if os.getuid() == 0 and sys.argv[2] != "locked":
     os.setuid(65534)
 document = Document.open(path)
-card = read_card(path)
+card = read_summary(path)
 json.dump({
     "read_only": document.read_only, "notice": document.notice, "opened": document.text,
     "exported": exported(read_source(path, history=False), "text", Taste()).decode(),
@@ -142,7 +142,7 @@ def test_one_that_stays_is_not_waited_for_for_ever(
 
 
 def test_the_list_of_looms_tells_of_it(killed: Path) -> None:
-    card = read_card(killed)
+    card = read_summary(killed)
     assert (card.trouble, card.size) == ("", len(STORY))
 
 

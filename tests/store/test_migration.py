@@ -17,7 +17,7 @@ import pytest
 
 from llterm.errors import UsageError
 from llterm.session.document import Document
-from llterm.store.schema import MIGRATIONS
+from llterm.store.loom_schema import MIGRATIONS
 from tests.helpers.loom_files import FIRST
 
 
@@ -80,7 +80,7 @@ def test_a_migration_that_fails_leaves_the_file_as_it_was(
     old: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broken = (*MIGRATIONS, "create table one_more (a); create table one_more (a)")
-    monkeypatch.setattr("llterm.store.schema.MIGRATIONS", broken)
+    monkeypatch.setattr("llterm.store.loom_schema.MIGRATIONS", broken)
     monkeypatch.setattr("llterm.store.file.MIGRATIONS", broken)
     with pytest.raises(UsageError, match="damaged"):
         Document.open(old)

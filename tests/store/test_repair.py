@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from llterm.cli.doctor_loom import check_loom
-from llterm.core.loom import ROOT
+from llterm.core.loom_tree import ROOT
 from llterm.errors import LltermError, UsageError
 from llterm.session.document import Document
 from llterm.store.backups import backup_folder

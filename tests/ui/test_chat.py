@@ -7,7 +7,7 @@ from pathlib import Path
 
 from textual.widgets import Static, TextArea
 
-from llterm.core.chat import Chat, Said, read_chat
+from llterm.core.chat_messages import Chat, Said, read_chat
 from tests.helpers.driven_app import Start
 
 TALK = [

@@ -7,7 +7,7 @@ import json
 import pytest
 from textual.widgets import Input
 
-from llterm.formats import text
+from llterm.formats import plain_text
 from llterm.session.document import Document
 from llterm.ui.dialogs.export_dialog import ExportDialog
 from llterm.ui.dialogs.text_dialogs import AskLine
@@ -40,7 +40,7 @@ async def test_an_export_that_fails_by_our_fault_says_so(
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("a fault")
 
-    monkeypatch.setattr(text, "write_text", broken)
+    monkeypatch.setattr(plain_text, "write_text", broken)
     async with cat() as at:
         await at.press("alt+e")
         await at.until(lambda: isinstance(at.app.screen, ExportDialog))

@@ -19,7 +19,7 @@ from textual.widget import Widget
 import llterm
 import llterm.ui
 from llterm.constraints.spec import Constraint
-from llterm.core.chat import Chat
+from llterm.core.chat_messages import Chat
 from llterm.core.display import area_text, field_text
 from llterm.ui.dialogs.chat_dialog import ChatDialog
 from llterm.ui.dialogs.constraint_dialog import ConstraintDialog

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from rich.cells import cell_len
 
-from llterm.core.view import Branch, Step, Suggestion, View
+from llterm.core.beams import Step
+from llterm.core.suggestion_tree import Branch, Suggestion, View
 from llterm.session.status import Figures
 from llterm.ui.weave.suggestion_rows import flatten, label, locate
 from llterm.ui.weave.weave_view import result_pieces

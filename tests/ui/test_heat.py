@@ -8,7 +8,7 @@ import pytest
 from textual.widgets import DataTable, Input
 
 from llterm.constraints.spec import choices
-from llterm.core.heat import MEASURES
+from llterm.core.heat_scale import MEASURES
 from llterm.keymap import action_of
 from llterm.ui.dialogs.inspector_dialog import InspectorDialog
 from llterm.ui.weave.heat_panel import (

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from llterm.config.sampling import value_of
-from llterm.core.sampler import KNOBS, ORDER, PRESETS, SamplerSettings, Sampling
+from llterm.config.sampling_values import value_of
+from llterm.core.sampling.sampler_settings import KNOBS, ORDER, PRESETS, SamplerSettings, Sampling
 from llterm.ui.dialogs import sampler_rows
 from llterm.ui.dialogs.setting_text import value_text
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from rich.cells import cell_len
 
-from llterm.core.loom import ROOT
+from llterm.core.loom_tree import ROOT
 from llterm.keymap import ACTIONS
 from llterm.session.document import Document
 from llterm.ui.dialogs.comparison_dialog import ComparisonDialog

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from textual.widgets import Input, OptionList
 
-from llterm.core.stories import STORIES
+from llterm.core.starting_stories import STORIES
 from llterm.errors import LltermError
-from llterm.formats import raster
+from llterm.formats import png
 from llterm.session import looms
 from llterm.session.document import Document
 from llterm.ui.dialogs.export_dialog import ExportDialog
@@ -131,7 +131,7 @@ async def test_an_export_is_written_beside_the_loom(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # Which fonts this machine has is nothing to this.
-    monkeypatch.setattr(raster, "_found", lambda families: families[0])
+    monkeypatch.setattr(png, "_found", lambda families: families[0])
     async with start() as at:
         await at.press("!")
         await at.press("alt+e")

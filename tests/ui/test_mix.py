@@ -8,11 +8,11 @@ from functools import partial
 
 import pytest
 
-from llterm.core.mixing.pools import Pool
-from llterm.core.mixing.recipe import Mode, Recipe
+from llterm.core.mixing.mix_recipe import Mode, Recipe
+from llterm.core.mixing.opinion_pools import OpinionPool
 from llterm.core.query import Backend
 from llterm.core.rules import Rules
-from llterm.core.sampling import PRESETS
+from llterm.core.sampling.sampler_settings import PRESETS
 from llterm.engine.mixture import Mix
 from llterm.errors import BackendUnavailable, UsageError
 from llterm.ui.dialogs.help_dialog import HelpDialog
@@ -34,7 +34,7 @@ async def side_by_side(
     size: tuple[int, int] = (80, 24),
 ) -> AsyncIterator[tuple[Driven, MixScreen]]:
     async def mixed(progress: Progress) -> Backend:
-        return Mix(models, Recipe(mode, Pool((1.0,) * len(models))), forgiving=True)
+        return Mix(models, Recipe(mode, OpinionPool((1.0,) * len(models))), forgiving=True)
 
     start.opening, start.rules = mixed, Rules(heal=False)
     async with start(STORY, size=size) as at:
@@ -104,7 +104,7 @@ async def test_mode_pool_weights_and_turn_by_keys(start: Start) -> None:
     async with side_by_side(start, [Endless(1), Endless(2)]) as (at, screen):
         mix = screen.mix
         await at.press("o", "tab", "tab", "minus", "minus", "minus", "minus", "minus")
-        assert mix.recipe.pool == Pool((1.0, -0.25), "log")
+        assert mix.recipe.pool == OpinionPool((1.0, -0.25), "log")
         await at.until(lambda: "random-2(x)^-0.3333" in shown(screen))
         await at.press("minus", "minus", "minus")
         await at.until(lambda: "The weights do not add up to more than 0" in shown(screen))
@@ -279,7 +279,7 @@ async def test_models_that_could_not_be_opened_are_opened_by_the_key(start: Star
         reached.append(len(reached) > 0)
         if not reached[-1]:
             raise BackendUnavailable("No connection to http://near", "Connection refused.")
-        return Mix([Endless(1), Endless(2)], Recipe("democratic", Pool((1.0, 1.0))))
+        return Mix([Endless(1), Endless(2)], Recipe("democratic", OpinionPool((1.0, 1.0))))
 
     start.opening = opening
     async with start(STORY, ready=False) as at:

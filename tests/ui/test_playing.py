@@ -7,7 +7,7 @@ from textual.widgets import Input, TextArea
 from llterm.backends.scripted import ScriptedBackend
 from llterm.core.query import Backend
 from llterm.core.rules import Rules
-from llterm.core.sampling import PRESETS
+from llterm.core.sampling.sampler_settings import PRESETS
 from llterm.state import read_state
 from llterm.ui.dialogs.settings_dialog import SettingsDialog
 from llterm.ui.dialogs.text_dialogs import PutText

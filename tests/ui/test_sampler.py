@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from textual.widgets import DataTable, OptionList, Static
 
-from llterm.core.sampler import SamplerSettings
+from llterm.core.sampling.sampler_settings import SamplerSettings
 from llterm.state import read_state
 from llterm.ui.dialogs.inspector_dialog import InspectorDialog
 from llterm.ui.dialogs.sampler_dialog import SamplerDialog

@@ -35,7 +35,7 @@ async def test_a_key_samples_lines_that_are_accepted_like_suggestions(start: Sta
         assert len(at.main.suggestions.rows) == woven + sampled(at)
         assert at.main.row is not None
         assert at.main.row.branch.sampled
-        assert "sampled, line" in at.line("branch")
+        assert "sample " in at.line("branch")
         text = at.main.row.branch.data.decode()
         assert at.main.editor.ghost == text
         await at.press("tab")

@@ -10,7 +10,7 @@ from textual.widgets import Input, OptionList, TextArea
 
 from llterm.config import Config
 from llterm.config.schema import Ui
-from llterm.config.themes import shipped_folder
+from llterm.config.theme_names import shipped_folder
 from llterm.keymap import ACTIONS
 from llterm.state import read_state
 from llterm.ui.dialogs.help_dialog import HelpDialog

@@ -14,7 +14,7 @@ from llterm.backends.remote.connect import connect
 from llterm.backends.remote.remote_backend import RemoteBackend
 from llterm.backends.remote.transport import Reply
 from llterm.config import Config, ModelConfig
-from llterm.config.server import ServerSettings
+from llterm.config.server_settings import ServerSettings
 from llterm.core.query import Backend
 from llterm.ui.dialogs.info_dialogs import ServerDialog
 from tests.helpers.bundled_model import BUNDLED

@@ -19,7 +19,7 @@ from llterm.backends.llamacpp.binding import library
 from llterm.backends.llamacpp.loader import Loaded
 from llterm.backends.llamacpp.logits import check_numbers
 from llterm.backends.llamacpp.side_context import CHUNK, SideContext
-from llterm.core.attention import Attention, Weights
+from llterm.core.attention_weights import Attention, Weights
 from llterm.core.tokens import Tail
 from llterm.errors import CapabilityMissing, LltermError
 

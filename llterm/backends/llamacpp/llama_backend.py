@@ -23,8 +23,8 @@ from llterm.backends.llamacpp.llama_vocabulary import LlamaVocabulary
 from llterm.backends.llamacpp.loader import load
 from llterm.backends.llamacpp.memory_estimate import check_room
 from llterm.backends.llamacpp.model_runner import Answer, Burst, ModelRunner
-from llterm.core.attention import Attention
-from llterm.core.chat import Chat, Parts
+from llterm.core.attention_weights import Attention
+from llterm.core.chat_messages import Chat, ChatParts
 from llterm.core.query import Capabilities, Cost, Fact, Failed, Query, Rows, Scored
 from llterm.core.tokens import Tail
 from llterm.errors import Interrupted, LltermError
@@ -152,7 +152,7 @@ class LlamaBackend:
     def chat_format(self) -> str:
         return self._chats.name
 
-    def open_chat(self, chat: Chat) -> Parts:
+    def open_chat(self, chat: Chat) -> ChatParts:
         return self._chats.open(chat)
 
     async def settle(self) -> bool:

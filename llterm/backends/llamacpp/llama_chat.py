@@ -16,7 +16,7 @@ from llterm.backends.chat_formats import (
     own_format,
 )
 from llterm.backends.llamacpp.llama_vocabulary import LlamaVocabulary
-from llterm.core.chat import OWN
+from llterm.core.chat_messages import OWN
 from llterm.errors import ModelError
 
 _MARKS = (

@@ -16,7 +16,7 @@ from llterm.backends.llamacpp.kv_cache import TRUNK, CopyCells, DecodeRow, KVCac
 from llterm.backends.llamacpp.llama_settings import LlamaSettings
 from llterm.backends.llamacpp.loader import Loaded
 from llterm.backends.llamacpp.logits import best_of, read_distributions, read_scores
-from llterm.core.attention import Attention
+from llterm.core.attention_weights import Attention
 from llterm.core.query import Cost, Fact, Failed, Query, Rows, Scored
 from llterm.core.tokens import Anchor, Tail
 from llterm.errors import LltermError

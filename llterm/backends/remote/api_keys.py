@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
-from llterm.config.server import ServerSettings
+from llterm.config.server_settings import ServerSettings
 from llterm.errors import UsageError, reason
 from llterm.regular import open_file
 

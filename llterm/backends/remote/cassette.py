@@ -36,7 +36,7 @@ from llterm.backends.remote.transport import (
     TransportUsage,
     tokens_of,
 )
-from llterm.config.server import DIALECTS, ServerSettings
+from llterm.config.server_settings import DIALECTS, ServerSettings
 from llterm.core.display import display_text, label_text
 from llterm.core.jsontext import json_text
 from llterm.errors import BackendUnavailable, LltermError, UsageError, reason

@@ -24,7 +24,7 @@ from llterm.backends.remote.server_memory import ServerMemory, forget, memory_fi
 from llterm.backends.remote.server_vocabulary import Encoder, RemoteVocabulary, fingerprint_of
 from llterm.backends.remote.token_spelling import spread
 from llterm.backends.remote.transport import News, Tell, Transport
-from llterm.config.server import ServerSettings
+from llterm.config.server_settings import ServerSettings
 from llterm.core.tokens import Tail, Token, vocabulary_fingerprint
 from llterm.errors import ConfigError
 

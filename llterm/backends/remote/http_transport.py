@@ -22,7 +22,7 @@ from llterm.backends.remote.transport import (
     TransportUsage,
     tokens_of,
 )
-from llterm.config.server import ServerSettings
+from llterm.config.server_settings import ServerSettings
 from llterm.core.jsontext import json_text
 from llterm.errors import BackendUnavailable, LltermError
 

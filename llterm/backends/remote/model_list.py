@@ -9,7 +9,7 @@ from contextlib import aclosing
 from llterm.backends.remote.connect import open_transport
 from llterm.backends.remote.discovery import Discovery
 from llterm.backends.remote.steps import LONGEST_NAME
-from llterm.config.server import ServerSettings
+from llterm.config.server_settings import ServerSettings
 from llterm.core.display import label_text
 from llterm.errors import LltermError
 

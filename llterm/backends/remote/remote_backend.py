@@ -16,7 +16,7 @@ from llterm.backends.remote.server_scoring import can_read, score_text
 from llterm.backends.remote.server_vocabulary import RemoteVocabulary
 from llterm.backends.remote.steps import CompletionRequest, CompletionStep, ServerTraits
 from llterm.backends.remote.transport import BadAnswer, BrokenOff, News, Refused, Transport
-from llterm.core.chat import Chat, Parts
+from llterm.core.chat_messages import Chat, ChatParts
 from llterm.core.query import Capabilities, Cost, Fact, Failed, Query, Scored
 from llterm.core.tokens import Path, Tail
 from llterm.errors import CapabilityMissing, LltermError
@@ -119,7 +119,7 @@ class RemoteBackend:
         """What its chats are written by, for people; empty where it can open none."""
         return self._chats.name if self._chats is not None else ""
 
-    def open_chat(self, chat: Chat) -> Parts:
+    def open_chat(self, chat: Chat) -> ChatParts:
         """The chat up to where the reply begins. Raises CapabilityMissing, and ModelError where the
         template fails."""
         if self._chats is None:

@@ -17,15 +17,15 @@ from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urljoin, urlsplit
 
-from llterm import __version__
 from llterm.backends.remote import server_faults
 from llterm.backends.remote.answer import parse
 from llterm.backends.remote.api_keys import Secret, hidden, source_of
 from llterm.backends.remote.server_faults import Fault
 from llterm.backends.remote.transport import BadAnswer, Reply
-from llterm.config.server import ServerSettings, is_loopback, is_near
+from llterm.config.server_settings import ServerSettings, is_loopback, is_near
 from llterm.core.display import label_text
 from llterm.errors import BackendUnavailable, UsageError, reason
+from llterm.version import __version__
 
 if TYPE_CHECKING:
     import httpx2

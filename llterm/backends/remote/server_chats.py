@@ -14,7 +14,7 @@ from llterm.backends.chat_opener import ChatOpener, DeferredOpener, OpensAtOnce,
 from llterm.backends.remote.dialect import AppliesTemplate, ChatOnly, Dialect, TellsTemplate
 from llterm.backends.remote.server_vocabulary import RemoteVocabulary, is_end
 from llterm.backends.remote.transport import Transport
-from llterm.core.chat import OWN, UNSEEN, Chat, Part, Parts
+from llterm.core.chat_messages import OWN, UNSEEN, Chat, ChatPart, ChatParts
 from llterm.core.tokens import Token
 from llterm.errors import ConfigError
 
@@ -76,7 +76,7 @@ class TextChats:
         self._form = form
         self._vocabulary = vocabulary
 
-    def open(self, chat: Chat) -> Parts:
+    def open(self, chat: Chat) -> ChatParts:
         return tuple(_pieces(self._form.open(chat), self._vocabulary))
 
     async def settle(self) -> bool:
@@ -100,7 +100,7 @@ class ServerWrittenChats(DeferredOpener):
         self._dialect = dialect
         self._vocabulary = vocabulary
 
-    async def opened(self, chat: Chat) -> Parts:
+    async def opened(self, chat: Chat) -> ChatParts:
         messages = chat.messages()
         # Whether or not the template takes the blanks around them away.
         written = [text for one in messages if (text := one["content"].strip())]
@@ -109,7 +109,7 @@ class ServerWrittenChats(DeferredOpener):
             return tuple(_pieces(_parts(opened, written), self._vocabulary))
         return tuple(self._known(opened, written))
 
-    def _known(self, tokens: Sequence[Token], written: Sequence[str]) -> Iterator[Part]:
+    def _known(self, tokens: Sequence[Token], written: Sequence[str]) -> Iterator[ChatPart]:
         """The server's tokens, in stretches of people's and of the template's."""
         text = b"".join(token.data for token in tokens).decode("utf-8", "replace")
         edges = [(len(part.text.encode()), part.written) for part in _parts(text, written)]
@@ -126,7 +126,9 @@ class ServerWrittenChats(DeferredOpener):
             # One whose bytes are not told stays unknown: its text would be lost.
             self._vocabulary.learn(token for token in run if token.data)
             data = b"".join(token.data for token in run)
-            yield Part(data.decode("utf-8", "replace"), theirs, tuple(token.id for token in run))
+            yield ChatPart(
+                data.decode("utf-8", "replace"), theirs, tuple(token.id for token in run)
+            )
 
 
 class MessageChats(OpensAtOnce):
@@ -140,24 +142,24 @@ class MessageChats(OpensAtOnce):
     def __init__(self, vocabulary: RemoteVocabulary) -> None:
         self._vocabulary = vocabulary
 
-    def open(self, chat: Chat) -> Parts:
-        parts: list[Part] = []
+    def open(self, chat: Chat) -> ChatParts:
+        parts: list[ChatPart] = []
         for one in chat.messages():
-            parts += [self._role(one["role"]), Part(one["content"], True)]
+            parts += [self._role(one["role"]), ChatPart(one["content"], True)]
         return (*_pieces(parts, self._vocabulary), self._role("assistant"))
 
-    def _role(self, role: str) -> Part:
-        return Part(f"[{role}]", False, (self._vocabulary.role(role),))
+    def _role(self, role: str) -> ChatPart:
+        return ChatPart(f"[{role}]", False, (self._vocabulary.role(role),))
 
 
-def _pieces(parts: Iterable[Part], vocabulary: RemoteVocabulary) -> Iterator[Part]:
+def _pieces(parts: Iterable[ChatPart], vocabulary: RemoteVocabulary) -> Iterator[ChatPart]:
     """With tokens of llterm's own, for servers that take text."""
     for part in parts:
         data = part.text.encode("utf-8", "replace")
         yield part if part.ids is not None else part._replace(ids=vocabulary.pieces(data))
 
 
-def _parts(text: str, written: Sequence[str]) -> Iterator[Part]:
+def _parts(text: str, written: Sequence[str]) -> Iterator[ChatPart]:
     """A chat that somebody else wrote: what people said is looked for in it, in its order."""
     start = 0
     for said in written:
@@ -165,11 +167,11 @@ def _parts(text: str, written: Sequence[str]) -> Iterator[Part]:
         if at < 0:
             continue
         if at > start:
-            yield Part(text[start:at], False)
-        yield Part(said, True)
+            yield ChatPart(text[start:at], False)
+        yield ChatPart(said, True)
         start = at + len(said)
     if start < len(text):
-        yield Part(text[start:], False)
+        yield ChatPart(text[start:], False)
 
 
 def _marked(token: Token) -> Token:

@@ -15,11 +15,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from llterm import __version__, paths
+from llterm import paths
 from llterm.backends.remote.steps import ServerTraits
-from llterm.config.server import ServerSettings
+from llterm.config.server_settings import ServerSettings
 from llterm.core.tokens import Tail, Token
 from llterm.jsonfile import keep_json, read_json
+from llterm.version import __version__
 
 _MOST_BYTES = 1 << 28
 """No vocabulary is longer."""

@@ -12,8 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llterm.core.distribution import Ids
-from llterm.core.sampler import SamplerSettings
-from llterm.core.sampling.step import Breakers, Position, Reals, Step, keep_all, looked_up, newest
+from llterm.core.sampling.sampler_settings import SamplerSettings
+from llterm.core.sampling.stage_types import (
+    Breakers,
+    Position,
+    Reals,
+    StageResult,
+    keep_all,
+    looked_up,
+    newest,
+)
 from llterm.core.tokens import Tail, Vocabulary
 
 Integers = NDArray[np.int64]
@@ -28,7 +36,7 @@ def breaker_tokens(vocabulary: Vocabulary, texts: Iterable[str]) -> dict[int, li
 
     Reads the whole vocabulary: make it once for a model and its settings, not for each position.
     """
-    found: dict[int, list[Tail]] = {}
+    followers: dict[int, list[Tail]] = {}
     breakers = [text.encode()[:_LONGEST_TEXT] for text in texts]
     tails = {
         breaker[start:]: vocabulary.encode(breaker[start:])[:_LONGEST_TAIL]
@@ -39,15 +47,15 @@ def breaker_tokens(vocabulary: Vocabulary, texts: Iterable[str]) -> dict[int, li
         data = vocabulary.token(id).data
         for breaker in breakers:
             if breaker in data:
-                found.setdefault(id, []).append(())
+                followers.setdefault(id, []).append(())
                 continue
             for start in range(1, len(breaker)):
                 if data.endswith(breaker[:start]):
-                    found.setdefault(id, []).append(tails[breaker[start:]])
-    return found
+                    followers.setdefault(id, []).append(tails[breaker[start:]])
+    return followers
 
 
-def dry(settings: SamplerSettings, ids: Ids, logits: Reals, position: Position) -> Step:
+def dry(settings: SamplerSettings, ids: Ids, logits: Reals, position: Position) -> StageResult:
     context = newest(position.context, settings.dry_penalty_last_n)
     return keep_all(logits - looked_up(_penalties(settings, context, position.breakers), ids))
 

@@ -10,13 +10,22 @@ import math
 import numpy as np
 
 from llterm.core.distribution import Ids
-from llterm.core.sampler import SamplerSettings
-from llterm.core.sampling.step import Position, Reals, Step, keep_all, keep_best, log_softmax
+from llterm.core.sampling.sampler_settings import SamplerSettings
+from llterm.core.sampling.stage_types import (
+    Position,
+    Reals,
+    StageResult,
+    keep_all,
+    keep_best,
+    log_softmax,
+)
 
 _MOST_RANKS = 100  # what llama.cpp's common/sampling.cpp gives as `m`
 
 
-def mirostat_1(settings: SamplerSettings, ids: Ids, logits: Reals, position: Position) -> Step:
+def mirostat_1(
+    settings: SamplerSettings, ids: Ids, logits: Reals, position: Position
+) -> StageResult:
     """Top-k, with k from an estimate of Zipf's exponent over the best candidates."""
     best = np.sort(log_softmax(logits))[::-1][:_MOST_RANKS]
     if len(best) < 2:
@@ -35,7 +44,9 @@ def mirostat_1(settings: SamplerSettings, ids: Ids, logits: Reals, position: Pos
     return keep_best(ids, logits, max(int(min(count, len(ids))), 1))
 
 
-def mirostat_2(settings: SamplerSettings, ids: Ids, logits: Reals, position: Position) -> Step:
+def mirostat_2(
+    settings: SamplerSettings, ids: Ids, logits: Reals, position: Position
+) -> StageResult:
     """Drops whatever surprises by more than mu, but never the best."""
     surprise = -log_softmax(logits) / math.log(2)
-    return Step(logits, (surprise <= position.mu) | keep_best(ids, logits).keep)
+    return StageResult(logits, (surprise <= position.mu) | keep_best(ids, logits).keep)

@@ -12,14 +12,14 @@ import math
 import numpy as np
 
 from llterm.core.distribution import Ids
-from llterm.core.sampler import SamplerSettings
 from llterm.core.sampling.dry import dry
 from llterm.core.sampling.mirostat import mirostat_1, mirostat_2
-from llterm.core.sampling.step import (
+from llterm.core.sampling.sampler_settings import SamplerSettings
+from llterm.core.sampling.stage_types import (
     Position,
     Reals,
     Stage,
-    Step,
+    StageResult,
     keep_all,
     keep_best,
     log_softmax,
@@ -67,16 +67,20 @@ def _active(settings: SamplerSettings) -> dict[str, bool]:
     }
 
 
-def _logit_bias(settings: SamplerSettings, ids: Ids, logits: Reals, position: Position) -> Step:
+def _logit_bias(
+    settings: SamplerSettings, ids: Ids, logits: Reals, position: Position
+) -> StageResult:
     biased = logits + looked_up(dict(settings.logit_bias), ids)
-    return Step(biased, biased > -math.inf)
+    return StageResult(biased, biased > -math.inf)
 
 
-def _ban(settings: SamplerSettings, ids: Ids, logits: Reals, position: Position) -> Step:
-    return Step(logits, ~np.isin(ids, settings.banned))
+def _ban(settings: SamplerSettings, ids: Ids, logits: Reals, position: Position) -> StageResult:
+    return StageResult(logits, ~np.isin(ids, settings.banned))
 
 
-def _penalties(settings: SamplerSettings, ids: Ids, logits: Reals, position: Position) -> Step:
+def _penalties(
+    settings: SamplerSettings, ids: Ids, logits: Reals, position: Position
+) -> StageResult:
     context = np.asarray(newest(position.context, settings.penalty_last_n), np.int64)
     seen, times = np.unique(context, return_counts=True)
     counts = looked_up(dict(zip(seen.tolist(), times.tolist(), strict=True)), ids)
@@ -87,24 +91,28 @@ def _penalties(settings: SamplerSettings, ids: Ids, logits: Reals, position: Pos
     return keep_all(np.where(counts > 0, repeated - taken, logits))
 
 
-def _top_n_sigma(settings: SamplerSettings, ids: Ids, logits: Reals, position: Position) -> Step:
-    return Step(logits, logits >= logits.max() - settings.top_n_sigma * logits.std())
+def _top_n_sigma(
+    settings: SamplerSettings, ids: Ids, logits: Reals, position: Position
+) -> StageResult:
+    return StageResult(logits, logits >= logits.max() - settings.top_n_sigma * logits.std())
 
 
-def _top_k(settings: SamplerSettings, ids: Ids, logits: Reals, position: Position) -> Step:
+def _top_k(settings: SamplerSettings, ids: Ids, logits: Reals, position: Position) -> StageResult:
     return keep_best(ids, logits, settings.top_k)
 
 
-def _typical_p(settings: SamplerSettings, ids: Ids, logits: Reals, position: Position) -> Step:
+def _typical_p(
+    settings: SamplerSettings, ids: Ids, logits: Reals, position: Position
+) -> StageResult:
     logprobs = log_softmax(logits)
     p = np.exp(logprobs)
     entropy = -(p @ logprobs)
     order = np.lexsort((ids, -logits, np.abs(-logprobs - entropy)))
     crossing = int(np.searchsorted(np.cumsum(p[order]), settings.typical_p, side="right"))
-    return Step(logits, marked(order[: crossing + 1], len(ids)))
+    return StageResult(logits, marked(order[: crossing + 1], len(ids)))
 
 
-def _top_p(settings: SamplerSettings, ids: Ids, logits: Reals, position: Position) -> Step:
+def _top_p(settings: SamplerSettings, ids: Ids, logits: Reals, position: Position) -> StageResult:
     p = np.exp(log_softmax(logits))
     # Candidates this rare have less than 1 - top_p together: the rest crosses it. Spares sorting.
     likely = np.flatnonzero(p >= (1 - settings.top_p) / len(p))
@@ -113,22 +121,24 @@ def _top_p(settings: SamplerSettings, ids: Ids, logits: Reals, position: Positio
     # llama.cpp's rule: the candidate whose mass reaches top_p is kept. The system the presets come
     # from drops it.
     crossing = int(np.searchsorted(mass, settings.top_p, side="left"))
-    return Step(logits, marked(order[: crossing + 1], len(ids)))
+    return StageResult(logits, marked(order[: crossing + 1], len(ids)))
 
 
-def _min_p(settings: SamplerSettings, ids: Ids, logits: Reals, position: Position) -> Step:
-    return Step(logits, logits >= logits.max() + math.log(settings.min_p))
+def _min_p(settings: SamplerSettings, ids: Ids, logits: Reals, position: Position) -> StageResult:
+    return StageResult(logits, logits >= logits.max() + math.log(settings.min_p))
 
 
-def _xtc(settings: SamplerSettings, ids: Ids, logits: Reals, position: Position) -> Step:
+def _xtc(settings: SamplerSettings, ids: Ids, logits: Reals, position: Position) -> StageResult:
     if len(ids) < 2 or position.chance() > settings.xtc_probability:
         return keep_all(logits)
     above = int(np.count_nonzero(np.exp(log_softmax(logits)) >= settings.xtc_threshold))
     # Of those above the threshold only the least probable stays.
-    return Step(logits, ~marked(ranked(ids, logits)[: max(above - 1, 0)], len(ids)))
+    return StageResult(logits, ~marked(ranked(ids, logits)[: max(above - 1, 0)], len(ids)))
 
 
-def _temperature(settings: SamplerSettings, ids: Ids, logits: Reals, position: Position) -> Step:
+def _temperature(
+    settings: SamplerSettings, ids: Ids, logits: Reals, position: Position
+) -> StageResult:
     if settings.dynatemp_range <= 0:
         return _fixed_temperature(settings, ids, logits, position)
     if len(ids) < 2:
@@ -144,11 +154,11 @@ def _temperature(settings: SamplerSettings, ids: Ids, logits: Reals, position: P
 
 def _fixed_temperature(
     settings: SamplerSettings, ids: Ids, logits: Reals, position: Position
-) -> Step:
+) -> StageResult:
     return _tempered(ids, logits, settings.temperature)
 
 
-def _tempered(ids: Ids, logits: Reals, temperature: float) -> Step:
+def _tempered(ids: Ids, logits: Reals, temperature: float) -> StageResult:
     return keep_all(logits / temperature) if temperature > _COLDEST else keep_best(ids, logits)
 
 

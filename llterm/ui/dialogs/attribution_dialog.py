@@ -13,7 +13,7 @@ from textual.style import Style as ContentStyle
 from textual.widgets import Static
 from textual.worker import Worker
 
-from llterm.core.attribution import METHODS, SHARES, SIGNED, Attribution, How, Method
+from llterm.core.attribution_methods import METHODS, SHARES, SIGNED, Attribution, How, Method
 from llterm.core.counts import count_of
 from llterm.core.display import visible
 from llterm.core.tokens import Token, Vocabulary

@@ -8,7 +8,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.widgets import Label, Static
 
-from llterm.core.chat import Chat, Role, Said
+from llterm.core.chat_messages import Chat, Role, Said
 from llterm.errors import LltermError
 from llterm.formats.dialogue import Dialogue, load_dialogue
 from llterm.ui.dialogs.dialog import Dialog

@@ -14,9 +14,9 @@ from textual.widgets import Static
 
 from llterm.core.counts import count_of
 from llterm.core.display import visible
-from llterm.core.loom import Loom
-from llterm.core.side_by_side import Comparison as Compared
-from llterm.core.side_by_side import Part, Word, compare
+from llterm.core.loom_tree import Loom
+from llterm.core.side_by_side import BranchComparison as Compared
+from llterm.core.side_by_side import ComparedStretch, ComparedWord, compare
 from llterm.number_format import percent
 from llterm.ui.dialogs.dialog import Dialog
 from llterm.ui.widgets.text_fit import crop
@@ -64,7 +64,7 @@ class ComparisonDialog(Dialog[None]):
         self.query_one(VerticalScroll).scroll_relative(y=by, animate=False)
 
 
-def side_by_side(shared: bytes, parts: Sequence[Part], width: int) -> Content:
+def side_by_side(shared: bytes, parts: Sequence[ComparedStretch], width: int) -> Content:
     """Both columns, each of so many cells; equal words stand on the same lines."""
     head = visible(shared[-_SHARED:]).replace("⏎", " ")
     lines = [Content.styled(f"{'…' if len(shared) > _SHARED else ''}{head}", "$ghost"), Content("")]
@@ -79,7 +79,7 @@ def side_by_side(shared: bytes, parts: Sequence[Part], width: int) -> Content:
     return Content("\n").join(lines)
 
 
-def figures(words: Iterable[Word]) -> str:
+def figures(words: Iterable[ComparedWord]) -> str:
     """How many words a side has, and its bits where models wrote all of it."""
     known = list(words)
     logprobs = [word.logprob for word in known if word.logprob is not None]
@@ -91,7 +91,7 @@ def figures(words: Iterable[Word]) -> str:
     return said
 
 
-def _wrapped(words: Sequence[Word], same: bool, width: int) -> list[list[Piece]]:
+def _wrapped(words: Sequence[ComparedWord], same: bool, width: int) -> list[list[Piece]]:
     lines: list[list[Piece]] = [[]] if words else []
     used = 0
     for word in words:

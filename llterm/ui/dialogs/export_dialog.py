@@ -12,20 +12,14 @@ from textual.content import Content
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
-from llterm.formats.exchange import EXPORTS, suffix_of
+from llterm.formats.file_formats import EXPORTS, FORMATS, file_format
 from llterm.ui.dialogs.dialog import Dialog
 from llterm.ui.widgets.fields import Field
 
 COPY = "loom"
 """Not a format: the loom itself, with its history, saved elsewhere."""
-_SAID = {
-    "text": "the story as text", "markdown": "the story as Markdown",
-    "html": "a page with every fork", "dot": "a graph for Graphviz", "svg": "a picture",
-    "png": "a picture of pixels", "jsonl": "taken against rejected",
-    "logitloom": "for logitloom", "pyloom": "for pyloom", "loomsidian": "for Obsidian's loomsidian",
-    "json": "all that a loom holds", COPY: "the loom, elsewhere",
-}  # fmt: skip
-_EVERY = ("text", "markdown", "html")
+_LABELS = {**{row.name: row.label for row in FORMATS}, COPY: "the loom, elsewhere"}
+_STORY = tuple(row.name for row in FORMATS if row.story)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +41,13 @@ class ExportDialog(Dialog[ExportChoice]):
     def __init__(self, loom: Path) -> None:
         super().__init__()
         self._loom = loom
-        self._formats = (*EXPORTS, COPY)
+        self.formats = (*EXPORTS, COPY)
         self._every = False
 
     def body(self) -> ComposeResult:
         options = [
-            Option(Content.assemble((f"{name:<12}", "bold"), (_SAID.get(name, ""), "$ghost")))
-            for name in self._formats
+            Option(Content.assemble((f"{name:<12}", "bold"), (_LABELS[name], "$ghost")))
+            for name in self.formats
         ]
         yield OptionList(*options, markup=False, compact=True)
         yield Static("", id="told", classes="setting--note", markup=False)
@@ -66,7 +60,7 @@ class ExportDialog(Dialog[ExportChoice]):
 
     @property
     def _format(self) -> str:
-        return self._formats[self.query_one(OptionList).highlighted or 0]
+        return self.formats[self.query_one(OptionList).highlighted or 0]
 
     def action_every(self) -> None:
         self._every = not self._every
@@ -75,8 +69,8 @@ class ExportDialog(Dialog[ExportChoice]):
     @on(OptionList.OptionHighlighted)
     def _show(self) -> None:
         format = self._format
-        note = "" if format in (*_EVERY, COPY) else "The whole loom."
-        if format in _EVERY:
+        note = "" if format in (*_STORY, COPY) else "The whole loom."
+        if format in _STORY:
             note = "Every branch." if self._every else "The story alone."
             if format == "html":
                 note = "The story with every fork." if self._every else "The story alone."
@@ -87,7 +81,7 @@ class ExportDialog(Dialog[ExportChoice]):
         # The loom's folder can be gone: its stick was pulled out.
         folder = self._loom.parent if self._loom.parent.is_dir() else Path.home()
         copies = format == COPY
-        suffix = ".loom" if copies else suffix_of(format)
+        suffix = ".loom" if copies else file_format(format).suffixes[0]
         stem = f"{self._loom.stem} copy" if copies else self._loom.stem
         return _free(folder / f"{stem}{suffix}", suffix)
 

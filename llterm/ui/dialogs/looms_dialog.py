@@ -18,9 +18,9 @@ from textual.widgets.option_list import Option
 
 from llterm.core.counts import count_of
 from llterm.core.display import label_text
-from llterm.core.stories import Story
+from llterm.core.starting_stories import Story
 from llterm.session import looms, stories
-from llterm.store.card import Card
+from llterm.store.loom_summary import LoomSummary
 from llterm.ui.dialogs.list_dialog import FilesDialog
 from llterm.ui.dialogs.stories_dialog import beginning, heading
 from llterm.ui.dialogs.text_dialogs import AskLine
@@ -46,7 +46,7 @@ class LoomsDialog(FilesDialog[LoomChoice | None]):
         super().__init__()
         self._used = used.absolute() if used is not None else None
         self._begin = begin
-        self._cards: Sequence[Card] = ()
+        self._cards: Sequence[LoomSummary] = ()
         self._stories: Sequence[Story] = ()
         if begin:
             self.KEYS = "⏎ open  N or Esc new  R rename  C duplicate  D delete  U undo"
@@ -81,7 +81,7 @@ class LoomsDialog(FilesDialog[LoomChoice | None]):
         options.focus()
 
     @property
-    def _card(self) -> Card | None:
+    def _card(self) -> LoomSummary | None:
         index = self.options.highlighted
         return self._cards[index] if index is not None and index < len(self._cards) else None
 
@@ -148,7 +148,7 @@ def _kind(story: Story) -> str:
     return "  a starting story of yours" if story.path else "  a starting story"
 
 
-def _line(card: Card, used: bool, now: float, room: int) -> Content:
+def _line(card: LoomSummary, used: bool, now: float, room: int) -> Content:
     """Mark, name, when, how large, how it begins."""
     name = crop(label_text(card.title), NAME)
     words = count_of(card.nodes, "node")

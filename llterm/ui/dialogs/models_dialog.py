@@ -16,7 +16,7 @@ from textual.widgets.option_list import Option
 from llterm.backends.inventory import ModelEntry, fit_text, list_models, size_text, with_offers
 from llterm.backends.registry import Known
 from llterm.config import Config
-from llterm.config.server import is_address
+from llterm.config.server_settings import is_address
 from llterm.core.display import label_text
 from llterm.ui.dialogs.list_dialog import ListDialog
 from llterm.ui.widgets.text_fit import crop

@@ -17,9 +17,9 @@ from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from llterm.config.read import PRESET_NAMES, preset_name
-from llterm.config.sampling import preset_values, value_of
+from llterm.config.sampling_values import preset_values, value_of
 from llterm.core.display import visible
-from llterm.core.sampler import DEFAULT_PRESET, PRESETS, Sampling
+from llterm.core.sampling.sampler_settings import DEFAULT_PRESET, PRESETS, Sampling
 from llterm.errors import LltermError
 from llterm.number_format import LONGEST, bar, of_logprob, percent
 from llterm.session.inspection import Inspection, TokenPosition, inspect

@@ -5,9 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from llterm.config.sampling import Presets, changed, make_preset, preset_values, value_of
-from llterm.config.schema import SAMPLING, Setting
-from llterm.core.sampler import KNOBS, ORDER, PRESETS, SamplerSettings, Sampling, with_stage
+from llterm.config.sampling_values import Presets, changed, make_preset, preset_values, value_of
+from llterm.config.schema import SAMPLING
+from llterm.config.setting import Setting
+from llterm.core.sampling.sampler_settings import (
+    KNOBS,
+    ORDER,
+    PRESETS,
+    SamplerSettings,
+    Sampling,
+    with_stage,
+)
 from llterm.ui.dialogs.setting_text import typed_value
 
 _MIROSTAT = ("mirostat", "mirostat_tau", "mirostat_eta")

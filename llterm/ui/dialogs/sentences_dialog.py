@@ -15,7 +15,7 @@ from textual.widgets.option_list import Option
 from llterm.backends.registry import Known, open_model
 from llterm.core.display import label_text
 from llterm.core.query import Backend
-from llterm.core.view import mean_of
+from llterm.core.suggestion_tree import mean_of
 from llterm.errors import LltermError
 from llterm.number_format import joint
 from llterm.session.changes import Change

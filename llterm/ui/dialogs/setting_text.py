@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from llterm.config.schema import Setting, Value
+from llterm.config.setting import Setting, Value
 
 
 def value_text(value: object) -> str:

@@ -15,7 +15,8 @@ from textual.binding import Binding
 from textual.containers import Horizontal, VerticalScroll
 from textual.widgets import Static
 
-from llterm.config.schema import UI, WEAVE, Setting
+from llterm.config.schema import UI, WEAVE
+from llterm.config.setting import Setting
 from llterm.core.rules import Rules
 from llterm.session.session import Session
 from llterm.ui.dialogs.dialog import Dialog

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from llterm.core.birth import Alternative
-from llterm.core.loom import ROOT
-from llterm.core.outline import Row
+from llterm.core.loom_tree import ROOT
+from llterm.core.provenance import Alternative
+from llterm.core.tree_outline import OutlineRow
 from llterm.session.changes import Change
 from llterm.ui.dialogs.comparison_dialog import ComparisonDialog
 from llterm.ui.dialogs.place_dialogs import AlternativesDialog, BranchToken, CutPlace, PlaceDialog
@@ -23,10 +23,10 @@ def table(screen: LoomPanes) -> Table:
     def some() -> bool:
         return screen.view.selected is not None
 
-    def on_row(work: Callable[[LoomPanes, Row], object]) -> Handler:
+    def on_row(work: Callable[[LoomPanes, OutlineRow], object]) -> Handler:
         return Handler(lambda: work(screen, screen.row), some)
 
-    def rate(rating: int) -> Callable[[LoomPanes, Row], object]:
+    def rate(rating: int) -> Callable[[LoomPanes, OutlineRow], object]:
         return lambda screen, row: _mark(screen, row, lambda id: screen.branches.rate(id, rating))
 
     return {
@@ -54,14 +54,14 @@ def table(screen: LoomPanes) -> Table:
     }
 
 
-def open_branch(screen: LoomPanes, row: Row) -> None:
+def open_branch(screen: LoomPanes, row: OutlineRow) -> None:
     """Make the branch the story, and go and write there."""
     if row.ids[-1] != screen.loom.head:
         screen.change(lambda: screen.document.choose(row.ids[-1]), row.ids[-1])
     screen.dismiss()
 
 
-def choose(screen: LoomPanes, row: Row) -> None:
+def choose(screen: LoomPanes, row: OutlineRow) -> None:
     screen.change(lambda: screen.document.choose(row.ids[-1]), row.ids[-1])
     screen.flash("this branch is the story now")
 
@@ -81,7 +81,7 @@ def travel(screen: LoomPanes, *, back: bool) -> None:
 # --- marks
 
 
-def _mark(screen: LoomPanes, row: Row, work: Callable[[int], object]) -> None:
+def _mark(screen: LoomPanes, row: OutlineRow, work: Callable[[int], object]) -> None:
     """Note something on the row: on its node that has notes already, or on its first."""
     marks = screen.loom.marks
     id = next((one for one in row.ids if one in marks), row.ids[0])
@@ -89,13 +89,13 @@ def _mark(screen: LoomPanes, row: Row, work: Callable[[int], object]) -> None:
     screen.relist(id)
 
 
-def bookmark(screen: LoomPanes, row: Row) -> None:
+def bookmark(screen: LoomPanes, row: OutlineRow) -> None:
     id = row.ids[0]
     screen.branches.bookmark(id, not screen.branches.marks(id).bookmark)
     screen.relist(id)
 
 
-def tag(screen: LoomPanes, row: Row) -> None:
+def tag(screen: LoomPanes, row: OutlineRow) -> None:
     known = screen.view.facts(screen.view.index).marks.tags
 
     def done(text: str | None) -> None:
@@ -107,7 +107,7 @@ def tag(screen: LoomPanes, row: Row) -> None:
     screen.app.push_screen(ask, done)
 
 
-def note(screen: LoomPanes, row: Row) -> None:
+def note(screen: LoomPanes, row: OutlineRow) -> None:
     known = screen.view.facts(screen.view.index).marks.note
 
     def done(text: str | None) -> None:
@@ -140,7 +140,7 @@ def write(screen: LoomPanes, *, below: bool) -> None:
     screen.app.push_screen(AskText("Write a branch"), done)
 
 
-def _spots(screen: LoomPanes, row: Row, *, seams: bool) -> list[CutPlace]:
+def _spots(screen: LoomPanes, row: OutlineRow, *, seams: bool) -> list[CutPlace]:
     """Where a row can be cut: at tokens and words, and with `seams` between its nodes too."""
     places: list[CutPlace] = []
     at = 0
@@ -154,7 +154,7 @@ def _spots(screen: LoomPanes, row: Row, *, seams: bool) -> list[CutPlace]:
     return places
 
 
-def _at_place(screen: LoomPanes, row: Row, title: str, seams: bool,
+def _at_place(screen: LoomPanes, row: OutlineRow, title: str, seams: bool,
               work: Callable[[CutPlace], Change]) -> None:  # fmt: skip
     spots = _spots(screen, row, seams=seams)
     if not spots:
@@ -169,12 +169,12 @@ def _at_place(screen: LoomPanes, row: Row, title: str, seams: bool,
     screen.app.push_screen(PlaceDialog(title, data, spots), done)
 
 
-def split(screen: LoomPanes, row: Row) -> None:
+def split(screen: LoomPanes, row: OutlineRow) -> None:
     _at_place(screen, row, "Cut the branch in two", False,
               lambda spot: screen.branches.split(spot.id, spot.size))  # fmt: skip
 
 
-def clip(screen: LoomPanes, row: Row) -> None:
+def clip(screen: LoomPanes, row: OutlineRow) -> None:
     def work(spot: CutPlace) -> Change:
         if spot.size < screen.loom.nodes[spot.id].size:
             return screen.branches.clip(spot.id, spot.size)
@@ -183,7 +183,7 @@ def clip(screen: LoomPanes, row: Row) -> None:
     _at_place(screen, row, "Delete from here on", True, work)
 
 
-def trim(screen: LoomPanes, row: Row) -> None:
+def trim(screen: LoomPanes, row: OutlineRow) -> None:
     """The last token or word; a node that has no more goes whole."""
     id = row.ids[-1]
     single = len(screen.branches.edges(id)) == 1
@@ -194,11 +194,11 @@ def trim(screen: LoomPanes, row: Row) -> None:
         screen.change(lambda: screen.branches.trim(id), id)
 
 
-def merge(screen: LoomPanes, row: Row) -> None:
+def merge(screen: LoomPanes, row: OutlineRow) -> None:
     screen.change(lambda: screen.branches.merge(row.ids[0]), row.ids[0])
 
 
-def move(screen: LoomPanes, row: Row) -> None:
+def move(screen: LoomPanes, row: OutlineRow) -> None:
     """Take a branch up; the second time, hang it below the selected row."""
     if screen.held is None or screen.held[0] != "move":
         screen.hold(("move", row.ids[0]), "take it to another row, v hangs it there, Esc lets go")
@@ -208,7 +208,7 @@ def move(screen: LoomPanes, row: Row) -> None:
     screen.change(lambda: screen.branches.move(id, row.ids[-1]), id)
 
 
-def _after(screen: LoomPanes, row: Row) -> int:
+def _after(screen: LoomPanes, row: OutlineRow) -> int:
     """Where to go when this row is deleted: the next branch of the fork, or what is above."""
     siblings = screen.listing.siblings(screen.view.index)
     others = [one for one in siblings if one != screen.view.index]
@@ -217,25 +217,25 @@ def _after(screen: LoomPanes, row: Row) -> int:
     return screen.listing.rows[near].ids[0] if near >= 0 else ROOT
 
 
-def delete(screen: LoomPanes, row: Row) -> None:
+def delete(screen: LoomPanes, row: OutlineRow) -> None:
     count = screen.listing.outline.below(row.ids[0]) + 1
     screen.change(lambda: screen.branches.delete(row.ids[0]), _after(screen, row))
     screen.flash(_deleted(screen, count))
 
 
-def delete_children(screen: LoomPanes, row: Row) -> None:
+def delete_children(screen: LoomPanes, row: OutlineRow) -> None:
     count = screen.listing.outline.below(row.ids[-1])
     screen.change(lambda: screen.branches.delete_children(row.ids[-1]), row.ids[-1])
     screen.flash(_deleted(screen, count))
 
 
-def delete_siblings(screen: LoomPanes, row: Row) -> None:
+def delete_siblings(screen: LoomPanes, row: OutlineRow) -> None:
     count = len(screen.listing.siblings(screen.view.index)) - 1
     screen.change(lambda: screen.branches.delete_siblings(row.ids[0]), row.ids[0])
     screen.flash(_deleted(screen, count))
 
 
-def clear(screen: LoomPanes, row: Row) -> None:
+def clear(screen: LoomPanes, row: OutlineRow) -> None:
     """Continuations below the row that nobody has read."""
     unread = screen.loom.sight.unread
     count = sum(id in unread for id in screen.loom.children.get(row.ids[-1], ()))
@@ -249,7 +249,7 @@ def _deleted(screen: LoomPanes, count: int) -> str:
     return f"{count:,} deleted, {screen.key('edit.undo')} brings back"
 
 
-def alternative(screen: LoomPanes, row: Row) -> None:
+def alternative(screen: LoomPanes, row: OutlineRow) -> None:
     """Swap in another candidate that was there when a token was made."""
     tokens: list[BranchToken] = []
     for id in row.ids:
@@ -283,7 +283,7 @@ def _known(screen: LoomPanes, piece: int, index: int) -> Callable[[], Sequence[A
     return read
 
 
-def compare(screen: LoomPanes, row: Row) -> None:
+def compare(screen: LoomPanes, row: OutlineRow) -> None:
     """This branch beside the story, or beside a branch that was taken for it before."""
     end, held = row.ids[-1], screen.held
     other = held[1] if held is not None and held[0] == "compare" else screen.loom.head

@@ -15,7 +15,7 @@ from rich.style import Style
 from textual.geometry import Region, Size
 from textual.strip import Strip
 
-from llterm.core.listing import Listing
+from llterm.core.outline_map import Listing
 from llterm.ui.loom.loom_rows import SHARES, LoomRows
 from llterm.ui.widgets.text_fit import crop
 

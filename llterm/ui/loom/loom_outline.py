@@ -8,8 +8,8 @@ from rich.style import Style
 from textual.geometry import Region, Size
 from textual.strip import Strip
 
-from llterm.core.listing import Listing
-from llterm.core.outline import Row
+from llterm.core.outline_map import Listing
+from llterm.core.tree_outline import OutlineRow
 from llterm.number_format import percent
 from llterm.ui.loom.loom_rows import YOU, LoomRows, RowFacts
 from llterm.ui.widgets.text_fit import crop
@@ -77,7 +77,7 @@ def _figure(facts: RowFacts) -> str:
     return f"{YOU if facts.authors == (YOU,) else f' {p}':>{_FIGURE}}"
 
 
-def _counts(row: Row) -> str:
+def _counts(row: OutlineRow) -> str:
     """What of the tree is hidden here."""
     parts = [f"{row.below:,} below" if row.folded else "", f"+{row.untaken}" if row.untaken else ""]
     return " ".join(filter(None, parts))

@@ -5,9 +5,9 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable
 
-from llterm.core.listing import Listing
-from llterm.core.loom import Loom
-from llterm.core.outline import Hit, Row
+from llterm.core.loom_tree import Loom
+from llterm.core.outline_map import Listing
+from llterm.core.tree_outline import Hit, OutlineRow
 from llterm.keymap import Keymap, Pane
 from llterm.session.changes import Change
 from llterm.session.document import Document
@@ -64,7 +64,7 @@ class LoomPanes(KeyedScreen):
         return self.map if self.map.display else self.outline
 
     @property
-    def row(self) -> Row:
+    def row(self) -> OutlineRow:
         """The selected row; there is one where an action asks for it."""
         row = self.view.selected
         assert row is not None

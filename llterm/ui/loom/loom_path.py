@@ -8,8 +8,8 @@ from textual.content import Content
 from textual.widgets import Static
 
 from llterm.core.display import display_text, whole_after
-from llterm.core.listing import Listing
-from llterm.core.outline import Row
+from llterm.core.outline_map import Listing
+from llterm.core.tree_outline import OutlineRow
 
 SHOWN = 3000
 """Bytes of a path that are shown; what stands before them is counted."""
@@ -21,14 +21,14 @@ class LoomPath(VerticalScroll, can_focus=False):
     def compose(self) -> ComposeResult:
         yield Static(markup=False)
 
-    def show(self, listing: Listing, row: Row | None) -> None:
+    def show(self, listing: Listing, row: OutlineRow | None) -> None:
         """Show the way to the end of this row."""
         content = Content("") if row is None else path_text(listing, row)
         self.query_one(Static).update(content)
         self.scroll_end(animate=False, immediate=True)
 
 
-def path_text(listing: Listing, row: Row) -> Content:
+def path_text(listing: Listing, row: OutlineRow) -> Content:
     """The text up to the row's end: a sign at each fork, and a count below."""
     loom = listing.loom
     chunks = listing.outline.chunks(row.ids[-1])

@@ -17,9 +17,9 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 
 from llterm.core.display import label_text, visible, whole_after
-from llterm.core.listing import Listing
-from llterm.core.loom import PERSON, Loom, Marks
-from llterm.core.outline import Row
+from llterm.core.loom_tree import PERSON, Loom, Marks
+from llterm.core.outline_map import Listing
+from llterm.core.tree_outline import OutlineRow
 
 SHOWN = 400
 """Bytes of a row's text that are looked at."""
@@ -45,7 +45,7 @@ class RowFacts:
     unread: bool
 
 
-def facts_of(loom: Loom, row: Row) -> RowFacts:
+def facts_of(loom: Loom, row: OutlineRow) -> RowFacts:
     """Read a row's nodes."""
     nodes = [loom.nodes[id] for id in row.ids]
     loom.pieces.fetch(part.piece for node in nodes for part in node.slices)
@@ -70,7 +70,7 @@ def facts_of(loom: Loom, row: Row) -> RowFacts:
     )
 
 
-def _shades(loom: Loom, row: Row) -> tuple[float | None, ...]:
+def _shades(loom: Loom, row: OutlineRow) -> tuple[float | None, ...]:
     spans = [span for id in row.ids for span in loom.spans(loom.nodes[id])]
     shades: list[float | None] = []
     for part in range(SHARES):
@@ -110,7 +110,7 @@ class LoomRows(ScrollView, can_focus=True):
     # --- what it shows
 
     @property
-    def selected(self) -> Row | None:
+    def selected(self) -> OutlineRow | None:
         """The row under the cursor; None where the loom is empty."""
         listing = self.listing
         return listing.rows[self.index] if listing is not None and listing.rows else None

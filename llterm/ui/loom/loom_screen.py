@@ -8,7 +8,7 @@ from textual.containers import Horizontal
 
 from llterm.core.counts import count_of
 from llterm.core.display import label_text
-from llterm.core.loom import ROOT
+from llterm.core.loom_tree import ROOT
 from llterm.keymap import IN_LOOM
 from llterm.ui.bindings import bind, pane_bindings
 from llterm.ui.loom import loom_handlers, loom_tree_handlers

@@ -5,9 +5,9 @@ from __future__ import annotations
 from itertools import islice
 
 from llterm.core.display import display_text, label_text
-from llterm.core.listing import reveal
-from llterm.core.loom import ROOT
-from llterm.core.outline import ORDERS, Hit, find
+from llterm.core.loom_tree import ROOT
+from llterm.core.outline_map import reveal
+from llterm.core.tree_outline import ORDERS, Hit, find
 from llterm.ui.dialogs.help_dialog import HelpDialog
 from llterm.ui.keyed_screen import Handler, Table
 from llterm.ui.loom.loom_panes import LoomPanes

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeVar
 
-from llterm.core.mixing.pools import Kind
-from llterm.core.mixing.recipe import Mode, Recipe
+from llterm.core.mixing.mix_recipe import Mode, Recipe
+from llterm.core.mixing.opinion_pools import Kind
 from llterm.engine.mixture import Mix
 from llterm.ui.keyed_screen import Handler, Table
 from llterm.ui.messages import LoadModel

@@ -6,7 +6,7 @@ from textual.widget import Widget
 
 from llterm.backends.registry import Known
 from llterm.backends.served import counted, counted_words
-from llterm.core.chat import read_chat
+from llterm.core.chat_messages import read_chat
 from llterm.core.counts import count_of
 from llterm.core.display import label_text
 from llterm.errors import LltermError

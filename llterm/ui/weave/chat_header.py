@@ -11,7 +11,7 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import Static
 
-from llterm.core.chat import Parts
+from llterm.core.chat_messages import ChatParts
 from llterm.core.display import label_text
 from llterm.ui.widgets.text_fit import crop
 
@@ -25,14 +25,14 @@ class ChatHeader(VerticalScroll, can_focus=False):
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self.folded = True
-        self._parts: Parts = ()
+        self._parts: ChatParts = ()
         self._note = ""
         self._special: frozenset[str] = frozenset()
 
     def compose(self) -> ComposeResult:
         yield Static(markup=False)
 
-    def show(self, parts: Parts, special: frozenset[str], note: str) -> None:
+    def show(self, parts: ChatParts, special: frozenset[str], note: str) -> None:
         """Show these; `special` are names of special tokens, `note` says what they are."""
         if (parts, special, note) != (self._parts, self._special, self._note):
             self._parts, self._special, self._note = parts, special, note

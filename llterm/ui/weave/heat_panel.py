@@ -20,8 +20,8 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from llterm.core.display import visible
-from llterm.core.heat import MEASURES, Measure, ends, heat, height, told
-from llterm.core.reading import Candidate, Reading
+from llterm.core.heat_scale import MEASURES, Measure, ends, heat, height, told
+from llterm.core.scored_text import Candidate, Reading
 from llterm.number_format import of_logprob
 from llterm.ramps import Depth, Paint, glyph, likely_paint, paint
 from llterm.session.reader import StoryToken

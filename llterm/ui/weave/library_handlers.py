@@ -6,11 +6,12 @@ import asyncio
 from pathlib import Path
 
 from llterm.core.display import label_text
-from llterm.core.stories import Story
+from llterm.core.starting_stories import Story
 from llterm.errors import UsageError, reason
-from llterm.formats import exchange
-from llterm.formats.files import MOST_IMPORTED, free_loom, write_export
-from llterm.formats.source import source_of
+from llterm.formats import exports, imports
+from llterm.formats.export_source import source_of
+from llterm.formats.exports import write_export
+from llterm.formats.imports import MOST_IMPORTED, free_loom
 from llterm.regular import read_file
 from llterm.session import stories
 from llterm.textfile import text_of
@@ -80,9 +81,9 @@ async def _export(screen: Panes, choice: ExportChoice) -> None:
             missing = document.copy_to(target)
         else:
             # From memory: what is on screen can be saved also where its file is gone.
-            whole = document.whole(history=exchange.holds_history(choice.format))
+            whole = document.whole(history=exports.holds_history(choice.format))
             missing = whole.missing
-            source, taste = source_of(whole, document.path.stem), exchange.Taste(choice.every)
+            source, taste = source_of(whole, document.path.stem), exports.Taste(choice.every)
             lacking = await asyncio.to_thread(write_export, source, choice.format, target, taste)
         name = label_text(str(target))
         if missing:
@@ -121,7 +122,7 @@ def _import(screen: Panes, source: Path) -> None:
             f"{source.name} cannot be read", f"{source}: {reason(error)}.", "Check its name."
         ) from error
     target = free_loom(source)
-    made = exchange.import_file(data, source.name, None, target)
+    made = imports.import_file(data, source.name, None, target)
     screen.app.post_message(OpenLoom(target, notices=made.notes))
 
 

@@ -16,8 +16,8 @@ from textual.geometry import Region
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
+from llterm.core.suggestion_tree import Branch
 from llterm.core.tokens import Tail
-from llterm.core.view import Branch
 from llterm.number_format import bar, percent
 from llterm.ui.messages import BranchChosen, BranchHighlighted
 from llterm.ui.weave.suggestion_rows import SuggestionRow, flatten, label, locate

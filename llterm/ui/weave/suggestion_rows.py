@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from llterm.core.display import open_end, visible, whole_after
 from llterm.core.healing import healing_note
+from llterm.core.suggestion_tree import Branch
 from llterm.core.tokens import Tail
-from llterm.core.view import Branch
 from llterm.number_format import fine_percent
 
 

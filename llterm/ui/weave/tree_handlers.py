@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from llterm.core.branches import taken
+from llterm.core.suggestion_tree import taken
 from llterm.number_format import fine_percent
 from llterm.ui.keyed_screen import Handler, Table
 from llterm.ui.weave.panes import Panes

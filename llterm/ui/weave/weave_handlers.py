@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from llterm.core.counts import count_of
 from llterm.core.rules import Rules
-from llterm.core.stories import Story
+from llterm.core.starting_stories import Story
 from llterm.ui.dialogs.constraint_dialog import ConstraintDialog
 from llterm.ui.dialogs.sentences_dialog import SentencesDialog
 from llterm.ui.dialogs.stories_dialog import StoriesDialog

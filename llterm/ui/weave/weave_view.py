@@ -7,13 +7,13 @@ from textual.content import Content
 from textual.widgets import Static
 
 from llterm.backends.served import server_of, silent
-from llterm.core.chat import encode_parts
+from llterm.core.chat_messages import encode_parts
 from llterm.core.counts import count_of
 from llterm.core.display import label_text
 from llterm.core.healing import residue_of
 from llterm.core.query import Source
+from llterm.core.suggestion_tree import View, mean_of
 from llterm.core.tokens import Vocabulary
-from llterm.core.view import View, mean_of
 from llterm.engine.mixture import Mix
 from llterm.errors import LltermError
 from llterm.number_format import fine_percent, joint, percent, spoken_speed

@@ -9,7 +9,7 @@ import pytest
 
 from llterm.backends.remote.api_keys import Secret
 from llterm.backends.remote.http_transport import HttpTransport
-from llterm.config.server import ServerSettings
+from llterm.config.server_settings import ServerSettings
 from tests.helpers.fake_clock import Clock
 from tests.helpers.faulty_server import MakeWire
 

@@ -12,7 +12,7 @@ import pytest
 from llterm.backends.remote.cassette import read_cassette
 from llterm.backends.remote.connect import open_transport
 from llterm.backends.remote.transport import Refused, Transport
-from llterm.config.server import ServerSettings
+from llterm.config.server_settings import ServerSettings
 from llterm.errors import BackendUnavailable, LltermError, UsageError
 from tests.helpers.faulty_server import (
     FaultyServer,

@@ -10,8 +10,8 @@ import pytest
 from llterm.backends.remote.connect import connect
 from llterm.backends.remote.remote_backend import RemoteBackend
 from llterm.backends.remote.transport import Refused
-from llterm.config.server import ServerSettings
-from llterm.core.chat import OWN, UNSEEN, Chat, Parts, Said, encode_parts
+from llterm.config.server_settings import ServerSettings
+from llterm.core.chat_messages import OWN, UNSEEN, Chat, ChatParts, Said, encode_parts
 from llterm.core.query import Fact, Query
 from llterm.core.rules import Rules
 from llterm.core.tokens import Anchor, Path, Tail
@@ -39,7 +39,7 @@ async def opened(server: Server, template: str | None = None) -> RemoteBackend:
     return await connect("tiny", server, settings, fresh=True, chosen=template)
 
 
-async def chat_of(backend: RemoteBackend) -> tuple[Parts, Tail]:
+async def chat_of(backend: RemoteBackend) -> tuple[ChatParts, Tail]:
     parts = await asyncio.to_thread(backend.open_chat, CHAT)
     return parts, await asyncio.to_thread(encode_parts, parts, backend.vocabulary)
 

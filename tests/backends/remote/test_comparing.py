@@ -11,7 +11,7 @@ import pytest
 
 from llterm.backends.remote.connect import connect
 from llterm.backends.remote.remote_backend import RemoteBackend
-from llterm.config.server import ServerSettings
+from llterm.config.server_settings import ServerSettings
 from llterm.core.comparison.divergence import UNTOLD, ScoredTokens
 from llterm.engine.compare import ModelReader, ModelReference, TextWindow, begin_comparison, compare
 from llterm.engine.whole_rows import rows_or_scores

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from llterm.backends.remote import dialects
 from llterm.backends.remote.dialects import REGISTRY, dialects_to_probe
-from llterm.config.server import DIALECTS
+from llterm.config.server_settings import DIALECTS
 
 FOLDER = Path(dialects.__file__).parent
 DOCS = Path(__file__).parents[3] / "docs/backends.md"

@@ -10,11 +10,11 @@ import pytest
 
 from llterm.backends.remote.connect import connect
 from llterm.backends.remote.remote_backend import RemoteBackend
-from llterm.config.server import ServerSettings
+from llterm.config.server_settings import ServerSettings
 from llterm.core.distribution import Mask
-from llterm.core.heat import told
+from llterm.core.heat_scale import told
 from llterm.core.query import Fact, Failed, Query
-from llterm.core.reading import read
+from llterm.core.scored_text import read
 from llterm.core.tokens import Anchor, Path, Tail
 from llterm.errors import CapabilityMissing
 from tests.helpers.fake_servers import SERVERS, LlamaServer, SglangServer, VllmServer

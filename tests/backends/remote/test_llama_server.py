@@ -16,15 +16,15 @@ from benchmarks.weaving import run
 from llterm.backends.llamacpp import LlamaBackend, LlamaSettings, open_llama
 from llterm.backends.remote.connect import open_remote
 from llterm.backends.remote.remote_backend import RemoteBackend
-from llterm.config.server import ServerSettings
+from llterm.config.server_settings import ServerSettings
 from llterm.constraints.compiled import compile
 from llterm.constraints.spec import Constraint
 from llterm.core.healing import Healer
 from llterm.core.query import Query, Source
 from llterm.core.rules import Rules
-from llterm.core.stories import STORIES
+from llterm.core.starting_stories import STORIES
 from llterm.core.tokens import Anchor, Path, Tail
-from llterm.core.weave import Weave
+from llterm.core.weave_state import Weave
 from llterm.session.document import Document
 from llterm.session.session import Session
 from tests.helpers.bundled_model import BUNDLED

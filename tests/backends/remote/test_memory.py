@@ -12,7 +12,7 @@ from llterm.backends.remote import connect
 from llterm.backends.remote import server_memory as memory
 from llterm.backends.remote.connect import open_remote
 from llterm.backends.remote.remote_backend import RemoteBackend
-from llterm.config.server import ServerSettings
+from llterm.config.server_settings import ServerSettings
 from llterm.core.query import Fact, Query
 from llterm.core.tokens import Anchor, Path
 from tests.helpers.fake_servers import SERVERS, LlamaServer, VllmServer

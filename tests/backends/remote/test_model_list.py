@@ -12,7 +12,7 @@ from llterm.backends.inventory import take_inventory
 from llterm.backends.remote import model_list
 from llterm.backends.remote.model_list import server_models
 from llterm.config import Config
-from llterm.config.server import ServerSettings
+from llterm.config.server_settings import ServerSettings
 from llterm.errors import UsageError
 from llterm.reports.models_json import list_json
 from tests.helpers.faulty_server import FaultyServer, hang, reply, status

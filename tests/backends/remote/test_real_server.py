@@ -13,7 +13,7 @@ import pytest
 from llterm.backends.registry import BUNDLED, MODELS
 from llterm.backends.remote.connect import open_transport
 from llterm.backends.remote.transport import Refused
-from llterm.config.server import ServerSettings
+from llterm.config.server_settings import ServerSettings
 from tests.helpers import planted_key
 
 pytestmark = pytest.mark.server

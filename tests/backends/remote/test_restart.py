@@ -12,11 +12,11 @@ import pytest
 from llterm.backends.remote.connect import connect, open_remote
 from llterm.backends.remote.remote_backend import BREAKS, RemoteBackend
 from llterm.backends.remote.transport import BrokenOff
-from llterm.config.server import ServerSettings
+from llterm.config.server_settings import ServerSettings
 from llterm.core.query import Cost, Fact, Query
 from llterm.core.rules import Rules
 from llterm.core.tokens import Anchor, Path, Tail
-from llterm.core.weave import Weave
+from llterm.core.weave_state import Weave
 from llterm.engine.weave import drive
 from tests.helpers.fake_servers import LlamaServer
 from tests.helpers.faulty_server import (

@@ -12,10 +12,10 @@ import pytest
 
 from llterm.backends.remote.connect import connect
 from llterm.backends.remote.remote_backend import RemoteBackend
-from llterm.config.server import DIALECTS, ServerSettings
+from llterm.config.server_settings import DIALECTS, ServerSettings
 from llterm.core.rules import Rules
 from llterm.core.tokens import Anchor
-from llterm.core.weave import Weave
+from llterm.core.weave_state import Weave
 from llterm.engine.weave import drive
 from llterm.errors import CapabilityMissing, LltermError
 from tests.helpers import fake_servers

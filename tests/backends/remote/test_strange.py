@@ -14,8 +14,8 @@ from llterm.backends.remote.cassette import read_cassette
 from llterm.backends.remote.connect import connect
 from llterm.backends.remote.steps import ServerTraits
 from llterm.backends.remote.transport import BadAnswer, Refused
-from llterm.config.server import ServerSettings
-from llterm.core.nesting import DEEPEST
+from llterm.config.server_settings import ServerSettings
+from llterm.core.nested_json import DEEPEST
 from llterm.errors import BackendUnavailable, LltermError, UsageError
 from tests.helpers.fake_servers import LlamaServer
 from tests.helpers.faulty_server import (

@@ -1,0 +1,258 @@
+"""A chat at a story's root: what the person says to the model; the story is its reply.
+
+A model's chat template turns it into text with special tokens in it. What people wrote is marked in
+that text, so that a name of a special token inside it stays ordinary text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any, Literal, NamedTuple, Protocol, cast, get_args, runtime_checkable
+
+from llterm.core.jsontext import json_text
+from llterm.core.nested_json import parsed
+from llterm.core.tokens import Tail, Vocabulary
+
+OWN = "its own template"
+"""What the format of a model with a template is called."""
+UNSEEN = "the server's template, which is not told"
+"""What the format is called where a server writes chats and shows them to nobody."""
+_OPEN, _SHUT = "\ufdd0", "\ufdd1"
+"""Around what people wrote while a template works: code points that no text may hold."""
+
+
+Role = Literal["system", "user", "assistant"]
+ROLES: tuple[Role, ...] = get_args(Role)
+
+
+class Said(NamedTuple):
+    """One message of a chat."""
+
+    role: Role
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Chat:
+    """What stands before the reply, as it was said: no blank is taken away."""
+
+    system: str = ""
+    """How the model is to behave."""
+    message: str = ""
+    """What the person says last."""
+    earlier: tuple[Said, ...] = ()
+    """What was said between the two."""
+
+    def __bool__(self) -> bool:
+        return any(one.content.strip() for one in self.said())
+
+    def said(self) -> tuple[Said, ...]:
+        """All of it, in order."""
+        first, last = Said("system", self.system), Said("user", self.message)
+        return tuple(one for one in (first, *self.earlier, last) if one.content)
+
+    def messages(self) -> list[dict[str, str]]:
+        """As templates want them: role and content each."""
+        return [one._asdict() for one in self.said()]
+
+    def with_system(self, text: str) -> Chat:
+        """With another system message."""
+        return replace(self, system=text)
+
+    def with_prefix(self, prefix: str) -> Chat:
+        """With the hidden text before a story, which joins the system message."""
+        return self.with_system("\n\n".join(filter(None, (self.system, prefix))))
+
+    def without_system(self) -> Chat:
+        """With the system message before what the person says first."""
+        merged, before = list(self.earlier), f"{self.system}\n\n"
+        for index, said in enumerate(merged):
+            if said.role == "user":
+                merged[index] = said._replace(content=before + said.content)
+                return Chat("", self.message, tuple(merged))
+        return Chat("", before + self.message, self.earlier)
+
+
+def chat_of(said: Sequence[Said]) -> Chat:
+    """A chat of these messages, in order. Those without content are left out."""
+    left = [one for one in said if one.content]
+    system = left.pop(0).content if left and left[0].role == "system" else ""
+    message = left.pop().content if left and left[-1].role == "user" else ""
+    return Chat(system, message, tuple(left))
+
+
+class ChatPart(NamedTuple):
+    """A stretch of a chat as the model reads it."""
+
+    text: str
+    written: bool
+    """By people; otherwise by the template, where names of special tokens mean these tokens."""
+    ids: Tail | None = None
+    """Its tokens, where a server said them."""
+
+
+ChatParts = tuple[ChatPart, ...]
+
+
+class Chatting(Protocol):
+    """A source that can open a chat."""
+
+    @property
+    def chat_format(self) -> str:
+        """What the template is called, for people."""
+
+    def open_chat(self, chat: Chat) -> ChatParts:
+        """The chat up to where the reply begins. Raises LltermError where it cannot be."""
+
+
+@runtime_checkable
+class ChatsTold(Protocol):
+    """A source whose chats are opened elsewhere, and which says when one is there."""
+
+    def hear_chats(self, told: Callable[[], None]) -> None:
+        """Have `told` called when a chat that was given without its parts is there."""
+
+
+def chat_fields(chat: Chat) -> dict[str, Any]:
+    """As JSON has it."""
+    earlier = [one._asdict() for one in chat.earlier]
+    return {"system": chat.system, "message": chat.message, "earlier": earlier}
+
+
+def chat_text(chat: Chat) -> str:
+    """As a loom keeps it; empty without one. One with a single turn is as it always was."""
+    fields = chat_fields(chat)
+    if not chat.earlier:
+        del fields["earlier"]
+    return json_text(fields, ascii=False) if chat else ""
+
+
+def read_chat(text: str) -> Chat:
+    """What `chat_text` wrote; none where it is broken."""
+    try:
+        fields = parsed(text) if text else {}
+    except ValueError:
+        return Chat()
+    try:
+        return chat_from(fields)
+    except ValueError:
+        return Chat()
+
+
+def chat_from(fields: object) -> Chat:
+    """What `chat_fields` gave. Raises ValueError for anything else."""
+    if not isinstance(fields, Mapping):
+        raise ValueError("a chat is no object")
+    earlier = fields.get("earlier", [])
+    if not isinstance(earlier, list):
+        raise ValueError("a chat's messages are no list")
+    return Chat(
+        _text(fields.get("system", "")),
+        _text(fields.get("message", "")),
+        tuple(map(_said_from, earlier)),
+    )
+
+
+def _said_from(fields: object) -> Said:
+    if not isinstance(fields, Mapping) or fields.get("role") not in ROLES:
+        raise ValueError("a message of a chat is none")
+    return Said(cast(Role, fields["role"]), _text(fields.get("content")))
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError("what is said in a chat is no text")
+    return value
+
+
+def plain_chat(chat: Chat) -> ChatParts:
+    """For models that know no format: lines of a dialogue, as in a book."""
+
+    def render(messages: list[dict[str, str]]) -> str:
+        lines = [f"{one['role'].title()}: {one['content']}\n\n" for one in messages]
+        return "".join(lines) + "Assistant:"
+
+    return rendered(chat, render)
+
+
+def rendered(chat: Chat, render: Callable[[list[dict[str, str]]], str]) -> ChatParts:
+    """The parts that a template makes of a chat; `render` applies it to messages."""
+    marked = [{**one, "content": _marked(_clean(one["content"]))} for one in chat.messages()]
+    return tuple(_split(render(marked)))
+
+
+def encode_parts(parts: ChatParts, vocabulary: Vocabulary) -> Tail:
+    """The tokens of a chat, begun as the model wants it begun.
+
+    Text between special tokens is encoded as a whole, whoever wrote it.
+    """
+    ids: list[int] = []
+    text = b""
+    for part in parts:
+        if part.ids is not None:
+            ids += (*vocabulary.encode(text), *part.ids)
+            text = b""
+            continue
+        names, pattern = _special(cast(Hashable, vocabulary))
+        for piece, id in _pieces(part, names, pattern):
+            text += piece
+            if id is not None:
+                ids += (*vocabulary.encode(text), id)
+                text = b""
+    encoded = (*ids, *vocabulary.encode(text))
+    prefix = vocabulary.prefix
+    return encoded if encoded[: len(prefix)] == prefix else prefix + encoded
+
+
+def _clean(text: str) -> str:
+    """Without the marks, and without what ends a text in C."""
+    for one in (_OPEN, _SHUT, "\0"):
+        text = text.replace(one, "\ufffd")
+    return text
+
+
+def _marked(text: str) -> str:
+    """With the marks inside the blanks at both ends: a template that strips finds them."""
+    said = text.strip()
+    if not said:
+        return text
+    start = text.index(said)
+    return f"{text[:start]}{_OPEN}{said}{_SHUT}{text[start + len(said) :]}"
+
+
+def _split(text: str) -> Iterator[ChatPart]:
+    """At the marks. A template that dropped one of a pair has its words taken as written."""
+    written = False
+    start = 0
+    for at, character in enumerate(text):
+        if character in (_OPEN, _SHUT):
+            if at > start:
+                yield ChatPart(text[start:at], written)
+            written, start = character == _OPEN, at + 1
+    if start < len(text):
+        yield ChatPart(text[start:], written)
+
+
+@lru_cache(maxsize=4)
+def _special(key: Hashable) -> tuple[Mapping[bytes, int], re.Pattern[bytes]]:
+    """Special tokens by name, and what finds them: a look through the whole vocabulary."""
+    vocabulary = cast(Vocabulary, key)
+    tokens = (vocabulary.token(id) for id in range(vocabulary.size))
+    names = {one.data: one.id for one in tokens if one.special and one.data}
+    longest_first = sorted(names, key=len, reverse=True)
+    return names, re.compile(b"|".join(map(re.escape, longest_first)) or rb"(?!)")
+
+
+def _pieces(
+    part: ChatPart, names: Mapping[bytes, int], pattern: re.Pattern[bytes]
+) -> Iterator[tuple[bytes, int | None]]:
+    """Text, each with the special token that follows it."""
+    data = part.text.encode("utf-8", "replace")
+    start = 0
+    for match in () if part.written else pattern.finditer(data):
+        yield data[start : match.start()], names[match.group()]
+        start = match.end()
+    yield data[start:], None

@@ -1,0 +1,204 @@
+"""A model's next-byte distribution, exactly, from its next-token distributions.
+
+A model gives a probability to each token path. The probability that its text goes on with some
+bytes is the sum over all paths that spell them: paths that end there, and paths whose last token
+reaches past them. The next byte's distribution is the quotient of two such sums. (Vieira et al.
+2024, "From Language Models over Tokens to Language Models over Characters", sections 3 and 4; Phan
+et al. 2024, "Exact Byte-Level Probabilities from Tokenized Language Models".)
+
+So a place in a text is a set of paths, each with the bytes of its next token that are written
+already. Their number grows with the text, their share of the mass soon vanishes: paths below a
+share are dropped, and how much mass went with them is said. (They may have become probable again
+further on; nothing is known of that.)
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llterm.core.mixing.byte_vocabulary import END, SIZE
+from llterm.core.mixing.opinion_pools import Reals
+from llterm.core.tokens import Tail, Vocabulary
+
+DROPPED = 1e-4
+"""A path with a smaller share of the mass is dropped."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TokenRange:
+    """The tokens that begin with some bytes: a range of `SortedTokens`."""
+
+    start: int
+    longer: int
+    """Tokens before this one are those bytes and nothing more."""
+    stop: int
+    bytes: NDArray[np.uint8]
+    """What may come next in the longer ones, ascending."""
+    cuts: NDArray[np.intp]
+    """Where each of those begins, counted from `longer`."""
+
+
+class SortedTokens:
+    """A vocabulary's tokens in the order of their bytes. Control tokens spell nothing."""
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        tokens = [vocabulary.token(id) for id in range(vocabulary.size)]
+        plain = sorted((t.data, t.id) for t in tokens if t.data and not t.special and not t.end)
+        self._data = [data for data, _ in plain]
+        self.ids = np.array([id for _, id in plain], np.int64)
+        self.ends = np.array([t.id for t in tokens if t.end], np.int64)
+        self._spans: dict[bytes, TokenRange] = {}
+
+    def span(self, written: bytes) -> TokenRange:
+        tokens = self._spans.get(written)
+        if tokens is None:
+            tokens = self._spans[written] = self._span(written)
+        return tokens
+
+    def _span(self, written: bytes) -> TokenRange:
+        size = len(written)
+
+        def head(data: bytes) -> bytes:
+            return data[:size]
+
+        start = bisect_left(self._data, written, key=head)
+        stop = bisect_right(self._data, written, key=head)
+        longer = bisect_right(self._data, written, start, stop)
+        following = np.array([data[size] for data in self._data[longer:stop]], np.uint8)
+        bytes_, cuts = np.unique(following, return_index=True)
+        return TokenRange(start, longer, stop, bytes_, cuts)
+
+
+@dataclass(slots=True, eq=False)
+class Route:
+    """A token path that spells the text so far, and the part of its next token that is written."""
+
+    tail: Tail
+    """Tokens after the anchor."""
+    weight: float
+    """The path's probability, given the text so far."""
+    written: bytes = b""
+    mass: Reals | None = None
+    """Of each token longer than `written` that begins with it, given the path, in the order of
+    `SortedTokens`; None: the model has not been asked yet."""
+    end: float = 0.0
+    """Probability that the text ends after the path."""
+    unknown: float = 0.0
+    """Mass that the model's answer after the path only estimates."""
+
+    @property
+    def share(self) -> float:
+        """Its part of all the mass there is at this place."""
+        return self.weight * (1.0 if self.mass is None else float(self.mass.sum()) + self.end)
+
+
+class BytePosition:
+    """A place in a text, as one model sees it: after the anchor and some bytes."""
+
+    def __init__(self, pieces: SortedTokens, routes: list[Route], lost: float = 0.0) -> None:
+        self._pieces = pieces
+        self._routes = routes
+        self.lost = lost
+        """Share of the mass that was dropped on the way here, each time of what there was then."""
+        self._sums: Reals | None = None
+
+    @classmethod
+    def first(cls, pieces: SortedTokens) -> BytePosition:
+        """The place right after the anchor."""
+        return cls(pieces, [Route((), 1.0)])
+
+    @classmethod
+    def anew(cls, pieces: SortedTokens, tail: Tail) -> BytePosition:
+        """The place after these tokens: for a text that no path spells that was followed, since
+        the model holds it impossible, or so improbable that its paths were dropped."""
+        return cls(pieces, [Route(tail, 1.0)])
+
+    @property
+    def unasked(self) -> list[Tail]:
+        """Token paths after which the model's distribution is needed."""
+        return [route.tail for route in self._routes if route.mass is None]
+
+    @property
+    def size(self) -> int:
+        """Numbers held."""
+        return sum(len(route.mass) for route in self._routes if route.mass is not None)
+
+    @property
+    def unknown(self) -> float:
+        """Share of the mass that is estimated or was dropped."""
+        shares = [(route.share, route.unknown) for route in self._routes]
+        total = sum(share for share, _ in shares)
+        guessed = sum(share * unknown for share, unknown in shares) / total if total > 0 else 0.0
+        return min(self.lost + guessed, 1.0)
+
+    def learn(self, tail: Tail, row: NDArray[np.floating[Any]], unknown: float = 0.0) -> None:
+        """The model's logprobs after a path, shape (vocabulary size,); `unknown`: mass of it that
+        is only estimated."""
+        for route in self._routes:
+            if route.mass is None and route.tail == tail:
+                p = np.exp(np.asarray(row, np.float64))
+                route.mass = p[self._pieces.ids]
+                route.end = float(p[self._pieces.ends].sum())
+                route.unknown = unknown
+
+    def row(self) -> Reals:
+        """Logprobs of the next byte and, last, of the end: shape (257,), normalised.
+
+        What the model gives to control tokens counts for nothing.
+        """
+        sums = self._summed()
+        with np.errstate(divide="ignore"):
+            return np.asarray(np.log(sums / sums.sum()), np.float64)
+
+    def after(self, byte: int, dropped: float = DROPPED) -> BytePosition | None:
+        """The place one byte on; None where the model holds that byte impossible."""
+        total = float(self._summed()[byte])
+        if not total > 0.0:
+            return None
+        routes = [one for route in self._routes for one in self._onward(route, byte, total)]
+        shares = [route.share for route in routes]
+        likely = [route for route, share in zip(routes, shares, strict=True) if share >= dropped]
+        if not likely:
+            likely = [max(routes, key=lambda route: route.share)]
+        held = sum(route.share for route in likely)
+        lost = min(max(sum(shares) - held, 0.0) / sum(shares), 1.0)
+        return BytePosition(self._pieces, likely, 1.0 - (1.0 - self.lost) * (1.0 - lost))
+
+    def _summed(self) -> Reals:
+        """Mass of each next byte and of the end, shape (257,), not normalised."""
+        if self._sums is None:
+            sums = np.zeros(SIZE)
+            for route in self._routes:
+                if route.mass is None:
+                    raise ValueError("the model has not been asked about every path")
+                span = self._pieces.span(route.written)
+                if len(span.cuts):
+                    sums[span.bytes] += route.weight * np.add.reduceat(route.mass, span.cuts)
+                sums[END] += route.weight * route.end
+            self._sums = sums
+        return self._sums
+
+    def _onward(self, route: Route, byte: int, total: float) -> list[Route]:
+        """What becomes of a route when `byte` is written, of probability `total` at this place."""
+        assert route.mass is not None
+        span = self._pieces.span(route.written)
+        written = route.written + bytes([byte])
+        inner = self._pieces.span(written)
+        mass = route.mass[inner.start - span.longer : inner.stop - span.longer]
+        weight = route.weight / total
+        ended = inner.longer - inner.start
+        onward = [
+            Route((*route.tail, int(self._pieces.ids[inner.start + n])), weight * float(mass[n]))
+            for n in range(ended)
+            if mass[n] > 0
+        ]
+        longer = mass[ended:]
+        if longer.any():
+            rest = Route(route.tail, weight, written, longer.copy(), unknown=route.unknown)
+            onward.append(rest)
+        return onward

@@ -1,0 +1,321 @@
+"""A weave: the facts known after an anchor, and the suggestions that the rules make of them.
+
+State is facts, rules and where the person asked to grow; the tree is derived. So a weave can be
+stopped, gone on with, and re-pruned under other rules with no inference.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from llterm.core.bans import Bans
+from llterm.core.beams import Beam, Terrain
+from llterm.core.breadth import Breadth
+from llterm.core.choices import ChoiceSearch
+from llterm.core.constraint import After, Constrained
+from llterm.core.distribution import Distribution, Mask
+from llterm.core.diverse import WIDEST, fold
+from llterm.core.healing import Healer
+from llterm.core.query import Fact, Query
+from llterm.core.rules import Rules
+from llterm.core.search import Search
+from llterm.core.stops import Stopper
+from llterm.core.suggestion_tree import View, draw
+from llterm.core.tokens import Anchor, Path, Tail, Vocabulary
+
+Searching = Search | Breadth | ChoiceSearch
+
+
+def _search(terrain: Terrain, root: Beam) -> Searching:
+    """The search that the rules' strategy names; a few given texts have one of their own."""
+    if terrain.constraint is not None and terrain.constraint.texts:
+        return ChoiceSearch(terrain, root)
+    return Breadth(terrain, root) if terrain.rules.strategy == "breadth" else Search(terrain, root)
+
+
+class Weave:
+    """The search for the most probable suggestions after an anchor. Pure: no I/O, no clock."""
+
+    def __init__(
+        self,
+        vocabulary: Vocabulary,
+        anchor: Anchor,
+        rules: Rules,
+        *,
+        residue: bytes = b"",
+        before: str = "",
+        healer: Healer | None = None,
+        facts: Mapping[Tail, Distribution] | None = None,
+        grown: Iterable[tuple[Tail, int]] = (),
+        constraint: Constrained | None = None,
+        bans: Bans | None = None,
+    ) -> None:
+        """`residue` is what the first tokens must re-encode; `before` the story's last words.
+
+        `facts` are distributions known already, by tail, under this very `constraint`; `grown` the
+        branches gone on from, each with its own depth. A constraint goes without a residue.
+        """
+        self.constraint = constraint
+        self.bans = bans or Bans()
+        self.anchor = anchor
+        self.rules = rules
+        self.residue = residue
+        self.before = before
+        self._vocabulary = vocabulary
+        self._healer = healer
+        self._facts = dict(facts or {})
+        self._grown: list[tuple[Tail, int]] = []
+        self._asked = 0
+        self._again: dict[Tail, int] = {}
+        """What was asked again, and how many candidates had been listed."""
+        self._allowance = rules.budget
+        terrain = self._terrain(rules)
+        self._searches = [_search(terrain, self._root())]
+        for tail, depth in grown:
+            self.grow(tail, depth)
+
+    @property
+    def facts(self) -> Mapping[Tail, Distribution]:
+        """Every distribution known, by the tokens after the anchor."""
+        return self._facts
+
+    @property
+    def grown(self) -> Sequence[tuple[Tail, int]]:
+        """Branches gone on from, and how many tokens further."""
+        return self._grown
+
+    @property
+    def healer(self) -> Healer | None:
+        """What finishes a half-written word; None where nothing does."""
+        return self._healer
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing is left to search under the rules."""
+        return all(search.done and not self._short(search) for search in self._searches)
+
+    @property
+    def spent(self) -> bool:
+        """Whether the evaluation budget is used up."""
+        return self._asked >= self._allowance
+
+    def wants(self, room: int, lines: int = 0, abreast: int = 1) -> list[Query]:
+        """Up to `room` questions worth asking now. Each stays open until learned or released.
+
+        `lines` and `abreast` are what the source says of itself (`Capabilities`).
+        """
+        room = min(room, self._allowance - self._asked)
+        queries = self._questions(room, lines, abreast)
+        while not queries and room > 0 and self._widen():
+            queries = self._questions(room, lines, abreast)
+        self._asked += len(queries)
+        return queries
+
+    def _questions(self, room: int, lines: int, abreast: int) -> list[Query]:
+        queries: list[Query] = []
+        for search in reversed(self._searches):
+            for beam in search.wants(room - len(queries), lines, abreast):
+                terrain = search.terrain
+                path = Path(self.anchor, beam.tail)
+                wanted = terrain.wanted(beam)
+                # What is known and not enough is asked for again, whole.
+                need = wanted if terrain.spelling else terrain.need(beam.depth)
+                if (known := self._facts.get(beam.tail)) is not None:
+                    need, self._again[beam.tail] = wanted, len(known.ids)
+                ahead = search.ahead(beam)
+                queries.append(Query(path, wanted, terrain.mask(beam), need=need, ahead=ahead))
+        return queries
+
+    def _short(self, search: Searching) -> bool:
+        """Whether too few of what was found differ, and a larger limit may find more."""
+        most = self.rules.goal
+        if not self.rules.diverse or not search.full or search.goal >= WIDEST * most:
+            return False
+        return len(fold(search.finished, most, self.before)[0]) < most
+
+    def _widen(self) -> bool:
+        """Look at twice as many suggestions where too few of them differ; from what is known."""
+        short = [search.done and self._short(search) for search in self._searches]
+        for number, search in enumerate(self._searches):
+            if short[number]:
+                rules = replace(search.terrain.rules, beams=2 * search.goal)
+                self._searches[number] = _search(self._terrain(rules), search.root)
+        return any(short)
+
+    def learn(self, fact: Fact) -> None:
+        """Take in a distribution. Any order, any number of times, also ones not asked for."""
+        tail = fact.path.tail
+        distribution, before = fact.distribution, self._again.pop(tail, -1)
+        if distribution.exact and len(distribution.ids) <= before:
+            # Asked for more, it told no more: these are all.
+            distribution = replace(distribution, exact=False)
+        self._facts[tail] = distribution
+        # What a line brings counts as asked for.
+        brought = [search.learned(tail) for search in self._searches]
+        self._asked += any(brought)
+
+    def release(self, queries: Iterable[Query]) -> None:
+        """These were cancelled or failed: they are open again. Known ones are passed over."""
+        for query in queries:
+            for search in self._searches:
+                if search.release(query.path.tail):
+                    self._asked -= 1
+                    break
+
+    def let_go(self) -> None:
+        """The search was stopped: whatever was asked for is open again."""
+        for search in self._searches:
+            self._asked -= search.let_go()
+
+    def refuse(self, tail: Tail) -> None:
+        """The source cannot answer this one: its branch stays open and is not asked for again."""
+        for search in self._searches:
+            search.refuse(tail)
+
+    def extend(self) -> None:
+        """Allow another budget's worth of work."""
+        self._allowance = self._asked + self.rules.budget
+
+    def under(self, rules: Rules, bans: Bans | None = None) -> Weave:
+        """The same facts under other rules, and bans; costs no inference."""
+        return self._derive(
+            self.anchor,
+            rules,
+            self.residue,
+            self.before,
+            self._facts,
+            self._grown,
+            self.constraint,
+            self.bans if bans is None else bans,
+        )
+
+    def at(self, tail: Tail, anchor: Anchor) -> Weave:
+        """What remains when `tail` has been accepted: `anchor` must be the old one and `tail`."""
+        size = len(tail)
+        facts = {key[size:]: found for key, found in self._facts.items() if key[:size] == tail}
+        grown = [(key[size:], depth) for key, depth in self._grown if key[:size] == tail]
+        written = self._text(tail)
+        before = self.before + written[len(self.residue) :].decode("utf-8", "replace")
+        residue = self.residue[len(written) :]
+        constraint = After(self.constraint, tail, written) if self.constraint is not None else None
+        return self._derive(
+            anchor, self.rules, residue, before, facts, grown, constraint, self.bans
+        )
+
+    def grow(self, tail: Tail, depth: int) -> None:
+        """Go on from a branch: search for its own best N, `depth` tokens further."""
+        beam = self.beam(tail)
+        self._grown = [item for item in self._grown if item[0] != tail] + [(tail, depth)]
+        self._searches = [search for search in self._searches if search.root.tail != tail]
+        terrain = self._terrain(replace(self.rules, depth=beam.depth + depth))
+        self._searches.append(_search(terrain, replace(beam, finish="open")))
+        self.extend()
+
+    def beam(self, tail: Tail) -> Beam:
+        """The beam with this tail, from what is known.
+
+        Raises KeyError when a token of it is not in a known distribution.
+        """
+        terrain = self._terrain(replace(self.rules, cutoff=0.0, split_limit=0))
+        beam = self._root()
+        for id in tail:
+            children = terrain.children(beam, self._facts[beam.tail])
+            following = next((child for child in children if child.tail[-1] == id), None)
+            if following is None:
+                raise KeyError(tail)
+            beam = following
+        return beam
+
+    def mask(self, tail: Tail) -> Mask | None:
+        """Which ids may follow `tail`, known or not; None when all may."""
+        if self.constraint is not None:
+            return self.constraint.mask(tail)
+        residue = self.residue[len(self._text(tail)) :]
+        return self._healer.mask(residue) if self._healer is not None and residue else None
+
+    def view(self, *, running: bool = False, banned: bool = False) -> View:
+        """The tree as it stands. Branches that have not ended are left out while it runs.
+
+        With `banned`, what bans and the constraint took is in it too, as rows that say so.
+        """
+        first = self._searches[0]
+        if isinstance(first, ChoiceSearch):
+            return first.view(spent=self.spent, banned=banned)
+        best = max((search.best_open for search in self._searches), default=-math.inf)
+        most, looked_at = self.rules.goal, 0
+        folded: dict[Tail, list[Beam]] = {}
+        searched = []
+        for search in self._searches:
+            finished = search.finished
+            if self.rules.diverse:
+                looked_at += len(finished)
+                finished, alike = fold(finished, most, self.before)
+                folded |= alike
+            searched.append((finished, [] if running else search.open, most))
+        return draw(
+            self._root(),
+            searched,
+            bound=min(math.exp(best), 1.0),
+            done=self.done,
+            spent=self.spent and not self.done,
+            banned=[one for search in self._searches for one in search.banned] if banned else (),
+            folded=folded,
+            looked_at=looked_at,
+        )
+
+    def _derive(
+        self,
+        anchor: Anchor,
+        rules: Rules,
+        residue: bytes,
+        before: str,
+        facts: Mapping[Tail, Distribution],
+        grown: Iterable[tuple[Tail, int]],
+        constraint: Constrained | None,
+        bans: Bans,
+    ) -> Weave:
+        return Weave(
+            self._vocabulary,
+            anchor,
+            rules,
+            residue=residue,
+            before=before,
+            healer=self._healer,
+            facts=facts,
+            grown=grown,
+            constraint=constraint,
+            bans=bans,
+        )
+
+    def _terrain(self, rules: Rules) -> Terrain:
+        return Terrain(
+            self._vocabulary,
+            rules,
+            Stopper(rules, self.before),
+            self._healer,
+            self._facts,
+            self.constraint,
+            self.bans,
+            self.before.encode("utf-8", "replace"),
+        )
+
+    @property
+    def dead_ends(self) -> int:
+        """Paths after which the constraint allows nothing, not even the end."""
+        return sum(found.permitted <= 0.0 for found in self._facts.values())
+
+    @property
+    def taken(self) -> float:
+        """Raw mass of the first tokens that are not allowed; 0 until that is known."""
+        first = self._facts.get(())
+        return 1.0 - min(max(first.permitted, 0.0), 1.0) if first is not None else 0.0
+
+    def _root(self) -> Beam:
+        residue = self.residue if self._healer is not None else b""
+        return Beam(None, (), None, 0.0, 0, residue, b"", b"")
+
+    def _text(self, tail: Tail) -> bytes:
+        tokens = (self._vocabulary.token(id) for id in tail)
+        return b"".join(token.data for token in tokens if not token.special)
