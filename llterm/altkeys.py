@@ -16,7 +16,7 @@ _ALT = Enum("_ALT", {letter: f"alt+{letter}" for letter in ascii_lowercase})  # 
 
 def know_alt_keys() -> None:
     """Teach Textual these keys; those that it knows by another name keep it."""
-    # There is no public way; tests/headless/test_keys.py fails when this one goes.
+    # There is no public way; tests/jobs/test_keys.py fails when this one goes.
     from textual import _ansi_sequences
 
     known: dict[str, Any] = _ansi_sequences.ANSI_SEQUENCES_KEYS  # type: ignore[assignment]

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import math
 
-from llterm.core.counts import count_of
-
 LONGEST = 10
 """Most cells of a probability."""
 LEAST = 0.001
@@ -91,3 +89,8 @@ def _decimals(number: float) -> int:
 def spoken_speed(speed: float) -> str:
     """Tokens a second, in words."""
     return "as fast as the model goes" if math.isinf(speed) else f"{speed:g} tokens a second"
+
+
+def count_of(number: int, singular: str, plural: str = "") -> str:
+    """`1 node`, `2 nodes`, `1,000 nodes`. Where an s does not make it many, `plural` says how."""
+    return f"{number:,} {singular if number == 1 else plural or singular + 's'}"

@@ -6,11 +6,11 @@ import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
-from llterm.core.counts import count_of
 from llterm.core.loom_tree import ROOT
 from llterm.core.tree_outline import Outline
 from llterm.errors import LltermError, UsageError
 from llterm.jobs.inputs import check_is_loom
+from llterm.number_format import count_of
 from llterm.store.backups import backups, keep_aside
 from llterm.store.connection import told as said
 from llterm.store.lock import Lock

@@ -9,11 +9,11 @@ from contextlib import aclosing
 from llterm.backends.registry import find_model
 from llterm.config import Config
 from llterm.config.server_settings import is_address
-from llterm.core.counts import count_of
 from llterm.core.display import label_text
 from llterm.core.query import Backend, Failed, Query
 from llterm.core.tokens import Anchor, Path
 from llterm.errors import LltermError
+from llterm.number_format import count_of
 from llterm.progress_line import ProgressLine
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from llterm.core.counts import count_of
 from llterm.errors import UsageError
 from llterm.formats.export_source import read_source
 from llterm.formats.exports import Taste, caveat, exported, holds_history, write_file
 from llterm.formats.file_formats import format_of
 from llterm.formats.imports import MOST_IMPORTED, free_loom, import_file
 from llterm.jobs.inputs import check_is_loom, is_loom, read_text
+from llterm.number_format import count_of
 from llterm.output import put_bytes
 from llterm.regular import present
 from llterm.store.repair import fault_of

@@ -60,7 +60,7 @@ def _listen(keymap: Keymap) -> None:
 
 def key_names(data: str) -> tuple[str, ...]:
     """The names under which the app gets these bytes."""
-    # There is no public way to ask Textual; tests/headless/test_keys.py fails when this one goes.
+    # There is no public way to ask Textual; tests/jobs/test_keys.py fails when this one goes.
     from textual import events
     from textual._xterm_parser import XTermParser
 

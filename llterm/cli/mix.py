@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from llterm.cli.chat_flags import typed_chat
 from llterm.cli.recipe import Values, index_of, recipe_of
 from llterm.cli.recording import with_recordings
-from llterm.core.counts import count_of
 from llterm.errors import ConditionFailed, UsageError
+from llterm.number_format import count_of
 from llterm.output import put_parts, say
 from llterm.regular import present
 from llterm.terminal import why_not_interactive

@@ -13,7 +13,7 @@ from llterm.errors import LltermError
 from llterm.jobs import sample as job
 from llterm.jobs.request import Request
 from llterm.jobs.runner import run
-from llterm.jobs.sample import SampledContinuation, SampleOptions
+from llterm.jobs.sample import SampledText, SampleOptions
 from llterm.output import put, say
 from llterm.progress_line import ProgressLine
 from llterm.reports import sample_json, sample_text
@@ -25,7 +25,7 @@ def sample(values: Values) -> int:
     request, options = _asked(values)
     with ProgressLine() as line:
 
-        def ended(sampled: SampledContinuation) -> None:
+        def ended(sampled: SampledText) -> None:
             line.clear()
             if format == "jsonl":
                 put(sample_json.as_line(sampled))
@@ -35,8 +35,8 @@ def sample(values: Values) -> int:
         write = sample_json.as_json if format == "json" else sample_text.as_text
         put(write(result))
     say(sample_text.summary(result))
-    drawn = result.continuations
-    if all(each.continuation.finish == "stuck" and not each.tokens for each in drawn):
+    drawn = result.samples
+    if all(each.sample.finish == "stuck" and not each.tokens for each in drawn):
         raise LltermError(
             "Nothing may be drawn",
             "Model, constraint and bans together forbid every first token.",

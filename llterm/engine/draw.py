@@ -1,6 +1,6 @@
-"""Draws continuations of a text, many side by side: one round of questions a token for all of them.
+"""Draws samples of a text, many side by side: one round of questions a token for all of them.
 
-The owner of a continuation may stop it, or all of them, at any moment; the others go on.
+The owner of a sample may stop it, or all of them, at any moment; the others go on.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ MOST_LISTED = 1024
 spells each of them out in some 80 bytes."""
 
 Finish = Literal["end", "stop", "length", "stuck", "stopped", "failed"]
-"""Why a continuation ended: an end-of-text token, a sentence end or stop text, its length; nothing
+"""Why a sample ended: an end-of-text token, a sentence end or stop text, its length; nothing
 may follow under bans and constraint; its owner stopped it; the source cannot go on (see
 `error`)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Where the continuations of one drawing begin."""
+    """Where the samples of one drawing begin."""
 
     tokens: Tail
     """What the model is given: its own prefix, hidden text, the story's window."""
@@ -49,8 +49,8 @@ class Start:
 
 
 @dataclass(slots=True, eq=False)
-class Continuation:
-    """One continuation while it is drawn."""
+class Sample:
+    """One sample while it is drawn."""
 
     number: int = 0
     """Decides, with the settings' seed, what is drawn: equal ones draw alike."""
@@ -68,21 +68,21 @@ class Continuation:
     error: LltermError | None = None
 
     def stop(self) -> None:
-        """Draw no further token of this continuation."""
+        """Draw no further token of this sample."""
         if self.finish is None:
             self.finish = "stopped"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Drawn:
-    """One token of a continuation. The continuation itself has it already."""
+    """One token of a sample. The sample itself has it already."""
 
-    continuation: Continuation
+    sample: Sample
     token: Token
     choice: Choice
     distribution: Distribution
     cost: Cost
-    """What the question took; of continuations with the same tokens, the first has it."""
+    """What the question took; of samples with the same tokens, the first has it."""
 
 
 @dataclass
@@ -92,9 +92,9 @@ class Drawing:
     source: Source
     chain: Chain
     start: Start
-    continuations: Sequence[Continuation]
+    samples: Sequence[Sample]
     constraint: Constrained | None = None
-    """What each continuation must fit from its first token on; not together with a residue."""
+    """What each sample must fit from its first token on; not together with a residue."""
     healer: Healer | None = None
     """Needed where there is a residue."""
     cost: Cost = field(default_factory=Cost)
@@ -115,30 +115,30 @@ class Drawing:
         constraint: Constrained | None = None,
         healer: Healer | None = None,
     ) -> Drawing:
-        """A continuation for each of these numbers, each of so many tokens at most.
+        """A sample for each of these numbers, each of so many tokens at most.
 
         `start` may hold the whole story: what bans cannot look back on is left out.
         """
         start = replace(start, story=start.story[-STORY:])
-        continuations = [Continuation(number, tokens, stopper) for number in numbers]
-        return cls(source, chain, start, continuations, constraint, healer)
+        samples = [Sample(number, tokens, stopper) for number in numbers]
+        return cls(source, chain, start, samples, constraint, healer)
 
     def __post_init__(self) -> None:
         self._anchor = Anchor(self.start.tokens)
-        for continuation in self.continuations:
-            continuation.residue = self.start.residue
+        for sample in self.samples:
+            sample.residue = self.start.residue
 
     async def run(self) -> AsyncGenerator[Drawn]:
-        """Draw until every continuation has ended. Closing the generator cancels what is under way.
+        """Draw until every sample has ended. Closing the generator cancels what is under way.
 
         Those that hold the same tokens share one question, all questions of a round are asked
         together, and each may be stopped, or taken back to earlier tokens, between two tokens.
         Raises LltermError when nothing can be answered at all.
         """
-        while going := [each for each in self.continuations if each.finish is None]:
-            by_tail: dict[Tail, list[Continuation]] = {}
-            for continuation in self._abreast(going):
-                by_tail.setdefault(continuation.tail, []).append(continuation)
+        while going := [each for each in self.samples if each.finish is None]:
+            by_tail: dict[Tail, list[Sample]] = {}
+            for sample in self._abreast(going):
+                by_tail.setdefault(sample.tail, []).append(sample)
             width = self.source.capabilities.batch
             tails = list(by_tail)
             for begin in range(0, len(tails), width):
@@ -147,7 +147,7 @@ class Drawing:
                     async for token in drawn:
                         yield token
 
-    def _abreast(self, going: Sequence[Continuation]) -> Sequence[Continuation]:
+    def _abreast(self, going: Sequence[Sample]) -> Sequence[Sample]:
         """As many as the source can remember; the others wait until one of these ends.
 
         Were they drawn by turns, each would be forgotten before its turn came, and evaluated anew
@@ -156,91 +156,83 @@ class Drawing:
         if self.source.capabilities.cells is None:
             return going
         room = self.source.capabilities.cells - len(self.start.tokens)
-        held = accumulate(len(continuation.tail) + 1 for continuation in going)
+        held = accumulate(len(sample.tail) + 1 for sample in going)
         return going[: max(sum(size <= room for size in held), 1)]
 
     async def _round(
-        self, tails: Sequence[Tail], by_tail: dict[Tail, list[Continuation]]
+        self, tails: Sequence[Tail], by_tail: dict[Tail, list[Sample]]
     ) -> AsyncGenerator[Drawn]:
         queries = [self._query(tail, by_tail[tail][0]) for tail in tails]
         async with aclosing(self.source.ask(queries)) as answers:
             async for answer in answers:
-                continuations = [each for each in by_tail[answer.path.tail] if each.finish is None]
+                samples = [each for each in by_tail[answer.path.tail] if each.finish is None]
                 if isinstance(answer, Failed):
-                    for continuation in continuations:
-                        continuation.finish, continuation.error = "failed", answer.error
+                    for sample in samples:
+                        sample.finish, sample.error = "failed", answer.error
                     continue
                 self.cost += answer.cost
                 self.caveat = self.chain.caveat(answer.distribution)
                 cost = answer.cost
-                for continuation in continuations:
-                    drawn = self._draw(continuation, answer.distribution, cost)
+                for sample in samples:
+                    drawn = self._draw(sample, answer.distribution, cost)
                     if drawn is not None:
                         cost = Cost()
                         yield drawn
 
-    def _query(self, tail: Tail, continuation: Continuation) -> Query:
+    def _query(self, tail: Tail, sample: Sample) -> Query:
         path = Path(self._anchor, tail)
         if self.source.capabilities.full_vocabulary:
             return Query(path, KEEP, full=True)
-        mask = self._healing(continuation) if continuation.residue else self._allowed(continuation)
+        mask = self._healing(sample) if sample.residue else self._allowed(sample)
         return Query(path, MOST_LISTED, mask)
 
-    def _healing(self, continuation: Continuation) -> Mask | None:
-        return (
-            self.healer.mask(continuation.residue) if self.healer and continuation.residue else None
-        )
+    def _healing(self, sample: Sample) -> Mask | None:
+        return self.healer.mask(sample.residue) if self.healer and sample.residue else None
 
-    def _allowed(self, continuation: Continuation) -> Mask | None:
-        return self.constraint.mask(continuation.tail) if self.constraint is not None else None
+    def _allowed(self, sample: Sample) -> Mask | None:
+        return self.constraint.mask(sample.tail) if self.constraint is not None else None
 
-    def _draw(
-        self, continuation: Continuation, distribution: Distribution, cost: Cost
-    ) -> Drawn | None:
+    def _draw(self, sample: Sample, distribution: Distribution, cost: Cost) -> Drawn | None:
         """Draw the continuation's next token; None where nothing may stand there."""
         at = Situation(
-            context=self.start.tokens + continuation.tail,
+            context=self.start.tokens + sample.tail,
             story=self.start.story,
-            drawn=continuation.data,
-            count=len(continuation.tail),
-            residue=continuation.residue,
-            mirostat=continuation.mirostat,
+            drawn=sample.data,
+            count=len(sample.tail),
+            residue=sample.residue,
+            mirostat=sample.mirostat,
         )
-        mask, healing = self._allowed(continuation), self._healing(continuation)
+        mask, healing = self._allowed(sample), self._healing(sample)
         first: list[tuple[str, Stage]] = []
         if healing is not None:
             first.append(("healing", barring(~healing.allowed)))
         if self.constraint is not None:
-            first += self.chain.forced(at, self.constraint, continuation.tail)
+            first += self.chain.forced(at, self.constraint, sample.tail)
         try:
             allowed = mask.allowed if mask is not None else None
             chosen = self.chain.draw(
-                distribution, at, line=continuation.number, mask=allowed, first=first
+                distribution, at, line=sample.number, mask=allowed, first=first
             )
         except NoCandidateLeft:
-            continuation.finish = "stuck"
+            sample.finish = "stuck"
             return None
-        continuation.mirostat = chosen.mirostat
-        self.take(continuation, chosen.id)
-        return Drawn(
-            continuation, self.source.vocabulary.token(chosen.id), chosen, distribution, cost
-        )
+        sample.mirostat = chosen.mirostat
+        self.take(sample, chosen.id)
+        return Drawn(sample, self.source.vocabulary.token(chosen.id), chosen, distribution, cost)
 
-    def take(self, continuation: Continuation, id: int) -> None:
-        """Put a token at the end of a continuation, drawn or chosen by hand."""
+    def take(self, sample: Sample, id: int) -> None:
+        """Put a token at the end of a sample, drawn or chosen by hand."""
         token = self.source.vocabulary.token(id)
         written = b"" if token.special else token.data
-        continuation.tail += (id,)
-        continuation.residue, shown = (
-            continuation.residue[len(written) :],
-            written[len(continuation.residue) :],
+        sample.tail += (id,)
+        sample.residue, shown = (
+            sample.residue[len(written) :],
+            written[len(sample.residue) :],
         )
-        continuation.data += shown
+        sample.data += shown
         if token.end:
-            continuation.finish = "end"
-        elif continuation.stopper and continuation.stopper.ended(
-            continuation.data.decode("utf-8", "ignore")
-        ):
-            continuation.finish = "stop"
-        elif len(continuation.tail) >= continuation.most:
-            continuation.finish = "length"
+            sample.finish = "end"
+        elif sample.stopper and sample.stopper.ended(sample.data.decode("utf-8", "ignore")):
+            sample.finish = "stop"
+        elif len(sample.tail) >= sample.most:
+            sample.finish = "length"

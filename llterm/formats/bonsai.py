@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from llterm.core.counts import count_of
 from llterm.core.loom_tree import PERSON, Marks
 from llterm.formats.basemode import rating
 from llterm.formats.imported_tree import (
@@ -16,6 +15,7 @@ from llterm.formats.imported_tree import (
     typed,
 )
 from llterm.formats.json_place import JsonPlace
+from llterm.number_format import count_of
 
 NAME = "bonsai"
 MARKS = "nodes, one of them with parentIds"

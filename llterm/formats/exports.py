@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from llterm.core.counts import count_of
 from llterm.errors import LltermError, reason
 from llterm.faults import own_faults
 from llterm.formats import (
@@ -22,6 +21,7 @@ from llterm.formats import (
     svg,
 )
 from llterm.formats.export_source import ExportSource
+from llterm.number_format import count_of
 from llterm.wholefile import write_whole
 
 

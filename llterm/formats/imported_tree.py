@@ -7,13 +7,13 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
-from llterm.core.counts import count_of
 from llterm.core.jsontext import json_text
 from llterm.core.loom_tree import PERSON, ROOT, Marks, Node, Piece, Slice
 from llterm.core.provenance import Alternative, Provenance, provenance_text
 from llterm.core.rules import Rules
 from llterm.formats.json_place import wrong
 from llterm.formats.unknown_fields import LeftOut, kept
+from llterm.number_format import count_of
 from llterm.store.contents import Changes
 from llterm.store.stored_settings import rules_text
 

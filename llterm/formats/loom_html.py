@@ -8,13 +8,12 @@ import html
 import math
 from collections.abc import Iterator
 
-from llterm.core.counts import count_of
 from llterm.core.display import area_text, display_text, label_text, visible
 from llterm.core.loom_tree import PERSON, ROOT
 from llterm.core.pieces import Span
 from llterm.core.tree_outline import Outline, children
 from llterm.formats.export_source import ExportSource
-from llterm.number_format import of_logprob, percent
+from llterm.number_format import count_of, of_logprob, percent
 from llterm.ramps import css, ink, rgb
 
 _STEPS = 10

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from llterm.core.counts import count_of
 from llterm.core.jsontext import json_text
 from llterm.core.loom_tree import PERSON, ROOT, Marks
 from llterm.formats.export_source import ExportSource, author_of, uuid_of, whole_texts
 from llterm.formats.imported_tree import ImportedNode, ImportedTree, assembled, typed
 from llterm.formats.json_place import JsonPlace
+from llterm.number_format import count_of
 
 NAME = "loomsidian"
 MARKS = "current, and nodes each with a parentId"

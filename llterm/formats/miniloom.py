@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from llterm.core.counts import count_of
 from llterm.core.loom_tree import PERSON, Marks
 from llterm.formats.basemode import rating
 from llterm.formats.imported_tree import ImportedNode, ImportedTree, assembled, typed
 from llterm.formats.json_place import JsonPlace, wrong
+from llterm.number_format import count_of
 
 NAME = "miniloom"
 MARKS = "a nodeStore in its loomTree"

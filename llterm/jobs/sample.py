@@ -1,4 +1,4 @@
-"""`llterm sample` as a function: a story and a model in, drawn continuations out."""
+"""`llterm sample` as a function: a story and a model in, drawn samples out."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from llterm.core.sampling.sampler_settings import Sampling
 from llterm.core.stops import Stopper
 from llterm.core.tokens import Token, Vocabulary
 from llterm.core.windows import SeenStory
-from llterm.engine.draw import Continuation, Drawing, Start
+from llterm.engine.draw import Drawing, Sample, Start
 from llterm.errors import UsageError
 from llterm.jobs.request import Request
 from llterm.jobs.request_story import RequestStory
@@ -30,7 +30,7 @@ from llterm.jobs.runner import SILENCE, Listener, names_of, opened
 
 @dataclass(frozen=True, slots=True)
 class SampleOptions:
-    """How many continuations are drawn, and where each ends."""
+    """How many samples are drawn, and where each ends."""
 
     count: int = 1
     tokens: int = 64
@@ -38,7 +38,7 @@ class SampleOptions:
     sentence: bool = False
     """End where a sentence ends."""
     stops: tuple[str, ...] = ()
-    """Texts that end a continuation."""
+    """Texts that end a sample."""
     heal: bool = True
     """Finish a word that the story ends in first."""
 
@@ -55,10 +55,10 @@ class SampledToken:
 
 
 @dataclass(slots=True)
-class SampledContinuation:
+class SampledText:
     """One of the texts that were drawn, with its tokens."""
 
-    continuation: Continuation
+    sample: Sample
     tokens: list[SampledToken] = field(default_factory=list)
 
     @property
@@ -69,7 +69,7 @@ class SampledContinuation:
 
 @dataclass(frozen=True, slots=True)
 class SampleResult:
-    """The continuations of a story, and what they took."""
+    """The samples of a story, and what they took."""
 
     model: str
     vocabulary: Vocabulary
@@ -79,7 +79,7 @@ class SampleResult:
     """What the text is a reply to; empty where it is none."""
     sampling: Sampling
     constraint: Constraint | None
-    continuations: Sequence[SampledContinuation]
+    samples: Sequence[SampledText]
     cost: Cost
     seconds: float
     caveat: str
@@ -92,8 +92,8 @@ class SampleResult:
     """Tokens that the model sees at most."""
 
 
-Ended = Callable[[SampledContinuation], None]
-"""Hears of each continuation as it ends."""
+Ended = Callable[[SampledText], None]
+"""Hears of each sample as it ends."""
 
 
 async def sample(
@@ -116,7 +116,7 @@ async def sample(
         prompt = await begun.prompt(backend, rules)
         drawing = await asyncio.to_thread(_drawing, request, options, begun, backend, prompt, rules)
         start = time.monotonic()
-        continuations = await _drawn(drawing, listener, ended)
+        samples = await _drawn(drawing, listener, ended)
         return SampleResult(
             model=name,
             vocabulary=backend.vocabulary,
@@ -125,7 +125,7 @@ async def sample(
             chat=begun.chat,
             sampling=begun.sampling,
             constraint=request.constraint,
-            continuations=continuations,
+            samples=samples,
             cost=drawing.cost,
             seconds=time.monotonic() - start,
             caveat=drawing.caveat,
@@ -135,23 +135,21 @@ async def sample(
         )
 
 
-async def _drawn(
-    drawing: Drawing, listener: Listener, ended: Ended
-) -> Sequence[SampledContinuation]:
-    continuations = [SampledContinuation(each) for each in drawing.continuations]
-    left, count = dict(enumerate(continuations)), 0
+async def _drawn(drawing: Drawing, listener: Listener, ended: Ended) -> Sequence[SampledText]:
+    samples = [SampledText(each) for each in drawing.samples]
+    left, count = dict(enumerate(samples)), 0
     async with aclosing(drawing.run()) as draws:
         async for drawn in draws:
-            number = drawn.continuation.number
+            number = drawn.sample.number
             token = SampledToken(drawn.token, drawn.choice.logprob, drawn.choice.p)
-            continuations[number].tokens.append(token)
+            samples[number].tokens.append(token)
             count += 1
             listener.say(f"Drawing: {count:,} tokens")
-            if drawn.continuation.finish is not None:
+            if drawn.sample.finish is not None:
                 ended(left.pop(number))
     for unended in left.values():
         ended(unended)
-    return continuations
+    return samples
 
 
 def _drawing(

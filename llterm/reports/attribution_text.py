@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from llterm.core.attribution_methods import METHODS, SIGNED
-from llterm.core.counts import count_of
 from llterm.core.display import visible
 from llterm.jobs.attribute import AttributeResult
-from llterm.number_format import of_logprob
+from llterm.number_format import count_of, of_logprob
 from llterm.ramps import glyph, signed_glyph
 
 

@@ -9,10 +9,9 @@ from itertools import islice
 from llterm.core.comparison.conditions import Condition
 from llterm.core.comparison.quant_statistics import FEWEST_PLACES, Figure, histogram
 from llterm.core.comparison.reference_comparison import ComparedModel, WorstPlace
-from llterm.core.counts import count_of
 from llterm.core.display import display_text, label_text, visible
 from llterm.jobs.compare import CompareResult
-from llterm.number_format import percent
+from llterm.number_format import count_of, percent
 
 BAR = 30
 BEFORE = 48

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections import Counter
 
 from llterm.backends.served import counted_words
-from llterm.core.counts import count_of
 from llterm.core.display import display_text, visible
 from llterm.engine.mix_player import MixTurn
 from llterm.jobs.mix import MixResult
-from llterm.number_format import LONGEST, bar, percent
+from llterm.number_format import LONGEST, bar, count_of, percent
 from llterm.reports.suggest_text import BAR, unknown_words
 
 MARKS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"

@@ -9,7 +9,7 @@ from llterm.config.schema import SAMPLING
 from llterm.core.chat_messages import chat_fields
 from llterm.core.jsontext import json_text
 from llterm.core.sampling.sampler_settings import Sampling
-from llterm.jobs.sample import SampledContinuation, SampledToken, SampleResult
+from llterm.jobs.sample import SampledText, SampledToken, SampleResult
 from llterm.reports.json_values import number_value, sight_fields, text_value, token_fields
 
 VERSION = 1
@@ -29,7 +29,7 @@ def as_json(result: SampleResult) -> str:
         "sampling": sampling_settings(result.sampling),
         "constraint": constraint and {"kind": constraint.kind, "text": constraint.text},
         "caveat": result.caveat,
-        "continuations": [_continuation(each) for each in result.continuations],
+        "continuations": [_sample(each) for each in result.samples],
         "stats": {
             "seconds": round(result.seconds, 6),
             "tokens_evaluated": cost.tokens,
@@ -42,9 +42,9 @@ def as_json(result: SampleResult) -> str:
     return json_text(value, indent=2)
 
 
-def as_line(sampled: SampledContinuation) -> str:
-    """One continuation as one line of JSON."""
-    return json_text(_continuation(sampled))
+def as_line(sampled: SampledText) -> str:
+    """One sample as one line of JSON."""
+    return json_text(_sample(sampled))
 
 
 def sampling_settings(sampling: Sampling) -> dict[str, Any]:
@@ -55,15 +55,15 @@ def sampling_settings(sampling: Sampling) -> dict[str, Any]:
     }
 
 
-def _continuation(sampled: SampledContinuation) -> dict[str, Any]:
-    continuation = sampled.continuation
+def _sample(sampled: SampledText) -> dict[str, Any]:
+    sample = sampled.sample
     return {
-        "index": continuation.number,
-        "text": text_value(continuation.data),
-        "bytes": list(continuation.data),
+        "index": sample.number,
+        "text": text_value(sample.data),
+        "bytes": list(sample.data),
         "tokens": [_token(token) for token in sampled.tokens],
         "logprob": number_value(sampled.logprob),
-        "finish": continuation.finish,
+        "finish": sample.finish,
     }
 
 

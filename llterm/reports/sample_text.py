@@ -1,18 +1,18 @@
-"""Drawn continuations as text."""
+"""Drawn samples as text."""
 
 from __future__ import annotations
 
 from llterm.backends.served import counted_words
-from llterm.core.counts import count_of
 from llterm.core.display import display_text, visible
 from llterm.jobs.sample import SampleResult
+from llterm.number_format import count_of
 
 _ENDS = {"end": " ◂ end of text", "stuck": " ✗ nothing may follow", "failed": " …"}
 
 
 def as_text(result: SampleResult) -> str:
-    """A single continuation as it is; several numbered, a line each."""
-    drawn = [each.continuation for each in result.continuations]
+    """A single sample as it is; several numbered, a line each."""
+    drawn = [each.sample for each in result.samples]
     if len(drawn) == 1:
         return display_text(drawn[0].data)
     ends = (_ENDS.get(each.finish or "", "") for each in drawn)
@@ -24,8 +24,8 @@ def as_text(result: SampleResult) -> str:
 
 def summary(result: SampleResult) -> str:
     """What was done, in one line, and what is not exact about it."""
-    cost, drawn = result.cost, [each.continuation for each in result.continuations]
-    tokens = sum(len(each.tokens) for each in result.continuations)
+    cost, drawn = result.cost, [each.sample for each in result.samples]
+    tokens = sum(len(each.tokens) for each in result.samples)
     text = (
         f"{result.model}, {result.sampling.label}: {count_of(len(drawn), 'continuation')}, "
         f"{count_of(tokens, 'token')} drawn in {count_of(cost.decodes, 'decode')}, "

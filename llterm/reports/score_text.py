@@ -7,12 +7,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from llterm.backends.served import counted_words
-from llterm.core.counts import count_of
 from llterm.core.display import display_text, visible
 from llterm.core.heat_scale import Measure, heat
 from llterm.core.scored_text import Reading, Summary
 from llterm.jobs.score import ScoreResult
-from llterm.number_format import of_logprob
+from llterm.number_format import count_of, of_logprob
 from llterm.ramps import Depth, ansi, glyph, indexed, paint
 from llterm.reports.character_groups import by_character
 

@@ -6,13 +6,12 @@ import math
 from collections.abc import Iterator
 
 from llterm.backends.served import counted_words
-from llterm.core.counts import count_of
 from llterm.core.display import visible
 from llterm.core.healing import healed, healing_note
 from llterm.core.suggestion_tree import Branch, Suggestion, View
 from llterm.formats.dot import quoted
 from llterm.jobs.suggest import SuggestResult
-from llterm.number_format import LONGEST, bar, fine_percent, of_logprob, percent
+from llterm.number_format import LONGEST, bar, count_of, fine_percent, of_logprob, percent
 
 BAR = 8
 """Columns of a full bar."""

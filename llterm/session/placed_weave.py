@@ -19,7 +19,7 @@ from llterm.core.tokens import Anchor, Tail, Vocabulary
 from llterm.core.weave_state import Weave
 from llterm.errors import UsageError
 from llterm.session.changes import ModelRun, alternatives
-from llterm.session.samples import Sample, added_text, find, rows
+from llterm.session.placed_sample import PlacedSample, added_text, find, rows
 from llterm.session.status import Figures
 
 Place = tuple[bytes, str, int, Constraint | None]
@@ -146,10 +146,10 @@ class WeavePath(SuggestedPath):
 class SamplePath(SuggestedPath):
     """The first tokens of a sample."""
 
-    sample: Sample
+    sample: PlacedSample
 
     @classmethod
-    def of(cls, sample: Sample, size: int | None = None) -> SamplePath:
+    def of(cls, sample: PlacedSample, size: int | None = None) -> SamplePath:
         """Its first `size` tokens; without that, all it has."""
         return cls(sample.steps[:size], sample.found[:size], sample.residue, sample)
 
@@ -170,7 +170,7 @@ class PlacedWeave:
     prompt: Prompt
     cost: Cost = field(default_factory=Cost)
     seconds: float = 0.0
-    samples: list[Sample] = field(default_factory=list)
+    samples: list[PlacedSample] = field(default_factory=list)
     """Drawn here, the newest drawing's first."""
 
     def figures(self, context: int, seconds: float, mark: int, *, stale: bool) -> Figures:

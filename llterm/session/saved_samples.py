@@ -20,7 +20,7 @@ from llterm.core.provenance import arrival_row, read_arrival
 from llterm.core.query import Source
 from llterm.core.tokens import Asking
 from llterm.core.weave_state import Weave
-from llterm.session.samples import Sample
+from llterm.session.placed_sample import PlacedSample
 from llterm.store.saved_weave import (
     MOST_CANDIDATES,
     arrays_of,
@@ -37,13 +37,13 @@ log = logging.getLogger(__name__)
 VERSION = 1
 
 
-def pack_samples(weave: Weave, samples: Iterable[Sample], source: Source) -> bytes:
+def pack_samples(weave: Weave, samples: Iterable[PlacedSample], source: Source) -> bytes:
     """The blob of the samples drawn beside a weave; empty where there are none to keep.
 
     What a constraint allowed is not kept, so samples under one are not either. Of too many the
     oldest are left out.
     """
-    packed: list[Sample] = []
+    packed: list[PlacedSample] = []
     room = MOST_CANDIDATES
     for sample in samples:
         room -= sum(len(before.ids) for before in sample.found)
@@ -79,7 +79,7 @@ def pack_samples(weave: Weave, samples: Iterable[Sample], source: Source) -> byt
     return out.getvalue()
 
 
-def unpack_samples(blob: bytes, weave: Weave, source: Source) -> list[Sample]:
+def unpack_samples(blob: bytes, weave: Weave, source: Source) -> list[PlacedSample]:
     """The samples kept for the place of this weave; none where another model drew them, the
     text before the story is another now, or the blob is broken."""
     if not blob or weave.constraint is not None:
@@ -111,14 +111,14 @@ def _place(weave: Weave, source: Source) -> dict[str, Any]:
     }
 
 
-def _ids(samples: Iterable[Sample]) -> Iterator[int]:
+def _ids(samples: Iterable[PlacedSample]) -> Iterator[int]:
     for sample in samples:
         yield from sample.ids
         for before in sample.found:
             yield from before.ids.tolist()
 
 
-def _sample(row: dict[str, Any], listed: Iterator[Distribution]) -> Sample:
+def _sample(row: dict[str, Any], listed: Iterator[Distribution]) -> PlacedSample:
     sampling = read_sampling(row["sampling"])
     if sampling is None:
         raise ValueError("a sample without its sampler settings")
@@ -126,7 +126,7 @@ def _sample(row: dict[str, Any], listed: Iterator[Distribution]) -> Sample:
         Step(id, bytes.fromhex(data), logprob, rank, special, permitted)
         for id, data, logprob, rank, special, permitted in row["steps"]
     ]
-    return Sample(
+    return PlacedSample(
         row["number"], bytes.fromhex(row["residue"]), sampling, steps,
         [next(listed) for _ in steps], row["finish"],
         [read_arrival(arrival) for arrival in row.get("arrivals", ())],

@@ -21,9 +21,9 @@ from llterm.engine.weave import told_more
 from llterm.errors import LltermError, UsageError
 from llterm.session.background_task import BackgroundTask, Reason, outcome
 from llterm.session.changes import Change
-from llterm.session.continuations import follow, make_drawing
+from llterm.session.placed_sample import PlacedSample
 from llterm.session.placed_weave import PlacedWeave, SamplePath
-from llterm.session.samples import Sample
+from llterm.session.sample_set import follow, make_drawing
 from llterm.session.session import Session
 from llterm.session.suggestions import WeaveCache
 
@@ -35,7 +35,7 @@ class Offer:
     """A sentence that may go on the story."""
 
     source: Source
-    sample: Sample
+    sample: PlacedSample
     at: bytes
     """The story that its probabilities are given."""
     kept: bool = False
@@ -188,7 +188,9 @@ class Sentences:
             if offer.source is source and offer.at != story:
                 await _read_again(offer, placed, story)
         chain = self._chains[number].of(session.sampling)
-        samples = [Sample(first + n, placed.weave.residue, chain.sampling) for n in range(count)]
+        samples = [
+            PlacedSample(first + n, placed.weave.residue, chain.sampling) for n in range(count)
+        ]
         self._offers += [Offer(source, sample, story) for sample in samples]
         drawing = make_drawing(
             placed, session.document, source, chain, samples, tokens, sentence=True
@@ -196,7 +198,7 @@ class Sentences:
         async with aclosing(follow(drawing, placed, samples)) as drawn:
             async for _ in drawn:
                 self._changed()
-        return next((line.error for line in drawing.continuations if line.error), "")
+        return next((line.error for line in drawing.samples if line.error), "")
 
     async def _place(self, number: int) -> PlacedWeave:
         """A weave of this model at the cursor, of which nothing is searched."""

@@ -14,11 +14,11 @@ from llterm.core.sampling.sampler_settings import Sampling
 from llterm.errors import CapabilityMissing, LltermError
 from llterm.session.autopilot import Autopilot
 from llterm.session.changes import Change, ModelRun
-from llterm.session.continuations import Continuations
 from llterm.session.cursor import Cursor
 from llterm.session.document import Document
 from llterm.session.player import Player
 from llterm.session.reader import Reader
+from llterm.session.sample_set import SampleSet
 from llterm.session.sampler_choice import SamplerChoice
 from llterm.session.status import Incoming, Status
 from llterm.session.story_prompt import open_first
@@ -33,7 +33,7 @@ class Session(Cursor):
         self.reader = Reader(self)
         self.player = Player(self)
         self.autopilot = Autopilot(self)
-        self.continuations = Continuations(self)
+        self.samples = SampleSet(self)
 
     # --- the model
 
@@ -69,7 +69,7 @@ class Session(Cursor):
         if resting:
             self.autopilot.stop()
             self.player.pause()
-            self.continuations.stop()
+            self.samples.stop()
             self.stop()
         self.resting = resting
         self.changed()
@@ -89,7 +89,7 @@ class Session(Cursor):
         self.reader.stop()
         self.player.pause()
         self.autopilot.stop()
-        self.continuations.stop()
+        self.samples.stop()
         self.stop()
         await self._search.close()
         self.suggestions.keep(self.source)
@@ -99,7 +99,7 @@ class Session(Cursor):
 
     def put_away(self) -> None:
         """Show no suggestions; the next weave here brings them back, with no inference."""
-        self.continuations.stop()
+        self.samples.stop()
         self.stop()
         self.suggestions.put_away()
         self.changed()
@@ -192,7 +192,7 @@ class Session(Cursor):
         self.stop()
         self.player.forget()
         self.autopilot.stop()
-        self.continuations.stop()
+        self.samples.stop()
         self.source = self.incoming = None
         self.reader.forget()
         self.suggestions.leave_model()

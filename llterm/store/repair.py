@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from llterm.core.counts import count_of
 from llterm.core.history import History, UndoStep
 from llterm.core.loom_tree import BIN, ROOT, Loom, Node, Slice
 from llterm.core.pieces import Pieces
 from llterm.core.rules import Rules
 from llterm.errors import LltermError
+from llterm.number_format import count_of
 from llterm.store.connection import journal_of
 from llterm.store.contents import Changes
 from llterm.store.file import LoomFile

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import sqlite3
 
-from llterm.core.counts import count_of
 from llterm.core.loom_tree import Loom
+from llterm.number_format import count_of
 from llterm.store.connection import Connection, told
 from llterm.store.stored_rows import check_step, read_extra, read_samples, read_step
 from llterm.store.values import MOST_ID, NEWEST, OLDEST

@@ -11,8 +11,8 @@ import pytest
 
 from llterm import __file__ as package
 from llterm.cli.error_report import guarded
-from llterm.core.counts import count_of
 from llterm.errors import LltermError, UsageError
+from llterm.number_format import count_of
 
 SOURCES = sorted(Path(package).parent.rglob("*.py"))
 CHILDREN = ("backends/gradients_child.py", "backends/llamacpp/quantize_child.py",

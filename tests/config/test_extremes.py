@@ -53,7 +53,7 @@ def draw(values: Mapping[str, Value]) -> None:
             # As the reader has it (`load_config`), which names where it stands.
             raise LltermError(f"Wrong value for sampling.{name}", str(wrong)) from wrong
     wanted = Request(replace(config, sampling=made), ("scripted",), PROMPT)
-    for one in run(sample(wanted, SampleOptions(count=2, tokens=3))).continuations:
+    for one in run(sample(wanted, SampleOptions(count=2, tokens=3))).samples:
         assert all(0.0 < taken.p <= 1.0 for taken in one.tokens)
 
 

@@ -24,7 +24,7 @@ from llterm.core.sampling.ladder import Mirostat
 from llterm.core.sampling.sampler_chain import UNKNOWN_LOGITS, Chains
 from llterm.core.sampling.sampler_settings import PRESETS, SamplerSettings, Sampling
 from llterm.core.stops import Stopper
-from llterm.engine.draw import Continuation, Drawing, Drawn, Start
+from llterm.engine.draw import Drawing, Drawn, Sample, Start
 from llterm.errors import LltermError
 from tests.helpers.bundled_model import BUNDLED
 
@@ -44,7 +44,7 @@ def drawing(
 ) -> Drawing:
     vocabulary = source.vocabulary
     start = Start(vocabulary.prefix + vocabulary.encode(story), story)
-    made = [Continuation(number, most=most, stopper=stopper) for number in range(lines)]
+    made = [Sample(number, most=most, stopper=stopper) for number in range(lines)]
     return Drawing(source, Chains(vocabulary).of(sampling), start, made, constraint)
 
 
@@ -53,7 +53,7 @@ async def run(drawn: Drawing) -> list[Drawn]:
 
 
 def texts(drawn: Drawing) -> list[bytes]:
-    return [line.data for line in drawn.continuations]
+    return [line.data for line in drawn.samples]
 
 
 def chi_square_fits(counts: Counter[int], p: dict[int, float]) -> bool:
@@ -93,13 +93,13 @@ async def test_frequencies_are_those_of_p_final(sampling: Sampling) -> None:
 async def test_second_tokens_follow_the_first() -> None:
     drawn = drawing(ScriptedBackend(), FREE, 3000, most=2)
     await run(drawn)
-    first, _ = Counter(line.tail[0] for line in drawn.continuations).most_common(1)[0]
+    first, _ = Counter(line.tail[0] for line in drawn.samples).most_common(1)[0]
     source = ScriptedBackend()
     tokens = (*drawn.start.tokens, first)
-    after = Drawing(source, drawn.chain, Start(tokens, STORY), [Continuation(most=1)])
+    after = Drawing(source, drawn.chain, Start(tokens, STORY), [Sample(most=1)])
     (one,) = await run(after)
     p = dict(zip(one.choice.ladder.ids.tolist(), one.choice.ladder.p_final.tolist(), strict=True))
-    seconds = Counter(line.tail[1] for line in drawn.continuations if line.tail[0] == first)
+    seconds = Counter(line.tail[1] for line in drawn.samples if line.tail[0] == first)
     assert chi_square_fits(seconds, p)
 
 
@@ -108,9 +108,9 @@ async def test_a_round_of_lines_is_one_decode_on_the_bundled_model() -> None:
     made = drawing(backend, Sampling(replace(PRESETS["creative"], seed=9), "creative"), 8, most=10)
     before = backend.spent.decodes
     drawn = await run(made)
-    rounds = max(len(line.tail) for line in made.continuations)
+    rounds = max(len(line.tail) for line in made.samples)
     prompt = 1
-    assert len(drawn) == sum(len(line.tail) for line in made.continuations) > 40
+    assert len(drawn) == sum(len(line.tail) for line in made.samples) > 40
     assert backend.spent.decodes - before <= rounds + prompt
     assert made.cost.decodes == backend.spent.decodes - before
     await backend.close()
@@ -129,7 +129,7 @@ async def test_a_seed_repeats_and_lines_differ() -> None:
 
 async def test_a_line_does_not_depend_on_its_neighbours() -> None:
     together, alone = drawing(ScriptedBackend(), FREE, 5), drawing(ScriptedBackend(), FREE, 1)
-    alone.continuations = [Continuation(3, most=12)]
+    alone.samples = [Sample(3, most=12)]
     await run(together)
     await run(alone)
     assert texts(alone) == texts(together)[3:4]
@@ -140,36 +140,36 @@ async def test_one_line_stops_and_the_others_go_on() -> None:
     count = 0
     async with aclosing(made.run()) as tokens:
         async for one in tokens:
-            count += one.continuation.number == 1
+            count += one.sample.number == 1
             if count == 4:
-                made.continuations[1].stop()
-    assert (made.continuations[1].finish, len(made.continuations[1].tail)) == ("stopped", 4)
-    assert all(len(made.continuations[n].tail) > 4 for n in (0, 2))
+                made.samples[1].stop()
+    assert (made.samples[1].finish, len(made.samples[1].tail)) == ("stopped", 4)
+    assert all(len(made.samples[n].tail) > 4 for n in (0, 2))
 
 
 async def test_lines_end_at_sentences_stop_texts_ends_and_lengths() -> None:
     greedy = Sampling(PRESETS["greedy"], "greedy")
     sentence = drawing(ScriptedBackend(), greedy, most=80, stopper=Stopper(Rules()))
     await run(sentence)
-    assert sentence.continuations[0].finish == "stop"
-    assert sentence.continuations[0].data.rstrip(b'"').endswith((b".", b"?"))
+    assert sentence.samples[0].finish == "stop"
+    assert sentence.samples[0].data.rstrip(b'"').endswith((b".", b"?"))
     own = Stopper(Rules(auto_stop=False, stops=("lamp",)))
     lamp = drawing(ScriptedBackend(), FREE, 20, most=200, stopper=own)
     await run(lamp)
-    for line in lamp.continuations:
+    for line in lamp.samples:
         assert line.finish in ("stop", "end")
         assert (b"lamp" in line.data) == (line.finish == "stop")
         assert b"lamp" not in line.data[:-8]
     short = drawing(ScriptedBackend(), FREE, 2, most=3)
     await run(short)
-    assert [line.finish for line in short.continuations] == ["length", "length"]
+    assert [line.finish for line in short.samples] == ["length", "length"]
 
 
 async def test_banned_phrases_are_never_drawn() -> None:
     banned = replace(FREE, bans=Bans(newline=True, phrases=("the river", "lamp", "cat")))
     made = drawing(ScriptedBackend(), banned, 60, most=40)
     drawn = await run(made)
-    for line in made.continuations:
+    for line in made.samples:
         text = (STORY + line.data).lower()
         assert not any(one in text for one in (b"the river", b"lamp", b"cat", b"\n")), text
     reasons = {reason for one in drawn for reason in one.choice.ladder.dropped_by.tolist()}
@@ -183,7 +183,7 @@ async def test_a_constraint_holds_and_leads_into_no_ban() -> None:
     banned = replace(FREE, bans=Bans(phrases=("of stars", "house")))
     made = drawing(source, banned, 40, constraint=constraint)
     await run(made)
-    assert {line.finish for line in made.continuations} == {"end"}
+    assert {line.finish for line in made.samples} == {"end"}
     assert set(texts(made)) == {b" river", b" sea"}
 
 
@@ -193,7 +193,7 @@ async def test_where_nothing_may_follow_the_line_is_stuck() -> None:
     bans = Bans(phrases=("river", "sea"))
     made = drawing(source, replace(FREE, bans=bans), constraint=constraint)
     assert await run(made) == []
-    assert (made.continuations[0].finish, made.continuations[0].data) == ("stuck", b"")
+    assert (made.samples[0].finish, made.samples[0].data) == ("stuck", b"")
 
 
 async def test_a_half_written_word_is_finished() -> None:
@@ -201,19 +201,19 @@ async def test_a_half_written_word_is_finished() -> None:
     residue = residue_of(story)
     kept = source.vocabulary.encode(story[: -len(residue)])
     start = Start(source.vocabulary.prefix + kept, story, residue)
-    lines = [Continuation(n, most=4) for n in range(8)]
+    lines = [Sample(n, most=4) for n in range(8)]
     chain = Chains(source.vocabulary).of(FREE)
     made = Drawing(source, chain, start, lines, healer=Healer(source.vocabulary))
     await run(made)
-    for line in made.continuations:
+    for line in made.samples:
         written = b"".join(source.vocabulary.token(id).data for id in line.tail)
         assert written == residue + line.data
-    assert any(line.data.startswith(b"ver") for line in made.continuations)
+    assert any(line.data.startswith(b"ver") for line in made.samples)
 
 
 async def test_an_ideal_length_holds_the_end_back_and_then_urges_it() -> None:
     def lengths(made: Drawing) -> list[int]:
-        return [len(line.tail) for line in made.continuations if line.finish == "end"]
+        return [len(line.tail) for line in made.samples if line.finish == "end"]
 
     story = b"and the cat went to sleep by the lamp"
     source = ScriptedBackend()
@@ -231,13 +231,13 @@ async def test_each_line_has_a_mirostat_of_its_own() -> None:
     settings = SamplerSettings(mirostat=2, mirostat_tau=2.0, mirostat_eta=0.3, seed=4)
     made = drawing(ScriptedBackend(), Sampling(settings, None), 4)
     drawn = await run(made)
-    for line in made.continuations:
+    for line in made.samples:
         state = Mirostat.start(settings)
         for one in drawn:
-            if one.continuation is line:
+            if one.sample is line:
                 state = state.after(settings, one.choice.ladder, one.choice.id)
         assert line.mirostat == state
-    assert len({line.mirostat for line in made.continuations}) > 1
+    assert len({line.mirostat for line in made.samples}) > 1
 
 
 class Top(ScriptedBackend):
@@ -278,7 +278,7 @@ class Short(ScriptedBackend):
 async def test_a_full_context_ends_the_line_and_says_why() -> None:
     made = drawing(Short(), FREE, 2)
     await run(made)
-    for line in made.continuations:
+    for line in made.samples:
         assert (line.finish, len(line.tail)) == ("failed", 3)
         assert line.error is not None
         assert line.error.title == "The context is full"

@@ -115,8 +115,8 @@ async def test_each_way_is_kept(way: str) -> None:
 async def test_a_sampled_line_keeps_it() -> None:
     begun = greedy_session()
     draw_by(begun, PRESETS["creative"])
-    begun.continuations.start(2, 4, sentence=False)
-    await begun.continuations.wait()
+    begun.samples.start(2, 4, sentence=False)
+    await begun.samples.wait()
     assert begun.view is not None
     row = next(one for one in begun.view.branches if one.sampled)
     assert begun.shown is not None

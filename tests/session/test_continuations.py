@@ -36,8 +36,8 @@ def session(text: bytes = TEXT, gate: Gate | None = None, rules: Rules | None = 
 
 
 async def sampled(begun: Session, count: int = 4, tokens: int = 8, **how: bool) -> list[Branch]:
-    begun.continuations.start(count, tokens, sentence=how.get("sentence", False))
-    await begun.continuations.wait()
+    begun.samples.start(count, tokens, sentence=how.get("sentence", False))
+    await begun.samples.wait()
     return lines(begun)
 
 
@@ -89,9 +89,9 @@ async def test_accepting_a_line_lands_it_with_its_probabilities_as_one_step() ->
 async def test_the_others_are_kept_as_branches_beside_the_accepted_one() -> None:
     begun = session()
     rows = await sampled(begun)
-    kept = begun.continuations.keep(rows[1].tail)
+    kept = begun.samples.keep(rows[1].tail)
     assert kept == len(rows) - 1
-    assert begun.continuations.keep(rows[1].tail) == 0, "they hang there already"
+    assert begun.samples.keep(rows[1].tail) == 0, "they hang there already"
     assert story(begun) == TEXT
     begun.accept(rows[1].tail)
     loom = begun.document.loom
@@ -100,7 +100,7 @@ async def test_the_others_are_kept_as_branches_beside_the_accepted_one() -> None
     assert beside == {row.data for row in rows}
     begun.move(0)
     with pytest.raises(UsageError):
-        begun.continuations.keep()
+        begun.samples.keep()
 
 
 async def test_a_word_or_token_of_a_line_leaves_the_rest_of_it() -> None:
@@ -150,11 +150,11 @@ async def test_a_healed_word_is_finished_by_every_line() -> None:
 async def test_a_stop_an_edit_and_the_loss_of_the_model_end_the_drawing(act: str) -> None:
     gate = Gate(3)
     begun = session(gate=gate)
-    begun.continuations.start(3, 50, sentence=False)
+    begun.samples.start(3, 50, sentence=False)
     await gate.reached.wait()
-    assert begun.continuations.going == 3
+    assert begun.samples.going == 3
     if act == "stop":
-        begun.continuations.stop()
+        begun.samples.stop()
     elif act == "edit":
         begun.edit(len(TEXT), len(TEXT), " sea")
     elif act == "detach":
@@ -162,22 +162,22 @@ async def test_a_stop_an_edit_and_the_loss_of_the_model_end_the_drawing(act: str
     else:
         begun.set_resting(True)
     gate.opened.set()
-    await begun.continuations.wait()
-    assert not begun.continuations.running
-    assert begun.continuations.going == 0
+    await begun.samples.wait()
+    assert not begun.samples.running
+    assert begun.samples.going == 0
     assert lines(begun)
     assert all(3 <= len(row.steps) <= 4 for row in lines(begun))
 
 
 async def test_without_a_model_there_is_an_error() -> None:
     with pytest.raises(BackendUnavailable):
-        Session(Document.scratch(TEXT)).continuations.start(2, 5, sentence=False)
+        Session(Document.scratch(TEXT)).samples.start(2, 5, sentence=False)
 
 
 async def test_lines_past_the_context_fail_and_say_so() -> None:
     begun = session(TEXT * 2)
     told: list[LltermError] = []
-    begun.continuations.ended = told.append
+    begun.samples.ended = told.append
     assert begun.source is not None
     rows = await sampled(begun, 2, begun.source.capabilities.context)
     assert rows

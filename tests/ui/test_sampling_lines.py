@@ -22,7 +22,7 @@ def sampled(at: Driven) -> int:
 
 async def sample(at: Driven, key: str = "alt+s") -> None:
     await at.press(key)
-    await at.until(lambda: not at.session.continuations.running and sampled(at))
+    await at.until(lambda: not at.session.samples.running and sampled(at))
 
 
 async def test_a_key_samples_lines_that_are_accepted_like_suggestions(start: Start) -> None:
@@ -48,7 +48,7 @@ async def test_a_key_samples_lines_that_are_accepted_like_suggestions(start: Sta
         assert at.story == STORY + " " + text.split()[0]
         assert at.main.row is not None
         await at.press("ctrl+o", "S")
-        await at.until(lambda: not at.session.continuations.running)
+        await at.until(lambda: not at.session.samples.running)
 
 
 async def test_escape_stops_the_lines_and_keeps_them(start: Start) -> None:
@@ -62,7 +62,7 @@ async def test_escape_stops_the_lines_and_keeps_them(start: Start) -> None:
         await at.press("alt+s")
         await at.until(lambda: "sampling 5 lines" in at.line("found"))
         await at.press("escape")
-        assert not at.session.continuations.running
+        assert not at.session.samples.running
         await at.until(lambda: sampled(at))
         gate.opened.set()
 

@@ -194,7 +194,7 @@ async def test_sampled_lines_come_back_at_the_next_start(start: Start, kind: typ
 
     async with served(start, kind())(STORY) as at:
         await at.press("alt+s")
-        await at.until(lambda: lines(at) and not at.session.continuations.running)
+        await at.until(lambda: lines(at) and not at.session.samples.running)
         drawn = lines(at)
     async with served(start, kind())() as at:
         await at.until(lambda: lines(at))

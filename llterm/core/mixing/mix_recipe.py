@@ -8,9 +8,9 @@ from typing import Literal
 
 import numpy as np
 
-from llterm.core.counts import count_of
 from llterm.core.mixing.opinion_pools import OpinionPool, Reals
 from llterm.errors import UsageError
+from llterm.number_format import count_of
 
 Mode = Literal["round-robin", "democratic", "reference"]
 

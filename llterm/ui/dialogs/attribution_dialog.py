@@ -14,12 +14,11 @@ from textual.widgets import Static
 from textual.worker import Worker
 
 from llterm.core.attribution_methods import METHODS, SHARES, SIGNED, Attribution, How, Method
-from llterm.core.counts import count_of
 from llterm.core.display import visible
 from llterm.core.tokens import Token, Vocabulary
 from llterm.engine.attribute import Attributions
 from llterm.errors import LltermError
-from llterm.number_format import percent
+from llterm.number_format import count_of, percent
 from llterm.ui.dialogs.attribution_text import AttributionText, Shading
 from llterm.ui.dialogs.dialog import Dialog
 from llterm.ui.notices import sentences_of

@@ -12,12 +12,11 @@ from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
-from llterm.core.counts import count_of
 from llterm.core.display import visible
 from llterm.core.loom_tree import Loom
 from llterm.core.side_by_side import BranchComparison as Compared
 from llterm.core.side_by_side import ComparedStretch, ComparedWord, compare
-from llterm.number_format import percent
+from llterm.number_format import count_of, percent
 from llterm.ui.dialogs.dialog import Dialog
 from llterm.ui.widgets.text_fit import crop
 

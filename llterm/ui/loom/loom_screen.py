@@ -6,10 +6,10 @@ from textual import on
 from textual.app import ComposeResult
 from textual.containers import Horizontal
 
-from llterm.core.counts import count_of
 from llterm.core.display import label_text
 from llterm.core.loom_tree import ROOT
 from llterm.keymap import IN_LOOM
+from llterm.number_format import count_of
 from llterm.ui.bindings import bind, pane_bindings
 from llterm.ui.loom import loom_handlers, loom_tree_handlers
 from llterm.ui.loom.loom_map import LoomMap

@@ -9,10 +9,9 @@ from textual.content import Content
 from textual.widgets import Static
 
 from llterm.core.comparison.mixed_place import MixedPlace, ModelAtPlace, cautions
-from llterm.core.counts import count_of
 from llterm.core.display import label_text, visible
 from llterm.engine.mixture import Mix
-from llterm.number_format import percent, spoken_speed
+from llterm.number_format import count_of, percent, spoken_speed
 from llterm.ui.mix.mix_panes import MixPanes
 from llterm.ui.mix.mixed_story import MixedToken
 from llterm.ui.mix.model_charts import ModelChart, ModelCharts

@@ -7,11 +7,11 @@ from textual.widget import Widget
 from llterm.backends.registry import Known
 from llterm.backends.served import counted, counted_words
 from llterm.core.chat_messages import read_chat
-from llterm.core.counts import count_of
 from llterm.core.display import label_text
 from llterm.errors import LltermError
 from llterm.formats.dialogue import Dialogue
 from llterm.keymap import action_of
+from llterm.number_format import count_of
 from llterm.session.story_prompt import story_prompt
 from llterm.ui.dialogs.chat_dialog import ChatDialog
 from llterm.ui.dialogs.help_dialog import HelpDialog
@@ -113,8 +113,8 @@ def back(screen: Panes) -> None:
         screen.session.player.pause()
     elif screen.session.autopilot.running:
         screen.session.autopilot.stop()
-    elif screen.session.continuations.running:
-        screen.session.continuations.stop()
+    elif screen.session.samples.running:
+        screen.session.samples.stop()
     elif screen.session.weaving:
         screen.session.stop()
     elif screen.heat.has_focus:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from llterm.core.counts import count_of
 from llterm.core.rules import Rules
 from llterm.core.starting_stories import Story
+from llterm.number_format import count_of
 from llterm.ui.dialogs.constraint_dialog import ConstraintDialog
 from llterm.ui.dialogs.sentences_dialog import SentencesDialog
 from llterm.ui.dialogs.stories_dialog import StoriesDialog
@@ -58,7 +58,7 @@ def weave(screen: Panes) -> None:
 
 def busy(screen: Panes) -> bool:
     session = screen.session
-    drawing = session.player.playing or session.continuations.running
+    drawing = session.player.playing or session.samples.running
     return session.weaving or session.autopilot.running or drawing
 
 
@@ -66,7 +66,7 @@ def stop(screen: Panes) -> None:
     """End whatever the model is doing here; what it found or wrote stays."""
     screen.session.autopilot.stop()
     screen.session.player.pause()
-    screen.session.continuations.stop()
+    screen.session.samples.stop()
     screen.session.stop()
 
 
@@ -127,7 +127,7 @@ def sample(screen: Panes) -> None:
     screen.session.player.pause()
     screen.session.autopilot.stop()
     with troubles(screen):
-        screen.session.continuations.start(
+        screen.session.samples.start(
             options.sample_lines, options.sample_tokens, sentence=options.sample_sentence
         )
         screen.ghost_off = False
@@ -138,7 +138,7 @@ def keep_lines(screen: Panes) -> None:
     """Hang the sampled lines in the loom, less the highlighted one, which may be accepted."""
     row = screen.row
     with troubles(screen):
-        kept = screen.session.continuations.keep(row.tail if row is not None else ())
+        kept = screen.session.samples.keep(row.tail if row is not None else ())
         screen.flash(f"{count_of(kept, 'line')} kept as branches")
 
 

@@ -97,7 +97,7 @@ class WeaveScreen(Panes):
             self.app.post_message(PlayEnded(reason))
 
         player.landed = autopilot.landed = self.land
-        player.ended = autopilot.ended = self.session.continuations.ended = ended
+        player.ended = autopilot.ended = self.session.samples.ended = ended
 
     def compose(self) -> ComposeResult:
         with Horizontal(id="title"):

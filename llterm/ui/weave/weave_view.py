@@ -8,7 +8,6 @@ from textual.widgets import Static
 
 from llterm.backends.served import server_of, silent
 from llterm.core.chat_messages import encode_parts
-from llterm.core.counts import count_of
 from llterm.core.display import label_text
 from llterm.core.healing import residue_of
 from llterm.core.query import Source
@@ -16,7 +15,7 @@ from llterm.core.suggestion_tree import View, mean_of
 from llterm.core.tokens import Vocabulary
 from llterm.engine.mixture import Mix
 from llterm.errors import LltermError
-from llterm.number_format import fine_percent, joint, percent, spoken_speed
+from llterm.number_format import count_of, fine_percent, joint, percent, spoken_speed
 from llterm.session.session import Session
 from llterm.session.status import Figures
 from llterm.session.story_prompt import chat_parts
@@ -171,7 +170,7 @@ class WeaveView:
             pieces = result_pieces(
                 session.figures, view, weaving=session.weaving, stale=self._stale(), key=key
             )
-            if going := session.continuations.going:
+            if going := session.samples.going:
                 key = self._panes.key("weave.stop")
                 pieces = [f"sampling {count_of(going, 'line')}", f"{key} stops", *pieces]
             if session.constraint is not None:

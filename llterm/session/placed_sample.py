@@ -38,7 +38,7 @@ def added_text(steps: Sequence[Step], residue: bytes) -> bytes:
 
 
 @dataclass(slots=True, eq=False)
-class Sample:
+class PlacedSample:
     """A continuation drawn by the sampler chain, as far as it is drawn."""
 
     number: int
@@ -90,9 +90,9 @@ class Sample:
         self.steps.append(Step(id, token.data, logprob, rank, token.special, permitted))
         self.found.append(replace(before, full=None))
         self.arrivals.append(arrival_of(drawn.choice))
-        self.finish = drawn.continuation.finish
+        self.finish = drawn.sample.finish
 
-    def after(self, ids: Tail) -> Sample | None:
+    def after(self, ids: Tail) -> PlacedSample | None:
         """What is left of it when these tokens were accepted; None where it went another way."""
         size = len(ids)
         if self.ids[:size] != ids or size >= len(self.steps):
@@ -108,16 +108,16 @@ class Sample:
         )
 
 
-def find(samples: Sequence[Sample], tail: Tail) -> Sample | None:
+def find(samples: Sequence[PlacedSample], tail: Tail) -> PlacedSample | None:
     """The line that a row's tail is of; None where it is one of the search's."""
     if not tail or tail[0] >= 0:
         return None
     return next((one for one in samples if mark(one.number) == tail[0]), None)
 
 
-def rows(samples: Sequence[Sample]) -> tuple[Branch, ...]:
+def rows(samples: Sequence[PlacedSample]) -> tuple[Branch, ...]:
     """A row each, lines that came out equal in one; those with no text yet are left out."""
-    shown: dict[object, list[Sample]] = {}
+    shown: dict[object, list[PlacedSample]] = {}
     for sample in samples:
         if sample.steps:
             key = (sample.ids, sample.finish) if sample.finish is not None else sample.number
@@ -125,7 +125,7 @@ def rows(samples: Sequence[Sample]) -> tuple[Branch, ...]:
     return tuple(map(_row, shown.values()))
 
 
-def _row(equal: Sequence[Sample]) -> Branch:
+def _row(equal: Sequence[PlacedSample]) -> Branch:
     sample = equal[0]
     numbers = ", ".join(str(sample.number + 1) for sample in equal)
     return Branch(

@@ -18,17 +18,17 @@ from llterm.errors import LltermError, UsageError
 from llterm.session.background_task import BackgroundTask, Reason
 from llterm.session.cursor import Cursor
 from llterm.session.document import Document
+from llterm.session.placed_sample import PlacedSample, find
 from llterm.session.placed_weave import PlacedWeave, SamplePath
-from llterm.session.samples import Sample, find
 
 
-class Continuations:
+class SampleSet:
     """Draws samples by the sampler chain; one decode a token for all of them."""
 
     def __init__(self, cursor: Cursor) -> None:
         self._cursor = cursor
         self._task = BackgroundTask("Sampling failed", self._ended)
-        self._samples: Sequence[Sample] = ()
+        self._samples: Sequence[PlacedSample] = ()
         self._placed: PlacedWeave | None = None
         """Where they are drawn."""
         self.ended: Callable[[LltermError], None] = lambda _: None
@@ -54,7 +54,7 @@ class Continuations:
         self._cursor.document.checkpoint()
         sampling, source = self._cursor.sampling, self._cursor.model
         first = max((sample.number for sample in placed.samples), default=-1) + 1
-        samples = [Sample(first + n, placed.weave.residue, sampling) for n in range(count)]
+        samples = [PlacedSample(first + n, placed.weave.residue, sampling) for n in range(count)]
         placed.samples[:0] = self._samples = samples
         self._placed = placed
 
@@ -102,7 +102,7 @@ class Continuations:
         return len(fresh)
 
     async def _draw(
-        self, begin: Callable[[], Drawing], placed: PlacedWeave, samples: Sequence[Sample]
+        self, begin: Callable[[], Drawing], placed: PlacedWeave, samples: Sequence[PlacedSample]
     ) -> Reason:
         await self._cursor.settle(placed)
         for sample in samples:
@@ -113,7 +113,7 @@ class Continuations:
                 if self._cursor.shown is not placed or self._cursor.stale:
                     break
                 self._cursor.changed()
-        return next((line.error for line in drawing.continuations if line.error), "")
+        return next((line.error for line in drawing.samples if line.error), "")
 
     def _ended(self, reason: Reason) -> None:
         self._end()
@@ -135,7 +135,7 @@ def make_drawing(
     document: Document,
     source: Source,
     chain: Chain,
-    samples: Sequence[Sample],
+    samples: Sequence[PlacedSample],
     tokens: int,
     *,
     sentence: bool,
@@ -155,14 +155,14 @@ def make_drawing(
 
 
 async def follow(
-    drawing: Drawing, placed: PlacedWeave, samples: Sequence[Sample]
-) -> AsyncGenerator[Sample]:
+    drawing: Drawing, placed: PlacedWeave, samples: Sequence[PlacedSample]
+) -> AsyncGenerator[PlacedSample]:
     """Draw, and let each sample take its line's tokens; yields after each token."""
     by_number = {sample.number: sample for sample in samples}
     async with aclosing(drawing.run()) as tokens:
         async for drawn in tokens:
-            sample = by_number[drawn.continuation.number]
+            sample = by_number[drawn.sample.number]
             sample.take(drawn, placed.weave.mask(sample.ids))
             yield sample
-    for line in drawing.continuations:
-        by_number[line.number].finish = line.finish
+    for drawn in drawing.samples:
+        by_number[drawn.number].finish = drawn.finish

@@ -1,1 +1,0 @@
-"""The commands without a screen. stdout is data, stderr is narration."""
