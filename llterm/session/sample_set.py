@@ -164,5 +164,5 @@ async def follow(
             sample = by_number[drawn.sample.number]
             sample.take(drawn, placed.weave.mask(sample.ids))
             yield sample
-    for drawn in drawing.samples:
-        by_number[drawn.number].finish = drawn.finish
+    for ended in drawing.samples:
+        by_number[ended.number].finish = ended.finish
