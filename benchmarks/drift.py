@@ -14,11 +14,11 @@ from pathlib import Path
 from benchmarks.rows import Row
 from benchmarks.weaving import begin, run
 from llterm.backends.llamacpp import LlamaBackend, LlamaSettings, open_llama
-from llterm.core.rules import Rules
 from llterm.core.suggestion_tree import Suggestion
 from llterm.core.tokens import Tail
+from llterm.core.weave_settings import WeaveSettings
 
-RULES = Rules(depth=6, cutoff=0.1, split_limit=3, beams=12, auto_stop=False, heal=False)
+RULES = WeaveSettings(depth=6, cutoff=0.1, split_limit=3, beams=12, auto_stop=False, heal=False)
 SETTINGS = LlamaSettings(threads=2)
 STORY = (
     "Once upon a time there was a little fox who lived at the edge of a dark forest. One evening"

@@ -13,11 +13,11 @@ from typing import Any
 from benchmarks.rows import MODEL, Row, percentile
 from benchmarks.weaving import begin, run
 from llterm.backends.llamacpp import LlamaSettings, open_llama
-from llterm.core.rules import Rules
 from llterm.core.starting_stories import STORIES
 from llterm.core.tokens import Anchor
+from llterm.core.weave_settings import WeaveSettings
 
-RULES = Rules(depth=12, cutoff=0.05, split_limit=3, beams=64, auto_stop=False, heal=False)
+RULES = WeaveSettings(depth=12, cutoff=0.05, split_limit=3, beams=64, auto_stop=False, heal=False)
 ROUNDS = 9
 
 
@@ -95,7 +95,7 @@ async def _again(backend: Any, story: str, seen: Decodes) -> list[Row]:
     for size in (100, 1900):
         text = (story + ". ") * (size // 20)
         ids = backend.vocabulary.prefix + backend.vocabulary.encode(text.encode())
-        rules = Rules(depth=8, beams=10, auto_stop=False)
+        rules = WeaveSettings(depth=8, beams=10, auto_stop=False)
         weave = begin(backend, backend_text(backend, ids[:size]), rules)
         await run(weave, backend)
         most = 0

@@ -14,7 +14,7 @@ from benchmarks.rows import Row
 from llterm.backends.scripted import ScriptedBackend
 from llterm.config import Config
 from llterm.core.history import UndoStep
-from llterm.core.loom_tree import ROOT, Node, Piece, Slice
+from llterm.core.loom_tree import ROOT, Node, Piece, PieceSlice
 from llterm.core.provenance import Provenance, provenance_text
 from llterm.core.query import Backend
 from llterm.core.starting_stories import STORIES
@@ -63,7 +63,7 @@ def grow(path: Path, size: int) -> None:
         )  # fmt: skip
         on_story = id % 10 == 0
         above = story[-1] if on_story else parent
-        node = Node(id, above, (Slice(id, 0, len(data)),))
+        node = Node(id, above, (PieceSlice(id, 0, len(data)),))
         changes.nodes[id] = node
         step = UndoStep("accept", nodes={id: (None, node)}, facts={"head": (above, id)}, id=id)
         changes.steps[id] = step, False

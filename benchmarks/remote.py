@@ -15,11 +15,11 @@ from benchmarks.delay import delayed
 from benchmarks.rows import MODEL, Row
 from benchmarks.server import LLooM, server
 from benchmarks.weaving import begin, run
-from llterm.backends.remote.connect import open_remote
 from llterm.backends.remote.remote_backend import RemoteBackend, RequestPolicy
+from llterm.backends.remote.server_connection import open_remote
 from llterm.config.server_settings import ServerSettings
-from llterm.core.rules import Rules
 from llterm.core.starting_stories import STORIES
+from llterm.core.weave_settings import WeaveSettings
 
 LATENCIES = (0.0, 0.02, 0.2)
 POLICIES = {
@@ -27,9 +27,11 @@ POLICIES = {
     "level": RequestPolicy(ahead=0),
     "blend": RequestPolicy(),
 }
-TREE = Rules(12, 0.11, split_limit=3, beams=10_000, auto_stop=False, heal=False, budget=2_000)
+TREE = WeaveSettings(
+    12, 0.11, split_limit=3, beams=10_000, auto_stop=False, heal=False, budget=2_000
+)
 """Every suggestion above a cutoff: both sides have the same tree to go through."""
-BEST = Rules(heal=False)
+BEST = WeaveSettings(heal=False)
 THREADS = 1
 """Of the server; the measuring side needs the other core."""
 STORY = STORIES[1].text
@@ -76,7 +78,7 @@ async def _compare(backend: RemoteBackend, address: tuple[str, int], latency: fl
                 await _weave(backend, rules, taken, count=turn > 0)
         # The server hangs up on those that were quiet for five seconds: new connections.
         lloom = LLooM(*address)
-        lloom.suggest(STORY, Rules(depth=2))
+        lloom.suggest(STORY, WeaveSettings(depth=2))
         lloom.requests = 0
         start = time.perf_counter()
         await asyncio.to_thread(lloom.suggest, STORY, TREE)
@@ -94,7 +96,9 @@ async def _compare(backend: RemoteBackend, address: tuple[str, int], latency: fl
     return rows + [_row(f"{name}: best 25, {way}", took) for way, took in best.items()]
 
 
-async def _weave(backend: RemoteBackend, rules: Rules, taken: _Taken, *, count: bool) -> None:
+async def _weave(
+    backend: RemoteBackend, rules: WeaveSettings, taken: _Taken, *, count: bool
+) -> None:
     before = backend.transport.spent.requests
     await asyncio.to_thread(backend.vocabulary.encode, STORY.encode())
     weave = begin(backend, STORY, rules)

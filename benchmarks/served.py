@@ -12,8 +12,8 @@ from benchmarks.rows import MODEL, Row
 from benchmarks.server import LLooM, server
 from benchmarks.weaving import begin, run
 from llterm.backends.llamacpp import LlamaBackend, LlamaSettings, open_llama
-from llterm.core.rules import Rules
 from llterm.core.starting_stories import STORIES
+from llterm.core.weave_settings import WeaveSettings
 from llterm.core.weave_state import Weave
 
 CUTOFFS = (0.3, 0.25, 0.22, 0.2, 0.18, 0.17, 0.16, 0.15, 0.14, 0.13, 0.12, 0.11, 0.1, 0.09, 0.08)
@@ -60,7 +60,7 @@ async def _compare(backend: LlamaBackend, name: str, before: str) -> list[Row]:
             lloom.suggest(story, rules)
         for _ in range(ROUNDS):
             for text in (OTHER, story):
-                await run(begin(backend, text, Rules(depth=1)), backend)
+                await run(begin(backend, text, WeaveSettings(depth=1)), backend)
             weave = begin(backend, story, rules)
             start = time.perf_counter()
             await run(weave, backend)
@@ -95,11 +95,11 @@ def _row(
     return Row(name, ratio, "×", budget, at_least=True, note=note)
 
 
-async def _rules(backend: LlamaBackend, story: str) -> Rules:
+async def _rules(backend: LlamaBackend, story: str) -> WeaveSettings:
     """Rules under which the tree has about the wanted size."""
-    sizes: dict[Rules, int] = {}
+    sizes: dict[WeaveSettings, int] = {}
     for cutoff in CUTOFFS:
-        rules = Rules(12, cutoff, split_limit=3, beams=10_000, auto_stop=False, heal=False,
+        rules = WeaveSettings(12, cutoff, split_limit=3, beams=10_000, auto_stop=False, heal=False,
                       budget=2_000)  # fmt: skip
         weave: Weave = begin(backend, story, rules)
         await run(weave, backend)

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-from llterm.core.rules import Rules
+from llterm.core.weave_settings import WeaveSettings
 
 _SERVE = """
 import sys, time
@@ -60,7 +60,7 @@ class LLooM:
         self._pool = ThreadPoolExecutor(parallel)
         self.requests = 0
 
-    def suggest(self, story: str, rules: Rules) -> list[tuple[str, float]]:
+    def suggest(self, story: str, rules: WeaveSettings) -> list[tuple[str, float]]:
         """Suggestions with their joint logprobs."""
         live: list[tuple[str, float]] = [("", 0.0)]
         done: list[tuple[str, float]] = []

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from llterm.core.query import Cost, Source
-from llterm.core.rules import Rules
 from llterm.core.tokens import Anchor
+from llterm.core.weave_settings import WeaveSettings
 from llterm.core.weave_state import Weave
 from llterm.engine.weave import drive
 
 
-def begin(source: Source, story: str, rules: Rules) -> Weave:
+def begin(source: Source, story: str, rules: WeaveSettings) -> Weave:
     """A weave after this text."""
     vocabulary = source.vocabulary
     tokens = vocabulary.prefix + vocabulary.encode(story.encode())

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from llterm import paths
 from llterm.errors import LltermError
-from llterm.regular import refused
+from llterm.regular_file import refused
 
 log = logging.getLogger(__name__)
 _SHOWN = 200

@@ -12,7 +12,7 @@ from difflib import get_close_matches
 from typing import Literal
 
 from llterm.errors import ConfigError
-from llterm.keynames import (
+from llterm.key_names import (
     BROWSERS_OWN,
     NEVER,
     canonical,

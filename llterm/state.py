@@ -14,8 +14,8 @@ from typing import Any
 from llterm import paths
 from llterm.config.schema import WEAVE
 from llterm.config.toml import NotToml, TomlFile
-from llterm.core.rules import Rules
-from llterm.wholefile import write_whole
+from llterm.core.weave_settings import WeaveSettings
+from llterm.whole_file import write_whole
 
 log = logging.getLogger(__name__)
 
@@ -69,10 +69,10 @@ def keep(choices: Mapping[str, object]) -> None:
         log.warning("%s could not be written: %s", path, error)
 
 
-def rules_choices(rules: Rules) -> dict[str, object]:
+def rules_choices(rules: WeaveSettings) -> dict[str, object]:
     """Weave settings as choices to keep."""
     names = {row.attribute: row.name for row in WEAVE}
-    return {f"weave.{names[one.name]}": getattr(rules, one.name) for one in fields(Rules)}
+    return {f"weave.{names[one.name]}": getattr(rules, one.name) for one in fields(WeaveSettings)}
 
 
 def _plain(value: object) -> object:

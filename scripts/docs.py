@@ -61,8 +61,8 @@ def commands() -> str:
 
 def keys() -> str:
     """The table of actions."""
+    from llterm.key_names import NEVER
     from llterm.keymap import LETTERED, resolve
-    from llterm.keynames import NEVER
 
     lines = [
         "# Keys",

@@ -23,9 +23,9 @@ from llterm.config import load_config
 from llterm.core.mixing.mix_recipe import Recipe
 from llterm.core.mixing.opinion_pools import OpinionPool
 from llterm.core.query import Backend
-from llterm.core.rules import Rules
 from llterm.core.starting_stories import STORIES
-from llterm.engine.opening import open_mix
+from llterm.core.weave_settings import WeaveSettings
+from llterm.engine.mix_opener import open_mix
 from llterm.ui.launch import Launch
 from llterm.ui.llterm_app import LltermApp, open_document
 from llterm.ui.mix.mix_screen import MixScreen
@@ -113,7 +113,7 @@ async def compared(name: str, size: tuple[int, int], home: Path) -> None:
         path=home / name / "the-refrigerator.loom",
         text=HEATED.encode(),
         prefix=None,
-        rules=Rules(heal=False),
+        rules=WeaveSettings(heal=False),
         config=config,
         opening=opening,
         model_name="fable + 2 more",

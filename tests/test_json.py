@@ -13,12 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import llterm
-from llterm.core.jsontext import json_text
+from llterm.core.json_text import json_text
 from tests.helpers.strict_json import strictly
 
 PACKAGE = Path(llterm.__file__).parent
 WRITERS = (
-    PACKAGE / "core" / "jsontext.py",
+    PACKAGE / "core" / "json_text.py",
     # A process of its own that imports nothing of llterm; it answers with texts alone.
     PACKAGE / "backends" / "rendering" / "child.py",
 )
@@ -69,7 +69,7 @@ def _writes(node: ast.AST) -> bool:
 
 
 def test_nothing_else_in_the_package_writes_json() -> None:
-    """`core.jsontext` alone does; a reader of the whole package finds any other."""
+    """`core.json_text` alone does; a reader of the whole package finds any other."""
     found = []
     for path in sorted(PACKAGE.rglob("*.py")):
         if path in WRITERS:

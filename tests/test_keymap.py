@@ -8,8 +8,8 @@ from collections import Counter
 import pytest
 
 from llterm.errors import ConfigError
+from llterm.key_names import NEVER, split_keys
 from llterm.keymap import ACTIONS, PANES, _refuse_clashes, resolve
-from llterm.keynames import NEVER, split_keys
 
 
 def test_the_default_keys_are_sound() -> None:

@@ -15,8 +15,8 @@ from pathlib import Path, PurePath
 from typing import TypeVar
 
 from llterm import paths
-from llterm.jsonfile import read_json
-from llterm.regular import read_file
+from llterm.json_file import read_json
+from llterm.regular_file import read_file
 
 Environment = Mapping[str, str]
 AnyPath = TypeVar("AnyPath", bound=PurePath)

@@ -15,8 +15,8 @@ from llterm.config.chat_format import FormatConfig
 from llterm.config.server_settings import ServerSettings
 from llterm.core.chat_messages import OWN, Chat, ChatParts, plain_chat, rendered
 from llterm.errors import LltermError, ModelError, reason
-from llterm.regular import read_file
-from llterm.textfile import text_of
+from llterm.regular_file import read_file
+from llterm.text_file import text_of
 
 Messages = list[dict[str, str]]
 THOUGHTLESS = {"enable_thinking": False}

@@ -14,7 +14,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, TextIO
 
-from llterm.core.jsontext import json_text
+from llterm.core.json_text import json_text
 
 LEAST_STEPS, MOST_STEPS = 32, 512
 GAP = 0.02

@@ -20,9 +20,9 @@ from typing import Any
 
 import numpy as np
 
-from llterm import children
-from llterm.core.attribution_methods import Attribution, How, Question
-from llterm.core.jsontext import json_text
+from llterm import child_processes
+from llterm.core.attribution_methods import Attribution, AttributionSettings, Question
+from llterm.core.json_text import json_text
 from llterm.errors import CapabilityMissing, LltermError
 
 log = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ class GradientProcess:
         self._said: asyncio.Task[str] | None = None
 
     async def ask(
-        self, question: Question, how: How, progress: Callable[[float], None]
+        self, question: Question, how: AttributionSettings, progress: Callable[[float], None]
     ) -> Attribution:
         """The gradients of the target's logprob by the embeddings of the text's own tokens.
 
@@ -115,7 +115,9 @@ class GradientProcess:
     async def _start(self) -> Process:
         offline = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "TQDM_DISABLE": "1"}
         self._process = await asyncio.create_subprocess_exec(
-            *children.command(f"{__package__}.gradients_child", str(self._weights.resolve())),
+            *child_processes.command(
+                f"{__package__}.gradients_child", str(self._weights.resolve())
+            ),
             stdin=PIPE,
             stdout=PIPE,
             stderr=PIPE,

@@ -10,7 +10,7 @@ from llterm.backends.caches import quantisation_of
 from llterm.backends.llamacpp.gguf_header import UNKNOWN, ModelInfo, inspect_gguf
 from llterm.backends.llamacpp.memory_estimate import Fit, available, fit, needed
 from llterm.backends.model_files import size_of
-from llterm.backends.registry import Known, find_model, known_models
+from llterm.backends.registry import KnownModel, find_model, known_models
 from llterm.config import Config
 from llterm.config.server_settings import address_mistake
 from llterm.core.display import label_text
@@ -21,7 +21,7 @@ from llterm.errors import LltermError, UsageError, reason
 class ModelEntry:
     """One model of the list."""
 
-    known: Known
+    known: KnownModel
     size: int = 0
     """Bytes of all its files."""
     quantisation: str = ""
@@ -76,7 +76,7 @@ def take_inventory(config: Config, addresses: Sequence[str] = ()) -> list[ModelE
 class ModelDescription:
     """What is known of one model without opening it."""
 
-    known: Known
+    known: KnownModel
     info: ModelInfo | None = None
     """What its file's header says; None where it has no file."""
     size: int = 0
@@ -94,7 +94,7 @@ def describe_model(name: str, config: Config) -> ModelDescription:
     return ModelDescription(known, info, size, needed(info, size, known.settings.context))
 
 
-def _entry_of(known: Known, free: int) -> ModelEntry:
+def _entry_of(known: KnownModel, free: int) -> ModelEntry:
     if known.path is None:
         return ModelEntry(known)
     try:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from llterm import paths
 from llterm.backends.caches import find_files, model_name, parts_of, quantisation_of
-from llterm.backends.registry import Known, named, taken_names
+from llterm.backends.registry import KnownModel, named, taken_names
 from llterm.config import Config
 from llterm.errors import LltermError, ModelError, UsageError, reason
 
@@ -25,7 +25,7 @@ def typed_name(path: Path, config: Config) -> str:
     return next((name for name, file in names.items() if file.path == path), str(path))
 
 
-def quantized_path(known: Known, kind: str) -> Path:
+def quantized_path(known: KnownModel, kind: str) -> Path:
     """Where this model goes in another quantisation: its name without the one that it has now."""
     assert known.path is not None
     name = known.name if known.kind == "bundled" else model_name(known.path)
@@ -36,7 +36,7 @@ def quantized_path(known: Known, kind: str) -> Path:
     return paths.models_dir() / f"{name}-{kind}.gguf"
 
 
-def removable_files(name: str, known: Known, *, outside: bool) -> list[Path]:
+def removable_files(name: str, known: KnownModel, *, outside: bool) -> list[Path]:
     """The files of a model that the person calls `name`, where llterm may delete them.
 
     `outside`: also where they are not in llterm's own folder. Raises UsageError for what is not

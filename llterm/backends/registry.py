@@ -16,7 +16,7 @@ from llterm.config import Config, ModelConfig
 from llterm.config.server_settings import ServerSettings, is_address
 from llterm.core.query import Backend
 from llterm.errors import ModelError
-from llterm.regular import present
+from llterm.regular_file import present
 
 MODELS = Path(__file__).parent.parent / "models"
 """The bundled models, inside the package."""
@@ -30,7 +30,7 @@ Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class KnownModel:
     """A model that can be opened."""
 
     name: str
@@ -49,7 +49,7 @@ class Known:
         return self.name
 
 
-def known_models(config: Config, addresses: Sequence[str] = ()) -> list[Known]:
+def known_models(config: Config, addresses: Sequence[str] = ()) -> list[KnownModel]:
     """Every model with a name: bundled, configured, scripted, and found on disk.
 
     So are the models of servers at these addresses, and the one that is opened without -m where
@@ -86,7 +86,7 @@ def named(files: Sequence[LocalModel], taken: Collection[str]) -> dict[str, Loca
     }
 
 
-def find_model(name: str, config: Config) -> Known:
+def find_model(name: str, config: Config) -> KnownModel:
     """The model with this name, or at this path. Raises ModelError naming the nearest known one.
 
     Disks are searched only for a name that is neither bundled, configured, nor a path.
@@ -96,17 +96,17 @@ def find_model(name: str, config: Config) -> Known:
         own = replace(own, server=_limited(own.server, config))
     if name in BUNDLED:
         settings = own or ModelConfig()
-        return Known(name, "bundled", settings.path or MODELS / BUNDLED[name], settings)
+        return KnownModel(name, "bundled", settings.path or MODELS / BUNDLED[name], settings)
     if own is not None:
-        return Known(name, "server" if own.server else "configured", own.path, own)
+        return KnownModel(name, "server" if own.server else "configured", own.path, own)
     if name == SCRIPTED:
-        return Known(name, "scripted", None, ModelConfig())
+        return KnownModel(name, "scripted", None, ModelConfig())
     if is_address(name):
         server = _limited(ServerSettings((name,)), config)
-        return Known(name, "server", None, ModelConfig(server=server))
+        return KnownModel(name, "server", None, ModelConfig(server=server))
     path = Path(name).expanduser()
     if present(path):
-        return Known(model_name(path), "file", path, ModelConfig())
+        return KnownModel(model_name(path), "file", path, ModelConfig())
     files = find_files()
     meant = [file for file in files if name in (*_spellings(file), file.reference)]
     entry = None if meant or len(path.parts) > 1 else find_entry(name.partition(":")[0])
@@ -123,7 +123,7 @@ def find_model(name: str, config: Config) -> Known:
             f"`llterm models pull {name}` fetches it from the Hugging Face hub.",
         )
     if path.suffix.lower() == ".gguf" or len(path.parts) > 1:
-        return Known(path.stem, "file", path, ModelConfig())
+        return KnownModel(path.stem, "file", path, ModelConfig())
     raise _unknown(name, taken_names(config), files)
 
 
@@ -152,7 +152,7 @@ def _of_entry(entry: CatalogueEntry, wanted: str, files: Sequence[LocalModel]) -
 
 def _only(
     name: str, meant: Sequence[LocalModel], files: Sequence[LocalModel], taken: Collection[str]
-) -> Known:
+) -> KnownModel:
     """The one file on disk that this name means. Raises ModelError where it means several."""
     if len(meant) > 1:
         ways = [way for way, file in named(files, taken).items() if file in meant]
@@ -164,8 +164,8 @@ def _only(
     return _of(name, meant[0])
 
 
-def _of(name: str, file: LocalModel) -> Known:
-    return Known(name, "found", file.path, ModelConfig(), file.origin)
+def _of(name: str, file: LocalModel) -> KnownModel:
+    return KnownModel(name, "found", file.path, ModelConfig(), file.origin)
 
 
 def _spellings(file: LocalModel) -> tuple[str, ...]:
@@ -202,7 +202,7 @@ async def open_model(
     from llterm.backends.chat_formats import chosen_format
 
     if known.settings.server is not None:
-        from llterm.backends.remote.connect import open_remote
+        from llterm.backends.remote.server_connection import open_remote
 
         server, context = known.settings.server, known.settings.context
         if parallel is not None and server.replay is None:

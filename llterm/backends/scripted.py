@@ -16,7 +16,7 @@ import numpy as np
 
 from llterm.core.chat_messages import Chat, ChatParts, plain_chat
 from llterm.core.distribution import Distribution, Logprobs, Mask
-from llterm.core.query import Capabilities, Cost, Fact, Failed, Query, Rows, Scored
+from llterm.core.query import Capabilities, Cost, Fact, Failed, LogitRows, Query, TokenScore
 from llterm.core.tokens import Anchor, Path, Tail, Token
 
 TEXT = """\
@@ -106,7 +106,9 @@ class ScriptedBackend:
             self.spent += cost
             yield Fact(query.path, self._distribution(query), cost)
 
-    async def score(self, tokens: Tail, start: int = 1, keep: int = 64) -> AsyncGenerator[Scored]:
+    async def score(
+        self, tokens: Tail, start: int = 1, keep: int = 64
+    ) -> AsyncGenerator[TokenScore]:
         if self._pace is not None:
             await self._pace()
         for index in range(max(start, 1), len(tokens)):
@@ -116,16 +118,16 @@ class ScriptedBackend:
             logprobs, id = self._logprobs(before.tokens), tokens[index]
             rank = 1 + int((logprobs > logprobs[id]).sum())
             rank += int((logprobs[:id] == logprobs[id]).sum())
-            yield Scored(index, id, float(logprobs[id]), rank, listed(logprobs, keep), cost)
+            yield TokenScore(index, id, float(logprobs[id]), rank, listed(logprobs, keep), cost)
 
     async def rows(
         self, tokens: Tail, start: int = 1, *, aside: bool = True
-    ) -> AsyncGenerator[Rows]:
+    ) -> AsyncGenerator[LogitRows]:
         for index in range(max(start, 1), len(tokens)):
             before = Path(Anchor(tokens[:index]))
             cost = self._cost(before, first=True)
             self.spent += cost
-            yield Rows(index, self._logprobs(before.tokens)[None, :], cost)
+            yield LogitRows(index, self._logprobs(before.tokens)[None, :], cost)
 
     async def close(self) -> None:
         """Nothing to free."""

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from llterm.core.display import label_text
-from llterm.core.jsontext import json_text
+from llterm.core.json_text import json_text
 from llterm.errors import LltermError, ModelError
 
 PATIENCE = 20.0

@@ -262,9 +262,9 @@ def export_command(
 ) -> None:
     """Write a loom as text, page, picture, or another program's file."""
     from llterm.cli.export_import import run_export
-    from llterm.formats.exports import Taste
+    from llterm.formats.exports import ExportOptions
 
-    said = run_export(loom, format, output, Taste(all_branches, level_merge))
+    said = run_export(loom, format, output, ExportOptions(all_branches, level_merge))
     if said:
         say(said)
 

@@ -78,7 +78,7 @@ class WeaveArguments:
         return with_recording(config, model, _single(self.record), _single(self.replay))
 
     def typed_rules(self, config: Config) -> dict[str, Any]:
-        """Typed weave settings by `Rules` field, checked."""
+        """Typed weave settings by `WeaveSettings` field, checked."""
         names = [setting(dotted).attribute for dotted in self.weave]
         return {name: getattr(config.weave, name) for name in names}
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llterm.errors import UsageError
-from llterm.regular import present
+from llterm.regular_file import present
 
 if TYPE_CHECKING:
     from llterm.core.chat_messages import Chat
@@ -41,14 +41,14 @@ def typed_chat(values: Mapping[str, Any]) -> tuple[Chat | None, str | None]:
 def _of_file(
     path: Path, system: str | None, message: str | None, begun: Path | None
 ) -> tuple[Chat, str | None]:
-    from llterm.core.chat_messages import Said, chat_of
+    from llterm.core.chat_messages import ChatMessage, chat_of
     from llterm.formats.dialogue import load_dialogue
 
     found = load_dialogue(path)
     chat, reply = found.chat, found.reply
     if message:
         # An empty one is left out.
-        said = (*chat.said(), Said("assistant", reply), Said("user", message))
+        said = (*chat.said(), ChatMessage("assistant", reply), ChatMessage("user", message))
         chat, reply = chat_of(said), ""
     if system is not None:
         if chat.system:

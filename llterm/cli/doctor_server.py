@@ -34,8 +34,8 @@ def check_server(name: str, config: Config) -> str:
 
 async def _examined(name: str, config: Config) -> list[tuple[str, str]]:
     from llterm.backends.chat_formats import chosen_format
-    from llterm.backends.remote.connect import open_remote
     from llterm.backends.remote.probe import reused_tokens
+    from llterm.backends.remote.server_connection import open_remote
 
     known = find_model(name, config)
     server = known.settings.server

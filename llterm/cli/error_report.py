@@ -13,7 +13,7 @@ import typer
 from llterm.errors import Interrupted, LltermError, UsageError
 from llterm.faults import own_fault
 from llterm.output import finish, say
-from llterm.regular import refused
+from llterm.regular_file import refused
 
 log = logging.getLogger(__name__)
 

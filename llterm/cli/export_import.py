@@ -7,17 +7,17 @@ from pathlib import Path
 
 from llterm.errors import UsageError
 from llterm.formats.export_source import read_source
-from llterm.formats.exports import Taste, caveat, exported, holds_history, write_file
+from llterm.formats.exports import ExportOptions, caveat, exported, holds_history, write_file
 from llterm.formats.file_formats import format_of
 from llterm.formats.imports import MOST_IMPORTED, free_loom, import_file
 from llterm.jobs.inputs import check_is_loom, is_loom, read_text
 from llterm.number_format import count_of
 from llterm.output import put_bytes
-from llterm.regular import present
+from llterm.regular_file import present
 from llterm.store.repair import fault_of
 
 
-def run_export(loom: Path, format: str | None, output: Path | None, taste: Taste) -> str:
+def run_export(loom: Path, format: str | None, output: Path | None, taste: ExportOptions) -> str:
     """Write the loom in another format, to a file or to stdout. Returns what to say.
 
     The output `-` is stdout too, as the text `-` is stdin.

@@ -8,11 +8,11 @@ import termios
 import tty
 from collections.abc import Mapping
 
-from llterm.altkeys import know_alt_keys
+from llterm.alt_keys import know_alt_keys
 from llterm.core.display import visible
 from llterm.errors import UsageError
+from llterm.key_names import NEVER
 from llterm.keymap import Keymap, resolve
-from llterm.keynames import NEVER
 from llterm.output import put_drawn
 from llterm.terminal import RESET
 

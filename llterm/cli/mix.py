@@ -12,11 +12,11 @@ from llterm.cli.recording import with_recordings
 from llterm.errors import ConditionFailed, UsageError
 from llterm.number_format import count_of
 from llterm.output import put_parts, say
-from llterm.regular import present
+from llterm.regular_file import present
 from llterm.terminal import why_not_interactive
 
 if TYPE_CHECKING:
-    from llterm.cli.score import Given
+    from llterm.cli.score import ScoreInput
     from llterm.config import Config
     from llterm.config.schema import MixConfig
     from llterm.core.chat_messages import Chat
@@ -213,18 +213,18 @@ def _compare(values: Values, models: Sequence[str], config: Config, chat: Chat |
     return 0
 
 
-def _begun(values: Values, chat: Chat | None) -> Given:
+def _begun(values: Values, chat: Chat | None) -> ScoreInput:
     """The text that the models go on with; a reply may be all theirs."""
-    from llterm.cli.score import Given, given_text
+    from llterm.cli.score import ScoreInput, given_text
 
     if chat is not None and values["file"] is None and values["prompt"] is None:
-        return Given(b"", chat)
+        return ScoreInput(b"", chat)
     return given_text(values["file"], values["prompt"], chat)
 
 
-def _compared_text(values: Values, chat: Chat | None) -> tuple[Given, str]:
+def _compared_text(values: Values, chat: Chat | None) -> tuple[ScoreInput, str]:
     """The text that is read, and where it is from."""
-    from llterm.cli.score import Given, given_text
+    from llterm.cli.score import ScoreInput, given_text
 
     begun = values["file"] is not None or values["prompt"] is not None
     if values["base"] is not None:
@@ -240,7 +240,7 @@ def _compared_text(values: Values, chat: Chat | None) -> tuple[Given, str]:
                 "A base file is the reference already", "",
                 "Leave --reference and --write-base out.",
             )  # fmt: skip
-        return Given(b"", chat), ""
+        return ScoreInput(b"", chat), ""
     if values["text"] is not None and begun:
         raise UsageError("Two texts are given", "", "Leave --text, the file or --prompt out.")
     file, prompt = values["text"] or values["file"], values["prompt"]

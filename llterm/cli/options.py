@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import typer
 
 from llterm.config import schema
-from llterm.config.load import checked_flag, flag_name
+from llterm.config.config_loader import checked_flag, flag_name
 from llterm.config.schema import PRESET, setting
 from llterm.config.setting import Setting
 

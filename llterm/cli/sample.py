@@ -8,7 +8,7 @@ from llterm.cli.options import checked, model_flags, sampling_flags
 from llterm.cli.recipe import Values
 from llterm.cli.recording import with_recording
 from llterm.cli.settings import load
-from llterm.config.load import checked_flag
+from llterm.config.config_loader import checked_flag
 from llterm.errors import LltermError
 from llterm.jobs import sample as job
 from llterm.jobs.request import Request

@@ -105,7 +105,7 @@ def attribute(arguments: ScoreArguments, format: Format) -> int:
     if format == "html":
         raise UsageError("--attribution has no page", "", "Choose --format text or json.")
     config = load({"model": arguments.model}, arguments.config)
-    from llterm.core.attribution_methods import How
+    from llterm.core.attribution_methods import AttributionSettings
     from llterm.jobs import attribute as job
     from llterm.jobs.inputs import argument_text
     from llterm.jobs.runner import run
@@ -114,7 +114,7 @@ def attribute(arguments: ScoreArguments, format: Format) -> int:
 
     candidate = None if arguments.candidate is None else argument_text(arguments.candidate)
     request = _request(arguments, config)
-    how = How(arguments.attribution or "attention", arguments.layer, arguments.last)
+    how = AttributionSettings(arguments.attribution or "attention", arguments.layer, arguments.last)
     options = job.AttributeOptions(how, arguments.at, candidate)
     with ProgressLine() as line:
         result = run(job.attribute(request, options, line))
@@ -139,7 +139,7 @@ def _request(arguments: ScoreArguments, config: Config) -> Request:
     )
 
 
-class Given(NamedTuple):
+class ScoreInput(NamedTuple):
     """What is to be read."""
 
     text: bytes
@@ -147,7 +147,7 @@ class Given(NamedTuple):
     """What it is a reply to."""
 
 
-def given_text(file: Path | None, prompt: str | None, chat: Chat | None = None) -> Given:
+def given_text(file: Path | None, prompt: str | None, chat: Chat | None = None) -> ScoreInput:
     """A file, a loom's story, standard input, or the prompt. A loom brings its chat, where no
     other one is given. Raises UsageError."""
     from llterm.jobs.inputs import argument_text, is_loom, read_stdin, read_text
@@ -176,7 +176,7 @@ def given_text(file: Path | None, prompt: str | None, chat: Chat | None = None) 
         text = read_text(file)
     if not text:
         raise UsageError("The text is empty", "", "There is nothing in it to read.")
-    return Given(text, chat)
+    return ScoreInput(text, chat)
 
 
 def _depth(config: Config) -> Depth:

@@ -10,16 +10,16 @@ from typing import Any
 
 from llterm import paths
 from llterm.config import Config, load_config
+from llterm.config.config_loader import project_file
 from llterm.config.example import example, literal
-from llterm.config.load import project_file
 from llterm.config.origin import Origin
 from llterm.config.sampling_values import preset_values, value_of
 from llterm.config.schema import FORMAT, MODEL, SERVER, TABLES, setting
 from llterm.core.sampling.sampler_settings import PRESETS
 from llterm.errors import ModelError, UsageError, reason
 from llterm.output import say
-from llterm.regular import present
-from llterm.wholefile import write_whole
+from llterm.regular_file import present
+from llterm.whole_file import write_whole
 
 
 def load(flags: Mapping[str, Any] | None = None, file: Path | None = None) -> Config:

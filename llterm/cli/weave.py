@@ -17,7 +17,7 @@ from llterm.config import Config
 from llterm.errors import UsageError
 from llterm.jobs.inputs import argument_text, is_loom, read_text
 from llterm.output import say
-from llterm.regular import present
+from llterm.regular_file import present
 
 if TYPE_CHECKING:
     from llterm.core.query import Backend
@@ -76,7 +76,7 @@ def _launch(arguments: WeaveArguments, config: Config) -> Launch:
 
     def opening(progress: Callable[[float], None]) -> Awaitable[Backend]:
         if arguments.recipe is not None:
-            from llterm.engine.opening import open_mix
+            from llterm.engine.mix_opener import open_mix
 
             return open_mix(models, arguments.recipe, config, overrides, progress, forgiving=True)
         return open_model(config.model, config, overrides, progress)

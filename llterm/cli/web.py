@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
-from llterm import children
+from llterm import child_processes
 from llterm.errors import CapabilityMissing, UsageError, reason
 
 HOST = "127.0.0.1"
@@ -19,7 +19,7 @@ def serve(arguments: Sequence[str], port: int) -> int:
     """
     try:
         from llterm.cli.gate import Gate
-        from llterm.cli.pageserver import PageServer
+        from llterm.cli.page_server import PageServer
     except ImportError as error:
         raise CapabilityMissing(
             "The app cannot be served to a browser",
@@ -29,7 +29,7 @@ def serve(arguments: Sequence[str], port: int) -> int:
     if not 0 < port < 65536:
         raise UsageError(f"There is no port {port}", "", "Ports go from 1 to 65535.")
     _refuse_taken(port)
-    command = shlex.join(children.command("llterm.cli", *arguments))
+    command = shlex.join(child_processes.command("llterm.cli", *arguments))
     PageServer(command, Gate(f"{HOST}:{port}"), port).serve()
     return 0
 

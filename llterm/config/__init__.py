@@ -1,6 +1,6 @@
 """Settings: what may be set, where it is read from, and which source counts."""
 
-from llterm.config.load import load_config, project_file
+from llterm.config.config_loader import load_config, project_file
 from llterm.config.origin import Origin
 from llterm.config.schema import Config, ModelConfig, Ui
 from llterm.config.setting import Setting

@@ -14,7 +14,6 @@ from llterm.config.chat_format import FormatConfig
 from llterm.config.origin import Origin
 from llterm.config.server_settings import DIALECTS, ServerSettings
 from llterm.config.setting import Kind, Setting
-from llterm.core.rules import Rules
 from llterm.core.sampling.sampler_settings import (
     DEFAULT_PRESET,
     ORDER,
@@ -22,6 +21,7 @@ from llterm.core.sampling.sampler_settings import (
     SamplerSettings,
     Sampling,
 )
+from llterm.core.weave_settings import WeaveSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ class Config:
     model: str = "fable"
     parallel: int | None = None
     """For models on servers that say nothing of it themselves."""
-    weave: Rules = field(default_factory=Rules)
+    weave: WeaveSettings = field(default_factory=WeaveSettings)
     sampling: Sampling = field(default_factory=Sampling)
     presets: Mapping[str, SamplerSettings] = field(default_factory=lambda: dict(PRESETS))
     """By name: llterm's own, and the person's."""
@@ -106,7 +106,7 @@ class Config:
     """What was set aside without being an error."""
 
 
-_RULES = Rules()
+_RULES = WeaveSettings()
 _SAMPLER = SamplerSettings()
 _UI = Ui()
 _MODEL = ModelConfig()

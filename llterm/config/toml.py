@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from llterm.regular import read_file
+from llterm.regular_file import read_file
 
 MOST_BYTES = 1 << 20
 DEEPEST = 16

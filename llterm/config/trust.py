@@ -12,8 +12,8 @@ from pathlib import Path
 
 from llterm import paths
 from llterm.errors import UsageError, reason
-from llterm.regular import read_file
-from llterm.wholefile import write_whole
+from llterm.regular_file import read_file
+from llterm.whole_file import write_whole
 
 _MOST = 1 << 20
 _HEAD = "# Folders whose llterm.toml counts whole. One a line.\n"

@@ -66,7 +66,7 @@ def compile(constraint: Constraint, vocabulary: Vocabulary) -> Compiled:
 
 
 @dataclass(slots=True)
-class _State:
+class _MatcherState:
     """Where the grammar stands after some tokens."""
 
     matcher: LLMatcher | None
@@ -77,7 +77,7 @@ class _State:
     """Which ids may follow, a bit each, least significant first; None until asked for."""
 
 
-_BROKEN = _State(None, accepting=False)
+_BROKEN = _MatcherState(None, accepting=False)
 """After tokens that the constraint does not allow."""
 
 
@@ -92,7 +92,7 @@ class Compiled:
         """All that may be written, where these are a few texts; else empty."""
         self._size = vocabulary.size
         self._ends = [id for id in range(vocabulary.size) if vocabulary.token(id).end]
-        self._states: _Recent[Tail, _State] = _Recent(KEPT_STATES)
+        self._states: _Recent[Tail, _MatcherState] = _Recent(KEPT_STATES)
         self._root = self._start(vocabulary)
         if self.stuck(()):
             raise constraint.refused("Nothing that this model can write fits it.")
@@ -115,7 +115,7 @@ class Compiled:
         """Whether nothing may follow `tail` though the text may not be over."""
         return not self.ended(tail) and not self.mask(tail).allowed.any()
 
-    def _start(self, vocabulary: Vocabulary) -> _State:
+    def _start(self, vocabulary: Vocabulary) -> _MatcherState:
         from llguidance import LLMatcher, LLParserLimits
 
         try:
@@ -129,9 +129,9 @@ class Compiled:
         matcher = LLMatcher(_tokenizer(vocabulary), grammar, log_level=0, limits=limits)
         if matcher.is_error():
             raise self.constraint.refused(self.constraint.explained(matcher.get_error()))
-        return _State(matcher, matcher.is_accepting())
+        return _MatcherState(matcher, matcher.is_accepting())
 
-    def _state(self, tail: Tail) -> _State:
+    def _state(self, tail: Tail) -> _MatcherState:
         """The state after `tail`, from that after the longest known part of it."""
         state = self._states.get(tail)
         if state is not None:
@@ -144,7 +144,7 @@ class Compiled:
             known = self._states.get(tail[:start])
         return self._states.keep(tail, self._after(known or self._root, tail[start:]))
 
-    def _after(self, state: _State, ids: Tail) -> _State:
+    def _after(self, state: _MatcherState, ids: Tail) -> _MatcherState:
         *body, last = ids
         if state.matcher is None or any(id in self._ends for id in body):
             return _BROKEN
@@ -152,17 +152,17 @@ class Compiled:
         if not self._consumed(matcher, body):
             return _BROKEN
         if last in self._ends:
-            return _State(None, matcher.is_accepting())
+            return _MatcherState(None, matcher.is_accepting())
         if not self._consumed(matcher, [last]):
             return _BROKEN
-        return _State(matcher, matcher.is_accepting())
+        return _MatcherState(matcher, matcher.is_accepting())
 
     def _consumed(self, matcher: LLMatcher, ids: list[int]) -> bool:
         taken = matcher.try_consume_tokens(ids)
         self._check(matcher)
         return taken == len(ids)
 
-    def _bits(self, state: _State) -> bytes:
+    def _bits(self, state: _MatcherState) -> bytes:
         if state.matcher is not None:
             bits = state.matcher.compute_bitmask()
             self._check(state.matcher)

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from llterm.core.jsontext import json_text
+from llterm.core.json_text import json_text
 from llterm.errors import UsageError
 
 Kind = Literal["choice", "regex", "grammar", "json-schema"]

@@ -69,7 +69,7 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
-class How:
+class AttributionSettings:
     """The method and its settings."""
 
     method: Method = "attention"
@@ -90,7 +90,7 @@ class How:
 class Attribution:
     """One value a token."""
 
-    how: How
+    how: AttributionSettings
     first: int
     """Index in the question's tokens of the first that has a value; the rest follow it."""
     values: Values

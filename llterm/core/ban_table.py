@@ -42,7 +42,7 @@ Begun = tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Barred:
+class BannedTokens:
     """The tokens that one ban takes at a place."""
 
     said: str
@@ -84,9 +84,9 @@ class BanTable:
         self._inside = _inside(lowered, self._patterns)
         self._capitals = self._begun_with_capital() if bans.capitals else None
         self._longest = max((len(one.data) for one in self._patterns), default=1)
-        self._kept: dict[object, tuple[Barred, ...]] = {}
+        self._kept: dict[object, tuple[BannedTokens, ...]] = {}
 
-    def barred(self, story: bytes, drawn: bytes) -> tuple[Barred, ...]:
+    def barred(self, story: bytes, drawn: bytes) -> tuple[BannedTokens, ...]:
         """What each ban bars after this text; bans that bar nothing are left out."""
         begun, before = self._begun(story, drawn), tail(story + drawn, 8)
         whole = before[: len(before) - incomplete(before)]
@@ -100,7 +100,7 @@ class BanTable:
             bars = self._kept[key] = tuple(one for one in found if one.ids.any())
         return bars
 
-    def barred_beyond(self, story: bytes, residue: bytes) -> tuple[Barred, ...]:
+    def barred_beyond(self, story: bytes, residue: bytes) -> tuple[BannedTokens, ...]:
         """The same among tokens that first write the end of the story again: what they add."""
         bits_by_ban: dict[str, Bits] = {}
         if self._bans:
@@ -108,11 +108,11 @@ class BanTable:
                 said = self._bans.broken_by(story, b"", self._data[id][len(residue) :])
                 if said is not None:
                     bits_by_ban.setdefault(said, np.zeros(self._size, bool))[id] = True
-        return tuple(Barred(said, ids) for said, ids in bits_by_ban.items())
+        return tuple(BannedTokens(said, ids) for said, ids in bits_by_ban.items())
 
     def doomed(
         self, story: bytes, drawn: bytes, constraint: Constrained, written: Tail
-    ) -> tuple[Barred, ...]:
+    ) -> tuple[BannedTokens, ...]:
         """Tokens after which a constraint leaves nothing but banned phrases, by ban.
 
         `written` are the tokens under the constraint so far. Looks `AHEAD` tokens ahead; where the
@@ -124,9 +124,11 @@ class BanTable:
             said = self._forced(story, drawn + self._data[id], constraint, (*written, id), AHEAD)
             if said is not None:
                 bits_by_ban.setdefault(said, np.zeros(self._size, bool))[id] = True
-        return tuple(Barred(said, ids) for said, ids in bits_by_ban.items())
+        return tuple(BannedTokens(said, ids) for said, ids in bits_by_ban.items())
 
-    def _bar(self, begun: Begun, before: bytes, letter: bool, *, first: bool) -> Iterator[Barred]:
+    def _bar(
+        self, begun: Begun, before: bytes, letter: bool, *, first: bool
+    ) -> Iterator[BannedTokens]:
         bits_by_ban: dict[str, Bits] = {}
         for pattern, ids in zip(self._patterns, self._inside, strict=True):
             bits = bits_by_ban.setdefault(pattern.said, np.zeros(self._size, bool))
@@ -144,7 +146,7 @@ class BanTable:
                 for id, data in enumerate(self._data):
                     if data and 0x80 <= data[0] < 0xC0:
                         bits[id] = begins_with_capital(before, data)
-        return (Barred(said, bits) for said, bits in bits_by_ban.items())
+        return (BannedTokens(said, bits) for said, bits in bits_by_ban.items())
 
     def _begun(self, story: bytes, drawn: bytes) -> Begun:
         before = tail(story + drawn, self._longest - 1).lower()
@@ -227,7 +229,7 @@ def _inside(data: Sequence[bytes], patterns: Sequence[Pattern]) -> list[Ids]:
     return rows
 
 
-def _any(barred: Sequence[Barred], size: int) -> Bits:
+def _any(barred: Sequence[BannedTokens], size: int) -> Bits:
     union = np.zeros(size, bool)
     for bar in barred:
         union |= bar.ids

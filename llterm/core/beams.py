@@ -11,9 +11,9 @@ from llterm.core.bans import Bans
 from llterm.core.constraint import Constrained
 from llterm.core.distribution import Distribution, Mask
 from llterm.core.healing import Healer
-from llterm.core.rules import Rules
 from llterm.core.stops import Stopper
 from llterm.core.tokens import Tail, Vocabulary
+from llterm.core.weave_settings import WeaveSettings
 
 KEEP = 64
 """Candidates listed a position, so that a later, looser rule finds them without asking again."""
@@ -79,11 +79,11 @@ class Beam:
 
 
 @dataclass(slots=True)
-class Terrain:
+class KnownDistributions:
     """What a search walks on: the known distributions and how to read them."""
 
     vocabulary: Vocabulary
-    rules: Rules
+    rules: WeaveSettings
     stopper: Stopper
     healer: Healer | None
     facts: Mapping[Tail, Distribution]

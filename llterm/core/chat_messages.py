@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple, Protocol, cast, get_args, runtime_checkable
 
-from llterm.core.jsontext import json_text
+from llterm.core.json_text import json_text
 from llterm.core.nested_json import parsed
 from llterm.core.tokens import Tail, Vocabulary
 
@@ -28,7 +28,7 @@ Role = Literal["system", "user", "assistant"]
 ROLES: tuple[Role, ...] = get_args(Role)
 
 
-class Said(NamedTuple):
+class ChatMessage(NamedTuple):
     """One message of a chat."""
 
     role: Role
@@ -43,15 +43,15 @@ class Chat:
     """How the model is to behave."""
     message: str = ""
     """What the person says last."""
-    earlier: tuple[Said, ...] = ()
+    earlier: tuple[ChatMessage, ...] = ()
     """What was said between the two."""
 
     def __bool__(self) -> bool:
         return any(one.content.strip() for one in self.said())
 
-    def said(self) -> tuple[Said, ...]:
+    def said(self) -> tuple[ChatMessage, ...]:
         """All of it, in order."""
-        first, last = Said("system", self.system), Said("user", self.message)
+        first, last = ChatMessage("system", self.system), ChatMessage("user", self.message)
         return tuple(one for one in (first, *self.earlier, last) if one.content)
 
     def messages(self) -> list[dict[str, str]]:
@@ -76,7 +76,7 @@ class Chat:
         return Chat("", before + self.message, self.earlier)
 
 
-def chat_of(said: Sequence[Said]) -> Chat:
+def chat_of(said: Sequence[ChatMessage]) -> Chat:
     """A chat of these messages, in order. Those without content are left out."""
     left = [one for one in said if one.content]
     system = left.pop(0).content if left and left[0].role == "system" else ""
@@ -156,10 +156,10 @@ def chat_from(fields: object) -> Chat:
     )
 
 
-def _said_from(fields: object) -> Said:
+def _said_from(fields: object) -> ChatMessage:
     if not isinstance(fields, Mapping) or fields.get("role") not in ROLES:
         raise ValueError("a message of a chat is none")
-    return Said(cast(Role, fields["role"]), _text(fields.get("content")))
+    return ChatMessage(cast(Role, fields["role"]), _text(fields.get("content")))
 
 
 def _text(value: object) -> str:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from llterm.core.beams import CONSTRAINT, Beam, Terrain, likeliest_first
+from llterm.core.beams import CONSTRAINT, Beam, KnownDistributions, likeliest_first
 from llterm.core.suggestion_tree import Branch, Suggestion, View
 from llterm.core.tokens import Tail
 
@@ -67,7 +67,7 @@ class ChoiceSearch:
     full = False
     """A larger limit finds no more."""
 
-    def __init__(self, terrain: Terrain, root: Beam) -> None:
+    def __init__(self, terrain: KnownDistributions, root: Beam) -> None:
         self.terrain = terrain
         self.root = root
         texts = terrain.constraint.texts if terrain.constraint is not None else ()

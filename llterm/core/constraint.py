@@ -21,7 +21,7 @@ class Constrained(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class After:
+class ConstraintState:
     """A constraint under which some tokens have been accepted already."""
 
     constraint: Constrained

@@ -69,7 +69,7 @@ def _stand_in(character: str) -> str:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Display:
+class DisplayText:
     """A text's display string, and how its offsets lie in the bytes."""
 
     text: str = ""
@@ -83,7 +83,7 @@ class Display:
     """How many bytes each stands for."""
 
     @classmethod
-    def of(cls, data: bytes) -> Display:
+    def of(cls, data: bytes) -> DisplayText:
         """The display of these bytes."""
         text = data.decode("utf-8", "surrogateescape")
         unsafe = _found(text)
@@ -127,7 +127,9 @@ class Display:
         shown = part.decode("utf-8", "ignore")
         return low + len(shown) + (len(shown.encode()) < len(part))
 
-    def replaced(self, start: int, stop: int, data: bytes, new: bytes) -> tuple[Display, int, int]:
+    def replaced(
+        self, start: int, stop: int, data: bytes, new: bytes
+    ) -> tuple[DisplayText, int, int]:
         """The display of `new`: the old bytes with `data` in place of these display offsets.
 
         Also the display offsets, before the change, between which the texts may differ.
@@ -136,16 +138,16 @@ class Display:
             part = data.decode("utf-8", "surrogateescape")
             if not _found(part):
                 text = self.text[:start] + part + self.text[stop:]
-                return Display(text, len(new)), start, stop
+                return DisplayText(text, len(new)), start, stop
         # Bytes on both sides of an edit may make one character now, or no longer make one.
         start, stop = max(start - _REACH, 0), min(stop + _REACH, len(self.text))
         first, last = self.byte_offset(start), self.byte_offset(stop)
         grown = len(new) - self.size
-        middle = Display.of(new[first : last + grown])
+        middle = DisplayText.of(new[first : last + grown])
         left = int(np.searchsorted(self._at, start))
         right = int(np.searchsorted(self._at, stop))
         longer = start + len(middle.text) - stop
-        shown = Display(
+        shown = DisplayText(
             self.text[:start] + middle.text + self.text[stop:],
             len(new),
             np.concatenate((self._at[:left], middle._at + start, self._at[right:] + longer)),
@@ -168,7 +170,7 @@ def _length(text: str, start: int, stop: int) -> int:
 
 def display_text(data: bytes) -> str:
     """The bytes as a story shows them."""
-    return Display.of(data).text
+    return DisplayText.of(data).text
 
 
 def raw_text(data: bytes) -> str:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from llterm.core.history import UndoStep
-from llterm.core.loom_tree import ROOT, Loom, Node, Slice, cut
+from llterm.core.loom_tree import ROOT, Loom, Node, PieceSlice, cut
 
 NewId = Callable[[], int]
 
 
-def whole(loom: Loom, piece: int) -> tuple[Slice, ...]:
+def whole(loom: Loom, piece: int) -> tuple[PieceSlice, ...]:
     """All of a piece."""
-    return (Slice(piece, 0, len(loom.pieces.texts[piece])),)
+    return (PieceSlice(piece, 0, len(loom.pieces.texts[piece])),)
 
 
 def replace_range(
@@ -96,9 +96,9 @@ def _cut(loom: Loom, step: UndoStep, new_id: NewId, path: list[tuple[int, Node]]
     return node.id
 
 
-def _after(path: list[tuple[int, Node]], at: int) -> list[tuple[Slice, ...]]:
+def _after(path: list[tuple[int, Node]], at: int) -> list[tuple[PieceSlice, ...]]:
     """What the nodes hold after a byte of the story."""
-    rests: list[tuple[Slice, ...]] = []
+    rests: list[tuple[PieceSlice, ...]] = []
     for offset, node in path:
         skip = max(at - offset, 0)
         if skip < node.size:

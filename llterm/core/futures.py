@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llterm.core.distribution import Logprobs
-from llterm.core.scored_text import Candidate, Reading
+from llterm.core.scored_text import Candidate, TokenReading
 
 WAYS = 4
 """Most candidates whose futures are compared."""
@@ -28,7 +28,7 @@ class Futures:
     """Bits: the divergence of futures that share no token, the entropy of the ways themselves."""
 
 
-def ways(reading: Reading) -> tuple[Candidate, ...]:
+def ways(reading: TokenReading) -> tuple[Candidate, ...]:
     """The candidates worth comparing: the likeliest two, and others that are likely enough."""
     listed = [candidate for candidate in reading.top[:WAYS] if not candidate.token.end]
     return tuple(

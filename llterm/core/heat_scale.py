@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Literal, get_args
 
-from llterm.core.scored_text import Reading
+from llterm.core.scored_text import TokenReading
 from llterm.number_format import percent
 
 Measure = Literal[
@@ -23,12 +23,12 @@ MANY = 5
 _SHARES = ("probability", "first choice", "first five")
 
 
-def heat(reading: Reading, measure: Measure) -> float:
+def heat(reading: TokenReading, measure: Measure) -> float:
     """How hot a token is under a measure, 0 to 1."""
     return scale(value(reading, measure), measure)
 
 
-def value(reading: Reading, measure: Measure) -> float:
+def value(reading: TokenReading, measure: Measure) -> float:
     """The figure itself: bits, a probability, a rank; not a number where it is not known."""
     if measure == "varentropy":
         return math.nan if reading.varentropy is None else reading.varentropy
@@ -53,7 +53,7 @@ def scale(figure: float, measure: Measure) -> float:
     return min(figure / (HOTTEST_SPREAD if measure == "varentropy" else HOTTEST_BITS), 1.0)
 
 
-def told(reading: Reading, measure: Measure) -> str:
+def told(reading: TokenReading, measure: Measure) -> str:
     """The figure with its unit; ≥ where it may be higher."""
     figure = value(reading, measure)
     least = "≥" if measure in reading.at_least else ""
@@ -82,7 +82,7 @@ def ends(measure: Measure) -> tuple[str, str]:
     return "0", f"{HOTTEST_BITS:.0f}+ bits"
 
 
-def height(reading: Reading, measure: Measure) -> float:
+def height(reading: TokenReading, measure: Measure) -> float:
     """A figure as the height of a bar, 0 to 1: the larger the higher, probabilities too."""
     hot = heat(reading, measure)
     return 1.0 - hot if measure in _SHARES else hot

@@ -9,7 +9,7 @@ from __future__ import annotations
 from llterm.core.tokens import Tail
 
 
-class Lines:
+class LinesAhead:
     """The next beam of each line, by the tail that was asked for."""
 
     def __init__(self) -> None:

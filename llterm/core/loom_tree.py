@@ -12,9 +12,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from llterm.core.pieces import PERSON, Piece, Pieces, Run, Span, runs, spans
+from llterm.core.pieces import PERSON, Piece, Pieces, Run, TokenSpan, runs, spans
 
-__all__ = ["BIN", "PERSON", "ROOT", "Loom", "Marks", "Node", "Piece", "Run", "Sight", "Slice"]
+__all__ = ["BIN", "PERSON", "ROOT", "Loom", "Marks", "Node", "Piece", "PieceSlice", "Run", "Sight"]
 
 ROOT = 1
 BIN = 0
@@ -23,7 +23,7 @@ MOST_BYTES = 4
 """Of a character."""
 
 
-class Slice(NamedTuple):
+class PieceSlice(NamedTuple):
     """Bytes of a piece."""
 
     piece: int
@@ -40,7 +40,7 @@ class Node(NamedTuple):
 
     id: int
     parent: int
-    slices: tuple[Slice, ...]
+    slices: tuple[PieceSlice, ...]
 
     @property
     def size(self) -> int:
@@ -54,27 +54,29 @@ class Node(NamedTuple):
     def under(self, parent: int) -> Node:
         return Node(self.id, parent, self.slices)
 
-    def holding(self, slices: tuple[Slice, ...]) -> Node:
+    def holding(self, slices: tuple[PieceSlice, ...]) -> Node:
         return Node(self.id, self.parent, slices)
 
 
-def cut(slices: tuple[Slice, ...], size: int) -> tuple[tuple[Slice, ...], tuple[Slice, ...]]:
+def cut(
+    slices: tuple[PieceSlice, ...], size: int
+) -> tuple[tuple[PieceSlice, ...], tuple[PieceSlice, ...]]:
     """The first `size` bytes of some slices, and the rest."""
-    left: list[Slice] = []
+    left: list[PieceSlice] = []
     for index, part in enumerate(slices):
         if size < part.size:
             middle = part.start + size
-            right = (Slice(part.piece, middle, part.stop), *slices[index + 1 :])
-            return (*left, *((Slice(part.piece, part.start, middle),) if size else ())), right
+            right = (PieceSlice(part.piece, middle, part.stop), *slices[index + 1 :])
+            return (*left, *((PieceSlice(part.piece, part.start, middle),) if size else ())), right
         left.append(part)
         size -= part.size
     return tuple(left), ()
 
 
-def joined(left: tuple[Slice, ...], right: tuple[Slice, ...]) -> tuple[Slice, ...]:
+def joined(left: tuple[PieceSlice, ...], right: tuple[PieceSlice, ...]) -> tuple[PieceSlice, ...]:
     """Slices one after the other; what was one piece before a cut is one slice again."""
     if left and right and left[-1].piece == right[0].piece and left[-1].stop == right[0].start:
-        seam = Slice(left[-1].piece, left[-1].start, right[0].stop)
+        seam = PieceSlice(left[-1].piece, left[-1].start, right[0].stop)
         return (*left[:-1], seam, *right[1:])
     return left + right
 
@@ -243,7 +245,7 @@ class Loom:
             size -= node.size
         return before
 
-    def spans(self, node: Node) -> Iterator[Span]:
+    def spans(self, node: Node) -> Iterator[TokenSpan]:
         """A node's text token by token, with what each was at birth."""
         for piece, start, stop in node.slices:
             yield from spans(self.pieces[piece], start, stop)

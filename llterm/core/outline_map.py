@@ -50,12 +50,12 @@ class Listing:
         return sorted(self._of[parent_row] for parent_row in nodes if parent_row in self._of)
 
     @cached_property
-    def map(self) -> LoomMap:
+    def map(self) -> OutlineMap:
         """The same rows as a map."""
-        return LoomMap(self)
+        return OutlineMap(self)
 
 
-class LoomMap:
+class OutlineMap:
     """Where each row stands on a map: the tree grows to the right, a line for each leaf."""
 
     def __init__(self, listing: Listing) -> None:

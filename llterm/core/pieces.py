@@ -48,7 +48,7 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class TokenSpan:
     """One token of a slice, or text that is no whole token there."""
 
     data: bytes
@@ -122,26 +122,26 @@ def runs(piece: Piece, start: int, stop: int) -> Iterator[Run]:
         yield Run(piece.data[edges[last] : stop])
 
 
-def spans(piece: Piece, start: int, stop: int) -> Iterator[Span]:
+def spans(piece: Piece, start: int, stop: int) -> Iterator[TokenSpan]:
     """A slice of a piece token by token; text that is no whole token is a span of its own."""
     if piece.ids is None:
         if stop > start:
-            yield Span(piece.data[start:stop], piece)
+            yield TokenSpan(piece.data[start:stop], piece)
         return
     edges = token_edges(piece)
     first, last = _whole(piece, edges, start, stop)
     if last <= first:
         if stop > start:
-            yield Span(piece.data[start:stop], piece)
+            yield TokenSpan(piece.data[start:stop], piece)
         return
     begin = max(edges[first], 0)
     if begin > start:
-        yield Span(piece.data[start:begin], piece)
+        yield TokenSpan(piece.data[start:begin], piece)
     for index in range(first, last):
         data = piece.data[max(edges[index], 0) : max(edges[index + 1], 0)]
-        yield Span(data, piece, index)
+        yield TokenSpan(data, piece, index)
     if stop > edges[last]:
-        yield Span(piece.data[edges[last] : stop], piece)
+        yield TokenSpan(piece.data[edges[last] : stop], piece)
 
 
 def token_edges(piece: Piece) -> list[int]:

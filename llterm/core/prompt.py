@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from llterm.core.chat_messages import ChatParts, encode_parts
 from llterm.core.healing import residue_of
 from llterm.core.pieces import Run
-from llterm.core.rules import Rules
 from llterm.core.tokens import Tail, Vocabulary, text_bytes
+from llterm.core.weave_settings import WeaveSettings
 from llterm.core.windows import SeenStory, first_seen
 
 MARGIN = 16
@@ -35,7 +35,7 @@ def make_prompt(
     runs: Sequence[Run],
     prefix: str,
     vocabulary: Vocabulary,
-    rules: Rules,
+    rules: WeaveSettings,
     context: int,
     chat: ChatParts = (),
 ) -> Prompt:

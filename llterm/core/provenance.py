@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from llterm.core.jsontext import json_text
+from llterm.core.json_text import json_text
 from llterm.core.measures import logprob_of
 from llterm.core.nested_json import parsed
 

@@ -108,7 +108,7 @@ class Fact:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Scored:
+class TokenScore:
     """A token that stands in a text, and what the model expected there."""
 
     index: int
@@ -123,7 +123,7 @@ class Scored:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Rows:
+class LogitRows:
     """What a model expected at successive places of a text, whole."""
 
     first: int
@@ -169,7 +169,7 @@ class Backend(Source, Protocol):
     def spent(self) -> Cost:
         """What this backend has done since it was opened."""
 
-    def score(self, tokens: Tail, start: int = 1, keep: int = 64) -> AsyncGenerator[Scored]:
+    def score(self, tokens: Tail, start: int = 1, keep: int = 64) -> AsyncGenerator[TokenScore]:
         """Each token from index `start` on, in order, given those before it.
 
         The first token has nothing before it: `start` is 1 at least. Closing the generator cancels.
@@ -184,7 +184,9 @@ class Backend(Source, Protocol):
 class ProvidesLogits(Protocol):
     """A backend that gives whole rows for the tokens of a text; those with all of a model can."""
 
-    def rows(self, tokens: Tail, start: int = 1, *, aside: bool = True) -> AsyncGenerator[Rows]:
+    def rows(
+        self, tokens: Tail, start: int = 1, *, aside: bool = True
+    ) -> AsyncGenerator[LogitRows]:
         """Rows for the tokens from index `start` on (1 at least), in order, in parts.
 
         `aside`: a short part leaves the cached story where it is. Without it, a text that is read

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from llterm.core.edits import NewId, lead, split
 from llterm.core.history import UndoStep
-from llterm.core.loom_tree import ROOT, Loom, Node, Slice, cut
+from llterm.core.loom_tree import ROOT, Loom, Node, PieceSlice, cut
 
 
 def revive(loom: Loom, undone: list[UndoStep], new_id: NewId) -> UndoStep:
@@ -106,7 +106,7 @@ def _add(loom: Loom, grafts: UndoStep, new_id: NewId, path: list[Node], id: int)
     grafts.put(loom, fresh, Node(fresh, at, left))
 
 
-def _common(left: tuple[Slice, ...], right: tuple[Slice, ...]) -> int:
+def _common(left: tuple[PieceSlice, ...], right: tuple[PieceSlice, ...]) -> int:
     """How many bytes at the beginning are the same bytes of the same pieces."""
     size = 0
     while left and right:

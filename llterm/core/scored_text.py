@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from llterm.core.beams import Step
 from llterm.core.distribution import Distribution
-from llterm.core.query import Scored
+from llterm.core.query import TokenScore
 from llterm.core.tokens import Token, Vocabulary
 
 MOST = 1000
@@ -24,7 +24,7 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class TokenReading:
     """A token that stands in a text, and the distribution it stood in."""
 
     index: int
@@ -73,7 +73,7 @@ class Summary:
     """Share of tokens that were the model's first choice."""
 
 
-def read(scored: Scored, vocabulary: Vocabulary, index: int) -> Reading:
+def read(scored: TokenScore, vocabulary: Vocabulary, index: int) -> TokenReading:
     """What a score says of the token at `index` of a text."""
     token = vocabulary.token(scored.id)
     return _reading(index, token, scored.logprob, scored.rank, scored.distribution, vocabulary)
@@ -81,7 +81,7 @@ def read(scored: Scored, vocabulary: Vocabulary, index: int) -> Reading:
 
 def read_step(
     step: Step, distribution: Distribution, vocabulary: Vocabulary, index: int
-) -> Reading:
+) -> TokenReading:
     """What a search knows of a suggestion's token; `distribution` is the distribution before it."""
     token = vocabulary.token(step.id)
     return _reading(index, token, step.logprob, step.rank, distribution, vocabulary)
@@ -94,7 +94,7 @@ def _reading(
     rank: int,
     distribution: Distribution,
     names: Vocabulary,
-) -> Reading:
+) -> TokenReading:
     pairs = zip(
         distribution.ids[:MOST].tolist(), distribution.logprobs[:MOST].tolist(), strict=True
     )
@@ -103,12 +103,12 @@ def _reading(
     at_least = {"entropy"} if low < high else set()
     if low < high and token.id not in distribution.ids:
         at_least.add("rank")
-    return Reading(
+    return TokenReading(
         index, token, logprob, rank, low, top, distribution.varentropy, frozenset(at_least)
     )
 
 
-def summarise(readings: Sequence[Reading]) -> Summary:
+def summarise(readings: Sequence[TokenReading]) -> Summary:
     """Perplexity and the like; where there is nothing to tell them by, NaN."""
     count = len(readings)
     size = sum(len(reading.token.data) for reading in readings if not reading.token.special)

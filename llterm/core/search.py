@@ -11,8 +11,8 @@ import math
 from collections.abc import Iterator
 from itertools import chain, islice
 
-from llterm.core.beams import Beam, Terrain, likeliest_first
-from llterm.core.lines_ahead import Lines
+from llterm.core.beams import Beam, KnownDistributions, likeliest_first
+from llterm.core.lines_ahead import LinesAhead
 from llterm.core.tokens import Tail
 
 AT_ONCE = 16
@@ -29,7 +29,7 @@ _Ready = tuple[float, Tail, Beam]
 class Search:
     """The N most probable suggestions after one beam."""
 
-    def __init__(self, terrain: Terrain, root: Beam) -> None:
+    def __init__(self, terrain: KnownDistributions, root: Beam) -> None:
         self.terrain = terrain
         self.root = root
         self._open: dict[Tail, Beam] = {}
@@ -40,7 +40,7 @@ class Search:
         self._best: list[tuple[float, Tail]] = []
         self._deepest: list[tuple[int, float, Tail]] = []
         self._finished: list[tuple[float, Tail, Beam]] = []
-        self._lines = Lines()
+        self._lines = LinesAhead()
         self._ends = 0
         self._lengths = 0
         """How many beams have finished, and how many tokens they have together."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from llterm.core.rules import Rules
+from llterm.core.weave_settings import WeaveSettings
 
 _CLOSERS = "\"'”’»)]}*_"
 _LEADING = re.compile(rf"[\s.!?…,;:{re.escape(_CLOSERS)}]*")
@@ -27,7 +27,7 @@ _ABBREVIATIONS = frozenset(
 class Stopper:
     """Decides, from a suggestion's text alone, whether it has come to its end."""
 
-    def __init__(self, rules: Rules, before: str = "") -> None:
+    def __init__(self, rules: WeaveSettings, before: str = "") -> None:
         """`before` is the story's last few words: an abbreviation may begin there."""
         self._rules = rules
         self._before = before[-32:]

@@ -102,7 +102,7 @@ class View:
     """A weave at one moment."""
 
     suggestions: tuple[Suggestion, ...] = ()
-    """Most probable first, one a token path; at most as many as `Rules.goal` a root."""
+    """Most probable first, one a token path; at most as many as `WeaveSettings.goal` a root."""
     branches: tuple[Branch, ...] = ()
     """The same as a tree, most probable first."""
     settled: int = 0

@@ -50,7 +50,7 @@ class Vocabulary(Protocol):
 
 
 @runtime_checkable
-class Settling(Protocol):
+class SettlesLater(Protocol):
     """A vocabulary whose tokenizer is elsewhere, or a source that has its chats from elsewhere.
 
     On the event loop `encode` and `open_chat` give what was told before, and else a guess until
@@ -62,7 +62,7 @@ class Settling(Protocol):
 
 
 @runtime_checkable
-class Asking(Settling, Protocol):
+class LearnsTokens(SettlesLater, Protocol):
     """A vocabulary that is told token by token."""
 
     def learn(self, tokens: Iterable[Token]) -> None:

@@ -43,7 +43,7 @@ class Chunk:
 
 
 @dataclass(frozen=True, slots=True)
-class Hit:
+class PhraseHit:
     """A place where a phrase ends."""
 
     id: int
@@ -160,7 +160,7 @@ class Outline:
         return None if marks is not None and marks.bookmark else below[0]
 
 
-def find(loom: Loom, phrase: str, *, context: int = 30) -> Iterator[Hit]:
+def find(loom: Loom, phrase: str, *, context: int = 30) -> Iterator[PhraseHit]:
     """Every place of the tree where a phrase ends, in the order of the outline.
 
     Letters count the same in upper and lower case. A phrase may run over several nodes; it is found
@@ -179,7 +179,7 @@ def find(loom: Loom, phrase: str, *, context: int = 30) -> Iterator[Hit]:
         yield from _hits(id, before, data, wanted, context)
 
 
-def _hits(id: int, before: bytes, data: bytes, wanted: str, context: int) -> Iterator[Hit]:
+def _hits(id: int, before: bytes, data: bytes, wanted: str, context: int) -> Iterator[PhraseHit]:
     text = (before + data).decode("utf-8", "replace")
     lower = _lower(text)
     own = len(before.decode("utf-8", "replace"))
@@ -187,7 +187,7 @@ def _hits(id: int, before: bytes, data: bytes, wanted: str, context: int) -> Ite
     while at >= 0:
         stop = at + len(wanted)
         if stop > own:
-            yield Hit(
+            yield PhraseHit(
                 id, text[max(at - context, 0) : at], text[at:stop], text[stop : stop + context]
             )
         at = lower.find(wanted, at + 1)

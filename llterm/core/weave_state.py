@@ -11,24 +11,24 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from llterm.core.bans import Bans
-from llterm.core.beams import Beam, Terrain
-from llterm.core.breadth import Breadth
+from llterm.core.beams import Beam, KnownDistributions
+from llterm.core.breadth_search import Breadth
 from llterm.core.choices import ChoiceSearch
-from llterm.core.constraint import After, Constrained
+from llterm.core.constraint import Constrained, ConstraintState
 from llterm.core.distribution import Distribution, Mask
-from llterm.core.diverse import WIDEST, fold
+from llterm.core.diversity import WIDEST, fold
 from llterm.core.healing import Healer
 from llterm.core.query import Fact, Query
-from llterm.core.rules import Rules
 from llterm.core.search import Search
 from llterm.core.stops import Stopper
 from llterm.core.suggestion_tree import View, draw
 from llterm.core.tokens import Anchor, Path, Tail, Vocabulary
+from llterm.core.weave_settings import WeaveSettings
 
 Searching = Search | Breadth | ChoiceSearch
 
 
-def _search(terrain: Terrain, root: Beam) -> Searching:
+def _search(terrain: KnownDistributions, root: Beam) -> Searching:
     """The search that the rules' strategy names; a few given texts have one of their own."""
     if terrain.constraint is not None and terrain.constraint.texts:
         return ChoiceSearch(terrain, root)
@@ -42,7 +42,7 @@ class Weave:
         self,
         vocabulary: Vocabulary,
         anchor: Anchor,
-        rules: Rules,
+        rules: WeaveSettings,
         *,
         residue: bytes = b"",
         before: str = "",
@@ -178,7 +178,7 @@ class Weave:
         """Allow another budget's worth of work."""
         self._allowance = self._asked + self.rules.budget
 
-    def under(self, rules: Rules, bans: Bans | None = None) -> Weave:
+    def under(self, rules: WeaveSettings, bans: Bans | None = None) -> Weave:
         """The same facts under other rules, and bans; costs no inference."""
         return self._derive(
             self.anchor,
@@ -199,7 +199,9 @@ class Weave:
         written = self._text(tail)
         before = self.before + written[len(self.residue) :].decode("utf-8", "replace")
         residue = self.residue[len(written) :]
-        constraint = After(self.constraint, tail, written) if self.constraint is not None else None
+        constraint = (
+            ConstraintState(self.constraint, tail, written) if self.constraint is not None else None
+        )
         return self._derive(
             anchor, self.rules, residue, before, facts, grown, constraint, self.bans
         )
@@ -268,7 +270,7 @@ class Weave:
     def _derive(
         self,
         anchor: Anchor,
-        rules: Rules,
+        rules: WeaveSettings,
         residue: bytes,
         before: str,
         facts: Mapping[Tail, Distribution],
@@ -289,8 +291,8 @@ class Weave:
             bans=bans,
         )
 
-    def _terrain(self, rules: Rules) -> Terrain:
-        return Terrain(
+    def _terrain(self, rules: WeaveSettings) -> KnownDistributions:
+        return KnownDistributions(
             self._vocabulary,
             rules,
             Stopper(rules, self.before),

@@ -15,7 +15,7 @@ from llterm.core.attention_weights import last_row, rollout
 from llterm.core.attribution_methods import (
     METHODS,
     Attribution,
-    How,
+    AttributionSettings,
     Omissions,
     Question,
     begin,
@@ -57,7 +57,7 @@ class AttributionPrice:
     """The same in words."""
 
 
-def price(source: Source, question: Question, how: How) -> AttributionPrice:
+def price(source: Source, question: Question, how: AttributionSettings) -> AttributionPrice:
     """What a method will take here. Raises LltermError where it cannot be used at all."""
     check(source, question, how)
     count = len(question.tokens)
@@ -80,7 +80,7 @@ def price(source: Source, question: Question, how: How) -> AttributionPrice:
     return AttributionPrice(tokens, count - tokens, f"up to {count:,} tokens to evaluate")
 
 
-def check(source: Source, question: Question, how: How) -> None:
+def check(source: Source, question: Question, how: AttributionSettings) -> None:
     """Raises LltermError where a question has no answer by this method."""
     if len(question.tokens) <= question.head:
         raise UsageError(
@@ -115,7 +115,7 @@ def check(source: Source, question: Question, how: How) -> None:
 async def attribute(
     source: Source,
     question: Question,
-    how: How,
+    how: AttributionSettings,
     gradients: GradientProcess | None = None,
     progress: Progress = lambda _: None,
 ) -> Attribution:
@@ -148,21 +148,23 @@ class Attributions:
     def __init__(self, source: Source, question: Question) -> None:
         self._source = source
         self.question = question
-        self._known: dict[How, Attribution] = {}
+        self._known: dict[AttributionSettings, Attribution] = {}
         weights = source.capabilities.weights
         self._gradients = GradientProcess(weights) if weights is not None else None
 
-    def known(self, how: How) -> Attribution | None:
+    def known(self, how: AttributionSettings) -> Attribution | None:
         """The answer, where it has been given already."""
         return self._known.get(how)
 
-    def price(self, how: How) -> AttributionPrice:
+    def price(self, how: AttributionSettings) -> AttributionPrice:
         """What an answer will take. Raises LltermError where there can be none."""
         if METHODS[how.method] == "gradient":
             check_installed()
         return price(self._source, self.question, how)
 
-    async def ask(self, how: How, progress: Progress = lambda _: None) -> Attribution:
+    async def ask(
+        self, how: AttributionSettings, progress: Progress = lambda _: None
+    ) -> Attribution:
         """The answer; `progress` is told the share that is done. Cancelling stops it.
 
         Raises LltermError.
@@ -179,13 +181,15 @@ class Attributions:
             await self._gradients.close()
 
 
-async def _asked(source: Source, question: Question, how: How, progress: Progress) -> Attribution:
+async def _asked(
+    source: Source, question: Question, how: AttributionSettings, progress: Progress
+) -> Attribution:
     if METHODS[how.method] == "attention":
         return await _attention(source, question, how)
     return await _leave_one_out(source, question, how, progress)
 
 
-async def _attention(source: Source, question: Question, how: How) -> Attribution:
+async def _attention(source: Source, question: Question, how: AttributionSettings) -> Attribution:
     assert isinstance(source, ProvidesAttention)
     count = len(question.tokens)
     first = begin(question, how.limit)
@@ -221,7 +225,11 @@ def _limited(earlier: int, shown: int) -> tuple[str, ...]:
 
 
 async def _differentiate(
-    source: Source, question: Question, how: How, gradients: GradientProcess, progress: Progress
+    source: Source,
+    question: Question,
+    how: AttributionSettings,
+    gradients: GradientProcess,
+    progress: Progress,
 ) -> Attribution:
     given = cut(question, how.limit, len(source.vocabulary.prefix))
     attribution = await gradients.ask(given, how, progress)
@@ -255,7 +263,7 @@ def _ask(source: Source, queries: Sequence[Query]) -> AsyncGenerator[Fact | Fail
 
 
 async def _leave_one_out(
-    source: Source, question: Question, how: How, progress: Progress
+    source: Source, question: Question, how: AttributionSettings, progress: Progress
 ) -> Attribution:
     left_out = omissions(question, how.last)
     wanted = omission_cost(left_out, shares=source.capabilities.shares) + len(left_out.anchor)

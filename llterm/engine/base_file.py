@@ -23,7 +23,7 @@ from llterm.core.comparison.divergence import Reals
 from llterm.core.comparison.packed_rows import pack, unpack, width
 from llterm.core.tokens import Tail
 from llterm.errors import LltermError, UsageError, reason
-from llterm.regular import open_file
+from llterm.regular_file import open_file
 
 _MAGIC = b"_logits_"
 _HEAD = struct.Struct("<Iii")

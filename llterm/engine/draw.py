@@ -37,7 +37,7 @@ may follow under bans and constraint; its owner stopped it; the source cannot go
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
+class DrawingStart:
     """Where the samples of one drawing begin."""
 
     tokens: Tail
@@ -91,7 +91,7 @@ class Drawing:
 
     source: Source
     chain: Chain
-    start: Start
+    start: DrawingStart
     samples: Sequence[Sample]
     constraint: Constrained | None = None
     """What each sample must fit from its first token on; not together with a residue."""
@@ -107,7 +107,7 @@ class Drawing:
         cls,
         source: Source,
         chain: Chain,
-        start: Start,
+        start: DrawingStart,
         numbers: Iterable[int],
         tokens: int,
         stopper: Stopper,

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from llterm.core.comparison.mixed_place import Caution, cautions
-from llterm.core.mixing.blend import Blend, Heard
+from llterm.core.mixing.blend import Blend, MemberDistribution
 from llterm.core.sampling.ladder import NoCandidateLeft
 from llterm.core.sampling.sampler_chain import Chains, DrawnText
 from llterm.core.sampling.sampler_settings import SamplerSettings, Sampling
@@ -106,7 +106,7 @@ class MixPlayer:
         )
 
 
-def _vote(heard: Heard, id: int, vocabulary: Vocabulary) -> ModelVote:
+def _vote(heard: MemberDistribution, id: int, vocabulary: Vocabulary) -> ModelVote:
     choice = vocabulary.token(int(heard.row.argmax()))
     known = 1.0 - heard.unknown
     warnings = cautions(known, choice)

@@ -17,7 +17,7 @@ import numpy as np
 from llterm.core.chat_messages import Chat, ChatParts, ChatsTold, encode_parts
 from llterm.core.comparison.divergence import log_softmax
 from llterm.core.distribution import Distribution
-from llterm.core.mixing.blend import Blend, Heard
+from llterm.core.mixing.blend import Blend, MemberDistribution
 from llterm.core.mixing.byte_distribution import DROPPED
 from llterm.core.mixing.byte_vocabulary import ByteVocabulary, byte_parts
 from llterm.core.mixing.logprob_rows import distribution_of
@@ -30,12 +30,12 @@ from llterm.core.query import (
     Failed,
     ProvidesLogits,
     Query,
-    Scored,
+    TokenScore,
 )
-from llterm.core.tokens import Anchor, Path, Settling, Tail, Vocabulary
-from llterm.engine.company import Company, Hearing
-from llterm.engine.heads import open_chat
-from llterm.engine.voices import ByteVoice, IdVoice, Voice
+from llterm.core.tokens import Anchor, Path, SettlesLater, Tail, Vocabulary
+from llterm.engine.ensemble import Ensemble, PathVotes
+from llterm.engine.members import ByteMember, Member, TokenMember
+from llterm.engine.prompt_heads import open_chat
 from llterm.engine.whole_rows import PART, Numbers, rows_of
 from llterm.errors import LltermError, UsageError
 
@@ -60,7 +60,7 @@ class Mix:
     ) -> None:
         """`names`: what to call the models, if not as they do.
 
-        `dropped`: see `ByteVoice`; 0 makes bytes exact at any cost. `bytewise`: mix bytes also
+        `dropped`: see `ByteMember`; 0 makes bytes exact at any cost. `bytewise`: mix bytes also
         where the vocabularies are one. `forgiving`: a model that fails is left out (`lost`), and
         the others go on.
         """
@@ -74,8 +74,8 @@ class Mix:
         self.by_id = shared and not bytewise
         """All share one vocabulary; otherwise the mix is one of bytes."""
         self.vocabulary: Vocabulary = first if self.by_id else ByteVocabulary()
-        self._voices: tuple[Voice, ...] = tuple(
-            IdVoice(source, first.prefix) if self.by_id else ByteVoice(source, dropped)
+        self._voices: tuple[Member, ...] = tuple(
+            TokenMember(source, first.prefix) if self.by_id else ByteMember(source, dropped)
             for source in sources
         )
         able = [source.capabilities for source in sources]
@@ -90,7 +90,7 @@ class Mix:
         )
         self.unknown = 0.0
         """The most mass that any answer so far only estimated."""
-        self.company = Company(self._voices, sources, forgiving=forgiving, spared=self._spared)
+        self.company = Ensemble(self._voices, sources, forgiving=forgiving, spared=self._spared)
         """The models as they are asked. One that is left out counts as weight 0."""
         self.chat_reader = ""
         """Name of the model whose chat `open_chat` told last."""
@@ -188,7 +188,7 @@ class Mix:
     async def settle(self) -> bool:
         """Wait for what the models' chats and tokenizers owe. True where that was anything."""
         asked = [one for source in self.sources for one in (source, source.vocabulary)]
-        return any([await one.settle() for one in asked if isinstance(one, Settling)])
+        return any([await one.settle() for one in asked if isinstance(one, SettlesLater)])
 
     def hear_chats(self, told: Callable[[], None]) -> None:
         """Have `told` called when a chat of any of them is there."""
@@ -268,7 +268,9 @@ class Mix:
         index = blend.giver(id)
         return "" if index is None else self.names[index]
 
-    async def score(self, tokens: Tail, start: int = 1, keep: int = 64) -> AsyncGenerator[Scored]:
+    async def score(
+        self, tokens: Tail, start: int = 1, keep: int = 64
+    ) -> AsyncGenerator[TokenScore]:
         first = max(start, 1)
         if self.by_id and all(isinstance(source, ProvidesLogits) for source in self.sources):
             async for found in self._score_rows(tokens, first, keep):
@@ -289,7 +291,7 @@ class Mix:
                     yield _scored(following, id, fact.distribution, fact.cost)
                     following += 1
 
-    async def _score_rows(self, tokens: Tail, first: int, keep: int) -> AsyncGenerator[Scored]:
+    async def _score_rows(self, tokens: Tail, first: int, keep: int) -> AsyncGenerator[TokenScore]:
         """`score` where every model reads the text by itself, a part at a time."""
         aside = len(tokens) - first <= PART
         for begin in range(first, len(tokens), PART):
@@ -312,7 +314,7 @@ class Mix:
     async def _rows(self, index: int, tokens: Tail, first: int, *, aside: bool) -> Numbers:
         """`rows_of` one of the models, of a text that it begins in its own way."""
         voice = self._voices[index]
-        own = voice.own(tokens) if isinstance(voice, IdVoice) else tokens
+        own = voice.own(tokens) if isinstance(voice, TokenMember) else tokens
         begin = first + len(own) - len(tokens)
         return await rows_of(self.sources[index], own, begin, aside=aside)
 
@@ -340,7 +342,7 @@ class Mix:
         return self.recipe.mode == "reference" and index == self.recipe.reference
 
     def _facts(
-        self, done: Mapping[Path, Hearing], asked: Mapping[Path, Query]
+        self, done: Mapping[Path, PathVotes], asked: Mapping[Path, Query]
     ) -> dict[Path, Fact | Failed]:
         facts: dict[Path, Fact | Failed] = {}
         for path, hearing in done.items():
@@ -359,11 +361,11 @@ class Mix:
             facts[path] = Fact(path, distribution, hearing.cost)
         return facts
 
-    def _blend(self, path: Path, heard: Mapping[int, Heard]) -> Blend:
+    def _blend(self, path: Path, heard: Mapping[int, MemberDistribution]) -> Blend:
         position, recipe = self._position(path), self.in_force
         speakers = recipe.speakers(position)
         voices = np.stack([heard[index].row for index in speakers])
-        silent = Heard(np.full(voices.shape[1], -np.inf), exact=False, unknown=1.0)
+        silent = MemberDistribution(np.full(voices.shape[1], -np.inf), exact=False, unknown=1.0)
         return Blend(
             recipe.decide(voices, position),
             tuple(heard.get(index, silent) for index in range(len(self.sources))),
@@ -383,9 +385,9 @@ def distinct(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(numbered)
 
 
-def _scored(index: int, id: int, distribution: Distribution, cost: Cost) -> Scored:
+def _scored(index: int, id: int, distribution: Distribution, cost: Cost) -> TokenScore:
     row = distribution.full
     assert row is not None
     own = row[id]
     rank = 1 + int((row > own).sum()) + int((row[:id] == own).sum())
-    return Scored(index, id, float(own), rank, distribution, cost)
+    return TokenScore(index, id, float(own), rank, distribution, cost)

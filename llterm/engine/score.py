@@ -7,7 +7,7 @@ from contextlib import aclosing
 from typing import Literal
 
 from llterm.core.query import Backend, Cost
-from llterm.core.scored_text import Reading, read
+from llterm.core.scored_text import TokenReading, read
 from llterm.core.tokens import Tail
 from llterm.core.windows import Window, halves, overlapping
 
@@ -23,7 +23,7 @@ async def score_text(
     method: Method = "overlap",
     keep: int = 5,
     head: Tail | None = None,
-) -> AsyncIterator[tuple[Reading, Cost]]:
+) -> AsyncIterator[tuple[TokenReading, Cost]]:
     """Each token that can be scored, in order, with what it cost.
 
     `ids` are the text's tokens without the vocabulary's prefix; `window` counts that prefix. The

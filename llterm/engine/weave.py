@@ -13,8 +13,8 @@ from llterm.core.distribution import Distribution
 from llterm.core.healing import Healer
 from llterm.core.prompt import Prompt
 from llterm.core.query import Capabilities, Cost, Failed, Query, Source
-from llterm.core.rules import Rules
-from llterm.core.tokens import Anchor, Settling, Tail
+from llterm.core.tokens import Anchor, SettlesLater, Tail
+from llterm.core.weave_settings import WeaveSettings
 from llterm.core.weave_state import Weave
 from llterm.errors import CapabilityMissing, LltermError
 
@@ -22,7 +22,7 @@ ROOM = 64
 """Questions a round: about the batch at which a CPU evaluates the most tokens a second."""
 
 
-def rules_for(rules: Rules, source: Source, *, constrained: bool = False) -> Rules:
+def rules_for(rules: WeaveSettings, source: Source, *, constrained: bool = False) -> WeaveSettings:
     """The weave settings for this source: depth counts its own tokens, which may be bytes, and
     only one that takes masks can heal. What a constraint is about begins at the cursor, not in the
     word before it: nothing is healed then."""
@@ -47,14 +47,14 @@ async def told_more(source: Source) -> bool:
 
     Returns whether there were any: a prompt made before is to be made again then.
     """
-    settling = [each for each in (source, source.vocabulary) if isinstance(each, Settling)]
+    settling = [each for each in (source, source.vocabulary) if isinstance(each, SettlesLater)]
     return any([await each.settle() for each in settling])
 
 
 def make_weave(
     source: Source,
     prompt: Prompt,
-    rules: Rules,
+    rules: WeaveSettings,
     *,
     healer: Healer | None = None,
     constraint: Constrained | None = None,
@@ -84,7 +84,7 @@ def make_weave(
 async def weave(
     source: Source,
     prompt: Prompt,
-    rules: Rules,
+    rules: WeaveSettings,
     *,
     constraint: Constrained | None = None,
     bans: Bans | None = None,

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from llterm.core.chat_messages import ROLES, Chat, Said, chat_of
+from llterm.core.chat_messages import ROLES, Chat, ChatMessage, chat_of
 from llterm.errors import UsageError, reason
 from llterm.formats.json_place import JsonPlace, parse, wrong
-from llterm.regular import read_file
-from llterm.textfile import text_of
+from llterm.regular_file import read_file
+from llterm.text_file import text_of
 
 _FORM = 'Write it as [{"role": "user", "content": "Tell me a tale."}].'
 
@@ -27,7 +27,7 @@ class Dialogue:
     """The assistant's message at the end."""
 
     @classmethod
-    def of(cls, said: Sequence[Said]) -> Dialogue:
+    def of(cls, said: Sequence[ChatMessage]) -> Dialogue:
         """Of these messages, in order."""
         if said and said[-1].role == "assistant":
             return cls(chat_of(said[:-1]), said[-1].content)
@@ -70,12 +70,12 @@ def _messages(top: JsonPlace) -> JsonPlace:
     return top.field("messages") if isinstance(top.value, dict) else top
 
 
-def _said(place: JsonPlace) -> Said:
+def _said(place: JsonPlace) -> ChatMessage:
     for name, field in place.entries():
-        if name not in Said._fields and field.value is not None:
+        if name not in ChatMessage._fields and field.value is not None:
             raise wrong(f"{field.path} is no part of a chat here: a message has role and content.")
     role = place.field("role")
     known_role = next((known for known in ROLES if known == role.value), None)
     if known_role is None:
         raise role.bad(f"one of {', '.join(ROLES)}")
-    return Said(known_role, place.field("content").text())
+    return ChatMessage(known_role, place.field("content").text())

@@ -22,11 +22,11 @@ from llterm.formats import (
 )
 from llterm.formats.export_source import ExportSource
 from llterm.number_format import count_of
-from llterm.wholefile import write_whole
+from llterm.whole_file import write_whole
 
 
 @dataclass(frozen=True, slots=True)
-class Taste:
+class ExportOptions:
     """What an export is to hold."""
 
     every: bool = False
@@ -35,7 +35,7 @@ class Taste:
     """Levels in which equal texts are one node of a graph; 0 merges nothing."""
 
 
-WRITERS: dict[str, Callable[[ExportSource, Taste], str | bytes]] = {
+WRITERS: dict[str, Callable[[ExportSource, ExportOptions], str | bytes]] = {
     plain_text.NAME: lambda source, taste: plain_text.write_text(source, every=taste.every),
     "markdown": lambda source, taste: plain_text.write_markdown(source, every=taste.every),
     "html": lambda source, taste: loom_html.write(source, every=taste.every),
@@ -56,7 +56,7 @@ def holds_history(format: str) -> bool:
 
 
 @own_faults("a loom was exported")
-def exported(source: ExportSource, format: str, taste: Taste) -> bytes:
+def exported(source: ExportSource, format: str, taste: ExportOptions) -> bytes:
     """A loom in memory in another format. Raises LltermError where it cannot be drawn."""
     written = WRITERS[format](source, taste)
     return written if isinstance(written, bytes) else written.encode("utf-8", "replace")
@@ -74,7 +74,7 @@ def caveat(source: ExportSource, format: str) -> str:
     )
 
 
-def write_export(source: ExportSource, format: str, target: Path, taste: Taste) -> str:
+def write_export(source: ExportSource, format: str, target: Path, taste: ExportOptions) -> str:
     """Export a loom to a file. Returns what it lacks, or nothing.
 
     Raises LltermError, and leaves what was there then.

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
-from llterm.core.jsontext import json_text
-from llterm.core.loom_tree import PERSON, ROOT, Marks, Node, Piece, Slice
+from llterm.core.json_text import json_text
+from llterm.core.loom_tree import PERSON, ROOT, Marks, Node, Piece, PieceSlice
 from llterm.core.provenance import Alternative, Provenance, provenance_text
-from llterm.core.rules import Rules
+from llterm.core.weave_settings import WeaveSettings
 from llterm.formats.json_place import wrong
-from llterm.formats.unknown_fields import LeftOut, kept
+from llterm.formats.unknown_fields import OmittedFields, kept
 from llterm.number_format import count_of
 from llterm.store.contents import Changes
 from llterm.store.stored_settings import rules_text
@@ -123,15 +123,15 @@ def grown(tree: ImportedTree) -> Changes:
     """The rows of a new loom."""
     changes = Changes()
     next_node, head, empty = ROOT + 1, ROOT, 0
-    left = LeftOut()
+    left = OmittedFields()
     waiting = [(branch, ROOT) for branch in reversed(tree.roots)]
     while waiting:
         branch, parent = waiting.pop()
-        slices: list[Slice] = []
+        slices: list[PieceSlice] = []
         for piece in branch.pieces:
             number = len(changes.pieces) + 1
             changes.pieces[number] = replace(piece, id=number)
-            slices.append(Slice(number, 0, len(piece.data)))
+            slices.append(PieceSlice(number, 0, len(piece.data)))
         id = parent
         if slices:
             id, next_node = next_node, next_node + 1
@@ -151,13 +151,15 @@ def grown(tree: ImportedTree) -> Changes:
     if extra := kept(tree.extra, left):
         changes.extras[ROOT] = json_text({tree.format: extra})
     tree.notes += left.notes()
-    changes.meta = {"rules": rules_text(Rules()), "head": head, "next_node": next_node}
+    changes.meta = {"rules": rules_text(WeaveSettings()), "head": head, "next_node": next_node}
     if tree.prefix:
         changes.meta["prefix"] = tree.prefix
     return changes
 
 
-def _note(changes: Changes, id: int, branch: ImportedNode, format: str, left: LeftOut) -> None:
+def _note(
+    changes: Changes, id: int, branch: ImportedNode, format: str, left: OmittedFields
+) -> None:
     """Marks, sight and other fields of a node."""
     if branch.marks != Marks():
         changes.marks[id] = branch.marks

@@ -24,12 +24,12 @@ from llterm.formats import (
 from llterm.formats.file_formats import IMPORTS
 from llterm.formats.imported_tree import grown
 from llterm.formats.json_place import JsonPlace, parse, wrong
-from llterm.formats.unknown_fields import LeftOut
+from llterm.formats.unknown_fields import OmittedFields
 from llterm.paths import free
 from llterm.store.contents import Changes
-from llterm.store.fresh import fresh_loom
+from llterm.store.new_loom import fresh_loom
 from llterm.store.stored_rows import check_changes
-from llterm.textfile import MARK
+from llterm.text_file import MARK
 
 MOST_IMPORTED = 1 << 30
 """Bytes of a file."""
@@ -83,7 +83,7 @@ def read(data: bytes, name: str, format: str | None) -> tuple[Changes, str, list
             "To import it as plain text, add --from text.",
         )
     if format == loom_json.NAME:
-        left = LeftOut()
+        left = OmittedFields()
         return loom_json.read(place, left), format, left.notes()
     module = READERS[format]
     if not module.matches(place.value):

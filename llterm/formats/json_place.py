@@ -37,7 +37,7 @@ _HALVES = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 @dataclass(frozen=True, slots=True)
-class Unsayable:
+class UnusableNumber:
     """A number of the file that is none for us: not finite, or of hundreds of digits."""
 
     text: str
@@ -123,7 +123,9 @@ class JsonPlace:
 
         0 where it is neither; an error where it is a number that no calendar has.
         """
-        if isinstance(self.value, int | float | Unsayable) and not isinstance(self.value, bool):
+        if isinstance(self.value, int | float | UnusableNumber) and not isinstance(
+            self.value, bool
+        ):
             seconds = moment_of(self.number() * unit)
             if seconds is None:
                 raise self.bad("a time that calendars have")
@@ -185,15 +187,17 @@ def parse(data: bytes) -> JsonPlace:
 def parsed(text: str, name: str = "") -> Any:
     """What JSON says, `name` in an error's words. Raises UsageError with line and column.
 
-    Half a character of UTF-16 is `�`; a number that is no finite one is `Unsayable`, and an error
-    where it is read.
+    Half a character of UTF-16 is `�`; a number that is no finite one is `UnusableNumber`, and an
+    error where it is read.
     """
     inside = f"{name} is no JSON: " if name else ""
     if _HALVES.search(text):
         text = _ESCAPES.sub(_mended, text)
 
     def load() -> Any:
-        return json.loads(text, parse_int=_whole, parse_float=_finite, parse_constant=Unsayable)
+        return json.loads(
+            text, parse_int=_whole, parse_float=_finite, parse_constant=UnusableNumber
+        )
 
     try:
         try:
@@ -210,13 +214,13 @@ def _mended(found: re.Match[str]) -> str:
     return "\\ufffd" if found[2] else found[0]
 
 
-def _whole(text: str) -> int | Unsayable:
-    return int(text) if len(text) <= _MOST_DIGITS else Unsayable(text)
+def _whole(text: str) -> int | UnusableNumber:
+    return int(text) if len(text) <= _MOST_DIGITS else UnusableNumber(text)
 
 
-def _finite(text: str) -> float | Unsayable:
+def _finite(text: str) -> float | UnusableNumber:
     found = float(text)
-    return found if math.isfinite(found) else Unsayable(text)
+    return found if math.isfinite(found) else UnusableNumber(text)
 
 
 def deep(work: Callable[[], Result]) -> Result:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from llterm.core.display import area_text, display_text, label_text, visible
 from llterm.core.loom_tree import PERSON, ROOT
-from llterm.core.pieces import Span
+from llterm.core.pieces import TokenSpan
 from llterm.core.tree_outline import Outline, children
 from llterm.formats.export_source import ExportSource
 from llterm.number_format import count_of, of_logprob, percent
@@ -111,7 +111,7 @@ def _spans(source: ExportSource, id: int, rest: bytes, *, last: bool) -> tuple[s
     """A node's tokens, those that share a character together, and bytes that end further down."""
     loom = source.loom
     marked: list[str] = []
-    data, group = rest, list[Span]()
+    data, group = rest, list[TokenSpan]()
     for span in loom.spans(loom.nodes[id]):
         data += span.data
         group.append(span)
@@ -126,7 +126,7 @@ def _spans(source: ExportSource, id: int, rest: bytes, *, last: bool) -> tuple[s
     return "".join(marked), data
 
 
-def _marked(source: ExportSource, data: bytes, group: list[Span]) -> str:
+def _marked(source: ExportSource, data: bytes, group: list[TokenSpan]) -> str:
     text = html.escape(display_text(data))
     known = [span for span in group if span.logprob is not None]
     if not known:
@@ -138,7 +138,7 @@ def _marked(source: ExportSource, data: bytes, group: list[Span]) -> str:
     return f'<i class="h{heat}" data-p="{html.escape(tip)}">{text}</i>'
 
 
-def _tip(source: ExportSource, span: Span) -> str:
+def _tip(source: ExportSource, span: TokenSpan) -> str:
     p = math.exp(span.logprob or 0.0)
     author = label_text(span.piece.author)
     tip = f"{visible(span.data)}  {percent(p)}  {author}"

@@ -9,8 +9,8 @@ from itertools import takewhile
 from typing import Any
 
 from llterm.core.history import UndoStep
-from llterm.core.jsontext import json_text
-from llterm.core.loom_tree import ROOT, Loom, Marks, Node, Piece, Slice
+from llterm.core.json_text import json_text
+from llterm.core.loom_tree import ROOT, Loom, Marks, Node, Piece, PieceSlice
 from llterm.core.measures import logprob_of, moment_of
 from llterm.core.pieces import token_edges
 from llterm.core.provenance import MOST_KEPT, WAYS, Arrival, Provenance, provenance_text
@@ -18,7 +18,7 @@ from llterm.core.tree_outline import ORDERS
 from llterm.formats.export_source import ExportSource
 from llterm.formats.imported_tree import UNKNOWN
 from llterm.formats.json_place import JsonPlace, wrong
-from llterm.formats.unknown_fields import LeftOut, kept
+from llterm.formats.unknown_fields import OmittedFields, kept
 from llterm.store.contents import Changes
 from llterm.store.stored_rows import BEST, step_of, step_text
 from llterm.store.stored_settings import read_setting
@@ -138,7 +138,7 @@ def _bytes(data: bytes) -> dict[str, str]:
 # --- reading
 
 
-def read(place: JsonPlace, left: LeftOut) -> Changes:
+def read(place: JsonPlace, left: OmittedFields) -> Changes:
     """The rows of a new loom. Raises UsageError with the place of what is wrong."""
     version = place.field("version")
     if version.value != VERSION:
@@ -175,7 +175,7 @@ def read(place: JsonPlace, left: LeftOut) -> Changes:
     return changes
 
 
-def _read_piece(place: JsonPlace, left: LeftOut) -> Piece:
+def _read_piece(place: JsonPlace, left: OmittedFields) -> Piece:
     id, data = place.field("id").whole(1), _read_bytes(place)
     author, created = place.field("author").text(), place.field("created").moment()
     listed = place.optional("tokens")
@@ -234,9 +234,9 @@ def _read_node(place: JsonPlace, changes: Changes) -> None:
     slices = []
     for part in place.field("slices").items():
         numbers = [number.whole() for number in part.items()]
-        if len(numbers) != len(Slice._fields):
+        if len(numbers) != len(PieceSlice._fields):
             raise part.bad("a piece, a start and a stop")
-        slices.append(Slice(*numbers))
+        slices.append(PieceSlice(*numbers))
     changes.nodes[id] = Node(id, place.field("parent").whole(), tuple(slices))
     _read_marks(place, id, changes)
 

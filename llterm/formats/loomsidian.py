@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from llterm.core.jsontext import json_text
+from llterm.core.json_text import json_text
 from llterm.core.loom_tree import PERSON, ROOT, Marks
 from llterm.formats.export_source import ExportSource, author_of, uuid_of, whole_texts
 from llterm.formats.imported_tree import ImportedNode, ImportedTree, assembled, typed

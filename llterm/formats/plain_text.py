@@ -8,7 +8,7 @@ from llterm.core.tree_outline import Outline
 from llterm.formats import markdown
 from llterm.formats.export_source import ExportSource
 from llterm.formats.imported_tree import ImportedNode, ImportedTree, typed
-from llterm.textfile import MARK
+from llterm.text_file import MARK
 
 NAME = "text"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from llterm.core.jsontext import json_text
+from llterm.core.json_text import json_text
 from llterm.core.loom_tree import PERSON, ROOT, Marks, Piece
 from llterm.core.measures import logprob_of, moment_of
 from llterm.formats.export_source import ExportSource, author_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
-from llterm.core.jsontext import json_text
+from llterm.core.json_text import json_text
 
 One = TypeVar("One")
 

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from llterm.formats.json_place import Unsayable
+from llterm.formats.json_place import UnusableNumber
 
 DEEPEST = 32
 """Levels of lists and objects: no program's settings have so many."""
@@ -18,7 +18,7 @@ _NAMES = re.compile(
 
 
 @dataclass(slots=True)
-class LeftOut:
+class OmittedFields:
     """How much was not kept."""
 
     secrets: int = 0
@@ -38,9 +38,9 @@ class LeftOut:
         return sentences
 
 
-def kept(value: Any, left: LeftOut, level: int = 0) -> Any:
+def kept(value: Any, left: OmittedFields, level: int = 0) -> Any:
     """A JSON value less every field whose name speaks of a key; what cannot be kept is null."""
-    if isinstance(value, Unsayable) or (level > DEEPEST and isinstance(value, dict | list)):
+    if isinstance(value, UnusableNumber) or (level > DEEPEST and isinstance(value, dict | list)):
         left.odd += 1
         return None
     if isinstance(value, dict):

@@ -6,12 +6,12 @@ import asyncio
 import time
 from dataclasses import dataclass
 
-from llterm.core.attribution_methods import Attribution, How, Question
+from llterm.core.attribution_methods import Attribution, AttributionSettings, Question
 from llterm.core.display import visible
 from llterm.core.query import Backend
 from llterm.core.tokens import Tail, Token, Vocabulary
 from llterm.engine.attribute import Attributions
-from llterm.engine.heads import head_of
+from llterm.engine.prompt_heads import head_of
 from llterm.errors import UsageError
 from llterm.jobs.request import Request
 from llterm.jobs.runner import SILENCE, Listener, names_of, opened
@@ -21,7 +21,7 @@ from llterm.jobs.runner import SILENCE, Listener, names_of, opened
 class AttributeOptions:
     """Which token is meant, and how it is asked for."""
 
-    how: How
+    how: AttributionSettings
     at: int | None = None
     """Index of the token; below 0 from the end; the text's length: what comes after it. None: the
     last one."""

@@ -17,9 +17,9 @@ from llterm.core.tokens import Path as TokenPath
 from llterm.core.windows import halves, overlapping
 from llterm.engine.base_file import BaseFile, BaseWriter
 from llterm.engine.compare import ModelReader, TextWindow
-from llterm.engine.heads import head_of
 from llterm.engine.mix_player import MixPlayer
 from llterm.engine.mixture import Mix, distinct
+from llterm.engine.prompt_heads import head_of
 from llterm.engine.score import Method
 from llterm.engine.whole_rows import cannot_score
 from llterm.errors import CapabilityMissing, UsageError

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llterm.core.chat_messages import Chat, read_chat
-from llterm.core.display import Display
+from llterm.core.display import DisplayText
 from llterm.core.pieces import Run
-from llterm.core.rules import Rules
 from llterm.core.sampling.sampler_settings import Sampling
+from llterm.core.weave_settings import WeaveSettings
 from llterm.errors import LltermError
 from llterm.jobs.inputs import check_is_loom
 from llterm.store.connection import to_look
@@ -34,7 +34,7 @@ class LoomStory:
     prefix: str
     chat: Chat
     """What the story is a reply to; empty where it is none."""
-    rules: Rules
+    rules: WeaveSettings
     sampling: Sampling | None
     """None where the loom has no sampler settings of its own."""
     saved_weave: bytes
@@ -77,7 +77,7 @@ def _story(file: LoomFile, path: Path, *, tokens: bool) -> LoomStory:
     contents = file.load()
     loom, meta = contents.loom, contents.meta
     text = loom.text()
-    display = Display.of(text)
+    display = DisplayText.of(text)
     size = len(text)
     cursor = int(meta.get("cursor", len(display.text)))
     if cursor < len(display.text):

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from llterm.backends.served import Counted, counted
+from llterm.backends.served_models import ServerUsage, counted
 from llterm.config import Config
 from llterm.config.sampling_values import make_sampling
 from llterm.core.chat_messages import Chat
@@ -16,9 +16,9 @@ from llterm.core.mixing.mix_recipe import Recipe
 from llterm.core.query import Cost
 from llterm.core.sampling.sampler_settings import Sampling
 from llterm.core.tokens import Anchor, Path
-from llterm.engine.heads import head_of
 from llterm.engine.mix_player import MixPlayer, MixTurn
 from llterm.engine.mixture import Mix
+from llterm.engine.prompt_heads import head_of
 from llterm.errors import UsageError
 from llterm.jobs.request import Request
 from llterm.jobs.runner import SILENCE, Listener, names_of, opened
@@ -40,7 +40,7 @@ class MixResult:
     seconds: float
     chat: Chat | None = None
     """What the text is a reply to."""
-    counted: tuple[Counted, ...] = ()
+    counted: tuple[ServerUsage, ...] = ()
     """What went over the wire, of models on servers."""
 
     @property

@@ -36,7 +36,7 @@ class Request:
     overrides: Mapping[str, int] = field(default_factory=dict)
     """Settings of the models that were typed, by name."""
     rules: Mapping[str, Any] = field(default_factory=dict)
-    """Weave settings that were typed, by `Rules` field: they count more than a loom's own."""
+    """Weave settings that were typed, by `WeaveSettings` field: they count more than a loom's."""
     sampling: Mapping[str, Any] = field(default_factory=dict)
     """Sampler settings that were typed, by name: they count more than a loom's own."""
     constraint: Constraint | None = None

@@ -11,9 +11,9 @@ from llterm.core.chat_messages import Chat
 from llterm.core.pieces import Run
 from llterm.core.prompt import Prompt, make_prompt
 from llterm.core.query import Source
-from llterm.core.rules import Rules
 from llterm.core.sampling.sampler_settings import PRESETS, Sampling
-from llterm.engine.heads import open_chat
+from llterm.core.weave_settings import WeaveSettings
+from llterm.engine.prompt_heads import open_chat
 from llterm.jobs.loom_story import read_story
 from llterm.jobs.request import Request
 from llterm.jobs.runner import Listener
@@ -28,7 +28,7 @@ class RequestStory:
     prefix: str
     chat: Chat
     """What the story is a reply to; empty where it is none."""
-    rules: Rules
+    rules: WeaveSettings
     sampling: Sampling
     saved_weave: bytes = b""
     """The suggestions that a loom keeps for it."""
@@ -62,7 +62,7 @@ class RequestStory:
         """The story's bytes."""
         return b"".join(run.data for run in self.runs)
 
-    async def prompt(self, source: Source, rules: Rules) -> Prompt:
+    async def prompt(self, source: Source, rules: WeaveSettings) -> Prompt:
         """What the source is given; of one on a server maybe in tokens that are only guessed."""
         chat = (
             await asyncio.to_thread(open_chat, source, self.chat.with_prefix(self.prefix))

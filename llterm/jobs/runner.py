@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar
 
 from llterm.backends.registry import find_model, open_model
 from llterm.core.query import Backend
-from llterm.engine.opening import open_mix, open_models
+from llterm.engine.mix_opener import open_mix, open_models
 from llterm.jobs.request import Request
 
 Result = TypeVar("Result")
@@ -25,7 +25,7 @@ class Listener(Protocol):
         """Something worth keeping, such as that a server is away."""
 
 
-class Silence:
+class SilentListener:
     """Hears nothing."""
 
     def say(self, text: str) -> None: ...
@@ -33,7 +33,7 @@ class Silence:
     def warn(self, text: str) -> None: ...
 
 
-SILENCE = Silence()
+SILENCE = SilentListener()
 
 
 def run(job: Coroutine[Any, Any, Result]) -> Result:

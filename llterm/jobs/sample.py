@@ -8,20 +8,20 @@ from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
-from llterm.backends.served import Counted, counted
+from llterm.backends.served_models import ServerUsage, counted
 from llterm.constraints.compiled import compile
 from llterm.constraints.spec import Constraint
 from llterm.core.chat_messages import Chat
 from llterm.core.healing import Healer
 from llterm.core.prompt import Prompt
 from llterm.core.query import Backend, Cost
-from llterm.core.rules import Rules
 from llterm.core.sampling.sampler_chain import Chains
 from llterm.core.sampling.sampler_settings import Sampling
 from llterm.core.stops import Stopper
 from llterm.core.tokens import Token, Vocabulary
+from llterm.core.weave_settings import WeaveSettings
 from llterm.core.windows import SeenStory
-from llterm.engine.draw import Drawing, Sample, Start
+from llterm.engine.draw import Drawing, DrawingStart, Sample
 from llterm.errors import UsageError
 from llterm.jobs.request import Request
 from llterm.jobs.request_story import RequestStory
@@ -84,7 +84,7 @@ class SampleResult:
     seconds: float
     caveat: str
     """What is not exact about it; empty when all is."""
-    counted: tuple[Counted, ...]
+    counted: tuple[ServerUsage, ...]
     """What went over the wire, where the model is on a server."""
     sight: SeenStory
     """How much of the text the model sees."""
@@ -107,7 +107,7 @@ async def sample(
     begun = RequestStory.of(request, listener)
     async with opened(request, listener) as backend:
         # What a constraint is about begins at the story's end, not in the word before it.
-        rules = Rules(
+        rules = WeaveSettings(
             depth=options.tokens,
             auto_stop=options.sentence,
             stops=options.stops,
@@ -158,7 +158,7 @@ def _drawing(
     begun: RequestStory,
     backend: Backend,
     prompt: Prompt,
-    rules: Rules,
+    rules: WeaveSettings,
 ) -> Drawing:
     """Everything made ready; reads the whole vocabulary where there are bans."""
     vocabulary = backend.vocabulary
@@ -168,7 +168,7 @@ def _drawing(
     return Drawing.of(
         backend,
         Chains(vocabulary).of(begun.sampling),
-        Start(prompt.tokens, begun.text, prompt.residue),
+        DrawingStart(prompt.tokens, begun.text, prompt.residue),
         range(options.count),
         options.tokens,
         Stopper(rules, prompt.before),

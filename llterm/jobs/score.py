@@ -7,11 +7,11 @@ import time
 from contextlib import aclosing
 from dataclasses import dataclass
 
-from llterm.backends.served import Counted, counted
+from llterm.backends.served_models import ServerUsage, counted
 from llterm.core.chat_messages import Chat
 from llterm.core.query import Backend, Cost
-from llterm.core.scored_text import Reading, Summary, summarise
-from llterm.engine.heads import head_of
+from llterm.core.scored_text import Summary, TokenReading, summarise
+from llterm.engine.prompt_heads import head_of
 from llterm.engine.score import Method, score_text
 from llterm.errors import UsageError
 from llterm.jobs.request import Request
@@ -42,7 +42,7 @@ class ScoreResult:
     text: bytes
     tokens: int
     """Tokens of the text; some of them are not scored by some methods."""
-    readings: tuple[Reading, ...]
+    readings: tuple[TokenReading, ...]
     summary: Summary
     window: int
     stride: int
@@ -51,7 +51,7 @@ class ScoreResult:
     seconds: float
     chat: Chat | None = None
     """What the text is a reply to."""
-    counted: tuple[Counted, ...] = ()
+    counted: tuple[ServerUsage, ...] = ()
     """What went over the wire, where the model is on a server."""
 
 
@@ -91,7 +91,7 @@ async def _score(
             f"It has {len(ids):,} tokens, and --method halves reads whole windows of {window:,}.",
             "Choose a smaller --window, or --method overlap.",
         )
-    readings: list[Reading] = []
+    readings: list[TokenReading] = []
     cost, start = Cost(), time.monotonic()
     scores = score_text(
         backend, ids, window=window, stride=stride, method=method, keep=options.top, head=head

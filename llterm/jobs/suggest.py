@@ -6,7 +6,7 @@ import asyncio
 import time
 from dataclasses import dataclass
 
-from llterm.backends.served import Counted, counted
+from llterm.backends.served_models import ServerUsage, counted
 from llterm.constraints.compiled import Compiled, compile
 from llterm.constraints.spec import Constraint
 from llterm.core.bans import Bans
@@ -14,9 +14,9 @@ from llterm.core.chat_messages import Chat
 from llterm.core.mixing.mix_recipe import Mode
 from llterm.core.prompt import Prompt
 from llterm.core.query import Backend, Cost, Source
-from llterm.core.rules import Rules
 from llterm.core.suggestion_tree import View
-from llterm.core.tokens import Asking, Vocabulary
+from llterm.core.tokens import LearnsTokens, Vocabulary
+from llterm.core.weave_settings import WeaveSettings
 from llterm.core.windows import SeenStory
 from llterm.engine.mixture import Mix
 from llterm.engine.weave import check_constraints, rules_for, told_more, weave
@@ -46,7 +46,7 @@ class SuggestResult:
     model: str
     text: bytes
     prefix: str
-    rules: Rules
+    rules: WeaveSettings
     view: View
     vocabulary: Vocabulary
     constraint: Constraint | None
@@ -58,7 +58,7 @@ class SuggestResult:
     chat_format: str
     """How the model writes chats."""
     mix: MixFormula | None
-    counted: tuple[Counted, ...]
+    counted: tuple[ServerUsage, ...]
     """What went over the wire, of models on servers."""
     cost: Cost
     seconds: float
@@ -137,12 +137,12 @@ async def _compiled(constraint: Constraint | None, source: Source) -> Compiled |
 
 
 async def _prompt_and_saved(
-    begun: RequestStory, source: Source, rules: Rules, *, constrained: bool
+    begun: RequestStory, source: Source, rules: WeaveSettings, *, constrained: bool
 ) -> tuple[Prompt, SavedWeave | None]:
     """The prompt, and the weave that the loom keeps where that is of this prompt and model."""
     saved = None if constrained else unpack(begun.saved_weave)
     saved = saved if saved is not None and saved.of(source) else None
-    if saved is not None and isinstance(source.vocabulary, Asking):
+    if saved is not None and isinstance(source.vocabulary, LearnsTokens):
         source.vocabulary.learn(saved.names)
     guess = await begun.prompt(source, rules)
     if saved is None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from llterm.core.attribution_methods import SHARES, SIGNED, How
-from llterm.core.jsontext import json_text
+from llterm.core.attribution_methods import SHARES, SIGNED, AttributionSettings
+from llterm.core.json_text import json_text
 from llterm.jobs.attribute import AttributeResult
 from llterm.reports.json_values import token_fields
 
@@ -44,7 +44,7 @@ def attribution_json(result: AttributeResult) -> str:
     return json_text(fields, indent=2)
 
 
-def _unit(how: How) -> str:
+def _unit(how: AttributionSettings) -> str:
     if how.method in SHARES:
         return "share"
     return "gradient" if how.method == "saliency" else "nats"

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from llterm.core.comparison.divergence import UNTOLD
-from llterm.core.comparison.quant_statistics import FEWEST_PLACES, Figure, histogram
+from llterm.core.comparison.quant_statistics import FEWEST_PLACES, Estimate, histogram
 from llterm.core.comparison.reference_comparison import ComparedModel
 from llterm.core.display import display_text, visible
 from llterm.jobs.compare import CompareResult
@@ -141,7 +141,7 @@ def comparison_page(result: CompareResult) -> Iterator[str]:
 
 def _table(result: CompareResult) -> str:
     models = result.comparison.candidates
-    columns: list[dict[str, Figure]] = [result.comparison.figures(model) for model in models]
+    columns: list[dict[str, Estimate]] = [result.comparison.figures(model) for model in models]
     head = "".join(f"<th>{html.escape(model.name)}</th>" for model in models)
     rows = "".join(
         f"<tr><td>{html.escape(figure_label(name, by_id=result.by_id))}</td>"
@@ -153,7 +153,7 @@ def _table(result: CompareResult) -> str:
     return f"<table><tr><th></th>{head}</tr>{rows}</table>"
 
 
-def _cell(name: str, figure: Figure) -> str:
+def _cell(name: str, figure: Estimate) -> str:
     return f"<td>{html.escape(figure_text(name, figure)) if figure.known else '–'}</td>"
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from llterm.core.chat_messages import chat_fields
 from llterm.core.comparison.divergence import UNTOLD
-from llterm.core.comparison.quant_statistics import Figure, histogram
+from llterm.core.comparison.quant_statistics import Estimate, histogram
 from llterm.core.comparison.reference_comparison import ComparedModel, ModelTrack
 from llterm.core.tokens import Vocabulary
 from llterm.jobs.compare import CompareResult
@@ -52,7 +52,7 @@ def comparison_json(result: CompareResult) -> Iterator[str]:
 
 
 def _model(
-    result: CompareResult, model: ComparedModel, figures: Mapping[str, Figure]
+    result: CompareResult, model: ComparedModel, figures: Mapping[str, Estimate]
 ) -> dict[str, Any]:
     comparison = result.comparison
     first = next(comparison.divergences(model), None)
@@ -88,7 +88,7 @@ def _tops(result: CompareResult, top: Iterable[tuple[int, float]]) -> list[dict[
     return [{**token_fields(result.vocabulary.token(id)), "p": p} for id, p in top]
 
 
-def _figures(figures: Mapping[str, Figure]) -> dict[str, Any]:
+def _figures(figures: Mapping[str, Estimate]) -> dict[str, Any]:
     return {
         name: {"value": figure.value, "error": figure.error} for name, figure in figures.items()
     }

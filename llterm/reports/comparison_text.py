@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from itertools import islice
 
 from llterm.core.comparison.conditions import Condition
-from llterm.core.comparison.quant_statistics import FEWEST_PLACES, Figure, histogram
+from llterm.core.comparison.quant_statistics import FEWEST_PLACES, Estimate, histogram
 from llterm.core.comparison.reference_comparison import ComparedModel, WorstPlace
 from llterm.core.display import display_text, label_text, visible
 from llterm.jobs.compare import CompareResult
@@ -43,7 +43,7 @@ def figure_label(name: str, *, by_id: bool = True) -> str:
     return f"{word} {'KLD' if kind == 'kld' else 'Δp'}"
 
 
-def figure_text(name: str, figure: Figure) -> str:
+def figure_text(name: str, figure: Estimate) -> str:
     """A figure with its error, in percent where it is a share or a difference of probabilities."""
     share = name in ("correlation", "same-top") or name.removeprefix("rms-").startswith("dp")
     if share:
@@ -98,7 +98,9 @@ def broken_conditions(result: CompareResult) -> list[tuple[str, str]]:
     ]
 
 
-def _why(result: CompareResult, model: ComparedModel, condition: Condition, figure: Figure) -> str:
+def _why(
+    result: CompareResult, model: ComparedModel, condition: Condition, figure: Estimate
+) -> str:
     if figure.known:
         return f"{condition} is not so, it is {figure.value:.6g}"
     if condition.name.startswith("kld") and not model.whole:

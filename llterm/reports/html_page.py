@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 
-from llterm.core.jsontext import json_text
+from llterm.core.json_text import json_text
 from llterm.ramps import css, paint
 
 STEPS = 100

@@ -1,6 +1,6 @@
 """What the JSON of results is made of, alike in every command.
 
-`core.jsontext` writes numbers of Python's own that JSON has no word for as null.
+`core.json_text` writes numbers of Python's own that JSON has no word for as null.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from llterm.core.jsontext import json_text
+from llterm.core.json_text import json_text
 from llterm.core.query import Cost
 from llterm.core.tokens import Token
 from llterm.core.windows import SeenStory

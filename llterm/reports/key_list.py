@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from llterm.core.jsontext import json_text
+from llterm.core.json_text import json_text
 from llterm.keymap import LETTERED, resolve
 
 VERSION = 1

@@ -10,7 +10,7 @@ from llterm.backends.catalogue import CatalogueEntry
 from llterm.backends.hub import RemoteModel
 from llterm.backends.inventory import ModelDescription, ModelEntry
 from llterm.backends.llamacpp.memory_estimate import available, fit
-from llterm.core.jsontext import json_text
+from llterm.core.json_text import json_text
 
 VERSION = 1
 

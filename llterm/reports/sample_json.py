@@ -7,7 +7,7 @@ from typing import Any
 from llterm.config.sampling_values import value_of
 from llterm.config.schema import SAMPLING
 from llterm.core.chat_messages import chat_fields
-from llterm.core.jsontext import json_text
+from llterm.core.json_text import json_text
 from llterm.core.sampling.sampler_settings import Sampling
 from llterm.jobs.sample import SampledText, SampledToken, SampleResult
 from llterm.reports.json_values import number_value, sight_fields, text_value, token_fields

@@ -6,7 +6,7 @@ import html
 
 from llterm.core.display import visible
 from llterm.core.heat_scale import MEASURES, told
-from llterm.core.scored_text import Reading
+from llterm.core.scored_text import TokenReading
 from llterm.jobs.score import ScoreResult
 from llterm.number_format import of_logprob
 from llterm.reports.html_page import STEPS, STYLE, colors, escaped, script_data
@@ -75,7 +75,7 @@ def _tip(group: TokenGroup) -> str:
     return "\n".join(_figures(reading) for reading in group.readings)
 
 
-def _figures(reading: Reading) -> str:
+def _figures(reading: TokenReading) -> str:
     figures = " · ".join(told(reading, measure) for measure in MEASURES)
     rather = "   ".join(f"{visible(c.token.data)} {of_logprob(c.logprob)}" for c in reading.top)
     return f"{visible(reading.token.data)}   {figures}\n{rather}"

@@ -6,8 +6,8 @@ import math
 from typing import Any
 
 from llterm.core.chat_messages import chat_fields
-from llterm.core.jsontext import json_text
-from llterm.core.scored_text import Reading
+from llterm.core.json_text import json_text
+from llterm.core.scored_text import TokenReading
 from llterm.jobs.score import ScoreResult
 from llterm.reports.json_values import cost_fields, token_fields
 
@@ -38,7 +38,7 @@ def score_json(result: ScoreResult) -> str:
     return json_text(fields, indent=2)
 
 
-def _reading(reading: Reading) -> dict[str, Any]:
+def _reading(reading: TokenReading) -> dict[str, Any]:
     return {
         "index": reading.index,
         **token_fields(reading.token),

@@ -6,10 +6,10 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from llterm.backends.served import counted_words
+from llterm.backends.served_models import counted_words
 from llterm.core.display import display_text, visible
 from llterm.core.heat_scale import Measure, heat
-from llterm.core.scored_text import Reading, Summary
+from llterm.core.scored_text import Summary, TokenReading
 from llterm.jobs.score import ScoreResult
 from llterm.number_format import count_of, of_logprob
 from llterm.ramps import Depth, ansi, glyph, indexed, paint
@@ -22,14 +22,14 @@ class TokenGroup:
     is split among them."""
 
     text: str
-    readings: tuple[Reading, ...]
+    readings: tuple[TokenReading, ...]
 
     def heat(self, measure: Measure) -> float:
         """That of its hottest token."""
         return max(heat(reading, measure) for reading in self.readings)
 
 
-def token_groups(readings: Sequence[Reading]) -> Iterator[TokenGroup]:
+def token_groups(readings: Sequence[TokenReading]) -> Iterator[TokenGroup]:
     """The tokens as text, in order."""
     for group in by_character(readings, lambda reading: reading.token.data):
         data = b"".join(reading.token.data for reading in group)
@@ -42,7 +42,7 @@ def score_table(result: ScoreResult) -> str:
     return "\n".join([head, *(_line(reading) for reading in result.readings)])
 
 
-def _line(reading: Reading) -> str:
+def _line(reading: TokenReading) -> str:
     better = [
         c for c in reading.top[:3] if c.logprob > reading.logprob and c.token != reading.token
     ]

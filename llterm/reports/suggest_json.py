@@ -11,9 +11,9 @@ from llterm.constraints.spec import Constraint
 from llterm.core.bans import Bans
 from llterm.core.beams import Step
 from llterm.core.chat_messages import chat_fields
-from llterm.core.jsontext import json_text
-from llterm.core.rules import Rules
+from llterm.core.json_text import json_text
 from llterm.core.suggestion_tree import Branch, Suggestion
+from llterm.core.weave_settings import WeaveSettings
 from llterm.jobs.suggest import SuggestResult
 from llterm.reports.json_values import number_value, probability, sight_fields, text_value
 
@@ -54,9 +54,9 @@ def as_json(result: SuggestResult) -> str:
     return json_text(value, indent=2)
 
 
-def _settings(rules: Rules) -> dict[str, Any]:
+def _settings(rules: WeaveSettings) -> dict[str, Any]:
     names = {row.attribute: row.name for row in WEAVE}
-    values = {names[field.name]: getattr(rules, field.name) for field in fields(Rules)}
+    values = {names[field.name]: getattr(rules, field.name) for field in fields(WeaveSettings)}
     return {
         name: list(value) if isinstance(value, tuple) else value for name, value in values.items()
     }

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from llterm.core.edits import replace_range
 from llterm.core.history import UndoStep
-from llterm.core.loom_tree import PERSON, Piece, Slice
+from llterm.core.loom_tree import PERSON, Piece, PieceSlice
 from llterm.session.ledger import Ledger
 
 
@@ -113,5 +113,5 @@ class Typist:
         loom = self.ledger.loom
         node = loom.nodes[burst.made]
         self.ledger.put_piece(replace(loom.pieces[node.piece], data=burst.data))
-        node = node.holding((Slice(node.piece, 0, len(burst.data)),))
+        node = node.holding((PieceSlice(node.piece, 0, len(burst.data)),))
         burst.step.put(loom, node.id, node)

@@ -101,7 +101,7 @@ MOST_TOKENS = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Grown:
+class OpenAccept:
     """An accept that tokens drawn right after it may still go into."""
 
     step: UndoStep

@@ -12,7 +12,7 @@ from llterm.core.display import display_text, whole_after
 from llterm.core.query import Backend, Source
 from llterm.core.sampling.sampler_chain import Chain
 from llterm.core.sampling.sampler_settings import SamplerSettings, Sampling
-from llterm.core.scored_text import Reading
+from llterm.core.scored_text import TokenReading
 from llterm.core.suggestion_tree import View
 from llterm.core.tokens import Tail
 from llterm.engine.weave import drive, rules_for
@@ -152,7 +152,7 @@ class Cursor:
         placed = self.suggestions.current
         return placed, placed.ids(tail)
 
-    def readings_of(self, tail: Tail) -> list[Reading]:
+    def readings_of(self, tail: Tail) -> list[TokenReading]:
         """The tokens of a path of the tree as the model sees them; costs nothing.
 
         Those that only write again what the story ends in are left out.
@@ -202,7 +202,7 @@ class Cursor:
         self.search(self._open(source), source)
 
     def grow(self, tail: Tail) -> None:
-        """Go on from this branch, `Rules.depth` tokens further."""
+        """Go on from this branch, `WeaveSettings.depth` tokens further."""
         placed, source = self.suggestions.current, self.awake()
         placed.weave.grow(tail, rules_for(self.document.rules, source).depth)
         self.changed()

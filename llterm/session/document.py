@@ -13,7 +13,7 @@ from pathlib import Path
 from llterm.core.edits import replace_range
 from llterm.core.history import UndoStep, Value
 from llterm.core.loom_tree import Piece
-from llterm.core.rules import Rules
+from llterm.core.weave_settings import WeaveSettings
 from llterm.errors import LltermError
 from llterm.session.changes import Change
 from llterm.session.ledger import Ledger
@@ -21,8 +21,8 @@ from llterm.session.manuscript import Manuscript
 from llterm.session.tree_commands import TreeCommands
 from llterm.store.contents import Contents
 from llterm.store.file import LoomFile
-from llterm.store.fresh import fresh_loom
 from llterm.store.loom_snapshot import LoomSnapshot
+from llterm.store.new_loom import fresh_loom
 from llterm.store.stored_settings import read_rules, rules_text
 from llterm.store.unreadable import Unreadable
 
@@ -58,7 +58,7 @@ class Document(Manuscript):
             raise
 
     @classmethod
-    def create(cls, path: Path, text: bytes = b"", rules: Rules | None = None) -> Document:
+    def create(cls, path: Path, text: bytes = b"", rules: WeaveSettings | None = None) -> Document:
         """A new loom, which has its name only when its beginning is on disk.
 
         Raises UsageError where the file exists or cannot be made.
@@ -68,7 +68,7 @@ class Document(Manuscript):
         return cls.open(path)
 
     @classmethod
-    def scratch(cls, text: bytes = b"", rules: Rules | None = None) -> Document:
+    def scratch(cls, text: bytes = b"", rules: WeaveSettings | None = None) -> Document:
         """A loom in memory."""
         ledger = Ledger(None, contents := Contents())
         if text:
@@ -78,7 +78,7 @@ class Document(Manuscript):
                 contents.loom, UndoStep(""), ledger.new_node, (0, 0, 0), piece, carry=False
             )
         document = cls(None, contents)
-        document.rules = rules or Rules()
+        document.rules = rules or WeaveSettings()
         return document
 
     # --- what there is
@@ -104,7 +104,7 @@ class Document(Manuscript):
 
     # --- settings and history
 
-    def set_rules(self, rules: Rules) -> None:
+    def set_rules(self, rules: WeaveSettings) -> None:
         """Other weave settings: a step that can be undone; changes in a row are one."""
         self._set("rules", "weave settings", rules_text(self.rules), rules_text(rules))
         self.rules = rules

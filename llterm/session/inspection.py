@@ -26,9 +26,9 @@ from llterm.core.sampling.stage_types import Stage
 from llterm.core.tokens import Tail, Token, Vocabulary, text_bytes
 from llterm.errors import UsageError
 from llterm.number_format import of_logprob
-from llterm.session.born import Born, born_at
 from llterm.session.changes import Change, ModelRun
 from llterm.session.session import Session
+from llterm.session.token_provenance import TokenProvenance, born_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class TokenPosition:
     """Which tokens may finish what is half written; None where nothing is."""
     tail: Tail | None = None
     """The suggestion it is in, as the tree names it; None in the story."""
-    born: Born | None = None
+    born: TokenProvenance | None = None
     """What was true when the token was chosen; None where no model made it, or it is not yet."""
 
 

@@ -15,15 +15,15 @@ from datetime import datetime
 from pathlib import Path
 
 from llterm import paths
-from llterm.core.jsontext import json_text
+from llterm.core.json_text import json_text
 from llterm.errors import LltermError, UsageError
-from llterm.jsonfile import keep_json, read_json
+from llterm.json_file import keep_json, read_json
 from llterm.session.document import Document
 from llterm.store.backups import back_up, backup_folder
 from llterm.store.connection import to_look, told
 from llterm.store.lock import Lock
 from llterm.store.loom_summary import LoomSummary, read_summary
-from llterm.wholefile import beside, move, write_whole
+from llterm.whole_file import beside, move, write_whole
 
 log = logging.getLogger(__name__)
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
-from llterm.core.display import Display
+from llterm.core.display import DisplayText
 from llterm.core.edits import lead, replace_range
 from llterm.core.history import UndoStep
-from llterm.core.loom_tree import ROOT, Loom, Piece, Run, Slice
+from llterm.core.loom_tree import ROOT, Loom, Piece, PieceSlice, Run
 from llterm.core.provenance import Provenance
 from llterm.errors import UsageError
 from llterm.session.bursts import Typist
-from llterm.session.changes import Change, Grown, ModelRun, difference, encoded, lengthened
+from llterm.session.changes import Change, ModelRun, OpenAccept, difference, encoded, lengthened
 from llterm.session.ledger import Ledger
 
 
@@ -24,9 +24,9 @@ class Manuscript:
         self._ledger = ledger
         self._typist = Typist(ledger)
         self.loom: Loom = ledger.loom
-        self._grown: Grown | None = None
+        self._grown: OpenAccept | None = None
         self._data = self.loom.text()
-        self._display = Display.of(self._data)
+        self._display = DisplayText.of(self._data)
         self._cursor = len(self.text) if cursor is None else min(cursor, len(self.text))
         self._model = model
         self.revision = 0
@@ -118,7 +118,7 @@ class Manuscript:
             self._lengthen(grown, run)
         else:
             step = self.begin("accept")
-            grown = Grown(step, self._fork(step, first, run.piece(time.time())))
+            grown = OpenAccept(step, self._fork(step, first, run.piece(time.time())))
         self.model = run.model
         change = self._landed(step, at, first, run.data)
         self._grown = grown
@@ -214,12 +214,12 @@ class Manuscript:
         self._ledger.commit()
         return change
 
-    def _lengthen(self, grown: Grown, run: ModelRun) -> None:
+    def _lengthen(self, grown: OpenAccept, run: ModelRun) -> None:
         """The model's own fresh node takes more tokens."""
         node = self.loom.nodes[grown.made]
         piece = lengthened(self.loom.pieces[node.piece], run)
         self._ledger.put_piece(piece)
-        node = node.holding((Slice(piece.id, 0, len(piece.data)),))
+        node = node.holding((PieceSlice(piece.id, 0, len(piece.data)),))
         grown.step.put(self.loom, node.id, node)
 
     def _reread(self, cursor: int | None = None) -> Change:
@@ -229,12 +229,12 @@ class Manuscript:
             self.revision += 1
             self.cursor = self._cursor if cursor is None else cursor
             return self.nothing()
-        change = self._show(Display.of(data), 0, len(self.text), data, None)
+        change = self._show(DisplayText.of(data), 0, len(self.text), data, None)
         self.cursor = change.cursor if cursor is None else cursor
         return replace(change, cursor=self._cursor)
 
     def _show(
-        self, display: Display, start: int, stop: int, data: bytes, size: int | None
+        self, display: DisplayText, start: int, stop: int, data: bytes, size: int | None
     ) -> Change:
         """Take over a new text, which may differ between these old offsets; the change it is.
 

@@ -13,7 +13,7 @@ from llterm.core.distribution import Distribution
 from llterm.core.prompt import Prompt
 from llterm.core.provenance import Arrival
 from llterm.core.query import Cost, Source
-from llterm.core.scored_text import Reading, read_step
+from llterm.core.scored_text import TokenReading, read_step
 from llterm.core.suggestion_tree import View, adding
 from llterm.core.tokens import Anchor, Tail, Vocabulary
 from llterm.core.weave_state import Weave
@@ -64,7 +64,7 @@ class SuggestedPath(ABC):
                 return size
         return len(self.steps)
 
-    def readings(self, vocabulary: Vocabulary) -> list[Reading]:
+    def readings(self, vocabulary: Vocabulary) -> list[TokenReading]:
         """The tokens as the model sees them; costs nothing. Those that only write the residue
         again are left out."""
         first = len(self.steps) - len(self.adding)

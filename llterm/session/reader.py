@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from llterm.core.distribution import Logprobs
 from llterm.core.futures import Futures, futures, ways
 from llterm.core.prompt import Prompt
-from llterm.core.query import Backend, Failed, Query, Scored
-from llterm.core.scored_text import Reading, read
+from llterm.core.query import Backend, Failed, Query, TokenScore
+from llterm.core.scored_text import TokenReading, read
 from llterm.core.tokens import Anchor, Path, Tail, Vocabulary, common
 from llterm.core.windows import SeenStory
 from llterm.errors import LltermError
@@ -149,7 +149,7 @@ class Reader(StoryReader):
     def __init__(self, cursor: Cursor) -> None:
         super().__init__(cursor)
         self._places: list[StoryToken] = []
-        self._readings: list[Reading | None] = []
+        self._readings: list[TokenReading | None] = []
         self.sight = SeenStory()
         """How much of the story the model sees."""
         self.scored = 0
@@ -161,7 +161,7 @@ class Reader(StoryReader):
         return self._places
 
     @property
-    def readings(self) -> Sequence[Reading | None]:
+    def readings(self) -> Sequence[TokenReading | None]:
         """One a place; None where it is not read yet, or has nothing before it."""
         return self._readings
 
@@ -184,7 +184,7 @@ class Reader(StoryReader):
         self._tokens, self._places, self._readings = (), [], []
         self.stir()
 
-    async def candidates(self, context: Tail, id: int) -> tuple[Vocabulary, Scored]:
+    async def candidates(self, context: Tail, id: int) -> tuple[Vocabulary, TokenScore]:
         """The whole vocabulary after these tokens, where `id` stands. Raises LltermError."""
         backend = self._awake()
         scores = backend.score((*context, id), len(context), backend.vocabulary.size)

@@ -13,7 +13,7 @@ from llterm.core.query import Source
 from llterm.core.sampling.sampler_chain import Chain
 from llterm.core.stops import Stopper
 from llterm.core.tokens import Tail
-from llterm.engine.draw import Drawing, Start
+from llterm.engine.draw import Drawing, DrawingStart
 from llterm.errors import LltermError, UsageError
 from llterm.session.background_task import BackgroundTask, Reason
 from llterm.session.cursor import Cursor
@@ -145,7 +145,7 @@ def make_drawing(
     return Drawing.of(
         source,
         chain,
-        Start(weave.anchor.tokens, document.bytes_before(document.cursor), weave.residue),
+        DrawingStart(weave.anchor.tokens, document.bytes_before(document.cursor), weave.residue),
         [sample.number for sample in samples],
         tokens,
         Stopper(replace(weave.rules, auto_stop=sentence), weave.before),

@@ -15,10 +15,10 @@ import numpy as np
 
 from llterm.core.beams import Step
 from llterm.core.distribution import Distribution
-from llterm.core.jsontext import json_text
+from llterm.core.json_text import json_text
 from llterm.core.provenance import arrival_row, read_arrival
 from llterm.core.query import Source
-from llterm.core.tokens import Asking
+from llterm.core.tokens import LearnsTokens
 from llterm.core.weave_state import Weave
 from llterm.session.placed_sample import PlacedSample
 from llterm.store.saved_weave import (
@@ -90,7 +90,7 @@ def unpack_samples(blob: bytes, weave: Weave, source: Source) -> list[PlacedSamp
             place = {"version": VERSION, **_place(weave, source)}
             if any(header[name] != value for name, value in place.items()):
                 return []
-            if isinstance(source.vocabulary, Asking):
+            if isinstance(source.vocabulary, LearnsTokens):
                 source.vocabulary.learn(read_names(header["names"]))
             listed = distributions(arrays)
             return [_sample(row, listed) for row in header["lines"]]

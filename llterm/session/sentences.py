@@ -31,7 +31,7 @@ FAILURE = "No sentences could be drawn"
 
 
 @dataclass(slots=True, eq=False)
-class Offer:
+class SentenceOffer:
     """A sentence that may go on the story."""
 
     source: Source
@@ -59,8 +59,8 @@ class Sentences:
         self._chains: list[Chains] = []
         self._weaves: list[WeaveCache] = []
         self.join(session.source)
-        self._offers: list[Offer] = []
-        self._pieces: list[tuple[Offer | None, int]] = []
+        self._offers: list[SentenceOffer] = []
+        self._pieces: list[tuple[SentenceOffer | None, int]] = []
         """What was put into the story, and the document's revision after it."""
         self._task = BackgroundTask(FAILURE, self._ended)
         self._numbers = 0
@@ -83,9 +83,9 @@ class Sentences:
         return self._task.running
 
     @property
-    def offers(self) -> list[Offer]:
+    def offers(self) -> list[SentenceOffer]:
         """Those with text, each text once, kept ones first."""
-        by_text: dict[bytes, Offer] = {}
+        by_text: dict[bytes, SentenceOffer] = {}
         for offer in sorted(self._offers, key=lambda offer: not offer.kept):
             if offer.sample.data:
                 by_text.setdefault(offer.sample.data, offer)
@@ -108,12 +108,12 @@ class Sentences:
         """Until nothing is drawn."""
         await self._task.wait()
 
-    def keep(self, offer: Offer) -> None:
+    def keep(self, offer: SentenceOffer) -> None:
         """Let it stay for the next round, or no longer."""
         offer.kept = not offer.kept
         self._changed()
 
-    def pick(self, offer: Offer) -> Change:
+    def pick(self, offer: SentenceOffer) -> Change:
         """Put it into the story at the cursor. Raises UsageError for one of another place."""
         self.stop()
         if offer.at != self._story():
@@ -191,7 +191,7 @@ class Sentences:
         samples = [
             PlacedSample(first + n, placed.weave.residue, chain.sampling) for n in range(count)
         ]
-        self._offers += [Offer(source, sample, story) for sample in samples]
+        self._offers += [SentenceOffer(source, sample, story) for sample in samples]
         drawing = make_drawing(
             placed, session.document, source, chain, samples, tokens, sentence=True
         )
@@ -212,7 +212,7 @@ class Sentences:
         return self._weaves[number].begin(place, session.document, source, constraint, bans)
 
 
-async def _read_again(offer: Offer, placed: PlacedWeave, story: bytes) -> None:
+async def _read_again(offer: SentenceOffer, placed: PlacedWeave, story: bytes) -> None:
     """Ask what a kept sentence's tokens are worth at the new place of the story."""
     weave, source, text = placed.weave, offer.source, offer.sample.data
     ids: Tail = source.vocabulary.encode(weave.residue + text)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from llterm.backends.served import server_of
+from llterm.backends.served_models import server_of
 from llterm.constraints.spec import Constraint
 from llterm.core.bans import Bans
 from llterm.core.chat_messages import Chat, ChatsTold, chat_text
 from llterm.core.query import Source
-from llterm.core.rules import Rules
 from llterm.core.sampling.sampler_settings import Sampling
+from llterm.core.weave_settings import WeaveSettings
 from llterm.errors import CapabilityMissing, LltermError
 from llterm.session.autopilot import Autopilot
 from llterm.session.changes import Change, ModelRun
@@ -104,7 +104,7 @@ class Session(Cursor):
         self.suggestions.put_away()
         self.changed()
 
-    def set_rules(self, rules: Rules) -> None:
+    def set_rules(self, rules: WeaveSettings) -> None:
         """Other weave settings, at once: the tree is derived again, with no inference."""
         before = self.document.rules
         if rules == before:
@@ -210,7 +210,7 @@ class Session(Cursor):
         self._follow_rules(before, bans)
         return change
 
-    def _follow_rules(self, before: Rules, bans_before: Bans) -> None:
+    def _follow_rules(self, before: WeaveSettings, bans_before: Bans) -> None:
         """Derive the tree again under the document's rules and bans; go on if it was searching."""
         rules, placed = self.document.rules, self.shown
         if placed is None or (rules, self.sampling.bans) == (before, bans_before):

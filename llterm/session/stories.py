@@ -12,9 +12,9 @@ from pathlib import Path
 from llterm import paths
 from llterm.core.starting_stories import STORIES, Story
 from llterm.errors import LltermError, UsageError, reason
-from llterm.regular import read_file
-from llterm.textfile import MARK
-from llterm.wholefile import move, write_whole
+from llterm.regular_file import read_file
+from llterm.text_file import MARK
+from llterm.whole_file import move, write_whole
 
 log = logging.getLogger(__name__)
 

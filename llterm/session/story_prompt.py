@@ -6,11 +6,11 @@ import asyncio
 from contextlib import suppress
 from dataclasses import replace
 
-from llterm.backends.served import server_of
+from llterm.backends.served_models import server_of
 from llterm.core.chat_messages import ChatParts, read_chat
 from llterm.core.prompt import Prompt, make_prompt
 from llterm.core.query import Source
-from llterm.engine.heads import open_chat
+from llterm.engine.prompt_heads import open_chat
 from llterm.engine.weave import told_more
 from llterm.errors import LltermError
 from llterm.session.document import Document

@@ -14,8 +14,8 @@ from llterm.core.constraint import Constrained
 from llterm.core.healing import Healer
 from llterm.core.prompt import make_prompt
 from llterm.core.query import Source
-from llterm.core.rules import Rules
-from llterm.core.tokens import Asking
+from llterm.core.tokens import LearnsTokens
+from llterm.core.weave_settings import WeaveSettings
 from llterm.engine.weave import make_weave, rules_for, told_more
 from llterm.errors import LltermError, UsageError
 from llterm.session.document import Document
@@ -226,7 +226,9 @@ class WeaveCache:
         while len(self._by_place) > 1 and self._candidates() > MOST_CANDIDATES:
             self._by_place.popitem(last=False)
 
-    def find(self, place: Place, rules: Rules, bans: Bans, source: Source) -> PlacedWeave | None:
+    def find(
+        self, place: Place, rules: WeaveSettings, bans: Bans, source: Source
+    ) -> PlacedWeave | None:
         """An earlier weave of this very text, put under these rules and bans."""
         rules = rules_for(rules, source)
         placed = self._by_place.get(place)
@@ -256,7 +258,7 @@ class WeaveCache:
         runs = document.runs_before(document.cursor)
         context = source.capabilities.context
         chat = chat_parts(document, source)
-        if saved is not None and isinstance(vocabulary, Asking):
+        if saved is not None and isinstance(vocabulary, LearnsTokens):
             vocabulary.learn(saved.names)
         prompt = make_prompt(runs, document.prefix, vocabulary, rules, context, chat)
         prompt = saved.prompt(prompt, vocabulary) if saved is not None else prompt

@@ -14,7 +14,7 @@ from llterm.core import tree_edits
 from llterm.core.edits import lead, split, whole
 from llterm.core.history import UndoStep
 from llterm.core.loom_tree import ROOT, Loom, Marks, Node, Piece
-from llterm.core.pieces import Span, token_edges
+from llterm.core.pieces import TokenSpan, token_edges
 from llterm.core.provenance import Arrival, Provenance, provenance_text
 from llterm.core.tree_outline import ORDERS
 from llterm.errors import UsageError
@@ -238,7 +238,7 @@ class TreeCommands:
     def _with(self, step: UndoStep) -> tuple[Loom, UndoStep, Callable[[], int]]:
         return self._loom, step, self._ledger.new_node
 
-    def _token(self, node: Node, nth: int) -> tuple[int, Span]:
+    def _token(self, node: Node, nth: int) -> tuple[int, TokenSpan]:
         """A node's nth whole token, and the bytes of the node before it."""
         at = 0
         for span in self._loom.spans(node):

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from llterm import paths
-from llterm.regular import open_file
+from llterm.regular_file import open_file
 from llterm.store.connection import journal_of
-from llterm.wholefile import beside
+from llterm.whole_file import beside
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,8 @@ from llterm.core.pieces import Pieces
 from llterm.errors import LltermError, UsageError
 from llterm.store.connection import Connection, connect, in_memory, to_look, told
 from llterm.store.contents import Changes, Contents
-from llterm.store.late import ODD, Late
+from llterm.store.damage_survey import survey
+from llterm.store.late_reads import ODD, LateReads
 from llterm.store.lock import Lock
 from llterm.store.loom_schema import APPLICATION, MIGRATIONS, check_schema, migrate
 from llterm.store.stored_rows import (
@@ -30,7 +31,6 @@ from llterm.store.stored_rows import (
     step_text,
 )
 from llterm.store.stored_settings import read_setting
-from llterm.store.survey import survey
 
 _DISK = (
     sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY,
@@ -64,7 +64,7 @@ class LoomFile:
                 # It was made just now, and is nobody's story yet.
                 path.unlink(missing_ok=True)
             raise
-        self.late = Late(self._database, self._trouble)
+        self.late = LateReads(self._database, self._trouble)
         """Reads what is not read at once."""
 
     @property

@@ -11,7 +11,7 @@ from llterm.core.loom_tree import Loom, Sight
 from llterm.core.pieces import Pieces
 from llterm.store.contents import Changes, Contents
 from llterm.store.file import LoomFile
-from llterm.store.late import Late
+from llterm.store.late_reads import LateReads
 from llterm.store.unreadable import Unreadable
 
 
@@ -43,7 +43,7 @@ class LoomSnapshot:
         )  # fmt: skip
 
 
-def gathered(contents: Contents, late: Late | None, *, history: bool) -> LoomSnapshot:
+def gathered(contents: Contents, late: LateReads | None, *, history: bool) -> LoomSnapshot:
     """The loom as it is now. What can't be read of its file is left out, and said in `missing`."""
     if late is None:
         return _gathered(contents, None, Unreadable(), history)
@@ -67,7 +67,7 @@ def read_whole(path: Path, *, history: bool) -> LoomSnapshot:
 
 
 def _gathered(
-    contents: Contents, late: Late | None, missing: Unreadable, history: bool
+    contents: Contents, late: LateReads | None, missing: Unreadable, history: bool
 ) -> LoomSnapshot:
     alive, log = contents.loom, contents.history
     alive.pieces.fetch(alive.pieces.texts)

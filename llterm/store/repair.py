@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from llterm.core.history import History, UndoStep
-from llterm.core.loom_tree import BIN, ROOT, Loom, Node, Slice
+from llterm.core.loom_tree import BIN, ROOT, Loom, Node, PieceSlice
 from llterm.core.pieces import Pieces
-from llterm.core.rules import Rules
+from llterm.core.weave_settings import WeaveSettings
 from llterm.errors import LltermError
 from llterm.number_format import count_of
 from llterm.store.connection import journal_of
@@ -17,7 +17,7 @@ from llterm.store.file import LoomFile
 from llterm.store.salvage import Salvaged, salvage
 from llterm.store.stored_rows import check_step
 from llterm.store.stored_settings import rules_text
-from llterm.wholefile import beside
+from llterm.whole_file import beside
 
 _NAMES = {
     "piece": "texts", "token": "tokens of texts", "node": "nodes", "step": "steps of the history",
@@ -148,7 +148,7 @@ def _unhung(salvaged: Salvaged, whole: dict[int, Node], diagnosis: Diagnosis) ->
     next_node = max(ROOT, *salvaged.nodes, int(salvaged.meta.get("next_node", 0))) + 1
     unhung = [piece for id, piece in sorted(salvaged.pieces.items()) if id not in used]
     for id, piece in enumerate(unhung, next_node):
-        whole[id] = salvaged.nodes[id] = Node(id, ROOT, (Slice(piece.id, 0, len(piece.data)),))
+        whole[id] = salvaged.nodes[id] = Node(id, ROOT, (PieceSlice(piece.id, 0, len(piece.data)),))
     if unhung:
         diagnosis.losses.append(
             f"where {count_of(len(unhung), 'text')} hung; each is a branch of the root now"
@@ -221,7 +221,7 @@ def _settings(salvaged: Salvaged, diagnosis: Diagnosis) -> None:
     for name, why in salvaged.odd.items():
         diagnosis.faults.append(f"In what is kept by name, {why}.")
         if name == "rules":
-            meta["rules"] = rules_text(Rules())
+            meta["rules"] = rules_text(WeaveSettings())
         if name not in _SMALL:
             diagnosis.losses.append(_LOST.get(name, name))
     known = [ROOT, *salvaged.nodes, *(id for step, _ in salvaged.steps for id in step.nodes)]

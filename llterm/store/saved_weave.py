@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 
 from llterm.core.distribution import Distribution
-from llterm.core.jsontext import json_text
+from llterm.core.json_text import json_text
 from llterm.core.prompt import Prompt
 from llterm.core.query import Cost, Source
-from llterm.core.tokens import Asking, Tail, Token, Vocabulary
+from llterm.core.tokens import LearnsTokens, Tail, Token, Vocabulary
 from llterm.core.weave_state import Weave
 
 log = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ class SavedWeave:
 
         `guess` is the prompt as it is without asking; it stays where the text is another one.
         """
-        if not isinstance(vocabulary, Asking) or guess.tokens == self.tokens:
+        if not isinstance(vocabulary, LearnsTokens) or guess.tokens == self.tokens:
             return guess
         begun = _edges(guess.tokens[: guess.head], vocabulary)[-1]
         edges = _edges(self.tokens, vocabulary)
@@ -169,7 +169,7 @@ Name = tuple[int, str, bool, bool]
 
 def names_of(ids: Iterable[int], vocabulary: Vocabulary) -> list[Name]:
     """These tokens, where the vocabulary is told token by token."""
-    if not isinstance(vocabulary, Asking):
+    if not isinstance(vocabulary, LearnsTokens):
         return []
     tokens = map(vocabulary.token, sorted(set(ids)))
     return [(one.id, one.data.hex(), one.special, one.end) for one in tokens if one.data]

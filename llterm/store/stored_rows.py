@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from llterm.core.history import History, UndoStep
-from llterm.core.jsontext import json_text
-from llterm.core.loom_tree import PERSON, ROOT, Loom, Marks, Node, Piece, Slice
+from llterm.core.json_text import json_text
+from llterm.core.loom_tree import PERSON, ROOT, Loom, Marks, Node, Piece, PieceSlice
 from llterm.core.pieces import Pieces
 from llterm.core.tokens import Tail
 from llterm.core.tree_outline import ORDERS
@@ -71,7 +71,7 @@ def read_node(row: Row) -> Node:
         raise Damage(f"node {id} cannot be under {parent}: ids go from {ROOT + 1} to {MOST_ID}")
     if not (0 <= start < stop <= MOST_ID and 0 < piece <= MOST_ID):
         raise Damage(f"node {id} has no text")
-    first = Slice(piece, start, stop)
+    first = PieceSlice(piece, start, stop)
     if more is None:
         return Node(id, parent, (first,))
     return Node(id, parent, (first, *_slices(_numbers(more))))
@@ -233,12 +233,12 @@ def check_changes(changes: Changes) -> None:
     History(done, [step for _, step, undone in reversed(steps) if undone]).check(loom)
 
 
-def _slices(numbers: Iterable[int]) -> tuple[Slice, ...]:
+def _slices(numbers: Iterable[int]) -> tuple[PieceSlice, ...]:
     flat = tuple(numbers)
-    if not flat or len(flat) % len(Slice._fields):
+    if not flat or len(flat) % len(PieceSlice._fields):
         raise Damage("a node holds part of a slice")
     each = iter(flat)
-    return tuple(Slice(*three) for three in zip(each, each, each, strict=True))
+    return tuple(PieceSlice(*three) for three in zip(each, each, each, strict=True))
 
 
 def _numbers(packed: object) -> Tail:

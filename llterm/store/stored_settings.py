@@ -11,22 +11,22 @@ from llterm.config.schema import PRESET, WEAVE
 from llterm.core.bans import Bans
 from llterm.core.chat_messages import chat_from
 from llterm.core.history import Value
-from llterm.core.jsontext import json_text
-from llterm.core.rules import Rules
+from llterm.core.json_text import json_text
 from llterm.core.sampling.sampler_settings import SamplerSettings, Sampling
+from llterm.core.weave_settings import WeaveSettings
 from llterm.store.values import Damage, id_of, json_of, text, whole
 
 
-def rules_text(rules: Rules) -> str:
+def rules_text(rules: WeaveSettings) -> str:
     """The settings as JSON."""
     return json_text(asdict(rules), bytes_kept=True)
 
 
-def read_rules(json: str) -> Rules:
+def read_rules(json: str) -> WeaveSettings:
     """Settings from a loom; those that this version does not know are passed over."""
     given = _object(json_of(json))
     try:
-        return Rules(**{
+        return WeaveSettings(**{
             row.attribute: row.check(given[row.attribute])
             for row in WEAVE if row.attribute in given
         })  # type: ignore[arg-type]  # fmt: skip

@@ -18,7 +18,7 @@ SHARE = 0.05
 """Most of the time that goes into showing changes: a key that is pressed meanwhile has to wait."""
 
 
-class Telling(Protocol):
+class Observable(Protocol):
     """A session, or what else tells of its changes."""
 
     def listen(self, callback: Callable[[], None]) -> Callable[[], None]: ...
@@ -30,7 +30,7 @@ class Bridge:
     A large tree takes long to draw and is drawn less often; the last change is always told.
     """
 
-    def __init__(self, session: Telling, target: Widget) -> None:
+    def __init__(self, session: Observable, target: Widget) -> None:
         self._target = target
         self._timer: Timer | None = None
         self._last = 0.0

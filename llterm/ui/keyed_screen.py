@@ -15,7 +15,7 @@ from llterm.errors import LltermError
 from llterm.keymap import ACTIONS, Keymap, Pane, action_of
 from llterm.ui.bindings import first_key
 from llterm.ui.notices import show_trouble, troubles
-from llterm.ui.widgets.keybar import MOST, Hint, KeyBar, key_name
+from llterm.ui.widgets.key_bar import MOST, Hint, KeyBar, key_name
 
 _LAST = ("app.help",)
 """Hints that keep their place in the footer however narrow it is."""

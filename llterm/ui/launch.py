@@ -11,7 +11,7 @@ from llterm.config import Config
 from llterm.constraints.spec import Constraint
 from llterm.core.chat_messages import Chat
 from llterm.core.query import Backend
-from llterm.core.rules import Rules
+from llterm.core.weave_settings import WeaveSettings
 
 Opening = Callable[[Callable[[float], None]], Awaitable[Backend]]
 """Opens the model; calls back with the share that is loaded, from any thread.
@@ -30,7 +30,7 @@ class Launch:
     """Imported text, or `--prompt`: the story of a loom that is made now."""
     prefix: str | None
     """The hidden prefix, when typed as a flag."""
-    rules: Rules | None
+    rules: WeaveSettings | None
     """Weave settings, when flags were typed; else the loom's own count."""
     config: Config
     opening: Opening

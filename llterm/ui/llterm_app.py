@@ -25,13 +25,13 @@ from textual.drivers.linux_driver import LinuxDriver
 from textual.filter import LineFilter
 
 from llterm import keymap, paths, state
-from llterm.altkeys import know_alt_keys
-from llterm.backends.registry import Known, Progress, open_model
+from llterm.alt_keys import know_alt_keys
+from llterm.backends.registry import KnownModel, Progress, open_model
 from llterm.config.sampling_values import choices
 from llterm.core.chat_messages import chat_text
 from llterm.core.display import area_text, field_text, label_text
 from llterm.core.query import Backend
-from llterm.core.rules import Rules
+from llterm.core.weave_settings import WeaveSettings
 from llterm.errors import LltermError
 from llterm.keymap import action_of
 from llterm.session import looms, stories
@@ -42,8 +42,7 @@ from llterm.session.session import Session
 from llterm.store.unreadable import Unreadable
 from llterm.terminal import in_browser
 from llterm.ui import log_buffer
-from llterm.ui.colourless import Colourless
-from llterm.ui.inert import Inert
+from llterm.ui.inert_filter import InertFilter
 from llterm.ui.job_driver import JobDriver
 from llterm.ui.keyed_screen import KeyedScreen
 from llterm.ui.launch import Launch
@@ -57,6 +56,7 @@ from llterm.ui.messages import (
     UnloadModel,
 )
 from llterm.ui.mix.mix_screen import MixScreen
+from llterm.ui.no_color import NoColor
 from llterm.ui.notices import show_trouble, troubles
 from llterm.ui.palette import Commands, Palette
 from llterm.ui.paste_parser import guard_pastes
@@ -64,12 +64,12 @@ from llterm.ui.screen_options import ScreenOptions
 from llterm.ui.theme_files import OWN_COLORS, Themes, load_themes
 from llterm.ui.weave import library_handlers
 from llterm.ui.weave.weave_screen import WeaveScreen
-from llterm.ui.widgets.keybar import key_name
+from llterm.ui.widgets.key_bar import key_name
 
 log = logging.getLogger(__name__)
 
 _COLORS = {"standard": 16, "256": 256, "truecolor": 1 << 24, "windows": 16}
-_INERT = Inert()
+_INERT = InertFilter()
 SIGNALS = ("SIGHUP", "SIGTERM", "SIGINT")
 """A dropped connection, a polite end: both save and put the terminal back."""
 
@@ -146,7 +146,7 @@ class LltermApp(App[None]):
         self._themes = Themes()  # asked for by Textual's own constructor
         super().__init__()
         if self.no_color:
-            self._filters = [Colourless(lambda: self.theme_variables)]
+            self._filters = [NoColor(lambda: self.theme_variables)]
         log_buffer.listen()
         self.launch = launch
         document.bear(self._say_missing)
@@ -161,7 +161,7 @@ class LltermApp(App[None]):
             self.session.set_sampling(drawing.changed(launch.sampling))
         self._backend: Backend | None = None
         self._mixing = MixReader(self.session)
-        self._rules_before: Rules = document.rules
+        self._rules_before: WeaveSettings = document.rules
         self._sampling_before = self.session.sampling
         self.main = WeaveScreen(
             self.session,
@@ -284,7 +284,7 @@ class LltermApp(App[None]):
     # --- the model
 
     @work(exclusive=True, group="model", exit_on_error=False)
-    async def load_model(self, chosen: Known | None = None) -> None:
+    async def load_model(self, chosen: KnownModel | None = None) -> None:
         """Open a model behind the screen; the story can be written meanwhile.
 
         `chosen` takes the place of the one in use once it is ready, and is kept as a choice; None
@@ -315,7 +315,7 @@ class LltermApp(App[None]):
         if chosen is not None:
             state.keep({"model": chosen.typed})
 
-    def _open(self, chosen: Known | None, progress: Progress) -> Awaitable[Backend]:
+    def _open(self, chosen: KnownModel | None, progress: Progress) -> Awaitable[Backend]:
         if chosen is None:
             return self.launch.opening(progress)
         launch = self.launch

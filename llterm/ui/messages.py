@@ -10,7 +10,7 @@ from pathlib import Path
 
 from textual.message import Message
 
-from llterm.backends.registry import Known
+from llterm.backends.registry import KnownModel
 from llterm.core.tokens import Tail
 from llterm.errors import LltermError
 
@@ -64,7 +64,7 @@ class Trouble(Message):
 class LoadModel(Message):
     """A model is to be the one in use; None: the one that llterm was started with."""
 
-    known: Known | None = None
+    known: KnownModel | None = None
 
 
 class UnloadModel(Message):

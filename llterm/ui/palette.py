@@ -11,7 +11,7 @@ from textual.command import CommandPalette, DiscoveryHit, Hit, Hits, Provider
 from llterm.keymap import ACTIONS, Action
 from llterm.ui.bindings import first_key
 from llterm.ui.keyed_screen import KeyedScreen
-from llterm.ui.widgets.keybar import key_name
+from llterm.ui.widgets.key_bar import key_name
 
 
 class Palette(CommandPalette):

@@ -12,8 +12,8 @@ from llterm.backends.llamacpp import LlamaBackend, LlamaSettings, open_llama
 from llterm.backends.registry import open_model
 from llterm.config import load_config
 from llterm.config.chat_format import FormatConfig
-from llterm.core.chat_messages import Chat, Said, encode_parts
-from llterm.engine.heads import head_of
+from llterm.core.chat_messages import Chat, ChatMessage, encode_parts
+from llterm.engine.prompt_heads import head_of
 from llterm.errors import ConfigError, ModelError
 from tests.helpers.tiny_models import tiny_llama
 
@@ -31,7 +31,7 @@ assistant_start = "> "
 assistant_end = "\\n"
 end = ["<|stop|>"]
 """
-CHAT = Chat("Be kind.", "Hi <|stop|> ", (Said("user", "A"), Said("assistant", "B")))
+CHAT = Chat("Be kind.", "Hi <|stop|> ", (ChatMessage("user", "A"), ChatMessage("assistant", "B")))
 
 
 async def opened(folder: Path, text: str) -> LlamaBackend:

@@ -8,7 +8,7 @@ import pytest
 
 from llterm.backends import gradients_process
 from llterm.backends.gradients_process import GradientProcess
-from llterm.core.attribution_methods import How, Question
+from llterm.core.attribution_methods import AttributionSettings, Question
 from llterm.errors import CapabilityMissing
 from tests.helpers.bundled_model import BUNDLED
 
@@ -18,7 +18,9 @@ async def test_the_hint_is_a_command_that_installs_what_is_missing(
 ) -> None:
     monkeypatch.setattr(gradients_process, "PACKAGES", ("numpy", "surely_not_installed"))
     with pytest.raises(CapabilityMissing) as told:
-        await GradientProcess(BUNDLED).ask(Question((0, 1), 1, 2), How("saliency"), lambda _: None)
+        await GradientProcess(BUNDLED).ask(
+            Question((0, 1), 1, 2), AttributionSettings("saliency"), lambda _: None
+        )
     assert told.value.exit_code == 5
     assert "missing: surely_not_installed" in told.value.cause
     assert told.value.hint.startswith(sys.executable) or sys.executable in told.value.hint

@@ -13,17 +13,17 @@ import pytest
 
 from llterm.backends.llamacpp import LlamaBackend, LlamaSettings, open_llama
 from llterm.core.distribution import Mask
-from llterm.core.query import Cost, Fact, Failed, Query, Scored
-from llterm.core.rules import Rules
+from llterm.core.query import Cost, Fact, Failed, Query, TokenScore
 from llterm.core.tokens import Anchor, Tail
 from llterm.core.tokens import Path as TokenPath
+from llterm.core.weave_settings import WeaveSettings
 from llterm.core.weave_state import Weave
 from llterm.engine.weave import drive
 from llterm.errors import ModelError
 from tests.helpers.plain_decoder import PlainDecoder, counted
 
 TEXT = b"The fox and the cat went in the sea at"
-RULES = Rules(depth=5, cutoff=0.002, split_limit=3, beams=12, auto_stop=False, heal=False)
+RULES = WeaveSettings(depth=5, cutoff=0.002, split_limit=3, beams=12, auto_stop=False, heal=False)
 ALL = ["full", "sliding", "recurrent", "hybrid", "bundled"]
 WHOLE_STATES = {"recurrent", "hybrid"}
 
@@ -36,7 +36,7 @@ async def ask(backend: LlamaBackend, queries: Sequence[Query]) -> dict[Tail, Fac
     return facts
 
 
-async def weave(backend: LlamaBackend, text: bytes = TEXT, rules: Rules = RULES) -> Weave:
+async def weave(backend: LlamaBackend, text: bytes = TEXT, rules: WeaveSettings = RULES) -> Weave:
     tokens = backend.vocabulary.prefix + backend.vocabulary.encode(text)
     woven = Weave(backend.vocabulary, Anchor(tokens), rules)
     return await run(woven, backend)
@@ -221,7 +221,7 @@ async def test_scoring_a_part_leaves_the_weave_where_it_is(
     tokens = woven.anchor.tokens
     whole = [one async for one in backend.score(tokens)]
     await weave(backend)
-    parts: list[Scored] = []
+    parts: list[TokenScore] = []
     with counted() as seen:
         for stop in range(len(tokens), 1, -7):
             start = max(stop - 7, 1)

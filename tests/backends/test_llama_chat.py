@@ -15,9 +15,9 @@ from llterm.backends.chat_formats import PLAIN
 from llterm.backends.llamacpp import LlamaBackend, LlamaSettings, open_llama
 from llterm.backends.llamacpp.binding import library
 from llterm.backends.llamacpp.llama_chat import named_format
-from llterm.backends.remote.connect import open_remote
+from llterm.backends.remote.server_connection import open_remote
 from llterm.config.server_settings import ServerSettings
-from llterm.core.chat_messages import OWN, UNSEEN, Chat, Chatting, Said, encode_parts
+from llterm.core.chat_messages import OWN, UNSEEN, Chat, ChatMessage, Chatting, encode_parts
 from llterm.core.query import Backend, Fact, Query
 from llterm.core.tokens import Anchor
 from llterm.core.tokens import Path as TokenPath
@@ -179,7 +179,7 @@ def test_every_built_in_format_gets_what_was_said_with_its_blanks() -> None:
     llama = library()
     names = (ctypes.c_char_p * 256)()
     count = llama.llama_chat_builtin_templates(names, len(names))
-    earlier = (Said("user", "\ta "), Said("assistant", " b "))
+    earlier = (ChatMessage("user", "\ta "), ChatMessage("assistant", " b "))
     chat, kept = Chat(" s\n", " hi \n\n", earlier), 0
     for name in [PLAIN, *((one or b"").decode() for one in names[:count])]:
         form = named_format(llama, name)

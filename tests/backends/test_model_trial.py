@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from llterm import children, paths
+from llterm import child_processes, paths
 from llterm.backends.llamacpp import model_trial
 from llterm.backends.llamacpp.gguf_header import check_vocabulary
 from llterm.backends.registry import BUNDLED, MODELS, open_model
@@ -28,7 +28,7 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def untried(monkeypatch: pytest.MonkeyPatch) -> None:
     """No trial can be made here: each would end early."""
-    monkeypatch.setattr(children, "_PROGRAM", "raise SystemExit(1)")
+    monkeypatch.setattr(child_processes, "_PROGRAM", "raise SystemExit(1)")
 
 
 @pytest.mark.usefixtures("untried")
@@ -64,7 +64,7 @@ async def test_a_file_is_tried_once_and_again_when_it_is_another(
 ) -> None:
     path = tiny_llama(tmp_path / "a.gguf")
     await (await open_model(str(path), Config())).close()
-    monkeypatch.setattr(children, "_PROGRAM", "raise SystemExit(1)")
+    monkeypatch.setattr(child_processes, "_PROGRAM", "raise SystemExit(1)")
     await (await open_model(str(path), Config())).close()
     os.utime(path, ns=(1, 1))
     with pytest.raises(ModelError, match="cannot be opened"):
@@ -91,7 +91,7 @@ async def test_what_is_remembered_is_bounded_and_may_be_broken(tmp_path: Path) -
 async def test_giving_up_ends_the_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
-    monkeypatch.setattr(children, "_PROGRAM", f"open({str(fifo)!r}, 'w'); input()")
+    monkeypatch.setattr(child_processes, "_PROGRAM", f"open({str(fifo)!r}, 'w'); input()")
     trying = asyncio.create_task(model_trial.try_file(tiny_llama(tmp_path / "a.gguf")))
     with await asyncio.to_thread(fifo.open) as alive:
         trying.cancel()

@@ -20,7 +20,7 @@ CHILDREN = ("backends/gradients_child.py", "backends/llamacpp/quantize_child.py"
 """Processes of their own, whose stdout is for llterm alone."""
 WRITERS = ("output.py", "supervise.py", "ui/app.py", *CHILDREN)
 READERS = (
-    "regular.py",
+    "regular_file.py",
     "backends/llamacpp/memory_estimate.py",
     "ui/external.py",
     "backends/gradients_child.py",

@@ -19,10 +19,10 @@ import pytest
 from aiohttp import web
 
 from llterm.cli.gate import COOKIE, Gate
-from llterm.cli.pageserver import MOST_MESSAGE, MOST_SESSIONS, PageServer
+from llterm.cli.page_server import MOST_MESSAGE, MOST_SESSIONS, PageServer
 from llterm.cli.web import without_web
+from llterm.key_names import BROWSERS_OWN
 from llterm.keymap import ACTIONS, PANES, action_of, resolve
-from llterm.keynames import BROWSERS_OWN
 from llterm.terminal import why_not_interactive
 from tests.helpers.program import folders, run
 

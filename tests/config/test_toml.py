@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llterm.config import load_config
-from llterm.config.read import ConfigFile
 from llterm.config.toml import MOST_BYTES, TomlFile
+from llterm.config.value_reader import ConfigFile
 from llterm.errors import ConfigError
 from tests.helpers.full_config import everything
 

@@ -14,7 +14,7 @@ from llterm.core.attention_weights import Attention, last_row, rollout
 from llterm.core.attribution_methods import (
     METHODS,
     Attribution,
-    How,
+    AttributionSettings,
     Method,
     Question,
     cut,
@@ -99,12 +99,14 @@ def test_a_long_text_keeps_the_models_prefix_and_its_end() -> None:
 def test_values_are_told_with_their_units() -> None:
     def told(method: Method) -> str:
         values = np.array([0.25, -np.log(2) * 3])
-        return Attribution(How(method), 0, values).told(0 if method == "attention" else 1)
+        return Attribution(AttributionSettings(method), 0, values).told(
+            0 if method == "attention" else 1
+        )
 
     assert told("attention") == "25.0%"
     assert told("leave-one-out") == "-3.00 bits"
     assert told("saliency") == "-2.08"
-    found = Attribution(How("leave-one-out"), 0, np.array([1.0, -4.0, 0.0]))
+    found = Attribution(AttributionSettings("leave-one-out"), 0, np.array([1.0, -4.0, 0.0]))
     assert found.heat.tolist() == [0.25, -1.0, 0.0]
     assert found.strongest(2) == [1, 0]
 

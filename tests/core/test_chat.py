@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from llterm.core.chat_messages import (
     ROLES,
     Chat,
+    ChatMessage,
     ChatPart,
-    Said,
     chat_of,
     chat_text,
     encode_parts,
@@ -19,7 +19,7 @@ from llterm.core.chat_messages import (
 )
 from llterm.core.tokens import Tail, Token
 
-MESSAGES = st.lists(st.builds(Said, st.sampled_from(ROLES), st.text(max_size=3)), max_size=6)
+MESSAGES = st.lists(st.builds(ChatMessage, st.sampled_from(ROLES), st.text(max_size=3)), max_size=6)
 
 NAMES = ("<s>", "<|user|>", "<|user|>x", "<|reply|>")
 PIECES = st.sampled_from(["<s>", "<|user|>", "<", "|", "user", "é", " ", "\n", "x"])
@@ -52,7 +52,7 @@ def template(messages: list[dict[str, str]]) -> str:
 
 
 @given(MESSAGES)
-def test_messages_stay_in_their_order_and_as_they_were_said(said: list[Said]) -> None:
+def test_messages_stay_in_their_order_and_as_they_were_said(said: list[ChatMessage]) -> None:
     chat = chat_of(said)
     assert chat.said() == tuple(one for one in said if one.content)
     assert read_chat(chat_text(chat)) == (chat if chat else Chat())
@@ -98,7 +98,9 @@ def test_marks_in_what_people_write_are_replaced() -> None:
 
 
 def test_the_plain_format() -> None:
-    asked = Chat("Be kind.", "Hello ", (Said("user", "Hi"), Said("assistant", " Yes?")))
+    asked = Chat(
+        "Be kind.", "Hello ", (ChatMessage("user", "Hi"), ChatMessage("assistant", " Yes?"))
+    )
     text = "".join(part.text for part in plain_chat(asked))
     assert text == (
         "System: Be kind.\n\nUser: Hi\n\nAssistant:  Yes?\n\nUser: Hello \n\nAssistant:"
@@ -106,7 +108,7 @@ def test_the_plain_format() -> None:
 
 
 def test_a_chat_is_kept_as_text() -> None:
-    earlier = (Said("user", "a"), Said("assistant", " b\n"))
+    earlier = (ChatMessage("user", "a"), ChatMessage("assistant", " b\n"))
     for chat in (Chat(), Chat("a\n", "“b”"), Chat(message="c"), Chat("s", "c", earlier)):
         assert read_chat(chat_text(chat)) == chat
     assert chat_text(Chat()) == ""

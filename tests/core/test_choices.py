@@ -15,8 +15,8 @@ from llterm.constraints.spec import choices
 from llterm.core.bans import Bans
 from llterm.core.choices import UNSEEN
 from llterm.core.query import Fact
-from llterm.core.rules import Rules
 from llterm.core.tokens import Anchor, Tail, text_bytes
+from llterm.core.weave_settings import WeaveSettings
 from llterm.core.weave_state import Weave
 from tests.helpers.random_model import RandomModel
 
@@ -27,7 +27,9 @@ TEXTS = st.lists(
 )  # fmt: skip
 
 
-def begin(model: RandomModel, texts: list[str], rules: Rules, bans: Bans | None = None) -> Weave:
+def begin(
+    model: RandomModel, texts: list[str], rules: WeaveSettings, bans: Bans | None = None
+) -> Weave:
     constraint = compile(choices(texts), model)
     return Weave(model, Anchor((0,)), rules, constraint=constraint, bans=bans)
 
@@ -67,7 +69,7 @@ def test_every_choice_has_all_that_its_spellings_have(
 ) -> None:
     model = RandomModel(seed)
     # Neither cutoff nor limits hide a choice, and a sentence end does not cut one short.
-    weave = begin(model, texts, Rules(depth=1, cutoff=1.0, split_limit=1, beams=1))
+    weave = begin(model, texts, WeaveSettings(depth=1, cutoff=1.0, split_limit=1, beams=1))
     run(weave, model, room)
     view = weave.view()
     assert view.done
@@ -89,7 +91,7 @@ def test_every_choice_has_all_that_its_spellings_have(
 
 def test_a_choice_in_hand_leaves_the_rest_of_those_that_go_on() -> None:
     model = RandomModel(3)
-    weave = begin(model, ["a", "ab", "ab!", "b"], Rules())
+    weave = begin(model, ["a", "ab", "ab!", "b"], WeaveSettings())
     run(weave, model)
     tail = model.encode(b"a")
     rest = weave.at(tail, Anchor((0, *tail)))
@@ -99,7 +101,7 @@ def test_a_choice_in_hand_leaves_the_rest_of_those_that_go_on() -> None:
 
 def test_a_banned_choice_is_told_and_is_no_choice() -> None:
     model = RandomModel(5)
-    weave = begin(model, ["ab!", "b"], Rules(), Bans(phrases=("!",)))
+    weave = begin(model, ["ab!", "b"], WeaveSettings(), Bans(phrases=("!",)))
     run(weave, model)
     view = weave.view(banned=True)
     assert [one.data for one in view.suggestions] == [b"b"]
@@ -108,7 +110,7 @@ def test_a_banned_choice_is_told_and_is_no_choice() -> None:
 
 def test_a_budget_leaves_a_bound() -> None:
     model = RandomModel(7)
-    weave = begin(model, ["abea!ab", "b"], Rules(budget=2))
+    weave = begin(model, ["abea!ab", "b"], WeaveSettings(budget=2))
     run(weave, model)
     view = weave.view()
     assert view.spent

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llterm.core.display import (
-    Display,
+    DisplayText,
     display_text,
     label_text,
     open_end,
@@ -47,7 +47,7 @@ def plain(data: bytes) -> list[bytes]:
 @settings(max_examples=300, deadline=None)
 @given(TEXTS)
 def test_one_code_point_for_each_character_or_broken_byte(data: bytes) -> None:
-    display = Display.of(data)
+    display = DisplayText.of(data)
     characters = plain(data)
     assert len(display.text) == len(characters)
     size = 0
@@ -65,12 +65,12 @@ def test_one_code_point_for_each_character_or_broken_byte(data: bytes) -> None:
 def test_a_changed_display_is_that_of_the_changed_bytes(
     data: bytes, put: bytes, where: float, share: float
 ) -> None:
-    old = Display.of(data)
+    old = DisplayText.of(data)
     start = int(where * len(old.text))
     stop = min(start + int(share * len(old.text)), len(old.text))
     new = data[: old.byte_offset(start)] + put + data[old.byte_offset(stop) :]
     shown, low, high = old.replaced(start, stop, put, new)
-    whole = Display.of(new)
+    whole = DisplayText.of(new)
     assert shown.text == whole.text
     assert shown.size == len(new)
     for offset in range(len(whole.text) + 1):
@@ -154,7 +154,7 @@ def test_what_stands_whole_is_one_character_of_both(before: bytes, data: bytes) 
 
 
 def test_a_character_in_two_tokens_is_seen_in_parts_and_then_whole() -> None:
-    first = Display.of(b"caf\xc3")
+    first = DisplayText.of(b"caf\xc3")
     assert first.text == "caf\ufffd"
     shown, _, _ = first.replaced(4, 4, b"\xa9!", b"caf\xc3\xa9!")
     assert shown.text == "café!"

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llterm.core.futures import futures, ways
-from llterm.core.scored_text import Candidate, Reading
+from llterm.core.scored_text import Candidate, TokenReading
 from llterm.core.tokens import Token
 
 
@@ -51,9 +51,9 @@ def test_it_lies_between_nothing_and_the_choice_itself(shares: list[float], seed
 
 
 def test_the_ways_are_the_likely_ones_and_never_the_end() -> None:
-    def reading(*shares: float, end: int = -1) -> Reading:
+    def reading(*shares: float, end: int = -1) -> TokenReading:
         top = candidates(*shares, end=end)
-        return Reading(1, top[0].token, top[0].logprob, 1, 1.0, top)
+        return TokenReading(1, top[0].token, top[0].logprob, 1, 1.0, top)
 
     assert [one.token.id for one in ways(reading(0.5, 0.3, 0.1, 0.05, 0.04))] == [0, 1, 2, 3]
     assert [one.token.id for one in ways(reading(0.97, 0.01, 0.005))] == [0, 1]

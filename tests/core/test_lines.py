@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llterm.core.query import Fact, Query
-from llterm.core.rules import Rules
 from llterm.core.tokens import Anchor, Path, Tail
+from llterm.core.weave_settings import WeaveSettings
 from llterm.core.weave_state import Weave
 from tests.helpers.random_model import RandomModel, plain_search
 from tests.helpers.weaves import RESIDUES, RULES, answer, begin, found, same
@@ -52,7 +52,7 @@ def run(weave: Weave, model: RandomModel, room: int, seed: int, abreast: int = 1
 @given(seed=st.integers(0, 10**6), rules=RULES, residue=RESIDUES, room=st.integers(1, 8),
        abreast=st.integers(1, 8))  # fmt: skip
 def test_lines_lead_to_the_same_suggestions(
-    seed: int, rules: Rules, residue: bytes, room: int, abreast: int
+    seed: int, rules: WeaveSettings, residue: bytes, room: int, abreast: int
 ) -> None:
     model = RandomModel(seed)
     weave = begin(model, rules, residue)
@@ -64,7 +64,7 @@ def test_lines_lead_to_the_same_suggestions(
 @settings(max_examples=50, deadline=None)
 @given(seed=st.integers(0, 10**6), rules=RULES)
 def test_no_question_is_asked_that_the_suggestions_could_do_without(
-    seed: int, rules: Rules
+    seed: int, rules: WeaveSettings
 ) -> None:
     """Each question's path is at least as probable as the last suggestion, whatever is under way
     beside it; and a tail is asked for once."""
@@ -82,7 +82,7 @@ def test_one_question_a_line_that_is_not_cut_short() -> None:
     """At most the root and the beams that are no first choice are asked for."""
     for seed in range(60):
         model = RandomModel(seed)
-        rules = Rules(depth=5, cutoff=0.05, beams=12, auto_stop=False)
+        rules = WeaveSettings(depth=5, cutoff=0.05, beams=12, auto_stop=False)
         weave = Weave(model, Anchor((0,)), rules)
         asked: list[Tail] = []
         while queries := weave.wants(1, 15):
@@ -100,7 +100,7 @@ def test_one_question_a_line_that_is_not_cut_short() -> None:
 
 def test_what_lines_bring_counts_against_the_budget() -> None:
     model = RandomModel(1)
-    rules = Rules(depth=6, cutoff=0.01, beams=500, auto_stop=False, budget=40)
+    rules = WeaveSettings(depth=6, cutoff=0.01, beams=500, auto_stop=False, budget=40)
     weave = Weave(model, Anchor((0,)), rules)
     while queries := weave.wants(4, 15):
         for query in queries:

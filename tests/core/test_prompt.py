@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from llterm.backends.scripted import TEXT, ScriptedVocabulary
 from llterm.core.pieces import Run
 from llterm.core.prompt import Prompt, make_prompt
-from llterm.core.rules import Rules
 from llterm.core.tokens import Tail, text_bytes
+from llterm.core.weave_settings import WeaveSettings
 
 VOCABULARY = ScriptedVocabulary()
-RULES = Rules()
+RULES = WeaveSettings()
 
 
 def typed(text: str) -> Run:
@@ -26,7 +26,9 @@ def made(text: str, overlap: int = 0, fingerprint: str = VOCABULARY.fingerprint)
     return Run(text.encode()[overlap:], ids, fingerprint, overlap)
 
 
-def prompt(*runs: Run, rules: Rules = RULES, hidden: str = "", context: int = 2048) -> Prompt:
+def prompt(
+    *runs: Run, rules: WeaveSettings = RULES, hidden: str = "", context: int = 2048
+) -> Prompt:
     return make_prompt(runs, hidden, VOCABULARY, rules, context)
 
 

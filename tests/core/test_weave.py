@@ -10,17 +10,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llterm.core.beams import Terrain
-from llterm.core.rules import Rules
+from llterm.core.beams import KnownDistributions
 from llterm.core.suggestion_tree import Branch
 from llterm.core.tokens import Anchor, text_bytes
+from llterm.core.weave_settings import WeaveSettings
 from tests.helpers.random_model import RandomModel, plain_search
 from tests.helpers.weaves import RESIDUES, RULES, answer, begin, found, run, run_refusing_one, same
 
 
 @settings(max_examples=150, deadline=None)
 @given(seed=st.integers(0, 10**6), rules=RULES, residue=RESIDUES, room=st.integers(1, 40))
-def test_exactly_the_best_n(seed: int, rules: Rules, residue: bytes, room: int) -> None:
+def test_exactly_the_best_n(seed: int, rules: WeaveSettings, residue: bytes, room: int) -> None:
     model = RandomModel(seed)
     weave = begin(model, rules, residue)
     run(weave, model, room, seed)
@@ -36,8 +36,10 @@ def test_children_made_only_when_they_are_due_change_nothing(
 ) -> None:
     monkeypatch.setattr("llterm.core.search.AT_ONCE", at_once)
     for seed in range(40):
-        rules = Rules(1 + seed % 4, [0.0, 0.02, 0.1][seed % 3], split_limit=[0, 3, 7][seed % 3],
-                      beams=1 + seed % 20, auto_stop=seed % 2 == 0, budget=10**9)  # fmt: skip
+        rules = WeaveSettings(1 + seed % 4, [0.0, 0.02, 0.1][seed % 3],
+                              split_limit=[0, 3, 7][seed % 3],
+                              beams=1 + seed % 20, auto_stop=seed % 2 == 0,
+                              budget=10**9)  # fmt: skip
         if seed % 3 == 0:
             rules = replace(rules, depth=2)
         model = RandomModel(seed)
@@ -53,17 +55,17 @@ def test_children_made_only_when_they_are_due_change_nothing(
 def test_a_search_without_limits_keeps_few_branches(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every token of the vocabulary may follow each: the children are not made beforehand."""
     made = 0
-    child = Terrain._child
+    child = KnownDistributions._child
 
     def counted(*args: Any) -> Any:
         nonlocal made
         made += 1
         return child(*args)
 
-    monkeypatch.setattr(Terrain, "_child", counted)
+    monkeypatch.setattr(KnownDistributions, "_child", counted)
     monkeypatch.setattr("llterm.core.search.AT_ONCE", 3)
     model = RandomModel(3)
-    rules = Rules(40, 0.0, split_limit=0, beams=5000, auto_stop=False, budget=300)
+    rules = WeaveSettings(40, 0.0, split_limit=0, beams=5000, auto_stop=False, budget=300)
     weave = begin(model, rules)
     asked = run(weave, model)
     assert asked == 300
@@ -72,7 +74,7 @@ def test_a_search_without_limits_keeps_few_branches(monkeypatch: pytest.MonkeyPa
 
 @settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 10**6), rules=RULES, stop_after=st.integers(1, 30))
-def test_what_is_settled_early_is_final(seed: int, rules: Rules, stop_after: int) -> None:
+def test_what_is_settled_early_is_final(seed: int, rules: WeaveSettings, stop_after: int) -> None:
     model = RandomModel(seed)
     weave = begin(model, rules)
     for _ in range(stop_after):
@@ -89,7 +91,7 @@ def test_what_is_settled_early_is_final(seed: int, rules: Rules, stop_after: int
 @settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 10**6), rules=RULES, other=RULES, residue=RESIDUES)
 def test_pruning_again_asks_nothing_and_going_on_only_what_is_new(
-    seed: int, rules: Rules, other: Rules, residue: bytes
+    seed: int, rules: WeaveSettings, other: WeaveSettings, residue: bytes
 ) -> None:
     model = RandomModel(seed)
     weave = begin(model, rules, residue)
@@ -108,7 +110,7 @@ def test_pruning_again_asks_nothing_and_going_on_only_what_is_new(
 
 @settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 10**6), rules=RULES, rounds=st.integers(0, 5))
-def test_cancelled_questions_are_asked_again(seed: int, rules: Rules, rounds: int) -> None:
+def test_cancelled_questions_are_asked_again(seed: int, rules: WeaveSettings, rounds: int) -> None:
     model = RandomModel(seed)
     weave = begin(model, rules)
     for _ in range(rounds):
@@ -123,7 +125,7 @@ def test_cancelled_questions_are_asked_again(seed: int, rules: Rules, rounds: in
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 10**6), rules=RULES, residue=RESIDUES, pick=st.integers(0, 100))
 def test_after_an_accept_what_is_known_stays_known(
-    seed: int, rules: Rules, residue: bytes, pick: int
+    seed: int, rules: WeaveSettings, residue: bytes, pick: int
 ) -> None:
     model = RandomModel(seed)
     weave = begin(model, rules, residue)
@@ -143,7 +145,7 @@ def test_after_an_accept_what_is_known_stays_known(
 
 def test_growing_a_leaf_goes_on_from_it_alone() -> None:
     model = RandomModel(5)
-    weave = begin(model, Rules(depth=3, cutoff=0.1, beams=5, auto_stop=False))
+    weave = begin(model, WeaveSettings(depth=3, cutoff=0.1, beams=5, auto_stop=False))
     run(weave, model)
     leaf = next(s.tail for s in weave.view().suggestions if s.finish == "depth")
     before = {s.tail for s in weave.view().suggestions}
@@ -161,7 +163,7 @@ def test_growing_a_leaf_goes_on_from_it_alone() -> None:
 
 def test_the_budget_is_kept_and_said() -> None:
     model = RandomModel(1)
-    weave = begin(model, Rules(depth=6, cutoff=0.01, beams=500, auto_stop=False, budget=40))
+    weave = begin(model, WeaveSettings(depth=6, cutoff=0.01, beams=500, auto_stop=False, budget=40))
     assert run(weave, model) == 40
     view = weave.view()
     assert view.spent
@@ -173,7 +175,7 @@ def test_the_budget_is_kept_and_said() -> None:
 
 def test_a_refused_question_leaves_its_branch_open_and_the_rest_alive() -> None:
     model = RandomModel(3)
-    weave = begin(model, Rules(depth=3, cutoff=0.05, beams=50, auto_stop=False))
+    weave = begin(model, WeaveSettings(depth=3, cutoff=0.05, beams=50, auto_stop=False))
     refused = run_refusing_one(weave, model)
     view = weave.view()
     assert refused in {s.tail for s in view.suggestions if s.finish == "open"}
@@ -186,7 +188,9 @@ def walk(branches: tuple[Branch, ...]) -> list[Branch]:
 
 @settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 10**6), rules=RULES, residue=RESIDUES)
-def test_the_tree_draws_prefixes_and_texts_once(seed: int, rules: Rules, residue: bytes) -> None:
+def test_the_tree_draws_prefixes_and_texts_once(
+    seed: int, rules: WeaveSettings, residue: bytes
+) -> None:
     model = RandomModel(seed)
     weave = begin(model, rules, residue)
     run(weave, model)

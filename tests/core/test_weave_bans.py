@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from llterm.constraints.compiled import compile
 from llterm.constraints.spec import regex
 from llterm.core.bans import Bans
-from llterm.core.rules import Rules
 from llterm.core.suggestion_tree import Branch, taken
 from llterm.core.tokens import Anchor, Tail
+from llterm.core.weave_settings import WeaveSettings
 from llterm.core.weave_state import Weave
 from tests.helpers.random_model import RandomModel, plain_search
 from tests.helpers.weaves import RESIDUES, RULES, answer, begin, found, run, same
@@ -28,7 +28,7 @@ BANS = st.builds(
 )
 
 
-def under(bans: Bans, model: RandomModel, rules: Rules, residue: bytes = b"") -> Weave:
+def under(bans: Bans, model: RandomModel, rules: WeaveSettings, residue: bytes = b"") -> Weave:
     return begin(model, rules, residue).under(rules, bans)
 
 
@@ -41,7 +41,7 @@ def rows(branches: Sequence[Branch]) -> Iterator[Branch]:
 @settings(max_examples=120, deadline=None)
 @given(seed=st.integers(0, 10**6), rules=RULES, residue=RESIDUES, bans=BANS)
 def test_exactly_the_best_n_that_hold_nothing_banned(
-    seed: int, rules: Rules, residue: bytes, bans: Bans
+    seed: int, rules: WeaveSettings, residue: bytes, bans: Bans
 ) -> None:
     model = RandomModel(seed)
     weave = under(bans, model, rules, residue)
@@ -59,7 +59,7 @@ def test_where_bans_take_most_of_what_is_listed_more_is_asked_for(
     seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("llterm.core.beams.KEEP", 2)
-    model, rules = RandomModel(seed), Rules(3, 0.05, split_limit=2, beams=9, budget=10**9)
+    model, rules = RandomModel(seed), WeaveSettings(3, 0.05, split_limit=2, beams=9, budget=10**9)
     bans = Bans(phrases=("a", "."))
     weave = under(bans, model, rules)
     run(weave, model, 5, seed)
@@ -67,7 +67,7 @@ def test_where_bans_take_most_of_what_is_listed_more_is_asked_for(
 
 
 def test_bans_come_and_go_with_no_inference() -> None:
-    model, rules = RandomModel(4), Rules(3, 0.02, beams=12, budget=10**9)
+    model, rules = RandomModel(4), WeaveSettings(3, 0.02, beams=12, budget=10**9)
     weave = begin(model, rules)
     run(weave, model)
     everything = found(weave.view())
@@ -84,7 +84,7 @@ def test_bans_come_and_go_with_no_inference() -> None:
 
 
 def test_what_a_ban_takes_is_in_the_tree_when_asked_for() -> None:
-    model, rules = RandomModel(4), Rules(3, 0.02, beams=12, budget=10**9)
+    model, rules = RandomModel(4), WeaveSettings(3, 0.02, beams=12, budget=10**9)
     bans = Bans(phrases=("a",))
     weave = under(bans, model, rules)
     run(weave, model)
@@ -102,7 +102,7 @@ def test_what_a_ban_takes_is_in_the_tree_when_asked_for() -> None:
 
 
 def test_what_a_constraint_takes_is_there_too_with_the_raw_models_mass() -> None:
-    model, rules = RandomModel(9), Rules(3, 0.02, beams=12, budget=10**9, auto_stop=False)
+    model, rules = RandomModel(9), WeaveSettings(3, 0.02, beams=12, budget=10**9, auto_stop=False)
     constraint = compile(regex("[b ]+"), model)
     weave = Weave(model, Anchor((0,)), rules, constraint=constraint)
     while queries := weave.wants(9):
@@ -117,7 +117,7 @@ def test_what_a_constraint_takes_is_there_too_with_the_raw_models_mass() -> None
 
 
 def test_all_that_a_constraint_takes_is_told_in_the_raw_models_mass() -> None:
-    model, rules = RandomModel(9), Rules(3, 0.02, beams=12, budget=10**9, auto_stop=False)
+    model, rules = RandomModel(9), WeaveSettings(3, 0.02, beams=12, budget=10**9, auto_stop=False)
     weave = Weave(model, Anchor((0,)), rules, constraint=compile(regex("[b ]+"), model))
     while queries := weave.wants(9):
         for query in queries:

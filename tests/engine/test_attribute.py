@@ -13,7 +13,13 @@ import pytest
 from llterm.backends.llamacpp import LlamaBackend, LlamaSettings, open_llama
 from llterm.backends.llamacpp.binding import library
 from llterm.backends.scripted import ScriptedBackend
-from llterm.core.attribution_methods import METHODS, Attribution, How, Method, Question
+from llterm.core.attribution_methods import (
+    METHODS,
+    Attribution,
+    AttributionSettings,
+    Method,
+    Question,
+)
 from llterm.core.query import Query
 from llterm.core.starting_stories import STORIES
 from llterm.core.tokens import Anchor, Tail
@@ -45,7 +51,7 @@ async def test_twenty_contexts_as_cold_evaluation_says(plain: PlainDecoder) -> N
             tokens = prefix + ids[number * 3 : number * 3 + 8 + number]
             target = ids[number * 3 + 8 + number]
             question = Question(tokens, len(prefix), target)
-            how = How("leave-one-out", last=6)
+            how = AttributionSettings("leave-one-out", last=6)
             found = await attribute(backend, question, how)
             assert found.first == max(len(tokens) - 6, len(prefix))
             assert_cold(plain, question, found)
@@ -74,7 +80,11 @@ async def test_every_architecture(tmp_path: Path, name: str) -> None:
     try:
         prefix, ids = backend.vocabulary.prefix, text(backend)
         question = Question(prefix + ids[:60], len(prefix), ids[60])
-        assert_cold(plain, question, await attribute(backend, question, How("leave-one-out")))
+        assert_cold(
+            plain,
+            question,
+            await attribute(backend, question, AttributionSettings("leave-one-out")),
+        )
     finally:
         plain.close()
         await backend.close()
@@ -86,7 +96,7 @@ async def test_the_cost_is_known_and_the_story_stays() -> None:
         prefix, ids = backend.vocabulary.prefix, text(backend)
         tokens = prefix + ids[:200]
         question = Question(tokens[:150], len(prefix), ids[150])
-        known = price(backend, question, How("leave-one-out"))
+        known = price(backend, question, AttributionSettings("leave-one-out"))
         assert known.before == 150 - 64 - 1
         story = [Query(TokenPath(Anchor(tokens)))]
         for _ in range(2):
@@ -94,7 +104,7 @@ async def test_the_cost_is_known_and_the_story_stays() -> None:
                 async for _ in backend.ask(story):
                     pass
         with counted() as seen:
-            await attribute(backend, question, How("leave-one-out"))
+            await attribute(backend, question, AttributionSettings("leave-one-out"))
         assert seen.tokens == known.tokens, "what the story holds is not evaluated again"
         with counted() as again:
             async for _ in backend.ask(story):
@@ -111,14 +121,16 @@ async def test_progress_goes_up_to_the_end_and_it_can_be_stopped() -> None:
         prefix, ids = backend.vocabulary.prefix, text(backend)
         question = Question(prefix + ids[:180], len(prefix), ids[180])
         shares: list[float] = []
-        how = How("leave-one-out", last=180)
+        how = AttributionSettings("leave-one-out", last=180)
         begun = asyncio.Event()
         task = asyncio.create_task(attribute(backend, question, how, None, lambda _: begun.set()))
         await begun.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        await attribute(backend, question, How("leave-one-out"), None, shares.append)
+        await attribute(
+            backend, question, AttributionSettings("leave-one-out"), None, shares.append
+        )
         assert shares == sorted(shares)
         assert shares[-1] > 0.98
         assert len(set(shares)) > 5
@@ -130,7 +142,7 @@ async def test_any_source_can_leave_tokens_out() -> None:
     backend = ScriptedBackend()
     ids = backend.vocabulary.encode(b"The cat counted the lamps. The cat")
     question = Question((0, *ids[:-1]), 1, ids[-1])
-    found = await attribute(backend, question, How("leave-one-out"))
+    found = await attribute(backend, question, AttributionSettings("leave-one-out"))
     # The scripted model looks at the last two tokens: no other one matters.
     assert found.strongest(2) == [len(ids) - 2, len(ids) - 3]
     assert found.values[:-3] == pytest.approx(0.0, abs=1e-6)
@@ -142,12 +154,12 @@ async def test_what_a_source_cannot_do_is_said() -> None:
     for method, family in METHODS.items():
         if family != "omission":
             with pytest.raises(CapabilityMissing):
-                price(backend, question, How(method))
+                price(backend, question, AttributionSettings(method))
     backend.capabilities = replace(backend.capabilities, full_vocabulary=False, top=5)
     with pytest.raises(CapabilityMissing, match="every token's probability"):
-        await attribute(backend, question, How("leave-one-out"))
+        await attribute(backend, question, AttributionSettings("leave-one-out"))
     with pytest.raises(UsageError, match="Nothing of the text"):
-        price(backend, Question((0,), 1, 7), How("leave-one-out"))
+        price(backend, Question((0,), 1, 7), AttributionSettings("leave-one-out"))
 
 
 async def test_layers_and_long_texts() -> None:
@@ -156,17 +168,17 @@ async def test_layers_and_long_texts() -> None:
         prefix, ids = backend.vocabulary.prefix, text(backend)
         question = Question(prefix + ids[:100], len(prefix), ids[100])
         for method in ("attention", "attention-last", "rollout"):
-            whole = await attribute(backend, question, How(method))
-            part = await attribute(backend, question, How(method, limit=30))
+            whole = await attribute(backend, question, AttributionSettings(method))
+            part = await attribute(backend, question, AttributionSettings(method, limit=30))
             assert part.values == pytest.approx(whole.values[-30:], abs=2e-3)
             assert part.elsewhere is not None
             assert part.elsewhere == pytest.approx(1 - part.values.sum(), abs=1e-6)
             assert "last 30 tokens" in part.notes[0]
-        last = await attribute(backend, question, How("attention-layer", layer=5))
-        same = await attribute(backend, question, How("attention-last"))
+        last = await attribute(backend, question, AttributionSettings("attention-layer", layer=5))
+        same = await attribute(backend, question, AttributionSettings("attention-last"))
         assert last.values == pytest.approx(same.values)
         with pytest.raises(LltermError, match="Layer 6 has no attention"):
-            await attribute(backend, question, How("attention-layer", layer=6))
+            await attribute(backend, question, AttributionSettings("attention-layer", layer=6))
     finally:
         await backend.close()
 
@@ -193,7 +205,7 @@ async def test_what_fails_on_a_gpu_is_done_on_the_cpu_and_said(
     try:
         tokens = backend.vocabulary.prefix + text(backend)[:12]
         question = Question(tokens, len(backend.vocabulary.prefix), text(backend)[12])
-        how = How(method, last=4)
+        how = AttributionSettings(method, last=4)
         plain = await attribute(near, question, how)
         monkeypatch.setattr(llama, "llama_init_from_model", too_small)
         found = await attribute(backend, question, how)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from llterm.backends.llamacpp import LlamaBackend, open_llama
 from llterm.backends.scripted import TEXT as LAMPS
 from llterm.core.comparison.reference_comparison import ReferenceComparison
-from llterm.core.query import Backend, Cost, Rows
+from llterm.core.query import Backend, Cost, LogitRows
 from llterm.core.starting_stories import STORIES
 from llterm.core.tokens import Tail
 from llterm.core.windows import halves
@@ -58,7 +58,7 @@ class Recorded:
 
     async def rows(
         self, tokens: Tail, start: int = 1, *, aside: bool = True
-    ) -> AsyncGenerator[Rows]:
+    ) -> AsyncGenerator[LogitRows]:
         async for part in self._backend.rows(tokens, start, aside=aside):
             self.seen.append(part.logits)
             yield part
@@ -219,12 +219,12 @@ class Watched(Tokenized):
 
     async def rows(
         self, tokens: Tail, start: int = 1, *, aside: bool = True
-    ) -> AsyncGenerator[Rows]:
+    ) -> AsyncGenerator[LogitRows]:
         logits = np.stack([self.logprobs(tokens[:index]) for index in range(start, len(tokens))])
         Watched.alive += len(logits)
         Watched.most = max(Watched.most, Watched.alive)
         weakref.finalize(logits, self._gone, len(logits))
-        yield Rows(start, logits)
+        yield LogitRows(start, logits)
 
     @staticmethod
     def _gone(count: int) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from llterm.backends.llamacpp import LlamaBackend, LlamaSettings, open_llama
-from llterm.core.chat_messages import Chat, Said, encode_parts
+from llterm.core.chat_messages import Chat, ChatMessage, encode_parts
 from llterm.core.distribution import Logprobs
 from llterm.core.mixing.mix_recipe import Recipe
 from llterm.core.mixing.opinion_pools import OpinionPool
@@ -19,15 +19,15 @@ from llterm.core.query import Backend, Fact, Query
 from llterm.core.tokens import Anchor, Tail
 from llterm.core.tokens import Path as TokenPath
 from llterm.engine.compare import ModelReader, ModelReference, TextWindow, begin_comparison, compare
-from llterm.engine.heads import head_of
 from llterm.engine.mixture import Mix
+from llterm.engine.prompt_heads import head_of
 from llterm.errors import ModelError
 from tests.helpers.tiny_models import tiny_llama
 
 SPECIAL = ("<|a|>", "<|b|>")
 SHORT = "<|a|>{{ messages[-1]['content'] }}<|b|>"
 LONG = "{% for one in messages %}<|b|>{{ one.role }}: {{ one.content }}\n{% endfor %}<|a|>reply "
-CHAT = Chat("Be kind.", "Hi", (Said("user", "Who?"), Said("assistant", "Me.")))
+CHAT = Chat("Be kind.", "Hi", (ChatMessage("user", "Who?"), ChatMessage("assistant", "Me.")))
 REPLY = b" and so"
 EVEN = Recipe("democratic", OpinionPool((1.0, 1.0)))
 

@@ -15,8 +15,8 @@ from llterm.core.mixing.byte_vocabulary import END
 from llterm.core.mixing.mix_recipe import Recipe
 from llterm.core.mixing.opinion_pools import Kind, OpinionPool
 from llterm.core.query import Fact, Failed, Query
-from llterm.core.rules import Rules
 from llterm.core.tokens import Anchor, Path, Tail, Token
+from llterm.core.weave_settings import WeaveSettings
 from llterm.core.weave_state import Weave
 from llterm.engine.mixture import Mix
 from llterm.engine.weave import drive
@@ -65,7 +65,7 @@ async def test_a_mixed_weave_is_the_best_n_of_brute_force(recipe: Recipe, seed: 
     models = [Tokenized(seed * 10 + n) for n in range(3)]
     mix = Mix(models, recipe)
     anchor = Anchor((0, *mix.vocabulary.encode(ANCHOR)))
-    rules = Rules(depth=5, cutoff=0.05, split_limit=4, beams=12, heal=False)
+    rules = WeaveSettings(depth=5, cutoff=0.05, split_limit=4, beams=12, heal=False)
     weave = Weave(mix.vocabulary, anchor, rules, before=ANCHOR.decode())
     async for _ in drive(weave, mix):
         pass
@@ -155,7 +155,7 @@ async def test_a_weave_over_bytes_is_exact_too() -> None:
     second.model.fingerprint = "another"
     mix = Mix([first, second], recipe, dropped=0.0)
     copies = [Spelled(one, ANCHOR) for one in (first, second)]
-    rules = Rules(depth=4, cutoff=0.05, split_limit=3, beams=8, heal=False, auto_stop=False)
+    rules = WeaveSettings(depth=4, cutoff=0.05, split_limit=3, beams=8, heal=False, auto_stop=False)
     weave = Weave(mix.vocabulary, Anchor(tuple(ANCHOR)), rules)
     async for _ in drive(weave, mix):
         pass

@@ -8,16 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llterm.core.chat_messages import ROLES, Chat, Said
+from llterm.core.chat_messages import ROLES, Chat, ChatMessage
 from llterm.errors import UsageError
 from llterm.formats.dialogue import read_dialogue
 
 TEXT = st.text(min_size=1, max_size=8).filter(lambda text: text.strip() != "")
-MESSAGES = st.lists(st.builds(Said, st.sampled_from(ROLES), TEXT), min_size=1, max_size=6)
+MESSAGES = st.lists(st.builds(ChatMessage, st.sampled_from(ROLES), TEXT), min_size=1, max_size=6)
 
 
 @given(MESSAGES, st.booleans())
-def test_every_message_is_read_as_it_stands(said: list[Said], inside: bool) -> None:
+def test_every_message_is_read_as_it_stands(said: list[ChatMessage], inside: bool) -> None:
     messages = [one._asdict() for one in said]
     data = json.dumps({"model": "x", "messages": messages} if inside else messages).encode()
     before = said[:-1] if said[-1].role == "assistant" else said

@@ -20,7 +20,7 @@ from llterm.core.loom_tree import ROOT
 from llterm.errors import LltermError
 from llterm.formats import png
 from llterm.formats.export_source import read_source
-from llterm.formats.exports import Taste, caveat
+from llterm.formats.exports import ExportOptions, caveat
 from llterm.formats.file_formats import EXPORTS
 from llterm.formats.svg import MOST_BOXES
 from llterm.session.document import Document
@@ -37,7 +37,7 @@ def saved(document: Document, folder: Path) -> Path:
 
 
 def written(document: Document, folder: Path, format: str, **taste: Any) -> str:
-    return export(saved(document, folder), format, Taste(**taste)).decode()
+    return export(saved(document, folder), format, ExportOptions(**taste)).decode()
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ class Page(HTMLParser):
 
 def test_text_is_the_story_byte_for_byte(tmp_path: Path) -> None:
     data = b"Once\r\n\xff\xe2\x80 upon"
-    assert export(saved(Document.scratch(data), tmp_path), "text", Taste()) == data
+    assert export(saved(Document.scratch(data), tmp_path), "text", ExportOptions()) == data
 
 
 def test_text_of_every_branch_is_an_outline(document: Document, tmp_path: Path) -> None:
@@ -105,7 +105,7 @@ def test_markdown_has_a_title_and_shows_branches_letter_by_letter(
     assert found.startswith("# a tale\n\nThe red fox ran.\n")
     assert "\n  - ␣sat\n" in found
     assert r"- \*bold\* \<b\>" in found
-    assert "sat" not in export(tmp_path / "a tale.loom", "markdown", Taste()).decode()
+    assert "sat" not in export(tmp_path / "a tale.loom", "markdown", ExportOptions()).decode()
 
 
 def test_the_page_holds_every_branch_and_each_probability(
@@ -117,7 +117,10 @@ def test_the_page_holds_every_branch_and_each_probability(
     assert page.text == "A blueThe red fox sat ran."
     assert any(tip.startswith("␣fo  60.7%  m") for tip in page.tips)
     assert any("x 13.5%" in tip for tip in page.tips)
-    assert "details" not in Page(export(tmp_path / "a tale.loom", "html", Taste()).decode()).tags
+    assert (
+        "details"
+        not in Page(export(tmp_path / "a tale.loom", "html", ExportOptions()).decode()).tags
+    )
 
 
 @pytest.mark.parametrize("format", ["html", "svg", "dot"])
@@ -130,7 +133,7 @@ def test_nothing_in_a_text_becomes_markup(tmp_path: Path, format: str) -> None:
     document.branches.note(ROOT, NASTY)
     path = tmp_path / "<script>alert(1)&.loom"
     document.copy_to(path)
-    text = export(path, format, Taste(every=format == "html")).decode()
+    text = export(path, format, ExportOptions(every=format == "html")).decode()
     assert "\x1b" not in text
     assert "\u202e" not in text
     if format == "html":
@@ -182,8 +185,8 @@ def test_equal_texts_at_near_levels_become_one_node(tmp_path: Path) -> None:
     for parent in (first, other):
         document.branches.child(parent, " ran")
     path = saved(document, tmp_path)
-    assert len(check_dot(export(path, "dot", Taste()).decode())[0]) == 6
-    nodes, edges = check_dot(export(path, "dot", Taste(merge=1)).decode())
+    assert len(check_dot(export(path, "dot", ExportOptions()).decode())[0]) == 6
+    nodes, edges = check_dot(export(path, "dot", ExportOptions(merge=1)).decode())
     assert (len(nodes), len(edges)) == (5, 5)
 
 
@@ -249,10 +252,10 @@ def test_the_png_is_the_picture_with_its_words(document: Document, tmp_path: Pat
     path = saved(document, tmp_path)
     if not has_fonts():
         with pytest.raises(LltermError, match="no font"):
-            export(path, "png", Taste())
+            export(path, "png", ExportOptions())
         return
-    svg = export(path, "svg", Taste()).decode()
-    width, height, rows = decoded(export(path, "png", Taste()))
+    svg = export(path, "svg", ExportOptions()).decode()
+    width, height, rows = decoded(export(path, "png", ExportOptions()))
     root = ElementTree.fromstring(svg)
     assert (width, height) == (2 * int(root.attrib["width"]), 2 * int(root.attrib["height"]))
     wordless = re.sub(r"<text.*?</text>", "", svg)
@@ -261,7 +264,7 @@ def test_the_png_is_the_picture_with_its_words(document: Document, tmp_path: Pat
     document.branches.child(ROOT, "A green")
     document.branches.delete(document.loom.children[ROOT][1])
     document.copy_to(tmp_path / "other.loom")
-    other = decoded(export(tmp_path / "other.loom", "png", Taste()))
+    other = decoded(export(tmp_path / "other.loom", "png", ExportOptions()))
     assert other[:2] == (width, height)
     assert other[2] != rows
 
@@ -296,7 +299,7 @@ def test_a_machine_without_fonts_makes_no_picture_without_words(
 ) -> None:
     monkeypatch.setattr(png, "_SERIF", ("No Such Font", "Nor This"))
     with pytest.raises(LltermError, match="no font") as caught:
-        export(saved(document, tmp_path), "png", Taste())
+        export(saved(document, tmp_path), "png", ExportOptions())
     assert "Nor This" in caught.value.cause
     assert "svg" in caught.value.hint
 
@@ -310,14 +313,14 @@ def test_a_png_of_a_large_loom_shrinks_and_then_is_refused(
     document = Document.scratch(b"The")
     document.branches.plant(document.loom.head, [model_run(b"%d" % n) for n in range(30)])
     path = saved(document, tmp_path)
-    width, height, _ = decoded(export(path, "png", Taste()))
-    root = ElementTree.fromstring(export(path, "svg", Taste()))
+    width, height, _ = decoded(export(path, "png", ExportOptions()))
+    root = ElementTree.fromstring(export(path, "svg", ExportOptions()))
     assert int(root.attrib["height"]) < height <= png.MOST_SIDE < 2 * int(root.attrib["height"])
     assert int(root.attrib["width"]) < width
     document.branches.plant(document.loom.head, [model_run(b"%d" % n) for n in range(30)])
     document.copy_to(tmp_path / "larger.loom")
     with pytest.raises(LltermError, match="too large"):
-        export(tmp_path / "larger.loom", "png", Taste())
+        export(tmp_path / "larger.loom", "png", ExportOptions())
 
 
 def test_a_picture_of_too_many_counts_what_it_leaves_out(tmp_path: Path) -> None:
@@ -371,4 +374,4 @@ def test_an_empty_loom_is_exported_too(
     tmp_path: Path, format: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(png, "_found", lambda families: families[0])
-    export(saved(Document.scratch(), tmp_path), format, Taste())
+    export(saved(Document.scratch(), tmp_path), format, ExportOptions())

@@ -17,7 +17,7 @@ import pytest
 from llterm.errors import LltermError, UsageError
 from llterm.faults import OwnFault
 from llterm.formats import imports
-from llterm.formats.exports import Taste
+from llterm.formats.exports import ExportOptions
 from llterm.formats.file_formats import EXPORTS, IMPORTS
 from llterm.formats.imports import import_file
 from tests.helpers.document_edits import model_run
@@ -92,7 +92,7 @@ def test_unknown_fields_that_no_loom_can_hold_are_left_out_and_told(tmp_path: Pa
     shape = json.dumps({**PYLOOM, "memories": "hole"})
     made = Loomed(shape.replace('"hole"', odd).encode(), tmp_path)
     assert "values that no loom can hold were left out: 2." in " ".join(made.told.notes)
-    found = json.loads(export(tmp_path / "made.loom", "pyloom", Taste()))
+    found = json.loads(export(tmp_path / "made.loom", "pyloom", ExportOptions()))
     assert found["memories"][0] is None
     assert found["memories"][2] == 7
 
@@ -130,7 +130,7 @@ def test_a_fault_of_ours_is_told_and_logged(
 
     monkeypatch.setattr("llterm.store.file.LoomFile.load", broken)
     with pytest.raises(OwnFault) as caught:
-        export(tmp_path / "made.loom", format, Taste())
+        export(tmp_path / "made.loom", format, ExportOptions())
     assert "ZeroDivisionError: a fault" in caught.value.cause
     assert "log" in caught.value.hint
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from llterm.formats.exports import Taste
+from llterm.formats.exports import ExportOptions
 from llterm.formats.markdown import prose
 from llterm.session.document import Document
 from tests.helpers.exports import export
@@ -65,5 +65,5 @@ def test_what_is_written_is_what_is_read(text: str) -> None:
 def test_dialogue_keeps_its_lines(tmp_path: Path) -> None:
     path = tmp_path / "tale.loom"
     Document.scratch("“Who?”\r\n“I.”\n\n* * *\n".encode()).copy_to(path)
-    found = export(path, "markdown", Taste()).decode()
+    found = export(path, "markdown", ExportOptions()).decode()
     assert found == "# tale\n\n“Who?”  \n“I.”\n\n\\* \\* \\*\n"

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from llterm.formats.exports import Taste
+from llterm.formats.exports import ExportOptions
 from tests.helpers.exports import export
 from tests.helpers.hostile_looms import made
 from tests.helpers.open_forms import VALUES, changed, kinds, tried
@@ -19,7 +19,7 @@ from tests.helpers.open_forms import VALUES, changed, kinds, tried
 @pytest.fixture(scope="module")
 def document(tmp_path_factory: pytest.TempPathFactory) -> Any:
     path = made(tmp_path_factory.mktemp("sound") / "a.loom")
-    return json.loads(export(path, "json", Taste(every=True)))
+    return json.loads(export(path, "json", ExportOptions(every=True)))
 
 
 def test_no_value_makes_a_loom_that_does_not_open(document: Any, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
-from llterm.formats.exports import Taste
+from llterm.formats.exports import ExportOptions
 from llterm.formats.imports import import_file
 from llterm.session.document import Document
 from tests.helpers import foreign_files
@@ -27,7 +27,7 @@ SCHEMA = json.loads((Path(__file__).parents[2] / "docs/schema/loom.json").read_t
 
 
 def again(path: Path, format: str) -> Any:
-    return json.loads(export(path, format, Taste()))
+    return json.loads(export(path, format, ExportOptions()))
 
 
 def came_back(shape: Any, format: str, folder: Path) -> Any:
@@ -62,10 +62,10 @@ def test_the_open_form_is_the_same_loom(operations: list[Any]) -> None:
         for operation in operations:
             perform(document, operation)
         document.copy_to(one)
-        data = export(one, "json", Taste())
+        data = export(one, "json", ExportOptions())
         import_file(data, "one.json", None, other)
         assert rows(other) == rows(one)
-        assert export(other, "json", Taste()) == data
+        assert export(other, "json", ExportOptions()) == data
         assert faults(json.loads(data), SCHEMA, SCHEMA) == []
 
 
@@ -73,7 +73,9 @@ def test_a_loom_from_the_open_form_can_be_undone(tmp_path: Path) -> None:
     document = grown()
     text = document.text
     document.copy_to(tmp_path / "one.loom")
-    import_file(export(tmp_path / "one.loom", "json", Taste()), "x", None, tmp_path / "two.loom")
+    import_file(
+        export(tmp_path / "one.loom", "json", ExportOptions()), "x", None, tmp_path / "two.loom"
+    )
     two = Document.open(tmp_path / "two.loom")
     assert two.text == text
     while two.undo() is not None:
@@ -111,7 +113,7 @@ def test_logitloom_comes_back_as_it_was(tmp_path: Path) -> None:
 
 def test_unknown_fields_are_not_mixed_up_between_formats(tmp_path: Path) -> None:
     Loomed(foreign_files.LOOMSIDIAN, tmp_path).document.close()
-    assert b"somethingNew" not in export(tmp_path / "made.loom", "pyloom", Taste())
+    assert b"somethingNew" not in export(tmp_path / "made.loom", "pyloom", ExportOptions())
 
 
 @pytest.mark.parametrize("format", ["logitloom", "pyloom", "loomsidian"])
@@ -126,7 +128,7 @@ def test_any_loom_keeps_its_branches_in_other_programs(format: str, operations: 
             perform(document, operation)
         texts = leaves(document)
         document.copy_to(one)
-        import_file(export(one, format, Taste()), "x", format, other)
+        import_file(export(one, format, ExportOptions()), "x", format, other)
         made = Document.open(other)
         assert leaves(made) == texts
         made.close()
@@ -148,7 +150,7 @@ def test_probabilities_go_out_and_in(tmp_path: Path) -> None:
     for format in ("logitloom", "pyloom"):
         folder = tmp_path / format
         folder.mkdir()
-        made = Loomed(export(tmp_path / "a.loom", format, Taste()), folder)
+        made = Loomed(export(tmp_path / "a.loom", format, ExportOptions()), folder)
         assert made.tokens(" little fox") == [(b" little", -0.1234567890123), (b" fox", -2.5)]
         assert made.author(" owl") == "m"
 
@@ -160,7 +162,7 @@ def test_a_long_story_nests_deeper_than_python_goes(tmp_path: Path) -> None:
     text = document.text
     document.copy_to(tmp_path / "a.loom")
     for format in ("logitloom", "pyloom"):
-        data = export(tmp_path / "a.loom", format, Taste())
+        data = export(tmp_path / "a.loom", format, ExportOptions())
         import_file(data, "x", format, tmp_path / f"{format}.loom")
         made = Document.open(tmp_path / f"{format}.loom")
         assert made.text == text

@@ -13,7 +13,7 @@ import pytest
 
 from llterm.backends.gradients_process import GradientProcess
 from llterm.backends.llamacpp import LlamaBackend, LlamaSettings, open_llama
-from llterm.core.attribution_methods import How, Method, Question
+from llterm.core.attribution_methods import AttributionSettings, Method, Question
 from llterm.core.starting_stories import STORIES
 from llterm.engine.attribute import attribute
 from llterm.errors import CapabilityMissing
@@ -47,7 +47,7 @@ async def test_integrated_gradients_are_complete(
     backend: LlamaBackend, process: GradientProcess
 ) -> None:
     """Their sum is the target's logprob less its logprob after the baseline, within 5 %."""
-    how = How("integrated-gradients")
+    how = AttributionSettings("integrated-gradients")
     for story, size in ((0, 12), (1, 20), (2, 6)):
         question = asked(backend, story, size)
         found = await attribute(backend, question, how, process)
@@ -97,7 +97,7 @@ async def test_a_long_text_is_cut_and_says_so(
     backend: LlamaBackend, process: GradientProcess
 ) -> None:
     question = asked(backend, 0, 20)
-    found = await attribute(backend, question, How("saliency", limit=8), process)
+    found = await attribute(backend, question, AttributionSettings("saliency", limit=8), process)
     assert len(found.values) == 8
     assert found.first == len(question.tokens) - 8
     assert "last 8 tokens" in found.notes[0]
@@ -106,7 +106,7 @@ async def test_a_long_text_is_cut_and_says_so(
 async def test_stopping_ends_the_process_and_it_starts_again(
     backend: LlamaBackend, process: GradientProcess
 ) -> None:
-    question, how = asked(backend, 0, 20), How("integrated-gradients")
+    question, how = asked(backend, 0, 20), AttributionSettings("integrated-gradients")
     started = asyncio.Event()
     task = asyncio.create_task(attribute(backend, question, how, process, lambda _: started.set()))
     await started.wait()
@@ -124,7 +124,9 @@ async def test_what_transformers_cannot_read_is_said(tmp_path: Path) -> None:
     made = GradientProcess(tiny_hybrid(tmp_path / "hybrid.gguf"))
     for _ in range(2):
         with pytest.raises(CapabilityMissing, match="transformers cannot read hybrid"):
-            await made.ask(Question((0, 1, 2), 1, 3), How("saliency"), lambda _: None)
+            await made.ask(
+                Question((0, 1, 2), 1, 3), AttributionSettings("saliency"), lambda _: None
+            )
     await made.close()
 
 
@@ -135,7 +137,7 @@ async def test_another_reading_of_the_model_is_noted(tmp_path: Path) -> None:
     made = GradientProcess(tiny_llama(tmp_path / "other.gguf", seed=2))
     try:
         question = Question((0, 5, 6, 7, 8), 1, 9)
-        found = await attribute(backend, question, How("saliency"), made)
+        found = await attribute(backend, question, AttributionSettings("saliency"), made)
         assert "reads this model otherwise" in found.notes[0]
     finally:
         await made.close()

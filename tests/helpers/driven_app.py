@@ -18,7 +18,7 @@ from llterm.backends.scripted import ScriptedBackend
 from llterm.config import Config
 from llterm.constraints.spec import Constraint
 from llterm.core.query import Backend
-from llterm.core.rules import Rules
+from llterm.core.weave_settings import WeaveSettings
 from llterm.session.document import Document
 from llterm.session.session import Session
 from llterm.ui.launch import Launch
@@ -111,7 +111,7 @@ class Start:
     folder: Path
     opening: Callable[[Progress], Awaitable[Backend]] | None = None
     config: Config = field(default_factory=Config)
-    rules: Rules = field(default_factory=Rules)
+    rules: WeaveSettings = field(default_factory=WeaveSettings)
     auto_weave: bool = False
     offer: bool = False
     constraint: Constraint | None = None

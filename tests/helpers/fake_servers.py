@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from llterm.backends.remote.transport import Refused
+from llterm.backends.remote.transport import RequestRefused
 from llterm.core.tokens import Tail
 from tests.helpers.little_model import (
     END,
@@ -147,10 +147,10 @@ class CompletionsServer(Server):
 
     def answer(self, path: str, body: Mapping[str, Any]) -> Any:
         if path != "/v1/completions":
-            raise Refused(404, None, "not found", "The server has no such address")
+            raise RequestRefused(404, None, "not found", "The server has no such address")
         self.refuse(body["logprobs"])
         if body.get("echo"):
-            raise Refused(400, None, "Setting 'echo' and 'logprobs' at the same time is not"
+            raise RequestRefused(400, None, "Setting 'echo' and 'logprobs' at the same time is not"
                           " supported", "The server refused")  # fmt: skip
         choices = []
         for index, tokens in enumerate(prompts_of(body["prompt"])):
@@ -411,7 +411,7 @@ class ChatServer(Server):
 
     def answer(self, path: str, body: Mapping[str, Any]) -> Any:
         if path != "/v1/chat/completions":
-            raise Refused(404, None, "not found", "The server has no such address")
+            raise RequestRefused(404, None, "not found", "The server has no such address")
         self.refuse(body["top_logprobs"])
         *_, last = body["messages"]
         assert last["role"] == "user" or last["prefix"]

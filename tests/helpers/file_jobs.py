@@ -11,7 +11,7 @@ from pathlib import Path
 
 from llterm import state
 from llterm.cli.doctor_loom import check_loom
-from llterm.formats.exports import Taste, write_file
+from llterm.formats.exports import ExportOptions, write_file
 from llterm.formats.imports import import_file
 from llterm.session import looms
 from llterm.session.document import Document
@@ -26,7 +26,7 @@ def importing(folder: Path, turn: int) -> None:
 
 
 def exporting(folder: Path, turn: int) -> None:
-    data = export(folder / "story.loom", "json", Taste())
+    data = export(folder / "story.loom", "json", ExportOptions())
     write_file(folder / "out.json", data + b"\n" * (turn % 2))
 
 

@@ -16,7 +16,7 @@ from llterm.core.outline_map import Listing
 from llterm.core.tree_outline import Outline, children
 from llterm.errors import LltermError
 from llterm.faults import OwnFault
-from llterm.formats.exports import Taste
+from llterm.formats.exports import ExportOptions
 from llterm.formats.file_formats import EXPORTS, IMPORTS
 from llterm.formats.imports import import_file
 from llterm.session.document import Document
@@ -48,7 +48,7 @@ def sample(format: str) -> str:
             document.branches.note(document.loom.head, "a note")
             document.undo()
             document.close()
-            found = json.loads(export(path, format, Taste()))
+            found = json.loads(export(path, format, ExportOptions()))
             return json.dumps({**found, "extras": {"1": {"pyloom": {"tags": {"a": 1.5}}}}})
     if format == "text":
         return json.dumps("Once upon a time\n")
@@ -114,7 +114,7 @@ def holds(path: Path, *, pictures: bool = False) -> None:
     for format in EXPORTS:
         if format in _BINARY and not pictures:
             continue
-        exported(format, export(path, format, Taste(every=True, merge=1)))
+        exported(format, export(path, format, ExportOptions(every=True, merge=1)))
 
 
 def exported(format: str, data: bytes) -> None:

@@ -8,11 +8,11 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from llterm.cli.doctor_loom import check_loom
-from llterm.core.chat_messages import Chat, Said, chat_text
+from llterm.core.chat_messages import Chat, ChatMessage, chat_text
 from llterm.core.loom_tree import ROOT
 from llterm.core.sampling.sampler_settings import Sampling
 from llterm.errors import LltermError
-from llterm.formats.exports import Taste
+from llterm.formats.exports import ExportOptions
 from llterm.session.document import Document
 from llterm.store.loom_schema import MIGRATIONS, columns
 from llterm.store.loom_summary import read_summary
@@ -59,7 +59,7 @@ def made(path: Path, more: int = 0) -> Path:
     scratch.copy_to(path)
     document = Document.open(path)
     document.set_sampling(sampling_text(Sampling(bias=(("fox", 1.5),))))
-    document.set_chat(chat_text(Chat("", "Tell me of a fox.", (Said("user", "Hi"),))))
+    document.set_chat(chat_text(Chat("", "Tell me of a fox.", (ChatMessage("user", "Hi"),))))
     document.set_prefix("A tale.")
     document.branches.note(document.loom.head, "here")
     document.save_lines(b"Once", b"sampled")
@@ -121,7 +121,7 @@ def tried(path: Path) -> None:
     said = opened(path)
     for format in ("json", "html"):
         with survived():
-            assert export(path, format, Taste(every=True))
+            assert export(path, format, ExportOptions(every=True))
     report, code = check_loom(path)
     assert said or code == 0, report
     report, code = check_loom(path, repair=True)

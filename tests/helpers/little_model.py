@@ -7,7 +7,7 @@ from abc import abstractmethod
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any, ClassVar
 
-from llterm.backends.remote.transport import Refused, Reply, TransportUsage
+from llterm.backends.remote.transport import Reply, RequestRefused, TransportUsage
 from llterm.core.tokens import Tail
 
 VOCABULARY: Sequence[bytes] = (
@@ -93,7 +93,7 @@ class Server:
     async def get(self, path: str) -> Reply:
         self.visited.append(path)
         if path not in self.paths:
-            raise Refused(404, None, "not found", "The server has no such address")
+            raise RequestRefused(404, None, "not found", "The server has no such address")
         return Reply(200, self.paths[path], {}, self.name)
 
     async def post(self, path: str, body: Mapping[str, Any], *, idempotent: bool = True) -> Reply:
@@ -128,7 +128,7 @@ class Server:
     def refuse(self, top: int) -> None:
         if self.most is not None and top > self.most:
             detail = self.told.format(most=self.most, top=top)
-            raise Refused(400, None, detail, "The server refused", detail)
+            raise RequestRefused(400, None, detail, "The server refused", detail)
 
     def line(self, tokens: Tail, count: int) -> list[tuple[int, dict[int, float]]]:
         """The line of first choices: what was chosen, and all logprobs before it."""

@@ -12,9 +12,9 @@ from llterm.backends.scripted import listed
 from llterm.core.bans import Bans
 from llterm.core.distribution import Logprobs
 from llterm.core.query import Capabilities, Cost, Fact, Failed, Query
-from llterm.core.rules import Rules
 from llterm.core.stops import Stopper
 from llterm.core.tokens import Tail, Token, text_bytes
+from llterm.core.weave_settings import WeaveSettings
 
 PIECES = (b"a", b"b", b" a", b" b", b" ab", b"ab", b".", b'."', b" ", b"\n", "é".encode()[:1],
           "é".encode()[1:], b" be", b" bea", b"ea", b"e", b"!")  # fmt: skip
@@ -66,7 +66,7 @@ class RandomModel:
 def plain_search(
     model: RandomModel,
     anchor: Tail,
-    rules: Rules,
+    rules: WeaveSettings,
     residue: bytes = b"",
     bans: Bans | None = None,
 ) -> list[tuple[float, Tail]]:

@@ -7,8 +7,8 @@ import math
 from dataclasses import replace
 
 from llterm.backends.scripted import ScriptedBackend
-from llterm.core.rules import Rules
 from llterm.core.sampling.sampler_settings import PRESETS, SamplerSettings
+from llterm.core.weave_settings import WeaveSettings
 from llterm.session.document import Document
 from llterm.session.session import Session
 
@@ -30,7 +30,9 @@ class Gate:
             await self.opened.wait()
 
 
-def session(text: bytes = TEXT, gate: Gate | None = None, rules: Rules | None = None) -> Session:
+def session(
+    text: bytes = TEXT, gate: Gate | None = None, rules: WeaveSettings | None = None
+) -> Session:
     begun = Session(Document.scratch(text, rules))
     begun.attach(ScriptedBackend(gate))
     return begun

@@ -16,7 +16,7 @@ import numpy as np
 from llterm.backends.scripted import listed
 from llterm.core.distribution import Logprobs
 from llterm.core.mixing.byte_vocabulary import END, SIZE, ByteVocabulary
-from llterm.core.query import Capabilities, Cost, Fact, Failed, Query, Scored
+from llterm.core.query import Capabilities, Cost, Fact, Failed, Query, TokenScore
 from llterm.core.tokens import Anchor, Path, Tail, Vocabulary, text_bytes
 from tests.helpers.random_model import RandomModel
 
@@ -43,11 +43,15 @@ class Backend:
             self.spent += Cost(tokens=1)
             yield Fact(query.path, found, Cost(tokens=1))
 
-    async def score(self, tokens: Tail, start: int = 1, keep: int = 64) -> AsyncGenerator[Scored]:
+    async def score(
+        self, tokens: Tail, start: int = 1, keep: int = 64
+    ) -> AsyncGenerator[TokenScore]:
         for index in range(start, len(tokens)):
             row = self.logprobs(tokens[:index])
             rank = 1 + int((row > row[tokens[index]]).sum())
-            yield Scored(index, tokens[index], float(row[tokens[index]]), rank, listed(row, keep))
+            yield TokenScore(
+                index, tokens[index], float(row[tokens[index]]), rank, listed(row, keep)
+            )
 
     async def close(self) -> None:
         """Nothing to free."""

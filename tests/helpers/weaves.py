@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 from llterm.backends.scripted import listed
 from llterm.core.healing import Healer
 from llterm.core.query import Fact, Query
-from llterm.core.rules import Rules
 from llterm.core.suggestion_tree import View
 from llterm.core.tokens import Anchor, Tail
+from llterm.core.weave_settings import WeaveSettings
 from llterm.core.weave_state import Weave
 from tests.helpers.random_model import RandomModel
 
 RULES = st.builds(
-    Rules,
+    WeaveSettings,
     depth=st.integers(1, 5),
     cutoff=st.sampled_from([0.0, 0.02, 0.1, 0.3]),
     multiplier=st.sampled_from([0.5, 1.0, 1.5]),
@@ -46,7 +46,7 @@ def run(weave: Weave, model: RandomModel, room: int = 7, seed: int = 0) -> int:
     return asked
 
 
-def begin(model: RandomModel, rules: Rules, residue: bytes = b"") -> Weave:
+def begin(model: RandomModel, rules: WeaveSettings, residue: bytes = b"") -> Weave:
     return Weave(model, Anchor((0,)), rules, residue=residue, healer=Healer(model))
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from llterm.core.rules import Rules
+from llterm.core.weave_settings import WeaveSettings
 from llterm.session.document import Document
 from tests.helpers.json_schema import run_json
 from tests.helpers.program import folders, run
@@ -103,7 +103,7 @@ def test_a_hostile_prompt_is_drawn_inert(tmp_path: Path) -> None:
 
 def test_a_loom_is_read_with_its_own_settings_and_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "a.loom"
-    document = Document.create(path, b"Every evening the cat", Rules(depth=2, beams=3))
+    document = Document.create(path, b"Every evening the cat", WeaveSettings(depth=2, beams=3))
     document.close()
     before = path.read_bytes()
     found = as_json(tmp_path, "suggest", "a.loom", "-m", "scripted")

@@ -15,15 +15,15 @@ from dataclasses import replace
 import pytest
 
 from benchmarks.weaving import begin, run
-from llterm.backends.remote.connect import open_remote
 from llterm.backends.remote.remote_backend import RemoteBackend
+from llterm.backends.remote.server_connection import open_remote
 from llterm.config.server_settings import ServerSettings
-from llterm.core.rules import Rules
 from llterm.core.tokens import Tail
+from llterm.core.weave_settings import WeaveSettings
 
 pytestmark = pytest.mark.server
 
-RULES = Rules(depth=6, beams=5, heal=False)
+RULES = WeaveSettings(depth=6, beams=5, heal=False)
 PROMPT = "Once upon a time there was a little"
 ROUNDING = 0.05
 

@@ -13,17 +13,17 @@ import pytest
 
 from benchmarks.weaving import begin, run
 from llterm.backends.llamacpp import LlamaSettings, open_llama
-from llterm.backends.remote.connect import open_remote
+from llterm.backends.remote.server_connection import open_remote
 from llterm.config.server_settings import ServerSettings
 from llterm.core.chat_messages import Chat
-from llterm.core.rules import Rules
+from llterm.core.weave_settings import WeaveSettings
 from llterm.session.document import Document
 from llterm.session.session import Session
 from tests.helpers.bundled_model import BUNDLED
 
 pytestmark = pytest.mark.server
 
-RULES = Rules(depth=6, beams=5, heal=False)
+RULES = WeaveSettings(depth=6, beams=5, heal=False)
 PROMPT = "Once upon a time there was a little"
 
 

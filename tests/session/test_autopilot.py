@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
-from llterm.core.rules import Rules
+from llterm.core.weave_settings import WeaveSettings
 from llterm.session.session import Session
 from tests.helpers.sessions import TEXT, Gate, session
 
-SHORT = Rules(depth=4, beams=5)
+SHORT = WeaveSettings(depth=4, beams=5)
 
 
 async def flown(begun: Session, rounds: int) -> Session:

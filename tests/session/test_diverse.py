@@ -10,14 +10,14 @@ from itertools import combinations
 import pytest
 
 from llterm.backends.llamacpp import LlamaBackend, LlamaSettings, open_llama
-from llterm.core.rules import Rules
 from llterm.core.starting_stories import STORIES, Story
 from llterm.core.suggestion_tree import View
+from llterm.core.weave_settings import WeaveSettings
 from llterm.session.document import Document
 from llterm.session.session import Session
 from tests.helpers.bundled_model import BUNDLED
 
-RULES = Rules(diverse=True)
+RULES = WeaveSettings(diverse=True)
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def letters(data: bytes) -> str:
     return "".join(one for one in text if unicodedata.category(one)[0] not in "PZC")
 
 
-async def woven(backend: LlamaBackend, story: Story, rules: Rules) -> View:
+async def woven(backend: LlamaBackend, story: Story, rules: WeaveSettings) -> View:
     begun = Session(Document.scratch(story.text.encode(), rules))
     begun.attach(backend)
     begun.weave()

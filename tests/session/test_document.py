@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llterm.core.loom_tree import ROOT, Node
-from llterm.core.rules import Rules
+from llterm.core.weave_settings import WeaveSettings
 from llterm.errors import UsageError
 from llterm.session.document import Document
 from tests.helpers.document_edits import OPERATIONS, check, model_run, perform, state
@@ -115,7 +115,7 @@ def test_undo_and_redo_give_back_the_cursor() -> None:
     document.cursor = 3
     document.accept(model_run(b" cat"), 3)
     document.cursor = 1
-    document.set_rules(Rules(depth=3))
+    document.set_rules(WeaveSettings(depth=3))
     document.undo()
     assert document.cursor == 1
     document.undo()
@@ -130,15 +130,15 @@ def test_undo_and_redo_give_back_the_cursor() -> None:
 
 def test_changes_of_one_setting_in_a_row_are_one_step() -> None:
     document = Document.scratch(b"The")
-    document.set_rules(Rules(depth=5))
-    document.set_rules(Rules(depth=6))
-    document.set_rules(Rules(depth=6, cutoff=0.2))
+    document.set_rules(WeaveSettings(depth=5))
+    document.set_rules(WeaveSettings(depth=6))
+    document.set_rules(WeaveSettings(depth=6, cutoff=0.2))
     document.undo()
-    assert document.rules == Rules(depth=6)
+    assert document.rules == WeaveSettings(depth=6)
     document.undo()
-    assert document.rules == Rules()
-    document.set_rules(Rules(depth=9))
-    document.set_rules(Rules())
+    assert document.rules == WeaveSettings()
+    document.set_rules(WeaveSettings(depth=9))
+    document.set_rules(WeaveSettings())
     assert document.undo_label is None
 
 
@@ -254,7 +254,7 @@ def test_runs_keep_whole_tokens_and_the_rest_is_text() -> None:
 
 def test_a_loom_is_private_and_says_what_made_it(tmp_path: Path) -> None:
     path = tmp_path / "a.loom"
-    document = Document.create(path, b"The", Rules(depth=5))
+    document = Document.create(path, b"The", WeaveSettings(depth=5))
     document.accept(model_run(b" fox"), 3)
     document.set_prefix("memory")
     assert document.model == "m"

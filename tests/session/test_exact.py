@@ -9,17 +9,17 @@ from pathlib import Path
 import pytest
 
 from llterm.backends.llamacpp import LlamaBackend, LlamaSettings, open_llama
-from llterm.core.rules import Rules
 from llterm.core.starting_stories import STORIES, Story
 from llterm.core.stops import Stopper
 from llterm.core.suggestion_tree import Suggestion
 from llterm.core.tokens import Tail, text_bytes
+from llterm.core.weave_settings import WeaveSettings
 from llterm.session.document import Document
 from llterm.session.session import Session
 from tests.helpers.bundled_model import BUNDLED
 from tests.helpers.plain_decoder import PlainDecoder
 
-RULES = Rules(depth=5, cutoff=0.08, split_limit=3, beams=8, heal=False)
+RULES = WeaveSettings(depth=5, cutoff=0.08, split_limit=3, beams=8, heal=False)
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def plain() -> Iterator[PlainDecoder]:
 
 
 def alone(
-    plain: PlainDecoder, backend: LlamaBackend, story: Tail, rules: Rules
+    plain: PlainDecoder, backend: LlamaBackend, story: Tail, rules: WeaveSettings
 ) -> list[tuple[float, Tail]]:
     """The best N by best-first search, one prefix a decode, in a fresh cache each time."""
     vocabulary, stopper = backend.vocabulary, Stopper(rules)

@@ -7,13 +7,13 @@ import asyncio
 import pytest
 
 from llterm.backends.registry import open_model
-from llterm.backends.remote.connect import open_remote
+from llterm.backends.remote.server_connection import open_remote
 from llterm.config import Config
 from llterm.config.server_settings import ServerSettings
 from llterm.core.mixing.mix_recipe import Recipe
 from llterm.core.mixing.opinion_pools import OpinionPool
-from llterm.core.rules import Rules
 from llterm.core.sampling.sampler_settings import PRESETS
+from llterm.core.weave_settings import WeaveSettings
 from llterm.engine.mixture import Mix
 from llterm.session.document import Document
 from llterm.session.mix_reader import MixReader
@@ -29,7 +29,7 @@ async def test_the_server_dies_in_mid_mix_and_comes_back(process: Process) -> No
     local = await open_model("fable", Config())
     remote = await open_remote("near", ServerSettings((process.address,)))
     mix = Mix([local, remote], Recipe("round-robin", OpinionPool((1.0, 1.0))), forgiving=True)
-    session = Session(Document.scratch(b"The king had three", Rules(heal=False)))
+    session = Session(Document.scratch(b"The king had three", WeaveSettings(heal=False)))
     session.set_sampling(session.sampling.under("greedy", PRESETS))
     session.attach(mix)
     mixing = MixReader(session)

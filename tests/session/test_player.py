@@ -12,9 +12,9 @@ from llterm.backends.llamacpp import LlamaBackend, LlamaSettings, open_llama
 from llterm.backends.scripted import ScriptedBackend
 from llterm.constraints.spec import choices
 from llterm.core.bans import Bans
-from llterm.core.rules import Rules
 from llterm.core.sampling.sampler_settings import PRESETS
 from llterm.core.starting_stories import STORIES
+from llterm.core.weave_settings import WeaveSettings
 from llterm.errors import LltermError, UsageError
 from llterm.session.document import Document
 from llterm.session.inspection import put_text
@@ -208,7 +208,7 @@ async def test_a_played_token_costs_two_tokens_at_most(backend: LlamaBackend) ->
 
 
 async def test_a_play_past_the_context_goes_on(backend: LlamaBackend) -> None:
-    rules = Rules(depth=8, beams=5)
+    rules = WeaveSettings(depth=8, beams=5)
     context = 256
     small = await open_llama(BUNDLED, LlamaSettings(threads=1, context=context))
     try:

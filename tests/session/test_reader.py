@@ -10,9 +10,9 @@ import pytest
 
 from llterm.backends.llamacpp import LlamaBackend, LlamaSettings, open_llama
 from llterm.backends.scripted import ScriptedBackend
-from llterm.core.rules import Rules
 from llterm.core.sampling.sampler_settings import PRESETS
 from llterm.core.starting_stories import STORIES
+from llterm.core.weave_settings import WeaveSettings
 from llterm.errors import LltermError, UsageError
 from llterm.session.document import Document
 from llterm.session.inspection import Inspection, force, in_story, parse_chain
@@ -38,7 +38,7 @@ def patience(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def reading(backend: LlamaBackend, text: str = TEXT) -> Session:
-    session = Session(Document.scratch(text.encode(), Rules(depth=4, beams=5)))
+    session = Session(Document.scratch(text.encode(), WeaveSettings(depth=4, beams=5)))
     session.document.cursor = len(text)
     session.attach(backend)
     session.reader.start()

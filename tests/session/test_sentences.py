@@ -13,7 +13,7 @@ from llterm.core.query import Query, Source
 from llterm.core.tokens import Anchor, Path
 from llterm.errors import UsageError
 from llterm.session.document import Document
-from llterm.session.sentences import Offer, Sentences
+from llterm.session.sentences import SentenceOffer, Sentences
 from llterm.session.session import Session
 from tests.helpers.bundled_model import BUNDLED
 from tests.helpers.sessions import SEEDED, draw_by
@@ -38,7 +38,7 @@ def sitting(*others: Source) -> tuple[Session, Sentences]:
     return begun, sentences
 
 
-async def drawn(sentences: Sentences, count: int = 6) -> list[Offer]:
+async def drawn(sentences: Sentences, count: int = 6) -> list[SentenceOffer]:
     sentences.start(count, 60)
     await sentences.wait()
     assert sentences.error is None

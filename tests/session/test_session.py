@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from llterm.backends.scripted import ScriptedBackend
-from llterm.core.rules import Rules
+from llterm.core.weave_settings import WeaveSettings
 from llterm.errors import BackendUnavailable, LltermError, UsageError
 from llterm.session.document import Document
 from llterm.session.inspection import accept_text
@@ -169,7 +169,7 @@ async def test_the_cutoff_prunes_again_with_no_inference_and_undo_brings_it_back
 
 async def test_settings_changed_while_weaving_take_effect_at_once() -> None:
     gate = Gate(3)
-    begun = session(gate=gate, rules=Rules(heal=False))
+    begun = session(gate=gate, rules=WeaveSettings(heal=False))
     begun.weave()
     await gate.reached.wait()
     begun.set_rules(replace(begun.document.rules, depth=2))
@@ -180,7 +180,7 @@ async def test_settings_changed_while_weaving_take_effect_at_once() -> None:
 
 
 async def test_growing_a_leaf_goes_deeper_there() -> None:
-    begun = await woven(session(rules=Rules(depth=3, heal=False)))
+    begun = await woven(session(rules=WeaveSettings(depth=3, heal=False)))
     assert begun.view is not None
     leaf = next(one for one in begun.view.suggestions if one.finish == "depth")
     begun.grow(leaf.tail)

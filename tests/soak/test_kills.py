@@ -16,11 +16,11 @@ import pytest
 
 from llterm import paths, state
 from llterm.cli.doctor_loom import check_loom
-from llterm.formats.exports import Taste
+from llterm.formats.exports import ExportOptions
 from llterm.session import looms
 from llterm.session.document import Document
 from llterm.store.backups import backups
-from llterm.wholefile import PART
+from llterm.whole_file import PART
 from tests.helpers.app_kills import kill_rounds
 from tests.helpers.exports import export
 from tests.helpers.file_jobs import JOBS, run
@@ -43,7 +43,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     document.edit(0, 0, "many words " * 20_000)
     document.copy_to(work / "story.loom")
     document.copy_to(work / "renamed.loom")
-    (work / "in.json").write_bytes(export(work / "story.loom", "json", Taste()))
+    (work / "in.json").write_bytes(export(work / "story.loom", "json", ExportOptions()))
     shutil.copyfile(work / "story.loom", work / "damaged.bin")
     with closing(sqlite3.connect(work / "damaged.bin")) as database, database:
         database.execute("update node set stop = 999999 where id = 3")

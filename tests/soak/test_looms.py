@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from llterm.formats.exports import Taste
+from llterm.formats.exports import ExportOptions
 from tests.helpers import open_forms
 from tests.helpers.exports import export
 from tests.helpers.hostile_looms import change, lies, made, tried
@@ -73,7 +73,7 @@ def test_damage_by_chance_is_told(tmp_path: Path, seed: int) -> None:
 
 def test_no_value_of_an_import_makes_a_loom_that_does_not_open(tmp_path: Path) -> None:
     path = made(tmp_path / "sound.loom")
-    document = json.loads(export(path, "json", Taste(every=True)))
+    document = json.loads(export(path, "json", ExportOptions(every=True)))
     dice = random.Random(5)
     for place in open_forms.kinds(document):
         for value in dice.sample(open_forms.VALUES, min(rounds(4), len(open_forms.VALUES))):

@@ -19,12 +19,12 @@ from typing import Any
 
 import pytest
 
-from llterm.backends.remote.connect import open_remote
 from llterm.backends.remote.probe import reused_tokens
-from llterm.backends.remote.transport import Refused
+from llterm.backends.remote.server_connection import open_remote
+from llterm.backends.remote.transport import RequestRefused
 from llterm.config.server_settings import DIALECTS, ServerSettings
-from llterm.core.rules import Rules
 from llterm.core.tokens import Anchor, Tail
+from llterm.core.weave_settings import WeaveSettings
 from llterm.core.weave_state import Weave
 from llterm.engine.weave import drive
 from llterm.errors import LltermError
@@ -128,7 +128,7 @@ class Strange(FaultyServer):
                     await raw(events(*self.stand_in.events(body)))(request, writer)
                     return
                 data = (await self.stand_in.post(request.path, body)).data
-        except Refused as error:
+        except RequestRefused as error:
             answer = {"error": {"code": error.status, "message": error.detail}}
             await whole(json.dumps(answer).encode(), error.status)(request, writer)
             return
@@ -183,7 +183,7 @@ async def tokens(backend: Any, text: bytes) -> Tail:
 
 async def woven(backend: Any) -> str:
     told = backend.vocabulary
-    rules = Rules(depth=3, cutoff=0.05, split_limit=0, beams=5)
+    rules = WeaveSettings(depth=3, cutoff=0.05, split_limit=0, beams=5)
     anchor = Anchor(told.prefix + await tokens(backend, b"Once the"))
     weave = Weave(told, anchor, rules)
     async for _ in drive(weave, backend):

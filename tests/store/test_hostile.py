@@ -18,7 +18,7 @@ from llterm.cli.export_import import run_export
 from llterm.core.loom_tree import Node
 from llterm.core.nested_json import DEEPEST, parsed
 from llterm.errors import UsageError
-from llterm.formats.exports import Taste
+from llterm.formats.exports import ExportOptions
 from llterm.session.document import Document
 from llterm.store.connection import connect, is_endless, to_look
 from llterm.store.loom_summary import read_summary
@@ -132,7 +132,7 @@ def test_what_opening_did_not_need_is_told_all_the_same(
     assert f"llterm doctor '{loom}'" in document.damage
     story = document.text
     document.close()
-    assert "a.loom is damaged" in run_export(loom, "text", None, Taste())
+    assert "a.loom is damaged" in run_export(loom, "text", None, ExportOptions())
     assert capsys.readouterr().out.startswith("Once")
     report, code = check_loom(loom, repair=True)
     assert code == 0

@@ -11,8 +11,8 @@ from llterm.backends.llamacpp import LlamaSettings, open_llama
 from llterm.backends.scripted import ScriptedBackend
 from llterm.core.query import Backend
 from llterm.ramps import AGAINST, GLYPHS
+from llterm.ui.dialogs.attributed_story import AttributedStory
 from llterm.ui.dialogs.attribution_dialog import AttributionDialog
-from llterm.ui.dialogs.attribution_text import AttributionText
 from llterm.ui.widgets.token_lines import lay_out
 from tests.helpers.bundled_model import BUNDLED
 from tests.helpers.driven_app import Driven, Progress, Start
@@ -53,7 +53,7 @@ def said(screen: AttributionDialog, name: str) -> str:
 
 
 def drawn(screen: AttributionDialog) -> list[str]:
-    text = screen.query_one(AttributionText)
+    text = screen.query_one(AttributedStory)
     return [text.render_line(y).text.rstrip() for y in range(text.size.height)]
 
 
@@ -66,7 +66,7 @@ async def test_attention_is_there_at_once(fable: Start, size: tuple[int, int]) -
         assert said(screen, "most").startswith("most: ")
         assert "goes to what stands before" in said(screen, "notes")
         assert "%" in said(screen, "figure")
-        text = screen.query_one(AttributionText)
+        text = screen.query_one(AttributedStory)
         assert any("[b]" in line for line in drawn(screen)) or text.scroll_offset.y > 0
         first = said(screen, "figure")
         await at.press("left", "left")
@@ -115,7 +115,7 @@ async def test_the_cost_comes_before_the_work(fable: Start) -> None:
         assert backend.spent.tokens > before
         assert "bits" in said(screen, "most")
         assert "without it" in said(screen, "figure")
-        text = screen.query_one(AttributionText)
+        text = screen.query_one(AttributedStory)
         lines = [text.render_line(y) for y in range(text.size.height)]
         styles = [segment.style for line in lines for segment in line if segment.style]
         assert any(style.underline and style.bgcolor for style in styles), "some speak against it"

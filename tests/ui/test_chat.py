@@ -7,7 +7,7 @@ from pathlib import Path
 
 from textual.widgets import Static, TextArea
 
-from llterm.core.chat_messages import Chat, Said, read_chat
+from llterm.core.chat_messages import Chat, ChatMessage, read_chat
 from tests.helpers.driven_app import Start
 
 TALK = [
@@ -33,7 +33,11 @@ async def test_turns_from_a_file_and_by_hand(start: Start, tmp_path: Path) -> No
         assert dialog.query_one("#message", TextArea).text == " Hi "
         await at.press("f5", *"Me?", "f6", "f6", "ctrl+j")
         await at.until(lambda: at.story == "Once")
-        said = (Said("user", " Hi "), Said("user", "Me?"), Said("assistant", "Hello."))
+        said = (
+            ChatMessage("user", " Hi "),
+            ChatMessage("user", "Me?"),
+            ChatMessage("assistant", "Hello."),
+        )
         assert read_chat(at.session.document.chat) == Chat("Be kind.", "A tale!", said)
         await at.press("ctrl+z")
         await at.until(lambda: at.story == "")

@@ -37,7 +37,7 @@ from llterm.ui.dialogs.text_dialogs import (
     TextDialog,
 )
 from llterm.ui.weave.heat_handlers import spot_of
-from llterm.ui.widgets.fields import Area, Draft, Field
+from llterm.ui.widgets.fields import Area, Field, FieldDocument
 from llterm.ui.widgets.find_bar import FindBar
 from tests.helpers import hostile_text
 from tests.helpers.driven_app import Driven, Start, drawn
@@ -196,7 +196,7 @@ def test_a_draft_is_the_text_whatever_is_edited(
     text: str, edits: list[tuple[int, int, str]]
 ) -> None:
     """Against the same edits of a plain string; each edit is undone by what it took."""
-    draft = Draft(text)
+    draft = FieldDocument(text)
     for one, other, new in edits:
         before = draft.text
         start, stop = sorted((one % (len(before) + 1), other % (len(before) + 1)))
@@ -206,6 +206,6 @@ def test_a_draft_is_the_text_whatever_is_edited(
         assert result.replaced_text == before[start:stop]
         assert draft.text == before[:start] + new + before[stop:]
         assert "\n".join(draft.lines) == area_text(draft.text)
-        again = Draft(draft.text)
+        again = FieldDocument(draft.text)
         again.replace_range(places[0], result.end_location, result.replaced_text)
         assert again.text == before

@@ -11,8 +11,8 @@ import pytest
 from llterm.core.mixing.mix_recipe import Mode, Recipe
 from llterm.core.mixing.opinion_pools import OpinionPool
 from llterm.core.query import Backend
-from llterm.core.rules import Rules
 from llterm.core.sampling.sampler_settings import PRESETS
+from llterm.core.weave_settings import WeaveSettings
 from llterm.engine.mixture import Mix
 from llterm.errors import BackendUnavailable, UsageError
 from llterm.ui.dialogs.help_dialog import HelpDialog
@@ -36,7 +36,7 @@ async def side_by_side(
     async def mixed(progress: Progress) -> Backend:
         return Mix(models, Recipe(mode, OpinionPool((1.0,) * len(models))), forgiving=True)
 
-    start.opening, start.rules = mixed, Rules(heal=False)
+    start.opening, start.rules = mixed, WeaveSettings(heal=False)
     async with start(STORY, size=size) as at:
         at.session.set_sampling(at.session.sampling.under("greedy", PRESETS))
         await at.press("alt+x")

@@ -6,8 +6,8 @@ from textual.widgets import Input, TextArea
 
 from llterm.backends.scripted import ScriptedBackend
 from llterm.core.query import Backend
-from llterm.core.rules import Rules
 from llterm.core.sampling.sampler_settings import PRESETS
+from llterm.core.weave_settings import WeaveSettings
 from llterm.state import read_state
 from llterm.ui.dialogs.settings_dialog import SettingsDialog
 from llterm.ui.dialogs.text_dialogs import PutText
@@ -97,7 +97,7 @@ async def test_a_text_of_ones_own_is_put_in_place_of_a_token(start: Start) -> No
 
 
 async def test_the_autopilot_flies_its_rounds(start: Start) -> None:
-    start.rules = Rules(depth=4, beams=5)
+    start.rules = WeaveSettings(depth=4, beams=5)
     async with start() as at:
         at.main.options.autopilot = 3
         await at.weave()

@@ -6,7 +6,7 @@ from textual.widgets import Input, OptionList, TextArea
 
 from llterm.backends.scripted import ScriptedBackend
 from llterm.core.query import Backend
-from llterm.core.rules import Rules
+from llterm.core.weave_settings import WeaveSettings
 from llterm.state import read_state
 from llterm.ui.dialogs.models_dialog import ModelsDialog
 from llterm.ui.dialogs.sentences_dialog import SentencesDialog, WriteIn
@@ -84,7 +84,7 @@ async def test_the_panel_sets_how_many_and_how_long_and_keeps_it(start: Start) -
 
 
 async def test_diverse_is_a_key_away_and_undone(start: Start) -> None:
-    start.rules = Rules(depth=3, cutoff=0.02, beams=10)
+    start.rules = WeaveSettings(depth=3, cutoff=0.02, beams=10)
     async with start(size=(120, 40)) as at:
         await at.weave()
         await at.press("ctrl+o", "D")

@@ -10,8 +10,8 @@ import pytest
 from textual.widgets import OptionList
 
 from benchmarks.server import server as server_of
-from llterm.backends.remote.connect import connect
 from llterm.backends.remote.remote_backend import RemoteBackend
+from llterm.backends.remote.server_connection import connect
 from llterm.backends.remote.transport import Reply
 from llterm.config import Config, ModelConfig
 from llterm.config.server_settings import ServerSettings

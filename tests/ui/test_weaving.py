@@ -11,7 +11,7 @@ from llterm.constraints.spec import choices, regex
 from llterm.core.query import Backend
 from llterm.errors import ModelError
 from llterm.number_format import fine_percent
-from llterm.ui.widgets.keybar import KeyBar
+from llterm.ui.widgets.key_bar import KeyBar
 from tests.helpers.driven_app import STORY, Progress, Start
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llterm.backends.llamacpp.binding import library
-from llterm.backends.llamacpp.loader import Loaded
+from llterm.backends.llamacpp.loader import LoadedModel
 from llterm.backends.llamacpp.logits import check_numbers
 from llterm.backends.llamacpp.side_context import CHUNK, SideContext
 from llterm.core.attention_weights import Attention, Weights
@@ -29,7 +29,7 @@ _SLACK = 1e-3
 
 
 def read_attention(
-    loaded: Loaded, model: str, held: Tail, tokens: Tail, rows: int, columns: int
+    loaded: LoadedModel, model: str, held: Tail, tokens: Tail, rows: int, columns: int
 ) -> Attention:
     """How the last `rows` tokens attend to the last `columns`, the mean of each layer's heads.
 

@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 from llterm.core.display import visible
 from llterm.errors import ModelError, reason
-from llterm.regular import open_file, present
+from llterm.regular_file import open_file, present
 
 _SCALARS = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?",
             10: "<Q", 11: "<q", 12: "<d"}  # fmt: skip

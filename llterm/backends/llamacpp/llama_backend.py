@@ -25,7 +25,7 @@ from llterm.backends.llamacpp.memory_estimate import check_room
 from llterm.backends.llamacpp.model_runner import Answer, Burst, ModelRunner
 from llterm.core.attention_weights import Attention
 from llterm.core.chat_messages import Chat, ChatParts
-from llterm.core.query import Capabilities, Cost, Fact, Failed, Query, Rows, Scored
+from llterm.core.query import Capabilities, Cost, Fact, Failed, LogitRows, Query, TokenScore
 from llterm.core.tokens import Tail
 from llterm.errors import Interrupted, LltermError
 
@@ -197,16 +197,18 @@ class LlamaBackend:
                 return answer
         raise Interrupted("Reading the attention was stopped")
 
-    async def score(self, tokens: Tail, start: int = 1, keep: int = 64) -> AsyncGenerator[Scored]:
+    async def score(
+        self, tokens: Tail, start: int = 1, keep: int = 64
+    ) -> AsyncGenerator[TokenScore]:
         async for answer in self._run(lambda runner: runner.score(tokens, start, keep)):
-            assert isinstance(answer, Scored)
+            assert isinstance(answer, TokenScore)
             yield answer
 
     async def rows(
         self, tokens: Tail, start: int = 1, *, aside: bool = True
-    ) -> AsyncGenerator[Rows]:
+    ) -> AsyncGenerator[LogitRows]:
         async for answer in self._run(lambda runner: runner.rows(tokens, start, aside=aside)):
-            assert isinstance(answer, Rows)
+            assert isinstance(answer, LogitRows)
             yield answer
 
     def end(self) -> None:

@@ -24,7 +24,7 @@ _KV_TYPES = {"f32": 0, "f16": 1, "q8_0": 8}
 
 
 @dataclass(slots=True)
-class Loaded:
+class LoadedModel:
     """A model in memory with one context."""
 
     model: Any
@@ -52,7 +52,7 @@ def load(
     progress: Callable[[float], bool],
     *,
     cpu_alone: bool = False,
-) -> Loaded:
+) -> LoadedModel:
     """Load on the calling thread. `progress` is told the share done; False from it gives up.
 
     `cpu_alone`: no GPU takes part, where with no layers on it one may still help with long texts.
@@ -83,7 +83,7 @@ def load(
         raise
 
 
-def _open(llama: Any, model: Any, path: Path, settings: LlamaSettings) -> Loaded:
+def _open(llama: Any, model: Any, path: Path, settings: LlamaSettings) -> LoadedModel:
     if llama.llama_model_has_encoder(model) or not llama.llama_model_has_decoder(model):
         raise ModelError(
             f"{path.name} does not predict text",
@@ -122,7 +122,7 @@ def _open(llama: Any, model: Any, path: Path, settings: LlamaSettings) -> Loaded
         )
     # One more sequence is for the double of a row that would be evaluated alone, one for scoring.
     pairs = llama.llama_model_ftype(model) in _HALF
-    return Loaded(
+    return LoadedModel(
         model=model,
         context=context,
         stop=stop,

@@ -14,16 +14,16 @@ from llterm.backends.llamacpp.attention_capture import read_attention
 from llterm.backends.llamacpp.binding import Batch, Stopped, library
 from llterm.backends.llamacpp.kv_cache import TRUNK, CopyCells, DecodeRow, KVCache, RemoveCells
 from llterm.backends.llamacpp.llama_settings import LlamaSettings
-from llterm.backends.llamacpp.loader import Loaded
+from llterm.backends.llamacpp.loader import LoadedModel
 from llterm.backends.llamacpp.logits import best_of, read_distributions, read_scores
 from llterm.core.attention_weights import Attention
-from llterm.core.query import Cost, Fact, Failed, Query, Rows, Scored
+from llterm.core.query import Cost, Fact, Failed, LogitRows, Query, TokenScore
 from llterm.core.tokens import Anchor, Tail
 from llterm.errors import LltermError
 
 log = logging.getLogger(__name__)
 
-Answer = Fact | Failed | Scored | Rows | Attention
+Answer = Fact | Failed | TokenScore | LogitRows | Attention
 Burst = Callable[[], Sequence[Answer]]
 """What one decode answered, to be read from its logits on another thread."""
 CHUNK = 128
@@ -39,7 +39,7 @@ ASIDE = 512
 class ModelRunner:
     """One context: its cells, its batch, and what it has spent."""
 
-    def __init__(self, loaded: Loaded, size: int, name: str) -> None:
+    def __init__(self, loaded: LoadedModel, size: int, name: str) -> None:
         self._llama = library()
         self._loaded = loaded
         self._size = size
@@ -315,17 +315,17 @@ def _answered(
 
 def _scored(
     model: str, first: int, tokens: Tail, keep: int, logits: NDArray[np.float32], cost: Cost
-) -> list[Scored]:
+) -> list[TokenScore]:
     scores = read_scores(logits, tokens, keep, model)
     return [
-        Scored(first + n, token, logprob, rank, distribution, Cost() if n else cost)
+        TokenScore(first + n, token, logprob, rank, distribution, Cost() if n else cost)
         for n, (token, (logprob, rank, distribution)) in enumerate(zip(tokens, scores, strict=True))
     ]
 
 
-def _rows(model: str, first: int, logits: NDArray[np.float32], cost: Cost) -> list[Rows]:
+def _rows(model: str, first: int, logits: NDArray[np.float32], cost: Cost) -> list[LogitRows]:
     best_of(logits, model)
-    return [Rows(first, logits, cost)]
+    return [LogitRows(first, logits, cost)]
 
 
 def _too_long(size: int, window: int) -> LltermError:

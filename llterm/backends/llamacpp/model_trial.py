@@ -17,11 +17,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from llterm import children, paths
+from llterm import child_processes, paths
 from llterm.backends.llamacpp.gguf_header import check_gguf, check_vocabulary
 from llterm.backends.llamacpp.trial_child import REFUSED
 from llterm.errors import ModelError
-from llterm.jsonfile import keep_json, read_json
+from llterm.json_file import keep_json, read_json
 
 _MOST_BYTES = 1 << 20
 MOST = 256
@@ -62,7 +62,7 @@ async def try_file(path: Path) -> None:
 
 async def _tried(path: str, said: Any) -> int:
     process = await asyncio.create_subprocess_exec(
-        *children.command(f"{__package__}.trial_child", path),
+        *child_processes.command(f"{__package__}.trial_child", path),
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=said,

@@ -14,11 +14,11 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import IO
 
-from llterm import children, paths
+from llterm import child_processes, paths
 from llterm.backends.llamacpp import thread_budget
 from llterm.backends.llamacpp.gguf_header import FILE_TYPES, ModelInfo, inspect_gguf
 from llterm.errors import LltermError, ModelError, UsageError
-from llterm.wholefile import put
+from llterm.whole_file import put
 
 BITS = {"bf16": 16.0, "f16": 16.0, "q8_0": 8.5, "q6_K": 6.6, "q5_K_M": 5.7, "q5_K_S": 5.6,
         "q5_1": 6.0, "q5_0": 5.6, "q4_K_M": 4.9, "q4_K_S": 4.6, "q4_1": 5.0, "q4_0": 4.6,
@@ -111,7 +111,7 @@ def _run(
     code = next(number for number, name in FILE_TYPES.items() if name == kind)
     count = thread_budget.thread_count(threads)
     asked = (str(source), str(part), str(code), str(count), "yes" if again else "no")
-    command = children.command(f"{__package__}.quantize_child", *asked)
+    command = child_processes.command(f"{__package__}.quantize_child", *asked)
     with tempfile.TemporaryFile() as complaints:
         # A session of its own: ctrl+c comes to the parent alone, which ends the child.
         child = subprocess.Popen(

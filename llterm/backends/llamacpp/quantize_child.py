@@ -11,7 +11,7 @@ import os
 import re
 import sys
 
-from llterm.children import end_with_the_parent
+from llterm.child_processes import end_with_the_parent
 
 _STEP = re.compile(r"\[ *(\d+)/ *(\d+)\]")
 _ERROR = 4

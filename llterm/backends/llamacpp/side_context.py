@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from llterm.backends.llamacpp import thread_budget
 from llterm.backends.llamacpp.binding import Batch, Stopped, library
-from llterm.backends.llamacpp.loader import Loaded, context_params
+from llterm.backends.llamacpp.loader import LoadedModel, context_params
 from llterm.core.query import Query
 from llterm.core.tokens import Tail, common
 from llterm.errors import LltermError
@@ -44,7 +44,7 @@ class SideContext:
 
     def __init__(
         self,
-        loaded: Loaded,
+        loaded: LoadedModel,
         cells: int,
         *,
         sequences: int = 1,
@@ -167,7 +167,9 @@ Answered = tuple[list[Query], NDArray[np.float32], list[int]]
 """Queries, their logits, and how many tokens each took."""
 
 
-def answer(loaded: Loaded, held: Tail, queries: Sequence[Query]) -> Iterator[tuple[Answered, int]]:
+def answer(
+    loaded: LoadedModel, held: Tail, queries: Sequence[Query]
+) -> Iterator[tuple[Answered, int]]:
     """Answer queries that share an anchor; with each burst the tokens of the anchor it took.
 
     The first is evaluated first; of every other one only what follows its common beginning with

@@ -15,7 +15,7 @@ from pathlib import Path as FilePath
 
 from llterm.backends.llamacpp.llama_backend import open_llama
 from llterm.backends.llamacpp.llama_settings import LlamaSettings
-from llterm.children import end_with_the_parent
+from llterm.child_processes import end_with_the_parent
 from llterm.core.query import Failed, Query
 from llterm.core.tokens import Anchor, Path
 from llterm.errors import LltermError

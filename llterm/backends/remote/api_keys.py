@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 from llterm.config.server_settings import ServerSettings
 from llterm.errors import UsageError, reason
-from llterm.regular import open_file
+from llterm.regular_file import open_file
 
 COMMAND_SECONDS = 60.0
 """A password manager may ask its person something first."""

@@ -30,17 +30,17 @@ from llterm.backends.remote.answer import AnswerValue, parse
 from llterm.backends.remote.api_keys import Secret, hidden
 from llterm.backends.remote.transport import (
     BadAnswer,
-    Refused,
     Reply,
+    RequestRefused,
     Transport,
     TransportUsage,
     tokens_of,
 )
 from llterm.config.server_settings import DIALECTS, ServerSettings
 from llterm.core.display import display_text, label_text
-from llterm.core.jsontext import json_text
+from llterm.core.json_text import json_text
 from llterm.errors import BackendUnavailable, LltermError, UsageError, reason
-from llterm.regular import read_file
+from llterm.regular_file import read_file
 
 VERSION = 1
 STREAM = "STREAM"
@@ -78,7 +78,7 @@ class CassetteEntry:
                 "status": self.status, "data": self.data
             }  # fmt: skip
         words = [self.error.title, self.error.cause, self.error.hint]
-        if isinstance(self.error, Refused):
+        if isinstance(self.error, RequestRefused):
             return line | {
                 "refused": self.error.status,
                 "data": self.error.data,
@@ -94,7 +94,7 @@ class CassetteEntry:
         error: LltermError | None = None
         if line.get("refused"):
             status, data = line["refused"].whole(100, 599), line["data"].value
-            error = Refused(
+            error = RequestRefused(
                 status, data, display_text(line["detail"].text().encode()), *_words(line["words"])
             )
         elif line.get("failed"):

@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 from llterm.backends.remote.answer import LARGEST
-from llterm.backends.remote.transport import BadAnswer, Refused, Transport
+from llterm.backends.remote.transport import BadAnswer, RequestRefused, Transport
 from llterm.errors import BackendUnavailable, LltermError
 
 PATIENCE = 5.0
@@ -60,7 +60,7 @@ class Discovery:
         try:
             async with asyncio.timeout(PATIENCE):
                 return (await self.transport.get(path)).data
-        except Refused as error:
+        except RequestRefused as error:
             if error.status == 401:
                 raise
             if error.status not in (404, 405, 501):

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from llterm.backends.remote.api_keys import Secret
 from llterm.backends.remote.pool import Clock, ReplicaPool, ReplicaState, Sleep
 from llterm.backends.remote.replica import Replica
-from llterm.backends.remote.server_faults import PATIENCE, Fault, Kind, gave_up
+from llterm.backends.remote.server_faults import PATIENCE, Kind, ServerFault, gave_up
 from llterm.backends.remote.transport import (
     Reply,
     StreamTokenCount,
@@ -23,7 +23,7 @@ from llterm.backends.remote.transport import (
     tokens_of,
 )
 from llterm.config.server_settings import ServerSettings
-from llterm.core.jsontext import json_text
+from llterm.core.json_text import json_text
 from llterm.errors import BackendUnavailable, LltermError
 
 T = TypeVar("T")
@@ -47,7 +47,7 @@ class _RequestHistory:
     faults: Counter[Kind] = field(default_factory=Counter)
     last: Kind | None = None
 
-    def failed(self, state: ReplicaState, fault: Fault) -> None:
+    def failed(self, state: ReplicaState, fault: ServerFault) -> None:
         self.tried.add(state)
         self.faults[fault.kind] += 1
         self.last = fault.kind
@@ -109,7 +109,7 @@ class HttpTransport:
                 async for event in events:
                     self._count(*tally.new(event))
                     yield event
-        except Fault as fault:
+        except ServerFault as fault:
             self._pool.failed(state, fault, began)
             raise gave_up(fault, 1, begun=True) from None
         except LltermError as error:
@@ -141,7 +141,7 @@ class HttpTransport:
         return TransportUsage(**counts, bytes_received=received, cost=cost)
 
     async def close(self) -> None:
-        self._pool.close(Fault("cut", self.name, "The connection was closed", final=True))
+        self._pool.close(ServerFault("cut", self.name, "The connection was closed", final=True))
         for replica in self._replicas.values():
             await replica.close()
 
@@ -166,7 +166,7 @@ class HttpTransport:
         while True:
             try:
                 return await self._once(attempt, body, history)
-            except Fault as fault:
+            except ServerFault as fault:
                 if not self._may_help(fault, history):
                     raise gave_up(fault, history.attempts) from None
             await self._sleep(self._backoff(history))
@@ -192,7 +192,7 @@ class HttpTransport:
         began = self._clock()
         try:
             result = await attempt(self._replicas[state])
-        except Fault as fault:
+        except ServerFault as fault:
             history.failed(state, fault)
             self._pool.failed(state, fault, began)
             self._say_away(fault)
@@ -209,7 +209,7 @@ class HttpTransport:
         self._works(state)
         return state, result
 
-    def _may_help(self, fault: Fault, history: _RequestHistory) -> bool:
+    def _may_help(self, fault: ServerFault, history: _RequestHistory) -> bool:
         """Whether to ask again after this."""
         if fault.final:
             return False
@@ -225,7 +225,7 @@ class HttpTransport:
             self._told = False
             self._tell("")
 
-    def _say_away(self, fault: Fault) -> None:
+    def _say_away(self, fault: ServerFault) -> None:
         if fault.kind not in _RESTED or self._pool.other_awake(()):
             return
         if fault.kind != "busy":

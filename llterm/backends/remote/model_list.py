@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Mapping
 from contextlib import aclosing
 
-from llterm.backends.remote.connect import open_transport
 from llterm.backends.remote.discovery import Discovery
+from llterm.backends.remote.server_connection import open_transport
 from llterm.backends.remote.steps import LONGEST_NAME
 from llterm.config.server_settings import ServerSettings
 from llterm.core.display import label_text

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-from llterm.backends.remote.server_faults import PATIENCE, STRANGER, Fault, Kind, Patience
+from llterm.backends.remote.server_faults import PATIENCE, STRANGER, Kind, RetryPolicy, ServerFault
 
 Clock = Callable[[], float]
 Sleep = Callable[[float], Awaitable[None]]
@@ -67,7 +67,7 @@ class ReplicaPool:
     _waiting: deque[_Waiting] = field(default_factory=deque)
     _alarm: asyncio.Task[None] | None = None
     _alarm_at: float = 0.0
-    _closed: Fault | None = None
+    _closed: ServerFault | None = None
 
     async def lease(self, avoid: Collection[ReplicaState] = ()) -> ReplicaState:
         """The replica for one request, in the order of asking; to be given back by `release`.
@@ -84,7 +84,7 @@ class ReplicaPool:
             return await waiting.turn
         except asyncio.CancelledError:
             if waiting.turn.done() and not waiting.turn.cancelled():
-                with suppress(Fault):
+                with suppress(ServerFault):
                     self.release(waiting.turn.result())
             raise
 
@@ -100,7 +100,7 @@ class ReplicaPool:
         replica.ill = False
         replica.rests_until = 0.0
 
-    def failed(self, replica: ReplicaState, fault: Fault, began: float) -> None:
+    def failed(self, replica: ReplicaState, fault: ServerFault, began: float) -> None:
         """It did not, asked at `began`. Lets it rest, and tells everyone who waits when it is
         enough."""
         now = self.clock()
@@ -125,7 +125,7 @@ class ReplicaPool:
         now = self.clock()
         return any(one.rests_until <= now for one in self.replicas if one not in tried)
 
-    def _has_hope(self, fault: Fault) -> bool:
+    def _has_hope(self, fault: ServerFault) -> bool:
         """Whether a replica may answer before this fault's patience is at its end."""
         if any(not replica.failures for replica in self.replicas):
             return True
@@ -137,19 +137,19 @@ class ReplicaPool:
         self.limit = max(limit, 1)
         self._grant()
 
-    def close(self, fault: Fault) -> None:
+    def close(self, fault: ServerFault) -> None:
         """Nobody gets a turn any more."""
         self._closed = fault
         self._dismiss(fault)
         if self._alarm is not None:
             self._alarm.cancel()
 
-    def patience(self, fault: Fault) -> Patience:
+    def patience(self, fault: ServerFault) -> RetryPolicy:
         """How long this fault is borne."""
         known = any(one.answered for one in self.replicas)
         return STRANGER if fault.kind == "unreached" and not known else PATIENCE[fault.kind]
 
-    def _dismiss(self, fault: Fault) -> None:
+    def _dismiss(self, fault: ServerFault) -> None:
         for replica in self.replicas:
             # The next one who asks need not wait.
             replica.rests_until = 0.0

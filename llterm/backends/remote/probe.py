@@ -13,8 +13,8 @@ from llterm.backends.remote.dialects import REGISTRY, dialects_to_probe
 from llterm.backends.remote.dialects.llama import LlamaDialect
 from llterm.backends.remote.discovery import Discovery
 from llterm.backends.remote.steps import CompletionRequest, CompletionStep, Prompt
-from llterm.backends.remote.transport import BadAnswer, Refused, Transport
-from llterm.core.jsontext import json_text
+from llterm.backends.remote.transport import BadAnswer, RequestRefused, Transport
+from llterm.core.json_text import json_text
 from llterm.errors import BackendUnavailable, CapabilityMissing, LltermError
 
 MANY = 1000
@@ -110,8 +110,8 @@ async def _other(discovery: Discovery, model: str | None) -> Dialect:
             dialect = await kind.detect(discovery, model)
             if dialect is not None:
                 return await with_trials(discovery.transport, dialect)
-        except (Refused, BadAnswer, CapabilityMissing) as error:
-            if isinstance(error, Refused) and error.status == 401:
+        except (RequestRefused, BadAnswer, CapabilityMissing) as error:
+            if isinstance(error, RequestRefused) and error.status == 401:
                 raise
             errors.append(error)
     telling = max([*errors, *discovery.faults], key=_telling, default=None)
@@ -128,7 +128,7 @@ def _telling(error: LltermError) -> int:
     """How much an error tells of what is wrong: that an address is missing says the least."""
     if isinstance(error, CapabilityMissing):
         return 3
-    if isinstance(error, Refused):
+    if isinstance(error, RequestRefused):
         missing = error.status in (404, 405, 501)
         return (not missing) + (bool(error.detail) and not missing)
     # That an address took too long says something of what may be there, but least of all faults.
@@ -147,7 +147,7 @@ async def _steps(
     call = dialect.call(request)
     try:
         return list(dialect.read((await transport.post(call.path, call.body)).data))
-    except (Refused, BadAnswer) as error:
+    except (RequestRefused, BadAnswer) as error:
         raise told_of(error, transport.name, call.path)  # noqa: B904 (it is the same error)
 
 
@@ -163,7 +163,7 @@ async def _most(transport: Transport, dialect: Dialect) -> int | None:
         asked = tries.pop(0)
         try:
             steps = await _steps(transport, dialect, CompletionRequest([_prompt(dialect)], asked))
-        except Refused as error:
+        except RequestRefused as error:
             named = [int(limit) for limit in _NUMBER.findall(error.detail)]
             named_limit = max((limit for limit in named if 1 < limit < asked), default=None)
             if named_limit is not None:

@@ -15,9 +15,15 @@ from llterm.backends.remote.masked_distributions import MaskedDistributions
 from llterm.backends.remote.server_scoring import can_read, score_text
 from llterm.backends.remote.server_vocabulary import RemoteVocabulary
 from llterm.backends.remote.steps import CompletionRequest, CompletionStep, ServerTraits
-from llterm.backends.remote.transport import BadAnswer, BrokenOff, News, Refused, Transport
+from llterm.backends.remote.transport import (
+    BadAnswer,
+    BrokenOff,
+    RequestRefused,
+    StatusFeed,
+    Transport,
+)
 from llterm.core.chat_messages import Chat, ChatParts
-from llterm.core.query import Capabilities, Cost, Fact, Failed, Query, Scored
+from llterm.core.query import Capabilities, Cost, Fact, Failed, Query, TokenScore
 from llterm.core.tokens import Path, Tail
 from llterm.errors import CapabilityMissing, LltermError
 
@@ -59,7 +65,7 @@ class RemoteBackend:
         self,
         client: Client,
         policy: RequestPolicy,
-        news: News,
+        news: StatusFeed,
         *,
         whole: bool = False,
         chats: ChatOpener | None = None,
@@ -152,7 +158,9 @@ class RemoteBackend:
                 self.spent += answer.cost
             yield answer
 
-    async def score(self, tokens: Tail, start: int = 1, keep: int = 64) -> AsyncGenerator[Scored]:
+    async def score(
+        self, tokens: Tail, start: int = 1, keep: int = 64
+    ) -> AsyncGenerator[TokenScore]:
         if len(tokens) - 1 > self.dialect.traits.context:
             raise _too_long(len(tokens) - 1, self.dialect.traits.context)
         async for scored in score_text(self.client, tokens, max(start, 1), self._top(keep, 0)):
@@ -271,19 +279,19 @@ class RemoteBackend:
             self.spent += owed[0]
             for query in left:
                 yield Failed(query.path, self._nothing())
-        except (BadAnswer, Refused) as error:
+        except (BadAnswer, RequestRefused) as error:
             if await self._otherwise(dialect, error):
                 async for answer in self._answer(left):
                     yield answer
                 return
-            if isinstance(error, Refused):
+            if isinstance(error, RequestRefused):
                 raise
             for query in left:
                 yield Failed(query.path, error)
 
     async def _otherwise(self, dialect: Dialect, error: LltermError) -> bool:
         """Whether the server, of which something was only remembered, is otherwise now."""
-        if isinstance(error, Refused) and error.status in (401, 403):
+        if isinstance(error, RequestRefused) and error.status in (401, 403):
             return False
         async with self._looking:
             if self._again is not None:

@@ -20,7 +20,7 @@ from urllib.parse import urljoin, urlsplit
 from llterm.backends.remote import server_faults
 from llterm.backends.remote.answer import parse
 from llterm.backends.remote.api_keys import Secret, hidden, source_of
-from llterm.backends.remote.server_faults import Fault
+from llterm.backends.remote.server_faults import ServerFault
 from llterm.backends.remote.transport import BadAnswer, Reply
 from llterm.config.server_settings import ServerSettings, is_loopback, is_near
 from llterm.core.display import label_text
@@ -219,18 +219,18 @@ class Replica:
         words = self._hidden(label_text(_reason(error)))
         if isinstance(error, httpx2.ConnectTimeout):
             seconds = f"{self._settings.connect_timeout:g} s"
-            return Fault("unreached", self.address, f"No connection within {seconds}")
+            return ServerFault("unreached", self.address, f"No connection within {seconds}")
         if tls := next((one for one in _chain(error) if isinstance(one, ssl.SSLError)), None):
             return self._no_tls(tls)
         if isinstance(error, httpx2.ConnectError | httpx2.ProxyError):
-            return Fault("unreached", self.address, words)
+            return ServerFault("unreached", self.address, words)
         if isinstance(error, httpx2.DecodingError | httpx2.SSEError) or "illegal" in words.lower():
             return BadAnswer(
                 f"The answer of {self.address} cannot be read",
                 f"{words}.",
                 "Is base_url in llterm.toml right, with http:// or https://?",
             )
-        return Fault("cut", self.address, words)
+        return ServerFault("cut", self.address, words)
 
     def _no_tls(self, error: ssl.SSLError) -> BackendUnavailable:
         why = error.reason or str(error)
@@ -240,8 +240,8 @@ class Replica:
             hint = "Name the certificate to trust as ca_file in llterm.toml."
         return BackendUnavailable(f"No safe connection to {self.address}", f"{why}.", hint)
 
-    def _slow(self) -> Fault:
-        return Fault("slow", self.address, f"No answer within {self._settings.timeout:g} s")
+    def _slow(self) -> ServerFault:
+        return ServerFault("slow", self.address, f"No answer within {self._settings.timeout:g} s")
 
     def _hidden(self, value: Any) -> Any:
         return hidden(self._key, value)

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 
-from llterm.backends.remote.transport import BrokenOff, Refused
+from llterm.backends.remote.transport import BrokenOff, RequestRefused
 from llterm.core.display import label_text
 from llterm.errors import BackendUnavailable
 
@@ -34,7 +34,7 @@ _TITLE = re.compile(rb"<title>(.*?)</title>", re.IGNORECASE | re.DOTALL)
 
 
 @dataclass(eq=False)
-class Fault(Exception):
+class ServerFault(Exception):
     """One attempt that did not work."""
 
     kind: Kind
@@ -48,7 +48,7 @@ class Fault(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class RetryPolicy:
     """How long a fault is borne."""
 
     retries: int | None
@@ -57,19 +57,21 @@ class Patience:
     """In which no replica answered anything."""
 
 
-STRANGER = Patience(None, 2.0)
+STRANGER = RetryPolicy(None, 2.0)
 """With a server that has never answered: its address may be wrong."""
-PATIENCE: Mapping[Kind, Patience] = {
-    "unreached": Patience(None, 30.0),
-    "slow": Patience(0, 30.0),
-    "cut": Patience(4, 30.0),
-    "busy": Patience(10, 60.0),
-    "loading": Patience(None, 600.0),
-    "failed": Patience(2, 15.0),
+PATIENCE: Mapping[Kind, RetryPolicy] = {
+    "unreached": RetryPolicy(None, 30.0),
+    "slow": RetryPolicy(0, 30.0),
+    "cut": RetryPolicy(4, 30.0),
+    "busy": RetryPolicy(10, 60.0),
+    "loading": RetryPolicy(None, 600.0),
+    "failed": RetryPolicy(2, 15.0),
 }
 
 
-def fault_of(status: int, headers: Mapping[str, str], data: Any, address: str) -> Fault | None:
+def fault_of(
+    status: int, headers: Mapping[str, str], data: Any, address: str
+) -> ServerFault | None:
     """The fault that an HTTP status says, or None where asking again would not help."""
     kind = _RETRYABLE.get(status)
     if kind is None or any(one in _code(data) for one in _NEVER):
@@ -78,10 +80,10 @@ def fault_of(status: int, headers: Mapping[str, str], data: Any, address: str) -
     if status == 503 and "load" in detail.lower():
         kind = "loading"
     words = f"{status}{f': {detail}' if detail else ''}"
-    return Fault(kind, address, words, _retry_after(headers.get("retry-after", "")))
+    return ServerFault(kind, address, words, _retry_after(headers.get("retry-after", "")))
 
 
-def refusal(status: int, data: Any, address: str, key_source: str) -> Refused:
+def refusal(status: int, data: Any, address: str, key_source: str) -> RequestRefused:
     """A status that no retry helps, in words."""
     detail = detail_of(data)
     cause = f"{status}{f': {detail}' if detail else ''}."
@@ -98,19 +100,19 @@ def refusal(status: int, data: Any, address: str, key_source: str) -> Refused:
         hint = "Check base_url and model in llterm.toml; `llterm doctor` asks the server."
     elif status == 429:
         title = f"{address} takes no more requests on this key"
-    return Refused(status, data, detail, title, cause, hint)
+    return RequestRefused(status, data, detail, title, cause, hint)
 
 
-def redirected(status: int, target: str, address: str) -> Refused:
+def redirected(status: int, target: str, address: str) -> RequestRefused:
     """An answer that sends elsewhere, where no key and no story may follow by itself."""
     shown = label_text(target[:LONGEST_DETAIL])
-    return Refused(
+    return RequestRefused(
         status, None, "", f"{address} sends requests elsewhere", f"{status}: to {shown}.",
         "Nothing was sent there. If it is right, make it the base_url in llterm.toml.",
     )  # fmt: skip
 
 
-def gave_up(fault: Fault, attempts: int, *, begun: bool = False) -> BackendUnavailable:
+def gave_up(fault: ServerFault, attempts: int, *, begun: bool = False) -> BackendUnavailable:
     """The error of a request that failed for good; `begun`: a part of its answer had come."""
     titles: Mapping[Kind, str] = {
         "unreached": f"No connection to {fault.address}",

@@ -19,7 +19,7 @@ from llterm import paths
 from llterm.backends.remote.steps import ServerTraits
 from llterm.config.server_settings import ServerSettings
 from llterm.core.tokens import Tail, Token
-from llterm.jsonfile import keep_json, read_json
+from llterm.json_file import keep_json, read_json
 from llterm.version import __version__
 
 _MOST_BYTES = 1 << 28

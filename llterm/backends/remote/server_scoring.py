@@ -24,7 +24,7 @@ from llterm.backends.remote.steps import (
 from llterm.backends.remote.token_spelling import spread
 from llterm.backends.remote.transport import BadAnswer
 from llterm.core.distribution import Distribution
-from llterm.core.query import Cost, Scored
+from llterm.core.query import Cost, TokenScore
 from llterm.core.tokens import Tail
 from llterm.errors import CapabilityMissing
 
@@ -49,7 +49,9 @@ def _forces(client: Client) -> bool:
     return client.dialect.traits.favours and client.by_ids
 
 
-async def score_text(client: Client, tokens: Tail, start: int, keep: int) -> AsyncGenerator[Scored]:
+async def score_text(
+    client: Client, tokens: Tail, start: int, keep: int
+) -> AsyncGenerator[TokenScore]:
     """As `Backend.score`. Raises CapabilityMissing where the server cannot."""
     if (reader := _reader(client)) is not None:
         for scored in await _told(client, reader, tokens, keep):
@@ -69,7 +71,9 @@ async def score_text(client: Client, tokens: Tail, start: int, keep: int) -> Asy
         )
 
 
-async def _told(client: Client, dialect: EchoesLogprobs, tokens: Tail, keep: int) -> list[Scored]:
+async def _told(
+    client: Client, dialect: EchoesLogprobs, tokens: Tail, keep: int
+) -> list[TokenScore]:
     """All places from one answer."""
     prompt = tokens if client.by_ids else client.text(tokens)
     call = dialect.scoring_call(prompt, keep)
@@ -90,12 +94,12 @@ async def _told(client: Client, dialect: EchoesLogprobs, tokens: Tail, keep: int
         known = _known(client, listed)
         logprob = min(chosen.logprob, 0.0)
         rank = chosen.rank or _rank(known, tokens[index])
-        scores.append(Scored(index, tokens[index], logprob, rank, known, cost))
+        scores.append(TokenScore(index, tokens[index], logprob, rank, known, cost))
         cost = Cost()
     return scores
 
 
-async def _placed(client: Client, tokens: Tail, places: range, keep: int) -> list[Scored]:
+async def _placed(client: Client, tokens: Tail, places: range, keep: int) -> list[TokenScore]:
     """These places, from one list of prompts, and a request for each token it does not list."""
     steps: dict[int, CompletionStep] = {}
     asked = CompletionRequest([tokens[:place] for place in places], max(keep, LEAST))
@@ -118,7 +122,7 @@ async def _placed(client: Client, tokens: Tail, places: range, keep: int) -> lis
         cost = costs.get(place, Cost()) + Cost(1, 1, requests=int(place in by_force))
         cost = cost if place in by_force else costs[place]
         rank = _rank(listed, tokens[place])
-        scores.append(Scored(place, tokens[place], logprob, rank, listed, cost))
+        scores.append(TokenScore(place, tokens[place], logprob, rank, listed, cost))
     return scores
 
 

@@ -65,7 +65,7 @@ class TransportUsage:
         )
 
 
-class Refused(LltermError):
+class RequestRefused(LltermError):
     """The server understood the request and will not do it: asking again would not help."""
 
     def __init__(
@@ -143,7 +143,7 @@ class Transport(Protocol):
         ...
 
 
-class News:
+class StatusFeed:
     """The last line that was told, for whoever looks, and a call for who waits for one."""
 
     def __init__(self, tell: Tell | None = None) -> None:

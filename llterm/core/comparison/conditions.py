@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from llterm.core.comparison.quant_statistics import Figure
+from llterm.core.comparison.quant_statistics import Estimate
 from llterm.errors import UsageError
 
 _FORM = re.compile(r"\s*([a-z0-9.-]+?)\s*(>=|<=|>|<)\s*([-+0-9.eE]+)\s*(%?)\s*\Z")
@@ -28,7 +28,7 @@ class Condition:
     sign: str
     bound: float
 
-    def holds(self, figures: Mapping[str, Figure]) -> bool:
+    def holds(self, figures: Mapping[str, Estimate]) -> bool:
         return _COMPARE[self.sign](figures[self.name].value, self.bound)
 
     def __str__(self) -> str:

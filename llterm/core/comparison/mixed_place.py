@@ -18,7 +18,7 @@ from llterm.core.comparison.divergence import (
     top_tokens,
 )
 from llterm.core.comparison.quant_statistics import QuantStatistics
-from llterm.core.mixing.blend import Blend, Heard
+from llterm.core.mixing.blend import Blend, MemberDistribution
 from llterm.core.tokens import Token
 
 Caution = Literal["no logprobs", "empty token", "low mass"]
@@ -87,7 +87,7 @@ def place_of(blend: Blend, token: int) -> MixedPlace:
     tokens = np.array([max(token, 0)])
     p = counted_p(base)
 
-    def side(heard: Heard) -> ModelAtPlace | None:
+    def side(heard: MemberDistribution) -> ModelAtPlace | None:
         if heard.unknown >= 1.0 and not np.isfinite(heard.row).any():
             return None
         compared = compare_rows(base, p, heard.row[None, :], tokens)

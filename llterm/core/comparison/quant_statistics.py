@@ -26,7 +26,7 @@ _DP = (99.9, 99, 95, 90, 75, 50, 25, 10, 5, 1, 0.1)
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
+class Estimate:
     """A value, and one standard error of it where it has one."""
 
     value: float
@@ -43,7 +43,7 @@ class RunningFigures:
     """The figures after some of the text."""
 
     tokens: int
-    figures: Mapping[str, Figure]
+    figures: Mapping[str, Estimate]
 
 
 @dataclass(slots=True)
@@ -57,13 +57,13 @@ class _MomentSum:
         self.one += float(values.sum())
         self.two += float((values * values).sum())
 
-    def mean(self, count: int) -> Figure:
+    def mean(self, count: int) -> Estimate:
         mean = self.one / count if count else 0.0
         if math.isnan(mean):
-            return Figure(math.nan)
+            return Estimate(math.nan)
         spread = self.two / count - mean * mean if count else 0.0
         error = math.sqrt(spread / (count - 1)) if spread > 0 and count > FEWEST else 0.0
-        return Figure(mean, error)
+        return Estimate(mean, error)
 
 
 @dataclass(slots=True)
@@ -119,7 +119,7 @@ class QuantStatistics:
         was not told."""
         return self._sure / self.count if self.count else 0.0
 
-    def now(self) -> dict[str, Figure]:
+    def now(self) -> dict[str, Estimate]:
         """The figures that need no percentiles, in llama-perplexity's order."""
         n = self.count
         log, log_base = self._nll.mean(n), self._base.mean(n)
@@ -136,30 +136,30 @@ class QuantStatistics:
         rms = math.sqrt(squares.value)
         same = self.same / n if n else 0.0
         return {
-            "ppl": Figure(ppl, ppl * log_error),
-            "ppl-base": Figure(ppl_base, ppl_base * base_error),
-            "correlation": Figure(
+            "ppl": Estimate(ppl, ppl * log_error),
+            "ppl-base": Estimate(ppl_base, ppl_base * base_error),
+            "correlation": Estimate(
                 ratio if math.isnan(ratio) else covariance / errors if errors > 0 else 0.0
             ),
-            "ln-ppl-ratio": Figure(ratio, ratio_error),
-            "ppl-ratio": Figure(_exp(ratio), _exp(ratio) * ratio_error),
-            "ppl-difference": Figure(
+            "ln-ppl-ratio": Estimate(ratio, ratio_error),
+            "ppl-ratio": Estimate(_exp(ratio), _exp(ratio) * ratio_error),
+            "ppl-difference": Estimate(
                 ppl - ppl_base, _root(spread - 2 * ppl * ppl_base * covariance)
             ),
             "kld": self._kld.mean(n),
             "dp": self._dp.mean(n),
-            "rms-dp": Figure(rms, 0.5 / rms * (squares.error or 0.0) if rms > 0 else 0.0),
-            "same-top": Figure(math.nan)
+            "rms-dp": Estimate(rms, 0.5 / rms * (squares.error or 0.0) if rms > 0 else 0.0),
+            "same-top": Estimate(math.nan)
             if self.untold
-            else Figure(same, math.sqrt(same * (1 - same) / (n - 1)) if n > 1 else 0.0),
+            else Estimate(same, math.sqrt(same * (1 - same) / (n - 1)) if n > 1 else 0.0),
         }
 
-    def figures(self, kld: Reals, dp: Reals) -> dict[str, Figure]:
+    def figures(self, kld: Reals, dp: Reals) -> dict[str, Estimate]:
         """All figures; `kld` and `dp` are those of every place, shape (count,).
 
         Percentiles are not known below `FEWEST_PLACES`.
         """
-        figures: dict[str, Figure] = {}
+        figures: dict[str, Estimate] = {}
         spreads = {"kld": _percentiles("kld", kld, _KLD), "dp": _percentiles("dp", dp, _DP)}
         for name, figure in self.now().items():
             figures[name] = figure
@@ -179,21 +179,21 @@ def histogram(kld: Reals, bins: int = 24) -> list[tuple[float, float, int]]:
             in zip(pairwise(edges), counts, strict=True)]  # fmt: skip
 
 
-def _percentiles(name: str, values: Reals, shares: tuple[float, ...]) -> dict[str, Figure]:
+def _percentiles(name: str, values: Reals, shares: tuple[float, ...]) -> dict[str, Estimate]:
     """Maximum, percentiles and minimum; between two values by linear interpolation."""
     if not len(values):
         return {}
     ranked = np.sort(values)
     if math.isnan(ranked[-1]):
         ranked = np.full(len(values), math.nan)
-    figures = {f"{name}-max": Figure(float(ranked[-1]))}
+    figures = {f"{name}-max": Estimate(float(ranked[-1]))}
     for share in shares:
         label = "median" if share == 50 else f"{share:g}"
         enough = len(values) >= FEWEST_PLACES
-        figures[f"{name}-{label}"] = Figure(
+        figures[f"{name}-{label}"] = Estimate(
             _percentile(ranked, share / 100) if enough else math.nan
         )
-    figures[f"{name}-min"] = Figure(float(ranked[0]))
+    figures[f"{name}-min"] = Estimate(float(ranked[0]))
     return figures
 
 

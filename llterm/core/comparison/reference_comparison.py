@@ -23,7 +23,7 @@ from llterm.core.comparison.divergence import (
     score_tokens,
     top_tokens,
 )
-from llterm.core.comparison.quant_statistics import Figure, QuantStatistics
+from llterm.core.comparison.quant_statistics import Estimate, QuantStatistics
 
 WORST = 10
 """Places kept of each candidate."""
@@ -158,7 +158,7 @@ class ReferenceComparison:
         for candidate in self.candidates:
             candidate.statistics.mark()
 
-    def figures(self, candidate: ComparedModel) -> dict[str, Figure]:
+    def figures(self, candidate: ComparedModel) -> dict[str, Estimate]:
         """The final figures of a candidate."""
         done = slice(0, self.done)
         dp = np.exp(candidate.track.logprob[done].astype(np.float64))

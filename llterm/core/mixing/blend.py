@@ -16,7 +16,7 @@ LISTED = 64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Heard:
+class MemberDistribution:
     """One model's distribution over the mix's alphabet."""
 
     row: Reals
@@ -39,7 +39,7 @@ class Blend:
 
     row: Reals
     """The mix's logprobs, shape (n,)."""
-    voices: tuple[Heard, ...]
+    voices: tuple[MemberDistribution, ...]
     """By model, in the mix's order."""
     speakers: tuple[int, ...]
     """Indices of the models that decided."""

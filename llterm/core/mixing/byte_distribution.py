@@ -75,7 +75,7 @@ class SortedTokens:
 
 
 @dataclass(slots=True, eq=False)
-class Route:
+class TokenRoute:
     """A token path that spells the text so far, and the part of its next token that is written."""
 
     tail: Tail
@@ -100,7 +100,7 @@ class Route:
 class BytePosition:
     """A place in a text, as one model sees it: after the anchor and some bytes."""
 
-    def __init__(self, pieces: SortedTokens, routes: list[Route], lost: float = 0.0) -> None:
+    def __init__(self, pieces: SortedTokens, routes: list[TokenRoute], lost: float = 0.0) -> None:
         self._pieces = pieces
         self._routes = routes
         self.lost = lost
@@ -110,13 +110,13 @@ class BytePosition:
     @classmethod
     def first(cls, pieces: SortedTokens) -> BytePosition:
         """The place right after the anchor."""
-        return cls(pieces, [Route((), 1.0)])
+        return cls(pieces, [TokenRoute((), 1.0)])
 
     @classmethod
     def anew(cls, pieces: SortedTokens, tail: Tail) -> BytePosition:
         """The place after these tokens: for a text that no path spells that was followed, since
         the model holds it impossible, or so improbable that its paths were dropped."""
-        return cls(pieces, [Route(tail, 1.0)])
+        return cls(pieces, [TokenRoute(tail, 1.0)])
 
     @property
     def unasked(self) -> list[Tail]:
@@ -183,7 +183,7 @@ class BytePosition:
             self._sums = sums
         return self._sums
 
-    def _onward(self, route: Route, byte: int, total: float) -> list[Route]:
+    def _onward(self, route: TokenRoute, byte: int, total: float) -> list[TokenRoute]:
         """What becomes of a route when `byte` is written, of probability `total` at this place."""
         assert route.mass is not None
         span = self._pieces.span(route.written)
@@ -193,12 +193,14 @@ class BytePosition:
         weight = route.weight / total
         ended = inner.longer - inner.start
         onward = [
-            Route((*route.tail, int(self._pieces.ids[inner.start + n])), weight * float(mass[n]))
+            TokenRoute(
+                (*route.tail, int(self._pieces.ids[inner.start + n])), weight * float(mass[n])
+            )
             for n in range(ended)
             if mass[n] > 0
         ]
         longer = mass[ended:]
         if longer.any():
-            rest = Route(route.tail, weight, written, longer.copy(), unknown=route.unknown)
+            rest = TokenRoute(route.tail, weight, written, longer.copy(), unknown=route.unknown)
             onward.append(rest)
         return onward

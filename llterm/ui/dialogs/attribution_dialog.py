@@ -13,13 +13,20 @@ from textual.style import Style as ContentStyle
 from textual.widgets import Static
 from textual.worker import Worker
 
-from llterm.core.attribution_methods import METHODS, SHARES, SIGNED, Attribution, How, Method
+from llterm.core.attribution_methods import (
+    METHODS,
+    SHARES,
+    SIGNED,
+    Attribution,
+    AttributionSettings,
+    Method,
+)
 from llterm.core.display import visible
 from llterm.core.tokens import Token, Vocabulary
 from llterm.engine.attribute import Attributions
 from llterm.errors import LltermError
 from llterm.number_format import count_of, percent
-from llterm.ui.dialogs.attribution_text import AttributionText, Shading
+from llterm.ui.dialogs.attributed_story import AttributedStory, TokenShading
 from llterm.ui.dialogs.dialog import Dialog
 from llterm.ui.notices import sentences_of
 from llterm.ui.widgets.status_line import StatusLine
@@ -45,7 +52,7 @@ class AttributionDialog(Dialog[None]):
     def __init__(self, attributing: Attributions, vocabulary: Vocabulary) -> None:
         super().__init__()
         self._attributing = attributing
-        self._how = How()
+        self._how = AttributionSettings()
         self._worker: Worker[None] | None = None
         self._share: float | None = None
         """Of the work under way; None: there is none."""
@@ -57,12 +64,12 @@ class AttributionDialog(Dialog[None]):
     def body(self) -> ComposeResult:
         yield StatusLine(id="attribution-method")
         yield Static("", id="attribution-figure", markup=False)
-        yield AttributionText(self._tell_figure, id="attribution-text")
+        yield AttributedStory(self._tell_figure, id="attribution-text")
         yield StatusLine(id="attribution-most")
         yield Static("", id="attribution-notes", classes="dialog--note", markup=False)
 
     def on_mount(self) -> None:
-        text = self.query_one(AttributionText)
+        text = self.query_one(AttributedStory)
         text.focus()
         self._show()
         # The text is laid out after this; its end is where the token is.
@@ -107,10 +114,10 @@ class AttributionDialog(Dialog[None]):
     @property
     def _layers(self) -> tuple[int, ...]:
         """The layers with attention, once they are known."""
-        known = self._attributing.known(How())
+        known = self._attributing.known(AttributionSettings())
         return known.layers if known is not None else ()
 
-    def _choose(self, how: How) -> None:
+    def _choose(self, how: AttributionSettings) -> None:
         if how.method == "attention-layer" and self._layers and how.layer not in self._layers:
             how = replace(how, layer=self._layers[0])
         self._halt()
@@ -132,7 +139,7 @@ class AttributionDialog(Dialog[None]):
             self._worker.cancel()
         self._worker, self._share = None, None
 
-    async def _work(self, how: How) -> None:
+    async def _work(self, how: AttributionSettings) -> None:
         def progress(share: float) -> None:
             if how == self._how and self._share is not None:
                 self._share = share
@@ -157,8 +164,8 @@ class AttributionDialog(Dialog[None]):
             values[start:count] = attribution.heat.tolist()
         data = [token.data for token in (*self._tokens, self._target)]
         signed = self._how.method in SIGNED
-        text = self.query_one(AttributionText)
-        text.show(Shading(data, values, signed=signed, target=count))
+        text = self.query_one(AttributedStory)
+        text.show(TokenShading(data, values, signed=signed, target=count))
         self._tell_method()
         self._tell_figure()
         self._tell_most()
@@ -173,7 +180,7 @@ class AttributionDialog(Dialog[None]):
 
     def _tell_figure(self) -> None:
         """The scale, and the figure of the token at the cursor."""
-        text, attribution, count = self.query_one(AttributionText), self._found, len(self._tokens)
+        text, attribution, count = self.query_one(AttributedStory), self._found, len(self._tokens)
         parts: list[tuple[str, ContentStyle] | str] = []
         if attribution is not None:
             parts += [(one, ContentStyle.from_rich_style(style)) for one, style in text.legend()]

@@ -8,7 +8,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.widgets import Label, Static
 
-from llterm.core.chat_messages import Chat, Role, Said
+from llterm.core.chat_messages import Chat, ChatMessage, Role
 from llterm.errors import LltermError
 from llterm.formats.dialogue import Dialogue, load_dialogue
 from llterm.ui.dialogs.dialog import Dialog
@@ -37,7 +37,7 @@ class ChatDialog(Dialog[Dialogue]):
 
     def __init__(self, chat: Chat) -> None:
         super().__init__()
-        self._turns: list[Said] = []
+        self._turns: list[ChatMessage] = []
         self._at = 0
         self._system = chat.system
         self._take(Dialogue(chat))
@@ -71,7 +71,7 @@ class ChatDialog(Dialog[Dialogue]):
         self._keep()
         role: Role = "assistant" if self._turns[self._at].role == "user" else "user"
         self._at += 1
-        self._turns.insert(self._at, Said(role, ""))
+        self._turns.insert(self._at, ChatMessage(role, ""))
         self._show()
         self._message.focus()
 
@@ -106,7 +106,7 @@ class ChatDialog(Dialog[Dialogue]):
         self._keep()
         system = self.query_one("#system", Area).text
         dialogue = Dialogue.of(
-            [one for one in (Said("system", system), *self._turns) if one.content]
+            [one for one in (ChatMessage("system", system), *self._turns) if one.content]
         )
         if dialogue.reply and not dialogue.chat:
             self._tell("✗ Nothing is said before the reply: F5 adds a turn, F6 says whose it is.")
@@ -118,8 +118,8 @@ class ChatDialog(Dialog[Dialogue]):
         self._system, said = dialogue.chat.system, dialogue.chat.said()
         turns = list(said[1:] if self._system else said)
         if dialogue.reply:
-            turns.append(Said("assistant", dialogue.reply))
-        self._turns = turns or [Said("user", "")]
+            turns.append(ChatMessage("assistant", dialogue.reply))
+        self._turns = turns or [ChatMessage("user", "")]
         self._at = len(self._turns) - 1
 
     def _keep(self) -> None:

@@ -12,10 +12,10 @@ from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
+from llterm.core.branch_comparison import BranchComparison as Compared
+from llterm.core.branch_comparison import ComparedStretch, ComparedWord, compare
 from llterm.core.display import visible
 from llterm.core.loom_tree import Loom
-from llterm.core.side_by_side import BranchComparison as Compared
-from llterm.core.side_by_side import ComparedStretch, ComparedWord, compare
 from llterm.number_format import count_of, percent
 from llterm.ui.dialogs.dialog import Dialog
 from llterm.ui.widgets.text_fit import crop
@@ -26,7 +26,7 @@ Piece = tuple[str, str]
 """Text and style."""
 
 
-class Sides(Static):
+class ComparisonColumns(Static):
     """Both columns, as wide as there is room."""
 
     def __init__(self, comparison: Compared) -> None:
@@ -54,7 +54,7 @@ class ComparisonDialog(Dialog[None]):
 
     def body(self) -> ComposeResult:
         with VerticalScroll():
-            yield Sides(self._found)
+            yield ComparisonColumns(self._found)
 
     def on_mount(self) -> None:
         self.query_one(VerticalScroll).focus()

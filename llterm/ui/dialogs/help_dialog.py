@@ -13,7 +13,7 @@ from textual.dom import DOMNode
 from textual.widgets import Static
 
 from llterm.ui.dialogs.dialog import Dialog
-from llterm.ui.widgets.keybar import key_name
+from llterm.ui.widgets.key_bar import key_name
 
 _PICK = "Accept suggestion number"
 _HIDDEN = frozenset({"super", "hyper", "meta"})

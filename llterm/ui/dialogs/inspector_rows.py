@@ -5,8 +5,8 @@ from __future__ import annotations
 from llterm.core.display import label_text, visible
 from llterm.core.tokens import Token
 from llterm.number_format import LONGEST, bar, of_logprob, percent
-from llterm.session.born import Born
 from llterm.session.inspection import CandidateRow, CandidateTable
+from llterm.session.token_provenance import TokenProvenance
 from llterm.ui.widgets.text_fit import crop
 
 TOKEN = 16
@@ -71,7 +71,7 @@ def other_cells(table: CandidateTable) -> dict[str, str]:
     }
 
 
-def then_and_now(born: Born, now: tuple[float, float] | None, count: int) -> str:
+def then_and_now(born: TokenProvenance, now: tuple[float, float] | None, count: int) -> str:
     """What was true of a token when it was chosen, and what is true of it now."""
     arrival = born.arrival
     way = _WAYS.get(arrival.way, arrival.way) or "how is not kept"

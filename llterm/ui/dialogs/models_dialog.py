@@ -14,7 +14,7 @@ from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from llterm.backends.inventory import ModelEntry, fit_text, list_models, size_text, with_offers
-from llterm.backends.registry import Known
+from llterm.backends.registry import KnownModel
 from llterm.config import Config
 from llterm.config.server_settings import is_address
 from llterm.core.display import label_text
@@ -26,7 +26,7 @@ NAME = 34
 """Most cells of a name in the list; the line below says it whole."""
 
 
-class ModelsDialog(ListDialog[Known | str]):
+class ModelsDialog(ListDialog[KnownModel | str]):
     """Gives back the chosen model, or `UNLOAD`. Looks into the files while it is open."""
 
     TITLE = "Models"

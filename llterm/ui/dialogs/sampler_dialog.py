@@ -16,8 +16,8 @@ from textual.containers import Horizontal
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
-from llterm.config.read import PRESET_NAMES, preset_name
 from llterm.config.sampling_values import preset_values, value_of
+from llterm.config.value_reader import PRESET_NAMES, preset_name
 from llterm.core.display import visible
 from llterm.core.sampling.sampler_settings import DEFAULT_PRESET, PRESETS, Sampling
 from llterm.errors import LltermError

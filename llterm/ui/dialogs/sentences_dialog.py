@@ -12,14 +12,14 @@ from textual.content import Content
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
-from llterm.backends.registry import Known, open_model
+from llterm.backends.registry import KnownModel, open_model
 from llterm.core.display import label_text
 from llterm.core.query import Backend
 from llterm.core.suggestion_tree import mean_of
 from llterm.errors import LltermError
 from llterm.number_format import joint
 from llterm.session.changes import Change
-from llterm.session.sentences import Offer, Sentences
+from llterm.session.sentences import SentenceOffer, Sentences
 from llterm.session.session import Session
 from llterm.ui.dialogs.dialog import Dialog
 from llterm.ui.dialogs.models_dialog import ModelsDialog
@@ -64,7 +64,7 @@ class SentencesDialog(Dialog[None]):
         super().__init__()
         self._session, self._options, self._follow = session, options, follow
         self._sentences = Sentences(session, self._mark)
-        self._offers: list[Offer] = []
+        self._offers: list[SentenceOffer] = []
         self._joined: list[Backend] = []
         self._new = True
 
@@ -111,8 +111,8 @@ class SentencesDialog(Dialog[None]):
             self._landed(change)
 
     def action_join(self) -> None:
-        def done(chosen: Known | str | None) -> None:
-            if isinstance(chosen, Known):
+        def done(chosen: KnownModel | str | None) -> None:
+            if isinstance(chosen, KnownModel):
                 self.run_worker(self._join(chosen), group="join")
 
         self.app.push_screen(ModelsDialog(self._options.config, ""), done)
@@ -132,7 +132,7 @@ class SentencesDialog(Dialog[None]):
 
     # --- inner workings
 
-    async def _join(self, chosen: Known) -> None:
+    async def _join(self, chosen: KnownModel) -> None:
         """Open one more model for this sitting; it writes from the next round on."""
         options = self._options
         try:
@@ -145,7 +145,7 @@ class SentencesDialog(Dialog[None]):
         self._again()
 
     @property
-    def _chosen(self) -> Offer | None:
+    def _chosen(self) -> SentenceOffer | None:
         at = self.query_one(OptionList).highlighted
         return self._offers[at] if at is not None and at < len(self._offers) else None
 
@@ -160,7 +160,7 @@ class SentencesDialog(Dialog[None]):
         self._sentences.start(self._options.sample_lines, TOKENS)
         self._show()
 
-    def _show(self, chosen: Offer | None = None) -> None:
+    def _show(self, chosen: SentenceOffer | None = None) -> None:
         """Show what there is, where something is new; the same sentence stays highlighted."""
         if not self._new:
             return
@@ -193,6 +193,6 @@ class SentencesDialog(Dialog[None]):
         self.query_one("#chosen", Static).update(Content(" · ".join(pieces)))
 
 
-def _line(offer: Offer) -> Content:
+def _line(offer: SentenceOffer) -> Content:
     going = " …" if offer.sample.finish is None else ""
     return Content.assemble("● " if offer.kept else "  ", offer.text, going)

@@ -17,7 +17,7 @@ from textual.widgets import Static
 
 from llterm.config.schema import UI, WEAVE
 from llterm.config.setting import Setting
-from llterm.core.rules import Rules
+from llterm.core.weave_settings import WeaveSettings
 from llterm.session.session import Session
 from llterm.ui.dialogs.dialog import Dialog
 from llterm.ui.dialogs.setting_text import typed_value, value_text
@@ -106,7 +106,7 @@ class SettingsDialog(Dialog[None]):
             self._options.keep_choice(f"ui.{setting.name}", value)
             return
         changed = {setting.attribute: value}
-        rules: Rules = replace(self._session.document.rules, **changed)  # type: ignore[arg-type]
+        rules: WeaveSettings = replace(self._session.document.rules, **changed)  # type: ignore[arg-type]
         with troubles(self):
             self._session.set_rules(rules)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from llterm.core.loom_tree import Loom
 from llterm.core.outline_map import Listing
-from llterm.core.tree_outline import Hit, OutlineRow
+from llterm.core.tree_outline import OutlineRow, PhraseHit
 from llterm.keymap import Keymap, Pane
 from llterm.session.changes import Change
 from llterm.session.document import Document
@@ -71,7 +71,7 @@ class LoomPanes(KeyedScreen):
         return row
 
     @property
-    def find_bar(self) -> FindBar[Hit]:
+    def find_bar(self) -> FindBar[PhraseHit]:
         return self.query_one(FindBar)
 
     # --- keys

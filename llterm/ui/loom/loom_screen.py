@@ -19,7 +19,7 @@ from llterm.ui.loom.loom_path import LoomPath
 from llterm.ui.loom.loom_rows import LoomRows
 from llterm.ui.weave.panes import Panes
 from llterm.ui.widgets.find_bar import FindBar
-from llterm.ui.widgets.keybar import KeyBar
+from llterm.ui.widgets.key_bar import KeyBar
 from llterm.ui.widgets.status_line import NameLine, StatusLine
 
 SHARED = ("app.export", "app.import", "app.log", "app.looms", "app.palette", "app.quit", "app.save")

@@ -7,7 +7,7 @@ from itertools import islice
 from llterm.core.display import display_text, label_text
 from llterm.core.loom_tree import ROOT
 from llterm.core.outline_map import reveal
-from llterm.core.tree_outline import ORDERS, Hit, find
+from llterm.core.tree_outline import ORDERS, PhraseHit, find
 from llterm.ui.dialogs.help_dialog import HelpDialog
 from llterm.ui.keyed_screen import Handler, Table
 from llterm.ui.loom.loom_panes import LoomPanes
@@ -203,14 +203,14 @@ def search(screen: LoomPanes, phrase: str) -> None:
     show_hit(screen, screen.find_bar.find(hits, first))
 
 
-def show_hit(screen: LoomPanes, hit: Hit | None) -> None:
+def show_hit(screen: LoomPanes, hit: PhraseHit | None) -> None:
     """Go to a place that was found."""
     if hit is not None:
         go_to(screen, hit.id)
         screen.look()
 
 
-def context(hit: Hit) -> str:
+def context(hit: PhraseHit) -> str:
     """A place found, with the words around it."""
     text = f"…{hit.before[-24:]}[{hit.phrase}]{hit.after[:24]}…"
     return label_text(text)

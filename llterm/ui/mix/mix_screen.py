@@ -25,7 +25,7 @@ from llterm.ui.mix.mixed_story import MixedStory
 from llterm.ui.mix.model_charts import ModelCharts
 from llterm.ui.mix.model_columns import ModelColumns
 from llterm.ui.weave.panes import Panes
-from llterm.ui.widgets.keybar import Hint, KeyBar, key_name
+from llterm.ui.widgets.key_bar import Hint, KeyBar, key_name
 from llterm.ui.widgets.status_line import NameLine, StatusLine
 
 SHARED = (

@@ -13,7 +13,7 @@ from llterm.core.display import label_text, visible
 from llterm.engine.mixture import Mix
 from llterm.number_format import count_of, percent, spoken_speed
 from llterm.ui.mix.mix_panes import MixPanes
-from llterm.ui.mix.mixed_story import MixedToken
+from llterm.ui.mix.mixed_story import ShownToken
 from llterm.ui.mix.model_charts import ModelChart, ModelCharts
 from llterm.ui.mix.model_columns import ColumnLine, ModelColumn, ModelColumns, letter
 from llterm.ui.notices import sentences_of
@@ -115,7 +115,7 @@ class MixView:
             said.append(f"{percent(mix.unknown)} unknown")
         return said
 
-    def _words(self, mix: Mix) -> list[MixedToken]:
+    def _words(self, mix: Mix) -> list[ShownToken]:
         mixing, reference = self._screen.mixing, mix.recipe.mode == "reference"
         words = []
         for number, piece in enumerate(mixing.pieces):
@@ -123,11 +123,11 @@ class MixView:
                 place = mixing.places[number]
                 differing = [n for n in range(len(mix.names)) if place and place.differs(n)]
                 marks = "".join(map(letter, differing))
-                words.append(MixedToken(piece.data, marks, None, self._heat(place)))
+                words.append(ShownToken(piece.data, marks, None, self._heat(place)))
             elif piece.by is not None:
-                words.append(MixedToken(piece.data, letter(piece.by), piece.by))
+                words.append(ShownToken(piece.data, letter(piece.by), piece.by))
             else:
-                words.append(MixedToken(piece.data, "" if piece.person else "·"))
+                words.append(ShownToken(piece.data, "" if piece.person else "·"))
         return words
 
     def _heat(self, place: MixedPlace | None) -> float | None:

@@ -20,7 +20,7 @@ END = "▏".encode()
 
 
 @dataclass(frozen=True, slots=True)
-class MixedToken:
+class ShownToken:
     """A token as it is shown."""
 
     data: bytes
@@ -45,9 +45,9 @@ class MixedStory(TokenLines, can_focus=False):
         """`picked` is called with the number of a token that was clicked."""
         super().__init__(id=id)
         self._picked = picked
-        self._words: Sequence[MixedToken] = ()
+        self._words: Sequence[ShownToken] = ()
 
-    def show(self, words: Sequence[MixedToken], chosen: int) -> None:
+    def show(self, words: Sequence[ShownToken], chosen: int) -> None:
         """Show these; the cursor is on token number `chosen`, or after the last."""
         if words == self._words and chosen == self.chosen:
             return
@@ -91,7 +91,7 @@ class MixedStory(TokenLines, can_focus=False):
         indent = " " if cell.text.startswith(" ") and cell.width > len(word.mark) else ""
         return Segment(crop(indent + word.mark, cell.width).ljust(cell.width), style)
 
-    def _style(self, word: MixedToken, base: Style) -> Style:
+    def _style(self, word: ShownToken, base: Style) -> Style:
         if word.heat is not None and self._depth != "none":
             colors = paint(word.heat, self._depth)
             return base + Style(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from textual.widget import Widget
 
-from llterm.backends.registry import Known
-from llterm.backends.served import counted, counted_words
+from llterm.backends.registry import KnownModel
+from llterm.backends.served_models import counted, counted_words
 from llterm.core.chat_messages import read_chat
 from llterm.core.display import label_text
 from llterm.errors import LltermError
@@ -29,7 +29,7 @@ from llterm.ui.weave import edit_handlers, heat_handlers, weave_handlers
 from llterm.ui.weave.panes import Panes
 
 
-def table(screen: Panes, leave: Leave) -> Table:
+def table(screen: Panes, leave: QuitHandler) -> Table:
     """`app.*` by id."""
     session = screen.session
     return {
@@ -58,7 +58,7 @@ def table(screen: Panes, leave: Leave) -> Table:
     }
 
 
-class Leave:
+class QuitHandler:
     """Quits. Where the story cannot be written it says so first; the second time it quits."""
 
     def __init__(self, screen: Panes) -> None:
@@ -158,10 +158,10 @@ def choose_model(screen: Panes) -> None:
     """Pick another model, or free the memory of the one in use."""
     used = screen.model_name if screen.session.source is not None else ""
 
-    def done(chosen: Known | str | None) -> None:
+    def done(chosen: KnownModel | str | None) -> None:
         if chosen == UNLOAD:
             screen.app.post_message(UnloadModel())
-        elif isinstance(chosen, Known):
+        elif isinstance(chosen, KnownModel):
             screen.app.post_message(LoadModel(chosen))
 
     screen.app.push_screen(ModelsDialog(screen.options.config, used), done)

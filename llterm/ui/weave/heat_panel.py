@@ -21,7 +21,7 @@ from textual.widget import Widget
 
 from llterm.core.display import visible
 from llterm.core.heat_scale import MEASURES, Measure, ends, heat, height, told
-from llterm.core.scored_text import Candidate, Reading
+from llterm.core.scored_text import Candidate, TokenReading
 from llterm.number_format import of_logprob
 from llterm.ramps import Depth, Paint, glyph, likely_paint, paint
 from llterm.session.reader import StoryToken
@@ -67,7 +67,7 @@ class HeatPanel(Widget, can_focus=True):
         super().__init__(id=id)
         self._depth: Depth = "none"
         self._places: Sequence[StoryToken] = ()
-        self._readings: Sequence[Reading | None] = ()
+        self._readings: Sequence[TokenReading | None] = ()
         self._left = 0
         """The first token that has a column."""
         self._strip_left = 0
@@ -94,8 +94,8 @@ class HeatPanel(Widget, can_focus=True):
     def show(
         self,
         places: Sequence[StoryToken],
-        readings: Sequence[Reading | None],
-        suggested: Sequence[Reading],
+        readings: Sequence[TokenReading | None],
+        suggested: Sequence[TokenReading],
         at: int,
         notes: tuple[str, ...],
     ) -> None:
@@ -120,7 +120,7 @@ class HeatPanel(Widget, can_focus=True):
         return self.chosen < self._standing_places
 
     @property
-    def reading(self) -> Reading | None:
+    def reading(self) -> TokenReading | None:
         """Of the chosen token."""
         return self._readings[self.chosen] if self.chosen < len(self._readings) else None
 
@@ -316,7 +316,9 @@ class HeatPanel(Widget, can_focus=True):
             ]
         return segments
 
-    def _standing(self, number: int, reading: Reading | None, base: Style) -> tuple[str, Style]:
+    def _standing(
+        self, number: int, reading: TokenReading | None, base: Style
+    ) -> tuple[str, Style]:
         label = visible(self._places[number].data) or "·"
         chosen = number == self.chosen
         if reading is None:
@@ -333,7 +335,7 @@ class HeatPanel(Widget, can_focus=True):
         return f"{mark}{_fit(label, COLUMN - 2)}", style
 
     def _candidate(
-        self, number: int, reading: Reading | None, rank: int, base: Style
+        self, number: int, reading: TokenReading | None, rank: int, base: Style
     ) -> tuple[str, Style]:
         if reading is None or rank > len(reading.top):
             return " " * (COLUMN - 1), base
@@ -371,12 +373,12 @@ def _upon(found: Paint) -> Style:
     return Style(color=Color.from_rgb(*found.ink), bgcolor=Color.from_rgb(*found.back))
 
 
-def is_surprise(reading: Reading) -> bool:
+def is_surprise(reading: TokenReading) -> bool:
     """The model hardly expected this."""
     return reading.surprisal >= SURPRISE
 
 
-def is_fork(reading: Reading) -> bool:
+def is_fork(reading: TokenReading) -> bool:
     """The model was of two minds or more."""
     second = math.exp(reading.top[1].logprob) if len(reading.top) > 1 else 0.0
     return reading.entropy >= FORK_BITS or second >= FORK_SECOND

@@ -12,9 +12,9 @@ from llterm.formats import exports, imports
 from llterm.formats.export_source import source_of
 from llterm.formats.exports import write_export
 from llterm.formats.imports import MOST_IMPORTED, free_loom
-from llterm.regular import read_file
+from llterm.regular_file import read_file
 from llterm.session import stories
-from llterm.textfile import text_of
+from llterm.text_file import text_of
 from llterm.ui.dialogs.export_dialog import COPY, ExportChoice, ExportDialog
 from llterm.ui.dialogs.looms_dialog import LoomChoice, LoomsDialog
 from llterm.ui.dialogs.text_dialogs import AskLine
@@ -83,7 +83,10 @@ async def _export(screen: Panes, choice: ExportChoice) -> None:
             # From memory: what is on screen can be saved also where its file is gone.
             whole = document.whole(history=exports.holds_history(choice.format))
             missing = whole.missing
-            source, taste = source_of(whole, document.path.stem), exports.Taste(choice.every)
+            source, taste = (
+                source_of(whole, document.path.stem),
+                exports.ExportOptions(choice.every),
+            )
             lacking = await asyncio.to_thread(write_export, source, choice.format, target, taste)
         name = label_text(str(target))
         if missing:

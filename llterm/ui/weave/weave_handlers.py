@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from llterm.core.rules import Rules
 from llterm.core.starting_stories import Story
+from llterm.core.weave_settings import WeaveSettings
 from llterm.number_format import count_of
 from llterm.ui.dialogs.constraint_dialog import ConstraintDialog
 from llterm.ui.dialogs.sentences_dialog import SentencesDialog
@@ -100,7 +100,7 @@ def diverse(screen: Panes) -> None:
             session.weave()
 
 
-def set_rules(screen: Panes, rules: Rules) -> None:
+def set_rules(screen: Panes, rules: WeaveSettings) -> None:
     """Other weave settings, kept in the loom."""
     with troubles(screen):
         screen.session.set_rules(rules)

@@ -48,7 +48,7 @@ from llterm.ui.weave.story_editor import StoryEditor
 from llterm.ui.weave.suggestion_pane import SuggestionPane
 from llterm.ui.weave.weave_view import WeaveView
 from llterm.ui.widgets.find_bar import FindBar
-from llterm.ui.widgets.keybar import KeyBar
+from llterm.ui.widgets.key_bar import KeyBar
 from llterm.ui.widgets.status_line import NameLine, StatusLine
 
 AUTOSAVE = 0.5
@@ -73,7 +73,7 @@ class WeaveScreen(Panes):
         super().__init__(session, options)
         self._bridge: Bridge | None = None
         self._view = WeaveView(self)
-        self._leave = app_handlers.Leave(self)
+        self._leave = app_handlers.QuitHandler(self)
         self.ready = asyncio.Event()
         """Set once the panes are there."""
         self.table = {

@@ -6,7 +6,7 @@ from rich.cells import cell_len
 from textual.content import Content
 from textual.widgets import Static
 
-from llterm.backends.served import server_of, silent
+from llterm.backends.served_models import server_of, silent
 from llterm.core.chat_messages import encode_parts
 from llterm.core.display import label_text
 from llterm.core.healing import residue_of

@@ -57,7 +57,7 @@ class Area(TextArea):
 
     def _set_document(self, text: str, language: str | None) -> None:
         super()._set_document("", language)
-        self.document = Draft(text)
+        self.document = FieldDocument(text)
         self.wrapped_document = WrappedDocument(self.document, tab_width=self.indent_width)
         self.navigator = DocumentNavigator(self.wrapped_document)
         self._rewrap_and_refresh_virtual_size()
@@ -68,7 +68,7 @@ class Area(TextArea):
         return super().edit(edit)
 
 
-class Draft(Document):
+class FieldDocument(Document):
     """A document whose lines are what is drawn; its text, and what an edit took, are the text
     itself. So undo brings back what was there, and not its stand-in."""
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from llterm.backends.remote.cassette import read_cassette
-from llterm.backends.remote.connect import open_transport
-from llterm.backends.remote.transport import Refused, Transport
+from llterm.backends.remote.server_connection import open_transport
+from llterm.backends.remote.transport import RequestRefused, Transport
 from llterm.config.server_settings import ServerSettings
 from llterm.errors import BackendUnavailable, LltermError, UsageError
 from tests.helpers.faulty_server import (
@@ -45,7 +45,7 @@ async def test_what_was_recorded_is_replayed(tmp_path: Path) -> None:
         for _ in range(2):
             await wire.post("/completion", {"prompt": [1, 2], "n": 3})
         await events_of(wire, {"prompt": "a"})
-        with pytest.raises(Refused) as refused:
+        with pytest.raises(RequestRefused) as refused:
             await wire.post("/tokenize", {})
         spent = wire.spent
         await wire.close()
@@ -56,7 +56,7 @@ async def test_what_was_recorded_is_replayed(tmp_path: Path) -> None:
     body = {"n": 3, "prompt": [1, 2]}
     found = [(await wire.post("/completion", body)).data for _ in range(3)]
     assert found == [ANSWER, {"second": True}, {"second": True}]
-    with pytest.raises(Refused) as again:
+    with pytest.raises(RequestRefused) as again:
         await wire.post("/tokenize", {})
     assert vars(again.value) == vars(refused.value) | {
         "title": refused.value.title.replace(server.url, "the server")

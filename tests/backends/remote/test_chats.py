@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from llterm.backends.remote.connect import connect
 from llterm.backends.remote.remote_backend import RemoteBackend
-from llterm.backends.remote.transport import Refused
+from llterm.backends.remote.server_connection import connect
+from llterm.backends.remote.transport import RequestRefused
 from llterm.config.server_settings import ServerSettings
-from llterm.core.chat_messages import OWN, UNSEEN, Chat, ChatParts, Said, encode_parts
+from llterm.core.chat_messages import OWN, UNSEEN, Chat, ChatMessage, ChatParts, encode_parts
 from llterm.core.query import Fact, Query
-from llterm.core.rules import Rules
 from llterm.core.tokens import Anchor, Path, Tail
+from llterm.core.weave_settings import WeaveSettings
 from llterm.errors import CapabilityMissing, ConfigError
 from llterm.session.document import Document
 from llterm.session.session import Session
@@ -94,7 +94,7 @@ async def test_as_messages_the_story_is_the_begun_answer() -> None:
 async def test_as_messages_all_turns_are_told_with_their_blanks() -> None:
     server = ChatServer()
     backend = await opened(server)
-    chat = Chat("", " Once.\n", (Said("user", "a "), Said("assistant", "\tb")))
+    chat = Chat("", " Once.\n", (ChatMessage("user", "a "), ChatMessage("assistant", "\tb")))
     parts = await asyncio.to_thread(backend.open_chat, chat)
     tokens = await asyncio.to_thread(encode_parts, parts, backend.vocabulary)
     assert (await asked(server, backend, tokens))["messages"] == chat.messages()
@@ -131,7 +131,7 @@ async def test_the_servers_special_tokens_are_seen_by_name() -> None:
 async def test_a_weave_waits_for_a_chat_that_is_still_being_written() -> None:
     server = VllmServer()
     backend = await opened(server)
-    session = Session(Document.scratch(b"", Rules(depth=2, beams=2)))
+    session = Session(Document.scratch(b"", WeaveSettings(depth=2, beams=2)))
     try:
         session.attach(backend)
         session.set_chat(CHAT)
@@ -154,7 +154,9 @@ class OldSglang(SglangServer):
 
     def answer(self, path: str, body: Any) -> Any:
         if "messages" in body:
-            raise Refused(400, None, "Invalid prompt type", "The server refused", "no prompt")
+            raise RequestRefused(
+                400, None, "Invalid prompt type", "The server refused", "no prompt"
+            )
         return super().answer(path, body)
 
 
@@ -171,7 +173,7 @@ class OldOllama(OllamaServer):
 @pytest.mark.parametrize("kind", [OldSglang, OldOllama], ids=lambda it: it.__name__)
 async def test_a_server_too_old_to_write_chats_says_so_at_the_weave(kind: Any) -> None:
     backend = await opened(kind())
-    session = Session(Document.scratch(b"", Rules(depth=2, beams=2)))
+    session = Session(Document.scratch(b"", WeaveSettings(depth=2, beams=2)))
     try:
         session.attach(backend)
         session.set_chat(CHAT)

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from llterm.backends.remote.connect import connect
 from llterm.backends.remote.remote_backend import RemoteBackend
+from llterm.backends.remote.server_connection import connect
 from llterm.config.server_settings import ServerSettings
 from llterm.core.comparison.divergence import UNTOLD, ScoredTokens
 from llterm.engine.compare import ModelReader, ModelReference, TextWindow, begin_comparison, compare

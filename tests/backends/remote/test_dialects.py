@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from llterm.backends.remote.connect import connect
 from llterm.backends.remote.remote_backend import RemoteBackend
+from llterm.backends.remote.server_connection import connect
 from llterm.config.server_settings import ServerSettings
 from llterm.core.distribution import Mask
 from llterm.core.heat_scale import told

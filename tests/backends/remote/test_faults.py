@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from llterm.backends.remote.replica import MOST_BYTES
-from llterm.backends.remote.transport import BadAnswer, Refused
+from llterm.backends.remote.transport import BadAnswer, RequestRefused
 from llterm.errors import BackendUnavailable
 from tests.helpers.fake_clock import Clock
 from tests.helpers.faulty_server import (
@@ -74,17 +74,17 @@ async def test_what_passes_is_asked_again(
 @pytest.mark.parametrize(
     ("fault", "error", "words"),
     [
-        (status(400, "n is 99, at most 20"), Refused, "n is 99, at most 20"),
-        (status(401, "Invalid API Key"), Refused, "asks for a key"),
-        (status(403), Refused, "key"),
-        (status(404, "model 'x' not found"), Refused, "model 'x' not found"),
-        (reply({"detail": [{"msg": "field required"}]}, 422), Refused, "field required"),
-        (reply({"error": "no such thing"}, 400), Refused, "no such thing"),
-        (whole(b"<html><title>Not\x1b[31m here</title>", 404), Refused, "Not␛[31m here"),
-        (whole(b"", 405), Refused, "405"),
-        (status(501, "No such endpoint"), Refused, "No such endpoint"),
-        (reply({"error": {"code": "insufficient_quota", "message": "paid up?"}}, 429), Refused,
-         "paid up?"),
+        (status(400, "n is 99, at most 20"), RequestRefused, "n is 99, at most 20"),
+        (status(401, "Invalid API Key"), RequestRefused, "asks for a key"),
+        (status(403), RequestRefused, "key"),
+        (status(404, "model 'x' not found"), RequestRefused, "model 'x' not found"),
+        (reply({"detail": [{"msg": "field required"}]}, 422), RequestRefused, "field required"),
+        (reply({"error": "no such thing"}, 400), RequestRefused, "no such thing"),
+        (whole(b"<html><title>Not\x1b[31m here</title>", 404), RequestRefused, "Not␛[31m here"),
+        (whole(b"", 405), RequestRefused, "405"),
+        (status(501, "No such endpoint"), RequestRefused, "No such endpoint"),
+        (reply({"error": {"code": "insufficient_quota", "message": "paid up?"}}, 429),
+         RequestRefused, "paid up?"),
         (whole(b'{"a": [1, 2'), BadAnswer, "breaks off after 11 bytes"),
         (whole(b'{"a": "x'), BadAnswer, "breaks off"),
         (whole(b'{"a": 1}, 2'), BadAnswer, "at character 9 stands , 2"),
@@ -94,9 +94,10 @@ async def test_what_passes_is_asked_again(
         (whole(b'{"p": 1e999}'), BadAnswer, "p is 1e999"),
         (whole(b'{"p": "\xff"}'), BadAnswer, "byte 7 is not UTF-8"),
         (whole(b"[" * 100_000), BadAnswer, "too deep"),
-        (whole(b"[" * 100_000, 400), Refused, "400"),
+        (whole(b"[" * 100_000, 400), RequestRefused, "400"),
         (whole(b'{"n": ' + b"9" * 10_000 + b"}"), BadAnswer, "too long"),
-        (reply({"error": {"code": 400, "message": "told in a 200"}}), Refused, "told in a 200"),
+        (reply({"error": {"code": 400, "message": "told in a 200"}}), RequestRefused,
+         "told in a 200"),
         (whole(b"not gzip", Content_Encoding="gzip"), BadAnswer, "cannot be read"),
         (raw(b"SSH-2.0-OpenSSH_9.6\r\n\r\n", close=True), BadAnswer, "base_url"),
     ],
@@ -114,7 +115,7 @@ async def test_what_no_repeat_cures_is_said_at_once(
 
 async def test_a_refusal_tells_status_and_the_servers_own_words(wire: MakeWire) -> None:
     async with FaultyServer(status(404, "nothing \x1b]0;here\x07\u202e")) as server:
-        with pytest.raises(Refused) as caught:
+        with pytest.raises(RequestRefused) as caught:
             await wire(server.url).get("/v1/models")
     refused = caught.value
     assert (refused.status, refused.detail, refused.exit_code) == (404, "nothing ␛]0;here␇�", 4)
@@ -222,7 +223,7 @@ async def test_no_request_follows_to_another_address(wire: MakeWire, code: int) 
         async with FaultyServer(redirect(f"{thief.url}/v1", code)) as server:
             one = wire(server.url, key="sk-planted-1234567890")
             for asked in (one.get("/props"), one.post("/completion", {})):
-                with pytest.raises(Refused, match="elsewhere") as caught:
+                with pytest.raises(RequestRefused, match="elsewhere") as caught:
                     await asked
                 assert thief.url in caught.value.cause
                 assert "base_url" in caught.value.hint
@@ -235,13 +236,13 @@ async def test_a_redirect_at_the_same_address_is_followed(wire: MakeWire) -> Non
         assert [one.path for one in server.requests] == ["/completion", "/there"]
         assert server.requests[1].data == {"a": 1}
         server.then(redirect("/again"))
-        with pytest.raises(Refused, match="elsewhere"):
+        with pytest.raises(RequestRefused, match="elsewhere"):
             await wire(server.url).get("/props")
 
 
 async def test_a_post_that_would_become_a_get_is_not_followed(wire: MakeWire) -> None:
     async with FaultyServer(redirect("/there", 302)) as server:
-        with pytest.raises(Refused, match="elsewhere"):
+        with pytest.raises(RequestRefused, match="elsewhere"):
             await wire(server.url).post("/completion", {})
         assert len(server.requests) == 1
 
@@ -324,7 +325,7 @@ async def test_an_answer_that_is_not_streamed_is_one_event(wire: MakeWire) -> No
         (hang(BEGUN), BackendUnavailable, "too long"),
         (drip(chunk(b": ping\n\n"), BEGUN), BackendUnavailable, "too long"),
         (raw(BEGUN + chunk(b"data: {]\n\n")), BadAnswer, "stands ]"),
-        (raw(events({"n": 1}, {"error": {"code": 400, "message": "too long"}})), Refused,
+        (raw(events({"n": 1}, {"error": {"code": 400, "message": "too long"}})), RequestRefused,
          "too long"),
         (raw(events({"n": 1}, {"error": {"message": "cache full"}})), BackendUnavailable,
          "cache full"),

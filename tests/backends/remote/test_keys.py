@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from llterm.backends.remote.api_keys import Secret, read_key
-from llterm.backends.remote.connect import open_transport
+from llterm.backends.remote.server_connection import open_transport
 from llterm.config.server_settings import ServerSettings
 from llterm.errors import ConfigError, LltermError, UsageError
 from tests.helpers import planted_key
@@ -194,7 +194,7 @@ async def test_a_key_does_not_go_over_plain_http_without_a_yes() -> None:
 
 PROXIES = """
 import asyncio, sys
-from llterm.backends.remote.connect import open_transport
+from llterm.backends.remote.server_connection import open_transport
 from llterm.config.server_settings import ServerSettings
 async def main():
     for url in sys.argv[1:]:

@@ -14,16 +14,16 @@ import pytest
 from benchmarks.server import server
 from benchmarks.weaving import run
 from llterm.backends.llamacpp import LlamaBackend, LlamaSettings, open_llama
-from llterm.backends.remote.connect import open_remote
 from llterm.backends.remote.remote_backend import RemoteBackend
+from llterm.backends.remote.server_connection import open_remote
 from llterm.config.server_settings import ServerSettings
 from llterm.constraints.compiled import compile
 from llterm.constraints.spec import Constraint
 from llterm.core.healing import Healer
 from llterm.core.query import Query, Source
-from llterm.core.rules import Rules
 from llterm.core.starting_stories import STORIES
 from llterm.core.tokens import Anchor, Path, Tail
+from llterm.core.weave_settings import WeaveSettings
 from llterm.core.weave_state import Weave
 from llterm.session.document import Document
 from llterm.session.session import Session
@@ -36,7 +36,7 @@ ROUNDING = 0.02
 WORDS = (STORIES[0].text + " " + STORIES[1].text + " " + STORIES[2].text).split()
 PROMPTS = [" ".join(WORDS[at : at + 6 + at % 9]) for at in range(0, 60, 3)]
 """Twenty; some end in the middle of a sentence, some at its end."""
-RULES = Rules(depth=6, beams=10, cutoff=0.05)
+RULES = WeaveSettings(depth=6, beams=10, cutoff=0.05)
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ async def local() -> AsyncIterator[LlamaBackend]:
     await backend.close()
 
 
-async def woven(source: Source, text: str, rules: Rules = RULES) -> Weave:
+async def woven(source: Source, text: str, rules: WeaveSettings = RULES) -> Weave:
     vocabulary = source.vocabulary
     tokens = vocabulary.prefix + await told(source, text)
     weave = Weave(vocabulary, Anchor(tokens), rules, before=text[-64:])

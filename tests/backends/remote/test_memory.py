@@ -8,10 +8,10 @@ from typing import Any, ClassVar
 
 import pytest
 
-from llterm.backends.remote import connect
+from llterm.backends.remote import server_connection
 from llterm.backends.remote import server_memory as memory
-from llterm.backends.remote.connect import open_remote
 from llterm.backends.remote.remote_backend import RemoteBackend
+from llterm.backends.remote.server_connection import open_remote
 from llterm.config.server_settings import ServerSettings
 from llterm.core.query import Fact, Query
 from llterm.core.tokens import Anchor, Path
@@ -34,7 +34,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> Any:
         async def wire(*_: Any, **__: Any) -> Server:
             return server
 
-        monkeypatch.setattr(connect, "open_transport", wire)
+        monkeypatch.setattr(server_connection, "open_transport", wire)
         server.requests.clear()
         server.visited.clear()
         return await open_remote("tiny", SETTINGS, **how)

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llterm.backends.remote.pool import ReplicaPool, ReplicaState
-from llterm.backends.remote.server_faults import Fault
+from llterm.backends.remote.server_faults import ServerFault
 from llterm.errors import BackendUnavailable
 from tests.helpers.fake_clock import Clock
 from tests.helpers.faulty_server import (
@@ -219,7 +219,7 @@ async def test_turns_are_given_back_whatever_happens(
             for _ in range(turns):
                 await asyncio.sleep(0)
             if kind:
-                pool.failed(standing, Fault(kind, "a", "words"), began)  # type: ignore[arg-type]
+                pool.failed(standing, ServerFault(kind, "a", "words"), began)  # type: ignore[arg-type]
             else:
                 pool.worked(standing)
         finally:
@@ -231,8 +231,8 @@ async def test_turns_are_given_back_whatever_happens(
         if cancelled:
             task.cancel()
     results = await asyncio.gather(*tasks, return_exceptions=True)
-    assert all(error is None or isinstance(error, Fault | asyncio.CancelledError)
+    assert all(error is None or isinstance(error, ServerFault | asyncio.CancelledError)
                for error in results)  # fmt: skip
     assert most <= limit
     assert [one.busy for one in pool.replicas] == [0, 0]
-    pool.close(Fault("cut", "a", "end"))
+    pool.close(ServerFault("cut", "a", "end"))

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 import pytest
 
 from llterm.backends.registry import BUNDLED, MODELS
-from llterm.backends.remote.connect import open_transport
-from llterm.backends.remote.transport import Refused
+from llterm.backends.remote.server_connection import open_transport
+from llterm.backends.remote.transport import RequestRefused
 from llterm.config.server_settings import ServerSettings
 from tests.helpers import planted_key
 
@@ -56,7 +56,7 @@ async def test_a_real_server(capfd: pytest.CaptureFixture[str]) -> None:
     body = {"prompt": "The fox", "n_predict": 4, "temperature": 0, "n_probs": 3}
     with serving() as url:
         without = await open_transport(ServerSettings((url,)))
-        with pytest.raises(Refused, match="asks for a key") as refused:
+        with pytest.raises(RequestRefused, match="asks for a key") as refused:
             await without.post("/completion", body)
         assert refused.value.status == 401
         await without.close()
@@ -68,7 +68,7 @@ async def test_a_real_server(capfd: pytest.CaptureFixture[str]) -> None:
         assert wire.spent.prompt_tokens == first["tokens_evaluated"]
         events = [one async for one in wire.stream("/completion", body | {"stream": True})]
         assert "".join(one["content"] for one in events) == first["content"]
-        with pytest.raises(Refused, match="400"):
+        with pytest.raises(RequestRefused, match="400"):
             await wire.post("/completion", {"prompt": [10**8]})
     # Nobody is there now; the answers come when somebody is again.
     asked = [asyncio.create_task(wire.post("/completion", body)) for _ in range(5)]

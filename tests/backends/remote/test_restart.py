@@ -9,13 +9,13 @@ from dataclasses import replace
 
 import pytest
 
-from llterm.backends.remote.connect import connect, open_remote
 from llterm.backends.remote.remote_backend import BREAKS, RemoteBackend
+from llterm.backends.remote.server_connection import connect, open_remote
 from llterm.backends.remote.transport import BrokenOff
 from llterm.config.server_settings import ServerSettings
 from llterm.core.query import Cost, Fact, Query
-from llterm.core.rules import Rules
 from llterm.core.tokens import Anchor, Path, Tail
+from llterm.core.weave_settings import WeaveSettings
 from llterm.core.weave_state import Weave
 from llterm.engine.weave import drive
 from tests.helpers.fake_servers import LlamaServer
@@ -32,7 +32,7 @@ from tests.helpers.faulty_server import (
 from tests.helpers.little_model import cut as cut_tokens
 from tests.helpers.server_process import Process
 
-RULES = Rules(depth=5, beams=8, cutoff=0.01, heal=False)
+RULES = WeaveSettings(depth=5, beams=8, cutoff=0.01, heal=False)
 
 
 class Breaking:
@@ -115,7 +115,7 @@ async def test_a_server_that_always_breaks_off_is_given_up(wire: MakeWire) -> No
 @pytest.mark.server
 @pytest.mark.parametrize("streamed", [True, False])
 async def test_a_real_server_restarts_in_mid_weave(process: Process, streamed: bool) -> None:
-    rules = Rules(depth=6, beams=10, heal=False)
+    rules = WeaveSettings(depth=6, beams=10, heal=False)
     away = asyncio.Event()
     found: list[dict[Tail, float]] = []
     for restarts in (False, True):

@@ -10,11 +10,11 @@ from typing import Any, ClassVar
 
 import pytest
 
-from llterm.backends.remote.connect import connect
 from llterm.backends.remote.remote_backend import RemoteBackend
+from llterm.backends.remote.server_connection import connect
 from llterm.config.server_settings import DIALECTS, ServerSettings
-from llterm.core.rules import Rules
 from llterm.core.tokens import Anchor
+from llterm.core.weave_settings import WeaveSettings
 from llterm.core.weave_state import Weave
 from llterm.engine.weave import drive
 from llterm.errors import CapabilityMissing, LltermError
@@ -65,7 +65,7 @@ async def test_nothing_is_asked_more_than_twice(
             continue
         told = backend.vocabulary
         ids = cut(b"Once the") if backend.capabilities.token_ids else told.encode(b"Once the")
-        rules = Rules(depth=3, cutoff=0.01, split_limit=split, beams=10, strategy=strategy)
+        rules = WeaveSettings(depth=3, cutoff=0.01, split_limit=split, beams=10, strategy=strategy)
         weave = Weave(told, Anchor(told.prefix + ids), rules)
         before = len(server.requests)
         await driven(weave, backend)
@@ -83,7 +83,9 @@ async def test_the_limit_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     server = LlamaServer()
     backend = await connect("tiny", server, ServerSettings(("http://server",)), fresh=True)
-    weave = Weave(backend.vocabulary, Anchor(cut(b"Once the")), Rules(depth=2, split_limit=0))
+    weave = Weave(
+        backend.vocabulary, Anchor(cut(b"Once the")), WeaveSettings(depth=2, split_limit=0)
+    )
     await driven(weave, backend)
     assert backend.news.line == "this server lists 2 candidates at most"
     assert backend.capabilities.top == 2

@@ -11,9 +11,9 @@ import pytest
 from llterm.backends.remote import discovery
 from llterm.backends.remote.answer import LARGEST, AnswerValue, parse
 from llterm.backends.remote.cassette import read_cassette
-from llterm.backends.remote.connect import connect
+from llterm.backends.remote.server_connection import connect
 from llterm.backends.remote.steps import ServerTraits
-from llterm.backends.remote.transport import BadAnswer, Refused
+from llterm.backends.remote.transport import BadAnswer, RequestRefused
 from llterm.config.server_settings import ServerSettings
 from llterm.core.nested_json import DEEPEST
 from llterm.errors import BackendUnavailable, LltermError, UsageError
@@ -87,7 +87,7 @@ def _llama() -> Any:
 async def test_a_redirect_to_nowhere_is_an_error_in_words(wire: MakeWire, target: str) -> None:
     step = redirect(target) if target else whole(b"", 307)
     async with FaultyServer(step) as server:
-        with pytest.raises(Refused, match="elsewhere"):
+        with pytest.raises(RequestRefused, match="elsewhere"):
             await wire(server.url).post("/completion", {})
 
 

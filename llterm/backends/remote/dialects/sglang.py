@@ -21,7 +21,7 @@ from llterm.backends.remote.steps import (
     number,
 )
 from llterm.backends.remote.token_spelling import detokenized, last, spread
-from llterm.backends.remote.transport import Refused, Transport
+from llterm.backends.remote.transport import RequestRefused, Transport
 from llterm.core.tokens import Tail, Token
 from llterm.errors import CapabilityMissing
 
@@ -113,7 +113,7 @@ class SglangDialect(KnownServer):
                 "chat_template_kwargs": THOUGHTLESS}  # fmt: skip
         try:
             ids = [one.whole() for one in _tokens(await transport.post("/tokenize", body))]
-        except Refused as error:
+        except RequestRefused as error:
             raise CapabilityMissing(
                 "This server did not open the chat",
                 f"{self.traits.server} says: {error.detail or error.title}.",

@@ -1,0 +1,207 @@
+"""Opens a model on a server: the transport, the dialect, the vocabulary."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from uuid import uuid4
+
+from llterm.backends.chat_formats import Chosen
+from llterm.backends.remote.api_keys import read_key
+from llterm.backends.remote.cassette import CassetteWriter, RecordingTransport, ReplayTransport
+from llterm.backends.remote.client import Client
+from llterm.backends.remote.dialect import Dialect, EchoesLogprobs, TellsVocabulary, Tokenizes
+from llterm.backends.remote.discovery import Discovery
+from llterm.backends.remote.http_transport import HttpTransport
+from llterm.backends.remote.probe import detect_again, find_dialect, with_trials
+from llterm.backends.remote.remote_backend import RemoteBackend, RequestPolicy
+from llterm.backends.remote.server_chats import chats_of
+from llterm.backends.remote.server_memory import ServerMemory, forget, memory_file, recall, remember
+from llterm.backends.remote.server_vocabulary import Encoder, RemoteVocabulary, fingerprint_of
+from llterm.backends.remote.token_spelling import spread
+from llterm.backends.remote.transport import StatusFeed, Tell, Transport
+from llterm.config.server_settings import ServerSettings
+from llterm.core.tokens import Tail, Token, vocabulary_fingerprint
+from llterm.errors import ConfigError
+
+WHOLE = 300_000
+"""A vocabulary of more tokens than this is not fetched: some 90 bytes each."""
+
+
+async def open_remote(
+    name: str,
+    settings: ServerSettings,
+    context: int | None = None,
+    *,
+    tell: Tell | None = None,
+    fresh: bool = False,
+    chosen: Chosen | None = None,
+) -> RemoteBackend:
+    """Open the way to a model's server, and the model there, as `connect` does."""
+    news = StatusFeed(tell)
+    transport = await open_transport(settings, news)
+    try:
+        return await connect(
+            name, transport, settings, context, news=news, fresh=fresh, chosen=chosen
+        )
+    except BaseException:
+        await transport.close()
+        raise
+
+
+async def open_transport(settings: ServerSettings, tell: Tell | None = None) -> Transport:
+    """The way to this server, or to a recording of one; nothing is sent yet.
+
+    Raises UsageError where the settings, the key or a file are no good.
+    """
+    if settings.replay is not None:
+        return ReplayTransport(settings.replay)
+    for setting, why, hint in settings.mistakes():
+        raise ConfigError(f"Wrong value for {setting}", f"{why}.", hint)
+    # Both take their time: a command that asks its person, and a library that is imported.
+    key = await asyncio.to_thread(read_key, settings)
+    transport = await asyncio.to_thread(HttpTransport, settings, key, tell)
+    if settings.record is None:
+        return transport
+    cassette = CassetteWriter(settings.record, settings, transport.parallel, key)
+    return RecordingTransport(transport, cassette)
+
+
+async def connect(
+    name: str,
+    transport: Transport,
+    settings: ServerSettings,
+    context: int | None = None,
+    *,
+    news: StatusFeed | None = None,
+    fresh: bool = False,
+    chosen: Chosen | None = None,
+) -> RemoteBackend:
+    """Get to know a server and its model. `context` overrides what the server says it sees.
+
+    What was found out at an earlier start counts as long as the server says the same of itself;
+    with `fresh` everything is tried again. `chosen` is the person's chat format, where that is
+    more than a built-in one's name. Raises LltermError: not reached, no key, nothing that
+    llterm can work with.
+    """
+    # A recording must hold everything that its replay will ask for.
+    policy = RequestPolicy(steady=settings.record is not None or settings.replay is not None)
+    file = None if policy.steady else memory_file(settings)
+    known = None if file is None or fresh else await asyncio.to_thread(recall, file)
+    dialect, listing = await _get_to_know(transport, settings, file, known)
+    traits = dialect.traits
+    if context is not None:
+        dialect = dialect.with_traits(replace(traits, context=context, context_told=True))
+    if settings.parallel is None:
+        transport.set_parallel(traits.slots * max(len(settings.base_url), 1))
+    again = None
+    if file is not None and known is not None and traits is known.traits:
+        again = partial(_tried_again, transport, file)
+    vocabulary, whole = _vocabulary(transport, dialect, listing), bool(listing.tokens)
+    template = chosen or settings.chat_template
+    chats = chats_of(transport, dialect, vocabulary, template, whole=whole)
+    client = Client(name, transport, dialect, vocabulary, streams=not policy.steady)
+    return RemoteBackend(
+        client, policy, news or StatusFeed(), whole=whole, chats=chats, again=again
+    )
+
+
+async def _tried_again(transport: Transport, file: Path, dialect: Dialect) -> Dialect:
+    """What trying shows of a server that is not as it was remembered."""
+    await asyncio.to_thread(forget, file)
+    return await with_trials(transport, dialect)
+
+
+async def _get_to_know(
+    transport: Transport, settings: ServerSettings, file: Path | None, known: ServerMemory | None
+) -> tuple[Dialect, _TokenListing]:
+    """The dialect and its vocabulary: as they are remembered, where the server is the same."""
+    async with aclosing(Discovery(transport)) as discovery:
+        if known is not None:
+            same = await detect_again(discovery, known.dialect, settings.model)
+            if same is not None and same[1] == known.identity:
+                dialect = same[0].with_traits(known.traits)
+                if known.tokens and isinstance(dialect, TellsVocabulary):
+                    dialect.learn(known.tokens)
+                return dialect, _TokenListing(known.prefix, known.kind, known.tokens)
+        dialect = await find_dialect(discovery, settings.dialect, settings.model)
+        listing = await _list_tokens(transport, dialect)
+        same = None
+        if file is not None:
+            same = await detect_again(discovery, dialect.name, settings.model)
+        if file is not None and same is not None:
+            memory = ServerMemory(
+                dialect.name, same[1], dialect.traits, listing.prefix, listing.kind, listing.tokens
+            )
+            await asyncio.to_thread(remember, file, memory)
+        return dialect, listing
+
+
+@dataclass(frozen=True, slots=True)
+class _TokenListing:
+    """What a server says of its vocabulary."""
+
+    prefix: Tail = ()
+    kind: int = 0
+    tokens: Sequence[Token] = ()
+    """All of them; none where it does not tell."""
+
+
+async def _list_tokens(transport: Transport, dialect: Dialect) -> _TokenListing:
+    traits = dialect.traits
+    if not (traits.ids_in and traits.ids_out):
+        return _TokenListing()
+    listed = None
+    if isinstance(dialect, TellsVocabulary):
+        listed = await dialect.vocabulary(transport, WHOLE)
+    prefix = await dialect.prefix(transport) if isinstance(dialect, Tokenizes) else ()
+    return _TokenListing(prefix, *listed) if listed else _TokenListing(prefix)
+
+
+def _vocabulary(transport: Transport, dialect: Dialect, listing: _TokenListing) -> RemoteVocabulary:
+    traits = dialect.traits
+    if not (traits.ids_in and traits.ids_out):
+        return _texts(transport, dialect)
+    own = fingerprint_of(dialect.name, traits.model)
+    encoder = _encoder(transport, dialect)
+    if tokens := listing.tokens:
+        fingerprint = vocabulary_fingerprint(listing.kind, tokens) if listing.kind else own
+        return RemoteVocabulary(
+            fingerprint, tokens, size=len(tokens), prefix=listing.prefix, encoder=encoder
+        )
+    vocabulary = RemoteVocabulary(own, prefix=listing.prefix, encoder=encoder)
+    vocabulary.learn(Token(id, b"", special=True) for id in listing.prefix)
+    return vocabulary
+
+
+def _encoder(transport: Transport, dialect: Dialect) -> Encoder | None:
+    if not isinstance(dialect, Tokenizes):
+        return None
+    tokenizer = dialect
+
+    async def encode(text: str) -> Sequence[Token]:
+        return await tokenizer.tokenize(transport, text)
+
+    return encode
+
+
+def _texts(transport: Transport, dialect: Dialect) -> RemoteVocabulary:
+    """Tokens known by their text alone. Their ids mean nothing to another connection."""
+    own = f"texts-{uuid4().hex[:16]}"
+    if not (dialect.traits.reads and isinstance(dialect, EchoesLogprobs)):
+        return RemoteVocabulary(own, texts_only=True)
+    reader = dialect
+
+    async def encode(text: str) -> Sequence[Token]:
+        """A server that echoes a text tells how it cuts it."""
+        call = reader.scoring_call(text, 1)
+        told = reader.read_scoring((await transport.post(call.path, call.body)).data)
+        data = spread([chosen.data for chosen, _ in told], text.encode()) or ()
+        return [vocabulary.token(vocabulary.own(one)) for one in data if one]
+
+    vocabulary = RemoteVocabulary(own, encoder=encode, texts_only=True)
+    return vocabulary

@@ -1,0 +1,61 @@
+"""What stands before a text for each model: its own prefix, or a chat by its own template."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import cast
+
+from llterm.core.chat_messages import Chat, ChatParts, Chatting, encode_parts
+from llterm.core.query import Source
+from llterm.core.tokens import Tail
+from llterm.errors import CapabilityMissing
+
+HEADS = 64
+"""Chats of a mix that are remembered."""
+
+
+def open_chat(source: Source, chat: Chat) -> ChatParts:
+    """The chat up to where the reply begins, as this source reads it.
+
+    Raises CapabilityMissing where it has no template, ModelError where its template fails.
+    """
+    if not hasattr(source, "open_chat"):
+        raise CapabilityMissing(
+            f"{source.name} cannot open a chat",
+            "It has no chat template that llterm could use.",
+            "Choose another model, or take the chat away and write a story.",
+        )
+    return cast(Chatting, source).open_chat(chat)
+
+
+def head_of(source: Source, chat: Chat | None) -> Tail:
+    """The tokens before a text, or before the reply in a chat. Raises as `open_chat` does.
+
+    It may wait for a template or a server: not to be called on an event loop.
+    """
+    if not chat:
+        return source.vocabulary.prefix
+    return encode_parts(open_chat(source, chat), source.vocabulary)
+
+
+class PromptHeads:
+    """What one model of a mix reads in place of what the mix's texts begin with."""
+
+    def __init__(self) -> None:
+        self._own: OrderedDict[Tail, Tail] = OrderedDict()
+
+    def learn(self, head: Tail, own: Tail) -> None:
+        """Texts that begin with `head` begin with `own` for this model."""
+        self._own[head] = own
+        self._own.move_to_end(head)
+        while len(self._own) > HEADS:
+            self._own.popitem(last=False)
+
+    def split(self, tokens: Tail) -> tuple[Tail, Tail] | None:
+        """A text's beginning as the model reads it, and the rest; None where it opens no chat."""
+        known = [head for head in tuple(self._own) if tokens[: len(head)] == head]
+        if not known:
+            return None
+        # A chat that goes on with another one begins like it.
+        head = max(known, key=len)
+        return self._own[head], tokens[len(head) :]
