@@ -18,11 +18,11 @@ SOURCES = sorted(Path(package).parent.rglob("*.py"))
 CHILDREN = ("backends/gradients_child.py", "backends/llamacpp/quantize_child.py",
             "backends/template_child.py")  # fmt: skip
 """Processes of their own, whose stdout is for llterm alone."""
-WRITERS = ("output.py", "supervise.py", "ui/app.py", *CHILDREN)
+WRITERS = ("output.py", "supervise.py", "ui/llterm_app.py", *CHILDREN)
 READERS = (
     "regular_file.py",
     "backends/llamacpp/memory_estimate.py",
-    "ui/external.py",
+    "ui/external_editor.py",
     "backends/gradients_child.py",
 )
 """Also what reads the system's own files, and a file that llterm has just written."""
