@@ -27,13 +27,17 @@ def loaded(program: str) -> set[str]:
         "store.file", "session.session", "session.document",
         "errors", "config", "paths", "keymap", "terminal", "supervise", "state",
         "formats.exports", "formats.imports", "formats.file_formats", "session.looms",
-        "cli.export_import", "cli.doctor_loom",
         "jobs.runner", "jobs.loom_story", "jobs.suggest", "jobs.sample", "reports.suggest_json",
         "engine.mixture", "engine.compare", "jobs.mix", "jobs.compare",
     ],
 )  # fmt: skip
 def test_no_layer_below_the_faces_brings_anything_heavy(module: str) -> None:
     assert not loaded(f"import llterm.{module}") & HEAVY
+
+
+@pytest.mark.parametrize("module", ["cli.export_import", "cli.doctor_loom"])
+def test_what_needs_no_model_brings_the_parser_only(module: str) -> None:
+    assert not loaded(f"import llterm.{module}") & (HEAVY - {"typer"})
 
 
 @pytest.mark.parametrize("module", ["errors", "config", "paths", "keymap", "terminal", "supervise"])
@@ -47,6 +51,6 @@ def test_help_needs_the_parser_only() -> None:
         "from llterm.cli import main\n"
         "try: main()\nexcept SystemExit as end: assert not end.code"
     )
-    found = loaded(program)
-    assert "typer" in found
-    assert not found & (HEAVY - {"typer"} | {"numpy", "sqlite3", "asyncio", "platformdirs"})
+    modules = loaded(program)
+    assert "typer" in modules
+    assert not modules & (HEAVY - {"typer"} | {"numpy", "sqlite3", "asyncio", "platformdirs"})
