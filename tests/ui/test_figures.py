@@ -9,7 +9,7 @@ from rich.cells import cell_len
 from llterm.core.beams import Step
 from llterm.core.suggestion_tree import Branch, Suggestion, View
 from llterm.session.status import Figures
-from llterm.ui.weave.suggestion_rows import flatten, label, locate
+from llterm.ui.weave.suggestion_pane import flatten, label, locate
 from llterm.ui.weave.weave_view import result_pieces
 from llterm.ui.widgets.key_bar import key_name
 from llterm.ui.widgets.text_fit import crop, fit_pieces, wrap

@@ -5,7 +5,7 @@ from __future__ import annotations
 from llterm.core.tokens import Tail
 from llterm.ui.keyed_screen import Handler, Table
 from llterm.ui.weave.panes import Panes
-from llterm.ui.weave.suggestion_rows import label
+from llterm.ui.weave.suggestion_pane import label
 from llterm.ui.widgets.find_bar import occurrences
 
 MARKED = 500

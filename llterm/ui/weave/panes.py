@@ -15,8 +15,7 @@ from llterm.ui.screen_options import ScreenOptions
 from llterm.ui.weave.chat_header import ChatHeader
 from llterm.ui.weave.heat_panel import HeatPanel
 from llterm.ui.weave.story_editor import StoryEditor
-from llterm.ui.weave.suggestion_pane import SuggestionPane
-from llterm.ui.weave.suggestion_rows import SuggestionRow
+from llterm.ui.weave.suggestion_pane import SuggestionPane, SuggestionRow
 from llterm.ui.widgets.find_bar import FindBar
 
 

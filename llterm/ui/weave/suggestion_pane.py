@@ -1,11 +1,14 @@
 """The suggestion tree: foldable rows with probability bars, steady while a weave adds to it.
 
-A line-API widget: 3,000 rows cost what is on screen, and an update repaints the lines that differ.
+Rows are known by their tail (the tokens from the cursor on), so that folds and the selection stay
+where they are while a weave adds, joins and splits branches. A line-API widget: 3,000 rows cost
+what is on screen, and an update repaints the lines that differ.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from typing import ClassVar
 
 from rich.cells import cell_len
@@ -16,17 +19,100 @@ from textual.geometry import Region
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
+from llterm.core.display import open_end, visible, whole_after
+from llterm.core.healing import healing_note
 from llterm.core.suggestion_tree import Branch
 from llterm.core.tokens import Tail
-from llterm.number_format import bar, percent
+from llterm.number_format import bar, fine_percent, percent
 from llterm.ui.messages import BranchChosen, BranchHighlighted
-from llterm.ui.weave.suggestion_rows import SuggestionRow, flatten, label, locate
 from llterm.ui.widgets.text_fit import crop
 from llterm.ui.widgets.virtual_height import set_virtual_height
 
 NUMBERED = 9
 """Rows on screen that carry a digit to pick them by."""
 _GLYPHS = {"end": "■", "open": "○", "banned": "✗"}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SuggestionRow:
+    """One visible line of the tree."""
+
+    branch: Branch
+    depth: int
+    """How many rows it hangs below the first level; 0 = at the cursor."""
+    folded: bool
+    parent: int
+    """Index of the parent row; -1 on the first level."""
+    before: bytes = b""
+    """The beginning of a character that the text before the row ends in."""
+
+    @property
+    def tail(self) -> Tail:
+        """All tokens from the cursor to the end of this row."""
+        return self.branch.tail
+
+
+def flatten(
+    branches: Sequence[Branch], folds: Collection[Tail], before: bytes = b""
+) -> list[SuggestionRow]:
+    """Visible rows in order. `folds` holds the tails of rows whose children are hidden; `before` is
+    the text that they hang under."""
+    rows: list[SuggestionRow] = []
+    waiting = [(branch, 0, -1, open_end(before)) for branch in reversed(branches)]
+    while waiting:
+        branch, depth, parent, start = waiting.pop()
+        folded = bool(branch.children) and branch.tail in folds
+        index = len(rows)
+        rows.append(SuggestionRow(branch, depth, folded, parent, start))
+        if not folded:
+            rest = open_end(start + branch.data)
+            waiting.extend((child, depth + 1, index, rest) for child in reversed(branch.children))
+    return rows
+
+
+def label(branch: Branch, before: bytes = b"") -> tuple[str, bool]:
+    """What a row says, inert, and whether it is the name of a special token.
+
+    A character that begins in the text before and ends here stands here whole.
+    """
+    text = visible(whole_after(before, branch.data))
+    if text:
+        if branch.share is not None:
+            return f"{text}  ({fine_percent(branch.share)} of these)", False
+        return text + healing_note(branch.healed) + (
+            f"  (+{branch.alike} alike)" if branch.alike else ""
+        ), False
+    names = [visible(step.data) for step in branch.steps if step.special]
+    return ("".join(names), True) if names else ("·", True)
+
+
+def locate(rows: Sequence[SuggestionRow], tail: Tail | None) -> int:
+    """Where the row with this tail is now, or the one that took its place; -1 without rows.
+
+    A branch that has since been split is found by the row that goes on from its beginning, one
+    that was folded away by the row above it.
+    """
+    if not rows:
+        return -1
+    if not tail:
+        return 0
+    best, shared = 0, 0
+    for index, row in enumerate(rows):
+        if row.tail == tail:
+            return index
+        size = _common(row.tail, tail)
+        if size > shared:
+            best, shared = index, size
+    return best
+
+
+def _common(first: Tail, second: Tail) -> int:
+    size = 0
+    for left, right in zip(first, second, strict=False):
+        if left != right:
+            break
+        size += 1
+    return size
 
 
 class SuggestionPane(ScrollView, can_focus=True):
