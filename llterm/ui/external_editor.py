@@ -7,12 +7,10 @@ import shlex
 import subprocess
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from textual.app import App, SuspendNotSupported
 
 from llterm.errors import LltermError, UsageError, reason
-
-if TYPE_CHECKING:
-    from textual.app import App
 
 
 def editor_command() -> list[str]:
@@ -44,8 +42,6 @@ def edit_outside(app: App[object], text: str) -> str | None:
     command = editor_command()
     with tempfile.TemporaryDirectory(prefix="llterm-") as folder:
         path = Path(folder) / "story.txt"
-        from textual.app import SuspendNotSupported
-
         path.write_text(text, encoding="utf-8", newline="\n")
         try:
             with app.suspend():

@@ -46,8 +46,7 @@ async def loom(
         await at.until(
             lambda: isinstance(at.app.screen, LoomScreen) and at.app.screen.view.selected
         )
-        screen = at.app.screen
-        assert isinstance(screen, LoomScreen)
+        screen = await at.opened(LoomScreen)
         yield at, screen
 
 
@@ -251,8 +250,7 @@ async def test_two_branches_side_by_side(fox: Start) -> None:
     async with loom(fox) as (at, screen):
         await go(at, screen, "␣sat")
         await at.press("w")
-        found = at.app.screen
-        assert isinstance(found, ComparisonDialog)
+        found = await at.opened(ComparisonDialog)
         await at.until(lambda: "sat" in str(found.query_one("VerticalScroll Static").render()))
         text = str(found.query_one("VerticalScroll Static").render())
         assert "The red fox" in text
@@ -271,8 +269,7 @@ async def test_continuations_that_nobody_took_fold_away_and_are_cleared(fox: Sta
         document = at.session.document
         document.branches.plant(document.loom.head, [model_run(b" there"), model_run(b" here")])
         await at.press("alt+l")
-        screen = at.app.screen
-        assert isinstance(screen, LoomScreen)
+        screen = await at.opened(LoomScreen)
         await at.until(lambda: screen.view.selected)
         assert "␣there" not in texts(screen)
         assert "+2" in shown(screen)[screen.view.index]

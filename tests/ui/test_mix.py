@@ -18,8 +18,7 @@ from llterm.errors import BackendUnavailable, UsageError
 from llterm.ui.dialogs.help_dialog import HelpDialog
 from llterm.ui.mix import mix_view
 from llterm.ui.mix.mix_screen import MixScreen
-from llterm.ui.mix.model_charts import ModelCharts
-from llterm.ui.mix.model_columns import ModelColumns
+from llterm.ui.mix.model_columns import ModelCharts, ModelColumns
 from tests.helpers.driven_app import Driven, Progress, Start, drawn
 from tests.helpers.mix_models import STORY, Endless, Few, Hanging, Mortal
 
@@ -40,8 +39,7 @@ async def side_by_side(
     async with start(STORY, size=size) as at:
         at.session.set_sampling(at.session.sampling.under("greedy", PRESETS))
         await at.press("alt+x")
-        screen = at.app.screen
-        assert isinstance(screen, MixScreen)
+        screen = await at.opened(MixScreen)
         await read(at, screen)
         yield at, screen
 
@@ -60,11 +58,11 @@ def _holds(screen: MixScreen, size: int) -> bool:
 
 async def read(at: Driven, screen: MixScreen) -> None:
     await at.until(lambda: screen.mixing.looked and not screen.mixing.waiting)
-    await at.until(lambda: screen._begun)
+    await at.until(lambda: screen.begun)
 
 
 def marks(screen: MixScreen) -> list[str]:
-    return [word.mark for word in screen.story._words]
+    return [word.mark for word in screen.story.words]
 
 
 def shown(screen: MixScreen) -> str:
@@ -265,7 +263,7 @@ async def test_eight_models_are_told_apart_without_colours(
 async def test_help_names_the_keys_and_escape_goes_back_to_the_story(start: Start) -> None:
     async with side_by_side(start, [Endless(1), Endless(2)]) as (at, _):
         await at.press("question_mark")
-        await at.until(lambda: isinstance(at.app.screen, HelpDialog))
+        await at.opened(HelpDialog)
         await at.press("escape", "escape")
         assert at.app.screen is at.main
         await at.press("Q")
@@ -284,8 +282,7 @@ async def test_models_that_could_not_be_opened_are_opened_by_the_key(start: Star
     start.opening = opening
     async with start(STORY, ready=False) as at:
         await at.press("alt+x")
-        screen = at.app.screen
-        assert isinstance(screen, MixScreen)
+        screen = await at.opened(MixScreen)
         await at.until(lambda: "No connection to http://near" in shown(screen))
         assert "r tries again" in " ".join(shown(screen).split())
         await at.press("full_stop")
@@ -298,8 +295,7 @@ async def test_models_that_could_not_be_opened_are_opened_by_the_key(start: Star
 async def test_with_one_model_it_says_how_to_have_several(start: Start) -> None:
     async with start() as at:
         await at.press("alt+x")
-        screen = at.app.screen
-        assert isinstance(screen, MixScreen)
+        screen = await at.opened(MixScreen)
         await at.until(lambda: "llterm mix -m A -m B" in shown(screen))
         await at.press("m", "tab", "n", "enter", "backspace", "escape")
         assert at.app.screen is at.main

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from textual import events
 
-from llterm.ui.paste_parser import PasteParser
+from llterm.ui.job_driver import PasteParser
 
 pasted = st.text(st.sampled_from("ab\x1b[201;m\x11\r\n~漢é"), max_size=30).filter(
     lambda text: "\x1b[201~" not in text

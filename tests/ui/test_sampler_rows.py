@@ -9,7 +9,7 @@ import pytest
 from llterm.config.sampling_values import value_of
 from llterm.core.sampling.sampler_settings import KNOBS, ORDER, PRESETS, SamplerSettings, Sampling
 from llterm.ui.dialogs import sampler_rows
-from llterm.ui.dialogs.setting_text import value_text
+from llterm.ui.dialogs.sampler_rows import value_text
 
 BALANCED = Sampling()
 

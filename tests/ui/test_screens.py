@@ -14,9 +14,9 @@ from llterm.config.theme_names import shipped_folder
 from llterm.keymap import ACTIONS
 from llterm.state import read_state
 from llterm.ui.dialogs.help_dialog import HelpDialog
-from llterm.ui.dialogs.jump_screen import JumpScreen
 from llterm.ui.dialogs.settings_dialog import SettingsDialog
 from llterm.ui.theme_files import load_themes
+from llterm.ui.weave.panes import JumpScreen
 from tests.helpers.driven_app import STORY, Start, bound
 
 
@@ -70,8 +70,7 @@ async def test_settings_count_at_once_and_absurd_ones_are_refused_in_place(start
     async with start() as at:
         await at.weave()
         await at.press("f5")
-        panel = at.app.screen
-        assert isinstance(panel, SettingsDialog)
+        panel = await at.opened(SettingsDialog)
         depth = panel.query_one("#depth", Input)
         assert depth.has_focus
         for wrong in ("0", "-3", "999999", "x", "1e9", ""):

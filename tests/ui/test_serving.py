@@ -18,7 +18,7 @@ from llterm.config.server_settings import ServerSettings
 from llterm.core.query import Backend
 from llterm.ui.dialogs.info_dialogs import ServerDialog
 from tests.helpers.bundled_model import BUNDLED
-from tests.helpers.driven_app import Driven, Start
+from tests.helpers.driven_app import Driven, Start, prompts
 from tests.helpers.fake_servers import LlamaServer, OllamaServer, VllmServer
 from tests.helpers.little_model import Server
 
@@ -142,9 +142,7 @@ async def test_a_server_is_picked_in_mid_story(start: Start) -> None:
             await at.press("alt+m")
             options = at.app.screen.query_one(OptionList)
             await at.until(lambda: options.option_count)
-            lines = [
-                str(options.get_option_at_index(n).prompt) for n in range(options.option_count)
-            ]
+            lines = prompts(options)
             options.highlighted = next(n for n, line in enumerate(lines) if " near " in line)
             await at.until(lambda: "has " in on_screen(at))
             await at.press("enter")

@@ -27,7 +27,7 @@ async def test_a_long_story_has_a_mark_and_says_how_much_is_seen(start: Start) -
         assert figures.sight is not None
         assert figures.sight.dropped > 0
         assert "the last" in at.line("model")
-        mark = at.main.editor._unseen
+        mark = at.main.editor.unseen
         assert mark == at.main.editor.location(figures.mark) > (0, 0)
         await at.press("x")
         await at.until(lambda: at.session.stale)
