@@ -25,15 +25,6 @@ def editor_command() -> list[str]:
     return command
 
 
-def same_ends(old: str, new: str) -> tuple[int, int]:
-    """How many characters two texts share at the beginning, and then at the end."""
-    most = min(len(old), len(new))
-    start = next((n for n in range(most) if old[n] != new[n]), most)
-    most -= start
-    end = next((n for n in range(most) if old[-1 - n] != new[-1 - n]), most)
-    return start, end
-
-
 def edit_outside(app: App[object], text: str) -> str | None:
     """Let the person edit `text`; None when the editor was left without success.
 

@@ -106,13 +106,13 @@ def test_there_are_no_fields_but_these_two() -> None:
 
 
 def test_every_dialog_with_a_field_is_opened_here() -> None:
-    found = {
+    kinds = {
         kind
         for module in modules()
         for _, kind in inspect.getmembers(module, inspect.isclass)
         if kind.__module__ == module.__name__ and issubclass(kind, Widget) and makes_fields(kind)
     }
-    assert found - {TextDialog} == set(SCREENS) | PARTS
+    assert kinds - {TextDialog} == set(SCREENS) | PARTS
 
 
 async def test_a_hostile_text_is_drawn_inert_and_kept(start: Start) -> None:
@@ -197,9 +197,9 @@ def test_a_draft_is_the_text_whatever_is_edited(
 ) -> None:
     """Against the same edits of a plain string; each edit is undone by what it took."""
     draft = FieldDocument(text)
-    for one, other, new in edits:
+    for first, other, new in edits:
         before = draft.text
-        start, stop = sorted((one % (len(before) + 1), other % (len(before) + 1)))
+        start, stop = sorted((first % (len(before) + 1), other % (len(before) + 1)))
         places = [draft.get_location_from_index(at) for at in (start, stop)]
         assert draft.get_text_range(places[0], places[1]) == before[start:stop]
         result = draft.replace_range(places[0], places[1], new)

@@ -155,14 +155,14 @@ async def test_the_inspector_says_what_the_constraint_allows(start: Start) -> No
         inspector = at.app.screen
         table = inspector.query_one(DataTable)
         assert table.virtual_size.width <= table.size.width
-        told = str(inspector.query_one(".dialog--note").render())
-        assert "the constraint takes" in told
-        assert "as if" not in told
+        headline = str(inspector.query_one(".dialog--note").render())
+        assert "the constraint takes" in headline
+        assert "as if" not in headline
         await at.press("escape", "home", "right", "i")
         await at.opened(InspectorDialog)
         assert "valid" in await columns(at)
-        told = str(at.app.screen.query_one(".dialog--note").render())
-        assert "as if a weave began" in told
+        headline = str(at.app.screen.query_one(".dialog--note").render())
+        assert "as if a weave began" in headline
 
 
 async def columns(at: Driven) -> list[str]:
@@ -224,10 +224,10 @@ async def test_bars_of_probabilities_rise_with_them(start: Start) -> None:
         await at.press("c", *["m"] * MEASURES.index("probability"))
         lines = drawn(panel)
         assert "▁ 0%  █ 100%" in lines[0]
-        readings = [one for one in at.session.reader.readings if one is not None]
-        likely = max(readings, key=lambda one: one.p)
-        unlikely = min(readings, key=lambda one: one.p)
-        at_bottom = [lines[-1][one.index] for one in (unlikely, likely)]
+        readings = [reading for reading in at.session.reader.readings if reading is not None]
+        likely = max(readings, key=lambda reading: reading.p)
+        unlikely = min(readings, key=lambda reading: reading.p)
+        at_bottom = [lines[-1][reading.index] for reading in (unlikely, likely)]
         assert at_bottom == sorted(at_bottom)
         assert len(set(at_bottom)) == 2
 
@@ -266,9 +266,9 @@ async def test_the_inspector_weighs_a_whole_text(start: Start) -> None:
         field.focus()
         await at.press("enter")
         await at.until(lambda: "joint" in str(inspector.query_one("#told").render()))
-        told = str(inspector.query_one("#told").render())
+        note = str(inspector.query_one("#told").render())
         context = at.session.reader.context_of(number)
         tokens, logprob = await at.session.reader.joint(context, " lamp maker")
-        assert "␣lamp maker" in told
-        assert f"{tokens} tokens" in told
+        assert "␣lamp maker" in note
+        assert f"{tokens} tokens" in note
         assert logprob < 0

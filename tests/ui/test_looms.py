@@ -81,14 +81,14 @@ async def test_rename_duplicate_delete_and_back(start: Start, home: Path) -> Non
         options = await listed(at)
         before = fox.read_bytes()
 
-        async def shows(text: str, there: bool = True) -> None:
-            await at.until(lambda: any(f" {text} " in one for one in prompts(options)) == there)
+        async def shows(text: str, shown: bool = True) -> None:
+            await at.until(lambda: any(f" {text} " in line for line in prompts(options)) == shown)
 
         await at.press("home", "r", "end", *" two", "enter")
         await shows("fox two")
         await at.press("home", "c")
         await shows("fox two copy")
-        named = next(n for n, one in enumerate(prompts(options)) if " fox two  " in one)
+        named = next(n for n, line in enumerate(prompts(options)) if " fox two  " in line)
         options.highlighted = named
         await at.press("d")
         await at.until(lambda: not (home / "fox two.loom").exists())
@@ -221,9 +221,9 @@ async def test_what_cannot_be_saved_is_not_quit_at_once_and_then_rescued(
 
     with pytest.raises(LltermError, match="could not be saved") as caught:
         await quit_twice()
-    kept = home / "data" / "looms" / "cat rescued.loom"
-    assert str(kept) in caught.value.hint
-    copy = Document.open(kept)
+    rescued = home / "data" / "looms" / "cat rescued.loom"
+    assert str(rescued) in caught.value.hint
+    copy = Document.open(rescued)
     assert copy.text == STORY + PAGE
     copy.undo()
     assert copy.text == STORY

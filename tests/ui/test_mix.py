@@ -154,9 +154,9 @@ async def test_the_first_difference_is_one_key_away(start: Start, size: tuple[in
     async with side_by_side(start, models, "reference", size) as (at, screen):
         assert screen.number == 0
         tokens = models[0].vocabulary.prefix + models[0].vocabulary.encode(STORY)
-        firsts = [[int(one.logprobs(tokens[:n]).argmax()) for one in models]
+        firsts = [[int(model.logprobs(tokens[:n]).argmax()) for model in models]
                   for n in range(1, len(tokens) + 1)]  # fmt: skip
-        differing = [n for n, (one, other) in enumerate(firsts) if one != other]
+        differing = [n for n, (first, other) in enumerate(firsts) if first != other]
         await at.press("n")
         expected = next((n for n in differing if n > 0), 0)
         assert screen.number == expected
@@ -204,16 +204,16 @@ async def test_a_silent_model_is_switched_off_by_a_key_and_nothing_hangs(
 async def test_when_nobody_is_left_a_row_says_why_and_the_play_ends(start: Start) -> None:
     models = [Mortal(1), Mortal(2)]
     async with side_by_side(start, models) as (at, screen):
-        for one in models:
-            one.dead = True
+        for model in models:
+            model.dead = True
         await at.press("p")
         await at.until(lambda: "B random-2 silent for" in shown(screen))
         told = " ".join(shown(screen).split())
         assert "the mix stands still and asks again" in told
         assert not at.session.player.playing
         assert not at.notices
-        for one in models:
-            one.dead = False
+        for model in models:
+            model.dead = False
         await at.press("r")
         await at.until(lambda: "silent" not in shown(screen))
         assert screen.trouble is None

@@ -150,9 +150,9 @@ async def test_a_load_that_is_given_up_is_freed(home: Path) -> None:
     await asyncio.get_running_loop().shutdown_default_executor()
     await asyncio.sleep(0)  # What is to be done with the model is called on the loop.
     # A model's thread ends when it has freed the model.
-    for one in set(threading.enumerate()) - before:
-        one.join(30)
-        assert not one.is_alive()
+    for thread in set(threading.enumerate()) - before:
+        thread.join(30)
+        assert not thread.is_alive()
 
 
 async def test_the_chat_is_one_folded_line_that_opens(start: Start) -> None:

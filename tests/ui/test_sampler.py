@@ -77,12 +77,12 @@ async def test_a_chain_is_saved_by_name_chosen_again_after_a_restart_and_forgott
         assert "none of llterm's own" in str(panel.query_one(".setting--note", Static).render())
         await at.press(*["backspace"] * 6, *"mine", "enter")
         assert at.session.sampling.label == "mine"
-    kept = read_state().values
-    assert kept["sampling.preset"] == "mine"
-    assert kept["presets.mine"]["repeat_penalty"] == 1.07  # type: ignore[index]
+    choices = read_state().values
+    assert choices["sampling.preset"] == "mine"
+    assert choices["presets.mine"]["repeat_penalty"] == 1.07  # type: ignore[index]
     from llterm.config import load_config
 
-    start.config = load_config(environment={}, state=kept, folder=start.folder)
+    start.config = load_config(environment={}, state=choices, folder=start.folder)
     async with start() as at:
         assert at.session.sampling.label == "mine"
         assert isinstance(at.session.presets["mine"], SamplerSettings)

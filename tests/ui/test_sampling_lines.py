@@ -100,13 +100,13 @@ async def test_sentences_are_picked_kept_written_and_taken_back(start: Start) ->
         options = screen.query_one(OptionList)
         await at.until(lambda: not screen.sentences.running and options.option_count > 1)
         await at.press("j", "space")
-        kept = screen.sentences.offers[0]
-        assert kept.kept
+        offer = screen.sentences.offers[0]
+        assert offer.kept
         await at.press("home", "down", "enter")
         await at.until(lambda: at.story != STORY)
         landed = at.story
         await at.until(lambda: not screen.sentences.running and options.option_count)
-        assert screen.sentences.offers[0] is kept
+        assert screen.sentences.offers[0] is offer
         await at.press("w")
         await at.opened(WriteIn)
         at.app.screen.query_one(TextArea).text = " The end."
@@ -118,7 +118,7 @@ async def test_sentences_are_picked_kept_written_and_taken_back(start: Start) ->
         assert at.story == STORY
         assert shows_story(at)
         await at.until(lambda: not screen.sentences.running)
-        assert kept in screen.sentences.offers
+        assert offer in screen.sentences.offers
         await at.press("m")
         await at.opened(ModelsDialog)
         models = at.app.screen.query_one(OptionList)

@@ -186,11 +186,11 @@ async def test_bad_themes_are_told_in_one_notice(start: Start, home: Path) -> No
 
 @pytest.mark.parametrize("colors", [16, 256, 1 << 24])
 def test_shipped_themes_are_whole(colors: int) -> None:
-    found = load_themes(colors, [shipped_folder()])
-    assert not found.troubles
-    assert set(found.themes) == {"contrast", "dusk", "paper"}
-    assert found.choose("papr") == "dusk"
-    assert "paper" in found.troubles[0]
+    themes = load_themes(colors, [shipped_folder()])
+    assert not themes.troubles
+    assert set(themes.themes) == {"contrast", "dusk", "paper"}
+    assert themes.choose("papr") == "dusk"
+    assert "paper" in themes.troubles[0]
 
 
 async def test_no_color_still_tells_ghost_cursor_and_selection(
@@ -204,12 +204,12 @@ async def test_no_color_still_tells_ghost_cursor_and_selection(
         ]
         assert any(style and style.dim and style.italic for style in styles)
         row = list(at.main.suggestions.render_line(0))
-        assert any("%" in one.text for one in row)
+        assert any("%" in segment.text for segment in row)
         await at.press("ctrl+o")
         assert all(
-            one.style and one.style.reverse
-            for one in at.main.suggestions.render_line(0)
-            if one.text.strip()
+            segment.style and segment.style.reverse
+            for segment in at.main.suggestions.render_line(0)
+            if segment.text.strip()
         )
 
 

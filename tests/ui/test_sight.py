@@ -35,9 +35,9 @@ async def test_a_long_story_has_a_mark_and_says_how_much_is_seen(start: Start) -
         assert at.session.figures.sight is None, "of this text it is not known yet"
         await at.press("f11")
         await at.until(lambda: at.notices)
-        (told,) = [one.message for one in at.notices]
+        (counts,) = [one.message for one in at.notices]
         whole = await story_prompt(at.session.document, at.session.model)
-        assert f"of {whole.sight.story:,} tokens" in told
+        assert f"of {whole.sight.story:,} tokens" in counts
         assert whole.sight.story > figures.sight.story
 
 

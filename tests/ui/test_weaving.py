@@ -262,7 +262,7 @@ async def test_suggestions_fit_a_constraint_and_it_goes_away_again(start: Start)
         await at.press(*" sat", "enter", *" slept", "ctrl+j")
         await at.until(lambda: at.main.suggestions.rows and not at.session.weaving)
         assert at.session.view is not None
-        texts = {one.data for one in at.session.view.suggestions}
+        texts = {suggestion.data for suggestion in at.session.view.suggestions}
         assert texts
         assert texts == {b" sat", b" slept"}
         assert "2 choices" in at.line("found")
@@ -279,7 +279,7 @@ async def test_suggestions_fit_a_constraint_and_it_goes_away_again(start: Start)
         await at.until(lambda: "given the pattern" in at.line("found"))
         await at.press("ctrl+l", *["backspace"] * 20, "ctrl+j")
         await at.until(lambda: at.session.constraint is None and not at.session.weaving)
-        assert {one.data for one in at.session.view.suggestions} - texts
+        assert {suggestion.data for suggestion in at.session.view.suggestions} - texts
 
 
 async def test_the_line_says_what_mass_a_pattern_takes(start: Start) -> None:

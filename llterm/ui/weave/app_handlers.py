@@ -12,6 +12,7 @@ from llterm.errors import LltermError
 from llterm.formats.dialogue import Dialogue
 from llterm.keymap import action_of
 from llterm.number_format import count_of
+from llterm.session.changes import difference
 from llterm.session.story_prompt import story_prompt
 from llterm.ui.dialogs.chat_dialog import ChatDialog
 from llterm.ui.dialogs.help_dialog import HelpDialog
@@ -20,7 +21,7 @@ from llterm.ui.dialogs.models_dialog import ModelsDialog
 from llterm.ui.dialogs.sampler_dialog import SamplerDialog
 from llterm.ui.dialogs.settings_dialog import SettingsDialog
 from llterm.ui.dialogs.text_dialogs import PrefixDialog
-from llterm.ui.external_editor import edit_outside, same_ends
+from llterm.ui.external_editor import edit_outside
 from llterm.ui.keyed_screen import Handler, Table
 from llterm.ui.messages import LoadModel, OpenLoomScreen, OpenMixScreen, UnloadModel
 from llterm.ui.notices import troubles
@@ -194,9 +195,8 @@ def write_outside(screen: Panes) -> None:
         screen.flash("nothing was changed")
         return
     # Only what differs: stand-ins elsewhere keep the bytes that they stand for.
-    start, ends = same_ends(document.text, text)
-    stop = len(document.text) - ends
-    editor.replace(text[start : len(text) - ends], editor.location(start), editor.location(stop))
+    change = difference(document.text, text, 0, len(document.text))
+    editor.replace(change.text, editor.location(change.start), editor.location(change.stop))
     document.checkpoint()
     screen.sync_cursor()
 
