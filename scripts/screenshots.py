@@ -19,14 +19,14 @@ from textual.pilot import Pilot
 
 from llterm.backends.llamacpp.quantize import quantize
 from llterm.backends.registry import BUNDLED, MODELS, open_model
-from llterm.config import load_config
+from llterm.config import Config, load_config
 from llterm.core.mixing.mix_recipe import Recipe
 from llterm.core.mixing.opinion_pools import OpinionPool
 from llterm.core.query import Backend
 from llterm.core.starting_stories import STORIES
 from llterm.core.weave_settings import WeaveSettings
 from llterm.engine.mix_opener import open_mix
-from llterm.ui.launch import Launch
+from llterm.ui.launch import Launch, Opening
 from llterm.ui.llterm_app import LltermApp, open_document
 from llterm.ui.mix.mix_screen import MixScreen
 
@@ -48,6 +48,15 @@ HEATED = (
 """A text with surprises in it."""
 
 
+def app_on(
+    path: Path, text: str, config: Config, opening: Opening, model: str, *, weave: bool
+) -> LltermApp:
+    """The app on a new loom; without a weave nothing is healed either."""
+    rules = None if weave else WeaveSettings(heal=False)
+    launch = Launch(path, text.encode(), None, rules, config, opening, model, weave)
+    return LltermApp(launch, open_document(launch))
+
+
 async def picture(name: str, size: tuple[int, int], home: Path) -> None:
     """Weave the first starting story, choose a branch, and draw the screen."""
     config = load_config(environment={}, folder=home)
@@ -55,17 +64,8 @@ async def picture(name: str, size: tuple[int, int], home: Path) -> None:
     async def opening(progress: Callable[[float], None]) -> Backend:
         return await open_model("fable", config, progress=progress)
 
-    launch = Launch(
-        path=home / name / "the-forest.loom",
-        text=(HEATED if name == "heat" else STORIES[0].text).encode(),
-        prefix=None,
-        rules=None,
-        config=config,
-        opening=opening,
-        model_name="fable",
-        auto_weave=True,
-    )
-    app = LltermApp(launch, open_document(launch))
+    text = HEATED if name == "heat" else STORIES[0].text
+    app = app_on(home / name / "the-forest.loom", text, config, opening, "fable", weave=True)
     async with app.run_test(size=size) as pilot:
         await woven(pilot)
         for key in ("ctrl+n", "ctrl+n", "ctrl+n"):
@@ -109,17 +109,8 @@ async def compared(name: str, size: tuple[int, int], home: Path) -> None:
         recipe = Recipe("reference", OpinionPool((1.0,) * len(models)))
         return await open_mix(models, recipe, config, progress=progress, forgiving=True)
 
-    launch = Launch(
-        path=home / name / "the-refrigerator.loom",
-        text=HEATED.encode(),
-        prefix=None,
-        rules=WeaveSettings(heal=False),
-        config=config,
-        opening=opening,
-        model_name="fable + 2 more",
-        auto_weave=False,
-    )
-    app = LltermApp(launch, open_document(launch))
+    path = home / name / "the-refrigerator.loom"
+    app = app_on(path, HEATED, config, opening, "fable + 2 more", weave=False)
     async with app.run_test(size=size) as pilot:
         await pilot.press("alt+x")
         screen = app.screen

@@ -37,6 +37,11 @@ class Bridge:
         self._interval = INTERVAL
         self._end: Callable[[], None] = session.listen(self._changed)
 
+    @property
+    def waiting(self) -> bool:
+        """Whether a change is still to be told."""
+        return self._timer is not None
+
     def close(self) -> None:
         """Stop listening."""
         self._end()
@@ -52,7 +57,7 @@ class Bridge:
         self._interval = max(INTERVAL, (monotonic() - start) / SHARE)
 
     def _changed(self) -> None:
-        if self._timer is not None:
+        if self.waiting:
             return
         wait = self._last + self._interval - monotonic()
         if wait <= 0:

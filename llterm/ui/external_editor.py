@@ -7,12 +7,10 @@ import shlex
 import subprocess
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from textual.app import App, SuspendNotSupported
 
 from llterm.errors import LltermError, UsageError, reason
-
-if TYPE_CHECKING:
-    from textual.app import App
 
 
 def editor_command() -> list[str]:
@@ -27,15 +25,6 @@ def editor_command() -> list[str]:
     return command
 
 
-def same_ends(old: str, new: str) -> tuple[int, int]:
-    """How many characters two texts share at the beginning, and then at the end."""
-    most = min(len(old), len(new))
-    start = next((n for n in range(most) if old[n] != new[n]), most)
-    most -= start
-    end = next((n for n in range(most) if old[-1 - n] != new[-1 - n]), most)
-    return start, end
-
-
 def edit_outside(app: App[object], text: str) -> str | None:
     """Let the person edit `text`; None when the editor was left without success.
 
@@ -44,8 +33,6 @@ def edit_outside(app: App[object], text: str) -> str | None:
     command = editor_command()
     with tempfile.TemporaryDirectory(prefix="llterm-") as folder:
         path = Path(folder) / "story.txt"
-        from textual.app import SuspendNotSupported
-
         path.write_text(text, encoding="utf-8", newline="\n")
         try:
             with app.suspend():

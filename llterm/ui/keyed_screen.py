@@ -1,22 +1,36 @@
-"""A full screen with keys of its own: what each does, the footer, and short notes."""
+"""A full screen with keys of its own: what each does, the footer, and short notes.
+
+The only file that touches Textual's binding maps.
+"""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 from textual import on
+from textual.binding import Binding, BindingsMap
 from textual.css.query import NoMatches
+from textual.dom import DOMNode
 from textual.screen import Screen
 
 from llterm.errors import LltermError
-from llterm.keymap import ACTIONS, Keymap, Pane, action_of
-from llterm.ui.bindings import first_key
+from llterm.keymap import ACTIONS, Action, Keymap, Pane, action_of
+from llterm.ui.bridge import Bridge, Observable
+from llterm.ui.messages import SessionChanged
 from llterm.ui.notices import show_trouble, troubles
 from llterm.ui.widgets.key_bar import MOST, Hint, KeyBar, key_name
 
+
+def first_key(keymap: Keymap, action: Action, pane: Pane) -> str:
+    """The key to show for an action while `pane` has the focus; empty where it has none."""
+    keys = keymap.keys(action, pane) or keymap.keys(action, "everywhere")
+    return keys[0] if keys else ""
+
+
+Answer = TypeVar("Answer")
 _LAST = ("app.help",)
 """Hints that keep their place in the footer however narrow it is."""
 
@@ -38,24 +52,27 @@ Table = dict[str, Handler]
 
 
 class KeyedScreen(Screen[None]):
-    """Subclasses fill the table and say which pane's keys count."""
+    """Subclasses fill the table and say which pane's keys count.
+
+    Every binding runs `screen.run(id)`. A pane's own binding stands before one it inherits for the
+    same key, which stays reachable when the action does not apply (`right` at a ghost, `right`
+    elsewhere).
+    """
 
     FLASH: ClassVar[float] = 2.5
     """Seconds that a short note stays; 0: until something else is said."""
     PALETTE: ClassVar[tuple[Pane, ...]] = ()
     """The panes whose actions the command palette offers here."""
 
-    def __init__(self) -> None:
+    def __init__(self, keymap: Keymap) -> None:
         super().__init__()
+        self.keymap = keymap
+        """The keys in force."""
         self.table: Table = {}
+        self.bridge: Bridge | None = None
         self.note = ""
         """Said for a moment, in the place of what stands there."""
         self._flashes = 0
-
-    @property
-    @abstractmethod
-    def keymap(self) -> Keymap:
-        """The keys in force."""
 
     @property
     @abstractmethod
@@ -69,6 +86,21 @@ class KeyedScreen(Screen[None]):
     def key(self, id: str) -> str:
         """The key to name for an action; empty where it has none here."""
         return key_name(first_key(self.keymap, action_of(id), self.pane))
+
+    def bind_pane(self, node: DOMNode, pane: Pane, only: Collection[str] | None = None) -> None:
+        """Give a node the keys of a pane, or of everywhere: all actions, or only these."""
+        added = BindingsMap(
+            Binding(key, f"screen.run('{action.id}')", action.help, show=False, id=action.id,
+                    priority=pane == "everywhere")
+            for action in ACTIONS
+            if only is None or action.id in only
+            for key in self.keymap.keys(action, pane)
+        ).key_to_bindings  # fmt: skip
+        inherited = node._bindings.key_to_bindings
+        node._bindings.key_to_bindings = {
+            **inherited,
+            **{key: [*new, *inherited.get(key, [])] for key, new in added.items()},
+        }
 
     # --- actions
 
@@ -97,12 +129,39 @@ class KeyedScreen(Screen[None]):
         else:
             self.flash(reason)
 
+    def ask(self, dialog: Screen[Answer], done: Callable[[Answer], object]) -> None:
+        """Open a dialog; what it gives back goes to `done`, unless the person gave up."""
+
+        def answered(answer: Answer | None) -> None:
+            if answer is not None:
+                with troubles(self):
+                    done(answer)
+
+        self.app.push_screen(dialog, answered)
+
     @on(KeyBar.Clicked)
     def _key_clicked(self, message: KeyBar.Clicked) -> None:
         if self.table[message.id].applies():
             self.action_run(message.id)
 
     # --- showing
+
+    def hear(self, source: Observable) -> None:
+        """Show what changes in it from now on."""
+        self.bridge = Bridge(source, self)
+
+    def on_unmount(self) -> None:
+        if self.bridge is not None:
+            self.bridge.close()
+
+    @on(SessionChanged)
+    def _changed(self) -> None:
+        if self.bridge is not None:
+            with self.bridge.showing():
+                self.show_changes()
+
+    def show_changes(self) -> None:
+        """Show what has changed in what this screen hears."""
 
     def flash(self, text: str) -> None:
         """Say something for a moment."""

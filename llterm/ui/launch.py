@@ -1,4 +1,4 @@
-"""What the command line hands to the app."""
+"""What the command line hands to the app, and the app to its main screen."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from llterm.config import Config
+from llterm.config.schema import Ui
 from llterm.constraints.spec import Constraint
 from llterm.core.chat_messages import Chat
 from llterm.core.query import Backend
 from llterm.core.weave_settings import WeaveSettings
+from llterm.keymap import Keymap
 
 Opening = Callable[[Callable[[float], None]], Awaitable[Backend]]
 """Opens the model; calls back with the share that is loaded, from any thread.
@@ -49,3 +51,13 @@ class Launch:
     """Nothing was named: offer the looms there are, if there are any."""
     mix: bool = False
     """Begin on the mix screen."""
+
+
+@dataclass(slots=True)
+class ScreenOptions:
+    """What the main screen needs to know that is neither story nor weave."""
+
+    keymap: Keymap
+    launch: Launch
+    ui: Ui
+    """What the configuration says of the app, and then the settings panel."""

@@ -41,11 +41,10 @@ from llterm.session.sampler_choice import SamplerChoice
 from llterm.session.session import Session
 from llterm.store.unreadable import Unreadable
 from llterm.terminal import in_browser
-from llterm.ui import log_buffer
-from llterm.ui.inert_filter import InertFilter
-from llterm.ui.job_driver import JobDriver
+from llterm.ui.job_driver import JobDriver, guard_pastes
 from llterm.ui.keyed_screen import KeyedScreen
-from llterm.ui.launch import Launch
+from llterm.ui.launch import Launch, ScreenOptions
+from llterm.ui.line_filters import InertFilter, NoColor
 from llterm.ui.loom.loom_screen import LoomScreen
 from llterm.ui.messages import (
     LoadModel,
@@ -56,11 +55,8 @@ from llterm.ui.messages import (
     UnloadModel,
 )
 from llterm.ui.mix.mix_screen import MixScreen
-from llterm.ui.no_color import NoColor
-from llterm.ui.notices import show_trouble, troubles
+from llterm.ui.notices import LOG_BUFFER, show_trouble, troubles
 from llterm.ui.palette import Commands, Palette
-from llterm.ui.paste_parser import guard_pastes
-from llterm.ui.screen_options import ScreenOptions
 from llterm.ui.theme_files import OWN_COLORS, Themes, load_themes
 from llterm.ui.weave import library_handlers
 from llterm.ui.weave.weave_screen import WeaveScreen
@@ -147,7 +143,7 @@ class LltermApp(App[None]):
         super().__init__()
         if self.no_color:
             self._filters = [NoColor(lambda: self.theme_variables)]
-        log_buffer.listen()
+        LOG_BUFFER.listen()
         self.launch = launch
         document.bear(self._say_missing)
         self.faulty = False
@@ -166,17 +162,9 @@ class LltermApp(App[None]):
         self.main = WeaveScreen(
             self.session,
             ScreenOptions(
-                keymap=keymap.resolve(launch.config.keys, browser=in_browser(os.environ)),
-                model_name=launch.model_name,
-                named=launch.path is not None,
-                keep_choice=lambda name, value: state.keep({name: value}),
-                config=launch.config,
-                overrides=launch.overrides,
-                accept_sole=launch.config.ui.accept_sole,
-                autopilot=launch.config.ui.autopilot,
-                sample_lines=launch.config.ui.sample_lines,
-                sample_tokens=launch.config.ui.sample_tokens,
-                sample_sentence=launch.config.ui.sample_sentence,
+                keymap.resolve(launch.config.keys, browser=in_browser(os.environ)),
+                launch,
+                launch.config.ui,
             ),
         )
 

@@ -1,7 +1,4 @@
-"""What panes tell the screen, and screens the app.
-
-Messages that come in bursts carry nothing and replace each other.
-"""
+"""What panes tell the screen, and screens the app."""
 
 from __future__ import annotations
 
@@ -15,25 +12,23 @@ from llterm.core.tokens import Tail
 from llterm.errors import LltermError
 
 
-class SessionChanged(Message):
+class ChangeMessage(Message):
+    """Comes in bursts, carries nothing, and replaces one of its kind that waits."""
+
+    def can_replace(self, message: Message) -> bool:
+        return type(message) is type(self)
+
+
+class SessionChanged(ChangeMessage):
     """View, status or figures of the session changed: pull what you show from it."""
 
-    def can_replace(self, message: Message) -> bool:
-        return isinstance(message, SessionChanged)
 
-
-class StoryChanged(Message):
+class StoryChanged(ChangeMessage):
     """The story's text or the cursor changed, by whatever way."""
 
-    def can_replace(self, message: Message) -> bool:
-        return isinstance(message, StoryChanged)
 
-
-class BranchHighlighted(Message):
+class BranchHighlighted(ChangeMessage):
     """Another row of the suggestion tree is selected, or none."""
-
-    def can_replace(self, message: Message) -> bool:
-        return isinstance(message, BranchHighlighted)
 
 
 @dataclass

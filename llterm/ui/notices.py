@@ -1,13 +1,18 @@
-"""How errors are told: a notice with title, cause and hint and a line in the log, or a sentence."""
+"""How errors are told: a notice with title, cause and hint and a line in the log, or a sentence.
+
+The last lines of the log are kept for the log screen.
+"""
 
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from textual.dom import DOMNode
 
+from llterm.core.display import area_text
 from llterm.errors import LltermError
 from llterm.faults import own_faults
 
@@ -50,3 +55,29 @@ def sentences_of(error: LltermError) -> str:
 def refusal(error: LltermError) -> str:
     """The line of a dialog that says why something that was typed cannot be."""
     return f"✗ {sentences_of(error)}"
+
+
+MOST = 500
+
+
+class LogBuffer(logging.Handler):
+    """Keeps formatted records, made inert: they may quote a file or a model."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self.lines: deque[str] = deque(maxlen=MOST)
+        self.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.extend(area_text(self.format(record)).splitlines())
+
+    def listen(self) -> None:
+        """Hear what the package logs. Once is enough; again does nothing."""
+        logger = logging.getLogger("llterm")
+        if self not in logger.handlers:
+            logger.addHandler(self)
+            if logger.level == logging.NOTSET:
+                logger.setLevel(logging.INFO)
+
+
+LOG_BUFFER = LogBuffer()

@@ -9,8 +9,7 @@ from functools import partial
 from textual.command import CommandPalette, DiscoveryHit, Hit, Hits, Provider
 
 from llterm.keymap import ACTIONS, Action
-from llterm.ui.bindings import first_key
-from llterm.ui.keyed_screen import KeyedScreen
+from llterm.ui.keyed_screen import KeyedScreen, first_key
 from llterm.ui.widgets.key_bar import key_name
 
 

@@ -84,15 +84,7 @@ def read_theme(path: Path, colors: int, base: Mapping[str, str]) -> tuple[Theme,
     theme = Theme(
         name=name,
         dark=dark,
-        primary=values["primary"],
-        foreground=values["foreground"],
-        background=values["background"],
-        surface=values["surface"],
-        panel=values["panel"],
-        accent=values["accent"],
-        warning=values["warning"],
-        error=values["error"],
-        success=values["success"],
+        **{key: values[key] for key in _TEXTUALS},  # type: ignore[arg-type]
         variables={
             **{key: values[key] for key in OWN_COLORS},
             "border": values["faint"],

@@ -6,13 +6,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from textual.dom import DOMNode
 from textual.notifications import Notification
 from textual.pilot import Pilot
 from textual.screen import Screen
+from textual.widgets import OptionList
 
 from llterm.backends.scripted import ScriptedBackend
 from llterm.config import Config
@@ -30,6 +31,7 @@ from llterm.ui.weave.weave_screen import WeaveScreen
 
 STORY = "Once upon a time a lamp maker lived by the river with a cat. The cat"
 Progress = Callable[[float], None]
+Shown = TypeVar("Shown", bound=Screen[Any])
 
 
 @dataclass
@@ -59,8 +61,8 @@ class Driven:
     @property
     def told(self) -> bool:
         """Whether the screen has been told of every change; the bridge holds some back a while."""
-        bridge = self.main._bridge
-        return bridge is not None and bridge._timer is None
+        bridge = self.main.bridge
+        return bridge is not None and not bridge.waiting
 
     async def press(self, *keys: str) -> None:
         """Press keys, and let the screen hear of what they changed, unless more is under way."""
@@ -79,6 +81,13 @@ class Driven:
             await self.pilot.pause(0.005)
         raise AssertionError("it never came to hold")
 
+    async def opened(self, kind: type[Shown]) -> Shown:
+        """The uppermost screen, once it is of this kind."""
+        await self.until(lambda: isinstance(self.app.screen, kind))
+        screen = self.app.screen
+        assert isinstance(screen, kind)
+        return screen
+
     async def weave(self) -> None:
         """Weave at the cursor, to the end, and until it is on screen."""
         await self.press("ctrl+j")
@@ -89,6 +98,20 @@ class Driven:
     def line(self, id: str) -> str:
         """What a line of the screen says."""
         return str(self.main.query_one(f"#{id}").render())
+
+
+def opens(make: Callable[[], Backend]) -> Callable[[Progress], Awaitable[Backend]]:
+    """Opens the backend that is made at once."""
+
+    async def opening(progress: Progress) -> Backend:
+        return make()
+
+    return opening
+
+
+def prompts(options: OptionList) -> list[str]:
+    """The rows of a list as texts."""
+    return [str(option.prompt) for option in options.options]
 
 
 def drawn(screen: Screen[Any]) -> list[str]:

@@ -17,9 +17,9 @@ _SGR = re.compile(rb"\x1b\[([0-9;:]*)m")
 def colours(output: bytes) -> set[bytes]:
     """Every sequence that sets a colour."""
     return {
-        found.group()
-        for found in _SGR.finditer(output)
-        for number in re.split(rb"[;:]", found.group(1))
+        match.group()
+        for match in _SGR.finditer(output)
+        for number in re.split(rb"[;:]", match.group(1))
         if number.isdigit() and (30 <= int(number) < 50 or 90 <= int(number) < 108)
     }
 

@@ -56,9 +56,9 @@ def test_a_session_from_start_to_resume(start: Start, home: Path, columns: int, 
     terminal.send(CTRL_Q)
     assert terminal.wait() == 0
     assert terminal.restored, terminal.left_on
-    kept = story(home / "fox.loom")
-    assert kept.startswith(PROMPT)
-    assert kept.endswith(" zebra")
+    saved = story(home / "fox.loom")
+    assert saved.startswith(PROMPT)
+    assert saved.endswith(" zebra")
 
     again = start("weave", "fox.loom", columns=columns, rows=rows)
     again.wait_for("zebra")

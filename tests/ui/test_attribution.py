@@ -15,7 +15,7 @@ from llterm.ui.dialogs.attributed_story import AttributedStory
 from llterm.ui.dialogs.attribution_dialog import AttributionDialog
 from llterm.ui.widgets.token_lines import lay_out
 from tests.helpers.bundled_model import BUNDLED
-from tests.helpers.driven_app import Driven, Progress, Start
+from tests.helpers.driven_app import Driven, Progress, Start, open_heat
 
 STORY = "Once upon a time there was a little fox. “Come,” said the fox to the [b]bear[/b],\n"
 
@@ -38,13 +38,9 @@ def fable(start: Start) -> Start:
 
 async def opened(at: Driven, *keys: str) -> AttributionDialog:
     """Go to the heat panel, press these keys there, and ask why."""
-    await at.press("f4")
-    await at.until(lambda: at.session.reader.places and not at.session.reader.waiting)
-    await at.until(lambda: at.main.heat.reading is not None)
+    await open_heat(at)
     await at.press(*keys, "a")
-    await at.until(lambda: isinstance(at.app.screen, AttributionDialog))
-    screen = at.app.screen
-    assert isinstance(screen, AttributionDialog)
+    screen = await at.opened(AttributionDialog)
     return screen
 
 

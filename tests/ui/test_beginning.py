@@ -11,11 +11,11 @@ from llterm.core.starting_stories import STORIES
 from llterm.session import stories
 from llterm.ui.dialogs.looms_dialog import LoomsDialog
 from llterm.ui.dialogs.stories_dialog import StoriesDialog
-from tests.helpers.driven_app import STORY, Start
+from tests.helpers.driven_app import STORY, Start, prompts
 
 
 def titles(options: OptionList) -> list[str]:
-    return [str(one.prompt).splitlines()[0] for one in options.options]
+    return [text.splitlines()[0] for text in prompts(options)]
 
 
 async def test_the_story_is_kept_and_another_begins_with_it(start: Start) -> None:
@@ -66,7 +66,7 @@ async def test_the_list_of_looms_has_them_too(start: Start, home: Path) -> None:
     stories.keep("mill", b"The mill")
     start.offer = True
     async with start() as at:
-        await at.until(lambda: isinstance(at.app.screen, LoomsDialog))
+        await at.opened(LoomsDialog)
         options = at.app.screen.query_one(OptionList)
         await at.until(lambda: options.option_count)
         assert titles(options)[0] == "  mill  a starting story of yours"

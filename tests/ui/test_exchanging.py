@@ -29,7 +29,7 @@ def told(at: Driven) -> str:
 
 async def imported(at: Driven, path: str) -> None:
     await at.press("alt+i")
-    await at.until(lambda: isinstance(at.app.screen, AskLine))
+    await at.opened(AskLine)
     at.app.screen.query_one(Input).value = path
     await at.press("enter")
 
@@ -43,7 +43,7 @@ async def test_an_export_that_fails_by_our_fault_says_so(
     monkeypatch.setattr(plain_text, "write_text", broken)
     async with cat() as at:
         await at.press("alt+e")
-        await at.until(lambda: isinstance(at.app.screen, ExportDialog))
+        await at.opened(ExportDialog)
         await at.press("enter")
         await at.until(lambda: "fault of llterm's own" in told(at))
         assert "ZeroDivisionError: a fault" in told(at)
@@ -77,9 +77,8 @@ async def test_half_an_emoji_is_imported_and_its_loom_and_map_are_drawn(cat: Sta
     (cat.folder / "half.loom").replace(cat.folder / "cat.loom")
     async with cat() as at:
         await at.press("alt+l")
-        await at.until(lambda: isinstance(at.app.screen, LoomScreen))
+        await at.opened(LoomScreen)
         for _ in ("the map", "the outline"):
-            screen = at.app.screen
-            assert isinstance(screen, LoomScreen)
+            screen = await at.opened(LoomScreen)
             assert "Once" in "".join(screen.view.render_line(y).text for y in range(3))
             await at.press("m")

@@ -144,25 +144,25 @@ async def test_the_inspector_says_what_the_constraint_allows(start: Start) -> No
     async with start(size=(80, 24)) as at:
         await open_heat(at)
         await at.press("i")
-        await at.until(lambda: isinstance(at.app.screen, InspectorDialog))
+        await at.opened(InspectorDialog)
         assert "valid" not in await columns(at)
         await at.press("escape")
         await at.session.set_constraint(choices([" sat.", " is asleep."]))
         await at.weave()
         await at.press("end", "i")
-        await at.until(lambda: isinstance(at.app.screen, InspectorDialog))
+        await at.opened(InspectorDialog)
         assert "valid" in await columns(at)
         inspector = at.app.screen
         table = inspector.query_one(DataTable)
         assert table.virtual_size.width <= table.size.width
-        told = str(inspector.query_one(".dialog--note").render())
-        assert "the constraint takes" in told
-        assert "as if" not in told
+        headline = str(inspector.query_one(".dialog--note").render())
+        assert "the constraint takes" in headline
+        assert "as if" not in headline
         await at.press("escape", "home", "right", "i")
-        await at.until(lambda: isinstance(at.app.screen, InspectorDialog))
+        await at.opened(InspectorDialog)
         assert "valid" in await columns(at)
-        told = str(at.app.screen.query_one(".dialog--note").render())
-        assert "as if a weave began" in told
+        headline = str(at.app.screen.query_one(".dialog--note").render())
+        assert "as if a weave began" in headline
 
 
 async def columns(at: Driven) -> list[str]:
@@ -176,8 +176,7 @@ async def test_the_inspector_filters_tries_a_chain_and_forces(start: Start) -> N
     async with start(size=(120, 40)) as at:
         panel = await open_heat(at)
         await at.press("i")
-        await at.until(lambda: isinstance(at.app.screen, InspectorDialog))
-        inspector = at.app.screen
+        inspector = await at.opened(InspectorDialog)
         table = inspector.query_one(DataTable)
         await at.until(lambda: table.row_count > 10)
         inspector.query_one("#chain", Input).value = "top_k=2"
@@ -204,11 +203,11 @@ def test_the_help_says_what_surprises_and_forks_are() -> None:
 async def test_candidates_are_the_lighter_the_likelier(start: Start) -> None:
     async with start(size=(120, 40)) as at:
         panel = await open_heat(at)
-        panel._depth = "truecolor"
+        panel.depth = "truecolor"
         reading = panel.reading
         assert reading is not None
         likely = [one for one in reading.top[:4] if one.logprob >= math.log(LIKELY)]
-        cell = (panel.chosen - panel._left) * COLUMN + 2
+        cell = (panel.chosen - panel.left) * COLUMN + 2
         lights = []
         for rank in range(1, len(likely) + 1):
             (segment,) = panel.render_line(HEAD + rank).crop(cell, cell + 1)
@@ -225,10 +224,10 @@ async def test_bars_of_probabilities_rise_with_them(start: Start) -> None:
         await at.press("c", *["m"] * MEASURES.index("probability"))
         lines = drawn(panel)
         assert "▁ 0%  █ 100%" in lines[0]
-        readings = [one for one in at.session.reader.readings if one is not None]
-        likely = max(readings, key=lambda one: one.p)
-        unlikely = min(readings, key=lambda one: one.p)
-        at_bottom = [lines[-1][one.index] for one in (unlikely, likely)]
+        readings = [reading for reading in at.session.reader.readings if reading is not None]
+        likely = max(readings, key=lambda reading: reading.p)
+        unlikely = min(readings, key=lambda reading: reading.p)
+        at_bottom = [lines[-1][reading.index] for reading in (unlikely, likely)]
         assert at_bottom == sorted(at_bottom)
         assert len(set(at_bottom)) == 2
 
@@ -260,17 +259,16 @@ async def test_the_inspector_weighs_a_whole_text(start: Start) -> None:
         panel = await open_heat(at)
         number = panel.chosen
         await at.press("i")
-        await at.until(lambda: isinstance(at.app.screen, InspectorDialog))
-        inspector = at.app.screen
+        inspector = await at.opened(InspectorDialog)
         await at.until(lambda: inspector.query_one(DataTable).row_count > 10)
         field = inspector.query_one("#filter", Input)
         field.value = " lamp maker"
         field.focus()
         await at.press("enter")
         await at.until(lambda: "joint" in str(inspector.query_one("#told").render()))
-        told = str(inspector.query_one("#told").render())
+        note = str(inspector.query_one("#told").render())
         context = at.session.reader.context_of(number)
         tokens, logprob = await at.session.reader.joint(context, " lamp maker")
-        assert "␣lamp maker" in told
-        assert f"{tokens} tokens" in told
+        assert "␣lamp maker" in note
+        assert f"{tokens} tokens" in note
         assert logprob < 0

@@ -46,8 +46,7 @@ async def loom(
         await at.until(
             lambda: isinstance(at.app.screen, LoomScreen) and at.app.screen.view.selected
         )
-        screen = at.app.screen
-        assert isinstance(screen, LoomScreen)
+        screen = await at.opened(LoomScreen)
         yield at, screen
 
 
@@ -251,10 +250,9 @@ async def test_two_branches_side_by_side(fox: Start) -> None:
     async with loom(fox) as (at, screen):
         await go(at, screen, "␣sat")
         await at.press("w")
-        found = at.app.screen
-        assert isinstance(found, ComparisonDialog)
-        await at.until(lambda: "sat" in str(found.query_one("VerticalScroll Static").render()))
-        text = str(found.query_one("VerticalScroll Static").render())
+        dialog = await at.opened(ComparisonDialog)
+        await at.until(lambda: "sat" in str(dialog.query_one("VerticalScroll Static").render()))
+        text = str(dialog.query_one("VerticalScroll Static").render())
         assert "The red fox" in text
         assert "ran·77.9% away·77.9%" in text
         assert "sat·13.5%" in text
@@ -271,8 +269,7 @@ async def test_continuations_that_nobody_took_fold_away_and_are_cleared(fox: Sta
         document = at.session.document
         document.branches.plant(document.loom.head, [model_run(b" there"), model_run(b" here")])
         await at.press("alt+l")
-        screen = at.app.screen
-        assert isinstance(screen, LoomScreen)
+        screen = await at.opened(LoomScreen)
         await at.until(lambda: screen.view.selected)
         assert "␣there" not in texts(screen)
         assert "+2" in shown(screen)[screen.view.index]
@@ -303,9 +300,9 @@ async def test_hoist_sort_copy_and_the_path(fox: Start) -> None:
 async def test_a_loom_that_can_only_be_read_says_so(fox: Start) -> None:
     other = Document.open(fox.folder / "cat.loom")
     async with loom(fox) as (at, screen):
-        assert ["Another llterm has" in one.message for one in at.notices] == [True]
+        assert ["Another llterm has" in notice.message for notice in at.notices] == [True]
         before = texts(screen)
         await at.press("d")
         assert texts(screen) == before
-        assert any("reading only" in one.title for one in at.notices)
+        assert any("reading only" in notice.title for notice in at.notices)
     other.close()

@@ -15,7 +15,7 @@ from llterm.session import looms
 from llterm.session.document import Document
 from llterm.ui.dialogs.export_dialog import ExportDialog
 from llterm.ui.dialogs.looms_dialog import LoomsDialog
-from tests.helpers.driven_app import STORY, Driven, Start
+from tests.helpers.driven_app import STORY, Driven, Start, prompts
 from tests.helpers.hostile_looms import change
 
 
@@ -29,23 +29,18 @@ def make(folder: Path, name: str, text: bytes) -> Path:
 async def listed(at: Driven) -> OptionList:
     """Open the list, and wait until it is filled."""
     await at.press("alt+o")
-    screen = at.app.screen
-    assert isinstance(screen, LoomsDialog)
+    screen = await at.opened(LoomsDialog)
     options = screen.query_one(OptionList)
     await at.until(lambda: options.option_count)
     return options
-
-
-def lines(options: OptionList) -> list[str]:
-    return [str(options.get_option_at_index(n).prompt) for n in range(options.option_count)]
 
 
 async def test_another_loom_is_opened(start: Start, home: Path) -> None:
     other = make(home, "fox", b"The red fox")
     async with start() as at:
         options = await listed(at)
-        index = next(n for n, line in enumerate(lines(options)) if "fox" in line)
-        assert "The red fox" in lines(options)[index]
+        index = next(n for n, line in enumerate(prompts(options)) if "fox" in line)
+        assert "The red fox" in prompts(options)[index]
         for _ in range(index):
             await at.press("j")
         await at.press("enter")
@@ -56,7 +51,7 @@ async def test_another_loom_is_opened(start: Start, home: Path) -> None:
 async def test_a_starting_story_is_begun(start: Start) -> None:
     async with start() as at:
         options = await listed(at)
-        index = next(n for n, line in enumerate(lines(options)) if STORIES[1].title in line)
+        index = next(n for n, line in enumerate(prompts(options)) if STORIES[1].title in line)
         for _ in range(index):
             await at.press("down")
         await at.press("enter")
@@ -71,10 +66,10 @@ async def test_a_start_without_a_file_offers_the_looms_there_are(start: Start, h
         assert at.app.screen is at.main
     make(home, "fox", b"The red fox")
     async with start() as at:
-        await at.until(lambda: isinstance(at.app.screen, LoomsDialog))
+        await at.opened(LoomsDialog)
         options = at.app.screen.query_one(OptionList)
         await at.until(lambda: options.option_count)
-        assert "fox" in lines(options)[0]
+        assert "fox" in prompts(options)[0]
         await at.press("n")
         assert at.app.screen is at.main
         assert at.app.following is None
@@ -86,14 +81,14 @@ async def test_rename_duplicate_delete_and_back(start: Start, home: Path) -> Non
         options = await listed(at)
         before = fox.read_bytes()
 
-        async def shows(text: str, there: bool = True) -> None:
-            await at.until(lambda: any(f" {text} " in one for one in lines(options)) == there)
+        async def shows(text: str, shown: bool = True) -> None:
+            await at.until(lambda: any(f" {text} " in line for line in prompts(options)) == shown)
 
         await at.press("home", "r", "end", *" two", "enter")
         await shows("fox two")
         await at.press("home", "c")
         await shows("fox two copy")
-        named = next(n for n, one in enumerate(lines(options)) if " fox two  " in one)
+        named = next(n for n, line in enumerate(prompts(options)) if " fox two  " in line)
         options.highlighted = named
         await at.press("d")
         await at.until(lambda: not (home / "fox two.loom").exists())
@@ -135,10 +130,9 @@ async def test_an_export_is_written_beside_the_loom(
     async with start() as at:
         await at.press("!")
         await at.press("alt+e")
-        screen = at.app.screen
-        assert isinstance(screen, ExportDialog)
+        screen = await at.opened(ExportDialog)
         options = screen.query_one(OptionList)
-        options.highlighted = next(n for n, one in enumerate(lines(options)) if format in one)
+        options.highlighted = next(n for n, one in enumerate(prompts(options)) if format in one)
         await at.pilot.pause()
         await at.press("enter")
         await at.until(lambda: (home / name).exists())
@@ -227,9 +221,9 @@ async def test_what_cannot_be_saved_is_not_quit_at_once_and_then_rescued(
 
     with pytest.raises(LltermError, match="could not be saved") as caught:
         await quit_twice()
-    kept = home / "data" / "looms" / "cat rescued.loom"
-    assert str(kept) in caught.value.hint
-    copy = Document.open(kept)
+    rescued = home / "data" / "looms" / "cat rescued.loom"
+    assert str(rescued) in caught.value.hint
+    copy = Document.open(rescued)
     assert copy.text == STORY + PAGE
     copy.undo()
     assert copy.text == STORY
@@ -257,7 +251,7 @@ async def test_looms_that_lie_are_in_the_list_and_the_app_goes_on(start: Start, 
     change(bad, "update node set parent = id")
     async with start() as at:
         options = await listed(at)
-        assert any("damaged" in line for line in lines(options) if "ring" in line)
+        assert any("damaged" in line for line in prompts(options) if "ring" in line)
         await at.press("escape")
         at.main.editor.insert(" sat")
         assert at.story == STORY + " sat"

@@ -18,8 +18,7 @@ from llterm.errors import BackendUnavailable, UsageError
 from llterm.ui.dialogs.help_dialog import HelpDialog
 from llterm.ui.mix import mix_view
 from llterm.ui.mix.mix_screen import MixScreen
-from llterm.ui.mix.model_charts import ModelCharts
-from llterm.ui.mix.model_columns import ModelColumns
+from llterm.ui.mix.model_columns import ModelCharts, ModelColumns
 from tests.helpers.driven_app import Driven, Progress, Start, drawn
 from tests.helpers.mix_models import STORY, Endless, Few, Hanging, Mortal
 
@@ -40,8 +39,7 @@ async def side_by_side(
     async with start(STORY, size=size) as at:
         at.session.set_sampling(at.session.sampling.under("greedy", PRESETS))
         await at.press("alt+x")
-        screen = at.app.screen
-        assert isinstance(screen, MixScreen)
+        screen = await at.opened(MixScreen)
         await read(at, screen)
         yield at, screen
 
@@ -60,11 +58,11 @@ def _holds(screen: MixScreen, size: int) -> bool:
 
 async def read(at: Driven, screen: MixScreen) -> None:
     await at.until(lambda: screen.mixing.looked and not screen.mixing.waiting)
-    await at.until(lambda: screen._begun)
+    await at.until(lambda: screen.begun)
 
 
 def marks(screen: MixScreen) -> list[str]:
-    return [word.mark for word in screen.story._words]
+    return [word.mark for word in screen.story.words]
 
 
 def shown(screen: MixScreen) -> str:
@@ -156,9 +154,9 @@ async def test_the_first_difference_is_one_key_away(start: Start, size: tuple[in
     async with side_by_side(start, models, "reference", size) as (at, screen):
         assert screen.number == 0
         tokens = models[0].vocabulary.prefix + models[0].vocabulary.encode(STORY)
-        firsts = [[int(one.logprobs(tokens[:n]).argmax()) for one in models]
+        firsts = [[int(model.logprobs(tokens[:n]).argmax()) for model in models]
                   for n in range(1, len(tokens) + 1)]  # fmt: skip
-        differing = [n for n, (one, other) in enumerate(firsts) if one != other]
+        differing = [n for n, (first, other) in enumerate(firsts) if first != other]
         await at.press("n")
         expected = next((n for n in differing if n > 0), 0)
         assert screen.number == expected
@@ -206,16 +204,16 @@ async def test_a_silent_model_is_switched_off_by_a_key_and_nothing_hangs(
 async def test_when_nobody_is_left_a_row_says_why_and_the_play_ends(start: Start) -> None:
     models = [Mortal(1), Mortal(2)]
     async with side_by_side(start, models) as (at, screen):
-        for one in models:
-            one.dead = True
+        for model in models:
+            model.dead = True
         await at.press("p")
         await at.until(lambda: "B random-2 silent for" in shown(screen))
         told = " ".join(shown(screen).split())
         assert "the mix stands still and asks again" in told
         assert not at.session.player.playing
         assert not at.notices
-        for one in models:
-            one.dead = False
+        for model in models:
+            model.dead = False
         await at.press("r")
         await at.until(lambda: "silent" not in shown(screen))
         assert screen.trouble is None
@@ -265,7 +263,7 @@ async def test_eight_models_are_told_apart_without_colours(
 async def test_help_names_the_keys_and_escape_goes_back_to_the_story(start: Start) -> None:
     async with side_by_side(start, [Endless(1), Endless(2)]) as (at, _):
         await at.press("question_mark")
-        await at.until(lambda: isinstance(at.app.screen, HelpDialog))
+        await at.opened(HelpDialog)
         await at.press("escape", "escape")
         assert at.app.screen is at.main
         await at.press("Q")
@@ -284,8 +282,7 @@ async def test_models_that_could_not_be_opened_are_opened_by_the_key(start: Star
     start.opening = opening
     async with start(STORY, ready=False) as at:
         await at.press("alt+x")
-        screen = at.app.screen
-        assert isinstance(screen, MixScreen)
+        screen = await at.opened(MixScreen)
         await at.until(lambda: "No connection to http://near" in shown(screen))
         assert "r tries again" in " ".join(shown(screen).split())
         await at.press("full_stop")
@@ -298,8 +295,7 @@ async def test_models_that_could_not_be_opened_are_opened_by_the_key(start: Star
 async def test_with_one_model_it_says_how_to_have_several(start: Start) -> None:
     async with start() as at:
         await at.press("alt+x")
-        screen = at.app.screen
-        assert isinstance(screen, MixScreen)
+        screen = await at.opened(MixScreen)
         await at.until(lambda: "llterm mix -m A -m B" in shown(screen))
         await at.press("m", "tab", "n", "enter", "backspace", "escape")
         assert at.app.screen is at.main

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,7 @@ from llterm.core.query import Backend
 from llterm.errors import ModelError
 from llterm.state import read_state
 from llterm.ui.dialogs.models_dialog import ModelsDialog
-from tests.helpers.driven_app import STORY, Driven, Start
+from tests.helpers.driven_app import STORY, Driven, Start, opens, prompts
 
 
 @pytest.fixture(autouse=True)
@@ -31,11 +30,10 @@ def alone(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 async def pick(at: Driven, name: str) -> None:
     """Choose a model in the list."""
     await at.press("alt+m")
-    picker = at.app.screen
-    assert isinstance(picker, ModelsDialog)
+    picker = await at.opened(ModelsDialog)
     options = picker.query_one(OptionList)
     await at.until(lambda: options.option_count)
-    names = [str(options.get_option_at_index(n).prompt) for n in range(options.option_count)]
+    names = prompts(options)
     options.highlighted = next(n for n, line in enumerate(names) if f" {name} " in line)
     await at.press("enter")
 
@@ -131,7 +129,7 @@ async def test_the_list_says_what_it_knows(start: Start, home: Path) -> None:
         await at.press("alt+m")
         options = at.app.screen.query_one(OptionList)
         await at.until(lambda: options.option_count == 4)
-        lines = [str(options.get_option_at_index(n).prompt) for n in range(4)]
+        lines = prompts(options)
         assert "11.7 MB  f16" in lines[0]
         assert lines[2].startswith("● scripted")
         assert "cannot be opened" in lines[3]
@@ -152,9 +150,9 @@ async def test_a_load_that_is_given_up_is_freed(home: Path) -> None:
     await asyncio.get_running_loop().shutdown_default_executor()
     await asyncio.sleep(0)  # What is to be done with the model is called on the loop.
     # A model's thread ends when it has freed the model.
-    for one in set(threading.enumerate()) - before:
-        one.join(30)
-        assert not one.is_alive()
+    for thread in set(threading.enumerate()) - before:
+        thread.join(30)
+        assert not thread.is_alive()
 
 
 async def test_the_chat_is_one_folded_line_that_opens(start: Start) -> None:
@@ -180,10 +178,7 @@ async def test_a_template_that_fails_is_told_in_its_line(start: Start) -> None:
         def open_chat(self, chat: object) -> tuple[()]:
             raise ModelError("The model's chat template failed", "It says: no.", "")
 
-    async def refusing(progress: Callable[[float], None]) -> Backend:
-        return Refusing()
-
-    start.opening = refusing
+    start.opening = opens(lambda: Refusing())
     async with start() as at:
         await at.press("alt+c", *"tell", "ctrl+j")
         await at.until(lambda: "The model's chat" in shown(at))

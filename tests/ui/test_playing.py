@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from textual.widgets import Input, TextArea
 
 from llterm.backends.scripted import ScriptedBackend
-from llterm.core.query import Backend
 from llterm.core.sampling.sampler_settings import PRESETS
 from llterm.core.weave_settings import WeaveSettings
 from llterm.state import read_state
 from llterm.ui.dialogs.settings_dialog import SettingsDialog
 from llterm.ui.dialogs.text_dialogs import PutText
-from tests.helpers.driven_app import STORY, Progress, Start, open_heat, shows_story
+from tests.helpers.driven_app import STORY, Start, open_heat, opens, shows_story
 from tests.helpers.sessions import Gate
 
 
@@ -63,7 +64,7 @@ async def test_the_speed_is_set_by_keys_and_panel_and_kept(start: Start) -> None
         assert at.session.player.speed == 10
         assert read_state().values["ui.play_speed"] == 10
         await at.press("f5")
-        await at.until(lambda: isinstance(at.app.screen, SettingsDialog))
+        await at.opened(SettingsDialog)
         field = at.app.screen.query_one("#play_speed", Input)
         field.value = "0"
         await at.until(lambda: at.session.player.speed == float("inf"))
@@ -87,7 +88,7 @@ async def test_a_text_of_ones_own_is_put_in_place_of_a_token(start: Start) -> No
         panel = await open_heat(at)
         place = at.session.reader.places[panel.chosen]
         await at.press("t")
-        await at.until(lambda: isinstance(at.app.screen, PutText))
+        await at.opened(PutText)
         at.app.screen.query_one(TextArea).text = " dog with no name"
         await at.press("ctrl+j")
         assert at.story == STORY[: place.start] + " dog with no name"
@@ -99,7 +100,7 @@ async def test_a_text_of_ones_own_is_put_in_place_of_a_token(start: Start) -> No
 async def test_the_autopilot_flies_its_rounds(start: Start) -> None:
     start.rules = WeaveSettings(depth=4, beams=5)
     async with start() as at:
-        at.main.options.autopilot = 3
+        at.main.options.ui = replace(at.main.options.ui, autopilot=3)
         await at.weave()
         await at.press("ctrl+o", "R")
         await at.until(lambda: not at.session.autopilot.running)
@@ -110,10 +111,7 @@ async def test_the_autopilot_flies_its_rounds(start: Start) -> None:
 async def test_escape_ends_the_autopilot(start: Start) -> None:
     gate = Gate(0)
 
-    async def gated(progress: Progress) -> Backend:
-        return ScriptedBackend(gate)
-
-    start.opening = gated
+    start.opening = opens(lambda: ScriptedBackend(gate))
     async with start() as at:
         at.main.suggestions.display = True
         at.main.suggestions.focus()

@@ -9,18 +9,15 @@ from llterm.core.sampling.sampler_settings import SamplerSettings
 from llterm.state import read_state
 from llterm.ui.dialogs.inspector_dialog import InspectorDialog
 from llterm.ui.dialogs.sampler_dialog import SamplerDialog
-from tests.helpers.driven_app import Driven, Start
+from tests.helpers.driven_app import Driven, Start, open_heat, prompts
 
 
 async def opened(at: Driven, *, heat: bool = True) -> SamplerDialog:
     if heat:
-        await at.press("f4")
-        reader = at.session.reader
-        await at.until(lambda: reader.places and not reader.waiting)
+        await open_heat(at)
         await at.press("left", "left")
     await at.press("ctrl+k")
-    panel = at.app.screen
-    assert isinstance(panel, SamplerDialog)
+    panel = await at.opened(SamplerDialog)
     if heat:
         await at.until(lambda: "kept" in drawn(panel))
     return panel
@@ -31,8 +28,7 @@ def drawn(panel: SamplerDialog) -> str:
 
 
 def listed(panel: SamplerDialog) -> list[str]:
-    options = panel.query_one(OptionList)
-    return [str(options.get_option_at_index(n).prompt) for n in range(options.option_count)]
+    return prompts(panel.query_one(OptionList))
 
 
 @pytest.mark.parametrize("size", [(80, 24), (60, 15)])
@@ -81,12 +77,12 @@ async def test_a_chain_is_saved_by_name_chosen_again_after_a_restart_and_forgott
         assert "none of llterm's own" in str(panel.query_one(".setting--note", Static).render())
         await at.press(*["backspace"] * 6, *"mine", "enter")
         assert at.session.sampling.label == "mine"
-    kept = read_state().values
-    assert kept["sampling.preset"] == "mine"
-    assert kept["presets.mine"]["repeat_penalty"] == 1.07  # type: ignore[index]
+    choices = read_state().values
+    assert choices["sampling.preset"] == "mine"
+    assert choices["presets.mine"]["repeat_penalty"] == 1.07  # type: ignore[index]
     from llterm.config import load_config
 
-    start.config = load_config(environment={}, state=kept, folder=start.folder)
+    start.config = load_config(environment={}, state=choices, folder=start.folder)
     async with start() as at:
         assert at.session.sampling.label == "mine"
         assert isinstance(at.session.presets["mine"], SamplerSettings)
@@ -116,12 +112,12 @@ async def test_the_inspector_opens_the_panel_and_follows_it(start: Start) -> Non
     async with start(size=(120, 40)) as at:
         await opened(at)
         await at.press("escape", "i")
-        await at.until(lambda: isinstance(at.app.screen, InspectorDialog))
+        await at.opened(InspectorDialog)
         table = at.app.screen.query_one(DataTable)
         await at.until(lambda: table.row_count > 10)
         assert str(table.get_row_at(1)[-1]).strip() == "top_p"
         await at.press("f6")
-        await at.until(lambda: isinstance(at.app.screen, SamplerDialog))
+        await at.opened(SamplerDialog)
         await at.press("up", "left", "left", "left")
         assert at.session.sampling.label == "neutral"
         await at.press("escape")

@@ -9,7 +9,7 @@ import pytest
 from llterm.config.sampling_values import value_of
 from llterm.core.sampling.sampler_settings import KNOBS, ORDER, PRESETS, SamplerSettings, Sampling
 from llterm.ui.dialogs import sampler_rows
-from llterm.ui.dialogs.setting_text import value_text
+from llterm.ui.dialogs.sampler_rows import value_text
 
 BALANCED = Sampling()
 
@@ -19,17 +19,17 @@ def row(name: str, sampling: Sampling = BALANCED) -> sampler_rows.SamplerRow:
 
 
 def test_rows_stand_in_the_chains_order_and_stages_that_do_not_run_take_one() -> None:
-    found = sampler_rows.rows(BALANCED)
-    assert found[0].name == "preset"
-    first = [(one.stage, one.place) for one in found if one.first]
+    balanced = sampler_rows.rows(BALANCED)
+    assert balanced[0].name == "preset"
+    first = [(row.stage, row.place) for row in balanced if row.first]
     assert first[:3] == [("penalties", 1), ("temperature", 2), ("top_p", 3)]
     assert {stage for stage, place in first if not place} == set(ORDER) - {
         "penalties", "temperature", "top_p"
     }  # fmt: skip
-    assert sum(one.stage == "dry" for one in found) == 1
-    assert sum(one.stage == "penalties" for one in found) == len(KNOBS["penalties"])
+    assert sum(row.stage == "dry" for row in balanced) == 1
+    assert sum(row.stage == "penalties" for row in balanced) == len(KNOBS["penalties"])
     every = sampler_rows.rows(BALANCED.under("neutral", PRESETS))
-    assert sum(one.stage == "dry" for one in every) == len(KNOBS["dry"])
+    assert sum(row.stage == "dry" for row in every) == len(KNOBS["dry"])
 
 
 @pytest.mark.parametrize(
@@ -56,10 +56,10 @@ def test_steps_end_at_the_edge_of_what_may_be() -> None:
 
 
 def test_what_is_shown_can_be_typed() -> None:
-    for one in sampler_rows.rows(BALANCED.under("neutral", PRESETS)):
-        value = value_of(BALANCED, one.name)
+    for knob in sampler_rows.rows(BALANCED.under("neutral", PRESETS)):
+        value = value_of(BALANCED, knob.name)
         text = value_text(value)
-        assert value_of(sampler_rows.typed(BALANCED, one, text, PRESETS), one.name) == value
+        assert value_of(sampler_rows.typed(BALANCED, knob, text, PRESETS), knob.name) == value
     typed = sampler_rows.typed(BALANCED, row("ban"), "once upon|\\n", PRESETS)
     assert typed.bans.phrases == ("once upon", "\n")
     with pytest.raises(ValueError, match="TEXT=NUMBER"):

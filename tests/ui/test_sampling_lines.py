@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from textual.widgets import Input, OptionList, TextArea
 
 from llterm.backends.scripted import ScriptedBackend
-from llterm.core.query import Backend
 from llterm.core.weave_settings import WeaveSettings
 from llterm.state import read_state
 from llterm.ui.dialogs.models_dialog import ModelsDialog
 from llterm.ui.dialogs.sentences_dialog import SentencesDialog, WriteIn
 from llterm.ui.dialogs.settings_dialog import SettingsDialog
-from llterm.ui.widgets.toggle import Toggle
-from tests.helpers.driven_app import STORY, Driven, Progress, Start, shows_story
+from llterm.ui.widgets.fields import Toggle
+from tests.helpers.driven_app import STORY, Driven, Start, opens, shows_story
 from tests.helpers.sessions import SEEDED, Gate, draw_by
 
 
@@ -28,7 +29,7 @@ async def sample(at: Driven, key: str = "alt+s") -> None:
 async def test_a_key_samples_lines_that_are_accepted_like_suggestions(start: Start) -> None:
     async with start(size=(120, 40)) as at:
         draw_by(at.session, SEEDED)
-        at.main.options.sample_lines, at.main.options.sample_tokens = 4, 6
+        at.main.options.ui = replace(at.main.options.ui, sample_lines=4, sample_tokens=6)
         await at.weave()
         woven = len(at.main.suggestions.rows)
         await sample(at)
@@ -54,10 +55,7 @@ async def test_a_key_samples_lines_that_are_accepted_like_suggestions(start: Sta
 async def test_escape_stops_the_lines_and_keeps_them(start: Start) -> None:
     gate = Gate(2)
 
-    async def gated(progress: Progress) -> Backend:
-        return ScriptedBackend(gate)
-
-    start.opening = gated
+    start.opening = opens(lambda: ScriptedBackend(gate))
     async with start() as at:
         await at.press("alt+s")
         await at.until(lambda: "sampling 5 lines" in at.line("found"))
@@ -70,12 +68,12 @@ async def test_escape_stops_the_lines_and_keeps_them(start: Start) -> None:
 async def test_the_panel_sets_how_many_and_how_long_and_keeps_it(start: Start) -> None:
     async with start() as at:
         await at.press("f5")
-        await at.until(lambda: isinstance(at.app.screen, SettingsDialog))
+        await at.opened(SettingsDialog)
         at.app.screen.query_one("#sample_lines", Input).value = "2"
         at.app.screen.query_one("#sample_sentence", Toggle).focus()
         await at.press("space")
-        await at.until(lambda: at.main.options.sample_sentence)
-        assert at.main.options.sample_lines == 2
+        await at.until(lambda: at.main.options.ui.sample_sentence)
+        assert at.main.options.ui.sample_lines == 2
         assert read_state().values["ui.sample_lines"] == 2
         at.app.screen.query_one("#strategy", Input).value = "deep"
         await at.until(lambda: at.app.screen.query_one("#strategy").has_class("-wrong"))
@@ -98,21 +96,19 @@ async def test_sentences_are_picked_kept_written_and_taken_back(start: Start) ->
     async with start(size=(100, 30)) as at:
         draw_by(at.session, SEEDED)
         await at.press("alt+n")
-        await at.until(lambda: isinstance(at.app.screen, SentencesDialog))
-        screen = at.app.screen
-        assert isinstance(screen, SentencesDialog)
+        screen = await at.opened(SentencesDialog)
         options = screen.query_one(OptionList)
-        await at.until(lambda: not screen._sentences.running and options.option_count > 1)
+        await at.until(lambda: not screen.sentences.running and options.option_count > 1)
         await at.press("j", "space")
-        kept = screen._sentences.offers[0]
-        assert kept.kept
+        offer = screen.sentences.offers[0]
+        assert offer.kept
         await at.press("home", "down", "enter")
         await at.until(lambda: at.story != STORY)
         landed = at.story
-        await at.until(lambda: not screen._sentences.running and options.option_count)
-        assert screen._sentences.offers[0] is kept
+        await at.until(lambda: not screen.sentences.running and options.option_count)
+        assert screen.sentences.offers[0] is offer
         await at.press("w")
-        await at.until(lambda: isinstance(at.app.screen, WriteIn))
+        await at.opened(WriteIn)
         at.app.screen.query_one(TextArea).text = " The end."
         await at.press("ctrl+j")
         await at.until(lambda: at.story == landed + " The end.")
@@ -121,14 +117,14 @@ async def test_sentences_are_picked_kept_written_and_taken_back(start: Start) ->
         await at.press("b")
         assert at.story == STORY
         assert shows_story(at)
-        await at.until(lambda: not screen._sentences.running)
-        assert kept in screen._sentences.offers
+        await at.until(lambda: not screen.sentences.running)
+        assert offer in screen.sentences.offers
         await at.press("m")
-        await at.until(lambda: isinstance(at.app.screen, ModelsDialog))
+        await at.opened(ModelsDialog)
         models = at.app.screen.query_one(OptionList)
         await at.until(lambda: models.option_count)
         await at.press("home", "enter")
-        await at.until(lambda: {"scripted", "fable"} <= set(screen._sentences.models))
-        await at.until(lambda: {"fable"} & {one.source.name for one in screen._sentences.offers})
+        await at.until(lambda: {"scripted", "fable"} <= set(screen.sentences.models))
+        await at.until(lambda: {"fable"} & {one.source.name for one in screen.sentences.offers})
         await at.press("escape")
         await at.until(lambda: at.app.screen is at.main)

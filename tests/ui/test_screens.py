@@ -14,9 +14,9 @@ from llterm.config.theme_names import shipped_folder
 from llterm.keymap import ACTIONS
 from llterm.state import read_state
 from llterm.ui.dialogs.help_dialog import HelpDialog
-from llterm.ui.dialogs.jump_screen import JumpScreen
 from llterm.ui.dialogs.settings_dialog import SettingsDialog
 from llterm.ui.theme_files import load_themes
+from llterm.ui.weave.panes import JumpScreen
 from tests.helpers.driven_app import STORY, Start, bound
 
 
@@ -70,8 +70,7 @@ async def test_settings_count_at_once_and_absurd_ones_are_refused_in_place(start
     async with start() as at:
         await at.weave()
         await at.press("f5")
-        panel = at.app.screen
-        assert isinstance(panel, SettingsDialog)
+        panel = await at.opened(SettingsDialog)
         depth = panel.query_one("#depth", Input)
         assert depth.has_focus
         for wrong in ("0", "-3", "999999", "x", "1e9", ""):
@@ -187,11 +186,11 @@ async def test_bad_themes_are_told_in_one_notice(start: Start, home: Path) -> No
 
 @pytest.mark.parametrize("colors", [16, 256, 1 << 24])
 def test_shipped_themes_are_whole(colors: int) -> None:
-    found = load_themes(colors, [shipped_folder()])
-    assert not found.troubles
-    assert set(found.themes) == {"contrast", "dusk", "paper"}
-    assert found.choose("papr") == "dusk"
-    assert "paper" in found.troubles[0]
+    themes = load_themes(colors, [shipped_folder()])
+    assert not themes.troubles
+    assert set(themes.themes) == {"contrast", "dusk", "paper"}
+    assert themes.choose("papr") == "dusk"
+    assert "paper" in themes.troubles[0]
 
 
 async def test_no_color_still_tells_ghost_cursor_and_selection(
@@ -205,12 +204,12 @@ async def test_no_color_still_tells_ghost_cursor_and_selection(
         ]
         assert any(style and style.dim and style.italic for style in styles)
         row = list(at.main.suggestions.render_line(0))
-        assert any("%" in one.text for one in row)
+        assert any("%" in segment.text for segment in row)
         await at.press("ctrl+o")
         assert all(
-            one.style and one.style.reverse
-            for one in at.main.suggestions.render_line(0)
-            if one.text.strip()
+            segment.style and segment.style.reverse
+            for segment in at.main.suggestions.render_line(0)
+            if segment.text.strip()
         )
 
 

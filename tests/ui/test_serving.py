@@ -18,7 +18,7 @@ from llterm.config.server_settings import ServerSettings
 from llterm.core.query import Backend
 from llterm.ui.dialogs.info_dialogs import ServerDialog
 from tests.helpers.bundled_model import BUNDLED
-from tests.helpers.driven_app import Driven, Start
+from tests.helpers.driven_app import Driven, Start, prompts
 from tests.helpers.fake_servers import LlamaServer, OllamaServer, VllmServer
 from tests.helpers.little_model import Server
 
@@ -125,10 +125,10 @@ async def test_the_counter_is_told_with_the_words(start: Start) -> None:
         await at.weave()
         await at.press("f11")
         await at.until(lambda: at.notices)
-        (told,) = [one.message for one in at.notices]
-        assert "3 words" in told
-        assert "tiny: " in told
-        assert " requests; " in told
+        (counts,) = [one.message for one in at.notices]
+        assert "3 words" in counts
+        assert "tiny: " in counts
+        assert " requests; " in counts
 
 
 @pytest.mark.server
@@ -142,9 +142,7 @@ async def test_a_server_is_picked_in_mid_story(start: Start) -> None:
             await at.press("alt+m")
             options = at.app.screen.query_one(OptionList)
             await at.until(lambda: options.option_count)
-            lines = [
-                str(options.get_option_at_index(n).prompt) for n in range(options.option_count)
-            ]
+            lines = prompts(options)
             options.highlighted = next(n for n, line in enumerate(lines) if " near " in line)
             await at.until(lambda: "has " in on_screen(at))
             await at.press("enter")
@@ -164,13 +162,13 @@ async def test_suggestions_come_back_at_the_next_start_without_a_request(
     async with served(start, kind())(STORY) as at:
         await at.weave()
         assert at.session.view is not None
-        kept = [one.data for one in at.session.view.suggestions]
+        texts = [suggestion.data for suggestion in at.session.view.suggestions]
     server = kind()
     async with served(start, server)() as at:
         await at.until(lambda: at.session.view)
         assert at.session.view is not None
         assert at.story == STORY
-        assert [one.data for one in at.session.view.suggestions] == kept
+        assert [suggestion.data for suggestion in at.session.view.suggestions] == texts
         assert not at.session.stale
         assert STORY not in [body.get("content", body.get("prompt")) for _, body in server.requests]
 

@@ -27,7 +27,7 @@ async def test_a_long_story_has_a_mark_and_says_how_much_is_seen(start: Start) -
         assert figures.sight is not None
         assert figures.sight.dropped > 0
         assert "the last" in at.line("model")
-        mark = at.main.editor._unseen
+        mark = at.main.editor.unseen
         assert mark == at.main.editor.location(figures.mark) > (0, 0)
         await at.press("x")
         await at.until(lambda: at.session.stale)
@@ -35,9 +35,9 @@ async def test_a_long_story_has_a_mark_and_says_how_much_is_seen(start: Start) -
         assert at.session.figures.sight is None, "of this text it is not known yet"
         await at.press("f11")
         await at.until(lambda: at.notices)
-        (told,) = [one.message for one in at.notices]
+        (counts,) = [one.message for one in at.notices]
         whole = await story_prompt(at.session.document, at.session.model)
-        assert f"of {whole.sight.story:,} tokens" in told
+        assert f"of {whole.sight.story:,} tokens" in counts
         assert whole.sight.story > figures.sight.story
 
 

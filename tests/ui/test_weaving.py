@@ -12,7 +12,7 @@ from llterm.core.query import Backend
 from llterm.errors import ModelError
 from llterm.number_format import fine_percent
 from llterm.ui.widgets.key_bar import KeyBar
-from tests.helpers.driven_app import STORY, Progress, Start
+from tests.helpers.driven_app import STORY, Progress, Start, opens
 
 
 async def test_a_weave_shows_suggestions_and_the_best_as_a_ghost(start: Start) -> None:
@@ -66,7 +66,7 @@ async def test_pick_by_number_in_the_tree(start: Start) -> None:
         await at.weave()
         await at.press("ctrl+o")
         assert at.main.suggestions.has_focus
-        hints = {hint.key for hint in at.main.query_one(KeyBar)._hints}
+        hints = {hint.key for hint in at.main.query_one(KeyBar).hints}
         assert {"w", "⏎", "e"} <= hints, "the footer follows the focus"
         third = at.main.suggestions.rows[2]
         adds = at.session.ghost(third.tail)
@@ -151,14 +151,11 @@ async def test_grow_goes_on_from_a_leaf(start: Start) -> None:
 async def test_stop_keeps_what_was_found_and_the_story_stays_live(start: Start) -> None:
     gate = asyncio.Semaphore(3)
 
-    async def opening(progress: Progress) -> Backend:
-        return ScriptedBackend(pace=lambda: _passes(gate))
-
-    start.opening = opening
+    start.opening = opens(lambda: ScriptedBackend(pace=lambda: _passes(gate)))
     async with start() as at:
         await at.press("ctrl+j")
         await at.until(lambda: at.session.weaving and gate.locked())
-        assert "stop" in [hint.word for hint in at.main.query_one(KeyBar)._hints]
+        assert "stop" in [hint.word for hint in at.main.query_one(KeyBar).hints]
         await at.press("ctrl+g")
         assert not at.session.weaving
         await at.press("a")
@@ -169,10 +166,7 @@ async def test_keys_at_the_old_tree_while_a_new_weave_has_nothing_yet(start: Sta
     """The tree on screen is an earlier weave's until the new one is first drawn."""
     gate = asyncio.Semaphore(100)
 
-    async def opening(progress: Progress) -> Backend:
-        return ScriptedBackend(pace=lambda: _passes(gate))
-
-    start.opening = opening
+    start.opening = opens(lambda: ScriptedBackend(pace=lambda: _passes(gate)))
     async with start() as at:
         await at.weave()
         while not gate.locked():
@@ -233,7 +227,7 @@ async def test_a_sole_suggestion_is_taken_only_when_wanted(start: Start) -> None
     async with start() as at:
         await at.weave()
         assert at.story == STORY
-        at.main.options.accept_sole = True
+        at.main.options.ui = replace(at.main.options.ui, accept_sole=True)
         await at.press("ctrl+j")
         await at.until(lambda: len(at.story) > len(STORY))
 
@@ -241,10 +235,7 @@ async def test_a_sole_suggestion_is_taken_only_when_wanted(start: Start) -> None
 async def test_the_selection_stays_on_its_branch_while_others_arrive(start: Start) -> None:
     gate = asyncio.Semaphore(2)
 
-    async def opening(progress: Progress) -> Backend:
-        return ScriptedBackend(pace=lambda: _passes(gate))
-
-    start.opening = opening
+    start.opening = opens(lambda: ScriptedBackend(pace=lambda: _passes(gate)))
     async with start() as at:
         await at.press("ctrl+j")
         await at.until(lambda: gate.locked())
@@ -271,7 +262,7 @@ async def test_suggestions_fit_a_constraint_and_it_goes_away_again(start: Start)
         await at.press(*" sat", "enter", *" slept", "ctrl+j")
         await at.until(lambda: at.main.suggestions.rows and not at.session.weaving)
         assert at.session.view is not None
-        texts = {one.data for one in at.session.view.suggestions}
+        texts = {suggestion.data for suggestion in at.session.view.suggestions}
         assert texts
         assert texts == {b" sat", b" slept"}
         assert "2 choices" in at.line("found")
@@ -288,7 +279,7 @@ async def test_suggestions_fit_a_constraint_and_it_goes_away_again(start: Start)
         await at.until(lambda: "given the pattern" in at.line("found"))
         await at.press("ctrl+l", *["backspace"] * 20, "ctrl+j")
         await at.until(lambda: at.session.constraint is None and not at.session.weaving)
-        assert {one.data for one in at.session.view.suggestions} - texts
+        assert {suggestion.data for suggestion in at.session.view.suggestions} - texts
 
 
 async def test_the_line_says_what_mass_a_pattern_takes(start: Start) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from llterm.ui.external_editor import same_ends
+from llterm.session.changes import difference
 from llterm.ui.llterm_app import LltermApp
 from llterm.ui.widgets.find_bar import occurrences
 from tests.helpers.driven_app import STORY, Start
@@ -153,9 +153,9 @@ async def test_a_failing_editor_leaves_the_story(
 
 
 def test_an_outside_edit_touches_only_what_differs() -> None:
-    assert same_ends("abcd", "abXd") == (2, 1)
-    assert same_ends("aa", "aaa") == (2, 0)
-    assert same_ends("", "x") == (0, 0)
+    for old, new, place in (("abcd", "abXd", (2, 3)), ("aa", "aaa", (2, 2)), ("", "x", (0, 0))):
+        change = difference(old, new, 0, len(old))
+        assert (change.start, change.stop) == place
 
 
 async def test_copy_goes_to_the_terminal_and_ctrl_c_kills_nothing(start: Start) -> None:

@@ -10,13 +10,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from rich.color import Color
 from rich.segment import Segment
 from rich.style import Style
 from textual.binding import Binding
 
 from llterm.ramps import glyph, paint, signed_glyph, signed_paint
-from llterm.ui.widgets.token_lines import Cell, TokenLines
+from llterm.ui.widgets.token_lines import Cell, TokenLines, upon
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +33,7 @@ class TokenShading:
 class AttributedStory(TokenLines, can_focus=True):
     """Tokens in lines; arrows, home, end and the mouse move the cursor."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {
-        "shaded--cursor",
-        "shaded--faint",
-        "shaded--target",
-    }
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"shaded--cursor", "shaded--faint", "shaded--target"}
     BINDINGS: ClassVar[list[Binding]] = [  # type: ignore[assignment]
         Binding("left,h", "move(-1)", show=False),
         Binding("right,l", "move(1)", show=False),
@@ -90,14 +85,14 @@ class AttributedStory(TokenLines, can_focus=True):
 
     @property
     def _rows(self) -> int:
-        return 2 if self._depth == "none" else 1
+        return 2 if self.depth == "none" else 1
 
     def legend(self) -> list[tuple[str, Style]]:
         """The scale, from the least value to the largest, as text and style."""
         signed = self._shading.signed
         values = [n / 5 for n in range(-5, 6)] if signed else [n / 9 for n in range(10)]
         return [
-            (self._glyph(one) if self._depth == "none" else " ", self._style(one, Style()))
+            (self._glyph(one) if self.depth == "none" else " ", self._style(one, Style()))
             for one in values
         ]
 
@@ -122,10 +117,8 @@ class AttributedStory(TokenLines, can_focus=True):
         return signed_glyph(value) if self._shading.signed else glyph(value)
 
     def _style(self, value: float, base: Style) -> Style:
-        if self._depth == "none":
+        if self.depth == "none":
             return base
         signed = self._shading.signed
-        colors = (signed_paint if signed else paint)(value, self._depth)
-        below = signed and value < -0.05
-        back, front = Color.from_rgb(*colors.back), Color.from_rgb(*colors.ink)
-        return base + Style(color=front, bgcolor=back, underline=below)
+        colors = (signed_paint if signed else paint)(value, self.depth)
+        return base + upon(colors) + Style(underline=signed and value < -0.05)

@@ -92,12 +92,14 @@ class ChatDialog(Dialog[Dialogue]):
                 return
             try:
                 dialogue = load_dialogue(Path(name).expanduser())
-            except (LltermError, RuntimeError) as error:
-                self._refuse(error)
-                return
-            self._take(dialogue)
-            self.query_one("#system", Area).text = self._system
-            self._show()
+            except LltermError as error:
+                self.note(refusal(error), wrong=True)
+            except RuntimeError as error:
+                self.note(f"✗ {error}", wrong=True)
+            else:
+                self._take(dialogue)
+                self.query_one("#system", Area).text = self._system
+                self._show()
 
         note = "A JSON file of messages: its turns take the place of these."
         self.app.push_screen(AskLine("Chat from a file", note), chosen)
@@ -109,7 +111,8 @@ class ChatDialog(Dialog[Dialogue]):
             [one for one in (ChatMessage("system", system), *self._turns) if one.content]
         )
         if dialogue.reply and not dialogue.chat:
-            self._tell("✗ Nothing is said before the reply: F5 adds a turn, F6 says whose it is.")
+            said = "✗ Nothing is said before the reply: F5 adds a turn, F6 says whose it is."
+            self.note(said, wrong=True)
             return
         self.dismiss(dialogue)
 
@@ -136,11 +139,3 @@ class ChatDialog(Dialog[Dialogue]):
         area = self._message
         area.text = turn.content
         area.move_cursor(area.document.end)
-
-    def _refuse(self, error: Exception) -> None:
-        self._tell(refusal(error) if isinstance(error, LltermError) else f"✗ {error}")
-
-    def _tell(self, text: str) -> None:
-        note = self.query_one("#told", Static)
-        note.add_class("-wrong")
-        note.update(text)

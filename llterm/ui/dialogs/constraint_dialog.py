@@ -67,11 +67,9 @@ class ConstraintDialog(TextDialog):
         try:
             await self._keep(typed(self._kind, text))
         except LltermError as error:
-            note = self.query_one("#told", Static)
-            note.add_class("-wrong")
-            note.update(refusal(error))
-            return
-        self.dismiss(text)
+            self.note(refusal(error), wrong=True)
+        else:
+            self.dismiss(text)
 
 
 def written(constraint: Constraint | None) -> str:

@@ -74,7 +74,7 @@ class ExportDialog(Dialog[ExportChoice]):
             note = "Every branch." if self._every else "The story alone."
             if format == "html":
                 note = "The story with every fork." if self._every else "The story alone."
-        self.query_one("#told", Static).update(note or "With its history, as it is on screen now.")
+        self.note(note or "With its history, as it is on screen now.")
         self.query_one("#target", Field).value = str(self._proposed(format))
 
     def _proposed(self, format: str) -> Path:

@@ -10,7 +10,7 @@ from textual.widgets import Static
 from llterm.backends.remote.remote_backend import RemoteBackend
 from llterm.core.display import label_text
 from llterm.ui.dialogs.dialog import Dialog
-from llterm.ui.log_buffer import LOG_BUFFER
+from llterm.ui.notices import LOG_BUFFER
 
 
 class LogDialog(Dialog[None]):
@@ -47,8 +47,4 @@ class ServerDialog(Dialog[None]):
         ]
         with VerticalScroll():
             for label, told in rows:
-                yield Static(_row(label, told))
-
-
-def _row(label: str, told: str) -> Content:
-    return Content.assemble((f"{label:<22}", "bold"), label_text(told))
+                yield Static(Content.assemble((f"{label:<22}", "bold"), label_text(told)))

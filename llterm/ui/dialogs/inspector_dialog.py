@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import ClassVar
 
 from rich.text import Text
@@ -12,29 +11,114 @@ from textual.binding import Binding
 from textual.containers import Horizontal
 from textual.widgets import DataTable, Static
 
-from llterm.core.display import visible
+from llterm.core.display import label_text, visible
+from llterm.core.tokens import Token
 from llterm.errors import LltermError
-from llterm.number_format import LONGEST, joint, percent
-from llterm.session.inspection import CandidateRow, Inspection, TokenPosition, inspect, parse_chain
-from llterm.session.session import Session
-from llterm.ui.dialogs.dialog import Dialog
-from llterm.ui.dialogs.inspector_rows import (
-    FIGURES,
-    chosen_columns,
-    other_cells,
-    row_cells,
-    spelt,
-    then_and_now,
+from llterm.number_format import LONGEST, bar, joint, of_logprob, percent
+from llterm.session.inspection import (
+    CandidateRow,
+    CandidateTable,
+    Inspection,
+    TokenPosition,
+    inspect,
+    parse_chain,
 )
+from llterm.session.session import Session
+from llterm.session.token_provenance import TokenProvenance
+from llterm.ui.dialogs.dialog import Dialog
 from llterm.ui.dialogs.sampler_dialog import SamplerDialog
 from llterm.ui.notices import refusal
 from llterm.ui.widgets.fields import Field
+from llterm.ui.widgets.text_fit import crop
 
 MOST = 200
 """Rows listed; the filter finds the others."""
 
 
-class InspectorDialog(Dialog[tuple[int, float] | None]):
+TOKEN = 16
+"""Cells of a candidate's text and bytes; all of them are told of the highlighted one."""
+BAR = 6
+FIGURES = ("model", "chain")
+"""Columns that are aligned on the right."""
+_WAYS = {
+    "accepted": "accepted",
+    "first choice": "all that the chain left",
+    "forced": "all that was allowed",
+    "picked": "picked by you",
+}
+"""How ways of arrival are told; others as they are."""
+_WIDE = 100
+"""Cells of a screen from which bytes have a column."""
+_NARROW = 72
+"""Cells of a screen below which ids and bars are left out."""
+
+
+def chosen_columns(width: int, *, constrained: bool) -> list[str]:
+    """The columns for a screen of so many cells; `valid` where there is a constraint."""
+    columns = ["rank", "token"]
+    if width >= _NARROW:
+        columns.append("id")
+    if width >= _WIDE:
+        columns.append("bytes")
+    columns += ["model", "chain"]
+    if width >= _NARROW:
+        columns.append("bar")
+    if constrained:
+        columns.append("valid")
+    return [*columns, "kept", "dropped by"]
+
+
+def row_cells(row: CandidateRow) -> dict[str, str]:
+    """A candidate's cells by column."""
+    return {
+        "rank": f"{row.rank:,}",
+        "token": crop(visible(row.token.data), TOKEN),
+        "id": str(row.token.id),
+        "bytes": crop(spelt(row.token), TOKEN),
+        "model": f"{of_logprob(row.logprob):>{LONGEST}}",
+        "chain": f"{percent(row.p_final):>{LONGEST}}",
+        "bar": bar(row.p_final, BAR),
+        "valid": "✓" if row.valid else "✗",
+        "kept": "✗" if row.dropped_by else "✓",
+        "dropped by": row.dropped_by or "",
+    }
+
+
+def other_cells(table: CandidateTable) -> dict[str, str]:
+    """The row of all that are not listed: their mass, and how many are valid and kept."""
+    left = table.kept - sum(row.p_final > 0 for row in table.rows)
+    return {
+        "token": f"{table.other:,} others",
+        "model": f"{percent(table.other_base):>{LONGEST}}",
+        "chain": f"{percent(table.other_final):>{LONGEST}}",
+        "bar": bar(table.other_final, BAR),
+        "valid": f"{table.other_valid or 0:,}",
+        "kept": f"{left:,}",
+    }
+
+
+def then_and_now(born: TokenProvenance, now: tuple[float, float] | None, count: int) -> str:
+    """What was true of a token when it was chosen, and what is true of it now."""
+    arrival = born.arrival
+    way = _WAYS.get(arrival.way, arrival.way) or "how is not kept"
+    by = f" by {label_text(born.model)}"
+    then = [f"model {of_logprob(born.logprob)}"] if born.logprob is not None else []
+    if arrival.p_final is not None:
+        then.append(f"chain {percent(arrival.p_final)} of {arrival.kept or 0:,} kept")
+    if born.preset:
+        then.append(label_text(born.preset))
+    past = f"When chosen ({way}{by}): {', '.join(then)}"
+    if now is None:
+        return f"{past} · now: not listed"
+    return f"{past} · now: model {of_logprob(now[0])}, chain {percent(now[1])} of {count:,}"
+
+
+def spelt(token: Token) -> str:
+    """A token's bytes in hexadecimal; of a special one that it has none."""
+    return "no text" if token.special else token.data.hex(" ")
+
+
+class InspectorDialog(Dialog[tuple[int, float]]):
     """A table of candidates, a filter, and a chain to try."""
 
     TITLE = "What could stand here"
@@ -45,19 +129,10 @@ class InspectorDialog(Dialog[tuple[int, float] | None]):
         Binding("f6", "knobs", "All knobs", show=False),
     ]
 
-    def __init__(
-        self,
-        session: Session,
-        keep_choice: Callable[[str, object], object],
-        spot: TokenPosition,
-        stands: str,
-    ) -> None:
-        """`keep_choice` remembers presets for the next start; `stands`: what stands there, to be
-        shown."""
+    def __init__(self, session: Session, spot: TokenPosition, stands: str) -> None:
+        """`stands`: what stands there, to be shown."""
         super().__init__()
-        self._session, self._keep_choice = session, keep_choice
-        self._spot = spot
-        self._stands = stands
+        self._session, self._spot, self._stands = session, spot, stands
         self._inspection: Inspection | None = None
         self._rows: list[CandidateRow] = []
         self._preset = 0
@@ -86,7 +161,7 @@ class InspectorDialog(Dialog[tuple[int, float] | None]):
         try:
             self._inspection = await inspect(self._session, self._spot)
         except LltermError as error:
-            self._tell(refusal(error), wrong=True)
+            self.note(refusal(error), wrong=True)
             return
         self.query(".dialog--note").first(Static).update(self._headline())
         self._fill()
@@ -116,7 +191,7 @@ class InspectorDialog(Dialog[tuple[int, float] | None]):
     def action_knobs(self) -> None:
         """The panel, for good; what was typed to try is over then."""
         self.query_one("#chain", Field).value = ""
-        panel = SamplerDialog(self._session, self._keep_choice, self._spot, self._inspection)
+        panel = SamplerDialog(self._session, self._spot, self._inspection)
         self.app.push_screen(panel, lambda _: self._fill())
 
     def _fill(self) -> None:
@@ -130,7 +205,7 @@ class InspectorDialog(Dialog[tuple[int, float] | None]):
             inspection.under(parse_chain(text, session.sampling, session.presets))
             listed = inspection.table(wanted, MOST)
         except LltermError as error:
-            self._tell(refusal(error), wrong=True)
+            self.note(refusal(error), wrong=True)
             return
         self._rows = list(listed.rows)
         table = self.query_one(DataTable)
@@ -148,12 +223,7 @@ class InspectorDialog(Dialog[tuple[int, float] | None]):
             self.query_one("#born", Static).update(then_and_now(born, now, listed.kept))
         matches = inspection.told(wanted) if wanted and not wanted.startswith("/") else ""
         left = f"The chain leaves {listed.kept:,} of {listed.other + len(self._rows):,}."
-        self._tell(matches or " ".join(filter(None, (left, inspection.caveat))))
-
-    def _tell(self, text: str, *, wrong: bool = False) -> None:
-        note = self.query_one("#told", Static)
-        note.set_class(wrong, "-wrong")
-        note.update(text)
+        self.note(matches or " ".join(filter(None, (left, inspection.caveat))))
 
     @on(Field.Submitted, "#filter")
     def _ask_joint(self, event: Field.Submitted) -> None:
@@ -165,10 +235,10 @@ class InspectorDialog(Dialog[tuple[int, float] | None]):
         try:
             tokens, logprob = await self._session.reader.joint(self._spot.at.context, text)
         except LltermError as error:
-            self._tell(refusal(error), wrong=True)
+            self.note(refusal(error), wrong=True)
             return
         whole = visible(text.encode("utf-8", "surrogateescape"))
-        self._tell(f"“{whole}”: {joint(logprob, tokens)}")
+        self.note(f"“{whole}”: {joint(logprob, tokens)}")
 
     @on(DataTable.RowHighlighted)
     def _highlighted(self, event: DataTable.RowHighlighted) -> None:
@@ -181,7 +251,7 @@ class InspectorDialog(Dialog[tuple[int, float] | None]):
         row = self._rows[number]
         way = " → ".join(f"{stage} {percent(p)}" for stage, p in inspection.climb(row.rank))
         told = f"{visible(row.token.data)} ({spelt(row.token)}): {way}"
-        self._tell(" ".join(filter(None, (told, inspection.caveat))))
+        self.note(" ".join(filter(None, (told, inspection.caveat))))
 
     @on(DataTable.RowSelected)
     def _chosen(self, event: DataTable.RowSelected) -> None:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from rich.cells import cell_len
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding
@@ -21,17 +20,17 @@ from llterm.core.starting_stories import Story
 from llterm.number_format import count_of
 from llterm.session import looms, stories
 from llterm.store.loom_summary import LoomSummary
-from llterm.ui.dialogs.list_dialog import FilesDialog
+from llterm.ui.dialogs.dialog import FilesDialog
 from llterm.ui.dialogs.stories_dialog import beginning, heading
 from llterm.ui.dialogs.text_dialogs import AskLine
-from llterm.ui.widgets.text_fit import crop
+from llterm.ui.widgets.text_fit import crop, fill
 
 LoomChoice = Path | Story
 """A loom to open, or a starting story."""
 NAME = 24
 
 
-class LoomsDialog(FilesDialog[LoomChoice | None]):
+class LoomsDialog(FilesDialog[LoomChoice]):
     """Gives back what to go on with; None is the loom that is open."""
 
     TITLE = "Looms"
@@ -150,12 +149,10 @@ def _kind(story: Story) -> str:
 
 def _line(card: LoomSummary, used: bool, now: float, room: int) -> Content:
     """Mark, name, when, how large, how it begins."""
-    name = crop(label_text(card.title), NAME)
     words = count_of(card.nodes, "node")
     return Content.assemble(
         "● " if used else "  ",
-        (name, "bold"),
-        " " * (NAME - cell_len(name)),
+        (fill(label_text(card.title), NAME), "bold"),
         f" {_ago(now - card.changed):>9} {words:>13}  ",
         (card.trouble, "$warning") if card.trouble else (crop(card.beginning, room), "$ghost"),
     )

@@ -18,8 +18,8 @@ from llterm.backends.registry import KnownModel
 from llterm.config import Config
 from llterm.config.server_settings import is_address
 from llterm.core.display import label_text
-from llterm.ui.dialogs.list_dialog import ListDialog
-from llterm.ui.widgets.text_fit import crop
+from llterm.ui.dialogs.dialog import ListDialog
+from llterm.ui.widgets.text_fit import crop, fill
 
 UNLOAD = "unload"
 NAME = 34
@@ -95,8 +95,7 @@ def _lines(rows: Sequence[ModelEntry], used: str) -> list[Content]:
         lines.append(
             Content.assemble(
                 mark,
-                (name, "bold"),
-                " " * (wide - cell_len(name)),
+                (fill(name, wide), "bold"),
                 f"  {size:>9}  {label_text(model.quantisation):<7} {model.origin}",
                 (f"  {doubt}" if doubt else "", "$warning"),
             )

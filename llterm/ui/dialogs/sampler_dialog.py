@@ -5,7 +5,6 @@ A change counts at once, is kept in the loom, and costs no inference.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import ClassVar
 
 from rich.text import Text
@@ -16,6 +15,7 @@ from textual.containers import Horizontal
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
+from llterm import state
 from llterm.config.sampling_values import preset_values, value_of
 from llterm.config.value_reader import PRESET_NAMES, preset_name
 from llterm.core.display import visible
@@ -25,11 +25,11 @@ from llterm.number_format import LONGEST, bar, of_logprob, percent
 from llterm.session.inspection import Inspection, TokenPosition, inspect
 from llterm.session.session import Session
 from llterm.ui.dialogs import sampler_rows
-from llterm.ui.dialogs.dialog import Dialog
-from llterm.ui.dialogs.setting_text import value_text
+from llterm.ui.dialogs.dialog import ListDialog
+from llterm.ui.dialogs.sampler_rows import value_text
 from llterm.ui.notices import refusal, troubles
 from llterm.ui.widgets.fields import Field
-from llterm.ui.widgets.text_fit import crop
+from llterm.ui.widgets.text_fit import fill
 
 _EDITED = "0123456789.-#"
 """Keys that begin to type a value."""
@@ -39,7 +39,7 @@ TOKEN = 11
 """Cells of a candidate's text."""
 
 
-class SamplerDialog(Dialog[None]):
+class SamplerDialog(ListDialog[None]):
     """Left the knobs, right the candidates of the place that the heat panel has chosen."""
 
     TITLE = "How tokens are drawn"
@@ -49,8 +49,6 @@ class SamplerDialog(Dialog[None]):
     BINDINGS: ClassVar[list[Binding]] = [  # type: ignore[assignment]
         Binding("left,h", "step(-1)", "Less", show=False),
         Binding("right,l", "step(1)", "More", show=False),
-        Binding("k", "move(-1)", show=False),
-        Binding("j", "move(1)", show=False),
         Binding("enter", "type", "Type a value", show=False, priority=True),
         Binding("space", "switch", "Stage on or off", show=False),
         Binding("left_square_bracket,shift+up,K", "order(-1)", "Earlier", show=False),
@@ -65,15 +63,12 @@ class SamplerDialog(Dialog[None]):
     def __init__(
         self,
         session: Session,
-        keep_choice: Callable[[str, object], object],
         spot: TokenPosition | None = None,
         inspection: Inspection | None = None,
     ) -> None:
-        """`keep_choice` remembers presets for the next start; `spot`: the place to show, if any;
-        `inspection` what is known of it already."""
+        """`spot`: the place to show, if any; `inspection` what is known of it already."""
         super().__init__()
-        self._session, self._keep_choice = session, keep_choice
-        self._spot = spot
+        self._session, self._spot = session, spot
         self._found = inspection
         self._rows = sampler_rows.rows(self._session.sampling)
         self._typing = ""
@@ -90,7 +85,7 @@ class SamplerDialog(Dialog[None]):
 
     def on_mount(self) -> None:
         self.query_one("#typing").display = False
-        self.query_one(OptionList).focus()
+        self.options.focus()
         self._relist(1)
         self._show()
         if self._found is None and self._spot is not None:
@@ -100,7 +95,7 @@ class SamplerDialog(Dialog[None]):
         try:
             self._found = await inspect(self._session, spot)
         except LltermError as error:
-            self._note(refusal(error), wrong=True)
+            self.note(refusal(error), wrong=True)
             return
         self._show()
 
@@ -108,13 +103,6 @@ class SamplerDialog(Dialog[None]):
 
     def action_step(self, by: int) -> None:
         self._set(sampler_rows.stepped(self._sampling, self._row, by, self._session.presets))
-
-    def action_move(self, by: int) -> None:
-        listed = self.query_one(OptionList)
-        if by > 0:
-            listed.action_cursor_down()
-        else:
-            listed.action_cursor_up()
 
     def action_switch(self) -> None:
         self._set(sampler_rows.switched(self._sampling, self._row, self._session.presets))
@@ -143,18 +131,18 @@ class SamplerDialog(Dialog[None]):
     def action_save(self) -> None:
         kept = self._sampling.preset or ""
         self._ask(_NAME, "" if kept in PRESETS else kept)
-        self._note("A name for this chain; then it is a preset like the others.")
+        self.note("A name for this chain; then it is a preset like the others.")
 
     def action_forget(self) -> None:
         """Take a preset of one's own away; the knobs stay as they are."""
         name, presets = self._sampling.preset, self._session.presets
         if name is None or name in PRESETS:
-            self._note("✗ Choose one of your own presets first; others stay.", wrong=True)
+            self.note("✗ Choose one of your own presets first; others stay.", wrong=True)
             return
         settings = presets.pop(name)
-        self._keep_choice(f"presets.{name}", None)
+        state.keep({f"presets.{name}": None})
         self._set(self._sampling.with_settings(settings, presets))
-        self._note(f"{name} is gone; one from llterm.toml comes back at the next start.")
+        self.note(f"{name} is gone; one from llterm.toml comes back at the next start.")
 
     def action_cancel(self) -> None:
         if self._typing:
@@ -190,26 +178,26 @@ class SamplerDialog(Dialog[None]):
         try:
             made = sampler_rows.typed(self._sampling, self._row, text, presets)
         except ValueError as wrong:
-            self._note(f"✗ {wrong}", wrong=True)
+            self.note(f"✗ {wrong}", wrong=True)
             return
         self._end_typing()
         self._set(made)
 
     def _save(self, name: str) -> None:
         if not preset_name(name):
-            self._note(f"✗ {PRESET_NAMES}", wrong=True)
+            self.note(f"✗ {PRESET_NAMES}", wrong=True)
             return
         settings, presets = self._sampling.settings, self._session.presets
         presets[name] = sampler_rows.chain_only(settings)
-        self._keep_choice(f"presets.{name}", preset_values(settings))
+        state.keep({f"presets.{name}": preset_values(settings)})
         self._end_typing()
         self._set(self._sampling.under(name, presets))
-        self._note(f"Saved as {name}.")
+        self.note(f"Saved as {name}.")
 
     def _end_typing(self) -> None:
         self._typing = ""
         self.query_one("#typing").display = False
-        self.query_one(OptionList).focus()
+        self.options.focus()
 
     # --- showing
 
@@ -219,8 +207,7 @@ class SamplerDialog(Dialog[None]):
 
     @property
     def _row(self) -> sampler_rows.SamplerRow:
-        at = self.query_one(OptionList).highlighted
-        return self._rows[at or 0]
+        return self._rows[self.options.highlighted or 0]
 
     def _set(self, sampling: Sampling) -> None:
         row = self._row
@@ -231,7 +218,7 @@ class SamplerDialog(Dialog[None]):
 
     def _relist(self, highlighted: int) -> None:
         self._rows = sampler_rows.rows(self._sampling)
-        listed = self.query_one(OptionList)
+        listed = self.options
         lines = [self._line(row) for row in self._rows]
         if listed.option_count == len(lines):
             for index, line in enumerate(lines):
@@ -256,7 +243,7 @@ class SamplerDialog(Dialog[None]):
     def _highlighted(self) -> None:
         if not self._typing:
             setting = self._row.setting
-            self._note(f"{setting.help} {f'({setting.range})' if setting.range else ''}".strip())
+            self.note(f"{setting.help} {f'({setting.range})' if setting.range else ''}".strip())
 
     def _show(self) -> None:
         """What the chain makes of the place now."""
@@ -269,19 +256,14 @@ class SamplerDialog(Dialog[None]):
         try:
             inspection.under(self._sampling)
         except LltermError as error:
-            self._note(refusal(error), wrong=True)
+            self.note(refusal(error), wrong=True)
             return
         drawn.update(_candidates(inspection, max(drawn.size.height, 2)))
         if inspection.caveat:
-            self._note(inspection.caveat)
+            self.note(inspection.caveat)
 
     def on_resize(self) -> None:
         self.call_after_refresh(self._show)
-
-    def _note(self, text: str, *, wrong: bool = False) -> None:
-        note = self.query_one(".setting--note", Static)
-        note.set_class(wrong, "-wrong")
-        note.update(text)
 
 
 _NOWHERE = (
@@ -296,12 +278,11 @@ def _candidates(inspection: Inspection, most: int) -> Text:
     head = f"{'token':<{TOKEN}}{'model':>{LONGEST}} {'drawn':>{LONGEST}}  {table.kept:,} kept\n"
     lines = Text(head, style="dim")
     for row in table.rows:
-        text = crop(visible(row.token.data), TOKEN)
+        text = fill(visible(row.token.data), TOKEN)
         model = of_logprob(row.logprob)
         last = row.dropped_by or bar(row.p_final, 8)
-        padded = text + " " * (TOKEN - Text(text).cell_len)
         lines.append(
-            f"{padded}{model:>{LONGEST}} {percent(row.p_final):>{LONGEST}}  {last}\n",
+            f"{text}{model:>{LONGEST}} {percent(row.p_final):>{LONGEST}}  {last}\n",
             style="dim strike" if row.dropped_by else "",
         )
     lines.rstrip()

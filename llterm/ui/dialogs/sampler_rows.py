@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from llterm.config.sampling_values import Presets, changed, make_preset, preset_values, value_of
 from llterm.config.schema import SAMPLING
-from llterm.config.setting import Setting
+from llterm.config.setting import Setting, Value
 from llterm.core.sampling.sampler_settings import (
     KNOBS,
     ORDER,
@@ -16,7 +16,6 @@ from llterm.core.sampling.sampler_settings import (
     Sampling,
     with_stage,
 )
-from llterm.ui.dialogs.setting_text import typed_value
 
 _MIROSTAT = ("mirostat", "mirostat_tau", "mirostat_eta")
 _STORY = ("seed", "ideal_length", "ban", "ban_newline", "ban_capitals", "ban_refusals", "bias")
@@ -137,3 +136,23 @@ def _ordered(sampling: Sampling, order: tuple[str, ...], presets: Presets) -> Sa
 
 def _setting(name: str) -> Setting:
     return next(one for one in SAMPLING if one.name == name)
+
+
+def value_text(value: object) -> str:
+    """The text for a value; a line break in it is `\\n`, no value is nothing."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, tuple):
+        return "|".join(text.replace("\n", "\\n") for text in value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def typed_value(setting: Setting, text: str) -> Value:
+    """The value that was typed. Raises ValueError with the reason."""
+    if setting.kind == "list of texts":
+        return setting.check([part for part in text.replace("\\n", "\n").split("|") if part])
+    if not text.strip():
+        raise ValueError("nothing is typed")
+    return setting.parse(text.strip())

@@ -21,11 +21,11 @@ from llterm.number_format import joint
 from llterm.session.changes import Change
 from llterm.session.sentences import SentenceOffer, Sentences
 from llterm.session.session import Session
-from llterm.ui.dialogs.dialog import Dialog
+from llterm.ui.dialogs.dialog import ListDialog
 from llterm.ui.dialogs.models_dialog import ModelsDialog
 from llterm.ui.dialogs.text_dialogs import TextDialog
+from llterm.ui.launch import ScreenOptions
 from llterm.ui.notices import show_trouble
-from llterm.ui.screen_options import ScreenOptions
 
 EVERY = 0.12
 """Seconds between two looks at what was drawn meanwhile."""
@@ -42,14 +42,12 @@ class WriteIn(TextDialog):
     KEYS = "^J put it into the story   Esc give up"
 
 
-class SentencesDialog(Dialog[None]):
+class SentencesDialog(ListDialog[None]):
     """A sitting. Every pick is in the loom at once, and undone like any other accept."""
 
     TITLE = "Sentence beams"
     KEYS = "⏎ take  Space keep  W write in  B take back  R again  M another model  Esc done"
     BINDINGS = [  # noqa: RUF012
-        Binding("j", "move(1)", show=False),
-        Binding("k", "move(-1)", show=False),
         Binding("space", "keep", show=False, priority=True),
         Binding("w", "write", show=False),
         Binding("b", "back", show=False),
@@ -63,7 +61,7 @@ class SentencesDialog(Dialog[None]):
         """`follow` shows a change of the story."""
         super().__init__()
         self._session, self._options, self._follow = session, options, follow
-        self._sentences = Sentences(session, self._mark)
+        self.sentences = Sentences(session, self._mark)
         self._offers: list[SentenceOffer] = []
         self._joined: list[Backend] = []
         self._new = True
@@ -75,38 +73,31 @@ class SentencesDialog(Dialog[None]):
         yield Static(id="chosen", classes="dialog--note", markup=False)
 
     def on_mount(self) -> None:
-        self.query_one(OptionList).focus()
+        self.options.focus()
         self.set_interval(EVERY, self._show)
-        self._again()
+        self.action_again()
 
     async def on_unmount(self) -> None:
-        self._sentences.stop()
+        self.sentences.stop()
         for backend in self._joined:
             await backend.close()
 
     # --- keys
 
-    def action_move(self, by: int) -> None:
-        options = self.query_one(OptionList)
-        options.action_cursor_down() if by > 0 else options.action_cursor_up()
-
-    def action_again(self) -> None:
-        self._again()
-
     def action_keep(self) -> None:
         if (offer := self._chosen) is not None:
-            self._sentences.keep(offer)
+            self.sentences.keep(offer)
             self._show(offer)
 
     def action_write(self) -> None:
         def done(text: str | None) -> None:
             if text:
-                self._landed(self._sentences.write(text))
+                self._landed(self.sentences.write(text))
 
         self.app.push_screen(WriteIn(""), done)
 
     def action_back(self) -> None:
-        change = self._sentences.back()
+        change = self.sentences.back()
         if change is not None:
             self._landed(change)
 
@@ -115,14 +106,14 @@ class SentencesDialog(Dialog[None]):
             if isinstance(chosen, KnownModel):
                 self.run_worker(self._join(chosen), group="join")
 
-        self.app.push_screen(ModelsDialog(self._options.config, ""), done)
+        self.app.push_screen(ModelsDialog(self._options.launch.config, ""), done)
 
     @on(OptionList.OptionSelected)
     def _take(self) -> None:
         if (offer := self._chosen) is None:
             return
         try:
-            self._landed(self._sentences.pick(offer))
+            self._landed(self.sentences.pick(offer))
         except LltermError as error:
             show_trouble(self, error)
 
@@ -134,19 +125,19 @@ class SentencesDialog(Dialog[None]):
 
     async def _join(self, chosen: KnownModel) -> None:
         """Open one more model for this sitting; it writes from the next round on."""
-        options = self._options
+        launch = self._options.launch
         try:
-            backend = await open_model(chosen.typed, options.config, options.overrides)
+            backend = await open_model(chosen.typed, launch.config, launch.overrides)
         except LltermError as error:
             show_trouble(self, error)
             return
         self._joined.append(backend)
-        self._sentences.join(backend)
-        self._again()
+        self.sentences.join(backend)
+        self.action_again()
 
     @property
     def _chosen(self) -> SentenceOffer | None:
-        at = self.query_one(OptionList).highlighted
+        at = self.options.highlighted
         return self._offers[at] if at is not None and at < len(self._offers) else None
 
     def _mark(self) -> None:
@@ -154,10 +145,11 @@ class SentencesDialog(Dialog[None]):
 
     def _landed(self, change: Change) -> None:
         self._follow(change)
-        self._again()
+        self.action_again()
 
-    def _again(self) -> None:
-        self._sentences.start(self._options.sample_lines, TOKENS)
+    def action_again(self) -> None:
+        """Another round of sentences."""
+        self.sentences.start(self._options.ui.sample_lines, TOKENS)
         self._show()
 
     def _show(self, chosen: SentenceOffer | None = None) -> None:
@@ -166,8 +158,8 @@ class SentencesDialog(Dialog[None]):
             return
         self._new = False
         chosen = chosen or self._chosen
-        self._offers = self._sentences.offers
-        options = self.query_one(OptionList)
+        self._offers = self.sentences.offers
+        options = self.options
         options.clear_options()
         options.add_options(Option(_line(one)) for one in self._offers)
         if self._offers:
@@ -180,10 +172,10 @@ class SentencesDialog(Dialog[None]):
         self._show_chosen()
 
     def _show_chosen(self) -> None:
-        offer, error = self._chosen, self._sentences.error
+        offer, error = self._chosen, self.sentences.error
         pieces = []
-        if self._sentences.running:
-            pieces.append(f"{' and '.join(map(label_text, self._sentences.models))} …")
+        if self.sentences.running:
+            pieces.append(f"{' and '.join(map(label_text, self.sentences.models))} …")
         if error is not None:
             pieces.append(error.title)
         if offer is not None:

@@ -7,7 +7,7 @@ here, in the file and on the command line.
 from __future__ import annotations
 
 import math
-from dataclasses import fields, replace
+from dataclasses import replace
 
 from textual import events, on
 from textual.app import ComposeResult
@@ -15,20 +15,21 @@ from textual.binding import Binding
 from textual.containers import Horizontal, VerticalScroll
 from textual.widgets import Static
 
+from llterm import state
 from llterm.config.schema import UI, WEAVE
 from llterm.config.setting import Setting
 from llterm.core.weave_settings import WeaveSettings
 from llterm.session.session import Session
 from llterm.ui.dialogs.dialog import Dialog
-from llterm.ui.dialogs.setting_text import typed_value, value_text
+from llterm.ui.dialogs.sampler_rows import typed_value, value_text
+from llterm.ui.launch import ScreenOptions
 from llterm.ui.notices import troubles
-from llterm.ui.screen_options import ScreenOptions
-from llterm.ui.widgets.fields import Field
-from llterm.ui.widgets.toggle import Toggle
+from llterm.ui.widgets.fields import Field, Toggle
 
 _SPEED = next(one for one in UI if one.name == "play_speed")
-_OPTIONS = tuple(one for one in UI if one.name in {field.name for field in fields(ScreenOptions)})
-"""Those of the app that this panel holds under their own names."""
+_OPTIONS = tuple(
+    one for one in UI if one.name in ("accept_sole", "autopilot") or one.name.startswith("sample_")
+)
 _ALL = (*WEAVE, *_OPTIONS, _SPEED)
 
 
@@ -52,7 +53,7 @@ class SettingsDialog(Dialog[None]):
             for setting in WEAVE:
                 yield from self._row(setting, getattr(rules, setting.attribute))
             for setting in _OPTIONS:
-                yield from self._row(setting, getattr(self._options, setting.name))
+                yield from self._row(setting, getattr(self._options.ui, setting.name))
             speed = self._session.player.speed
             yield from self._row(_SPEED, 0.0 if math.isinf(speed) else speed)
         yield Static(classes="setting--note", markup=False)
@@ -70,12 +71,7 @@ class SettingsDialog(Dialog[None]):
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
         name = event.widget.id
         if any(one.name == name for one in _ALL):
-            self._note(_setting(name).help)
-
-    def _note(self, text: str, *, wrong: bool = False) -> None:
-        note = self.query_one(".setting--note", Static)
-        note.set_class(wrong, "-wrong")
-        note.update(text)
+            self.note(_setting(name).help)
 
     @on(Field.Changed)
     def _typed(self, event: Field.Changed) -> None:
@@ -85,11 +81,11 @@ class SettingsDialog(Dialog[None]):
         except ValueError as wrong:
             event.input.add_class("-wrong")
             allowed = f" (allowed: {setting.range})" if setting.range not in str(wrong) else ""
-            self._note(f"✗ {wrong}{allowed}", wrong=True)
+            self.note(f"✗ {wrong}{allowed}", wrong=True)
             return
         event.input.remove_class("-wrong")
         if event.input.has_focus:
-            self._note(setting.help)
+            self.note(setting.help)
         self._set(setting, value)
 
     @on(Toggle.Changed)
@@ -99,11 +95,11 @@ class SettingsDialog(Dialog[None]):
     def _set(self, setting: Setting, value: object) -> None:
         if setting is _SPEED:
             self._session.player.speed = float(str(value)) or math.inf
-            self._options.keep_choice("ui.play_speed", value)
+            state.keep({"ui.play_speed": value})
             return
         if setting in _OPTIONS:
-            setattr(self._options, setting.name, value)
-            self._options.keep_choice(f"ui.{setting.name}", value)
+            self._options.ui = replace(self._options.ui, **{setting.name: value})  # type: ignore[arg-type]
+            state.keep({f"ui.{setting.name}": value})
             return
         changed = {setting.attribute: value}
         rules: WeaveSettings = replace(self._session.document.rules, **changed)  # type: ignore[arg-type]

@@ -13,7 +13,7 @@ from llterm.ui.dialogs.place_dialogs import AlternativesDialog, BranchToken, Cut
 from llterm.ui.dialogs.text_dialogs import AskLine, AskText
 from llterm.ui.keyed_screen import Handler, Table
 from llterm.ui.loom.loom_panes import LoomPanes
-from llterm.ui.notices import troubles
+from llterm.ui.weave.edit_handlers import travel
 
 
 def table(screen: LoomPanes) -> Table:
@@ -49,8 +49,8 @@ def table(screen: LoomPanes) -> Table:
         "loom.delete_children": on_row(delete_children),
         "loom.delete_siblings": on_row(delete_siblings),
         "loom.clear": on_row(clear),
-        "edit.undo": Handler(lambda: travel(screen, back=True)),
-        "edit.redo": Handler(lambda: travel(screen, back=False)),
+        "edit.undo": Handler(lambda: travel(screen.main, screen, screen.relist, back=True)),
+        "edit.redo": Handler(lambda: travel(screen.main, screen, screen.relist, back=False)),
     }
 
 
@@ -64,18 +64,6 @@ def open_branch(screen: LoomPanes, row: OutlineRow) -> None:
 def choose(screen: LoomPanes, row: OutlineRow) -> None:
     screen.change(lambda: screen.document.choose(row.ids[-1]), row.ids[-1])
     screen.flash("this branch is the story now")
-
-
-def travel(screen: LoomPanes, *, back: bool) -> None:
-    """Undo or redo any step, also one of the story."""
-    document, editor = screen.document, screen.main.editor
-    label = document.undo_label if back else document.redo_label
-    if label is None:
-        screen.flash("nothing to undo" if back else "nothing to redo")
-        return
-    editor.undo() if back else editor.redo()
-    screen.relist()
-    screen.flash(f"{'undone' if back else 'done again'}: {label}")
 
 
 # --- marks
@@ -98,24 +86,18 @@ def bookmark(screen: LoomPanes, row: OutlineRow) -> None:
 def tag(screen: LoomPanes, row: OutlineRow) -> None:
     known = screen.view.facts(screen.view.index).marks.tags
 
-    def done(text: str | None) -> None:
-        if text is not None:
-            with troubles(screen):
-                _mark(screen, row, lambda id: screen.branches.tag(id, *text.split(",")))
-
-    ask = AskLine("Tags", "Joined by commas; none removes them.", ", ".join(known))
-    screen.app.push_screen(ask, done)
+    screen.ask(
+        AskLine("Tags", "Joined by commas; none removes them.", ", ".join(known)),
+        lambda text: _mark(screen, row, lambda id: screen.branches.tag(id, *text.split(","))),
+    )
 
 
 def note(screen: LoomPanes, row: OutlineRow) -> None:
     known = screen.view.facts(screen.view.index).marks.note
-
-    def done(text: str | None) -> None:
-        if text is not None:
-            with troubles(screen):
-                _mark(screen, row, lambda id: screen.branches.note(id, text.strip()))
-
-    screen.app.push_screen(AskText("A note on this branch", known), done)
+    screen.ask(
+        AskText("A note on this branch", known),
+        lambda text: _mark(screen, row, lambda id: screen.branches.note(id, text.strip())),
+    )
 
 
 # --- branches
@@ -125,19 +107,18 @@ def write(screen: LoomPanes, *, below: bool) -> None:
     """A branch by hand; the story stays where it is."""
     row = screen.view.selected
 
-    def done(text: str | None) -> None:
+    def done(text: str) -> None:
         if not text:
             return
-        with troubles(screen):
-            if row is None:
-                made = screen.branches.child(ROOT, text)
-            elif below:
-                made = screen.branches.child(row.ids[-1], text)
-            else:
-                made = screen.branches.sibling(row.ids[0], text)
-            screen.relist(made)
+        if row is None:
+            made = screen.branches.child(ROOT, text)
+        elif below:
+            made = screen.branches.child(row.ids[-1], text)
+        else:
+            made = screen.branches.sibling(row.ids[0], text)
+        screen.relist(made)
 
-    screen.app.push_screen(AskText("Write a branch"), done)
+    screen.ask(AskText("Write a branch"), done)
 
 
 def _spots(screen: LoomPanes, row: OutlineRow, *, seams: bool) -> list[CutPlace]:
@@ -161,12 +142,10 @@ def _at_place(screen: LoomPanes, row: OutlineRow, title: str, seams: bool,
         screen.flash("it is a single token or word")
         return
     data = b"".join(screen.loom.data(screen.loom.nodes[id]) for id in row.ids)
-
-    def done(spot: CutPlace | None) -> None:
-        if spot is not None:
-            screen.change(lambda: work(spot), spot.id)
-
-    screen.app.push_screen(PlaceDialog(title, data, spots), done)
+    screen.ask(
+        PlaceDialog(title, data, spots),
+        lambda spot: screen.change(lambda: work(spot), spot.id),
+    )
 
 
 def split(screen: LoomPanes, row: OutlineRow) -> None:
@@ -186,10 +165,8 @@ def clip(screen: LoomPanes, row: OutlineRow) -> None:
 def trim(screen: LoomPanes, row: OutlineRow) -> None:
     """The last token or word; a node that has no more goes whole."""
     id = row.ids[-1]
-    single = len(screen.branches.edges(id)) == 1
-    above = screen.loom.nodes[id].parent
-    if single:
-        screen.change(lambda: screen.branches.delete(id), above)
+    if len(screen.branches.edges(id)) == 1:
+        screen.change(lambda: screen.branches.delete(id), screen.loom.nodes[id].parent)
     else:
         screen.change(lambda: screen.branches.trim(id), id)
 
@@ -265,12 +242,11 @@ def alternative(screen: LoomPanes, row: OutlineRow) -> None:
         screen.flash("no model wrote this")
         return
 
-    def done(chosen: tuple[BranchToken, int] | None) -> None:
-        if chosen is not None:
-            token, choice = chosen
-            screen.change(lambda: screen.branches.alternative(token.id, token.number, choice), None)
+    def done(chosen: tuple[BranchToken, int]) -> None:
+        token, choice = chosen
+        screen.change(lambda: screen.branches.alternative(token.id, token.number, choice), None)
 
-    screen.app.push_screen(AlternativesDialog(tokens), done)
+    screen.ask(AlternativesDialog(tokens), done)
 
 
 def _known(screen: LoomPanes, piece: int, index: int) -> Callable[[], Sequence[Alternative]]:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from llterm.core.loom_tree import Loom
 from llterm.core.outline_map import Listing
 from llterm.core.tree_outline import OutlineRow, PhraseHit
-from llterm.keymap import Keymap, Pane
+from llterm.keymap import Pane
 from llterm.session.changes import Change
 from llterm.session.document import Document
 from llterm.session.tree_commands import TreeCommands
@@ -29,7 +29,7 @@ class LoomPanes(KeyedScreen):
     PALETTE = ("loom",)
 
     def __init__(self, main: Panes) -> None:
-        super().__init__()
+        super().__init__(main.keymap)
         self.main = main
         self.session = main.session
         self.opened: set[int] = set()
@@ -75,10 +75,6 @@ class LoomPanes(KeyedScreen):
         return self.query_one(FindBar)
 
     # --- keys
-
-    @property
-    def keymap(self) -> Keymap:
-        return self.main.keymap
 
     @property
     def pane(self) -> Pane:

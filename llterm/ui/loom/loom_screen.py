@@ -10,7 +10,6 @@ from llterm.core.display import label_text
 from llterm.core.loom_tree import ROOT
 from llterm.keymap import IN_LOOM
 from llterm.number_format import count_of
-from llterm.ui.bindings import bind, pane_bindings
 from llterm.ui.loom import loom_handlers, loom_tree_handlers
 from llterm.ui.loom.loom_map import LoomMap
 from llterm.ui.loom.loom_outline import LoomOutline
@@ -54,10 +53,9 @@ class LoomScreen(LoomPanes):
         yield KeyBar(id="keys")
 
     def on_mount(self) -> None:
-        everywhere = pane_bindings(self.keymap, "everywhere")
-        bind(self, [one for one in everywhere if one.id in IN_LOOM])
+        self.bind_pane(self, "everywhere", IN_LOOM)
         for view in (self.outline, self.map):
-            bind(view, pane_bindings(self.keymap, "loom"))
+            self.bind_pane(view, "loom")
         self.map.display = False
         self.call_after_refresh(self._begin)
 

@@ -44,12 +44,8 @@ def table(screen: LoomPanes) -> Table:
         "tree.expand": Handler(lambda: expand(screen), some),
         "loom.view": Handler(lambda: screen.turn()),
         "loom.head": Handler(lambda: go_to(screen, screen.loom.head), some),
-        "loom.next_hit": Handler(
-            lambda: show_hit(screen, screen.find_bar.step(1)), lambda: bool(screen.find_bar.hits)
-        ),
-        "loom.prev_hit": Handler(
-            lambda: show_hit(screen, screen.find_bar.step(-1)), lambda: bool(screen.find_bar.hits)
-        ),
+        "loom.next_hit": hit(1),
+        "loom.prev_hit": hit(-1),
         "loom.next_bookmark": Handler(lambda: bookmark(screen, 1), some),
         "loom.prev_bookmark": Handler(lambda: bookmark(screen, -1), some),
         "loom.next_unread": Handler(lambda: unread(screen), some),

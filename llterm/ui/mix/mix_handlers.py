@@ -34,6 +34,13 @@ def table(screen: MixPanes) -> Table:
 
         return Handler(run, has_mix)
 
+    def drawing(id: str) -> Handler:
+        def run() -> None:
+            screen.sync()
+            screen.main.table[id].run()
+
+        return Handler(run, has_mix)
+
     return {
         "mix.left": Handler(lambda: screen.go_to(screen.number - 1)),
         "mix.right": Handler(lambda: screen.go_to(screen.number + 1)),
@@ -61,8 +68,8 @@ def table(screen: MixPanes) -> Table:
         "mix.reference": changing(
             lambda recipe, _: replace(recipe, mode="reference", reference=screen.model)
         ),
-        "play.step": Handler(lambda: step(screen), has_mix),
-        "play.toggle": Handler(lambda: toggle(screen), has_mix),
+        "play.step": drawing("play.step"),
+        "play.toggle": drawing("play.toggle"),
         "mix.retry": Handler(lambda: retry(screen)),
         "mix.table": Handler(screen.toggle_table),
     }
@@ -78,22 +85,6 @@ def weighted(recipe: Recipe, index: int, weight: float) -> Recipe:
 def muted(recipe: Recipe, index: int) -> Recipe:
     """With a model left out, or taken in again with weight 1."""
     return weighted(recipe, index, 0.0 if recipe.pool.weights[index] else 1.0)
-
-
-def step(screen: MixPanes) -> None:
-    """Draw one token at the cursor. Raises LltermError, for a row."""
-    screen.sync()
-    screen.session.player.step()
-
-
-def toggle(screen: MixPanes) -> None:
-    """Draw on from the cursor, or pause. Raises LltermError, for a row."""
-    player = screen.session.player
-    if player.playing:
-        player.pause()
-    else:
-        screen.sync()
-        player.play()
 
 
 def retry(screen: MixPanes) -> None:

@@ -7,7 +7,7 @@ from abc import abstractmethod
 from llterm.core.comparison.mixed_place import ModelAtPlace
 from llterm.engine.mixture import Mix
 from llterm.errors import LltermError, UsageError
-from llterm.keymap import Keymap, Pane
+from llterm.keymap import Pane
 from llterm.session.mix_reader import MixReader
 from llterm.ui.keyed_screen import KeyedScreen
 from llterm.ui.mix.mixed_story import MixedStory
@@ -19,7 +19,7 @@ class MixPanes(KeyedScreen):
     """Story, columns, charts; over the main screen, on the same session."""
 
     def __init__(self, main: Panes, mixing: MixReader) -> None:
-        super().__init__()
+        super().__init__(main.keymap)
         self.main = main
         self.session = main.session
         self.mixing = mixing
@@ -37,10 +37,6 @@ class MixPanes(KeyedScreen):
         """Whether the person moved the cursor: a comparison begins at the first token by itself."""
         self._seeking = 0
         """The direction in which a difference is looked for as soon as it is read."""
-
-    @property
-    def keymap(self) -> Keymap:
-        return self.main.keymap
 
     @property
     def pane(self) -> Pane:

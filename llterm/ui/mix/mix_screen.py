@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from textual import on
 from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.widgets import Static
@@ -13,17 +12,13 @@ from textual.widgets import Static
 from llterm.errors import BackendUnavailable, LltermError
 from llterm.keymap import Pane, action_of
 from llterm.session.mix_reader import MixReader
-from llterm.ui.bindings import bind, first_key, pane_bindings
-from llterm.ui.bridge import Bridge
 from llterm.ui.dialogs.help_dialog import HelpDialog, HelpPart
-from llterm.ui.keyed_screen import Handler
-from llterm.ui.messages import SessionChanged
+from llterm.ui.keyed_screen import Handler, first_key
 from llterm.ui.mix import mix_handlers
 from llterm.ui.mix.mix_panes import MixPanes
 from llterm.ui.mix.mix_view import MixView
 from llterm.ui.mix.mixed_story import MixedStory
-from llterm.ui.mix.model_charts import ModelCharts
-from llterm.ui.mix.model_columns import ModelColumns
+from llterm.ui.mix.model_columns import ModelCharts, ModelColumns
 from llterm.ui.weave.panes import Panes
 from llterm.ui.widgets.key_bar import Hint, KeyBar, key_name
 from llterm.ui.widgets.status_line import NameLine, StatusLine
@@ -53,9 +48,9 @@ class MixScreen(MixPanes):
 
     def __init__(self, main: Panes, mixing: MixReader) -> None:
         super().__init__(main, mixing)
-        self._begun = False
+        self.begun = False
+        """Whether the cursor was put where it belongs at first."""
         self._compared = False
-        self._bridge: Bridge | None = None
         self._view = MixView(self)
         self.table = {
             **{id: main.table[id] for id in SHARED},
@@ -79,19 +74,16 @@ class MixScreen(MixPanes):
         yield KeyBar(id="keys")
 
     def on_mount(self) -> None:
-        bind(self, pane_bindings(self.keymap, "mix"))
-        shared = [*pane_bindings(self.keymap, "suggestions"),
-                  *pane_bindings(self.keymap, "everywhere")]  # fmt: skip
-        bind(self, [one for one in shared if one.id in SHARED])
-        self._bridge = Bridge(self.mixing, self)
-        self.set_interval(1.0, self._tick)
+        self.bind_pane(self, "mix")
+        self.bind_pane(self, "everywhere", SHARED)
+        self.bind_pane(self, "suggestions", SHARED)
+        self.hear(self.mixing)
+        self.set_interval(1.0, self.show_note)
         self.mixing.start()
         self.show_all()
 
     def on_unmount(self) -> None:
         self.mixing.stop()
-        if self._bridge is not None:
-            self._bridge.close()
 
     # --- actions
 
@@ -115,18 +107,12 @@ class MixScreen(MixPanes):
 
     # --- showing
 
-    def _tick(self) -> None:
-        self._view.show_notes()
-
     def show_note(self) -> None:
         self._view.show_notes()
 
-    @on(SessionChanged)
-    def _changed(self) -> None:
-        if self._bridge is not None:
-            with self._bridge.showing():
-                self._follow()
-                self.show_all()
+    def show_changes(self) -> None:
+        self._follow()
+        self.show_all()
 
     def _follow(self) -> None:
         """Stay at the end while the story grows there; go to a difference that was asked for."""
@@ -140,8 +126,8 @@ class MixScreen(MixPanes):
         if compared != self._compared:
             self._compared = compared
             self.tabled, self.column, self.row = compared, 0, 0
-        if not self._begun:
-            self._begun = True
+        if not self.begun:
+            self.begun = True
             self._moved = compared
         self._moved = self._moved and self.number < count
         if not self._moved:

@@ -14,8 +14,14 @@ from llterm.engine.mixture import Mix
 from llterm.number_format import count_of, percent, spoken_speed
 from llterm.ui.mix.mix_panes import MixPanes
 from llterm.ui.mix.mixed_story import ShownToken
-from llterm.ui.mix.model_charts import ModelChart, ModelCharts
-from llterm.ui.mix.model_columns import ColumnLine, ModelColumn, ModelColumns, letter
+from llterm.ui.mix.model_columns import (
+    ColumnLine,
+    ModelChart,
+    ModelCharts,
+    ModelColumn,
+    ModelColumns,
+    letter,
+)
 from llterm.ui.notices import sentences_of
 from llterm.ui.widgets.status_line import NameLine, StatusLine
 from llterm.ui.widgets.text_fit import fit_pieces
@@ -70,9 +76,7 @@ class MixView:
         return places[self._screen.number] if self._screen.number < len(places) else None
 
     def _title(self) -> None:
-        document, player = self._screen.session.document, self._screen.session.player
-        path = document.path if self._screen.main.options.named else None
-        name = label_text(path.name) if path else "untitled"
+        player, name = self._screen.session.player, self._screen.main.title_name
         count = len(self._screen.mixing.pieces)
         self._screen.query_one("#name", NameLine).say(name, count_of(count, "token"))
         waiting = self._screen.mixing.waiting

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
-from rich.color import Color
 from rich.segment import Segment
 from rich.style import Style
 
 from llterm.ramps import paint
-from llterm.ui.mix.model_columns import HUES
+from llterm.ui.mix.model_columns import HUES, VOICES
 from llterm.ui.widgets.text_fit import crop
-from llterm.ui.widgets.token_lines import Cell, TokenLines
+from llterm.ui.widgets.token_lines import Cell, TokenLines, upon
 
 END = "▏".encode()
 """Stands for what may come after the last token."""
@@ -35,23 +33,19 @@ class ShownToken:
 class MixedStory(TokenLines, can_focus=False):
     """Tokens in lines, a line of marks under each; the screen moves the cursor."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {
-        "voices--chosen",
-        "voices--faint",
-        *(f"voice--{n}" for n in range(HUES)),
-    }
+    COMPONENT_CLASSES = VOICES
 
     def __init__(self, picked: Callable[[int], None], *, id: str | None = None) -> None:
         """`picked` is called with the number of a token that was clicked."""
         super().__init__(id=id)
         self._picked = picked
-        self._words: Sequence[ShownToken] = ()
+        self.words: Sequence[ShownToken] = ()
 
     def show(self, words: Sequence[ShownToken], chosen: int) -> None:
         """Show these; the cursor is on token number `chosen`, or after the last."""
-        if words == self._words and chosen == self.chosen:
+        if words == self.words and chosen == self.chosen:
             return
-        self._words, self.chosen = words, chosen
+        self.words, self.chosen = words, chosen
         self._lay_out()
         self._reveal()
         self.refresh()
@@ -67,23 +61,23 @@ class MixedStory(TokenLines, can_focus=False):
     # --- painting
 
     def _tokens(self) -> Sequence[bytes]:
-        return [*(word.data for word in self._words), END]
+        return [*(word.data for word in self.words), END]
 
     def _pick(self, number: int) -> None:
         self._picked(number)
 
     def _word(self, cell: Cell, base: Style) -> Segment:
         style = base
-        if cell.number < len(self._words):
-            style = self._style(self._words[cell.number], base)
+        if cell.number < len(self.words):
+            style = self._style(self.words[cell.number], base)
         if cell.number == self.chosen:
             style += self._part("voices--chosen")
         return Segment(cell.text, style)
 
     def _mark(self, cell: Cell, base: Style) -> Segment:
-        if cell.number >= len(self._words):
+        if cell.number >= len(self.words):
             return Segment(" " * cell.width, base)
-        word = self._words[cell.number]
+        word = self.words[cell.number]
         style = (
             base + self._part("voices--faint") if word.heat is not None else self._style(word, base)
         )
@@ -92,9 +86,6 @@ class MixedStory(TokenLines, can_focus=False):
         return Segment(crop(indent + word.mark, cell.width).ljust(cell.width), style)
 
     def _style(self, word: ShownToken, base: Style) -> Style:
-        if word.heat is not None and self._depth != "none":
-            colors = paint(word.heat, self._depth)
-            return base + Style(
-                color=Color.from_rgb(*colors.ink), bgcolor=Color.from_rgb(*colors.back)
-            )
+        if word.heat is not None and self.depth != "none":
+            return base + upon(paint(word.heat, self.depth))
         return base if word.voice is None else base + self._part(f"voice--{word.voice % HUES}")

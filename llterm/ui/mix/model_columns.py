@@ -1,10 +1,12 @@
-"""Models side by side at one place: a column each, with candidates and bars. A line-API widget."""
+"""Models side by side: a column each at one place, with candidates and bars; charts by position.
+
+Line-API widgets.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 from rich.cells import cell_len
 from rich.segment import Segment
@@ -13,10 +15,12 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from llterm.number_format import bar, percent
-from llterm.ui.widgets.text_fit import crop
+from llterm.ui.widgets.text_fit import fill
 
 HUES = 6
 """Colours there are; more models share them, and are told apart by their letters."""
+VOICES = {"voices--chosen", "voices--faint", "voices--head", *(f"voice--{n}" for n in range(HUES))}
+"""Parts of these widgets that a theme styles."""
 HEAD = 2
 """Lines above the candidates."""
 LEAST = 19
@@ -56,13 +60,7 @@ class ModelColumn:
 class ModelColumns(Widget):
     """Shows columns, those that fit, the chosen one always among them."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {
-        "voices--bar",
-        "voices--chosen",
-        "voices--faint",
-        "voices--head",
-        *(f"voice--{n}" for n in range(HUES)),
-    }
+    COMPONENT_CLASSES = VOICES
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -109,9 +107,9 @@ class ModelColumns(Widget):
         hue = base if column.voice is None else base + self._part(f"voice--{column.voice % HUES}")
         if y == 0:
             mark = "▸" if chosen else " "
-            return _fit(f"{mark}{column.title}", width), hue + self._part("voices--head")
+            return fill(f"{mark}{column.title}", width), hue + self._part("voices--head")
         if y == 1:
-            return _fit(f" {column.note}", width), base + self._part("voices--faint")
+            return fill(f" {column.note}", width), base + self._part("voices--faint")
         if y - HEAD >= len(column.candidates):
             return " " * width, base
         candidate = column.candidates[y - HEAD]
@@ -121,17 +119,88 @@ class ModelColumns(Widget):
         marks = f" {candidate.marks}" if candidate.marks else ""
         room = width - cell_len(figure) - size - 2 - cell_len(marks)
         text = (
-            f"{'•' if candidate.stands else ' '}{_fit(candidate.text, room)}{marks} {drawn}{figure}"
+            f"{'•' if candidate.stands else ' '}{fill(candidate.text, room)}{marks} {drawn}{figure}"
         )
         style = hue if not column.gone else base + self._part("voices--faint")
         if chosen and y - HEAD == self._row:
             style += self._part("voices--chosen")
-        return _fit(text, width), style
+        return fill(text, width), style
 
     def _part(self, name: str) -> Style:
         return self.get_component_rich_style(name, partial=True)
 
 
-def _fit(text: str, width: int) -> str:
-    shown = crop(text, width)
-    return shown + " " * max(width - cell_len(shown), 0)
+_EIGHTHS = " ▁▂▃▄▅▆▇█"
+NAME = 12
+"""Cells that a model's name has at least; longer ones take up to a quarter of the width."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelChart:
+    """One model along the text."""
+
+    voice: int
+    name: str
+    values: Sequence[float | None]
+    """0 to 1, a token each; None: not read, or it does not speak."""
+    here: str
+    """Its figure at the cursor."""
+
+
+class ModelCharts(Widget):
+    """Shows as many charts as fit, the chosen one among them, around the cursor."""
+
+    COMPONENT_CLASSES = VOICES
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._title = ""
+        self._charts: Sequence[ModelChart] = ()
+        self._chosen = 0
+        self._at = 0
+
+    def show(self, title: str, charts: Sequence[ModelChart], chosen: int, at: int) -> None:
+        """`chosen` is a model's index, `at` the token of the cursor."""
+        self._title, self._charts, self._chosen, self._at = title, charts, chosen, at
+        self.refresh()
+
+    def render_line(self, y: int) -> Strip:
+        base = self.rich_style
+        if y == 0:
+            faint = base + self._part("voices--faint")
+            return Strip([Segment(f" {self._title}", faint)]).adjust_cell_length(
+                self.size.width, base
+            )
+        room = max(self.size.height - 1, 1)
+        first = max(min(self._chosen - room + 1, len(self._charts) - room), 0)
+        number = first + y - 1
+        segments = self._chart(self._charts[number], base) if number < len(self._charts) else []
+        return Strip(segments).adjust_cell_length(self.size.width, base)
+
+    def _chart(self, chart: ModelChart, base: Style) -> list[Segment]:
+        hue = base + self._part(f"voice--{chart.voice % HUES}")
+        named = self._named
+        width = max(self.size.width - named - 9, 4)
+        left = max(min(self._at - width // 2, len(chart.values) - width), 0)
+        segments = [Segment(fill(_label(chart), named - 1) + " ", hue)]
+        for number in range(left, min(left + width, len(chart.values))):
+            value = chart.values[number]
+            sign = "·" if value is None else _EIGHTHS[min(max(round(value * 8), 0), 8)]
+            style = base + self._part("voices--faint") if value is None else hue
+            if number == self._at:
+                style += self._part("voices--chosen")
+            segments.append(Segment(sign, style))
+        return [*segments, Segment(f" {chart.here}", hue)]
+
+    @property
+    def _named(self) -> int:
+        """Cells of the names, and one between them and the chart."""
+        longest = max((cell_len(_label(chart)) for chart in self._charts), default=0)
+        return max(min(longest + 1, self.size.width // 4), NAME)
+
+    def _part(self, name: str) -> Style:
+        return self.get_component_rich_style(name, partial=True)
+
+
+def _label(chart: ModelChart) -> str:
+    return f" {letter(chart.voice)} {chart.name}"

@@ -12,21 +12,21 @@ from llterm.errors import LltermError
 from llterm.formats.dialogue import Dialogue
 from llterm.keymap import action_of
 from llterm.number_format import count_of
+from llterm.session.changes import difference
 from llterm.session.story_prompt import story_prompt
 from llterm.ui.dialogs.chat_dialog import ChatDialog
 from llterm.ui.dialogs.help_dialog import HelpDialog
 from llterm.ui.dialogs.info_dialogs import LogDialog
-from llterm.ui.dialogs.jump_screen import JumpScreen
-from llterm.ui.dialogs.models_dialog import UNLOAD, ModelsDialog
+from llterm.ui.dialogs.models_dialog import ModelsDialog
 from llterm.ui.dialogs.sampler_dialog import SamplerDialog
 from llterm.ui.dialogs.settings_dialog import SettingsDialog
 from llterm.ui.dialogs.text_dialogs import PrefixDialog
-from llterm.ui.external_editor import edit_outside, same_ends
+from llterm.ui.external_editor import edit_outside
 from llterm.ui.keyed_screen import Handler, Table
 from llterm.ui.messages import LoadModel, OpenLoomScreen, OpenMixScreen, UnloadModel
 from llterm.ui.notices import troubles
 from llterm.ui.weave import edit_handlers, heat_handlers, weave_handlers
-from llterm.ui.weave.panes import Panes
+from llterm.ui.weave.panes import JumpScreen, Panes
 
 
 def table(screen: Panes, leave: QuitHandler) -> Table:
@@ -45,7 +45,9 @@ def table(screen: Panes, leave: QuitHandler) -> Table:
             lambda: screen.app.push_screen(SettingsDialog(session, screen.options))
         ),
         "app.sampling": Handler(lambda: sampling(screen)),
-        "app.prefix": Handler(lambda: prefix(screen)),
+        "app.prefix": Handler(
+            lambda: screen.ask(PrefixDialog(session.document.prefix), session.set_prefix)
+        ),
         "app.models": Handler(lambda: choose_model(screen)),
         "app.mix": Handler(lambda: screen.app.post_message(OpenMixScreen())),
         "app.chat": Handler(lambda: chat(screen)),
@@ -54,7 +56,9 @@ def table(screen: Panes, leave: QuitHandler) -> Table:
         ),
         "app.loom": Handler(lambda: open_loom(screen)),
         "app.editor": Handler(lambda: write_outside(screen)),
-        "app.count": Handler(lambda: count(screen)),
+        "app.count": Handler(
+            lambda: screen.run_worker(count(screen), group="count", exclusive=True)
+        ),
     }
 
 
@@ -91,18 +95,17 @@ def jump(screen: Panes) -> None:
     if screen.heat.display:
         panes["h"] = screen.heat
 
-    def go(letter: str | None) -> None:
+    def go(letter: str) -> None:
         if letter == "h":
             heat_handlers.enter(screen)
-        elif letter is not None:
+        else:
             panes[letter].focus()
 
     if len(panes) > 2:
-        screen.app.push_screen(
-            JumpScreen(panes, screen.keymap.keys(action_of("app.jump"), "everywhere")), go
-        )
-    else:
-        go(next((letter for letter, pane in panes.items() if not pane.has_focus), None))
+        again = screen.keymap.keys(action_of("app.jump"), "everywhere")
+        screen.ask(JumpScreen(panes, again), go)
+    elif letters := [letter for letter, pane in panes.items() if not pane.has_focus]:
+        go(letters[0])
 
 
 def back(screen: Panes) -> None:
@@ -136,56 +139,42 @@ def save(screen: Panes) -> None:
         screen.app.notify(name, title="Saved", markup=False, timeout=4)
 
 
-def prefix(screen: Panes) -> None:
-    """The hidden text before the story."""
-
-    def done(text: str | None) -> None:
-        if text is not None:
-            with troubles(screen):
-                screen.session.set_prefix(text)
-
-    screen.app.push_screen(PrefixDialog(screen.session.document.prefix), done)
-
-
 def sampling(screen: Panes) -> None:
     """The sampler panel; with the heat panel's token, what the chain makes of it."""
     panel = screen.heat
     spot = heat_handlers.spot_of(screen) if panel.display and panel.reading is not None else None
-    screen.app.push_screen(SamplerDialog(screen.session, screen.options.keep_choice, spot))
+    screen.app.push_screen(SamplerDialog(screen.session, spot))
 
 
 def choose_model(screen: Panes) -> None:
     """Pick another model, or free the memory of the one in use."""
     used = screen.model_name if screen.session.source is not None else ""
 
-    def done(chosen: KnownModel | str | None) -> None:
-        if chosen == UNLOAD:
-            screen.app.post_message(UnloadModel())
-        elif isinstance(chosen, KnownModel):
+    def done(chosen: KnownModel | str) -> None:
+        if isinstance(chosen, KnownModel):
             screen.app.post_message(LoadModel(chosen))
+        else:
+            screen.app.post_message(UnloadModel())
 
-    screen.app.push_screen(ModelsDialog(screen.options.config, used), done)
+    screen.ask(ModelsDialog(screen.options.launch.config, used), done)
 
 
 def chat(screen: Panes) -> None:
     """What the story is a reply to."""
     session = screen.session
 
-    def done(dialogue: Dialogue | None) -> None:
-        if dialogue is None:
-            return
-        with troubles(screen):
-            begun = bool(session.document.text)
-            session.set_chat(dialogue.chat)
-            screen.show_all()
-            if dialogue.reply and begun:
-                screen.notify("There is a story already: the reply's beginning is left out.")
-            elif dialogue.reply:
-                screen.editor.apply(session.edit(0, 0, dialogue.reply))
-            if dialogue.chat and session.source is not None and not begun:
-                weave_handlers.weave(screen)
+    def done(dialogue: Dialogue) -> None:
+        begun = bool(session.document.text)
+        session.set_chat(dialogue.chat)
+        screen.show_all()
+        if dialogue.reply and begun:
+            screen.notify("There is a story already: the reply's beginning is left out.")
+        elif dialogue.reply:
+            screen.editor.apply(session.edit(0, 0, dialogue.reply))
+        if dialogue.chat and session.source is not None and not begun:
+            weave_handlers.weave(screen)
 
-    screen.app.push_screen(ChatDialog(read_chat(session.document.chat)), done)
+    screen.ask(ChatDialog(read_chat(session.document.chat)), done)
 
 
 def open_loom(screen: Panes) -> None:
@@ -206,19 +195,13 @@ def write_outside(screen: Panes) -> None:
         screen.flash("nothing was changed")
         return
     # Only what differs: stand-ins elsewhere keep the bytes that they stand for.
-    start, ends = same_ends(document.text, text)
-    stop = len(document.text) - ends
-    editor.replace(text[start : len(text) - ends], editor.location(start), editor.location(stop))
+    change = difference(document.text, text, 0, len(document.text))
+    editor.replace(change.text, editor.location(change.start), editor.location(change.stop))
     document.checkpoint()
     screen.sync_cursor()
 
 
-def count(screen: Panes) -> None:
-    """Words, characters, lines and tokens; the story is read for them in the background."""
-    screen.run_worker(_count(screen), group="count", exclusive=True)
-
-
-async def _count(screen: Panes) -> None:
+async def count(screen: Panes) -> None:
     """Words, characters and lines, of the story or the selection, and the story's tokens where
     there is a model; what went over the wire to a server."""
     text = screen.editor.selected_text or screen.session.document.text

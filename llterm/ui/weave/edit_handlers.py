@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from llterm.core.tokens import Tail
-from llterm.ui.keyed_screen import Handler, Table
+from collections.abc import Callable
+
+from llterm.ui.keyed_screen import Handler, KeyedScreen, Table
 from llterm.ui.weave.panes import Panes
 from llterm.ui.weave.suggestion_pane import label
 from llterm.ui.widgets.find_bar import occurrences
@@ -22,44 +23,36 @@ def table(screen: Panes) -> Table:
     def not_finding() -> bool:
         return not screen.find_bar.has_focus_within
 
+    def show() -> None:
+        screen.suggestions.forget()
+        screen.show_all()
+
     return {
-        "edit.undo": Handler(lambda: undo(screen), not_finding),
-        "edit.redo": Handler(lambda: redo(screen), not_finding),
+        "edit.undo": Handler(lambda: travel(screen, screen, show, back=True), not_finding),
+        "edit.redo": Handler(lambda: travel(screen, screen, show, back=False), not_finding),
         "edit.copy": Handler(lambda: copy(screen), can_copy),
         "edit.find": Handler(lambda: open_find(screen)),
         "edit.clear": Handler(lambda: clear(screen), lambda: bool(screen.session.document.text)),
     }
 
 
-def undo(screen: Panes) -> None:
-    """Take back the last step: text, tree and settings."""
-    label = screen.session.document.undo_label
+def travel(main: Panes, screen: KeyedScreen, show: Callable[[], object], *, back: bool) -> None:
+    """Take back the last step (text, tree and settings), or do it again; show and say it on the
+    screen where that was asked for."""
+    document = main.session.document
+    label = document.undo_label if back else document.redo_label
     if label is None:
-        screen.flash("nothing to undo")
+        screen.flash("nothing to undo" if back else "nothing to redo")
         return
-    screen.editor.undo()
-    after_travel(screen, f"undone: {label}")
-
-
-def redo(screen: Panes) -> None:
-    label = screen.session.document.redo_label
-    if label is None:
-        screen.flash("nothing to redo")
-        return
-    screen.editor.redo()
-    after_travel(screen, f"done again: {label}")
-
-
-def after_travel(screen: Panes, said: str) -> None:
-    screen.suggestions.forget()
-    screen.show_all()
-    screen.flash(said)
+    main.editor.undo() if back else main.editor.redo()
+    show()
+    screen.flash(f"{'undone' if back else 'done again'}: {label}")
 
 
 def copy(screen: Panes) -> None:
     """The selection of the story, or the branch's text, to the terminal's clipboard."""
     if screen.editor.has_focus:
-        text, what = screen.editor.selected_text, "The selection"
+        text, what = screen.editor.selected_text, "the selection"
         if not text:
             screen.flash("nothing is selected")
             return
@@ -67,14 +60,11 @@ def copy(screen: Panes) -> None:
         row = screen.row
         if row is None:
             return
-        text, what = branch_text(screen, row.tail) or label(row.branch)[0], "The branch"
+        # What accepting it would add, or what it says where it no longer fits.
+        adds = "" if screen.session.stale else screen.session.ghost(row.tail)
+        text, what = adds or label(row.branch)[0], "the branch"
     screen.app.copy_to_clipboard(text)
-    screen.flash(f"{what.lower()} is on the clipboard")
-
-
-def branch_text(screen: Panes, tail: Tail) -> str:
-    """What accepting this branch would add; empty when it no longer fits."""
-    return "" if screen.session.stale else screen.session.ghost(tail)
+    screen.flash(f"{what} is on the clipboard")
 
 
 def clear(screen: Panes) -> None:

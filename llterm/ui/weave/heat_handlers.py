@@ -51,24 +51,18 @@ def table(screen: Panes) -> Table:
     return {f"heat.{name}": Handler(run, here) for name, run in moves.items()} | {
         "heat.toggle": Handler(lambda: toggle(screen)),
         "heat.force": Handler(
-            lambda: force(screen),
-            lambda: here() and panel().candidate is not None,
+            lambda: force(screen), lambda: here() and panel().candidate is not None
         ),
-        "heat.write": Handler(
-            lambda: write(screen),
-            lambda: here() and panel().in_story,
-        ),
+        "heat.write": Handler(lambda: write(screen), lambda: here() and panel().in_story),
         "heat.futures": Handler(
             lambda: screen.run_worker(compare(screen), group="futures", exclusive=True),
             lambda: here() and panel().in_story and panel().reading is not None,
         ),
         "heat.attribute": Handler(
-            lambda: attribution(screen),
-            lambda: here() and screen.session.backend is not None,
+            lambda: attribution(screen), lambda: here() and screen.session.backend is not None
         ),
         "heat.inspect": Handler(
-            lambda: inspect(screen),
-            lambda: here() and panel().reading is not None,
+            lambda: inspect(screen), lambda: here() and panel().reading is not None
         ),
     }
 
@@ -137,29 +131,24 @@ def force(screen: Panes) -> None:
 
 def put(screen: Panes, spot: TokenPosition, id: int, logprob: float) -> None:
     """Let another token stand there; the suggestion before it is accepted, if it is in one."""
-    with troubles(screen):
-        if spot.tail is None:
-            change = inspection.force(screen.session, len(spot.at.story), id, logprob)
-        else:
-            change = inspection.accept_but(
-                screen.session, spot.tail, len(spot.written), id, logprob
-            )
-        screen.follow(change)
-        screen.editor.focus()
+    if spot.tail is None:
+        change = inspection.force(screen.session, len(spot.at.story), id, logprob)
+    else:
+        change = inspection.accept_but(screen.session, spot.tail, len(spot.written), id, logprob)
+    screen.follow(change)
+    screen.editor.focus()
 
 
 def write(screen: Panes) -> None:
     """A text of the person's own, where the chosen token stands."""
     number = screen.heat.chosen
 
-    def done(text: str | None) -> None:
+    def done(text: str) -> None:
         if text:
-            with troubles(screen):
-                screen.follow(inspection.put_text(screen.session, number, text))
-                screen.editor.focus()
+            screen.follow(inspection.put_text(screen.session, number, text))
+            screen.editor.focus()
 
-    stands = raw_text(screen.session.reader.places[number].data)
-    screen.app.push_screen(PutText(stands), done)
+    screen.ask(PutText(raw_text(screen.session.reader.places[number].data)), done)
 
 
 async def compare(screen: Panes) -> None:
@@ -188,15 +177,8 @@ def inspect(screen: Panes) -> None:
     spot, reading = spot_of(screen), screen.heat.reading
     if spot is None or reading is None:
         return
-
-    def done(chosen: tuple[int, float] | None) -> None:
-        if chosen is not None:
-            put(screen, spot, *chosen)
-
-    stands = visible(reading.token.data)
-    screen.app.push_screen(
-        InspectorDialog(screen.session, screen.options.keep_choice, spot, stands), done
-    )
+    inspector = InspectorDialog(screen.session, spot, visible(reading.token.data))
+    screen.ask(inspector, lambda chosen: put(screen, spot, *chosen))
 
 
 def attribution(screen: Panes) -> None:

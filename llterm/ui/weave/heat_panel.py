@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from rich.cells import cell_len
-from rich.color import Color
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
@@ -23,20 +22,15 @@ from llterm.core.display import visible
 from llterm.core.heat_scale import MEASURES, Measure, ends, heat, height, told
 from llterm.core.scored_text import Candidate, TokenReading
 from llterm.number_format import of_logprob
-from llterm.ramps import Depth, Paint, glyph, likely_paint, paint
+from llterm.ramps import Depth, glyph, likely_paint, paint
 from llterm.session.reader import StoryToken
 from llterm.ui.messages import TokenChosen
-from llterm.ui.widgets.text_fit import crop, fit_pieces
+from llterm.ui.widgets.text_fit import fill, fit_pieces
+from llterm.ui.widgets.token_lines import depth_of, upon
 
-_DEPTHS: dict[str, Depth] = {
-    "truecolor": "truecolor",
-    "256": "256",
-    "standard": "16",
-    "windows": "16",
-}
 _EIGHTHS = " ▁▂▃▄▅▆▇█"
 _ORDER: tuple[Measure, ...] = ("surprisal", "probability", "entropy", "rank")
-"""The figures that are told of every token."""
+"""The figures that are told of every token, as far as there is room."""
 COLUMN = 13
 """Cells a token: ten for its text, a gap, and room for a percent below."""
 HEAD = 2
@@ -65,10 +59,10 @@ class HeatPanel(Widget, can_focus=True):
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
-        self._depth: Depth = "none"
+        self.depth: Depth = "none"
         self._places: Sequence[StoryToken] = ()
         self._readings: Sequence[TokenReading | None] = ()
-        self._left = 0
+        self.left = 0
         """The first token that has a column."""
         self._strip_left = 0
         """The first token that has a cell in the strip."""
@@ -104,14 +98,14 @@ class HeatPanel(Widget, can_focus=True):
         `at` is the place of the story's cursor; `notes` say what is not read or not seen.
         """
         ahead = [StoryToken(one.token.id, one.token.data, -1) for one in suggested]
-        before = self._places, self._readings, self._notes, self.chosen, self._left
+        before = self._places, self._readings, self._notes, self.chosen, self.left
         self._standing_places = len(places)
         self._places, self._readings = [*places, *ahead], [*readings, *suggested]
         self._notes = notes
         number = at if self.following else self.chosen
         self.chosen = min(max(number, 0), max(len(self._places) - 1, 0))
         self._follow()
-        if before != (self._places, self._readings, self._notes, self.chosen, self._left):
+        if before != (self._places, self._readings, self._notes, self.chosen, self.left):
             self.refresh()
 
     @property
@@ -138,10 +132,10 @@ class HeatPanel(Widget, can_focus=True):
         """Go to a token; out of range goes to the nearest."""
         self.following = False
         number = min(max(number, 0), max(len(self._places) - 1, 0))
-        before, left, strip = self.chosen, self._left, self._strip_left
+        before, left, strip = self.chosen, self.left, self._strip_left
         self.chosen, self.row = number, self.row if number == before else 0
         self._follow()
-        if (left, strip) != (self._left, self._strip_left) or self._charted:
+        if (left, strip) != (self.left, self._strip_left) or self._charted:
             self.refresh()
         else:
             self.refresh(*self._regions(before), *self._regions(number))
@@ -150,7 +144,7 @@ class HeatPanel(Widget, can_focus=True):
 
     def _regions(self, number: int) -> list[Region]:
         """Where a token is drawn: its figures, its cell of the strip, its column."""
-        column = Region((number - self._left) * COLUMN, HEAD, COLUMN, self.size.height - HEAD)
+        column = Region((number - self.left) * COLUMN, HEAD, COLUMN, self.size.height - HEAD)
         cell = Region(number - self._strip_left, 1, 1, 1)
         return [Region(0, 0, self.size.width, 1), cell, column]
 
@@ -211,10 +205,10 @@ class HeatPanel(Widget, can_focus=True):
         """Keep the chosen column on screen, with one on either side where there is one."""
         columns = self._columns
         most = max(len(self._places) - columns, 0)
-        if not self._left < self.chosen < self._left + columns - 1:
+        if not self.left < self.chosen < self.left + columns - 1:
             # Half a page at once: a step at the edge would send all columns again with each key.
-            self._left = self.chosen - columns // 2
-        self._left = min(max(self._left, 0), most)
+            self.left = self.chosen - columns // 2
+        self.left = min(max(self.left, 0), most)
         width = self.size.width
         if not self._strip_left < self.chosen < self._strip_left + width - 1:
             self._strip_left = self.chosen - width // 2
@@ -222,7 +216,7 @@ class HeatPanel(Widget, can_focus=True):
 
     async def _on_click(self, event: events.Click) -> None:
         if event.y >= HEAD:
-            self.choose(self._left + event.x // COLUMN)
+            self.choose(self.left + event.x // COLUMN)
             self.row = max(event.y - HEAD, 0)
         elif event.y == 1:
             self.choose(self._strip_left + event.x)
@@ -231,8 +225,7 @@ class HeatPanel(Widget, can_focus=True):
     # --- painting
 
     def on_mount(self) -> None:
-        system = None if self.app.no_color else self.app.console.color_system
-        self._depth = _DEPTHS.get(system or "", "none")
+        self.depth = depth_of(self.app)
 
     def on_resize(self) -> None:
         self._follow()
@@ -256,7 +249,9 @@ class HeatPanel(Widget, can_focus=True):
         if reading is None:
             pieces = ["not read yet" if self._places else "no story yet", *self._notes]
         else:
-            first, *further = (told(reading, one) for one in _told(self.measure))
+            # The rank is last: most often the mark beside the candidate says it.
+            others = [measure for measure in _ORDER if measure != self.measure]
+            first, *further = (told(reading, measure) for measure in (self.measure, *others))
             pieces = [visible(reading.token.data), first, *self._notes, *further]
         room = self.size.width - sum(segment.cell_length for segment in legend) - 1
         return [*legend, Segment(f" {fit_pieces(pieces, room)}", faint)]
@@ -305,7 +300,7 @@ class HeatPanel(Widget, can_focus=True):
     def _row(self, rank: int, base: Style) -> list[Segment]:
         """Row 0 has the standing tokens, row n the nth candidates."""
         segments = []
-        for number in range(self._left, min(self._left + self._columns, len(self._places))):
+        for number in range(self.left, min(self.left + self._columns, len(self._places))):
             reading = self._readings[number]
             text, style = self._standing(number, reading, base)
             if rank:
@@ -331,8 +326,8 @@ class HeatPanel(Widget, can_focus=True):
             style += self._part("ahead")
         if chosen:
             style += self._part("chosen")
-        mark = glyph(hot) if self._depth == "none" else (">" if chosen else " ")
-        return f"{mark}{_fit(label, COLUMN - 2)}", style
+        mark = glyph(hot) if self.depth == "none" else (">" if chosen else " ")
+        return f"{mark}{fill(label, COLUMN - 2)}", style
 
     def _candidate(
         self, number: int, reading: TokenReading | None, rank: int, base: Style
@@ -343,34 +338,22 @@ class HeatPanel(Widget, can_focus=True):
         stands = candidate.token.id == reading.token.id
         p = math.exp(candidate.logprob)
         figure = of_logprob(candidate.logprob)
-        label = _fit(visible(candidate.token.data) or "·", COLUMN - 3 - cell_len(figure))
+        label = fill(visible(candidate.token.data) or "·", COLUMN - 3 - cell_len(figure))
         style = base if stands else base + self._part("faint")
-        if self._depth != "none" and p >= LIKELY:
-            style = base + _upon(likely_paint(p, self._depth))
+        if self.depth != "none" and p >= LIKELY:
+            style = base + upon(likely_paint(p, self.depth))
         if number == self.chosen and rank == self.row:
             style = base + self._part("chosen")
         return f"{'•' if stands else ' '}{label} {figure}", style
 
     def _cell(self, hot: float, text: str, base: Style) -> tuple[str, Style]:
         """Text upon the colour of a heat; the glyph says it where there are no colours."""
-        if self._depth == "none":
+        if self.depth == "none":
             return text, base
-        return " " if len(text) == 1 else text, base + _upon(paint(hot, self._depth))
+        return " " if len(text) == 1 else text, base + upon(paint(hot, self.depth))
 
     def _part(self, name: str) -> Style:
         return self.get_component_rich_style(f"heat--{name}", partial=True)
-
-
-def _told(measure: Measure) -> tuple[Measure, ...]:
-    """Which figures of the chosen token the first line tells, as far as it has room.
-
-    The rank is last: most often the mark beside the candidate says it.
-    """
-    return (measure, *(one for one in _ORDER if one != measure))
-
-
-def _upon(found: Paint) -> Style:
-    return Style(color=Color.from_rgb(*found.ink), bgcolor=Color.from_rgb(*found.back))
 
 
 def is_surprise(reading: TokenReading) -> bool:
@@ -382,8 +365,3 @@ def is_fork(reading: TokenReading) -> bool:
     """The model was of two minds or more."""
     second = math.exp(reading.top[1].logprob) if len(reading.top) > 1 else 0.0
     return reading.entropy >= FORK_BITS or second >= FORK_SECOND
-
-
-def _fit(text: str, width: int) -> str:
-    shown = crop(text, width)
-    return shown + " " * (width - cell_len(shown))

@@ -42,9 +42,7 @@ def table(screen: Panes) -> Table:
 def open_library(screen: Panes, *, begin: bool = False) -> None:
     """The list of looms. `begin`: llterm was just started, and nothing is written yet."""
 
-    def done(chosen: LoomChoice | None) -> None:
-        if chosen is None:
-            return
+    def done(chosen: LoomChoice) -> None:
         if isinstance(chosen, Story):
             screen.app.post_message(OpenLoom(None, chosen.text.encode()))
         else:
@@ -53,21 +51,19 @@ def open_library(screen: Panes, *, begin: bool = False) -> None:
     document = screen.session.document
     document.checkpoint()
     document.flush()
-    screen.app.push_screen(LoomsDialog(document.path, begin=begin), done)
+    screen.ask(LoomsDialog(document.path, begin=begin), done)
 
 
 def export(screen: Panes) -> None:
     """Ask for a format and a file, and write it. The loom stays as it is."""
-    document = screen.session.document
-    path = document.path
+    path = screen.session.document.path
     if path is None:
         return
 
-    def done(choice: ExportChoice | None) -> None:
-        if choice is not None:
-            screen.run_worker(_export(screen, choice), group="export", exit_on_error=False)
+    def done(choice: ExportChoice) -> None:
+        screen.run_worker(_export(screen, choice), group="export", exit_on_error=False)
 
-    screen.app.push_screen(ExportDialog(path), done)
+    screen.ask(ExportDialog(path), done)
 
 
 async def _export(screen: Panes, choice: ExportChoice) -> None:
@@ -83,10 +79,8 @@ async def _export(screen: Panes, choice: ExportChoice) -> None:
             # From memory: what is on screen can be saved also where its file is gone.
             whole = document.whole(history=exports.holds_history(choice.format))
             missing = whole.missing
-            source, taste = (
-                source_of(whole, document.path.stem),
-                exports.ExportOptions(choice.every),
-            )
+            source = source_of(whole, document.path.stem)
+            taste = exports.ExportOptions(choice.every)
             lacking = await asyncio.to_thread(write_export, source, choice.format, target, taste)
         name = label_text(str(target))
         if missing:
@@ -109,12 +103,11 @@ def import_file(screen: Panes) -> None:
         "basemode-loom or beamwriter, llterm's JSON, or a text. It stays as it is."
     )
 
-    def done(text: str | None) -> None:
+    def done(text: str) -> None:
         if text:
-            with troubles(screen):
-                _import(screen, Path(text).expanduser())
+            _import(screen, Path(text).expanduser())
 
-    screen.app.push_screen(AskLine("Import a file", note), done)
+    screen.ask(AskLine("Import a file", note), done)
 
 
 def _import(screen: Panes, source: Path) -> None:
@@ -139,14 +132,11 @@ def keep_story(screen: Panes) -> None:
     what = "The selection" if (start, stop) != (0, len(document.text)) else "The story"
     words = label_text(" ".join(document.text[start:stop].split()[:_WORDS]))
 
-    def done(title: str | None) -> None:
+    def done(title: str) -> None:
         if title:
-            with troubles(screen):
-                path = stories.keep(title, data)
-                name = label_text(str(path))
-                screen.app.notify(name, title="Kept as a starting story", markup=False, timeout=6)
+            name = label_text(str(stories.keep(title, data)))
+            screen.app.notify(name, title="Kept as a starting story", markup=False, timeout=6)
 
     note = f"{what}, {len(data):,} bytes. Its name among the starting stories:"
-    screen.app.push_screen(
-        AskLine("Keep as a starting story", note, words.replace("/", " ").strip(" .")), done
-    )
+    name = words.replace("/", " ").strip(" .")
+    screen.ask(AskLine("Keep as a starting story", note, name), done)

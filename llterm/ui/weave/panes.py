@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
+from typing import ClassVar
 
+from textual import events
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.screen import ModalScreen
 from textual.widget import Widget
+from textual.widgets import Static
 
-from llterm.keymap import Keymap, Pane
+from llterm.core.display import label_text
+from llterm.keymap import Pane
 from llterm.session.changes import Change
 from llterm.session.session import Session
 from llterm.ui.dialogs.help_dialog import HelpPart
 from llterm.ui.keyed_screen import KeyedScreen
-from llterm.ui.screen_options import ScreenOptions
+from llterm.ui.launch import ScreenOptions
 from llterm.ui.weave.chat_header import ChatHeader
 from llterm.ui.weave.heat_panel import HeatPanel
 from llterm.ui.weave.story_editor import StoryEditor
@@ -25,10 +33,10 @@ class Panes(KeyedScreen):
     PALETTE = ("story", "suggestions")
 
     def __init__(self, session: Session, options: ScreenOptions) -> None:
-        super().__init__()
+        super().__init__(options.keymap)
         self.session = session
         self.options = options
-        self.model_name = options.model_name
+        self.model_name = options.launch.model_name
         self.unsaved = False
         """The story could not be written when that was tried last."""
         self.ghost_off = False
@@ -78,6 +86,12 @@ class Panes(KeyedScreen):
         return bool(self.editor.ghost) or bool(self.query_one("#preview").display)
 
     @property
+    def title_name(self) -> str:
+        """The loom's file, where the person chose its name."""
+        path = self.session.document.path if self.options.launch.path is not None else None
+        return label_text(path.name) if path else "untitled"
+
+    @property
     def blank(self) -> bool:
         """Whether there is nothing to go on from: no text and no chat."""
         document = self.session.document
@@ -89,10 +103,6 @@ class Panes(KeyedScreen):
         return self.session.source is not None and not self.session.document.read_only
 
     # --- keys
-
-    @property
-    def keymap(self) -> Keymap:
-        return self.options.keymap
 
     @property
     def pane(self) -> Pane:
@@ -148,3 +158,36 @@ class Panes(KeyedScreen):
     @abstractmethod
     def show_heat(self) -> None:
         """Show what the model sees in the story, where somebody looks."""
+
+
+class JumpScreen(ModalScreen[str]):
+    """Gives back the letter that was typed, or None; the jump key itself means the first pane that
+    has not the focus."""
+
+    BINDINGS: ClassVar[list[Binding]] = [  # type: ignore[assignment]
+        Binding("escape,ctrl+q", "stay", "Stay", show=False),
+    ]
+
+    def __init__(self, panes: Mapping[str, Widget], again: tuple[str, ...]) -> None:
+        """`panes` by letter; `again`: the keys that opened this."""
+        super().__init__()
+        self._panes = panes
+        self._again = again
+
+    def compose(self) -> ComposeResult:
+        for letter, pane in self._panes.items():
+            label = Static(f" {letter} ", classes="jump--letter", markup=False)
+            label.styles.offset = pane.region.offset
+            yield label
+
+    def action_stay(self) -> None:
+        self.dismiss(None)
+
+    def on_key(self, event: events.Key) -> None:
+        if event.key in self._again:
+            event.stop()
+            others = (key for key, pane in self._panes.items() if not pane.has_focus_within)
+            self.dismiss(next(others, None))
+        elif event.key in self._panes:
+            event.stop()
+            self.dismiss(event.key)

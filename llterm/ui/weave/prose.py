@@ -40,7 +40,8 @@ class Prose(TextArea):
         self._ghost = ""
         self._ghost_room = 0
         self._found: dict[int, list[tuple[int, int]]] = {}
-        self._unseen: Location = (0, 0)
+        self.unseen: Location = (0, 0)
+        """Text before this place is out of the model's sight."""
         self._painted: dict[int, Strip] = {}
         self._painted_under: object = None
         self._repaint_waits = False
@@ -92,8 +93,8 @@ class Prose(TextArea):
 
     def mark_unseen(self, before: Location) -> None:
         """Draw the text before this place as out of the model's sight."""
-        if before != self._unseen:
-            self._unseen = before
+        if before != self.unseen:
+            self.unseen = before
             self.refresh()
 
     def _ghost_lines(self, x: int) -> tuple[str, ...]:
@@ -216,8 +217,8 @@ class Prose(TextArea):
 
     def _spans(self, line: int, start: int, stop: int) -> list[Span]:
         spans: list[Span] = []
-        if (line, start) < self._unseen:
-            end = self._unseen[1] if line == self._unseen[0] else stop + 1
+        if (line, start) < self.unseen:
+            end = self.unseen[1] if line == self.unseen[0] else stop + 1
             spans.append((0, end, self._component("prose--unseen")))
         for first, end in self._found.get(line, ()):
             if first < stop and end > start:

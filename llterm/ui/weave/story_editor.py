@@ -6,7 +6,7 @@ display offsets, and the text area is changed as the answer says. Its own undo h
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from textual.binding import Binding
 from textual.document._document import EditResult, Location
@@ -14,12 +14,10 @@ from textual.document._edit import Edit
 from textual.document._history import EditHistory
 
 from llterm.errors import LltermError
+from llterm.session.changes import Change
+from llterm.session.session import Session
 from llterm.ui.messages import StoryChanged, Trouble
 from llterm.ui.weave.prose import Prose
-
-if TYPE_CHECKING:
-    from llterm.session.changes import Change
-    from llterm.session.session import Session
 
 
 class NoHistory(EditHistory):

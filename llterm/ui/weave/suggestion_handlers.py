@@ -1,18 +1,22 @@
-"""`suggestion.*`: accept, edit and choose suggestions."""
+"""`suggestion.*` and `tree.*`: accept, edit and choose suggestions; move about in their tree."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from llterm.core.display import raw_text
+from llterm.core.suggestion_tree import taken
 from llterm.core.tokens import Tail
+from llterm.number_format import fine_percent
 from llterm.session.inspection import accept_text
 from llterm.ui.dialogs.text_dialogs import EditBranch
 from llterm.ui.keyed_screen import Handler, Table
-from llterm.ui.notices import troubles
 from llterm.ui.weave.panes import Panes
+from llterm.ui.weave.suggestion_pane import SuggestionPane
 
 
 def table(screen: Panes) -> Table:
-    """`suggestion.*` by id."""
+    """`suggestion.*` and `tree.*` by id."""
     session = screen.session
 
     def can_take() -> bool:
@@ -42,8 +46,8 @@ def table(screen: Panes) -> Table:
         screen.suggestions.move(step)
         screen.show_ghost()
 
-    def sibling(step: int) -> Handler:
-        return Handler(lambda: screen.suggestions.sibling(step), has_rows)
+    def on_tree(work: Callable[[SuggestionPane], object]) -> Handler:
+        return Handler(lambda: work(screen.suggestions), has_rows)
 
     picks = {
         f"suggestion.pick_{digit}": Handler(lambda digit=digit: pick(screen, digit), can_take)  # type: ignore[misc]
@@ -56,8 +60,17 @@ def table(screen: Panes) -> Table:
         "suggestion.edit": Handler(lambda: edit(screen, tail()), can_take),
         "suggestion.next": Handler(lambda: move(1), has_rows),
         "suggestion.prev": Handler(lambda: move(-1), has_rows),
-        "suggestion.next_sibling": sibling(1),
-        "suggestion.prev_sibling": sibling(-1),
+        "suggestion.next_sibling": on_tree(lambda tree: tree.sibling(1)),
+        "suggestion.prev_sibling": on_tree(lambda tree: tree.sibling(-1)),
+        "tree.toggle": on_tree(SuggestionPane.toggle),
+        "tree.collapse": on_tree(SuggestionPane.fold),
+        "tree.expand": on_tree(SuggestionPane.unfold),
+        "tree.parent": on_tree(SuggestionPane.to_parent),
+        "tree.first": on_tree(lambda tree: tree.select(0)),
+        "tree.last": on_tree(lambda tree: tree.select(len(tree.rows) - 1)),
+        "tree.page_down": on_tree(lambda tree: tree.page(1)),
+        "tree.page_up": on_tree(lambda tree: tree.page(-1)),
+        "tree.banned": Handler(lambda: show_banned(screen)),
     }
 
 
@@ -70,9 +83,21 @@ def pick(screen: Panes, digit: int) -> None:
 def edit(screen: Panes, tail: Tail) -> None:
     """Rewrite the branch in a small editor; what comes back goes in as one step."""
 
-    def done(text: str | None) -> None:
+    def done(text: str) -> None:
         if text:
-            with troubles(screen):
-                screen.follow(accept_text(screen.session, tail, text))
+            screen.follow(accept_text(screen.session, tail, text))
 
-    screen.app.push_screen(EditBranch(raw_text(screen.session.added(tail))), done)
+    screen.ask(EditBranch(raw_text(screen.session.added(tail))), done)
+
+
+def show_banned(screen: Panes) -> None:
+    """What bans and the constraint take, in the tree, or not."""
+    session = screen.session
+    session.show_banned(not session.banned_shown)
+    if not session.banned_shown:
+        screen.flash("what is banned is hidden")
+        return
+    view = session.view
+    rows = view.branches if view is not None else ()
+    count, mass = taken(rows, masked=session.constraint is not None)
+    screen.flash(f"{count} banned branch{'es' * (count != 1)}, {fine_percent(mass)} of all")

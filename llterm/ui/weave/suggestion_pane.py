@@ -22,7 +22,7 @@ from textual.strip import Strip
 from llterm.core.display import open_end, visible, whole_after
 from llterm.core.healing import healing_note
 from llterm.core.suggestion_tree import Branch
-from llterm.core.tokens import Tail
+from llterm.core.tokens import Tail, common
 from llterm.number_format import bar, fine_percent, percent
 from llterm.ui.messages import BranchChosen, BranchHighlighted
 from llterm.ui.widgets.text_fit import crop
@@ -100,19 +100,10 @@ def locate(rows: Sequence[SuggestionRow], tail: Tail | None) -> int:
     for index, row in enumerate(rows):
         if row.tail == tail:
             return index
-        size = _common(row.tail, tail)
+        size = common(row.tail, tail)
         if size > shared:
             best, shared = index, size
     return best
-
-
-def _common(first: Tail, second: Tail) -> int:
-    size = 0
-    for left, right in zip(first, second, strict=False):
-        if left != right:
-            break
-        size += 1
-    return size
 
 
 class SuggestionPane(ScrollView, can_focus=True):

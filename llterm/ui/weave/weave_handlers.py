@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 from llterm.core.starting_stories import Story
-from llterm.core.weave_settings import WeaveSettings
 from llterm.number_format import count_of
 from llterm.ui.dialogs.constraint_dialog import ConstraintDialog
 from llterm.ui.dialogs.sentences_dialog import SentencesDialog
@@ -84,7 +83,7 @@ def step_cutoff(screen: Panes, step: int) -> None:
         cutoff = max((known for known in CUTOFFS if known < rules.cutoff), default=rules.cutoff)
     else:
         cutoff = min((known for known in CUTOFFS if known > rules.cutoff), default=rules.cutoff)
-    set_rules(screen, replace(rules, cutoff=cutoff))
+    screen.session.set_rules(replace(rules, cutoff=cutoff))
     screen.flash(f"cutoff {cutoff:g}")
 
 
@@ -92,54 +91,38 @@ def diverse(screen: Panes) -> None:
     """Fold suggestions that say the same, or show them again; where more are needed, weave on."""
     session = screen.session
     rules = session.document.rules
-    set_rules(screen, replace(rules, diverse=not rules.diverse))
+    session.set_rules(replace(rules, diverse=not rules.diverse))
     screen.flash("only what differs in wording" if not rules.diverse else "every suggestion")
     view = session.view
     if not rules.diverse and view is not None and not view.done and not session.stale:
-        with troubles(screen):
-            session.weave()
-
-
-def set_rules(screen: Panes, rules: WeaveSettings) -> None:
-    """Other weave settings, kept in the loom."""
-    with troubles(screen):
-        screen.session.set_rules(rules)
+        session.weave()
 
 
 def constrain(screen: Panes) -> None:
     """What suggestions must fit, from the cursor on."""
-
-    def done(text: str | None) -> None:
-        if text is not None:
-            with troubles(screen):
-                weave(screen)
-
     session = screen.session
-    screen.app.push_screen(ConstraintDialog(session.constraint, session.set_constraint), done)
+    dialog = ConstraintDialog(session.constraint, session.set_constraint)
+    screen.ask(dialog, lambda _: weave(screen))
 
 
 def sample(screen: Panes) -> None:
     """Draw continuations at the cursor; they stand above the weave's suggestions."""
-    options = screen.options
     if screen.blank:
         choose_story(screen)
         return
     screen.session.player.pause()
     screen.session.autopilot.stop()
-    with troubles(screen):
-        screen.session.samples.start(
-            options.sample_lines, options.sample_tokens, sentence=options.sample_sentence
-        )
-        screen.ghost_off = False
-        screen.suggestions.forget()
+    ui = screen.options.ui
+    screen.session.samples.start(ui.sample_lines, ui.sample_tokens, sentence=ui.sample_sentence)
+    screen.ghost_off = False
+    screen.suggestions.forget()
 
 
 def keep_lines(screen: Panes) -> None:
     """Hang the sampled lines in the loom, less the highlighted one, which may be accepted."""
     row = screen.row
-    with troubles(screen):
-        kept = screen.session.samples.keep(row.tail if row is not None else ())
-        screen.flash(f"{count_of(kept, 'line')} kept as branches")
+    count = screen.session.samples.keep(row.tail if row is not None else ())
+    screen.flash(f"{count_of(count, 'line')} kept as branches")
 
 
 def sentences(screen: Panes) -> None:
@@ -148,8 +131,7 @@ def sentences(screen: Panes) -> None:
         choose_story(screen)
         return
     stop(screen)
-    with troubles(screen):
-        screen.app.push_screen(SentencesDialog(screen.session, screen.options, screen.follow))
+    screen.app.push_screen(SentencesDialog(screen.session, screen.options, screen.follow))
 
 
 def fly(screen: Panes) -> None:
@@ -157,17 +139,14 @@ def fly(screen: Panes) -> None:
     autopilot = screen.session.autopilot
     if autopilot.running:
         autopilot.stop()
-        return
-    with troubles(screen):
-        autopilot.start(screen.options.autopilot)
+    else:
+        autopilot.start(screen.options.ui.autopilot)
 
 
 def choose_story(screen: Panes) -> None:
     """Choose a beginning; it stands in for a story that is empty, or goes after one."""
 
-    def done(story: Story | None) -> None:
-        if story is None:
-            return
+    def done(story: Story) -> None:
         text = story.text
         editor = screen.editor
         if screen.session.document.text.strip():
@@ -178,16 +157,15 @@ def choose_story(screen: Panes) -> None:
         screen.sync_cursor()
         editor.focus()
         if screen.session.source is not None:
-            with troubles(screen):
-                weave(screen)
+            weave(screen)
 
-    screen.app.push_screen(StoriesDialog(), done)
+    screen.ask(StoriesDialog(), done)
 
 
 def accept_sole(screen: Panes) -> None:
     """Take a finished weave's only suggestion, when the person wants that."""
     session, view = screen.session, screen.session.view
-    if not screen.options.accept_sole or session.weaving or session.stale or view is None:
+    if not screen.options.ui.accept_sole or session.weaving or session.stale or view is None:
         return
     if view.done and len(view.suggestions) == 1 and view.suggestions[0].tail:
         with troubles(screen):

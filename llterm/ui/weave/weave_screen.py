@@ -17,28 +17,23 @@ from textual.widgets import Static
 
 from llterm.errors import LltermError
 from llterm.session.session import Session
-from llterm.ui.bindings import bind, pane_bindings
-from llterm.ui.bridge import Bridge
+from llterm.ui.launch import ScreenOptions
 from llterm.ui.messages import (
     BranchChosen,
     BranchHighlighted,
     PlayEnded,
-    SessionChanged,
     StoryChanged,
     TokenChosen,
     Trouble,
 )
 from llterm.ui.notices import show_trouble
-from llterm.ui.screen_options import ScreenOptions
 from llterm.ui.weave import (
     app_handlers,
     edit_handlers,
     heat_handlers,
     library_handlers,
     model_handlers,
-    play_handlers,
     suggestion_handlers,
-    tree_handlers,
     weave_handlers,
 )
 from llterm.ui.weave.chat_header import ChatHeader
@@ -60,18 +55,13 @@ SILENCE = 1.0
 class WeaveScreen(Panes):
     """Story on the left, suggestions on the right; one under the other where it is narrow."""
 
-    HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012 (Textual's own form)
-        (0, "-narrow"),
-        (72, "-middle"),
-        (100, "-wide"),
-    ]
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (72, "-middle"), (100, "-wide")]  # noqa: RUF012
     VERTICAL_BREAKPOINTS = [(0, "-low"), (18, "-high"), (36, "-tall")]  # noqa: RUF012
     AUTO_FOCUS = "#story"
 
     def __init__(self, session: Session, options: ScreenOptions) -> None:
         self._focusing = False
         super().__init__(session, options)
-        self._bridge: Bridge | None = None
         self._view = WeaveView(self)
         self._leave = app_handlers.QuitHandler(self)
         self.ready = asyncio.Event()
@@ -79,10 +69,8 @@ class WeaveScreen(Panes):
         self.table = {
             **weave_handlers.table(self),
             **suggestion_handlers.table(self),
-            **tree_handlers.table(self),
             **edit_handlers.table(self),
             **heat_handlers.table(self),
-            **play_handlers.table(self),
             **model_handlers.table(self),
             **app_handlers.table(self, self._leave),
             **library_handlers.table(self),
@@ -118,22 +106,18 @@ class WeaveScreen(Panes):
         yield KeyBar(id="keys")
 
     def on_mount(self) -> None:
-        bind(self, pane_bindings(self.keymap, "everywhere"))
-        bind(self.editor, pane_bindings(self.keymap, "story"))
-        bind(self.suggestions, pane_bindings(self.keymap, "suggestions"))
-        bind(self.heat, pane_bindings(self.keymap, "heat"))
+        self.bind_pane(self, "everywhere")
+        self.bind_pane(self.editor, "story")
+        self.bind_pane(self.suggestions, "suggestions")
+        self.bind_pane(self.heat, "heat")
         self.heat.display = False
         self.editor.go_to(self.session.document.cursor)
-        self._bridge = Bridge(self.session, self)
+        self.hear(self.session)
         self.set_interval(AUTOSAVE, self.save)
         self.set_interval(SILENCE, self._view.show_silence)
         self.watch(self, "focused", self._focus_moved, init=False)
         self.show_all()
         self.ready.set()
-
-    def on_unmount(self) -> None:
-        if self._bridge is not None:
-            self._bridge.close()
 
     def _focus_moved(self) -> None:
         # The panes learn of it a little later than the screen.
@@ -184,11 +168,8 @@ class WeaveScreen(Panes):
 
     # --- what happened
 
-    @on(SessionChanged)
-    def _session_changed(self) -> None:
-        if self._bridge is not None:
-            with self._bridge.showing():
-                self.show_all()
+    def show_changes(self) -> None:
+        self.show_all()
         weave_handlers.accept_sole(self)
 
     @on(StoryChanged)

@@ -83,8 +83,7 @@ class WeaveView:
         if self.title_old:
             self._words_at, self._words = document.revision, len(document.text.split())
         figures = self._panes.session.figures
-        path = document.path if self._panes.options.named else None
-        name = label_text(path.name) if path else "untitled"
+        name = self._panes.title_name
         counted = count_of(self._words, "word")
         self._panes.query_one("#name", NameLine).say(
             name,

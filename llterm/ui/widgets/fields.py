@@ -6,12 +6,20 @@ back as it is; drawn is one stand-in for each character that a terminal could ob
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 from rich.cells import cell_len
 from rich.text import Text
+from textual.binding import Binding
+from textual.content import Content
 from textual.document._document import Document, EditResult, Location
 from textual.document._document_navigator import DocumentNavigator
 from textual.document._edit import Edit
 from textual.document._wrapped_document import WrappedDocument
+from textual.message import Message
+from textual.reactive import reactive
+from textual.widget import Widget
 from textual.widgets import Input, TextArea
 
 from llterm.core.display import area_text, field_text
@@ -93,3 +101,33 @@ class FieldDocument(Document):
         if len(lines) > bottom - top:
             lines[-1] = lines[-1][:last]
         return "\n".join(lines)[first:]
+
+
+class Toggle(Widget, can_focus=True):
+    """`● yes` or `○ no`; space, enter or a click changes it."""
+
+    BINDINGS: ClassVar[list[Binding]] = [  # type: ignore[assignment]
+        Binding("space,enter", "switch", "Switch", show=False)
+    ]
+    value = reactive(False)
+
+    @dataclass
+    class Changed(Message):
+        """The person changed it."""
+
+        toggle: Toggle
+        value: bool
+
+    def __init__(self, value: bool, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.set_reactive(Toggle.value, value)
+
+    def render(self) -> Content:
+        return Content("● yes" if self.value else "○ no")
+
+    def on_click(self) -> None:
+        self.action_switch()
+
+    def action_switch(self) -> None:
+        self.value = not self.value
+        self.post_message(self.Changed(self, self.value))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from rich.segment import Segment
 from textual import events
+from textual.keys import key_to_character
 from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
@@ -21,19 +22,10 @@ _NAMES = {
     "down": "↓",
     "escape": "Esc",
     "space": "Space",
-    "right_square_bracket": "]",
-    "left_square_bracket": "[",
-    "comma": ",",
     "minus": "-",
     "plus": "+",
-    "equals_sign": "=",
     "slash": "/",
     "backslash": "\\",
-    "full_stop": ".",
-    "less_than_sign": "<",
-    "greater_than_sign": ">",
-    "colon": ":",
-    "question_mark": "?",
     "pagedown": "PgDn",
     "pageup": "PgUp",
     "home": "Home",
@@ -46,7 +38,8 @@ _NAMES = {
 def key_name(key: str) -> str:
     """A key as people write it: `^J`, `F3`, `⇥`, `Shift+↑`."""
     *modifiers, last = key.split("+") if len(key) > 1 else [key]
-    name = _NAMES.get(last, last.upper() if last[1:].isdigit() else last)
+    name = _NAMES.get(last) or key_to_character(last)
+    name = name or (last.upper() if last[1:].isdigit() else last)
     if modifiers == ["ctrl"] and len(name) == 1:
         return f"^{name.upper()}"
     marks = {"ctrl": "^", "shift": "⇧", "alt": "Alt+", "super": "Super+"}
@@ -77,12 +70,12 @@ class KeyBar(Widget):
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
-        self._hints: Sequence[Hint] = ()
+        self.hints: Sequence[Hint] = ()
 
     def show(self, hints: Sequence[Hint]) -> None:
         """Show the first of these that fit and the last one, at most seven."""
-        if hints != self._hints:
-            self._hints = hints
+        if hints != self.hints:
+            self.hints = hints
             self.refresh()
 
     def render_line(self, y: int) -> Strip:
@@ -107,13 +100,13 @@ class KeyBar(Widget):
 
     def _fitting(self) -> list[Hint]:
         """As many as there is room for, and in any case the last one, which is help."""
-        if not self._hints:
+        if not self.hints:
             return []
-        last = self._hints[-1]
+        last = self.hints[-1]
         # The two cells after the last word may hang over.
         room = self.size.width + 1 - _cells(last)
         shown: list[Hint] = []
-        for hint in self._hints[:-1]:
+        for hint in self.hints[:-1]:
             room -= _cells(hint)
             if room < 0 or len(shown) == MOST - 1:
                 break

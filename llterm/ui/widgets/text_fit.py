@@ -15,14 +15,17 @@ def crop(text: str, width: int) -> str:
     return set_cell_size(text[: width + 1], max(width - 1, 0)).rstrip() + "…" if width > 0 else ""
 
 
+def fill(text: str, width: int) -> str:
+    """`text` in exactly `width` cells: cut, or with spaces after it."""
+    return set_cell_size(crop(text, width), max(width, 0))
+
+
 def fit_pieces(pieces: list[str], width: int) -> str:
     """As many of the pieces, in their order, as `width` cells hold; the first always."""
     line = pieces[0] if pieces else ""
     for piece in pieces[1:]:
         longer = f"{line} · {piece}"
-        if len(longer) > width:
-            continue
-        line = longer
+        line = longer if len(longer) <= width else line
     return line[:width]
 
 

@@ -10,24 +10,37 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rich.cells import cell_len
+from rich.color import Color
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
+from textual.app import App
 from textual.geometry import Region
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from llterm.core.display import visible
-from llterm.ramps import Depth
+from llterm.ramps import Depth, Paint
 from llterm.ui.widgets.text_fit import crop
 from llterm.ui.widgets.virtual_height import set_virtual_height
 
-DEPTHS: dict[str, Depth] = {
+_DEPTHS: dict[str, Depth] = {
     "truecolor": "truecolor",
     "256": "256",
     "standard": "16",
     "windows": "16",
 }
+
+
+def depth_of(app: App[object]) -> Depth:
+    """The colours that its terminal has."""
+    system = None if app.no_color else app.console.color_system
+    return _DEPTHS.get(system or "", "none")
+
+
+def upon(paint: Paint) -> Style:
+    """Ink upon a colour."""
+    return Style(color=Color.from_rgb(*paint.ink), bgcolor=Color.from_rgb(*paint.back))
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +58,7 @@ class TokenLines(ScrollView):
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
-        self._depth: Depth = "none"
+        self.depth: Depth = "none"
         self._lines: list[list[Cell]] = []
         self._laid_out: tuple[int, Sequence[bytes]] | None = None
         self.chosen = 0
@@ -77,8 +90,7 @@ class TokenLines(ScrollView):
     # --- layout
 
     def on_mount(self) -> None:
-        system = None if self.app.no_color else self.app.console.color_system
-        self._depth = DEPTHS.get(system or "", "none")
+        self.depth = depth_of(self.app)
 
     def on_resize(self) -> None:
         self._lay_out()

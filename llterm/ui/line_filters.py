@@ -1,17 +1,17 @@
-"""The screen without any colour, as NO_COLOR asks for: what colours told is told by style.
-
-Textual would send shades of grey, which are colours to a terminal.
-"""
+"""The last gates before the terminal: no colours under NO_COLOR, and only inert text."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 
+from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
 from textual.color import Color
 from textual.filter import LineFilter
+
+from llterm.core.display import field_text
 
 _LIT = ("selected", "found", "foreground", "primary", "accent", "warning", "error", "success")
 """Colours that, behind a text, say something of it."""
@@ -22,7 +22,10 @@ Look = tuple[frozenset[object], frozenset[object]]
 
 
 class NoColor(LineFilter):
-    """Takes colours away: a lit background becomes reverse, a quiet text dim."""
+    """Takes colours away: a lit background becomes reverse, a quiet text dim.
+
+    Textual would send shades of grey, which are colours to a terminal.
+    """
 
     def __init__(self, variables: Callable[[], Mapping[str, str]]) -> None:
         """`variables`: the theme's colours by name, which may change."""
@@ -55,4 +58,28 @@ def _plain(style: Style, look: Look) -> Style:
     return style.without_color + Style(
         reverse=True if behind in lit else None,
         dim=True if front in quiet and behind not in lit else None,
+    )
+
+
+class InertFilter(LineFilter):
+    """Draws a stand-in for each unsafe character, or nothing where that had no cell: rows keep
+    their width.
+
+    Texts are made fit to be shown where they are read from. This is for the one that was forgotten,
+    in a label, a notice, a title or a tooltip of ours or of Textual's.
+    """
+
+    def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
+        if all(text.isprintable() for text, _, _ in segments):
+            return segments
+        return [
+            Segment(text if control or text.isprintable() else _inert(text), style, control)
+            for text, style, control in segments
+        ]
+
+
+def _inert(text: str) -> str:
+    return "".join(
+        shown if shown == character or cell_len(character) == 1 else " " * cell_len(character)
+        for character, shown in zip(text, field_text(text), strict=True)
     )
