@@ -7,7 +7,6 @@ from typing import Literal
 from llterm.cli.arguments import WeaveArguments, story_of
 from llterm.config import Config
 from llterm.core.chat_messages import OWN, UNSEEN
-from llterm.core.starting_stories import STORIES
 from llterm.errors import LltermError
 from llterm.jobs import suggest as job
 from llterm.jobs.inputs import argument_text, is_loom, read_text
@@ -17,6 +16,7 @@ from llterm.jobs.suggest import SuggestResult
 from llterm.output import put, say
 from llterm.progress_line import ProgressLine
 from llterm.reports import suggest_json, suggest_text
+from llterm.session.stories import STORIES
 
 Format = Literal["text", "tree", "json", "dot"]
 

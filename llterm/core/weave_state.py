@@ -14,8 +14,7 @@ from llterm.core.bans import Bans
 from llterm.core.beams import Beam, KnownDistributions
 from llterm.core.breadth_search import Breadth
 from llterm.core.choices import ChoiceSearch
-from llterm.core.constraint import Constrained, ConstraintState
-from llterm.core.distribution import Distribution, Mask
+from llterm.core.distribution import Constrained, ConstraintState, Distribution, Mask
 from llterm.core.diversity import WIDEST, fold
 from llterm.core.healing import Healer
 from llterm.core.query import Fact, Query

@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any, TypeVar, cast
 
 from llterm.core.display import label_text
-from llterm.core.measures import logprob_of, moment_of
+from llterm.core.pieces import logprob_of, moment_of
 from llterm.errors import UsageError
 
 Result = TypeVar("Result")

@@ -11,16 +11,13 @@ from typing import Any
 from llterm.core.history import UndoStep
 from llterm.core.json_text import json_text
 from llterm.core.loom_tree import ROOT, Loom, Marks, Node, Piece, PieceSlice
-from llterm.core.measures import logprob_of, moment_of
-from llterm.core.pieces import token_edges
+from llterm.core.pieces import logprob_of, moment_of, token_edges
 from llterm.core.provenance import MOST_KEPT, WAYS, Arrival, Provenance, provenance_text
 from llterm.core.tree_outline import ORDERS
 from llterm.formats.export_source import ExportSource
-from llterm.formats.imported_tree import UNKNOWN
+from llterm.formats.imported_tree import UNKNOWN, OmittedFields, kept
 from llterm.formats.json_place import JsonPlace, wrong
-from llterm.formats.unknown_fields import OmittedFields, kept
-from llterm.store.contents import Changes
-from llterm.store.stored_rows import BEST, step_of, step_text
+from llterm.store.stored_rows import BEST, Changes, step_of, step_text
 from llterm.store.stored_settings import read_setting
 from llterm.store.values import Damage
 

@@ -7,8 +7,15 @@ from datetime import datetime
 from typing import Any
 
 from llterm.core.loom_tree import PERSON, ROOT, Loom, Marks, Piece
-from llterm.core.measures import moment_of
-from llterm.formats.export_source import ExportSource, author_of, uuid_of, whole_texts
+from llterm.core.pieces import moment_of
+from llterm.formats.export_source import (
+    ExportSource,
+    author_of,
+    nested,
+    uuid_of,
+    whole_texts,
+    with_member,
+)
 from llterm.formats.imported_tree import (
     UNKNOWN,
     ImportedNode,
@@ -18,7 +25,6 @@ from llterm.formats.imported_tree import (
     typed,
 )
 from llterm.formats.json_place import JsonPlace
-from llterm.formats.tree_json import nested, with_member
 
 NAME = "pyloom"
 MARKS = "a root with text and children"

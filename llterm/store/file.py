@@ -1,10 +1,10 @@
-"""One loom file: load and commit."""
+"""One loom file: make, load and commit."""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -13,12 +13,12 @@ from llterm.core.loom_tree import ROOT, Loom
 from llterm.core.pieces import Pieces
 from llterm.errors import LltermError, UsageError
 from llterm.store.connection import Connection, connect, in_memory, to_look, told
-from llterm.store.contents import Changes, Contents
-from llterm.store.damage_survey import survey
 from llterm.store.late_reads import ODD, LateReads
-from llterm.store.lock import Lock
+from llterm.store.lock import Lock, check_name, taken, unopened
 from llterm.store.loom_schema import APPLICATION, MIGRATIONS, check_schema, migrate
 from llterm.store.stored_rows import (
+    Changes,
+    Contents,
     check_step,
     marks_row,
     node_row,
@@ -29,8 +29,10 @@ from llterm.store.stored_rows import (
     read_step,
     read_text,
     step_text,
+    survey,
 )
 from llterm.store.stored_settings import read_setting
+from llterm.whole_file import beside
 
 _DISK = (
     sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY,
@@ -283,3 +285,29 @@ class LoomFile:
               for id, (step, undone) in steps if step is not None])  # fmt: skip
         rows("insert or replace into extra values (?, ?)", changes.extras.items())
         rows("insert or replace into meta values (?, ?)", changes.meta.items())
+
+
+@contextmanager
+def fresh_loom(path: Path) -> Iterator[LoomFile]:
+    """A new loom to fill. It stands at `path` once the block has ended, and nowhere if it raises.
+
+    Raises UsageError where something is there or nothing can be made, and what filling it raises.
+    """
+    part = path
+    try:
+        check_name(path)
+        with beside(path, new=True) as part:
+            file = LoomFile(part, new=True)
+            try:
+                yield file
+            finally:
+                file.close()
+    except FileExistsError as error:
+        raise taken(path) from error
+    except OSError as error:
+        raise unopened(path, error) from error
+    except LltermError as error:
+        # Of the part nobody knows.
+        for name in ("title", "cause", "hint"):
+            setattr(error, name, getattr(error, name).replace(part.name, path.name))
+        raise

@@ -9,10 +9,9 @@ from pathlib import Path
 from llterm.core.history import EVERY, UndoStep, Value
 from llterm.core.loom_tree import Loom, Sight
 from llterm.core.pieces import Pieces
-from llterm.store.contents import Changes, Contents
 from llterm.store.file import LoomFile
-from llterm.store.late_reads import LateReads
-from llterm.store.unreadable import Unreadable
+from llterm.store.late_reads import LateReads, Unreadable
+from llterm.store.stored_rows import Changes, Contents
 
 
 @dataclass(slots=True)

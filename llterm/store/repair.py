@@ -12,10 +12,9 @@ from llterm.core.weave_settings import WeaveSettings
 from llterm.errors import LltermError
 from llterm.number_format import count_of
 from llterm.store.connection import journal_of
-from llterm.store.contents import Changes
 from llterm.store.file import LoomFile
 from llterm.store.salvage import Salvaged, salvage
-from llterm.store.stored_rows import check_step
+from llterm.store.stored_rows import Changes, check_step
 from llterm.store.stored_settings import rules_text
 from llterm.whole_file import beside
 

@@ -11,10 +11,9 @@ from typing import Any
 
 from llterm.core.history import UndoStep
 from llterm.core.loom_tree import Marks, Node, Piece
-from llterm.store.connection import Connection, is_endless, to_look
+from llterm.store.connection import Connection, Row, is_endless, to_look
 from llterm.store.loom_schema import APPLICATION, MIGRATIONS, check_schema, columns, is_plain_table
 from llterm.store.stored_rows import (
-    Row,
     piece_or_text,
     read_extra,
     read_marks,

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from llterm.cli.doctor_loom import check_loom
 from llterm.cli.export_import import run_export
+from llterm.core.json_text import DEEPEST, parsed
 from llterm.core.loom_tree import Node
-from llterm.core.nested_json import DEEPEST, parsed
 from llterm.errors import UsageError
 from llterm.formats.exports import ExportOptions
 from llterm.session.document import Document

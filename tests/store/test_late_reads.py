@@ -23,10 +23,9 @@ from llterm.formats.exports import ExportOptions, exported, holds_history
 from llterm.formats.file_formats import EXPORTS
 from llterm.session import looms
 from llterm.session.document import Document
-from llterm.store.contents import Changes
 from llterm.store.file import LoomFile
-from llterm.store.late_reads import LateReads
-from llterm.store.unreadable import Unreadable
+from llterm.store.late_reads import LateReads, Unreadable
+from llterm.store.stored_rows import Changes
 from tests.helpers.document_edits import model_run
 from tests.helpers.exports import export
 from tests.helpers.file_harms import HARMS, Harm

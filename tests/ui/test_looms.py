@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from textual.widgets import Input, OptionList
 
-from llterm.core.starting_stories import STORIES
 from llterm.errors import LltermError
 from llterm.formats import png
 from llterm.session import looms
 from llterm.session.document import Document
+from llterm.session.stories import STORIES
 from llterm.ui.dialogs.export_dialog import ExportDialog
 from llterm.ui.dialogs.looms_dialog import LoomsDialog
 from tests.helpers.driven_app import STORY, Driven, Start

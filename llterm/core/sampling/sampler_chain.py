@@ -11,8 +11,7 @@ import numpy as np
 
 from llterm.core.ban_table import BanTable
 from llterm.core.bans import Bans
-from llterm.core.constraint import Constrained
-from llterm.core.distribution import Bits, Distribution, Ids
+from llterm.core.distribution import Bits, Constrained, Distribution, Ids
 from llterm.core.sampling.dry import breaker_tokens
 from llterm.core.sampling.ladder import Ladder, Mirostat, apply, choose, generator
 from llterm.core.sampling.sampler_settings import SamplerSettings, Sampling
