@@ -13,6 +13,7 @@ from llterm.core.tokens import Tail
 Ids = NDArray[np.int32]
 Logprobs = NDArray[np.float32]
 Bits = NDArray[np.bool_]
+Reals = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -60,8 +60,7 @@ def read(place: JsonPlace) -> ImportedTree:
 
 
 def _branch(place: JsonPlace, replies: JsonPlace | None) -> ImportedNode:
-    tags = place.optional("tags")
-    names = [member.text() for member in tags.items()] if tags is not None else []
+    names = [member.text() for member in place.items_of("tags")]
     marks = Marks(
         bookmark=_BOOKMARK in names, tags=tuple(name for name in names if name != _BOOKMARK)
     )
@@ -78,7 +77,7 @@ def _branch(place: JsonPlace, replies: JsonPlace | None) -> ImportedNode:
 
 def _pieces(place: JsonPlace, replies: JsonPlace | None) -> list[Piece]:
     text = place.field("text").text()
-    meta = place.optional("meta") or place.instead({})
+    meta = place.inner("meta")
     created = _moment(meta.text_of("creation_timestamp"))
     if meta.text_of("source") != "AI":
         return typed(text, created)
@@ -99,10 +98,9 @@ def _pieces(place: JsonPlace, replies: JsonPlace | None) -> list[Piece]:
 
 def _tokens(completion: JsonPlace, text: str) -> list[ImportedToken]:
     """The tokens at the end of a completion that are the node's text; none if they are not."""
-    listed = completion.optional("tokens")
     backwards: list[ImportedToken] = []
     left = text
-    for token in reversed(list(listed.items()) if listed is not None else []):
+    for token in reversed(list(completion.items_of("tokens"))):
         if not left:
             break
         generated = token.field("generatedToken")

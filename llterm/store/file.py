@@ -296,12 +296,8 @@ def fresh_loom(path: Path) -> Iterator[LoomFile]:
     part = path
     try:
         check_name(path)
-        with beside(path, new=True) as part:
-            file = LoomFile(part, new=True)
-            try:
-                yield file
-            finally:
-                file.close()
+        with beside(path, new=True) as part, closing(LoomFile(part, new=True)) as file:
+            yield file
     except FileExistsError as error:
         raise taken(path) from error
     except OSError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -55,11 +56,8 @@ def read_whole(path: Path, *, history: bool) -> LoomSnapshot:
 
     Raises LltermError where anything else of it cannot be read.
     """
-    file = LoomFile(path)
-    try:
+    with closing(LoomFile(path)) as file:
         whole = gathered(file.load(), file.late, history=history)
-    finally:
-        file.close()
     if whole.missing.trouble is not None and not file.damage:
         raise whole.missing.trouble
     return whole

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llterm.core.chat_messages import ChatPart, ChatParts
-from llterm.core.mixing.opinion_pools import Reals
+from llterm.core.distribution import Reals
 from llterm.core.tokens import Tail, Token, Vocabulary
 
 END = 256

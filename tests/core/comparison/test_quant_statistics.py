@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llterm.core.comparison.conditions import parse
-from llterm.core.comparison.divergence import LEAST, Integers, Reals
+from llterm.core.comparison.divergence import LEAST, Integers
 from llterm.core.comparison.quant_statistics import FEWEST_PLACES, NAMES, SNAPSHOTS, histogram
 from llterm.core.comparison.reference_comparison import WORST, ReferenceComparison
+from llterm.core.distribution import Reals
 from llterm.errors import UsageError
 
 SIZE = 23

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llterm.core.distribution import Reals
 from llterm.core.mixing.mix_recipe import Recipe, supporter
-from llterm.core.mixing.opinion_pools import LEAST, EmptyPool, Kind, OpinionPool, Reals
+from llterm.core.mixing.opinion_pools import LEAST, EmptyPool, Kind, OpinionPool
 from llterm.errors import UsageError
 
 SIZE = 7
