@@ -13,8 +13,7 @@ from llterm.jobs.inputs import argument_text, is_loom, read_text
 from llterm.jobs.request import Request
 from llterm.jobs.runner import run
 from llterm.jobs.suggest import SuggestResult
-from llterm.output import put, say
-from llterm.progress_line import ProgressLine
+from llterm.output import ProgressLine, put, say
 from llterm.reports import suggest_json, suggest_text
 from llterm.session.stories import STORIES
 

@@ -21,12 +21,12 @@ SIGNS = st.text("ab1. \t\n*_#-+=>`<&;[]()!\\~|$:/", max_size=60)
 def rendered(text: str) -> list[list[str]]:
     """The lines of every paragraph, as a reader shows them. Fails where there is anything else."""
     reader = MarkdownIt("commonmark").enable(["table", "strikethrough"])
-    found = []
+    paragraphs = []
     for token in reader.parse(text):
         assert token.type in ("paragraph_open", "paragraph_close", "inline"), token
         if token.type == "inline":
-            found.append(_lines(token.children or []))
-    return found
+            paragraphs.append(_lines(token.children or []))
+    return paragraphs
 
 
 def _lines(tokens: list[Token]) -> list[str]:
