@@ -14,10 +14,10 @@ from benchmarks.rows import MODEL, Row
 from benchmarks.scoring import Plain
 from llterm.backends.llamacpp import LlamaBackend, open_llama
 from llterm.backends.llamacpp.quantize import quantize
-from llterm.core.starting_stories import STORIES
 from llterm.core.tokens import Tail
 from llterm.core.windows import halves
 from llterm.engine.compare import ModelReader, ModelReference, TextWindow, begin_comparison, compare
+from llterm.session.stories import STORIES
 
 WINDOW = 512
 WINDOWS = 8

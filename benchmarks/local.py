@@ -13,9 +13,9 @@ from typing import Any
 from benchmarks.rows import MODEL, Row, percentile
 from benchmarks.weaving import begin, run
 from llterm.backends.llamacpp import LlamaSettings, open_llama
-from llterm.core.starting_stories import STORIES
 from llterm.core.tokens import Anchor
 from llterm.core.weave_settings import WeaveSettings
+from llterm.session.stories import STORIES
 
 RULES = WeaveSettings(depth=12, cutoff=0.05, split_limit=3, beams=64, auto_stop=False, heal=False)
 ROUNDS = 9

@@ -17,12 +17,12 @@ from llterm.core.history import UndoStep
 from llterm.core.loom_tree import ROOT, Node, Piece, PieceSlice
 from llterm.core.provenance import Provenance, provenance_text
 from llterm.core.query import Backend
-from llterm.core.starting_stories import STORIES
 from llterm.core.tree_outline import Outline, find
 from llterm.session.changes import ModelRun
 from llterm.session.document import Document
-from llterm.store.contents import Changes
+from llterm.session.stories import STORIES
 from llterm.store.file import LoomFile
+from llterm.store.stored_rows import Changes
 from llterm.ui.launch import Launch
 from llterm.ui.llterm_app import LltermApp
 from llterm.ui.loom.loom_screen import LoomScreen

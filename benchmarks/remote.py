@@ -18,8 +18,8 @@ from benchmarks.weaving import begin, run
 from llterm.backends.remote.remote_backend import RemoteBackend, RequestPolicy
 from llterm.backends.remote.server_connection import open_remote
 from llterm.config.server_settings import ServerSettings
-from llterm.core.starting_stories import STORIES
 from llterm.core.weave_settings import WeaveSettings
+from llterm.session.stories import STORIES
 
 LATENCIES = (0.0, 0.02, 0.2)
 POLICIES = {

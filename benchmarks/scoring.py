@@ -9,9 +9,9 @@ from typing import Any
 
 from benchmarks.rows import MODEL, Row
 from llterm.backends.llamacpp import LlamaBackend, LlamaSettings, open_llama
-from llterm.core.starting_stories import STORIES
 from llterm.core.tokens import Tail
 from llterm.engine.score import score_text
+from llterm.session.stories import STORIES
 
 TOKENS = 1900
 BATCH = 512

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks.rows import Row, percentile
-from llterm.core.starting_stories import STORIES
 from llterm.session.document import Document
+from llterm.session.stories import STORIES
 from tests.helpers.terminal import Terminal, llterm
 
 KEYS = 120

@@ -12,9 +12,9 @@ from benchmarks.rows import MODEL, Row
 from benchmarks.server import LLooM, server
 from benchmarks.weaving import begin, run
 from llterm.backends.llamacpp import LlamaBackend, LlamaSettings, open_llama
-from llterm.core.starting_stories import STORIES
 from llterm.core.weave_settings import WeaveSettings
 from llterm.core.weave_state import Weave
+from llterm.session.stories import STORIES
 
 CUTOFFS = (0.3, 0.25, 0.22, 0.2, 0.18, 0.17, 0.16, 0.15, 0.14, 0.13, 0.12, 0.11, 0.1, 0.09, 0.08)
 WANTED = 160

@@ -6,8 +6,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from llterm.core.json_text import json_text
-from llterm.core.nested_json import parsed
+from llterm.core.json_text import json_text, parsed
 from llterm.regular_file import read_file
 from llterm.whole_file import write_whole
 

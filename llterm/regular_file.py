@@ -1,4 +1,4 @@
-"""A person's file, opened only where it is one.
+"""A person's file, opened only where it is one, and the text in it, whatever program saved it.
 
 A named pipe that nobody writes to would hold llterm for ever, and a device might never end. What
 is refused is told by an OSError whose `strerror` is a sentence without its full stop, as the
@@ -13,7 +13,7 @@ import stat
 from pathlib import Path
 from typing import BinaryIO
 
-from llterm.errors import LltermError, reason
+from llterm.errors import LltermError, UsageError, reason
 
 _HELD = ("/dev/stdin", "/dev/fd/", "/proc/self/fd/")
 """Pipes that are open already, as a shell's `<(command)` gives them: their end comes."""
@@ -85,3 +85,22 @@ def _check(path: Path, mode: int, pipes: bool) -> None:
     elif stat.S_ISSOCK(mode):
         what = "It is a socket, not a file"
     raise OSError(code, what, str(path))
+
+
+MARK = b"\xef\xbb\xbf"
+"""What some editors put before UTF-8. It is no part of the text."""
+
+
+def text_of(data: bytes, name: str) -> bytes:
+    """The text itself. Raises UsageError where it is none, or not in UTF-8."""
+    if data.startswith(b"GGUF"):
+        raise UsageError(f"{name} is a model, not a text", "", "Give it with -m (--model).")
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        raise UsageError(f"{name} is UTF-16 text", "", "Save it as UTF-8.")
+    if b"\0" in data:
+        raise UsageError(
+            f"{name} is not a text",
+            f"It has a zero byte at position {data.index(0):,}.",
+            "llterm reads UTF-8 text and .loom files.",
+        )
+    return data.removeprefix(MARK)

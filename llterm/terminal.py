@@ -1,4 +1,4 @@
-"""The terminal: what it can show, how it is told, and how it is put back. Imports no Textual.
+"""The terminal: what it can show, how it is told, what it sends, and how it is put back.
 
 Textual reads its settings from the environment when it is imported, so `prepare` comes first.
 """
@@ -10,7 +10,10 @@ import re
 import sys
 from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
+from enum import Enum
 from pathlib import Path
+from string import ascii_lowercase
+from typing import Any
 
 from llterm.logbook import open_log
 
@@ -134,3 +137,22 @@ def stderr_to(log: Path) -> Iterator[None]:
         os.close(real)
         sys.__stderr__ = before  # type: ignore[misc]
         screen.close()
+
+
+_ALT = Enum("_ALT", {letter: f"alt+{letter}" for letter in ascii_lowercase})  # type: ignore[misc]
+
+
+def know_alt_keys() -> None:
+    """Teach Textual Alt with a letter as terminals send it: Escape and the letter.
+
+    Textual waits a tenth of a second whether more of a sequence follows. When the next key begins
+    with Escape too, as a held Alt+U does, it takes what it has for Escape and a letter, and the
+    letter is typed. No longer sequence begins so: the key is certain at once. Keys that it knows by
+    another name keep it.
+    """
+    # There is no public way; tests/jobs/test_keys.py fails when this one goes.
+    from textual import _ansi_sequences
+
+    known: dict[str, Any] = _ansi_sequences.ANSI_SEQUENCES_KEYS  # type: ignore[assignment]
+    for key in _ALT:
+        known.setdefault(f"\x1b{key.name}", (key,))

@@ -21,14 +21,16 @@ BARE = ("child_processes.py", "backends/template_process.py")
 
 def begun() -> list[str]:
     """The modules that the package begins as processes by `child_processes.command`."""
-    found = []
+    commands = []
     for path in sorted(PACKAGE.rglob("*.py")):
         text = path.read_text("utf-8")
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.Call) and ast.unparse(node.func) == "children.command":
                 within = ".".join(path.relative_to(PACKAGE.parent).parent.parts)
-                found.append(ast.unparse(node.args[0]).replace("{__package__}", within).strip("f'"))
-    return found
+                commands.append(
+                    ast.unparse(node.args[0]).replace("{__package__}", within).strip("f'")
+                )
+    return commands
 
 
 @pytest.mark.parametrize("module", begun())

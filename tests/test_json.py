@@ -70,11 +70,11 @@ def _writes(node: ast.AST) -> bool:
 
 def test_nothing_else_in_the_package_writes_json() -> None:
     """`core.json_text` alone does; a reader of the whole package finds any other."""
-    found = []
+    writers = []
     for path in sorted(PACKAGE.rglob("*.py")):
         if path in WRITERS:
             continue
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if _writes(node):
-                found.append(f"{path.relative_to(PACKAGE)}:{getattr(node, 'lineno', 0)}")
-    assert found == []
+                writers.append(f"{path.relative_to(PACKAGE)}:{getattr(node, 'lineno', 0)}")
+    assert writers == []

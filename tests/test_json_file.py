@@ -70,7 +70,7 @@ def test_a_broken_file_is_as_good_as_none(reader: str, broken: bytes, tmp_path: 
 
 def test_every_reader_of_such_files_is_walked_here() -> None:
     package = Path(llterm.__file__).parent
-    found = set()
+    readers = set()
     for path in package.rglob("*.py"):
         for function in ast.walk(ast.parse(path.read_text("utf-8"))):
             if not isinstance(function, ast.FunctionDef):
@@ -79,9 +79,9 @@ def test_every_reader_of_such_files_is_walked_here() -> None:
             names = {one.id for one in called if isinstance(one, ast.Name)}
             loads = any(isinstance(one, ast.Attribute) and one.attr == "loads" for one in called)
             if "read_json" in names:
-                found.add(f"{path.relative_to(package)} {function.name}")
+                readers.add(f"{path.relative_to(package)} {function.name}")
             assert not (loads and "read_file" in names), f"{path}: {function.name}"
-    assert found == set(READERS)
+    assert readers == set(READERS)
 
 
 def test_what_is_kept_comes_back_and_is_the_persons_alone(tmp_path: Path) -> None:

@@ -11,12 +11,11 @@ from pathlib import Path
 
 from llterm.backends.template_process import render_template
 from llterm.config import Config, ModelConfig
-from llterm.config.chat_format import FormatConfig
+from llterm.config.schema import FormatConfig
 from llterm.config.server_settings import ServerSettings
 from llterm.core.chat_messages import OWN, Chat, ChatParts, plain_chat, rendered
 from llterm.errors import LltermError, ModelError, reason
-from llterm.regular_file import read_file
-from llterm.text_file import text_of
+from llterm.regular_file import read_file, text_of
 
 Messages = list[dict[str, str]]
 THOUGHTLESS = {"enable_thinking": False}

@@ -14,7 +14,7 @@ from llterm.core.query import Backend, Failed, Query
 from llterm.core.tokens import Anchor, Path
 from llterm.errors import LltermError
 from llterm.number_format import count_of
-from llterm.progress_line import ProgressLine
+from llterm.output import ProgressLine
 
 
 def is_served(name: str, config: Config) -> bool:

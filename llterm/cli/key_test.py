@@ -8,13 +8,12 @@ import termios
 import tty
 from collections.abc import Mapping
 
-from llterm.alt_keys import know_alt_keys
 from llterm.core.display import visible
 from llterm.errors import UsageError
 from llterm.key_names import NEVER
 from llterm.keymap import Keymap, resolve
 from llterm.output import put_drawn
-from llterm.terminal import RESET
+from llterm.terminal import RESET, know_alt_keys
 
 END = "ctrl+q"
 PATIENCE = 0.1

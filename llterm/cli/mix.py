@@ -132,7 +132,7 @@ def _play(
     from llterm.jobs import mix as job
     from llterm.jobs.request import Request
     from llterm.jobs.runner import run
-    from llterm.progress_line import ProgressLine
+    from llterm.output import ProgressLine
     from llterm.reports import mix_json, mix_text
 
     given = _begun(values, chat)
@@ -167,7 +167,7 @@ def _compare(values: Values, models: Sequence[str], config: Config, chat: Chat |
     from llterm.jobs.comparison_plan import CompareOptions
     from llterm.jobs.request import Request
     from llterm.jobs.runner import run
-    from llterm.progress_line import ProgressLine
+    from llterm.output import ProgressLine
     from llterm.reports import comparison_text
 
     given, source = _compared_text(values, chat)

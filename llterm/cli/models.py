@@ -131,7 +131,7 @@ def pull_command(
     from llterm.backends.inventory import size_text
     from llterm.backends.pull import here_already, pull
     from llterm.cli.settings import load
-    from llterm.progress_line import ProgressLine
+    from llterm.output import ProgressLine
 
     settings = load(file=config)
     model = find_remote(read_reference(reference))
@@ -187,7 +187,7 @@ def quantize_command(
     from llterm.backends.model_files import quantized_path, size_of
     from llterm.backends.registry import find_model
     from llterm.cli.settings import load
-    from llterm.progress_line import ProgressLine
+    from llterm.output import ProgressLine
 
     settings = load(file=config)
     kind = file_type(kind)

@@ -14,8 +14,7 @@ from llterm.jobs import sample as job
 from llterm.jobs.request import Request
 from llterm.jobs.runner import run
 from llterm.jobs.sample import SampledText, SampleOptions
-from llterm.output import put, say
-from llterm.progress_line import ProgressLine
+from llterm.output import ProgressLine, put, say
 from llterm.reports import sample_json, sample_text
 
 

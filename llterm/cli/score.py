@@ -69,7 +69,7 @@ def score(arguments: ScoreArguments, format: Format) -> int:
     config = with_recording(config, arguments.model, arguments.record, arguments.replay)
     from llterm.jobs import score as job
     from llterm.jobs.runner import run
-    from llterm.progress_line import ProgressLine
+    from llterm.output import ProgressLine
     from llterm.reports import score_text
 
     request = _request(arguments, config)
@@ -109,7 +109,7 @@ def attribute(arguments: ScoreArguments, format: Format) -> int:
     from llterm.jobs import attribute as job
     from llterm.jobs.inputs import argument_text
     from llterm.jobs.runner import run
-    from llterm.progress_line import ProgressLine
+    from llterm.output import ProgressLine
     from llterm.reports import attribution_json, attribution_text
 
     candidate = None if arguments.candidate is None else argument_text(arguments.candidate)

@@ -12,9 +12,9 @@ from llterm import paths
 from llterm.config import Config, load_config
 from llterm.config.config_loader import project_file
 from llterm.config.example import example, literal
-from llterm.config.origin import Origin
 from llterm.config.sampling_values import preset_values, value_of
 from llterm.config.schema import FORMAT, MODEL, SERVER, TABLES, setting
+from llterm.config.setting import Origin
 from llterm.core.sampling.sampler_settings import PRESETS
 from llterm.errors import ModelError, UsageError, reason
 from llterm.output import say

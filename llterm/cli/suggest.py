@@ -7,16 +7,15 @@ from typing import Literal
 from llterm.cli.arguments import WeaveArguments, story_of
 from llterm.config import Config
 from llterm.core.chat_messages import OWN, UNSEEN
-from llterm.core.starting_stories import STORIES
 from llterm.errors import LltermError
 from llterm.jobs import suggest as job
 from llterm.jobs.inputs import argument_text, is_loom, read_text
 from llterm.jobs.request import Request
 from llterm.jobs.runner import run
 from llterm.jobs.suggest import SuggestResult
-from llterm.output import put, say
-from llterm.progress_line import ProgressLine
+from llterm.output import ProgressLine, put, say
 from llterm.reports import suggest_json, suggest_text
+from llterm.session.stories import STORIES
 
 Format = Literal["text", "tree", "json", "dot"]
 

@@ -13,13 +13,19 @@ from pathlib import Path
 from typing import Any
 
 from llterm import keymap, paths
-from llterm.config.chat_format import FormatConfig
-from llterm.config.origin import Origin
 from llterm.config.powers import needs_trust
 from llterm.config.sampling_values import CHAIN, CUSTOM, changed, make_preset
-from llterm.config.schema import SAMPLING, TABLES, Config, ModelConfig, preset_setting, setting
+from llterm.config.schema import (
+    SAMPLING,
+    TABLES,
+    Config,
+    FormatConfig,
+    ModelConfig,
+    preset_setting,
+    setting,
+)
 from llterm.config.server_settings import ServerSettings
-from llterm.config.setting import Setting, Value
+from llterm.config.setting import Origin, Setting, Value
 from llterm.config.trust import is_trusted
 from llterm.config.value_reader import BUNDLED, ConfigFile, inert, preset_name
 from llterm.core.sampling.sampler_settings import PRESETS, SamplerSettings, Sampling

@@ -1,8 +1,9 @@
-"""One key of a table in `llterm.toml`: its kind and range, and whether a value may stand there."""
+"""One key of a table in `llterm.toml`: what may stand there, and where a value came from."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -23,12 +24,12 @@ class Setting:
     """As it stands in the file."""
     kind: Kind
     help: str
-    default: Value
     low: float | None = None
     high: float | None = None
     above: bool = False
     """`low` itself is not allowed."""
     choices: tuple[str, ...] = ()
+    default: Value = None
     field: str = ""
     """Name in the dataclass, where it differs."""
     blank: bool = False
@@ -128,3 +129,20 @@ def _shown(value: object) -> str:
         return "a number of thousands of digits"
     text = text if len(text) <= 40 else text[:37] + "..."
     return f'"{text}"' if isinstance(value, str) else text
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a setting's value came from."""
+
+    kind: Literal["flag", "environment", "file", "state", "default"]
+    place: str | Callable[[], str] = ""
+    """The flag, the variable, or what finds file and line when that is asked for."""
+
+    @property
+    def detail(self) -> str:
+        """The flag, the variable, or file and line."""
+        return self.place if isinstance(self.place, str) else self.place()
+
+    def __str__(self) -> str:
+        return " ".join(filter(None, (self.kind, self.detail)))

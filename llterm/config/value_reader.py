@@ -111,12 +111,16 @@ class ConfigFile:
             name = ".".join(filter(None, (table, setting.name)))
             self.values[name] = ReadValue(checked, keys)
 
+    def _named_table(self, keys: Keys, table: object, holds: str) -> Mapping[str, object]:
+        """A table of the person's own naming, which `holds` what belongs in it."""
+        if isinstance(table, Mapping):
+            return table
+        name = ".".join(keys)
+        raise self._mistake(keys, f"{name} is a table", "", f"Write [{name}] and {holds} below.")
+
     def _preset(self, name: str, table: object) -> None:
         keys = ("presets", name)
-        if not isinstance(table, Mapping):
-            raise self._mistake(
-                keys, f"presets.{name} is a table", "", f"Write [presets.{name}] and knobs below."
-            )
+        table = self._named_table(keys, table, "knobs")
         if not preset_name(name):
             raise self._mistake(keys, f'"{name}" cannot be a preset\'s name', "", PRESET_NAMES)
         self.presets[name] = {}
@@ -125,9 +129,7 @@ class ConfigFile:
 
     def _format(self, name: str, table: object) -> None:
         keys = ("formats", name)
-        if not isinstance(table, Mapping):
-            hint = f"Write [formats.{name}] and its texts below."
-            raise self._mistake(keys, f"formats.{name} is a table", "", hint)
+        table = self._named_table(keys, table, "its texts")
         if not _NAME.fullmatch(name):
             raise self._mistake(
                 keys, f'"{name}" cannot be a format\'s name', "",
@@ -135,8 +137,8 @@ class ConfigFile:
             )  # fmt: skip
         self.formats[name] = {}
         for setting, path, value in self._settings(f"formats.{name}", FORMAT, table, keys):
-            found = self.formats[name][setting.name] = self._checked(setting, path, value)
-            self.values[f"formats.{name}.{setting.name}"] = ReadValue(found, path)
+            checked = self.formats[name][setting.name] = self._checked(setting, path, value)
+            self.values[f"formats.{name}.{setting.name}"] = ReadValue(checked, path)
         if not any(key.startswith(("user", "assistant")) for key in self.formats[name]):
             raise self._mistake(
                 keys, f"[formats.{name}] says nothing of who speaks", "",
@@ -145,9 +147,7 @@ class ConfigFile:
 
     def _model(self, name: str, table: object) -> None:
         keys = ("models", name)
-        if not isinstance(table, Mapping):
-            hint = f"Write [models.{name}] and its path below."
-            raise self._mistake(keys, f"models.{name} is a table", "", hint)
+        table = self._named_table(keys, table, "its path")
         if not _NAME.fullmatch(name) or name.endswith(".gguf"):
             raise self._mistake(
                 keys, f'"{name}" cannot be a model\'s name', "",

@@ -86,8 +86,6 @@ class Compiled:
 
     def __init__(self, constraint: Constraint, vocabulary: Vocabulary) -> None:
         self.constraint = constraint
-        self.compilations = 0
-        """How often llguidance was given the grammar."""
         self.texts = constraint.texts
         """All that may be written, where these are a few texts; else empty."""
         self._size = vocabulary.size
@@ -124,7 +122,6 @@ class Compiled:
             raise self.constraint.refused(
                 f"Character {error.start + 1} is half of a surrogate pair."
             ) from error
-        self.compilations += 1
         limits = LLParserLimits(verbose_errors=False)
         matcher = LLMatcher(_tokenizer(vocabulary), grammar, log_level=0, limits=limits)
         if matcher.is_error():

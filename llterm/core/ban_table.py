@@ -24,8 +24,7 @@ from llterm.core.bans import (
     opening,
     tail,
 )
-from llterm.core.constraint import Constrained
-from llterm.core.distribution import Bits
+from llterm.core.distribution import Bits, Constrained
 from llterm.core.tokens import Tail, Vocabulary
 
 _GAP = b"\xff"

@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from llterm.core.bans import Bans
-from llterm.core.constraint import Constrained
-from llterm.core.distribution import Distribution, Mask
+from llterm.core.distribution import Constrained, Distribution, Mask
 from llterm.core.healing import Healer
 from llterm.core.stops import Stopper
 from llterm.core.tokens import Tail, Vocabulary

@@ -27,7 +27,8 @@ class Breadth:
         """Those of the level whose distribution is not known and not asked for."""
         self._refused: list[Beam] = []
         self._finished: list[Beam] = []
-        self._banned: list[Beam] = []
+        self.banned: list[Beam] = []
+        """What would have gone on if nothing forbade it."""
         self._lines = 0
         self._left = -math.inf
         """Joint logprob of the best beam that the limit left out."""
@@ -47,11 +48,6 @@ class Breadth:
     def finished(self) -> list[Beam]:
         """At most N finished beams, most probable first, ties by token ids."""
         return sorted(self._finished, key=likeliest_first)
-
-    @property
-    def banned(self) -> list[Beam]:
-        """What would have gone on if nothing forbade it."""
-        return self._banned
 
     @property
     def open(self) -> list[Beam]:
@@ -142,7 +138,7 @@ class Breadth:
             distribution = self.terrain.known(beam)
             assert distribution is not None
             for child in self.terrain.children(beam, distribution):
-                (self._banned if child.banned else children).append(child)
+                (self.banned if child.banned else children).append(child)
         children.sort(key=likeliest_first)
         room = self.goal - len(self._finished) - len(self._refused)
         if children[room:]:

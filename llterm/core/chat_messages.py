@@ -12,8 +12,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple, Protocol, cast, get_args, runtime_checkable
 
-from llterm.core.json_text import json_text
-from llterm.core.nested_json import parsed
+from llterm.core.json_text import json_text, parsed
 from llterm.core.tokens import Tail, Vocabulary
 
 OWN = "its own template"

@@ -77,7 +77,8 @@ class ChoiceSearch:
         self._pending: dict[Tail, Beam] = {}
         self._refused: dict[Tail, Beam] = {}
         self._best: list[tuple[float, Tail]] = []
-        self._banned: list[Beam] = []
+        self.banned: list[Beam] = []
+        """Texts that a ban forbids, and what the model would begin with otherwise."""
         self._follow(root)
 
     @property
@@ -91,11 +92,6 @@ class ChoiceSearch:
         return sorted(
             (beam for choice in self._choices for beam in choice.spellings), key=likeliest_first
         )
-
-    @property
-    def banned(self) -> list[Beam]:
-        """Texts that a ban forbids, and what the model would begin with otherwise."""
-        return self._banned
 
     @property
     def open(self) -> list[Beam]:
@@ -175,7 +171,7 @@ class ChoiceSearch:
         )
         return View(
             suggestions=tuple(_suggestion(choice, total) for choice in known),
-            branches=(*rows, *map(_banned_row, self._banned)) if banned else rows,
+            branches=(*rows, *map(_banned_row, self.banned)) if banned else rows,
             settled=len(known) if done else settled,
             bound=math.exp(self.best_open),
             coverage=(math.fsum(_apart(known)),) if known else (),
@@ -216,7 +212,7 @@ class ChoiceSearch:
             if child.banned:
                 # Of what the constraint itself takes, the first tokens alone are worth a row.
                 if child.banned != CONSTRAINT or beam is self.root:
-                    self._banned.append(child)
+                    self.banned.append(child)
                 continue
             listed += math.exp(child.logprob - beam.logprob)
             for choice in further:

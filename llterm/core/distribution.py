@@ -1,15 +1,19 @@
-"""Next-token distributions."""
+"""Next-token distributions, and which tokens may stand at a place at all."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from llterm.core.tokens import Tail
+
 Ids = NDArray[np.int32]
 Logprobs = NDArray[np.float32]
 Bits = NDArray[np.bool_]
+Reals = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,3 +52,32 @@ class Distribution:
     logit. None where the source does not tell logits."""
     varentropy: float | None = None
     """Variance of the surprisal, in bits²; None where it was not asked for or cannot be known."""
+
+
+class Constrained(Protocol):
+    """What a constraint is to a search: which tokens may follow those written since an anchor."""
+
+    @property
+    def texts(self) -> tuple[bytes, ...]:
+        """All that may be written, where these are a few texts; else empty."""
+
+    def mask(self, tail: Tail) -> Mask:
+        """Which ids may follow these. At a dead end: none."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConstraintState:
+    """A constraint under which some tokens have been accepted already."""
+
+    constraint: Constrained
+    written: Tail
+    text: bytes
+    """Their bytes."""
+
+    @property
+    def texts(self) -> tuple[bytes, ...]:
+        size = len(self.text)
+        return tuple(one[size:] for one in self.constraint.texts if one.startswith(self.text))
+
+    def mask(self, tail: Tail) -> Mask:
+        return self.constraint.mask(self.written + tail)

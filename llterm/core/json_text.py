@@ -1,4 +1,8 @@
-"""The one way in which llterm writes JSON: what leaves here, every reader of JSON takes."""
+"""The one way in which llterm writes and reads JSON.
+
+What leaves here, every reader of JSON takes. What files and servers say may be nested without end:
+it is read to a depth that all bear.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,11 @@ LONE = re.compile("[\ud800-\udfff]")
 """Half a character of UTF-16 alone, which no UTF-8 can hold."""
 _MOST_BITS = 4096
 """Of a whole number: Python writes and reads no endless ones."""
+DEEPEST = 64
+"""Levels: llterm's own texts, and answers of servers, have some ten."""
+_TOO_DEEP = "it is nested too deep"
+_TEXTS = re.compile(r'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
+_REST = re.compile(r"[^][{}]+")
 
 
 def json_text(
@@ -57,3 +66,26 @@ def _sayable(value: Any, bytes_kept: bool) -> Any:
         case list() | tuple():
             return [_sayable(member, bytes_kept) for member in value]
     return value
+
+
+def parsed(text: str, **how: Any) -> Any:
+    """What a JSON text holds, read as `json.loads` is told to. Raises ValueError where it is none,
+    or is nested too deep."""
+    try:
+        value = json.loads(text, **how)
+    except RecursionError as error:
+        raise ValueError(_TOO_DEEP) from error
+    if text.count("[") + text.count("{") > DEEPEST and _too_deep(text):
+        raise ValueError(_TOO_DEEP)
+    return value
+
+
+def _too_deep(text: str) -> bool:
+    """Whether brackets of sound JSON are left after the innermost were taken out so many times."""
+    brackets = _REST.sub("", _TEXTS.sub("", text))
+    for _ in range(DEEPEST):
+        shorter = brackets.replace("[]", "").replace("{}", "")
+        if shorter == brackets:
+            break
+        brackets = shorter
+    return bool(brackets)

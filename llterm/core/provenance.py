@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from llterm.core.json_text import json_text
-from llterm.core.measures import logprob_of
-from llterm.core.nested_json import parsed
+from llterm.core.json_text import json_text, parsed
+from llterm.core.pieces import logprob_of
 
 MOST_KEPT = 1 << 24
 """Candidates of the largest vocabulary there may be."""

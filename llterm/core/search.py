@@ -44,7 +44,8 @@ class Search:
         self._ends = 0
         self._lengths = 0
         """How many beams have finished, and how many tokens they have together."""
-        self._banned: list[Beam] = []
+        self.banned: list[Beam] = []
+        """What would have gone on if nothing forbade it."""
         self._expand(root)
 
     @property
@@ -61,11 +62,6 @@ class Search:
     def finished(self) -> list[Beam]:
         """At most N finished beams, most probable first, ties by token ids."""
         return sorted((beam for *_, beam in self._finished), key=likeliest_first)
-
-    @property
-    def banned(self) -> list[Beam]:
-        """What would have gone on if nothing forbade it."""
-        return self._banned
 
     @property
     def open(self) -> list[Beam]:
@@ -247,7 +243,7 @@ class Search:
         """Take the next few children; the rest are due when the best of them is."""
         for child in islice(children, AT_ONCE):
             if child.banned:
-                self._banned.append(child)
+                self.banned.append(child)
             elif child.finish == "open":
                 heapq.heappush(ready, (-child.logprob, child.tail, child))
             else:

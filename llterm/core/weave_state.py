@@ -14,8 +14,7 @@ from llterm.core.bans import Bans
 from llterm.core.beams import Beam, KnownDistributions
 from llterm.core.breadth_search import Breadth
 from llterm.core.choices import ChoiceSearch
-from llterm.core.constraint import Constrained, ConstraintState
-from llterm.core.distribution import Distribution, Mask
+from llterm.core.distribution import Constrained, ConstraintState, Distribution, Mask
 from llterm.core.diversity import WIDEST, fold
 from llterm.core.healing import Healer
 from llterm.core.query import Fact, Query
@@ -64,7 +63,8 @@ class Weave:
         self.residue = residue
         self.before = before
         self._vocabulary = vocabulary
-        self._healer = healer
+        self.healer = healer
+        """What finishes a half-written word; None where nothing does."""
         self._facts = dict(facts or {})
         self._grown: list[tuple[Tail, int]] = []
         self._asked = 0
@@ -85,11 +85,6 @@ class Weave:
     def grown(self) -> Sequence[tuple[Tail, int]]:
         """Branches gone on from, and how many tokens further."""
         return self._grown
-
-    @property
-    def healer(self) -> Healer | None:
-        """What finishes a half-written word; None where nothing does."""
-        return self._healer
 
     @property
     def done(self) -> bool:
@@ -180,21 +175,16 @@ class Weave:
 
     def under(self, rules: WeaveSettings, bans: Bans | None = None) -> Weave:
         """The same facts under other rules, and bans; costs no inference."""
-        return self._derive(
-            self.anchor,
-            rules,
-            self.residue,
-            self.before,
-            self._facts,
-            self._grown,
-            self.constraint,
-            self.bans if bans is None else bans,
-        )
+        return Weave(
+            self._vocabulary, self.anchor, rules, residue=self.residue, before=self.before,
+            healer=self.healer, facts=self._facts, grown=self._grown, constraint=self.constraint,
+            bans=self.bans if bans is None else bans,
+        )  # fmt: skip
 
     def at(self, tail: Tail, anchor: Anchor) -> Weave:
         """What remains when `tail` has been accepted: `anchor` must be the old one and `tail`."""
         size = len(tail)
-        facts = {key[size:]: found for key, found in self._facts.items() if key[:size] == tail}
+        facts = {key[size:]: fact for key, fact in self._facts.items() if key[:size] == tail}
         grown = [(key[size:], depth) for key, depth in self._grown if key[:size] == tail]
         written = self._text(tail)
         before = self.before + written[len(self.residue) :].decode("utf-8", "replace")
@@ -202,9 +192,10 @@ class Weave:
         constraint = (
             ConstraintState(self.constraint, tail, written) if self.constraint is not None else None
         )
-        return self._derive(
-            anchor, self.rules, residue, before, facts, grown, constraint, self.bans
-        )
+        return Weave(
+            self._vocabulary, anchor, self.rules, residue=residue, before=before,
+            healer=self.healer, facts=facts, grown=grown, constraint=constraint, bans=self.bans,
+        )  # fmt: skip
 
     def grow(self, tail: Tail, depth: int) -> None:
         """Go on from a branch: search for its own best N, `depth` tokens further."""
@@ -235,7 +226,7 @@ class Weave:
         if self.constraint is not None:
             return self.constraint.mask(tail)
         residue = self.residue[len(self._text(tail)) :]
-        return self._healer.mask(residue) if self._healer is not None and residue else None
+        return self.healer.mask(residue) if self.healer is not None and residue else None
 
     def view(self, *, running: bool = False, banned: bool = False) -> View:
         """The tree as it stands. Branches that have not ended are left out while it runs.
@@ -267,36 +258,12 @@ class Weave:
             looked_at=looked_at,
         )
 
-    def _derive(
-        self,
-        anchor: Anchor,
-        rules: WeaveSettings,
-        residue: bytes,
-        before: str,
-        facts: Mapping[Tail, Distribution],
-        grown: Iterable[tuple[Tail, int]],
-        constraint: Constrained | None,
-        bans: Bans,
-    ) -> Weave:
-        return Weave(
-            self._vocabulary,
-            anchor,
-            rules,
-            residue=residue,
-            before=before,
-            healer=self._healer,
-            facts=facts,
-            grown=grown,
-            constraint=constraint,
-            bans=bans,
-        )
-
     def _terrain(self, rules: WeaveSettings) -> KnownDistributions:
         return KnownDistributions(
             self._vocabulary,
             rules,
             Stopper(rules, self.before),
-            self._healer,
+            self.healer,
             self._facts,
             self.constraint,
             self.bans,
@@ -315,7 +282,7 @@ class Weave:
         return 1.0 - min(max(first.permitted, 0.0), 1.0) if first is not None else 0.0
 
     def _root(self) -> Beam:
-        residue = self.residue if self._healer is not None else b""
+        residue = self.residue if self.healer is not None else b""
         return Beam(None, (), None, 0.0, 0, residue, b"", b"")
 
     def _text(self, tail: Tail) -> bytes:

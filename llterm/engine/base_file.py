@@ -19,8 +19,8 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from llterm.core.comparison.divergence import Reals
 from llterm.core.comparison.packed_rows import pack, unpack, width
+from llterm.core.distribution import Reals
 from llterm.core.tokens import Tail
 from llterm.errors import LltermError, UsageError, reason
 from llterm.regular_file import open_file

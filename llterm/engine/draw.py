@@ -11,8 +11,7 @@ from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from typing import Literal
 
-from llterm.core.constraint import Constrained
-from llterm.core.distribution import Distribution, Mask
+from llterm.core.distribution import Constrained, Distribution, Mask
 from llterm.core.healing import Healer
 from llterm.core.query import Cost, Failed, Query, Source
 from llterm.core.sampling.ladder import Mirostat, NoCandidateLeft

@@ -18,8 +18,7 @@ from llterm.core.chat_messages import Chat, ChatParts, ChatsTold, encode_parts
 from llterm.core.comparison.divergence import log_softmax
 from llterm.core.distribution import Distribution
 from llterm.core.mixing.blend import Blend, MemberDistribution
-from llterm.core.mixing.byte_distribution import DROPPED
-from llterm.core.mixing.byte_vocabulary import ByteVocabulary, byte_parts
+from llterm.core.mixing.byte_distribution import DROPPED, ByteVocabulary, byte_parts
 from llterm.core.mixing.logprob_rows import distribution_of
 from llterm.core.mixing.mix_recipe import Recipe
 from llterm.core.query import (

@@ -8,8 +8,7 @@ from contextlib import aclosing
 from dataclasses import replace
 
 from llterm.core.bans import Bans
-from llterm.core.constraint import Constrained
-from llterm.core.distribution import Distribution
+from llterm.core.distribution import Constrained, Distribution
 from llterm.core.healing import Healer
 from llterm.core.prompt import Prompt
 from llterm.core.query import Capabilities, Cost, Failed, Query, Source

@@ -38,7 +38,7 @@ def read(place: JsonPlace) -> ImportedTree:
 
 
 def _branch(id: str, place: JsonPlace) -> ImportedNode:
-    metadata = place.optional("metadata") or place.instead({})
+    metadata = place.inner("metadata")
     when = place.when("created_at")
     return ImportedNode(
         id,

@@ -39,8 +39,7 @@ def read(place: JsonPlace) -> ImportedTree:
     several = 0
     for node in place.field("nodes").items():
         id = node.field("id").key()
-        above = node.optional("parentIds")
-        keys = [one.key() for one in above.items()] if above is not None else []
+        keys = [above.key() for above in node.items_of("parentIds")]
         several += len(keys) > 1
         parents[id], nodes[id] = (keys[0] if keys else None), node
     texts = {id: node.text_of("text") for id, node in nodes.items()}

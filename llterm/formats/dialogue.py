@@ -9,8 +9,7 @@ from pathlib import Path
 from llterm.core.chat_messages import ROLES, Chat, ChatMessage, chat_of
 from llterm.errors import UsageError, reason
 from llterm.formats.json_place import JsonPlace, parse, wrong
-from llterm.regular_file import read_file
-from llterm.text_file import text_of
+from llterm.regular_file import read_file, text_of
 
 _FORM = 'Write it as [{"role": "user", "content": "Tell me a tale."}].'
 

@@ -56,9 +56,7 @@ def _sort(tree: JsonPlace, nodes: dict[str, tuple[str | None, ImportedNode]]) ->
     """Put the nodes into the order of their parents' lists of children."""
     places: dict[str, int] = {}
     for _, node in tree.field("nodes").entries():
-        listed = node.optional("childrenIds")
-        for number, one in enumerate(listed.items() if listed is not None else ()):
-            places[one.key()] = number
+        places.update((child.key(), n) for n, child in enumerate(node.items_of("childrenIds")))
     ordered = sorted(nodes.items(), key=lambda pair: places.get(pair[0], 0))
     nodes.clear()
     nodes.update(ordered)
@@ -67,7 +65,5 @@ def _sort(tree: JsonPlace, nodes: dict[str, tuple[str | None, ImportedNode]]) ->
 def _lens(
     place: JsonPlace, name: str, nodes: dict[str, tuple[str | None, ImportedNode]]
 ) -> list[str]:
-    lens = place.optional("lens")
-    listed = lens.optional(name) if lens is not None else None
-    ids = [one.field("nodeId").key() for one in listed.items()] if listed is not None else []
+    ids = [one.field("nodeId").key() for one in place.inner("lens").items_of(name)]
     return [id for id in ids if id in nodes]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -11,10 +12,9 @@ from llterm.core.json_text import json_text
 from llterm.core.loom_tree import PERSON, ROOT, Marks, Node, Piece, PieceSlice
 from llterm.core.provenance import Alternative, Provenance, provenance_text
 from llterm.core.weave_settings import WeaveSettings
-from llterm.formats.json_place import wrong
-from llterm.formats.unknown_fields import OmittedFields, kept
+from llterm.formats.json_place import UnusableNumber, wrong
 from llterm.number_format import count_of
-from llterm.store.contents import Changes
+from llterm.store.stored_rows import Changes
 from llterm.store.stored_settings import rules_text
 
 UNKNOWN = -1
@@ -179,3 +179,51 @@ def _newest(changes: Changes) -> int:
     while at in last:
         at = last[at]
     return at
+
+
+DEEPEST = 32
+"""Levels of lists and objects: no program's settings have so many."""
+_NAMES = re.compile(
+    r"api[_-]?key|(api|access|auth|bearer|secret|client)[_-]?(token|secret|key)\b|password|passwd"
+    r"|authorization|credential",
+    re.IGNORECASE,
+)
+
+
+@dataclass(slots=True)
+class OmittedFields:
+    """How much was not kept."""
+
+    secrets: int = 0
+    """Keys and passwords: they never go from another program's file into a loom."""
+    odd: int = 0
+    """Numbers that are none, and what is nested too deep."""
+
+    def notes(self) -> list[str]:
+        """In words for the person."""
+        sentences = []
+        if self.secrets:
+            sentences.append(f"Keys or passwords were left out: {self.secrets:,}.")
+        if self.odd:
+            sentences.append(
+                f"Of unknown fields, values that no loom can hold were left out: {self.odd:,}."
+            )
+        return sentences
+
+
+def kept(value: Any, left: OmittedFields, level: int = 0) -> Any:
+    """A JSON value less every field whose name speaks of a key; what cannot be kept is null."""
+    if isinstance(value, UnusableNumber) or (level > DEEPEST and isinstance(value, dict | list)):
+        left.odd += 1
+        return None
+    if isinstance(value, dict):
+        secret = {name for name in value if _NAMES.search(name)}
+        left.secrets += len(secret)
+        return {
+            name: kept(member, left, level + 1)
+            for name, member in value.items()
+            if name not in secret
+        }
+    if isinstance(value, list):
+        return [kept(member, left, level + 1) for member in value]
+    return value

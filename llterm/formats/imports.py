@@ -22,14 +22,12 @@ from llterm.formats import (
     pyloom,
 )
 from llterm.formats.file_formats import IMPORTS
-from llterm.formats.imported_tree import grown
+from llterm.formats.imported_tree import OmittedFields, grown
 from llterm.formats.json_place import JsonPlace, parse, wrong
-from llterm.formats.unknown_fields import OmittedFields
 from llterm.paths import free
-from llterm.store.contents import Changes
-from llterm.store.new_loom import fresh_loom
-from llterm.store.stored_rows import check_changes
-from llterm.text_file import MARK
+from llterm.regular_file import MARK
+from llterm.store.file import fresh_loom
+from llterm.store.stored_rows import Changes, check_changes
 
 MOST_IMPORTED = 1 << 30
 """Bytes of a file."""

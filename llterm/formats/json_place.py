@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any, TypeVar, cast
 
 from llterm.core.display import label_text
-from llterm.core.measures import logprob_of, moment_of
+from llterm.core.pieces import logprob_of, moment_of
 from llterm.errors import UsageError
 
 Result = TypeVar("Result")
@@ -90,6 +90,10 @@ class JsonPlace:
         value = self.mapping().get(name)
         return None if value is None else JsonPlace(value, name, self)
 
+    def inner(self, name: str) -> JsonPlace:
+        """A field that is an object; an empty one where it is missing."""
+        return self.optional(name) or self.instead({})
+
     def mapping(self) -> dict[str, Any]:
         return cast(dict[str, Any], self._as(dict, "an object"))
 
@@ -141,6 +145,11 @@ class JsonPlace:
         """The members of a list."""
         for index, value in enumerate(self._as(list, "a list")):
             yield JsonPlace(value, index, self)
+
+    def items_of(self, name: str) -> Iterator[JsonPlace]:
+        """The members of a field that is a list; none where it is missing."""
+        listed = self.optional(name)
+        return iter(()) if listed is None else listed.items()
 
     def entries(self) -> Iterator[tuple[str, JsonPlace]]:
         """The members of an object by name."""

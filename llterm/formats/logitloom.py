@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from llterm.core.loom_tree import ROOT, Loom
-from llterm.formats.export_source import ExportSource
+from llterm.formats.export_source import ExportSource, nested, with_member
 from llterm.formats.imported_tree import (
     UNKNOWN,
     ImportedNode,
@@ -19,7 +19,6 @@ from llterm.formats.imported_tree import (
     typed,
 )
 from llterm.formats.json_place import JsonPlace
-from llterm.formats.tree_json import nested, with_member
 
 NAME = "logitloom"
 VERSION = "logit-loom-tree-v1"

@@ -4,6 +4,7 @@ schema. Written and read again it is the same loom, its history included."""
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import asdict
 from itertools import takewhile
 from typing import Any
@@ -11,16 +12,13 @@ from typing import Any
 from llterm.core.history import UndoStep
 from llterm.core.json_text import json_text
 from llterm.core.loom_tree import ROOT, Loom, Marks, Node, Piece, PieceSlice
-from llterm.core.measures import logprob_of, moment_of
-from llterm.core.pieces import token_edges
+from llterm.core.pieces import logprob_of, moment_of, token_edges
 from llterm.core.provenance import MOST_KEPT, WAYS, Arrival, Provenance, provenance_text
 from llterm.core.tree_outline import ORDERS
 from llterm.formats.export_source import ExportSource
-from llterm.formats.imported_tree import UNKNOWN
+from llterm.formats.imported_tree import UNKNOWN, OmittedFields, kept
 from llterm.formats.json_place import JsonPlace, wrong
-from llterm.formats.unknown_fields import OmittedFields, kept
-from llterm.store.contents import Changes
-from llterm.store.stored_rows import BEST, step_of, step_text
+from llterm.store.stored_rows import BEST, Changes, step_of, step_text
 from llterm.store.stored_settings import read_setting
 from llterm.store.values import Damage
 
@@ -152,19 +150,16 @@ def read(place: JsonPlace, left: OmittedFields) -> Changes:
     root = place.optional("root")
     if root is not None:
         _read_marks(root, ROOT, changes)
-    folded, unread = (_ids(place.optional(name)) for name in ("folded", "unread"))
+    folded, unread = (_ids(place.items_of(name)) for name in ("folded", "unread"))
     changes.sight = {id: (id in folded, id in unread) for id in folded | unread}
-    history = place.optional("history")
-    for member in history.items() if history is not None else ():
+    for member in place.items_of("history"):
         step = _read_step(member)
         changes.steps[step.id] = step, member.flag_of("undone")
-    extras = place.optional("extras")
-    for id, member in extras.entries() if extras is not None else ():
+    for id, member in place.inner("extras").entries():
         number = int(id) if id.isdecimal() and len(id) <= _MOST_DIGITS else id
         key = member.instead(number).whole(ROOT)
         changes.extras[key] = json_text(kept(member.mapping(), left))
-    settings = place.optional("settings")
-    for name, member in settings.entries() if settings is not None else ():
+    for name, member in place.inner("settings").entries():
         try:
             changes.meta[name] = read_setting(name, member.value)
         except Damage as damage:
@@ -189,13 +184,12 @@ def _read_piece(place: JsonPlace, left: OmittedFields) -> Piece:
         tuple((other.field("id").whole(UNKNOWN), *_candidate(other)) for other in found.items())
         for found in (token.field("alternatives") for token in tokens)
     )
-    settings, rejected = place.optional("settings"), place.optional("rejected")
     overlap = place.optional("overlap")
     arrivals = tuple(_read_arrival(token.optional("arrival")) for token in tokens)
     birth = Provenance(
-        kept(settings.mapping(), left) if settings is not None else {},
+        kept(place.inner("settings").mapping(), left),
         alternatives if any(alternatives) else (),
-        tuple(_candidate(token) for token in (rejected.items() if rejected is not None else ())),
+        tuple(map(_candidate, place.items_of("rejected"))),
         arrivals=arrivals if any(token != Arrival() for token in arrivals) else (),
     )
     piece = Piece(
@@ -242,11 +236,11 @@ def _read_node(place: JsonPlace, changes: Changes) -> None:
 
 
 def _read_marks(place: JsonPlace, id: int, changes: Changes) -> None:
-    tags, rating = place.optional("tags"), place.optional("rating")
+    rating = place.optional("rating")
     marks = Marks(
         place.flag_of("bookmark"),
         rating.whole(0, BEST) if rating is not None else 0,
-        tuple(one.text() for one in tags.items()) if tags is not None else (),
+        tuple(tag.text() for tag in place.items_of("tags")),
         place.text_of("note"),
         place.text_of("order"),
     )
@@ -274,5 +268,5 @@ def _read_bytes(place: JsonPlace) -> bytes:
         raise hexadecimal.bad("bytes in hexadecimal") from error
 
 
-def _ids(place: JsonPlace | None) -> set[int]:
-    return {one.whole(ROOT + 1) for one in place.items()} if place is not None else set()
+def _ids(places: Iterable[JsonPlace]) -> set[int]:
+    return {place.whole(ROOT + 1) for place in places}

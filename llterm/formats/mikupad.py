@@ -91,12 +91,10 @@ def _token(chunk: JsonPlace, content: str) -> ImportedToken | None:
     p = chunk.optional("prob")
     if p is None or not 0 < p.number() <= 1:
         return None
-    listed = chunk.optional("completion_probabilities")
-    first = next(listed.items(), None) if listed is not None else None
-    probs = first.optional("probs") if first is not None else None
+    first = next(chunk.items_of("completion_probabilities"), None)
     alternatives = tuple(
         (UNKNOWN, candidate.text_of("tok_str").encode(), math.log(candidate.field("prob").number()))
-        for candidate in (probs.items() if probs is not None else ())
+        for candidate in (first.items_of("probs") if first is not None else ())
         if 0 < candidate.field("prob").number() <= 1
     )
     return ImportedToken(content.encode(), math.log(p.number()), alternatives)

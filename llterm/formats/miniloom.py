@@ -41,8 +41,7 @@ def read(place: JsonPlace) -> ImportedTree:
         own = texts[id][len(texts[above]) if above is not None else 0 :]
         branches[id] = above, _branch(id, node, own)
     tree.roots = assembled(branches, tree)
-    focus = place.optional("focus")
-    tree.head = focus.key_of("id") if focus is not None else None
+    tree.head = place.inner("focus").key_of("id")
     if tree.head not in nodes:
         tree.head = None
     if rewritten:

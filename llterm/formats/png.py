@@ -19,9 +19,9 @@ MOST_PIXELS = 64_000_000
 """Four bytes each while it is drawn."""
 MOST_LOOKED = 500
 """Characters of which it is looked up whether a font has them: some milliseconds each."""
-_NOBODYS = "\U0010fffd"
+NOBODYS = "\U0010fffd"
 """A character for private use, which no font has."""
-_SERIF = (
+SERIF = (
     "Georgia", "Liberation Serif", "Noto Serif", "Tinos", "Nimbus Roman", "FreeSerif", "Gelasio",
     "Times New Roman", "Times", "DejaVu Serif", "Liberation Sans", "Noto Sans", "Arial",
     "Helvetica", "DejaVu Sans", "Roboto", "Cantarell", "Ubuntu",
@@ -42,18 +42,18 @@ def write(source: ExportSource) -> bytes:
 
     drawing = svg.draw(source)
     zoom = _zoom(drawing)
-    serif = _found(_SERIF)
+    serif = first_font(SERIF)
     if serif is None:
         raise LltermError(
             "There is no font to write a PNG with",
-            f"None of these is on this machine: {', '.join(_SERIF)}.",
+            f"None of these is on this machine: {', '.join(SERIF)}.",
             "Install one, such as DejaVu, or export svg, which browsers show with theirs.",
         )
     return svg_to_bytes(
         svg_string=drawing.text,
         zoom=zoom,
         serif_family=serif,
-        monospace_family=_found(_MONOSPACE) or serif,
+        monospace_family=first_font(_MONOSPACE) or serif,
     )
 
 
@@ -74,7 +74,7 @@ def _zoom(drawing: svg.SvgPicture) -> float:
 def unwritten(source: ExportSource) -> int:
     """How many different characters of the picture no font of this machine has: boxes stand for
     them. Looks at the first of many only."""
-    serif = _found(_SERIF)
+    serif = first_font(SERIF)
     if serif is None:
         return 0
     text = re.sub(r"<title>.*?</title>|<[^>]*>", "", svg.draw(source).text, flags=re.DOTALL)
@@ -83,24 +83,24 @@ def unwritten(source: ExportSource) -> int:
         for character in html.unescape(text)
         if not character.isascii() and character.isprintable()
     }
-    box = _drawn(_NOBODYS, serif)
-    return sum(_drawn(character, serif) == box for character in sorted(characters)[:MOST_LOOKED])
+    box = sample(NOBODYS, serif)
+    return sum(sample(character, serif) == box for character in sorted(characters)[:MOST_LOOKED])
 
 
-def _found(families: Sequence[str]) -> str | None:
+def first_font(families: Sequence[str]) -> str | None:
     """The first of these fonts that is on this machine: the one that makes marks.
 
     It is asked for as the picture's words will be. By its name alone another would stand in for it.
     """
-    return next((one for one in families if _drawn("x", one) != _drawn("", one)), None)
+    return next((one for one in families if sample("x", one) != sample("", one)), None)
 
 
-def _drawn(text: str, family: str) -> bytes:
+def sample(text: str, family: str) -> bytes:
     """A small picture of this text."""
     from resvg_py import svg_to_bytes
 
-    sample = (
+    words = (
         '<svg xmlns="http://www.w3.org/2000/svg" width="20" height="20">'
         f'<text x="2" y="15" font-family="Georgia, serif">{html.escape(text)}</text></svg>'
     )
-    return svg_to_bytes(svg_string=sample, serif_family=family)
+    return svg_to_bytes(svg_string=words, serif_family=family)

@@ -7,7 +7,7 @@ from typing import Any
 
 from llterm.core.json_text import json_text
 from llterm.core.loom_tree import PERSON, ROOT, Marks, Piece
-from llterm.core.measures import logprob_of, moment_of
+from llterm.core.pieces import logprob_of, moment_of
 from llterm.formats.export_source import ExportSource, author_of
 
 VERSION = 1

@@ -7,8 +7,15 @@ from datetime import datetime
 from typing import Any
 
 from llterm.core.loom_tree import PERSON, ROOT, Loom, Marks, Piece
-from llterm.core.measures import moment_of
-from llterm.formats.export_source import ExportSource, author_of, uuid_of, whole_texts
+from llterm.core.pieces import moment_of
+from llterm.formats.export_source import (
+    ExportSource,
+    author_of,
+    nested,
+    uuid_of,
+    whole_texts,
+    with_member,
+)
 from llterm.formats.imported_tree import (
     UNKNOWN,
     ImportedNode,
@@ -18,7 +25,6 @@ from llterm.formats.imported_tree import (
     typed,
 )
 from llterm.formats.json_place import JsonPlace
-from llterm.formats.tree_json import nested, with_member
 
 NAME = "pyloom"
 MARKS = "a root with text and children"
@@ -54,8 +60,7 @@ def read(place: JsonPlace) -> ImportedTree:
 
 
 def _branch(place: JsonPlace, replies: JsonPlace | None) -> ImportedNode:
-    tags = place.optional("tags")
-    names = [member.text() for member in tags.items()] if tags is not None else []
+    names = [member.text() for member in place.items_of("tags")]
     marks = Marks(
         bookmark=_BOOKMARK in names, tags=tuple(name for name in names if name != _BOOKMARK)
     )
@@ -72,7 +77,7 @@ def _branch(place: JsonPlace, replies: JsonPlace | None) -> ImportedNode:
 
 def _pieces(place: JsonPlace, replies: JsonPlace | None) -> list[Piece]:
     text = place.field("text").text()
-    meta = place.optional("meta") or place.instead({})
+    meta = place.inner("meta")
     created = _moment(meta.text_of("creation_timestamp"))
     if meta.text_of("source") != "AI":
         return typed(text, created)
@@ -93,10 +98,9 @@ def _pieces(place: JsonPlace, replies: JsonPlace | None) -> list[Piece]:
 
 def _tokens(completion: JsonPlace, text: str) -> list[ImportedToken]:
     """The tokens at the end of a completion that are the node's text; none if they are not."""
-    listed = completion.optional("tokens")
     backwards: list[ImportedToken] = []
     left = text
-    for token in reversed(list(listed.items()) if listed is not None else []):
+    for token in reversed(list(completion.items_of("tokens"))):
         if not left:
             break
         generated = token.field("generatedToken")

@@ -6,8 +6,7 @@ import sys
 from pathlib import Path
 
 from llterm.errors import UsageError, reason
-from llterm.regular_file import open_file, present, read_file
-from llterm.text_file import text_of
+from llterm.regular_file import open_file, present, read_file, text_of
 
 LOOM = b"SQLite format 3\x00"
 MOST_BYTES = 32 << 20

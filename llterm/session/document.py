@@ -19,12 +19,11 @@ from llterm.session.changes import Change
 from llterm.session.ledger import Ledger
 from llterm.session.manuscript import Manuscript
 from llterm.session.tree_commands import TreeCommands
-from llterm.store.contents import Contents
-from llterm.store.file import LoomFile
+from llterm.store.file import LoomFile, fresh_loom
+from llterm.store.late_reads import Unreadable
 from llterm.store.loom_snapshot import LoomSnapshot
-from llterm.store.new_loom import fresh_loom
+from llterm.store.stored_rows import Contents
 from llterm.store.stored_settings import read_rules, rules_text
-from llterm.store.unreadable import Unreadable
 
 log = logging.getLogger(__name__)
 

@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 from llterm.config.sampling_values import changed
 from llterm.config.schema import SAMPLING
 from llterm.constraints.compiled import compile
-from llterm.core.constraint import Constrained
 from llterm.core.display import raw_text, visible
-from llterm.core.distribution import Distribution, Mask
+from llterm.core.distribution import Constrained, Distribution, Mask
 from llterm.core.provenance import Arrival
 from llterm.core.query import Source
 from llterm.core.sampling.ladder import NoCandidateLeft, Rung

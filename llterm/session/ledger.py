@@ -10,9 +10,9 @@ from llterm.core.loom_tree import ROOT, Loom, Piece
 from llterm.core.provenance import Provenance, read_provenance
 from llterm.core.redo_branches import revive
 from llterm.errors import LltermError, UsageError
-from llterm.store.contents import Changes, Contents
 from llterm.store.file import LoomFile
 from llterm.store.loom_snapshot import LoomSnapshot, gathered
+from llterm.store.stored_rows import Changes, Contents
 from llterm.store.stored_settings import changed
 
 log = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from collections import OrderedDict
 from llterm.constraints.compiled import Compiled, compile
 from llterm.constraints.spec import Constraint
 from llterm.core.bans import Bans
-from llterm.core.constraint import Constrained
+from llterm.core.distribution import Constrained
 from llterm.core.healing import Healer
 from llterm.core.prompt import make_prompt
 from llterm.core.query import Source

@@ -1,10 +1,10 @@
-"""One loom file: load and commit."""
+"""One loom file: make, load and commit."""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -13,12 +13,12 @@ from llterm.core.loom_tree import ROOT, Loom
 from llterm.core.pieces import Pieces
 from llterm.errors import LltermError, UsageError
 from llterm.store.connection import Connection, connect, in_memory, to_look, told
-from llterm.store.contents import Changes, Contents
-from llterm.store.damage_survey import survey
 from llterm.store.late_reads import ODD, LateReads
-from llterm.store.lock import Lock
-from llterm.store.loom_schema import APPLICATION, MIGRATIONS, check_schema, migrate
+from llterm.store.lock import Lock, check_name, taken, unopened
+from llterm.store.loom_schema import APPLICATION, MIGRATIONS, check_schema, header, migrate
 from llterm.store.stored_rows import (
+    Changes,
+    Contents,
     check_step,
     marks_row,
     node_row,
@@ -29,8 +29,10 @@ from llterm.store.stored_rows import (
     read_step,
     read_text,
     step_text,
+    survey,
 )
 from llterm.store.stored_settings import read_setting
+from llterm.whole_file import beside
 
 _DISK = (
     sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY,
@@ -57,14 +59,14 @@ class LoomFile:
         """What `load` found damaged besides what it returned; empty where all is sound."""
         self._lock = Lock(path, new=new, waiting=waiting)
         try:
-            self._database = self._connect()
+            self.database = self._connect()
         except BaseException:
             self._lock.close()
             if new:
                 # It was made just now, and is nobody's story yet.
                 path.unlink(missing_ok=True)
             raise
-        self.late = LateReads(self._database, self._trouble)
+        self.late = LateReads(self.database, self._trouble)
         """Reads what is not read at once."""
 
     @property
@@ -92,7 +94,7 @@ class LoomFile:
         """Write, all or nothing. Raises LltermError; nothing is lost in memory then."""
         try:
             self._lock.check()
-            with self._database:
+            with self.database:
                 self._write(changes)
         except (sqlite3.Error, OSError) as error:
             raise LltermError(
@@ -127,21 +129,21 @@ class LoomFile:
     def save_weave(self, node: int, blob: bytes) -> None:
         """Keep the suggestions of one place; those of other places are let go."""
         try:
-            with self._database:
-                self._database.execute("delete from weave")
+            with self.database:
+                self.database.execute("delete from weave")
                 if blob:
-                    self._database.execute("insert into weave values (?, ?)", (node, blob))
+                    self.database.execute("insert into weave values (?, ?)", (node, blob))
         except sqlite3.Error as error:
             raise LltermError("The suggestions could not be kept", str(error)) from error
 
     def save_samples(self, place: int, drawn: float, blob: bytes) -> None:
         """Keep the samples drawn at a place, with when; of too many places the oldest go."""
         try:
-            with self._database:
-                self._database.execute(
+            with self.database:
+                self.database.execute(
                     "insert or replace into lines values (?, ?, ?)", (place, drawn, blob)
                 )
-                self._database.execute(
+                self.database.execute(
                     "delete from lines where place in"
                     " (select place from lines order by drawn desc limit -1 offset ?)",
                     (MOST_SAMPLED,),
@@ -153,9 +155,9 @@ class LoomFile:
         """Close; the emptied journal beside the file goes too."""
         with suppress(sqlite3.Error):
             if not self.read_only:  # The journal is that of whoever writes.
-                self._database.execute("pragma journal_mode = delete")
+                self.database.execute("pragma journal_mode = delete")
         with suppress(sqlite3.Error):
-            self._database.close()
+            self.database.close()
         self._lock.close()
 
     def broken(self, error: Exception) -> UsageError:
@@ -187,8 +189,7 @@ class LoomFile:
     def _checked(self, database: Connection) -> Connection:
         """The database in the present version."""
         fresh = self.path.stat().st_size == 0
-        (application,) = database.execute("pragma application_id").fetchone()
-        (version,) = database.execute("pragma user_version").fetchone()
+        application, version = header(database)
         if not fresh and application != APPLICATION:
             raise UsageError(
                 f"{self.path.name} is not a loom",
@@ -226,7 +227,7 @@ class LoomFile:
         )
 
     def _load(self) -> Contents:
-        rows = self._database.rows
+        rows = self.database.rows
         texts = dict(read_text(*row) for row in rows("select id, data from piece", first=1))
         loom = Loom(pieces=Pieces(texts, partial(self.late.pieces, texts)))
         nodes = "select id, parent, piece, start, stop, more from node order by id"
@@ -245,7 +246,7 @@ class LoomFile:
         for step in (*contents.history.done, *contents.history.undone):
             check_step(step, loom)
         contents.history.check(loom)
-        if damage := survey(self._database, loom):
+        if damage := survey(self.database, loom):
             self.damage = (
                 f"{self.path.name} is damaged: {damage}. The story is shown as far as it is sound. "
                 f"See what can be saved: llterm doctor '{self.path}'"
@@ -261,10 +262,10 @@ class LoomFile:
 
     def _steps(self, which: str, *values: int) -> list[UndoStep]:
         sql = f"select id, label, silent, undone, rows from step where {which}"
-        return [read_step(row)[0] for row in self._database.rows(sql, values)]
+        return [read_step(row)[0] for row in self.database.rows(sql, values)]
 
     def _write(self, changes: Changes) -> None:
-        rows = self._database.executemany
+        rows = self.database.executemany
         rows("insert or replace into piece values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
              map(piece_row, changes.pieces.values()))  # fmt: skip
         nodes, marks = changes.nodes.items(), changes.marks.items()
@@ -283,3 +284,25 @@ class LoomFile:
               for id, (step, undone) in steps if step is not None])  # fmt: skip
         rows("insert or replace into extra values (?, ?)", changes.extras.items())
         rows("insert or replace into meta values (?, ?)", changes.meta.items())
+
+
+@contextmanager
+def fresh_loom(path: Path) -> Iterator[LoomFile]:
+    """A new loom to fill. It stands at `path` once the block has ended, and nowhere if it raises.
+
+    Raises UsageError where something is there or nothing can be made, and what filling it raises.
+    """
+    part = path
+    try:
+        check_name(path)
+        with beside(path, new=True) as part, closing(LoomFile(part, new=True)) as file:
+            yield file
+    except FileExistsError as error:
+        raise taken(path) from error
+    except OSError as error:
+        raise unopened(path, error) from error
+    except LltermError as error:
+        # Of the part nobody knows.
+        for name in ("title", "cause", "hint"):
+            setattr(error, name, getattr(error, name).replace(part.name, path.name))
+        raise

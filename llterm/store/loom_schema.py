@@ -55,6 +55,13 @@ _LISTED = """
 _VIRTUAL = re.compile(r"\s*create\s+virtual", re.IGNORECASE)
 
 
+def header(database: sqlite3.Connection) -> tuple[int, int]:
+    """Whose file it is (`APPLICATION` says: a loom), and its version. Raises sqlite3.Error."""
+    (application,) = database.execute("pragma application_id").fetchone()
+    (version,) = database.execute("pragma user_version").fetchone()
+    return application, version
+
+
 def migrate(database: sqlite3.Connection) -> None:
     """Bring a file to the present version, all or nothing."""
     (version,) = database.execute("pragma user_version").fetchone()

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from llterm.core.history import EVERY, UndoStep, Value
 from llterm.core.loom_tree import Loom, Sight
 from llterm.core.pieces import Pieces
-from llterm.store.contents import Changes, Contents
 from llterm.store.file import LoomFile
-from llterm.store.late_reads import LateReads
-from llterm.store.unreadable import Unreadable
+from llterm.store.late_reads import LateReads, Unreadable
+from llterm.store.stored_rows import Changes, Contents
 
 
 @dataclass(slots=True)
@@ -56,11 +56,8 @@ def read_whole(path: Path, *, history: bool) -> LoomSnapshot:
 
     Raises LltermError where anything else of it cannot be read.
     """
-    file = LoomFile(path)
-    try:
+    with closing(LoomFile(path)) as file:
         whole = gathered(file.load(), file.late, history=history)
-    finally:
-        file.close()
     if whole.missing.trouble is not None and not file.damage:
         raise whole.missing.trouble
     return whole

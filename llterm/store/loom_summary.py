@@ -11,7 +11,7 @@ from llterm.core.display import visible
 from llterm.core.loom_tree import ROOT, Node
 from llterm.errors import reason
 from llterm.store.connection import Connection, to_look, told
-from llterm.store.loom_schema import APPLICATION, MIGRATIONS, check_schema
+from llterm.store.loom_schema import APPLICATION, MIGRATIONS, check_schema, header
 from llterm.store.stored_rows import read_node, read_text
 from llterm.store.stored_settings import read_setting
 from llterm.store.values import Damage
@@ -66,8 +66,7 @@ def read_summary(path: Path) -> LoomSummary:
 
 
 def _read(path: Path, changed: float, database: Connection) -> LoomSummary:
-    (application,) = database.execute("pragma application_id").fetchone()
-    (version,) = database.execute("pragma user_version").fetchone()
+    application, version = header(database)
     if application != APPLICATION:
         return LoomSummary(path, changed, trouble="not a loom")
     if version > len(MIGRATIONS):

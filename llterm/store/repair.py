@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,10 +13,9 @@ from llterm.core.weave_settings import WeaveSettings
 from llterm.errors import LltermError
 from llterm.number_format import count_of
 from llterm.store.connection import journal_of
-from llterm.store.contents import Changes
 from llterm.store.file import LoomFile
 from llterm.store.salvage import Salvaged, salvage
-from llterm.store.stored_rows import check_step
+from llterm.store.stored_rows import Changes, check_step
 from llterm.store.stored_settings import rules_text
 from llterm.whole_file import beside
 
@@ -93,13 +93,10 @@ def write_repaired(diagnosis: Diagnosis, path: Path) -> None:
     """Put the repaired loom in the damaged one's place. Raises LltermError; OSError where it cannot
     be put there, and the damaged one stays."""
     with beside(path) as part:
-        file = LoomFile(part, new=True)
-        try:
+        with closing(LoomFile(part, new=True)) as file:
             file.commit(diagnosis.changes)
             for place, (drawn, blob) in diagnosis.samples.items():
                 file.save_samples(place, drawn, blob)
-        finally:
-            file.close()
         # First: it would be played back into the loom that takes the place.
         journal_of(path).unlink(missing_ok=True)
 
@@ -107,12 +104,9 @@ def write_repaired(diagnosis: Diagnosis, path: Path) -> None:
 def fault_of(path: Path) -> str:
     """Why a loom is not opened, or what opening it says of damage; empty where all is sound."""
     try:
-        file = LoomFile(path)
-        try:
+        with closing(LoomFile(path)) as file:
             file.load()
             return file.damage
-        finally:
-            file.close()
     except LltermError as error:
         return error.cause
 

@@ -11,10 +11,16 @@ from typing import Any
 
 from llterm.core.history import UndoStep
 from llterm.core.loom_tree import Marks, Node, Piece
-from llterm.store.connection import Connection, is_endless, to_look
-from llterm.store.loom_schema import APPLICATION, MIGRATIONS, check_schema, columns, is_plain_table
+from llterm.store.connection import Connection, Row, is_endless, to_look
+from llterm.store.loom_schema import (
+    APPLICATION,
+    MIGRATIONS,
+    check_schema,
+    columns,
+    header,
+    is_plain_table,
+)
 from llterm.store.stored_rows import (
-    Row,
     piece_or_text,
     read_extra,
     read_marks,
@@ -73,8 +79,7 @@ def salvage(path: Path) -> Salvaged:
             # Else a file that was cut off is refused whole.
             database.execute("pragma writable_schema = on")
             database.execute("pragma query_only = on")
-            (application,) = database.execute("pragma application_id").fetchone()
-            (version,) = database.execute("pragma user_version").fetchone()
+            application, version = header(database)
             salvaged.newer = version > len(MIGRATIONS)
             salvaged.readable = application == APPLICATION and not salvaged.newer
             if not salvaged.readable:

@@ -1,22 +1,66 @@
-"""Between the rows of a loom file and what they mean. What reads raises `Damage`."""
+"""What a loom file holds, and what its rows mean. What reads raises `Damage`."""
 
 from __future__ import annotations
 
+import sqlite3
 from array import array
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
-from llterm.core.history import History, UndoStep
+from llterm.core.history import History, UndoStep, Value
 from llterm.core.json_text import json_text
 from llterm.core.loom_tree import PERSON, ROOT, Loom, Marks, Node, Piece, PieceSlice
 from llterm.core.pieces import Pieces
 from llterm.core.tokens import Tail
 from llterm.core.tree_outline import ORDERS
-from llterm.store.contents import Changes
+from llterm.number_format import count_of
+from llterm.store.connection import Connection, Row, told
 from llterm.store.stored_settings import read_setting
-from llterm.store.values import MOST_ID, Damage, data, flag, id_of, json_of, moment, text, whole
+from llterm.store.values import (
+    MOST_ID,
+    NEWEST,
+    OLDEST,
+    Damage,
+    data,
+    flag,
+    id_of,
+    json_of,
+    moment,
+    text,
+    whole,
+)
 
-Row = tuple[Any, ...]
+
+@dataclass(slots=True)
+class Contents:
+    """What a loom file holds."""
+
+    loom: Loom = field(default_factory=Loom)
+    history: History = field(default_factory=History)
+    meta: dict[str, Value] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Changes:
+    """Rows to write in one transaction."""
+
+    nodes: dict[int, Node | None] = field(default_factory=dict)
+    pieces: dict[int, Piece] = field(default_factory=dict)
+    marks: dict[int, Marks | None] = field(default_factory=dict)
+    sight: dict[int, tuple[bool, bool]] = field(default_factory=dict)
+    """Per node: whether it is folded, and whether it is unread."""
+    steps: dict[int, tuple[UndoStep | None, bool]] = field(default_factory=dict)
+    """Per row id: the step (None: it is gone) and whether it is undone."""
+    extras: dict[int, str] = field(default_factory=dict)
+    """Per node: fields of another program's file, as JSON."""
+    meta: dict[str, Value] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return any((self.nodes, self.pieces, self.marks, self.sight, self.steps, self.extras,
+                    self.meta))  # fmt: skip
+
+
 BEST = 5
 """The highest rating."""
 _REAL, _WHOLE = 8, 4
@@ -243,3 +287,40 @@ def _slices(numbers: Iterable[int]) -> tuple[PieceSlice, ...]:
 
 def _numbers(packed: object) -> Tail:
     return tuple(array("i", data(packed, _WHOLE)))
+
+
+_STEPS_SURVEYED = 5_000
+_SOUND = f"""
+    typeof(author) = 'text' and typeof(fingerprint) = 'text' and typeof(birth) = 'text'
+    and typeof(created) in ('real', 'integer') and created between {OLDEST} and {NEWEST}
+    and typeof(overlap) = 'integer' and overlap between 0 and {MOST_ID}
+    and typeof(ids) in ('blob', 'null') and coalesce(length(ids), 0) % 4 = 0
+    and typeof(sizes) in ('blob', 'null')
+    and coalesce(length(sizes), 0) = coalesce(length(ids), 0)
+    and typeof(logprobs) in ('blob', 'null') and coalesce(length(logprobs), 0) % 8 = 0
+"""
+"""Of a text, what `read_piece` takes."""
+
+
+def survey(database: Connection, loom: Loom) -> str:
+    """The first damage in what opening a loom does not need; empty where there is none.
+
+    A check of the pages costs little. Texts' tokens are only weighed by SQLite, and of the history
+    so many steps are read; the rest is read when it is come to, or by `llterm doctor`.
+    """
+    try:
+        if database.execute("pragma integrity_check(1)").fetchone() != ("ok",):
+            return "its pages are damaged"
+        odd = database.execute(f"select count(*) from piece where ({_SOUND}) is not 1").fetchone()
+        if odd != (0,):
+            return count_of(odd[0], "text has lost its tokens", "texts have lost their tokens")
+        for row in database.rows("select node, fields from extra"):
+            read_extra(row)
+        for row in database.rows("select place, drawn, blob from lines"):
+            read_samples(row)
+        steps = "select id, label, silent, undone, rows from step order by id desc limit ?"
+        for row in database.rows(steps, (_STEPS_SURVEYED,)):
+            check_step(read_step(row)[0], loom)
+    except (sqlite3.Error, ValueError) as error:
+        return told(error)
+    return ""

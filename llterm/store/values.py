@@ -9,7 +9,7 @@ from __future__ import annotations
 import reprlib
 from typing import Any
 
-from llterm.core.nested_json import parsed
+from llterm.core.json_text import parsed
 
 MOST_ID = 1 << 30
 """More nodes, texts or steps than a story comes to: what is counted on from here stays in 32 bits,

@@ -25,7 +25,6 @@ from textual.drivers.linux_driver import LinuxDriver
 from textual.filter import LineFilter
 
 from llterm import keymap, paths, state
-from llterm.alt_keys import know_alt_keys
 from llterm.backends.registry import KnownModel, Progress, open_model
 from llterm.config.sampling_values import choices
 from llterm.core.chat_messages import chat_text
@@ -39,8 +38,8 @@ from llterm.session.document import Document
 from llterm.session.mix_reader import MixReader
 from llterm.session.sampler_choice import SamplerChoice
 from llterm.session.session import Session
-from llterm.store.unreadable import Unreadable
-from llterm.terminal import in_browser
+from llterm.store.late_reads import Unreadable
+from llterm.terminal import in_browser, know_alt_keys
 from llterm.ui.job_driver import JobDriver, guard_pastes
 from llterm.ui.keyed_screen import KeyedScreen
 from llterm.ui.launch import Launch, ScreenOptions

@@ -13,10 +13,10 @@ import pytest
 from llterm.backends.llamacpp import LlamaBackend, LlamaSettings, open_llama
 from llterm.core.attention_weights import rollout
 from llterm.core.query import Query
-from llterm.core.starting_stories import STORIES
 from llterm.core.tokens import Anchor, Tail
 from llterm.core.tokens import Path as TokenPath
 from llterm.errors import CapabilityMissing
+from llterm.session.stories import STORIES
 from tests.helpers.bundled_model import BUNDLED
 from tests.helpers.plain_decoder import counted
 

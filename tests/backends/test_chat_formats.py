@@ -11,7 +11,7 @@ from llterm.backends.chat_formats import chosen_format, table_format
 from llterm.backends.llamacpp import LlamaBackend, LlamaSettings, open_llama
 from llterm.backends.registry import open_model
 from llterm.config import load_config
-from llterm.config.chat_format import FormatConfig
+from llterm.config.schema import FormatConfig
 from llterm.core.chat_messages import Chat, ChatMessage, encode_parts
 from llterm.engine.prompt_heads import head_of
 from llterm.errors import ConfigError, ModelError

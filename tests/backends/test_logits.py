@@ -14,9 +14,9 @@ from llterm.backends.llamacpp.binding import library
 from llterm.core.query import Fact, Query
 from llterm.core.sampling.sampler_chain import Chains, Situation
 from llterm.core.sampling.sampler_settings import SamplerSettings, Sampling
-from llterm.core.starting_stories import STORIES
 from llterm.core.tokens import Anchor, Path
 from llterm.errors import ModelError
+from llterm.session.stories import STORIES
 from tests.helpers.bundled_model import BUNDLED
 from tests.helpers.llama_arrays import ENTRY, Array
 from tests.helpers.plain_decoder import PlainDecoder

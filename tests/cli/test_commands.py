@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from llterm.config.example import example
-from llterm.core.starting_stories import STORIES
+from llterm.session.stories import STORIES
 from llterm.version import __version__
 from tests.helpers.program import run
 

@@ -152,8 +152,8 @@ def brute(vocabulary: Vocabulary, language: Language) -> list[int]:
     return ids
 
 
-def allowed(found: Compiled, tail: Tail) -> list[int]:
-    return [int(id) for id in np.flatnonzero(found.mask(tail).allowed)]
+def allowed(compiled: Compiled, tail: Tail) -> list[int]:
+    return [int(id) for id in np.flatnonzero(compiled.mask(tail).allowed)]
 
 
 def byte_tail(vocabulary: Vocabulary, data: bytes) -> Tail:
@@ -165,18 +165,18 @@ def byte_tail(vocabulary: Vocabulary, data: bytes) -> Tail:
 @pytest.mark.parametrize("case", CASES)
 def test_masks_are_those_of_brute_force(vocabulary: Vocabulary, case: str) -> None:
     constraint, language, texts = CASES[case]
-    found = compile(constraint, vocabulary)
+    compiled = compile(constraint, vocabulary)
     for data in texts:
         rest = read(language, data)
         expected = brute(vocabulary, rest)
         for tail in {vocabulary.encode(data), byte_tail(vocabulary, data)}:
             assert text_bytes(vocabulary, tail) == data
-            mask = found.mask(tail)
+            mask = compiled.mask(tail)
             assert mask.allowed.shape == (vocabulary.size,)
             assert mask.allowed.dtype == np.bool_
-            assert allowed(found, tail) == expected, (data, tail)
-            assert found.ended(tail) == nullable(rest)
-            assert found.stuck(tail) == (not expected)
+            assert allowed(compiled, tail) == expected, (data, tail)
+            assert compiled.ended(tail) == nullable(rest)
+            assert compiled.stuck(tail) == (not expected)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -188,10 +188,10 @@ def test_random_order_gives_the_same_masks(
              for size in range(len(encoded) + 1)]  # fmt: skip
     fresh = {tail: allowed(Compiled(constraint, vocabulary), tail) for tail in tails}
     monkeypatch.setattr(compiled, "KEPT_STATES", 5)
-    found = Compiled(constraint, vocabulary)
+    forgetful = Compiled(constraint, vocabulary)
     for seed in range(3):
         random.Random(seed).shuffle(tails)
-        assert {tail: allowed(found, tail) for tail in tails} == fresh
+        assert {tail: allowed(forgetful, tail) for tail in tails} == fresh
 
 
 @pytest.mark.parametrize("ends", [0, 1, 3])
@@ -206,54 +206,54 @@ def test_random_order_gives_the_same_masks(
 )
 def test_odd_vocabularies(ends: int, constraint: Constraint, language: Language) -> None:
     vocabulary = Odd(ends)
-    found = Compiled(constraint, vocabulary)
+    compiled = Compiled(constraint, vocabulary)
     for size in range(3):
         # No mask allows the empty token, 2.
         for tail in itertools.product([0, 1, *range(3, 13)], repeat=size):
             rest = read(language, text_bytes(vocabulary, tail))
             expected = brute(vocabulary, rest)
-            assert allowed(found, tail) == expected, tail
-            assert found.ended(tail) == nullable(rest)
-            assert found.stuck(tail) == (not expected and not nullable(rest))
+            assert allowed(compiled, tail) == expected, tail
+            assert compiled.ended(tail) == nullable(rest)
+            assert compiled.stuck(tail) == (not expected and not nullable(rest))
 
 
 def test_a_dead_end_is_stuck() -> None:
-    found = Compiled(regex("a(c|日)|b"), Odd(1))
-    assert allowed(found, ()) == [0, 1, 3]
-    assert allowed(found, (0,)) == [7, 9]
-    assert not found.stuck((0,))
+    compiled = Compiled(regex("a(c|日)|b"), Odd(1))
+    assert allowed(compiled, ()) == [0, 1, 3]
+    assert allowed(compiled, (0,)) == [7, 9]
+    assert not compiled.stuck((0,))
     # No token writes the c.
-    found = Compiled(regex("ac|b"), Odd(1))
-    assert found.stuck((0,))
-    assert allowed(found, (0,)) == []
-    assert found.stuck((0,))
-    assert found.stuck((0, 3))
-    assert not found.stuck((3,))
+    compiled = Compiled(regex("ac|b"), Odd(1))
+    assert compiled.stuck((0,))
+    assert allowed(compiled, (0,)) == []
+    assert compiled.stuck((0,))
+    assert compiled.stuck((0, 3))
+    assert not compiled.stuck((3,))
     with pytest.raises(UsageError, match="Nothing that this model can write"):
         compile(regex("c"), Odd(1))
 
 
 def test_after_an_end_nothing_follows() -> None:
     vocabulary = ScriptedVocabulary()
-    found = compile(choices(["the cat", "the cats"]), vocabulary)
+    compiled = compile(choices(["the cat", "the cats"]), vocabulary)
     cat = vocabulary.encode(b"the cat")
-    assert found.ended(cat)
-    assert 0 in allowed(found, cat)
-    assert found.ended((*cat, 0))
-    assert not found.stuck((*cat, 0))
-    assert allowed(found, (*cat, 0)) == []
+    assert compiled.ended(cat)
+    assert 0 in allowed(compiled, cat)
+    assert compiled.ended((*cat, 0))
+    assert not compiled.stuck((*cat, 0))
+    assert allowed(compiled, (*cat, 0)) == []
     for wrong in [(*cat, 0, 0), (*cat, 0, *vocabulary.encode(b"s")), (0,)]:
-        assert not found.ended(wrong)
-        assert found.stuck(wrong)
+        assert not compiled.ended(wrong)
+        assert compiled.stuck(wrong)
 
 
 def test_the_end_stands_only_at_the_end() -> None:
     """A grammar that names the end token gets no way round that."""
     vocabulary = ScriptedVocabulary()
-    found = compile(lark('start: "a" <|end|> "b" | "c"'), vocabulary)
-    assert found.stuck(vocabulary.encode(b"a"))
-    assert found.stuck((*vocabulary.encode(b"a"), 0))
-    assert allowed(found, vocabulary.encode(b"c")) == [0]
+    compiled = compile(lark('start: "a" <|end|> "b" | "c"'), vocabulary)
+    assert compiled.stuck(vocabulary.encode(b"a"))
+    assert compiled.stuck((*vocabulary.encode(b"a"), 0))
+    assert allowed(compiled, vocabulary.encode(b"c")) == [0]
 
 
 class Counting:
@@ -272,33 +272,49 @@ def test_compiled_once(vocabulary: Vocabulary, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(llguidance, "LLMatcher", Counting)
     monkeypatch.setattr(Counting, "grammars", 0)
     constraint = regex("([a-z]+ )*[a-z]+[.]")
-    found = Compiled(constraint, vocabulary)
+    compiled = Compiled(constraint, vocabulary)
     picked = random.Random(5)
     tail: Tail = ()
     for _ in range(200):
-        further = [id for id in allowed(found, tail) if not vocabulary.token(id).end]
+        further = [id for id in allowed(compiled, tail) if not vocabulary.token(id).end]
         tail = (*tail, picked.choice(further)) if further else ()
-    assert found.compilations == Counting.grammars == 1
+    assert Counting.grammars == 1
     assert compile(constraint, vocabulary) is compile(regex(constraint.text), vocabulary)
     assert Counting.grammars == 2
     assert compile(constraint, Odd(1)) is not compile(constraint, vocabulary)
 
 
+class Spied:
+    """A matcher that notes the tokens that it and its copies are given."""
+
+    def __init__(self, matcher: llguidance.LLMatcher, consumed: list[int]) -> None:
+        self._matcher = matcher
+        self.consumed = consumed
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._matcher, name)
+
+    def deep_copy(self) -> Spied:
+        return Spied(self._matcher.deep_copy(), self.consumed)
+
+    def try_consume_tokens(self, ids: list[int]) -> int:
+        self.consumed += ids
+        return self._matcher.try_consume_tokens(ids)
+
+
 def test_one_more_token_costs_one_token(monkeypatch: pytest.MonkeyPatch) -> None:
     vocabulary = ScriptedVocabulary()
-    found = Compiled(regex("[a-z ]*"), vocabulary)
     consumed: list[int] = []
-    real = Compiled._consumed
-
-    def spy(self: Compiled, matcher: llguidance.LLMatcher, ids: list[int]) -> bool:
-        consumed.extend(ids)
-        return real(self, matcher, ids)
-
-    monkeypatch.setattr(Compiled, "_consumed", spy)
+    matcher = Counting.__new__
+    monkeypatch.setattr(llguidance, "LLMatcher", Counting)
+    monkeypatch.setattr(
+        Counting, "__new__", lambda *given, **named: Spied(matcher(*given, **named), consumed)
+    )
+    compiled = Compiled(regex("[a-z ]*"), vocabulary)
     tail = vocabulary.encode(b"the cat and the lamp and the river")
     for size in range(len(tail) + 1):
-        found.mask(tail[:size])
-        found.mask(tail[:size])
+        compiled.mask(tail[:size])
+        compiled.mask(tail[:size])
     assert consumed == list(tail)
 
 
@@ -316,17 +332,17 @@ SCHEMA: dict[str, Any] = {
 
 
 def test_random_walks_under_a_schema_are_valid_json(vocabulary: Vocabulary) -> None:
-    found = compile(json_schema(json.dumps(SCHEMA, indent=2)), vocabulary)
+    compiled = compile(json_schema(json.dumps(SCHEMA, indent=2)), vocabulary)
     for seed in range(10):
         picked = random.Random(seed)
         tail: Tail = ()
         while not (tail and vocabulary.token(tail[-1]).end):
-            assert not found.stuck(tail)
-            ids = allowed(found, tail)
+            assert not compiled.stuck(tail)
+            ids = allowed(compiled, tail)
             # Any number of spaces is allowed between the parts: seldom take one.
             solid = [id for id in ids if vocabulary.token(id).data.strip()]
             tail = (*tail, picked.choice(solid if picked.random() < 0.9 and solid else ids))
-        assert found.ended(tail)
+        assert compiled.ended(tail)
         made = json.loads(text_bytes(vocabulary, tail))
         assert list(made)[:3] == ["name", "mood", "age"]
         assert set(made) <= SCHEMA["properties"].keys()

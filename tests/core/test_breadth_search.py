@@ -30,14 +30,14 @@ def levels(model: RandomModel, anchor: Tail, rules: WeaveSettings) -> Level:
     while live:
         children: Level = []
         for score, tail in live:
-            logprobs = [float(one) for one in model.logprobs(anchor + tail)]
+            logprobs = [float(logprob) for logprob in model.logprobs(anchor + tail)]
             ids = sorted(range(model.size), key=lambda id: (-logprobs[id], id))
             least = rules.cutoff * rules.multiplier ** len(tail)
             ids = [id for n, id in enumerate(ids) if not n or math.exp(logprobs[id]) >= least]
             children += [
                 (score + logprobs[id], (*tail, id)) for id in ids[: rules.split_limit or None]
             ]
-        children.sort(key=lambda one: (-one[0], one[1]))
+        children.sort(key=lambda beam: (-beam[0], beam[1]))
         children = children[: rules.goal - len(done)]
         ended = [
             len(tail) >= rules.depth
@@ -45,9 +45,9 @@ def levels(model: RandomModel, anchor: Tail, rules: WeaveSettings) -> Level:
             or stopper.ended(text_bytes(model, tail).decode("utf-8", "ignore"))
             for _, tail in children
         ]
-        done += [one for one, end in zip(children, ended, strict=True) if end]
-        live = [one for one, end in zip(children, ended, strict=True) if not end]
-    return sorted(done, key=lambda one: (-one[0], one[1]))
+        done += [beam for beam, end in zip(children, ended, strict=True) if end]
+        live = [beam for beam, end in zip(children, ended, strict=True) if not end]
+    return sorted(done, key=lambda beam: (-beam[0], beam[1]))
 
 
 @settings(max_examples=80, deadline=None)

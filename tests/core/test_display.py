@@ -29,7 +29,7 @@ TEXTS = st.lists(PIECES, max_size=12).map(b"".join)
 
 def plain(data: bytes) -> list[bytes]:
     """The bytes of each code point shown: a slow second opinion, one decode a step."""
-    found = []
+    parts = []
     while data:
         for size in range(1, 5):
             try:
@@ -39,9 +39,9 @@ def plain(data: bytes) -> list[bytes]:
             break
         else:
             size = 1
-        found.append(data[:size])
+        parts.append(data[:size])
         data = data[size:]
-    return found
+    return parts
 
 
 @settings(max_examples=300, deadline=None)

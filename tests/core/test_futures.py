@@ -31,12 +31,12 @@ def test_the_same_future_is_no_divergence() -> None:
 
 
 def test_futures_that_share_nothing_diverge_as_far_as_the_choice_is_open() -> None:
-    found = futures(candidates(0.4, 0.4), [logs(1, 0), logs(0, 1)])
-    assert found.divergence == pytest.approx(1.0)
-    assert found.most == pytest.approx(1.0)
-    found = futures(candidates(0.6, 0.2), [logs(1, 0), logs(0, 1)])
-    assert found.divergence == pytest.approx(found.most)
-    assert found.most == pytest.approx(-0.75 * math.log2(0.75) + 0.25 * 2)
+    compared = futures(candidates(0.4, 0.4), [logs(1, 0), logs(0, 1)])
+    assert compared.divergence == pytest.approx(1.0)
+    assert compared.most == pytest.approx(1.0)
+    compared = futures(candidates(0.6, 0.2), [logs(1, 0), logs(0, 1)])
+    assert compared.divergence == pytest.approx(compared.most)
+    assert compared.most == pytest.approx(-0.75 * math.log2(0.75) + 0.25 * 2)
 
 
 @given(

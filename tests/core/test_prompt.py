@@ -44,9 +44,9 @@ def test_two_bursts_of_typing_give_the_tokens_of_the_whole() -> None:
 
 def test_the_models_tokens_are_kept_and_end_the_typed_text() -> None:
     byte_wise = Run(b" cat", tuple(byte + 1 for byte in b" cat"), VOCABULARY.fingerprint)
-    found = prompt(typed("The"), byte_wise)
-    assert found.tokens == (0, *encode("The"), *(byte + 1 for byte in b" cat"))
-    assert found.residue == b""
+    made = prompt(typed("The"), byte_wise)
+    assert made.tokens == (0, *encode("The"), *(byte + 1 for byte in b" cat"))
+    assert made.residue == b""
 
 
 def test_a_typed_tail_is_healed_and_a_models_is_not() -> None:
@@ -80,19 +80,19 @@ def test_a_run_whose_healed_text_was_edited_away_is_read_as_text() -> None:
 
 def test_the_hidden_prefix_stands_first_and_is_always_seen() -> None:
     story = typed(" ".join([TEXT] * 20) + ".")
-    found = prompt(story, hidden="The sea", context=256)
+    made = prompt(story, hidden="The sea", context=256)
     head = (0, *encode("The sea\n"))
-    assert found.tokens[: len(head)] == head
-    assert len(found.tokens) <= 256 - 64
+    assert made.tokens[: len(head)] == head
+    assert len(made.tokens) <= 256 - 64
 
 
 @given(st.integers(1, 2000), st.integers(64, 512))
 def test_windows_fit_move_in_steps_and_say_where_they_start(words: int, context: int) -> None:
     text = " cat" * words + "."
-    found = prompt(typed(text), context=context)
-    assert 0 < len(found.tokens) < context
-    assert found.sight.story == words + 1
-    assert (found.sight.start == 0) == (len(found.tokens) == words + 2)
-    assert text_bytes(VOCABULARY, found.tokens).decode() == text[found.sight.start :]
+    made = prompt(typed(text), context=context)
+    assert 0 < len(made.tokens) < context
+    assert made.sight.story == words + 1
+    assert (made.sight.start == 0) == (len(made.tokens) == words + 2)
+    assert text_bytes(VOCABULARY, made.tokens).decode() == text[made.sight.start :]
     longer = prompt(typed(" cat" * (words + 1) + "."), context=context)
-    assert (longer.sight.start - found.sight.start) % (len(" cat") * ((context - 1) // 4)) == 0
+    assert (longer.sight.start - made.sight.start) % (len(" cat") * ((context - 1) // 4)) == 0

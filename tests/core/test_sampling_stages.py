@@ -44,21 +44,21 @@ def entries(
     """Candidates of a random distribution, ids in random order."""
     rng = np.random.default_rng(seed)
     size = 1 if seed % 50 == 0 else int(rng.choice(sizes))
-    found = np.zeros(size, ENTRY)
-    found["id"] = rng.permutation(vocabulary)[:size]
-    found["logit"] = SHAPES[seed % len(SHAPES)](rng, size)
-    return found
+    candidates = np.zeros(size, ENTRY)
+    candidates["id"] = rng.permutation(vocabulary)[:size]
+    candidates["logit"] = SHAPES[seed % len(SHAPES)](rng, size)
+    return candidates
 
 
 def climbed(
-    settings: SamplerSettings, found: Entries, context: Sequence[int] = (), **more: Any
+    settings: SamplerSettings, candidates: Entries, context: Sequence[int] = (), **more: Any
 ) -> Ladder:
-    logits = found["logit"].astype(np.float64)
+    logits = candidates["logit"].astype(np.float64)
     log_z = float(np.logaddexp.reduce(logits))
-    return apply(settings, logits - log_z, context, ids=found["id"], log_z=log_z, **more)
+    return apply(settings, logits - log_z, context, ids=candidates["id"], log_z=log_z, **more)
 
 
-def same(ladder: Ladder, theirs: dict[int, float], found: Entries) -> bool:
+def same(ladder: Ladder, theirs: dict[int, float], candidates: Entries) -> bool:
     ours = dict(
         zip(ladder.ids[ladder.kept].tolist(), ladder.p_final[ladder.kept].tolist(), strict=True)
     )
@@ -67,7 +67,7 @@ def same(ladder: Ladder, theirs: dict[int, float], found: Entries) -> bool:
     if ours.keys() == theirs.keys():
         pairs = [(ours[id], theirs[id]) for id in ours]
     else:
-        logit = dict(zip(found["id"].tolist(), found["logit"].tolist(), strict=True))
+        logit = dict(zip(candidates["id"].tolist(), candidates["logit"].tolist(), strict=True))
         if sorted(logit[id] for id in ours) != sorted(logit[id] for id in theirs):
             return False
         pairs = list(zip(sorted(ours.values()), sorted(theirs.values()), strict=True))
@@ -97,7 +97,7 @@ def pick(rng: np.random.Generator, *values: float) -> float:
 Case = tuple[SamplerSettings, Callable[[Any], Sampler], Sequence[int]]
 
 
-def penalties(rng: np.random.Generator, found: Entries) -> Case:
+def penalties(rng: np.random.Generator, candidates: Entries) -> Case:
     last = int(rng.choice([1, 16, 64]))
     settings = SamplerSettings(
         repeat_penalty=pick(rng, 0.75, 1.0, 1.0625, 1.5),
@@ -105,48 +105,48 @@ def penalties(rng: np.random.Generator, found: Entries) -> Case:
         presence_penalty=pick(rng, 0.0, 0.25, 1.5),
         penalty_last_n=last,
     )
-    context = rng.choice(found["id"], rng.integers(0, 100)).tolist()
+    context = rng.choice(candidates["id"], rng.integers(0, 100)).tolist()
     given = (last, settings.repeat_penalty, settings.frequency_penalty, settings.presence_penalty)
     return settings, lambda llama: llama.llama_sampler_init_penalties(4000, *given), context
 
 
-def top_n_sigma(rng: np.random.Generator, found: Entries) -> Case:
+def top_n_sigma(rng: np.random.Generator, candidates: Entries) -> Case:
     n = pick(rng, 0.25, 1, 2.5)
     return SamplerSettings(top_n_sigma=n), lambda llama: llama.llama_sampler_init_top_n_sigma(n), ()
 
 
-def top_k(rng: np.random.Generator, found: Entries) -> Case:
+def top_k(rng: np.random.Generator, candidates: Entries) -> Case:
     k = int(rng.choice([1, 2, 40, 200, 1500]))
     return SamplerSettings(top_k=k), lambda llama: llama.llama_sampler_init_top_k(k), ()
 
 
-def typical_p(rng: np.random.Generator, found: Entries) -> Case:
+def typical_p(rng: np.random.Generator, candidates: Entries) -> Case:
     p = pick(rng, 0.0, 0.21, 0.5, 0.93)
     return SamplerSettings(typical_p=p), lambda llama: llama.llama_sampler_init_typical(p, 1), ()
 
 
-def top_p(rng: np.random.Generator, found: Entries) -> Case:
+def top_p(rng: np.random.Generator, candidates: Entries) -> Case:
     p = pick(rng, 0.0, 0.11, 0.7, 0.95, 0.99)
     return SamplerSettings(top_p=p), lambda llama: llama.llama_sampler_init_top_p(p, 1), ()
 
 
-def min_p(rng: np.random.Generator, found: Entries) -> Case:
+def min_p(rng: np.random.Generator, candidates: Entries) -> Case:
     p = pick(rng, 0.01, 0.05, 0.3, 1.0)
     return SamplerSettings(min_p=p), lambda llama: llama.llama_sampler_init_min_p(p, 1), ()
 
 
-def xtc(rng: np.random.Generator, found: Entries) -> Case:
+def xtc(rng: np.random.Generator, candidates: Entries) -> Case:
     p, t = pick(rng, 0.0, 1.0), pick(rng, 0.0, 0.01, 0.1, 0.4, 0.6)
     settings = SamplerSettings(xtc_probability=p, xtc_threshold=t)
     return settings, lambda llama: llama.llama_sampler_init_xtc(p, t, 1, 7), ()
 
 
-def temperature(rng: np.random.Generator, found: Entries) -> Case:
+def temperature(rng: np.random.Generator, candidates: Entries) -> Case:
     t = pick(rng, 0.0, 0.25, 0.7, 1.05, 2.0)
     return SamplerSettings(temperature=t), lambda llama: llama.llama_sampler_init_temp(t), ()
 
 
-def dynamic_temperature(rng: np.random.Generator, found: Entries) -> Case:
+def dynamic_temperature(rng: np.random.Generator, candidates: Entries) -> Case:
     t, spread, exponent = pick(rng, 0.0, 0.7, 1.5), pick(rng, 0.5, 1.0), pick(rng, 0.5, 1.0, 3.0)
     settings = SamplerSettings(temperature=t, dynatemp_range=spread, dynatemp_exponent=exponent)
     return settings, lambda llama: llama.llama_sampler_init_temp_ext(t, spread, exponent), ()
@@ -156,25 +156,25 @@ STAGES = [penalties, top_n_sigma, top_k, typical_p, top_p, min_p, xtc, temperatu
           dynamic_temperature]  # fmt: skip
 
 
-def near(settings: SamplerSettings, found: Entries, theirs: dict[int, float]) -> bool:
+def near(settings: SamplerSettings, candidates: Entries, theirs: dict[int, float]) -> bool:
     """Whether float32 rounding explains a difference."""
-    logits = found["logit"].astype(np.float64)
-    kept = np.isin(found["id"], list(theirs))
+    logits = candidates["logit"].astype(np.float64)
+    theirs_keep = np.isin(candidates["id"], list(theirs))
     if settings.dynatemp_range:
-        p = np.array([theirs[id] for id in found["id"].tolist()])
-        used = _temperature(logits, climbed(settings, found).p_final)
+        p = np.array([theirs[id] for id in candidates["id"].tolist()])
+        used = _temperature(logits, climbed(settings, candidates).p_final)
         return math.isclose(_temperature(logits, p), used, rel_tol=5e-4)
     if settings.typical_p < 1:
         logprobs = logits - np.logaddexp.reduce(logits)
         score = np.abs(logprobs - np.exp(logprobs) @ logprobs)
-        return bool(np.ptp(score[climbed(settings, found).kept != kept]) < 1e-4)
+        return bool(np.ptp(score[climbed(settings, candidates).kept != theirs_keep]) < 1e-4)
     counts = sorted(
-        int(climbed(replace(settings, top_p=settings.top_p * by), found).kept.sum())
+        int(climbed(replace(settings, top_p=settings.top_p * by), candidates).kept.sum())
         for by in (1 - 1e-4, 1 + 1e-4)
     )
     best = np.sort(logits)[::-1][: len(theirs)]
     return counts[0] <= len(theirs) <= counts[1] and bool(
-        (np.sort(logits[kept])[::-1] == best).all()
+        (np.sort(logits[theirs_keep])[::-1] == best).all()
     )
 
 
@@ -188,14 +188,14 @@ def _temperature(logits: Any, p: Any) -> float:
 def test_a_stage_is_llamas(llama: Any, stage: Callable[[Any, Any], Case]) -> None:
     borders = 0
     for seed in range(1000):
-        found = entries(seed)
-        settings, make, context = stage(np.random.default_rng(seed), found)
+        candidates = entries(seed)
+        settings, make, context = stage(np.random.default_rng(seed), candidates)
         sampler = make(llama)
-        theirs = Array(llama, found).apply(sampler, context).p()
+        theirs = Array(llama, candidates).apply(sampler, context).p()
         llama.llama_sampler_free(sampler)
-        if not same(climbed(settings, found, context), theirs, found):
+        if not same(climbed(settings, candidates, context), theirs, candidates):
             borders += 1
-            assert near(settings, found, theirs), (seed, settings)
+            assert near(settings, candidates, theirs), (seed, settings)
     assert borders <= 40
 
 
@@ -226,11 +226,11 @@ def test_dry_is_llamas(llama: Any, model: Any) -> None:
                 words[: rng.integers(1, len(words))], rng.integers(0, 400)
             ).tolist()
             context += context[-int(rng.integers(1, 60)) :]
-            found = entries(seed, vocabulary.size, (60, vocabulary.size))
-            theirs = Array(llama, found).apply(sampler, context).p()
+            candidates = entries(seed, vocabulary.size, (60, vocabulary.size))
+            theirs = Array(llama, candidates).apply(sampler, context).p()
             llama.llama_sampler_reset(sampler)
-            ladder = climbed(settings, found, context, breakers=breakers)
-            assert same(ladder, theirs, found), (group, seed)
+            ladder = climbed(settings, candidates, context, breakers=breakers)
+            assert same(ladder, theirs, candidates), (group, seed)
             penalised += not np.allclose(ladder.p_final, ladder.p_base)
         llama.llama_sampler_free(sampler)
     assert penalised > 300
@@ -241,26 +241,26 @@ def test_mirostat_is_llamas(llama: Any, version: int) -> None:
     """Three tokens in a row, so that what is remembered counts; llama.cpp draws, ours follows."""
     borders = 0
     for seed in range(333):
-        found = entries(seed)
+        candidates = entries(seed)
         rng = np.random.default_rng(seed)
         tau, eta = pick(rng, 2, 3.5, 5), pick(rng, 0.125, 0.5)
         settings = SamplerSettings(mirostat=version, mirostat_tau=tau, mirostat_eta=eta)
         sampler = (
-            llama.llama_sampler_init_mirostat(len(found), seed, tau, eta, 100)
+            llama.llama_sampler_init_mirostat(len(candidates), seed, tau, eta, 100)
             if version == 1
             else llama.llama_sampler_init_mirostat_v2(seed, tau, eta)
         )
         state = Mirostat.start(settings)
         for _ in range(3):
-            array = Array(llama, found).apply(sampler)
-            ladder = climbed(settings, found, mirostat=state)
+            array = Array(llama, candidates).apply(sampler)
+            ladder = climbed(settings, candidates, mirostat=state)
             theirs = array.p()
             if len(theirs) == 1 and ladder.kept.all():
                 break  # k is beyond int: x86 casts it to one; ours keeps all, as ARM does
-            if not same(ladder, theirs, found):
+            if not same(ladder, theirs, candidates):
                 borders += 1
                 assert any(
-                    same(climbed(settings, found, mirostat=Mirostat(mu)), theirs, found)
+                    same(climbed(settings, candidates, mirostat=Mirostat(mu)), theirs, candidates)
                     for mu in (state.mu - 1e-4, state.mu + 1e-4)
                 )
                 break
@@ -274,13 +274,13 @@ def test_mirostat_is_llamas(llama: Any, version: int) -> None:
 def test_a_whole_chain_is_llamas(llama: Any) -> None:
     """Every stage at once, in llama.cpp's order; the thresholds lie off the borders."""
     for seed in range(300):
-        found = entries(seed)
+        candidates = entries(seed)
         rng = np.random.default_rng(seed)
-        context = rng.choice(found["id"], 50).tolist()
+        context = rng.choice(candidates["id"], 50).tolist()
         # llama.cpp's bans and top_n_sigma leave logits of minus infinity in its list, which make
         # its typical_p not a number: never together here.
-        drops = seed % 2 == 1 and len(found) > 1
-        banned = int(found["id"][0]) if drops else 4000
+        drops = seed % 2 == 1 and len(candidates) > 1
+        banned = int(candidates["id"][0]) if drops else 4000
         sigma, typical = (2.0, 1.0) if drops else (-1.0, 0.9375)
         settings = SamplerSettings(
             repeat_penalty=1.125, frequency_penalty=0.125, top_n_sigma=sigma, top_k=50,
@@ -288,7 +288,7 @@ def test_a_whole_chain_is_llamas(llama: Any) -> None:
             xtc_threshold=0.125, temperature=0.75, banned=(banned,), logit_bias=((7, 1.5),),
         )  # fmt: skip
         bias = (llama.llama_logit_bias * 2)((banned, -np.inf), (7, 1.5))
-        array = Array(llama, found)
+        array = Array(llama, candidates)
         for sampler in (
             llama.llama_sampler_init_logit_bias(4000, 2, bias),
             llama.llama_sampler_init_penalties(4000, 64, 1.125, 0.125, 0),
@@ -302,4 +302,4 @@ def test_a_whole_chain_is_llamas(llama: Any) -> None:
         ):
             array.apply(sampler, context)
             llama.llama_sampler_free(sampler)
-        assert same(climbed(settings, found, context), array.p(), found), seed
+        assert same(climbed(settings, candidates, context), array.p(), candidates), seed

@@ -27,7 +27,7 @@ def test_what_is_seen_fits_and_leaves_room(count: int, more: int, context: int, 
 def test_every_command_that_goes_on_from_a_text_says_what_it_dropped() -> None:
     """Those are the commands whose figures tell the prompt's part."""
     folder = Path(__file__).parents[2] / "docs/schema"
-    told = {
+    notices = {
         path.stem: stats
         for path in folder.glob("*.json")
         if "prompt_tokens_evaluated"
@@ -35,8 +35,8 @@ def test_every_command_that_goes_on_from_a_text_says_what_it_dropped() -> None:
             stats := json.loads(path.read_text("utf-8")).get("properties", {}).get("stats", {})
         ).get("properties", {})
     }
-    assert {"suggest", "sample"} <= set(told)
-    for name, stats in told.items():
+    assert {"suggest", "sample"} <= set(notices)
+    for name, stats in notices.items():
         assert set(sight_fields(SeenStory(), 64)) <= set(stats["required"]), name
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llterm.core.beams import KnownDistributions
+from llterm.core.beams import Beam
 from llterm.core.suggestion_tree import Branch
 from llterm.core.tokens import Anchor, text_bytes
 from llterm.core.weave_settings import WeaveSettings
@@ -55,14 +55,13 @@ def test_children_made_only_when_they_are_due_change_nothing(
 def test_a_search_without_limits_keeps_few_branches(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every token of the vocabulary may follow each: the children are not made beforehand."""
     made = 0
-    child = KnownDistributions._child
 
-    def counted(*args: Any) -> Any:
+    def counted(**fields: Any) -> Beam:
         nonlocal made
         made += 1
-        return child(*args)
+        return Beam(**fields)
 
-    monkeypatch.setattr(KnownDistributions, "_child", counted)
+    monkeypatch.setattr("llterm.core.beams.Beam", counted)
     monkeypatch.setattr("llterm.core.search.AT_ONCE", 3)
     model = RandomModel(3)
     rules = WeaveSettings(40, 0.0, split_limit=0, beams=5000, auto_stop=False, budget=300)

@@ -21,11 +21,11 @@ from llterm.core.attribution_methods import (
     Question,
 )
 from llterm.core.query import Query
-from llterm.core.starting_stories import STORIES
 from llterm.core.tokens import Anchor, Tail
 from llterm.core.tokens import Path as TokenPath
 from llterm.engine.attribute import attribute, price
 from llterm.errors import CapabilityMissing, LltermError, UsageError
+from llterm.session.stories import STORIES
 from tests.helpers.bundled_model import BUNDLED
 from tests.helpers.plain_decoder import PlainDecoder, counted
 from tests.helpers.tiny_models import ARCHITECTURES

@@ -16,7 +16,6 @@ from llterm.backends.llamacpp import LlamaBackend, open_llama
 from llterm.backends.scripted import TEXT as LAMPS
 from llterm.core.comparison.reference_comparison import ReferenceComparison
 from llterm.core.query import Backend, Cost, LogitRows
-from llterm.core.starting_stories import STORIES
 from llterm.core.tokens import Tail
 from llterm.core.windows import halves
 from llterm.engine.base_file import BaseFile, BaseWriter
@@ -30,6 +29,7 @@ from llterm.engine.compare import (
     compare,
 )
 from llterm.errors import UsageError
+from llterm.session.stories import STORIES
 from tests.helpers.bundled_model import BUNDLED, quantized
 from tests.helpers.tokenized_model import Tokenized
 

@@ -16,7 +16,7 @@ from llterm.backends.scripted import ScriptedBackend, listed
 from llterm.constraints.compiled import compile
 from llterm.constraints.spec import choices, regex
 from llterm.core.bans import Bans
-from llterm.core.constraint import Constrained
+from llterm.core.distribution import Constrained
 from llterm.core.healing import Healer, residue_of
 from llterm.core.query import Capabilities, Fact, Failed, Query, Source
 from llterm.core.sampling.ladder import Mirostat

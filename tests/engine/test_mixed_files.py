@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 
 from llterm.backends.llamacpp import LlamaSettings, open_llama
 from llterm.backends.registry import BUNDLED, MODELS
-from llterm.core.mixing.byte_vocabulary import END, SIZE
+from llterm.core.mixing.byte_distribution import END, SIZE
 from llterm.core.mixing.mix_recipe import Recipe
 from llterm.core.mixing.opinion_pools import OpinionPool
 from llterm.core.query import Fact, Query
-from llterm.core.starting_stories import STORIES
 from llterm.core.tokens import Anchor, Tail, Vocabulary
 from llterm.core.tokens import Path as TokenPath
 from llterm.engine.mixture import Mix
+from llterm.session.stories import STORIES
 from tests.helpers.plain_decoder import PlainDecoder, counted
 from tests.helpers.tiny_models import tiny_llama
 

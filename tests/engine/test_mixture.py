@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llterm.core.distribution import Logprobs
-from llterm.core.mixing.byte_vocabulary import END
+from llterm.core.mixing.byte_distribution import END
 from llterm.core.mixing.mix_recipe import Recipe
 from llterm.core.mixing.opinion_pools import Kind, OpinionPool
 from llterm.core.query import Fact, Failed, Query

@@ -10,9 +10,9 @@ import pytest
 
 from llterm.backends.llamacpp import LlamaBackend, LlamaSettings, open_llama
 from llterm.core.scored_text import TokenReading, summarise
-from llterm.core.starting_stories import STORIES
 from llterm.core.tokens import Tail
 from llterm.engine.score import Method, score_text
+from llterm.session.stories import STORIES
 from tests.helpers.bundled_model import BUNDLED
 from tests.helpers.plain_decoder import PlainDecoder, counted
 

@@ -101,10 +101,10 @@ def test_markdown_has_a_title_and_shows_branches_letter_by_letter(
     document: Document, tmp_path: Path
 ) -> None:
     document.branches.child(ROOT, "*bold* <b>")
-    found = written(document, tmp_path, "markdown", every=True)
-    assert found.startswith("# a tale\n\nThe red fox ran.\n")
-    assert "\n  - ␣sat\n" in found
-    assert r"- \*bold\* \<b\>" in found
+    page = written(document, tmp_path, "markdown", every=True)
+    assert page.startswith("# a tale\n\nThe red fox ran.\n")
+    assert "\n  - ␣sat\n" in page
+    assert r"- \*bold\* \<b\>" in page
     assert "sat" not in export(tmp_path / "a tale.loom", "markdown", ExportOptions()).decode()
 
 
@@ -160,12 +160,12 @@ def check_dot(text: str) -> tuple[set[str], set[tuple[str, str]]]:
     assert lines[-1] == "}"
     nodes, edges = set(), set()
     for line in lines[1:-1]:
-        found = re.fullmatch(rf"  (\w+)(?: -> (\w+))?(?: {attributes})?;", line)
-        assert found, line
-        if found[2]:
-            edges.add((found[1], found[2]))
+        parsed = re.fullmatch(rf"  (\w+)(?: -> (\w+))?(?: {attributes})?;", line)
+        assert parsed, line
+        if parsed[2]:
+            edges.add((parsed[1], parsed[2]))
         else:
-            nodes.add(found[1])
+            nodes.add(parsed[1])
     return nodes - {"graph", "node", "edge"}, edges
 
 
@@ -245,7 +245,7 @@ def decoded(data: bytes) -> tuple[int, int, bytes]:
 
 def has_fonts() -> bool:
     """Whether this machine can write words; where it cannot, that is all that is to be said."""
-    return png._found(png._SERIF) is not None
+    return png.first_font(png.SERIF) is not None
 
 
 def test_the_png_is_the_picture_with_its_words(document: Document, tmp_path: Path) -> None:
@@ -272,11 +272,11 @@ def test_the_png_is_the_picture_with_its_words(document: Document, tmp_path: Pat
 @pytest.mark.parametrize("fallback", ["Georgia", "No Such Font"])
 def test_a_font_that_another_stands_in_for_is_not_there(fallback: str) -> None:
     """What is chosen writes the picture's words, whatever stands in for a missing font."""
-    found = png._found((fallback, *png._SERIF))
+    family = png.first_font((fallback, *png.SERIF))
     words = '<svg xmlns="http://www.w3.org/2000/svg" width="90" height="20">{}</svg>'
     text = '<text y="15" font-family="Georgia, serif">words</text>'
-    if found is not None:
-        drawn = [svg_to_bytes(svg_string=words.format(one), serif_family=found)
+    if family is not None:
+        drawn = [svg_to_bytes(svg_string=words.format(one), serif_family=family)
                  for one in (text, "")]  # fmt: skip
         assert drawn[0] != drawn[1]
 
@@ -288,8 +288,8 @@ def test_characters_that_no_font_has_are_counted(tmp_path: Path) -> None:
     Document.create(odd, f"A lamp {rare} <&>".encode()).close()
     assert caveat(read_source(plain, history=False), "png") == ""
     assert caveat(read_source(odd, history=False), "svg") == ""
-    serif = png._found(png._SERIF)
-    boxes = [png._drawn(one, serif) for one in (*rare, png._NOBODYS)] if serif else [b""]
+    serif = png.first_font(png.SERIF)
+    boxes = [png.sample(one, serif) for one in (*rare, png.NOBODYS)] if serif else [b""]
     count = boxes.count(boxes[-1]) - 1
     assert (f"{count} character" in caveat(read_source(odd, history=False), "png")) == bool(count)
 
@@ -297,7 +297,7 @@ def test_characters_that_no_font_has_are_counted(tmp_path: Path) -> None:
 def test_a_machine_without_fonts_makes_no_picture_without_words(
     document: Document, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(png, "_SERIF", ("No Such Font", "Nor This"))
+    monkeypatch.setattr(png, "SERIF", ("No Such Font", "Nor This"))
     with pytest.raises(LltermError, match="no font") as caught:
         export(saved(document, tmp_path), "png", ExportOptions())
     assert "Nor This" in caught.value.cause
@@ -309,7 +309,7 @@ def test_a_png_of_a_large_loom_shrinks_and_then_is_refused(
 ) -> None:
     monkeypatch.setattr(png, "MOST_SIDE", 3000)
     # How large it is drawn has nothing to do with which fonts this machine has.
-    monkeypatch.setattr(png, "_found", lambda families: families[0])
+    monkeypatch.setattr(png, "first_font", lambda families: families[0])
     document = Document.scratch(b"The")
     document.branches.plant(document.loom.head, [model_run(b"%d" % n) for n in range(30)])
     path = saved(document, tmp_path)
@@ -373,5 +373,5 @@ def test_a_deleted_text_was_not_preferred(document: Document, tmp_path: Path) ->
 def test_an_empty_loom_is_exported_too(
     tmp_path: Path, format: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(png, "_found", lambda families: families[0])
+    monkeypatch.setattr(png, "first_font", lambda families: families[0])
     export(saved(Document.scratch(), tmp_path), format, ExportOptions())

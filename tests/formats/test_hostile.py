@@ -49,7 +49,7 @@ def test_any_value_in_any_place_is_refused_or_harmless(format: str, tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    ("shape", "path", "value", "told"),
+    ("shape", "path", "value", "cause"),
     [
         (LOGITLOOM, ("roots", 0, "logprob"), "NaN", "roots[0].logprob is NaN, not a number"),
         (LOGITLOOM, ("roots", 0, "logprob"), "800", "roots[0].logprob is 800, not the log"),
@@ -67,14 +67,14 @@ def test_any_value_in_any_place_is_refused_or_harmless(format: str, tmp_path: Pa
     ],
 )  # fmt: skip
 def test_a_number_that_is_none_is_told_with_its_place(
-    tmp_path: Path, shape: Any, path: tuple[Any, ...], value: str, told: str
+    tmp_path: Path, shape: Any, path: tuple[Any, ...], value: str, cause: str
 ) -> None:
     shape = json.loads(json.dumps(shape))
     put(shape, path, "hole")
     data = json.dumps(shape).replace('"hole"', value).encode()
     with pytest.raises(UsageError) as caught:
         Loomed(data, tmp_path)
-    assert told in caught.value.cause
+    assert cause in caught.value.cause
     assert list(tmp_path.iterdir()) == []
 
 

@@ -11,7 +11,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from llterm.formats.exports import ExportOptions
-from llterm.formats.markdown import prose
+from llterm.formats.plain_text import markdown_prose
 from llterm.session.document import Document
 from tests.helpers.exports import export
 
@@ -21,12 +21,12 @@ SIGNS = st.text("ab1. \t\n*_#-+=>`<&;[]()!\\~|$:/", max_size=60)
 def rendered(text: str) -> list[list[str]]:
     """The lines of every paragraph, as a reader shows them. Fails where there is anything else."""
     reader = MarkdownIt("commonmark").enable(["table", "strikethrough"])
-    found = []
+    paragraphs = []
     for token in reader.parse(text):
         assert token.type in ("paragraph_open", "paragraph_close", "inline"), token
         if token.type == "inline":
-            found.append(_lines(token.children or []))
-    return found
+            paragraphs.append(_lines(token.children or []))
+    return paragraphs
 
 
 def _lines(tokens: list[Token]) -> list[str]:
@@ -59,7 +59,7 @@ def meant(text: str) -> list[list[str]]:
 @example("1) a\n2. b\n- c\n---\nd\n===\n    e\n> f\n# g")
 @example("a | b\n--- | ---\n1 | 2")
 def test_what_is_written_is_what_is_read(text: str) -> None:
-    assert rendered(prose(text)) == meant(text)
+    assert rendered(markdown_prose(text)) == meant(text)
 
 
 def test_dialogue_keeps_its_lines(tmp_path: Path) -> None:

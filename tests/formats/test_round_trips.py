@@ -39,17 +39,17 @@ def came_back(shape: Any, format: str, folder: Path) -> Any:
 def rows(path: Path) -> dict[str, list[Any]]:
     """Everything in a loom's file; births and steps as what they mean."""
     with closing(sqlite3.connect(path)) as database:
-        found = {
+        tables = {
             name: database.execute(f"select * from {name} order by 1").fetchall()
             for name in ("piece", "node", "mark", "step", "meta", "extra")
         }
-        found["sight"] = database.execute(
+        tables["sight"] = database.execute(
             "select * from sight where folded or unread order by 1"
         ).fetchall()
-    found["piece"] = [(*row[:-1], json.loads(row[-1] or "{}")) for row in found["piece"]]
-    found["step"] = [(*row[:-1], json.loads(row[-1])) for row in found["step"]]
-    found["meta"] = [row for row in found["meta"] if row[0] != "hoisted" or row[1] != 1]
-    return found
+    tables["piece"] = [(*row[:-1], json.loads(row[-1] or "{}")) for row in tables["piece"]]
+    tables["step"] = [(*row[:-1], json.loads(row[-1])) for row in tables["step"]]
+    tables["meta"] = [row for row in tables["meta"] if row[0] != "hoisted" or row[1] != 1]
+    return tables
 
 
 @settings(max_examples=60, deadline=None)
@@ -57,14 +57,14 @@ def rows(path: Path) -> dict[str, list[Any]]:
 def test_the_open_form_is_the_same_loom(operations: list[Any]) -> None:
     """Tree, texts, tokens, births, marks, and the history with all that can be undone."""
     with TemporaryDirectory() as folder:
-        one, other = Path(folder, "one.loom"), Path(folder, "other.loom")
+        original, other = Path(folder, "one.loom"), Path(folder, "other.loom")
         document = grown()
         for operation in operations:
             perform(document, operation)
-        document.copy_to(one)
-        data = export(one, "json", ExportOptions())
+        document.copy_to(original)
+        data = export(original, "json", ExportOptions())
         import_file(data, "one.json", None, other)
-        assert rows(other) == rows(one)
+        assert rows(other) == rows(original)
         assert export(other, "json", ExportOptions()) == data
         assert faults(json.loads(data), SCHEMA, SCHEMA) == []
 
@@ -89,21 +89,21 @@ def test_loomsidian_comes_back_as_it_was(tmp_path: Path) -> None:
 
 
 def test_pyloom_comes_back_as_it_was(tmp_path: Path) -> None:
-    found = came_back(foreign_files.PYLOOM, "pyloom", tmp_path)
+    exported = came_back(foreign_files.PYLOOM, "pyloom", tmp_path)
     expected = json.loads(json.dumps(foreign_files.PYLOOM))
-    assert {name: found[name] for name in found if name != "root"} == {
+    assert {name: exported[name] for name in exported if name != "root"} == {
         name: expected[name] for name in expected if name != "root"
     }
-    _same(found["root"], expected["root"])
+    _same(exported["root"], expected["root"])
 
 
-def _same(found: dict[str, Any], expected: dict[str, Any]) -> None:
+def _same(exported: dict[str, Any], expected: dict[str, Any]) -> None:
     """Every field of the file is there again; fields that it left out may be."""
-    assert {name: found[name] for name in expected if name != "children"} == {
+    assert {name: exported[name] for name in expected if name != "children"} == {
         name: one for name, one in expected.items() if name != "children"
     }
-    assert len(found["children"]) == len(expected["children"])
-    for one, other in zip(found["children"], expected["children"], strict=True):
+    assert len(exported["children"]) == len(expected["children"])
+    for one, other in zip(exported["children"], expected["children"], strict=True):
         _same(one, other)
 
 
@@ -122,13 +122,13 @@ def test_unknown_fields_are_not_mixed_up_between_formats(tmp_path: Path) -> None
 def test_any_loom_keeps_its_branches_in_other_programs(format: str, operations: list[Any]) -> None:
     """Text by text, each path from the root to a leaf."""
     with TemporaryDirectory() as folder:
-        one, other = Path(folder, "one.loom"), Path(folder, "other.loom")
+        original, other = Path(folder, "one.loom"), Path(folder, "other.loom")
         document = grown()
         for operation in operations:
             perform(document, operation)
         texts = leaves(document)
-        document.copy_to(one)
-        import_file(export(one, format, ExportOptions()), "x", format, other)
+        document.copy_to(original)
+        import_file(export(original, format, ExportOptions()), "x", format, other)
         made = Document.open(other)
         assert leaves(made) == texts
         made.close()

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from llterm.backends.llamacpp import LlamaSettings, open_llama
-from llterm.core.starting_stories import STORIES
 from llterm.core.tokens import Tail
+from llterm.session.stories import STORIES
 from tests.helpers.bundled_model import BUNDLED
 
 FILE = Path(__file__).parents[1] / "backends" / "attention.json"

@@ -14,9 +14,9 @@ import pytest
 from llterm.backends.gradients_process import GradientProcess
 from llterm.backends.llamacpp import LlamaBackend, LlamaSettings, open_llama
 from llterm.core.attribution_methods import AttributionSettings, Method, Question
-from llterm.core.starting_stories import STORIES
 from llterm.engine.attribute import attribute
 from llterm.errors import CapabilityMissing
+from llterm.session.stories import STORIES
 from tests.gradients.reference import FILE, reference
 from tests.helpers.bundled_model import BUNDLED
 from tests.helpers.program import run

@@ -88,18 +88,18 @@ def kill_rounds(home: Path, rounds: int, seed: int, model: str = "scripted") -> 
     least = 0
     for index in range(rounds):
         early = index % 4 == 0
-        one = Round(home, moments.uniform(0.3, 2.0 if early else 4.0), model, early=early)
-        one.run()
-        accepts += one.accepts
+        this_round = Round(home, moments.uniform(0.3, 2.0 if early else 4.0), model, early=early)
+        this_round.run()
+        accepts += this_round.accepts
         if not (home / "story.loom").exists():
-            assert not one.accepts
+            assert not this_round.accepts
             continue
         # The app itself may be dying still when what guards it is gone: the person would wait too.
         document = Document.open(home / "story.loom", waiting=lambda _: None)
         assert not document.read_only, document.notice
         words = len(document.text.split())
         document.close()
-        least = max(least, one.words)
+        least = max(least, this_round.words)
         assert words >= least, f"round {index}: {words} words kept, {least} seen (seed {seed})"
         least = words
     return accepts

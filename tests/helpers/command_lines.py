@@ -56,17 +56,17 @@ INSTEAD: Mapping[tuple[str, str], Values] = {
 
 def commands() -> dict[str, Any]:
     """The program's commands by name."""
-    found: dict[str, Any] = {}
+    leaves: dict[str, Any] = {}
 
     def walk(command: Any, path: tuple[str, ...]) -> None:
         below = getattr(command, "commands", {})
         for name, one in below.items():
             walk(one, (*path, name))
         if not below:
-            found[" ".join(path)] = command
+            leaves[" ".join(path)] = command
 
     walk(typer.main.get_command(app), ())
-    return found
+    return leaves
 
 
 def parameters(command: str) -> dict[str, Any]:
@@ -102,13 +102,13 @@ def line(command: str, values: Values) -> list[str]:
     for name, value in values.items():
         if value is None:
             continue
-        for one in value if isinstance(value, list) else [value]:
+        for member in value if isinstance(value, list) else [value]:
             if known[name].param_type_name == "argument":
-                arguments.append(str(one))
-            elif one is True:
+                arguments.append(str(member))
+            elif member is True:
                 options.append(known[name].opts[-1])
             else:
-                options.append(f"{known[name].opts[-1]}={one}")
+                options.append(f"{known[name].opts[-1]}={member}")
     return [*command.split(), *options, *(["--", *arguments] if arguments else [])]
 
 

@@ -113,14 +113,14 @@ class OldLlamaServer(LlamaServer):
             return super().answer(path, body)
         found = []
         for index, tokens in enumerate(prompts_of(body["prompt"])):
-            told = [
+            entries = [
                 {"content": shown(chosen),
                  "probs": [{"tok_str": shown(id), "prob": math.exp(lp)}
                            for id, lp in listed(before, body["n_probs"])]}
                 for chosen, before in self.line(tokens, body["n_predict"])
             ]  # fmt: skip
             found.append({"index": index, **({} if self.mute else
-                                             {"completion_probabilities": told})})  # fmt: skip
+                                             {"completion_probabilities": entries})})  # fmt: skip
         return found[0] if len(found) == 1 else found
 
 
@@ -155,8 +155,8 @@ class CompletionsServer(Server):
         choices = []
         for index, tokens in enumerate(prompts_of(body["prompt"])):
             line = self.line(tokens, body["max_tokens"])
-            told = None if self.mute else legacy(line, body["logprobs"], self.text)
-            choices.append({"index": index, "text": "", "logprobs": told})
+            entries = None if self.mute else legacy(line, body["logprobs"], self.text)
+            choices.append({"index": index, "text": "", "logprobs": entries})
         return {"object": "text_completion", "choices": choices}
 
     def text(self, id: int) -> str:
@@ -182,9 +182,9 @@ class EchoServer(CompletionsServer):
         for at in range(1, len(tokens)):
             line.append((tokens[at], self.line(tokens[:at], 1)[0][1]))
         line += self.line(tokens, 1)
-        told = legacy(line, body["logprobs"], self.text)
-        told["token_logprobs"][0] = told["top_logprobs"][0] = None
-        return {"choices": [{"index": 0, "text": "", "logprobs": told}]}
+        entries = legacy(line, body["logprobs"], self.text)
+        entries["token_logprobs"][0] = entries["top_logprobs"][0] = None
+        return {"choices": [{"index": 0, "text": "", "logprobs": entries}]}
 
     def text(self, id: int) -> str:
         return VOCABULARY[id].decode("utf-8", "ignore")
@@ -360,10 +360,10 @@ class OllamaServer(Server):
             _, before = line[0]
             line = [(listed(before, 2)[1][0], before)]
         seen = [step for step in line if step[0] not in (END, HALF, REST)]
-        told = content(seen, body["top_logprobs"], shown)
+        entries = content(seen, body["top_logprobs"], shown)
         text = b"".join(VOCABULARY[id] for id, _ in line if id != END).decode("utf-8", "replace")
         found = {"model": "tiny:latest", "response": text, "done": True, "done_reason": "length"}
-        return found if self.mute or not told else {**found, "logprobs": told}
+        return found if self.mute or not entries else {**found, "logprobs": entries}
 
 
 class KoboldServer(Server):
@@ -388,8 +388,8 @@ class KoboldServer(Server):
         def text(id: int) -> str:
             return "" if id == END else VOCABULARY[id].decode("utf-8", "ignore")
 
-        told = content(self.line(tokens, body["max_length"]), 5, text)
-        logprobs = None if self.mute else {"content": told}
+        entries = content(self.line(tokens, body["max_length"]), 5, text)
+        logprobs = None if self.mute else {"content": entries}
         return {"results": [{"text": "", "finish_reason": "length", "logprobs": logprobs}]}
 
 
@@ -417,11 +417,11 @@ class ChatServer(Server):
         assert last["role"] == "user" or last["prefix"]
         (tokens,) = prompts_of(last["content"])
         line = self.line(tokens, body["max_tokens"])
-        told = content(line, body["top_logprobs"], shown)
-        for entry in (one for step in told for one in (step, *step["top_logprobs"])):
+        entries = content(line, body["top_logprobs"], shown)
+        for entry in (one for step in entries for one in (step, *step["top_logprobs"])):
             if "\ufffd" in entry["token"]:
                 entry["bytes"] = None
-        logprobs = None if self.mute else {"content": told}
+        logprobs = None if self.mute else {"content": entries}
         return {"choices": [{"index": 0, "message": {"role": "assistant"}, "logprobs": logprobs}]}
 
 

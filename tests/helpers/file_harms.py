@@ -32,9 +32,9 @@ def garbage(path: Path, file: LoomFile) -> None:
 
 
 def garbage_behind_the_header(path: Path, file: LoomFile) -> None:
-    with path.open("r+b") as there:
-        there.seek(4096)
-        there.write(random.Random(1).randbytes(path.stat().st_size - 4096))
+    with path.open("r+b") as handle:
+        handle.seek(4096)
+        handle.write(random.Random(1).randbytes(path.stat().st_size - 4096))
 
 
 def unlinked(path: Path, file: LoomFile) -> None:
@@ -76,11 +76,11 @@ def rows_that_make_no_sense(path: Path, file: LoomFile) -> None:
 
 def stick_pulled_out(path: Path, file: LoomFile) -> None:
     """Every read of the handles is an I/O error."""
-    there = path.stat()
+    status = path.stat()
     reader, writer = os.pipe()
     for handle in range(3, 512):
         try:
-            same = os.path.samestat(os.fstat(handle), there)
+            same = os.path.samestat(os.fstat(handle), status)
         except OSError:
             continue
         if same:
@@ -91,15 +91,15 @@ def stick_pulled_out(path: Path, file: LoomFile) -> None:
 
 
 def every_statement_refused(path: Path, file: LoomFile) -> None:
-    file._database.set_authorizer(lambda *_: sqlite3.SQLITE_DENY)
+    file.database.set_authorizer(lambda *_: sqlite3.SQLITE_DENY)
 
 
 def every_statement_interrupted(path: Path, file: LoomFile) -> None:
-    file._database.set_progress_handler(lambda: 1, 1)
+    file.database.set_progress_handler(lambda: 1, 1)
 
 
 def connection_closed(path: Path, file: LoomFile) -> None:
-    file._database.close()
+    file.database.close()
 
 
 Harm = Callable[[Path, LoomFile], None]

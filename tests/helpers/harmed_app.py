@@ -63,9 +63,9 @@ async def go_on_and_keep(start: Start, home: Path, harm: Harm) -> None:
                 assert "The story is not saved" in told(at)
                 await at.press("ctrl+q")
             await at.until(lambda: not at.app.is_running)
-            kept.append(at.story)
+            texts.append(at.story)
 
-    kept: list[str] = []
+    texts: list[str] = []
     try:
         await write()
     except LltermError as error:
@@ -74,5 +74,5 @@ async def go_on_and_keep(start: Start, home: Path, harm: Harm) -> None:
     else:
         target = home / "cat.loom"
     copy = Document.open(target)
-    assert [copy.text] == kept
+    assert [copy.text] == texts
     copy.close()

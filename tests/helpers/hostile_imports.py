@@ -74,11 +74,11 @@ def leaves(value: Any, way: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
             yield (*way, step)
 
 
-def put(value: Any, way: tuple[Any, ...], one: Any) -> Any:
+def put(value: Any, way: tuple[Any, ...], new: Any) -> Any:
     """Put another value in a place; what stood there."""
     for step in way[:-1]:
         value = value[step]
-    before, value[way[-1]] = value[way[-1]], one
+    before, value[way[-1]] = value[way[-1]], new
     return before
 
 

@@ -136,11 +136,11 @@ def tried(path: Path) -> None:
 @contextmanager
 def survived() -> Iterator[list[str]]:
     """What goes wrong in here is told as damage, and listed."""
-    told: list[str] = []
+    faults: list[str] = []
     try:
-        yield told
+        yield faults
     except LltermError as error:
-        told.append(str(error))
+        faults.append(str(error))
         if "llterm doctor" not in error.hint:
             raise
 
@@ -148,7 +148,7 @@ def survived() -> Iterator[list[str]]:
 def opened(path: Path) -> str:
     """What opening says of damage; empty where it says nothing."""
     damage = ""
-    with survived() as told:
+    with survived() as faults:
         document = Document.open(path)
         damage = document.damage
         try:
@@ -159,7 +159,7 @@ def opened(path: Path) -> str:
             assert damage
         finally:
             document.close()
-    return damage or "".join(told)
+    return damage or "".join(faults)
 
 
 def travelled(path: Path) -> None:

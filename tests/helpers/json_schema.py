@@ -25,9 +25,9 @@ def run_json(
     ran = run(home, *arguments, "--format", "json", stdin=stdin)
     assert ran.code == 0, ran.err
     assert ran.out.isascii()
-    found: dict[str, Any] = json.loads(ran.out)
-    assert faults(found, schema, schema) == []
-    return found
+    document: dict[str, Any] = json.loads(ran.out)
+    assert faults(document, schema, schema) == []
+    return document
 
 
 def faults(value: Any, schema: dict[str, Any], root: dict[str, Any], at: str = "$") -> list[str]:

@@ -36,10 +36,10 @@ def cut(data: bytes) -> Tail:
     """The text's tokens, the longest first; letters that are in none are left out."""
     ids: list[int] = []
     while data:
-        found = [id for id, one in enumerate(VOCABULARY) if id and data.startswith(one)]
-        if found:
-            ids.append(max(found, key=lambda id: len(VOCABULARY[id])))
-        data = data[len(VOCABULARY[ids[-1]]) if found else 1 :]
+        fitting = [id for id, one in enumerate(VOCABULARY) if id and data.startswith(one)]
+        if fitting:
+            ids.append(max(fitting, key=lambda id: len(VOCABULARY[id])))
+        data = data[len(VOCABULARY[ids[-1]]) if fitting else 1 :]
     return tuple(ids)
 
 
@@ -132,17 +132,17 @@ class Server:
 
     def line(self, tokens: Tail, count: int) -> list[tuple[int, dict[int, float]]]:
         """The line of first choices: what was chosen, and all logprobs before it."""
-        found = []
+        steps = []
         for _ in range(count):
             before = {id: logprob(p) for id, p in chances(tokens).items()}
             chosen = next(iter(before))
             if self.wrong is not None:
                 before[chosen] = self.wrong
-            found.append((chosen, before))
+            steps.append((chosen, before))
             tokens = (*tokens, chosen)
             if chosen == END:
                 break
-        return found
+        return steps
 
 
 def listed(before: Mapping[int, float], top: int) -> list[tuple[int, float]]:

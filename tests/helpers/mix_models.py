@@ -38,10 +38,15 @@ class Limited(Tokenized):
         async for answer in super().ask([Query(one.path, self.capabilities.top or 1, one.mask)
                                          for one in queries]):  # fmt: skip
             assert isinstance(answer, Fact)
-            found = answer.distribution
-            bounds = (found.entropy[0] / 2, found.entropy[0] * 2)
-            limited = type(found)(
-                found.ids, found.logprobs, found.rest, found.permitted, bounds, False
+            distribution = answer.distribution
+            bounds = (distribution.entropy[0] / 2, distribution.entropy[0] * 2)
+            limited = type(distribution)(
+                distribution.ids,
+                distribution.logprobs,
+                distribution.rest,
+                distribution.permitted,
+                bounds,
+                False,
             )
             yield Fact(answer.path, limited, answer.cost)
 

@@ -30,11 +30,11 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 
 def kinds(document: Any) -> list[tuple[Any, ...]]:
     """One place of each kind: those that differ only by numbers in lists are alike."""
-    found: dict[tuple[Any, ...], tuple[Any, ...]] = {}
+    names: dict[tuple[Any, ...], tuple[Any, ...]] = {}
     for path in places(document):
         alike = tuple("*" if isinstance(key, int) or key.isdecimal() else key for key in path)
-        found.setdefault(alike, path)
-    return [*found.values()]
+        names.setdefault(alike, path)
+    return [*names.values()]
 
 
 def changed(document: Any, path: tuple[Any, ...], value: Any) -> Any:

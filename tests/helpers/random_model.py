@@ -72,7 +72,7 @@ def plain_search(
 ) -> list[tuple[float, Tail]]:
     """Every suggestion under the rules, by decoding every prefix alone; the best N of them."""
     stopper = Stopper(rules)
-    found: list[tuple[float, Tail]] = []
+    finished: list[tuple[float, Tail]] = []
 
     def banned(id: int, left: bytes, written: bytes) -> bool:
         token = model.token(id)
@@ -97,12 +97,12 @@ def plain_search(
             text = text_bytes(model, path)[len(residue) :].decode("utf-8", "ignore")
             ended = not rest and stopper.ended(text)
             if token.end or ended or deep >= rules.depth:
-                found.append((score, path))
+                finished.append((score, path))
             else:
                 walk(path, score, deep, rest)
 
     walk((), 0.0, 0, residue)
-    return sorted(found, key=lambda item: (-item[0], item[1]))[: rules.goal]
+    return sorted(finished, key=lambda item: (-item[0], item[1]))[: rules.goal]
 
 
 def fits(token: Token, residue: bytes) -> bool:

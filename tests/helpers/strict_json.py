@@ -14,10 +14,10 @@ def strictly(text: str) -> Any:
         raise AssertionError(f"{name} is no JSON")
 
     def number(digits: str) -> float:
-        found = float(digits)
-        assert math.isfinite(found), digits
-        return found
+        parsed = float(digits)
+        assert math.isfinite(parsed), digits
+        return parsed
 
-    found = json.loads(text, parse_constant=refuse, parse_float=number)
-    json.dumps(found, ensure_ascii=False).encode()
-    return found
+    parsed = json.loads(text, parse_constant=refuse, parse_float=number)
+    json.dumps(parsed, ensure_ascii=False).encode()
+    return parsed

@@ -15,7 +15,7 @@ import numpy as np
 
 from llterm.backends.scripted import listed
 from llterm.core.distribution import Logprobs
-from llterm.core.mixing.byte_vocabulary import END, SIZE, ByteVocabulary
+from llterm.core.mixing.byte_distribution import END, SIZE, ByteVocabulary
 from llterm.core.query import Capabilities, Cost, Fact, Failed, Query, TokenScore
 from llterm.core.tokens import Anchor, Path, Tail, Vocabulary, text_bytes
 from tests.helpers.random_model import RandomModel

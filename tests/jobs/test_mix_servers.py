@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from llterm.jobs.runner import absences
-from llterm.progress_line import ProgressLine
+from llterm.output import ProgressLine
 from tests.helpers.json_schema import faults
 from tests.helpers.program import run
 from tests.helpers.server_process import Process

@@ -19,8 +19,8 @@ import pytest
 
 from llterm.backends.llamacpp import LlamaBackend, open_llama
 from llterm.core.display import display_text
-from llterm.core.starting_stories import STORIES
 from llterm.core.tokens import Tail
+from llterm.session.stories import STORIES
 from tests.helpers.plain_decoder import PlainDecoder
 from tests.helpers.program import Ran, run
 from tests.helpers.vocabulary_checks import check_against_llama_cpp, check_altered_alone

@@ -10,11 +10,11 @@ from itertools import combinations
 import pytest
 
 from llterm.backends.llamacpp import LlamaBackend, LlamaSettings, open_llama
-from llterm.core.starting_stories import STORIES, Story
 from llterm.core.suggestion_tree import View
 from llterm.core.weave_settings import WeaveSettings
 from llterm.session.document import Document
 from llterm.session.session import Session
+from llterm.session.stories import STORIES, Story
 from tests.helpers.bundled_model import BUNDLED
 
 RULES = WeaveSettings(diverse=True)

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from llterm.backends.llamacpp import LlamaBackend, LlamaSettings, open_llama
-from llterm.core.starting_stories import STORIES, Story
 from llterm.core.stops import Stopper
 from llterm.core.suggestion_tree import Suggestion
 from llterm.core.tokens import Tail, text_bytes
 from llterm.core.weave_settings import WeaveSettings
 from llterm.session.document import Document
 from llterm.session.session import Session
+from llterm.session.stories import STORIES, Story
 from tests.helpers.bundled_model import BUNDLED
 from tests.helpers.plain_decoder import PlainDecoder
 

@@ -13,12 +13,12 @@ from llterm.backends.scripted import ScriptedBackend
 from llterm.constraints.spec import choices
 from llterm.core.bans import Bans
 from llterm.core.sampling.sampler_settings import PRESETS
-from llterm.core.starting_stories import STORIES
 from llterm.core.weave_settings import WeaveSettings
 from llterm.errors import LltermError, UsageError
 from llterm.session.document import Document
 from llterm.session.inspection import put_text
 from llterm.session.session import Session
+from llterm.session.stories import STORIES
 from tests.helpers.bundled_model import BUNDLED
 from tests.helpers.plain_decoder import counted
 from tests.helpers.polling import until

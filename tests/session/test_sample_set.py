@@ -16,12 +16,12 @@ from llterm.backends.llamacpp import LlamaBackend, LlamaSettings, open_llama
 from llterm.backends.scripted import ScriptedBackend
 from llterm.constraints.spec import choices
 from llterm.core.bans import Bans
-from llterm.core.starting_stories import STORIES
 from llterm.core.suggestion_tree import Branch
 from llterm.core.weave_settings import WeaveSettings
 from llterm.errors import BackendUnavailable, LltermError, UsageError
 from llterm.session.document import Document
 from llterm.session.session import Session
+from llterm.session.stories import STORIES
 from llterm.store.file import MOST_SAMPLED
 from tests.helpers.bundled_model import BUNDLED
 from tests.helpers.plain_decoder import counted

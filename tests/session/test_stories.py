@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from llterm import paths
-from llterm.core.starting_stories import STORIES
 from llterm.errors import LltermError, UsageError
 from llterm.session import stories
+from llterm.session.stories import STORIES
 
 
 @pytest.fixture(autouse=True)

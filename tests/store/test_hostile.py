@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from llterm.cli.doctor_loom import check_loom
 from llterm.cli.export_import import run_export
+from llterm.core.json_text import DEEPEST, parsed
 from llterm.core.loom_tree import Node
-from llterm.core.nested_json import DEEPEST, parsed
 from llterm.errors import UsageError
 from llterm.formats.exports import ExportOptions
 from llterm.session.document import Document
@@ -71,7 +71,7 @@ def test_every_column_is_read_strictly(sound: Path, loom: Path, table: str) -> N
     every one is survived: here a few of them, in the soak all."""
     known, kinds = dict(lies()), cycle(VALUES)
     for name in TABLES[table]:
-        told = []
+        faults = []
         for kind in ("blob", "infinity", "greatest", next(kinds)):
             shutil.copy(sound, loom)
             try:
@@ -79,9 +79,9 @@ def test_every_column_is_read_strictly(sound: Path, loom: Path, table: str) -> N
             except sqlite3.Error:
                 continue  # SQLite refuses it itself.
             read_summary(loom)
-            told.append(opened(loom))
-            assert check_loom(loom)[1] == bool(told[-1]), (name, kind)
-        assert any(told) or f"{table}.{name}" == HASH, name
+            faults.append(opened(loom))
+            assert check_loom(loom)[1] == bool(faults[-1]), (name, kind)
+        assert any(faults) or f"{table}.{name}" == HASH, name
 
 
 @pytest.mark.parametrize("table", ["node", "meta", "piece"])

@@ -23,10 +23,9 @@ from llterm.formats.exports import ExportOptions, exported, holds_history
 from llterm.formats.file_formats import EXPORTS
 from llterm.session import looms
 from llterm.session.document import Document
-from llterm.store.contents import Changes
 from llterm.store.file import LoomFile
-from llterm.store.late_reads import LateReads
-from llterm.store.unreadable import Unreadable
+from llterm.store.late_reads import LateReads, Unreadable
+from llterm.store.stored_rows import Changes
 from tests.helpers.document_edits import model_run
 from tests.helpers.exports import export
 from tests.helpers.file_harms import HARMS, Harm
@@ -109,11 +108,11 @@ def test_a_read_in_vain_is_told_or_left_out(path: Path, harm: Harm) -> None:
     for name, read in READS.items():
         with file.late.sparing() as missing:
             spared = read(file.late)
-        told = refusal(partial(read, file.late))
-        if told is None:
+        trouble = refusal(partial(read, file.late))
+        if trouble is None:
             assert read(file.late) == spared, name
         else:
-            assert told.title and told.hint, name  # noqa: PT018
+            assert trouble.title and trouble.hint, name  # noqa: PT018
             assert missing.said or name == "weave"
     for call in OTHERS.values():
         refusal(partial(call, file))
@@ -141,9 +140,9 @@ def test_what_is_on_screen_is_rescued_and_the_rest_is_said(path: Path, harm: Har
     try:
         document.secure()
     except LltermError as error:
-        told = looms.rescued(document, error)
+        notice = looms.rescued(document, error)
         target = next((path.parent / "data" / "looms").glob("*.loom"))
-        assert str(target) in told.hint
+        assert str(target) in notice.hint
         with suppress(LltermError):
             document.close()
     else:
@@ -155,7 +154,7 @@ def test_what_is_on_screen_is_rescued_and_the_rest_is_said(path: Path, harm: Har
     assert copy.loom.nodes == document.loom.nodes
     assert copy.loom.marks == document.loom.marks
     if target != path:
-        check_losses(copy, told.hint)
+        check_losses(copy, notice.hint)
     copy.close()
 
 
@@ -183,20 +182,20 @@ def test_every_export_is_made_from_memory(
     path: Path, format: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Which letters a picture has is not the point, and a machine may have no font at all.
-    monkeypatch.setattr(png, "_found", lambda families: families[0])
+    monkeypatch.setattr(png, "first_font", lambda families: families[0])
     document = Document.open(path)
     document.set_prefix("before")
     document.flush()
     history = holds_history(format)
-    kept = document.whole(history=history)
+    snapshot = document.whole(history=history)
     on_disk, in_memory = (
         export(path, format, ExportOptions()),
-        exported(source_of(kept, "a"), format, ExportOptions()),
+        exported(source_of(snapshot, "a"), format, ExportOptions()),
     )
     if history:
-        there, here = json.loads(on_disk), json.loads(in_memory)
-        assert {**here.pop("settings"), **there.pop("settings")}["prefix"] == "before"
-        assert here == there
+        from_disk, from_memory = json.loads(on_disk), json.loads(in_memory)
+        assert {**from_memory.pop("settings"), **from_disk.pop("settings")}["prefix"] == "before"
+        assert from_memory == from_disk
     else:
         assert in_memory == on_disk
     path.unlink()
@@ -219,7 +218,7 @@ def test_an_export_is_of_one_moment(path: Path) -> None:
 
 def test_what_can_still_be_read_is_kept(path: Path) -> None:
     document = Document.open(path)
-    with file_of(document)._database as database:
+    with file_of(document).database as database:
         database.execute("update piece set ids = 'x' where id = 5")
         database.execute("update piece set birth = x'ff' where id in (6, 7)")
         database.execute("update step set rows = '[]' where id = 20")

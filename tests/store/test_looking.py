@@ -26,7 +26,7 @@ LOOK = """
 import json, os, sys
 from pathlib import Path
 from llterm.core.tree_outline import Outline
-from llterm.formats.exports import Taste, exported
+from llterm.formats.exports import ExportOptions, exported
 from llterm.formats.export_source import read_source
 from llterm.jobs.loom_story import read_story
 from llterm.cli.doctor_loom import check_loom
@@ -40,7 +40,7 @@ document = Document.open(path)
 card = read_summary(path)
 json.dump({
     "read_only": document.read_only, "notice": document.notice, "opened": document.text,
-    "exported": exported(read_source(path, history=False), "text", Taste()).decode(),
+    "exported": exported(read_source(path, history=False), "text", ExportOptions()).decode(),
     "told": read_story(path).text.decode(),
     "doctor": check_loom(path)[1], "trouble": card.trouble, "size": card.size,
 }, sys.stdout)
@@ -91,9 +91,9 @@ def test_it_is_seen_whole_where_nothing_may_be_written(killed: Path, kept_out: s
         )
     killed.parent.chmod(0o755)
     assert done.returncode == 0, done.stderr.decode()
-    found = json.loads(done.stdout)
-    assert found.pop("notice")
-    assert found == {
+    seen = json.loads(done.stdout)
+    assert seen.pop("notice")
+    assert seen == {
         "read_only": True, "opened": STORY, "exported": STORY, "told": STORY, "doctor": 0,
         "trouble": "", "size": len(STORY),
     }  # fmt: skip
@@ -116,27 +116,27 @@ def test_an_llterm_that_is_just_ending_is_waited_for(killed: Path) -> None:
     ) as holder:  # fmt: skip
         assert holder.stdout is not None
         holder.stdout.readline()
-        told: list[str] = []
+        announced: list[str] = []
 
         def waiting(text: str) -> None:
-            told.append(text)
+            announced.append(text)
             holder.kill()
 
         document = Document.open(killed, waiting)
         assert (document.read_only, document.text) == (False, STORY)
         document.close()
-    assert told == ["Another llterm has killed.loom open; waiting for it to end."]
+    assert announced == ["Another llterm has killed.loom open; waiting for it to end."]
 
 
 def test_one_that_stays_is_not_waited_for_for_ever(
     killed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("llterm.store.lock.PATIENCE", 0.0)
-    told: list[str] = []
+    announced: list[str] = []
     first = Document.open(killed)
-    second = Document.open(killed, told.append)
+    second = Document.open(killed, announced.append)
     assert second.read_only
-    assert len(told) == 1
+    assert len(announced) == 1
     second.close()
     first.close()
 

@@ -47,7 +47,7 @@ def test_a_sound_loom_is_left_alone(loom: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("statement", "told"),
+    ("statement", "losses"),
     [
         ("update node set parent = 4711 where id = 3", "where 1 branch hung"),
         ("update node set parent = 3 where id = 2", "hung"),
@@ -61,7 +61,7 @@ def test_a_sound_loom_is_left_alone(loom: Path) -> None:
         ("update meta set value = 'x' where key = 'cursor'", "Nothing is lost"),
     ],
 )
-def test_what_is_lost_is_said_and_the_rest_kept(loom: Path, statement: str, told: str) -> None:
+def test_what_is_lost_is_said_and_the_rest_kept(loom: Path, statement: str, losses: str) -> None:
     whole = Document.open(loom)
     texts = {whole.loom.data(node) for node in whole.loom.nodes.values()}
     whole.close()
@@ -69,7 +69,7 @@ def test_what_is_lost_is_said_and_the_rest_kept(loom: Path, statement: str, told
     damaged = loom.read_bytes()
     report, code = check_loom(loom)
     assert code == 1
-    assert told in report
+    assert losses in report
     assert loom.read_bytes() == damaged
     report, code = check_loom(loom, repair=True)
     assert code == 0

@@ -7,8 +7,8 @@ from pathlib import Path
 from textual.widgets import Input, OptionList
 
 from llterm.core.loom_tree import ROOT
-from llterm.core.starting_stories import STORIES
 from llterm.session import stories
+from llterm.session.stories import STORIES
 from llterm.ui.dialogs.looms_dialog import LoomsDialog
 from llterm.ui.dialogs.stories_dialog import StoriesDialog
 from tests.helpers.driven_app import STORY, Start, prompts

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from textual.widgets import Input, OptionList
 
-from llterm.core.starting_stories import STORIES
 from llterm.errors import LltermError
 from llterm.formats import png
 from llterm.session import looms
 from llterm.session.document import Document
+from llterm.session.stories import STORIES
 from llterm.ui.dialogs.export_dialog import ExportDialog
 from llterm.ui.dialogs.looms_dialog import LoomsDialog
 from tests.helpers.driven_app import STORY, Driven, Start, prompts
@@ -126,7 +126,7 @@ async def test_an_export_is_written_beside_the_loom(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # Which fonts this machine has is nothing to this.
-    monkeypatch.setattr(png, "_found", lambda families: families[0])
+    monkeypatch.setattr(png, "first_font", lambda families: families[0])
     async with start() as at:
         await at.press("!")
         await at.press("alt+e")
@@ -172,7 +172,7 @@ def fill_disk(document: Document) -> None:
     database.close()
     file = document._ledger.file
     assert file is not None
-    file._database.execute(f"pragma max_page_count = {pages}")
+    file.database.execute(f"pragma max_page_count = {pages}")
 
 
 def told(at: Driven) -> list[str]:
@@ -198,7 +198,7 @@ async def test_a_full_disk_is_said_once_and_the_story_stays(start: Start, home: 
         # There is room again: nothing has to be done.
         file = at.session.document._ledger.file
         assert file is not None
-        file._database.execute("pragma max_page_count = 1073741823")
+        file.database.execute("pragma max_page_count = 1073741823")
         await at.until(lambda: "NOT SAVED" not in at.line("name"))
     for name in ("cat copy.loom", "cat.loom"):
         copy = Document.open(home / name)

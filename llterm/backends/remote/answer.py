@@ -14,8 +14,7 @@ from typing import Any, NoReturn
 
 from llterm.backends.remote.transport import BadAnswer
 from llterm.core.display import label_text
-from llterm.core.json_text import LONE
-from llterm.core.nested_json import parsed
+from llterm.core.json_text import LONE, parsed
 
 HINT = "See that it is a model's server, and what its own log says."
 LARGEST = 2**31 - 1

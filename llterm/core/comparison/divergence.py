@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Reals = NDArray[np.float64]
+from llterm.core.distribution import Reals
+from llterm.core.mixing.logprob_rows import best_ids
+
 Integers = NDArray[np.int64]
 
 UNTOLD = -1
@@ -105,8 +107,4 @@ def blocks(count: int, size: int) -> list[slice]:
 
 def top_tokens(row: Reals, count: int) -> list[tuple[int, float]]:
     """The most probable tokens of one row of logprobs, with their probabilities."""
-    count = min(count, len(row))
-    border = np.partition(row, len(row) - count)[len(row) - count]
-    ids = np.flatnonzero(row >= border)
-    ids = ids[np.lexsort((ids, -row[ids]))][:count]
-    return [(int(id), math.exp(row[id])) for id in ids]
+    return [(int(id), math.exp(row[id])) for id in best_ids(row, np.arange(len(row)), count)]

@@ -11,13 +11,13 @@ import numpy as np
 
 from llterm.core.comparison.divergence import (
     ComparedTokens,
-    Reals,
     ScoredTokens,
     compare_rows,
     counted_p,
     top_tokens,
 )
 from llterm.core.comparison.quant_statistics import QuantStatistics
+from llterm.core.distribution import Reals
 from llterm.core.mixing.blend import Blend, MemberDistribution
 from llterm.core.tokens import Token
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from llterm.core.comparison.divergence import Reals
+from llterm.core.distribution import Reals
 
 DEEPEST = np.float32(16)
 """Nats below the best."""

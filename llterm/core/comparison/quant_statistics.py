@@ -13,7 +13,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from llterm.core.comparison.divergence import UNTOLD, ComparedTokens, Reals, ScoredTokens
+from llterm.core.comparison.divergence import UNTOLD, ComparedTokens, ScoredTokens
+from llterm.core.distribution import Reals
 
 FEWEST = 10
 """Values; an error is given for more than this, a covariance for this many."""

@@ -14,7 +14,6 @@ from llterm.core.comparison.divergence import (
     UNTOLD,
     ComparedTokens,
     Integers,
-    Reals,
     ScoredTokens,
     blocks,
     compare_rows,
@@ -24,6 +23,7 @@ from llterm.core.comparison.divergence import (
     top_tokens,
 )
 from llterm.core.comparison.quant_statistics import Estimate, QuantStatistics
+from llterm.core.distribution import Reals
 
 WORST = 10
 """Places kept of each candidate."""

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from llterm.core.distribution import Distribution, Ids, Mask
+from llterm.core.distribution import Distribution, Ids, Mask, Reals
 from llterm.core.mixing.logprob_rows import distribution_of
 from llterm.core.mixing.mix_recipe import supporter
-from llterm.core.mixing.opinion_pools import Reals
 
 LISTED = 64
 """Candidates of a blend's distribution."""

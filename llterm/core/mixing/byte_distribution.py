@@ -21,9 +21,37 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from llterm.core.mixing.byte_vocabulary import END, SIZE
-from llterm.core.mixing.opinion_pools import Reals
-from llterm.core.tokens import Tail, Vocabulary
+from llterm.core.chat_messages import ChatPart, ChatParts
+from llterm.core.distribution import Reals
+from llterm.core.tokens import Tail, Token, Vocabulary
+
+END = 256
+SIZE = 257
+
+
+class ByteVocabulary:
+    """The alphabet of models whose vocabularies differ: 0 to 255 are bytes, 256 ends the text."""
+
+    fingerprint = "bytes"
+    size = SIZE
+    prefix: Tail = ()
+
+    def __init__(self) -> None:
+        self._tokens = [Token(id, bytes([id])) for id in range(END)]
+        self._tokens.append(Token(END, b"<end>", special=True, end=True))
+
+    def encode(self, data: bytes) -> Tail:
+        return tuple(data)
+
+    def token(self, id: int) -> Token:
+        return self._tokens[id]
+
+
+def byte_parts(parts: ChatParts) -> ChatParts:
+    """A chat in bytes. `END` shuts it, so that no story's text can be taken for it."""
+    spelled = (one._replace(ids=tuple(one.text.encode("utf-8", "replace"))) for one in parts)
+    return (*spelled, ChatPart("", written=False, ids=(END,)))
+
 
 DROPPED = 1e-4
 """A path with a smaller share of the mass is dropped."""

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from llterm.core.distribution import Distribution, Mask
-from llterm.core.mixing.opinion_pools import Reals
+from llterm.core.distribution import Distribution, Mask, Reals
 
 
 def row_of(distribution: Distribution, size: int) -> Reals:
@@ -42,29 +41,28 @@ def distribution_of(
     `unknown`: mass that the row only estimates; the mass not listed is never said to be less.
     """
     p = np.exp(np.asarray(row, np.float64))
-    ids = _best(row, np.flatnonzero(row > -np.inf), keep)
+    ids = best_ids(row, np.flatnonzero(row > -np.inf), keep)
     permitted = 1.0
     if mask is not None:
-        allowed = _best(row, np.flatnonzero(mask.allowed & (row > -np.inf)), keep)
+        allowed = best_ids(row, np.flatnonzero(mask.allowed & (row > -np.inf)), keep)
         ids = np.union1d(ids, allowed)
         ids = ids[np.lexsort((ids, -row[ids]))]
         permitted = min(float(p[mask.allowed].sum()), 1.0)
     listed = float(p[ids].sum())
     rest = max(1.0 - listed, 0.0) if len(ids) < np.count_nonzero(p) else 0.0
-    seen = p[p > 0]
-    entropy = max(-float(seen @ np.log2(seen)), 0.0)
+    entropy = _entropy(p[p > 0])
     return Distribution(
         ids=ids.astype(np.int32),
         logprobs=np.asarray(row[ids], np.float32),
         rest=max(rest, unknown),
         permitted=permitted,
-        entropy=(entropy, entropy) if exact else (_listed_entropy(p[ids]), math.log2(len(row))),
+        entropy=(entropy, entropy) if exact else (_entropy(p[ids]), math.log2(len(row))),
         exact=exact,
         full=np.asarray(row, np.float32) if full else None,
     )
 
 
-def _best(row: NDArray[np.floating[Any]], ids: NDArray[np.intp], keep: int) -> NDArray[np.intp]:
+def best_ids(row: NDArray[np.floating[Any]], ids: NDArray[np.intp], keep: int) -> NDArray[np.intp]:
     """The `keep` most probable of these ids, in descending order, ties by id."""
     if keep < len(ids):
         border = np.partition(row[ids], len(ids) - keep)[len(ids) - keep]
@@ -72,5 +70,6 @@ def _best(row: NDArray[np.floating[Any]], ids: NDArray[np.intp], keep: int) -> N
     return ids[np.lexsort((ids, -row[ids]))][:keep]
 
 
-def _listed_entropy(p: Reals) -> float:
+def _entropy(p: Reals) -> float:
+    """In bits, of probabilities above 0."""
     return max(-float(p @ np.log2(p)), 0.0)

@@ -8,7 +8,8 @@ from typing import Literal
 
 import numpy as np
 
-from llterm.core.mixing.opinion_pools import OpinionPool, Reals
+from llterm.core.distribution import Reals
+from llterm.core.mixing.opinion_pools import OpinionPool
 from llterm.errors import UsageError
 from llterm.number_format import count_of
 

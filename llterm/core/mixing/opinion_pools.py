@@ -17,10 +17,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from llterm.core.distribution import Reals
 from llterm.errors import LltermError, UsageError
 
 Kind = Literal["linear", "log"]
-Reals = NDArray[np.float64]
 
 LEAST = 1e-9
 """What a negatively weighted model is taken to give at least: nothing is divided by 0."""

@@ -11,12 +11,11 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from llterm.core.distribution import Ids
+from llterm.core.distribution import Ids, Reals
 from llterm.core.sampling.sampler_settings import SamplerSettings
 from llterm.core.sampling.stage_types import (
     Breakers,
     Position,
-    Reals,
     StageResult,
     keep_all,
     looked_up,

@@ -10,12 +10,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from llterm.core.distribution import Bits, Ids
+from llterm.core.distribution import Bits, Ids, Reals
 from llterm.core.sampling.sampler_settings import SamplerSettings
 from llterm.core.sampling.stage_types import (
     Breakers,
     Position,
-    Reals,
     Stage,
     StageResult,
     log_softmax,

@@ -9,16 +9,9 @@ import math
 
 import numpy as np
 
-from llterm.core.distribution import Ids
+from llterm.core.distribution import Ids, Reals
 from llterm.core.sampling.sampler_settings import SamplerSettings
-from llterm.core.sampling.stage_types import (
-    Position,
-    Reals,
-    StageResult,
-    keep_all,
-    keep_best,
-    log_softmax,
-)
+from llterm.core.sampling.stage_types import Position, StageResult, keep_all, keep_best, log_softmax
 
 _MOST_RANKS = 100  # what llama.cpp's common/sampling.cpp gives as `m`
 

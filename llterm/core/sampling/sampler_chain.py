@@ -11,12 +11,11 @@ import numpy as np
 
 from llterm.core.ban_table import BanTable
 from llterm.core.bans import Bans
-from llterm.core.constraint import Constrained
-from llterm.core.distribution import Bits, Distribution, Ids
+from llterm.core.distribution import Bits, Constrained, Distribution, Ids, Reals
 from llterm.core.sampling.dry import breaker_tokens
 from llterm.core.sampling.ladder import Ladder, Mirostat, apply, choose, generator
 from llterm.core.sampling.sampler_settings import SamplerSettings, Sampling
-from llterm.core.sampling.stage_types import Breakers, Position, Reals, Stage, StageResult
+from llterm.core.sampling.stage_types import Breakers, Position, Stage, StageResult
 from llterm.core.sampling.stages import active_stages
 from llterm.core.tokens import Tail, Vocabulary
 

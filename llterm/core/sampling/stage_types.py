@@ -10,11 +10,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from llterm.core.distribution import Bits, Ids
+from llterm.core.distribution import Bits, Ids, Reals
 from llterm.core.sampling.sampler_settings import SamplerSettings
 from llterm.core.tokens import Tail
 
-Reals = NDArray[np.float64]
 Breakers = Mapping[int, Sequence[Tail]]
 """DRY's sequence breakers in tokens: by first token, the tokens that follow it."""
 

@@ -11,13 +11,12 @@ import math
 
 import numpy as np
 
-from llterm.core.distribution import Ids
+from llterm.core.distribution import Ids, Reals
 from llterm.core.sampling.dry import dry
 from llterm.core.sampling.mirostat import mirostat_1, mirostat_2
 from llterm.core.sampling.sampler_settings import SamplerSettings
 from llterm.core.sampling.stage_types import (
     Position,
-    Reals,
     Stage,
     StageResult,
     keep_all,

@@ -16,9 +16,9 @@ from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from llterm.core.display import label_text
-from llterm.core.starting_stories import Story
 from llterm.number_format import count_of
 from llterm.session import looms, stories
+from llterm.session.stories import Story
 from llterm.store.loom_summary import LoomSummary
 from llterm.ui.dialogs.dialog import FilesDialog
 from llterm.ui.dialogs.stories_dialog import beginning, heading

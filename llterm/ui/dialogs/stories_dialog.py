@@ -12,8 +12,8 @@ from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
 from llterm.core.display import area_text, label_text
-from llterm.core.starting_stories import Story
 from llterm.session import stories
+from llterm.session.stories import Story
 from llterm.ui.dialogs.dialog import FilesDialog
 from llterm.ui.dialogs.text_dialogs import AskLine
 

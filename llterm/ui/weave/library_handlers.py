@@ -6,15 +6,14 @@ import asyncio
 from pathlib import Path
 
 from llterm.core.display import label_text
-from llterm.core.starting_stories import Story
 from llterm.errors import UsageError, reason
 from llterm.formats import exports, imports
 from llterm.formats.export_source import source_of
 from llterm.formats.exports import write_export
 from llterm.formats.imports import MOST_IMPORTED, free_loom
-from llterm.regular_file import read_file
+from llterm.regular_file import read_file, text_of
 from llterm.session import stories
-from llterm.text_file import text_of
+from llterm.session.stories import Story
 from llterm.ui.dialogs.export_dialog import COPY, ExportChoice, ExportDialog
 from llterm.ui.dialogs.looms_dialog import LoomChoice, LoomsDialog
 from llterm.ui.dialogs.text_dialogs import AskLine

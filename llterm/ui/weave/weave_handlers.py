@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from llterm.core.starting_stories import Story
 from llterm.number_format import count_of
+from llterm.session.stories import Story
 from llterm.ui.dialogs.constraint_dialog import ConstraintDialog
 from llterm.ui.dialogs.sentences_dialog import SentencesDialog
 from llterm.ui.dialogs.stories_dialog import StoriesDialog

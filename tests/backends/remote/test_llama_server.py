@@ -21,12 +21,12 @@ from llterm.constraints.compiled import compile
 from llterm.constraints.spec import Constraint
 from llterm.core.healing import Healer
 from llterm.core.query import Query, Source
-from llterm.core.starting_stories import STORIES
 from llterm.core.tokens import Anchor, Path, Tail
 from llterm.core.weave_settings import WeaveSettings
 from llterm.core.weave_state import Weave
 from llterm.session.document import Document
 from llterm.session.session import Session
+from llterm.session.stories import STORIES
 from tests.helpers.bundled_model import BUNDLED
 
 pytestmark = pytest.mark.server

@@ -15,7 +15,7 @@ from llterm.backends.remote.server_connection import connect
 from llterm.backends.remote.steps import ServerTraits
 from llterm.backends.remote.transport import BadAnswer, RequestRefused
 from llterm.config.server_settings import ServerSettings
-from llterm.core.nested_json import DEEPEST
+from llterm.core.json_text import DEEPEST
 from llterm.errors import BackendUnavailable, LltermError, UsageError
 from tests.helpers.fake_servers import LlamaServer
 from tests.helpers.faulty_server import (

@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llterm.core.comparison.conditions import parse
-from llterm.core.comparison.divergence import LEAST, Integers, Reals
+from llterm.core.comparison.divergence import LEAST, Integers
 from llterm.core.comparison.quant_statistics import FEWEST_PLACES, NAMES, SNAPSHOTS, histogram
 from llterm.core.comparison.reference_comparison import WORST, ReferenceComparison
+from llterm.core.distribution import Reals
 from llterm.errors import UsageError
 
 SIZE = 23
@@ -27,11 +28,11 @@ def texts(seed: int, count: int, apart: float) -> tuple[Reals, Reals, Integers]:
 
 
 def compared(base: Reals, other: Reals, tokens: Integers, part: int = 7) -> ReferenceComparison:
-    found = ReferenceComparison("f16", ["q4"], range(len(tokens)))
+    comparison = ReferenceComparison("f16", ["q4"], range(len(tokens)))
     for start in range(0, len(tokens), part):
         cut = slice(start, start + part)
-        found.add(base[cut], [other[cut]], tokens[cut], raw=True)
-    return found
+        comparison.add(base[cut], [other[cut]], tokens[cut], raw=True)
+    return comparison
 
 
 def plain(base: Reals, other: Reals, tokens: Integers) -> dict[str, float]:
@@ -57,7 +58,7 @@ def plain(base: Reals, other: Reals, tokens: Integers) -> dict[str, float]:
     ) / (n - 1)
     apart = math.sqrt(error(nll) ** 2 + error(base_nll) ** 2 - 2 * covariance)
     rms = math.sqrt(statistics.fmean(x * x for x in dp))
-    found = {
+    figures = {
         "ppl": math.exp(mean), "ppl ±": math.exp(mean) * error(nll),
         "ppl-base": math.exp(base_mean), "ppl-base ±": math.exp(base_mean) * error(base_nll),
         "correlation": covariance / error(nll) / error(base_nll),
@@ -70,11 +71,11 @@ def plain(base: Reals, other: Reals, tokens: Integers) -> dict[str, float]:
         "same-top": same / n, "same-top ±": math.sqrt(same / n * (1 - same / n) / (n - 1)),
     }  # fmt: skip
     for name, values in (("kld", kld), ("dp", dp)):
-        found |= {f"{name}-max": max(values), f"{name}-min": min(values),
+        figures |= {f"{name}-max": max(values), f"{name}-min": min(values),
                   f"{name}-median": statistics.median(values)}  # fmt: skip
         for share in (99.9, 99, 95, 90, 10, 5, 1, 0.1):
-            found[f"{name}-{share:g}"] = float(np.quantile(values, share / 100))
-    return found
+            figures[f"{name}-{share:g}"] = float(np.quantile(values, share / 100))
+    return figures
 
 
 PERCENTILES = ("median", *(f"{share:g}" for share in (99.9, 99, 95, 90, 10, 5, 1, 0.1)))
@@ -84,8 +85,8 @@ PERCENTILES = ("median", *(f"{share:g}" for share in (99.9, 99, 95, 90, 10, 5, 1
 @settings(max_examples=25, deadline=None)
 def test_every_figure_is_its_formula(seed: int, count: int, apart: float) -> None:
     base, other, tokens = texts(seed, count, apart)
-    found = compared(base, other, tokens)
-    figures = found.figures(found.candidates[0])
+    comparison = compared(base, other, tokens)
+    figures = comparison.figures(comparison.candidates[0])
     assert tuple(figures) == NAMES
     for name, value in plain(base, other, tokens).items():
         figure = figures[name.removesuffix(" ±")]
@@ -98,33 +99,33 @@ def test_every_figure_is_its_formula(seed: int, count: int, apart: float) -> Non
 
 def test_a_model_against_itself_is_the_same_everywhere() -> None:
     base, _, tokens = texts(1, 50, 1.0)
-    found = compared(base, base, tokens)
-    figures = found.figures(found.candidates[0])
+    comparison = compared(base, base, tokens)
+    figures = comparison.figures(comparison.candidates[0])
     assert figures["same-top"].value == 1.0
     assert figures["kld-max"].value == figures["kld"].value == 0.0
     assert figures["correlation"].value == pytest.approx(1.0)
-    assert list(found.divergences(found.candidates[0])) == []
+    assert list(comparison.divergences(comparison.candidates[0])) == []
 
 
 def test_places_hold_what_stands_there_and_what_was_expected() -> None:
     base, other, tokens = texts(2, 60, 1.0)
-    found = compared(base, other, tokens)
-    track = found.candidates[0].track
-    assert found.tokens.tolist() == tokens.tolist()
+    comparison = compared(base, other, tokens)
+    track = comparison.candidates[0].track
+    assert comparison.tokens.tolist() == tokens.tolist()
     assert track.choice.tolist() == other.argmax(axis=1).tolist()
     expected = 1 + (other > other[np.arange(60), tokens][:, None]).sum(axis=1)
     assert track.rank.tolist() == expected.tolist()
     differing = np.flatnonzero(other.argmax(axis=1) != base.argmax(axis=1))
-    assert list(found.divergences(found.candidates[0])) == differing.tolist()
+    assert list(comparison.divergences(comparison.candidates[0])) == differing.tolist()
 
 
 def test_the_worst_places_are_the_worst() -> None:
     base, other, tokens = texts(3, 200, 1.0)
-    found = compared(base, other, tokens)
-    one = found.candidates[0]
-    order = np.argsort(-one.track.kld.astype(float), kind="stable")[:WORST]
-    assert [worst.number for worst in one.worst] == order.tolist()
-    first = one.worst[0]
+    comparison = compared(base, other, tokens)
+    candidate = comparison.candidates[0]
+    order = np.argsort(-candidate.track.kld.astype(float), kind="stable")[:WORST]
+    assert [worst.number for worst in candidate.worst] == order.tolist()
+    first = candidate.worst[0]
     assert first.base_top[0][0] == int(base[first.number].argmax())
     assert first.top[0][0] == int(other[first.number].argmax())
     assert len(first.top) == 5
@@ -132,8 +133,8 @@ def test_the_worst_places_are_the_worst() -> None:
 
 def test_running_figures_end_in_the_final_ones_and_stay_few() -> None:
     base, other, tokens = texts(4, 2000, 0.5)
-    found = compared(base, other, tokens, part=2)
-    tally = found.candidates[0].statistics
+    comparison = compared(base, other, tokens, part=2)
+    tally = comparison.candidates[0].statistics
     assert len(tally.running) <= SNAPSHOTS
     gaps = np.diff([mark.tokens for mark in tally.running])
     assert len(set(gaps.tolist())) <= 2
@@ -159,8 +160,8 @@ def test_a_histogram_loses_nothing() -> None:
 ])  # fmt: skip
 def test_conditions_are_read_and_hold_or_not(text: str, holds: list[bool]) -> None:
     base, other, tokens = texts(5, 100, 0.05)
-    found = compared(base, other, tokens)
-    figures = found.figures(found.candidates[0])
+    comparison = compared(base, other, tokens)
+    figures = comparison.figures(comparison.candidates[0])
     figures["same-top"] = type(figures["same-top"])(0.95)
     assert [one.holds(figures) for one in parse(text, NAMES)] == holds
 

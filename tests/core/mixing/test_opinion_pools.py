@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llterm.core.distribution import Reals
 from llterm.core.mixing.mix_recipe import Recipe, supporter
-from llterm.core.mixing.opinion_pools import LEAST, EmptyPool, Kind, OpinionPool, Reals
+from llterm.core.mixing.opinion_pools import LEAST, EmptyPool, Kind, OpinionPool
 from llterm.errors import UsageError
 
 SIZE = 7
@@ -43,14 +44,14 @@ def plain(pool: OpinionPool, rows: Reals) -> list[float]:
                 product *= (max(p, LEAST) if w < 0 else p) ** w
         return product
 
-    found = [max(value(shares, x), 0.0) for x in range(SIZE)]
+    pooled = [max(value(shares, x), 0.0) for x in range(SIZE)]
     if min(shares) < 0:
         trusted = sum(w for w in shares if w > 0)
         positive = [w / trusted if w > 0 else 0.0 for w in shares]
         sure = [value(positive, x) for x in range(SIZE)]
-        found = [p if s >= pool.plausible * max(sure) else 0.0
-                 for p, s in zip(found, sure, strict=True)]  # fmt: skip
-    return [p / sum(found) for p in found]
+        pooled = [p if s >= pool.plausible * max(sure) else 0.0
+                 for p, s in zip(pooled, sure, strict=True)]  # fmt: skip
+    return [p / sum(pooled) for p in pooled]
 
 
 KINDS = st.sampled_from(get_args(Kind))
@@ -72,13 +73,13 @@ def test_a_contrastive_pool_is_its_formula(
     pool = OpinionPool((1.0, -against, 0.5), kind, plausible)
     rows = voices(seed, 3)
     try:
-        found = np.exp(pool.pooled(rows))
+        pooled = np.exp(pool.pooled(rows))
     except EmptyPool:
         assert kind == "linear"
         return
-    assert found == pytest.approx(plain(pool, rows), rel=1e-9, abs=1e-15)
+    assert pooled == pytest.approx(plain(pool, rows), rel=1e-9, abs=1e-15)
     trusted = OpinionPool((1.0, 0.0, 0.5), kind).pooled(rows)
-    assert not found[np.exp(trusted) < plausible * math.exp(trusted.max()) * (1 - 1e-9)].any()
+    assert not pooled[np.exp(trusted) < plausible * math.exp(trusted.max()) * (1 - 1e-9)].any()
 
 
 @given(st.integers(0, 10_000), KINDS)

@@ -11,8 +11,8 @@ from llterm.cli.arguments import constraint_of
 from llterm.constraints import spec
 from llterm.errors import UsageError
 from llterm.jobs.inputs import argument_text, read_text
+from llterm.regular_file import MARK, text_of
 from llterm.session.stories import starting_stories
-from llterm.text_file import MARK, text_of
 
 
 def test_a_text_file_begins_after_its_mark(tmp_path: Path) -> None:
