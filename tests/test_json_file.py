@@ -42,7 +42,7 @@ def _recent(path: Path) -> object:
 def _tried(path: Path) -> object:
     keep_json(paths.tried_file(), [])
     path.rename(paths.tried_file())
-    return model_trial._remembered()
+    return model_trial.remembered()
 
 
 READERS: dict[str, Callable[[Path], object]] = {

@@ -79,13 +79,13 @@ async def test_bundled_models_are_not_tried() -> None:
 
 async def test_what_is_remembered_is_bounded_and_may_be_broken(tmp_path: Path) -> None:
     for number in range(model_trial.MOST + 5):
-        model_trial._remember([number])
-    assert len(model_trial._remembered()) == model_trial.MOST
-    assert model_trial._remembered()[-1] == [model_trial.MOST + 4]
+        model_trial.remember([number])
+    assert len(model_trial.remembered()) == model_trial.MOST
+    assert model_trial.remembered()[-1] == [model_trial.MOST + 4]
     paths.tried_file().write_bytes(b"\xff{")
     path = tiny_llama(tmp_path / "a.gguf")
     await model_trial.try_file(path)
-    assert len(model_trial._remembered()) == 1
+    assert len(model_trial.remembered()) == 1
 
 
 async def test_giving_up_ends_the_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

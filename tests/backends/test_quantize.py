@@ -102,7 +102,9 @@ def child() -> int:
     task = Path(f"/proc/{os.getpid()}/task")
     found = [one for tid in task.iterdir() for one in (tid / "children").read_text().split()]
     quantizers = [
-        int(one) for one in found if b"quantize_child" in Path(f"/proc/{one}/cmdline").read_bytes()
+        int(one)
+        for one in found
+        if b"llamacpp.quantize" in Path(f"/proc/{one}/cmdline").read_bytes()
     ]
     (only,) = quantizers
     return only

@@ -18,9 +18,8 @@ from llterm.backends.llamacpp import thread_budget
 from llterm.backends.llamacpp.binding import StopFlag, Stopped, library
 from llterm.backends.llamacpp.gguf_header import check_gguf
 from llterm.backends.llamacpp.llama_chat import format_of, named_format
-from llterm.backends.llamacpp.llama_settings import RESERVE, LlamaSettings
 from llterm.backends.llamacpp.llama_vocabulary import LlamaVocabulary
-from llterm.backends.llamacpp.loader import load
+from llterm.backends.llamacpp.loader import RESERVE, LlamaSettings, load
 from llterm.backends.llamacpp.memory_estimate import check_room
 from llterm.backends.llamacpp.model_runner import Answer, Burst, ModelRunner
 from llterm.core.attention_weights import Attention

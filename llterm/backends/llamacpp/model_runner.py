@@ -13,8 +13,7 @@ from llterm.backends.llamacpp import side_context, thread_budget
 from llterm.backends.llamacpp.attention_capture import read_attention
 from llterm.backends.llamacpp.binding import Batch, Stopped, library
 from llterm.backends.llamacpp.kv_cache import TRUNK, CopyCells, DecodeRow, KVCache, RemoveCells
-from llterm.backends.llamacpp.llama_settings import LlamaSettings
-from llterm.backends.llamacpp.loader import LoadedModel
+from llterm.backends.llamacpp.loader import LlamaSettings, LoadedModel
 from llterm.backends.llamacpp.logits import best_of, read_distributions, read_scores
 from llterm.core.attention_weights import Attention
 from llterm.core.query import Cost, Fact, Failed, LogitRows, Query, TokenScore
