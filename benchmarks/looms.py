@@ -19,8 +19,8 @@ from llterm.core.provenance import Provenance, provenance_text
 from llterm.core.query import Backend
 from llterm.core.starting_stories import STORIES
 from llterm.core.tree_outline import Outline, find
-from llterm.session.changes import ModelRun
 from llterm.session.document import Document
+from llterm.session.manuscript import ModelRun
 from llterm.store.contents import Changes
 from llterm.store.file import LoomFile
 from llterm.ui.launch import Launch

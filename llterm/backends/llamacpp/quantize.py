@@ -16,7 +16,6 @@ import tempfile
 from collections.abc import Callable
 from difflib import get_close_matches
 from pathlib import Path
-from typing import IO
 
 from llterm import child_processes, paths
 from llterm.backends.llamacpp import thread_budget
@@ -72,8 +71,13 @@ def quantize(
     _check_room(info, target, kind)
     part = target.with_name(f"{target.name}.part")
     try:
-        _run(source, part, kind, again=again, threads=threads, progress=progress)
-        _put(part, target)
+        code = next(number for number, name in FILE_TYPES.items() if name == kind)
+        count = thread_budget.thread_count(threads)
+        flag = "yes" if again else "no"
+        _run(source, (str(source), str(part), str(code), str(count), flag), progress)
+        put(part, target)
+    except FileExistsError:
+        raise UsageError(f"{target.name} exists already", "It was made meanwhile.", "") from None
     finally:
         part.unlink(missing_ok=True)
 
@@ -105,18 +109,8 @@ def _check_room(info: ModelInfo, target: Path, kind: str) -> None:
         )
 
 
-def _run(
-    source: Path,
-    part: Path,
-    kind: str,
-    *,
-    again: bool,
-    threads: int | None,
-    progress: Progress | None,
-) -> None:
-    code = next(number for number, name in FILE_TYPES.items() if name == kind)
-    count = thread_budget.thread_count(threads)
-    asked = (str(source), str(part), str(code), str(count), "yes" if again else "no")
+def _run(source: Path, asked: tuple[str, ...], progress: Progress | None) -> None:
+    """Run the child with these arguments of its `main`."""
     command = child_processes.command(__name__, *asked)
     with tempfile.TemporaryFile() as complaints:
         # A session of its own: ctrl+c comes to the parent alone, which ends the child.
@@ -131,7 +125,10 @@ def _run(
         with child:
             try:
                 assert child.stdout is not None
-                _follow(child.stdout, progress)
+                for line in child.stdout:
+                    done, total = map(int, line.split())
+                    if progress is not None:
+                        progress(done / max(total, 1))
                 status = child.wait()
             except BaseException:
                 child.kill()
@@ -139,13 +136,6 @@ def _run(
         if status:
             complaints.seek(0)
             raise _failed(source, status, complaints.read().decode("utf-8", "replace"))
-
-
-def _follow(lines: IO[str], progress: Progress | None) -> None:
-    for line in lines:
-        done, total = map(int, line.split())
-        if progress is not None:
-            progress(done / max(total, 1))
 
 
 def _failed(source: Path, status: int, complaints: str) -> ModelError:
@@ -159,14 +149,6 @@ def _failed(source: Path, status: int, complaints: str) -> ModelError:
         cause,
         "See that the disk has room and the file is whole: `llterm models info` reads it.",
     )
-
-
-def _put(part: Path, target: Path) -> None:
-    """Give the part its name, unless somebody took that meanwhile."""
-    try:
-        put(part, target)
-    except FileExistsError:
-        raise UsageError(f"{target.name} exists already", "It was made meanwhile.", "") from None
 
 
 def main() -> int:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from llterm.core.display import label_text, visible
 from llterm.core.tokens import Token
 from llterm.number_format import LONGEST, bar, of_logprob, percent
-from llterm.session.inspection import CandidateRow, CandidateTable
-from llterm.session.token_provenance import TokenProvenance
+from llterm.session.inspection import CandidateRow, CandidateTable, TokenProvenance
 from llterm.ui.widgets.text_fit import crop
 
 TOKEN = 16

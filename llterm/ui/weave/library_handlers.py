@@ -52,7 +52,7 @@ def open_library(screen: Panes, *, begin: bool = False) -> None:
 
     document = screen.session.document
     document.checkpoint()
-    document.flush()
+    document.ledger.flush()
     screen.app.push_screen(LoomsDialog(document.path, begin=begin), done)
 
 

@@ -18,7 +18,7 @@ from llterm.ui.messages import StoryChanged, Trouble
 from llterm.ui.weave.prose import Prose
 
 if TYPE_CHECKING:
-    from llterm.session.changes import Change
+    from llterm.session.manuscript import Change
     from llterm.session.session import Session
 
 
