@@ -18,8 +18,8 @@ from llterm.core.loom_tree import ROOT, Node, Piece, PieceSlice
 from llterm.core.provenance import Provenance, provenance_text
 from llterm.core.query import Backend
 from llterm.core.tree_outline import Outline, find
-from llterm.session.changes import ModelRun
 from llterm.session.document import Document
+from llterm.session.manuscript import ModelRun
 from llterm.session.stories import STORIES
 from llterm.store.file import LoomFile
 from llterm.store.stored_rows import Changes

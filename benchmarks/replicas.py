@@ -62,13 +62,13 @@ def measure() -> list[Row]:
 
 
 async def _measure() -> list[Row]:
-    one = [await _round(Replica(FAST)) for _ in range(ROUNDS)]
+    single = [await _round(Replica(FAST)) for _ in range(ROUNDS)]
     three = [await _round(*[Replica(FAST) for _ in range(3)]) for _ in range(ROUNDS)]
     ill = [await _round(Replica(FAST), Replica(SLOW), Replica(FAST, LAST)) for _ in range(ROUNDS)]
-    wrong = sum(run.wrong for run in (*one, *three, *ill))
+    wrong = sum(run.wrong for run in (*single, *three, *ill))
     note = f"{sum(run.repeated for run in ill) / ROUNDS:.0f} requests repeated a round"
     return [
-        *_rows("one replica", one),
+        *_rows("one replica", single),
         *_rows("three replicas", three),
         *_rows("three, one ten times slower, one dies", ill),
         Row("answers lost, doubled or mixed up", wrong, "", 0, note=note),
@@ -87,8 +87,8 @@ def _rows(name: str, runs: list[Run]) -> list[Row]:
 
 async def _round(*replicas: Replica) -> Run:
     async with AsyncExitStack() as stack:
-        servers = [await stack.enter_async_context(FaultyServer(one)) for one in replicas]
-        wire = HttpTransport(ServerSettings(tuple(one.url for one in servers)))
+        servers = [await stack.enter_async_context(FaultyServer(server)) for server in replicas]
+        wire = HttpTransport(ServerSettings(tuple(server.url for server in servers)))
         start = time.perf_counter()
         waits: list[float] = []
 
@@ -99,7 +99,7 @@ async def _round(*replicas: Replica) -> Run:
 
         right = await asyncio.gather(*map(ask, range(REQUESTS)))
         seconds = time.perf_counter() - start
-        given = sum((one.given for one in replicas), Counter[int]())
+        given = sum((server.given for server in replicas), Counter[int]())
         wrong = right.count(False) + sum(given[number] != 1 for number in range(REQUESTS))
         retries = wire.spent.retries
         await wire.close()

@@ -36,21 +36,21 @@ def _deleted(path: Path) -> object:
 def _recent(path: Path) -> object:
     keep_json(paths.state_dir() / "recent.json", [])
     path.rename(paths.state_dir() / "recent.json")
-    return looms._recent()
+    return looms.recent_looms()
 
 
 def _tried(path: Path) -> object:
     keep_json(paths.tried_file(), [])
     path.rename(paths.tried_file())
-    return model_trial._remembered()
+    return model_trial.remembered()
 
 
 READERS: dict[str, Callable[[Path], object]] = {
     "session/looms.py deleted": _deleted,
-    "session/looms.py _recent": _recent,
-    "backends/llamacpp/model_trial.py _remembered": _tried,
+    "session/looms.py recent_looms": _recent,
+    "backends/llamacpp/model_trial.py remembered": _tried,
     "backends/remote/server_memory.py recall": server_memory.recall,
-    "backends/caches.py _model_layer": caches._model_layer,
+    "backends/caches.py model_layer": caches.model_layer,
 }
 
 

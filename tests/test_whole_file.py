@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from llterm import paths, state
-from llterm.backends.remote.server_memory import ServerMemory, remember
+from llterm.backends.remote.server_memory import ServerMemory, TokenListing, remember
 from llterm.backends.remote.steps import ServerTraits
 from llterm.config.trust import trust
 from llterm.formats.exports import write_file
@@ -59,7 +59,8 @@ def test_what_llterm_keeps_for_itself_is_its_owners_alone(
     looms.remember(tmp_path / "a.loom")
     trust(tmp_path)
     remember(
-        paths.state_dir() / "servers" / "x.json", ServerMemory("", "", ServerTraits("", "", 0), ())
+        paths.state_dir() / "servers" / "x.json",
+        ServerMemory("", "", ServerTraits("", "", 0), TokenListing()),
     )
     kept = [path for path in paths.state_dir().rglob("*") if path.is_file()]
     assert len(kept) == 5

@@ -148,7 +148,7 @@ def _ollama(environment: Environment, home: Path) -> Iterator[LocalModel]:
     for base in bases:
         for path in _files(base / "manifests"):
             *space, model, tag = path.relative_to(base / "manifests").parts
-            digest = _model_layer(path)
+            digest = model_layer(path)
             blob = base / "blobs" / digest.replace(":", "-")
             if digest and space and (size := _size(blob)):
                 owner = "/".join(space[1:]) if space[1:] != ["library"] else ""
@@ -164,7 +164,7 @@ def _size(path: Path) -> int:
         return 0
 
 
-def _model_layer(manifest: Path) -> str:
+def model_layer(manifest: Path) -> str:
     """The digest of the model's own layer; empty where this is no manifest."""
     try:
         layers = read_json(manifest, _MANIFEST)["layers"]

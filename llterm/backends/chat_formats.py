@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from llterm.backends.template_process import render_template
+from llterm.backends.template_process import renderer
 from llterm.config import Config, ModelConfig
 from llterm.config.schema import FormatConfig
 from llterm.config.server_settings import ServerSettings
@@ -71,7 +71,7 @@ def own_format(template: str, begin: str, end: str, name: str = OWN) -> ChatForm
     """
 
     def render(messages: Messages) -> str:
-        return render_template(
+        return renderer.render(
             template,
             {
                 "messages": messages,

@@ -37,7 +37,7 @@ class GradientProcess:
 
     def __init__(self, weights: Path) -> None:
         self._weights = weights
-        self._process: Process | None = None
+        self.process: Process | None = None
         self._said: asyncio.Task[str] | None = None
 
     async def ask(
@@ -81,14 +81,14 @@ class GradientProcess:
 
     async def close(self) -> None:
         """End the process."""
-        process, self._process = self._process, None
+        process, self.process = self.process, None
         if process is not None:
             with suppress(ProcessLookupError):
                 process.kill()
             await self._ended(process)
 
     async def _exchange(self, asked: Any, progress: Callable[[float], None]) -> Any:
-        process = self._process or await self._start()
+        process = self.process or await self._start()
         assert process.stdin is not None
         assert process.stdout is not None
         with suppress(ConnectionError):
@@ -99,7 +99,7 @@ class GradientProcess:
             if "progress" not in answer:
                 return answer
             progress(answer["progress"])
-        self._process = None
+        self.process = None
         said = await self._ended(process)
         raise LltermError(
             "The gradients could not be computed",
@@ -114,7 +114,7 @@ class GradientProcess:
 
     async def _start(self) -> Process:
         offline = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "TQDM_DISABLE": "1"}
-        self._process = await asyncio.create_subprocess_exec(
+        self.process = await asyncio.create_subprocess_exec(
             *child_processes.command(
                 f"{__package__}.gradients_child", str(self._weights.resolve())
             ),
@@ -124,8 +124,8 @@ class GradientProcess:
             limit=_LINE,
             env={**os.environ, **offline},
         )
-        self._said = asyncio.create_task(_last_line(self._process))
-        return self._process
+        self._said = asyncio.create_task(_last_line(self.process))
+        return self.process
 
 
 async def _last_line(process: Process) -> str:

@@ -54,7 +54,7 @@ def list_models(config: Config, addresses: Sequence[str] = ()) -> list[ModelEntr
 
 async def with_offers(entries: Sequence[ModelEntry]) -> list[ModelEntry]:
     """The list with what servers say of their models; takes some seconds at most."""
-    from llterm.backends.remote.model_list import server_models
+    from llterm.backends.remote.server_connection import server_models
 
     known = [entry.known for entry in entries]
     offers = await server_models(

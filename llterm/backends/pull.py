@@ -15,10 +15,9 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from http import HTTPStatus
 from pathlib import Path, PurePosixPath
-from types import TracebackType
 
 from llterm import paths
 from llterm.backends.caches import find_files
@@ -133,15 +132,8 @@ class PartFile:
             )
         self.path.replace(target)
 
-    def __enter__(self) -> PartFile:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Let others write it; an empty one goes."""
         self._file.close()
         if not self.size:
             self.path.unlink(missing_ok=True)
@@ -165,7 +157,8 @@ def _fetch(
     model: RemoteModel, wanted: RemoteFile, target: Path, tell: Callable[[int], None]
 ) -> None:
     """One file, cut connections and all."""
-    with PartFile(target, wanted, tell) as part, _disk_errors(target), hub_errors(model.repository):
+    part = PartFile(target, wanted, tell)
+    with closing(part), _disk_errors(target), hub_errors(model.repository):
         import httpx2
 
         url = library().hf_hub_url(

@@ -34,14 +34,19 @@ _TOLD = 200
 """Characters of a template's own words that are shown."""
 
 
-class _Renderer:
+class TemplateProcess:
     """One process; a template at a time, from any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | None = None
 
     def render(self, template: str, seen: Mapping[str, object]) -> str:
+        """Render a template with what it may see.
+
+        Waits for it, for a second of processor time at most: not to be called on an event loop.
+        Raises ModelError where the template fails, or is stopped at a limit.
+        """
         question = json_text({"template": template, "seen": seen}, bytes_kept=True).encode() + b"\n"
         with self._lock:
             answer = self._exchange(question)
@@ -53,7 +58,7 @@ class _Renderer:
 
     def end(self) -> None:
         """Kill the process, where there is one; the next template begins another."""
-        process, self._process = self._process, None
+        process, self.process = self.process, None
         if process is not None:
             process.kill()
             process.communicate()
@@ -78,20 +83,11 @@ class _Renderer:
         return {"limit": "it ended the process that renders it"}
 
     def _ready(self) -> subprocess.Popen[bytes]:
-        if self._process is not None and self._process.poll() is not None:
+        if self.process is not None and self.process.poll() is not None:
             self.end()
-        if self._process is None:
-            self._process = _begun()
-        return self._process
-
-
-def render_template(template: str, seen: Mapping[str, object]) -> str:
-    """Render a template with what it may see.
-
-    Waits for it, for a second of processor time at most: not to be called on an event loop. Raises
-    ModelError where the template fails, or is stopped at a limit.
-    """
-    return _renderer.render(template, seen)
+        if self.process is None:
+            self.process = _begun()
+        return self.process
 
 
 def _begun() -> subprocess.Popen[bytes]:
@@ -141,5 +137,5 @@ def _stopped(why: str) -> LltermError:
     return _failed(f"It was stopped: {why}.")
 
 
-_renderer = _Renderer()
-atexit.register(_renderer.end)
+renderer = TemplateProcess()
+atexit.register(renderer.end)

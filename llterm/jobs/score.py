@@ -7,7 +7,7 @@ import time
 from contextlib import aclosing
 from dataclasses import dataclass
 
-from llterm.backends.served_models import ServerUsage, counted
+from llterm.backends.remote.remote_backend import ServerUsage, counted
 from llterm.core.chat_messages import Chat
 from llterm.core.query import Backend, Cost
 from llterm.core.scored_text import Summary, TokenReading, summarise

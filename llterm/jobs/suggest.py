@@ -6,7 +6,7 @@ import asyncio
 import time
 from dataclasses import dataclass
 
-from llterm.backends.served_models import ServerUsage, counted
+from llterm.backends.remote.remote_backend import ServerUsage, counted
 from llterm.constraints.compiled import Compiled, compile
 from llterm.constraints.spec import Constraint
 from llterm.core.bans import Bans

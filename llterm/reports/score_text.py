@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from llterm.backends.served_models import counted_words
+from llterm.backends.remote.remote_backend import counted_words
 from llterm.core.display import display_text, visible
 from llterm.core.heat_scale import Measure, heat
 from llterm.core.scored_text import Summary, TokenReading

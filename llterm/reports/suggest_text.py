@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from llterm.backends.served_models import counted_words
+from llterm.backends.remote.remote_backend import counted_words
 from llterm.core.display import visible
 from llterm.core.healing import healed, healing_note
 from llterm.core.suggestion_tree import Branch, Suggestion, View

@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 from llterm.errors import LltermError
 from llterm.session.background_task import BackgroundTask, Reason
-from llterm.session.changes import Change
 from llterm.session.cursor import Cursor
+from llterm.session.manuscript import Change
 
 
 class Autopilot:
@@ -18,7 +18,7 @@ class Autopilot:
 
     def __init__(self, cursor: Cursor) -> None:
         self._cursor = cursor
-        self._task = BackgroundTask("The autopilot failed", self._ended)
+        self.task = BackgroundTask("The autopilot failed", self._ended)
         self.left = 0
         """Rounds still to go; 0 when it rests."""
         self.landed: Callable[[Change], None] = lambda _: None
@@ -28,26 +28,22 @@ class Autopilot:
 
     @property
     def running(self) -> bool:
-        return self._task.running
+        return self.task.running
 
     def start(self, rounds: int) -> None:
         """Returns at once. Raises LltermError where no model is ready."""
         self.stop()
         self._cursor.weave()
         self.left = rounds
-        self._task.start(self._fly)
+        self.task.start(self._fly)
         self._cursor.changed()
 
     def stop(self) -> None:
         """End it, and the weave it waits for."""
-        if self._task.stop():
+        if self.task.stop():
             self.left = 0
             self._cursor.stop()
             self._cursor.changed()
-
-    async def wait(self) -> None:
-        """Until it rests."""
-        await self._task.wait()
 
     async def _fly(self) -> Reason:
         reason = ""

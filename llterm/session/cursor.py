@@ -18,8 +18,8 @@ from llterm.core.tokens import Tail
 from llterm.engine.weave import drive, rules_for
 from llterm.errors import LltermError, UsageError
 from llterm.session.background_task import BackgroundTask, Reason
-from llterm.session.changes import Change, ModelRun
 from llterm.session.document import Document
+from llterm.session.manuscript import Change, ModelRun
 from llterm.session.placed_weave import PlacedWeave
 from llterm.session.sampler_choice import SamplerChoice
 from llterm.session.status import Figures, Status
@@ -112,19 +112,9 @@ class Cursor:
         return self.suggestions.stale
 
     @property
-    def foreign(self) -> bool:
-        """Whether the suggestions on show are those of a model before this one."""
-        return self.suggestions.foreign
-
-    @property
     def constraint(self) -> Constraint | None:
         """What suggestions must fit; None: anything."""
         return self.suggestions.constraint
-
-    @property
-    def dead_ends(self) -> int:
-        """Paths of the weave on show after which the constraint allows nothing."""
-        return self.shown.weave.dead_ends if self.shown is not None else 0
 
     @property
     def view(self) -> View | None:
@@ -138,7 +128,7 @@ class Cursor:
         """Figures of the weave on show; unlike `view`, they cost next to nothing."""
         placed = self.shown
         context = self.source.capabilities.context if self.source else 0
-        if placed is None or self.foreign:
+        if placed is None or self.suggestions.foreign:
             return Figures(context=context)
         start = placed.prompt.sight.start
         if start and self.stale and not self._begins_as(placed.place[0][:start]):

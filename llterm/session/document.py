@@ -15,9 +15,8 @@ from llterm.core.history import UndoStep, Value
 from llterm.core.loom_tree import Piece
 from llterm.core.weave_settings import WeaveSettings
 from llterm.errors import LltermError
-from llterm.session.changes import Change
 from llterm.session.ledger import Ledger
-from llterm.session.manuscript import Manuscript
+from llterm.session.manuscript import Change, Manuscript
 from llterm.session.tree_commands import TreeCommands
 from llterm.store.file import LoomFile, fresh_loom
 from llterm.store.late_reads import Unreadable
@@ -35,7 +34,7 @@ class Document(Manuscript):
         meta = contents.meta
         cursor = int(meta["cursor"]) if "cursor" in meta else None
         super().__init__(Ledger(file, contents), cursor, str(meta.get("model", "")))
-        self.branches = TreeCommands(self, self._ledger)
+        self.branches = TreeCommands(self)
         """Commands on the tree, and marks."""
         self._missing_lines = Unreadable()
         self.rules = read_rules(str(meta.get("rules", "{}")))
@@ -84,21 +83,21 @@ class Document(Manuscript):
 
     @property
     def path(self) -> Path | None:
-        return self._ledger.file.path if self._ledger.file else None
+        return self.ledger.file.path if self.ledger.file else None
 
     @property
     def damage(self) -> str:
         """What of this loom is damaged and was not needed to open it; empty where all is sound."""
-        return self._ledger.file.damage if self._ledger.file else ""
+        return self.ledger.file.damage if self.ledger.file else ""
 
     @property
     def undo_label(self) -> str | None:
-        last = self._ledger.history.last()
+        last = self.ledger.history.last()
         return last.label if last is not None else None
 
     @property
     def redo_label(self) -> str | None:
-        undone = reversed(self._ledger.history.undone)
+        undone = reversed(self.ledger.history.undone)
         return next((step.label for step in undone if not step.silent), None)
 
     # --- settings and history
@@ -127,19 +126,14 @@ class Document(Manuscript):
         """Take back the last step; None when there is none."""
         self._writable()
         self.checkpoint()
-        return self._travel(self._ledger.history.back(), undone=True)
+        return self._travel(self.ledger.history.back(), undone=True)
 
     def redo(self) -> Change | None:
         self._writable()
         self.checkpoint()
-        return self._travel(self._ledger.history.forth(), undone=False)
+        return self._travel(self.ledger.history.forth(), undone=False)
 
     # --- keeping it
-
-    def flush(self) -> None:
-        """Write what is not written yet. Raises LltermError when that fails; nothing is lost then:
-        the story stays as it is here, and the next call tries again."""
-        self._ledger.flush()
 
     def secure(self) -> None:
         """Write what is not written yet, and see that the file holds the story.
@@ -147,13 +141,13 @@ class Document(Manuscript):
         Raises LltermError where it does not: then only a copy keeps it.
         """
         self.checkpoint()
-        self._ledger.secure()
+        self.ledger.secure()
 
     def bear(self, heard: Callable[[Unreadable], None]) -> None:
         """Go on without what cannot be read of the file any more. `heard` is told when something
         of a new kind is missing; until this is called it raises LltermError instead."""
-        if self._ledger.file is not None:
-            self._ledger.file.late.missing = Unreadable(heard)
+        if self.ledger.file is not None:
+            self.ledger.file.late.missing = Unreadable(heard)
 
     def whole(self, *, history: bool = False) -> LoomSnapshot:
         """All of this loom as it is on screen, for an export, whatever became of its file."""
@@ -162,7 +156,7 @@ class Document(Manuscript):
             "rules": rules_text(self.rules), "prefix": self.prefix, "cursor": self._cursor,
             "model": self._model, "sampling": self.sampling, "chat": self.chat,
         }  # fmt: skip
-        return self._ledger.whole(meta, history=history)
+        return self.ledger.whole(meta, history=history)
 
     def copy_to(self, path: Path) -> Unreadable:
         """Write all of this loom, its history too, to a new file; this one stays open.
@@ -180,27 +174,18 @@ class Document(Manuscript):
 
     def save_weave(self, blob: bytes) -> None:
         """Keep the suggestions after the story as it stands; a failure is only logged."""
-        file = self._ledger.file
-        if file and not self.read_only:
-            try:
-                file.save_weave(self.loom.head, blob)
-            except LltermError as error:
-                log.warning("%s: %s", error.title, error.cause)
+        self._save(lambda file: file.save_weave(self.loom.head, blob))
 
     def load_weave(self) -> bytes | None:
         """The suggestions kept for the story as it stands."""
-        file = self._ledger.file
+        file = self.ledger.file
         return file.late.weave(self.loom.head) if file else None
 
     def save_lines(self, before: bytes, blob: bytes) -> None:
         """Keep the lines sampled after this text; a failure is only logged."""
-        file, place, now = self._ledger.file, _place(before), time.time()
+        place, now = _place(before), time.time()
         self._lines[place] = now, blob
-        if file and not self.read_only:
-            try:
-                file.save_samples(place, now, blob)
-            except LltermError as error:
-                log.warning("%s: %s", error.title, error.cause)
+        self._save(lambda file: file.save_samples(place, now, blob))
 
     def load_lines(self, before: bytes) -> bytes:
         """The lines sampled after this text, on whichever branch; empty where there are none."""
@@ -208,7 +193,7 @@ class Document(Manuscript):
 
     @cached_property
     def _lines(self) -> dict[int, tuple[float, bytes]]:
-        file = self._ledger.file
+        file = self.ledger.file
         if file is None:
             return {}
         with file.late.sparing() as self._missing_lines:
@@ -217,33 +202,41 @@ class Document(Manuscript):
     def close(self) -> None:
         """Write and close. Closes also when writing fails, and raises LltermError then."""
         self.checkpoint()
-        self._ledger.close()
+        self.ledger.close()
 
     # --- inner workings
+
+    def _save(self, write: Callable[[LoomFile], None]) -> None:
+        file = self.ledger.file
+        if file and not self.read_only:
+            try:
+                write(file)
+            except LltermError as error:
+                log.warning("%s: %s", error.title, error.cause)
 
     def _set(self, name: str, label: str, before: str, after: str) -> None:
         self._writable()
         if before != after:
             self.checkpoint()
-            self._ledger.set(name, label, before, after)
+            self.ledger.set(name, label, before, after)
             self.revision += 1
 
     def _travel(self, steps: list[UndoStep], *, undone: bool) -> Change | None:
         if not steps:
             return None
-        facts = self._ledger.travel(steps, undone=undone)
+        facts = self.ledger.travel(steps, undone=undone)
         self._take_settings(facts)
         change = self._reread(int(facts.get("cursor", self._cursor)))
-        self._ledger.commit()
+        self.ledger.commit()
         return change
 
     def _take_settings(self, facts: Mapping[str, Value]) -> None:
         if "rules" in facts:
             self.rules = read_rules(str(facts["rules"]))
-            self._ledger.keep("rules", facts["rules"])
+            self.ledger.keep("rules", facts["rules"])
         for name in {"prefix", "sampling", "chat"} & facts.keys():
             setattr(self, name, str(facts[name]))
-            self._ledger.keep(name, facts[name])
+            self.ledger.keep(name, facts[name])
 
 
 def _place(before: bytes) -> int:

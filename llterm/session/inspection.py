@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,9 +26,29 @@ from llterm.core.sampling.stage_types import Stage
 from llterm.core.tokens import Tail, Token, Vocabulary, text_bytes
 from llterm.errors import UsageError
 from llterm.number_format import of_logprob
-from llterm.session.changes import Change, ModelRun
+from llterm.session.document import Document
+from llterm.session.manuscript import Change, ModelRun
 from llterm.session.session import Session
-from llterm.session.token_provenance import TokenProvenance, born_at
+
+
+@dataclass(frozen=True, slots=True)
+class TokenProvenance:
+    """A token of a model's text as it was then."""
+
+    id: int
+    """Of the vocabulary of then."""
+    model: str
+    logprob: float | None
+    """Of the raw model."""
+    arrival: Arrival
+    settings: Mapping[str, Any]
+
+    @property
+    def preset(self) -> str:
+        """By which preset it was drawn; empty where it was not, or by none."""
+        sampling = self.settings.get("sampling")
+        name = sampling.get("preset") if isinstance(sampling, Mapping) else None
+        return name if isinstance(name, str) else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +85,33 @@ def in_story(session: Session, number: int) -> TokenPosition:
     head = len(context) - number
     situation = Situation(context, story)
     return TokenPosition(place.id, head, situation, constraint, born=born_at(document, place.start))
+
+
+def born_at(document: Document, start: int) -> TokenProvenance | None:
+    """The token whose text begins at this byte of the story; None where no model made one there."""
+    at = 0
+    loom = document.loom
+    for node in loom.path():
+        size = sum(stop - first for _, first, stop in node.slices)
+        if at + size <= start:
+            at += size
+            continue
+        for span in loom.spans(node):
+            if at == start and span.index is not None and span.piece.ids is not None and span.data:
+                birth, index = document.ledger.birth(span.piece.id), span.index
+                by = birth.by[index] if index < len(birth.by) else ""
+                known = index < len(birth.arrivals)
+                return TokenProvenance(
+                    span.piece.ids[index],
+                    by or span.piece.author,
+                    span.logprob,
+                    birth.arrivals[index] if known else Arrival(),
+                    birth.settings,
+                )
+            at += len(span.data)
+            if at > start:
+                return None
+    return None
 
 
 def in_suggestion(session: Session, tail: Tail, number: int) -> TokenPosition:
@@ -120,21 +168,13 @@ class Inspection:
     """A distribution over the whole vocabulary, read again under any chain with no inference."""
 
     def __init__(
-        self,
-        vocabulary: Vocabulary,
-        at: Situation,
-        distribution: Distribution,
-        constraint: Constrained | None = None,
-        written: Tail = (),
-        healing: Mask | None = None,
+        self, vocabulary: Vocabulary, position: TokenPosition, distribution: Distribution
     ) -> None:
-        """`written`: the tokens since the constraint began; `healing`: which ones may finish what
-        is half written."""
         self._vocabulary = vocabulary
-        self._at = at
+        self._position = position
         self._found = distribution
-        self._constraint, self._written, self._healing = constraint, written, healing
-        self._mask = constraint.mask(written) if constraint is not None else None
+        constraint = position.constraint
+        self._mask = constraint.mask(position.written) if constraint is not None else None
         self._chains = Chains(vocabulary)
         self.caveat = ""
         """What is not exact about the chain's figures; empty when all is."""
@@ -168,7 +208,7 @@ class Inspection:
         try:
             ladder = chain.ladder(
                 self._found,
-                self._at,
+                self._position.at,
                 mask=None if self._mask is None else self._mask.allowed,
                 first=self._first(chain),
             )
@@ -229,10 +269,11 @@ class Inspection:
 
     def _first(self, chain: Chain) -> list[tuple[str, Stage]]:
         """The stages before the chain's own, as they are when a token is drawn here."""
-        if self._constraint is not None:
-            return chain.forced(self._at, self._constraint, self._written)
-        if self._healing is not None:
-            return [("healing", barring(~self._healing.allowed))]
+        position = self._position
+        if position.constraint is not None:
+            return chain.forced(position.at, position.constraint, position.written)
+        if position.healing is not None:
+            return [("healing", barring(~position.healing.allowed))]
         return []
 
     def _matching(self, wanted: str) -> list[int]:
@@ -254,14 +295,7 @@ class Inspection:
 async def inspect(session: Session, position: TokenPosition) -> Inspection:
     """The whole vocabulary at a place. Raises LltermError."""
     vocabulary, scored = await session.reader.candidates(position.at.context, position.stands)
-    return Inspection(
-        vocabulary,
-        position.at,
-        scored.distribution,
-        position.constraint,
-        position.written,
-        position.healing,
-    )
+    return Inspection(vocabulary, position, scored.distribution)
 
 
 def parse_chain(

@@ -61,7 +61,7 @@ def open_loom(path: Path, backups: int = 0) -> Document:
 
 def looms(limit: int = MOST_RECENT) -> list[LoomSummary]:
     """Looms that were opened, the last one first, and then others in llterm's own folder."""
-    known = [path for path in _recent() if path.is_file()]
+    known = [path for path in recent_looms() if path.is_file()]
     own = paths.looms_dir()
     others = sorted(own.glob(f"*{_SUFFIX}"), key=_changed, reverse=True) if own.is_dir() else []
     known += [path for path in others if path not in known]
@@ -71,18 +71,18 @@ def looms(limit: int = MOST_RECENT) -> list[LoomSummary]:
 def others(path: Path | None) -> bool:
     """Whether there is a loom that was opened before, besides this one."""
     used = path.absolute() if path is not None else None
-    return any(one != used and one.is_file() for one in _recent())
+    return any(one != used and one.is_file() for one in recent_looms())
 
 
 def remember(path: Path) -> None:
     """This loom was opened now."""
     path = path.absolute()
-    _write_recent([path, *(one for one in _recent() if one != path)][:MOST_RECENT])
+    _write_recent([path, *(one for one in recent_looms() if one != path)][:MOST_RECENT])
 
 
 def forget(path: Path) -> None:
     """Take a loom out of the recent ones; the file stays."""
-    _write_recent([one for one in _recent() if one != path.absolute()])
+    _write_recent([one for one in recent_looms() if one != path.absolute()])
 
 
 # --- what can be done with one
@@ -104,7 +104,7 @@ def rename(path: Path, name: str) -> Path:
     if copies.is_dir():
         with suppress(OSError):
             copies.rename(backup_folder(target))
-    _write_recent([target if one == path.absolute() else one for one in _recent()])
+    _write_recent([target if one == path.absolute() else one for one in recent_looms()])
     return target
 
 
@@ -242,7 +242,8 @@ def _recent_file() -> Path:
     return paths.state_dir() / "recent.json"
 
 
-def _recent() -> list[Path]:
+def recent_looms() -> list[Path]:
+    """Looms that were opened, the last one first."""
     try:
         found = read_json(_recent_file(), _MOST_NOTED)
         return [Path(one) for one in found if isinstance(one, str)]

@@ -2,18 +2,94 @@
 
 from __future__ import annotations
 
+import re
 import time
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 from llterm.core.display import DisplayText
 from llterm.core.edits import lead, replace_range
 from llterm.core.history import UndoStep
 from llterm.core.loom_tree import ROOT, Loom, Piece, PieceSlice, Run
-from llterm.core.provenance import Provenance
+from llterm.core.provenance import (
+    Alternative,
+    Arrival,
+    Provenance,
+    provenance_text,
+    read_provenance,
+)
+from llterm.core.tokens import Tail
 from llterm.errors import UsageError
 from llterm.session.bursts import Typist
-from llterm.session.changes import Change, ModelRun, OpenAccept, difference, encoded, lengthened
 from llterm.session.ledger import Ledger
+
+_HALVES = re.compile("[\ud800-\udc7f\udd00-\udfff]")
+"""Halves of surrogate pairs, less those that stand for broken bytes."""
+MOST_TOKENS = 64
+"""A longer play is several nodes, each a step of its own: an undo takes back a piece of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a copy of the display must do to follow: put `text` in place of `start` to `stop`."""
+
+    start: int
+    stop: int
+    text: str
+    cursor: int
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRun:
+    """Tokens of a suggestion on their way into a story."""
+
+    ids: Tail
+    sizes: Tail
+    """Bytes of each token; 0 for a special one."""
+    data: bytes
+    """What it adds to the story."""
+    logprobs: tuple[float, ...]
+    overlap: int
+    """How many bytes before it its first tokens re-encode."""
+    model: str
+    fingerprint: str
+    settings: dict[str, object]
+    alternatives: tuple[tuple[Alternative, ...], ...]
+    """The best few candidates at each token."""
+    rejected: tuple[tuple[bytes, float], ...] = ()
+    """Other suggestions that were there: text and joint logprob."""
+    by: tuple[str, ...] = ()
+    """Of a mix: the model that each token came from; see `Provenance`."""
+    arrivals: tuple[Arrival, ...] = ()
+    """How each token came; see `Provenance`."""
+
+    def piece(self, created: float) -> Piece:
+        """The run as a loom keeps it."""
+        birth = provenance_text(
+            Provenance(self.settings, self.alternatives, self.rejected, self.by, self.arrivals)
+        )
+        return Piece(
+            0, self.data, self.model, created, self.ids, self.sizes, self.overlap,
+            self.fingerprint, self.logprobs, birth,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class OpenAccept:
+    """An accept that tokens drawn right after it may still go into."""
+
+    step: UndoStep
+    made: int
+    """Its node."""
+
+    def takes(self, run: ModelRun, loom: Loom, at: int, size: int) -> bool:
+        """Whether a run at byte `at` of a story of `size` bytes may go into the same node."""
+        node = loom.nodes.get(self.made)
+        if node is None or loom.head != self.made or at != size:
+            return False
+        piece = loom.pieces[node.piece]
+        same = (piece.author, piece.fingerprint) == (run.model, run.fingerprint)
+        return same and not run.overlap and len(piece.sizes) < MOST_TOKENS
 
 
 class Manuscript:
@@ -21,7 +97,7 @@ class Manuscript:
 
     def __init__(self, ledger: Ledger, cursor: int | None = None, model: str = "") -> None:
         """`cursor`: a display offset; None: at the end."""
-        self._ledger = ledger
+        self.ledger = ledger
         self._typist = Typist(ledger)
         self.loom: Loom = ledger.loom
         self._grown: OpenAccept | None = None
@@ -35,12 +111,12 @@ class Manuscript:
 
     @property
     def read_only(self) -> bool:
-        return self._ledger.read_only
+        return self.ledger.read_only
 
     @property
     def notice(self) -> str:
         """Why this loom can only be read; empty when it can be written."""
-        return self._ledger.file.notice if self._ledger.file else ""
+        return self.ledger.file.notice if self.ledger.file else ""
 
     @property
     def model(self) -> str:
@@ -51,7 +127,7 @@ class Manuscript:
     def model(self, name: str) -> None:
         if name != self._model:
             self._model = name
-            self._ledger.keep("model", name)
+            self.ledger.keep("model", name)
 
     @property
     def text(self) -> str:
@@ -68,11 +144,7 @@ class Manuscript:
         offset = min(max(offset, 0), len(self.text))
         if offset != self._cursor:
             self._cursor = offset
-            self._ledger.keep("cursor", offset)
-
-    def birth(self, piece: int) -> Provenance:
-        """What a model's text was born with; an empty one of the person's text."""
-        return self._ledger.birth(piece)
+            self.ledger.keep("cursor", offset)
 
     def bytes_before(self, at: int) -> bytes:
         """The story's bytes up to a display offset."""
@@ -161,7 +233,7 @@ class Manuscript:
         """A new step, which `finish` ends. Raises UsageError where nothing may be written."""
         self._writable()
         self.checkpoint()
-        self._ledger.revive()
+        self.ledger.revive()
         return UndoStep(label)
 
     def finish(self, step: UndoStep) -> Change:
@@ -169,8 +241,8 @@ class Manuscript:
         before = self._cursor
         change = self._reread()
         step.fact("cursor", before, self._cursor)
-        self._ledger.write(step)
-        self._ledger.commit()
+        self.ledger.write(step)
+        self.ledger.commit()
         return change
 
     def nothing(self) -> Change:
@@ -181,7 +253,7 @@ class Manuscript:
         """End the burst of edits or tokens: what follows is a step of its own."""
         self._grown = None
         if self._typist.end():
-            self._ledger.commit()
+            self.ledger.commit()
 
     # --- inner workings
 
@@ -196,9 +268,9 @@ class Manuscript:
     def _fork(self, step: UndoStep, first: int, piece: Piece) -> int:
         """Let a piece follow the story's first bytes; the rest is a branch. Returns its node."""
         size = len(self._data)
-        number = self._ledger.new_piece(piece)
+        number = self.ledger.new_piece(piece)
         made = replace_range(
-            self.loom, step, self._ledger.new_node, (first, size, size), number, carry=False
+            self.loom, step, self.ledger.new_node, (first, size, size), number, carry=False
         )
         assert made is not None
         return made
@@ -210,15 +282,15 @@ class Manuscript:
         shown = self._display.replaced(at, len(self.text), data, new)
         change = self._show(*shown, new, len(new))
         step.fact("cursor", before, self._cursor)
-        self._ledger.write(step)
-        self._ledger.commit()
+        self.ledger.write(step)
+        self.ledger.commit()
         return change
 
     def _lengthen(self, grown: OpenAccept, run: ModelRun) -> None:
         """The model's own fresh node takes more tokens."""
         node = self.loom.nodes[grown.made]
         piece = lengthened(self.loom.pieces[node.piece], run)
-        self._ledger.put_piece(piece)
+        self.ledger.put_piece(piece)
         node = node.holding((PieceSlice(piece.id, 0, len(piece.data)),))
         grown.step.put(self.loom, node.id, node)
 
@@ -247,3 +319,54 @@ class Manuscript:
         if self._typist.burst is not None:
             self._typist.burst.step.fact("cursor", self._cursor, self._cursor)
         return replace(change, cursor=self._cursor)
+
+
+def lengthened(piece: Piece, run: ModelRun) -> Piece:
+    """A piece with a run after it; the run's settings are the piece's own."""
+    birth = read_provenance(piece.birth)
+    unknown = (Arrival(),) * (len(piece.sizes) - len(birth.arrivals))
+    birth = replace(
+        birth,
+        alternatives=birth.alternatives + run.alternatives,
+        by=birth.by + run.by,
+        arrivals=birth.arrivals + unknown + run.arrivals,
+    )
+    return replace(
+        piece,
+        data=piece.data + run.data,
+        ids=(piece.ids or ()) + run.ids,
+        sizes=piece.sizes + run.sizes,
+        logprobs=piece.logprobs + run.logprobs,
+        birth=provenance_text(birth),
+    )
+
+
+def difference(old: str, new: str, start: int, stop: int) -> Change:
+    """The smallest single replacement that makes one text of the other.
+
+    They are known to be equal before `start`, and after what is `stop` in the old one.
+    """
+    last = len(new) - len(old) + stop
+    before, after = old[start:stop], new[start:last]
+    first = _common(len(before), len(after), lambda size: before[:size] == after[:size])
+    most = min(len(before), len(after)) - first
+    end = _common(most, most, lambda size: not size or before[-size:] == after[-size:])
+    return Change(start + first, stop - end, new[start + first : last - end], last - end)
+
+
+def _common(first: int, second: int, same: Callable[[int], bool]) -> int:
+    """The largest size for which `same` holds; it holds for all smaller ones."""
+    low, high = 0, min(first, second)
+    while low < high:
+        middle = (low + high + 1) // 2
+        if same(middle):
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def encoded(text: str) -> bytes:
+    """What a person typed, with the line ends of a story; broken bytes stay what they are."""
+    text = _HALVES.sub("?", text.replace("\r\n", "\n").replace("\r", "\n"))
+    return text.encode("utf-8", "surrogateescape")

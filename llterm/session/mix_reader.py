@@ -20,11 +20,10 @@ from llterm.core.mixing.mix_recipe import Recipe
 from llterm.core.tokens import Anchor, Path, Tail
 from llterm.engine.mixture import Mix
 from llterm.errors import UsageError
-from llterm.session.changes import Change
 from llterm.session.inspection import force
-from llterm.session.reader import StoryReader
+from llterm.session.manuscript import Change
+from llterm.session.reader import StoryReader, story_prompt
 from llterm.session.session import Session
-from llterm.session.story_prompt import story_prompt
 
 AT_HAND = 2
 """Places at the end that are asked for one by one: what is drawn from there is kept by the mix."""
@@ -55,7 +54,7 @@ class MixReader(StoryReader):
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
-        self._session = session
+        self.session = session
         self._callbacks: list[Callable[[], None]] = []
         self._recipe: Recipe | None = None
         self._tallies: dict[int, tuple[int, QuantStatistics]] = {}
@@ -71,7 +70,7 @@ class MixReader(StoryReader):
     @property
     def mix(self) -> Mix | None:
         """The session's source, where it is a mix."""
-        source = self._session.source
+        source = self.session.source
         return source if isinstance(source, Mix) else None
 
     @property
@@ -122,24 +121,24 @@ class MixReader(StoryReader):
         listed = [p for side in (place.mix, *place.sides) if side for n, p in side.top if n == id]
         # The mix's own probability, or a model's where the mix does not list it.
         logprob = math.log(max(listed[0], LEAST)) if listed else math.log(LEAST)
-        return force(self._session, self.offset(number), id, logprob)
+        return force(self.session, self.offset(number), id, logprob)
 
     def offset(self, number: int) -> int:
         """Where a place is in the story's bytes."""
         if number < len(self.pieces):
             return self.pieces[number].start
-        return len(self._session.document.bytes_before(len(self._session.document.text)))
+        return len(self.session.document.bytes_before(len(self.session.document.text)))
 
     def branch(self, number: int) -> Change | None:
         """Another branch that begins at this place becomes the story; None: there is none."""
-        loom, at = self._session.document.loom, 0
+        loom, at = self.session.document.loom, 0
         for node in loom.path():
             if at == self.offset(number):
                 others = loom.children[node.parent]
                 if len(others) < 2:
                     return None
                 chosen = others[(others.index(node.id) + 1) % len(others)]
-                return self._session.document.choose(chosen)
+                return self.session.document.choose(chosen)
             at += node.size
         return None
 
@@ -186,9 +185,9 @@ class MixReader(StoryReader):
 
     def _renew(self, mix: Mix) -> None:
         """Suggestions and readings were those of another mix; nobody waits for their answers."""
-        player = self._session.player
+        player = self.session.player
         playing = player.playing
-        self._session.attach(mix)
+        self.session.attach(mix)
         if self.open:
             self._task.start(self._work)
         self.stir()
@@ -198,7 +197,7 @@ class MixReader(StoryReader):
     def _company_changed(self) -> None:
         """A model was left out, or one of those answers again."""
         mix = self.mix
-        if mix is not None and mix.company.back and not self._session.weaving:
+        if mix is not None and mix.company.back and not self.session.weaving:
             mix.admit()
             self._renew(mix)
         self._stirred.set()
@@ -213,16 +212,16 @@ class MixReader(StoryReader):
             callback()
 
     def _depends_on(self) -> object:
-        return self._session.document.revision, self._session.source, self._busy()
+        return self.session.document.revision, self.session.source, self._busy()
 
     def _busy(self) -> bool:
-        return self._session.weaving or self._session.player.playing
+        return self.session.weaving or self.session.player.playing
 
     async def _rest(self) -> None:
         await asyncio.sleep(PATIENCE)
 
     async def _look(self) -> None:
-        mix, document = self.mix, self._session.document
+        mix, document = self.mix, self.session.document
         if mix is None:
             return
         mix.company.changed = self._company_changed
@@ -256,7 +255,7 @@ class MixReader(StoryReader):
 
     def _givers(self) -> dict[int, str]:
         """Where a model's tokens begin in the story's bytes, and which model gave each."""
-        document, givers, at = self._session.document, dict[int, str](), 0
+        document, givers, at = self.session.document, dict[int, str](), 0
         for node in document.loom.path():
             for number, start, stop in node.slices:
                 piece = document.loom.pieces[number]
@@ -275,7 +274,7 @@ class MixReader(StoryReader):
         assert piece.ids is not None
         known = self._by_piece.get(number, ())
         if len(known) != len(piece.ids):
-            made = self._session.document.birth(number).by or (piece.author,) * len(piece.ids)
+            made = self.session.document.ledger.birth(number).by or (piece.author,) * len(piece.ids)
             known = self._by_piece[number] = made
         return known
 
@@ -299,7 +298,7 @@ class MixReader(StoryReader):
     async def _read(self) -> bool:
         mix, tokens = self.mix, self._tokens
         wanted = self._next()
-        if mix is None or wanted is None or self._session.weaving:
+        if mix is None or wanted is None or self.session.weaving:
             return False
         anchor, recipe = Anchor(tokens[: self._head + wanted[0]]), mix.in_force
         paths = {

@@ -16,15 +16,21 @@ from llterm.core.beams import Finish as Shown
 from llterm.core.beams import Step
 from llterm.core.distribution import Distribution, Mask
 from llterm.core.healing import healed
-from llterm.core.provenance import Arrival
+from llterm.core.provenance import Alternative, Arrival
+from llterm.core.sampling.sampler_chain import Choice
 from llterm.core.sampling.sampler_settings import Sampling
 from llterm.core.suggestion_tree import Branch, adding
-from llterm.core.tokens import Tail
+from llterm.core.tokens import Tail, Vocabulary
 from llterm.engine.draw import Drawn, Finish
-from llterm.session.changes import arrival_of
 
 _ENDS: dict[Finish | None, Shown | None] = {None: None, "end": "end", "stop": "stop",
                                             "length": "depth"}  # fmt: skip
+ALTERNATIVES = 5
+"""Candidates kept with each accepted token."""
+FORCING = ("constraint", "healing")
+"""Stages of the chain that drop what may not stand, whatever the knobs say."""
+_SAME = 1e-6
+"""Share by which the roundings of one probability differ."""
 
 
 def mark(number: int) -> int:
@@ -106,6 +112,25 @@ class PlacedSample:
             arrivals=self.arrivals[size:],
             finish=self.finish or "stopped",
         )
+
+
+def alternatives(before: Distribution, vocabulary: Vocabulary) -> tuple[Alternative, ...]:
+    """The best candidates at a place, as the story keeps them: id, bytes, logprob."""
+    ids, logprobs = before.ids[:ALTERNATIVES].tolist(), before.logprobs[:ALTERNATIVES].tolist()
+    token = vocabulary.token
+    return tuple((id, token(id).data, lp) for id, lp in zip(ids, logprobs, strict=True))
+
+
+def arrival_of(choice: Choice) -> Arrival:
+    """How a token came that the sampler chain drew."""
+    ladder, left = choice.ladder, int(choice.ladder.kept.sum())
+    way = "drawn"
+    if left == 1:
+        forced = [rung.p > 0 for rung in ladder.rungs if rung.stage in FORCING]
+        allowed = ladder.p_base[forced[-1]] if forced else ladder.p_base
+        first = allowed.max() <= math.exp(choice.logprob) * (1 + _SAME)
+        way = "forced" if len(allowed) == 1 else "first choice" if first else "drawn"
+    return Arrival(way, min(float(f"{choice.p:.6g}"), 1.0), left)
 
 
 def find(samples: Sequence[PlacedSample], tail: Tail) -> PlacedSample | None:

@@ -18,8 +18,8 @@ from llterm.core.suggestion_tree import View, adding
 from llterm.core.tokens import Anchor, Tail, Vocabulary
 from llterm.core.weave_state import Weave
 from llterm.errors import UsageError
-from llterm.session.changes import ModelRun, alternatives
-from llterm.session.placed_sample import PlacedSample, added_text, find, rows
+from llterm.session.manuscript import ModelRun
+from llterm.session.placed_sample import PlacedSample, added_text, alternatives, find, rows
 from llterm.session.status import Figures
 
 Place = tuple[bytes, str, int, Constraint | None]

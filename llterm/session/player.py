@@ -21,8 +21,9 @@ from llterm.core.weave_state import Weave
 from llterm.engine.mixture import Mix
 from llterm.errors import LltermError, UsageError
 from llterm.session.background_task import BackgroundTask, Reason
-from llterm.session.changes import Change, ModelRun, alternatives, arrival_of
 from llterm.session.cursor import Cursor
+from llterm.session.manuscript import Change, ModelRun
+from llterm.session.placed_sample import alternatives, arrival_of
 from llterm.session.placed_weave import PlacedWeave
 
 SPEEDS = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, math.inf)
@@ -34,7 +35,7 @@ class Player:
 
     def __init__(self, cursor: Cursor) -> None:
         self._cursor = cursor
-        self._task = BackgroundTask("The play failed", self._ended)
+        self.task = BackgroundTask("The play failed", self._ended)
         self._steps = 0
         """Single steps that were asked for and are not done yet."""
         self._left = -1
@@ -73,7 +74,7 @@ class Player:
 
     def pause(self) -> None:
         """End the play; what it wrote stays."""
-        self._task.stop()
+        self.task.stop()
         self._steps = 0
         if self.playing:
             self.playing = False
@@ -87,10 +88,6 @@ class Player:
             self.speed = max((speed for speed in SPEEDS if speed < self.speed), default=self.speed)
         self._cursor.changed()
 
-    async def wait(self) -> None:
-        """Until nothing is being drawn."""
-        await self._task.wait()
-
     def _give_way(self) -> None:
         """Whoever weaves has the model, before the next token is asked for."""
         if self._cursor.weaving:
@@ -99,8 +96,8 @@ class Player:
     def _begin(self) -> None:
         self._cursor.stop()
         self._cursor.here()
-        if not self._task.running:
-            self._task.start(self._work)
+        if not self.task.running:
+            self.task.start(self._work)
 
     async def _work(self) -> Reason:
         loop, reason = asyncio.get_running_loop(), ""

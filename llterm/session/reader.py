@@ -10,19 +10,20 @@ import asyncio
 import math
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from llterm.core.distribution import Logprobs
 from llterm.core.futures import Futures, futures, ways
-from llterm.core.prompt import Prompt
-from llterm.core.query import Backend, Failed, Query, TokenScore
+from llterm.core.prompt import Prompt, make_prompt
+from llterm.core.query import Backend, Failed, Query, Source, TokenScore
 from llterm.core.scored_text import TokenReading, read
 from llterm.core.tokens import Anchor, Path, Tail, Vocabulary, common
 from llterm.core.windows import SeenStory
 from llterm.errors import LltermError
 from llterm.session.background_task import BackgroundTask, Reason, outcome
 from llterm.session.cursor import Cursor
-from llterm.session.story_prompt import story_prompt
+from llterm.session.document import Document
+from llterm.session.suggestions import chat_parts
 
 CHUNK = 48
 """Tokens a request: a weave or an edit waits for no more than this."""
@@ -290,3 +291,14 @@ class Reader(StoryReader):
                 self._readings[number] = read(scored, backend.vocabulary, number)
                 self.scored += 1
         return True
+
+
+async def story_prompt(document: Document, source: Source) -> Prompt:
+    """The whole story as a model reads it, with nothing left for it to finish."""
+    runs = document.runs_before(len(document.text))
+    rules = replace(document.rules, heal=False)
+    context = source.capabilities.context
+    chat = await asyncio.to_thread(chat_parts, document, source)
+    return await asyncio.to_thread(
+        make_prompt, runs, document.prefix, source.vocabulary, rules, context, chat
+    )

@@ -27,7 +27,7 @@ class SampleSet:
 
     def __init__(self, cursor: Cursor) -> None:
         self._cursor = cursor
-        self._task = BackgroundTask("Sampling failed", self._ended)
+        self.task = BackgroundTask("Sampling failed", self._ended)
         self._samples: Sequence[PlacedSample] = ()
         self._placed: PlacedWeave | None = None
         """Where they are drawn."""
@@ -36,7 +36,7 @@ class SampleSet:
 
     @property
     def running(self) -> bool:
-        return self._task.running
+        return self.task.running
 
     @property
     def going(self) -> int:
@@ -63,17 +63,13 @@ class SampleSet:
             return make_drawing(placed, self._cursor.document, source, self._cursor.chain, samples,
                                 tokens, sentence=sentence)  # fmt: skip
 
-        self._task.start(lambda: self._draw(begin, placed, samples))
+        self.task.start(lambda: self._draw(begin, placed, samples))
         self._cursor.changed()
 
     def stop(self) -> None:
         """Draw no further; what there is stays."""
-        if self._task.stop():
+        if self.task.stop():
             self._end()
-
-    async def wait(self) -> None:
-        """Until nothing is drawn."""
-        await self._task.wait()
 
     def keep(self, but: Tail = ()) -> int:
         """Hang the samples on show under the story's end, as unread branches of the loom. Returns

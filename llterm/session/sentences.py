@@ -20,7 +20,7 @@ from llterm.core.tokens import Path, Tail
 from llterm.engine.weave import told_more
 from llterm.errors import LltermError, UsageError
 from llterm.session.background_task import BackgroundTask, Reason, outcome
-from llterm.session.changes import Change
+from llterm.session.manuscript import Change
 from llterm.session.placed_sample import PlacedSample
 from llterm.session.placed_weave import PlacedWeave, SamplePath
 from llterm.session.sample_set import follow, make_drawing
@@ -62,7 +62,7 @@ class Sentences:
         self._offers: list[SentenceOffer] = []
         self._pieces: list[tuple[SentenceOffer | None, int]] = []
         """What was put into the story, and the document's revision after it."""
-        self._task = BackgroundTask(FAILURE, self._ended)
+        self.task = BackgroundTask(FAILURE, self._ended)
         self._numbers = 0
         self.error: LltermError | None = None
         """Why the last round ended before its time."""
@@ -80,7 +80,7 @@ class Sentences:
 
     @property
     def running(self) -> bool:
-        return self._task.running
+        return self.task.running
 
     @property
     def offers(self) -> list[SentenceOffer]:
@@ -96,17 +96,13 @@ class Sentences:
         self.stop()
         self.error = None
         self._offers = [one for one in self._offers if one.kept]
-        self._task.start(lambda: self._round(count, tokens))
+        self.task.start(lambda: self._round(count, tokens))
         self._changed()
 
     def stop(self) -> None:
         """Draw no further; what there is stays."""
-        if self._task.stop():
+        if self.task.stop():
             self._end()
-
-    async def wait(self) -> None:
-        """Until nothing is drawn."""
-        await self._task.wait()
 
     def keep(self, offer: SentenceOffer) -> None:
         """Let it stay for the next round, or no longer."""

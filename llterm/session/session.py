@@ -3,29 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
-from llterm.backends.served_models import server_of
+from llterm.backends.remote.remote_backend import server_of
 from llterm.constraints.spec import Constraint
 from llterm.core.bans import Bans
 from llterm.core.chat_messages import Chat, ChatsTold, chat_text
 from llterm.core.query import Source
 from llterm.core.sampling.sampler_settings import Sampling
 from llterm.core.weave_settings import WeaveSettings
+from llterm.engine.weave import told_more
 from llterm.errors import CapabilityMissing, LltermError
 from llterm.session.autopilot import Autopilot
-from llterm.session.changes import Change, ModelRun
 from llterm.session.cursor import Cursor
 from llterm.session.document import Document
+from llterm.session.manuscript import Change, ModelRun
 from llterm.session.player import Player
 from llterm.session.reader import Reader
 from llterm.session.sample_set import SampleSet
 from llterm.session.sampler_choice import SamplerChoice
 from llterm.session.status import Incoming, Status
-from llterm.session.story_prompt import open_first
+from llterm.session.suggestions import chat_parts
 
 
 class Session(Cursor):
-    """A document's cursor with all that may write and read there; what a face talks to."""
+    """A document's cursor with all that may write and read there; what a face talks to.
+
+    To weave, to grow a branch and to accept one are the cursor's own.
+    """
 
     def __init__(self, document: Document, drawing: SamplerChoice | None = None) -> None:
         super().__init__(document, drawing or SamplerChoice(document))
@@ -56,7 +61,12 @@ class Session(Cursor):
     async def change_model(self, source: Source) -> None:
         """As `attach`, and what suggestions must fit stays in force."""
         await self.suggestions.fit(self.constraint, source)
-        await open_first(self.document, source)
+        if server_of(source) is None:
+            # The chat is opened by the model's own template, which may take a second at most, so
+            # that what was kept of a weave finds its place. A server is not waited for.
+            with suppress(LltermError):  # The next weave says it to the person.
+                chat_parts(self.document, source)
+                await told_more(source)
         self.attach(source)
 
     def detach(self) -> None:

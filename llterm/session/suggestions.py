@@ -10,19 +10,20 @@ from collections import OrderedDict
 from llterm.constraints.compiled import Compiled, compile
 from llterm.constraints.spec import Constraint
 from llterm.core.bans import Bans
+from llterm.core.chat_messages import ChatParts, read_chat
 from llterm.core.distribution import Constrained
 from llterm.core.healing import Healer
 from llterm.core.prompt import make_prompt
 from llterm.core.query import Source
 from llterm.core.tokens import LearnsTokens
 from llterm.core.weave_settings import WeaveSettings
+from llterm.engine.prompt_heads import open_chat
 from llterm.engine.weave import make_weave, rules_for, told_more
 from llterm.errors import LltermError, UsageError
 from llterm.session.document import Document
 from llterm.session.placed_weave import Place, PlacedWeave
 from llterm.session.sampler_choice import SamplerChoice
 from llterm.session.saved_samples import pack_samples, unpack_samples
-from llterm.session.story_prompt import chat_parts, root_text
 from llterm.store.saved_weave import SavedWeave, pack, unpack
 
 log = logging.getLogger(__name__)
@@ -179,7 +180,9 @@ class Suggestions:
     def _place(self) -> Place:
         document = self._document
         before = document.bytes_before(document.cursor)
-        return before, root_text(document), self._models, self.constraint
+        # What stands before the story: the hidden prefix and the chat.
+        root = f"{document.prefix}\0{document.chat}"
+        return before, root, self._models, self.constraint
 
     def _find(self, place: Place, source: Source) -> PlacedWeave | None:
         """An earlier weave of this very text, under the present rules."""
@@ -288,3 +291,15 @@ class WeaveCache:
             for sample in placed.samples:
                 count += sum(len(before.ids) for before in sample.found)
         return count
+
+
+def chat_parts(document: Document, source: Source) -> ChatParts:
+    """The chat up to where the story, its reply, begins; empty where the loom has none.
+
+    The hidden prefix joins the system message. Raises CapabilityMissing where the source has no
+    template, ModelError where its template fails.
+    """
+    chat = read_chat(document.chat)
+    if not chat:
+        return ()
+    return open_chat(source, chat.with_prefix(document.prefix))

@@ -18,9 +18,7 @@ from llterm.core.pieces import TokenSpan, token_edges
 from llterm.core.provenance import Arrival, Provenance, provenance_text
 from llterm.core.tree_outline import ORDERS
 from llterm.errors import UsageError
-from llterm.session.changes import Change, ModelRun
-from llterm.session.ledger import Ledger
-from llterm.session.manuscript import Manuscript
+from llterm.session.manuscript import Change, Manuscript, ModelRun
 
 MOST_RATING = 5
 
@@ -28,9 +26,9 @@ MOST_RATING = 5
 class TreeCommands:
     """What can be done to the tree of a document."""
 
-    def __init__(self, manuscript: Manuscript, ledger: Ledger) -> None:
+    def __init__(self, manuscript: Manuscript) -> None:
         self._manuscript = manuscript
-        self._ledger = ledger
+        self._ledger = manuscript.ledger
 
     @property
     def _loom(self) -> Loom:

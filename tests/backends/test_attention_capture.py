@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import numpy as np
@@ -22,13 +21,6 @@ from tests.helpers.plain_decoder import counted
 
 REFERENCE = json.loads((Path(__file__).parent / "attention.json").read_text("utf-8"))
 """Made by tests/gradients/reference.py."""
-
-
-@pytest.fixture
-async def backend() -> AsyncIterator[LlamaBackend]:
-    opened = await open_llama(BUNDLED, LlamaSettings(threads=1))
-    yield opened
-    await opened.close()
 
 
 def text(backend: LlamaBackend, size: int) -> Tail:
@@ -49,9 +41,9 @@ async def test_weights_are_those_of_transformers(backend: LlamaBackend) -> None:
     assert REFERENCE["model"] == BUNDLED.name
     for context in REFERENCE["contexts"]:
         tokens, layers = tuple(context["tokens"]), context["layers"]
-        found = await backend.attention(tokens, len(tokens), len(tokens))
-        assert found.layers == tuple(range(len(layers)))
-        for ours, theirs in zip(found.weights, layers, strict=True):
+        attention = await backend.attention(tokens, len(tokens), len(tokens))
+        assert attention.layers == tuple(range(len(layers)))
+        for ours, theirs in zip(attention.weights, layers, strict=True):
             for number, row in enumerate(theirs):
                 assert np.abs(ours[number, : number + 1] - row).max() <= 1e-2
                 assert not ours[number, number + 1 :].any()

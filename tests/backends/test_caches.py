@@ -55,9 +55,9 @@ def ollama(home: Path, data: bytes, manifest: object = None) -> Path:
         {"mediaType": "application/vnd.ollama.image.license", "digest": "sha256:" + "1" * 64},
         {"mediaType": "application/vnd.ollama.image.model", "digest": "sha256:" + digest},
     ]
-    found = {"layers": layers} if manifest is None else manifest
+    written = {"layers": layers} if manifest is None else manifest
     base = home / ".ollama/models"
-    put(base / "manifests/registry.ollama.ai/library/tiny/1b", json.dumps(found).encode())
+    put(base / "manifests/registry.ollama.ai/library/tiny/1b", json.dumps(written).encode())
     return put(base / "blobs" / f"sha256-{digest}", data)
 
 
@@ -98,9 +98,9 @@ def test_folders_that_variables_name(home: Path, model: bytes) -> None:
 def test_one_name_for_several_files_is_told(home: Path, model: bytes) -> None:
     first = put(home / ".lmstudio/models/a/one/same.gguf", model)
     second = put(home / ".lmstudio/models/a/two/same.gguf", model)
-    with pytest.raises(ModelError, match="same means 2 models") as told:
+    with pytest.raises(ModelError, match="same means 2 models") as raised:
         find_model("same", Config())
-    assert "a/one/same" in told.value.hint
+    assert "a/one/same" in raised.value.hint
     assert find_model("a/one/same", Config()).path == first
     hugging_face(home, model, "other.gguf").rename(
         put(home / ".cache/huggingface/hub/models--a--two/snapshots/1/same.gguf", b"")

@@ -3,35 +3,31 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from llterm import paths
-from llterm.backends.bits_per_weight import bits_per_weight
 from llterm.backends.catalogue import find_entry, get_entry, read_catalogue
 from llterm.backends.hub import RemoteFile, RemoteModel, remote_models
-from llterm.backends.hub_reference import HubReference, choose_model, find_remote, read_reference
+from llterm.backends.hub_reference import (
+    HubReference,
+    bits_per_weight,
+    choose_model,
+    find_remote,
+    read_reference,
+)
 from llterm.backends.registry import MODELS, find_model
 from llterm.config import Config
 from llterm.errors import ConfigError, ModelError, UsageError
-from tests.helpers.fake_hub import Hub, serve_hub
-from tests.helpers.program import folders, run
+from tests.helpers.fake_hub import Hub
+from tests.helpers.program import run
 
 MODEL = (MODELS / "fable-q8_0.gguf").read_bytes()
 QWEN = "bartowski/Qwen2.5-32B-Instruct-GGUF"
 
 
-@pytest.fixture(autouse=True)
-def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    """An empty hub, and a home of its own."""
-    with serve_hub() as served:
-        for name, value in {**served.environment, **folders(tmp_path)}.items():
-            monkeypatch.setenv(name, value)
-        for name in ("HF_TOKEN", "HF_HOME", "HF_HUB_CACHE", "XDG_CACHE_HOME"):
-            monkeypatch.delenv(name, raising=False)
-        yield served
+pytestmark = pytest.mark.usefixtures("hub")
 
 
 def own_list(text: str) -> None:
@@ -67,13 +63,13 @@ def test_a_short_name_means_its_repository_however_it_is_written(name: str) -> N
 
 
 def test_an_unknown_name_has_the_nearest_as_hint() -> None:
-    with pytest.raises(UsageError, match=r"quen-2\.5-32b is no model on the hub") as told:
+    with pytest.raises(UsageError, match=r"quen-2\.5-32b is no model on the hub") as raised:
         read_reference("quen-2.5-32b:Q4_K_M")
-    assert "Did you mean qwen-2.5-32b?" in told.value.hint
-    assert "--available" in told.value.hint
-    with pytest.raises(UsageError) as told:
+    assert "Did you mean qwen-2.5-32b?" in raised.value.hint
+    assert "--available" in raised.value.hint
+    with pytest.raises(UsageError) as raised:
         get_entry("zzzzzz")
-    assert "Did you mean" not in told.value.hint
+    assert "Did you mean" not in raised.value.hint
 
 
 def test_the_persons_own_list_adds_and_counts_more(hub: Hub) -> None:
@@ -113,18 +109,18 @@ def test_a_mistake_in_the_persons_list_is_told_with_its_place(
     hub: Hub, text: str, cause: str
 ) -> None:
     own_list(text)
-    with pytest.raises(ConfigError) as told:
+    with pytest.raises(ConfigError) as raised:
         read_reference("mine")
-    assert cause in told.value.cause
-    assert "line" in told.value.cause
-    assert told.value.hint
+    assert cause in raised.value.cause
+    assert "line" in raised.value.cause
+    assert raised.value.hint
 
 
 def test_a_short_name_is_pulled_and_opens_then(hub: Hub, tmp_path: Path) -> None:
     hub.files[QWEN] = {f"Qwen2.5-32B-Instruct-{kind}.gguf": MODEL for kind in ("Q4_K_M", "Q8_0")}
-    with pytest.raises(ModelError, match="not on this machine") as told:
+    with pytest.raises(ModelError, match="not on this machine") as raised:
         find_model("qwen-2.5-32B:Q4_K_M", Config())
-    assert "llterm models pull qwen-2.5-32B:Q4_K_M" in told.value.hint
+    assert "llterm models pull qwen-2.5-32B:Q4_K_M" in raised.value.hint
     ran = run(tmp_path, "models", "pull", "qwen-2.5-32B:Q4_K_M")
     assert ran.code == 0, ran.err
     path = tmp_path / "data/models" / QWEN / "Qwen2.5-32B-Instruct-Q4_K_M.gguf"
@@ -196,18 +192,18 @@ def test_a_repository_without_gguf_names_some_with_it(hub: Hub) -> None:
         named: {"qwen9-9b-Q4_K_M.gguf": b"x"},
     }
     hub.bases = {quantised: plain}
-    with pytest.raises(ModelError, match=f"{plain} has no GGUF files") as told:
+    with pytest.raises(ModelError, match=f"{plain} has no GGUF files") as raised:
         find_remote(read_reference(f"{plain}:Q4_K_M"))
-    assert quantised in told.value.cause
-    assert named not in told.value.cause
-    assert told.value.hint == f"For example: llterm models pull {quantised}:Q4_K_M"
+    assert quantised in raised.value.cause
+    assert named not in raised.value.cause
+    assert raised.value.hint == f"For example: llterm models pull {quantised}:Q4_K_M"
     hub.bases = {}
-    with pytest.raises(ModelError) as told:
+    with pytest.raises(ModelError) as raised:
         find_remote(read_reference(plain))
-    assert named in told.value.cause
-    assert quantised not in told.value.cause
+    assert named in raised.value.cause
+    assert quantised not in raised.value.cause
     del hub.files[named]
-    with pytest.raises(ModelError) as told:
+    with pytest.raises(ModelError) as raised:
         find_remote(read_reference(plain))
-    assert "models list --hub" in told.value.hint
+    assert "models list --hub" in raised.value.hint
     assert remote_models(quantised)[0].parameters == 0

@@ -46,16 +46,16 @@ async def test_a_table_of_texts_is_a_format(tmp_path: Path) -> None:
     backend = await opened(tmp_path, TABLE)
     head = await asyncio.to_thread(head_of, backend, CHAT)
     tokens = [backend.vocabulary.token(id) for id in head[len(backend.vocabulary.prefix) :]]
-    assert b"".join(one.data for one in tokens).decode() == (
+    assert b"".join(token.data for token in tokens).decode() == (
         "A talk.\n<|im_start|>Be kind.\n\nA<|im_end|>\n> B\n<|im_start|>Hi <|stop|> <|im_end|>\n> "
     ), "without texts of its own the system message goes before what is said first"
-    names = [one.data.decode() for one in tokens if one.special]
+    names = [token.data.decode() for token in tokens if token.special]
     assert names == ["<|im_start|>", "<|im_end|>", "<|im_start|>", "<|im_end|>"]
     assert backend.chat_format == "mine"
     ends = {
-        one.data.decode()
-        for one in map(backend.vocabulary.token, range(backend.vocabulary.size))
-        if one.end
+        token.data.decode()
+        for token in map(backend.vocabulary.token, range(backend.vocabulary.size))
+        if token.end
     }
     assert "<|stop|>" in ends
     plain = await opened(tmp_path, '[models.tiny]\npath = "tiny.gguf"\n')
@@ -87,9 +87,9 @@ async def test_a_file_that_is_no_template_is_refused(tmp_path: Path, kind: str) 
     elif kind != "missing":
         at.write_bytes(b"GGUF" if kind == "a model" else b"a\0b")
     text = '[models.tiny]\npath = "tiny.gguf"\nchat_template_file = "own.jinja"\n'
-    with pytest.raises(ModelError, match="chat template cannot be read") as told:
+    with pytest.raises(ModelError, match="chat template cannot be read") as raised:
         await opened(tmp_path, text)
-    assert "own.jinja" in told.value.cause
+    assert "own.jinja" in raised.value.cause
 
 
 async def test_an_end_that_is_no_token_is_told(tmp_path: Path) -> None:

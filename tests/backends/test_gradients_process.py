@@ -17,11 +17,11 @@ async def test_the_hint_is_a_command_that_installs_what_is_missing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(gradients_process, "PACKAGES", ("numpy", "surely_not_installed"))
-    with pytest.raises(CapabilityMissing) as told:
+    with pytest.raises(CapabilityMissing) as raised:
         await GradientProcess(BUNDLED).ask(
             Question((0, 1), 1, 2), AttributionSettings("saliency"), lambda _: None
         )
-    assert told.value.exit_code == 5
-    assert "missing: surely_not_installed" in told.value.cause
-    assert told.value.hint.startswith(sys.executable) or sys.executable in told.value.hint
-    assert told.value.hint.endswith("install numpy surely_not_installed")
+    assert raised.value.exit_code == 5
+    assert "missing: surely_not_installed" in raised.value.cause
+    assert raised.value.hint.startswith(sys.executable) or sys.executable in raised.value.hint
+    assert raised.value.hint.endswith("install numpy surely_not_installed")

@@ -52,14 +52,14 @@ def check_alone(woven: Weave, plain: PlainDecoder) -> None:
     """Every distribution of a weave equals the one decoded alone; compared as ln p."""
     apart: list[float] = []
     logprobs: dict[tuple[Tail, int], float] = {}
-    for tail, found in woven.facts.items():
+    for tail, distribution in woven.facts.items():
         alone = plain.logprobs(woven.anchor.tokens + tail)
-        apart.append(float(np.abs(alone[found.ids] - found.logprobs).max()))
-        logprobs.update(((tail, id), float(alone[id])) for id in found.ids.tolist())
+        apart.append(float(np.abs(alone[distribution.ids] - distribution.logprobs).max()))
+        logprobs.update(((tail, id), float(alone[id])) for id in distribution.ids.tolist())
     assert max(apart) < 0.05
-    for one in woven.view().suggestions:
-        joint = sum(logprobs[one.tail[:n], step.id] for n, step in enumerate(one.steps))
-        assert abs(joint - one.logprob) < 0.01, "within 1 % of p"
+    for row in woven.view().suggestions:
+        joint = sum(logprobs[row.tail[:n], step.id] for n, step in enumerate(row.steps))
+        assert abs(joint - row.logprob) < 0.01, "within 1 % of p"
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -92,9 +92,9 @@ async def test_a_quantised_cache_changes_little(models: dict[str, Path]) -> None
     try:
         woven = await weave(backend)
         assert woven.done
-        for tail, found in woven.facts.items():
-            alone = np.exp(plain.logprobs(woven.anchor.tokens + tail)[found.ids])
-            assert np.abs(np.exp(found.logprobs) - alone).max() < 0.05
+        for tail, distribution in woven.facts.items():
+            alone = np.exp(plain.logprobs(woven.anchor.tokens + tail)[distribution.ids])
+            assert np.abs(np.exp(distribution.logprobs) - alone).max() < 0.05
     finally:
         plain.close()
         await backend.close()
@@ -179,17 +179,17 @@ async def test_masks_keep_raw_probabilities_and_list_the_allowed_ones(
     allowed[[3, 5, 250]] = True
     path = TokenPath(Anchor((0, 40, 41)))
     fact = (await ask(backend, [Query(path, keep=2, mask=Mask(allowed), full=True)]))[path.tokens]
-    found = fact.distribution
-    assert found.full is not None
-    p = np.exp(found.full.astype(np.float64))
+    distribution = fact.distribution
+    assert distribution.full is not None
+    p = np.exp(distribution.full.astype(np.float64))
     assert math.isclose(p.sum(), 1.0, rel_tol=1e-4)
-    assert math.isclose(found.permitted, p[allowed].sum(), rel_tol=1e-4)
+    assert math.isclose(distribution.permitted, p[allowed].sum(), rel_tol=1e-4)
     top = set(np.argsort(-p)[:2].tolist())
     best = set(sorted((3, 5, 250), key=lambda id: -p[id])[:2])
-    assert set(found.ids.tolist()) == top | best
-    assert (np.diff(found.logprobs) <= 0).all()
-    assert math.isclose(found.rest, 1 - p[found.ids].sum(), abs_tol=1e-5)
-    assert math.isclose(found.entropy[0], -(p * np.log2(p)).sum(), rel_tol=1e-3)
+    assert set(distribution.ids.tolist()) == top | best
+    assert (np.diff(distribution.logprobs) <= 0).all()
+    assert math.isclose(distribution.rest, 1 - p[distribution.ids].sum(), abs_tol=1e-5)
+    assert math.isclose(distribution.entropy[0], -(p * np.log2(p)).sum(), rel_tol=1e-3)
     await backend.close()
 
 
@@ -198,16 +198,16 @@ async def test_scores_equal_decoding_alone(models: dict[str, Path], name: str) -
     backend = await open_llama(models[name], LlamaSettings(threads=1))
     plain = PlainDecoder(models[name])
     tokens = backend.vocabulary.prefix + backend.vocabulary.encode(TEXT * 4)
-    scored = [one async for one in backend.score(tokens, keep=3)]
-    assert [one.index for one in scored] == list(range(1, len(tokens)))
-    for one in scored:
-        alone = plain.logprobs(tokens[: one.index])
-        assert one.id == tokens[one.index]
-        assert abs(math.exp(one.logprob) - math.exp(alone[one.id])) < 2e-3
-        better = int((alone > alone[one.id] + 0.01).sum())
-        as_good = int((alone > alone[one.id] - 0.01).sum())
-        assert better < one.rank <= as_good
-        assert len(one.distribution.ids) == 3
+    scored = [score async for score in backend.score(tokens, keep=3)]
+    assert [score.index for score in scored] == list(range(1, len(tokens)))
+    for score in scored:
+        alone = plain.logprobs(tokens[: score.index])
+        assert score.id == tokens[score.index]
+        assert abs(math.exp(score.logprob) - math.exp(alone[score.id])) < 2e-3
+        better = int((alone > alone[score.id] + 0.01).sum())
+        as_good = int((alone > alone[score.id] - 0.01).sum())
+        assert better < score.rank <= as_good
+        assert len(score.distribution.ids) == 3
     plain.close()
     await backend.close()
 
@@ -219,16 +219,16 @@ async def test_scoring_a_part_leaves_the_weave_where_it_is(
     backend = await open_llama(models[name], LlamaSettings(threads=1))
     woven = await weave(backend)
     tokens = woven.anchor.tokens
-    whole = [one async for one in backend.score(tokens)]
+    whole = [score async for score in backend.score(tokens)]
     await weave(backend)
     parts: list[TokenScore] = []
     with counted() as seen:
         for stop in range(len(tokens), 1, -7):
             start = max(stop - 7, 1)
-            parts = [one async for one in backend.score(tokens[:stop], start)] + parts
-    assert [one.index for one in parts] == [one.index for one in whole]
-    for one, other in zip(parts, whole, strict=True):
-        assert abs(one.logprob - other.logprob) < 0.01
+            parts = [score async for score in backend.score(tokens[:stop], start)] + parts
+    assert [score.index for score in parts] == [score.index for score in whole]
+    for first, other in zip(parts, whole, strict=True):
+        assert abs(first.logprob - other.logprob) < 0.01
     if name not in WHOLE_STATES:
         assert seen.tokens == len(parts), "each token once, nothing before it again"
         with counted() as seen:

@@ -99,11 +99,11 @@ async def test_as_messages_the_reply_goes_on_as_in_process() -> None:
         remote = await open_remote("fable", settings)
         assert remote.chat_format == UNSEEN
         for story in ("", "Once upon"):
-            told = await likely(remote, PLAIN_CHAT, story)
+            shown = await likely(remote, PLAIN_CHAT, story)
             known = await likely(local, PLAIN_CHAT, story)
-            shared = told.keys() & known.keys()
+            shared = shown.keys() & known.keys()
             assert len(shared) > 5
-            assert {one: told[one] for one in shared} == pytest.approx(
+            assert {one: shown[one] for one in shared} == pytest.approx(
                 {one: known[one] for one in shared}, rel=0.02
             )
         await remote.close()
@@ -141,9 +141,9 @@ async def test_a_template_without_system_messages(tmp_path: Path) -> None:
 )
 async def test_a_template_that_fails_is_told(tmp_path: Path, template: str) -> None:
     backend = await opened(tmp_path, template)
-    with pytest.raises(ModelError, match="chat template failed") as told:
+    with pytest.raises(ModelError, match="chat template failed") as raised:
         await said(backend)
-    assert "chat_template" in told.value.hint
+    assert "chat_template" in raised.value.hint
 
 
 async def test_special_tokens_give_the_format_away(tmp_path: Path) -> None:
@@ -166,9 +166,9 @@ async def test_a_format_of_ones_own_choosing(tmp_path: Path) -> None:
     backend = await opened(tmp_path, CHATML, "gemma")
     text, _ = await said(backend)
     assert text.endswith("Hello <|im_end|><end_of_turn>\n<start_of_turn>model\n")
-    with pytest.raises(ModelError, match="no chat format chatlm") as told:
+    with pytest.raises(ModelError, match="no chat format chatlm") as raised:
         await opened(tmp_path, chosen="chatlm")
-    assert "Did you mean" in told.value.hint
+    assert "Did you mean" in raised.value.hint
     long = Chat(message="word " * 5000)
     text, _ = await said(await opened(tmp_path, chosen="llama3"), long)
     assert text.count("word") == 5000
@@ -181,10 +181,10 @@ def test_every_built_in_format_gets_what_was_said_with_its_blanks() -> None:
     count = llama.llama_chat_builtin_templates(names, len(names))
     earlier = (ChatMessage("user", "\ta "), ChatMessage("assistant", " b "))
     chat, kept = Chat(" s\n", " hi \n\n", earlier), 0
-    for name in [PLAIN, *((one or b"").decode() for one in names[:count])]:
+    for name in [PLAIN, *((name_of or b"").decode() for name_of in names[:count])]:
         form = named_format(llama, name)
         text = "".join(part.text for part in form.open(chat))
         if form.render is not None:
             assert text == form.render(chat.messages()), name
-        kept += all(one.content in text for one in chat.said())
+        kept += all(name_of.content in text for name_of in chat.said())
     assert kept > count / 2, "most formats keep every blank"

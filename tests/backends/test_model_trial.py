@@ -44,18 +44,18 @@ async def test_a_broken_vocabulary_is_found_in_the_header(
     tmp_path: Path, change: Change, cause: str
 ) -> None:
     path = changed(tmp_path / "a.gguf", change)
-    with pytest.raises(ModelError, match="broken vocabulary") as told:
+    with pytest.raises(ModelError, match="broken vocabulary") as raised:
         await open_model(str(path), Config())
-    assert cause in told.value.cause
-    assert told.value.hint
+    assert cause in raised.value.cause
+    assert raised.value.hint
 
 
 async def test_what_ends_the_trial_is_said(tmp_path: Path) -> None:
     path = changed(tmp_path / "a.gguf", value("llama.block_count", 0))
-    with pytest.raises(ModelError, match=r"a.gguf cannot be opened") as told:
+    with pytest.raises(ModelError, match=r"a.gguf cannot be opened") as raised:
         await open_model(str(path), Config())
-    assert "SIGABRT" in told.value.cause
-    assert "GGML_ASSERT" in told.value.cause
+    assert "SIGABRT" in raised.value.cause
+    assert "GGML_ASSERT" in raised.value.cause
     assert not paths.tried_file().exists()
 
 
@@ -79,13 +79,13 @@ async def test_bundled_models_are_not_tried() -> None:
 
 async def test_what_is_remembered_is_bounded_and_may_be_broken(tmp_path: Path) -> None:
     for number in range(model_trial.MOST + 5):
-        model_trial._remember([number])
-    assert len(model_trial._remembered()) == model_trial.MOST
-    assert model_trial._remembered()[-1] == [model_trial.MOST + 4]
+        model_trial.remember([number])
+    assert len(model_trial.remembered()) == model_trial.MOST
+    assert model_trial.remembered()[-1] == [model_trial.MOST + 4]
     paths.tried_file().write_bytes(b"\xff{")
     path = tiny_llama(tmp_path / "a.gguf")
     await model_trial.try_file(path)
-    assert len(model_trial._remembered()) == 1
+    assert len(model_trial.remembered()) == 1
 
 
 async def test_giving_up_ends_the_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,10 +130,10 @@ async def test_a_model_that_does_not_say_its_context_has_a_usual_one(
 async def test_what_this_machine_has_not_is_refused_before_it_is_taken(
     tmp_path: Path, flag: str, number: int, error: type[Exception]
 ) -> None:
-    with pytest.raises(error) as told:
+    with pytest.raises(error) as raised:
         await open_model(BUNDLED_NAME, Config(), {flag: number})
-    assert getattr(told.value, "cause", "")
-    assert getattr(told.value, "hint", "")
+    assert getattr(raised.value, "cause", "")
+    assert getattr(raised.value, "hint", "")
 
 
 BUNDLED_NAME = next(iter(BUNDLED))

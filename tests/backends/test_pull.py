@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -22,8 +22,8 @@ from llterm.backends.registry import MODELS, find_model
 from llterm.config import Config
 from llterm.errors import BackendUnavailable, LltermError, ModelError, UsageError
 from llterm.reports.models_text import list_text
-from tests.helpers.fake_hub import Hub, serve_hub
-from tests.helpers.program import folders, run
+from tests.helpers.fake_hub import Hub
+from tests.helpers.program import run
 
 MODEL = (MODELS / "fable-q8_0.gguf").read_bytes()
 REPOSITORY = "someone/fable-GGUF"
@@ -32,16 +32,11 @@ KEY = "hf_planted0key0planted0key"
 
 
 @pytest.fixture
-def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    """A hub with one repository, and a home of its own; waits between tries take no time."""
-    with serve_hub() as found:
-        for name, value in {**found.environment, **folders(tmp_path)}.items():
-            monkeypatch.setenv(name, value)
-        for name in ("HF_TOKEN", "HF_HOME", "HF_HUB_CACHE", "XDG_CACHE_HOME"):
-            monkeypatch.delenv(name, raising=False)
-        monkeypatch.setattr("llterm.backends.pull.PAUSE", 0.0)
-        found.files[REPOSITORY] = {"fable-Q8_0.gguf": MODEL, "README.md": b"# fable"}
-        yield found
+def hub(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> Hub:
+    """A hub with one repository; waits between tries take no time."""
+    monkeypatch.setattr("llterm.backends.pull.PAUSE", 0.0)
+    hub.files[REPOSITORY] = {"fable-Q8_0.gguf": MODEL, "README.md": b"# fable"}
+    return hub
 
 
 def pulled(reference: str = REFERENCE) -> Path:
@@ -84,14 +79,14 @@ def test_the_hub_is_asked_for_nothing_else_and_told_little(hub: Hub) -> None:
 
 
 def test_progress_ends_at_the_whole(hub: Hub) -> None:
-    told: list[tuple[int, int]] = []
+    shares: list[tuple[int, int]] = []
     wanted = read_reference(REFERENCE)
     pull(
         choose_model(wanted, remote_models(REPOSITORY)),
-        lambda done, total: told.append((done, total)),
+        lambda done, total: shares.append((done, total)),
     )
-    assert told[-1] == (len(MODEL), len(MODEL))
-    assert told == sorted(told)
+    assert shares[-1] == (len(MODEL), len(MODEL))
+    assert shares == sorted(shares)
 
 
 def test_a_cut_connection_goes_on_where_it_was(hub: Hub) -> None:
@@ -189,11 +184,11 @@ def test_a_disk_that_fills_up_leaves_a_part(hub: Hub, tmp_path: Path) -> None:
     assert ran.returncode == 1
     assert "The disk is full" in ran.stderr
     assert "Traceback" not in ran.stderr
-    kept = part().stat().st_size
-    assert 0 < kept <= limit
+    size = part().stat().st_size
+    assert 0 < size <= limit
     sent = hub.sent
     assert pulled().read_bytes() == MODEL
-    assert hub.sent == sent + len(MODEL) - kept
+    assert hub.sent == sent + len(MODEL) - size
 
 
 def test_ctrl_c_leaves_a_part_and_says_so(hub: Hub, tmp_path: Path) -> None:
@@ -214,9 +209,9 @@ def test_ctrl_c_leaves_a_part_and_says_so(hub: Hub, tmp_path: Path) -> None:
     assert child.returncode == 130
     assert "The pull was stopped" in said
     assert "Traceback" not in said
-    hub.cut, kept = [], part().stat().st_size
+    hub.cut, size = [], part().stat().st_size
     assert pulled().read_bytes() == MODEL
-    assert hub.sent <= 1_000_000 + len(MODEL) - kept
+    assert hub.sent <= 1_000_000 + len(MODEL) - size
 
 
 _AS_A_SHELL_WOULD = """
@@ -233,9 +228,9 @@ def test_a_redirect_to_another_host_goes_without_the_token(
     monkeypatch.setenv("HF_TOKEN", KEY)
     hub.redirects = True
     assert pulled().read_bytes() == MODEL
-    there = dict(zip([path for path, _ in hub.asked], hub.tokens, strict=True))
-    assert there["/elsewhere"] is None
-    assert set(there.values()) == {None, f"Bearer {KEY}"}
+    tokens_by_path = dict(zip([path for path, _ in hub.asked], hub.tokens, strict=True))
+    assert tokens_by_path["/elsewhere"] is None
+    assert set(tokens_by_path.values()) == {None, f"Bearer {KEY}"}
 
 
 def test_two_pulls_of_one_file_are_not_at_once(hub: Hub) -> None:
@@ -245,7 +240,7 @@ def test_two_pulls_of_one_file_are_not_at_once(hub: Hub) -> None:
     model = choose_model(wanted, remote_models(REPOSITORY))
     target = folder_of(REPOSITORY) / model.files[0].name
     target.parent.mkdir(parents=True)
-    with PartFile(target, model.files[0], lambda size: None) as first:
+    with closing(PartFile(target, model.files[0], lambda size: None)) as first:
         first.write(MODEL[:10])
         with pytest.raises(UsageError, match="pulled already"):
             pulled()
@@ -266,9 +261,9 @@ def test_what_the_hub_refuses_has_a_title_and_a_hint(
 ) -> None:
     for name, value in fault.items():
         setattr(hub, name, value)
-    with pytest.raises(kind, match=title) as told:
+    with pytest.raises(kind, match=title) as raised:
         pulled()
-    assert told.value.hint
+    assert raised.value.hint
     assert nothing_left()
 
 

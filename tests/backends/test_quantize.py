@@ -62,9 +62,9 @@ def test_a_crash_is_only_an_error(tmp_path: Path, number: signal.Signals) -> Non
             killed.append(child())
             os.kill(killed[0], number)
 
-    with pytest.raises(ModelError, match="could not be quantised") as told:
+    with pytest.raises(ModelError, match="could not be quantised") as raised:
         quantize(F16, tmp_path / "x.gguf", "q2_K", progress=crash)
-    assert f"signal {number}" in told.value.cause
+    assert f"signal {number}" in raised.value.cause
     assert not list(tmp_path.iterdir())
 
 
@@ -92,17 +92,19 @@ def test_a_file_cut_off_is_told(tmp_path: Path) -> None:
 
 def test_names_of_quantisations() -> None:
     assert file_type("Q4_K_m") == "q4_K_M"
-    with pytest.raises(UsageError, match="There is no quantisation q4_KM") as told:
+    with pytest.raises(UsageError, match="There is no quantisation q4_KM") as raised:
         file_type("q4_KM")
-    assert "q4_K_M" in told.value.hint
+    assert "q4_K_M" in raised.value.hint
 
 
 def child() -> int:
     """The process that quantises."""
     task = Path(f"/proc/{os.getpid()}/task")
-    found = [one for tid in task.iterdir() for one in (tid / "children").read_text().split()]
+    children = [one for tid in task.iterdir() for one in (tid / "children").read_text().split()]
     quantizers = [
-        int(one) for one in found if b"quantize_child" in Path(f"/proc/{one}/cmdline").read_bytes()
+        int(one)
+        for one in children
+        if b"llamacpp.quantize" in Path(f"/proc/{one}/cmdline").read_bytes()
     ]
     (only,) = quantizers
     return only

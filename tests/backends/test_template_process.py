@@ -12,10 +12,9 @@ from pathlib import Path
 import pytest
 
 import llterm
-from llterm.backends import template_process
 from llterm.backends.chat_formats import own_format
 from llterm.backends.llamacpp import LlamaSettings, open_llama
-from llterm.backends.template_process import render_template
+from llterm.backends.template_process import renderer
 from llterm.core.chat_messages import Chat
 from llterm.errors import ModelError
 from llterm.session.document import Document
@@ -56,11 +55,11 @@ def opened(template: str) -> str:
 
 @pytest.mark.parametrize("kind", HOSTILE)
 def test_a_hostile_template_ends_and_the_next_one_works(kind: str) -> None:
-    with pytest.raises(ModelError, match="chat template failed") as told:
+    with pytest.raises(ModelError, match="chat template failed") as raised:
         opened(HOSTILE[kind])
-    assert told.value.cause
-    assert len(told.value.cause) < 300
-    assert "chat_template" in told.value.hint
+    assert raised.value.cause
+    assert len(raised.value.cause) < 300
+    assert "chat_template" in raised.value.hint
     assert opened(NAMED) == "Hello!"
 
 
@@ -73,30 +72,30 @@ def test_a_hostile_template_ends_and_the_next_one_works(kind: str) -> None:
     ],
 )
 def test_the_error_says_which_limit_it_was(kind: str, limit: str) -> None:
-    with pytest.raises(ModelError) as told:
+    with pytest.raises(ModelError) as raised:
         opened(HOSTILE[kind])
-    assert limit in told.value.cause
+    assert limit in raised.value.cause
 
 
 def test_one_process_renders_and_a_killed_one_is_begun_again() -> None:
     assert opened(NAMED) == "Hello!"
-    first = template_process._renderer._process
+    first = renderer.process
     assert first is not None
     assert opened("{{ messages[0].content }}?") == "Hello?"
-    assert template_process._renderer._process is first
+    assert renderer.process is first
     os.kill(first.pid, 9)
     first.wait()
     assert opened(NAMED) == "Hello!"
-    assert template_process._renderer._process is not first
+    assert renderer.process is not first
 
 
 def test_it_sees_no_secrets_and_holds_nothing_of_the_app(monkeypatch: pytest.MonkeyPatch) -> None:
-    template_process._renderer.end()
+    renderer.end()
     monkeypatch.setenv("HF_TOKEN", "hidden")
     held = os.open("/dev/null", os.O_RDONLY)
     os.set_inheritable(held, True)
     assert opened(NAMED) == "Hello!"
-    child = template_process._renderer._process
+    child = renderer.process
     assert child is not None
     assert os.getsid(child.pid) == child.pid
     if sys.platform == "linux":
@@ -107,10 +106,10 @@ def test_it_sees_no_secrets_and_holds_nothing_of_the_app(monkeypatch: pytest.Mon
 
 def test_it_ends_with_the_app() -> None:
     program = (
-        "from llterm.backends import template_process\n"
-        f"template_process.render_template({NAMED!r}, {{'messages': [{{'content': 'x'}}]}})\n"
+        "from llterm.backends.template_process import renderer\n"
+        f"renderer.render({NAMED!r}, {{'messages': [{{'content': 'x'}}]}})\n"
         "import os, sys\n"
-        "sys.stdout.write(str(template_process._renderer._process.pid)); sys.stdout.flush()\n"
+        "sys.stdout.write(str(renderer.process.pid)); sys.stdout.flush()\n"
         "os.kill(os.getpid(), 9)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
@@ -134,7 +133,7 @@ def _pidfd(pid: int) -> int | None:
 
 def test_characters_of_all_kinds_come_back() -> None:
     text = 'é "\u2028" \\ \ud800 🙂\n'
-    assert render_template("{{ text }}{{ text|tojson }}", {"text": text}).startswith(text)
+    assert renderer.render("{{ text }}{{ text|tojson }}", {"text": text}).startswith(text)
 
 
 async def test_the_event_loop_goes_on_while_a_template_runs(tmp_path: Path) -> None:
@@ -154,11 +153,11 @@ async def test_the_event_loop_goes_on_while_a_template_runs(tmp_path: Path) -> N
     session.set_chat(Chat("", "Hello"))
     counting = asyncio.create_task(count())
     session.weave()
-    with pytest.raises(ModelError, match="chat template failed") as told:
+    with pytest.raises(ModelError, match="chat template failed") as raised:
         await session.wait()
     counting.cancel()
     assert turns > 1000
-    assert "come to an end" in told.value.cause
+    assert "come to an end" in raised.value.cause
     assert session.document.text == "What was typed"
     await session.close()
     await backend.close()
@@ -170,11 +169,11 @@ async def test_a_weave_after_a_template_has_its_tokens(tmp_path: Path) -> None:
     )
     session = Session(Document.scratch())
     await session.change_model(backend)
-    told = asyncio.Event()
-    session.listen(told.set)
+    heard = asyncio.Event()
+    session.listen(heard.set)
     session.set_chat(Chat("", "Hello"))
     assert backend.open_chat(Chat("", "Hello")) == ()
-    await asyncio.wait_for(told.wait(), 30)
+    await asyncio.wait_for(heard.wait(), 30)
     session.weave()
     await session.wait()
     assert session.shown is not None

@@ -15,7 +15,7 @@ from llterm.errors import LltermError, UsageError
 from llterm.number_format import count_of
 
 SOURCES = sorted(Path(package).parent.rglob("*.py"))
-CHILDREN = ("backends/gradients_child.py", "backends/llamacpp/quantize_child.py",
+CHILDREN = ("backends/gradients_child.py", "backends/llamacpp/quantize.py",
             "backends/template_child.py")  # fmt: skip
 """Processes of their own, whose stdout is for llterm alone."""
 WRITERS = ("output.py", "supervise.py", "ui/llterm_app.py", *CHILDREN)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
 
-from llterm.backends.llamacpp import LlamaBackend, LlamaSettings, open_llama
+from llterm.backends.llamacpp import LlamaBackend
 from llterm.core.scored_text import TokenReading, summarise
 from llterm.core.tokens import Tail
 from llterm.engine.score import Method, score_text
@@ -20,13 +20,6 @@ TEXT = (
     "The old woman opened the box very slowly. “What is it?” asked the fox — and the wind said"
     " nothing. Inside it was a café of 猫, a ring, and 12,345 nuts!\n\n"
 ) * 8 + "\n".join(story.text for story in STORIES)
-
-
-@pytest.fixture
-async def backend() -> AsyncIterator[LlamaBackend]:
-    opened = await open_llama(BUNDLED, LlamaSettings(threads=1))
-    yield opened
-    await opened.close()
 
 
 @pytest.fixture

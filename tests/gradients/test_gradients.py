@@ -24,13 +24,6 @@ from tests.helpers.tiny_models import tiny_hybrid, tiny_llama
 
 
 @pytest.fixture
-async def backend() -> AsyncIterator[LlamaBackend]:
-    opened = await open_llama(BUNDLED, LlamaSettings(threads=1))
-    yield opened
-    await opened.close()
-
-
-@pytest.fixture
 async def process() -> AsyncIterator[GradientProcess]:
     made = GradientProcess(BUNDLED)
     yield made
@@ -50,14 +43,14 @@ async def test_integrated_gradients_are_complete(
     how = AttributionSettings("integrated-gradients")
     for story, size in ((0, 12), (1, 20), (2, 6)):
         question = asked(backend, story, size)
-        found = await attribute(backend, question, how, process)
-        assert found.gap is not None
-        assert found.gap < 0.05
-        assert len(found.values) == size
+        attribution = await attribute(backend, question, how, process)
+        assert attribution.gap is not None
+        assert attribution.gap < 0.05
+        assert len(attribution.values) == size
         # What the gap is measured with is the model's own figure.
-        assert found.logprob is not None
-        assert not found.notes
-        assert abs(found.logprob - await own(backend, question)) < 0.02
+        assert attribution.logprob is not None
+        assert not attribution.notes
+        assert abs(attribution.logprob - await own(backend, question)) < 0.02
 
 
 async def own(backend: LlamaBackend, question: Question) -> float:
@@ -97,10 +90,12 @@ async def test_a_long_text_is_cut_and_says_so(
     backend: LlamaBackend, process: GradientProcess
 ) -> None:
     question = asked(backend, 0, 20)
-    found = await attribute(backend, question, AttributionSettings("saliency", limit=8), process)
-    assert len(found.values) == 8
-    assert found.first == len(question.tokens) - 8
-    assert "last 8 tokens" in found.notes[0]
+    attribution = await attribute(
+        backend, question, AttributionSettings("saliency", limit=8), process
+    )
+    assert len(attribution.values) == 8
+    assert attribution.first == len(question.tokens) - 8
+    assert "last 8 tokens" in attribution.notes[0]
 
 
 async def test_stopping_ends_the_process_and_it_starts_again(
@@ -110,7 +105,7 @@ async def test_stopping_ends_the_process_and_it_starts_again(
     started = asyncio.Event()
     task = asyncio.create_task(attribute(backend, question, how, process, lambda _: started.set()))
     await started.wait()
-    child = process._process
+    child = process.process
     assert child is not None
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -149,16 +144,16 @@ def test_the_command(tmp_path: Path, method: Method) -> None:
     text = "The king had three sons"
     ran = run(tmp_path, "score", "--prompt", text, "--attribution", method, "--format", "json")
     assert ran.code == 0, ran.err
-    found = json.loads(ran.out)
-    assert bytes(found["tokens"][0]["bytes"]) == b"The"
-    assert all(math.isfinite(one["value"]) for one in found["tokens"])
+    result = json.loads(ran.out)
+    assert bytes(result["tokens"][0]["bytes"]) == b"The"
+    assert all(math.isfinite(one["value"]) for one in result["tokens"])
 
 
 def test_the_reference_for_attention_is_current() -> None:
     written, made = json.loads(FILE.read_text("utf-8")), reference()
     assert written["model"] == made["model"]
-    for one, other in zip(written["contexts"], made["contexts"], strict=True):
-        assert one["tokens"] == other["tokens"]
-        for layer, again in zip(one["layers"], other["layers"], strict=True):
+    for first, other in zip(written["contexts"], made["contexts"], strict=True):
+        assert first["tokens"] == other["tokens"]
+        for layer, again in zip(first["layers"], other["layers"], strict=True):
             flat, same = ([x for row in rows for x in row] for rows in (layer, again))
             assert flat == pytest.approx(same, abs=1e-4)

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from llterm.core.display import display_text
 from llterm.core.loom_tree import BIN, ROOT
-from llterm.session.changes import Change, ModelRun
 from llterm.session.document import Document
+from llterm.session.manuscript import Change, ModelRun
 
 TEXTS = st.sampled_from(
     ["a", "the fox", " ", "\n", "é", "日本", "👩‍🚀", "a\u0301", "\x1b[31m", "\u202e", "x\r\ny", ""]

@@ -105,8 +105,8 @@ class Mortal(Endless):
 async def stepped(found: MixReader, count: int = 1) -> None:
     for _ in range(count):
         size = len(found.pieces)
-        found._session.player.step()
-        await found._session.player.wait()
+        found.session.player.step()
+        await found.session.player.task.wait()
         await until(partial(_longer, found, size))
 
 

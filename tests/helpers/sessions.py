@@ -56,7 +56,7 @@ def greedy_session(text: bytes = TEXT) -> Session:
 async def stepped(begun: Session, times: int = 1) -> Session:
     for _ in range(times):
         begun.player.step()
-    await begun.player.wait()
+    await begun.player.task.wait()
     return begun
 
 

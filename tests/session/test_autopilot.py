@@ -13,7 +13,7 @@ SHORT = WeaveSettings(depth=4, beams=5)
 
 async def flown(begun: Session, rounds: int) -> Session:
     begun.autopilot.start(rounds)
-    await begun.autopilot.wait()
+    await begun.autopilot.task.wait()
     return begun
 
 
@@ -58,6 +58,6 @@ async def test_an_edit_ends_it() -> None:
     end = len(begun.document.text)
     begun.edit(end, end, "!")
     gate.opened.set()
-    await asyncio.wait_for(begun.autopilot.wait(), 60)
+    await asyncio.wait_for(begun.autopilot.task.wait(), 60)
     assert begun.document.text.endswith("!")
     assert said == ["the autopilot gave way to you"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,13 +23,6 @@ RULES = WeaveSettings(depth=5, cutoff=0.08, split_limit=3, beams=8, heal=False)
 
 
 @pytest.fixture
-async def backend() -> AsyncIterator[LlamaBackend]:
-    opened = await open_llama(BUNDLED, LlamaSettings(threads=1))
-    yield opened
-    await opened.close()
-
-
-@pytest.fixture
 def plain() -> Iterator[PlainDecoder]:
     decoder = PlainDecoder(BUNDLED)
     yield decoder
@@ -42,11 +35,11 @@ def alone(
     """The best N by best-first search, one prefix a decode, in a fresh cache each time."""
     vocabulary, stopper = backend.vocabulary, Stopper(rules)
     waiting: list[tuple[float, Tail, bool]] = [(0.0, (), False)]
-    found: list[tuple[float, Tail]] = []
-    while waiting and len(found) < rules.beams:
+    best: list[tuple[float, Tail]] = []
+    while waiting and len(best) < rules.beams:
         cost, tail, ended = heapq.heappop(waiting)
         if ended:
-            found.append((-cost, tail))
+            best.append((-cost, tail))
             continue
         logprobs = plain.logprobs(story + tail)
         ids = sorted(range(vocabulary.size), key=lambda id: (-logprobs[id], id))
@@ -57,7 +50,7 @@ def alone(
             text = text_bytes(vocabulary, path).decode("utf-8", "ignore")
             over = vocabulary.token(id).end or stopper.ended(text) or len(path) >= rules.depth
             heapq.heappush(waiting, (cost - float(logprobs[id]), path, over))
-    return found
+    return best
 
 
 async def woven(session: Session) -> list[Suggestion]:
@@ -68,11 +61,11 @@ async def woven(session: Session) -> list[Suggestion]:
 
 
 def check(mine: list[Suggestion], plain: list[tuple[float, Tail]]) -> None:
-    assert {one.tail for one in mine} == {tail for _, tail in plain}
+    assert {row.tail for row in mine} == {tail for _, tail in plain}
     joint = {tail: logprob for logprob, tail in plain}
-    for one in mine:
-        assert abs(one.logprob - joint[one.tail]) < 0.01, "within 1 % of p"
-    assert [one.logprob for one in mine] == sorted((one.logprob for one in mine), reverse=True)
+    for row in mine:
+        assert abs(row.logprob - joint[row.tail]) < 0.01, "within 1 % of p"
+    assert [row.logprob for row in mine] == sorted((row.logprob for row in mine), reverse=True)
 
 
 @pytest.mark.parametrize("story", STORIES, ids=lambda story: story.title)
@@ -104,10 +97,10 @@ async def test_a_loom_opened_again_weaves_the_same(backend: LlamaBackend, tmp_pa
     again.document.save_weave(b"")
     again.attach(fresh)
     cold = await woven(again)
-    joint = {one.tail: one.logprob for one in warm}
-    assert {one.tail for one in cold} == set(joint)
-    for one in cold:
-        assert abs(one.logprob - joint[one.tail]) < 0.01
+    joint = {row.tail: row.logprob for row in warm}
+    assert {row.tail for row in cold} == set(joint)
+    for row in cold:
+        assert abs(row.logprob - joint[row.tail]) < 0.01
     await again.close()
     await fresh.close()
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import numpy as np
 import pytest
 
-from llterm.backends.llamacpp import LlamaBackend, LlamaSettings, open_llama
+from llterm.backends.llamacpp import LlamaBackend
 from llterm.constraints.compiled import compile
 from llterm.constraints.spec import choices, regex
 from llterm.core.tokens import text_bytes
@@ -24,20 +22,12 @@ from llterm.session.inspection import (
     parse_chain,
 )
 from llterm.session.session import Session
-from tests.helpers.bundled_model import BUNDLED
 from tests.helpers.plain_decoder import counted
 from tests.helpers.polling import until
 from tests.helpers.sessions import all_read
 
 TEXT = "Once upon a time there was a little girl. She went to the park and said"
 WORDS = choices([" to her mom", " that it was big", " nothing"])
-
-
-@pytest.fixture
-async def backend() -> AsyncIterator[LlamaBackend]:
-    opened = await open_llama(BUNDLED, LlamaSettings(threads=1))
-    yield opened
-    await opened.close()
 
 
 @pytest.fixture(autouse=True)

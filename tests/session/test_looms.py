@@ -105,12 +105,12 @@ def test_names_that_are_none_are_refused(home: Path, name: str) -> None:
 
 
 def test_nothing_is_overwritten(home: Path) -> None:
-    one, two = loom(home / "a.loom", "one"), loom(home / "b.loom", "two")
+    first, two = loom(home / "a.loom", "one"), loom(home / "b.loom", "two")
     with pytest.raises(UsageError, match="exists already"):
-        looms.rename(one, "b")
-    assert looms.rename(one, "a.loom") == one
-    assert looms.duplicate(one).name == "a copy.loom"
-    assert looms.duplicate(one).name == "a copy 2.loom"
+        looms.rename(first, "b")
+    assert looms.rename(first, "a.loom") == first
+    assert looms.duplicate(first).name == "a copy.loom"
+    assert looms.duplicate(first).name == "a copy 2.loom"
     gone = looms.delete(two)
     loom(home / "b.loom", "three")
     assert looms.restore(gone).name == "b 2.loom"
@@ -168,13 +168,13 @@ def test_a_loom_that_is_open_stays_where_it_is(home: Path) -> None:
 def test_copies_are_dated_one_a_day_and_limited(home: Path) -> None:
     path = loom(home / "a.loom", "The fox")
     made = [back_up(path, 3, datetime(2026, 1, day, hour)) for day in (1, 2, 3) for hour in (9, 17)]
-    assert [one.stem for one in made if one] == ["2026-01-01 09.00.00"]
+    assert [row.stem for row in made if row] == ["2026-01-01 09.00.00"]
     for day in (4, 5, 6):
         # As if something had been written since the last copy.
         newest = backups(path)[0].stat().st_mtime
         os.utime(path, (newest + day, newest + day))
         back_up(path, 3, datetime(2026, 1, day))
-    assert [one.stem[:10] for one in backups(path)] == ["2026-01-06", "2026-01-05", "2026-01-04"]
+    assert [row.stem[:10] for row in backups(path)] == ["2026-01-06", "2026-01-05", "2026-01-04"]
     assert read(backups(path)[0]) == "The fox"
     assert back_up(path, 0, datetime(2026, 2, 1)) is None
 

@@ -37,22 +37,22 @@ async def mixing(
     session = Session(document)
     session.set_sampling(session.sampling.under("greedy", PRESETS))
     session.attach(Mix(models, Recipe(mode, OpinionPool((1.0,) * len(models))), forgiving=True))
-    found = MixReader(session)
-    found.start()
+    reader = MixReader(session)
+    reader.start()
     try:
-        await until(lambda: found.looked and not found.waiting)
-        yield found
+        await until(lambda: reader.looked and not reader.waiting)
+        yield reader
     finally:
-        found.stop()
+        reader.stop()
         await session.close()
 
 
 async def test_every_place_says_what_the_models_say() -> None:
     models = Endless(1), Endless(2)
-    async with mixing(*models) as found:
+    async with mixing(*models) as reader:
         tokens = (*models[0].vocabulary.prefix, *models[0].vocabulary.encode(STORY))
         head = len(models[0].vocabulary.prefix)
-        for number, place in enumerate(found.places):
+        for number, place in enumerate(reader.places):
             rows = [np.exp(one.logprobs(tokens[: head + number])) for one in models]
             mean = np.mean(rows, axis=0)
             assert place is not None
@@ -67,7 +67,7 @@ async def test_every_place_says_what_the_models_say() -> None:
 
 async def test_statistics_are_those_of_a_comparison() -> None:
     models = Endless(1), Endless(2)
-    async with mixing(*models, mode="reference") as found:
+    async with mixing(*models, mode="reference") as reader:
         vocabulary = models[0].vocabulary
         tokens = (*vocabulary.prefix, *vocabulary.encode(STORY))
         views = [TextWindow(tokens, len(vocabulary.prefix), 0)]
@@ -76,27 +76,27 @@ async def test_statistics_are_those_of_a_comparison() -> None:
         async for _ in compare(whole, reference, [ModelReader(models[1])], views):
             pass
         (other,) = whole.candidates
-        now, then = found.statistics(1).now(), other.statistics.now()
-        assert {name: pytest.approx(one.value, rel=1e-4) for name, one in then.items()} == {
-            name: one.value for name, one in now.items()
+        now, then = reader.statistics(1).now(), other.statistics.now()
+        assert {name: pytest.approx(number.value, rel=1e-4) for name, number in then.items()} == {
+            name: number.value for name, number in now.items()
         }
         numbers = list(whole.divergences(other))
         seen: list[int] = []
-        while (at := found.divergence(seen[-1] if seen else -1, 1)) is not None:
+        while (at := reader.divergence(seen[-1] if seen else -1, 1)) is not None:
             seen.append(at)
         # The comparison has no place after the last token.
-        seen = [one for one in seen if one < len(found.pieces)]
+        seen = [number for number in seen if number < len(reader.pieces)]
         assert seen == numbers
 
 
 async def test_each_token_keeps_whose_it_is_through_a_restart(tmp_path: FilePath) -> None:
     loom = tmp_path / "mixed.loom"
-    async with mixing(Endless(1), Endless(2), mode="round-robin", path=loom) as found:
-        count = len(found.pieces)
-        await stepped(found, 5)
-        given = [piece.by for piece in found.pieces[count:]]
+    async with mixing(Endless(1), Endless(2), mode="round-robin", path=loom) as reader:
+        count = len(reader.pieces)
+        await stepped(reader, 5)
+        given = [piece.by for piece in reader.pieces[count:]]
         assert given == [0, 1, 0, 1, 0]
-        assert all(piece.person for piece in found.pieces[:count])
+        assert all(piece.person for piece in reader.pieces[:count])
     session = Session(Document.open(loom))
     session.attach(Mix([Endless(1), Endless(2)], Recipe("democratic", OpinionPool((1.0, 1.0)))))
     again = MixReader(session)
@@ -109,76 +109,76 @@ async def test_each_token_keeps_whose_it_is_through_a_restart(tmp_path: FilePath
 
 async def test_a_step_asks_each_model_once() -> None:
     models = Endless(1), Endless(2)
-    async with mixing(*models) as found:
-        await stepped(found)
+    async with mixing(*models) as reader:
+        await stepped(reader)
         before = len(models[0].asked)
-        await stepped(found, 4)
+        await stepped(reader, 4)
         assert len(models[0].asked) - before == 4
 
 
 async def test_force_rewinds_to_a_place_and_the_old_text_is_a_branch() -> None:
-    async with mixing(Endless(1), Endless(2)) as found:
-        await stepped(found, 4)
-        document = found._session.document
-        old, number = document.text, len(found.pieces) - 3
-        place = found.places[number]
+    async with mixing(Endless(1), Endless(2)) as reader:
+        await stepped(reader, 4)
+        document = reader.session.document
+        old, number = document.text, len(reader.pieces) - 3
+        place = reader.places[number]
         assert place is not None
         other = next(id for id, _ in place.mix.top if id not in (place.token, 0))
-        found.force(number, other)
-        await until(lambda: len(found.pieces) == number + 1 and not found.waiting)
+        reader.force(number, other)
+        await until(lambda: len(reader.pieces) == number + 1 and not reader.waiting)
         forced = document.text
         assert forced != old
-        assert found.branch(number) is not None
+        assert reader.branch(number) is not None
         assert document.text == old
-        found.branch(number)
+        reader.branch(number)
         assert document.text == forced
 
 
 async def test_another_recipe_counts_at_once() -> None:
-    async with mixing(Endless(1), Endless(2)) as found:
-        mix = found.mix
+    async with mixing(Endless(1), Endless(2)) as reader:
+        mix = reader.mix
         assert mix is not None
-        before = found.places[-1]
-        found.change(Recipe("democratic", OpinionPool((1.0, -0.5), "log")))
-        await until(lambda: not found.waiting and found.places[-1] is not before)
-        assert found.places[-1] != before
+        before = reader.places[-1]
+        reader.change(Recipe("democratic", OpinionPool((1.0, -0.5), "log")))
+        await until(lambda: not reader.waiting and reader.places[-1] is not before)
+        assert reader.places[-1] != before
         assert "^-1" in mix.formula
 
 
 async def test_the_others_go_on_without_a_model_that_died() -> None:
     mortal, other = Mortal(1), Endless(2)
-    async with mixing(mortal, other) as found:
-        mix = found.mix
+    async with mixing(mortal, other) as reader:
+        mix = reader.mix
         assert mix is not None
         mortal.dead = True
-        await stepped(found, 3)
+        await stepped(reader, 3)
         assert list(mix.company.lost) == [0]
         assert mix.company.lost[0].error.title == "The server is gone"
         assert "random-1" not in mix.formula
-        assert [piece.by for piece in found.pieces[-2:]] == [1, 1]
-        assert found.places[-1] is not None
-        assert found.places[-1].sides[0] is None
+        assert [piece.by for piece in reader.pieces[-2:]] == [1, 1]
+        assert reader.places[-1] is not None
+        assert reader.places[-1].sides[0] is None
         mortal.dead = False
-        found.retry()
-        await until(lambda: not mix.company.lost and not found.waiting)
-        await stepped(found)
-        assert found.places[-1] is not None
-        assert found.places[-1].sides[0] is not None
+        reader.retry()
+        await until(lambda: not mix.company.lost and not reader.waiting)
+        await stepped(reader)
+        assert reader.places[-1] is not None
+        assert reader.places[-1].sides[0] is not None
 
 
 async def test_when_all_are_gone_it_says_so() -> None:
-    one, other = Mortal(1), Mortal(2)
-    async with mixing(one, other) as found:
-        one.dead = other.dead = True
-        told: list[LltermError | str] = []
-        player = found._session.player
-        player.ended = told.append
+    first, other = Mortal(1), Mortal(2)
+    async with mixing(first, other) as reader:
+        first.dead = other.dead = True
+        errors: list[LltermError | str] = []
+        player = reader.session.player
+        player.ended = errors.append
         player.step()
-        await player.wait()
+        await player.task.wait()
         player.step()
-        await player.wait()
-        assert isinstance(told[-1], LltermError)
-        assert told[-1].title == "The server is gone"
+        await player.task.wait()
+        assert isinstance(errors[-1], LltermError)
+        assert errors[-1].title == "The server is gone"
 
 
 KNOBS: dict[str, object] = {
@@ -221,12 +221,12 @@ def test_every_knob_of_the_chain_takes_part() -> None:
 )
 async def test_report_and_screen_write_the_same_text(sampling: Sampling) -> None:
     mode: Mode = "round-robin" if sampling.settings.mirostat else "democratic"
-    async with mixing(Endless(1), Endless(2), mode=mode) as found:
-        session, mix = found._session, found.mix
+    async with mixing(Endless(1), Endless(2), mode=mode) as reader:
+        session, mix = reader.session, reader.mix
         assert mix is not None
         session.set_sampling(sampling)
         before = len(session.document.text)
-        await stepped(found, 5)
+        await stepped(reader, 5)
         shown = session.document.bytes_before(len(session.document.text))[before:]
     mix = Mix([Endless(1), Endless(2)], Recipe(mode, OpinionPool((1.0, 1.0))))
     path = Path(Anchor(mix.vocabulary.prefix + mix.vocabulary.encode(STORY)))
@@ -241,12 +241,12 @@ async def test_what_a_server_does_not_list_is_not_told(reference: int) -> None:
     if reference:
         models.reverse()
     few = 1 - reference
-    async with mixing(*models, mode="reference") as found:
+    async with mixing(*models, mode="reference") as reader:
         vocabulary = models[0].vocabulary
         tokens = (*vocabulary.prefix, *vocabulary.encode(STORY))
         head = len(vocabulary.prefix)
         untold = 0
-        for number, place in enumerate(found.places[:-1]):
+        for number, place in enumerate(reader.places[:-1]):
             assert place is not None
             side = place.sides[few]
             assert side is not None
@@ -260,8 +260,8 @@ async def test_what_a_server_does_not_list_is_not_told(reference: int) -> None:
             assert side.choice == int(row.argmax())
             assert place.sides[1].kld is None  # type: ignore[union-attr]
             assert place.mix.p is None or reference == 0 or side.p is not None
-        assert 0 < untold < len(found.pieces)
-        now = found.statistics(1).now()
+        assert 0 < untold < len(reader.pieces)
+        now = reader.statistics(1).now()
         assert not any(now[name].known for name in ("kld", "ppl-ratio", "dp", "rms-dp"))
         assert now["same-top"].known
-        assert found.worst(1) is None
+        assert reader.worst(1) is None

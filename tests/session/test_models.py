@@ -39,7 +39,7 @@ async def test_the_old_suggestions_stay_in_sight_until_the_next_weave() -> None:
     tail = view.suggestions[0].tail
     await session.change_model(Twin())
     assert session.stale
-    assert session.foreign
+    assert session.suggestions.foreign
     assert session.view is not None
     assert [one.tail for one in session.view.suggestions] == [one.tail for one in view.suggestions]
     with pytest.raises(UsageError, match="another model"):
@@ -110,9 +110,9 @@ async def test_what_suggestions_must_fit_is_made_anew_for_the_new_vocabulary() -
     session.weave()
     await session.wait()
     assert session.view is not None
-    found = {one.data for one in session.view.suggestions}
-    assert found
-    assert found <= {b" a", b" be"}
+    texts = {one.data for one in session.view.suggestions}
+    assert texts
+    assert texts <= {b" a", b" be"}
 
 
 async def test_the_story_is_the_reply_and_goes_on_in_mid_turn() -> None:

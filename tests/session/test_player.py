@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
@@ -36,16 +35,9 @@ async def played(begun: Session, tokens: int) -> Session:
 
     begun.player.landed = count
     begun.player.play()
-    await begun.player.wait()
+    await begun.player.task.wait()
     begun.player.landed = tell
     return begun
-
-
-@pytest.fixture
-async def backend() -> AsyncIterator[LlamaBackend]:
-    opened = await open_llama(BUNDLED, LlamaSettings(threads=1))
-    yield opened
-    await opened.close()
 
 
 async def test_a_greedy_step_writes_the_weaves_first_choice() -> None:
@@ -115,7 +107,7 @@ async def test_an_edit_ends_the_play() -> None:
 
     begun.player.landed = write
     begun.player.play()
-    await begun.player.wait()
+    await begun.player.task.wait()
     assert not begun.player.playing
     assert begun.document.text.endswith("!")
     assert begun.player.drawn == 2
@@ -161,7 +153,7 @@ async def test_a_constraint_holds_and_its_end_ends_the_play() -> None:
     begun.player.ended = said.append
     await begun.set_constraint(choices([" river and the sea"]))
     begun.player.play()
-    await begun.player.wait()
+    await begun.player.task.wait()
     assert begun.document.text == "The maker went to the river and the sea"
     assert said == ["the model ends the text here"]
 
@@ -188,7 +180,7 @@ async def test_a_model_that_fails_ends_the_play_with_its_error() -> None:
     begun.attach(ScriptedBackend(fails))
     begun.player.ended = said.append
     begun.player.play()
-    await begun.player.wait()
+    await begun.player.task.wait()
     assert not begun.player.playing
     assert isinstance(said[0], LltermError)
     assert said[0].title == "The model fell over"

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from llterm.backends.llamacpp import LlamaBackend, LlamaSettings, open_llama
+from llterm.backends.llamacpp import LlamaBackend
 from llterm.backends.scripted import ScriptedBackend
 from llterm.core.sampling.sampler_settings import PRESETS
 from llterm.core.weave_settings import WeaveSettings
@@ -17,19 +16,11 @@ from llterm.session.document import Document
 from llterm.session.inspection import Inspection, force, in_story, parse_chain
 from llterm.session.session import Session
 from llterm.session.stories import STORIES
-from tests.helpers.bundled_model import BUNDLED
 from tests.helpers.plain_decoder import counted
 from tests.helpers.polling import until
 from tests.helpers.sessions import all_read
 
 TEXT = STORIES[1].text * 6
-
-
-@pytest.fixture
-async def backend() -> AsyncIterator[LlamaBackend]:
-    opened = await open_llama(BUNDLED, LlamaSettings(threads=1))
-    yield opened
-    await opened.close()
 
 
 @pytest.fixture(autouse=True)
@@ -51,11 +42,11 @@ async def test_every_token_is_read_once_as_scoring_says(backend: LlamaBackend) -
     reader = session.reader
     assert reader.scored == len(reader.places)
     ids = backend.vocabulary.prefix + tuple(place.id for place in reader.places)
-    scored = [one async for one in backend.score(ids)]
-    for one, other in zip(reader.readings, scored, strict=True):
-        assert one is not None
-        assert one.token.id == other.id
-        assert abs(one.logprob - other.logprob) < 0.01
+    scored = [first async for first in backend.score(ids)]
+    for first, other in zip(reader.readings, scored, strict=True):
+        assert first is not None
+        assert first.token.id == other.id
+        assert abs(first.logprob - other.logprob) < 0.01
     await session.close()
 
 
@@ -80,9 +71,9 @@ async def test_the_part_at_the_cursor_comes_first(backend: LlamaBackend) -> None
     first: list[int] = []
 
     def note() -> None:
-        found = [n for n, one in enumerate(session.reader.readings) if one is not None]
-        if found and not first:
-            first.extend(found)
+        numbers = [n for n, one in enumerate(session.reader.readings) if one is not None]
+        if numbers and not first:
+            first.extend(numbers)
 
     session.listen(note)
     session.reader.start()
@@ -168,23 +159,23 @@ async def test_what_if_costs_no_inference_and_names_the_stage(backend: LlamaBack
     spot = in_story(session, number)
     _, scored = await session.reader.candidates(spot.at.context, spot.stands)
     assert len(scored.distribution.ids) == backend.vocabulary.size
-    found = Inspection(backend.vocabulary, spot.at, scored.distribution)
+    inspection = Inspection(backend.vocabulary, spot, scored.distribution)
     with counted() as seen:
-        plain = found.table("", 50)
+        plain = inspection.table("", 50)
         assert plain.kept == backend.vocabulary.size
         assert [row.rank for row in plain.rows] == list(range(1, 51))
-        found.under(parse_chain("top_k=3 temperature=0.5"))
-        cut = found.table("", 50)
+        inspection.under(parse_chain("top_k=3 temperature=0.5"))
+        cut = inspection.table("", 50)
         assert cut.kept == 3
         assert {row.dropped_by for row in cut.rows[3:]} == {"top_k"}
         assert sum(row.p_final for row in cut.rows) == pytest.approx(1)
-        way = found.climb(1)
+        way = inspection.climb(1)
         assert [stage for stage, _ in way] == ["model", "top_k", "temperature"]
         assert way[0][1] < way[1][1] < way[2][1] == pytest.approx(cut.rows[0].p_final)
-        assert found.told(" the").startswith("␣the: rank")
+        assert inspection.told(" the").startswith("␣the: rank")
         for name in PRESETS:
-            found.under(parse_chain(name))
-        held = found.table("/^ [a-c]/", 20)
+            inspection.under(parse_chain(name))
+        held = inspection.table("/^ [a-c]/", 20)
         assert all(row.token.data[1:2] in b"abc" for row in held.rows)
     assert not seen.sizes
     await session.close()
@@ -227,10 +218,10 @@ async def test_futures_cost_a_token_for_each_way_and_leave_the_story_in_the_cach
         key=lambda n: one.entropy if (one := reader.readings[n]) else 0.0,
     )
     with counted() as decodes:
-        found = await reader.futures(number)
-    assert decodes.tokens <= len(found.ways) + 2
-    assert len(found.ways) >= 2
-    assert 0 < found.divergence < found.most
+        ways = await reader.futures(number)
+    assert decodes.tokens <= len(ways.ways) + 2
+    assert len(ways.ways) >= 2
+    assert 0 < ways.divergence < ways.most
     await session.close()
 
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import math
 import sqlite3
-from collections.abc import AsyncIterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from llterm.backends.llamacpp import LlamaBackend, LlamaSettings, open_llama
+from llterm.backends.llamacpp import LlamaBackend
 from llterm.backends.scripted import ScriptedBackend
 from llterm.constraints.spec import choices
 from llterm.core.bans import Bans
@@ -23,7 +22,6 @@ from llterm.session.document import Document
 from llterm.session.session import Session
 from llterm.session.stories import STORIES
 from llterm.store.file import MOST_SAMPLED
-from tests.helpers.bundled_model import BUNDLED
 from tests.helpers.plain_decoder import counted
 from tests.helpers.sessions import SEEDED, TEXT, Gate, draw_by
 
@@ -39,7 +37,7 @@ def session(
 
 async def sampled(begun: Session, count: int = 4, tokens: int = 8, **how: bool) -> list[Branch]:
     begun.samples.start(count, tokens, sentence=how.get("sentence", False))
-    await begun.samples.wait()
+    await begun.samples.task.wait()
     return lines(begun)
 
 
@@ -59,10 +57,10 @@ async def test_they_stand_in_the_tree_beside_the_search() -> None:
     await begun.wait()
     assert begun.view is not None
     assert begun.view.branches[: len(rows)] == tuple(lines(begun))
-    assert any(not one.sampled for one in begun.view.branches)
-    assert all(not one.tail[0] < 0 for one in begun.view.suggestions)
-    assert sum(one.sampled.count(",") + 1 for one in rows) == 4
-    assert all(math.isclose(one.p, math.exp(one.logprob)) for one in rows)
+    assert any(not row.sampled for row in begun.view.branches)
+    assert all(not row.tail[0] < 0 for row in begun.view.suggestions)
+    assert sum(row.sampled.count(",") + 1 for row in rows) == 4
+    assert all(math.isclose(row.p, math.exp(row.logprob)) for row in rows)
 
 
 async def test_a_seed_gives_the_same_lines_and_again_gives_others() -> None:
@@ -164,7 +162,7 @@ async def test_a_stop_an_edit_and_the_loss_of_the_model_end_the_drawing(act: str
     else:
         begun.set_resting(True)
     gate.opened.set()
-    await begun.samples.wait()
+    await begun.samples.task.wait()
     assert not begun.samples.running
     assert begun.samples.going == 0
     assert lines(begun)
@@ -178,20 +176,13 @@ async def test_without_a_model_there_is_an_error() -> None:
 
 async def test_lines_past_the_context_fail_and_say_so() -> None:
     begun = session(TEXT * 2)
-    told: list[LltermError] = []
-    begun.samples.ended = told.append
+    errors: list[LltermError] = []
+    begun.samples.ended = errors.append
     assert begun.source is not None
     rows = await sampled(begun, 2, begun.source.capabilities.context)
     assert rows
     assert all(row.finish in ("open", "end") for row in rows)
-    assert told or all(row.finish == "end" for row in rows)
-
-
-@pytest.fixture
-async def backend() -> AsyncIterator[LlamaBackend]:
-    opened = await open_llama(BUNDLED, LlamaSettings(threads=1))
-    yield opened
-    await opened.close()
+    assert errors or all(row.finish == "end" for row in rows)
 
 
 async def test_on_the_bundled_model_all_lines_cost_one_decode_a_token(
@@ -228,7 +219,7 @@ async def test_they_are_there_again_after_a_restart(tmp_path: Path) -> None:
     begun.accept(before[1].tail)
     assert story(begun) == TEXT + before[1].data
     node = begun.document.loom.nodes[begun.document.loom.head]
-    born = begun.document.birth(node.piece)
+    born = begun.document.ledger.birth(node.piece)
     assert born.settings["sampling"]["settings"]["seed"] == 3
     assert born.alternatives[0]
     begun.undo()

@@ -40,7 +40,7 @@ def sitting(*others: Source) -> tuple[Session, Sentences]:
 
 async def drawn(sentences: Sentences, count: int = 6) -> list[SentenceOffer]:
     sentences.start(count, 60)
-    await sentences.wait()
+    await sentences.task.wait()
     assert sentences.error is None
     return sentences.offers
 
@@ -52,9 +52,9 @@ def story(begun: Session) -> bytes:
 async def test_a_round_gives_whole_sentences_and_a_pick_lands_in_the_loom() -> None:
     begun, sentences = sitting()
     offers = await drawn(sentences)
-    ended = [one for one in offers if one.sample.finish == "stop"]
+    ended = [offer for offer in offers if offer.sample.finish == "stop"]
     assert ended
-    assert all(one.sample.data.rstrip(b'"')[-1:] in b".!?" for one in ended)
+    assert all(offer.sample.data.rstrip(b'"')[-1:] in b".!?" for offer in ended)
     data = ended[0].sample.data
     sentences.pick(ended[0])
     assert story(begun) == TEXT + data
@@ -119,8 +119,8 @@ async def test_several_models_write_side_by_side_each_by_its_own_tokens(
 ) -> None:
     begun, sentences = sitting(other)
     offers = await drawn(sentences, 5)
-    assert {one.source.name for one in offers} == {"scripted", other.name}
-    mine = next(one for one in offers if one.source is other)
+    assert {offer.source.name for offer in offers} == {"scripted", other.name}
+    mine = next(offer for offer in offers if offer.source is other)
     data = mine.sample.data
     sentences.pick(mine)
     assert story(begun) == TEXT + data
@@ -129,5 +129,5 @@ async def test_several_models_write_side_by_side_each_by_its_own_tokens(
     assert (piece.author, piece.fingerprint) == (other.name, other.vocabulary.fingerprint)
     again = await drawn(sentences, 5)
     assert again
-    sentences.pick(next(one for one in again if one.source is not other))
+    sentences.pick(next(offer for offer in again if offer.source is not other))
     assert story(begun).startswith(TEXT + data)

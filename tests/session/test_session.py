@@ -72,15 +72,15 @@ async def test_accepting_a_branch_moves_on_and_its_rest_stays_on_show_for_nothin
     begun = await woven(session())
     assert begun.view is not None
     assert begun.source is not None
-    branch = next(one for one in begun.view.branches if one.children)
+    branch = next(row for row in begun.view.branches if row.children)
     spent = begun.source.spent  # type: ignore[attr-defined]
     change = begun.accept(branch.tail)
     assert begun.document.text == TEXT.decode() + branch.data.decode()
     assert change.text == branch.data.decode()
     assert not begun.stale
     assert begun.at == begun.document.cursor
-    rest = {one.data for one in begun.view.branches}
-    assert {one.data for one in branch.children} <= rest
+    rest = {row.data for row in begun.view.branches}
+    assert {row.data for row in branch.children} <= rest
     assert begun.source.spent == spent  # type: ignore[attr-defined]
 
 
@@ -182,12 +182,12 @@ async def test_settings_changed_while_weaving_take_effect_at_once() -> None:
 async def test_growing_a_leaf_goes_deeper_there() -> None:
     begun = await woven(session(rules=WeaveSettings(depth=3, heal=False)))
     assert begun.view is not None
-    leaf = next(one for one in begun.view.suggestions if one.finish == "depth")
+    leaf = next(row for row in begun.view.suggestions if row.finish == "depth")
     begun.grow(leaf.tail)
     await begun.wait()
-    grown = [one for one in begun.view.suggestions if one.tail[:3] == leaf.tail]
+    grown = [row for row in begun.view.suggestions if row.tail[:3] == leaf.tail]
     assert grown
-    assert max(len(one.steps) for one in grown) == 6
+    assert max(len(row.steps) for row in grown) == 6
 
 
 async def test_a_rewritten_suggestion_is_the_persons_own_text() -> None:

@@ -23,10 +23,9 @@ from llterm.core.sampling.sampler_settings import PRESETS
 from llterm.core.suggestion_tree import Branch
 from llterm.formats.exports import ExportOptions
 from llterm.session.document import Document
-from llterm.session.inspection import accept_but, force
+from llterm.session.inspection import TokenProvenance, accept_but, born_at, force
 from llterm.session.saved_samples import pack_samples, unpack_samples
 from llterm.session.session import Session
-from llterm.session.token_provenance import TokenProvenance, born_at
 from tests.helpers.sessions import TEXT, draw_by, greedy_session, stepped
 
 FULL = Provenance(
@@ -46,9 +45,9 @@ async def woven(begun: Session) -> Branch:
 
 
 def born(begun: Session, start: int = len(TEXT)) -> TokenProvenance:
-    found = born_at(begun.document, start)
-    assert found is not None
-    return found
+    provenance = born_at(begun.document, start)
+    assert provenance is not None
+    return provenance
 
 
 async def accepted() -> Session:
@@ -94,29 +93,29 @@ MAKERS = {
 async def test_each_way_is_kept(way: str) -> None:
     begun = await MAKERS[way]()
     made = [
-        one
+        token
         for start in range(len(begun.document.text.encode()))
-        if (one := born_at(begun.document, start)) is not None
+        if (token := born_at(begun.document, start)) is not None
     ]
-    assert way in {one.arrival.way for one in made}
-    for one in made:
-        assert one.arrival.way in WAYS
-        assert one.model == "scripted"
-        assert one.logprob is not None
-        chance = one.arrival.way in ("drawn", "first choice", "forced")
-        assert (one.arrival.p_final is not None) == chance
-        assert one.arrival.kept is None or one.arrival.kept >= 1
+    assert way in {token.arrival.way for token in made}
+    for token in made:
+        assert token.arrival.way in WAYS
+        assert token.model == "scripted"
+        assert token.logprob is not None
+        chance = token.arrival.way in ("drawn", "first choice", "forced")
+        assert (token.arrival.p_final is not None) == chance
+        assert token.arrival.kept is None or token.arrival.kept >= 1
     for piece in begun.document.loom.pieces.texts:
         whole = begun.document.loom.pieces[piece]
         if whole.ids is not None:
-            assert len(begun.document.birth(piece).arrivals) == len(whole.ids)
+            assert len(begun.document.ledger.birth(piece).arrivals) == len(whole.ids)
 
 
 async def test_a_sampled_line_keeps_it() -> None:
     begun = greedy_session()
     draw_by(begun, PRESETS["creative"])
     begun.samples.start(2, 4, sentence=False)
-    await begun.samples.wait()
+    await begun.samples.task.wait()
     assert begun.view is not None
     row = next(one for one in begun.view.branches if one.sampled)
     assert begun.shown is not None
@@ -133,7 +132,7 @@ async def test_another_token_in_a_suggestion_is_picked() -> None:
     (id,) = begun.model.vocabulary.encode(b" sea")
     accept_but(begun, row.tail, 1, id, -4.0)
     piece = begun.document.loom.pieces[begun.document.loom.nodes[begun.document.loom.head].piece]
-    ways = [one.way for one in begun.document.birth(piece.id).arrivals]
+    ways = [one.way for one in begun.document.ledger.birth(piece.id).arrivals]
     assert ways[-1] == "picked"
     assert set(ways[:-1]) <= {"accepted", "forced"}
 
@@ -149,9 +148,9 @@ def test_births_of_earlier_versions_and_odd_ones_are_read() -> None:
     assert read_provenance(json.dumps(old)).alternatives == FULL.alternatives
     assert read_provenance(json.dumps(old)).arrivals == ()
     for row in (["klingon", 2.0, -1], ["drawn", math.nan, True], [1, "x", 1.5]):
-        found = read_arrival(row)
-        assert (found.p_final, found.kept) == (None, None)
-        assert found.way in ("", *WAYS)
+        arrival = read_arrival(row)
+        assert (arrival.p_final, arrival.kept) == (None, None)
+        assert arrival.way in ("", *WAYS)
     assert read_provenance('{"arrivals": [3]}') == Provenance()
 
 

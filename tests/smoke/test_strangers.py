@@ -14,5 +14,5 @@ pytestmark = pytest.mark.pty
 
 
 def test_a_strangers_text_never_reaches_the_terminal(start: Start, home: Path) -> None:
-    """pyloom's, which has most parts; those of the others in `tests/soak/test_strangers.py`."""
+    """pyloom's, which has most parts; those of the others in `tests/soak/test_hostile_input.py`."""
     look_everywhere(start, home, "pyloom", rows=1)

@@ -47,17 +47,19 @@ def tried(folder: Path, data: bytes) -> str:
     """What is said of a file: "" where it is taken, and can be shown whole then."""
     path = folder / "llterm.toml"
     path.write_bytes(data)
-    found = loaded(path)
-    if isinstance(found, LltermError):
-        said = str(found)
-        assert found.exit_code == 2
-        assert str(path) in found.cause, "the file is named"
+    config = loaded(path)
+    if isinstance(config, LltermError):
+        said = str(config)
+        assert config.exit_code == 2
+        assert str(path) in config.cause, "the file is named"
         assert len(said) < 3000
-        assert all(one.isprintable() or one == "\n" for one in said), "what is said is inert"
+        assert all(character.isprintable() or character == "\n" for character in said), (
+            "what is said is inert"
+        )
         return said
-    shown = show(found, origin=True)
+    shown = show(config, origin=True)
     tomllib.loads(shown)
-    assert all(one.isprintable() or one == "\n" for one in shown)
+    assert all(character.isprintable() or character == "\n" for character in shown)
     return ""
 
 

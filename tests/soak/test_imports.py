@@ -30,14 +30,14 @@ _AGAIN = 2
 @pytest.mark.soak
 def test_no_mutated_file_ends_an_import_an_export_or_a_map() -> None:
     chance = random.Random(1)
-    told: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for number in range(rounds(2200)):
         format = IMPORTS[number % len(IMPORTS)]
         data = mutated(format, chance)
         with TemporaryDirectory() as folder, no_longer_than(LONGEST, data):
             made = tried(data, chance.choice((None, format)), Path(folder))
             assert made is not None or list(Path(folder).iterdir()) == [], data
-            told[f"{format} {'made' if made else 'refused'}"] += 1
+            counts[f"{format} {'made' if made else 'refused'}"] += 1
             if made is not None:
                 try:
                     holds(made, pictures=number % 50 == 0)
@@ -45,7 +45,7 @@ def test_no_mutated_file_ends_an_import_an_export_or_a_map() -> None:
                     error.add_note(f"made of {data!r}")
                     raise
     for format in IMPORTS:
-        assert told[f"{format} made"] > 0, told
+        assert counts[f"{format} made"] > 0, counts
 
 
 def mutated(format: str, chance: random.Random) -> bytes:
@@ -71,20 +71,22 @@ def _structure(shape: Any, chance: random.Random) -> bytes:
     """Parts left out, doubled, renamed, or put where another part was."""
     top = {"file": shape}
     for _ in range(chance.randint(1, _AGAIN)):
-        inside = [one for one in _containers(top["file"]) if one]
+        inside = [first for first in _containers(top["file"]) if first]
         if not inside:
             break
-        one, other = chance.choice(inside), chance.choice(inside)
-        at = chance.choice(list(one) if isinstance(one, dict) else range(len(one)))
+        first, other = chance.choice(inside), chance.choice(inside)
+        at = chance.choice(list(first) if isinstance(first, dict) else range(len(first)))
         match chance.randrange(4):
             case 0:
-                del one[at]
-            case 1 if isinstance(one, list):
-                one.append(copy.deepcopy(one[at]))
-            case 2 if isinstance(one, dict):
-                one[chance.choice(("", "id", "text", "children", "\x00", "__proto__"))] = one[at]
+                del first[at]
+            case 1 if isinstance(first, list):
+                first.append(copy.deepcopy(first[at]))
+            case 2 if isinstance(first, dict):
+                first[chance.choice(("", "id", "text", "children", "\x00", "__proto__"))] = first[
+                    at
+                ]
             case _:
-                one[at] = copy.deepcopy(other)
+                first[at] = copy.deepcopy(other)
     return json.dumps(top["file"]).encode()
 
 

@@ -94,8 +94,8 @@ def test_a_killed_job_leaves_whole_files(job: Callable[[Path, int], None], folde
 
 
 def check(folder: Path, story: str, old: str, damaged: bytes, exported: bytes) -> None:
-    there = [*folder.glob("*.loom"), *(one.path for one in looms.deleted())]
-    for path in there:
+    looms_left = [*folder.glob("*.loom"), *(one.path for one in looms.deleted())]
+    for path in looms_left:
         if path.name == "damaged.loom" and path.read_bytes() != damaged:
             if not path.stat().st_size or check_loom(path)[1]:
                 # The test's own copying was killed.
@@ -105,8 +105,8 @@ def check(folder: Path, story: str, old: str, damaged: bytes, exported: bytes) -
             assert known.startswith(path.read_bytes()) or text_of(path) == old
         elif path.name != "damaged.loom":
             assert text_of(path) == story, path
-    assert any(path.stem.endswith("story") for path in there), there
-    assert sum(path.name.startswith("renamed") for path in there) == 1
+    assert any(path.stem.endswith("story") for path in looms_left), looms_left
+    assert sum(path.name.startswith("renamed") for path in looms_left) == 1
     for copy in backups(folder / "story.loom"):
         assert text_of(copy) == story
     for copy in backups(folder / "damaged.loom"):

@@ -51,15 +51,15 @@ def test_damage_by_chance_is_told(tmp_path: Path, seed: int) -> None:
     for turn in range(rounds(60)):
         data = bytearray(whole)
         pages = len(data) // size
-        one, two = dice.randrange(1, pages) * size, dice.randrange(1, pages) * size
+        first, two = dice.randrange(1, pages) * size, dice.randrange(1, pages) * size
         if turn % 5 == 0:
             del data[dice.randrange(len(data)) :]
         elif turn % 5 == 1:
-            data[one : one + size], data[two : two + size] = (
-                data[two : two + size], data[one : one + size]
+            data[first : first + size], data[two : two + size] = (
+                data[two : two + size], data[first : first + size]
             )  # fmt: skip
         elif turn % 5 == 2:
-            data[one : one + size] = other[one : one + size]
+            data[first : first + size] = other[first : first + size]
         for _ in range(dice.randrange(1, 4) if turn % 5 > 2 else 0):
             data[dice.randrange(len(data))] = dice.randrange(256)
         path.write_bytes(data)

@@ -50,28 +50,28 @@ Spoil = Callable[[random.Random, Any], bytes]
 def places(data: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     """Every place of a JSON value but the top."""
     pairs = data.items() if isinstance(data, dict) else enumerate(data)
-    for key, one in pairs:
+    for key, entry in pairs:
         yield (*at, key)
-        if isinstance(one, dict | list):
-            yield from places(one, (*at, key))
+        if isinstance(entry, dict | list):
+            yield from places(entry, (*at, key))
 
 
 def value(chance: random.Random, data: Any) -> bytes:
     """Something else at one place."""
-    found = copy.deepcopy(data)
-    *way, last = chance.choice(list(places(found)))
-    inner = found
+    changed = copy.deepcopy(data)
+    *way, last = chance.choice(list(places(changed)))
+    inner = changed
     for key in way:
         inner = inner[key]
     inner[last] = chance.choice(HOSTILE)
-    return json.dumps(found).encode()
+    return json.dumps(changed).encode()
 
 
 def structure(chance: random.Random, data: Any) -> bytes:
     """A place that is gone, twice there, or inside something."""
-    found = copy.deepcopy(data)
-    *way, last = chance.choice(list(places(found)))
-    inner = found
+    changed = copy.deepcopy(data)
+    *way, last = chance.choice(list(places(changed)))
+    inner = changed
     for key in way:
         inner = inner[key]
     match chance.randrange(3):
@@ -81,7 +81,7 @@ def structure(chance: random.Random, data: Any) -> bytes:
             inner.insert(last, inner[last])
         case _:
             inner[last] = [inner[last]]
-    return json.dumps(found).encode()
+    return json.dumps(changed).encode()
 
 
 def scrambled(chance: random.Random, data: Any) -> bytes:
@@ -182,10 +182,10 @@ async def tokens(backend: Any, text: bytes) -> Tail:
 
 
 async def woven(backend: Any) -> str:
-    told = backend.vocabulary
+    vocabulary = backend.vocabulary
     rules = WeaveSettings(depth=3, cutoff=0.05, split_limit=0, beams=5)
-    anchor = Anchor(told.prefix + await tokens(backend, b"Once the"))
-    weave = Weave(told, anchor, rules)
+    anchor = Anchor(vocabulary.prefix + await tokens(backend, b"Once the"))
+    weave = Weave(vocabulary, anchor, rules)
     async for _ in drive(weave, backend):
         pass
     return ""
@@ -233,9 +233,13 @@ async def test_a_strange_server_gives_a_result_or_an_error(
                 error.add_note(where)
                 raise
             assert len(server.requests) <= MOST_REQUESTS, where
-            controls = [one for one in shown if unicodedata.category(one) == "Cc" and one != "\n"]
+            controls = [
+                character
+                for character in shown
+                if unicodedata.category(character) == "Cc" and character != "\n"
+            ]
             assert not controls, (where, shown)
-            assert not any("cookie" in one.headers for one in server.requests), where
+            assert not any("cookie" in character.headers for character in server.requests), where
             spoilt += server.spoilt
     assert spoilt * len(SERVERS) >= LEAST_ANSWERS
 

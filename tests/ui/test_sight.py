@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from llterm.backends.scripted import ScriptedBackend
 from llterm.core.query import Backend
-from llterm.session.story_prompt import story_prompt
+from llterm.session.reader import story_prompt
 from tests.helpers.driven_app import Progress, Start
 
 LONG = "The cat counted the lamps, and every evening there was one lamp more. " * 60

@@ -12,6 +12,8 @@ from weakref import WeakSet
 import numpy as np
 from numpy.typing import NDArray
 
+from llterm.errors import LltermError
+
 log = logging.getLogger("llama.cpp")
 
 _LEVELS = {1: logging.DEBUG, 2: logging.INFO, 3: logging.WARNING, 4: logging.ERROR}
@@ -112,3 +114,12 @@ class Batch:
 
     def free(self) -> None:
         self._llama.llama_batch_free(self.raw)
+
+
+def decode_error(code: int) -> LltermError:
+    """A decode that failed for no reason that llterm knows."""
+    return LltermError(
+        "The model could not be evaluated",
+        f"llama_decode answered {code}; the log has llama.cpp's own words.",
+        "Try again; if it happens again, the file may be damaged.",
+    )

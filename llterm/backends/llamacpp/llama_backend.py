@@ -11,6 +11,7 @@ from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path as FilePath
 from queue import SimpleQueue
+from typing import Any, Generic
 
 from llterm.backends.chat_formats import ChatFormat
 from llterm.backends.chat_opener import ChatOpener, opener
@@ -18,9 +19,8 @@ from llterm.backends.llamacpp import thread_budget
 from llterm.backends.llamacpp.binding import StopFlag, Stopped, library
 from llterm.backends.llamacpp.gguf_header import check_gguf
 from llterm.backends.llamacpp.llama_chat import format_of, named_format
-from llterm.backends.llamacpp.llama_settings import RESERVE, LlamaSettings
 from llterm.backends.llamacpp.llama_vocabulary import LlamaVocabulary
-from llterm.backends.llamacpp.loader import load
+from llterm.backends.llamacpp.loader import RESERVE, LlamaSettings, load
 from llterm.backends.llamacpp.memory_estimate import check_room
 from llterm.backends.llamacpp.model_runner import Answer, Burst, ModelRunner
 from llterm.core.attention_weights import Attention
@@ -31,25 +31,24 @@ from llterm.errors import Interrupted, LltermError
 
 log = logging.getLogger(__name__)
 
-Work = Callable[[ModelRunner], Iterator[Burst]]
-Answers = Sequence[Answer]
-
 
 @dataclass(slots=True, eq=False)
-class _OwnerJob:
+class _OwnerJob(Generic[Answer]):
     """One `ask` or `score`: work for the owner thread, and where its answers go."""
 
-    work: Work
+    work: Callable[[ModelRunner], Iterator[Burst[Answer]]]
     loop: asyncio.AbstractEventLoop
-    answers: asyncio.Queue[Answers | BaseException | None] = field(default_factory=asyncio.Queue)
+    answers: asyncio.Queue[Sequence[Answer] | BaseException | None] = field(
+        default_factory=asyncio.Queue
+    )
     cancelled: bool = False
 
-    def tell(self, answers: Answers | BaseException | None) -> None:
+    def tell(self, answers: Sequence[Answer] | BaseException | None) -> None:
         """Hand over to the event loop; one that has ended wants nothing any more."""
         with suppress(RuntimeError):
             self.loop.call_soon_threadsafe(self.answers.put_nowait, answers)
 
-    def read(self, burst: Burst) -> None:
+    def read(self, burst: Burst[Answer]) -> None:
         """Make facts of a burst and hand them over."""
         if self.cancelled:
             return
@@ -69,16 +68,16 @@ class _ContextThread(threading.Thread):
         super().__init__(name="llama.cpp", daemon=True)
         self.runner = runner
         self._stop_flag = stop
-        self._jobs: SimpleQueue[_OwnerJob | None] = SimpleQueue()
+        self._jobs: SimpleQueue[_OwnerJob[Any] | None] = SimpleQueue()
         self._lock = threading.Lock()
-        self._current: _OwnerJob | None = None
+        self._current: _OwnerJob[Any] | None = None
         self._ended = False
         self._reader = ThreadPoolExecutor(1, "llama.cpp rows")
 
-    def put(self, job: _OwnerJob) -> None:
+    def put(self, job: _OwnerJob[Any]) -> None:
         self._jobs.put(job)
 
-    def cancel(self, job: _OwnerJob) -> None:
+    def cancel(self, job: _OwnerJob[Any]) -> None:
         """Drop a job; if it is the one that runs, stop it inside its decode."""
         with self._lock:
             job.cancelled = True
@@ -108,7 +107,7 @@ class _ContextThread(threading.Thread):
         self._reader.shutdown()
         self.runner.free()
 
-    def _work(self, job: _OwnerJob) -> None:
+    def _work(self, job: _OwnerJob[Any]) -> None:
         end: LltermError | None = None
         try:
             for burst in job.work(self.runner):
@@ -162,17 +161,13 @@ class LlamaBackend:
     def hear_chats(self, told: Callable[[], None]) -> None:
         self._chats.hear(told)
 
-    async def ask(self, queries: Sequence[Query]) -> AsyncGenerator[Fact | Failed]:
+    def ask(self, queries: Sequence[Query]) -> AsyncGenerator[Fact | Failed]:
         asked = tuple(queries)
-        async for answer in self._run(lambda runner: runner.ask(asked)):
-            assert isinstance(answer, Fact | Failed)
-            yield answer
+        return self._run(lambda runner: runner.ask(asked))
 
-    async def ask_beside(self, queries: Sequence[Query]) -> AsyncGenerator[Fact | Failed]:
+    def ask_beside(self, queries: Sequence[Query]) -> AsyncGenerator[Fact | Failed]:
         asked = tuple(queries)
-        async for answer in self._run(lambda runner: runner.ask_beside(asked)):
-            assert isinstance(answer, Fact | Failed)
-            yield answer
+        return self._run(lambda runner: runner.ask_beside(asked))
 
     @property
     def on_gpu(self) -> bool:
@@ -193,23 +188,16 @@ class LlamaBackend:
         answers = self._run(lambda runner: runner.attention(tokens, rows, columns))
         async with aclosing(answers):
             async for answer in answers:
-                assert isinstance(answer, Attention)
                 return answer
         raise Interrupted("Reading the attention was stopped")
 
-    async def score(
-        self, tokens: Tail, start: int = 1, keep: int = 64
-    ) -> AsyncGenerator[TokenScore]:
-        async for answer in self._run(lambda runner: runner.score(tokens, start, keep)):
-            assert isinstance(answer, TokenScore)
-            yield answer
+    def score(self, tokens: Tail, start: int = 1, keep: int = 64) -> AsyncGenerator[TokenScore]:
+        return self._run(lambda runner: runner.score(tokens, start, keep))
 
-    async def rows(
+    def rows(
         self, tokens: Tail, start: int = 1, *, aside: bool = True
     ) -> AsyncGenerator[LogitRows]:
-        async for answer in self._run(lambda runner: runner.rows(tokens, start, aside=aside)):
-            assert isinstance(answer, LogitRows)
-            yield answer
+        return self._run(lambda runner: runner.rows(tokens, start, aside=aside))
 
     def end(self) -> None:
         """Stop what runs; the model is freed soon after, and nobody waits for that."""
@@ -221,7 +209,9 @@ class LlamaBackend:
         while self._owner.is_alive():
             await asyncio.to_thread(self._owner.join, 0.05)
 
-    async def _run(self, work: Work) -> AsyncGenerator[Answer]:
+    async def _run(
+        self, work: Callable[[ModelRunner], Iterator[Burst[Answer]]]
+    ) -> AsyncGenerator[Answer]:
         job = _OwnerJob(work, asyncio.get_running_loop())
         self._owner.put(job)
         try:

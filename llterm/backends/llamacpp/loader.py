@@ -1,4 +1,5 @@
-"""Loads a model and makes its context; every way that can fail is told as a titled error."""
+"""Loads a model under its settings and makes its context; every way that can fail is told as a
+titled error."""
 
 from __future__ import annotations
 
@@ -9,11 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from llterm.backends.chat_formats import Chosen
 from llterm.backends.llamacpp import thread_budget
 from llterm.backends.llamacpp.binding import StopFlag, library
-from llterm.backends.llamacpp.llama_settings import MOST_CONTEXT, RESERVE, LlamaSettings
 from llterm.errors import ModelError
 
+RESERVE = 2048
+"""Cells for suggestions besides the story's."""
+MOST_CONTEXT = 8192
+"""Default limit: a cache for a model's whole 128k context would take gigabytes."""
 SEQUENCES = 256
 """Most sequences a llama.cpp context can have."""
 STATE_BUDGET = 512 * 2**20
@@ -21,6 +26,26 @@ STATE_BUDGET = 512 * 2**20
 _HALF = (1, 32)
 """File types f16 and bf16: one row alone goes through other kernels than several."""
 _KV_TYPES = {"f32": 0, "f16": 1, "q8_0": 8}
+
+
+@dataclass(frozen=True, slots=True)
+class LlamaSettings:
+    """Settings of one in-process model."""
+
+    context: int | None = None
+    """Most tokens of story and suggestion together; None = what the model was trained with, at most
+    8,192 (a cache for more is asked for by name)."""
+    threads: int | None = None
+    """CPU threads; None leaves one core to the app."""
+    batch: int = 512
+    """Most tokens a decode; a stop waits for one decode at the most."""
+    gpu_layers: int = 0
+    """Layers put on a GPU, where llama.cpp was built for one."""
+    kv_type: str = "f16"
+    """Type of the cache: f32, f16, or q8_0."""
+    chat_template: Chosen | None = None
+    """A built-in chat format's name, or another format; None is the model's own template, or what
+    fits its tokens."""
 
 
 @dataclass(slots=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from llterm.backends.llamacpp.gguf_header import ModelInfo
-from llterm.backends.llamacpp.llama_settings import MOST_CONTEXT, RESERVE, LlamaSettings
+from llterm.backends.llamacpp.loader import MOST_CONTEXT, RESERVE, LlamaSettings
 from llterm.errors import ModelError
 
 Fit = Literal["fits", "tight", "too large", "unknown"]

@@ -5,16 +5,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from llterm.backends.llamacpp import side_context, thread_budget
 from llterm.backends.llamacpp.attention_capture import read_attention
-from llterm.backends.llamacpp.binding import Batch, Stopped, library
+from llterm.backends.llamacpp.binding import Batch, Stopped, decode_error, library
 from llterm.backends.llamacpp.kv_cache import TRUNK, CopyCells, DecodeRow, KVCache, RemoveCells
-from llterm.backends.llamacpp.llama_settings import LlamaSettings
-from llterm.backends.llamacpp.loader import LoadedModel
+from llterm.backends.llamacpp.loader import LlamaSettings, LoadedModel
 from llterm.backends.llamacpp.logits import best_of, read_distributions, read_scores
 from llterm.core.attention_weights import Attention
 from llterm.core.query import Cost, Fact, Failed, LogitRows, Query, TokenScore
@@ -23,7 +23,7 @@ from llterm.errors import LltermError
 
 log = logging.getLogger(__name__)
 
-Answer = Fact | Failed | TokenScore | LogitRows | Attention
+Answer = TypeVar("Answer", bound=Fact | Failed | TokenScore | LogitRows | Attention)
 Burst = Callable[[], Sequence[Answer]]
 """What one decode answered, to be read from its logits on another thread."""
 CHUNK = 128
@@ -62,7 +62,7 @@ class ModelRunner:
         self._llama.llama_free(self._loaded.context)
         self._llama.llama_model_free(self._loaded.model)
 
-    def ask(self, queries: Sequence[Query]) -> Iterator[Burst]:
+    def ask(self, queries: Sequence[Query]) -> Iterator[Burst[Fact | Failed]]:
         """Facts in bursts, one burst a decode. Raises Stopped when the flag is set."""
         groups: dict[Anchor, list[Query]] = {}
         for query in queries:
@@ -74,12 +74,12 @@ class ModelRunner:
             if fitting:
                 yield from self._answer(anchor, fitting)
 
-    def score(self, tokens: Tail, start: int, keep: int) -> Iterator[Burst]:
+    def score(self, tokens: Tail, start: int, keep: int) -> Iterator[Burst[TokenScore]]:
         """The tokens from `start` on, in order; the one at 0 has nothing before it."""
         for first, following, logits, cost in self._read(tokens, start, aside=True):
             yield partial(_scored, self._name, first, following, keep, logits, cost)
 
-    def rows(self, tokens: Tail, start: int, *, aside: bool) -> Iterator[Burst]:
+    def rows(self, tokens: Tail, start: int, *, aside: bool) -> Iterator[Burst[LogitRows]]:
         """The logits before each of the tokens from `start` on, in order."""
         for first, _, logits, cost in self._read(tokens, start, aside=aside):
             yield partial(_rows, self._name, first, logits, cost)
@@ -117,7 +117,7 @@ class ModelRunner:
             if aside:
                 self._make([RemoveCells(sequence, 0)])
 
-    def ask_beside(self, queries: Sequence[Query]) -> Iterator[Burst]:
+    def ask_beside(self, queries: Sequence[Query]) -> Iterator[Burst[Fact | Failed]]:
         """As `ask`, in a context of their own; the queries have one anchor."""
         fitting, refused = self._fitting(list(queries))
         if refused:
@@ -132,7 +132,7 @@ class ModelRunner:
             self.spent += sum(costs, Cost())
             yield partial(_answered, self._name, asked, logits, costs)
 
-    def attention(self, tokens: Tail, rows: int, columns: int) -> Iterator[Burst]:
+    def attention(self, tokens: Tail, rows: int, columns: int) -> Iterator[Burst[Attention]]:
         """What the layers attend to at the end of a text, read in a context of its own."""
         if not 0 < len(tokens) <= self._loaded.window:
             raise _too_long(len(tokens), self._loaded.window)
@@ -155,7 +155,7 @@ class ModelRunner:
                 refused.append(Failed(query.path, _too_long(size, window)))
         return fitting, refused
 
-    def _answer(self, anchor: Anchor, queries: list[Query]) -> Iterator[Burst]:
+    def _answer(self, anchor: Anchor, queries: list[Query]) -> Iterator[Burst[Fact | Failed]]:
         story, rest = anchor.tokens[:-1], anchor.tokens[-1:]
         extra = self._move_trunk(story) if self._cache.trunk != story else Cost()
         waiting = [(query, rest + query.path.tail) for query in queries]
@@ -295,11 +295,7 @@ class ModelRunner:
                 "Choose fewer beams or less depth, or set a larger --context.",
             )
         self._clear()
-        raise LltermError(
-            "The model could not be evaluated",
-            f"llama_decode answered {code}; the log has llama.cpp's own words.",
-            "Try again; if it happens again, the file may be damaged.",
-        )
+        raise decode_error(code)
 
 
 def _cost(query: Query, row: DecodeRow) -> Cost:

@@ -1,18 +1,21 @@
 """Writes a model in another quantisation: llama.cpp's quantiser in a child process.
 
-The child can be stopped at any moment, and a crash of it is only an error. What it writes is a part
-file until it is whole.
+llama.cpp's quantiser cannot be stopped and may crash; the child can be stopped at any moment, and a
+crash of it is only an error. What it writes is a part file until it is whole.
 """
 
 from __future__ import annotations
 
+import ctypes
+import os
+import re
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable
 from difflib import get_close_matches
 from pathlib import Path
-from typing import IO
 
 from llterm import child_processes, paths
 from llterm.backends.llamacpp import thread_budget
@@ -25,6 +28,8 @@ BITS = {"bf16": 16.0, "f16": 16.0, "q8_0": 8.5, "q6_K": 6.6, "q5_K_M": 5.7, "q5_
         "q3_K_L": 4.3, "q3_K_M": 4.0, "q3_K_S": 3.5, "q2_K": 3.2}  # fmt: skip
 """What can be made, and bits a weight, about, best first. Others need a matrix of importances."""
 _WHOLE = ("f32", "f16", "bf16")
+_STEP = re.compile(r"\[ *(\d+)/ *(\d+)\]")
+_ERROR = 4
 Progress = Callable[[float], None]
 
 
@@ -66,8 +71,13 @@ def quantize(
     _check_room(info, target, kind)
     part = target.with_name(f"{target.name}.part")
     try:
-        _run(source, part, kind, again=again, threads=threads, progress=progress)
-        _put(part, target)
+        code = next(number for number, name in FILE_TYPES.items() if name == kind)
+        count = thread_budget.thread_count(threads)
+        flag = "yes" if again else "no"
+        _run(source, (str(source), str(part), str(code), str(count), flag), progress)
+        put(part, target)
+    except FileExistsError:
+        raise UsageError(f"{target.name} exists already", "It was made meanwhile.", "") from None
     finally:
         part.unlink(missing_ok=True)
 
@@ -99,19 +109,9 @@ def _check_room(info: ModelInfo, target: Path, kind: str) -> None:
         )
 
 
-def _run(
-    source: Path,
-    part: Path,
-    kind: str,
-    *,
-    again: bool,
-    threads: int | None,
-    progress: Progress | None,
-) -> None:
-    code = next(number for number, name in FILE_TYPES.items() if name == kind)
-    count = thread_budget.thread_count(threads)
-    asked = (str(source), str(part), str(code), str(count), "yes" if again else "no")
-    command = child_processes.command(f"{__package__}.quantize_child", *asked)
+def _run(source: Path, asked: tuple[str, ...], progress: Progress | None) -> None:
+    """Run the child with these arguments of its `main`."""
+    command = child_processes.command(__name__, *asked)
     with tempfile.TemporaryFile() as complaints:
         # A session of its own: ctrl+c comes to the parent alone, which ends the child.
         child = subprocess.Popen(
@@ -125,7 +125,10 @@ def _run(
         with child:
             try:
                 assert child.stdout is not None
-                _follow(child.stdout, progress)
+                for line in child.stdout:
+                    done, total = map(int, line.split())
+                    if progress is not None:
+                        progress(done / max(total, 1))
                 status = child.wait()
             except BaseException:
                 child.kill()
@@ -133,13 +136,6 @@ def _run(
         if status:
             complaints.seek(0)
             raise _failed(source, status, complaints.read().decode("utf-8", "replace"))
-
-
-def _follow(lines: IO[str], progress: Progress | None) -> None:
-    for line in lines:
-        done, total = map(int, line.split())
-        if progress is not None:
-            progress(done / max(total, 1))
 
 
 def _failed(source: Path, status: int, complaints: str) -> ModelError:
@@ -155,9 +151,33 @@ def _failed(source: Path, status: int, complaints: str) -> ModelError:
     )
 
 
-def _put(part: Path, target: Path) -> None:
-    """Give the part its name, unless somebody took that meanwhile."""
-    try:
-        put(part, target)
-    except FileExistsError:
-        raise UsageError(f"{target.name} exists already", "It was made meanwhile.", "") from None
+def main() -> int:
+    """The child. Its arguments: source, target, file type, threads, whether to quantise again.
+
+    Writes `done total` a tensor to stdout, and llama.cpp's complaints to stderr.
+    """
+    source, target, kind, threads, again = sys.argv[1:]
+    child_processes.end_with_the_parent()
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    import llama_cpp
+
+    def tell(level: int, text: bytes, _: object) -> None:
+        line = text.decode("utf-8", "replace")
+        if step := _STEP.search(line):
+            sys.stdout.write(f"{step[1]} {step[2]}\n")
+            sys.stdout.flush()
+        elif level == _ERROR:
+            sys.stderr.write(line)
+
+    callback = llama_cpp.llama_log_callback(tell)
+    llama_cpp.llama_log_set(callback, ctypes.c_void_p(0))
+    llama_cpp.llama_backend_init()
+    params = llama_cpp.llama_model_quantize_default_params()
+    params.ftype = int(kind)
+    params.nthread = int(threads)
+    params.allow_requantize = again == "yes"
+    return int(
+        llama_cpp.llama_model_quantize(
+            os.fsencode(source), os.fsencode(target), ctypes.byref(params)
+        )
+    )

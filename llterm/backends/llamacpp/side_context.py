@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llterm.backends.llamacpp import thread_budget
-from llterm.backends.llamacpp.binding import Batch, Stopped, library
+from llterm.backends.llamacpp.binding import Batch, Stopped, decode_error, library
 from llterm.backends.llamacpp.loader import LoadedModel, context_params
 from llterm.core.query import Query
 from llterm.core.tokens import Tail, common
@@ -156,11 +156,7 @@ class SideContext:
         if code == 2:
             raise Stopped
         if code:
-            raise LltermError(
-                "The model could not be evaluated",
-                f"llama_decode answered {code}; the log has llama.cpp's own words.",
-                "Try again; if it happens again, the file may be damaged.",
-            )
+            raise decode_error(code)
 
 
 Answered = tuple[list[Query], NDArray[np.float32], list[int]]

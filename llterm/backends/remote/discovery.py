@@ -77,5 +77,10 @@ class Discovery:
         return None
 
     def _note(self, error: LltermError, path: str) -> None:
-        error.cause = f"{self.transport.name} was asked for {path}. {error.cause}"
-        self.faults.append(error)
+        self.faults.append(told_of(error, self.transport.name, path))
+
+
+def told_of(error: LltermError, address: str, path: str) -> LltermError:
+    """The error, which says of whom what was asked."""
+    error.cause = f"{address} was asked for {path}. {error.cause}"
+    return error

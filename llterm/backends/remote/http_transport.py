@@ -73,7 +73,8 @@ class HttpTransport:
         replicas = [Replica(url, settings, key) for url in settings.base_url]
         states = [ReplicaState(one.address) for one in replicas]
         self._settings = settings
-        self._replicas = dict(zip(states, replicas, strict=True))
+        self.replicas = dict(zip(states, replicas, strict=True))
+        """How each one is doing, and the way to it."""
         self._pool = ReplicaPool(
             states, settings.parallel or PARALLEL * len(replicas), clock, sleep
         )
@@ -125,11 +126,6 @@ class HttpTransport:
         self._pool.resize(count)
 
     @property
-    def replicas(self) -> tuple[ReplicaState, ...]:
-        """How each replica is doing."""
-        return tuple(self._replicas)
-
-    @property
     def spent(self) -> TransportUsage:
         counts, settings = self._counts, self._settings
         prices = (settings.price_prompt, settings.price_answer)
@@ -137,12 +133,12 @@ class HttpTransport:
         if prices != (None, None):
             tokens = (counts["prompt_tokens"], counts["answer_tokens"])
             cost = sum((price or 0.0) * n / 1e6 for price, n in zip(prices, tokens, strict=True))
-        received = sum(one.bytes_received for one in self._replicas.values())
+        received = sum(one.bytes_received for one in self.replicas.values())
         return TransportUsage(**counts, bytes_received=received, cost=cost)
 
     async def close(self) -> None:
         self._pool.close(ServerFault("cut", self.name, "The connection was closed", final=True))
-        for replica in self._replicas.values():
+        for replica in self.replicas.values():
             await replica.close()
 
     async def _asked(
@@ -191,7 +187,7 @@ class HttpTransport:
         history.attempts += 1
         began = self._clock()
         try:
-            result = await attempt(self._replicas[state])
+            result = await attempt(self.replicas[state])
         except ServerFault as fault:
             history.failed(state, fault)
             self._pool.failed(state, fault, began)
@@ -216,7 +212,7 @@ class HttpTransport:
         if not history.idempotent and fault.kind not in _RESTED:
             return False
         retries = PATIENCE[fault.kind].retries
-        return retries is None or history.faults[fault.kind] < retries + len(self._replicas)
+        return retries is None or history.faults[fault.kind] < retries + len(self.replicas)
 
     def _works(self, state: ReplicaState) -> None:
         self._pool.worked(state)

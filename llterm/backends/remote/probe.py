@@ -11,7 +11,7 @@ from dataclasses import replace
 from llterm.backends.remote.dialect import Dialect, EchoesLogprobs
 from llterm.backends.remote.dialects import REGISTRY, dialects_to_probe
 from llterm.backends.remote.dialects.llama import LlamaDialect
-from llterm.backends.remote.discovery import Discovery
+from llterm.backends.remote.discovery import Discovery, told_of
 from llterm.backends.remote.steps import CompletionRequest, CompletionStep, Prompt
 from llterm.backends.remote.transport import BadAnswer, RequestRefused, Transport
 from llterm.core.json_text import json_text
@@ -133,12 +133,6 @@ def _telling(error: LltermError) -> int:
         return (not missing) + (bool(error.detail) and not missing)
     # That an address took too long says something of what may be there, but least of all faults.
     return 1 if isinstance(error, BackendUnavailable) else 2
-
-
-def told_of(error: LltermError, address: str, path: str) -> LltermError:
-    """The error, which says of whom what was asked."""
-    error.cause = f"{address} was asked for {path}. {error.cause}"
-    return error
 
 
 async def _steps(

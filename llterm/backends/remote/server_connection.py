@@ -1,11 +1,11 @@
-"""Opens a model on a server: the transport, the dialect, the vocabulary."""
+"""Opens a model on a server: the transport, the dialect, the vocabulary; or asks what it offers."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from uuid import uuid4
@@ -20,16 +20,29 @@ from llterm.backends.remote.http_transport import HttpTransport
 from llterm.backends.remote.probe import detect_again, find_dialect, with_trials
 from llterm.backends.remote.remote_backend import RemoteBackend, RequestPolicy
 from llterm.backends.remote.server_chats import chats_of
-from llterm.backends.remote.server_memory import ServerMemory, forget, memory_file, recall, remember
+from llterm.backends.remote.server_memory import (
+    ServerMemory,
+    TokenListing,
+    forget,
+    memory_file,
+    recall,
+    remember,
+)
 from llterm.backends.remote.server_vocabulary import Encoder, RemoteVocabulary, fingerprint_of
+from llterm.backends.remote.steps import LONGEST_NAME
 from llterm.backends.remote.token_spelling import spread
 from llterm.backends.remote.transport import StatusFeed, Tell, Transport
 from llterm.config.server_settings import ServerSettings
-from llterm.core.tokens import Tail, Token, vocabulary_fingerprint
-from llterm.errors import ConfigError
+from llterm.core.display import label_text
+from llterm.core.tokens import Token, vocabulary_fingerprint
+from llterm.errors import ConfigError, LltermError
 
 WHOLE = 300_000
 """A vocabulary of more tokens than this is not fetched: some 90 bytes each."""
+LIST_PATIENCE = 3.0
+"""Seconds for a server: a list of models is no reason to wait longer."""
+NAMED = 3
+"""Models that are named; of more the number is told."""
 
 
 async def open_remote(
@@ -118,51 +131,39 @@ async def _tried_again(transport: Transport, file: Path, dialect: Dialect) -> Di
 
 async def _get_to_know(
     transport: Transport, settings: ServerSettings, file: Path | None, known: ServerMemory | None
-) -> tuple[Dialect, _TokenListing]:
+) -> tuple[Dialect, TokenListing]:
     """The dialect and its vocabulary: as they are remembered, where the server is the same."""
     async with aclosing(Discovery(transport)) as discovery:
         if known is not None:
             same = await detect_again(discovery, known.dialect, settings.model)
             if same is not None and same[1] == known.identity:
                 dialect = same[0].with_traits(known.traits)
-                if known.tokens and isinstance(dialect, TellsVocabulary):
-                    dialect.learn(known.tokens)
-                return dialect, _TokenListing(known.prefix, known.kind, known.tokens)
+                if known.listing.tokens and isinstance(dialect, TellsVocabulary):
+                    dialect.learn(known.listing.tokens)
+                return dialect, known.listing
         dialect = await find_dialect(discovery, settings.dialect, settings.model)
         listing = await _list_tokens(transport, dialect)
         same = None
         if file is not None:
             same = await detect_again(discovery, dialect.name, settings.model)
         if file is not None and same is not None:
-            memory = ServerMemory(
-                dialect.name, same[1], dialect.traits, listing.prefix, listing.kind, listing.tokens
-            )
+            memory = ServerMemory(dialect.name, same[1], dialect.traits, listing)
             await asyncio.to_thread(remember, file, memory)
         return dialect, listing
 
 
-@dataclass(frozen=True, slots=True)
-class _TokenListing:
-    """What a server says of its vocabulary."""
-
-    prefix: Tail = ()
-    kind: int = 0
-    tokens: Sequence[Token] = ()
-    """All of them; none where it does not tell."""
-
-
-async def _list_tokens(transport: Transport, dialect: Dialect) -> _TokenListing:
+async def _list_tokens(transport: Transport, dialect: Dialect) -> TokenListing:
     traits = dialect.traits
     if not (traits.ids_in and traits.ids_out):
-        return _TokenListing()
+        return TokenListing()
     listed = None
     if isinstance(dialect, TellsVocabulary):
         listed = await dialect.vocabulary(transport, WHOLE)
     prefix = await dialect.prefix(transport) if isinstance(dialect, Tokenizes) else ()
-    return _TokenListing(prefix, *listed) if listed else _TokenListing(prefix)
+    return TokenListing(prefix, *listed) if listed else TokenListing(prefix)
 
 
-def _vocabulary(transport: Transport, dialect: Dialect, listing: _TokenListing) -> RemoteVocabulary:
+def _vocabulary(transport: Transport, dialect: Dialect, listing: TokenListing) -> RemoteVocabulary:
     traits = dialect.traits
     if not (traits.ids_in and traits.ids_out):
         return _texts(transport, dialect)
@@ -205,3 +206,34 @@ def _texts(transport: Transport, dialect: Dialect) -> RemoteVocabulary:
 
     vocabulary = RemoteVocabulary(own, encoder=encode, texts_only=True)
     return vocabulary
+
+
+async def server_models(servers: Mapping[str, ServerSettings]) -> Mapping[str, str]:
+    """By the model's name: what its server has, or why that is not known. All are asked at once."""
+    offers = await asyncio.gather(*map(_ask, servers.values()))
+    return dict(zip(servers, offers, strict=True))
+
+
+async def _ask(settings: ServerSettings) -> str:
+    if settings.key_command:
+        return "not asked: a program would be run for its key"
+    try:
+        async with asyncio.timeout(LIST_PATIENCE):
+            transport = await open_transport(settings)
+            try:
+                async with aclosing(Discovery(transport)) as discovery:
+                    return _offered(await discovery.model_names())
+            finally:
+                await transport.close()
+    except TimeoutError:
+        return f"no answer in {LIST_PATIENCE:g} s"
+    except LltermError as error:
+        return error.title
+
+
+def _offered(names: list[str]) -> str:
+    if not names:
+        return "reached; it lists no models"
+    shown = [label_text(one[:LONGEST_NAME]) for one in names[:NAMED]]
+    more = len(names) - NAMED
+    return "has " + ", ".join(shown) + (f" and {more} more" if more > 0 else "")

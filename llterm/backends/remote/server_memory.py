@@ -29,6 +29,16 @@ LASTS = 7 * 24 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
+class TokenListing:
+    """What a server says of its vocabulary."""
+
+    prefix: Tail = ()
+    kind: int = 0
+    tokens: Sequence[Token] = ()
+    """All of them; none where it does not tell."""
+
+
+@dataclass(frozen=True, slots=True)
 class ServerMemory:
     """What trying has shown of one server."""
 
@@ -36,10 +46,7 @@ class ServerMemory:
     identity: str
     """A hash of all that the server says of itself, its build and its models among it."""
     traits: ServerTraits
-    prefix: Tail
-    kind: int = 0
-    tokens: Sequence[Token] = ()
-    """The whole vocabulary, where it was told."""
+    listing: TokenListing
 
 
 def memory_file(settings: ServerSettings) -> Path:
@@ -58,7 +65,7 @@ def recall(file: Path, now: float | None = None) -> ServerMemory | None:
             return None
         return ServerMemory(
             stored["dialect"], stored["identity"], ServerTraits(**stored["traits"]),
-            tuple(stored["prefix"]), stored["kind"], _tokens(stored),
+            TokenListing(tuple(stored["prefix"]), stored["kind"], _tokens(stored)),
         )  # fmt: skip
     except (OSError, ValueError, TypeError, LookupError):
         return None
@@ -66,15 +73,15 @@ def recall(file: Path, now: float | None = None) -> ServerMemory | None:
 
 def remember(file: Path, memory: ServerMemory) -> None:
     """Keep it; where that cannot be, the server is tried again next time."""
-    tokens = memory.tokens
+    tokens = memory.listing.tokens
     data: dict[str, Any] = {
         "llterm": __version__,
         "at": time.time(),
         "dialect": memory.dialect,
         "identity": memory.identity,
         "traits": asdict(memory.traits),
-        "prefix": memory.prefix,
-        "kind": memory.kind,
+        "prefix": memory.listing.prefix,
+        "kind": memory.listing.kind,
         "tokens": [token.data.decode("latin-1") for token in tokens],
         "special": [token.id for token in tokens if token.special],
         "ends": [token.id for token in tokens if token.end],

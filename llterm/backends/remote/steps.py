@@ -84,6 +84,12 @@ class CompletionRequest:
     """How often the same was asked in vain."""
     stream: bool = False
 
+    @property
+    def prompt(self) -> Any:
+        """As JSON: the only prompt, or the list of them."""
+        prompts = [one if isinstance(one, str) else list(one) for one in self.prompts]
+        return prompts[0] if len(prompts) == 1 else prompts
+
 
 @dataclass(frozen=True, slots=True)
 class HttpCall:

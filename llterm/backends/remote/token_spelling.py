@@ -104,6 +104,11 @@ async def detokenized(
             if part and "\ufffd" not in part}  # fmt: skip
 
 
+def token_ids(data: Any) -> list[int]:
+    """The ids that a server's tokenizer tells. Raises BadAnswer."""
+    return [one.whole() for one in AnswerValue(data)["tokens"].items()]
+
+
 def last(tokens: Sequence[T]) -> T:
     """The last token that a server found in a text. Raises BadAnswer where it found none."""
     if not tokens:

@@ -20,11 +20,11 @@ from llterm.session.inspection import (
     CandidateTable,
     Inspection,
     TokenPosition,
+    TokenProvenance,
     inspect,
     parse_chain,
 )
 from llterm.session.session import Session
-from llterm.session.token_provenance import TokenProvenance
 from llterm.ui.dialogs.dialog import Dialog
 from llterm.ui.dialogs.sampler_dialog import SamplerDialog
 from llterm.ui.notices import refusal

@@ -18,7 +18,7 @@ from llterm.core.query import Backend
 from llterm.core.suggestion_tree import mean_of
 from llterm.errors import LltermError
 from llterm.number_format import joint
-from llterm.session.changes import Change
+from llterm.session.manuscript import Change
 from llterm.session.sentences import SentenceOffer, Sentences
 from llterm.session.session import Session
 from llterm.ui.dialogs.dialog import ListDialog

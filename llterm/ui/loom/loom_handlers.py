@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from llterm.core.loom_tree import ROOT
 from llterm.core.provenance import Alternative
 from llterm.core.tree_outline import OutlineRow
-from llterm.session.changes import Change
+from llterm.session.manuscript import Change
 from llterm.ui.dialogs.comparison_dialog import ComparisonDialog
 from llterm.ui.dialogs.place_dialogs import AlternativesDialog, BranchToken, CutPlace, PlaceDialog
 from llterm.ui.dialogs.text_dialogs import AskLine, AskText
@@ -253,7 +253,7 @@ def _known(screen: LoomPanes, piece: int, index: int) -> Callable[[], Sequence[A
     """Reads what was kept of a token's alternatives, when it is asked for."""
 
     def read() -> Sequence[Alternative]:
-        known = screen.document.birth(piece).alternatives
+        known = screen.document.ledger.birth(piece).alternatives
         return known[index] if index < len(known) else ()
 
     return read

@@ -9,8 +9,8 @@ from llterm.core.loom_tree import Loom
 from llterm.core.outline_map import Listing
 from llterm.core.tree_outline import OutlineRow, PhraseHit
 from llterm.keymap import Pane
-from llterm.session.changes import Change
 from llterm.session.document import Document
+from llterm.session.manuscript import Change
 from llterm.session.tree_commands import TreeCommands
 from llterm.ui.dialogs.help_dialog import HelpPart
 from llterm.ui.keyed_screen import KeyedScreen

@@ -5,15 +5,15 @@ from __future__ import annotations
 from textual.widget import Widget
 
 from llterm.backends.registry import KnownModel
-from llterm.backends.served_models import counted, counted_words
+from llterm.backends.remote.remote_backend import counted, counted_words
 from llterm.core.chat_messages import read_chat
 from llterm.core.display import label_text
 from llterm.errors import LltermError
 from llterm.formats.dialogue import Dialogue
 from llterm.keymap import action_of
 from llterm.number_format import count_of
-from llterm.session.changes import difference
-from llterm.session.story_prompt import story_prompt
+from llterm.session.manuscript import difference
+from llterm.session.reader import story_prompt
 from llterm.ui.dialogs.chat_dialog import ChatDialog
 from llterm.ui.dialogs.help_dialog import HelpDialog
 from llterm.ui.dialogs.info_dialogs import LogDialog

@@ -49,7 +49,7 @@ def open_library(screen: Panes, *, begin: bool = False) -> None:
 
     document = screen.session.document
     document.checkpoint()
-    document.flush()
+    document.ledger.flush()
     screen.ask(LoomsDialog(document.path, begin=begin), done)
 
 

@@ -15,7 +15,7 @@ from textual.widgets import Static
 
 from llterm.core.display import label_text
 from llterm.keymap import Pane
-from llterm.session.changes import Change
+from llterm.session.manuscript import Change
 from llterm.session.session import Session
 from llterm.ui.dialogs.help_dialog import HelpPart
 from llterm.ui.keyed_screen import KeyedScreen
@@ -77,7 +77,7 @@ class Panes(KeyedScreen):
         """Whether the suggestions are of another place. A look round in the heat panel, from which
         the cursor comes back, does not make them so."""
         session, heat = self.session, self.heat
-        looking = heat.has_focus and not heat.entered_stale and not session.foreign
+        looking = heat.has_focus and not heat.entered_stale and not session.suggestions.foreign
         return session.stale and not (looking and session.at == heat.entered_at)
 
     @property

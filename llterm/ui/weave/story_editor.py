@@ -14,7 +14,7 @@ from textual.document._edit import Edit
 from textual.document._history import EditHistory
 
 from llterm.errors import LltermError
-from llterm.session.changes import Change
+from llterm.session.manuscript import Change
 from llterm.session.session import Session
 from llterm.ui.messages import StoryChanged, Trouble
 from llterm.ui.weave.prose import Prose

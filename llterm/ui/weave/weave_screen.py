@@ -155,7 +155,7 @@ class WeaveScreen(Panes):
         until it works."""
         failed: LltermError | None = None
         try:
-            self.session.document.flush()
+            self.session.document.ledger.flush()
         except LltermError as error:
             failed = error
             if not self.unsaved:

@@ -6,7 +6,7 @@ from rich.cells import cell_len
 from textual.content import Content
 from textual.widgets import Static
 
-from llterm.backends.served_models import server_of, silent
+from llterm.backends.remote.remote_backend import server_of, silent
 from llterm.core.chat_messages import encode_parts
 from llterm.core.display import label_text
 from llterm.core.healing import residue_of
@@ -18,7 +18,7 @@ from llterm.errors import LltermError
 from llterm.number_format import count_of, fine_percent, joint, percent, spoken_speed
 from llterm.session.session import Session
 from llterm.session.status import Figures
-from llterm.session.story_prompt import chat_parts
+from llterm.session.suggestions import chat_parts
 from llterm.ui.weave.panes import Panes
 from llterm.ui.widgets.status_line import NameLine, StatusLine
 
@@ -180,7 +180,7 @@ class WeaveView:
 
     def _stale(self) -> str:
         """Why the suggestions are not those of this place; empty where they are."""
-        if self._panes.session.foreign:
+        if self._panes.session.suggestions.foreign:
             return "another model"
         return "the story or cursor moved" if self._panes.stale else ""
 
@@ -314,7 +314,7 @@ def _constrained(session: Session, view: View, pieces: list[str]) -> list[str]:
         ]
         return [*pieces, f"unseen ≤{fine_percent(view.bound)}"] if view.bound else pieces
     taken = session.shown.weave.taken if session.shown is not None else 0.0
-    ends = session.dead_ends
+    ends = session.shown.weave.dead_ends if session.shown is not None else 0
     dead = [count_of(ends, "dead end")] if ends else []
     given = ["given the pattern", f"it takes {fine_percent(taken)}"]
     return [*pieces[:1], *dead, *given, *pieces[1:2]]

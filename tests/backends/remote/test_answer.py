@@ -82,9 +82,9 @@ def test_any_bytes_are_json_or_a_bad_answer(data: bytes) -> None:
 
 def _floats(data: Any) -> list[float]:
     if isinstance(data, dict):
-        return [one for value in data.values() for one in _floats(value)]
+        return [number for value in data.values() for number in _floats(value)]
     if isinstance(data, list):
-        return [one for value in data for one in _floats(value)]
+        return [number for value in data for number in _floats(value)]
     return [data] if isinstance(data, float) else []
 
 
@@ -111,12 +111,12 @@ def test_tokens_in_the_words_of_each_server(data: Any, tokens: tuple[int, int]) 
 async def test_the_counter(wire: MakeWire) -> None:
     answer = {"usage": {"prompt_tokens": 1_000_000, "completion_tokens": 500_000}}
     async with FaultyServer(reply(answer), raw(events({"a": 1}, answer))) as server:
-        one = wire(server.url, price_prompt=0.5, price_answer=2.0)
+        transport = wire(server.url, price_prompt=0.5, price_answer=2.0)
         free = wire(server.url)
-        await one.post("/v1/completions", {"n": 1})
-        assert one.spent.cost == pytest.approx(1.5)
-        assert [event async for event in one.stream("/v1/completions", {})]
-        spent = one.spent
+        await transport.post("/v1/completions", {"n": 1})
+        assert transport.spent.cost == pytest.approx(1.5)
+        assert [event async for event in transport.stream("/v1/completions", {})]
+        spent = transport.spent
         assert (spent.prompt_tokens, spent.answer_tokens) == (2_000_000, 1_000_000)
         assert (spent.requests, spent.retries, spent.bytes_sent) == (2, 0, 9)
         assert spent.cost == pytest.approx(3.0)

@@ -79,10 +79,10 @@ async def test_a_failure_is_replayed_too(tmp_path: Path) -> None:
     wire = await open_transport(replace(settings, replay=path))
     with pytest.raises(BackendUnavailable, match="the server is busy"):
         await wire.get("/props")
-    found: list[Any] = []
+    received: list[Any] = []
     with pytest.raises(BackendUnavailable, match="the server broke off"):
-        await collected(wire.stream("/v1/completions", {}), found)
-    assert found == [{"n": 1}]
+        await collected(wire.stream("/v1/completions", {}), received)
+    assert received == [{"n": 1}]
 
 
 async def test_a_stream_that_was_left_is_replayed_as_far_as_it_went(tmp_path: Path) -> None:
@@ -152,12 +152,12 @@ async def test_a_file_that_is_no_recording(tmp_path: Path, lines: list[Any], wor
 
 async def test_files_that_cannot_be_used(tmp_path: Path) -> None:
     settings = ServerSettings(("http://127.0.0.1:1",))
-    there = tmp_path / "there"
-    there.write_text("my story")
-    for path in (there, tmp_path / "no" / "folder", tmp_path):
+    taken = tmp_path / "there"
+    taken.write_text("my story")
+    for path in (taken, tmp_path / "no" / "folder", tmp_path):
         with pytest.raises(UsageError):
             await open_transport(replace(settings, record=path))
-    assert there.read_text() == "my story"
+    assert taken.read_text() == "my story"
     for path in (tmp_path, tmp_path / "nothing"):
         with pytest.raises(LltermError, match="cannot be read"):
             await open_transport(replace(settings, replay=path))

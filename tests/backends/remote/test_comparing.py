@@ -63,10 +63,10 @@ async def test_a_given_texts_probabilities_are_exact_or_refused(
         expected = [math.log(chances(text)[id]) for text, id in zip(before, own, strict=True)]
         assert seen.logprob == pytest.approx(expected, abs=1e-4)
         firsts = [next(iter(chances(text))) for text in before]
-        told = [little(backend, int(id)) for id in seen.choice]
+        logprobs = [little(backend, int(id)) for id in seen.choice]
         # Some leave parts of characters out, or a text's end: what may be one of these is not told.
-        assert all(id in (UNTOLD, first) for id, first in zip(told, firsts, strict=True))
-        assert {first for id, first in zip(told, firsts, strict=True) if id == UNTOLD} <= {
+        assert all(id in (UNTOLD, first) for id, first in zip(logprobs, firsts, strict=True))
+        assert {first for id, first in zip(logprobs, firsts, strict=True) if id == UNTOLD} <= {
             END,
             HALF,
         }
@@ -85,19 +85,19 @@ async def test_figures_do_not_hang_on_how_many_are_listed(monkeypatch: pytest.Mo
     models = [await opened(LlamaServer) for _ in range(2)]
     tokens = (*models[0].vocabulary.prefix, *cut(TEXT * 3))
     views = [TextWindow(tokens, 1, 0)]
-    told = []
+    figures = []
     for cap in (11, 5):
         listing(monkeypatch, cap)
         reference = ModelReference(ModelReader(models[0]))
-        found = begin_comparison(reference, views, ["other"])
-        async for _ in compare(found, reference, [ModelReader(models[1])], views):
+        comparison = begin_comparison(reference, views, ["other"])
+        async for _ in compare(comparison, reference, [ModelReader(models[1])], views):
             pass
-        told.append(found.figures(found.candidates[0]))
-    known = {name: one.value for name, one in told[1].items() if one.known}
-    assert known == pytest.approx({name: told[0][name].value for name in known}, abs=1e-4)
+        figures.append(comparison.figures(comparison.candidates[0]))
+    known = {name: figure.value for name, figure in figures[1].items() if figure.known}
+    assert known == pytest.approx({name: figures[0][name].value for name in known}, abs=1e-4)
     assert known["ppl-ratio"] == pytest.approx(1)
     assert {"ppl", "ppl-base", "correlation", "dp", "rms-dp", "same-top"} <= known.keys()
     assert not any(name.startswith("kld") for name in known)
-    assert np.isnan(found.candidates[0].track.kld).all()
-    for one in models:
-        await one.close()
+    assert np.isnan(comparison.candidates[0].track.kld).all()
+    for model in models:
+        await model.close()

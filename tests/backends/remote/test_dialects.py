@@ -48,15 +48,17 @@ async def answers(backend: RemoteBackend, *queries: Query) -> list[Fact | Failed
 
 async def fact(backend: RemoteBackend, text: str, **wanted: Any) -> Fact:
     found = await answers(backend, Query(path(backend, text), **wanted))
-    (one,) = found
-    assert isinstance(one, Fact), one
-    return one
+    (only,) = found
+    assert isinstance(only, Fact), only
+    return only
 
 
-def named(backend: RemoteBackend, found: Fact) -> dict[bytes, float]:
+def named(backend: RemoteBackend, answer: Fact) -> dict[bytes, float]:
     """Each listed token's probability, by its bytes."""
     token = backend.vocabulary.token
-    pairs = zip(found.distribution.ids.tolist(), found.distribution.logprobs.tolist(), strict=True)
+    pairs = zip(
+        answer.distribution.ids.tolist(), answer.distribution.logprobs.tolist(), strict=True
+    )
     return {token(id).data: math.exp(lp) for id, lp in pairs}
 
 
@@ -74,26 +76,26 @@ async def test_its_limit_of_candidates_is_found_where_more_are_refused(server: S
 
 
 async def test_a_step_is_the_models_own_distribution(backend: RemoteBackend) -> None:
-    found = await fact(backend, "Once the", need=3)
+    answer = await fact(backend, "Once the", need=3)
     expected = {VOCABULARY[id]: p for id, p in chances(cut(b"Once the")).items()}
-    told = named(backend, found)
-    assert next(iter(told)) == b" fox"
-    for data, p in told.items():
+    by_text = named(backend, answer)
+    assert next(iter(by_text)) == b" fox"
+    for data, p in by_text.items():
         assert math.isclose(p, expected[data], rel_tol=1e-4), data
-    assert math.isclose(sum(told.values()) + found.distribution.rest, 1.0, abs_tol=1e-5)
-    low, high = found.distribution.entropy
+    assert math.isclose(sum(by_text.values()) + answer.distribution.rest, 1.0, abs_tol=1e-5)
+    low, high = answer.distribution.entropy
     exact = -sum(p * math.log2(p) for p in expected.values())
     assert low - 1e-6 <= exact <= high + 1e-6
 
 
 async def test_parts_of_characters_are_exact_or_stay_in_the_rest(backend: RemoteBackend) -> None:
     """ " the" is followed by half a snowman with 0.2: it is never another token's mass."""
-    told = named(backend, await fact(backend, "Once the"))
+    by_text = named(backend, await fact(backend, "Once the"))
     half = VOCABULARY[HALF]
     if backend.dialect.traits.bytes_out:
-        assert math.isclose(told[half], 0.2, rel_tol=1e-4)
-    assert told.get(half, 0.2) == pytest.approx(0.2, rel=1e-4)
-    assert not any("\ufffd".encode() in data for data in told)
+        assert math.isclose(by_text[half], 0.2, rel_tol=1e-4)
+    assert by_text.get(half, 0.2) == pytest.approx(0.2, rel=1e-4)
+    assert not any("\ufffd".encode() in data for data in by_text)
 
 
 async def test_where_half_a_character_comes_first_the_others_are_told_if_anyhow_possible(
@@ -104,12 +106,12 @@ async def test_where_half_a_character_comes_first_the_others_are_told_if_anyhow_
 
 
 async def test_an_end_of_text_is_an_end_or_is_not_listed(backend: RemoteBackend) -> None:
-    found = await fact(backend, "Once the fox slept.")
-    tokens = [backend.vocabulary.token(id) for id in found.distribution.ids.tolist()]
+    answer = await fact(backend, "Once the fox slept.")
+    tokens = [backend.vocabulary.token(id) for id in answer.distribution.ids.tolist()]
     ends = [token for token in tokens if token.end]
     assert all(token.special for token in ends)
     if ends:
-        assert named(backend, found)[ends[0].data] == pytest.approx(0.7, rel=1e-3)
+        assert named(backend, answer)[ends[0].data] == pytest.approx(0.7, rel=1e-3)
     assert not any(token.data == VOCABULARY[0] and not token.end for token in tokens)
 
 
@@ -119,17 +121,17 @@ async def test_one_request_tells_a_whole_line(
 ) -> None:
     """The longer one is streamed where the server can."""
     before = len(server.requests)
-    found = await answers(backend, Query(path(backend, "Once"), ahead=ahead))
-    completions = [one for one in server.requests[before:] if "okenize" not in one[0]]
+    facts = await answers(backend, Query(path(backend, "Once"), ahead=ahead))
+    completions = [request for request in server.requests[before:] if "okenize" not in request[0]]
     assert len(completions) == 1
-    tails = [one.path.tail for one in found]
+    tails = [answer.path.tail for answer in facts]
     texts = [b"".join(backend.vocabulary.token(id).data for id in tail) for tail in tails]
     if not backend.capabilities.lines:
         assert texts == [b""]
         return
     assert texts[:4] == [b"", b" the", b" the fox", b" the fox slept"]
     assert len(texts) <= ahead + 1
-    assert sum(one.cost.requests for one in found if isinstance(one, Fact)) == 1
+    assert sum(answer.cost.requests for answer in facts if isinstance(answer, Fact)) == 1
     assert backend.spent.requests == 1
 
 
@@ -138,14 +140,14 @@ async def test_a_line_that_begins_inside_a_character_is_asked_again_alone(ahead:
     server = LlamaServer()
     backend = await opened(server)
     before = len(server.requests)
-    (found,) = await answers(backend, Query(path(backend, "Once!"), ahead=ahead))
-    assert isinstance(found, Fact)
-    assert named(backend, found)[VOCABULARY[HALF]] == pytest.approx(0.9, rel=1e-4)
+    (answer,) = await answers(backend, Query(path(backend, "Once!"), ahead=ahead))
+    assert isinstance(answer, Fact)
+    assert named(backend, answer)[VOCABULARY[HALF]] == pytest.approx(0.9, rel=1e-4)
     line, alone = server.requests[before:]
     assert "logit_bias" not in line[1]
     assert alone[1]["logit_bias"]
     assert alone[1]["n_predict"] == 1
-    assert found.cost.requests == 2
+    assert answer.cost.requests == 2
 
 
 @pytest.mark.parametrize(("ids", "requests"), [((5, 9, 10), 2), ((HALF, 9, 10), 3)])
@@ -157,15 +159,15 @@ async def test_under_a_mask_the_allowed_tokens_have_their_share_and_their_raw_ma
     allowed = np.zeros(backend.vocabulary.size, dtype=np.bool_)
     allowed[list(ids)] = True
     query = Query(path(backend, "Once the"), mask=Mask(allowed), need=2)
-    (found,) = await answers(backend, query)
-    assert isinstance(found, Fact)
+    (answer,) = await answers(backend, query)
+    assert isinstance(answer, Fact)
     everything = chances(cut(b"Once the"))
     mass = sum(everything[id] for id in ids)
-    assert found.distribution.permitted == pytest.approx(mass, rel=1e-4)
-    told = named(backend, found)
+    assert answer.distribution.permitted == pytest.approx(mass, rel=1e-4)
+    by_text = named(backend, answer)
     for id in ids:
-        assert told[VOCABULARY[id]] == pytest.approx(everything[id], rel=1e-4)
-    assert found.cost.requests == requests
+        assert by_text[VOCABULARY[id]] == pytest.approx(everything[id], rel=1e-4)
+    assert answer.cost.requests == requests
 
 
 async def test_several_prompts_are_answered_each_by_its_own(backend: RemoteBackend) -> None:
@@ -173,9 +175,9 @@ async def test_several_prompts_are_answered_each_by_its_own(backend: RemoteBacke
     ids = [backend.vocabulary.id_of(b" the") if not backend.capabilities.token_ids else 2,
            backend.vocabulary.id_of(b".") if not backend.capabilities.token_ids else 5]  # fmt: skip
     paths = [Path(anchor.anchor, (id,)) for id in ids]
-    found = await answers(backend, *(Query(one) for one in paths))
+    facts = await answers(backend, *(Query(one) for one in paths))
     firsts: dict[Tail, bytes] = {}
-    for one in found:
+    for one in facts:
         assert isinstance(one, Fact)
         firsts[one.path.tail] = next(iter(named(backend, one)))
     assert firsts[paths[0].tail] == b" fox"
@@ -186,9 +188,9 @@ async def test_without_probabilities_the_branch_fails_by_name_and_the_others_go_
     backend: RemoteBackend, server: Server
 ) -> None:
     server.mute = True
-    (found,) = await answers(backend, Query(path(backend, "Once the")))
-    assert isinstance(found, Failed)
-    assert found.error.title == "The server gives no probabilities here"
+    (answer,) = await answers(backend, Query(path(backend, "Once the")))
+    assert isinstance(answer, Failed)
+    assert answer.error.title == "The server gives no probabilities here"
     server.mute = False
     assert isinstance((await answers(backend, Query(path(backend, "Once the"))))[0], Fact)
 
@@ -198,9 +200,9 @@ async def test_a_positive_logprob_is_told_and_not_drawn(
     backend: RemoteBackend, server: Server, value: float
 ) -> None:
     server.wrong = value
-    (found,) = await answers(backend, Query(path(backend, "Once the")))
-    assert isinstance(found, Failed)
-    assert found.error.title == "tiny gives wrong probabilities"
+    (answer,) = await answers(backend, Query(path(backend, "Once the")))
+    assert isinstance(answer, Failed)
+    assert answer.error.title == "tiny gives wrong probabilities"
 
 
 async def test_a_server_without_any_probabilities_is_refused_at_once(server: Server) -> None:
@@ -218,11 +220,11 @@ async def test_heat_is_the_models_own_or_its_absence_is_explained(backend: Remot
                 pass
         return
     ids = cut(text) if backend.capabilities.token_ids else await backend.vocabulary.ask(text)
-    found = [one async for one in backend.score(ids, 1, 3)]
-    assert [one.index for one in found] == [1, 2, 3, 4]
+    scores = [score async for score in backend.score(ids, 1, 3)]
+    assert [score.index for score in scores] == [1, 2, 3, 4]
     expected = [math.log(chances(cut(text)[:at])[cut(text)[at]]) for at in range(1, 5)]
-    assert [one.logprob for one in found] == pytest.approx(expected, rel=1e-4)
-    assert [one.rank for one in found] == [1, 1, 1, 1]
+    assert [score.logprob for score in scores] == pytest.approx(expected, rel=1e-4)
+    assert [score.rank for score in scores] == [1, 1, 1, 1]
 
 
 async def test_a_rank_is_the_servers_own_or_a_bound() -> None:
@@ -246,18 +248,18 @@ async def test_a_token_that_is_part_of_a_character_is_scored_too(
     monkeypatch.setattr("llterm.backends.remote.server_scoring.LEAST", 1)
     backend = await opened(LlamaServer())
     ids = (*cut(b"Once the"), HALF, REST, *cut(b"."))
-    found = [one async for one in backend.score(ids, 1, 1)]
+    scores = [score async for score in backend.score(ids, 1, 1)]
     expected = [math.log(chances(ids[:at])[ids[at]]) for at in range(1, len(ids))]
-    assert [one.logprob for one in found] == pytest.approx(expected, rel=1e-4)
+    assert [score.logprob for score in scores] == pytest.approx(expected, rel=1e-4)
 
 
 async def test_an_id_that_the_vocabulary_has_not_is_told() -> None:
     server = LlamaServer()
     backend = await opened(server)
     backend.vocabulary.size = 4
-    (found,) = await answers(backend, Query(path(backend, "Once the")))
-    assert isinstance(found, Failed)
-    assert "the model's vocabulary has 4" in found.error.cause
+    (answer,) = await answers(backend, Query(path(backend, "Once the")))
+    assert isinstance(answer, Failed)
+    assert "the model's vocabulary has 4" in answer.error.cause
 
 
 async def test_ids_are_asked_with_ids_and_answered_with_exact_bytes() -> None:

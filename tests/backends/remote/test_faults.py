@@ -37,9 +37,9 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 10
 
 
 def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
         return port
 
 
@@ -62,12 +62,12 @@ async def test_what_passes_is_asked_again(
     wire: MakeWire, clock: Clock, fault: Step, times: int
 ) -> None:
     async with FaultyServer(*[fault] * times, OK) as server:
-        one = wire(server.url)
-        answer = await one.post("/completion", {"prompt": "a"})
+        transport = wire(server.url)
+        answer = await transport.post("/completion", {"prompt": "a"})
         assert answer.data == {"content": "fine"}
         assert len(server.requests) == times + 1
         assert len({request.body for request in server.requests}) == 1
-        assert (one.spent.requests, one.spent.retries) == (times + 1, times)
+        assert (transport.spent.requests, transport.spent.retries) == (times + 1, times)
         assert clock.now < 1000 + 100
 
 
@@ -191,11 +191,11 @@ async def test_an_answer_without_end_is_refused(wire: MakeWire, told: bool) -> N
     size = 50_000_000
     head = f"HTTP/1.1 200 OK\r\n{f'Content-Length: {size}' * told}\r\n\r\n".encode()
     async with FaultyServer(drip(b" " * 1_000_000, head)) as server:
-        one = wire(server.url)
+        transport = wire(server.url)
         with pytest.raises(BadAnswer, match="too large"):
-            await one.post("/completion", {})
-        assert one.spent.bytes_received < MOST_BYTES + 2_000_000
-        assert not told or one.spent.bytes_received < 2_000_000
+            await transport.post("/completion", {})
+        assert transport.spent.bytes_received < MOST_BYTES + 2_000_000
+        assert not told or transport.spent.bytes_received < 2_000_000
         await asyncio.wait_for(server.left.wait(), 5)
 
 
@@ -270,11 +270,11 @@ async def test_what_may_have_been_done_is_not_asked_twice_where_that_does_harm(
 async def test_a_server_that_restarts_in_the_middle(wire: MakeWire, clock: Clock) -> None:
     said: list[str] = []
     async with FaultyServer(OK) as server:
-        one = wire(server.url, tell=said.append)
-        assert (await one.post("/completion", {})).data
+        transport = wire(server.url, tell=said.append)
+        assert (await transport.post("/completion", {})).data
         await server.stop()
         server.then(loading(), loading(), OK)
-        asked = [asyncio.create_task(one.post("/completion", {"n": n})) for n in range(20)]
+        asked = [asyncio.create_task(transport.post("/completion", {"n": n})) for n in range(20)]
         await clock.until(1010)
         assert not any(task.done() for task in asked)
         await server.start()
@@ -289,17 +289,17 @@ async def test_who_waits_for_a_dead_server_is_told_with_the_first(
     wire: MakeWire, clock: Clock
 ) -> None:
     async with FaultyServer(OK) as server:
-        one = wire(server.url)
-        await one.get("/props")
-    waiting = [one.post("/completion", {"n": n}) for n in range(100)]
+        transport = wire(server.url)
+        await transport.get("/props")
+    waiting = [transport.post("/completion", {"n": n}) for n in range(100)]
     found = await asyncio.gather(*waiting, return_exceptions=True)
     assert all(isinstance(error, BackendUnavailable) for error in found)
     assert 25 < clock.now - 1000 < 40
-    assert one.spent.requests < 50, "one at a time tries, the others wait for it"
-    before = one.spent.requests
+    assert transport.spent.requests < 50, "one at a time tries, the others wait for it"
+    before = transport.spent.requests
     with pytest.raises(BackendUnavailable):
-        await one.post("/completion", {})
-    assert one.spent.requests == before + 1, "afterwards a new request asks once"
+        await transport.post("/completion", {})
+    assert transport.spent.requests == before + 1, "afterwards a new request asks once"
 
 
 async def test_a_stream_gives_events_until_its_end(wire: MakeWire) -> None:
@@ -334,11 +334,11 @@ async def test_an_answer_that_is_not_streamed_is_one_event(wire: MakeWire) -> No
 async def test_a_stream_that_goes_wrong_keeps_what_came(
     wire: MakeWire, fault: Step, error: type[Exception], words: str
 ) -> None:
-    found: list[Any] = []
+    received: list[Any] = []
     async with FaultyServer(fault) as server:
         with pytest.raises(error, match=words):
-            await collected(wire(server.url, timeout=0.1).stream("/completion", {}), found)
-        assert found == [{"n": 1}]
+            await collected(wire(server.url, timeout=0.1).stream("/completion", {}), received)
+        assert received == [{"n": 1}]
         assert len(server.requests) == 1
 
 

@@ -147,39 +147,39 @@ async def test_no_error_holds_the_key(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     async with FaultyServer(leak) as server:
-        one = wire(server.url, key=planted_key.KEY, timeout=0.05)
+        transport = wire(server.url, key=planted_key.KEY, timeout=0.05)
         with pytest.raises(LltermError) as caught:
-            await one.post("/completion", {"prompt": "a"})
+            await transport.post("/completion", {"prompt": "a"})
         with pytest.raises(LltermError) as streamed:
-            await collected(one.stream("/completion", {"prompt": "a"}), [])
+            await collected(transport.stream("/completion", {"prompt": "a"}), [])
         assert server.requests[0].headers["authorization"] == f"Bearer {planted_key.KEY}"
     for error in (caught.value, streamed.value):
         assert planted_key.KEY not in shown(error)
         assert planted_key.KEY not in repr(vars(error))
-    assert planted_key.KEY not in repr(
-        [vars(one), one.replicas, *map(vars, one._replicas.values())]
-    )
+    assert planted_key.KEY not in repr([vars(transport), *map(vars, transport.replicas.values())])
     assert planted_key.KEY not in caplog.text
     assert "127.0.0.1" not in caplog.text, "addresses are nobody's business either"
 
 
 async def test_the_source_of_a_refused_key_is_named(tmp_path: Path) -> None:
     async with FaultyServer(status(401)) as server:
-        one = await open_transport(ServerSettings((server.url,), key_env=planted_key.VARIABLE))
+        transport = await open_transport(
+            ServerSettings((server.url,), key_env=planted_key.VARIABLE)
+        )
         with pytest.raises(LltermError, match=f"variable {planted_key.VARIABLE}"):
-            await one.get("/props")
-        await one.close()
+            await transport.get("/props")
+        await transport.close()
 
 
 async def test_a_recording_holds_no_key(tmp_path: Path) -> None:
     path = tmp_path / "some.cassette"
     async with FaultyServer(reply({"told": ECHO}), status(400, ECHO)) as server:
         settings = ServerSettings((server.url,), key_env=planted_key.VARIABLE, record=path)
-        one = await open_transport(settings)
-        assert (await one.post("/completion", {"prompt": f"my key: {planted_key.KEY}"})).data
+        transport = await open_transport(settings)
+        assert (await transport.post("/completion", {"prompt": f"my key: {planted_key.KEY}"})).data
         with pytest.raises(LltermError):
-            await one.get("/props")
-        await one.close()
+            await transport.get("/props")
+        await transport.close()
     assert len(path.read_text().splitlines()) == 3
     assert not [*planted_key.found_in(tmp_path)]
     assert server.url not in path.read_text()

@@ -77,14 +77,14 @@ def best(weave: Weave) -> dict[Tail, float]:
 
 def same(mine: Weave, theirs: Weave) -> None:
     """Equal but for rounding: one that only one of them has is as probable as the last ones."""
-    one, other = best(mine), best(theirs)
-    assert len(one) == len(other)
-    last = min([*one.values(), *other.values()])
-    for tail in one.keys() | other.keys():
-        if tail in one and tail in other:
-            assert math.isclose(one[tail], other[tail], abs_tol=ROUNDING), tail
+    first, other = best(mine), best(theirs)
+    assert len(first) == len(other)
+    last = min([*first.values(), *other.values()])
+    for tail in first.keys() | other.keys():
+        if tail in first and tail in other:
+            assert math.isclose(first[tail], other[tail], abs_tol=ROUNDING), tail
         else:
-            assert one.get(tail, other.get(tail, 0.0)) - last < ROUNDING, tail
+            assert first.get(tail, other.get(tail, 0.0)) - last < ROUNDING, tail
 
 
 async def test_tokens_mean_the_same_as_in_process(
@@ -118,10 +118,10 @@ async def test_the_same_suggestions_as_in_process_in_few_requests(
 def _joint(weave: Weave, tail: Tail) -> float:
     total = 0.0
     for at, id in enumerate(tail):
-        found = weave.facts.get(tail[:at])
-        if found is None or id not in found.ids:
+        distribution = weave.facts.get(tail[:at])
+        if distribution is None or id not in distribution.ids:
             return -math.inf
-        total += float(found.logprobs[found.ids == id][0])
+        total += float(distribution.logprobs[distribution.ids == id][0])
     return total
 
 
@@ -158,16 +158,18 @@ async def test_constraints_hold(remote: RemoteBackend, local: LlamaBackend) -> N
 async def test_a_text_is_scored_as_in_process(remote: RemoteBackend, local: LlamaBackend) -> None:
     text = "The little fox said: ☃ xylophone! And é."
     ids = local.vocabulary.prefix + local.vocabulary.encode(text.encode())
-    mine = [one async for one in remote.score(ids, 1, 8)]
-    theirs = [one async for one in local.score(ids, 1, 8)]
-    assert [one.index for one in mine] == [one.index for one in theirs]
-    assert [one.logprob for one in mine] == pytest.approx(
-        [one.logprob for one in theirs], abs=ROUNDING
+    mine = [first async for first in remote.score(ids, 1, 8)]
+    theirs = [first async for first in local.score(ids, 1, 8)]
+    assert [first.index for first in mine] == [first.index for first in theirs]
+    assert [first.logprob for first in mine] == pytest.approx(
+        [first.logprob for first in theirs], abs=ROUNDING
     )
-    for one, other in zip(mine, theirs, strict=True):
-        assert one.rank == other.rank or one.rank == len(one.distribution.ids) + 1 < other.rank
-        assert one.distribution.entropy[0] <= other.distribution.entropy[0] + ROUNDING
-        assert one.distribution.entropy[1] >= other.distribution.entropy[0] - ROUNDING
+    for first, other in zip(mine, theirs, strict=True):
+        assert (
+            first.rank == other.rank or first.rank == len(first.distribution.ids) + 1 < other.rank
+        )
+        assert first.distribution.entropy[0] <= other.distribution.entropy[0] + ROUNDING
+        assert first.distribution.entropy[1] >= other.distribution.entropy[0] - ROUNDING
 
 
 async def test_a_stop_frees_the_person_and_the_server(address: str) -> None:
@@ -180,12 +182,12 @@ async def test_a_stop_frees_the_person_and_the_server(address: str) -> None:
         async for _ in answers:
             break
     begun = asyncio.get_running_loop().time()
-    while any(one["is_processing"] for one in (await remote.transport.get("/slots")).data):
+    while any(slot["is_processing"] for slot in (await remote.transport.get("/slots")).data):
         # Every look delays what it looks for, research says: not often, then.
         await asyncio.sleep(0.3)
         assert asyncio.get_running_loop().time() - begun < 30
     slots = (await remote.transport.get("/slots")).data
-    decoded = [one["next_token"][0]["n_decoded"] for one in slots if one.get("next_token")]
+    decoded = [slot["next_token"][0]["n_decoded"] for slot in slots if slot.get("next_token")]
     assert max(decoded) < 1500
     await remote.close()
 

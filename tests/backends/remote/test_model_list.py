@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from llterm.backends.inventory import take_inventory
-from llterm.backends.remote import model_list
-from llterm.backends.remote.model_list import server_models
+from llterm.backends.remote import server_connection
+from llterm.backends.remote.server_connection import server_models
 from llterm.config import Config
 from llterm.config.server_settings import ServerSettings
 from llterm.errors import UsageError
@@ -23,7 +23,7 @@ def settings(**urls: str) -> dict[str, ServerSettings]:
 
 
 async def test_models_are_told_and_gaps_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(model_list, "PATIENCE", 0.5)
+    monkeypatch.setattr(server_connection, "LIST_PATIENCE", 0.5)
     names = [{"id": f"m{number}"} for number in range(5)]
     async with (
         FaultyServer(reply({"data": names})) as many,
@@ -31,10 +31,10 @@ async def test_models_are_told_and_gaps_too(monkeypatch: pytest.MonkeyPatch) -> 
         FaultyServer(status(401)) as locked,
         FaultyServer(hang()) as hanging,
     ):
-        told = await server_models(
+        offers = await server_models(
             settings(many=many.url, silent=silent.url, locked=locked.url, hanging=hanging.url)
         )
-        assert told == {
+        assert offers == {
             "many": "has m0, m1, m2 and 2 more",
             "silent": "reached; it lists no models",
             "locked": f"{locked.url} asks for a key",

@@ -49,8 +49,8 @@ async def test_64_requests_over_three_replicas_of_which_one_is_slow_and_one_dies
         FaultyServer(held(gate, echo)) as slow,
         FaultyServer(*after(5, cut())) as dying,
     ):
-        one = wire(good.url, slow.url, dying.url, parallel=12)
-        asked = [asyncio.create_task(one.post("/completion", {"n": n})) for n in range(64)]
+        transport = wire(good.url, slow.url, dying.url, parallel=12)
+        asked = [asyncio.create_task(transport.post("/completion", {"n": n})) for n in range(64)]
         left = asked
         while len(left) > len(slow.requests):
             await asyncio.wait(left, return_when=asyncio.FIRST_COMPLETED)
@@ -64,43 +64,43 @@ async def test_64_requests_over_three_replicas_of_which_one_is_slow_and_one_dies
         answered.update(request.data["n"] for request in dying.requests[:5])
         assert answered == Counter(range(64)), "each was answered once"
         lost = len(dying.requests) - 5
-        assert one.spent.retries == lost
-        assert one.spent.requests == 64 + lost
-        assert {standing.address: standing.answered for standing in one.replicas} == {
+        assert transport.spent.retries == lost
+        assert transport.spent.requests == 64 + lost
+        assert {standing.address: standing.answered for standing in transport.replicas} == {
             good.url: 59 - len(left), slow.url: len(left), dying.url: 5,
         }  # fmt: skip
 
 
 async def test_a_replica_that_failed_rests_and_comes_back(wire: MakeWire, clock: Clock) -> None:
     async with FaultyServer(echo) as good, FaultyServer(status(429, Retry_After="20"), echo) as bad:
-        one = wire(bad.url, good.url)
+        transport = wire(bad.url, good.url)
         for n in range(10):
-            assert (await one.post("/completion", {"n": n})).replica == good.url
+            assert (await transport.post("/completion", {"n": n})).replica == good.url
         assert len(bad.requests) == 1
         assert not clock.slept, "another replica answers at once"
         clock.now += 21
-        assert (await one.post("/completion", {"n": 10})).replica == bad.url
-        assert one.replicas[0].failures == 0
+        assert (await transport.post("/completion", {"n": 10})).replica == bad.url
+        assert next(iter(transport.replicas)).failures == 0
 
 
 async def test_requests_go_where_fewest_are_in_flight(wire: MakeWire) -> None:
     gate = asyncio.Event()
     async with FaultyServer(held(gate, echo)) as first, FaultyServer(held(gate, echo)) as second:
-        one = wire(first.url, second.url, parallel=6)
-        asked = [asyncio.create_task(one.post("/completion", {"n": n})) for n in range(6)]
+        transport = wire(first.url, second.url, parallel=6)
+        asked = [asyncio.create_task(transport.post("/completion", {"n": n})) for n in range(6)]
         await asyncio.gather(first.until(3), second.until(3))
         assert (len(first.requests), len(second.requests)) == (3, 3)
-        assert [standing.busy for standing in one.replicas] == [3, 3]
+        assert [standing.busy for standing in transport.replicas] == [3, 3]
         gate.set()
         await asyncio.gather(*asked)
-        assert [standing.busy for standing in one.replicas] == [0, 0]
+        assert [standing.busy for standing in transport.replicas] == [0, 0]
 
 
 async def test_parallelism_can_be_changed_while_requests_wait(wire: MakeWire) -> None:
     gate = asyncio.Event()
     async with FaultyServer(held(gate, echo)) as server:
-        one = wire(server.url, parallel=2)
-        asked = [asyncio.create_task(one.post("/completion", {"n": n})) for n in range(9)]
+        transport = wire(server.url, parallel=2)
+        asked = [asyncio.create_task(transport.post("/completion", {"n": n})) for n in range(9)]
 
         async def in_flight(count: int) -> None:
             await server.until(count)
@@ -109,10 +109,10 @@ async def test_parallelism_can_be_changed_while_requests_wait(wire: MakeWire) ->
             assert len(server.requests) == count
 
         await in_flight(2)
-        one.set_parallel(5)
+        transport.set_parallel(5)
         await in_flight(5)
-        one.set_parallel(0)
-        assert one.parallel == 1
+        transport.set_parallel(0)
+        assert transport.parallel == 1
         gate.set()
         assert len(await asyncio.gather(*asked)) == 9
 
@@ -121,8 +121,8 @@ async def test_cancelling_closes_the_connection_and_sends_nothing_that_waits(
     wire: MakeWire,
 ) -> None:
     async with FaultyServer(hang(), echo) as server:
-        one = wire(server.url, parallel=1)
-        asked = [asyncio.create_task(one.post("/completion", {"n": n})) for n in range(5)]
+        transport = wire(server.url, parallel=1)
+        asked = [asyncio.create_task(transport.post("/completion", {"n": n})) for n in range(5)]
         await asyncio.wait_for(server.until(1), 5)
         for task in asked:
             task.cancel()
@@ -130,43 +130,43 @@ async def test_cancelling_closes_the_connection_and_sends_nothing_that_waits(
                    for error in await asyncio.gather(*asked, return_exceptions=True))  # fmt: skip
         await asyncio.wait_for(server.left.wait(), 5)
         assert len(server.requests) == 1
-        assert (await one.post("/completion", {"n": 7})).data == {"n": 7}
-        assert one.spent.retries == 0
+        assert (await transport.post("/completion", {"n": 7})).data == {"n": 7}
+        assert transport.spent.retries == 0
 
 
 async def test_a_stream_that_is_left_closes_the_connection(wire: MakeWire) -> None:
     begun = events({"n": 1}, {"n": 2}, done=False, end=False)
     async with FaultyServer(hang(begun), echo) as server:
-        one = wire(server.url, parallel=1)
-        stream = one.stream("/completion", {})
+        transport = wire(server.url, parallel=1)
+        stream = transport.stream("/completion", {})
         assert await anext(stream) == {"n": 1}
         await stream.aclose()
         await asyncio.wait_for(server.left.wait(), 5)
-        assert (await one.post("/completion", {"n": 7})).data == {"n": 7}
+        assert (await transport.post("/completion", {"n": 7})).data == {"n": 7}
 
 
 async def test_cancelling_while_the_server_is_away(wire: MakeWire, clock: Clock) -> None:
     async with FaultyServer(loading()) as server:
-        one = wire(server.url)
-        asked = asyncio.create_task(one.post("/completion", {}))
+        transport = wire(server.url)
+        asked = asyncio.create_task(transport.post("/completion", {}))
         await clock.until(1050)
         asked.cancel()
         with suppress(asyncio.CancelledError):
             await asked
         server.then(echo)
-        assert (await one.post("/completion", {"n": 1})).data == {"n": 1}
+        assert (await transport.post("/completion", {"n": 1})).data == {"n": 1}
 
 
 async def test_closing_ends_what_is_in_flight_and_what_waits(wire: MakeWire) -> None:
     async with FaultyServer(hang()) as server:
-        one = wire(server.url, parallel=1)
-        asked = [asyncio.create_task(one.post("/completion", {"n": n})) for n in range(3)]
+        transport = wire(server.url, parallel=1)
+        asked = [asyncio.create_task(transport.post("/completion", {"n": n})) for n in range(3)]
         await asyncio.wait_for(server.until(1), 5)
-        await one.close()
+        await transport.close()
         found = await asyncio.gather(*asked, return_exceptions=True)
         assert [type(error) for error in found] == [BackendUnavailable] * 3
         with pytest.raises(BackendUnavailable):
-            await one.get("/props")
+            await transport.get("/props")
         await asyncio.wait_for(server.left.wait(), 5)
 
 
@@ -186,12 +186,12 @@ async def test_a_replica_on_trial_gets_one_request(wire: MakeWire, clock: Clock)
 
 async def test_a_stream_counts_as_in_flight_until_it_ends(wire: MakeWire) -> None:
     async with FaultyServer(raw(events({"n": 1}, {"n": 2}))) as server:
-        one = wire(server.url)
-        stream = one.stream("/completion", {})
+        transport = wire(server.url)
+        stream = transport.stream("/completion", {})
         await anext(stream)
-        assert one.replicas[0].busy == 1
+        assert next(iter(transport.replicas)).busy == 1
         assert [event async for event in stream] == [{"n": 2}]
-        assert one.replicas[0].busy == 0
+        assert next(iter(transport.replicas)).busy == 0
 
 
 KINDS = st.sampled_from(["unreached", "slow", "cut", "busy", "loading", "failed", "", ""])
@@ -214,7 +214,7 @@ async def test_turns_are_given_back_whatever_happens(
         nonlocal most
         standing = await pool.lease()
         began = clock()
-        most = max(most, sum(one.busy for one in pool.replicas))
+        most = max(most, sum(replica.busy for replica in pool.replicas))
         try:
             for _ in range(turns):
                 await asyncio.sleep(0)
@@ -234,5 +234,5 @@ async def test_turns_are_given_back_whatever_happens(
     assert all(error is None or isinstance(error, ServerFault | asyncio.CancelledError)
                for error in results)  # fmt: skip
     assert most <= limit
-    assert [one.busy for one in pool.replicas] == [0, 0]
+    assert [replica.busy for replica in pool.replicas] == [0, 0]
     pool.close(ServerFault("cut", "a", "end"))

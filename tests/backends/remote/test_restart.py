@@ -94,10 +94,10 @@ async def test_what_came_before_the_break_is_not_asked_again(wire: MakeWire) -> 
         queries = [Query(Path(anchor, (id,)), ahead=2) for id in (3, 5)]
         # One empty event, three of the first line; then the second is asked alone.
         model.breaks, before = iter([4]), len(server.requests)
-        found = [answer async for answer in backend.ask(queries)]
-        assert {one.path.tail for one in found} >= {(3,), (5,)}
-        assert len({one.path.tail for one in found}) == len(found)
-        assert sum(one.cost.requests for one in found if isinstance(one, Fact)) == 2
+        answers = [answer async for answer in backend.ask(queries)]
+        assert {one.path.tail for one in answers} >= {(3,), (5,)}
+        assert len({one.path.tail for one in answers}) == len(answers)
+        assert sum(one.cost.requests for one in answers if isinstance(one, Fact)) == 2
         first, second = (request.data["prompt"] for request in server.requests[before:])
         assert (len(first), second) == (2, [*anchor.tokens, 5])
 
@@ -117,7 +117,7 @@ async def test_a_server_that_always_breaks_off_is_given_up(wire: MakeWire) -> No
 async def test_a_real_server_restarts_in_mid_weave(process: Process, streamed: bool) -> None:
     rules = WeaveSettings(depth=6, beams=10, heal=False)
     away = asyncio.Event()
-    found: list[dict[Tail, float]] = []
+    trees: list[dict[Tail, float]] = []
     for restarts in (False, True):
         remote = await open_remote(
             "fable", ServerSettings((process.address,)), tell=lambda line: away.set()
@@ -142,9 +142,9 @@ async def test_a_real_server_restarts_in_mid_weave(process: Process, streamed: b
         else:
             await _driven(costs)
         assert weave.done
-        found.append({one.tail: one.logprob for one in weave.view().suggestions})
+        trees.append({one.tail: one.logprob for one in weave.view().suggestions})
         await remote.close()
-    assert found[1] == pytest.approx(found[0], abs=0.02)
+    assert trees[1] == pytest.approx(trees[0], abs=0.02)
 
 
 async def _driven(costs: AsyncIterator[Cost]) -> None:

@@ -63,10 +63,10 @@ async def test_nothing_is_asked_more_than_twice(
         except CapabilityMissing:
             assert cap == 1, "two candidates are enough to weave with"
             continue
-        told = backend.vocabulary
-        ids = cut(b"Once the") if backend.capabilities.token_ids else told.encode(b"Once the")
+        vocabulary = backend.vocabulary
+        ids = cut(b"Once the") if backend.capabilities.token_ids else vocabulary.encode(b"Once the")
         rules = WeaveSettings(depth=3, cutoff=0.01, split_limit=split, beams=10, strategy=strategy)
-        weave = Weave(told, Anchor(told.prefix + ids), rules)
+        weave = Weave(vocabulary, Anchor(vocabulary.prefix + ids), rules)
         before = len(server.requests)
         await driven(weave, backend)
         assert weave.done or not weave.wants(1)

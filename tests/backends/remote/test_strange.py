@@ -71,10 +71,10 @@ def test_numbers_of_a_candidate_are_what_they_should_be_or_a_bad_answer(
     except BadAnswer:
         return
     for step in steps:
-        for one in step.listed:
-            assert isinstance(one.id, int)
-            assert 0 <= one.id <= LARGEST
-            assert one.data is None or len(one.data) < 100
+        for candidate in step.listed:
+            assert isinstance(candidate.id, int)
+            assert 0 <= candidate.id <= LARGEST
+            assert candidate.data is None or len(candidate.data) < 100
 
 
 def _llama() -> Any:
@@ -93,9 +93,9 @@ async def test_a_redirect_to_nowhere_is_an_error_in_words(wire: MakeWire, target
 
 async def test_cookies_are_not_sent_back(wire: MakeWire) -> None:
     async with FaultyServer(reply({}, Set_Cookie="taste=sweet; Path=/")) as server:
-        one = wire(server.url)
+        transport = wire(server.url)
         for _ in range(3):
-            await one.get("/props")
+            await transport.get("/props")
         assert not any("cookie" in request.headers for request in server.requests)
 
 

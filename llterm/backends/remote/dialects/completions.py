@@ -30,7 +30,24 @@ MOST = 5
 
 
 @dataclass(frozen=True, slots=True)
-class CompletionsDialect(KnownServer):
+class EchoedCompletions(KnownServer):
+    """A server that can echo the prompt in its completions, in OpenAI's legacy arrays."""
+
+    def call(self, request: CompletionRequest) -> HttpCall:
+        raise NotImplementedError
+
+    def scoring_call(self, prompt: Prompt, top: int) -> HttpCall:
+        call = self.call(CompletionRequest([prompt], top))
+        return HttpCall(call.path, {**call.body, "echo": True})
+
+    def read_scoring(self, data: Any) -> Sequence[Position]:
+        """The echoed tokens, without the one that the server wrote after them."""
+        choice = only(data)
+        return legacy(choice["logprobs"])[:-1]
+
+
+@dataclass(frozen=True, slots=True)
+class CompletionsDialect(EchoedCompletions):
     """A server with `/v1/completions`."""
 
     name: ClassVar[str] = "completions"
@@ -56,10 +73,9 @@ class CompletionsDialect(KnownServer):
         return cls(replace(traits, lists=True), name)
 
     def call(self, request: CompletionRequest) -> HttpCall:
-        prompts = list(request.prompts)
         body = {
             "model": self.model,
-            "prompt": prompts[0] if len(prompts) == 1 else prompts,
+            "prompt": request.prompt,
             "max_tokens": request.tokens,
             "temperature": 0,
             "logprobs": request.top,
@@ -73,12 +89,3 @@ class CompletionsDialect(KnownServer):
                 continue
             entries = logprobs.get("content")
             yield from steps(line, content(entries.items()) if entries else legacy(logprobs))
-
-    def scoring_call(self, prompt: Prompt, top: int) -> HttpCall:
-        call = self.call(CompletionRequest([prompt], top))
-        return HttpCall(call.path, {**call.body, "echo": True})
-
-    def read_scoring(self, data: Any) -> Sequence[Position]:
-        """The echoed tokens, without the one that the server wrote after them."""
-        choice = only(data)
-        return legacy(choice["logprobs"])[:-1]

@@ -88,9 +88,8 @@ class LlamaDialect(KnownServer):
         )  # fmt: skip
 
     def call(self, request: CompletionRequest) -> HttpCall:
-        prompts = [one if isinstance(one, str) else list(one) for one in request.prompts]
         body = self._named({
-            "prompt": prompts[0] if len(prompts) == 1 else prompts,
+            "prompt": request.prompt,
             "n_predict": request.tokens,
             "n_probs": request.top,
             "samplers": [] if request.among else ["top_k"],

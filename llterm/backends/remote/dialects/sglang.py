@@ -20,7 +20,7 @@ from llterm.backends.remote.steps import (
     TokenCandidate,
     number,
 )
-from llterm.backends.remote.token_spelling import detokenized, last, spread
+from llterm.backends.remote.token_spelling import detokenized, last, spread, token_ids
 from llterm.backends.remote.transport import RequestRefused, Transport
 from llterm.core.tokens import Tail, Token
 from llterm.errors import CapabilityMissing
@@ -54,9 +54,8 @@ class SglangDialect(KnownServer):
         return cls(traits)
 
     def call(self, request: CompletionRequest) -> HttpCall:
-        prompts = [list(one) for one in request.prompts]
         body = {
-            "input_ids": prompts[0] if len(prompts) == 1 else prompts,
+            "input_ids": request.prompt,
             "sampling_params": {"max_new_tokens": request.tokens, "temperature": 0},
             "return_logprob": True,
             "top_logprobs_num": request.top,
@@ -96,23 +95,21 @@ class SglangDialect(KnownServer):
     async def tokenize(self, transport: Transport, text: str) -> Sequence[Token]:
         """Its ids, with the text shared out among those that are parts of characters."""
         body = {"prompt": text, "add_special_tokens": False}
-        ids = [one.whole() for one in _tokens(await transport.post("/tokenize", body))]
+        ids = token_ids((await transport.post("/tokenize", body)).data)
         known = await self.tokens(transport, list(dict.fromkeys(ids)))
         data = spread([known[id].data if id in known else None for id in ids], text.encode())
         return [Token(id, piece) for id, piece in zip(ids, data or (), strict=False)]
 
     async def tokens(self, transport: Transport, ids: Sequence[int]) -> Mapping[int, Token]:
         line = await transport.post("/tokenize", {"prompt": "\n", "add_special_tokens": False})
-        between = last(_tokens(line))
-        return await detokenized(
-            transport, ids, between.whole(), {"skip_special_tokens": False}, "text"
-        )
+        between = last(token_ids(line.data))
+        return await detokenized(transport, ids, between, {"skip_special_tokens": False}, "text")
 
     async def apply_template(self, transport: Transport, messages: Messages) -> Sequence[Token]:
         body = {"messages": messages, "add_generation_prompt": True,
                 "chat_template_kwargs": THOUGHTLESS}  # fmt: skip
         try:
-            ids = [one.whole() for one in _tokens(await transport.post("/tokenize", body))]
+            ids = token_ids((await transport.post("/tokenize", body)).data)
         except RequestRefused as error:
             raise CapabilityMissing(
                 "This server did not open the chat",
@@ -124,11 +121,7 @@ class SglangDialect(KnownServer):
 
     async def prefix(self, transport: Transport) -> Tail:
         answer = await transport.post("/tokenize", {"prompt": "", "add_special_tokens": True})
-        return tuple(one.whole() for one in _tokens(answer))
-
-
-def _tokens(reply: Any) -> list[AnswerValue]:
-    return list(AnswerValue(reply.data)["tokens"].items())
+        return tuple(token_ids(answer.data))
 
 
 def _candidate(entry: AnswerValue) -> TokenCandidate:

@@ -47,10 +47,9 @@ class TabbyDialect(KnownServer):
         return cls(traits, name, template if isinstance(template, str) else "")
 
     def call(self, request: CompletionRequest) -> HttpCall:
-        prompts = list(request.prompts)
         body = {
             "model": self.model,
-            "prompt": prompts[0] if len(prompts) == 1 else prompts,
+            "prompt": request.prompt,
             "max_tokens": request.tokens,
             "temperature": 1.0,
             "top_k": 1,

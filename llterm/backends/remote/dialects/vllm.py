@@ -32,6 +32,7 @@ from llterm.backends.remote.token_spelling import (
     last,
     paired,
     spelled_bytes,
+    token_ids,
 )
 from llterm.backends.remote.transport import Transport
 from llterm.core.tokens import Tail, Token
@@ -67,10 +68,9 @@ class VllmDialect(KnownServer):
         return cls(traits, name)
 
     def call(self, request: CompletionRequest) -> HttpCall:
-        prompts = [one if isinstance(one, str) else list(one) for one in request.prompts]
         body = {
             "model": self.model,
-            "prompt": prompts[0] if len(prompts) == 1 else prompts,
+            "prompt": request.prompt,
             "max_tokens": request.tokens,
             "temperature": 0,
             "logprobs": request.top,
@@ -112,7 +112,7 @@ class VllmDialect(KnownServer):
         body = {"model": self.model, "prompt": text, "add_special_tokens": False,
                 "return_token_strs": True}  # fmt: skip
         answer = AnswerValue((await transport.post("/tokenize", body)).data)
-        ids = [one.whole() for one in answer["tokens"].items()]
+        ids = token_ids(answer.value)
         data = spelled_bytes([one.text() for one in answer["token_strs"].items()], text)
         return paired(ids, data)
 
@@ -124,11 +124,10 @@ class VllmDialect(KnownServer):
         body = {"model": self.model, "messages": messages, "add_generation_prompt": True,
                 "chat_template_kwargs": THOUGHTLESS, "return_token_strs": True}  # fmt: skip
         answer = AnswerValue((await transport.post("/tokenize", body)).data)
-        ids = [one.whole() for one in answer["tokens"].items()]
+        ids = token_ids(answer.value)
         data = guessed_bytes([one.text() for one in answer["token_strs"].items()])
         return paired(ids, data)
 
     async def prefix(self, transport: Transport) -> Tail:
         body = {"model": self.model, "prompt": "", "add_special_tokens": True}
-        answer = AnswerValue((await transport.post("/tokenize", body)).data)
-        return tuple(one.whole() for one in answer["tokens"].items())
+        return tuple(token_ids((await transport.post("/tokenize", body)).data))

@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from llterm.backends.chat_formats import THOUGHTLESS, Messages
 from llterm.backends.remote.answer import AnswerValue
-from llterm.backends.remote.dialect import KnownServer
+from llterm.backends.remote.dialects.completions import EchoedCompletions
 from llterm.backends.remote.discovery import Discovery
 from llterm.backends.remote.steps import (
     CompletionRequest,
     CompletionStep,
     HttpCall,
     Position,
-    Prompt,
     ServerTraits,
     TokenCandidate,
     choices,
     legacy,
     number,
-    only,
     plain,
     steps,
 )
@@ -30,7 +28,7 @@ from llterm.backends.remote.transport import Transport
 
 
 @dataclass(frozen=True, slots=True)
-class WebuiDialect(KnownServer):
+class WebuiDialect(EchoedCompletions):
     """A text-generation-webui server."""
 
     name: ClassVar[str] = "webui"
@@ -49,9 +47,8 @@ class WebuiDialect(KnownServer):
         return cls(traits)
 
     def call(self, request: CompletionRequest) -> HttpCall:
-        prompts = list(request.prompts)
         body = {
-            "prompt": prompts[0] if len(prompts) == 1 else prompts,
+            "prompt": request.prompt,
             "max_tokens": request.tokens,
             "temperature": 1,
             "top_k": 1,
@@ -70,14 +67,6 @@ class WebuiDialect(KnownServer):
             logprobs = choice.get("logprobs")
             if logprobs is not None:
                 yield from steps(line, _positions(logprobs))
-
-    def scoring_call(self, prompt: Prompt, top: int) -> HttpCall:
-        call = self.call(CompletionRequest([prompt], top))
-        return HttpCall(call.path, {**call.body, "echo": True})
-
-    def read_scoring(self, data: Any) -> Sequence[Position]:
-        choice = only(data)
-        return legacy(choice["logprobs"])[:-1]
 
 
 def _positions(logprobs: AnswerValue) -> list[Position]:
