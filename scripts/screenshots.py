@@ -25,7 +25,7 @@ from llterm.core.mixing.opinion_pools import OpinionPool
 from llterm.core.query import Backend
 from llterm.core.starting_stories import STORIES
 from llterm.core.weave_settings import WeaveSettings
-from llterm.engine.mix_opener import open_mix
+from llterm.engine.mixture import open_mix
 from llterm.ui.launch import Launch
 from llterm.ui.llterm_app import LltermApp, open_document
 from llterm.ui.mix.mix_screen import MixScreen

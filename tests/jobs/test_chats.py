@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from llterm.cli.chat_flags import typed_chat
+from llterm.cli.arguments import typed_chat
 from llterm.core.chat_messages import Chat
 from llterm.errors import UsageError
 from tests.helpers.command_lines import commands
