@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
+from llterm.backends.llamacpp import LlamaBackend, LlamaSettings, open_llama
 from tests.helpers import planted_key
+from tests.helpers.bundled_model import BUNDLED
+from tests.helpers.plain_decoder import PlainDecoder
 from tests.helpers.server_process import Process
 
 
@@ -29,6 +32,22 @@ def no_key_is_kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     os.environ["LLTERM_STATE_DIR"] = str(tmp_path_factory.mktemp("state"))
     yield
     assert not [*planted_key.found_in(tmp_path_factory.getbasetemp())]
+
+
+@pytest.fixture
+async def fable() -> AsyncIterator[LlamaBackend]:
+    """The bundled model, in process."""
+    opened = await open_llama(BUNDLED, LlamaSettings(threads=1))
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+def plain() -> Iterator[PlainDecoder]:
+    """The bundled model, each prefix decoded alone."""
+    decoder = PlainDecoder(BUNDLED)
+    yield decoder
+    decoder.close()
 
 
 @pytest.fixture
