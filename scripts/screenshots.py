@@ -24,7 +24,7 @@ from llterm.core.mixing.mix_recipe import Recipe
 from llterm.core.mixing.opinion_pools import OpinionPool
 from llterm.core.query import Backend
 from llterm.core.weave_settings import WeaveSettings
-from llterm.engine.mix_opener import open_mix
+from llterm.engine.mixture import open_mix
 from llterm.session.stories import STORIES
 from llterm.ui.launch import Launch, Opening
 from llterm.ui.llterm_app import LltermApp, open_document

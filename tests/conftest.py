@@ -11,6 +11,7 @@ import pytest
 from llterm.backends.llamacpp import LlamaBackend, LlamaSettings, open_llama
 from tests.helpers import planted_key
 from tests.helpers.bundled_model import BUNDLED
+from tests.helpers.plain_decoder import PlainDecoder
 from tests.helpers.server_process import Process
 
 
@@ -34,11 +35,25 @@ def no_key_is_kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture
-async def backend() -> AsyncIterator[LlamaBackend]:
+async def fable() -> AsyncIterator[LlamaBackend]:
     """The bundled model in this process, with one thread."""
     opened = await open_llama(BUNDLED, LlamaSettings(threads=1))
     yield opened
     await opened.close()
+
+
+@pytest.fixture
+def backend(fable: LlamaBackend) -> LlamaBackend:
+    """The same, where what is tested is the backend and not the model."""
+    return fable
+
+
+@pytest.fixture
+def plain() -> Iterator[PlainDecoder]:
+    """The bundled model, each prefix decoded alone."""
+    decoder = PlainDecoder(BUNDLED)
+    yield decoder
+    decoder.close()
 
 
 @pytest.fixture

@@ -233,10 +233,9 @@ def score_command(
 ) -> None:
     """Show how expected each token of a text is to a model: heat, perplexity, bits per byte."""
     values = {**locals(), **flags}
-    from llterm.cli.score import ScoreArguments, attribute, score
+    from llterm.cli.score import attribute, score
 
-    run = score if attribution is None else attribute
-    raise typer.Exit(run(ScoreArguments.of(values), format))
+    raise typer.Exit((score if attribution is None else attribute)(values))
 
 
 @app.command("export")
@@ -326,16 +325,13 @@ def doctor_command(
 ) -> None:
     """Check the installation: versions, terminal, folders, configuration, model; or one loom; or
     what a server can do."""
-    from llterm.cli.doctor import examine
-    from llterm.cli.doctor_server import is_served
+    from llterm.cli.doctor import check_server, examine, is_served
     from llterm.cli.settings import load
 
     # A loom is checked also where the configuration is broken.
     loom = target is not None and Path(target).suffix == ".loom"
     loaded = None if loom else load({"model": model, "parallel": parallel}, config)
     if loaded is not None and is_served(target or loaded.model, loaded):
-        from llterm.cli.doctor_server import check_server
-
         put(check_server(target or loaded.model, loaded))
         return
     if loaded is None or target is not None:

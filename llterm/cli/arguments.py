@@ -1,27 +1,32 @@
-"""What was typed for a weave or for continuations: the text, the models, the settings."""
+"""What was typed: the text, the chat before it, the models and how they are mixed, settings."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llterm.cli.chat_flags import as_text, typed_chat
 from llterm.cli.options import checked, model_flags, sampling_flags, weave_flags
-from llterm.cli.recipe import typed_recipe
 from llterm.cli.recording import with_recording, with_recordings
 from llterm.cli.settings import load
 from llterm.config import Config
+from llterm.config.config_loader import checked_flag
 from llterm.config.schema import setting
 from llterm.errors import UsageError
 from llterm.jobs.inputs import argument_text, is_loom, read_stdin, read_text
+from llterm.output import say
+from llterm.regular_file import present
 
 if TYPE_CHECKING:
     from llterm.constraints.spec import Constraint
     from llterm.core.chat_messages import Chat
     from llterm.core.mixing.mix_recipe import Recipe
     from llterm.jobs.request import Request
+
+Values = Mapping[str, Any]
+"""A command's parameters, by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +55,7 @@ class WeaveArguments:
     """Begin with the mix's models side by side."""
 
     @classmethod
-    def of(cls, values: Mapping[str, Any]) -> WeaveArguments:
+    def of(cls, values: Values) -> WeaveArguments:
         """From a command's parameters. Raises UsageError."""
         chat, prompt = typed_chat(values)
         return cls(
@@ -77,10 +82,12 @@ class WeaveArguments:
             return with_recordings(config, self.models, self.record, self.replay)
         return with_recording(config, model, _single(self.record), _single(self.replay))
 
-    def typed_rules(self, config: Config) -> dict[str, Any]:
-        """Typed weave settings by `WeaveSettings` field, checked."""
-        names = [setting(dotted).attribute for dotted in self.weave]
-        return {name: getattr(config.weave, name) for name in names}
+    def typed_rules(self) -> dict[str, Any]:
+        """Typed weave settings by `WeaveSettings` field. Raises ConfigError."""
+        return {
+            setting(dotted).attribute: checked_flag(dotted, value)
+            for dotted, value in self.weave.items()
+        }
 
     def request(self, config: Config, text: bytes, loom: Path | None) -> Request:
         """What is asked of the models, with this text or loom. Raises ConfigError."""
@@ -95,7 +102,7 @@ class WeaveArguments:
             chat=self.chat,
             recipe=self.recipe,
             overrides=self.overrides,
-            rules=self.typed_rules(config),
+            rules=self.typed_rules(),
             sampling=checked(self.sampling),
             constraint=self.constraint,
         )
@@ -125,15 +132,37 @@ def story_of(
     if file is None and chat is not None:
         return b"", None
     if file is None:
-        raise UsageError(
-            "There is no text to go on from", "", "Name a file, - for standard input, or --prompt."
-        )
+        raise UsageError("There is no text", "", "Name a file, - for standard input, or --prompt.")
     if str(file) == "-":
         return read_stdin(), None
     return (b"", file) if is_loom(file) else (read_text(file), None)
 
 
-def constraint_of(values: Mapping[str, Any]) -> Constraint | None:
+def given_text(
+    file: Path | None, prompt: str | None, chat: Chat | None = None
+) -> tuple[bytes, Chat | None]:
+    """The text to be read, and what it is a reply to: a loom brings its chat, where no other one
+    is given. Raises UsageError."""
+    if file is None and prompt is None and chat is not None:
+        raise UsageError(
+            "There is no reply to read",
+            "The chat is what stands before it.",
+            "Name a file with the reply, or let a --chat-file end in the assistant's message.",
+        )
+    text, loom = story_of(file, prompt)
+    if loom is not None:
+        from llterm.jobs.loom_story import read_story
+
+        story = read_story(loom, tokens=False)
+        if story.damage:
+            say(f"llterm: {story.damage}")
+        text, chat = story.text, chat or story.replied
+    if not text:
+        raise UsageError("The text is empty", "", "There is nothing in it to read.")
+    return text, chat
+
+
+def constraint_of(values: Values) -> Constraint | None:
     """The one that was typed. Raises UsageError for two, or a file that cannot be read."""
     names = ("choice", "regex", "grammar", "json_schema")
     typed: dict[str, Any] = {name: values[name] for name in names if values.get(name)}
@@ -153,3 +182,113 @@ def constraint_of(values: Mapping[str, Any]) -> Constraint | None:
         return spec.regex(value)
     text = read_text(value).decode("utf-8", "replace")
     return spec.lark(text) if name == "grammar" else spec.json_schema(text)
+
+
+def typed_chat(values: Values) -> tuple[Chat | None, str | None]:
+    """The chat among a command's parameters, and the beginning of the text.
+
+    Without a chat that is what --prompt says; in one --prompt is said to the model, and the
+    reply's beginning is the last message of a file, where that is the assistant's. Raises
+    UsageError where nothing is said.
+    """
+    system, message = as_text(values["system"]), as_text(values["prompt"])
+    if values["chat_file"] is not None:
+        return _of_file(values["chat_file"], system, message, values["file"])
+    if not values["chat"] and system is None:
+        return None, values["prompt"]
+    from llterm.core.chat_messages import Chat
+
+    chat = Chat(system or "", message or "")
+    if not chat:
+        raise UsageError(
+            "There is nothing to reply to",
+            "A chat needs what you say to the model.",
+            "Say it with --prompt or --chat-file; a loom that has a chat keeps it without --chat.",
+        )
+    return chat, None
+
+
+def _of_file(
+    path: Path, system: str | None, message: str | None, begun: Path | None
+) -> tuple[Chat, str | None]:
+    from llterm.core.chat_messages import ChatMessage, chat_of
+    from llterm.formats.dialogue import load_dialogue
+
+    dialogue = load_dialogue(path)
+    chat, reply = dialogue.chat, dialogue.reply
+    if message:
+        # An empty one is left out.
+        said = (*chat.said(), ChatMessage("assistant", reply), ChatMessage("user", message))
+        chat, reply = chat_of(said), ""
+    if system is not None:
+        if chat.system:
+            raise UsageError(
+                "There are two system messages",
+                f"{path.name} has one, and so has --system.",
+                "Leave one of them out.",
+            )
+        chat = replace(chat, system=system)
+    if reply and begun is not None and (str(begun) == "-" or present(begun)):
+        raise UsageError(
+            "The reply begins twice",
+            f"{path.name} ends in a message of the assistant, and {begun} is the reply too.",
+            "Leave one of them out.",
+        )
+    return chat, reply or None
+
+
+def as_text(text: str | None) -> str | None:
+    """Settings are text, not bytes: what is not UTF-8 in them is replaced."""
+    return (
+        None if text is None else text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    )
+
+
+def typed_recipe(values: Values) -> Recipe | None:
+    """What several `-m` and the flags beside them mean for a weave; None for one model.
+
+    Raises UsageError.
+    """
+    models = tuple(values["model"] or ())
+    if len(models) < 2:
+        typed = [name for name in ("mode", "pool", "weight", "plausible", "turn") if values[name]]
+        if typed:
+            raise UsageError(f"--{typed[0]} needs several models", "", "Give -m for each of them.")
+        return None
+    return recipe_of(values, models, values["mode"] or "democratic")
+
+
+def recipe_of(values: Values, models: Sequence[str], mode: str) -> Recipe:
+    """What the flags say of these models. Raises UsageError for a weight of none of them."""
+    from llterm.core.mixing.mix_recipe import Recipe
+    from llterm.core.mixing.opinion_pools import OpinionPool
+
+    weights = [1.0] * len(models)
+    for typed in values["weight"] or ():
+        name, equals, number = typed.rpartition("=")
+        try:
+            weight = float(number)
+        except ValueError:
+            equals = ""
+        if not equals:
+            raise UsageError(
+                f"--weight {typed} is not understood", "", "Write it as --weight MODEL=0.5."
+            )
+        weights[index_of(name, models)] = weight
+    plausible = 0.1 if values["plausible"] is None else values["plausible"]
+    pool = OpinionPool(tuple(weights), values["pool"] or "linear", plausible)
+    return Recipe(mode, pool, values["turn"] or 1)  # type: ignore[arg-type]
+
+
+def index_of(name: str, models: Sequence[str]) -> int:
+    """Which of the models is meant: as typed with -m, or its file's name. Raises UsageError."""
+    stems = [Path(model).stem if model.endswith(".gguf") else model for model in models]
+    for known in (models, stems):
+        if name in known:
+            return list(known).index(name)
+    near = get_close_matches(name, [*models, *stems], 1, 0.5)
+    raise UsageError(
+        f"There is no model {name} in this mix",
+        f"Given with -m: {', '.join(models)}.",
+        f"Did you mean {near[0]}?" if near else "",
+    )

@@ -2,25 +2,42 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
-from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from llterm.cli.chat_flags import typed_chat
-from llterm.cli.recipe import Values, index_of, recipe_of
+from llterm.cli.arguments import (
+    Values,
+    WeaveArguments,
+    given_text,
+    index_of,
+    recipe_of,
+    typed_chat,
+)
+from llterm.cli.options import checked, model_flags, sampling_flags
 from llterm.cli.recording import with_recordings
+from llterm.cli.settings import load
+from llterm.cli.weave import weave
+from llterm.core.comparison.conditions import parse
+from llterm.core.comparison.quant_statistics import NAMES
 from llterm.errors import ConditionFailed, UsageError
+from llterm.jobs import compare as compare_job
+from llterm.jobs import mix as mix_job
+from llterm.jobs.comparison_plan import CompareOptions
+from llterm.jobs.inputs import is_loom
+from llterm.jobs.request import Request
 from llterm.number_format import count_of
-from llterm.output import put_parts, say
+from llterm.output import ProgressLine, put_parts, say
 from llterm.regular_file import present
+from llterm.reports import comparison_text, mix_json, mix_text
 from llterm.terminal import why_not_interactive
 
 if TYPE_CHECKING:
-    from llterm.cli.score import ScoreInput
     from llterm.config import Config
     from llterm.config.schema import MixConfig
     from llterm.core.chat_messages import Chat
-    from llterm.core.comparison.conditions import Condition
+    from llterm.core.mixing.mix_recipe import Recipe
 
 TOKENS = 64
 """How many tokens a report goes on for."""
@@ -40,8 +57,6 @@ _REPORT = (
 
 def mix(values: Values) -> int:
     """Mix or compare, and print a report. Returns the exit code."""
-    from llterm.cli.settings import load
-
     config = load(file=values["config"])
     compared = values["text"] is not None or values["base"] is not None
     mode = values["mode"] or ("reference" if compared else config.mix.mode)
@@ -79,22 +94,15 @@ def _open_screen(
     values: Values, models: tuple[str, ...], mode: str, config: Config, chat: Chat | None
 ) -> int:
     """The models side by side, in the app."""
-    from dataclasses import replace
-
-    from llterm.cli.arguments import WeaveArguments
-    from llterm.cli.options import checked, model_flags, sampling_flags
-    from llterm.cli.score import given_text
-    from llterm.cli.weave import weave
-    from llterm.jobs.inputs import is_loom
-    from llterm.jobs.mix import mix_sampling
-
     file, prompt = values["file"], values["prompt"]
     if values["text"] is not None:
         # What is compared is not gone on with: the loom beside the text is not for that.
         text, chat = given_text(values["text"], None, chat)
         file, prompt = None, text.decode("utf-8", "surrogateescape")
     typed, rules = sampling_flags(values), dict[str, Any]()
-    mix_sampling(checked(typed), config)  # What is wrong is told before the screen is taken.
+    mix_job.mix_sampling(
+        checked(typed), config
+    )  # What is wrong is told before the screen is taken.
     if file is None or not (is_loom(file) and present(file)):
         # What is on show is what is drawn from: no half-written word is finished first.
         typed, rules = {"sampling.preset": config.mix.preset, **typed}, {"weave.heal": False}
@@ -117,7 +125,7 @@ def _open_screen(
 
 
 def _play(
-    values: Values, models: Sequence[str], config: Config, mode: str, chat: Chat | None
+    values: Values, models: tuple[str, ...], config: Config, mode: str, chat: Chat | None
 ) -> int:
     for name in ("text", "base", "write_base", "require", "reference", "further"):
         if values[name] is not None:
@@ -128,25 +136,10 @@ def _play(
             )  # fmt: skip
     if values["format"] == "html":
         raise UsageError("There is no page of a mixed text", "", "Use --format text or json here.")
-    from llterm.cli.options import checked, model_flags, sampling_flags
-    from llterm.jobs import mix as job
-    from llterm.jobs.request import Request
-    from llterm.jobs.runner import run
-    from llterm.output import ProgressLine
-    from llterm.reports import mix_json, mix_text
-
-    given = _begun(values, chat)
-    request = Request(
-        config=config,
-        models=tuple(models),
-        text=given.text,
-        chat=given.chat,
-        recipe=recipe_of(values, models, mode),
-        overrides=model_flags(values),
-        sampling=checked(sampling_flags(values)),
-    )
+    text, chat = _begun(values, chat)
+    request = _request(values, models, config, text, chat, recipe_of(values, models, mode))
     with ProgressLine() as line:
-        result = run(job.mix(request, values["tokens"] or TOKENS, line))
+        result = asyncio.run(mix_job.mix(request, values["tokens"] or TOKENS, line))
     if values["format"] == "json":
         put_parts(mix_json.mix_json(result))
     else:
@@ -155,30 +148,15 @@ def _play(
     return 0
 
 
-def _compare(values: Values, models: Sequence[str], config: Config, chat: Chat | None) -> int:
+def _compare(values: Values, models: tuple[str, ...], config: Config, chat: Chat | None) -> int:
     for name in ("pool", "weight", "plausible", "turn"):
         if values[name]:
             raise UsageError(
                 f"--{name} does not belong to --mode reference",
                 "There the reference alone decides.", "Leave it out.",
             )  # fmt: skip
-    from llterm.cli.options import checked, model_flags, sampling_flags
-    from llterm.jobs import compare as job
-    from llterm.jobs.comparison_plan import CompareOptions
-    from llterm.jobs.request import Request
-    from llterm.jobs.runner import run
-    from llterm.output import ProgressLine
-    from llterm.reports import comparison_text
-
-    given, source = _compared_text(values, chat)
-    request = Request(
-        config=config,
-        models=tuple(models),
-        text=given.text,
-        chat=given.chat,
-        overrides=model_flags(values),
-        sampling=checked(sampling_flags(values)),
-    )
+    text, chat, source = _compared_text(values, chat)
+    request = _request(values, models, config, text, chat)
     options = CompareOptions(
         reference=_reference(values, models),
         source=source,
@@ -189,10 +167,10 @@ def _compare(values: Values, models: Sequence[str], config: Config, chat: Chat |
         method=values["method"] or "overlap",
         base=values["base"],
         write_base=values["write_base"],
-        conditions=_conditions(values["require"]),
+        conditions=() if values["require"] is None else parse(values["require"], NAMES),
     )
     with ProgressLine() as line:
-        result = run(job.compare(request, options, line))
+        result = asyncio.run(compare_job.compare(request, options, line))
     if values["format"] == "json":
         from llterm.reports.comparison_json import comparison_json
 
@@ -213,19 +191,34 @@ def _compare(values: Values, models: Sequence[str], config: Config, chat: Chat |
     return 0
 
 
-def _begun(values: Values, chat: Chat | None) -> ScoreInput:
-    """The text that the models go on with; a reply may be all theirs."""
-    from llterm.cli.score import ScoreInput, given_text
+def _request(
+    values: Values,
+    models: tuple[str, ...],
+    config: Config,
+    text: bytes,
+    chat: Chat | None,
+    recipe: Recipe | None = None,
+) -> Request:
+    return Request(
+        config,
+        models,
+        text,
+        chat=chat,
+        recipe=recipe,
+        overrides=model_flags(values),
+        sampling=checked(sampling_flags(values)),
+    )
 
+
+def _begun(values: Values, chat: Chat | None) -> tuple[bytes, Chat | None]:
+    """The text that the models go on with; a reply may be all theirs."""
     if chat is not None and values["file"] is None and values["prompt"] is None:
-        return ScoreInput(b"", chat)
+        return b"", chat
     return given_text(values["file"], values["prompt"], chat)
 
 
-def _compared_text(values: Values, chat: Chat | None) -> tuple[ScoreInput, str]:
-    """The text that is read, and where it is from."""
-    from llterm.cli.score import ScoreInput, given_text
-
+def _compared_text(values: Values, chat: Chat | None) -> tuple[bytes, Chat | None, str]:
+    """The text that is read, what it is a reply to, and where it is from."""
     begun = values["file"] is not None or values["prompt"] is not None
     if values["base"] is not None:
         if begun or values["text"] is not None:
@@ -240,7 +233,7 @@ def _compared_text(values: Values, chat: Chat | None) -> tuple[ScoreInput, str]:
                 "A base file is the reference already", "",
                 "Leave --reference and --write-base out.",
             )  # fmt: skip
-        return ScoreInput(b"", chat), ""
+        return b"", chat, ""
     if values["text"] is not None and begun:
         raise UsageError("Two texts are given", "", "Leave --text, the file or --prompt out.")
     file, prompt = values["text"] or values["file"], values["prompt"]
@@ -248,18 +241,9 @@ def _compared_text(values: Values, chat: Chat | None) -> tuple[ScoreInput, str]:
     if file is None and chat is not None:
         source = "the reply"
     if values["further"] is not None and values["text"] is None:
-        return _begun(values, chat), source
-    return given_text(file, prompt, chat), source
+        return (*_begun(values, chat), source)
+    return (*given_text(file, prompt, chat), source)
 
 
-def _reference(values: Values, models: Sequence[str]) -> int:
+def _reference(values: Values, models: tuple[str, ...]) -> int:
     return 0 if values["reference"] is None else index_of(values["reference"], models)
-
-
-def _conditions(text: str | None) -> tuple[Condition, ...]:
-    if text is None:
-        return ()
-    from llterm.core.comparison.conditions import parse
-    from llterm.core.comparison.quant_statistics import NAMES
-
-    return parse(text, NAMES)

@@ -140,7 +140,6 @@ def pull_command(
         say(f"{model.reference} is on this machine already.")
     else:
         say(f"Pulling {model.reference}: {size_text(model.size)}")
-        line = ProgressLine()
         received = 0
 
         def tell(done: int, total: int) -> None:
@@ -149,15 +148,14 @@ def pull_command(
             line.say(f"{done / max(total, 1):.0%} of {size_text(total)}")
 
         try:
-            path = pull(model, tell)
+            with ProgressLine() as line:
+                path = pull(model, tell)
         except KeyboardInterrupt:
             raise Interrupted(
                 "The pull was stopped",
                 f"{size_text(received)} of {size_text(model.size)} are here.",
                 "The same command goes on from there.",
             ) from None
-        finally:
-            line.clear()
     _say_name(path, settings)
     put(str(path))
 
@@ -204,20 +202,18 @@ def quantize_command(
             f"{kind} is wider than what the file has ({info.quantisation}): it will grow, and gain "
             "nothing, for what was rounded away does not come back."
         )
-    line = ProgressLine()
     try:
-        quantize(
-            known.path,
-            target,
-            kind,
-            again=again,
-            threads=threads,
-            progress=lambda share: line.say(f"Quantising to {kind}: {share:.0%}"),
-        )
+        with ProgressLine() as line:
+            quantize(
+                known.path,
+                target,
+                kind,
+                again=again,
+                threads=threads,
+                progress=lambda share: line.say(f"Quantising to {kind}: {share:.0%}"),
+            )
     except KeyboardInterrupt:
         raise Interrupted("Quantising was stopped", "Nothing was written.") from None
-    finally:
-        line.clear()
     after = size_of(target)
     grown = " It grew: the file before is the smaller one." if after > before else ""
     say(f"{size_text(before)} became {size_text(after)}.{grown}")

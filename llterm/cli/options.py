@@ -45,6 +45,11 @@ def with_flags(*groups: Flags) -> Callable[[Command], Command]:
     return given
 
 
+def _flag(kind: Any, *names: str, help: str, **bounds: Any) -> Any:
+    """One flag of a group, by its own names where the parameter's does not say them."""
+    return Annotated[kind | None, typer.Option(*names, help=help, **bounds)]
+
+
 def _settings(table: str, rows: Iterable[Setting]) -> Flags:
     """A flag for each of these settings."""
     return {row.name: Annotated[_type(row) | None, _option(table, row)] for row in rows}
@@ -90,115 +95,73 @@ Parallel = Annotated[int | None, _option("", setting("parallel"))]
 Threads = Annotated[int | None, _option("models", setting("models.threads"))]
 
 STORY: Flags = {
-    "prompt": Annotated[str | None, typer.Option(help="The story so far.")],
-    "prefix": Annotated[
-        str | None, typer.Option(help="Hidden text before the story (memory, a note).")
-    ],
+    "prompt": _flag(str, help="The story so far."),
+    "prefix": _flag(str, help="Hidden text before the story (memory, a note)."),
 }
 MIX: Flags = {
-    "model": Annotated[
-        list[str] | None,
-        typer.Option(
-            "-m", "--model", help="A model's name, or the path of a .gguf file; several are mixed."
-        ),
-    ],
-    "pool": Annotated[
-        Literal["linear", "log"] | None,
-        typer.Option(
-            help="How democratic models are added up: the mean of their probabilities, or of "
-            "their logs (default linear).",
-        ),
-    ],
-    "weight": Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="MODEL=W",
-            help="A model's weight; below 0 takes away what it expects, 0 leaves it out "
-            "(default 1).",
-        ),
-    ],
-    "plausible": Annotated[
-        float | None,
-        typer.Option(
-            help="With a weight below 0: share of the best token's probability that a token needs "
-            "(0 to 1; default 0.1).",
-        ),
-    ],
-    "turn": Annotated[
-        int | None,
-        typer.Option(min=1, help="Tokens a model gives in a row, in turns (default 1)."),
-    ],
+    "model": _flag(
+        list[str],
+        "-m",
+        "--model",
+        help="A model's name, or the path of a .gguf file; several are mixed.",
+    ),
+    "pool": _flag(
+        Literal["linear", "log"],
+        help="How democratic models are added up: the mean of their probabilities, or of "
+        "their logs (default linear).",
+    ),
+    "weight": _flag(
+        list[str],
+        metavar="MODEL=W",
+        help="A model's weight; below 0 takes away what it expects, 0 leaves it out (default 1).",
+    ),
+    "plausible": _flag(
+        float,
+        help="With a weight below 0: share of the best token's probability that a token needs "
+        "(0 to 1; default 0.1).",
+    ),
+    "turn": _flag(int, min=1, help="Tokens a model gives in a row, in turns (default 1)."),
 }
 COMPARISON: Flags = {
-    "text": Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE|-",
-            help="A text that all models read as it is, with --mode reference.",
-        ),
-    ],
-    "further": Annotated[
-        int | None,
-        typer.Option(
-            "--continue",
-            metavar="N",
-            min=1,
-            max=100_000,
-            help="With --mode reference: the reference goes on with the text for so many tokens, "
-            "and those are compared.",
-        ),
-    ],
-    "reference": Annotated[
-        str | None,
-        typer.Option(help="Which model the others are compared with (default the first)."),
-    ],
-    "window": Annotated[
-        int | None,
-        typer.Option(
-            help="Tokens seen at once when a text is read (default the least "
-            "context; side by side 512).",
-        ),
-    ],
+    "text": _flag(
+        Path, metavar="FILE|-", help="A text that all models read as it is, with --mode reference."
+    ),
+    "further": _flag(
+        int,
+        "--continue",
+        metavar="N",
+        min=1,
+        max=100_000,
+        help="With --mode reference: the reference goes on with the text for so many tokens, "
+        "and those are compared.",
+    ),
+    "reference": _flag(str, help="Which model the others are compared with (default the first)."),
+    "window": _flag(
+        int,
+        help="Tokens seen at once when a text is read (default the least "
+        "context; side by side 512).",
+    ),
     "stride": Stride,
-    "method": Annotated[
-        Literal["overlap", "halves"] | None,
-        typer.Option(
-            help="overlap (default): every token, in overlapping windows. halves: as "
-            "llama-perplexity counts, windows side by side, the second half of each.",
-        ),
-    ],
-    "base": Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Compare with llama-perplexity's base file."),
-    ],
-    "write_base": Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Keep the reference as a base file."),
-    ],
-    "require": Annotated[
-        str | None,
-        typer.Option(
-            metavar="CONDITIONS",
-            help="Fail with exit code 6 unless these "
-            "hold of every model, such as 'same-top>=0.97,kld<=0.05'.",
-        ),
-    ],
+    "method": _flag(
+        Literal["overlap", "halves"],
+        help="overlap (default): every token, in overlapping windows. halves: as "
+        "llama-perplexity counts, windows side by side, the second half of each.",
+    ),
+    "base": _flag(Path, metavar="FILE", help="Compare with llama-perplexity's base file."),
+    "write_base": _flag(Path, metavar="FILE", help="Keep the reference as a base file."),
+    "require": _flag(
+        str,
+        metavar="CONDITIONS",
+        help="Fail with exit code 6 unless these "
+        "hold of every model, such as 'same-top>=0.97,kld<=0.05'.",
+    ),
 }
 """What `mix --mode reference` compares, and how."""
 CONSTRAINT: Flags = {
-    "choice": Annotated[
-        list[str] | None,
-        typer.Option(help="Suggest only one of these texts; may be given many times."),
-    ],
-    "regex": Annotated[
-        str | None, typer.Option(help="Suggest only what matches, from the first letter on.")
-    ],
-    "grammar": Annotated[
-        Path | None, typer.Option(help="Suggest only what fits a file's Lark grammar.")
-    ],
-    "json_schema": Annotated[
-        Path | None, typer.Option(help="Suggest only JSON that fits a schema's file.")
-    ],
+    "choice": _flag(list[str], help="Suggest only one of these texts; may be given many times."),
+    "regex": _flag(str, help="Suggest only what matches, from the first letter on."),
+    "grammar": _flag(Path, help="Suggest only what fits a file's Lark grammar."),
+    "json_schema": _flag(Path, help="Suggest only JSON that fits a schema's file."),
 }
 _OF_MODELS = tuple(setting(f"models.{name}") for name in ("context", "threads", "gpu_layers"))
 _OF_SERVERS = (setting("parallel"),)
@@ -208,58 +171,42 @@ RUN: Flags = {
     "config": ConfigPath,
 }
 RECORDING: Flags = {
-    "record": Annotated[
-        Path | None, typer.Option(help="Keep a server's answers in a new file, without keys.")
-    ],
-    "replay": Annotated[
-        Path | None, typer.Option(help="Take the answers from such a file and ask no server.")
-    ],
+    "record": _flag(Path, help="Keep a server's answers in a new file, without keys."),
+    "replay": _flag(Path, help="Take the answers from such a file and ask no server."),
 }
 RECORDINGS: Flags = {
-    "record": Annotated[
-        list[Path] | None,
-        typer.Option(
-            help="Keep a server's answers in a new file, without keys; of several models on "
-            "servers, one file each, in the order of -m."
-        ),
-    ],
-    "replay": Annotated[
-        list[Path] | None,
-        typer.Option(help="Take the answers from such files and ask no server."),
-    ],
+    "record": _flag(
+        list[Path],
+        help="Keep a server's answers in a new file, without keys; of several models on "
+        "servers, one file each, in the order of -m.",
+    ),
+    "replay": _flag(list[Path], help="Take the answers from such files and ask no server."),
 }
 CHAT: Flags = {
-    "chat": Annotated[
-        bool | None,
-        typer.Option(
-            "--chat",
-            help="The text is the model's reply in a chat, by its own chat template: --prompt is "
-            "what you say to it, and a file holds the reply so far.",
-        ),
-    ],
-    "system": Annotated[
-        str | None,
-        typer.Option(help="How the model is to behave in the chat (implies --chat)."),
-    ],
-    "chat_file": Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE.json",
-            help="A chat of several turns, as a list of messages with role and content (implies "
-            "--chat); --prompt is said after them. An assistant's message at the end is the "
-            "beginning of the reply.",
-        ),
-    ],
+    "chat": _flag(
+        bool,
+        "--chat",
+        help="The text is the model's reply in a chat, by its own chat template: --prompt is "
+        "what you say to it, and a file holds the reply so far.",
+    ),
+    "system": _flag(str, help="How the model is to behave in the chat (implies --chat)."),
+    "chat_file": _flag(
+        Path,
+        metavar="FILE.json",
+        help="A chat of several turns, as a list of messages with role and content (implies "
+        "--chat); --prompt is said after them. An assistant's message at the end is the "
+        "beginning of the reply.",
+    ),
 }
 """What stands before the text, for each model by its own template."""
 HEAL = _settings("weave", (setting("weave.heal"),))
 WEAVE: Flags = {
     **STORY,
     **CHAT,
-    "mode": Annotated[
-        Literal["round-robin", "democratic"] | None,
-        typer.Option(help="How several models are mixed (default democratic)."),
-    ],
+    "mode": _flag(
+        Literal["round-robin", "democratic"],
+        help="How several models are mixed (default democratic).",
+    ),
     **MIX,
     **_settings("weave", schema.WEAVE),
     **CONSTRAINT,

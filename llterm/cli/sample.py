@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from llterm.cli.arguments import constraint_of, story_of
-from llterm.cli.chat_flags import as_text, typed_chat
+import asyncio
+
+from llterm.cli.arguments import Values, as_text, constraint_of, story_of, typed_chat
 from llterm.cli.options import checked, model_flags, sampling_flags
-from llterm.cli.recipe import Values
 from llterm.cli.recording import with_recording
 from llterm.cli.settings import load
 from llterm.config.config_loader import checked_flag
 from llterm.errors import LltermError
 from llterm.jobs import sample as job
 from llterm.jobs.request import Request
-from llterm.jobs.runner import run
 from llterm.jobs.sample import SampledText, SampleOptions
 from llterm.output import ProgressLine, put, say
 from llterm.reports import sample_json, sample_text
@@ -29,7 +28,7 @@ def sample(values: Values) -> int:
             if format == "jsonl":
                 put(sample_json.as_line(sampled))
 
-        result = run(job.sample(request, options, line, ended))
+        result = asyncio.run(job.sample(request, options, line, ended))
     if format != "jsonl":
         write = sample_json.as_json if format == "json" else sample_text.as_text
         put(write(result))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Literal
 
 from llterm.cli.arguments import WeaveArguments, story_of
@@ -11,7 +12,6 @@ from llterm.errors import LltermError
 from llterm.jobs import suggest as job
 from llterm.jobs.inputs import argument_text, is_loom, read_text
 from llterm.jobs.request import Request
-from llterm.jobs.runner import run
 from llterm.jobs.suggest import SuggestResult
 from llterm.output import ProgressLine, put, say
 from llterm.reports import suggest_json, suggest_text
@@ -49,7 +49,7 @@ def weave_once(arguments: WeaveArguments, config: Config, reason: str) -> int:
 
 def _suggested(request: Request) -> SuggestResult:
     with ProgressLine() as line:
-        return run(job.suggest(request, line))
+        return asyncio.run(job.suggest(request, line))
 
 
 def _print(result: SuggestResult, format: Format) -> None:
@@ -62,11 +62,11 @@ def _print(result: SuggestResult, format: Format) -> None:
     if text := write(result):
         put(text)
     say(suggest_text.summary(result))
-    if result.chat and result.chat_format == UNSEEN:
+    if result.story.chat and result.chat_format == UNSEEN:
         say(f"{result.model} reads the chat by {UNSEEN}.")
-    elif result.chat and result.mix is not None and result.chat_format != OWN:
+    elif result.story.chat and result.mix is not None and result.chat_format != OWN:
         say(f"Each model reads the chat in its own way: {result.chat_format}.")
-    elif result.chat and result.chat_format != OWN:
+    elif result.story.chat and result.chat_format != OWN:
         say(f"For the chat with {result.model} the {result.chat_format} format was used.")
     if not result.view.suggestions and result.constraint is not None:
         raise LltermError(

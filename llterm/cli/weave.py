@@ -71,12 +71,12 @@ def _launch(arguments: WeaveArguments, config: Config) -> Launch:
         # Before anything opens it: an older loom is brought to the present form then.
         back_up(arguments.file, config.store.backups)
     path, text = _story(arguments)
-    typed = arguments.typed_rules(config)
+    typed = arguments.typed_rules()
     overrides = arguments.overrides
 
     def opening(progress: Callable[[float], None]) -> Awaitable[Backend]:
         if arguments.recipe is not None:
-            from llterm.engine.mix_opener import open_mix
+            from llterm.engine.mixture import open_mix
 
             return open_mix(models, arguments.recipe, config, overrides, progress, forgiving=True)
         return open_model(config.model, config, overrides, progress)
@@ -129,17 +129,12 @@ def _story(arguments: WeaveArguments) -> tuple[Path | None, bytes | None]:
             "Leave --prompt out, or name another loom.",
         )
     if present(file):
-        _check_loom(file)
+        from llterm.session.document import Document
+
+        Document.open(file, say).close()  # Whether it opens is told before the screen is taken.
     else:
         _check_folder(file)
     return file, text
-
-
-def _check_loom(path: Path) -> None:
-    """Whether it opens, told before the screen is taken. Raises UsageError."""
-    from llterm.session.document import Document
-
-    Document.open(path, say).close()
 
 
 def _check_folder(path: Path) -> None:
@@ -158,10 +153,6 @@ def _rules(path: Path | None, config: Config, typed: Mapping[str, Any]) -> Any:
     """Typed settings over the loom's own; over the configured ones where it is new."""
     if path is None or not present(path):
         return config.weave
-    from llterm.session.document import Document
+    from llterm.jobs.loom_story import read_story
 
-    document = Document.open(path)
-    try:
-        return replace(document.rules, **typed)
-    finally:
-        document.close()
+    return replace(read_story(path, tokens=False).rules, **typed)

@@ -18,8 +18,7 @@ def serve(arguments: Sequence[str], port: int) -> int:
     Each page that is opened is an app of its own.
     """
     try:
-        from llterm.cli.gate import Gate
-        from llterm.cli.page_server import PageServer
+        from llterm.cli.page_server import Gate, PageServer
     except ImportError as error:
         raise CapabilityMissing(
             "The app cannot be served to a browser",

@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 from dataclasses import replace
 
 import numpy as np
 
+from llterm.backends.registry import Progress, Tell, find_model, open_model
+from llterm.config import Config
 from llterm.core.chat_messages import Chat, ChatParts, ChatsTold, encode_parts
 from llterm.core.comparison.divergence import log_softmax
 from llterm.core.distribution import Distribution
@@ -189,11 +191,11 @@ class Mix:
         asked = [one for source in self.sources for one in (source, source.vocabulary)]
         return any([await one.settle() for one in asked if isinstance(one, SettlesLater)])
 
-    def hear_chats(self, told: Callable[[], None]) -> None:
-        """Have `told` called when a chat of any of them is there."""
+    def hear_chats(self, listener: Callable[[], None]) -> None:
+        """Have `listener` called when a chat of any of them is there."""
         for source in self.sources:
             if isinstance(source, ChatsTold):
-                source.hear_chats(told)
+                source.hear_chats(listener)
 
     def _opened(self, index: int, chat: Chat) -> ChatParts:
         try:
@@ -390,3 +392,37 @@ def _scored(index: int, id: int, distribution: Distribution, cost: Cost) -> Toke
     own = row[id]
     rank = 1 + int((row > own).sum()) + int((row[:id] == own).sum())
     return TokenScore(index, id, float(own), rank, distribution, cost)
+
+
+async def open_models(
+    names: Sequence[str],
+    config: Config,
+    overrides: Mapping[str, int] | None = None,
+    progress: Progress | None = None,
+    tell: Tell | None = None,
+) -> list[Backend]:
+    """All of them, or none: one that cannot be opened closes those before it. Raises ModelError."""
+    async with AsyncExitStack() as opened:
+        backends: list[Backend] = []
+        for name in names:
+            backend = await open_model(name, config, overrides, progress, tell)
+            opened.push_async_callback(backend.close)
+            backends.append(backend)
+        opened.pop_all()
+        return backends
+
+
+async def open_mix(
+    names: Sequence[str],
+    recipe: Recipe,
+    config: Config,
+    overrides: Mapping[str, int] | None = None,
+    progress: Progress | None = None,
+    tell: Tell | None = None,
+    *,
+    forgiving: bool = False,
+) -> Mix:
+    """The models as one source; `forgiving`: see `Mix`. Raises ModelError."""
+    known = [find_model(name, config).name for name in names]
+    backends = await open_models(names, config, overrides, progress, tell)
+    return Mix(backends, recipe, names=known, forgiving=forgiving)

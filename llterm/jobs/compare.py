@@ -10,11 +10,9 @@ from llterm.core.chat_messages import Chat
 from llterm.core.comparison.conditions import Condition
 from llterm.core.comparison.reference_comparison import ReferenceComparison
 from llterm.core.query import Cost
-from llterm.core.tokens import Tail, Vocabulary
 from llterm.engine import compare as engine
 from llterm.engine.base_file import BaseFile, BaseWriter
 from llterm.engine.compare import BaseFileReference, ModelReference, ReferenceSource
-from llterm.engine.score import Method
 from llterm.jobs.comparison_plan import CompareOptions, ComparisonPlan
 from llterm.jobs.mix import mix_sampling
 from llterm.jobs.request import Request
@@ -28,16 +26,7 @@ class CompareResult:
     comparison: ReferenceComparison
     source: str
     """Where the text is from."""
-    vocabulary: Vocabulary
-    ids: Tail
-    """The whole text's tokens, without the vocabulary's prefix."""
-    by_id: bool
-    """Tokens are those of the models' one vocabulary; otherwise bytes."""
-    listing: tuple[str, ...]
-    """The models that list only their best candidates: nothing is told that needs whole rows."""
-    window: int
-    stride: int
-    method: Method
+    plan: ComparisonPlan
     conditions: tuple[Condition, ...]
     cost: Cost
     seconds: float
@@ -67,13 +56,7 @@ async def compare(
             return CompareResult(
                 comparison=comparison,
                 source=options.source if options.base is None else options.base.name,
-                vocabulary=plan.vocabulary,
-                ids=plan.ids,
-                by_id=plan.by_id,
-                listing=plan.listing,
-                window=plan.window,
-                stride=plan.stride,
-                method=plan.method,
+                plan=plan,
                 conditions=options.conditions,
                 cost=sum((backend.spent for backend in backends), Cost()),
                 seconds=time.monotonic() - start,

@@ -26,7 +26,7 @@ from llterm.errors import CapabilityMissing, UsageError
 from llterm.jobs.mix import mix_sampling
 from llterm.jobs.request import Request
 from llterm.jobs.runner import Listener, names_of
-from llterm.jobs.window_sizes import NO_HALVES, window_and_stride
+from llterm.jobs.score import NO_HALVES, window_and_stride
 
 ALONE = Recipe("democratic", OpinionPool((1.0,)))
 """A mix of one model."""
@@ -65,8 +65,10 @@ class ComparisonPlan:
     """The candidates'."""
     vocabulary: Vocabulary
     ids: Tail
+    """The whole text's tokens, without the vocabulary's prefix."""
     views: Sequence[TextWindow]
     by_id: bool
+    """Tokens are those of the models' one vocabulary; otherwise bytes."""
     window: int
     stride: int
     method: Method
@@ -94,7 +96,8 @@ class ComparisonPlan:
         model = backends[options.reference]
         text = await asyncio.to_thread(_beginning, model, request.text, options.tokens)
         if not by_id:
-            backends = _in_bytes(backends)
+            # The only alphabet that they share.
+            backends = [Mix([backend], ALONE, bytewise=True) for backend in backends]
         readers = [await _reader(backend, chat) for backend in backends]
         reference = readers[options.reference]
         others = [n for n in range(len(backends)) if n != options.reference]
@@ -105,7 +108,12 @@ class ComparisonPlan:
             ids += await _own_text(request, options, reference, ids, listener)
         # Windows leave room for the longest chat there is.
         head = max((reader.head or vocabulary.prefix for reader in readers), key=len)
-        window, stride = _sizes(options, method, backends, len(head))
+        context = min(backend.capabilities.context for backend in backends)
+        usual = min(USUAL_WINDOW, context) if method == "halves" else context
+        window, stride = window_and_stride(
+            options.window or usual, options.stride, method,
+            context=context, prefix=len(head), who="The models see",
+        )  # fmt: skip
         views = list(_views(head, ids, begun, window, stride, method))
         return cls(
             reference, [readers[n] for n in others], [names[n] for n in others],
@@ -146,7 +154,8 @@ class ComparisonPlan:
 
     @property
     def listing(self) -> tuple[str, ...]:
-        """Names of the models that list only their best candidates, the reference last."""
+        """Names of the models that list only their best candidates, the reference last: nothing is
+        told then that needs whole rows."""
         readers = [*zip(self.names, self.candidates, strict=True)]
         if self.reference is not None:
             readers.append((self.reference_name, self.reference))
@@ -195,11 +204,6 @@ def check_comparable(backends: Sequence[Backend], names: Sequence[str], *, by_id
                 " what the next byte is would be an estimate.",
                 "Compare it with a model that has its tokenizer, or open it in process.",
             )
-
-
-def _in_bytes(backends: Sequence[Backend]) -> list[Backend]:
-    """Each model as one of bytes: the only alphabet that they share."""
-    return [Mix([backend], ALONE, bytewise=True) for backend in backends]
 
 
 def _beginning(model: Backend, text: bytes, tokens: int) -> bytes:
@@ -260,20 +264,3 @@ def _views(
             "Give a longer text, or a smaller --window.",
         )
     return views
-
-
-def _sizes(
-    options: CompareOptions, method: Method, backends: Sequence[Backend], head: int
-) -> tuple[int, int]:
-    """Window and stride, checked."""
-    context = min(backend.capabilities.context for backend in backends)
-    usual = min(USUAL_WINDOW, context) if method == "halves" else context
-    window = options.window or usual
-    return window_and_stride(
-        window,
-        options.stride,
-        method,
-        context=context,
-        prefix=head,
-        who="The models see",
-    )

@@ -1,16 +1,25 @@
-"""What a command asks of its models, whichever command it is."""
+"""What a command asks of its models, whichever command it is; the story that it goes on from."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from llterm.config import Config
+from llterm.config.sampling_values import all_changed
 from llterm.constraints.spec import Constraint
 from llterm.core.chat_messages import Chat
 from llterm.core.mixing.mix_recipe import Recipe
+from llterm.core.pieces import Run
+from llterm.core.prompt import Prompt, make_prompt
+from llterm.core.query import Source
+from llterm.core.sampling.sampler_settings import PRESETS, Sampling
+from llterm.core.weave_settings import WeaveSettings
+from llterm.engine.prompt_heads import open_chat
+from llterm.jobs.loom_story import read_story
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +51,59 @@ class Request:
     constraint: Constraint | None = None
     """What every suggestion or continuation must fit."""
 
+
+@dataclass(frozen=True, slots=True)
+class RequestStory:
+    """A story up to where it is gone on with; what was typed counts more than what a loom says."""
+
+    runs: Sequence[Run]
+    """By author, a model's text in its own tokens."""
+    prefix: str
+    chat: Chat
+    """What the story is a reply to; empty where it is none."""
+    rules: WeaveSettings
+    sampling: Sampling
+    saved_weave: bytes = b""
+    """The suggestions that a loom keeps for it."""
+
+    @classmethod
+    def of(cls, request: Request, warn: Callable[[str], None]) -> RequestStory:
+        """The request's text, or its loom's story up to the cursor; `warn` hears of damage.
+
+        Raises UsageError.
+        """
+        config = request.config
+        if request.loom is None:
+            runs: Sequence[Run] = [Run(request.text)] if request.text else []
+            begun = cls(runs, "", Chat(), config.weave, config.sampling)
+        else:
+            story = read_story(request.loom)
+            if story.damage:
+                warn(f"llterm: {story.damage}")
+            sampling = story.sampling or config.sampling
+            begun = cls(
+                story.runs, story.prefix, story.chat, story.rules, sampling, story.saved_weave
+            )
+        presets = {**PRESETS, **config.presets}
+        return replace(
+            begun,
+            prefix=begun.prefix if request.prefix is None else request.prefix,
+            chat=begun.chat if request.chat is None else request.chat,
+            rules=replace(begun.rules, **request.rules),
+            sampling=all_changed(begun.sampling, request.sampling, presets),
+        )
+
     @property
-    def model(self) -> str:
-        """The one model, or the first of several."""
-        return self.models[0]
+    def text(self) -> bytes:
+        """The story's bytes."""
+        return b"".join(run.data for run in self.runs)
+
+    async def prompt(self, source: Source, rules: WeaveSettings) -> Prompt:
+        """What the source is given; of one on a server maybe in tokens that are only guessed."""
+        chat = (
+            await asyncio.to_thread(open_chat, source, self.chat.with_prefix(self.prefix))
+            if self.chat
+            else ()
+        )
+        context = source.capabilities.context
+        return make_prompt(self.runs, self.prefix, source.vocabulary, rules, context, chat)

@@ -1,18 +1,20 @@
-"""Runs jobs: opens the models of a request, tells how far it is, and closes them at the end."""
+"""What every job does: opens its request's models, tells how far it is, closes them at the end.
+
+A job is run by `asyncio.run`: ctrl+c cancels it, and it closes its models first.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, Protocol, TypeVar
+from typing import Protocol
 
-from llterm.backends.registry import find_model, open_model
+from llterm.backends.registry import Progress, Tell, find_model, open_model
+from llterm.config import Config
 from llterm.core.query import Backend
-from llterm.engine.mix_opener import open_mix, open_models
+from llterm.engine.mixture import open_mix, open_models
 from llterm.jobs.request import Request
-
-Result = TypeVar("Result")
 
 
 class Listener(Protocol):
@@ -36,12 +38,6 @@ class SilentListener:
 SILENCE = SilentListener()
 
 
-def run(job: Coroutine[Any, Any, Result]) -> Result:
-    """Do a job from beginning to end. Raises what it raises, and KeyboardInterrupt where the person
-    stops it: the job is cancelled then, and closes its models first."""
-    return asyncio.run(job)
-
-
 def names_of(request: Request) -> list[str]:
     """The models' own names, in order. Raises ModelError for one that there is not."""
     return [find_model(name, request.config).name for name in request.models]
@@ -53,15 +49,12 @@ async def opened(request: Request, listener: Listener = SILENCE) -> AsyncGenerat
 
     Raises LltermError where it cannot be opened.
     """
-    progress = load_progress(listener, " and ".join(request.models))
-    away = absences(listener)
+    how = _opening(request, listener)
     backend: Backend
     if request.recipe is None:
-        backend = await open_model(request.model, request.config, request.overrides, progress, away)
+        backend = await open_model(request.models[0], *how)
     else:
-        backend = await open_mix(
-            request.models, request.recipe, request.config, request.overrides, progress, away
-        )
+        backend = await open_mix(request.models, request.recipe, *how)
     try:
         yield backend
     finally:
@@ -76,14 +69,20 @@ async def all_opened(
 
     Raises LltermError where one cannot be opened; none stays open then.
     """
-    progress = load_progress(listener, " and ".join(request.models))
-    away = absences(listener)
-    backends = await open_models(request.models, request.config, request.overrides, progress, away)
+    backends = await open_models(request.models, *_opening(request, listener))
     try:
         yield backends
     finally:
         for backend in backends:
             await backend.close()
+
+
+def _opening(
+    request: Request, listener: Listener
+) -> tuple[Config, Mapping[str, int], Progress, Tell]:
+    """What models are opened with, and who hears of it."""
+    progress = load_progress(listener, " and ".join(request.models))
+    return request.config, request.overrides, progress, absences(listener)
 
 
 def load_progress(listener: Listener, model: str) -> Callable[[float], None]:

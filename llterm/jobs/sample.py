@@ -11,20 +11,17 @@ from dataclasses import dataclass, field
 from llterm.backends.remote.remote_backend import ServerUsage, counted
 from llterm.constraints.compiled import compile
 from llterm.constraints.spec import Constraint
-from llterm.core.chat_messages import Chat
 from llterm.core.healing import Healer
 from llterm.core.prompt import Prompt
 from llterm.core.query import Backend, Cost
 from llterm.core.sampling.sampler_chain import Chains
-from llterm.core.sampling.sampler_settings import Sampling
 from llterm.core.stops import Stopper
 from llterm.core.tokens import Token, Vocabulary
 from llterm.core.weave_settings import WeaveSettings
 from llterm.core.windows import SeenStory
 from llterm.engine.draw import Drawing, DrawingStart, Sample
 from llterm.errors import UsageError
-from llterm.jobs.request import Request
-from llterm.jobs.request_story import RequestStory
+from llterm.jobs.request import Request, RequestStory
 from llterm.jobs.runner import SILENCE, Listener, names_of, opened
 
 
@@ -73,11 +70,7 @@ class SampleResult:
 
     model: str
     vocabulary: Vocabulary
-    text: bytes
-    prefix: str
-    chat: Chat
-    """What the text is a reply to; empty where it is none."""
-    sampling: Sampling
+    story: RequestStory
     constraint: Constraint | None
     samples: Sequence[SampledText]
     cost: Cost
@@ -104,7 +97,7 @@ async def sample(
 ) -> SampleResult:
     """Draw them all, side by side. A loom's own sampler settings count. Raises LltermError."""
     (name,) = names_of(request)
-    begun = RequestStory.of(request, listener)
+    begun = RequestStory.of(request, listener.warn)
     async with opened(request, listener) as backend:
         # What a constraint is about begins at the story's end, not in the word before it.
         rules = WeaveSettings(
@@ -120,10 +113,7 @@ async def sample(
         return SampleResult(
             model=name,
             vocabulary=backend.vocabulary,
-            text=begun.text,
-            prefix=begun.prefix,
-            chat=begun.chat,
-            sampling=begun.sampling,
+            story=begun,
             constraint=request.constraint,
             samples=samples,
             cost=drawing.cost,

@@ -16,7 +16,14 @@ from llterm.engine.score import Method, score_text
 from llterm.errors import UsageError
 from llterm.jobs.request import Request
 from llterm.jobs.runner import SILENCE, Listener, names_of, opened
-from llterm.jobs.window_sizes import NO_HALVES, window_and_stride
+
+LEAST_WINDOW = 16
+NO_HALVES = (
+    "A reply is not read in halves",
+    "Windows side by side would cut the chat before it.",
+    "Choose --method overlap, and no base file: every window begins with the chat.",
+)
+"""A UsageError's words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,3 +123,36 @@ async def _score(
         chat=request.chat,
         counted=counted(backend),
     )
+
+
+def window_and_stride(
+    window: int, stride: int | None, method: Method, *, context: int, prefix: int, who: str
+) -> tuple[int, int]:
+    """Both in tokens; a stride of None is half a window, and halves lie side by side.
+
+    `context` is what the model sees at most, `prefix` how many tokens begin every window, and
+    `who` sees it ("The model sees"). Raises UsageError for what does not fit.
+    """
+    if not LEAST_WINDOW <= window <= context:
+        raise UsageError(
+            f"--window {window} does not fit",
+            f"{who} {context:,} tokens at most; the least window is {LEAST_WINDOW}.",
+            "Choose one in between, or a larger --context.",
+        )
+    if method == "halves":
+        return window, window
+    body = window - prefix
+    if body < 2:
+        raise UsageError(
+            f"A window of {window:,} tokens has no room for the text",
+            f"{prefix:,} of them are the chat before it.",
+            "Choose a larger --window or --context, or a shorter chat.",
+        )
+    stride = stride or body // 2
+    if not 1 <= stride <= body:
+        raise UsageError(
+            f"--stride {stride} does not fit",
+            f"Windows of {window:,} tokens can be 1 to {body:,} tokens apart.",
+            "Leave it out for half a window.",
+        )
+    return window, stride

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from llterm.backends.remote.remote_backend import ServerUsage, counted
 from llterm.constraints.compiled import Compiled, compile
 from llterm.constraints.spec import Constraint
-from llterm.core.bans import Bans
-from llterm.core.chat_messages import Chat
 from llterm.core.mixing.mix_recipe import Mode
 from llterm.core.prompt import Prompt
 from llterm.core.query import Backend, Cost, Source
@@ -20,8 +18,7 @@ from llterm.core.weave_settings import WeaveSettings
 from llterm.core.windows import SeenStory
 from llterm.engine.mixture import Mix
 from llterm.engine.weave import check_constraints, rules_for, told_more, weave
-from llterm.jobs.request import Request
-from llterm.jobs.request_story import RequestStory
+from llterm.jobs.request import Request, RequestStory
 from llterm.jobs.runner import SILENCE, Listener, names_of, opened
 from llterm.store.saved_weave import SavedWeave, unpack
 
@@ -44,17 +41,12 @@ class SuggestResult:
     """The suggestions after a story, and what they took."""
 
     model: str
-    text: bytes
-    prefix: str
-    rules: WeaveSettings
+    story: RequestStory
     view: View
     vocabulary: Vocabulary
     constraint: Constraint | None
-    bans: Bans
     dead_ends: int
     """Paths that the constraint led nowhere."""
-    chat: Chat
-    """What the story is a reply to; empty where it is none."""
     chat_format: str
     """How the model writes chats."""
     mix: MixFormula | None
@@ -74,7 +66,7 @@ async def suggest(request: Request, listener: Listener = SILENCE) -> SuggestResu
     Raises LltermError.
     """
     (name, *others) = names_of(request)
-    begun = RequestStory.of(request, listener)
+    begun = RequestStory.of(request, listener.warn)
     async with opened(request, listener) as backend:
         return await _suggest(request, begun, backend, backend.name if others else name, listener)
 
@@ -97,28 +89,23 @@ async def _suggest(
         cost += more
         listener.say(f"Weaving: {cost.tokens:,} tokens evaluated")
 
-    bans = begun.sampling.bans
     search = await weave(
         backend,
         prompt,
         rules,
         constraint=constraint,
-        bans=bans,
+        bans=begun.sampling.bans,
         facts=saved.facts if saved else None,
         grown=saved.grown if saved else (),
         spent=spent,
     )
     return SuggestResult(
         model=name,
-        text=begun.text,
-        prefix=begun.prefix,
-        rules=begun.rules,
+        story=begun,
         view=search.view(),
         vocabulary=backend.vocabulary,
         constraint=request.constraint,
-        bans=bans,
         dead_ends=search.dead_ends,
-        chat=begun.chat,
         chat_format=getattr(backend, "chat_format", ""),
         mix=_formula(backend),
         counted=counted(backend),

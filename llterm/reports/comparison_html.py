@@ -15,7 +15,6 @@ from llterm.core.comparison.reference_comparison import ComparedModel
 from llterm.core.display import display_text, visible
 from llterm.jobs.compare import CompareResult
 from llterm.number_format import of_logprob, percent
-from llterm.reports.character_groups import by_character
 from llterm.reports.comparison_text import (
     TOO_FEW,
     comparison_summary,
@@ -23,8 +22,9 @@ from llterm.reports.comparison_text import (
     figure_text,
     text_before,
 )
-from llterm.reports.html_page import STEPS, STYLE, colors, escaped, script_data
+from llterm.reports.html_page import STEPS, colors, escaped, page
 from llterm.reports.plots import Axis, Curve, bars, plot
+from llterm.reports.score_text import by_character
 
 MOST = 20_000
 """Places whose text is on the page; the figures are of all."""
@@ -33,29 +33,22 @@ STRETCHES = 120
 COLDEST, HOTTEST = 1e-4, 1.0
 """KL divergences in nats at the ends of the heat; between them it is logarithmic."""
 
-_PAGE = """<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>
-{style}
-table, figure, .worst {{ font: 0.9rem/1.5 ui-monospace, monospace; }}
-h2 {{ font-size: 1.1rem; margin-top: 2.5rem; }}
-table {{ border-collapse: collapse; display: block; overflow-x: auto; }}
-td, th {{ padding: 0.1rem 0.8rem; text-align: right; white-space: nowrap; }}
-td:first-child, th:first-child {{ text-align: left; }}
-tr:hover {{ background: #23262e; }}
-figure {{ margin: 1rem 0; }}
-svg text {{ fill: #9aa0ab; font-size: 11px; }}
-svg path {{ stroke: #2c313b; }}
-main span.other {{ text-decoration: underline; text-underline-offset: 3px; }}
-.worst {{ margin: 1rem 0; border-left: 3px solid #3a3f4a; padding-left: 0.8rem;
-  overflow-wrap: break-word; }}
-.worst b {{ background: #d8d8d8; color: #14161b; }}
-#tip {{ min-height: 3rem; }}
-</style>
-<header>{summary}</header>
+_STYLE = """\
+table, figure, .worst { font: 0.9rem/1.5 ui-monospace, monospace; }
+h2 { font-size: 1.1rem; margin-top: 2.5rem; }
+table { border-collapse: collapse; display: block; overflow-x: auto; }
+td, th { padding: 0.1rem 0.8rem; text-align: right; white-space: nowrap; }
+td:first-child, th:first-child { text-align: left; }
+tr:hover { background: #23262e; }
+figure { margin: 1rem 0; }
+svg text { fill: #9aa0ab; font-size: 11px; }
+svg path { stroke: #2c313b; }
+main span.other { text-decoration: underline; text-underline-offset: 3px; }
+.worst { margin: 1rem 0; border-left: 3px solid #3a3f4a; padding-left: 0.8rem;
+  overflow-wrap: break-word; }
+.worst b { background: #d8d8d8; color: #14161b; }
+#tip { min-height: 3rem; }"""
+_BODY = """\
 <h2>Figures</h2>
 {table}
 <h2>Plots</h2>
@@ -64,44 +57,36 @@ main span.other {{ text-decoration: underline; text-underline-offset: 3px; }}
 <nav>{buttons} <button id="next">next divergence (n)</button><br>
 {ramp}underlined: another first choice</nav>
 <main>{text}</main>
-{worst}
-<footer></footer>
-<div id="tip" aria-live="polite">Point at a token.</div>
-<script type="application/json" id="data">{data}</script>
-<script>
-const data = JSON.parse(document.getElementById("data").textContent);
-const tip = document.getElementById("tip");
+{worst}"""
+_SCRIPT = """\
 const spans = [...document.querySelectorAll("main span")];
 let model = 0, at = -1;
-function paint(chosen) {{
+function paint(chosen) {
   model = chosen;
-  spans.forEach((span, n) => {{
+  spans.forEach((span, n) => {
     const [back, ink] = data.colors[data.heat[chosen][n]] ?? ["", ""];
     span.style.background = back; span.style.color = ink;
     span.classList.toggle("other", data.other[chosen][n] === 1);
-  }});
+  });
   document.querySelectorAll("button[data-model]").forEach(one =>
     one.setAttribute("aria-pressed", Number(one.dataset.model) === chosen));
-}}
-function show(n) {{ tip.textContent = data.base[n] + "\\n" + data.tips[model][n]; }}
-function next() {{
+}
+function show(n) { tip.textContent = data.base[n] + "\\n" + data.tips[model][n]; }
+function next() {
   const found = data.other[model].indexOf(1, at + 1);
   at = found < 0 ? data.other[model].indexOf(1) : found;
-  if (at >= 0) {{ spans[at].scrollIntoView({{block: "center"}}); spans[at].focus(); }}
-}}
-spans.forEach((span, n) => {{
+  if (at >= 0) { spans[at].scrollIntoView({block: "center"}); spans[at].focus(); }
+}
+spans.forEach((span, n) => {
   span.tabIndex = 0;
   span.onmouseenter = () => show(n);
-  span.onfocus = () => {{ at = n; show(n); }};
-}});
+  span.onfocus = () => { at = n; show(n); };
+});
 document.querySelectorAll("button[data-model]").forEach(one =>
   one.onclick = () => paint(Number(one.dataset.model)));
 document.getElementById("next").onclick = next;
-document.addEventListener("keydown", event => {{ if (event.key === "n") next(); }});
-paint(0);
-</script>
-</html>
-"""
+document.addEventListener("keydown", event => { if (event.key === "n") next(); });
+paint(0);"""
 
 
 def comparison_page(result: CompareResult) -> Iterator[str]:
@@ -120,10 +105,7 @@ def comparison_page(result: CompareResult) -> Iterator[str]:
     summary = f"{title}\n{comparison_summary(result)}"
     if comparison.done > MOST:
         summary += f"\nThe text below ends after {MOST:,} tokens; the figures are of all."
-    yield _PAGE.format(
-        style=STYLE,
-        title=html.escape(title),
-        summary=html.escape(summary).replace("\n", "<br>"),
+    body = _BODY.format(
         table=_table(result),
         plots="".join(_plots(result)),
         ramp=f'<span class="ramp"></span> the same → {HOTTEST:g} nat and more; '
@@ -135,8 +117,8 @@ def comparison_page(result: CompareResult) -> Iterator[str]:
         ),
         text="".join(f"<span>{_shown(result, group)}</span>" for group in groups),
         worst="".join(_worst(result)),
-        data=script_data(data),
     )
+    yield page(title, summary, body, data, _SCRIPT, _STYLE)
 
 
 def _table(result: CompareResult) -> str:
@@ -144,7 +126,7 @@ def _table(result: CompareResult) -> str:
     columns: list[dict[str, Estimate]] = [result.comparison.figures(model) for model in models]
     head = "".join(f"<th>{html.escape(model.name)}</th>" for model in models)
     rows = "".join(
-        f"<tr><td>{html.escape(figure_label(name, by_id=result.by_id))}</td>"
+        f"<tr><td>{html.escape(figure_label(name, by_id=result.plan.by_id))}</td>"
         + "".join(_cell(name, column[name]) for column in columns)
         + "</tr>"
         for name in columns[0]
@@ -220,13 +202,13 @@ def _dp(result: CompareResult, model: ComparedModel) -> Any:
 
 def _groups(result: CompareResult) -> Iterator[list[int]]:
     """Numbers of the places on the page, those together that share a character."""
-    names, tokens = result.vocabulary, result.comparison.tokens
+    names, tokens = result.plan.vocabulary, result.comparison.tokens
     places = range(min(result.comparison.done, MOST))
     return by_character(places, lambda number: names.token(int(tokens[number])).data)
 
 
 def _shown(result: CompareResult, group: Sequence[int]) -> str:
-    names, tokens = result.vocabulary, result.comparison.tokens
+    names, tokens = result.plan.vocabulary, result.comparison.tokens
     data = b"".join(names.token(int(tokens[n])).data for n in group)
     return escaped(display_text(data))
 
@@ -248,7 +230,7 @@ def _differs(result: CompareResult, model: ComparedModel, group: Sequence[int]) 
 def _tip(result: CompareResult, model: ComparedModel | None, group: Sequence[int]) -> str:
     """What a model says of the first token of a group."""
     n = group[0]
-    names, comparison = result.vocabulary, result.comparison
+    names, comparison = result.plan.vocabulary, result.comparison
     track = comparison.base if model is None else model.track
     choice = int(track.choice[n])
     shown = visible(names.token(choice).data) if choice != UNTOLD else ""
@@ -268,7 +250,7 @@ def _tip(result: CompareResult, model: ComparedModel | None, group: Sequence[int
 
 
 def _worst(result: CompareResult) -> Iterator[str]:
-    names, comparison = result.vocabulary, result.comparison
+    names, comparison = result.plan.vocabulary, result.comparison
     known = [model for model in comparison.candidates if model.worst]
     if known:
         yield "<h2>Worst places</h2>"

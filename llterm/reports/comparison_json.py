@@ -24,17 +24,17 @@ def comparison_json(result: CompareResult) -> Iterator[str]:
     head = {
         "version": VERSION,
         "mode": "reference",
-        "unit": "token" if result.by_id else "byte",
-        "exact": not result.listing,
+        "unit": "token" if result.plan.by_id else "byte",
+        "exact": not result.plan.listing,
         "reference": {"name": comparison.reference},
-        "vocabulary": result.vocabulary.fingerprint,
+        "vocabulary": result.plan.vocabulary.fingerprint,
         "source": result.source,
         "chat": chat_fields(result.chat) if result.chat else None,
-        "text_tokens": len(result.ids),
+        "text_tokens": len(result.plan.ids),
         "compared": comparison.done,
-        "method": result.method,
-        "window": result.window,
-        "stride": result.stride,
+        "method": result.plan.method,
+        "window": result.plan.window,
+        "stride": result.plan.stride,
         "models": [_model(result, model, figures[model.name]) for model in comparison.candidates],
         "conditions": [
             {
@@ -85,7 +85,7 @@ def _model(
 
 
 def _tops(result: CompareResult, top: Iterable[tuple[int, float]]) -> list[dict[str, Any]]:
-    return [{**token_fields(result.vocabulary.token(id)), "p": p} for id, p in top]
+    return [{**token_fields(result.plan.vocabulary.token(id)), "p": p} for id, p in top]
 
 
 def _figures(figures: Mapping[str, Estimate]) -> dict[str, Any]:
@@ -95,7 +95,7 @@ def _figures(figures: Mapping[str, Estimate]) -> dict[str, Any]:
 
 
 def _place(result: CompareResult, number: int) -> dict[str, Any]:
-    comparison, names = result.comparison, result.vocabulary
+    comparison, names = result.comparison, result.plan.vocabulary
     base = _side(comparison.base, number, names)
     rows = []
     for model in comparison.candidates:

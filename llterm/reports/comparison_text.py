@@ -64,22 +64,22 @@ def comparison_text(result: CompareResult) -> str:
 def comparison_summary(result: CompareResult) -> str:
     """What was done, in a line or two."""
     comparison = result.comparison
-    noun = "tokens" if result.by_id else "bytes"
+    noun = "tokens" if result.plan.by_id else "bytes"
     how = (
-        f"windows of {result.window:,} side by side, second halves"
-        if result.method == "halves"
-        else f"windows of {result.window:,}, {result.stride:,} apart"
+        f"windows of {result.plan.window:,} side by side, second halves"
+        if result.plan.method == "halves"
+        else f"windows of {result.plan.window:,}, {result.plan.stride:,} apart"
     )
     lines = [
-        f"{comparison.done:,} of {len(result.ids):,} {noun} compared ({how}) "
+        f"{comparison.done:,} of {len(result.plan.ids):,} {noun} compared ({how}) "
         f"in {result.seconds:.2f} s"
     ]
-    if not result.by_id:
+    if not result.plan.by_id:
         lines.append(
             "The vocabularies differ: the models are compared byte by byte, "
             "and perplexities are per byte."
         )
-    if result.listing:
+    if result.plan.listing:
         lines.append(
             f"{_listing(result)}: what needs whole rows (KL divergence, the worst places) cannot be"
             " told. The other figures are exact."
@@ -113,8 +113,8 @@ def _why(
 
 def _listing(result: CompareResult) -> str:
     """Who does not tell whole rows."""
-    many = len(result.listing) > 1
-    return " and ".join(result.listing) + (
+    many = len(result.plan.listing) > 1
+    return " and ".join(result.plan.listing) + (
         " list only their best candidates" if many else " lists only its best candidates"
     )
 
@@ -122,8 +122,8 @@ def _listing(result: CompareResult) -> str:
 def text_before(result: CompareResult, number: int, before: int = BEFORE) -> bytes:
     """The text before a compared place."""
     place = int(result.comparison.places[number])
-    ids = result.ids[max(place - before, 0) : place]
-    tokens = (result.vocabulary.token(id) for id in ids)
+    ids = result.plan.ids[max(place - before, 0) : place]
+    tokens = (result.plan.vocabulary.token(id) for id in ids)
     return b"".join(token.data for token in tokens if not token.special)
 
 
@@ -131,14 +131,14 @@ def _overview(result: CompareResult) -> str:
     """One line a candidate."""
     comparison = result.comparison
     width = max(len(model.name) for model in comparison.candidates)
-    noun = "tokens" if result.by_id else "bytes"
+    noun = "tokens" if result.plan.by_id else "bytes"
     lines = [
         f"reference: {label_text(comparison.reference)}",
         f"text: {label_text(result.source)}, "
-        f"{len(result.ids):,} {noun}, {count_of(comparison.done, 'place')} compared",
+        f"{len(result.plan.ids):,} {noun}, {count_of(comparison.done, 'place')} compared",
         "",
         f"{'':{width}}  {'KL divergence':>20}  {'99% KLD':>9}  {'RMS Δp':>8}  "
-        f"{'same top':>8}  {'PPL ratio':>9}" + ("" if result.by_id else " (per byte)"),
+        f"{'same top':>8}  {'PPL ratio':>9}" + ("" if result.plan.by_id else " (per byte)"),
     ]
     for model in comparison.candidates:
         f = comparison.figures(model)
@@ -158,7 +158,7 @@ def _candidate(result: CompareResult, model: ComparedModel) -> str:
     for name, figure in comparison.figures(model).items():
         if figure.known:
             lines.append(
-                f"{figure_label(name, by_id=result.by_id):<31} {figure_text(name, figure)}"
+                f"{figure_label(name, by_id=result.plan.by_id):<31} {figure_text(name, figure)}"
             )
     if comparison.done < FEWEST_PLACES:
         lines.append(f"({TOO_FEW})")
@@ -202,7 +202,7 @@ def _divergences(result: CompareResult, model: ComparedModel) -> list[str]:
     lines.append(
         f"{count_of(count, 'place')} where it would say something else; the first of them:"
     )
-    names = result.vocabulary
+    names = result.plan.vocabulary
     for number in islice(comparison.divergences(model), DIVERGENCES):
         base, own = comparison.base, model.track
         before = visible(text_before(result, number, 8))
@@ -216,7 +216,7 @@ def _divergences(result: CompareResult, model: ComparedModel) -> list[str]:
 
 
 def _place(result: CompareResult, model: ComparedModel, worst: WorstPlace) -> list[str]:
-    comparison, names = result.comparison, result.vocabulary
+    comparison, names = result.comparison, result.plan.vocabulary
     token = names.token(int(comparison.tokens[worst.number]))
     before = display_text(text_before(result, worst.number)).replace("\n", "⏎")
 

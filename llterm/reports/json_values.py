@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from llterm.constraints.spec import Constraint
 from llterm.core.json_text import json_text
 from llterm.core.query import Cost
 from llterm.core.tokens import Token
@@ -20,9 +21,14 @@ def text_value(data: bytes) -> str:
     return data.decode("utf-8", "replace")
 
 
+def text_fields(data: bytes) -> dict[str, Any]:
+    """A text and its exact bytes."""
+    return {"text": text_value(data), "bytes": list(data)}
+
+
 def token_fields(token: Token) -> dict[str, Any]:
     """A token, its text and its exact bytes."""
-    return {"id": token.id, "text": text_value(token.data), "bytes": list(token.data)}
+    return {"id": token.id, **text_fields(token.data)}
 
 
 def number_value(value: float) -> float | None:
@@ -35,14 +41,20 @@ def probability(logprob: float) -> float:
     return math.exp(min(logprob, 0.0))
 
 
-def cost_fields(cost: Cost, seconds: float) -> dict[str, Any]:
-    """What a result took."""
+def cost_fields(cost: Cost, seconds: float, *, prompt: bool = False) -> dict[str, Any]:
+    """What a result took; with `prompt`, how much of it was the story before what was asked."""
     return {
         "seconds": round(seconds, 6),
         "tokens_evaluated": cost.tokens,
+        **({"prompt_tokens_evaluated": cost.prompt_tokens} if prompt else {}),
         "decodes": cost.decodes,
         "requests": cost.requests,
     }
+
+
+def constraint_fields(constraint: Constraint | None) -> dict[str, str] | None:
+    """What every suggestion or continuation must fit."""
+    return None if constraint is None else {"kind": constraint.kind, "text": constraint.text}
 
 
 def sight_fields(sight: SeenStory, context: int) -> dict[str, int]:

@@ -8,7 +8,7 @@ from typing import Any
 from llterm.core.chat_messages import chat_fields
 from llterm.engine.mix_player import MixTurn
 from llterm.jobs.mix import MixResult
-from llterm.reports.json_values import cost_fields, streamed, text_value, token_fields
+from llterm.reports.json_values import cost_fields, streamed, text_fields, text_value, token_fields
 
 VERSION = 1
 
@@ -25,8 +25,7 @@ def mix_json(result: MixResult) -> Iterator[str]:
         "unknown": result.unknown,
         "chat": chat_fields(result.chat) if result.chat else None,
         "prompt": text_value(result.text),
-        "text": text_value(result.data),
-        "bytes": list(result.data),
+        **text_fields(result.data),
         "finish": "end" if result.turns and result.turns[-1].token.end else "length",
         "models": [
             {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 WIDTH, HEIGHT = 680, 260
@@ -50,17 +50,14 @@ def plot(lines: Sequence[Curve], x: Axis, y: Axis, title: str) -> str:
         if not line.points:
             continue
         if line.low and line.high:
-            upper = [f"{xs(a):.1f},{ys(b):.1f}" for (a, _), b in zip(line.points, line.high,
-                                                                      strict=True)]  # fmt: skip
-            lower = [f"{xs(a):.1f},{ys(b):.1f}" for (a, _), b in zip(line.points, line.low,
-                                                                      strict=True)]  # fmt: skip
-            band = " ".join([*upper, *reversed(lower)])
+            across = [a for a, _ in line.points]
+            upper, lower = (zip(across, edge, strict=True) for edge in (line.high, line.low))
+            band = _drawn([*upper, *reversed([*lower])], xs, ys)
             parts.append(f'<polygon points="{band}" fill="{color(index)}" opacity="0.18"/>')
-        drawn = " ".join(f"{xs(a):.1f},{ys(b):.1f}" for a, b in line.points)
         dash = _DASHES[index % len(_DASHES)]
         parts.append(
-            f'<polyline points="{drawn}" fill="none" stroke="{color(index)}" stroke-width="1.6"'
-            f' stroke-dasharray="{dash}"/>'
+            f'<polyline points="{_drawn(line.points, xs, ys)}" fill="none"'
+            f' stroke="{color(index)}" stroke-width="1.6" stroke-dasharray="{dash}"/>'
         )
         height = _free(ys(line.points[-1][1]), labels)
         parts.append(
@@ -133,6 +130,10 @@ class _Scale:
             text = f"{10**value:.2g}" if self.log else f"{value:.4g}"
             ticks.append((self.start + (self.stop - self.start) * share, text))
         return ticks
+
+
+def _drawn(points: Iterable[tuple[float, float]], xs: _Scale, ys: _Scale) -> str:
+    return " ".join(f"{xs(a):.1f},{ys(b):.1f}" for a, b in points)
 
 
 def _frame(xs: _Scale, ys: _Scale, x: Axis, y: Axis) -> str:

@@ -8,34 +8,35 @@ from llterm.config.sampling_values import value_of
 from llterm.config.schema import SAMPLING
 from llterm.core.chat_messages import chat_fields
 from llterm.core.json_text import json_text
-from llterm.core.sampling.sampler_settings import Sampling
 from llterm.jobs.sample import SampledText, SampledToken, SampleResult
-from llterm.reports.json_values import number_value, sight_fields, text_value, token_fields
+from llterm.reports.json_values import (
+    constraint_fields,
+    cost_fields,
+    number_value,
+    sight_fields,
+    text_fields,
+    text_value,
+    token_fields,
+)
 
 VERSION = 1
 
 
 def as_json(result: SampleResult) -> str:
     """One object. Pure ASCII, so that nothing in it can act on a terminal."""
-    cost = result.cost
-    constraint = result.constraint
     value = {
         "version": VERSION,
         "model": result.model,
         "vocabulary": result.vocabulary.fingerprint,
-        "prompt": text_value(result.text),
-        "prefix": result.prefix,
-        "chat": chat_fields(result.chat) if result.chat else None,
-        "sampling": sampling_settings(result.sampling),
-        "constraint": constraint and {"kind": constraint.kind, "text": constraint.text},
+        "prompt": text_value(result.story.text),
+        "prefix": result.story.prefix,
+        "chat": chat_fields(result.story.chat) if result.story.chat else None,
+        "sampling": {row.name: value_of(result.story.sampling, row.name) for row in SAMPLING},
+        "constraint": constraint_fields(result.constraint),
         "caveat": result.caveat,
         "continuations": [_sample(each) for each in result.samples],
         "stats": {
-            "seconds": round(result.seconds, 6),
-            "tokens_evaluated": cost.tokens,
-            "prompt_tokens_evaluated": cost.prompt_tokens,
-            "decodes": cost.decodes,
-            "requests": cost.requests,
+            **cost_fields(result.cost, result.seconds, prompt=True),
             **sight_fields(result.sight, result.context),
         },
     }
@@ -47,20 +48,11 @@ def as_line(sampled: SampledText) -> str:
     return json_text(_sample(sampled))
 
 
-def sampling_settings(sampling: Sampling) -> dict[str, Any]:
-    """Every sampler setting in force, under its name in `llterm.toml`."""
-    values = {row.name: value_of(sampling, row.name) for row in SAMPLING}
-    return {
-        name: list(value) if isinstance(value, tuple) else value for name, value in values.items()
-    }
-
-
 def _sample(sampled: SampledText) -> dict[str, Any]:
     sample = sampled.sample
     return {
         "index": sample.number,
-        "text": text_value(sample.data),
-        "bytes": list(sample.data),
+        **text_fields(sample.data),
         "tokens": [_token(token) for token in sampled.tokens],
         "logprob": number_value(sampled.logprob),
         "finish": sample.finish,

@@ -27,7 +27,7 @@ def summary(result: SampleResult) -> str:
     cost, drawn = result.cost, [each.sample for each in result.samples]
     tokens = sum(len(each.tokens) for each in result.samples)
     text = (
-        f"{result.model}, {result.sampling.label}: {count_of(len(drawn), 'continuation')}, "
+        f"{result.model}, {result.story.sampling.label}: {count_of(len(drawn), 'continuation')}, "
         f"{count_of(tokens, 'token')} drawn in {count_of(cost.decodes, 'decode')}, "
         f"{result.seconds:.2f} s"
     )

@@ -2,52 +2,31 @@
 
 from __future__ import annotations
 
-import html
-
 from llterm.core.display import visible
 from llterm.core.heat_scale import MEASURES, told
 from llterm.core.scored_text import TokenReading
 from llterm.jobs.score import ScoreResult
 from llterm.number_format import of_logprob
-from llterm.reports.html_page import STEPS, STYLE, colors, escaped, script_data
+from llterm.reports.html_page import STEPS, colors, escaped, page
 from llterm.reports.score_text import TokenGroup, score_summary, token_groups
 
-_PAGE = """<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>
-{style}
-nav {{ margin-bottom: 2rem; }}
-</style>
-<header>{summary}</header>
-<nav>{buttons} <span class="ramp"></span> expected → surprising</nav>
-<main>{text}</main>
-<footer></footer>
-<div id="tip" aria-live="polite">Point at a token.</div>
-<script type="application/json" id="data">{data}</script>
-<script>
-const data = JSON.parse(document.getElementById("data").textContent);
-const tip = document.getElementById("tip");
+_STYLE = "nav { margin-bottom: 2rem; }"
+_SCRIPT = """\
 const spans = document.querySelectorAll("main span");
-function paint(measure) {{
-  spans.forEach((span, n) => {{
+function paint(measure) {
+  spans.forEach((span, n) => {
     const [back, ink] = data.colors[data.heat[measure][n]];
     span.style.background = back; span.style.color = ink;
-  }});
+  });
   document.querySelectorAll("button").forEach(one =>
     one.setAttribute("aria-pressed", one.dataset.measure === measure));
-}}
-spans.forEach((span, n) => {{
+}
+spans.forEach((span, n) => {
   span.tabIndex = 0;
-  span.onmouseenter = span.onfocus = () => {{ tip.textContent = data.tips[n]; }};
-}});
+  span.onmouseenter = span.onfocus = () => { tip.textContent = data.tips[n]; };
+});
 document.querySelectorAll("button").forEach(one => one.onclick = () => paint(one.dataset.measure));
-paint("surprisal");
-</script>
-</html>
-"""
+paint("surprisal");"""
 
 
 def score_page(result: ScoreResult) -> str:
@@ -61,13 +40,16 @@ def score_page(result: ScoreResult) -> str:
         },
         "tips": [_tip(group) for group in groups],
     }
-    return _PAGE.format(
-        style=STYLE,
-        title=html.escape(score_summary(result).partition(";")[0]),
-        summary=html.escape(score_summary(result)).replace("\n", "<br>"),
-        buttons=" ".join(f'<button data-measure="{name}">{name}</button>' for name in MEASURES),
-        text="".join(f"<span>{escaped(group.text)}</span>" for group in groups),
-        data=script_data(data),
+    buttons = " ".join(f'<button data-measure="{name}">{name}</button>' for name in MEASURES)
+    text = "".join(f"<span>{escaped(group.text)}</span>" for group in groups)
+    return page(
+        score_summary(result).partition(";")[0],
+        score_summary(result),
+        f'<nav>{buttons} <span class="ramp"></span> expected → surprising</nav>\n'
+        f"<main>{text}</main>",
+        data,
+        _SCRIPT,
+        _STYLE,
     )
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from llterm.backends.remote.remote_backend import counted_words
 from llterm.core.display import display_text, visible
@@ -13,7 +14,11 @@ from llterm.core.scored_text import Summary, TokenReading
 from llterm.jobs.score import ScoreResult
 from llterm.number_format import count_of, of_logprob
 from llterm.ramps import Depth, ansi, glyph, indexed, paint
-from llterm.reports.character_groups import by_character
+
+T = TypeVar("T")
+
+_MOST = 8
+"""Tokens that may share one character; more are shown apart, broken or not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +39,27 @@ def token_groups(readings: Sequence[TokenReading]) -> Iterator[TokenGroup]:
     for group in by_character(readings, lambda reading: reading.token.data):
         data = b"".join(reading.token.data for reading in group)
         yield TokenGroup(display_text(data), tuple(group))
+
+
+def by_character(tokens: Iterable[T], data_of: Callable[[T], bytes]) -> Iterator[list[T]]:
+    """The tokens in order, those together that share a character."""
+    group: list[T] = []
+    for token in tokens:
+        group.append(token)
+        if len(group) >= _MOST or _ends_whole(b"".join(map(data_of, group))):
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+def _ends_whole(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError as error:
+        # A character that is not over yet may go on in the next token; a broken one may not.
+        return error.reason != "unexpected end of data"
+    return True
 
 
 def score_table(result: ScoreResult) -> str:

@@ -7,7 +7,6 @@ from dataclasses import asdict, fields
 from typing import Any
 
 from llterm.config.schema import WEAVE
-from llterm.constraints.spec import Constraint
 from llterm.core.bans import Bans
 from llterm.core.beams import Step
 from llterm.core.chat_messages import chat_fields
@@ -15,33 +14,37 @@ from llterm.core.json_text import json_text
 from llterm.core.suggestion_tree import Branch, Suggestion
 from llterm.core.weave_settings import WeaveSettings
 from llterm.jobs.suggest import SuggestResult
-from llterm.reports.json_values import number_value, probability, sight_fields, text_value
+from llterm.reports.json_values import (
+    constraint_fields,
+    cost_fields,
+    number_value,
+    probability,
+    sight_fields,
+    text_fields,
+    text_value,
+)
 
 VERSION = 1
 
 
 def as_json(result: SuggestResult) -> str:
     """One object. Pure ASCII, so that nothing in it can act on a terminal."""
-    view, cost = result.view, result.cost
+    view = result.view
     value = {
         "version": VERSION,
         "model": result.model,
         "vocabulary": result.vocabulary.fingerprint,
-        "prompt": text_value(result.text),
-        "prefix": result.prefix,
-        "chat": chat_fields(result.chat) if result.chat else None,
-        "settings": _settings(result.rules),
-        "constraint": _constraint(result.constraint),
-        "bans": _bans(result.bans),
+        "prompt": text_value(result.story.text),
+        "prefix": result.story.prefix,
+        "chat": chat_fields(result.story.chat) if result.story.chat else None,
+        "settings": _settings(result.story.rules),
+        "constraint": constraint_fields(result.constraint),
+        "bans": _bans(result.story.sampling.bans),
         "mix": None if result.mix is None else asdict(result.mix),
         "suggestions": list(map(_suggestion, view.suggestions)),
         "tree": list(map(_branch, view.branches)),
         "stats": {
-            "seconds": round(result.seconds, 6),
-            "tokens_evaluated": cost.tokens,
-            "prompt_tokens_evaluated": cost.prompt_tokens,
-            "decodes": cost.decodes,
-            "requests": cost.requests,
+            **cost_fields(result.cost, result.seconds, prompt=True),
             "coverage": [number_value(share) for share in view.coverage],
             "settled": view.settled,
             "bound": number_value(view.bound),
@@ -56,10 +59,7 @@ def as_json(result: SuggestResult) -> str:
 
 def _settings(rules: WeaveSettings) -> dict[str, Any]:
     names = {row.attribute: row.name for row in WEAVE}
-    values = {names[field.name]: getattr(rules, field.name) for field in fields(WeaveSettings)}
-    return {
-        name: list(value) if isinstance(value, tuple) else value for name, value in values.items()
-    }
+    return {names[field.name]: getattr(rules, field.name) for field in fields(WeaveSettings)}
 
 
 def _bans(bans: Bans) -> dict[str, Any]:
@@ -74,8 +74,7 @@ def _bans(bans: Bans) -> dict[str, Any]:
 
 def _suggestion(suggestion: Suggestion) -> dict[str, Any]:
     return {
-        "text": text_value(suggestion.data),
-        "bytes": list(suggestion.data),
+        **text_fields(suggestion.data),
         "tokens": [_token(step) for step in suggestion.steps],
         "p": probability(suggestion.logprob),
         "logprob": number_value(suggestion.logprob),
@@ -91,8 +90,7 @@ def _suggestion(suggestion: Suggestion) -> dict[str, Any]:
 def _token(step: Step) -> dict[str, Any]:
     return {
         "id": step.id,
-        "text": text_value(step.data),
-        "bytes": list(step.data),
+        **text_fields(step.data),
         "p": probability(step.logprob),
         "logprob": number_value(step.logprob),
         "rank": step.rank,
@@ -101,14 +99,9 @@ def _token(step: Step) -> dict[str, Any]:
     }
 
 
-def _constraint(constraint: Constraint | None) -> dict[str, str] | None:
-    return None if constraint is None else {"kind": constraint.kind, "text": constraint.text}
-
-
 def _branch(branch: Branch) -> dict[str, Any]:
     return {
-        "text": text_value(branch.data),
-        "bytes": list(branch.data),
+        **text_fields(branch.data),
         "ids": list(branch.tail),
         "p": number_value(branch.p),
         "p_joint": probability(branch.logprob),

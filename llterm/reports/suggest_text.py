@@ -38,7 +38,7 @@ def as_tree(result: SuggestResult) -> str:
 
 def as_dot(result: SuggestResult) -> str:
     """A Graphviz graph of the tree: `dot -Tsvg` draws it."""
-    start = visible(result.text)
+    start = visible(result.story.text)
     start = "…" + start[-40:] if len(start) > 40 else start
     lines = [
         "digraph weave {",
@@ -59,25 +59,18 @@ def summary(result: SuggestResult) -> str:
     effort = f"{count_of(cost.tokens, 'token')} evaluated in "
     effort += f"{count_of(cost.decodes, 'decode')}, "
     effort += f"{result.seconds:.2f} s" + counted_words(result.counted)
+    notes = "".join(f"\n{line}" for line in _notes(result))
     if result.constraint is not None and result.constraint.texts:
-        return f"{result.model}: {_choices(view)}; {effort}{_mixed(result)}{_dropped(result)}"
+        return f"{result.model}: {_choices(view)}; {effort}{notes}"
     count = len(view.suggestions)
     settled = "" if view.done else f", {view.settled} of them settled"
-    settled += f", which differ, of {view.looked_at}" if result.rules.diverse else ""
+    settled += f", which differ, of {view.looked_at}" if result.story.rules.diverse else ""
     covered = view.coverage[0] if view.coverage else 0.0
     return (
         f"{result.model}: {count_of(count, 'suggestion')}{settled}; "
         f"{fine_percent(covered)} of all probability at depth 1; {effort}"
-        + _constrained(result)
-        + _mixed(result)
-        + _dropped(result)
+        f"{_constrained(result)}{notes}"
     )
-
-
-def _dropped(result: SuggestResult) -> str:
-    """How much of the story the model does not see."""
-    text = result.sight.dropping(result.context)
-    return f"\n{text}" if text else ""
 
 
 def _choices(view: View) -> str:
@@ -90,17 +83,16 @@ def _choices(view: View) -> str:
     return text
 
 
-def _mixed(result: SuggestResult) -> str:
-    """How several models decided."""
-    mixed = result.mix
-    if mixed is None:
-        return ""
-    lines = [mixed.formula]
-    if not mixed.by_id:
-        lines.append("Their vocabularies differ: they are mixed byte by byte.")
-    if mixed.unknown:
-        lines.append(unknown_words(mixed.exact, mixed.unknown))
-    return "".join(f"\n{line}" for line in lines)
+def _notes(result: SuggestResult) -> Iterator[str]:
+    """How several models decided, and how much of the story they do not see."""
+    if (mixed := result.mix) is not None:
+        yield mixed.formula
+        if not mixed.by_id:
+            yield "Their vocabularies differ: they are mixed byte by byte."
+        if mixed.unknown:
+            yield unknown_words(mixed.exact, mixed.unknown)
+    if dropped := result.sight.dropping(result.context):
+        yield dropped
 
 
 def unknown_words(exact: bool, unknown: float) -> str:

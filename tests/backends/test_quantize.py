@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 from pathlib import Path
@@ -14,7 +15,6 @@ from llterm.backends.registry import MODELS
 from llterm.config import Config
 from llterm.errors import ModelError, UsageError
 from llterm.jobs.request import Request
-from llterm.jobs.runner import run
 from llterm.jobs.suggest import suggest
 
 F16 = MODELS / "fable-f16.gguf"
@@ -33,7 +33,9 @@ def test_each_is_smaller_and_weaves(tmp_path: Path, kind: str) -> None:
     assert shares[-1] == 1.0
     assert list(tmp_path.iterdir()) == [target]
     prompt = b"The little fox lived at the edge of"
-    woven = run(suggest(Request(Config(), (str(target),), prompt, rules={"depth": 2, "beams": 3})))
+    woven = asyncio.run(
+        suggest(Request(Config(), (str(target),), prompt, rules={"depth": 2, "beams": 3}))
+    )
     assert len(woven.view.suggestions) == 3
 
 

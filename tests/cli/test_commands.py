@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from benchmarks.server import server
 from llterm.config.example import example
 from llterm.session.stories import STORIES
 from llterm.version import __version__
+from tests.helpers.bundled_model import BUNDLED
 from tests.helpers.program import run
 
 
@@ -71,6 +75,29 @@ def test_doctor_looks_at_a_loom(tmp_path: Path) -> None:
 
     Document.create(tmp_path / "a.loom", b"three little words").close()
     assert "sound; a story of 3 words" in run(tmp_path, "doctor", "a.loom").out
+
+
+@pytest.mark.server
+def test_doctor_tells_of_a_server_row_by_row(tmp_path: Path) -> None:
+    with server(BUNDLED, 1) as (host, port):
+        url = f"http://{host}:{port}"
+        (tmp_path / "llterm.toml").write_text(f'[models.near]\nbase_url = "{url}"\n')
+        for named in ((url,), ("-m", "near", "--config", "llterm.toml")):
+            ran = run(tmp_path, "doctor", *named)
+            assert ran.code == 0, ran.err
+            rows = dict(line.split("  ", 1) for line in ran.out.splitlines())
+            values = {label.strip(): value.strip() for label, value in rows.items()}
+            assert values["dialect"] == "llama"
+            assert values["token ids"] == "in and out"
+            assert values["vocabulary"] == "all 4,096 tokens"
+            assert values["answers"].startswith("yes, with 64 candidates")
+            assert values["cache is used"].startswith("yes")
+
+
+def test_a_server_that_is_not_there_is_no_fault_of_the_installation(tmp_path: Path) -> None:
+    ran = run(tmp_path, "doctor", "http://127.0.0.1:9")
+    assert ran.code == 3
+    assert "No connection to http://127.0.0.1:9" in ran.err
 
 
 def test_weave_without_a_terminal_does_one_weave(tmp_path: Path) -> None:

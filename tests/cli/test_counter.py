@@ -14,12 +14,10 @@ from llterm.backends.registry import open_model
 from llterm.backends.remote.remote_backend import server_of
 from llterm.config import load_config
 from tests.helpers.bundled_model import BUNDLED
-from tests.helpers.json_schema import faults
+from tests.helpers.json_schema import faults, schema
 from tests.helpers.terminal import llterm
 
 pytestmark = pytest.mark.server
-
-SCHEMA = json.loads((Path(__file__).parents[2] / "docs/schema/suggest.json").read_text("utf-8"))
 
 
 @pytest.fixture(scope="module")
@@ -49,22 +47,23 @@ def done(config: Path, *typed: str) -> subprocess.CompletedProcess[str]:
     ],
 )
 def test_requests_tokens_and_cost_are_told(config: Path, typed: tuple[str, ...]) -> None:
-    (told,) = [
+    (summary,) = [
         line for line in done(config, *typed).stderr.splitlines() if line.startswith("near: ")
         and " requests" in line
     ]  # fmt: skip
-    assert "tokens of prompts" in told
-    assert "by your prices" in told
+    assert "tokens of prompts" in summary
+    assert "by your prices" in summary
 
 
 def test_the_json_of_suggest_has_it(config: Path) -> None:
-    found = json.loads(done(config, "suggest", "-m", "near", "--format", "json").stdout)
-    assert not faults(found, SCHEMA, SCHEMA)
-    (one,) = found["stats"]["servers"]
-    assert one["model"] == "near"
-    assert one["requests"] >= found["stats"]["requests"] > 0
-    cost = (1000 * one["prompt_tokens"] + 2000 * one["answer_tokens"]) / 1e6
-    assert one["cost"] == pytest.approx(cost)
+    printed = json.loads(done(config, "suggest", "-m", "near", "--format", "json").stdout)
+    root = schema("suggest")
+    assert not faults(printed, root, root)
+    (counted,) = printed["stats"]["servers"]
+    assert counted["model"] == "near"
+    assert counted["requests"] >= printed["stats"]["requests"] > 0
+    cost = (1000 * counted["prompt_tokens"] + 2000 * counted["answer_tokens"]) / 1e6
+    assert counted["cost"] == pytest.approx(cost)
 
 
 async def test_a_typed_limit_of_requests_reaches_the_wire(config: Path) -> None:

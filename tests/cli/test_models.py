@@ -40,22 +40,22 @@ def test_info_names_a_model_as_everything_else_does(tmp_path: Path) -> None:
     file = tmp_path / "mine.gguf"
     file.write_bytes((MODELS / "fable-f16.gguf").read_bytes())
     shown = run(tmp_path, "models", "info", str(file)).out.splitlines()
-    told = json.loads(run(tmp_path, "models", "info", str(file), "--format", "json").out)
+    info = json.loads(run(tmp_path, "models", "info", str(file), "--format", "json").out)
     woven = json.loads(
         run(tmp_path, "suggest", "-m", str(file), "--prompt", "A", "--format", "json").out
     )
     assert shown[0].split() == ["name", "mine"]
     assert shown[1].split()[0] == "title"
-    assert told["name"] == woven["model"] == "mine"
-    assert told["title"] not in ("", "mine")
+    assert info["name"] == woven["model"] == "mine"
+    assert info["title"] not in ("", "mine")
 
 
 def test_only_llterms_own_files_are_removed_unasked(tmp_path: Path) -> None:
     mine = tmp_path / "mine.gguf"
     mine.write_bytes((MODELS / "fable-q8_0.gguf").read_bytes())
-    kept = run(tmp_path, "models", "remove", "mine.gguf", "--yes")
-    assert kept.code == 2
-    assert "--outside" in kept.err
+    refused = run(tmp_path, "models", "remove", "mine.gguf", "--yes")
+    assert refused.code == 2
+    assert "--outside" in refused.err
     assert mine.exists()
     link = tmp_path / "data/models/link.gguf"
     link.parent.mkdir(parents=True)
@@ -105,10 +105,10 @@ def test_a_model_chosen_in_the_app_that_is_gone_is_only_a_notice(tmp_path: Path)
 def test_chats(tmp_path: Path) -> None:
     asked = ("--prompt", "Tell me of a fox", "--system", "Be kind", "--depth", "2")
     ran = run(tmp_path, "suggest", *asked, "--format", "json")
-    found = json.loads(ran.out)
-    assert found["chat"] == {"system": "Be kind", "message": "Tell me of a fox", "earlier": []}
-    assert found["prompt"] == ""
-    assert found["suggestions"]
+    printed = json.loads(ran.out)
+    assert printed["chat"] == {"system": "Be kind", "message": "Tell me of a fox", "earlier": []}
+    assert printed["prompt"] == ""
+    assert printed["suggestions"]
     assert "the plain format was used" in ran.err
     ran = run(tmp_path, "suggest", "-", *asked, "--format", "json", stdin=b"The fox")
     assert json.loads(ran.out)["prompt"] == "The fox"

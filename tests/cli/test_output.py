@@ -84,10 +84,10 @@ def test_a_fault_of_its_own_is_told_and_its_place_is_logged(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     assert guarded(lambda: {"here": 1}["gone"]) == LltermError.exit_code
-    told = capsys.readouterr().err
-    assert told.startswith("llterm: This is a fault of llterm's own\n")
-    assert "KeyError: 'gone'." in told
-    assert "Traceback" not in told
+    shown = capsys.readouterr().err
+    assert shown.startswith("llterm: This is a fault of llterm's own\n")
+    assert "KeyError: 'gone'." in shown
+    assert "Traceback" not in shown
     assert "KeyError" in caplog.text
     assert "guarded" in caplog.text
     assert guarded(lambda: len((tmp_path / "gone").read_bytes())) == LltermError.exit_code

@@ -68,10 +68,10 @@ def test_of_several_models_each_server_has_a_file(cassette: Path) -> None:
     other = ServerSettings(("http://127.0.0.1:2",))
     config = Config(models={**CONFIG.models, "other": ModelConfig(server=other)})
     files = [cassette.with_name("one"), cassette.with_name("two")]
-    found = with_recordings(config, ["other", "fable", "own"], files, ()).models
-    assert found["other"].server == ServerSettings(other.base_url, record=files[0])
-    assert found["own"].server == ServerSettings(OWN.base_url, timeout=7, record=files[1])
-    assert "fable" not in found
+    models = with_recordings(config, ["other", "fable", "own"], files, ()).models
+    assert models["other"].server == ServerSettings(other.base_url, record=files[0])
+    assert models["own"].server == ServerSettings(OWN.base_url, timeout=7, record=files[1])
+    assert "fable" not in models
     assert with_recordings(config, ["other", "own"], (), ()) is config
 
 

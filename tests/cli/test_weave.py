@@ -81,9 +81,9 @@ def test_a_nameless_story_is_kept_in_the_data_folder(tmp_path: Path) -> None:
     with start(tmp_path, "--prompt", "Every evening the cat") as terminal:
         terminal.wait_for("Every evening")
         leave(terminal)
-    (kept,) = (tmp_path / "data" / "looms").iterdir()
-    assert kept.suffix == ".loom"
-    assert story(kept) == "Every evening the cat"
+    (loom,) = (tmp_path / "data" / "looms").iterdir()
+    assert loom.suffix == ".loom"
+    assert story(loom) == "Every evening the cat"
 
 
 REFUSED = [

@@ -18,8 +18,7 @@ import pyte
 import pytest
 from aiohttp import web
 
-from llterm.cli.gate import COOKIE, Gate
-from llterm.cli.page_server import MOST_MESSAGE, MOST_SESSIONS, PageServer
+from llterm.cli.page_server import COOKIE, MOST_MESSAGE, MOST_SESSIONS, Gate, PageServer
 from llterm.cli.web import without_web
 from llterm.key_names import BROWSERS_OWN
 from llterm.keymap import ACTIONS, PANES, action_of, resolve
@@ -99,9 +98,9 @@ async def test_a_stranger_reaches_nothing(who: str) -> None:
             await session.get(gate.address)
         for path in [*paths(gate), f"{gate.place}/?token=guess", f"{gate.place}/../static/js"]:
             answer = await session.get(path, headers=headers, allow_redirects=False)
-            told = await answer.text()
+            refusal = await answer.text()
             assert (answer.status, "Set-Cookie" in answer.headers) == (403, False), path
-            assert "llterm answers whoever has the address" in told
+            assert "llterm answers whoever has the address" in refusal
             hardened(answer)
         with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
             await session.ws_connect(f"{gate.place}/ws", headers=headers)
@@ -157,10 +156,10 @@ async def test_there_are_so_many_pages_and_no_more() -> None:
             with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
                 await session.ws_connect(where, headers=headers)
             assert refused.value.status == 503
-            for one in sockets:
-                await one.send_str("x" * (MOST_MESSAGE + 1))
-                assert (await one.receive()).type == aiohttp.WSMsgType.CLOSE
-                await one.close()
+            for socket in sockets:
+                await socket.send_str("x" * (MOST_MESSAGE + 1))
+                assert (await socket.receive()).type == aiohttp.WSMsgType.CLOSE
+                await socket.close()
 
 
 async def free_page(
@@ -194,10 +193,10 @@ async def test_a_page_writes_a_story_and_the_secret_is_nowhere_to_be_seen(tmp_pa
         async with aiohttp.ClientSession(cookie_jar=jar) as session:
             page = await session.get(address)
             assert page.status == 200
-            told = re.search(r'session-websocket-url="(.*?)"', await page.text())
-            assert told is not None
+            url = re.search(r'session-websocket-url="(.*?)"', await page.text())
+            assert url is not None
             headers = {"Origin": f"http://127.0.0.1:{port}"}
-            app = await session.ws_connect(f"{told[1]}?width=80&height=24", headers=headers)
+            app = await session.ws_connect(f"{url[1]}?width=80&height=24", headers=headers)
             screen = pyte.ByteStream(shown := pyte.Screen(80, 24))
             await until(app, screen, lambda: "The maker" in "".join(shown.display))
             await app.send_json(["stdin", "\x1bOP"])
@@ -239,11 +238,11 @@ async def until(
 
 
 def test_in_a_browser_every_action_has_a_key_that_arrives() -> None:
-    there, here = resolve({}, browser=True), resolve({})
+    keymap, usual = resolve({}, browser=True), resolve({})
     for action in ACTIONS:
         for pane in PANES:
-            keys = there.keys(action, pane)
+            keys = keymap.keys(action, pane)
             assert not set(keys) & BROWSERS_OWN, action.id
-            assert bool(keys) == bool(here.keys(action, pane)), action.id
+            assert bool(keys) == bool(usual.keys(action, pane)), action.id
     only = resolve({"app.quit": "ctrl+w"}, browser=True)
     assert only.keys(action_of("app.quit"), "everywhere") == ("ctrl+w",)

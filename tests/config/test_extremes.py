@@ -5,6 +5,7 @@ What is set comes from the schema's own rows, so that a new one takes part.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -21,7 +22,6 @@ from llterm.core.mixing.opinion_pools import OpinionPool
 from llterm.core.sampling.sampler_settings import Sampling
 from llterm.errors import LltermError
 from llterm.jobs.request import Request
-from llterm.jobs.runner import run
 from llterm.jobs.sample import SampleOptions, sample
 from llterm.jobs.suggest import suggest
 from llterm.session.background_task import unforeseen
@@ -36,7 +36,7 @@ def weave(values: Mapping[str, Value]) -> None:
     """Weave a little with the scripted model."""
     typed = {row.attribute: values[row.name] for row in WEAVE if row.name in values}
     typed["budget"] = min(int(str(typed.get("budget", MOST_ASKED))), MOST_ASKED)
-    found = run(suggest(Request(Config(), ("scripted",), PROMPT, rules=typed)))
+    found = asyncio.run(suggest(Request(Config(), ("scripted",), PROMPT, rules=typed)))
     logprobs = [one.logprob for one in found.view.suggestions]
     assert logprobs == sorted(logprobs, reverse=True)
     assert all(one <= 0.0 for one in logprobs)
@@ -53,7 +53,7 @@ def draw(values: Mapping[str, Value]) -> None:
             # As the reader has it (`load_config`), which names where it stands.
             raise LltermError(f"Wrong value for sampling.{name}", str(wrong)) from wrong
     wanted = Request(replace(config, sampling=made), ("scripted",), PROMPT)
-    for one in run(sample(wanted, SampleOptions(count=2, tokens=3))).samples:
+    for one in asyncio.run(sample(wanted, SampleOptions(count=2, tokens=3))).samples:
         assert all(0.0 < taken.p <= 1.0 for taken in one.tokens)
 
 
@@ -64,7 +64,7 @@ def mixed(values: Mapping[str, Value]) -> None:
     recipe = Recipe(given["mode"], pool, given["turn"])  # type: ignore[arg-type]
     typed = {"budget": MOST_ASKED, "depth": 3}
     models = ("scripted", "scripted")
-    run(suggest(Request(Config(), models, PROMPT, recipe=recipe, rules=typed)))
+    asyncio.run(suggest(Request(Config(), models, PROMPT, recipe=recipe, rules=typed)))
 
 
 RUNNERS: Mapping[str, Callable[[Mapping[str, Value]], None]] = {
@@ -104,7 +104,7 @@ def test_a_real_model_at_the_least_of_a_setting(row: Setting) -> None:
     for value in row.choices or (() if row.low is None else (int(row.low),)):
         own: dict[str, Any] = {row.name: value}
         config = Config(models={"fable": ModelConfig(**own)})
-        found = run(suggest(Request(config, ("fable",), PROMPT, rules={"depth": 3})))
+        found = asyncio.run(suggest(Request(config, ("fable",), PROMPT, rules={"depth": 3})))
         assert found.view.suggestions
 
 
@@ -124,7 +124,7 @@ def test_what_left_the_range_of_numbers(values: dict[str, Value]) -> None:
 def test_without_a_limit_all_above_the_cutoff_are_found() -> None:
     def found(**typed: Any) -> list[bytes]:
         typed = {"depth": 4, "cutoff": 0.05, **typed}
-        woven = run(suggest(Request(Config(), ("scripted",), PROMPT, rules=typed)))
+        woven = asyncio.run(suggest(Request(Config(), ("scripted",), PROMPT, rules=typed)))
         assert woven.view.done
         return [one.data for one in woven.view.suggestions]
 

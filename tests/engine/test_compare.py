@@ -68,10 +68,10 @@ async def filled(
     reference: ReferenceSource, candidates: Sequence[Backend], views: Sequence[TextWindow]
 ) -> ReferenceComparison:
     names = [one.name for one in candidates]
-    found = begin_comparison(reference, views, names)
-    async for _ in compare(found, reference, list(map(ModelReader, candidates)), views):
+    comparison = begin_comparison(reference, views, names)
+    async for _ in compare(comparison, reference, list(map(ModelReader, candidates)), views):
         pass
-    return found
+    return comparison
 
 
 def side_by_side(prefix: Tail, ids: Tail) -> list[TextWindow]:
@@ -90,22 +90,22 @@ async def test_figures_of_real_models_are_the_formulas_of_their_own_logits(folde
         vocabulary = models[0].vocabulary
         ids = vocabulary.encode(TEXT)
         views = side_by_side(vocabulary.prefix, ids)
-        found = await filled(ModelReference(ModelReader(models[0])), models[1:], views)
-        tokens = [id for one in views for id in one.tokens[one.start :]]
-        assert found.tokens.tolist() == tokens
+        comparison = await filled(ModelReference(ModelReader(models[0])), models[1:], views)
+        tokens = [id for view in views for id in view.tokens[view.start :]]
+        assert comparison.tokens.tolist() == tokens
         assert len(tokens) > 400
         logprobs = []
-        for one in models:
-            wide = np.concatenate(one.seen).astype(np.longdouble)
+        for model in models:
+            wide = np.concatenate(model.seen).astype(np.longdouble)
             wide -= wide.max(axis=1, keepdims=True)
             logprobs.append(wide - np.log(np.exp(wide).sum(axis=1, keepdims=True)))
             assert len(wide) == len(tokens)
         base, n = logprobs[0], len(tokens)
-        for candidate, rows in zip(found.candidates, logprobs[1:], strict=True):
+        for candidate, rows in zip(comparison.candidates, logprobs[1:], strict=True):
             kld = np.where(base > -16, np.exp(base) * (base - rows), 0).sum(axis=1)
             own = np.arange(n), tokens
             dp = np.exp(rows[own]) - np.exp(base[own])
-            figures = found.figures(candidate)
+            figures = comparison.figures(candidate)
             expected = {
                 "kld": kld.mean(), "kld-99": np.quantile(kld, 0.99), "kld-max": kld.max(),
                 "kld-median": np.median(kld), "rms-dp": np.sqrt((dp * dp).mean()),
@@ -118,12 +118,12 @@ async def test_figures_of_real_models_are_the_formulas_of_their_own_logits(folde
             assert figures["kld"].error == pytest.approx(
                 math.sqrt(float(kld.var()) / (n - 1)), rel=1e-4
             )
-        by_kld = [found.figures(one)["kld"].value for one in found.candidates]
+        by_kld = [comparison.figures(candidate)["kld"].value for candidate in comparison.candidates]
         assert by_kld == sorted(by_kld)
         assert by_kld[0] < 0.01 < 0.05 < by_kld[-1]
     finally:
-        for one in models:
-            await one.close()
+        for model in models:
+            await model.close()
 
 
 async def test_a_base_file_stands_for_its_model(folder: Path) -> None:
@@ -132,20 +132,20 @@ async def test_a_base_file_stands_for_its_model(folder: Path) -> None:
         vocabulary = reference.vocabulary
         text = vocabulary.prefix + vocabulary.encode(TEXT)
         views = side_by_side(vocabulary.prefix, text[1:])
-        windows = [text[one.begin : one.end] for one in halves(len(text), WINDOW)]
+        windows = [text[window.begin : window.end] for window in halves(len(text), WINDOW)]
         path = folder / "base.kld"
         with BaseWriter(path, WINDOW, vocabulary.size, windows) as writer:
             live = await filled(ModelReference(ModelReader(reference), writer), [other], views)
         file = BaseFile(path)
         assert (file.window, file.size, file.count) == (WINDOW, vocabulary.size, len(views))
         assert [file.tokens(n) for n in range(file.count)] == windows
-        kept = await filled(BaseFileReference(file), [other], views)
+        stored = await filled(BaseFileReference(file), [other], views)
         file.close()
-        one, two = live.figures(live.candidates[0]), kept.figures(kept.candidates[0])
+        own, again = live.figures(live.candidates[0]), stored.figures(stored.candidates[0])
         # 16 bits a logprob: that much apart, as with llama-perplexity itself.
-        assert two["kld"].value == pytest.approx(one["kld"].value, rel=1e-3)
-        assert two["rms-dp"].value == pytest.approx(one["rms-dp"].value, rel=1e-3)
-        assert two["same-top"].value == pytest.approx(one["same-top"].value, abs=0.01)
+        assert again["kld"].value == pytest.approx(own["kld"].value, rel=1e-3)
+        assert again["rms-dp"].value == pytest.approx(own["rms-dp"].value, rel=1e-3)
+        assert again["same-top"].value == pytest.approx(own["same-top"].value, abs=0.01)
     finally:
         await reference.close()
         await other.close()

@@ -233,9 +233,9 @@ async def test_each_line_has_a_mirostat_of_its_own() -> None:
     drawn = await run(made)
     for line in made.samples:
         state = Mirostat.start(settings)
-        for one in drawn:
-            if one.sample is line:
-                state = state.after(settings, one.choice.ladder, one.choice.id)
+        for token in drawn:
+            if token.sample is line:
+                state = state.after(settings, token.choice.ladder, token.choice.id)
         assert line.mirostat == state
     assert len({line.mirostat for line in made.samples}) > 1
 

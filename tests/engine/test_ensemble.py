@@ -57,13 +57,13 @@ async def test_the_others_go_on_at_once_where_they_can(mode: Mode) -> None:
 
 async def test_it_comes_back_by_itself_and_is_heard_again() -> None:
     mix, server = mixed()
-    told: list[set[int]] = []
-    mix.company.changed = lambda: told.append(set(mix.company.back))
+    changes: list[set[int]] = []
+    mix.company.changed = lambda: changes.append(set(mix.company.back))
     server.leave()
     await mix.look(a_path(mix))
     server.come_back()
     await until(lambda: mix.company.back)
-    assert told == [set(), {1}]
+    assert changes == [set(), {1}]
     assert (await mix.look(a_path(mix))).speakers == (0, 1)
     assert not mix.company.lost
     await mix.close()
@@ -120,20 +120,20 @@ async def test_a_search_waits_and_is_of_one_mix() -> None:
     path = a_path(mix)
     await mix.look(path)
     queries = [Query(path)]
-    assert [type(one) async for one in mix.ask(queries)] == [Fact]
+    assert [type(answer) async for answer in mix.ask(queries)] == [Fact]
     server.come_back()
     await until(lambda: mix.company.back)
     asked = len(server.asked)
     further = [Query(Path(path.anchor, (id,))) for id in (3, 4)]
-    assert len([one async for one in mix.ask(further)]) == 2
+    assert len([answer async for answer in mix.ask(further)]) == 2
     assert len(server.asked) == asked
     assert mix.company.lost
     server.leave()
-    found = asyncio.create_task(anext(mix.ask([Query(a_path(mix))])))
+    waiting = asyncio.create_task(anext(mix.ask([Query(a_path(mix))])))
     await until(lambda: 1 in mix.company.awaited)
     assert not mix.company.lost
     server.come_back()
-    assert isinstance(await found, Fact)
+    assert isinstance(await waiting, Fact)
     assert len(server.asked) == asked + 1
     await mix.close()
 

@@ -59,11 +59,11 @@ async def test_the_most_probable_token_of_the_mix_is_taken_and_has_an_owner() ->
 async def test_visuall_always_greedy_is_absent_and_a_seed_repeats() -> None:
     mix = mix_of(Endless(1), Endless(2))
     seeded = SamplerSettings(temperature=1.5, seed=7, xtc_probability=0.5, xtc_threshold=0.05)
-    one, two = await played(mix, 12, seeded), await played(mix, 12, seeded)
-    assert [turn.token.id for turn in one] == [turn.token.id for turn in two]
+    first, second = await played(mix, 12, seeded), await played(mix, 12, seeded)
+    assert [turn.token.id for turn in first] == [turn.token.id for turn in second]
     greedy = await played(mix, 12)
-    assert [turn.token.id for turn in one] != [turn.token.id for turn in greedy]
-    assert all(0 < turn.p_final <= 1 for turn in one)
+    assert [turn.token.id for turn in first] != [turn.token.id for turn in greedy]
+    assert all(0 < turn.p_final <= 1 for turn in first)
     assert all(turn.p_final == 1.0 for turn in greedy)
 
 
@@ -91,11 +91,11 @@ class Poor(Endless):
 
     async def ask(self, queries: Sequence[Query]) -> AsyncGenerator[Fact | Failed]:
         for query in queries:
-            found = Distribution(
+            distribution = Distribution(
                 np.array([4], np.int32), np.array([math.log(0.2)], np.float32), 0.8, 1.0,
                 (0.5, 5.0), False,
             )  # fmt: skip
-            yield Fact(query.path, found)
+            yield Fact(query.path, distribution)
 
 
 async def test_low_mass_is_warned_of_and_the_unknown_told() -> None:

@@ -34,32 +34,32 @@ EVEN = Recipe("democratic", OpinionPool((1.0, 1.0)))
 
 @pytest.fixture
 async def models(tmp_path: Path) -> AsyncIterator[list[LlamaBackend]]:
-    found = []
+    opened = []
     for seed, template in enumerate((SHORT, LONG)):
         path = tiny_llama(tmp_path / f"{seed}.gguf", seed=seed, special=SPECIAL, template=template)
-        found.append(await open_llama(path, LlamaSettings(context=256)))
-    yield found
-    for one in found:
-        await one.close()
+        opened.append(await open_llama(path, LlamaSettings(context=256)))
+    yield opened
+    for model in opened:
+        await model.close()
 
 
 async def row(source: Backend | Mix, tokens: Tail) -> Logprobs:
     """The distribution after these tokens."""
     async with aclosing(source.ask([Query(TokenPath(Anchor(tokens)), full=True)])) as answers:
-        async for one in answers:
-            assert isinstance(one, Fact)
-            assert one.distribution.full is not None
-            return one.distribution.full
+        async for answer in answers:
+            assert isinstance(answer, Fact)
+            assert answer.distribution.full is not None
+            return answer.distribution.full
     raise AssertionError
 
 
 async def own_rows(models: list[LlamaBackend]) -> list[Logprobs]:
     """What each model alone says after the chat, by its own template, and the reply."""
-    heads = [await asyncio.to_thread(head_of, one, CHAT) for one in models]
+    heads = [await asyncio.to_thread(head_of, model, CHAT) for model in models]
     assert heads[0] != heads[1]
     return [
-        await row(one, head + one.vocabulary.encode(REPLY))
-        for one, head in zip(models, heads, strict=True)
+        await row(model, head + model.vocabulary.encode(REPLY))
+        for model, head in zip(models, heads, strict=True)
     ]
 
 
@@ -68,13 +68,13 @@ async def test_each_model_opens_the_chat_by_its_own_template(models: list[LlamaB
     assert mix.by_id
     head = await asyncio.to_thread(head_of, mix, CHAT)
     assert mix.chat_reader == mix.names[1], "the longest is told, for windows must have room for it"
-    found = await row(mix, head + mix.vocabulary.encode(REPLY))
-    one, other = await own_rows(models)
-    assert np.exp(found) == pytest.approx((np.exp(one) + np.exp(other)) / 2, abs=1e-5)
+    mixed = await row(mix, head + mix.vocabulary.encode(REPLY))
+    first, second = await own_rows(models)
+    assert np.exp(mixed) == pytest.approx((np.exp(first) + np.exp(second)) / 2, abs=1e-5)
     # Read from its beginning, the reply is the same reply.
     tokens = head + mix.vocabulary.encode(REPLY)
     async with aclosing(mix.score(tokens, len(tokens) - 1)) as scores:
-        (scored,) = [one async for one in scores]
+        (scored,) = [score async for score in scores]
     asked = await row(mix, tokens[:-1])
     assert scored.logprob == pytest.approx(asked[tokens[-1]], abs=1e-4)
 
@@ -82,14 +82,14 @@ async def test_each_model_opens_the_chat_by_its_own_template(models: list[LlamaB
 async def test_a_chat_in_bytes_is_the_same_chat(models: list[LlamaBackend]) -> None:
     mix = Mix(models, EVEN, dropped=0.0, bytewise=True)
     head = await asyncio.to_thread(head_of, mix, CHAT)
-    found = np.exp(await row(mix, head))
+    mixed = np.exp(await row(mix, head))
     alone = [np.exp(await row(one, await asyncio.to_thread(head_of, one, CHAT))) for one in models]
     firsts = np.zeros(256)
     for id, (a, b) in enumerate(zip(*alone, strict=True)):
         token = models[0].vocabulary.token(id)
         if not token.special and token.data:
             firsts[token.data[0]] += (a + b) / 2
-    assert found[:256] / found[:256].sum() == pytest.approx(firsts / firsts.sum(), abs=1e-3)
+    assert mixed[:256] / mixed[:256].sum() == pytest.approx(firsts / firsts.sum(), abs=1e-3)
 
 
 async def test_the_same_words_in_a_story_are_no_chat(models: list[LlamaBackend]) -> None:
@@ -103,16 +103,16 @@ async def test_the_same_words_in_a_story_are_no_chat(models: list[LlamaBackend])
 async def test_models_are_compared_on_a_reply_each_after_its_own_opening(
     models: list[LlamaBackend],
 ) -> None:
-    heads = [await asyncio.to_thread(head_of, one, CHAT) for one in models]
+    heads = [await asyncio.to_thread(head_of, model, CHAT) for model in models]
     head, ids = max(heads, key=len), models[0].vocabulary.encode(REPLY)
     view = TextWindow(head + ids, len(head), -len(head), len(head))
-    readers = [ModelReader(one, own) for one, own in zip(models, heads, strict=True)]
+    readers = [ModelReader(model, own) for model, own in zip(models, heads, strict=True)]
     reference = ModelReference(readers[0])
-    found = begin_comparison(reference, [view], ["same", "other"])
-    async for _ in compare(found, reference, readers, [view]):
+    comparison = begin_comparison(reference, [view], ["same", "other"])
+    async for _ in compare(comparison, reference, readers, [view]):
         pass
-    same, other = found.candidates
-    assert list(found.places) == list(range(len(ids)))
+    same, other = comparison.candidates
+    assert list(comparison.places) == list(range(len(ids)))
     assert same.statistics.now()["kld"].value == pytest.approx(0.0, abs=1e-6)
     assert other.statistics.now()["kld"].value > 0.01
     for number, id in enumerate(ids):
@@ -127,9 +127,9 @@ async def test_a_model_that_cannot_open_the_chat_is_named(
     bad = await open_llama(path, LlamaSettings(context=256))
     mix = Mix([models[0], bad], EVEN)
     for _ in range(2):
-        with pytest.raises(ModelError) as told:
+        with pytest.raises(ModelError) as refused:
             await asyncio.to_thread(mix.open_chat, CHAT)
-        assert told.value.title == "bad: The model's chat template failed"
+        assert refused.value.title == "bad: The model's chat template failed"
     await bad.close()
 
 

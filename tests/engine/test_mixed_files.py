@@ -59,12 +59,12 @@ async def test_files_with_different_tokenizers_are_mixed_exactly_by_bytes(tmp_pa
         for text in (b"", b" ", b" c", b" ca", b"the"):
             async for answer in mix.ask([Query(TokenPath(anchor, tuple(text)), full=True)]):
                 assert isinstance(answer, Fact)
-                found = answer.distribution.full
-            assert found is not None
+                mixed = answer.distribution.full
+            assert mixed is not None
             voices = [next_bytes(decoder, model.vocabulary, text)
                       for decoder, model in zip(decoders, models, strict=True)]  # fmt: skip
             expected = (voices[0] + 2 * voices[1]) / 3
-            assert np.exp(found) == pytest.approx(expected, rel=2e-3, abs=1e-8)
+            assert np.exp(mixed) == pytest.approx(expected, rel=2e-3, abs=1e-8)
     finally:
         await mix.close()
         for decoder in decoders:

@@ -70,9 +70,9 @@ async def test_a_mixed_weave_is_the_best_n_of_brute_force(recipe: Recipe, seed: 
     async for _ in drive(weave, mix):
         pass
     expected = plain_search(Pooled(models, recipe, len(anchor.tokens)), anchor.tokens, rules)
-    found = [(one.logprob, one.tail) for one in weave.view().suggestions]
-    assert [tail for _, tail in found] == [tail for _, tail in expected]
-    assert [p for p, _ in found] == pytest.approx([p for p, _ in expected], rel=1e-5)
+    woven = [(suggestion.logprob, suggestion.tail) for suggestion in weave.view().suggestions]
+    assert [tail for _, tail in woven] == [tail for _, tail in expected]
+    assert [p for p, _ in woven] == pytest.approx([p for p, _ in expected], rel=1e-5)
 
 
 @given(st.integers(0, 1000), st.binary(max_size=4))
@@ -103,10 +103,10 @@ async def test_dropped_paths_are_owned_up_to_and_cost_no_more_than_they_say() ->
     copy = Spelled(original, ANCHOR)
     mix = Mix([original, copy], democratic(1, 0), dropped=0.02)
     tail = b" aba"
-    found = await row(mix, after(ANCHOR, tail))
+    mixed = await row(mix, after(ANCHOR, tail))
     assert 0.0 < mix.unknown < 0.5
     own = copy.logprobs(tuple(ANCHOR + tail))
-    assert float(np.abs(np.exp(found) - np.exp(own)).max()) <= mix.unknown
+    assert float(np.abs(np.exp(mixed) - np.exp(own)).max()) <= mix.unknown
 
 
 class Listed(Backend):
@@ -154,7 +154,7 @@ async def test_a_weave_over_bytes_is_exact_too() -> None:
     # Another fingerprint: the same pieces under other rules, as far as the mix can know.
     second.model.fingerprint = "another"
     mix = Mix([first, second], recipe, dropped=0.0)
-    copies = [Spelled(one, ANCHOR) for one in (first, second)]
+    copies = [Spelled(model, ANCHOR) for model in (first, second)]
     rules = WeaveSettings(depth=4, cutoff=0.05, split_limit=3, beams=8, heal=False, auto_stop=False)
     weave = Weave(mix.vocabulary, Anchor(tuple(ANCHOR)), rules)
     async for _ in drive(weave, mix):
@@ -173,9 +173,9 @@ async def test_a_weave_over_bytes_is_exact_too() -> None:
     whole = Whole(0)
     whole.size = 257
     expected = plain_search(whole, tuple(ANCHOR), rules)
-    found = [(one.logprob, one.tail) for one in weave.view().suggestions]
-    assert [tail for _, tail in found] == [tail for _, tail in expected]
-    assert [p for p, _ in found] == pytest.approx([p for p, _ in expected], rel=1e-4)
+    woven = [(suggestion.logprob, suggestion.tail) for suggestion in weave.view().suggestions]
+    assert [tail for _, tail in woven] == [tail for _, tail in expected]
+    assert [p for p, _ in woven] == pytest.approx([p for p, _ in expected], rel=1e-4)
 
 
 async def test_models_stay_in_step_and_are_asked_once_a_token_path() -> None:
@@ -195,13 +195,13 @@ async def test_with_a_servers_best_only_the_mix_says_approximate_and_how_much_is
     path = Path(Anchor((0, *mix.vocabulary.encode(ANCHOR))))
     async for answer in mix.ask([Query(path, keep=18)]):
         assert isinstance(answer, Fact)
-        found = answer.distribution
+        mixed = answer.distribution
     truth = limited.model.logprobs(path.tokens)
     hidden = 1.0 - float(np.exp(np.sort(truth)[-4:]).sum())
-    assert not found.exact
-    assert found.rest == pytest.approx(hidden, rel=1e-5)
+    assert not mixed.exact
+    assert mixed.rest == pytest.approx(hidden, rel=1e-5)
     assert mix.unknown == pytest.approx(hidden, rel=1e-5)
-    pooled = {int(id): math.exp(lp) for id, lp in zip(found.ids, found.logprobs, strict=True)}
+    pooled = {int(id): math.exp(lp) for id, lp in zip(mixed.ids, mixed.logprobs, strict=True)}
     for id in range(mix.vocabulary.size):
         exact = 0.5 * math.exp(whole.logprobs(path.tokens)[id]) + 0.5 * math.exp(truth[id])
         assert abs(pooled[id] - exact) <= 0.5 * hidden + 1e-6
@@ -231,9 +231,9 @@ async def test_a_mix_scores_a_text_as_its_pool() -> None:
     mix = Mix(models, recipe)
     tokens = (0, *mix.vocabulary.encode(b"ab be a. bea"))
     expected = Pooled(models, recipe, 1)
-    found = [one async for one in mix.score(tokens, 1, 5)]
-    assert [one.index for one in found] == list(range(1, len(tokens)))
-    for one in found:
-        own = expected.logprobs(tokens[: one.index])
-        assert one.logprob == pytest.approx(float(own[one.id]), rel=1e-5)
-        assert one.rank == 1 + int((own > own[one.id]).sum())
+    scores = [score async for score in mix.score(tokens, 1, 5)]
+    assert [score.index for score in scores] == list(range(1, len(tokens)))
+    for score in scores:
+        own = expected.logprobs(tokens[: score.index])
+        assert score.logprob == pytest.approx(float(own[score.id]), rel=1e-5)
+        assert score.rank == 1 + int((own > own[score.id]).sum())

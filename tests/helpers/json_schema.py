@@ -18,16 +18,22 @@ _KNOWN = {
 }  # fmt: skip
 
 
-def run_json(
-    schema: dict[str, Any], home: Path, *arguments: str, stdin: bytes = b""
-) -> dict[str, Any]:
-    """What a command prints with `--format json`, after the schema."""
+def run_json(home: Path, *arguments: str | Path, stdin: bytes = b"") -> dict[str, Any]:
+    """What a command prints with `--format json`, after its schema."""
     ran = run(home, *arguments, "--format", "json", stdin=stdin)
     assert ran.code == 0, ran.err
     assert ran.out.isascii()
-    document: dict[str, Any] = json.loads(ran.out)
-    assert faults(document, schema, schema) == []
-    return document
+    printed: dict[str, Any] = json.loads(ran.out)
+    root = schema("attribution" if "--attribution" in arguments else str(arguments[0]))
+    assert faults(printed, root, root) == []
+    return printed
+
+
+def schema(name: str) -> dict[str, Any]:
+    """One of those that docs/schema has."""
+    path = Path(__file__).parents[2] / "docs" / "schema" / f"{name}.json"
+    read: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    return read
 
 
 def faults(value: Any, schema: dict[str, Any], root: dict[str, Any], at: str = "$") -> list[str]:

@@ -7,14 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from llterm.cli.chat_flags import typed_chat
+from llterm.cli.arguments import typed_chat
 from llterm.core.chat_messages import Chat
 from llterm.errors import UsageError
 from tests.helpers.command_lines import commands
-from tests.helpers.json_schema import faults
-from tests.helpers.program import run
+from tests.helpers.json_schema import run_json
 
-SCHEMAS = Path(__file__).parents[2] / "docs/schema"
 FLAGS = ("chat", "system", "chat_file")
 TALK = [
     {"role": "system", "content": "Be kind."},
@@ -49,25 +47,21 @@ def test_a_file_of_messages_is_the_chat_and_the_beginning_of_its_reply(
     tmp_path: Path, command: str
 ) -> None:
     (tmp_path / "talk.json").write_text(json.dumps({"messages": TALK}))
-    ran = run(tmp_path, command, *RUNS[command], "--chat-file", "talk.json", "--format", "json")
-    assert ran.code == 0, ran.err
-    found = json.loads(ran.out)
-    schema = json.loads((SCHEMAS / f"{command}.json").read_text("utf-8"))
-    assert faults(found, schema, schema) == []
-    assert found["chat"] == CHAT
+    printed = run_json(tmp_path, command, *RUNS[command], "--chat-file", "talk.json")
+    assert printed["chat"] == CHAT
     if command == "score":
-        text = "".join(one["text"] for one in found["tokens"])
+        text = "".join(token["text"] for token in printed["tokens"])
         assert text == "Once upon a time", "only the reply is scored, all of it"
     else:
-        assert found["prompt"] == "Once upon a time"
+        assert printed["prompt"] == "Once upon a time"
 
 
 def test_models_are_compared_on_a_reply(tmp_path: Path) -> None:
     (tmp_path / "talk.json").write_text(json.dumps(TALK))
     compared = ("mix", *PAIR, "--mode", "reference", "--chat-file", "talk.json")
-    found = json.loads(run(tmp_path, *compared, "--format", "json").out)
-    assert found["chat"] == CHAT
-    assert "".join(one["text"] for one in found["tokens"]) == "Once upon a time"
+    printed = run_json(tmp_path, *compared)
+    assert printed["chat"] == CHAT
+    assert "".join(place["text"] for place in printed["tokens"]) == "Once upon a time"
 
 
 def typed(folder: Path, **given: object) -> tuple[Chat | None, str | None]:
@@ -84,7 +78,7 @@ def test_what_is_said_after_a_file_goes_on_with_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("given", "title"),
     [
         ({"chat_file": "talk.json", "system": "Be rude."}, "There are two system messages"),
         ({"chat_file": "talk.json", "file": "reply.txt"}, "The reply begins twice"),
@@ -94,11 +88,11 @@ def test_what_is_said_after_a_file_goes_on_with_it(tmp_path: Path) -> None:
         ({"chat": True, "prompt": " "}, "There is nothing to reply to"),
     ],
 )
-def test_chats_that_cannot_be(tmp_path: Path, given: dict[str, object], told: str) -> None:
+def test_chats_that_cannot_be(tmp_path: Path, given: dict[str, object], title: str) -> None:
     files = {
         name: tmp_path / str(value) if value != "-" else Path("-")
         for name, value in given.items()
         if name in ("chat_file", "file")
     }
-    with pytest.raises(UsageError, match=told):
+    with pytest.raises(UsageError, match=title):
         typed(tmp_path, **{**given, **files})

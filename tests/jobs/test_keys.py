@@ -25,9 +25,9 @@ def test_the_table_has_every_action_and_marks_own_keys(tmp_path: Path) -> None:
 
 
 def test_the_json(tmp_path: Path) -> None:
-    found = json.loads(run(tmp_path, "keys", "--format", "json").out)
-    assert found["version"] == 1
-    assert [one["id"] for one in found["actions"]] == [action.id for action in ACTIONS]
+    printed = json.loads(run(tmp_path, "keys", "--format", "json").out)
+    assert printed["version"] == 1
+    assert [row["id"] for row in printed["actions"]] == [action.id for action in ACTIONS]
 
 
 @pytest.mark.parametrize(

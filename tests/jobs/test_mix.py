@@ -6,17 +6,15 @@ import json
 import math
 import re
 import struct
-from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.helpers.bundled_model import BUNDLED, quantized
-from tests.helpers.json_schema import faults
-from tests.helpers.program import Ran, run
+from tests.helpers.json_schema import run_json
+from tests.helpers.program import run
+from tests.helpers.result_page import ResultPage
 
-SCHEMA = json.loads((Path(__file__).parents[2] / "docs/schema/mix.json").read_text("utf-8"))
 TEXT = (
     "Once upon a time there was a “little” fox 🦊 who lived by the river. <b>Every</b> evening the "
     "fox went down to the water and looked for the moon. One evening the moon was not there.\n" * 2
@@ -28,42 +26,33 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return quantized(tmp_path_factory.mktemp("quantized"), "q2_K")
 
 
-def as_json(ran: Ran) -> dict[str, Any]:
-    assert ran.code == 0, ran.err
-    assert ran.out.isascii()
-    found: dict[str, Any] = json.loads(ran.out)
-    assert faults(found, SCHEMA, SCHEMA) == []
-    return found
-
-
 def test_a_comparison_as_json_is_as_documented_and_adds_up(tmp_path: Path, small: Path) -> None:
     (tmp_path / "text.txt").write_text(TEXT)
-    ran = run(tmp_path, "mix", "-m", "fable", "-m", small, "-m", "fable-q8_0", "--text", "text.txt",
-              "--format", "json")  # fmt: skip
-    found = as_json(ran)
-    places = found["tokens"]
-    assert found["mode"] == "reference"
-    assert found["reference"]["name"] == "fable"
-    assert b"".join(bytes(one["bytes"]) for one in places).decode() == TEXT
-    for n, model in enumerate(found["models"]):
-        sides = [one["models"][n] for one in places]
+    models = ("-m", "fable", "-m", small, "-m", "fable-q8_0")
+    printed = run_json(tmp_path, "mix", *models, "--text", "text.txt")
+    places = printed["tokens"]
+    assert printed["mode"] == "reference"
+    assert printed["reference"]["name"] == "fable"
+    assert b"".join(bytes(place["bytes"]) for place in places).decode() == TEXT
+    for n, model in enumerate(printed["models"]):
+        sides = [place["models"][n] for place in places]
         figures = model["figures"]
-        mean = math.fsum(one["kld"] for one in sides) / len(sides)
+        mean = math.fsum(side["kld"] for side in sides) / len(sides)
         assert figures["kld"]["value"] == pytest.approx(mean, rel=1e-4)
-        agreed = [one["choice"]["id"] == place["reference"]["choice"]["id"]
-                  for one, place in zip(sides, places, strict=True)]  # fmt: skip
-        assert [one["agrees"] for one in sides] == agreed
+        agreed = [side["choice"]["id"] == place["reference"]["choice"]["id"]
+                  for side, place in zip(sides, places, strict=True)]  # fmt: skip
+        assert [side["agrees"] for side in sides] == agreed
         assert figures["same-top"]["value"] == pytest.approx(sum(agreed) / len(agreed))
         assert model["divergences"] == agreed.count(False)
         if model["first_divergence"] is not None:
             assert places[model["first_divergence"]]["models"][n]["agrees"] is False
-        nats = -math.fsum(one["logprob"] for one in sides) / len(sides)
+        nats = -math.fsum(side["logprob"] for side in sides) / len(sides)
         assert figures["ppl"]["value"] == pytest.approx(math.exp(nats), rel=1e-4)
-        worst = [one["kld"] for one in model["worst"]]
+        worst = [place["kld"] for place in model["worst"]]
         assert worst == sorted(worst, reverse=True)
-        assert worst[0] == pytest.approx(max(one["kld"] for one in sides), rel=1e-5)
+        assert worst[0] == pytest.approx(max(side["kld"] for side in sides), rel=1e-5)
         assert model["creativity"] == pytest.approx(1 - model["determinism"])
-    first, second = (model["figures"]["kld"]["value"] for model in found["models"])
+    first, second = (model["figures"]["kld"]["value"] for model in printed["models"])
     assert second < 0.01 < first
 
 
@@ -95,45 +84,20 @@ def test_conditions_decide_the_exit_code_after_the_report(tmp_path: Path, small:
 
 
 def test_a_base_file_is_written_and_read_as_the_reference(tmp_path: Path, small: Path) -> None:
-    wrote = run(tmp_path, "mix", "-m", "fable", "-m", small, "--text", "-", "--window", "32",
-                "--write-base", "base.kld", "--format", "json", stdin=TEXT.encode())  # fmt: skip
-    live = as_json(wrote)
+    wrote = ("mix", "-m", "fable", "-m", small, "--text", "-", "--window", "32", "--write-base",
+             "base.kld")  # fmt: skip
+    live = run_json(tmp_path, *wrote, stdin=TEXT.encode())
     head = struct.unpack("<8sIii", (tmp_path / "base.kld").read_bytes()[:20])
     assert head[:2] == (b"_logits_", 32)
     assert live["compared"] == head[3] * (32 - 1 - 16)
-    kept = as_json(run(tmp_path, "mix", "-m", small, "--base", "base.kld", "--format", "json"))
-    one, two = live["models"][0]["figures"], kept["models"][0]["figures"]
-    assert two["kld"]["value"] == pytest.approx(one["kld"]["value"], rel=5e-3)
-    assert two["ppl"]["value"] == pytest.approx(one["ppl"]["value"], rel=1e-4)
-    again = run(tmp_path, "mix", "-m", "fable", "-m", small, "--text", "-", "--window", "32",
-                "--write-base", "base.kld", stdin=TEXT.encode())  # fmt: skip
-    assert again.code == 2
+    reread = run_json(tmp_path, "mix", "-m", small, "--base", "base.kld")
+    own, again = live["models"][0]["figures"], reread["models"][0]["figures"]
+    assert again["kld"]["value"] == pytest.approx(own["kld"]["value"], rel=5e-3)
+    assert again["ppl"]["value"] == pytest.approx(own["ppl"]["value"], rel=1e-4)
+    assert run(tmp_path, *wrote, stdin=TEXT.encode()).code == 2
     other = run(tmp_path, "mix", "-m", "scripted", "--base", "base.kld")
     assert other.code == 2
     assert "another vocabulary" in other.err
-
-
-class _Page(HTMLParser):
-    """The tags of a page, what it loads, and its text."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.loads: list[str] = []
-        self.text = ""
-        self._main = False
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.loads += [f"{name}={value}" for name, value in attrs if name in ("src", "href")]
-        self._main = self._main or tag == "main"
-
-    def handle_endtag(self, tag: str) -> None:
-        self._main = self._main and tag != "main"
-
-    def handle_data(self, data: str) -> None:
-        if self._main:
-            self.text += data
 
 
 def test_the_page_needs_nothing_else_and_holds_the_text_as_text(
@@ -142,14 +106,13 @@ def test_the_page_needs_nothing_else_and_holds_the_text_as_text(
     ran = run(tmp_path, "mix", "-m", "fable", "-m", small, "-m", "fable-q8_0", "--text", "-",
               "--format", "html", stdin=TEXT.encode())  # fmt: skip
     assert ran.code == 0, ran.err
-    page = _Page()
-    page.feed(ran.out)
+    page = ResultPage(ran.out)
     assert page.loads == []
     assert "b" not in page.tags[: page.tags.index("main")]
-    assert page.text.replace("⏎", "") == TEXT
+    assert page.parts["main"].replace("⏎", "") == TEXT
     assert page.tags.count("figure") == 5
     assert "NaN" not in ran.out
-    data = json.loads(re.search(r'id="data">(.*?)</script>', ran.out, re.S)[1])  # type: ignore[index]
+    data = json.loads(page.parts["data"])
     assert len(data["heat"]) == len(data["other"]) == 2
     assert (
         len(data["base"])
@@ -160,62 +123,67 @@ def test_the_page_needs_nothing_else_and_holds_the_text_as_text(
 
 def test_the_references_own_text_is_compared(tmp_path: Path, small: Path) -> None:
     asked = ("mix", "-m", small, "-m", "fable", "--reference", "fable", "--mode", "reference",
-             "--prompt", "The king had", "--continue", "12", "--format", "json")  # fmt: skip
-    found = as_json(run(tmp_path, *asked))
-    assert found["reference"]["name"] == "fable"
-    assert [one["name"] for one in found["models"]] == [small.stem]
-    assert found["compared"] == 12
-    for place in found["tokens"]:
+             "--prompt", "The king had", "--continue", "12")  # fmt: skip
+    printed = run_json(tmp_path, *asked)
+    assert printed["reference"]["name"] == "fable"
+    assert [model["name"] for model in printed["models"]] == [small.stem]
+    assert printed["compared"] == 12
+    for place in printed["tokens"]:
         assert place["reference"]["rank"] == 1
         assert place["id"] == place["reference"]["choice"]["id"]
-    drawn = [as_json(run(tmp_path, *asked, "--preset", "creative", "--seed", "5"))
+    drawn = [run_json(tmp_path, *asked, "--preset", "creative", "--seed", "5")
              for _ in range(2)]  # fmt: skip
     assert drawn[0]["tokens"] == drawn[1]["tokens"]
 
 
 def test_a_democratic_text_as_json(tmp_path: Path, small: Path) -> None:
-    ran = run(tmp_path, "mix", "-m", "fable", "-m", small, "--weight", "fable=3", "--prompt",
-              "The king had", "--tokens", "8", "--format", "json")  # fmt: skip
-    found = as_json(ran)
-    assert found["formula"] == f"p(x) = 0.75·fable(x) + 0.25·{small.stem}(x)"
-    assert len(found["tokens"]) == 8
-    assert sum(model["given"] for model in found["models"]) == sum(
-        one["by"] is not None for one in found["tokens"]
+    printed = run_json(tmp_path, "mix", "-m", "fable", "-m", small, "--weight", "fable=3",
+                       "--prompt", "The king had", "--tokens", "8")  # fmt: skip
+    assert printed["formula"] == f"p(x) = 0.75·fable(x) + 0.25·{small.stem}(x)"
+    assert len(printed["tokens"]) == 8
+    assert sum(model["given"] for model in printed["models"]) == sum(
+        token["by"] is not None for token in printed["tokens"]
     )
-    for one in found["tokens"]:
-        mixed = 0.75 * one["models"][0]["p"] + 0.25 * one["models"][1]["p"]
-        assert one["p"] == pytest.approx(mixed, rel=1e-5)
-        chosen = [model["choice"]["id"] == one["id"] for model in one["models"]]
-        assert (one["by"] is not None) == any(chosen)
+    for token in printed["tokens"]:
+        mixed = 0.75 * token["models"][0]["p"] + 0.25 * token["models"][1]["p"]
+        assert token["p"] == pytest.approx(mixed, rel=1e-5)
+        chosen = [model["choice"]["id"] == token["id"] for model in token["models"]]
+        assert (token["by"] is not None) == any(chosen)
 
 
 def test_a_round_robin_begins_with_the_first_and_gives_exactly_so_many(
     tmp_path: Path, small: Path
 ) -> None:
-    ran = run(tmp_path, "mix", "-m", small, "-m", "fable", "--mode", "round-robin", "--turn", "2",
-              "--prompt", "The king had", "--tokens", "7", "--format", "json")  # fmt: skip
-    found = as_json(ran)
-    one, two = small.stem, "fable"
-    assert [token["by"] for token in found["tokens"]] == [one, one, two, two, one, one, two]
-    for token in found["tokens"]:
-        speaker = token["models"][token["by"] == two]
+    printed = run_json(tmp_path, "mix", "-m", small, "-m", "fable", "--mode", "round-robin",
+                       "--turn", "2", "--prompt", "The king had", "--tokens", "7")  # fmt: skip
+    first, second = small.stem, "fable"
+    assert [token["by"] for token in printed["tokens"]] == [
+        first,
+        first,
+        second,
+        second,
+        first,
+        first,
+        second,
+    ]
+    for token in printed["tokens"]:
+        speaker = token["models"][token["by"] == second]
         assert speaker["choice"]["id"] == token["id"]
 
 
 def test_models_of_different_vocabularies_are_mixed_and_compared_by_bytes(tmp_path: Path) -> None:
-    asked = ("mix", "-m", "fable", "-m", "scripted", "--prompt", "The maker went down to the",
-             "--format", "json")  # fmt: skip
-    played = as_json(run(tmp_path, *asked, "--tokens", "20"))
+    asked = ("mix", "-m", "fable", "-m", "scripted", "--prompt", "The maker went down to the")
+    played = run_json(tmp_path, *asked, "--tokens", "20")
     assert played["unit"] == "byte"
     assert played["exact"] is True
     assert tokens_of(tmp_path, played["text"]) == 20, "of the first model, not bytes"
-    compared = as_json(run(tmp_path, *asked, "--continue", "12", "--mode", "reference"))
+    compared = run_json(tmp_path, *asked, "--continue", "12", "--mode", "reference")
     assert compared["unit"] == "byte"
     written = bytes(byte for place in compared["tokens"] for byte in place["bytes"])
     assert tokens_of(tmp_path, written.decode()) == 12
-    told = run(tmp_path, *asked[:-2], "--mode", "reference")
-    assert "byte by byte" in told.err
-    assert "Mean PPL(Q) per byte" in told.out
+    words = run(tmp_path, *asked, "--mode", "reference")
+    assert "byte by byte" in words.err
+    assert "Mean PPL(Q) per byte" in words.out
 
 
 def tokens_of(home: Path, text: str) -> int:
@@ -226,10 +194,10 @@ def tokens_of(home: Path, text: str) -> int:
 def test_a_text_with_mode_reference_is_read_and_named(tmp_path: Path, small: Path) -> None:
     (tmp_path / "story.txt").write_text(TEXT)
     asked = ("mix", "-m", "fable", "-m", small, "--mode", "reference", "story.txt")
-    read = as_json(run(tmp_path, *asked, "--format", "json"))
+    read = run_json(tmp_path, *asked)
     assert read["source"] == "story.txt"
     assert b"".join(bytes(one["bytes"]) for one in read["tokens"]).decode() == TEXT
-    part = as_json(run(tmp_path, *asked, "--tokens", "30", "--format", "json"))
+    part = run_json(tmp_path, *asked, "--tokens", "30")
     assert part["text_tokens"] == part["compared"] == 30
     assert part["models"][0]["figures"]["kld-99"]["value"] is None
     words = run(tmp_path, *asked, "--tokens", "30")
@@ -241,21 +209,17 @@ def test_a_text_with_mode_reference_is_read_and_named(tmp_path: Path, small: Pat
     unknown = run(tmp_path, *asked, "--tokens", "30", "--require", "kld-99<=1")
     assert unknown.code == 6
     assert "kld-99 cannot be told of 30 places" in unknown.err
-    own = as_json(run(tmp_path, *asked, "--tokens", "30", "--continue", "5", "--format", "json"))
+    own = run_json(tmp_path, *asked, "--tokens", "30", "--continue", "5")
     assert (own["text_tokens"], own["compared"]) == (35, 5)
 
 
 def test_suggestions_of_a_mix(tmp_path: Path, small: Path) -> None:
-    schema = json.loads((Path(__file__).parents[2] / "docs/schema/suggest.json").read_text("utf-8"))
-    ran = run(tmp_path, "suggest", "-m", "fable", "-m", small, "--pool", "log", "--weight",
-              f"{small.stem}=-0.3", "--prompt", "The king had", "--depth", "4", "--beams", "4",
-              "--format", "json")  # fmt: skip
-    assert ran.code == 0, ran.err
-    found = json.loads(ran.out)
-    assert faults(found, schema, schema) == []
-    assert found["model"] == f"fable + {small.stem}"
-    assert found["mix"]["formula"].startswith(f"p(x) ∝ fable(x)^1.429 · {small.stem}(x)^-0.4286")
-    assert found["stats"]["done"]
+    printed = run_json(tmp_path, "suggest", "-m", "fable", "-m", small, "--pool", "log", "--weight",
+                       f"{small.stem}=-0.3", "--prompt", "The king had", "--depth", "4", "--beams",
+                       "4")  # fmt: skip
+    assert printed["model"] == f"fable + {small.stem}"
+    assert printed["mix"]["formula"].startswith(f"p(x) ∝ fable(x)^1.429 · {small.stem}(x)^-0.4286")
+    assert printed["stats"]["done"]
     weave = run(tmp_path, "weave", "-m", "fable", "-m", "scripted", "--prompt", "The maker",
                 "--beams", "3", "--depth", "5")  # fmt: skip
     assert weave.code == 0, weave.err

@@ -5,56 +5,50 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from llterm.session.document import Document
 from llterm.session.session import Session
-from tests.helpers.json_schema import faults, run_json
+from tests.helpers.json_schema import faults, run_json, schema
 from tests.helpers.program import run
 
-SCHEMA = json.loads((Path(__file__).parents[2] / "docs/schema/sample.json").read_text("utf-8"))
 SCRIPTED = ("sample", "-m", "scripted", "--prompt", "Every evening the cat")
-
-
-def as_json(home: Path, *arguments: str, stdin: bytes = b"") -> dict[str, Any]:
-    return run_json(SCHEMA, home, *arguments, stdin=stdin)
 
 
 @pytest.mark.parametrize("model", ["scripted", "fable"])
 def test_json_is_as_documented_and_the_same_with_a_seed(tmp_path: Path, model: str) -> None:
     arguments = ("sample", "-m", model, "--prompt", "The old woman opened the", "-n", "4",
                  "--tokens", "12", "--seed", "5")  # fmt: skip
-    one, two = as_json(tmp_path, *arguments), as_json(tmp_path, *arguments)
-    assert one["continuations"] == two["continuations"]
-    assert one["sampling"]["preset"] == "balanced"
-    assert one["sampling"]["seed"] == 5
-    for line in one["continuations"]:
+    first, second = run_json(tmp_path, *arguments), run_json(tmp_path, *arguments)
+    assert first["continuations"] == second["continuations"]
+    assert first["sampling"]["preset"] == "balanced"
+    assert first["sampling"]["seed"] == 5
+    for line in first["continuations"]:
         joined = b"".join(bytes(token["bytes"]) for token in line["tokens"] if not token["special"])
         assert joined == b" the" + bytes(line["bytes"])  # healing writes the last word again
         assert line["logprob"] == pytest.approx(
             math.fsum(token["logprob"] for token in line["tokens"])
         )
         assert all(0 < token["p_final"] <= 1 for token in line["tokens"])
-    rounds = max(len(line["tokens"]) for line in one["continuations"])
-    assert one["stats"]["decodes"] <= rounds + 1
+    rounds = max(len(line["tokens"]) for line in first["continuations"])
+    assert first["stats"]["decodes"] <= rounds + 1
 
 
 def test_flags_and_file_make_the_chain(tmp_path: Path) -> None:
     (tmp_path / "llterm.toml").write_text(
         "[sampling]\npreset = 'own'\nban = ['lamp']\n[presets.own]\ntop_k = 3\norder = ['top_k']\n"
     )
-    found = as_json(tmp_path, *SCRIPTED, "-n", "20", "--top-k", "2", "--bias", " cat=-3",
-                    "--ban", "the river", "--ban-newline")  # fmt: skip
-    sampling = found["sampling"]
+    printed = run_json(tmp_path, *SCRIPTED, "-n", "20", "--top-k", "2", "--bias", " cat=-3",
+                      "--ban", "the river", "--ban-newline")  # fmt: skip
+    sampling = printed["sampling"]
     assert (sampling["preset"], sampling["top_k"], sampling["order"]) == ("custom", 2, ["top_k"])
     assert (sampling["ban"], sampling["ban_newline"]) == (["the river"], True)
     assert sampling["bias"] == [" cat=-3"]
-    for line in found["continuations"]:
+    for line in printed["continuations"]:
         assert "the river" not in line["text"].lower()
         assert "\n" not in line["text"]
-    greedy = as_json(tmp_path, *SCRIPTED, "-n", "3", "--preset", "greedy")
+    greedy = run_json(tmp_path, *SCRIPTED, "-n", "3", "--preset", "greedy")
     assert len({line["text"] for line in greedy["continuations"]}) == 1
     assert not any("lamp" in line["text"] for line in greedy["continuations"])
 
@@ -63,18 +57,19 @@ def test_lines_come_one_a_line(tmp_path: Path) -> None:
     ran = run(tmp_path, *SCRIPTED, "-n", "5", "--sentence", "--seed", "1", "--format", "jsonl")
     lines = [json.loads(line) for line in ran.out.splitlines()]
     assert {line["index"] for line in lines} == set(range(5))
+    root = schema("sample")
     line_schema = {"$ref": "#/$defs/continuation"}
-    assert not [fault for line in lines for fault in faults(line, line_schema, SCHEMA)]
+    assert not [fault for line in lines for fault in faults(line, line_schema, root)]
     assert {line["finish"] for line in lines} <= {"stop", "end", "length"}
     assert "5 continuations" in ran.err
 
 
 def test_text_is_the_continuation_alone_or_a_numbered_list(tmp_path: Path) -> None:
-    one = run(tmp_path, *SCRIPTED, "--preset", "greedy", "--tokens", "6")
-    assert one.code == 0
+    single = run(tmp_path, *SCRIPTED, "--preset", "greedy", "--tokens", "6")
+    assert single.code == 0
     assert (
-        one.out.rstrip("\n")
-        == as_json(tmp_path, *SCRIPTED, "--preset", "greedy", "--tokens", "6")["continuations"][0][
+        single.out.rstrip("\n")
+        == run_json(tmp_path, *SCRIPTED, "--preset", "greedy", "--tokens", "6")["continuations"][0][
             "text"
         ]
     )
@@ -83,10 +78,10 @@ def test_text_is_the_continuation_alone_or_a_numbered_list(tmp_path: Path) -> No
 
 
 def test_stop_texts_and_constraints_hold(tmp_path: Path) -> None:
-    stopped = as_json(tmp_path, *SCRIPTED, "-n", "8", "--stop", "lamp", "--tokens", "300")
+    stopped = run_json(tmp_path, *SCRIPTED, "-n", "8", "--stop", "lamp", "--tokens", "300")
     assert all(line["text"].count("lamp") <= 1 for line in stopped["continuations"])
     assert any(line["finish"] == "stop" for line in stopped["continuations"])
-    chosen = as_json(tmp_path, *SCRIPTED, "-n", "8", "--choice", " counted", "--choice", " read")
+    chosen = run_json(tmp_path, *SCRIPTED, "-n", "8", "--choice", " counted", "--choice", " read")
     assert {line["text"] for line in chosen["continuations"]} <= {" counted", " read"}
     assert chosen["constraint"]["kind"] == "choice"
 
@@ -104,10 +99,10 @@ def test_a_loom_is_gone_on_with_as_it_draws_and_not_changed(tmp_path: Path) -> N
     session.set_sampling(session.sampling.under("greedy", session.presets))
     document.close()
     before = path.read_bytes()
-    found = as_json(tmp_path, "sample", "-m", "scripted", str(path))
-    assert found["sampling"]["preset"] == "greedy"
-    assert found["prompt"] == "Every evening the cat"
-    warmer = as_json(tmp_path, "sample", "-m", "scripted", str(path), "--preset", "creative")
+    greedy = run_json(tmp_path, "sample", "-m", "scripted", str(path))
+    assert greedy["sampling"]["preset"] == "greedy"
+    assert greedy["prompt"] == "Every evening the cat"
+    warmer = run_json(tmp_path, "sample", "-m", "scripted", str(path), "--preset", "creative")
     assert warmer["sampling"]["preset"] == "creative"
     assert path.read_bytes() == before
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -15,31 +13,27 @@ from llterm.core.heat_scale import MEASURES
 from llterm.session.document import Document
 from tests.helpers.json_schema import run_json
 from tests.helpers.program import folders, run
+from tests.helpers.result_page import ResultPage
 from tests.helpers.terminal import Terminal, llterm
 
-SCHEMA = json.loads((Path(__file__).parents[2] / "docs/schema/score.json").read_text("utf-8"))
 TEXT = "Once upon a time there was a little refrigerator. “Café” 🦊 said\nthe fox."
-
-
-def as_json(home: Path, *arguments: str, stdin: bytes = b"") -> dict[str, Any]:
-    return run_json(SCHEMA, home, "score", *arguments, stdin=stdin)
 
 
 @pytest.mark.parametrize("model", ["scripted", "fable"])
 def test_json_is_as_documented_and_adds_up(tmp_path: Path, model: str) -> None:
-    found = as_json(tmp_path, "-m", model, "--prompt", TEXT, "--top", "3")
-    tokens = found["tokens"]
-    assert b"".join(bytes(one["bytes"]) for one in tokens).decode() == TEXT
-    assert [one["index"] for one in tokens] == list(range(len(tokens)))
-    assert all(len(one["top"]) == 3 for one in tokens)
-    nats = -math.fsum(one["logprob"] for one in tokens)
-    assert found["perplexity"] == pytest.approx(math.exp(nats / len(tokens)))
-    assert found["bits_per_byte"] == pytest.approx(nats / math.log(2) / len(TEXT.encode()))
-    for one in tokens:
-        better = [c for c in one["top"] if c["p"] > math.exp(one["logprob"]) * 1.0001]
-        assert one["rank"] > len(better)
-        if one["rank"] <= 3:
-            assert one["top"][one["rank"] - 1]["id"] == one["id"]
+    printed = run_json(tmp_path, "score", "-m", model, "--prompt", TEXT, "--top", "3")
+    tokens = printed["tokens"]
+    assert b"".join(bytes(token["bytes"]) for token in tokens).decode() == TEXT
+    assert [token["index"] for token in tokens] == list(range(len(tokens)))
+    assert all(len(token["top"]) == 3 for token in tokens)
+    nats = -math.fsum(token["logprob"] for token in tokens)
+    assert printed["perplexity"] == pytest.approx(math.exp(nats / len(tokens)))
+    assert printed["bits_per_byte"] == pytest.approx(nats / math.log(2) / len(TEXT.encode()))
+    for token in tokens:
+        better = [c for c in token["top"] if c["p"] > math.exp(token["logprob"]) * 1.0001]
+        assert token["rank"] > len(better)
+        if token["rank"] <= 3:
+            assert token["top"][token["rank"] - 1]["id"] == token["id"]
 
 
 def test_the_table_names_what_was_likelier(tmp_path: Path) -> None:
@@ -87,42 +81,15 @@ def test_progress_stays_on_one_line_of_a_narrow_terminal(tmp_path: Path) -> None
     assert max(map(len, said)) < 9
 
 
-class Page(HTMLParser):
-    """The page's text and the tags it has."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.main = ""
-        self.data = ""
-        self._in = ""
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        if tag == "main" or ("id", "data") in attrs:
-            self._in = "main" if tag == "main" else "data"
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag in ("main", "script"):
-            self._in = ""
-
-    def handle_data(self, data: str) -> None:
-        if self._in == "main":
-            self.main += data
-        elif self._in == "data":
-            self.data += data
-
-
 def test_the_page_stands_alone_and_its_text_is_no_markup(tmp_path: Path) -> None:
     text = 'A <script>alert("x")</script> & </span> \x1b[31m {} "quote" 猫\nend'
     ran = run(tmp_path, "score", "--prompt", text, "--format", "html")
-    page = Page()
-    page.feed(ran.out)
-    assert page.main == text.replace("\n", "⏎\n").replace("\x1b", "␛")
+    page = ResultPage(ran.out)
+    assert page.parts["main"] == text.replace("\n", "⏎\n").replace("\x1b", "␛")
     assert page.tags.count("script") == 2
     assert "http" not in ran.out
     assert not {"link", "img", "iframe"} & set(page.tags)
-    data = json.loads(page.data)
+    data = json.loads(page.parts["data"])
     spans = page.tags.count("span") - 1
     assert set(data["heat"]) == set(MEASURES)
     assert all(len(one) == spans for one in [data["tips"], *data["heat"].values()])
@@ -133,12 +100,12 @@ def test_a_loom_a_pipe_and_broken_bytes(tmp_path: Path) -> None:
     document = Document.create(tmp_path / "a.loom", TEXT.encode())
     document.close()
     before = (tmp_path / "a.loom").read_bytes()
-    from_loom = as_json(tmp_path, "a.loom", "-m", "scripted")
-    assert b"".join(bytes(one["bytes"]) for one in from_loom["tokens"]).decode() == TEXT
+    from_loom = run_json(tmp_path, "score", "a.loom", "-m", "scripted")
+    assert b"".join(bytes(token["bytes"]) for token in from_loom["tokens"]).decode() == TEXT
     assert (tmp_path / "a.loom").read_bytes() == before
     data = b"Once \xff upon \xe7\x8c a time"
-    found = as_json(tmp_path, "-", stdin=data)
-    assert b"".join(bytes(one["bytes"]) for one in found["tokens"]) == data
+    piped = run_json(tmp_path, "score", "-", stdin=data)
+    assert b"".join(bytes(token["bytes"]) for token in piped["tokens"]) == data
     assert run(tmp_path, "score", "-", "--format", "html", stdin=data).code == 0
 
 

@@ -19,12 +19,7 @@ from tests.helpers.json_schema import run_json
 from tests.helpers.program import folders, run
 from tests.helpers.terminal import Terminal, llterm
 
-SCHEMA = json.loads((Path(__file__).parents[2] / "docs/schema/suggest.json").read_text("utf-8"))
 SCRIPTED = ("suggest", "-m", "scripted", "--prompt", "Every evening the cat")
-
-
-def as_json(home: Path, *arguments: str, stdin: bytes = b"") -> dict[str, Any]:
-    return run_json(SCHEMA, home, *arguments, stdin=stdin)
 
 
 def without_time(found: dict[str, Any]) -> dict[str, Any]:
@@ -34,35 +29,44 @@ def without_time(found: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize("model", ["scripted", "fable"])
 def test_json_is_as_documented_and_the_same_twice(tmp_path: Path, model: str) -> None:
     arguments = ("suggest", "-m", model, "--prompt", "The old woman opened the")
-    one, two = as_json(tmp_path, *arguments), as_json(tmp_path, *arguments)
-    assert without_time(one) == without_time(two)
-    assert one["model"] == model
-    ps = [suggestion["p"] for suggestion in one["suggestions"]]
+    first, second = run_json(tmp_path, *arguments), run_json(tmp_path, *arguments)
+    assert without_time(first) == without_time(second)
+    assert first["model"] == model
+    ps = [suggestion["p"] for suggestion in first["suggestions"]]
     assert ps == sorted(ps, reverse=True)
-    for suggestion in one["suggestions"]:
+    for suggestion in first["suggestions"]:
         joint = math.fsum(token["logprob"] for token in suggestion["tokens"])
         assert suggestion["logprob"] == pytest.approx(joint, abs=1e-4)
         assert suggestion["p"] == pytest.approx(math.exp(joint), rel=1e-3)
 
 
 def test_settings_come_from_the_flags(tmp_path: Path) -> None:
-    found = as_json(
+    printed = run_json(
         tmp_path, *SCRIPTED, "--depth", "3", "--beams", "4", "--cutoff", "0.01", "--no-heal",
         "--no-auto-stop", "--stop", "lamps", "--split-limit", "2", "--multiplier", "0.5",
     )  # fmt: skip
-    kept = found["settings"]
-    assert (kept["depth"], kept["beams"], kept["cutoff"], kept["heal"]) == (3, 4, 0.01, False)
-    assert (kept["stop"], kept["split_limit"], kept["multiplier"]) == (["lamps"], 2, 0.5)
-    assert len(found["suggestions"]) <= 4
-    assert all(len(one["tokens"]) <= 3 for one in found["suggestions"])
+    settings = printed["settings"]
+    assert (settings["depth"], settings["beams"], settings["cutoff"], settings["heal"]) == (
+        3,
+        4,
+        0.01,
+        False,
+    )
+    assert (settings["stop"], settings["split_limit"], settings["multiplier"]) == (
+        ["lamps"],
+        2,
+        0.5,
+    )
+    assert len(printed["suggestions"]) <= 4
+    assert all(len(suggestion["tokens"]) <= 3 for suggestion in printed["suggestions"])
 
 
 def test_bytes_are_exact_where_text_cannot_be(tmp_path: Path) -> None:
     text = b"Once \xff upon \xc3\xa9 a time"
-    found = as_json(tmp_path, "suggest", "-m", "scripted", "-", stdin=text)
-    assert found["prompt"] == text.decode("utf-8", "replace")
-    for one in found["suggestions"]:
-        assert bytes(one["bytes"]).decode("utf-8", "replace") == one["text"]
+    printed = run_json(tmp_path, "suggest", "-m", "scripted", "-", stdin=text)
+    assert printed["prompt"] == text.decode("utf-8", "replace")
+    for suggestion in printed["suggestions"]:
+        assert bytes(suggestion["bytes"]).decode("utf-8", "replace") == suggestion["text"]
 
 
 @pytest.mark.parametrize("format", ["text", "tree", "dot"])
@@ -106,10 +110,10 @@ def test_a_loom_is_read_with_its_own_settings_and_left_alone(tmp_path: Path) -> 
     document = Document.create(path, b"Every evening the cat", WeaveSettings(depth=2, beams=3))
     document.close()
     before = path.read_bytes()
-    found = as_json(tmp_path, "suggest", "a.loom", "-m", "scripted")
-    assert found["prompt"] == "Every evening the cat"
-    assert (found["settings"]["depth"], found["settings"]["beams"]) == (2, 3)
-    typed = as_json(tmp_path, "suggest", "a.loom", "-m", "scripted", "--beams", "1")
+    untyped = run_json(tmp_path, "suggest", "a.loom", "-m", "scripted")
+    assert untyped["prompt"] == "Every evening the cat"
+    assert (untyped["settings"]["depth"], untyped["settings"]["beams"]) == (2, 3)
+    typed = run_json(tmp_path, "suggest", "a.loom", "-m", "scripted", "--beams", "1")
     assert (typed["settings"]["depth"], typed["settings"]["beams"]) == (2, 1)
     assert path.read_bytes() == before
     assert sorted(one.name for one in tmp_path.iterdir() if one.is_file()) == ["a.loom"]
@@ -118,15 +122,15 @@ def test_a_loom_is_read_with_its_own_settings_and_left_alone(tmp_path: Path) -> 
 def test_a_loom_that_is_open_elsewhere_can_be_read(tmp_path: Path) -> None:
     document = Document.create(tmp_path / "a.loom", b"Every evening the cat")
     try:
-        assert as_json(tmp_path, "suggest", "a.loom", "-m", "scripted")["suggestions"]
+        assert run_json(tmp_path, "suggest", "a.loom", "-m", "scripted")["suggestions"]
     finally:
         document.close()
 
 
 def test_a_hidden_prefix_is_seen_by_the_model_only(tmp_path: Path) -> None:
-    found = as_json(tmp_path, *SCRIPTED, "--prefix", "The river.")
-    assert found["prefix"] == "The river."
-    assert found["prompt"] == "Every evening the cat"
+    printed = run_json(tmp_path, *SCRIPTED, "--prefix", "The river.")
+    assert printed["prefix"] == "The river."
+    assert printed["prompt"] == "Every evening the cat"
 
 
 def test_a_reader_that_leaves_early_is_no_error(tmp_path: Path) -> None:
@@ -165,20 +169,24 @@ def test_suggestions_fit_a_constraint(tmp_path: Path) -> None:
         "suggest", "--prompt", "Is the fox at home? The answer is", "--cutoff", "0",
         "--split-limit", "0", "--beams", "200",
     )  # fmt: skip
-    found = as_json(tmp_path, *prompt, "--choice", " yes", "--choice", " no", "--choice", " maybe")
-    assert {one["text"] for one in found["suggestions"]} == {" yes", " no", " maybe"}
-    assert len(found["suggestions"]) == 3
-    assert sum(one["share"] for one in found["suggestions"]) == pytest.approx(1)
-    together = sum(one["p_same_text"] for one in found["suggestions"])
-    assert together == pytest.approx(found["stats"]["coverage"][0])
+    chosen = run_json(
+        tmp_path, *prompt, "--choice", " yes", "--choice", " no", "--choice", " maybe"
+    )
+    assert {suggestion["text"] for suggestion in chosen["suggestions"]} == {" yes", " no", " maybe"}
+    assert len(chosen["suggestions"]) == 3
+    assert sum(suggestion["share"] for suggestion in chosen["suggestions"]) == pytest.approx(1)
+    together = sum(suggestion["p_same_text"] for suggestion in chosen["suggestions"])
+    assert together == pytest.approx(chosen["stats"]["coverage"][0])
     assert together < 0.5, "the model's own probabilities: it would rather say something else"
-    assert found["constraint"]["kind"] == "choice"
-    assert 0.5 < found["suggestions"][0]["tokens"][0]["masked"] < 1
-    dates = as_json(
+    assert chosen["constraint"]["kind"] == "choice"
+    assert 0.5 < chosen["suggestions"][0]["tokens"][0]["masked"] < 1
+    dates = run_json(
         tmp_path, "suggest", "--prompt", "The day was", "--regex", " (May|June) [0-9]{1,2}",
         "--depth", "12",
     )  # fmt: skip
-    ended = [one["text"] for one in dates["suggestions"] if one["finish"] == "end"]
+    ended = [
+        suggestion["text"] for suggestion in dates["suggestions"] if suggestion["finish"] == "end"
+    ]
     assert ended
     assert all(re.fullmatch(r" (May|June) [0-9]{1,2}", text) for text in ended)
     schema = {
@@ -188,11 +196,13 @@ def test_suggestions_fit_a_constraint(tmp_path: Path) -> None:
         "additionalProperties": False,
     }
     (tmp_path / "s.json").write_text(json.dumps(schema))
-    made = as_json(
+    made = run_json(
         tmp_path, "suggest", "--prompt", "The animal: ", "--json-schema", "s.json",
         "--depth", "60", "--no-auto-stop", "--cutoff", "0",
     )  # fmt: skip
-    texts = [one["text"] for one in made["suggestions"] if one["finish"] == "end"]
+    texts = [
+        suggestion["text"] for suggestion in made["suggestions"] if suggestion["finish"] == "end"
+    ]
     assert {json.loads(text)["name"] for text in texts} == {"fox", "cat"}
 
 
@@ -207,19 +217,19 @@ def test_a_constraint_that_leads_nowhere_says_so(tmp_path: Path) -> None:
 def test_diverse_and_breadth_first_are_flags(tmp_path: Path) -> None:
     begun = ("suggest", "--prompt", "The old woman opened the")
     arguments = (*begun, "--no-auto-stop", "--beams", "9")
-    found = as_json(tmp_path, *arguments, "--diverse")
-    assert found["settings"]["diverse"] is True
-    assert len(found["suggestions"]) == 9
-    assert found["stats"]["looked_at"] > 9
-    folded = [one for one in found["suggestions"] if one["alike"]]
+    printed = run_json(tmp_path, *arguments, "--diverse")
+    assert printed["settings"]["diverse"] is True
+    assert len(printed["suggestions"]) == 9
+    assert printed["stats"]["looked_at"] > 9
+    folded = [suggestion for suggestion in printed["suggestions"] if suggestion["alike"]]
     assert folded
-    assert all(one["p_alike"] > 0 for one in folded)
+    assert all(suggestion["p_alike"] > 0 for suggestion in folded)
     ran = run(tmp_path, *arguments, "--diverse")
     assert " alike)" in ran.out
     assert "9 suggestions, which differ, of " in ran.err
-    found = as_json(tmp_path, *arguments, "--strategy", "breadth")
-    assert found["settings"]["strategy"] == "breadth"
-    assert found["stats"]["done"]
+    printed = run_json(tmp_path, *arguments, "--strategy", "breadth")
+    assert printed["settings"]["strategy"] == "breadth"
+    assert printed["stats"]["done"]
     assert run(tmp_path, *arguments, "--strategy", "deep").code == 2
 
 
@@ -239,8 +249,8 @@ def test_what_a_model_does_not_see_is_said(tmp_path: Path, command: str) -> None
 
 
 def test_a_row_says_which_word_it_changes(tmp_path: Path) -> None:
-    told = run(
+    ran = run(
         tmp_path, "suggest", "-m", "scripted", "--prompt", "So the maker went down to the riv"
     )
-    assert "er and waited" in told.out
-    assert "(riv → river)" in told.out
+    assert "er and waited" in ran.out
+    assert "(riv → river)" in ran.out

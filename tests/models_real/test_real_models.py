@@ -72,21 +72,21 @@ def spellings(backend: LlamaBackend, text: bytes) -> list[Tail]:
         token = names.token(id)
         if token.data and not token.special and token.data in text:
             inside.setdefault(token.data, []).append(id)
-    found: list[list[Tail]] = [[()]]
+    ways: list[list[Tail]] = [[()]]
     for end in range(1, len(text) + 1):
-        found.append(
+        ways.append(
             [(*before, id) for start in range(end) for id in inside.get(text[start:end], ())
-             for before in found[start]]
+             for before in ways[start]]
         )  # fmt: skip
-    return found[-1]
+    return ways[-1]
 
 
 def test_choices_have_all_that_their_spellings_have(
     backend: LlamaBackend, model: Path, plain: PlainDecoder, tmp_path: Path
 ) -> None:
-    flags = [word for one in CHOICES for word in ("--choice", one)]
-    found = as_json(run(tmp_path, "suggest", "-m", model, "--prompt", PROMPT, *flags,
-                        "--format", "json"))  # fmt: skip
+    flags = [word for choice in CHOICES for word in ("--choice", choice)]
+    printed = as_json(run(tmp_path, "suggest", "-m", model, "--prompt", PROMPT, *flags,
+                          "--format", "json"))  # fmt: skip
     names = backend.vocabulary
     start = (*names.prefix, *names.encode(PROMPT.encode()))
     rows: dict[Tail, Any] = {}
@@ -101,9 +101,9 @@ def test_choices_have_all_that_their_spellings_have(
                 break
         return total
 
-    told = {one["text"]: one["p_same_text"] for one in found["suggestions"]}
-    assert set(told) == set(CHOICES)
-    for text, p in told.items():
+    woven = {one["text"]: one["p_same_text"] for one in printed["suggestions"]}
+    assert set(woven) == set(CHOICES)
+    for text, p in woven.items():
         paths = spellings(backend, text.encode())
         assert len(paths) > 1
         whole = math.fsum(math.exp(logprob(path)) for path in paths)
@@ -118,16 +118,16 @@ def test_a_perplexity_is_that_of_llama_cpps_own_logits(
     ids = names.encode(STORIES[0].text.encode())[:300]
     text = b"".join(names.token(id).data for id in ids)
     (tmp_path / "text.txt").write_bytes(text)
-    found = as_json(run(tmp_path, "score", "-m", model, "text.txt", "--format", "json"))
+    printed = as_json(run(tmp_path, "score", "-m", model, "text.txt", "--format", "json"))
     tokens = (*names.prefix, *ids)
-    assert [one["id"] for one in found["tokens"]] == list(tokens[-len(found["tokens"]) :])
-    first = len(tokens) - len(found["tokens"])
+    assert [token["id"] for token in printed["tokens"]] == list(tokens[-len(printed["tokens"]) :])
+    first = len(tokens) - len(printed["tokens"])
     rows = plain.every(tokens)
     own = rows[np.arange(first - 1, len(tokens) - 1), list(tokens[first:])]
     theirs = math.exp(-float(own.astype(float).mean()))
-    told = found["perplexity"]
-    log.info("%s: perplexity %.4f, %.4f of llama.cpp's logits", model.stem, told, theirs)
-    assert told == pytest.approx(theirs, rel=OVER_A_TEXT)
+    perplexity = printed["perplexity"]
+    log.info("%s: perplexity %.4f, %.4f of llama.cpp's logits", model.stem, perplexity, theirs)
+    assert perplexity == pytest.approx(theirs, rel=OVER_A_TEXT)
 
 
 def test_what_is_suggested_drawn_and_mixed_is_text(model: Path, tmp_path: Path) -> None:

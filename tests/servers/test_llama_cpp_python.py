@@ -36,9 +36,9 @@ def address() -> Iterator[str]:
     try:
         lines = iter(process.stderr.readline, b"")
         yield next(
-            found.group().decode()
+            match.group().decode()
             for line in lines
-            if (found := re.search(rb"http://127\.0\.0\.1:\d+|http://localhost:\d+", line))
+            if (match := re.search(rb"http://127\.0\.0\.1:\d+|http://localhost:\d+", line))
         )
     finally:
         process.kill()
@@ -53,15 +53,15 @@ async def test_it_weaves_and_scores_as_in_process(address: str) -> None:
         mine, theirs = begin(remote, PROMPT, RULES), begin(local, PROMPT, RULES)
         await run(mine, remote)
         await run(theirs, local)
-        for one, other in zip(mine.view().suggestions, theirs.view().suggestions, strict=True):
-            assert one.data == other.data
-            assert math.isclose(one.logprob, other.logprob, abs_tol=0.02)
+        for own, other in zip(mine.view().suggestions, theirs.view().suggestions, strict=True):
+            assert own.data == other.data
+            assert math.isclose(own.logprob, other.logprob, abs_tol=0.02)
         text = "The little fox said: é ☃!".encode()
         ids = await asyncio.to_thread(remote.vocabulary.encode, text)
-        told = [one.logprob async for one in remote.score(ids, 1, 3)]
+        served = [score.logprob async for score in remote.score(ids, 1, 3)]
         alike = local.vocabulary.prefix + local.vocabulary.encode(text)
-        known = [one.logprob async for one in local.score(alike, 2, 3)]
-        assert told == pytest.approx(known, abs=0.02)
+        known = [score.logprob async for score in local.score(alike, 2, 3)]
+        assert served == pytest.approx(known, abs=0.02)
     finally:
         await remote.close()
         await local.close()
@@ -74,15 +74,15 @@ async def test_a_chat_is_opened_in_the_format_that_the_person_names(address: str
     local = await open_llama(BUNDLED, LlamaSettings(threads=1, chat_template="chatml"))
     try:
         session = Session(Document.scratch(b"", RULES))
-        found = []
+        woven = []
         for backend in (remote, local):
             session.attach(backend)
             session.set_chat(Chat("Be brief.", "Tell of a fox."))
             session.weave()
             await session.wait()
             assert session.view is not None
-            found.append([one.data for one in session.view.suggestions[:3]])
-        assert found[0] == found[1]
+            woven.append([one.data for one in session.view.suggestions[:3]])
+        assert woven[0] == woven[1]
         session.stop()
     finally:
         await remote.close()
