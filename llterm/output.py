@@ -123,7 +123,7 @@ def finish() -> None:
 
 def _inert(text: str) -> str:
     # Not before there is something to say: numpy comes along.
-    from llterm.core.display import area_text
+    from llterm.core.display_text import area_text
 
     return area_text(text)
 
@@ -180,7 +180,7 @@ class ProgressLine:
 
         from rich.cells import cell_len, set_cell_size
 
-        from llterm.core.display import label_text
+        from llterm.core.display_text import label_text
 
         if time.monotonic() >= self._next:
             self._next = time.monotonic() + self.EVERY

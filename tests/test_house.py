@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
@@ -10,6 +11,7 @@ from functools import cache
 from pathlib import Path
 
 import llterm
+from llterm.config.schema import setting
 
 TESTS = Path(__file__).parent
 PACKAGE = Path(llterm.__file__).parent
@@ -113,6 +115,28 @@ def test_a_module_is_named_by_a_noun_and_not_as_one_of_pythons_own() -> None:
         name for name, leaf in leaves.items()
         if leaf.endswith("ing") and leaf.rpartition("_")[2] not in TRADE
     ]  # fmt: skip
+
+
+def is_setting(name: str) -> bool:
+    try:
+        return bool(setting(name))
+    except KeyError:
+        return False
+
+
+def test_modules_that_docstrings_name_are_there() -> None:
+    """`core.tokens`, `store.late_reads.LateReads`: who greps one lands somewhere."""
+    folders = "|".join(sorted({name.split(".")[1] for name in trees() if name.count(".") > 1}))
+    named = re.compile(rf"`({folders})\.([a-z_.]+)[.A-Za-z_]*`")
+    gone = [
+        f"{path.name}: {match[0]}"
+        for path in PACKAGE.rglob("*.py")
+        for match in named.finditer(path.read_text("utf-8"))
+        if not is_setting(match[0].strip("`"))
+        and not any(f"llterm.{match[1]}.{match[2]}.".startswith(f"{name}.") for name in trees()
+                    if name.count(".") > 1)
+    ]  # fmt: skip
+    assert not gone
 
 
 def test_what_tests_share_lies_in_the_helpers() -> None:

@@ -20,7 +20,7 @@ def loaded(program: str) -> set[str]:
 @pytest.mark.parametrize(
     "module",
     [
-        "core.weave_state", "core.display", "core.loom_tree", "backends.llamacpp",
+        "core.weave_state", "core.display_text", "core.loom_tree", "backends.llamacpp",
         "backends.scripted", "backends.remote",
         "backends.registry", "backends.inventory", "backends.pull", "reports.models_text",
         "engine.weave",

@@ -16,7 +16,7 @@ from typing import Any, Literal, cast, get_args
 
 from llterm import paths
 from llterm.config.toml import NotToml, TomlFile
-from llterm.core.display import label_text
+from llterm.core.display_text import label_text
 from llterm.errors import ConfigError, UsageError, reason
 
 ModelKind = Literal["chat", "base", "embedding"]

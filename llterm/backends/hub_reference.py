@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from llterm.backends.catalogue import get_entry
 from llterm.backends.hub import RemoteModel, remote_models, search_hub
 from llterm.backends.llamacpp.quantize import BITS
-from llterm.core.display import label_text
+from llterm.core.display_text import label_text
 from llterm.errors import LltermError, ModelError, UsageError
 
 PREFERRED = ("Q4_K_M", "Q5_K_M", "Q4_K_S", "Q6_K", "Q8_0", "F16", "BF16")

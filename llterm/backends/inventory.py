@@ -13,7 +13,7 @@ from llterm.backends.model_files import size_of
 from llterm.backends.registry import KnownModel, find_model, known_models
 from llterm.config import Config
 from llterm.config.server_settings import address_mistake
-from llterm.core.display import label_text
+from llterm.core.display_text import label_text
 from llterm.errors import LltermError, UsageError, reason
 
 

@@ -21,7 +21,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any
 
-from llterm.core.display import label_text
+from llterm.core.display_text import label_text
 from llterm.core.json_text import json_text
 from llterm.errors import LltermError, ModelError
 

@@ -16,7 +16,7 @@ from llterm import paths, terminal
 from llterm.backends.registry import find_model, open_model
 from llterm.config import Config
 from llterm.config.server_settings import is_address
-from llterm.core.display import label_text
+from llterm.core.display_text import label_text
 from llterm.core.query import Backend, Fact, Failed, Query
 from llterm.core.tokens import Anchor
 from llterm.core.tokens import Path as TokenPath

@@ -12,7 +12,7 @@ from llterm.errors import LltermError, UsageError
 from llterm.jobs.inputs import check_is_loom
 from llterm.number_format import count_of
 from llterm.store.backups import backups, keep_aside
-from llterm.store.connection import told as said
+from llterm.store.database import told as said
 from llterm.store.lock import Lock
 from llterm.store.repair import Diagnosis, diagnose, write_repaired
 

@@ -8,7 +8,7 @@ import termios
 import tty
 from collections.abc import Mapping
 
-from llterm.core.display import visible
+from llterm.core.display_text import visible
 from llterm.errors import UsageError
 from llterm.key_names import NEVER
 from llterm.keymap import Keymap, resolve

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from llterm import keymap, paths
-from llterm.config.powers import needs_trust
 from llterm.config.sampling_values import CHAIN, CUSTOM, changed, make_preset
 from llterm.config.schema import (
     SAMPLING,
@@ -26,6 +25,7 @@ from llterm.config.schema import (
 )
 from llterm.config.server_settings import ServerSettings
 from llterm.config.setting import Origin, Setting, Value
+from llterm.config.setting_powers import needs_trust
 from llterm.config.trust import is_trusted
 from llterm.config.value_reader import BUNDLED, ConfigFile, inert, preset_name
 from llterm.core.sampling.sampler_settings import PRESETS, SamplerSettings, Sampling
@@ -146,7 +146,7 @@ def _both(reasons: Iterable[str]) -> str:
 
 
 def _safe(notice: str) -> str:
-    from llterm.core.display import area_text
+    from llterm.core.display_text import area_text
 
     return area_text(notice)
 

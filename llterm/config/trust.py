@@ -1,8 +1,8 @@
 """Folders whose `llterm.toml` counts whole.
 
 A project's file comes with a project, perhaps from a stranger. Until the person trusts its folder
-once, what `powers.py` guards is passed over: an address, a key's source, a proxy or a command in it
-could carry a key or a story away, or run something.
+once, what `setting_powers.py` guards is passed over: an address, a key's source, a proxy or a
+command in it could carry a key or a story away, or run something.
 """
 
 from __future__ import annotations

@@ -284,7 +284,7 @@ def _has(rows: Iterable[Setting], key: str) -> bool:
 def inert(text: str) -> str:
     """What a file says, within a message: on one line, not too long, no control characters."""
     # Not before there is something to say: every command reads a configuration.
-    from llterm.core.display import label_text
+    from llterm.core.display_text import label_text
 
     cut = text if len(text) <= MOST_SAID else text[: MOST_SAID - 1] + "…"
     return label_text(cut)

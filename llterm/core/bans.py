@@ -62,7 +62,7 @@ class Bans:
     @cached_property
     def patterns(self) -> Sequence[Pattern]:
         """Every text that is banned."""
-        from llterm.core.display import label_text
+        from llterm.core.display_text import label_text
 
         patterns = [Pattern("ban newline", spelling) for spelling in (b"\n", b"\r") if self.newline]
         if self.refusals:

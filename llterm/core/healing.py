@@ -13,7 +13,7 @@ from bisect import bisect_left, bisect_right
 
 import numpy as np
 
-from llterm.core.display import label_text
+from llterm.core.display_text import label_text
 from llterm.core.distribution import Mask
 from llterm.core.tokens import Vocabulary
 

@@ -91,7 +91,7 @@ class Marks:
     tags: tuple[str, ...] = ()
     note: str = ""
     order: str = ""
-    """How the node's children are sorted (`core.outline.ORDERS`); empty: oldest first."""
+    """How the node's children are sorted (`core.tree_outline.ORDERS`); empty: oldest first."""
 
     def with_those_of(self, other: Marks) -> Marks:
         """Both together, for a node that takes over another."""

@@ -55,7 +55,7 @@ class Piece:
     """Of the vocabulary that the ids belong to."""
     logprobs: tuple[float, ...] = ()
     birth: str = ""
-    """JSON of `core.birth`; empty also where it lies in the file and was not asked for."""
+    """JSON of `core.provenance`; empty also where it lies in the file and was not asked for."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from llterm.core.display import label_text, visible
+from llterm.core.display_text import label_text, visible
 from llterm.core.loom_tree import PERSON, ROOT, Loom
 from llterm.core.tree_outline import children
 from llterm.formats.export_source import ExportSource, author_of

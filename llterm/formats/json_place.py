@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar, cast
 
-from llterm.core.display import label_text
+from llterm.core.display_text import label_text
 from llterm.core.pieces import logprob_of, moment_of
 from llterm.errors import UsageError
 

@@ -8,7 +8,7 @@ import html
 import math
 from collections.abc import Iterator
 
-from llterm.core.display import area_text, display_text, label_text, visible
+from llterm.core.display_text import area_text, display_text, label_text, visible
 from llterm.core.loom_tree import PERSON, ROOT
 from llterm.core.pieces import TokenSpan
 from llterm.core.tree_outline import Outline, children

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from llterm.core.display import display_text, label_text, visible
+from llterm.core.display_text import display_text, label_text, visible
 from llterm.core.loom_tree import Loom
 from llterm.core.tree_outline import Outline
 from llterm.formats.export_source import ExportSource

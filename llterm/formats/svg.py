@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from unicodedata import combining, east_asian_width
 
-from llterm.core.display import display_text, label_text, visible
+from llterm.core.display_text import display_text, label_text, visible
 from llterm.core.loom_tree import PERSON
 from llterm.core.tree_outline import Outline, OutlineRow
 from llterm.formats.export_source import ExportSource, author_of

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 
 from llterm.core.attribution_methods import Attribution, AttributionSettings, Question
-from llterm.core.display import visible
+from llterm.core.display_text import visible
 from llterm.core.query import Backend
 from llterm.core.tokens import Tail, Token, Vocabulary
 from llterm.engine.attribute import Attributions

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llterm.core.chat_messages import Chat, read_chat
-from llterm.core.display import DisplayText
+from llterm.core.display_text import DisplayText
 from llterm.core.pieces import Run
 from llterm.core.sampling.sampler_settings import Sampling
 from llterm.core.weave_settings import WeaveSettings
 from llterm.errors import LltermError
 from llterm.jobs.inputs import check_is_loom
-from llterm.store.connection import to_look
+from llterm.store.database import to_look
 from llterm.store.file import LoomFile
 from llterm.store.stored_settings import read_rules, read_sampling
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from llterm.core.attribution_methods import METHODS, SIGNED
-from llterm.core.display import visible
+from llterm.core.display_text import visible
 from llterm.jobs.attribute import AttributeResult
 from llterm.number_format import count_of, of_logprob
 from llterm.ramps import glyph, signed_glyph

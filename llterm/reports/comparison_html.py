@@ -12,7 +12,7 @@ import numpy as np
 from llterm.core.comparison.divergence import UNTOLD
 from llterm.core.comparison.quant_statistics import FEWEST_PLACES, Estimate, histogram
 from llterm.core.comparison.reference_comparison import ComparedModel
-from llterm.core.display import display_text, visible
+from llterm.core.display_text import display_text, visible
 from llterm.jobs.compare import CompareResult
 from llterm.number_format import of_logprob, percent
 from llterm.reports.comparison_text import (

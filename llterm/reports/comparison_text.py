@@ -9,7 +9,7 @@ from itertools import islice
 from llterm.core.comparison.conditions import Condition
 from llterm.core.comparison.quant_statistics import FEWEST_PLACES, Estimate, histogram
 from llterm.core.comparison.reference_comparison import ComparedModel, WorstPlace
-from llterm.core.display import display_text, label_text, visible
+from llterm.core.display_text import display_text, label_text, visible
 from llterm.jobs.compare import CompareResult
 from llterm.number_format import count_of, percent
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from llterm.backends.remote.remote_backend import counted_words
-from llterm.core.display import display_text, visible
+from llterm.core.display_text import display_text, visible
 from llterm.engine.mix_player import MixTurn
 from llterm.jobs.mix import MixResult
 from llterm.number_format import LONGEST, bar, count_of, percent

@@ -12,7 +12,7 @@ from llterm.backends.inventory import ModelDescription, ModelEntry, fit_text, si
 from llterm.backends.llamacpp.memory_estimate import fit
 from llterm.backends.llamacpp.quantize import BITS
 from llterm.backends.registry import SCRIPTED
-from llterm.core.display import label_text
+from llterm.core.display_text import label_text
 
 _USUAL_BITS = BITS["q4_K_M"]
 """Bits a weight for which a size is told beforehand."""

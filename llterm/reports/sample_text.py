@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from llterm.backends.remote.remote_backend import counted_words
-from llterm.core.display import display_text, visible
+from llterm.core.display_text import display_text, visible
 from llterm.jobs.sample import SampleResult
 from llterm.number_format import count_of
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from llterm.core.display import visible
+from llterm.core.display_text import visible
 from llterm.core.heat_scale import MEASURES, told
 from llterm.core.scored_text import TokenReading
 from llterm.jobs.score import ScoreResult

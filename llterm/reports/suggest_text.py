@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 
 from llterm.backends.remote.remote_backend import counted_words
-from llterm.core.display import visible
+from llterm.core.display_text import visible
 from llterm.core.healing import healed, healing_note
 from llterm.core.suggestion_tree import Branch, Suggestion, View
 from llterm.formats.dot import quoted

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from llterm.core.edits import replace_range
 from llterm.core.history import UndoStep
 from llterm.core.loom_tree import PERSON, Piece, PieceSlice
-from llterm.session.ledger import Ledger
+from llterm.session.undo_log import UndoLog
 
 
 @dataclass(slots=True)
@@ -39,7 +39,7 @@ class Burst:
 class Typist:
     """Carries the person's edits into the loom."""
 
-    ledger: Ledger
+    undo_log: UndoLog
     burst: Burst | None = None
     """The one going on."""
 
@@ -53,7 +53,7 @@ class Typist:
         burst = self._joined(first, last, data)
         if burst is None:
             if self.end():
-                self.ledger.commit()
+                self.undo_log.commit()
             burst = self._begun(first, last, data, old)
             burst.step.fact("cursor", cursor, cursor)
         self._carry_out(burst)
@@ -71,12 +71,12 @@ class Typist:
         if start == burst.start and stop == burst.stop and burst.made is not None and text:
             burst.data = text
             return burst
-        self.ledger.take_back(burst.step)
+        self.undo_log.take_back(burst.step)
         return replace(burst, start=start, stop=stop, data=text, made=None)
 
     def _begun(self, first: int, last: int, data: bytes, old: bytes) -> Burst:
-        undone = list(self.ledger.history.undone)
-        kept = self.ledger.revive()
+        undone = list(self.undo_log.history.undone)
+        kept = self.undo_log.revive()
         return Burst(UndoStep("typing"), first, last, data, old, kept=kept, undone=undone)
 
     def _carry_out(self, burst: Burst) -> None:
@@ -89,29 +89,29 @@ class Typist:
         if burst.made is not None:
             self._amend(burst)
         else:
-            ledger = self.ledger
+            undo_log = self.undo_log
             number = None
             if burst.data:
-                number = ledger.new_piece(Piece(0, burst.data, PERSON, time.time()))
+                number = undo_log.new_piece(Piece(0, burst.data, PERSON, time.time()))
             span = burst.start, burst.stop, len(burst.old)
             burst.made = replace_range(
-                ledger.loom, burst.step, ledger.new_node, span, number, carry=True
+                undo_log.loom, burst.step, undo_log.new_node, span, number, carry=True
             )
-        self.ledger.write(burst.step)
+        self.undo_log.write(burst.step)
 
     def _forget(self, burst: Burst) -> None:
         """A burst that came to nothing, such as a letter typed and deleted, is no step."""
         steps = [step for step in (burst.step, burst.kept) if step is not None]
         for step in steps:
-            self.ledger.take_back(step)
-        self.ledger.forget(*steps)
-        self.ledger.restore(burst.undone)
+            self.undo_log.take_back(step)
+        self.undo_log.forget(*steps)
+        self.undo_log.restore(burst.undone)
 
     def _amend(self, burst: Burst) -> None:
         """The person's own fresh node takes other text: no second node for a second letter."""
         assert burst.made is not None
-        loom = self.ledger.loom
+        loom = self.undo_log.loom
         node = loom.nodes[burst.made]
-        self.ledger.put_piece(replace(loom.pieces[node.piece], data=burst.data))
+        self.undo_log.put_piece(replace(loom.pieces[node.piece], data=burst.data))
         node = node.holding((PieceSlice(node.piece, 0, len(burst.data)),))
         burst.step.put(loom, node.id, node)

@@ -8,7 +8,7 @@ from typing import cast
 
 from llterm.constraints.spec import Constraint
 from llterm.core.beams import Step
-from llterm.core.display import display_text, whole_after
+from llterm.core.display_text import display_text, whole_after
 from llterm.core.query import Backend, Source
 from llterm.core.sampling.sampler_chain import Chain
 from llterm.core.sampling.sampler_settings import SamplerSettings, Sampling

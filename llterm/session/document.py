@@ -15,9 +15,9 @@ from llterm.core.history import UndoStep, Value
 from llterm.core.loom_tree import Piece
 from llterm.core.weave_settings import WeaveSettings
 from llterm.errors import LltermError
-from llterm.session.ledger import Ledger
 from llterm.session.manuscript import Change, Manuscript
 from llterm.session.tree_commands import TreeCommands
+from llterm.session.undo_log import UndoLog
 from llterm.store.file import LoomFile, fresh_loom
 from llterm.store.late_reads import Unreadable
 from llterm.store.loom_snapshot import LoomSnapshot
@@ -33,7 +33,7 @@ class Document(Manuscript):
     def __init__(self, file: LoomFile | None, contents: Contents) -> None:
         meta = contents.meta
         cursor = int(meta["cursor"]) if "cursor" in meta else None
-        super().__init__(Ledger(file, contents), cursor, str(meta.get("model", "")))
+        super().__init__(UndoLog(file, contents), cursor, str(meta.get("model", "")))
         self.branches = TreeCommands(self)
         """Commands on the tree, and marks."""
         self._missing_lines = Unreadable()
@@ -68,12 +68,12 @@ class Document(Manuscript):
     @classmethod
     def scratch(cls, text: bytes = b"", rules: WeaveSettings | None = None) -> Document:
         """A loom in memory."""
-        ledger = Ledger(None, contents := Contents())
+        undo_log = UndoLog(None, contents := Contents())
         if text:
-            piece = ledger.new_piece(Piece(0, text, created=time.time()))
+            piece = undo_log.new_piece(Piece(0, text, created=time.time()))
             # The beginning is no step: there is nothing before it to go back to.
             replace_range(
-                contents.loom, UndoStep(""), ledger.new_node, (0, 0, 0), piece, carry=False
+                contents.loom, UndoStep(""), undo_log.new_node, (0, 0, 0), piece, carry=False
             )
         document = cls(None, contents)
         document.rules = rules or WeaveSettings()
@@ -83,21 +83,21 @@ class Document(Manuscript):
 
     @property
     def path(self) -> Path | None:
-        return self.ledger.file.path if self.ledger.file else None
+        return self.undo_log.file.path if self.undo_log.file else None
 
     @property
     def damage(self) -> str:
         """What of this loom is damaged and was not needed to open it; empty where all is sound."""
-        return self.ledger.file.damage if self.ledger.file else ""
+        return self.undo_log.file.damage if self.undo_log.file else ""
 
     @property
     def undo_label(self) -> str | None:
-        last = self.ledger.history.last()
+        last = self.undo_log.history.last()
         return last.label if last is not None else None
 
     @property
     def redo_label(self) -> str | None:
-        undone = reversed(self.ledger.history.undone)
+        undone = reversed(self.undo_log.history.undone)
         return next((step.label for step in undone if not step.silent), None)
 
     # --- settings and history
@@ -118,7 +118,7 @@ class Document(Manuscript):
         self.sampling = text
 
     def set_chat(self, text: str) -> None:
-        """What the story is a reply to, as `core.chat` writes it; empty: nothing."""
+        """What the story is a reply to, as `core.chat_messages` writes it; empty: nothing."""
         self._set("chat", "chat", self.chat, text)
         self.chat = text
 
@@ -126,12 +126,12 @@ class Document(Manuscript):
         """Take back the last step; None when there is none."""
         self._writable()
         self.checkpoint()
-        return self._travel(self.ledger.history.back(), undone=True)
+        return self._travel(self.undo_log.history.back(), undone=True)
 
     def redo(self) -> Change | None:
         self._writable()
         self.checkpoint()
-        return self._travel(self.ledger.history.forth(), undone=False)
+        return self._travel(self.undo_log.history.forth(), undone=False)
 
     # --- keeping it
 
@@ -141,13 +141,13 @@ class Document(Manuscript):
         Raises LltermError where it does not: then only a copy keeps it.
         """
         self.checkpoint()
-        self.ledger.secure()
+        self.undo_log.secure()
 
     def bear(self, heard: Callable[[Unreadable], None]) -> None:
         """Go on without what cannot be read of the file any more. `heard` is told when something
         of a new kind is missing; until this is called it raises LltermError instead."""
-        if self.ledger.file is not None:
-            self.ledger.file.late.missing = Unreadable(heard)
+        if self.undo_log.file is not None:
+            self.undo_log.file.late.missing = Unreadable(heard)
 
     def whole(self, *, history: bool = False) -> LoomSnapshot:
         """All of this loom as it is on screen, for an export, whatever became of its file."""
@@ -156,7 +156,7 @@ class Document(Manuscript):
             "rules": rules_text(self.rules), "prefix": self.prefix, "cursor": self._cursor,
             "model": self._model, "sampling": self.sampling, "chat": self.chat,
         }  # fmt: skip
-        return self.ledger.whole(meta, history=history)
+        return self.undo_log.whole(meta, history=history)
 
     def copy_to(self, path: Path) -> Unreadable:
         """Write all of this loom, its history too, to a new file; this one stays open.
@@ -178,7 +178,7 @@ class Document(Manuscript):
 
     def load_weave(self) -> bytes | None:
         """The suggestions kept for the story as it stands."""
-        file = self.ledger.file
+        file = self.undo_log.file
         return file.late.weave(self.loom.head) if file else None
 
     def save_lines(self, before: bytes, blob: bytes) -> None:
@@ -193,7 +193,7 @@ class Document(Manuscript):
 
     @cached_property
     def _lines(self) -> dict[int, tuple[float, bytes]]:
-        file = self.ledger.file
+        file = self.undo_log.file
         if file is None:
             return {}
         with file.late.sparing() as self._missing_lines:
@@ -202,12 +202,12 @@ class Document(Manuscript):
     def close(self) -> None:
         """Write and close. Closes also when writing fails, and raises LltermError then."""
         self.checkpoint()
-        self.ledger.close()
+        self.undo_log.close()
 
     # --- inner workings
 
     def _save(self, write: Callable[[LoomFile], None]) -> None:
-        file = self.ledger.file
+        file = self.undo_log.file
         if file and not self.read_only:
             try:
                 write(file)
@@ -218,25 +218,25 @@ class Document(Manuscript):
         self._writable()
         if before != after:
             self.checkpoint()
-            self.ledger.set(name, label, before, after)
+            self.undo_log.set(name, label, before, after)
             self.revision += 1
 
     def _travel(self, steps: list[UndoStep], *, undone: bool) -> Change | None:
         if not steps:
             return None
-        facts = self.ledger.travel(steps, undone=undone)
+        facts = self.undo_log.travel(steps, undone=undone)
         self._take_settings(facts)
         change = self._reread(int(facts.get("cursor", self._cursor)))
-        self.ledger.commit()
+        self.undo_log.commit()
         return change
 
     def _take_settings(self, facts: Mapping[str, Value]) -> None:
         if "rules" in facts:
             self.rules = read_rules(str(facts["rules"]))
-            self.ledger.keep("rules", facts["rules"])
+            self.undo_log.keep("rules", facts["rules"])
         for name in {"prefix", "sampling", "chat"} & facts.keys():
             setattr(self, name, str(facts[name]))
-            self.ledger.keep(name, facts[name])
+            self.undo_log.keep(name, facts[name])
 
 
 def _place(before: bytes) -> int:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from llterm.config.sampling_values import changed
 from llterm.config.schema import SAMPLING
 from llterm.constraints.compiled import compile
-from llterm.core.display import raw_text, visible
+from llterm.core.display_text import raw_text, visible
 from llterm.core.distribution import Constrained, Distribution, Mask
 from llterm.core.provenance import Arrival
 from llterm.core.query import Source
@@ -98,7 +98,7 @@ def born_at(document: Document, start: int) -> TokenProvenance | None:
             continue
         for span in loom.spans(node):
             if at == start and span.index is not None and span.piece.ids is not None and span.data:
-                birth, index = document.ledger.birth(span.piece.id), span.index
+                birth, index = document.undo_log.birth(span.piece.id), span.index
                 by = birth.by[index] if index < len(birth.by) else ""
                 known = index < len(birth.arrivals)
                 return TokenProvenance(

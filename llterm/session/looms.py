@@ -20,7 +20,7 @@ from llterm.errors import LltermError, UsageError
 from llterm.json_file import keep_json, read_json
 from llterm.session.document import Document
 from llterm.store.backups import back_up, backup_folder
-from llterm.store.connection import to_look, told
+from llterm.store.database import to_look, told
 from llterm.store.lock import Lock
 from llterm.store.loom_summary import LoomSummary, read_summary
 from llterm.whole_file import beside, move, write_whole

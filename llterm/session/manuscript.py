@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from llterm.core.display import DisplayText
+from llterm.core.display_text import DisplayText
 from llterm.core.edits import lead, replace_range
 from llterm.core.history import UndoStep
 from llterm.core.loom_tree import ROOT, Loom, Piece, PieceSlice, Run
@@ -21,7 +21,7 @@ from llterm.core.provenance import (
 from llterm.core.tokens import Tail
 from llterm.errors import UsageError
 from llterm.session.bursts import Typist
-from llterm.session.ledger import Ledger
+from llterm.session.undo_log import UndoLog
 
 _HALVES = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 """Halves of surrogate pairs, less those that stand for broken bytes."""
@@ -95,11 +95,11 @@ class OpenAccept:
 class Manuscript:
     """The story as an editor shows it, and what is done to it. Editors follow the changes."""
 
-    def __init__(self, ledger: Ledger, cursor: int | None = None, model: str = "") -> None:
+    def __init__(self, undo_log: UndoLog, cursor: int | None = None, model: str = "") -> None:
         """`cursor`: a display offset; None: at the end."""
-        self.ledger = ledger
-        self._typist = Typist(ledger)
-        self.loom: Loom = ledger.loom
+        self.undo_log = undo_log
+        self._typist = Typist(undo_log)
+        self.loom: Loom = undo_log.loom
         self._grown: OpenAccept | None = None
         self._data = self.loom.text()
         self._display = DisplayText.of(self._data)
@@ -111,12 +111,12 @@ class Manuscript:
 
     @property
     def read_only(self) -> bool:
-        return self.ledger.read_only
+        return self.undo_log.read_only
 
     @property
     def notice(self) -> str:
         """Why this loom can only be read; empty when it can be written."""
-        return self.ledger.file.notice if self.ledger.file else ""
+        return self.undo_log.file.notice if self.undo_log.file else ""
 
     @property
     def model(self) -> str:
@@ -127,7 +127,7 @@ class Manuscript:
     def model(self, name: str) -> None:
         if name != self._model:
             self._model = name
-            self.ledger.keep("model", name)
+            self.undo_log.keep("model", name)
 
     @property
     def text(self) -> str:
@@ -144,7 +144,7 @@ class Manuscript:
         offset = min(max(offset, 0), len(self.text))
         if offset != self._cursor:
             self._cursor = offset
-            self.ledger.keep("cursor", offset)
+            self.undo_log.keep("cursor", offset)
 
     def bytes_before(self, at: int) -> bytes:
         """The story's bytes up to a display offset."""
@@ -233,7 +233,7 @@ class Manuscript:
         """A new step, which `finish` ends. Raises UsageError where nothing may be written."""
         self._writable()
         self.checkpoint()
-        self.ledger.revive()
+        self.undo_log.revive()
         return UndoStep(label)
 
     def finish(self, step: UndoStep) -> Change:
@@ -241,8 +241,8 @@ class Manuscript:
         before = self._cursor
         change = self._reread()
         step.fact("cursor", before, self._cursor)
-        self.ledger.write(step)
-        self.ledger.commit()
+        self.undo_log.write(step)
+        self.undo_log.commit()
         return change
 
     def nothing(self) -> Change:
@@ -253,7 +253,7 @@ class Manuscript:
         """End the burst of edits or tokens: what follows is a step of its own."""
         self._grown = None
         if self._typist.end():
-            self.ledger.commit()
+            self.undo_log.commit()
 
     # --- inner workings
 
@@ -268,9 +268,9 @@ class Manuscript:
     def _fork(self, step: UndoStep, first: int, piece: Piece) -> int:
         """Let a piece follow the story's first bytes; the rest is a branch. Returns its node."""
         size = len(self._data)
-        number = self.ledger.new_piece(piece)
+        number = self.undo_log.new_piece(piece)
         made = replace_range(
-            self.loom, step, self.ledger.new_node, (first, size, size), number, carry=False
+            self.loom, step, self.undo_log.new_node, (first, size, size), number, carry=False
         )
         assert made is not None
         return made
@@ -282,15 +282,15 @@ class Manuscript:
         shown = self._display.replaced(at, len(self.text), data, new)
         change = self._show(*shown, new, len(new))
         step.fact("cursor", before, self._cursor)
-        self.ledger.write(step)
-        self.ledger.commit()
+        self.undo_log.write(step)
+        self.undo_log.commit()
         return change
 
     def _lengthen(self, grown: OpenAccept, run: ModelRun) -> None:
         """The model's own fresh node takes more tokens."""
         node = self.loom.nodes[grown.made]
         piece = lengthened(self.loom.pieces[node.piece], run)
-        self.ledger.put_piece(piece)
+        self.undo_log.put_piece(piece)
         node = node.holding((PieceSlice(piece.id, 0, len(piece.data)),))
         grown.step.put(self.loom, node.id, node)
 

@@ -274,8 +274,8 @@ class MixReader(StoryReader):
         assert piece.ids is not None
         known = self._by_piece.get(number, ())
         if len(known) != len(piece.ids):
-            made = self.session.document.ledger.birth(number).by or (piece.author,) * len(piece.ids)
-            known = self._by_piece[number] = made
+            born = self.session.document.undo_log.birth(number)
+            known = self._by_piece[number] = born.by or (piece.author,) * len(piece.ids)
         return known
 
     def _next(self) -> range | None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from llterm.constraints.compiled import compile
 from llterm.core.beams import Step
-from llterm.core.display import visible
+from llterm.core.display_text import visible
 from llterm.core.query import Failed, Query, Source
 from llterm.core.sampling.sampler_chain import Chains
 from llterm.core.tokens import Path, Tail

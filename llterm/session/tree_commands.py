@@ -28,11 +28,11 @@ class TreeCommands:
 
     def __init__(self, manuscript: Manuscript) -> None:
         self._manuscript = manuscript
-        self._ledger = manuscript.ledger
+        self._undo_log = manuscript.undo_log
 
     @property
     def _loom(self) -> Loom:
-        return self._ledger.loom
+        return self._undo_log.loom
 
     # --- nodes
 
@@ -72,8 +72,8 @@ class TreeCommands:
         if runs:
             self._do("plant continuations", work)
             self._loom.sight.unread.update(made)
-            self._ledger.keep_sight(*made)
-            self._ledger.commit()
+            self._undo_log.keep_sight(*made)
+            self._undo_log.commit()
         return made
 
     def move(self, id: int, parent: int) -> Change:
@@ -155,7 +155,7 @@ class TreeCommands:
         at, span = self._token(node, token)
         index, piece = span.index, span.piece
         assert index is not None
-        known = self._ledger.birth(piece.id).alternatives
+        known = self._undo_log.birth(piece.id).alternatives
         edge = token_edges(piece)[index]
         overlap = max(-edge, 0)
         if index >= len(known) or not 0 <= choice < len(known[index]):
@@ -198,7 +198,7 @@ class TreeCommands:
         self._mark("rating", id, rating=rating)
 
     def sort(self, id: int, order: str) -> None:
-        """How the children of a node, or of the root, are sorted: one of `core.outline.ORDERS`."""
+        """Sort the children of a node, or of the root: by one of `core.tree_outline.ORDERS`."""
         if order not in ORDERS:
             raise UsageError(f"Nothing is sorted by {order!r}", "", f"Choose {', '.join(ORDERS)}.")
         self._mark("sort children", id, order="" if order == ORDERS[0] else order)
@@ -212,19 +212,19 @@ class TreeCommands:
     def fold(self, id: int, on: bool = True) -> None:
         """Hide or show what is below a node."""
         _toggle(self._loom.sight.folded, id, on)
-        self._ledger.keep_sight(id)
+        self._undo_log.keep_sight(id)
 
     def read(self, *ids: int) -> None:
         """These nodes have been seen."""
         seen = [id for id in ids if id in self._loom.sight.unread]
         self._loom.sight.unread.difference_update(seen)
-        self._ledger.keep_sight(*seen)
+        self._undo_log.keep_sight(*seen)
 
     def hoist(self, id: int = ROOT) -> None:
         """Show this node as the root; without one, the whole tree again."""
         self._place(id)
         self._loom.sight.hoisted = id
-        self._ledger.keep("hoisted", id)
+        self._undo_log.keep("hoisted", id)
 
     # --- inner workings
 
@@ -234,7 +234,7 @@ class TreeCommands:
         return self._manuscript.finish(step)
 
     def _with(self, step: UndoStep) -> tuple[Loom, UndoStep, Callable[[], int]]:
-        return self._loom, step, self._ledger.new_node
+        return self._loom, step, self._undo_log.new_node
 
     def _token(self, node: Node, nth: int) -> tuple[int, TokenSpan]:
         """A node's nth whole token, and the bytes of the node before it."""
@@ -251,7 +251,7 @@ class TreeCommands:
         """Where so many bytes of a node end: keeping what was undone may just have cut it."""
         while size > (node := self._loom.nodes[id]).size:
             size -= node.size
-            id = next(child for child in self._loom.children[id] if child in self._ledger.cut)
+            id = next(child for child in self._loom.children[id] if child in self._undo_log.cut)
         return id, size
 
     def _clip(self, step: UndoStep, id: int, size: int) -> None:
@@ -261,7 +261,7 @@ class TreeCommands:
             tree_edits.clip(*self._with(step), left, size)
         else:
             below = self._loom.children.get(left, ())
-            tree_edits.delete(self._loom, step, [one for one in below if one in self._ledger.cut])
+            tree_edits.delete(self._loom, step, [one for one in below if one in self._undo_log.cut])
 
     def _cut(self, step: UndoStep, id: int, size: int) -> int:
         """Let a node end after so many bytes of this one's text. Returns the node that does."""
@@ -276,7 +276,7 @@ class TreeCommands:
         return lambda: self._at(id, size)[0] if size else id
 
     def _hang(self, step: UndoStep, parent: int, piece: Piece) -> int:
-        number, id = self._ledger.new_piece(piece), self._ledger.new_node()
+        number, id = self._undo_log.new_piece(piece), self._undo_log.new_node()
         step.put(self._loom, id, Node(id, parent, whole(self._loom, number)))
         return id
 

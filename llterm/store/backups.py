@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 from llterm import paths
 from llterm.regular_file import open_file
-from llterm.store.connection import journal_of
+from llterm.store.database import journal_of
 from llterm.whole_file import beside
 
 log = logging.getLogger(__name__)

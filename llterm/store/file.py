@@ -12,7 +12,7 @@ from llterm.core.history import PAGE, History, UndoStep
 from llterm.core.loom_tree import ROOT, Loom
 from llterm.core.pieces import Pieces
 from llterm.errors import LltermError, UsageError
-from llterm.store.connection import Connection, connect, in_memory, to_look, told
+from llterm.store.database import Connection, connect, in_memory, to_look, told
 from llterm.store.late_reads import ODD, LateReads
 from llterm.store.lock import Lock, check_name, taken, unopened
 from llterm.store.loom_schema import APPLICATION, MIGRATIONS, check_schema, header, migrate

@@ -14,7 +14,7 @@ from typing import TypeVar
 from llterm.core.history import UndoStep
 from llterm.core.pieces import Piece
 from llterm.errors import LltermError
-from llterm.store.connection import Connection, Row
+from llterm.store.database import Connection, Row
 from llterm.store.stored_rows import piece_or_text, read_extra, read_samples, read_step
 from llterm.store.values import Damage, json_of, text
 
@@ -107,7 +107,7 @@ class LateReads:
         return list(self._each("piece", sql, ids, lambda row: self._piece(row, texts[row[0]])))
 
     def births(self, ids: Iterable[int]) -> dict[int, str]:
-        """The births (`core.birth`) of these pieces."""
+        """The births (`core.provenance`) of these pieces."""
         sql = "select id, birth from piece where id = ?"
         return dict(self._each("birth", sql, ids, _birth))
 

@@ -7,10 +7,10 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from llterm.core.display import visible
+from llterm.core.display_text import visible
 from llterm.core.loom_tree import ROOT, Node
 from llterm.errors import reason
-from llterm.store.connection import Connection, to_look, told
+from llterm.store.database import Connection, to_look, told
 from llterm.store.loom_schema import APPLICATION, MIGRATIONS, check_schema, header
 from llterm.store.stored_rows import read_node, read_text
 from llterm.store.stored_settings import read_setting

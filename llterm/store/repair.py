@@ -12,7 +12,7 @@ from llterm.core.pieces import Pieces
 from llterm.core.weave_settings import WeaveSettings
 from llterm.errors import LltermError
 from llterm.number_format import count_of
-from llterm.store.connection import journal_of
+from llterm.store.database import journal_of
 from llterm.store.file import LoomFile
 from llterm.store.salvage import Salvaged, salvage
 from llterm.store.stored_rows import Changes, check_step

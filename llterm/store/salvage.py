@@ -11,7 +11,7 @@ from typing import Any
 
 from llterm.core.history import UndoStep
 from llterm.core.loom_tree import Marks, Node, Piece
-from llterm.store.connection import Connection, Row, is_endless, to_look
+from llterm.store.database import Connection, Row, is_endless, to_look
 from llterm.store.loom_schema import (
     APPLICATION,
     MIGRATIONS,

@@ -15,7 +15,7 @@ from llterm.core.pieces import Pieces
 from llterm.core.tokens import Tail
 from llterm.core.tree_outline import ORDERS
 from llterm.number_format import count_of
-from llterm.store.connection import Connection, Row, told
+from llterm.store.database import Connection, Row, told
 from llterm.store.stored_settings import read_setting
 from llterm.store.values import (
     MOST_ID,

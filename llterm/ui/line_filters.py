@@ -11,7 +11,7 @@ from rich.style import Style
 from textual.color import Color
 from textual.filter import LineFilter
 
-from llterm.core.display import field_text
+from llterm.core.display_text import field_text
 
 _LIT = ("selected", "found", "foreground", "primary", "accent", "warning", "error", "success")
 """Colours that, behind a text, say something of it."""

@@ -28,7 +28,7 @@ from llterm import keymap, paths, state
 from llterm.backends.registry import KnownModel, Progress, open_model
 from llterm.config.sampling_values import choices
 from llterm.core.chat_messages import chat_text
-from llterm.core.display import area_text, field_text, label_text
+from llterm.core.display_text import area_text, field_text, label_text
 from llterm.core.query import Backend
 from llterm.core.weave_settings import WeaveSettings
 from llterm.errors import LltermError

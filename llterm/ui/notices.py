@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 from textual.dom import DOMNode
 
-from llterm.core.display import area_text
+from llterm.core.display_text import area_text
 from llterm.errors import LltermError
 from llterm.faults import own_faults
 

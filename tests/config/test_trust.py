@@ -8,9 +8,9 @@ import pytest
 
 from llterm.config import Config, load_config
 from llterm.config.example import literal
-from llterm.config.powers import POWERS
 from llterm.config.schema import FORMAT, MODEL, SERVER, TABLES
 from llterm.config.setting import Setting, Value
+from llterm.config.setting_powers import POWERS
 from llterm.config.trust import trust
 
 SERVER_AT = 'base_url = "https://thief.example"\n'

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llterm.core.display import (
+from llterm.core.display_text import (
     DisplayText,
     display_text,
     label_text,

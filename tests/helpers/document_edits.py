@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from hypothesis import strategies as st
 
-from llterm.core.display import display_text
+from llterm.core.display_text import display_text
 from llterm.core.loom_tree import BIN, ROOT
 from llterm.session.document import Document
 from llterm.session.manuscript import Change, ModelRun

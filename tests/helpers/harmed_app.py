@@ -40,7 +40,7 @@ async def go_on_and_keep(start: Start, home: Path, harm: Harm) -> None:
 
     async def write() -> None:
         async with start() as at:
-            file = at.session.document.ledger.file
+            file = at.session.document.undo_log.file
             assert file is not None
             harm(home / "cat.loom", file)
             await at.press("space", *"later")

@@ -65,8 +65,8 @@ def made(path: Path, more: int = 0) -> Path:
     document.save_lines(b"Once", b"sampled")
     document.save_weave(b"weave" * 100)
     document.loom.sight.folded.add(document.loom.head)
-    document.ledger.keep_sight(document.loom.head)
-    document.ledger.pending.extras[ROOT] = '{"other": {"title": "a fox"}}'
+    document.undo_log.keep_sight(document.loom.head)
+    document.undo_log.pending.extras[ROOT] = '{"other": {"title": "a fox"}}'
     document.edit(0, 0, "first ")
     document.undo()
     document.close()

@@ -42,7 +42,7 @@ class Loomed:
         return [(span.data, span.logprob) for span in spans]
 
     def alternatives(self, text: str) -> list[dict[bytes, float]]:
-        birth = self.document.ledger.birth(self.loom.nodes[self.id(text)].piece)
+        birth = self.document.undo_log.birth(self.loom.nodes[self.id(text)].piece)
         return [{data: logprob for _, data, logprob in one} for one in birth.alternatives]
 
     def marks(self, text: str) -> Marks:

@@ -93,7 +93,7 @@ def state(document: Document) -> tuple[object, ...]:
 def kept(document: Document) -> set[int]:
     """The pieces in the tree, the bin, and the steps that can be undone or redone."""
     rows = list(document.loom.nodes.values())
-    history = document.ledger.history
+    history = document.undo_log.history
     history.last(EVERY)
     for step in (*history.done, *history.undone):
         rows += (row for pair in step.nodes.values() for row in pair if isinstance(row, Node))

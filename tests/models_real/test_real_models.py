@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from llterm.backends.llamacpp import LlamaBackend, open_llama
-from llterm.core.display import display_text
+from llterm.core.display_text import display_text
 from llterm.core.tokens import Tail
 from llterm.session.stories import STORIES
 from tests.helpers.plain_decoder import PlainDecoder

@@ -77,7 +77,7 @@ def test_an_accepted_text_is_always_somewhere(operations: list[tuple[object, ...
         accepted += operation[0] == "accept"
         models = {n.piece for n in document.loom.nodes.values()} | {
             row.piece
-            for step in document.ledger.history.undone
+            for step in document.undo_log.history.undone
             for pair in step.nodes.values()
             for row in pair
             if isinstance(row, Node)
@@ -96,7 +96,7 @@ def test_each_undo_and_redo_is_one_step_exactly(operations: list[tuple[object, .
             continue
         perform(document, operation)
         document.checkpoint()
-        steps = len(document.ledger.history.done)
+        steps = len(document.undo_log.history.done)
         assert steps - len(moments) < 1
         moments[steps:] = [state(document)]
     for moment in moments[-2::-1]:

@@ -219,7 +219,7 @@ async def test_they_are_there_again_after_a_restart(tmp_path: Path) -> None:
     begun.accept(before[1].tail)
     assert story(begun) == TEXT + before[1].data
     node = begun.document.loom.nodes[begun.document.loom.head]
-    born = begun.document.ledger.birth(node.piece)
+    born = begun.document.undo_log.birth(node.piece)
     assert born.settings["sampling"]["settings"]["seed"] == 3
     assert born.alternatives[0]
     begun.undo()

@@ -108,7 +108,7 @@ async def test_each_way_is_kept(way: str) -> None:
     for piece in begun.document.loom.pieces.texts:
         whole = begun.document.loom.pieces[piece]
         if whole.ids is not None:
-            assert len(begun.document.ledger.birth(piece).arrivals) == len(whole.ids)
+            assert len(begun.document.undo_log.birth(piece).arrivals) == len(whole.ids)
 
 
 async def test_a_sampled_line_keeps_it() -> None:
@@ -132,7 +132,7 @@ async def test_another_token_in_a_suggestion_is_picked() -> None:
     (id,) = begun.model.vocabulary.encode(b" sea")
     accept_but(begun, row.tail, 1, id, -4.0)
     piece = begun.document.loom.pieces[begun.document.loom.nodes[begun.document.loom.head].piece]
-    ways = [one.way for one in begun.document.ledger.birth(piece.id).arrivals]
+    ways = [one.way for one in begun.document.undo_log.birth(piece.id).arrivals]
     assert ways[-1] == "picked"
     assert set(ways[:-1]) <= {"accepted", "forced"}
 

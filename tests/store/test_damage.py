@@ -125,12 +125,12 @@ def test_a_full_disk_loses_nothing(loom: Path) -> None:
     with full_disk(loom):
         document.edit(0, 0, text)
         with pytest.raises(LltermError, match="could not be saved") as caught:
-            document.ledger.flush()
+            document.undo_log.flush()
         assert caught.value.hint
         change = document.accept(model_run(b" more"), len(document.text))
         assert change.text == " more"
         with pytest.raises(LltermError):
-            document.ledger.flush()
+            document.undo_log.flush()
         copy = loom.parent / "copy.loom"
         with pytest.raises(LltermError, match="could not be"):
             document.copy_to(copy)
@@ -141,7 +141,7 @@ def test_a_full_disk_loses_nothing(loom: Path) -> None:
     assert elsewhere.text == document.text
     assert elsewhere.undo_label == document.undo_label
     elsewhere.close()
-    document.ledger.flush()
+    document.undo_log.flush()
     shown = document.text
     document.close()
     again = Document.open(loom)

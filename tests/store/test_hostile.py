@@ -20,7 +20,7 @@ from llterm.core.loom_tree import Node
 from llterm.errors import UsageError
 from llterm.formats.exports import ExportOptions
 from llterm.session.document import Document
-from llterm.store.connection import connect, is_endless, to_look
+from llterm.store.database import connect, is_endless, to_look
 from llterm.store.loom_summary import read_summary
 from tests.helpers.hostile_looms import TABLES, VALUES, change, lies, made, opened, tried
 from tests.helpers.tree_commands import grown
@@ -109,8 +109,8 @@ def test_a_step_that_would_make_a_ring_is_not_undone(before: bool) -> None:
     """Also one that was read long after opening; the story goes on."""
     document = grown()
     story = document.text
-    step = next(one for one in reversed(document.ledger.history.done) if one.nodes)
-    steps = len(document.ledger.history.done)
+    step = next(one for one in reversed(document.undo_log.history.done) if one.nodes)
+    steps = len(document.undo_log.history.done)
     for id, (_, row) in [*step.nodes.items()]:
         ring = Node(id, id, (row or document.loom.nodes[id]).slices)
         step.nodes[id] = (ring, row) if before else (None, ring)
@@ -119,7 +119,7 @@ def test_a_step_that_would_make_a_ring_is_not_undone(before: bool) -> None:
     assert "llterm doctor" in caught.value.hint
     document.loom.check()
     assert document.text == story
-    assert len(document.ledger.history.done) == steps
+    assert len(document.undo_log.history.done) == steps
     document.edit(0, 0, "it goes on ")
     assert document.text == "it goes on " + story
 

@@ -39,7 +39,7 @@ while True:
     elif act == "prefix":
         document.set_prefix(str(at))
     elif act == "flush":
-        document.ledger.flush()
+        document.undo_log.flush()
     elif act == "branches":
         name = dice.choice(["delete", "delete_children", "merge", "trim", "bookmark", "sibling"])
         arguments = [" beside"] if name == "sibling" else []

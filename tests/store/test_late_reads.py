@@ -61,7 +61,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
         run = replace(model_run(b" w%d" % number), rejected=((b" other", -1.0),))
         document.accept(run, len(document.text))
     document.branches.bookmark(document.loom.head)
-    document.ledger.pending.extras[ROOT] = '{"pyloom": {"a": 1}}'
+    document.undo_log.pending.extras[ROOT] = '{"pyloom": {"a": 1}}'
     document.save_lines(b"Once", b"sampled")
     document.save_weave(b"blob")
     document.close()
@@ -78,8 +78,8 @@ def path(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def file_of(document: Document) -> LoomFile:
-    assert document.ledger.file is not None
-    return document.ledger.file
+    assert document.undo_log.file is not None
+    return document.undo_log.file
 
 
 def refusal(call: Callable[[], Any]) -> LltermError | None:
@@ -124,10 +124,10 @@ def test_what_is_on_screen_is_rescued_and_the_rest_is_said(path: Path, harm: Har
     document = Document.open(path)
     document.bear(lambda missing: heard.append(missing.said))
     document.edit(len(document.text), len(document.text), " typed")
-    document.ledger.flush()
+    document.undo_log.flush()
     harm(path, file_of(document))
     document.accept(replace(model_run(b" later"), rejected=((b" x", -2.0),)), len(document.text))
-    document.ledger.birth(2)
+    document.undo_log.birth(2)
     while document.undo() is not None:
         pass
     while document.redo() is not None:
@@ -163,7 +163,7 @@ def check_losses(copy: Document, hint: str) -> None:
     pieces = [copy.loom.pieces[id] for id in copy.loom.pieces.texts]
     lost = {
         "the tokens of {n} text": sum(one.author == "unknown" for one in pieces),
-        "what {n} text": sum(one.ids is not None and copy.ledger.birth(one.id) == Provenance()
+        "what {n} text": sum(one.ids is not None and copy.undo_log.birth(one.id) == Provenance()
                              for one in pieces),
         "fields of other programs": not file_of(copy).late.extras(),
         "samples, if": not copy.load_lines(b"Once"),
@@ -185,7 +185,7 @@ def test_every_export_is_made_from_memory(
     monkeypatch.setattr(png, "first_font", lambda families: families[0])
     document = Document.open(path)
     document.set_prefix("before")
-    document.ledger.flush()
+    document.undo_log.flush()
     history = holds_history(format)
     snapshot = document.whole(history=history)
     on_disk, in_memory = (

@@ -18,7 +18,7 @@ import pytest
 from llterm.jobs.loom_story import read_story
 from llterm.session import looms
 from llterm.session.document import Document
-from llterm.store.connection import journal_of
+from llterm.store.database import journal_of
 from llterm.store.loom_summary import read_summary
 
 STORY = "a fox went out. " * 2000

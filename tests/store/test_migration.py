@@ -42,7 +42,7 @@ def check(document: Document) -> None:
     made = [one for one in map(document.loom.pieces.__getitem__, document.loom.pieces.texts)
             if one.ids is not None]  # fmt: skip
     assert {one.logprobs for one in made} == {(-1.0, -1.0)}
-    assert document.ledger.birth(made[0].id).alternatives == (((1, b"x", -2.0),),) * 2
+    assert document.undo_log.birth(made[0].id).alternatives == (((1, b"x", -2.0),),) * 2
 
 
 def test_a_loom_of_the_first_version_is_whole(old: Path) -> None:
@@ -96,7 +96,7 @@ def test_steps_from_long_ago_are_undone_too(tmp_path: Path) -> None:
         document.branches.note(document.loom.head, str(number))
     document.copy_to(path)
     again = Document.open(path)
-    assert len(again.ledger.history.done) < 450
+    assert len(again.undo_log.history.done) < 450
     for number in reversed(range(150, 449)):
         again.undo()
         assert again.branches.marks(again.loom.head).note == str(number)

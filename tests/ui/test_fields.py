@@ -20,7 +20,7 @@ import llterm
 import llterm.ui
 from llterm.constraints.spec import Constraint
 from llterm.core.chat_messages import Chat
-from llterm.core.display import area_text, field_text
+from llterm.core.display_text import area_text, field_text
 from llterm.ui.dialogs.chat_dialog import ChatDialog
 from llterm.ui.dialogs.constraint_dialog import ConstraintDialog
 from llterm.ui.dialogs.export_dialog import ExportDialog

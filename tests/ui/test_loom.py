@@ -212,7 +212,7 @@ async def test_a_branch_is_cut_merged_moved_and_written(fox: Start) -> None:
 
 async def test_an_alternative_is_swapped_in(fox: Start) -> None:
     async with loom(fox) as (at, screen):
-        known = at.session.document.ledger.birth(screen.loom.nodes[screen.loom.head].piece)
+        known = at.session.document.undo_log.birth(screen.loom.nodes[screen.loom.head].piece)
         other = known.alternatives[0][0][1].decode()
         await go(at, screen, "␣ran away")
         await at.press("i", "enter")

@@ -166,11 +166,11 @@ async def test_the_loom_is_saved_elsewhere_with_its_history(start: Start, home: 
 
 def fill_disk(document: Document) -> None:
     """From now on SQLite is told that there is no room for the file to grow."""
-    document.ledger.flush()
+    document.undo_log.flush()
     database = sqlite3.connect(document.path or "")
     (pages,) = database.execute("pragma page_count").fetchone()
     database.close()
-    file = document.ledger.file
+    file = document.undo_log.file
     assert file is not None
     file.database.execute(f"pragma max_page_count = {pages}")
 
@@ -196,7 +196,7 @@ async def test_a_full_disk_is_said_once_and_the_story_stays(start: Start, home: 
         await at.press("alt+e", "end", "enter")
         await at.until(lambda: (home / "cat copy.loom").exists())
         # There is room again: nothing has to be done.
-        file = at.session.document.ledger.file
+        file = at.session.document.undo_log.file
         assert file is not None
         file.database.execute("pragma max_page_count = 1073741823")
         await at.until(lambda: "NOT SAVED" not in at.line("name"))

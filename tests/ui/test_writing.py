@@ -75,7 +75,7 @@ async def test_typing_is_saved_by_itself(start: Start, tmp_path: Path) -> None:
 
     async with start() as at:
         await at.press("Q")
-        await at.until(lambda: not at.session.document.ledger.pending)
+        await at.until(lambda: not at.session.document.undo_log.pending)
         with sqlite3.connect(f"file:{tmp_path / 'cat.loom'}?mode=ro", uri=True) as file:
             assert any(b"Q" in bytes(row[0]) for row in file.execute("select data from piece"))
 

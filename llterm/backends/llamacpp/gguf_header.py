@@ -11,7 +11,7 @@ from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import BinaryIO
 
-from llterm.core.display import visible
+from llterm.core.display_text import visible
 from llterm.errors import ModelError, reason
 from llterm.regular_file import open_file, present
 

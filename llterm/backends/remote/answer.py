@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Any, NoReturn
 
 from llterm.backends.remote.transport import BadAnswer
-from llterm.core.display import label_text
+from llterm.core.display_text import label_text
 from llterm.core.json_text import LONE, parsed
 
 HINT = "See that it is a model's server, and what its own log says."

@@ -37,7 +37,7 @@ from llterm.backends.remote.transport import (
     tokens_of,
 )
 from llterm.config.server_settings import DIALECTS, ServerSettings
-from llterm.core.display import display_text, label_text
+from llterm.core.display_text import display_text, label_text
 from llterm.core.json_text import json_text
 from llterm.errors import BackendUnavailable, LltermError, UsageError, reason
 from llterm.regular_file import read_file

@@ -24,7 +24,7 @@ from llterm.backends.remote.transport import (
     TransportUsage,
 )
 from llterm.core.chat_messages import Chat, ChatParts
-from llterm.core.display import label_text
+from llterm.core.display_text import label_text
 from llterm.core.query import (
     Capabilities,
     Cost,

@@ -23,7 +23,7 @@ from llterm.backends.remote.api_keys import Secret, hidden, source_of
 from llterm.backends.remote.server_faults import ServerFault
 from llterm.backends.remote.transport import BadAnswer, Reply
 from llterm.config.server_settings import ServerSettings, is_loopback, is_near
-from llterm.core.display import label_text
+from llterm.core.display_text import label_text
 from llterm.errors import BackendUnavailable, UsageError, reason
 from llterm.version import __version__
 

@@ -33,7 +33,7 @@ from llterm.backends.remote.steps import LONGEST_NAME
 from llterm.backends.remote.token_spelling import spread
 from llterm.backends.remote.transport import StatusFeed, Tell, Transport
 from llterm.config.server_settings import ServerSettings
-from llterm.core.display import label_text
+from llterm.core.display_text import label_text
 from llterm.core.tokens import Token, vocabulary_fingerprint
 from llterm.errors import ConfigError, LltermError
 

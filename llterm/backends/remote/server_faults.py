@@ -18,7 +18,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 
 from llterm.backends.remote.transport import BrokenOff, RequestRefused
-from llterm.core.display import label_text
+from llterm.core.display_text import label_text
 from llterm.errors import BackendUnavailable
 
 Kind = Literal["unreached", "slow", "cut", "busy", "loading", "failed"]

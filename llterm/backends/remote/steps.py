@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from llterm.backends.remote.answer import AnswerValue
 from llterm.backends.remote.token_spelling import vocabulary_bytes
 from llterm.backends.remote.transport import BadAnswer
-from llterm.core.display import label_text
+from llterm.core.display_text import label_text
 from llterm.core.tokens import Tail
 
 LEAD = 20.0

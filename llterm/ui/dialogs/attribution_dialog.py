@@ -21,7 +21,7 @@ from llterm.core.attribution_methods import (
     AttributionSettings,
     Method,
 )
-from llterm.core.display import visible
+from llterm.core.display_text import visible
 from llterm.core.tokens import Token, Vocabulary
 from llterm.engine.attribute import Attributions
 from llterm.errors import LltermError

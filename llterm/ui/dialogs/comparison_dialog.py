@@ -14,7 +14,7 @@ from textual.widgets import Static
 
 from llterm.core.branch_comparison import BranchComparison as Compared
 from llterm.core.branch_comparison import ComparedStretch, ComparedWord, compare
-from llterm.core.display import visible
+from llterm.core.display_text import visible
 from llterm.core.loom_tree import Loom
 from llterm.number_format import count_of, percent
 from llterm.ui.dialogs.dialog import Dialog

@@ -13,7 +13,7 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import OptionList, Static
 
-from llterm.core.display import field_text
+from llterm.core.display_text import field_text
 from llterm.errors import LltermError
 from llterm.ui.notices import show_trouble
 

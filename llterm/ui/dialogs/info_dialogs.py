@@ -8,7 +8,7 @@ from textual.content import Content
 from textual.widgets import Static
 
 from llterm.backends.remote.remote_backend import RemoteBackend
-from llterm.core.display import label_text
+from llterm.core.display_text import label_text
 from llterm.ui.dialogs.dialog import Dialog
 from llterm.ui.notices import LOG_BUFFER
 

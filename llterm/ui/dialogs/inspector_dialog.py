@@ -11,7 +11,7 @@ from textual.binding import Binding
 from textual.containers import Horizontal
 from textual.widgets import DataTable, Static
 
-from llterm.core.display import label_text, visible
+from llterm.core.display_text import label_text, visible
 from llterm.core.tokens import Token
 from llterm.errors import LltermError
 from llterm.number_format import LONGEST, bar, joint, of_logprob, percent

@@ -15,7 +15,7 @@ from textual.content import Content
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
-from llterm.core.display import label_text
+from llterm.core.display_text import label_text
 from llterm.number_format import count_of
 from llterm.session import looms, stories
 from llterm.session.stories import Story

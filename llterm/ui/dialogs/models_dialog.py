@@ -17,7 +17,7 @@ from llterm.backends.inventory import ModelEntry, fit_text, list_models, size_te
 from llterm.backends.registry import KnownModel
 from llterm.config import Config
 from llterm.config.server_settings import is_address
-from llterm.core.display import label_text
+from llterm.core.display_text import label_text
 from llterm.ui.dialogs.dialog import ListDialog
 from llterm.ui.widgets.text_fit import crop, fill
 

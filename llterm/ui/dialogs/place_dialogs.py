@@ -12,7 +12,7 @@ from textual.content import Content
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
-from llterm.core.display import display_text, visible
+from llterm.core.display_text import display_text, visible
 from llterm.core.provenance import Alternative
 from llterm.number_format import LONGEST, of_logprob
 from llterm.ui.dialogs.dialog import Dialog

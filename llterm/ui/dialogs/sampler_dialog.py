@@ -18,7 +18,7 @@ from textual.widgets.option_list import Option
 from llterm import state
 from llterm.config.sampling_values import preset_values, value_of
 from llterm.config.value_reader import PRESET_NAMES, preset_name
-from llterm.core.display import visible
+from llterm.core.display_text import visible
 from llterm.core.sampling.sampler_settings import DEFAULT_PRESET, PRESETS, Sampling
 from llterm.errors import LltermError
 from llterm.number_format import LONGEST, bar, of_logprob, percent

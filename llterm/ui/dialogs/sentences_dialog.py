@@ -13,7 +13,7 @@ from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from llterm.backends.registry import KnownModel, open_model
-from llterm.core.display import label_text
+from llterm.core.display_text import label_text
 from llterm.core.query import Backend
 from llterm.core.suggestion_tree import mean_of
 from llterm.errors import LltermError

@@ -11,7 +11,7 @@ from textual.content import Content
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
-from llterm.core.display import area_text, label_text
+from llterm.core.display_text import area_text, label_text
 from llterm.session import stories
 from llterm.session.stories import Story
 from llterm.ui.dialogs.dialog import FilesDialog

@@ -7,7 +7,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.widgets import Static
 
-from llterm.core.display import area_text
+from llterm.core.display_text import area_text
 from llterm.ui.dialogs.dialog import Dialog
 from llterm.ui.widgets.fields import Area, Field
 

@@ -253,7 +253,7 @@ def _known(screen: LoomPanes, piece: int, index: int) -> Callable[[], Sequence[A
     """Reads what was kept of a token's alternatives, when it is asked for."""
 
     def read() -> Sequence[Alternative]:
-        known = screen.document.ledger.birth(piece).alternatives
+        known = screen.document.undo_log.birth(piece).alternatives
         return known[index] if index < len(known) else ()
 
     return read

@@ -7,7 +7,7 @@ from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
-from llterm.core.display import display_text, whole_after
+from llterm.core.display_text import display_text, whole_after
 from llterm.core.outline_map import Listing
 from llterm.core.tree_outline import OutlineRow
 

@@ -16,7 +16,7 @@ from textual.geometry import Region, Size
 from textual.message import Message
 from textual.scroll_view import ScrollView
 
-from llterm.core.display import label_text, visible, whole_after
+from llterm.core.display_text import label_text, visible, whole_after
 from llterm.core.loom_tree import PERSON, Loom, Marks
 from llterm.core.outline_map import Listing
 from llterm.core.tree_outline import OutlineRow

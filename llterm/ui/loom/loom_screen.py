@@ -6,7 +6,7 @@ from textual import on
 from textual.app import ComposeResult
 from textual.containers import Horizontal
 
-from llterm.core.display import label_text
+from llterm.core.display_text import label_text
 from llterm.core.loom_tree import ROOT
 from llterm.keymap import IN_LOOM
 from llterm.number_format import count_of

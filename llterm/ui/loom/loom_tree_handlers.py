@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import islice
 
-from llterm.core.display import display_text, label_text
+from llterm.core.display_text import display_text, label_text
 from llterm.core.loom_tree import ROOT
 from llterm.core.outline_map import reveal
 from llterm.core.tree_outline import ORDERS, PhraseHit, find

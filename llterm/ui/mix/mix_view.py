@@ -9,7 +9,7 @@ from textual.content import Content
 from textual.widgets import Static
 
 from llterm.core.comparison.mixed_place import MixedPlace, ModelAtPlace, cautions
-from llterm.core.display import label_text, visible
+from llterm.core.display_text import label_text, visible
 from llterm.engine.mixture import Mix
 from llterm.number_format import count_of, percent, spoken_speed
 from llterm.ui.mix.mix_panes import MixPanes

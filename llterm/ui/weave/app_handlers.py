@@ -7,7 +7,7 @@ from textual.widget import Widget
 from llterm.backends.registry import KnownModel
 from llterm.backends.remote.remote_backend import counted, counted_words
 from llterm.core.chat_messages import read_chat
-from llterm.core.display import label_text
+from llterm.core.display_text import label_text
 from llterm.errors import LltermError
 from llterm.formats.dialogue import Dialogue
 from llterm.keymap import action_of

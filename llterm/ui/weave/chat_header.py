@@ -12,7 +12,7 @@ from textual.message import Message
 from textual.widgets import Static
 
 from llterm.core.chat_messages import ChatParts
-from llterm.core.display import label_text
+from llterm.core.display_text import label_text
 from llterm.ui.widgets.text_fit import crop
 
 

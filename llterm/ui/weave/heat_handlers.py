@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from llterm.core.attribution_methods import Question
-from llterm.core.display import raw_text, visible
+from llterm.core.display_text import raw_text, visible
 from llterm.core.futures import Futures
 from llterm.engine.attribute import Attributions
 from llterm.session import inspection

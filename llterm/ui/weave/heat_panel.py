@@ -18,7 +18,7 @@ from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
-from llterm.core.display import visible
+from llterm.core.display_text import visible
 from llterm.core.heat_scale import MEASURES, Measure, ends, heat, height, told
 from llterm.core.scored_text import Candidate, TokenReading
 from llterm.number_format import of_logprob

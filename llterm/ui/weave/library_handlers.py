@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from llterm.core.display import label_text
+from llterm.core.display_text import label_text
 from llterm.errors import UsageError, reason
 from llterm.formats import exports, imports
 from llterm.formats.export_source import source_of
@@ -49,7 +49,7 @@ def open_library(screen: Panes, *, begin: bool = False) -> None:
 
     document = screen.session.document
     document.checkpoint()
-    document.ledger.flush()
+    document.undo_log.flush()
     screen.ask(LoomsDialog(document.path, begin=begin), done)
 
 

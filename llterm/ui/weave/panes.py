@@ -13,7 +13,7 @@ from textual.screen import ModalScreen
 from textual.widget import Widget
 from textual.widgets import Static
 
-from llterm.core.display import label_text
+from llterm.core.display_text import label_text
 from llterm.keymap import Pane
 from llterm.session.manuscript import Change
 from llterm.session.session import Session

@@ -2,7 +2,7 @@
 
 Rows are made from the wrapped document straight away, so a key costs what is on screen and not
 what the paragraph is long, and only rows that look different are painted again. Together with
-`editor.py` the only place that touches Textual's `TextArea` internals.
+`story_editor.py` the only place that touches Textual's `TextArea` internals.
 """
 
 from __future__ import annotations

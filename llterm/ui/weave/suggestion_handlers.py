@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from llterm.core.display import raw_text
+from llterm.core.display_text import raw_text
 from llterm.core.suggestion_tree import taken
 from llterm.core.tokens import Tail
 from llterm.number_format import fine_percent

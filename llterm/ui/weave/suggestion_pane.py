@@ -19,7 +19,7 @@ from textual.geometry import Region
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from llterm.core.display import open_end, visible, whole_after
+from llterm.core.display_text import open_end, visible, whole_after
 from llterm.core.healing import healing_note
 from llterm.core.suggestion_tree import Branch
 from llterm.core.tokens import Tail, common

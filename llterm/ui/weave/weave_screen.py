@@ -155,7 +155,7 @@ class WeaveScreen(Panes):
         until it works."""
         failed: LltermError | None = None
         try:
-            self.session.document.ledger.flush()
+            self.session.document.undo_log.flush()
         except LltermError as error:
             failed = error
             if not self.unsaved:

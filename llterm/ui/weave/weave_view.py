@@ -8,7 +8,7 @@ from textual.widgets import Static
 
 from llterm.backends.remote.remote_backend import server_of, silent
 from llterm.core.chat_messages import encode_parts
-from llterm.core.display import label_text
+from llterm.core.display_text import label_text
 from llterm.core.healing import residue_of
 from llterm.core.query import Source
 from llterm.core.suggestion_tree import View, mean_of

@@ -22,7 +22,7 @@ from textual.reactive import reactive
 from textual.widget import Widget
 from textual.widgets import Input, TextArea
 
-from llterm.core.display import area_text, field_text
+from llterm.core.display_text import area_text, field_text
 
 
 class Field(Input):

@@ -19,7 +19,7 @@ from textual.geometry import Region
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from llterm.core.display import visible
+from llterm.core.display_text import visible
 from llterm.ramps import Depth, Paint
 from llterm.ui.widgets.text_fit import crop
 from llterm.ui.widgets.virtual_height import set_virtual_height

@@ -28,7 +28,7 @@ from llterm.backends.remote.steps import (
     text_token,
 )
 from llterm.backends.remote.transport import BadAnswer, Transport
-from llterm.core.display import label_text
+from llterm.core.display_text import label_text
 from llterm.core.tokens import Tail, Token
 
 CHATML = "<|im_start|>"

@@ -18,7 +18,7 @@ from llterm.store.stored_settings import changed
 log = logging.getLogger(__name__)
 
 
-class Ledger:
+class UndoLog:
     """Everything that changes a loom goes through here."""
 
     def __init__(self, file: LoomFile | None, contents: Contents) -> None:

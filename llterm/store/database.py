@@ -2,7 +2,7 @@
 
 A loom may be damaged, or made to do harm: tables that are views without an end, triggers, pages
 that lead back to themselves. So every connection counts the steps that SQLite takes, and runs
-nothing but the tables that `store.schema` made.
+nothing but the tables that `store.loom_schema` made.
 """
 
 from __future__ import annotations
