@@ -76,7 +76,7 @@ def test_alike_is_one_word_in_a_long_text(one: tuple[str, ...], other: tuple[str
 @given(seed=st.integers(0, 10**6), rules=RULES)
 def test_the_list_is_the_best_that_differ(seed: int, rules: WeaveSettings) -> None:
     """The same as folding everything there is; and nothing is lost."""
-    rules = replace(rules, beams=min(rules.beams, 8))
+    rules = replace(rules, beams=min(rules.beams, 8) or 8)
     model = RandomModel(seed)
     weave = begin(model, replace(rules, diverse=True))
     run(weave, model)
