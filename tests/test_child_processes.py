@@ -25,7 +25,7 @@ def begun() -> list[str]:
     for path in sorted(PACKAGE.rglob("*.py")):
         text = path.read_text("utf-8")
         for node in ast.walk(ast.parse(text)):
-            if isinstance(node, ast.Call) and ast.unparse(node.func) == "children.command":
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "child_processes.command":
                 within = ".".join(path.relative_to(PACKAGE.parent).parent.parts)
                 commands.append(
                     ast.unparse(node.args[0]).replace("{__package__}", within).strip("f'")

@@ -20,7 +20,7 @@ PACKAGE = Path(llterm.__file__).parent
 WRITERS = (
     PACKAGE / "core" / "json_text.py",
     # A process of its own that imports nothing of llterm; it answers with texts alone.
-    PACKAGE / "backends" / "rendering" / "child.py",
+    PACKAGE / "backends" / "template_child.py",
 )
 WRITING = {"dump", "dumps", "JSONEncoder"}
 ANYTHING = st.recursive(

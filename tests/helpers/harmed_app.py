@@ -49,6 +49,7 @@ async def go_on_and_keep(start: Start, home: Path, harm: Harm) -> None:
             at.main.action_run("edit.redo")
             await at.press("x", "f4")
             await at.until(lambda: at.session.reader.places and not at.session.reader.waiting)
+            await at.until(lambda: at.main.heat.reading is not None)
             await at.press("i")
             await at.until(lambda: isinstance(at.app.screen, InspectorDialog))
             await at.press("escape", "escape", "alt+l")

@@ -52,9 +52,11 @@ def test_wrong_types_are_told_with_their_place(read: Any, words: str) -> None:
 
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers(-(10**20), 10**20) | st.text()
+    st.none() | st.booleans() | st.integers(-(10**20), 10**20) | st.text(max_size=20)
     | st.floats(allow_nan=True, allow_infinity=True),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    lambda inner: st.lists(inner, max_size=4)
+    | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=20,
 )  # fmt: skip
 
 
