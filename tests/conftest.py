@@ -35,17 +35,11 @@ def no_key_is_kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture
-async def fable() -> AsyncIterator[LlamaBackend]:
+async def backend() -> AsyncIterator[LlamaBackend]:
     """The bundled model in this process, with one thread."""
     opened = await open_llama(BUNDLED, LlamaSettings(threads=1))
     yield opened
     await opened.close()
-
-
-@pytest.fixture
-def backend(fable: LlamaBackend) -> LlamaBackend:
-    """The same, where what is tested is the backend and not the model."""
-    return fable
 
 
 @pytest.fixture

@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 
 from llterm import child_processes
-from llterm.core.attribution_methods import Attribution, AttributionSettings, Question
+from llterm.core.attribution import Attribution, Question
+from llterm.core.attribution_methods import AttributionSettings
 from llterm.core.json_text import json_text
 from llterm.errors import CapabilityMissing, LltermError
 

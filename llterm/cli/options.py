@@ -16,6 +16,7 @@ from llterm.config import schema
 from llterm.config.config_loader import checked_flag, flag_name
 from llterm.config.schema import PRESET, setting
 from llterm.config.setting import Setting
+from llterm.core.attribution_methods import Method
 
 Command = TypeVar("Command", bound=Callable[..., None])
 Flags = Mapping[str, Any]
@@ -221,17 +222,7 @@ DRAWN = _settings(
 BANS = _settings("sampling", (row for row in schema.SAMPLING if row.name.startswith("ban")))
 
 Attribution = Annotated[
-    Literal[
-        "attention",
-        "attention-last",
-        "attention-layer",
-        "rollout",
-        "leave-one-out",
-        "saliency",
-        "input-x-gradient",
-        "integrated-gradients",
-    ]
-    | None,
+    Method | None,
     typer.Option("--attribution", help="Rather show what led to one token, by this method."),
 ]
 At = Annotated[

@@ -12,10 +12,8 @@ import numpy as np
 from llterm.backends.gradients_process import GradientProcess, check_installed
 from llterm.backends.llamacpp import inspect_gguf
 from llterm.core.attention_weights import last_row, rollout
-from llterm.core.attribution_methods import (
-    METHODS,
+from llterm.core.attribution import (
     Attribution,
-    AttributionSettings,
     Omissions,
     Question,
     begin,
@@ -23,6 +21,7 @@ from llterm.core.attribution_methods import (
     omission_cost,
     omissions,
 )
+from llterm.core.attribution_methods import METHODS, AttributionSettings
 from llterm.core.query import (
     Accelerated,
     Cost,

@@ -6,7 +6,8 @@ import asyncio
 import time
 from dataclasses import dataclass
 
-from llterm.core.attribution_methods import Attribution, AttributionSettings, Question
+from llterm.core.attribution import Attribution, Question
+from llterm.core.attribution_methods import AttributionSettings
 from llterm.core.display_text import visible
 from llterm.core.query import Backend
 from llterm.core.tokens import Tail, Token, Vocabulary

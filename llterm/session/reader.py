@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
@@ -43,7 +44,7 @@ class StoryToken:
     """Where its bytes begin in the story."""
 
 
-class StoryReader:
+class StoryReader(ABC):
     """Reads a story again whenever something changed that it depends on. What was read stays as
     long as the tokens up to it are the same.
 
@@ -120,9 +121,9 @@ class StoryReader:
         self._tokens, self._head = prompt.tokens, prompt.head
         return max(same, 0)
 
+    @abstractmethod
     def _depends_on(self) -> object:
         """What the readings depend on; another value stirs."""
-        raise NotImplementedError
 
     def _changed(self) -> None:
         """Something was read."""
@@ -134,14 +135,15 @@ class StoryReader:
 
     async def _rest(self) -> None:
         """Wait after a pass."""
+        return
 
+    @abstractmethod
     async def _look(self) -> None:
         """Find the story's tokens; keep what was read of an unchanged beginning."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def _read(self) -> bool:
         """Read a part. Returns whether there may be more to read now."""
-        raise NotImplementedError
 
 
 class Reader(StoryReader):

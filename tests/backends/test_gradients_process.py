@@ -8,7 +8,8 @@ import pytest
 
 from llterm.backends import gradients_process
 from llterm.backends.gradients_process import GradientProcess
-from llterm.core.attribution_methods import AttributionSettings, Question
+from llterm.core.attribution import Question
+from llterm.core.attribution_methods import AttributionSettings
 from llterm.errors import CapabilityMissing
 from tests.helpers.bundled_model import BUNDLED
 

@@ -11,16 +11,8 @@ from hypothesis import strategies as st
 
 from llterm.cli import options
 from llterm.core.attention_weights import Attention, last_row, rollout
-from llterm.core.attribution_methods import (
-    METHODS,
-    Attribution,
-    AttributionSettings,
-    Method,
-    Question,
-    cut,
-    omission_cost,
-    omissions,
-)
+from llterm.core.attribution import Attribution, Question, cut, omission_cost, omissions
+from llterm.core.attribution_methods import METHODS, AttributionSettings, Method
 from llterm.core.tokens import common
 
 ids = st.lists(st.integers(0, 3), min_size=2, max_size=24).map(tuple)

@@ -12,13 +12,8 @@ import pytest
 from llterm.backends.llamacpp import LlamaBackend, LlamaSettings, open_llama
 from llterm.backends.llamacpp.binding import library
 from llterm.backends.scripted import ScriptedBackend
-from llterm.core.attribution_methods import (
-    METHODS,
-    Attribution,
-    AttributionSettings,
-    Method,
-    Question,
-)
+from llterm.core.attribution import Attribution, Question
+from llterm.core.attribution_methods import METHODS, AttributionSettings, Method
 from llterm.core.query import Query
 from llterm.core.tokens import Anchor, Tail
 from llterm.core.tokens import Path as TokenPath
@@ -36,15 +31,15 @@ def text(backend: LlamaBackend) -> Tail:
 
 
 async def test_twenty_contexts_as_cold_evaluation_says(
-    plain: PlainDecoder, fable: LlamaBackend
+    plain: PlainDecoder, backend: LlamaBackend
 ) -> None:
-    prefix, ids = fable.vocabulary.prefix, text(fable)
+    prefix, ids = backend.vocabulary.prefix, text(backend)
     for number in range(20):
         tokens = prefix + ids[number * 3 : number * 3 + 8 + number]
         target = ids[number * 3 + 8 + number]
         question = Question(tokens, len(prefix), target)
         how = AttributionSettings("leave-one-out", last=6)
-        attribution = await attribute(fable, question, how)
+        attribution = await attribute(backend, question, how)
         assert attribution.first == max(len(tokens) - 6, len(prefix))
         assert_cold(plain, question, attribution)
 
@@ -80,39 +75,39 @@ async def test_every_architecture(tmp_path: Path, name: str) -> None:
         await backend.close()
 
 
-async def test_the_cost_is_known_and_the_story_stays(fable: LlamaBackend) -> None:
-    prefix, ids = fable.vocabulary.prefix, text(fable)
+async def test_the_cost_is_known_and_the_story_stays(backend: LlamaBackend) -> None:
+    prefix, ids = backend.vocabulary.prefix, text(backend)
     tokens = prefix + ids[:200]
     question = Question(tokens[:150], len(prefix), ids[150])
-    known = price(fable, question, AttributionSettings("leave-one-out"))
+    known = price(backend, question, AttributionSettings("leave-one-out"))
     assert known.before == 150 - 64 - 1
     story = [Query(TokenPath(Anchor(tokens)))]
     for _ in range(2):
         with counted() as at_rest:
-            async for _ in fable.ask(story):
+            async for _ in backend.ask(story):
                 pass
     with counted() as seen:
-        await attribute(fable, question, AttributionSettings("leave-one-out"))
+        await attribute(backend, question, AttributionSettings("leave-one-out"))
     assert seen.tokens == known.tokens, "what the story holds is not evaluated again"
     with counted() as again:
-        async for _ in fable.ask(story):
+        async for _ in backend.ask(story):
             pass
     assert again.sizes == at_rest.sizes
     assert f"{known.tokens:,} tokens" in known.told
 
 
-async def test_progress_goes_up_to_the_end_and_it_can_be_stopped(fable: LlamaBackend) -> None:
-    prefix, ids = fable.vocabulary.prefix, text(fable)
+async def test_progress_goes_up_to_the_end_and_it_can_be_stopped(backend: LlamaBackend) -> None:
+    prefix, ids = backend.vocabulary.prefix, text(backend)
     question = Question(prefix + ids[:180], len(prefix), ids[180])
     shares: list[float] = []
     how = AttributionSettings("leave-one-out", last=180)
     begun = asyncio.Event()
-    task = asyncio.create_task(attribute(fable, question, how, None, lambda _: begun.set()))
+    task = asyncio.create_task(attribute(backend, question, how, None, lambda _: begun.set()))
     await begun.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    await attribute(fable, question, AttributionSettings("leave-one-out"), None, shares.append)
+    await attribute(backend, question, AttributionSettings("leave-one-out"), None, shares.append)
     assert shares == sorted(shares)
     assert shares[-1] > 0.98
     assert len(set(shares)) > 5
@@ -142,21 +137,21 @@ async def test_what_a_source_cannot_do_is_said() -> None:
         price(backend, Question((0,), 1, 7), AttributionSettings("leave-one-out"))
 
 
-async def test_layers_and_long_texts(fable: LlamaBackend) -> None:
-    prefix, ids = fable.vocabulary.prefix, text(fable)
+async def test_layers_and_long_texts(backend: LlamaBackend) -> None:
+    prefix, ids = backend.vocabulary.prefix, text(backend)
     question = Question(prefix + ids[:100], len(prefix), ids[100])
     for method in ("attention", "attention-last", "rollout"):
-        whole = await attribute(fable, question, AttributionSettings(method))
-        part = await attribute(fable, question, AttributionSettings(method, limit=30))
+        whole = await attribute(backend, question, AttributionSettings(method))
+        part = await attribute(backend, question, AttributionSettings(method, limit=30))
         assert part.values == pytest.approx(whole.values[-30:], abs=2e-3)
         assert part.elsewhere is not None
         assert part.elsewhere == pytest.approx(1 - part.values.sum(), abs=1e-6)
         assert "last 30 tokens" in part.notes[0]
-    last = await attribute(fable, question, AttributionSettings("attention-layer", layer=5))
-    same = await attribute(fable, question, AttributionSettings("attention-last"))
+    last = await attribute(backend, question, AttributionSettings("attention-layer", layer=5))
+    same = await attribute(backend, question, AttributionSettings("attention-last"))
     assert last.values == pytest.approx(same.values)
     with pytest.raises(LltermError, match="Layer 6 has no attention"):
-        await attribute(fable, question, AttributionSettings("attention-layer", layer=6))
+        await attribute(backend, question, AttributionSettings("attention-layer", layer=6))
 
 
 @pytest.mark.parametrize(

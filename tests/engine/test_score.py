@@ -21,16 +21,18 @@ TEXT = (
 
 
 async def read(
-    fable: LlamaBackend, ids: Tail, window: int, stride: int, method: Method = "overlap"
+    backend: LlamaBackend, ids: Tail, window: int, stride: int, method: Method = "overlap"
 ) -> list[TokenReading]:
-    scores = score_text(fable, ids, window=window, stride=stride, method=method)
+    scores = score_text(backend, ids, window=window, stride=stride, method=method)
     return [reading async for reading, _ in scores]
 
 
-async def test_each_token_as_decoding_alone_says(fable: LlamaBackend, plain: PlainDecoder) -> None:
-    ids = fable.vocabulary.encode(TEXT.encode())[:160]
-    prefix = fable.vocabulary.prefix
-    readings = await read(fable, ids, 512, 256)
+async def test_each_token_as_decoding_alone_says(
+    backend: LlamaBackend, plain: PlainDecoder
+) -> None:
+    ids = backend.vocabulary.encode(TEXT.encode())[:160]
+    prefix = backend.vocabulary.prefix
+    readings = await read(backend, ids, 512, 256)
     assert [reading.token.id for reading in readings] == list(ids)
     for index, reading in enumerate(readings):
         alone = plain.logprobs(prefix + ids[:index])
@@ -50,12 +52,12 @@ async def test_each_token_as_decoding_alone_says(fable: LlamaBackend, plain: Pla
 
 
 async def test_past_the_window_each_token_sees_what_is_stated(
-    fable: LlamaBackend, plain: PlainDecoder
+    backend: LlamaBackend, plain: PlainDecoder
 ) -> None:
-    ids = fable.vocabulary.encode(TEXT.encode())[:260]
-    prefix = fable.vocabulary.prefix
+    ids = backend.vocabulary.encode(TEXT.encode())[:260]
+    prefix = backend.vocabulary.prefix
     size = 64 - len(prefix)
-    readings = await read(fable, ids, 64, 20)
+    readings = await read(backend, ids, 64, 20)
     assert [reading.token.id for reading in readings] == list(ids)
     for index in range(0, len(ids), 7):
         # Windows end at size, size + 20, size + 40, …
@@ -65,12 +67,12 @@ async def test_past_the_window_each_token_sees_what_is_stated(
         assert abs(readings[index].p - math.exp(float(alone[ids[index]]))) < 2e-3
 
 
-async def test_perplexity_is_llama_cpps(fable: LlamaBackend, plain: PlainDecoder) -> None:
+async def test_perplexity_is_llama_cpps(backend: LlamaBackend, plain: PlainDecoder) -> None:
     """Its method: windows side by side, begin-of-text first, the second half of each counted."""
     window = 128
-    prefix = fable.vocabulary.prefix
-    ids = fable.vocabulary.encode((TEXT * 2).encode())
-    readings = await read(fable, ids, window, window, "halves")
+    prefix = backend.vocabulary.prefix
+    ids = backend.vocabulary.encode((TEXT * 2).encode())
+    readings = await read(backend, ids, window, window, "halves")
     tokens = prefix + ids
     nats: list[float] = []
     for begin in range(0, len(tokens) - window + 1, window):
@@ -82,9 +84,9 @@ async def test_perplexity_is_llama_cpps(fable: LlamaBackend, plain: PlainDecoder
     assert abs(summarise(readings).perplexity / theirs - 1) < 1e-3
 
 
-async def test_nothing_is_evaluated_twice_within_the_context(fable: LlamaBackend) -> None:
-    ids = fable.vocabulary.encode(TEXT.encode())
+async def test_nothing_is_evaluated_twice_within_the_context(backend: LlamaBackend) -> None:
+    ids = backend.vocabulary.encode(TEXT.encode())
     with counted() as seen:
-        found = await read(fable, ids, 2048, 1000)
+        found = await read(backend, ids, 2048, 1000)
     assert len(found) == len(ids)
     assert seen.tokens == len(ids)

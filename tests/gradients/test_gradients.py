@@ -13,7 +13,8 @@ import pytest
 
 from llterm.backends.gradients_process import GradientProcess
 from llterm.backends.llamacpp import LlamaBackend, LlamaSettings, open_llama
-from llterm.core.attribution_methods import AttributionSettings, Method, Question
+from llterm.core.attribution import Question
+from llterm.core.attribution_methods import AttributionSettings, Method
 from llterm.engine.attribute import attribute
 from llterm.errors import CapabilityMissing
 from llterm.session.stories import STORIES

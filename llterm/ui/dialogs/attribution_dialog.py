@@ -13,14 +13,8 @@ from textual.style import Style as ContentStyle
 from textual.widgets import Static
 from textual.worker import Worker
 
-from llterm.core.attribution_methods import (
-    METHODS,
-    SHARES,
-    SIGNED,
-    Attribution,
-    AttributionSettings,
-    Method,
-)
+from llterm.core.attribution import Attribution
+from llterm.core.attribution_methods import METHODS, SHARES, SIGNED, AttributionSettings, Method
 from llterm.core.display_text import visible
 from llterm.core.tokens import Token, Vocabulary
 from llterm.engine.attribute import Attributions

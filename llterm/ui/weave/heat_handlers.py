@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from llterm.core.attribution_methods import Question
+from llterm.core.attribution import Question
 from llterm.core.display_text import raw_text, visible
 from llterm.core.futures import Futures
 from llterm.engine.attribute import Attributions

@@ -3,6 +3,7 @@ server and many others speak it. What a server takes of it is found out by tryin
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
@@ -30,11 +31,12 @@ MOST = 5
 
 
 @dataclass(frozen=True, slots=True)
-class EchoedCompletions(KnownServer):
+class EchoedCompletions(KnownServer, ABC):
     """A server that can echo the prompt in its completions, in OpenAI's legacy arrays."""
 
+    @abstractmethod
     def call(self, request: CompletionRequest) -> HttpCall:
-        raise NotImplementedError
+        """The request as the dialect writes it."""
 
     def scoring_call(self, prompt: Prompt, top: int) -> HttpCall:
         call = self.call(CompletionRequest([prompt], top))
