@@ -9,7 +9,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Mapping, MutableMapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import Enum
 from pathlib import Path
 from string import ascii_lowercase
@@ -136,7 +136,8 @@ def stderr_to(log: Path) -> Iterator[None]:
         os.dup2(real, 2)
         os.close(real)
         sys.__stderr__ = before  # type: ignore[misc]
-        screen.close()
+        with suppress(OSError):  # The terminal may be gone, with what was still to be drawn.
+            screen.close()
 
 
 _ALT = Enum("_ALT", {letter: f"alt+{letter}" for letter in ascii_lowercase})  # type: ignore[misc]

@@ -67,6 +67,10 @@ _COLORS = {"standard": 16, "256": 256, "truecolor": 1 << 24, "windows": 16}
 _INERT = InertFilter()
 SIGNALS = ("SIGHUP", "SIGTERM", "SIGINT")
 """A dropped connection, a polite end: both save and put the terminal back."""
+TERMINAL = 0
+"""What Textual reads keys from."""
+HANG_UP = 1.0
+"""Seconds between two looks at whether the terminal is still there."""
 
 
 def run_app(launch: Launch) -> int:
@@ -263,6 +267,14 @@ class LltermApp(App[None]):
         for name in SIGNALS:
             if hasattr(signal, name):
                 loop.add_signal_handler(getattr(signal, name), self.exit)
+        if os.isatty(TERMINAL):
+            self.set_interval(HANG_UP, self._leave_lost_terminal)
+
+    def _leave_lost_terminal(self) -> None:
+        """A terminal that is gone reads as nothing, for ever, and the signal goes to whoever leads
+        its session alone: `make`, for one, does not pass it on."""
+        if not os.isatty(TERMINAL):
+            self.exit()
 
     def action_command_palette(self) -> None:
         if not Palette.is_open(cast(App[object], self)):

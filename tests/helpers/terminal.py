@@ -64,7 +64,7 @@ class Terminal:
 
     def read(self, seconds: float = 0.05) -> bytes:
         """What comes within this time; b"" when nothing does."""
-        ready, _, _ = select.select([self._fd], [], [], seconds)
+        ready, _, _ = select.select([self._fd] if self._fd >= 0 else [], [], [], seconds)
         if not ready:
             return b""
         try:
@@ -116,6 +116,11 @@ class Terminal:
         """Send a signal to the program (not to its children)."""
         os.kill(self.pid, number)
 
+    def hang_up(self) -> None:
+        """Take the terminal away, as a dropped connection does."""
+        os.close(self._fd)
+        self._fd = -1
+
     def close(self) -> None:
         """End the program if it still runs, and what it started."""
         if self.status is None:
@@ -132,7 +137,8 @@ class Terminal:
                         self.status = os.waitstatus_to_exitcode(status)
                 if self.status is not None:
                     break
-        os.close(self._fd)
+        if self._fd >= 0:
+            os.close(self._fd)
 
     def __enter__(self) -> Terminal:
         return self

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import signal
 import sqlite3
 import sys
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.program_home import Start
-from tests.helpers.terminal import Terminal
+from tests.helpers.terminal import Terminal, llterm
 
 pytestmark = pytest.mark.pty
 
@@ -68,6 +69,19 @@ def test_a_session_from_start_to_resume(start: Start, home: Path, columns: int, 
     again.send(CTRL_Q)
     assert again.wait() == 0
     assert story(home / "fox.loom") == PROMPT
+
+
+def test_a_terminal_that_goes_away_ends_it_though_no_signal_comes(start: Start, home: Path) -> None:
+    program = " ".join(map(shlex.quote, llterm("weave", "fox.loom", "--prompt", PROMPT)))
+    # It leads the session, hears of the end and keeps it to itself, as `make weave` does.
+    terminal = start(command=["sh", "-c", f"trap : HUP; {program}; echo $? >ended"])
+    terminal.wait_for("fable")
+    terminal.send(" zebra")
+    terminal.wait_for("zebra")
+    terminal.hang_up()
+    terminal.wait()
+    assert (home / "ended").read_text() == "0\n"
+    assert story(home / "fox.loom") == f"{PROMPT} zebra"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
