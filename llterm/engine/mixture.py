@@ -8,15 +8,22 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
-from contextlib import AsyncExitStack, aclosing
+from collections.abc import (
+    AsyncGenerator,
+    Callable,
+    Collection,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from contextlib import AsyncExitStack, aclosing, contextmanager
 from dataclasses import replace
 
 import numpy as np
 
 from llterm.backends.registry import Progress, Tell, find_model, open_model
 from llterm.config import Config
-from llterm.core.chat_messages import Chat, ChatParts, ChatsTold, encode_parts
+from llterm.core.chat_messages import Chat, ChatParts, ChatsTold, chat_draft
 from llterm.core.comparison.divergence import log_softmax
 from llterm.core.distribution import Distribution
 from llterm.core.mixing.blend import Blend, MemberDistribution
@@ -33,10 +40,10 @@ from llterm.core.query import (
     Query,
     TokenScore,
 )
-from llterm.core.tokens import Anchor, Path, SettlesLater, Tail, Vocabulary
+from llterm.core.tokens import Anchor, Path, Tail, Vocabulary, settled
 from llterm.engine.ensemble import Ensemble, PathVotes
 from llterm.engine.members import ByteMember, Member, TokenMember
-from llterm.engine.prompt_heads import open_chat
+from llterm.engine.prompt_heads import open_chat, opened_chat
 from llterm.engine.whole_rows import PART, Numbers, rows_of
 from llterm.errors import LltermError, UsageError
 
@@ -164,46 +171,58 @@ class Mix:
             return formats[0]
         return ", ".join(f"{name}: {one}" for name, one in zip(self.names, formats, strict=True))
 
-    def open_chat(self, chat: Chat) -> ChatParts:
-        """The chat as the model reads it for which it is longest; each model reads its own.
+    def open_chat(self, chat: Chat) -> ChatParts | None:
+        """The chat as the model reads it for which it is longest; each model reads its own. None
+        where one of them is not there yet.
 
         Raises LltermError where a model cannot open it.
         """
-        opened = [self._opened(index, chat) for index in range(len(self.sources))]
-        if not all(opened):
-            return ()  # One of them is not there yet.
-        own = [
-            encode_parts(parts, source.vocabulary)
-            for parts, source in zip(opened, self.sources, strict=True)
-        ]
-        # The window over a long reply leaves room for any of them then.
+        opened: list[ChatParts] = []
+        own: list[Tail] = []
+        for source, name in zip(self.sources, self.names, strict=True):
+            with _named(name):
+                parts = open_chat(source, chat)
+            if parts is not None:
+                tokens = chat_draft(parts, source.vocabulary).known(source.vocabulary)
+                opened.append(parts)
+                own += [] if tokens is None else [tokens]
+        if len(own) < len(self.sources):
+            return None
+        parts = self._longest(opened, own)
+        head = chat_draft(parts, self.vocabulary).known(self.vocabulary)
+        return None if head is None else self._begun_by_all(parts, head, own)
+
+    async def opened_chat(self, chat: Chat) -> ChatParts:
+        """The same; waits until all are there."""
+        opened: list[ChatParts] = []
+        own: list[Tail] = []
+        for source, name in zip(self.sources, self.names, strict=True):
+            with _named(name):
+                opened.append(await opened_chat(source, chat))
+            draft = chat_draft(opened[-1], source.vocabulary)
+            own.append(await settled(draft, source.vocabulary))
+        parts = self._longest(opened, own)
+        head = await settled(chat_draft(parts, self.vocabulary), self.vocabulary)
+        return self._begun_by_all(parts, head, own)
+
+    def _longest(self, opened: Sequence[ChatParts], own: Sequence[Tail]) -> ChatParts:
+        """The parts of whom the chat is longest for, in the mix's alphabet: the window over a long
+        reply leaves room for any of them then."""
         longest = max(range(len(own)), key=lambda index: len(own[index]))
-        parts, self.chat_reader = opened[longest], self.names[longest]
-        if not self.by_id:
-            parts = byte_parts(parts)
-        head = encode_parts(parts, self.vocabulary)
+        self.chat_reader = self.names[longest]
+        return opened[longest] if self.by_id else byte_parts(opened[longest])
+
+    def _begun_by_all(self, parts: ChatParts, head: Tail, own: Sequence[Tail]) -> ChatParts:
+        """Texts that begin with `head` begin with its own tokens for each model."""
         for voice, tokens in zip(self._voices, own, strict=True):
             voice.heads.learn(head, tokens)
         return parts
-
-    async def settle(self) -> bool:
-        """Wait for what the models' chats and tokenizers owe. True where that was anything."""
-        asked = [one for source in self.sources for one in (source, source.vocabulary)]
-        return any([await one.settle() for one in asked if isinstance(one, SettlesLater)])
 
     def hear_chats(self, listener: Callable[[], None]) -> None:
         """Have `listener` called when a chat of any of them is there."""
         for source in self.sources:
             if isinstance(source, ChatsTold):
                 source.hear_chats(listener)
-
-    def _opened(self, index: int, chat: Chat) -> ChatParts:
-        try:
-            return open_chat(self.sources[index], chat)
-        except LltermError as error:
-            name = self.names[index]
-            title = error.title if name in error.title else f"{name}: {error.title}"
-            raise type(error)(title, error.cause, error.hint) from error
 
     @property
     def spent(self) -> Cost:
@@ -372,6 +391,16 @@ class Mix:
             tuple(heard.get(index, silent) for index in range(len(self.sources))),
             speakers,
         )
+
+
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    """An error in here says which model it is of."""
+    try:
+        yield
+    except LltermError as error:
+        title = error.title if name in error.title else f"{name}: {error.title}"
+        raise type(error)(title, error.cause, error.hint) from error
 
 
 def distinct(names: Sequence[str]) -> tuple[str, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,7 +93,7 @@ class ComparisonPlan:
         if base is not None:
             return cls._of_file(backends, names, base, by_id)
         model = backends[options.reference]
-        text = await asyncio.to_thread(_beginning, model, request.text, options.tokens)
+        text = await _beginning(model, request.text, options.tokens)
         if not by_id:
             # The only alphabet that they share.
             backends = [Mix([backend], ALONE, bytewise=True) for backend in backends]
@@ -102,7 +101,7 @@ class ComparisonPlan:
         reference = readers[options.reference]
         others = [n for n in range(len(backends)) if n != options.reference]
         vocabulary = reference.backend.vocabulary
-        ids = await asyncio.to_thread(vocabulary.encode, text)
+        ids = await vocabulary.tokenize(text)
         begun = len(ids) if options.further else 0
         if options.further:
             ids += await _own_text(request, options, reference, ids, listener)
@@ -186,7 +185,7 @@ class ComparisonPlan:
 
 
 async def _reader(backend: Backend, chat: Chat | None) -> ModelReader:
-    head = await asyncio.to_thread(head_of, backend, chat) if chat else None
+    head = await head_of(backend, chat) if chat else None
     return ModelReader(backend, head)
 
 
@@ -206,11 +205,11 @@ def check_comparable(backends: Sequence[Backend], names: Sequence[str], *, by_id
             )
 
 
-def _beginning(model: Backend, text: bytes, tokens: int) -> bytes:
+async def _beginning(model: Backend, text: bytes, tokens: int) -> bytes:
     """The text's first `tokens` tokens, as this model counts them; 0: all of it."""
     if not tokens:
         return text
-    return text_bytes(model.vocabulary, model.vocabulary.encode(text)[:tokens])
+    return text_bytes(model.vocabulary, (await model.vocabulary.tokenize(text))[:tokens])
 
 
 async def _own_text(

@@ -76,11 +76,12 @@ class TextChats:
         self._form = form
         self._vocabulary = vocabulary
 
-    def open(self, chat: Chat) -> ChatParts:
-        return tuple(_pieces(self._form.open(chat), self._vocabulary))
+    def open(self, chat: Chat) -> ChatParts | None:
+        parts = self._form.open(chat)
+        return None if parts is None else tuple(_pieces(parts, self._vocabulary))
 
-    async def settle(self) -> bool:
-        return await self._form.settle()
+    async def opened(self, chat: Chat) -> ChatParts:
+        return tuple(_pieces(await self._form.opened(chat), self._vocabulary))
 
     async def close(self) -> None:
         await self._form.close()
@@ -100,7 +101,7 @@ class ServerWrittenChats(DeferredOpener):
         self._dialect = dialect
         self._vocabulary = vocabulary
 
-    async def opened(self, chat: Chat) -> ChatParts:
+    async def render(self, chat: Chat) -> ChatParts:
         messages = chat.messages()
         # Whether or not the template takes the blanks around them away.
         written = [text for one in messages if (text := one["content"].strip())]
@@ -123,8 +124,7 @@ class ServerWrittenChats(DeferredOpener):
             at += len(token.data)
         for theirs, group in groupby(whose, key=itemgetter(0)):
             run = [token if theirs else _marked(token) for _, token in group]
-            # One whose bytes are not told stays unknown: its text would be lost.
-            self._vocabulary.learn(token for token in run if token.data)
+            self._vocabulary.learn(run)
             data = b"".join(token.data for token in run)
             yield ChatPart(
                 data.decode("utf-8", "replace"), theirs, tuple(token.id for token in run)
@@ -176,5 +176,5 @@ def _parts(text: str, written: Sequence[str]) -> Iterator[ChatPart]:
 
 def _marked(token: Token) -> Token:
     """One of a template's: special where it is called so."""
-    special = _MARK.fullmatch(token.data) is not None or is_end(token.data)
+    special = not token.data or _MARK.fullmatch(token.data) is not None or is_end(token.data)
     return replace(token, special=special, end=is_end(token.data))

@@ -23,13 +23,13 @@ from numpy.typing import NDArray
 
 from llterm.core.chat_messages import ChatPart, ChatParts
 from llterm.core.distribution import Reals
-from llterm.core.tokens import Tail, Token, Vocabulary
+from llterm.core.tokens import EncodesHere, Tail, Token, Vocabulary
 
 END = 256
 SIZE = 257
 
 
-class ByteVocabulary:
+class ByteVocabulary(EncodesHere):
     """The alphabet of models whose vocabularies differ: 0 to 255 are bytes, 256 ends the text."""
 
     fingerprint = "bytes"
