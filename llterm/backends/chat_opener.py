@@ -43,15 +43,8 @@ class ChatOpener(Protocol):
         """Give up what is being opened."""
 
 
-class OpensAtOnce(ABC):
+class OpensAtOnce:
     """Base of openers that open a chat on the spot: nothing is waited for."""
-
-    @abstractmethod
-    def open(self, chat: Chat) -> ChatParts:
-        """As `ChatOpener`."""
-
-    async def opened(self, chat: Chat) -> ChatParts:
-        return self.open(chat)
 
     def hear(self, told: Callable[[], None]) -> None:
         pass
@@ -145,6 +138,9 @@ class BuiltInOpener(OpensAtOnce):
 
     def open(self, chat: Chat) -> ChatParts:
         return self._form.open(chat)
+
+    async def opened(self, chat: Chat) -> ChatParts:
+        return self.open(chat)
 
 
 def opener(form: ChatFormat, loop: asyncio.AbstractEventLoop) -> ChatOpener:

@@ -7,6 +7,7 @@ are then bytes, and every model stays in step with them.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import OrderedDict
 from collections.abc import (
     AsyncGenerator,
@@ -26,7 +27,7 @@ from llterm.config import Config
 from llterm.core.chat_messages import Chat, ChatParts, ChatsTold, chat_draft
 from llterm.core.comparison.divergence import log_softmax
 from llterm.core.distribution import Distribution
-from llterm.core.mixing.blend import Blend, MemberDistribution
+from llterm.core.mixing.blend import Blend, MemberDistribution, named
 from llterm.core.mixing.byte_distribution import DROPPED, ByteVocabulary, byte_parts
 from llterm.core.mixing.logprob_rows import distribution_of
 from llterm.core.mixing.mix_recipe import Recipe
@@ -40,7 +41,15 @@ from llterm.core.query import (
     Query,
     TokenScore,
 )
-from llterm.core.tokens import Anchor, Path, Tail, Vocabulary, settled
+from llterm.core.tokens import (
+    Anchor,
+    LearnsTokens,
+    Path,
+    Tail,
+    Vocabulary,
+    grows,
+    settled,
+)
 from llterm.engine.ensemble import Ensemble, PathVotes
 from llterm.engine.members import ByteMember, Member, TokenMember
 from llterm.engine.prompt_heads import open_chat, opened_chat
@@ -82,8 +91,11 @@ class Mix:
         self.by_id = shared and not bytewise
         """All share one vocabulary; otherwise the mix is one of bytes."""
         self.vocabulary: Vocabulary = first if self.by_id else ByteVocabulary()
+        company = [one.vocabulary for one in sources if isinstance(one.vocabulary, LearnsTokens)]
         self._voices: tuple[Member, ...] = tuple(
-            TokenMember(source, first.prefix) if self.by_id else ByteMember(source, dropped)
+            TokenMember(source, first.prefix, company)
+            if self.by_id
+            else ByteMember(source, dropped)
             for source in sources
         )
         able = [source.capabilities for source in sources]
@@ -104,7 +116,7 @@ class Mix:
         """Name of the model whose chat `open_chat` told last."""
         self._begin: int | None = None
         self._search: Anchor | None = None
-        self._looked: OrderedDict[tuple[Tail, Recipe], Blend] = OrderedDict()
+        self._looked: OrderedDict[tuple[Tail, Recipe, int], Blend] = OrderedDict()
         self._looking = asyncio.Lock()
 
     @property
@@ -273,11 +285,11 @@ class Mix:
         """`blends` of one path. The last few are kept: a token is drawn from what is on show."""
         async with self._looking:
             self.admit()
-            key = path.tokens, self.in_force
+            key = path.tokens, self.in_force, self._size
             if key not in self._looked:
                 async with aclosing(self.blends([path])) as blends:
                     blend = (await anext(blends))[1]
-                key = path.tokens, self.in_force
+                key = path.tokens, self.in_force, self._size
                 self._looked[key] = blend
                 if len(self._looked) > LOOKED:
                     self._looked.popitem(last=False)
@@ -373,24 +385,31 @@ class Mix:
                 facts[path] = Failed(path, error)
                 continue
             self.unknown = max(self.unknown, blend.unknown)
-            unknown = 0.0 if blend.exact else blend.unknown
-            distribution = distribution_of(
-                blend.row, query.keep, query.mask,
-                full=query.full, exact=blend.exact, unknown=unknown,
-            )  # fmt: skip
+            distribution = blend.listing(query.keep, query.mask, full=query.full)
             facts[path] = Fact(path, distribution, hearing.cost)
         return facts
 
     def _blend(self, path: Path, heard: Mapping[int, MemberDistribution]) -> Blend:
         position, recipe = self._position(path), self.in_force
         speakers = recipe.speakers(position)
-        voices = np.stack([heard[index].row for index in speakers])
-        silent = MemberDistribution(np.full(voices.shape[1], -np.inf), exact=False, unknown=1.0)
+        size = max(self._size, *(len(one.row) for one in heard.values()))
+        told = {index: one.as_long_as(size) for index, one in heard.items()}
+        voices = [told[index] for index in speakers]
+        row = recipe.decide(np.stack([one.row for one in voices]), position)
+        silent = MemberDistribution(np.full(size, -np.inf), exact=False, unknown=1.0)
         return Blend(
-            recipe.decide(voices, position),
-            tuple(heard.get(index, silent) for index in range(len(self.sources))),
+            named(row, voices),
+            tuple(told.get(index, silent) for index in range(len(self.sources))),
             speakers,
+            whole=not grows(self.vocabulary),
         )
+
+    @property
+    def _size(self) -> int:
+        """How many ids rows have; of a vocabulary that is not whole those that can be known."""
+        known = self.vocabulary
+        growing = isinstance(known, LearnsTokens) and not known.whole
+        return known.bound if growing else known.size
 
 
 @contextmanager
@@ -417,10 +436,14 @@ def distinct(names: Sequence[str]) -> tuple[str, ...]:
 
 def _scored(index: int, id: int, distribution: Distribution, cost: Cost) -> TokenScore:
     row = distribution.full
-    assert row is not None
-    own = row[id]
-    rank = 1 + int((row > own).sum()) + int((row[:id] == own).sum())
-    return TokenScore(index, id, float(own), rank, distribution, cost)
+    if row is None:
+        listed = distribution.ids.tolist()
+        at = listed.index(id) if id in listed else len(listed)
+        told = float(distribution.logprobs[at]) if at < len(listed) else -math.inf
+        return TokenScore(index, id, told, at + 1, distribution, cost)
+    own = float(row[id])
+    rank = 1 + int((row > row[id]).sum()) + int((row[:id] == row[id]).sum())
+    return TokenScore(index, id, own, rank, distribution, cost)
 
 
 async def open_models(

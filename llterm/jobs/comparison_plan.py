@@ -11,7 +11,7 @@ from llterm.core.comparison.conditions import Condition
 from llterm.core.mixing.mix_recipe import Recipe
 from llterm.core.mixing.opinion_pools import OpinionPool
 from llterm.core.query import Backend
-from llterm.core.tokens import Anchor, Tail, Vocabulary, text_bytes
+from llterm.core.tokens import Anchor, Tail, Vocabulary, grows, text_bytes
 from llterm.core.tokens import Path as TokenPath
 from llterm.core.windows import halves, overlapping
 from llterm.engine.base_file import BaseFile, BaseWriter
@@ -86,6 +86,8 @@ class ComparisonPlan:
         names = distinct(names_of(request))
         chat = request.chat
         by_id = len({backend.vocabulary.fingerprint for backend in backends}) == 1
+        if not by_id and base is None:
+            by_id = await cut_alike([backend.vocabulary for backend in backends], request.text)
         check_comparable(backends, names, by_id=by_id)
         method: Method = "halves" if options.write_base is not None else options.method
         if chat and (base is not None or method == "halves"):
@@ -100,7 +102,9 @@ class ComparisonPlan:
         readers = [await _reader(backend, chat) for backend in backends]
         reference = readers[options.reference]
         others = [n for n in range(len(backends)) if n != options.reference]
-        vocabulary = reference.backend.vocabulary
+        # Of one that is whole a model's first choice has a name, wherever it comes from.
+        known = [reader.backend.vocabulary for reader in (reference, *readers)]
+        vocabulary = next((each for each in known if not grows(each)), known[0])
         ids = await vocabulary.tokenize(text)
         begun = len(ids) if options.further else 0
         if options.further:
@@ -184,8 +188,23 @@ class ComparisonPlan:
         return BaseWriter(path, self.window, self.vocabulary.size, windows)
 
 
+async def cut_alike(vocabularies: Sequence[Vocabulary], text: bytes) -> bool:
+    """Whether vocabularies of which one is told token by token are the same, as far as a text
+    shows: all cut it into the same ids, which mean the same. Raises LltermError."""
+    if not text or not any(map(grows, vocabularies)):
+        return False
+    cuts = set()
+    for vocabulary in vocabularies:
+        tokens = [vocabulary.token(id) for id in await vocabulary.tokenize(text)]
+        cuts.add(tuple((token.id, token.data) for token in tokens))
+    return len(cuts) == 1
+
+
 async def _reader(backend: Backend, chat: Chat | None) -> ModelReader:
     head = await head_of(backend, chat) if chat else None
+    if head is None and grows(backend.vocabulary):
+        # It may not know what another one's texts begin with.
+        head = backend.vocabulary.prefix
     return ModelReader(backend, head)
 
 

@@ -21,7 +21,7 @@ from llterm.core.weave_settings import WeaveSettings
 from llterm.core.windows import SeenStory
 from llterm.engine.draw import Drawing, DrawingStart, Sample
 from llterm.engine.weave import check_constraints, rules_for, unhealed
-from llterm.errors import UsageError
+from llterm.errors import LltermError, UsageError
 from llterm.jobs.request import Request, RequestStory
 from llterm.jobs.runner import SILENCE, Listener, names_of, opened
 
@@ -84,6 +84,26 @@ class SampleResult:
     """How much of the text the model sees."""
     context: int
     """Tokens that the model sees at most."""
+
+    @property
+    def failure(self) -> LltermError | None:
+        """Why not all of them are what was asked for; None where they are. What was drawn stays."""
+        drawn = self.samples
+        failed = [each.sample for each in drawn if each.sample.error is not None]
+        error = next((each.error for each in failed if each.error is not None), None)
+        if error is not None and len(failed) == len(drawn):
+            return error
+        if error is not None:
+            which = ", ".join(str(each.number + 1) for each in failed)
+            title = f"{len(failed)} of {len(drawn)} continuations failed (number {which})"
+            return type(error)(title, f"{error.title}. {error.cause}".strip(), error.hint)
+        if all(each.sample.finish == "stuck" and not each.tokens for each in drawn):
+            return LltermError(
+                "Nothing may be drawn",
+                "Model, constraint and bans together forbid every first token.",
+                "Loosen one of them.",
+            )
+        return None
 
 
 Ended = Callable[[SampledText], None]

@@ -187,9 +187,8 @@ class Session(Cursor):
     def put(self, run: ModelRun) -> Change:
         """Put a run at the cursor, of this model or of another one."""
         source = self.model
-        if run.fingerprint == source.vocabulary.fingerprint:
-            if self.here() is not None:
-                return self.land(run)
+        if run.fingerprint == source.vocabulary.fingerprint and self.here() is not None:
+            return self.land(run)
         self.stop()
         change = self.document.accept(run, self.document.cursor)
         self._look()

@@ -20,7 +20,7 @@ from llterm.backends.scripted import ScriptedVocabulary
 from llterm.constraints import compiled
 from llterm.constraints.compiled import Compiled, compile
 from llterm.constraints.spec import Constraint, choices, json_schema, lark, regex
-from llterm.core.tokens import Tail, Token, Vocabulary, text_bytes
+from llterm.core.tokens import EncodesHere, Tail, Token, Vocabulary, text_bytes
 from llterm.errors import UsageError
 from tests.helpers.bundled_model import BUNDLED
 from tests.helpers.regular_languages import (
@@ -102,7 +102,7 @@ CASES: dict[str, tuple[Constraint, Language, list[bytes]]] = {
 }  # fmt: skip
 
 
-class Odd:
+class Odd(EncodesHere):
     """Doubles, an empty token, no byte tokens, characters in halves, and these many ends."""
 
     prefix: Tail = ()

@@ -15,7 +15,7 @@ from llterm.core.mixing.byte_distribution import END
 from llterm.core.mixing.mix_recipe import Recipe
 from llterm.core.mixing.opinion_pools import Kind, OpinionPool
 from llterm.core.query import Fact, Failed, Query
-from llterm.core.tokens import Anchor, Path, Tail, Token
+from llterm.core.tokens import Anchor, EncodesHere, Path, Tail, Token
 from llterm.core.weave_settings import WeaveSettings
 from llterm.core.weave_state import Weave
 from llterm.engine.mixture import Mix
@@ -121,7 +121,7 @@ class Listed(Backend):
         return self._row
 
 
-class Words:
+class Words(EncodesHere):
     """A vocabulary of a few words."""
 
     prefix: Tail = (0,)

@@ -148,6 +148,9 @@ class MessageChats(OpensAtOnce):
             parts += [self._role(one["role"]), ChatPart(one["content"], True)]
         return (*_pieces(parts, self._vocabulary), self._role("assistant"))
 
+    async def opened(self, chat: Chat) -> ChatParts:
+        return self.open(chat)
+
     def _role(self, role: str) -> ChatPart:
         return ChatPart(f"[{role}]", False, (self._vocabulary.role(role),))
 

@@ -11,7 +11,7 @@ from llterm.backends.remote.remote_backend import RemoteBackend
 from llterm.backends.remote.server_connection import connect
 from llterm.backends.remote.transport import RequestRefused
 from llterm.config.server_settings import ServerSettings
-from llterm.core.chat_messages import OWN, UNSEEN, Chat, ChatMessage, ChatParts, encode_parts
+from llterm.core.chat_messages import OWN, UNSEEN, Chat, ChatMessage, ChatParts, chat_draft
 from llterm.core.query import Fact, Query
 from llterm.core.tokens import Anchor, Path, Tail
 from llterm.core.weave_settings import WeaveSettings
@@ -40,8 +40,8 @@ async def opened(server: Server, template: str | None = None) -> RemoteBackend:
 
 
 async def chat_of(backend: RemoteBackend) -> tuple[ChatParts, Tail]:
-    parts = await asyncio.to_thread(backend.open_chat, CHAT)
-    return parts, await asyncio.to_thread(encode_parts, parts, backend.vocabulary)
+    parts = await backend.opened_chat(CHAT)
+    return parts, await chat_draft(parts, backend.vocabulary).told(backend.vocabulary)
 
 
 async def asked(server: Server, backend: RemoteBackend, tokens: Tail) -> Any:
@@ -95,8 +95,8 @@ async def test_as_messages_all_turns_are_told_with_their_blanks() -> None:
     server = ChatServer()
     backend = await opened(server)
     chat = Chat("", " Once.\n", (ChatMessage("user", "a "), ChatMessage("assistant", "\tb")))
-    parts = await asyncio.to_thread(backend.open_chat, chat)
-    tokens = await asyncio.to_thread(encode_parts, parts, backend.vocabulary)
+    parts = await backend.opened_chat(chat)
+    tokens = await chat_draft(parts, backend.vocabulary).told(backend.vocabulary)
     assert (await asked(server, backend, tokens))["messages"] == chat.messages()
 
 
