@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any, Literal, NamedTuple, Protocol, cast, get_args, runtime_checkable
 
 from llterm.core.json_text import json_text, parsed
-from llterm.core.tokens import Draft, Tail, Vocabulary
+from llterm.core.tokens import Draft, LearnsTokens, Tail, Vocabulary, grows
 
 OWN = "its own template"
 """What the format of a model with a template is called."""
@@ -199,7 +199,9 @@ def chat_draft(parts: ChatParts, vocabulary: Vocabulary) -> Draft:
             drafted += [text, part.ids]
             text = b""
             continue
-        names, pattern = _special(cast(Hashable, vocabulary))
+        names, pattern = (
+            _named(vocabulary) if grows(vocabulary) else _special(cast(Hashable, vocabulary))
+        )
         for piece, id in _pieces(part, names, pattern):
             text += piece
             if id is not None:
@@ -239,9 +241,13 @@ def _split(text: str) -> Iterator[ChatPart]:
 
 @lru_cache(maxsize=4)
 def _special(key: Hashable) -> tuple[Mapping[bytes, int], re.Pattern[bytes]]:
-    """Special tokens by name, and what finds them: a look through the whole vocabulary."""
-    vocabulary = cast(Vocabulary, key)
-    tokens = (vocabulary.token(id) for id in range(vocabulary.size))
+    return _named(cast(Vocabulary, key))
+
+
+def _named(vocabulary: Vocabulary) -> tuple[Mapping[bytes, int], re.Pattern[bytes]]:
+    """Special tokens by name, and what finds them: a look through all that is known."""
+    bound = vocabulary.bound if isinstance(vocabulary, LearnsTokens) else vocabulary.size
+    tokens = map(vocabulary.token, range(bound))
     names = {one.data: one.id for one in tokens if one.special and one.data}
     longest_first = sorted(names, key=len, reverse=True)
     return names, re.compile(b"|".join(map(re.escape, longest_first)) or rb"(?!)")

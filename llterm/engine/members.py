@@ -19,7 +19,16 @@ from llterm.core.mixing.blend import MemberDistribution
 from llterm.core.mixing.byte_distribution import DROPPED, BytePosition, SortedTokens
 from llterm.core.mixing.logprob_rows import row_of
 from llterm.core.query import Cost, Fact, Failed, Query, Source
-from llterm.core.tokens import Anchor, Draft, LearnsTokens, Path, Tail, grows, settled
+from llterm.core.tokens import (
+    Anchor,
+    Draft,
+    LearnsTokens,
+    Path,
+    Tail,
+    Vocabulary,
+    grows,
+    settled,
+)
 from llterm.core.windows import first_seen
 from llterm.engine.prompt_heads import PromptHeads
 from llterm.errors import LltermError
@@ -46,12 +55,14 @@ class Member(Protocol):
 class TokenMember:
     """A model whose vocabulary is the mix's own."""
 
-    def __init__(self, source: Source, prefix: Tail, company: Sequence[LearnsTokens] = ()) -> None:
-        """`prefix`: what paths of the mix begin with where this model may want another. `company`:
-        the vocabularies that are to know what this model's server tells of its tokens."""
+    def __init__(
+        self, source: Source, alphabet: Vocabulary, company: Sequence[LearnsTokens] = ()
+    ) -> None:
+        """`alphabet`: the mix's vocabulary; this model may want another prefix. `company`: the
+        vocabularies that are to know what this model's server tells of its tokens."""
         self.heads = PromptHeads()
         self._source = source
-        self._prefix = prefix
+        self._alphabet = alphabet
         self._company = company
         self._anchors: OrderedDict[Anchor, Anchor] = OrderedDict()
 
@@ -83,16 +94,17 @@ class TokenMember:
 
     def own(self, tokens: Tail) -> Tail:
         """A text of the mix as this model reads it: begun with its own chat, or its own prefix."""
-        prefix = self._source.vocabulary.prefix
+        prefix, usual = self._source.vocabulary.prefix, self._alphabet.prefix
         if (split := self.heads.split(tokens)) is not None:
             return split[0] + split[1]
-        if prefix != self._prefix and tokens[: len(self._prefix)] == self._prefix:
-            return prefix + tokens[len(self._prefix) :]
+        if prefix != usual and tokens[: len(usual)] == usual:
+            return prefix + tokens[len(usual) :]
         return tokens
 
     def _anchor(self, anchor: Anchor) -> Anchor:
         if anchor not in self._anchors:
             tokens = self.own(anchor.tokens)
+            teach(self._source.vocabulary, tokens, self._alphabet)
             self._anchors[anchor] = anchor if tokens == anchor.tokens else Anchor(tokens)
             _shorten(self._anchors, ANCHORS)
         return self._anchors[anchor]
@@ -243,6 +255,14 @@ class ByteMember:
             while held > HELD:
                 _, place = ground.places.popitem(last=False)
                 held -= place.size
+
+
+def teach(vocabulary: Vocabulary, tokens: Tail, other: Vocabulary) -> None:
+    """Tell a vocabulary that is told token by token what `other`, which is the same, knows of these
+    tokens: another server was asked for them."""
+    if isinstance(vocabulary, LearnsTokens):
+        strange = [id for id in tokens if not vocabulary.knows(id)]
+        vocabulary.learn(token for token in map(other.token, strange) if token.data)
 
 
 def query_of(source: Source, path: Path) -> Query:

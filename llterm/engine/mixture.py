@@ -93,9 +93,7 @@ class Mix:
         self.vocabulary: Vocabulary = first if self.by_id else ByteVocabulary()
         company = [one.vocabulary for one in sources if isinstance(one.vocabulary, LearnsTokens)]
         self._voices: tuple[Member, ...] = tuple(
-            TokenMember(source, first.prefix, company)
-            if self.by_id
-            else ByteMember(source, dropped)
+            TokenMember(source, first, company) if self.by_id else ByteMember(source, dropped)
             for source in sources
         )
         able = [source.capabilities for source in sources]
@@ -408,8 +406,9 @@ class Mix:
     def _size(self) -> int:
         """How many ids rows have; of a vocabulary that is not whole those that can be known."""
         known = self.vocabulary
-        growing = isinstance(known, LearnsTokens) and not known.whole
-        return known.bound if growing else known.size
+        if isinstance(known, LearnsTokens) and not known.whole:
+            return known.bound
+        return known.size
 
 
 @contextmanager

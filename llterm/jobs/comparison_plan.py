@@ -16,6 +16,7 @@ from llterm.core.tokens import Path as TokenPath
 from llterm.core.windows import halves, overlapping
 from llterm.engine.base_file import BaseFile, BaseWriter
 from llterm.engine.compare import ModelReader, TextWindow
+from llterm.engine.members import teach
 from llterm.engine.mix_player import MixPlayer
 from llterm.engine.mixture import Mix, distinct
 from llterm.engine.prompt_heads import head_of
@@ -86,8 +87,8 @@ class ComparisonPlan:
         names = distinct(names_of(request))
         chat = request.chat
         by_id = len({backend.vocabulary.fingerprint for backend in backends}) == 1
-        if not by_id and base is None:
-            by_id = await cut_alike([backend.vocabulary for backend in backends], request.text)
+        if base is None and any(grows(backend.vocabulary) for backend in backends):
+            by_id = await cut_alike(backends, request.text)
         check_comparable(backends, names, by_id=by_id)
         method: Method = "halves" if options.write_base is not None else options.method
         if chat and (base is not None or method == "halves"):
@@ -109,6 +110,9 @@ class ComparisonPlan:
         begun = len(ids) if options.further else 0
         if options.further:
             ids += await _own_text(request, options, reference, ids, listener)
+        if by_id:
+            for backend in backends:
+                teach(backend.vocabulary, ids, vocabulary)
         # Windows leave room for the longest chat there is.
         head = max((reader.head or vocabulary.prefix for reader in readers), key=len)
         context = min(backend.capabilities.context for backend in backends)
@@ -188,13 +192,13 @@ class ComparisonPlan:
         return BaseWriter(path, self.window, self.vocabulary.size, windows)
 
 
-async def cut_alike(vocabularies: Sequence[Vocabulary], text: bytes) -> bool:
-    """Whether vocabularies of which one is told token by token are the same, as far as a text
-    shows: all cut it into the same ids, which mean the same. Raises LltermError."""
-    if not text or not any(map(grows, vocabularies)):
+async def cut_alike(backends: Sequence[Backend], text: bytes) -> bool:
+    """Whether models have one vocabulary, as far as a text shows: all cut it into the same ids, and
+    mean the same by them. Raises LltermError."""
+    if not text or not all(backend.capabilities.token_ids for backend in backends):
         return False
     cuts = set()
-    for vocabulary in vocabularies:
+    for vocabulary in (backend.vocabulary for backend in backends):
         tokens = [vocabulary.token(id) for id in await vocabulary.tokenize(text)]
         cuts.add(tuple((token.id, token.data) for token in tokens))
     return len(cuts) == 1

@@ -22,6 +22,7 @@ from llterm.engine.compare import ModelReader, ModelReference, TextWindow, begin
 from llterm.engine.mixture import Mix
 from llterm.engine.prompt_heads import head_of
 from llterm.errors import ModelError
+from tests.helpers.known_tokens import tokens_of
 from tests.helpers.tiny_models import tiny_llama
 
 SPECIAL = ("<|a|>", "<|b|>")
@@ -68,11 +69,11 @@ async def test_each_model_opens_the_chat_by_its_own_template(models: list[LlamaB
     assert mix.by_id
     head = await head_of(mix, CHAT)
     assert mix.chat_reader == mix.names[1], "the longest is told, for windows must have room for it"
-    mixed = await row(mix, head + mix.vocabulary.encode(REPLY))
+    mixed = await row(mix, head + tokens_of(mix.vocabulary, REPLY))
     first, second = await own_rows(models)
     assert np.exp(mixed) == pytest.approx((np.exp(first) + np.exp(second)) / 2, abs=1e-5)
     # Read from its beginning, the reply is the same reply.
-    tokens = head + mix.vocabulary.encode(REPLY)
+    tokens = head + tokens_of(mix.vocabulary, REPLY)
     async with aclosing(mix.score(tokens, len(tokens) - 1)) as scores:
         (scored,) = [score async for score in scores]
     asked = await row(mix, tokens[:-1])
@@ -95,7 +96,7 @@ async def test_a_chat_in_bytes_is_the_same_chat(models: list[LlamaBackend]) -> N
 async def test_the_same_words_in_a_story_are_no_chat(models: list[LlamaBackend]) -> None:
     mix = Mix(models, EVEN, bytewise=True)
     parts = await mix.opened_chat(CHAT)
-    head = chat_draft(parts, mix.vocabulary).known(mix.vocabulary)
+    head = tokens_of(mix.vocabulary, chat_draft(parts, mix.vocabulary))
     words = "".join(part.text for part in parts).encode()
     assert (await row(mix, head) != await row(mix, tuple(words))).any()
 

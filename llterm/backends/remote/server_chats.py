@@ -63,7 +63,7 @@ def chats_of(
         tokens = map(vocabulary.token, range(vocabulary.size)) if whole else ()
         written = dialect.chat_format({one.data for one in tokens if one.special})
         form = opener(written, asyncio.get_running_loop()) if written is not None else None
-    if form is None or whole:
+    if form is None or whole or (dialect.traits.ids_in and dialect.traits.ids_out):
         return form
     return TextChats(form, vocabulary)
 

@@ -129,13 +129,14 @@ async def _forced(
     client: Client, tokens: Tail, place: int, keep: int
 ) -> tuple[float, Distribution | None]:
     """The raw logprob of the token that stands there, and the candidates beside it."""
+    client.given(tokens[place : place + 1])
     before, id = client.given(tokens[:place]), tokens[place]
     step = await _one(client, CompletionRequest([before], max(keep, LEAST), favour=(id,)))
     if step is not None and step.chosen.id == id:
         return min(step.chosen.logprob, 0.0), _known(client, step.listed)
     # Part of a character: an answer in which it is chosen leaves it out. Beside a plain token, put
     # so far before it that it will be the choice, their shares tell how probable it is.
-    plain = client.vocabulary.id_of(b".")
+    (*_, plain) = await client.vocabulary.tokenize(b".")
     beside, raw = await asyncio.gather(
         _one(client, CompletionRequest([before], 2, favour=(id, plain), among=True, first=plain)),
         _one(client, CompletionRequest([before], max(keep, LEAST), favour=(plain,))),

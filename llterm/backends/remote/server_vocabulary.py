@@ -84,16 +84,12 @@ class RemoteVocabulary:
     def id_of(self, data: bytes) -> int:
         """The id of the token that a server writes so; a new one where there is none yet."""
         known = self._ends.get(data, self._ids.get(data))
-        if known is None:
-            known = len(self._tokens)
-            self.learn([Token(known, data)])
-        return known
+        return self._made(data) if known is None else known
 
     def end(self, name: bytes) -> None:
         """This text, where the server writes it, is a token that ends a text."""
         if name not in self._ends:
-            self._ends[name] = len(self._tokens)
-            self.learn([Token(len(self._tokens), name, special=True, end=True)])
+            self._ends[name] = self._made(name, special=True, end=True)
 
     @property
     def roles(self) -> Mapping[int, str]:
@@ -105,9 +101,16 @@ class RemoteVocabulary:
         for id, known in self._roles.items():
             if known == role:
                 return id
-        id = len(self._tokens)
-        self.learn([Token(id, b"[%s]" % role.encode(), special=True)])
+        id = self._made(b"[%s]" % role.encode(), special=True)
         self._roles[id] = role
+        return id
+
+    def _made(self, data: bytes, *, special: bool = False, end: bool = False) -> int:
+        """The id of a token of llterm's own: only where none goes to the server."""
+        if not self._texts_only:
+            raise ValueError("the server has ids of its own")
+        id = len(self._tokens)
+        self.learn([Token(id, data, special=special, end=end)])
         return id
 
     def token(self, id: int) -> Token:
@@ -159,9 +162,7 @@ class RemoteVocabulary:
 
     def own(self, data: bytes) -> int:
         """The id of a piece that the person wrote: never that of an end."""
-        if data not in self._ids:
-            self.learn([Token(len(self._tokens), data)])
-        return self._ids[data]
+        return self._ids[data] if data in self._ids else self._made(data)
 
     def pieces(self, data: bytes) -> Tail:
         """Tokens of llterm's own, for a server that tells none."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import pytest
@@ -62,8 +61,7 @@ async def test_the_story_goes_on_behind_the_models_own_template(kind: Any) -> No
     text = chat_text(MESSAGES)
     assert "".join(part.text for part in parts).removeprefix("<|endoftext|>") == text
     assert [part.text for part in parts if part.written] == ["Once", "Once."]
-    story = backend.vocabulary.encode(b" the")
-    await backend.vocabulary.settle()
+    story = await backend.vocabulary.tokenize(b" the")
     body = await asked(server, backend, tokens + (story if len(story) == 1 else ()))
     sent = body.get("prompt", body.get("input_ids"))
     if backend.capabilities.token_ids:
@@ -83,7 +81,7 @@ async def test_as_messages_the_story_is_the_begun_answer() -> None:
         "[assistant]",
     ]
     assert (await asked(server, backend, tokens))["messages"] == MESSAGES
-    story = backend.vocabulary.encode(b"Once the")
+    story = await backend.vocabulary.tokenize(b"Once the")
     body = await asked(server, backend, tokens + story)
     begun = {"role": "assistant", "content": "Once the", "prefix": True}
     assert body["messages"] == [*MESSAGES, begun]
