@@ -193,9 +193,10 @@ class ByteMember:
         place.learn(tail, pieces, p, unknown)
 
     def _heard(self, place: BytePosition) -> MemberDistribution:
+        whole = self._source.capabilities.full_vocabulary
         return MemberDistribution(
-            place.row(spread=self._grows),
-            self._source.capabilities.full_vocabulary,
+            place.row(spread=not whole),
+            whole,
             place.unknown,
             candidates=place.told if self._grows else None,
         )

@@ -102,6 +102,7 @@ class Mix:
         self.capabilities = Capabilities(
             full_vocabulary=self.exact,
             top=min((each.top for each in able if each.top is not None), default=None),
+            masks=not grows(self.vocabulary),
             batch=min(each.batch for each in able),
             context=min(each.context for each in able) * (1 if self.by_id else BYTES),
             pieces=1 if self.by_id else BYTES,

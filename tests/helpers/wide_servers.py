@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from asyncio import StreamWriter
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any, ClassVar
 
 from llterm.backends.remote.transport import RequestRefused
@@ -44,7 +45,11 @@ def wide_cut(data: bytes) -> Tail:
 
 def wide_chances(tokens: Tail) -> dict[int, float]:
     """Every token's probability, most probable first."""
-    last = WIDE[tokens[-1]] if tokens else b""
+    return dict(_after(WIDE[tokens[-1]] if tokens else b""))
+
+
+@cache
+def _after(last: bytes) -> Mapping[int, float]:
     likely = {WIDE.index(data): p for data, p in LINES.get(last, USUAL).items()}
     left = [id for id in range(len(WIDE)) if id not in likely]
     # A slope keeps the others apart, so that no order rests on ties.
