@@ -107,4 +107,4 @@ class RequestStory:
 
     async def prompt(self, source: Source, rules: WeaveSettings) -> Prompt:
         """What the source is given. Raises LltermError."""
-        return await (await self.draft(source, rules)).settled(source.vocabulary)
+        return await (await self.draft(source, rules)).prompt(source.vocabulary)

@@ -333,7 +333,7 @@ class WeaveCache:
     async def told(self, beginning: WeaveBeginning) -> PlacedWeave:
         """A weave; asks for its prompt's tokens. Raises LltermError where they cannot be told."""
         draft = beginning.draft(await opened_chat(beginning.source, beginning.chat))
-        return self._made(beginning, await draft.settled(beginning.source.vocabulary))
+        return self._made(beginning, await draft.prompt(beginning.source.vocabulary))
 
     def _made(
         self, beginning: WeaveBeginning, prompt: Prompt, saved: SavedWeave | None = None
