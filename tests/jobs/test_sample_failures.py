@@ -59,7 +59,7 @@ async def test_json_says_which_failed_too(tmp_path: Path) -> None:
 
 
 async def test_where_some_fail_it_says_which_and_prints_the_others(tmp_path: Path) -> None:
-    flags = ("-n", "60", "--stop", ".", "--seed", "1", "--preset", "neutral")
+    flags = ("-n", "60", "--stop", "ose", "--seed", "1", "--preset", "neutral")
     ran = await sampled(Refusing(SLEPT), tmp_path, *flags, text="Once the fox")
     lines = ran.out.splitlines()
     assert len(lines) == 60
