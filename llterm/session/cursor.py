@@ -42,6 +42,7 @@ class Cursor:
         """Whether the view has what bans and the constraint take, as rows that say so."""
         self._drawing = drawing
         self._search = BackgroundTask("The weave failed", self._ended)
+        self._recalling = BackgroundTask("Kept samples could not be brought back")
         self._searched: PlacedWeave | None = None
         self._started = 0.0
         self._view: View | None = None
@@ -275,6 +276,18 @@ class Cursor:
         """Whether the story begins so and goes on."""
         story = self.document.bytes_before(len(self.document.text))
         return len(story) > len(before) and story.startswith(before)
+
+    def recall(self) -> None:
+        """Bring back samples that are kept of this place, where a server has to be asked for the
+        story's tokens first. Returns at once; what fails is said by the next weave."""
+        beginning, self.suggestions.kept = self.suggestions.kept, None
+        if beginning is not None:
+            self._recalling.start(lambda: self._recall(beginning))
+
+    async def _recall(self, beginning: WeaveBeginning) -> Reason:
+        await self.suggestions.recall(beginning)
+        self.changed()
+        return ""
 
     def _open(self, source: Source) -> PlacedWeave | WeaveBeginning:
         placed = self.suggestions.open(source)

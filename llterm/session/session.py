@@ -57,6 +57,7 @@ class Session(Cursor):
         if isinstance(source, ChatsTold):
             source.hear_chats(self.changed)
         self.suggestions.restore(source)
+        self.recall()
         self.say(Status("ready"))
 
     async def change_model(self, source: Source) -> None:
@@ -102,6 +103,7 @@ class Session(Cursor):
         self.samples.stop()
         self.stop()
         await self._search.close()
+        await self._recalling.close()
         self.suggestions.keep(self.source)
         self.document.close()
 
@@ -200,6 +202,7 @@ class Session(Cursor):
 
     def _leave_model(self) -> None:
         self.stop()
+        self._recalling.stop()
         self.player.forget()
         self.autopilot.stop()
         self.samples.stop()
@@ -211,6 +214,7 @@ class Session(Cursor):
         """The text or the cursor changed: are the suggestions still those of this place?"""
         # What is still searched stays on show: it may be of this place again in a moment.
         self.suggestions.look(None if self.weaving else self.source)
+        self.recall()
         self.changed()
 
     def _step(self, step: Callable[[], Change | None]) -> Change | None:

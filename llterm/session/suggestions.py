@@ -56,6 +56,8 @@ class Suggestions:
         self._away = False
         self._asked: Place | None = None
         """The place whose story's tokens were asked for last."""
+        self.kept: WeaveBeginning | None = None
+        """What the story's tokens are to be asked for, to bring kept samples back (`recall`)."""
 
     @property
     def foreign(self) -> bool:
@@ -133,6 +135,13 @@ class Suggestions:
         self.stale = self.shown.place != place
         if not self.stale:
             self.at = self._document.cursor
+
+    async def recall(self, beginning: WeaveBeginning) -> None:
+        """Show the samples that are kept of a place, if the cursor is still there and nothing else
+        of it is shown. Raises LltermError where the tokens cannot be told."""
+        placed = await self._weaves.told(beginning)
+        if placed.samples and placed.place == self._place() and not (self.here or self._away):
+            self._show(placed)
 
     def put_away(self) -> None:
         """Show none, until the person asks for them."""
@@ -214,11 +223,14 @@ class Suggestions:
         """A place where samples were drawn, maybe before a restart, with them."""
         if not self._document.load_lines(place[0]):
             return None
+        beginning = self._beginning(place, source)
         try:
-            placed = self._weaves.known(self._beginning(place, source))
+            placed = self._weaves.known(beginning)
         except LltermError as error:  # The next weave says it to the person.
             log.warning("%s", error)
             return None
+        if placed is None:
+            self.kept = beginning
         return placed if placed is not None and placed.samples else None
 
     def _show(self, placed: PlacedWeave) -> None:
