@@ -40,7 +40,7 @@ def unhealed(rules: WeaveSettings, source: Source, runs: Sequence[Run]) -> str:
     if not residue:
         return ""
     ends = "with a space" if residue.isspace() else "in a word that may go on"
-    return f"The text ends {ends}; {source.name} cannot finish it (no healing) and goes on behind."
+    return f"The text ends {ends}; {source.name} cannot finish it (no healing) and goes on after it."
 
 
 def check_constraints(source: Source) -> None:
