@@ -10,7 +10,6 @@ import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Protocol
 
 from llterm.backends.chat_formats import ChatFormat
@@ -30,14 +29,15 @@ class ChatOpener(Protocol):
     def name(self) -> str:
         """What the format is called, for people."""
 
-    def open(self, chat: Chat) -> ChatParts:
-        """The chat up to where the reply begins. Raises LltermError."""
+    def open(self, chat: Chat) -> ChatParts | None:
+        """The chat up to where the reply begins; None where it is being opened. To be called on the
+        event loop. Raises LltermError."""
 
-    async def settle(self) -> bool:
-        """Wait for the chats that are being opened. True where any was given without its parts."""
+    async def opened(self, chat: Chat) -> ChatParts:
+        """The same; waits until it is open. Raises LltermError."""
 
     def hear(self, told: Callable[[], None]) -> None:
-        """Have `told` called when a chat that was given without its parts is there."""
+        """Have `told` called when a chat that was being opened is there."""
 
     async def close(self) -> None:
         """Give up what is being opened."""
@@ -45,9 +45,6 @@ class ChatOpener(Protocol):
 
 class OpensAtOnce:
     """Base of openers that open a chat on the spot: nothing is waited for."""
-
-    async def settle(self) -> bool:
-        return False
 
     def hear(self, told: Callable[[], None]) -> None:
         pass
@@ -57,7 +54,7 @@ class OpensAtOnce:
 
 
 class DeferredOpener(ABC):
-    """On the event loop a chat has no parts until they are there; other threads wait for them."""
+    """A chat has no parts until they are there; whoever wants to go on without them can."""
 
     again = AGAIN
 
@@ -68,30 +65,25 @@ class DeferredOpener(ABC):
         self._failed: dict[Chat, tuple[LltermError, float]] = {}
         self._asked: dict[Chat, asyncio.Task[None]] = {}
         self._owed = False
-        """A chat was given without its parts."""
+        """A chat was wanted before it was there."""
         self._heard: Callable[[], None] | None = None
 
     @abstractmethod
-    async def opened(self, chat: Chat) -> ChatParts:
+    async def render(self, chat: Chat) -> ChatParts:
         """Open one. Raises LltermError."""
 
-    def open(self, chat: Chat) -> ChatParts:
-        if on_loop(self._loop):
-            self._begin(chat)
-            self._owed |= chat in self._asked
-        else:
-            asked = asyncio.run_coroutine_threadsafe(self._answered(chat), self._loop)
-            while not asked.done() and self._loop.is_running():
-                with suppress(TimeoutError):
-                    asked.result(1.0)
+    def open(self, chat: Chat) -> ChatParts | None:
+        self._begin(chat)
+        self._owed |= chat in self._asked
         if chat in self._failed and chat not in self._asked:
             raise self._failed[chat][0]
-        return self._told.get(chat, ())
+        return self._told.get(chat)
 
-    async def settle(self) -> bool:
-        await asyncio.gather(*self._asked.values())
-        owed, self._owed = self._owed, False
-        return owed
+    async def opened(self, chat: Chat) -> ChatParts:
+        while (parts := self.open(chat)) is None:
+            # Whoever else waits for it is not cancelled with this one.
+            await asyncio.shield(self._asked[chat])
+        return parts
 
     def hear(self, told: Callable[[], None]) -> None:
         self._heard = told
@@ -102,11 +94,6 @@ class DeferredOpener(ABC):
             opening.cancel()
         await asyncio.gather(*self._asked.values(), return_exceptions=True)
 
-    async def _answered(self, chat: Chat) -> None:
-        self._begin(chat)
-        if chat in self._asked:
-            await self._asked[chat]
-
     def _begin(self, chat: Chat) -> None:
         """Ask for this chat, unless that is done, under way, or failed just now."""
         _, failed = self._failed.get(chat, (None, -math.inf))
@@ -116,7 +103,7 @@ class DeferredOpener(ABC):
 
     async def _ask(self, chat: Chat) -> None:
         try:
-            self._told[chat] = await self.opened(chat)
+            self._told[chat] = await self.render(chat)
             self._failed.pop(chat, None)
             while len(self._told) > KEPT:
                 del self._told[next(iter(self._told))]
@@ -125,6 +112,7 @@ class DeferredOpener(ABC):
         finally:
             del self._asked[chat]
         if self._owed and self._heard is not None:
+            self._owed = False
             self._heard()
 
 
@@ -137,7 +125,7 @@ class TemplateOpener(DeferredOpener):
         super().__init__(loop, form.name)
         self._form = form
 
-    async def opened(self, chat: Chat) -> ChatParts:
+    async def render(self, chat: Chat) -> ChatParts:
         return await asyncio.to_thread(self._form.open, chat)
 
 
@@ -146,17 +134,15 @@ class BuiltInOpener(OpensAtOnce):
 
     def __init__(self, form: ChatFormat) -> None:
         self.name = form.name
-        self.open = form.open
+        self._form = form
+
+    def open(self, chat: Chat) -> ChatParts:
+        return self._form.open(chat)
+
+    async def opened(self, chat: Chat) -> ChatParts:
+        return self.open(chat)
 
 
 def opener(form: ChatFormat, loop: asyncio.AbstractEventLoop) -> ChatOpener:
     """The opener of chats in this format; no template can stop the event loop."""
     return TemplateOpener(loop, form) if form.foreign else BuiltInOpener(form)
-
-
-def on_loop(loop: asyncio.AbstractEventLoop) -> bool:
-    """Whether this is the thread on which the loop runs."""
-    try:
-        return asyncio.get_running_loop() is loop
-    except RuntimeError:
-        return False

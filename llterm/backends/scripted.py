@@ -17,7 +17,7 @@ import numpy as np
 from llterm.core.chat_messages import Chat, ChatParts, plain_chat
 from llterm.core.distribution import Distribution, Logprobs, Mask
 from llterm.core.query import Capabilities, Cost, Fact, Failed, LogitRows, Query, TokenScore
-from llterm.core.tokens import Anchor, Path, Tail, Token
+from llterm.core.tokens import Anchor, EncodesHere, Path, Tail, Token
 
 TEXT = """\
 Once upon a time a lamp maker lived by the river with a cat who could count. Every evening the cat
@@ -40,7 +40,7 @@ _WEIGHTS = (0.62, 0.27, 0.08, 0.03)
 """Shares of trigrams, bigrams, words, and the whole vocabulary."""
 
 
-class ScriptedVocabulary:
+class ScriptedVocabulary(EncodesHere):
     """An end token, the 256 bytes, and the words of the story."""
 
     prefix: Tail = (0,)
@@ -96,6 +96,9 @@ class ScriptedBackend:
     chat_format = "plain"
 
     def open_chat(self, chat: Chat) -> ChatParts:
+        return plain_chat(chat)
+
+    async def opened_chat(self, chat: Chat) -> ChatParts:
         return plain_chat(chat)
 
     async def ask(self, queries: Sequence[Query]) -> AsyncGenerator[Fact | Failed]:

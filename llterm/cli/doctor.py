@@ -193,7 +193,7 @@ async def _asked(backend: Backend) -> tuple[Fact, float]:
     no answer."""
     start = time.perf_counter()
     vocabulary = backend.vocabulary
-    text = await asyncio.to_thread(vocabulary.encode, b"Once upon a time")
+    text = await vocabulary.tokenize(b"Once upon a time")
     query = Query(TokenPath(Anchor(vocabulary.prefix + text)))
     async with aclosing(backend.ask([query])) as answers:
         async for answer in answers:

@@ -9,7 +9,6 @@ from llterm.cli.options import checked, model_flags, sampling_flags
 from llterm.cli.recording import with_recording
 from llterm.cli.settings import load
 from llterm.config.config_loader import checked_flag
-from llterm.errors import LltermError
 from llterm.jobs import sample as job
 from llterm.jobs.request import Request
 from llterm.jobs.sample import SampledText, SampleOptions
@@ -29,17 +28,14 @@ def sample(values: Values) -> int:
                 put(sample_json.as_line(sampled))
 
         result = asyncio.run(job.sample(request, options, line, ended))
-    if format != "jsonl":
-        write = sample_json.as_json if format == "json" else sample_text.as_text
-        put(write(result))
+    failure = result.failure
+    if format == "json":
+        put(sample_json.as_json(result))
+    elif format == "text" and (failure is None or any(each.tokens for each in result.samples)):
+        put(sample_text.as_text(result))
     say(sample_text.summary(result))
-    drawn = result.samples
-    if all(each.sample.finish == "stuck" and not each.tokens for each in drawn):
-        raise LltermError(
-            "Nothing may be drawn",
-            "Model, constraint and bans together forbid every first token.",
-            "Loosen one of them.",
-        )
+    if failure is not None:
+        raise failure
     return 0
 
 

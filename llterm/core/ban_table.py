@@ -213,6 +213,29 @@ class BanTable:
         return said
 
 
+class ListedBans:
+    """What bans bar among some candidates, in a vocabulary of which not all is known: each of them
+    is looked at."""
+
+    def __init__(self, bans: Bans, vocabulary: Vocabulary) -> None:
+        self._bans = bans
+        self._vocabulary = vocabulary
+
+    def barred(self, story: bytes, drawn: bytes, ids: Iterable[int]) -> tuple[BannedTokens, ...]:
+        """What each ban bars of these; the bits reach as far as the largest of them."""
+        if not self._bans:
+            return ()
+        listed = list(ids)
+        size = max(listed, default=-1) + 1
+        bits_by_ban: dict[str, Bits] = {}
+        for id in listed:
+            token = self._vocabulary.token(id)
+            said = self._bans.broken_by(story, drawn, b"" if token.special else token.data)
+            if said is not None:
+                bits_by_ban.setdefault(said, np.zeros(size, bool))[id] = True
+        return tuple(BannedTokens(said, bits) for said, bits in bits_by_ban.items())
+
+
 def _inside(data: Sequence[bytes], patterns: Sequence[Pattern]) -> list[Ids]:
     """For each pattern, the ids of the tokens that hold all of it."""
     text = _GAP.join(data)

@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any, Literal, NamedTuple, Protocol, cast, get_args, runtime_checkable
 
 from llterm.core.json_text import json_text, parsed
-from llterm.core.tokens import Tail, Vocabulary
+from llterm.core.tokens import Draft, LearnsTokens, Tail, Vocabulary, grows
 
 OWN = "its own template"
 """What the format of a model with a template is called."""
@@ -103,8 +103,12 @@ class Chatting(Protocol):
     def chat_format(self) -> str:
         """What the template is called, for people."""
 
-    def open_chat(self, chat: Chat) -> ChatParts:
-        """The chat up to where the reply begins. Raises LltermError where it cannot be."""
+    def open_chat(self, chat: Chat) -> ChatParts | None:
+        """The chat up to where the reply begins; None where it is not there yet: it is asked for,
+        and `ChatsTold` says when it is. Raises LltermError where it cannot be."""
+
+    async def opened_chat(self, chat: Chat) -> ChatParts:
+        """The same; waits until it is there."""
 
 
 @runtime_checkable
@@ -112,7 +116,7 @@ class ChatsTold(Protocol):
     """A source whose chats are opened elsewhere, and which says when one is there."""
 
     def hear_chats(self, told: Callable[[], None]) -> None:
-        """Have `told` called when a chat that was given without its parts is there."""
+        """Have `told` called when a chat that was not there yet is."""
 
 
 def chat_fields(chat: Chat) -> dict[str, Any]:
@@ -183,27 +187,27 @@ def rendered(chat: Chat, render: Callable[[list[dict[str, str]]], str]) -> ChatP
     return tuple(_split(render(marked)))
 
 
-def encode_parts(parts: ChatParts, vocabulary: Vocabulary) -> Tail:
-    """The tokens of a chat, begun as the model wants it begun.
+def chat_draft(parts: ChatParts, vocabulary: Vocabulary) -> Draft:
+    """A chat as a model is to read it, begun as the model wants it begun.
 
     Text between special tokens is encoded as a whole, whoever wrote it.
     """
-    ids: list[int] = []
+    drafted: list[bytes | Tail] = []
     text = b""
     for part in parts:
         if part.ids is not None:
-            ids += (*vocabulary.encode(text), *part.ids)
+            drafted += [text, part.ids]
             text = b""
             continue
-        names, pattern = _special(cast(Hashable, vocabulary))
+        names, pattern = (
+            _named(vocabulary) if grows(vocabulary) else _special(cast(Hashable, vocabulary))
+        )
         for piece, id in _pieces(part, names, pattern):
             text += piece
             if id is not None:
-                ids += (*vocabulary.encode(text), id)
+                drafted += [text, (id,)]
                 text = b""
-    encoded = (*ids, *vocabulary.encode(text))
-    prefix = vocabulary.prefix
-    return encoded if encoded[: len(prefix)] == prefix else prefix + encoded
+    return Draft(tuple(part for part in (*drafted, text) if part), vocabulary.prefix)
 
 
 def _clean(text: str) -> str:
@@ -237,9 +241,13 @@ def _split(text: str) -> Iterator[ChatPart]:
 
 @lru_cache(maxsize=4)
 def _special(key: Hashable) -> tuple[Mapping[bytes, int], re.Pattern[bytes]]:
-    """Special tokens by name, and what finds them: a look through the whole vocabulary."""
-    vocabulary = cast(Vocabulary, key)
-    tokens = (vocabulary.token(id) for id in range(vocabulary.size))
+    return _named(cast(Vocabulary, key))
+
+
+def _named(vocabulary: Vocabulary) -> tuple[Mapping[bytes, int], re.Pattern[bytes]]:
+    """Special tokens by name, and what finds them: a look through all that is known."""
+    bound = vocabulary.bound if isinstance(vocabulary, LearnsTokens) else vocabulary.size
+    tokens = map(vocabulary.token, range(bound))
     names = {one.data: one.id for one in tokens if one.special and one.data}
     longest_first = sorted(names, key=len, reverse=True)
     return names, re.compile(b"|".join(map(re.escape, longest_first)) or rb"(?!)")

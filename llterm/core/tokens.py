@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
@@ -39,34 +41,106 @@ class Vocabulary(Protocol):
     def prefix(self) -> Tail:
         """Tokens the model wants before any text, such as its begin-of-text token."""
 
-    def encode(self, data: bytes) -> Tail:
-        """Tokens whose bytes joined are exactly `data`, without `prefix`.
+    def known_tokens(self, data: bytes) -> Tail | None:
+        """Tokens whose bytes joined are exactly `data`, without `prefix`, where they can be told at
+        once; None where somebody has to be asked first (`tokenize`).
 
         Names of special tokens inside `data` are ordinary text. Bytes that are not UTF-8 are kept.
+        """
+
+    async def tokenize(self, data: bytes) -> Tail:
+        """The same tokens, from the tokenizer, wherever that is.
+
+        Raises LltermError: its server does not answer, or the text cannot be said in its tokens.
         """
 
     def token(self, id: int) -> Token:
         """The entry with this id."""
 
 
+class EncodesHere(ABC):
+    """Base of vocabularies whose tokenizer is in this process: nobody has to be asked."""
+
+    @abstractmethod
+    def encode(self, data: bytes) -> Tail:
+        """As `Vocabulary.known_tokens`."""
+
+    def known_tokens(self, data: bytes) -> Tail:
+        return self.encode(data)
+
+    async def tokenize(self, data: bytes) -> Tail:
+        return await asyncio.to_thread(self.encode, data)
+
+
 @runtime_checkable
-class SettlesLater(Protocol):
-    """A vocabulary whose tokenizer is elsewhere, or a source that has its chats from elsewhere.
-
-    On the event loop `encode` and `open_chat` give what was told before, and else a guess until
-    they have been told (of a chat no parts at all); on other threads they wait for the answer.
-    """
-
-    async def settle(self) -> bool:
-        """Ask for what was guessed for want of an answer; whether there was any."""
-
-
-@runtime_checkable
-class LearnsTokens(SettlesLater, Protocol):
+class LearnsTokens(Protocol):
     """A vocabulary that is told token by token."""
+
+    @property
+    def whole(self) -> bool:
+        """Whether all of it is known; otherwise answers may bring tokens that are new."""
+
+    @property
+    def bound(self) -> int:
+        """Every id that is known is below it."""
+
+    def knows(self, id: int) -> bool:
+        """Whether it was told this token."""
 
     def learn(self, tokens: Iterable[Token]) -> None:
         """These are what the server said of its tokens."""
+
+
+def grows(vocabulary: Vocabulary) -> bool:
+    """Whether later answers may bring tokens that are not known yet."""
+    return isinstance(vocabulary, LearnsTokens) and not vocabulary.whole
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What a model is to read, as far as it can be said at once: stretches of text whose tokens
+    may have to be asked for, and tokens. No question takes one."""
+
+    parts: tuple[bytes | Tail, ...] = ()
+    prefix: Tail = ()
+    """What it begins with, where it does not by itself."""
+
+    def known(self, vocabulary: Vocabulary) -> Tail | None:
+        """Its tokens; None where somebody has to be asked for some of them."""
+        ids: list[int] = []
+        for part in self.parts:
+            tokens = vocabulary.known_tokens(part) if isinstance(part, bytes) else part
+            if tokens is None:
+                return None
+            ids += tokens
+        return self._begun(tuple(ids))
+
+    async def told(self, vocabulary: Vocabulary) -> Tail:
+        """Its tokens, by the tokenizer. Raises LltermError where it cannot be asked."""
+        ids: list[int] = []
+        for part in self.parts:
+            ids += await vocabulary.tokenize(part) if isinstance(part, bytes) else part
+        return self._begun(tuple(ids))
+
+    def text(self, vocabulary: Vocabulary) -> bytes:
+        """Its bytes, with the names of special tokens."""
+        begun = () if self._begins(self.parts[:1]) else (self.prefix,)
+        return b"".join(
+            part if isinstance(part, bytes) else b"".join(vocabulary.token(id).data for id in part)
+            for part in (*begun, *self.parts)
+        )
+
+    def _begins(self, parts: Sequence[bytes | Tail]) -> bool:
+        return not self.prefix or any(part[: len(self.prefix)] == self.prefix for part in parts)
+
+    def _begun(self, ids: Tail) -> Tail:
+        return ids if ids[: len(self.prefix)] == self.prefix else self.prefix + ids
+
+
+async def settled(draft: Draft, vocabulary: Vocabulary) -> Tail:
+    """A draft's tokens: as they are known, else as they are told. Raises LltermError."""
+    known = draft.known(vocabulary)
+    return known if known is not None else await draft.told(vocabulary)
 
 
 def text_bytes(vocabulary: Vocabulary, ids: Iterable[int]) -> bytes:

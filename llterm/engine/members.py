@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import numpy as np
+
+from llterm.core.bans import incomplete
+from llterm.core.distribution import Distribution
 from llterm.core.healing import residue_of
 from llterm.core.mixing.blend import MemberDistribution
 from llterm.core.mixing.byte_distribution import DROPPED, BytePosition, SortedTokens
 from llterm.core.mixing.logprob_rows import row_of
 from llterm.core.query import Cost, Fact, Failed, Query, Source
-from llterm.core.tokens import Anchor, Path, Tail
+from llterm.core.tokens import (
+    Anchor,
+    Draft,
+    LearnsTokens,
+    Path,
+    Tail,
+    Vocabulary,
+    grows,
+    settled,
+)
 from llterm.core.windows import first_seen
 from llterm.engine.prompt_heads import PromptHeads
 from llterm.errors import LltermError
@@ -41,11 +55,15 @@ class Member(Protocol):
 class TokenMember:
     """A model whose vocabulary is the mix's own."""
 
-    def __init__(self, source: Source, prefix: Tail) -> None:
-        """`prefix`: what paths of the mix begin with where this model may want another."""
+    def __init__(
+        self, source: Source, alphabet: Vocabulary, company: Sequence[LearnsTokens] = ()
+    ) -> None:
+        """`alphabet`: the mix's vocabulary; this model may want another prefix. `company`: the
+        vocabularies that are to know what this model's server tells of its tokens."""
         self.heads = PromptHeads()
         self._source = source
-        self._prefix = prefix
+        self._alphabet = alphabet
+        self._company = company
         self._anchors: OrderedDict[Anchor, Anchor] = OrderedDict()
 
     async def hear(self, paths: Sequence[Path]) -> AsyncGenerator[Answer]:
@@ -56,26 +74,37 @@ class TokenMember:
                 if isinstance(answer, Failed):
                     yield own[answer.path], answer.error, Cost()
                     continue
-                distribution = answer.distribution
-                row = row_of(distribution, self._source.vocabulary.size)
-                whole = self._source.capabilities.full_vocabulary
-                heard = MemberDistribution(
-                    row, whole, 0.0 if whole else distribution.rest, distribution.ids
-                )
-                yield own[answer.path], heard, answer.cost
+                yield own[answer.path], self._heard(answer.distribution), answer.cost
+
+    def _heard(self, distribution: Distribution) -> MemberDistribution:
+        vocabulary = self._source.vocabulary
+        whole = self._source.capabilities.full_vocabulary
+        unknown = 0.0 if whole else distribution.rest
+        ids = distribution.ids
+        if not isinstance(vocabulary, LearnsTokens) or vocabulary.whole:
+            row = row_of(distribution, vocabulary.size)
+            return MemberDistribution(row, whole, unknown, ids)
+        tokens = [vocabulary.token(id) for id in ids.tolist()]
+        for other in self._company:
+            other.learn(tokens)
+        left = vocabulary.bound - len(ids)
+        beyond = math.log(unknown / left) if left > 0 and unknown > 0 else -math.inf
+        row = row_of(distribution, vocabulary.bound)
+        return MemberDistribution(row, whole, unknown, ids, candidates=ids, beyond=beyond)
 
     def own(self, tokens: Tail) -> Tail:
         """A text of the mix as this model reads it: begun with its own chat, or its own prefix."""
-        prefix = self._source.vocabulary.prefix
+        prefix, usual = self._source.vocabulary.prefix, self._alphabet.prefix
         if (split := self.heads.split(tokens)) is not None:
             return split[0] + split[1]
-        if prefix != self._prefix and tokens[: len(self._prefix)] == self._prefix:
-            return prefix + tokens[len(self._prefix) :]
+        if prefix != usual and tokens[: len(usual)] == usual:
+            return prefix + tokens[len(usual) :]
         return tokens
 
     def _anchor(self, anchor: Anchor) -> Anchor:
         if anchor not in self._anchors:
             tokens = self.own(anchor.tokens)
+            teach(self._source.vocabulary, tokens, self._alphabet)
             self._anchors[anchor] = anchor if tokens == anchor.tokens else Anchor(tokens)
             _shorten(self._anchors, ANCHORS)
         return self._anchors[anchor]
@@ -100,20 +129,22 @@ class ByteMember:
         self.heads = PromptHeads()
         self._source = source
         self._dropped = dropped
+        self._grows = grows(source.vocabulary)
         self._pieces: SortedTokens | None = None
+        """All of the vocabulary, where it is whole."""
         self._grounds: OrderedDict[Anchor, _Ground] = OrderedDict()
 
     async def hear(self, paths: Sequence[Path]) -> AsyncGenerator[Answer]:
-        if self._pieces is None:
-            self._pieces = await asyncio.to_thread(SortedTokens, self._source.vocabulary)
+        if self._pieces is None and not self._grows:
+            self._pieces = await asyncio.to_thread(SortedTokens.of, self._source.vocabulary)
         waiting, cost = list(paths), Cost()
         failed: dict[BytePosition, LltermError] = {}
         while waiting:
             unasked: dict[Path, list[BytePosition]] = {}
             still: list[Path] = []
             for path in waiting:
-                ground = self._ground(path.anchor, self._pieces)
-                place, arrived = self._reach(ground, ground.begun + bytes(path.tail), self._pieces)
+                ground = await self._ground(path.anchor)
+                place, arrived = await self._reach(ground, ground.begun + bytes(path.tail))
                 if place in failed:
                     yield path, failed[place], Cost()
                 elif arrived:
@@ -135,7 +166,7 @@ class ByteMember:
         """Let the places learn what follows these token paths."""
         if not unasked:
             return Cost()
-        cost, size = Cost(), self._source.vocabulary.size
+        cost = Cost()
         queries = [query_of(self._source, path) for path in unasked]
         async with aclosing(self._source.ask(queries)) as answers:
             async for answer in answers:
@@ -143,28 +174,40 @@ class ByteMember:
                     if isinstance(answer, Failed):
                         failed[place] = answer.error
                         continue
-                    distribution = answer.distribution
-                    whole = self._source.capabilities.full_vocabulary
-                    unknown = 0.0 if whole else distribution.rest
-                    place.learn(answer.path.tail, row_of(distribution, size), unknown)
+                    self._learn(place, answer.path.tail, answer.distribution)
                 if isinstance(answer, Fact):
                     cost += answer.cost
         return cost
 
+    def _learn(self, place: BytePosition, tail: Tail, distribution: Distribution) -> None:
+        whole, vocabulary = self._source.capabilities.full_vocabulary, self._source.vocabulary
+        unknown = 0.0 if whole else distribution.rest
+        pieces = self._pieces
+        if pieces is not None:
+            p = np.exp(np.asarray(row_of(distribution, vocabulary.size), np.float64))
+        else:
+            # Of what it does not list nobody knows the bytes: it stays unknown.
+            pieces = SortedTokens([vocabulary.token(id) for id in distribution.ids.tolist()])
+            p = np.zeros(int(distribution.ids.max(initial=-1)) + 1)
+            p[distribution.ids] = np.exp(distribution.logprobs.astype(np.float64))
+        place.learn(tail, pieces, p, unknown)
+
     def _heard(self, place: BytePosition) -> MemberDistribution:
+        whole = self._source.capabilities.full_vocabulary
         return MemberDistribution(
-            place.row(), self._source.capabilities.full_vocabulary, place.unknown
+            place.row(spread=not whole),
+            whole,
+            place.unknown,
+            candidates=place.told if self._grows else None,
         )
 
-    def _reach(
-        self, ground: _Ground, text: bytes, pieces: SortedTokens
-    ) -> tuple[BytePosition, bool]:
+    async def _reach(self, ground: _Ground, text: bytes) -> tuple[BytePosition, bool]:
         """The farthest place on the way to `text` that can be reached without asking the model,
         and whether it is the one after all of it."""
         size = len(text)
         while text[:size] not in ground.places:
             if not size:
-                ground.places[b""] = BytePosition.first(pieces)
+                ground.places[b""] = BytePosition.first()
                 break
             size -= 1
         place = ground.places[text[:size]]
@@ -172,13 +215,19 @@ class ByteMember:
             following = place.after(text[size], self._dropped)
             size += 1
             if following is None:
-                tail = self._source.vocabulary.encode(text[:size])
-                following = BytePosition.anew(pieces, tail)
+                following = await self._anew(text[:size])
             place = ground.places[text[:size]] = following
         ground.places.move_to_end(text[:size])
         return place, size == len(text) and not place.unasked
 
-    def _ground(self, anchor: Anchor, pieces: SortedTokens) -> _Ground:
+    async def _anew(self, text: bytes) -> BytePosition:
+        """The place after a text that the model holds impossible, or did not list."""
+        if self._grows and incomplete(text):
+            # No server can be asked what follows half a character that it did not begin itself.
+            return BytePosition.silent()
+        return BytePosition.anew(await settled(Draft((text,)), self._source.vocabulary))
+
+    async def _ground(self, anchor: Anchor) -> _Ground:
         """The anchor's text in the model's tokens, as much of its end as the model can see.
 
         The last word is left out: it is spelled after the anchor, so that a text means the same
@@ -190,9 +239,9 @@ class ByteMember:
             head, rest = self.heads.split(anchor.tokens) or (vocabulary.prefix, anchor.tokens)
             text = bytes(rest)
             begun = residue_of(text)
-            ids = vocabulary.encode(text[: len(text) - len(begun)])
+            ids = await settled(Draft((text[: len(text) - len(begun)],)), vocabulary)
             if not ids and not head:
-                ids, begun = vocabulary.encode(text), b""
+                ids, begun = await settled(Draft((text,)), vocabulary), b""
             start = first_seen(len(ids), len(head), self._source.capabilities.context)
             ground = _Ground(Anchor(head + ids[start:]), begun)
             self._grounds[anchor] = ground
@@ -207,6 +256,14 @@ class ByteMember:
             while held > HELD:
                 _, place = ground.places.popitem(last=False)
                 held -= place.size
+
+
+def teach(vocabulary: Vocabulary, tokens: Tail, other: Vocabulary) -> None:
+    """Tell a vocabulary that is told token by token what `other`, which is the same, knows of these
+    tokens: another server was asked for them."""
+    if isinstance(vocabulary, LearnsTokens):
+        strange = [id for id in tokens if not vocabulary.knows(id)]
+        vocabulary.learn(token for token in map(other.token, strange) if token.data)
 
 
 def query_of(source: Source, path: Path) -> Query:

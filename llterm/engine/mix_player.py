@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from llterm.core.comparison.mixed_place import Caution, cautions
 from llterm.core.mixing.blend import Blend, MemberDistribution
 from llterm.core.sampling.ladder import NoCandidateLeft
-from llterm.core.sampling.sampler_chain import Chains, DrawnText
+from llterm.core.sampling.sampler_chain import Chain, Chains, DrawnText
 from llterm.core.sampling.sampler_settings import SamplerSettings, Sampling
-from llterm.core.tokens import Path, Token, Vocabulary
+from llterm.core.tokens import Draft, Path, Token, Vocabulary, settled
 from llterm.engine.mixture import Mix
 from llterm.errors import LltermError
 
@@ -57,7 +57,8 @@ class MixPlayer:
     def __init__(self, mix: Mix, sampling: Sampling = GREEDY, story: bytes = b"") -> None:
         """`story` is the text that is gone on with: a banned phrase may begin there."""
         self._mix = mix
-        self._chain = Chains(mix.vocabulary).of(sampling)
+        self._chains = Chains(mix.vocabulary)
+        self._sampling = sampling
         self._story = story
 
     async def play(self, path: Path, count: int) -> AsyncIterator[MixTurn]:
@@ -66,27 +67,28 @@ class MixPlayer:
         Raises LltermError where nothing is left to draw from.
         """
         text = DrawnText()
+        chain = await self._chains.told(self._sampling)
         left = due = count
         while left > 0:
-            turn = self._take(await self._mix.look(path), path, text)
+            turn = self._take(await self._mix.look(path), path, text, chain)
             yield turn
             if turn.token.end:
                 return
             path = Path(path.anchor, (*path.tail, turn.token.id))
             if text.count == due:
                 # A byte is a token at the most: until so many have come none need be counted anew.
-                left = count - self._tokens(text)
+                left = count - await self._tokens(text)
                 due = text.count + left
 
-    def _tokens(self, text: DrawnText) -> int:
+    async def _tokens(self, text: DrawnText) -> int:
         if self._mix.by_id:
             return text.count
-        return len(self._mix.sources[0].vocabulary.encode(text.text))
+        return len(await settled(Draft((text.text,)), self._mix.sources[0].vocabulary))
 
-    def _take(self, blend: Blend, path: Path, text: DrawnText) -> MixTurn:
+    def _take(self, blend: Blend, path: Path, text: DrawnText, chain: Chain) -> MixTurn:
         position = text.count
         try:
-            choice = self._chain.draw(blend.distribution(), text.here(path.tokens, self._story))
+            choice = chain.draw(blend.distribution(), text.here(path.tokens, self._story))
         except NoCandidateLeft as error:
             raise LltermError(
                 "Nothing is left to draw from", f"{error}.", "Loosen the sampler settings."

@@ -7,19 +7,27 @@ are then bytes, and every model stays in step with them.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
-from contextlib import AsyncExitStack, aclosing
+from collections.abc import (
+    AsyncGenerator,
+    Callable,
+    Collection,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from contextlib import AsyncExitStack, aclosing, contextmanager
 from dataclasses import replace
 
 import numpy as np
 
 from llterm.backends.registry import Progress, Tell, find_model, open_model
 from llterm.config import Config
-from llterm.core.chat_messages import Chat, ChatParts, ChatsTold, encode_parts
+from llterm.core.chat_messages import Chat, ChatParts, ChatsTold, chat_draft
 from llterm.core.comparison.divergence import log_softmax
 from llterm.core.distribution import Distribution
-from llterm.core.mixing.blend import Blend, MemberDistribution
+from llterm.core.mixing.blend import Blend, MemberDistribution, named
 from llterm.core.mixing.byte_distribution import DROPPED, ByteVocabulary, byte_parts
 from llterm.core.mixing.logprob_rows import distribution_of
 from llterm.core.mixing.mix_recipe import Recipe
@@ -33,10 +41,18 @@ from llterm.core.query import (
     Query,
     TokenScore,
 )
-from llterm.core.tokens import Anchor, Path, SettlesLater, Tail, Vocabulary
+from llterm.core.tokens import (
+    Anchor,
+    LearnsTokens,
+    Path,
+    Tail,
+    Vocabulary,
+    grows,
+    settled,
+)
 from llterm.engine.ensemble import Ensemble, PathVotes
 from llterm.engine.members import ByteMember, Member, TokenMember
-from llterm.engine.prompt_heads import open_chat
+from llterm.engine.prompt_heads import open_chat, opened_chat
 from llterm.engine.whole_rows import PART, Numbers, rows_of
 from llterm.errors import LltermError, UsageError
 
@@ -75,8 +91,9 @@ class Mix:
         self.by_id = shared and not bytewise
         """All share one vocabulary; otherwise the mix is one of bytes."""
         self.vocabulary: Vocabulary = first if self.by_id else ByteVocabulary()
+        company = [one.vocabulary for one in sources if isinstance(one.vocabulary, LearnsTokens)]
         self._voices: tuple[Member, ...] = tuple(
-            TokenMember(source, first.prefix) if self.by_id else ByteMember(source, dropped)
+            TokenMember(source, first, company) if self.by_id else ByteMember(source, dropped)
             for source in sources
         )
         able = [source.capabilities for source in sources]
@@ -85,6 +102,7 @@ class Mix:
         self.capabilities = Capabilities(
             full_vocabulary=self.exact,
             top=min((each.top for each in able if each.top is not None), default=None),
+            masks=not grows(self.vocabulary),
             batch=min(each.batch for each in able),
             context=min(each.context for each in able) * (1 if self.by_id else BYTES),
             pieces=1 if self.by_id else BYTES,
@@ -97,7 +115,7 @@ class Mix:
         """Name of the model whose chat `open_chat` told last."""
         self._begin: int | None = None
         self._search: Anchor | None = None
-        self._looked: OrderedDict[tuple[Tail, Recipe], Blend] = OrderedDict()
+        self._looked: OrderedDict[tuple[Tail, Recipe, int], Blend] = OrderedDict()
         self._looking = asyncio.Lock()
 
     @property
@@ -164,46 +182,58 @@ class Mix:
             return formats[0]
         return ", ".join(f"{name}: {one}" for name, one in zip(self.names, formats, strict=True))
 
-    def open_chat(self, chat: Chat) -> ChatParts:
-        """The chat as the model reads it for which it is longest; each model reads its own.
+    def open_chat(self, chat: Chat) -> ChatParts | None:
+        """The chat as the model reads it for which it is longest; each model reads its own. None
+        where one of them is not there yet.
 
         Raises LltermError where a model cannot open it.
         """
-        opened = [self._opened(index, chat) for index in range(len(self.sources))]
-        if not all(opened):
-            return ()  # One of them is not there yet.
-        own = [
-            encode_parts(parts, source.vocabulary)
-            for parts, source in zip(opened, self.sources, strict=True)
-        ]
-        # The window over a long reply leaves room for any of them then.
+        opened: list[ChatParts] = []
+        own: list[Tail] = []
+        for source, name in zip(self.sources, self.names, strict=True):
+            with _named(name):
+                parts = open_chat(source, chat)
+            if parts is not None:
+                tokens = chat_draft(parts, source.vocabulary).known(source.vocabulary)
+                opened.append(parts)
+                own += [] if tokens is None else [tokens]
+        if len(own) < len(self.sources):
+            return None
+        parts = self._longest(opened, own)
+        head = chat_draft(parts, self.vocabulary).known(self.vocabulary)
+        return None if head is None else self._begun_by_all(parts, head, own)
+
+    async def opened_chat(self, chat: Chat) -> ChatParts:
+        """The same; waits until all are there."""
+        opened: list[ChatParts] = []
+        own: list[Tail] = []
+        for source, name in zip(self.sources, self.names, strict=True):
+            with _named(name):
+                opened.append(await opened_chat(source, chat))
+            draft = chat_draft(opened[-1], source.vocabulary)
+            own.append(await settled(draft, source.vocabulary))
+        parts = self._longest(opened, own)
+        head = await settled(chat_draft(parts, self.vocabulary), self.vocabulary)
+        return self._begun_by_all(parts, head, own)
+
+    def _longest(self, opened: Sequence[ChatParts], own: Sequence[Tail]) -> ChatParts:
+        """The parts of whom the chat is longest for, in the mix's alphabet: the window over a long
+        reply leaves room for any of them then."""
         longest = max(range(len(own)), key=lambda index: len(own[index]))
-        parts, self.chat_reader = opened[longest], self.names[longest]
-        if not self.by_id:
-            parts = byte_parts(parts)
-        head = encode_parts(parts, self.vocabulary)
+        self.chat_reader = self.names[longest]
+        return opened[longest] if self.by_id else byte_parts(opened[longest])
+
+    def _begun_by_all(self, parts: ChatParts, head: Tail, own: Sequence[Tail]) -> ChatParts:
+        """Texts that begin with `head` begin with its own tokens for each model."""
         for voice, tokens in zip(self._voices, own, strict=True):
             voice.heads.learn(head, tokens)
         return parts
-
-    async def settle(self) -> bool:
-        """Wait for what the models' chats and tokenizers owe. True where that was anything."""
-        asked = [one for source in self.sources for one in (source, source.vocabulary)]
-        return any([await one.settle() for one in asked if isinstance(one, SettlesLater)])
 
     def hear_chats(self, listener: Callable[[], None]) -> None:
         """Have `listener` called when a chat of any of them is there."""
         for source in self.sources:
             if isinstance(source, ChatsTold):
                 source.hear_chats(listener)
-
-    def _opened(self, index: int, chat: Chat) -> ChatParts:
-        try:
-            return open_chat(self.sources[index], chat)
-        except LltermError as error:
-            name = self.names[index]
-            title = error.title if name in error.title else f"{name}: {error.title}"
-            raise type(error)(title, error.cause, error.hint) from error
 
     @property
     def spent(self) -> Cost:
@@ -254,11 +284,11 @@ class Mix:
         """`blends` of one path. The last few are kept: a token is drawn from what is on show."""
         async with self._looking:
             self.admit()
-            key = path.tokens, self.in_force
+            key = path.tokens, self.in_force, self._size
             if key not in self._looked:
                 async with aclosing(self.blends([path])) as blends:
                     blend = (await anext(blends))[1]
-                key = path.tokens, self.in_force
+                key = path.tokens, self.in_force, self._size
                 self._looked[key] = blend
                 if len(self._looked) > LOOKED:
                     self._looked.popitem(last=False)
@@ -354,24 +384,42 @@ class Mix:
                 facts[path] = Failed(path, error)
                 continue
             self.unknown = max(self.unknown, blend.unknown)
-            unknown = 0.0 if blend.exact else blend.unknown
-            distribution = distribution_of(
-                blend.row, query.keep, query.mask,
-                full=query.full, exact=blend.exact, unknown=unknown,
-            )  # fmt: skip
+            distribution = blend.listing(query.keep, query.mask, full=query.full)
             facts[path] = Fact(path, distribution, hearing.cost)
         return facts
 
     def _blend(self, path: Path, heard: Mapping[int, MemberDistribution]) -> Blend:
         position, recipe = self._position(path), self.in_force
         speakers = recipe.speakers(position)
-        voices = np.stack([heard[index].row for index in speakers])
-        silent = MemberDistribution(np.full(voices.shape[1], -np.inf), exact=False, unknown=1.0)
+        size = max(self._size, *(len(one.row) for one in heard.values()))
+        told = {index: one.as_long_as(size) for index, one in heard.items()}
+        voices = [told[index] for index in speakers]
+        row = recipe.decide(np.stack([one.row for one in voices]), position)
+        silent = MemberDistribution(np.full(size, -np.inf), exact=False, unknown=1.0)
         return Blend(
-            recipe.decide(voices, position),
-            tuple(heard.get(index, silent) for index in range(len(self.sources))),
+            named(row, voices),
+            tuple(told.get(index, silent) for index in range(len(self.sources))),
             speakers,
+            whole=not grows(self.vocabulary),
         )
+
+    @property
+    def _size(self) -> int:
+        """How many ids rows have; of a vocabulary that is not whole those that can be known."""
+        known = self.vocabulary
+        if isinstance(known, LearnsTokens) and not known.whole:
+            return known.bound
+        return known.size
+
+
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    """An error in here says which model it is of."""
+    try:
+        yield
+    except LltermError as error:
+        title = error.title if name in error.title else f"{name}: {error.title}"
+        raise type(error)(title, error.cause, error.hint) from error
 
 
 def distinct(names: Sequence[str]) -> tuple[str, ...]:
@@ -388,10 +436,14 @@ def distinct(names: Sequence[str]) -> tuple[str, ...]:
 
 def _scored(index: int, id: int, distribution: Distribution, cost: Cost) -> TokenScore:
     row = distribution.full
-    assert row is not None
-    own = row[id]
-    rank = 1 + int((row > own).sum()) + int((row[:id] == own).sum())
-    return TokenScore(index, id, float(own), rank, distribution, cost)
+    if row is None:
+        listed = distribution.ids.tolist()
+        at = listed.index(id) if id in listed else len(listed)
+        told = float(distribution.logprobs[at]) if at < len(listed) else -math.inf
+        return TokenScore(index, id, told, at + 1, distribution, cost)
+    own = float(row[id])
+    rank = 1 + int((row > row[id]).sum()) + int((row[:id] == row[id]).sum())
+    return TokenScore(index, id, own, rank, distribution, cost)
 
 
 async def open_models(

@@ -5,37 +5,45 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import cast
 
-from llterm.core.chat_messages import Chat, ChatParts, Chatting, encode_parts
+from llterm.core.chat_messages import Chat, ChatParts, Chatting, chat_draft
 from llterm.core.query import Source
-from llterm.core.tokens import Tail
+from llterm.core.tokens import Tail, settled
 from llterm.errors import CapabilityMissing
 
 HEADS = 64
 """Chats of a mix that are remembered."""
 
 
-def open_chat(source: Source, chat: Chat) -> ChatParts:
-    """The chat up to where the reply begins, as this source reads it.
+def open_chat(source: Source, chat: Chat) -> ChatParts | None:
+    """The chat up to where the reply begins, as this source reads it; None where it is not there
+    yet.
 
     Raises CapabilityMissing where it has no template, ModelError where its template fails.
     """
+    return _chatting(source).open_chat(chat)
+
+
+async def opened_chat(source: Source, chat: Chat) -> ChatParts:
+    """The same; waits for a template or a server. Nothing of an empty chat. Raises as that does."""
+    return await _chatting(source).opened_chat(chat) if chat else ()
+
+
+def _chatting(source: Source) -> Chatting:
     if not hasattr(source, "open_chat"):
         raise CapabilityMissing(
             f"{source.name} cannot open a chat",
             "It has no chat template that llterm could use.",
             "Choose another model, or take the chat away and write a story.",
         )
-    return cast(Chatting, source).open_chat(chat)
+    return cast(Chatting, source)
 
 
-def head_of(source: Source, chat: Chat | None) -> Tail:
-    """The tokens before a text, or before the reply in a chat. Raises as `open_chat` does.
-
-    It may wait for a template or a server: not to be called on an event loop.
-    """
+async def head_of(source: Source, chat: Chat | None) -> Tail:
+    """The tokens before a text, or before the reply in a chat. Raises as `open_chat` does."""
     if not chat:
         return source.vocabulary.prefix
-    return encode_parts(open_chat(source, chat), source.vocabulary)
+    draft = chat_draft(await opened_chat(source, chat), source.vocabulary)
+    return await settled(draft, source.vocabulary)
 
 
 class PromptHeads:

@@ -9,10 +9,11 @@ from dataclasses import replace
 
 from llterm.core.bans import Bans
 from llterm.core.distribution import Constrained, Distribution
-from llterm.core.healing import Healer
+from llterm.core.healing import Healer, residue_of
+from llterm.core.pieces import Run
 from llterm.core.prompt import Prompt
 from llterm.core.query import Capabilities, Cost, Failed, Query, Source
-from llterm.core.tokens import Anchor, SettlesLater, Tail
+from llterm.core.tokens import Anchor, Tail
 from llterm.core.weave_settings import WeaveSettings
 from llterm.core.weave_state import Weave
 from llterm.errors import CapabilityMissing, LltermError
@@ -30,6 +31,18 @@ def rules_for(rules: WeaveSettings, source: Source, *, constrained: bool = False
     return replace(rules, depth=rules.depth * able.pieces, heal=heal)
 
 
+def unhealed(rules: WeaveSettings, source: Source, runs: Sequence[Run]) -> str:
+    """That the story's end is not healed, though `rules` ask for it, since this source cannot be
+    held to certain tokens; empty where there is nothing to heal, or it can."""
+    if not rules.heal or source.capabilities.masks:
+        return ""
+    residue = residue_of(runs[-1].data) if runs and runs[-1].ids is None else b""
+    if not residue:
+        return ""
+    ends = "with a space" if residue.isspace() else "in a word that may go on"
+    return f"The text ends {ends}; {source.name} cannot finish it (no healing) and goes on behind."
+
+
 def check_constraints(source: Source) -> None:
     """Raise CapabilityMissing where suggestions cannot be held to a constraint."""
     if not source.capabilities.masks:
@@ -39,15 +52,6 @@ def check_constraints(source: Source) -> None:
             " its vocabulary.",
             "llama.cpp's server can, and models in process.",
         )
-
-
-async def told_more(source: Source) -> bool:
-    """Ask a server for the tokens that could only be guessed at once.
-
-    Returns whether there were any: a prompt made before is to be made again then.
-    """
-    settling = [each for each in (source, source.vocabulary) if isinstance(each, SettlesLater)]
-    return any([await each.settle() for each in settling])
 
 
 def make_weave(

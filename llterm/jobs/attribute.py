@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from dataclasses import dataclass
 
@@ -71,10 +70,10 @@ async def _attribute(
     request: Request, options: AttributeOptions, name: str, backend: Backend, listener: Listener
 ) -> AttributeResult:
     vocabulary, how = backend.vocabulary, options.how
-    ids = await asyncio.to_thread(vocabulary.encode, request.text)
+    ids = await vocabulary.tokenize(request.text)
     at = _place(options.at, len(ids))
-    target = _target(options.candidate, vocabulary, ids, at)
-    prefix = await asyncio.to_thread(head_of, backend, request.chat)
+    target = await _target(options.candidate, vocabulary, ids, at)
+    prefix = await head_of(backend, request.chat)
     skipped = max(at - (backend.capabilities.context - len(prefix)), 0)
     question = Question(prefix + ids[skipped:at], len(prefix), target)
     attributions = Attributions(backend, question)
@@ -99,14 +98,14 @@ def _place(at: int | None, count: int) -> int:
     return place
 
 
-def _target(candidate: bytes | None, vocabulary: Vocabulary, ids: Tail, at: int) -> int:
+async def _target(candidate: bytes | None, vocabulary: Vocabulary, ids: Tail, at: int) -> int:
     if candidate is None:
         if at < len(ids):
             return ids[at]
         raise UsageError(
             "Nothing stands there yet", "It is the place after the text.", "Give a --candidate."
         )
-    tokens = vocabulary.encode(candidate)
+    tokens = await vocabulary.tokenize(candidate)
     if len(tokens) != 1:
         named = visible(candidate)
         raise UsageError(

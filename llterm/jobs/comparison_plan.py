@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +11,12 @@ from llterm.core.comparison.conditions import Condition
 from llterm.core.mixing.mix_recipe import Recipe
 from llterm.core.mixing.opinion_pools import OpinionPool
 from llterm.core.query import Backend
-from llterm.core.tokens import Anchor, Tail, Vocabulary, text_bytes
+from llterm.core.tokens import Anchor, Tail, Vocabulary, grows, text_bytes
 from llterm.core.tokens import Path as TokenPath
 from llterm.core.windows import halves, overlapping
 from llterm.engine.base_file import BaseFile, BaseWriter
 from llterm.engine.compare import ModelReader, TextWindow
+from llterm.engine.members import teach
 from llterm.engine.mix_player import MixPlayer
 from llterm.engine.mixture import Mix, distinct
 from llterm.engine.prompt_heads import head_of
@@ -87,6 +87,8 @@ class ComparisonPlan:
         names = distinct(names_of(request))
         chat = request.chat
         by_id = len({backend.vocabulary.fingerprint for backend in backends}) == 1
+        if base is None and any(grows(backend.vocabulary) for backend in backends):
+            by_id = await cut_alike(backends, request.text)
         check_comparable(backends, names, by_id=by_id)
         method: Method = "halves" if options.write_base is not None else options.method
         if chat and (base is not None or method == "halves"):
@@ -94,18 +96,23 @@ class ComparisonPlan:
         if base is not None:
             return cls._of_file(backends, names, base, by_id)
         model = backends[options.reference]
-        text = await asyncio.to_thread(_beginning, model, request.text, options.tokens)
+        text = await _beginning(model, request.text, options.tokens)
         if not by_id:
             # The only alphabet that they share.
             backends = [Mix([backend], ALONE, bytewise=True) for backend in backends]
         readers = [await _reader(backend, chat) for backend in backends]
         reference = readers[options.reference]
         others = [n for n in range(len(backends)) if n != options.reference]
-        vocabulary = reference.backend.vocabulary
-        ids = await asyncio.to_thread(vocabulary.encode, text)
+        # Of one that is whole a model's first choice has a name, wherever it comes from.
+        known = [reader.backend.vocabulary for reader in (reference, *readers)]
+        vocabulary = next((each for each in known if not grows(each)), known[0])
+        ids = await vocabulary.tokenize(text)
         begun = len(ids) if options.further else 0
         if options.further:
             ids += await _own_text(request, options, reference, ids, listener)
+        if by_id:
+            for backend in backends:
+                teach(backend.vocabulary, ids, vocabulary)
         # Windows leave room for the longest chat there is.
         head = max((reader.head or vocabulary.prefix for reader in readers), key=len)
         context = min(backend.capabilities.context for backend in backends)
@@ -185,8 +192,23 @@ class ComparisonPlan:
         return BaseWriter(path, self.window, self.vocabulary.size, windows)
 
 
+async def cut_alike(backends: Sequence[Backend], text: bytes) -> bool:
+    """Whether models have one vocabulary, as far as a text shows: all cut it into the same ids, and
+    mean the same by them. Raises LltermError."""
+    if not text or not all(backend.capabilities.token_ids for backend in backends):
+        return False
+    cuts = set()
+    for vocabulary in (backend.vocabulary for backend in backends):
+        tokens = [vocabulary.token(id) for id in await vocabulary.tokenize(text)]
+        cuts.add(tuple((token.id, token.data) for token in tokens))
+    return len(cuts) == 1
+
+
 async def _reader(backend: Backend, chat: Chat | None) -> ModelReader:
-    head = await asyncio.to_thread(head_of, backend, chat) if chat else None
+    head = await head_of(backend, chat) if chat else None
+    if head is None and grows(backend.vocabulary):
+        # It may not know what another one's texts begin with.
+        head = backend.vocabulary.prefix
     return ModelReader(backend, head)
 
 
@@ -206,11 +228,11 @@ def check_comparable(backends: Sequence[Backend], names: Sequence[str], *, by_id
             )
 
 
-def _beginning(model: Backend, text: bytes, tokens: int) -> bytes:
+async def _beginning(model: Backend, text: bytes, tokens: int) -> bytes:
     """The text's first `tokens` tokens, as this model counts them; 0: all of it."""
     if not tokens:
         return text
-    return text_bytes(model.vocabulary, model.vocabulary.encode(text)[:tokens])
+    return text_bytes(model.vocabulary, (await model.vocabulary.tokenize(text))[:tokens])
 
 
 async def _own_text(

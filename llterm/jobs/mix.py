@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from llterm.core.chat_messages import Chat
 from llterm.core.mixing.mix_recipe import Recipe
 from llterm.core.query import Cost
 from llterm.core.sampling.sampler_settings import Sampling
-from llterm.core.tokens import Anchor, Path
+from llterm.core.tokens import Anchor, Draft, Path, settled
 from llterm.engine.mix_player import MixPlayer, MixTurn
 from llterm.engine.mixture import Mix
 from llterm.engine.prompt_heads import head_of
@@ -80,8 +79,9 @@ async def mix(request: Request, tokens: int, listener: Listener = SILENCE) -> Mi
     async with opened(request, listener) as source:
         assert isinstance(source, Mix)
         start = time.monotonic()
-        head = await asyncio.to_thread(head_of, source, request.chat)
-        anchor = Anchor(head + source.vocabulary.encode(request.text))
+        head = await head_of(source, request.chat)
+        text = await settled(Draft((request.text,)), source.vocabulary)
+        anchor = Anchor(head + text)
         source.begin(anchor)
         turns: list[MixTurn] = []
         async for turn in MixPlayer(source, sampling, request.text).play(Path(anchor), tokens):

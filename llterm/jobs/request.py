@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,11 +13,11 @@ from llterm.constraints.spec import Constraint
 from llterm.core.chat_messages import Chat
 from llterm.core.mixing.mix_recipe import Recipe
 from llterm.core.pieces import Run
-from llterm.core.prompt import Prompt, make_prompt
+from llterm.core.prompt import Prompt, PromptDraft, draft_prompt
 from llterm.core.query import Source
 from llterm.core.sampling.sampler_settings import PRESETS, Sampling
 from llterm.core.weave_settings import WeaveSettings
-from llterm.engine.prompt_heads import open_chat
+from llterm.engine.prompt_heads import opened_chat
 from llterm.jobs.loom_story import read_story
 
 
@@ -98,12 +97,14 @@ class RequestStory:
         """The story's bytes."""
         return b"".join(run.data for run in self.runs)
 
-    async def prompt(self, source: Source, rules: WeaveSettings) -> Prompt:
-        """What the source is given; of one on a server maybe in tokens that are only guessed."""
-        chat = (
-            await asyncio.to_thread(open_chat, source, self.chat.with_prefix(self.prefix))
-            if self.chat
-            else ()
+    async def draft(self, source: Source, rules: WeaveSettings) -> PromptDraft:
+        """What the source is to be given, before its tokens are known. Raises LltermError."""
+        chat = await opened_chat(
+            source, self.chat.with_prefix(self.prefix) if self.chat else Chat()
         )
         context = source.capabilities.context
-        return make_prompt(self.runs, self.prefix, source.vocabulary, rules, context, chat)
+        return draft_prompt(self.runs, self.prefix, source.vocabulary, rules, context, chat)
+
+    async def prompt(self, source: Source, rules: WeaveSettings) -> Prompt:
+        """What the source is given. Raises LltermError."""
+        return await (await self.draft(source, rules)).settled(source.vocabulary)

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from llterm.backends.remote.remote_backend import ServerUsage, counted
 from llterm.constraints.compiled import compile
@@ -14,13 +14,14 @@ from llterm.constraints.spec import Constraint
 from llterm.core.healing import Healer
 from llterm.core.prompt import Prompt
 from llterm.core.query import Backend, Cost
-from llterm.core.sampling.sampler_chain import Chains
+from llterm.core.sampling.sampler_chain import Chain, Chains
 from llterm.core.stops import Stopper
 from llterm.core.tokens import Token, Vocabulary
 from llterm.core.weave_settings import WeaveSettings
 from llterm.core.windows import SeenStory
 from llterm.engine.draw import Drawing, DrawingStart, Sample
-from llterm.errors import UsageError
+from llterm.engine.weave import check_constraints, rules_for, unhealed
+from llterm.errors import LltermError, UsageError
 from llterm.jobs.request import Request, RequestStory
 from llterm.jobs.runner import SILENCE, Listener, names_of, opened
 
@@ -84,6 +85,26 @@ class SampleResult:
     context: int
     """Tokens that the model sees at most."""
 
+    @property
+    def failure(self) -> LltermError | None:
+        """Why not all of them are what was asked for; None where they are. What was drawn stays."""
+        drawn = self.samples
+        failed = [each.sample for each in drawn if each.sample.error is not None]
+        error = next((each.error for each in failed if each.error is not None), None)
+        if error is not None and len(failed) == len(drawn):
+            return error
+        if error is not None:
+            which = ", ".join(str(each.number + 1) for each in failed)
+            title = f"{len(failed)} of {len(drawn)} continuations failed (number {which})"
+            return type(error)(title, f"{error.title}. {error.cause}".strip(), error.hint)
+        if all(each.sample.finish == "stuck" and not each.tokens for each in drawn):
+            return LltermError(
+                "Nothing may be drawn",
+                "Model, constraint and bans together forbid every first token.",
+                "Loosen one of them.",
+            )
+        return None
+
 
 Ended = Callable[[SampledText], None]
 """Hears of each sample as it ends."""
@@ -99,15 +120,19 @@ async def sample(
     (name,) = names_of(request)
     begun = RequestStory.of(request, listener.warn)
     async with opened(request, listener) as backend:
-        # What a constraint is about begins at the story's end, not in the word before it.
-        rules = WeaveSettings(
-            depth=options.tokens,
-            auto_stop=options.sentence,
-            stops=options.stops,
-            heal=options.heal and request.constraint is None,
-        )
+        constrained = request.constraint is not None
+        if constrained:
+            check_constraints(backend)
+        wanted = WeaveSettings(auto_stop=options.sentence, stops=options.stops, heal=options.heal)
+        able = rules_for(wanted, backend, constrained=constrained)
+        rules = replace(able, depth=options.tokens)
+        if not constrained and (note := unhealed(wanted, backend, begun.runs)):
+            listener.warn(note)
         prompt = await begun.prompt(backend, rules)
-        drawing = await asyncio.to_thread(_drawing, request, options, begun, backend, prompt, rules)
+        chain = await Chains(backend.vocabulary).told(begun.sampling)
+        drawing = await asyncio.to_thread(
+            _drawing, request, options, begun, backend, prompt, rules, chain
+        )
         start = time.monotonic()
         samples = await _drawn(drawing, listener, ended)
         return SampleResult(
@@ -149,15 +174,16 @@ def _drawing(
     backend: Backend,
     prompt: Prompt,
     rules: WeaveSettings,
+    chain: Chain,
 ) -> Drawing:
-    """Everything made ready; reads the whole vocabulary where there are bans."""
+    """Everything made ready; reads the whole vocabulary where there is a constraint."""
     vocabulary = backend.vocabulary
     constraint = compile(request.constraint, vocabulary) if request.constraint else None
     if not prompt.tokens:
         raise UsageError("There is no text to go on from", "", "This model needs a beginning.")
     return Drawing.of(
         backend,
-        Chains(vocabulary).of(begun.sampling),
+        chain,
         DrawingStart(prompt.tokens, begun.text, prompt.residue),
         range(options.count),
         options.tokens,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -80,7 +79,7 @@ async def _score(
     vocabulary = backend.vocabulary
     context = backend.capabilities.context
     method = options.method
-    head = await asyncio.to_thread(head_of, backend, request.chat)
+    head = await head_of(backend, request.chat)
     if request.chat and method == "halves":
         raise UsageError(*NO_HALVES)
     window, stride = window_and_stride(
@@ -91,7 +90,7 @@ async def _score(
         prefix=len(head),
         who="The model sees",
     )
-    ids = await asyncio.to_thread(vocabulary.encode, request.text)
+    ids = await vocabulary.tokenize(request.text)
     if method == "halves" and len(ids) + len(vocabulary.prefix) < window:
         raise UsageError(
             "The text does not fill one window",

@@ -17,7 +17,7 @@ from llterm.core.tokens import LearnsTokens, Vocabulary
 from llterm.core.weave_settings import WeaveSettings
 from llterm.core.windows import SeenStory
 from llterm.engine.mixture import Mix
-from llterm.engine.weave import check_constraints, rules_for, told_more, weave
+from llterm.engine.weave import check_constraints, rules_for, unhealed, weave
 from llterm.jobs.request import Request, RequestStory
 from llterm.jobs.runner import SILENCE, Listener, names_of, opened
 from llterm.store.saved_weave import SavedWeave, unpack
@@ -76,12 +76,12 @@ async def _suggest(
 ) -> SuggestResult:
     constraint = await _compiled(request.constraint, backend)
     rules = rules_for(begun.rules, backend, constrained=constraint is not None)
+    if constraint is None and (note := unhealed(begun.rules, backend, begun.runs)):
+        listener.warn(note)
     prompt, saved = await _prompt_and_saved(
         begun, backend, rules, constrained=constraint is not None
     )
     start = time.monotonic()
-    if await told_more(backend) and saved is None:
-        prompt = await begun.prompt(backend, rules)
     cost = saved.cost if saved else Cost()
 
     def spent(more: Cost) -> None:
@@ -131,13 +131,11 @@ async def _prompt_and_saved(
     saved = saved if saved is not None and saved.of(source) else None
     if saved is not None and isinstance(source.vocabulary, LearnsTokens):
         source.vocabulary.learn(saved.names)
-    guess = await begun.prompt(source, rules)
-    if saved is None:
-        return guess, None
-    prompt = saved.prompt(guess, source.vocabulary)
-    same = (prompt.tokens, prompt.residue) == (saved.tokens, saved.residue)
-    room = len(prompt.tokens) + rules.depth <= source.capabilities.context
-    return (prompt, saved) if same and room else (guess, None)
+    draft = await begun.draft(source, rules)
+    kept = saved.prompt(draft, source.vocabulary) if saved is not None else None
+    if kept is not None and len(kept.tokens) + rules.depth <= source.capabilities.context:
+        return kept, saved
+    return await draft.settled(source.vocabulary), None
 
 
 def _formula(backend: Backend) -> MixFormula | None:

@@ -34,9 +34,6 @@ def summary(result: SampleResult) -> str:
     stuck = sum(each.finish == "stuck" for each in drawn)
     if stuck:
         text += f"; {stuck} came to where bans and constraint allow nothing"
-    error = next((each.error for each in drawn if each.error is not None), None)
-    if error is not None:
-        text += f"; {error.title}: {error.cause}"
     dropped = result.sight.dropping(result.context)
     text = "\n".join(filter(None, (text, dropped, result.caveat)))
     return text + counted_words(result.counted)

@@ -89,10 +89,12 @@ class Cursor:
         """Sampler presets by name, llterm's and the person's own."""
         return self._drawing.presets
 
-    @property
-    def chain(self) -> Chain:
-        """The sampling made ready for the model. Raises BackendUnavailable without one."""
-        return self._drawing.chain(self.model.vocabulary)
+    async def chain(self) -> Chain:
+        """The sampling made ready for the model, the same object until either changes.
+
+        Raises LltermError where there is none, or it does not tell the tokens of a text in it.
+        """
+        return await self._drawing.chain(self.model.vocabulary)
 
     # --- the suggestions on show
 
@@ -186,7 +188,7 @@ class Cursor:
         """
         source = self.awake()
         self.document.checkpoint()
-        if self.weaving and self.suggestions.here:
+        if self.weaving and (self.suggestions.here or self.suggestions.asked_here):
             return
         self.stop()
         self.search(self._open(source), source)
@@ -199,8 +201,11 @@ class Cursor:
         if not self.weaving:
             self.search(placed, source)
 
-    def search(self, placed: PlacedWeave, source: Source) -> None:
-        """Drive a weave until it is done, fails or is stopped. Returns at once."""
+    def search(self, placed: PlacedWeave | None, source: Source) -> None:
+        """Drive a weave until it is done, fails or is stopped. Returns at once.
+
+        None: the one at the cursor, when the story's tokens have been asked for.
+        """
         self._searched, self._started = placed, time.monotonic()
         self._search.start(lambda: self._drive(placed, source))
         self.say(Status("weaving"))
@@ -226,18 +231,23 @@ class Cursor:
 
     # --- writing
 
-    def here(self) -> PlacedWeave:
-        """The weave at the cursor, begun if there is none; nothing is searched.
+    def here(self) -> PlacedWeave | None:
+        """The weave at the cursor, begun if there is none; nothing is searched. None where the
+        story's tokens have to be asked for (`opened`).
 
         Raises BackendUnavailable when there is no model yet.
         """
         source = self.awake()
         return self.suggestions.ready(source) or self._open(source)
 
-    async def settle(self, placed: PlacedWeave) -> None:
-        """Give a weave the tokens of the story that a server could only be asked for."""
-        if await self.suggestions.settle(placed, self.awake()):
+    async def opened(self) -> PlacedWeave:
+        """The same; asks for the tokens. Raises LltermError also where they cannot be told."""
+        source = self.awake()
+        placed = self.suggestions.ready(source)
+        if placed is None:
+            placed = await self.suggestions.opened(source)
             self.changed()
+        return placed
 
     def accept(self, tail: Tail) -> Change:
         """Take a path of the tree, or the first tokens of one, into the story.
@@ -268,13 +278,14 @@ class Cursor:
         story = self.document.bytes_before(len(self.document.text))
         return len(story) > len(before) and story.startswith(before)
 
-    def _open(self, source: Source) -> PlacedWeave:
+    def _open(self, source: Source) -> PlacedWeave | None:
         placed = self.suggestions.open(source)
         self.changed()
         return placed
 
-    async def _drive(self, placed: PlacedWeave, source: Source) -> Reason:
-        if await self.suggestions.settle(placed, source):
+    async def _drive(self, placed: PlacedWeave | None, source: Source) -> Reason:
+        if placed is None:
+            placed = self._searched = await self.suggestions.opened(source)
             self.changed()
         async for cost in drive(placed.weave, source):
             placed.cost += cost

@@ -20,7 +20,7 @@ from llterm.core.distribution import Constrained, Distribution, Mask
 from llterm.core.provenance import Arrival
 from llterm.core.query import Source
 from llterm.core.sampling.ladder import NoCandidateLeft, Rung
-from llterm.core.sampling.sampler_chain import Chain, Chains, Situation, barring
+from llterm.core.sampling.sampler_chain import Chain, Chains, Situation, barring, texts_of
 from llterm.core.sampling.sampler_settings import PRESETS, SamplerSettings, Sampling
 from llterm.core.sampling.stage_types import Stage
 from llterm.core.tokens import Tail, Token, Vocabulary, text_bytes
@@ -204,7 +204,13 @@ class Inspection:
 
     def under(self, sampling: Sampling) -> None:
         """Read it as it would be drawn so. Raises UsageError where that leaves nothing."""
-        chain = self._chains.of(sampling)
+        chain = self._chains.known(sampling)
+        if chain is None:
+            raise UsageError(
+                "The tokens of a text in it are not known",
+                "The model's server has to be asked for them.",
+                "Draw a token or a sample by it first.",
+            )
         try:
             ladder = chain.ladder(
                 self._found,
@@ -256,7 +262,7 @@ class Inspection:
 
     def told(self, text: str) -> str:
         """Rank and probability of a text that somebody typed: of its first token."""
-        ids = self._vocabulary.encode(text.encode("utf-8", "surrogateescape"))
+        ids = self._vocabulary.known_tokens(text.encode("utf-8", "surrogateescape"))
         if not ids:
             return ""
         (place,) = np.flatnonzero(self._ids == ids[0])[:1] if ids[0] in self._ids else (-1,)
@@ -295,6 +301,8 @@ class Inspection:
 async def inspect(session: Session, position: TokenPosition) -> Inspection:
     """The whole vocabulary at a place. Raises LltermError."""
     vocabulary, scored = await session.reader.candidates(position.at.context, position.stands)
+    for text in texts_of(session.sampling):
+        await vocabulary.tokenize(text)  # So that it is known when a chain is made of it.
     return Inspection(vocabulary, position, scored.distribution)
 
 

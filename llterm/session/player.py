@@ -101,7 +101,6 @@ class Player:
 
     async def _work(self) -> Reason:
         loop, reason = asyncio.get_running_loop(), ""
-        await self._cursor.settle(self._cursor.here())
         while not reason and (self._steps or self.playing):
             began = loop.time()
             reason = await self._next()
@@ -123,15 +122,15 @@ class Player:
             self.playing = False
             return ""
         source = self._cursor.model
-        if self._chain is not self._cursor.chain:
+        revision = document.revision
+        chain, placed = await self._cursor.chain(), await self._cursor.opened()
+        if self._chain is not chain:
             # What other settings drew is another run.
             onward = False
-            self._chain = self._cursor.chain
-        if document.revision != self._left:
+            self._chain = chain
+        if revision != self._left:
             self._line = DrawnText()
-        placed = self._cursor.here()
-        revision = document.revision
-        run = await self._draw(placed, source, self._chain)
+        run = await self._draw(placed, source, chain)
         if document.revision != revision:
             # Somebody wrote meanwhile: what was drawn belongs to a text that is no more.
             self.playing = False

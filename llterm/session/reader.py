@@ -15,16 +15,17 @@ from dataclasses import dataclass, replace
 
 from llterm.core.distribution import Logprobs
 from llterm.core.futures import Futures, futures, ways
-from llterm.core.prompt import Prompt, make_prompt
+from llterm.core.prompt import Prompt, draft_prompt
 from llterm.core.query import Backend, Failed, Query, Source, TokenScore
 from llterm.core.scored_text import TokenReading, read
 from llterm.core.tokens import Anchor, Path, Tail, Vocabulary, common
 from llterm.core.windows import SeenStory
+from llterm.engine.prompt_heads import opened_chat
 from llterm.errors import LltermError
 from llterm.session.background_task import BackgroundTask, Reason, outcome
 from llterm.session.cursor import Cursor
 from llterm.session.document import Document
-from llterm.session.suggestions import chat_parts
+from llterm.session.suggestions import root_chat
 
 CHUNK = 48
 """Tokens a request: a weave or an edit waits for no more than this."""
@@ -200,7 +201,7 @@ class Reader(StoryReader):
         """How many tokens a text would be after these, and their joint logprob: they are
         evaluated. Raises LltermError."""
         backend = self._awake()
-        ids = backend.vocabulary.encode(text.encode("utf-8", "surrogateescape"))
+        ids = await backend.vocabulary.tokenize(text.encode("utf-8", "surrogateescape"))
         scores = backend.score(context + ids, len(context), 1)
         async with aclosing(scores) as answers:
             logprobs = [scored.logprob async for scored in answers]
@@ -300,7 +301,6 @@ async def story_prompt(document: Document, source: Source) -> Prompt:
     runs = document.runs_before(len(document.text))
     rules = replace(document.rules, heal=False)
     context = source.capabilities.context
-    chat = await asyncio.to_thread(chat_parts, document, source)
-    return await asyncio.to_thread(
-        make_prompt, runs, document.prefix, source.vocabulary, rules, context, chat
-    )
+    chat = await opened_chat(source, root_chat(document))
+    draft = draft_prompt(runs, document.prefix, source.vocabulary, rules, context, chat)
+    return await draft.told(source.vocabulary)

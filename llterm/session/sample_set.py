@@ -50,20 +50,11 @@ class SampleSet:
         after them. `sentence`: each ends where a sentence ends. Raises LltermError without a model.
         """
         self.stop()
-        placed = self._cursor.here()
         self._cursor.document.checkpoint()
-        sampling, source = self._cursor.sampling, self._cursor.model
-        first = max((sample.number for sample in placed.samples), default=-1) + 1
-        samples = [PlacedSample(first + n, placed.weave.residue, sampling) for n in range(count)]
-        placed.samples[:0] = self._samples = samples
-        self._placed = placed
-
-        def begin() -> Drawing:
-            # The chain is made for the vocabulary, which a server may tell only now.
-            return make_drawing(placed, self._cursor.document, source, self._cursor.chain, samples,
-                                tokens, sentence=sentence)  # fmt: skip
-
-        self.task.start(lambda: self._draw(begin, placed, samples))
+        placed = self._cursor.here()
+        if placed is not None:
+            self._begin(placed, count)
+        self.task.start(lambda: self._draw(placed, count, tokens, sentence=sentence))
         self._cursor.changed()
 
     def stop(self) -> None:
@@ -85,7 +76,8 @@ class SampleSet:
                 "Branches hang under the end of the story.",
                 "Go there, and sample.",
             )
-        samples = self._cursor.here().samples
+        placed = self._cursor.shown
+        samples = placed.samples if placed is not None else []
         document.checkpoint()
         loom = document.loom
         beside = [loom.nodes[id] for id in loom.children.get(loom.head, ())]
@@ -97,13 +89,24 @@ class SampleSet:
         document.branches.plant(loom.head, fresh)
         return len(fresh)
 
+    def _begin(self, placed: PlacedWeave, count: int) -> None:
+        """Put so many samples where this weave hangs; nothing is drawn of them yet."""
+        sampling = self._cursor.sampling
+        first = max((sample.number for sample in placed.samples), default=-1) + 1
+        samples = [PlacedSample(first + n, placed.weave.residue, sampling) for n in range(count)]
+        placed.samples[:0] = self._samples = samples
+        self._placed = placed
+
     async def _draw(
-        self, begin: Callable[[], Drawing], placed: PlacedWeave, samples: Sequence[PlacedSample]
+        self, placed: PlacedWeave | None, count: int, tokens: int, *, sentence: bool
     ) -> Reason:
-        await self._cursor.settle(placed)
-        for sample in samples:
-            sample.residue = placed.weave.residue
-        drawing = begin()
+        if placed is None:
+            placed = await self._cursor.opened()
+            self._begin(placed, count)
+            self._cursor.changed()
+        samples, source = self._samples, self._cursor.model
+        chain, document = await self._cursor.chain(), self._cursor.document
+        drawing = make_drawing(placed, document, source, chain, samples, tokens, sentence=sentence)
         async with aclosing(follow(drawing, placed, samples)) as drawn:
             async for _ in drawn:
                 if self._cursor.shown is not placed or self._cursor.stale:

@@ -37,11 +37,12 @@ class SamplerChoice:
             self._read = text, read_sampling(text) or self._default
         return self._read[1]
 
-    def chain(self, vocabulary: Vocabulary) -> Chain:
-        """What is in force, made ready for a model."""
+    async def chain(self, vocabulary: Vocabulary) -> Chain:
+        """What is in force, made ready for a model. Raises LltermError where that does not tell the
+        tokens of a text in it."""
         if self._chains is None or self._chains.vocabulary is not vocabulary:
             self._chains = Chains(vocabulary)
-        return self._chains.of(self.sampling)
+        return await self._chains.told(self.sampling)
 
     def changed(self, values: Mapping[str, Any]) -> Sampling:
         """What is in force with these settings changed, by name. Raises ValueError."""

@@ -16,8 +16,7 @@ from llterm.core.beams import Step
 from llterm.core.display_text import visible
 from llterm.core.query import Failed, Query, Source
 from llterm.core.sampling.sampler_chain import Chains
-from llterm.core.tokens import Path, Tail
-from llterm.engine.weave import told_more
+from llterm.core.tokens import Path
 from llterm.errors import LltermError, UsageError
 from llterm.session.background_task import BackgroundTask, Reason, outcome
 from llterm.session.manuscript import Change
@@ -25,7 +24,7 @@ from llterm.session.placed_sample import PlacedSample
 from llterm.session.placed_weave import PlacedWeave, SamplePath
 from llterm.session.sample_set import follow, make_drawing
 from llterm.session.session import Session
-from llterm.session.suggestions import WeaveCache
+from llterm.session.suggestions import WeaveBeginning, WeaveCache
 
 FAILURE = "No sentences could be drawn"
 
@@ -179,11 +178,12 @@ class Sentences:
 
     async def _of(self, number: int, first: int, count: int, tokens: int) -> Reason:
         source, session = self._sources[number], self._session
-        placed, story = await self._place(number), self._story()
+        story = self._story()
+        placed = await self._place(number)
         for offer in list(self._offers):
             if offer.source is source and offer.at != story:
                 await _read_again(offer, placed, story)
-        chain = self._chains[number].of(session.sampling)
+        chain = await self._chains[number].told(session.sampling)
         samples = [
             PlacedSample(first + n, placed.weave.residue, chain.sampling) for n in range(count)
         ]
@@ -199,19 +199,19 @@ class Sentences:
     async def _place(self, number: int) -> PlacedWeave:
         """A weave of this model at the cursor, of which nothing is searched."""
         session, source = self._session, self._sources[number]
-        await told_more(source)
         place = self._story(), session.document.chat, number, session.constraint
         constraint = None
         if session.constraint is not None:
             constraint = await asyncio.to_thread(compile, session.constraint, source.vocabulary)
         bans = session.sampling.bans
-        return self._weaves[number].begin(place, session.document, source, constraint, bans)
+        beginning = WeaveBeginning.of(place, session.document, source, constraint, bans)
+        return await self._weaves[number].told(beginning)
 
 
 async def _read_again(offer: SentenceOffer, placed: PlacedWeave, story: bytes) -> None:
     """Ask what a kept sentence's tokens are worth at the new place of the story."""
     weave, source, text = placed.weave, offer.source, offer.sample.data
-    ids: Tail = source.vocabulary.encode(weave.residue + text)
+    ids = await source.vocabulary.tokenize(weave.residue + text)
     queries = [Query(Path(weave.anchor, ids[:n]), full=True) for n in range(len(ids))]
     after = {}
     async with aclosing(source.ask(queries)) as answers:

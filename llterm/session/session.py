@@ -12,7 +12,7 @@ from llterm.core.chat_messages import Chat, ChatsTold, chat_text
 from llterm.core.query import Source
 from llterm.core.sampling.sampler_settings import Sampling
 from llterm.core.weave_settings import WeaveSettings
-from llterm.engine.weave import told_more
+from llterm.engine.prompt_heads import opened_chat
 from llterm.errors import CapabilityMissing, LltermError
 from llterm.session.autopilot import Autopilot
 from llterm.session.cursor import Cursor
@@ -23,7 +23,7 @@ from llterm.session.reader import Reader
 from llterm.session.sample_set import SampleSet
 from llterm.session.sampler_choice import SamplerChoice
 from llterm.session.status import Incoming, Status
-from llterm.session.suggestions import chat_parts
+from llterm.session.suggestions import root_chat
 
 
 class Session(Cursor):
@@ -65,8 +65,7 @@ class Session(Cursor):
             # The chat is opened by the model's own template, which may take a second at most, so
             # that what was kept of a weave finds its place. A server is not waited for.
             with suppress(LltermError):  # The next weave says it to the person.
-                chat_parts(self.document, source)
-                await told_more(source)
+                await opened_chat(source, root_chat(self.document))
         self.attach(source)
 
     def detach(self) -> None:
@@ -188,8 +187,7 @@ class Session(Cursor):
     def put(self, run: ModelRun) -> Change:
         """Put a run at the cursor, of this model or of another one."""
         source = self.model
-        if run.fingerprint == source.vocabulary.fingerprint:
-            self.here()
+        if run.fingerprint == source.vocabulary.fingerprint and self.here() is not None:
             return self.land(run)
         self.stop()
         change = self.document.accept(run, self.document.cursor)

@@ -6,19 +6,22 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from llterm.constraints.compiled import Compiled, compile
 from llterm.constraints.spec import Constraint
 from llterm.core.bans import Bans
-from llterm.core.chat_messages import ChatParts, read_chat
+from llterm.core.chat_messages import Chat, ChatParts, read_chat
 from llterm.core.distribution import Constrained
 from llterm.core.healing import Healer
-from llterm.core.prompt import make_prompt
+from llterm.core.pieces import Run
+from llterm.core.prompt import Prompt, PromptDraft, draft_prompt
 from llterm.core.query import Source
 from llterm.core.tokens import LearnsTokens
 from llterm.core.weave_settings import WeaveSettings
-from llterm.engine.prompt_heads import open_chat
-from llterm.engine.weave import make_weave, rules_for, told_more
+from llterm.engine.prompt_heads import open_chat, opened_chat
+from llterm.engine.weave import make_weave, rules_for
 from llterm.errors import LltermError, UsageError
 from llterm.session.document import Document
 from llterm.session.placed_weave import Place, PlacedWeave
@@ -51,6 +54,8 @@ class Suggestions:
         self.stale = False
         """Whether they are of another place of the story, or of a model before this one."""
         self._away = False
+        self._asked: Place | None = None
+        """The place whose story's tokens were asked for last."""
 
     @property
     def foreign(self) -> bool:
@@ -84,12 +89,37 @@ class Suggestions:
         placed = self.shown if self.here else None
         return placed if placed and placed.has_room(source.capabilities.context) else None
 
-    def open(self, source: Source) -> PlacedWeave:
-        """Show the weave of this place: an earlier one of the same text, or one to begin."""
+    def open(self, source: Source) -> PlacedWeave | None:
+        """Show the weave of this place: an earlier one of the same text, or one to begin.
+
+        None where somebody has to be asked for the story's tokens (`opened`): none is shown.
+        """
         place = self._place()
-        placed = self._find(place, source) or self._begin(place, source)
-        self._show(placed)
+        placed = self._find(place, source) or self._weaves.known(self._beginning(place, source))
+        if placed is None:
+            self.shown, self._asked = None, place
+        else:
+            self._show(placed)
         return placed
+
+    async def opened(self, source: Source) -> PlacedWeave:
+        """The same; asks for the tokens. Where the story is another one by then, it is stale.
+
+        Raises LltermError where they cannot be told.
+        """
+        if (known := self.open(source)) is not None:
+            return known
+        beginning = self._beginning(self._place(), source)
+        told = await self._weaves.told(beginning)
+        placed = self._find(beginning.place, source) or told
+        self._show(placed)
+        self.at, self.stale = beginning.cursor, placed.place != self._place()
+        return placed
+
+    @property
+    def asked_here(self) -> bool:
+        """Whether this is the place whose tokens were asked for last."""
+        return self._asked == self._place()
 
     def look(self, source: Source | None) -> None:
         """The text or the cursor changed: are they still those of this place?
@@ -133,16 +163,6 @@ class Suggestions:
             compiled = await asyncio.to_thread(compile, constraint, source.vocabulary)
         self.constraint, self._compiled = constraint, compiled
 
-    async def settle(self, placed: PlacedWeave, source: Source) -> bool:
-        """Begin again with the tokens that a server gives the story, where `open` could only guess
-        them. Returns whether it did."""
-        fresh = await told_more(source) and not placed.weave.facts
-        if not fresh or placed.place != self._place():
-            return False
-        anew = self._begin(placed.place, source)
-        placed.weave, placed.prompt = anew.weave, anew.prompt
-        return True
-
     def leave_model(self) -> None:
         """The model goes: what it suggested stays in sight, stale."""
         self._models += 1
@@ -156,11 +176,11 @@ class Suggestions:
             self.look(source)
             return
         try:
-            placed = self._begin(self._place(), source, saved)
+            placed = self._weaves.known(self._beginning(self._place(), source), saved)
         except LltermError as error:  # The next weave says it to the person.
             log.warning("%s", error)
             return
-        if (placed.prompt.tokens, placed.prompt.residue) == (saved.tokens, saved.residue):
+        if placed is not None:
             placed.cost, placed.seconds = saved.cost, saved.seconds
             self._show(placed)
 
@@ -189,26 +209,77 @@ class Suggestions:
         rules, bans = self._document.rules, self._drawing.sampling.bans
         return self._weaves.find(place, rules, bans, source)
 
-    def _begin(self, place: Place, source: Source, saved: SavedWeave | None = None) -> PlacedWeave:
+    def _beginning(self, place: Place, source: Source) -> WeaveBeginning:
         bans = self._drawing.sampling.bans
-        return self._weaves.begin(place, self._document, source, self._compiled, bans, saved)
+        return WeaveBeginning.of(place, self._document, source, self._compiled, bans)
 
     def _sampled(self, place: Place, source: Source) -> PlacedWeave | None:
         """A place where samples were drawn, maybe before a restart, with them."""
         if not self._document.load_lines(place[0]):
             return None
         try:
-            placed = self._begin(place, source)
+            placed = self._weaves.known(self._beginning(place, source))
         except LltermError as error:  # The next weave says it to the person.
             log.warning("%s", error)
             return None
-        return placed if placed.samples else None
+        return placed if placed is not None and placed.samples else None
 
     def _show(self, placed: PlacedWeave) -> None:
         self.shown, self._away = placed, False
         self._weaves.keep(placed)
         self.at = self._document.cursor
         self.stale = False
+
+
+@dataclass(frozen=True, slots=True)
+class WeaveBeginning:
+    """What a weave begins with, but the tokens."""
+
+    place: Place
+    cursor: int
+    """Display offset where it hangs."""
+    source: Source
+    runs: Sequence[Run]
+    prefix: str
+    chat: Chat
+    rules: WeaveSettings
+    constraint: Constrained | None
+    bans: Bans
+    kept_samples: bytes
+
+    @classmethod
+    def of(
+        cls,
+        place: Place,
+        document: Document,
+        source: Source,
+        constraint: Constrained | None,
+        bans: Bans,
+    ) -> WeaveBeginning:
+        """A weave's at the document's cursor."""
+        return cls(
+            place,
+            document.cursor,
+            source,
+            document.runs_before(document.cursor),
+            document.prefix,
+            root_chat(document),
+            rules_for(document.rules, source, constrained=constraint is not None),
+            constraint,
+            bans,
+            document.load_lines(place[0]),
+        )
+
+    def draft(self, chat: ChatParts) -> PromptDraft:
+        """What the model is to be given, behind the chat as it opens it."""
+        return draft_prompt(
+            self.runs,
+            self.prefix,
+            self.source.vocabulary,
+            self.rules,
+            self.source.capabilities.context,
+            chat,
+        )
 
 
 class WeaveCache:
@@ -246,39 +317,45 @@ class WeaveCache:
             weave.extend()
         return placed
 
-    def begin(
-        self,
-        place: Place,
-        document: Document,
-        source: Source,
-        constraint: Constrained | None,
-        bans: Bans,
-        saved: SavedWeave | None = None,
-    ) -> PlacedWeave:
-        """A weave at the document's cursor, with what the loom kept of it."""
-        vocabulary = source.vocabulary
-        rules = rules_for(document.rules, source, constrained=constraint is not None)
-        runs = document.runs_before(document.cursor)
-        context = source.capabilities.context
-        chat = chat_parts(document, source)
+    def known(
+        self, beginning: WeaveBeginning, saved: SavedWeave | None = None
+    ) -> PlacedWeave | None:
+        """A weave, where its prompt's tokens are known, and where it is given that of `saved`, with
+        what the loom kept of it; else None. Raises LltermError."""
+        vocabulary = beginning.source.vocabulary
+        chat = beginning.chat
+        parts = open_chat(beginning.source, chat) if chat else ()
+        if parts is None:
+            return None
         if saved is not None and isinstance(vocabulary, LearnsTokens):
             vocabulary.learn(saved.names)
-        prompt = make_prompt(runs, document.prefix, vocabulary, rules, context, chat)
-        prompt = saved.prompt(prompt, vocabulary) if saved is not None else prompt
+        draft = beginning.draft(parts)
+        prompt = saved.prompt(draft, vocabulary) if saved is not None else draft.known(vocabulary)
+        return None if prompt is None else self._made(beginning, prompt, saved)
+
+    async def told(self, beginning: WeaveBeginning) -> PlacedWeave:
+        """A weave; asks for its prompt's tokens. Raises LltermError where they cannot be told."""
+        draft = beginning.draft(await opened_chat(beginning.source, beginning.chat))
+        return self._made(beginning, await draft.settled(beginning.source.vocabulary))
+
+    def _made(
+        self, beginning: WeaveBeginning, prompt: Prompt, saved: SavedWeave | None = None
+    ) -> PlacedWeave:
+        source = beginning.source
         if prompt.residue and self._healer is None:
-            self._healer = Healer(vocabulary)
+            self._healer = Healer(source.vocabulary)
         weave = make_weave(
             source,
             prompt,
-            rules,
+            beginning.rules,
             healer=self._healer,
             facts=saved.facts if saved else None,
             grown=saved.grown if saved else (),
-            constraint=constraint,
-            bans=bans,
+            constraint=beginning.constraint,
+            bans=beginning.bans,
         )
-        blob = document.load_lines(place[0])
-        return PlacedWeave(weave, place, prompt, samples=unpack_samples(blob, weave, source))
+        samples = unpack_samples(beginning.kept_samples, weave, source)
+        return PlacedWeave(weave, beginning.place, prompt, samples=samples)
 
     def forget_vocabulary(self) -> None:
         """Another model: what was made of the former one's tokens goes."""
@@ -293,13 +370,8 @@ class WeaveCache:
         return count
 
 
-def chat_parts(document: Document, source: Source) -> ChatParts:
-    """The chat up to where the story, its reply, begins; empty where the loom has none.
-
-    The hidden prefix joins the system message. Raises CapabilityMissing where the source has no
-    template, ModelError where its template fails.
-    """
+def root_chat(document: Document) -> Chat:
+    """The chat that the story is a reply to, empty where it is none; the hidden prefix joins its
+    system message."""
     chat = read_chat(document.chat)
-    if not chat:
-        return ()
-    return open_chat(source, chat.with_prefix(document.prefix))
+    return chat.with_prefix(document.prefix) if chat else Chat()

@@ -10,7 +10,7 @@ import json
 import logging
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from itertools import accumulate
 from typing import Any
 
@@ -18,10 +18,11 @@ import numpy as np
 
 from llterm.core.distribution import Distribution
 from llterm.core.json_text import json_text
-from llterm.core.prompt import Prompt
+from llterm.core.prompt import Prompt, PromptDraft
 from llterm.core.query import Cost, Source
 from llterm.core.tokens import LearnsTokens, Tail, Token, Vocabulary
 from llterm.core.weave_state import Weave
+from llterm.core.windows import SeenStory
 
 log = logging.getLogger(__name__)
 
@@ -47,27 +48,24 @@ class SavedWeave:
     names: Sequence[Token] = ()
     """Its tokens, where a vocabulary may have to be told them again."""
 
-    def prompt(self, guess: Prompt, vocabulary: Vocabulary) -> Prompt:
-        """The prompt in the tokens of then, where a server would have to be asked for them now.
+    def prompt(self, draft: PromptDraft, vocabulary: Vocabulary) -> Prompt | None:
+        """The prompt in the tokens of then, where it is the same one now; None where it is not.
 
-        `guess` is the prompt as it is without asking; it stays where the text is another one.
+        A server is not asked for its tokens: it gave the same text the same ones then.
         """
-        if not isinstance(vocabulary, LearnsTokens) or guess.tokens == self.tokens:
-            return guess
-        begun = _edges(guess.tokens[: guess.head], vocabulary)[-1]
+        if self.residue != draft.residue:
+            return None
+        if (known := draft.known(vocabulary)) is not None:
+            return known if known.tokens == self.tokens else None
+        begun = draft.head.text(vocabulary)
         edges = _edges(self.tokens, vocabulary)
-        same = text_of(self.tokens, vocabulary) == text_of(guess.tokens, vocabulary)
-        if not same or self.residue != guess.residue or begun not in edges:
-            return guess
-        more = len(self.tokens) - len(guess.tokens)
-        head = len(edges) - 1 - edges[::-1].index(begun)
-        hidden = head - guess.head
-        sight = replace(
-            guess.sight,
-            story=guess.sight.story + more - hidden,
-            hidden=max(guess.sight.hidden + hidden, 0),
-        )
-        return replace(guess, tokens=self.tokens, head=head, sight=sight)
+        text = begun + draft.story.text(vocabulary)
+        if text_of(self.tokens, vocabulary) != text or len(begun) not in edges:
+            return None
+        head = len(edges) - 1 - edges[::-1].index(len(begun))
+        hidden = max(head - len(vocabulary.prefix), 0)
+        sight = SeenStory(story=len(self.tokens) - head, hidden=hidden, chat=draft.chat)
+        return Prompt(self.tokens, head, self.residue, draft.before, sight)
 
     def of(self, source: Source) -> bool:
         """Whether this very model made it: others may have the same vocabulary."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,7 @@ from llterm.backends.llamacpp import LlamaBackend, LlamaSettings, open_llama
 from llterm.backends.registry import open_model
 from llterm.config import load_config
 from llterm.config.schema import FormatConfig
-from llterm.core.chat_messages import Chat, ChatMessage, encode_parts
+from llterm.core.chat_messages import Chat, ChatMessage, chat_draft
 from llterm.engine.prompt_heads import head_of
 from llterm.errors import ConfigError, ModelError
 from tests.helpers.tiny_models import tiny_llama
@@ -44,7 +43,7 @@ async def opened(folder: Path, text: str) -> LlamaBackend:
 
 async def test_a_table_of_texts_is_a_format(tmp_path: Path) -> None:
     backend = await opened(tmp_path, TABLE)
-    head = await asyncio.to_thread(head_of, backend, CHAT)
+    head = await head_of(backend, CHAT)
     tokens = [backend.vocabulary.token(id) for id in head[len(backend.vocabulary.prefix) :]]
     assert b"".join(token.data for token in tokens).decode() == (
         "A talk.\n<|im_start|>Be kind.\n\nA<|im_end|>\n> B\n<|im_start|>Hi <|stop|> <|im_end|>\n> "
@@ -71,10 +70,10 @@ async def test_a_template_in_a_file_is_rendered_in_place_of_the_models_own(tmp_p
     config = load_config(file=tmp_path / "own.toml", environment={})
     backend = await open_model("tiny", config)
     assert isinstance(backend, LlamaBackend)
-    assert backend.open_chat(CHAT) == (), "the event loop never waits for one"
-    parts = await asyncio.to_thread(backend.open_chat, CHAT)
+    assert backend.open_chat(CHAT) is None, "the event loop never waits for one"
+    parts = await backend.opened_chat(CHAT)
     assert "".join(one.text for one in parts).startswith("Hi <|stop|> <|im_end|>")
-    assert encode_parts(parts, backend.vocabulary)
+    assert chat_draft(parts, backend.vocabulary).known(backend.vocabulary)
     assert backend.chat_format == "own.jinja"
     await backend.close()
 

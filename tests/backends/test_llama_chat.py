@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import ctypes
 import math
 from pathlib import Path
@@ -17,12 +16,13 @@ from llterm.backends.llamacpp.binding import library
 from llterm.backends.llamacpp.llama_chat import named_format
 from llterm.backends.remote.server_connection import open_remote
 from llterm.config.server_settings import ServerSettings
-from llterm.core.chat_messages import OWN, UNSEEN, Chat, ChatMessage, Chatting, encode_parts
+from llterm.core.chat_messages import OWN, UNSEEN, Chat, ChatMessage, Chatting, chat_draft
 from llterm.core.query import Backend, Fact, Query
 from llterm.core.tokens import Anchor
 from llterm.core.tokens import Path as TokenPath
 from llterm.errors import ModelError
 from tests.helpers.bundled_model import BUNDLED
+from tests.helpers.known_tokens import tokens_of
 from tests.helpers.tiny_models import tiny_llama
 
 SPECIAL = ("<|im_start|>", "<|im_end|>")
@@ -46,8 +46,8 @@ async def opened(
 async def said(backend: LlamaBackend, chat: Chat = CHAT) -> tuple[str, list[str]]:
     """The chat's text as the model reads it, and the special tokens in it."""
     try:
-        parts = await asyncio.to_thread(backend.open_chat, chat)
-        ids = encode_parts(parts, backend.vocabulary)
+        parts = await backend.opened_chat(chat)
+        ids = tokens_of(backend.vocabulary, chat_draft(parts, backend.vocabulary))
         tokens = [backend.vocabulary.token(id) for id in ids]
     finally:
         await backend.close()
@@ -76,16 +76,14 @@ async def test_on_a_server_a_chat_has_the_same_tokens(tmp_path: Path, kind: str)
     with server(model, 1) as (host, port):
         remote = await open_remote("tiny", ServerSettings((f"http://{host}:{port}",)))
         assert remote.chat_format == local.chat_format
-        parts = await asyncio.to_thread(remote.open_chat, CHAT)
-        assert parts == await asyncio.to_thread(local.open_chat, CHAT)
-        ids = await asyncio.to_thread(encode_parts, parts, remote.vocabulary)
-        assert ids == encode_parts(parts, local.vocabulary)
-        # On the loop they are guessed, until the server has been asked.
-        asked = Chat("", "What is a lamp?")
-        other = await asyncio.to_thread(remote.open_chat, asked)
-        encode_parts(other, remote.vocabulary)
-        await remote.vocabulary.settle()
-        assert encode_parts(other, remote.vocabulary) == encode_parts(other, local.vocabulary)
+        parts = await remote.opened_chat(CHAT)
+        assert parts == await local.opened_chat(CHAT)
+        ids = await chat_draft(parts, remote.vocabulary).told(remote.vocabulary)
+        assert ids == chat_draft(parts, local.vocabulary).known(local.vocabulary)
+        other = await remote.opened_chat(Chat("", "What is a lamp?"))
+        draft = chat_draft(other, remote.vocabulary)
+        assert draft.known(remote.vocabulary) is None, "nobody has asked the server yet"
+        assert await draft.told(remote.vocabulary) == tokens_of(local.vocabulary, draft)
         await remote.close()
     await local.close()
 
@@ -114,7 +112,10 @@ async def likely(backend: Backend, chat: Chat, story: str) -> dict[bytes, float]
     """Probabilities of the candidates with a text of their own at the story's end."""
     vocabulary = backend.vocabulary
     parts = cast(Chatting, backend).open_chat(chat)
-    tokens = encode_parts(parts, vocabulary) + vocabulary.encode(story.encode())
+    assert parts is not None
+    tokens = tokens_of(vocabulary, chat_draft(parts, vocabulary)) + tokens_of(
+        vocabulary, story.encode()
+    )
     (fact,) = [one async for one in backend.ask([Query(TokenPath(Anchor(tokens)))])]
     assert isinstance(fact, Fact), fact
     pairs = zip(fact.distribution.ids.tolist(), fact.distribution.logprobs.tolist(), strict=True)

@@ -12,12 +12,13 @@ import pytest
 from llterm.backends.llamacpp import LlamaBackend, LlamaSettings, open_llama
 from llterm.backends.llamacpp.binding import library
 from llterm.core.query import Fact, Query
-from llterm.core.sampling.sampler_chain import Chains, Situation
+from llterm.core.sampling.sampler_chain import Situation
 from llterm.core.sampling.sampler_settings import SamplerSettings, Sampling
 from llterm.core.tokens import Anchor, Path
 from llterm.errors import ModelError
 from llterm.session.stories import STORIES
 from tests.helpers.bundled_model import BUNDLED
+from tests.helpers.known_tokens import chain_of
 from tests.helpers.llama_arrays import ENTRY, Array
 from tests.helpers.plain_decoder import PlainDecoder
 from tests.helpers.tiny_models import tiny_llama
@@ -40,7 +41,7 @@ async def test_penalties_are_llama_cpps_on_a_real_model(number: int) -> None:
         distribution = answer.distribution
     assert distribution.log_z == pytest.approx(float(np.logaddexp.reduce(logits)), abs=0.02)
 
-    chain = Chains(vocabulary).of(Sampling(SETTINGS, None))
+    chain = chain_of(vocabulary, Sampling(SETTINGS, None))
     ladder = chain.ladder(distribution, Situation(tokens))
     assert chain.caveat(distribution) == ""
 

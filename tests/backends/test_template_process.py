@@ -172,7 +172,7 @@ async def test_a_weave_after_a_template_has_its_tokens(tmp_path: Path) -> None:
     heard = asyncio.Event()
     session.listen(heard.set)
     session.set_chat(Chat("", "Hello"))
-    assert backend.open_chat(Chat("", "Hello")) == ()
+    assert backend.open_chat(Chat("", "Hello")) is None
     await asyncio.wait_for(heard.wait(), 30)
     session.weave()
     await session.wait()

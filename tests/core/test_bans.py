@@ -12,7 +12,7 @@ from llterm.constraints.compiled import Compiled, compile
 from llterm.constraints.spec import choices, regex
 from llterm.core.ban_table import BanTable
 from llterm.core.bans import REFUSALS, Bans
-from llterm.core.tokens import Token, text_bytes
+from llterm.core.tokens import EncodesHere, Token, text_bytes
 
 WORDS = ScriptedVocabulary()
 ALL = Bans(
@@ -82,7 +82,7 @@ def test_the_table_bars_what_breaks_a_ban(story: list[bytes], drawn: list[bytes]
         assert taken[id] == (ALL.broken_by(before, since, data) is not None), token
 
 
-class Alphabet:
+class Alphabet(EncodesHere):
     """A vocabulary of given texts, and an end."""
 
     fingerprint = "alphabet"

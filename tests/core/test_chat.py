@@ -10,14 +10,15 @@ from llterm.core.chat_messages import (
     Chat,
     ChatMessage,
     ChatPart,
+    chat_draft,
     chat_of,
     chat_text,
-    encode_parts,
     plain_chat,
     read_chat,
     rendered,
 )
-from llterm.core.tokens import Tail, Token
+from llterm.core.tokens import EncodesHere, Tail, Token
+from tests.helpers.known_tokens import tokens_of
 
 MESSAGES = st.lists(st.builds(ChatMessage, st.sampled_from(ROLES), st.text(max_size=3)), max_size=6)
 
@@ -26,7 +27,7 @@ PIECES = st.sampled_from(["<s>", "<|user|>", "<", "|", "user", "é", " ", "\n", 
 TEXT = st.lists(PIECES).map("".join)
 
 
-class Bytes:
+class Bytes(EncodesHere):
     """Special tokens, then the 256 bytes."""
 
     fingerprint = "bytes"
@@ -75,7 +76,7 @@ def test_a_template_that_strips_finds_the_blanks(message: str) -> None:
 def test_what_people_write_is_never_special(system: str, message: str) -> None:
     chat = Chat(system, message)
     parts = rendered(chat, template)
-    ids = encode_parts(parts, VOCABULARY)
+    ids = tokens_of(VOCABULARY, chat_draft(parts, VOCABULARY))
     special = [VOCABULARY.token(id).data.decode() for id in ids if id < len(NAMES)]
     assert special == ["<s>", *(["<|user|>"] if chat.message else []), "<|reply|>"]
     joined = b"".join(VOCABULARY.token(id).data for id in ids)
@@ -86,9 +87,9 @@ def test_what_people_write_is_never_special(system: str, message: str) -> None:
 
 
 def test_the_longest_name_wins_and_the_beginning_is_not_doubled() -> None:
-    ids = encode_parts((ChatPart("<|user|>x<|user|>y", False),), VOCABULARY)
+    ids = tokens_of(VOCABULARY, chat_draft((ChatPart("<|user|>x<|user|>y", False),), VOCABULARY))
     assert ids == (0, 2, 1, *VOCABULARY.encode(b"y"))
-    assert encode_parts((ChatPart("<s>", False),), VOCABULARY) == (0,)
+    assert tokens_of(VOCABULARY, chat_draft((ChatPart("<s>", False),), VOCABULARY)) == (0,)
 
 
 def test_marks_in_what_people_write_are_replaced() -> None:

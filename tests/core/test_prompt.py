@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from llterm.backends.scripted import TEXT, ScriptedVocabulary
 from llterm.core.pieces import Run
-from llterm.core.prompt import Prompt, make_prompt
+from llterm.core.prompt import Prompt, draft_prompt
 from llterm.core.tokens import Tail, text_bytes
 from llterm.core.weave_settings import WeaveSettings
 
@@ -29,7 +29,9 @@ def made(text: str, overlap: int = 0, fingerprint: str = VOCABULARY.fingerprint)
 def prompt(
     *runs: Run, rules: WeaveSettings = RULES, hidden: str = "", context: int = 2048
 ) -> Prompt:
-    return make_prompt(runs, hidden, VOCABULARY, rules, context)
+    known = draft_prompt(runs, hidden, VOCABULARY, rules, context).known(VOCABULARY)
+    assert known is not None
+    return known
 
 
 def encode(text: str) -> Tail:

@@ -23,7 +23,7 @@ import pytest
 import llterm
 from llterm.backends.llamacpp.binding import library
 from llterm.backends.llamacpp.llama_vocabulary import LlamaVocabulary
-from llterm.core.sampling.dry import breaker_tokens
+from llterm.core.sampling.dry import breaker_ends, breaker_tokens
 from llterm.core.sampling.ladder import Ladder, Mirostat, apply
 from llterm.core.sampling.sampler_settings import SamplerSettings
 from tests.helpers.llama_arrays import ENTRY, Array, Entries, Sampler
@@ -215,7 +215,8 @@ def test_dry_is_llamas(llama: Any, model: Any) -> None:
             dry_penalty_last_n=last,
             dry_sequence_breakers=texts,
         )
-        breakers = breaker_tokens(vocabulary, texts)
+        ends = {end: vocabulary.encode(end) for end in breaker_ends(texts)}
+        breakers = breaker_tokens(vocabulary, texts, ends)
         sampler = llama.llama_sampler_init_dry(
             llama.llama_model_get_vocab(model), settings.dry_multiplier, settings.dry_base,
             settings.dry_allowed_length, last,

@@ -31,6 +31,7 @@ from llterm.engine.compare import (
 from llterm.errors import UsageError
 from llterm.session.stories import STORIES
 from tests.helpers.bundled_model import BUNDLED, quantized
+from tests.helpers.known_tokens import tokens_of
 from tests.helpers.tokenized_model import Tokenized
 
 TEXT = (LAMPS + "\n\n".join(story.text for story in STORIES)).encode() * 2
@@ -233,7 +234,7 @@ class Watched(Tokenized):
 
 async def test_logits_in_memory_do_not_grow_with_the_text() -> None:
     first, second = Watched(1), Watched(2)
-    tokens = (0, *first.vocabulary.encode(b"ab a. be bea " * 100))
+    tokens = (0, *tokens_of(first.vocabulary, b"ab a. be bea " * 100))
     most = []
     for size in (300, 900):
         Watched.most = 0

@@ -20,13 +20,14 @@ from llterm.core.distribution import Constrained
 from llterm.core.healing import Healer, residue_of
 from llterm.core.query import Capabilities, Fact, Failed, Query, Source
 from llterm.core.sampling.ladder import Mirostat
-from llterm.core.sampling.sampler_chain import UNKNOWN_LOGITS, Chains
+from llterm.core.sampling.sampler_chain import UNKNOWN_LOGITS
 from llterm.core.sampling.sampler_settings import PRESETS, SamplerSettings, Sampling
 from llterm.core.stops import Stopper
 from llterm.core.weave_settings import WeaveSettings
 from llterm.engine.draw import Drawing, DrawingStart, Drawn, Sample
 from llterm.errors import LltermError
 from tests.helpers.bundled_model import BUNDLED
+from tests.helpers.known_tokens import chain_of, tokens_of
 
 STORY = b"The maker went to the"
 FREE = Sampling(replace(PRESETS["neutral"], seed=1), "neutral")
@@ -43,9 +44,9 @@ def drawing(
     constraint: Constrained | None = None,
 ) -> Drawing:
     vocabulary = source.vocabulary
-    start = DrawingStart(vocabulary.prefix + vocabulary.encode(story), story)
+    start = DrawingStart(vocabulary.prefix + tokens_of(vocabulary, story), story)
     made = [Sample(number, most=most, stopper=stopper) for number in range(lines)]
-    return Drawing(source, Chains(vocabulary).of(sampling), start, made, constraint)
+    return Drawing(source, chain_of(vocabulary, sampling), start, made, constraint)
 
 
 async def run(drawn: Drawing) -> list[Drawn]:
@@ -202,7 +203,7 @@ async def test_a_half_written_word_is_finished() -> None:
     kept = source.vocabulary.encode(story[: -len(residue)])
     start = DrawingStart(source.vocabulary.prefix + kept, story, residue)
     lines = [Sample(n, most=4) for n in range(8)]
-    chain = Chains(source.vocabulary).of(FREE)
+    chain = chain_of(source.vocabulary, FREE)
     made = Drawing(source, chain, start, lines, healer=Healer(source.vocabulary))
     await run(made)
     for line in made.samples:

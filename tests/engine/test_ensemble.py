@@ -15,6 +15,7 @@ from llterm.core.tokens import Anchor, Path
 from llterm.engine import ensemble
 from llterm.engine.mixture import Mix
 from llterm.errors import BackendUnavailable
+from tests.helpers.known_tokens import tokens_of
 from tests.helpers.mix_models import Endless, Hanging
 from tests.helpers.polling import until
 
@@ -33,7 +34,7 @@ def mixed(mode: Mode = "democratic", *, reference: int = 0) -> tuple[Mix, Hangin
 
 
 def a_path(mix: Mix) -> Path:
-    return Path(Anchor((*mix.vocabulary.prefix, *mix.vocabulary.encode(b"ab a"))))
+    return Path(Anchor((*mix.vocabulary.prefix, *tokens_of(mix.vocabulary, b"ab a"))))
 
 
 async def looked_at(server: Hanging) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from llterm.backends.llamacpp import LlamaBackend, LlamaSettings, open_llama
-from llterm.core.chat_messages import Chat, ChatMessage, encode_parts
+from llterm.core.chat_messages import Chat, ChatMessage, chat_draft
 from llterm.core.distribution import Logprobs
 from llterm.core.mixing.mix_recipe import Recipe
 from llterm.core.mixing.opinion_pools import OpinionPool
@@ -22,6 +22,7 @@ from llterm.engine.compare import ModelReader, ModelReference, TextWindow, begin
 from llterm.engine.mixture import Mix
 from llterm.engine.prompt_heads import head_of
 from llterm.errors import ModelError
+from tests.helpers.known_tokens import tokens_of
 from tests.helpers.tiny_models import tiny_llama
 
 SPECIAL = ("<|a|>", "<|b|>")
@@ -55,7 +56,7 @@ async def row(source: Backend | Mix, tokens: Tail) -> Logprobs:
 
 async def own_rows(models: list[LlamaBackend]) -> list[Logprobs]:
     """What each model alone says after the chat, by its own template, and the reply."""
-    heads = [await asyncio.to_thread(head_of, model, CHAT) for model in models]
+    heads = [await head_of(model, CHAT) for model in models]
     assert heads[0] != heads[1]
     return [
         await row(model, head + model.vocabulary.encode(REPLY))
@@ -66,13 +67,13 @@ async def own_rows(models: list[LlamaBackend]) -> list[Logprobs]:
 async def test_each_model_opens_the_chat_by_its_own_template(models: list[LlamaBackend]) -> None:
     mix = Mix(models, EVEN)
     assert mix.by_id
-    head = await asyncio.to_thread(head_of, mix, CHAT)
+    head = await head_of(mix, CHAT)
     assert mix.chat_reader == mix.names[1], "the longest is told, for windows must have room for it"
-    mixed = await row(mix, head + mix.vocabulary.encode(REPLY))
+    mixed = await row(mix, head + tokens_of(mix.vocabulary, REPLY))
     first, second = await own_rows(models)
     assert np.exp(mixed) == pytest.approx((np.exp(first) + np.exp(second)) / 2, abs=1e-5)
     # Read from its beginning, the reply is the same reply.
-    tokens = head + mix.vocabulary.encode(REPLY)
+    tokens = head + tokens_of(mix.vocabulary, REPLY)
     async with aclosing(mix.score(tokens, len(tokens) - 1)) as scores:
         (scored,) = [score async for score in scores]
     asked = await row(mix, tokens[:-1])
@@ -81,9 +82,9 @@ async def test_each_model_opens_the_chat_by_its_own_template(models: list[LlamaB
 
 async def test_a_chat_in_bytes_is_the_same_chat(models: list[LlamaBackend]) -> None:
     mix = Mix(models, EVEN, dropped=0.0, bytewise=True)
-    head = await asyncio.to_thread(head_of, mix, CHAT)
+    head = await head_of(mix, CHAT)
     mixed = np.exp(await row(mix, head))
-    alone = [np.exp(await row(one, await asyncio.to_thread(head_of, one, CHAT))) for one in models]
+    alone = [np.exp(await row(one, await head_of(one, CHAT))) for one in models]
     firsts = np.zeros(256)
     for id, (a, b) in enumerate(zip(*alone, strict=True)):
         token = models[0].vocabulary.token(id)
@@ -94,8 +95,8 @@ async def test_a_chat_in_bytes_is_the_same_chat(models: list[LlamaBackend]) -> N
 
 async def test_the_same_words_in_a_story_are_no_chat(models: list[LlamaBackend]) -> None:
     mix = Mix(models, EVEN, bytewise=True)
-    parts = await asyncio.to_thread(mix.open_chat, CHAT)
-    head = encode_parts(parts, mix.vocabulary)
+    parts = await mix.opened_chat(CHAT)
+    head = tokens_of(mix.vocabulary, chat_draft(parts, mix.vocabulary))
     words = "".join(part.text for part in parts).encode()
     assert (await row(mix, head) != await row(mix, tuple(words))).any()
 
@@ -103,7 +104,7 @@ async def test_the_same_words_in_a_story_are_no_chat(models: list[LlamaBackend])
 async def test_models_are_compared_on_a_reply_each_after_its_own_opening(
     models: list[LlamaBackend],
 ) -> None:
-    heads = [await asyncio.to_thread(head_of, model, CHAT) for model in models]
+    heads = [await head_of(model, CHAT) for model in models]
     head, ids = max(heads, key=len), models[0].vocabulary.encode(REPLY)
     view = TextWindow(head + ids, len(head), -len(head), len(head))
     readers = [ModelReader(model, own) for model, own in zip(models, heads, strict=True)]
@@ -128,7 +129,7 @@ async def test_a_model_that_cannot_open_the_chat_is_named(
     mix = Mix([models[0], bad], EVEN)
     for _ in range(2):
         with pytest.raises(ModelError) as refused:
-            await asyncio.to_thread(mix.open_chat, CHAT)
+            await mix.opened_chat(CHAT)
         assert refused.value.title == "bad: The model's chat template failed"
     await bad.close()
 
@@ -138,7 +139,6 @@ async def test_on_the_event_loop_a_chat_is_there_once_all_templates_are_rendered
 ) -> None:
     mix, heard = Mix(models, EVEN), asyncio.Event()
     mix.hear_chats(heard.set)
-    assert mix.open_chat(CHAT) == ()
-    assert await mix.settle()
+    assert mix.open_chat(CHAT) is None
     await heard.wait()
-    assert mix.open_chat(CHAT) == await asyncio.to_thread(mix.open_chat, CHAT) != ()
+    assert mix.open_chat(CHAT) == await mix.opened_chat(CHAT) != ()

@@ -19,6 +19,7 @@ from llterm.core.tokens import Anchor, Tail, Vocabulary
 from llterm.core.tokens import Path as TokenPath
 from llterm.engine.mixture import Mix
 from llterm.session.stories import STORIES
+from tests.helpers.known_tokens import tokens_of
 from tests.helpers.plain_decoder import PlainDecoder, counted
 from tests.helpers.tiny_models import tiny_llama
 
@@ -43,7 +44,7 @@ def next_bytes(decoder: PlainDecoder, vocabulary: Vocabulary, text: bytes) -> ND
             elif rest.startswith(token.data):
                 walk((*start, id), mass * float(row[id]), rest[len(token.data) :])
 
-    walk(vocabulary.prefix + vocabulary.encode(ANCHOR), 1.0, text)
+    walk(vocabulary.prefix + tokens_of(vocabulary, ANCHOR), 1.0, text)
     return np.asarray(sums / sums.sum(), np.float64)
 
 
@@ -77,7 +78,7 @@ async def test_two_models_decode_in_turn_and_read_a_story_once() -> None:
     mix = Mix(models, Recipe("democratic", OpinionPool((1.0, 1.0))))
     try:
         vocabulary = mix.vocabulary
-        story = vocabulary.prefix + vocabulary.encode(STORIES[0].text.encode())
+        story = vocabulary.prefix + tokens_of(vocabulary, STORIES[0].text.encode())
         anchor = Anchor(story)
         with counted() as seen:
             for tail in ((), (300,), (300, 301)):

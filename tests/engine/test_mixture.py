@@ -15,12 +15,13 @@ from llterm.core.mixing.byte_distribution import END
 from llterm.core.mixing.mix_recipe import Recipe
 from llterm.core.mixing.opinion_pools import Kind, OpinionPool
 from llterm.core.query import Fact, Failed, Query
-from llterm.core.tokens import Anchor, Path, Tail, Token
+from llterm.core.tokens import Anchor, EncodesHere, Path, Tail, Token
 from llterm.core.weave_settings import WeaveSettings
 from llterm.core.weave_state import Weave
 from llterm.engine.mixture import Mix
 from llterm.engine.weave import drive
 from llterm.errors import BackendUnavailable
+from tests.helpers.known_tokens import tokens_of
 from tests.helpers.mix_models import Limited
 from tests.helpers.random_model import RandomModel, plain_search
 from tests.helpers.tokenized_model import Backend, Spelled, Tokenized, after
@@ -64,7 +65,7 @@ class Pooled(RandomModel):
 async def test_a_mixed_weave_is_the_best_n_of_brute_force(recipe: Recipe, seed: int) -> None:
     models = [Tokenized(seed * 10 + n) for n in range(3)]
     mix = Mix(models, recipe)
-    anchor = Anchor((0, *mix.vocabulary.encode(ANCHOR)))
+    anchor = Anchor((0, *tokens_of(mix.vocabulary, ANCHOR)))
     rules = WeaveSettings(depth=5, cutoff=0.05, split_limit=4, beams=12, heal=False)
     weave = Weave(mix.vocabulary, anchor, rules, before=ANCHOR.decode())
     async for _ in drive(weave, mix):
@@ -121,7 +122,7 @@ class Listed(Backend):
         return self._row
 
 
-class Words:
+class Words(EncodesHere):
     """A vocabulary of a few words."""
 
     prefix: Tail = (0,)
@@ -192,7 +193,7 @@ async def test_with_a_servers_best_only_the_mix_says_approximate_and_how_much_is
     whole, limited = Tokenized(1), Limited(2, top=4)
     mix = Mix([whole, limited], democratic(1, 1))
     assert not mix.exact
-    path = Path(Anchor((0, *mix.vocabulary.encode(ANCHOR))))
+    path = Path(Anchor((0, *tokens_of(mix.vocabulary, ANCHOR))))
     async for answer in mix.ask([Query(path, keep=18)]):
         assert isinstance(answer, Fact)
         mixed = answer.distribution
@@ -217,7 +218,7 @@ class Dead(Tokenized):
 
 async def test_visuall_repeating_the_last_token_when_a_model_says_nothing_is_absent() -> None:
     mix = Mix([Tokenized(1), Dead(2)], democratic(1, 1))
-    path = Path(Anchor((0, *mix.vocabulary.encode(ANCHOR))))
+    path = Path(Anchor((0, *tokens_of(mix.vocabulary, ANCHOR))))
     with pytest.raises(BackendUnavailable):
         async for _ in mix.ask([Query(path)]):
             pass
@@ -229,7 +230,7 @@ async def test_a_mix_scores_a_text_as_its_pool() -> None:
     models = [Tokenized(4), Tokenized(5)]
     recipe = democratic(1, 3)
     mix = Mix(models, recipe)
-    tokens = (0, *mix.vocabulary.encode(b"ab be a. bea"))
+    tokens = (0, *tokens_of(mix.vocabulary, b"ab be a. bea"))
     expected = Pooled(models, recipe, 1)
     scores = [score async for score in mix.score(tokens, 1, 5)]
     assert [score.index for score in scores] == list(range(1, len(tokens)))

@@ -14,17 +14,10 @@ from llterm.backends.remote.transport import RequestRefused
 from llterm.core.tokens import Tail
 from tests.helpers.little_model import (
     END,
-    HALF,
-    REST,
     TEMPLATE,
-    VOCABULARY,
     Server,
-    chat_ids,
     chat_text,
-    cut,
     listed,
-    prompts_of,
-    shown,
 )
 
 
@@ -48,17 +41,17 @@ class LlamaServer(Server):
         if path == "/tokenize":
             if body["add_special"]:
                 return {"tokens": []}
-            ids = cut(body["content"].encode())
+            ids = self.cut(body["content"].encode())
             return {"tokens": [{"id": id, "piece": self._piece(id)} for id in ids]}
         if path == "/detokenize":
-            return {"content": "".join(shown(id, ends=True) for id in body["tokens"])}
+            return {"content": "".join(self.shown(id, ends=True) for id in body["tokens"])}
         self.refuse(body["n_probs"])
-        found = [self._item(n, one, body) for n, one in enumerate(prompts_of(body["prompt"]))]
+        found = [self._item(n, one, body) for n, one in enumerate(self.prompts_of(body["prompt"]))]
         return found[0] if len(found) == 1 else found
 
     def events(self, body: Mapping[str, Any]) -> Sequence[Any]:
         made: list[Any] = [None]
-        for index, tokens in enumerate(prompts_of(body["prompt"])):
+        for index, tokens in enumerate(self.prompts_of(body["prompt"])):
             item = self._item(index, tokens, body)
             entries = {one["id"]: one for one in item.get("completion_probabilities", ())}
             for at, id in enumerate(item["tokens"]):
@@ -85,24 +78,24 @@ class LlamaServer(Server):
             entries = [self._entry(id, "prob", p / mass)
                        for id, p in sorted(raised.items(), key=lambda item: -item[1])]  # fmt: skip
             # The choice is by chance; here it is the most probable one.
-            if entries[0]["id"] not in (HALF, REST):
+            if entries[0]["id"] not in self.halves:
                 item["completion_probabilities"] = [{**entries[0], "top_probs": entries[:top]}]
             return item
         told = [
             {**self._entry(chosen, "logprob", before[chosen]),
              "top_logprobs": [self._entry(id, "logprob", lp) for id, lp in listed(before, top)]}
-            for chosen, before in line if chosen not in (HALF, REST)
+            for chosen, before in line if chosen not in self.halves
         ]  # fmt: skip
         if told and not self.mute:
             item["completion_probabilities"] = told
         return item
 
     def _entry(self, id: int, name: str, value: float) -> dict[str, Any]:
-        data = b"" if id == END else VOCABULARY[id]
-        return {"id": id, "token": shown(id), "bytes": list(data), name: value}
+        data = b"" if id == END else self.vocabulary[id]
+        return {"id": id, "token": self.shown(id), "bytes": list(data), name: value}
 
     def _piece(self, id: int) -> Any:
-        return list(VOCABULARY[id]) if id in (HALF, REST) else VOCABULARY[id].decode()
+        return list(self.vocabulary[id]) if id in self.halves else self.vocabulary[id].decode()
 
 
 class OldLlamaServer(LlamaServer):
@@ -112,10 +105,10 @@ class OldLlamaServer(LlamaServer):
         if path != "/completion":
             return super().answer(path, body)
         found = []
-        for index, tokens in enumerate(prompts_of(body["prompt"])):
+        for index, tokens in enumerate(self.prompts_of(body["prompt"])):
             entries = [
-                {"content": shown(chosen),
-                 "probs": [{"tok_str": shown(id), "prob": math.exp(lp)}
+                {"content": self.shown(chosen),
+                 "probs": [{"tok_str": self.shown(id), "prob": math.exp(lp)}
                            for id, lp in listed(before, body["n_probs"])]}
                 for chosen, before in self.line(tokens, body["n_predict"])
             ]  # fmt: skip
@@ -153,16 +146,16 @@ class CompletionsServer(Server):
             raise RequestRefused(400, None, "Setting 'echo' and 'logprobs' at the same time is not"
                           " supported", "The server refused")  # fmt: skip
         choices = []
-        for index, tokens in enumerate(prompts_of(body["prompt"])):
+        for index, tokens in enumerate(self.prompts_of(body["prompt"])):
             line = self.line(tokens, body["max_tokens"])
             entries = None if self.mute else legacy(line, body["logprobs"], self.text)
             choices.append({"index": index, "text": "", "logprobs": entries})
         return {"object": "text_completion", "choices": choices}
 
     def text(self, id: int) -> str:
-        if id in (HALF, REST):
-            return "bytes:" + "".join(f"\\x{byte:02x}" for byte in VOCABULARY[id])
-        return shown(id, ends=True)
+        if id in self.halves:
+            return "bytes:" + "".join(f"\\x{byte:02x}" for byte in self.vocabulary[id])
+        return self.shown(id, ends=True)
 
 
 class EchoServer(CompletionsServer):
@@ -177,7 +170,7 @@ class EchoServer(CompletionsServer):
     def answer(self, path: str, body: Mapping[str, Any]) -> Any:
         if not body.get("echo"):
             return super().answer(path, body)
-        (tokens,) = prompts_of(body["prompt"])
+        (tokens,) = self.prompts_of(body["prompt"])
         line: list[tuple[int, Mapping[int, float]]] = [(tokens[0], {})]
         for at in range(1, len(tokens)):
             line.append((tokens[at], self.line(tokens[:at], 1)[0][1]))
@@ -187,7 +180,7 @@ class EchoServer(CompletionsServer):
         return {"choices": [{"index": 0, "text": "", "logprobs": entries}]}
 
     def text(self, id: int) -> str:
-        return VOCABULARY[id].decode("utf-8", "ignore")
+        return self.vocabulary[id].decode("utf-8", "ignore")
 
 
 class VllmServer(CompletionsServer):
@@ -207,15 +200,19 @@ class VllmServer(CompletionsServer):
 
     def answer(self, path: str, body: Mapping[str, Any]) -> Any:
         if path == "/tokenize":
-            ids = chat_ids(body["messages"]) if "messages" in body else cut(body["prompt"].encode())
+            ids = (
+                self.chat_ids(body["messages"])
+                if "messages" in body
+                else self.cut(body["prompt"].encode())
+            )
             return {"tokens": list(ids), "count": len(ids), "max_model_len": 512,
-                    "token_strs": [_spelled(VOCABULARY[id]) for id in ids]}  # fmt: skip
+                    "token_strs": [_spelled(self.vocabulary[id]) for id in ids]}  # fmt: skip
         if path == "/detokenize":
-            data = b"".join(VOCABULARY[id] for id in body["tokens"])
+            data = b"".join(self.vocabulary[id] for id in body["tokens"])
             return {"prompt": data.decode("utf-8", "replace")}
         answer = super().answer(path, body)
         if body.get("prompt_logprobs") is not None:
-            (tokens,) = prompts_of(body["prompt"])
+            (tokens,) = self.prompts_of(body["prompt"])
             places: list[Any] = [None]
             for at in range(1, len(tokens)):
                 before = self.line(tokens[:at], 1)[0][1]
@@ -223,7 +220,7 @@ class VllmServer(CompletionsServer):
                 top = {**chosen, **dict(listed(before, body["prompt_logprobs"]))}
                 ranks = {id: rank for rank, id in enumerate(before, 1)}
                 places.append({
-                    str(id): {"logprob": lp, "rank": ranks[id], "decoded_token": shown(id)}
+                    str(id): {"logprob": lp, "rank": ranks[id], "decoded_token": self.shown(id)}
                     for id, lp in top.items()
                 })  # fmt: skip
             answer["choices"][0].update(prompt_logprobs=places, prompt_token_ids=list(tokens))
@@ -253,12 +250,16 @@ class SglangServer(Server):
 
     def answer(self, path: str, body: Mapping[str, Any]) -> Any:
         if path == "/tokenize":
-            ids = chat_ids(body["messages"]) if "messages" in body else cut(body["prompt"].encode())
+            ids = (
+                self.chat_ids(body["messages"])
+                if "messages" in body
+                else self.cut(body["prompt"].encode())
+            )
             return {"tokens": list(ids), "count": len(ids), "max_model_len": 512}
         if path == "/detokenize":
-            data = b"".join(VOCABULARY[id] for id in body["tokens"])
+            data = b"".join(self.vocabulary[id] for id in body["tokens"])
             return {"text": data.decode("utf-8", "replace")}
-        prompts = prompts_of(body["input_ids"])
+        prompts = self.prompts_of(body["input_ids"])
         found = [self._item(tokens, body) for tokens in prompts]
         return found if isinstance(body["input_ids"][0], list) else found[0]
 
@@ -297,7 +298,7 @@ class TabbyServer(CompletionsServer):
     most: ClassVar[int | None] = None
 
     def text(self, id: int) -> str:
-        return shown(id, ends=True)
+        return self.shown(id, ends=True)
 
 
 class WebuiServer(CompletionsServer):
@@ -321,7 +322,7 @@ class WebuiServer(CompletionsServer):
         return answer
 
     def text(self, id: int) -> str:
-        return shown(id)
+        return self.shown(id)
 
 
 def content(line: Sequence[tuple[int, Mapping[int, float]]], top: int, text: Any) -> list[Any]:
@@ -353,15 +354,17 @@ class OllamaServer(Server):
             shown_as = {"rendered_template": chat_text(body["messages"])}
             return {"model": "tiny:latest", "_debug_info": shown_as}
         self.refuse(body["top_logprobs"])
-        (tokens,) = prompts_of(body["prompt"])
+        (tokens,) = self.prompts_of(body["prompt"])
         line = self.line(tokens, body["options"]["num_predict"])
         if body["options"]["temperature"]:
             # By chance, something else than the first choice.
             _, before = line[0]
             line = [(listed(before, 2)[1][0], before)]
-        seen = [step for step in line if step[0] not in (END, HALF, REST)]
-        entries = content(seen, body["top_logprobs"], shown)
-        text = b"".join(VOCABULARY[id] for id, _ in line if id != END).decode("utf-8", "replace")
+        seen = [step for step in line if step[0] not in (END, *self.halves)]
+        entries = content(seen, body["top_logprobs"], self.shown)
+        text = b"".join(self.vocabulary[id] for id, _ in line if id != END).decode(
+            "utf-8", "replace"
+        )
         found = {"model": "tiny:latest", "response": text, "done": True, "done_reason": "length"}
         return found if self.mute or not entries else {**found, "logprobs": entries}
 
@@ -383,10 +386,10 @@ class KoboldServer(Server):
     }  # fmt: skip
 
     def answer(self, path: str, body: Mapping[str, Any]) -> Any:
-        (tokens,) = prompts_of(body["prompt"])
+        (tokens,) = self.prompts_of(body["prompt"])
 
         def text(id: int) -> str:
-            return "" if id == END else VOCABULARY[id].decode("utf-8", "ignore")
+            return "" if id == END else self.vocabulary[id].decode("utf-8", "ignore")
 
         entries = content(self.line(tokens, body["max_length"]), 5, text)
         logprobs = None if self.mute else {"content": entries}
@@ -415,9 +418,9 @@ class ChatServer(Server):
         self.refuse(body["top_logprobs"])
         *_, last = body["messages"]
         assert last["role"] == "user" or last["prefix"]
-        (tokens,) = prompts_of(last["content"])
+        (tokens,) = self.prompts_of(last["content"])
         line = self.line(tokens, body["max_tokens"])
-        entries = content(line, body["top_logprobs"], shown)
+        entries = content(line, body["top_logprobs"], self.shown)
         for entry in (one for step in entries for one in (step, *step["top_logprobs"])):
             if "\ufffd" in entry["token"]:
                 entry["bytes"] = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from typing import Any, ClassVar
 
 from llterm.backends.remote.transport import Reply, RequestRefused, TransportUsage
@@ -58,11 +58,6 @@ def chat_text(messages: Sequence[Mapping[str, str]]) -> str:
     return "".join(f" a{one['content']}\n" for one in messages) + " a"
 
 
-def chat_ids(messages: Sequence[Mapping[str, str]]) -> Tail:
-    """The same as tokens, with the one that begins a text."""
-    return (END, *cut(chat_text(messages).encode()))
-
-
 def logprob(p: float) -> float:
     return math.log(p)
 
@@ -76,6 +71,9 @@ class Server:
     """More candidates than this are refused."""
     told: ClassVar[str] = "limit is {most}"
     slots: ClassVar[int] = 2
+    vocabulary: Sequence[bytes] = VOCABULARY
+    halves: Collection[int] = (HALF, REST)
+    """Tokens that are parts of characters."""
 
     def __init__(self) -> None:
         self.name = "http://server"
@@ -130,11 +128,45 @@ class Server:
             detail = self.told.format(most=self.most, top=top)
             raise RequestRefused(400, None, detail, "The server refused", detail)
 
+    def cut(self, data: bytes) -> Tail:
+        """A text's tokens."""
+        return cut(data)
+
+    def chances(self, tokens: Tail) -> dict[int, float]:
+        """Every token's probability, most probable first."""
+        return chances(tokens)
+
+    def chat_ids(self, messages: Sequence[Mapping[str, str]]) -> Tail:
+        """A chat up to its reply, with the token that begins a text."""
+        return (END, *self.cut(chat_text(messages).encode()))
+
+    def shown(self, id: int, *, ends: bool = False) -> str:
+        """A token as text: parts of characters cannot be shown, and ends mostly are not."""
+        if id == END and not ends:
+            return ""
+        return self.vocabulary[id].decode("utf-8", "replace")
+
+    def prompts_of(self, prompt: Any) -> list[Tail]:
+        """The prompts of a request in ids, whether as ids or as text, one or several."""
+        if isinstance(prompt, str):
+            return [self.cut(prompt.encode())]
+        if prompt and isinstance(prompt[0], int):
+            return [tuple(prompt)]
+        return [one for each in prompt for one in self.prompts_of(each)]
+
+    def check(self, tokens: Tail) -> None:
+        """Refuse ids that the model has not, as vLLM does."""
+        for id in tokens:
+            if not 0 <= id < len(self.vocabulary):
+                detail = f"Token id {id} is out of vocabulary"
+                raise RequestRefused(400, None, detail, "The server refused", detail)
+
     def line(self, tokens: Tail, count: int) -> list[tuple[int, dict[int, float]]]:
         """The line of first choices: what was chosen, and all logprobs before it."""
         steps = []
+        self.check(tokens)
         for _ in range(count):
-            before = {id: logprob(p) for id, p in chances(tokens).items()}
+            before = {id: logprob(p) for id, p in self.chances(tokens).items()}
             chosen = next(iter(before))
             if self.wrong is not None:
                 before[chosen] = self.wrong
@@ -147,19 +179,3 @@ class Server:
 
 def listed(before: Mapping[int, float], top: int) -> list[tuple[int, float]]:
     return list(before.items())[:top]
-
-
-def shown(id: int, *, ends: bool = False) -> str:
-    """A token as text: parts of characters cannot be shown, and ends mostly are not."""
-    if id == END and not ends:
-        return ""
-    return VOCABULARY[id].decode("utf-8", "replace")
-
-
-def prompts_of(prompt: Any) -> list[Tail]:
-    """The prompts of a request in ids, whether as ids or as text, one or several."""
-    if isinstance(prompt, str):
-        return [cut(prompt.encode())]
-    if prompt and isinstance(prompt[0], int):
-        return [tuple(prompt)]
-    return [one for each in prompt for one in prompts_of(each)]

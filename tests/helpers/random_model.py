@@ -13,14 +13,14 @@ from llterm.core.bans import Bans
 from llterm.core.distribution import Logprobs
 from llterm.core.query import Capabilities, Cost, Fact, Failed, Query
 from llterm.core.stops import Stopper
-from llterm.core.tokens import Tail, Token, text_bytes
+from llterm.core.tokens import EncodesHere, Tail, Token, text_bytes
 from llterm.core.weave_settings import WeaveSettings
 
 PIECES = (b"a", b"b", b" a", b" b", b" ab", b"ab", b".", b'."', b" ", b"\n", "é".encode()[:1],
           "é".encode()[1:], b" be", b" bea", b"ea", b"e", b"!")  # fmt: skip
 
 
-class RandomModel:
+class RandomModel(EncodesHere):
     """Every distribution is drawn from a seed and the tokens before it."""
 
     name = "random"

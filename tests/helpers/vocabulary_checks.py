@@ -7,6 +7,7 @@ from random import Random
 
 from llterm.backends.llamacpp.binding import library
 from llterm.core.tokens import Tail, Vocabulary, text_bytes
+from tests.helpers.known_tokens import tokens_of
 
 NASTY = (
     "a", "the", " the", " cat", "cat.", "  ", "\n", "\r\n", "\t", "\u2581", "\u2581the",
@@ -43,18 +44,18 @@ def check_against_llama_cpp(vocabulary: Vocabulary, path: Path, count: int) -> i
     """The same ids wherever llama.cpp keeps the text; how many texts that were."""
     texts, compared = nasty(count), 0
     for text, theirs in zip(texts, tokens_of_llama_cpp(path, texts), strict=True):
-        assert text_bytes(vocabulary, vocabulary.encode(text.encode())) == text.encode()
+        assert text_bytes(vocabulary, tokens_of(vocabulary, text.encode())) == text.encode()
         # A blank that the tokenizer puts before a text is part of the text here.
         for data in (text.encode(), b" " + text.encode()):
             if text_bytes(vocabulary, theirs) == data:
-                assert vocabulary.encode(data) == theirs, data
+                assert tokens_of(vocabulary, data) == theirs, data
                 compared += 1
     return compared
 
 
 def check_altered_alone(vocabulary: Vocabulary, around: bytes) -> None:
     """What the tokenizer would alter is spelled; what stands around it stays as it is."""
-    usual = vocabulary.encode(around)
+    usual = tokens_of(vocabulary, around)
     for altered in ("\u2581", "\u2581\u2581", "\xff"):
-        mixed = vocabulary.encode(around + altered.encode() + around)
+        mixed = tokens_of(vocabulary, around + altered.encode() + around)
         assert mixed[: len(usual)] == usual == mixed[-len(usual) :]

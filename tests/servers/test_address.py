@@ -6,7 +6,6 @@ asked. Figures may differ by what batching makes of rounding.
 
 from __future__ import annotations
 
-import asyncio
 import math
 import os
 from collections.abc import AsyncIterator
@@ -36,7 +35,7 @@ async def remote() -> AsyncIterator[RemoteBackend]:
 
 
 async def suggested(remote: RemoteBackend) -> dict[Tail, float]:
-    await asyncio.to_thread(remote.vocabulary.encode, PROMPT.encode())
+    await remote.vocabulary.tokenize(PROMPT.encode())
     weave = begin(remote, PROMPT, RULES)
     await run(weave, remote)
     assert weave.done
@@ -58,7 +57,7 @@ async def test_a_given_text_scores_as_it_was_suggested(remote: RemoteBackend) ->
     """For servers that score given text; doctor says which."""
     assert remote.capabilities.score, dict(remote.explained)
     vocabulary = remote.vocabulary
-    story = vocabulary.prefix + await asyncio.to_thread(vocabulary.encode, PROMPT.encode())
+    story = vocabulary.prefix + await vocabulary.tokenize(PROMPT.encode())
     best = await suggested(remote)
     tail = max(best, key=lambda one: best[one])
     found = [one.logprob async for one in remote.score(story + tail, len(story), 3)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 import re
 import subprocess
@@ -57,7 +56,7 @@ async def test_it_weaves_and_scores_as_in_process(address: str) -> None:
             assert own.data == other.data
             assert math.isclose(own.logprob, other.logprob, abs_tol=0.02)
         text = "The little fox said: é ☃!".encode()
-        ids = await asyncio.to_thread(remote.vocabulary.encode, text)
+        ids = await remote.vocabulary.tokenize(text)
         served = [score.logprob async for score in remote.score(ids, 1, 3)]
         alike = local.vocabulary.prefix + local.vocabulary.encode(text)
         known = [score.logprob async for score in local.score(alike, 2, 3)]

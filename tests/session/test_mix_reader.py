@@ -24,6 +24,7 @@ from llterm.errors import LltermError
 from llterm.session.document import Document
 from llterm.session.mix_reader import MixReader
 from llterm.session.session import Session
+from tests.helpers.known_tokens import tokens_of
 from tests.helpers.mix_models import STORY, Endless, Few, Mortal, stepped
 from tests.helpers.polling import until
 
@@ -50,7 +51,7 @@ async def mixing(
 async def test_every_place_says_what_the_models_say() -> None:
     models = Endless(1), Endless(2)
     async with mixing(*models) as reader:
-        tokens = (*models[0].vocabulary.prefix, *models[0].vocabulary.encode(STORY))
+        tokens = (*models[0].vocabulary.prefix, *tokens_of(models[0].vocabulary, STORY))
         head = len(models[0].vocabulary.prefix)
         for number, place in enumerate(reader.places):
             rows = [np.exp(one.logprobs(tokens[: head + number])) for one in models]
@@ -69,7 +70,7 @@ async def test_statistics_are_those_of_a_comparison() -> None:
     models = Endless(1), Endless(2)
     async with mixing(*models, mode="reference") as reader:
         vocabulary = models[0].vocabulary
-        tokens = (*vocabulary.prefix, *vocabulary.encode(STORY))
+        tokens = (*vocabulary.prefix, *tokens_of(vocabulary, STORY))
         views = [TextWindow(tokens, len(vocabulary.prefix), 0)]
         reference = ModelReference(ModelReader(models[0]))
         whole = begin_comparison(reference, views, ["other"])
@@ -229,7 +230,7 @@ async def test_report_and_screen_write_the_same_text(sampling: Sampling) -> None
         await stepped(reader, 5)
         shown = session.document.bytes_before(len(session.document.text))[before:]
     mix = Mix([Endless(1), Endless(2)], Recipe(mode, OpinionPool((1.0, 1.0))))
-    path = Path(Anchor(mix.vocabulary.prefix + mix.vocabulary.encode(STORY)))
+    path = Path(Anchor(mix.vocabulary.prefix + tokens_of(mix.vocabulary, STORY)))
     mix.begin(path.anchor)
     report = [turn async for turn in MixPlayer(mix, sampling, STORY).play(path, 5)]
     assert b"".join(turn.token.data for turn in report) == shown
@@ -243,7 +244,7 @@ async def test_what_a_server_does_not_list_is_not_told(reference: int) -> None:
     few = 1 - reference
     async with mixing(*models, mode="reference") as reader:
         vocabulary = models[0].vocabulary
-        tokens = (*vocabulary.prefix, *vocabulary.encode(STORY))
+        tokens = (*vocabulary.prefix, *tokens_of(vocabulary, STORY))
         head = len(vocabulary.prefix)
         untold = 0
         for number, place in enumerate(reader.places[:-1]):

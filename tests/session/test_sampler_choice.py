@@ -108,13 +108,13 @@ async def test_bans_hold_for_suggestions_at_once_and_undo_takes_them_back() -> N
     await session.close()
 
 
-def test_the_chain_is_made_for_the_model_and_kept() -> None:
+async def test_the_chain_is_made_for_the_model_and_kept() -> None:
     session = Session(Document.scratch(b"A story"))
     with pytest.raises(BackendUnavailable):
-        _ = session.chain
+        await session.chain()
     session.attach(ScriptedBackend())
-    chain = session.chain
-    assert chain is session.chain
+    chain = await session.chain()
+    assert chain is await session.chain()
     assert chain.sampling == session.sampling
     session.set_sampling(WILD)
-    assert session.chain.sampling == WILD
+    assert (await session.chain()).sampling == WILD

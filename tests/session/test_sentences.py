@@ -16,6 +16,7 @@ from llterm.session.document import Document
 from llterm.session.sentences import SentenceOffer, Sentences
 from llterm.session.session import Session
 from tests.helpers.bundled_model import BUNDLED
+from tests.helpers.known_tokens import tokens_of
 from tests.helpers.sessions import SEEDED, draw_by
 
 TEXT = b"One evening the maker went to the river."
@@ -78,7 +79,7 @@ async def test_kept_ones_stay_and_are_read_anew_where_the_story_goes_on() -> Non
     assert not {id(one) for one in others} & {id(one) for one in again}
     source = begun.source
     assert source is not None
-    prefix = source.vocabulary.prefix + source.vocabulary.encode(story(begun))
+    prefix = source.vocabulary.prefix + tokens_of(source.vocabulary, story(begun))
     expected = 0.0
     for n, token in enumerate(second.sample.ids):
         query = Query(Path(Anchor(prefix), second.sample.ids[:n]), full=True)

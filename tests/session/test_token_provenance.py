@@ -26,6 +26,7 @@ from llterm.session.document import Document
 from llterm.session.inspection import TokenProvenance, accept_but, born_at, force
 from llterm.session.saved_samples import pack_samples, unpack_samples
 from llterm.session.session import Session
+from tests.helpers.known_tokens import tokens_of
 from tests.helpers.sessions import TEXT, draw_by, greedy_session, stepped
 
 FULL = Provenance(
@@ -75,7 +76,7 @@ async def forced() -> Session:
 async def picked() -> Session:
     begun = await accepted()
     source = begun.model
-    (id,) = source.vocabulary.encode(b" sea")
+    (id,) = tokens_of(source.vocabulary, b" sea")
     force(begun, len(TEXT), id, -3.0)
     return begun
 
@@ -129,7 +130,7 @@ async def test_a_sampled_line_keeps_it() -> None:
 async def test_another_token_in_a_suggestion_is_picked() -> None:
     begun = greedy_session()
     row = await woven(begun)
-    (id,) = begun.model.vocabulary.encode(b" sea")
+    (id,) = tokens_of(begun.model.vocabulary, b" sea")
     accept_but(begun, row.tail, 1, id, -4.0)
     piece = begun.document.loom.pieces[begun.document.loom.nodes[begun.document.loom.head].piece]
     ways = [one.way for one in begun.document.undo_log.birth(piece.id).arrivals]

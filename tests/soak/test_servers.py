@@ -175,9 +175,7 @@ async def doctored(backend: Any) -> str:
 
 async def tokens(backend: Any, text: bytes) -> Tail:
     """The text's tokens, the server's own where it tells them."""
-    backend.vocabulary.encode(text)
-    await backend.vocabulary.settle()
-    found: Tail = backend.vocabulary.encode(text)
+    found: Tail = await backend.vocabulary.tokenize(text)
     return found
 
 

@@ -20,6 +20,7 @@ from llterm.ui.mix import mix_view
 from llterm.ui.mix.mix_screen import MixScreen
 from llterm.ui.mix.model_columns import ModelCharts, ModelColumns
 from tests.helpers.driven_app import Driven, Progress, Start, drawn
+from tests.helpers.known_tokens import tokens_of
 from tests.helpers.mix_models import STORY, Endless, Few, Hanging, Mortal
 
 SIZES = [(80, 24), (120, 40), (60, 15)]
@@ -153,7 +154,7 @@ async def test_the_first_difference_is_one_key_away(start: Start, size: tuple[in
     models = [Endless(1), Endless(1, 2.5)]
     async with side_by_side(start, models, "reference", size) as (at, screen):
         assert screen.number == 0
-        tokens = models[0].vocabulary.prefix + models[0].vocabulary.encode(STORY)
+        tokens = models[0].vocabulary.prefix + tokens_of(models[0].vocabulary, STORY)
         firsts = [[int(model.logprobs(tokens[:n]).argmax()) for model in models]
                   for n in range(1, len(tokens) + 1)]  # fmt: skip
         differing = [n for n, (first, other) in enumerate(firsts) if first != other]

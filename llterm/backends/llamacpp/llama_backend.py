@@ -151,12 +151,11 @@ class LlamaBackend:
     def chat_format(self) -> str:
         return self._chats.name
 
-    def open_chat(self, chat: Chat) -> ChatParts:
+    def open_chat(self, chat: Chat) -> ChatParts | None:
         return self._chats.open(chat)
 
-    async def settle(self) -> bool:
-        """Wait for chats whose template is being rendered. True where any was wanted."""
-        return await self._chats.settle()
+    async def opened_chat(self, chat: Chat) -> ChatParts:
+        return await self._chats.opened(chat)
 
     def hear_chats(self, told: Callable[[], None]) -> None:
         self._chats.hear(told)

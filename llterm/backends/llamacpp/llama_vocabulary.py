@@ -10,11 +10,11 @@ from itertools import groupby
 from types import ModuleType
 from typing import Any
 
-from llterm.core.tokens import Tail, Token, split_utf8, vocabulary_fingerprint
+from llterm.core.tokens import EncodesHere, Tail, Token, split_utf8, vocabulary_fingerprint
 from llterm.errors import ModelError
 
 
-class LlamaVocabulary:
+class LlamaVocabulary(EncodesHere):
     """Token bytes are read once; `encode` gives tokens whose bytes joined are exactly the text."""
 
     def __init__(self, llama: ModuleType, model: Any, ends: Collection[str] = ()) -> None:

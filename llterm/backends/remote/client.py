@@ -84,10 +84,25 @@ class Client:
         self.pace = max(min(took, 0.9 * self.pace + 0.1 * took), LEAST)
 
     def prompt(self, path: Path) -> Prompt:
-        """A path as the server takes it. Raises LltermError where text cannot say it."""
+        """A path as the server takes it: `given`, behind the messages of a chat."""
         if self.by_ids:
-            return path.tokens
+            return self.given(path.tokens)
         return self.text(path.tokens[self._begins(path.tokens) :])
+
+    def given(self, tokens: Tail) -> Prompt:
+        """Tokens as the server takes them: the one way by which they get into a request.
+
+        Raises LltermError where one of them was not told by the server, or text cannot say them.
+        """
+        if not self.by_ids:
+            return self.text(tokens)
+        if (strange := self.vocabulary.untold(tokens)) is not None:
+            raise LltermError(
+                f"The text holds token {strange:,}, which {self.name} has not told",
+                "It may be from another vocabulary, or from before the server changed its model.",
+                "Weave again. Where that does not help, write the last words anew.",
+            )
+        return tokens
 
     def said(self, path: Path) -> Sequence[Turn]:
         """The messages before the story, where the path begins with a chat that goes as such."""

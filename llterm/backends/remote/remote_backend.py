@@ -136,9 +136,17 @@ class RemoteBackend:
         """What its chats are written by, for people; empty where it can open none."""
         return self._chats.name if self._chats is not None else ""
 
-    def open_chat(self, chat: Chat) -> ChatParts:
-        """The chat up to where the reply begins. Raises CapabilityMissing, and ModelError where the
-        template fails."""
+    def open_chat(self, chat: Chat) -> ChatParts | None:
+        """The chat up to where the reply begins; None where it is being opened. Raises
+        CapabilityMissing, and ModelError where the template fails."""
+        return self._opener.open(chat)
+
+    async def opened_chat(self, chat: Chat) -> ChatParts:
+        """The same; waits until it is open."""
+        return await self._opener.opened(chat)
+
+    @property
+    def _opener(self) -> ChatOpener:
         if self._chats is None:
             raise CapabilityMissing(
                 f"{self.name} cannot open a chat",
@@ -146,11 +154,7 @@ class RemoteBackend:
                 "chat_template of this model in llterm.toml names the format it was trained with:"
                 " chatml, llama3, gemma and others.",
             )
-        return self._chats.open(chat)
-
-    async def settle(self) -> bool:
-        """Wait for chats that are opened elsewhere. Returns whether any was wanted."""
-        return self._chats is not None and await self._chats.settle()
+        return self._chats
 
     def hear_chats(self, callback: Callable[[], None]) -> None:
         if self._chats is not None:

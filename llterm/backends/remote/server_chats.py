@@ -63,7 +63,7 @@ def chats_of(
         tokens = map(vocabulary.token, range(vocabulary.size)) if whole else ()
         written = dialect.chat_format({one.data for one in tokens if one.special})
         form = opener(written, asyncio.get_running_loop()) if written is not None else None
-    if form is None or whole:
+    if form is None or whole or (dialect.traits.ids_in and dialect.traits.ids_out):
         return form
     return TextChats(form, vocabulary)
 
@@ -76,11 +76,12 @@ class TextChats:
         self._form = form
         self._vocabulary = vocabulary
 
-    def open(self, chat: Chat) -> ChatParts:
-        return tuple(_pieces(self._form.open(chat), self._vocabulary))
+    def open(self, chat: Chat) -> ChatParts | None:
+        parts = self._form.open(chat)
+        return None if parts is None else tuple(_pieces(parts, self._vocabulary))
 
-    async def settle(self) -> bool:
-        return await self._form.settle()
+    async def opened(self, chat: Chat) -> ChatParts:
+        return tuple(_pieces(await self._form.opened(chat), self._vocabulary))
 
     async def close(self) -> None:
         await self._form.close()
@@ -100,7 +101,7 @@ class ServerWrittenChats(DeferredOpener):
         self._dialect = dialect
         self._vocabulary = vocabulary
 
-    async def opened(self, chat: Chat) -> ChatParts:
+    async def render(self, chat: Chat) -> ChatParts:
         messages = chat.messages()
         # Whether or not the template takes the blanks around them away.
         written = [text for one in messages if (text := one["content"].strip())]
@@ -123,8 +124,7 @@ class ServerWrittenChats(DeferredOpener):
             at += len(token.data)
         for theirs, group in groupby(whose, key=itemgetter(0)):
             run = [token if theirs else _marked(token) for _, token in group]
-            # One whose bytes are not told stays unknown: its text would be lost.
-            self._vocabulary.learn(token for token in run if token.data)
+            self._vocabulary.learn(run)
             data = b"".join(token.data for token in run)
             yield ChatPart(
                 data.decode("utf-8", "replace"), theirs, tuple(token.id for token in run)
@@ -147,6 +147,9 @@ class MessageChats(OpensAtOnce):
         for one in chat.messages():
             parts += [self._role(one["role"]), ChatPart(one["content"], True)]
         return (*_pieces(parts, self._vocabulary), self._role("assistant"))
+
+    async def opened(self, chat: Chat) -> ChatParts:
+        return self.open(chat)
 
     def _role(self, role: str) -> ChatPart:
         return ChatPart(f"[{role}]", False, (self._vocabulary.role(role),))
@@ -176,5 +179,5 @@ def _parts(text: str, written: Sequence[str]) -> Iterator[ChatPart]:
 
 def _marked(token: Token) -> Token:
     """One of a template's: special where it is called so."""
-    special = _MARK.fullmatch(token.data) is not None or is_end(token.data)
+    special = not token.data or _MARK.fullmatch(token.data) is not None or is_end(token.data)
     return replace(token, special=special, end=is_end(token.data))

@@ -75,8 +75,7 @@ async def _told(
     client: Client, dialect: EchoesLogprobs, tokens: Tail, keep: int
 ) -> list[TokenScore]:
     """All places from one answer."""
-    prompt = tokens if client.by_ids else client.text(tokens)
-    call = dialect.scoring_call(prompt, keep)
+    call = dialect.scoring_call(client.given(tokens), keep)
     positions = dialect.read_scoring((await client.transport.post(call.path, call.body)).data)
     await client.learn(one for chosen, listed in positions for one in (chosen, *listed))
     if not client.by_ids:
@@ -102,7 +101,7 @@ async def _told(
 async def _placed(client: Client, tokens: Tail, places: range, keep: int) -> list[TokenScore]:
     """These places, from one list of prompts, and a request for each token it does not list."""
     steps: dict[int, CompletionStep] = {}
-    asked = CompletionRequest([tokens[:place] for place in places], max(keep, LEAST))
+    asked = CompletionRequest([client.given(tokens[:place]) for place in places], max(keep, LEAST))
     async for part in client.steps(asked):
         steps.update((places[step.line], step) for step in part if step.line < len(places))
     scores = []
@@ -130,13 +129,14 @@ async def _forced(
     client: Client, tokens: Tail, place: int, keep: int
 ) -> tuple[float, Distribution | None]:
     """The raw logprob of the token that stands there, and the candidates beside it."""
-    before, id = tokens[:place], tokens[place]
+    client.given(tokens[place : place + 1])
+    before, id = client.given(tokens[:place]), tokens[place]
     step = await _one(client, CompletionRequest([before], max(keep, LEAST), favour=(id,)))
     if step is not None and step.chosen.id == id:
         return min(step.chosen.logprob, 0.0), _known(client, step.listed)
     # Part of a character: an answer in which it is chosen leaves it out. Beside a plain token, put
     # so far before it that it will be the choice, their shares tell how probable it is.
-    plain = client.vocabulary.id_of(b".")
+    (*_, plain) = await client.vocabulary.tokenize(b".")
     beside, raw = await asyncio.gather(
         _one(client, CompletionRequest([before], 2, favour=(id, plain), among=True, first=plain)),
         _one(client, CompletionRequest([before], max(keep, LEAST), favour=(plain,))),

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import re
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 
-from llterm.backends.chat_opener import on_loop
+from llterm.core.display_text import label_text
 from llterm.core.tokens import Tail, Token, split_utf8
+from llterm.errors import LltermError
 
 MOST = 1 << 20
 """Ids of a vocabulary whose size the server does not tell are below this."""
 KEPT_TEXTS = 64
+UNSAID = 12
+"""Bytes that are shown of what a server cannot be given."""
 PIECE = re.compile(rb" ?[A-Za-z\x80-\xff]+| ?[0-9]+| ?[^\sA-Za-z0-9\x80-\xff]+|\s+")
 """About how tokenizers cut a text: what stands in for tokens where a server tells none."""
 _ENDS = frozenset(
@@ -29,10 +30,7 @@ Encoder = Callable[[str], Awaitable[Sequence[Token]]]
 
 
 class RemoteVocabulary:
-    """A server's tokens by id, as far as they are known.
-
-    Made on the event loop that the server is asked on.
-    """
+    """A server's tokens by id, as far as they are known."""
 
     def __init__(
         self,
@@ -50,44 +48,48 @@ class RemoteVocabulary:
         """
         self.fingerprint = fingerprint
         self.size = size
+        self.bound = 0
         self.prefix = prefix
         self._encoder = encoder
         self._texts_only = texts_only
-        self._loop = asyncio.get_running_loop()
         self._tokens: dict[int, Token] = {}
         self._ids: dict[bytes, int] = {}
         self._ends: dict[bytes, int] = {}
         self._roles: dict[int, str] = {}
         self._longest = 1
         self._texts: OrderedDict[bytes, Tail] = OrderedDict()
-        self._missed: dict[bytes, None] = {}
         self.learn(tokens)
+        self.whole = bool(self._tokens)
+        """Every token was told at the beginning."""
 
     def learn(self, tokens: Iterable[Token]) -> None:
-        """These are what the server says of its tokens."""
+        """These are what the server says of its tokens; of some it may say no bytes yet."""
         for token in tokens:
-            if token.id not in self._tokens:
+            before = self._tokens.get(token.id)
+            if before is None or (token.data and not before.data):
                 self._tokens[token.id] = token
+                self.bound = max(self.bound, token.id + 1)
                 if token.data and not token.special:
                     self._ids.setdefault(token.data, token.id)
                     self._longest = max(self._longest, len(token.data))
 
     def knows(self, id: int) -> bool:
-        return id in self._tokens
+        token = self._tokens.get(id)
+        return token is not None and bool(token.data)
+
+    def untold(self, ids: Iterable[int]) -> int | None:
+        """The first of these that the server never named, with bytes or without."""
+        return next((id for id in ids if id not in self._tokens), None)
 
     def id_of(self, data: bytes) -> int:
         """The id of the token that a server writes so; a new one where there is none yet."""
         known = self._ends.get(data, self._ids.get(data))
-        if known is None:
-            known = len(self._tokens)
-            self.learn([Token(known, data)])
-        return known
+        return self._made(data) if known is None else known
 
     def end(self, name: bytes) -> None:
         """This text, where the server writes it, is a token that ends a text."""
         if name not in self._ends:
-            self._ends[name] = len(self._tokens)
-            self.learn([Token(len(self._tokens), name, special=True, end=True)])
+            self._ends[name] = self._made(name, special=True, end=True)
 
     @property
     def roles(self) -> Mapping[int, str]:
@@ -99,52 +101,52 @@ class RemoteVocabulary:
         for id, known in self._roles.items():
             if known == role:
                 return id
-        id = len(self._tokens)
-        self.learn([Token(id, b"[%s]" % role.encode(), special=True)])
+        id = self._made(b"[%s]" % role.encode(), special=True)
         self._roles[id] = role
+        return id
+
+    def _made(self, data: bytes, *, special: bool = False, end: bool = False) -> int:
+        """The id of a token of llterm's own: only where none goes to the server."""
+        if not self._texts_only:
+            raise ValueError("the server has ids of its own")
+        id = len(self._tokens)
+        self.learn([Token(id, data, special=special, end=end)])
         return id
 
     def token(self, id: int) -> Token:
         """One that is not known stands for no text: a loom may be older than this connection."""
         return self._tokens.get(id) or Token(id, b"", special=True)
 
-    def encode(self, data: bytes) -> Tail:
+    def known_tokens(self, data: bytes) -> Tail | None:
+        """Its tokens where they were told before, or where ids are llterm's own."""
         ids = self._texts.get(data)
         if ids is not None:
             self._texts.move_to_end(data)
             return ids
-        if self._encoder is None or not data:
-            return self._cut(data)
-        if on_loop(self._loop):
-            if not self._texts_only:
-                self._missed[data] = None
-            return self._cut(data)
-        asked = asyncio.run_coroutine_threadsafe(self.ask(data), self._loop)
-        while self._loop.is_running():
-            with suppress(TimeoutError):
-                return asked.result(1.0)
-        return self._cut(data)
+        return self.pieces(data) if self._texts_only or not data else None
 
-    async def settle(self) -> bool:
-        missed = list(self._missed)
-        self._missed.clear()
-        await asyncio.gather(*(self.ask(data) for data in missed))
-        return bool(missed)
+    async def tokenize(self, data: bytes) -> Tail:
+        """The server's tokens for this text; of known ones where it changes the text.
 
-    async def ask(self, data: bytes) -> Tail:
-        """The server's tokens for this text; cut here where it changes the text."""
-        ids: list[int] = []
+        Raises LltermError where it does not answer, or no known token is what it changes.
+        """
+        if (ids := self._texts.get(data)) is not None:
+            return ids
+        if self._encoder is None and self._texts_only:
+            return self.pieces(data)
+        told: list[int] = []
         for part, whole in split_utf8(data):
             exact = await self._exact(part) if whole else None
-            ids += exact if exact is not None else self._cut(part)
-        encoded = self._texts[data] = tuple(ids)
+            told += exact if exact is not None else self._cut(part)
+        encoded = self._texts[data] = tuple(told)
         if len(self._texts) > KEPT_TEXTS:
             self._texts.popitem(last=False)
         return encoded
 
     async def _exact(self, data: bytes) -> list[int] | None:
         """The server's own tokens, where their bytes joined are the text."""
-        assert self._encoder is not None
+        if self._encoder is None:
+            return None
         text = data.decode()
         tokens = list(await self._encoder(text))
         if _joined(tokens) == b" " + data:
@@ -160,33 +162,40 @@ class RemoteVocabulary:
 
     def own(self, data: bytes) -> int:
         """The id of a piece that the person wrote: never that of an end."""
-        if data not in self._ids:
-            self.learn([Token(len(self._tokens), data)])
-        return self._ids[data]
+        return self._ids[data] if data in self._ids else self._made(data)
 
     def pieces(self, data: bytes) -> Tail:
         """Tokens of llterm's own, for a server that tells none."""
         return tuple(self.own(one) for piece in PIECE.findall(data) for one in _bits(piece))
 
     def _cut(self, data: bytes) -> Tail:
-        """Tokens that are known, the longest that fit; where ids are llterm's own, pieces."""
+        """Tokens that are known, the longest that fit; where ids are llterm's own, pieces.
+
+        Raises LltermError where none fits.
+        """
         if self._texts_only:
             return self.pieces(data)
         ids: list[int] = []
         start = 0
         while start < len(data):
-            for size in range(min(self._longest, len(data) - start), 0, -1):
-                if (id := self._ids.get(data[start : start + size])) is not None:
-                    ids.append(id)
-                    start += size
-                    break
-            else:
-                # No server knows this id: it stands in until the tokenizer has been asked.
-                byte = data[start : start + 1]
-                ids.append(self.size - 1 - byte[0])
-                self._tokens.setdefault(ids[-1], Token(ids[-1], byte))
-                start += 1
+            sizes = range(min(self._longest, len(data) - start), 0, -1)
+            pieces = (data[start : start + size] for size in sizes)
+            piece = next((piece for piece in pieces if piece in self._ids), None)
+            if piece is None:
+                raise _unsayable(data[start:])
+            ids.append(self._ids[piece])
+            start += len(piece)
         return tuple(ids)
+
+
+def _unsayable(data: bytes) -> LltermError:
+    named = label_text(data[:UNSAID].decode("utf-8", "backslashreplace"))
+    return LltermError(
+        f"The server cannot be given “{named}”",
+        "Its tokenizer makes another text of it, and llterm knows none of its tokens for these"
+        " bytes.",
+        "Take these characters out, or open the model in process.",
+    )
 
 
 def is_end(name: bytes) -> bool:

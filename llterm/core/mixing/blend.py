@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -26,6 +28,18 @@ class MemberDistribution:
     """Mass that is an estimate: not listed by a server, or of paths that were dropped."""
     listed: Ids | None = None
     """Of a model that is not exact: the ids whose logprobs it told."""
+    candidates: Ids | None = None
+    """Of a model whose vocabulary is told token by token: the ids of which it says anything at all.
+    The others' logprobs are estimates, and may stand for tokens that nobody can name."""
+    beyond: float = -math.inf
+    """The estimate of an id that is not in the row."""
+
+    def as_long_as(self, size: int) -> MemberDistribution:
+        """With a row of this many ids at least."""
+        short = size - len(self.row)
+        if short <= 0:
+            return self
+        return replace(self, row=np.pad(self.row, (0, short), constant_values=self.beyond))
 
     def tells(self, id: int) -> bool:
         """Whether an id's logprob is the model's own, not an estimate."""
@@ -42,6 +56,8 @@ class Blend:
     """By model, in the mix's order."""
     speakers: tuple[int, ...]
     """Indices of the models that decided."""
+    whole: bool = True
+    """Every id is a token that is known; otherwise only the possible ones are."""
 
     @property
     def exact(self) -> bool:
@@ -59,8 +75,20 @@ class Blend:
 
     def distribution(self, mask: Mask | None = None) -> Distribution:
         """The mix's, with every id."""
+        return self.listing(LISTED, mask, full=True)
+
+    def listing(self, keep: int, mask: Mask | None = None, *, full: bool = False) -> Distribution:
+        """The mix's, with its best `keep` candidates; `full`: with every id that can be named."""
         unknown = 0.0 if self.exact else self.unknown
-        return distribution_of(self.row, LISTED, mask, full=True, exact=self.exact, unknown=unknown)
+        keep = len(self.row) if full and not self.whole else keep
+        return distribution_of(
+            self.row,
+            keep,
+            mask,
+            full=full and self.whole,
+            exact=self.exact,
+            unknown=unknown,
+        )
 
     def giver(self, id: int) -> int | None:
         """Index of the model that a token comes from; None where the mix found it: it is no
@@ -69,3 +97,15 @@ class Blend:
             return self.speakers[0]
         found = supporter(np.stack([self.voices[n].row for n in self.speakers]), id)
         return None if found is None else self.speakers[found]
+
+
+def named(row: Reals, heard: Sequence[MemberDistribution]) -> Reals:
+    """A mix's row less what nobody who decided can name: where all of them list candidates only,
+    what is none of them has no probability but an estimate."""
+    listed = [one.candidates for one in heard if one.candidates is not None]
+    if len(listed) < len(heard):
+        return row
+    kept = np.full(len(row), -np.inf)
+    for ids in listed:
+        kept[ids] = row[ids]
+    return kept

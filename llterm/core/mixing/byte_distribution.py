@@ -15,6 +15,7 @@ further on; nothing is known of that.)
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,13 +24,13 @@ from numpy.typing import NDArray
 
 from llterm.core.chat_messages import ChatPart, ChatParts
 from llterm.core.distribution import Reals
-from llterm.core.tokens import Tail, Token, Vocabulary
+from llterm.core.tokens import EncodesHere, Tail, Token, Vocabulary
 
 END = 256
 SIZE = 257
 
 
-class ByteVocabulary:
+class ByteVocabulary(EncodesHere):
     """The alphabet of models whose vocabularies differ: 0 to 255 are bytes, 256 ends the text."""
 
     fingerprint = "bytes"
@@ -72,15 +73,20 @@ class TokenRange:
 
 
 class SortedTokens:
-    """A vocabulary's tokens in the order of their bytes. Control tokens spell nothing."""
+    """Tokens in the order of their bytes: a vocabulary's, or those that a server lists at a place.
+    Control tokens spell nothing."""
 
-    def __init__(self, vocabulary: Vocabulary) -> None:
-        tokens = [vocabulary.token(id) for id in range(vocabulary.size)]
+    def __init__(self, tokens: Sequence[Token]) -> None:
         plain = sorted((t.data, t.id) for t in tokens if t.data and not t.special and not t.end)
         self._data = [data for data, _ in plain]
         self.ids = np.array([id for _, id in plain], np.int64)
         self.ends = np.array([t.id for t in tokens if t.end], np.int64)
         self._spans: dict[bytes, TokenRange] = {}
+
+    @classmethod
+    def of(cls, vocabulary: Vocabulary) -> SortedTokens:
+        """All of a vocabulary that is whole."""
+        return cls([vocabulary.token(id) for id in range(vocabulary.size)])
 
     def span(self, written: bytes) -> TokenRange:
         tokens = self._spans.get(written)
@@ -111,9 +117,11 @@ class TokenRoute:
     weight: float
     """The path's probability, given the text so far."""
     written: bytes = b""
+    pieces: SortedTokens | None = None
+    """The tokens that the model tells after the path."""
     mass: Reals | None = None
     """Of each token longer than `written` that begins with it, given the path, in the order of
-    `SortedTokens`; None: the model has not been asked yet."""
+    `pieces`; None: the model has not been asked yet."""
     end: float = 0.0
     """Probability that the text ends after the path."""
     unknown: float = 0.0
@@ -128,23 +136,27 @@ class TokenRoute:
 class BytePosition:
     """A place in a text, as one model sees it: after the anchor and some bytes."""
 
-    def __init__(self, pieces: SortedTokens, routes: list[TokenRoute], lost: float = 0.0) -> None:
-        self._pieces = pieces
+    def __init__(self, routes: list[TokenRoute], lost: float = 0.0) -> None:
         self._routes = routes
         self.lost = lost
         """Share of the mass that was dropped on the way here, each time of what there was then."""
         self._sums: Reals | None = None
 
     @classmethod
-    def first(cls, pieces: SortedTokens) -> BytePosition:
+    def first(cls) -> BytePosition:
         """The place right after the anchor."""
-        return cls(pieces, [TokenRoute((), 1.0)])
+        return cls([TokenRoute((), 1.0)])
 
     @classmethod
-    def anew(cls, pieces: SortedTokens, tail: Tail) -> BytePosition:
+    def anew(cls, tail: Tail) -> BytePosition:
         """The place after these tokens: for a text that no path spells that was followed, since
         the model holds it impossible, or so improbable that its paths were dropped."""
-        return cls(pieces, [TokenRoute(tail, 1.0)])
+        return cls([TokenRoute(tail, 1.0)])
+
+    @classmethod
+    def silent(cls) -> BytePosition:
+        """A place about which the model cannot be asked: all of it is unknown."""
+        return cls([], 1.0)
 
     @property
     def unasked(self) -> list[Tail]:
@@ -164,24 +176,37 @@ class BytePosition:
         guessed = sum(share * unknown for share, unknown in shares) / total if total > 0 else 0.0
         return min(self.lost + guessed, 1.0)
 
-    def learn(self, tail: Tail, row: NDArray[np.floating[Any]], unknown: float = 0.0) -> None:
-        """The model's logprobs after a path, shape (vocabulary size,); `unknown`: mass of it that
-        is only estimated."""
+    def learn(
+        self, tail: Tail, pieces: SortedTokens, p: NDArray[np.floating[Any]], unknown: float = 0.0
+    ) -> None:
+        """What the model tells after a path: tokens, and each id's probability. `unknown`: mass
+        that is only estimated, or of other tokens."""
         for route in self._routes:
             if route.mass is None and route.tail == tail:
-                p = np.exp(np.asarray(row, np.float64))
-                route.mass = p[self._pieces.ids]
-                route.end = float(p[self._pieces.ends].sum())
+                route.pieces = pieces
+                route.mass = np.asarray(p[pieces.ids], np.float64)
+                route.end = float(p[pieces.ends].sum())
                 route.unknown = unknown
 
-    def row(self) -> Reals:
+    @property
+    def told(self) -> NDArray[np.int32]:
+        """The next bytes, and the end, that a path spells."""
+        return np.flatnonzero(self._summed() > 0).astype(np.int32)
+
+    def row(self, *, spread: bool = False) -> Reals:
         """Logprobs of the next byte and, last, of the end: shape (257,), normalised.
 
-        What the model gives to control tokens counts for nothing.
+        What the model gives to control tokens counts for nothing. `spread`: what is unknown is
+        shared out evenly; otherwise it is taken to lie as what is known.
         """
         sums = self._summed()
+        total = float(sums.sum())
+        p = sums / total if total > 0 else sums
+        if spread:
+            unknown = self.unknown if total > 0 else 1.0
+            p = (1.0 - unknown) * p + unknown / SIZE
         with np.errstate(divide="ignore"):
-            return np.asarray(np.log(sums / sums.sum()), np.float64)
+            return np.asarray(np.log(p), np.float64)
 
     def after(self, byte: int, dropped: float = DROPPED) -> BytePosition | None:
         """The place one byte on; None where the model holds that byte impossible."""
@@ -195,16 +220,16 @@ class BytePosition:
             likely = [max(routes, key=lambda route: route.share)]
         held = sum(route.share for route in likely)
         lost = min(max(sum(shares) - held, 0.0) / sum(shares), 1.0)
-        return BytePosition(self._pieces, likely, 1.0 - (1.0 - self.lost) * (1.0 - lost))
+        return BytePosition(likely, 1.0 - (1.0 - self.lost) * (1.0 - lost))
 
     def _summed(self) -> Reals:
         """Mass of each next byte and of the end, shape (257,), not normalised."""
         if self._sums is None:
             sums = np.zeros(SIZE)
             for route in self._routes:
-                if route.mass is None:
+                if route.mass is None or route.pieces is None:
                     raise ValueError("the model has not been asked about every path")
-                span = self._pieces.span(route.written)
+                span = route.pieces.span(route.written)
                 if len(span.cuts):
                     sums[span.bytes] += route.weight * np.add.reduceat(route.mass, span.cuts)
                 sums[END] += route.weight * route.end
@@ -213,22 +238,24 @@ class BytePosition:
 
     def _onward(self, route: TokenRoute, byte: int, total: float) -> list[TokenRoute]:
         """What becomes of a route when `byte` is written, of probability `total` at this place."""
+        pieces = route.pieces
         assert route.mass is not None
-        span = self._pieces.span(route.written)
+        assert pieces is not None
+        span = pieces.span(route.written)
         written = route.written + bytes([byte])
-        inner = self._pieces.span(written)
+        inner = pieces.span(written)
         mass = route.mass[inner.start - span.longer : inner.stop - span.longer]
         weight = route.weight / total
         ended = inner.longer - inner.start
         onward = [
-            TokenRoute(
-                (*route.tail, int(self._pieces.ids[inner.start + n])), weight * float(mass[n])
-            )
+            TokenRoute((*route.tail, int(pieces.ids[inner.start + n])), weight * float(mass[n]))
             for n in range(ended)
             if mass[n] > 0
         ]
         longer = mass[ended:]
         if longer.any():
-            rest = TokenRoute(route.tail, weight, written, longer.copy(), unknown=route.unknown)
+            rest = TokenRoute(
+                route.tail, weight, written, pieces, longer.copy(), unknown=route.unknown
+            )
             onward.append(rest)
         return onward

@@ -6,7 +6,7 @@ Follows llama.cpp's `llama_sampler_dry_apply` and `get_overlapping_token_sequenc
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,19 +30,26 @@ _LONGEST_TAIL = 20  # tokens after its first (MAX_SEQ_LEN)
 _LARGEST_LOG = 88.7228391  # of a float32: llama.cpp lets the penalty grow no further
 
 
-def breaker_tokens(vocabulary: Vocabulary, texts: Iterable[str]) -> dict[int, list[Tail]]:
+def breaker_ends(texts: Iterable[str]) -> set[bytes]:
+    """The ends of these texts that a token may leave to those after it."""
+    breakers = [text.encode()[:_LONGEST_TEXT] for text in texts]
+    return {breaker[start:] for breaker in breakers for start in range(1, len(breaker))}
+
+
+def breaker_tokens(
+    vocabulary: Vocabulary,
+    texts: Iterable[str],
+    ends: Mapping[bytes, Tail],
+    ids: Iterable[int] | None = None,
+) -> dict[int, list[Tail]]:
     """Every token a text may begin in, with the tokens that then complete it.
 
-    Reads the whole vocabulary: make it once for a model and its settings, not for each position.
+    `ends`: the tokens of each of `breaker_ends`. `ids`: the tokens that may stand there; None is
+    the whole vocabulary, which takes a while: do it once for a model and its settings.
     """
     followers: dict[int, list[Tail]] = {}
     breakers = [text.encode()[:_LONGEST_TEXT] for text in texts]
-    tails = {
-        breaker[start:]: vocabulary.encode(breaker[start:])[:_LONGEST_TAIL]
-        for breaker in breakers
-        for start in range(1, len(breaker))
-    }
-    for id in range(vocabulary.size):
+    for id in range(vocabulary.size) if ids is None else ids:
         data = vocabulary.token(id).data
         for breaker in breakers:
             if breaker in data:
@@ -50,7 +57,7 @@ def breaker_tokens(vocabulary: Vocabulary, texts: Iterable[str]) -> dict[int, li
                 continue
             for start in range(1, len(breaker)):
                 if data.endswith(breaker[:start]):
-                    followers.setdefault(id, []).append(tails[breaker[start:]])
+                    followers.setdefault(id, []).append(ends[breaker[start:]][:_LONGEST_TAIL])
     return followers
 
 

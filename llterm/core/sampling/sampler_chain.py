@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
-from llterm.core.ban_table import BanTable
+from llterm.core.ban_table import BannedTokens, BanTable, ListedBans
 from llterm.core.bans import Bans
 from llterm.core.distribution import Bits, Constrained, Distribution, Ids, Reals
-from llterm.core.sampling.dry import breaker_tokens
+from llterm.core.sampling.dry import breaker_ends, breaker_tokens
 from llterm.core.sampling.ladder import Ladder, Mirostat, apply, choose, generator
 from llterm.core.sampling.sampler_settings import SamplerSettings, Sampling
 from llterm.core.sampling.stage_types import Breakers, Position, Stage, StageResult
 from llterm.core.sampling.stages import active_stages
-from llterm.core.tokens import Tail, Vocabulary
+from llterm.core.tokens import Tail, Vocabulary, grows
 
 PULL = 20.0
 """Nats by which an ideal length holds back the end of a text at first, and urges it at twice the
@@ -82,16 +84,14 @@ class DrawnText:
 class Chain:
     """How the tokens of one vocabulary are drawn. Made by `Chains`."""
 
-    def __init__(
-        self, sampling: Sampling, vocabulary: Vocabulary, table: BanTable, breakers: Breakers
-    ) -> None:
+    def __init__(self, sampling: Sampling, whose: ChainVocabulary, tokens: TokensOf) -> None:
+        """`tokens`: those of every text in `texts_of(sampling)`."""
         self.sampling = sampling
-        self.settings = replace(sampling.settings, logit_bias=_biases(sampling, vocabulary))
-        self._table = table
-        self._breakers = breakers
-        tokens = [vocabulary.token(id) for id in range(vocabulary.size)]
-        self._ends = np.array([token.id for token in tokens if token.end])
-        self._mute = np.array([token.special and not token.end for token in tokens], np.bool_)
+        self.settings = replace(
+            sampling.settings, logit_bias=_biases(sampling, whose.vocabulary, tokens)
+        )
+        self._whose = whose
+        self._tokens = tokens
 
     def draw(
         self,
@@ -144,15 +144,16 @@ class Chain:
             rng=rng,
             log_z=distribution.log_z or 0.0,
             mirostat=at.mirostat,
-            breakers=self._breakers,
-            first=[*first, *self._stages(at)],
+            breakers=self._whose.breakers(self.sampling.settings, self._tokens, at.context),
+            first=[*first, *self._stages(at, distribution.ids)],
         )
 
     def forced(
         self, at: Situation, constraint: Constrained, written: Tail
     ) -> list[tuple[str, Stage]]:
         """Stages that drop the tokens after which a constraint leaves only banned phrases."""
-        doomed = self._table.doomed(at.story, at.drawn, constraint, written)
+        table = self._whose.table(self.sampling.bans)
+        doomed = table.doomed(at.story, at.drawn, constraint, written)
         return [(one.said, barring(one.ids)) for one in doomed]
 
     def caveat(self, distribution: Distribution) -> str:
@@ -161,17 +162,86 @@ class Chain:
         guessed = penalised and self.settings.repeat_penalty != 1 and distribution.log_z is None
         return UNKNOWN_LOGITS if guessed else ""
 
-    def _stages(self, at: Situation) -> list[tuple[str, Stage]]:
-        if at.residue:
-            barred = self._table.barred_beyond(at.story, at.residue)
-        else:
-            barred = self._table.barred(at.story, at.drawn)
-        stages = [("special", barring(self._mute))] if self._mute.any() else []
+    def _stages(self, at: Situation, listed: Ids) -> list[tuple[str, Stage]]:
+        whose = self._whose
+        mute = whose.mute(listed)
+        stages = [("special", barring(mute))] if mute.any() else []
+        barred = whose.barred(self.sampling.bans, at, listed)
         stages += [(one.said, barring(one.ids)) for one in barred]
         if self.sampling.ideal_length:
             pull = PULL * (at.count / self.sampling.ideal_length - 1)
-            stages.append(("ideal length", _adding(self._ends, pull)))
+            stages.append(("ideal length", _adding(whose.ends(listed), pull)))
         return stages
+
+
+TokensOf = Mapping[bytes, Tail]
+"""The tokens of texts."""
+
+
+def texts_of(sampling: Sampling) -> set[bytes]:
+    """The texts of a sampling that count by their tokens: biased ones, and DRY's breakers."""
+    biased = {text.encode() for text, _ in sampling.bias if _number(text) is None}
+    return biased | breaker_ends(_breakers_of(sampling.settings))
+
+
+class ChainVocabulary:
+    """What chains have to know of a vocabulary. One that is whole is read once, and kept; of one
+    that is told token by token the candidates of each place are looked at."""
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self.vocabulary = vocabulary
+        self._grows = grows(vocabulary)
+        self._bans: tuple[Bans, BanTable] | None = None
+        self._breakers: tuple[tuple[str, ...], Breakers] = (), {}
+        known = () if self._grows else range(vocabulary.size)
+        tokens = [vocabulary.token(id) for id in known]
+        self._ends = np.array([token.id for token in tokens if token.end], np.int64)
+        self._mute = np.array([token.special and not token.end for token in tokens], np.bool_)
+
+    def prepare(self, sampling: Sampling, tokens: TokensOf) -> None:
+        """Make at once what takes a while."""
+        if not self._grows:
+            self.table(sampling.bans)
+            self.breakers(sampling.settings, tokens, ())
+
+    def mute(self, listed: Ids) -> Bits:
+        """Which ids are special, and no ends; the bits reach as far as these candidates."""
+        if not self._grows:
+            return self._mute
+        bits = np.zeros(int(listed.max(initial=-1)) + 1, np.bool_)
+        for token in map(self.vocabulary.token, listed.tolist()):
+            bits[token.id] = token.special and not token.end
+        return bits
+
+    def ends(self, listed: Ids) -> NDArray[np.int64]:
+        """Those that end a text; of these candidates, where not all tokens are known."""
+        if not self._grows:
+            return self._ends
+        tokens = map(self.vocabulary.token, listed.tolist())
+        return np.array([token.id for token in tokens if token.end], np.int64)
+
+    def table(self, bans: Bans) -> BanTable:
+        """What bans bar; of a vocabulary that is whole."""
+        if self._bans is None or self._bans[0] != bans:
+            self._bans = bans, BanTable(bans, self.vocabulary)
+        return self._bans[1]
+
+    def barred(self, bans: Bans, at: Situation, listed: Ids) -> Sequence[BannedTokens]:
+        """What bans bar at a place with these candidates."""
+        if self._grows:
+            return ListedBans(bans, self.vocabulary).barred(at.story, at.drawn, listed.tolist())
+        if at.residue:
+            return self.table(bans).barred_beyond(at.story, at.residue)
+        return self.table(bans).barred(at.story, at.drawn)
+
+    def breakers(self, settings: SamplerSettings, tokens: TokensOf, context: Tail) -> Breakers:
+        """DRY's breakers in a text of these tokens."""
+        texts = _breakers_of(settings)
+        if self._grows:
+            return breaker_tokens(self.vocabulary, texts, tokens, set(context))
+        if texts != self._breakers[0]:
+            self._breakers = texts, breaker_tokens(self.vocabulary, texts, tokens)
+        return self._breakers[1]
 
 
 class Chains:
@@ -179,27 +249,38 @@ class Chains:
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         self.vocabulary = vocabulary
-        self._table: tuple[Bans, BanTable] | None = None
-        self._breakers: tuple[tuple[str, ...], Breakers] = (), {}
+        self._whose: ChainVocabulary | None = None
         self._chain: Chain | None = None
 
-    def of(self, sampling: Sampling) -> Chain:
-        """The chain of this sampling; the same object when it is asked for again."""
-        if self._chain is None or self._chain.sampling != sampling:
-            table, breakers = self._banned(sampling.bans), self._broken(sampling.settings)
-            self._chain = Chain(sampling, self.vocabulary, table, breakers)
+    def known(self, sampling: Sampling) -> Chain | None:
+        """The chain of this sampling, the same object when it is asked for again; None where its
+        words' tokens have to be asked for (`told`)."""
+        if not self._is_of(sampling):
+            tokens: dict[bytes, Tail] = {}
+            for text in texts_of(sampling):
+                known = self.vocabulary.known_tokens(text)
+                if known is None:
+                    return None
+                tokens[text] = known
+            self._chain = self._made(sampling, tokens)
         return self._chain
 
-    def _banned(self, bans: Bans) -> BanTable:
-        if self._table is None or self._table[0] != bans:
-            self._table = bans, BanTable(bans, self.vocabulary)
-        return self._table[1]
+    async def told(self, sampling: Sampling) -> Chain:
+        """The same; asks for the tokens. Raises LltermError where they cannot be told."""
+        if self._chain is None or not self._is_of(sampling):
+            texts = texts_of(sampling)
+            tokens = {text: await self.vocabulary.tokenize(text) for text in texts}
+            self._chain = await asyncio.to_thread(self._made, sampling, tokens)
+        return self._chain
 
-    def _broken(self, settings: SamplerSettings) -> Breakers:
-        texts = settings.dry_sequence_breakers if settings.dry_multiplier else ()
-        if texts != self._breakers[0]:
-            self._breakers = texts, breaker_tokens(self.vocabulary, texts)
-        return self._breakers[1]
+    def _is_of(self, sampling: Sampling) -> bool:
+        return self._chain is not None and self._chain.sampling == sampling
+
+    def _made(self, sampling: Sampling, tokens: TokensOf) -> Chain:
+        if self._whose is None:
+            self._whose = ChainVocabulary(self.vocabulary)
+        self._whose.prepare(sampling, tokens)
+        return Chain(sampling, self._whose, tokens)
 
 
 def barring(bits: Bits) -> Stage:
@@ -226,17 +307,28 @@ _DIGITS = 18
 """Most of a token's id."""
 
 
-def _biases(sampling: Sampling, vocabulary: Vocabulary) -> tuple[tuple[int, float], ...]:
+def _number(text: str) -> str | None:
+    """The digits of a biased token that is named by its id; None where it is a text."""
+    return text[1:] if text[:1] == "#" and text[1:].isdecimal() else None
+
+
+def _breakers_of(settings: SamplerSettings) -> tuple[str, ...]:
+    return settings.dry_sequence_breakers if settings.dry_multiplier else ()
+
+
+def _biases(
+    sampling: Sampling, vocabulary: Vocabulary, tokens: TokensOf
+) -> tuple[tuple[int, float], ...]:
     """By token: a text's is the one that it is, or the first of those that it is made of. An id
     that this model has not is none of its tokens'."""
     by_id: dict[int, float] = {}
     for text, bias in sampling.bias:
-        number = text[1:] if text[:1] == "#" else ""
-        if number.isdecimal():
+        number = _number(text)
+        if number is not None:
             if len(number) > _DIGITS or int(number) >= vocabulary.size:
                 continue
             id = int(number)
         else:
-            id = vocabulary.encode(text.encode())[0]
+            id = tokens[text.encode()][0]
         by_id[id] = min(by_id.get(id, 0.0) + bias, sys.float_info.max)
     return tuple((id, bias) for id, bias in by_id.items() if not math.isnan(bias))

@@ -7,18 +7,19 @@ from textual.content import Content
 from textual.widgets import Static
 
 from llterm.backends.remote.remote_backend import server_of, silent
-from llterm.core.chat_messages import encode_parts
+from llterm.core.chat_messages import chat_draft
 from llterm.core.display_text import label_text
 from llterm.core.healing import residue_of
 from llterm.core.query import Source
 from llterm.core.suggestion_tree import View, mean_of
 from llterm.core.tokens import Vocabulary
 from llterm.engine.mixture import Mix
+from llterm.engine.prompt_heads import open_chat
 from llterm.errors import LltermError
 from llterm.number_format import count_of, fine_percent, joint, percent, spoken_speed
 from llterm.session.session import Session
 from llterm.session.status import Figures
-from llterm.session.suggestions import chat_parts
+from llterm.session.suggestions import root_chat
 from llterm.ui.weave.panes import Panes
 from llterm.ui.widgets.status_line import NameLine, StatusLine
 
@@ -65,16 +66,21 @@ class WeaveView:
             header.show((), frozenset(), "chat · no model reads it now")
             return
         try:
-            parts = chat_parts(session.document, source)
+            parts = open_chat(source, root_chat(session.document))
         except LltermError as error:
             header.show((), frozenset(), f"chat · {error.title}")
             return
-        tokens = encode_parts(parts, source.vocabulary)
-        note = f"chat · {getattr(source, 'chat_format', '')} · {len(tokens)} tokens"
+        if parts is None:
+            header.show((), frozenset(), "chat · being opened")
+            return
+        tokens = chat_draft(parts, source.vocabulary).known(source.vocabulary)
+        note = f"chat · {getattr(source, 'chat_format', '')}"
+        if tokens is not None:
+            note += f" · {len(tokens)} tokens"
         if isinstance(source, Mix):
             name = label_text(source.chat_reader)
             note = f"chat · as {name} reads it"
-        header.show(parts, _special(tokens, source.vocabulary), note)
+        header.show(parts, _special(tokens or (), source.vocabulary), note)
 
     def show_title(self) -> None:
         """File and words on the left, model and its work on the right; the mark in the story where

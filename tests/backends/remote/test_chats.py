@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import pytest
@@ -11,7 +10,7 @@ from llterm.backends.remote.remote_backend import RemoteBackend
 from llterm.backends.remote.server_connection import connect
 from llterm.backends.remote.transport import RequestRefused
 from llterm.config.server_settings import ServerSettings
-from llterm.core.chat_messages import OWN, UNSEEN, Chat, ChatMessage, ChatParts, encode_parts
+from llterm.core.chat_messages import OWN, UNSEEN, Chat, ChatMessage, ChatParts, chat_draft
 from llterm.core.query import Fact, Query
 from llterm.core.tokens import Anchor, Path, Tail
 from llterm.core.weave_settings import WeaveSettings
@@ -40,8 +39,8 @@ async def opened(server: Server, template: str | None = None) -> RemoteBackend:
 
 
 async def chat_of(backend: RemoteBackend) -> tuple[ChatParts, Tail]:
-    parts = await asyncio.to_thread(backend.open_chat, CHAT)
-    return parts, await asyncio.to_thread(encode_parts, parts, backend.vocabulary)
+    parts = await backend.opened_chat(CHAT)
+    return parts, await chat_draft(parts, backend.vocabulary).told(backend.vocabulary)
 
 
 async def asked(server: Server, backend: RemoteBackend, tokens: Tail) -> Any:
@@ -62,8 +61,7 @@ async def test_the_story_goes_on_behind_the_models_own_template(kind: Any) -> No
     text = chat_text(MESSAGES)
     assert "".join(part.text for part in parts).removeprefix("<|endoftext|>") == text
     assert [part.text for part in parts if part.written] == ["Once", "Once."]
-    story = backend.vocabulary.encode(b" the")
-    await backend.vocabulary.settle()
+    story = await backend.vocabulary.tokenize(b" the")
     body = await asked(server, backend, tokens + (story if len(story) == 1 else ()))
     sent = body.get("prompt", body.get("input_ids"))
     if backend.capabilities.token_ids:
@@ -83,7 +81,7 @@ async def test_as_messages_the_story_is_the_begun_answer() -> None:
         "[assistant]",
     ]
     assert (await asked(server, backend, tokens))["messages"] == MESSAGES
-    story = backend.vocabulary.encode(b"Once the")
+    story = await backend.vocabulary.tokenize(b"Once the")
     body = await asked(server, backend, tokens + story)
     begun = {"role": "assistant", "content": "Once the", "prefix": True}
     assert body["messages"] == [*MESSAGES, begun]
@@ -95,8 +93,8 @@ async def test_as_messages_all_turns_are_told_with_their_blanks() -> None:
     server = ChatServer()
     backend = await opened(server)
     chat = Chat("", " Once.\n", (ChatMessage("user", "a "), ChatMessage("assistant", "\tb")))
-    parts = await asyncio.to_thread(backend.open_chat, chat)
-    tokens = await asyncio.to_thread(encode_parts, parts, backend.vocabulary)
+    parts = await backend.opened_chat(chat)
+    tokens = await chat_draft(parts, backend.vocabulary).told(backend.vocabulary)
     assert (await asked(server, backend, tokens))["messages"] == chat.messages()
 
 

@@ -51,7 +51,7 @@ async def test_a_given_texts_probabilities_are_exact_or_refused(
     listing(monkeypatch, cap)
     backend = await opened(kind)
     names = backend.vocabulary
-    ids = cut(TEXT) if backend.capabilities.token_ids else names.encode(TEXT)
+    ids = await names.tokenize(TEXT)
     tokens = (*names.prefix, *ids)
     if backend.capabilities.score:
         seen = await rows_or_scores(backend, tokens, 2)

@@ -36,10 +36,9 @@ async def opened(server: Server) -> RemoteBackend:
     return await connect("tiny", server, ServerSettings(("http://server",)), fresh=True)
 
 
-def path(backend: RemoteBackend, text: str) -> Path:
+async def path(backend: RemoteBackend, text: str) -> Path:
     vocabulary = backend.vocabulary
-    ids = cut(text.encode()) if backend.capabilities.token_ids else vocabulary.encode(text.encode())
-    return Path(Anchor(vocabulary.prefix + ids))
+    return Path(Anchor(vocabulary.prefix + await vocabulary.tokenize(text.encode())))
 
 
 async def answers(backend: RemoteBackend, *queries: Query) -> list[Fact | Failed]:
@@ -47,7 +46,7 @@ async def answers(backend: RemoteBackend, *queries: Query) -> list[Fact | Failed
 
 
 async def fact(backend: RemoteBackend, text: str, **wanted: Any) -> Fact:
-    found = await answers(backend, Query(path(backend, text), **wanted))
+    found = await answers(backend, Query(await path(backend, text), **wanted))
     (only,) = found
     assert isinstance(only, Fact), only
     return only
@@ -121,7 +120,7 @@ async def test_one_request_tells_a_whole_line(
 ) -> None:
     """The longer one is streamed where the server can."""
     before = len(server.requests)
-    facts = await answers(backend, Query(path(backend, "Once"), ahead=ahead))
+    facts = await answers(backend, Query(await path(backend, "Once"), ahead=ahead))
     completions = [request for request in server.requests[before:] if "okenize" not in request[0]]
     assert len(completions) == 1
     tails = [answer.path.tail for answer in facts]
@@ -140,7 +139,7 @@ async def test_a_line_that_begins_inside_a_character_is_asked_again_alone(ahead:
     server = LlamaServer()
     backend = await opened(server)
     before = len(server.requests)
-    (answer,) = await answers(backend, Query(path(backend, "Once!"), ahead=ahead))
+    (answer,) = await answers(backend, Query(await path(backend, "Once!"), ahead=ahead))
     assert isinstance(answer, Fact)
     assert named(backend, answer)[VOCABULARY[HALF]] == pytest.approx(0.9, rel=1e-4)
     line, alone = server.requests[before:]
@@ -158,7 +157,7 @@ async def test_under_a_mask_the_allowed_tokens_have_their_share_and_their_raw_ma
     backend = await opened(LlamaServer())
     allowed = np.zeros(backend.vocabulary.size, dtype=np.bool_)
     allowed[list(ids)] = True
-    query = Query(path(backend, "Once the"), mask=Mask(allowed), need=2)
+    query = Query(await path(backend, "Once the"), mask=Mask(allowed), need=2)
     (answer,) = await answers(backend, query)
     assert isinstance(answer, Fact)
     everything = chances(cut(b"Once the"))
@@ -171,7 +170,7 @@ async def test_under_a_mask_the_allowed_tokens_have_their_share_and_their_raw_ma
 
 
 async def test_several_prompts_are_answered_each_by_its_own(backend: RemoteBackend) -> None:
-    anchor = path(backend, "Once")
+    anchor = await path(backend, "Once")
     ids = [backend.vocabulary.id_of(b" the") if not backend.capabilities.token_ids else 2,
            backend.vocabulary.id_of(b".") if not backend.capabilities.token_ids else 5]  # fmt: skip
     paths = [Path(anchor.anchor, (id,)) for id in ids]
@@ -188,11 +187,11 @@ async def test_without_probabilities_the_branch_fails_by_name_and_the_others_go_
     backend: RemoteBackend, server: Server
 ) -> None:
     server.mute = True
-    (answer,) = await answers(backend, Query(path(backend, "Once the")))
+    (answer,) = await answers(backend, Query(await path(backend, "Once the")))
     assert isinstance(answer, Failed)
     assert answer.error.title == "The server gives no probabilities here"
     server.mute = False
-    assert isinstance((await answers(backend, Query(path(backend, "Once the"))))[0], Fact)
+    assert isinstance((await answers(backend, Query(await path(backend, "Once the"))))[0], Fact)
 
 
 @pytest.mark.parametrize("value", [0.7, 50.0])
@@ -200,7 +199,7 @@ async def test_a_positive_logprob_is_told_and_not_drawn(
     backend: RemoteBackend, server: Server, value: float
 ) -> None:
     server.wrong = value
-    (answer,) = await answers(backend, Query(path(backend, "Once the")))
+    (answer,) = await answers(backend, Query(await path(backend, "Once the")))
     assert isinstance(answer, Failed)
     assert answer.error.title == "tiny gives wrong probabilities"
 
@@ -214,12 +213,12 @@ async def test_a_server_without_any_probabilities_is_refused_at_once(server: Ser
 async def test_heat_is_the_models_own_or_its_absence_is_explained(backend: RemoteBackend) -> None:
     text = b"Once the fox slept."
     if not backend.capabilities.score:
-        ids = backend.vocabulary.encode(text)
+        ids = await backend.vocabulary.tokenize(text)
         with pytest.raises(CapabilityMissing, match="this server does not score given text"):
             async for _ in backend.score(ids):
                 pass
         return
-    ids = cut(text) if backend.capabilities.token_ids else await backend.vocabulary.ask(text)
+    ids = await backend.vocabulary.tokenize(text)
     scores = [score async for score in backend.score(ids, 1, 3)]
     assert [score.index for score in scores] == [1, 2, 3, 4]
     expected = [math.log(chances(cut(text)[:at])[cut(text)[at]]) for at in range(1, 5)]
@@ -257,7 +256,7 @@ async def test_an_id_that_the_vocabulary_has_not_is_told() -> None:
     server = LlamaServer()
     backend = await opened(server)
     backend.vocabulary.size = 4
-    (answer,) = await answers(backend, Query(path(backend, "Once the")))
+    (answer,) = await answers(backend, Query(await path(backend, "Once the")))
     assert isinstance(answer, Failed)
     assert "the model's vocabulary has 4" in answer.error.cause
 
@@ -265,10 +264,10 @@ async def test_an_id_that_the_vocabulary_has_not_is_told() -> None:
 async def test_ids_are_asked_with_ids_and_answered_with_exact_bytes() -> None:
     server = VllmServer()
     backend = await opened(server)
-    assert backend.vocabulary.encode(b"Once the") != cut(b"Once the")
-    assert await backend.vocabulary.settle()
-    assert backend.vocabulary.encode(b"Once the") == cut(b"Once the")
-    await answers(backend, Query(path(backend, "Once the")))
+    assert backend.vocabulary.known_tokens(b"Once the") is None
+    assert await backend.vocabulary.tokenize(b"Once the") == cut(b"Once the")
+    assert backend.vocabulary.known_tokens(b"Once the") == cut(b"Once the")
+    await answers(backend, Query(await path(backend, "Once the")))
     _, body = next(one for one in reversed(server.requests) if "okenize" not in one[0])
     assert body["prompt"] == list(cut(b"Once the"))
     assert body["return_tokens_as_token_ids"]

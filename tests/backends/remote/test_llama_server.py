@@ -68,7 +68,7 @@ async def woven(source: Source, text: str, rules: WeaveSettings = RULES) -> Weav
 
 
 async def told(source: Source, text: str) -> Tail:
-    return await asyncio.to_thread(source.vocabulary.encode, text.encode())
+    return await source.vocabulary.tokenize(text.encode())
 
 
 def best(weave: Weave) -> dict[Tail, float]:

@@ -16,7 +16,7 @@ from llterm.config.server_settings import ServerSettings
 from llterm.core.query import Fact, Query
 from llterm.core.tokens import Anchor, Path
 from tests.helpers.fake_servers import SERVERS, LlamaServer, VllmServer
-from tests.helpers.little_model import Server, cut
+from tests.helpers.little_model import Server
 
 SETTINGS = ServerSettings(("http://secret-host.example:8080",))
 
@@ -44,7 +44,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 async def told(backend: RemoteBackend) -> dict[bytes, float]:
     vocabulary = backend.vocabulary
-    ids = cut(b"Once the") if backend.capabilities.token_ids else vocabulary.encode(b"Once the")
+    ids = await vocabulary.tokenize(b"Once the")
     (fact,) = [
         one async for one in backend.ask([Query(Path(Anchor(vocabulary.prefix + ids)), keep=20)])
     ]

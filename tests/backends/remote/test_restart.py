@@ -124,7 +124,7 @@ async def test_a_real_server_restarts_in_mid_weave(process: Process, streamed: b
         )
         remote.client.pace = 10.0 if streamed else 1e-4
         remote.policy = replace(remote.policy, width=4)
-        ids = await asyncio.to_thread(remote.vocabulary.encode, b"Once upon a time there was a")
+        ids = await remote.vocabulary.tokenize(b"Once upon a time there was a")
         weave = Weave(remote.vocabulary, Anchor(remote.vocabulary.prefix + ids), rules)
         costs = drive(weave, remote)
         await anext(costs)

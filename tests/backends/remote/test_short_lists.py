@@ -64,7 +64,7 @@ async def test_nothing_is_asked_more_than_twice(
             assert cap == 1, "two candidates are enough to weave with"
             continue
         vocabulary = backend.vocabulary
-        ids = cut(b"Once the") if backend.capabilities.token_ids else vocabulary.encode(b"Once the")
+        ids = await vocabulary.tokenize(b"Once the")
         rules = WeaveSettings(depth=3, cutoff=0.01, split_limit=split, beams=10, strategy=strategy)
         weave = Weave(vocabulary, Anchor(vocabulary.prefix + ids), rules)
         before = len(server.requests)
