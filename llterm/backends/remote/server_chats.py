@@ -9,12 +9,12 @@ from dataclasses import replace
 from itertools import groupby
 from operator import itemgetter
 
-from llterm.backends.chat_formats import Chosen, TemplateFile, own_format
+from llterm.backends.chat_formats import PLAIN, Chosen, TemplateFile, own_format
 from llterm.backends.chat_opener import ChatOpener, DeferredOpener, OpensAtOnce, opener
 from llterm.backends.remote.dialect import AppliesTemplate, ChatOnly, Dialect, TellsTemplate
 from llterm.backends.remote.server_vocabulary import RemoteVocabulary, is_end
 from llterm.backends.remote.transport import Transport
-from llterm.core.chat_messages import OWN, UNSEEN, Chat, ChatPart, ChatParts
+from llterm.core.chat_messages import OWN, UNSEEN, Chat, ChatPart, ChatParts, plain_chat
 from llterm.core.tokens import Token
 from llterm.errors import ConfigError
 
@@ -105,6 +105,9 @@ class ServerWrittenChats(DeferredOpener):
         # Whether or not the template takes the blanks around them away.
         written = [text for one in messages if (text := one["content"].strip())]
         opened = await self._dialect.apply_template(self._transport, messages)
+        if opened is None:
+            self.name = PLAIN
+            return plain_chat(chat)
         if isinstance(opened, str):
             return tuple(_pieces(_parts(opened, written), self._vocabulary))
         return tuple(self._known(opened, written))
