@@ -209,7 +209,7 @@ class VllmServer(CompletionsServer):
         if path == "/tokenize":
             ids = chat_ids(body["messages"]) if "messages" in body else cut(body["prompt"].encode())
             return {"tokens": list(ids), "count": len(ids), "max_model_len": 512,
-                    "token_strs": [_spelled(VOCABULARY[id]) for id in ids]}  # fmt: skip
+                    "token_strs": [file_spelling(VOCABULARY[id]) for id in ids]}  # fmt: skip
         if path == "/detokenize":
             data = b"".join(VOCABULARY[id] for id in body["tokens"])
             return {"prompt": data.decode("utf-8", "replace")}
@@ -223,7 +223,7 @@ class VllmServer(CompletionsServer):
                 top = {**chosen, **dict(listed(before, body["prompt_logprobs"]))}
                 ranks = {id: rank for rank, id in enumerate(before, 1)}
                 places.append({
-                    str(id): {"logprob": lp, "rank": ranks[id], "decoded_token": shown(id)}
+                    str(id): {"logprob": lp, "rank": ranks[id], "decoded_token": self.decoded(id)}
                     for id, lp in top.items()
                 })  # fmt: skip
             answer["choices"][0].update(prompt_logprobs=places, prompt_token_ids=list(tokens))
@@ -232,8 +232,11 @@ class VllmServer(CompletionsServer):
     def text(self, id: int) -> str:
         return f"token_id:{id}"
 
+    def decoded(self, id: int) -> str:
+        return shown(id)
 
-def _spelled(data: bytes) -> str:
+
+def file_spelling(data: bytes) -> str:
     """As a byte-level vocabulary's file spells a token."""
     from llterm.backends.remote.token_spelling import _BYTES
 

@@ -129,6 +129,16 @@ class Client:
             )
         return self.vocabulary.id_of(candidate.data) if candidate.data else None
 
+    def untold(self, listed: Sequence[TokenCandidate]) -> float:
+        """The probability of those whose text the server does not tell."""
+        if not self.by_ids:
+            return 0.0
+        return math.fsum(
+            math.exp(min(candidate.logprob, 0.0))
+            for candidate in listed
+            if self.id_of(candidate) is None
+        )
+
     def distribution(self, listed: Sequence[TokenCandidate]) -> Distribution | None:
         """From a server's candidates, or None where none can be told. Raises BadAnswer."""
         traits, size = self.dialect.traits, self.vocabulary.size
@@ -136,8 +146,9 @@ class Client:
         pairs = checked(known, size, self.name)
         if not pairs:
             return None
-        # What the server left out, or what was left out here, may be the most probable.
-        whole = traits.bytes_out and len(known) == len(listed)
+        # What the server left out, or what was left out here, may be the most probable. By ids it
+        # leaves nobody out; by texts those that it writes alike are one.
+        whole = (traits.bytes_out or self.by_ids) and len(known) == len(listed)
         return distribution_of(pairs, size, exact=traits.top is None and self.by_ids, whole=whole)
 
     async def _read(self, data: object) -> Sequence[CompletionStep]:

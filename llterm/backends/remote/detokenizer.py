@@ -118,8 +118,9 @@ class Detokenizer:
         """It takes spaces away before some tokens."""
 
     def learn(self, tokens: Iterable[Token]) -> None:
-        """These are known from an earlier time."""
+        """This is a listing from an earlier time."""
         self._known.update((token.id, token) for token in tokens)
+        self._untold.update({*range(max(self._known, default=0))} - self._known.keys())
 
     async def tokens(
         self, server: JoinsTokens, transport: Transport, ids: Sequence[int]
@@ -154,7 +155,9 @@ class Detokenizer:
             if not any(texts[-GAP:]):
                 break
         await self._complete(server, transport, unread)
-        return [self._known[id] for id in sorted(self._known)]
+        tokens = [self._known[id] for id in sorted(self._known)]
+        self.learn(tokens)
+        return tokens
 
     async def _look_around(self, server: JoinsTokens, transport: Transport) -> None:
         """Find tokens that can be put around others, where that is not done."""
