@@ -75,6 +75,10 @@ class RemoteVocabulary:
     def knows(self, id: int) -> bool:
         return id in self._tokens
 
+    def has(self, name: bytes) -> bool:
+        """Whether a token of these bytes is known."""
+        return name in self._ids or name in self._ends
+
     def id_of(self, data: bytes) -> int:
         """The id of the token that a server writes so; a new one where there is none yet."""
         known = self._ends.get(data, self._ids.get(data))
