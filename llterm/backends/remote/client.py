@@ -146,9 +146,8 @@ class Client:
         pairs = checked(known, size, self.name)
         if not pairs:
             return None
-        # What the server left out, or what was left out here, may be the most probable. By ids it
-        # leaves nobody out; by texts those that it writes alike are one.
-        whole = (traits.bytes_out or self.by_ids) and len(known) == len(listed)
+        # What the server left out, or what was left out here, may be the most probable.
+        whole = traits.bytes_out and len(known) == len(listed)
         return distribution_of(pairs, size, exact=traits.top is None and self.by_ids, whole=whole)
 
     async def _read(self, data: object) -> Sequence[CompletionStep]:

@@ -80,7 +80,7 @@ class _Surroundings:
     """The ids of `_SPACED`: a server that "cleans up" returns something else."""
     lost: Tail
     """The ids of U+FFFD, which may be a token itself."""
-    bytes: Mapping[int, int]
+    singles: Mapping[int, int]
     """Ids of single bytes that are parts of characters."""
 
     def around(self, id: int, text: str) -> Iterator[_Run]:
@@ -88,10 +88,10 @@ class _Surroundings:
         befores: list[tuple[Tail, bytes]] = [((), b"")]
         afters = befores.copy()
         if text.startswith(_LOST):
-            befores += self._runs([(lead,) for lead in self.bytes if lead >= 0xC2])
+            befores += self._runs([(lead,) for lead in self.singles if lead >= 0xC2])
         if text.endswith(_LOST):
-            low = [byte for byte in self.bytes if 0x80 <= byte < 0x90][:1]
-            high = [byte for byte in self.bytes if 0xA0 <= byte < 0xC0][:1]
+            low = [byte for byte in self.singles if 0x80 <= byte < 0x90][:1]
+            high = [byte for byte in self.singles if 0xA0 <= byte < 0xC0][:1]
             # Behind E0 and F0 only the high ones make characters, behind ED and F4 the low ones.
             seconds = [*low, *high]
             afters += self._runs(
@@ -103,7 +103,7 @@ class _Surroundings:
                 yield _Run(id, before, begins, after, ends)
 
     def _runs(self, spellings: Iterable[Sequence[int]]) -> list[tuple[Tail, bytes]]:
-        return [(tuple(self.bytes[one] for one in it), bytes(it)) for it in spellings]
+        return [(tuple(self.singles[one] for one in it), bytes(it)) for it in spellings]
 
 
 class Detokenizer:

@@ -154,6 +154,8 @@ async def _get_to_know(
                 return dialect, known.listing
         dialect = await find_dialect(discovery, settings.dialect, settings.model)
         listing = await _list_tokens(transport, dialect)
+        if listing.tokens:
+            dialect = dialect.with_traits(replace(dialect.traits, bytes_out=True))
         same = None
         if file is not None:
             same = await detect_again(discovery, dialect.name, settings.model)
