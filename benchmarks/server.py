@@ -71,9 +71,10 @@ class LLooM:
             for (text, logprob), candidates in zip(live, answers, strict=True):
                 full = len(done) + waiting >= rules.beams
                 for rank, (piece, p) in enumerate(candidates[: rules.split_limit]):
-                    if rank and p < rules.cutoff_at(depth):
+                    added = math.log(max(p, 1e-30))
+                    if rank and added < rules.least(depth):
                         break
-                    beam = (text + piece, logprob + math.log(max(p, 1e-30)))
+                    beam = (text + piece, logprob + added)
                     (done if full or depth == rules.depth - 1 else following).append(beam)
                 waiting -= 1
             live = following
