@@ -206,7 +206,7 @@ class VllmServer(CompletionsServer):
                 else self.cut(body["prompt"].encode())
             )
             return {"tokens": list(ids), "count": len(ids), "max_model_len": 512,
-                    "token_strs": [_spelled(self.vocabulary[id]) for id in ids]}  # fmt: skip
+                    "token_strs": [file_spelling(self.vocabulary[id]) for id in ids]}  # fmt: skip
         if path == "/detokenize":
             data = b"".join(self.vocabulary[id] for id in body["tokens"])
             return {"prompt": data.decode("utf-8", "replace")}
@@ -220,7 +220,7 @@ class VllmServer(CompletionsServer):
                 top = {**chosen, **dict(listed(before, body["prompt_logprobs"]))}
                 ranks = {id: rank for rank, id in enumerate(before, 1)}
                 places.append({
-                    str(id): {"logprob": lp, "rank": ranks[id], "decoded_token": self.shown(id)}
+                    str(id): {"logprob": lp, "rank": ranks[id], "decoded_token": self.decoded(id)}
                     for id, lp in top.items()
                 })  # fmt: skip
             answer["choices"][0].update(prompt_logprobs=places, prompt_token_ids=list(tokens))
@@ -229,8 +229,11 @@ class VllmServer(CompletionsServer):
     def text(self, id: int) -> str:
         return f"token_id:{id}"
 
+    def decoded(self, id: int) -> str:
+        return self.shown(id)
 
-def _spelled(data: bytes) -> str:
+
+def file_spelling(data: bytes) -> str:
     """As a byte-level vocabulary's file spells a token."""
     from llterm.backends.remote.token_spelling import _BYTES
 

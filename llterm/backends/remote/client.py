@@ -144,6 +144,16 @@ class Client:
             )
         return self.vocabulary.id_of(candidate.data) if candidate.data else None
 
+    def untold(self, listed: Sequence[TokenCandidate]) -> float:
+        """The probability of those whose text the server does not tell."""
+        if not self.by_ids:
+            return 0.0
+        return math.fsum(
+            math.exp(min(candidate.logprob, 0.0))
+            for candidate in listed
+            if self.id_of(candidate) is None
+        )
+
     def distribution(self, listed: Sequence[TokenCandidate]) -> Distribution | None:
         """From a server's candidates, or None where none can be told. Raises BadAnswer."""
         traits, size = self.dialect.traits, self.vocabulary.size

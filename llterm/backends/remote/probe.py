@@ -34,6 +34,12 @@ async def find_dialect(discovery: Discovery, name: str, model: str | None) -> Di
     await discovery.get("/v1/models")
     if name != "auto":
         return await _named(discovery, REGISTRY[name].dialect, model)
+    owners = {entry.get("owned_by") for entry in await discovery.models()}
+    for row in REGISTRY.values():
+        if row.owner and row.owner in owners:
+            named = await row.dialect.detect(discovery, model)
+            if named is not None:
+                return await with_trials(discovery.transport, named)
     kinds = dialects_to_probe(by_themselves=True)
     for dialect in await asyncio.gather(*(kind.detect(discovery, model) for kind in kinds)):
         if dialect is not None:
@@ -161,6 +167,9 @@ async def _most(transport: Transport, dialect: Dialect) -> int | None:
             named = [int(limit) for limit in _NUMBER.findall(error.detail)]
             named_limit = max((limit for limit in named if 1 < limit < asked), default=None)
             if named_limit is not None:
+                if named_limit == dialect.traits.top:
+                    # It is what servers of this kind are known for.
+                    return named_limit
                 tries = [named_limit, *(limit for limit in LIMITS if limit < named_limit)]
             continue
         listed = max((len(step.listed) for step in steps), default=0)

@@ -37,6 +37,7 @@ from llterm.core.query import (
 )
 from llterm.core.tokens import Path, Tail
 from llterm.errors import CapabilityMissing, LltermError
+from llterm.number_format import fine_percent
 
 T = TypeVar("T")
 LISTED = 12
@@ -97,6 +98,8 @@ class RemoteBackend:
         self._looking = asyncio.Lock()
         self._lists: int | None = None
         """Most candidates of an answer that listed fewer than it was asked for."""
+        self._untold = UNLISTED
+        """The largest share of a place that had to be left out so far."""
 
     @property
     def name(self) -> str:
@@ -207,6 +210,13 @@ class RemoteBackend:
         if listed > (self._lists or 0):
             self._lists = listed
             self.news(f"this server lists {listed:,} candidates at most")
+
+    def _note_untold(self, share: float) -> None:
+        """This share of a place went to tokens whose text the server does not tell."""
+        if share > self._untold:
+            self._untold = share
+            left_out = fine_percent(share)
+            self.news(f"this server does not tell what some tokens mean: {left_out} left out")
 
     def _abreast(self) -> int:
         """As many as the server can answer while one answer is on its way."""
@@ -323,7 +333,10 @@ class RemoteBackend:
         """
         top = max(self._top(query.keep, query.need) for query in queries)
         prompts = [self.client.prompt(query.path) for query in queries]
-        lines = [_LineFacts(query.path, self.client, top, self._note_short) for query in queries]
+        lines = [
+            _LineFacts(query.path, self.client, top, self._note_short, self._note_untold)
+            for query in queries
+        ]
         owed[0] += Cost(requests=1)
         said = [self.client.said(query.path) for query in queries]
         request = CompletionRequest(prompts, top, ahead + 1, said, attempt=attempt)
@@ -345,12 +358,17 @@ class RemoteBackend:
 class _LineFacts:
     """The facts along one line, as long as its positions come without a gap."""
 
-    def __init__(self, path: Path, client: Client, top: int, short: Callable[[int], None]) -> None:
-        """`top` candidates were asked for; `short` hears how many came instead."""
+    def __init__(
+        self, path: Path, client: Client, top: int, short: Callable[[int], None],
+        untold: Callable[[float], None],
+    ) -> None:  # fmt: skip
+        """`top` candidates were asked for; `short` hears how many came instead, `untold` the share
+        of those that had to be left out."""
         self._path = path
         self._client = client
         self._top = top
         self._short = short
+        self._untold = untold
         self._next: int | None = 0
 
     def take(self, step: CompletionStep, extra: Cost) -> Fact | None:
@@ -360,6 +378,7 @@ class _LineFacts:
             self._next = None
             return None
         distribution = client.distribution(step.listed)
+        self._untold(client.untold(step.listed))
         if distribution is None:
             self._next = None
             return None

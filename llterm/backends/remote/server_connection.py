@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,13 @@ from llterm.backends.chat_formats import Chosen
 from llterm.backends.remote.api_keys import read_key
 from llterm.backends.remote.cassette import CassetteWriter, RecordingTransport, ReplayTransport
 from llterm.backends.remote.client import Client
-from llterm.backends.remote.dialect import Dialect, EchoesLogprobs, TellsVocabulary, Tokenizes
+from llterm.backends.remote.dialect import (
+    Dialect,
+    EchoesLogprobs,
+    ListsTokens,
+    TellsVocabulary,
+    Tokenizes,
+)
 from llterm.backends.remote.discovery import Discovery
 from llterm.backends.remote.http_transport import HttpTransport
 from llterm.backends.remote.probe import detect_again, find_dialect, with_trials
@@ -28,13 +34,18 @@ from llterm.backends.remote.server_memory import (
     recall,
     remember,
 )
-from llterm.backends.remote.server_vocabulary import Encoder, RemoteVocabulary, fingerprint_of
+from llterm.backends.remote.server_vocabulary import (
+    Encoder,
+    RemoteVocabulary,
+    fingerprint_of,
+    is_end,
+)
 from llterm.backends.remote.steps import LONGEST_NAME
 from llterm.backends.remote.token_spelling import spread
 from llterm.backends.remote.transport import StatusFeed, Tell, Transport
 from llterm.config.server_settings import ServerSettings
 from llterm.core.display_text import label_text
-from llterm.core.tokens import Token, vocabulary_fingerprint
+from llterm.core.tokens import Tail, Token, vocabulary_fingerprint
 from llterm.errors import ConfigError, LltermError
 
 WHOLE = 300_000
@@ -114,7 +125,7 @@ async def connect(
     again = None
     if file is not None and known is not None and traits is known.traits:
         again = partial(_tried_again, transport, file)
-    vocabulary, whole = _vocabulary(transport, dialect, listing), bool(listing.tokens)
+    vocabulary, whole = _vocabulary(transport, dialect, listing), listing.whole
     template = chosen or settings.chat_template
     chats = chats_of(transport, dialect, vocabulary, template, whole=whole)
     client = Client(name, transport, dialect, vocabulary, streams=not policy.steady)
@@ -138,11 +149,13 @@ async def _get_to_know(
             same = await detect_again(discovery, known.dialect, settings.model)
             if same is not None and same[1] == known.identity:
                 dialect = same[0].with_traits(known.traits)
-                if known.listing.tokens and isinstance(dialect, TellsVocabulary):
+                if known.listing.tokens and isinstance(dialect, TellsVocabulary | ListsTokens):
                     dialect.learn(known.listing.tokens)
                 return dialect, known.listing
         dialect = await find_dialect(discovery, settings.dialect, settings.model)
         listing = await _list_tokens(transport, dialect)
+        if listing.tokens:
+            dialect = dialect.with_traits(replace(dialect.traits, bytes_out=True))
         same = None
         if file is not None:
             same = await detect_again(discovery, dialect.name, settings.model)
@@ -160,7 +173,14 @@ async def _list_tokens(transport: Transport, dialect: Dialect) -> TokenListing:
     if isinstance(dialect, TellsVocabulary):
         listed = await dialect.vocabulary(transport, WHOLE)
     prefix = await dialect.prefix(transport) if isinstance(dialect, Tokenizes) else ()
-    return TokenListing(prefix, *listed) if listed else TokenListing(prefix)
+    if listed:
+        return TokenListing(prefix, *listed, whole=True)
+    tokens: Sequence[Token] = ()
+    if isinstance(dialect, ListsTokens):
+        # Where it does not, its tokens are learned as they are seen.
+        with suppress(LltermError):
+            tokens = await dialect.listing(transport, WHOLE)
+    return TokenListing(prefix, tokens=[_marked(token, prefix) for token in tokens])
 
 
 def _vocabulary(transport: Transport, dialect: Dialect, listing: TokenListing) -> RemoteVocabulary:
@@ -169,14 +189,22 @@ def _vocabulary(transport: Transport, dialect: Dialect, listing: TokenListing) -
         return _texts(transport, dialect)
     own = fingerprint_of(dialect.name, traits.model)
     encoder = _encoder(transport, dialect)
-    if tokens := listing.tokens:
+    if listing.whole:
+        tokens = listing.tokens
         fingerprint = vocabulary_fingerprint(listing.kind, tokens) if listing.kind else own
         return RemoteVocabulary(
             fingerprint, tokens, size=len(tokens), prefix=listing.prefix, encoder=encoder
         )
     vocabulary = RemoteVocabulary(own, prefix=listing.prefix, encoder=encoder)
+    vocabulary.learn(listing.tokens)
     vocabulary.learn(Token(id, b"", special=True) for id in listing.prefix)
     return vocabulary
+
+
+def _marked(token: Token, prefix: Tail) -> Token:
+    """One that begins or ends texts stands for none."""
+    end = is_end(token.data)
+    return replace(token, special=end or token.id in prefix, end=end)
 
 
 def _encoder(transport: Transport, dialect: Dialect) -> Encoder | None:

@@ -25,15 +25,18 @@ class RegisteredDialect(NamedTuple):
     """Its turn among those that match: some servers imitate those after them."""
     by_itself: bool = True
     """Its servers say what they are; any other server is tried with the rest, one after another."""
+    owner: str = ""
+    """What its servers alone call the owner of their models: where it stands nobody else is asked
+    for. Empty where they say nothing of the kind, or others imitate them."""
 
 
 REGISTRY: Mapping[str, RegisteredDialect] = {
     row.dialect.name: row
     for row in (
         RegisteredDialect(LlamaDialect, 6),
-        RegisteredDialect(VllmDialect, 3),
+        RegisteredDialect(VllmDialect, 3, owner="vllm"),
         RegisteredDialect(SglangDialect, 2),
-        RegisteredDialect(TabbyDialect, 4),
+        RegisteredDialect(TabbyDialect, 4, owner="tabbyAPI"),
         RegisteredDialect(OllamaDialect, 7),
         RegisteredDialect(KoboldDialect, 1),
         RegisteredDialect(WebuiDialect, 5),
