@@ -19,7 +19,6 @@ from llterm.backends.remote.transport import (
     BadAnswer,
     BrokenOff,
     RequestRefused,
-    StatusFeed,
     Transport,
     TransportUsage,
 )
@@ -30,11 +29,11 @@ from llterm.core.query import (
     Cost,
     Fact,
     Failed,
-    MayBeAway,
     Query,
     Source,
     TokenScore,
 )
+from llterm.core.server_news import ServerNews
 from llterm.core.tokens import Path, Tail
 from llterm.errors import CapabilityMissing, LltermError
 
@@ -76,7 +75,6 @@ class RemoteBackend:
         self,
         client: Client,
         policy: RequestPolicy,
-        news: StatusFeed,
         *,
         whole: bool = False,
         chats: ChatOpener | None = None,
@@ -88,7 +86,6 @@ class RemoteBackend:
         """
         self.client = client
         self.policy = policy
-        self.news = news
         self.spent = Cost()
         self._whole = whole
         self._masked = MaskedDistributions(client)
@@ -105,6 +102,11 @@ class RemoteBackend:
     @property
     def transport(self) -> Transport:
         return self.client.transport
+
+    @property
+    def news(self) -> ServerNews:
+        """How its server is doing."""
+        return self.transport.news
 
     @property
     def dialect(self) -> Dialect:
@@ -183,10 +185,6 @@ class RemoteBackend:
         """What its server can do and cannot, row by row."""
         return self._traits.explained()
 
-    @property
-    def away(self) -> str:
-        return self.transport.away
-
     async def close(self) -> None:
         if self._chats is not None:
             await self._chats.close()
@@ -202,7 +200,7 @@ class RemoteBackend:
         """An answer told no more candidates than these, though it was asked for more."""
         if listed > (self._lists or 0):
             self._lists = listed
-            self.news(f"this server lists {listed:,} candidates at most")
+            self.news.tell_most_listed(listed)
 
     def _abreast(self) -> int:
         """As many as the server can answer while one answer is on its way."""
@@ -389,14 +387,6 @@ def counted(source: Source | None) -> tuple[ServerUsage, ...]:
     """The counter of a model on a server; of a mix, those of its models."""
     servers = filter(None, map(server_of, getattr(source, "sources", (source,))))
     return tuple(ServerUsage(server.name, server.transport.spent) for server in servers)
-
-
-def silent(source: Source | None) -> tuple[str, ...]:
-    """Names of the models whose servers do not answer now: the source's own, or those of a mix."""
-    if source is None:
-        return ()
-    of: Sequence[Source] = getattr(source, "sources", (source,))
-    return tuple(model.name for model in of if isinstance(model, MayBeAway) and model.away)
 
 
 def counted_words(counts: Sequence[ServerUsage]) -> str:
