@@ -29,7 +29,7 @@ def server_pieces(
     if waited_for := news.waited_for:
         until = max(one.since + one.patience for one in waited_for)
         stops = [f"{stop_key} stops"] if busy else []
-        return [matter(waited_for, named=named), *stops, f"asking again until {clock(until)}"]
+        return [matter(waited_for, named=named), *stops, f"asks until {clock(until)}"]
     if (given_up := news.given_up) and not busy:
         refused = all(one.cause == "refused" for one in given_up)
         how = "refused" if refused else "gave up"
