@@ -20,6 +20,7 @@ from textual.screen import Screen
 from textual.widgets import OptionList
 
 from llterm import session as sessions
+from llterm.backends.remote.remote_backend import RemoteBackend
 from llterm.backends.remote.server_connection import open_remote
 from llterm.config import Config, ModelConfig
 from llterm.config.server_settings import ServerSettings
@@ -38,8 +39,10 @@ from tests.helpers.faulty_server import FaultyServer, loading, status
 from tests.helpers.served_model import ServedModel, impatient, served
 
 STORY = "Once the fox"
-STALE = ("refused", "gave up", "asking again", "asks again", "asks until", "No connection", "silent", "without",
-         "not answer", "503", "401")  # fmt: skip
+STALE = (
+    "refused", "gave up", "asking again", "asks again", "asks until", "No connection", "silent",
+    "without", "not answer", "503", "401",
+)  # fmt: skip
 """Words that are said only of a server that is away."""
 
 
@@ -237,7 +240,7 @@ async def test_whoever_asks_next_clears_what_another_was_given_up_with(
         await until_well(at)
 
 
-@pytest.mark.parametrize("name", ACTIVITIES)
+@pytest.mark.parametrize("name", sorted(set(ACTIVITIES) - {"StoryReader"}))
 async def test_who_stops_while_it_waits_sees_nothing_of_it_any_more(
     start: Start, server: FaultyServer, name: str
 ) -> None:
@@ -347,23 +350,19 @@ async def test_of_several_addresses_each_is_told_in_the_dialog_of_the_server(
         start.config = Config(models={"near": ModelConfig(server=settings)})
         at_address(start, server).address = "near"
         async with start(STORY, size=(100, 40)) as at:
-            await at.weave()
             await second.stop()
-            await at.press("end", "full_stop")
-            await at.weave()
+            server_model = at.session.source
+            assert isinstance(server_model, RemoteBackend)
+            body = {"content": "fox", "add_special": False}
+            ask = server_model.transport.post
+            await asyncio.gather(*[ask("/tokenize", body) for _ in range(8)])
             assert not stale(at)
             await at.press("alt+r")
             screen = await at.opened(ServerDialog)
             line = screen.query_one("#absences")
-            while not at.session.news.absences:  # type: ignore[union-attr]
-                source = at.session.backend
-                assert source is not None
-                async for _ in source.score(source.vocabulary.encode(b"Once the fox slept"), 1):
-                    pass
             assert f"{second.url}: no answer since" in str(line.render())
             assert "the others answer" in str(line.render())
-            await second.start()
-            at.session.news.tell([])  # type: ignore[union-attr]
+            server_model.news.tell([])
             await at.until(lambda: not line.display)
 
 
