@@ -241,7 +241,7 @@ class Reader(StoryReader):
         cursor, document = self._cursor, self._cursor.document
         return (
             document.revision, document.cursor, cursor.source, cursor.resting, cursor.weaving,
-            cursor.status,
+            cursor.status, cursor.returns,
         )  # fmt: skip
 
     async def _quiet(self) -> bool:

@@ -19,7 +19,6 @@ from llterm.backends.remote.transport import (
     BadAnswer,
     BrokenOff,
     RequestRefused,
-    StatusFeed,
     Transport,
     TransportUsage,
 )
@@ -30,14 +29,13 @@ from llterm.core.query import (
     Cost,
     Fact,
     Failed,
-    MayBeAway,
     Query,
     Source,
     TokenScore,
 )
+from llterm.core.server_news import ServerNews
 from llterm.core.tokens import Path, Tail
 from llterm.errors import CapabilityMissing, LltermError
-from llterm.number_format import fine_percent
 
 T = TypeVar("T")
 LISTED = 12
@@ -77,7 +75,6 @@ class RemoteBackend:
         self,
         client: Client,
         policy: RequestPolicy,
-        news: StatusFeed,
         *,
         whole: bool = False,
         chats: ChatOpener | None = None,
@@ -89,7 +86,6 @@ class RemoteBackend:
         """
         self.client = client
         self.policy = policy
-        self.news = news
         self.spent = Cost()
         self._whole = whole
         self._masked = MaskedDistributions(client)
@@ -108,6 +104,11 @@ class RemoteBackend:
     @property
     def transport(self) -> Transport:
         return self.client.transport
+
+    @property
+    def news(self) -> ServerNews:
+        """How its server is doing."""
+        return self.transport.news
 
     @property
     def dialect(self) -> Dialect:
@@ -190,10 +191,6 @@ class RemoteBackend:
         """What its server can do and cannot, row by row."""
         return self._traits.explained()
 
-    @property
-    def away(self) -> str:
-        return self.transport.away
-
     async def close(self) -> None:
         if self._chats is not None:
             await self._chats.close()
@@ -209,14 +206,13 @@ class RemoteBackend:
         """An answer told no more candidates than these, though it was asked for more."""
         if listed > (self._lists or 0):
             self._lists = listed
-            self.news(f"this server lists {listed:,} candidates at most")
+            self.news.tell_most_listed(listed)
 
     def _note_untold(self, share: float) -> None:
         """This share of a place went to tokens whose text the server does not tell."""
         if share > self._untold:
             self._untold = share
-            left_out = fine_percent(share)
-            self.news(f"this server does not tell what some tokens mean: {left_out} left out")
+            self.news.tell_untold(share)
 
     def _abreast(self) -> int:
         """As many as the server can answer while one answer is on its way."""
@@ -412,14 +408,6 @@ def counted(source: Source | None) -> tuple[ServerUsage, ...]:
     """The counter of a model on a server; of a mix, those of its models."""
     servers = filter(None, map(server_of, getattr(source, "sources", (source,))))
     return tuple(ServerUsage(server.name, server.transport.spent) for server in servers)
-
-
-def silent(source: Source | None) -> tuple[str, ...]:
-    """Names of the models whose servers do not answer now: the source's own, or those of a mix."""
-    if source is None:
-        return ()
-    of: Sequence[Source] = getattr(source, "sources", (source,))
-    return tuple(model.name for model in of if isinstance(model, MayBeAway) and model.away)
 
 
 def counted_words(counts: Sequence[ServerUsage]) -> str:

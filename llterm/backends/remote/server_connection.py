@@ -42,9 +42,10 @@ from llterm.backends.remote.server_vocabulary import (
 )
 from llterm.backends.remote.steps import LONGEST_NAME
 from llterm.backends.remote.token_spelling import spread
-from llterm.backends.remote.transport import StatusFeed, Tell, Transport
+from llterm.backends.remote.transport import Transport
 from llterm.config.server_settings import ServerSettings
 from llterm.core.display_text import label_text
+from llterm.core.server_news import HearNews, ServerNews
 from llterm.core.tokens import Tail, Token, vocabulary_fingerprint
 from llterm.errors import ConfigError, LltermError
 
@@ -61,24 +62,28 @@ async def open_remote(
     settings: ServerSettings,
     context: int | None = None,
     *,
-    tell: Tell | None = None,
+    hear: HearNews | None = None,
     fresh: bool = False,
     chosen: Chosen | None = None,
 ) -> RemoteBackend:
-    """Open the way to a model's server, and the model there, as `connect` does."""
-    news = StatusFeed(tell)
+    """Open the way to a model's server, and the model there, as `connect` does.
+
+    `hear` is given the server's news before it is asked anything.
+    """
+    news = ServerNews(name)
+    if hear is not None:
+        hear(news)
     transport = await open_transport(settings, news)
     try:
-        return await connect(
-            name, transport, settings, context, news=news, fresh=fresh, chosen=chosen
-        )
+        return await connect(name, transport, settings, context, fresh=fresh, chosen=chosen)
     except BaseException:
         await transport.close()
         raise
 
 
-async def open_transport(settings: ServerSettings, tell: Tell | None = None) -> Transport:
-    """The way to this server, or to a recording of one; nothing is sent yet.
+async def open_transport(settings: ServerSettings, news: ServerNews | None = None) -> Transport:
+    """The way to this server, or to a recording of one; nothing is sent yet. `news` are told how
+    the server is doing.
 
     Raises UsageError where the settings, the key or a file are no good.
     """
@@ -88,7 +93,7 @@ async def open_transport(settings: ServerSettings, tell: Tell | None = None) -> 
         raise ConfigError(f"Wrong value for {setting}", f"{why}.", hint)
     # Both take their time: a command that asks its person, and a library that is imported.
     key = await asyncio.to_thread(read_key, settings)
-    transport = await asyncio.to_thread(HttpTransport, settings, key, tell)
+    transport = await asyncio.to_thread(HttpTransport, settings, key, news)
     if settings.record is None:
         return transport
     cassette = CassetteWriter(settings.record, settings, transport.parallel, key)
@@ -101,7 +106,6 @@ async def connect(
     settings: ServerSettings,
     context: int | None = None,
     *,
-    news: StatusFeed | None = None,
     fresh: bool = False,
     chosen: Chosen | None = None,
 ) -> RemoteBackend:
@@ -129,9 +133,7 @@ async def connect(
     template = chosen or settings.chat_template
     chats = chats_of(transport, dialect, vocabulary, template, whole=whole)
     client = Client(name, transport, dialect, vocabulary, streams=not policy.steady)
-    return RemoteBackend(
-        client, policy, news or StatusFeed(), whole=whole, chats=chats, again=again
-    )
+    return RemoteBackend(client, policy, whole=whole, chats=chats, again=again)
 
 
 async def _tried_again(transport: Transport, file: Path, dialect: Dialect) -> Dialect:

@@ -87,5 +87,6 @@ async def test_the_limit_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
         backend.vocabulary, Anchor(cut(b"Once the")), WeaveSettings(depth=2, split_limit=0)
     )
     await driven(weave, backend)
-    assert backend.news.line == "this server lists 2 candidates at most"
+    assert backend.news.most_listed == 2
+    assert backend.news.absences == ()
     assert backend.capabilities.top == 2
