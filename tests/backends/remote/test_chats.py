@@ -165,7 +165,7 @@ async def test_a_chat_with_a_model_without_a_template_is_written_plainly(kind: A
             return super().answer(path, body)
 
     backend = await opened(Bare())
-    parts, _ = await chat_of(backend)
+    parts = await backend.opened_chat(CHAT)
     text = "".join(part.text for part in parts)
     assert text == "System: Once\n\nUser: Once.\n\nAssistant:"
     assert backend.chat_format == PLAIN

@@ -119,8 +119,9 @@ async def test_one_request_tells_a_whole_line(
     backend: RemoteBackend, server: Server, ahead: int
 ) -> None:
     """The longer one is streamed where the server can."""
+    once = await path(backend, "Once")
     before = len(server.requests)
-    facts = await answers(backend, Query(await path(backend, "Once"), ahead=ahead))
+    facts = await answers(backend, Query(once, ahead=ahead))
     completions = [request for request in server.requests[before:] if "okenize" not in request[0]]
     assert len(completions) == 1
     tails = [answer.path.tail for answer in facts]
