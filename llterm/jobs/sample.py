@@ -151,17 +151,24 @@ async def sample(
 
 
 async def _drawn(drawing: Drawing, listener: Listener, ended: Ended) -> Sequence[SampledText]:
+    """Every sample, as far as it was drawn; of one that the source could not go on with, why."""
     samples = [SampledText(each) for each in drawing.samples]
     left, count = dict(enumerate(samples)), 0
-    async with aclosing(drawing.run()) as draws:
-        async for drawn in draws:
-            number = drawn.sample.number
-            token = SampledToken(drawn.token, drawn.choice.logprob, drawn.choice.p)
-            samples[number].tokens.append(token)
-            count += 1
-            listener.say(f"Drawing: {count:,} tokens")
-            if drawn.sample.finish is not None:
-                ended(left.pop(number))
+    try:
+        async with aclosing(drawing.run()) as draws:
+            async for drawn in draws:
+                number = drawn.sample.number
+                token = SampledToken(drawn.token, drawn.choice.logprob, drawn.choice.p)
+                samples[number].tokens.append(token)
+                count += 1
+                listener.say(f"Drawing: {count:,} tokens")
+                if drawn.sample.finish is not None:
+                    ended(left.pop(number))
+    except LltermError as error:
+        # What was drawn before the source gave up is kept.
+        for each in drawing.samples:
+            if each.finish is None:
+                each.finish, each.error = "failed", error
     for unended in left.values():
         ended(unended)
     return samples

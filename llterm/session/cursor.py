@@ -24,7 +24,7 @@ from llterm.session.manuscript import Change, ModelRun
 from llterm.session.placed_weave import PlacedWeave
 from llterm.session.sampler_choice import SamplerChoice
 from llterm.session.status import Figures, Status
-from llterm.session.suggestions import Suggestions
+from llterm.session.suggestions import Suggestions, WeaveBeginning
 
 
 class Cursor:
@@ -212,21 +212,21 @@ class Cursor:
         if not self.weaving:
             self.search(placed, source)
 
-    def search(self, placed: PlacedWeave | None, source: Source) -> None:
-        """Drive a weave until it is done, fails or is stopped. Returns at once.
-
-        None: the one at the cursor, when the story's tokens have been asked for.
-        """
-        self._searched, self._started = placed, time.monotonic()
-        self._search.start(lambda: self._drive(placed, source))
+    def search(self, begun: PlacedWeave | WeaveBeginning, source: Source) -> None:
+        """Drive a weave, or what one is to begin with, until it is done, fails or is stopped.
+        Returns at once."""
+        self._searched = begun if isinstance(begun, PlacedWeave) else None
+        self._started = time.monotonic()
+        self._search.start(lambda: self._drive(begun, source))
         self.say(Status("weaving"))
 
     def stop(self) -> None:
         """End the search; what it found stays. The caller is free at once."""
         placed = self._searched
-        if self._search.stop() and placed is not None:
-            # The cancelled task would let go of its questions only later.
-            placed.weave.let_go()
+        if self._search.stop():
+            if placed is not None:
+                # The cancelled task would let go of its questions only later.
+                placed.weave.let_go()
             self._ended("")
 
     async def wait(self) -> None:
@@ -242,23 +242,21 @@ class Cursor:
 
     # --- writing
 
-    def here(self) -> PlacedWeave | None:
-        """The weave at the cursor, begun if there is none; nothing is searched. None where the
-        story's tokens have to be asked for (`opened`).
+    def here(self) -> PlacedWeave | WeaveBeginning:
+        """The weave at the cursor, begun if there is none; nothing is searched. Where the story's
+        tokens have to be asked for (`told`), what it is to begin with.
 
         Raises BackendUnavailable when there is no model yet.
         """
         source = self.awake()
         return self.suggestions.ready(source) or self._open(source)
 
-    async def opened(self) -> PlacedWeave:
-        """The same; asks for the tokens. Raises LltermError also where they cannot be told."""
-        source = self.awake()
-        placed = self.suggestions.ready(source)
-        if placed is None:
-            placed = await self.suggestions.opened(source)
+    async def told(self, begun: PlacedWeave | WeaveBeginning) -> PlacedWeave:
+        """The weave; asks for its tokens. Raises LltermError where they cannot be told."""
+        if isinstance(begun, WeaveBeginning):
+            begun = await self.suggestions.told(begun)
             self.changed()
-        return placed
+        return begun
 
     def accept(self, tail: Tail) -> Change:
         """Take a path of the tree, or the first tokens of one, into the story.
@@ -289,15 +287,13 @@ class Cursor:
         story = self.document.bytes_before(len(self.document.text))
         return len(story) > len(before) and story.startswith(before)
 
-    def _open(self, source: Source) -> PlacedWeave | None:
+    def _open(self, source: Source) -> PlacedWeave | WeaveBeginning:
         placed = self.suggestions.open(source)
         self.changed()
         return placed
 
-    async def _drive(self, placed: PlacedWeave | None, source: Source) -> Reason:
-        if placed is None:
-            placed = self._searched = await self.suggestions.opened(source)
-            self.changed()
+    async def _drive(self, begun: PlacedWeave | WeaveBeginning, source: Source) -> Reason:
+        placed = self._searched = await self.told(begun)
         async for cost in drive(placed.weave, source):
             placed.cost += cost
             self.changed()

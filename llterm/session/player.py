@@ -123,7 +123,7 @@ class Player:
             return ""
         source = self._cursor.model
         revision = document.revision
-        chain, placed = await self._cursor.chain(), await self._cursor.opened()
+        chain, placed = await self._cursor.chain(), await self._cursor.told(self._cursor.here())
         if self._chain is not chain:
             # What other settings drew is another run.
             onward = False

@@ -20,6 +20,7 @@ from llterm.session.cursor import Cursor
 from llterm.session.document import Document
 from llterm.session.placed_sample import PlacedSample, find
 from llterm.session.placed_weave import PlacedWeave, SamplePath
+from llterm.session.suggestions import WeaveBeginning
 
 
 class SampleSet:
@@ -51,10 +52,10 @@ class SampleSet:
         """
         self.stop()
         self._cursor.document.checkpoint()
-        placed = self._cursor.here()
-        if placed is not None:
-            self._begin(placed, count)
-        self.task.start(lambda: self._draw(placed, count, tokens, sentence=sentence))
+        begun = self._cursor.here()
+        if isinstance(begun, PlacedWeave):
+            self._begin(begun, count)
+        self.task.start(lambda: self._draw(begun, count, tokens, sentence=sentence))
         self._cursor.changed()
 
     def stop(self) -> None:
@@ -98,10 +99,10 @@ class SampleSet:
         self._placed = placed
 
     async def _draw(
-        self, placed: PlacedWeave | None, count: int, tokens: int, *, sentence: bool
+        self, begun: PlacedWeave | WeaveBeginning, count: int, tokens: int, *, sentence: bool
     ) -> Reason:
-        if placed is None:
-            placed = await self._cursor.opened()
+        placed = await self._cursor.told(begun)
+        if isinstance(begun, WeaveBeginning):
             self._begin(placed, count)
             self._cursor.changed()
         samples, source = self._samples, self._cursor.model

@@ -21,6 +21,7 @@ from llterm.session.autopilot import Autopilot
 from llterm.session.cursor import Cursor
 from llterm.session.document import Document
 from llterm.session.manuscript import Change, ModelRun
+from llterm.session.placed_weave import PlacedWeave
 from llterm.session.player import Player
 from llterm.session.reader import Reader
 from llterm.session.sample_set import SampleSet
@@ -211,7 +212,8 @@ class Session(Cursor):
     def put(self, run: ModelRun) -> Change:
         """Put a run at the cursor, of this model or of another one."""
         source = self.model
-        if run.fingerprint == source.vocabulary.fingerprint and self.here() is not None:
+        own = run.fingerprint == source.vocabulary.fingerprint
+        if own and isinstance(self.here(), PlacedWeave):
             return self.land(run)
         self.stop()
         change = self.document.accept(run, self.document.cursor)

@@ -89,29 +89,26 @@ class Suggestions:
         placed = self.shown if self.here else None
         return placed if placed and placed.has_room(source.capabilities.context) else None
 
-    def open(self, source: Source) -> PlacedWeave | None:
+    def open(self, source: Source) -> PlacedWeave | WeaveBeginning:
         """Show the weave of this place: an earlier one of the same text, or one to begin.
 
-        None where somebody has to be asked for the story's tokens (`opened`): none is shown.
+        Where somebody has to be asked for the story's tokens (`told`), it is only what the weave is
+        to begin with, and none is shown.
         """
         place = self._place()
-        placed = self._find(place, source) or self._weaves.known(self._beginning(place, source))
+        beginning = self._beginning(place, source)
+        placed = self._find(place, source) or self._weaves.known(beginning)
         if placed is None:
             self.shown, self._asked = None, place
-        else:
-            self._show(placed)
+            return beginning
+        self._show(placed)
         return placed
 
-    async def opened(self, source: Source) -> PlacedWeave:
-        """The same; asks for the tokens. Where the story is another one by then, it is stale.
-
-        Raises LltermError where they cannot be told.
-        """
-        if (known := self.open(source)) is not None:
-            return known
-        beginning = self._beginning(self._place(), source)
+    async def told(self, beginning: WeaveBeginning) -> PlacedWeave:
+        """Ask for the tokens, and show the weave. Where the story is another one by then, it is
+        stale. Raises LltermError where they cannot be told."""
         told = await self._weaves.told(beginning)
-        placed = self._find(beginning.place, source) or told
+        placed = self._find(beginning.place, beginning.source) or told
         self._show(placed)
         self.at, self.stale = beginning.cursor, placed.place != self._place()
         return placed

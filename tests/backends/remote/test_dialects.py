@@ -119,9 +119,9 @@ async def test_one_request_tells_a_whole_line(
     backend: RemoteBackend, server: Server, ahead: int
 ) -> None:
     """The longer one is streamed where the server can."""
-    once = await path(backend, "Once")
+    query = Query(await path(backend, "Once"), ahead=ahead)
     before = len(server.requests)
-    facts = await answers(backend, Query(once, ahead=ahead))
+    facts = await answers(backend, query)
     completions = [request for request in server.requests[before:] if "okenize" not in request[0]]
     assert len(completions) == 1
     tails = [answer.path.tail for answer in facts]
@@ -139,8 +139,9 @@ async def test_one_request_tells_a_whole_line(
 async def test_a_line_that_begins_inside_a_character_is_asked_again_alone(ahead: int) -> None:
     server = LlamaServer()
     backend = await opened(server)
+    query = Query(await path(backend, "Once!"), ahead=ahead)
     before = len(server.requests)
-    (answer,) = await answers(backend, Query(await path(backend, "Once!"), ahead=ahead))
+    (answer,) = await answers(backend, query)
     assert isinstance(answer, Fact)
     assert named(backend, answer)[VOCABULARY[HALF]] == pytest.approx(0.9, rel=1e-4)
     line, alone = server.requests[before:]
@@ -172,9 +173,9 @@ async def test_under_a_mask_the_allowed_tokens_have_their_share_and_their_raw_ma
 
 async def test_several_prompts_are_answered_each_by_its_own(backend: RemoteBackend) -> None:
     anchor = await path(backend, "Once")
-    ids = [backend.vocabulary.id_of(b" the") if not backend.capabilities.token_ids else 2,
-           backend.vocabulary.id_of(b".") if not backend.capabilities.token_ids else 5]  # fmt: skip
-    paths = [Path(anchor.anchor, (id,)) for id in ids]
+    paths = [
+        Path(anchor.anchor, await backend.vocabulary.tokenize(text)) for text in (b" the", b".")
+    ]
     facts = await answers(backend, *(Query(one) for one in paths))
     firsts: dict[Tail, bytes] = {}
     for one in facts:
@@ -234,7 +235,8 @@ async def test_a_rank_is_the_servers_own_or_a_bound() -> None:
         (SglangServer(), 3, {"entropy", "rank"}),
     ):
         backend = await opened(server)
-        (found,) = [one async for one in backend.score(cut(b"Once!"), 1, 2)]
+        tokens = await backend.vocabulary.tokenize(b"Once!")
+        (found,) = [one async for one in backend.score(tokens, 1, 2)]
         reading = read(found, backend.vocabulary, 1)
         assert (reading.rank, set(reading.at_least)) == (rank, bounds)
         assert told(reading, "rank") == (f"rank ≥{rank}" if "rank" in bounds else f"rank {rank}")
