@@ -33,7 +33,7 @@ def server_pieces(
     if (given_up := news.given_up) and not busy:
         refused = all(one.cause == "refused" for one in given_up)
         how = "refused" if refused else "gave up"
-        return [f"{how}: {matter(given_up, named=named)}", f"{weave_key} asks again"]
+        return [f"{how}: {matter(given_up, named=named)}", f"{weave_key} again"]
     return []
 
 
