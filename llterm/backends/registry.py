@@ -101,7 +101,8 @@ def find_model(name: str, config: Config) -> KnownModel:
     if name == SCRIPTED:
         return KnownModel(name, "scripted", None, ModelConfig())
     if is_address(name):
-        server = _limited(ServerSettings((name,)), config)
+        address, _, model = name.partition("#")
+        server = _limited(ServerSettings((address,), model=model or None), config)
         return KnownModel(name, "server", None, ModelConfig(server=server))
     path = Path(name).expanduser()
     if present(path):

@@ -214,6 +214,19 @@ class OnServers(Protocol):
 
 
 @runtime_checkable
+class TriesRoom(Protocol):
+    """A source that may learn only by trying how much its model sees."""
+
+    def has_taken(self, count: int) -> bool:
+        """Whether it is known that so many tokens are seen: nothing is tried then."""
+
+    async def narrowed(self, tokens: Tail) -> bool:
+        """Whether the model turns out to see less than these tokens: `capabilities.context` tells
+        then how much, and what was cut for the former one is to be cut again. Raises LltermError.
+        """
+
+
+@runtime_checkable
 class Accelerated(Protocol):
     """A backend that may have layers on a GPU."""
 

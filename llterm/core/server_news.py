@@ -59,6 +59,8 @@ class ServerNews:
         self.untold = 0.0
         """Largest share of a place's probability that went to tokens whose text the server does not
         tell."""
+        self.context: int | None = None
+        """Tokens that the model sees, where a refusal told."""
         self._callbacks: dict[object, Callable[[], None]] = {}
 
     @property
@@ -95,10 +97,27 @@ class ServerNews:
         self.most_listed = count
         self.stir()
 
+    def tell_context(self, tokens: int) -> None:
+        """The server has refused a text for its length, and said how much its model sees."""
+        self.context = tokens
+        self.stir()
+
     def tell_untold(self, share: float) -> None:
         """So much of a place's probability went to tokens whose text the server does not tell."""
         self.untold = share
         self.stir()
+
+    @property
+    def limits(self) -> Sequence[str]:
+        """What its answers showed that it does not do, each in a sentence without its full stop."""
+        said = []
+        if self.most_listed is not None:
+            said.append(f"{self.model} lists {self.most_listed:,} candidates at most")
+        if self.untold:
+            said.append(f"{self.model} does not tell what some tokens mean: they are left out")
+        if self.context is not None:
+            said.append(f"{self.model} sees {self.context:,} tokens, as its server says now")
+        return said
 
     def stir(self) -> None:
         """Have everyone who listens look again."""

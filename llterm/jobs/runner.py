@@ -16,7 +16,6 @@ from llterm.core.query import Backend
 from llterm.core.server_news import HearNews, ServerNews
 from llterm.engine.mixture import open_mix, open_models
 from llterm.jobs.request import Request
-from llterm.number_format import fine_percent
 
 
 class Listener(Protocol):
@@ -99,13 +98,11 @@ def load_progress(listener: Listener, model: str) -> Callable[[float], None]:
 
 def absences(listener: Listener) -> HearNews:
     """Tells of each model's servers, once, that one is away and waited for, and that it answers
-    again; that one lists fewer candidates than it is asked for, and that
-    some of what it lists has no text."""
+    again; and, once, what its answers show that it does not do."""
 
     def hear(news: ServerNews) -> None:
         told: set[str] = set()
-        listed: set[int] = set()
-        untold: set[float] = set()
+        limits: set[str] = set()
 
         def tell() -> None:
             for away in news.waited_for:
@@ -118,15 +115,10 @@ def absences(listener: Listener) -> HearNews:
             for address in sorted(told - still):
                 listener.warn(f"{address} answered again")
             told.intersection_update(still)
-            if news.most_listed is not None and news.most_listed not in listed:
-                listed.add(news.most_listed)
-                listener.warn(f"{news.model} lists {news.most_listed:,} candidates at most")
-            if news.untold > max(untold, default=0.0):
-                untold.add(news.untold)
-                listener.warn(
-                    f"{news.model} does not tell what some tokens mean:"
-                    f" {fine_percent(news.untold)} left out"
-                )
+            for limit in news.limits:
+                if limit not in limits:
+                    limits.add(limit)
+                    listener.warn(limit)
 
         news.listen(tell)
 

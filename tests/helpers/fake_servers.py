@@ -399,6 +399,48 @@ class KoboldServer(Server):
         return {"results": [{"text": "", "finish_reason": "length", "logprobs": logprobs}]}
 
 
+class MlxServer(Server):
+    """mlx_lm (`mlx_lm/server.py`): a boolean `logprobs`, an unsorted list of the best whose first
+    entry stands for the position, tokens as in the vocabulary's file, and a list of models that
+    has no answer's body. It dies of a prompt that is all in its cache."""
+
+    dialect: ClassVar[str] = "mlx"
+    paths: ClassVar[Mapping[str, Any]] = {"/v1/models": None}
+    most: ClassVar[int | None] = 11
+    told: ClassVar[str] = "top_logprobs must be at most {most}"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cached: list[Tail] = []
+
+    def answer(self, path: str, body: Mapping[str, Any]) -> Any:
+        if path != "/v1/completions":
+            raise RequestRefused(404, None, "Not Found", "The server has no such address")
+        if not isinstance(body["logprobs"], bool):
+            told = "logprobs must be of type bool"
+            raise RequestRefused(400, {"error": told}, told, "The server refused")
+        self.refuse(body["top_logprobs"])
+        (tokens,) = self.prompts_of(body["prompt"])
+        assert tokens not in self.cached, "Sequence 43 has an empty prompt."
+        line = self.line(tokens, body["max_tokens"])
+        ended = line[-1][0] == END
+        full = (*tokens, *(chosen for chosen, _ in line))
+        self.cached = [other for other in self.cached if full[: len(other)] != other] + [full]
+        entries = []
+        for chosen, before in line:
+            top = [] if self.mute else listed(before, body["top_logprobs"])
+            unsorted = [{"id": id, "token": file_spelling(self.vocabulary[id]), "logprob": lp}
+                        for id, lp in (*top[2:], *top[:2])]  # fmt: skip
+            entries.append({**unsorted[0], "top_logprobs": unsorted} if unsorted else
+                           {"id": chosen, "logprob": before[chosen]})  # fmt: skip
+        text = b"".join(self.vocabulary[id] for id, _ in line if id != END).decode(
+            "utf-8", "replace"
+        )
+        return {"object": "text_completion", "model": body["model"],
+                "choices": [{"index": 0, "finish_reason": "stop" if ended else "length",
+                             "text": text, "logprobs": {"content": entries}}]}  # fmt: skip
+
+
 class ChatServer(Server):
     """OpenAI's chat, as DeepSeek speaks it (api-docs.deepseek.com, chat prefix completion)."""
 
@@ -433,5 +475,5 @@ class ChatServer(Server):
 
 SERVERS: Sequence[type[Any]] = (
     LlamaServer, OldLlamaServer, VllmServer, SglangServer, TabbyServer, OllamaServer, KoboldServer,
-    WebuiServer, CompletionsServer, EchoServer, ChatServer,
+    WebuiServer, CompletionsServer, EchoServer, MlxServer, ChatServer,
 )  # fmt: skip

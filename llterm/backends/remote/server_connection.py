@@ -14,6 +14,7 @@ from llterm.backends.chat_formats import Chosen
 from llterm.backends.remote.api_keys import read_key
 from llterm.backends.remote.cassette import CassetteWriter, RecordingTransport, ReplayTransport
 from llterm.backends.remote.client import Client
+from llterm.backends.remote.context_limit import KnownContext
 from llterm.backends.remote.dialect import (
     Dialect,
     EchoesLogprobs,
@@ -40,13 +41,12 @@ from llterm.backends.remote.server_vocabulary import (
     fingerprint_of,
     is_end,
 )
-from llterm.backends.remote.steps import LONGEST_NAME
+from llterm.backends.remote.steps import shown_name
 from llterm.backends.remote.token_spelling import spread
-from llterm.backends.remote.transport import Transport
+from llterm.backends.remote.transport import RequestRefused, Transport
 from llterm.config.server_settings import ServerSettings
-from llterm.core.display_text import label_text
 from llterm.core.server_news import HearNews, ServerNews
-from llterm.core.tokens import Tail, Token, vocabulary_fingerprint
+from llterm.core.tokens import Tail, Token, text_bytes, vocabulary_fingerprint
 from llterm.errors import ConfigError, LltermError
 
 WHOLE = 300_000
@@ -124,16 +124,32 @@ async def connect(
     traits = dialect.traits
     if context is not None:
         dialect = dialect.with_traits(replace(traits, context=context, context_told=True))
+    room = KnownContext(
+        dialect.traits.context,
+        exact=traits.ids_in and traits.ids_out,
+        # What scores a text writes a token after it.
+        spare=int(traits.reads),
+    )
     if settings.parallel is None:
         transport.set_parallel(traits.slots * max(len(settings.base_url), 1))
     again = None
     if file is not None and known is not None and traits is known.traits:
         again = partial(_tried_again, transport, file)
-    vocabulary, whole = _vocabulary(transport, dialect, listing), listing.whole
+    vocabulary, whole = _vocabulary(transport, dialect, listing, room), listing.whole
     template = chosen or settings.chat_template
     chats = chats_of(transport, dialect, vocabulary, template, whole=whole)
     client = Client(name, transport, dialect, vocabulary, streams=not policy.steady)
-    return RemoteBackend(client, policy, whole=whole, chats=chats, again=again)
+    keep = partial(_keep_context, file) if file is not None else lambda _: None
+    return RemoteBackend(
+        client, policy, context=room, whole=whole, chats=chats, again=again, keep=keep
+    )
+
+
+def _keep_context(file: Path, tokens: int) -> None:
+    """Remember how much this server's model sees, which only a refusal told."""
+    if (memory := recall(file)) is not None:
+        traits = replace(memory.traits, context=tokens, context_told=True)
+        remember(file, replace(memory, traits=traits))
 
 
 async def _tried_again(transport: Transport, file: Path, dialect: Dialect) -> Dialect:
@@ -185,10 +201,12 @@ async def _list_tokens(transport: Transport, dialect: Dialect) -> TokenListing:
     return TokenListing(prefix, tokens=[_marked(token, prefix) for token in tokens])
 
 
-def _vocabulary(transport: Transport, dialect: Dialect, listing: TokenListing) -> RemoteVocabulary:
+def _vocabulary(
+    transport: Transport, dialect: Dialect, listing: TokenListing, room: KnownContext
+) -> RemoteVocabulary:
     traits = dialect.traits
     if not (traits.ids_in and traits.ids_out):
-        return _texts(transport, dialect)
+        return _texts(transport, dialect, room)
     own = fingerprint_of(dialect.name, traits.model)
     encoder = _encoder(transport, dialect)
     if listing.whole:
@@ -220,7 +238,7 @@ def _encoder(transport: Transport, dialect: Dialect) -> Encoder | None:
     return encode
 
 
-def _texts(transport: Transport, dialect: Dialect) -> RemoteVocabulary:
+def _texts(transport: Transport, dialect: Dialect, room: KnownContext) -> RemoteVocabulary:
     """Tokens known by their text alone. Their ids mean nothing to another connection."""
     own = f"texts-{uuid4().hex[:16]}"
     if not (dialect.traits.reads and isinstance(dialect, EchoesLogprobs)):
@@ -228,11 +246,23 @@ def _texts(transport: Transport, dialect: Dialect) -> RemoteVocabulary:
     reader = dialect
 
     async def encode(text: str) -> Sequence[Token]:
-        """A server that echoes a text tells how it cuts it."""
-        call = reader.scoring_call(text, 1)
-        told = reader.read_scoring((await transport.post(call.path, call.body)).data)
-        data = spread([chosen.data for chosen, _ in told], text.encode()) or ()
-        return [vocabulary.token(vocabulary.own(one)) for one in data if one]
+        """A server that echoes a text tells how it cuts it; of a long one part after part."""
+        tokens: list[Token] = []
+        pieces = vocabulary.pieces(text.encode())
+        while pieces:
+            part = text_bytes(vocabulary, pieces[: room.tokens])
+            call = reader.scoring_call(part.decode(), 1)
+            try:
+                answer = await transport.post(call.path, call.body)
+            except RequestRefused as error:
+                if not room.learn(error, len(pieces[: room.tokens])):
+                    raise
+                continue
+            pieces = pieces[room.tokens :]
+            positions = reader.read_scoring(answer.data)
+            data = spread([chosen.data for chosen, _ in positions], part) or ()
+            tokens += (vocabulary.token(vocabulary.own(one)) for one in data if one)
+        return tokens
 
     vocabulary = RemoteVocabulary(own, encoder=encode, texts_only=True)
     return vocabulary
@@ -264,6 +294,6 @@ async def _ask(settings: ServerSettings) -> str:
 def _offered(names: list[str]) -> str:
     if not names:
         return "reached; it lists no models"
-    shown = [label_text(one[:LONGEST_NAME]) for one in names[:NAMED]]
+    shown = [shown_name(one) for one in names[:NAMED]]
     more = len(names) - NAMED
     return "has " + ", ".join(shown) + (f" and {more} more" if more > 0 else "")

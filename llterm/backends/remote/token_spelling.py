@@ -47,10 +47,15 @@ def spelled_bytes(spellings: Sequence[str], text: str) -> list[bytes]:
     return [piece_bytes(spelling) for spelling in spellings]
 
 
+def is_byte_level(spellings: Sequence[str]) -> bool:
+    """Whether spaces or line breaks are written as in GPT-2's table."""
+    return any("Ġ" in spelling or "Ċ" in spelling for spelling in spellings)
+
+
 def guessed_bytes(spellings: Sequence[str]) -> list[bytes]:
     """The bytes of tokens whose text is not known, by the spelling that spaces and line breaks
     give away. Special tokens stand as they are."""
-    if not any("Ġ" in spelling or "Ċ" in spelling for spelling in spellings):
+    if not is_byte_level(spellings):
         return [piece_bytes(spelling) for spelling in spellings]
     return [vocabulary_bytes(it) or it.encode("utf-8", "replace") for it in spellings]
 

@@ -71,7 +71,7 @@ class RequestRefused(LltermError):
     ) -> None:
         super().__init__(title, cause, hint)
         self.status = status
-        """4xx, and 501."""
+        """4xx, 501, and 500 where what the model wrote cannot be told."""
         self.data = data
         """The answer's JSON, or its text; without keys."""
         self.detail = detail
@@ -86,6 +86,15 @@ def of_server(error: LltermError | None) -> bool:
 
 class BadAnswer(LltermError):
     """The server answered with something that cannot be read as what was asked for."""
+
+
+class ServerFailed(BackendUnavailable):
+    """Every attempt was answered by an error of the server's own."""
+
+    def __init__(self, status: int, title: str, cause: str = "", hint: str = "") -> None:
+        super().__init__(title, cause, hint)
+        self.status = status
+        """408, 409, or 5xx."""
 
 
 class BrokenOff(BackendUnavailable):

@@ -24,6 +24,7 @@ from tests.helpers.fake_servers import (
     ChatServer,
     CompletionsServer,
     EchoServer,
+    MlxServer,
     OllamaServer,
     SglangServer,
     VllmServer,
@@ -31,7 +32,7 @@ from tests.helpers.fake_servers import (
 from tests.helpers.little_model import END, Server, chat_text, cut
 
 CHAT = Chat("Once", "Once.")
-UNTOLD = (CompletionsServer, EchoServer)
+UNTOLD = (CompletionsServer, EchoServer, MlxServer)
 MESSAGES = [{"role": "system", "content": "Once"}, {"role": "user", "content": "Once."}]
 
 

@@ -16,7 +16,7 @@ from llterm.config.server_settings import ServerSettings
 from llterm.core.query import Fact, Query
 from llterm.core.tokens import Anchor, Path
 from tests.helpers.byte_tokenizers import ByteModel, ByteTokenizer, ByteVllmServer
-from tests.helpers.fake_servers import SERVERS, LlamaServer, VllmServer
+from tests.helpers.fake_servers import SERVERS, LlamaServer, MlxServer, VllmServer
 from tests.helpers.little_model import Server
 
 SETTINGS = ServerSettings(("http://secret-host.example:8080",))
@@ -61,7 +61,8 @@ async def test_the_next_start_tries_nothing_and_is_the_same(kind: Any, started: 
     tried, visited = len(server.requests), len(server.visited)
     known = await told(first)
     again = await started(server)
-    assert len(server.requests) == 0 < tried
+    # One that says nothing of itself is known by an answer.
+    assert len(server.requests) == (kind is MlxServer) < tried
     assert len(server.visited) <= visited
     assert again.dialect.traits == first.dialect.traits
     assert again.capabilities.masks == first.capabilities.masks

@@ -22,7 +22,8 @@ from tests.helpers.little_model import cut as cut_tokens
 from tests.helpers.served_model import ServedModel
 from tests.helpers.server_process import Process
 
-RULES = WeaveSettings(depth=5, beams=8, cutoff=0.01, heal=False)
+RULES = WeaveSettings(depth=5, beams=8, cutoff=0.25, heal=False)
+"""By these no path ends inside a character: behind one single positions are asked for."""
 
 
 async def opened(wire: MakeWire, url: str) -> RemoteBackend:
@@ -32,7 +33,7 @@ async def opened(wire: MakeWire, url: str) -> RemoteBackend:
 
 
 async def best(backend: RemoteBackend) -> dict[Tail, float]:
-    weave = Weave(backend.vocabulary, Anchor(cut_tokens(b"Once the")), RULES)
+    weave = Weave(backend.vocabulary, Anchor(cut_tokens(b"Once")), RULES)
     async for _ in drive(weave, backend):
         pass
     assert weave.done

@@ -10,6 +10,7 @@ from llterm.backends.remote.dialects.chat_dialect import ChatDialect
 from llterm.backends.remote.dialects.completions import CompletionsDialect
 from llterm.backends.remote.dialects.kobold import KoboldDialect
 from llterm.backends.remote.dialects.llama import LlamaDialect
+from llterm.backends.remote.dialects.mlx import MlxDialect
 from llterm.backends.remote.dialects.ollama import OllamaDialect
 from llterm.backends.remote.dialects.sglang import SglangDialect
 from llterm.backends.remote.dialects.tabby import TabbyDialect
@@ -41,7 +42,8 @@ REGISTRY: Mapping[str, RegisteredDialect] = {
         RegisteredDialect(KoboldDialect, 1),
         RegisteredDialect(WebuiDialect, 5),
         RegisteredDialect(CompletionsDialect, 8, by_itself=False),
-        RegisteredDialect(ChatDialect, 9, by_itself=False),
+        RegisteredDialect(MlxDialect, 9, by_itself=False),
+        RegisteredDialect(ChatDialect, 10, by_itself=False),
     )
 }
 """Every dialect by its name in the configuration, in the order in which people are shown them."""

@@ -54,8 +54,11 @@ class VllmDialect(KnownServer):
         models = [entry for entry in await discovery.models() if entry.get("owned_by") == "vllm"]
         if not models:
             return None
-        chosen = next((entry for entry in models if entry.get("id") == model), models[0])
-        name = model or str(chosen.get("id"))
+        # Adapters name their parent; one model may have several names, and one root.
+        bases = [entry for entry in models if not entry.get("parent")] or models
+        several = len({entry.get("root") for entry in bases}) > 1
+        name = model or (several and await discovery.chosen_model()) or str(bases[0].get("id"))
+        chosen = next((entry for entry in models if entry.get("id") == name), bases[0])
         version = (await discovery.table("/version")).get("version", "")
         context = chosen.get("max_model_len")
         traits = ServerTraits(
