@@ -62,6 +62,8 @@ class ServerTrial:
     """Runs `llterm …` in a home."""
     title: str = ""
     """Its name and version, where it does not say them itself."""
+    narration: str = ""
+    """What the last command said beside its JSON."""
     verdicts: dict[str, str] = field(default_factory=dict)
 
     def ask(self, command: str, *arguments: str | Path, models: Sequence[str | Path] = ()) -> Any:
@@ -70,13 +72,14 @@ class ServerTrial:
         `models` are those beside or instead of the server.
         """
         ran = self.run(command, *arguments, "--format", "json", models=models)
+        self.narration = ran.err
         return json.loads(ran.out)
 
     def run(self, command: str, *arguments: str | Path, models: Sequence[str | Path] = ()) -> Ran:
         """A command that is to end well. Raises Refusal for its exit code 5."""
         ran = self.once(self.home, command, *self._named(models), *arguments)
         if ran.code == CANNOT:
-            raise Refusal(sentence(ran))
+            raise Refusal(self.nameless(sentence(ran)))
         assert ran.code == 0, f"exit code {ran.code}: {ran.err}"
         assert not ran.faulty, ran.err
         return ran
@@ -91,7 +94,7 @@ class ServerTrial:
         """What `llterm doctor` says of the server, by row. Raises Refusal where that is nothing."""
         ran = self._examined()
         if ran.code == CANNOT:
-            raise Refusal(sentence(ran))
+            raise Refusal(self.nameless(sentence(ran)))
         assert ran.code == 0, f"exit code {ran.code}: {ran.err}"
         rows = (re.split(r"\s{2,}", line, maxsplit=1) for line in ran.out.splitlines())
         return {label: value for label, value, *_ in (row for row in rows if len(row) == 2)}
@@ -112,6 +115,10 @@ class ServerTrial:
         for model in models or (self.name,):
             flags += ("-m", model)
         return flags
+
+    def nameless(self, words: str) -> str:
+        """What llterm says of any such server."""
+        return words.replace(self.name, "this server")
 
     @property
     def _configured(self) -> Sequence[str | Path]:
