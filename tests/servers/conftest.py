@@ -16,11 +16,13 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
+from time import sleep
 
 import pytest
 
 from tests.helpers import program_batch
 from tests.helpers.bundled_model import BUNDLED
+from tests.helpers.polling import INTERVAL
 from tests.helpers.program import Ran
 from tests.helpers.program_batch import Batch
 from tests.helpers.server_process import Process
@@ -30,16 +32,17 @@ _NEEDED = ("uvicorn", "fastapi", "sse_starlette", "starlette_context", "pydantic
 _INSTALLED = all(map(find_spec, _NEEDED))
 _NAMED = os.environ.get("LLTERM_TEST_ADDRESS", "")
 _SERVERS = [_NAMED or "llama.cpp", *["llama-cpp-python"] * (_INSTALLED and not _NAMED)]
+_ADDRESS = re.compile(rb"http://(127\.0\.0\.1|localhost):\d+")
 _TRIALS = pytest.StashKey[list[ServerTrial]]()
 
 collect_ignore = [] if _INSTALLED else ["test_llama_cpp_python.py"]
 
 
 @pytest.fixture(scope="module")
-def address() -> Iterator[str]:
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """llama-cpp-python's server with the bundled model."""
-    with _serving() as found:
-        yield found
+    with _serving(tmp_path_factory.mktemp("server") / "log") as served:
+        yield served
 
 
 @pytest.fixture(scope="module", params=_SERVERS)
@@ -90,28 +93,26 @@ def _llama_cpp(home: Path) -> Iterator[ServerTrial]:
 @contextmanager
 def _llama_cpp_python(home: Path) -> Iterator[ServerTrial]:
     title = f"llama-cpp-python {version('llama-cpp-python')}"
-    with _serving() as found:
-        yield ServerTrial(found, home, local=BUNDLED, title=title, once=_quickly)
+    with _serving(home / "log") as served:
+        yield ServerTrial(served, home, local=BUNDLED, title=title, once=_quickly)
 
 
 @contextmanager
-def _serving() -> Iterator[str]:
-    """The address of llama-cpp-python's server."""
+def _serving(log: Path) -> Iterator[str]:
+    """The address of llama-cpp-python's server, which writes here what it does."""
     command = [sys.executable, "-m", "llama_cpp.server", "--model", str(BUNDLED), "--port", "0",
                "--n_ctx", "512", "--logits_all", "true"]  # fmt: skip
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    assert process.stderr is not None
+    # Not a pipe: what nobody reads would fill it, and the server would stand still.
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=output)
     try:
-        lines = iter(process.stderr.readline, b"")
-        yield next(
-            match.group().decode()
-            for line in lines
-            if (match := re.search(rb"http://127\.0\.0\.1:\d+|http://localhost:\d+", line))
-        )
+        while not (address := _ADDRESS.search(log.read_bytes())):
+            assert process.poll() is None, log.read_text()
+            sleep(INTERVAL)
+        yield address.group().decode()
     finally:
         process.kill()
         process.wait()
-        process.stderr.close()
 
 
 def _quickly(home: Path, *arguments: str | Path) -> Ran:

@@ -41,7 +41,8 @@ from tests.helpers.server_trial import (
 pytestmark = pytest.mark.server
 
 STORY = "Once upon a time there was a little"
-RULES = ("--depth", "6", "--beams", "8")
+RULES = ("--depth", "6", "--beams", "8", "--cutoff", "0.01", "--split-limit", "0")
+"""A cutoff so low that no suggestion among the first stands or falls with what rounds to it."""
 BEHIND_CHARACTERS = ("The fox smiled 😀 and the 🐻", "The sea was calm. 🌊", "猫は", "Он был")
 """Stories at whose end parts of characters are likely."""
 TEXT = "The little fox said: “é ☃!” 😀 Then 猫は went home."
@@ -104,7 +105,9 @@ def check_scored(trial: ServerTrial, story: str, tokens: Sequence[Any]) -> None:
 def test_suggestions_do_not_depend_on_how_they_are_asked_for(trial: ServerTrial) -> None:
     check_ways_and_model(trial, "--no-heal", "--prompt", STORY)
     whole = trial.ask("suggest", *RULES, "--no-heal", "--prompt", STORY)
-    short = trial.ask("suggest", "--depth", "1", "--no-heal", "--prompt", STORY)
+    short = trial.ask(
+        "suggest", *RULES, "--depth", "1", "--beams", "0", "--no-heal", "--prompt", STORY
+    )
     first = {each["text"]: each["logprob"] for each in short["suggestions"]}
     for each in whole["suggestions"]:
         begin = each["tokens"][0]
@@ -178,7 +181,6 @@ def test_a_given_text_is_scored_token_by_token(trial: ServerTrial) -> None:
     if trial.local is not None:
         local = scored(trial, TEXT, [trial.local])[-len(mine) :]
         assert [token["bytes"] for token in mine] == [token["bytes"] for token in local]
-        # A server that puts nothing before a text sees less than the same model in this process.
         for own, other in zip(mine, local, strict=True):
             assert own["logprob"] == pytest.approx(other["logprob"], abs=LOCAL_ROUNDING), own
 
@@ -246,7 +248,19 @@ def test_a_weave_outlives_a_restart_of_its_server(trial: ServerTrial) -> None:
     """Where it takes longer than llterm waits, the same command goes on once it is back."""
     if trial.restart is None:
         raise Untried
-    rules = ("--depth", "12", "--beams", "60", "--cutoff", "0.01", "--no-heal", "--prompt", STORY)
+    rules = (
+        "--depth",
+        "12",
+        "--beams",
+        "60",
+        "--cutoff",
+        "0.001",
+        "--split-limit",
+        "0",
+        "--no-heal",
+        "--prompt",
+        STORY,
+    )
     whole, cut = trial.home / "whole", trial.home / "cut"
     before = by_text(trial.ask("suggest", *rules, "--record", whole))
     process = trial.start("suggest", *rules, "--record", cut, "--format", "json")
