@@ -125,17 +125,17 @@ class ServerTrial:
         return () if self.config is None else ("--config", self.config)
 
     def row(self) -> str:
-        """The table's row of this server, and below it a line for each cell that is not plain."""
-        notes: list[str] = []
+        """The table's row of this server, and below it, in llterm's words, what it cannot."""
+        name = self.title or self.name
+        words: dict[str, list[str]] = {}
         cells = []
-        for cell in CELLS:
-            verdict = self.verdicts.get(cell, UNTRIED)
-            word, _, words = verdict.partition(": ")
-            if words and verdict not in notes:
-                notes.append(verdict)
-            cells.append(f"{word} {notes.index(verdict) + 1}" if words else word)
-        line = " | ".join([self.title or self.name, f"{datetime.now(UTC):%Y-%m-%d}", *cells])
-        below = [f"{n}. {verdict.partition(': ')[2]}" for n, verdict in enumerate(notes, 1)]
+        for column in CELLS:
+            verdict, _, why = self.verdicts.get(column, UNTRIED).partition(": ")
+            cells.append(verdict)
+            if why:
+                words.setdefault(why, []).append(column)
+        line = " | ".join([name, f"{datetime.now(UTC):%Y-%m-%d}", *cells])
+        below = [f"- {name}, {', '.join(columns)}: {why}" for why, columns in words.items()]
         return "\n".join([f"| {line} |", *below])
 
 
