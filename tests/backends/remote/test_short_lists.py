@@ -73,7 +73,8 @@ async def test_nothing_is_asked_more_than_twice(
         asked = Counter(json.dumps(one, sort_keys=True) for one in server.requests[before:])
         assert asked
         assert max(asked.values()) <= 2
-        assert asked.total() <= 2 * len(weave.facts) + 4
+        questions = sum(count for one, count in asked.items() if "okenize" not in one)
+        assert questions <= 2 * len(weave.facts) + 4
         await backend.close()
 
 
