@@ -56,7 +56,7 @@ class PromptDraft:
         head = await self.head.told(vocabulary)
         return self._made(head, await self.story.told(vocabulary), vocabulary)
 
-    async def settled(self, vocabulary: Vocabulary) -> Prompt:
+    async def prompt(self, vocabulary: Vocabulary) -> Prompt:
         """The prompt: as it is known, else as it is told. Raises LltermError."""
         return self.known(vocabulary) or await self.told(vocabulary)
 

@@ -137,7 +137,7 @@ class Draft:
         return ids if ids[: len(self.prefix)] == self.prefix else self.prefix + ids
 
 
-async def settled(draft: Draft, vocabulary: Vocabulary) -> Tail:
+async def draft_tokens(draft: Draft, vocabulary: Vocabulary) -> Tail:
     """A draft's tokens: as they are known, else as they are told. Raises LltermError."""
     known = draft.known(vocabulary)
     return known if known is not None else await draft.told(vocabulary)

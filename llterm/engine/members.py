@@ -26,8 +26,8 @@ from llterm.core.tokens import (
     Path,
     Tail,
     Vocabulary,
+    draft_tokens,
     grows,
-    settled,
 )
 from llterm.core.windows import first_seen
 from llterm.engine.prompt_heads import PromptHeads
@@ -225,7 +225,7 @@ class ByteMember:
         if self._grows and incomplete(text):
             # No server can be asked what follows half a character that it did not begin itself.
             return BytePosition.silent()
-        return BytePosition.anew(await settled(Draft((text,)), self._source.vocabulary))
+        return BytePosition.anew(await draft_tokens(Draft((text,)), self._source.vocabulary))
 
     async def _ground(self, anchor: Anchor) -> _Ground:
         """The anchor's text in the model's tokens, as much of its end as the model can see.
@@ -239,9 +239,9 @@ class ByteMember:
             head, rest = self.heads.split(anchor.tokens) or (vocabulary.prefix, anchor.tokens)
             text = bytes(rest)
             begun = residue_of(text)
-            ids = await settled(Draft((text[: len(text) - len(begun)],)), vocabulary)
+            ids = await draft_tokens(Draft((text[: len(text) - len(begun)],)), vocabulary)
             if not ids and not head:
-                ids, begun = await settled(Draft((text,)), vocabulary), b""
+                ids, begun = await draft_tokens(Draft((text,)), vocabulary), b""
             start = first_seen(len(ids), len(head), self._source.capabilities.context)
             ground = _Ground(Anchor(head + ids[start:]), begun)
             self._grounds[anchor] = ground

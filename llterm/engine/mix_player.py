@@ -11,7 +11,7 @@ from llterm.core.mixing.blend import Blend, MemberDistribution
 from llterm.core.sampling.ladder import NoCandidateLeft
 from llterm.core.sampling.sampler_chain import Chain, Chains, DrawnText
 from llterm.core.sampling.sampler_settings import SamplerSettings, Sampling
-from llterm.core.tokens import Draft, Path, Token, Vocabulary, settled
+from llterm.core.tokens import Draft, Path, Token, Vocabulary, draft_tokens
 from llterm.engine.mixture import Mix
 from llterm.errors import LltermError
 
@@ -83,7 +83,7 @@ class MixPlayer:
     async def _tokens(self, text: DrawnText) -> int:
         if self._mix.by_id:
             return text.count
-        return len(await settled(Draft((text.text,)), self._mix.sources[0].vocabulary))
+        return len(await draft_tokens(Draft((text.text,)), self._mix.sources[0].vocabulary))
 
     def _take(self, blend: Blend, path: Path, text: DrawnText, chain: Chain) -> MixTurn:
         position = text.count

@@ -49,8 +49,8 @@ from llterm.core.tokens import (
     Path,
     Tail,
     Vocabulary,
+    draft_tokens,
     grows,
-    settled,
 )
 from llterm.engine.ensemble import Ensemble, PathVotes
 from llterm.engine.members import ByteMember, Member, TokenMember
@@ -236,9 +236,9 @@ class Mix:
             with _named(name):
                 opened.append(await opened_chat(source, chat))
             draft = chat_draft(opened[-1], source.vocabulary)
-            own.append(await settled(draft, source.vocabulary))
+            own.append(await draft_tokens(draft, source.vocabulary))
         parts = self._longest(opened, own)
-        head = await settled(chat_draft(parts, self.vocabulary), self.vocabulary)
+        head = await draft_tokens(chat_draft(parts, self.vocabulary), self.vocabulary)
         return self._begun_by_all(parts, head, own)
 
     def _longest(self, opened: Sequence[ChatParts], own: Sequence[Tail]) -> ChatParts:

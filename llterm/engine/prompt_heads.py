@@ -7,7 +7,7 @@ from typing import cast
 
 from llterm.core.chat_messages import Chat, ChatParts, Chatting, chat_draft
 from llterm.core.query import Source
-from llterm.core.tokens import Tail, settled
+from llterm.core.tokens import Tail, draft_tokens
 from llterm.errors import CapabilityMissing
 
 HEADS = 64
@@ -43,7 +43,7 @@ async def head_of(source: Source, chat: Chat | None) -> Tail:
     if not chat:
         return source.vocabulary.prefix
     draft = chat_draft(await opened_chat(source, chat), source.vocabulary)
-    return await settled(draft, source.vocabulary)
+    return await draft_tokens(draft, source.vocabulary)
 
 
 class PromptHeads:

@@ -14,7 +14,7 @@ from llterm.core.chat_messages import Chat
 from llterm.core.mixing.mix_recipe import Recipe
 from llterm.core.query import Cost
 from llterm.core.sampling.sampler_settings import Sampling
-from llterm.core.tokens import Anchor, Draft, Path, settled
+from llterm.core.tokens import Anchor, Draft, Path, draft_tokens
 from llterm.engine.mix_player import MixPlayer, MixTurn
 from llterm.engine.mixture import Mix
 from llterm.engine.prompt_heads import head_of
@@ -80,7 +80,7 @@ async def mix(request: Request, tokens: int, listener: Listener = SILENCE) -> Mi
         assert isinstance(source, Mix)
         start = time.monotonic()
         head = await head_of(source, request.chat)
-        text = await settled(Draft((request.text,)), source.vocabulary)
+        text = await draft_tokens(Draft((request.text,)), source.vocabulary)
         anchor = Anchor(head + text)
         source.begin(anchor)
         turns: list[MixTurn] = []

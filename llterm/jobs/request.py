@@ -109,6 +109,6 @@ class RequestStory:
     async def prompt(self, source: Source, rules: WeaveSettings) -> Prompt:
         """What the source is given, as much as its model sees. Raises LltermError."""
         while True:
-            prompt = await (await self.draft(source, rules)).settled(source.vocabulary)
+            prompt = await (await self.draft(source, rules)).prompt(source.vocabulary)
             if not await sees_less(source, prompt):
                 return prompt

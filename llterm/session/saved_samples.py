@@ -103,7 +103,7 @@ def unpack_samples(blob: bytes, weave: Weave, source: Source) -> list[PlacedSamp
 def _place(weave: Weave, source: Source) -> dict[str, Any]:
     """What samples depend on, as JSON gives it back."""
     return {
-        # Not its tokens: a server's are guessed until it is asked.
+        # Not its tokens: ids of a server that tells texts alone are new with each connection.
         "before": blake2b(text_of(weave.anchor.tokens, source.vocabulary)).hexdigest(),
         "residue": weave.residue.hex(),
         "model": name_of(source),

@@ -338,7 +338,7 @@ class WeaveCache:
         """A weave; asks for its prompt's tokens. Raises LltermError where they cannot be told."""
         source, chat = beginning.source, await opened_chat(beginning.source, beginning.chat)
         while True:
-            prompt = await beginning.draft(chat).settled(source.vocabulary)
+            prompt = await beginning.draft(chat).prompt(source.vocabulary)
             if not await sees_less(source, prompt):
                 return self._made(beginning, prompt)
 
