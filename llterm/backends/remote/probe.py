@@ -54,7 +54,9 @@ async def detect_again(
 
     None where it is of another kind now. Raises LltermError.
     """
-    listed = [{**one, "created": None} for one in await discovery.models()]
+    # vLLM makes these up for each answer.
+    made_up = {"created": None, "permission": None}
+    listed = [{**one, **made_up} for one in await discovery.models()]
     dialect = await REGISTRY[name].dialect.detect(discovery, model)
     if dialect is None:
         return None
