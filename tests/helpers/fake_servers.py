@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
+from uuid import uuid4
 
-from llterm.backends.remote.transport import RequestRefused
+from llterm.backends.remote.transport import Reply, RequestRefused
 from llterm.core.tokens import Tail
 from tests.helpers.little_model import (
     END,
@@ -197,6 +199,18 @@ class VllmServer(CompletionsServer):
     told: ClassVar[str] = (
         "Requested sample logprobs of {top}, which is greater than max allowed: {most}"
     )
+
+    async def get(self, path: str) -> Reply:
+        """What it lists has a time and a permission's id that are made up for each answer."""
+        reply = await super().get(path)
+        if path != "/v1/models":
+            return reply
+        made_up = uuid4().hex
+        models = [
+            {**one, "created": int(made_up[:8], 16), "permission": [{"id": f"modelperm-{made_up}"}]}
+            for one in reply.data["data"]
+        ]
+        return replace(reply, data={"object": "list", "data": models})
 
     def answer(self, path: str, body: Mapping[str, Any]) -> Any:
         if path == "/tokenize":

@@ -21,8 +21,8 @@ MOST_IDS = 2 * CHUNK + 16
 """Ids of a request: some 400 KB, which every proxy lets through."""
 GAP = 64
 """So many ids without a text end a vocabulary."""
-_MARKS = ("\x1f", "\x7f", "\n")
-"""Characters that stand in hardly any token but their own; the last one in some."""
+_MARKS = ("\x1f", "\x7f", "¶", "\n")
+"""Characters that stand in hardly any token but their own; the last ones in some."""
 _PLAIN = "a"
 _SPACED = " ."
 _SPLIT = ("\u0080", "\u07c0", "\ue000", "\ue820", "\U000c0000", "\U00020000", "\U00100000")
@@ -73,8 +73,8 @@ class _Surroundings:
 
     mark: str
     between: int
-    plain: int
-    """The id of `_PLAIN`, which keeps bytes on either side apart."""
+    plain: Tail
+    """The id of `_PLAIN`, which keeps bytes on either side apart; none where it is no token."""
     space: Tail
     spaced: Tail
     """The ids of `_SPACED`: a server that "cleans up" returns something else."""
@@ -145,7 +145,7 @@ class Detokenizer:
         None where the server's texts cannot be told apart. Raises LltermError.
         """
         await self._look_around(server, transport)
-        if self._around is None:
+        if self._around is None or not self._around.plain:
             return []
         unread: dict[int, str] = {}
         for first in range(0, most, CHUNK):
@@ -179,7 +179,7 @@ class Detokenizer:
             spaced, *texts = await self._texts(
                 server, transport, self._around, [self._around.spaced, *((id,) for id in ids)]
             )
-            self._cleans |= spaced == _SPACED.strip()
+            self._cleans |= bool(self._around.space) and spaced == _SPACED.strip()
         unread = self._unread(ids, texts)
         for id, text in zip(ids, texts, strict=True):
             if text and id not in unread:
@@ -223,15 +223,17 @@ class Detokenizer:
         `apart`: behind and before a letter, for tokenizers that judge the bytes of neighbours
         together.
         """
-        between: Tail = (around.plain,) * apart + (around.between,) + (around.plain,) * apart
-        mark = _PLAIN * apart + around.mark + _PLAIN * apart
+        plain = around.plain if apart else ()
+        between: Tail = (*plain, around.between, *plain)
+        letter = _PLAIN if plain else ""
+        mark = f"{letter}{around.mark}{letter}"
         ids = [*between, *(id for run in runs for id in (*run, *between))]
         if len(ids) <= MOST_IDS or len(runs) == 1:
             text = await server.joined(transport, ids)
             begin, *texts, end = text.split(mark) if mark in text else ("", text, mark)
             if len(texts) == len(runs) and not begin and not end:
                 return texts
-            if not apart:
+            if not apart and around.plain:
                 return await self._texts(server, transport, around, runs, apart=True)
             if len(runs) == 1:
                 # Its text holds the mark itself.
@@ -250,24 +252,26 @@ class Detokenizer:
 def _surroundings(mark: str, texts: Sequence[str], ids: Sequence[int]) -> _Surroundings | None:
     """From the ids of these texts, which the mark joins; None where they are not as they should
     be."""
-    if len(ids) < 3:
+    between = next((id for id in ids[1:] if ids.count(id) == len(texts) - 1), None)
+    if between is None:
         return None
-    between = ids[1]
     runs: list[list[int]] = [[]]
     for id in ids:
         if id == between:
             runs.append([])
         else:
             runs[-1].append(id)
-    if len(runs) != len(texts) or len(runs[1]) != 1 or runs[1] != runs[-1]:
+    _, plain, space, spaced, lost, *split, last = runs
+    if plain != last or len(plain) > 1:
         return None
-    _, (plain,), space, spaced, lost, *split, _ = runs
     singles: dict[int, int] = {}
     for text, run in zip(_SPLIT, split, strict=True):
         data = text.encode()
         if len(run) == len(data):
             singles.update(zip(data, run, strict=True))
-    return _Surroundings(mark, between, plain, tuple(space), tuple(spaced), tuple(lost), singles)
+    return _Surroundings(
+        mark, between, tuple(plain), tuple(space), tuple(spaced), tuple(lost), singles
+    )
 
 
 async def _alone(server: JoinsTokens, transport: Transport, id: int) -> str:

@@ -68,7 +68,9 @@ async def detect_again(
     dialect = await REGISTRY[name].dialect.detect(discovery, model)
     if dialect is None:
         return None
-    listed = [{**entry, "created": None, "status": None} for entry in await discovery.models()]
+    # vLLM makes the first two up for each answer.
+    passing = {"created": None, "permission": None, "status": None}
+    listed = [{**entry, **passing} for entry in await discovery.models()]
     # What else a server has, and has loaded, says nothing of this model.
     own = [entry for entry in listed if shown_name(str(entry.get("id"))) == dialect.traits.model]
     said = f"{dialect!r} {json_text(own or listed, sort=True)}"
