@@ -43,6 +43,7 @@ pytestmark = pytest.mark.server
 STORY = "Once upon a time there was a little"
 RULES = ("--depth", "6", "--beams", "8", "--cutoff", "0.01", "--split-limit", "0")
 """A cutoff so low that no suggestion among the first stands or falls with what rounds to it."""
+LONG_RULES = ("--depth", "10", "--beams", "30", "--cutoff", "0.02")
 BEHIND_CHARACTERS = ("The fox smiled 😀 and the 🐻", "The sea was calm. 🌊", "猫は", "Он был")
 """Stories at whose end parts of characters are likely."""
 TEXT = "The little fox said: “é ☃!” 😀 Then 猫は went home."
@@ -113,6 +114,15 @@ def test_suggestions_do_not_depend_on_how_they_are_asked_for(trial: ServerTrial)
         begin = each["tokens"][0]
         assert math.isclose(begin["logprob"], first[begin["text"]], abs_tol=ROUNDING)
     check_scored(trial, STORY, whole["suggestions"][0]["tokens"])
+    check_replayed(trial, STORY)
+
+
+def check_replayed(trial: ServerTrial, story: str) -> None:
+    """What was recorded is answered from the file as it was by the server."""
+    recording = trial.home / f"{len(story)}.json"
+    asked = (*RULES, "--no-heal", "--prompt", story)
+    served = by_text(trial.ask("suggest", *asked, "--record", recording))
+    assert by_text(trial.ask("suggest", *asked, "--replay", recording)) == served
 
 
 @cell("emoji")
@@ -125,6 +135,7 @@ def test_nothing_is_lost_behind_emoji_and_in_other_scripts(trial: ServerTrial) -
             check_alike(mine, local, LOCAL_ROUNDING)
         elif local is not None:
             check_common(mine, local, LOCAL_ROUNDING)
+    check_replayed(trial, story)
     if partial != "exact":
         raise Refusal(f"Token bytes are told {partial}.")
 
@@ -248,34 +259,22 @@ def test_a_weave_outlives_a_restart_of_its_server(trial: ServerTrial) -> None:
     """Where it takes longer than llterm waits, the same command goes on once it is back."""
     if trial.restart is None:
         raise Untried
-    rules = (
-        "--depth",
-        "12",
-        "--beams",
-        "60",
-        "--cutoff",
-        "0.001",
-        "--split-limit",
-        "0",
-        "--no-heal",
-        "--prompt",
-        STORY,
-    )
+    asked = (*LONG_RULES, "--no-heal", "--prompt", STORY)
     whole, cut = trial.home / "whole", trial.home / "cut"
-    before = by_text(trial.ask("suggest", *rules, "--record", whole))
-    process = trial.start("suggest", *rules, "--record", cut, "--format", "json")
-    while lines(cut) < lines(whole) / 2:
-        assert process.poll() is None, process.communicate()
-        sleep(INTERVAL)
-    trial.restart()
-    out, err = process.communicate()
+    before = by_text(trial.ask("suggest", *asked, "--record", whole))
+    with trial.start("suggest", *asked, "--record", cut, "--format", "json") as process:
+        while lines(cut) < lines(whole) / 2:
+            assert process.poll() is None, process.communicate()
+            sleep(INTERVAL)
+        trial.restart()
+        out, err = process.communicate()
     if process.returncode != 0:
         stopped = sentence(Ran(process.returncode, "", err.decode()))
         assert process.returncode == BackendUnavailable.exit_code, stopped
         patience = monotonic() + LOADING
         while not trial.answers():
             assert monotonic() < patience, "it did not come back"
-        check_alike(before, by_text(trial.ask("suggest", *rules)), ROUNDING)
+        check_alike(before, by_text(trial.ask("suggest", *asked)), ROUNDING)
         raise Refusal(f"{stopped} (The same command goes on once the server is back.)")
     answer = json.loads(out)
     assert sum(server["retries"] for server in answer["stats"]["servers"]), "it was not away"
