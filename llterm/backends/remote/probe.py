@@ -14,7 +14,7 @@ from llterm.backends.remote.dialects.llama import LlamaDialect
 from llterm.backends.remote.discovery import Discovery, told_of
 from llterm.backends.remote.model_choice import listing
 from llterm.backends.remote.steps import CompletionRequest, CompletionStep, Prompt, shown_name
-from llterm.backends.remote.transport import BadAnswer, RequestRefused, Transport
+from llterm.backends.remote.transport import BadAnswer, RequestRefused, ServerFailed, Transport
 from llterm.core.json_text import json_text
 from llterm.errors import BackendUnavailable, CapabilityMissing, LltermError
 
@@ -133,6 +133,11 @@ async def _other(discovery: Discovery, model: str | None) -> Dialect:
                 return await with_trials(discovery.transport, dialect)
         except (RequestRefused, BadAnswer, CapabilityMissing) as error:
             if isinstance(error, RequestRefused) and error.status == 401:
+                raise
+            errors.append(error)
+        except ServerFailed as error:
+            # One that breaks at what it does not know; any other failure passes, or is told.
+            if error.status != 500:
                 raise
             errors.append(error)
     telling = max([*errors, *discovery.faults], key=_telling, default=None)

@@ -276,6 +276,9 @@ class TransformersServer(CompletionsServer):
         return await super().get(path)
 
     def answer(self, path: str, body: Mapping[str, Any]) -> Any:
+        if path == "/v1/chat/completions":
+            # A model without a template.
+            raise ServerFailed(500, "the server failed", "500: Internal Server Error.")
         if body["model"] == "default_model":
             raise _refused("default_model is not a valid model identifier")
         return {"choices": [{"index": 0, "text": " king", "finish_reason": "length"}]}
