@@ -64,6 +64,12 @@ class Discovery:
         """The names under which it lists them."""
         return [str(entry["id"]) for entry in await self.models() if "id" in entry]
 
+    @property
+    def late(self) -> bool:
+        """Whether an address did not answer in time: what takes longer is not asked unless the
+        person has named a model."""
+        return any(isinstance(fault, BackendUnavailable) for fault in self.faults)
+
     async def aclose(self) -> None:
         """End what is still being asked."""
         for task in self._asked.values():

@@ -20,7 +20,6 @@ from llterm.engine.weave import drive
 from llterm.errors import CapabilityMissing, LltermError
 from tests.helpers import fake_servers
 from tests.helpers.fake_servers import SERVERS, LlamaServer
-from tests.helpers.little_model import cut
 
 
 class UnsizedLlamaServer(LlamaServer):
@@ -84,9 +83,8 @@ async def test_the_limit_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     server = LlamaServer()
     backend = await connect("tiny", server, ServerSettings(("http://server",)), fresh=True)
-    weave = Weave(
-        backend.vocabulary, Anchor(cut(b"Once the")), WeaveSettings(depth=2, split_limit=0)
-    )
+    ids = await backend.vocabulary.tokenize(b"Once the")
+    weave = Weave(backend.vocabulary, Anchor(ids), WeaveSettings(depth=2, split_limit=0))
     await driven(weave, backend)
     assert backend.news.most_listed == 2
     assert backend.news.absences == ()

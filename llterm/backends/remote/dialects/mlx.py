@@ -56,7 +56,7 @@ class MlxDialect(KnownServer):
     @classmethod
     async def detect(cls, discovery: Discovery, model: str | None) -> Self | None:
         listed = await discovery.models()
-        if any("owned_by" in entry for entry in listed):
+        if any("owned_by" in entry for entry in listed) or (model is None and discovery.late):
             return None
         # Without a name the one that it was started with is meant; the list holds every model on
         # its disk, and is empty where that has no folder for them.
