@@ -16,6 +16,7 @@ to do now.
 from __future__ import annotations
 
 import re
+from typing import Self
 
 _ENDS = re.compile(r"(?<![./\s])([.!?:…])\s*\.$")
 """A full stop after the end of a sentence; neither an ellipsis of dots nor a path such as `..`."""
@@ -32,6 +33,13 @@ class LltermError(Exception):
         self.title = title
         self.cause = _ended_once(cause)
         self.hint = _ended_once(hint)
+
+    def reworded(self, title: str, cause: str | None = None) -> Self:
+        """The same error, of the same kind and exit code, in other words."""
+        other = type(self).__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        LltermError.__init__(other, title, self.cause if cause is None else cause, self.hint)
+        return other
 
     def __str__(self) -> str:
         return "\n".join(part for part in (self.title, self.cause, self.hint) if part)

@@ -445,8 +445,9 @@ def _named(name: str) -> Iterator[None]:
     try:
         yield
     except LltermError as error:
-        title = error.title if name in error.title else f"{name}: {error.title}"
-        raise type(error)(title, error.cause, error.hint) from error
+        raise error.reworded(
+            error.title if name in error.title else f"{name}: {error.title}"
+        ) from error
 
 
 def distinct(names: Sequence[str]) -> tuple[str, ...]:

@@ -96,7 +96,7 @@ class SampleResult:
         if error is not None:
             which = ", ".join(str(each.number + 1) for each in failed)
             title = f"{len(failed)} of {len(drawn)} continuations failed (number {which})"
-            return type(error)(title, f"{error.title}. {error.cause}".strip(), error.hint)
+            return error.reworded(title, f"{error.title}. {error.cause}".strip())
         if all(each.sample.finish == "stuck" and not each.tokens for each in drawn):
             return LltermError(
                 "Nothing may be drawn",

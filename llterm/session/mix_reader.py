@@ -203,6 +203,7 @@ class MixReader(StoryReader):
         if mix is not self._heard_mix:
             self._end_news()
             self._heard_mix, self._end_news = mix, mix.news.listen(self._news_heard)
+            self._missing = _missing(mix)
 
     def _news_heard(self) -> None:
         """A model was left out, or one of those answers again, or there is more to say of one."""
@@ -212,8 +213,7 @@ class MixReader(StoryReader):
         if mix.company.back and not self.session.weaving:
             mix.admit()
             self._renew(mix)
-        missing = frozenset(mix.company.lost), frozenset(mix.company.back)
-        if missing != self._missing:
+        if self._missing != (missing := _missing(mix)):
             self._missing = missing
             self._stirred.set()
         self._changed()
@@ -339,3 +339,8 @@ class MixReader(StoryReader):
         place = await asyncio.to_thread(place_of, blend, token)
         if tokens is self._tokens and number < len(self.places):
             self.places[number] = place
+
+
+def _missing(mix: Mix) -> object:
+    """Who is left out, and who of those answers again."""
+    return frozenset(mix.company.lost), frozenset(mix.company.back)

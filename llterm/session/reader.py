@@ -75,6 +75,7 @@ class StoryReader(ABC):
         if not self.open:
             self._end_listening()
             self._end_listening = self._cursor.listen(self._heard)
+            self._seen = self._depends_on()
             self._task.start(self._work)
         self.stir()
 

@@ -59,14 +59,14 @@ async def test_json_says_which_failed_too(tmp_path: Path) -> None:
 
 
 async def test_where_some_fail_it_says_which_and_prints_the_others(tmp_path: Path) -> None:
-    flags = ("-n", "20", "--sentence", "--seed", "1", "--preset", "neutral")
+    flags = ("-n", "60", "--stop", "ose", "--seed", "1", "--preset", "neutral")
     ran = await sampled(Refusing(SLEPT), tmp_path, *flags, text="Once the fox")
     lines = ran.out.splitlines()
-    assert len(lines) == 20
+    assert len(lines) == 60
     cut = [number for number, line in enumerate(lines, 1) if line.endswith("…")]
-    assert 0 < len(cut) < 20
+    assert 0 < len(cut) < 60
     assert ran.code == 1
-    assert f"{len(cut)} of 20 continuations failed" in ran.err
+    assert f"{len(cut)} of 60 continuations failed" in ran.err
     assert ", ".join(map(str, cut)) in ran.err
 
 
