@@ -18,6 +18,7 @@ from llterm.core.weave_settings import WeaveSettings
 from llterm.engine.prompt_heads import opened_chat
 from llterm.errors import CapabilityMissing, LltermError
 from llterm.session.autopilot import Autopilot
+from llterm.session.background_task import BackgroundTask, Reason
 from llterm.session.cursor import Cursor
 from llterm.session.document import Document
 from llterm.session.manuscript import Change, ModelRun
@@ -27,7 +28,7 @@ from llterm.session.reader import Reader
 from llterm.session.sample_set import SampleSet
 from llterm.session.sampler_choice import SamplerChoice
 from llterm.session.status import Incoming, Status
-from llterm.session.suggestions import root_chat
+from llterm.session.suggestions import WeaveBeginning, root_chat
 
 
 class Session(Cursor):
@@ -41,6 +42,7 @@ class Session(Cursor):
         self.incoming: Incoming | None = None
         self._end_news: Callable[[], None] = lambda: None
         self._returned = 0
+        self._learning = BackgroundTask("The story's tokens could not be asked for")
         """Of `returns`, those that were heard of."""
         self.reader = Reader(self)
         self.player = Player(self)
@@ -61,7 +63,15 @@ class Session(Cursor):
         if isinstance(source, ChatsTold):
             source.hear_chats(self.changed)
         self.suggestions.restore(source)
+        if (beginning := self.suggestions.untold(source)) is not None:
+            self._learning.start(lambda: self._learn(beginning))
         self.say(Status("ready"))
+
+    async def _learn(self, beginning: WeaveBeginning) -> Reason:
+        await self.suggestions.learn(beginning)
+        self.suggestions.look(None if self.weaving else self.source)
+        self.changed()
+        return ""
 
     async def change_model(self, source: Source) -> None:
         """As `attach`, and what suggestions must fit stays in force."""
@@ -119,6 +129,7 @@ class Session(Cursor):
         self.samples.stop()
         self.stop()
         self._end_news()
+        await self._learning.close()
         await self._search.close()
         self.suggestions.keep(self.source)
         self.document.close()
@@ -237,6 +248,7 @@ class Session(Cursor):
         self.changed()
 
     def _leave_model(self) -> None:
+        self._learning.stop()
         self.stop()
         self.player.forget()
         self.autopilot.stop()

@@ -185,6 +185,22 @@ class Suggestions:
             placed.cost, placed.seconds = saved.cost, saved.seconds
             self._show(placed)
 
+    def untold(self, source: Source) -> WeaveBeginning | None:
+        """Where samples were drawn at this place, and the story's tokens have to be asked for (see
+        `learn`) before they come back: what their weave begins with."""
+        place = self._place()
+        if self.here or self._away or not self._document.load_lines(place[0]):
+            return None
+        beginning = self._beginning(place, source)
+        return beginning if self._weaves.known(beginning) is None else None
+
+    async def learn(self, beginning: WeaveBeginning) -> None:
+        """Have the story's tokens told: `look` finds what was kept of the place then.
+
+        Raises LltermError where they cannot be told.
+        """
+        await self._weaves.told(beginning)
+
     def keep(self, source: Source | None) -> None:
         """Put the weave on show into the loom, for `restore`."""
         placed = self.shown

@@ -9,6 +9,7 @@ import asyncio
 import importlib
 import inspect
 import pkgutil
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -161,7 +162,9 @@ def said(at: Driven) -> str:
 
 
 def stale(at: Driven) -> list[str]:
-    return [word for word in STALE if word in said(at)]
+    """What is still said, but for the server's address: its port may be any number."""
+    words = re.sub(r"http://[\w.]+:\d+", "", said(at))
+    return [word for word in STALE if word in words]
 
 
 async def until_said(at: Driven, words: str) -> None:

@@ -152,7 +152,7 @@ async def test_sampled_lines_come_back_at_the_next_start(start: Start, kind: typ
         await at.until(lambda: lines(at) and not at.session.samples.running)
         drawn = lines(at)
     async with served(start, kind())() as at:
-        await at.until(lambda: lines(at))
+        await at.until(lambda: lines(at) and at.main.suggestions.rows)
         assert lines(at) == drawn
         assert not at.session.stale
         assert at.session.readings_of(at.main.suggestions.rows[0].tail)[0].top
