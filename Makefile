@@ -3,9 +3,13 @@
 # make check   format, lint, types, layers and generated files only
 # make soak   fuzzing, kills and bursts: some minutes; LLTERM_SOAK=10 for ten times as many
 # make test-gradients   what needs the extra llterm[gradients], in .venv-gradients
-# make test-servers   against a further real server, llama-cpp-python's, in .venv-servers
+# make test-servers   against two real servers, llama.cpp's and llama-cpp-python's, in .venv-servers
 # make test-models   on real models (SmolLM2 135M, Gemma 3 270M: 350 MB), in .venv-models
-# make test-address ADDRESS=http://…   against any server that is running, such as vLLM's CPU build
+# make test-address ADDRESS=http://…   what every command does on a server of yours: a row for docs/backends.md.
+#   MODEL=file.gguf        compare with the same model in process
+#   RESTART='command'      ends the server and starts it again: tried in the middle of a weave
+#   SERVER='name 1.2'      where it does not say what it is
+#   CONFIG=llterm.toml     where it needs a key or a model's name; ADDRESS is then the name in [models]
 # make bench   the budgets of docs/performance.md, measured
 # make screenshots   the README's pictures, made anew
 
@@ -45,8 +49,15 @@ check: $(VENV)/.dev
 	$(BIN)/lint-imports
 	$(BIN)/python scripts/docs.py --check
 
+# Exported, for a command may hold quotes of any kind.
+test-address: export LLTERM_TEST_ADDRESS = $(ADDRESS)
+test-address: export LLTERM_TEST_MODEL = $(MODEL)
+test-address: export LLTERM_TEST_RESTART = $(RESTART)
+test-address: export LLTERM_TEST_SERVER = $(SERVER)
+test-address: export LLTERM_TEST_CONFIG = $(CONFIG)
 test-address: $(VENV)/.dev
-	LLTERM_TEST_ADDRESS=$(ADDRESS) $(BIN)/pytest -q tests/servers/test_address.py
+	@test -n "$$LLTERM_TEST_ADDRESS" || { echo "Which server? make test-address ADDRESS=http://…"; exit 1; }
+	$(BIN)/pytest -q tests/servers/test_address.py
 
 test-servers:
 	@$(MAKE) --no-print-directory VENV=.venv-servers .venv-servers/.servers

@@ -45,12 +45,12 @@ def watched() -> Iterator[Decodes]:
         return result
 
     for module in (llama_cpp, llama_cpp.llama_cpp):
-        module.llama_decode = decode
+        vars(module)["llama_decode"] = decode
     try:
         yield seen
     finally:
         for module in (llama_cpp, llama_cpp.llama_cpp):
-            module.llama_decode = original
+            vars(module)["llama_decode"] = original
 
 
 def measure() -> list[Row]:
@@ -75,7 +75,8 @@ async def _overhead(backend: Any, story: str, seen: Decodes) -> list[Row]:
     ratios, rates = [], []
     for index in range(ROUNDS + 1):
         weave = begin(backend, f"{story} {index}", RULES)
-        seen.seconds.clear(), seen.tokens.clear()
+        seen.seconds.clear()
+        seen.tokens.clear()
         start = time.perf_counter()
         await run(weave, backend)
         whole = time.perf_counter() - start

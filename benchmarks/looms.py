@@ -17,6 +17,7 @@ from llterm.core.history import UndoStep
 from llterm.core.loom_tree import ROOT, Node, Piece, PieceSlice
 from llterm.core.provenance import Provenance, provenance_text
 from llterm.core.query import Backend
+from llterm.core.server_news import HearNews
 from llterm.core.tree_outline import Outline, find
 from llterm.session.document import Document
 from llterm.session.manuscript import ModelRun
@@ -112,7 +113,7 @@ def _measured(path: Path, size: int) -> list[Row]:
 async def _drawn(path: Path, size: int) -> list[Row]:
     """The loom screen at 80×24: listing the rows anew, and drawing what is on screen of them."""
 
-    async def opening(_: object) -> Backend:
+    async def opening(_: object, hear: HearNews) -> Backend:
         return ScriptedBackend()
 
     launch = Launch(path, None, None, None, Config(), opening, "scripted", False)

@@ -100,7 +100,7 @@ async def _weave(
     backend: RemoteBackend, rules: WeaveSettings, taken: _Taken, *, count: bool
 ) -> None:
     before = backend.transport.spent.requests
-    await asyncio.to_thread(backend.vocabulary.encode, STORY.encode())
+    await backend.vocabulary.tokenize(STORY.encode())
     weave = begin(backend, STORY, rules)
     start = time.perf_counter()
     await run(weave, backend)

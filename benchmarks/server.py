@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from llterm.core.weave_settings import WeaveSettings
 
@@ -71,23 +72,32 @@ class LLooM:
             for (text, logprob), candidates in zip(live, answers, strict=True):
                 full = len(done) + waiting >= rules.beams
                 for rank, (piece, p) in enumerate(candidates[: rules.split_limit]):
-                    if rank and p < rules.cutoff_at(depth):
+                    added = math.log(max(p, 1e-30))
+                    if rank and added < rules.least(depth):
                         break
-                    beam = (text + piece, logprob + math.log(max(p, 1e-30)))
+                    beam = (text + piece, logprob + added)
                     (done if full or depth == rules.depth - 1 else following).append(beam)
                 waiting -= 1
             live = following
         return done
 
     def _candidates(self, prompt: str) -> list[tuple[str, float]]:
-        connection = getattr(self._local, "connection", None)
-        if connection is None:
-            connection = self._local.connection = http.client.HTTPConnection(*self._address)
         body = {"prompt": prompt, "cache_prompt": True, "temperature": 1.0, "n_predict": 1,
                 "top_k": 10, "top_p": 1.0, "n_probs": 10, "samplers": []}  # fmt: skip
-        headers = {"Content-Type": "application/json"}
-        connection.request("POST", "/completion", json.dumps(body), headers)
-        answer = json.loads(connection.getresponse().read())
+        packed = json.dumps(body)
+        try:
+            answer = self._asked(packed)
+        except ConnectionError:
+            # The server hangs up on a connection that was idle for some seconds.
+            self._local.connection = None
+            answer = self._asked(packed)
         self.requests += 1
         top = answer["completion_probabilities"][0]["top_logprobs"]
         return [(one["token"], math.exp(one["logprob"])) for one in top]
+
+    def _asked(self, body: str) -> Any:
+        connection = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = self._local.connection = http.client.HTTPConnection(*self._address)
+        connection.request("POST", "/completion", body, {"Content-Type": "application/json"})
+        return json.loads(connection.getresponse().read())

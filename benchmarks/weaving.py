@@ -10,10 +10,11 @@ from llterm.engine.weave import drive
 
 
 def begin(source: Source, story: str, rules: WeaveSettings) -> Weave:
-    """A weave after this text."""
+    """A weave after this text. A server was asked for its tokens before."""
     vocabulary = source.vocabulary
-    tokens = vocabulary.prefix + vocabulary.encode(story.encode())
-    return Weave(vocabulary, Anchor(tokens), rules, before=story[-64:])
+    tokens = vocabulary.known_tokens(story.encode())
+    assert tokens is not None
+    return Weave(vocabulary, Anchor(vocabulary.prefix + tokens), rules, before=story[-64:])
 
 
 async def run(weave: Weave, source: Source) -> Cost:

@@ -23,6 +23,7 @@ from llterm.config import Config, load_config
 from llterm.core.mixing.mix_recipe import Recipe
 from llterm.core.mixing.opinion_pools import OpinionPool
 from llterm.core.query import Backend
+from llterm.core.server_news import HearNews
 from llterm.core.weave_settings import WeaveSettings
 from llterm.engine.mixture import open_mix
 from llterm.session.stories import STORIES
@@ -61,8 +62,8 @@ async def picture(name: str, size: tuple[int, int], home: Path) -> None:
     """Weave the first starting story, choose a branch, and draw the screen."""
     config = load_config(environment={}, folder=home)
 
-    async def opening(progress: Callable[[float], None]) -> Backend:
-        return await open_model("fable", config, progress=progress)
+    async def opening(progress: Callable[[float], None], hear: HearNews) -> Backend:
+        return await open_model("fable", config, progress=progress, hear=hear)
 
     text = HEATED if name == "heat" else STORIES[0].text
     app = app_on(home / name / "the-forest.loom", text, config, opening, "fable", weave=True)
@@ -105,9 +106,9 @@ async def compared(name: str, size: tuple[int, int], home: Path) -> None:
         quantize(MODELS / BUNDLED["fable"], file, quant)
     models = ("fable", *map(str, files))
 
-    async def opening(progress: Callable[[float], None]) -> Backend:
+    async def opening(progress: Callable[[float], None], hear: HearNews) -> Backend:
         recipe = Recipe("reference", OpinionPool((1.0,) * len(models)))
-        return await open_mix(models, recipe, config, progress=progress, forgiving=True)
+        return await open_mix(models, recipe, config, progress=progress, hear=hear, forgiving=True)
 
     path = home / name / "the-refrigerator.loom"
     app = app_on(path, HEATED, config, opening, "fable + 2 more", weave=False)

@@ -15,6 +15,7 @@ from llterm.backends.catalogue import CatalogueEntry, find_entry
 from llterm.config import Config, ModelConfig
 from llterm.config.server_settings import ServerSettings, is_address
 from llterm.core.query import Backend
+from llterm.core.server_news import HearNews
 from llterm.errors import ModelError
 from llterm.regular_file import present
 
@@ -25,8 +26,6 @@ BUNDLED: Mapping[str, str] = {"fable": "fable-f16.gguf", "fable-q8_0": "fable-q8
 activations may round otherwise by some percent of p."""
 SCRIPTED = "scripted"
 Progress = Callable[[float], None]
-Tell = Callable[[str], None]
-"""Hears a line when a model's server is away, and an empty one when all is well again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +101,8 @@ def find_model(name: str, config: Config) -> KnownModel:
     if name == SCRIPTED:
         return KnownModel(name, "scripted", None, ModelConfig())
     if is_address(name):
-        server = _limited(ServerSettings((name,)), config)
+        address, _, model = name.partition("#")
+        server = _limited(ServerSettings((address,), model=model or None), config)
         return KnownModel(name, "server", None, ModelConfig(server=server))
     path = Path(name).expanduser()
     if present(path):
@@ -190,12 +190,13 @@ async def open_model(
     config: Config,
     overrides: Mapping[str, int] | None = None,
     progress: Progress | None = None,
-    tell: Tell | None = None,
+    hear: HearNews | None = None,
 ) -> Backend:
     """Open a model. `overrides` are typed model flags by name (context, threads, gpu_layers, and
     of a server parallel).
 
-    `progress` is told the share that is loaded, from any thread. Raises ModelError.
+    `progress` is told the share that is loaded, from any thread; `hear` is given the news of the
+    model's server, where it is on one. Raises ModelError.
     """
     known, given = find_model(name, config), dict(overrides or {})
     parallel = given.pop("parallel", None)
@@ -208,7 +209,7 @@ async def open_model(
         if parallel is not None and server.replay is None:
             server = replace(server, parallel=parallel)
         chosen = await asyncio.to_thread(chosen_format, server, config)
-        return await open_remote(known.name, server, context, tell=tell, chosen=chosen)
+        return await open_remote(known.name, server, context, hear=hear, chosen=chosen)
     if known.path is None:
         from llterm.backends.scripted import ScriptedBackend
 

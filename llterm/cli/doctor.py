@@ -21,6 +21,7 @@ from llterm.core.query import Backend, Fact, Failed, Query
 from llterm.core.tokens import Anchor
 from llterm.core.tokens import Path as TokenPath
 from llterm.errors import LltermError
+from llterm.jobs.runner import absences
 from llterm.number_format import count_of
 from llterm.output import ProgressLine
 from llterm.version import __version__
@@ -163,7 +164,7 @@ async def _examined(name: str, config: Config) -> list[Row]:
     start = time.perf_counter()
     chosen = await asyncio.to_thread(chosen_format, server, config)
     backend = await open_remote(
-        known.name, server, known.settings.context, tell=line.say, fresh=True, chosen=chosen
+        known.name, server, known.settings.context, hear=absences(line), fresh=True, chosen=chosen
     )
     try:
         opened = time.perf_counter() - start

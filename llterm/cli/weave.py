@@ -21,6 +21,7 @@ from llterm.regular_file import present
 
 if TYPE_CHECKING:
     from llterm.core.query import Backend
+    from llterm.core.server_news import HearNews
     from llterm.ui.launch import Launch
 
 
@@ -74,12 +75,14 @@ def _launch(arguments: WeaveArguments, config: Config) -> Launch:
     typed = arguments.typed_rules()
     overrides = arguments.overrides
 
-    def opening(progress: Callable[[float], None]) -> Awaitable[Backend]:
+    def opening(progress: Callable[[float], None], hear: HearNews) -> Awaitable[Backend]:
         if arguments.recipe is not None:
             from llterm.engine.mixture import open_mix
 
-            return open_mix(models, arguments.recipe, config, overrides, progress, forgiving=True)
-        return open_model(config.model, config, overrides, progress)
+            return open_mix(
+                models, arguments.recipe, config, overrides, progress, hear, forgiving=True
+            )
+        return open_model(config.model, config, overrides, progress, hear)
 
     return Launch(
         path=path,

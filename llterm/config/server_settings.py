@@ -10,7 +10,8 @@ from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
 DIALECTS = (
-    "auto", "llama", "vllm", "sglang", "tabby", "ollama", "kobold", "webui", "completions", "chat",
+    "auto", "llama", "vllm", "sglang", "tabby", "ollama", "kobold", "webui", "completions", "mlx",
+    "chat",
 )  # fmt: skip
 """What a server may speak; "auto" finds out by asking it.
 

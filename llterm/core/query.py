@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from llterm.core.attention_weights import Attention
 from llterm.core.distribution import Distribution, Mask
+from llterm.core.server_news import ServerNews
 from llterm.core.tokens import Path, Tail, Vocabulary
 from llterm.errors import LltermError
 
@@ -204,12 +205,25 @@ class SideQueries(Protocol):
 
 
 @runtime_checkable
-class MayBeAway(Protocol):
-    """A source on a server that may go away, and is asked again for a while."""
+class OnServers(Protocol):
+    """A source on a server, or on several, which may go away and are asked again for a while."""
 
     @property
-    def away(self) -> str:
-        """Why nobody answers now, without a full stop; empty where somebody does."""
+    def news(self) -> ServerNews:
+        """How they are doing."""
+
+
+@runtime_checkable
+class TriesRoom(Protocol):
+    """A source that may learn only by trying how much its model sees."""
+
+    def has_taken(self, count: int) -> bool:
+        """Whether it is known that so many tokens are seen: nothing is tried then."""
+
+    async def narrowed(self, tokens: Tail) -> bool:
+        """Whether the model turns out to see less than these tokens: `capabilities.context` tells
+        then how much, and what was cut for the former one is to be cut again. Raises LltermError.
+        """
 
 
 @runtime_checkable

@@ -13,18 +13,20 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 
 from llterm.core.mixing.blend import MemberDistribution
-from llterm.core.query import Cost, MayBeAway, Source
+from llterm.core.query import Cost, OnServers, Source
+from llterm.core.server_news import Absence
 from llterm.core.tokens import Path
 from llterm.engine.members import Answer, Member
 from llterm.errors import BackendUnavailable, LltermError
 
-LOOK = 0.1
-"""Seconds of silence after which it is looked whether a server is away."""
+SLOW = 2.0
+"""Seconds of silence after which it is told who is waited for."""
 AGAIN = 1.0
 """Seconds between two questions to a model that is left out; a wire's own rests come on top."""
 
-_Said = tuple[int, Answer | LltermError | None]
-"""What a model, by index, said: about one path, that it fails, or that it is done."""
+_Said = tuple[int, Answer | LltermError | None] | None
+"""What a model, by index, said: about one path, that it fails, or that it is done. None: look who
+is away, or ended without a word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +35,25 @@ class MissingModel:
 
     error: LltermError
     since: float
-    """When it fell silent, by the monotonic clock."""
+    """When it fell silent, in seconds since 1970."""
     returns: bool
     """It is asked again by itself; otherwise only `recall` brings it back."""
+
+
+@dataclass(slots=True)
+class AwaitedModel:
+    """A model that an answer is waited for."""
+
+    since: float
+    """When it last said something or was asked, in seconds since 1970."""
+    told_at: float
+    """When it is told that it is waited for, by the event loop's clock."""
+    slow: bool = False
+    """It has been silent for so long that this was told."""
+
+    @classmethod
+    def from_now(cls) -> AwaitedModel:
+        return cls(time.time(), asyncio.get_running_loop().time() + SLOW)
 
 
 @dataclass(slots=True, eq=False)
@@ -92,27 +110,35 @@ class Ensemble:
         *,
         forgiving: bool,
         spared: Callable[[int], bool],
+        changed: Callable[[], None],
     ) -> None:
-        """`spared` says whether the mix can go on without a model."""
+        """`spared` says whether the mix can go on without a model. `changed` is told that a model
+        was left out, answers again, or is waited for."""
         self._voices = voices
         self._sources = sources
         self._forgiving = forgiving
         self._spared = spared
+        self._changed = changed
         self._recalls: dict[int, asyncio.Task[None]] = {}
+        self._ending: set[asyncio.Task[None]] = set()
+        """Recalls that were ended, and may have a request of theirs still open."""
         self._asking = asyncio.Lock()
+        self._going: _Round | None = None
+        self._end_listening = [
+            source.news.listen(self._look) for source in sources if isinstance(source, OnServers)
+        ]
         self.lost: dict[int, MissingModel] = {}
         """Models that are left out, by index."""
-        self.awaited: dict[int, float] = {}
-        """Models that an answer is waited for, and since when, by the monotonic clock."""
+        self.awaited: dict[int, AwaitedModel] = {}
+        """Models that an answer is waited for, by index."""
         self.back: set[int] = set()
         """Models of those left out that answer again; `admit` lets them in."""
-        self.changed: Callable[[], None] = lambda: None
-        """Told that a model was left out, or answers again."""
 
-    def away(self, index: int) -> str:
-        """Why a model's server does not answer now, without a full stop; empty where it does."""
+    def away(self, index: int) -> Absence | None:
+        """What is the matter with a model's server that is waited for; None where it answers."""
         source = self._sources[index]
-        return source.away if isinstance(source, MayBeAway) else ""
+        waited_for = source.news.waited_for if isinstance(source, OnServers) else ()
+        return waited_for[0] if waited_for else None
 
     def admit(self) -> None:
         """Those that answer again are left out no longer."""
@@ -120,16 +146,22 @@ class Ensemble:
 
     def recall(self, indices: Iterable[int]) -> None:
         """Leave these out no longer, whether they answer or not."""
-        for index in tuple(indices):
-            self.lost.pop(index, None)
+        recalled = [index for index in indices if index in self.lost]
+        for index in recalled:
+            del self.lost[index]
             self.back.discard(index)
             if (task := self._recalls.pop(index, None)) is not None:
                 task.cancel()
+                self._ending.add(task)
+                task.add_done_callback(self._ending.discard)
+        if recalled:
+            self._changed()
 
     async def close(self) -> None:
-        tasks = tuple(self._recalls.values())
+        for end in self._end_listening:
+            end()
         self.recall(self.lost)
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*self._ending, return_exceptions=True)
 
     async def listen(
         self, wanted: Mapping[Path, Iterable[int]], *, patient: bool
@@ -142,51 +174,79 @@ class Ensemble:
         """
         going = _begun(wanted, patient or not self._forgiving)
         async with self._asking:
+            # Who was waited for by those is waited for no longer: it is asked now.
+            await asyncio.gather(*self._ending, return_exceptions=True)
+            self._going = going
             for index, paths in going.paths.items():
-                self.awaited[index] = time.monotonic()
-                going.tasks[index] = asyncio.create_task(self._pump(index, paths, going.queue))
+                self.awaited[index] = AwaitedModel.from_now()
+                task = asyncio.create_task(self._pump(index, paths, going.queue))
+                task.add_done_callback(lambda _: going.queue.put_nowait(None))
+                going.tasks[index] = task
+            going.queue.put_nowait(None)
             try:
                 while going.tasks:
                     ready = await self._heard(going)
                     while going.tasks and not going.queue.empty():
-                        ready |= self._take(going, *going.queue.get_nowait())
+                        ready |= self._take(going, going.queue.get_nowait())
                     if ready:
                         yield ready
             finally:
-                self.awaited.clear()
+                self._going = None
+                self._await_no_longer()
                 for task in going.tasks.values():
                     task.cancel()
                 await asyncio.gather(*going.tasks.values(), return_exceptions=True)
 
+    def _look(self) -> None:
+        """Have the round under way look who is away now."""
+        if self._going is not None:
+            self._going.queue.put_nowait(None)
+
     async def _heard(self, going: _Round) -> dict[Path, PathVotes]:
         """What is known after the next answer, or after somebody was left out for silence."""
+        quiet = [awaited.told_at for awaited in self.awaited.values() if not awaited.slow]
         try:
-            async with asyncio.timeout(LOOK):
+            async with asyncio.timeout_at(min(quiet, default=None)):
                 said = await going.queue.get()
         except TimeoutError:
-            for task in going.tasks.values():
-                if task.done():
-                    task.result()  # Raises what nobody foresaw: no answer would ever come.
-            return self._without_the_away(going)
-        return self._take(going, *said)
+            now = asyncio.get_running_loop().time()
+            for awaited in self.awaited.values():
+                awaited.slow = awaited.slow or awaited.told_at <= now
+            self._changed()
+            return {}
+        return self._take(going, said)
+
+    def _await_no_longer(self) -> None:
+        slow = any(awaited.slow for awaited in self.awaited.values())
+        self.awaited.clear()
+        if slow:
+            self._changed()
 
     def _without_the_away(self, going: _Round) -> dict[Path, PathVotes]:
         """Leave out who is waited for while its server is away, if the others can go on."""
         ready: dict[Path, PathVotes] = {}
         for index in () if going.patient else tuple(going.tasks):
-            if (why := self.away(index)) and self._spared(index):
+            if (absence := self.away(index)) and self._spared(index):
                 title = f"{self._sources[index].name} does not answer"
-                gone = BackendUnavailable(title, f"{why}.", "Is its server running?")
+                cause = f"{absence.address}: {absence.words}."
+                gone = BackendUnavailable(title, cause, "Is its server running?")
                 ready |= self._silence(going, index, gone)
         return ready
 
-    def _take(
-        self, going: _Round, index: int, said: Answer | LltermError | None
-    ) -> dict[Path, PathVotes]:
+    def _take(self, going: _Round, answer: _Said) -> dict[Path, PathVotes]:
         """Note what a model said; the paths about which all has been said now."""
+        if answer is None:
+            for task in going.tasks.values():
+                if task.done():
+                    task.result()  # Raises what nobody foresaw: no answer would ever come.
+            return self._without_the_away(going)
+        index, said = answer
         if index not in going.tasks:
             return {}
-        self.awaited[index] = time.monotonic()
+        was_slow = self.awaited[index].slow
+        self.awaited[index] = AwaitedModel.from_now()
+        if was_slow:
+            self._changed()
         if said is None:
             going.tasks.pop(index)
             del self.awaited[index]
@@ -203,11 +263,11 @@ class Ensemble:
         until it answers."""
         going.tasks.pop(index).cancel()
         returns = isinstance(error, BackendUnavailable)
-        self.lost[index] = MissingModel(error, self.awaited.pop(index), returns)
+        self.lost[index] = MissingModel(error, self.awaited.pop(index).since, returns)
         if returns:
             path = going.paths[index][-1]
             self._recalls[index] = asyncio.create_task(self._recall(index, path))
-        self.changed()
+        self._changed()
         ready: dict[Path, PathVotes] = {}
         for path in going.unheard(index):
             ready |= going.note(index, path, error, Cost())
@@ -224,10 +284,10 @@ class Ensemble:
                 continue
             except LltermError as error:
                 self.lost[index] = MissingModel(error, self.lost[index].since, returns=False)
-                self.changed()
+                self._changed()
                 return
         self.back.add(index)
-        self.changed()
+        self._changed()
 
     async def _asked(self, index: int, path: Path) -> None:
         """Hear a model about one path. Raises LltermError."""

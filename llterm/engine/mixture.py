@@ -22,7 +22,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from llterm.backends.registry import Progress, Tell, find_model, open_model
+from llterm.backends.registry import Progress, find_model, open_model
 from llterm.config import Config
 from llterm.core.chat_messages import Chat, ChatParts, ChatsTold, chat_draft
 from llterm.core.comparison.divergence import log_softmax
@@ -37,10 +37,12 @@ from llterm.core.query import (
     Cost,
     Fact,
     Failed,
+    OnServers,
     ProvidesLogits,
     Query,
     TokenScore,
 )
+from llterm.core.server_news import HearNews, ServerNews
 from llterm.core.tokens import (
     Anchor,
     LearnsTokens,
@@ -109,8 +111,15 @@ class Mix:
         )
         self.unknown = 0.0
         """The most mass that any answer so far only estimated."""
-        self.company = Ensemble(self._voices, sources, forgiving=forgiving, spared=self._spared)
+        self.news = ServerNews()
+        """Its models' servers, and a word whenever a model is left out, back or waited for."""
+        self.company = Ensemble(
+            self._voices, sources, forgiving=forgiving, spared=self._spared, changed=self._regroup
+        )
         """The models as they are asked. One that is left out counts as weight 0."""
+        self._end_listening = [
+            source.news.listen(self._tell) for source in sources if isinstance(source, OnServers)
+        ]
         self.chat_reader = ""
         """Name of the model whose chat `open_chat` told last."""
         self._begin: int | None = None
@@ -137,6 +146,22 @@ class Mix:
     def able(self) -> bool:
         """Whether it can say anything without the models that are left out."""
         return self._without(self.company.lost) is not None
+
+    def _tell(self) -> None:
+        """What is known of each model's server, under the name that the model has here."""
+        lost = self.company.lost if self.able else {}
+        self.news.tell(
+            [
+                replace(one, model=name, phase="spared" if index in lost else one.phase)
+                for index, (name, source) in enumerate(zip(self.names, self.sources, strict=True))
+                if isinstance(source, OnServers)
+                for one in source.news.absences
+            ]
+        )
+
+    def _regroup(self) -> None:
+        self._tell()
+        self.news.stir()
 
     def _without(self, lost: Collection[int]) -> Recipe | None:
         """The recipe less these models; None where it makes no mix."""
@@ -240,6 +265,8 @@ class Mix:
         return sum((source.spent for source in self.sources), Cost())
 
     async def close(self) -> None:
+        for end in self._end_listening:
+            end()
         await self.company.close()
         for source in self.sources:
             await source.close()
@@ -452,13 +479,13 @@ async def open_models(
     config: Config,
     overrides: Mapping[str, int] | None = None,
     progress: Progress | None = None,
-    tell: Tell | None = None,
+    hear: HearNews | None = None,
 ) -> list[Backend]:
     """All of them, or none: one that cannot be opened closes those before it. Raises ModelError."""
     async with AsyncExitStack() as opened:
         backends: list[Backend] = []
         for name in names:
-            backend = await open_model(name, config, overrides, progress, tell)
+            backend = await open_model(name, config, overrides, progress, hear)
             opened.push_async_callback(backend.close)
             backends.append(backend)
         opened.pop_all()
@@ -471,11 +498,11 @@ async def open_mix(
     config: Config,
     overrides: Mapping[str, int] | None = None,
     progress: Progress | None = None,
-    tell: Tell | None = None,
+    hear: HearNews | None = None,
     *,
     forgiving: bool = False,
 ) -> Mix:
     """The models as one source; `forgiving`: see `Mix`. Raises ModelError."""
     known = [find_model(name, config).name for name in names]
-    backends = await open_models(names, config, overrides, progress, tell)
+    backends = await open_models(names, config, overrides, progress, hear)
     return Mix(backends, recipe, names=known, forgiving=forgiving)

@@ -12,7 +12,7 @@ from llterm.core.distribution import Constrained, Distribution
 from llterm.core.healing import Healer, residue_of
 from llterm.core.pieces import Run
 from llterm.core.prompt import Prompt
-from llterm.core.query import Capabilities, Cost, Failed, Query, Source
+from llterm.core.query import Capabilities, Cost, Failed, Query, Source, TriesRoom
 from llterm.core.tokens import Anchor, Tail
 from llterm.core.weave_settings import WeaveSettings
 from llterm.core.weave_state import Weave
@@ -40,7 +40,9 @@ def unhealed(rules: WeaveSettings, source: Source, runs: Sequence[Run]) -> str:
     if not residue:
         return ""
     ends = "with a space" if residue.isspace() else "in a word that may go on"
-    return f"The text ends {ends}; {source.name} cannot finish it (no healing) and goes on after it."
+    return (
+        f"The text ends {ends}; {source.name} cannot finish it (no healing) and goes on after it."
+    )
 
 
 def check_constraints(source: Source) -> None:
@@ -52,6 +54,19 @@ def check_constraints(source: Source) -> None:
             " its vocabulary.",
             "llama.cpp's server can, and models in process.",
         )
+
+
+def surely_sees(source: Source, prompt: Prompt) -> bool:
+    """Whether it is known that the model sees a whole prompt; otherwise `sees_less` tries it."""
+    return not isinstance(source, TriesRoom) or source.has_taken(len(prompt.tokens))
+
+
+async def sees_less(source: Source, prompt: Prompt) -> bool:
+    """Try whether the model sees a whole prompt, where its server does not tell how much it sees.
+
+    Returns whether it does not: the prompt is to be made again then. Raises LltermError.
+    """
+    return isinstance(source, TriesRoom) and await source.narrowed(prompt.tokens)
 
 
 def make_weave(

@@ -18,6 +18,7 @@ from llterm.core.query import Source
 from llterm.core.sampling.sampler_settings import PRESETS, Sampling
 from llterm.core.weave_settings import WeaveSettings
 from llterm.engine.prompt_heads import opened_chat
+from llterm.engine.weave import sees_less
 from llterm.jobs.loom_story import read_story
 
 
@@ -106,5 +107,8 @@ class RequestStory:
         return draft_prompt(self.runs, self.prefix, source.vocabulary, rules, context, chat)
 
     async def prompt(self, source: Source, rules: WeaveSettings) -> Prompt:
-        """What the source is given. Raises LltermError."""
-        return await (await self.draft(source, rules)).prompt(source.vocabulary)
+        """What the source is given, as much as its model sees. Raises LltermError."""
+        while True:
+            prompt = await (await self.draft(source, rules)).prompt(source.vocabulary)
+            if not await sees_less(source, prompt):
+                return prompt

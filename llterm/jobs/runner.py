@@ -10,9 +10,10 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Protocol
 
-from llterm.backends.registry import Progress, Tell, find_model, open_model
+from llterm.backends.registry import Progress, find_model, open_model
 from llterm.config import Config
 from llterm.core.query import Backend
+from llterm.core.server_news import HearNews, ServerNews
 from llterm.engine.mixture import open_mix, open_models
 from llterm.jobs.request import Request
 
@@ -79,7 +80,7 @@ async def all_opened(
 
 def _opening(
     request: Request, listener: Listener
-) -> tuple[Config, Mapping[str, int], Progress, Tell]:
+) -> tuple[Config, Mapping[str, int], Progress, HearNews]:
     """What models are opened with, and who hears of it."""
     progress = load_progress(listener, " and ".join(request.models))
     return request.config, request.overrides, progress, absences(listener)
@@ -95,17 +96,30 @@ def load_progress(listener: Listener, model: str) -> Callable[[float], None]:
     return tell
 
 
-def absences(listener: Listener) -> Callable[[str], None]:
-    """Tells once that a server is away, and once that it answers again."""
-    away: list[str] = []
+def absences(listener: Listener) -> HearNews:
+    """Tells of each model's servers, once, that one is away and waited for, and that it answers
+    again; and, once, what its answers show that it does not do."""
 
-    def tell(text: str) -> None:
-        address = text.rpartition(": ")[2]
-        if not text and away:
-            listener.warn(f"{', '.join(away)} answered again")
-            away.clear()
-        elif text and address not in away:
-            away.append(address)
-            listener.warn(text)
+    def hear(news: ServerNews) -> None:
+        told: set[str] = set()
+        limits: set[str] = set()
 
-    return tell
+        def tell() -> None:
+            for away in news.waited_for:
+                if away.address not in told:
+                    told.add(away.address)
+                    listener.warn(
+                        f"{away.words}; asking again for {away.patience:.0f} s: {away.address}"
+                    )
+            still = {away.address for away in news.absences}
+            for address in sorted(told - still):
+                listener.warn(f"{address} answered again")
+            told.intersection_update(still)
+            for limit in news.limits:
+                if limit not in limits:
+                    limits.add(limit)
+                    listener.warn(limit)
+
+        news.listen(tell)
+
+    return hear

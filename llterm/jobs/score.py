@@ -77,9 +77,11 @@ async def _score(
     request: Request, options: ScoreOptions, name: str, backend: Backend, listener: Listener
 ) -> ScoreResult:
     vocabulary = backend.vocabulary
-    context = backend.capabilities.context
     method = options.method
     head = await head_of(backend, request.chat)
+    ids = await vocabulary.tokenize(request.text)
+    # A server that tells a text's tokens may tell only with them how much its model sees.
+    context = backend.capabilities.context
     if request.chat and method == "halves":
         raise UsageError(*NO_HALVES)
     window, stride = window_and_stride(
@@ -90,7 +92,6 @@ async def _score(
         prefix=len(head),
         who="The model sees",
     )
-    ids = await vocabulary.tokenize(request.text)
     if method == "halves" and len(ids) + len(vocabulary.prefix) < window:
         raise UsageError(
             "The text does not fill one window",

@@ -135,7 +135,7 @@ async def _prompt_and_saved(
     kept = saved.prompt(draft, source.vocabulary) if saved is not None else None
     if kept is not None and len(kept.tokens) + rules.depth <= source.capabilities.context:
         return kept, saved
-    return await draft.prompt(source.vocabulary), None
+    return await begun.prompt(source, rules), None
 
 
 def _formula(backend: Backend) -> MixFormula | None:

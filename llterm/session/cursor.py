@@ -9,10 +9,11 @@ from typing import cast
 from llterm.constraints.spec import Constraint
 from llterm.core.beams import Step
 from llterm.core.display_text import display_text, whole_after
-from llterm.core.query import Backend, Source
+from llterm.core.query import Backend, OnServers, Source
 from llterm.core.sampling.sampler_chain import Chain
 from llterm.core.sampling.sampler_settings import SamplerSettings, Sampling
 from llterm.core.scored_text import TokenReading
+from llterm.core.server_news import ServerNews
 from llterm.core.suggestion_tree import View
 from llterm.core.tokens import Tail
 from llterm.engine.weave import drive, rules_for
@@ -73,6 +74,16 @@ class Cursor:
         """The source, where it is one that can read a text, and does not rest."""
         source = None if self.resting else self.source
         return cast(Backend, source) if source is not None and hasattr(source, "score") else None
+
+    @property
+    def news(self) -> ServerNews | None:
+        """How the model's server is doing, or those of a mix; None where none is on a server."""
+        return self.source.news if isinstance(self.source, OnServers) else None
+
+    @property
+    def returns(self) -> int:
+        """How often a server of the model's has answered again."""
+        return self.news.returns if self.news is not None else 0
 
     def awake(self) -> Source:
         """The source. Raises LltermError when there is none yet, or it rests."""

@@ -57,6 +57,11 @@ class MixReader(StoryReader):
         self.session = session
         self._callbacks: list[Callable[[], None]] = []
         self._recipe: Recipe | None = None
+        self._heard_mix: Mix | None = None
+        """The mix whose news are listened to."""
+        self._end_news: Callable[[], None] = lambda: None
+        self._missing: object = ()
+        """Who was left out, and who answers again, when the news were heard last."""
         self._tallies: dict[int, tuple[int, QuantStatistics]] = {}
         self._by_piece: dict[int, tuple[str, ...]] = {}
         self.pieces: Sequence[MixedToken] = ()
@@ -194,13 +199,23 @@ class MixReader(StoryReader):
         if playing:
             player.play()
 
-    def _company_changed(self) -> None:
-        """A model was left out, or one of those answers again."""
+    def _listen_to(self, mix: Mix) -> None:
+        if mix is not self._heard_mix:
+            self._end_news()
+            self._heard_mix, self._end_news = mix, mix.news.listen(self._news_heard)
+            self._missing = _missing(mix)
+
+    def _news_heard(self) -> None:
+        """A model was left out, or one of those answers again, or there is more to say of one."""
         mix = self.mix
-        if mix is not None and mix.company.back and not self.session.weaving:
+        if mix is None or mix is not self._heard_mix:
+            return
+        if mix.company.back and not self.session.weaving:
             mix.admit()
             self._renew(mix)
-        self._stirred.set()
+        if self._missing != (missing := _missing(mix)):
+            self._missing = missing
+            self._stirred.set()
         self._changed()
 
     def _heard(self) -> None:
@@ -212,7 +227,8 @@ class MixReader(StoryReader):
             callback()
 
     def _depends_on(self) -> object:
-        return self.session.document.revision, self.session.source, self._busy()
+        session = self.session
+        return session.document.revision, session.source, self._busy(), session.returns
 
     def _busy(self) -> bool:
         return self.session.weaving or self.session.player.playing
@@ -224,7 +240,7 @@ class MixReader(StoryReader):
         mix, document = self.mix, self.session.document
         if mix is None:
             return
-        mix.company.changed = self._company_changed
+        self._listen_to(mix)
         prompt = await story_prompt(document, mix)
         recipe = mix.in_force
         if self._recipe is None:
@@ -323,3 +339,8 @@ class MixReader(StoryReader):
         place = await asyncio.to_thread(place_of, blend, token)
         if tokens is self._tokens and number < len(self.places):
             self.places[number] = place
+
+
+def _missing(mix: Mix) -> object:
+    """Who is left out, and who of those answers again."""
+    return frozenset(mix.company.lost), frozenset(mix.company.back)

@@ -75,6 +75,7 @@ class StoryReader(ABC):
         if not self.open:
             self._end_listening()
             self._end_listening = self._cursor.listen(self._heard)
+            self._seen = self._depends_on()
             self._task.start(self._work)
         self.stir()
 
@@ -241,7 +242,7 @@ class Reader(StoryReader):
         cursor, document = self._cursor, self._cursor.document
         return (
             document.revision, document.cursor, cursor.source, cursor.resting, cursor.weaving,
-            cursor.status,
+            cursor.status, cursor.returns,
         )  # fmt: skip
 
     async def _quiet(self) -> bool:

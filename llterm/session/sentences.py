@@ -11,11 +11,13 @@ from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
+from llterm.backends.remote.transport import of_server
 from llterm.constraints.compiled import compile
 from llterm.core.beams import Step
 from llterm.core.display_text import visible
-from llterm.core.query import Failed, Query, Source
+from llterm.core.query import Failed, OnServers, Query, Source
 from llterm.core.sampling.sampler_chain import Chains
+from llterm.core.server_news import ServerNews
 from llterm.core.tokens import Path
 from llterm.errors import LltermError, UsageError
 from llterm.session.background_task import BackgroundTask, Reason, outcome
@@ -57,14 +59,18 @@ class Sentences:
         self._sources: list[Source] = []
         self._chains: list[Chains] = []
         self._weaves: list[WeaveCache] = []
+        self.news: list[ServerNews] = []
+        """Of the servers that the models are on."""
+        self._returned = 0
+        self._end_news: list[Callable[[], None]] = []
+        self.error: LltermError | None = None
+        """Why the last round ended before its time; None again once its server answers."""
         self.join(session.source)
         self._offers: list[SentenceOffer] = []
         self._pieces: list[tuple[SentenceOffer | None, int]] = []
         """What was put into the story, and the document's revision after it."""
         self.task = BackgroundTask(FAILURE, self._ended)
         self._numbers = 0
-        self.error: LltermError | None = None
-        """Why the last round ended before its time."""
 
     @property
     def models(self) -> Sequence[str]:
@@ -76,6 +82,10 @@ class Sentences:
         self._sources.append(source)
         self._chains.append(Chains(source.vocabulary))
         self._weaves.append(WeaveCache())
+        if isinstance(source, OnServers):
+            self.news.append(source.news)
+            self._returned += source.news.returns
+            self._end_news.append(source.news.listen(self._news_heard))
 
     @property
     def running(self) -> bool:
@@ -102,6 +112,12 @@ class Sentences:
         """Draw no further; what there is stays."""
         if self.task.stop():
             self._end()
+
+    def close(self) -> None:
+        """The sitting is over: stop, and hear of no server any more."""
+        self.stop()
+        for end in self._end_news:
+            end()
 
     def keep(self, offer: SentenceOffer) -> None:
         """Let it stay for the next round, or no longer."""
@@ -148,6 +164,13 @@ class Sentences:
         if self._pieces:
             self._pieces[-1] = self._pieces[-1][0], self._session.document.revision
         return change
+
+    def _news_heard(self) -> None:
+        """A server went away, or was given up, or answers again."""
+        before, self._returned = self._returned, sum(news.returns for news in self.news)
+        if self._returned > before and of_server(self.error):
+            self.error = None
+        self._changed()
 
     def _story(self) -> bytes:
         document = self._session.document

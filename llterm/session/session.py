@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 from llterm.backends.remote.remote_backend import server_of
+from llterm.backends.remote.transport import of_server
 from llterm.constraints.spec import Constraint
 from llterm.core.bans import Bans
 from llterm.core.chat_messages import Chat, ChatsTold, chat_text
 from llterm.core.query import Source
 from llterm.core.sampling.sampler_settings import Sampling
+from llterm.core.server_news import Absence
 from llterm.core.weave_settings import WeaveSettings
 from llterm.engine.prompt_heads import opened_chat
 from llterm.errors import CapabilityMissing, LltermError
@@ -36,6 +39,9 @@ class Session(Cursor):
     def __init__(self, document: Document, drawing: SamplerChoice | None = None) -> None:
         super().__init__(document, drawing or SamplerChoice(document))
         self.incoming: Incoming | None = None
+        self._end_news: Callable[[], None] = lambda: None
+        self._returned = 0
+        """Of `returns`, those that were heard of."""
         self.reader = Reader(self)
         self.player = Player(self)
         self.autopilot = Autopilot(self)
@@ -51,9 +57,7 @@ class Session(Cursor):
         """
         self._leave_model()
         self.source = source
-        server = server_of(source)
-        if server is not None:
-            server.news.heard = self.changed
+        self._hear_news()
         if isinstance(source, ChatsTold):
             source.hear_chats(self.changed)
         self.suggestions.restore(source)
@@ -87,8 +91,21 @@ class Session(Cursor):
 
     def loading(self, progress: float, name: str = "") -> None:
         """A model is being loaded; the one in use stays so until it is attached."""
-        self.incoming = Incoming(name, progress)
+        before = self.incoming
+        absences = before.absences if before is not None and before.name == name else ()
+        self.incoming = Incoming(name, progress, absences)
         self.say(self.status if self.source else Status("loading", progress=progress))
+
+    def loading_waits(self, absences: Sequence[Absence]) -> None:
+        """What is known now of the servers of the model that is being loaded."""
+        if self.incoming is not None:
+            self.incoming = replace(self.incoming, absences=tuple(absences))
+            self.changed()
+
+    @property
+    def unopened(self) -> bool:
+        """Whether there is no model because it could not be opened."""
+        return self.source is None and self.incoming is None and self.status.state == "failed"
 
     def failed(self, error: LltermError) -> None:
         """It could not be loaded: the one in use, if there is one, stays."""
@@ -102,12 +119,19 @@ class Session(Cursor):
         self.autopilot.stop()
         self.samples.stop()
         self.stop()
+        self._end_news()
         await self._search.close()
         await self._recalling.close()
         self.suggestions.keep(self.source)
         self.document.close()
 
     # --- the weave
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is written or searched here that a stop ends."""
+        writing = self.player.playing or self.samples.running or self.autopilot.running
+        return self.weaving or writing
 
     def put_away(self) -> None:
         """Show no suggestions; the next weave here brings them back, with no inference."""
@@ -200,6 +224,20 @@ class Session(Cursor):
 
     # --- inner workings
 
+    def _hear_news(self) -> None:
+        """Of this model's servers, and of those of the model before no longer."""
+        self._end_news()
+        self._end_news = self.news.listen(self._news_heard) if self.news else lambda: None
+        self._returned = self.returns
+
+    def _news_heard(self) -> None:
+        """A server went away, or was given up, or answers again: then a weave that failed by it
+        may be woven, and nothing is wrong any more."""
+        back, self._returned = self.returns > self._returned, self.returns
+        if back and of_server(self.status.error):
+            self.status = Status("ready")
+        self.changed()
+
     def _leave_model(self) -> None:
         self.stop()
         self._recalling.stop()
@@ -207,6 +245,7 @@ class Session(Cursor):
         self.autopilot.stop()
         self.samples.stop()
         self.source = self.incoming = None
+        self._hear_news()
         self.reader.forget()
         self.suggestions.leave_model()
 

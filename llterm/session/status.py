@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from llterm.core.server_news import Absence
 from llterm.core.windows import SeenStory
 from llterm.errors import BackendUnavailable, LltermError
 
@@ -44,6 +45,13 @@ class Incoming:
     name: str
     progress: float
     """Share that is loaded, 0 to 1."""
+    absences: tuple[Absence, ...] = ()
+    """Its servers that do not answer yet."""
+
+    @property
+    def waited_for(self) -> tuple[Absence, ...]:
+        """Those that are asked again by themselves."""
+        return tuple(one for one in self.absences if one.phase == "waiting")
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from llterm.core.query import Source
 from llterm.core.tokens import LearnsTokens
 from llterm.core.weave_settings import WeaveSettings
 from llterm.engine.prompt_heads import open_chat, opened_chat
-from llterm.engine.weave import make_weave, rules_for
+from llterm.engine.weave import make_weave, rules_for, sees_less, surely_sees
 from llterm.errors import LltermError, UsageError
 from llterm.session.document import Document
 from llterm.session.placed_weave import Place, PlacedWeave
@@ -94,12 +94,16 @@ class Suggestions:
     def open(self, source: Source) -> PlacedWeave | WeaveBeginning:
         """Show the weave of this place: an earlier one of the same text, or one to begin.
 
-        Where somebody has to be asked for the story's tokens (`told`), it is only what the weave is
-        to begin with, and none is shown.
+        Where somebody has to be asked for the story's tokens, or for whether the model sees them
+        all (`told`), it is only what the weave is to begin with, and none is shown.
         """
         place = self._place()
         beginning = self._beginning(place, source)
-        placed = self._find(place, source) or self._weaves.known(beginning)
+        placed = self._find(place, source)
+        if placed is None:
+            placed = self._weaves.known(beginning)
+            if placed is not None and not surely_sees(source, placed.prompt):
+                placed = None
         if placed is None:
             self.shown, self._asked = None, place
             return beginning
@@ -344,8 +348,11 @@ class WeaveCache:
 
     async def told(self, beginning: WeaveBeginning) -> PlacedWeave:
         """A weave; asks for its prompt's tokens. Raises LltermError where they cannot be told."""
-        draft = beginning.draft(await opened_chat(beginning.source, beginning.chat))
-        return self._made(beginning, await draft.prompt(beginning.source.vocabulary))
+        source, chat = beginning.source, await opened_chat(beginning.source, beginning.chat)
+        while True:
+            prompt = await beginning.draft(chat).prompt(source.vocabulary)
+            if not await sees_less(source, prompt):
+                return self._made(beginning, prompt)
 
     def _made(
         self, beginning: WeaveBeginning, prompt: Prompt, saved: SavedWeave | None = None

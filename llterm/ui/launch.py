@@ -12,13 +12,13 @@ from llterm.config.schema import Ui
 from llterm.constraints.spec import Constraint
 from llterm.core.chat_messages import Chat
 from llterm.core.query import Backend
+from llterm.core.server_news import HearNews
 from llterm.core.weave_settings import WeaveSettings
 from llterm.keymap import Keymap
 
-Opening = Callable[[Callable[[float], None]], Awaitable[Backend]]
-"""Opens the model; calls back with the share that is loaded, from any thread.
-
-Raises LltermError.
+Opening = Callable[[Callable[[float], None], HearNews], Awaitable[Backend]]
+"""Opens the model; calls back with the share that is loaded, from any thread, and with the news of
+the server it is on, before that is asked. Raises LltermError.
 """
 
 

@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, cast
@@ -30,6 +31,7 @@ from llterm.config.sampling_values import choices
 from llterm.core.chat_messages import chat_text
 from llterm.core.display_text import area_text, field_text, label_text
 from llterm.core.query import Backend
+from llterm.core.server_news import HearNews, ServerNews
 from llterm.core.weave_settings import WeaveSettings
 from llterm.errors import LltermError
 from llterm.keymap import action_of
@@ -160,6 +162,8 @@ class LltermApp(App[None]):
             self.session.set_sampling(drawing.changed(launch.sampling))
         self._backend: Backend | None = None
         self._mixing = MixReader(self.session)
+        self._wanted: KnownModel | None = None
+        """The model that was chosen last; None: the one that llterm was started with."""
         self._rules_before: WeaveSettings = document.rules
         self._sampling_before = self.session.sampling
         self.main = WeaveScreen(
@@ -290,19 +294,33 @@ class LltermApp(App[None]):
         is the one that llterm was started with. A model that is still being loaded is given up.
         """
         session, loop = self.session, asyncio.get_running_loop()
+        self._wanted = chosen
         name = chosen.name if chosen else self.launch.model_name
         session.loading(0.0, name)
+        hearing, servers = ExitStack(), list[ServerNews]()
 
         def progress(share: float) -> None:
             loop.call_soon_threadsafe(tell, share)
 
+        def hear(news: ServerNews) -> None:
+            servers.append(news)
+            hearing.callback(news.listen(show_absences))
+
+        def awaited() -> bool:
+            # What is still under way when it is ready, or given up, comes too late.
+            return session.incoming is not None and session.incoming.name == name
+
         def tell(share: float) -> None:
-            # Those that are still under way when it is ready, or given up, come too late.
-            if session.incoming is not None and session.incoming.name == name:
+            if awaited():
                 session.loading(share, name)
 
+        def show_absences() -> None:
+            if awaited():
+                session.loading_waits([away for news in servers for away in news.absences])
+
         try:
-            backend = await self._open(chosen, progress)
+            with hearing:
+                backend = await self._open(chosen, progress, hear)
         except LltermError as error:
             session.failed(error)
             if session.source is None:
@@ -314,11 +332,13 @@ class LltermApp(App[None]):
         if chosen is not None:
             state.keep({"model": chosen.typed})
 
-    def _open(self, chosen: KnownModel | None, progress: Progress) -> Awaitable[Backend]:
+    def _open(
+        self, chosen: KnownModel | None, progress: Progress, hear: HearNews
+    ) -> Awaitable[Backend]:
         if chosen is None:
-            return self.launch.opening(progress)
+            return self.launch.opening(progress, hear)
         launch = self.launch
-        return open_model(chosen.typed, launch.config, launch.overrides, progress)
+        return open_model(chosen.typed, launch.config, launch.overrides, progress, hear)
 
     async def _take(self, backend: Backend) -> None:
         """Let a model be the one in use, and free the one before."""
@@ -342,7 +362,7 @@ class LltermApp(App[None]):
 
     @on(LoadModel)
     def _load_model(self, message: LoadModel) -> None:
-        self.load_model(message.known)
+        self.load_model(message.known or self._wanted)
 
     @on(UnloadModel)
     def _unload_model(self) -> None:

@@ -57,7 +57,7 @@ class Trouble(Message):
 
 @dataclass
 class LoadModel(Message):
-    """A model is to be the one in use; None: the one that llterm was started with."""
+    """A model is to be the one in use; None: the one that was wanted last."""
 
     known: KnownModel | None = None
 

@@ -16,14 +16,13 @@ from llterm.engine import ensemble
 from llterm.engine.mixture import Mix
 from llterm.errors import BackendUnavailable
 from tests.helpers.known_tokens import tokens_of
-from tests.helpers.mix_models import Endless, Hanging
+from tests.helpers.mix_models import Endless, Hanging, absence
 from tests.helpers.polling import until
 
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ensemble, "AGAIN", 0.01)
-    monkeypatch.setattr(ensemble, "LOOK", 0.01)
 
 
 def mixed(mode: Mode = "democratic", *, reference: int = 0) -> tuple[Mix, Hanging]:
@@ -39,8 +38,9 @@ def a_path(mix: Mix) -> Path:
 
 async def looked_at(server: Hanging) -> None:
     """Until it was noticed that it is away, and would have been left out."""
-    looks = server.looks
-    await until(lambda: server.looks > looks + 2)
+    looks = server.news.looks
+    server.news.stir()
+    await until(lambda: server.news.looks > looks)
 
 
 @pytest.mark.parametrize("mode", ["democratic", "round-robin", "reference"])
@@ -59,12 +59,13 @@ async def test_the_others_go_on_at_once_where_they_can(mode: Mode) -> None:
 async def test_it_comes_back_by_itself_and_is_heard_again() -> None:
     mix, server = mixed()
     changes: list[set[int]] = []
-    mix.company.changed = lambda: changes.append(set(mix.company.back))
+    mix.news.listen(lambda: changes.append(set(mix.company.back)))
     server.leave()
     await mix.look(a_path(mix))
     server.come_back()
     await until(lambda: mix.company.back)
-    assert changes == [set(), {1}]
+    assert changes[0] == set()
+    assert changes[-1] == {1}
     assert (await mix.look(a_path(mix))).speakers == (0, 1)
     assert not mix.company.lost
     await mix.close()
@@ -90,7 +91,7 @@ async def test_a_reference_is_waited_for() -> None:
     await looked_at(server)
     assert not asked.done()
     assert not mix.company.lost
-    assert mix.company.away(1) == server.why
+    assert mix.company.away(1) == absence()
     server.come_back()
     blend = await asked
     assert isinstance(blend, Blend)
@@ -158,7 +159,7 @@ async def test_who_is_recalled_is_asked_by_the_next_question() -> None:
     mix, server = mixed()
     server.leave()
     await mix.look(a_path(mix))
-    server.why = ""
+    server.news.tell([])
     mix.retry()
     assert not mix.company.lost
     asked = asyncio.create_task(mix.look(a_path(mix)))

@@ -15,10 +15,12 @@ from textual.pilot import Pilot
 from textual.screen import Screen
 from textual.widgets import OptionList
 
+from llterm.backends.registry import open_model
 from llterm.backends.scripted import ScriptedBackend
 from llterm.config import Config
 from llterm.constraints.spec import Constraint
 from llterm.core.query import Backend
+from llterm.core.server_news import HearNews
 from llterm.core.weave_settings import WeaveSettings
 from llterm.session.document import Document
 from llterm.session.session import Session
@@ -133,6 +135,8 @@ class Start:
 
     folder: Path
     opening: Callable[[Progress], Awaitable[Backend]] | None = None
+    address: str = ""
+    """The model is on a server at this address, if there is one."""
     config: Config = field(default_factory=Config)
     rules: WeaveSettings = field(default_factory=WeaveSettings)
     auto_weave: bool = False
@@ -146,8 +150,10 @@ class Start:
 
     @asynccontextmanager
     async def _run(self, story: bytes, size: tuple[int, int], ready: bool) -> AsyncIterator[Driven]:
-        async def scripted(progress: Progress) -> Backend:
-            return ScriptedBackend()
+        def opening(progress: Progress, hear: HearNews) -> Awaitable[Backend]:
+            if self.address:
+                return open_model(self.address, self.config, None, progress, hear)
+            return (self.opening or opens(ScriptedBackend))(progress)
 
         path = self.folder / "cat.loom"
         document = Document.open(path) if path.exists() else None
@@ -158,8 +164,8 @@ class Start:
             None,
             None,
             self.config,
-            self.opening or scripted,
-            "scripted",
+            opening,
+            self.address or "scripted",
             self.auto_weave,
             offer=self.offer,
             constraint=self.constraint,

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
+from uuid import uuid4
 
-from llterm.backends.remote.transport import RequestRefused
+from llterm.backends.remote.transport import Reply, RequestRefused
 from llterm.core.tokens import Tail
 from tests.helpers.little_model import (
     END,
@@ -198,6 +200,18 @@ class VllmServer(CompletionsServer):
         "Requested sample logprobs of {top}, which is greater than max allowed: {most}"
     )
 
+    async def get(self, path: str) -> Reply:
+        """What it lists has a time and a permission's id that are made up for each answer."""
+        reply = await super().get(path)
+        if path != "/v1/models":
+            return reply
+        made_up = uuid4().hex
+        models = [
+            {**one, "created": int(made_up[:8], 16), "permission": [{"id": f"modelperm-{made_up}"}]}
+            for one in reply.data["data"]
+        ]
+        return replace(reply, data={"object": "list", "data": models})
+
     def answer(self, path: str, body: Mapping[str, Any]) -> Any:
         if path == "/tokenize":
             ids = (
@@ -206,7 +220,7 @@ class VllmServer(CompletionsServer):
                 else self.cut(body["prompt"].encode())
             )
             return {"tokens": list(ids), "count": len(ids), "max_model_len": 512,
-                    "token_strs": [_spelled(self.vocabulary[id]) for id in ids]}  # fmt: skip
+                    "token_strs": [file_spelling(self.vocabulary[id]) for id in ids]}  # fmt: skip
         if path == "/detokenize":
             data = b"".join(self.vocabulary[id] for id in body["tokens"])
             return {"prompt": data.decode("utf-8", "replace")}
@@ -220,7 +234,7 @@ class VllmServer(CompletionsServer):
                 top = {**chosen, **dict(listed(before, body["prompt_logprobs"]))}
                 ranks = {id: rank for rank, id in enumerate(before, 1)}
                 places.append({
-                    str(id): {"logprob": lp, "rank": ranks[id], "decoded_token": self.shown(id)}
+                    str(id): {"logprob": lp, "rank": ranks[id], "decoded_token": self.decoded(id)}
                     for id, lp in top.items()
                 })  # fmt: skip
             answer["choices"][0].update(prompt_logprobs=places, prompt_token_ids=list(tokens))
@@ -229,8 +243,11 @@ class VllmServer(CompletionsServer):
     def text(self, id: int) -> str:
         return f"token_id:{id}"
 
+    def decoded(self, id: int) -> str:
+        return self.shown(id)
 
-def _spelled(data: bytes) -> str:
+
+def file_spelling(data: bytes) -> str:
     """As a byte-level vocabulary's file spells a token."""
     from llterm.backends.remote.token_spelling import _BYTES
 
@@ -396,6 +413,48 @@ class KoboldServer(Server):
         return {"results": [{"text": "", "finish_reason": "length", "logprobs": logprobs}]}
 
 
+class MlxServer(Server):
+    """mlx_lm (`mlx_lm/server.py`): a boolean `logprobs`, an unsorted list of the best whose first
+    entry stands for the position, tokens as in the vocabulary's file, and a list of models that
+    has no answer's body. It dies of a prompt that is all in its cache."""
+
+    dialect: ClassVar[str] = "mlx"
+    paths: ClassVar[Mapping[str, Any]] = {"/v1/models": None}
+    most: ClassVar[int | None] = 11
+    told: ClassVar[str] = "top_logprobs must be at most {most}"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cached: list[Tail] = []
+
+    def answer(self, path: str, body: Mapping[str, Any]) -> Any:
+        if path != "/v1/completions":
+            raise RequestRefused(404, None, "Not Found", "The server has no such address")
+        if not isinstance(body["logprobs"], bool):
+            told = "logprobs must be of type bool"
+            raise RequestRefused(400, {"error": told}, told, "The server refused")
+        self.refuse(body["top_logprobs"])
+        (tokens,) = self.prompts_of(body["prompt"])
+        assert tokens not in self.cached, "Sequence 43 has an empty prompt."
+        line = self.line(tokens, body["max_tokens"])
+        ended = line[-1][0] == END
+        full = (*tokens, *(chosen for chosen, _ in line))
+        self.cached = [other for other in self.cached if full[: len(other)] != other] + [full]
+        entries = []
+        for chosen, before in line:
+            top = [] if self.mute else listed(before, body["top_logprobs"])
+            unsorted = [{"id": id, "token": file_spelling(self.vocabulary[id]), "logprob": lp}
+                        for id, lp in (*top[2:], *top[:2])]  # fmt: skip
+            entries.append({**unsorted[0], "top_logprobs": unsorted} if unsorted else
+                           {"id": chosen, "logprob": before[chosen]})  # fmt: skip
+        text = b"".join(self.vocabulary[id] for id, _ in line if id != END).decode(
+            "utf-8", "replace"
+        )
+        return {"object": "text_completion", "model": body["model"],
+                "choices": [{"index": 0, "finish_reason": "stop" if ended else "length",
+                             "text": text, "logprobs": {"content": entries}}]}  # fmt: skip
+
+
 class ChatServer(Server):
     """OpenAI's chat, as DeepSeek speaks it (api-docs.deepseek.com, chat prefix completion)."""
 
@@ -430,5 +489,5 @@ class ChatServer(Server):
 
 SERVERS: Sequence[type[Any]] = (
     LlamaServer, OldLlamaServer, VllmServer, SglangServer, TabbyServer, OllamaServer, KoboldServer,
-    WebuiServer, CompletionsServer, EchoServer, ChatServer,
+    WebuiServer, CompletionsServer, EchoServer, MlxServer, ChatServer,
 )  # fmt: skip

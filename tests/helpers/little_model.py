@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from typing import Any, ClassVar
 
 from llterm.backends.remote.transport import Reply, RequestRefused, TransportUsage
+from llterm.core.server_news import ServerNews
 from llterm.core.tokens import Tail
 
 VOCABULARY: Sequence[bytes] = (
@@ -77,7 +78,7 @@ class Server:
 
     def __init__(self) -> None:
         self.name = "http://server"
-        self.away = ""
+        self.news = ServerNews()
         self.requests: list[tuple[str, Mapping[str, Any]]] = []
         self.visited: list[str] = []
         self.mute = False

@@ -10,6 +10,7 @@ import numpy as np
 
 from llterm.core.distribution import Logprobs
 from llterm.core.query import Fact, Failed, Query
+from llterm.core.server_news import Absence, Phase, ServerNews
 from llterm.core.tokens import Tail
 from llterm.errors import BackendUnavailable
 from llterm.session.mix_reader import MixReader
@@ -51,32 +52,42 @@ class Limited(Tokenized):
             yield Fact(answer.path, limited, answer.cost)
 
 
+class CountedNews(ServerNews):
+    """Counts how often somebody looks who is waited for."""
+
+    looks = 0
+
+    @property
+    def waited_for(self) -> tuple[Absence, ...]:
+        self.looks += 1
+        return super().waited_for
+
+
+def absence(words: str = "Connection refused", phase: Phase = "waiting") -> Absence:
+    """Of a server that nobody listens at."""
+    return Absence("near", "http://near", "unreached", words, 0.0, 30.0, phase)
+
+
 class Hanging(Endless):
     """A model on a server that goes away: who asks it meanwhile waits."""
 
     def __init__(self, seed: int) -> None:
         super().__init__(seed)
-        self.why = ""
-        self.looks = 0
-        """How often it was asked whether it is away."""
+        self.news = CountedNews("near")
         self.here = asyncio.Event()
         self.here.set()
         self.gives_up = False
         """Its wire's patience is at its end."""
         self.refused = 0
 
-    @property
-    def away(self) -> str:
-        self.looks += 1
-        return self.why
-
     def leave(self) -> None:
-        self.why = "http://near: Connection refused"
         self.here.clear()
+        self.news.tell([absence()])
 
     def come_back(self) -> None:
-        self.why, self.gives_up = "", False
+        self.gives_up = False
         self.here.set()
+        self.news.tell([])
 
     async def ask(self, queries: Sequence[Query]) -> AsyncGenerator[Fact | Failed]:
         if self.gives_up:

@@ -37,13 +37,19 @@ def folders(home: Path) -> dict[str, str]:
 def run(home: Path, *arguments: str | Path, stdin: bytes = b"", **environment: str) -> Ran:
     """`llterm …` with its exit code and both outputs; nothing of this machine's settings reaches
     it."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("LLTERM_")}
-    done = subprocess.run(
+    process = start(home, *arguments, **environment)
+    out, err = process.communicate(stdin)
+    return Ran(process.returncode, out.decode(), err.decode())
+
+
+def start(home: Path, *arguments: str | Path, **environment: str) -> subprocess.Popen[bytes]:
+    """`llterm …` under way, with pipes to it and from it."""
+    outside = {name: value for name, value in os.environ.items() if not name.startswith("LLTERM_")}
+    return subprocess.Popen(
         [sys.executable, "-m", "llterm", *map(str, arguments)],
-        input=stdin,
-        capture_output=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         cwd=home,
-        env={**kept, **folders(home), **environment},
-        check=False,
+        env={**outside, **folders(home), **environment},
     )
-    return Ran(done.returncode, done.stdout.decode(), done.stderr.decode())

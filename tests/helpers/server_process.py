@@ -40,6 +40,11 @@ class Process:
         lines = (line for line in self._running.stdout if line.startswith("http"))
         self.address = next(lines).strip()
 
+    def again(self) -> None:
+        """End it, and start it anew."""
+        self.kill()
+        self.start()
+
     def kill(self) -> None:
         assert self._running is not None
         self._running.kill()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from llterm.core.server_news import Absence, Phase, ServerNews
 from llterm.jobs.runner import absences
 from llterm.output import ProgressLine
 from tests.helpers.json_schema import run_json
@@ -38,20 +39,32 @@ def test_what_a_server_said_is_replayed_without_it(tmp_path: Path, process: Proc
 def test_a_server_that_is_away_is_told_once_and_that_it_is_back(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    tell = absences(ProgressLine())
-    tell("")
-    for line in ("Connection refused; asking again for 30 s: http://a",) * 3:
-        tell(line)
-    tell("No route to host; asking again for 30 s: http://b")
-    tell("")
-    tell("")
+    first, second = ServerNews("a"), ServerNews("b")
+    hear = absences(ProgressLine())
+    for news in (first, second):
+        hear(news)
+    first.tell([])
+    for phase in ("waiting", "unknown", "waiting", "given up", "waiting"):
+        first.tell([_absence("a", "Connection refused", phase)])
+    second.tell([_absence("b", "No route to host", "spared")])
+    second.tell([_absence("b", "No route to host", "waiting")])
+    first.tell([])
+    second.tell([_absence("b", "No route to host", "given up")])
+    second.tell_most_listed(20)
+    second.stir()
+    first.tell([])
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.splitlines() == [
         "Connection refused; asking again for 30 s: http://a",
         "No route to host; asking again for 30 s: http://b",
-        "http://a, http://b answered again",
+        "http://a answered again",
+        "b lists 20 candidates at most",
     ]
+
+
+def _absence(model: str, words: str, phase: Phase) -> Absence:
+    return Absence(model, f"http://{model}", "unreached", words, 0.0, 30.0, phase)
 
 
 @pytest.mark.server

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
-import subprocess
-import sys
-from collections.abc import Iterator
 
 import pytest
 
@@ -24,25 +20,6 @@ pytestmark = pytest.mark.server
 
 RULES = WeaveSettings(depth=6, beams=5, heal=False)
 PROMPT = "Once upon a time there was a little"
-
-
-@pytest.fixture(scope="module")
-def address() -> Iterator[str]:
-    command = [sys.executable, "-m", "llama_cpp.server", "--model", str(BUNDLED), "--port", "0",
-               "--n_ctx", "512", "--logits_all", "true"]  # fmt: skip
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    assert process.stderr is not None
-    try:
-        lines = iter(process.stderr.readline, b"")
-        yield next(
-            match.group().decode()
-            for line in lines
-            if (match := re.search(rb"http://127\.0\.0\.1:\d+|http://localhost:\d+", line))
-        )
-    finally:
-        process.kill()
-        process.wait()
-        process.stderr.close()
 
 
 async def test_it_weaves_and_scores_as_in_process(address: str) -> None:

@@ -23,6 +23,7 @@ from llterm.backends.remote.probe import reused_tokens
 from llterm.backends.remote.server_connection import open_remote
 from llterm.backends.remote.transport import RequestRefused
 from llterm.config.server_settings import DIALECTS, ServerSettings
+from llterm.core.server_news import ServerNews
 from llterm.core.tokens import Anchor, Tail
 from llterm.core.weave_settings import WeaveSettings
 from llterm.core.weave_state import Weave
@@ -151,9 +152,13 @@ async def used(server: Strange, dialect: str) -> str:
     """What is shown of a server that is met, asked as doctor does, woven with and scored on."""
     shown: list[str] = []
     settings = ServerSettings((server.url,), dialect=dialect, timeout=0.5, connect_timeout=2.0)
+
+    def hear(news: ServerNews) -> None:
+        news.listen(lambda: shown.extend(one.words for one in news.absences))
+
     with suppress(LltermError):
         try:
-            backend = await open_remote("tiny", settings, tell=shown.append, fresh=True)
+            backend = await open_remote("tiny", settings, hear=hear, fresh=True)
         except LltermError as error:
             shown.append(str(error))
             raise

@@ -13,11 +13,12 @@ from llterm.core.mixing.opinion_pools import OpinionPool
 from llterm.core.query import Backend
 from llterm.core.sampling.sampler_settings import PRESETS
 from llterm.core.weave_settings import WeaveSettings
+from llterm.engine import ensemble
 from llterm.engine.mixture import Mix
 from llterm.errors import BackendUnavailable, UsageError
 from llterm.ui.dialogs.help_dialog import HelpDialog
-from llterm.ui.mix import mix_view
 from llterm.ui.mix.mix_screen import MixScreen
+from llterm.ui.mix.mix_view import MEASURES
 from llterm.ui.mix.model_columns import ModelCharts, ModelColumns
 from tests.helpers.driven_app import Driven, Progress, Start, drawn
 from tests.helpers.known_tokens import tokens_of
@@ -172,7 +173,7 @@ async def test_a_model_that_dies_is_a_row_and_can_be_tried_again(start: Start) -
         mortal.dead = True
         await stepped(at, screen, 2)
         await read(at, screen)
-        await at.until(lambda: "! A random-1 silent for" in shown(screen))
+        await at.until(lambda: "! A random-1 silent since" in shown(screen))
         assert "the mix goes on without it" in " ".join(shown(screen).split())
         assert "It refused the connection." in shown(screen)
         assert "p(x) = 1·random-2(x)" in shown(screen)
@@ -186,13 +187,13 @@ async def test_a_model_that_dies_is_a_row_and_can_be_tried_again(start: Start) -
 async def test_a_silent_model_is_switched_off_by_a_key_and_nothing_hangs(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mix_view, "SLOW", 0.0)
+    monkeypatch.setattr(ensemble, "SLOW", 0.0)
     hanging = Hanging(1)
     async with side_by_side(start, [hanging, Endless(2)]) as (at, screen):
         hanging.here.clear()
         count = len(screen.mixing.pieces)
         await at.press("full_stop")
-        await at.until(lambda: "! A random-1 silent for" in shown(screen))
+        await at.until(lambda: "! A random-1 silent since" in shown(screen))
         assert "the mix waits (x: no more)" in " ".join(shown(screen).split())
         assert len(screen.mixing.pieces) == count
         await at.press("x")
@@ -208,7 +209,7 @@ async def test_when_nobody_is_left_a_row_says_why_and_the_play_ends(start: Start
         for model in models:
             model.dead = True
         await at.press("p")
-        await at.until(lambda: "B random-2 silent for" in shown(screen))
+        await at.until(lambda: "B random-2 silent since" in shown(screen))
         told = " ".join(shown(screen).split())
         assert "the mix stands still and asks again" in told
         assert not at.session.player.playing
@@ -308,7 +309,7 @@ async def test_what_a_server_does_not_tell_is_nowhere_on_the_screen(start: Start
         for table in ("", "v"):
             if table:
                 await at.press(table)
-            for _ in mix_view.MEASURES:
+            for _ in MEASURES:
                 await at.press("c")
                 assert "nan" not in shown(screen)
                 assert "KLD not told" in shown(screen)

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 from textual.widgets import OptionList
 
 from benchmarks.server import server as server_of
-from llterm.backends.remote.remote_backend import RemoteBackend
 from llterm.backends.remote.server_connection import connect
-from llterm.backends.remote.transport import Reply
 from llterm.config import Config, ModelConfig
 from llterm.config.server_settings import ServerSettings
 from llterm.core.query import Backend
@@ -92,34 +88,6 @@ async def test_a_space_at_the_end_is_told_each_time(start: Start) -> None:
             await at.press("space")
 
 
-class Leaving(LlamaServer):
-    """Goes away: who asks it meanwhile waits."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.here = asyncio.Event()
-        self.here.set()
-
-    async def post(self, path: str, body: Mapping[str, Any], *, idempotent: bool = True) -> Reply:
-        await self.here.wait()
-        return await super().post(path, body, idempotent=idempotent)
-
-
-async def test_a_weave_that_waits_for_its_server_says_so(start: Start) -> None:
-    server = Leaving()
-    async with served(start, server)(STORY) as at:
-        await at.until(lambda: at.session.source)
-        server.away = "http://server: Connection refused"
-        server.here.clear()
-        await at.press("ctrl+j")
-        await at.until(lambda: at.line("found").startswith("no answer from tiny"))
-        assert "stops" in at.line("found")
-        server.away = ""
-        server.here.set()
-        await at.until(lambda: not at.session.weaving)
-        await at.until(lambda: "suggestion" in at.line("found"))
-
-
 async def test_the_counter_is_told_with_the_words(start: Start) -> None:
     async with served(start, LlamaServer())(STORY) as at:
         await at.weave()
@@ -171,17 +139,6 @@ async def test_suggestions_come_back_at_the_next_start_without_a_request(
         assert [suggestion.data for suggestion in at.session.view.suggestions] == texts
         assert not at.session.stale
         assert STORY not in [body.get("content", body.get("prompt")) for _, body in server.requests]
-
-
-async def test_a_server_that_is_away_is_told_while_it_is(start: Start) -> None:
-    async with served(start, LlamaServer())(STORY) as at:
-        backend = at.session.source
-        assert isinstance(backend, RemoteBackend)
-        backend.news("Connection refused; asking again: http://server")
-        await at.until(lambda: at.line("found").startswith("Connection refused"))
-        assert "stops" in at.line("found")
-        backend.news("")
-        await at.until(lambda: "Connection" not in at.line("found"))
 
 
 @pytest.mark.parametrize("kind", [LlamaServer, VllmServer], ids=lambda kind: kind.__name__)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
 from difflib import get_close_matches
 from types import ModuleType
 from typing import Any
@@ -40,7 +41,12 @@ def chat_format(llama: ModuleType, model: Any, vocabulary: LlamaVocabulary) -> C
     special = {
         token.data for token in map(vocabulary.token, range(vocabulary.size)) if token.special
     }
-    return named_format(llama, next((name for mark, name in _MARKS if mark in special), PLAIN))
+    return likely_format(llama, special.__contains__)
+
+
+def likely_format(llama: ModuleType, has: Callable[[bytes], bool]) -> ChatFormat:
+    """What a model's special tokens look like, else the plain one; `has` knows them by name."""
+    return named_format(llama, next((name for mark, name in _MARKS if has(mark)), PLAIN))
 
 
 def format_of(

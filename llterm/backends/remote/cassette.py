@@ -39,6 +39,7 @@ from llterm.backends.remote.transport import (
 from llterm.config.server_settings import DIALECTS, ServerSettings
 from llterm.core.display_text import display_text, label_text
 from llterm.core.json_text import json_text
+from llterm.core.server_news import ServerNews
 from llterm.errors import BackendUnavailable, LltermError, UsageError, reason
 from llterm.regular_file import read_file
 
@@ -238,8 +239,8 @@ class RecordingTransport:
         return self._transport.spent
 
     @property
-    def away(self) -> str:
-        return self._transport.away
+    def news(self) -> ServerNews:
+        return self._transport.news
 
     async def close(self) -> None:
         await self._transport.close()
@@ -265,6 +266,7 @@ class ReplayTransport:
     def __init__(self, path: Path) -> None:
         """Reads the file whole. Raises UsageError where it is no cassette."""
         self.name = path.name
+        self.news = ServerNews()
         settings, entries = read_cassette(path)
         self._limit = settings.parallel or 1
         self._entries: dict[str, list[CassetteEntry]] = defaultdict(list)
@@ -299,10 +301,6 @@ class ReplayTransport:
     @property
     def spent(self) -> TransportUsage:
         return TransportUsage(requests=self._served.total(), **self._tokens)
-
-    @property
-    def away(self) -> str:
-        return ""
 
     async def close(self) -> None:
         """Nothing is open."""

@@ -12,6 +12,7 @@ from itertools import pairwise
 import numpy as np
 
 from llterm.backends.remote.dialect import Dialect, Tokenizes
+from llterm.backends.remote.server_faults import is_unwritten
 from llterm.backends.remote.server_vocabulary import RemoteVocabulary, is_end
 from llterm.backends.remote.steps import (
     CompletionRequest,
@@ -20,7 +21,7 @@ from llterm.backends.remote.steps import (
     TokenCandidate,
     Turn,
 )
-from llterm.backends.remote.transport import BadAnswer, Transport
+from llterm.backends.remote.transport import BadAnswer, RequestRefused, Transport
 from llterm.core.distribution import Distribution
 from llterm.core.tokens import Path, Tail, Token
 from llterm.errors import LltermError
@@ -64,7 +65,21 @@ class Client:
         return self._quickest if math.isfinite(self._quickest) else 0.0
 
     async def steps(self, request: CompletionRequest) -> AsyncGenerator[Sequence[CompletionStep]]:
-        """The answer to one request, in as many parts as it comes in. Raises LltermError."""
+        """The answer to one request, in as many parts as it comes in. Raises LltermError.
+
+        Steps may be missing: a server leaves out those that end inside a character, or loses its
+        whole answer with one of them.
+        """
+        try:
+            async with aclosing(self._parts(request)) as parts:
+                async for part in parts:
+                    yield part
+        except RequestRefused as error:
+            if not is_unwritten(error):
+                raise
+
+    async def _parts(self, request: CompletionRequest) -> AsyncGenerator[Sequence[CompletionStep]]:
+        """As `steps`; raises also where the answer was lost."""
         traits = self.dialect.traits
         rounds = len(request.prompts) * request.tokens / min(traits.slots, len(request.prompts))
         stream = self._streams and request.tokens > 1 and rounds * self.pace > SLOW + self.waits
@@ -143,6 +158,16 @@ class Client:
                 else None
             )
         return self.vocabulary.id_of(candidate.data) if candidate.data else None
+
+    def untold(self, listed: Sequence[TokenCandidate]) -> float:
+        """The probability of those whose text the server does not tell."""
+        if not self.by_ids:
+            return 0.0
+        return math.fsum(
+            math.exp(min(candidate.logprob, 0.0))
+            for candidate in listed
+            if self.id_of(candidate) is None
+        )
 
     def distribution(self, listed: Sequence[TokenCandidate]) -> Distribution | None:
         """From a server's candidates, or None where none can be told. Raises BadAnswer."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Protocol, Self, runtime_checkable
@@ -16,8 +17,10 @@ from llterm.backends.remote.steps import (
     Prompt,
     ServerTraits,
 )
-from llterm.backends.remote.transport import Transport
+from llterm.backends.remote.transport import RequestRefused, Transport
 from llterm.core.tokens import Tail, Token
+
+_NO_TEMPLATE = re.compile("must provide a chat template|chat_template is not set")
 
 
 class Dialect(Protocol):
@@ -94,6 +97,19 @@ class TellsVocabulary(Protocol):
 
 
 @runtime_checkable
+class ListsTokens(Protocol):
+    """A server that tells what any ids mean, but not how many its model has."""
+
+    async def listing(self, transport: Transport, most: int) -> Sequence[Token]:
+        """The tokens with ids below `most` whose bytes it tells, by id. Raises LltermError."""
+        ...
+
+    def learn(self, tokens: Sequence[Token]) -> None:
+        """These are known from an earlier time."""
+        ...
+
+
+@runtime_checkable
 class TellsTemplate(Protocol):
     """A server that tells how its model's chats are written."""
 
@@ -114,8 +130,9 @@ class AppliesTemplate(Protocol):
 
     async def apply_template(
         self, transport: Transport, messages: Messages
-    ) -> str | Sequence[Token]:
-        """The chat up to where the reply begins. Raises LltermError."""
+    ) -> str | Sequence[Token] | None:
+        """The chat up to where the reply begins; None where its model has no template. Raises
+        LltermError."""
         ...
 
 
@@ -137,3 +154,9 @@ class EchoesLogprobs(Protocol):
     def read_scoring(self, data: Any) -> Sequence[Position]:
         """Each token of the prompt; the first has nothing before it and lists no candidates."""
         ...
+
+
+def has_no_template(error: RequestRefused) -> bool:
+    """Whether a chat was refused for want of a template: transformers, in which vLLM and SGLang
+    write chats, says that it is not set, or must be provided."""
+    return error.status == 400 and _NO_TEMPLATE.search(error.detail) is not None

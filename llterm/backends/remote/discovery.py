@@ -6,7 +6,8 @@ import asyncio
 from typing import Any
 
 from llterm.backends.remote.answer import LARGEST
-from llterm.backends.remote.transport import BadAnswer, RequestRefused, Transport
+from llterm.backends.remote.model_choice import OfferedModel, choose_model
+from llterm.backends.remote.transport import BadAnswer, RequestRefused, ServerFailed, Transport
 from llterm.errors import BackendUnavailable, LltermError
 
 PATIENCE = 5.0
@@ -46,9 +47,28 @@ class Discovery:
         listed = (await self.table("/v1/models")).get("data")
         return [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
 
+    async def models_anew(self) -> list[dict[str, Any]]:
+        """As `models`, asked again: what loads a model changes what it says."""
+        self._asked.pop("/v1/models", None)
+        return await self.models()
+
+    async def chosen_model(self) -> str | None:
+        """The model that is meant where the person named none; None where none is listed.
+
+        Raises ModelError where there are several.
+        """
+        listed = [OfferedModel.of(entry) for entry in await self.models() if "id" in entry]
+        return choose_model(listed, self.transport.name)
+
     async def model_names(self) -> list[str]:
         """The names under which it lists them."""
         return [str(entry["id"]) for entry in await self.models() if "id" in entry]
+
+    @property
+    def late(self) -> bool:
+        """Whether an address did not answer in time: what takes longer is not asked unless the
+        person has named a model."""
+        return any(isinstance(fault, BackendUnavailable) for fault in self.faults)
 
     async def aclose(self) -> None:
         """End what is still being asked."""
@@ -66,6 +86,12 @@ class Discovery:
             if error.status not in (404, 405, 501):
                 self._note(error, path)
         except BadAnswer as error:
+            self._note(error, path)
+        except ServerFailed as error:
+            # An address of its own that breaks (transformers' list of models) is not a server that
+            # is away, as behind a gateway.
+            if error.status != 500:
+                raise
             self._note(error, path)
         except TimeoutError:
             slow = BackendUnavailable(

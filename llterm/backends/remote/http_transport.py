@@ -12,18 +12,21 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from llterm.backends.remote.api_keys import Secret
+from llterm.backends.remote.attendance import Attendance
 from llterm.backends.remote.pool import Clock, ReplicaPool, ReplicaState, Sleep
 from llterm.backends.remote.replica import Replica
 from llterm.backends.remote.server_faults import PATIENCE, Kind, ServerFault, gave_up
 from llterm.backends.remote.transport import (
+    BrokenOff,
     Reply,
+    RequestRefused,
     StreamTokenCount,
-    Tell,
     TransportUsage,
     tokens_of,
 )
 from llterm.config.server_settings import ServerSettings
 from llterm.core.json_text import json_text
+from llterm.core.server_news import ServerNews
 from llterm.errors import BackendUnavailable, LltermError
 
 T = TypeVar("T")
@@ -34,6 +37,8 @@ FIRST_PAUSE, LONGEST_PAUSE, JITTER = 0.25, 8.0, 0.1
 little longer by chance, so that many clients do not come back together."""
 _RESTED = frozenset(("unreached", "busy", "loading"))
 """Faults after which the replica rests at once, and has surely done nothing."""
+_KEYLESS = (401, 403)
+"""Refusals that are of the key, whatever is asked."""
 
 
 @dataclass(eq=False)
@@ -60,15 +65,14 @@ class HttpTransport:
         self,
         settings: ServerSettings,
         key: Secret | None = None,
-        tell: Tell | None = None,
+        news: ServerNews | None = None,
         *,
         clock: Clock = time.monotonic,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
         """Opens nothing yet, but takes some time for the HTTP library and its certificates.
 
-        `tell` hears a line when the server is away or loads its model, and an empty one when all is
-        well again.
+        `news` are told which replicas do not answer, and which do again.
         """
         replicas = [Replica(url, settings, key) for url in settings.base_url]
         states = [ReplicaState(one.address) for one in replicas]
@@ -79,9 +83,8 @@ class HttpTransport:
             states, settings.parallel or PARALLEL * len(replicas), clock, sleep
         )
         self._clock, self._sleep = clock, sleep
-        self._tell = tell or (lambda _: None)
-        self._told = False
-        self.away = ""
+        self.news = ServerNews() if news is None else news
+        self._attendance = Attendance(self._pool, clock, self.news)
         self._counts = Counter[str]()
         more = f" and {len(replicas) - 1} more" if len(replicas) > 1 else ""
         self.name = states[0].address + more
@@ -111,8 +114,11 @@ class HttpTransport:
                     self._count(*tally.new(event))
                     yield event
         except ServerFault as fault:
-            self._pool.failed(state, fault, began)
-            raise gave_up(fault, 1, begun=True) from None
+            self._failed(state, fault, began)
+            error = gave_up(fault, 1, begun=True)
+            if not isinstance(error, BrokenOff):
+                self._attendance.give_up()
+            raise error from None
         except LltermError as error:
             raise _bare(error) from None
         finally:
@@ -159,13 +165,15 @@ class HttpTransport:
         history: _RequestHistory,
     ) -> tuple[ReplicaState, T]:
         """Try until it works; the replica that answered is still leased then."""
-        while True:
-            try:
-                return await self._once(attempt, body, history)
-            except ServerFault as fault:
-                if not self._may_help(fault, history):
-                    raise gave_up(fault, history.attempts) from None
-            await self._sleep(self._backoff(history))
+        with self._attendance.request():
+            while True:
+                try:
+                    return await self._once(attempt, body, history)
+                except ServerFault as fault:
+                    if not self._may_help(fault, history):
+                        self._attendance.give_up()
+                        raise gave_up(fault, history.attempts) from None
+                await self._sleep(self._backoff(history))
 
     def _backoff(self, history: _RequestHistory) -> float:
         """Seconds before the next attempt: none where the pool has replicas rest, or another."""
@@ -187,22 +195,25 @@ class HttpTransport:
         history.attempts += 1
         began = self._clock()
         try:
-            result = await attempt(self.replicas[state])
+            with self._attendance.attempt(state):
+                result = await attempt(self.replicas[state])
         except ServerFault as fault:
             history.failed(state, fault)
-            self._pool.failed(state, fault, began)
-            self._say_away(fault)
+            self._failed(state, fault, began)
             self._pool.release(state)
             raise
         except LltermError as error:
-            if not isinstance(error, BackendUnavailable):
-                self._works(state)
+            if isinstance(error, BackendUnavailable):
+                self._attendance.refused(state, error.cause.removesuffix("."), began)
+            else:
+                self._understood(state, error, began)
             self._pool.release(state)
             raise _bare(error) from None
         except BaseException:
             self._pool.release(state)
             raise
-        self._works(state)
+        self._pool.worked(state)
+        self._attendance.answered(state)
         return state, result
 
     def _may_help(self, fault: ServerFault, history: _RequestHistory) -> bool:
@@ -214,22 +225,17 @@ class HttpTransport:
         retries = PATIENCE[fault.kind].retries
         return retries is None or history.faults[fault.kind] < retries + len(self.replicas)
 
-    def _works(self, state: ReplicaState) -> None:
+    def _understood(self, state: ReplicaState, error: LltermError, began: float) -> None:
+        """It answered, though not with what was asked for."""
         self._pool.worked(state)
-        self.away = ""
-        if self._told:
-            self._told = False
-            self._tell("")
+        if isinstance(error, RequestRefused) and error.status in _KEYLESS:
+            self._attendance.refused(state, error.cause.removesuffix("."), began)
+        else:
+            self._attendance.answered(state)
 
-    def _say_away(self, fault: ServerFault) -> None:
-        if fault.kind not in _RESTED or self._pool.other_awake(()):
-            return
-        if fault.kind != "busy":
-            self.away = f"{fault.address}: {fault.words}"
-        if not fault.final:
-            self._told = True
-            seconds = self._pool.patience(fault).seconds
-            self._tell(f"{fault.words}; asking again for {seconds:.0f} s: {fault.address}")
+    def _failed(self, state: ReplicaState, fault: ServerFault, began: float) -> None:
+        self._pool.failed(state, fault, began)
+        self._attendance.failed(state, fault, began)
 
     def _count(self, prompt: int, answer: int) -> None:
         self._counts["prompt_tokens"] += prompt

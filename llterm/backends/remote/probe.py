@@ -12,8 +12,9 @@ from llterm.backends.remote.dialect import Dialect, EchoesLogprobs
 from llterm.backends.remote.dialects import REGISTRY, dialects_to_probe
 from llterm.backends.remote.dialects.llama import LlamaDialect
 from llterm.backends.remote.discovery import Discovery, told_of
-from llterm.backends.remote.steps import CompletionRequest, CompletionStep, Prompt
-from llterm.backends.remote.transport import BadAnswer, RequestRefused, Transport
+from llterm.backends.remote.model_choice import listing
+from llterm.backends.remote.steps import CompletionRequest, CompletionStep, Prompt, shown_name
+from llterm.backends.remote.transport import BadAnswer, RequestRefused, ServerFailed, Transport
 from llterm.core.json_text import json_text
 from llterm.errors import BackendUnavailable, CapabilityMissing, LltermError
 
@@ -32,8 +33,24 @@ async def find_dialect(discovery: Discovery, name: str, model: str | None) -> Di
     """
     # Alone at first: a server that is not there is told once.
     await discovery.get("/v1/models")
+    try:
+        return await _found(discovery, name, model)
+    except RequestRefused as error:
+        names = await discovery.model_names()
+        if model is not None and names and model not in names and error.status in (400, 404, 422):
+            error.hint = f"It lists {listing(names)}; {shown_name(model)} is not among them."
+        raise
+
+
+async def _found(discovery: Discovery, name: str, model: str | None) -> Dialect:
     if name != "auto":
         return await _named(discovery, REGISTRY[name].dialect, model)
+    owners = {entry.get("owned_by") for entry in await discovery.models()}
+    for row in REGISTRY.values():
+        if row.owner and row.owner in owners:
+            named = await row.dialect.detect(discovery, model)
+            if named is not None:
+                return await with_trials(discovery.transport, named)
     kinds = dialects_to_probe(by_themselves=True)
     for dialect in await asyncio.gather(*(kind.detect(discovery, model) for kind in kinds)):
         if dialect is not None:
@@ -48,11 +65,15 @@ async def detect_again(
 
     None where it is of another kind now. Raises LltermError.
     """
-    listed = [{**one, "created": None} for one in await discovery.models()]
     dialect = await REGISTRY[name].dialect.detect(discovery, model)
     if dialect is None:
         return None
-    said = f"{dialect!r} {json_text(listed, sort=True)}"
+    # vLLM makes the first two up for each answer.
+    passing = {"created": None, "permission": None, "status": None}
+    listed = [{**entry, **passing} for entry in await discovery.models()]
+    # What else a server has, and has loaded, says nothing of this model.
+    own = [entry for entry in listed if shown_name(str(entry.get("id"))) == dialect.traits.model]
+    said = f"{dialect!r} {json_text(own or listed, sort=True)}"
     return dialect, hashlib.sha256(said.encode()).hexdigest()
 
 
@@ -65,8 +86,8 @@ async def with_trials(transport: Transport, dialect: Dialect) -> Dialect:
         raise CapabilityMissing(
             "This server gives no probabilities",
             f"{traits.server} was asked for the two most probable tokens and did not tell them.",
-            "Some models and servers cannot, or must be started so that they do: see the page on"
-            " servers in the documentation.",
+            "Some must be started so that they do: see the page on servers. transformers' server"
+            " cannot: vLLM and mlx_lm serve the same folder, and `-m FILE.gguf` needs no server.",
         )
     known = [one for step in first for one in step.listed]
     if traits.ids_out and any(one.id is None for one in known):
@@ -114,8 +135,16 @@ async def _other(discovery: Discovery, model: str | None) -> Dialect:
             if isinstance(error, RequestRefused) and error.status == 401:
                 raise
             errors.append(error)
+        except ServerFailed as error:
+            # One that breaks at what it does not know; any other failure passes, or is told.
+            if error.status != 500:
+                raise
+            errors.append(error)
     telling = max([*errors, *discovery.faults], key=_telling, default=None)
     if telling is not None:
+        if model is None and not await discovery.model_names():
+            first = discovery.transport.name.split()[0]
+            telling.hint = f"It lists no models: name the one you mean, -m '{first}#NAME'."
         raise telling
     raise BackendUnavailable(
         f"{discovery.transport.name} is no model's server",
@@ -161,6 +190,9 @@ async def _most(transport: Transport, dialect: Dialect) -> int | None:
             named = [int(limit) for limit in _NUMBER.findall(error.detail)]
             named_limit = max((limit for limit in named if 1 < limit < asked), default=None)
             if named_limit is not None:
+                if named_limit == dialect.traits.top:
+                    # It is what servers of this kind are known for.
+                    return named_limit
                 tries = [named_limit, *(limit for limit in LIMITS if limit < named_limit)]
             continue
         listed = max((len(step.listed) for step in steps), default=0)

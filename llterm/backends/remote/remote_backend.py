@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from llterm.backends.chat_opener import ChatOpener
 from llterm.backends.remote.client import Client
+from llterm.backends.remote.context_limit import KnownContext
 from llterm.backends.remote.dialect import Dialect
 from llterm.backends.remote.masked_distributions import MaskedDistributions
 from llterm.backends.remote.server_scoring import can_read, score_text
@@ -19,23 +20,22 @@ from llterm.backends.remote.transport import (
     BadAnswer,
     BrokenOff,
     RequestRefused,
-    StatusFeed,
     Transport,
     TransportUsage,
 )
 from llterm.core.chat_messages import Chat, ChatParts
-from llterm.core.display_text import label_text
+from llterm.core.display_text import label_text, open_end
 from llterm.core.query import (
     Capabilities,
     Cost,
     Fact,
     Failed,
-    MayBeAway,
     Query,
     Source,
     TokenScore,
 )
-from llterm.core.tokens import Path, Tail
+from llterm.core.server_news import ServerNews
+from llterm.core.tokens import Anchor, Path, Tail
 from llterm.errors import CapabilityMissing, LltermError
 
 T = TypeVar("T")
@@ -49,10 +49,14 @@ BREAKS = 4
 """How often in a row an answer may break off and have told nothing."""
 UNLISTED = 1e-3
 """Share of an answer that is not listed: with less nobody was left out, the rest is rounding."""
+LONGEST_CHARACTER = 4
+"""Bytes of UTF-8: no more tokens are part of one character."""
 LARGEST = 256 * 1024
 """Bytes of a request's prompts, about."""
 Again = Callable[[Dialect], Awaitable[Dialect]]
 """Tries a server afresh of which things were only remembered."""
+Keep = Callable[[int], None]
+"""Remembers how many tokens a server's model sees."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,27 +80,33 @@ class RemoteBackend:
         self,
         client: Client,
         policy: RequestPolicy,
-        news: StatusFeed,
         *,
+        context: KnownContext,
         whole: bool = False,
         chats: ChatOpener | None = None,
         again: Again | None = None,
+        keep: Keep = lambda _: None,
     ) -> None:
         """`whole`: every token of the vocabulary is known. `chats`: how those are opened.
 
-        `again` is asked once, when an answer is not what the dialect leads one to expect.
+        `again` is asked once, when an answer is not what the dialect leads one to expect; `keep`
+        hears how many tokens a refusal says that the model sees.
         """
         self.client = client
         self.policy = policy
-        self.news = news
         self.spent = Cost()
         self._whole = whole
         self._masked = MaskedDistributions(client)
         self._chats = chats
         self._again = again
+        self._context = context
+        context.heard = self._note_context
+        self._keep = keep
         self._looking = asyncio.Lock()
         self._lists: int | None = None
         """Most candidates of an answer that listed fewer than it was asked for."""
+        self._untold = UNLISTED
+        """The largest share of a place that had to be left out so far."""
 
     @property
     def name(self) -> str:
@@ -105,6 +115,11 @@ class RemoteBackend:
     @property
     def transport(self) -> Transport:
         return self.client.transport
+
+    @property
+    def news(self) -> ServerNews:
+        """How its server is doing."""
+        return self.transport.news
 
     @property
     def dialect(self) -> Dialect:
@@ -128,8 +143,30 @@ class RemoteBackend:
             lines=self.policy.ahead if traits.lines else 0,
             abreast=self._abreast(),
             gather=0.0 if self.policy.steady else GATHER * self.client.waits,
-            context=traits.context,
+            context=self._context.tokens,
         )
+
+    def has_taken(self, count: int) -> bool:
+        """As `TriesRoom`."""
+        return count <= self._context.accepted
+
+    async def narrowed(self, tokens: Tail) -> bool:
+        """As `TriesRoom`."""
+        context = self._context
+        if self.has_taken(len(tokens)):
+            return False
+        path = Path(Anchor(tokens), ())
+        request = CompletionRequest([self.client.prompt(path)], 2, 1, [self.client.said(path)])
+        try:
+            async with aclosing(self.client.steps(request)) as parts:
+                async for _ in parts:
+                    pass
+        except RequestRefused as error:
+            if not context.learn(error, len(tokens)):
+                raise
+            return True
+        context.fits(len(tokens))
+        return False
 
     @property
     def chat_format(self) -> str:
@@ -176,8 +213,8 @@ class RemoteBackend:
     async def score(
         self, tokens: Tail, start: int = 1, keep: int = 64
     ) -> AsyncGenerator[TokenScore]:
-        if len(tokens) - 1 > self.dialect.traits.context:
-            raise _too_long(len(tokens) - 1, self.dialect.traits.context)
+        if len(tokens) - 1 > self._context.tokens:
+            raise _too_long(len(tokens) - 1, self._context.tokens)
         async for scored in score_text(self.client, tokens, max(start, 1), self._top(keep, 0)):
             self.spent += scored.cost
             yield scored
@@ -186,10 +223,6 @@ class RemoteBackend:
     def explained(self) -> Sequence[tuple[str, str]]:
         """What its server can do and cannot, row by row."""
         return self._traits.explained()
-
-    @property
-    def away(self) -> str:
-        return self.transport.away
 
     async def close(self) -> None:
         if self._chats is not None:
@@ -206,7 +239,22 @@ class RemoteBackend:
         """An answer told no more candidates than these, though it was asked for more."""
         if listed > (self._lists or 0):
             self._lists = listed
-            self.news(f"this server lists {listed:,} candidates at most")
+            self.news.tell_most_listed(listed)
+
+    def _note_untold(self, share: float) -> None:
+        """This share of a place went to tokens whose text the server does not tell."""
+        if share > self._untold:
+            self._untold = share
+            self.news.tell_untold(share)
+
+    def _note_context(self, tokens: int) -> None:
+        """The server has refused a text for its length, and said how much its model sees."""
+        client, traits = self.client, self.dialect.traits
+        client.dialect = self.dialect.with_traits(
+            replace(traits, context=tokens, context_told=True)
+        )
+        self._keep(tokens)
+        self.news.tell_context(tokens)
 
     def _abreast(self) -> int:
         """As many as the server can answer while one answer is on its way."""
@@ -222,8 +270,8 @@ class RemoteBackend:
         traits = self.dialect.traits
         if size == 0:
             return LltermError("There is no text to go on from", "", "Type a beginning.")
-        if size >= traits.context:
-            return _too_long(size, traits.context)
+        if size >= self._context.tokens:
+            return _too_long(size, self._context.tokens)
         if query.mask is not None and not self.capabilities.masks:
             return CapabilityMissing(
                 "This server cannot be held to certain tokens",
@@ -240,8 +288,14 @@ class RemoteBackend:
     def _groups(self, queries: Sequence[Query]) -> Iterator[list[Query]]:
         """What goes into one request each: masked alike, or wanted about as far ahead.
 
-        In order of their tails, so that paths with a common beginning meet the same cache.
+        In order of their tails, so that paths with a common beginning meet the same cache. Where
+        positions inside characters are lost, no line begins inside one: it would begin in vain.
         """
+        if self.dialect.traits.favours:
+            queries = [
+                replace(query, ahead=0) if query.ahead and self._is_open(query.path) else query
+                for query in queries
+            ]
         masks: dict[int, list[Query]] = {}
         bands: dict[int, list[Query]] = {}
         for query in sorted(queries, key=lambda one: one.path.tail):
@@ -257,6 +311,12 @@ class RemoteBackend:
             if not self.dialect.traits.lists:
                 width = 1
             yield from (group[at : at + width] for at in range(0, len(group), width))
+
+    def _is_open(self, path: Path) -> bool:
+        """Whether a path ends inside a character."""
+        token = self.vocabulary.token
+        last = b"".join(token(id).data for id in path.tokens[-LONGEST_CHARACTER:])
+        return bool(open_end(last))
 
     def _top(self, keep: int, need: int) -> int:
         """How many candidates to list; `need` is how many the rules look at, 0 unknown."""
@@ -299,10 +359,23 @@ class RemoteBackend:
                 async for answer in self._answer(left):
                     yield answer
                 return
-            if isinstance(error, RequestRefused):
-                raise
+            failure = self._beyond(error, left) if isinstance(error, RequestRefused) else error
             for query in left:
-                yield Failed(query.path, error)
+                yield Failed(query.path, failure)
+
+    def _beyond(self, error: RequestRefused, queries: Sequence[Query]) -> LltermError:
+        """What to say of a text that is too long for the model, which it told only now.
+
+        Raises every other refusal.
+        """
+        longest = max(len(query.path.tokens) for query in queries)
+        if not self._context.learn(error, longest):
+            raise error
+        return LltermError(
+            "The story is longer than this model sees",
+            f"Its server says so only now: it sees {self._context.told:,} tokens.",
+            "Ask again: from now on the story's beginning is left out.",
+        )
 
     async def _otherwise(self, dialect: Dialect, error: LltermError) -> bool:
         """Whether the server, of which something was only remembered, is otherwise now."""
@@ -323,13 +396,17 @@ class RemoteBackend:
         """
         top = max(self._top(query.keep, query.need) for query in queries)
         prompts = [self.client.prompt(query.path) for query in queries]
-        lines = [_LineFacts(query.path, self.client, top, self._note_short) for query in queries]
+        lines = [
+            _LineFacts(query.path, self.client, top, self._note_short, self._note_untold)
+            for query in queries
+        ]
         owed[0] += Cost(requests=1)
         said = [self.client.said(query.path) for query in queries]
         request = CompletionRequest(prompts, top, ahead + 1, said, attempt=attempt)
         async for part in self.client.steps(request):
             for step in part:
                 if step.line < len(lines) and (fact := lines[step.line].take(step, owed[0])):
+                    self._context.fits(len(queries[step.line].path.tokens))
                     owed[0] = Cost()
                     yield fact
 
@@ -345,12 +422,17 @@ class RemoteBackend:
 class _LineFacts:
     """The facts along one line, as long as its positions come without a gap."""
 
-    def __init__(self, path: Path, client: Client, top: int, short: Callable[[int], None]) -> None:
-        """`top` candidates were asked for; `short` hears how many came instead."""
+    def __init__(
+        self, path: Path, client: Client, top: int, short: Callable[[int], None],
+        untold: Callable[[float], None],
+    ) -> None:  # fmt: skip
+        """`top` candidates were asked for; `short` hears how many came instead, `untold` the share
+        of those that had to be left out."""
         self._path = path
         self._client = client
         self._top = top
         self._short = short
+        self._untold = untold
         self._next: int | None = 0
 
     def take(self, step: CompletionStep, extra: Cost) -> Fact | None:
@@ -360,6 +442,7 @@ class _LineFacts:
             self._next = None
             return None
         distribution = client.distribution(step.listed)
+        self._untold(client.untold(step.listed))
         if distribution is None:
             self._next = None
             return None
@@ -393,14 +476,6 @@ def counted(source: Source | None) -> tuple[ServerUsage, ...]:
     """The counter of a model on a server; of a mix, those of its models."""
     servers = filter(None, map(server_of, getattr(source, "sources", (source,))))
     return tuple(ServerUsage(server.name, server.transport.spent) for server in servers)
-
-
-def silent(source: Source | None) -> tuple[str, ...]:
-    """Names of the models whose servers do not answer now: the source's own, or those of a mix."""
-    if source is None:
-        return ()
-    of: Sequence[Source] = getattr(source, "sources", (source,))
-    return tuple(model.name for model in of if isinstance(model, MayBeAway) and model.away)
 
 
 def counted_words(counts: Sequence[ServerUsage]) -> str:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from itertools import groupby
 from operator import itemgetter
 
-from llterm.backends.chat_formats import Chosen, TemplateFile, own_format
+from llterm.backends.chat_formats import ChatFormat, Chosen, TemplateFile, own_format
 from llterm.backends.chat_opener import ChatOpener, DeferredOpener, OpensAtOnce, opener
 from llterm.backends.remote.dialect import AppliesTemplate, ChatOnly, Dialect, TellsTemplate
 from llterm.backends.remote.server_vocabulary import RemoteVocabulary, is_end
@@ -106,9 +106,20 @@ class ServerWrittenChats(DeferredOpener):
         # Whether or not the template takes the blanks around them away.
         written = [text for one in messages if (text := one["content"].strip())]
         opened = await self._dialect.apply_template(self._transport, messages)
+        if opened is None:
+            written_here = await asyncio.to_thread(self._likely)
+            self.name = written_here.name
+            return written_here.open(chat)
         if isinstance(opened, str):
             return tuple(_pieces(_parts(opened, written), self._vocabulary))
         return tuple(self._known(opened, written))
+
+    def _likely(self) -> ChatFormat:
+        """For a model without a template: as in process."""
+        from llterm.backends.llamacpp.binding import library
+        from llterm.backends.llamacpp.llama_chat import likely_format
+
+        return likely_format(library(), self._vocabulary.has)
 
     def _known(self, tokens: Sequence[Token], written: Sequence[str]) -> Iterator[ChatPart]:
         """The server's tokens, in stretches of people's and of the template's."""

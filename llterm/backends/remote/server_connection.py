@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,14 @@ from llterm.backends.chat_formats import Chosen
 from llterm.backends.remote.api_keys import read_key
 from llterm.backends.remote.cassette import CassetteWriter, RecordingTransport, ReplayTransport
 from llterm.backends.remote.client import Client
-from llterm.backends.remote.dialect import Dialect, EchoesLogprobs, TellsVocabulary, Tokenizes
+from llterm.backends.remote.context_limit import KnownContext
+from llterm.backends.remote.dialect import (
+    Dialect,
+    EchoesLogprobs,
+    ListsTokens,
+    TellsVocabulary,
+    Tokenizes,
+)
 from llterm.backends.remote.discovery import Discovery
 from llterm.backends.remote.http_transport import HttpTransport
 from llterm.backends.remote.probe import detect_again, find_dialect, with_trials
@@ -28,13 +35,18 @@ from llterm.backends.remote.server_memory import (
     recall,
     remember,
 )
-from llterm.backends.remote.server_vocabulary import Encoder, RemoteVocabulary, fingerprint_of
-from llterm.backends.remote.steps import LONGEST_NAME
+from llterm.backends.remote.server_vocabulary import (
+    Encoder,
+    RemoteVocabulary,
+    fingerprint_of,
+    is_end,
+)
+from llterm.backends.remote.steps import shown_name
 from llterm.backends.remote.token_spelling import spread
-from llterm.backends.remote.transport import StatusFeed, Tell, Transport
+from llterm.backends.remote.transport import RequestRefused, Transport
 from llterm.config.server_settings import ServerSettings
-from llterm.core.display_text import label_text
-from llterm.core.tokens import Token, vocabulary_fingerprint
+from llterm.core.server_news import HearNews, ServerNews
+from llterm.core.tokens import Tail, Token, text_bytes, vocabulary_fingerprint
 from llterm.errors import ConfigError, LltermError
 
 WHOLE = 300_000
@@ -50,24 +62,28 @@ async def open_remote(
     settings: ServerSettings,
     context: int | None = None,
     *,
-    tell: Tell | None = None,
+    hear: HearNews | None = None,
     fresh: bool = False,
     chosen: Chosen | None = None,
 ) -> RemoteBackend:
-    """Open the way to a model's server, and the model there, as `connect` does."""
-    news = StatusFeed(tell)
+    """Open the way to a model's server, and the model there, as `connect` does.
+
+    `hear` is given the server's news before it is asked anything.
+    """
+    news = ServerNews(name)
+    if hear is not None:
+        hear(news)
     transport = await open_transport(settings, news)
     try:
-        return await connect(
-            name, transport, settings, context, news=news, fresh=fresh, chosen=chosen
-        )
+        return await connect(name, transport, settings, context, fresh=fresh, chosen=chosen)
     except BaseException:
         await transport.close()
         raise
 
 
-async def open_transport(settings: ServerSettings, tell: Tell | None = None) -> Transport:
-    """The way to this server, or to a recording of one; nothing is sent yet.
+async def open_transport(settings: ServerSettings, news: ServerNews | None = None) -> Transport:
+    """The way to this server, or to a recording of one; nothing is sent yet. `news` are told how
+    the server is doing.
 
     Raises UsageError where the settings, the key or a file are no good.
     """
@@ -77,7 +93,7 @@ async def open_transport(settings: ServerSettings, tell: Tell | None = None) -> 
         raise ConfigError(f"Wrong value for {setting}", f"{why}.", hint)
     # Both take their time: a command that asks its person, and a library that is imported.
     key = await asyncio.to_thread(read_key, settings)
-    transport = await asyncio.to_thread(HttpTransport, settings, key, tell)
+    transport = await asyncio.to_thread(HttpTransport, settings, key, news)
     if settings.record is None:
         return transport
     cassette = CassetteWriter(settings.record, settings, transport.parallel, key)
@@ -90,7 +106,6 @@ async def connect(
     settings: ServerSettings,
     context: int | None = None,
     *,
-    news: StatusFeed | None = None,
     fresh: bool = False,
     chosen: Chosen | None = None,
 ) -> RemoteBackend:
@@ -109,18 +124,32 @@ async def connect(
     traits = dialect.traits
     if context is not None:
         dialect = dialect.with_traits(replace(traits, context=context, context_told=True))
+    room = KnownContext(
+        dialect.traits.context,
+        exact=traits.ids_in and traits.ids_out,
+        # What scores a text writes a token after it.
+        spare=int(traits.reads),
+    )
     if settings.parallel is None:
         transport.set_parallel(traits.slots * max(len(settings.base_url), 1))
     again = None
     if file is not None and known is not None and traits is known.traits:
         again = partial(_tried_again, transport, file)
-    vocabulary, whole = _vocabulary(transport, dialect, listing), bool(listing.tokens)
+    vocabulary, whole = _vocabulary(transport, dialect, listing, room), listing.whole
     template = chosen or settings.chat_template
     chats = chats_of(transport, dialect, vocabulary, template, whole=whole)
     client = Client(name, transport, dialect, vocabulary, streams=not policy.steady)
+    keep = partial(_keep_context, file) if file is not None else lambda _: None
     return RemoteBackend(
-        client, policy, news or StatusFeed(), whole=whole, chats=chats, again=again
+        client, policy, context=room, whole=whole, chats=chats, again=again, keep=keep
     )
+
+
+def _keep_context(file: Path, tokens: int) -> None:
+    """Remember how much this server's model sees, which only a refusal told."""
+    if (memory := recall(file)) is not None:
+        traits = replace(memory.traits, context=tokens, context_told=True)
+        remember(file, replace(memory, traits=traits))
 
 
 async def _tried_again(transport: Transport, file: Path, dialect: Dialect) -> Dialect:
@@ -138,11 +167,13 @@ async def _get_to_know(
             same = await detect_again(discovery, known.dialect, settings.model)
             if same is not None and same[1] == known.identity:
                 dialect = same[0].with_traits(known.traits)
-                if known.listing.tokens and isinstance(dialect, TellsVocabulary):
+                if known.listing.tokens and isinstance(dialect, TellsVocabulary | ListsTokens):
                     dialect.learn(known.listing.tokens)
                 return dialect, known.listing
         dialect = await find_dialect(discovery, settings.dialect, settings.model)
         listing = await _list_tokens(transport, dialect)
+        if listing.tokens:
+            dialect = dialect.with_traits(replace(dialect.traits, bytes_out=True))
         same = None
         if file is not None:
             same = await detect_again(discovery, dialect.name, settings.model)
@@ -160,23 +191,40 @@ async def _list_tokens(transport: Transport, dialect: Dialect) -> TokenListing:
     if isinstance(dialect, TellsVocabulary):
         listed = await dialect.vocabulary(transport, WHOLE)
     prefix = await dialect.prefix(transport) if isinstance(dialect, Tokenizes) else ()
-    return TokenListing(prefix, *listed) if listed else TokenListing(prefix)
+    if listed:
+        return TokenListing(prefix, *listed, whole=True)
+    tokens: Sequence[Token] = ()
+    if isinstance(dialect, ListsTokens):
+        # Where it does not, its tokens are learned as they are seen.
+        with suppress(LltermError):
+            tokens = await dialect.listing(transport, WHOLE)
+    return TokenListing(prefix, tokens=[_marked(token, prefix) for token in tokens])
 
 
-def _vocabulary(transport: Transport, dialect: Dialect, listing: TokenListing) -> RemoteVocabulary:
+def _vocabulary(
+    transport: Transport, dialect: Dialect, listing: TokenListing, room: KnownContext
+) -> RemoteVocabulary:
     traits = dialect.traits
     if not (traits.ids_in and traits.ids_out):
-        return _texts(transport, dialect)
+        return _texts(transport, dialect, room)
     own = fingerprint_of(dialect.name, traits.model)
     encoder = _encoder(transport, dialect)
-    if tokens := listing.tokens:
+    if listing.whole:
+        tokens = listing.tokens
         fingerprint = vocabulary_fingerprint(listing.kind, tokens) if listing.kind else own
         return RemoteVocabulary(
             fingerprint, tokens, size=len(tokens), prefix=listing.prefix, encoder=encoder
         )
     vocabulary = RemoteVocabulary(own, prefix=listing.prefix, encoder=encoder)
+    vocabulary.learn(listing.tokens)
     vocabulary.learn(Token(id, b"", special=True) for id in listing.prefix)
     return vocabulary
+
+
+def _marked(token: Token, prefix: Tail) -> Token:
+    """One that begins or ends texts stands for none."""
+    end = is_end(token.data)
+    return replace(token, special=end or token.id in prefix, end=end)
 
 
 def _encoder(transport: Transport, dialect: Dialect) -> Encoder | None:
@@ -190,7 +238,7 @@ def _encoder(transport: Transport, dialect: Dialect) -> Encoder | None:
     return encode
 
 
-def _texts(transport: Transport, dialect: Dialect) -> RemoteVocabulary:
+def _texts(transport: Transport, dialect: Dialect, room: KnownContext) -> RemoteVocabulary:
     """Tokens known by their text alone. Their ids mean nothing to another connection."""
     own = f"texts-{uuid4().hex[:16]}"
     if not (dialect.traits.reads and isinstance(dialect, EchoesLogprobs)):
@@ -198,11 +246,23 @@ def _texts(transport: Transport, dialect: Dialect) -> RemoteVocabulary:
     reader = dialect
 
     async def encode(text: str) -> Sequence[Token]:
-        """A server that echoes a text tells how it cuts it."""
-        call = reader.scoring_call(text, 1)
-        told = reader.read_scoring((await transport.post(call.path, call.body)).data)
-        data = spread([chosen.data for chosen, _ in told], text.encode()) or ()
-        return [vocabulary.token(vocabulary.own(one)) for one in data if one]
+        """A server that echoes a text tells how it cuts it; of a long one part after part."""
+        tokens: list[Token] = []
+        pieces = vocabulary.pieces(text.encode())
+        while pieces:
+            part = text_bytes(vocabulary, pieces[: room.tokens])
+            call = reader.scoring_call(part.decode(), 1)
+            try:
+                answer = await transport.post(call.path, call.body)
+            except RequestRefused as error:
+                if not room.learn(error, len(pieces[: room.tokens])):
+                    raise
+                continue
+            pieces = pieces[room.tokens :]
+            positions = reader.read_scoring(answer.data)
+            data = spread([chosen.data for chosen, _ in positions], part) or ()
+            tokens += (vocabulary.token(vocabulary.own(one)) for one in data if one)
+        return tokens
 
     vocabulary = RemoteVocabulary(own, encoder=encode, texts_only=True)
     return vocabulary
@@ -234,6 +294,6 @@ async def _ask(settings: ServerSettings) -> str:
 def _offered(names: list[str]) -> str:
     if not names:
         return "reached; it lists no models"
-    shown = [label_text(one[:LONGEST_NAME]) for one in names[:NAMED]]
+    shown = [shown_name(one) for one in names[:NAMED]]
     more = len(names) - NAMED
     return "has " + ", ".join(shown) + (f" and {more} more" if more > 0 else "")

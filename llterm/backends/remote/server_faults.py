@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 
-from llterm.backends.remote.transport import BrokenOff, RequestRefused
+from llterm.backends.remote.transport import BrokenOff, RequestRefused, ServerFailed
 from llterm.core.display_text import label_text
 from llterm.errors import BackendUnavailable
 
@@ -29,6 +29,8 @@ _RETRYABLE: Mapping[int, Kind] = {
 }  # fmt: skip
 _NEVER = ("insufficient_quota", "billing_not_active")
 """Codes inside a 429 that no waiting cures."""
+_UNWRITTEN = re.compile(r"model produced output that does not match the expected")
+"""llama.cpp's server, b10434 among others: what was written is no UTF-8."""
 _SECONDS = re.compile(r"\d{1,9}(\.\d+)?")
 _TITLE = re.compile(rb"<title>(.*?)</title>", re.IGNORECASE | re.DOTALL)
 
@@ -45,6 +47,8 @@ class ServerFault(Exception):
     """Seconds that the server asks to wait."""
     final: bool = False
     """Whoever waits for this server has waited long enough."""
+    status: int = 0
+    """The HTTP status, where there was one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +81,13 @@ def fault_of(
     if kind is None or any(one in _code(data) for one in _NEVER):
         return None
     detail = detail_of(data)
+    if _UNWRITTEN.search(detail):
+        return None
     if status == 503 and "load" in detail.lower():
         kind = "loading"
     words = f"{status}{f': {detail}' if detail else ''}"
-    return ServerFault(kind, address, words, _retry_after(headers.get("retry-after", "")))
+    wait = _retry_after(headers.get("retry-after", ""))
+    return ServerFault(kind, address, words, wait, status=status)
 
 
 def refusal(status: int, data: Any, address: str, key_source: str) -> RequestRefused:
@@ -101,6 +108,12 @@ def refusal(status: int, data: Any, address: str, key_source: str) -> RequestRef
     elif status == 429:
         title = f"{address} takes no more requests on this key"
     return RequestRefused(status, data, detail, title, cause, hint)
+
+
+def is_unwritten(error: RequestRefused) -> bool:
+    """Whether the server lost its answer because what the model wrote is no UTF-8: it begins with
+    the rest of a character, or goes on with half of another one."""
+    return error.status >= 500 and _UNWRITTEN.search(error.detail) is not None
 
 
 def redirected(status: int, target: str, address: str) -> RequestRefused:
@@ -132,8 +145,10 @@ def gave_up(fault: ServerFault, attempts: int, *, begun: bool = False) -> Backen
     }
     tried = f" Tried {attempts} times." if attempts > 1 else ""
     may_help = begun and not fault.final and PATIENCE[fault.kind].retries != 0
-    kind = BrokenOff if may_help else BackendUnavailable
-    return kind(titles[fault.kind], f"{fault.words}.{tried}", hints[fault.kind])
+    words = titles[fault.kind], f"{fault.words}.{tried}", hints[fault.kind]
+    if may_help:
+        return BrokenOff(*words)
+    return ServerFailed(fault.status, *words) if fault.status else BackendUnavailable(*words)
 
 
 def detail_of(data: Any) -> str:

@@ -35,7 +35,9 @@ class TokenListing:
     prefix: Tail = ()
     kind: int = 0
     tokens: Sequence[Token] = ()
-    """All of them; none where it does not tell."""
+    """Those that it tells, by id; none where it tells them one by one only."""
+    whole: bool = False
+    """They are all that its model has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,9 @@ def recall(file: Path, now: float | None = None) -> ServerMemory | None:
             return None
         return ServerMemory(
             stored["dialect"], stored["identity"], ServerTraits(**stored["traits"]),
-            TokenListing(tuple(stored["prefix"]), stored["kind"], _tokens(stored)),
+            TokenListing(
+                tuple(stored["prefix"]), stored["kind"], _tokens(stored), stored["whole"]
+            ),
         )  # fmt: skip
     except (OSError, ValueError, TypeError, LookupError):
         return None
@@ -82,7 +86,8 @@ def remember(file: Path, memory: ServerMemory) -> None:
         "traits": asdict(memory.traits),
         "prefix": memory.listing.prefix,
         "kind": memory.listing.kind,
-        "tokens": [token.data.decode("latin-1") for token in tokens],
+        "whole": memory.listing.whole,
+        "tokens": _spelled(tokens),
         "special": [token.id for token in tokens if token.special],
         "ends": [token.id for token in tokens if token.end],
     }
@@ -105,4 +110,13 @@ def _tokens(stored: dict[str, Any]) -> Sequence[Token]:
     return [
         Token(id, text.encode("latin-1"), special=id in special, end=id in ends)
         for id, text in enumerate(stored["tokens"])
+        if text is not None
     ]
+
+
+def _spelled(tokens: Sequence[Token]) -> list[str | None]:
+    """Their bytes by id, a character each; None for ids that are not told."""
+    spelled: list[str | None] = [None] * (max((token.id for token in tokens), default=-1) + 1)
+    for token in tokens:
+        spelled[token.id] = token.data.decode("latin-1")
+    return spelled

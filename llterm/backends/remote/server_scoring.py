@@ -2,7 +2,8 @@
 
 Place by place (llama.cpp's server): every beginning of the text is a prompt of one request, and
 the token that stands there is mostly among the candidates listed after it. Where it is not, a bias
-forces it to be chosen, which tells its raw probability.
+forces it to be chosen, which tells its raw probability; a part of a character is asked for beside a
+plain token.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from itertools import pairwise
 
 from llterm.backends.remote.client import Client
 from llterm.backends.remote.dialect import EchoesLogprobs
+from llterm.backends.remote.plain_companion import by_line, is_partial, raw_beside
 from llterm.backends.remote.steps import (
-    LEAD,
     CompletionRequest,
     CompletionStep,
     Position,
@@ -118,8 +119,9 @@ async def _placed(client: Client, tokens: Tail, places: range, keep: int) -> lis
         assert listed is not None
         if math.isnan(logprob):
             logprob = float(listed.logprobs[listed.ids == tokens[place]][0])
-        cost = costs.get(place, Cost()) + Cost(1, 1, requests=int(place in by_force))
-        cost = cost if place in by_force else costs[place]
+        cost = costs.get(place, Cost())
+        if place in by_force:
+            cost += Cost(1, 1, requests=2 if _is_part(client, tokens[place]) else 1)
         rank = _rank(listed, tokens[place])
         scores.append(TokenScore(place, tokens[place], logprob, rank, listed, cost))
     return scores
@@ -130,32 +132,22 @@ async def _forced(
 ) -> tuple[float, Distribution | None]:
     """The raw logprob of the token that stands there, and the candidates beside it."""
     client.given(tokens[place : place + 1])
-    before, id = client.given(tokens[:place]), tokens[place]
-    step = await _one(client, CompletionRequest([before], max(keep, LEAST), favour=(id,)))
-    if step is not None and step.chosen.id == id:
-        return min(step.chosen.logprob, 0.0), _known(client, step.listed)
-    # Part of a character: an answer in which it is chosen leaves it out. Beside a plain token, put
-    # so far before it that it will be the choice, their shares tell how probable it is.
-    (*_, plain) = await client.vocabulary.tokenize(b".")
-    beside, raw = await asyncio.gather(
-        _one(client, CompletionRequest([before], 2, favour=(id, plain), among=True, first=plain)),
-        _one(client, CompletionRequest([before], max(keep, LEAST), favour=(plain,))),
-    )
-    shares = {one.id: one.logprob for one in beside.listed} if beside is not None else {}
-    if raw is None or id not in shares or plain not in shares:
+    before, id, top = client.given(tokens[:place]), tokens[place], max(keep, LEAST)
+    if not _is_part(client, id):
+        (step,) = await by_line(client, CompletionRequest([before], top, favour=(id,)))
+        if step is not None and step.chosen.id == id:
+            return min(step.chosen.logprob, 0.0), _known(client, step.listed)
+    (beside,) = await raw_beside(client, [before], (id,), top)
+    if beside is None or id not in beside.logprobs:
         raise CapabilityMissing(
             "The server gives no probabilities here", "It left a place of the text out.", ""
         )
-    logprob = raw.chosen.logprob + shares[id] - shares[plain] + LEAD
-    return min(logprob, 0.0), _known(client, raw.listed)
+    return beside.logprobs[id], _known(client, beside.raw.listed)
 
 
-async def _one(client: Client, request: CompletionRequest) -> CompletionStep | None:
-    """The only step of an answer, or None where the server left it out."""
-    async for part in client.steps(request):
-        for step in part:
-            return step
-    return None
+def _is_part(client: Client, id: int) -> bool:
+    """Whether no answer in which this token is chosen tells it: it is part of a character."""
+    return is_partial(client.vocabulary.token(id).data)
 
 
 def _known(client: Client, listed: Sequence[TokenCandidate]) -> Distribution:

@@ -81,6 +81,10 @@ class RemoteVocabulary:
         """The first of these that the server never named, with bytes or without."""
         return next((id for id in ids if id not in self._tokens), None)
 
+    def has(self, name: bytes) -> bool:
+        """Whether a token of these bytes is known."""
+        return name in self._ids or name in self._ends
+
     def id_of(self, data: bytes) -> int:
         """The id of the token that a server writes so; a new one where there is none yet."""
         known = self._ends.get(data, self._ids.get(data))

@@ -15,6 +15,8 @@ from llterm.core.tokens import Tail
 
 LEAD = 20.0
 """Nats by which `CompletionRequest.first` is put before the others."""
+PLAIN_TEXT = "."
+"""A token of whole characters, which any vocabulary has."""
 LONGEST_NAME = 200
 """Characters that are shown of a name."""
 _UNKNOWN = "\ufffd".encode()
@@ -140,8 +142,7 @@ class ServerTraits:
     def __post_init__(self) -> None:
         # They are the server's own words, and are shown in tables, errors and on the screen.
         for name in ("server", "model"):
-            shown = label_text(getattr(self, name)[:LONGEST_NAME])
-            object.__setattr__(self, name, shown)
+            object.__setattr__(self, name, shown_name(getattr(self, name)))
 
     def explained(self) -> Sequence[tuple[str, str]]:
         """What the server can do, row by row for people, each gap with what it means."""
@@ -172,6 +173,11 @@ class ServerTraits:
             ("begun answers", self.prefill or "no: it always opens a new turn"),
             ("cache", self.cache or "not known"),
         ]  # fmt: skip
+
+
+def shown_name(name: str) -> str:
+    """A server's or a model's name as people are shown it."""
+    return label_text(name[:LONGEST_NAME])
 
 
 def choices(data: Any) -> Iterator[tuple[int, AnswerValue]]:

@@ -1,16 +1,14 @@
-"""The bytes of tokens: as vocabularies spell them, or as a server's `/detokenize` tells them."""
+"""The bytes of tokens as vocabularies spell them, and of a text's tokens."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from typing import Any
 
 from llterm.backends.remote.answer import HINT, AnswerValue
-from llterm.backends.remote.transport import BadAnswer, Transport
+from llterm.backends.remote.transport import BadAnswer
 from llterm.core.tokens import Token
-
-T = TypeVar("T")
 
 _BYTE = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 
@@ -49,10 +47,15 @@ def spelled_bytes(spellings: Sequence[str], text: str) -> list[bytes]:
     return [piece_bytes(spelling) for spelling in spellings]
 
 
+def is_byte_level(spellings: Sequence[str]) -> bool:
+    """Whether spaces or line breaks are written as in GPT-2's table."""
+    return any("Ġ" in spelling or "Ċ" in spelling for spelling in spellings)
+
+
 def guessed_bytes(spellings: Sequence[str]) -> list[bytes]:
     """The bytes of tokens whose text is not known, by the spelling that spaces and line breaks
     give away. Special tokens stand as they are."""
-    if not any("Ġ" in spelling or "Ċ" in spelling for spelling in spellings):
+    if not is_byte_level(spellings):
         return [piece_bytes(spelling) for spelling in spellings]
     return [vocabulary_bytes(it) or it.encode("utf-8", "replace") for it in spellings]
 
@@ -82,38 +85,9 @@ def spread(pieces: Sequence[bytes | None], data: bytes) -> list[bytes] | None:
     return shares if b"".join(shares) == data else None
 
 
-async def detokenized(
-    transport: Transport, ids: Sequence[int], between: int, fields: Mapping[str, Any], key: str
-) -> Mapping[int, Token]:
-    """What ids mean that a server knows only by its `/detokenize`: many by one request.
-
-    `between` is a line break's id: it stands between the others.
-
-    Parts of characters come back as U+FFFD and are left out: their bytes are not told. Raises
-    LltermError.
-    """
-    text = await _text(
-        transport, [between, *(one for id in ids for one in (id, between))], fields, key
-    )
-    parts = text.split("\n")[1:-1]
-    if len(parts) != len(ids):
-        # Some of them hold line breaks themselves: one at a time, behind a line break.
-        parts = [(await _text(transport, [between, id], fields, key))[1:] for id in ids]
-    return {id: Token(id, part.encode("utf-8", "replace"))
-            for id, part in zip(ids, parts, strict=True)
-            if part and "\ufffd" not in part}  # fmt: skip
-
-
 def token_ids(data: Any) -> list[int]:
     """The ids that a server's tokenizer tells. Raises BadAnswer."""
     return [one.whole() for one in AnswerValue(data)["tokens"].items()]
-
-
-def last(tokens: Sequence[T]) -> T:
-    """The last token that a server found in a text. Raises BadAnswer where it found none."""
-    if not tokens:
-        raise BadAnswer("The server's answer cannot be read", "It finds no token in a text.", HINT)
-    return tokens[-1]
 
 
 def paired(ids: Sequence[int], data: Sequence[bytes]) -> list[Token]:
@@ -133,10 +107,3 @@ def _shares(gap: bytes, count: int, before: list[bytes]) -> list[bytes]:
         return []
     first = max(len(gap) - count + 1, 0)
     return [gap[:first], *(gap[first + n : first + n + 1] for n in range(count - 1))]
-
-
-async def _text(
-    transport: Transport, ids: Sequence[int], fields: Mapping[str, Any], key: str
-) -> str:
-    answer = await transport.post("/detokenize", {**fields, "tokens": ids})
-    return AnswerValue(answer.data)[key].text()

@@ -6,15 +6,13 @@ proxies. A dialect says a path and a body, and gets JSON that was read strictly.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from llterm.core.server_news import ServerNews
 from llterm.errors import BackendUnavailable, LltermError
 
-Tell = Callable[[str], None]
-"""Hears a line when the server is away or loads its model, and an empty one when all is well again.
-"""
 _COUNTS_INSIDE = ("usage", "meta_info")
 _COUNT_NAMES = (
     ("prompt_tokens", "completion_tokens"),  # OpenAI's `usage`, SGLang's `meta_info`
@@ -73,7 +71,7 @@ class RequestRefused(LltermError):
     ) -> None:
         super().__init__(title, cause, hint)
         self.status = status
-        """4xx, and 501."""
+        """4xx, 501, and 500 where what the model wrote cannot be told."""
         self.data = data
         """The answer's JSON, or its text; without keys."""
         self.detail = detail
@@ -81,8 +79,22 @@ class RequestRefused(LltermError):
         self.exit_code = {401: 2, 403: 2, 404: 4}.get(status, 1)
 
 
+def of_server(error: LltermError | None) -> bool:
+    """Whether an error may be over once a server answers again."""
+    return isinstance(error, BackendUnavailable | RequestRefused)
+
+
 class BadAnswer(LltermError):
     """The server answered with something that cannot be read as what was asked for."""
+
+
+class ServerFailed(BackendUnavailable):
+    """Every attempt was answered by an error of the server's own."""
+
+    def __init__(self, status: int, title: str, cause: str = "", hint: str = "") -> None:
+        super().__init__(title, cause, hint)
+        self.status = status
+        """408, 409, or 5xx."""
 
 
 class BrokenOff(BackendUnavailable):
@@ -94,6 +106,11 @@ class Transport(Protocol):
 
     name: str
     """The address for people, without credentials."""
+
+    @property
+    def news(self) -> ServerNews:
+        """Which of its servers do not answer now, and why."""
+        ...
 
     async def get(self, path: str) -> Reply:
         """One GET. Raises as `post` does."""
@@ -133,30 +150,9 @@ class Transport(Protocol):
         """What went over it so far."""
         ...
 
-    @property
-    def away(self) -> str:
-        """Why nobody answers now, without a full stop; empty where somebody does."""
-        ...
-
     async def close(self) -> None:
         """Close every connection; requests in flight end with BackendUnavailable."""
         ...
-
-
-class StatusFeed:
-    """The last line that was told, for whoever looks, and a call for who waits for one."""
-
-    def __init__(self, tell: Tell | None = None) -> None:
-        """`tell` hears every line; an empty one says that all is well again."""
-        self.line = ""
-        self.heard: Callable[[], None] = lambda: None
-        self._tell = tell or (lambda _: None)
-
-    def __call__(self, line: str) -> None:
-        if line != self.line:
-            self.line = line
-            self._tell(line)
-            self.heard()
 
 
 def tokens_of(data: Any) -> tuple[int, int]:

@@ -11,6 +11,7 @@ from llterm.backends.remote.remote_backend import RemoteBackend
 from llterm.core.display_text import label_text
 from llterm.ui.dialogs.dialog import Dialog
 from llterm.ui.notices import LOG_BUFFER
+from llterm.ui.server_words import state_words
 
 
 class LogDialog(Dialog[None]):
@@ -48,3 +49,19 @@ class ServerDialog(Dialog[None]):
         with VerticalScroll():
             for label, told in rows:
                 yield Static(Content.assemble((f"{label:<22}", "bold"), label_text(told)))
+            yield Static(id="absences", markup=False)
+
+    def on_mount(self) -> None:
+        self._end_news = self._server.news.listen(self._show_absences)
+        self._show_absences()
+
+    def on_unmount(self) -> None:
+        self._end_news()
+
+    def _show_absences(self) -> None:
+        """The addresses that do not answer, as that is now."""
+        absences = self._server.news.absences
+        lines = [f"{one.address}: {state_words(one)}" for one in absences]
+        line = self.query_one("#absences", Static)
+        line.display = bool(lines)
+        line.update(Content("\n".join(map(label_text, lines))))

@@ -267,7 +267,7 @@ class SamplerDialog(ListDialog[None]):
 
 
 _NOWHERE = (
-    "Choose a token in the heat panel (F4) before you come here, and its candidates are here, "
+    "Choose a token in the heat panel before you come here, and its candidates are here, "
     "moving with every knob."
 )
 

@@ -26,6 +26,7 @@ from llterm.ui.dialogs.models_dialog import ModelsDialog
 from llterm.ui.dialogs.text_dialogs import TextDialog
 from llterm.ui.launch import ScreenOptions
 from llterm.ui.notices import show_trouble
+from llterm.ui.server_words import matter
 
 EVERY = 0.12
 """Seconds between two looks at what was drawn meanwhile."""
@@ -78,7 +79,7 @@ class SentencesDialog(ListDialog[None]):
         self.action_again()
 
     async def on_unmount(self) -> None:
-        self.sentences.stop()
+        self.sentences.close()
         for backend in self._joined:
             await backend.close()
 
@@ -176,6 +177,8 @@ class SentencesDialog(ListDialog[None]):
         pieces = []
         if self.sentences.running:
             pieces.append(f"{' and '.join(map(label_text, self.sentences.models))} …")
+        if waited_for := [one for news in self.sentences.news for one in news.waited_for]:
+            pieces.append(f"{matter(waited_for, named=True)}, asking again")
         if error is not None:
             pieces.append(error.title)
         if offer is not None:

@@ -91,7 +91,7 @@ def retry(screen: MixPanes) -> None:
     """Let the models that were left out speak again; where none could be opened, open them."""
     if screen.mixing.mix is not None:
         screen.mixing.retry()
-    elif screen.session.status.state == "failed":
+    elif screen.session.unopened:
         screen.app.post_message(LoadModel())
 
 

@@ -78,7 +78,6 @@ class MixScreen(MixPanes):
         self.bind_pane(self, "everywhere", SHARED)
         self.bind_pane(self, "suggestions", SHARED)
         self.hear(self.mixing)
-        self.set_interval(1.0, self.show_note)
         self.mixing.start()
         self.show_all()
 

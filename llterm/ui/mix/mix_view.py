@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from time import monotonic
 
 from textual.content import Content
 from textual.widgets import Static
@@ -23,6 +22,7 @@ from llterm.ui.mix.model_columns import (
     letter,
 )
 from llterm.ui.notices import sentences_of
+from llterm.ui.server_words import clock, matter
 from llterm.ui.widgets.status_line import NameLine, StatusLine
 from llterm.ui.widgets.text_fit import fit_pieces
 
@@ -35,8 +35,6 @@ MEASURES: tuple[tuple[str, Callable[[ModelAtPlace], float | None]], ...] = (
     ),
 )
 """What charts show, 0 to 1; None where it is not told."""
-SLOW = 2.0
-"""Seconds of silence from which it is told who is waited for."""
 MANY = 3
 """Models whose letters still fit beside a candidate."""
 HOT = 1.0
@@ -89,8 +87,11 @@ class MixView:
 
     def _loading(self) -> None:
         session = self._screen.session
-        if session.incoming is not None:
-            said = f" Loading {session.incoming.name} … {100 * session.incoming.progress:.0f}%"
+        incoming = session.incoming
+        if incoming is not None and incoming.waited_for:
+            said = f" {matter(incoming.waited_for, named=True)}; asking again."
+        elif incoming is not None:
+            said = f" Loading {incoming.name} … {100 * incoming.progress:.0f}%"
         elif session.status.error is not None:
             key = self._screen.key("mix.retry")
             said = f" {sentences_of(session.status.error)} {key} tries again."
@@ -284,7 +285,7 @@ class MixView:
         return said
 
     def show_notes(self) -> None:
-        """What is wrong, a row each; how long somebody has been silent goes on counting."""
+        """What is wrong, a row each."""
         if self._screen.mixing.mix is not None:
             self._say("#notes", self._notes(self._screen.mixing.mix))
 
@@ -308,7 +309,8 @@ class MixView:
 
     def _silences(self, mix: Mix) -> list[str]:
         """The models that say nothing, why, and what can be done."""
-        company, now, rows = mix.company, monotonic(), []
+        company, rows = mix.company, []
+        words = {one.model: f"{one.address}: {one.words}" for one in mix.news.absences}
         retry, mute, mode = (self._screen.key(f"mix.{id}") for id in ("retry", "mute", "mode"))
         for n, member in company.lost.items():
             name, error = self._model(mix, n), member.error
@@ -318,18 +320,18 @@ class MixView:
                 )
             else:
                 rows.append(
-                    f"{name} silent for {now - member.since:.0f} s; {_without(mix)}"
+                    f"{name} silent since {clock(member.since)}; {_without(mix)}"
                     f" and asks again ({retry}: now, {mute}: no more): "
-                    + (error.cause or error.title)
+                    + words.get(mix.names[n], error.cause or error.title)
                 )
-        for n, since in company.awaited.items():
+        for n, awaited in company.awaited.items():
             away = company.away(n)
-            if away or now - since > SLOW:
+            if away or awaited.slow:
                 leads = mix.recipe.mode == "reference" and n == mix.recipe.reference
                 way = f"{mode}: another mode" if leads else f"{mute}: no more"
                 rows.append(
-                    f"{self._model(mix, n)} silent for {now - since:.0f} s; the mix waits ({way})"
-                    + (f": {away}" if away else "")
+                    f"{self._model(mix, n)} silent since {clock(awaited.since)}; the mix waits"
+                    f" ({way})" + (f": {away.address}: {away.words}" if away else "")
                 )
         return [f" ! {row}" for row in rows]
 

@@ -10,6 +10,7 @@ from llterm.ui.dialogs.constraint_dialog import ConstraintDialog
 from llterm.ui.dialogs.sentences_dialog import SentencesDialog
 from llterm.ui.dialogs.stories_dialog import StoriesDialog
 from llterm.ui.keyed_screen import Handler, Table
+from llterm.ui.messages import LoadModel
 from llterm.ui.notices import troubles
 from llterm.ui.weave.panes import Panes
 
@@ -29,7 +30,7 @@ def table(screen: Panes) -> Table:
     return {
         "weave.start": Handler(lambda: weave(screen)),
         "weave.again": Handler(lambda: weave(screen)),
-        "weave.stop": Handler(lambda: stop(screen), lambda: busy(screen)),
+        "weave.stop": Handler(lambda: stop(screen), lambda: session.busy),
         "weave.grow": Handler(lambda: grow(screen), can_grow),
         "weave.cutoff_down": Handler(lambda: step_cutoff(screen, -1)),
         "weave.cutoff_up": Handler(lambda: step_cutoff(screen, 1)),
@@ -44,7 +45,11 @@ def table(screen: Panes) -> Table:
 
 
 def weave(screen: Panes) -> None:
-    """Weave at the cursor; on an empty page, offer a beginning first."""
+    """Weave at the cursor; on an empty page, offer a beginning first. A model that could not be
+    opened is opened then."""
+    if screen.session.unopened:
+        screen.app.post_message(LoadModel())
+        return
     if screen.blank:
         choose_story(screen)
         return
@@ -53,12 +58,6 @@ def weave(screen: Panes) -> None:
     screen.session.weave()
     if fresh:
         screen.suggestions.forget()
-
-
-def busy(screen: Panes) -> bool:
-    session = screen.session
-    drawing = session.player.playing or session.samples.running
-    return session.weaving or session.autopilot.running or drawing
 
 
 def stop(screen: Panes) -> None:

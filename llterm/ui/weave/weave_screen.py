@@ -48,8 +48,6 @@ from llterm.ui.widgets.status_line import NameLine, StatusLine
 
 AUTOSAVE = 0.5
 """Seconds between two looks at whether there is something to write."""
-SILENCE = 1.0
-"""Seconds between two looks at whether the server that is waited for is there."""
 
 
 class WeaveScreen(Panes):
@@ -114,7 +112,6 @@ class WeaveScreen(Panes):
         self.editor.go_to(self.session.document.cursor)
         self.hear(self.session)
         self.set_interval(AUTOSAVE, self.save)
-        self.set_interval(SILENCE, self._view.show_silence)
         self.watch(self, "focused", self._focus_moved, init=False)
         self.show_all()
         self.ready.set()

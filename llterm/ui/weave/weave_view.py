@@ -6,7 +6,6 @@ from rich.cells import cell_len
 from textual.content import Content
 from textual.widgets import Static
 
-from llterm.backends.remote.remote_backend import server_of, silent
 from llterm.core.chat_messages import chat_draft
 from llterm.core.display_text import label_text
 from llterm.core.healing import residue_of
@@ -18,8 +17,9 @@ from llterm.engine.prompt_heads import open_chat
 from llterm.errors import LltermError
 from llterm.number_format import count_of, fine_percent, joint, percent, spoken_speed
 from llterm.session.session import Session
-from llterm.session.status import Figures
+from llterm.session.status import Figures, Incoming
 from llterm.session.suggestions import root_chat
+from llterm.ui.server_words import clock, matter, missing_piece, server_pieces
 from llterm.ui.weave.panes import Panes
 from llterm.ui.widgets.status_line import NameLine, StatusLine
 
@@ -32,8 +32,6 @@ class WeaveView:
         self._words_at = -1
         """The document's revision when its words were counted."""
         self._words = 0
-        self._silent: tuple[str, ...] = ()
-        """Models whose servers were away when that was looked at last."""
         self._unhealed_at: tuple[Source, bytes] | None = None
         """The model and the story at which it was told that it heals no words."""
 
@@ -102,7 +100,8 @@ class WeaveView:
         if incoming is not None:
             coming = incoming.name or self._panes.model_name
             pieces = [label_text(coming)]
-            pieces.append(f"loading {100 * incoming.progress:.0f}%")
+            share = f"loading {100 * incoming.progress:.0f}%"
+            pieces.append(matter(incoming.waited_for) if incoming.waited_for else share)
         elif self._panes.session.resting:
             pieces.append("resting")
         elif self._panes.session.source is None:
@@ -159,8 +158,10 @@ class WeaveView:
                 invitation.update(content)
         line = self._panes.query_one("#found", StatusLine)
         line.set_class(self._panes.stale and not session.player.playing, "-stale")
-        if awaited := _awaited(session):
-            line.say(awaited[0], f"{self._panes.key('weave.stop')} stops", awaited[1])
+        mixed = isinstance(session.source, Mix)
+        pieces = self._server_pieces(named=mixed)
+        if pieces:
+            line.say(*pieces)
         elif session.player.playing:
             key = self._panes.key("play.toggle")
             line.say(f"playing, {spoken_speed(session.player.speed)}", f"{key} pauses")
@@ -182,7 +183,24 @@ class WeaveView:
                 pieces[:2] = _constrained(session, view, pieces)
             if unhealed := self._unhealed():
                 pieces.insert(1, unhealed)
+            if mixed and session.news is not None and (missing := missing_piece(session.news)):
+                pieces.insert(1, missing)
+            if session.news is not None and (untold := session.news.untold):
+                pieces.insert(1, f"{fine_percent(untold)} the server tells no text of")
             line.say(*pieces)
+
+    def _server_pieces(self, *, named: bool) -> list[str]:
+        """What is told while a server is waited for, and once it was given up."""
+        session, key = self._panes.session, self._panes.key
+        if session.news is None:
+            return []
+        return server_pieces(
+            session.news,
+            busy=session.busy,
+            named=named,
+            stop_key=key("weave.stop"),
+            weave_key=key("weave.start"),
+        )
 
     def _stale(self) -> str:
         """Why the suggestions are not those of this place; empty where they are."""
@@ -204,25 +222,17 @@ class WeaveView:
             self._unhealed_at = here
         return "no healing: its server cannot" if residue and self._unhealed_at == here else ""
 
-    def show_silence(self) -> None:
-        """Show anew what is told of a server that is away: that changes nothing else."""
-        session = self._panes.session
-        gone = silent(session.source) if session.weaving else ()
-        if gone != self._silent:
-            self._silent = gone
-            self.show_found()
-
     def _invitation(self) -> Content:
         """What to do while there are no suggestions."""
         session = self._panes.session
         status = session.status
         if status.state == "failed" and status.error is not None:
             error = status.error
-            parts = [part for part in (error.cause, error.hint) if part]
+            again = f"{self._panes.key('weave.start')}  tries again" if not session.source else ""
+            parts = [part for part in (error.cause, error.hint, again) if part]
             return Content("\n\n".join([error.title, *parts])).stylize("bold", 0, len(error.title))
         if session.source is None and session.incoming is not None:
-            share = 100 * session.incoming.progress
-            return Content(f"Loading the model … {share:.0f}%\n\nYou can write already.")
+            return Content(f"{_loading(session.incoming)}\n\nYou can write already.")
         if session.source is None:
             return Content(f"There is no model.\n\n{self._panes.key('app.models')}  chooses one")
         if session.weaving:
@@ -297,17 +307,6 @@ def result_pieces(
     return pieces
 
 
-def _awaited(session: Session) -> tuple[str, str] | None:
-    """What is the matter while a server is away, and what is done; None where none is."""
-    server = server_of(session.source)
-    if server is not None and server.news.line:
-        matter, _, done = server.news.line.partition("; ")
-        return matter, done
-    gone = silent(session.source) if session.weaving else ()
-    names = label_text(", ".join(gone))
-    return (f"no answer from {names}", "asking again") if gone else None
-
-
 def _constrained(session: Session, view: View, pieces: list[str]) -> list[str]:
     """The first pieces under a constraint: how much mass it leaves, and whether it leads nowhere.
 
@@ -324,6 +323,16 @@ def _constrained(session: Session, view: View, pieces: list[str]) -> list[str]:
     dead = [count_of(ends, "dead end")] if ends else []
     given = ["given the pattern", f"it takes {fine_percent(taken)}"]
     return [*pieces[:1], *dead, *given, *pieces[1:2]]
+
+
+def _loading(incoming: Incoming) -> str:
+    """How far a model is that is being loaded, or why its server does not tell of it yet."""
+    waiting = incoming.waited_for
+    if not waiting:
+        return f"Loading the model … {100 * incoming.progress:.0f}%"
+    until = max(one.since + one.patience for one in waiting)
+    addresses = "\n".join(f"{one.address}: {one.words}" for one in waiting)
+    return f"{addresses}\n\nAsked again until {clock(until)}."
 
 
 def _special(tokens: tuple[int, ...], vocabulary: Vocabulary) -> frozenset[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -10,6 +10,7 @@ import pytest
 from llterm.backends.remote.api_keys import Secret
 from llterm.backends.remote.http_transport import HttpTransport
 from llterm.config.server_settings import ServerSettings
+from llterm.core.server_news import ServerNews
 from tests.helpers.fake_clock import Clock
 from tests.helpers.faulty_server import MakeWire
 
@@ -25,11 +26,11 @@ async def wire(clock: Clock) -> AsyncIterator[MakeWire]:
     made: list[HttpTransport] = []
 
     def make(
-        *urls: str, key: str = "", tell: Callable[[str], None] | None = None, **settings: Any
+        *urls: str, key: str = "", news: ServerNews | None = None, **settings: Any
     ) -> HttpTransport:
         secret = Secret(key) if key else None
         found = ServerSettings(urls, **settings)
-        made.append(HttpTransport(found, secret, tell, clock=clock, sleep=clock.sleep))
+        made.append(HttpTransport(found, secret, news, clock=clock, sleep=clock.sleep))
         return made[-1]
 
     yield make

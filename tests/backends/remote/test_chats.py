@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from llterm.backends.chat_formats import PLAIN
 from llterm.backends.remote.remote_backend import RemoteBackend
 from llterm.backends.remote.server_connection import connect
 from llterm.backends.remote.transport import RequestRefused
@@ -17,11 +18,13 @@ from llterm.core.weave_settings import WeaveSettings
 from llterm.errors import CapabilityMissing, ConfigError
 from llterm.session.document import Document
 from llterm.session.session import Session
+from tests.helpers.byte_tokenizers import PIECES, ByteModel, ByteTokenizer, ByteVllmServer
 from tests.helpers.fake_servers import (
     SERVERS,
     ChatServer,
     CompletionsServer,
     EchoServer,
+    MlxServer,
     OllamaServer,
     SglangServer,
     VllmServer,
@@ -29,7 +32,7 @@ from tests.helpers.fake_servers import (
 from tests.helpers.little_model import END, Server, chat_text, cut
 
 CHAT = Chat("Once", "Once.")
-UNTOLD = (CompletionsServer, EchoServer)
+UNTOLD = (CompletionsServer, EchoServer, MlxServer)
 MESSAGES = [{"role": "system", "content": "Once"}, {"role": "user", "content": "Once."}]
 
 
@@ -145,6 +148,43 @@ async def test_a_weave_waits_for_a_chat_that_is_still_being_written() -> None:
     finally:
         session.stop()
         await backend.close()
+
+
+NO_TEMPLATE = {
+    VllmServer: "As of transformers v4.44, default chat template is no longer allowed, so you must"
+    " provide a chat template if the tokenizer does not define one.",
+    SglangServer: "Cannot use chat template functions because tokenizer.chat_template is not set",
+}
+
+
+@pytest.mark.parametrize("kind", NO_TEMPLATE, ids=lambda it: it.__name__)
+async def test_a_chat_with_a_model_without_a_template_is_written_plainly(kind: Any) -> None:
+    class Bare(kind):  # type: ignore[misc]
+        def answer(self, path: str, body: Any) -> Any:
+            if "messages" in body:
+                raise RequestRefused(400, None, NO_TEMPLATE[kind], "The server refused")
+            return super().answer(path, body)
+
+    backend = await opened(Bare())
+    parts = await backend.opened_chat(CHAT)
+    text = "".join(part.text for part in parts)
+    assert text == "System: Once\n\nUser: Once.\n\nAssistant:"
+    assert backend.chat_format == PLAIN
+
+
+async def test_without_a_template_special_tokens_give_the_format_away_as_in_process() -> None:
+    class Bare(ByteVllmServer):
+        def answer(self, path: str, body: Any) -> Any:
+            if "messages" in body:
+                raise RequestRefused(400, None, NO_TEMPLATE[VllmServer], "The server refused")
+            return super().answer(path, body)
+
+    model = ByteModel(0)
+    model.tokenizer = ByteTokenizer((*PIECES, b"<|im_start|>", b"<|im_end|>"))
+    backend = await opened(Bare(model))
+    parts, _ = await chat_of(backend)
+    assert "".join(part.text for part in parts).endswith("<|im_start|>assistant\n")
+    assert backend.chat_format == "chatml"
 
 
 class OldSglang(SglangServer):

@@ -47,4 +47,5 @@ def test_each_is_probed_in_its_turn_and_those_that_imitate_first() -> None:
     assert names.index("kobold") < names.index("llama"), (
         "KoboldCpp answers /props as llama.cpp does"
     )
-    assert [kind.name for kind in dialects_to_probe(by_themselves=False)] == ["completions", "chat"]
+    others = [kind.name for kind in dialects_to_probe(by_themselves=False)]
+    assert others == ["completions", "mlx", "chat"]

@@ -11,6 +11,7 @@ import pytest
 
 from llterm.backends.remote.replica import MOST_BYTES
 from llterm.backends.remote.transport import BadAnswer, RequestRefused
+from llterm.core.server_news import ServerNews
 from llterm.errors import BackendUnavailable
 from tests.helpers.fake_clock import Clock
 from tests.helpers.faulty_server import (
@@ -268,9 +269,11 @@ async def test_what_may_have_been_done_is_not_asked_twice_where_that_does_harm(
 
 
 async def test_a_server_that_restarts_in_the_middle(wire: MakeWire, clock: Clock) -> None:
-    said: list[str] = []
+    causes: list[str] = []
+    news = ServerNews()
+    news.listen(lambda: causes.extend(one.cause for one in news.absences))
     async with FaultyServer(OK) as server:
-        transport = wire(server.url, tell=said.append)
+        transport = wire(server.url, news=news)
         assert (await transport.post("/completion", {})).data
         await server.stop()
         server.then(loading(), loading(), OK)
@@ -280,9 +283,10 @@ async def test_a_server_that_restarts_in_the_middle(wire: MakeWire, clock: Clock
         await server.start()
         answers = await asyncio.gather(*asked)
         assert [answer.data for answer in answers] == [{"content": "fine"}] * 20
-    assert "refused" in said[0]
-    assert any("Loading model" in line for line in said)
-    assert said[-1] == ""
+    assert "unreached" in causes
+    assert causes[-1] == "loading"
+    assert news.absences == ()
+    assert news.returns == 1
 
 
 async def test_who_waits_for_a_dead_server_is_told_with_the_first(

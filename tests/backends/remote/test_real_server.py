@@ -62,7 +62,8 @@ async def test_a_real_server(capfd: pytest.CaptureFixture[str]) -> None:
         await without.close()
         away = asyncio.Event()
         settings = ServerSettings((f"{url}/v1",), key_env=planted_key.VARIABLE)
-        wire = await open_transport(settings, tell=lambda line: away.set())
+        wire = await open_transport(settings)
+        wire.news.listen(away.set)
         first = (await wire.post("/completion", body)).data
         assert wire.spent.answer_tokens == 4
         assert wire.spent.prompt_tokens == first["tokens_evaluated"]

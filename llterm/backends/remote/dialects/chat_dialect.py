@@ -55,7 +55,7 @@ class ChatDialect(KnownServer):
     @classmethod
     async def detect(cls, discovery: Discovery, model: str | None) -> Self | None:
         listed = await discovery.models()
-        name = model or next(iter(await discovery.model_names()), None)
+        name = model or await discovery.chosen_model()
         if name is None:
             return None
         way = _way(discovery.transport.name, {str(entry.get("owned_by")) for entry in listed})

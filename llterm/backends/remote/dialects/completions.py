@@ -58,7 +58,7 @@ class CompletionsDialect(EchoedCompletions):
     @classmethod
     async def detect(cls, discovery: Discovery, model: str | None) -> Self | None:
         listed = await discovery.models()
-        name = model or next(iter(await discovery.model_names()), None)
+        name = model or await discovery.chosen_model()
         if name is None:
             return None
         traits = ServerTraits(

@@ -2,7 +2,10 @@
 
 It lists any number of candidates from the raw distribution, whatever the sampler does. It loses
 a whole position where the chosen token ends in the middle of a character; a bias towards a plain
-token, which leaves the listed figures as they are, brings it back.
+token, which leaves the listed figures as they are, brings it back. Some builds (b10434) lose the
+whole answer instead, of several prompts all of them, where what was written is no UTF-8.
+
+A router has several models and loads them as they are asked for: every request names one.
 """
 
 from __future__ import annotations
@@ -11,25 +14,31 @@ import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
+from urllib.parse import urlencode
 
 from llterm.backends.chat_formats import PLAIN, ChatFormat, own_format
 from llterm.backends.remote.answer import LARGEST, AnswerValue
 from llterm.backends.remote.dialect import KnownServer
 from llterm.backends.remote.discovery import Discovery, positive_number
+from llterm.backends.remote.model_choice import listing
+from llterm.backends.remote.server_faults import is_unwritten
 from llterm.backends.remote.server_vocabulary import is_end
 from llterm.backends.remote.steps import (
     LEAD,
+    PLAIN_TEXT,
     CompletionRequest,
     CompletionStep,
     HttpCall,
     ServerTraits,
     TokenCandidate,
     number,
+    shown_name,
     text_token,
 )
-from llterm.backends.remote.transport import BadAnswer, Transport
+from llterm.backends.remote.transport import BadAnswer, RequestRefused, Transport
 from llterm.core.display_text import label_text
 from llterm.core.tokens import Tail, Token
+from llterm.errors import ModelError
 
 CHATML = "<|im_start|>"
 LONGEST = 300
@@ -61,6 +70,15 @@ class LlamaDialect(KnownServer):
         properties = await discovery.table("/props")
         if "default_generation_settings" not in properties:
             return None
+        if properties.get("role") == "router":
+            model = model or await discovery.chosen_model()
+            if model is None:
+                raise ModelError(
+                    f"{discovery.transport.name} has no model",
+                    "It is a llama.cpp router, and its list is empty.",
+                    "--models-dir names a folder with .gguf files when it is started.",
+                )
+            properties = await _of_router(discovery, model)
         props = AnswerValue(properties)
         meta, listed = _meta(await discovery.models(), model)
         settings = props["default_generation_settings"].value
@@ -142,14 +160,13 @@ class LlamaDialect(KnownServer):
         """From one distribution over all of it: every id with its bytes."""
         if self.size is None or self.size > most:
             return None
-        answer = await transport.post(
-            "/completion", self.call(CompletionRequest([(0,)], self.size)).body
-        )
-        if not any(True for _ in self.read(answer.data)):
+        listed = await self._listed(transport, CompletionRequest([(0,)], self.size))
+        if not listed:
             # The choice was half a character. Any other will do: the list is the same.
-            request = CompletionRequest([(0,)], self.size, favour=tuple(range(min(self.size, 64))))
-            answer = await transport.post("/completion", self.call(request).body)
-        listed = {one.id: one.data for step in self.read(answer.data) for one in step.listed}
+            plain = [token.id for token in await self.tokenize(transport, PLAIN_TEXT)]
+            listed = await self._listed(
+                transport, CompletionRequest([(0,)], self.size, favour=tuple(plain[-1:]))
+            )
         if len(listed) < self.size:
             # It lists some candidates only: its tokens are learned as they are seen.
             return None
@@ -171,7 +188,20 @@ class LlamaDialect(KnownServer):
         return self.kind, tokens
 
     def learn(self, tokens: Sequence[Token]) -> None:
-        self.plain[:] = [one.id for one in tokens if one.data == b"." and not one.special][:1]
+        plain = PLAIN_TEXT.encode()
+        self.plain[:] = [one.id for one in tokens if one.data == plain and not one.special][:1]
+
+    async def _listed(
+        self, transport: Transport, request: CompletionRequest
+    ) -> dict[int | None, bytes | None]:
+        """Every candidate at one position with its bytes; none where the answer was lost."""
+        try:
+            answer = await transport.post("/completion", self.call(request).body)
+        except RequestRefused as error:
+            if not is_unwritten(error):
+                raise
+            return {}
+        return {one.id: one.data for step in self.read(answer.data) for one in step.listed}
 
     def _named(self, body: dict[str, Any]) -> dict[str, Any]:
         """With the model's name, where the person gave one: one server may have several."""
@@ -194,6 +224,28 @@ class LlamaDialect(KnownServer):
             return {id: b"<|%d|>" % id for id in ids}
         return {id: name.strip().encode() or b"<|%d|>" % id
                 for id, name in zip(ids, names, strict=True)}  # fmt: skip
+
+
+async def _of_router(discovery: Discovery, model: str) -> dict[str, Any]:
+    """What a router says of one of its models, which it loads for that: it may take minutes.
+
+    Raises ModelError where it has no such model, or will not load it.
+    """
+    address, names = discovery.transport.name, await discovery.model_names()
+    try:
+        properties = (await discovery.transport.get(f"/props?{urlencode({'model': model})}")).data
+    except RequestRefused as error:
+        if error.status in (401, 403):
+            raise
+        has = f" It has {listing(names)}." if names and model not in names else ""
+        raise ModelError(
+            f"{address} does not open the model {shown_name(model)}",
+            f"{error.cause}{has}",
+            "Check the name; a router that was started with --no-models-autoload wants it loaded"
+            " first, by its web page or POST /models/load.",
+        ) from None
+    await discovery.models_anew()
+    return properties if isinstance(properties, dict) else {}
 
 
 def _meta(models: Sequence[Mapping[str, Any]], model: str | None) -> tuple[dict[str, Any], str]:

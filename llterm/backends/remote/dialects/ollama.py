@@ -14,6 +14,7 @@ from llterm.backends.chat_formats import Messages
 from llterm.backends.remote.answer import AnswerValue
 from llterm.backends.remote.dialect import KnownServer
 from llterm.backends.remote.discovery import Discovery
+from llterm.backends.remote.model_choice import OfferedModel, choose_model
 from llterm.backends.remote.steps import (
     CompletionRequest,
     CompletionStep,
@@ -50,7 +51,11 @@ class OllamaDialect(KnownServer):
             raise ModelError(
                 "Ollama has no model", "Its list is empty.", "`ollama pull` fetches one."
             )
-        name = model or names[0]
+        running = (await discovery.table("/api/ps")).get("models") if len(names) > 1 else None
+        entries = running if isinstance(running, list) else []
+        loaded = {str(entry.get("name")) for entry in entries if isinstance(entry, dict)}
+        offered = [OfferedModel(name, name in loaded) for name in names]
+        name = model or choose_model(offered, discovery.transport.name) or names[0]
         traits = ServerTraits(
             server=f"Ollama {version}", model=name, context=CONTEXT, top=MOST, raw=True,
             prefill="raw text after the chat that it writes", cache="one prompt a slot",

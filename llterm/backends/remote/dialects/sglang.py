@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
 from llterm.backends.chat_formats import THOUGHTLESS, Messages
 from llterm.backends.remote.answer import AnswerValue
-from llterm.backends.remote.dialect import KnownServer
+from llterm.backends.remote.detokenizer import Detokenizer
+from llterm.backends.remote.dialect import KnownServer, has_no_template
 from llterm.backends.remote.discovery import Discovery, positive_number
 from llterm.backends.remote.steps import (
     CompletionRequest,
@@ -20,7 +21,7 @@ from llterm.backends.remote.steps import (
     TokenCandidate,
     number,
 )
-from llterm.backends.remote.token_spelling import detokenized, last, spread, token_ids
+from llterm.backends.remote.token_spelling import spread, token_ids
 from llterm.backends.remote.transport import RequestRefused, Transport
 from llterm.core.tokens import Tail, Token
 from llterm.errors import CapabilityMissing
@@ -32,6 +33,7 @@ class SglangDialect(KnownServer):
 
     name: ClassVar[str] = "sglang"
     by_ids: ClassVar[bool] = True
+    detokenizer: Detokenizer = field(default_factory=Detokenizer, repr=False, compare=False)
 
     @classmethod
     async def detect(cls, discovery: Discovery, model: str | None) -> Self | None:
@@ -94,23 +96,38 @@ class SglangDialect(KnownServer):
 
     async def tokenize(self, transport: Transport, text: str) -> Sequence[Token]:
         """Its ids, with the text shared out among those that are parts of characters."""
-        body = {"prompt": text, "add_special_tokens": False}
-        ids = token_ids((await transport.post("/tokenize", body)).data)
+        ids = await self.cut(transport, text)
         known = await self.tokens(transport, list(dict.fromkeys(ids)))
         data = spread([known[id].data if id in known else None for id in ids], text.encode())
         return [Token(id, piece) for id, piece in zip(ids, data or (), strict=False)]
 
     async def tokens(self, transport: Transport, ids: Sequence[int]) -> Mapping[int, Token]:
-        line = await transport.post("/tokenize", {"prompt": "\n", "add_special_tokens": False})
-        between = last(token_ids(line.data))
-        return await detokenized(transport, ids, between, {"skip_special_tokens": False}, "text")
+        return await self.detokenizer.tokens(self, transport, ids)
 
-    async def apply_template(self, transport: Transport, messages: Messages) -> Sequence[Token]:
+    async def listing(self, transport: Transport, most: int) -> Sequence[Token]:
+        return await self.detokenizer.listing(self, transport, most)
+
+    def learn(self, tokens: Sequence[Token]) -> None:
+        self.detokenizer.learn(tokens)
+
+    async def cut(self, transport: Transport, text: str) -> Sequence[int]:
+        body = {"prompt": text, "add_special_tokens": False}
+        return token_ids((await transport.post("/tokenize", body)).data)
+
+    async def joined(self, transport: Transport, ids: Sequence[int]) -> str:
+        body = {"tokens": ids, "skip_special_tokens": False}
+        return AnswerValue((await transport.post("/detokenize", body)).data)["text"].text()
+
+    async def apply_template(
+        self, transport: Transport, messages: Messages
+    ) -> Sequence[Token] | None:
         body = {"messages": messages, "add_generation_prompt": True,
                 "chat_template_kwargs": THOUGHTLESS}  # fmt: skip
         try:
             ids = token_ids((await transport.post("/tokenize", body)).data)
         except RequestRefused as error:
+            if has_no_template(error):
+                return None
             raise CapabilityMissing(
                 "This server did not open the chat",
                 f"{self.traits.server} says: {error.detail or error.title}.",

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
 from llterm.backends.chat_formats import THOUGHTLESS, Messages
 from llterm.backends.remote.answer import AnswerValue
-from llterm.backends.remote.dialect import KnownServer
+from llterm.backends.remote.detokenizer import Detokenizer
+from llterm.backends.remote.dialect import KnownServer, has_no_template
 from llterm.backends.remote.discovery import Discovery, positive_number
 from llterm.backends.remote.steps import (
     CompletionRequest,
@@ -27,14 +28,12 @@ from llterm.backends.remote.steps import (
     steps,
 )
 from llterm.backends.remote.token_spelling import (
-    detokenized,
     guessed_bytes,
-    last,
     paired,
     spelled_bytes,
     token_ids,
 )
-from llterm.backends.remote.transport import Transport
+from llterm.backends.remote.transport import RequestRefused, Transport
 from llterm.core.tokens import Tail, Token
 
 MOST = 20
@@ -48,14 +47,18 @@ class VllmDialect(KnownServer):
     name: ClassVar[str] = "vllm"
     by_ids: ClassVar[bool] = True
     model: str
+    detokenizer: Detokenizer = field(default_factory=Detokenizer, repr=False, compare=False)
 
     @classmethod
     async def detect(cls, discovery: Discovery, model: str | None) -> Self | None:
         models = [entry for entry in await discovery.models() if entry.get("owned_by") == "vllm"]
         if not models:
             return None
-        chosen = next((entry for entry in models if entry.get("id") == model), models[0])
-        name = model or str(chosen.get("id"))
+        # Adapters name their parent; one model may have several names, and one root.
+        bases = [entry for entry in models if not entry.get("parent")] or models
+        several = len({entry.get("root") for entry in bases}) > 1
+        name = model or (several and await discovery.chosen_model()) or str(bases[0].get("id"))
+        chosen = next((entry for entry in models if entry.get("id") == name), bases[0])
         version = (await discovery.table("/version")).get("version", "")
         context = chosen.get("max_model_len")
         traits = ServerTraits(
@@ -117,13 +120,32 @@ class VllmDialect(KnownServer):
         return paired(ids, data)
 
     async def tokens(self, transport: Transport, ids: Sequence[int]) -> Mapping[int, Token]:
-        between = last(await self.tokenize(transport, "\n"))
-        return await detokenized(transport, ids, between.id, {"model": self.model}, "prompt")
+        return await self.detokenizer.tokens(self, transport, ids)
 
-    async def apply_template(self, transport: Transport, messages: Messages) -> Sequence[Token]:
+    async def listing(self, transport: Transport, most: int) -> Sequence[Token]:
+        return await self.detokenizer.listing(self, transport, most)
+
+    def learn(self, tokens: Sequence[Token]) -> None:
+        self.detokenizer.learn(tokens)
+
+    async def cut(self, transport: Transport, text: str) -> Sequence[int]:
+        return [token.id for token in await self.tokenize(transport, text)]
+
+    async def joined(self, transport: Transport, ids: Sequence[int]) -> str:
+        answer = await transport.post("/detokenize", {"model": self.model, "tokens": ids})
+        return AnswerValue(answer.data)["prompt"].text()
+
+    async def apply_template(
+        self, transport: Transport, messages: Messages
+    ) -> Sequence[Token] | None:
         body = {"model": self.model, "messages": messages, "add_generation_prompt": True,
                 "chat_template_kwargs": THOUGHTLESS, "return_token_strs": True}  # fmt: skip
-        answer = AnswerValue((await transport.post("/tokenize", body)).data)
+        try:
+            answer = AnswerValue((await transport.post("/tokenize", body)).data)
+        except RequestRefused as error:
+            if has_no_template(error):
+                return None
+            raise
         ids = token_ids(answer.value)
         data = guessed_bytes([one.text() for one in answer["token_strs"].items()])
         return paired(ids, data)
