@@ -173,7 +173,7 @@ async def until_said(at: Driven, words: str) -> None:
 
 async def until_well(at: Driven) -> None:
     """Until the screen was told of everything, and nothing is said against a server."""
-    for _ in range(400):
+    for _ in range(2000):
         if at.told and not stale(at):
             return
         await at.pilot.pause(0.005)
