@@ -139,6 +139,18 @@ def test_modules_that_docstrings_name_are_there() -> None:
     assert not gone
 
 
+def test_files_and_folders_that_docstrings_name_are_there() -> None:
+    """`story_editor.py` beside the file, `core/comparison/packed_rows.py`, `ui/weave/`."""
+    named = re.compile(r"`((?:[a-z_]+/)*[a-z_]+(?:\.py|/))`")
+    gone = [
+        f"{path.name}: {match[1]}"
+        for path in PACKAGE.rglob("*.py")
+        for match in named.finditer(path.read_text("utf-8"))
+        if not any((folder / match[1]).exists() for folder in (PACKAGE, path.parent))
+    ]
+    assert not gone
+
+
 def test_what_tests_share_lies_in_the_helpers() -> None:
     """No test module or conftest is imported by another."""
     tests = {name_of(path, TESTS): path for path in TESTS.rglob("*.py")}

@@ -1,6 +1,6 @@
 """The app: opens the loom, loads the model behind the screen, and leaves nothing behind.
 
-`run_app` is all that the command line knows. Everything a person sees is in `screens/`.
+`run_app` is all that the command line knows. What a person sees is in the folders beside this file.
 """
 
 from __future__ import annotations
