@@ -243,7 +243,7 @@ async def test_whoever_asks_next_clears_what_another_was_given_up_with(
         await until_well(at)
 
 
-@pytest.mark.parametrize("name", sorted(set(ACTIVITIES) - {"StoryReader"}))
+@pytest.mark.parametrize("name", ACTIVITIES)
 async def test_who_stops_while_it_waits_sees_nothing_of_it_any_more(
     start: Start, server: FaultyServer, name: str
 ) -> None:
