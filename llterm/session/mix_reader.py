@@ -309,7 +309,9 @@ class MixReader(StoryReader):
         if first is None:
             first = max(todo[-1] - CHUNK + 1, 0)
             first = next(n for n in todo if n >= first)
-        return range(first, min(first + CHUNK, len(self.places)))
+        at_hand = len(self.places) - AT_HAND
+        end = len(self.places) if first >= at_hand else at_hand
+        return range(first, min(first + CHUNK, end))
 
     async def _read(self) -> bool:
         mix, tokens = self.mix, self._tokens

@@ -154,6 +154,12 @@ class KeyedScreen(Screen[None]):
         if self.bridge is not None:
             self.bridge.close()
 
+    @property
+    def leaving(self) -> bool:
+        """Whether it is being taken away. Its widgets go before it does: what somebody else still
+        tells it has no place to be shown."""
+        return not self.display
+
     @on(SessionChanged)
     def _changed(self) -> None:
         if self.bridge is not None:

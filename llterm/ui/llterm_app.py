@@ -395,7 +395,9 @@ class LltermApp(App[None]):
     def _play_ended(self, message: PlayEnded) -> None:
         """Let the uppermost screen tell it that has a place for that."""
         screens = (one for one in reversed(self.screen_stack) if isinstance(one, KeyedScreen))
-        next(screens, self.main).play_ended(message.reason)
+        screen = next(screens, self.main)
+        if not screen.leaving:
+            screen.play_ended(message.reason)
 
     # --- the end
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from textual.widgets import Input, TextArea
 
 from llterm.backends.scripted import ScriptedBackend
@@ -12,6 +13,7 @@ from llterm.core.weave_settings import WeaveSettings
 from llterm.state import read_state
 from llterm.ui.dialogs.settings_dialog import SettingsDialog
 from llterm.ui.dialogs.text_dialogs import PutText
+from llterm.ui.widgets.status_line import StatusLine
 from tests.helpers.driven_app import STORY, Start, open_heat, opens, shows_story
 from tests.helpers.sessions import Gate
 
@@ -43,6 +45,23 @@ async def test_play_writes_on_until_escape_and_is_one_undo(start: Start) -> None
         await at.press("ctrl+z")
         assert at.story == STORY
         assert shows_story(at)
+
+
+async def test_what_is_told_while_the_screen_goes_harms_nobody(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = []
+    async with start() as at:
+        session = at.session
+
+        def gone(line: StatusLine) -> None:
+            if line.id == "branch":
+                session.player.ended("The text is at its end")
+                session.player.landed(session.document.edit(0, 0, "A"))
+                told.append(line)
+
+        monkeypatch.setattr(StatusLine, "on_unmount", gone, raising=False)
+    assert told
 
 
 async def test_typing_ends_the_play(start: Start) -> None:

@@ -16,6 +16,7 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from llterm.errors import LltermError
+from llterm.session.manuscript import Change
 from llterm.session.session import Session
 from llterm.ui.launch import ScreenOptions
 from llterm.ui.messages import (
@@ -82,7 +83,11 @@ class WeaveScreen(Panes):
         def ended(reason: LltermError | str) -> None:
             self.app.post_message(PlayEnded(reason))
 
-        player.landed = autopilot.landed = self.land
+        def landed(change: Change) -> None:
+            if not self.leaving:
+                self.land(change)
+
+        player.landed = autopilot.landed = landed
         player.ended = autopilot.ended = self.session.samples.ended = ended
 
     def compose(self) -> ComposeResult:

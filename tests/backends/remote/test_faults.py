@@ -341,7 +341,7 @@ async def test_a_stream_that_goes_wrong_keeps_what_came(
     received: list[Any] = []
     async with FaultyServer(fault) as server:
         with pytest.raises(error, match=words):
-            await collected(wire(server.url, timeout=0.1).stream("/completion", {}), received)
+            await collected(wire(server.url, timeout=1.0).stream("/completion", {}), received)
         assert received == [{"n": 1}]
         assert len(server.requests) == 1
 
