@@ -76,6 +76,16 @@ class KeyGate:
         if fresh and message is not self._passing:
             self._waiting.append(message)
 
+    @property
+    def busy(self) -> bool:
+        """Whether something waits, or the last event is still being acted on."""
+        return bool(self._waiting or self._passing) or self._under_way() is not None
+
+    @property
+    def stuck(self) -> bool:
+        """Whether something does not come to rest, so that keys no longer wait for it."""
+        return bool(self._stuck)
+
     # --- inner workings
 
     async def _let_through(self) -> None:
@@ -94,13 +104,13 @@ class KeyGate:
     async def _rest(self) -> None:
         """Until the last event has been acted on, with all that came of it."""
         looks = 0
-        while not self._app._exit and (busy := self._busy()) is not None:
+        while not self._app._exit and (busy := self._under_way()) is not None:
             looks += 1
             if looks > _QUICK + _MOST and busy is not self._app:
                 self._stuck.add(busy)
             await asyncio.sleep(0 if looks < _QUICK else _PAUSE)
 
-    def _busy(self) -> MessagePump | Worker[Any] | None:
+    def _under_way(self) -> MessagePump | Worker[Any] | None:
         """Something that has not come to rest; None where all has."""
         for pump in self._pumps():
             if not _resting(pump):
