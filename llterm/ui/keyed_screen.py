@@ -73,6 +73,8 @@ class KeyedScreen(Screen[None]):
         self.note = ""
         """Said for a moment, in the place of what stands there."""
         self._flashes = 0
+        self._keys_due = False
+        """Whether the footer is shown anew with the next frame."""
 
     @property
     @abstractmethod
@@ -189,7 +191,18 @@ class KeyedScreen(Screen[None]):
 
     def show_keys(self) -> None:
         """Show the footer."""
+        self._keys_due = False
         self.query_one(KeyBar).show(self.hints())
+
+    def show_keys_soon(self) -> None:
+        """Show the footer after the next frame: many keys may be acted on until then."""
+        if not self._keys_due:
+            self._keys_due = True
+            self.call_after_refresh(self._show_due_keys)
+
+    def _show_due_keys(self) -> None:
+        if self._keys_due and self.is_attached:
+            self.show_keys()
 
 
 def choose_hints(hints: Sequence[Hint]) -> list[Hint]:
