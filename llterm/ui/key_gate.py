@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from time import monotonic
 from typing import Any
 from weakref import WeakSet
 
@@ -32,6 +33,11 @@ _PAUSE = 0.002
 _MOST = 1000
 """Looks after which something is taken for stuck, and no key waits for it any more. They are
 counted, not timed: on a busy machine everything takes longer."""
+
+_UNSEEN = 0.1
+"""Seconds without painting while more keys wait."""
+_FRAME = 0.025
+"""Seconds in which what they did is painted then."""
 
 
 class KeyGate:
@@ -90,27 +96,46 @@ class KeyGate:
 
     async def _let_through(self) -> None:
         try:
-            while self._waiting:
-                await self._rest()
-                if self._app._exit:
-                    return
-                self._place = self._here
-                self._passing = self._waiting.popleft()
-                self._passing.set_sender(self._app)
-                self._app.post_message(self._passing)
+            while self._waiting and not self._app._exit:
+                await self._rest(self._under_way)
+                self._let_one_through()
+                if self._waiting:
+                    await self._catch_up()
         except Exception as fault:  # noqa: BLE001 (a gate that fell shut would be a dead keyboard)
             self._app._handle_exception(fault)
 
-    async def _rest(self) -> None:
+    def _let_one_through(self) -> None:
+        if not self._app._exit:
+            self._place = self._here
+            self._passing = self._waiting.popleft()
+            self._passing.set_sender(self._app)
+            self._app.post_message(self._passing)
+
+    async def _catch_up(self) -> None:
+        """More waits: let it act for a while without painting in between, so that what a held key
+        has piled up does not go on long after it was let go."""
+        end = monotonic() + _UNSEEN
+        with self._app.batch_update():
+            while self._waiting and monotonic() < end:
+                await self._rest(self._acting)
+                if self._app._exit or self._here != self._place:
+                    break
+                self._let_one_through()
+        if not self._app._exit:
+            self._app.screen.check_idle()
+        if self._waiting and monotonic() >= end:
+            await asyncio.sleep(_FRAME)
+
+    async def _rest(self, under_way: Callable[[], MessagePump | Worker[Any] | None]) -> None:
         """Until the last event has been acted on, with all that came of it."""
         looks = 0
-        while not self._app._exit and (busy := self._under_way()) is not None:
+        while not self._app._exit and (busy := under_way()) is not None:
             looks += 1
             if looks > _QUICK + _MOST and busy is not self._app:
                 self._stuck.add(busy)
             await asyncio.sleep(0 if looks < _QUICK else _PAUSE)
 
-    def _under_way(self) -> MessagePump | Worker[Any] | None:
+    def _acting(self) -> MessagePump | Worker[Any] | None:
         """Something that has not come to rest; None where all has."""
         for pump in self._pumps():
             if not _resting(pump):
@@ -122,12 +147,16 @@ class KeyGate:
             for worker in self._app.workers:
                 if worker.group in _GROUPS and not worker.is_finished and worker not in self._stuck:
                     return worker
+        return None
+
+    def _under_way(self) -> MessagePump | Worker[Any] | None:
+        """As `_acting`; a screen or pane that is new to the keys is drawn besides. They may go by
+        its size, or by what it does once it has one."""
         screen = self._app.screen
-        # Another screen or pane: its keys may go by its size, or by what it does once it has one.
         drawing = screen._layout_required or bool(screen._callbacks)
         if drawing and self._here != self._place and screen not in self._stuck:
-            return screen
-        return None
+            return self._acting() or screen
+        return self._acting()
 
     @property
     def _here(self) -> object:

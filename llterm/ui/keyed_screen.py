@@ -31,6 +31,7 @@ def first_key(keymap: Keymap, action: Action, pane: Pane) -> str:
 
 
 Answer = TypeVar("Answer")
+_WITH_A_WORD = tuple(action for action in ACTIONS if action.footer)
 _LAST = ("app.help",)
 """Hints that keep their place in the footer however narrow it is."""
 
@@ -73,8 +74,6 @@ class KeyedScreen(Screen[None]):
         self.note = ""
         """Said for a moment, in the place of what stands there."""
         self._flashes = 0
-        self._keys_due = False
-        """Whether the footer is shown anew with the next frame."""
 
     @property
     @abstractmethod
@@ -181,28 +180,17 @@ class KeyedScreen(Screen[None]):
 
     def hints(self) -> Sequence[Hint]:
         """The footer: the actions that have a word for it, with a key of this pane."""
-        hints = []
-        for action in ACTIONS:
-            key = first_key(self.keymap, action, self.pane)
-            if action.id in self.table and action.footer and key:
+        hints, pane = [], self.pane
+        for action in _WITH_A_WORD:
+            key = first_key(self.keymap, action, pane)
+            if action.id in self.table and key:
                 ready = self.table[action.id].applies()
                 hints.append(Hint(action.id, key_name(key), action.footer, ready))
         return choose_hints(hints)
 
     def show_keys(self) -> None:
         """Show the footer."""
-        self._keys_due = False
         self.query_one(KeyBar).show(self.hints())
-
-    def show_keys_soon(self) -> None:
-        """Show the footer after the next frame: many keys may be acted on until then."""
-        if not self._keys_due:
-            self._keys_due = True
-            self.call_after_refresh(self._show_due_keys)
-
-    def _show_due_keys(self) -> None:
-        if self._keys_due and self.is_attached:
-            self.show_keys()
 
 
 def choose_hints(hints: Sequence[Hint]) -> list[Hint]:

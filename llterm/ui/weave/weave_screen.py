@@ -175,7 +175,7 @@ class WeaveScreen(Panes):
     @on(StoryChanged)
     def _story_changed(self) -> None:
         self.show_ghost()
-        self.show_keys_soon()
+        self.show_keys()
 
     @on(StoryEditor.SelectionChanged)
     def _cursor_moved(self) -> None:
