@@ -71,15 +71,17 @@ class KeyGate:
 
     def left(self) -> list[Event]:
         """What has not been let through, when the app has ended."""
-        queue, passing = self._app._message_queue, self._passing
-        while not queue.empty():
-            self.keep(queue.get_nowait())
-        return list(self._waiting) if passing is None else [passing, *self._waiting]
+        unread: deque[Message | None] = self._app._message_queue.values
+        for message in unread:
+            self.keep(message)
+        first = [] if self._passing is None else [self._passing]
+        return [*first, *self._waiting]
 
     def keep(self, message: Message | None) -> None:
         """Something came when the app was ending: what is from the terminal is kept."""
-        fresh = isinstance(message, InputEvent | Paste) and not message.is_forwarded
-        if fresh and message is not self._passing:
+        if isinstance(message, InputEvent | Paste) and not (
+            message.is_forwarded or message is self._passing
+        ):
             self._waiting.append(message)
 
     @property
@@ -174,5 +176,5 @@ class KeyGate:
 
 def _resting(pump: MessagePump) -> bool:
     """Whether it waits for a message and none is there, or will handle none any more."""
-    ready = pump._message_queue.ready_event
+    ready: asyncio.Event = pump._message_queue.ready_event
     return (bool(ready._waiters) and not ready.is_set()) or pump._closing or pump._closed

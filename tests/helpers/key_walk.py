@@ -6,6 +6,7 @@ It knows nothing of the app. Every key that it presses is meant for where the ke
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from typing import Literal
 
 Place = Literal[
@@ -43,7 +44,7 @@ class KeyWalk:
 
     def key(self) -> str:
         """The next key; what it does is done."""
-        deeds = {
+        deeds: dict[Place, Callable[[], str]] = {
             "story": self._in_story, "find": self._in_find, "prefix": self._in_prefix,
             "palette": self._in_palette, "help": self._in_help, "loom": self._in_loom,
             "note": self._in_note, "settings": self._in_settings, "sampler": self._in_sampler,
@@ -70,7 +71,7 @@ class KeyWalk:
             return self._insert(self._random.choice(LETTERS + "  "))
         if choice < 0.8:
             return self._move()
-        ways = {
+        ways: dict[str, Callable[[], object]] = {
             "f7": self._open_prefix, "ctrl+f": self._open_find, "f1": lambda: self._go("help"),
             "alt+l": lambda: self._go("loom"), "f5": lambda: self._go("settings"),
             "ctrl+k": lambda: self._go("sampler"), "ctrl+p": lambda: self._go("palette"),

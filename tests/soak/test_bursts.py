@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -41,10 +42,11 @@ SCREENS: dict[Place, type[object]] = {
 }  # fmt: skip
 
 
-def bursts(walk: KeyWalk, seed: int, count: int) -> list[list[str]]:
-    """So many bursts, cut anywhere."""
+def bursts(walk: KeyWalk, seed: int) -> Iterator[str]:
+    """Bursts, cut anywhere; what one does is done when it is given out."""
     sizes = random.Random(seed)
-    return [[walk.key() for _ in range(sizes.choice((1, 2, 5, 10, 25)))] for _ in range(count)]
+    for _ in range(rounds(100)):
+        yield written(*(walk.key() for _ in range(sizes.choice((1, 2, 5, 10, 25)))))
 
 
 def check(at: Driven, walk: KeyWalk) -> None:
@@ -76,9 +78,8 @@ async def test_every_key_acts_where_the_keys_before_it_led(start_app: StartApp, 
     async with start_app(STORY) as at:
         at.main.editor.action_story_end()
         walk = KeyWalk(seed)
-        for _ in range(rounds(100)):
-            keys = bursts(walk, seed, 1)[0]
-            burst(at, written(*keys))
+        for keys in bursts(walk, seed):
+            burst(at, keys)
             await acted(at)
             check(at, walk)
         assert all(word in noted(at.session.document) for word in walk.notes)
@@ -98,8 +99,8 @@ def test_on_a_slow_line_too(tmp_path: Path, seed: int) -> None:
     ) as terminal:
         terminal.wait_for("fable")
         walk = KeyWalk(seed)
-        for keys in bursts(walk, seed, rounds(100)):
-            terminal.send(written(*keys))
+        for keys in bursts(walk, seed):
+            terminal.send(keys)
             terminal.read(0.1)
         terminal.send(written(*walk.home(), "ctrl+q"))
         assert terminal.wait(240) == 0

@@ -8,6 +8,7 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -205,16 +206,14 @@ ELSEWHERE = (ExportDialog, ServerDialog, HelpDialog)
 
 async def in_turn(at: Driven, bursts: list[Burst]) -> None:
     """Each in one go, and only when what the one before it left is right."""
-    for number, one in enumerate(bursts):
+    for one in bursts:
         burst(at, one.keys)
         await acted(at)
         try:
-            await at.until(lambda one=one: one.holds(at))  # type: ignore[misc]
+            await at.until(partial(one.holds, at))
         except AssertionError:
-            names = [getattr(kind, "__name__", kind) for kind in one.covers]
-            raise AssertionError(
-                f"{number}: {names}: {at.app.screen}, {at.app.focused}, {at.story[-60:]!r}"
-            ) from None
+            where = f"{one.covers}: {at.app.screen}, {at.app.focused}, {at.story[-60:]!r}"
+            raise AssertionError(where) from None
         assert at.app.screen is at.main
         assert at.main.editor.has_focus
 
@@ -224,10 +223,10 @@ def walked(package: Any) -> Iterator[Any]:
         yield importlib.import_module(info.name)
 
 
-def kinds(base: type) -> set[type]:
+def kinds(base: type[Any]) -> set[type[Any]]:
     """What is derived from it, and nothing from that: what is really opened."""
-    below = {below for one in base.__subclasses__() for below in kinds(one)}
-    return below or {base}
+    derived: list[type[Any]] = base.__subclasses__()
+    return {kind for one in derived for kind in kinds(one)} or {base}
 
 
 def test_every_screen_and_pane_has_its_burst() -> None:
