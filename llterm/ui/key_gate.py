@@ -30,7 +30,7 @@ _QUICK = 100
 """Turns of the event loop in which nearly everything comes to rest."""
 _PAUSE = 0.002
 """Seconds between two looks afterwards: at what waits for a thread, or for the next frame."""
-_MOST = 1000
+MOST = 1000
 """Looks after which something is taken for stuck, and no key waits for it any more. They are
 counted, not timed: on a busy machine everything takes longer."""
 
@@ -133,7 +133,7 @@ class KeyGate:
         looks = 0
         while not self._app._exit and (busy := under_way()) is not None:
             looks += 1
-            if looks > _QUICK + _MOST and busy is not self._app:
+            if looks > _QUICK + MOST and busy is not self._app:
                 self._stuck.add(busy)
             await asyncio.sleep(0 if looks < _QUICK else _PAUSE)
 

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pytest
 from textual.containers import VerticalScroll
 from textual.screen import Screen
 from textual.widgets import OptionList
@@ -53,6 +54,7 @@ from llterm.ui.widgets.find_bar import FindBar
 from tests.helpers.bursts import acted, burst, pasted, written
 from tests.helpers.driven_app import STORY, Driven, Start, open_heat
 from tests.helpers.fake_servers import OllamaServer
+from tests.helpers.polling import until
 
 NEW = ("ctrl+end",)
 """Where text is written that shows that the story has the focus again."""
@@ -357,3 +359,23 @@ async def test_while_a_model_never_answers_the_next_key_is_acted_on(
             await acted(at)
             assert len(at.story) == len(before) + 1, action
             assert not at.app.gate.stuck, action
+
+
+async def test_a_pane_that_hangs_holds_no_other_key_up_for_ever(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("llterm.ui.key_gate.MOST", 20)
+    async with start() as at:
+        freed = asyncio.Event()
+        at.main.editor.call_later(freed.wait)
+        burst(at, written(*"lost?", "f1"))
+        await until(lambda: isinstance(at.app.screen, HelpDialog))
+        assert at.app.gate.stuck
+        burst(at, written("escape"))
+        await until(lambda: at.app.screen is at.main)
+        freed.set()
+        await until(lambda: at.story == f"{STORY}lost?")
+        burst(at, written(*"!"))
+        await acted(at)
+        assert at.story == f"{STORY}lost?!"
+        assert not at.app.gate.stuck
