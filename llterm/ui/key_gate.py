@@ -60,6 +60,9 @@ class KeyGate:
             return False
         if not isinstance(event, InputEvent | Paste) or event.is_forwarded:
             return False
+        if self._free():
+            self._place = self._here
+            return False
         self._waiting.append(event)
         self.open()
         return True
@@ -106,6 +109,12 @@ class KeyGate:
         except Exception as fault:  # noqa: BLE001 (a gate that fell shut would be a dead keyboard)
             self._app._handle_exception(fault)
 
+    def _free(self) -> bool:
+        """Whether the event that the app has in hand may act at once, as one key alone may."""
+        before = self._waiting or self._passing or (self._task and not self._task.done())
+        behind = self._app.message_queue_size or self._app._pending_message
+        return not (before or behind or self._under_way(but=self._app))
+
     def _let_one_through(self) -> None:
         if not self._app._exit:
             self._place = self._here
@@ -137,11 +146,11 @@ class KeyGate:
                 self._stuck.add(busy)
             await asyncio.sleep(0 if looks < _QUICK else _PAUSE)
 
-    def _acting(self) -> MessagePump | Worker[Any] | None:
-        """Something that has not come to rest; None where all has."""
+    def _acting(self, but: MessagePump | None = None) -> MessagePump | Worker[Any] | None:
+        """Something other than this that has not come to rest; None where all has."""
         for pump in self._pumps():
             if not _resting(pump):
-                if pump not in self._stuck:
+                if pump is not but and pump not in self._stuck:
                     return pump
             elif self._stuck:
                 self._stuck.discard(pump)
@@ -151,14 +160,14 @@ class KeyGate:
                     return worker
         return None
 
-    def _under_way(self) -> MessagePump | Worker[Any] | None:
+    def _under_way(self, but: MessagePump | None = None) -> MessagePump | Worker[Any] | None:
         """As `_acting`; a screen or pane that is new to the keys is drawn besides. They may go by
         its size, or by what it does once it has one."""
         screen = self._app.screen
         drawing = screen._layout_required or bool(screen._callbacks)
         if drawing and self._here != self._place and screen not in self._stuck:
-            return self._acting() or screen
-        return self._acting()
+            return self._acting(but) or screen
+        return self._acting(but)
 
     @property
     def _here(self) -> object:
