@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
 from llterm.backends.remote.remote_backend import server_of
 from llterm.backends.remote.transport import of_server
@@ -46,6 +48,7 @@ class Session(Cursor):
         self.player = Player(self)
         self.autopilot = Autopilot(self)
         self.samples = SampleSet(self)
+        self._closings: set[asyncio.Task[None]] = set()
 
     # --- the model
 
@@ -122,6 +125,14 @@ class Session(Cursor):
         await self._search.close()
         self.suggestions.keep(self.source)
         self.document.close()
+        if self._closings:
+            await asyncio.wait(self._closings)
+
+    def let_go(self, closing: Coroutine[Any, Any, None]) -> None:
+        """Close what a dialog had: who closes it is free at once, and `close` waits for it."""
+        task = asyncio.get_running_loop().create_task(closing)
+        self._closings.add(task)
+        task.add_done_callback(self._closings.discard)
 
     # --- the weave
 

@@ -31,6 +31,7 @@ def first_key(keymap: Keymap, action: Action, pane: Pane) -> str:
 
 
 Answer = TypeVar("Answer")
+_WITH_A_WORD = tuple(action for action in ACTIONS if action.footer)
 _LAST = ("app.help",)
 """Hints that keep their place in the footer however narrow it is."""
 
@@ -179,10 +180,10 @@ class KeyedScreen(Screen[None]):
 
     def hints(self) -> Sequence[Hint]:
         """The footer: the actions that have a word for it, with a key of this pane."""
-        hints = []
-        for action in ACTIONS:
-            key = first_key(self.keymap, action, self.pane)
-            if action.id in self.table and action.footer and key:
+        hints, pane = [], self.pane
+        for action in _WITH_A_WORD:
+            key = first_key(self.keymap, action, pane)
+            if action.id in self.table and key:
                 ready = self.table[action.id].applies()
                 hints.append(Hint(action.id, key_name(key), action.footer, ready))
         return choose_hints(hints)

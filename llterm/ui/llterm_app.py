@@ -17,13 +17,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
-from textual import on, work
+from textual import events, on, work
 from textual.app import App
 from textual.binding import Binding
 from textual.command import Provider
 from textual.driver import Driver
 from textual.drivers.linux_driver import LinuxDriver
 from textual.filter import LineFilter
+from textual.message import Message
 
 from llterm import keymap, paths, state
 from llterm.backends.registry import KnownModel, Progress, open_model
@@ -43,6 +44,7 @@ from llterm.session.session import Session
 from llterm.store.late_reads import Unreadable
 from llterm.terminal import in_browser, know_alt_keys
 from llterm.ui.job_driver import JobDriver, guard_pastes
+from llterm.ui.key_gate import KeyGate
 from llterm.ui.keyed_screen import KeyedScreen
 from llterm.ui.launch import Launch, ScreenOptions
 from llterm.ui.line_filters import InertFilter, NoColor
@@ -84,15 +86,16 @@ def run_app(launch: Launch) -> int:
     know_alt_keys()
     guard_pastes()
     following: Launch | None = launch
+    typed: Sequence[events.Event] = ()
     while following is not None:
         launch = following
         document = open_document(launch)
         path = document.path
-        app = LltermApp(launch, document)
+        app = LltermApp(launch, document, typed)
         app.run(mouse=launch.config.ui.mouse)
         if launch.path is None and path is not None:
             _say_where(path, empty=not document.text and not document.chat)
-        following = app.following
+        following, typed = app.following, app.gate.left()
     if app.faulty:
         raise LltermError(
             "It stopped on a fault of its own",
@@ -143,12 +146,16 @@ class LltermApp(App[None]):
         Binding("ctrl+q", "quit", "Quit", show=False, system=True)
     ]
 
-    def __init__(self, launch: Launch, document: Document) -> None:
+    def __init__(
+        self, launch: Launch, document: Document, typed: Sequence[events.Event] = ()
+    ) -> None:
+        """`typed`: keys and pastes that came when the app before this one ended."""
         self._themes = Themes()  # asked for by Textual's own constructor
         super().__init__()
         if self.no_color:
             self._filters = [NoColor(lambda: self.theme_variables)]
         LOG_BUFFER.listen()
+        self.gate = KeyGate(self, typed)
         self.launch = launch
         document.bear(self._say_missing)
         self.faulty = False
@@ -178,7 +185,18 @@ class LltermApp(App[None]):
     def get_default_screen(self) -> WeaveScreen:
         return self.main
 
+    async def on_event(self, event: events.Event) -> None:
+        if not self.gate.holds(event):
+            await super().on_event(event)
+
+    def post_message(self, message: Message) -> bool:
+        posted = super().post_message(message)
+        if not posted:
+            self.gate.keep(message)
+        return posted
+
     def on_mount(self) -> None:
+        self.gate.open()
         self._install_themes()
         self._install_signals()
         # After `fg` the terminal is empty, and only what changes would be painted.

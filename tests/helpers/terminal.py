@@ -63,18 +63,27 @@ class Terminal:
         fcntl.ioctl(self._fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
     def read(self, seconds: float = 0.05) -> bytes:
-        """What comes within this time; b"" when nothing does."""
+        """What comes within this time, shown; b"" when nothing does."""
+        data = self.take(seconds)
+        if data:
+            self.show(data)
+        return data
+
+    def take(self, seconds: float) -> bytes:
+        """What the program writes within this time."""
         ready, _, _ = select.select([self._fd] if self._fd >= 0 else [], [], [], seconds)
         if not ready:
             return b""
         try:
-            data = os.read(self._fd, 1 << 20)
+            return os.read(self._fd, 1 << 20)
         except OSError:
             return b""
+
+    def show(self, data: bytes) -> None:
+        """Let it be on the screen."""
         self.output += data
-        self.writes += bool(data)
+        self.writes += 1
         self._stream.feed(_UNKNOWN_TO_PYTE.sub(b"", data))
-        return data
 
     @property
     def text(self) -> str:

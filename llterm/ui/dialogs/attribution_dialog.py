@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding
@@ -43,8 +44,15 @@ class AttributionDialog(Dialog[None]):
         Binding("ctrl+g", "stop", "Stop", show=False),
     ]
 
-    def __init__(self, attributing: Attributions, vocabulary: Vocabulary) -> None:
+    def __init__(
+        self,
+        attributing: Attributions,
+        vocabulary: Vocabulary,
+        let_go: Callable[[Coroutine[Any, Any, None]], object],
+    ) -> None:
+        """`let_go` closes what was started for it."""
         super().__init__()
+        self._let_go = let_go
         self._attributing = attributing
         self._how = AttributionSettings()
         self._worker: Worker[None] | None = None
@@ -70,9 +78,9 @@ class AttributionDialog(Dialog[None]):
         self.call_after_refresh(text.go_to, len(self._tokens) - 1)
         self._begin()
 
-    async def on_unmount(self) -> None:
+    def on_unmount(self) -> None:
         self._halt()
-        await self._attributing.close()
+        self._let_go(self._attributing.close())
 
     # --- what keys do
 

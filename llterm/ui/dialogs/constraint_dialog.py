@@ -13,6 +13,7 @@ from textual.widgets import Static
 from llterm.constraints.spec import Constraint, Kind, choices
 from llterm.errors import LltermError
 from llterm.ui.dialogs.text_dialogs import TextDialog
+from llterm.ui.key_gate import AWAITED
 from llterm.ui.notices import refusal
 from llterm.ui.widgets.fields import Area
 
@@ -61,7 +62,7 @@ class ConstraintDialog(TextDialog):
         self.query_one("#kind", Static).update(self._note)
 
     def action_done(self) -> None:
-        self.run_worker(self._done(self.query_one(Area).text), exclusive=True)
+        self.run_worker(self._done(self.query_one(Area).text), exclusive=True, group=AWAITED)
 
     async def _done(self, text: str) -> None:
         try:

@@ -23,6 +23,7 @@ from llterm.store.loom_summary import LoomSummary
 from llterm.ui.dialogs.dialog import FilesDialog
 from llterm.ui.dialogs.stories_dialog import beginning, heading
 from llterm.ui.dialogs.text_dialogs import AskLine
+from llterm.ui.key_gate import AWAITED
 from llterm.ui.widgets.text_fit import crop, fill
 
 LoomChoice = Path | Story
@@ -58,7 +59,7 @@ class LoomsDialog(FilesDialog[LoomChoice]):
         self._list(0)
 
     def _list(self, index: int) -> None:
-        self.run_worker(self._look(index), exclusive=True)
+        self.run_worker(self._look(index), exclusive=True, group=AWAITED)
 
     async def _look(self, index: int) -> None:
         """Fill the list: disks may be slow, and the app must not wait for them."""

@@ -19,6 +19,7 @@ from llterm.config import Config
 from llterm.config.server_settings import is_address
 from llterm.core.display_text import label_text
 from llterm.ui.dialogs.dialog import ListDialog
+from llterm.ui.key_gate import AWAITED
 from llterm.ui.widgets.text_fit import crop, fill
 
 UNLOAD = "unload"
@@ -47,7 +48,7 @@ class ModelsDialog(ListDialog[KnownModel | str]):
         yield Static("Looking for models …", id="chosen", classes="dialog--note", markup=False)
 
     def on_mount(self) -> None:
-        self.run_worker(self._look())
+        self.run_worker(self._look(), group=AWAITED)
 
     async def _look(self) -> None:
         """Fill the list: disks may be slow, and the app must not wait for them."""
@@ -58,8 +59,12 @@ class ModelsDialog(ListDialog[KnownModel | str]):
         used = [one.known.name == self._used for one in self._rows]
         options.highlighted = used.index(True) if any(used) else 0
         options.focus()
+        self.run_worker(self._ask_servers())
+
+    async def _ask_servers(self) -> None:
+        """What servers offer, once they have said so."""
         self._rows = await with_offers(self._rows)
-        self._note(options.highlighted)
+        self._note(self.options.highlighted)
 
     def action_unload(self) -> None:
         self.dismiss(UNLOAD)

@@ -78,10 +78,10 @@ class SentencesDialog(ListDialog[None]):
         self.set_interval(EVERY, self._show)
         self.action_again()
 
-    async def on_unmount(self) -> None:
+    def on_unmount(self) -> None:
         self.sentences.close()
         for backend in self._joined:
-            await backend.close()
+            self._session.let_go(backend.close())
 
     # --- keys
 

@@ -193,4 +193,5 @@ def attribution(screen: Panes) -> None:
         screen.flash("nothing stands before this token")
         return
     attributing = Attributions(backend, question)
-    screen.app.push_screen(AttributionDialog(attributing, backend.vocabulary))
+    let_go = screen.session.let_go
+    screen.app.push_screen(AttributionDialog(attributing, backend.vocabulary, let_go))

@@ -137,9 +137,9 @@ class Prose(TextArea):
             super().refresh()
             return
         self._rich_style_cache.clear()
-        width = self.size.width
+        width, base = self.size.width, self.rich_style
         for y in range(self.size.height):
-            if self._painted.get(y) != self._row(y):
+            if self._painted.get(y) != self._row(y, base):
                 super().refresh(Region(0, y, width, 1))
 
     # --- drawing
@@ -147,12 +147,11 @@ class Prose(TextArea):
     def render_line(self, y: int) -> Strip:
         if not self._painted:
             self._painted_under = (self.visual_style, self.size)
-        strip = self._painted[y] = self._row(y)
+        strip = self._painted[y] = self._row(y, self.rich_style)
         return strip
 
-    def _row(self, y: int) -> Strip:
+    def _row(self, y: int, base: Style) -> Strip:
         width = self.scrollable_content_region.width
-        base = self.rich_style
         absolute = y + self.scroll_offset.y
         drawn = self._ghost and self.at_end
         if drawn:

@@ -1,0 +1,71 @@
+"""Bursts of keys in the real app: every byte of one in a single write to its terminal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from llterm.session.document import Document
+from tests.helpers.bursts import pasted, written
+from tests.helpers.program_home import Start
+
+pytestmark = pytest.mark.pty
+
+PROMPT = "The little fox lived at the edge of"
+
+
+def test_keys_of_one_write_act_in_the_order_pressed(start: Start, home: Path) -> None:
+    terminal = start("weave", "fox.loom", "--prompt", PROMPT)
+    terminal.wait_for("fable")
+    terminal.send(written("f7", *"WORD", "ctrl+j"))
+    terminal.send(written("ctrl+f", *"fox", "escape", *"red ", "ctrl+end"))
+    terminal.send(pasted(" the\nforest") + written(*" with", "alt+l", "o", *"hello", "ctrl+j"))
+    terminal.wait_for("hello")
+    terminal.send(written("escape", *" quick", "ctrl+j"))
+    terminal.wait_for("suggestions ")
+    terminal.send(written("tab", "ctrl+q"))
+    assert terminal.wait() == 0
+    document = Document.open(home / "fox.loom")
+    marks = list(document.loom.marks.values())
+    text, prefix = document.text, document.prefix
+    document.close()
+    assert prefix == "WORD"
+    assert [one.note for one in marks] == ["hello"]
+    woven = "The little red fox lived at the edge of the\nforest with quick"
+    assert text.startswith(woven)
+    assert len(text) > len(woven)
+
+
+def test_a_digit_after_the_jump_key_is_no_text(start: Start, home: Path) -> None:
+    terminal = start("weave", "fox.loom", "--prompt", PROMPT)
+    terminal.wait_for("fable")
+    terminal.send(written("ctrl+j"))
+    terminal.wait_for("suggestions ")
+    terminal.send(written("ctrl+o", "3", *"!", "ctrl+q"))
+    assert terminal.wait() == 0
+    document = Document.open(home / "fox.loom")
+    text = document.text
+    document.close()
+    # The third suggestion was accepted in the tree, where an exclamation mark is no key.
+    assert text.startswith(PROMPT)
+    assert len(text) > len(PROMPT)
+    assert not set("3!") & set(text)
+
+
+def test_what_is_typed_while_another_loom_is_opened_goes_there(start: Start, home: Path) -> None:
+    Document.create(home / "boat.loom", b"The boat").close()
+    terminal = start("weave", "boat.loom")
+    terminal.wait_for("The boat")
+    terminal.send(written("ctrl+q"))
+    assert terminal.wait() == 0
+    terminal = start("weave", "fox.loom", "--prompt", PROMPT)
+    terminal.wait_for("fable")
+    terminal.send(written("alt+o", "end", "home", "down", "enter", "ctrl+end", *" sailed"))
+    terminal.wait_for("The boat sailed")
+    terminal.send(written("ctrl+q"))
+    assert terminal.wait() == 0
+    document = Document.open(home / "boat.loom")
+    text = document.text
+    document.close()
+    assert text == "The boat sailed"
