@@ -92,12 +92,18 @@ class RequestStory:
                 warn(f"llterm: {story.damage}")
             sampling = story.sampling or config.sampling
             begun = cls(
-                story.runs, story.prefix, story.chat, story.rules, sampling, story.saved_weave
+                story.runs,
+                story.prefix,
+                story.chat,
+                story.rules,
+                sampling,
+                story.saved_weave,
+                story.constraint,
             )
         presets = {**PRESETS, **config.presets}
         return replace(
             begun,
-            constraint=request.constraint,
+            constraint=request.constraint or begun.constraint,
             origins=_origins(request, own_sampling=begun.sampling is not config.sampling),
             prefix=begun.prefix if request.prefix is None else request.prefix,
             chat=begun.chat if request.chat is None else request.chat,
