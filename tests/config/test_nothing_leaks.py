@@ -11,6 +11,11 @@ from llterm import paths, state
 from llterm.cli.settings import load, load_app
 from llterm.config.schema import TABLES, Config
 from llterm.config.setting import Setting
+from llterm.constraints.spec import choices, constraint_text
+from llterm.core.bans import Bans
+from llterm.core.sampling.sampler_settings import Sampling
+from llterm.session.document import Document
+from llterm.store.stored_settings import sampling_text
 from tests.helpers.full_config import everything
 from tests.helpers.program import run
 
@@ -90,3 +95,26 @@ def test_commands_print_the_same_before_and_after_a_story(home: Path) -> None:
     assert os.environ["LLTERM_STATE_DIR"] == str(home / "state")
     assert all(before)
     assert [run(home, *command).out for command in commands] == before
+
+
+def test_a_loom_brings_what_is_its_own_and_stderr_says_so(home: Path) -> None:
+    document = Document.create(home / "a.loom", b"The old lamp")
+    bans = Bans(newline=True, phrases=("river",))
+    document.set_sampling(sampling_text(Sampling(bans=bans)))
+    document.set_prefix("A tale of a cat.")
+    document.set_constraint(constraint_text(choices([" went out", " is red"])))
+    document.close()
+    suggested = run(home, "suggest", "a.loom", "--format", "text")
+    assert suggested.code == 0, suggested.err
+    assert "went out" in suggested.out
+    assert "2 bans (a.loom) · choice (a.loom)" in suggested.err
+    assert "memory " in suggested.err
+    other = run(home, "suggest", "a.loom", "--choice", " was blue", "--prefix", "")
+    assert "was blue" in other.out
+    assert "went out" not in other.out
+    assert "choice (flag)" in other.err
+    assert "memory" not in other.err
+    assert run(home, "sample", "a.loom", "--seed", "1").out.strip() in ("went out", "is red")
+    scored = run(home, "score", "a.loom")
+    assert "In force: memory (a.loom)" in scored.err
+    assert scored.out != run(home, "score", "--prompt", "The old lamp").out
