@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from llterm.cli.options import checked, model_flags, sampling_flags, weave_flags
 from llterm.cli.recording import with_recording, with_recordings
-from llterm.cli.settings import load
+from llterm.cli.settings import load, load_app
 from llterm.config import Config
-from llterm.config.config_loader import checked_flag
+from llterm.config.config_loader import checked_flag, flag_name
+from llterm.config.sampling_values import changed
 from llterm.config.schema import setting
-from llterm.errors import UsageError
+from llterm.errors import ConfigError, UsageError
 from llterm.jobs.inputs import argument_text, is_loom, read_stdin, read_text
 from llterm.output import say
 from llterm.regular_file import present
@@ -76,8 +77,22 @@ class WeaveArguments:
 
     def load(self) -> Config:
         """The configuration with these flags over it. Raises ConfigError."""
-        model = self.models[0] if self.models else None
-        config = load({"model": model, **self.weave, **self.sampling}, self.config)
+        return self._recorded(load({**self._model, **self.weave, **self.sampling}, self.config))
+
+    def load_app(self) -> Config:
+        """The configuration as the app has it for every loom: what was typed for one story is
+        checked, and not in it. Raises ConfigError."""
+        config = load_app(self._model, self.config)
+        self.typed_rules()
+        check_sampling(checked(self.sampling), config)
+        return self._recorded(config)
+
+    @property
+    def _model(self) -> dict[str, str | None]:
+        return {"model": self.models[0] if self.models else None}
+
+    def _recorded(self, config: Config) -> Config:
+        model = self._model["model"]
         if self.recipe is not None:
             return with_recordings(config, self.models, self.record, self.replay)
         return with_recording(config, model, _single(self.record), _single(self.replay))
@@ -106,6 +121,18 @@ class WeaveArguments:
             sampling=checked(self.sampling),
             constraint=self.constraint,
         )
+
+
+def check_sampling(typed: Mapping[str, Any], config: Config) -> None:
+    """Raise ConfigError where typed sampler settings, by name, cannot be."""
+    for name, value in typed.items():
+        try:
+            changed(config.sampling, name, value, config.presets)
+        except ValueError as wrong:
+            dotted = f"sampling.{name}"
+            raise ConfigError(
+                f"Wrong value for {dotted}", f"{flag_name(dotted)}: {wrong}.", setting(dotted).help
+            ) from wrong
 
 
 def _single(files: tuple[Path, ...]) -> Path | None:

@@ -14,10 +14,12 @@ from llterm.cli.recording import with_recording
 from llterm.cli.settings import load
 from llterm.config import Config
 from llterm.core.attribution_methods import AttributionSettings
+from llterm.core.in_force import memory_piece
 from llterm.errors import UsageError
 from llterm.jobs import attribute as attribute_job
 from llterm.jobs import score as score_job
-from llterm.jobs.inputs import argument_text
+from llterm.jobs.inputs import argument_text, is_loom
+from llterm.jobs.loom_story import read_story
 from llterm.jobs.request import Request
 from llterm.output import ProgressLine, put, put_drawn, say
 from llterm.reports import attribution_json, attribution_text, score_text
@@ -74,8 +76,17 @@ def _request(values: Values) -> Request:
     overrides = model_flags(values)
     config = load({"model": values["model"]}, values["config"])
     config = with_recording(config, values["model"], values["record"], values["replay"])
-    text, chat = given_text(values["file"], prompt, chat)
-    return Request(config, (config.model,), text, chat=chat, overrides=overrides)
+    file, typed = values["file"], chat
+    text, chat = given_text(file, prompt, chat)
+    prefix = ""
+    if file is not None and str(file) != "-" and is_loom(file):
+        prefix = read_story(file, tokens=False).prefix if chat is None else ""
+        forced = memory_piece(prefix) or ("chat" if typed is None and chat else "")
+        if forced:
+            say(f"In force: {forced} ({file.name})")
+    return Request(
+        config, (config.model,), text, prefix=prefix or None, chat=chat, overrides=overrides
+    )
 
 
 def _depth(config: Config) -> Depth:

@@ -1,10 +1,9 @@
-"""What `llterm config …` does, and the settings as every command reads them."""
+"""What `llterm config …` does, and the settings as every command, and the app, reads them."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,39 +13,35 @@ from llterm.config.config_loader import project_file
 from llterm.config.example import example, literal
 from llterm.config.sampling_values import preset_values, value_of
 from llterm.config.schema import FORMAT, MODEL, SERVER, TABLES, setting
-from llterm.config.setting import Origin
 from llterm.core.sampling.sampler_settings import PRESETS
-from llterm.errors import ModelError, UsageError, reason
+from llterm.errors import UsageError, reason
 from llterm.output import say
 from llterm.regular_file import present
 from llterm.whole_file import write_whole
 
 
 def load(flags: Mapping[str, Any] | None = None, file: Path | None = None) -> Config:
-    """Flags, variables, files and kept choices together. Raises ConfigError."""
+    """Flags, variables and files together, as a command obeys them. Raises ConfigError."""
+    return _told(load_config(flags, file))
+
+
+def load_app(flags: Mapping[str, Any] | None = None, file: Path | None = None) -> Config:
+    """The same with the choices that were made in the app; only the app obeys those.
+
+    Raises ConfigError.
+    """
     from llterm.state import read_state
 
     state = read_state()
-    config = load_config(flags, file, state=state.values)
-    if config.origins.get("model", Origin("default")).kind == "state":
-        config = _with_kept_model(config)
-    for notice in filter(None, (state.notice, *config.notices)):
+    if state.notice:
+        say(f"llterm: {state.notice}")
+    return _told(load_config(flags, file, state=state.values))
+
+
+def _told(config: Config) -> Config:
+    for notice in config.notices:
         say(f"llterm: {notice}")
     return config
-
-
-def _with_kept_model(config: Config) -> Config:
-    """The model that was chosen in the app, or the default where it is gone meanwhile."""
-    from llterm.backends.registry import find_model
-
-    try:
-        known = find_model(config.model, config)
-        if known.path is None or present(known.path):
-            return config
-    except ModelError:
-        pass
-    notice = f"The model {config.model}, chosen in the app, is not there any more."
-    return replace(config, model=Config().model, notices=(*config.notices, notice))
 
 
 def init() -> str:

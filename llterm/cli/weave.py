@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
 def weave(arguments: WeaveArguments) -> int:
     """Open the app on a terminal; do one weave elsewhere. Returns the exit code."""
-    config = arguments.load()
     reason = terminal.why_not_interactive(os.environ)
     if reason:
         from llterm.cli.suggest import weave_once
 
-        return weave_once(arguments, config, reason)
+        return weave_once(arguments, arguments.load(), reason)
+    config = arguments.load_app()
     log = paths.log_file()
     ui = config.ui
     terminal.prepare(os.environ, color=ui.color, monochrome=ui.monochrome, fps=ui.fps)
@@ -155,7 +155,7 @@ def _check_folder(path: Path) -> None:
 def _rules(path: Path | None, config: Config, typed: Mapping[str, Any]) -> Any:
     """Typed settings over the loom's own; over the configured ones where it is new."""
     if path is None or not present(path):
-        return config.weave
+        return replace(config.weave, **typed)
     from llterm.jobs.loom_story import read_story
 
     return replace(read_story(path, tokens=False).rules, **typed)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from llterm import keymap, paths
-from llterm.config.sampling_values import CHAIN, CUSTOM, changed, make_preset
+from llterm.config.sampling_values import CHAIN, changed, make_preset
 from llterm.config.schema import (
     SAMPLING,
     TABLES,
@@ -50,7 +50,8 @@ def load_config(
 
     `flags` are typed values by dotted name (`weave.depth`), None where a flag was not typed. `file`
     replaces the user's and the project's configuration. `folder` is where the search for a project
-    file begins. `state` are choices made in the app, by dotted name. Raises ConfigError.
+    file begins. `state` are choices made in the app, by dotted name (`llterm.state`): only the app
+    gives them. Raises ConfigError.
     """
     environment = os.environ if environment is None else environment
     settings: Settings = {}
@@ -178,10 +179,6 @@ def _take_state(
                 settings[name] = (setting(name).check(value), Origin("state"))
         except (KeyError, ValueError) as wrong:
             notices.append(f"A kept choice was passed over: {name} ({wrong})")
-    chosen = settings.get("sampling.preset")
-    if chosen is not None and chosen[0] not in {**PRESETS, **presets, CUSTOM: None}:
-        del settings["sampling.preset"]
-        notices.append(f"A kept choice was passed over: there is no preset {chosen[0]} any more")
     return notices
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any
 
-from llterm.config.schema import PRESET, SAMPLING
+from llterm.config.schema import PRESET
 from llterm.config.setting import Value
 from llterm.core.sampling.sampler_settings import (
     DEFAULT_PRESET,
@@ -86,18 +86,6 @@ def value_of(sampling: Sampling, name: str) -> Value:
     else:
         value = getattr(sampling.settings, name)
     return value  # type: ignore[no-any-return]
-
-
-def choices(sampling: Sampling, presets: Presets) -> dict[str, Value]:
-    """What makes this sampling, by dotted name: None where the preset, or the default, says it."""
-    preset = sampling.label
-    plain = changed(Sampling(), "preset", preset, presets)
-    values = {"sampling.preset": preset}
-    for row in SAMPLING[1:]:
-        value = value_of(sampling, row.name)
-        same = value == value_of(plain, row.name)
-        values[f"sampling.{row.name}"] = None if same else value  # type: ignore[assignment]
-    return dict(values)
 
 
 def preset_values(settings: SamplerSettings) -> dict[str, Value]:

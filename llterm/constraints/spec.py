@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from llterm.core.json_text import json_text
+from llterm.core.json_text import json_text, parsed
 from llterm.errors import UsageError
 
 Kind = Literal["choice", "regex", "grammar", "json-schema"]
@@ -143,6 +143,25 @@ def choices(texts: Iterable[str]) -> Constraint:
     if empty:
         raise made.refused(f"Choice {empty} of {len(listed)} is empty.")
     return made
+
+
+def constraint_text(constraint: Constraint | None) -> str:
+    """As a loom keeps it: JSON, empty for none."""
+    if constraint is None:
+        return ""
+    return json_text({"kind": constraint.kind, "text": constraint.text}, bytes_kept=True)
+
+
+def read_constraint(text: str) -> Constraint | None:
+    """What a loom keeps of it; None for an empty text. Raises ValueError where it is none."""
+    if not text:
+        return None
+    kept = parsed(text)
+    if not isinstance(kept, dict) or kept.get("kind") not in _NAMES:
+        raise ValueError("it is of no known kind")
+    if not isinstance(kept.get("text"), str):
+        raise ValueError("it has no text")
+    return Constraint(kept["kind"], kept["text"])
 
 
 def regex(text: str) -> Constraint:

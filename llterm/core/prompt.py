@@ -94,7 +94,7 @@ def draft_prompt(
     """
     parts, typed = _own_tokens(runs, vocabulary)
     residue = residue_of(typed) if rules.heal else b""
-    head = chat_draft(chat, vocabulary) if chat else _hidden(prefix, vocabulary)
+    head = chat_draft(chat, vocabulary) if chat else hidden_draft(prefix, vocabulary)
     if residue and not (parts or head.parts or head.prefix) and len(typed) == len(residue):
         residue = b""
     if text := typed[: len(typed) - len(residue)]:
@@ -123,7 +123,8 @@ def _own_tokens(runs: Sequence[Run], vocabulary: Vocabulary) -> tuple[list[bytes
     return parts, typed
 
 
-def _hidden(prefix: str, vocabulary: Vocabulary) -> Draft:
+def hidden_draft(prefix: str, vocabulary: Vocabulary) -> Draft:
+    """What stands before a story that is no reply: the model's own prefix, and the hidden text."""
     begun: tuple[Tail, ...] = (vocabulary.prefix,) if vocabulary.prefix else ()
     if not prefix:
         return Draft(begun)

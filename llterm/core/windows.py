@@ -56,13 +56,13 @@ class SeenStory:
             f"context of {context:,}."
         )
 
-    def told(self, context: int) -> str:
-        """In words, beside what the model can see."""
-        name = "chat" if self.chat else "memory"
+    def told(self, context: int, *, memory: bool = True) -> str:
+        """In words, beside what the model can see. Without `memory` that word is said elsewhere."""
+        name = "chat " if self.chat else "memory " if memory else ""
         if self.dropped:
-            before = f"; {name} {self.hidden:,}" if self.hidden else ""
+            before = f"; {name}{self.hidden:,}" if self.hidden else ""
             return f"the last {self.seen:,} of {self.story:,} tokens{before}"
-        before = f" + {name} {self.hidden:,}" if self.hidden else ""
+        before = f" + {name}{self.hidden:,}" if self.hidden else ""
         return f"{self.story:,}{before} of {context:,} tokens"
 
 

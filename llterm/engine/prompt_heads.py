@@ -6,6 +6,7 @@ from collections import OrderedDict
 from typing import cast
 
 from llterm.core.chat_messages import Chat, ChatParts, Chatting, chat_draft
+from llterm.core.prompt import hidden_draft
 from llterm.core.query import Source
 from llterm.core.tokens import Tail, draft_tokens
 from llterm.errors import CapabilityMissing
@@ -38,10 +39,11 @@ def _chatting(source: Source) -> Chatting:
     return cast(Chatting, source)
 
 
-async def head_of(source: Source, chat: Chat | None) -> Tail:
-    """The tokens before a text, or before the reply in a chat. Raises as `open_chat` does."""
+async def head_of(source: Source, chat: Chat | None, prefix: str = "") -> Tail:
+    """The tokens before a text, its hidden prefix among them, or before the reply in a chat, which
+    has that in it. Raises as `open_chat` does."""
     if not chat:
-        return source.vocabulary.prefix
+        return await draft_tokens(hidden_draft(prefix, source.vocabulary), source.vocabulary)
     draft = chat_draft(await opened_chat(source, chat), source.vocabulary)
     return await draft_tokens(draft, source.vocabulary)
 

@@ -73,7 +73,7 @@ async def _attribute(
     ids = await vocabulary.tokenize(request.text)
     at = _place(options.at, len(ids))
     target = await _target(options.candidate, vocabulary, ids, at)
-    prefix = await head_of(backend, request.chat)
+    prefix = await head_of(backend, request.chat, request.prefix or "")
     skipped = max(at - (backend.capabilities.context - len(prefix)), 0)
     question = Question(prefix + ids[skipped:at], len(prefix), target)
     attributions = Attributions(backend, question)

@@ -10,6 +10,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from llterm.constraints.spec import Constraint, read_constraint
 from llterm.core.chat_messages import Chat, read_chat
 from llterm.core.display_text import DisplayText
 from llterm.core.pieces import Run
@@ -35,6 +36,8 @@ class LoomStory:
     chat: Chat
     """What the story is a reply to; empty where it is none."""
     rules: WeaveSettings
+    constraint: Constraint | None
+    """What the loom's suggestions must fit."""
     sampling: Sampling | None
     """None where the loom has no sampler settings of its own."""
     saved_weave: bytes
@@ -88,6 +91,7 @@ def _story(file: LoomFile, path: Path, *, tokens: bool) -> LoomStory:
         prefix=str(meta.get("prefix", "")),
         chat=read_chat(str(meta.get("chat", ""))),
         rules=read_rules(str(meta.get("rules", "{}"))),
+        constraint=read_constraint(str(meta.get("constraint", ""))),
         sampling=read_sampling(str(meta.get("sampling", "{}"))),
         saved_weave=(file.late.weave(loom.head) or b"") if tokens else b"",
         damage=file.damage.replace(str(file.path), str(path)),

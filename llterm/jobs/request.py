@@ -11,6 +11,7 @@ from llterm.config import Config
 from llterm.config.sampling_values import all_changed
 from llterm.constraints.spec import Constraint
 from llterm.core.chat_messages import Chat
+from llterm.core.in_force import ban_pieces, memory_piece
 from llterm.core.mixing.mix_recipe import Recipe
 from llterm.core.pieces import Run
 from llterm.core.prompt import Prompt, PromptDraft, draft_prompt
@@ -20,6 +21,11 @@ from llterm.core.weave_settings import WeaveSettings
 from llterm.engine.prompt_heads import opened_chat
 from llterm.engine.weave import sees_less
 from llterm.jobs.loom_story import read_story
+
+CONFIGURED = "configuration"
+"""Who says what neither a flag nor a loom does."""
+FLAG = "flag"
+_NO_KNOBS = ("bias", "seed", "ideal_length")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +71,10 @@ class RequestStory:
     sampling: Sampling
     saved_weave: bytes = b""
     """The suggestions that a loom keeps for it."""
+    constraint: Constraint | None = None
+    """What must be fitted."""
+    origins: Mapping[str, str] = field(default_factory=dict)
+    """Who says prefix, chat, bans, bias, preset and constraint, in words."""
 
     @classmethod
     def of(cls, request: Request, warn: Callable[[str], None]) -> RequestStory:
@@ -82,16 +92,42 @@ class RequestStory:
                 warn(f"llterm: {story.damage}")
             sampling = story.sampling or config.sampling
             begun = cls(
-                story.runs, story.prefix, story.chat, story.rules, sampling, story.saved_weave
+                story.runs,
+                story.prefix,
+                story.chat,
+                story.rules,
+                sampling,
+                story.saved_weave,
+                story.constraint,
             )
         presets = {**PRESETS, **config.presets}
         return replace(
             begun,
+            constraint=request.constraint or begun.constraint,
+            origins=_origins(request, own_sampling=begun.sampling is not config.sampling),
             prefix=begun.prefix if request.prefix is None else request.prefix,
             chat=begun.chat if request.chat is None else request.chat,
             rules=replace(begun.rules, **request.rules),
             sampling=all_changed(begun.sampling, request.sampling, presets),
         )
+
+    def in_force(self, hidden: int = 0, *, drawn: bool = False) -> str:
+        """What of all that holds here, and who says so, in a line; empty where nothing does.
+
+        `hidden`: tokens of what stands before the story. `drawn`: how tokens are drawn counts too.
+        """
+        pieces = {
+            "prefix": memory_piece(self.prefix, 0 if self.chat else hidden),
+            "chat": "chat" if self.chat else "",
+            "bans": " · ".join(ban_pieces(replace(self.sampling, bias=()))),
+            "bias": " · ".join(ban_pieces(Sampling(bias=self.sampling.bias))) if drawn else "",
+            "preset": f"preset {self.sampling.label}" if drawn else "",
+            "constraint": self.constraint.kind if self.constraint is not None else "",
+        }
+        if pieces["preset"] and self.origins.get("preset") == CONFIGURED:
+            pieces["preset"] = ""
+        told = [f"{piece} ({self.origins[name]})" for name, piece in pieces.items() if piece]
+        return f"In force: {' · '.join(told)}" if told else ""
 
     @property
     def text(self) -> bytes:
@@ -112,3 +148,20 @@ class RequestStory:
             prompt = await (await self.draft(source, rules)).prompt(source.vocabulary)
             if not await sees_less(source, prompt):
                 return prompt
+
+
+def _origins(request: Request, *, own_sampling: bool) -> dict[str, str]:
+    """Who says each of what may be in force: a flag, the loom, or the configuration."""
+    loom = request.loom.name if request.loom is not None else CONFIGURED
+    sampling = loom if own_sampling else CONFIGURED
+    typed = request.sampling
+    bans, bias = any(name.startswith("ban") for name in typed), "bias" in typed
+    knobs = any(not name.startswith("ban") and name not in _NO_KNOBS for name in typed)
+    return {
+        "prefix": loom if request.prefix is None else FLAG,
+        "chat": loom if request.chat is None else FLAG,
+        "bans": FLAG if bans else sampling,
+        "bias": FLAG if bias else sampling,
+        "preset": FLAG if knobs else sampling,
+        "constraint": loom if request.constraint is None else FLAG,
+    }

@@ -120,7 +120,7 @@ async def sample(
     (name,) = names_of(request)
     begun = RequestStory.of(request, listener.warn)
     async with opened(request, listener) as backend:
-        constrained = request.constraint is not None
+        constrained = begun.constraint is not None
         if constrained:
             check_constraints(backend)
         wanted = WeaveSettings(auto_stop=options.sentence, stops=options.stops, heal=options.heal)
@@ -130,16 +130,14 @@ async def sample(
             listener.warn(note)
         prompt = await begun.prompt(backend, rules)
         chain = await Chains(backend.vocabulary).told(begun.sampling)
-        drawing = await asyncio.to_thread(
-            _drawing, request, options, begun, backend, prompt, rules, chain
-        )
+        drawing = await asyncio.to_thread(_drawing, options, begun, backend, prompt, rules, chain)
         start = time.monotonic()
         samples = await _drawn(drawing, listener, ended)
         return SampleResult(
             model=name,
             vocabulary=backend.vocabulary,
             story=begun,
-            constraint=request.constraint,
+            constraint=begun.constraint,
             samples=samples,
             cost=drawing.cost,
             seconds=time.monotonic() - start,
@@ -175,7 +173,6 @@ async def _drawn(drawing: Drawing, listener: Listener, ended: Ended) -> Sequence
 
 
 def _drawing(
-    request: Request,
     options: SampleOptions,
     begun: RequestStory,
     backend: Backend,
@@ -185,7 +182,7 @@ def _drawing(
 ) -> Drawing:
     """Everything made ready; reads the whole vocabulary where there is a constraint."""
     vocabulary = backend.vocabulary
-    constraint = compile(request.constraint, vocabulary) if request.constraint else None
+    constraint = compile(begun.constraint, vocabulary) if begun.constraint else None
     if not prompt.tokens:
         raise UsageError("There is no text to go on from", "", "This model needs a beginning.")
     return Drawing.of(

@@ -18,9 +18,9 @@ from llterm.jobs.runner import SILENCE, Listener, names_of, opened
 
 LEAST_WINDOW = 16
 NO_HALVES = (
-    "A reply is not read in halves",
-    "Windows side by side would cut the chat before it.",
-    "Choose --method overlap, and no base file: every window begins with the chat.",
+    "A text with a chat or a hidden prefix is not read in halves",
+    "Windows side by side would cut what stands before it.",
+    "Choose --method overlap, and no base file: every window begins with that.",
 )
 """A UsageError's words."""
 
@@ -64,7 +64,7 @@ class ScoreResult:
 async def score(
     request: Request, options: ScoreOptions, listener: Listener = SILENCE
 ) -> ScoreResult:
-    """Read the request's text; a chat before it is read and not scored.
+    """Read the request's text; a hidden prefix or a chat before it is read and not scored.
 
     Raises LltermError. Cancelling stops it.
     """
@@ -78,11 +78,11 @@ async def _score(
 ) -> ScoreResult:
     vocabulary = backend.vocabulary
     method = options.method
-    head = await head_of(backend, request.chat)
+    head = await head_of(backend, request.chat, request.prefix or "")
     ids = await vocabulary.tokenize(request.text)
     # A server that tells a text's tokens may tell only with them how much its model sees.
     context = backend.capabilities.context
-    if request.chat and method == "halves":
+    if (request.chat or request.prefix) and method == "halves":
         raise UsageError(*NO_HALVES)
     window, stride = window_and_stride(
         options.window or context,

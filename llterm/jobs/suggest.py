@@ -74,7 +74,7 @@ async def suggest(request: Request, listener: Listener = SILENCE) -> SuggestResu
 async def _suggest(
     request: Request, begun: RequestStory, backend: Backend, name: str, listener: Listener
 ) -> SuggestResult:
-    constraint = await _compiled(request.constraint, backend)
+    constraint = await _compiled(begun.constraint, backend)
     rules = rules_for(begun.rules, backend, constrained=constraint is not None)
     if constraint is None and (note := unhealed(begun.rules, backend, begun.runs)):
         listener.warn(note)
@@ -104,7 +104,7 @@ async def _suggest(
         story=begun,
         view=search.view(),
         vocabulary=backend.vocabulary,
-        constraint=request.constraint,
+        constraint=begun.constraint,
         dead_ends=search.dead_ends,
         chat_format=getattr(backend, "chat_format", ""),
         mix=_formula(backend),

@@ -35,5 +35,6 @@ def summary(result: SampleResult) -> str:
     if stuck:
         text += f"; {stuck} came to where bans and constraint allow nothing"
     dropped = result.sight.dropping(result.context)
-    text = "\n".join(filter(None, (text, dropped, result.caveat)))
+    told = result.story.in_force(result.sight.hidden, drawn=True)
+    text = "\n".join(filter(None, (text, told, dropped, result.caveat)))
     return text + counted_words(result.counted)

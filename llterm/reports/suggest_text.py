@@ -84,7 +84,9 @@ def _choices(view: View) -> str:
 
 
 def _notes(result: SuggestResult) -> Iterator[str]:
-    """How several models decided, and how much of the story they do not see."""
+    """What is in force, how several models decided, how much of the story they do not see."""
+    if told := result.story.in_force(result.sight.hidden):
+        yield told
     if (mixed := result.mix) is not None:
         yield mixed.formula
         if not mixed.by_id:

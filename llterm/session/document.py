@@ -41,6 +41,7 @@ class Document(Manuscript):
         self.prefix = str(meta.get("prefix", ""))
         self.sampling = str(meta.get("sampling", "{}"))
         self.chat = str(meta.get("chat", ""))
+        self.constraint = str(meta.get("constraint", ""))
 
     @classmethod
     def open(cls, path: Path, waiting: Callable[[str], None] | None = None) -> Document:
@@ -122,6 +123,11 @@ class Document(Manuscript):
         self._set("chat", "chat", self.chat, text)
         self.chat = text
 
+    def set_constraint(self, text: str) -> None:
+        """What suggestions must fit, as `constraints.spec` writes it; empty: anything."""
+        self._set("constraint", "constraint", self.constraint, text)
+        self.constraint = text
+
     def undo(self) -> Change | None:
         """Take back the last step; None when there is none."""
         self._writable()
@@ -155,6 +161,7 @@ class Document(Manuscript):
         meta: dict[str, Value] = {
             "rules": rules_text(self.rules), "prefix": self.prefix, "cursor": self._cursor,
             "model": self._model, "sampling": self.sampling, "chat": self.chat,
+            "constraint": self.constraint,
         }  # fmt: skip
         return self.undo_log.whole(meta, history=history)
 
@@ -234,7 +241,7 @@ class Document(Manuscript):
         if "rules" in facts:
             self.rules = read_rules(str(facts["rules"]))
             self.undo_log.keep("rules", facts["rules"])
-        for name in {"prefix", "sampling", "chat"} & facts.keys():
+        for name in {"prefix", "sampling", "chat", "constraint"} & facts.keys():
             setattr(self, name, str(facts[name]))
             self.undo_log.keep(name, facts[name])
 

@@ -19,6 +19,7 @@ from llterm.core.json_text import json_text
 from llterm.errors import LltermError, UsageError
 from llterm.json_file import keep_json, read_json
 from llterm.session.document import Document
+from llterm.session.loom_models import move_model
 from llterm.store.backups import back_up, backup_folder
 from llterm.store.database import to_look, told
 from llterm.store.lock import Lock
@@ -105,6 +106,7 @@ def rename(path: Path, name: str) -> Path:
         with suppress(OSError):
             copies.rename(backup_folder(target))
     _write_recent([target if one == path.absolute() else one for one in recent_looms()])
+    move_model(path, target)
     return target
 
 

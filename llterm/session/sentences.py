@@ -12,7 +12,6 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 
 from llterm.backends.remote.transport import of_server
-from llterm.constraints.compiled import compile
 from llterm.core.beams import Step
 from llterm.core.display_text import visible
 from llterm.core.query import Failed, OnServers, Query, Source
@@ -223,11 +222,8 @@ class Sentences:
         """A weave of this model at the cursor, of which nothing is searched."""
         session, source = self._session, self._sources[number]
         place = self._story(), session.document.chat, number, session.constraint
-        constraint = None
-        if session.constraint is not None:
-            constraint = await asyncio.to_thread(compile, session.constraint, source.vocabulary)
         bans = session.sampling.bans
-        beginning = WeaveBeginning.of(place, session.document, source, constraint, bans)
+        beginning = WeaveBeginning.of(place, session.document, source, session.constraint, bans)
         return await self._weaves[number].told(beginning)
 
 

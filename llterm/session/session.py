@@ -18,7 +18,7 @@ from llterm.core.sampling.sampler_settings import Sampling
 from llterm.core.server_news import Absence
 from llterm.core.weave_settings import WeaveSettings
 from llterm.engine.prompt_heads import opened_chat
-from llterm.errors import CapabilityMissing, LltermError
+from llterm.errors import LltermError
 from llterm.session.autopilot import Autopilot
 from llterm.session.cursor import Cursor
 from llterm.session.document import Document
@@ -55,8 +55,6 @@ class Session(Cursor):
     def attach(self, source: Source) -> None:
         """A model is ready. Suggestions kept in the loom come back if they are still its own;
         those of the model before stay in sight, stale.
-
-        What suggestions must fit is of the old vocabulary: `change_model` takes it along.
         """
         self._leave_model()
         self.source = source
@@ -68,8 +66,7 @@ class Session(Cursor):
         self.say(Status("ready"))
 
     async def change_model(self, source: Source) -> None:
-        """As `attach`, and what suggestions must fit stays in force."""
-        await self.suggestions.fit(self.constraint, source)
+        """As `attach`, with the chat opened by the model before it."""
         if server_of(source) is None:
             # The chat is opened by the model's own template, which may take a second at most, so
             # that what was kept of a weave finds its place. A server is not waited for.
@@ -177,14 +174,7 @@ class Session(Cursor):
         Raises UsageError for one that cannot be, and keeps the former then; CapabilityMissing
         where the model cannot be held to any.
         """
-        if constraint is not None and not self.model.capabilities.masks:
-            raise CapabilityMissing(
-                "This model cannot be held to a constraint",
-                "Its server takes no bias that leaves the probabilities as they are, or does not"
-                " tell its vocabulary.",
-                "llama.cpp's server can, and models in process.",
-            )
-        await self.suggestions.fit(constraint, self.source)
+        await self.suggestions.fit(constraint, self.model if constraint is not None else None)
         self._look()
 
     # --- the story

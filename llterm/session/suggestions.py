@@ -10,18 +10,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from llterm.constraints.compiled import Compiled, compile
-from llterm.constraints.spec import Constraint
+from llterm.constraints.spec import Constraint, constraint_text, read_constraint
 from llterm.core.bans import Bans
 from llterm.core.chat_messages import Chat, ChatParts, read_chat
-from llterm.core.distribution import Constrained
 from llterm.core.healing import Healer
 from llterm.core.pieces import Run
 from llterm.core.prompt import Prompt, PromptDraft, draft_prompt
 from llterm.core.query import Source
-from llterm.core.tokens import LearnsTokens
+from llterm.core.tokens import LearnsTokens, Vocabulary
 from llterm.core.weave_settings import WeaveSettings
 from llterm.engine.prompt_heads import open_chat, opened_chat
-from llterm.engine.weave import make_weave, rules_for, sees_less, surely_sees
+from llterm.engine.weave import check_constraints, make_weave, rules_for, sees_less, surely_sees
 from llterm.errors import LltermError, UsageError
 from llterm.session.document import Document
 from llterm.session.placed_weave import Place, PlacedWeave
@@ -44,9 +43,7 @@ class Suggestions:
         self._weaves = WeaveCache()
         self._models = 0
         """How many models there have been: a weave belongs to the one of its number."""
-        self._compiled: Compiled | None = None
-        self.constraint: Constraint | None = None
-        """What they must fit; None: anything."""
+        self._read: tuple[str, Constraint | None] = "", None
         self.shown: PlacedWeave | None = None
         """The weave on show; None when nothing was woven."""
         self.at = document.cursor
@@ -58,6 +55,14 @@ class Suggestions:
         """The place whose story's tokens were asked for last."""
         self.kept: WeaveBeginning | None = None
         """What the story's tokens are to be asked for, to bring kept samples back (`recall`)."""
+
+    @property
+    def constraint(self) -> Constraint | None:
+        """What they must fit, as the loom says; an undo changes it too. None: anything."""
+        text = self._document.constraint
+        if text != self._read[0]:
+            self._read = text, read_constraint(text)
+        return self._read[1]
 
     @property
     def foreign(self) -> bool:
@@ -163,15 +168,13 @@ class Suggestions:
         self._show(placed.after(ids, self._place()))
 
     async def fit(self, constraint: Constraint | None, source: Source | None) -> None:
-        """Later weaves must fit this, from the cursor on; compiled once.
+        """Later weaves must fit this, from the cursor on: a step that can be undone.
 
         Raises UsageError for one that cannot be, and keeps the former then.
         """
-        compiled = None
-        if constraint is not None:
-            assert source is not None
-            compiled = await asyncio.to_thread(compile, constraint, source.vocabulary)
-        self.constraint, self._compiled = constraint, compiled
+        if constraint is not None and source is not None:
+            await self._weaves.compiled(constraint, source)
+        self._document.set_constraint(constraint_text(constraint))
 
     def leave_model(self) -> None:
         """The model goes: what it suggested stays in sight, stale."""
@@ -181,7 +184,9 @@ class Suggestions:
 
     def restore(self, source: Source) -> None:
         """Show the weave and the samples kept in the loom, where the story stands as it did."""
-        saved = unpack(self._document.load_weave() or b"")
+        saved = None
+        if self.constraint is None:
+            saved = unpack(self._document.load_weave() or b"")
         if saved is None or not saved.of(source):
             self.look(source)
             return
@@ -221,7 +226,7 @@ class Suggestions:
 
     def _beginning(self, place: Place, source: Source) -> WeaveBeginning:
         bans = self._drawing.sampling.bans
-        return WeaveBeginning.of(place, self._document, source, self._compiled, bans)
+        return WeaveBeginning.of(place, self._document, source, self.constraint, bans)
 
     def _sampled(self, place: Place, source: Source) -> PlacedWeave | None:
         """A place where samples were drawn, maybe before a restart, with them."""
@@ -256,7 +261,7 @@ class WeaveBeginning:
     prefix: str
     chat: Chat
     rules: WeaveSettings
-    constraint: Constrained | None
+    constraint: Constraint | None
     bans: Bans
     kept_samples: bytes
 
@@ -266,7 +271,7 @@ class WeaveBeginning:
         place: Place,
         document: Document,
         source: Source,
-        constraint: Constrained | None,
+        constraint: Constraint | None,
         bans: Bans,
     ) -> WeaveBeginning:
         """A weave's at the document's cursor."""
@@ -301,6 +306,23 @@ class WeaveCache:
     def __init__(self) -> None:
         self._by_place: OrderedDict[Place, PlacedWeave] = OrderedDict()
         self._healer: Healer | None = None
+        self._compiled: tuple[Constraint, Vocabulary, Compiled] | None = None
+
+    async def compiled(self, constraint: Constraint, source: Source) -> Compiled:
+        """The constraint over the source's vocabulary, made once. Raises LltermError where it
+        cannot be, or the source cannot be held to one."""
+        check_constraints(source)
+        made = self._ready(constraint, source)
+        if made is None:
+            made = await asyncio.to_thread(compile, constraint, source.vocabulary)
+            self._compiled = constraint, source.vocabulary, made
+        return made
+
+    def _ready(self, constraint: Constraint, source: Source) -> Compiled | None:
+        """The constraint, where it is compiled."""
+        if self._compiled is None or self._compiled[0] != constraint:
+            return None
+        return self._compiled[2] if self._compiled[1] is source.vocabulary else None
 
     def keep(self, placed: PlacedWeave) -> None:
         """Come back to it later."""
@@ -338,7 +360,8 @@ class WeaveCache:
         vocabulary = beginning.source.vocabulary
         chat = beginning.chat
         parts = open_chat(beginning.source, chat) if chat else ()
-        if parts is None:
+        constraint = beginning.constraint
+        if parts is None or (constraint and self._ready(constraint, beginning.source) is None):
             return None
         if saved is not None and isinstance(vocabulary, LearnsTokens):
             vocabulary.learn(saved.names)
@@ -349,6 +372,8 @@ class WeaveCache:
     async def told(self, beginning: WeaveBeginning) -> PlacedWeave:
         """A weave; asks for its prompt's tokens. Raises LltermError where they cannot be told."""
         source, chat = beginning.source, await opened_chat(beginning.source, beginning.chat)
+        if beginning.constraint is not None:
+            await self.compiled(beginning.constraint, source)
         while True:
             prompt = await beginning.draft(chat).prompt(source.vocabulary)
             if not await sees_less(source, prompt):
@@ -357,7 +382,7 @@ class WeaveCache:
     def _made(
         self, beginning: WeaveBeginning, prompt: Prompt, saved: SavedWeave | None = None
     ) -> PlacedWeave:
-        source = beginning.source
+        source, constraint = beginning.source, beginning.constraint
         if prompt.residue and self._healer is None:
             self._healer = Healer(source.vocabulary)
         weave = make_weave(
@@ -367,7 +392,7 @@ class WeaveCache:
             healer=self._healer,
             facts=saved.facts if saved else None,
             grown=saved.grown if saved else (),
-            constraint=beginning.constraint,
+            constraint=self._ready(constraint, source) if constraint is not None else None,
             bans=beginning.bans,
         )
         samples = unpack_samples(beginning.kept_samples, weave, source)

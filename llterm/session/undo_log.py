@@ -224,7 +224,9 @@ class UndoLog:
         if last is None or set(last.facts) != {name}:
             return None
         first, second = map(str, last.facts[name])
-        same = name in {"prefix", "chat"} or changed(first, second) == changed(before, after)
+        same = name in {"prefix", "chat", "constraint"} or changed(first, second) == changed(
+            before, after
+        )
         return last if same else None
 
     def _rows(self, step: UndoStep) -> None:

@@ -27,6 +27,7 @@ _NAMES = {
 }  # fmt: skip
 _LOST = {
     "rules": "the weave settings", "sampling": "the sampler settings", "chat": "the chat",
+    "constraint": "the constraint",
     "prefix": "the hidden prefix", "model": "which model was used last",
 }  # fmt: skip
 _SMALL = ("head", "hoisted", "cursor", "next_node")

@@ -8,6 +8,7 @@ from types import NoneType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
 from llterm.config.schema import PRESET, WEAVE
+from llterm.constraints.spec import read_constraint
 from llterm.core.bans import Bans
 from llterm.core.chat_messages import chat_from
 from llterm.core.history import Value
@@ -75,6 +76,14 @@ def check_chat(json: str) -> None:
         raise Damage(f"the chat makes no sense: {error}") from error
 
 
+def check_constraint(json: str) -> None:
+    """Raise Damage where a text is no constraint."""
+    try:
+        read_constraint(json)
+    except ValueError as error:
+        raise Damage(f"the constraint makes no sense: {error}") from error
+
+
 def _text_of(read: Callable[[str], object]) -> Callable[[object], str]:
     """A reader of a text that this one must be able to read."""
 
@@ -88,7 +97,8 @@ def _text_of(read: Callable[[str], object]) -> Callable[[object], str]:
 KEPT: Mapping[str, Callable[[object], Value]] = {
     "head": id_of, "hoisted": id_of, "cursor": whole, "next_node": id_of,
     "rules": _text_of(read_rules), "sampling": _text_of(read_sampling),
-    "chat": _text_of(check_chat), "prefix": text, "model": text,
+    "chat": _text_of(check_chat), "constraint": _text_of(check_constraint),
+    "prefix": text, "model": text,
 }  # fmt: skip
 """Every name, with what reads its value."""
 

@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, cast
@@ -27,17 +27,17 @@ from textual.filter import LineFilter
 from textual.message import Message
 
 from llterm import keymap, paths, state
-from llterm.backends.registry import KnownModel, Progress, open_model
-from llterm.config.sampling_values import choices
+from llterm.backends.registry import KnownModel, Progress, find_model, open_model
 from llterm.core.chat_messages import chat_text
 from llterm.core.display_text import area_text, field_text, label_text
 from llterm.core.query import Backend
 from llterm.core.server_news import HearNews, ServerNews
-from llterm.core.weave_settings import WeaveSettings
 from llterm.errors import LltermError
 from llterm.keymap import action_of
+from llterm.regular_file import present
 from llterm.session import looms, stories
 from llterm.session.document import Document
+from llterm.session.loom_models import choose_model, chosen_model
 from llterm.session.mix_reader import MixReader
 from llterm.session.sampler_choice import SamplerChoice
 from llterm.session.session import Session
@@ -110,6 +110,7 @@ def _say_where(path: Path, *, empty: bool) -> None:
     if empty:
         path.unlink(missing_ok=True)
         looms.forget(path)
+        choose_model(path, None)
     elif sys.__stderr__ is not None:
         name = label_text(str(path))
         sys.__stderr__.write(f"Your story is kept in {name}\n")
@@ -171,8 +172,6 @@ class LltermApp(App[None]):
         self._mixing = MixReader(self.session)
         self._wanted: KnownModel | None = None
         """The model that was chosen last; None: the one that llterm was started with."""
-        self._rules_before: WeaveSettings = document.rules
-        self._sampling_before = self.session.sampling
         self.main = WeaveScreen(
             self.session,
             ScreenOptions(
@@ -211,7 +210,7 @@ class LltermApp(App[None]):
             )  # fmt: skip
         if damage := self.session.document.damage:
             self.notify(damage, title="Damaged", severity="warning", markup=False, timeout=20)
-        self.load_model()
+        self.load_model(self._own_model())
         if self.launch.mix:
             self._open_mix_screen()
         if self.launch.offer and (looms.others(self.session.document.path) or stories.others()):
@@ -235,9 +234,16 @@ class LltermApp(App[None]):
     def _open_loom(self, message: OpenLoom) -> None:
         """End here and open another loom, or begin one with a text.
 
-        The app starts anew, with these notices: nothing of one story can be left in the other.
+        The app starts anew, with these notices: nothing of one story can be left in the other, and
+        what is the person's goes along.
         """
-        config = replace(self.launch.config, notices=message.notices)
+        speed = self.session.player.speed
+        ui = replace(
+            self.main.options.ui, theme=self.theme, play_speed=0.0 if math.isinf(speed) else speed
+        )
+        config = replace(
+            self.launch.config, notices=message.notices, presets=dict(self.session.presets), ui=ui
+        )
         self.following = replace(
             self.launch, path=message.path, text=message.text, offer=False, prefix=None,
             rules=None, chat=None, sampling={}, constraint=None, config=config,
@@ -308,8 +314,8 @@ class LltermApp(App[None]):
     async def load_model(self, chosen: KnownModel | None = None) -> None:
         """Open a model behind the screen; the story can be written meanwhile.
 
-        `chosen` takes the place of the one in use once it is ready, and is kept as a choice; None
-        is the one that llterm was started with. A model that is still being loaded is given up.
+        `chosen` takes the place of the one in use once it is ready, and is kept as this loom's;
+        None is the one that llterm was started with. A model still being loaded is given up.
         """
         session, loop = self.session, asyncio.get_running_loop()
         self._wanted = chosen
@@ -347,8 +353,28 @@ class LltermApp(App[None]):
                 show_trouble(self.main, error)
             return
         await self._take(backend)
-        if chosen is not None:
-            state.keep({"model": chosen.typed})
+        path = session.document.path
+        if chosen is not None and path is not None:
+            choose_model(path, chosen.typed)
+
+    def _own_model(self) -> KnownModel | None:
+        """The model that was chosen for this loom, unless one was typed; None: the configured."""
+        launch, path = self.launch, self.session.document.path
+        origin = launch.config.origins.get("model")
+        typed = origin is not None and origin.kind in ("flag", "environment")
+        name = None if typed or launch.mix or path is None else chosen_model(path)
+        if name is None:
+            return None
+        known = None
+        with suppress(LltermError):
+            known = find_model(name, launch.config)
+        if known is None or (known.path is not None and not present(known.path)):
+            self.notify(
+                f"The model {name}, chosen for this loom, is not there any more.",
+                severity="warning",
+            )
+            return None
+        return known
 
     def _open(
         self, chosen: KnownModel | None, progress: Progress, hear: HearNews
@@ -430,11 +456,6 @@ class LltermApp(App[None]):
 
     async def on_unmount(self) -> None:
         """Whatever ended the app: stop, write, close."""
-        rules = self.session.document.rules
-        if rules != self._rules_before:
-            state.keep(state.rules_choices(rules))
-        if self.session.sampling != self._sampling_before:
-            state.keep(choices(self.session.sampling, self.session.presets))
         try:
             await self._close()
         finally:

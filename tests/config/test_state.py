@@ -8,7 +8,6 @@ import pytest
 
 from llterm import paths, state
 from llterm.config import load_config
-from llterm.core.weave_settings import WeaveSettings
 
 
 @pytest.fixture(autouse=True)
@@ -19,11 +18,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_what_is_kept_is_read_again() -> None:
-    rules = WeaveSettings(depth=7, stops=("###",), heal=False)
     state.keep({"ui.theme": "paper"})
-    state.keep(state.rules_choices(rules))
     config = load_config(environment={}, state=state.read_state().values)
-    assert config.weave == rules
     assert config.ui.theme == "paper"
     assert str(config.origins["ui.theme"]) == "state"
 

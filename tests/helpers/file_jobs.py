@@ -66,7 +66,7 @@ def copying(folder: Path, turn: int) -> None:
 
 
 def choosing(folder: Path, turn: int) -> None:
-    state.keep({"ui.theme": f"theme {turn}", "weave.stops": ("stop",) * 200})
+    state.keep({"ui.theme": f"theme {turn}", "ui.stops": ("stop",) * 200})
     looms.remember(folder / f"{turn}.loom")
 
 

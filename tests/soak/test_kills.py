@@ -114,7 +114,7 @@ def check(folder: Path, story: str, old: str, damaged: bytes, exported: bytes) -
     if (folder / "out.json").exists():
         assert (folder / "out.json").read_bytes().rstrip(b"\n") + b"\n" == exported
     if paths.state_file().exists():
-        assert tomllib.loads(paths.state_file().read_text())["weave"]["stops"] == ["stop"] * 200
+        assert tomllib.loads(paths.state_file().read_text())["ui"]["stops"] == ["stop"] * 200
     assert not state.read_state().notice
     recent = paths.state_dir() / "recent.json"
     assert not recent.exists() or isinstance(json.loads(recent.read_text()), list)

@@ -14,6 +14,7 @@ from llterm.backends.registry import MODELS
 from llterm.backends.scripted import ScriptedBackend
 from llterm.core.query import Backend
 from llterm.errors import ModelError
+from llterm.session.loom_models import chosen_model
 from llterm.state import read_state
 from llterm.ui.dialogs.models_dialog import ModelsDialog
 from tests.helpers.driven_app import STORY, Driven, Start, opens, prompts
@@ -49,7 +50,8 @@ async def test_another_model_in_mid_story(start: Start, size: tuple[int, int]) -
         assert at.story == STORY
         assert len(at.main.suggestions.rows) == rows
         assert "another model" in at.line("found")
-        assert read_state().values["model"] == "fable-q8_0"
+        assert chosen_model(start.folder / "cat.loom") == "fable-q8_0"
+        assert not read_state().values
         await at.press("ctrl+j")
         await at.until(lambda: not at.session.weaving and not at.session.stale)
         assert "suggestion" in at.line("found")
@@ -69,7 +71,7 @@ async def test_a_model_that_cannot_be_loaded_leaves_the_old_one(start: Start, ho
         assert at.session.source is source
         assert not at.session.stale
         await at.until(lambda: "scripted" in at.line("model"))
-        assert "model" not in read_state().values
+        assert chosen_model(start.folder / "cat.loom") is None
 
 
 class Twin(ScriptedBackend):

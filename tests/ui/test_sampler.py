@@ -78,7 +78,7 @@ async def test_a_chain_is_saved_by_name_chosen_again_after_a_restart_and_forgott
         await at.press(*["backspace"] * 6, *"mine", "enter")
         assert at.session.sampling.label == "mine"
     choices = read_state().values
-    assert choices["sampling.preset"] == "mine"
+    assert "sampling.preset" not in choices
     assert choices["presets.mine"]["repeat_penalty"] == 1.07  # type: ignore[index]
     from llterm.config import load_config
 

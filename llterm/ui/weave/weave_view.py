@@ -9,6 +9,7 @@ from textual.widgets import Static
 from llterm.core.chat_messages import chat_draft
 from llterm.core.display_text import label_text
 from llterm.core.healing import residue_of
+from llterm.core.in_force import ban_pieces, memory_piece
 from llterm.core.query import Source
 from llterm.core.suggestion_tree import View, mean_of
 from llterm.core.tokens import Vocabulary
@@ -22,6 +23,9 @@ from llterm.session.suggestions import root_chat
 from llterm.ui.server_words import clock, matter, missing_piece, server_pieces
 from llterm.ui.weave.panes import Panes
 from llterm.ui.widgets.status_line import NameLine, StatusLine
+
+MODEL = 12
+"""Cells that the model's name has at least."""
 
 
 class WeaveView:
@@ -89,8 +93,10 @@ class WeaveView:
         figures = self._panes.session.figures
         name = self._panes.title_name
         counted = count_of(self._words, "word")
+        in_force = in_force_pieces(self._panes.session)
         self._panes.query_one("#name", NameLine).say(
             name,
+            *in_force,
             counted,
             *(["read-only"] if document.read_only else []),
             *(["NOT SAVED"] if self._panes.unsaved else []),
@@ -107,15 +113,18 @@ class WeaveView:
         elif self._panes.session.source is None:
             pieces = ["no model"]
         elif figures.sight is not None and figures.sight.story + figures.sight.hidden:
-            pieces.append(figures.sight.told(figures.context))
+            memory = bool(in_force) and bool(document.prefix)
+            pieces.append(figures.sight.told(figures.context, memory=not memory))
             if figures.tokens_per_second:
                 pieces.append(f"{figures.tokens_per_second:,.0f} tok/s")
         else:
             pieces.append(f"sees {figures.context:,} tokens")
         line = self._panes.query_one("#model", StatusLine)
         wanted = sum(map(cell_len, pieces)) + 3 * len(pieces) - 3
-        room = self._panes.size.width - 2 - min(cell_len(name), 24) - 2
-        line.styles.width = max(min(wanted, room), 1)
+        # What is in force is not left out: rather the speed, and then what the model sees.
+        forced = sum(cell_len(piece) + 3 for piece in in_force)
+        room = self._panes.size.width - 2 - min(cell_len(name), 24) - forced - 2
+        line.styles.width = max(min(wanted, room), min(cell_len(pieces[0]), MODEL))
         line.say(*pieces)
         self._panes.editor.mark_unseen(self._panes.editor.location(figures.mark))
 
@@ -278,6 +287,19 @@ class WeaveView:
         ahead = row is not None and not session.stale and self._panes.editor.at_end
         suggested = session.readings_of(row.tail) if ahead and row is not None else []
         self._panes.heat.show(reader.places, reader.readings, suggested, at, tuple(notes))
+
+
+def in_force_pieces(session: Session) -> list[str]:
+    """Bans, biases, memory and constraint of this loom, or of the configuration, in a few words."""
+    sight = session.figures.sight
+    hidden = sight.hidden if sight is not None and not sight.chat else 0
+    memory = memory_piece(session.document.prefix, hidden)
+    constraint = session.constraint
+    return [
+        *ban_pieces(session.sampling),
+        *([memory] if memory else []),
+        *([constraint.kind] if constraint is not None else []),
+    ]
 
 
 def result_pieces(

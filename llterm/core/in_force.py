@@ -1,0 +1,23 @@
+"""What is in force over a story, in a few words: the same in the app's header and on stderr."""
+
+from __future__ import annotations
+
+from llterm.core.bans import Bans
+from llterm.core.sampling.sampler_settings import Sampling
+
+
+def ban_count(bans: Bans) -> int:
+    """How many bans there are, each phrase one."""
+    return bans.newline + bans.capitals + bans.refusals + len(bans.phrases)
+
+
+def memory_piece(prefix: str, tokens: int = 0) -> str:
+    """The hidden prefix with its tokens, where those are known; empty where there is none."""
+    return (f"memory {tokens:,}" if tokens else "memory") if prefix else ""
+
+
+def ban_pieces(sampling: Sampling) -> list[str]:
+    """Bans and biases, `2 bans` and `1 bias`; nothing of what there is none of."""
+    bans, biases = ban_count(sampling.bans), len(sampling.bias)
+    pieces = [f"{bans:,} ban{'s' if bans > 1 else ''}"] if bans else []
+    return pieces + ([f"{biases:,} bias{'es' if biases > 1 else ''}"] if biases else [])
