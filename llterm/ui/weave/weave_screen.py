@@ -16,6 +16,7 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from llterm.errors import LltermError
+from llterm.session.manuscript import Change
 from llterm.session.session import Session
 from llterm.ui.launch import ScreenOptions
 from llterm.ui.messages import (
@@ -38,7 +39,7 @@ from llterm.ui.weave import (
 )
 from llterm.ui.weave.chat_header import ChatHeader
 from llterm.ui.weave.heat_panel import HeatPanel
-from llterm.ui.weave.panes import Panes
+from llterm.ui.weave.panes import Panes, inserted
 from llterm.ui.weave.story_editor import StoryEditor
 from llterm.ui.weave.suggestion_pane import SuggestionPane
 from llterm.ui.weave.weave_view import WeaveView
@@ -82,7 +83,12 @@ class WeaveScreen(Panes):
         def ended(reason: LltermError | str) -> None:
             self.app.post_message(PlayEnded(reason))
 
-        player.landed = autopilot.landed = self.land
+        def written(change: Change) -> None:
+            self.land(change)
+            if self.rest and not player.playing:
+                self.flash(inserted(self.rest))
+
+        player.landed = autopilot.landed = written
         player.ended = autopilot.ended = self.session.samples.ended = ended
 
     def compose(self) -> ComposeResult:
