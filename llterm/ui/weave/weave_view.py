@@ -23,6 +23,9 @@ from llterm.ui.server_words import clock, matter, missing_piece, server_pieces
 from llterm.ui.weave.panes import Panes
 from llterm.ui.widgets.status_line import NameLine, StatusLine
 
+FOLLOWING = 40
+"""Characters of the text after the cursor that are shown after a suggestion in the middle."""
+
 
 class WeaveView:
     """The lines and panes of the main screen, as the session is now."""
@@ -253,8 +256,11 @@ class WeaveView:
         editor.show_ghost(ghost if inline else "")
         preview = self._panes.query_one("#preview", Static)
         preview.display = bool(ghost) and not inline
-        if preview.display and str(preview.content) != ghost:
-            preview.update(Content(ghost))
+        if preview.display:
+            follows = session.document.text[session.at :][:FOLLOWING]
+            content = Content.assemble(ghost, (follows, "not italic"))
+            if preview.content != content:
+                preview.update(content)
 
     def show_heat(self) -> None:
         """What is read of the story, and what is not."""
