@@ -47,6 +47,17 @@ def replace_range(
     return made
 
 
+def push_down(loom: Loom, step: UndoStep, new_id: NewId, above: int, piece: int) -> int:
+    """Put a piece between a node and all below it; the id of its node. No branch is made."""
+    made = new_id()
+    below = tuple(loom.children.get(above, ()))
+    step.put(loom, made, Node(made, above, whole(loom, piece)))
+    for id in below:
+        step.put(loom, id, loom.nodes[id].under(made))
+    step.reshapes = True
+    return made
+
+
 def lead(loom: Loom, step: UndoStep, head: int) -> None:
     """Let the story end in another node."""
     step.fact("head", loom.head, head)

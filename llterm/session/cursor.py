@@ -259,25 +259,31 @@ class Cursor:
             self.changed()
         return begun
 
-    def accept(self, tail: Tail) -> Change:
+    def accept(self, tail: Tail, *, carry: bool = True) -> Change:
         """Take a path of the tree, or the first tokens of one, into the story.
 
-        What hangs below it becomes the new tree, with no inference.
+        What hangs below it becomes the new tree, with no inference. Text that follows stays after
+        it; without `carry` it is left behind as a branch.
         """
         run = self.suggestions.current.path(tail).run(self.model)
         if not run.data:
-            return Change(self.at, self.at, "", self.at)
-        return self.land(run)
+            return self.document.nothing() if carry else self.document.end_at(self.at)
+        return self.land(run, carry=carry)
 
-    def land(self, run: ModelRun, *, onward: bool = False) -> Change:
+    def land(self, run: ModelRun, *, carry: bool = True, onward: bool = False) -> Change:
         """Put the model's tokens into the story where the weave on show hangs, and stay with it.
 
-        `onward`: they go on from the run before and are one step with it.
+        `carry`: see `accept`. `onward`: they go on from the run before and are one step with it.
         """
         placed = self.suggestions.current
         self.stop()
-        change = self.document.accept(run, self.at, onward=onward)
-        self.suggestions.follow(placed, run.ids)
+        before = self.document.bytes_before(self.at)
+        change = self.document.accept(run, self.at, carry=carry, onward=onward)
+        # A character that is begun here and ended by the text that follows has no place inside.
+        if self.document.bytes_before(self.document.cursor) == before + run.data:
+            self.suggestions.follow(placed, run.ids)
+        else:
+            self.suggestions.look(self.source)
         self.changed()
         return change
 

@@ -340,7 +340,7 @@ def force(session: Session, start: int, id: int, logprob: float) -> Change:
     session.stop()
     document.checkpoint()
     run = _forced_run(source, token, logprob)
-    return session.reshape(lambda: document.accept(run, at))
+    return session.reshape(lambda: document.accept(run, at, carry=False))
 
 
 def accept_but(session: Session, tail: Tail, number: int, id: int, logprob: float) -> Change:

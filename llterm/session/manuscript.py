@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from llterm.core.display_text import DisplayText
-from llterm.core.edits import lead, replace_range
+from llterm.core.edits import lead, push_down, replace_range
 from llterm.core.history import UndoStep
 from llterm.core.loom_tree import ROOT, Loom, Piece, PieceSlice, Run
 from llterm.core.provenance import (
@@ -75,19 +75,25 @@ class ModelRun:
 
 
 @dataclass(frozen=True, slots=True)
-class OpenAccept:
-    """An accept that tokens drawn right after it may still go into."""
+class LastAccept:
+    """The accept done last: what comes right after it may go into it, or hang below it."""
 
     step: UndoStep
     made: int
     """Its node."""
+    head: int
+    """Where the story ended then."""
+    end: int
+    """How many bytes of the story there were up to the end of its text."""
 
-    def takes(self, run: ModelRun, loom: Loom, at: int, size: int) -> bool:
-        """Whether a run at byte `at` of a story of `size` bytes may go into the same node."""
-        node = loom.nodes.get(self.made)
-        if node is None or loom.head != self.made or at != size:
-            return False
-        piece = loom.pieces[node.piece]
+    def is_before(self, first: int, undo_log: UndoLog) -> bool:
+        """Whether nothing was done since, and its text ends at this byte of the story."""
+        here = (first, undo_log.loom.head) == (self.end, self.head)
+        return here and undo_log.history.last() is self.step
+
+    def takes(self, run: ModelRun, loom: Loom) -> bool:
+        """Whether these tokens may go into its node."""
+        piece = loom.pieces[loom.nodes[self.made].piece]
         same = (piece.author, piece.fingerprint) == (run.model, run.fingerprint)
         return same and not run.overlap and len(piece.sizes) < MOST_TOKENS
 
@@ -100,7 +106,9 @@ class Manuscript:
         self.undo_log = undo_log
         self._typist = Typist(undo_log)
         self.loom: Loom = undo_log.loom
-        self._grown: OpenAccept | None = None
+        self._accepted: LastAccept | None = None
+        self._growing = False
+        """Whether tokens may still go into the node of the last accept."""
         self._data = self.loom.text()
         self._display = DisplayText.of(self._data)
         self._cursor = len(self.text) if cursor is None else min(cursor, len(self.text))
@@ -175,32 +183,51 @@ class Manuscript:
         new = self._data[:first] + data + self._data[last:]
         return self._show(*self._display.replaced(start, stop, data, new), new, first + len(data))
 
-    def accept(self, run: ModelRun, at: int, *, onward: bool = False) -> Change:
-        """Put a suggestion into the story. Text after `at` stays behind as the other branch.
+    def accept(self, run: ModelRun, at: int, *, carry: bool = True, onward: bool = False) -> Change:
+        """Put a suggestion into the story. Text after `at` is carried along, and the story without
+        the suggestion stays as a branch; without `carry` that text is left to the old branch.
 
-        `onward`: at the story's end it may go into the node and the step of the accept before it,
-        if nothing was done since, so that a long play is not a node and a step for each token.
+        What is taken right after an accept goes below that, and makes no branch again: else there
+        would be one for each token that is taken in the middle. `onward`: it may go into that
+        accept's node and step, so that a long play is not a node and a step for each token.
         """
         self._writable()
-        grown = self._grown if onward else None
+        first, carry = len(self.bytes_before(at)), carry and at < len(self.text)
+        growing = onward and self._growing
         self.checkpoint()
-        first = len(self.bytes_before(at))
-        if grown is not None and grown.takes(run, self.loom, first, len(self._data)):
-            step = grown.step
-            self._lengthen(grown, run)
+        last = self._last_accept(first)
+        if growing and last is not None and last.takes(run, self.loom):
+            step, made = last.step, last.made
+            self._lengthen(last, run)
         else:
-            step = self.begin("accept")
-            grown = OpenAccept(step, self._fork(step, first, run.piece(time.time())))
+            step = self.begin("insert" if carry else "accept")
+            number = self.undo_log.new_piece(run.piece(time.time()))
+            last = self._last_accept(first)
+            if carry and last is not None:
+                made = push_down(self.loom, step, self.undo_log.new_node, last.made, number)
+            else:
+                made = self._fork(step, first, number, carry=carry)
         self.model = run.model
-        change = self._landed(step, at, first, run.data)
-        self._grown = grown
+        change = self._landed(step, at, first, run.data, carry=carry)
+        self._accepted = LastAccept(step, made, self.loom.head, first + len(run.data))
+        self._growing = True
         return change
+
+    def end_at(self, at: int) -> Change:
+        """End the story there; text after it stays as a branch."""
+        first, size = len(self.bytes_before(at)), len(self._data)
+        if first == size:
+            return self.nothing()
+        step, undo_log = self.begin("end the story here"), self.undo_log
+        span = first, size, size
+        replace_range(self.loom, step, undo_log.new_node, span, None, carry=False)
+        return self.finish(step)
 
     def write(self, text: str, at: int) -> Change:
         """Put the person's text into the story. Text after `at` stays as the other branch."""
         step = self.begin("put text")
         first, data = len(self.bytes_before(at)), encoded(text)
-        self._fork(step, first, Piece(0, data, created=time.time()))
+        self._fork(step, first, self.undo_log.new_piece(Piece(0, data, created=time.time())))
         return self._landed(step, at, first, data)
 
     def choose(self, node: int) -> Change:
@@ -251,7 +278,7 @@ class Manuscript:
 
     def checkpoint(self) -> None:
         """End the burst of edits or tokens: what follows is a step of its own."""
-        self._grown = None
+        self._growing = False
         if self._typist.end():
             self.undo_log.commit()
 
@@ -265,34 +292,41 @@ class Manuscript:
                 "Export it as a loom, and write in that copy.",
             )
 
-    def _fork(self, step: UndoStep, first: int, piece: Piece) -> int:
-        """Let a piece follow the story's first bytes; the rest is a branch. Returns its node."""
+    def _last_accept(self, first: int) -> LastAccept | None:
+        """The last thing done, where it was an accept whose text ends at this byte."""
+        last = self._accepted
+        return last if last is not None and last.is_before(first, self.undo_log) else None
+
+    def _fork(self, step: UndoStep, first: int, piece: int, *, carry: bool = False) -> int:
+        """Let a piece follow the story's first bytes; what followed them is a branch, and with
+        `carry` it follows the piece too. Returns its node."""
         size = len(self._data)
-        number = self.undo_log.new_piece(piece)
-        made = replace_range(
-            self.loom, step, self.undo_log.new_node, (first, size, size), number, carry=False
-        )
+        span = first, first if carry else size, size
+        made = replace_range(self.loom, step, self.undo_log.new_node, span, piece, carry=carry)
         assert made is not None
         return made
 
-    def _landed(self, step: UndoStep, at: int, first: int, data: bytes) -> Change:
-        """The story ends in `data` now, from display offset `at`, byte `first`."""
-        new = self._data[:first] + data
-        before = self._cursor
-        shown = self._display.replaced(at, len(self.text), data, new)
-        change = self._show(*shown, new, len(new))
+    def _landed(
+        self, step: UndoStep, at: int, first: int, data: bytes, *, carry: bool = False
+    ) -> Change:
+        """The story has `data` now at display offset `at`, byte `first`, and ends with it but for
+        what was carried along."""
+        rest = self._data[first:] if carry else b""
+        new = self._data[:first] + data + rest
+        before, stop = self._cursor, at if carry else len(self.text)
+        change = self._show(*self._display.replaced(at, stop, data, new), new, first + len(data))
         step.fact("cursor", before, self._cursor)
         self.undo_log.write(step)
         self.undo_log.commit()
         return change
 
-    def _lengthen(self, grown: OpenAccept, run: ModelRun) -> None:
+    def _lengthen(self, last: LastAccept, run: ModelRun) -> None:
         """The model's own fresh node takes more tokens."""
-        node = self.loom.nodes[grown.made]
+        node = self.loom.nodes[last.made]
         piece = lengthened(self.loom.pieces[node.piece], run)
         self.undo_log.put_piece(piece)
         node = node.holding((PieceSlice(piece.id, 0, len(piece.data)),))
-        grown.step.put(self.loom, node.id, node)
+        last.step.put(self.loom, node.id, node)
 
     def _reread(self, cursor: int | None = None) -> Change:
         """Show the story as the loom has it now; the cursor stays where nothing changed."""

@@ -40,6 +40,8 @@ class Player:
         """Single steps that were asked for and are not done yet."""
         self._left = -1
         """The document's revision after the last token of this play."""
+        self._carry = True
+        """Whether text after the cursor stays after what is drawn."""
         self._chain: Chain | None = None
         self._line = DrawnText()
         self.playing = False
@@ -53,15 +55,19 @@ class Player:
         """Tokens drawn since the beginning."""
         cursor.listen(self._give_way)
 
-    def step(self) -> None:
-        """One token. Returns at once. Raises LltermError where no model is ready."""
-        self._begin()
+    def step(self, *, carry: bool = True) -> None:
+        """One token; without `carry`, text after the cursor is left behind as a branch.
+
+        Returns at once. Raises LltermError where no model is ready.
+        """
+        self._begin(carry)
         self.playing = False
         self._steps += 1
 
-    def play(self) -> None:
-        """Go on until paused. Returns at once. Raises LltermError where no model is ready."""
-        self._begin()
+    def play(self, *, carry: bool = True) -> None:
+        """Go on until paused; `carry`: see `step`. Returns at once. Raises LltermError where no
+        model is ready."""
+        self._begin(carry)
         self._steps = 0
         self._left = -1
         self.playing = True
@@ -93,7 +99,8 @@ class Player:
         if self._cursor.weaving:
             self.pause()
 
-    def _begin(self) -> None:
+    def _begin(self, carry: bool) -> None:
+        self._carry = carry
         self._cursor.stop()
         self._cursor.here()
         if not self.task.running:
@@ -137,7 +144,7 @@ class Player:
             return ""
         if run is None:
             return "the model ends the text here"
-        change = self._cursor.land(run, onward=onward)
+        change = self._cursor.land(run, carry=self._carry, onward=onward)
         self._left = document.revision
         self._line.text += run.data
         self.drawn += len(run.ids)

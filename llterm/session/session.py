@@ -202,6 +202,11 @@ class Session(Cursor):
         assert change is not None
         return change
 
+    def end_here(self) -> Change:
+        """End the story at the cursor; text after it stays as a branch."""
+        self.stop()
+        return self.reshape(lambda: self.document.end_at(self.document.cursor))
+
     def set_prefix(self, text: str) -> None:
         """The hidden text before the story."""
         self.document.set_prefix(text)

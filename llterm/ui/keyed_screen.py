@@ -16,6 +16,7 @@ from textual.css.query import NoMatches
 from textual.dom import DOMNode
 from textual.screen import Screen
 
+from llterm.core.display_text import label_text
 from llterm.errors import LltermError
 from llterm.keymap import ACTIONS, Action, Keymap, Pane, action_of
 from llterm.ui.bridge import Bridge, Observable
@@ -32,6 +33,8 @@ def first_key(keymap: Keymap, action: Action, pane: Pane) -> str:
 
 Answer = TypeVar("Answer")
 _WITH_A_WORD = tuple(action for action in ACTIONS if action.footer)
+QUOTED = 40
+"""Characters of a text that is named by its beginning."""
 _LAST = ("app.help",)
 """Hints that keep their place in the footer however narrow it is."""
 
@@ -178,6 +181,11 @@ class KeyedScreen(Screen[None]):
         self.show_note()
         if self.FLASH:
             self.set_timer(self.FLASH, lambda: self._end_flash(number))
+
+    def tell_left(self, rest: str) -> None:
+        """Say that this text of the story is a branch now."""
+        if rest:
+            self.flash(f"the rest stays as a branch: {label_text(rest[:QUOTED].strip())}")
 
     def _end_flash(self, number: int) -> None:
         if number == self._flashes:

@@ -23,6 +23,7 @@ OPERATIONS = st.lists(
         st.tuples(st.just("type"), TEXTS),
         st.tuples(st.just("backspace")),
         st.tuples(st.just("accept"), st.floats(0, 1), st.lists(DATA, min_size=1, max_size=3)),
+        st.tuples(st.just("go on"), st.floats(0, 1), st.lists(DATA, min_size=1, max_size=3)),
         st.tuples(st.just("undo")),
         st.tuples(st.just("redo")),
         st.tuples(st.just("rules"), st.integers(1, 30)),
@@ -63,6 +64,8 @@ def perform(document: Document, operation: tuple[object, ...]) -> None:
             change = document.edit(document.cursor - 1, document.cursor, "")
         case ("accept", float(where), list(tokens)):
             change = document.accept(model_run(*tokens), int(where * length))
+        case ("go on", float(where), list(tokens)):
+            change = document.accept(model_run(*tokens), int(where * length), carry=False)
         case ("undo",):
             change = document.undo()
         case ("redo",):

@@ -79,7 +79,7 @@ def grown() -> Document:
     document = Document.scratch("Once upon a time, é 日本 👩‍🚀.\r\n".encode())
     document.accept(model_run(b" the", b" f\xc3", b"\xa9x"), len(document.text))
     document.accept(model_run(b" ran", b"."), len(document.text))
-    document.accept(model_run(b" sat"), len(document.text) - 5)
+    document.accept(model_run(b" sat"), len(document.text) - 5, carry=False)
     document.edit(4, 8, " before")
     document.branches.plant(document.loom.head, [model_run(b" a", b" b"), model_run(b" c")])
     document.checkpoint()

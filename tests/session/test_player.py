@@ -88,13 +88,14 @@ async def test_a_long_play_is_undone_piece_by_piece() -> None:
     assert begun.document.text == TEXT.decode()
 
 
-async def test_playing_in_the_middle_leaves_the_old_tail_as_a_branch() -> None:
+async def test_playing_in_the_middle_writes_before_the_text_that_follows() -> None:
     begun = greedy_session(TEXT + b" house and slept.")
     begun.move(len(TEXT))
     await played(begun, 2)
-    assert "slept" not in begun.document.text
+    assert begun.document.text.endswith(" house and slept.")
+    assert len(begun.document.text) > len(TEXT + b" house and slept.")
     begun.undo()
-    assert begun.document.text.endswith("slept.")
+    assert begun.document.text == (TEXT + b" house and slept.").decode()
 
 
 async def test_an_edit_ends_the_play() -> None:

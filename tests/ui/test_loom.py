@@ -30,7 +30,7 @@ def fox(start: Start) -> Start:
         replace(model_run(b" ran", b" away"), logprobs=(-0.25, -0.25)),
     ):
         document.choose(fox)
-        document.accept(run, len("The red fox"))
+        document.accept(run, len("The red fox"), carry=False)
     document.branches.child(fox, " slept under the moon")
     document.branches.child(ROOT, "A blue")
     document.close()
@@ -226,7 +226,7 @@ async def test_the_map_uses_the_width(start: Start) -> None:
     fork = document.loom.head
     for word in (b" a fox", b" an owl"):
         document.choose(fork)
-        document.accept(model_run(word), len("Once upon a time"))
+        document.accept(model_run(word), len("Once upon a time"), carry=False)
     document.close()
     async with loom(start) as (at, screen):
         await at.press("m")

@@ -301,3 +301,44 @@ async def test_a_typed_constraint_holds_from_the_first_weave(start: Start) -> No
         assert view is not None
         assert {one.data for one in view.suggestions} == {b" sat by the lamp", b" slept"}
         assert "2 choices" in at.line("found")
+
+
+async def test_five_insertions_into_a_finished_page_keep_every_byte_of_the_rest(
+    start: Start,
+) -> None:
+    page = "\n".join(f"{STORY} sat by lamp {n}. " for n in range(6)) + " é 日本 \n"
+    async with start(page) as at:
+        pages = [page]
+        for number, keys in enumerate(("tab", "ctrl+right", "right", "tab", "tab")):
+            place = at.story.index(f" sat by lamp {number}.")
+            rest = at.story[place:]
+            at.main.editor.go_to(place)
+            await at.weave()
+            await at.press(keys)
+            assert at.story.endswith(rest)
+            assert len(at.story) > len(pages[-1])
+            assert at.main.editor.text == at.story
+            assert at.session.document.cursor == len(at.story) - len(rest)
+            assert "after it kept" in at.line("branch")
+            pages.append(at.story)
+        for before in pages[-2::-1]:
+            await at.press("ctrl+z")
+            assert at.story == at.main.editor.text == before
+
+
+async def test_going_on_from_the_middle_says_where_the_rest_is(start: Start) -> None:
+    page = STORY + " slept. It woke."
+    async with start(page) as at:
+        at.main.editor.go_to(len(STORY))
+        await at.weave()
+        await at.press("shift+tab")
+        assert "woke" not in at.story
+        assert len(at.story) > len(STORY)
+        assert "the rest stays as a branch" in at.main.note
+        await at.press("ctrl+z")
+        assert at.story == page
+        at.main.editor.go_to(len(STORY))
+        await at.press("escape", "alt+h")
+        assert at.story == STORY
+        await at.press("ctrl+z")
+        assert at.story == page

@@ -34,13 +34,19 @@ def table(screen: MixPanes) -> Table:
 
         return Handler(run, has_mix)
 
-    def drawing(id: str) -> Handler:
-        def run() -> None:
-            screen.sync()
-            screen.main.table[id].run()
+    def begin(draw: Callable[[], object]) -> None:
+        """Let the mix go on from the cursor: what stood there is what it is compared with."""
+        screen.sync()
+        draw()
+        screen.tell_left(screen.main.rest)
 
-        return Handler(run, has_mix)
+    def toggle() -> None:
+        if player.playing:
+            player.pause()
+        else:
+            begin(lambda: player.play(carry=False))
 
+    player = screen.session.player
     return {
         "mix.left": Handler(lambda: screen.go_to(screen.number - 1)),
         "mix.right": Handler(lambda: screen.go_to(screen.number + 1)),
@@ -68,8 +74,8 @@ def table(screen: MixPanes) -> Table:
         "mix.reference": changing(
             lambda recipe, _: replace(recipe, mode="reference", reference=screen.model)
         ),
-        "play.step": drawing("play.step"),
-        "play.toggle": drawing("play.toggle"),
+        "play.step": Handler(lambda: begin(lambda: player.step(carry=False)), has_mix),
+        "play.toggle": Handler(toggle, has_mix),
         "mix.retry": Handler(lambda: retry(screen)),
         "mix.table": Handler(screen.toggle_table),
     }
@@ -118,8 +124,11 @@ def force(screen: MixPanes) -> None:
     """Put the chosen candidate where the cursor is."""
     id = screen.candidate
     if id is not None:
-        screen.main.follow(screen.mixing.force(screen.number, id))
-        screen.go_to(screen.number + 1)
+        document, number = screen.session.document, screen.number
+        rest = document.text[document.display_offset(screen.mixing.offset(number)) :]
+        screen.main.follow(screen.mixing.force(number, id))
+        screen.go_to(number + 1)
+        screen.tell_left(rest)
 
 
 def rewind(screen: MixPanes) -> None:
@@ -132,10 +141,12 @@ def rewind(screen: MixPanes) -> None:
     session.player.pause()
     document = session.document
     start = document.display_offset(screen.mixing.offset(number))
+    rest = document.text[start:]
     change = session.edit(start, len(document.text), "")
     document.checkpoint()
     screen.main.follow(change)
     screen.go_to(number)
+    screen.tell_left(rest)
 
 
 def branch(screen: MixPanes) -> None:

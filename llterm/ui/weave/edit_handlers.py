@@ -32,6 +32,7 @@ def table(screen: Panes) -> Table:
         "edit.redo": Handler(lambda: travel(screen, screen, show, back=False), not_finding),
         "edit.copy": Handler(lambda: copy(screen), can_copy),
         "edit.find": Handler(lambda: open_find(screen)),
+        "edit.end_here": Handler(lambda: end_here(screen)),
         "edit.clear": Handler(lambda: clear(screen), lambda: bool(screen.session.document.text)),
     }
 
@@ -75,6 +76,16 @@ def clear(screen: Panes) -> None:
     screen.show_all()
     screen.flash("the old text is a branch; undo brings it back")
     screen.editor.focus()
+
+
+def end_here(screen: Panes) -> None:
+    """End the story at the cursor; what follows stays a branch, and undo brings it back."""
+    rest = screen.rest
+    if not rest:
+        screen.flash("nothing follows the cursor")
+        return
+    screen.follow(screen.session.end_here())
+    screen.tell_left(rest)
 
 
 def open_find(screen: Panes) -> None:

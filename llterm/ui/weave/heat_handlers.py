@@ -131,24 +131,31 @@ def force(screen: Panes) -> None:
 
 def put(screen: Panes, spot: TokenPosition, id: int, logprob: float) -> None:
     """Let another token stand there; the suggestion before it is accepted, if it is in one."""
+    session = screen.session
     if spot.tail is None:
-        change = inspection.force(screen.session, len(spot.at.story), id, logprob)
+        start = len(spot.at.story)
+        rest = session.document.text[session.document.display_offset(start) :]
+        screen.follow(inspection.force(session, start, id, logprob))
+        screen.tell_left(rest)
     else:
-        change = inspection.accept_but(screen.session, spot.tail, len(spot.written), id, logprob)
-    screen.follow(change)
+        number = len(spot.written)
+        screen.take(inspection.accept_but(session, spot.tail, number, id, logprob))
     screen.editor.focus()
 
 
 def write(screen: Panes) -> None:
     """A text of the person's own, where the chosen token stands."""
-    number = screen.heat.chosen
+    number, document = screen.heat.chosen, screen.session.document
+    places = screen.session.reader.places
 
     def done(text: str) -> None:
         if text:
+            rest = document.text[document.display_offset(places[number].start) :]
             screen.follow(inspection.put_text(screen.session, number, text))
+            screen.tell_left(rest)
             screen.editor.focus()
 
-    screen.ask(PutText(raw_text(screen.session.reader.places[number].data)), done)
+    screen.ask(PutText(raw_text(places[number].data)), done)
 
 
 async def compare(screen: Panes) -> None:

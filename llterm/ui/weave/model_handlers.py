@@ -10,7 +10,7 @@ from llterm.backends.remote.remote_backend import server_of
 from llterm.number_format import count_of, spoken_speed
 from llterm.ui.dialogs.info_dialogs import ServerDialog
 from llterm.ui.keyed_screen import Handler, Table
-from llterm.ui.weave.panes import Panes
+from llterm.ui.weave.panes import Panes, inserted
 
 MOST = 256
 """Requests at once: no server serves more of one person's."""
@@ -51,6 +51,8 @@ def toggle(screen: Panes) -> None:
         player.pause()
     else:
         player.play()
+        if screen.rest:
+            screen.flash(inserted(screen.rest, "inserting"))
 
 
 def pace(screen: Panes, by: int) -> None:

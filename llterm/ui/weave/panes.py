@@ -15,6 +15,7 @@ from textual.widgets import Static
 
 from llterm.core.display_text import label_text
 from llterm.keymap import Pane
+from llterm.number_format import count_of
 from llterm.session.manuscript import Change
 from llterm.session.session import Session
 from llterm.ui.dialogs.help_dialog import HelpPart
@@ -25,6 +26,12 @@ from llterm.ui.weave.heat_panel import HeatPanel
 from llterm.ui.weave.story_editor import StoryEditor
 from llterm.ui.weave.suggestion_pane import SuggestionPane, SuggestionRow
 from llterm.ui.widgets.find_bar import FindBar
+
+
+def inserted(rest: str, how: str = "inserted") -> str:
+    """That text went into the story and this one still follows it."""
+    words = len(rest.split())
+    return f"{how}; {count_of(words, 'word') if words else 'the blank'} after it kept"
 
 
 class Panes(KeyedScreen):
@@ -132,6 +139,12 @@ class Panes(KeyedScreen):
             self.session.move(offset)
             self.show_ghost()
 
+    @property
+    def rest(self) -> str:
+        """The story after the cursor."""
+        document = self.session.document
+        return document.text[document.cursor :]
+
     def land(self, change: Change) -> None:
         """Show a change of the story that the model made by itself."""
         self.editor.apply(change)
@@ -144,6 +157,12 @@ class Panes(KeyedScreen):
         self.show_all()
         if self.suggestions.has_focus and not self.suggestions.rows:
             self.editor.focus()
+
+    def take(self, change: Change) -> None:
+        """Show what was put into the story at the cursor, and say that what follows is kept."""
+        self.follow(change)
+        if change.text and self.rest:
+            self.flash(inserted(self.rest))
 
     # --- showing
 

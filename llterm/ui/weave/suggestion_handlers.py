@@ -36,9 +36,19 @@ def table(screen: Panes) -> Table:
         row = screen.row
         return row.tail if row is not None else ()
 
+    def can_leave() -> bool:
+        """In the story only where there is something to leave: else the key goes to a pane."""
+        return ghost_or_tree() and (screen.suggestions.has_focus or bool(screen.rest))
+
     def accept(tail: Tail) -> None:
-        """Take this path into the story."""
-        screen.follow(session.accept(tail))
+        """Take this path into the story; what follows the cursor stays after it."""
+        screen.take(session.accept(tail))
+
+    def go_on(tail: Tail) -> None:
+        """Take this path, and leave what follows the cursor behind."""
+        rest = screen.rest
+        screen.follow(session.accept(tail, carry=False))
+        screen.tell_left(rest)
 
     def move(step: int) -> None:
         """Also from the story, where the ghost follows."""
@@ -57,6 +67,7 @@ def table(screen: Panes) -> Table:
         "suggestion.accept": Handler(lambda: accept(tail()), ghost_or_tree),
         "suggestion.accept_token": Handler(lambda: accept(session.token_of(tail())), ghost_or_tree),
         "suggestion.accept_word": Handler(lambda: accept(session.word_of(tail())), ghost_or_tree),
+        "suggestion.go_on": Handler(lambda: go_on(tail()), can_leave),
         "suggestion.edit": Handler(lambda: edit(screen, tail()), can_take),
         "suggestion.next": Handler(lambda: move(1), has_rows),
         "suggestion.prev": Handler(lambda: move(-1), has_rows),
@@ -77,7 +88,7 @@ def table(screen: Panes) -> Table:
 def pick(screen: Panes, digit: int) -> None:
     """Take the row that carries this digit."""
     if (row := screen.suggestions.numbered(digit)) is not None:
-        screen.follow(screen.session.accept(row.tail))
+        screen.take(screen.session.accept(row.tail))
 
 
 def edit(screen: Panes, tail: Tail) -> None:
@@ -85,7 +96,7 @@ def edit(screen: Panes, tail: Tail) -> None:
 
     def done(text: str) -> None:
         if text:
-            screen.follow(accept_text(screen.session, tail, text))
+            screen.take(accept_text(screen.session, tail, text))
 
     screen.ask(EditBranch(raw_text(screen.session.added(tail))), done)
 

@@ -130,7 +130,7 @@ def sentences(screen: Panes) -> None:
         choose_story(screen)
         return
     stop(screen)
-    screen.app.push_screen(SentencesDialog(screen.session, screen.options, screen.follow))
+    screen.app.push_screen(SentencesDialog(screen.session, screen.options, screen.take))
 
 
 def fly(screen: Panes) -> None:
@@ -168,4 +168,4 @@ def accept_sole(screen: Panes) -> None:
         return
     if view.done and len(view.suggestions) == 1 and view.suggestions[0].tail:
         with troubles(screen):
-            screen.follow(session.accept(view.suggestions[0].tail))
+            screen.take(session.accept(view.suggestions[0].tail))

@@ -39,7 +39,7 @@ from llterm.ui.weave import (
 )
 from llterm.ui.weave.chat_header import ChatHeader
 from llterm.ui.weave.heat_panel import HeatPanel
-from llterm.ui.weave.panes import Panes
+from llterm.ui.weave.panes import Panes, inserted
 from llterm.ui.weave.story_editor import StoryEditor
 from llterm.ui.weave.suggestion_pane import SuggestionPane
 from llterm.ui.weave.weave_view import WeaveView
@@ -84,8 +84,11 @@ class WeaveScreen(Panes):
             self.app.post_message(PlayEnded(reason))
 
         def landed(change: Change) -> None:
-            if not self.leaving:
-                self.land(change)
+            if self.leaving:
+                return
+            self.land(change)
+            if self.rest and not player.playing:
+                self.flash(inserted(self.rest))
 
         player.landed = autopilot.landed = landed
         player.ended = autopilot.ended = self.session.samples.ended = ended

@@ -26,6 +26,8 @@ from llterm.ui.widgets.status_line import NameLine, StatusLine
 
 MODEL = 12
 """Cells that the model's name has at least."""
+FOLLOWING = 40
+"""Characters of the text after the cursor that are shown after a suggestion in the middle."""
 
 
 class WeaveView:
@@ -262,8 +264,11 @@ class WeaveView:
         editor.show_ghost(ghost if inline else "")
         preview = self._panes.query_one("#preview", Static)
         preview.display = bool(ghost) and not inline
-        if preview.display and str(preview.content) != ghost:
-            preview.update(Content(ghost))
+        if preview.display:
+            follows = session.document.text[session.at :][:FOLLOWING]
+            content = Content.assemble(ghost, (follows, "not italic"))
+            if preview.content != content:
+                preview.update(content)
 
     def show_heat(self) -> None:
         """What is read of the story, and what is not."""
