@@ -229,7 +229,6 @@ class HeatPanel(Widget, can_focus=True):
 
     def on_resize(self) -> None:
         self._follow()
-        self.refresh()
 
     def render_line(self, y: int) -> Strip:
         width, base = self.size.width, self.rich_style
