@@ -29,6 +29,7 @@ def test_the_line_under_the_tree_says_what_is_certain() -> None:
         "stale" in result_pieces(figures, part, weaving=False, stale="the story moved", key="^J")[0]
     )
     assert fit_pieces(done, 34) == "18 suggestions · 57% at depth 1"
+    assert fit_pieces(done, 10) == "18 sugges…", "what is cut is seen to be"
 
 
 def test_a_ghost_wraps_and_loses_nothing() -> None:

@@ -21,6 +21,7 @@ from llterm.ui.weave.heat_panel import (
     HeatPanel,
     is_surprise,
 )
+from tests.helpers import driven_app
 from tests.helpers.driven_app import STORY, Driven, Start, open_heat
 
 
@@ -272,3 +273,13 @@ async def test_the_inspector_weighs_a_whole_text(start: Start) -> None:
         assert "␣lamp maker" in note
         assert f"{tokens} tokens" in note
         assert logprob < 0
+
+
+async def test_the_panel_takes_the_width_of_a_terminal_that_grows(start: Start) -> None:
+    async with start(STORY * 4) as at:
+        panel = await open_heat(at)
+        await at.pilot.resize_terminal(120, 40)
+        await at.until(lambda: panel.size.width == 120)
+        await at.pilot.pause()
+        row = driven_app.drawn(at.app.screen)[panel.content_region.y + HEAD]
+        assert len(row.rstrip()) > 90, row

@@ -342,3 +342,34 @@ async def test_going_on_from_the_middle_says_where_the_rest_is(start: Start) -> 
         assert at.story == STORY
         await at.press("ctrl+z")
         assert at.story == page
+
+
+async def test_a_key_that_grows_nothing_says_why(start: Start) -> None:
+    async with start() as at:
+        await at.press("f6")
+        assert "nothing to grow" in at.line("branch")
+        await at.weave()
+        await at.press("x", "f6")
+        assert "nothing to grow" in at.line("branch")
+        assert at.story == STORY + "x"
+
+
+async def test_the_footer_offers_what_the_ghost_gives_after_it_was_waved_away(start: Start) -> None:
+    async with start() as at:
+        await at.weave()
+        await at.press("escape")
+        assert not at.main.editor.ghost
+        await at.press("ctrl+n")
+        await at.until(lambda: at.main.editor.ghost)
+        bar = at.main.query_one("#keys", KeyBar)
+        assert any(hint.id == "suggestion.accept" and hint.ready for hint in bar.hints)
+
+
+async def test_the_highlighted_row_has_a_mark_wherever_the_focus_is(start: Start) -> None:
+    """A background alone is not seen on terminals of 16 colours."""
+    async with start() as at:
+        await at.weave()
+        await at.press("ctrl+n")
+        assert at.main.editor.has_focus
+        lines = [at.main.suggestions.render_line(y).text for y in range(3)]
+        assert [line[1] for line in lines] == [" ", "›", " "]

@@ -47,7 +47,7 @@ class SentencesDialog(ListDialog[None]):
     """A sitting. Every pick is in the loom at once, and undone like any other accept."""
 
     TITLE = "Sentence beams"
-    KEYS = "⏎ take  Space keep  W write in  B take back  R again  M another model  Esc done"
+    KEYS = "⏎ take  Space keep  W write  B back  R again  M add a model  Esc done"
     BINDINGS = [  # noqa: RUF012
         Binding("space", "keep", show=False, priority=True),
         Binding("w", "write", show=False),

@@ -55,6 +55,7 @@ def table(screen: Panes) -> Table:
         screen.ghost_off = False
         screen.suggestions.move(step)
         screen.show_ghost()
+        screen.show_keys()
 
     def on_tree(work: Callable[[SuggestionPane], object]) -> Handler:
         return Handler(lambda: work(screen.suggestions), has_rows)

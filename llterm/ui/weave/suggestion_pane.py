@@ -30,6 +30,9 @@ from llterm.ui.widgets.virtual_height import set_virtual_height
 
 NUMBERED = 9
 """Rows on screen that carry a digit to pick them by."""
+_HERE = "›"
+"""Beside the highlighted row: of 16 colours no background is left for it while the story has the
+focus."""
 _GLYPHS = {"end": "■", "open": "○", "banned": "✗"}
 
 
@@ -339,7 +342,8 @@ class SuggestionPane(ScrollView, can_focus=True):
             return Strip.blank(width, self.rich_style)
         row, digit = self._rows[index], y + 1
         base = self._base(index)
-        cells = self._segments(row, str(digit) if digit <= NUMBERED else " ", base)
+        mark = _HERE if index == self._index else " "
+        cells = self._segments(row, str(digit) if digit <= NUMBERED else " ", mark, base)
         if self._stale:
             # One style a row: all rows change at once here, and over SSH each style costs.
             cells = [Segment("".join(cell.text for cell in cells), base)]
@@ -354,7 +358,7 @@ class SuggestionPane(ScrollView, can_focus=True):
             style += self.get_component_rich_style("tree--faint", partial=True)
         return style
 
-    def _segments(self, row: SuggestionRow, digit: str, base: Style) -> list[Segment]:
+    def _segments(self, row: SuggestionRow, digit: str, mark: str, base: Style) -> list[Segment]:
         part = self._part
         branch, width = row.branch, self._bar_width
         text, special = label(branch, row.before)
@@ -374,7 +378,7 @@ class SuggestionPane(ScrollView, can_focus=True):
         # Three styles a row and no more: an accept paints every row, and each style has its bytes.
         figures = f"{bar(branch.p, width)} " if width else ""
         return [
-            Segment(f"{digit} " + " " * indent + f"{glyph} ", base + part("faint")),
+            Segment(f"{digit}{mark}" + " " * indent + f"{glyph} ", base + part("faint")),
             Segment(shown + " " * (room - cell_len(shown) + 1), style),
             Segment(f"{figures}{figure} ", base + part("bar")),
         ]

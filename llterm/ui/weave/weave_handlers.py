@@ -22,16 +22,11 @@ def table(screen: Panes) -> Table:
     """`weave.*` by id."""
     session = screen.session
 
-    def can_grow() -> bool:
-        row = screen.row
-        grows = row is not None and not row.branch.banned and not row.branch.sampled
-        return grows and not session.stale and session.source is not None
-
     return {
         "weave.start": Handler(lambda: weave(screen)),
         "weave.again": Handler(lambda: weave(screen)),
         "weave.stop": Handler(lambda: stop(screen), lambda: session.busy),
-        "weave.grow": Handler(lambda: grow(screen), can_grow),
+        "weave.grow": Handler(lambda: grow(screen)),
         "weave.cutoff_down": Handler(lambda: step_cutoff(screen, -1)),
         "weave.cutoff_up": Handler(lambda: step_cutoff(screen, 1)),
         "weave.diverse": Handler(lambda: diverse(screen)),
@@ -69,10 +64,18 @@ def stop(screen: Panes) -> None:
 
 
 def grow(screen: Panes) -> None:
-    """Search on from the end of the highlighted branch."""
-    row = screen.row
-    if row is not None:
-        screen.session.grow(row.tail)
+    """Search on from the end of the highlighted branch, or say why that cannot be."""
+    row, session = screen.row, screen.session
+    if row is None or session.source is None or session.stale:
+        screen.flash(f"nothing to grow here: {screen.key('weave.start')} weaves")
+    elif row.branch.banned:
+        screen.flash("what is banned does not grow")
+    elif row.branch.sampled:
+        screen.flash("a sample does not grow: accept it")
+    elif row.branch.finish == "end":
+        screen.flash("the text ends here: nothing grows")
+    else:
+        session.grow(row.tail)
 
 
 def step_cutoff(screen: Panes, step: int) -> None:

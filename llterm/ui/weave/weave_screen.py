@@ -191,6 +191,7 @@ class WeaveScreen(Panes):
     def _branch_highlighted(self) -> None:
         self.show_ghost()
         self._view.show_branch()
+        self.show_keys()
 
     @on(BranchChosen)
     def _branch_chosen(self) -> None:

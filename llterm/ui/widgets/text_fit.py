@@ -21,12 +21,13 @@ def fill(text: str, width: int) -> str:
 
 
 def fit_pieces(pieces: list[str], width: int) -> str:
-    """As many of the pieces, in their order, as `width` cells hold; the first always."""
+    """As many of the pieces, in their order, as `width` cells hold; the first always, with an
+    ellipsis where it is cut."""
     line = pieces[0] if pieces else ""
     for piece in pieces[1:]:
         longer = f"{line} · {piece}"
-        line = longer if len(longer) <= width else line
-    return line[:width]
+        line = longer if cell_len(longer) <= width else line
+    return crop(line, width)
 
 
 @lru_cache(maxsize=64)
