@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import pytest
@@ -36,37 +35,3 @@ def test_keys_of_one_write_act_in_the_order_pressed(start: Start, home: Path) ->
     woven = "The little red fox lived at the edge of the\nforest with quick"
     assert text.startswith(woven)
     assert len(text) > len(woven)
-
-
-def test_a_digit_after_the_jump_key_is_no_text(start: Start, home: Path) -> None:
-    terminal = start("weave", "fox.loom", "--prompt", PROMPT)
-    terminal.wait_for("fable")
-    terminal.send(written("ctrl+j"))
-    terminal.wait_for(lambda text: re.search(r"[1-9]\d suggestions ", text))
-    terminal.send(written("ctrl+o", "3", *"!", "ctrl+q"))
-    assert terminal.wait() == 0
-    document = Document.open(home / "fox.loom")
-    text = document.text
-    document.close()
-    # The third suggestion was accepted in the tree, where an exclamation mark is no key.
-    assert text.startswith(PROMPT)
-    assert len(text) > len(PROMPT)
-    assert not set("3!") & set(text)
-
-
-def test_what_is_typed_while_another_loom_is_opened_goes_there(start: Start, home: Path) -> None:
-    Document.create(home / "boat.loom", b"The boat").close()
-    terminal = start("weave", "boat.loom")
-    terminal.wait_for("The boat")
-    terminal.send(written("ctrl+q"))
-    assert terminal.wait() == 0
-    terminal = start("weave", "fox.loom", "--prompt", PROMPT)
-    terminal.wait_for("fable")
-    terminal.send(written("alt+o", "end", "home", "down", "enter", "ctrl+end", *" sailed"))
-    terminal.wait_for("The boat sailed")
-    terminal.send(written("ctrl+q"))
-    assert terminal.wait() == 0
-    document = Document.open(home / "boat.loom")
-    text = document.text
-    document.close()
-    assert text == "The boat sailed"
