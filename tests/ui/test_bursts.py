@@ -8,6 +8,7 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from llterm.config.server_settings import ServerSettings
 from llterm.core.query import Backend
 from llterm.keymap import PANES
 from llterm.session import looms
+from llterm.store.loom_summary import LoomSummary
 from llterm.ui.dialogs.help_dialog import HelpDialog
 from llterm.ui.dialogs.info_dialogs import ServerDialog
 from llterm.ui.dialogs.models_dialog import ModelsDialog
@@ -147,3 +149,24 @@ async def test_a_pane_that_hangs_holds_no_other_key_up_for_ever(
         await acted(at)
         assert at.story == f"{STORY}lost?!"
         assert not at.app.gate.stuck
+
+
+async def test_a_disk_that_never_answers_holds_no_key_up_for_ever(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("llterm.ui.key_gate.MOST", 20)
+    answered = Event()
+
+    def look() -> list[LoomSummary]:
+        answered.wait()
+        return []
+
+    monkeypatch.setattr(looms, "looms", look)
+    async with start() as at:
+        burst(at, written("alt+o", "escape", *"!"))
+        try:
+            await acted(at)
+        finally:
+            answered.set()
+        assert at.story == f"{STORY}!"
+        assert at.app.screen is at.main
