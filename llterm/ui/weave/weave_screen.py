@@ -101,7 +101,6 @@ class WeaveScreen(Panes):
             with Vertical(id="writing"):
                 yield ChatHeader(id="root")
                 yield StoryEditor(self.session, id="story")
-                yield Static(id="preview", markup=False)
                 yield FindBar(id="find")
             with Vertical(id="weaving"):
                 yield Static(id="invitation", markup=False)
