@@ -84,10 +84,11 @@ async def act(begun: Session, way: str) -> None:
         case "write":
             begun.edit(document.cursor, document.cursor, " a")
         case "leave":
-            end = document.text[document.cursor :]
+            before = story(begun)
             begun.end_here()
-            assert end not in ("", document.text)
+            assert before.startswith(story(begun))
             begun.undo()
+            assert story(begun) == before
         case "undo":
             begun.undo()
         case "redo":

@@ -39,7 +39,7 @@ class GhostPlace:
     y: int
     """Cell and row of the cursor."""
     rows: Sequence[GhostRow]
-    """From the cursor's row on, with the rest of the cursor's line."""
+    """From the cursor's row on, with the rest of the cursor's line, or what may be seen of it."""
     more: int
     """How many rows lower it lets the lines below begin."""
 
@@ -58,6 +58,8 @@ class Prose(TextArea):
         # Textual's constructor draws already.
         self._ghost = ""
         self._ghost_at: Location = (0, 0)
+        self._ghost_ended = False
+        """Whether the ghost before this one stood at the story's end."""
         self._ghost_room = 0
         self._ghost_place: GhostPlace | None = None
         self._found: dict[int, list[tuple[int, int]]] = {}
@@ -95,9 +97,10 @@ class Prose(TextArea):
         place = self.cursor_location
         if (text, place) == (self._ghost, self._ghost_at) or not (text or self._ghost):
             return
-        if place != self._ghost_at and not self.at_end:
+        at_end = self.at_end
+        if place != self._ghost_at and not (at_end and self._ghost_ended):
             self._ghost_room = 0
-        self._ghost, self._ghost_at = text, place
+        self._ghost, self._ghost_at, self._ghost_ended = text, place, at_end
         self._refresh_size()
         drawn = self._drawn()
         if drawn is not None:
@@ -127,15 +130,18 @@ class Prose(TextArea):
             return None
         line, column = self._ghost_at
         text = self.document.get_line(line)
-        of = (self._ghost, self._ghost_at, text, self.wrap_width)
+        of = (self._ghost, self._ghost_at, text, self.wrap_width, self.size.height)
         if self._ghost_place is None or self._ghost_place.of != of:
             x, y = self.wrapped_document.location_to_offset(self._ghost_at)
             breaks = self.wrapped_document.get_offsets(line)
-            below = sum(column < each for each in breaks) + 1
-            rest = self._expanded(text[column:], line, column)
+            first = bisect_right(breaks, column)
+            # What is out of sight below keeps its rows: a long line is not wrapped to its end.
+            last = min(first + max(self.size.height, 1), len(breaks))
+            stop = breaks[last] if last < len(breaks) else len(text)
+            rest = self._expanded(text[column:stop], line, column)
             ghost = self._ghost.expandtabs(self.indent_width)
             rows = ghost_rows(ghost, rest, x, self.wrap_width)
-            self._ghost_place = GhostPlace(of, x, y, rows, len(rows) - below)
+            self._ghost_place = GhostPlace(of, x, y, rows, len(rows) - (last - first + 1))
         return self._ghost_place
 
     def get_target_document_location(self, event: MouseEvent) -> Location:
@@ -155,7 +161,7 @@ class Prose(TextArea):
     def _refresh_size(self) -> None:
         """The ghost needs rows of its own where it would hang out of the pane.
 
-        They stay for the next ghost at this place, so that the text does not jump.
+        They stay for the next ghost at this place, or at the end, so that the text does not jump.
         """
         drawn = self._drawn()
         if drawn is not None:
