@@ -57,7 +57,13 @@ async def test_the_ghost_stands_before_what_follows_as_it_will_stand_there(start
     async with start(PAGE, size=(60, 15)) as at:
         editor = at.main.editor
         for size in ((60, 15), (80, 24), (120, 40)):
+            editor.show_ghost(" a ghost that is there while the terminal grows")
             await at.pilot.resize_terminal(*size)
+            await at.pilot.pause()
+            drawn = bare("".join(rows_of(at)))
+            assert drawn in bare(editor.text[: editor.offset_of_cursor]) + bare(
+                editor.ghost + editor.text[editor.offset_of_cursor :]
+            )
             for place in ("counted", "文章がここ", " and a lamp", "So it"):
                 before, _, after = PAGE.partition(place)
                 editor.go_to(len(before))
@@ -116,3 +122,18 @@ async def test_without_text_after_the_cursor_nothing_is_new(start: Start) -> Non
         assert "kept" not in at.main.note
         assert "stays" not in at.main.note
         assert at.story.startswith(STORY)
+
+
+async def test_a_low_window_says_what_became_of_the_text_that_follows(start: Start) -> None:
+    page = STORY + " slept. It woke."
+    async with start(page, size=(60, 15)) as at:
+        for key, said in (("tab", "3 words after it kept"), ("shift+tab", "stays as a branch")):
+            at.main.editor.go_to(len(STORY))
+            await at.weave()
+            await at.press(key)
+            assert said in at.line("found")
+            at.main.note = ""
+            at.main.show_note()
+            assert "suggestions" in at.line("found")
+            await at.press("ctrl+z")
+            assert at.story == page

@@ -33,8 +33,6 @@ Span = tuple[int, int, Style]
 class GhostPlace:
     """A ghost in the rows of the pane's content."""
 
-    of: tuple[object, ...]
-    """What it was laid out from."""
     x: int
     y: int
     """Cell and row of the cursor."""
@@ -129,9 +127,8 @@ class Prose(TextArea):
         if not self._ghost or self.selection != Selection.cursor(self._ghost_at):
             return None
         line, column = self._ghost_at
-        text = self.document.get_line(line)
-        of = (self._ghost, self._ghost_at, text, self.wrap_width, self.size.height)
-        if self._ghost_place is None or self._ghost_place.of != of:
+        if self._ghost_place is None:
+            text = self.document.get_line(line)
             x, y = self.wrapped_document.location_to_offset(self._ghost_at)
             breaks = self.wrapped_document.get_offsets(line)
             first = bisect_right(breaks, column)
@@ -141,7 +138,7 @@ class Prose(TextArea):
             rest = self._expanded(text[column:stop], line, column)
             ghost = self._ghost.expandtabs(self.indent_width)
             rows = ghost_rows(ghost, rest, x, self.wrap_width)
-            self._ghost_place = GhostPlace(of, x, y, rows, len(rows) - (last - first + 1))
+            self._ghost_place = GhostPlace(x, y, rows, len(rows) - (last - first + 1))
         return self._ghost_place
 
     def get_target_document_location(self, event: MouseEvent) -> Location:
@@ -163,6 +160,8 @@ class Prose(TextArea):
 
         They stay for the next ghost at this place, or at the end, so that the text does not jump.
         """
+        # Textual comes here whenever it has wrapped something anew.
+        self._ghost_place = None
         drawn = self._drawn()
         if drawn is not None:
             self._ghost_room = max(self._ghost_room, drawn.more)

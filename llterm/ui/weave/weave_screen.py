@@ -236,3 +236,4 @@ class WeaveScreen(Panes):
 
     def show_note(self) -> None:
         self._view.show_branch()
+        self._view.show_found()

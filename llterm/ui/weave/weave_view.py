@@ -154,7 +154,8 @@ class WeaveView:
         line.say(*text[:1], *([note] if note else []), *text[1:])
 
     def show_found(self) -> None:
-        """The line under the tree, or an invitation where there is no tree."""
+        """The line under the tree, or an invitation where there is no tree. In a low window it says
+        what is said for a moment, too."""
         session = self._panes.session
         view = session.view
         rows = bool(view and view.branches)
@@ -166,6 +167,9 @@ class WeaveView:
             if invitation.content != content:
                 invitation.update(content)
         line = self._panes.query_one("#found", StatusLine)
+        if self._panes.note and not self._panes.query_one("#branch").display:
+            line.say(self._panes.note)
+            return
         line.set_class(self._panes.stale and not session.player.playing, "-stale")
         mixed = isinstance(session.source, Mix)
         pieces = self._server_pieces(named=mixed)
