@@ -75,3 +75,19 @@ async def test_what_is_used_of_textuals_inside_is_there(start: Start) -> None:
     async with start() as at:
         assert at.main.editor.wrapped_document._offset_to_line_info
         assert at.main.editor._bindings.key_to_bindings["ctrl+w"]
+
+
+async def test_a_ghost_before_a_long_text_is_wrapped_as_far_as_it_is_seen(start: Start) -> None:
+    async with start(LONG, size=(120, 40)) as at:
+        editor = at.main.editor
+        editor.go_to(len(LONG) // 2)
+        await at.pilot.pause()
+        height = editor.virtual_size.height
+        editor.show_ghost(" and so on" * 20)
+        drawn = editor._drawn()
+        assert drawn is not None
+        assert 0 < drawn.more < 10
+        assert len(drawn.rows) <= drawn.more + editor.size.height + 1
+        assert editor.virtual_size.height == height + drawn.more
+        await at.press("ctrl+end")
+        assert editor.virtual_size.height == height

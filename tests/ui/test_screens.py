@@ -107,18 +107,6 @@ async def test_the_arrows_walk_all_settings_whether_they_fit_or_not(
             assert at.app.screen.query_one(f"#{id}").has_focus
 
 
-async def test_an_accept_in_the_middle_is_previewed_below(start: Start) -> None:
-    async with start() as at:
-        await at.press("ctrl+left", "ctrl+left")
-        await at.weave()
-        assert at.main.editor.ghost == ""
-        assert at.main.query_one("#preview").display
-        await at.press("tab")
-        assert at.story != STORY
-        await at.press("ctrl+z")
-        assert at.story == STORY
-
-
 @pytest.mark.parametrize("size", [(120, 40), (80, 24), (60, 15), (40, 10), (20, 5), (1, 1)])
 async def test_any_size_works(start: Start, size: tuple[int, int]) -> None:
     async with start() as at:

@@ -89,8 +89,8 @@ class Panes(KeyedScreen):
 
     @property
     def previewed(self) -> bool:
-        """Whether the highlighted branch's text can be seen, at the cursor or below the story."""
-        return bool(self.editor.ghost) or bool(self.query_one("#preview").display)
+        """Whether the highlighted branch's text can be seen at the cursor."""
+        return bool(self.editor.ghost)
 
     @property
     def title_name(self) -> str:

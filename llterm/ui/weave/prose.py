@@ -7,22 +7,39 @@ what the paragraph is long, and only rows that look different are painted again.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
-from itertools import pairwise
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from typing import ClassVar
 
+from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
-from textual.document._document import Location
-from textual.geometry import Region
+from textual.document._document import Location, Selection
+from textual.events import MouseEvent
+from textual.geometry import Offset, Region
 from textual.strip import Strip
 from textual.widgets import TextArea
 
-from llterm.ui.widgets.text_fit import wrap
+from llterm.ui.weave.ghost_rows import GhostRow, ghost_rows
 from llterm.ui.widgets.virtual_height import set_virtual_height
 
 Span = tuple[int, int, Style]
 """Columns of a document line, and a style over them."""
+
+
+@dataclass(frozen=True, slots=True)
+class GhostPlace:
+    """A ghost in the rows of the pane's content."""
+
+    x: int
+    y: int
+    """Cell and row of the cursor."""
+    rows: Sequence[GhostRow]
+    """From the cursor's row on, with the rest of the cursor's line, or what may be seen of it."""
+    more: int
+    """How many rows lower it lets the lines below begin."""
 
 
 class Prose(TextArea):
@@ -38,7 +55,11 @@ class Prose(TextArea):
     def __init__(self, text: str, *, id: str | None = None) -> None:
         # Textual's constructor draws already.
         self._ghost = ""
+        self._ghost_at: Location = (0, 0)
+        self._ghost_ended = False
+        """Whether the ghost before this one stood at the story's end."""
         self._ghost_room = 0
+        self._ghost_place: GhostPlace | None = None
         self._found: dict[int, list[tuple[int, int]]] = {}
         self.unseen: Location = (0, 0)
         """Text before this place is out of the model's sight."""
@@ -65,22 +86,26 @@ class Prose(TextArea):
 
     @property
     def at_end(self) -> bool:
-        """Whether the cursor stands at the end of the story: only there is a ghost drawn."""
+        """Whether the cursor stands at the end of the story."""
         return self.selection.is_empty and self.cursor_location == self.document.end
 
     def show_ghost(self, text: str) -> None:
-        """Draw this after the cursor, wrapped like the story; empty draws none."""
-        if text == self._ghost:
+        """Draw this after the cursor, before the text that follows, and wrapped with it; empty
+        draws none."""
+        place = self.cursor_location
+        if (text, place) == (self._ghost, self._ghost_at) or not (text or self._ghost):
             return
-        if not self.at_end:
+        at_end = self.at_end
+        if place != self._ghost_at and not (at_end and self._ghost_ended):
             self._ghost_room = 0
-        self._ghost = text
+        self._ghost, self._ghost_at, self._ghost_ended = text, place, at_end
         self._refresh_size()
-        if text and self.at_end:
-            x, y = self.wrapped_document.location_to_offset(self.cursor_location)
-            height = min(len(self._ghost_lines(x)), max(self.size.height, 1))
+        drawn = self._drawn()
+        if drawn is not None:
+            last = max((at for at, row in enumerate(drawn.rows) if row.ghost), default=0)
+            height = min(last + 1, max(self.size.height, 1))
             self.scroll_to_region(
-                Region(0, y, 1, height), animate=False, force=True, immediate=True
+                Region(0, drawn.y, 1, height), animate=False, force=True, immediate=True
             )
         self.refresh()
 
@@ -97,20 +122,49 @@ class Prose(TextArea):
             self.unseen = before
             self.refresh()
 
-    def _ghost_lines(self, x: int) -> tuple[str, ...]:
-        width = max(self.wrap_width, 2)
-        return wrap(self._ghost, width - x, width)
+    def _drawn(self) -> GhostPlace | None:
+        """The ghost as it is drawn; None without one, and where the cursor has left it."""
+        if not self._ghost or self.selection != Selection.cursor(self._ghost_at):
+            return None
+        line, column = self._ghost_at
+        if self._ghost_place is None:
+            text = self.document.get_line(line)
+            x, y = self.wrapped_document.location_to_offset(self._ghost_at)
+            breaks = self.wrapped_document.get_offsets(line)
+            first = bisect_right(breaks, column)
+            # What is out of sight below keeps its rows: a long line is not wrapped to its end.
+            last = min(first + max(self.size.height, 1), len(breaks))
+            stop = breaks[last] if last < len(breaks) else len(text)
+            rest = self._expanded(text[column:stop], line, column)
+            ghost = self._ghost.expandtabs(self.indent_width)
+            rows = ghost_rows(ghost, rest, x, self.wrap_width)
+            self._ghost_place = GhostPlace(x, y, rows, len(rows) - (last - first + 1))
+        return self._ghost_place
+
+    def get_target_document_location(self, event: MouseEvent) -> Location:
+        """The place that a click means: what is drawn there, and on a ghost the cursor's."""
+        drawn = self._drawn()
+        x, y = event.x - self.gutter.left, event.y - self.gutter.top + self.scroll_offset.y
+        if drawn is None or y < drawn.y:
+            return super().get_target_document_location(event)
+        number = y - drawn.y
+        if number >= len(drawn.rows):
+            target = Offset(max(x, 0), y - drawn.more)
+            return self.wrapped_document.offset_to_location(target)
+        return self._ghost_target(drawn, number, x)
 
     # --- size and repainting
 
     def _refresh_size(self) -> None:
         """The ghost needs rows of its own where it would hang out of the pane.
 
-        They stay for the next ghost at this place, so that the text does not jump.
+        They stay for the next ghost at this place, or at the end, so that the text does not jump.
         """
-        if self._ghost and self.at_end:
-            x, _ = self.wrapped_document.location_to_offset(self.cursor_location)
-            self._ghost_room = max(self._ghost_room, len(self._ghost_lines(x)) - 1)
+        # Textual comes here whenever it has wrapped something anew.
+        self._ghost_place = None
+        drawn = self._drawn()
+        if drawn is not None:
+            self._ghost_room = max(self._ghost_room, drawn.more)
         set_virtual_height(self, self.wrapped_document.height + self._ghost_room)
         self.refresh()
 
@@ -153,17 +207,19 @@ class Prose(TextArea):
     def _row(self, y: int, base: Style) -> Strip:
         width = self.scrollable_content_region.width
         absolute = y + self.scroll_offset.y
-        drawn = self._ghost and self.at_end
-        if drawn:
-            x, cursor_y = self.wrapped_document.location_to_offset(self.cursor_location)
-            if absolute >= cursor_y:
-                return self._ghost_row(absolute - cursor_y, x, width, base)
+        drawn = self._drawn()
+        if drawn is not None and absolute >= drawn.y:
+            if absolute < drawn.y + len(drawn.rows):
+                return self._ghost_row(drawn, absolute - drawn.y, width, base)
+            absolute -= drawn.more
         lines = self.wrapped_document._offset_to_line_info
         if absolute >= len(lines):
             return Strip.blank(width, base)
         line, section = lines[absolute]
         start, stop, last = self._section(line, section)
-        segments = self._segments(line, start, stop, base, cursor_at_end=last)
+        cursor_line, column = self.selection.end
+        here = cursor_line == line and (start <= column < stop or (last and column == stop))
+        segments = self._segments(line, start, stop, base, column if here else None)
         return Strip(segments).adjust_cell_length(width, base)
 
     def _section(self, line: int, section: int) -> tuple[int, int, bool]:
@@ -173,32 +229,62 @@ class Prose(TextArea):
         last = section >= len(breaks)
         return start, len(self.document.get_line(line)) if last else breaks[section], last
 
-    def _ghost_row(self, number: int, x: int, width: int, base: Style) -> Strip:
-        lines = self._ghost_lines(x)
-        if number >= len(lines):
-            return Strip.blank(width, base)
+    def _ghost_row(self, drawn: GhostPlace, number: int, width: int, base: Style) -> Strip:
+        row = drawn.rows[number]
         ghost = base + self._component("prose--ghost")
-        text = lines[number].expandtabs(self.indent_width)
-        if number:
-            return Strip([Segment(text, ghost)]).adjust_cell_length(width, base)
-        line, column = self.cursor_location
-        breaks = self.wrapped_document.get_offsets(line)
-        start = breaks[-1] if breaks else 0
-        segments = self._segments(line, start, column, base, cursor_at_end=False)
-        head, rest = (text[:1], text[1:]) if text else (" ", "")
-        segments += [Segment(head, ghost + self._cursor_style()), Segment(rest, ghost)]
+        line, column = self._ghost_at
+        segments: list[Segment] = []
+        own = row.ghost
+        if not number:
+            breaks = self.wrapped_document.get_offsets(line)
+            start = max((each for each in breaks if each <= column), default=0)
+            segments += self._segments(line, start, column, base)
+            segments.append(Segment(own[:1] or " ", ghost + self._cursor_style()))
+            own = own[1:]
+        segments.append(Segment(own, ghost))
+        if row.start < row.stop:
+            start, stop = self._ghost_columns(row)
+            segments += self._segments(line, start, stop, base)
         return Strip(segments).adjust_cell_length(width, base)
 
+    def _ghost_columns(self, row: GhostRow) -> tuple[int, int]:
+        """The columns of the line that stand in a row of the ghost's."""
+        line, column = self._ghost_at
+        rest = self.document.get_line(line)[column:]
+        if "\t" not in rest:
+            return column + row.start, column + row.stop
+        sizes = (len(self._expanded(sign, line, column + at)) for at, sign in enumerate(rest))
+        ends = list(accumulate(sizes))
+        return column + bisect_right(ends, row.start), column + bisect_right(ends, row.stop)
+
+    def _ghost_target(self, drawn: GhostPlace, number: int, x: int) -> Location:
+        """The place at cell `x` of a row of the ghost's."""
+        row, line = drawn.rows[number], self._ghost_at[0]
+        left = 0 if number else drawn.x
+        if x < left:
+            return self.wrapped_document.offset_to_location(Offset(max(x, 0), drawn.y))
+        start, stop = self._ghost_columns(row)
+        left += cell_len(row.ghost)
+        if x < left or start == stop:
+            return self._ghost_at
+        # The last place of a row is the first one of the next.
+        last = stop if stop == len(self.document.get_line(line)) else stop - 1
+        for at in range(start, last):
+            left += cell_len(self._expanded(self.document.get_line(line)[at], line, at))
+            if x < left:
+                return line, at
+        return line, last
+
     def _segments(
-        self, line: int, start: int, stop: int, base: Style, *, cursor_at_end: bool
+        self, line: int, start: int, stop: int, base: Style, cursor: int | None = None
     ) -> list[Segment]:
-        """The columns of a line as segments, with all that lies over them."""
+        """The columns of a line as segments, with all that lies over them, and the cursor at this
+        column, also right after them."""
         text = self.document.get_line(line)[start:stop]
         spans = self._spans(line, start, stop)
-        cursor_line, column = self.selection.end
-        if cursor_line == line and (start <= column < stop or (cursor_at_end and column == stop)):
-            spans.append((column, column + 1, self._cursor_style()))
-            text += " " * (column == stop)
+        if cursor is not None:
+            spans.append((cursor, cursor + 1, self._cursor_style()))
+            text += " " * (cursor == stop)
         if not spans:
             return [Segment(self._expanded(text, line, start), base)]
         cuts = {start, start + len(text)}

@@ -101,7 +101,6 @@ class WeaveScreen(Panes):
             with Vertical(id="writing"):
                 yield ChatHeader(id="root")
                 yield StoryEditor(self.session, id="story")
-                yield Static(id="preview", markup=False)
                 yield FindBar(id="find")
             with Vertical(id="weaving"):
                 yield Static(id="invitation", markup=False)
@@ -237,3 +236,4 @@ class WeaveScreen(Panes):
 
     def show_note(self) -> None:
         self._view.show_branch()
+        self._view.show_found()

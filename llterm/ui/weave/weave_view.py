@@ -26,8 +26,6 @@ from llterm.ui.widgets.status_line import NameLine, StatusLine
 
 MODEL = 12
 """Cells that the model's name has at least."""
-FOLLOWING = 40
-"""Characters of the text after the cursor that are shown after a suggestion in the middle."""
 
 
 class WeaveView:
@@ -156,7 +154,8 @@ class WeaveView:
         line.say(*text[:1], *([note] if note else []), *text[1:])
 
     def show_found(self) -> None:
-        """The line under the tree, or an invitation where there is no tree."""
+        """The line under the tree, or an invitation where there is no tree. In a low window it says
+        what is said for a moment, too."""
         session = self._panes.session
         view = session.view
         rows = bool(view and view.branches)
@@ -168,6 +167,9 @@ class WeaveView:
             if invitation.content != content:
                 invitation.update(content)
         line = self._panes.query_one("#found", StatusLine)
+        if self._panes.note and not self._panes.query_one("#branch").display:
+            line.say(self._panes.note)
+            return
         line.set_class(self._panes.stale and not session.player.playing, "-stale")
         mixed = isinstance(session.source, Mix)
         pieces = self._server_pieces(named=mixed)
@@ -254,21 +256,13 @@ class WeaveView:
         return Content(f"{key}  weaves suggestions at the cursor")
 
     def show_ghost(self) -> None:
-        """The highlighted branch: after the cursor at the story's end, below it elsewhere."""
+        """The highlighted branch, at the cursor, before the text that follows."""
         session, editor = self._panes.session, self._panes.editor
         row = self._panes.row
         here = row is not None and not session.stale and editor.offset_of_cursor == session.at
         free = row is not None and not row.branch.banned and not self._panes.ghost_off
-        ghost = session.ghost(row.tail) if here and row is not None and free else ""
-        inline = bool(ghost) and editor.at_end
-        editor.show_ghost(ghost if inline else "")
-        preview = self._panes.query_one("#preview", Static)
-        preview.display = bool(ghost) and not inline
-        if preview.display:
-            follows = session.document.text[session.at :][:FOLLOWING]
-            content = Content.assemble(ghost, (follows, "not italic"))
-            if preview.content != content:
-                preview.update(content)
+        shown = here and free and editor.selection.is_empty
+        editor.show_ghost(session.ghost(row.tail) if shown and row is not None else "")
 
     def show_heat(self) -> None:
         """What is read of the story, and what is not."""
