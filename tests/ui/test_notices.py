@@ -14,7 +14,7 @@ from llterm.ui.loom.loom_screen import LoomScreen
 from llterm.ui.mix.mix_screen import MixScreen
 from llterm.ui.notice_place import KEPT
 from llterm.ui.weave.weave_screen import WeaveScreen
-from tests.helpers.driven_app import STORY, Driven, Start
+from tests.helpers.driven_app import STORY, Start
 
 
 async def test_esc_takes_the_newest_notice_away_and_then_does_what_it_does(start: Start) -> None:

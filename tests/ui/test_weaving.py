@@ -373,3 +373,21 @@ async def test_the_highlighted_row_has_a_mark_wherever_the_focus_is(start: Start
         assert at.main.editor.has_focus
         lines = [at.main.suggestions.render_line(y).text for y in range(3)]
         assert [line[1] for line in lines] == [" ", "›", " "]
+
+
+async def test_undo_of_an_accept_highlights_the_row_that_was_taken(start: Start) -> None:
+    async with start() as at:
+        await at.weave()
+        for key in ("tab", "ctrl+right"):
+            at.main.suggestions.select(2)
+            await at.press("ctrl+n")
+            row = at.main.row
+            assert row is not None
+            at.main.action_run(
+                "suggestion.accept" if key == "tab" else "suggestion.accept_word"
+            )
+            await at.until(lambda: at.told)
+            at.main.action_run("edit.undo")
+            await at.until(lambda: at.told and not at.session.stale)
+            assert at.main.row is not None
+            assert at.main.row.tail == row.tail

@@ -24,7 +24,7 @@ def table(screen: Panes) -> Table:
         return not screen.find_bar.has_focus_within
 
     def show() -> None:
-        screen.suggestions.forget()
+        screen.forget_tree()
         screen.show_all()
 
     return {
