@@ -383,9 +383,7 @@ async def test_undo_of_an_accept_highlights_the_row_that_was_taken(start: Start)
             await at.press("ctrl+n")
             row = at.main.row
             assert row is not None
-            at.main.action_run(
-                "suggestion.accept" if key == "tab" else "suggestion.accept_word"
-            )
+            at.main.action_run("suggestion.accept" if key == "tab" else "suggestion.accept_word")
             await at.until(lambda: at.told)
             at.main.action_run("edit.undo")
             await at.until(lambda: at.told and not at.session.stale)

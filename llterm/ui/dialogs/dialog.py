@@ -18,6 +18,7 @@ from llterm.core.display_text import field_text
 from llterm.errors import LltermError
 from llterm.ui.notice_place import place_notices
 from llterm.ui.notices import show_trouble
+from llterm.ui.widgets.key_line import KeyLine
 
 Result = TypeVar("Result")
 
@@ -32,7 +33,7 @@ class Dialog(ModalScreen[Result]):
         with Vertical(classes="dialog") as box:
             box.border_title = Content(field_text(self.title or ""))
             yield from self.body()
-            yield Static(self.KEYS, classes="dialog--keys", markup=False)
+            yield KeyLine(self.KEYS, classes="dialog--keys")
 
     @on(events.ScreenResume)
     @on(events.Resize)

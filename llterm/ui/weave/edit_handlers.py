@@ -74,7 +74,7 @@ def clear(screen: Panes) -> None:
     session.stop()
     screen.land(session.reshape(session.document.clear))
     screen.show_all()
-    screen.flash("the old text is a branch; undo brings it back")
+    screen.flash(f"kept as a branch; {screen.key('edit.undo')} brings it back")
     screen.editor.focus()
 
 
