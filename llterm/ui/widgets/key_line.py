@@ -17,13 +17,13 @@ class KeyLine(Widget):
 
     def __init__(self, hints: str, *, classes: str) -> None:
         super().__init__(classes=classes)
-        self._hints = hints
+        self.hints = hints
 
     def render(self) -> Content:
-        return Content("\n".join(packed(self._hints, self.content_size.width)))
+        return Content("\n".join(packed(self.hints, self.content_size.width)))
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
-        return len(packed(self._hints, width))
+        return len(packed(self.hints, width))
 
 
 def packed(hints: str, width: int) -> list[str]:
