@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from textual.screen import Screen
@@ -89,6 +90,20 @@ async def test_nothing_is_cut_in_silence(start: Start) -> None:
     for module in pkgutil.walk_packages(llterm.ui.__path__, "llterm.ui."):
         importlib.import_module(module.name)
     assert {one.__name__ for one in dialogs(Dialog)} - opened <= {"ServerDialog"}
+
+
+async def test_a_long_model_name_leaves_room_for_the_story_and_ends_in_an_ellipsis(
+    start: Start,
+) -> None:
+    async with start() as at:
+        at.main.options.launch = replace(at.main.options.launch, path=at.session.document.path)
+        at.main.model_name = "A model of a long name, instructed, in its largest size, quantised"
+        at.main.show_all()
+        await at.pilot.pause()
+        title = drawn(at.main)[0]
+        assert "cat.loom" in title
+        assert "…" in title
+        assert not list(cut(at.main))
 
 
 def dialogs(base: type[Any]) -> set[type[Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from textual.geometry import Region
@@ -22,9 +23,9 @@ async def test_esc_takes_the_newest_notice_away_and_then_does_what_it_does(start
         await at.weave()
         await at.press("f1")
         await at.opened(HelpDialog)
-        for message in ("first", "second"):
-            at.app.notify(message)
-            await at.until(lambda said=message: said in [one.message for one in at.notices])
+        at.app.notify("first")
+        at.app.notify("second")
+        await at.until(lambda: len(at.notices) == 2)
         await at.press("escape")
         assert [one.message for one in at.notices] == ["first"]
         await at.press("escape")
@@ -41,17 +42,26 @@ async def test_notices_cover_neither_keys_nor_charts(start: Start) -> None:
         await at.weave()
         at.app.notify("What was asked for cannot be done. " * 3, title="A title", timeout=60)
         await at.until(lambda: at.notices)
-        opening = {"": WeaveScreen, "f1": HelpDialog, "alt+x": MixScreen, "alt+l": LoomScreen}
+        opening: dict[str, type[Screen[Any]]] = {
+            "": WeaveScreen,
+            "f1": HelpDialog,
+            "alt+x": MixScreen,
+            "alt+l": LoomScreen,
+        }
         for key, kind in opening.items():
             await at.press(*filter(None, [key]))
             screen = await at.opened(kind)
             for size in ((60, 15), (80, 24)):
                 await at.pilot.resize_terminal(*size)
-                await at.until(lambda screen=screen: notices(screen) and not covered(screen))
+                await at.until(partial(placed, screen))
                 assert [shown.height for shown in notices(screen)] == [5]
             if screen is not at.main:
                 screen.dismiss(None)
                 await at.opened(WeaveScreen)
+
+
+def placed(screen: Screen[Any]) -> bool:
+    return bool(notices(screen)) and not covered(screen)
 
 
 def notices(screen: Screen[Any]) -> list[Region]:

@@ -146,6 +146,9 @@ async def test_grow_goes_on_from_a_leaf(start: Start) -> None:
             return any(len(tail) > size and tail[:size] == leaf.tail for tail in tails)
 
         await at.until(grown)
+        await at.until(lambda: not at.session.weaving and at.told)
+        at.main.action_run("weave.grow")
+        await at.until(lambda: "grown already" in at.line("branch"))
 
 
 async def test_stop_keeps_what_was_found_and_the_story_stays_live(start: Start) -> None:
