@@ -97,7 +97,7 @@ async def test_a_long_model_name_leaves_room_for_the_story_and_ends_in_an_ellips
 ) -> None:
     async with start() as at:
         at.main.options.launch = replace(at.main.options.launch, path=at.session.document.path)
-        at.main.model_name = "A model of a long name, instructed, in its largest size, quantised"
+        at.main.model_name = "A model of a long name, instructed, " * 3
         at.main.show_all()
         await at.pilot.pause()
         title = drawn(at.main)[0]
