@@ -50,6 +50,9 @@ WRITERS: dict[str, Callable[[ExportSource, ExportOptions], str | bytes]] = {
 }
 
 
+_DRAWINGS = {"svg": svg.draw, "png": png.draw}
+
+
 def holds_history(format: str) -> bool:
     """Whether the steps that can be undone go into an export."""
     return format == loom_json.NAME
@@ -63,15 +66,24 @@ def exported(source: ExportSource, format: str, taste: ExportOptions) -> bytes:
 
 
 def caveat(source: ExportSource, format: str) -> str:
-    """What this export lacks because of this machine; empty where nothing. Raises as `exported`."""
+    """What this export lacks, because of the loom's size or of this machine; empty where nothing.
+
+    Raises as `exported`.
+    """
+    drawing = _DRAWINGS[format](source) if format in _DRAWINGS else None
+    lacks: list[str] = []
+    if drawing is not None and drawing.left_out:
+        lacks.append(
+            f"The loom is large: {count_of(drawing.left_out, 'node')} far from the beginning are"
+            " counted in it, not drawn. Export html with every branch to see them all."
+        )
     count = png.unwritten(source) if format == "png" else 0
-    if not count:
-        return ""
-    characters = count_of(count, "character")
-    return (
-        f"No font of this machine has {characters} of this loom: boxes stand for them."
-        " Export svg, which browsers show with their fonts, or install such a font."
-    )
+    if count:
+        lacks.append(
+            f"No font of this machine has {count_of(count, 'character')} of this loom: boxes stand"
+            " for them. Export svg, which browsers show with their fonts, or install such a font."
+        )
+    return " ".join(lacks)
 
 
 def write_export(source: ExportSource, format: str, target: Path, taste: ExportOptions) -> str:

@@ -35,12 +35,12 @@ _MONOSPACE = (
 def write(source: ExportSource) -> bytes:
     """The picture as PNG.
 
-    Raises LltermError where this machine has no font to write words with, and where the picture
-    is too large to be read as pixels.
+    Of a large loom as many levels of forks as can be read as pixels. Raises LltermError where this
+    machine has no font to write words with, and where not even the first fork could be read.
     """
     from resvg_py import svg_to_bytes
 
-    drawing = svg.draw(source)
+    drawing = draw(source)
     zoom = _zoom(drawing)
     serif = first_font(SERIF)
     if serif is None:
@@ -57,10 +57,19 @@ def write(source: ExportSource) -> bytes:
     )
 
 
+def draw(source: ExportSource) -> svg.SvgPicture:
+    """What is to be drawn: as much as has room in a PNG."""
+    return svg.draw(source, lambda width, height: _most_zoom(width, height) >= 1)
+
+
+def _most_zoom(width: int, height: int) -> float:
+    return min(ZOOM, MOST_SIDE / max(width, height), sqrt(MOST_PIXELS / (width * height)))
+
+
 def _zoom(drawing: svg.SvgPicture) -> float:
     """How large it is drawn. Raises LltermError where it would be smaller than its SVG."""
     width, height = drawing.width, drawing.height
-    zoom = min(ZOOM, MOST_SIDE / max(width, height), sqrt(MOST_PIXELS / (width * height)))
+    zoom = _most_zoom(width, height)
     if zoom < 1:
         raise LltermError(
             "The loom is too large for a PNG that can be read",
@@ -77,7 +86,7 @@ def unwritten(source: ExportSource) -> int:
     serif = first_font(SERIF)
     if serif is None:
         return 0
-    text = re.sub(r"<title>.*?</title>|<[^>]*>", "", svg.draw(source).text, flags=re.DOTALL)
+    text = re.sub(r"<title>.*?</title>|<[^>]*>", "", draw(source).text, flags=re.DOTALL)
     characters = {
         character
         for character in html.unescape(text)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from unicodedata import combining, east_asian_width
 
@@ -21,8 +21,6 @@ _LETTERS = 27
 _LINES = 3
 _MOST_READ = 500
 """Characters of a text that are looked at: no box holds more."""
-SLOT = LINE * _LINES + 10 + GAP
-"""Room of a leaf; no box is taller."""
 MOST_BOXES = 1500
 """A picture of more would be no picture: deeper branches are counted then, not drawn."""
 
@@ -48,11 +46,20 @@ class _Box:
 
 @dataclass(frozen=True, slots=True)
 class SvgPicture:
-    """The picture as SVG, and its size in pixels."""
+    """The picture as SVG, its size in pixels, and how many nodes it counts without drawing them."""
 
     text: str
     width: int
     height: int
+    left_out: int
+
+
+Fits = Callable[[int, int], bool]
+"""Whether a picture of this width and height in pixels can be used."""
+
+
+def _any_size(width: int, height: int) -> bool:
+    return True
 
 
 def write(source: ExportSource) -> str:
@@ -60,14 +67,26 @@ def write(source: ExportSource) -> str:
     return draw(source).text
 
 
-def draw(source: ExportSource) -> SvgPicture:
-    """The picture with its size."""
-    boxes = _boxes(source)
+def draw(source: ExportSource, fits: Fits = _any_size) -> SvgPicture:
+    """The picture with its size.
+
+    Of a loom that is too large branches far from the beginning are counted, not drawn, so that it
+    fits; where not even one fork would, the picture is larger.
+    """
+    everything = _boxes(source)
     story = {node.id for node in source.loom.path()}
-    bottom = _placed(boxes)
-    columns = max((box.column for box in boxes), default=0) + 1
-    width = columns * (WIDTH + _ACROSS) + GAP
-    height = round(max(bottom, 60) + GAP)
+    columns = max((box.column for box in everything), default=0)
+    # The most columns with which it fits: with fewer it does too.
+    fewest, most = min(1, columns), columns
+    while fewest < most:
+        middle = (fewest + most + 1) // 2
+        fewest, most = (middle, most) if fits(*_size(everything, middle)) else (fewest, middle - 1)
+    width, height = _size(everything, fewest)
+    boxes = [box for box in everything if box.column <= fewest]
+    for box in boxes:
+        if box.column == fewest and box.row.branches:
+            box.hidden = box.row.below
+            box.children.clear()
     title = html.escape(label_text(source.title))
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
@@ -78,7 +97,8 @@ def draw(source: ExportSource) -> SvgPicture:
         *(_drawn(source, box, story) for box in boxes),
         "</svg>",
     ]
-    return SvgPicture("\n".join(parts) + "\n", width, height)
+    left_out = sum(box.hidden for box in boxes)
+    return SvgPicture("\n".join(parts) + "\n", width, height, left_out)
 
 
 def _boxes(source: ExportSource) -> list[_Box]:
@@ -99,8 +119,6 @@ def _boxes(source: ExportSource) -> list[_Box]:
         # Prose, and no label: edges and line breaks need no signs.
         text = display_text(b"".join(loom.data(loom.nodes[id]) for id in row.ids)).strip()
         box = boxes[last] = _Box(row, columns[last], _wrapped(text))
-        if columns[last] == deepest and row.branches:
-            box.hidden = row.below
         if parent in boxes:
             boxes[parent].children.append(box)
     return list(boxes.values())
@@ -133,20 +151,50 @@ def _room(text: str) -> float:
     return len(text) - sum(map(bool, map(combining, text))) + wide + 0.4 * capitals
 
 
-def _placed(boxes: list[_Box]) -> float:
-    """Give every box its place: leaves below each other, a parent beside the middle of its
-    children; the bottom."""
-    bottom = float(GAP)
-    leaves = {id(box): box for box in boxes if not box.children}
+def _size(boxes: list[_Box], deepest: int) -> tuple[int, int]:
+    """Give every box up to this column its place. Returns the picture's width and height.
+
+    A parent stands beside the middle of its children; a branch that is short leaves the room
+    beside it to its neighbours.
+    """
+    free = [float(GAP)] * (deepest + 1)
+    """Per column, where the next box may begin."""
+    inner: list[_Box] = []
+    # Parents come first, so a branch has its place as soon as a box beside or above it comes.
     for box in boxes:
-        if id(box) in leaves:
-            box.top = bottom + (SLOT - GAP - box.height) / 2
-            bottom += SLOT
-    for box in reversed(boxes):
-        if box.children:
-            middle = (box.children[0].middle + box.children[-1].middle) / 2
-            box.top = middle - box.height / 2
-    return bottom
+        if box.column > deepest:
+            continue
+        while inner and inner[-1].column >= box.column:
+            _beside_children(inner.pop(), free)
+        if box.children and box.column < deepest:
+            inner.append(box)
+            continue
+        box.top = free[box.column]
+        free[box.column] += box.height + GAP
+    while inner:
+        _beside_children(inner.pop(), free)
+    width = (deepest + 1) * (WIDTH + _ACROSS) + GAP
+    return width, round(max(*free, 60) + GAP)
+
+
+def _beside_children(parent: _Box, free: list[float]) -> None:
+    """Put a box beside its children, which have their places; where a box above it is in the way,
+    they all stand lower."""
+    top = (parent.children[0].middle + parent.children[-1].middle - parent.height) / 2
+    lower = max(free[parent.column] - top, 0.0)
+    parent.top = top + lower
+    free[parent.column] = parent.top + parent.height + GAP
+    moved = list(parent.children) if lower else []
+    reached = parent.column
+    while moved:
+        box = moved.pop()
+        if box.column >= len(free):
+            continue
+        box.top += lower
+        reached = max(reached, box.column)
+        moved += box.children
+    for column in range(parent.column + 1, reached + 1):
+        free[column] += lower
 
 
 def _left(box: _Box) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, TypeVar
 
-from textual import on
+from textual import events, on
 from textual.binding import Binding, BindingsMap
 from textual.css.query import NoMatches
 from textual.dom import DOMNode
@@ -21,6 +21,7 @@ from llterm.errors import LltermError
 from llterm.keymap import ACTIONS, Action, Keymap, Pane, action_of
 from llterm.ui.bridge import Bridge, Observable
 from llterm.ui.messages import SessionChanged
+from llterm.ui.notice_place import place_notices
 from llterm.ui.notices import show_trouble, troubles
 from llterm.ui.widgets.key_bar import MOST, Hint, KeyBar, key_name
 
@@ -149,6 +150,11 @@ class KeyedScreen(Screen[None]):
             self.action_run(message.id)
 
     # --- showing
+
+    @on(events.ScreenResume)
+    @on(events.Resize)
+    def _place_notices(self) -> None:
+        self.call_after_refresh(place_notices, self)
 
     def hear(self, source: Observable) -> None:
         """Show what changes in it from now on."""

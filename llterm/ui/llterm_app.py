@@ -25,6 +25,7 @@ from textual.driver import Driver
 from textual.drivers.linux_driver import LinuxDriver
 from textual.filter import LineFilter
 from textual.message import Message
+from textual.notifications import Notify
 
 from llterm import keymap, paths, state
 from llterm.backends.registry import KnownModel, Progress, find_model, open_model
@@ -58,6 +59,7 @@ from llterm.ui.messages import (
     UnloadModel,
 )
 from llterm.ui.mix.mix_screen import MixScreen
+from llterm.ui.notice_place import dismiss_newest, has_notices, place_notices
 from llterm.ui.notices import LOG_BUFFER, show_trouble, troubles
 from llterm.ui.palette import Commands, Palette
 from llterm.ui.theme_files import OWN_COLORS, Themes, load_themes
@@ -144,7 +146,8 @@ class LltermApp(App[None]):
     ENABLE_COMMAND_PALETTE = True
     COMMANDS: ClassVar[set[type[Provider]]] = {Commands}  # type: ignore[assignment]
     BINDINGS: ClassVar[list[Binding]] = [  # type: ignore[assignment]
-        Binding("ctrl+q", "quit", "Quit", show=False, system=True)
+        Binding("ctrl+q", "quit", "Quit", show=False, system=True),
+        Binding("escape", "dismiss_notice", show=False, priority=True),
     ]
 
     def __init__(
@@ -289,6 +292,19 @@ class LltermApp(App[None]):
     def notify(self, message: str, *, title: str = "", **how: Any) -> None:
         """A notice. It is no markup, whatever it holds, and inert."""
         super().notify(area_text(message), title=field_text(title), **{**how, "markup": False})
+
+    @on(Notify)
+    def _place_notice(self) -> None:
+        place_notices(self.screen)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Esc takes notices away while there are any, and means what it means elsewhere then."""
+        if action == "dismiss_notice":
+            return has_notices(self)
+        return super().check_action(action, parameters)
+
+    def action_dismiss_notice(self) -> None:
+        dismiss_newest(self)
 
     def _install_signals(self) -> None:
         loop = asyncio.get_running_loop()

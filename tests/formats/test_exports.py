@@ -8,7 +8,7 @@ import struct
 import zlib
 from dataclasses import replace
 from html.parser import HTMLParser
-from itertools import pairwise
+from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -307,7 +307,7 @@ def test_a_machine_without_fonts_makes_no_picture_without_words(
 def test_a_png_of_a_large_loom_shrinks_and_then_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(png, "MOST_SIDE", 3000)
+    monkeypatch.setattr(png, "MOST_SIDE", 2000)
     # How large it is drawn has nothing to do with which fonts this machine has.
     monkeypatch.setattr(png, "first_font", lambda families: families[0])
     document = Document.scratch(b"The")
@@ -323,6 +323,51 @@ def test_a_png_of_a_large_loom_shrinks_and_then_is_refused(
         export(tmp_path / "larger.loom", "png", ExportOptions())
 
 
+def fans(*widths: int) -> Document:
+    """A story with a fork below every branch of the one before, each so wide."""
+    document = Document.scratch(b"The")
+    level = [document.loom.head]
+    for width in widths:
+        texts = [b" and so on" * (1 + 3 * (n % 3)) for n in range(width)]
+        level = [
+            id
+            for above in level
+            for id in document.branches.plant(above, [model_run(one) for one in texts])
+        ]
+    return document
+
+
+def test_a_png_of_a_large_loom_shows_as_much_as_can_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(png, "MOST_SIDE", 3000)
+    monkeypatch.setattr(png, "first_font", lambda families: families[0])
+    path = saved(fans(3, 3, 30), tmp_path)
+    assert max(decoded(export(path, "png", ExportOptions()))[:2]) <= png.MOST_SIDE
+    source = read_source(path, history=False)
+    assert "270 nodes" in caveat(source, "png")
+    assert caveat(source, "svg") == ""
+
+
+def test_no_box_of_a_picture_lies_on_another(tmp_path: Path) -> None:
+    document = fans(3, 4)
+    # One branch goes on alone: its box is taller than what stands below it.
+    for id in document.loom.children[document.loom.head]:
+        document.branches.child(id, "Alone")
+    root = ElementTree.fromstring(written(document, tmp_path, "svg"))
+    boxes = [
+        tuple(float(rect.attrib[name]) for name in ("x", "y", "width", "height"))
+        for rect in root.iter("{http://www.w3.org/2000/svg}rect")
+        if "x" in rect.attrib
+    ]
+    assert len(boxes) == 1 + 3 + 3 * 5
+    for x, y, width, height in boxes:
+        assert 0 <= x <= float(root.attrib["width"]) - width
+        assert 0 <= y <= float(root.attrib["height"]) - height
+    for (x, y, _, height), (beside, below, _, room) in combinations(boxes, 2):
+        assert x != beside or y + height <= below or below + room <= y
+
+
 def test_a_picture_of_too_many_counts_what_it_leaves_out(tmp_path: Path) -> None:
     document = Document.scratch(b"The")
     made = document.branches.plant(document.loom.head, [model_run(b"%d" % n) for n in range(40)])
@@ -331,6 +376,8 @@ def test_a_picture_of_too_many_counts_what_it_leaves_out(tmp_path: Path) -> None
     text = written(document, tmp_path, "svg")
     assert text.count("<g>") == 41 <= MOST_BOXES
     assert text.count("+40 below") == 40
+    source = read_source(tmp_path / "a tale.loom", history=False)
+    assert "1,600 nodes" in caveat(source, "svg")
 
 
 def pairs(document: Document, folder: Path) -> list[tuple[str, str, str, str]]:

@@ -146,6 +146,9 @@ async def test_grow_goes_on_from_a_leaf(start: Start) -> None:
             return any(len(tail) > size and tail[:size] == leaf.tail for tail in tails)
 
         await at.until(grown)
+        await at.until(lambda: not at.session.weaving and at.told)
+        at.main.action_run("weave.grow")
+        await at.until(lambda: "grown already" in at.line("branch"))
 
 
 async def test_stop_keeps_what_was_found_and_the_story_stays_live(start: Start) -> None:
@@ -373,3 +376,19 @@ async def test_the_highlighted_row_has_a_mark_wherever_the_focus_is(start: Start
         assert at.main.editor.has_focus
         lines = [at.main.suggestions.render_line(y).text for y in range(3)]
         assert [line[1] for line in lines] == [" ", "›", " "]
+
+
+async def test_undo_of_an_accept_highlights_the_row_that_was_taken(start: Start) -> None:
+    async with start() as at:
+        await at.weave()
+        for key in ("tab", "ctrl+right"):
+            at.main.suggestions.select(2)
+            await at.press("ctrl+n")
+            row = at.main.row
+            assert row is not None
+            at.main.action_run("suggestion.accept" if key == "tab" else "suggestion.accept_word")
+            await at.until(lambda: at.told)
+            at.main.action_run("edit.undo")
+            await at.until(lambda: at.told and not at.session.stale)
+            assert at.main.row is not None
+            assert at.main.row.tail == row.tail

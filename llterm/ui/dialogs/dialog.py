@@ -6,6 +6,7 @@ from abc import abstractmethod
 from collections.abc import Callable
 from typing import TypeVar
 
+from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Vertical
@@ -15,7 +16,9 @@ from textual.widgets import OptionList, Static
 
 from llterm.core.display_text import field_text
 from llterm.errors import LltermError
+from llterm.ui.notice_place import place_notices
 from llterm.ui.notices import show_trouble
+from llterm.ui.widgets.key_line import KeyLine
 
 Result = TypeVar("Result")
 
@@ -30,7 +33,12 @@ class Dialog(ModalScreen[Result]):
         with Vertical(classes="dialog") as box:
             box.border_title = Content(field_text(self.title or ""))
             yield from self.body()
-            yield Static(self.KEYS, classes="dialog--keys", markup=False)
+            yield KeyLine(self.KEYS, classes="dialog--keys")
+
+    @on(events.ScreenResume)
+    @on(events.Resize)
+    def _place_notices(self) -> None:
+        self.call_after_refresh(place_notices, self)
 
     @abstractmethod
     def body(self) -> ComposeResult:

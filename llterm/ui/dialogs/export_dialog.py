@@ -51,7 +51,7 @@ class ExportDialog(Dialog[ExportChoice]):
         ]
         yield OptionList(*options, markup=False, compact=True)
         yield Static("", id="told", classes="setting--note", markup=False)
-        yield Field(id="target")
+        yield Field(path=True, id="target")
 
     def on_mount(self) -> None:
         options = self.query_one(OptionList)

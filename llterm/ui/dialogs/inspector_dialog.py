@@ -144,13 +144,17 @@ class InspectorDialog(Dialog[tuple[int, float]]):
         with Horizontal(classes="setting"):
             yield Static("chain", classes="setting--name", markup=False)
             yield Field(
-                placeholder=f"as it is drawn ({self._session.sampling.label}); try min_p=0.05",
+                placeholder=self._drawn_as,
                 id="chain",
             )
         with Horizontal(classes="setting"):
             yield Static("find", classes="setting--name", markup=False)
             yield Field(placeholder="a text (Enter: all its tokens), or /regex/", id="filter")
         yield Static("", id="told", classes="setting--note", markup=False)
+
+    @property
+    def _drawn_as(self) -> str:
+        return f"as it is drawn ({self._session.sampling.label}); try min_p=0.05"
 
     def on_mount(self) -> None:
         self.query_one("#born").display = self._spot.born is not None
@@ -192,7 +196,12 @@ class InspectorDialog(Dialog[tuple[int, float]]):
         """The panel, for good; what was typed to try is over then."""
         self.query_one("#chain", Field).value = ""
         panel = SamplerDialog(self._session, self._spot, self._inspection)
-        self.app.push_screen(panel, lambda _: self._fill())
+
+        def back(_: None) -> None:
+            self.query_one("#chain", Field).placeholder = self._drawn_as
+            self._fill()
+
+        self.app.push_screen(panel, back)
 
     def _fill(self) -> None:
         inspection = self._inspection

@@ -24,7 +24,7 @@ def table(screen: Panes) -> Table:
         return not screen.find_bar.has_focus_within
 
     def show() -> None:
-        screen.suggestions.forget()
+        screen.forget_tree()
         screen.show_all()
 
     return {
@@ -74,7 +74,7 @@ def clear(screen: Panes) -> None:
     session.stop()
     screen.land(session.reshape(session.document.clear))
     screen.show_all()
-    screen.flash("the old text is a branch; undo brings it back")
+    screen.flash(f"kept as a branch; {screen.key('edit.undo')} brings it back")
     screen.editor.focus()
 
 

@@ -14,6 +14,7 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from llterm.core.display_text import label_text
+from llterm.core.tokens import Tail
 from llterm.keymap import Pane
 from llterm.number_format import count_of
 from llterm.session.manuscript import Change
@@ -48,6 +49,8 @@ class Panes(KeyedScreen):
         """The story could not be written when that was tried last."""
         self.ghost_off = False
         """The person waved the ghost away; the next move in the tree brings it back."""
+        self._taken: dict[tuple[int, int], Tail] = {}
+        """What was accepted, by the end of the story and the cursor before."""
         self._drawn: object = None
         """Whose suggestions are on screen."""
 
@@ -138,6 +141,20 @@ class Panes(KeyedScreen):
             self.session.document.checkpoint()
             self.session.move(offset)
             self.show_ghost()
+
+    def remember_taken(self, tail: Tail) -> None:
+        """Keep which branch is about to be accepted here: an undo highlights it again."""
+        self.session.document.checkpoint()
+        self._taken[self._place] = tail
+
+    def forget_tree(self) -> None:
+        """An undo or redo leads to another tree, or back to one."""
+        self.suggestions.forget(self._taken.get(self._place))
+
+    @property
+    def _place(self) -> tuple[int, int]:
+        document = self.session.document
+        return document.loom.head, document.cursor
 
     @property
     def rest(self) -> str:

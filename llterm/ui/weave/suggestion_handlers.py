@@ -42,11 +42,13 @@ def table(screen: Panes) -> Table:
 
     def accept(tail: Tail) -> None:
         """Take this path into the story; what follows the cursor stays after it."""
+        screen.remember_taken(screen.row.tail if screen.row is not None else tail)
         screen.take(session.accept(tail))
 
     def go_on(tail: Tail) -> None:
         """Take this path, and leave what follows the cursor behind."""
         rest = screen.rest
+        screen.remember_taken(tail)
         screen.follow(session.accept(tail, carry=False))
         screen.tell_left(rest)
 
@@ -89,6 +91,7 @@ def table(screen: Panes) -> Table:
 def pick(screen: Panes, digit: int) -> None:
     """Take the row that carries this digit."""
     if (row := screen.suggestions.numbered(digit)) is not None:
+        screen.remember_taken(row.tail)
         screen.take(screen.session.accept(row.tail))
 
 
@@ -97,6 +100,7 @@ def edit(screen: Panes, tail: Tail) -> None:
 
     def done(text: str) -> None:
         if text:
+            screen.remember_taken(tail)
             screen.take(accept_text(screen.session, tail, text))
 
     screen.ask(EditBranch(raw_text(screen.session.added(tail))), done)

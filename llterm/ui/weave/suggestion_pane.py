@@ -130,6 +130,8 @@ class SuggestionPane(ScrollView, can_focus=True):
         self._folds: set[Tail] = set()
         self._index = -1
         self._pinned = False
+        self._returning: Tail | None = None
+        """The branch to be highlighted again once its tree is back."""
         self._stale = False
         self._painted_under: object = None
 
@@ -159,15 +161,17 @@ class SuggestionPane(ScrollView, can_focus=True):
         self._stale = stale
         self._relist()
 
-    def forget(self) -> None:
-        """Another tree is coming: no folds, the selection on the most probable branch."""
+    def forget(self, returning: Tail | None = None) -> None:
+        """Another tree is coming: no folds, the selection on a branch that was chosen there
+        before, or on the most probable one."""
         self._folds.clear()
         self._pinned = False
+        self._returning = returning
 
     def _relist(self) -> None:
         before = self.selected
         self._rows = flatten(self._branches, self._folds, self._before)
-        tail = before.tail if before is not None and self._pinned else None
+        tail = before.tail if before is not None and self._pinned else self._returning
         self._index = locate(self._rows, tail)
         set_virtual_height(self, len(self._rows))
         self._repaint_changes()

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 
+from llterm.core.suggestion_tree import Branch
+from llterm.errors import LltermError
 from llterm.number_format import count_of
 from llterm.session.stories import Story
 from llterm.ui.dialogs.constraint_dialog import ConstraintDialog
@@ -75,7 +79,18 @@ def grow(screen: Panes) -> None:
     elif row.branch.finish == "end":
         screen.flash("the text ends here: nothing grows")
     else:
+        before = session.view.branches if session.view is not None else ()
         session.grow(row.tail)
+        screen.run_worker(_say_where_grown(screen, before), group="grown", exclusive=True)
+
+
+async def _say_where_grown(screen: Panes, before: Sequence[Branch]) -> None:
+    """Say so where a branch was fully grown before."""
+    session = screen.session
+    with suppress(LltermError):  # the status line says what failed
+        await session.wait()
+        if session.view is not None and session.view.branches == before:
+            screen.flash(f"grown already: {screen.key('weave.cutoff_down')} lowers the cutoff")
 
 
 def step_cutoff(screen: Panes, step: int) -> None:

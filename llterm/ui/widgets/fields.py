@@ -19,10 +19,12 @@ from textual.document._edit import Edit
 from textual.document._wrapped_document import WrappedDocument
 from textual.message import Message
 from textual.reactive import reactive
+from textual.strip import Strip
 from textual.widget import Widget
 from textual.widgets import Input, TextArea
 
 from llterm.core.display_text import area_text, field_text
+from llterm.ui.widgets.text_fit import crop, crop_left
 
 
 class Field(Input):
@@ -34,8 +36,11 @@ class Field(Input):
         *,
         placeholder: str = "",
         select_on_focus: bool = True,
+        path: bool = False,
         id: str | None = None,
     ) -> None:
+        """`path`: of a text that is too long the end is shown, which is a file's name."""
+        self._path = path
         super().__init__(
             value, placeholder=placeholder, select_on_focus=select_on_focus, id=id, compact=True
         )
@@ -45,7 +50,18 @@ class Field(Input):
 
     @property
     def _value(self) -> Text:
-        return Text(field_text(self.value), no_wrap=True, overflow="ignore", end="")
+        return _line(field_text(self.value))
+
+    def render_line(self, y: int) -> Strip:
+        """The part where the cursor is; while nobody types, with an ellipsis where it is cut."""
+        width = self.scrollable_content_region.width
+        text = field_text(self.value)
+        if y or self.has_focus or cell_len(text) <= width:
+            return super().render_line(y)
+        cut = f"…{crop_left(text, width - 1)}" if self._path else crop(text, width)
+        options = self.app.console_options.update_width(width)
+        strip = Strip(self.app.console.render(_line(cut), options))
+        return strip.extend_cell_length(width + 1).apply_style(self.rich_style)
 
     def _position_to_cell(self, position: int) -> int:
         return cell_len(field_text(self.value[:position]))
@@ -54,6 +70,10 @@ class Field(Input):
         offset += self.scroll_offset.x
         size = len(self.value)
         return next((at for at in range(size) if self._position_to_cell(at + 1) > offset), size)
+
+
+def _line(text: str) -> Text:
+    return Text(text, no_wrap=True, overflow="ignore", end="")
 
 
 class Area(TextArea):

@@ -63,7 +63,7 @@ class FindBar(Horizontal, Generic[T]):
 
     def compose(self) -> ComposeResult:
         yield StatusLine(classes="find--word")
-        yield Field(placeholder=f"find {self._where}")
+        yield Field(placeholder=self._where)
         yield StatusLine(id="places")
 
     def on_mount(self) -> None:

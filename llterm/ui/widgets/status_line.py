@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.cells import cell_len
 from textual.content import Content
 from textual.widgets import Static
 
@@ -38,7 +37,7 @@ class NameLine(StatusLine):
 
     def _fill(self) -> None:
         name, *rest = self._pieces or ("",)
-        line = fit_pieces([name, *rest], max(self.size.width, cell_len(name)))
-        content = Content(line).stylize("bold", 0, len(name))
+        line = fit_pieces([name, *rest], max(self.size.width, 1))
+        content = Content(line).stylize("bold", 0, min(len(name), len(line)))
         if self.content != content:
             self.update(content, layout=False)

@@ -15,6 +15,13 @@ def crop(text: str, width: int) -> str:
     return set_cell_size(text[: width + 1], max(width - 1, 0)).rstrip() + "…" if width > 0 else ""
 
 
+def crop_left(text: str, width: int) -> str:
+    """The end of `text`, in at most `width` cells."""
+    while cell_len(text) > max(width, 0):
+        text = text[1:]
+    return text
+
+
 def fill(text: str, width: int) -> str:
     """`text` in exactly `width` cells: cut, or with spaces after it."""
     return set_cell_size(crop(text, width), max(width, 0))
