@@ -18,6 +18,7 @@ from textual.screen import Screen
 from textual.widgets import OptionList
 
 import llterm.ui
+from llterm import paths
 from llterm.backends.remote.server_connection import connect
 from llterm.backends.scripted import ScriptedBackend
 from llterm.config.sampling_values import value_of
@@ -34,6 +35,7 @@ from llterm.ui.dialogs.chat_dialog import ChatDialog
 from llterm.ui.dialogs.comparison_dialog import ComparisonDialog
 from llterm.ui.dialogs.constraint_dialog import ConstraintDialog
 from llterm.ui.dialogs.export_dialog import ExportDialog
+from llterm.ui.dialogs.former_bans_dialog import FormerBansDialog
 from llterm.ui.dialogs.help_dialog import HelpDialog
 from llterm.ui.dialogs.info_dialogs import LogDialog, ServerDialog
 from llterm.ui.dialogs.inspector_dialog import InspectorDialog
@@ -202,7 +204,7 @@ HEATED = [
         holds=lambda at: at.story.startswith("OnceZd"),
     ),
 ]  # fmt: skip
-ELSEWHERE = (ExportDialog, ServerDialog, HelpDialog)
+ELSEWHERE = (ExportDialog, ServerDialog, HelpDialog, FormerBansDialog)
 """What tests of their own below send bursts to."""
 
 
@@ -302,6 +304,15 @@ async def test_keys_before_the_first_screen_is_there_wait_for_it(start: Start) -
     async with start("", ready=False) as at:
         burst(at, written("escape", *"first"))
         await at.until(lambda: at.story == "first")
+
+
+async def test_an_answer_about_former_bans_and_a_text_in_one_burst(start: Start) -> None:
+    paths.made(paths.state_dir())
+    paths.state_file().write_text('[sampling]\nban = ["river"]\n', encoding="utf-8")
+    async with start("", ready=False) as at:
+        burst(at, written("y", *"yes"))
+        await at.until(lambda: at.story == "yes")
+        assert at.session.sampling.bans.phrases == ("river",)
 
 
 async def test_what_is_typed_in_a_model_dialog_waits_for_its_list(start: Start) -> None:
