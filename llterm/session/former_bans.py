@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from llterm.config.sampling_values import all_changed, value_of
+from llterm.config.sampling_values import BANS, all_changed, value_of
 from llterm.config.schema import setting
 from llterm.core.sampling.sampler_settings import PRESETS, Sampling
 
 TABLE = "sampling"
-NAMES = ("ban", "ban_newline", "ban_capitals", "ban_refusals", "bias")
+NAMES = (*BANS, "bias")
 
 
 def former_bans(former: Mapping[str, object]) -> Sampling:
@@ -54,6 +54,6 @@ def ban_lines(sampling: Sampling) -> list[str]:
     return lines
 
 
-def other_names(former: Mapping[str, object]) -> Collection[str]:
+def other_names(former: Mapping[str, object]) -> Sequence[str]:
     """The rest of what was kept, by dotted name."""
     return sorted(former.keys() - {f"{TABLE}.{name}" for name in NAMES})
