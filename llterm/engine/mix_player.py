@@ -12,7 +12,7 @@ from llterm.core.mixing.blend import Blend, MemberDistribution
 from llterm.core.sampling.ladder import NoCandidateLeft
 from llterm.core.sampling.sampler_chain import Chain, Chains, DrawnText
 from llterm.core.sampling.sampler_settings import SamplerSettings, Sampling
-from llterm.core.sampling.stages import Stage
+from llterm.core.sampling.stage_types import Stage
 from llterm.core.tokens import Draft, Path, Token, Vocabulary, draft_tokens
 from llterm.engine.mixture import Mix
 from llterm.errors import LltermError
