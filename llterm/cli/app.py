@@ -145,7 +145,14 @@ def sample_command(
 
 @app.command("mix")
 @options.with_flags(
-    options.CHAT, options.MIX, options.COMPARISON, options.RUN, options.RECORDINGS, options.DRAWN
+    options.PREFIX,
+    options.CHAT,
+    options.MIX,
+    options.COMPARISON,
+    options.CONSTRAINT,
+    options.RUN,
+    options.RECORDINGS,
+    options.DRAWN,
 )
 def mix_command(
     file: Annotated[
@@ -196,7 +203,9 @@ def mix_command(
 
 
 @app.command("score")
-@options.with_flags(options.CHAT, {"model": options.Model}, options.RUN, options.RECORDING)
+@options.with_flags(
+    options.PREFIX, options.CHAT, {"model": options.Model}, options.RUN, options.RECORDING
+)
 def score_command(
     file: options.File = None,
     prompt: Annotated[str | None, typer.Option("--prompt", help="The text itself.")] = None,

@@ -15,6 +15,7 @@ from llterm.config import Config
 from llterm.config.config_loader import checked_flag, flag_name
 from llterm.config.sampling_values import changed
 from llterm.config.schema import setting
+from llterm.core.in_force import FLAG, in_force_line, memory_piece
 from llterm.errors import ConfigError, UsageError
 from llterm.jobs.inputs import argument_text, is_loom, read_stdin, read_text
 from llterm.output import say
@@ -165,11 +166,24 @@ def story_of(
     return (b"", file) if is_loom(file) else (read_text(file), None)
 
 
+@dataclass(frozen=True, slots=True)
+class ReadText:
+    """A text to be read, with what stands before it: a loom brings its own, what is typed counts
+    more."""
+
+    text: bytes
+    prefix: str = ""
+    """Hidden text before it; empty in a chat, which has it in its system message."""
+    chat: Chat | None = None
+    """What it is a reply to."""
+    in_force: str = ""
+    """Prefix and chat with who says them, in a line."""
+
+
 def given_text(
-    file: Path | None, prompt: str | None, chat: Chat | None = None
-) -> tuple[bytes, Chat | None]:
-    """The text to be read, and what it is a reply to: a loom brings its chat, where no other one
-    is given. Raises UsageError."""
+    file: Path | None, prompt: str | None, chat: Chat | None = None, prefix: str | None = None
+) -> ReadText:
+    """The text to be read, of these parameters. Raises UsageError."""
     if file is None and prompt is None and chat is not None:
         raise UsageError(
             "There is no reply to read",
@@ -177,16 +191,25 @@ def given_text(
             "Name a file with the reply, or let a --chat-file end in the assistant's message.",
         )
     text, loom = story_of(file, prompt)
+    origins = {"prefix": FLAG, "chat": FLAG}
     if loom is not None:
         from llterm.jobs.loom_story import read_story
 
         story = read_story(loom, tokens=False)
         if story.damage:
             say(f"llterm: {story.damage}")
-        text, chat = story.text, chat or story.replied
+        text = story.text
+        if prefix is None:
+            prefix, origins["prefix"] = story.prefix, loom.name
+        if chat is None and story.chat:
+            chat, origins["chat"] = story.chat, loom.name
     if not text:
         raise UsageError("The text is empty", "", "There is nothing in it to read.")
-    return text, chat
+    pieces = {"prefix": memory_piece(prefix or ""), "chat": "chat" if chat else ""}
+    in_force = in_force_line(pieces, origins)
+    if chat:
+        return ReadText(text, "", chat.with_prefix(prefix or ""), in_force)
+    return ReadText(text, prefix or "", None, in_force)
 
 
 def constraint_of(values: Values) -> Constraint | None:

@@ -8,11 +8,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from llterm.cli.arguments import (
+    ReadText,
     Values,
     WeaveArguments,
+    as_text,
+    constraint_of,
     given_text,
     index_of,
     recipe_of,
+    story_of,
     typed_chat,
 )
 from llterm.cli.options import checked, model_flags, sampling_flags
@@ -37,7 +41,6 @@ if TYPE_CHECKING:
     from llterm.config import Config
     from llterm.config.schema import MixConfig
     from llterm.core.chat_messages import Chat
-    from llterm.core.mixing.mix_recipe import Recipe
 
 TOKENS = 64
 """How many tokens a report goes on for."""
@@ -95,10 +98,12 @@ def _open_screen(
 ) -> int:
     """The models side by side, in the app."""
     file, prompt = values["file"], values["prompt"]
+    prefix = as_text(values["prefix"])
     if values["text"] is not None:
         # What is compared is not gone on with: the loom beside the text is not for that.
-        text, chat = given_text(values["text"], None, chat)
-        file, prompt = None, text.decode("utf-8", "surrogateescape")
+        read = given_text(values["text"], None, chat, prefix)
+        file, prompt = None, read.text.decode("utf-8", "surrogateescape")
+        prefix, chat = read.prefix or None, read.chat
     typed, rules = sampling_flags(values), dict[str, Any]()
     mix_job.mix_sampling(
         checked(typed), config
@@ -110,6 +115,7 @@ def _open_screen(
     arguments = WeaveArguments(
         file=file,
         prompt=prompt,
+        prefix=prefix,
         models=models,
         config=values["config"],
         weave=rules,
@@ -117,6 +123,7 @@ def _open_screen(
         record=tuple(values["record"] or ()),
         replay=tuple(values["replay"] or ()),
         recipe=recipe,
+        constraint=constraint_of(values),
         sampling=typed,
         chat=chat,
         beside=True,
@@ -136,8 +143,16 @@ def _play(
             )  # fmt: skip
     if values["format"] == "html":
         raise UsageError("There is no page of a mixed text", "", "Use --format text or json here.")
-    text, chat = _begun(values, chat)
-    request = _request(values, models, config, text, chat, recipe_of(values, models, mode))
+    text, loom = story_of(values["file"], values["prompt"], chat)
+    request = replace(
+        _request(values, models, config),
+        text=text,
+        loom=loom,
+        prefix=as_text(values["prefix"]),
+        chat=chat,
+        recipe=recipe_of(values, models, mode),
+        constraint=constraint_of(values),
+    )
     with ProgressLine() as line:
         result = asyncio.run(mix_job.mix(request, values["tokens"] or TOKENS, line))
     if values["format"] == "json":
@@ -155,8 +170,16 @@ def _compare(values: Values, models: tuple[str, ...], config: Config, chat: Chat
                 f"--{name} does not belong to --mode reference",
                 "There the reference alone decides.", "Leave it out.",
             )  # fmt: skip
-    text, chat, source = _compared_text(values, chat)
-    request = _request(values, models, config, text, chat)
+    if constraint_of(values) is not None:
+        raise UsageError(
+            "A comparison has no constraint", "All models read the same text.", "Leave it out."
+        )
+    read, source = _compared_text(values, chat)
+    if read.in_force:
+        say(read.in_force)
+    request = replace(
+        _request(values, models, config), text=read.text, prefix=read.prefix, chat=read.chat
+    )
     options = CompareOptions(
         reference=_reference(values, models),
         source=source,
@@ -191,34 +214,17 @@ def _compare(values: Values, models: tuple[str, ...], config: Config, chat: Chat
     return 0
 
 
-def _request(
-    values: Values,
-    models: tuple[str, ...],
-    config: Config,
-    text: bytes,
-    chat: Chat | None,
-    recipe: Recipe | None = None,
-) -> Request:
+def _request(values: Values, models: tuple[str, ...], config: Config) -> Request:
     return Request(
         config,
         models,
-        text,
-        chat=chat,
-        recipe=recipe,
         overrides=model_flags(values),
         sampling=checked(sampling_flags(values)),
     )
 
 
-def _begun(values: Values, chat: Chat | None) -> tuple[bytes, Chat | None]:
-    """The text that the models go on with; a reply may be all theirs."""
-    if chat is not None and values["file"] is None and values["prompt"] is None:
-        return b"", chat
-    return given_text(values["file"], values["prompt"], chat)
-
-
-def _compared_text(values: Values, chat: Chat | None) -> tuple[bytes, Chat | None, str]:
-    """The text that is read, what it is a reply to, and where it is from."""
+def _compared_text(values: Values, chat: Chat | None) -> tuple[ReadText, str]:
+    """The text that is read, with what stands before it, and where it is from."""
     begun = values["file"] is not None or values["prompt"] is not None
     if values["base"] is not None:
         if begun or values["text"] is not None:
@@ -233,16 +239,18 @@ def _compared_text(values: Values, chat: Chat | None) -> tuple[bytes, Chat | Non
                 "A base file is the reference already", "",
                 "Leave --reference and --write-base out.",
             )  # fmt: skip
-        return b"", chat, ""
+        return ReadText(b"", as_text(values["prefix"]) or "", chat), ""
     if values["text"] is not None and begun:
         raise UsageError("Two texts are given", "", "Leave --text, the file or --prompt out.")
     file, prompt = values["text"] or values["file"], values["prompt"]
     source = "standard input" if str(file) == "-" else file.name if file is not None else "--prompt"
     if file is None and chat is not None:
         source = "the reply"
-    if values["further"] is not None and values["text"] is None:
-        return (*_begun(values, chat), source)
-    return (*given_text(file, prompt, chat), source)
+    prefix = as_text(values["prefix"])
+    if values["further"] is not None and file is None and prompt is None and chat is not None:
+        # The reply may be all the reference's.
+        return ReadText(b"", "", chat.with_prefix(prefix or "")), source
+    return given_text(file, prompt, chat, prefix), source
 
 
 def _reference(values: Values, models: tuple[str, ...]) -> int:

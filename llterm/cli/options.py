@@ -95,10 +95,10 @@ ConfigPath = Annotated[
 Parallel = Annotated[int | None, _option("", setting("parallel"))]
 Threads = Annotated[int | None, _option("models", setting("models.threads"))]
 
-STORY: Flags = {
-    "prompt": _flag(str, help="The story so far."),
+PREFIX: Flags = {
     "prefix": _flag(str, help="Hidden text before the story (memory, a note)."),
 }
+STORY: Flags = {"prompt": _flag(str, help="The story so far."), **PREFIX}
 MIX: Flags = {
     "model": _flag(
         list[str],

@@ -8,18 +8,16 @@ import sys
 from typing import TYPE_CHECKING, cast
 
 from llterm import terminal
-from llterm.cli.arguments import Values, given_text, typed_chat
+from llterm.cli.arguments import Values, as_text, given_text, typed_chat
 from llterm.cli.options import model_flags
 from llterm.cli.recording import with_recording
 from llterm.cli.settings import load
 from llterm.config import Config
 from llterm.core.attribution_methods import AttributionSettings
-from llterm.core.in_force import memory_piece
 from llterm.errors import UsageError
 from llterm.jobs import attribute as attribute_job
 from llterm.jobs import score as score_job
-from llterm.jobs.inputs import argument_text, is_loom
-from llterm.jobs.loom_story import read_story
+from llterm.jobs.inputs import argument_text
 from llterm.jobs.request import Request
 from llterm.output import ProgressLine, put, put_drawn, say
 from llterm.reports import attribution_json, attribution_text, score_text
@@ -76,16 +74,16 @@ def _request(values: Values) -> Request:
     overrides = model_flags(values)
     config = load({"model": values["model"]}, values["config"])
     config = with_recording(config, values["model"], values["record"], values["replay"])
-    file, typed = values["file"], chat
-    text, chat = given_text(file, prompt, chat)
-    prefix = ""
-    if file is not None and str(file) != "-" and is_loom(file):
-        prefix = read_story(file, tokens=False).prefix if chat is None else ""
-        forced = memory_piece(prefix) or ("chat" if typed is None and chat else "")
-        if forced:
-            say(f"In force: {forced} ({file.name})")
+    read = given_text(values["file"], prompt, chat, as_text(values["prefix"]))
+    if read.in_force:
+        say(read.in_force)
     return Request(
-        config, (config.model,), text, prefix=prefix or None, chat=chat, overrides=overrides
+        config,
+        (config.model,),
+        read.text,
+        prefix=read.prefix or None,
+        chat=read.chat,
+        overrides=overrides,
     )
 
 

@@ -23,8 +23,9 @@ CHAIN = tuple(row.name for row in PRESET)
 """Names of what a preset is made of."""
 CUSTOM = "custom"
 """What is no preset; where it is set as one, every knob begins neutral."""
-_BANS = {"ban": "phrases", "ban_newline": "newline", "ban_capitals": "capitals",
+BANS = {"ban": "phrases", "ban_newline": "newline", "ban_capitals": "capitals",
          "ban_refusals": "refusals"}  # fmt: skip
+"""Names of bans, and of `Bans`' fields."""
 
 Presets = Mapping[str, SamplerSettings]
 
@@ -56,8 +57,8 @@ def changed(sampling: Sampling, name: str, value: Value, presets: Presets) -> Sa
             hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(presets)}"
             raise ValueError(f"there is no preset {given}; {hint}")
         return sampling.under(given, presets)
-    if name in _BANS:
-        return replace(sampling, bans=replace(sampling.bans, **{_BANS[name]: given}))
+    if name in BANS:
+        return replace(sampling, bans=replace(sampling.bans, **{BANS[name]: given}))
     if name == "bias":
         return replace(sampling, bias=tuple(map(parse_bias, given)))
     if name == "ideal_length":
@@ -77,8 +78,8 @@ def value_of(sampling: Sampling, name: str) -> Value:
     value: Any
     if name == "preset":
         value = sampling.label
-    elif name in _BANS:
-        value = getattr(sampling.bans, _BANS[name])
+    elif name in BANS:
+        value = getattr(sampling.bans, BANS[name])
     elif name == "bias":
         value = tuple(map(bias_text, sampling.bias))
     elif name == "ideal_length":

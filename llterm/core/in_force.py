@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from llterm.core.bans import Bans
 from llterm.core.sampling.sampler_settings import Sampling
+
+FLAG = "flag"
+"""Who says what was typed."""
 
 
 def ban_count(bans: Bans) -> int:
@@ -21,3 +26,9 @@ def ban_pieces(sampling: Sampling) -> list[str]:
     bans, biases = ban_count(sampling.bans), len(sampling.bias)
     pieces = [f"{bans:,} ban{'s' if bans > 1 else ''}"] if bans else []
     return pieces + ([f"{biases:,} bias{'es' if biases > 1 else ''}"] if biases else [])
+
+
+def in_force_line(pieces: Mapping[str, str], origins: Mapping[str, str]) -> str:
+    """What is in force, by kind, and who says so; empty where nothing is."""
+    told = [f"{piece} ({origins[kind]})" for kind, piece in pieces.items() if piece]
+    return f"In force: {' · '.join(told)}" if told else ""

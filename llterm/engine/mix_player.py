@@ -7,10 +7,12 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from llterm.core.comparison.mixed_place import Caution, cautions
+from llterm.core.distribution import Constrained
 from llterm.core.mixing.blend import Blend, MemberDistribution
 from llterm.core.sampling.ladder import NoCandidateLeft
 from llterm.core.sampling.sampler_chain import Chain, Chains, DrawnText
 from llterm.core.sampling.sampler_settings import SamplerSettings, Sampling
+from llterm.core.sampling.stage_types import Stage
 from llterm.core.tokens import Draft, Path, Token, Vocabulary, draft_tokens
 from llterm.engine.mixture import Mix
 from llterm.errors import LltermError
@@ -54,12 +56,20 @@ class MixTurn:
 class MixPlayer:
     """Goes on with a text, as the app's player does: by one chain, which remembers what it drew."""
 
-    def __init__(self, mix: Mix, sampling: Sampling = GREEDY, story: bytes = b"") -> None:
-        """`story` is the text that is gone on with: a banned phrase may begin there."""
+    def __init__(
+        self,
+        mix: Mix,
+        sampling: Sampling = GREEDY,
+        story: bytes = b"",
+        constraint: Constrained | None = None,
+    ) -> None:
+        """`story` is the text that is gone on with: a banned phrase may begin there. What is
+        written fits the constraint."""
         self._mix = mix
         self._chains = Chains(mix.vocabulary)
         self._sampling = sampling
         self._story = story
+        self._constraint = constraint
 
     async def play(self, path: Path, count: int) -> AsyncIterator[MixTurn]:
         """`count` tokens, fewer where the text ends; of a mix of bytes, the first model's tokens.
@@ -87,11 +97,18 @@ class MixPlayer:
 
     def _take(self, blend: Blend, path: Path, text: DrawnText, chain: Chain) -> MixTurn:
         position = text.count
+        at, held_to = text.here(path.tokens, self._story), self._constraint
+        allowed, first = None, list[tuple[str, Stage]]()
+        if held_to is not None:
+            allowed = held_to.mask(path.tail).allowed
+            first = chain.forced(at, held_to, path.tail)
         try:
-            choice = chain.draw(blend.distribution(), text.here(path.tokens, self._story))
+            choice = chain.draw(blend.distribution(), at, mask=allowed, first=first)
         except NoCandidateLeft as error:
             raise LltermError(
-                "Nothing is left to draw from", f"{error}.", "Loosen the sampler settings."
+                "Nothing is left to draw from",
+                f"{error}.",
+                "Loosen the constraint, the bans or the sampler settings.",
             ) from error
         names = self._mix.vocabulary
         token = names.token(choice.id)

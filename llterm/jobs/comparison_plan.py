@@ -85,13 +85,13 @@ class ComparisonPlan:
     ) -> ComparisonPlan:
         """The plan for opened models. Raises LltermError where they cannot be compared so."""
         names = distinct(names_of(request))
-        chat = request.chat
+        chat, prefix = request.chat, request.prefix or ""
         by_id = len({backend.vocabulary.fingerprint for backend in backends}) == 1
         if base is None and any(grows(backend.vocabulary) for backend in backends):
             by_id = await cut_alike(backends, request.text)
         check_comparable(backends, names, by_id=by_id)
         method: Method = "halves" if options.write_base is not None else options.method
-        if chat and (base is not None or method == "halves"):
+        if (chat or prefix) and (base is not None or method == "halves"):
             raise UsageError(*NO_HALVES)
         if base is not None:
             return cls._of_file(backends, names, base, by_id)
@@ -100,7 +100,7 @@ class ComparisonPlan:
         if not by_id:
             # The only alphabet that they share.
             backends = [Mix([backend], ALONE, bytewise=True) for backend in backends]
-        readers = [await _reader(backend, chat) for backend in backends]
+        readers = [await _reader(backend, chat, prefix) for backend in backends]
         reference = readers[options.reference]
         others = [n for n in range(len(backends)) if n != options.reference]
         # Of one that is whole a model's first choice has a name, wherever it comes from.
@@ -204,8 +204,8 @@ async def cut_alike(backends: Sequence[Backend], text: bytes) -> bool:
     return len(cuts) == 1
 
 
-async def _reader(backend: Backend, chat: Chat | None) -> ModelReader:
-    head = await head_of(backend, chat) if chat else None
+async def _reader(backend: Backend, chat: Chat | None, prefix: str) -> ModelReader:
+    head = await head_of(backend, chat, prefix) if chat or prefix else None
     if head is None and grows(backend.vocabulary):
         # It may not know what another one's texts begin with.
         head = backend.vocabulary.prefix

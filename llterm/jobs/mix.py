@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from llterm.backends.remote.remote_backend import ServerUsage, counted
@@ -14,12 +14,11 @@ from llterm.core.chat_messages import Chat
 from llterm.core.mixing.mix_recipe import Recipe
 from llterm.core.query import Cost
 from llterm.core.sampling.sampler_settings import Sampling
-from llterm.core.tokens import Anchor, Draft, Path, draft_tokens
+from llterm.core.tokens import Anchor, Path
 from llterm.engine.mix_player import MixPlayer, MixTurn
 from llterm.engine.mixture import Mix
-from llterm.engine.prompt_heads import head_of
 from llterm.errors import UsageError
-from llterm.jobs.request import Request
+from llterm.jobs.request import Request, RequestStory
 from llterm.jobs.runner import SILENCE, Listener, names_of, opened
 
 
@@ -41,6 +40,10 @@ class MixResult:
     """What the text is a reply to."""
     counted: tuple[ServerUsage, ...] = ()
     """What went over the wire, of models on servers."""
+    in_force: str = ""
+    """What of prefix, bans, preset and constraint holds, and who says so, in a line."""
+    dropped: str = ""
+    """How much of the text the models do not see, in words; empty where they see it all."""
 
     @property
     def data(self) -> bytes:
@@ -72,30 +75,38 @@ def mix_sampling(typed: Mapping[str, Any], config: Config) -> Sampling:
 async def mix(request: Request, tokens: int, listener: Listener = SILENCE) -> MixResult:
     """Go on for so many tokens, fewer where the text ends; each model opens a chat in its own way.
 
-    The request has a recipe. Raises LltermError. Cancelling stops it.
+    A loom's own prefix, chat, constraint and sampler settings count. The request has a recipe.
+    Raises LltermError. Cancelling stops it.
     """
-    sampling = mix_sampling(request.sampling, request.config)
+    begun = RequestStory.of(request, listener.warn)
+    if not begun.own_sampling:
+        begun = replace(begun, sampling=mix_sampling(request.sampling, request.config))
+    if not (begun.text or begun.chat or begun.prefix):
+        raise UsageError("The text is empty", "", "There is nothing in it to go on with.")
     names_of(request)
     async with opened(request, listener) as source:
         assert isinstance(source, Mix)
         start = time.monotonic()
-        head = await head_of(source, request.chat)
-        text = await draft_tokens(Draft((request.text,)), source.vocabulary)
-        anchor = Anchor(head + text)
+        constraint = await begun.compiled(source)
+        prompt = await begun.prompt(source, replace(begun.rules, heal=False, depth=tokens))
+        anchor = Anchor(prompt.tokens)
         source.begin(anchor)
+        player = MixPlayer(source, begun.sampling, begun.text, constraint)
         turns: list[MixTurn] = []
-        async for turn in MixPlayer(source, sampling, request.text).play(Path(anchor), tokens):
+        async for turn in player.play(Path(anchor), tokens):
             turns.append(turn)
             listener.say(f"Mixing: {len(turns):,} of {tokens:,} tokens")
         return MixResult(
             recipe=source.recipe,
             names=source.names,
-            text=request.text,
+            text=begun.text,
             turns=tuple(turns),
             by_id=source.by_id,
             exact=source.exact,
             cost=source.spent,
             seconds=time.monotonic() - start,
-            chat=request.chat,
+            chat=begun.opened or None,
             counted=counted(source),
+            in_force=begun.in_force(prompt.sight.hidden, drawn=True),
+            dropped=prompt.sight.dropping(source.capabilities.context),
         )

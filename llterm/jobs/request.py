@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from llterm.config import Config
-from llterm.config.sampling_values import all_changed
+from llterm.config.sampling_values import BANS, all_changed, value_of
+from llterm.constraints.compiled import Compiled, compile
 from llterm.constraints.spec import Constraint
 from llterm.core.chat_messages import Chat
-from llterm.core.in_force import ban_pieces, memory_piece
+from llterm.core.in_force import FLAG, ban_pieces, in_force_line, memory_piece
 from llterm.core.mixing.mix_recipe import Recipe
 from llterm.core.pieces import Run
 from llterm.core.prompt import Prompt, PromptDraft, draft_prompt
@@ -19,12 +21,11 @@ from llterm.core.query import Source
 from llterm.core.sampling.sampler_settings import PRESETS, Sampling
 from llterm.core.weave_settings import WeaveSettings
 from llterm.engine.prompt_heads import opened_chat
-from llterm.engine.weave import sees_less
+from llterm.engine.weave import check_constraints, sees_less
 from llterm.jobs.loom_story import read_story
 
 CONFIGURED = "configuration"
 """Who says what neither a flag nor a loom does."""
-FLAG = "flag"
 _NO_KNOBS = ("bias", "seed", "ideal_length")
 
 
@@ -75,6 +76,8 @@ class RequestStory:
     """What must be fitted."""
     origins: Mapping[str, str] = field(default_factory=dict)
     """Who says prefix, chat, bans, bias, preset and constraint, in words."""
+    own_sampling: bool = False
+    """Whether the loom has sampler settings; else they are the configuration's."""
 
     @classmethod
     def of(cls, request: Request, warn: Callable[[str], None]) -> RequestStory:
@@ -90,21 +93,21 @@ class RequestStory:
             story = read_story(request.loom)
             if story.damage:
                 warn(f"llterm: {story.damage}")
-            sampling = story.sampling or config.sampling
             begun = cls(
                 story.runs,
                 story.prefix,
                 story.chat,
                 story.rules,
-                sampling,
+                story.sampling or config.sampling,
                 story.saved_weave,
                 story.constraint,
+                own_sampling=story.sampling is not None,
             )
         presets = {**PRESETS, **config.presets}
         return replace(
             begun,
             constraint=request.constraint or begun.constraint,
-            origins=_origins(request, own_sampling=begun.sampling is not config.sampling),
+            origins=_origins(request, begun),
             prefix=begun.prefix if request.prefix is None else request.prefix,
             chat=begun.chat if request.chat is None else request.chat,
             rules=replace(begun.rules, **request.rules),
@@ -126,19 +129,29 @@ class RequestStory:
         }
         if pieces["preset"] and self.origins.get("preset") == CONFIGURED:
             pieces["preset"] = ""
-        told = [f"{piece} ({self.origins[name]})" for name, piece in pieces.items() if piece]
-        return f"In force: {' · '.join(told)}" if told else ""
+        return in_force_line(pieces, self.origins)
+
+    @property
+    def opened(self) -> Chat:
+        """The chat as it is opened, the hidden prefix in it; empty where there is none."""
+        return self.chat.with_prefix(self.prefix) if self.chat else Chat()
 
     @property
     def text(self) -> bytes:
         """The story's bytes."""
         return b"".join(run.data for run in self.runs)
 
+    async def compiled(self, source: Source) -> Compiled | None:
+        """What must be fitted, ready for a source's vocabulary. Raises LltermError where it cannot
+        be held to any."""
+        if self.constraint is None:
+            return None
+        check_constraints(source)
+        return await asyncio.to_thread(compile, self.constraint, source.vocabulary)
+
     async def draft(self, source: Source, rules: WeaveSettings) -> PromptDraft:
         """What the source is to be given, before its tokens are known. Raises LltermError."""
-        chat = await opened_chat(
-            source, self.chat.with_prefix(self.prefix) if self.chat else Chat()
-        )
+        chat = await opened_chat(source, self.opened)
         context = source.capabilities.context
         return draft_prompt(self.runs, self.prefix, source.vocabulary, rules, context, chat)
 
@@ -150,18 +163,21 @@ class RequestStory:
                 return prompt
 
 
-def _origins(request: Request, *, own_sampling: bool) -> dict[str, str]:
-    """Who says each of what may be in force: a flag, the loom, or the configuration."""
+def _origins(request: Request, before: RequestStory) -> dict[str, str]:
+    """Who says each of what may be in force: a flag, the loom, or the configuration. `before`: the
+    story without what was typed."""
     loom = request.loom.name if request.loom is not None else CONFIGURED
-    sampling = loom if own_sampling else CONFIGURED
+    sampling = loom if before.own_sampling else CONFIGURED
     typed = request.sampling
-    bans, bias = any(name.startswith("ban") for name in typed), "bias" in typed
-    knobs = any(not name.startswith("ban") and name not in _NO_KNOBS for name in typed)
+    knobs = any(name not in (*BANS, *_NO_KNOBS) for name in typed)
+    bans = FLAG if BANS.keys() & typed.keys() else sampling
+    if bans == FLAG and any(value_of(before.sampling, name) for name in BANS.keys() - typed.keys()):
+        bans = f"{FLAG}, {sampling}"
     return {
         "prefix": loom if request.prefix is None else FLAG,
         "chat": loom if request.chat is None else FLAG,
-        "bans": FLAG if bans else sampling,
-        "bias": FLAG if bias else sampling,
+        "bans": bans,
+        "bias": FLAG if "bias" in typed else sampling,
         "preset": FLAG if knobs else sampling,
         "constraint": loom if request.constraint is None else FLAG,
     }

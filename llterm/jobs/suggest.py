@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from dataclasses import dataclass
 
 from llterm.backends.remote.remote_backend import ServerUsage, counted
-from llterm.constraints.compiled import Compiled, compile
 from llterm.constraints.spec import Constraint
 from llterm.core.mixing.mix_recipe import Mode
 from llterm.core.prompt import Prompt
@@ -17,7 +15,7 @@ from llterm.core.tokens import LearnsTokens, Vocabulary
 from llterm.core.weave_settings import WeaveSettings
 from llterm.core.windows import SeenStory
 from llterm.engine.mixture import Mix
-from llterm.engine.weave import check_constraints, rules_for, unhealed, weave
+from llterm.engine.weave import rules_for, unhealed, weave
 from llterm.jobs.request import Request, RequestStory
 from llterm.jobs.runner import SILENCE, Listener, names_of, opened
 from llterm.store.saved_weave import SavedWeave, unpack
@@ -74,7 +72,7 @@ async def suggest(request: Request, listener: Listener = SILENCE) -> SuggestResu
 async def _suggest(
     request: Request, begun: RequestStory, backend: Backend, name: str, listener: Listener
 ) -> SuggestResult:
-    constraint = await _compiled(begun.constraint, backend)
+    constraint = await begun.compiled(backend)
     rules = rules_for(begun.rules, backend, constrained=constraint is not None)
     if constraint is None and (note := unhealed(begun.rules, backend, begun.runs)):
         listener.warn(note)
@@ -114,13 +112,6 @@ async def _suggest(
         sight=prompt.sight,
         context=backend.capabilities.context,
     )
-
-
-async def _compiled(constraint: Constraint | None, source: Source) -> Compiled | None:
-    if constraint is None:
-        return None
-    check_constraints(source)
-    return await asyncio.to_thread(compile, constraint, source.vocabulary)
 
 
 async def _prompt_and_saved(

@@ -48,6 +48,7 @@ def mix_summary(result: MixResult) -> str:
     )
     if not result.by_id:
         done += "\nTheir vocabularies differ: they are mixed byte by byte."
+    done = "\n".join(filter(None, (done, result.in_force, result.dropped)))
     return (
         done
         + (f"\n{unknown_words(result.exact, result.unknown)}" if result.unknown else "")

@@ -134,13 +134,20 @@ class KeyedScreen(Screen[None]):
         else:
             self.flash(reason)
 
-    def ask(self, dialog: Screen[Answer], done: Callable[[Answer], object]) -> None:
+    def ask(
+        self,
+        dialog: Screen[Answer],
+        done: Callable[[Answer], object],
+        given_up: Callable[[], object] = lambda: None,
+    ) -> None:
         """Open a dialog; what it gives back goes to `done`, unless the person gave up."""
 
         def answered(answer: Answer | None) -> None:
-            if answer is not None:
-                with troubles(self):
+            with troubles(self):
+                if answer is not None:
                     done(answer)
+                else:
+                    given_up()
 
         self.app.push_screen(dialog, answered)
 

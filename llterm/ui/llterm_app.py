@@ -38,12 +38,14 @@ from llterm.keymap import action_of
 from llterm.regular_file import present
 from llterm.session import looms, stories
 from llterm.session.document import Document
+from llterm.session.former_bans import ban_lines, former_bans, other_names, with_bans
 from llterm.session.loom_models import choose_model, chosen_model
 from llterm.session.mix_reader import MixReader
 from llterm.session.sampler_choice import SamplerChoice
 from llterm.session.session import Session
 from llterm.store.late_reads import Unreadable
 from llterm.terminal import in_browser, know_alt_keys
+from llterm.ui.dialogs.former_bans_dialog import FormerBansDialog
 from llterm.ui.job_driver import JobDriver, guard_pastes
 from llterm.ui.key_gate import KeyGate
 from llterm.ui.keyed_screen import KeyedScreen
@@ -75,6 +77,8 @@ SIGNALS = ("SIGHUP", "SIGTERM", "SIGINT")
 """A dropped connection, a polite end: both save and put the terminal back."""
 TERMINAL = 0
 """What Textual reads keys from."""
+OTHERS = 4
+"""Names of choices that a notice gives."""
 HANG_UP = 1.0
 """Seconds between two looks at whether the terminal is still there."""
 
@@ -217,7 +221,40 @@ class LltermApp(App[None]):
         if self.launch.mix:
             self._open_mix_screen()
         if self.launch.offer and (looms.others(self.session.document.path) or stories.others()):
-            self.call_after_refresh(library_handlers.open_library, self.main, begin=True)
+            self.call_after_refresh(
+                library_handlers.open_library, self.main, begin=True, stay=self._offer_former_bans
+            )
+        else:
+            self.call_after_refresh(self._offer_former_bans)
+
+    def _offer_former_bans(self) -> None:
+        """What an older llterm banned in every loom is offered to this one, once, then dropped."""
+        former = state.read_state().former
+        if not former or self.session.document.read_only:
+            return
+        bans = former_bans(former)
+
+        def drop() -> None:
+            state.drop_former()
+            if others := other_names(former):
+                more = f" and {len(others) - OTHERS} more" if len(others) > OTHERS else ""
+                self.notify(
+                    f"{', '.join(others[:OTHERS])}{more}: what an older llterm kept for every loom"
+                    " is in force nowhere now. llterm.toml says what is.",
+                    title="Each loom has its own settings", timeout=12,
+                )  # fmt: skip
+
+        def answered(taken: bool) -> None:
+            if taken:
+                self.session.set_sampling(with_bans(self.session.sampling, bans))
+                # Nothing is dropped before the loom has it on disk.
+                self.session.document.undo_log.flush()
+            drop()
+
+        if lines := ban_lines(bans):
+            self.main.ask(FormerBansDialog(lines), answered)
+        else:
+            drop()
 
     def _say_missing(self, missing: Unreadable) -> None:
         """Something of the loom's file cannot be read any more: the work goes on without it."""

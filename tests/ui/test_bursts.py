@@ -17,12 +17,14 @@ from textual.screen import Screen
 from textual.widgets import OptionList
 
 import llterm.ui
+from llterm import paths
 from llterm.backends.remote.server_connection import connect
 from llterm.config.server_settings import ServerSettings
 from llterm.core.query import Backend
 from llterm.keymap import PANES
 from llterm.session import looms
 from llterm.store.loom_summary import LoomSummary
+from llterm.ui.dialogs.former_bans_dialog import FormerBansDialog
 from llterm.ui.dialogs.help_dialog import HelpDialog
 from llterm.ui.dialogs.info_dialogs import ServerDialog
 from llterm.ui.dialogs.models_dialog import ModelsDialog
@@ -33,8 +35,8 @@ from tests.helpers.fake_servers import OllamaServer
 from tests.helpers.polling import until
 from tests.helpers.screen_bursts import HEATED, PLAIN, WOVEN, in_turn, two_more_looms
 
-AT_A_SERVER = (ServerDialog,)
-"""What a test of its own below sends a burst to."""
+ELSEWHERE = (ServerDialog, FormerBansDialog)
+"""What tests of their own below send bursts to."""
 
 
 def walked(package: Any) -> Iterator[Any]:
@@ -52,7 +54,7 @@ def test_every_screen_and_pane_has_its_burst() -> None:
     modules = list(walked(llterm.ui))
     assert modules
     screens = {one for one in kinds(Screen) if one.__module__.startswith("llterm.")}
-    covered = {kind for one in (*PLAIN, *WOVEN, *HEATED) for kind in one.covers} | {*AT_A_SERVER}
+    covered = {kind for one in (*PLAIN, *WOVEN, *HEATED) for kind in one.covers} | {*ELSEWHERE}
     assert screens <= covered, f"no burst for {screens - covered}"
     assert {*PANES, FindBar} <= covered
 
@@ -92,6 +94,15 @@ async def test_keys_before_the_first_screen_is_there_wait_for_it(start: Start) -
     async with start("", ready=False) as at:
         burst(at, written("escape", *"first"))
         await at.until(lambda: at.story == "first")
+
+
+async def test_an_answer_about_former_bans_and_a_text_in_one_burst(start: Start) -> None:
+    paths.made(paths.state_dir())
+    paths.state_file().write_text('[sampling]\nban = ["river"]\n', encoding="utf-8")
+    async with start("", ready=False) as at:
+        burst(at, written("y", *"yes"))
+        await at.until(lambda: at.story == "yes")
+        assert at.session.sampling.bans.phrases == ("river",)
 
 
 async def test_keys_for_a_new_screen_find_it_drawn_and_its_list_there(start: Start) -> None:

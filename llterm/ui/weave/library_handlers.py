@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 from llterm.core.display_text import label_text
@@ -38,8 +39,11 @@ def table(screen: Panes) -> Table:
     }
 
 
-def open_library(screen: Panes, *, begin: bool = False) -> None:
-    """The list of looms. `begin`: llterm was just started, and nothing is written yet."""
+def open_library(
+    screen: Panes, *, begin: bool = False, stay: Callable[[], object] = lambda: None
+) -> None:
+    """The list of looms. `begin`: llterm was just started, and nothing is written yet; `stay` is
+    called where the person goes on with the loom that is open."""
 
     def done(chosen: LoomChoice) -> None:
         if isinstance(chosen, Story):
@@ -50,7 +54,7 @@ def open_library(screen: Panes, *, begin: bool = False) -> None:
     document = screen.session.document
     document.checkpoint()
     document.undo_log.flush()
-    screen.ask(LoomsDialog(document.path, begin=begin), done)
+    screen.ask(LoomsDialog(document.path, begin=begin), done, stay)
 
 
 def export(screen: Panes) -> None:
