@@ -99,6 +99,12 @@ class ServerTrial:
         rows = (re.split(r"\s{2,}", line, maxsplit=1) for line in ran.out.splitlines())
         return {label: value for label, value, *_ in (row for row in rows if len(row) == 2)}
 
+    @property
+    def listed(self) -> float:
+        """How many candidates the server lists at a place."""
+        most = re.match(r"([\d,]+) at most", self.told["candidates"])
+        return int(most[1].replace(",", "")) if most else math.inf
+
     def answers(self) -> bool:
         """Whether the server can be used now."""
         return self._examined().code == 0
@@ -182,6 +188,27 @@ def check_alike(first: Figures, second: Figures, tolerance: float) -> None:
     for text in first.keys() | second.keys():
         mine, theirs = first.get(text, last), second.get(text, last)
         assert math.isclose(mine, theirs, abs_tol=tolerance), (text, mine, theirs)
+
+
+def check_seen(mine: Figures, answer: Any, listed: float, tolerance: float) -> None:
+    """Holds a server's suggestions against what a model answers whose candidates are all known.
+
+    The texts and figures are the same but for rounding at the end of the lists, and for texts with
+    a token that is not among the `listed` best at its place: the server does not tell of them, and
+    what comes next takes their places.
+    """
+    whole = by_text(answer)
+    seen = {
+        each["text"]
+        for each in answer["suggestions"]
+        if all(token["rank"] <= listed for token in each["tokens"])
+    }
+    assert mine, "there are no suggestions"
+    check_common(mine, whole, tolerance)
+    for text in seen - mine.keys():
+        assert whole[text] <= min(mine.values()) + tolerance, (text, mine)
+    for text in mine.keys() - whole.keys():
+        assert mine[text] <= min(whole.values()) + tolerance, (text, whole)
 
 
 def check_common(first: Figures, second: Figures, tolerance: float) -> None:
