@@ -148,7 +148,7 @@ async def test_a_failing_editor_leaves_the_story(
     monkeypatch.setenv("EDITOR", command)
     async with start() as at:
         await at.press("f8")
-        assert any(title in note.title for note in at.notices)
+        await at.until(lambda: any(title in note.title for note in at.notices))
         assert at.story == STORY
 
 
