@@ -31,6 +31,13 @@ def told(at: Driven) -> list[str]:
     return [one.title for one in at.notices]
 
 
+async def leave(at: Driven, *keys: str) -> None:
+    """Press keys where Esc is not to be taken for that of a notice."""
+    for key in keys:
+        at.app.clear_notifications()
+        await at.press(key)
+
+
 async def go_on_and_keep(start: Start, home: Path, harm: Harm) -> None:
     """Go through what reads the file late, save in three ways, quit: all of it is there."""
     document = Document.create(home / "cat.loom", STORY.encode())
@@ -52,9 +59,9 @@ async def go_on_and_keep(start: Start, home: Path, harm: Harm) -> None:
             await at.until(lambda: at.main.heat.reading is not None)
             await at.press("i")
             await at.until(lambda: isinstance(at.app.screen, InspectorDialog))
-            await at.press("escape", "escape", "alt+l")
+            await leave(at, "escape", "escape", "alt+l")
             await at.until(lambda: isinstance(at.app.screen, LoomScreen))
-            await at.press("home", "w", "down", "w", "i", "escape", "g", "escape", "end", "escape")
+            await leave(at, "home", "w", "down", "w", "i", "escape", "g", "escape", "end", "escape")
             await at.until(lambda: at.app.screen is at.main)
             for name, keys in EXPORTED.items():
                 await at.press("alt+e", *keys, "enter")
