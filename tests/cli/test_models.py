@@ -91,17 +91,6 @@ def test_the_list_and_info_as_json(tmp_path: Path) -> None:
     assert info["chat_template"] is None
 
 
-def test_a_model_chosen_in_the_app_that_is_gone_is_only_a_notice(tmp_path: Path) -> None:
-    (tmp_path / "state").mkdir()
-    (tmp_path / "state/state.toml").write_text('model = "/gone/away.gguf"\n')
-    ran = run(tmp_path, "suggest", "--prompt", "The fox", "--depth", "2")
-    assert ran.code == 0
-    assert "/gone/away.gguf, chosen in the app, is not there any more" in ran.err
-    (tmp_path / "state/state.toml").write_text('model = "fable-q8_0"\n')
-    ran = run(tmp_path, "suggest", "--prompt", "The fox", "--depth", "2", "--format", "json")
-    assert json.loads(ran.out)["model"] == "fable-q8_0"
-
-
 def test_chats(tmp_path: Path) -> None:
     asked = ("--prompt", "Tell me of a fox", "--system", "Be kind", "--depth", "2")
     ran = run(tmp_path, "suggest", *asked, "--format", "json")

@@ -14,7 +14,7 @@ from llterm.backends.registry import MODELS
 from llterm.backends.scripted import ScriptedBackend
 from llterm.core.query import Backend
 from llterm.errors import ModelError
-from llterm.session.loom_models import chosen_model
+from llterm.session.loom_models import choose_model, chosen_model
 from llterm.state import read_state
 from llterm.ui.dialogs.models_dialog import ModelsDialog
 from tests.helpers.driven_app import STORY, Driven, Start, opens, prompts
@@ -72,6 +72,16 @@ async def test_a_model_that_cannot_be_loaded_leaves_the_old_one(start: Start, ho
         assert not at.session.stale
         await at.until(lambda: "scripted" in at.line("model"))
         assert chosen_model(start.folder / "cat.loom") is None
+
+
+async def test_a_model_chosen_for_this_loom_that_is_gone_is_only_a_notice(start: Start) -> None:
+    choose_model(start.folder / "cat.loom", "/gone/away.gguf")
+    async with start() as at:
+        assert "/gone/away.gguf, chosen for this loom, is not there any more" in (
+            at.notices[0].message
+        )
+        assert at.session.source is not None
+        assert at.session.source.name == "scripted"
 
 
 class Twin(ScriptedBackend):
