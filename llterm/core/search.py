@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import heapq
 import math
+from bisect import bisect_right, insort
 from collections.abc import Iterator
 from itertools import chain, islice
+from operator import itemgetter
 
 from llterm.core.beams import Beam, KnownDistributions, likeliest_first
 from llterm.core.lines_ahead import LinesAhead
@@ -40,6 +42,7 @@ class Search:
         self._best: list[tuple[float, Tail]] = []
         self._deepest: list[tuple[int, float, Tail]] = []
         self._finished: list[tuple[float, Tail, Beam]] = []
+        """In order, the least probable first."""
         self._lines = LinesAhead()
         self._ends = 0
         self._lengths = 0
@@ -163,7 +166,8 @@ class Search:
         Of a beam o under way at most p(o) / p(beam) suggestions are: their probabilities add up
         to p(o) at most.
         """
-        room = self.goal - sum(item[0] > beam.logprob for item in self._finished)
+        above = bisect_right(self._finished, beam.logprob, key=itemgetter(0))
+        room = self.goal - (len(self._finished) - above)
         for other in self._pending.values():
             if room <= 0:
                 break
@@ -257,7 +261,6 @@ class Search:
         self._lengths += beam.depth
         # Negated ids put the larger of two equally probable tails first, the one to give way.
         item = (beam.logprob, tuple(-id for id in beam.tail), beam)
-        if len(self._finished) < self.goal:
-            heapq.heappush(self._finished, item)
-        else:
-            heapq.heappushpop(self._finished, item)
+        insort(self._finished, item)
+        if len(self._finished) > self.goal:
+            del self._finished[0]
