@@ -15,7 +15,7 @@ from llterm.backends import caches
 from llterm.backends.llamacpp import model_trial
 from llterm.backends.remote import server_memory
 from llterm.json_file import keep_json, read_json
-from llterm.session import looms
+from llterm.session import loom_models, looms
 
 MOST = 1 << 20
 BROKEN = (b"", b"\xff{", b"[1", b"[" * 200_000, b"[" * 500 + b"]" * 500, b"9" * 5_000, b" " * MOST)
@@ -39,6 +39,12 @@ def _recent(path: Path) -> object:
     return looms.recent_looms()
 
 
+def _chosen(path: Path) -> object:
+    keep_json(paths.state_dir() / "loom-models.json", {})
+    path.rename(paths.state_dir() / "loom-models.json")
+    return loom_models.chosen_model(Path("a.loom"))
+
+
 def _tried(path: Path) -> object:
     keep_json(paths.tried_file(), [])
     path.rename(paths.tried_file())
@@ -46,6 +52,7 @@ def _tried(path: Path) -> object:
 
 
 READERS: dict[str, Callable[[Path], object]] = {
+    "session/loom_models.py _read": _chosen,
     "session/looms.py deleted": _deleted,
     "session/looms.py recent_looms": _recent,
     "backends/llamacpp/model_trial.py remembered": _tried,

@@ -61,7 +61,7 @@ from llterm.ui.messages import (
     UnloadModel,
 )
 from llterm.ui.mix.mix_screen import MixScreen
-from llterm.ui.notice_place import dismiss_newest, has_notices, place_notices
+from llterm.ui.notice_place import place_notices
 from llterm.ui.notices import LOG_BUFFER, show_trouble, troubles
 from llterm.ui.palette import Commands, Palette
 from llterm.ui.theme_files import OWN_COLORS, Themes, load_themes
@@ -151,7 +151,6 @@ class LltermApp(App[None]):
     COMMANDS: ClassVar[set[type[Provider]]] = {Commands}  # type: ignore[assignment]
     BINDINGS: ClassVar[list[Binding]] = [  # type: ignore[assignment]
         Binding("ctrl+q", "quit", "Quit", show=False, system=True),
-        Binding("escape", "dismiss_notice", show=False, priority=True),
     ]
 
     def __init__(
@@ -192,8 +191,12 @@ class LltermApp(App[None]):
         return self.main
 
     async def on_event(self, event: events.Event) -> None:
-        if not self.gate.holds(event):
-            await super().on_event(event)
+        if self.gate.holds(event):
+            return
+        if isinstance(event, events.Key) and event.key == "escape":
+            # It does what it does besides: a key must not mean one thing while a notice lasts.
+            self.clear_notifications()
+        await super().on_event(event)
 
     def post_message(self, message: Message) -> bool:
         posted = super().post_message(message)
@@ -333,15 +336,6 @@ class LltermApp(App[None]):
     @on(Notify)
     def _place_notice(self) -> None:
         place_notices(self.screen)
-
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Esc takes notices away while there are any, and means what it means elsewhere then."""
-        if action == "dismiss_notice":
-            return has_notices(self)
-        return super().check_action(action, parameters)
-
-    def action_dismiss_notice(self) -> None:
-        dismiss_newest(self)
 
     def _install_signals(self) -> None:
         loop = asyncio.get_running_loop()

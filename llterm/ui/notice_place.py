@@ -1,14 +1,10 @@
-"""Where notices stand: over what can be read again, never over keys, figures and charts.
-
-The only file that looks into Textual's store of notices.
-"""
+"""Where notices stand: over what can be read again, never over keys, figures and charts."""
 
 from __future__ import annotations
 
 from itertools import groupby
 from typing import Any
 
-from textual.app import App
 from textual.screen import Screen
 from textual.widgets._toast import ToastRack
 
@@ -35,14 +31,3 @@ def place_notices(screen: Screen[Any]) -> None:
     for rack in screen.query_children(ToastRack):
         rack.styles.margin = (0, 0, height - 1 - longest[-1] if longest else 0, 0)
         rack.styles.max_height = len(longest)
-
-
-def has_notices(app: App[Any]) -> bool:
-    """Whether there is a notice on screen."""
-    return len(app._notifications) > 0
-
-
-def dismiss_newest(app: App[Any]) -> None:
-    """Take the newest notice away."""
-    *_, newest = app._notifications
-    app._unnotify(newest)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
+from textual.events import MouseDown
 
 from llterm.ui.weave.ghost_rows import ghost_rows
 from tests.helpers.driven_app import STORY, Driven, Start
@@ -27,12 +28,19 @@ def rows_of(at: Driven) -> list[str]:
     ]
 
 
-async def click(at: Driven, text: str) -> None:
-    """Click on the first place where this is drawn in the story's pane."""
-    editor = at.main.editor
+def place_of(at: Driven, text: str) -> tuple[int, int]:
+    """The cell of the story's pane in which the first such text begins, as it is drawn."""
     y, row = next((y, row) for y, row in enumerate(rows_of(at)) if text in row)
-    x = cell_len(row[: row.index(text)])
-    await at.pilot.click("#story", offset=(x + editor.gutter.left, y + editor.gutter.top))
+    gutter = at.main.editor.gutter
+    return cell_len(row[: row.index(text)]) + gutter.left, y + gutter.top
+
+
+def clicked(at: Driven, text: str) -> str:
+    """The story from where a click on this means."""
+    x, y = place_of(at, text)
+    click = MouseDown(at.main.editor, x, y, 0, 0, 1, shift=False, meta=False, ctrl=False)
+    place = at.main.editor.get_target_document_location(click)
+    return at.main.editor.get_text_range(place, at.main.editor.document.end)
 
 
 def bare(text: str) -> str:
@@ -93,13 +101,19 @@ async def test_a_click_means_what_is_drawn_there(start: Start) -> None:
             editor.go_to(PAGE.index(place))
             await at.pilot.pause()
             editor.show_ghost(" 日本 that was never there at all\nand again ")
-            await click(at, target)
-            assert editor.offset_of_cursor == PAGE.index(target)
-        editor.go_to(PAGE.index("counted"))
-        await at.pilot.pause()
+            assert clicked(at, target) == PAGE[PAGE.index(target) :]
         editor.show_ghost("GHOST ")
-        await click(at, "OST")
-        assert editor.offset_of_cursor == PAGE.index("counted")
+        assert clicked(at, "OST") == "So it slept.", "on a ghost it means the cursor's place"
+
+
+async def test_a_click_behind_a_ghost_goes_to_what_was_clicked(start: Start) -> None:
+    page = STORY + " slept."
+    async with start(page) as at:
+        at.main.editor.go_to(len(STORY))
+        await at.weave()
+        assert at.main.editor.ghost
+        await at.pilot.click("#story", offset=place_of(at, "slept"))
+        assert at.main.editor.offset_of_cursor == page.index("slept")
 
 
 async def test_no_ghost_over_a_selection_and_none_where_the_cursor_left(start: Start) -> None:

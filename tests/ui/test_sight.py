@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 from llterm.backends.scripted import ScriptedBackend
 from llterm.core.query import Backend
 from llterm.session.reader import story_prompt
-from tests.helpers.driven_app import Progress, Start
+from tests.helpers.driven_app import Progress, Start, drawn
 
 LONG = "The cat counted the lamps, and every evening there was one lamp more. " * 60
 
@@ -58,4 +59,16 @@ async def test_memory_counts(start: Start) -> None:
     async with start() as at:
         at.session.set_prefix("The people who live by the sea.")
         await at.weave()
-        assert " + memory " in at.line("model")
+        assert re.search(r"· memory [1-9]\d* ·", at.line("name"))
+
+
+async def test_a_long_model_name_leaves_room_for_the_story_and_ends_in_an_ellipsis(
+    start: Start,
+) -> None:
+    async with start(size=(60, 15)) as at:
+        at.main.options.launch = replace(at.main.options.launch, path=at.session.document.path)
+        at.main.model_name = "A model of a long name, instructed, " * 3
+        at.main.show_all()
+        await at.pilot.pause()
+        title = drawn(at.main)[0]
+        assert re.search(r"cat\.loom .*\S  ?A model.*…", title)

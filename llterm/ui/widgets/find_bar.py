@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from rich.cells import cell_len
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding
@@ -100,7 +101,9 @@ class FindBar(Horizontal, Generic[T]):
     def _tell(self) -> None:
         phrase, count = self.query_one(Field).value, len(self.hits)
         text = f"{self.number + 1} of {count}" if count else ("nothing found" if phrase else "")
-        self.query_one("#places", StatusLine).say(text)
+        places = self.query_one("#places", StatusLine)
+        places.styles.width = cell_len(text)
+        places.say(text)
 
     @on(Field.Changed)
     def _changed(self, event: Field.Changed) -> None:

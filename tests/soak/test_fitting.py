@@ -5,20 +5,25 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import Any
 
+import pytest
 from textual.screen import Screen
 from textual.widget import Widget
 
 import llterm.ui
 from llterm.ui.dialogs.dialog import Dialog
+from llterm.ui.dialogs.former_bans_dialog import FormerBansDialog
 from llterm.ui.dialogs.sentences_dialog import SentencesDialog, WriteIn
 from llterm.ui.keyed_screen import KeyedScreen
 from llterm.ui.loom.loom_screen import LoomScreen
 from llterm.ui.widgets.fields import Field
 from llterm.ui.widgets.key_line import KeyLine
-from tests.helpers.driven_app import Start, drawn
+from tests.helpers.driven_app import Start, drawn, home, start
+
+__all__ = ["home", "start"]
+
+pytestmark = pytest.mark.soak
 
 OPENING = (
     "weave.sentences", "suggestion.edit", "heat.inspect", "heat.write", "heat.attribute",
@@ -86,24 +91,14 @@ async def test_nothing_is_cut_in_silence(start: Start) -> None:
                     await at.until(lambda: at.app.screen is screen)
 
         await look(at.main, OPENING)
+        at.app.push_screen(FormerBansDialog(["ban 'lamp'"]))
+        await at.opened(FormerBansDialog)
+        cuts.extend(cut(at.app.screen))
+        opened.add(FormerBansDialog.__name__)
     assert not cuts, "\n".join(cuts)
     for module in pkgutil.walk_packages(llterm.ui.__path__, "llterm.ui."):
         importlib.import_module(module.name)
     assert {one.__name__ for one in dialogs(Dialog)} - opened <= {"ServerDialog"}
-
-
-async def test_a_long_model_name_leaves_room_for_the_story_and_ends_in_an_ellipsis(
-    start: Start,
-) -> None:
-    async with start() as at:
-        at.main.options.launch = replace(at.main.options.launch, path=at.session.document.path)
-        at.main.model_name = "A model of a long name, instructed, " * 3
-        at.main.show_all()
-        await at.pilot.pause()
-        title = drawn(at.main)[0]
-        assert "cat.loom" in title
-        assert "…" in title
-        assert not list(cut(at.main))
 
 
 def dialogs(base: type[Any]) -> set[type[Any]]:
