@@ -7,12 +7,17 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from llterm.backends.llamacpp import LlamaBackend, LlamaSettings, open_llama
 from tests.helpers import planted_key
 from tests.helpers.bundled_model import BUNDLED
 from tests.helpers.plain_decoder import PlainDecoder
 from tests.helpers.server_process import Process
+
+# On a busy machine anything takes long: no test is about how long it takes.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -21,9 +21,7 @@ TEXTS = st.one_of(
     st.lists(st.sampled_from([b" the", b"\n", b"  ", b"\xe2", b"\x80", b"\xff", "日".encode(),
                               b"<|end|>", b"</s>", b"\r\n", b"\t", "👩‍🚀".encode()])).map(b"".join),
 )  # fmt: skip
-quick = settings(
-    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+quick = settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 KINDS = ("bundled", "byte level", "pieces", "pieces after a blank")

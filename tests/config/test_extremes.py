@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llterm.config.sampling_values import changed
@@ -91,7 +91,7 @@ def test_a_setting_at_its_ends(table: str, row: Setting) -> None:
 
 
 @pytest.mark.parametrize("table", RUNNERS)
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40)
 @given(data=st.data())
 def test_settings_at_their_ends_together(table: str, data: st.DataObject) -> None:
     rows = data.draw(st.lists(st.sampled_from(TABLES[table]), min_size=2, max_size=4, unique=True))

@@ -69,7 +69,7 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(st.sampled_from("abc"), VALUES, st.booleans()), max_size=8))
 def test_the_line_is_where_the_key_stands(
     tmp_path_factory: pytest.TempPathFactory, items: list[tuple[str, object, bool]]

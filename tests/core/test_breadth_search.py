@@ -50,7 +50,7 @@ def levels(model: RandomModel, anchor: Tail, rules: WeaveSettings) -> Level:
     return sorted(done, key=lambda beam: (-beam[0], beam[1]))
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(seed=st.integers(0, 10**6), rules=RULES, room=st.integers(1, 40))
 def test_the_order_is_that_of_levels(seed: int, rules: WeaveSettings, room: int) -> None:
     rules = replace(rules, strategy="breadth")
@@ -72,7 +72,7 @@ def unseen_at_most(view: View, model: RandomModel, rules: WeaveSettings) -> None
     assert all(p <= view.bound * (1 + 1e-6) for p in unseen)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 10**6), rules=RULES)
 def test_below_the_limit_both_orders_find_the_same(seed: int, rules: WeaveSettings) -> None:
     model = RandomModel(seed)
@@ -95,7 +95,7 @@ def test_a_level_is_asked_before_any_longer_beam() -> None:
     assert set(sizes) == {0, 1, 2, 3}
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 10**6), rules=RULES, rounds=st.integers(0, 5))
 def test_stopped_and_gone_on_with_it_comes_to_the_same(
     seed: int, rules: WeaveSettings, rounds: int

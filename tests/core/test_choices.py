@@ -62,7 +62,7 @@ def probability(model: RandomModel, tail: Tail) -> float:
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 10**6), texts=TEXTS, room=st.integers(1, 40))
 def test_every_choice_has_all_that_its_spellings_have(
     seed: int, texts: list[str], room: int

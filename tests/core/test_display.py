@@ -44,7 +44,7 @@ def plain(data: bytes) -> list[bytes]:
     return parts
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(TEXTS)
 def test_one_code_point_for_each_character_or_broken_byte(data: bytes) -> None:
     display = DisplayText.of(data)
@@ -60,7 +60,7 @@ def test_one_code_point_for_each_character_or_broken_byte(data: bytes) -> None:
     assert display.byte_offset(len(characters)) == display.size == size
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(TEXTS, TEXTS, st.floats(0, 1), st.floats(0, 0.5))
 def test_a_changed_display_is_that_of_the_changed_bytes(
     data: bytes, put: bytes, where: float, share: float
@@ -140,7 +140,7 @@ def test_a_character_stands_whole_where_it_ends(character: str) -> None:
     assert whole_after(data, data) == data
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(TEXTS, TEXTS)
 def test_what_stands_whole_is_one_character_of_both(before: bytes, data: bytes) -> None:
     whole = whole_after(before, data)

@@ -65,14 +65,14 @@ def test_these_do_not(one: str, other: str) -> None:
     assert not alike(wording(one), wording(other))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(one=WORDS, other=WORDS)
 def test_alike_is_one_word_in_a_long_text(one: tuple[str, ...], other: tuple[str, ...]) -> None:
     near = min(len(one), len(other)) >= 6 and edits(one, other) <= 1
     assert alike(one, other) == alike(other, one) == (one == other or near)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 10**6), rules=RULES)
 def test_the_list_is_the_best_that_differ(seed: int, rules: WeaveSettings) -> None:
     """The same as folding everything there is; and nothing is lost."""

@@ -48,7 +48,7 @@ def run(weave: Weave, model: RandomModel, room: int, seed: int, abreast: int = 1
             del under_way[at]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(seed=st.integers(0, 10**6), rules=RULES, residue=RESIDUES, room=st.integers(1, 8),
        abreast=st.integers(1, 8))  # fmt: skip
 def test_lines_lead_to_the_same_suggestions(
@@ -61,7 +61,7 @@ def test_lines_lead_to_the_same_suggestions(
     same(found(weave.view()), plain_search(model, (0,), rules, residue))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(seed=st.integers(0, 10**6), rules=RULES)
 def test_no_question_is_asked_that_the_suggestions_could_do_without(
     seed: int, rules: WeaveSettings

@@ -114,7 +114,7 @@ def test_letters_that_grow_in_lower_case_do_not_shift_the_rest() -> None:
     assert hit.after == " x"
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(operations=st.lists(OPERATIONS, max_size=1))
 def test_counts_and_rows_hold_for_any_loom(operations: list[list[Operation]]) -> None:
     document = grown()

@@ -18,7 +18,7 @@ from tests.helpers.random_model import RandomModel, plain_search
 from tests.helpers.weaves import RESIDUES, RULES, answer, begin, found, run, run_refusing_one, same
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(seed=st.integers(0, 10**6), rules=RULES, residue=RESIDUES, room=st.integers(1, 40))
 def test_exactly_the_best_n(seed: int, rules: WeaveSettings, residue: bytes, room: int) -> None:
     model = RandomModel(seed)
@@ -71,7 +71,7 @@ def test_a_search_without_limits_keeps_few_branches(monkeypatch: pytest.MonkeyPa
     assert made <= 8 * asked < model.size * asked / 2
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 10**6), rules=RULES, stop_after=st.integers(1, 30))
 def test_what_is_settled_early_is_final(seed: int, rules: WeaveSettings, stop_after: int) -> None:
     model = RandomModel(seed)
@@ -87,7 +87,7 @@ def test_what_is_settled_early_is_final(seed: int, rules: WeaveSettings, stop_af
     assert all(p <= early.bound * (1 + 1e-6) for p in unseen)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 10**6), rules=RULES, other=RULES, residue=RESIDUES)
 def test_pruning_again_asks_nothing_and_going_on_only_what_is_new(
     seed: int, rules: WeaveSettings, other: WeaveSettings, residue: bytes
@@ -107,7 +107,7 @@ def test_pruning_again_asks_nothing_and_going_on_only_what_is_new(
         assert tighter.done, "a tighter rule needs no question where all was known"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 10**6), rules=RULES, rounds=st.integers(0, 5))
 def test_cancelled_questions_are_asked_again(seed: int, rules: WeaveSettings, rounds: int) -> None:
     model = RandomModel(seed)
@@ -121,7 +121,7 @@ def test_cancelled_questions_are_asked_again(seed: int, rules: WeaveSettings, ro
     same(found(weave.view()), plain_search(model, (0,), rules))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 10**6), rules=RULES, residue=RESIDUES, pick=st.integers(0, 100))
 def test_after_an_accept_what_is_known_stays_known(
     seed: int, rules: WeaveSettings, residue: bytes, pick: int
@@ -185,7 +185,7 @@ def walk(branches: tuple[Branch, ...]) -> list[Branch]:
     return [one for branch in branches for one in (branch, *walk(branch.children))]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 10**6), rules=RULES, residue=RESIDUES)
 def test_the_tree_draws_prefixes_and_texts_once(
     seed: int, rules: WeaveSettings, residue: bytes

@@ -38,7 +38,7 @@ def rows(branches: Sequence[Branch]) -> Iterator[Branch]:
         yield from rows(branch.children)
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(seed=st.integers(0, 10**6), rules=RULES, residue=RESIDUES, bans=BANS)
 def test_exactly_the_best_n_that_hold_nothing_banned(
     seed: int, rules: WeaveSettings, residue: bytes, bans: Bans

@@ -77,7 +77,7 @@ async def test_a_mixed_weave_is_the_best_n_of_brute_force(recipe: Recipe, seed: 
 
 
 @given(st.integers(0, 1000), st.binary(max_size=4))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 async def test_bytes_of_a_model_and_of_its_spelled_copy_are_the_model(
     seed: int, chosen: bytes
 ) -> None:

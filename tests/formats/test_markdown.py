@@ -53,7 +53,7 @@ def meant(text: str) -> list[list[str]]:
     return [one for one in paragraphs if one]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(SIGNS)
 @example("“Who?”\n“I.”\n\nThey slept.")
 @example("1) a\n2. b\n- c\n---\nd\n===\n    e\n> f\n# g")

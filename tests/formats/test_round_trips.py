@@ -52,7 +52,7 @@ def rows(path: Path) -> dict[str, list[Any]]:
     return tables
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(operations=OPERATIONS)
 def test_the_open_form_is_the_same_loom(operations: list[Any]) -> None:
     """Tree, texts, tokens, births, marks, and the history with all that can be undone."""
@@ -117,7 +117,7 @@ def test_unknown_fields_are_not_mixed_up_between_formats(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("format", ["logitloom", "pyloom", "loomsidian"])
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(operations=OPERATIONS)
 def test_any_loom_keeps_its_branches_in_other_programs(format: str, operations: list[Any]) -> None:
     """Text by text, each path from the root to a leaf."""

@@ -20,7 +20,7 @@ from llterm.session.document import Document
 from tests.helpers.document_edits import OPERATIONS, check, model_run, perform, state
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000)
 @given(operations=OPERATIONS)
 def test_undone_gives_the_first_state_and_redone_the_last(
     operations: list[tuple[object, ...]],
@@ -43,7 +43,7 @@ def test_undone_gives_the_first_state_and_redone_the_last(
     assert state(document) == last
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(operations=OPERATIONS, cut=st.integers(0, 25))
 def test_a_restart_changes_nothing(operations: list[tuple[object, ...]], cut: int) -> None:
     with TemporaryDirectory() as folder:
@@ -66,7 +66,7 @@ def test_a_restart_changes_nothing(operations: list[tuple[object, ...]], cut: in
         document.close()
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(operations=OPERATIONS)
 def test_an_accepted_text_is_always_somewhere(operations: list[tuple[object, ...]]) -> None:
     """In the tree, or one redo away: also after new work on top of an undo."""
@@ -86,7 +86,7 @@ def test_an_accepted_text_is_always_somewhere(operations: list[tuple[object, ...
         assert present == accepted
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(operations=OPERATIONS)
 def test_each_undo_and_redo_is_one_step_exactly(operations: list[tuple[object, ...]]) -> None:
     document = Document.scratch(b"Once upon a time.")

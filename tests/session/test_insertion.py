@@ -101,7 +101,7 @@ def test_ending_the_story_keeps_the_rest_and_undo_gives_it_back() -> None:
     assert document.redo_label == "end the story here"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(STEPS)
 def test_the_text_that_follows_never_changes(steps: list[tuple[object, ...]]) -> None:
     head = b"The fox"

@@ -16,7 +16,7 @@ from tests.helpers.polling import until
 from tests.helpers.sessions import all_read, greedy_session, session
 
 
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=4)
 @given(st.lists(st.sampled_from(WAYS), min_size=1, max_size=8))
 def test_whatever_writes_in_the_middle_the_rest_is_there_to_the_byte(ways: list[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:

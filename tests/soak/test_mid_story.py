@@ -16,7 +16,7 @@ from tests.helpers.soak_rounds import rounds
 pytestmark = pytest.mark.soak
 
 
-@settings(max_examples=rounds(100), deadline=None)
+@settings(max_examples=rounds(100))
 @given(st.lists(st.sampled_from(WAYS), min_size=4, max_size=30))
 def test_long_walks_in_the_middle_keep_the_rest_to_the_byte(ways: list[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:

@@ -197,7 +197,7 @@ async def test_a_stream_counts_as_in_flight_until_it_ends(wire: MakeWire) -> Non
 KINDS = st.sampled_from(["unreached", "slow", "cut", "busy", "loading", "failed", "", ""])
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     limit=st.integers(1, 6),
     ends=st.lists(st.tuples(KINDS, st.booleans(), st.integers(0, 3)), max_size=40),

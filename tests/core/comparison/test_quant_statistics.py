@@ -82,7 +82,7 @@ PERCENTILES = ("median", *(f"{share:g}" for share in (99.9, 99, 95, 90, 10, 5, 1
 
 
 @given(st.integers(0, 1000), st.integers(12, 250), st.sampled_from([0.01, 0.3, 2.0]))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_every_figure_is_its_formula(seed: int, count: int, apart: float) -> None:
     base, other, tokens = texts(seed, count, apart)
     comparison = compared(base, other, tokens)
