@@ -250,7 +250,15 @@ def test_a_story_longer_than_the_context_is_gone_on_with(trial: ServerTrial) -> 
     sight = answer["stats"]
     assert sight["story_tokens"] - sight["dropped_tokens"] <= sight["context"]
     assert sight["dropped_tokens"] > 0 or sight["story_tokens"] <= sight["context"]
-    check_alike(by_text(answer), suggested(trial, "--no-heal", story), ROUNDING)
+    again = trial.ask("suggest", *RULES, "--no-heal", story)
+    if again["stats"]["window_start"] == sight["window_start"]:
+        check_alike(by_text(answer), by_text(again), ROUNDING)
+    elif trial.local is not None:
+        # Counted in llterm's own tokens, the window moves with what a refusal has taught of theirs.
+        seen = trial.home / "seen.txt"
+        seen.write_bytes(story.read_bytes()[sight["window_start"] :])
+        local = trial.ask("suggest", *RULES, "--no-heal", seen, models=[trial.local])
+        check_seen(by_text(answer), local, trial.listed, LOCAL_ROUNDING)
     drawn = trial.ask("sample", "--seed", "1", "--tokens", "4", story)
     assert drawn["continuations"][0]["text"]
 
