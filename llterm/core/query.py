@@ -47,6 +47,9 @@ class Capabilities:
     where that is not known."""
     shares: bool = True
     """Texts with a common beginning share its evaluation."""
+    ordered: bool = False
+    """What was asked before after the same anchor shows in the figures: only the same questions in
+    the same order, from a new anchor on, have the same answers."""
     attention: bool = False
     """Shows what its layers attend to (`ProvidesAttention`)."""
     weights: FilePath | None = None

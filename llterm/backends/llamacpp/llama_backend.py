@@ -266,6 +266,7 @@ async def open_llama(
             context=loaded.window,
             cells=loaded.window + RESERVE,
             shares=not loaded.whole,
+            ordered=loaded.ordered,
             attention=loaded.attentive,
             weights=path,
         )
