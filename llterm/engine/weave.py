@@ -80,11 +80,12 @@ def make_weave(
     bans: Bans | None = None,
     facts: Mapping[Tail, Distribution] | None = None,
     grown: Iterable[tuple[Tail, int]] = (),
+    carried: bool = False,
 ) -> Weave:
     """A weave that begins where the prompt ends; nothing is searched yet.
 
     `rules` are those of `rules_for`; a prompt that leaves a word to finish needs a `healer`. What
-    is known already are `facts` and `grown`, as in `Weave`.
+    is known already are `facts` and `grown`, as in `Weave`, `carried` too.
     """
     return Weave(
         source.vocabulary,
@@ -97,7 +98,15 @@ def make_weave(
         grown=grown,
         constraint=constraint,
         bans=bans,
+        carried=carried,
     )
+
+
+def to_drive(weave: Weave, source: Source) -> Weave:
+    """The weave, or one begun anew, where what it knows was asked in an order that shows in the
+    source's figures and there is more to ask: all of it comes from one search then."""
+    anew = source.capabilities.ordered and (weave.carried or not weave.done)
+    return weave.anew() if anew else weave
 
 
 async def weave(
@@ -109,6 +118,7 @@ async def weave(
     bans: Bans | None = None,
     facts: Mapping[Tail, Distribution] | None = None,
     grown: Iterable[tuple[Tail, int]] = (),
+    carried: bool = False,
     spent: Callable[[Cost], None] = lambda _: None,
 ) -> Weave:
     """Search for the most probable suggestions after a prompt, until there is nothing to search.
@@ -125,7 +135,9 @@ async def weave(
         bans=bans,
         facts=facts,
         grown=grown,
+        carried=carried,
     )
+    search = to_drive(search, source)
     async for cost in drive(search, source):
         spent(cost)
     return search
