@@ -110,6 +110,7 @@ class Mix:
             context=min(each.context for each in able) * (1 if self.by_id else BYTES),
             pieces=1 if self.by_id else BYTES,
             ordered=ordered,
+            anchored=any(each.anchored for each in able),
             # A byte takes several questions to a model: those of two rounds would mingle.
             rounds=1 if ordered and not self.by_id else 2,
         )

@@ -103,9 +103,9 @@ def make_weave(
 
 
 def to_drive(weave: Weave, source: Source) -> Weave:
-    """The weave, or one begun anew, where what it knows was asked in an order that shows in the
-    source's figures and there is more to ask: all of it comes from one search then."""
-    anew = source.capabilities.ordered and (weave.carried or not weave.done)
+    """The weave, or one begun anew where the source's figures are good for one search only
+    (`Capabilities.anchored`) and there is more to ask: all of it comes from one search then."""
+    anew = source.capabilities.anchored and (weave.carried or not weave.done)
     return weave.anew() if anew else weave
 
 
@@ -149,7 +149,7 @@ async def drive(weave: Weave, source: Source) -> AsyncIterator[Cost]:
     Several rounds are under way at once: the source answers one while the search takes in another.
     Where answers come one by one over a while, new questions are asked as soon as there are any.
     Where their order shows in the figures (`Capabilities.ordered`), a round is taken in only when
-    the one before it is, and the next one is asked: chance has no part in what is asked together.
+    the one before it is, and the next one is asked.
     Cancelling leaves the weave consistent: what was not answered is open again. A branch that the
     source cannot answer (past the context, say) stays open while the others go on; the first such
     error is raised at the end.

@@ -18,6 +18,7 @@ from llterm.core.prompt import Prompt
 from llterm.core.suggestion_tree import Suggestion
 from llterm.core.tokens import Tail
 from llterm.core.weave_settings import WeaveSettings
+from llterm.core.windows import SeenStory
 from llterm.engine.weave import rules_for, weave
 from llterm.session.document import Document
 from llterm.session.session import Session
@@ -116,7 +117,8 @@ async def test_scores_beside_a_weave_are_those_of_a_new_start(path: Path) -> Non
     async with opened(path) as backend:
         tokens = backend.vocabulary.prefix + backend.vocabulary.encode(STORY.encode())
         first = await scores(backend, tokens, 3)
-        prompt = Prompt(tokens, 0)
+        sight = SeenStory(story=len(tokens), hidden=0, chat=False)
+        prompt = Prompt(tokens, 0, b"", "", sight)
         search = await weave(backend, prompt, RULES)
         assert await scores(backend, tokens, 3) == first
         assert (await weave(backend, prompt, RULES)).view() == search.view()
@@ -138,7 +140,7 @@ async def test_what_hangs_below_an_accept_is_there_with_no_inference(path: Path)
     async with opened(path) as backend:
         session.attach(backend)
         first = await woven(session)
-        session.accept(first[0].tail[:1])
+        session.accept(session.token_of(first[0].tail))
         assert session.view is not None
         kept = [one.data for one in session.view.suggestions]
         assert kept
