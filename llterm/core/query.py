@@ -47,6 +47,12 @@ class Capabilities:
     where that is not known."""
     shares: bool = True
     """Texts with a common beginning share its evaluation."""
+    ordered: bool = False
+    """What was asked before shows in the figures, in their last digits at least: rounds are taken
+    in by turns, so that chance has no part in what is asked together."""
+    anchored: bool = False
+    """It shows in more than those: what is known of a path holds for the search that asked, and
+    another one, after an anchor of its own, is answered as if nothing had been asked before."""
     attention: bool = False
     """Shows what its layers attend to (`ProvidesAttention`)."""
     weights: FilePath | None = None

@@ -50,11 +50,14 @@ class Weave:
         grown: Iterable[tuple[Tail, int]] = (),
         constraint: Constrained | None = None,
         bans: Bans | None = None,
+        carried: bool = False,
+        earlier: Weave | None = None,
     ) -> None:
         """`residue` is what the first tokens must re-encode; `before` the story's last words.
 
         `facts` are distributions known already, by tail, under this very `constraint`; `grown` the
         branches gone on from, each with its own depth. A constraint goes without a residue.
+        `carried` and `earlier`: see `at` and `anew`.
         """
         self.constraint = constraint
         self.bans = bans or Bans()
@@ -66,6 +69,9 @@ class Weave:
         self.healer = healer
         """What finishes a half-written word; None where nothing does."""
         self._facts = dict(facts or {})
+        self.carried = carried
+        """Whether facts were asked for after another anchor."""
+        self._earlier = earlier
         self._grown: list[tuple[Tail, int]] = []
         self._asked = 0
         self._again: dict[Tail, int] = {}
@@ -85,6 +91,29 @@ class Weave:
     def grown(self) -> Sequence[tuple[Tail, int]]:
         """Branches gone on from, and how many tokens further."""
         return self._grown
+
+    @property
+    def on_show(self) -> Weave:
+        """The weave whose tree is shown: the one before it was begun anew, until this one has as
+        many suggestions or will get no more."""
+        earlier = self._earlier
+        if earlier is None or self.spent or self.done:
+            return self
+        first, second = self._searches[0], earlier._searches[0]
+        return self if len(first.finished) >= len(second.finished) else earlier
+
+    def telling(self, tail: Tail) -> Weave:
+        """The weave that knows a path of the tree: this one, or the one before it was begun anew.
+
+        Raises KeyError where neither does.
+        """
+        try:
+            self.beam(tail)
+        except KeyError:
+            if self._earlier is None:
+                raise
+            return self._earlier
+        return self
 
     @property
     def done(self) -> bool:
@@ -150,6 +179,8 @@ class Weave:
         # What a line brings counts as asked for.
         brought = [search.learned(tail) for search in self._searches]
         self._asked += any(brought)
+        if self.on_show is self:
+            self._earlier = None
 
     def release(self, queries: Iterable[Query]) -> None:
         """These were cancelled or failed: they are open again. Known ones are passed over."""
@@ -178,13 +209,25 @@ class Weave:
         return Weave(
             self._vocabulary, self.anchor, rules, residue=self.residue, before=self.before,
             healer=self.healer, facts=self._facts, grown=self._grown, constraint=self.constraint,
-            bans=self.bans if bans is None else bans,
+            bans=self.bans if bans is None else bans, carried=self.carried,
+            earlier=self._earlier and self._earlier.under(rules, bans),
+        )  # fmt: skip
+
+    def anew(self) -> Weave:
+        """The same search with nothing known, after an anchor of its own. Until it has found as
+        much, what this one knows stays on show, and may be accepted."""
+        shown = self.on_show
+        return Weave(
+            self._vocabulary, Anchor(self.anchor.tokens), self.rules, residue=self.residue,
+            before=self.before, healer=self.healer, grown=self._grown, constraint=self.constraint,
+            bans=self.bans, earlier=shown if shown.facts else None,
         )  # fmt: skip
 
     def at(self, tail: Tail, anchor: Anchor) -> Weave:
         """What remains when `tail` has been accepted: `anchor` must be the old one and `tail`."""
         size = len(tail)
-        facts = {key[size:]: fact for key, fact in self._facts.items() if key[:size] == tail}
+        known = {**(self._earlier.facts if self._earlier else {}), **self._facts}
+        facts = {key[size:]: fact for key, fact in known.items() if key[:size] == tail}
         grown = [(key[size:], depth) for key, depth in self._grown if key[:size] == tail]
         written = self._text(tail)
         before = self.before + written[len(self.residue) :].decode("utf-8", "replace")
@@ -195,11 +238,12 @@ class Weave:
         return Weave(
             self._vocabulary, anchor, self.rules, residue=residue, before=before,
             healer=self.healer, facts=facts, grown=grown, constraint=constraint, bans=self.bans,
+            carried=bool(facts),
         )  # fmt: skip
 
     def grow(self, tail: Tail, depth: int) -> None:
         """Go on from a branch: search for its own best N, `depth` tokens further."""
-        beam = self.beam(tail)
+        beam = self.telling(tail).beam(tail)
         self._grown = [item for item in self._grown if item[0] != tail] + [(tail, depth)]
         self._searches = [search for search in self._searches if search.root.tail != tail]
         terrain = self._terrain(replace(self.rules, depth=beam.depth + depth))
@@ -233,6 +277,8 @@ class Weave:
 
         With `banned`, what bans and the constraint took is in it too, as rows that say so.
         """
+        if self.on_show is not self:
+            return self.on_show.view(running=running, banned=banned)
         first = self._searches[0]
         if isinstance(first, ChoiceSearch):
             return first.view(spent=self.spent, banned=banned)

@@ -99,6 +99,7 @@ class Mix:
             for source in sources
         )
         able = [source.capabilities for source in sources]
+        ordered = any(each.ordered for each in able)
         self.exact = all(each.full_vocabulary for each in able)
         """Every model's whole vocabulary is known; otherwise the mix is approximate."""
         self.capabilities = Capabilities(
@@ -108,6 +109,10 @@ class Mix:
             batch=min(each.batch for each in able),
             context=min(each.context for each in able) * (1 if self.by_id else BYTES),
             pieces=1 if self.by_id else BYTES,
+            ordered=ordered,
+            anchored=any(each.anchored for each in able),
+            # A byte takes several questions to a model: those of two rounds would mingle.
+            rounds=1 if ordered and not self.by_id else 2,
         )
         self.unknown = 0.0
         """The most mass that any answer so far only estimated."""

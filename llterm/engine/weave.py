@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
+from itertools import islice
 
 from llterm.core.bans import Bans
 from llterm.core.distribution import Constrained, Distribution
@@ -79,11 +80,12 @@ def make_weave(
     bans: Bans | None = None,
     facts: Mapping[Tail, Distribution] | None = None,
     grown: Iterable[tuple[Tail, int]] = (),
+    carried: bool = False,
 ) -> Weave:
     """A weave that begins where the prompt ends; nothing is searched yet.
 
     `rules` are those of `rules_for`; a prompt that leaves a word to finish needs a `healer`. What
-    is known already are `facts` and `grown`, as in `Weave`.
+    is known already are `facts` and `grown`, as in `Weave`, `carried` too.
     """
     return Weave(
         source.vocabulary,
@@ -96,7 +98,15 @@ def make_weave(
         grown=grown,
         constraint=constraint,
         bans=bans,
+        carried=carried,
     )
+
+
+def to_drive(weave: Weave, source: Source) -> Weave:
+    """The weave, or one begun anew where the source's figures are good for one search only
+    (`Capabilities.anchored`) and there is more to ask: all of it comes from one search then."""
+    anew = source.capabilities.anchored and (weave.carried or not weave.done)
+    return weave.anew() if anew else weave
 
 
 async def weave(
@@ -108,6 +118,7 @@ async def weave(
     bans: Bans | None = None,
     facts: Mapping[Tail, Distribution] | None = None,
     grown: Iterable[tuple[Tail, int]] = (),
+    carried: bool = False,
     spent: Callable[[Cost], None] = lambda _: None,
 ) -> Weave:
     """Search for the most probable suggestions after a prompt, until there is nothing to search.
@@ -124,7 +135,9 @@ async def weave(
         bans=bans,
         facts=facts,
         grown=grown,
+        carried=carried,
     )
+    search = to_drive(search, source)
     async for cost in drive(search, source):
         spent(cost)
     return search
@@ -135,12 +148,14 @@ async def drive(weave: Weave, source: Source) -> AsyncIterator[Cost]:
 
     Several rounds are under way at once: the source answers one while the search takes in another.
     Where answers come one by one over a while, new questions are asked as soon as there are any.
+    Where their order shows in the figures (`Capabilities.ordered`), a round is taken in only when
+    the one before it is, and the next one is asked.
     Cancelling leaves the weave consistent: what was not answered is open again. A branch that the
     source cannot answer (past the context, say) stays open while the others go on; the first such
     error is raised at the end.
     """
     state = _State(weave, source)
-    lanes: set[asyncio.Task[None]] = set()
+    lanes: dict[asyncio.Task[None], asyncio.Event] = {}
     try:
         while True:
             can = source.capabilities
@@ -149,9 +164,12 @@ async def drive(weave: Weave, source: Source) -> AsyncIterator[Cost]:
                 queries = weave.wants(room, can.lines, can.abreast)
                 if not queries:
                     break
-                lanes.add(asyncio.create_task(state.round(queries)))
+                turn = asyncio.Event()
+                lanes[asyncio.create_task(state.round(queries, turn))] = turn
             if not lanes:
                 break
+            for turn in islice(lanes.values(), 1 if can.ordered else len(lanes)):
+                turn.set()
             lanes = await state.news(lanes, can)
             if cost := state.taken():
                 yield cost
@@ -179,8 +197,8 @@ class _State:
         return cost if cost != Cost() else None
 
     async def news(
-        self, lanes: set[asyncio.Task[None]], can: Capabilities
-    ) -> set[asyncio.Task[None]]:
+        self, lanes: dict[asyncio.Task[None], asyncio.Event], can: Capabilities
+    ) -> dict[asyncio.Task[None], asyncio.Event]:
         """Wait until a round has ended, or where lines come until something was learned.
 
         Gives the rounds that are left. Raises what an ended one raised.
@@ -196,18 +214,19 @@ class _State:
         else:
             await asyncio.wait(lanes, return_when=asyncio.FIRST_COMPLETED)
         self._learned.clear()
-        ended = {lane for lane in lanes if lane.done()}
-        for lane in ended:
-            lane.result()
-        return lanes - ended
+        for lane in lanes:
+            if lane.done():
+                lane.result()
+        return {lane: turn for lane, turn in lanes.items() if not lane.done()}
 
-    async def round(self, queries: Sequence[Query]) -> None:
-        """Ask these questions and take in the answers."""
+    async def round(self, queries: Sequence[Query], turn: asyncio.Event) -> None:
+        """Ask these questions, and from its turn on take in the answers."""
         weave = self._weave
         left = {query.path.tail: query for query in queries}
         try:
             async with aclosing(self._source.ask(queries)) as answers:
                 async for answer in answers:
+                    await turn.wait()
                     left.pop(answer.path.tail, None)
                     if isinstance(answer, Failed):
                         weave.refuse(answer.path.tail)
@@ -216,6 +235,7 @@ class _State:
                         weave.learn(answer)
                         self._cost += answer.cost
                     self._learned.set()
+            await turn.wait()
             for tail in left:
                 # Asked again it would stay without an answer.
                 weave.refuse(tail)

@@ -95,6 +95,7 @@ async def _suggest(
         bans=begun.sampling.bans,
         facts=saved.facts if saved else None,
         grown=saved.grown if saved else (),
+        carried=saved is not None and saved.carried,
         spent=spent,
     )
     return SuggestResult(

@@ -16,7 +16,7 @@ from llterm.core.scored_text import TokenReading
 from llterm.core.server_news import ServerNews
 from llterm.core.suggestion_tree import View
 from llterm.core.tokens import Tail
-from llterm.engine.weave import drive, rules_for
+from llterm.engine.weave import drive, rules_for, to_drive
 from llterm.errors import LltermError, UsageError
 from llterm.session.background_task import BackgroundTask, Reason
 from llterm.session.document import Document
@@ -45,6 +45,8 @@ class Cursor:
         self._search = BackgroundTask("The weave failed", self._ended)
         self._recalling = BackgroundTask("Kept samples could not be brought back")
         self._searched: PlacedWeave | None = None
+        self._last: PlacedWeave | None = None
+        """What was searched last: going on there is one search with what was asked before."""
         self._started = 0.0
         self._view: View | None = None
         self._callbacks: list[Callable[[], None]] = []
@@ -209,6 +211,8 @@ class Cursor:
         """Go on from this branch, `WeaveSettings.depth` tokens further."""
         placed, source = self.suggestions.current, self.awake()
         placed.weave.grow(tail, rules_for(self.document.rules, source).depth)
+        # What there is at the branch is gone on from, whatever it was asked together with.
+        self._last = placed
         self.changed()
         if not self.weaving:
             self.search(placed, source)
@@ -313,6 +317,9 @@ class Cursor:
 
     async def _drive(self, begun: PlacedWeave | WeaveBeginning, source: Source) -> Reason:
         placed = self._searched = await self.told(begun)
+        if placed is not self._last:
+            placed.weave = to_drive(placed.weave, source)
+        self._last = placed
         async for cost in drive(placed.weave, source):
             placed.cost += cost
             self.changed()

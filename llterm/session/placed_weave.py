@@ -114,6 +114,7 @@ class WeavePath(SuggestedPath):
     @classmethod
     def of(cls, weave: Weave, tail: Tail) -> WeavePath:
         """Raises KeyError where the weave does not know the path."""
+        weave = weave.telling(tail)
         steps = weave.beam(tail).steps
         before = [weave.facts[tail[:size]] for size in range(len(tail))]
         return cls(steps, before, weave.residue, weave)

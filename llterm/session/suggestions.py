@@ -204,7 +204,8 @@ class Suggestions:
         placed = self.shown
         if placed is None or placed.weave.constraint is not None or source is None or self.stale:
             return
-        self._document.save_weave(pack(placed.weave, source, placed.cost, placed.seconds))
+        blob = pack(placed.weave.on_show, source, placed.cost, placed.seconds)
+        self._document.save_weave(blob)
         self.keep_samples(placed, source)
 
     def keep_samples(self, placed: PlacedWeave, source: Source) -> None:
@@ -327,7 +328,7 @@ class WeaveCache:
     def keep(self, placed: PlacedWeave) -> None:
         """Come back to it later."""
         last = next(reversed(self._by_place.values()), placed)
-        if last is not placed and not last.weave.facts and not last.samples:
+        if last is not placed and not last.weave.on_show.facts and not last.samples:
             # Nothing was woven there: a play passes by many such places.
             del self._by_place[last.place]
         self._by_place[placed.place] = placed
@@ -392,6 +393,7 @@ class WeaveCache:
             healer=self._healer,
             facts=saved.facts if saved else None,
             grown=saved.grown if saved else (),
+            carried=saved is not None and saved.carried,
             constraint=self._ready(constraint, source) if constraint is not None else None,
             bans=beginning.bans,
         )
@@ -405,7 +407,7 @@ class WeaveCache:
     def _candidates(self) -> int:
         count = 0
         for placed in self._by_place.values():
-            count += sum(len(fact.ids) for fact in placed.weave.facts.values())
+            count += sum(len(fact.ids) for fact in placed.weave.on_show.facts.values())
             for sample in placed.samples:
                 count += sum(len(before.ids) for before in sample.found)
         return count

@@ -47,6 +47,8 @@ class SavedWeave:
     seconds: float
     names: Sequence[Token] = ()
     """Its tokens, where a vocabulary may have to be told them again."""
+    carried: bool = False
+    """As `Weave.carried`."""
 
     def prompt(self, draft: PromptDraft, vocabulary: Vocabulary) -> Prompt | None:
         """The prompt in the tokens of then, where it is the same one now; None where it is not.
@@ -85,6 +87,7 @@ def pack(weave: Weave, source: Source, cost: Cost, seconds: float) -> bytes:
         "model": name_of(source),
         "fingerprint": source.vocabulary.fingerprint,
         "grown": weave.grown,
+        "carried": weave.carried,
         "rules": asdict(weave.rules),
         "cost": asdict(cost),
         "seconds": seconds,
@@ -124,6 +127,7 @@ def unpack(blob: bytes) -> SavedWeave | None:
             cost=Cost(**header["cost"]),
             seconds=header["seconds"],
             names=read_names(header.get("names", ())),
+            carried=bool(header.get("carried", False)),
         )
     except (ValueError, KeyError, TypeError, zipfile.BadZipFile, OSError, EOFError) as broken:
         log.warning("a kept weave could not be read: %s", broken)

@@ -64,14 +64,19 @@ class KVCache:
     trunk comes back (an undo, another accept), and the first to be let go.
     """
 
-    def __init__(self, sequences: int, *, whole: bool, parked: int) -> None:
+    def __init__(
+        self, sequences: int, *, whole: bool, parked: int, ordered: bool = False
+    ) -> None:
         """`whole`: states can only be copied as a whole (recurrent and hybrid models).
 
         `parked`: most cells that parked paths may hold. Every row looks at every cell in use.
+        `ordered`: no path outlives its trunk, whose cells are the first ones, in order. Not with
+        `whole`.
         """
         self.trunk: Tail = ()
         self._whole = whole
         self._parked = parked
+        self._ordered = ordered
         self._base = dict.fromkeys(range(1, sequences), 0)
         self._tails: dict[int, Tail] = dict.fromkeys(range(1, sequences), ())
         self._where: dict[Tail, set[int]] = {}
@@ -87,6 +92,8 @@ class KVCache:
 
     def move_trunk(self, trunk: Tail) -> tuple[list[CopyCells | RemoveCells], int]:
         """Make this the trunk: the moves to make, and how many of its tokens are there then."""
+        if self._ordered:
+            return self._start_over(trunk)
         old, same = self.trunk, common(self.trunk, trunk)
         moves = self._rebase(same)
         held, source = same, TRUNK
@@ -110,6 +117,24 @@ class KVCache:
         self.trunk = trunk
         self._sort_out()
         return moves + self._unpark(), held
+
+    def _start_over(self, trunk: Tail) -> tuple[list[CopyCells | RemoveCells], int]:
+        """Keep what the old trunk and this one begin with, and nothing else.
+
+        llama.cpp puts each token into the first free cell. So the cells in use are the first ones,
+        and what is evaluated from here on comes into the same cells as in a new context.
+        """
+        same = common(self.trunk, trunk)
+        moves: list[CopyCells | RemoveCells] = [
+            self._let_go(sequence, self._base[sequence]) for sequence in list(self._used)
+        ]
+        moves += self._rebase(same)
+        if same < len(self.trunk):
+            moves.append(RemoveCells(TRUNK, same))
+        self.trunk = trunk
+        # Which sequence is taken first is as in a new context too.
+        self._empty = dict.fromkeys(self._base)
+        return moves, same
 
     @property
     def parked(self) -> int:

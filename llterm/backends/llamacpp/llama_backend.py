@@ -266,6 +266,8 @@ async def open_llama(
             context=loaded.window,
             cells=loaded.window + RESERVE,
             shares=not loaded.whole,
+            ordered=True,
+            anchored=loaded.ordered,
             attention=loaded.attentive,
             weights=path,
         )

@@ -25,6 +25,8 @@ STATE_BUDGET = 512 * 2**20
 """Bytes that the states of a recurrent model may take in all."""
 _HALF = (1, 32)
 """File types f16 and bf16: one row alone goes through other kernels than several."""
+_FLOAT = (0, *_HALF)
+"""File types without quantised weights."""
 _KV_TYPES = {"f32": 0, "f16": 1, "q8_0": 8}
 
 
@@ -66,6 +68,9 @@ class LoadedModel:
     """Most cells that paths off the story may keep."""
     pairs: bool
     """Decode two rows at least, so that results don't depend on the batch."""
+    ordered: bool
+    """Weights or cache are quantised: sums over other cells are rounded otherwise, and a rounding
+    is as large as a step of 8 bits. Figures are the same where the cells are the same."""
     settings: LlamaSettings
     threads: int
     """CPU threads that a decode works with."""
@@ -146,7 +151,9 @@ def _open(llama: Any, model: Any, path: Path, settings: LlamaSettings) -> Loaded
             "Set a smaller one with --context, or close other programs.",
         )
     # One more sequence is for the double of a row that would be evaluated alone, one for scoring.
-    pairs = llama.llama_model_ftype(model) in _HALF
+    kind = llama.llama_model_ftype(model)
+    # The state of a recurrent model cannot be taken back to a place before.
+    ordered = not whole and (kind not in _FLOAT or settings.kv_type == "q8_0")
     return LoadedModel(
         model=model,
         context=context,
@@ -156,7 +163,8 @@ def _open(llama: Any, model: Any, path: Path, settings: LlamaSettings) -> Loaded
         whole=whole,
         attentive=not llama.llama_model_is_recurrent(model),
         parked=_parked(llama, model),
-        pairs=pairs,
+        pairs=kind in _HALF or ordered,
+        ordered=ordered,
         settings=settings,
         threads=params.n_threads,
     )

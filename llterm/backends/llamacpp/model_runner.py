@@ -45,7 +45,11 @@ class ModelRunner:
         self._size = size
         self._name = name
         self._memory = self._llama.llama_get_memory(loaded.context)
-        self._cache = KVCache(loaded.sequences, whole=loaded.whole, parked=loaded.parked)
+        self._cache = KVCache(
+            loaded.sequences, whole=loaded.whole, parked=loaded.parked, ordered=loaded.ordered
+        )
+        self._anchor: Anchor | None = None
+        """What the paths in the cache were asked after."""
         limit = int(self._llama.llama_n_batch(loaded.context))
         self._batch = Batch(self._llama, limit)
         self.spent = Cost()
@@ -96,6 +100,9 @@ class ModelRunner:
             raise _too_long(len(tokens) - 1, self._loaded.window)
         begin = max(start, 1) - 1
         aside = aside and not self._loaded.whole and len(tokens) - begin <= ASIDE
+        if aside and self._loaded.ordered:
+            yield from self._read_beside(tokens, begin)
+            return
         extra = Cost()
         if not aside or self._cache.common(tokens) < begin:
             extra = self._move_trunk(tokens[:begin])
@@ -116,6 +123,17 @@ class ModelRunner:
         finally:
             if aside:
                 self._make([RemoveCells(sequence, 0)])
+
+    def _read_beside(
+        self, tokens: Tail, begin: int
+    ) -> Iterator[tuple[int, Tail, NDArray[np.float32], Cost]]:
+        """As `_read`, in a context of its own: beside the story's paths a text would stand in other
+        cells than alone."""
+        parts = side_context.read(self._loaded, self._cache.trunk, tokens, begin, SCORED)
+        for first, logits, evaluated in parts:
+            cost = Cost(evaluated, evaluated, 1)
+            self.spent += cost
+            yield first + 1, tokens[first + 1 : first + 1 + len(logits)], logits, cost
 
     def ask_beside(self, queries: Sequence[Query]) -> Iterator[Burst[Fact | Failed]]:
         """As `ask`, in a context of their own; the queries have one anchor."""
@@ -157,7 +175,10 @@ class ModelRunner:
 
     def _answer(self, anchor: Anchor, queries: list[Query]) -> Iterator[Burst[Fact | Failed]]:
         story, rest = anchor.tokens[:-1], anchor.tokens[-1:]
-        extra = self._move_trunk(story) if self._cache.trunk != story else Cost()
+        # Another search has its paths in cells of its own, where that shows in the figures.
+        anew = self._loaded.ordered and anchor is not self._anchor
+        extra = self._move_trunk(story) if anew or self._cache.trunk != story else Cost()
+        self._anchor = anchor
         waiting = [(query, rest + query.path.tail) for query in queries]
         while waiting:
             plan = self._cache.plan([tail for _, tail in waiting], self._batch.size)

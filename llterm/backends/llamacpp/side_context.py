@@ -159,6 +159,22 @@ class SideContext:
             raise decode_error(code)
 
 
+def read(
+    loaded: LoadedModel, held: Tail, tokens: Tail, begin: int, most: int
+) -> Iterator[tuple[int, NDArray[np.float32], int]]:
+    """The logits after each token from index `begin` on but for the last, `most` at a time: where a
+    part begins, its logits of shape (tokens, ids), and how many tokens it took."""
+    end = len(tokens) - 1
+    context = SideContext(loaded, end + most, batch=most)
+    with closing(context):
+        extra = context.prepare(tokens[:begin], held)
+        for first in range(begin, end, most):
+            part = tokens[first : min(first + most, end)]
+            runs = [TokenRun(ANCHOR, first + n, (token,)) for n, token in enumerate(part)]
+            yield first, context.logits(runs), extra + len(part)
+            extra = 0
+
+
 Answered = tuple[list[Query], NDArray[np.float32], list[int]]
 """Queries, their logits, and how many tokens each took."""
 
