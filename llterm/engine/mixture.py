@@ -19,6 +19,7 @@ from collections.abc import (
 )
 from contextlib import AsyncExitStack, aclosing, contextmanager
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -27,6 +28,7 @@ from llterm.config import Config
 from llterm.core.chat_messages import Chat, ChatParts, ChatsTold, chat_draft
 from llterm.core.comparison.divergence import log_softmax
 from llterm.core.distribution import Distribution
+from llterm.core.kernels import of_several
 from llterm.core.mixing.blend import Blend, MemberDistribution, named
 from llterm.core.mixing.byte_distribution import DROPPED, ByteVocabulary, byte_parts
 from llterm.core.mixing.logprob_rows import distribution_of
@@ -108,6 +110,7 @@ class Mix:
             batch=min(each.batch for each in able),
             context=min(each.context for each in able) * (1 if self.by_id else BYTES),
             pieces=1 if self.by_id else BYTES,
+            kernels=of_several(each.kernels for each in able),
         )
         self.unknown = 0.0
         """The most mass that any answer so far only estimated."""
@@ -477,7 +480,7 @@ def _scored(index: int, id: int, distribution: Distribution, cost: Cost) -> Toke
 async def open_models(
     names: Sequence[str],
     config: Config,
-    overrides: Mapping[str, int] | None = None,
+    overrides: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
     hear: HearNews | None = None,
 ) -> list[Backend]:
@@ -496,7 +499,7 @@ async def open_mix(
     names: Sequence[str],
     recipe: Recipe,
     config: Config,
-    overrides: Mapping[str, int] | None = None,
+    overrides: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
     hear: HearNews | None = None,
     *,

@@ -268,6 +268,7 @@ async def open_llama(
             shares=not loaded.whole,
             attention=loaded.attentive,
             weights=path,
+            kernels=settings.kernels,
         )
         chats = format_of(library(), chosen, loaded.model, vocabulary)
         owner = _ContextThread(runner, loaded.stop)

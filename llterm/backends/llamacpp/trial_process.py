@@ -72,7 +72,7 @@ async def run_trial(module: str, *arguments: str) -> TrialEnd:
 
 
 def begin_trial() -> None:
-    """Bind this process, a trial's, to its parent and to its limits. Its last words go to stderr."""
+    """Bind this process, a trial's, to its parent and its limits. Its last words go to stderr."""
     child_processes.end_with_the_parent()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
