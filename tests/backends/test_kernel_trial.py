@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from llterm import child_processes, paths
+from llterm import paths
 from llterm.backends.inventory import describe_model
 from llterm.backends.llamacpp import kernel_trial
 from llterm.backends.registry import open_model
@@ -19,28 +19,17 @@ from llterm.engine.kernel_notes import kernel_notes
 from llterm.engine.mixture import Mix
 from llterm.jobs.comparison_plan import ALONE
 from llterm.store.saved_weave import name_of
+from tests.helpers.kernel_trials import trials_end, trials_find
 
 FAST = {"kernels": "fast"}
 BOUND = 0.01
 """How far ln p of the bundled model may be off by fast kernels."""
 STORY = b"Once upon a time there was a little fox who lived at the edge of a dark forest."
-KNOWN = {"repack": False, "flash": False, "tokens": 64, "mean": 0.001, "worst": 0.002}
 
 
 @pytest.fixture(autouse=True)
 def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LLTERM_STATE_DIR", str(tmp_path / "state"))
-
-
-def no_trials(monkeypatch: pytest.MonkeyPatch, program: str = "import os; os.abort()") -> None:
-    """Whatever is tried from now on ends so."""
-    inserted = program.replace("{", "{{").replace("}", "}}")
-    monkeypatch.setattr(child_processes, "_PROGRAM", inserted)
-
-
-def found(monkeypatch: pytest.MonkeyPatch, trial: Mapping[str, object]) -> None:
-    """A trial finds this."""
-    no_trials(monkeypatch, f"print({json.dumps(trial)!r})")
 
 
 async def logprobs(backend: Backend) -> list[float]:
@@ -60,7 +49,7 @@ async def kernels_of(config: Config, overrides: Mapping[str, object] | None = No
 async def test_fast_ones_are_near_and_say_how_near(monkeypatch: pytest.MonkeyPatch) -> None:
     exact = await open_model("fable", Config())
     fast = await open_model("fable", Config(), FAST)
-    no_trials(monkeypatch)
+    trials_end(monkeypatch)
     again = await open_model("fable", Config(), FAST)
     try:
         kernels = fast.capabilities.kernels
@@ -83,7 +72,7 @@ async def test_fast_ones_are_near_and_say_how_near(monkeypatch: pytest.MonkeyPat
 async def test_a_flag_beats_the_file_and_a_trial_alone_chooses_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    found(monkeypatch, KNOWN)
+    trials_find(monkeypatch)
     config = Config(models={"fable": ModelConfig(kernels="fast")})
     told = Kernels("fast", KernelDrift(64, 0.001, 0.002), "no doubled rows")
     assert await kernels_of(config) == told
@@ -95,7 +84,7 @@ async def test_a_flag_beats_the_file_and_a_trial_alone_chooses_nothing(
 async def test_ones_that_end_the_program_leave_the_exact_ones(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    no_trials(monkeypatch)
+    trials_end(monkeypatch)
     exact = await open_model("fable", Config())
     fallen = await open_model("fable", Config(), FAST)
     try:
@@ -107,28 +96,28 @@ async def test_ones_that_end_the_program_leave_the_exact_ones(
     finally:
         await exact.close()
         await fallen.close()
-    found(monkeypatch, KNOWN)
+    trials_find(monkeypatch)
     assert (await kernels_of(Config(), FAST)).trouble, "it is not tried again"
 
 
 async def test_a_trial_that_somebody_else_ended_is_made_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    no_trials(monkeypatch, "import os; os.kill(os.getpid(), 9)")
+    trials_end(monkeypatch, "import os; os.kill(os.getpid(), 9)")
     assert "SIGKILL" in (await kernels_of(Config(), FAST)).trouble
-    found(monkeypatch, KNOWN)
+    trials_find(monkeypatch)
     assert (await kernels_of(Config(), FAST)).kind == "fast"
 
 
 @pytest.mark.parametrize("said", ["", "[]", '{"repack": 1}', '{"trouble": 7}', "{"])
 async def test_what_is_no_finding_is_a_trouble(monkeypatch: pytest.MonkeyPatch, said: str) -> None:
-    no_trials(monkeypatch, f"print({said!r})")
+    trials_end(monkeypatch, f"print({said!r})")
     kernels = await kernels_of(Config(), FAST)
     assert (kernels.kind, bool(kernels.trouble)) == ("exact", True)
 
 
 async def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    found(monkeypatch, KNOWN)
+    trials_find(monkeypatch)
     monkeypatch.setattr(kernel_trial, "MOST", 1)
     await kernels_of(Config(), FAST)
     await kernels_of(Config(models={"fable": ModelConfig(kv_type="f32")}), FAST)
@@ -138,7 +127,7 @@ async def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) ->
 async def test_a_copy_of_the_weights_that_has_no_room_leaves_the_exact_ones(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    found(monkeypatch, KNOWN)
+    trials_find(monkeypatch)
     monkeypatch.setattr("llterm.backends.llamacpp.memory_estimate.available", lambda: 50 << 20)
     assert "not enough memory" in (await kernels_of(Config(), FAST)).trouble
     monkeypatch.setattr("llterm.backends.llamacpp.memory_estimate.available", lambda: 70 << 20)
@@ -146,7 +135,7 @@ async def test_a_copy_of_the_weights_that_has_no_room_leaves_the_exact_ones(
 
 
 async def test_figures_of_fast_ones_are_kept_apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    found(monkeypatch, KNOWN)
+    trials_find(monkeypatch)
     exact = await open_model("fable", Config())
     fast = await open_model("fable", Config(), FAST)
     assert name_of(exact) == "fable"
@@ -160,7 +149,7 @@ async def test_figures_of_fast_ones_are_kept_apart(monkeypatch: pytest.MonkeyPat
 def test_what_is_known_of_a_model_says_them_and_tries_them_when_asked(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    found(monkeypatch, KNOWN)
+    trials_find(monkeypatch)
     assert describe_model("fable", Config()).fast is None
     tried = describe_model("fable", Config(), "fast").fast
     assert tried is not None
