@@ -5,7 +5,6 @@ These have whichever of llama.cpp's switches are fastest here. Beside it what ex
 from __future__ import annotations
 
 import asyncio
-import itertools
 import os
 import time
 from contextlib import ExitStack, closing
@@ -31,6 +30,7 @@ ROUNDS = 3
 BUDGET = 1.15
 Switches = tuple[bool, bool]
 """Repacked weights, flash attention."""
+ALL: tuple[Switches, ...] = ((False, False), (True, False), (False, True), (True, True))
 
 
 def measure(models: list[Path]) -> list[Row]:
@@ -96,8 +96,7 @@ async def _measure(path: Path) -> list[Row]:
     rows = []
     with ExitStack() as opened, watched() as seen:
         rivals = {
-            switches: opened.enter_context(closing(Bare.open(path, switches)))
-            for switches in itertools.product((False, True), repeat=2)
+            switches: opened.enter_context(closing(Bare.open(path, switches))) for switches in ALL
         }
         backends = [await open_llama(path, settings) for settings in (fast, SETTINGS)]
         for size in SIZES:
