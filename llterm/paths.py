@@ -53,6 +53,11 @@ def tried_file() -> Path:
     return state_dir() / "tried-models.json"
 
 
+def kernels_file() -> Path:
+    """Which kernels are fastest for which models' files on this machine."""
+    return state_dir() / "fast-kernels.json"
+
+
 def looms_dir() -> Path:
     return data_dir() / "looms"
 

@@ -12,10 +12,12 @@ import pytest
 import llterm
 from llterm import paths
 from llterm.backends import caches
-from llterm.backends.llamacpp import model_trial
+from llterm.backends.llamacpp import kernel_trial, model_trial
+from llterm.backends.llamacpp.loader import LlamaSettings
 from llterm.backends.remote import server_memory
 from llterm.json_file import keep_json, read_json
 from llterm.session import loom_models, looms
+from tests.helpers.bundled_model import BUNDLED
 
 MOST = 1 << 20
 BROKEN = (b"", b"\xff{", b"[1", b"[" * 200_000, b"[" * 500 + b"]" * 500, b"9" * 5_000, b" " * MOST)
@@ -51,11 +53,18 @@ def _tried(path: Path) -> object:
     return model_trial.remembered()
 
 
+def _kernels(path: Path) -> object:
+    keep_json(paths.kernels_file(), [])
+    path.rename(paths.kernels_file())
+    return kernel_trial.remembered_kernels(BUNDLED, LlamaSettings())
+
+
 READERS: dict[str, Callable[[Path], object]] = {
     "session/loom_models.py _read": _chosen,
     "session/looms.py deleted": _deleted,
     "session/looms.py recent_looms": _recent,
     "backends/llamacpp/model_trial.py remembered": _tried,
+    "backends/llamacpp/kernel_trial.py _remembered": _kernels,
     "backends/remote/server_memory.py recall": server_memory.recall,
     "backends/caches.py model_layer": caches.model_layer,
 }

@@ -91,6 +91,11 @@ def parts_of(path: AnyPath) -> list[AnyPath]:
     ]
 
 
+def size_of(path: Path) -> int:
+    """Bytes of a model's file, all its parts together. Raises OSError."""
+    return sum(part.stat().st_size for part in parts_of(path))
+
+
 def model_name(path: PurePath) -> str:
     """The name of the model in this file, without the number of its part."""
     return _SHARD.sub("", path.stem)

@@ -6,14 +6,14 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from llterm.backends.caches import quantisation_of
+from llterm.backends.caches import quantisation_of, size_of
 from llterm.backends.llamacpp.gguf_header import UNKNOWN, ModelInfo, inspect_gguf
 from llterm.backends.llamacpp.memory_estimate import Fit, available, fit, needed
-from llterm.backends.model_files import size_of
-from llterm.backends.registry import KnownModel, find_model, known_models
+from llterm.backends.registry import KnownModel, file_settings, find_model, known_models
 from llterm.config import Config
 from llterm.config.server_settings import address_mistake
 from llterm.core.display_text import label_text
+from llterm.core.kernels import Kernels
 from llterm.errors import LltermError, UsageError, reason
 
 
@@ -83,15 +83,44 @@ class ModelDescription:
     """Bytes of all its parts."""
     needs: int = 0
     """Bytes of memory with its context, about."""
+    fast: Kernels | None = None
+    """What fast kernels are for it on this machine; None where they were not tried."""
 
 
-def describe_model(name: str, config: Config) -> ModelDescription:
-    """Raises ModelError where there is no such model, or its file is broken."""
+def describe_model(name: str, config: Config, kernels: str | None = None) -> ModelDescription:
+    """What is known of a model. For `kernels` "fast" these are tried, where they were not yet.
+
+    Raises ModelError where there is no such model, or its file is broken.
+    """
     known = find_model(name, config)
     if known.path is None:
         return ModelDescription(known)
     info, size = inspect_gguf(known.path), size_of(known.path)
-    return ModelDescription(known, info, size, needed(info, size, known.settings.context))
+    fast = asyncio.run(tried_kernels(known)) if kernels == "fast" else fast_kernels(known)
+    return ModelDescription(known, info, size, needed(info, size, known.settings.context), fast)
+
+
+def fast_kernels(known: KnownModel) -> Kernels | None:
+    """What fast kernels are for a model on this machine; None where it has no file, or they were
+    not tried."""
+    from llterm.backends.llamacpp.kernel_trial import remembered_kernels
+
+    return remembered_kernels(known.path, file_settings(known)) if known.path else None
+
+
+async def tried_kernels(known: KnownModel) -> Kernels:
+    """The same, tried where they were not. Raises ModelError where its file cannot be opened."""
+    from llterm.backends.llamacpp.kernel_trial import with_fast_kernels
+    from llterm.backends.llamacpp.model_trial import try_file
+
+    assert known.path is not None
+    await try_file(known.path)
+    return (await with_fast_kernels(known.path, file_settings(known))).kernels
+
+
+def fast_text(fast: Kernels | None) -> str:
+    """That for a person."""
+    return "not tried here yet: --kernels fast does that" if fast is None else fast.words
 
 
 def _entry_of(known: KnownModel, free: int) -> ModelEntry:

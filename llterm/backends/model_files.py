@@ -14,11 +14,6 @@ _SHARED = {"Ollama": "ollama rm", "Hugging Face": "hf cache rm"}
 """Programs that keep a model in more than its file."""
 
 
-def size_of(path: Path) -> int:
-    """Bytes of a model's file, all its parts together. Raises OSError."""
-    return sum(part.stat().st_size for part in parts_of(path))
-
-
 def typed_name(path: Path, config: Config) -> str:
     """What goes after `-m` for the model in this file."""
     names = named(find_files(), taken_names(config))

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from llterm.backends.caches import LocalModel, find_files, model_name, quantisation_of
 from llterm.backends.catalogue import CatalogueEntry, find_entry
@@ -18,6 +18,9 @@ from llterm.core.query import Backend
 from llterm.core.server_news import HearNews
 from llterm.errors import ModelError
 from llterm.regular_file import present
+
+if TYPE_CHECKING:
+    from llterm.backends.llamacpp import LlamaSettings
 
 MODELS = Path(__file__).parent.parent / "models"
 """The bundled models, inside the package."""
@@ -188,12 +191,12 @@ def _unknown(name: str, names: Sequence[str], files: Sequence[LocalModel]) -> Mo
 async def open_model(
     name: str,
     config: Config,
-    overrides: Mapping[str, int] | None = None,
+    overrides: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
     hear: HearNews | None = None,
 ) -> Backend:
-    """Open a model. `overrides` are typed model flags by name (context, threads, gpu_layers, and
-    of a server parallel).
+    """Open a model. `overrides` are typed model flags by name (context, threads, gpu_layers,
+    kernels, and of a server parallel).
 
     `progress` is told the share that is loaded, from any thread; `hear` is given the news of the
     model's server, where it is on one. Raises ModelError.
@@ -209,18 +212,31 @@ async def open_model(
         if parallel is not None and server.replay is None:
             server = replace(server, parallel=parallel)
         chosen = await asyncio.to_thread(chosen_format, server, config)
-        return await open_remote(known.name, server, context, hear=hear, chosen=chosen)
+        backend = await open_remote(known.name, server, context, hear=hear, chosen=chosen)
+        if "kernels" in given:
+            backend.news.own_kernels = True
+        return backend
     if known.path is None:
         from llterm.backends.scripted import ScriptedBackend
 
         return ScriptedBackend()
-    from llterm.backends.llamacpp import LlamaSettings, open_llama
+    from llterm.backends.llamacpp import open_llama
+    from llterm.backends.llamacpp.kernel_trial import with_fast_kernels
     from llterm.backends.llamacpp.model_trial import try_file
 
     await try_file(known.path)
-    values: dict[str, Any] = {
-        setting.name: getattr(known.settings, setting.name) for setting in fields(LlamaSettings)
-    }
-    values["chat_template"] = await asyncio.to_thread(chosen_format, known.settings, config)
-    values.update(given)
-    return await open_llama(known.path, LlamaSettings(**values), progress, known.name)
+    chosen = await asyncio.to_thread(chosen_format, known.settings, config)
+    settings = replace(file_settings(known, given), chat_template=chosen)
+    if given.get("kernels", known.settings.kernels) == "fast":
+        settings = await with_fast_kernels(known.path, settings)
+    return await open_llama(known.path, settings, progress, known.name)
+
+
+def file_settings(known: KnownModel, overrides: Mapping[str, Any] | None = None) -> LlamaSettings:
+    """What a model of a file is opened with, but for its chat format and with exact kernels."""
+    from llterm.backends.llamacpp import LlamaSettings
+
+    names = ("context", "threads", "batch", "gpu_layers", "kv_type")
+    values = {name: getattr(known.settings, name) for name in names}
+    typed = {name: value for name, value in (overrides or {}).items() if name in names}
+    return LlamaSettings(**{**values, **typed})

@@ -329,6 +329,7 @@ def doctor_command(
         typer.Option("--repair", help="Put a damaged loom right; the damaged file is kept aside."),
     ] = False,
     model: options.Model = None,
+    kernels: options.Kernels = None,
     parallel: options.Parallel = None,
     config: options.ConfigPath = None,
 ) -> None:
@@ -348,7 +349,7 @@ def doctor_command(
 
         report, code = check_loom(Path(target or ""), repair=repair, waiting=say)
     else:
-        report, code = examine(loaded)
+        report, code = examine(loaded, options.model_flags({"kernels": kernels}))
     put(report)
     raise typer.Exit(code)
 

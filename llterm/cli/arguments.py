@@ -45,7 +45,7 @@ class WeaveArguments:
     replay: tuple[Path, ...] = ()
     weave: Mapping[str, Any] = field(default_factory=dict)
     """Typed weave settings, by dotted name."""
-    overrides: Mapping[str, int] = field(default_factory=dict)
+    overrides: Mapping[str, Any] = field(default_factory=dict)
     constraint: Constraint | None = None
     sampling: Mapping[str, Any] = field(default_factory=dict)
     """Typed sampler settings, by dotted name."""

@@ -9,14 +9,18 @@ import platform
 import shutil
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import aclosing
 from pathlib import Path
+from typing import Any
 
 from llterm import paths, terminal
-from llterm.backends.registry import find_model, open_model
+from llterm.backends.inventory import fast_kernels, fast_text
+from llterm.backends.registry import KnownModel, find_model, open_model
 from llterm.config import Config
 from llterm.config.server_settings import is_address
 from llterm.core.display_text import label_text
+from llterm.core.kernels import Kernels
 from llterm.core.query import Backend, Fact, Failed, Query
 from llterm.core.tokens import Anchor
 from llterm.core.tokens import Path as TokenPath
@@ -30,9 +34,12 @@ _PACKAGES = ("llama-cpp-python", "textual", "rich", "numpy", "typer", "httpx2", 
 Row = tuple[str, str]
 
 
-def examine(config: Config) -> tuple[str, int]:
-    """A report and the exit code: that of the first thing that does not work."""
-    model, error = _model(config)
+def examine(config: Config, overrides: Mapping[str, Any]) -> tuple[str, int]:
+    """A report and the exit code: that of the first thing that does not work.
+
+    `overrides`: typed settings of the model.
+    """
+    model, error = _model(config, overrides)
     sections = [
         ("llterm", _versions()),
         ("terminal", _terminal(config)),
@@ -103,21 +110,21 @@ def _configuration(config: Config) -> list[Row]:
     return [*rows, ("by environment", ", ".join(set_here) or "nothing")]
 
 
-def _model(config: Config) -> tuple[list[Row], LltermError | None]:
+def _model(config: Config, overrides: Mapping[str, Any]) -> tuple[list[Row], LltermError | None]:
     try:
         known = find_model(config.model, config)
         rows = [("name", f"{known.name} ({known.kind})"), ("file", str(known.path or "none"))]
-        return rows + asyncio.run(_try(config)), None
+        return rows + asyncio.run(_try(known, config, overrides)), None
     except LltermError as error:
         rows = [("name", config.model), ("fails", error.title)]
         rows += [("", part) for part in (error.cause, error.hint) if part]
         return rows, error
 
 
-async def _try(config: Config) -> list[Row]:
+async def _try(known: KnownModel, config: Config, overrides: Mapping[str, Any]) -> list[Row]:
     """Open the model and ask it one question."""
     begin = time.perf_counter()
-    backend = await open_model(config.model, config)
+    backend = await open_model(config.model, config, overrides)
     opened = time.perf_counter()
     try:
         _, seconds = await _asked(backend)
@@ -126,9 +133,18 @@ async def _try(config: Config) -> list[Row]:
             ("context", f"{backend.capabilities.context:,} tokens"),
             ("vocabulary", f"{backend.vocabulary.size:,} tokens"),
             ("answers", f"yes, in {seconds:.3f} s"),
+            *_kernels(known, backend.capabilities.kernels),
         ]
     finally:
         await backend.close()
+
+
+def _kernels(known: KnownModel, used: Kernels | None) -> list[Row]:
+    """Those in force, and what fast ones are; none where nothing is computed."""
+    if used is None:
+        return []
+    fast = used if used.words else fast_kernels(known)
+    return [("kernels", used.kind), ("fast kernels", fast_text(fast))]
 
 
 def is_served(name: str, config: Config) -> bool:
@@ -181,7 +197,7 @@ async def _examined(name: str, config: Config) -> list[Row]:
             rows.append(("cache is used", again))
         masks = backend.capabilities.masks
         whole = f"all {backend.vocabulary.size:,} tokens" if masks else "learned as it is seen"
-        rows.append(("vocabulary", whole))
+        rows += [("vocabulary", whole), ("kernels", "the server's own")]
         rows.append(("opens in", f"{opened:.2f} s, {backend.transport.spent.requests} requests"))
         return rows
     finally:

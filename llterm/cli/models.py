@@ -98,13 +98,19 @@ def list_command(
 
 
 @models_app.command("info")
-def info_command(name: Name, format: Format = "text", config: options.ConfigPath = None) -> None:
-    """Say what a model's file holds; loads no weights."""
+def info_command(
+    name: Name,
+    format: Format = "text",
+    kernels: options.Kernels = None,
+    config: options.ConfigPath = None,
+) -> None:
+    """Say what a model's file holds; loads no weights, but where --kernels fast tries these."""
     from llterm.backends.inventory import describe_model
     from llterm.cli.settings import load
     from llterm.reports import models_json, models_text
 
-    description = describe_model(name, load(file=config))
+    kernels = options.checked({"models.kernels": kernels})["kernels"] if kernels else None
+    description = describe_model(name, load(file=config), kernels)
     show = models_json.info_json if format == "json" else models_text.info_text
     put(show(description))
 
@@ -179,10 +185,11 @@ def quantize_command(
 
     Goes into llterm's own folder, named after the model and the quantisation.
     """
+    from llterm.backends.caches import size_of
     from llterm.backends.inventory import size_text
     from llterm.backends.llamacpp.gguf_header import inspect_gguf
     from llterm.backends.llamacpp.quantize import expected_size, file_type, quantize
-    from llterm.backends.model_files import quantized_path, size_of
+    from llterm.backends.model_files import quantized_path
     from llterm.backends.registry import find_model
     from llterm.cli.settings import load
     from llterm.output import ProgressLine

@@ -93,6 +93,7 @@ ConfigPath = Annotated[
     typer.Option("--config", help="Read this file in place of the user's and the project's."),
 ]
 Parallel = Annotated[int | None, _option("", setting("parallel"))]
+Kernels = Annotated[str | None, _option("models", setting("models.kernels"))]
 Threads = Annotated[int | None, _option("models", setting("models.threads"))]
 
 PREFIX: Flags = {
@@ -164,7 +165,9 @@ CONSTRAINT: Flags = {
     "grammar": _flag(Path, help="Suggest only what fits a file's Lark grammar."),
     "json_schema": _flag(Path, help="Suggest only JSON that fits a schema's file."),
 }
-_OF_MODELS = tuple(setting(f"models.{name}") for name in ("context", "threads", "gpu_layers"))
+_OF_MODELS = tuple(
+    setting(f"models.{name}") for name in ("context", "threads", "gpu_layers", "kernels")
+)
 _OF_SERVERS = (setting("parallel"),)
 RUN: Flags = {
     **_settings("models", _OF_MODELS),
@@ -252,7 +255,7 @@ def sampling_flags(values: Mapping[str, Any]) -> dict[str, Any]:
     return _typed("sampling", schema.SAMPLING, values)
 
 
-def model_flags(values: Mapping[str, Any]) -> dict[str, int]:
+def model_flags(values: Mapping[str, Any]) -> dict[str, Any]:
     """The typed settings of a model among a command's parameters. Raises ConfigError."""
     return checked(_typed("models", _OF_MODELS, values) | _typed("", _OF_SERVERS, values))
 

@@ -96,6 +96,7 @@ class ModelConfig:
     batch: int = 512
     gpu_layers: int = 0
     kv_type: str = "f16"
+    kernels: str = "exact"
     server: ServerSettings | None = None
     """Of a model on a server; of the others' settings only `context` counts for it."""
     chat_template: str | None = None
@@ -249,6 +250,9 @@ MODEL = _table(
     Setting("batch", "whole number", "Most tokens a decode.", 64, 8192),
     Setting("gpu_layers", "whole number", "Layers on the GPU.", 0, 1000),
     Setting("kv_type", "text", "Type of the cache.", choices=("f16", "f32", "q8_0")),
+    Setting("kernels", "text",
+            "exact: the same figures on every run; fast: llama.cpp's fastest here, less exact.",
+            choices=("exact", "fast")),
     Setting(
         "chat_template", "text",
         "A chat format: built in (chatml, llama3, gemma, …, plain) or of [formats.NAME]; unset: the"

@@ -48,8 +48,8 @@ _TABLES: Mapping[str, Mapping[Power, str]] = {
     "models": {
         "path": "path",
         # A chat template by name is one of llterm's own, or a table of texts.
-        "harmless": "context threads batch gpu_layers kv_type chat_template dialect model parallel"
-        " timeout connect_timeout price_prompt price_answer",
+        "harmless": "context threads batch gpu_layers kv_type kernels chat_template dialect model"
+        " parallel timeout connect_timeout price_prompt price_answer",
         "server": "base_url key_env key_file key_command insecure_key proxy ca_file",
         "template": "chat_template_file",
     },

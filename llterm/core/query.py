@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from llterm.core.attention_weights import Attention
 from llterm.core.distribution import Distribution, Mask
+from llterm.core.kernels import KernelKind, Kernels
 from llterm.core.server_news import ServerNews
 from llterm.core.tokens import Path, Tail, Vocabulary
 from llterm.errors import LltermError
@@ -57,8 +58,15 @@ class Capabilities:
     """Shows what its layers attend to (`ProvidesAttention`)."""
     weights: FilePath | None = None
     """The GGUF file that it is, for methods that need the weights themselves."""
+    kernels: Kernels | None = None
+    """What its figures are computed with; None where llterm does not compute them."""
     pieces: int = 1
     """How many of its tokens are about one of a usual vocabulary: a mix of bytes has more."""
+
+    @property
+    def kernel_kind(self) -> KernelKind | None:
+        """What its figures are computed with, in a word; None where llterm does not."""
+        return None if self.kernels is None else self.kernels.kind
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -167,6 +175,12 @@ class Source(Protocol):
         Closing the generator (`aclose`) cancels what is still open: the caller is free at once.
         Raises LltermError when nothing can be answered at all.
         """
+
+
+def members_of(source: Source) -> Sequence[Source]:
+    """The models of a mix; of any other source itself."""
+    members: Sequence[Source] = getattr(source, "sources", (source,))
+    return members
 
 
 class Backend(Source, Protocol):

@@ -61,6 +61,8 @@ class ServerNews:
         tell."""
         self.context: int | None = None
         """Tokens that the model sees, where a refusal told."""
+        self.own_kernels = False
+        """Whether somebody chose kernels for the model, as only its server can."""
         self._callbacks: dict[object, Callable[[], None]] = {}
 
     @property

@@ -19,6 +19,7 @@ from collections.abc import (
 )
 from contextlib import AsyncExitStack, aclosing, contextmanager
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -27,6 +28,7 @@ from llterm.config import Config
 from llterm.core.chat_messages import Chat, ChatParts, ChatsTold, chat_draft
 from llterm.core.comparison.divergence import log_softmax
 from llterm.core.distribution import Distribution
+from llterm.core.kernels import of_several
 from llterm.core.mixing.blend import Blend, MemberDistribution, named
 from llterm.core.mixing.byte_distribution import DROPPED, ByteVocabulary, byte_parts
 from llterm.core.mixing.logprob_rows import distribution_of
@@ -113,6 +115,7 @@ class Mix:
             anchored=any(each.anchored for each in able),
             # A byte takes several questions to a model: those of two rounds would mingle.
             rounds=1 if ordered and not self.by_id else 2,
+            kernels=of_several(each.kernels for each in able),
         )
         self.unknown = 0.0
         """The most mass that any answer so far only estimated."""
@@ -482,7 +485,7 @@ def _scored(index: int, id: int, distribution: Distribution, cost: Cost) -> Toke
 async def open_models(
     names: Sequence[str],
     config: Config,
-    overrides: Mapping[str, int] | None = None,
+    overrides: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
     hear: HearNews | None = None,
 ) -> list[Backend]:
@@ -501,7 +504,7 @@ async def open_mix(
     names: Sequence[str],
     recipe: Recipe,
     config: Config,
-    overrides: Mapping[str, int] | None = None,
+    overrides: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
     hear: HearNews | None = None,
     *,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from llterm.core.attribution import Attribution, Question
 from llterm.core.attribution_methods import AttributionSettings
 from llterm.core.display_text import visible
+from llterm.core.kernels import KernelKind
 from llterm.core.query import Backend
 from llterm.core.tokens import Tail, Token, Vocabulary
 from llterm.engine.attribute import Attributions
@@ -40,6 +41,8 @@ class AttributeResult:
     """Tokens at the text's beginning that the model does not see."""
     attribution: Attribution
     seconds: float
+    kernels: KernelKind | None
+    """What its figures were computed with; None where that was elsewhere."""
 
     @property
     def index(self) -> int:
@@ -84,7 +87,8 @@ async def _attribute(
         seconds = time.monotonic() - start
     finally:
         await attributions.close()
-    return AttributeResult(name, vocabulary, question, skipped, answer, seconds)
+    kernels = backend.capabilities.kernel_kind
+    return AttributeResult(name, vocabulary, question, skipped, answer, seconds, kernels)
 
 
 def _place(at: int | None, count: int) -> int:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from llterm.core.chat_messages import Chat
 from llterm.core.comparison.conditions import Condition
+from llterm.core.kernels import KernelKind
 from llterm.core.mixing.mix_recipe import Recipe
 from llterm.core.mixing.opinion_pools import OpinionPool
 from llterm.core.query import Backend
@@ -73,6 +74,15 @@ class ComparisonPlan:
     stride: int
     method: Method
     reference_name: str = ""
+
+    @property
+    def kernels(self) -> Sequence[KernelKind | None]:
+        """What the reference's figures are computed with, then the candidates'; None where that is
+        elsewhere, or was for a base file."""
+        return [
+            None if reader is None else reader.backend.capabilities.kernel_kind
+            for reader in (self.reference, *self.candidates)
+        ]
 
     @classmethod
     async def of(

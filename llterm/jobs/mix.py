@@ -11,6 +11,7 @@ from llterm.backends.remote.remote_backend import ServerUsage, counted
 from llterm.config import Config
 from llterm.config.sampling_values import make_sampling
 from llterm.core.chat_messages import Chat
+from llterm.core.kernels import KernelKind
 from llterm.core.mixing.mix_recipe import Recipe
 from llterm.core.query import Cost
 from llterm.core.sampling.sampler_settings import Sampling
@@ -44,6 +45,8 @@ class MixResult:
     """What of prefix, bans, preset and constraint holds, and who says so, in a line."""
     dropped: str = ""
     """How much of the text the models do not see, in words; empty where they see it all."""
+    kernels: tuple[KernelKind | None, ...] = ()
+    """What each model's figures were computed with; None where that was elsewhere."""
 
     @property
     def data(self) -> bytes:
@@ -108,5 +111,6 @@ async def mix(request: Request, tokens: int, listener: Listener = SILENCE) -> Mi
             chat=begun.opened or None,
             counted=counted(source),
             in_force=begun.in_force(prompt.sight.hidden, drawn=True),
+            kernels=tuple(each.capabilities.kernel_kind for each in source.sources),
             dropped=prompt.sight.dropping(source.capabilities.context),
         )

@@ -49,7 +49,7 @@ class Request:
     """What the text is a reply to; None: what a loom says itself."""
     recipe: Recipe | None = None
     """How several models are mixed; None: there is one, or each is for itself."""
-    overrides: Mapping[str, int] = field(default_factory=dict)
+    overrides: Mapping[str, Any] = field(default_factory=dict)
     """Settings of the models that were typed, by name."""
     rules: Mapping[str, Any] = field(default_factory=dict)
     """Weave settings that were typed, by `WeaveSettings` field: they count more than a loom's."""

@@ -6,14 +6,15 @@ A job is run by `asyncio.run`: ctrl+c cancels it, and it closes its models first
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Protocol
+from typing import Any, Protocol
 
 from llterm.backends.registry import Progress, find_model, open_model
 from llterm.config import Config
 from llterm.core.query import Backend
 from llterm.core.server_news import HearNews, ServerNews
+from llterm.engine.kernel_notes import kernel_notes
 from llterm.engine.mixture import open_mix, open_models
 from llterm.jobs.request import Request
 
@@ -57,6 +58,7 @@ async def opened(request: Request, listener: Listener = SILENCE) -> AsyncGenerat
     else:
         backend = await open_mix(request.models, request.recipe, *how)
     try:
+        _say_kernels([backend], listener)
         yield backend
     finally:
         await backend.close()
@@ -72,15 +74,22 @@ async def all_opened(
     """
     backends = await open_models(request.models, *_opening(request, listener))
     try:
+        _say_kernels(backends, listener)
         yield backends
     finally:
         for backend in backends:
             await backend.close()
 
 
+def _say_kernels(backends: Sequence[Backend], listener: Listener) -> None:
+    for backend in backends:
+        for note in kernel_notes(backend):
+            listener.warn(note)
+
+
 def _opening(
     request: Request, listener: Listener
-) -> tuple[Config, Mapping[str, int], Progress, HearNews]:
+) -> tuple[Config, Mapping[str, Any], Progress, HearNews]:
     """What models are opened with, and who hears of it."""
     progress = load_progress(listener, " and ".join(request.models))
     return request.config, request.overrides, progress, absences(listener)

@@ -12,6 +12,7 @@ from llterm.backends.remote.remote_backend import ServerUsage, counted
 from llterm.constraints.compiled import compile
 from llterm.constraints.spec import Constraint
 from llterm.core.healing import Healer
+from llterm.core.kernels import KernelKind
 from llterm.core.prompt import Prompt
 from llterm.core.query import Backend, Cost
 from llterm.core.sampling.sampler_chain import Chain, Chains
@@ -84,6 +85,8 @@ class SampleResult:
     """How much of the text the model sees."""
     context: int
     """Tokens that the model sees at most."""
+    kernels: KernelKind | None
+    """What its figures were computed with; None where that was elsewhere."""
 
     @property
     def failure(self) -> LltermError | None:
@@ -145,6 +148,7 @@ async def sample(
             counted=counted(backend),
             sight=prompt.sight,
             context=backend.capabilities.context,
+            kernels=backend.capabilities.kernel_kind,
         )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from llterm.backends.remote.remote_backend import ServerUsage, counted
 from llterm.core.chat_messages import Chat
+from llterm.core.kernels import KernelKind
 from llterm.core.query import Backend, Cost
 from llterm.core.scored_text import Summary, TokenReading, summarise
 from llterm.engine.prompt_heads import head_of
@@ -59,6 +60,8 @@ class ScoreResult:
     """What the text is a reply to."""
     counted: tuple[ServerUsage, ...] = ()
     """What went over the wire, where the model is on a server."""
+    kernels: KernelKind | None = None
+    """What its figures were computed with; None where that was elsewhere."""
 
 
 async def score(
@@ -122,6 +125,7 @@ async def _score(
         seconds=time.monotonic() - start,
         chat=request.chat,
         counted=counted(backend),
+        kernels=backend.capabilities.kernel_kind,
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from llterm.backends.remote.remote_backend import ServerUsage, counted
 from llterm.constraints.spec import Constraint
+from llterm.core.kernels import KernelKind
 from llterm.core.mixing.mix_recipe import Mode
 from llterm.core.prompt import Prompt
 from llterm.core.query import Backend, Cost, Source
@@ -56,6 +57,9 @@ class SuggestResult:
     """How much of the story the model sees."""
     context: int
     """Tokens that the model sees at most."""
+    kernels: KernelKind | None
+    """What the figures were computed with; None where that was elsewhere; of a mix fast
+    where those of any model are."""
 
 
 async def suggest(request: Request, listener: Listener = SILENCE) -> SuggestResult:
@@ -112,6 +116,7 @@ async def _suggest(
         seconds=(saved.seconds if saved else 0.0) + time.monotonic() - start,
         sight=prompt.sight,
         context=backend.capabilities.context,
+        kernels=backend.capabilities.kernel_kind,
     )
 
 

@@ -20,6 +20,7 @@ def attribution_json(result: AttributeResult) -> str:
         "version": VERSION,
         "model": result.model,
         "vocabulary": result.vocabulary.fingerprint,
+        "kernels": result.kernels,
         "method": how.method,
         "unit": _unit(how),
         "signed": how.method in SIGNED,

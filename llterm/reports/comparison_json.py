@@ -9,6 +9,7 @@ from llterm.core.chat_messages import chat_fields
 from llterm.core.comparison.divergence import UNTOLD
 from llterm.core.comparison.quant_statistics import Estimate, histogram
 from llterm.core.comparison.reference_comparison import ComparedModel, ModelTrack
+from llterm.core.kernels import KernelKind
 from llterm.core.tokens import Vocabulary
 from llterm.jobs.compare import CompareResult
 from llterm.reports.comparison_text import text_before
@@ -26,7 +27,7 @@ def comparison_json(result: CompareResult) -> Iterator[str]:
         "mode": "reference",
         "unit": "token" if result.plan.by_id else "byte",
         "exact": not result.plan.listing,
-        "reference": {"name": comparison.reference},
+        "reference": {"name": comparison.reference, "kernels": result.plan.kernels[0]},
         "vocabulary": result.plan.vocabulary.fingerprint,
         "source": result.source,
         "chat": chat_fields(result.chat) if result.chat else None,
@@ -35,7 +36,10 @@ def comparison_json(result: CompareResult) -> Iterator[str]:
         "method": result.plan.method,
         "window": result.plan.window,
         "stride": result.plan.stride,
-        "models": [_model(result, model, figures[model.name]) for model in comparison.candidates],
+        "models": [
+            _model(result, model, figures[model.name], kernels)
+            for model, kernels in zip(comparison.candidates, result.plan.kernels[1:], strict=True)
+        ],
         "conditions": [
             {
                 "condition": str(condition),
@@ -52,12 +56,16 @@ def comparison_json(result: CompareResult) -> Iterator[str]:
 
 
 def _model(
-    result: CompareResult, model: ComparedModel, figures: Mapping[str, Estimate]
+    result: CompareResult,
+    model: ComparedModel,
+    figures: Mapping[str, Estimate],
+    kernels: KernelKind | None,
 ) -> dict[str, Any]:
     comparison = result.comparison
     first = next(comparison.divergences(model), None)
     return {
         "name": model.name,
+        "kernels": kernels,
         "figures": _figures(figures),
         "determinism": model.statistics.determinism,
         "creativity": 1.0 - model.statistics.determinism,

@@ -30,6 +30,7 @@ def mix_json(result: MixResult) -> Iterator[str]:
         "models": [
             {
                 "name": name,
+                "kernels": result.kernels[n],
                 "weight": result.recipe.pool.weights[n],
                 "given": counts[n],
                 "determinism": result.determinism(n),

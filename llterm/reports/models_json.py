@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from llterm.backends.caches import parts_of
@@ -11,6 +12,7 @@ from llterm.backends.hub import RemoteModel
 from llterm.backends.inventory import ModelDescription, ModelEntry
 from llterm.backends.llamacpp.memory_estimate import available, fit
 from llterm.core.json_text import json_text
+from llterm.core.kernels import Kernels
 
 VERSION = 1
 
@@ -103,11 +105,25 @@ def info_json(model: ModelDescription) -> str:
             "embedding": info.embedding,
             "memory_needed": model.needs,
             "fit": fit(model.needs),
+            "kernels": known.settings.kernels,
+            "fast_kernels": _fast(model.fast),
             "chat_template": info.template or None,
             "licence": info.licence or None,
             "predicts_text": info.text,
         }
     )
+
+
+def _fast(fast: Kernels | None) -> dict[str, object] | None:
+    """What fast kernels are on this machine; null where they were not tried."""
+    if fast is None:
+        return None
+    drift = fast.drift
+    return {
+        "switches": fast.switches or None,
+        "drift": None if drift is None else asdict(drift),
+        "trouble": fast.trouble or None,
+    }
 
 
 def _json(value: dict[str, object]) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from llterm.backends.caches import parts_of
 from llterm.backends.catalogue import CatalogueEntry
 from llterm.backends.hub import RemoteModel
-from llterm.backends.inventory import ModelDescription, ModelEntry, fit_text, size_text
+from llterm.backends.inventory import ModelDescription, ModelEntry, fast_text, fit_text, size_text
 from llterm.backends.llamacpp.memory_estimate import fit
 from llterm.backends.llamacpp.quantize import BITS
 from llterm.backends.registry import SCRIPTED
@@ -75,6 +75,8 @@ def info_text(model: ModelDescription) -> str:
         ("layers", f"{info.layers:,}"),
         ("embedding", f"{info.embedding:,}"),
         ("memory", f"about {size_text(model.needs)}: {fit(model.needs)}"),
+        ("kernels", f"{known.settings.kernels}, where no flag says otherwise"),
+        ("fast kernels", label_text(fast_text(model.fast))),
         ("chat template", "its own" if info.template else "none; a built-in format is used"),
         ("licence", label_text(info.licence) or "not said"),
         ("predicts text", "yes" if info.text else "no: llterm cannot weave with it"),

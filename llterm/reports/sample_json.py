@@ -28,6 +28,7 @@ def as_json(result: SampleResult) -> str:
         "version": VERSION,
         "model": result.model,
         "vocabulary": result.vocabulary.fingerprint,
+        "kernels": result.kernels,
         "prompt": text_value(result.story.text),
         "prefix": result.story.prefix,
         "chat": chat_fields(result.story.chat) if result.story.chat else None,

@@ -21,6 +21,7 @@ def score_json(result: ScoreResult) -> str:
         "version": VERSION,
         "model": result.model,
         "vocabulary": result.fingerprint,
+        "kernels": result.kernels,
         "chat": chat_fields(result.chat) if result.chat else None,
         "tokens": [_reading(reading) for reading in result.readings],
         "perplexity": summary.perplexity,

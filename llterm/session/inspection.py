@@ -50,6 +50,11 @@ class TokenProvenance:
         name = sampling.get("preset") if isinstance(sampling, Mapping) else None
         return name if isinstance(name, str) else ""
 
+    @property
+    def fast(self) -> bool:
+        """Whether the logprob is of fast kernels."""
+        return self.settings.get("kernels") == "fast"
+
 
 @dataclass(frozen=True, slots=True)
 class TokenPosition:
@@ -383,6 +388,7 @@ def _forced_run(source: Source, token: Token, logprob: float) -> ModelRun:
         settings={"forced": True},
         alternatives=((),),
         arrivals=(Arrival("picked"),),
+        kernels=source.capabilities.kernel_kind,
     )
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from llterm.core.display_text import DisplayText
 from llterm.core.edits import lead, push_down, replace_range
 from llterm.core.history import UndoStep
+from llterm.core.kernels import KernelKind
 from llterm.core.loom_tree import ROOT, Loom, Piece, PieceSlice, Run
 from llterm.core.provenance import (
     Alternative,
@@ -62,11 +63,14 @@ class ModelRun:
     """Of a mix: the model that each token came from; see `Provenance`."""
     arrivals: tuple[Arrival, ...] = ()
     """How each token came; see `Provenance`."""
+    kernels: KernelKind | None = None
+    """What the logprobs were computed with; None where that was elsewhere."""
 
     def piece(self, created: float) -> Piece:
         """The run as a loom keeps it."""
+        settings = self.settings | ({"kernels": "fast"} if self.kernels == "fast" else {})
         birth = provenance_text(
-            Provenance(self.settings, self.alternatives, self.rejected, self.by, self.arrivals)
+            Provenance(settings, self.alternatives, self.rejected, self.by, self.arrivals)
         )
         return Piece(
             0, self.data, self.model, created, self.ids, self.sizes, self.overlap,

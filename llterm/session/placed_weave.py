@@ -94,6 +94,7 @@ class SuggestedPath(ABC):
             alternatives=tuple(
                 alternatives(before, vocabulary) for before in self.distributions[: len(steps)]
             ),
+            kernels=source.capabilities.kernel_kind,
         )
         return self._with_origin(run)
 

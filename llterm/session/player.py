@@ -189,6 +189,7 @@ class Player:
             alternatives=tuple(others),
             by=tuple(by),
             arrivals=tuple(arrivals),
+            kernels=source.capabilities.kernel_kind,
         )
 
     def _situation(self, weave: Weave, tail: Tail, written: bytes) -> Situation:

@@ -19,7 +19,7 @@ import numpy as np
 from llterm.core.distribution import Distribution
 from llterm.core.json_text import json_text
 from llterm.core.prompt import Prompt, PromptDraft
-from llterm.core.query import Cost, Source
+from llterm.core.query import Cost, Source, members_of
 from llterm.core.tokens import LearnsTokens, Tail, Token, Vocabulary
 from llterm.core.weave_state import Weave
 from llterm.core.windows import SeenStory
@@ -160,9 +160,15 @@ def distributions(arrays: Mapping[str, Any]) -> Iterator[Distribution]:
 
 
 def name_of(source: Source) -> str:
-    """Who said it: of a mix, by what formula too."""
+    """Who said it: of a mix, by what formula too. Fast kernels say it otherwise than exact ones."""
     formula = getattr(source, "formula", "")
-    return f"{source.name}: {formula}" if formula else source.name
+    name = f"{source.name}: {formula}" if formula else source.name
+    fast = [
+        f"{member.name} by fast kernels, {kernels.switches}"
+        for member in members_of(source)
+        if (kernels := member.capabilities.kernels) is not None and kernels.kind == "fast"
+    ]
+    return f"{name} ({'; '.join(fast)})" if fast else name
 
 
 Name = tuple[int, str, bool, bool]

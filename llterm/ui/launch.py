@@ -41,7 +41,7 @@ class Launch:
     """Weave as soon as the model is ready, if there is a story."""
     sampling: Mapping[str, Any] = field(default_factory=dict)
     """Sampler settings that were typed, by name; they count more than the loom's own."""
-    overrides: Mapping[str, int] = field(default_factory=dict)
+    overrides: Mapping[str, Any] = field(default_factory=dict)
     """Typed model flags by name; they hold for models that are chosen later too."""
     constraint: Constraint | None = None
     """What suggestions must fit, when typed as a flag."""

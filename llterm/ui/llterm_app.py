@@ -33,6 +33,7 @@ from llterm.core.chat_messages import chat_text
 from llterm.core.display_text import area_text, field_text, label_text
 from llterm.core.query import Backend
 from llterm.core.server_news import HearNews, ServerNews
+from llterm.engine.kernel_notes import kernel_notes
 from llterm.errors import LltermError
 from llterm.keymap import action_of
 from llterm.regular_file import present
@@ -441,6 +442,8 @@ class LltermApp(App[None]):
             raise
         before, self._backend = self._backend, backend
         self.main.model_name = backend.name
+        for note in kernel_notes(backend):
+            self.notify(f"{note}.")
         if before is None and self.launch.constraint is not None:
             with troubles(self.main):
                 await self.session.set_constraint(self.launch.constraint)

@@ -74,3 +74,8 @@ async def test_a_typed_limit_of_requests_reaches_the_wire(config: Path) -> None:
         assert wire.transport.parallel == 7
     finally:
         await backend.close()
+
+
+def test_kernels_are_the_servers_own(config: Path) -> None:
+    said = done(config, "suggest", "-m", "near", "--depth", "1", "--kernels", "fast").stderr
+    assert said.count("--kernels does not apply to near") == 1

@@ -270,6 +270,7 @@ async def open_llama(
             anchored=loaded.ordered,
             attention=loaded.attentive,
             weights=path,
+            kernels=settings.kernels,
         )
         chats = format_of(library(), chosen, loaded.model, vocabulary)
         owner = _ContextThread(runner, loaded.stop)

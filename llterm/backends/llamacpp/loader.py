@@ -13,6 +13,8 @@ from typing import Any
 from llterm.backends.chat_formats import Chosen
 from llterm.backends.llamacpp import thread_budget
 from llterm.backends.llamacpp.binding import StopFlag, library
+from llterm.backends.llamacpp.kernel_switches import EXACT, KernelSwitches
+from llterm.core.kernels import EXACT_KERNELS, Kernels
 from llterm.errors import ModelError
 
 RESERVE = 2048
@@ -45,6 +47,9 @@ class LlamaSettings:
     """Layers put on a GPU, where llama.cpp was built for one."""
     kv_type: str = "f16"
     """Type of the cache: f32, f16, or q8_0."""
+    switches: KernelSwitches = EXACT
+    kernels: Kernels = EXACT_KERNELS
+    """What a person is told of the switches."""
     chat_template: Chosen | None = None
     """A built-in chat format's name, or another format; None is the model's own template, or what
     fits its tokens."""
@@ -94,9 +99,7 @@ def load(
     if cpu_alone:
         params.n_gpu_layers = 0
         params.devices = ctypes.addressof(no_devices)
-    # Repacked weights are evaluated by other kernels for other batch sizes, so that a probability
-    # would depend on what it was asked together with; on AMX machines they crash outright.
-    params.use_extra_bufts = False
+    params.use_extra_bufts = settings.switches.repack
     callback = type(params.progress_callback)(lambda share, _: bool(progress(share)))
     params.progress_callback = callback
     model = llama.llama_model_load_from_file(os.fsencode(path), params)
@@ -107,10 +110,13 @@ def load(
             "Its architecture may be newer than the llama.cpp in use, or memory too small.",
         )
     try:
-        return _open(llama, model, path, settings)
+        loaded = _open(llama, model, path, settings)
     except ModelError:
         llama.llama_model_free(model)
         raise
+    if not settings.switches.exact:
+        loaded.pairs = False
+    return loaded
 
 
 def _open(llama: Any, model: Any, path: Path, settings: LlamaSettings) -> LoadedModel:
@@ -180,7 +186,8 @@ def context_params(llama: Any, settings: LlamaSettings, cells: int, sequences: i
     params.swa_full = True
     # Quantised values need flash attention, which is slower on a CPU (-1: where it can be had).
     quantised = settings.kv_type == "q8_0"
-    params.flash_attn_type = -1 if settings.gpu_layers or quantised else 0
+    wanted = settings.gpu_layers or quantised or settings.switches.flash
+    params.flash_attn_type = -1 if wanted else 0
     params.type_k = params.type_v = _KV_TYPES[settings.kv_type]
     params.n_threads = params.n_threads_batch = thread_budget.thread_count(settings.threads)
     return params

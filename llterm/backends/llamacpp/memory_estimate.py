@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Literal
 
+from llterm.backends.caches import size_of
 from llterm.backends.llamacpp.gguf_header import ModelInfo
 from llterm.backends.llamacpp.loader import MOST_CONTEXT, RESERVE, LlamaSettings
 from llterm.errors import ModelError
@@ -39,13 +40,16 @@ def check_room(info: ModelInfo, settings: LlamaSettings) -> None:
     cells = window + RESERVE
     cache = round(info.cell * cells * _WIDTH[settings.kv_type] / 2)
     # The scores of a whole batch with every cell; flash attention, which q8_0 needs, keeps none.
-    scores = 0 if settings.kv_type == "q8_0" else 4 * info.heads * cells * max(settings.batch, 64)
+    flash = settings.kv_type == "q8_0" or settings.switches.flash
+    scores = 0 if flash else 4 * info.heads * cells * max(settings.batch, 64)
+    # Weights are read where the file lies; those laid out anew are copies.
+    copies = size_of(info.path) if settings.switches.repack else 0
     free = available()
-    if free and cache + scores > free:
+    if free and cache + scores + copies > free:
         raise ModelError(
             f"There is not enough memory for {info.path.name}",
-            f"A context of {window:,} tokens takes {(cache + scores) / 1e9:,.1f} GB beside the"
-            f" weights, about; {free / 1e9:,.1f} GB can be had.",
+            f"A context of {window:,} tokens takes {(cache + scores + copies) / 1e9:,.1f} GB beside"
+            f" the weights, about; {free / 1e9:,.1f} GB can be had.",
             "Set a smaller one with --context, or close other programs.",
         )
 

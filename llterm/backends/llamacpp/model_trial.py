@@ -8,24 +8,14 @@ starts pay nothing.
 from __future__ import annotations
 
 import asyncio
-import importlib.metadata
-import logging
-import os
-import re
-import resource
-import signal
-import subprocess
 import sys
-import tempfile
-from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path as FilePath
-from typing import Any
 
-from llterm import child_processes, paths
+from llterm import paths
 from llterm.backends.llamacpp.gguf_header import check_gguf, check_vocabulary
 from llterm.backends.llamacpp.llama_backend import open_llama
 from llterm.backends.llamacpp.loader import LlamaSettings
+from llterm.backends.llamacpp.trial_process import begin_trial, mark_of, run_trial
 from llterm.core.query import Failed, Query
 from llterm.core.tokens import Anchor, Path
 from llterm.errors import LltermError, ModelError
@@ -34,13 +24,9 @@ from llterm.json_file import keep_json, read_json
 _MOST_BYTES = 1 << 20
 REFUSED = 3
 """How the child ends where a file is refused in good order; with 0 where all went well."""
-SECONDS = 900
-"""Processor time of a trial: far more than any sound file takes."""
 MOST = 256
 """Files that are remembered."""
 _BUNDLED = FilePath(__file__).parents[2] / "models"
-_ASSERTED = re.compile(r"GGML_ASSERT\(.*\) failed.*")
-_PACKAGE = "llama-cpp-python"
 
 
 async def try_file(path: FilePath) -> None:
@@ -51,59 +37,22 @@ async def try_file(path: FilePath) -> None:
     if path.parent == _BUNDLED:
         return
     try:
-        mark = _mark(path)
+        mark = mark_of(path)
     except OSError:
         return  # Opening it says why.
     if mark in remembered():
         return
     await asyncio.to_thread(check_gguf, path)
     await asyncio.to_thread(check_vocabulary, path)
-    with tempfile.TemporaryFile() as said:
-        code = await _tried(str(mark[0]), said)
-        said.seek(0)
-        words = said.read().decode("utf-8", "replace").splitlines()
-    if code == 0:
+    end = await run_trial(__name__, str(mark[0]))
+    if end.code == 0:
         remember(mark)
-    elif code != REFUSED:
+    elif end.code != REFUSED:
         raise ModelError(
             f"{path.name} cannot be opened",
-            f"A trial of it in another process ended {_ending(code, words)}.",
+            f"A trial of it in another process ended {end.told}.",
             "The file may be damaged or badly converted: look for another one of this model.",
         )
-
-
-async def _tried(path: str, said: Any) -> int:
-    process = await asyncio.create_subprocess_exec(
-        *child_processes.command(__name__, path),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=said,
-        env={**os.environ, "GGML_NO_BACKTRACE": "1"},
-        # ctrl+c comes to the parent alone, which ends the child.
-        start_new_session=True,
-    )
-    try:
-        return await process.wait()
-    finally:
-        with suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
-
-
-def _ending(code: int, words: Sequence[str]) -> str:
-    """How it ended, in the words of llama.cpp's check where there are such."""
-    text = [line.strip() for line in words if line.strip()]
-    asserted = [found[0] for found in map(_ASSERTED.search, text) if found]
-    how = f"with {signal.Signals(-code).name}" if code < 0 else "early"
-    last = (asserted or text or [""])[-1][:200]
-    return f"{how}; its last words: {last}" if last else how
-
-
-def _mark(path: FilePath) -> list[object]:
-    """What tells this very file, for this very llama.cpp."""
-    facts = path.stat()
-    version = importlib.metadata.version(_PACKAGE)
-    return [str(path.absolute()), facts.st_size, facts.st_mtime_ns, version]
 
 
 def remembered() -> list[object]:
@@ -121,11 +70,8 @@ def remember(mark: list[object]) -> None:
 
 
 def main() -> None:
-    """The child: try the file that is the one argument. Its last words go to stderr."""
-    child_processes.end_with_the_parent()
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
-    logging.basicConfig(level=logging.ERROR, format="%(message)s")
+    """The child: try the file that is the one argument."""
+    begin_trial()
     try:
         asyncio.run(_try(FilePath(sys.argv[1])))
     except LltermError:

@@ -33,6 +33,7 @@ from llterm.core.query import (
     Query,
     Source,
     TokenScore,
+    members_of,
 )
 from llterm.core.server_news import ServerNews
 from llterm.core.tokens import Anchor, Path, Tail
@@ -474,7 +475,7 @@ def server_of(source: Source | None) -> RemoteBackend | None:
 
 def counted(source: Source | None) -> tuple[ServerUsage, ...]:
     """The counter of a model on a server; of a mix, those of its models."""
-    servers = filter(None, map(server_of, getattr(source, "sources", (source,))))
+    servers = filter(None, map(server_of, () if source is None else members_of(source)))
     return tuple(ServerUsage(server.name, server.transport.spent) for server in servers)
 
 

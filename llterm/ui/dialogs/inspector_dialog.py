@@ -105,6 +105,8 @@ def then_and_now(born: TokenProvenance, now: tuple[float, float] | None, count: 
     then = [f"model {of_logprob(born.logprob)}"] if born.logprob is not None else []
     if arrival.p_final is not None:
         then.append(f"chain {percent(arrival.p_final)} of {arrival.kept or 0:,} kept")
+    if born.fast:
+        then.append("fast kernels")
     if born.preset:
         then.append(label_text(born.preset))
     past = f"When chosen ({way}{by}): {', '.join(then)}"

@@ -289,12 +289,16 @@ class WeaveView:
 
 
 def in_force_pieces(session: Session) -> list[str]:
-    """Bans, biases, memory and constraint of this loom, or of the configuration, in a few words."""
+    """Bans, biases, memory and constraint of this loom, or of the configuration, and other kernels
+    than exact ones, in a few words."""
     sight = session.figures.sight
     hidden = sight.hidden if sight is not None and not sight.chat else 0
     memory = memory_piece(session.document.prefix, hidden)
     constraint = session.constraint
+    source = session.source
+    fast = source is not None and source.capabilities.kernel_kind == "fast"
     return [
+        *(["fast kernels"] if fast else []),
         *ban_pieces(session.sampling),
         *([memory] if memory else []),
         *([constraint.kind] if constraint is not None else []),
