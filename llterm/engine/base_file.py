@@ -20,7 +20,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llterm.core.comparison.packed_rows import pack, unpack, width
-from llterm.core.distribution import Reals
 from llterm.core.tokens import Tail
 from llterm.errors import LltermError, UsageError, reason
 from llterm.regular_file import open_file
@@ -92,7 +91,7 @@ class BaseFile:
         part = self._tokens[index * self.window : (index + 1) * self.window]
         return tuple(part.tolist())
 
-    def rows(self, index: int, start: int, stop: int) -> Reals:
+    def rows(self, index: int, start: int, stop: int) -> NDArray[np.float32]:
         """Logprobs before the window's tokens `start` to `stop`, shape (stop - start, size).
 
         Raises UsageError where a row is no probabilities (a damaged file).

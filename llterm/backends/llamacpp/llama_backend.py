@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path as FilePath
@@ -30,6 +31,9 @@ from llterm.core.tokens import Tail
 from llterm.errors import Interrupted, LltermError
 
 log = logging.getLogger(__name__)
+
+UNREAD = 2
+"""Decodes ahead of the reading of their logits: more would only take memory."""
 
 
 @dataclass(slots=True, eq=False)
@@ -109,9 +113,12 @@ class _ContextThread(threading.Thread):
 
     def _work(self, job: _OwnerJob[Any]) -> None:
         end: LltermError | None = None
+        unread: deque[Future[None]] = deque()
         try:
             for burst in job.work(self.runner):
-                self._reader.submit(job.read, burst)
+                unread.append(self._reader.submit(job.read, burst))
+                if len(unread) > UNREAD:
+                    unread.popleft().result()
                 if job.cancelled:
                     break
         except Stopped:

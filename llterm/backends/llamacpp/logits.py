@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import repeat
 
 import numpy as np
 from numpy.typing import NDArray
 
 from llterm.core.distribution import Distribution, Mask
+from llterm.core.logit_rows import (
+    RowScratch,
+    best_ids_of_rows,
+    blocks,
+    exponentials,
+    moments,
+    ranks,
+)
 from llterm.core.query import Query
 from llterm.core.tokens import Anchor, Path
 from llterm.errors import ModelError
-
-_SLACK = 3.0
-"""A first threshold, in nats below the best: a few dozen candidates; lowered where they are few."""
 
 
 def best_of(logits: NDArray[np.float32], model: str) -> NDArray[np.float32]:
@@ -38,97 +43,96 @@ def check_numbers(numbers: NDArray[np.float32], model: str, what: str) -> None:
 
 
 def read_distributions(
-    logits: NDArray[np.float32], queries: Sequence[Query], model: str, *, spread: bool = False
+    logits: NDArray[np.float32],
+    queries: Sequence[Query],
+    model: str,
+    scratch: RowScratch,
+    *,
+    spread: bool = False,
 ) -> list[Distribution]:
     """One distribution a query from logits of shape (queries, vocabulary size).
 
-    The rows are read together: one `exp` over all of them, and a threshold before any sorting,
-    which is a tenth of the cost of partitioning each row. `spread`: with the varentropy too, which
-    is a pass more. Raises ModelError as `best_of`.
+    `spread`: with the varentropy too, which is a pass more. Raises ModelError as `best_of`.
     """
-    best = best_of(logits, model)
-    shifted = logits - best[:, None]
-    # Far below what float32 can tell from 0, and e^s·s stays a number where a logit is −∞.
-    np.maximum(shifted, -200.0, out=shifted)
-    p = np.exp(shifted)
-    totals = p.sum(axis=1)
-    # Σ −p·ln p with p = e^s / t is ln t − Σ e^s·s / t.
-    weighted = np.einsum("ij,ij->i", p, shifted) / totals
-    norms = np.log(totals)
-    entropies = np.maximum((norms - weighted) / math.log(2), 0.0).tolist()
-    spreads: list[float] | list[None] = [None] * len(queries)
-    if spread:
-        # Var(−ln p) = Var(s): the norm is the same for all of a row.
-        squares = np.einsum("ij,ij,ij->i", p, shifted, shifted) / totals
-        spreads = np.maximum((squares - weighted**2) / math.log(2) ** 2, 0.0).tolist()
-    flat = np.flatnonzero(shifted > -_SLACK)
-    width = logits.shape[1]
-    bounds = np.searchsorted(flat, np.arange(len(queries) + 1) * width).tolist()
-    distributions = []
-    for index, query in enumerate(queries):
-        row, norm = shifted[index], float(norms[index])
-        near = flat[bounds[index] : bounds[index + 1]] - index * width
-        ids = _top(row, near, query.keep)
-        permitted = 1.0
-        if query.mask is not None:
-            ids, permitted = _masked(row, p[index], ids, query.mask, query.keep)
-            permitted = min(permitted / float(totals[index]), 1.0)
-        logprobs = row[ids] - np.float32(norm)
-        listed = float(np.exp(logprobs).sum())
-        distributions.append(
-            Distribution(
-                ids=ids.astype(np.int32),
-                logprobs=logprobs,
-                rest=max(1.0 - listed, 0.0) if len(ids) < len(row) else 0.0,
-                permitted=permitted,
-                entropy=(entropies[index], entropies[index]),
-                exact=True,
-                full=row - np.float32(norm) if query.full else None,
-                log_z=float(best[index]) + norm,
-                varentropy=spreads[index],
-            )
-        )
+    distributions: list[Distribution] = []
+    for part in blocks(len(queries), logits.shape[1]):
+        distributions += _block(logits[part], queries[part], model, scratch, spread=spread)
     return distributions
 
 
+def _block(logits: NDArray[np.float32], queries: Sequence[Query], model: str, scratch: RowScratch,
+           *, spread: bool) -> Iterator[Distribution]:  # fmt: skip
+    best = best_of(logits, model)
+    shifted, powers, totals = exponentials(logits, best, scratch)
+    entropies, spreads = moments(shifted, powers, totals, scratch, spread=spread)
+    listed = best_ids_of_rows(shifted, max(query.keep for query in queries), scratch)
+    norms = np.log(totals)
+    below = np.take_along_axis(shifted, listed, axis=1)
+    logprobs = (below - norms[:, None]).astype(np.float32)
+    mass = np.exp(logprobs).cumsum(axis=1, dtype=np.float64)
+    ids = listed.astype(np.int32)
+    whole = logits.shape[1]
+    figures = zip(
+        queries, ids, logprobs, mass, entropies.tolist(), (best + norms).tolist(),
+        repeat(None) if spreads is None else spreads.tolist(), strict=False,
+    )  # fmt: skip
+    for index, (query, row_ids, row_logprobs, sums, entropy, log_z, variance) in enumerate(figures):
+        keep = min(query.keep, whole)
+        row_ids, row_logprobs = row_ids[:keep], row_logprobs[:keep]
+        known, permitted = float(sums[keep - 1]) if keep else 0.0, 1.0
+        if query.mask is not None:
+            row_ids, permitted = _masked(
+                shifted[index], powers[index], row_ids, query.mask, query.keep
+            )
+            permitted = min(permitted / float(totals[index]), 1.0)
+            row_logprobs = (shifted[index, row_ids] - norms[index]).astype(np.float32)
+            known = float(np.exp(row_logprobs).sum())
+        yield Distribution(
+            ids=row_ids,
+            logprobs=row_logprobs,
+            rest=max(1.0 - known, 0.0) if len(row_ids) < whole else 0.0,
+            permitted=permitted,
+            entropy=(entropy, entropy),
+            exact=True,
+            full=(shifted[index] - norms[index]).astype(np.float32) if query.full else None,
+            log_z=log_z,
+            varentropy=variance,
+        )
+
+
 def read_scores(
-    logits: NDArray[np.float32], tokens: Sequence[int], keep: int, model: str
-) -> list[tuple[float, int, Distribution]]:
+    logits: NDArray[np.float32],
+    tokens: Sequence[int],
+    keep: int,
+    model: str,
+    scratch: RowScratch,
+) -> Iterator[tuple[float, int, Distribution]]:
     """For each row the logprob and the rank of its token, and the distribution around it.
 
     `logits` has shape (tokens, vocabulary size). Ranks begin at 1; of equal ones the lower id
     comes first. Raises ModelError as `best_of`.
     """
     query = Query(Path(Anchor(())), keep)
-    distributions = read_distributions(logits, [query] * len(tokens), model, spread=True)
-    scores = []
-    for row, token, distribution in zip(logits, tokens, distributions, strict=True):
-        own = row[token]
-        rank = 1 + int((row > own).sum()) + int((row[:token] == own).sum())
-        # The distribution's first id is the row's best: its logprob gives the row's norm.
-        norm = float(row[distribution.ids[0]]) - float(distribution.logprobs[0])
-        scores.append((float(own) - norm, rank, distribution))
-    return scores
-
-
-def _top(row: NDArray[np.float32], near: NDArray[np.int64], keep: int) -> NDArray[np.int64]:
-    """Ids of the `keep` largest, descending, ties by id. `near`: ids above the first threshold."""
-    slack = _SLACK
-    while len(near) < min(keep, len(row)):
-        slack += 1.5
-        near = np.flatnonzero(row > -slack) if slack < 100 else np.arange(len(row))
-    return near[np.argsort(-row[near], kind="stable")[:keep]]
+    for part in blocks(len(tokens), logits.shape[1]):
+        rows, own = logits[part], np.array(tokens[part], np.int64)
+        distributions = list(_block(rows, [query] * len(own), model, scratch, spread=True))
+        norms = np.array([one.log_z for one in distributions])
+        logprobs = rows[np.arange(len(own)), own] - norms
+        yield from zip(
+            logprobs.tolist(), ranks(rows, own, scratch).tolist(), distributions, strict=True
+        )
 
 
 def _masked(
     row: NDArray[np.float32],
     p: NDArray[np.float32],
-    ids: NDArray[np.int64],
+    ids: NDArray[np.int32],
     mask: Mask,
     keep: int,
-) -> tuple[NDArray[np.int64], float]:
+) -> tuple[NDArray[np.int32], float]:
     """The listed ids with the top `keep` allowed ones among them, and the allowed mass."""
     allowed = np.flatnonzero(mask.allowed)
     best = allowed[np.argsort(-row[allowed], kind="stable")[:keep]]
     joined = np.union1d(ids, best)
-    return joined[np.argsort(-row[joined], kind="stable")], float(p[allowed].sum(dtype=np.float64))
+    joined = joined[np.argsort(-row[joined], kind="stable")].astype(np.int32)
+    return joined, float(p[allowed].sum(dtype=np.float64))

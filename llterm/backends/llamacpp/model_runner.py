@@ -15,8 +15,10 @@ from llterm.backends.llamacpp.attention_capture import read_attention
 from llterm.backends.llamacpp.binding import Batch, Stopped, decode_error, library
 from llterm.backends.llamacpp.kv_cache import TRUNK, CopyCells, DecodeRow, KVCache, RemoveCells
 from llterm.backends.llamacpp.loader import LlamaSettings, LoadedModel
+from llterm.backends.llamacpp.logit_buffers import LogitBuffers
 from llterm.backends.llamacpp.logits import best_of, read_distributions, read_scores
 from llterm.core.attention_weights import Attention
+from llterm.core.logit_rows import RowScratch
 from llterm.core.query import Cost, Fact, Failed, LogitRows, Query, TokenScore
 from llterm.core.tokens import Anchor, Tail
 from llterm.errors import LltermError
@@ -32,6 +34,7 @@ NEW_STORY = 8
 """A text that shares less than this part of its tokens with the last one starts an empty cache."""
 SCORED = 128
 """Rows of logits a decode while a text is scored."""
+NO_COST = Cost()
 ASIDE = 512
 """Most tokens that are scored beside the story; more would need the cells of another story."""
 
@@ -53,6 +56,9 @@ class ModelRunner:
         limit = int(self._llama.llama_n_batch(loaded.context))
         self._batch = Batch(self._llama, limit)
         self.spent = Cost()
+        self._buffers = LogitBuffers()
+        self._scratch = RowScratch()
+        """For bursts alone: they are read on one thread."""
         self._doubles = 0
         """Tokens evaluated beside a lone row, not booked yet."""
 
@@ -81,7 +87,7 @@ class ModelRunner:
     def score(self, tokens: Tail, start: int, keep: int) -> Iterator[Burst[TokenScore]]:
         """The tokens from `start` on, in order; the one at 0 has nothing before it."""
         for first, following, logits, cost in self._read(tokens, start, aside=True):
-            yield partial(_scored, self._name, first, following, keep, logits, cost)
+            yield partial(_scored, self._name, self._scratch, first, following, keep, logits, cost)
 
     def rows(self, tokens: Tail, start: int, *, aside: bool) -> Iterator[Burst[LogitRows]]:
         """The logits before each of the tokens from `start` on, in order."""
@@ -148,7 +154,7 @@ class ModelRunner:
             costs = [Cost(size) for size in sizes]
             costs[0] += Cost(extra, extra, 1)
             self.spent += sum(costs, Cost())
-            yield partial(_answered, self._name, asked, logits, costs)
+            yield partial(_answered, self._name, self._scratch, asked, logits, costs)
 
     def attention(self, tokens: Tail, rows: int, columns: int) -> Iterator[Burst[Attention]]:
         """What the layers attend to at the end of a text, read in a context of its own."""
@@ -196,7 +202,8 @@ class ModelRunner:
                 self.spent += sum(costs, Cost())
                 costs[0] += self._call() + extra
                 extra = Cost()
-                yield partial(_answered, self._name, asked, self._logits(done), costs)
+                logits = self._logits(done)
+                yield partial(_answered, self._name, self._scratch, asked, logits, costs)
                 rows = rows[done:]
             waiting = later
 
@@ -285,7 +292,7 @@ class ModelRunner:
     def _logits(self, rows: int) -> NDArray[np.float32]:
         """A copy: the next decode may begin while these are read."""
         raw = self._llama.llama_get_logits(self._loaded.context)
-        return np.ctypeslib.as_array(raw, (rows, self._size)).copy()
+        return self._buffers.copy(np.ctypeslib.as_array(raw, (rows, self._size)))
 
     def _call(self) -> Cost:
         """Book a decode on what was spent."""
@@ -324,19 +331,34 @@ def _cost(query: Query, row: DecodeRow) -> Cost:
 
 
 def _answered(
-    model: str, queries: Sequence[Query], logits: NDArray[np.float32], costs: Sequence[Cost]
+    model: str,
+    scratch: RowScratch,
+    queries: Sequence[Query],
+    logits: NDArray[np.float32],
+    costs: Sequence[Cost],
 ) -> list[Fact | Failed]:
-    answered = zip(queries, read_distributions(logits, queries, model), costs, strict=True)
-    return [Fact(query.path, distribution, cost) for query, distribution, cost in answered]
+    distributions = read_distributions(logits, queries, model, scratch)
+    return [
+        Fact(query.path, distribution, cost)
+        for query, distribution, cost in zip(queries, distributions, costs, strict=True)
+    ]
 
 
 def _scored(
-    model: str, first: int, tokens: Tail, keep: int, logits: NDArray[np.float32], cost: Cost
+    model: str,
+    scratch: RowScratch,
+    first: int,
+    tokens: Tail,
+    keep: int,
+    logits: NDArray[np.float32],
+    cost: Cost,
 ) -> list[TokenScore]:
-    scores = read_scores(logits, tokens, keep, model)
+    scores = read_scores(logits, tokens, keep, model, scratch)
     return [
-        TokenScore(first + n, token, logprob, rank, distribution, Cost() if n else cost)
-        for n, (token, (logprob, rank, distribution)) in enumerate(zip(tokens, scores, strict=True))
+        TokenScore(index, token, logprob, rank, distribution, NO_COST if index > first else cost)
+        for index, (token, (logprob, rank, distribution)) in enumerate(
+            zip(tokens, scores, strict=True), first
+        )
     ]
 
 

@@ -1,29 +1,30 @@
 """What a model expected at each place of a text, beside what the reference expected there.
 
 The figures of one place are those of `log_softmax` and `kl_divergence` in llama.cpp's
-tools/perplexity/perplexity.cpp, in float64 where it has float32.
+tools/perplexity/perplexity.cpp: numbers of single tokens in float32, sums in float64.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from llterm.core.distribution import Reals
-from llterm.core.mixing.logprob_rows import best_ids
-
-Integers = NDArray[np.int64]
+from llterm.core.logit_rows import (
+    Floats,
+    Integers,
+    Numbers,
+    RowScratch,
+    best_ids_of_rows,
+    exponentials,
+    ranks,
+)
 
 UNTOLD = -1
 """The id of a first choice that a server left out."""
 LEAST = -16.0
 """Tokens to which the reference gives a logprob of no more than this do not count."""
-BLOCK = 1 << 17
-"""Numbers worked on at a time: small enough for a processor's cache, and for any vocabulary."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,52 +60,99 @@ class ComparedTokens:
     NaN where the row of either is not known whole."""
 
 
-def log_softmax(logits: NDArray[np.floating[Any]]) -> Reals:
-    """Logprobs, shape (n, size), from logits of that shape."""
+@dataclass(frozen=True, slots=True, eq=False)
+class SeenRows:
+    """Whole rows of n places, and how the model that they are of saw the tokens there.
+
+    A logprob is a number of `rows` less the place's number of `norms`. The numbers of rows lie near
+    0 where it matters, so that float32 keeps their differences.
+    """
+
+    rows: Numbers
+    """Shape (n, size)."""
+    norms: Reals
+    """Shape (n,)."""
+    powers: Floats
+    """e to the power of `rows`, as far as they were needed; else of no account."""
+    totals: Reals
+    """e to the power of `norms`."""
+    tokens: ScoredTokens
+
+    def top(self, place: int, count: int, scratch: RowScratch) -> tuple[tuple[int, float], ...]:
+        """The most probable tokens of one place, with their probabilities."""
+        row, norm = self.rows[place : place + 1], self.norms[place]
+        ids = best_ids_of_rows(row, count, scratch)[0]
+        p = np.exp(row[0, ids].astype(np.float64) - norm)
+        return tuple(zip(ids.tolist(), p.tolist(), strict=True))
+
+
+def log_softmax(logits: Numbers) -> Reals:
+    """Logprobs, shape (n, size), from logits of that shape, in float64 throughout."""
     rows = np.asarray(logits, np.float64)
     rows = rows - rows.max(axis=1, keepdims=True)
     rows -= np.log(np.exp(rows).sum(axis=1, keepdims=True))
     return np.asarray(rows, np.float64)
 
 
-def score_tokens(rows: Reals, tokens: Integers) -> ScoredTokens:
-    """How a model with these logprobs, shape (n, size), sees the tokens, shape (n,)."""
-    places = np.arange(len(tokens))
-    own = rows[places, tokens]
-    above = np.count_nonzero(rows > own[:, None], axis=1)
-    level = np.count_nonzero(rows >= own[:, None], axis=1) - above
-    tied = np.zeros_like(above)
-    for n in np.flatnonzero(level > 1).tolist():
-        tied[n] = np.count_nonzero(rows[n, : tokens[n]] == own[n])
-    choice = rows.argmax(axis=1)
-    return ScoredTokens(own, 1 + above + tied, choice, np.exp(rows[places, choice]))
+def see_logits(logits: Numbers, tokens: Integers, scratch: RowScratch) -> SeenRows:
+    """How a model with these logits, shape (n, size), sees the tokens, shape (n,).
 
-
-def counted_p(base: Reals) -> Reals:
-    """The reference's probabilities, shape (n, size); 0 where they do not count."""
-    p = np.exp(base)
-    p[base <= LEAST] = 0.0
-    return p
-
-
-def compare_rows(base: Reals, p: Reals, rows: Reals, tokens: Integers) -> ComparedTokens:
-    """A candidate's logprobs beside the reference's, both of shape (n, size); `p`: see `counted_p`.
-
-    Infinite where the candidate holds a token impossible that the reference counts.
+    The rows stand in the scratch until it is used again.
     """
+    choice, best = _best(logits)
+    rows, powers, totals = exponentials(logits, best, scratch)
+    norms = np.log(totals)
+    own = logits[np.arange(len(tokens)), tokens].astype(np.float64) - best - norms
+    seen = ScoredTokens(own, ranks(logits, tokens, scratch), choice, 1.0 / totals)
+    return SeenRows(rows, norms, powers, totals, seen)
+
+
+def see_logprobs(logprobs: Numbers, tokens: Integers, scratch: RowScratch) -> SeenRows:
+    """The same of logprobs, which count as they are."""
+    choice, best = _best(logprobs)
+    powers = np.exp(logprobs, out=scratch.floats("powers", logprobs.shape))
+    own = logprobs[np.arange(len(tokens)), tokens].astype(np.float64)
+    sure = np.exp(best.astype(np.float64))
+    seen = ScoredTokens(own, ranks(logprobs, tokens, scratch), choice, sure)
+    return SeenRows(logprobs, np.zeros(len(tokens)), powers, np.ones(len(tokens)), seen)
+
+
+def _best(rows: Numbers) -> tuple[Integers, Numbers]:
+    """The lowest id of a largest number of each row, and that number."""
+    choice = rows.argmax(axis=1)
+    return choice, rows[np.arange(len(rows)), choice]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CountedMass:
+    """What the reference counts of a block: probabilities of its tokens above `LEAST`."""
+
+    p: Floats
+    """Shape (n, size), up to a constant a row; 0 where they do not count."""
+    sums: Reals
+    """Of each row."""
+
+
+def counted_mass(base: SeenRows, scratch: RowScratch) -> CountedMass:
+    """Of the reference's rows, whose `powers` are used up."""
+    borders = (base.norms + LEAST).astype(np.float32)
+    counts = np.greater(base.rows, borders[:, None], out=scratch.flags(base.rows.shape))
+    p = np.multiply(base.powers, counts, out=base.powers)
+    return CountedMass(p, p.sum(axis=1, dtype=np.float64))
+
+
+def divergence(base: SeenRows, counted: CountedMass, seen: SeenRows) -> Reals:
+    """KL divergence from the reference in nats, shape (n,): Σ p·(ln p − ln q).
+
+    Infinite where the candidate holds a token impossible that the reference counts. The
+    candidate's `powers` are used up.
+    """
+    apart = seen.powers
     with np.errstate(invalid="ignore"):  # Impossible for both: it does not count.
-        apart = base - rows
-    if not np.isfinite(apart).all():
-        apart[p == 0.0] = 0.0
-    return ComparedTokens(score_tokens(rows, tokens), np.einsum("ij,ij->i", p, apart))
-
-
-def blocks(count: int, size: int) -> list[slice]:
-    """Slices of `count` rows of `size` numbers, to be worked on one after the other."""
-    step = max(BLOCK // size, 1)
-    return [slice(start, min(start + step, count)) for start in range(0, count, step)]
-
-
-def top_tokens(row: Reals, count: int) -> list[tuple[int, float]]:
-    """The most probable tokens of one row of logprobs, with their probabilities."""
-    return [(int(id), math.exp(row[id])) for id in best_ids(row, np.arange(len(row)), count)]
+        np.subtract(base.rows, seen.rows, out=apart)
+        np.multiply(apart, counted.p, out=apart)
+    sums = apart.sum(axis=1, dtype=np.float64)
+    if np.isnan(sums).any():
+        apart[counted.p == 0.0] = 0.0
+        sums = apart.sum(axis=1, dtype=np.float64)
+    return np.asarray((sums + (seen.norms - base.norms) * counted.sums) / base.totals, np.float64)

@@ -12,12 +12,13 @@ import numpy as np
 from llterm.core.comparison.divergence import (
     ComparedTokens,
     ScoredTokens,
-    compare_rows,
-    counted_p,
-    top_tokens,
+    SeenRows,
+    counted_mass,
+    divergence,
+    see_logprobs,
 )
 from llterm.core.comparison.quant_statistics import QuantStatistics
-from llterm.core.distribution import Reals
+from llterm.core.logit_rows import RowScratch
 from llterm.core.mixing.blend import Blend, MemberDistribution
 from llterm.core.tokens import Token
 
@@ -83,42 +84,43 @@ class MixedPlace:
 
 def place_of(blend: Blend, token: int) -> MixedPlace:
     """All models at one place; `token` stands there, or `NONE`."""
-    base = blend.row[None, :]
     tokens = np.array([max(token, 0)])
-    p = counted_p(base)
+    base = see_logprobs(blend.row[None, :], tokens, RowScratch())
+    scratch = RowScratch()
+    counted = counted_mass(base, scratch)
 
     def side(heard: MemberDistribution) -> ModelAtPlace | None:
         if heard.unknown >= 1.0 and not np.isfinite(heard.row).any():
             return None
-        compared = compare_rows(base, p, heard.row[None, :], tokens)
+        seen = see_logprobs(heard.row[None, :], tokens, scratch)
+        exact = heard.exact and blend.exact
+        kld = float(divergence(base, counted, seen)[0]) if exact else None
         return _model_at_place(
-            heard.row, token, compared, 1.0 - heard.unknown,
-            exact_p=heard.tells(token), exact_kld=heard.exact and blend.exact,
-        )  # fmt: skip
+            seen, token, kld, 1.0 - heard.unknown, scratch, exact_p=heard.tells(token)
+        )
 
-    own = compare_rows(base, p, base, tokens)
     known = 1.0 if blend.exact else 1.0 - blend.unknown
-    mix = _model_at_place(blend.row, token, own, known, exact_p=blend.tells(token), exact_kld=True)
+    mix = _model_at_place(base, token, 0.0, known, scratch, exact_p=blend.tells(token))
     return MixedPlace(token, mix, tuple(side(one) for one in blend.voices))
 
 
 def _model_at_place(
-    row: Reals,
+    seen: SeenRows,
     token: int,
-    compared: ComparedTokens,
+    kld: float | None,
     known: float,
+    scratch: RowScratch,
     *,
     exact_p: bool,
-    exact_kld: bool,
 ) -> ModelAtPlace:
-    """`exact_p`: the token's probability is no estimate; `exact_kld`: nor is any other."""
+    """`exact_p`: the token's probability is no estimate. `kld`: None where it would be one."""
     stands = token != NONE
-    p = math.exp(compared.seen.logprob[0]) if stands else 0.0
+    p = math.exp(seen.tokens.logprob[0]) if stands else 0.0
     return ModelAtPlace(
-        top=tuple(top_tokens(row, LISTED)),
+        top=seen.top(0, LISTED, scratch),
         p=p if exact_p or not stands else None,
-        rank=int(compared.seen.rank[0]) if stands and exact_p else 0,
-        kld=max(float(compared.kld[0]), 0.0) if exact_kld else None,
+        rank=int(seen.tokens.rank[0]) if stands and exact_p else 0,
+        kld=None if kld is None else max(kld, 0.0),
         known=known,
     )
 

@@ -11,8 +11,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from llterm.core.distribution import Reals
-
 DEEPEST = np.float32(16)
 """Nats below the best."""
 
@@ -48,8 +46,9 @@ def pack(logits: NDArray[np.float32]) -> Packed:
     return packed
 
 
-def unpack(packed: Packed, size: int) -> Reals:
+def unpack(packed: Packed, size: int) -> NDArray[np.float32]:
     """Logprobs, shape (n, size). They add up to 1 only as far as 16 bits allow."""
     heads = np.ascontiguousarray(packed[:, :4]).view("<f4")
-    rows = heads[:, :1] * packed[:, 4 : 4 + size].astype(np.float32) + heads[:, 1:]
-    return np.asarray(rows, np.float64)
+    rows: NDArray[np.float32] = np.multiply(packed[:, 4 : 4 + size], heads[:, :1], dtype=np.float32)
+    rows += heads[:, 1:]
+    return rows

@@ -5,7 +5,6 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,27 +12,24 @@ from numpy.typing import NDArray
 from llterm.core.comparison.divergence import (
     UNTOLD,
     ComparedTokens,
-    Integers,
     ScoredTokens,
-    blocks,
-    compare_rows,
-    counted_p,
-    log_softmax,
-    score_tokens,
-    top_tokens,
+    SeenRows,
+    counted_mass,
+    divergence,
+    see_logits,
+    see_logprobs,
 )
 from llterm.core.comparison.quant_statistics import Estimate, QuantStatistics
 from llterm.core.distribution import Reals
+from llterm.core.logit_rows import Floats, Integers, Numbers, RowScratch, blocks
 
 WORST = 10
 """Places kept of each candidate."""
 LISTED = 5
 """Tokens listed there."""
 
-Floats = NDArray[np.float32]
 Ints = NDArray[np.int32]
-Logits = NDArray[np.floating[Any]]
-RowsOrScores = Logits | ScoredTokens
+RowsOrScores = Numbers | ScoredTokens
 """What a model tells of some places: whole rows, or only how it saw the tokens."""
 
 
@@ -94,19 +90,16 @@ class ComparedModel:
         self.track.put(where, compared.seen, compared.kld)
         self.statistics.add(seen, compared)
 
-    def note(self, begin: int, base: Reals, rows: Reals, compared: ComparedTokens) -> None:
+    def note(self, begin: int, base: SeenRows, rows: SeenRows, kld: Reals,
+             scratch: RowScratch) -> None:  # fmt: skip
         """Keep the worst of these places; `begin` is the number of the first of them."""
-        least = self._worst[0][0] if len(self._worst) == WORST else -1.0
-        for n in np.flatnonzero(compared.kld > least).tolist():
-            kld = float(compared.kld[n])
-            if len(self._worst) == WORST and kld <= self._worst[0][0]:
-                continue
-            number = begin + n
-            worst = WorstPlace(
-                kld, number, tuple(top_tokens(base[n], LISTED)), tuple(top_tokens(rows[n], LISTED))
-            )
+        for n in np.argsort(-kld, kind="stable")[:WORST].tolist():
+            if len(self._worst) == WORST and kld[n] <= self._worst[0][0]:
+                return
+            top, base_top = rows.top(n, LISTED, scratch), base.top(n, LISTED, scratch)
+            worst = WorstPlace(float(kld[n]), begin + n, base_top, top)
             push = heapq.heappush if len(self._worst) < WORST else heapq.heappushpop
-            push(self._worst, (kld, -number, worst))
+            push(self._worst, (worst.kld, -worst.number, worst))
 
 
 class ReferenceComparison:
@@ -122,6 +115,8 @@ class ReferenceComparison:
         self.candidates = [ComparedModel(name, len(places)) for name in candidates]
         self.done = 0
         """Places compared so far."""
+        self._scratch, self._scratch_beside = RowScratch(), RowScratch()
+        """The reference's and a candidate's."""
 
     def add(
         self, base: RowsOrScores, rows: Sequence[RowsOrScores], tokens: Integers, *, raw: bool
@@ -134,12 +129,13 @@ class ReferenceComparison:
         """
         size = max(1 if isinstance(one, ScoredTokens) else one.shape[1] for one in (base, *rows))
         for part in blocks(len(tokens), size):
-            own = p = None
+            see_base = see_logits if raw else see_logprobs
+            whole = counted = None
             if isinstance(base, ScoredTokens):
                 seen = base[part]
             else:
-                own = log_softmax(base[part]) if raw else np.asarray(base[part], np.float64)
-                seen, p = score_tokens(own, tokens[part]), counted_p(own)
+                whole = see_base(base[part], tokens[part], self._scratch)
+                seen, counted = whole.tokens, counted_mass(whole, self._scratch)
             where = slice(self.done, self.done + len(seen))
             self.tokens[where] = tokens[part]
             self.base.put(where, seen)
@@ -147,13 +143,13 @@ class ReferenceComparison:
                 if isinstance(model_rows, ScoredTokens):
                     candidate.put(where, seen, _uncompared(model_rows[part]))
                     continue
-                theirs = log_softmax(model_rows[part])
-                if own is None or p is None:
-                    candidate.put(where, seen, _uncompared(score_tokens(theirs, tokens[part])))
+                theirs = see_logits(model_rows[part], tokens[part], self._scratch_beside)
+                if whole is None or counted is None:
+                    candidate.put(where, seen, _uncompared(theirs.tokens))
                     continue
-                compared = compare_rows(own, p, theirs, tokens[part])
+                compared = ComparedTokens(theirs.tokens, divergence(whole, counted, theirs))
                 candidate.put(where, seen, compared)
-                candidate.note(self.done, own, theirs, compared)
+                candidate.note(self.done, whole, theirs, compared.kld, self._scratch_beside)
             self.done = where.stop
         for candidate in self.candidates:
             candidate.statistics.mark()

@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llterm.core.comparison.conditions import parse
-from llterm.core.comparison.divergence import LEAST, Integers
+from llterm.core.comparison.divergence import LEAST
 from llterm.core.comparison.quant_statistics import FEWEST_PLACES, NAMES, SNAPSHOTS, histogram
 from llterm.core.comparison.reference_comparison import WORST, ReferenceComparison
 from llterm.core.distribution import Reals
+from llterm.core.logit_rows import Integers
 from llterm.errors import UsageError
 
 SIZE = 23
