@@ -81,7 +81,11 @@ def _layouts(model: Path, stories: Sequence[Tail]) -> list[Row]:
         truth = [joint(tree, canonical(context, tree)) for tree in trees]
         doubled = [_valued(tree, lambda tree: evaluated(context, tree)) for tree in trees]
         passes = [
-            _valued(tree, lambda tree: in_order(context, tree), before=lambda tree: evaluated(context, tree))
+            _valued(
+                tree,
+                lambda tree: in_order(context, tree),
+                before=lambda tree: evaluated(context, tree),
+            )
             for tree in trees
         ]
     with closing(Context(model, cells - 768, unified=False, double=True)) as context:
@@ -112,9 +116,7 @@ def _valued(
 def _layout_rows(
     name: str, found: Sequence[tuple[Joint, float]], truth: Sequence[Joint], usual: float
 ) -> list[Row]:
-    same = sum(
-        _best(values) == _best(true) for (values, _), true in zip(found, truth, strict=True)
-    )
+    same = sum(_best(values) == _best(true) for (values, _), true in zip(found, truth, strict=True))
     apart = [
         abs(values[path] - true[path])
         for (values, _), true in zip(found, truth, strict=True)

@@ -148,7 +148,9 @@ def grown(context: Context, story: Tail, choose: Choose) -> tuple[Tree, Rows]:
     levels, facts = [tuple(level)], Rows()
     for depth in range(DEPTH):
         tokens = (story + path for path in level)
-        rows = context.rows([(text[-1], len(text) - 1, slots[text[len(story) :]]) for text in tokens])
+        rows = context.rows(
+            [(text[-1], len(text) - 1, slots[text[len(story) :]]) for text in tokens]
+        )
         facts.update(zip(level, rows, strict=True))
         level = choose(depth + 1, level, rows)
         slots = _placed(context, slots, level, end)
@@ -264,11 +266,20 @@ def as_before(model: Path, trees: Sequence[Tree]) -> list[tuple[dict[Tail, float
         for number, tree in enumerate(trees):
             given, made = Path(folder) / f"{number}.npz", Path(folder) / f"{number}-out.npz"
             tree.save(given)
-            command = [sys.executable, "-m", "benchmarks.layouts", str(model), str(given), str(made)]
+            command = [
+                sys.executable,
+                "-m",
+                "benchmarks.layouts",
+                str(model),
+                str(given),
+                str(made),
+            ]
             subprocess.run(command, env={**os.environ, KERNEL: "0"}, check=True)
             with np.load(made) as arrays:
                 paths, values = arrays["paths"].tolist(), arrays["values"].tolist()
-                found.append((dict(zip(map(tuple, paths), values, strict=True)), arrays["took"].item()))
+                found.append(
+                    (dict(zip(map(tuple, paths), values, strict=True)), arrays["took"].item())
+                )
     return found
 
 

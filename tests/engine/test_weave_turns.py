@@ -25,9 +25,7 @@ class Whimsical(ScriptedBackend):
 
     def __init__(self, seed: int, *, ordered: bool = True, anchored: bool = False) -> None:
         super().__init__()
-        self.capabilities = replace(
-            self.capabilities, batch=5, ordered=ordered, anchored=anchored
-        )
+        self.capabilities = replace(self.capabilities, batch=5, ordered=ordered, anchored=anchored)
         self.asked: list[tuple[Tail, ...]] = []
         self._chance = random.Random(seed)
 

@@ -64,9 +64,7 @@ class KVCache:
     trunk comes back (an undo, another accept), and the first to be let go.
     """
 
-    def __init__(
-        self, sequences: int, *, whole: bool, parked: int, ordered: bool = False
-    ) -> None:
+    def __init__(self, sequences: int, *, whole: bool, parked: int, ordered: bool = False) -> None:
         """`whole`: states can only be copied as a whole (recurrent and hybrid models).
 
         `parked`: most cells that parked paths may hold. Every row looks at every cell in use.
