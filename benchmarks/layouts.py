@@ -1,7 +1,7 @@
 """One tree of suggestions, its paths laid into the cache in different ways.
 
-`python -m benchmarks.layouts MODEL TREE OUT` evaluates a tree as llterm did before it gave lone rows
-a company and k-quants one kernel: the choice of kernels is the process's.
+`python -m benchmarks.layouts MODEL TREE OUT` evaluates a tree as llterm did before it gave lone
+rows a company and k-quants one kernel: the choice of kernels is the process's.
 """
 
 from __future__ import annotations

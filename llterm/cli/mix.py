@@ -12,6 +12,7 @@ from llterm.cli.arguments import (
     Values,
     WeaveArguments,
     as_text,
+    check_sampling,
     constraint_of,
     given_text,
     index_of,
@@ -61,6 +62,7 @@ _REPORT = (
 def mix(values: Values) -> int:
     """Mix or compare, and print a report. Returns the exit code."""
     config = load(file=values["config"])
+    check_sampling(checked(sampling_flags(values)), config)
     compared = values["text"] is not None or values["base"] is not None
     mode = values["mode"] or ("reference" if compared else config.mix.mode)
     values = {**values, "mode": mode, **_configured(values, config.mix, mode)}
@@ -105,9 +107,6 @@ def _open_screen(
         file, prompt = None, read.text.decode("utf-8", "surrogateescape")
         prefix, chat = read.prefix or None, read.chat
     typed, rules = sampling_flags(values), dict[str, Any]()
-    mix_job.mix_sampling(
-        checked(typed), config
-    )  # What is wrong is told before the screen is taken.
     if file is None or not (is_loom(file) and present(file)):
         # What is on show is what is drawn from: no half-written word is finished first.
         typed, rules = {"sampling.preset": config.mix.preset, **typed}, {"weave.heal": False}

@@ -46,7 +46,7 @@ details[open] > summary {{ background: #3a3f4a; color: #fff; }}
 .ramp {{ display: inline-block; width: 10rem; height: 0.7rem; vertical-align: middle;
   background: linear-gradient(to right, {ramp}); }}
 {heat}
-@media print {{ body {{ background: none; color: #000; }} }}
+@media print {{ body {{ background: none; }} body, h1, header {{ color: #000; }} }}
 </style>
 <h1>{title}</h1>
 <header>{figures}<br><span class="ramp"></span> expected → surprising</header>

@@ -57,9 +57,14 @@ class KeyGate:
         """Whether an event has to wait for its turn; the app gets it again then."""
         if event is self._passing:
             self._passing = None
-            return False
+            if self._ended:
+                self._waiting.appendleft(event)
+            return self._ended
         if not isinstance(event, InputEvent | Paste) or event.is_forwarded:
             return False
+        if self._ended:
+            self._waiting.append(event)
+            return True
         if self._free():
             self._place = self._here
             return False
@@ -101,7 +106,7 @@ class KeyGate:
 
     async def _let_through(self) -> None:
         try:
-            while self._waiting and not self._app._exit:
+            while self._waiting and not self._ended:
                 await self._rest(self._under_way)
                 self._let_one_through()
                 if self._waiting:
@@ -116,7 +121,7 @@ class KeyGate:
         return not (before or behind or self._under_way(but=self._app))
 
     def _let_one_through(self) -> None:
-        if not self._app._exit:
+        if not self._ended:
             self._place = self._here
             self._passing = self._waiting.popleft()
             self._passing.set_sender(self._app)
@@ -129,10 +134,10 @@ class KeyGate:
         with self._app.batch_update():
             while self._waiting and monotonic() < end:
                 await self._rest(self._acting)
-                if self._app._exit or self._here != self._place:
+                if self._ended or self._here != self._place:
                     break
                 self._let_one_through()
-        if not self._app._exit:
+        if not self._ended:
             self._app.screen.check_idle()
         if self._waiting and monotonic() >= end:
             await asyncio.sleep(_FRAME)
@@ -140,7 +145,7 @@ class KeyGate:
     async def _rest(self, under_way: Callable[[], MessagePump | Worker[Any] | None]) -> None:
         """Until the last event has been acted on, with all that came of it."""
         looks = 0
-        while not self._app._exit and (busy := under_way()) is not None:
+        while not self._ended and (busy := under_way()) is not None:
             looks += 1
             if looks > _QUICK + MOST and busy is not self._app:
                 self._stuck.add(busy)
@@ -168,6 +173,11 @@ class KeyGate:
         if drawing and self._here != self._place and screen not in self._stuck:
             return self._acting(but) or screen
         return self._acting(but)
+
+    @property
+    def _ended(self) -> bool:
+        """Whether nothing acts on keys any more: they are the next app's (`left`)."""
+        return self._app._exit or not self._app._screen_stack
 
     @property
     def _here(self) -> object:

@@ -81,6 +81,15 @@ async def test_a_flag_beats_the_file_and_a_trial_alone_chooses_nothing(
     assert await kernels_of(Config(), FAST) == told
 
 
+async def test_only_exact_ones_wait_for_the_same_cells(monkeypatch: pytest.MonkeyPatch) -> None:
+    trials_find(monkeypatch)
+    config = Config(models={"fable": ModelConfig(kv_type="q8_0")})
+    exact, fast = await open_model("fable", config), await open_model("fable", config, FAST)
+    assert (exact.capabilities.anchored, fast.capabilities.anchored) == (True, False)
+    await exact.close()
+    await fast.close()
+
+
 async def test_ones_that_end_the_program_leave_the_exact_ones(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -212,6 +212,26 @@ async def test_scores_equal_decoding_alone(models: dict[str, Path], name: str) -
     await backend.close()
 
 
+async def test_the_smallest_batch_reads_what_a_large_one_does(models: dict[str, Path]) -> None:
+    """To the last digit: a long story, a text scored beside it, and a long one in its place."""
+    figures = []
+    for batch in (64, 512):
+        backend = await open_llama(models["bundled"], LlamaSettings(threads=1, batch=batch))
+        try:
+            tokens = backend.vocabulary.prefix + backend.vocabulary.encode((TEXT + b". ") * 60)
+            assert len(tokens) > 620
+            story = TokenPath(Anchor(tokens[:300]))
+            fact = (await ask(backend, [Query(story, keep=8)]))[story.tokens]
+            logprobs = fact.distribution.logprobs.tolist()
+            for size in (400, 620):
+                scores = backend.score(tokens[:size], 100 if size == 620 else 200)
+                logprobs += [score.logprob async for score in scores]
+            figures.append(logprobs)
+        finally:
+            await backend.close()
+    assert figures[0] == figures[1]
+
+
 @pytest.mark.parametrize("name", ALL)
 async def test_scoring_a_part_leaves_the_weave_where_it_is(
     models: dict[str, Path], name: str

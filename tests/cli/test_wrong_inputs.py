@@ -10,6 +10,7 @@ import pytest
 
 from llterm.jobs.inputs import MOST_BYTES
 from tests.helpers.bundled_model import BUNDLED
+from tests.helpers.command_lines import commands, least, parameters
 from tests.helpers.mutated_models import gguf_header
 from tests.helpers.program import Ran, run
 
@@ -128,6 +129,15 @@ def test_wrong_inputs(tmp_path: Path, case: tuple[str, Make, str, int, str, str]
 
 def test_no_two_errors_are_alike(tmp_path: Path) -> None:
     assert len({case[0] for case in WRONG}) == len(WRONG) >= 30
+
+
+@pytest.mark.parametrize("command", [name for name in commands() if "preset" in parameters(name)])
+def test_a_preset_that_is_not_there_is_a_persons_error(tmp_path: Path, command: str) -> None:
+    ran = run(tmp_path, *least(command, preset="nowhere"))
+    assert ran.code == 2, ran.err
+    assert is_titled(ran), ran.err
+    assert "nowhere" in ran.err
+    assert not ran.out
 
 
 def test_wrong_variables(tmp_path: Path) -> None:

@@ -89,6 +89,8 @@ async def act(begun: Session, way: str) -> None:
             assert before.startswith(story(begun))
             begun.undo()
             assert story(begun) == before
+            # A redo would leave it again.
+            begun.edit(document.cursor, document.cursor, " a")
         case "undo":
             begun.undo()
         case "redo":

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from textual.containers import VerticalScroll
+from textual.events import Key
 from textual.screen import Screen
 from textual.widgets import OptionList
 
@@ -181,3 +182,19 @@ async def test_a_disk_that_never_answers_holds_no_key_up_for_ever(
             answered.set()
         assert at.story == f"{STORY}!"
         assert at.app.screen is at.main
+
+
+async def test_keys_that_come_when_the_screens_have_gone_are_the_next_apps(start: Start) -> None:
+    async with start() as at:
+        screens = [*at.app._screen_stack]
+        at.app._screen_stack.clear()
+        try:
+            for key in "no":
+                await at.app.on_event(Key(key, key))
+            left = at.app.gate.left()
+        finally:
+            at.app._screen_stack.extend(screens)
+        assert [event.key for event in left if isinstance(event, Key)] == ["n", "o"]
+        at.app.gate.open()
+        await acted(at)
+        assert at.story == f"{STORY}no"

@@ -110,13 +110,10 @@ def load(
             "Its architecture may be newer than the llama.cpp in use, or memory too small.",
         )
     try:
-        loaded = _open(llama, model, path, settings)
+        return _open(llama, model, path, settings)
     except ModelError:
         llama.llama_model_free(model)
         raise
-    if not settings.switches.exact:
-        loaded.pairs = False
-    return loaded
 
 
 def _open(llama: Any, model: Any, path: Path, settings: LlamaSettings) -> LoadedModel:
@@ -158,8 +155,10 @@ def _open(llama: Any, model: Any, path: Path, settings: LlamaSettings) -> Loaded
         )
     # One more sequence is for the double of a row that would be evaluated alone, one for scoring.
     kind = llama.llama_model_ftype(model)
+    exact = settings.switches.exact
+    quantised = kind not in _FLOAT or settings.kv_type == "q8_0"
     # The state of a recurrent model cannot be taken back to a place before.
-    ordered = not whole and (kind not in _FLOAT or settings.kv_type == "q8_0")
+    ordered = exact and quantised and not whole
     return LoadedModel(
         model=model,
         context=context,
@@ -169,7 +168,7 @@ def _open(llama: Any, model: Any, path: Path, settings: LlamaSettings) -> Loaded
         whole=whole,
         attentive=not llama.llama_model_is_recurrent(model),
         parked=_parked(llama, model),
-        pairs=kind in _HALF or ordered,
+        pairs=exact and (kind in _HALF or ordered),
         ordered=ordered,
         settings=settings,
         threads=params.n_threads,

@@ -29,11 +29,11 @@ Answer = TypeVar("Answer", bound=Fact | Failed | TokenScore | LogitRows | Attent
 Burst = Callable[[], Sequence[Answer]]
 """What one decode answered, to be read from its logits on another thread."""
 CHUNK = 128
-"""Tokens a decode while a long prompt is evaluated: a stop waits for no more than one."""
+"""Most tokens a decode while a long prompt is evaluated: a stop waits for no more than one."""
 NEW_STORY = 8
 """A text that shares less than this part of its tokens with the last one starts an empty cache."""
 SCORED = 128
-"""Rows of logits a decode while a text is scored."""
+"""Most rows of logits a decode while a text is scored."""
 NO_COST = Cost()
 ASIDE = 512
 """Most tokens that are scored beside the story; more would need the cells of another story."""
@@ -117,8 +117,9 @@ class ModelRunner:
             sequence = self._loaded.sequences + 1
             self._make([CopyCells(TRUNK, sequence, 0, begin)])
         try:
-            for first in range(begin, len(tokens) - 1, SCORED):
-                part = tokens[first : min(first + SCORED, len(tokens) - 1)]
+            most = min(SCORED, self._batch.size)
+            for first in range(begin, len(tokens) - 1, most):
+                part = tokens[first : min(first + most, len(tokens) - 1)]
                 logits = self._decode_part(part, first, sequence, every=True)
                 if not aside:
                     self._cache.trunk = self._cache.trunk[:first] + part
@@ -241,7 +242,7 @@ class ModelRunner:
         moves, held = self._cache.move_trunk(trunk)
         self._make(moves)
         while held < len(trunk):
-            part = trunk[held : held + CHUNK]
+            part = trunk[held : held + min(CHUNK, self._batch.size)]
             try:
                 self._decode_part(part, held, TRUNK, every=False)
             except (Stopped, LltermError):
