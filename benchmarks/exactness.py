@@ -1,8 +1,8 @@
 """How near a model's figures come to those of each path evaluated alone, and at what cost.
 
 The canonical value of a path: decoded in a new context, each token in a batch of two equal rows,
-its cells in order. First a tree whose paths are laid into the cache in different ways; then `suggest`
-against a best-first search that has only canonical values.
+its cells in order. First a tree whose paths are laid into the cache in different ways; then
+`suggest` against a best-first search that has only canonical values.
 """
 
 from __future__ import annotations
