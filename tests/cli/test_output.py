@@ -15,12 +15,13 @@ from llterm.errors import LltermError, UsageError
 from llterm.number_format import count_of
 
 SOURCES = sorted(Path(package).parent.rglob("*.py"))
-CHILDREN = ("backends/gradients_child.py", "backends/llamacpp/quantize.py",
-            "backends/template_child.py")  # fmt: skip
+CHILDREN = ("backends/gradients_child.py", "backends/llamacpp/kernel_trial.py",
+            "backends/llamacpp/quantize.py", "backends/template_child.py")  # fmt: skip
 """Processes of their own, whose stdout is for llterm alone."""
 WRITERS = ("output.py", "supervise.py", "ui/llterm_app.py", *CHILDREN)
 READERS = (
     "regular_file.py",
+    "backends/llamacpp/kernel_trial.py",
     "backends/llamacpp/memory_estimate.py",
     "ui/external_editor.py",
     "backends/gradients_child.py",
