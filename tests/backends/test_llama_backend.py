@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from llterm.backends.llamacpp import LlamaBackend, LlamaSettings, open_llama
+from llterm.backends.registry import BUNDLED, MODELS
 from llterm.core.distribution import Mask
 from llterm.core.query import Cost, Fact, Failed, Query, TokenScore
 from llterm.core.tokens import Anchor, Tail
@@ -230,6 +231,24 @@ async def test_the_smallest_batch_reads_what_a_large_one_does(models: dict[str, 
         finally:
             await backend.close()
     assert figures[0] == figures[1]
+
+
+@pytest.mark.parametrize("name", ["fable", "fable-q8_0"])
+async def test_a_place_alone_is_what_it_is_among_others(name: str) -> None:
+    """But for the rounding of a float32."""
+    backend = await open_llama(MODELS / BUNDLED[name], LlamaSettings(threads=1))
+    try:
+        tokens = backend.vocabulary.prefix + backend.vocabulary.encode(TEXT * 8)
+        rows = [row async for part in backend.rows(tokens, aside=False) for row in part.logits]
+        for count in range(30, len(tokens), 7):
+            path = TokenPath(Anchor(tokens[:count]))
+            alone = (await ask(backend, [Query(path, full=True)]))[path.tokens].distribution.full
+            assert alone is not None
+            among = rows[count - 1] - np.logaddexp.reduce(rows[count - 1].astype(np.float64))
+            likely = among > -7
+            assert np.abs(alone - among)[likely].max() < 2e-6
+    finally:
+        await backend.close()
 
 
 @pytest.mark.parametrize("name", ALL)

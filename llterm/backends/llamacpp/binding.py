@@ -116,8 +116,9 @@ class Batch:
         self.count = end
 
     def add_double(self, sequence: int) -> None:
-        """Append the first token once more, in a sequence of no account; its logits are unread."""
-        self.add((int(self._tokens[0]),), 0, sequence, last=False)
+        """Append the first token once more, in a sequence of no account; its logits are unread, but
+        asked for: the last layer is evaluated for rows whose logits are."""
+        self.add((int(self._tokens[0]),), 0, sequence, last=True)
 
     def free(self) -> None:
         self._llama.llama_batch_free(self.raw)
