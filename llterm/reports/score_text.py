@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TypeVar
 
 from llterm.backends.remote.remote_backend import counted_words
@@ -65,15 +66,16 @@ def _ends_whole(data: bytes) -> bool:
 def score_table(result: ScoreResult) -> str:
     """A line a token: bits, rank, entropy, the token, and what was expected rather."""
     head = f"{'bits':>6} {'rank':>6} {'entropy':>7}    token and what was likelier"
-    return "\n".join([head, *(_line(reading) for reading in result.readings)])
+    label = cache(visible)  # A text has few different tokens, and each row names up to four.
+    return "\n".join([head, *(_line(reading, label) for reading in result.readings)])
 
 
-def _line(reading: TokenReading) -> str:
+def _line(reading: TokenReading, label: Callable[[bytes], str]) -> str:
     better = [
         c for c in reading.top[:3] if c.logprob > reading.logprob and c.token != reading.token
     ]
-    rather = "  ".join(f"{visible(c.token.data)} {of_logprob(c.logprob)}" for c in better)
-    token = visible(reading.token.data)
+    rather = "  ".join(f"{label(c.token.data)} {of_logprob(c.logprob)}" for c in better)
+    token = label(reading.token.data)
     mark = glyph(heat(reading, "surprisal"))
     rank, entropy = f"{reading.rank}", f"{reading.entropy:.1f}"
     if "rank" in reading.at_least:
