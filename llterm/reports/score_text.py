@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import TypeVar
@@ -35,7 +35,7 @@ class TokenGroup:
         return max(heat(reading, measure) for reading in self.readings)
 
 
-def token_groups(readings: Sequence[TokenReading]) -> Iterator[TokenGroup]:
+def token_groups(readings: Iterable[TokenReading]) -> Iterator[TokenGroup]:
     """The tokens as text, in order."""
     for group in by_character(readings, lambda reading: reading.token.data):
         data = b"".join(reading.token.data for reading in group)

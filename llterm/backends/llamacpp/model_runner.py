@@ -19,13 +19,13 @@ from llterm.backends.llamacpp.logit_buffers import LogitBuffers
 from llterm.backends.llamacpp.logits import best_of, read_distributions, read_scores
 from llterm.core.attention_weights import Attention
 from llterm.core.logit_rows import RowScratch
-from llterm.core.query import Cost, Fact, Failed, LogitRows, Query, TokenScore
+from llterm.core.query import Cost, Fact, Failed, LogitRows, Query, ScoreColumns
 from llterm.core.tokens import Anchor, Tail
 from llterm.errors import LltermError
 
 log = logging.getLogger(__name__)
 
-Answer = TypeVar("Answer", bound=Fact | Failed | TokenScore | LogitRows | Attention)
+Answer = TypeVar("Answer", bound=Fact | Failed | ScoreColumns | LogitRows | Attention)
 Burst = Callable[[], Sequence[Answer]]
 """What one decode answered, to be read from its logits on another thread."""
 CHUNK = 128
@@ -34,7 +34,6 @@ NEW_STORY = 8
 """A text that shares less than this part of its tokens with the last one starts an empty cache."""
 SCORED = 128
 """Most rows of logits a decode while a text is scored."""
-NO_COST = Cost()
 ASIDE = 512
 """Most tokens that are scored beside the story; more would need the cells of another story."""
 
@@ -84,7 +83,7 @@ class ModelRunner:
             if fitting:
                 yield from self._answer(anchor, fitting)
 
-    def score(self, tokens: Tail, start: int, keep: int) -> Iterator[Burst[TokenScore]]:
+    def score(self, tokens: Tail, start: int, keep: int) -> Iterator[Burst[ScoreColumns]]:
         """The tokens from `start` on, in order; the one at 0 has nothing before it."""
         for first, following, logits, cost in self._read(tokens, start, aside=True):
             yield partial(_scored, self._name, self._scratch, first, following, keep, logits, cost)
@@ -353,14 +352,8 @@ def _scored(
     keep: int,
     logits: NDArray[np.float32],
     cost: Cost,
-) -> list[TokenScore]:
-    scores = read_scores(logits, tokens, keep, model, scratch)
-    return [
-        TokenScore(index, token, logprob, rank, distribution, NO_COST if index > first else cost)
-        for index, (token, (logprob, rank, distribution)) in enumerate(
-            zip(tokens, scores, strict=True), first
-        )
-    ]
+) -> list[ScoreColumns]:
+    return [read_scores(logits, tokens, keep, model, scratch, first, cost)]
 
 
 def _rows(model: str, first: int, logits: NDArray[np.float32], cost: Cost) -> list[LogitRows]:
