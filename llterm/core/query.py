@@ -273,9 +273,12 @@ class ScoresInColumns(Protocol):
     those with all of a model can."""
 
     def score_columns(
-        self, tokens: Tail, start: int = 1, keep: int = 64
+        self, tokens: Tail, start: int = 1, keep: int = 64, *, aside: bool = True
     ) -> AsyncGenerator[ScoreColumns]:
-        """As `score`, in parts, in order. Closing the generator cancels. Raises LltermError."""
+        """As `score`, in parts, in order. Closing the generator cancels. Raises LltermError.
+
+        `aside`: as in `ProvidesLogits.rows`.
+        """
 
 
 @runtime_checkable

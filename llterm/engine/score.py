@@ -41,7 +41,8 @@ async def score_text(
     for seen in windows:
         tokens, start, shift = _tokens(text, prefix, seen, method)
         if isinstance(backend, ScoresInColumns):
-            async with aclosing(backend.score_columns(tokens, start, keep)) as parts:
+            columns = backend.score_columns(tokens, start, keep, aside=False)
+            async with aclosing(columns) as parts:
                 async for part in parts:
                     yield ReadingColumns(part, backend.vocabulary, part.first + shift), part.cost
             continue

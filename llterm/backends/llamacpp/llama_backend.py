@@ -215,9 +215,9 @@ class LlamaBackend:
                     yield scored
 
     def score_columns(
-        self, tokens: Tail, start: int = 1, keep: int = 64
+        self, tokens: Tail, start: int = 1, keep: int = 64, *, aside: bool = True
     ) -> AsyncGenerator[ScoreColumns]:
-        return self._run(lambda runner: runner.score(tokens, start, keep))
+        return self._run(lambda runner: runner.score(tokens, start, keep, aside=aside))
 
     def rows(
         self, tokens: Tail, start: int = 1, *, aside: bool = True
