@@ -18,7 +18,7 @@ from llterm.backends.llamacpp.loader import LlamaSettings, LoadedModel
 from llterm.backends.llamacpp.logit_buffers import LogitBuffers
 from llterm.backends.llamacpp.logits import best_of, read_distributions, read_scores
 from llterm.core.attention_weights import Attention
-from llterm.core.logit_rows import RowScratch
+from llterm.core.logit_rows import RowScratch, rows_at_once
 from llterm.core.query import Cost, Fact, Failed, LogitRows, Query, ScoreColumns
 from llterm.core.tokens import Anchor, Tail
 from llterm.errors import LltermError
@@ -28,12 +28,10 @@ log = logging.getLogger(__name__)
 Answer = TypeVar("Answer", bound=Fact | Failed | ScoreColumns | LogitRows | Attention)
 Burst = Callable[[], Sequence[Answer]]
 """What one decode answered, to be read from its logits on another thread."""
-CHUNK = 128
+CHUNK = 256
 """Most tokens a decode while a long prompt is evaluated: a stop waits for no more than one."""
 NEW_STORY = 8
 """A text that shares less than this part of its tokens with the last one starts an empty cache."""
-SCORED = 128
-"""Most rows of logits a decode while a text is scored."""
 ASIDE = 512
 """Most tokens that are scored beside the story; more would need the cells of another story."""
 
@@ -118,7 +116,7 @@ class ModelRunner:
             sequence = self._loaded.sequences + 1
             self._make([CopyCells(TRUNK, sequence, 0, begin)])
         try:
-            most = min(SCORED, self._batch.size)
+            most = min(rows_at_once(self._size), self._batch.size)
             for first in range(begin, len(tokens) - 1, most):
                 part = tokens[first : min(first + most, len(tokens) - 1)]
                 logits = self._decode_part(part, first, sequence, every=True)
@@ -137,7 +135,7 @@ class ModelRunner:
     ) -> Iterator[tuple[int, Tail, NDArray[np.float32], Cost]]:
         """As `_read`, in a context of its own: beside the story's paths a text would stand in other
         cells than alone."""
-        parts = side_context.read(self._loaded, self._cache.trunk, tokens, begin, SCORED)
+        parts = side_context.read(self._loaded, self._cache.trunk, tokens, begin)
         for first, logits, evaluated in parts:
             cost = Cost(evaluated, evaluated, 1)
             self.spent += cost
