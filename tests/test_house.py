@@ -166,8 +166,11 @@ def test_coroutines_are_run_from_one_place() -> None:
     places = set()
     for name, tree in trees().items():
         for node in ast.walk(tree):
-            whole = isinstance(node, ast.Attribute) and node.attr in ways
-            if whole and ast.unparse(node.value) in {"asyncio", "loop"}:
+            if (
+                isinstance(node, ast.Attribute)
+                and node.attr in ways
+                and ast.unparse(node.value) in {"asyncio", "loop"}
+            ):
                 places.add(name)
             if isinstance(node, ast.ImportFrom) and node.module == "asyncio":
                 places.update(name for alias in node.names if alias.name in ways)
