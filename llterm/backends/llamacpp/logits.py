@@ -117,7 +117,7 @@ def read_scores(
     places = np.empty(len(ids), np.int64)
     rests[:] = 0.0 if keep else 1.0
     for part in blocks(len(ids), logits.shape[1]):
-        rows, own = logits[part], ids[part]
+        rows, own = logits[part], ids[part].astype(np.int64)
         best = best_of(rows, model)
         shifted, powers, totals = exponentials(rows, best, scratch)
         entropies[part], varentropies[part] = moments(shifted, powers, totals, scratch, spread=True)
