@@ -23,7 +23,7 @@ NAMES = (
     "screen",
     "looms",
 )
-ON_FILES = ("drift", "exactness", "kernels")
+ON_FILES = ("drift", "exactness", "kernels", "perplexity")
 """Only when named, on the GGUF files that are named with it."""
 
 

@@ -158,3 +158,20 @@ def test_what_tests_share_lies_in_the_helpers() -> None:
         modules = imported(ast.parse(path.read_text("utf-8")), tests.keys())
         leaves = {module.rpartition(".")[2] for module in modules}
         assert not [leaf for leaf in leaves if leaf.startswith("test_") or leaf == "conftest"], path
+
+
+def test_coroutines_are_run_from_one_place() -> None:
+    """asyncio's own ways write out the `repr` of the whole result (`llterm/event_loop.py`)."""
+    ways = {"run", "Runner", "run_until_complete", "new_event_loop"}
+    places = set()
+    for name, tree in trees().items():
+        for node in ast.walk(tree):
+            if (
+                isinstance(node, ast.Attribute)
+                and node.attr in ways
+                and ast.unparse(node.value) in {"asyncio", "loop"}
+            ):
+                places.add(name)
+            if isinstance(node, ast.ImportFrom) and node.module == "asyncio":
+                places.update(name for alias in node.names if alias.name in ways)
+    assert places == {"llterm.event_loop"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -15,6 +14,7 @@ from llterm.config.server_settings import address_mistake
 from llterm.core.display_text import label_text
 from llterm.core.kernels import Kernels
 from llterm.errors import LltermError, UsageError, reason
+from llterm.event_loop import run_coroutine
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ def take_inventory(config: Config, addresses: Sequence[str] = ()) -> list[ModelE
         if wrong := address_mistake(address):
             raise UsageError("That is no server's address", f"{label_text(wrong)}.",
                              'Write it as "http://127.0.0.1:8080".')  # fmt: skip
-    return asyncio.run(with_offers(list_models(config, addresses)))
+    return run_coroutine(with_offers(list_models(config, addresses)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ def describe_model(name: str, config: Config, kernels: str | None = None) -> Mod
     if known.path is None:
         return ModelDescription(known)
     info, size = inspect_gguf(known.path), size_of(known.path)
-    fast = asyncio.run(tried_kernels(known)) if kernels == "fast" else fast_kernels(known)
+    fast = run_coroutine(tried_kernels(known)) if kernels == "fast" else fast_kernels(known)
     return ModelDescription(known, info, size, needed(info, size, known.settings.context), fast)
 
 

@@ -25,6 +25,7 @@ from llterm.core.query import Backend, Fact, Failed, Query
 from llterm.core.tokens import Anchor
 from llterm.core.tokens import Path as TokenPath
 from llterm.errors import LltermError
+from llterm.event_loop import run_coroutine
 from llterm.jobs.runner import absences
 from llterm.number_format import count_of
 from llterm.output import ProgressLine
@@ -114,7 +115,7 @@ def _model(config: Config, overrides: Mapping[str, Any]) -> tuple[list[Row], Llt
     try:
         known = find_model(config.model, config)
         rows = [("name", f"{known.name} ({known.kind})"), ("file", str(known.path or "none"))]
-        return rows + asyncio.run(_try(known, config, overrides)), None
+        return rows + run_coroutine(_try(known, config, overrides)), None
     except LltermError as error:
         rows = [("name", config.model), ("fails", error.title)]
         rows += [("", part) for part in (error.cause, error.hint) if part]
@@ -158,7 +159,7 @@ def check_server(name: str, config: Config) -> str:
 
     `name` is an address, or a model of the configuration that is on a server. Raises LltermError.
     """
-    rows = asyncio.run(_examined(name, config))
+    rows = run_coroutine(_examined(name, config))
     return "\n".join(f"{label:<22}{label_text(value)}" for label, value in rows)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -27,6 +26,7 @@ from llterm.cli.weave import weave
 from llterm.core.comparison.conditions import parse
 from llterm.core.comparison.quant_statistics import NAMES
 from llterm.errors import ConditionFailed, UsageError
+from llterm.event_loop import run_coroutine
 from llterm.jobs import compare as compare_job
 from llterm.jobs import mix as mix_job
 from llterm.jobs.comparison_plan import CompareOptions
@@ -153,7 +153,7 @@ def _play(
         constraint=constraint_of(values),
     )
     with ProgressLine() as line:
-        result = asyncio.run(mix_job.mix(request, values["tokens"] or TOKENS, line))
+        result = run_coroutine(mix_job.mix(request, values["tokens"] or TOKENS, line))
     if values["format"] == "json":
         put_parts(mix_json.mix_json(result))
     else:
@@ -192,7 +192,7 @@ def _compare(values: Values, models: tuple[str, ...], config: Config, chat: Chat
         conditions=() if values["require"] is None else parse(values["require"], NAMES),
     )
     with ProgressLine() as line:
-        result = asyncio.run(compare_job.compare(request, options, line))
+        result = run_coroutine(compare_job.compare(request, options, line))
     if values["format"] == "json":
         from llterm.reports.comparison_json import comparison_json
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from llterm.cli.arguments import Values, as_text, constraint_of, story_of, typed_chat
 from llterm.cli.options import checked, model_flags, sampling_flags
 from llterm.cli.recording import with_recording
 from llterm.cli.settings import load
 from llterm.config.config_loader import checked_flag
+from llterm.event_loop import run_coroutine
 from llterm.jobs import sample as job
 from llterm.jobs.request import Request
 from llterm.jobs.sample import SampledText, SampleOptions
@@ -27,7 +26,7 @@ def sample(values: Values) -> int:
             if format == "jsonl":
                 put(sample_json.as_line(sampled))
 
-        result = asyncio.run(job.sample(request, options, line, ended))
+        result = run_coroutine(job.sample(request, options, line, ended))
     failure = result.failure
     if format == "json":
         put(sample_json.as_json(result))

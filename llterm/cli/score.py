@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
 from typing import TYPE_CHECKING, cast
@@ -15,6 +14,7 @@ from llterm.cli.settings import load
 from llterm.config import Config
 from llterm.core.attribution_methods import AttributionSettings
 from llterm.errors import UsageError
+from llterm.event_loop import run_coroutine
 from llterm.jobs import attribute as attribute_job
 from llterm.jobs import score as score_job
 from llterm.jobs.inputs import argument_text
@@ -33,7 +33,7 @@ def score(values: Values) -> int:
         values["top"], values["window"], values["stride"], values["method"]
     )
     with ProgressLine() as line:
-        result = asyncio.run(score_job.score(request, options, line))
+        result = run_coroutine(score_job.score(request, options, line))
     if values["format"] == "json":
         from llterm.reports.score_json import score_json
 
@@ -60,7 +60,7 @@ def attribute(values: Values) -> int:
     how = AttributionSettings(values["attribution"], values["layer"], values["last"])
     options = attribute_job.AttributeOptions(how, values["at"], candidate)
     with ProgressLine() as line:
-        result = asyncio.run(attribute_job.attribute(request, options, line))
+        result = run_coroutine(attribute_job.attribute(request, options, line))
     if values["format"] == "json":
         put(attribution_json.attribution_json(result))
     else:

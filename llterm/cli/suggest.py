@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Literal
 
 from llterm.cli.arguments import WeaveArguments, story_of
 from llterm.config import Config
 from llterm.core.chat_messages import OWN, UNSEEN
 from llterm.errors import LltermError
+from llterm.event_loop import run_coroutine
 from llterm.jobs import suggest as job
 from llterm.jobs.inputs import argument_text, is_loom, read_text
 from llterm.jobs.request import Request
@@ -49,7 +49,7 @@ def weave_once(arguments: WeaveArguments, config: Config, reason: str) -> int:
 
 def _suggested(request: Request) -> SuggestResult:
     with ProgressLine() as line:
-        return asyncio.run(job.suggest(request, line))
+        return run_coroutine(job.suggest(request, line))
 
 
 def _print(result: SuggestResult, format: Format) -> None:

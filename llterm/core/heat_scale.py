@@ -30,16 +30,21 @@ def heat(reading: TokenReading, measure: Measure) -> float:
 
 def value(reading: TokenReading, measure: Measure) -> float:
     """The figure itself: bits, a probability, a rank; not a number where it is not known."""
-    if measure == "varentropy":
-        return math.nan if reading.varentropy is None else reading.varentropy
-    return {
-        "surprisal": reading.surprisal,
-        "probability": reading.p,
-        "rank": float(reading.rank),
-        "entropy": reading.entropy,
-        "first choice": reading.mass(1),
-        "first five": reading.mass(MANY),
-    }[measure]
+    match measure:
+        case "surprisal":
+            return reading.surprisal
+        case "probability":
+            return reading.p
+        case "rank":
+            return float(reading.rank)
+        case "entropy":
+            return reading.entropy
+        case "varentropy":
+            return math.nan if reading.varentropy is None else reading.varentropy
+        case "first choice":
+            return reading.mass(1)
+        case "first five":
+            return reading.mass(MANY)
 
 
 def scale(figure: float, measure: Measure) -> float:

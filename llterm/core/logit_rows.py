@@ -21,6 +21,10 @@ Numbers = NDArray[np.floating[Any]]
 
 BLOCK = 1 << 17
 """Numbers worked on at a time: half a megabyte, and never less than a row."""
+_TAKEN = 1 << 25
+"""Most numbers of whole rows that are taken from a model at a time: 128 MiB."""
+_MOST_ROWS = 256
+"""More rows a decode are no faster, and half as many a fourteenth slower."""
 _DEEPEST = np.float32(-200)
 """Far below what float32 can tell from a probability of 0; times 0 it is 0, as −∞ is not."""
 _GROUPS = 8
@@ -51,6 +55,11 @@ class RowScratch:
         if len(self._flags) < count:
             self._flags = np.empty(count, np.bool_)
         return self._flags[:count].reshape(shape)
+
+
+def rows_at_once(size: int) -> int:
+    """How many rows of `size` numbers to take from a model at a time, to be read meanwhile."""
+    return min(_MOST_ROWS, max(_TAKEN // max(size, 1), 1))
 
 
 def blocks(count: int, size: int) -> list[slice]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from itertools import chain, count, repeat
 from pathlib import Path as FilePath
 from typing import Protocol, runtime_checkable
 
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llterm.core.attention_weights import Attention
-from llterm.core.distribution import Distribution, Mask
+from llterm.core.distribution import Distribution, Ids, Logprobs, Mask, Reals
 from llterm.core.kernels import KernelKind, Kernels
 from llterm.core.server_news import ServerNews
 from llterm.core.tokens import Path, Tail, Vocabulary
@@ -138,6 +139,57 @@ class TokenScore:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class ScoreColumns:
+    """Scores of n successive tokens in arrays, of a model whose whole vocabulary was seen.
+
+    Shapes are (n,); of what is listed (n, k), the k best candidates of each, best first.
+    """
+
+    first: int
+    """Index, in the tokens that were given, of the first of them."""
+    ids: Ids
+    logprobs: Reals
+    ranks: NDArray[np.int64]
+    """1 = the first choice, ties by id."""
+    listed: Ids
+    listed_logprobs: Logprobs
+    rests: Reals
+    """Probability mass of what is not listed."""
+    entropies: Reals
+    """Bits."""
+    varentropies: Reals
+    """Bits²."""
+    log_zs: Reals
+    """See `Distribution.log_z`."""
+    cost: Cost = field(default_factory=Cost)
+    """Of all of them."""
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def scores(self) -> Iterator[TokenScore]:
+        """The same one by one; the first has the cost."""
+        figures = zip(
+            count(self.first), self.ids.tolist(), self.logprobs.tolist(), self.ranks.tolist(),
+            self.listed, self.listed_logprobs, self.rests.tolist(), self.entropies.tolist(),
+            self.varentropies.tolist(), self.log_zs.tolist(), chain([self.cost], repeat(Cost())),
+            strict=False,
+        )  # fmt: skip
+        for index, id, logprob, rank, listed, below, rest, entropy, spread, log_z, cost in figures:
+            distribution = Distribution(
+                ids=listed,
+                logprobs=below,
+                rest=rest,
+                permitted=1.0,
+                entropy=(entropy, entropy),
+                exact=True,
+                log_z=log_z,
+                varentropy=spread,
+            )
+            yield TokenScore(index, id, logprob, rank, distribution, cost)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class LogitRows:
     """What a model expected at successive places of a text, whole."""
 
@@ -212,6 +264,20 @@ class ProvidesLogits(Protocol):
 
         `aside`: a short part leaves the cached story where it is. Without it, a text that is read
         part after part is evaluated once. Closing the generator cancels. Raises LltermError.
+        """
+
+
+@runtime_checkable
+class ScoresInColumns(Protocol):
+    """A backend that scores a text in arrays, so that a long one takes no objects for each token;
+    those with all of a model can."""
+
+    def score_columns(
+        self, tokens: Tail, start: int = 1, keep: int = 64, *, aside: bool = True
+    ) -> AsyncGenerator[ScoreColumns]:
+        """As `score`, in parts, in order. Closing the generator cancels. Raises LltermError.
+
+        `aside`: as in `ProvidesLogits.rows`.
         """
 
 

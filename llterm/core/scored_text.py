@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import count
 
 from llterm.core.beams import Step
 from llterm.core.distribution import Distribution
-from llterm.core.query import TokenScore
+from llterm.core.query import ScoreColumns, TokenScore
 from llterm.core.tokens import Token, Vocabulary
 
 MOST = 1000
@@ -43,6 +44,11 @@ class TokenReading:
     """Which of `rank` and `entropy` may be higher: the source told its first candidates alone."""
 
     @property
+    def end(self) -> int:
+        """Its place and one."""
+        return self.index + 1
+
+    @property
     def p(self) -> float:
         return math.exp(self.logprob)
 
@@ -54,6 +60,71 @@ class TokenReading:
     def surprisal(self) -> float:
         """−log2 p, in bits."""
         return max(-self.logprob / math.log(2), 0.0)
+
+
+class TextReadings:
+    """The readings of a text's tokens, in order.
+
+    Those of a model in process stay in arrays: each is made when it is looked at, and not kept. A
+    long text's would fill memory, and Python's collector would walk through all of them.
+    """
+
+    def __init__(self) -> None:
+        self._parts: list[TokenReading | ReadingColumns] = []
+        self._count = 0
+
+    def add(self, part: TokenReading | ReadingColumns) -> None:
+        """What was read next."""
+        self._parts.append(part)
+        self._count += len(part) if isinstance(part, ReadingColumns) else 1
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[TokenReading]:
+        return self._each(MOST)
+
+    def bare(self) -> Iterator[TokenReading]:
+        """The same where nobody looks at the candidates: there may be none."""
+        return self._each(0)
+
+    def _each(self, most: int) -> Iterator[TokenReading]:
+        for part in self._parts:
+            if isinstance(part, ReadingColumns):
+                yield from part.readings(most)
+            else:
+                yield part
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ReadingColumns:
+    """Readings of successive tokens, in arrays."""
+
+    columns: ScoreColumns
+    vocabulary: Vocabulary
+    index: int
+    """The place of the first among the text's tokens."""
+
+    def __len__(self) -> int:
+        return len(self.columns)
+
+    @property
+    def end(self) -> int:
+        """The place after the last."""
+        return self.index + len(self)
+
+    def readings(self, most: int = MOST) -> Iterator[TokenReading]:
+        """One by one, each with so many candidates at the most."""
+        columns, named = self.columns, self.vocabulary.token
+        figures = zip(
+            count(self.index), columns.ids.tolist(), columns.logprobs.tolist(),
+            columns.ranks.tolist(), columns.entropies.tolist(),
+            columns.listed[:, :most].tolist(), columns.listed_logprobs[:, :most].tolist(),
+            columns.varentropies.tolist(), strict=False,
+        )  # fmt: skip
+        for index, id, logprob, rank, entropy, listed, below, spread in figures:
+            top = tuple(map(Candidate, map(named, listed), below))
+            yield TokenReading(index, named(id), logprob, rank, entropy, top, spread)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,25 +179,31 @@ def _reading(
     )
 
 
-def summarise(readings: Sequence[TokenReading]) -> Summary:
-    """Perplexity and the like; where there is nothing to tell them by, NaN."""
-    count = len(readings)
-    size = sum(len(reading.token.data) for reading in readings if not reading.token.special)
-    nats = -math.fsum(reading.logprob for reading in readings)
+def summarise(readings: Iterable[TokenReading]) -> Summary:
+    """Perplexity and the like; where there is nothing to tell them by, NaN. Candidates are not
+    looked at."""
+    logprobs: list[float] = []
+    entropies: list[float] = []
+    size = first = 0
+    at_least = False
+    for reading in readings:
+        logprobs.append(reading.logprob)
+        entropies.append(reading.entropy)
+        first += reading.rank == 1
+        at_least = at_least or "entropy" in reading.at_least
+        if not reading.token.special:
+            size += len(reading.token.data)
+    tokens = len(logprobs)
+    nats = -math.fsum(logprobs)
     return Summary(
-        tokens=count,
+        tokens=tokens,
         bytes=size,
-        perplexity=_exp(nats / count) if count else math.nan,
+        perplexity=_exp(nats / tokens) if tokens else math.nan,
         bits_per_byte=nats / math.log(2) / size if size else math.nan,
-        entropy=_mean(reading.entropy for reading in readings),
-        at_least=any("entropy" in reading.at_least for reading in readings),
-        first=_mean(float(reading.rank == 1) for reading in readings),
+        entropy=math.fsum(entropies) / max(tokens, 1),
+        at_least=at_least,
+        first=first / max(tokens, 1),
     )
-
-
-def _mean(values: Iterable[float]) -> float:
-    listed = list(values)
-    return math.fsum(listed) / len(listed) if listed else 0.0
 
 
 def _exp(x: float) -> float:

@@ -16,6 +16,7 @@ import numpy as np
 
 from llterm.core.comparison.divergence import ScoredTokens
 from llterm.core.comparison.reference_comparison import ReferenceComparison, RowsOrScores
+from llterm.core.logit_rows import Integers, rows_at_once
 from llterm.core.query import Backend
 from llterm.core.tokens import Tail
 from llterm.engine.base_file import BaseFile, BaseWriter
@@ -124,10 +125,11 @@ async def compare(
     Raises LltermError. Cancelling leaves what there is.
     """
     comparing: asyncio.Task[None] | None = None
+    most = rows_at_once(max((one.backend.vocabulary.size for one in candidates), default=1))
     try:
         for index, view in enumerate(views):
-            for first in range(view.start, len(view.tokens), PART):
-                stop = min(first + PART, len(view.tokens))
+            for first in range(view.start, len(view.tokens), most):
+                stop = min(first + most, len(view.tokens))
                 base, *rows = await asyncio.gather(
                     reference.read(index, view, first, stop),
                     *(one.told(view, first, stop) for one in candidates),
@@ -135,7 +137,7 @@ async def compare(
                 if comparing is not None:
                     await comparing
                 tokens = np.array(view.tokens[first:stop], np.int64)
-                work = partial(comparison.add, base, rows, tokens, raw=reference.raw)
+                work = partial(_add, comparison, base, rows, tokens, raw=reference.raw)
                 comparing = asyncio.create_task(asyncio.to_thread(work))
                 yield comparison.done
         if comparing is not None:
@@ -144,3 +146,17 @@ async def compare(
     finally:
         if comparing is not None:
             await asyncio.gather(comparing, return_exceptions=True)
+
+
+def _add(
+    comparison: ReferenceComparison,
+    base: RowsOrScores,
+    rows: Sequence[RowsOrScores],
+    tokens: Integers,
+    *,
+    raw: bool,
+) -> None:
+    """Take in these places; the running figures are marked after every `PART` of them."""
+    for first in range(0, len(tokens), PART):
+        part = slice(first, first + PART)
+        comparison.add(base[part], [each[part] for each in rows], tokens[part], raw=raw)

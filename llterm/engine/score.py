@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Literal
 
-from llterm.core.query import Backend, Cost
-from llterm.core.scored_text import TokenReading, read
+from llterm.core.query import Backend, Cost, ScoresInColumns
+from llterm.core.scored_text import ReadingColumns, TokenReading, read
 from llterm.core.tokens import Tail
 from llterm.core.windows import Window, halves, overlapping
 
@@ -23,8 +23,9 @@ async def score_text(
     method: Method = "overlap",
     keep: int = 5,
     head: Tail | None = None,
-) -> AsyncIterator[tuple[TokenReading, Cost]]:
-    """Each token that can be scored, in order, with what it cost.
+) -> AsyncIterator[tuple[TokenReading | ReadingColumns, Cost]]:
+    """Each token that can be scored, in order, with what it cost: one by one, or many in columns
+    where the backend gives these.
 
     `ids` are the text's tokens without the vocabulary's prefix; `window` counts that prefix. The
     first token of a text is left out where the model has no prefix to read it after. With
@@ -39,6 +40,12 @@ async def score_text(
         windows = overlapping(len(ids), window - len(prefix), stride)
     for seen in windows:
         tokens, start, shift = _tokens(text, prefix, seen, method)
+        if isinstance(backend, ScoresInColumns):
+            columns = backend.score_columns(tokens, start, keep, aside=False)
+            async with aclosing(columns) as parts:
+                async for part in parts:
+                    yield ReadingColumns(part, backend.vocabulary, part.first + shift), part.cost
+            continue
         async with aclosing(backend.score(tokens, start, keep)) as scores:
             async for scored in scores:
                 yield read(scored, backend.vocabulary, scored.index + shift), scored.cost

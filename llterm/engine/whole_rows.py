@@ -17,7 +17,7 @@ from llterm.core.tokens import Tail
 from llterm.errors import CapabilityMissing
 
 PART = 128
-"""Tokens read at a time."""
+"""Tokens read at a time by a mix, and compared between two marks of the running figures."""
 RANKED = 20
 """Candidates asked of a server where only the tokens' own probabilities are wanted: a token's rank
 is known where it is among them."""

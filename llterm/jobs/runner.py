@@ -1,6 +1,6 @@
 """What every job does: opens its request's models, tells how far it is, closes them at the end.
 
-A job is run by `asyncio.run`: ctrl+c cancels it, and it closes its models first.
+A job is run by `run_coroutine`: ctrl+c cancels it, and it closes its models first.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from llterm.backends.remote.remote_backend import ServerUsage, counted
 from llterm.core.chat_messages import Chat
 from llterm.core.kernels import KernelKind
 from llterm.core.query import Backend, Cost
-from llterm.core.scored_text import Summary, TokenReading, summarise
+from llterm.core.scored_text import Summary, TextReadings, summarise
 from llterm.engine.prompt_heads import head_of
 from llterm.engine.score import Method, score_text
 from llterm.errors import UsageError
@@ -49,7 +49,7 @@ class ScoreResult:
     text: bytes
     tokens: int
     """Tokens of the text; some of them are not scored by some methods."""
-    readings: tuple[TokenReading, ...]
+    readings: TextReadings
     summary: Summary
     window: int
     stride: int
@@ -101,23 +101,23 @@ async def _score(
             f"It has {len(ids):,} tokens, and --method halves reads whole windows of {window:,}.",
             "Choose a smaller --window, or --method overlap.",
         )
-    readings: list[TokenReading] = []
+    readings = TextReadings()
     cost, start = Cost(), time.monotonic()
     scores = score_text(
         backend, ids, window=window, stride=stride, method=method, keep=options.top, head=head
     )
     async with aclosing(scores) as scored:  # type: ignore[type-var]
-        async for reading, spent in scored:
-            readings.append(reading)
+        async for part, spent in scored:
+            readings.add(part)
             cost += spent
-            listener.say(f"Scoring: {(reading.index + 1) / max(len(ids), 1):.0%}")
+            listener.say(f"Scoring: {part.end / max(len(ids), 1):.0%}")
     return ScoreResult(
         model=name,
         fingerprint=vocabulary.fingerprint,
         text=request.text,
         tokens=len(ids),
-        readings=tuple(readings),
-        summary=summarise(readings),
+        readings=readings,
+        summary=summarise(readings.bare()),
         window=window,
         stride=stride,
         method=method,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import TypeVar
 
 from llterm.backends.remote.remote_backend import counted_words
@@ -34,7 +35,7 @@ class TokenGroup:
         return max(heat(reading, measure) for reading in self.readings)
 
 
-def token_groups(readings: Sequence[TokenReading]) -> Iterator[TokenGroup]:
+def token_groups(readings: Iterable[TokenReading]) -> Iterator[TokenGroup]:
     """The tokens as text, in order."""
     for group in by_character(readings, lambda reading: reading.token.data):
         data = b"".join(reading.token.data for reading in group)
@@ -65,15 +66,16 @@ def _ends_whole(data: bytes) -> bool:
 def score_table(result: ScoreResult) -> str:
     """A line a token: bits, rank, entropy, the token, and what was expected rather."""
     head = f"{'bits':>6} {'rank':>6} {'entropy':>7}    token and what was likelier"
-    return "\n".join([head, *(_line(reading) for reading in result.readings)])
+    label = cache(visible)  # A text has few different tokens, and each row names up to four.
+    return "\n".join([head, *(_line(reading, label) for reading in result.readings)])
 
 
-def _line(reading: TokenReading) -> str:
+def _line(reading: TokenReading, label: Callable[[bytes], str]) -> str:
     better = [
         c for c in reading.top[:3] if c.logprob > reading.logprob and c.token != reading.token
     ]
-    rather = "  ".join(f"{visible(c.token.data)} {of_logprob(c.logprob)}" for c in better)
-    token = visible(reading.token.data)
+    rather = "  ".join(f"{label(c.token.data)} {of_logprob(c.logprob)}" for c in better)
+    token = label(reading.token.data)
     mark = glyph(heat(reading, "surprisal"))
     rank, entropy = f"{reading.rank}", f"{reading.entropy:.1f}"
     if "rank" in reading.at_least:

@@ -252,6 +252,51 @@ async def test_a_place_alone_is_what_it_is_among_others(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ALL)
+async def test_a_text_in_place_of_another_reads_as_in_a_fresh_model(
+    models: dict[str, Path], name: str
+) -> None:
+    """To the last digit, also where the memory of the one before is not zeroed."""
+    figures = []
+    for used in (False, True):
+        backend = await open_llama(models[name], LlamaSettings(threads=1))
+        try:
+            text = backend.vocabulary.encode(TEXT * 4)
+            if used:
+                async for _ in backend.score_columns(text[::-1] * 4, aside=False):
+                    pass
+            parts = [part async for part in backend.score_columns(text, aside=False)]
+            figures.append([score.logprob for part in parts for score in part.scores()])
+        finally:
+            await backend.close()
+    assert figures[0] == figures[1]
+
+
+async def test_columns_are_the_scores_whether_aside_or_in_the_storys_place(
+    models: dict[str, Path],
+) -> None:
+    backend = await open_llama(models["bundled"], LlamaSettings(threads=1))
+    try:
+        text = backend.vocabulary.prefix + backend.vocabulary.encode(TEXT * 20)
+        scores = [score async for score in backend.score(text, 3, 4)]
+        for aside in (True, False):
+            columns = backend.score_columns(text, 3, 4, aside=aside)
+            parts = [part async for part in columns]
+            assert len(parts) < len(scores) == sum(map(len, parts))
+            assert sum((part.cost for part in parts), Cost()).tokens >= len(scores)
+            for score, other in zip(
+                scores, (one for part in parts for one in part.scores()), strict=True
+            ):
+                assert (score.index, score.id) == (other.index, other.id)
+                assert (score.logprob, score.rank) == (other.logprob, other.rank)
+                mine, theirs = score.distribution, other.distribution
+                assert mine.ids.tolist() == theirs.ids.tolist()
+                assert (mine.rest, mine.entropy) == (theirs.rest, theirs.entropy)
+                assert mine.varentropy == theirs.varentropy
+    finally:
+        await backend.close()
+
+
+@pytest.mark.parametrize("name", ALL)
 async def test_scoring_a_part_leaves_the_weave_where_it_is(
     models: dict[str, Path], name: str
 ) -> None:

@@ -23,6 +23,7 @@ from llterm.core.logit_rows import (
     exponentials,
     moments,
     ranks,
+    rows_at_once,
 )
 
 GEMMA = 262_144
@@ -148,3 +149,10 @@ def test_a_block_is_as_many_rows_as_a_cache_holds_and_its_room_is_used_again(
     first = scratch.floats("powers", (rows, size))
     assert np.shares_memory(first, scratch.floats("powers", (rows, size)))
     assert not np.shares_memory(first, scratch.floats("shifted", (rows, size)))
+
+
+def test_rows_taken_at_once_are_few_where_a_vocabulary_is_large() -> None:
+    for size in (1, 4096, 151_936, GEMMA, 1 << 30):
+        assert rows_at_once(size) >= 1
+        assert rows_at_once(size) * 4 * size <= max(128 << 20, 4 * size)
+    assert rows_at_once(GEMMA) == 128

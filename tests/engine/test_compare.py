@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from llterm.backends.llamacpp import LlamaBackend, open_llama
 from llterm.backends.scripted import TEXT as LAMPS
 from llterm.core.comparison.reference_comparison import ReferenceComparison
+from llterm.core.logit_rows import rows_at_once
 from llterm.core.query import Backend, Cost, LogitRows
 from llterm.core.tokens import Tail
 from llterm.core.windows import halves
@@ -234,14 +235,14 @@ class Watched(Tokenized):
 
 async def test_logits_in_memory_do_not_grow_with_the_text() -> None:
     first, second = Watched(1), Watched(2)
-    tokens = (0, *tokens_of(first.vocabulary, b"ab a. be bea " * 100))
+    tokens = (0, *tokens_of(first.vocabulary, b"ab a. be bea " * 300))
     most = []
-    for size in (300, 900):
+    for size in (900, 2700):
         Watched.most = 0
         await filled(
             ModelReference(ModelReader(first)), [second], [TextWindow(tokens[:size], 1, 0)]
         )
         most.append(Watched.most)
     # How far evaluating is ahead of comparing is the machine's: two parts at most.
-    assert all(one <= 2 * 3 * 128 for one in most)
-    assert Watched.alive <= 2 * 2 * 128
+    assert all(one <= 2 * 3 * rows_at_once(first.vocabulary.size) for one in most)
+    assert Watched.alive <= 2 * 2 * rows_at_once(first.vocabulary.size)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from llterm.backends.llamacpp import LlamaBackend
-from llterm.core.scored_text import TokenReading, summarise
+from llterm.core.scored_text import TextReadings, TokenReading, summarise
 from llterm.core.tokens import Tail
 from llterm.engine.score import Method, score_text
 from llterm.session.stories import STORIES
@@ -24,7 +24,10 @@ async def read(
     backend: LlamaBackend, ids: Tail, window: int, stride: int, method: Method = "overlap"
 ) -> list[TokenReading]:
     scores = score_text(backend, ids, window=window, stride=stride, method=method)
-    return [reading async for reading, _ in scores]
+    text = TextReadings()
+    async for part, _ in scores:
+        text.add(part)
+    return [*text]
 
 
 async def test_each_token_as_decoding_alone_says(

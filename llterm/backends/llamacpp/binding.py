@@ -103,12 +103,15 @@ class Batch:
     def clear(self) -> None:
         self.count = 0
 
-    def add(self, tokens: tuple[int, ...], start: int, sequence: int, *, last: bool) -> None:
-        """Append tokens of one sequence; `last`: ask for the logits after the last of them."""
+    def add(
+        self, tokens: tuple[int, ...], start: int, sequence: int, *, last: bool, every: bool = False
+    ) -> None:
+        """Append tokens of one sequence; `last`: the logits after the last of them are asked for,
+        `every`: those after each."""
         begin, end = self.count, self.count + len(tokens)
         self._tokens[begin:end] = tokens
-        self._positions[begin:end] = range(start, start + len(tokens))
-        self._wanted[begin:end] = 0
+        self._positions[begin:end] = np.arange(start, start + len(tokens))
+        self._wanted[begin:end] = every
         if last:
             self._wanted[end - 1] = 1
         for index in range(begin, end):

@@ -29,7 +29,7 @@ from llterm.backends.llamacpp.model_runner import ModelRunner
 from llterm.backends.llamacpp.trial_process import begin_trial, mark_of, run_trial
 from llterm.core.json_text import json_text
 from llterm.core.kernels import KernelDrift, Kernels
-from llterm.core.query import Fact, Query, TokenScore
+from llterm.core.query import Fact, Query
 from llterm.core.tokens import Anchor, Path, Tail
 from llterm.errors import LltermError, ModelError
 from llterm.json_file import keep_json, read_json
@@ -233,8 +233,8 @@ class _Rival:
 
     def scored(self, tokens: Tail) -> list[float]:
         """ln p of the tokens from the second on, in one batch."""
-        answers = [answer for burst in self.runner.score(tokens, 1, 1) for answer in burst()]
-        return [answer.logprob for answer in answers if isinstance(answer, TokenScore)]
+        parts = [part for burst in self.runner.score(tokens, 1, 1) for part in burst()]
+        return [logprob for part in parts for logprob in part.logprobs.tolist()]
 
     def walked(self, tokens: Tail) -> Iterator[float]:
         """ln p of the tokens from the second on, each in a batch of its own; of as many as there is

@@ -26,7 +26,16 @@ from llterm.backends.llamacpp.memory_estimate import check_room
 from llterm.backends.llamacpp.model_runner import Answer, Burst, ModelRunner
 from llterm.core.attention_weights import Attention
 from llterm.core.chat_messages import Chat, ChatParts
-from llterm.core.query import Capabilities, Cost, Fact, Failed, LogitRows, Query, TokenScore
+from llterm.core.query import (
+    Capabilities,
+    Cost,
+    Fact,
+    Failed,
+    LogitRows,
+    Query,
+    ScoreColumns,
+    TokenScore,
+)
 from llterm.core.tokens import Tail
 from llterm.errors import Interrupted, LltermError
 
@@ -197,8 +206,18 @@ class LlamaBackend:
                 return answer
         raise Interrupted("Reading the attention was stopped")
 
-    def score(self, tokens: Tail, start: int = 1, keep: int = 64) -> AsyncGenerator[TokenScore]:
-        return self._run(lambda runner: runner.score(tokens, start, keep))
+    async def score(
+        self, tokens: Tail, start: int = 1, keep: int = 64
+    ) -> AsyncGenerator[TokenScore]:
+        async with aclosing(self.score_columns(tokens, start, keep)) as parts:
+            async for part in parts:
+                for scored in part.scores():
+                    yield scored
+
+    def score_columns(
+        self, tokens: Tail, start: int = 1, keep: int = 64, *, aside: bool = True
+    ) -> AsyncGenerator[ScoreColumns]:
+        return self._run(lambda runner: runner.score(tokens, start, keep, aside=aside))
 
     def rows(
         self, tokens: Tail, start: int = 1, *, aside: bool = True

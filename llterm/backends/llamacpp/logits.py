@@ -8,7 +8,7 @@ from itertools import repeat
 import numpy as np
 from numpy.typing import NDArray
 
-from llterm.core.distribution import Distribution, Mask
+from llterm.core.distribution import Distribution, Mask, Reals
 from llterm.core.logit_rows import (
     RowScratch,
     best_ids_of_rows,
@@ -17,8 +17,7 @@ from llterm.core.logit_rows import (
     moments,
     ranks,
 )
-from llterm.core.query import Query
-from llterm.core.tokens import Anchor, Path
+from llterm.core.query import Cost, Query, ScoreColumns
 from llterm.errors import ModelError
 
 
@@ -65,12 +64,9 @@ def _block(logits: NDArray[np.float32], queries: Sequence[Query], model: str, sc
     best = best_of(logits, model)
     shifted, powers, totals = exponentials(logits, best, scratch)
     entropies, spreads = moments(shifted, powers, totals, scratch, spread=spread)
-    listed = best_ids_of_rows(shifted, max(query.keep for query in queries), scratch)
     norms = np.log(totals)
-    below = np.take_along_axis(shifted, listed, axis=1)
-    logprobs = (below - norms[:, None]).astype(np.float32)
+    ids, logprobs = _listed(shifted, norms, max(query.keep for query in queries), scratch)
     mass = np.exp(logprobs).cumsum(axis=1, dtype=np.float64)
-    ids = listed.astype(np.int32)
     whole = logits.shape[1]
     figures = zip(
         queries, ids, logprobs, mass, entropies.tolist(), (best + norms).tolist(),
@@ -106,21 +102,45 @@ def read_scores(
     keep: int,
     model: str,
     scratch: RowScratch,
-) -> Iterator[tuple[float, int, Distribution]]:
-    """For each row the logprob and the rank of its token, and the distribution around it.
+    first: int,
+    cost: Cost,
+) -> ScoreColumns:
+    """How the tokens, the first of which has the index `first`, stand in their rows.
 
     `logits` has shape (tokens, vocabulary size). Ranks begin at 1; of equal ones the lower id
     comes first. Raises ModelError as `best_of`.
     """
-    query = Query(Path(Anchor(())), keep)
-    for part in blocks(len(tokens), logits.shape[1]):
-        rows, own = logits[part], np.array(tokens[part], np.int64)
-        distributions = list(_block(rows, [query] * len(own), model, scratch, spread=True))
-        norms = np.array([one.log_z for one in distributions])
-        logprobs = rows[np.arange(len(own)), own] - norms
-        yield from zip(
-            logprobs.tolist(), ranks(rows, own, scratch).tolist(), distributions, strict=True
-        )
+    ids = np.array(tokens, np.int32)
+    keep = min(keep, logits.shape[1])
+    listed, below = np.empty((len(ids), keep), np.int32), np.empty((len(ids), keep), np.float32)
+    logprobs, rests, entropies, varentropies, log_zs = np.empty((5, len(ids)))
+    places = np.empty(len(ids), np.int64)
+    rests[:] = 0.0 if keep else 1.0
+    for part in blocks(len(ids), logits.shape[1]):
+        rows, own = logits[part], ids[part].astype(np.int64)
+        best = best_of(rows, model)
+        shifted, powers, totals = exponentials(rows, best, scratch)
+        entropies[part], varentropies[part] = moments(shifted, powers, totals, scratch, spread=True)
+        norms = np.log(totals)
+        listed[part], below[part] = _listed(shifted, norms, keep, scratch)
+        if 0 < keep < logits.shape[1]:
+            rests[part] = 1.0 - np.exp(below[part]).cumsum(axis=1, dtype=np.float64)[:, -1]
+        log_zs[part] = best + norms
+        logprobs[part] = rows[np.arange(len(own)), own] - log_zs[part]
+        places[part] = ranks(rows, own, scratch)
+    return ScoreColumns(
+        first, ids, logprobs, places, listed, below, np.maximum(rests, 0.0), entropies,
+        varentropies, log_zs, cost,
+    )  # fmt: skip
+
+
+def _listed(
+    shifted: NDArray[np.float32], norms: Reals, keep: int, scratch: RowScratch
+) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """The best ids of each row and their logprobs, shape (rows, keep) or the whole rows."""
+    listed = best_ids_of_rows(shifted, keep, scratch)
+    below = np.take_along_axis(shifted, listed, axis=1)
+    return listed.astype(np.int32), (below - norms[:, None]).astype(np.float32)
 
 
 def _masked(

@@ -18,23 +18,20 @@ from llterm.backends.llamacpp.loader import LlamaSettings, LoadedModel
 from llterm.backends.llamacpp.logit_buffers import LogitBuffers
 from llterm.backends.llamacpp.logits import best_of, read_distributions, read_scores
 from llterm.core.attention_weights import Attention
-from llterm.core.logit_rows import RowScratch
-from llterm.core.query import Cost, Fact, Failed, LogitRows, Query, TokenScore
+from llterm.core.logit_rows import RowScratch, rows_at_once
+from llterm.core.query import Cost, Fact, Failed, LogitRows, Query, ScoreColumns
 from llterm.core.tokens import Anchor, Tail
 from llterm.errors import LltermError
 
 log = logging.getLogger(__name__)
 
-Answer = TypeVar("Answer", bound=Fact | Failed | TokenScore | LogitRows | Attention)
+Answer = TypeVar("Answer", bound=Fact | Failed | ScoreColumns | LogitRows | Attention)
 Burst = Callable[[], Sequence[Answer]]
 """What one decode answered, to be read from its logits on another thread."""
-CHUNK = 128
+CHUNK = 256
 """Most tokens a decode while a long prompt is evaluated: a stop waits for no more than one."""
 NEW_STORY = 8
 """A text that shares less than this part of its tokens with the last one starts an empty cache."""
-SCORED = 128
-"""Most rows of logits a decode while a text is scored."""
-NO_COST = Cost()
 ASIDE = 512
 """Most tokens that are scored beside the story; more would need the cells of another story."""
 
@@ -84,9 +81,11 @@ class ModelRunner:
             if fitting:
                 yield from self._answer(anchor, fitting)
 
-    def score(self, tokens: Tail, start: int, keep: int) -> Iterator[Burst[TokenScore]]:
+    def score(
+        self, tokens: Tail, start: int, keep: int, *, aside: bool = True
+    ) -> Iterator[Burst[ScoreColumns]]:
         """The tokens from `start` on, in order; the one at 0 has nothing before it."""
-        for first, following, logits, cost in self._read(tokens, start, aside=True):
+        for first, following, logits, cost in self._read(tokens, start, aside=aside):
             yield partial(_scored, self._name, self._scratch, first, following, keep, logits, cost)
 
     def rows(self, tokens: Tail, start: int, *, aside: bool) -> Iterator[Burst[LogitRows]]:
@@ -117,7 +116,7 @@ class ModelRunner:
             sequence = self._loaded.sequences + 1
             self._make([CopyCells(TRUNK, sequence, 0, begin)])
         try:
-            most = min(SCORED, self._batch.size)
+            most = min(rows_at_once(self._size), self._batch.size)
             for first in range(begin, len(tokens) - 1, most):
                 part = tokens[first : min(first + most, len(tokens) - 1)]
                 logits = self._decode_part(part, first, sequence, every=True)
@@ -136,7 +135,7 @@ class ModelRunner:
     ) -> Iterator[tuple[int, Tail, NDArray[np.float32], Cost]]:
         """As `_read`, in a context of its own: beside the story's paths a text would stand in other
         cells than alone."""
-        parts = side_context.read(self._loaded, self._cache.trunk, tokens, begin, SCORED)
+        parts = side_context.read(self._loaded, self._cache.trunk, tokens, begin)
         for first, logits, evaluated in parts:
             cost = Cost(evaluated, evaluated, 1)
             self.spent += cost
@@ -238,7 +237,7 @@ class ModelRunner:
         before = self.spent
         if self._cache.common(trunk) <= len(trunk) // NEW_STORY:
             # KVCache in order from the first on: sums are rounded as they are for this text alone.
-            self._clear()
+            self._clear(data=self._loaded.whole)
         moves, held = self._cache.move_trunk(trunk)
         self._make(moves)
         while held < len(trunk):
@@ -258,11 +257,7 @@ class ModelRunner:
         """Evaluate a run of tokens in one sequence; with `every`, the logits after each."""
         while True:
             self._batch.clear()
-            if every:
-                for offset, token in enumerate(part):
-                    self._batch.add((token,), start + offset, sequence, last=True)
-            else:
-                self._batch.add(part, start, sequence, last=False)
+            self._batch.add(part, start, sequence, last=False, every=every)
             code = self._decode()
             if code == 0:
                 break
@@ -302,8 +297,14 @@ class ModelRunner:
         self.spent += cost
         return cost
 
-    def _clear(self) -> None:
-        self._llama.llama_memory_clear(self._memory, True)
+    def _clear(self, *, data: bool) -> None:
+        """Empty all cells; with `data` zero their memory too.
+
+        An empty cell is masked, whatever stands in it. After a fault that may be no number; and a
+        state has no mask. Zeroing a whole cache for each window of a text took a thirtieth of its
+        time.
+        """
+        self._llama.llama_memory_clear(self._memory, data)
         self._cache.clear()
 
     def _make(self, moves: Sequence[CopyCells | RemoveCells]) -> None:
@@ -323,7 +324,7 @@ class ModelRunner:
                 "The story and the suggestions need more cells than the context has.",
                 "Choose fewer beams or less depth, or set a larger --context.",
             )
-        self._clear()
+        self._clear(data=True)
         raise decode_error(code)
 
 
@@ -353,14 +354,8 @@ def _scored(
     keep: int,
     logits: NDArray[np.float32],
     cost: Cost,
-) -> list[TokenScore]:
-    scores = read_scores(logits, tokens, keep, model, scratch)
-    return [
-        TokenScore(index, token, logprob, rank, distribution, NO_COST if index > first else cost)
-        for index, (token, (logprob, rank, distribution)) in enumerate(
-            zip(tokens, scores, strict=True), first
-        )
-    ]
+) -> list[ScoreColumns]:
+    return [read_scores(logits, tokens, keep, model, scratch, first, cost)]
 
 
 def _rows(model: str, first: int, logits: NDArray[np.float32], cost: Cost) -> list[LogitRows]:

@@ -19,6 +19,7 @@ from llterm.backends.llamacpp.trial_process import begin_trial, mark_of, run_tri
 from llterm.core.query import Failed, Query
 from llterm.core.tokens import Anchor, Path
 from llterm.errors import LltermError, ModelError
+from llterm.event_loop import run_coroutine
 from llterm.json_file import keep_json, read_json
 
 _MOST_BYTES = 1 << 20
@@ -73,7 +74,7 @@ def main() -> None:
     """The child: try the file that is the one argument."""
     begin_trial()
     try:
-        asyncio.run(_try(FilePath(sys.argv[1])))
+        run_coroutine(_try(FilePath(sys.argv[1])))
     except LltermError:
         sys.exit(REFUSED)
 

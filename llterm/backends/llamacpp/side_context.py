@@ -160,16 +160,16 @@ class SideContext:
 
 
 def read(
-    loaded: LoadedModel, held: Tail, tokens: Tail, begin: int, most: int
+    loaded: LoadedModel, held: Tail, tokens: Tail, begin: int
 ) -> Iterator[tuple[int, NDArray[np.float32], int]]:
-    """The logits after each token from index `begin` on but for the last, `most` at a time: where a
+    """The logits after each token from index `begin` on but for the last, part after part: where a
     part begins, its logits of shape (tokens, ids), and how many tokens it took."""
     end = len(tokens) - 1
-    context = SideContext(loaded, end + most, batch=most)
+    context = SideContext(loaded, end + CHUNK)
     with closing(context):
         extra = context.prepare(tokens[:begin], held)
-        for first in range(begin, end, most):
-            part = tokens[first : min(first + most, end)]
+        for first in range(begin, end, CHUNK):
+            part = tokens[first : min(first + CHUNK, end)]
             runs = [TokenRun(ANCHOR, first + n, (token,)) for n, token in enumerate(part)]
             yield first, context.logits(runs), extra + len(part)
             extra = 0
