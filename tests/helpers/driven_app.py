@@ -76,7 +76,7 @@ class Driven:
 
     async def until(self, holds: Callable[[], object]) -> None:
         """Let the app go on until this holds."""
-        for _ in range(2000):
+        for _ in range(12_000):
             if holds():
                 await self.pilot.pause()
                 return
