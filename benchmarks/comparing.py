@@ -10,8 +10,9 @@ import tempfile
 import time
 from pathlib import Path
 
+from benchmarks.bare_context import BareContext
 from benchmarks.rows import MODEL, Row
-from benchmarks.scoring import Plain
+from benchmarks.scoring import BATCH, evaluated
 from llterm.backends.llamacpp import LlamaBackend, open_llama
 from llterm.backends.llamacpp.quantize import quantize
 from llterm.core.tokens import Tail
@@ -34,7 +35,9 @@ async def _measure() -> list[Row]:
         quantize(MODEL, other, "q4_K_M")
         backends = [await open_llama(MODEL), await open_llama(other)]
         threads = max((os.cpu_count() or 2) - 1, 1)
-        plain = [Plain(str(path), threads=threads) for path in (MODEL, other)]
+        plain = [
+            BareContext(path, cells=4096, batch=BATCH, threads=threads) for path in (MODEL, other)
+        ]
         try:
             return await _rows(backends, plain)
         finally:
@@ -44,7 +47,7 @@ async def _measure() -> list[Row]:
                 one.close()
 
 
-async def _rows(backends: list[LlamaBackend], plain: list[Plain]) -> list[Row]:
+async def _rows(backends: list[LlamaBackend], plain: list[BareContext]) -> list[Row]:
     vocabulary = backends[0].vocabulary
     text = " ".join(story.text for story in STORIES) * 60
     ids = vocabulary.prefix + vocabulary.encode(text.encode())
@@ -54,7 +57,7 @@ async def _rows(backends: list[LlamaBackend], plain: list[Plain]) -> list[Row]:
         start = time.perf_counter()
         await _compare(backends, views)
         mine = time.perf_counter() - start
-        theirs = sum(one.evaluate(view.tokens) for one in plain for view in views)
+        theirs = sum(evaluated(one, view.tokens) for one in plain for view in views)
         ratios.append(theirs / mine)
     tokens = sum(len(view.tokens) for view in views)
     note = f"f16 and q4_K_M, {tokens} tokens each in windows of {WINDOW}, {tokens / mine:,.0f} a s"

@@ -5,18 +5,15 @@ These have whichever of llama.cpp's switches are fastest here. Beside it what ex
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from benchmarks.bare_context import BareContext
 from benchmarks.local import Decodes, watched
 from benchmarks.rows import Row
 from benchmarks.weaving import begin, run
 from llterm.backends.llamacpp import LlamaBackend, LlamaSettings, open_llama
-from llterm.backends.llamacpp.binding import Batch, library
 from llterm.backends.llamacpp.kernel_trial import with_fast_kernels
 from llterm.core.tokens import Tail, text_bytes
 from llterm.core.weave_settings import WeaveSettings
@@ -37,58 +34,24 @@ def measure(models: list[Path]) -> list[Row]:
     return [row for model in models for row in asyncio.run(_measure(model))]
 
 
-@dataclass(slots=True)
-class Bare:
-    """A context with these switches."""
-
-    llama: Any
-    model: Any
-    context: Any
-    batch: Batch
-
-    @classmethod
-    def open(cls, path: Path, switches: Switches) -> Bare:
-        llama = library()
-        params = llama.llama_model_default_params()
-        params.use_extra_bufts, params.n_gpu_layers = switches[0], 0
-        model = llama.llama_model_load_from_file(os.fsencode(path), params)
-        settings = llama.llama_context_default_params()
-        settings.n_ctx, settings.n_batch, settings.n_ubatch = 4096, 512, 512
-        settings.n_seq_max, settings.kv_unified, settings.swa_full = 256, True, True
-        settings.flash_attn_type = int(switches[1])
-        settings.n_threads = settings.n_threads_batch = 1
-        context = llama.llama_init_from_model(model, settings)
-        return cls(llama, model, context, Batch(llama, 512))
-
-    def seconds(self, story: Tail, rows: list[int]) -> float:
-        """Processor time for the story and then for batches of so many rows."""
-        memory = self.llama.llama_get_memory(self.context)
-        self.llama.llama_memory_clear(memory, True)
-        start = time.process_time()
-        for first in range(0, len(story), self.batch.size):
-            self.batch.clear()
-            self.batch.add(story[first : first + self.batch.size], first, 0, last=False)
-            self._decode()
-        ends = [len(story)] * (max(rows) + 1)
-        for sequence in range(1, len(ends)):
-            self.llama.llama_memory_seq_cp(memory, 0, sequence, 0, len(story))
-        for count in rows:
-            self.batch.clear()
-            for sequence in range(1, count + 1):
-                self.batch.add((story[-sequence],), ends[sequence], sequence, last=True)
-                ends[sequence] += 1
-            self._decode()
-        return time.process_time() - start
-
-    def _decode(self) -> None:
-        self.batch.raw.n_tokens = self.batch.count
-        assert self.llama.llama_decode(self.context, self.batch.raw) == 0
-        self.llama.llama_synchronize(self.context)
-
-    def close(self) -> None:
-        self.batch.free()
-        self.llama.llama_free(self.context)
-        self.llama.llama_model_free(self.model)
+def _seconds(bare: BareContext, story: Tail, rows: list[int]) -> float:
+    """Processor time for the story and then for batches of so many rows."""
+    bare.clear()
+    start = time.process_time()
+    for first in range(0, len(story), bare.batch.size):
+        bare.batch.clear()
+        bare.batch.add(story[first : first + bare.batch.size], first, 0, last=False)
+        bare.decode()
+    ends = [len(story)] * (max(rows) + 1)
+    for sequence in range(1, len(ends)):
+        bare.copy(0, sequence, 0, len(story))
+    for count in rows:
+        bare.batch.clear()
+        for sequence in range(1, count + 1):
+            bare.batch.add((story[-sequence],), ends[sequence], sequence, last=True)
+            ends[sequence] += 1
+        bare.decode()
+    return time.process_time() - start
 
 
 async def _measure(path: Path) -> list[Row]:
@@ -96,7 +59,14 @@ async def _measure(path: Path) -> list[Row]:
     rows = []
     with ExitStack() as opened, watched() as seen:
         rivals = {
-            switches: opened.enter_context(closing(Bare.open(path, switches))) for switches in ALL
+            (repack, flash): opened.enter_context(
+                closing(
+                    BareContext(
+                        path, cells=4096, batch=512, sequences=256, repack=repack, flash=flash
+                    )
+                )
+            )
+            for repack, flash in ALL
         }
         backends = [await open_llama(path, settings) for settings in (fast, SETTINGS)]
         for size in SIZES:
@@ -109,7 +79,7 @@ async def _measure(path: Path) -> list[Row]:
 async def _compared(
     path: Path,
     backends: list[LlamaBackend],
-    rivals: dict[Switches, Bare],
+    rivals: dict[Switches, BareContext],
     seen: Decodes,
     size: int,
 ) -> list[Row]:
@@ -128,7 +98,7 @@ async def _compared(
             mine[index] = min(mine[index], time.process_time() - start)
         batches = [count for count in seen.tokens if count <= RULES.beams]
         for switches, rival in rivals.items():
-            bare[switches] = min(bare[switches], rival.seconds(story, batches))
+            bare[switches] = min(bare[switches], _seconds(rival, story, batches))
     fastest = min(bare, key=lambda switches: bare[switches])
     repack, flash = (("without", "with")[on] for on in fastest)
     kernels = backends[0].capabilities.kernels

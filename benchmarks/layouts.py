@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from llterm.backends.llamacpp.binding import Batch, library
+from benchmarks.bare_context import BareContext
 from llterm.core.tokens import Tail, common
 
 Logprobs = NDArray[np.float32]
@@ -30,80 +30,52 @@ ROOM = 1024
 KERNEL = "GGML_CPU_TILED_MM_FORCE"
 
 
-class Context:
+class Context(BareContext):
     """A model in one context, one thread."""
 
     def __init__(self, path: Path, cells: int, *, unified: bool, double: bool) -> None:
-        """`cells`: of all sequences together, or of each of them."""
-        llama = self._llama = library()
-        wanted = llama.llama_model_default_params()
-        wanted.use_extra_bufts = False
-        self.model = llama.llama_model_load_from_file(os.fsencode(path), wanted)
-        params = llama.llama_context_default_params()
-        params.n_seq_max = BEAMS + 1
-        params.n_ctx = cells if unified else cells * params.n_seq_max
-        params.n_batch = params.n_ubatch = 128
-        params.kv_unified, params.swa_full, params.flash_attn_type = unified, True, 0
-        params.n_threads = params.n_threads_batch = 1
-        self._context = llama.llama_init_from_model(self.model, params)
-        assert self._context, "too little memory"
-        self._memory = llama.llama_get_memory(self._context)
-        self._batch = Batch(llama, 128)
-        vocabulary = llama.llama_model_get_vocab(self.model)
-        self.size = int(llama.llama_vocab_n_tokens(vocabulary))
+        """`cells`: of all sequences together, or of each of them. `double`: no row is alone."""
+        super().__init__(path, cells=cells, batch=128, sequences=BEAMS + 1, unified=unified)
         self._unified, self._double = unified, double
         self._sequence = 0
         """Of the batch's first row."""
-
-    def close(self) -> None:
-        self._batch.free()
-        self._llama.llama_free(self._context)
-        self._llama.llama_model_free(self.model)
-
-    def clear(self) -> None:
-        self._llama.llama_memory_clear(self._memory, True)
 
     def copy(self, source: int, target: int, start: int, stop: int) -> None:
         if not self._unified:
             # Between streams only all of a sequence can be copied.
             self.drop(target, 0)
             start = stop = -1
-        self._llama.llama_memory_seq_cp(self._memory, source, target, start, stop)
-
-    def drop(self, sequence: int, start: int) -> None:
-        self._llama.llama_memory_seq_rm(self._memory, sequence, start, -1)
+        super().copy(source, target, start, stop)
 
     def read(self, tokens: Tail, start: int, sequence: int = 0) -> None:
         """Evaluate a text; its logits are not wanted."""
-        for first in range(0, len(tokens), self._batch.size):
-            part = tokens[first : first + self._batch.size]
-            self._batch.clear()
-            self._batch.add(part, start + first, sequence, last=False)
+        for first in range(0, len(tokens), self.batch.size):
+            part = tokens[first : first + self.batch.size]
+            self.batch.clear()
+            self.batch.add(part, start + first, sequence, last=False)
             self._sequence = sequence
-            self._decode()
+            self.decode()
 
     def rows(self, rows: Sequence[tuple[int, int, int]]) -> list[Logprobs]:
         """Logprobs after each (token, position, sequence), evaluated in one decode."""
-        self._batch.clear()
+        self.batch.clear()
         for token, position, sequence in rows:
-            self._batch.add((token,), position, sequence, last=True)
+            self.batch.add((token,), position, sequence, last=True)
         self._sequence = rows[0][2]
-        self._decode()
-        raw = self._llama.llama_get_logits(self._context)
+        self.decode()
+        raw = self.llama.llama_get_logits(self.context)
         logits = np.ctypeslib.as_array(raw, (len(rows), self.size)).copy()
         logits -= logits.max(axis=1, keepdims=True)
         norms = np.log(np.exp(logits).sum(axis=1, keepdims=True, dtype=np.float64))
         return list(logits - norms.astype(np.float32))
 
-    def _decode(self) -> None:
-        alone = self._double and self._batch.count == 1
+    def decode(self) -> None:
+        alone = self._double and self.batch.count == 1
+        # The next one is empty as long as there is one row; streams must be consecutive.
+        spare = self._sequence + 1
         if alone:
-            # The next one is empty as long as there is one row; streams must be consecutive.
-            spare = self._sequence + 1
-            self._batch.add_double(spare)
-        self._batch.raw.n_tokens = self._batch.count
-        code = self._llama.llama_decode(self._context, self._batch.raw)
-        assert code == 0, f"llama_decode said {code}"
+            self.batch.add_double(spare)
+        super().decode()
         if alone:
             self.drop(spare, 0)
 
