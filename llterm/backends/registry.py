@@ -221,13 +221,14 @@ async def open_model(
 
         return ScriptedBackend()
     from llterm.backends.llamacpp import open_llama
-    from llterm.backends.llamacpp.kernel_trial import with_fast_kernels
     from llterm.backends.llamacpp.model_trial import try_file
 
     await try_file(known.path)
     chosen = await asyncio.to_thread(chosen_format, known.settings, config)
     settings = replace(file_settings(known, given), chat_template=chosen)
     if given.get("kernels", known.settings.kernels) == "fast":
+        from llterm.backends.llamacpp.kernel_trial import with_fast_kernels
+
         settings = await with_fast_kernels(known.path, settings)
     return await open_llama(known.path, settings, progress, known.name)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -90,7 +90,6 @@ def test_impossible_tokens_leave_every_figure_a_number() -> None:
     assert np.isfinite(varentropy).all()
 
 
-@settings(deadline=None)
 @given(
     st.integers(1, 4),
     st.integers(1, 700),

@@ -60,7 +60,7 @@ TEXT = (
     "laughed, and looked at the sea. "
 )
 _MOST_BYTES = 1 << 20
-_TOLD = ("model name", "flags", "features", "cpu implementer", "cpu part")
+_PROCESSOR = ("model name", "flags", "features", "cpu implementer", "cpu part")
 """Lines of /proc/cpuinfo that tell one kind of processor from another."""
 Trial = Mapping[str, Any]
 """What a trial found, as JSON has it: switches and drift, or a trouble."""
@@ -72,8 +72,8 @@ async def with_fast_kernels(path: FilePath, settings: LlamaSettings) -> LlamaSet
 
     The first time takes some seconds, and a copy of the weights. Cancelling ends the trial.
     """
-    found = _remembered_trial(path, settings)
-    if found is None:
+    trial = _remembered_trial(path, settings)
+    if trial is None:
         try:
             check_room(check_gguf(path), replace(settings, switches=REPACKED))
             mark = _mark(path, settings)
@@ -81,35 +81,33 @@ async def with_fast_kernels(path: FilePath, settings: LlamaSettings) -> LlamaSet
             return _exact(settings, f"{error.title}: {error.cause.rstrip('.')}")
         except OSError:
             return settings  # Opening it says why.
-        found = await _tried(path, settings, mark)
-    return _applied(settings, found)
+        trial = await _tried(path, settings, mark)
+    return _applied(settings, trial)
 
 
 def remembered_kernels(path: FilePath, settings: LlamaSettings) -> Kernels | None:
     """What fast kernels are for this file, where they were tried; None where they were not."""
-    found = _remembered_trial(path, settings)
-    return None if found is None else _applied(settings, found).kernels
+    trial = _remembered_trial(path, settings)
+    return None if trial is None else _applied(settings, trial).kernels
 
 
 async def _tried(path: FilePath, settings: LlamaSettings, mark: list[object]) -> Trial:
     """The trial in a child, remembered unless somebody else ended it."""
     asked = {"gpu_layers": settings.gpu_layers, "kv_type": settings.kv_type}
     end = await run_trial(__name__, str(mark[0]), json_text(asked))
-    found: Trial | None = None
-    if end.code == 0:
-        found = _valid(end.output)
-    if found is None:
-        found = {"trouble": f"a trial of them in another process ended {end.told}"}
+    trial = _valid(end.output) if end.code == 0 else None
+    if trial is None:
+        trial = {"trouble": f"a trial of them in another process ended {end.told}"}
     if not end.killed:
-        keep_json(paths.kernels_file(), [*_remembered(), (mark, found)][-MOST:])
-    return found
+        keep_json(paths.kernels_file(), [*_remembered(), (mark, trial)][-MOST:])
+    return trial
 
 
-def _applied(settings: LlamaSettings, found: Trial) -> LlamaSettings:
-    if trouble := found.get("trouble"):
+def _applied(settings: LlamaSettings, trial: Trial) -> LlamaSettings:
+    if trouble := trial.get("trouble"):
         return _exact(settings, str(trouble))
-    switches = KernelSwitches(exact=False, repack=found["repack"], flash=found["flash"])
-    drift = KernelDrift(found["tokens"], found["mean"], found["worst"])
+    switches = KernelSwitches(exact=False, repack=trial["repack"], flash=trial["flash"])
+    drift = KernelDrift(trial["tokens"], trial["mean"], trial["worst"])
     return replace(settings, switches=switches, kernels=Kernels("fast", drift, switches.words))
 
 
@@ -128,8 +126,8 @@ def _machine() -> str:
         lines = FilePath("/proc/cpuinfo").read_text("utf-8", "replace").splitlines()
     except OSError:
         lines = []
-    told = sorted({line for line in lines if line.lower().startswith(_TOLD)})
-    return blake2b("\n".join([platform.machine(), *told]).encode(), digest_size=8).hexdigest()
+    marks = sorted({line for line in lines if line.lower().startswith(_PROCESSOR)})
+    return blake2b("\n".join([platform.machine(), *marks]).encode(), digest_size=8).hexdigest()
 
 
 def _remembered_trial(path: FilePath, settings: LlamaSettings) -> Trial | None:
@@ -177,18 +175,18 @@ def main() -> None:
     begin_trial()
     try:
         settings = LlamaSettings(context=STORY + ROWS, **json.loads(sys.argv[2]))
-        sys.stdout.write(json_text(_found(FilePath(sys.argv[1]), settings)))
+        sys.stdout.write(json_text(_measured(FilePath(sys.argv[1]), settings)))
     except LltermError as error:
         sys.stdout.write(json_text({"trouble": f"{error.title}. {error.cause}".strip(". ")}))
 
 
-def _found(path: FilePath, settings: LlamaSettings) -> dict[str, object]:
+def _measured(path: FilePath, settings: LlamaSettings) -> dict[str, object]:
     """The fastest switches and their drift, as JSON has them."""
     with ExitStack() as opened:
         exact = opened.enter_context(_opened(path, settings))
         text = exact.tokens[: SCORED + 1]
         begin = time.perf_counter()
-        told = exact.scored(text)
+        logprobs = exact.scored(text)
         quick = (time.perf_counter() - begin) * STORY / len(text) < PATIENCE
         story = exact.tokens if quick else text
         rivals = {
@@ -197,7 +195,7 @@ def _found(path: FilePath, settings: LlamaSettings) -> dict[str, object]:
             if quick or not switches.flash
         }
         fastest = _fastest(rivals, story)
-        drift = _drift(rivals[fastest], text, told)
+        drift = _drift(rivals[fastest], text, logprobs)
     return {"repack": fastest.repack, "flash": fastest.flash, **asdict(drift)}
 
 
@@ -277,11 +275,11 @@ def _opened(path: FilePath, settings: LlamaSettings) -> Iterator[_Rival]:
         runner.free()
 
 
-def _drift(rival: _Rival, tokens: Tail, told: list[float]) -> KernelDrift:
-    """Of the tokens' ln p, in one batch and one by one, against what exact kernels told."""
+def _drift(rival: _Rival, tokens: Tail, expected: list[float]) -> KernelDrift:
+    """Of the tokens' ln p, in one batch and one by one, against those of exact kernels."""
     off = [
         abs(own - exact)
         for logprobs in (rival.scored(tokens), rival.walked(tokens))
-        for own, exact in zip(logprobs, told, strict=False)
+        for own, exact in zip(logprobs, expected, strict=False)
     ]
-    return KernelDrift(len(told), sum(off) / max(len(off), 1), max(off, default=0.0))
+    return KernelDrift(len(expected), sum(off) / max(len(off), 1), max(off, default=0.0))
