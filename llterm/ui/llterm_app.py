@@ -19,13 +19,16 @@ from typing import Any, ClassVar, cast
 
 from textual import events, on, work
 from textual.app import App
+from textual.await_remove import AwaitRemove
 from textual.binding import Binding
 from textual.command import Provider
+from textual.dom import DOMNode
 from textual.driver import Driver
 from textual.drivers.linux_driver import LinuxDriver
 from textual.filter import LineFilter
 from textual.message import Message
 from textual.notifications import Notify
+from textual.widget import Widget
 
 from llterm import keymap, paths, state
 from llterm.backends.registry import KnownModel, Progress, find_model, open_model
@@ -204,6 +207,13 @@ class LltermApp(App[None]):
         if not posted:
             self.gate.keep(message)
         return posted
+
+    def _prune(self, *nodes: Widget, parent: DOMNode | None = None) -> AwaitRemove:
+        """Also ends what works for them: their own widgets go first, and what comes back to those
+        would find none."""
+        for node in nodes:
+            self.workers.cancel_node(node)
+        return super()._prune(*nodes, parent=parent)
 
     def on_mount(self) -> None:
         self.gate.open()

@@ -171,11 +171,22 @@ class Start:
             constraint=self.constraint,
         )
         app = LltermApp(launch, document)
+        _let_notices_stay(app)
         async with app.run_test(size=size, notifications=True) as pilot:
             driven = Driven(app, pilot)
             if ready:
                 await driven.until(lambda: app.session.source is not None)
             yield driven
+
+
+def _let_notices_stay(app: LltermApp) -> None:
+    """Until they are taken away: on a busy machine their seconds are over before a test looks."""
+    say = app.notify
+
+    def notify(message: str, **how: Any) -> None:
+        say(message, **{**how, "timeout": 3600})
+
+    setattr(app, "notify", notify)  # noqa: B010 (a method of this one app)
 
 
 @pytest.fixture(autouse=True)
