@@ -111,6 +111,11 @@ class StepPlan:
         return bool(self.moves or self.rows or self.chunks)
 
     @property
+    def parts(self) -> Sequence[SlotRow | PrefillChunk]:
+        """All that is evaluated."""
+        return (*self.rows, *self.chunks)
+
+    @property
     def graphs(self) -> int:
         """How many graphs its rows take."""
         return len(runs_of(row.slot for row in self.rows))
@@ -236,7 +241,7 @@ class SlotPlan:
 
     def done(self, step: StepPlan, now: float) -> None:
         """Its rows and chunks were evaluated. Nobody leaves between `plan` and this or `undone`."""
-        for part in (*step.rows, *step.chunks):
+        for part in step.parts:
             request = part.request
             size = len(part.tokens) if isinstance(part, PrefillChunk) else 1
             request.filled += size
@@ -256,7 +261,7 @@ class SlotPlan:
     def undone(self, step: StepPlan) -> Sequence[SlotTrim]:
         """It was given up: what slots may hold of it is to be removed so."""
         trims: list[SlotTrim] = []
-        for part in (*step.rows, *step.chunks):
+        for part in step.parts:
             request = self._slots[part.slot].request
             if self._whole:
                 self._note(part.slot, ())

@@ -26,6 +26,8 @@ _TRIED = 64
 """Tokens of the prompt that is evaluated to measure what one costs."""
 _ROUNDS = 3
 """Measurements of a kind; the shortest counts."""
+_LONG = 1.0
+"""Seconds of a round after which there is no further one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,9 +118,12 @@ class StreamContext:
 
         Raises Stopped, and LltermError; what was evaluated then is for `trim` to remove.
         """
-        self._decode(rows, last=True)
+        order = self._decode(rows, last=True)
         raw = self._llama.llama_get_logits(self._context)
-        return np.ctypeslib.as_array(raw, (len(rows), self._size))
+        logits = np.ctypeslib.as_array(raw, (len(order), self._size))
+        asked = {run.sequence for run in rows}
+        wanted = [place for place, slot in enumerate(order) if slot in asked]
+        return logits if len(wanted) == len(order) else logits[wanted]
 
     def evaluate(self, chunks: Sequence[TokenRun]) -> None:
         """Evaluate parts of prompts, ascending by slot, in as many decodes as it takes.
@@ -131,7 +136,9 @@ class StreamContext:
     def measure(self) -> StreamCosts:
         """What copies, tokens and rows take here. Every slot is empty afterwards."""
         run = TokenRun(0, 0, tuple(n % self._size for n in range(min(_TRIED, self.cells // 4))))
-        prompts, rows, copies = [], [], []
+        prompts: list[float] = []
+        rows: list[float] = []
+        copies: list[float] = []
         for _ in range(_ROUNDS):
             self.clear()
             prompts.append(self._timed([run], last=False))
@@ -142,6 +149,8 @@ class StreamContext:
                 self.copy(0, 1, self._filled[0])
                 row = [TokenRun(0, len(run.tokens) + 1, run.tokens[:1])]
                 copies.append(self._timed(row, last=True))
+            if prompts[-1] > _LONG:
+                break
         self.clear()
         alone = min(rows)
         copy = max(min(copies, default=alone) - alone, 0.0)
@@ -152,15 +161,18 @@ class StreamContext:
         self._decode(runs, last=last)
         return time.perf_counter() - begin
 
-    def _decode(self, runs: Sequence[TokenRun], *, last: bool) -> None:
+    def _decode(self, runs: Sequence[TokenRun], *, last: bool) -> Sequence[int]:
+        """Evaluate these in one call; `last`: the logits after each are wanted. Returns the slots
+        in the order of the call."""
         if self.stop:
             raise Stopped
         batch = self._batch
         batch.clear()
         doubles = self._doubles(runs)
-        parts = [(run, last) for run in runs] + [(double, False) for double in doubles]
-        for run, wanted in sorted(parts, key=lambda part: part[0].sequence):
-            batch.add(run.tokens, run.start, run.sequence, last=wanted)
+        parts = sorted((*runs, *doubles), key=lambda part: part.sequence)
+        for part in parts:
+            # A double's too: the last layer evaluates only what logits are wanted of.
+            batch.add(part.tokens, part.start, part.sequence, last=last)
         batch.raw.n_tokens = batch.count
         with thread_budget.reserved(self._loaded.threads):
             code = int(self._llama.llama_decode(self._context, batch.raw))
@@ -174,6 +186,7 @@ class StreamContext:
         for run in runs:
             self._filled[run.sequence] = run.start + len(run.tokens)
             self.tokens += len(run.tokens)
+        return [part.sequence for part in parts]
 
     def _doubles(self, runs: Sequence[TokenRun]) -> Sequence[TokenRun]:
         """Beside each token that would be evaluated alone one more, in a slot next to its own: it
