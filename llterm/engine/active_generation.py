@@ -7,17 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
-from llterm.backends.llamacpp.logits import read_distributions
 from llterm.constraints.compiled import Compiled
-from llterm.core.distribution import Bits, Distribution, Mask
-from llterm.core.logit_rows import RowScratch
-from llterm.core.query import Query
-from llterm.core.sampling.ladder import NoCandidateLeft
+from llterm.core.distribution import Bits, Mask
 from llterm.core.sampling.sampler_chain import Chain, DrawnText, barring
 from llterm.core.sampling.stage_types import Stage
-from llterm.core.tokens import Anchor, Path, Tail, Vocabulary, text_bytes
+from llterm.core.tokens import Tail, Vocabulary, text_bytes
 from llterm.engine.draw import STORY
 from llterm.engine.generation import (
     GeneratedToken,
@@ -25,6 +20,7 @@ from llterm.engine.generation import (
     GenerationFinish,
     GenerationRequest,
 )
+from llterm.engine.row_drawing import RowDraw, RowToDraw
 from llterm.engine.slot_plan import PlannedRequest
 
 News = GeneratedToken | GenerationEnd | BaseException
@@ -61,49 +57,38 @@ class ActiveGeneration:
 
     @property
     def looks_ahead(self) -> bool:
-        """Whether its draw reads the constraint itself: bans may leave it nothing further on."""
+        """Whether its row reads the constraint itself: bans may leave it nothing further on."""
         return self.constraint is not None and bool(self.request.sampling.bans)
 
-    @property
-    def query(self) -> Query:
-        """What is read of its row."""
-        return Query(_ANYWHERE, max(self.request.top, 1), full=True)
-
-    def draw(
-        self, distribution: Distribution, vocabulary: Vocabulary, ends: Bits
-    ) -> Sequence[GeneratedToken | GenerationEnd]:
-        """Its next token, and its end where that is one; the end alone where nothing may follow.
-
-        `ends`, shape (vocabulary size,): the tokens that end a text.
-        """
+    def row(self, vocabulary: Vocabulary, ends: Bits) -> RowToDraw:
+        """What its next token is drawn with. `ends`, shape (vocabulary size,): the tokens that end
+        a text. Raises UsageError where its constraint turns out too complex."""
         assert self.chain is not None
         request = self.request
         at = self._text.here(request.prompt + self.drawn, self._story)
         first: list[tuple[str, Stage]] = []
-        if request.ignore_end or self._text.count < request.least:
+        early = self._text.count < request.least
+        if request.ignore_end or early:
             first.append(("end", barring(ends)))
-        if self._text.count < request.least and request.stop_ids:
+        if early and request.stop_ids:
             first.append(("stop", barring(_marked(request.stop_ids, vocabulary.size))))
         if self.constraint is not None and self.looks_ahead:
             first += self.chain.forced(at, self.constraint, self.drawn)
         allowed = self.mask.allowed if self.mask is not None else None
-        try:
-            choice = self.chain.draw(
-                distribution, at, line=request.choice, mask=allowed, first=first
-            )
-        except NoCandidateLeft:
+        return RowToDraw(self.chain, at, request.choice, allowed, first, request.top)
+
+    def took(
+        self, draw: RowDraw | None, vocabulary: Vocabulary
+    ) -> Sequence[GeneratedToken | GenerationEnd]:
+        """Its next token, and its end where that is one; the end alone where nothing may follow."""
+        if draw is None:
             return [self._end("stuck")]
-        self._text.took(choice)
-        self.drawn += (choice.id,)
-        top = ()
-        if request.top:
-            ids, logprobs = distribution.ids, distribution.logprobs
-            listed = zip(ids.tolist(), logprobs.tolist(), strict=True)
-            top = tuple(listed)[: request.top]
-        assert distribution.full is not None
-        drawn = GeneratedToken(choice.id, float(distribution.full[choice.id]), choice.p, top)
-        finish = self._finish(choice.id, vocabulary)
-        return [drawn] if finish is None else [drawn, self._end(finish)]
+        self._text.count += 1
+        self._text.mirostat = draw.mirostat
+        self.drawn += (draw.id,)
+        token = GeneratedToken(draw.id, draw.logprob, draw.p, draw.top)
+        finish = self._finish(draw.id, vocabulary)
+        return [token] if finish is None else [token, self._end(finish)]
 
     def _end(self, finish: GenerationFinish) -> GenerationEnd:
         return GenerationEnd(finish, self.planned.cached)
@@ -125,22 +110,6 @@ class ActiveGeneration:
             ):
                 return "stop"
         return "length" if self._text.count >= self.most else None
-
-
-_ANYWHERE = Path(Anchor(()))
-
-
-def read_rows(
-    logits: NDArray[np.float32],
-    generations: Sequence[ActiveGeneration],
-    model: str,
-    scratch: RowScratch,
-) -> Sequence[Distribution]:
-    """What a row each says of the next tokens of these; nothing refers to `logits` afterwards.
-
-    Raises ModelError naming the model where a row holds no numbers.
-    """
-    return read_distributions(logits, [each.query for each in generations], model, scratch)
 
 
 def _marked(ids: frozenset[int], size: int) -> Bits:

@@ -26,12 +26,12 @@ from llterm.backends.llamacpp.side_context import TokenRun
 from llterm.backends.llamacpp.slot_sizes import MOST_SLOTS, default_cache_memory, slot_context
 from llterm.backends.llamacpp.stream_context import StreamContext
 from llterm.constraints.compiled import compile
-from llterm.core.logit_rows import RowScratch
 from llterm.core.query import Capabilities
 from llterm.core.sampling.sampler_chain import Chains
 from llterm.core.tokens import Vocabulary
-from llterm.engine.active_generation import ActiveGeneration, News, read_rows
+from llterm.engine.active_generation import ActiveGeneration, News
 from llterm.engine.generation import GeneratedToken, GenerationEnd, GenerationRequest
+from llterm.engine.row_drawing import BlockDrawing, RowToDraw
 from llterm.engine.slot_plan import (
     PlannedRequest,
     SlotCopy,
@@ -70,10 +70,11 @@ class Scheduler:
         self._chains = Chains(backend.vocabulary)
         size = backend.vocabulary.size
         self._ends = np.array([backend.vocabulary.token(id).end for id in range(size)], np.bool_)
-        self._scratch = RowScratch()
+        self._drawing = BlockDrawing(backend.name)
         self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         """For its thread: whoever comes, goes, or has a mask."""
         self._open: dict[PlannedRequest, ActiveGeneration] = {}
+        self._counts = 0, 0
         self._lock = threading.Lock()
         self._current: Sequence[ActiveGeneration] = ()
         """Whom the call under way is for."""
@@ -102,13 +103,13 @@ class Scheduler:
 
     @property
     def running(self) -> int:
-        """Requests that have a slot."""
-        return len(self._plan.running)
+        """Requests that had a slot after the last step."""
+        return self._counts[0]
 
     @property
     def waiting(self) -> int:
-        """Requests that have none yet."""
-        return self._plan.waiting
+        """Requests that had none yet."""
+        return self._counts[1]
 
     @property
     def decodes(self) -> int:
@@ -188,6 +189,7 @@ class Scheduler:
         idle = True
         while self._hear(wait=idle):
             idle = not self._step()
+            self._counts = len(self._plan.running), self._plan.waiting
         for generation in tuple(self._open.values()):
             self._tell({generation: [_closed()]})
         self._masks.shutdown()
@@ -277,7 +279,9 @@ class Scheduler:
         current = [self._open[part.request] for part in step.parts]
         with self._lock:
             self._current = current
-            if not self._ended and not all(each.unwanted for each in current):
+            if self._ended or all(each.unwanted for each in current):
+                self._streams.stop.set()
+            else:
                 self._streams.stop.clear()
         try:
             work(step)
@@ -304,20 +308,25 @@ class Scheduler:
     def _draw(self, step: StepPlan) -> None:
         rows = step.rows
         logits = self._streams.logits([TokenRun(row.slot, row.start, (row.token,)) for row in rows])
-        generations = [self._open[row.request] for row in rows]
-        distributions = read_rows(logits, generations, self.name, self._scratch)
-        self._plan.done(step, time.monotonic())
+        places: list[int] = []
+        ready: dict[ActiveGeneration, RowToDraw] = {}
         news: dict[ActiveGeneration, Sequence[News]] = {}
-        drawn: Sequence[News]
-        for generation, distribution in zip(generations, distributions, strict=True):
+        for place, row in enumerate(rows):
+            generation = self._open[row.request]
             try:
                 with self._constraining if generation.looks_ahead else nullcontext():
-                    drawn = generation.draw(distribution, self.vocabulary, self._ends)
+                    ready[generation] = generation.row(self.vocabulary, self._ends)
+                places.append(place)
             except LltermError as error:
-                # Its constraint may be too complex; the others have nothing to do with that.
-                drawn = [error]
-            news[generation] = drawn
-            last = drawn[-1]
+                # Its constraint is too complex; the others have nothing to do with that.
+                news[generation] = [error]
+        logits = logits if len(places) == len(rows) else logits[places]
+        drawn = self._drawing.draw(logits, list(ready.values()))
+        self._plan.done(step, time.monotonic())
+        for generation, draw in zip(ready, drawn, strict=True):
+            news[generation] = generation.took(draw, self.vocabulary)
+        for generation, items in news.items():
+            last = items[-1]
             if isinstance(last, GeneratedToken):
                 self._plan.took(generation.planned, last.id)
                 if generation.constraint is not None:

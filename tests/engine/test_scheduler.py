@@ -74,12 +74,12 @@ async def test_a_text_is_the_same_alone_among_others_and_by_llterm_sample(
         backend,
         chain_of(backend.vocabulary, FREE),
         DrawingStart(prompt, STORY.encode()),
-        [Sample(number, most=24) for number in range(3)],
+        [Sample(number, most=16) for number in range(3)],
     )
     async for _ in drawing.run():
         pass
     wanted = [(sample.tail, sample.finish) for sample in drawing.samples]
-    requests = [GenerationRequest(prompt, FREE, number, 24) for number in range(3)]
+    requests = [GenerationRequest(prompt, FREE, number, 16) for number in range(3)]
     async with scheduling(backend, parallel=20) as scheduler:
         alone = [await generated(scheduler, request) for request in requests]
         others = [
@@ -87,7 +87,7 @@ async def test_a_text_is_the_same_alone_among_others_and_by_llterm_sample(
                 generated(
                     scheduler,
                     GenerationRequest(
-                        tokens_of(backend, f"{n} is a number. {STORY[n:]}"), FREE, most=10 + n
+                        tokens_of(backend, f"{n} is a number. {STORY[n:]}"), FREE, most=4 + n
                     ),
                 )
             )
@@ -283,10 +283,12 @@ async def test_every_kind_of_model_draws_the_same_alone_and_among_others(
             other = tokens_of(backend, "The fox and the bear")
             requests = [GenerationRequest(prompt, FREE, n, 12, ignore_end=True) for n in range(3)]
             alone = [await generated(scheduler, request) for request in requests]
-            among, *_ = await asyncio.gather(
-                asyncio.gather(*(generated(scheduler, request) for request in requests)),
-                *(generated(scheduler, GenerationRequest(other, FREE, n, 5)) for n in range(9)),
-            )
+            others = [
+                asyncio.create_task(generated(scheduler, GenerationRequest(other, FREE, n, 5)))
+                for n in range(6)
+            ]
+            among = await asyncio.gather(*(generated(scheduler, each) for each in requests))
+            await asyncio.gather(*others)
             for (lone, _), (near, _) in zip(alone, among, strict=True):
                 assert [token.id for token in lone] == [token.id for token in near]
                 apart = np.subtract(
