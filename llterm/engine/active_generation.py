@@ -20,7 +20,7 @@ from llterm.engine.generation import (
     GenerationFinish,
     GenerationRequest,
 )
-from llterm.engine.row_drawing import RowDraw, RowToDraw
+from llterm.engine.row_draws import RowDraw, RowToDraw
 from llterm.engine.slot_plan import PlannedRequest
 
 News = GeneratedToken | GenerationEnd | BaseException

@@ -31,7 +31,7 @@ from llterm.core.sampling.sampler_chain import Chains
 from llterm.core.tokens import Vocabulary
 from llterm.engine.active_generation import ActiveGeneration, News
 from llterm.engine.generation import GeneratedToken, GenerationEnd, GenerationRequest
-from llterm.engine.row_drawing import BlockDrawing, RowToDraw
+from llterm.engine.row_draws import BlockDrawing, RowToDraw
 from llterm.engine.slot_plan import (
     PlannedRequest,
     SlotCopy,
@@ -76,6 +76,7 @@ class Scheduler:
         self._open: dict[PlannedRequest, ActiveGeneration] = {}
         self._counts = 0, 0
         self._lock = threading.Lock()
+        """Held while it is settled for whom a call is, and whether it is given up."""
         self._current: Sequence[ActiveGeneration] = ()
         """Whom the call under way is for."""
         self._ended = False
@@ -387,6 +388,13 @@ async def open_scheduler(
     weights = backend.capabilities.weights
     assert weights is not None
     info = await asyncio.to_thread(inspect_gguf, weights, brief=True)
+    states = backend.capabilities.batch
+    if not backend.capabilities.shares and slots > states:
+        raise UsageError(
+            f"{backend.name} cannot have {slots:,} slots",
+            f"Its layers hold a state for each, and {states:,} of them are all that fit.",
+            f"Set --parallel to {max(states - keepers, 1):,} at the most.",
+        )
     memory = default_cache_memory() if memory is None else memory
     fitting = slot_context(info.cell, slots, memory, info.context)
     cells = context or fitting

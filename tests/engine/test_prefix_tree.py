@@ -26,11 +26,12 @@ def test_the_longest_beginning_is_that_of_a_look_at_every_path(
             paths[owner] = path
     size = max((common(path, wanted) for path in paths.values()), default=0)
     holders = {owner for owner, path in paths.items() if size and common(path, wanted) == size}
-    assert tree.longest(wanted) == (size, holders)
+    assert tree.longest(wanted) == (size, frozenset(holders))
     whole = {
         owner: len(path) for owner, path in paths.items() if path and wanted[: len(path)] == path
     }
     most = max(whole.values(), default=0)
-    assert tree.longest_whole(wanted) == (most, {o for o, n in whole.items() if n == most})
+    ends = frozenset(owner for owner, length in whole.items() if length == most)
+    assert tree.longest_whole(wanted) == (most, ends)
     assert {owner: tree.path(owner) for owner in paths} == paths
     assert len(tree) == len(paths)

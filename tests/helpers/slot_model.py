@@ -93,7 +93,7 @@ class SlotModel:
         self.copies += 1
 
     def _evaluate(self, step: StepPlan) -> None:
-        slots = [part.slot for part in (*step.rows, *step.chunks)]
+        slots = [part.slot for part in step.parts]
         assert len(set(slots)) == len(slots)
         assert [row.slot for row in step.rows] == sorted(row.slot for row in step.rows)
         for chunk in step.chunks:
