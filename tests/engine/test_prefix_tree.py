@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llterm.core.tokens import Tail, common
@@ -12,6 +12,7 @@ PATHS = st.lists(st.integers(0, 2), max_size=8).map(tuple)
 CHANGES = st.lists(st.tuples(st.integers(0, 5), st.none() | PATHS), max_size=30)
 
 
+@settings(max_examples=50)
 @given(CHANGES, PATHS)
 def test_the_longest_beginning_is_that_of_a_look_at_every_path(
     changes: list[tuple[int, Tail | None]], wanted: Tail
