@@ -130,13 +130,13 @@ async def test_choices_of_a_prompt_share_a_decode_a_token(backend: LlamaBackend)
         before = scheduler.decodes, scheduler.tokens
         await asyncio.gather(
             *(
-                generated(scheduler, GenerationRequest(prompt, FREE, number, 20, ignore_end=True))
+                generated(scheduler, GenerationRequest(prompt, FREE, number, 8, ignore_end=True))
                 for number in range(16)
             )
         )
-        assert scheduler.tokens - before[1] == len(prompt) - 1 + 16 * 20
-        # One of the prompt, then 20 for all, and few more for those that came a step later.
-        assert scheduler.decodes - before[0] <= 26
+        assert scheduler.tokens - before[1] == len(prompt) - 1 + 16 * 8
+        # One of the prompt, then 8 for all, and few more for those that came a step later.
+        assert scheduler.decodes - before[0] <= 14
 
 
 async def test_stops_ends_and_least_tokens(backend: LlamaBackend) -> None:
@@ -195,7 +195,7 @@ async def test_a_constraint_holds_for_its_own_request_alone(backend: LlamaBacken
 async def test_who_goes_is_let_go_at_once_and_the_others_go_on(backend: LlamaBackend) -> None:
     prompt = tokens_of(backend, STORY)
     async with scheduling(backend) as scheduler:
-        request = GenerationRequest(prompt, FREE, 3, 40, ignore_end=True)
+        request = GenerationRequest(prompt, FREE, 3, 16, ignore_end=True)
         alone, _ = await generated(scheduler, request)
         staying = asyncio.create_task(generated(scheduler, request))
         async with aclosing(scheduler.generate(replace(request, choice=4, most=400))) as going:

@@ -54,7 +54,7 @@ def model(
     return SlotModel(plan, parallel + keepers, whole)
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(EVENTS, st.integers(1, 4), st.integers(0, 2), st.booleans(), st.sampled_from([0.0, 0.003]))
 def test_no_slot_is_read_beyond_what_was_put_into_it_and_all_end(
     events: list[Arrival | Stepping | Leaving], parallel: int, keepers: int, whole: bool,
@@ -84,7 +84,7 @@ def test_no_slot_is_read_beyond_what_was_put_into_it_and_all_end(
 
 
 @given(st.integers(2, 40), st.integers(6, 40), st.integers(2, 5), st.integers(1, 9))
-@settings(max_examples=25)
+@settings(max_examples=12)
 def test_the_beginning_of_cold_siblings_is_evaluated_once(
     siblings: int, shared: int, own: int, parallel: int
 ) -> None:
@@ -114,7 +114,7 @@ def test_holes_cost_one_graph_more_at_the_most(finished: int, copy: float) -> No
     slots = model(64, 4, costs=SlotCosts(copy, 0.001, 0.002))
     step = 64 // finished
     for number in range(64):
-        slots.ask((100 + number,) * 4, 5 if number % step == step // 2 else 40)
+        slots.ask((100 + number,) * 4, 5 if number % step == step // 2 else 12)
     graphs = []
     while slots.plan.running or slots.plan.waiting:
         made = slots.step(budget=1000)
@@ -141,7 +141,7 @@ def test_keys_are_served_equally() -> None:
 
 def test_a_key_that_has_nothing_for_two_seconds_gets_a_slot_and_nothing_is_lost() -> None:
     slots = model(2, 1)
-    long = [slots.ask((number,) * 40, 300, "long") for number in range(2)]
+    long = [slots.ask((number,) * 40, 90, "long") for number in range(2)]
     slots.step()
     other = slots.ask((7,) * 8, 3, "other")
     slots.now = 1.9
@@ -152,7 +152,7 @@ def test_a_key_that_has_nothing_for_two_seconds_gets_a_slot_and_nothing_is_lost(
     assert other.slot is not None
     assert [request.slot is None for request in long] == [False, True]
     slots.run()
-    assert all(len(request.tokens) == 40 + 299 for request in long)
+    assert all(len(request.tokens) == 40 + 89 for request in long)
     # What the pre-empted one had was kept: its own tokens were not evaluated again.
     assert len(slots.evaluated) == 2 * 39 + 7
 
