@@ -24,6 +24,7 @@ from llterm.backends.llamacpp.llama_vocabulary import LlamaVocabulary
 from llterm.backends.llamacpp.loader import RESERVE, LlamaSettings, load
 from llterm.backends.llamacpp.memory_estimate import check_room
 from llterm.backends.llamacpp.model_runner import Answer, Burst, ModelRunner
+from llterm.backends.llamacpp.stream_context import StreamContext
 from llterm.core.attention_weights import Attention
 from llterm.core.chat_messages import Chat, ChatParts
 from llterm.core.query import (
@@ -223,6 +224,11 @@ class LlamaBackend:
         self, tokens: Tail, start: int = 1, *, aside: bool = True
     ) -> AsyncGenerator[LogitRows]:
         return self._run(lambda runner: runner.rows(tokens, start, aside=aside))
+
+    async def open_streams(self, slots: int, cells: int) -> StreamContext:
+        """A context of streams on the same weights, to be closed before this backend is. Raises
+        LltermError where memory is too small."""
+        return await asyncio.to_thread(StreamContext, self._owner.runner.loaded, slots, cells)
 
     def end(self) -> None:
         """Stop what runs; the model is freed soon after, and nobody waits for that."""

@@ -60,6 +60,11 @@ class ModelRunner:
         """Tokens evaluated beside a lone row, not booked yet."""
 
     @property
+    def loaded(self) -> LoadedModel:
+        """The weights, and what is known of them."""
+        return self._loaded
+
+    @property
     def settings(self) -> LlamaSettings:
         """What the model was opened with."""
         return self._loaded.settings

@@ -1,0 +1,46 @@
+"""How many tokens a slot has room for, by the memory that all of them may take."""
+
+from __future__ import annotations
+
+import os
+
+from llterm.backends.llamacpp.loader import SEQUENCES
+from llterm.errors import UsageError
+
+LEAST = 512
+"""Tokens: less is no use to anybody, where the model itself sees more."""
+MOST_SLOTS = SEQUENCES - 1
+"""One sequence is for the double of a row that would be evaluated alone."""
+_SHARE = 4
+"""Of the machine's memory a quarter."""
+
+
+def default_cache_memory() -> int:
+    """Bytes that slots may take in all where nobody says: a quarter of the machine's memory."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // _SHARE
+
+
+def slot_context(cell: int, slots: int, memory: int, trained: int) -> int:
+    """The largest of 512, 1,024, 2,048 … up to what the model sees, `trained` tokens, at which the
+    slots' cells of `cell` bytes each stay under `memory` bytes.
+
+    Raises UsageError for more slots than llama.cpp has, and where not even the least fits.
+    """
+    if not 1 <= slots <= MOST_SLOTS:
+        raise UsageError(
+            f"{slots:,} slots cannot be had",
+            f"llama.cpp has {MOST_SLOTS} at the most.",
+            "Set a smaller --parallel.",
+        )
+    trained = trained if trained > 0 else LEAST
+    size = min(LEAST, trained)
+    if cell * slots * size > memory:
+        raise UsageError(
+            f"{slots:,} slots do not fit into the cache memory",
+            f"With {size:,} tokens each they take {cell * slots * size / 1e6:,.0f} MB;"
+            f" {memory / 1e6:,.0f} MB are allowed.",
+            "Set a smaller --parallel, or a larger --cache-memory.",
+        )
+    while size < trained and cell * slots * min(2 * size, trained) <= memory:
+        size = min(2 * size, trained)
+    return size

@@ -1,0 +1,421 @@
+"""Draws for many requests at once on one model: one thread, one loop.
+
+Each step takes a token of every running request, then parts of prompts for as long as the others
+may wait. What a step evaluates is planned in `slot_plan.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import AsyncGenerator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext, suppress
+from functools import partial
+from queue import Empty, SimpleQueue
+
+import numpy as np
+
+from llterm.backends.llamacpp import LlamaBackend
+from llterm.backends.llamacpp.binding import Stopped
+from llterm.backends.llamacpp.gguf_header import inspect_gguf
+from llterm.backends.llamacpp.memory_estimate import available
+from llterm.backends.llamacpp.side_context import TokenRun
+from llterm.backends.llamacpp.slot_sizes import MOST_SLOTS, default_cache_memory, slot_context
+from llterm.backends.llamacpp.stream_context import StreamContext
+from llterm.constraints.compiled import compile
+from llterm.core.query import Capabilities
+from llterm.core.sampling.sampler_chain import Chains
+from llterm.core.tokens import Vocabulary
+from llterm.engine.active_generation import ActiveGeneration, News
+from llterm.engine.generation import GeneratedToken, GenerationEnd, GenerationRequest
+from llterm.engine.row_draws import BlockDrawing, RowToDraw
+from llterm.engine.slot_plan import (
+    PlannedRequest,
+    SlotCopy,
+    SlotCosts,
+    SlotPlan,
+    StepPlan,
+)
+from llterm.errors import Interrupted, LltermError, UsageError
+
+log = logging.getLogger(__name__)
+
+PREFILL = 0.05
+"""Seconds that parts of prompts may take while others are drawn."""
+PREFILL_ALONE = 0.1
+"""Where nobody waits for a token: a comer waits for no more."""
+LEAST_PREFILL = 8
+"""Tokens of prompts a step, however slow the model is."""
+_LEARNT = 0.2
+"""Share that a new measurement of a token's seconds has in what is taken for them."""
+_LOOK = 0.1
+"""Seconds after which a plan that had nothing to do is made again."""
+
+
+class Scheduler:
+    """One model's slots, and whoever waits for them. Implements `Generator`."""
+
+    def __init__(
+        self, backend: LlamaBackend, streams: StreamContext, plan: SlotPlan, costs: SlotCosts
+    ) -> None:
+        """Takes the streams over, and closes them at its end."""
+        self._backend = backend
+        self._streams = streams
+        self._plan = plan
+        self._token = costs.token
+        """Seconds that a token of a prompt takes."""
+        self._chains = Chains(backend.vocabulary)
+        size = backend.vocabulary.size
+        self._ends = np.array([backend.vocabulary.token(id).end for id in range(size)], np.bool_)
+        self._drawing = BlockDrawing(backend.name)
+        self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        """For its thread: whoever comes, goes, or has a mask."""
+        self._open: dict[PlannedRequest, ActiveGeneration] = {}
+        self._counts = 0, 0
+        self._lock = threading.Lock()
+        """Held while it is settled for whom a call is, and whether it is given up."""
+        self._current: Sequence[ActiveGeneration] = ()
+        """Whom the call under way is for."""
+        self._ended = False
+        self._constraining = threading.Lock()
+        """Held while a constraint is read: its matcher is not for several threads."""
+        self._masks = ThreadPoolExecutor(1, "constraints")
+        self._thread = threading.Thread(target=self._run, name="scheduler", daemon=True)
+        self._thread.start()
+
+    @property
+    def name(self) -> str:
+        return self._backend.name
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        return self._backend.vocabulary
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return self._backend.capabilities
+
+    @property
+    def room(self) -> int:
+        return self._streams.cells
+
+    @property
+    def running(self) -> int:
+        """Requests that had a slot after the last step."""
+        return self._counts[0]
+
+    @property
+    def waiting(self) -> int:
+        """Requests that had none yet."""
+        return self._counts[1]
+
+    @property
+    def decodes(self) -> int:
+        """Calls of `llama_decode` so far."""
+        return self._streams.decodes
+
+    @property
+    def tokens(self) -> int:
+        """Tokens evaluated so far."""
+        return self._streams.tokens
+
+    async def generate(
+        self, request: GenerationRequest
+    ) -> AsyncGenerator[GeneratedToken | GenerationEnd]:
+        room = self.room - len(request.prompt)
+        self._check(request, room)
+        if not request.most:
+            yield GenerationEnd("length")
+            return
+        most = min(request.most, room)
+        planned = PlannedRequest(list(request.prompt), request.whose, most)
+        generation = ActiveGeneration(request, planned, asyncio.get_running_loop(), most)
+        self._calls.put(partial(self._come, generation))
+        try:
+            while True:
+                news = await generation.news.get()
+                if isinstance(news, BaseException):
+                    raise news
+                yield news
+                if isinstance(news, GenerationEnd):
+                    return
+        finally:
+            self._cancel(generation)
+
+    async def close(self) -> None:
+        """Stop what runs, and free the streams. Who is being drawn for is told so."""
+        with self._lock:
+            self._ended = True
+            self._streams.stop.set()
+        self._calls.put(None)
+        while self._thread.is_alive():
+            await asyncio.to_thread(self._thread.join, 0.05)
+
+    def _check(self, request: GenerationRequest, room: int) -> None:
+        """Raise UsageError where it cannot be asked for."""
+        if not request.prompt:
+            raise UsageError("There is no text to go on from", "", "Give a prompt.")
+        size = self.vocabulary.size
+        wrong = next((id for id in request.prompt if not 0 <= id < size), None)
+        if wrong is not None:
+            raise UsageError(
+                f"{wrong} is no token of {self.name}",
+                f"Its {size:,} tokens are 0 to {size - 1:,}.",
+                "Tokenize the prompt for this model.",
+            )
+        if room < 1:
+            raise UsageError(
+                "The prompt is too long",
+                f"It has {len(request.prompt):,} tokens, and a slot of {self.name} has room for"
+                f" {self.room:,}, with what is drawn.",
+                "Shorten it, or start the server with a larger --slot-context.",
+            )
+        if self._ended:
+            raise _closed()
+
+    def _cancel(self, generation: ActiveGeneration) -> None:
+        """Nobody listens any more. A call that is for nobody else either is given up."""
+        with self._lock:
+            generation.unwanted = True
+            if self._current and all(each.unwanted for each in self._current):
+                self._streams.stop.set()
+        self._calls.put(partial(self._go, generation))
+
+    # What follows runs on the scheduler's thread.
+
+    def _run(self) -> None:
+        idle = True
+        while self._hear(wait=idle):
+            idle = not self._step()
+            self._counts = len(self._plan.running), self._plan.waiting
+        for generation in tuple(self._open.values()):
+            self._tell({generation: [_closed()]})
+        self._masks.shutdown()
+        self._streams.close()
+
+    def _hear(self, *, wait: bool) -> bool:
+        """Take in who comes and goes; `wait`: until somebody does, if only for a look. Returns
+        False at the end."""
+        while True:
+            busy = bool(self._open)
+            try:
+                call = self._calls.get(block=wait, timeout=_LOOK if busy else None)
+            except Empty:
+                return True
+            if call is None:
+                return False
+            call()
+            wait = False
+
+    def _come(self, generation: ActiveGeneration) -> None:
+        if generation.unwanted:
+            return
+        try:
+            chain = self._chains.known(generation.request.sampling)
+            assert chain is not None  # Its vocabulary is whole.
+            generation.begin(chain, self.vocabulary)
+            self._plan.join(generation.planned, time.monotonic())
+        except LltermError as error:
+            self._tell({generation: [error]})
+            return
+        self._open[generation.planned] = generation
+        if generation.request.constraint is not None:
+            self._hold_back(generation)
+
+    def _go(self, generation: ActiveGeneration) -> None:
+        if self._open.pop(generation.planned, None) is not None:
+            self._plan.leave(generation.planned)
+
+    def _fail(self, generation: ActiveGeneration, error: LltermError) -> None:
+        if generation.planned in self._open:
+            self._go(generation)
+            self._tell({generation: [error]})
+
+    def _hold_back(self, generation: ActiveGeneration) -> None:
+        """Until its mask is there; others go on."""
+        generation.planned.held_back = True
+        self._masks.submit(self._mask, generation, generation.drawn)
+
+    def _mask(self, generation: ActiveGeneration, drawn: tuple[int, ...]) -> None:
+        """Read its constraint; on the thread of constraints."""
+        constraint = generation.request.constraint
+        assert constraint is not None
+        try:
+            with self._constraining:
+                if generation.constraint is None:
+                    generation.constraint = compile(constraint, self.vocabulary)
+                generation.mask = generation.constraint.mask(drawn)
+        except LltermError as error:
+            self._calls.put(partial(self._fail, generation, error))
+        else:
+            self._calls.put(partial(self._let_go_on, generation))
+
+    def _let_go_on(self, generation: ActiveGeneration) -> None:
+        generation.planned.held_back = False
+
+    def _step(self) -> bool:
+        """Plan a step and make it. Returns False where there was nothing to do."""
+        drawing = any(not request.lacking for request in self._plan.running)
+        seconds = PREFILL if drawing else PREFILL_ALONE
+        budget = max(int(seconds / max(self._token, 1e-6)), LEAST_PREFILL)
+        step = self._plan.plan(time.monotonic(), budget)
+        for move in step.moves:
+            if isinstance(move, SlotCopy):
+                self._streams.copy(move.source, move.target, move.keep)
+            else:
+                self._streams.trim(move.slot, move.keep)
+        if step.rows:
+            self._call(StepPlan(rows=step.rows), self._draw)
+        if step.chunks:
+            # Those whose part this is may have failed with the rows.
+            chunks = [chunk for chunk in step.chunks if chunk.request.slot == chunk.slot]
+            self._call(StepPlan(chunks=chunks), self._prefill)
+        return bool(step.rows or step.chunks)
+
+    def _call(self, step: StepPlan, work: Callable[[StepPlan], None]) -> None:
+        """Make a part of a step; what comes to nothing leaves no trace."""
+        current = [self._open[part.request] for part in step.parts]
+        with self._lock:
+            self._current = current
+            if self._ended or all(each.unwanted for each in current):
+                self._streams.stop.set()
+            else:
+                self._streams.stop.clear()
+        try:
+            work(step)
+        except Stopped:
+            for trim in self._plan.undone(step):
+                self._streams.trim(trim.slot, trim.keep)
+        except LltermError as error:
+            self._start_anew(step, error)
+        except Exception as fault:
+            log.exception("the scheduler failed")
+            cause = f"{type(fault).__name__}: {fault}"
+            self._start_anew(step, LltermError("The model failed", cause, "See the log."))
+        finally:
+            with self._lock:
+                self._current = ()
+
+    def _start_anew(self, step: StepPlan, error: LltermError) -> None:
+        """A call failed: it is the end of those it was for. The others are evaluated again."""
+        for part in step.parts:
+            self._fail(self._open[part.request], error)
+        self._plan.forget()
+        self._streams.clear()
+
+    def _draw(self, step: StepPlan) -> None:
+        rows = step.rows
+        logits = self._streams.logits([TokenRun(row.slot, row.start, (row.token,)) for row in rows])
+        places: list[int] = []
+        ready: dict[ActiveGeneration, RowToDraw] = {}
+        news: dict[ActiveGeneration, Sequence[News]] = {}
+        for place, row in enumerate(rows):
+            generation = self._open[row.request]
+            try:
+                with self._constraining if generation.looks_ahead else nullcontext():
+                    ready[generation] = generation.row(self.vocabulary, self._ends)
+                places.append(place)
+            except LltermError as error:
+                # Its constraint is too complex; the others have nothing to do with that.
+                news[generation] = [error]
+        logits = logits if len(places) == len(rows) else logits[places]
+        drawn = self._drawing.draw(logits, list(ready.values()))
+        self._plan.done(step, time.monotonic())
+        for generation, draw in zip(ready, drawn, strict=True):
+            news[generation] = generation.took(draw, self.vocabulary)
+        for generation, items in news.items():
+            last = items[-1]
+            if isinstance(last, GeneratedToken):
+                self._plan.took(generation.planned, last.id)
+                if generation.constraint is not None:
+                    self._hold_back(generation)
+            else:
+                self._go(generation)
+        self._tell(news)
+
+    def _prefill(self, step: StepPlan) -> None:
+        runs = [TokenRun(chunk.slot, chunk.start, chunk.tokens) for chunk in step.chunks]
+        begin = time.monotonic()
+        self._streams.evaluate(runs)
+        end = time.monotonic()
+        self._plan.done(step, end)
+        seconds = (end - begin) / sum(len(run.tokens) for run in runs)
+        self._token += _LEARNT * (seconds - self._token)
+
+    def _tell(self, news: dict[ActiveGeneration, Sequence[News]]) -> None:
+        """Hand these over, with one call a loop; one that has ended wants nothing any more."""
+        by_loop: dict[asyncio.AbstractEventLoop, list[tuple[ActiveGeneration, Sequence[News]]]] = {}
+        for generation, items in news.items():
+            by_loop.setdefault(generation.loop, []).append((generation, items))
+        for loop, told in by_loop.items():
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(_hand_over, told)
+
+
+def _hand_over(told: Sequence[tuple[ActiveGeneration, Sequence[News]]]) -> None:
+    for generation, items in told:
+        for item in items:
+            generation.news.put_nowait(item)
+
+
+def _closed() -> LltermError:
+    return Interrupted("The model was closed", "Nothing more is drawn.", "Start it again.")
+
+
+async def open_scheduler(
+    backend: LlamaBackend,
+    *,
+    parallel: int = 16,
+    keepers: int | None = None,
+    context: int | None = None,
+    memory: int | None = None,
+    queue: int = 1024,
+) -> Scheduler:
+    """Slots on a loaded model, which is to be closed after them.
+
+    `parallel` requests are drawn at once; `keepers` further slots keep what many prompts begin
+    with; None: one for eight. `context`: most tokens of a slot; None: as many as fit into `memory`
+    bytes, which is a quarter of the machine's where it is None. `queue`: requests that may wait.
+    Raises UsageError where slots do not fit together, LltermError where memory is too small.
+    """
+    if keepers is None:
+        keepers = max(parallel // 8, 2) if parallel + 2 <= MOST_SLOTS else 0
+        keepers = min(keepers, MOST_SLOTS - parallel)
+    slots = parallel + keepers
+    weights = backend.capabilities.weights
+    assert weights is not None
+    info = await asyncio.to_thread(inspect_gguf, weights, brief=True)
+    states = backend.capabilities.batch
+    if not backend.capabilities.shares and slots > states:
+        raise UsageError(
+            f"{backend.name} cannot have {slots:,} slots",
+            f"Its layers hold a state for each, and {states:,} of them are all that fit.",
+            f"Set --parallel to {max(states - keepers, 1):,} at the most.",
+        )
+    memory = default_cache_memory() if memory is None else memory
+    fitting = slot_context(info.cell, slots, memory, info.context)
+    cells = context or fitting
+    free = available()
+    if free and info.cell * slots * cells > free:
+        raise LltermError(
+            f"There is not enough memory for {slots:,} slots",
+            f"With {cells:,} tokens each they take {info.cell * slots * cells / 1e9:,.1f} GB;"
+            f" {free / 1e9:,.1f} GB can be had.",
+            "Set a smaller --parallel, --slot-context or --cache-memory.",
+        )
+    streams = await backend.open_streams(slots, cells)
+    try:
+        costs = await asyncio.to_thread(_measured, streams)
+    except LltermError:
+        streams.close()
+        raise
+    plan = SlotPlan(parallel, keepers, costs, queue=queue, chunk=streams.chunk, whole=streams.whole)
+    return Scheduler(backend, streams, plan, costs)
+
+
+def _measured(streams: StreamContext) -> SlotCosts:
+    costs = streams.measure()
+    return SlotCosts(costs.copy, costs.token, costs.row)

@@ -1,0 +1,299 @@
+"""Many requests on the bundled model at once: what each gets, what it takes, who is let go."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from llterm.backends.llamacpp import LlamaBackend, LlamaSettings, open_llama
+from llterm.constraints.spec import choices, regex
+from llterm.core.sampling.sampler_settings import PRESETS, Sampling
+from llterm.core.tokens import Tail, text_bytes
+from llterm.engine.draw import Drawing, DrawingStart, Sample
+from llterm.engine.generation import Busy, GeneratedToken, GenerationEnd, GenerationRequest
+from llterm.engine.scheduler import Scheduler, open_scheduler
+from llterm.errors import LltermError, UsageError
+from tests.helpers.known_tokens import chain_of
+from tests.helpers.polling import until
+from tests.helpers.tiny_models import ARCHITECTURES
+
+FREE = Sampling(replace(PRESETS["neutral"], seed=1), "neutral")
+STORY = "The forest seemed darker than usual, but that did not bother Elis in the least. "
+MEMORY = 64 << 20
+
+
+@asynccontextmanager
+async def scheduling(
+    backend: LlamaBackend, *, parallel: int = 8, keepers: int = 2, queue: int = 1024
+) -> AsyncIterator[Scheduler]:
+    """Its slots; at the end none may be in use."""
+    scheduler = await open_scheduler(
+        backend, parallel=parallel, keepers=keepers, context=512, memory=MEMORY, queue=queue
+    )
+    try:
+        yield scheduler
+        await until(lambda: (scheduler.running, scheduler.waiting) == (0, 0))
+    finally:
+        await scheduler.close()
+
+
+def tokens_of(backend: LlamaBackend, text: str) -> Tail:
+    return backend.vocabulary.prefix + backend.vocabulary.encode(text.encode())
+
+
+async def generated(
+    scheduler: Scheduler, request: GenerationRequest
+) -> tuple[list[GeneratedToken], GenerationEnd]:
+    tokens: list[GeneratedToken] = []
+    async with aclosing(scheduler.generate(request)) as news:
+        async for item in news:
+            if isinstance(item, GenerationEnd):
+                return tokens, item
+            tokens.append(item)
+    raise AssertionError("no end")
+
+
+async def text_of(scheduler: Scheduler, request: GenerationRequest) -> str:
+    tokens, _ = await generated(scheduler, request)
+    return text_bytes(scheduler.vocabulary, [token.id for token in tokens]).decode(
+        "utf-8", "replace"
+    )
+
+
+async def test_a_text_is_the_same_alone_among_others_and_by_llterm_sample(
+    backend: LlamaBackend,
+) -> None:
+    prompt = tokens_of(backend, STORY)
+    drawing = Drawing(
+        backend,
+        chain_of(backend.vocabulary, FREE),
+        DrawingStart(prompt, STORY.encode()),
+        [Sample(number, most=16) for number in range(3)],
+    )
+    async for _ in drawing.run():
+        pass
+    wanted = [(sample.tail, sample.finish) for sample in drawing.samples]
+    requests = [GenerationRequest(prompt, FREE, number, 16) for number in range(3)]
+    async with scheduling(backend, parallel=20) as scheduler:
+        alone = [await generated(scheduler, request) for request in requests]
+        others = [
+            asyncio.create_task(
+                generated(
+                    scheduler,
+                    GenerationRequest(
+                        tokens_of(backend, f"{n} is a number. {STORY[n:]}"), FREE, most=4 + n
+                    ),
+                )
+            )
+            for n in range(16)
+        ]
+        among = await asyncio.gather(*(generated(scheduler, request) for request in requests))
+        await asyncio.gather(*others)
+    assert [[token.id for token in tokens] for tokens, _ in alone] == [
+        list(tail) for tail, _ in wanted
+    ]
+    assert [end.finish for _, end in alone] == [finish for _, finish in wanted]
+    # To the last digit, not only the text.
+    assert [tokens for tokens, _ in among] == [tokens for tokens, _ in alone]
+
+
+async def test_a_prompt_of_many_cold_siblings_is_evaluated_once(backend: LlamaBackend) -> None:
+    shared = tokens_of(backend, STORY * 8)
+    async with scheduling(backend, parallel=32) as scheduler:
+        before = scheduler.tokens
+        ends = await asyncio.gather(
+            *(
+                generated(
+                    scheduler,
+                    GenerationRequest(
+                        shared + tokens_of(backend, f"Number {number}: a"), FREE, most=2
+                    ),
+                )
+                for number in range(32)
+            )
+        )
+        own = len(tokens_of(backend, "Number 10: a"))
+        rows = 2 * 32
+        assert scheduler.tokens - before <= len(shared) + 32 * own + rows
+    assert sum(end.cached for _, end in ends) >= 31 * (len(shared) - 1)
+
+
+async def test_choices_of_a_prompt_share_a_decode_a_token(backend: LlamaBackend) -> None:
+    prompt = tokens_of(backend, STORY)
+    async with scheduling(backend, parallel=16) as scheduler:
+        before = scheduler.decodes, scheduler.tokens
+        await asyncio.gather(
+            *(
+                generated(scheduler, GenerationRequest(prompt, FREE, number, 8, ignore_end=True))
+                for number in range(16)
+            )
+        )
+        assert scheduler.tokens - before[1] == len(prompt) - 1 + 16 * 8
+        # One of the prompt, then 8 for all, and few more for those that came a step later.
+        assert scheduler.decodes - before[0] <= 14
+
+
+async def test_stops_ends_and_least_tokens(backend: LlamaBackend) -> None:
+    prompt = tokens_of(backend, STORY)
+    base = GenerationRequest(prompt, FREE, most=30, ignore_end=True)
+    async with scheduling(backend) as scheduler:
+        whole, end = await generated(scheduler, base)
+        assert (len(whole), end.finish) == (30, "length")
+        text = text_bytes(backend.vocabulary, [token.id for token in whole])
+        stop = text[5:9].decode()
+        stopped, end = await generated(scheduler, replace(base, stops=(stop,)))
+        assert end.finish == "stop"
+        assert stopped == whole[: len(stopped)]
+        held = text_bytes(backend.vocabulary, [token.id for token in stopped])
+        assert stop.encode() in held
+        assert stop.encode() not in held[: -len(backend.vocabulary.token(stopped[-1].id).data)]
+        by_id, end = await generated(scheduler, replace(base, stop_ids=frozenset({whole[3].id})))
+        assert end.finish == "stop"
+        assert by_id == whole[: len(by_id)]
+        later, _ = await generated(scheduler, replace(base, stops=(stop,), least=20))
+        assert len(later) > len(stopped)
+        ends = {n for n in range(backend.vocabulary.size) if backend.vocabulary.token(n).end}
+        assert not ends & {token.id for token in whole}
+        nothing, end = await generated(scheduler, replace(base, most=0))
+        assert (nothing, end.finish) == ([], "length")
+
+
+async def test_the_best_candidates_are_the_raw_models(backend: LlamaBackend) -> None:
+    async with scheduling(backend) as scheduler:
+        request = GenerationRequest(tokens_of(backend, STORY), FREE, most=3, top=5)
+        for token in (await generated(scheduler, request))[0]:
+            logprobs = [logprob for _, logprob in token.top]
+            assert len(logprobs) == 5
+            assert logprobs == sorted(logprobs, reverse=True)
+            assert token.logprob <= logprobs[0]
+
+
+async def test_a_constraint_holds_for_its_own_request_alone(backend: LlamaBackend) -> None:
+    prompt = tokens_of(backend, STORY)
+    plain = GenerationRequest(prompt, FREE, most=12)
+    async with scheduling(backend) as scheduler:
+        alone = await text_of(scheduler, plain)
+        texts = await asyncio.gather(
+            text_of(scheduler, plain),
+            text_of(scheduler, replace(plain, constraint=choices([" yes", " no"]))),
+            text_of(scheduler, replace(plain, constraint=regex("[0-9]{4}"))),
+        )
+        assert texts[0] == alone
+        assert texts[1] in (" yes", " no")
+        assert len(texts[2]) == 4
+        assert texts[2].isdigit()
+        with pytest.raises(UsageError):
+            await generated(scheduler, replace(plain, constraint=regex("(")))
+
+
+async def test_who_goes_is_let_go_at_once_and_the_others_go_on(backend: LlamaBackend) -> None:
+    prompt = tokens_of(backend, STORY)
+    async with scheduling(backend) as scheduler:
+        request = GenerationRequest(prompt, FREE, 3, 16, ignore_end=True)
+        alone, _ = await generated(scheduler, request)
+        staying = asyncio.create_task(generated(scheduler, request))
+        async with aclosing(scheduler.generate(replace(request, choice=4, most=400))) as going:
+            async for _ in going:
+                break
+        assert (await staying)[0] == alone
+        evaluated = scheduler.tokens
+        # Nothing is drawn for nobody.
+        assert len((await generated(scheduler, replace(request, most=1)))[0]) == 1
+        assert scheduler.tokens - evaluated < 20
+
+
+async def test_a_prompt_that_is_given_up_in_the_middle_leaves_no_trace(
+    backend: LlamaBackend,
+) -> None:
+    request = GenerationRequest(tokens_of(backend, STORY), FREE, most=8)
+    async with scheduling(backend) as scheduler:
+        before, _ = await generated(scheduler, request)
+        for _ in range(3):
+            long = GenerationRequest(tokens_of(backend, STORY * 16), FREE, most=60)
+            going = asyncio.create_task(generated(scheduler, long))
+            await until(lambda: scheduler.running)
+            going.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await going
+        after, _ = await generated(scheduler, request)
+        assert after == before
+
+
+async def test_a_full_queue_answers_busy(backend: LlamaBackend) -> None:
+    prompt = tokens_of(backend, STORY)
+    async with scheduling(backend, parallel=1, keepers=0, queue=2) as scheduler:
+        requests = [GenerationRequest(prompt, FREE, n, 4) for n in range(6)]
+        results = await asyncio.gather(
+            *(generated(scheduler, request) for request in requests), return_exceptions=True
+        )
+        refused = [each for each in results if isinstance(each, Busy)]
+        assert refused
+        assert len(refused) < len(results)
+        assert all(isinstance(each, Busy | tuple) for each in results)
+        assert len((await generated(scheduler, requests[0]))[0]) == 4
+
+
+async def test_what_cannot_be_asked_for_is_refused_by_name(backend: LlamaBackend) -> None:
+    async with scheduling(backend) as scheduler:
+        for prompt, word in [
+            ((), "no text"),
+            ((1,) * 600, "too long"),
+            ((1, backend.vocabulary.size), "no token"),
+            ((1, -1), "no token"),
+        ]:
+            with pytest.raises(UsageError, match=word) as refused:
+                await generated(scheduler, GenerationRequest(prompt, FREE))
+            assert refused.value.hint
+        # What is drawn ends where the slot is full.
+        full = GenerationRequest((1,) * 500, FREE, most=100, ignore_end=True)
+        tokens, end = await generated(scheduler, full)
+        assert (len(tokens), end.finish) == (12, "length")
+
+
+async def test_closing_tells_who_is_being_drawn_for(backend: LlamaBackend) -> None:
+    scheduler = await open_scheduler(backend, parallel=2, context=512, memory=MEMORY)
+    news = scheduler.generate(GenerationRequest(tokens_of(backend, STORY), FREE, most=400))
+    async with aclosing(news):
+        await anext(news)
+        await scheduler.close()
+        with pytest.raises(LltermError) as closed:
+            async for _ in news:
+                pass
+    assert closed.value.hint
+    with pytest.raises(LltermError):
+        await generated(scheduler, GenerationRequest(tokens_of(backend, STORY), FREE))
+
+
+@pytest.mark.parametrize("architecture", ["full", "sliding", "recurrent", "hybrid"])
+async def test_every_kind_of_model_draws_the_same_alone_and_among_others(
+    tmp_path: Path, architecture: str
+) -> None:
+    """Those that hold states, which cannot be cut short, too."""
+    path = ARCHITECTURES[architecture](tmp_path / "model.gguf")
+    backend = await open_llama(path, LlamaSettings(threads=1))
+    try:
+        async with scheduling(backend, parallel=4, keepers=1) as scheduler:
+            prompt = tokens_of(backend, "The fox and the cat went in the sea at")
+            other = tokens_of(backend, "The fox and the bear")
+            requests = [GenerationRequest(prompt, FREE, n, 12, ignore_end=True) for n in range(3)]
+            alone = [await generated(scheduler, request) for request in requests]
+            others = [
+                asyncio.create_task(generated(scheduler, GenerationRequest(other, FREE, n, 5)))
+                for n in range(6)
+            ]
+            among = await asyncio.gather(*(generated(scheduler, each) for each in requests))
+            await asyncio.gather(*others)
+            for (lone, _), (near, _) in zip(alone, among, strict=True):
+                assert [token.id for token in lone] == [token.id for token in near]
+                apart = np.subtract(
+                    [token.logprob for token in lone], [token.logprob for token in near]
+                )
+                assert np.abs(apart).max() < 0.01
+    finally:
+        await backend.close()
