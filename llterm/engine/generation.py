@@ -1,0 +1,93 @@
+"""A request to go on from tokens, and what comes of it: what faces ask of whoever draws."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from llterm.constraints.spec import Constraint
+from llterm.core.query import Capabilities
+from llterm.core.sampling.sampler_settings import Sampling
+from llterm.core.tokens import Tail, Vocabulary
+from llterm.errors import LltermError
+
+GenerationFinish = Literal["end", "stop", "length", "stuck"]
+"""Why a generation ended: an end-of-text token, a stop text or stop token, its length; nothing may
+follow under bans and constraint."""
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationRequest:
+    """One choice of one prompt: `n` choices are `n` requests."""
+
+    prompt: Tail
+    """Whole, the model's own prefix included; not empty."""
+    sampling: Sampling
+    """With its seed; without one it is drawn as chance has it."""
+    choice: int = 0
+    """With seed and place it decides what is drawn, as a line's number in `llterm sample`."""
+    most: int = 16
+    """Tokens at which it ends; 0: nothing is drawn."""
+    least: int = 0
+    """Tokens before which no end and no stop counts."""
+    ignore_end: bool = False
+    """No token ends it: those that would are never drawn."""
+    stops: tuple[str, ...] = ()
+    """Texts that end it, wherever they begin in what is drawn."""
+    stop_ids: frozenset[int] = frozenset()
+    """Tokens that end it."""
+    constraint: Constraint | None = None
+    top: int = 0
+    """Candidates told with each token, best first, whether or not they may be drawn."""
+    whose: str = ""
+    """Who asks: equal turns are by this, and no two share what is cached."""
+
+
+@dataclass(frozen=True, slots=True)
+class GeneratedToken:
+    """A token that was drawn."""
+
+    id: int
+    logprob: float
+    """Natural, of the raw model."""
+    p: float
+    """What it was drawn with, after the chain."""
+    top: tuple[tuple[int, float], ...] = ()
+    """Id and natural logprob of the raw model's best candidates, best first, ties by id."""
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationEnd:
+    """The last of what comes of a request."""
+
+    finish: GenerationFinish
+    cached: int = 0
+    """Tokens of the prompt that were not evaluated for this request."""
+
+
+class Generator(Protocol):
+    """Whoever draws for many requests at once."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def vocabulary(self) -> Vocabulary: ...
+
+    @property
+    def capabilities(self) -> Capabilities: ...
+
+    @property
+    def room(self) -> int:
+        """Most tokens of a prompt and what is drawn after it."""
+
+    def generate(
+        self, request: GenerationRequest
+    ) -> AsyncGenerator[GeneratedToken | GenerationEnd]:
+        """Its tokens as they are drawn, then its end. Closing the generator cancels: the caller is
+        free at once. Raises LltermError, `Busy` where too many wait already."""
+
+
+class Busy(LltermError):
+    """Too many requests wait: it is to be asked again later."""
