@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llterm.core.sampling.ladder import Mirostat, NoCandidateLeft, apply, choose, generator
+from llterm.core.sampling.candidates import NoCandidateLeft
+from llterm.core.sampling.ladder import Mirostat, apply, choose, generator
 from llterm.core.sampling.sampler_settings import ORDER, PRESETS, SamplerSettings
 
 
@@ -48,9 +49,9 @@ def test_mirostat_replaces_all_but_temperature() -> None:
     )
     ladder = apply(settings, np.log([0.4, 0.3, 0.3]), (1, 2))
     assert [rung.stage for rung in ladder.rungs] == ["ban", "temperature", "mirostat"]
-    state = Mirostat(4.0)
-    assert state.after(settings, ladder, 1).mu == pytest.approx(4.4)  # surprise 1, target 5
-    assert state.after(settings, ladder, 0) == state, "a forced token teaches nothing"
+    state, p = Mirostat(4.0), ladder.p_final.tolist()
+    assert state.after(settings, p[1]).mu == pytest.approx(4.4)  # surprise 1, target 5
+    assert state.after(settings, p[0]) == state, "a forced token teaches nothing"
 
 
 def test_dry_asks_for_its_breakers() -> None:

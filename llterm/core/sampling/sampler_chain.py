@@ -104,19 +104,21 @@ class Chain:
     ) -> Choice:
         """Draw a token. With a seed, the place and the line's number decide, nothing else.
 
-        Raises NothingLeft.
+        Raises NoCandidateLeft.
         """
         rng = generator(self.settings, len(at.context), line)
         ladder = self.ladder(distribution, at, mask=mask, rng=rng, first=first)
         id = choose(ladder, rng)
-        mirostat = None
-        if self.settings.mirostat:
-            before = at.mirostat or Mirostat.start(self.settings)
-            mirostat = before.after(self.settings, ladder, id)
         (place,) = np.flatnonzero(ladder.ids == id)
-        with np.errstate(divide="ignore"):
-            logprob = float(np.log(ladder.p_base[place]))
-        return Choice(id, logprob, float(ladder.p_final[place]), ladder, mirostat)
+        p = float(ladder.p_final[place])
+        logprobs = distribution.logprobs if distribution.full is None else distribution.full
+        return Choice(id, float(logprobs[place]), p, ladder, self.mirostat_after(at, p))
+
+    def mirostat_after(self, at: Situation, p: float) -> Mirostat | None:
+        """What mirostat remembers once a token is drawn with `p` there; None without mirostat."""
+        if not self.settings.mirostat:
+            return None
+        return (at.mirostat or Mirostat.start(self.settings)).after(self.settings, p)
 
     def ladder(
         self,
@@ -131,7 +133,7 @@ class Chain:
 
         `mask`, shape (vocabulary size,): what a constraint allows. `first`: stages that run before
         all but the constraint. No kept token completes a banned phrase, and none is a special one
-        but those that end the text. Raises NothingLeft.
+        but those that end the text. Raises NoCandidateLeft.
         """
         ids = distribution.ids if distribution.full is None else None
         logprobs = distribution.logprobs if distribution.full is None else distribution.full
