@@ -29,13 +29,12 @@ class Candidates(NamedTuple):
     ) -> tuple[Candidates, Bits]:
         """Those that a stage keeps, and which of these they are, shape (n,).
 
-        Raises NoCandidateLeft.
+        Whoever calls lets numbers overflow. Raises NoCandidateLeft.
         """
-        # The ends of a knob's range may leave that of numbers; the bounds bring them back.
-        with np.errstate(over="ignore"):
-            step = stage(settings, self.ids, self.logits, position)
+        step = stage(settings, self.ids, self.logits, position)
         kept = step.logits[step.keep]
         if step.logits is not self.logits:
+            # The ends of a knob's range may leave that of numbers.
             kept = np.minimum(np.maximum(kept, -_LARGEST), _LARGEST)
         return some_left(name, Candidates(self.ids[step.keep], kept)), step.keep
 

@@ -117,7 +117,8 @@ def apply(
     constraint = [] if mask is None else [("constraint", _allowing(mask[alive]))]
     rungs = []
     for name, stage in (*constraint, *first, *stages):
-        candidates, keep = candidates.after(name, stage, settings, position)
+        with np.errstate(over="ignore"):
+            candidates, keep = candidates.after(name, stage, settings, position)
         dropped_by[alive[~keep]] = name
         alive = alive[keep]
         rungs.append(Rung(name, _spread(candidates, alive, len(ids))))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,6 +17,7 @@ from llterm.core.distribution import Bits, Constrained, Distribution, Ids, Reals
 from llterm.core.sampling.dry import breaker_ends, breaker_tokens
 from llterm.core.sampling.ladder import Ladder, Mirostat, apply, choose, generator
 from llterm.core.sampling.sampler_settings import SamplerSettings, Sampling
+from llterm.core.sampling.stage_plan import StagePlan
 from llterm.core.sampling.stage_types import Breakers, Position, Stage, StageResult
 from llterm.core.sampling.stages import active_stages
 from llterm.core.tokens import Tail, Vocabulary, grows
@@ -92,6 +93,8 @@ class Chain:
         )
         self._whose = whose
         self._tokens = tokens
+        self.plan = StagePlan.of(self.settings, whose.vocabulary.size)
+        """How it is run over a few candidates of a row."""
 
     def draw(
         self,
@@ -158,6 +161,49 @@ class Chain:
         doomed = table.doomed(at.story, at.drawn, constraint, written)
         return [(one.said, barring(one.ids)) for one in doomed]
 
+    def position(self, at: Situation, chance: Callable[[], float]) -> Position:
+        """What its stages know of a place; of a vocabulary that is whole."""
+        return Position(
+            context=at.context,
+            breakers=self._whose.breakers(self.sampling.settings, self._tokens, at.context),
+            chance=chance,
+            mu=(at.mirostat or Mirostat.start(self.settings)).mu,
+            listed=self._whose.vocabulary.size,
+        )
+
+    def dropped(self, at: Situation) -> NDArray[np.int64]:
+        """The ids, ascending, that special tokens and bans take; of a vocabulary that is whole."""
+        bans = self.sampling.bans
+        barred = self._whose.barred(bans, at, _NONE) if bans else ()
+        if not barred and not self.settings.banned:
+            return self._whose.mute_ids
+        bits = self._whose.mute(_NONE).copy()
+        for bar in barred:
+            bits |= bar.ids
+        banned = np.array(self.settings.banned, np.int64)
+        bits[banned[banned < len(bits)]] = True
+        return np.flatnonzero(bits)
+
+    def changing(self, at: Situation) -> Sequence[tuple[str, Stage]]:
+        """The stages of this place that look at each candidate for itself, less those that only
+        bar some."""
+        pull = self._pull(at, _NONE)
+        return (*pull, *self.plan.single) if pull else self.plan.single
+
+    def changed(self, position: Position) -> NDArray[np.int64]:
+        """The ids, ascending, whose logits `changing` does more to than divide them."""
+        s, names = self.settings, [name for name, _ in self.plan.single]
+        ids = [self._whose.ends(_NONE)] if self.sampling.ideal_length else []
+        if "logit_bias" in names:
+            ids.append(np.array(sorted(id for id, _ in s.logit_bias), np.int64))
+        if "penalties" in names:
+            ids.append(position.counts(s.penalty_last_n)[0])
+        if "dry" in names:
+            ids.append(position.counts(s.dry_penalty_last_n)[0])
+        if len(ids) < 2:
+            return ids[0] if ids else _NO_IDS
+        return np.unique(np.concatenate(ids))
+
     def caveat(self, distribution: Distribution) -> str:
         """What is not exact about ladders of such a distribution; empty when all is."""
         penalised = "penalties" in dict(active_stages(self.settings))
@@ -170,10 +216,18 @@ class Chain:
         stages = [("special", barring(mute))] if mute.any() else []
         barred = whose.barred(self.sampling.bans, at, listed)
         stages += [(one.said, barring(one.ids)) for one in barred]
-        if self.sampling.ideal_length:
-            pull = PULL * (at.count / self.sampling.ideal_length - 1)
-            stages.append(("ideal length", _adding(whose.ends(listed), pull)))
-        return stages
+        return stages + self._pull(at, listed)
+
+    def _pull(self, at: Situation, listed: Ids) -> list[tuple[str, Stage]]:
+        if not self.sampling.ideal_length:
+            return []
+        pull = PULL * (at.count / self.sampling.ideal_length - 1)
+        return [("ideal length", _adding(self._whose.ends(listed), pull))]
+
+
+_NONE: Ids = np.empty(0, np.int32)
+"""No candidates are listed: where all of a vocabulary is known, it is not asked for them."""
+_NO_IDS = np.empty(0, np.int64)
 
 
 TokensOf = Mapping[bytes, Tail]
@@ -199,6 +253,8 @@ class ChainVocabulary:
         tokens = [vocabulary.token(id) for id in known]
         self._ends = np.array([token.id for token in tokens if token.end], np.int64)
         self._mute = np.array([token.special and not token.end for token in tokens], np.bool_)
+        self.mute_ids = np.flatnonzero(self._mute)
+        """Those that are special, and no ends, ascending; of those known from the start."""
 
     def prepare(self, sampling: Sampling, tokens: TokensOf) -> None:
         """Make at once what takes a while."""
