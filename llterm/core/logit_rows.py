@@ -83,7 +83,7 @@ def moments(shifted: Floats, powers: Floats, totals: Reals, scratch: RowScratch,
         np.multiply(powers, shifted, out=weighted)
     firsts = weighted.sum(axis=1, dtype=np.float64)
     if not np.isfinite(firsts).all():
-        np.maximum(shifted, _DEEPEST, out=shifted)
+        shifted = np.maximum(shifted, _DEEPEST, out=scratch.floats("no deeper", shifted.shape))
         np.multiply(powers, shifted, out=weighted)
         firsts = weighted.sum(axis=1, dtype=np.float64)
     means = firsts / totals
