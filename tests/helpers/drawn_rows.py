@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 from hypothesis import strategies as st
@@ -18,10 +18,9 @@ from llterm.core.query import Query
 from llterm.core.sampling.block_drawing import BlockDrawing, RowDraw, RowToDraw
 from llterm.core.sampling.candidates import NoCandidateLeft
 from llterm.core.sampling.ladder import Mirostat
-from llterm.core.sampling.sampler_chain import Situation, barring
+from llterm.core.sampling.sampler_chain import Chain, Chains, Situation, barring
 from llterm.core.sampling.sampler_settings import ORDER, PRESETS, SamplerSettings, Sampling
 from llterm.core.tokens import Anchor, EncodesHere, Path, Tail, Token
-from tests.helpers.known_tokens import chain_of
 
 SIZES = (2, 5, 70, 700, 1200)
 
@@ -125,7 +124,7 @@ class Rows:
 @st.composite
 def any_rows(draw: st.DrawFn) -> Rows:
     """Some rows, each with a chain, a place and perhaps a mask of its own."""
-    vocabulary = ByteByByte(draw(st.sampled_from(SIZES)))
+    vocabulary = _chains(draw(st.sampled_from(SIZES))).vocabulary
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     samplings = draw(st.lists(any_sampling(), min_size=1, max_size=3))
     logits, rows = [], []
@@ -139,7 +138,7 @@ def any_rows(draw: st.DrawFn) -> Rows:
         healing = _some(rng, vocabulary.size, 0.3) if draw(st.integers(0, 7)) == 0 else None
         rows.append(
             RowToDraw(
-                chain_of(vocabulary, sampling),
+                _chain(vocabulary.size, sampling),
                 Situation(context, b"a", b"a", draw(st.integers(0, 12)), mirostat=mirostat),
                 line=draw(st.integers(0, 3)),
                 mask=mask,
@@ -149,6 +148,17 @@ def any_rows(draw: st.DrawFn) -> Rows:
         )
         logits.append(any_logits(rng, vocabulary.size))
     return Rows(np.array(logits), rows)
+
+
+@cache
+def _chains(size: int) -> Chains:
+    return Chains(ByteByByte(size))
+
+
+def _chain(size: int, sampling: Sampling) -> Chain:
+    chain = _chains(size).known(sampling)
+    assert chain is not None
+    return chain
 
 
 def _some(rng: np.random.Generator, size: int, share: float) -> Bits:

@@ -7,6 +7,7 @@ import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,8 @@ from llterm.core.tokens import Tail, Vocabulary, grows
 PULL = 20.0
 """Nats by which an ideal length holds back the end of a text at first, and urges it at twice the
 length. The source system (seeds.md 5.2) holds back five times as hard, and never urges."""
+KEPT = 16
+"""Bans, and sets of breakers, whose tokens are kept: chains of one vocabulary differ in these."""
 UNKNOWN_LOGITS = (
     "This source tells probabilities, not logits: the repeat penalty is applied to logprobs, "
     "which weighs more than in llama.cpp."
@@ -247,8 +250,8 @@ class ChainVocabulary:
     def __init__(self, vocabulary: Vocabulary) -> None:
         self.vocabulary = vocabulary
         self._grows = grows(vocabulary)
-        self._bans: tuple[Bans, BanTable] | None = None
-        self._breakers: tuple[tuple[str, ...], Breakers] = (), {}
+        self._tables: dict[Bans, BanTable] = {}
+        self._breakers: dict[tuple[str, ...], Breakers] = {}
         known = () if self._grows else range(vocabulary.size)
         tokens = [vocabulary.token(id) for id in known]
         self._ends = np.array([token.id for token in tokens if token.end], np.int64)
@@ -280,9 +283,10 @@ class ChainVocabulary:
 
     def table(self, bans: Bans) -> BanTable:
         """What bans bar; of a vocabulary that is whole."""
-        if self._bans is None or self._bans[0] != bans:
-            self._bans = bans, BanTable(bans, self.vocabulary)
-        return self._bans[1]
+        table = self._tables.get(bans)
+        if table is None:
+            table = _kept(self._tables, bans, BanTable(bans, self.vocabulary))
+        return table
 
     def barred(self, bans: Bans, at: Situation, listed: Ids) -> Sequence[BannedTokens]:
         """What bans bar at a place with these candidates."""
@@ -297,9 +301,22 @@ class ChainVocabulary:
         texts = _breakers_of(settings)
         if self._grows:
             return breaker_tokens(self.vocabulary, texts, tokens, set(context))
-        if texts != self._breakers[0]:
-            self._breakers = texts, breaker_tokens(self.vocabulary, texts, tokens)
-        return self._breakers[1]
+        breakers = self._breakers.get(texts)
+        if breakers is None:
+            made = breaker_tokens(self.vocabulary, texts, tokens)
+            breakers = _kept(self._breakers, texts, made)
+        return breakers
+
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+def _kept(made: dict[K, V], key: K, value: V) -> V:
+    if len(made) >= KEPT:
+        made.clear()
+    made[key] = value
+    return value
 
 
 class Chains:

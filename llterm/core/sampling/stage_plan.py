@@ -23,6 +23,7 @@ _SLACK = 1e-3
 """Nats by which a bound lies lower than need be: float32 rounds."""
 _SPARE = 24
 """Candidates looked at besides the k best: some may be barred or penalised."""
+_GUESS = 16
 _LARGEST_SHARE = 16
 """Where the k best are more than this part of a vocabulary, all of it is looked at."""
 _ROUNDING = 2.0**-23
@@ -70,8 +71,9 @@ class StagePlan:
         logits below the best, over the temperature."""
         share = settings.min_p
         if self.bound is not None and self.bound[0] == "top_p":
-            # Candidates rarer than this have less than 1 - top_p together.
-            share = min((1 - settings.top_p) / size * total, 1.0)
+            # Candidates `_GUESS` times rarer than this have less than 1 - top_p together; those
+            # rarer than this nearly always do.
+            share = min(_GUESS * (1 - settings.top_p) / size * total, 1.0)
         return -math.log(share) * self.temperature + _SLACK * (1 + self.temperature)
 
 
