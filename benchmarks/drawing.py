@@ -18,7 +18,7 @@ from llterm.backends.llamacpp import LlamaSettings, open_llama
 from llterm.backends.llamacpp.logits import best_of, read_distributions
 from llterm.core.logit_rows import RowScratch
 from llterm.core.query import Query
-from llterm.core.sampling.block_drawing import BlockDrawing, RowToDraw
+from llterm.core.sampling.row_draws import BlockDrawing, RowToDraw
 from llterm.core.sampling.sampler_chain import Chain, Chains, Situation
 from llterm.core.sampling.sampler_settings import PRESETS, SamplerSettings, Sampling
 from llterm.core.tokens import Anchor, Tail

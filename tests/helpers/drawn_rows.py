@@ -15,9 +15,9 @@ from llterm.core.bans import Bans
 from llterm.core.distribution import Bits, Distribution
 from llterm.core.logit_rows import RowScratch
 from llterm.core.query import Query
-from llterm.core.sampling.block_drawing import BlockDrawing, RowDraw, RowToDraw
 from llterm.core.sampling.candidates import NoCandidateLeft
 from llterm.core.sampling.ladder import Mirostat
+from llterm.core.sampling.row_draws import BlockDrawing, RowDraw, RowToDraw
 from llterm.core.sampling.sampler_chain import Chain, Chains, Situation, barring
 from llterm.core.sampling.sampler_settings import ORDER, PRESETS, SamplerSettings, Sampling
 from llterm.core.tokens import Anchor, EncodesHere, Path, Tail, Token

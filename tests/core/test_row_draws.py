@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from llterm.core.sampling.block_drawing import RowToDraw
+from llterm.core.sampling.row_draws import RowToDraw
 from llterm.core.sampling.sampler_chain import Situation
 from llterm.core.sampling.sampler_settings import PRESETS, SamplerSettings, Sampling
 from tests.helpers.drawn_rows import ByteByByte, Rows, any_logits, any_rows, one_by_one, together
