@@ -117,6 +117,7 @@ class Streams:
 
         self._llama: Any = llama_cpp
         params = llama_cpp.llama_model_default_params()
+        params.use_extra_bufts = False
         self._model = llama_cpp.llama_model_load_from_file(path.encode(), params)
         settings = llama_cpp.llama_context_default_params()
         settings.n_ctx, settings.n_batch, settings.n_ubatch = ROWS * 128, 512, 512

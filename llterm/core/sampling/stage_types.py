@@ -40,8 +40,10 @@ class Position:
         counted = self._counted.get(count)
         if counted is None:
             ordered = np.sort(np.asarray(newest(self.context, count), np.int64))
-            starts = np.flatnonzero(np.diff(ordered, prepend=-1))
-            counted = ordered[starts], np.diff(starts, append=len(ordered))
+            differs = np.ones(len(ordered), np.bool_)
+            np.not_equal(ordered[1:], ordered[:-1], out=differs[1:])
+            starts = np.flatnonzero(differs)
+            counted = ordered[starts], np.append(starts[1:], len(ordered)) - starts
             self._counted[count] = counted
         return counted
 
