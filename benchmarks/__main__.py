@@ -17,6 +17,7 @@ NAMES = (
     "local",
     "scoring",
     "comparing",
+    "drawing",
     "served",
     "remote",
     "replicas",
@@ -25,6 +26,8 @@ NAMES = (
 )
 ON_FILES = ("drift", "exactness", "kernels", "perplexity")
 """Only when named, on the GGUF files that are named with it."""
+ALSO_ON_FILES = ("drawing",)
+"""On the bundled model, or on those files."""
 
 
 def main(arguments: list[str]) -> int:
@@ -34,7 +37,7 @@ def main(arguments: list[str]) -> int:
     for name in names or NAMES:
         print(f"measuring: {name}", file=sys.stderr)
         measure = importlib.import_module(f"benchmarks.{name}").measure
-        rows += measure(files) if name in ON_FILES else measure()
+        rows += measure(files) if name in (*ON_FILES, *ALSO_ON_FILES) else measure()
     width = max((len(row.name) for row in rows), default=0)
     for row in rows:
         budget = "" if row.budget is None else f"{'≥' if row.at_least else '≤'} {row.budget:g}"

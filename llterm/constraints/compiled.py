@@ -1,10 +1,12 @@
 """A constraint made ready for one vocabulary: which tokens may come next.
 
-Not for several threads at once: llguidance's matchers are not.
+llguidance's matchers are for one thread at a time: what is kept here for all is used under a lock,
+and a `ConstraintWalk` has one of its own.
 """
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -54,15 +56,19 @@ class _Recent(Generic[K, V]):
 
 _compiled: _Recent[tuple[Constraint, str], Compiled] = _Recent(KEPT_CONSTRAINTS)
 _tokenizers: _Recent[str, LLTokenizer] = _Recent(KEPT_TOKENIZERS)
+_making = threading.Lock()
+"""Held while something is made: whoever asks for the same meanwhile gets it, made once."""
 
 
 def compile(constraint: Constraint, vocabulary: Vocabulary) -> Compiled:
-    """The constraint over this vocabulary, the same object when it is asked for again.
+    """The constraint over this vocabulary, the same object when it is asked for again, from any
+    thread.
 
     Raises UsageError for a constraint that cannot be read, or that no token can begin.
     """
     key = constraint, vocabulary.fingerprint
-    return _compiled.get(key) or _compiled.keep(key, Compiled(constraint, vocabulary))
+    with _making:
+        return _compiled.get(key) or _compiled.keep(key, Compiled(constraint, vocabulary))
 
 
 @dataclass(slots=True)
@@ -91,27 +97,37 @@ class Compiled:
         self._size = vocabulary.size
         self._ends = [id for id in range(vocabulary.size) if vocabulary.token(id).end]
         self._states: _Recent[Tail, _MatcherState] = _Recent(KEPT_STATES)
+        self._lock = threading.Lock()
         self._root = self._start(vocabulary)
         if self.stuck(()):
             raise constraint.refused("Nothing that this model can write fits it.")
 
     def mask(self, tail: Tail) -> Mask:
         """Which ids may follow `tail`; none after an end or after what is not allowed."""
-        state = self._state(tail)
+        with self._lock:
+            return self._mask(self._state(tail))
+
+    def ended(self, tail: Tail) -> bool:
+        """Whether the text may be over after `tail`, with or without an end token there."""
+        with self._lock:
+            return self._state(tail).accepting
+
+    def stuck(self, tail: Tail) -> bool:
+        """Whether nothing may follow `tail` though the text may not be over."""
+        return not self.ended(tail) and not self.mask(tail).allowed.any()
+
+    def walk(self) -> ConstraintWalk:
+        """A text that begins under the constraint."""
+        with self._lock:
+            return ConstraintWalk(self, self._copied(self._root))
+
+    def _mask(self, state: _MatcherState) -> Mask:
         if state.bits is None:
             state.bits = self._bits(state)
         packed = np.frombuffer(state.bits, dtype=np.uint8)
         allowed = np.unpackbits(packed, count=self._size, bitorder="little").view(np.bool_)
         allowed[self._ends] = state.accepting and state.matcher is not None
         return Mask(allowed)
-
-    def ended(self, tail: Tail) -> bool:
-        """Whether the text may be over after `tail`, with or without an end token there."""
-        return self._state(tail).accepting
-
-    def stuck(self, tail: Tail) -> bool:
-        """Whether nothing may follow `tail` though the text may not be over."""
-        return not self.ended(tail) and not self.mask(tail).allowed.any()
 
     def _start(self, vocabulary: Vocabulary) -> _MatcherState:
         from llguidance import LLMatcher, LLParserLimits
@@ -139,13 +155,19 @@ class Compiled:
         while start and known is None:
             start -= 1
             known = self._states.get(tail[:start])
-        return self._states.keep(tail, self._after(known or self._root, tail[start:]))
+        known = self._copied(known or self._root)
+        return self._states.keep(tail, self._after(known, tail[start:]))
+
+    def _copied(self, state: _MatcherState) -> _MatcherState:
+        matcher = state.matcher.deep_copy() if state.matcher is not None else None
+        return _MatcherState(matcher, state.accepting, state.bits)
 
     def _after(self, state: _MatcherState, ids: Tail) -> _MatcherState:
+        """The state after these. That before is used up."""
         *body, last = ids
-        if state.matcher is None or any(id in self._ends for id in body):
+        matcher = state.matcher
+        if matcher is None or any(id in self._ends for id in body):
             return _BROKEN
-        matcher = state.matcher.deep_copy()
         if not self._consumed(matcher, body):
             return _BROKEN
         if last in self._ends:
@@ -173,6 +195,30 @@ class Compiled:
         if error and not error.startswith(_DEAD_END):
             cause = self.constraint.explained(error)
             raise UsageError("The constraint is too complex", cause, "Make it simpler.")
+
+
+class ConstraintWalk:
+    """One text under a constraint, which goes on token by token and never back.
+
+    For one thread at a time; several walks do not disturb each other.
+    """
+
+    def __init__(self, compiled: Compiled, state: _MatcherState) -> None:
+        self.compiled = compiled
+        self._state = state
+
+    @property
+    def ended(self) -> bool:
+        """Whether the text may be over here."""
+        return self._state.accepting
+
+    def mask(self) -> Mask:
+        """Which ids may follow here."""
+        return self.compiled._mask(self._state)
+
+    def take(self, id: int) -> None:
+        """Go on by a token."""
+        self._state = self.compiled._after(self._state, (id,))
 
 
 class _Tokens:

@@ -92,7 +92,7 @@ def moments(shifted: Floats, powers: Floats, totals: Reals, scratch: RowScratch,
         np.multiply(powers, shifted, out=weighted)
     firsts = weighted.sum(axis=1, dtype=np.float64)
     if not np.isfinite(firsts).all():
-        np.maximum(shifted, _DEEPEST, out=shifted)
+        shifted = np.maximum(shifted, _DEEPEST, out=scratch.floats("no deeper", shifted.shape))
         np.multiply(powers, shifted, out=weighted)
         firsts = weighted.sum(axis=1, dtype=np.float64)
     means = firsts / totals
@@ -125,7 +125,7 @@ def best_ids_of_rows(rows: Numbers, count: int, scratch: RowScratch) -> Integers
     count = min(count, size)
     if not height or not count:
         return np.empty((height, count), np.int64)
-    least = _least(rows, count, scratch)
+    least = floors_of_rows(rows, count, scratch)
     near = np.flatnonzero(np.greater_equal(rows, least[:, None], out=scratch.flags(rows.shape)))
     row, id = np.divmod(near, size)
     order = np.lexsort((id, -rows[row, id], row))
@@ -134,10 +134,10 @@ def best_ids_of_rows(rows: Numbers, count: int, scratch: RowScratch) -> Integers
     return np.asarray(id[chosen], np.int64)
 
 
-def _least(rows: Numbers, count: int, scratch: RowScratch) -> Floats:
-    """For each row a number that `count` of its own reach or exceed, and few others.
+def floors_of_rows(rows: Numbers, count: int, scratch: RowScratch) -> Floats:
+    """For each row a number that `count` of its own reach or exceed, and few others; shape (n,).
 
-    Where there are too few groups it is −∞: all are sorted.
+    Where there are too few groups it is −∞.
     """
     height, width = rows.shape
     if width < 2 * _GROUPS * count:

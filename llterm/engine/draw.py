@@ -14,7 +14,8 @@ from typing import Literal
 from llterm.core.distribution import Constrained, Distribution, Mask
 from llterm.core.healing import Healer
 from llterm.core.query import Cost, Failed, Query, Source
-from llterm.core.sampling.ladder import Mirostat, NoCandidateLeft
+from llterm.core.sampling.candidates import NoCandidateLeft
+from llterm.core.sampling.ladder import Mirostat
 from llterm.core.sampling.sampler_chain import Chain, Choice, Situation, barring
 from llterm.core.sampling.stage_types import Stage
 from llterm.core.stops import Stopper

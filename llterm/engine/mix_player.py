@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from llterm.core.comparison.mixed_place import Caution, cautions
 from llterm.core.distribution import Constrained
 from llterm.core.mixing.blend import Blend, MemberDistribution
-from llterm.core.sampling.ladder import NoCandidateLeft
+from llterm.core.sampling.candidates import NoCandidateLeft
 from llterm.core.sampling.sampler_chain import Chain, Chains, DrawnText
 from llterm.core.sampling.sampler_settings import SamplerSettings, Sampling
 from llterm.core.sampling.stage_types import Stage

@@ -19,7 +19,8 @@ from llterm.core.display_text import raw_text, visible
 from llterm.core.distribution import Constrained, Distribution, Mask
 from llterm.core.provenance import Arrival
 from llterm.core.query import Source
-from llterm.core.sampling.ladder import NoCandidateLeft, Rung
+from llterm.core.sampling.candidates import NoCandidateLeft
+from llterm.core.sampling.ladder import Rung
 from llterm.core.sampling.sampler_chain import Chain, Chains, Situation, barring, texts_of
 from llterm.core.sampling.sampler_settings import PRESETS, SamplerSettings, Sampling
 from llterm.core.sampling.stage_types import Stage

@@ -14,7 +14,7 @@ from dataclasses import asdict
 from llterm.core.distribution import Distribution, Mask
 from llterm.core.provenance import Arrival
 from llterm.core.query import Failed, Query, Source
-from llterm.core.sampling.ladder import NoCandidateLeft
+from llterm.core.sampling.candidates import NoCandidateLeft
 from llterm.core.sampling.sampler_chain import Chain, Choice, DrawnText, Situation, barring
 from llterm.core.tokens import Path, Tail
 from llterm.core.weave_state import Weave

@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llterm.core.sampling.ladder import Mirostat, NoCandidateLeft, apply, choose, generator
-from llterm.core.sampling.sampler_settings import ORDER, PRESETS, SamplerSettings
+from llterm.core.sampling.candidates import NoCandidateLeft
+from llterm.core.sampling.ladder import Mirostat, apply, choose, generator
+from llterm.core.sampling.sampler_settings import PRESETS, SamplerSettings
+from tests.helpers.drawn_rows import any_settings
 
 
 def test_temperature_before_or_after_top_p() -> None:
@@ -48,9 +50,9 @@ def test_mirostat_replaces_all_but_temperature() -> None:
     )
     ladder = apply(settings, np.log([0.4, 0.3, 0.3]), (1, 2))
     assert [rung.stage for rung in ladder.rungs] == ["ban", "temperature", "mirostat"]
-    state = Mirostat(4.0)
-    assert state.after(settings, ladder, 1).mu == pytest.approx(4.4)  # surprise 1, target 5
-    assert state.after(settings, ladder, 0) == state, "a forced token teaches nothing"
+    state, p = Mirostat(4.0), ladder.p_final.tolist()
+    assert state.after(settings, p[1]).mu == pytest.approx(4.4)  # surprise 1, target 5
+    assert state.after(settings, p[0]) == state, "a forced token teaches nothing"
 
 
 def test_dry_asks_for_its_breakers() -> None:
@@ -92,31 +94,6 @@ def test_presets() -> None:
 def test_wrong_settings_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         SamplerSettings(**wrong)
-
-
-@st.composite
-def any_settings(draw: st.DrawFn) -> SamplerSettings:
-    def number(low: float, high: float, off: float) -> float:
-        return draw(st.one_of(st.just(off), st.floats(low, high)))
-
-    return SamplerSettings(
-        temperature=number(0, 3, 1),
-        dynatemp_range=number(0, 2, 0),
-        top_k=draw(st.integers(0, 30)),
-        top_p=number(0, 1, 1),
-        min_p=number(0, 1, 0),
-        typical_p=number(0, 1, 1),
-        top_n_sigma=number(-1, 3, -1),
-        xtc_probability=number(0, 1, 0),
-        repeat_penalty=number(0.5, 2, 1),
-        frequency_penalty=number(-2, 2, 0),
-        presence_penalty=number(-2, 2, 0),
-        dry_multiplier=number(0, 2, 0),
-        dry_sequence_breakers=(),
-        mirostat=draw(st.sampled_from([0, 0, 0, 1, 2])),
-        seed=1,
-        order=tuple(draw(st.permutations(ORDER))[: draw(st.integers(0, len(ORDER)))]),
-    )
 
 
 LOGITS = st.lists(st.floats(-30, 30, width=32), min_size=1, max_size=40)

@@ -267,7 +267,7 @@ def test_mirostat_is_llamas(llama: Any, version: int) -> None:
                 break
             if array.selected not in ladder.ids[ladder.kept]:
                 break  # one of equal logits that ours did not keep
-            state = state.after(settings, ladder, array.selected)
+            state = state.after(settings, float(ladder.p_final[ladder.ids == array.selected][0]))
         llama.llama_sampler_free(sampler)
     assert borders <= 4
 

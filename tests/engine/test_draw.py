@@ -236,7 +236,7 @@ async def test_each_line_has_a_mirostat_of_its_own() -> None:
         state = Mirostat.start(settings)
         for token in drawn:
             if token.sample is line:
-                state = state.after(settings, token.choice.ladder, token.choice.id)
+                state = state.after(settings, token.choice.p)
         assert line.mirostat == state
     assert len({line.mirostat for line in made.samples}) > 1
 

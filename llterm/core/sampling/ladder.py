@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llterm.core.distribution import Bits, Ids, Reals
+from llterm.core.sampling.candidates import Candidates, some_left
 from llterm.core.sampling.sampler_settings import SamplerSettings
 from llterm.core.sampling.stage_types import (
     Breakers,
@@ -21,13 +22,6 @@ from llterm.core.sampling.stage_types import (
     marked,
 )
 from llterm.core.sampling.stages import active_stages
-
-_LARGEST = 1e150
-"""Of a logit: its square, and a sum of those, are still numbers."""
-
-
-class NoCandidateLeft(ValueError):
-    """Model, constraint, bias and bans together forbid every candidate."""
 
 
 class Rung(NamedTuple):
@@ -67,12 +61,11 @@ class Mirostat:
     def start(cls, settings: SamplerSettings) -> Mirostat:
         return cls(2 * settings.mirostat_tau)
 
-    def after(self, settings: SamplerSettings, ladder: Ladder, id: int) -> Mirostat:
-        """The state once `id` is chosen.
+    def after(self, settings: SamplerSettings, p: float) -> Mirostat:
+        """The state once a token is chosen that was drawn with `p`.
 
-        A token that the ladder did not keep was a person's choice, which teaches nothing.
+        0 is a token that the chain did not keep: a person's choice, which teaches nothing.
         """
-        p = float(ladder.p_final[ladder.ids == id].sum())
         if p == 0:
             return self
         error = -math.log2(p) - settings.mirostat_tau
@@ -102,7 +95,7 @@ def apply(
     `mirostat`: left out, it starts anew. `breakers`: see `breaker_tokens`; DRY needs them. `first`:
     further stages by name.
 
-    Raises NothingLeft when every candidate is forbidden.
+    Raises NoCandidateLeft when every candidate is forbidden.
     """
     ids = np.arange(len(logprobs), dtype=np.int32) if ids is None else ids
     stages = active_stages(settings)
@@ -115,54 +108,47 @@ def apply(
         mu=(mirostat or Mirostat.start(settings)).mu,
         listed=len(ids),
     )
-    climb = _Climb(np.asarray(logprobs, np.float64) + log_z)
-    if mask is not None:
-        climb.take("constraint", StageResult(climb.logits, mask[climb.alive]))
-    for name, stage in (*first, *stages):
-        # The ends of a knob's range may leave that of numbers; `take` brings them back.
+    logits = np.asarray(logprobs, np.float64) + log_z
+    possible = np.isfinite(logits)
+    dropped_by = np.empty(len(ids), object)  # NumPy fills it with None
+    dropped_by[~possible] = "model"
+    alive = np.flatnonzero(possible)
+    candidates = some_left("the model", Candidates(ids[alive], logits[alive]))
+    constraint = [] if mask is None else [("constraint", _allowing(mask[alive]))]
+    rungs = []
+    for name, stage in (*constraint, *first, *stages):
         with np.errstate(over="ignore"):
-            step = stage(settings, ids[climb.alive], climb.logits, position)
-        climb.take(name, step)
+            candidates, keep = candidates.after(name, stage, settings, position)
+        dropped_by[alive[~keep]] = name
+        alive = alive[keep]
+        rungs.append(Rung(name, _spread(candidates, alive, len(ids))))
     return Ladder(
         ids=ids,
         p_base=np.exp(np.asarray(logprobs, np.float64)),
-        p_final=climb.p(),
-        kept=marked(climb.alive, len(ids)),
+        p_final=_spread(candidates, alive, len(ids)),
+        kept=marked(alive, len(ids)),
         valid=np.ones(len(ids), bool) if mask is None else mask,
-        dropped_by=climb.dropped_by,
-        rungs=tuple(climb.rungs),
+        dropped_by=dropped_by,
+        rungs=tuple(rungs),
     )
 
 
-class _Climb:
-    """The candidates while the chain runs."""
+def _allowing(allowed: Bits) -> Stage:
+    """The first stage: keeps what is allowed, shape (n,), of the n candidates that it gets."""
 
-    def __init__(self, logits: Reals) -> None:
-        possible = np.isfinite(logits)
-        self.alive = np.flatnonzero(possible)
-        """Indexes, shape (n,)."""
-        self.logits = logits[self.alive]
-        self.dropped_by = np.empty(len(logits), object)  # NumPy fills it with None
-        self.dropped_by[~possible] = "model"
-        self.rungs: list[Rung] = []
-        self._check("the model")
+    def stage(
+        settings: SamplerSettings, ids: Ids, logits: Reals, position: Position
+    ) -> StageResult:
+        return StageResult(logits, allowed)
 
-    def take(self, name: str, step: StageResult) -> None:
-        self.dropped_by[self.alive[~step.keep]] = name
-        self.alive = self.alive[step.keep]
-        self.logits = step.logits[step.keep].clip(-_LARGEST, _LARGEST)
-        self._check(name)
-        self.rungs.append(Rung(name, self.p()))
+    return stage
 
-    def p(self) -> Reals:
-        """Shape (k,), 0 for the dropped ones."""
-        p = np.zeros(len(self.dropped_by))
-        p[self.alive] = np.exp(log_softmax(self.logits))
-        return p
 
-    def _check(self, name: str) -> None:
-        if not len(self.alive):
-            raise NoCandidateLeft(f"no candidate is left after {name}")
+def _spread(candidates: Candidates, alive: NDArray[np.intp], count: int) -> Reals:
+    """Their probabilities among all, shape (count,): 0 where none is `alive`."""
+    p = np.zeros(count)
+    p[alive] = np.exp(log_softmax(candidates.logits))
+    return p
 
 
 def generator(settings: SamplerSettings, position: int, line: int = 0) -> np.random.Generator:
@@ -177,6 +163,10 @@ def generator(settings: SamplerSettings, position: int, line: int = 0) -> np.ran
 def choose(ladder: Ladder, rng: np.random.Generator) -> int:
     """Draws an id; where one is kept (temperature 0), that one."""
     places = np.flatnonzero(ladder.kept)
-    mass = np.cumsum(ladder.p_final[places])
-    drawn = int(np.searchsorted(mass, rng.random() * mass[-1], side="right"))
-    return int(ladder.ids[places[min(drawn, len(places) - 1)]])
+    return int(ladder.ids[places[drawn_place(ladder.p_final[places], rng.random())]])
+
+
+def drawn_place(p: Reals, chance: float) -> int:
+    """Which of these probabilities, shape (n,), a number from 0 (with) to 1 (without) draws."""
+    mass = np.cumsum(p)
+    return min(int(np.searchsorted(mass, chance * mass[-1], side="right")), len(p) - 1)

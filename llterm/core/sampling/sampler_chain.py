@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from llterm.core.distribution import Bits, Constrained, Distribution, Ids, Reals
 from llterm.core.sampling.dry import breaker_ends, breaker_tokens
 from llterm.core.sampling.ladder import Ladder, Mirostat, apply, choose, generator
 from llterm.core.sampling.sampler_settings import SamplerSettings, Sampling
+from llterm.core.sampling.stage_plan import StagePlan
 from llterm.core.sampling.stage_types import Breakers, Position, Stage, StageResult
 from llterm.core.sampling.stages import active_stages
 from llterm.core.tokens import Tail, Vocabulary, grows
@@ -24,6 +26,8 @@ from llterm.core.tokens import Tail, Vocabulary, grows
 PULL = 20.0
 """Nats by which an ideal length holds back the end of a text at first, and urges it at twice the
 length. The source system (seeds.md 5.2) holds back five times as hard, and never urges."""
+KEPT = 16
+"""Bans, and sets of breakers, whose tokens are kept: chains of one vocabulary differ in these."""
 UNKNOWN_LOGITS = (
     "This source tells probabilities, not logits: the repeat penalty is applied to logprobs, "
     "which weighs more than in llama.cpp."
@@ -92,6 +96,8 @@ class Chain:
         )
         self._whose = whose
         self._tokens = tokens
+        self.plan = StagePlan.of(self.settings, whose.vocabulary.size)
+        """How it is run over a few candidates of a row."""
 
     def draw(
         self,
@@ -104,19 +110,21 @@ class Chain:
     ) -> Choice:
         """Draw a token. With a seed, the place and the line's number decide, nothing else.
 
-        Raises NothingLeft.
+        Raises NoCandidateLeft.
         """
         rng = generator(self.settings, len(at.context), line)
         ladder = self.ladder(distribution, at, mask=mask, rng=rng, first=first)
         id = choose(ladder, rng)
-        mirostat = None
-        if self.settings.mirostat:
-            before = at.mirostat or Mirostat.start(self.settings)
-            mirostat = before.after(self.settings, ladder, id)
         (place,) = np.flatnonzero(ladder.ids == id)
-        with np.errstate(divide="ignore"):
-            logprob = float(np.log(ladder.p_base[place]))
-        return Choice(id, logprob, float(ladder.p_final[place]), ladder, mirostat)
+        p = float(ladder.p_final[place])
+        logprobs = distribution.logprobs if distribution.full is None else distribution.full
+        return Choice(id, float(logprobs[place]), p, ladder, self.mirostat_after(at, p))
+
+    def mirostat_after(self, at: Situation, p: float) -> Mirostat | None:
+        """What mirostat remembers once a token is drawn with `p` there; None without mirostat."""
+        if not self.settings.mirostat:
+            return None
+        return (at.mirostat or Mirostat.start(self.settings)).after(self.settings, p)
 
     def ladder(
         self,
@@ -131,7 +139,7 @@ class Chain:
 
         `mask`, shape (vocabulary size,): what a constraint allows. `first`: stages that run before
         all but the constraint. No kept token completes a banned phrase, and none is a special one
-        but those that end the text. Raises NothingLeft.
+        but those that end the text. Raises NoCandidateLeft.
         """
         ids = distribution.ids if distribution.full is None else None
         logprobs = distribution.logprobs if distribution.full is None else distribution.full
@@ -156,6 +164,49 @@ class Chain:
         doomed = table.doomed(at.story, at.drawn, constraint, written)
         return [(one.said, barring(one.ids)) for one in doomed]
 
+    def position(self, at: Situation, chance: Callable[[], float]) -> Position:
+        """What its stages know of a place; of a vocabulary that is whole."""
+        return Position(
+            context=at.context,
+            breakers=self._whose.breakers(self.sampling.settings, self._tokens, at.context),
+            chance=chance,
+            mu=(at.mirostat or Mirostat.start(self.settings)).mu,
+            listed=self._whose.vocabulary.size,
+        )
+
+    def dropped(self, at: Situation) -> NDArray[np.int64]:
+        """The ids, ascending, that special tokens and bans take; of a vocabulary that is whole."""
+        bans = self.sampling.bans
+        barred = self._whose.barred(bans, at, _NONE) if bans else ()
+        if not barred and not self.settings.banned:
+            return self._whose.mute_ids
+        bits = self._whose.mute(_NONE).copy()
+        for bar in barred:
+            bits |= bar.ids
+        banned = np.array(self.settings.banned, np.int64)
+        bits[banned[banned < len(bits)]] = True
+        return np.flatnonzero(bits)
+
+    def changing(self, at: Situation) -> Sequence[tuple[str, Stage]]:
+        """The stages of this place that look at each candidate for itself, less those that only
+        bar some."""
+        pull = self._pull(at, _NONE)
+        return (*pull, *self.plan.single) if pull else self.plan.single
+
+    def changed(self, position: Position) -> NDArray[np.int64]:
+        """The ids, ascending, whose logits `changing` does more to than divide them."""
+        s, names = self.settings, [name for name, _ in self.plan.single]
+        ids = [self._whose.ends(_NONE)] if self.sampling.ideal_length else []
+        if "logit_bias" in names:
+            ids.append(np.array(sorted(id for id, _ in s.logit_bias), np.int64))
+        if "penalties" in names:
+            ids.append(position.counts(s.penalty_last_n)[0])
+        if "dry" in names:
+            ids.append(position.counts(s.dry_penalty_last_n)[0])
+        if len(ids) < 2:
+            return ids[0] if ids else _NO_IDS
+        return np.unique(np.concatenate(ids))
+
     def caveat(self, distribution: Distribution) -> str:
         """What is not exact about ladders of such a distribution; empty when all is."""
         penalised = "penalties" in dict(active_stages(self.settings))
@@ -168,10 +219,18 @@ class Chain:
         stages = [("special", barring(mute))] if mute.any() else []
         barred = whose.barred(self.sampling.bans, at, listed)
         stages += [(one.said, barring(one.ids)) for one in barred]
-        if self.sampling.ideal_length:
-            pull = PULL * (at.count / self.sampling.ideal_length - 1)
-            stages.append(("ideal length", _adding(whose.ends(listed), pull)))
-        return stages
+        return stages + self._pull(at, listed)
+
+    def _pull(self, at: Situation, listed: Ids) -> list[tuple[str, Stage]]:
+        if not self.sampling.ideal_length:
+            return []
+        pull = PULL * (at.count / self.sampling.ideal_length - 1)
+        return [("ideal length", _adding(self._whose.ends(listed), pull))]
+
+
+_NONE: Ids = np.empty(0, np.int32)
+"""No candidates are listed: where all of a vocabulary is known, it is not asked for them."""
+_NO_IDS = np.empty(0, np.int64)
 
 
 TokensOf = Mapping[bytes, Tail]
@@ -191,12 +250,14 @@ class ChainVocabulary:
     def __init__(self, vocabulary: Vocabulary) -> None:
         self.vocabulary = vocabulary
         self._grows = grows(vocabulary)
-        self._bans: tuple[Bans, BanTable] | None = None
-        self._breakers: tuple[tuple[str, ...], Breakers] = (), {}
+        self._tables: dict[Bans, BanTable] = {}
+        self._breakers: dict[tuple[str, ...], Breakers] = {}
         known = () if self._grows else range(vocabulary.size)
         tokens = [vocabulary.token(id) for id in known]
         self._ends = np.array([token.id for token in tokens if token.end], np.int64)
         self._mute = np.array([token.special and not token.end for token in tokens], np.bool_)
+        self.mute_ids = np.flatnonzero(self._mute)
+        """Those that are special, and no ends, ascending; of those known from the start."""
 
     def prepare(self, sampling: Sampling, tokens: TokensOf) -> None:
         """Make at once what takes a while."""
@@ -222,9 +283,10 @@ class ChainVocabulary:
 
     def table(self, bans: Bans) -> BanTable:
         """What bans bar; of a vocabulary that is whole."""
-        if self._bans is None or self._bans[0] != bans:
-            self._bans = bans, BanTable(bans, self.vocabulary)
-        return self._bans[1]
+        table = self._tables.get(bans)
+        if table is None:
+            table = _kept(self._tables, bans, BanTable(bans, self.vocabulary))
+        return table
 
     def barred(self, bans: Bans, at: Situation, listed: Ids) -> Sequence[BannedTokens]:
         """What bans bar at a place with these candidates."""
@@ -239,9 +301,22 @@ class ChainVocabulary:
         texts = _breakers_of(settings)
         if self._grows:
             return breaker_tokens(self.vocabulary, texts, tokens, set(context))
-        if texts != self._breakers[0]:
-            self._breakers = texts, breaker_tokens(self.vocabulary, texts, tokens)
-        return self._breakers[1]
+        breakers = self._breakers.get(texts)
+        if breakers is None:
+            made = breaker_tokens(self.vocabulary, texts, tokens)
+            breakers = _kept(self._breakers, texts, made)
+        return breakers
+
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+def _kept(made: dict[K, V], key: K, value: V) -> V:
+    if len(made) >= KEPT:
+        made.clear()
+    made[key] = value
+    return value
 
 
 class Chains:

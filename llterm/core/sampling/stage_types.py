@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +14,7 @@ from llterm.core.distribution import Bits, Ids, Reals
 from llterm.core.sampling.sampler_settings import SamplerSettings
 from llterm.core.tokens import Tail
 
+Integers = NDArray[np.int64]
 Breakers = Mapping[int, Sequence[Tail]]
 """DRY's sequence breakers in tokens: by first token, the tokens that follow it."""
 
@@ -31,6 +32,20 @@ class Position:
     """The most surprise that mirostat allows, in bits."""
     listed: int
     """Number of candidates before any stage."""
+    _counted: dict[int, tuple[Integers, Integers]] = field(default_factory=dict)
+
+    def counts(self, count: int) -> tuple[Integers, Integers]:
+        """The ids among the `count` newest tokens (all of them when it is negative), ascending, and
+        how often each occurs there."""
+        counted = self._counted.get(count)
+        if counted is None:
+            ordered = np.sort(np.asarray(newest(self.context, count), np.int64))
+            differs = np.ones(len(ordered), np.bool_)
+            np.not_equal(ordered[1:], ordered[:-1], out=differs[1:])
+            starts = np.flatnonzero(differs)
+            counted = ordered[starts], np.append(starts[1:], len(ordered)) - starts
+            self._counted[count] = counted
+        return counted
 
 
 class StageResult(NamedTuple):
@@ -86,9 +101,13 @@ def newest(context: Sequence[int], count: int) -> Sequence[int]:
 
 def looked_up(table: Mapping[int, float], ids: Ids) -> Reals:
     """The table's value of each id, shape (n,); 0 where it has none."""
-    if not table:
-        return np.zeros(len(ids))
     keys = np.array(sorted(table), np.int64)
-    values = np.array([table[key] for key in keys.tolist()], np.float64)
+    return values_of(keys, np.array([table[key] for key in keys.tolist()], np.float64), ids)
+
+
+def values_of(keys: Integers, values: Reals, ids: Ids) -> Reals:
+    """The value of each id, shape (n,), whose keys are ascending; 0 where it has none."""
+    if not len(keys):
+        return np.zeros(len(ids))
     places = np.searchsorted(keys, ids).clip(max=len(keys) - 1)
     return np.where(keys[places] == ids, values[places], 0.0)

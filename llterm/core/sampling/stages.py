@@ -24,8 +24,8 @@ from llterm.core.sampling.stage_types import (
     log_softmax,
     looked_up,
     marked,
-    newest,
     ranked,
+    values_of,
 )
 
 # The least that float32, llama.cpp's type, tells well from 0; dividing by less overflows even here.
@@ -48,6 +48,14 @@ def active_stages(settings: SamplerSettings) -> list[tuple[str, Stage]]:
         return stages
     active = _active(settings)
     return stages + [(name, _ORDERED[name]) for name in settings.order if active[name]]
+
+
+def fixed_temperature(settings: SamplerSettings) -> float | None:
+    """What the temperature stage divides every logit by; 0 where it keeps the best one instead,
+    None where it moves with the entropy."""
+    if settings.dynatemp_range > 0 and not settings.mirostat:
+        return None
+    return settings.temperature if settings.temperature > _COLDEST else 0.0
 
 
 def _active(settings: SamplerSettings) -> dict[str, bool]:
@@ -80,9 +88,8 @@ def _ban(settings: SamplerSettings, ids: Ids, logits: Reals, position: Position)
 def _penalties(
     settings: SamplerSettings, ids: Ids, logits: Reals, position: Position
 ) -> StageResult:
-    context = np.asarray(newest(position.context, settings.penalty_last_n), np.int64)
-    seen, times = np.unique(context, return_counts=True)
-    counts = looked_up(dict(zip(seen.tolist(), times.tolist(), strict=True)), ids)
+    seen, times = position.counts(settings.penalty_last_n)
+    counts = values_of(seen, times.astype(np.float64), ids)
     # Dividing a negative logit would make its token likelier: those are multiplied.
     repeat = settings.repeat_penalty
     repeated = np.where(logits <= 0, logits * repeat, logits / repeat)
@@ -114,7 +121,8 @@ def _typical_p(
 def _top_p(settings: SamplerSettings, ids: Ids, logits: Reals, position: Position) -> StageResult:
     p = np.exp(log_softmax(logits))
     # Candidates this rare have less than 1 - top_p together: the rest crosses it. Spares sorting.
-    likely = np.flatnonzero(p >= (1 - settings.top_p) / len(p))
+    # Of equal ones rounding may leave each below its share.
+    likely = np.flatnonzero(p >= min((1 - settings.top_p) / len(p), p.max()))
     order = likely[ranked(ids[likely], logits[likely])]
     mass = np.cumsum(p[order])
     # llama.cpp's rule: the candidate whose mass reaches top_p is kept. The system the presets come
