@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -34,7 +35,7 @@ def test_what_is_streamed_is_what_comes_at_once(
 ) -> None:
     data = text.encode()
     places = sorted({0, len(data), *(cut for cut in cuts if cut < len(data))})
-    parts = [data[a:b] for a, b in zip(places, places[1:], strict=False)]
+    parts = [data[a:b] for a, b in pairwise(places)]
     wanted = expected(text, stops, stop_shown=shown)
     assert streamed(parts, stops, stop_shown=shown) == wanted
     assert streamed([data], stops, stop_shown=shown) == wanted
