@@ -69,6 +69,8 @@ class BackendGenerator:
             end = TextEnd(request, self.vocabulary)
             async with aclosing(drawing.run()) as draws:
                 async for drawn in draws:
+                    # A source that never waits would let nobody else have a turn.
+                    await asyncio.sleep(0)
                     yield generated(drawn, request)
                     if end.reached(drawn):
                         # Also where it is the last that may be drawn.

@@ -68,6 +68,9 @@ def listening_file(path: Path) -> Iterator[socket.socket]:
         finally:
             os.umask(before)
         made.listen(_BACKLOG)
+    except UsageError:
+        made.close()
+        raise
     except OSError as error:
         made.close()
         raise UsageError(

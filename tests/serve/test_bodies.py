@@ -6,7 +6,7 @@ import json
 from contextlib import suppress
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llterm.config.schema import SAMPLING
@@ -30,6 +30,7 @@ ANYTHING = st.recursive(
 )  # fmt: skip
 
 
+@settings(max_examples=40)
 @given(
     body=st.dictionaries(
         st.sampled_from(CompletionBody.__struct_fields__) | st.text(max_size=5), ANYTHING

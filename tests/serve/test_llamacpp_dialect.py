@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
+from llterm.backends.scripted import ScriptedBackend
 from tests.helpers.served_api import ServedApi, served, told
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -70,10 +72,13 @@ async def test_biases_are_taken_by_id_and_text_and_false_bans(api: ServedApi) ->
     assert the not in banned["tokens"]
 
 
-async def test_as_many_tokens_are_drawn_as_there_is_room(api: ServedApi) -> None:
-    answer = await api.ask(PATH, prompt="a " * 1000, n_predict=-1, ignore_eos=True, seed=1)
-    assert answer["stop_type"] == "limit"
-    assert answer["tokens_predicted"] + answer["tokens_evaluated"] == 2048
+async def test_as_many_tokens_are_drawn_as_there_is_room() -> None:
+    small = ScriptedBackend()
+    small.capabilities = replace(small.capabilities, context=48)
+    async with served(small) as api:
+        answer = await api.ask(PATH, prompt=OLD, n_predict=-1, ignore_eos=True, seed=1)
+        assert answer["stop_type"] == "limit"
+        assert answer["tokens_predicted"] + answer["tokens_evaluated"] == 48
 
 
 async def test_what_is_not_obeyed_is_refused_by_name_unless_it_asks_for_nothing(

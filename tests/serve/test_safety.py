@@ -7,6 +7,7 @@ import logging
 import socket
 import stat
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -120,13 +121,17 @@ async def raw(api: ServedApi, data: bytes) -> bytes:
     """All that the server answers to these bytes until it closes the connection."""
     reader, writer = await asyncio.open_connection("127.0.0.1", api.port)
     writer.write(data)
-    answer = await reader.read()
+    answer = b""
+    # What the server did not read any more makes the end a reset.
+    with suppress(ConnectionResetError):
+        while part := await reader.read(1 << 16):
+            answer += part
     writer.close()
     return answer
 
 
 async def test_half_a_head_and_half_a_body_are_not_waited_for() -> None:
-    async with served(limits=ServeLimits(head_seconds=0.2, drain_seconds=0)) as api:
+    async with served(limits=ServeLimits(head_seconds=0.2, idle_seconds=1, drain_seconds=0)) as api:
         assert await raw(api, b"GET /health HTTP/1.1\r\nHost: local") == b""
         assert await raw(api, b"") == b""
         head = b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\n"
@@ -160,14 +165,14 @@ async def test_who_reads_nothing_is_cut_off_and_no_longer_drawn_for() -> None:
             slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             slow.connect(("127.0.0.1", api.port))
             body = (
-                b'{"prompt":"a","max_tokens":2000,"ignore_eos":true,"logprobs":200,"stream":true}'
+                b'{"prompt":"a","max_tokens":1500,"ignore_eos":true,"logprobs":360,"stream":true}'
             )
             slow.sendall(
                 b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\n"
                 b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body) + body
             )
             await until(lambda: api.state.counts.requests > 0)
-        assert 0 < api.state.counts.drawn_tokens < 2000
+        assert 0 < api.state.counts.drawn_tokens < 1500
         assert api.state.open.count == 0
 
 
@@ -229,11 +234,14 @@ async def test_a_request_that_takes_too_long_is_ended() -> None:
         assert answer.headers["x-should-retry"] == "false"
 
 
+WORDS = "SECRET PROMPT"
+
+
 class Broken(ScriptedBackend):
     """A model that fails in a way that nobody foresaw, with a person's words in it."""
 
     async def ask(self, queries: Any) -> Any:
-        raise RuntimeError("SECRET PROMPT")
+        raise RuntimeError(WORDS)
         yield
 
 
@@ -251,7 +259,7 @@ async def test_a_fault_is_a_500_that_tells_neither_client_nor_log_a_prompt(
         await api.client.post(PATH, json={**BODY, "prompt": "SECRET", "zz": "SECRET"})
     ours = [record for record in caplog.records if not record.name.startswith("httpx")]
     assert any("RuntimeError" in record.getMessage() for record in ours)
-    assert not any("SECRET" in record.getMessage() for record in ours)
+    assert not [record.getMessage() for record in ours if "SECRET" in record.getMessage()]
 
 
 async def test_names_of_requests_are_kept_where_they_are_plain() -> None:
