@@ -29,7 +29,7 @@ def serving(home: Path, *arguments: str, **environment: str) -> Iterator[tuple[s
         yield lines[0].rpartition(" at ")[2], lines
     finally:
         process.send_signal(signal.SIGTERM)
-        out, err = process.communicate()
+        _, err = process.communicate()
         assert process.returncode == 0, err
         assert b"Traceback" not in err
 
