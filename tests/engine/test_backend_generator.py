@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -28,6 +29,11 @@ def request(
     vocabulary = generator.vocabulary
     prompt = vocabulary.prefix + (vocabulary.known_tokens(text.encode()) or ())
     return replace(GenerationRequest(prompt, SEEDED), **given)  # type: ignore[arg-type]
+
+
+async def passed(gate: asyncio.Event) -> None:
+    """Wait for the gate."""
+    await gate.wait()
 
 
 async def drawn(
@@ -87,7 +93,7 @@ async def test_what_is_told_of_a_token_is_of_the_raw_model_and_what_is_kept_of_t
 
 async def test_requests_take_turns_by_who_asks_and_too_many_are_busy() -> None:
     gate = asyncio.Event()
-    generator = BackendGenerator(ScriptedBackend(pace=gate.wait), 1, 3)
+    generator = BackendGenerator(ScriptedBackend(pace=partial(passed, gate)), 1, 3)
     done: list[str] = []
 
     async def ask(whose: str) -> None:
@@ -108,7 +114,7 @@ async def test_requests_take_turns_by_who_asks_and_too_many_are_busy() -> None:
 
 async def test_who_leaves_the_queue_gives_nobodys_turn_away() -> None:
     gate = asyncio.Event()
-    generator = BackendGenerator(ScriptedBackend(pace=gate.wait), 1, 8)
+    generator = BackendGenerator(ScriptedBackend(pace=partial(passed, gate)), 1, 8)
     tasks = [
         asyncio.create_task(drawn(generator, request(generator, most=1, whose=str(place))))
         for place in range(4)
