@@ -13,10 +13,10 @@ from llterm.backends.remote.api_keys import Secret
 from llterm.serve.api_errors import ApiError
 from llterm.serve.openapi_document import openapi_document
 from llterm.serve.request_gates import (
+    ApiKeyGate,
     BodyGate,
     ErrorGate,
     HostGate,
-    KeyGate,
     NameGate,
     OriginGate,
 )
@@ -47,7 +47,7 @@ def application(state: ServerState, access: Access) -> ASGIApp:
         redirect_slashes=False,
     )
     app = BodyGate(app, state.rules.limits.body, state.rules.limits.head_seconds)
-    app = KeyGate(app, access.keys)
+    app = ApiKeyGate(app, access.keys)
     # Pages that may ask are to read errors too.
     app = ErrorGate(app, state.counts)
     app = OriginGate(app, access.origins)

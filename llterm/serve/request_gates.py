@@ -183,7 +183,7 @@ class OriginGate:
         await self._app(scope, receive, told)
 
 
-class KeyGate:
+class ApiKeyGate:
     """Asks for one of the keys, where there are any."""
 
     def __init__(self, app: ASGIApp, keys: Sequence[Secret]) -> None:
