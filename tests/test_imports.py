@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-HEAVY = {"textual", "rich", "typer", "llama_cpp", "httpx", "httpx2", "huggingface_hub", "jinja2"}
+HEAVY = {"textual", "rich", "typer", "llama_cpp", "httpx", "httpx2", "huggingface_hub", "jinja2",
+         "starlette", "uvicorn", "msgspec"}  # fmt: skip
 
 
 def loaded(program: str) -> set[str]:

@@ -247,6 +247,19 @@ def score_command(
     raise typer.Exit((score if attribution is None else attribute)(values))
 
 
+@app.command("serve")
+@options.with_flags(options.SERVE)
+def serve_command(**flags: object) -> None:
+    """Answer programs by HTTP, as OpenAI's and llama.cpp's servers do, with every probability.
+
+    On this machine alone, unless --host says otherwise; a key is asked for then. Ctrl+C ends it:
+    what is under way is given some seconds. docs/serve.md lists every address and field.
+    """
+    from llterm.cli.serve import serve
+
+    raise typer.Exit(serve(flags))
+
+
 @app.command("export")
 def export_command(
     loom: Annotated[Path, typer.Argument(metavar="FILE.loom", help="The loom.")],

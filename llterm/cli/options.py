@@ -224,6 +224,28 @@ DRAWN = _settings(
 )
 BANS = _settings("sampling", (row for row in schema.SAMPLING if row.name.startswith("ban")))
 
+_SERVED = ("host", "port", "preset", "allow_host", "allow_origin", "alias", "api_key_env",
+           "parallel", "queue", "metrics")  # fmt: skip
+SERVE: Flags = {
+    "model": _flag(
+        list[str],
+        "-m",
+        "--model",
+        metavar="MODEL[,key=value…]",
+        help="A model's name, the path of a .gguf file, or a server's address, with settings of "
+        "its own such as context=4096; may be given many times. The first is meant where a "
+        "request names none.",
+    ),
+    **_settings("serve", (row for row in schema.SERVE if row.name in _SERVED)),
+    "api_key_file": _flag(
+        Path, metavar="FILE", help="A file that only you can read, with a key as its one line."
+    ),
+    "socket": _flag(
+        Path, metavar="FILE", help="Listen at a socket file that you alone may use, at no port."
+    ),
+    "config": ConfigPath,
+}
+
 Attribution = Annotated[
     Method | None,
     typer.Option("--attribution", help="Rather show what led to one token, by this method."),
@@ -253,6 +275,13 @@ def weave_flags(values: Mapping[str, Any]) -> dict[str, Any]:
 def sampling_flags(values: Mapping[str, Any]) -> dict[str, Any]:
     """The typed sampler settings among a command's parameters, by dotted name."""
     return _typed("sampling", schema.SAMPLING, values)
+
+
+def serve_flags(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The typed settings of a server among a command's parameters, by dotted name."""
+    texts = {name: str(value) if isinstance(value, Path) else value
+             for name, value in values.items()}  # fmt: skip
+    return _typed("serve", schema.SERVE, texts)
 
 
 def model_flags(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -73,6 +73,7 @@ def show(config: Config, *, origin: bool) -> str:
             "sampling": None,
             "mix": config.mix,
             "store": config.store,
+            "serve": config.serve,
             "ui": config.ui,
         }[table]
         lines = [f"[{table}]"] if table else []

@@ -88,6 +88,7 @@ def load_config(
         ui=replace(Config().ui, **_fields("ui", settings)),
         mix=replace(Config().mix, **_fields("mix", settings)),
         store=replace(Config().store, **_fields("store", settings)),
+        serve=replace(Config().serve, **_fields("serve", settings)),
         keys=keys,
         models={name: _model(name, source) for name, source in models.items()},
         formats=formats,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from llterm.config.schema import FORMAT, MIX, MODEL, SAMPLING, SERVER, STORE, TOP, UI, WEAVE
+from llterm.config.schema import FORMAT, MIX, MODEL, SAMPLING, SERVE, SERVER, STORE, TOP, UI, WEAVE
 from llterm.config.setting import Setting
 from llterm.keymap import ACTIONS
 
@@ -50,7 +50,10 @@ _KEYS_HEAD = """
 _SAMPLES = {"path": '"models/some-model.gguf"', "theme": '"name"', "fps": "60", "stop": "[]",
             "context": "4096", "threads": "4", "base_url": '["http://127.0.0.1:8080", "https://example.org/v1"]',
             "model": '"name"', "parallel": "8", "key_env": '"NAME_OF_VARIABLE"',
-            "key_file": '"~/.config/some-key"', "key_command": '["pass", "show", "some-key"]',
+            "key_file": '"~/.config/some-key"', "socket": '"/run/user/1000/llterm"',
+            "alias": '["assistant=fable"]', "api_key_env": '["NAME_OF_VARIABLE"]',
+            "allow_host": '["some-name.local"]', "allow_origin": '["http://localhost:3000"]',
+            "api_key_file": '"~/.config/some-key"', "key_command": '["pass", "show", "some-key"]',
             "proxy": '"http://proxy.example.org:3128"', "ca_file": '"some-ca.pem"',
             "price_prompt": "0.5", "price_answer": "1.5", "chat_template": '"chatml"',
             "chat_template_file": '"some-template.jinja"', "end": '["<|im_end|>"]', "seed": "1",
@@ -63,7 +66,8 @@ def example() -> str:
     """The whole file."""
     parts = [_HEAD, "\n", *_lines(TOP)]
     tables = (
-        ("weave", WEAVE), ("sampling", SAMPLING), ("mix", MIX), ("store", STORE), ("ui", UI)
+        ("weave", WEAVE), ("sampling", SAMPLING), ("mix", MIX), ("store", STORE),
+        ("serve", SERVE), ("ui", UI),
     )  # fmt: skip
     for name, rows in tables:
         parts += [f"\n[{name}]\n", _SAMPLING_HEAD if name == "sampling" else "", *_lines(rows)]

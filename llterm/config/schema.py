@@ -86,6 +86,35 @@ class Store:
 
 
 @dataclass(frozen=True, slots=True)
+class ServeConfig:
+    """How `llterm serve` serves."""
+
+    models: tuple[str, ...] = ()
+    """None: the one that is opened without -m."""
+    aliases: tuple[str, ...] = ()
+    """NAME=MODEL each."""
+    host: str = "127.0.0.1"
+    port: int = 8080
+    socket: Path | None = None
+    """In place of host and port."""
+    preset: str = "neutral"
+    api_key_env: tuple[str, ...] = ()
+    api_key_file: Path | None = None
+    allow_hosts: tuple[str, ...] = ()
+    allow_origins: tuple[str, ...] = ()
+    parallel: int = 16
+    queue: int = 256
+    metrics: bool = False
+    body_bytes: int = 4 << 20
+    connections: int = 512
+    head_seconds: float = 15.0
+    idle_seconds: float = 60.0
+    stalled_seconds: float = 30.0
+    request_seconds: float = 600.0
+    drain_seconds: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
 class ModelConfig:
     """One `[models.NAME]`."""
 
@@ -117,6 +146,7 @@ class Config:
     ui: Ui = field(default_factory=Ui)
     mix: MixConfig = field(default_factory=MixConfig)
     store: Store = field(default_factory=Store)
+    serve: ServeConfig = field(default_factory=ServeConfig)
     keys: Mapping[str, str] = field(default_factory=dict)
     models: Mapping[str, ModelConfig] = field(default_factory=dict)
     formats: Mapping[str, FormatConfig] = field(default_factory=dict)
@@ -310,12 +340,41 @@ MIX = _table(
     Setting("turn", "whole number", "Tokens a model gives in a row, in turns.", 1, 10_000),
     Setting("preset", "text", "How tokens are drawn after the mix."),
 )  # fmt: skip
+SERVE = _table(
+    ServeConfig(),
+    Setting("models", "list of texts", "The models of `llterm serve` without -m."),
+    Setting("alias", "list of texts", "NAME=MODEL: another name for a model.", field="aliases"),
+    Setting("host", "text", "The address to listen at; beyond this machine a key is needed."),
+    Setting("port", "whole number", "The port; 0: any that is free.", 0, 65_535),
+    Setting("socket", "path", "A socket file of yours alone, in place of host and port."),
+    Setting("preset", "text", "How tokens are drawn where a request does not say."),
+    Setting("api_key_env", "list of texts", "Environment variables that hold keys to ask for."),
+    Setting("api_key_file", "path", "A file that only you can read, with a key as its one line."),
+    Setting("allow_host", "list of texts", "Further names of this machine in requests.",
+            field="allow_hosts"),
+    Setting("allow_origin", "list of texts", "Origins whose pages may ask, such as"
+            " http://localhost:3000.", field="allow_origins"),
+    Setting("parallel", "whole number", "Requests drawn at once, of each model.", 1, 1024),
+    Setting("queue", "whole number", "Most requests that wait; more are answered 429.",
+            0, 100_000),
+    Setting("metrics", "yes or no", "Answer /metrics."),
+    Setting("body_bytes", "whole number", "Largest body of a request.", 1024, 1 << 30),
+    Setting("connections", "whole number", "Most connections at once.", 1, 65_536),
+    Setting("head_seconds", "number", "For a request's head, and between parts of its body.",
+            0, 3600, above=True),
+    Setting("idle_seconds", "number", "That a connection without a request is kept.", 1, 3600),
+    Setting("stalled_seconds", "number", "That a client may leave an answer unread.",
+            0, 3600, above=True),
+    Setting("request_seconds", "number", "Most that a request may take.", 0, 86_400, above=True),
+    Setting("drain_seconds", "number", "For open requests when the server is to end.", 0, 3600),
+)  # fmt: skip
 TABLES: Mapping[str, tuple[Setting, ...]] = {
     "": TOP,
     "weave": WEAVE,
     "sampling": SAMPLING,
     "mix": MIX,
     "store": STORE,
+    "serve": SERVE,
     "ui": UI,
 }
 """Tables with fixed keys; `""` is the top of the file."""

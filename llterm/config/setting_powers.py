@@ -19,6 +19,7 @@ Power = Literal[
     "model",  # names models: by an address, a path, or a server of the person's
     "path",  # a file to read
     "server",  # where the story goes, by which way, and what key goes along
+    "serves",  # who may ask the person's models, and by which way
     "sends",  # asks a model, maybe a server's, without a key being pressed
     "deletes",  # what the person has written
     "keys",  # what pressing a key does
@@ -40,6 +41,13 @@ _TABLES: Mapping[str, Mapping[Power, str]] = {
     },
     "mix": {"model": "models", "harmless": "mode pool weights plausible turn preset"},
     "store": {"deletes": "backups"},
+    "serve": {
+        "model": "models",
+        "harmless": "preset parallel queue",
+        "serves": "alias host port socket api_key_env api_key_file allow_host allow_origin metrics"
+        " body_bytes connections head_seconds idle_seconds stalled_seconds request_seconds"
+        " drain_seconds",
+    },
     "ui": {
         "harmless": "theme color monochrome fps mouse accept_sole play_speed autopilot sample_lines"
         " sample_tokens sample_sentence",
@@ -91,6 +99,7 @@ def needs_trust(
         "model": next(_strange_models(value, folder, servers), ""),
         "path": "names a file",
         "server": "says where a story goes",
+        "serves": "says who may ask your models",
         "sends": "says when a model is asked",
         "deletes": "says how many older copies of your looms are kept",
         "keys": "changes what keys do",

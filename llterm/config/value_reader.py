@@ -22,7 +22,18 @@ MOST_SAID = 300
 """Characters of a part of a message."""
 _ACTION = re.compile(r"[A-Za-z0-9._-]{1,60}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_FIXED = ("weave", "sampling", "presets", "mix", "store", "ui", "keys", "models", "formats")
+_FIXED = (
+    "weave",
+    "sampling",
+    "presets",
+    "mix",
+    "store",
+    "serve",
+    "ui",
+    "keys",
+    "models",
+    "formats",
+)
 PRESET_NAMES = (
     "Use letters, digits, dots, hyphens and underscores, and none of llterm's own: "
     f"{', '.join(PRESETS)}, custom."
@@ -57,7 +68,7 @@ class ConfigFile:
             if key in _FIXED and not isinstance(value, Mapping):
                 raise self._mistake((key,), f"[{key}] is a table", "", f"Write it as [{key}].")
         self._table("", {key: value for key, value in data.items() if key not in _FIXED})
-        for name in ("weave", "sampling", "mix", "store", "ui"):
+        for name in ("weave", "sampling", "mix", "store", "serve", "ui"):
             self._table(name, data.get(name, {}))
         self.presets: dict[str, dict[str, Value]] = {}
         for name, table in data.get("presets", {}).items():

@@ -40,6 +40,12 @@ class GenerationRequest:
     constraint: Constraint | None = None
     top: int = 0
     """Candidates told with each token, best first, whether or not they may be drawn."""
+    watched: tuple[int, ...] = ()
+    """Tokens whose logprob is told with each, however improbable they are."""
+    kept: int = 0
+    """Candidates told with each token that the chain left, by what they were drawn with."""
+    allowed: frozenset[int] | None = None
+    """The only tokens that may be drawn, besides those that end it; None: all."""
     whose: str = ""
     """Who asks: equal turns are by this, and no two share what is cached."""
 
@@ -54,7 +60,12 @@ class GeneratedToken:
     p: float
     """What it was drawn with, after the chain."""
     top: tuple[tuple[int, float], ...] = ()
-    """Id and natural logprob of the raw model's best candidates, best first, ties by id."""
+    """Id and natural logprob of the raw model's best candidates, best first, ties by id. The token
+    itself, where it is among them, has the same number there as in `logprob`."""
+    watched: tuple[float, ...] = ()
+    """Natural logprobs of the raw model, of the tokens that were to be watched, in their order."""
+    kept: tuple[tuple[int, float], ...] = ()
+    """Id and probability of the candidates that the chain left, best first, ties by id."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,22 @@ GUARDED: dict[str, str] = {
     "model": 'model = "http://thief.example"',
     "mix.models": '[mix]\nmodels = ["fable", "http://thief.example"]',
     "store.backups": "[store]\nbackups = 1",
+    "serve.models": '[serve]\nmodels = ["http://thief.example"]',
+    "serve.alias": '[serve]\nalias = ["fable=other"]',
+    "serve.host": '[serve]\nhost = "0.0.0.0"',
+    "serve.port": "[serve]\nport = 80",
+    "serve.socket": '[serve]\nsocket = "a.socket"',
+    "serve.api_key_env": '[serve]\napi_key_env = ["HOME"]',
+    "serve.api_key_file": '[serve]\napi_key_file = "known.key"',
+    "serve.allow_host": '[serve]\nallow_host = ["thief.example"]',
+    "serve.allow_origin": '[serve]\nallow_origin = ["http://thief.example"]',
+    "serve.metrics": "[serve]\nmetrics = true",
+    "serve.body_bytes": "[serve]\nbody_bytes = 1073741824",
+    "serve.connections": "[serve]\nconnections = 65536",
+    **{
+        f"serve.{name}_seconds": f"[serve]\n{name}_seconds = 3600.0"
+        for name in ("head", "idle", "stalled", "request", "drain")
+    },
     "ui.auto_weave": "[ui]\nauto_weave = true",
     "keys.*": '[keys]\n"weave.start" = "ctrl+j,f18"',
     "models.chat_template_file": '[models.fable]\nchat_template_file = "own.jinja"',

@@ -22,6 +22,8 @@ LEAST: Mapping[str, Values] = {
     "sample": {**_TEXT, "tokens": 2, "seed": 1},
     "mix": {**_TEXT, "model": ["scripted", "scripted"], "tokens": 2},
     "score": {**_MODEL, "prompt": "The old"},
+    # It serves until it is told to end, unless it cannot: that is said.
+    "serve": {"model": ["scripted"], "port": 0, "alias": ["other=gone"]},
     "export": {"loom": "a.loom"},
     "import": {"file": "a.txt"},
     "keys": {},

@@ -6,6 +6,7 @@ is put into a request only as that is sent.
 
 from __future__ import annotations
 
+import hmac
 import os
 import subprocess
 from collections.abc import Mapping
@@ -51,6 +52,10 @@ class Secret:
         """Put the key into a request; given to the HTTP client as its way of authentication."""
         request.headers["Authorization"] = f"Bearer {self._value}"
         return request
+
+    def is_same(self, given: str) -> bool:
+        """Whether this is the key, in a time that does not depend on how much of it is right."""
+        return hmac.compare_digest(given.encode("utf-8", "replace"), self._value.encode())
 
     def hide(self, text: str) -> str:
         """A text without the key in it, as it stands or as JSON writes it."""

@@ -1,0 +1,71 @@
+"""Who may draw now, of many who ask: equal turns by who asks, and a bounded queue."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from llterm.engine.generation import Busy
+
+
+class RequestTurns:
+    """Lets a number of requests run at once; the others wait, each asker's in their order."""
+
+    def __init__(self, running: int, waiting: int) -> None:
+        self._free = running
+        self._most_waiting = waiting
+        self._queues: dict[str, deque[asyncio.Future[None]]] = {}
+        """By asker; whoever was let in last stands last."""
+
+    @property
+    def waiting(self) -> int:
+        """Requests that wait."""
+        return sum(map(len, self._queues.values()))
+
+    @asynccontextmanager
+    async def turn(self, whose: str) -> AsyncIterator[None]:
+        """Wait for a turn and have it. Raises Busy where too many wait already."""
+        if self._free:
+            self._free -= 1
+        else:
+            await self._wait(whose)
+        try:
+            yield
+        finally:
+            self._pass_on()
+
+    async def _wait(self, whose: str) -> None:
+        if self.waiting >= self._most_waiting:
+            raise Busy(
+                "Too many requests wait",
+                f"{self._most_waiting} do already.",
+                "Try again in a moment.",
+            )
+        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._queues.setdefault(whose, deque()).append(place)
+        try:
+            await place
+        except asyncio.CancelledError:
+            if place.done() and not place.cancelled():
+                # Let in and gone in the same moment.
+                self._pass_on()
+            else:
+                self._leave(whose, place)
+            raise
+
+    def _leave(self, whose: str, place: asyncio.Future[None]) -> None:
+        self._queues[whose].remove(place)
+        if not self._queues[whose]:
+            del self._queues[whose]
+
+    def _pass_on(self) -> None:
+        if not self._queues:
+            self._free += 1
+            return
+        whose = next(iter(self._queues))
+        queue = self._queues.pop(whose)
+        queue.popleft().set_result(None)
+        if queue:
+            self._queues[whose] = queue

@@ -1,0 +1,1 @@
+"""llterm for programs: models behind HTTP, in the dialects that clients speak."""

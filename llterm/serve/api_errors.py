@@ -1,0 +1,128 @@
+"""Errors as OpenAI's clients read them: `{"error": {"message", "type", "param", "code"}}`.
+
+The client repeats what answers 408, 409, 429 or 500 and above, unless `x-should-retry` says no.
+"""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from llterm.core.display_text import field_text
+from llterm.core.json_text import json_text
+from llterm.engine.generation import Busy
+from llterm.errors import BackendUnavailable, CapabilityMissing, LltermError, UsageError
+
+log = logging.getLogger(__name__)
+_MOST_SHOWN = 500
+"""Characters of a message: a client's own words are in some."""
+
+
+class ApiError(LltermError):
+    """A request that is refused, with what HTTP has to say of it."""
+
+    def __init__(
+        self,
+        status: int,
+        title: str,
+        cause: str = "",
+        hint: str = "",
+        *,
+        param: str | None = None,
+        code: str | None = None,
+        kind: str = "invalid_request_error",
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        """`param`: the path of the field in question; `kind`: what the wire calls type."""
+        super().__init__(title, cause, hint)
+        self.status = status
+        self.param = param
+        self.code = code
+        self.kind = kind
+        self.headers = dict(headers or {})
+
+
+def bad_field(param: str, title: str, cause: str = "", hint: str = "") -> ApiError:
+    """A field whose value cannot be."""
+    return ApiError(400, title, cause, hint, param=param, code="invalid_value")
+
+
+def unsupported(param: str) -> ApiError:
+    """A field that would change the answer, and that this server does not know how to obey."""
+    return ApiError(
+        400,
+        f"{param} is not supported",
+        "The answer would not be what it asks for.",
+        "Leave it out; docs/serve.md lists every field.",
+        param=param,
+        code="unsupported_parameter",
+    )
+
+
+def too_long(count: int, room: int, param: str = "prompt") -> ApiError:
+    """A prompt for which there is no room."""
+    return ApiError(
+        400,
+        "The prompt does not fit",
+        f"It has {count:,} tokens; the model sees {room:,}, and there is to be room for one more.",
+        "Shorten it.",
+        param=param,
+        code="context_length_exceeded",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorAnswer:
+    """What goes over the wire of an error."""
+
+    status: int
+    body: Mapping[str, Any]
+    headers: Mapping[str, str]
+
+    @property
+    def json(self) -> bytes:
+        return json_text(self.body, compact=True).encode()
+
+
+def error_answer(error: Exception) -> ErrorAnswer:
+    """Of any error. One that nobody expected goes to the log, as places in the code alone: its
+    words may hold a client's."""
+    told = error if isinstance(error, LltermError) else _own_fault(error)
+    status, kind, code, headers = _of(told)
+    words = (f"{part.removesuffix('.')}." for part in (told.title, told.cause, told.hint) if part)
+    fault: dict[str, Any] = {
+        "message": field_text(" ".join(words))[:_MOST_SHOWN],
+        "type": kind,
+        "param": told.param if isinstance(told, ApiError) else None,
+        "code": code,
+    }
+    return ErrorAnswer(status, {"error": fault}, headers)
+
+
+def _of(error: LltermError) -> tuple[int, str, str | None, Mapping[str, str]]:
+    again, never = {"Retry-After": "1", "x-should-retry": "true"}, {"x-should-retry": "false"}
+    match error:
+        case ApiError():
+            return error.status, error.kind, error.code, error.headers
+        case Busy():
+            return 429, "rate_limit_error", "queue_full", again
+        case BackendUnavailable():
+            return 503, "server_error", "model_unavailable", again
+        case CapabilityMissing():
+            return 400, "invalid_request_error", "unsupported_by_model", never
+        case UsageError():
+            return 400, "invalid_request_error", "invalid_value", never
+    return 500, "server_error", None, never
+
+
+def _own_fault(error: Exception) -> LltermError:
+    places = "".join(traceback.format_tb(error.__traceback__))
+    log.error("a fault while a request was answered: %s\n%s", type(error).__name__, places)
+    return LltermError(
+        "This is a fault of the server's own",
+        f"{type(error).__name__}.",
+        "Please report it, with the end of the server's log.",
+    )

@@ -1,0 +1,103 @@
+"""The server as an ASGI application: the gates, and behind them the routes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.routing import Route, Router
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from llterm.backends.remote.api_keys import Secret
+from llterm.serve.api_errors import ApiError
+from llterm.serve.openapi_document import openapi_document
+from llterm.serve.request_gates import (
+    ApiKeyGate,
+    BodyGate,
+    ErrorGate,
+    HostGate,
+    NameGate,
+    OriginGate,
+)
+from llterm.serve.routes import ROUTES, ServerRoute, ServerState, send_json
+
+DOCUMENT = "/openapi.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Who may ask."""
+
+    bound: str | None = "127.0.0.1"
+    """The address that is listened at; None for a socket of files."""
+    hosts: tuple[str, ...] = ()
+    """Names that requests may go to, besides this machine's own."""
+    origins: tuple[str, ...] = ()
+    """Pages that may ask."""
+    keys: tuple[Secret, ...] = ()
+    """One of them is asked for; none: nobody is."""
+
+
+def application(state: ServerState, access: Access) -> ASGIApp:
+    """Everything that the server answers."""
+    app: ASGIApp = Router(
+        [*_routes(state), *_documents(keys=bool(access.keys)), *_other_methods()],
+        default=_nothing_here,
+        redirect_slashes=False,
+    )
+    app = BodyGate(app, state.rules.limits.body, state.rules.limits.head_seconds)
+    app = ApiKeyGate(app, access.keys)
+    # Pages that may ask are to read errors too.
+    app = ErrorGate(app, state.counts)
+    app = OriginGate(app, access.origins)
+    app = HostGate(app, access.bound, access.hosts)
+    return NameGate(ErrorGate(app, state.counts))
+
+
+def _routes(state: ServerState) -> Iterator[Route]:
+    for route in ROUTES:
+        for path in route.paths:
+            yield Route(path, _Responder(state, route), methods=[route.method])
+
+
+def _documents(*, keys: bool) -> Iterator[Route]:
+    yield Route(DOCUMENT, _Told(openapi_document(ROUTES, keys=keys)), methods=["GET"])
+
+
+def _other_methods() -> Iterator[Route]:
+    """What is left of the paths when the routes are through: other methods."""
+    for path in (*(path for route in ROUTES for path in route.paths), DOCUMENT):
+        yield Route(path, _WrongMethod())
+
+
+class _Responder:
+    """One route as ASGI wants it."""
+
+    def __init__(self, state: ServerState, route: ServerRoute) -> None:
+        self._state = state
+        self._respond = route.respond
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._respond(self._state, scope, receive, send)
+
+
+class _Told:
+    """The same answer to everybody."""
+
+    def __init__(self, value: Any) -> None:
+        self._value = value
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send_json(self._value, send)
+
+
+class _WrongMethod:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        raise ApiError(405, f"{scope['path'][:100]} does not take {scope['method'][:20]}", "",
+                       f"See {DOCUMENT}.", code="method_not_allowed")  # fmt: skip
+
+
+async def _nothing_here(scope: Scope, receive: Receive, send: Send) -> None:
+    raise ApiError(404, f"There is no {scope['path'][:100]}", "", f"See {DOCUMENT}.",
+                   code="not_found")  # fmt: skip

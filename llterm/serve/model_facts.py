@@ -1,0 +1,127 @@
+"""What a server tells of its models, and of texts in their tokens, in several dialects."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from llterm.core.tokens import Tail, text_bytes
+from llterm.serve.api_errors import bad_field
+from llterm.serve.legacy_logprobs import token_text
+from llterm.serve.llamacpp_bodies import TokenizeBody
+from llterm.serve.served_models import ServedModel, ServedModels
+from llterm.version import __version__
+
+Answer = Mapping[str, Any]
+OWNER = "llterm"
+"""What `/v1/models` says of who owns a model: clients go by it."""
+
+
+def model_list(models: ServedModels) -> Answer:
+    """`/v1/models`."""
+    return {"object": "list", "data": [model_entry(models, model) for model in models.models]}
+
+
+def model_entry(models: ServedModels, model: ServedModel) -> Answer:
+    """`/v1/models/{id}`: OpenAI's fields, vLLM's length and llama.cpp's `meta`."""
+    return {
+        "id": model.name,
+        "object": "model",
+        "created": model.created,
+        "owned_by": OWNER,
+        "aliases": [name for name in models.names(model) if name != model.name],
+        "max_model_len": model.room,
+        "meta": {"n_vocab": model.vocabulary.size, "n_ctx": model.room},
+    }
+
+
+def props(model: ServedModel, slots: int) -> Answer:
+    """llama.cpp's `/props`, without a path of this machine."""
+    begin, end = special_names(model)
+    return {
+        "default_generation_settings": {"n_ctx": model.room},
+        "total_slots": slots,
+        "model_alias": model.name,
+        "bos_token": begin or "",
+        "eos_token": end or "",
+        "build_info": f"llterm {__version__}",
+        "is_sleeping": False,
+        "modalities": {"vision": False, "audio": False},
+    }
+
+
+def tokenizer_info(model: ServedModel) -> Answer:
+    """vLLM's `/tokenizer_info`, by which lm-eval finds its tokenizer."""
+    begin, end = special_names(model)
+    return {
+        "tokenizer_class": "llterm",
+        "bos_token": begin,
+        "eos_token": end,
+        "pad_token": end,
+        "add_bos_token": bool(model.vocabulary.prefix),
+        "model_max_length": model.room,
+        "chat_template": None,
+    }
+
+
+def special_names(model: ServedModel) -> tuple[str | None, str | None]:
+    """The tokens before any text and at its end, by name; None where there is none."""
+    vocabulary = model.vocabulary
+    begin = token_text(vocabulary.token(vocabulary.prefix[0])) if vocabulary.prefix else None
+    end = next((token for token in model.known_tokens if token.end), None)
+    return begin, None if end is None else token_text(end)
+
+
+async def tokenized(body: TokenizeBody, model: ServedModel) -> Answer:
+    """A text's tokens. Raises ApiError."""
+    text = body.content if body.prompt is None else body.prompt
+    if text is None or None not in (body.content, body.prompt):
+        raise bad_field("content", "There is to be content or prompt, one of the two")
+    special = body.add_special if body.prompt is None else body.add_special_tokens
+    ids = (*(model.vocabulary.prefix if special else ()), *await _ids(body, text, model))
+    answer: dict[str, Any] = {
+        "tokens": list(ids), "count": len(ids), "max_model_len": model.room
+    }  # fmt: skip
+    if body.with_pieces:
+        answer["tokens"] = [{"id": id, "piece": _piece(model, id)} for id in ids]
+    if body.return_token_strs:
+        answer["token_strs"] = [token_text(model.vocabulary.token(id)) for id in ids]
+    return answer
+
+
+async def _ids(body: TokenizeBody, text: str, model: ServedModel) -> Tail:
+    """The text's own tokens; with llama.cpp's `parse_special` names of special tokens are these."""
+    vocabulary = model.vocabulary
+    if body.prompt is not None or not body.parse_special:
+        return await vocabulary.tokenize(text.encode())
+    data = text.encode()
+    ids: list[int] = []
+    names = {
+        token.data: token.id
+        for token in model.known_tokens
+        if token.special and token.data and token.data in data
+    }
+    while data:
+        places = [(data.find(name), -len(name), name) for name in names if name in data]
+        place, _, name = min(places, default=(len(data), 0, b""))
+        if place:
+            ids += await vocabulary.tokenize(data[:place])
+        if name:
+            ids.append(names[name])
+        data = data[place + len(name) :]
+    return tuple(ids)
+
+
+def _piece(model: ServedModel, id: int) -> str | list[int]:
+    data = model.vocabulary.token(id).data
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return list(data)
+
+
+def detokenized(ids: Sequence[int], model: ServedModel) -> Answer:
+    """The text that tokens stand for, under both dialects' names. Raises ApiError."""
+    data = text_bytes(model.vocabulary, model.check_ids(ids, "tokens"))
+    text = data.decode("utf-8", "replace")
+    return {"content": text, "prompt": text}

@@ -1,0 +1,79 @@
+"""The server's OpenAPI document, made from its routes and their bodies."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from llterm.serve.routes import ServerRoute
+from llterm.version import __version__
+
+_PLACES = "#/components/schemas/{name}"
+_ERROR = {
+    "type": "object",
+    "required": ["error"],
+    "properties": {
+        "error": {
+            "type": "object",
+            "required": ["message", "type", "param", "code"],
+            "properties": {
+                "message": {"type": "string"},
+                "type": {"type": "string"},
+                "param": {"type": ["string", "null"]},
+                "code": {"type": ["string", "null"]},
+            },
+        }
+    },
+}
+
+
+def openapi_document(routes: Sequence[ServerRoute], *, keys: bool) -> Mapping[str, Any]:
+    """Version 3.1. `keys`: the server asks for one."""
+    bodies = [route.body for route in routes if route.body is not None]
+    _, schemas = msgspec.json.schema_components(bodies, ref_template=_PLACES)
+    paths: dict[str, dict[str, Any]] = {}
+    for route in routes:
+        for path in route.paths:
+            said = path.replace(":path}", "}")
+            paths.setdefault(said, {})[route.method.lower()] = _operation(route, path)
+    document: dict[str, Any] = {
+        "openapi": "3.1.0",
+        "info": {"title": "llterm", "version": __version__},
+        "paths": paths,
+        "components": {"schemas": {**schemas, "Error": _ERROR}},
+    }
+    if keys:
+        document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+        document["security"] = [{"key": []}]
+    return document
+
+
+def _operation(route: ServerRoute, path: str) -> dict[str, Any]:
+    answer = {"type": "object"} if route.kind == "application/json" else {"type": "string"}
+    operation: dict[str, Any] = {
+        "summary": route.summary,
+        "responses": {
+            "200": {"description": "Done.", "content": {route.kind: {"schema": answer}}},
+            "default": {
+                "description": "An error.",
+                "content": {"application/json": {"schema": {"$ref": _PLACES.format(name="Error")}}},
+            },
+        },
+    }
+    names = re.findall(r"\{(\w+)", path)
+    if names:
+        operation["parameters"] = [
+            {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+            for name in names
+        ]
+    if route.body is not None:
+        name = msgspec.json.schema(route.body)["$ref"].rpartition("/")[2]
+        reference = {"$ref": _PLACES.format(name=name)}
+        operation["requestBody"] = {
+            "required": True,
+            "content": {"application/json": {"schema": reference}},
+        }
+    return operation

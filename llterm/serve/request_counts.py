@@ -1,0 +1,42 @@
+"""What a server has done, counted; `/metrics` tells it under llama.cpp's names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from llterm.serve.drawn_choices import DrawnChoice
+
+
+@dataclass(slots=True)
+class RequestCounts:
+    """Sums since the server began."""
+
+    requests: int = 0
+    errors: int = 0
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    drawn_tokens: int = 0
+
+    def add(self, choices: Sequence[DrawnChoice]) -> None:
+        """A request that has ended, or was cut off."""
+        self.requests += 1
+        self.prompt_tokens += sum(len(choice.request.prompt) for choice in choices)
+        self.drawn_tokens += sum(len(choice.tokens) for choice in choices)
+        self.cached_tokens += sum(choice.end.cached for choice in choices if choice.end)
+
+    def text(self, under_way: int) -> str:
+        """In Prometheus's format, version 0.0.4."""
+        rows = (
+            ("counter", "llamacpp:prompt_tokens_total", "Prompt tokens.", self.prompt_tokens),
+            ("counter", "llamacpp:tokens_predicted_total", "Tokens drawn.", self.drawn_tokens),
+            ("gauge", "llamacpp:requests_processing", "Requests under way.", under_way),
+            ("counter", "llterm:cached_tokens_total", "Prompt tokens that were not evaluated.",
+             self.cached_tokens),
+            ("counter", "llterm:requests_total", "Requests that drew.", self.requests),
+            ("counter", "llterm:errors_total", "Requests that failed.", self.errors),
+        )  # fmt: skip
+        return "".join(
+            f"# HELP {name} {words}\n# TYPE {name} {kind}\n{name} {value}\n"
+            for kind, name, words, value in rows
+        )

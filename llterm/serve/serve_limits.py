@@ -1,0 +1,41 @@
+"""Bounds on what one client can ask of a server; each is a setting of `[serve]` or fixed here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+MOST_STOPS = 16
+STOP_BYTES = 256
+MOST_BIASED = 1024
+MOST_LISTED = 1024
+"""Candidates told with one token."""
+MOST_FACTS = 1_000_000
+"""Candidates told in one answer: tokens × candidates."""
+MOST_WATCHED = 128
+SCHEMA_BYTES = 1 << 16
+"""Of a schema, grammar or pattern."""
+HEAD_BYTES = 1 << 16
+"""Of a request's line and headers together."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServeLimits:
+    """What may be set; seconds and bytes."""
+
+    body: int = 4 << 20
+    choices: int = 1024
+    """Prompts × n of one request."""
+    connections: int = 512
+    queue: int = 256
+    """Requests that wait; beyond, the answer is 429."""
+    parallel: int = 16
+    """Requests drawn at once, of each model."""
+    head_seconds: float = 15.0
+    """For a request's line and headers, and between two parts of its body."""
+    idle_seconds: float = 60.0
+    """That a connection without a request is kept."""
+    stalled_seconds: float = 30.0
+    """That a client may leave unread what was sent to it."""
+    request_seconds: float = 600.0
+    drain_seconds: float = 10.0
+    """That open requests are given when the server is to end."""

@@ -1,0 +1,95 @@
+"""The models that a server has, by the names that clients may use."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from llterm.core.query import Backend
+from llterm.core.tokens import LearnsTokens, Tail, Token, Vocabulary
+from llterm.engine.generation import Generator
+from llterm.errors import UsageError
+from llterm.serve.api_errors import ApiError
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ServedModel:
+    """A model: who draws with it, and who answers all else."""
+
+    name: str
+    generator: Generator
+    backend: Backend
+    created: int = field(default_factory=lambda: int(time.time()))
+    """Seconds since 1970."""
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        return self.generator.vocabulary
+
+    @property
+    def room(self) -> int:
+        """Most tokens of a prompt with what is drawn after it."""
+        return self.generator.room
+
+    @property
+    def known_tokens(self) -> Iterator[Token]:
+        """Every token that is known; of a server that tells one by one, not all there are."""
+        vocabulary = self.vocabulary
+        if isinstance(vocabulary, LearnsTokens):
+            ids = [id for id in range(vocabulary.bound) if vocabulary.knows(id)]
+        else:
+            ids = list(range(vocabulary.size))
+        return map(vocabulary.token, ids)
+
+    def check_ids(self, ids: Sequence[int], param: str) -> Tail:
+        """The ids, if they are this model's. Raises ApiError naming the first that is not."""
+        vocabulary = self.vocabulary
+        size = vocabulary.size
+        told = vocabulary if isinstance(vocabulary, LearnsTokens) else None
+        for place, id in enumerate(ids):
+            if not 0 <= id < size or (told is not None and not told.knows(id)):
+                raise ApiError(
+                    400,
+                    f"There is no token {id}",
+                    f"This model has {size:,}, from 0 on.",
+                    param=f"{param}[{place}]",
+                    code="invalid_token",
+                )
+        return tuple(ids)
+
+
+class ServedModels:
+    """All of them; the first is meant where a request names none."""
+
+    def __init__(self, models: Sequence[ServedModel], aliases: Mapping[str, str]) -> None:
+        """`aliases`: other names for a model's. Raises UsageError where one means nothing."""
+        self.models = tuple(models)
+        self._by_name = {model.name: model for model in reversed(self.models)}
+        self.aliases = dict(aliases)
+        for alias, name in aliases.items():
+            if name not in self._by_name:
+                raise UsageError(
+                    f"The alias {alias} is for no model",
+                    f"{name} is not served.",
+                    f"Served are {', '.join(self._by_name)}.",
+                )
+        self._by_name |= {alias: self._by_name[name] for alias, name in aliases.items()}
+
+    def get(self, name: str | None) -> ServedModel:
+        """The model of this name. Raises ApiError (404)."""
+        if name is None:
+            return self.models[0]
+        if name not in self._by_name:
+            raise ApiError(
+                404,
+                f"There is no model {name[:100]}",
+                f"This server has {', '.join(self._by_name)}.",
+                param="model",
+                code="model_not_found",
+            )
+        return self._by_name[name]
+
+    def names(self, model: ServedModel) -> list[str]:
+        """Its name, and its aliases."""
+        return [name for name, named in self._by_name.items() if named is model]

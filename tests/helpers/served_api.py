@@ -1,0 +1,104 @@
+"""llterm's HTTP server on a real socket of this machine, in this process."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import httpx2
+
+from llterm.backends.scripted import ScriptedBackend
+from llterm.core.query import Backend
+from llterm.engine.backend_generator import BackendGenerator
+from llterm.serve.application import Access, application
+from llterm.serve.http_server import HttpServer, listening
+from llterm.serve.request_rules import RequestRules
+from llterm.serve.routes import ServerState
+from llterm.serve.serve_limits import ServeLimits
+from llterm.serve.served_models import ServedModel, ServedModels
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ServedApi:
+    """A server, and a client of it."""
+
+    address: str
+    client: httpx2.AsyncClient
+    state: ServerState
+    server: HttpServer
+
+    @property
+    def port(self) -> int:
+        return int(self.address.rpartition(":")[2])
+
+    async def ask(self, path: str, **body: Any) -> Any:
+        """The JSON of an answer that is none of an error."""
+        answer = await self.client.post(path, json=body)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    async def refused(self, path: str, **body: Any) -> tuple[int, Mapping[str, Any]]:
+        """Status and error of an answer, whose form is checked."""
+        return told(await self.client.post(path, json=body))
+
+    async def streamed(self, path: str, **body: Any) -> list[Any]:
+        """The parts of a stream, which ends as one."""
+        async with self.client.stream("POST", path, json={**body, "stream": True}) as answer:
+            text = (await answer.aread()).decode()
+        assert answer.status_code == 200, text
+        return events(text)
+
+
+def events(text: str) -> list[Any]:
+    """What server-sent events say, up to `[DONE]`, which is the last."""
+    lines = [line for line in text.split("\n\n") if line and not line.startswith(":")]
+    assert all(line.startswith("data: ") for line in lines)
+    assert lines[-1] == "data: [DONE]"
+    return [json.loads(line.removeprefix("data: ")) for line in lines[:-1]]
+
+
+def told(answer: httpx2.Response) -> tuple[int, Mapping[str, Any]]:
+    """Status and error of an answer, which has OpenAI's form."""
+    body = answer.json()
+    assert set(body) == {"error"}
+    assert set(body["error"]) == {"message", "type", "param", "code"}
+    assert answer.headers["x-request-id"]
+    return answer.status_code, body["error"]
+
+
+@asynccontextmanager
+async def served(
+    *backends: Backend,
+    aliases: Mapping[str, str] | None = None,
+    access: Access | None = None,
+    limits: ServeLimits | None = None,
+    metrics: bool = False,
+    headers: Mapping[str, str] | None = None,
+) -> AsyncIterator[ServedApi]:
+    """A server of these models, the scripted one where none is given."""
+    limits = limits or ServeLimits(drain_seconds=0)
+    opened: Sequence[Backend] = backends or [ScriptedBackend()]
+    models = [
+        ServedModel(each.name, BackendGenerator(each, limits.parallel, limits.queue), each)
+        for each in opened
+    ]
+    state = ServerState(
+        ServedModels(models, aliases or {}), RequestRules(limits=limits), metrics=metrics
+    )
+    listener = listening("127.0.0.1", 0)
+    address = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    ready = asyncio.Event()
+    app = application(state, access or Access())
+    server = HttpServer(app, limits, state.open, ready.set)
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    await ready.wait()
+    try:
+        async with httpx2.AsyncClient(base_url=address, headers=headers, timeout=30) as client:
+            yield ServedApi(address, client, state, server)
+    finally:
+        server.end()
+        await serving

@@ -1,0 +1,296 @@
+"""Each defence of the server, over real sockets (docs/serve.md, "Safety")."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import stat
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llterm.backends.remote.api_keys import Secret
+from llterm.backends.scripted import ScriptedBackend
+from llterm.errors import UsageError
+from llterm.serve.application import Access
+from llterm.serve.http_server import listening, listening_file
+from llterm.serve.serve_limits import ServeLimits
+from tests.helpers.polling import until
+from tests.helpers.served_api import ServedApi, events, served, told
+
+PATH = "/v1/completions"
+BODY: Mapping[str, Any] = {"prompt": "The old", "max_tokens": 2, "seed": 1}
+
+
+class Held:
+    """Where a scripted model waits before each of its answers; how often it was asked."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.reached = asyncio.Event()
+        self.open = asyncio.Event()
+
+    async def __call__(self) -> None:
+        self.asked += 1
+        self.reached.set()
+        await self.open.wait()
+
+
+async def test_other_hosts_are_refused_before_anything_else() -> None:
+    async with served(access=Access(keys=(Secret("k"),), hosts=("my.box",))) as api:
+        for host in ("thief.example", f"thief.example:{api.port}", "127.0.0.1.thief.example", ""):
+            status, error = told(await api.client.get("/health", headers={"Host": host}))
+            assert (status, error["code"]) == (403, "host_not_allowed")
+        for host in ("localhost:1", "127.0.0.1", "127.8.8.8:99", "[::1]:80", "my.box", "LOCALHOST"):
+            answer = await api.client.get("/health", headers={"Host": host})
+            assert answer.status_code == 200, host
+
+
+async def test_an_address_of_all_takes_addresses_but_no_strangers_name() -> None:
+    async with served(access=Access(bound="0.0.0.0")) as api:
+        own = await api.client.get("/health", headers={"Host": "192.168.1.9:80"})
+        other = await api.client.get("/health", headers={"Host": "thief.example"})
+        assert (own.status_code, other.status_code) == (200, 403)
+
+
+async def test_every_route_but_health_asks_for_the_key() -> None:
+    access = Access(keys=(Secret("first-key"), Secret("second-key")))
+    async with served(access=access) as api:
+        document = (
+            await api.client.get("/openapi.json", headers={"X-Api-Key": "first-key"})
+        ).json()
+        assert (await api.client.get("/health")).status_code == 200
+        for path, operations in [*document["paths"].items(), ("/nothing", {"get": 0})]:
+            if path.endswith("/health"):
+                continue
+            for method in operations:
+                for headers in ({}, {"Authorization": "Bearer first-ke"}, {"X-Api-Key": ""},
+                                {"Authorization": "Basic first-key"}):  # fmt: skip
+                    answer = await api.client.request(method, path, headers=headers)
+                    assert told(answer)[0] == 401, path
+        for headers in (
+            {"Authorization": "Bearer first-key"},
+            {"Authorization": "bearer second-key"},
+            {"X-Api-Key": "second-key"},
+        ):
+            assert (await api.client.get("/v1/models", headers=headers)).status_code == 200
+
+
+async def test_pages_may_ask_only_where_their_origin_is_listed() -> None:
+    access = Access(origins=("http://good.example",), keys=(Secret("k"),))
+    async with served(access=access) as api:
+        asks = {"Access-Control-Request-Method": "POST"}
+        for origin in ("http://evil.example", "null", "http://good.example.evil.example"):
+            for method, headers in (("GET", {}), ("OPTIONS", asks)):
+                answer = await api.client.request(
+                    method, "/v1/models", headers={"Origin": origin, "X-Api-Key": "k", **headers}
+                )
+                assert told(answer)[0] == 403
+                assert "access-control-allow-origin" not in answer.headers
+        good = {"Origin": "http://good.example"}
+        before = await api.client.request("OPTIONS", PATH, headers={**good, **asks})
+        assert before.status_code == 204
+        for answer in (before, await api.client.get("/v1/models", headers=good)):
+            assert answer.headers["access-control-allow-origin"] == "http://good.example"
+            assert "access-control-allow-credentials" not in answer.headers
+            assert answer.headers["vary"] == "Origin"
+
+
+async def test_only_json_is_taken_and_only_so_much() -> None:
+    async with served(limits=ServeLimits(body=2000, drain_seconds=0)) as api:
+        for kind in ("text/plain", "application/x-www-form-urlencoded", ""):
+            answer = await api.client.post(PATH, content=b"{}", headers={"Content-Type": kind})
+            assert told(answer)[0] == 415
+        packed = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+        assert told(await api.client.post(PATH, content=b"{}", headers=packed))[0] == 415
+        assert (await api.refused(PATH, prompt="a" * 3000))[0] == 413
+
+        async def parts() -> Any:
+            for _ in range(4):
+                yield b" " * 900
+
+        json = {"Content-Type": "application/json"}
+        assert told(await api.client.post(PATH, content=parts(), headers=json))[0] == 413
+
+
+async def raw(api: ServedApi, data: bytes) -> bytes:
+    """All that the server answers to these bytes until it closes the connection."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", api.port)
+    writer.write(data)
+    answer = b""
+    # What the server did not read any more makes the end a reset.
+    with suppress(ConnectionResetError):
+        while part := await reader.read(1 << 16):
+            answer += part
+    writer.close()
+    return answer
+
+
+async def test_half_a_head_and_half_a_body_are_not_waited_for() -> None:
+    async with served(limits=ServeLimits(head_seconds=0.2, idle_seconds=1, drain_seconds=0)) as api:
+        assert await raw(api, b"GET /health HTTP/1.1\r\nHost: local") == b""
+        assert await raw(api, b"") == b""
+        head = b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\n"
+        head += b"Content-Type: application/json\r\nContent-Length: 50\r\n\r\n{"
+        assert b" 408 " in await raw(api, head)
+        answered = await raw(api, b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\nGET /hea")
+        assert answered.count(b"HTTP/1.1 200") == 1
+
+
+async def test_a_head_without_end_is_refused() -> None:
+    async with served() as api:
+        answer = await raw(api, b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"a" * (1 << 18))
+        assert b" 400 " in answer
+
+
+async def test_more_connections_than_there_may_be_are_turned_away() -> None:
+    async with served(limits=ServeLimits(connections=2, drain_seconds=0)) as api:
+        others = [await asyncio.open_connection("127.0.0.1", api.port) for _ in range(3)]
+        for _, writer in others:
+            writer.write(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        answers = [await reader.readuntil(b"\r\n\r\n") for reader, _ in others]
+        assert any(b" 503 " in answer for answer in answers)
+        for _, writer in others:
+            writer.close()
+
+
+async def test_who_reads_nothing_is_cut_off_and_no_longer_drawn_for() -> None:
+    limits = ServeLimits(stalled_seconds=0.3, drain_seconds=0)
+    async with served(limits=limits) as api:
+        with socket.socket() as slow:
+            slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            slow.connect(("127.0.0.1", api.port))
+            body = (
+                b'{"prompt":"a","max_tokens":1500,"ignore_eos":true,"logprobs":360,"stream":true}'
+            )
+            slow.sendall(
+                b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\n"
+                b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+            )
+            await until(lambda: api.state.counts.requests > 0)
+        assert 0 < api.state.counts.drawn_tokens < 1500
+        assert api.state.open.count == 0
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_client_that_leaves_ends_its_drawing_at_once(stream: bool) -> None:
+    held = Held()
+    async with served(ScriptedBackend(pace=held)) as api:
+        reading = asyncio.create_task(api.client.post(PATH, json={**BODY, "stream": stream}))
+        await held.reached.wait()
+        reading.cancel()
+        await until(lambda: api.state.open.count == 0)
+        assert held.asked == 1
+        held.open.set()
+        await api.ask(PATH, **BODY)
+
+
+async def test_a_full_queue_is_429_with_when_to_come_again() -> None:
+    held = Held()
+    limits = ServeLimits(parallel=1, queue=1, drain_seconds=0)
+    async with served(ScriptedBackend(pace=held), limits=limits) as api:
+        first = asyncio.create_task(api.ask(PATH, **BODY))
+        await held.reached.wait()
+        second = asyncio.create_task(api.ask(PATH, **BODY))
+        await until(lambda: api.state.open.count == 2)
+        for stream in (False, True):
+            answer = await api.client.post(PATH, json={**BODY, "stream": stream})
+            assert told(answer)[0] == 429
+            assert answer.headers["retry-after"] == "1"
+            assert answer.headers["x-should-retry"] == "true"
+        held.open.set()
+        assert (await first)["choices"] == (await second)["choices"]
+
+
+async def test_what_is_under_way_at_the_end_is_ended_with_an_error() -> None:
+    held = Held()
+    async with served(ScriptedBackend(pace=held)) as api:
+        whole = asyncio.create_task(api.client.post(PATH, json=BODY))
+        held.open.set()
+        async with api.client.stream(
+            "POST", PATH,
+            json={"prompt": "a", "stream": True, "max_tokens": 1000, "ignore_eos": True},
+        ) as answer:  # fmt: skip
+            lines = answer.aiter_text()
+            text = await anext(lines)
+            held.open.clear()
+            api.server.end()
+            async for part in lines:
+                text += part
+        *_, last = events(text)
+        assert last["error"]["code"] == "server_ending"
+        assert (await whole).status_code in (200, 503)
+
+
+async def test_a_request_that_takes_too_long_is_ended() -> None:
+    limits = ServeLimits(request_seconds=0.2, drain_seconds=0)
+    async with served(ScriptedBackend(pace=Held()), limits=limits) as api:
+        answer = await api.client.post(PATH, json=BODY)
+        assert told(answer)[0] == 408
+        assert answer.headers["x-should-retry"] == "false"
+
+
+WORDS = "SECRET PROMPT"
+
+
+class Broken(ScriptedBackend):
+    """A model that fails in a way that nobody foresaw, with a person's words in it."""
+
+    async def ask(self, queries: Any) -> Any:
+        raise RuntimeError(WORDS)
+        yield
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_fault_is_a_500_that_tells_neither_client_nor_log_a_prompt(
+    stream: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    async with served(Broken()) as api:
+        answer = await api.client.post(PATH, json={**BODY, "stream": stream})
+        status, error = told(answer)
+        assert status == 500
+        assert answer.headers["x-should-retry"] == "false"
+        assert "SECRET" not in error["message"]
+        await api.client.post(PATH, json={**BODY, "prompt": "SECRET", "zz": "SECRET"})
+    ours = [record for record in caplog.records if not record.name.startswith("httpx")]
+    assert any("RuntimeError" in record.getMessage() for record in ours)
+    assert not [record.getMessage() for record in ours if "SECRET" in record.getMessage()]
+
+
+async def test_names_of_requests_are_kept_where_they_are_plain() -> None:
+    async with served() as api:
+        for given, kept in (("abc-1", True), ("a b", False), ("x" * 65, False)):
+            answer = await api.client.get("/health", headers={"X-Request-Id": given})
+            assert (answer.headers["x-request-id"] == given) is kept
+            assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+async def test_what_a_terminal_could_obey_in_an_error_is_inert() -> None:
+    async with served() as api:
+        _, error = await api.refused(PATH, prompt="a", model="\x1b[31mred\r\n")
+        assert "\x1b" not in error["message"]
+        assert error["message"].isprintable()
+
+
+def test_a_socket_file_is_for_its_person_alone_and_gone_at_the_end(tmp_path: Path) -> None:
+    path = tmp_path / "llterm.socket"
+    with listening_file(path):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        with pytest.raises(UsageError, match="in use"), listening_file(path):
+            pass
+    assert not path.exists()
+    path.write_text("mine")
+    with pytest.raises(UsageError), listening_file(path):
+        pass
+    assert path.read_text() == "mine"
+
+
+def test_a_taken_port_is_an_error_of_usage() -> None:
+    with listening("127.0.0.1", 0) as taken, pytest.raises(UsageError) as error:
+        listening("127.0.0.1", taken.getsockname()[1])
+    assert error.value.exit_code == 2
