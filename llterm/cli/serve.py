@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +15,7 @@ from llterm.config.server_settings import ServerSettings
 from llterm.core.display_text import label_text
 from llterm.core.json_text import json_text
 from llterm.errors import UsageError
+from llterm.event_loop import run_coroutine
 from llterm.output import ProgressLine, put
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def serve(values: Values) -> int:
             line.clear()
             put(greeting(start))
 
-        asyncio.run(run_server(request, line, begun))
+        run_coroutine(run_server(request, line, begun))
     return 0
 
 

@@ -103,6 +103,10 @@ class ServeConfig:
     allow_hosts: tuple[str, ...] = ()
     allow_origins: tuple[str, ...] = ()
     parallel: int = 16
+    slot_context: int | None = None
+    """Tokens of one slot; None: as many as fit."""
+    cache_memory: int | None = None
+    """MiB of all slots of a model; None: a quarter of the machine's memory."""
     queue: int = 256
     metrics: bool = False
     body_bytes: int = 4 << 20
@@ -355,6 +359,10 @@ SERVE = _table(
     Setting("allow_origin", "list of texts", "Origins whose pages may ask, such as"
             " http://localhost:3000.", field="allow_origins"),
     Setting("parallel", "whole number", "Requests drawn at once, of each model.", 1, 1024),
+    Setting("slot_context", "whole number", "Most tokens of a request and its answer, of a model"
+            " in process; unset: as many as fit into cache_memory.", 16, 1 << 24),
+    Setting("cache_memory", "whole number", "MiB that the slots of a model in process may take;"
+            " unset: a quarter of the machine's memory.", 1, 1 << 24),
     Setting("queue", "whole number", "Most requests that wait; more are answered 429.",
             0, 100_000),
     Setting("metrics", "yes or no", "Answer /metrics."),

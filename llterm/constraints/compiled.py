@@ -16,7 +16,7 @@ import numpy as np
 
 from llterm.constraints.spec import Constraint
 from llterm.core.distribution import Mask
-from llterm.core.tokens import Tail, Vocabulary
+from llterm.core.tokens import Tail, Vocabulary, end_ids
 from llterm.errors import UsageError
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ class Compiled:
         self.texts = constraint.texts
         """All that may be written, where these are a few texts; else empty."""
         self._size = vocabulary.size
-        self._ends = [id for id in range(vocabulary.size) if vocabulary.token(id).end]
+        self._ends = end_ids(vocabulary)
         self._states: _Recent[Tail, _MatcherState] = _Recent(KEPT_STATES)
         self._lock = threading.Lock()
         self._root = self._start(vocabulary)

@@ -178,6 +178,11 @@ class Path(NamedTuple):
         return self.anchor.tokens + self.tail
 
 
+def end_ids(vocabulary: Vocabulary) -> Tail:
+    """The ids, ascending, of the tokens that end a text; of a vocabulary that is whole."""
+    return tuple(id for id in range(vocabulary.size) if vocabulary.token(id).end)
+
+
 def vocabulary_fingerprint(kind: int, tokens: Sequence[Token]) -> str:
     """The fingerprint of a whole vocabulary; `kind` is llama.cpp's number for its tokenizer."""
     seen = hashlib.sha256(f"{kind}:{len(tokens)}".encode())

@@ -6,11 +6,10 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from llterm.constraints.compiled import Compiled
-from llterm.core.distribution import Bits, Mask
-from llterm.core.sampling.sampler_chain import Chain, DrawnText, barring
+from llterm.core.distribution import Mask
+from llterm.core.sampling.row_draws import RowDraw, RowToDraw
+from llterm.core.sampling.sampler_chain import Chain, DrawnText
 from llterm.core.sampling.stage_types import Stage
 from llterm.core.tokens import Tail, Vocabulary, text_bytes
 from llterm.engine.draw import STORY
@@ -20,7 +19,7 @@ from llterm.engine.generation import (
     GenerationFinish,
     GenerationRequest,
 )
-from llterm.engine.row_draws import RowDraw, RowToDraw
+from llterm.engine.request_tokens import RequestTokens, TextEnd
 from llterm.engine.slot_plan import PlannedRequest
 
 News = GeneratedToken | GenerationEnd | BaseException
@@ -47,35 +46,45 @@ class ActiveGeneration:
     drawn: Tail = ()
     _text: DrawnText = field(default_factory=DrawnText)
     _story: bytes = b""
-    _stops: tuple[bytes, ...] = ()
+    _tokens: RequestTokens | None = None
+    _text_end: TextEnd | None = None
 
-    def begin(self, chain: Chain, vocabulary: Vocabulary) -> None:
-        """Everything that is drawn with is at hand."""
+    def begin(self, chain: Chain, vocabulary: Vocabulary, ends: Tail) -> None:
+        """Everything that is drawn with is at hand. `ends`: the ids that end a text."""
         self.chain = chain
+        self._tokens = RequestTokens(self.request, ends, vocabulary.size)
+        self._text_end = TextEnd(self.request, vocabulary)
         self._story = text_bytes(vocabulary, self.request.prompt[-STORY:])[-STORY:]
-        self._stops = tuple(stop.encode("utf-8", "surrogatepass") for stop in self.request.stops)
 
     @property
     def looks_ahead(self) -> bool:
         """Whether its row reads the constraint itself: bans may leave it nothing further on."""
         return self.constraint is not None and bool(self.request.sampling.bans)
 
-    def row(self, vocabulary: Vocabulary, ends: Bits) -> RowToDraw:
-        """What its next token is drawn with. `ends`, shape (vocabulary size,): the tokens that end
-        a text. Raises UsageError where its constraint turns out too complex."""
+    def row(self) -> RowToDraw:
+        """What its next token is drawn with. Raises UsageError where its constraint turns out too
+        complex."""
         assert self.chain is not None
+        assert self._tokens is not None
         request = self.request
         at = self._text.here(request.prompt + self.drawn, self._story)
         first: list[tuple[str, Stage]] = []
-        early = self._text.count < request.least
-        if request.ignore_end or early:
-            first.append(("end", barring(ends)))
-        if early and request.stop_ids:
-            first.append(("stop", barring(_marked(request.stop_ids, vocabulary.size))))
         if self.constraint is not None and self.looks_ahead:
             first += self.chain.forced(at, self.constraint, self.drawn)
-        allowed = self.mask.allowed if self.mask is not None else None
-        return RowToDraw(self.chain, at, request.choice, allowed, first, request.top)
+        allowed = self._tokens.allowed
+        if self.mask is not None:
+            allowed = self.mask.allowed if allowed is None else self.mask.allowed & allowed
+        return RowToDraw(
+            self.chain,
+            at,
+            request.choice,
+            mask=allowed,
+            barred=self._tokens.barred(self._text.count),
+            first=first,
+            top=request.top,
+            watched=request.watched,
+            kept=request.kept,
+        )
 
     def took(
         self, draw: RowDraw | None, vocabulary: Vocabulary
@@ -86,7 +95,7 @@ class ActiveGeneration:
         self._text.count += 1
         self._text.mirostat = draw.mirostat
         self.drawn += (draw.id,)
-        token = GeneratedToken(draw.id, draw.logprob, draw.p, draw.top)
+        token = GeneratedToken(draw.id, draw.logprob, draw.p, draw.top, draw.watched, draw.kept)
         finish = self._finish(draw.id, vocabulary)
         return [token] if finish is None else [token, self._end(finish)]
 
@@ -95,24 +104,11 @@ class ActiveGeneration:
 
     def _finish(self, id: int, vocabulary: Vocabulary) -> GenerationFinish | None:
         """Why it ends with this token, the last one drawn; None where it goes on."""
+        assert self._text_end is not None
         token = vocabulary.token(id)
-        added = b"" if token.special else token.data
-        before = len(self._text.text)
-        self._text.text += added
+        self._text.text += b"" if token.special else token.data
         if token.end:
             return "end"
-        if self._text.count > self.request.least:
-            if id in self.request.stop_ids:
-                return "stop"
-            # One that was there before `least` tokens does not count.
-            if any(
-                stop in self._text.text[max(before - len(stop) + 1, 0) :] for stop in self._stops
-            ):
-                return "stop"
+        if self._text_end.reached(id):
+            return "stop"
         return "length" if self._text.count >= self.most else None
-
-
-def _marked(ids: frozenset[int], size: int) -> Bits:
-    bits = np.zeros(size, np.bool_)
-    bits[[id for id in ids if 0 <= id < size]] = True
-    return bits

@@ -13,12 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from llterm.constraints.compiled import compile
-from llterm.core.distribution import Bits, Constrained, Distribution, Mask
-from llterm.core.held_text import HeldText
+from llterm.core.distribution import Constrained, Distribution, Mask
 from llterm.core.query import Backend, Capabilities
-from llterm.core.sampling.ladder import Ladder
+from llterm.core.sampling.row_draws import best_kept
 from llterm.core.sampling.sampler_chain import Chains
-from llterm.core.tokens import Tail, Vocabulary, grows, text_bytes
+from llterm.core.tokens import Tail, Vocabulary, end_ids, grows, text_bytes
 from llterm.engine.draw import STORY, Drawing, DrawingStart, Drawn, Sample
 from llterm.engine.generation import (
     GeneratedToken,
@@ -26,6 +25,7 @@ from llterm.engine.generation import (
     GenerationFinish,
     GenerationRequest,
 )
+from llterm.engine.request_tokens import RequestTokens, TextEnd
 from llterm.engine.request_turns import RequestTurns
 from llterm.engine.weave import check_constraints
 from llterm.errors import CapabilityMissing, LltermError
@@ -40,6 +40,8 @@ class BackendGenerator:
         self._turns = RequestTurns(running, waiting)
         self._chains = Chains(backend.vocabulary)
         self._compiling = asyncio.Lock()
+        self._ends: Tail | None = None
+        """See `end_ids`; None until they are asked for."""
 
     @property
     def name(self) -> str:
@@ -72,13 +74,16 @@ class BackendGenerator:
                     # A source that never waits would let nobody else have a turn.
                     await asyncio.sleep(0)
                     yield generated(drawn, request)
-                    if end.reached(drawn):
+                    if end.reached(drawn.token.id):
                         # Also where it is the last that may be drawn.
                         drawn.sample.finish = "stop"
             (sample,) = drawing.samples
             if sample.error is not None:
                 raise sample.error
             yield GenerationEnd(_finish(sample), _cached(drawing))
+
+    async def close(self) -> None:
+        """Nothing is held; who closes the backend ends what is drawn."""
 
     async def _drawing(self, request: GenerationRequest) -> Drawing:
         chain = await self._chains.told(request.sampling)
@@ -102,36 +107,17 @@ class BackendGenerator:
                 "Its server tells tokens one by one, so those that must not come are not known.",
                 "Leave out what allows, ignores or puts off tokens, or take another model.",
             )
-        return AllowedTokens.of(request, self.vocabulary, constraint)
+        self._ends = end_ids(self.vocabulary) if self._ends is None else self._ends
+        tokens = RequestTokens(request, self._ends, self.vocabulary.size)
+        return AllowedTokens(tokens, constraint)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AllowedTokens:
     """What a request lets stand at a place, with the constraint that it may have."""
 
-    allowed: Bits
-    """Shape (vocabulary size,); after the first tokens."""
-    first: Bits
-    """The same for the first `least` tokens: nothing that ends the text."""
-    least: int
+    tokens: RequestTokens
     constraint: Constrained | None
-
-    @classmethod
-    def of(
-        cls, request: GenerationRequest, vocabulary: Vocabulary, constraint: Constrained | None
-    ) -> AllowedTokens:
-        """For one request; reads the whole vocabulary."""
-        size = vocabulary.size
-        ends = np.array([vocabulary.token(id).end for id in range(size)], np.bool_)
-        allowed = np.ones(size, np.bool_)
-        if request.allowed is not None:
-            allowed = ends.copy()
-            allowed[[*request.allowed]] = True
-        if request.ignore_end:
-            allowed &= ~ends
-        first = allowed & ~ends
-        first[[*request.stop_ids]] = False
-        return cls(allowed, first, request.least, constraint)
 
     @property
     def texts(self) -> tuple[bytes, ...]:
@@ -139,29 +125,15 @@ class AllowedTokens:
 
     def mask(self, tail: Tail) -> Mask:
         """Which ids may follow these drawn tokens."""
-        bits = self.first if len(tail) < self.least else self.allowed
+        bits = self.tokens.allowed
+        bits = np.ones(self.tokens.size, np.bool_) if bits is None else bits.copy()
+        bits[self.tokens.barred(len(tail))] = False
         return Mask(bits if self.constraint is None else bits & self.constraint.mask(tail).allowed)
-
-
-class TextEnd:
-    """Whether what was drawn has come to one of the request's stops."""
-
-    def __init__(self, request: GenerationRequest, vocabulary: Vocabulary) -> None:
-        self._request = request
-        self._vocabulary = vocabulary
-        self._text = HeldText(request.stops)
-
-    def reached(self, drawn: Drawn) -> bool:
-        """Whether this token, the newest, is the last."""
-        id, count = drawn.token.id, len(drawn.sample.tail)
-        counts = count > self._request.least
-        self._text.add(text_bytes(self._vocabulary, [id]), counts=counts)
-        return counts and (id in self._request.stop_ids or self._text.stop is not None)
 
 
 def generated(drawn: Drawn, request: GenerationRequest) -> GeneratedToken:
     """What is told of a token that was drawn."""
-    id, distribution = drawn.token.id, drawn.distribution
+    id, distribution, ladder = drawn.token.id, drawn.distribution, drawn.choice.ladder
     row = distribution.full
     listed = dict(zip(distribution.ids.tolist(), distribution.logprobs.tolist(), strict=True))
     logprob = float(row[id]) if row is not None else listed.get(id, drawn.choice.logprob)
@@ -171,7 +143,7 @@ def generated(drawn: Drawn, request: GenerationRequest) -> GeneratedToken:
         p=drawn.choice.p,
         top=best_candidates(distribution, request.top),
         watched=tuple(_watched(distribution, listed, watched) for watched in request.watched),
-        kept=kept_candidates(drawn.choice.ladder, request.kept),
+        kept=best_kept(ladder.ids, ladder.p_final, request.kept) if request.kept else (),
     )
 
 
@@ -183,15 +155,6 @@ def best_candidates(distribution: Distribution, count: int) -> tuple[tuple[int, 
         ids = np.lexsort((np.arange(len(logprobs)), -logprobs))[:count].astype(np.int32)
         logprobs = logprobs[ids]
     return tuple(zip(ids[:count].tolist(), logprobs[:count].tolist(), strict=True))
-
-
-def kept_candidates(ladder: Ladder, count: int) -> tuple[tuple[int, float], ...]:
-    """Id and p of so many best candidates that the chain left."""
-    if not count:
-        return ()
-    order = np.lexsort((ladder.ids, -ladder.p_final))[:count]
-    kept = [(int(ladder.ids[at]), float(ladder.p_final[at])) for at in order]
-    return tuple((id, p) for id, p in kept if p > 0)
 
 
 def _watched(distribution: Distribution, listed: dict[int, float], id: int) -> float:

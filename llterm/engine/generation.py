@@ -99,6 +99,9 @@ class Generator(Protocol):
         """Its tokens as they are drawn, then its end. Closing the generator cancels: the caller is
         free at once. Raises LltermError, `Busy` where too many wait already."""
 
+    async def close(self) -> None:
+        """End what is drawn, and tell who waits for it."""
+
 
 class Busy(LltermError):
     """Too many requests wait: it is to be asked again later."""

@@ -16,22 +16,21 @@ from contextlib import nullcontext, suppress
 from functools import partial
 from queue import Empty, SimpleQueue
 
-import numpy as np
-
 from llterm.backends.llamacpp import LlamaBackend
 from llterm.backends.llamacpp.binding import Stopped
 from llterm.backends.llamacpp.gguf_header import inspect_gguf
+from llterm.backends.llamacpp.logits import best_of
 from llterm.backends.llamacpp.memory_estimate import available
 from llterm.backends.llamacpp.side_context import TokenRun
 from llterm.backends.llamacpp.slot_sizes import MOST_SLOTS, default_cache_memory, slot_context
 from llterm.backends.llamacpp.stream_context import StreamContext
 from llterm.constraints.compiled import compile
 from llterm.core.query import Capabilities
+from llterm.core.sampling.row_draws import BlockDrawing, RowToDraw
 from llterm.core.sampling.sampler_chain import Chains
-from llterm.core.tokens import Vocabulary
+from llterm.core.tokens import Vocabulary, end_ids
 from llterm.engine.active_generation import ActiveGeneration, News
 from llterm.engine.generation import GeneratedToken, GenerationEnd, GenerationRequest
-from llterm.engine.row_draws import BlockDrawing, RowToDraw
 from llterm.engine.slot_plan import (
     PlannedRequest,
     SlotCopy,
@@ -68,9 +67,8 @@ class Scheduler:
         self._token = costs.token
         """Seconds that a token of a prompt takes."""
         self._chains = Chains(backend.vocabulary)
-        size = backend.vocabulary.size
-        self._ends = np.array([backend.vocabulary.token(id).end for id in range(size)], np.bool_)
-        self._drawing = BlockDrawing(backend.name)
+        self._ends = end_ids(backend.vocabulary)
+        self._drawing = BlockDrawing()
         self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         """For its thread: whoever comes, goes, or has a mask."""
         self._open: dict[PlannedRequest, ActiveGeneration] = {}
@@ -159,12 +157,13 @@ class Scheduler:
         if not request.prompt:
             raise UsageError("There is no text to go on from", "", "Give a prompt.")
         size = self.vocabulary.size
-        wrong = next((id for id in request.prompt if not 0 <= id < size), None)
+        named = (*request.prompt, *request.watched, *(request.allowed or ()))
+        wrong = next((id for id in named if not 0 <= id < size), None)
         if wrong is not None:
             raise UsageError(
                 f"{wrong} is no token of {self.name}",
                 f"Its {size:,} tokens are 0 to {size - 1:,}.",
-                "Tokenize the prompt for this model.",
+                "Tokenize for this model.",
             )
         if room < 1:
             raise UsageError(
@@ -216,7 +215,7 @@ class Scheduler:
         try:
             chain = self._chains.known(generation.request.sampling)
             assert chain is not None  # Its vocabulary is whole.
-            generation.begin(chain, self.vocabulary)
+            generation.begin(chain, self.vocabulary, self._ends)
             self._plan.join(generation.planned, time.monotonic())
         except LltermError as error:
             self._tell({generation: [error]})
@@ -316,13 +315,14 @@ class Scheduler:
             generation = self._open[row.request]
             try:
                 with self._constraining if generation.looks_ahead else nullcontext():
-                    ready[generation] = generation.row(self.vocabulary, self._ends)
+                    ready[generation] = generation.row()
                 places.append(place)
             except LltermError as error:
                 # Its constraint is too complex; the others have nothing to do with that.
                 news[generation] = [error]
         logits = logits if len(places) == len(rows) else logits[places]
-        drawn = self._drawing.draw(logits, list(ready.values()))
+        best = best_of(logits, self.name)
+        drawn = self._drawing.draw(logits, best, list(ready.values()))
         self._plan.done(step, time.monotonic())
         for generation, draw in zip(ready, drawn, strict=True):
             news[generation] = generation.took(draw, self.vocabulary)

@@ -30,6 +30,10 @@ class ServeLimits:
     """Requests that wait; beyond, the answer is 429."""
     parallel: int = 16
     """Requests drawn at once, of each model."""
+    slot_context: int | None = None
+    """Most tokens of a request and its answer; None: as many as fit."""
+    cache_memory: int | None = None
+    """Bytes that a model's slots may take; None: a quarter of the machine's."""
     head_seconds: float = 15.0
     """For a request's line and headers, and between two parts of its body."""
     idle_seconds: float = 60.0

@@ -6,11 +6,15 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from llterm.backends.llamacpp import LlamaBackend
 from llterm.core.query import Backend
 from llterm.core.tokens import LearnsTokens, Tail, Token, Vocabulary
+from llterm.engine.backend_generator import BackendGenerator
 from llterm.engine.generation import Generator
+from llterm.engine.scheduler import open_scheduler
 from llterm.errors import UsageError
 from llterm.serve.api_errors import ApiError
+from llterm.serve.serve_limits import ServeLimits
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,6 +61,25 @@ class ServedModel:
                     code="invalid_token",
                 )
         return tuple(ids)
+
+
+async def open_served(name: str, backend: Backend, limits: ServeLimits) -> ServedModel:
+    """A model under this name: one in process has slots, any other is asked token by token.
+
+    Its generator is to be closed before the backend. Raises LltermError.
+    """
+    generator: Generator
+    if isinstance(backend, LlamaBackend):
+        generator = await open_scheduler(
+            backend,
+            parallel=limits.parallel,
+            context=limits.slot_context,
+            memory=limits.cache_memory,
+            queue=limits.queue,
+        )
+    else:
+        generator = BackendGenerator(backend, limits.parallel, limits.queue)
+    return ServedModel(name, generator, backend)
 
 
 class ServedModels:

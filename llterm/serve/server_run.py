@@ -15,7 +15,6 @@ from llterm.backends.registry import find_model, open_model
 from llterm.backends.remote.api_keys import Secret
 from llterm.config import Config
 from llterm.config.schema import ServeConfig
-from llterm.engine.backend_generator import BackendGenerator
 from llterm.errors import UsageError
 from llterm.jobs.runner import Listener, absences, load_progress
 from llterm.serve.application import Access, application
@@ -23,7 +22,7 @@ from llterm.serve.http_server import HttpServer, listening, listening_file
 from llterm.serve.request_rules import RequestRules
 from llterm.serve.routes import ServerState
 from llterm.serve.serve_limits import ServeLimits
-from llterm.serve.served_models import ServedModel, ServedModels
+from llterm.serve.served_models import ServedModel, ServedModels, open_served
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +57,8 @@ def limits_of(serve: ServeConfig) -> ServeLimits:
         connections=serve.connections,
         queue=serve.queue,
         parallel=serve.parallel,
+        slot_context=serve.slot_context,
+        cache_memory=None if serve.cache_memory is None else serve.cache_memory << 20,
         head_seconds=serve.head_seconds,
         idle_seconds=serve.idle_seconds,
         stalled_seconds=serve.stalled_seconds,
@@ -104,8 +105,9 @@ async def run_server(
                 typed, request.config, settings, load_progress(listener, name), absences(listener)
             )
             stack.push_async_callback(backend.close)
-            drawing = BackendGenerator(backend, limits.parallel, limits.queue)
-            models.append(ServedModel(name, drawing, backend))
+            model = await open_served(name, backend, limits)
+            stack.push_async_callback(model.generator.close)
+            models.append(model)
         new_key = _new_key(request)
         keys = (*request.keys, *([Secret(new_key)] if new_key else []))
         rules = RequestRules(serve.preset, request.config.presets, limits)

@@ -13,13 +13,12 @@ import httpx2
 
 from llterm.backends.scripted import ScriptedBackend
 from llterm.core.query import Backend
-from llterm.engine.backend_generator import BackendGenerator
 from llterm.serve.application import Access, application
 from llterm.serve.http_server import HttpServer, listening
 from llterm.serve.request_rules import RequestRules
 from llterm.serve.routes import ServerState
 from llterm.serve.serve_limits import ServeLimits
-from llterm.serve.served_models import ServedModel, ServedModels
+from llterm.serve.served_models import ServedModels, open_served
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,10 +81,7 @@ async def served(
     """A server of these models, the scripted one where none is given."""
     limits = limits or ServeLimits(drain_seconds=0)
     opened: Sequence[Backend] = backends or [ScriptedBackend()]
-    models = [
-        ServedModel(each.name, BackendGenerator(each, limits.parallel, limits.queue), each)
-        for each in opened
-    ]
+    models = [await open_served(each.name, each, limits) for each in opened]
     state = ServerState(
         ServedModels(models, aliases or {}), RequestRules(limits=limits), metrics=metrics
     )
@@ -102,3 +98,5 @@ async def served(
     finally:
         server.end()
         await serving
+        for model in models:
+            await model.generator.close()

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from llterm.core.distribution import Bits, Reals
+from llterm.core.distribution import Bits, Ids, Reals
 from llterm.core.logit_rows import (
     Floats,
     Integers,
@@ -30,6 +30,7 @@ from llterm.core.sampling.ladder import Mirostat, drawn_place, generator
 from llterm.core.sampling.sampler_chain import Chain, Situation
 from llterm.core.sampling.stage_plan import Unseen, bounded, mass_error
 from llterm.core.sampling.stage_types import Position, Stage, log_softmax
+from llterm.core.tokens import Tail
 
 _FEW = 512
 """Candidates whose probabilities are summed one after the other; of more, by groups first."""
@@ -47,10 +48,16 @@ class RowToDraw:
     """With the settings' seed and the place it decides what is drawn."""
     mask: Bits | None = None
     """What a constraint allows, shape (vocabulary size,)."""
+    barred: Integers = field(default_factory=lambda: _NO_IDS)
+    """Ids, ascending, that may not stand there; a few, beside a mask of all."""
     first: Sequence[tuple[str, Stage]] = ()
     """Stages that run before all but the constraint."""
     top: int = 0
     """Candidates to tell with it."""
+    watched: Tail = ()
+    """Ids whose logprob is to be told with it."""
+    kept: int = 0
+    """Candidates that the chain left to tell with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +73,13 @@ class RowDraw:
     """What it remembers for the next one; None without mirostat."""
     top: tuple[tuple[int, float], ...] = ()
     """Id and natural logprob of the raw model's best candidates, best first, ties by id."""
+    watched: tuple[float, ...] = ()
+    """Natural logprobs of the raw model, of the watched ids, in their order."""
+    kept: tuple[tuple[int, float], ...] = ()
+    """Id and probability of the candidates that the chain left, best first, ties by id."""
+
+
+_NO_IDS: Integers = np.empty(0, np.int64)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -139,14 +153,22 @@ class BlockDrawing:
         for index, (row, facts) in enumerate(zip(rows, read, strict=True)):
             chance = _Chance(row) if row.chain.settings.seed is not None else self._chance.random
             try:
-                id, p = _drawn(row, facts, near.get(index), chance)
+                candidates = _left(row, facts, near.get(index), chance)
             except NoCandidateLeft:
                 drawn.append(None)
                 continue
-            logprob = float(facts.logprobs(slice(id, id + 1))[0])
-            mirostat = row.chain.mirostat_after(row.at, p)
-            top = _top(facts, tops[index, : row.top]) if tops is not None and row.top else ()
-            drawn.append(RowDraw(id, logprob, p, mirostat, top))
+            id, p = _chosen(candidates, chance)
+            drawn.append(
+                RowDraw(
+                    id,
+                    float(facts.logprobs(slice(id, id + 1))[0]),
+                    p,
+                    row.chain.mirostat_after(row.at, p),
+                    _top(facts, tops[index, : row.top]) if tops is not None and row.top else (),
+                    tuple(facts.logprobs(np.array(row.watched, np.int64)).tolist()),
+                    _kept(candidates, row.kept),
+                )
+            )
         return drawn
 
     def _near(self, shifted: Floats, totals: Reals, rows: Sequence[RowToDraw]) -> dict[int, _Near]:
@@ -221,16 +243,16 @@ class _Near:
     """See `BlockDrawing._tempered`."""
 
 
-def _drawn(
+def _left(
     row: RowToDraw, facts: _Row, near: _Near | None, chance: Callable[[], float]
-) -> tuple[int, float]:
-    """An id, and the probability with which it was drawn. Raises NoCandidateLeft."""
+) -> Candidates:
+    """What the chain leaves of a row. Raises NoCandidateLeft."""
     chain, settings = row.chain, row.chain.settings
     position = chain.position(row.at, chance)
     rest: Sequence[tuple[str, Stage]] = chain.plan.rest
     candidates = None
     if row.mask is None and not row.first:
-        dropped, changed = chain.dropped(row.at), chain.changed(position)
+        dropped, changed = _dropped(row), chain.changed(position)
         if near is not None:
             candidates = _kept_of_near(row, facts, near, dropped, changed, position)
         if candidates is None:
@@ -242,7 +264,13 @@ def _drawn(
         rest = (*chain.changing(row.at), *([chain.plan.bound] if chain.plan.bound else ()), *rest)
     for name, stage in rest:
         candidates, _ = candidates.after(name, stage, settings, position)
-    return _chosen(candidates, chance)
+    return candidates
+
+
+def _dropped(row: RowToDraw) -> Integers:
+    """Ids, ascending, that may not stand there whatever else holds."""
+    dropped = row.chain.dropped(row.at)
+    return np.union1d(dropped, row.barred) if len(row.barred) else dropped
 
 
 def _allowed(row: RowToDraw, facts: _Row, position: Position) -> Candidates:
@@ -250,7 +278,7 @@ def _allowed(row: RowToDraw, facts: _Row, position: Position) -> Candidates:
     finite = np.isfinite(facts.shifted)
     if row.mask is not None:
         finite &= row.mask
-    finite[row.chain.dropped(row.at)] = False
+    finite[_dropped(row)] = False
     ids = np.flatnonzero(finite)
     candidates = some_left("the constraint", _of(facts, ids))
     for name, stage in row.first:
@@ -374,6 +402,19 @@ def _sought(weights: Reals, total: float, chance: float) -> int | None:
     first = not group and not place
     sure = (first or target - before > error) and mass[place] - target > error
     return group * _GROUP + place if sure else None
+
+
+def best_kept(ids: Ids, p: Reals, count: int) -> tuple[tuple[int, float], ...]:
+    """Of candidates, shape (n,), with the probabilities that a chain left them: id and probability
+    of so many best ones, best first, ties by id; none of those that it dropped."""
+    order = np.lexsort((ids, -p))[:count]
+    return tuple((int(ids[at]), float(p[at])) for at in order if p[at] > 0)
+
+
+def _kept(candidates: Candidates, count: int) -> tuple[tuple[int, float], ...]:
+    if not count:
+        return ()
+    return best_kept(candidates.ids, np.exp(log_softmax(candidates.logits)), count)
 
 
 def _top(facts: _Row, ids: NDArray[np.int64]) -> tuple[tuple[int, float], ...]:
