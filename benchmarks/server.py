@@ -22,7 +22,9 @@ import xllamacpp as xlc
 p = xlc.CommonParams()
 p.model.path = sys.argv[1]
 p.hostnames = ["127.0.0.1"]; p.port = 0
-p.n_parallel = 4; p.n_ctx = 4 * 2048
+p.n_parallel, cells, p.n_threads_http = map(int, sys.argv[3:6])
+p.n_ctx = p.n_parallel * cells
+p.kv_unified = sys.argv[6] == "unified"
 p.ui = False; p.warmup = True; p.cache_ram_mib = 0
 p.cpuparams.n_threads = p.cpuparams_batch.n_threads = int(sys.argv[2])
 s = xlc.Server(p)
@@ -33,9 +35,20 @@ while True: time.sleep(1)
 
 @contextmanager
 def server(model: Path, threads: int) -> Iterator[tuple[str, int]]:
-    """Host and port of a server of this model; ended afterwards."""
+    """Host and port of a server of this model, with four slots; ended afterwards."""
+    with server_process(model, threads, slots=4, cells=2048) as (address, _):
+        yield address
+
+
+@contextmanager
+def server_process(
+    model: Path, threads: int, *, slots: int, cells: int, http: int = -1, unified: bool = False
+) -> Iterator[tuple[tuple[str, int], int]]:
+    """Host and port, and the process's id. `cells`: for each slot; `unified`: they share them.
+    `http`: threads that answer, each one stream at a time; -1: its default."""
+    how = "unified" if unified else "streams"
     process = subprocess.Popen(
-        [sys.executable, "-c", _SERVE, str(model), str(threads)],
+        [sys.executable, "-c", _SERVE, str(model), *map(str, (threads, slots, cells, http)), how],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
@@ -44,7 +57,7 @@ def server(model: Path, threads: int) -> Iterator[tuple[str, int]]:
         assert process.stdout is not None
         address = next(line for line in process.stdout if line.startswith("http"))
         host, port = address.strip().removeprefix("http://").split(":")
-        yield host, int(port)
+        yield (host, int(port)), process.pid
     finally:
         process.kill()
         process.wait()
