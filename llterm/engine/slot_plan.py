@@ -28,6 +28,8 @@ HOT = 10_000
 """Steps by which a beginning that was used again is kept longer."""
 RUNS = 2
 """Most stretches of consecutive slots that running requests are left in: each is a graph."""
+BLOCK = 256
+"""Cells by which llama.cpp lets all tokens of a part look at more: parts end where a block does."""
 
 
 @dataclass(slots=True, eq=False)
@@ -475,8 +477,8 @@ class SlotPlan:
         for request in lacking:
             if left < 2:
                 break
-            size = _part(request.lacking, min(left, self._chunk))
             start = request.filled
+            size = _part(request.lacking, min(left, self._chunk, _block_left(start)))
             assert request.slot is not None
             tokens = tuple(request.tokens[start : start + size])
             chunks.append(PrefillChunk(request, request.slot, start, tokens))
@@ -549,6 +551,12 @@ def _part(lacking: int, most: int) -> int:
     if lacking - size == 1:
         return size - 1 if size > 2 else size + 1
     return size
+
+
+def _block_left(start: int) -> int:
+    """Tokens up to the end of the block, or of the next one where a token alone would be left."""
+    left = BLOCK - start % BLOCK
+    return left if left > 1 else left + BLOCK
 
 
 def runs_of(slots: Iterable[int]) -> Sequence[range]:

@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 
 from llterm.core.tokens import Tail
 from llterm.engine.generation import Busy
-from llterm.engine.slot_plan import SlotCopy, SlotCosts, SlotPlan, runs_of
+from llterm.engine.slot_plan import (
+    BLOCK,
+    PlannedRequest,
+    SlotCopy,
+    SlotCosts,
+    SlotPlan,
+    runs_of,
+)
 from tests.helpers.slot_model import COSTS, SlotModel
 
 PROMPTS = st.tuples(st.sampled_from([(), (5,) * 6, (5, 5, 6, 7, 5, 6, 7, 8)]),
@@ -220,6 +227,21 @@ def test_a_long_prompt_goes_in_parts_and_never_one_token_alone() -> None:
         sizes += [len(chunk.tokens) for chunk in step.chunks]
         assert step.rows
     assert sizes == [8] * 5 + [7, 2]
+
+
+@given(st.integers(2, 1500), st.integers(2, 600))
+def test_no_part_looks_at_a_block_of_cells_for_the_sake_of_a_few(size: int, budget: int) -> None:
+    plan = SlotPlan(1, 0, COSTS, queue=1, chunk=512)
+    plan.join(PlannedRequest([1] * (size + 1), "", 1), 0.0)
+    parts: list[tuple[int, int]] = []
+    while sum(tokens for _, tokens in parts) < size:
+        step = plan.plan(0.0, budget)
+        parts += [(chunk.start, len(chunk.tokens)) for chunk in step.chunks]
+        plan.done(step, 0.0)
+    for start, tokens in parts:
+        assert tokens > 1
+        # One token more is for one that would be left alone.
+        assert (start + tokens - 2) // BLOCK <= (start + 1) // BLOCK
 
 
 def test_a_held_back_row_holds_back_nobody_else() -> None:
