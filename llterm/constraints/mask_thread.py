@@ -51,5 +51,6 @@ class MaskThread:
         return self._thread.submit(question)
 
     def close(self) -> None:
-        """Let nothing more be begun."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        """Let nothing more be begun, and wait for what is under way: it may read the vocabulary,
+        which goes with its model."""
+        self._thread.shutdown(cancel_futures=True)

@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from llterm.constraints.compiled import Compiled
+from llterm.constraints.compiled import ConstraintWalk
 from llterm.core.distribution import Mask
 from llterm.core.sampling.row_draws import RowDraw, RowToDraw
-from llterm.core.sampling.sampler_chain import Chain, DrawnText
+from llterm.core.sampling.sampler_chain import Chain, DrawnText, Situation
 from llterm.core.sampling.stage_types import Stage
 from llterm.core.tokens import Tail, Vocabulary, text_bytes
 from llterm.engine.draw import STORY
@@ -40,9 +40,12 @@ class ActiveGeneration:
     """Nobody listens any more."""
     chain: Chain | None = None
     """Made once it has come in."""
-    constraint: Compiled | None = None
+    walk: ConstraintWalk | None = None
+    """Its text under its constraint; used on the thread of masks alone."""
     mask: Mask | None = None
     """What the constraint allows for the next token."""
+    forced: Sequence[tuple[str, Stage]] = ()
+    """Stages that drop the tokens after which the constraint leaves banned phrases alone."""
     drawn: Tail = ()
     _text: DrawnText = field(default_factory=DrawnText)
     _story: bytes = b""
@@ -58,29 +61,29 @@ class ActiveGeneration:
 
     @property
     def looks_ahead(self) -> bool:
-        """Whether its row reads the constraint itself: bans may leave it nothing further on."""
-        return self.constraint is not None and bool(self.request.sampling.bans)
+        """Whether bans may leave its constraint nothing further on."""
+        return self.request.constraint is not None and bool(self.request.sampling.bans)
+
+    @property
+    def here(self) -> Situation:
+        """Where its next token is drawn."""
+        return self._text.here(self.request.prompt + self.drawn, self._story)
 
     def row(self) -> RowToDraw:
-        """What its next token is drawn with. Raises UsageError where its constraint turns out too
-        complex."""
+        """What its next token is drawn with."""
         assert self.chain is not None
         assert self._tokens is not None
         request = self.request
-        at = self._text.here(request.prompt + self.drawn, self._story)
-        first: list[tuple[str, Stage]] = []
-        if self.constraint is not None and self.looks_ahead:
-            first += self.chain.forced(at, self.constraint, self.drawn)
         allowed = self._tokens.allowed
         if self.mask is not None:
             allowed = self.mask.allowed if allowed is None else self.mask.allowed & allowed
         return RowToDraw(
             self.chain,
-            at,
+            self.here,
             request.choice,
             mask=allowed,
             barred=self._tokens.barred(self._text.count),
-            first=first,
+            first=self.forced,
             top=request.top,
             watched=request.watched,
             kept=request.kept,

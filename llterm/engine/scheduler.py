@@ -11,10 +11,11 @@ import logging
 import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext, suppress
+from concurrent.futures import Future
+from contextlib import suppress
 from functools import partial
 from queue import Empty, SimpleQueue
+from typing import TypeVar
 
 from llterm.backends.llamacpp import LlamaBackend
 from llterm.backends.llamacpp.binding import Stopped
@@ -24,10 +25,13 @@ from llterm.backends.llamacpp.memory_estimate import available
 from llterm.backends.llamacpp.side_context import TokenRun
 from llterm.backends.llamacpp.slot_sizes import MOST_SLOTS, default_cache_memory, slot_context
 from llterm.backends.llamacpp.stream_context import StreamContext
-from llterm.constraints.compiled import compile
+from llterm.constraints.compiled import ConstraintWalk
+from llterm.constraints.mask_thread import MaskThread
+from llterm.core.distribution import Mask
 from llterm.core.query import Capabilities
-from llterm.core.sampling.row_draws import BlockDrawing, RowToDraw
+from llterm.core.sampling.row_draws import BlockDrawing
 from llterm.core.sampling.sampler_chain import Chains
+from llterm.core.sampling.stage_types import Stage
 from llterm.core.tokens import Vocabulary, end_ids
 from llterm.engine.active_generation import ActiveGeneration, News
 from llterm.engine.generation import GeneratedToken, GenerationEnd, GenerationRequest
@@ -41,6 +45,8 @@ from llterm.engine.slot_plan import (
 from llterm.errors import Interrupted, LltermError, UsageError
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 PREFILL = 0.05
 """Seconds that parts of prompts may take while others are drawn."""
@@ -78,9 +84,7 @@ class Scheduler:
         self._current: Sequence[ActiveGeneration] = ()
         """Whom the call under way is for."""
         self._ended = False
-        self._constraining = threading.Lock()
-        """Held while a constraint is read: its matcher is not for several threads."""
-        self._masks = ThreadPoolExecutor(1, "constraints")
+        self._masks = MaskThread(backend.vocabulary)
         self._thread = threading.Thread(target=self._run, name="scheduler", daemon=True)
         self._thread.start()
 
@@ -192,7 +196,7 @@ class Scheduler:
             self._counts = len(self._plan.running), self._plan.waiting
         for generation in tuple(self._open.values()):
             self._tell({generation: [_closed()]})
-        self._masks.shutdown()
+        self._masks.close()
         self._streams.close()
 
     def _hear(self, *, wait: bool) -> bool:
@@ -222,7 +226,9 @@ class Scheduler:
             return
         self._open[generation.planned] = generation
         if generation.request.constraint is not None:
-            self._hold_back(generation)
+            generation.planned.held_back = True
+            walking = self._masks.begin(generation.request.constraint)
+            self._once_read(generation, walking, partial(self._walk, generation))
 
     def _go(self, generation: ActiveGeneration) -> None:
         if self._open.pop(generation.planned, None) is not None:
@@ -233,27 +239,52 @@ class Scheduler:
             self._go(generation)
             self._tell({generation: [error]})
 
-    def _hold_back(self, generation: ActiveGeneration) -> None:
-        """Until its mask is there; others go on."""
+    def _walk(self, generation: ActiveGeneration, walk: ConstraintWalk) -> None:
+        """Its constraint is ready: its first token may be looked at."""
+        generation.walk = walk
+        self._hold_back(generation, walk, None)
+
+    def _hold_back(
+        self, generation: ActiveGeneration, walk: ConstraintWalk, taken: int | None
+    ) -> None:
+        """Until its mask is there, now that its text went on by the token `taken`; others go on."""
         generation.planned.held_back = True
-        self._masks.submit(self._mask, generation, generation.drawn)
+        self._once_read(generation, self._masks.mask(walk, taken), partial(self._mask, generation))
+        if generation.looks_ahead:
+            assert generation.chain is not None
+            forced = partial(
+                generation.chain.forced, generation.here, walk.compiled, generation.drawn
+            )
+            self._once_read(generation, self._masks.call(forced), partial(self._force, generation))
 
-    def _mask(self, generation: ActiveGeneration, drawn: tuple[int, ...]) -> None:
-        """Read its constraint; on the thread of constraints."""
-        constraint = generation.request.constraint
-        assert constraint is not None
-        try:
-            with self._constraining:
-                if generation.constraint is None:
-                    generation.constraint = compile(constraint, self.vocabulary)
-                generation.mask = generation.constraint.mask(drawn)
-        except LltermError as error:
-            self._calls.put(partial(self._fail, generation, error))
-        else:
-            self._calls.put(partial(self._let_go_on, generation))
+    def _mask(self, generation: ActiveGeneration, mask: Mask) -> None:
+        generation.mask = mask
+        # Its thread does one after the other: what bans leave comes next.
+        generation.planned.held_back = generation.looks_ahead
 
-    def _let_go_on(self, generation: ActiveGeneration) -> None:
+    def _force(self, generation: ActiveGeneration, forced: Sequence[tuple[str, Stage]]) -> None:
+        generation.forced = forced
         generation.planned.held_back = False
+
+    def _once_read(
+        self, generation: ActiveGeneration, reading: Future[T], then: Callable[[T], None]
+    ) -> None:
+        """Go on with what the thread of masks reads; a request whose constraint fails has ended."""
+
+        def take() -> None:
+            if generation.planned not in self._open or reading.cancelled():
+                return
+            error = reading.exception()
+            if error is None:
+                then(reading.result())
+            elif isinstance(error, LltermError):
+                self._fail(generation, error)
+            else:
+                log.error("a constraint failed", exc_info=error)
+                cause = f"{type(error).__name__}: {error}"
+                self._fail(generation, LltermError("The constraint failed", cause, "See the log."))
+
+        reading.add_done_callback(lambda _: self._calls.put(take))
 
     def _step(self) -> bool:
         """Plan a step and make it. Returns False where there was nothing to do."""
@@ -308,30 +339,20 @@ class Scheduler:
     def _draw(self, step: StepPlan) -> None:
         rows = step.rows
         logits = self._streams.logits([TokenRun(row.slot, row.start, (row.token,)) for row in rows])
-        places: list[int] = []
-        ready: dict[ActiveGeneration, RowToDraw] = {}
-        news: dict[ActiveGeneration, Sequence[News]] = {}
-        for place, row in enumerate(rows):
-            generation = self._open[row.request]
-            try:
-                with self._constraining if generation.looks_ahead else nullcontext():
-                    ready[generation] = generation.row()
-                places.append(place)
-            except LltermError as error:
-                # Its constraint is too complex; the others have nothing to do with that.
-                news[generation] = [error]
-        logits = logits if len(places) == len(rows) else logits[places]
+        generations = [self._open[row.request] for row in rows]
         best = best_of(logits, self.name)
-        drawn = self._drawing.draw(logits, best, list(ready.values()))
+        drawn = self._drawing.draw(logits, best, [each.row() for each in generations])
         self._plan.done(step, time.monotonic())
-        for generation, draw in zip(ready, drawn, strict=True):
-            news[generation] = generation.took(draw, self.vocabulary)
+        news: dict[ActiveGeneration, Sequence[News]] = {
+            generation: generation.took(draw, self.vocabulary)
+            for generation, draw in zip(generations, drawn, strict=True)
+        }
         for generation, items in news.items():
             last = items[-1]
             if isinstance(last, GeneratedToken):
                 self._plan.took(generation.planned, last.id)
-                if generation.constraint is not None:
-                    self._hold_back(generation)
+                if generation.walk is not None:
+                    self._hold_back(generation, generation.walk, last.id)
             else:
                 self._go(generation)
         self._tell(news)

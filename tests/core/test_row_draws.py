@@ -11,14 +11,14 @@ from hypothesis import given, settings
 from llterm.core.sampling.row_draws import RowToDraw
 from llterm.core.sampling.sampler_chain import Situation
 from llterm.core.sampling.sampler_settings import PRESETS, SamplerSettings, Sampling
-from tests.helpers.drawn_rows import ByteByByte, Rows, any_logits, any_rows, one_by_one, together
+from tests.helpers.drawn_rows import ByteByByte, Rows, any_logits, any_rows, assert_alike, together
 from tests.helpers.known_tokens import chain_of
 
 
 @settings(max_examples=60)
 @given(any_rows())
 def test_what_is_drawn_together_is_what_each_whole_row_gives(rows: Rows) -> None:
-    assert together(rows) == one_by_one(rows)
+    assert_alike(rows)
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -30,8 +30,7 @@ def test_every_preset_draws_the_same_of_many_rows(preset: str) -> None:
     rows = [RowToDraw(chain, Situation(context), line) for line, context in enumerate(contexts)]
     rows[7] = RowToDraw(other, Situation(contexts[7]), 7, top=5)
     logits = np.array([any_logits(rng, 5000) for _ in rows])
-    drawn = Rows(logits, rows)
-    assert together(drawn) == one_by_one(drawn)
+    assert_alike(Rows(logits, rows))
 
 
 def test_rows_without_a_seed_are_drawn_as_chance_has_it() -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cache, cached_property
 
 import numpy as np
+import pytest
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -163,6 +164,16 @@ def _chain(size: int, sampling: Sampling) -> Chain:
 
 def _some(rng: np.random.Generator, size: int, share: float) -> Bits:
     return np.asarray(rng.random(size) < share, np.bool_)
+
+
+def assert_alike(drawn: Rows) -> None:
+    """Together each row gives what it gives alone; probabilities to a part in 25,000."""
+    for row, alone in zip(together(drawn), one_by_one(drawn), strict=True):
+        if row is None or alone is None:
+            assert row is alone
+        else:
+            assert row.p == pytest.approx(alone.p, rel=4e-5)
+            assert replace(row, p=alone.p) == alone
 
 
 def one_by_one(drawn: Rows) -> list[RowDraw | None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 
-from tests.helpers.drawn_rows import Rows, any_rows, one_by_one, together
+from tests.helpers.drawn_rows import Rows, any_rows, assert_alike
 
 pytestmark = pytest.mark.soak
 
@@ -13,4 +13,4 @@ pytestmark = pytest.mark.soak
 @settings(max_examples=1000)
 @given(any_rows())
 def test_a_thousand_chains_draw_what_each_whole_row_gives(rows: Rows) -> None:
-    assert together(rows) == one_by_one(rows)
+    assert_alike(rows)

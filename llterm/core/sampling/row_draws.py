@@ -9,8 +9,9 @@ of the row.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +27,9 @@ from llterm.core.logit_rows import (
     floors_of_rows,
 )
 from llterm.core.sampling.candidates import Candidates, NoCandidateLeft, some_left
+from llterm.core.sampling.first_numbers import WORD, first_numbers
 from llterm.core.sampling.ladder import Mirostat, drawn_place, generator
+from llterm.core.sampling.plain_draws import best_of_all, drawn_of_all
 from llterm.core.sampling.sampler_chain import Chain, Situation
 from llterm.core.sampling.stage_plan import Unseen, bounded, mass_error
 from llterm.core.sampling.stage_types import Position, Stage, log_softmax
@@ -101,17 +104,24 @@ class _Row:
 
 
 class _Chance:
-    """The numbers of a seeded row. Making a generator takes longer than many a row: it is made
-    when it is asked."""
+    """The numbers of a seeded row, whose first may be known. Making a generator takes longer than
+    many a row: it is made when it is asked for more."""
 
-    def __init__(self, row: RowToDraw) -> None:
+    def __init__(self, row: RowToDraw, first: float | None) -> None:
         self._row = row
+        self._first = first
+        self._told = False
         self._generator: np.random.Generator | None = None
 
     def __call__(self) -> float:
         if self._generator is None:
-            row = self._row
+            row, first = self._row, self._first
+            if first is not None and not self._told:
+                self._told = True
+                return first
             self._generator = generator(row.chain.settings, len(row.at.context), row.line)
+            if self._told:
+                self._generator.random()
         return self._generator.random()
 
 
@@ -130,15 +140,37 @@ class BlockDrawing:
         of each, a finite number.
         """
         drawn: list[RowDraw | None] = []
+        chances = self._chances(rows)
         with np.errstate(over="ignore"):
             for part in blocks(len(rows), logits.shape[1]):
-                drawn += self._block(logits[part], best[part], rows[part])
+                drawn += self._block(logits[part], best[part], rows[part], chances[part])
         return drawn
 
+    def _chances(self, rows: Sequence[RowToDraw]) -> list[Callable[[], float]]:
+        """Where the numbers of each row come from."""
+        seeds = {
+            index: (seed, len(row.at.context), row.line)
+            for index, row in enumerate(rows)
+            if (seed := row.chain.settings.seed) is not None
+            and 0 <= seed < WORD
+            and not (row.chain.plain and row.chain.plan.bound)
+        }
+        firsts = dict(zip(seeds, first_numbers([*seeds.values()]), strict=True)) if seeds else {}
+        return [
+            self._chance.random
+            if row.chain.settings.seed is None
+            else _Chance(row, firsts.get(index))
+            for index, row in enumerate(rows)
+        ]
+
     def _block(
-        self, logits: Floats, best: Floats, rows: Sequence[RowToDraw]
+        self,
+        logits: Floats,
+        best: Floats,
+        rows: Sequence[RowToDraw],
+        chances: list[Callable[[], float]],
     ) -> list[RowDraw | None]:
-        shifted, _, totals = exponentials(logits, best, self._scratch)
+        shifted, powers, totals = exponentials(logits, best, self._scratch)
         norms = np.log(totals)
         read = [
             _Row(*facts)
@@ -148,16 +180,20 @@ class BlockDrawing:
         ]  # fmt: skip
         most = max(row.top for row in rows)
         tops = best_ids_of_rows(shifted, most, self._scratch) if most else None
-        near = self._near(shifted, totals, rows)
+        plain = self._plain(shifted, powers, rows, chances)
+        near = self._near(shifted, totals, rows, plain)
         drawn: list[RowDraw | None] = []
-        for index, (row, facts) in enumerate(zip(rows, read, strict=True)):
-            chance = _Chance(row) if row.chain.settings.seed is not None else self._chance.random
-            try:
-                candidates = _left(row, facts, near.get(index), chance)
-            except NoCandidateLeft:
-                drawn.append(None)
-                continue
-            id, p = _chosen(candidates, chance)
+        for index, (row, facts, chance) in enumerate(zip(rows, read, chances, strict=True)):
+            candidates = None
+            if index in plain:
+                id, p = plain[index]
+            else:
+                try:
+                    candidates = _left(row, facts, near.get(index), chance)
+                except NoCandidateLeft:
+                    drawn.append(None)
+                    continue
+                id, p = _chosen(candidates, chance)
             drawn.append(
                 RowDraw(
                     id,
@@ -165,19 +201,67 @@ class BlockDrawing:
                     p,
                     row.chain.mirostat_after(row.at, p),
                     _top(facts, tops[index, : row.top]) if tops is not None and row.top else (),
-                    tuple(facts.logprobs(np.array(row.watched, np.int64)).tolist()),
-                    _kept(candidates, row.kept),
+                    tuple(facts.logprobs(np.array(row.watched, np.int64)).tolist())
+                    if row.watched
+                    else (),
+                    _kept(candidates, row.kept) if candidates is not None else (),
                 )
             )
         return drawn
 
-    def _near(self, shifted: Floats, totals: Reals, rows: Sequence[RowToDraw]) -> dict[int, _Near]:
-        """For each row whose chain keeps only some of its best, by index: these, and more."""
+    def _plain(
+        self,
+        shifted: Floats,
+        powers: Floats,
+        rows: Sequence[RowToDraw],
+        chances: list[Callable[[], float]],
+    ) -> dict[int, tuple[int, float]]:
+        """Id and probability drawn of those rows, by index, whose chain leaves all or the best and
+        where that is sure. The powers are used up."""
+        plain = [
+            index
+            for index, row in enumerate(rows)
+            if row.chain.plain and row.mask is None and not row.first and not row.kept
+        ]
+        barred = {index: _dropped(rows[index]) for index in plain}
+        best = [index for index in plain if rows[index].chain.plan.bound is not None]
+        hot = [index for index in plain if rows[index].chain.plan.bound is None]
+        drawn: dict[int, tuple[int, float] | None] = {}
+        if best:
+            own = shifted if len(best) == len(rows) else shifted[best]
+            placed = best_of_all(own, [barred[index] for index in best], self._scratch)
+            drawn |= zip(best, placed, strict=True)
+        if hot:
+            temperatures = np.array([rows[index].chain.plan.temperature for index in hot])
+            weights = powers if len(hot) == len(rows) else powers[hot]
+            if (temperatures != 1).any():
+                inverse = (1 / temperatures).astype(np.float32)
+                np.exp(np.multiply(shifted[hot], inverse[:, None], out=weights), out=weights)
+            numbers = np.array([chances[index]() for index in hot])
+            placed = drawn_of_all(weights, [barred[index] for index in hot], temperatures, numbers)
+            drawn |= zip(hot, placed, strict=True)
+            for index, number in zip(hot, numbers.tolist(), strict=True):
+                # Where that was not sure it is drawn with the same number; there is no other.
+                chances[index] = partial(float, number)
+        return {index: placed for index, placed in drawn.items() if placed is not None}
+
+    def _near(
+        self,
+        shifted: Floats,
+        totals: Reals,
+        rows: Sequence[RowToDraw],
+        known: Container[int],
+    ) -> dict[int, _Near]:
+        """For each row whose chain keeps only some of its best, by index: these, and more; not for
+        those known already."""
         size = shifted.shape[1]
         bounds = {
             index: row.chain.plan
             for index, row in enumerate(rows)
-            if row.chain.plan.bound is not None and row.mask is None and not row.first
+            if row.chain.plan.bound is not None
+            and row.mask is None
+            and not row.first
+            and index not in known
         }
         if not bounds:
             return {}

@@ -98,6 +98,14 @@ class Chain:
         self._tokens = tokens
         self.plan = StagePlan.of(self.settings, whose.vocabulary.size)
         """How it is run over a few candidates of a row."""
+        self.plain = (
+            self.plan.plain
+            and not sampling.bans
+            and not sampling.ideal_length
+            and not self.settings.banned
+        )
+        """Whether at every place it bars special tokens alone, and leaves all others or the best
+        of them."""
 
     def draw(
         self,

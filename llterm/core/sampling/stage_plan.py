@@ -59,6 +59,13 @@ class StagePlan:
             return cls(single, temperature, rest[0], rest[1:])
         return cls(single, temperature, None, rest)
 
+    @property
+    def plain(self) -> bool:
+        """Whether all logits are divided alike, if at all, and all candidates or the best left."""
+        stages = (*self.single, *([self.bound] if self.bound else ()), *self.rest)
+        fixed = not self.rest or self.bound is not None
+        return fixed and len(stages) <= 1 and all(name == "temperature" for name, _ in stages)
+
     def best(self, settings: SamplerSettings) -> int:
         """How many of a row's best are to be looked at; 0 where that is no matter of number."""
         if self.bound is None or self.bound[0] not in ("top_k", "temperature"):
