@@ -1,5 +1,5 @@
-"""Thousands of requests at the real `llterm serve`, many cut short, wrong or of killed clients: none
-is lost, doubled or crossed, and every slot is free at the end."""
+"""Thousands of requests at the real `llterm serve`, many cut short, wrong or of killed clients:
+none is lost, doubled or crossed, and every slot is free at the end."""
 
 from __future__ import annotations
 
@@ -294,7 +294,8 @@ async def test_no_request_of_a_crowd_is_lost_doubled_or_crossed(tmp_path: Path) 
                 assert await crowd.whole(number) == crowd.alone[number]
             await crowd.idle()
             figures = await crowd.figures()
-        log.info("%d requests, %d answered; %d KiB, then %d", REQUESTS, crowd.answered, settled, grown)  # fmt: skip
+        log.info("%d asked, %d answered", REQUESTS, crowd.answered)
+        log.info("%d KiB, then %d", settled, grown)
         assert figures["llterm:requests_total"] <= REQUESTS + 2 * KINDS
         assert grown <= settled * MOST_GROWTH
         code, said = program.end(signal.SIGTERM)
