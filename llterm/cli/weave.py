@@ -18,6 +18,7 @@ from llterm.errors import UsageError
 from llterm.jobs.inputs import argument_text, is_loom, read_text
 from llterm.output import say
 from llterm.regular_file import present
+from llterm.served_addresses import already_served
 
 if TYPE_CHECKING:
     from llterm.core.query import Backend
@@ -64,6 +65,8 @@ def _launch(arguments: WeaveArguments, config: Config) -> Launch:
 
     models = arguments.models if arguments.recipe is not None else (config.model,)
     for known in [find_model(model, config) for model in models]:
+        if note := already_served(known.name, known.path):
+            config = replace(config, notices=(*config.notices, f"{note}."))
         if known.path is not None:
             from llterm.backends.llamacpp.gguf_header import check_gguf
 

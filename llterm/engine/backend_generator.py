@@ -59,6 +59,14 @@ class BackendGenerator:
     def room(self) -> int:
         return self._backend.capabilities.context
 
+    @property
+    def running(self) -> int:
+        return self._turns.running
+
+    @property
+    def waiting(self) -> int:
+        return self._turns.waiting
+
     async def generate(
         self, request: GenerationRequest
     ) -> AsyncGenerator[GeneratedToken | GenerationEnd]:

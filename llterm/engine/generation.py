@@ -93,6 +93,14 @@ class Generator(Protocol):
     def room(self) -> int:
         """Most tokens of a prompt and what is drawn after it."""
 
+    @property
+    def running(self) -> int:
+        """Requests that are drawn now."""
+
+    @property
+    def waiting(self) -> int:
+        """Requests that wait until others have ended."""
+
     def generate(
         self, request: GenerationRequest
     ) -> AsyncGenerator[GeneratedToken | GenerationEnd]:

@@ -14,10 +14,15 @@ class RequestTurns:
     """Lets a number of requests run at once; the others wait, each asker's in their order."""
 
     def __init__(self, running: int, waiting: int) -> None:
-        self._free = running
+        self._free = self._most_running = running
         self._most_waiting = waiting
         self._queues: dict[str, deque[asyncio.Future[None]]] = {}
         """By asker; whoever was let in last stands last."""
+
+    @property
+    def running(self) -> int:
+        """Requests that have a turn."""
+        return self._most_running - self._free
 
     @property
     def waiting(self) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from llterm.engine.generation import Generator
 from llterm.serve.drawn_choices import DrawnChoice
 
 
@@ -25,12 +26,16 @@ class RequestCounts:
         self.drawn_tokens += sum(len(choice.tokens) for choice in choices)
         self.cached_tokens += sum(choice.end.cached for choice in choices if choice.end)
 
-    def text(self, under_way: int) -> str:
-        """In Prometheus's format, version 0.0.4."""
+    def text(self, under_way: int, generators: Sequence[Generator]) -> str:
+        """In Prometheus's format, version 0.0.4. `under_way`: requests, of all generators."""
         rows = (
             ("counter", "llamacpp:prompt_tokens_total", "Prompt tokens.", self.prompt_tokens),
             ("counter", "llamacpp:tokens_predicted_total", "Tokens drawn.", self.drawn_tokens),
             ("gauge", "llamacpp:requests_processing", "Requests under way.", under_way),
+            ("gauge", "llamacpp:requests_deferred", "Texts that wait until others have ended.",
+             sum(generator.waiting for generator in generators)),
+            ("gauge", "llterm:slots_taken", "Texts that are drawn.",
+             sum(generator.running for generator in generators)),
             ("counter", "llterm:cached_tokens_total", "Prompt tokens that were not evaluated.",
              self.cached_tokens),
             ("counter", "llterm:requests_total", "Requests that drew.", self.requests),

@@ -11,7 +11,8 @@ import ipaddress
 import re
 import secrets
 import socket
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Collection, Sequence
+from contextlib import suppress
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -31,6 +32,9 @@ _FOR_BROWSERS = {
     "Access-Control-Max-Age": "600",
     "Access-Control-Expose-Headers": "X-Request-Id",
 }
+_MOST_READ_AWAY = 64 << 20
+_READ_AWAY_SECONDS = 5.0
+"""Bytes and time that a body may take whose request is refused already."""
 WHOSE = "llterm.whose"
 """Where a scope says who asks: no key, a short form of its digest."""
 
@@ -57,7 +61,7 @@ class NameGate:
 
 
 class ErrorGate:
-    """Turns whatever is raised into an answer."""
+    """Turns whatever is raised into an answer, and lets a client that is still sending read it."""
 
     def __init__(self, app: ASGIApp, counts: RequestCounts) -> None:
         self._app = app
@@ -65,30 +69,55 @@ class ErrorGate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         begun = False
+        sending = scope["method"] == "POST" and "expect" not in Headers(scope=scope)
 
         async def noted(message: Message) -> None:
             nonlocal begun
             begun = True
             await send(message)
 
+        async def body() -> Message:
+            nonlocal sending
+            message = await receive()
+            sending = sending and message.get("more_body", False)
+            return message
+
         try:
-            await self._app(scope, receive, noted)
+            await self._app(scope, body, noted)
         except ClientGone:
             return
         except Exception as error:  # noqa: BLE001  (a client is told of any, in the shape it reads)
             self._counts.errors += 1
             answer = error_answer(error)
             if not begun:
-                await send_answer(answer, send)
+                await send_answer(answer, send, _read_away(body) if sending else None)
 
 
-async def send_answer(answer: ErrorAnswer, send: Send) -> None:
-    """An error's answer, whole."""
+async def _read_away(receive: Receive) -> None:
+    """Take the rest of a body that nobody wants: a connection that is closed before is a reset to
+    its client, which takes the answer with it."""
+    size = 0
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_READ_AWAY_SECONDS):
+            while size < _MOST_READ_AWAY:
+                message = await receive()
+                size += len(message.get("body", b""))
+                if not message.get("more_body"):
+                    return
+
+
+async def send_answer(
+    answer: ErrorAnswer, send: Send, before_end: Awaitable[None] | None = None
+) -> None:
+    """An error's answer, whole; its end comes after what is awaited before."""
     headers = {"content-type": "application/json", "content-length": str(len(answer.json))}
     headers |= {name.lower(): value for name, value in answer.headers.items()}
     raw = [(name.encode(), value.encode("latin-1", "replace")) for name, value in headers.items()]
     await send({"type": "http.response.start", "status": answer.status, "headers": raw})
-    await send({"type": "http.response.body", "body": answer.json})
+    await send({"type": "http.response.body", "body": answer.json, "more_body": True})
+    if before_end is not None:
+        await before_end
+    await send({"type": "http.response.body", "body": b""})
 
 
 class HostGate:

@@ -168,7 +168,9 @@ async def _metrics(state: ServerState, scope: Scope, receive: Receive, send: Sen
     if not state.metrics:
         raise ApiError(404, "Metrics are not served", "They are off.",
                        "Start the server with --metrics.", code="metrics_off")  # fmt: skip
-    await send_text(state.counts.text(state.open.count), "text/plain; version=0.0.4", send)
+    generators = [model.generator for model in state.models.models]
+    text = state.counts.text(state.open.count, generators)
+    await send_text(text, "text/plain; version=0.0.4", send)
 
 
 ROUTES: tuple[ServerRoute, ...] = (

@@ -23,6 +23,7 @@ from llterm.serve.request_rules import RequestRules
 from llterm.serve.routes import ServerState
 from llterm.serve.serve_limits import ServeLimits
 from llterm.serve.served_models import ServedModel, ServedModels, open_served
+from llterm.served_addresses import already_served, announced
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +89,10 @@ async def run_server(
     serve = request.config.serve
     limits, aliases = limits_of(serve), aliases_of(serve)
     if serve.preset not in request.config.presets:
-        known = ", ".join(request.config.presets)
-        raise UsageError(f"There is no preset {serve.preset}", "", f"Known are {known}.")
-    names = [find_model(name, request.config).name for name, _ in request.models]
+        presets = ", ".join(request.config.presets)
+        raise UsageError(f"There is no preset {serve.preset}", "", f"Known are {presets}.")
+    known = [find_model(name, request.config) for name, _ in request.models]
+    names = [model.name for model in known]
     if len(set(names)) < len(names):
         raise UsageError("Two models have one name", ", ".join(names), "Name them in llterm.toml.")
     async with AsyncExitStack() as stack:
@@ -99,6 +101,9 @@ async def run_server(
         else:
             at = listening(serve.host, serve.port)
             stack.callback(at.close)
+        for each in known:
+            if note := already_served(each.name, each.path):
+                listener.warn(note)
         models: list[ServedModel] = []
         for name, (typed, settings) in zip(names, request.models, strict=True):
             backend = await open_model(
@@ -118,6 +123,8 @@ async def run_server(
             names, aliases, _address(serve, at), serve.socket, new_key, keyed=bool(keys)
         )
         app = application(state, access)
+        files = [each.path for each in known if each.path is not None]
+        stack.enter_context(announced(start.address or f"socket {serve.socket}", files))
         await HttpServer(app, limits, state.open, lambda: begun(start)).serve(sockets=[at])
 
 

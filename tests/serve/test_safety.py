@@ -117,6 +117,27 @@ async def test_only_json_is_taken_and_only_so_much() -> None:
         assert told(await api.client.post(PATH, content=parts(), headers=json))[0] == 413
 
 
+@pytest.mark.parametrize(
+    ("path", "headers", "status"),
+    [
+        (PATH, {}, 413),
+        (PATH, {"Content-Type": "text/plain"}, 415),
+        (PATH, {"X-Api-Key": "wrong"}, 401),
+        (PATH, {"Host": "thief.example"}, 403),
+        ("/nothing", {"Content-Type": "text/plain"}, 415),
+    ],
+)
+async def test_a_refusal_is_read_by_who_still_sends(
+    path: str, headers: Mapping[str, str], status: int
+) -> None:
+    access = Access(keys=(Secret("k"),))
+    async with served(access=access, limits=ServeLimits(body=2000, drain_seconds=0)) as api:
+        given = {"Content-Type": "application/json", "X-Api-Key": "k", **headers}
+        for _ in range(5):
+            answer = await api.client.post(path, content=b" " * (5 << 20), headers=given)
+            assert told(answer)[0] == status
+
+
 async def raw(api: ServedApi, data: bytes) -> bytes:
     """All that the server answers to these bytes until it closes the connection."""
     reader, writer = await asyncio.open_connection("127.0.0.1", api.port)
