@@ -1,4 +1,4 @@
-"""A second llterm is told that a model is served already; what a server left behind says nothing."""
+"""A second llterm is told that a model is served; what a server left behind says nothing."""
 
 from __future__ import annotations
 

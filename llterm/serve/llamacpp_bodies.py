@@ -16,6 +16,9 @@ MixedPrompt = str | list[str | TokenId | list[str | TokenId]]
 """A text, or texts and token ids in a row; or a list of such lists and texts."""
 
 
+AnswerPaths = Annotated[tuple[Annotated[str, Meta(max_length=200)], ...], Meta(max_length=64)]
+
+
 class _LlamaCppFields(BodyBase, kw_only=True, forbid_unknown_fields=True):
     """A text, or several, to go on with, in llama.cpp's words."""
 
@@ -37,6 +40,8 @@ class _LlamaCppFields(BodyBase, kw_only=True, forbid_unknown_fields=True):
     """GBNF, or Lark."""
     json_schema: dict[str, Any] | Source | None = None
     return_tokens: bool = False
+    response_fields: AnswerPaths = ()
+    """The only ones of a whole answer's fields to tell; `a/b` is field b of a."""
 
     cache_prompt: Any = None
     id_slot: Any = None
@@ -48,7 +53,6 @@ class _LlamaCppFields(BodyBase, kw_only=True, forbid_unknown_fields=True):
     t_max_predict_ms: Any = None
     n_discard: Any = None
     lora: Any = None
-    response_fields: Any = None
     return_progress: Any = None
     prompt_logprobs: Any = None
     image_data: Any = None
@@ -62,7 +66,6 @@ NEUTRAL_ONLY: Mapping[str, tuple[Any, ...]] = {
     "t_max_predict_ms": (0, -1),
     "n_discard": (0,),
     "lora": ([],),
-    "response_fields": ([],),
     "return_progress": (False,),
     "prompt_logprobs": (),
     "image_data": ([],),

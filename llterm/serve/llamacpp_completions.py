@@ -133,7 +133,7 @@ async def complete_llamacpp(plan: LlamaCppPlan) -> Answer | list[Answer]:
     async with aclosing(draw_choices(plan.model.generator, plan.choices)) as steps:
         async for _ in steps:
             pass
-    answers: list[Answer] = [_final(plan, choice) for choice in plan.choices]
+    answers = [_of_fields(plan, _final(plan, choice)) for choice in plan.choices]
     return answers[0] if plan.single else answers
 
 
@@ -144,7 +144,7 @@ async def stream_llamacpp(plan: LlamaCppPlan) -> AsyncGenerator[Answer]:
             if isinstance(drawn, GenerationEnd):
                 if text:
                     yield _part(plan, choice, text, [])
-                yield {**_final(plan, choice), "content": "", "tokens": []}
+                yield _of_fields(plan, {**_final(plan, choice), "content": "", "tokens": []})
             elif text or plan.body.n_probs or plan.body.return_tokens:
                 yield _part(plan, choice, text, [drawn])
 
@@ -195,6 +195,23 @@ def _final(plan: LlamaCppPlan, choice: DrawnChoice) -> dict[str, Any]:
     if plan.body.n_probs and not plan.body.stream:
         answer["completion_probabilities"] = _probabilities(plan, choice.tokens)
     return answer
+
+
+def _of_fields(plan: LlamaCppPlan, answer: Mapping[str, Any]) -> Answer:
+    """What is to be told of a whole answer, by the paths that it was asked by."""
+    if not plan.body.response_fields:
+        return answer
+    fields: dict[str, Any] = {}
+    for path in plan.body.response_fields:
+        value: Any = answer
+        for name in path.split("/"):
+            value = value.get(name, _ABSENT) if isinstance(value, Mapping) else _ABSENT
+        if value is not _ABSENT:
+            fields[path] = value
+    return fields
+
+
+_ABSENT = object()
 
 
 def _settings(plan: LlamaCppPlan, choice: DrawnChoice) -> Answer:

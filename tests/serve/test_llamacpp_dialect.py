@@ -51,6 +51,21 @@ async def test_a_stream_adds_up_with_the_probabilities_of_each_token(api: Served
         assert len(row["probs"]) == 3, "the names of before 2025, for LLooM"
 
 
+async def test_only_the_fields_that_are_asked_for_are_told(api: ServedApi) -> None:
+    paths = ["content", "timings/prompt_n", "generation_settings/seed", "no/such", "content/x"]
+    whole = await api.ask(PATH, prompt=OLD, n_predict=4, seed=5)
+    assert await api.ask(PATH, prompt=OLD, n_predict=4, seed=5, response_fields=paths) == {
+        "content": whole["content"],
+        "timings/prompt_n": whole["timings"]["prompt_n"],
+        "generation_settings/seed": 5,
+    }
+    *parts, final = await api.streamed(
+        PATH, prompt=OLD, n_predict=4, seed=5, response_fields=["stop_type"]
+    )
+    assert "".join(part["content"] for part in parts) == whole["content"]
+    assert final == {"stop_type": whole["stop_type"]}
+
+
 async def test_what_the_chain_left_is_told_on_demand(api: ServedApi) -> None:
     answer = await api.ask(
         PATH, prompt=OLD, n_predict=4, seed=5, n_probs=10, top_k=2, post_sampling_probs=True
@@ -86,7 +101,7 @@ async def test_what_is_not_obeyed_is_refused_by_name_unless_it_asks_for_nothing(
 ) -> None:
     for field, value in (
         ("t_max_predict_ms", 5), ("n_indent", 2), ("min_keep", 1), ("lora", [{"id": 0}]),
-        ("response_fields", ["content"]), ("image_data", [1]), ("n_discard", -1),
+        ("image_data", [1]), ("n_discard", -1),
     ):  # fmt: skip
         status, error = await api.refused(PATH, prompt=OLD, **{field: value})
         assert (status, error["param"]) == (400, field)
