@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import llterm
-from llterm import paths
+from llterm import paths, served_addresses
 from llterm.backends import caches
 from llterm.backends.llamacpp import kernel_trial, model_trial
 from llterm.backends.llamacpp.loader import LlamaSettings
@@ -59,7 +59,15 @@ def _kernels(path: Path) -> object:
     return kernel_trial.remembered_kernels(BUNDLED, LlamaSettings())
 
 
+def _served(path: Path) -> object:
+    with served_addresses.announced("http://127.0.0.1:1", []):
+        (note,) = (paths.state_dir() / "served").glob("*.json")
+        note.write_bytes(path.read_bytes())
+        return served_addresses.served_at(BUNDLED)
+
+
 READERS: dict[str, Callable[[Path], object]] = {
+    "served_addresses.py _read": _served,
     "session/loom_models.py _read": _chosen,
     "session/looms.py deleted": _deleted,
     "session/looms.py recent_looms": _recent,
