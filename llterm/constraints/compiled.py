@@ -95,7 +95,7 @@ class Compiled:
         self.texts = constraint.texts
         """All that may be written, where these are a few texts; else empty."""
         self._size = vocabulary.size
-        self._ends = end_ids(vocabulary)
+        self._ends = [*end_ids(vocabulary)]
         self._states: _Recent[Tail, _MatcherState] = _Recent(KEPT_STATES)
         self._lock = threading.Lock()
         self._root = self._start(vocabulary)
