@@ -37,7 +37,7 @@ def announced(address: str, files: Sequence[Path]) -> Iterator[None]:
             path.unlink()
         handle = os.open(path, _OPEN | os.O_CREAT | os.O_EXCL, 0o600)
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        told = {"address": address, "files": [str(file.resolve()) for file in files]}
+        told = {"address": address, "files": [os.path.realpath(file) for file in files]}
         os.write(handle, json_text(told, bytes_kept=True).encode())
     except OSError as error:
         log.warning("%s could not be written: %s", path, error)
@@ -53,7 +53,7 @@ def announced(address: str, files: Sequence[Path]) -> Iterator[None]:
 def served_at(file: Path) -> str:
     """The address at which a server of this machine serves this model file; empty where none is
     known to."""
-    wanted = str(file.resolve())
+    wanted = os.path.realpath(file)
     with suppress(OSError):
         for note in sorted(_folder().glob("*.json")):
             if _is_held(note):
