@@ -82,7 +82,7 @@ def _rows(path: Path, streams: Streams, chains: dict[str, Chain]) -> list[Row]:
         decodes.append(seconds)
         for name, chain in chains.items():
             rows = [
-                RowToDraw(chain, Situation(context), line=line)
+                RowToDraw(chain, Situation(context), line=line, tokens=np.array(context))
                 for line, context in enumerate(streams.contexts)
             ]
             start = time.perf_counter()

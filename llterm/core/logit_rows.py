@@ -7,6 +7,7 @@ less than a call of Python.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ Flags = NDArray[np.bool_]
 Numbers = NDArray[np.floating[Any]]
 
 BLOCK = 1 << 17
-"""Numbers worked on at a time: half a megabyte, and never less than a row."""
+"""Numbers worked on at a time: half a megabyte."""
 _TAKEN = 1 << 25
 """Most numbers of whole rows that are taken from a model at a time: 128 MiB."""
 _MOST_ROWS = 256
@@ -29,6 +30,10 @@ _DEEPEST = np.float32(-200)
 """Far below what float32 can tell from a probability of 0; times 0 it is 0, as −∞ is not."""
 _GROUPS = 8
 """Groups of ids a wanted one, in which `best_ids_of_rows` looks for the largest."""
+
+
+GROUP = 64
+GROUP_ERROR = GROUP * 2.0**-24
 
 
 class RowScratch:
@@ -40,6 +45,7 @@ class RowScratch:
     def __init__(self) -> None:
         self._floats: dict[str, Floats] = {}
         self._flags: Flags = np.empty(0, np.bool_)
+        self._integers: Integers = np.empty(0, np.int64)
 
     def floats(self, name: str, shape: tuple[int, int]) -> Floats:
         """Room of this shape; what was in the room of that name is gone."""
@@ -48,6 +54,12 @@ class RowScratch:
         if room is None or len(room) < count:
             room = self._floats[name] = np.empty(count, np.float32)
         return room[:count].reshape(shape)
+
+    def integers(self, count: int) -> Integers:
+        """The one room for integers."""
+        if len(self._integers) < count:
+            self._integers = np.empty(count, np.int64)
+        return self._integers[:count]
 
     def flags(self, shape: tuple[int, int]) -> Flags:
         """The one room for flags."""
@@ -62,9 +74,10 @@ def rows_at_once(size: int) -> int:
     return min(_MOST_ROWS, max(_TAKEN // max(size, 1), 1))
 
 
-def blocks(count: int, size: int) -> list[slice]:
-    """Slices of `count` rows of `size` numbers, to be worked on one after the other."""
-    step = max(BLOCK // max(size, 1), 1)
+def blocks(count: int, size: int, numbers: int = BLOCK) -> list[slice]:
+    """Slices of `count` rows of `size` numbers, to be worked on one after the other: so many
+    numbers at a time, and never less than a row."""
+    step = max(numbers // max(size, 1), 1)
     return [slice(start, min(start + step, count)) for start in range(0, count, step)]
 
 
@@ -79,6 +92,34 @@ def exponentials(
     shifted = np.subtract(logits, best[:, None], out=scratch.floats("shifted", logits.shape))
     powers = np.exp(shifted, out=scratch.floats("powers", logits.shape))
     return shifted, powers, powers.sum(axis=1, dtype=np.float64)
+
+
+def sums_of_groups(powers: Floats) -> Reals:
+    """Of each row the sums of `GROUP` numbers after another, from 0, the last of what is left;
+    taken in float32, so each may be wrong by `GROUP_ERROR` of itself."""
+    height, size = powers.shape
+    whole = size - size % GROUP
+    sums = np.empty((height, whole // GROUP + 1))
+    sums[:, :-1] = np.einsum("ijk->ij", powers[:, :whole].reshape(height, -1, GROUP))
+    sums[:, -1] = powers[:, whole:].sum(axis=1)
+    return sums
+
+
+def same_of_rows(ids: Sequence[Integers]) -> Iterator[tuple[Integers, Integers]]:
+    """The rows, by index, that have the very same array of ids, and that array."""
+    rows: dict[int, list[int]] = {}
+    for row, own in enumerate(ids):
+        rows.setdefault(id(own), []).append(row)
+    return ((np.array(same), ids[same[0]]) for same in rows.values())
+
+
+def set_in_rows(values: NDArray[Any], ids: Sequence[Integers], value: float) -> None:
+    """Set the numbers of each row's ids."""
+    for rows, own in same_of_rows(ids):
+        if len(rows) == len(values):
+            values[:, own] = value
+        else:
+            values[rows[:, None], own] = value
 
 
 def moments(shifted: Floats, powers: Floats, totals: Reals, scratch: RowScratch,

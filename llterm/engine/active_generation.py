@@ -6,6 +6,9 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+from numpy.typing import NDArray
+
 from llterm.constraints.compiled import ConstraintWalk
 from llterm.core.distribution import Mask
 from llterm.core.sampling.row_draws import RowDraw, RowToDraw
@@ -47,6 +50,8 @@ class ActiveGeneration:
     forced: Sequence[tuple[str, Stage]] = ()
     """Stages that drop the tokens after which the constraint leaves banned phrases alone."""
     drawn: Tail = ()
+    _all: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    """Its prompt, what was drawn, and room for what may yet be."""
     _text: DrawnText = field(default_factory=DrawnText)
     _story: bytes = b""
     _tokens: RequestTokens | None = None
@@ -55,6 +60,8 @@ class ActiveGeneration:
     def begin(self, chain: Chain, vocabulary: Vocabulary, ends: Tail) -> None:
         """Everything that is drawn with is at hand. `ends`: the ids that end a text."""
         self.chain = chain
+        self._all = np.zeros(len(self.request.prompt) + self.most, np.int64)
+        self._all[: len(self.request.prompt)] = self.request.prompt
         self._tokens = RequestTokens(self.request, ends, vocabulary.size)
         self._text_end = TextEnd(self.request, vocabulary)
         self._story = text_bytes(vocabulary, self.request.prompt[-STORY:])[-STORY:]
@@ -87,6 +94,7 @@ class ActiveGeneration:
             top=request.top,
             watched=request.watched,
             kept=request.kept,
+            tokens=self._all[: len(request.prompt) + self._text.count],
         )
 
     def took(
@@ -95,6 +103,7 @@ class ActiveGeneration:
         """Its next token, and its end where that is one; the end alone where nothing may follow."""
         if draw is None:
             return [self._end("stuck")]
+        self._all[len(self.request.prompt) + self._text.count] = draw.id
         self._text.count += 1
         self._text.mirostat = draw.mirostat
         self.drawn += (draw.id,)

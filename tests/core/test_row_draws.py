@@ -8,10 +8,21 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
+from llterm.core.logit_rows import RowScratch, exponentials
 from llterm.core.sampling.row_draws import RowToDraw
 from llterm.core.sampling.sampler_chain import Situation
 from llterm.core.sampling.sampler_settings import PRESETS, SamplerSettings, Sampling
-from tests.helpers.drawn_rows import ByteByByte, Rows, any_logits, any_rows, assert_alike, together
+from llterm.core.sampling.stage_types import log_softmax
+from llterm.core.sampling.truncated_rows import GUESSES, BlockFacts, TruncatedRow, truncated
+from tests.helpers.drawn_rows import (
+    ByteByByte,
+    Rows,
+    any_logits,
+    any_rows,
+    assert_alike,
+    together,
+    whole,
+)
 from tests.helpers.known_tokens import chain_of
 
 
@@ -38,3 +49,24 @@ def test_rows_without_a_seed_are_drawn_as_chance_has_it() -> None:
     rows = Rows(np.zeros((64, 700), np.float32), [RowToDraw(chain, Situation(()))] * 64)
     ids = {row.id for row in together(rows) if row is not None}
     assert len(ids) > 32
+
+
+@pytest.mark.parametrize("preset", ["reliable", "balanced", "creative"])
+def test_what_a_preset_keeps_is_told_by_the_candidates_near_the_best(preset: str) -> None:
+    vocabulary, rng = ByteByByte(5000), np.random.default_rng(4)
+    chain = chain_of(vocabulary, Sampling(replace(PRESETS[preset], seed=1), preset))
+    logits = np.array([-1.2 * np.log(1 + rng.permutation(5000)) for _ in range(64)], np.float32)
+    scratch, best = RowScratch(), logits.max(axis=1)
+    shifted, _, totals = exponentials(logits, best, scratch)
+    facts = BlockFacts(shifted, best.astype(np.float64), totals, np.log(totals))
+    contexts = [tuple(rng.integers(5000, size=40).tolist()) for _ in range(64)]
+    places = [Situation(context) for context in contexts]
+    rows = [TruncatedRow(chain, at, None, chain.dropped(at)) for at in places]
+    sure, left = truncated(facts, rows, GUESSES[1], scratch)
+    assert sure.tolist() == list(range(64))
+    kept = [left.of_row(place) for place in range(64)]
+    ladders = [chain.ladder(whole(row, 0), at) for row, at in zip(logits, places, strict=True)]
+    for candidates, ladder in zip(kept, ladders, strict=True):
+        assert candidates.ids.tolist() == ladder.ids[ladder.kept].tolist()
+        p = np.exp(log_softmax(candidates.logits))
+        assert p == pytest.approx(ladder.p_final[ladder.kept], rel=1e-9)

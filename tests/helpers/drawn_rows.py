@@ -167,12 +167,14 @@ def _some(rng: np.random.Generator, size: int, share: float) -> Bits:
 
 
 def assert_alike(drawn: Rows) -> None:
-    """Together each row gives what it gives alone; probabilities to a part in 25,000."""
-    for row, alone in zip(together(drawn), one_by_one(drawn), strict=True):
+    """Together each row gives what it gives alone. Probabilities are sums in another order; where a
+    chain keeps all candidates their sum is taken in float32, by which a part in 25,000 may go."""
+    alike = zip(drawn.rows, together(drawn), one_by_one(drawn), strict=True)
+    for asked, row, alone in alike:
         if row is None or alone is None:
             assert row is alone
         else:
-            assert row.p == pytest.approx(alone.p, rel=4e-5)
+            assert row.p == pytest.approx(alone.p, rel=4e-5 if asked.chain.plain else 1e-9)
             assert replace(row, p=alone.p) == alone
 
 

@@ -10,7 +10,7 @@ from llterm.core.distribution import Bits, Ids, Reals
 from llterm.core.sampling.sampler_settings import SamplerSettings
 from llterm.core.sampling.stage_types import Position, Stage
 
-_LARGEST = 1e150
+LARGEST = 1e150
 """Of a logit: its square, and a sum of those, are still numbers."""
 
 
@@ -35,7 +35,7 @@ class Candidates(NamedTuple):
         kept = step.logits[step.keep]
         if step.logits is not self.logits:
             # The ends of a knob's range may leave that of numbers.
-            kept = np.minimum(np.maximum(kept, -_LARGEST), _LARGEST)
+            kept = np.minimum(np.maximum(kept, -LARGEST), LARGEST)
         return some_left(name, Candidates(self.ids[step.keep], kept)), step.keep
 
 

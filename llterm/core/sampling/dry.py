@@ -62,14 +62,15 @@ def breaker_tokens(
 
 
 def dry(settings: SamplerSettings, ids: Ids, logits: Reals, position: Position) -> StageResult:
-    context = newest(position.context, settings.dry_penalty_last_n)
-    return keep_all(logits - looked_up(_penalties(settings, context, position.breakers), ids))
+    penalties = dry_penalties(settings, position.context, position.breakers)
+    return keep_all(logits - looked_up(penalties, ids))
 
 
-def _penalties(
+def dry_penalties(
     settings: SamplerSettings, context: Sequence[int], breakers: Breakers
 ) -> dict[int, float]:
     """What each token loses that would go on with a repetition."""
+    context = newest(context, settings.dry_penalty_last_n)
     allowed = settings.dry_allowed_length
     reach = _reach(context, breakers)
     if len(context) <= allowed or reach < allowed:

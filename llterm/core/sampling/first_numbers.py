@@ -14,16 +14,20 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from llterm.core.distribution import Reals
+
 _POOL = 4
 WORD = 1 << 32
 """Below this the integers of a seed must be."""
 _SHIFT = np.uint32(16)
 _LEFT, _RIGHT = np.uint32(0xCA01F9DD), np.uint32(0x4973F715)
-_PCG = 2549297995355413924 << 64 | 4865540595714422341
-_HALF = (1 << 64) - 1
-_WHOLE = (1 << 128) - 1
+_PCG_HIGH, _PCG_LOW = np.uint64(2549297995355413924), np.uint64(4865540595714422341)
+_ONE, _HALF, _LAST = np.uint64(1), np.uint64(32), np.uint64(63)
+_QUARTER = np.uint64(WORD - 1)
 
 Words = NDArray[np.uint32]
+Longs = NDArray[np.uint64]
+Long = tuple[Longs, Longs]
 
 
 def _constants(first: int, factor: int, count: int) -> Words:
@@ -51,8 +55,8 @@ def first_numbers(seeds: Sequence[tuple[int, int, int]]) -> list[float]:
         mixed = _LEFT * pool[others] - _RIGHT * hashed
         pool[others] = mixed ^ (mixed >> _SHIFT)
     words = _hashed(np.concatenate([pool, pool]), _GIVING).astype(np.uint64)
-    halves = words[::2] | words[1::2] << np.uint64(32)
-    return [_first(*state) for state in halves.T.tolist()]
+    numbers: list[float] = _firsts(*(words[::2] | words[1::2] << _HALF)).tolist()
+    return numbers
 
 
 def _hashed(values: Words, constants: Words) -> Words:
@@ -61,11 +65,27 @@ def _hashed(values: Words, constants: Words) -> Words:
     return np.asarray(hashed ^ (hashed >> _SHIFT), np.uint32)
 
 
-def _first(high: int, low: int, stream_high: int, stream_low: int) -> float:
-    """PCG64's first number from what seeds it."""
-    step = ((stream_high << 64 | stream_low) << 1 | 1) & _WHOLE
-    state = (step + (high << 64 | low)) & _WHOLE
+def _firsts(high: Longs, low: Longs, stream_high: Longs, stream_low: Longs) -> Reals:
+    """PCG64's first number from what seeds it; all numbers of 128 bits are in halves."""
+    step = stream_high << _ONE | stream_low >> _LAST, stream_low << _ONE | _ONE
+    state = _sum(step, (high, low))
     for _ in range(2):
-        state = (state * _PCG + step) & _WHOLE
-    bits, turn = (state >> 64) ^ (state & _HALF), state >> 122
-    return (((bits >> turn | bits << (64 - turn)) & _HALF) >> 11) * 2.0**-53
+        state = _sum(_times_pcg(*state), step)
+    high, low = state
+    bits, turn = high ^ low, high >> np.uint64(58)
+    turned = bits >> turn | bits << ((~turn + _ONE) & _LAST)
+    return np.asarray((turned >> np.uint64(11)) * 2.0**-53, np.float64)
+
+
+def _sum(first: Long, second: Long) -> Long:
+    low = first[1] + second[1]
+    return first[0] + second[0] + (low < first[1]), low
+
+
+def _times_pcg(high: Longs, low: Longs) -> Long:
+    """128 bits of the product with PCG's factor: that of the low halves in full, by quarters."""
+    left, right = low >> _HALF, low & _QUARTER
+    far, near = _PCG_LOW >> _HALF, _PCG_LOW & _QUARTER
+    middle = (right * near >> _HALF) + (left * near & _QUARTER) + (right * far & _QUARTER)
+    carried = left * far + (left * near >> _HALF) + (right * far >> _HALF) + (middle >> _HALF)
+    return carried + low * _PCG_HIGH + high * _PCG_LOW, low * _PCG_LOW

@@ -9,12 +9,11 @@ of the row.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
 
 from llterm.core.distribution import Bits, Ids, Reals
 from llterm.core.logit_rows import (
@@ -24,17 +23,19 @@ from llterm.core.logit_rows import (
     best_ids_of_rows,
     blocks,
     exponentials,
-    floors_of_rows,
 )
 from llterm.core.sampling.candidates import Candidates, NoCandidateLeft, some_left
 from llterm.core.sampling.first_numbers import WORD, first_numbers
 from llterm.core.sampling.ladder import Mirostat, drawn_place, generator
 from llterm.core.sampling.plain_draws import best_of_all, drawn_of_all
+from llterm.core.sampling.ragged_candidates import RaggedCandidates
 from llterm.core.sampling.sampler_chain import Chain, Situation
-from llterm.core.sampling.stage_plan import Unseen, bounded, mass_error
-from llterm.core.sampling.stage_types import Position, Stage, log_softmax
+from llterm.core.sampling.stage_types import Stage, log_softmax
+from llterm.core.sampling.truncated_rows import GUESSES, BlockFacts, TruncatedRow, truncated
 from llterm.core.tokens import Tail
 
+_BLOCK = 1 << 18
+"""Numbers worked on at a time: more than are read at a time, for a draw has many small steps."""
 _FEW = 512
 """Candidates whose probabilities are summed one after the other; of more, by groups first."""
 _GROUP = 64
@@ -61,6 +62,8 @@ class RowToDraw:
     """Ids whose logprob is to be told with it."""
     kept: int = 0
     """Candidates that the chain left to tell with it."""
+    tokens: Integers | None = None
+    """`at.context` as an array, where it is at hand: penalties count them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,24 +86,6 @@ class RowDraw:
 
 
 _NO_IDS: Integers = np.empty(0, np.int64)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Row:
-    """What one pass over a block finds of a row."""
-
-    shifted: Floats
-    """Logits below the best one, shape (vocabulary size,)."""
-    best: float
-    norm: float
-    """The natural log of the sum of e to the power of `shifted`."""
-
-    def logprobs(self, ids: Integers | slice) -> Floats:
-        """As a distribution of the row holds them."""
-        return np.asarray(self.shifted[ids] - np.float64(self.norm), np.float32)
-
-    def logits(self, ids: Integers | slice) -> Reals:
-        return self.logprobs(ids).astype(np.float64) + (self.best + self.norm)
 
 
 class _Chance:
@@ -142,7 +127,7 @@ class BlockDrawing:
         drawn: list[RowDraw | None] = []
         chances = self._chances(rows)
         with np.errstate(over="ignore"):
-            for part in blocks(len(rows), logits.shape[1]):
+            for part in blocks(len(rows), logits.shape[1], _BLOCK):
                 drawn += self._block(logits[part], best[part], rows[part], chances[part])
         return drawn
 
@@ -171,43 +156,47 @@ class BlockDrawing:
         chances: list[Callable[[], float]],
     ) -> list[RowDraw | None]:
         shifted, powers, totals = exponentials(logits, best, self._scratch)
-        norms = np.log(totals)
-        read = [
-            _Row(*facts)
-            for facts in zip(
-                shifted, best.tolist(), norms.tolist(), strict=True
-            )
-        ]  # fmt: skip
+        facts = BlockFacts(shifted, best.astype(np.float64), totals, np.log(totals))
         most = max(row.top for row in rows)
         tops = best_ids_of_rows(shifted, most, self._scratch) if most else None
-        plain = self._plain(shifted, powers, rows, chances)
-        near = self._near(shifted, totals, rows, plain)
-        drawn: list[RowDraw | None] = []
-        for index, (row, facts, chance) in enumerate(zip(rows, read, chances, strict=True)):
-            candidates = None
-            if index in plain:
-                id, p = plain[index]
-            else:
+        drawn: dict[int, _Drawn] = self._plain(shifted, powers, rows, chances)
+        drawn |= self._truncated(facts, rows, drawn.keys(), chances)
+        for index in range(len(rows)):
+            if index not in drawn:
                 try:
-                    candidates = _left(row, facts, near.get(index), chance)
+                    left = _left(rows[index], facts, index, chances[index])
                 except NoCandidateLeft:
-                    drawn.append(None)
                     continue
-                id, p = _chosen(candidates, chance)
-            drawn.append(
-                RowDraw(
-                    id,
-                    float(facts.logprobs(slice(id, id + 1))[0]),
-                    p,
-                    row.chain.mirostat_after(row.at, p),
-                    _top(facts, tops[index, : row.top]) if tops is not None and row.top else (),
-                    tuple(facts.logprobs(np.array(row.watched, np.int64)).tolist())
-                    if row.watched
-                    else (),
-                    _kept(candidates, row.kept) if candidates is not None else (),
-                )
-            )
-        return drawn
+                drawn[index] = _chosen(left, chances[index], rows[index].kept)
+        own = list(drawn)
+        ids = np.array([drawn[index][0] for index in own], np.int64)
+        raw = (shifted[own, ids] - facts.norms[own]).astype(np.float32)
+        logprobs = dict(zip(own, raw.tolist(), strict=True))
+        return [
+            self._told(row, facts, index, drawn[index], logprobs[index], tops)
+            if index in drawn
+            else None
+            for index, row in enumerate(rows)
+        ]
+
+    def _told(
+        self,
+        row: RowToDraw,
+        facts: BlockFacts,
+        index: int,
+        drawn: _Drawn,
+        logprob: float,
+        tops: Integers | None,
+    ) -> RowDraw:
+        id, p, kept = drawn
+        top: tuple[tuple[int, float], ...] = ()
+        if tops is not None and row.top:
+            best = tops[index, : row.top]
+            top = tuple(zip(best.tolist(), facts.logprobs(index, best).tolist(), strict=True))
+        watched: tuple[float, ...] = ()
+        if row.watched:
+            watched = tuple(facts.logprobs(index, np.array(row.watched, np.int64)).tolist())
+        return RowDraw(id, logprob, p, row.chain.mirostat_after(row.at, p), top, watched, kept)
 
     def _plain(
         self,
@@ -215,17 +204,17 @@ class BlockDrawing:
         powers: Floats,
         rows: Sequence[RowToDraw],
         chances: list[Callable[[], float]],
-    ) -> dict[int, tuple[int, float]]:
-        """Id and probability drawn of those rows, by index, whose chain leaves all or the best and
-        where that is sure. The powers are used up."""
+    ) -> dict[int, _Drawn]:
+        """What is drawn of those rows, by index, whose chain leaves all or the best and where that
+        is sure. The powers are used up."""
         plain = [
             index
             for index, row in enumerate(rows)
             if row.chain.plain and row.mask is None and not row.first and not row.kept
         ]
         barred = {index: _dropped(rows[index]) for index in plain}
-        best = [index for index in plain if rows[index].chain.plan.bound is not None]
-        hot = [index for index in plain if rows[index].chain.plan.bound is None]
+        best = [index for index in plain if rows[index].chain.plan.bound]
+        hot = [index for index in plain if not rows[index].chain.plan.bound]
         drawn: dict[int, tuple[int, float] | None] = {}
         if best:
             own = shifted if len(best) == len(rows) else shifted[best]
@@ -243,112 +232,93 @@ class BlockDrawing:
             for index, number in zip(hot, numbers.tolist(), strict=True):
                 # Where that was not sure it is drawn with the same number; there is no other.
                 chances[index] = partial(float, number)
-        return {index: placed for index, placed in drawn.items() if placed is not None}
+        return {index: (*placed, ()) for index, placed in drawn.items() if placed is not None}
 
-    def _near(
+    def _truncated(
         self,
-        shifted: Floats,
-        totals: Reals,
+        facts: BlockFacts,
         rows: Sequence[RowToDraw],
-        known: Container[int],
-    ) -> dict[int, _Near]:
-        """For each row whose chain keeps only some of its best, by index: these, and more; not for
-        those known already."""
-        size = shifted.shape[1]
-        bounds = {
-            index: row.chain.plan
-            for index, row in enumerate(rows)
-            if row.chain.plan.bound is not None
-            and row.mask is None
-            and not row.first
-            and index not in known
-        }
-        if not bounds:
-            return {}
-        indexes = list(bounds)
-        tempered = self._tempered(shifted, totals, rows, indexes)
-        floors = np.zeros(len(indexes), np.float32)
-        counts = [bounds[index].best(rows[index].chain.settings) for index in indexes]
-        for count in {count for count in counts if count}:
-            places = [place for place, each in enumerate(counts) if each == count]
-            own = shifted[[indexes[place] for place in places]]
-            floors[places] = floors_of_rows(own, count, self._scratch)
-        for place, (index, count) in enumerate(zip(indexes, counts, strict=True)):
-            if not count:
-                settings = rows[index].chain.settings
-                floors[place] = -bounds[index].depth(settings, float(tempered[place]), size)
-        wanted = shifted if len(indexes) == len(rows) else shifted[indexes]
-        flags = np.greater_equal(wanted, floors[:, None], out=self._scratch.flags(wanted.shape))
-        row_of, ids = np.divmod(np.flatnonzero(flags), size)
-        ends = np.searchsorted(row_of, np.arange(1, len(indexes)))
-        parts = np.split(ids, ends)
-        return {
-            index: _Near(part, floor, total)
-            for index, part, floor, total in zip(
-                indexes, parts, floors, tempered.tolist(), strict=True
-            )
-        }
-
-    def _tempered(
-        self,
-        shifted: Floats,
-        totals: Reals,
-        rows: Sequence[RowToDraw],
-        indexes: Sequence[int],
-    ) -> Reals:
-        """Of each of these rows, the sum of e to the power of its logits below the best over its
-        chain's temperature, where the chain asks for it."""
-        sums = totals[list(indexes)]
-        hot = [
-            place
-            for place, index in enumerate(indexes)
-            if (plan := rows[index].chain.plan).temperature != 1
-            and plan.bound is not None
-            and plan.bound[0] == "top_p"
-        ]
-        if hot:
-            chosen = [indexes[place] for place in hot]
-            inverse = np.array([1 / rows[index].chain.plan.temperature for index in chosen])
-            powers = self._scratch.floats("powers", (len(chosen), shifted.shape[1]))
-            np.multiply(shifted[chosen], inverse.astype(np.float32)[:, None], out=powers)
-            sums[hot] = np.exp(powers, out=powers).sum(axis=1, dtype=np.float64)
-        return sums
+        known: Collection[int],
+        chances: list[Callable[[], float]],
+    ) -> dict[int, _Drawn]:
+        """What is drawn of those rows, by index, whose chain keeps only the best, and where it is
+        sure which; not of those known already."""
+        alike: dict[object, list[int]] = {}
+        for index, row in enumerate(rows):
+            if row.chain.plan.bound and row.mask is None and not row.first and index not in known:
+                alike.setdefault(row.chain.signature, []).append(index)
+        drawn: dict[int, _Drawn] = {}
+        for indexes in alike.values():
+            left = indexes
+            for guess in GUESSES[: None if rows[left[0]].chain.plan.bound == "top_p" else 1]:
+                own = [
+                    TruncatedRow(row.chain, row.at, row.tokens, _dropped(row))
+                    for row in (rows[index] for index in left)
+                ]
+                sure, candidates = truncated(facts.of(left), own, guess, self._scratch)
+                indexes = [left[place] for place in sure.tolist()]
+                drawn |= _chosen_of(candidates, indexes, rows, chances)
+                left = [index for index in left if index not in drawn]
+                if not left:
+                    break
+        return drawn
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Near:
-    """The candidates of a row that are not far below its best."""
-
-    ids: Integers
-    """Ascending."""
-    floor: np.float32
-    """All of them, and no others, are as good as this below the best."""
-    total: float
-    """See `BlockDrawing._tempered`."""
+_Drawn = tuple[int, float, tuple[tuple[int, float], ...]]
+"""Id, probability, and the candidates that the chain left, where they are to be told."""
 
 
-def _left(
-    row: RowToDraw, facts: _Row, near: _Near | None, chance: Callable[[], float]
+def _chosen_of(
+    candidates: RaggedCandidates,
+    indexes: Sequence[int],
+    rows: Sequence[RowToDraw],
+    chances: list[Callable[[], float]],
+) -> dict[int, _Drawn]:
+    """Draws of what is left of these rows, once each is through the rest of its chain."""
+    drawn: dict[int, _Drawn] = {}
+    if not indexes:
+        return drawn
+    numbers: list[float] = []
+    for place, index in enumerate(indexes):
+        row, chance = rows[index], chances[index]
+        if row.chain.plan.apart:
+            left = _after(candidates.of_row(place), row, chance, row.chain.plan.apart)
+            drawn[index] = _chosen(left, chance, row.kept)
+            numbers.append(0.0)
+        else:
+            numbers.append(chance())
+    ids, p, sure = (each.tolist() for each in candidates.drawn(np.array(numbers)))
+    for place, index in enumerate(indexes):
+        if index in drawn:
+            continue
+        if not sure[place] or rows[index].kept:
+            number = partial(float, numbers[place])
+            drawn[index] = _chosen(candidates.of_row(place), number, rows[index].kept)
+        else:
+            drawn[index] = ids[place], p[place], ()
+    return drawn
+
+
+def _after(
+    candidates: Candidates,
+    row: RowToDraw,
+    chance: Callable[[], float],
+    stages: Sequence[tuple[str, Stage]],
 ) -> Candidates:
-    """What the chain leaves of a row. Raises NoCandidateLeft."""
-    chain, settings = row.chain, row.chain.settings
-    position = chain.position(row.at, chance)
-    rest: Sequence[tuple[str, Stage]] = chain.plan.rest
-    candidates = None
-    if row.mask is None and not row.first:
-        dropped, changed = _dropped(row), chain.changed(position)
-        if near is not None:
-            candidates = _kept_of_near(row, facts, near, dropped, changed, position)
-        if candidates is None:
-            candidates = _whole(row, facts, dropped, changed, position)
-            if chain.plan.bound is not None:
-                rest = (chain.plan.bound, *rest)
-    else:
-        candidates = _allowed(row, facts, position)
-        rest = (*chain.changing(row.at), *([chain.plan.bound] if chain.plan.bound else ()), *rest)
-    for name, stage in rest:
-        candidates, _ = candidates.after(name, stage, settings, position)
+    """What stages of its chain leave of a row's candidates. Raises NoCandidateLeft."""
+    position = row.chain.position(row.at, chance)
+    for name, stage in stages:
+        candidates, _ = candidates.after(name, stage, row.chain.settings, position)
     return candidates
+
+
+def _left(row: RowToDraw, facts: BlockFacts, index: int, chance: Callable[[], float]) -> Candidates:
+    """What the chain leaves of a whole row. Raises NoCandidateLeft."""
+    plan = row.chain.plan
+    if row.mask is None and not row.first:
+        return _after(_whole(row, facts, index, chance), row, chance, (*plan.together, *plan.apart))
+    stages = (*row.first, *row.chain.changing(row.at), *plan.together, *plan.apart)
+    return _after(_allowed(row, facts, index), row, chance, stages)
 
 
 def _dropped(row: RowToDraw) -> Integers:
@@ -357,60 +327,15 @@ def _dropped(row: RowToDraw) -> Integers:
     return np.union1d(dropped, row.barred) if len(row.barred) else dropped
 
 
-def _allowed(row: RowToDraw, facts: _Row, position: Position) -> Candidates:
-    """What a constraint and the first stages leave of all."""
-    finite = np.isfinite(facts.shifted)
+def _allowed(row: RowToDraw, facts: BlockFacts, index: int) -> Candidates:
+    """What a constraint leaves of all."""
+    finite = np.isfinite(facts.shifted[index])
     if row.mask is not None:
         finite &= row.mask
     finite[_dropped(row)] = False
     ids = np.flatnonzero(finite)
-    candidates = some_left("the constraint", _of(facts, ids))
-    for name, stage in row.first:
-        candidates, _ = candidates.after(name, stage, row.chain.settings, position)
-    return candidates
-
-
-def _of(facts: _Row, ids: Integers) -> Candidates:
-    return Candidates(ids.astype(np.int32), facts.logits(ids))
-
-
-def _kept_of_near(
-    row: RowToDraw,
-    facts: _Row,
-    near: _Near,
-    dropped: Integers,
-    changed: Integers,
-    position: Position,
-) -> Candidates | None:
-    """What the chain's bound keeps; None where the candidates near the best do not tell."""
-    chain, temperature = row.chain, row.chain.plan.temperature
-    size = len(facts.shifted)
-    ids = near.ids
-    if len(changed):
-        ids = np.sort(np.concatenate([_without(ids, changed), changed]))
-    ids = _without(ids, dropped)
-    if len(changed) or near.floor == -np.inf:
-        ids = ids[np.isfinite(facts.shifted[ids])]
-    if not len(ids):
-        return None
-    seen = _of(facts, ids)
-    try:
-        for name, stage in chain.changing(row.at):
-            seen, _ = seen.after(name, stage, chain.settings, position)
-    except NoCandidateLeft:
-        return None
-    most = float(np.float32(near.floor - np.float64(facts.norm))) + (facts.best + facts.norm)
-    unseen = Unseen(most / temperature)
-    if chain.plan.bound is not None and chain.plan.bound[0] == "top_p":
-        counted = np.concatenate([ids, dropped])
-        weights = np.exp(facts.shifted[counted].astype(np.float64) / temperature)
-        unseen = Unseen(
-            most / temperature,
-            near.total - float(weights.sum()),
-            mass_error(near.total, size, temperature),
-            facts.best / temperature,
-        )
-    return bounded(chain.plan, chain.settings, seen, position, unseen)
+    logits = facts.logits_of(index, ids)
+    return some_left("the constraint", Candidates(ids.astype(np.int32), logits))
 
 
 def _without(ids: Integers, dropped: Integers) -> Integers:
@@ -423,11 +348,13 @@ def _without(ids: Integers, dropped: Integers) -> Integers:
 
 
 def _whole(
-    row: RowToDraw, facts: _Row, dropped: Integers, changed: Integers, position: Position
+    row: RowToDraw, facts: BlockFacts, index: int, chance: Callable[[], float]
 ) -> Candidates:
     """All candidates of a row after the stages that look at each for itself."""
-    chain = row.chain
-    logits = facts.logits(slice(None))
+    chain, dropped = row.chain, _dropped(row)
+    position = chain.position(row.at, chance)
+    changed = chain.changed(position)
+    logits = facts.logits_of(index, slice(None))
     own = _without(changed, dropped)
     own = own[np.isfinite(logits[own])]
     touched = Candidates(own.astype(np.int32), logits[own])
@@ -446,12 +373,17 @@ def _whole(
     return some_left("all that bars", Candidates(ids.astype(np.int32), logits[ids]))
 
 
-def _chosen(candidates: Candidates, chance: Callable[[], float]) -> tuple[int, float]:
-    """Draws one, and says how probable it is."""
+def _chosen(candidates: Candidates, chance: Callable[[], float], kept: int) -> _Drawn:
+    """Draws one."""
+    told = _kept(candidates, kept)
+    if len(candidates.ids) == 1:
+        return int(candidates.ids[0]), 1.0, told
+    return (*_placed(candidates, chance()), told)
+
+
+def _placed(candidates: Candidates, number: float) -> tuple[int, float]:
+    """The one that a number from 0 to 1 draws, and its probability."""
     ids, logits = candidates
-    if len(ids) == 1:
-        return int(ids[0]), 1.0
-    number = chance()
     if len(ids) > _FEW:
         # As `log_softmax`, whose sum this is; the exponential of one of its logprobs is enough.
         shifted = logits - logits.max()
@@ -499,7 +431,3 @@ def _kept(candidates: Candidates, count: int) -> tuple[tuple[int, float], ...]:
     if not count:
         return ()
     return best_kept(candidates.ids, np.exp(log_softmax(candidates.logits)), count)
-
-
-def _top(facts: _Row, ids: NDArray[np.int64]) -> tuple[tuple[int, float], ...]:
-    return tuple(zip(ids.tolist(), facts.logprobs(ids).tolist(), strict=True))

@@ -98,11 +98,16 @@ class Chain:
         self._tokens = tokens
         self.plan = StagePlan.of(self.settings, whose.vocabulary.size)
         """How it is run over a few candidates of a row."""
+        self.biases = _finite_biases(self.settings)
+        """Ids, ascending, and what is added to their logits."""
+        self.signature = (bool(sampling.ideal_length), *self.plan.signature)
+        """Rows whose chains have the same one go through the same stages together."""
+        self._never = _never(self.settings, whose.vocabulary.size)
         self.plain = (
             self.plan.plain
             and not sampling.bans
             and not sampling.ideal_length
-            and not self.settings.banned
+            and not len(self._never)
         )
         """Whether at every place it bars special tokens alone, and leaves all others or the best
         of them."""
@@ -160,7 +165,7 @@ class Chain:
             rng=rng,
             log_z=distribution.log_z or 0.0,
             mirostat=at.mirostat,
-            breakers=self._whose.breakers(self.sampling.settings, self._tokens, at.context),
+            breakers=self.breakers(at),
             first=[*first, *self._stages(at, distribution.ids)],
         )
 
@@ -172,27 +177,36 @@ class Chain:
         doomed = table.doomed(at.story, at.drawn, constraint, written)
         return [(one.said, barring(one.ids)) for one in doomed]
 
+    def breakers(self, at: Situation) -> Breakers:
+        """DRY's, in the text of a place."""
+        return self._whose.breakers(self.sampling.settings, self._tokens, at.context)
+
+    def pull(self, at: Situation) -> tuple[NDArray[np.int64], Reals]:
+        """The ids that end a text, and what an ideal length adds to their logits."""
+        ends = self._whose.ends(_NONE)
+        return ends, np.full(len(ends), self._pull_at(at))
+
     def position(self, at: Situation, chance: Callable[[], float]) -> Position:
         """What its stages know of a place; of a vocabulary that is whole."""
         return Position(
             context=at.context,
-            breakers=self._whose.breakers(self.sampling.settings, self._tokens, at.context),
+            breakers=self.breakers(at),
             chance=chance,
             mu=(at.mirostat or Mirostat.start(self.settings)).mu,
             listed=self._whose.vocabulary.size,
         )
 
     def dropped(self, at: Situation) -> NDArray[np.int64]:
-        """The ids, ascending, that special tokens and bans take; of a vocabulary that is whole."""
+        """The ids, ascending, that special tokens, bans and biases of −∞ take; of a vocabulary that
+        is whole."""
         bans = self.sampling.bans
         barred = self._whose.barred(bans, at, _NONE) if bans else ()
-        if not barred and not self.settings.banned:
+        if not barred and not len(self._never):
             return self._whose.mute_ids
         bits = self._whose.mute(_NONE).copy()
         for bar in barred:
             bits |= bar.ids
-        banned = np.array(self.settings.banned, np.int64)
-        bits[banned[banned < len(bits)]] = True
+        bits[self._never] = True
         return np.flatnonzero(bits)
 
     def changing(self, at: Situation) -> Sequence[tuple[str, Stage]]:
@@ -206,7 +220,7 @@ class Chain:
         s, names = self.settings, [name for name, _ in self.plan.single]
         ids = [self._whose.ends(_NONE)] if self.sampling.ideal_length else []
         if "logit_bias" in names:
-            ids.append(np.array(sorted(id for id, _ in s.logit_bias), np.int64))
+            ids.append(self.biases[0])
         if "penalties" in names:
             ids.append(position.counts(s.penalty_last_n)[0])
         if "dry" in names:
@@ -232,8 +246,10 @@ class Chain:
     def _pull(self, at: Situation, listed: Ids) -> list[tuple[str, Stage]]:
         if not self.sampling.ideal_length:
             return []
-        pull = PULL * (at.count / self.sampling.ideal_length - 1)
-        return [("ideal length", _adding(self._whose.ends(listed), pull))]
+        return [("ideal length", _adding(self._whose.ends(listed), self._pull_at(at)))]
+
+    def _pull_at(self, at: Situation) -> float:
+        return PULL * (at.count / self.sampling.ideal_length - 1)
 
 
 _NONE: Ids = np.empty(0, np.int32)
@@ -415,3 +431,15 @@ def _biases(
             id = tokens[text.encode()][0]
         by_id[id] = min(by_id.get(id, 0.0) + bias, sys.float_info.max)
     return tuple((id, bias) for id, bias in by_id.items() if not math.isnan(bias))
+
+
+def _finite_biases(settings: SamplerSettings) -> tuple[NDArray[np.int64], Reals]:
+    finite = sorted((id, bias) for id, bias in settings.logit_bias if bias != -math.inf)
+    ids = np.array([id for id, _ in finite], np.int64)
+    return ids, np.array([bias for _, bias in finite], np.float64)
+
+
+def _never(settings: SamplerSettings, size: int) -> NDArray[np.int64]:
+    """The ids of a vocabulary of this size that are never drawn, ascending."""
+    ids = {*settings.banned, *(id for id, bias in settings.logit_bias if bias == -math.inf)}
+    return np.array(sorted(id for id in ids if id < size), np.int64)

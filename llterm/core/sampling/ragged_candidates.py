@@ -1,0 +1,126 @@
+"""The candidates of many rows while their chains run over them together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llterm.core.distribution import Bits, Reals
+from llterm.core.logit_rows import Integers
+from llterm.core.sampling.candidates import Candidates
+
+_BINS = 128
+"""Depths that candidates are sorted into; only those of one of them are sorted further."""
+_ROUNDING = 2.0**-50
+"""A sum of n positive numbers is off by n × 2⁻⁵³ of it at the most; there are a few of them."""
+
+
+class Selection(NamedTuple):
+    """Which candidates of n rows are the best."""
+
+    keep: Bits
+    """Of each candidate."""
+    reached: Bits
+    """Shape (n,): the row's candidates come to its limit; where they do not, all are kept."""
+    sure: Bits
+    """Shape (n,): rounding cannot have moved the border."""
+
+
+class DrawnPlaces(NamedTuple):
+    """What was drawn of n rows; arrays of shape (n,)."""
+
+    ids: Integers
+    p: Reals
+    sure: Bits
+    """Rounding cannot have decided between two."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RaggedCandidates:
+    """Those of one row after those of the other, each row's ascending by id; every row has one."""
+
+    row: NDArray[np.intp]
+    """Of each candidate, ascending; the rows are numbered from 0."""
+    ids: Integers
+    logits: Reals
+    starts: NDArray[np.intp]
+    """Where each row begins, shape (rows,)."""
+
+    def only(self, keep: Bits) -> RaggedCandidates:
+        """Those marked; one of each row is."""
+        places = np.flatnonzero(keep)
+        starts = np.searchsorted(places, self.starts)
+        return RaggedCandidates(self.row[places], self.ids[places], self.logits[places], starts)
+
+    def of_rows(self, wanted: Bits) -> RaggedCandidates:
+        """Those of the rows marked, which are numbered anew."""
+        if wanted.all():
+            return self
+        places = np.flatnonzero(wanted[self.row])
+        row = (np.cumsum(wanted) - 1)[self.row[places]]
+        starts = np.searchsorted(places, self.starts[wanted])
+        return RaggedCandidates(row, self.ids[places], self.logits[places], starts)
+
+    def with_logits(self, logits: Reals) -> RaggedCandidates:
+        return RaggedCandidates(self.row, self.ids, logits, self.starts)
+
+    def of_row(self, index: int) -> Candidates:
+        own = slice(*self._bounds[index : index + 2])
+        return Candidates(self.ids[own].astype(np.int32), self.logits[own])
+
+    @property
+    def _bounds(self) -> NDArray[np.intp]:
+        return np.append(self.starts, len(self.row))
+
+    def largest(self, values: Reals) -> Reals:
+        """Of one value of each candidate the largest of each row."""
+        return np.asarray(np.maximum.reduceat(values, self.starts))
+
+    def below(self) -> Reals:
+        """Logits less the best one of their row."""
+        return self.logits - self.largest(self.logits)[self.row]
+
+    def sums(self, values: Reals) -> Reals:
+        return np.asarray(np.add.reduceat(values, self.starts))
+
+    def best(self, below: Reals, measures: Reals, limits: Reals, slack: Reals) -> Selection:
+        """Each row's best candidates, best first and ties by id, until their measures come to the
+        row's limit; a sum nearer to the limit than the slack may be on either side of it."""
+        depths = -below
+        scales = (_BINS - 1) / np.maximum(self.largest(depths), 1e-290)
+        bins = (depths * scales[self.row]).astype(np.intp)
+        count = len(self.starts)
+        masses = np.bincount(self.row * _BINS + bins, measures, count * _BINS)
+        masses = np.cumsum(masses.reshape(count, _BINS), axis=1)
+        crossing = (masses < limits[:, None]).sum(axis=1)
+        before = np.where(crossing, masses[np.arange(count), crossing - 1], 0.0)
+        keep = bins < crossing[self.row]
+        inside = np.flatnonzero(bins == crossing[self.row])
+        inside = inside[np.lexsort((depths[inside], self.row[inside]))]
+        row = self.row[inside]
+        sums = np.cumsum(measures[inside])
+        firsts = np.searchsorted(row, np.arange(count))
+        skipped = np.concatenate([[0.0], sums])[firsts]
+        ends = sums + (before - skipped)[row]
+        keep[inside[ends - measures[inside] < limits[row]]] = True
+        sure = np.abs(before - limits) >= slack
+        sure[row[np.abs(ends - limits[row]) < slack[row]]] = False
+        return Selection(keep, crossing < _BINS, sure)
+
+    def drawn(self, chances: Reals) -> DrawnPlaces:
+        """One of each row, as `drawn_place` draws, with these numbers from 0 to 1."""
+        weights = np.exp(self.below())
+        ends = np.cumsum(weights)
+        lasts = self._bounds[1:] - 1
+        begins = ends[self.starts] - weights[self.starts]
+        totals = ends[lasts] - begins
+        targets = begins + chances * totals
+        places = np.searchsorted(ends, targets, side="right").clip(self.starts, lasts)
+        error = ends[-1] * len(ends) * _ROUNDING
+        chosen = weights[places]
+        sure = (places == lasts) | (ends[places] - targets > error)
+        sure &= (places == self.starts) | (targets - (ends[places] - chosen) > error)
+        return DrawnPlaces(self.ids[places], chosen / self.sums(weights), sure)

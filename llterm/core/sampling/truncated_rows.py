@@ -1,0 +1,336 @@
+"""What chains that keep only the best leave of many rows of logits, found for all rows at once.
+
+One comparison over a block finds those candidates of each row that its chain can keep: those not
+far below the best, and the few ids that a bias or a penalty changes. The stages run over these. A
+row for which they do not tell what the chain keeps of all is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llterm.core.distribution import Bits, Reals
+from llterm.core.logit_rows import (
+    GROUP_ERROR,
+    Floats,
+    Integers,
+    RowScratch,
+    floors_of_rows,
+    set_in_rows,
+    sums_of_groups,
+)
+from llterm.core.sampling.candidates import LARGEST
+from llterm.core.sampling.dry import dry_penalties
+from llterm.core.sampling.ragged_candidates import RaggedCandidates
+from llterm.core.sampling.sampler_chain import Chain, Situation
+from llterm.core.sampling.stage_plan import Knobs, StagePlan, mass_error
+
+GUESSES = (8.0, 1.0, 1 / 32)
+"""For top-p: how much rarer than this candidates must be to have less than 1 - top_p together.
+Those rarer than the first nearly always have, those rarer than the next do, and those rarer than
+the last are so few that rounding of their sum is no matter."""
+_SLACK = 1e-3
+"""Nats by which a floor lies lower than need be: float32 rounds."""
+_SUMS = 1e-12
+"""By how much of itself a sum of float64 may be wrong, and more."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TruncatedRow:
+    """A row of which only the best candidates are kept."""
+
+    chain: Chain
+    at: Situation
+    tokens: Integers | None
+    """All tokens before it, where they are at hand as an array."""
+    dropped: Integers
+    """The ids, ascending, that may not stand there."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BlockFacts:
+    """What one pass finds of rows of logits."""
+
+    shifted: Floats
+    """Logits below their row's best one, shape (rows, vocabulary size)."""
+    best: Reals
+    """Each row's largest logit."""
+    totals: Reals
+    """The sums of e to the power of `shifted`."""
+    norms: Reals
+    """Their natural logs."""
+
+    def of(self, indexes: Sequence[int]) -> BlockFacts:
+        """Those rows, ascending."""
+        if len(indexes) == len(self.shifted):
+            return self
+        own = np.asarray(indexes)
+        return BlockFacts(self.shifted[own], self.best[own], self.totals[own], self.norms[own])
+
+    def logprobs(self, row: int, ids: Integers | slice) -> Floats:
+        """As the distribution of a row holds them."""
+        return np.asarray(self.shifted[row, ids] - self.norms[row], np.float32)
+
+    def logits_of(self, row: int, ids: Integers | slice) -> Reals:
+        """As the chain of a row has them."""
+        logprobs = self.logprobs(row, ids)
+        return np.asarray(logprobs.astype(np.float64) + (self.best[row] + self.norms[row]))
+
+    def logits(self, rows: NDArray[np.intp], flat: NDArray[np.intp]) -> Reals:
+        """As the chains of these rows have those at these places of all."""
+        logprobs = (self.shifted.reshape(-1)[flat] - self.norms[rows]).astype(np.float32)
+        return np.asarray(logprobs + (self.best + self.norms)[rows], np.float64)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Unseen:
+    """What is known of the candidates that were not looked at; arrays of shape (rows,)."""
+
+    most: Reals
+    """None of a row's logits is above this."""
+    mass: Reals
+    """The sum of e to the power of their logits below `best`; only for top-p."""
+    error: Reals
+    """By how much that may be wrong."""
+    best: Reals
+
+
+def truncated(
+    facts: BlockFacts, rows: Sequence[TruncatedRow], guess: float, scratch: RowScratch
+) -> tuple[Integers, RaggedCandidates]:
+    """What the stages that run together leave of rows whose plans name the same ones.
+
+    Returns the places of those rows, ascending, of which it is sure, and their candidates.
+    """
+    height, size = facts.shifted.shape
+    plan = rows[0].chain.plan
+    knobs: Knobs[Reals] = Knobs(*np.array([row.chain.plan.knobs for row in rows]).T)
+    powers = _tempered(facts, knobs, scratch) if plan.bound == "top_p" else None
+    floors = _floors(facts, rows, knobs, guess, powers, scratch)
+    flags = np.greater_equal(facts.shifted, floors[:, None], out=scratch.flags(facts.shifted.shape))
+    changes = _changes(rows, size)
+    every, shifted = flags.reshape(-1), facts.shifted.reshape(-1)
+    if not np.isfinite(floors).all():
+        flags &= np.isfinite(facts.shifted)
+    for keys, _ in changes.values():
+        every[keys] = np.isfinite(shifted[keys])
+    dropped = [row.dropped for row in rows]
+    set_in_rows(flags, dropped, False)
+    flat = np.flatnonzero(every)
+    bounds = np.searchsorted(flat, np.arange(height + 1) * size)
+    counts = bounds[1:] - bounds[:-1]
+    if not counts.all():
+        places = np.flatnonzero(counts)
+        if not len(places):
+            return places, RaggedCandidates(places, places, np.empty(0), places)
+        own = [rows[place] for place in places.tolist()]
+        known, left = truncated(facts.of(places.tolist()), own, guess, scratch)
+        return places[known], left
+    row = np.repeat(np.arange(height), counts)
+    ids = flat - row * size
+    changes = _placed(changes, flat, every, scratch)
+    seen = RaggedCandidates(row, ids, facts.logits(row, flat), bounds[:-1])
+    unseen = _unseen(facts, floors, knobs, powers, flat, dropped)
+    with np.errstate(all="ignore"):
+        left, sure = _changed(seen, plan, knobs, changes)
+        left, told = _after(left, plan, knobs, unseen)
+    sure &= told
+    return np.flatnonzero(sure), left.of_rows(sure)
+
+
+def _tempered(facts: BlockFacts, knobs: Knobs[Reals], scratch: RowScratch) -> Floats:
+    """e to the power of logits below their row's best one, over the temperature."""
+    powers = scratch.floats("tempered", facts.shifted.shape)
+    inverse = (1 / knobs.divisor).astype(np.float32)
+    np.multiply(facts.shifted, inverse[:, None], out=powers)
+    np.exp(powers, out=powers)
+    return powers
+
+
+def _floors(
+    facts: BlockFacts,
+    rows: Sequence[TruncatedRow],
+    knobs: Knobs[Reals],
+    guess: float,
+    powers: Floats | None,
+    scratch: RowScratch,
+) -> Floats:
+    """How far below its best a row's candidates are looked at, shape (rows,); none is above 0."""
+    if powers is not None:
+        rare = (1 - knobs.top_p) / facts.shifted.shape[1] * sums_of_groups(powers).sum(axis=1)
+        depths: Reals = np.log(np.minimum(guess * rare, 1.0))
+    elif rows[0].chain.plan.bound == "min_p":
+        depths = knobs.log_min_p
+    else:
+        floors = np.empty(len(rows), np.float32)
+        looked = [row.chain.plan.looked_at for row in rows]
+        for count in set(looked):
+            own = [place for place, each in enumerate(looked) if each == count]
+            floors[own] = floors_of_rows(facts.of(own).shifted, count, scratch)
+        return floors
+    lowest = depths * knobs.divisor - _SLACK * (1 + knobs.divisor)
+    return np.asarray(lowest, np.float32)
+
+
+Changes = dict[str, tuple[Integers, Reals]]
+"""By stage: places among all of the block's logits, and a number for each."""
+
+
+def _changes(rows: Sequence[TruncatedRow], size: int) -> Changes:
+    """What stages do to single ids."""
+    names = [name for name, _ in rows[0].chain.plan.single]
+    changes: Changes = {}
+    if rows[0].chain.sampling.ideal_length:
+        changes["ideal length"] = _keyed(size, [row.chain.pull(row.at) for row in rows])
+    if "logit_bias" in names:
+        changes["logit_bias"] = _keyed(size, [row.chain.biases for row in rows])
+    if "dry" in names:
+        changes["dry"] = _keyed(size, [_of_dry(row) for row in rows])
+    if "penalties" in names:
+        texts = [_newest(row) for row in rows]
+        tokens = np.concatenate(texts)
+        tokens += np.repeat(np.arange(len(rows)) * size, [len(text) for text in texts])
+        changes["penalties"] = tokens, np.ones(len(tokens))
+    return changes
+
+
+def _newest(row: TruncatedRow) -> Integers:
+    """The tokens that are penalised, as often as they stand there."""
+    tokens = row.tokens
+    if tokens is None:
+        tokens = np.array(row.at.context, np.int64)
+    count = row.chain.settings.penalty_last_n
+    return tokens if count < 0 else tokens[max(len(tokens) - count, 0) :]
+
+
+def _keyed(size: int, values: Sequence[tuple[Integers, Reals]]) -> tuple[Integers, Reals]:
+    keys = [ids + place * size for place, (ids, _) in enumerate(values)]
+    return np.concatenate(keys), np.concatenate([numbers for _, numbers in values])
+
+
+def _of_dry(row: TruncatedRow) -> tuple[Integers, Reals]:
+    penalties = dry_penalties(row.chain.settings, row.at.context, row.chain.breakers(row.at))
+    ids = sorted(penalties)
+    return np.array(ids, np.int64), np.array([penalties[id] for id in ids], np.float64)
+
+
+def _placed(changes: Changes, flat: NDArray[np.intp], seen: Bits, scratch: RowScratch) -> Changes:
+    """The same by place among the candidates seen; less those that are not."""
+    if not changes:
+        return changes
+    places = scratch.integers(len(seen))
+    places[flat] = np.arange(len(flat))
+    placed: Changes = {}
+    for name, (keys, values) in changes.items():
+        own = seen[keys]
+        placed[name] = places[keys[own]], values[own]
+    return placed
+
+
+def _unseen(
+    facts: BlockFacts,
+    floors: Floats,
+    knobs: Knobs[Reals],
+    powers: Floats | None,
+    seen: NDArray[np.intp],
+    dropped: Sequence[Integers],
+) -> _Unseen:
+    """`powers` are used up."""
+    highest = (floors - facts.norms).astype(np.float32).astype(np.float64)
+    most = (highest + (facts.best + facts.norms)) / knobs.divisor
+    mass = error = np.zeros(len(floors))
+    if powers is not None:
+        powers.reshape(-1)[seen] = 0
+        set_in_rows(powers, dropped, 0)
+        mass = sums_of_groups(powers).sum(axis=1)
+        error = mass_error(mass, powers.shape[1], knobs.divisor) + GROUP_ERROR * mass
+    return _Unseen(most, mass, error, facts.best / knobs.divisor)
+
+
+def _changed(
+    seen: RaggedCandidates,
+    plan: StagePlan,
+    knobs: Knobs[Reals],
+    changes: Changes,
+) -> tuple[RaggedCandidates, Bits]:
+    """The candidates after the stages that look at each for itself, and whether the numbers of a
+    row are as a chain has them: it brings those that are too large back."""
+    logits, sure = seen.logits, np.ones(len(seen.starts), np.bool_)
+    for name in ("ideal length", *(name for name, _ in plan.single)):
+        if name == "temperature":
+            logits = _tamed(logits / knobs.divisor[seen.row], seen.row, sure)
+        elif name in changes:
+            places, values = changes[name]
+            if name == "penalties":
+                times = np.asarray(np.bincount(places, values, len(logits)), np.float64)
+                places = np.flatnonzero(times)
+                values = times[places]
+            row = seen.row[places]
+            changed = _moved(name, logits[places], values, row, knobs)
+            logits[places] = _tamed(changed, row, sure)
+    return seen.with_logits(logits), sure
+
+
+def _tamed(logits: Reals, row: NDArray[np.intp], sure: Bits) -> Reals:
+    """Numbers that are none, or too large, made 0, and their rows unsure."""
+    tame = np.abs(logits) <= LARGEST
+    if tame.all():
+        return logits
+    sure[row[~tame]] = False
+    return np.where(tame, logits, 0.0)
+
+
+def _moved(
+    name: str, logits: Reals, values: Reals, row: NDArray[np.intp], knobs: Knobs[Reals]
+) -> Reals:
+    """What a stage makes of single candidates. See `stages.py`."""
+    if name == "dry":
+        return logits - values
+    if name != "penalties":
+        return logits + values
+    repeat = knobs.repeat[row]
+    repeated = np.where(logits <= 0, logits * repeat, logits / repeat)
+    return np.asarray(repeated - (values * knobs.frequency[row] + knobs.presence[row]))
+
+
+def _after(
+    left: RaggedCandidates, plan: StagePlan, knobs: Knobs[Reals], unseen: _Unseen
+) -> tuple[RaggedCandidates, Bits]:
+    """What the stages that run together keep, and whether those seen tell it."""
+    sure = np.ones(len(left.starts), np.bool_)
+    for place, (name, _) in enumerate(plan.together):
+        if name == "temperature":
+            tempered = left.logits / knobs.temperature[left.row]
+            left = left.with_logits(_tamed(tempered, left.row, sure))
+            continue
+        below = left.below()
+        if name == "min_p":
+            best = left.largest(left.logits)
+            keep = left.logits >= (best + knobs.log_min_p)[left.row]
+            if not place:
+                sure &= best + knobs.log_min_p > unseen.most
+        elif name == "top_p":
+            measures = np.exp(below)
+            totals, errors = left.sums(measures), np.zeros(len(sure))
+            if not place:
+                scales = np.exp(unseen.best - left.largest(left.logits))
+                totals, errors = totals + unseen.mass * scales, unseen.error * scales
+            known = (errors < totals) & (totals < np.inf)
+            limits = np.where(known, knobs.top_p * totals, 1.0)
+            slack = np.where(known, errors + _SUMS * totals, 0.0)
+            keep, reached, certain = left.best(below, measures, limits, slack)
+            sure &= known & certain & reached
+        else:
+            limits = knobs.top_k if name == "top_k" else np.ones(len(sure))
+            ones = np.ones(len(below))
+            keep, reached, _ = left.best(below, ones, limits, np.zeros(len(sure)))
+            if not place:
+                sure &= reached
+        left = left.only(keep)
+        if not place and name != "min_p":
+            sure &= -left.largest(-left.logits) > unseen.most
+    return left, sure
