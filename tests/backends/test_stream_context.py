@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from llterm.backends.llamacpp import LlamaBackend
+from llterm.backends.llamacpp import LlamaBackend, LlamaSettings, open_llama
 from llterm.backends.llamacpp.binding import Stopped
 from llterm.backends.llamacpp.side_context import TokenRun
 from llterm.backends.llamacpp.slot_sizes import MOST_SLOTS, slot_context
 from llterm.backends.llamacpp.stream_context import StreamContext
 from llterm.core.tokens import Tail
 from llterm.errors import UsageError
+from tests.helpers.bundled_model import BUNDLED, quantized
 
 TEXT = b"The forest seemed darker than usual, but that did not bother Elis in the least."
 Row = NDArray[np.float32]
@@ -54,6 +56,30 @@ async def test_a_row_is_bit_for_bit_the_same_in_any_company(
     fill(streams, tokens[:-1], slots)
     for row in rows(streams, tokens, slots):
         assert np.array_equal(row, alone)
+
+
+@pytest.mark.parametrize("kind", ["f16", "q4_K_M"])
+async def test_a_row_alone_has_a_double_only_where_it_would_come_out_otherwise(
+    tmp_path: Path, kind: str
+) -> None:
+    file = BUNDLED if kind == "f16" else quantized(tmp_path, kind)
+    backend = await open_llama(file, LlamaSettings())
+    streams = await backend.open_streams(4, 256)
+    try:
+        streams.measure()
+        needed = streams.doubled
+        tokens = tokens_of(backend)
+        fill(streams, tokens[:-1], [0, 1, 2])
+        beside = rows(streams, tokens, [0, 1, 2])
+        for doubled in (needed, False):
+            streams.clear()
+            streams.doubled = doubled
+            fill(streams, tokens[:-1], [0])
+            (alone,) = rows(streams, tokens, [0])
+            assert np.array_equal(alone, beside[0]) == (doubled == needed)
+    finally:
+        streams.close()
+        await backend.close()
 
 
 async def test_parts_copies_and_cuts_leave_every_bit(

@@ -24,6 +24,8 @@ from llterm.errors import LltermError
 
 _TRIED = 64
 """Tokens of the prompt that is evaluated to measure what one costs."""
+_TRIED_ALONE = (5, 70, 700)
+"""Tokens that are evaluated alone and beside a double."""
 _ROUNDS = 3
 """Measurements of a kind; the shortest counts."""
 _LONG = 1.0
@@ -74,6 +76,9 @@ class StreamContext:
         self.cells = int(self._llama.llama_n_ctx_seq(self._context))
         """Tokens that a slot has room for."""
         self._filled = [0] * (slots + 1)
+        self.doubled = loaded.pairs
+        """A row that would be evaluated alone has a double, for one row goes through other kernels
+        than two, and comes out otherwise. `measure` finds out whether it does with this file."""
         self.decodes = 0
         """Calls of `llama_decode`."""
         self.tokens = 0
@@ -134,7 +139,9 @@ class StreamContext:
             self._decode(graph, last=False)
 
     def measure(self) -> StreamCosts:
-        """What copies, tokens and rows take here. Every slot is empty afterwards."""
+        """What copies, tokens and rows take here, and whether rows alone need a double. Every slot
+        is empty afterwards."""
+        self.doubled = self.doubled and not self._alike_alone()
         run = TokenRun(0, 0, tuple(n % self._size for n in range(min(_TRIED, self.cells // 4))))
         prompts: list[float] = []
         rows: list[float] = []
@@ -155,6 +162,23 @@ class StreamContext:
         alone = min(rows)
         copy = max(min(copies, default=alone) - alone, 0.0)
         return StreamCosts(copy, min(prompts) / len(run.tokens), alone)
+
+    def _alike_alone(self) -> bool:
+        """Whether a row alone and one beside its double are the same to the last bit. Which kernels
+        evaluate a row is decided by shapes, so that a few rows tell it of all."""
+        length = min(_TRIED, self.cells // 4)
+        self.clear()
+        self.evaluate([TokenRun(0, 0, tuple(n % self._size for n in range(length)))])
+        rows: list[NDArray[np.float32]] = []
+        for token in (n % self._size for n in _TRIED_ALONE):
+            for self.doubled in (True, False):
+                rows.append(self.logits([TokenRun(0, length, (token,))]).copy())
+                self.trim(0, length)
+        self.doubled = True
+        return all(
+            np.array_equal(beside, alone)
+            for beside, alone in zip(rows[::2], rows[1::2], strict=True)
+        )
 
     def _timed(self, runs: Sequence[TokenRun], *, last: bool) -> float:
         begin = time.perf_counter()
@@ -191,7 +215,7 @@ class StreamContext:
     def _doubles(self, runs: Sequence[TokenRun]) -> Sequence[TokenRun]:
         """Beside each token that would be evaluated alone one more, in a slot next to its own: it
         stands after what that one holds, and is removed at once."""
-        if not self._loaded.pairs or any(len(run.tokens) > 1 for run in runs):
+        if not self.doubled or any(len(run.tokens) > 1 for run in runs):
             return ()
         taken = {run.sequence for run in runs}
         doubles: list[TokenRun] = []
