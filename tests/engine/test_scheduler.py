@@ -13,12 +13,14 @@ import pytest
 
 from llterm.backends.llamacpp import LlamaBackend, LlamaSettings, open_llama
 from llterm.constraints.spec import choices, regex
+from llterm.core.sampling.ladder import Ladder
 from llterm.core.sampling.sampler_settings import PRESETS, Sampling
 from llterm.core.tokens import Tail, text_bytes
 from llterm.engine.draw import Drawing, DrawingStart, Sample
 from llterm.engine.generation import Busy, GeneratedToken, GenerationEnd, GenerationRequest
 from llterm.engine.scheduler import Scheduler, open_scheduler
 from llterm.errors import LltermError, UsageError
+from tests.helpers.drawn_apart import assert_parted, chances_at
 from tests.helpers.known_tokens import chain_of
 from tests.helpers.polling import until
 from tests.helpers.tiny_models import ARCHITECTURES
@@ -76,9 +78,9 @@ async def test_a_text_is_the_same_alone_among_others_and_by_llterm_sample(
         DrawingStart(prompt, STORY.encode()),
         [Sample(number, most=16) for number in range(3)],
     )
-    async for _ in drawing.run():
-        pass
-    wanted = [(sample.tail, sample.finish) for sample in drawing.samples]
+    ladders: dict[int, list[Ladder]] = {number: [] for number in range(3)}
+    async for step in drawing.run():
+        ladders[step.sample.number].append(step.choice.ladder)
     requests = [GenerationRequest(prompt, FREE, number, 16) for number in range(3)]
     async with scheduling(backend, parallel=20) as scheduler:
         alone = [await generated(scheduler, request) for request in requests]
@@ -95,10 +97,18 @@ async def test_a_text_is_the_same_alone_among_others_and_by_llterm_sample(
         ]
         among = await asyncio.gather(*(generated(scheduler, request) for request in requests))
         await asyncio.gather(*others)
-    assert [[token.id for token in tokens] for tokens, _ in alone] == [
-        list(tail) for tail, _ in wanted
-    ]
-    assert [end.finish for _, end in alone] == [finish for _, finish in wanted]
+        for request, sample, (tokens, end) in zip(requests, drawing.samples, alone, strict=True):
+            ids = tuple(token.id for token in tokens)
+            pairs = enumerate(zip(ids, sample.tail, strict=False))
+            parted = next((place for place, (here, there) in pairs if here != there), None)
+            if parted is None:
+                assert (ids, end.finish) == (sample.tail, sample.finish)
+                continue
+            ladder = ladders[sample.number][parted]
+            kept = zip(ladder.ids.tolist(), ladder.p_final.tolist(), strict=True)
+            here = ids[parted], await chances_at(scheduler, request, parted)
+            there = sample.tail[parted], {id: p for id, p in kept if p}
+            assert_parted(request, parted, here, there)
     # To the last digit, not only the text.
     assert [tokens for tokens, _ in among] == [tokens for tokens, _ in alone]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import aclosing
 from dataclasses import replace
 
 import numpy as np
@@ -15,13 +14,9 @@ from llterm.constraints.spec import Constraint, choices, regex
 from llterm.core.bans import Bans
 from llterm.core.sampling.sampler_settings import PRESETS, SamplerSettings, Sampling
 from llterm.engine.backend_generator import BackendGenerator
-from llterm.engine.generation import (
-    GeneratedToken,
-    GenerationEnd,
-    GenerationRequest,
-    Generator,
-)
+from llterm.engine.generation import GenerationRequest
 from llterm.engine.scheduler import open_scheduler
+from tests.helpers.drawn_apart import NATS, assert_parted, chances_at, drawn
 
 STORY = "The forest seemed darker than usual, but that did not bother Elis in the least. "
 CONSTRAINTS = (
@@ -33,8 +28,6 @@ CONSTRAINTS = (
 )
 BANS = (Bans(), Bans(), Bans(phrases=("the", "she", "was")))
 REQUESTS = 48
-NATS = 0.01
-"""By which logits differ with the number of rows that are evaluated together."""
 
 
 def any_request(backend: LlamaBackend, rng: np.random.Generator, number: int) -> GenerationRequest:
@@ -72,18 +65,6 @@ def numbers(candidates: Sequence[tuple[int, float]]) -> list[float]:
     return [number for _, number in candidates]
 
 
-async def drawn(
-    generator: Generator, request: GenerationRequest
-) -> tuple[list[GeneratedToken], str]:
-    tokens: list[GeneratedToken] = []
-    async with aclosing(generator.generate(request)) as news:
-        async for item in news:
-            if isinstance(item, GenerationEnd):
-                return tokens, item.finish
-            tokens.append(item)
-    raise AssertionError("no end")
-
-
 async def test_slots_and_a_backend_asked_token_by_token_draw_the_same(
     backend: LlamaBackend,
 ) -> None:
@@ -92,38 +73,22 @@ async def test_slots_and_a_backend_asked_token_by_token_draw_the_same(
     scheduler = await open_scheduler(backend, parallel=8, keepers=2, context=256, memory=64 << 20)
     try:
         from_slots = await asyncio.gather(*(drawn(scheduler, request) for request in requests))
+        generator = BackendGenerator(backend, running=8, waiting=REQUESTS)
+        for request, (tokens, finish) in zip(requests, from_slots, strict=True):
+            others, other_finish = await drawn(generator, request)
+            for place, (token, other) in enumerate(zip(tokens, others, strict=False)):
+                # The raw model's, of the same place, whichever token was drawn there.
+                assert token.watched == pytest.approx(other.watched, abs=NATS)
+                assert numbers(token.top) == pytest.approx(numbers(other.top), abs=NATS)
+                if token.id != other.id:
+                    here = token.id, await chances_at(scheduler, request, place)
+                    there = other.id, await chances_at(generator, request, place)
+                    assert_parted(request, place, here, there)
+                    break
+                # Of two that are as good but for that noise either may be the last that is told.
+                assert len(dict(token.kept).keys() ^ dict(other.kept).keys()) <= 2
+            else:
+                assert (len(tokens), finish) == (len(others), other_finish), request
     finally:
         await scheduler.close()
-    generator = BackendGenerator(backend, running=8, waiting=REQUESTS)
-    parted = 0
-    for request, (tokens, finish) in zip(requests, from_slots, strict=True):
-        others, other_finish = await drawn(generator, request)
-        for place, (token, other) in enumerate(zip(tokens, others, strict=False)):
-            # The raw model's, of the same place, whichever token was drawn there.
-            assert token.watched == pytest.approx(other.watched, abs=NATS)
-            assert numbers(token.top) == pytest.approx(numbers(other.top), abs=NATS)
-            # Of two that are as good but for that noise either may be the last that is told.
-            assert numbers(token.kept) == pytest.approx(numbers(other.kept), rel=NATS)
-            assert len(dict(token.kept).keys() ^ dict(other.kept).keys()) <= 2
-            if token.id != other.id:
-                between = await mass_between(generator, request, place, token.id, other.id)
-                assert between < NATS, request
-                parted += 1
-                break
-            assert token.p == pytest.approx(other.p, rel=NATS)
-        else:
-            assert (len(tokens), finish) == (len(others), other_finish), request
-    assert parted <= REQUESTS // 8
     assert {finish for _, finish in from_slots} >= {"stop", "length", "end"}
-
-
-async def mass_between(
-    generator: Generator, request: GenerationRequest, place: int, first: int, second: int
-) -> float:
-    """What lies, by id, between two tokens of those that may be drawn at a place: a number of
-    chance that falls on the border of neighbours draws the one or the other."""
-    tokens, _ = await drawn(generator, replace(request, kept=generator.vocabulary.size))
-    low, high = sorted((first, second))
-    chances = dict(tokens[place].kept)
-    assert {low, high} <= chances.keys()
-    return sum(p for id, p in chances.items() if low < id < high)
