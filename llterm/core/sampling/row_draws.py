@@ -36,6 +36,8 @@ from llterm.core.tokens import Tail
 
 _BLOCK = 1 << 18
 """Numbers worked on at a time: more than are read at a time, for a draw has many small steps."""
+_MANY = 5
+"""Rows of which it is worth computing the first numbers together."""
 _FEW = 512
 """Candidates whose probabilities are summed one after the other; of more, by groups first."""
 _GROUP = 64
@@ -140,7 +142,9 @@ class BlockDrawing:
             and 0 <= seed < WORD
             and not (row.chain.plain and row.chain.plan.bound)
         }
-        firsts = dict(zip(seeds, first_numbers([*seeds.values()]), strict=True)) if seeds else {}
+        firsts: dict[int, float] = {}
+        if len(seeds) >= _MANY:
+            firsts = dict(zip(seeds, first_numbers([*seeds.values()]), strict=True))
         return [
             self._chance.random
             if row.chain.settings.seed is None
@@ -159,12 +163,13 @@ class BlockDrawing:
         facts = BlockFacts(shifted, best.astype(np.float64), totals, np.log(totals))
         most = max(row.top for row in rows)
         tops = best_ids_of_rows(shifted, most, self._scratch) if most else None
-        drawn: dict[int, _Drawn] = self._plain(shifted, powers, rows, chances)
-        drawn |= self._truncated(facts, rows, drawn.keys(), chances)
+        dropped = _dropped(rows)
+        drawn: dict[int, _Drawn] = self._plain(shifted, powers, rows, dropped, chances)
+        drawn |= self._truncated(facts, rows, dropped, drawn.keys(), chances)
         for index in range(len(rows)):
             if index not in drawn:
                 try:
-                    left = _left(rows[index], facts, index, chances[index])
+                    left = _left(rows[index], facts, index, dropped[index], chances[index])
                 except NoCandidateLeft:
                     continue
                 drawn[index] = _chosen(left, chances[index], rows[index].kept)
@@ -203,6 +208,7 @@ class BlockDrawing:
         shifted: Floats,
         powers: Floats,
         rows: Sequence[RowToDraw],
+        dropped: Sequence[Integers],
         chances: list[Callable[[], float]],
     ) -> dict[int, _Drawn]:
         """What is drawn of those rows, by index, whose chain leaves all or the best and where that
@@ -212,13 +218,12 @@ class BlockDrawing:
             for index, row in enumerate(rows)
             if row.chain.plain and row.mask is None and not row.first and not row.kept
         ]
-        barred = {index: _dropped(rows[index]) for index in plain}
         best = [index for index in plain if rows[index].chain.plan.bound]
         hot = [index for index in plain if not rows[index].chain.plan.bound]
         drawn: dict[int, tuple[int, float] | None] = {}
         if best:
             own = shifted if len(best) == len(rows) else shifted[best]
-            placed = best_of_all(own, [barred[index] for index in best], self._scratch)
+            placed = best_of_all(own, [dropped[index] for index in best], self._scratch)
             drawn |= zip(best, placed, strict=True)
         if hot:
             temperatures = np.array([rows[index].chain.plan.temperature for index in hot])
@@ -227,7 +232,7 @@ class BlockDrawing:
                 inverse = (1 / temperatures).astype(np.float32)
                 np.exp(np.multiply(shifted[hot], inverse[:, None], out=weights), out=weights)
             numbers = np.array([chances[index]() for index in hot])
-            placed = drawn_of_all(weights, [barred[index] for index in hot], temperatures, numbers)
+            placed = drawn_of_all(weights, [dropped[index] for index in hot], temperatures, numbers)
             drawn |= zip(hot, placed, strict=True)
             for index, number in zip(hot, numbers.tolist(), strict=True):
                 # Where that was not sure it is drawn with the same number; there is no other.
@@ -238,6 +243,7 @@ class BlockDrawing:
         self,
         facts: BlockFacts,
         rows: Sequence[RowToDraw],
+        dropped: Sequence[Integers],
         known: Collection[int],
         chances: list[Callable[[], float]],
     ) -> dict[int, _Drawn]:
@@ -252,8 +258,10 @@ class BlockDrawing:
             left = indexes
             for guess in GUESSES[: None if rows[left[0]].chain.plan.bound == "top_p" else 1]:
                 own = [
-                    TruncatedRow(row.chain, row.at, row.tokens, _dropped(row))
-                    for row in (rows[index] for index in left)
+                    TruncatedRow(
+                        rows[index].chain, rows[index].at, rows[index].tokens, dropped[index]
+                    )
+                    for index in left
                 ]
                 sure, candidates = truncated(facts.of(left), own, guess, self._scratch)
                 indexes = [left[place] for place in sure.tolist()]
@@ -312,27 +320,42 @@ def _after(
     return candidates
 
 
-def _left(row: RowToDraw, facts: BlockFacts, index: int, chance: Callable[[], float]) -> Candidates:
+def _left(
+    row: RowToDraw,
+    facts: BlockFacts,
+    index: int,
+    dropped: Integers,
+    chance: Callable[[], float],
+) -> Candidates:
     """What the chain leaves of a whole row. Raises NoCandidateLeft."""
     plan = row.chain.plan
+    stages = (*plan.together, *plan.apart)
     if row.mask is None and not row.first:
-        return _after(_whole(row, facts, index, chance), row, chance, (*plan.together, *plan.apart))
-    stages = (*row.first, *row.chain.changing(row.at), *plan.together, *plan.apart)
-    return _after(_allowed(row, facts, index), row, chance, stages)
+        return _after(_whole(row, facts, index, dropped, chance), row, chance, stages)
+    stages = (*row.first, *row.chain.changing(row.at), *stages)
+    return _after(_allowed(row, facts, index, dropped), row, chance, stages)
 
 
-def _dropped(row: RowToDraw) -> Integers:
-    """Ids, ascending, that may not stand there whatever else holds."""
-    dropped = row.chain.dropped(row.at)
-    return np.union1d(dropped, row.barred) if len(row.barred) else dropped
+def _dropped(rows: Sequence[RowToDraw]) -> list[Integers]:
+    """For each row the ids, ascending, that may not stand there whatever else holds: one array for
+    all that have the same."""
+    joined: dict[tuple[int, bytes], Integers] = {}
+    dropped = [row.chain.dropped(row.at) for row in rows]
+    for index, row in enumerate(rows):
+        if len(row.barred):
+            key = id(dropped[index]), row.barred.tobytes()
+            if key not in joined:
+                joined[key] = np.union1d(dropped[index], row.barred)
+            dropped[index] = joined[key]
+    return dropped
 
 
-def _allowed(row: RowToDraw, facts: BlockFacts, index: int) -> Candidates:
+def _allowed(row: RowToDraw, facts: BlockFacts, index: int, dropped: Integers) -> Candidates:
     """What a constraint leaves of all."""
     finite = np.isfinite(facts.shifted[index])
     if row.mask is not None:
         finite &= row.mask
-    finite[_dropped(row)] = False
+    finite[dropped] = False
     ids = np.flatnonzero(finite)
     logits = facts.logits_of(index, ids)
     return some_left("the constraint", Candidates(ids.astype(np.int32), logits))
@@ -348,10 +371,14 @@ def _without(ids: Integers, dropped: Integers) -> Integers:
 
 
 def _whole(
-    row: RowToDraw, facts: BlockFacts, index: int, chance: Callable[[], float]
+    row: RowToDraw,
+    facts: BlockFacts,
+    index: int,
+    dropped: Integers,
+    chance: Callable[[], float],
 ) -> Candidates:
     """All candidates of a row after the stages that look at each for itself."""
-    chain, dropped = row.chain, _dropped(row)
+    chain = row.chain
     position = chain.position(row.at, chance)
     changed = chain.changed(position)
     logits = facts.logits_of(index, slice(None))
