@@ -52,9 +52,6 @@ async def _measure(file: Path) -> list[Row]:
     rows: list[Row] = []
     for streams in STREAMS:
         with ExitStack() as stack:
-            ours = [stack.enter_context(_llterm(file, max(STREAMS), CELLS))]
-            if streams == 1:
-                ours.append(stack.enter_context(_llterm(file, max(STREAMS), CELLS, "fast")))
             theirs = [
                 stack.enter_context(
                     server_process(
@@ -63,6 +60,9 @@ async def _measure(file: Path) -> list[Row]:
                 )
                 for slots, unified in ((4, True), (streams, False))
             ]
+            ours = [stack.enter_context(_llterm(file, max(STREAMS), CELLS))]
+            if streams == 1:
+                ours.append(stack.enter_context(_llterm(file, max(STREAMS), CELLS, "fast")))
             for shared in (True, False):
                 drawn = random.Random(streams)
                 figures: list[list[LoadFigures]] = []

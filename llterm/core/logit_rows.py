@@ -33,7 +33,9 @@ _GROUPS = 8
 
 
 GROUP = 64
+"""Numbers after another that `sums_of_groups` adds up."""
 GROUP_ERROR = GROUP * 2.0**-24
+"""By how much of itself such a sum may be wrong."""
 
 
 class RowScratch:
@@ -95,8 +97,8 @@ def exponentials(
 
 
 def sums_of_groups(powers: Floats) -> Reals:
-    """Of each row the sums of `GROUP` numbers after another, from 0, the last of what is left;
-    taken in float32, so each may be wrong by `GROUP_ERROR` of itself."""
+    """Of each row, of positive numbers, the sums of groups of ids, the last of what is left; taken
+    in float32. Shape (rows, groups)."""
     height, size = powers.shape
     whole = size - size % GROUP
     sums = np.empty((height, whole // GROUP + 1))

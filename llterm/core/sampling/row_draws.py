@@ -254,8 +254,8 @@ class BlockDrawing:
             if row.chain.plan.bound and row.mask is None and not row.first and index not in known:
                 alike.setdefault(row.chain.signature, []).append(index)
         drawn: dict[int, _Drawn] = {}
-        for indexes in alike.values():
-            left = indexes
+        for alike_rows in alike.values():
+            left = alike_rows
             for guess in GUESSES[: None if rows[left[0]].chain.plan.bound == "top_p" else 1]:
                 own = [
                     TruncatedRow(
@@ -264,8 +264,8 @@ class BlockDrawing:
                     for index in left
                 ]
                 sure, candidates = truncated(facts.of(left), own, guess, self._scratch)
-                indexes = [left[place] for place in sure.tolist()]
-                drawn |= _chosen_of(candidates, indexes, rows, chances)
+                told = [left[place] for place in sure.tolist()]
+                drawn |= _chosen_of(candidates, told, rows, chances)
                 left = [index for index in left if index not in drawn]
                 if not left:
                     break
