@@ -196,7 +196,8 @@ def _llterm(
     )  # fmt: skip
     try:
         assert process.stdout is not None
-        line = next(line for line in process.stdout if "http://127.0.0.1:" in line)
+        # Other lines name servers that are there already.
+        line = next(line for line in process.stdout if line.startswith("llterm serves"))
         port = line.partition("http://127.0.0.1:")[2]
         yield ("127.0.0.1", int("".join(c for c in port[:5] if c.isdigit()))), process.pid
     finally:
