@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import socket
 import time
 
 from llterm.cli.serve import status_line
@@ -13,15 +12,12 @@ from tests.helpers.polling import until
 from tests.helpers.program_home import Start, home, start
 from tests.helpers.served_api import served
 from tests.helpers.terminal import Terminal, llterm
+from tests.helpers.unread_stream import unread_stream
 
 __all__ = ["home", "start"]
 
 BUSY = ServerStatus(4, 12, 3, 1512.4, 10_000, 8_300)
 IDLE = ServerStatus(0, 0, 0, 0.0, 0, 0)
-LEFT_UNREAD = (
-    b'{"prompt":"SECRET","max_tokens":1500,"ignore_eos":true,"logprobs":360,"stream":true}'
-)
-"""More than the buffers between server and client take: it stays under way until it is read."""
 REWRITTEN = b"\r\x1b[2K"
 
 
@@ -54,22 +50,12 @@ async def test_its_speed_is_of_late_and_its_tokens_also_of_what_has_not_ended() 
         assert api.state.counts.drawn_so_far == api.state.counts.drawn_tokens == 15
 
 
-def address(terminal: Terminal) -> tuple[str, int]:
-    shown = terminal.wait_for(lambda text: re.search(r"at http://127.0.0.1:\d+", text))
-    found = re.search(r"at http://127.0.0.1:(\d+)", shown)
+def port(terminal: Terminal) -> int:
+    """Where the server in it listens."""
+    address = re.compile(r"at http://127.0.0.1:(\d+)")
+    found = address.search(terminal.wait_for(address.search))
     assert found is not None
-    return "127.0.0.1", int(found[1])
-
-
-def ask_and_read_nothing(terminal: Terminal) -> socket.socket:
-    client = socket.socket()
-    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    client.connect(address(terminal))
-    client.sendall(
-        b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-        b"Content-Length: %d\r\n\r\n" % len(LEFT_UNREAD) + LEFT_UNREAD
-    )
-    return client
+    return int(found[1])
 
 
 def test_it_is_kept_up_to_date_through_resizes_is_quiet_while_idle_and_gone_at_the_end(
@@ -80,7 +66,7 @@ def test_it_is_kept_up_to_date_through_resizes_is_quiet_while_idle_and_gone_at_t
     assert terminal.take(2 * STATUS_SECONDS) == b""
     begun = time.monotonic()
     written = terminal.output.count(REWRITTEN)
-    with ask_and_read_nothing(terminal):
+    with unread_stream(port(terminal), "SECRET"):
         terminal.wait_for("1 request · 1 drawn · 0 waiting")
         terminal.resize(40, 24)
         terminal.wait_for("1 drawn 0 wait")
@@ -101,7 +87,7 @@ def test_it_is_kept_up_to_date_through_resizes_is_quiet_while_idle_and_gone_at_t
 def test_a_server_in_the_background_leaves_the_terminal_to_whoever_has_it(start: Start) -> None:
     line = f"set -m; {' '.join(llterm('serve', '-m', 'scripted', '--port', '0'))} & read word; "
     terminal = start(command=["bash", "-c", f"{line} fg"])
-    with ask_and_read_nothing(terminal):
+    with unread_stream(port(terminal), "SECRET"):
         assert terminal.take(2 * STATUS_SECONDS) == b""
         assert REWRITTEN not in terminal.output
         terminal.send("\n")
@@ -113,6 +99,6 @@ def test_a_server_in_the_background_leaves_the_terminal_to_whoever_has_it(start:
 def test_what_is_no_terminal_gets_no_status(start: Start) -> None:
     command = f"{' '.join(llterm('serve', '-m', 'scripted', '--port', '0'))} 2>&1 | cat"
     terminal = start(command=["bash", "-c", command])
-    with ask_and_read_nothing(terminal):
+    with unread_stream(port(terminal), "SECRET"):
         assert terminal.take(2 * STATUS_SECONDS) == b""
     assert b"drawn" not in terminal.output

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket
 import stat
 from collections.abc import Mapping
 from contextlib import suppress
@@ -21,6 +20,7 @@ from llterm.serve.http_server import listening, listening_file
 from llterm.serve.serve_limits import ServeLimits
 from tests.helpers.polling import until
 from tests.helpers.served_api import ServedApi, events, served, told
+from tests.helpers.unread_stream import unread_stream
 
 PATH = "/v1/completions"
 BODY: Mapping[str, Any] = {"prompt": "The old", "max_tokens": 2, "seed": 1}
@@ -182,16 +182,7 @@ async def test_more_connections_than_there_may_be_are_turned_away() -> None:
 async def test_who_reads_nothing_is_cut_off_and_no_longer_drawn_for() -> None:
     limits = ServeLimits(stalled_seconds=0.3, drain_seconds=0)
     async with served(limits=limits) as api:
-        with socket.socket() as slow:
-            slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            slow.connect(("127.0.0.1", api.port))
-            body = (
-                b'{"prompt":"a","max_tokens":1500,"ignore_eos":true,"logprobs":360,"stream":true}'
-            )
-            slow.sendall(
-                b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\n"
-                b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body) + body
-            )
+        with unread_stream(api.port, tokens=1500):
             await until(lambda: api.state.counts.requests > 0)
         assert 0 < api.state.counts.drawn_tokens < 1500
         assert api.state.open.count == 0
