@@ -6,7 +6,9 @@ import asyncio
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from typing import NamedTuple, Protocol, runtime_checkable
 
 Tail = tuple[int, ...]
@@ -58,6 +60,16 @@ class Vocabulary(Protocol):
         """The entry with this id."""
 
 
+_LARGE = 1 << 14
+"""Bytes of a text from which on only one is cut into tokens at a time: to do so takes a hundred
+times as much memory, which each thread that ever did keeps."""
+
+
+@cache
+def _large_texts() -> Executor:
+    return ThreadPoolExecutor(1, "large texts")
+
+
 class EncodesHere(ABC):
     """Base of vocabularies whose tokenizer is in this process: nobody has to be asked."""
 
@@ -69,7 +81,10 @@ class EncodesHere(ABC):
         return self.encode(data)
 
     async def tokenize(self, data: bytes) -> Tail:
-        return await asyncio.to_thread(self.encode, data)
+        if len(data) <= _LARGE:
+            return await asyncio.to_thread(self.encode, data)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(_large_texts(), self.encode, data)
 
 
 @runtime_checkable

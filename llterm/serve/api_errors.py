@@ -62,12 +62,13 @@ def unsupported(param: str) -> ApiError:
     )
 
 
-def too_long(count: int, room: int, param: str = "prompt") -> ApiError:
-    """A prompt for which there is no room."""
+def too_long(count: int, room: int, param: str = "prompt", *, known: bool = True) -> ApiError:
+    """A prompt for which there is no room. `known`: it has not just `count` tokens at the least."""
+    tokens = f"{count:,} tokens" if known else f"{count:,} tokens or more"
     return ApiError(
         400,
         "The prompt does not fit",
-        f"It has {count:,} tokens; the model sees {room:,}, and there is to be room for one more.",
+        f"It has {tokens}; the model sees {room:,}, and there is to be room for one more.",
         "Shorten it.",
         param=param,
         code="context_length_exceeded",

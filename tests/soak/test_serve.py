@@ -34,6 +34,8 @@ SETTLED = min(1000, REQUESTS // 2)
 MOST_GROWTH = 1.02 if SETTLED == 1000 else 1.05
 KINDS = 48
 """Different requests; each is answered once alone, and then many times in company."""
+LARGE = 33
+"""Of these one is a text of some 100,000 characters."""
 AT_ONCE = 40
 STORIES = (
     "The forest seemed darker than usual, but that did not bother Elis in the least. ",
@@ -65,6 +67,8 @@ def request_of(number: int) -> Asked:
     prompt = STORIES[number % 2] * chance.randint(1, 4) + marker(number)
     most = chance.randint(1, 24)
     fixed: dict[str, Any] = {"seed": 1} if number % 3 else {"temperature": 0}
+    if number == LARGE:
+        return "/tokenize", {"prompt": prompt * 500, "return_token_strs": True}
     if number % 11 == 0:
         return "/tokenize", {"prompt": prompt, "return_token_strs": True}
     if number % 4 == 0:
