@@ -5,25 +5,36 @@ from __future__ import annotations
 import asyncio
 import logging
 import stat
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
+from llterm.backends.llamacpp import LlamaBackend, LlamaSettings, open_llama
 from llterm.backends.remote.api_keys import Secret
 from llterm.backends.scripted import ScriptedBackend
+from llterm.engine.scheduler import Scheduler
 from llterm.errors import UsageError
 from llterm.serve.application import Access
 from llterm.serve.http_server import listening, listening_file
 from llterm.serve.serve_limits import ServeLimits
+from tests.helpers.bundled_model import BUNDLED
 from tests.helpers.polling import until
 from tests.helpers.served_api import ServedApi, events, served, told
 from tests.helpers.unread_stream import unread_stream
 
 PATH = "/v1/completions"
 BODY: Mapping[str, Any] = {"prompt": "The old", "max_tokens": 2, "seed": 1}
+
+
+@pytest_asyncio.fixture
+async def bundled() -> AsyncIterator[LlamaBackend]:
+    backend = await open_llama(BUNDLED, LlamaSettings(threads=1), name="fable")
+    yield backend
+    await backend.close()
 
 
 class Held:
@@ -199,6 +210,40 @@ async def test_a_client_that_leaves_ends_its_drawing_at_once(stream: bool) -> No
         assert held.asked == 1
         held.open.set()
         await api.ask(PATH, **BODY)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_real_model_draws_one_token_more_at_most_for_a_client_that_left(
+    stream: bool, bundled: LlamaBackend
+) -> None:
+    async with served(bundled) as api:
+        scheduler = api.state.models.get(None).generator
+        assert isinstance(scheduler, Scheduler)
+        body = {"prompt": "The old", "max_tokens": 1000, "ignore_eos": True, "stream": stream}
+        reading = asyncio.create_task(api.client.post(PATH, json=body))
+        await until(lambda: scheduler.running)
+        reading.cancel()
+        await until(lambda: api.state.open.count == 0)
+        drawn = scheduler.tokens
+        await until(lambda: not scheduler.running)
+        assert scheduler.tokens - drawn <= 1
+
+
+PREFIX = "The forest seemed darker than usual, but that did not bother Elis in the least. "
+
+
+async def test_what_one_key_asked_is_in_no_cache_of_another(bundled: LlamaBackend) -> None:
+    access = Access(keys=(Secret("first-key"), Secret("second-key")))
+    async with served(bundled, access=access) as api:
+        cached = []
+        for key in ("first-key", "first-key", "second-key", "second-key"):
+            body = {"prompt": PREFIX, "max_tokens": 1}
+            answer = await api.client.post(PATH, json=body, headers={"X-Api-Key": key})
+            usage = answer.json()["usage"]
+            cached.append(usage["prompt_tokens_details"]["cached_tokens"])
+    first, again, of_another, again_of_another = cached
+    assert (first, of_another) == (0, 0)
+    assert again == again_of_another > 0
 
 
 async def test_a_full_queue_is_429_with_when_to_come_again() -> None:
