@@ -61,13 +61,14 @@ class Vocabulary(Protocol):
 
 
 _LARGE = 1 << 14
-"""Bytes of a text from which on only one is cut into tokens at a time: to do so takes a hundred
-times as much memory, which each thread that ever did keeps."""
+"""Bytes of a text that others do not wait for."""
 
 
 @cache
-def _large_texts() -> Executor:
-    return ThreadPoolExecutor(1, "large texts")
+def _tokenizing(*, large: bool) -> Executor:
+    """A thread that cuts texts into tokens, one at a time: to do so takes a hundred times their
+    bytes of memory, which every thread that ever did so keeps."""
+    return ThreadPoolExecutor(1, "large texts" if large else "texts")
 
 
 class EncodesHere(ABC):
@@ -81,10 +82,8 @@ class EncodesHere(ABC):
         return self.encode(data)
 
     async def tokenize(self, data: bytes) -> Tail:
-        if len(data) <= _LARGE:
-            return await asyncio.to_thread(self.encode, data)
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(_large_texts(), self.encode, data)
+        executor = _tokenizing(large=len(data) > _LARGE)
+        return await asyncio.get_running_loop().run_in_executor(executor, self.encode, data)
 
 
 @runtime_checkable

@@ -288,6 +288,8 @@ async def test_no_request_of_a_crowd_is_lost_doubled_or_crossed(tmp_path: Path) 
             crowd = Crowd(program, client)
             for number in range(KINDS):
                 crowd.alone[number] = await crowd.whole(number)
+            # As much at once as can be: what is large later is no more than that.
+            await asyncio.gather(*(crowd.whole(LARGE) for _ in range(AT_ONCE)))
             await crowd.rush(range(SETTLED))
             await crowd.idle()
             settled = program.resident
