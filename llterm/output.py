@@ -163,8 +163,10 @@ class ProgressLine:
     EVERY = 0.1
 
     def __init__(self) -> None:
-        self._on = sys.stderr.isatty()
+        self.on = sys.stderr.isatty()
+        """Whether there is a terminal to show it."""
         self._next = 0.0
+        self._shown = ""
 
     def __enter__(self) -> Self:
         return self
@@ -174,7 +176,7 @@ class ProgressLine:
 
     def say(self, text: str) -> None:
         """Put this in the place of what the line said before."""
-        if not self._on or not text:
+        if not self.on or not text or not _is_in_front():
             return
         import time
 
@@ -185,13 +187,19 @@ class ProgressLine:
         if time.monotonic() >= self._next:
             self._next = time.monotonic() + self.EVERY
             text = label_text(text)
-            width = shutil.get_terminal_size().columns - 1
-            with suppress(OSError):
-                width = os.get_terminal_size(sys.stderr.fileno()).columns - 1
-            if cell_len(text) > width > 0:
+            if cell_len(text) > self.width > 0:
                 # A line that wraps could not be written over.
-                text = set_cell_size(text, width)
-            say_drawn(f"{_ANEW}{text}")
+                text = set_cell_size(text, self.width)
+            if text != self._shown:
+                self._shown = text
+                say_drawn(f"{_ANEW}{text}")
+
+    @property
+    def width(self) -> int:
+        """Cells that it has now."""
+        with suppress(OSError):
+            return os.get_terminal_size(sys.stderr.fileno()).columns - 1
+        return shutil.get_terminal_size().columns - 1
 
     def warn(self, text: str) -> None:
         """Write a line that stays, wherever stderr goes."""
@@ -200,5 +208,14 @@ class ProgressLine:
 
     def clear(self) -> None:
         """Leave no trace of it."""
-        if self._on and self._next:
+        if self._shown:
+            self._shown = ""
             say_drawn(_ANEW)
+
+
+def _is_in_front() -> bool:
+    """Whether the terminal is this job's: one in the background would write over another's line."""
+    try:
+        return os.tcgetpgrp(sys.stderr.fileno()) == os.getpgrp()
+    except OSError:
+        return True  # A terminal that is nobody's.

@@ -11,7 +11,10 @@ from llterm.served_addresses import already_served, announced, served_at
 from tests.helpers.bundled_model import BUNDLED
 from tests.helpers.program import folders
 from tests.helpers.program import run as run_program
+from tests.helpers.program_home import Start, start
 from tests.helpers.served_program import serving
+
+__all__ = ["start"]
 
 AT = "http://127.0.0.1:9"
 
@@ -64,3 +67,10 @@ def test_a_second_server_says_where_the_first_is_and_a_killed_one_is_forgotten(h
     assert len(list((home / "state/served").iterdir())) == 1
     assert served_at(BUNDLED) == ""
     assert os.listdir(home / "state/served") == []
+
+
+def test_who_weaves_is_told_that_the_model_is_served_already(home: Path, start: Start) -> None:
+    with serving(home, "-m", "fable") as server:
+        terminal = start("weave", "-m", "fable", columns=120, **folders(home))
+        terminal.wait_for(f"fable is served already at {server.address}")
+        terminal.wait_for(f"{server.address} uses it from there")

@@ -16,11 +16,13 @@ from llterm.core.display_text import label_text
 from llterm.core.json_text import json_text
 from llterm.errors import UsageError
 from llterm.event_loop import run_coroutine
+from llterm.number_format import count_of
 from llterm.output import ProgressLine, put
 
 if TYPE_CHECKING:
     from llterm.backends.remote.api_keys import Secret
     from llterm.serve.server_run import ServerStart
+    from llterm.serve.server_status import ServerStatus
 
 _OF_A_MODEL = ("context", "threads", "gpu_layers", "kernels")
 _PROMPT = "Once upon a time"
@@ -39,7 +41,10 @@ def serve(values: Values) -> int:
             line.clear()
             put(greeting(start))
 
-        run_coroutine(run_server(request, line, begun))
+        def show(status: ServerStatus) -> None:
+            line.say(status_line(status, line.width))
+
+        run_coroutine(run_server(request, line, begun, show if line.on else None))
     return 0
 
 
@@ -96,3 +101,16 @@ def greeting(start: ServerStart) -> str:
         "  Ctrl+C ends it.",
     ]
     return "\n".join(lines)
+
+
+def status_line(status: ServerStatus, width: int) -> str:
+    """How a server is doing, in as many words as fit into so many cells."""
+    cached = f"{status.cached_tokens / max(status.prompt_tokens, 1):.0%}"
+    whole = (
+        f"{count_of(status.requests, 'request')} · {status.running:,} drawn · "
+        f"{status.waiting:,} waiting · {status.speed:,.0f} tokens/s · {cached} of prompts cached"
+    )
+    short = (
+        f"{status.running:,} drawn {status.waiting:,} wait {status.speed:,.0f}/s cached {cached}"
+    )
+    return whole if len(whole) <= width else short

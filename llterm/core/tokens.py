@@ -6,7 +6,9 @@ import asyncio
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from typing import NamedTuple, Protocol, runtime_checkable
 
 Tail = tuple[int, ...]
@@ -58,6 +60,17 @@ class Vocabulary(Protocol):
         """The entry with this id."""
 
 
+_LARGE = 1 << 14
+"""Bytes of a text that others do not wait for."""
+
+
+@cache
+def _tokenizing(*, large: bool) -> Executor:
+    """A thread that cuts texts into tokens, one at a time: to do so takes a hundred times their
+    bytes of memory, which every thread that ever did so keeps."""
+    return ThreadPoolExecutor(1, "large texts" if large else "texts")
+
+
 class EncodesHere(ABC):
     """Base of vocabularies whose tokenizer is in this process: nobody has to be asked."""
 
@@ -69,7 +82,8 @@ class EncodesHere(ABC):
         return self.encode(data)
 
     async def tokenize(self, data: bytes) -> Tail:
-        return await asyncio.to_thread(self.encode, data)
+        executor = _tokenizing(large=len(data) > _LARGE)
+        return await asyncio.get_running_loop().run_in_executor(executor, self.encode, data)
 
 
 @runtime_checkable

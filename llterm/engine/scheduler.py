@@ -42,7 +42,7 @@ from llterm.engine.slot_plan import (
     SlotPlan,
     StepPlan,
 )
-from llterm.errors import Interrupted, LltermError, UsageError
+from llterm.errors import Interrupted, LltermError, UsageError, code_places
 
 log = logging.getLogger(__name__)
 
@@ -280,9 +280,7 @@ class Scheduler:
             elif isinstance(error, LltermError):
                 self._fail(generation, error)
             else:
-                log.error("a constraint failed", exc_info=error)
-                cause = f"{type(error).__name__}: {error}"
-                self._fail(generation, LltermError("The constraint failed", cause, "See the log."))
+                self._fail(generation, _fault("The constraint failed", error))
 
         reading.add_done_callback(lambda _: self._calls.put(take))
 
@@ -321,10 +319,8 @@ class Scheduler:
                 self._streams.trim(trim.slot, trim.keep)
         except LltermError as error:
             self._start_anew(step, error)
-        except Exception as fault:
-            log.exception("the scheduler failed")
-            cause = f"{type(fault).__name__}: {fault}"
-            self._start_anew(step, LltermError("The model failed", cause, "See the log."))
+        except Exception as fault:  # noqa: BLE001  (told where somebody waits)
+            self._start_anew(step, _fault("The model failed", fault))
         finally:
             with self._lock:
                 self._current = ()
@@ -380,6 +376,13 @@ def _hand_over(told: Sequence[tuple[ActiveGeneration, Sequence[News]]]) -> None:
     for generation, items in told:
         for item in items:
             generation.news.put_nowait(item)
+
+
+def _fault(title: str, fault: BaseException) -> LltermError:
+    """A fault nobody foresaw. Others than who asked are told of it: its words may hold a prompt."""
+    kind = type(fault).__name__
+    log.error("%s: %s\n%s", title, kind, code_places(fault))
+    return LltermError(title, f"{kind}.", "See the log.")
 
 
 def _closed() -> LltermError:

@@ -6,7 +6,6 @@ The client repeats what answers 408, 409, 429 or 500 and above, unless `x-should
 from __future__ import annotations
 
 import logging
-import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +13,13 @@ from typing import Any
 from llterm.core.display_text import field_text
 from llterm.core.json_text import json_text
 from llterm.engine.generation import Busy
-from llterm.errors import BackendUnavailable, CapabilityMissing, LltermError, UsageError
+from llterm.errors import (
+    BackendUnavailable,
+    CapabilityMissing,
+    LltermError,
+    UsageError,
+    code_places,
+)
 
 log = logging.getLogger(__name__)
 _MOST_SHOWN = 500
@@ -62,12 +67,13 @@ def unsupported(param: str) -> ApiError:
     )
 
 
-def too_long(count: int, room: int, param: str = "prompt") -> ApiError:
-    """A prompt for which there is no room."""
+def too_long(count: int, room: int, param: str = "prompt", *, known: bool = True) -> ApiError:
+    """A prompt for which there is no room. `known`: it has not just `count` tokens at the least."""
+    tokens = f"{count:,} tokens" if known else f"{count:,} tokens or more"
     return ApiError(
         400,
         "The prompt does not fit",
-        f"It has {count:,} tokens; the model sees {room:,}, and there is to be room for one more.",
+        f"It has {tokens}; the model sees {room:,}, and there is to be room for one more.",
         "Shorten it.",
         param=param,
         code="context_length_exceeded",
@@ -119,10 +125,10 @@ def _of(error: LltermError) -> tuple[int, str, str | None, Mapping[str, str]]:
 
 
 def _own_fault(error: Exception) -> LltermError:
-    places = "".join(traceback.format_tb(error.__traceback__))
-    log.error("a fault while a request was answered: %s\n%s", type(error).__name__, places)
+    kind = type(error).__name__
+    log.error("a fault while a request was answered: %s\n%s", kind, code_places(error))
     return LltermError(
         "This is a fault of the server's own",
-        f"{type(error).__name__}.",
+        f"{kind}.",
         "Please report it, with the end of the server's log.",
     )

@@ -22,7 +22,15 @@ def only_one(wanted: Iterable[Wanted]) -> Constraint | None:
     if len(listed) > 1:
         fields = " and ".join(field for field, _ in listed)
         raise bad_field(listed[1][0], f"{fields} do not go together", "A text fits one of them.")
-    return listed[0][1] if listed else None
+    for field, constraint in listed:
+        _check_size(constraint.text, field)
+        return constraint
+    return None
+
+
+def _check_size(text: str, param: str) -> None:
+    if len(text.encode()) > SCHEMA_BYTES:
+        raise bad_field(param, f"{param} is too large", f"{SCHEMA_BYTES:,} bytes are the most.")
 
 
 def of_response_format(given: ResponseFormat | None) -> Iterable[Wanted]:
@@ -34,7 +42,7 @@ def of_response_format(given: ResponseFormat | None) -> Iterable[Wanted]:
     elif given.json_schema is None:
         raise bad_field("response_format.json_schema", "The schema is missing")
     else:
-        yield "response_format", schema_of(given.json_schema.schema, "response_format.json_schema")
+        yield "response_format", schema_of(given.json_schema.schema)
 
 
 def of_structured_outputs(given: StructuredOutputs | None) -> Iterable[Wanted]:
@@ -43,7 +51,7 @@ def of_structured_outputs(given: StructuredOutputs | None) -> Iterable[Wanted]:
         return
     place = "structured_outputs"
     if given.json is not None:
-        yield f"{place}.json", schema_of(given.json, f"{place}.json")
+        yield f"{place}.json", schema_of(given.json)
     if given.json_object:
         yield f"{place}.json_object", json_schema('{"type": "object"}')
     if given.regex is not None:
@@ -54,12 +62,9 @@ def of_structured_outputs(given: StructuredOutputs | None) -> Iterable[Wanted]:
         yield f"{place}.grammar", grammar_of(given.grammar, f"{place}.grammar")
 
 
-def schema_of(schema: Any, param: str) -> Constraint:
+def schema_of(schema: Any) -> Constraint:
     """A schema, itself JSON or its text."""
-    text = schema if isinstance(schema, str) else json_text(schema, compact=True)
-    if len(text.encode()) > SCHEMA_BYTES:
-        raise bad_field(param, "The schema is too large", f"{SCHEMA_BYTES:,} bytes are the most.")
-    return json_schema(text)
+    return json_schema(schema if isinstance(schema, str) else json_text(schema, compact=True))
 
 
 def grammar_of(text: str, param: str) -> Constraint:

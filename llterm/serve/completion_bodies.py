@@ -10,6 +10,7 @@ from msgspec import Meta
 from llterm.serve.body_reader import BodyBase
 from llterm.serve.sampler_fields import LogitBias, with_sampler_fields
 from llterm.serve.serve_limits import (
+    MOST_ALLOWED,
     MOST_LISTED,
     MOST_STOPS,
     MOST_WATCHED,
@@ -88,7 +89,7 @@ class _CompletionFields(BodyBase, kw_only=True, forbid_unknown_fields=True):
     return_tokens_as_token_ids: bool | None = None
     prompt_logprobs: Listed | None = None
     logprob_token_ids: Annotated[list[TokenId], Meta(max_length=MOST_WATCHED)] | None = None
-    allowed_token_ids: list[TokenId] | None = None
+    allowed_token_ids: Annotated[list[TokenId], Meta(max_length=MOST_ALLOWED)] | None = None
     stop_token_ids: Annotated[list[TokenId], Meta(max_length=1024)] | None = None
     ignore_eos: bool = False
     min_tokens: TokenCount = 0

@@ -125,7 +125,7 @@ def _wanted(body: Any) -> Iterator[Wanted]:
     if body.grammar is not None:
         yield "grammar", grammar_of(body.grammar, "grammar")
     if body.json_schema is not None:
-        yield "json_schema", schema_of(body.json_schema, "json_schema")
+        yield "json_schema", schema_of(body.json_schema)
 
 
 async def complete_llamacpp(plan: LlamaCppPlan) -> Answer | list[Answer]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 from llterm.engine.generation import Generator
 from llterm.serve.drawn_choices import DrawnChoice
@@ -18,9 +19,25 @@ class RequestCounts:
     prompt_tokens: int = 0
     cached_tokens: int = 0
     drawn_tokens: int = 0
+    _under_way: dict[int, Sequence[DrawnChoice]] = field(default_factory=dict)
 
-    def add(self, choices: Sequence[DrawnChoice]) -> None:
-        """A request that has ended, or was cut off."""
+    @property
+    def drawn_so_far(self) -> int:
+        """Tokens drawn, also for requests that have not ended yet."""
+        choices = (choice for drawn in self._under_way.values() for choice in drawn)
+        return self.drawn_tokens + sum(len(choice.tokens) for choice in choices)
+
+    @contextmanager
+    def counting(self, choices: Sequence[DrawnChoice]) -> Iterator[None]:
+        """A request from its beginning until it has ended, or was cut off."""
+        self._under_way[id(choices)] = choices
+        try:
+            yield
+        finally:
+            del self._under_way[id(choices)]
+            self._add(choices)
+
+    def _add(self, choices: Sequence[DrawnChoice]) -> None:
         self.requests += 1
         self.prompt_tokens += sum(len(choice.request.prompt) for choice in choices)
         self.drawn_tokens += sum(len(choice.tokens) for choice in choices)

@@ -36,8 +36,9 @@ async def read_prompt(
         ids += vocabulary.prefix
     for part in parts:
         if isinstance(part, str):
-            _check_size(part, model, param)
-            ids += await vocabulary.tokenize(part.encode())
+            data = part.encode()
+            _check_size(len(ids) + len(data) // model.longest, model, param, known=False)
+            ids += await vocabulary.tokenize(data)
             text += part
         else:
             checked = model.check_ids(part, param)
@@ -45,13 +46,12 @@ async def read_prompt(
             text += text_bytes(vocabulary, checked).decode("utf-8", "replace")
     if not ids:
         raise bad_field(param, "The prompt is empty", "This model needs a beginning.")
-    if len(ids) >= model.room:
-        raise too_long(len(ids), model.room, param)
+    _check_size(len(ids), model, param)
     return RequestPrompt(tuple(ids), text)
 
 
-def _check_size(text: str, model: ServedModel, param: str) -> None:
-    """Refuse at once what cannot fit however it is cut: no token of a model has so many bytes."""
-    longest = 512
-    if len(text) > model.room * longest:
-        raise too_long(len(text) // longest, model.room, param)
+def _check_size(tokens: int, model: ServedModel, param: str, *, known: bool = True) -> None:
+    """A text is not cut into tokens where it cannot fit however that is done: to do so takes a
+    hundred times its bytes."""
+    if tokens >= model.room:
+        raise too_long(tokens, model.room, param, known=known)

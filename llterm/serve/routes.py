@@ -95,14 +95,12 @@ async def _draw(
     send: Send,
 ) -> None:
     """Answer what is drawn, at its end or as it comes."""
-    try:
+    with state.counts.counting(choices):
         if streams:
             await state.open.stream(parts(), receive, send)
         else:
             answer = await state.open.finish(_run(whole), receive)
             await send_json(answer, send)
-    finally:
-        state.counts.add(choices)
 
 
 async def _run(whole: Callable[[], Awaitable[Any]]) -> Any:

@@ -20,10 +20,13 @@ from llterm.serve.served_models import ServedModel
 
 Kind = TypeVar("Kind", bound=msgspec.Struct)
 Presets = Mapping[str, SamplerSettings]
+_Biased = Annotated[str, Meta(max_length=STOP_BYTES)]
+_Bias = Annotated[float, Meta(ge=-1e9, le=1e9)]
+_BiasedId = Annotated[int, Meta(ge=-(1 << 31), lt=1 << 31)]
 LogitBias = (
-    Annotated[dict[str, float | bool], Meta(max_length=MOST_BIASED)]
-    | Annotated[list[Annotated[list[int | str | float | bool], Meta(min_length=2, max_length=2)]],
-                Meta(max_length=MOST_BIASED)]
+    Annotated[dict[_Biased, _Bias | bool], Meta(max_length=MOST_BIASED)]
+    | Annotated[list[Annotated[list[_BiasedId | _Biased | _Bias | bool],
+                               Meta(min_length=2, max_length=2)]], Meta(max_length=MOST_BIASED)]
 )  # fmt: skip
 """By token id or text; or pairs of the two. `false` bans."""
 

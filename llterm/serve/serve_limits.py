@@ -12,6 +12,8 @@ MOST_LISTED = 1024
 MOST_FACTS = 1_000_000
 """Candidates told in one answer: tokens × candidates."""
 MOST_WATCHED = 128
+MOST_ALLOWED = 1 << 19
+"""As large as vocabularies are."""
 SCHEMA_BYTES = 1 << 16
 """Of a schema, grammar or pattern."""
 HEAD_BYTES = 1 << 16

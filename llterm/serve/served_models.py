@@ -8,13 +8,16 @@ from dataclasses import dataclass, field
 
 from llterm.backends.llamacpp import LlamaBackend
 from llterm.core.query import Backend
-from llterm.core.tokens import LearnsTokens, Tail, Token, Vocabulary
+from llterm.core.tokens import LearnsTokens, Tail, Token, Vocabulary, grows
 from llterm.engine.backend_generator import BackendGenerator
 from llterm.engine.generation import Generator
 from llterm.engine.scheduler import open_scheduler
 from llterm.errors import UsageError
 from llterm.serve.api_errors import ApiError
 from llterm.serve.serve_limits import ServeLimits
+
+_LONGEST = 512
+"""Bytes that no token has, where not all are known."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -24,6 +27,8 @@ class ServedModel:
     name: str
     generator: Generator
     backend: Backend
+    longest: int
+    """Bytes of its longest token."""
     created: int = field(default_factory=lambda: int(time.time()))
     """Seconds since 1970."""
 
@@ -79,7 +84,13 @@ async def open_served(name: str, backend: Backend, limits: ServeLimits) -> Serve
         )
     else:
         generator = BackendGenerator(backend, limits.parallel, limits.queue)
-    return ServedModel(name, generator, backend)
+    return ServedModel(name, generator, backend, _longest(backend.vocabulary))
+
+
+def _longest(vocabulary: Vocabulary) -> int:
+    if grows(vocabulary):
+        return _LONGEST
+    return max(len(vocabulary.token(id).data) for id in range(vocabulary.size))
 
 
 class ServedModels:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import secrets
 import socket
@@ -23,7 +24,12 @@ from llterm.serve.request_rules import RequestRules
 from llterm.serve.routes import ServerState
 from llterm.serve.serve_limits import ServeLimits
 from llterm.serve.served_models import ServedModel, ServedModels, open_served
+from llterm.serve.server_status import ServerStatus, StatusLooks
 from llterm.served_addresses import already_served, announced
+
+STATUS_SECONDS = 0.5
+"""Between two looks at how it is doing."""
+Show = Callable[[ServerStatus], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +86,13 @@ def aliases_of(serve: ServeConfig) -> dict[str, str]:
 
 
 async def run_server(
-    request: ServeRequest, listener: Listener, begun: Callable[[ServerStart], None]
+    request: ServeRequest,
+    listener: Listener,
+    begun: Callable[[ServerStart], None],
+    show: Show | None = None,
 ) -> None:
-    """Serve until a signal ends it. `begun` is told when requests are answered.
+    """Serve until a signal ends it. `begun` is told when requests are answered, `show` again and
+    again how it is doing.
 
     Raises LltermError: before a model is opened where the address cannot be had.
     """
@@ -125,7 +135,17 @@ async def run_server(
         app = application(state, access)
         files = [each.path for each in known if each.path is not None]
         stack.enter_context(announced(start.address or f"socket {serve.socket}", files))
+        if show is not None:
+            watching = asyncio.create_task(_watch(StatusLooks(state), show))
+            stack.callback(watching.cancel)
         await HttpServer(app, limits, state.open, lambda: begun(start)).serve(sockets=[at])
+
+
+async def _watch(looks: StatusLooks, show: Show) -> None:
+    loop = asyncio.get_running_loop()
+    while True:
+        await asyncio.sleep(STATUS_SECONDS)
+        show(looks.look(loop.time()))
 
 
 def is_local(host: str) -> bool:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
+import stat
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx2
+import pytest
 
-from tests.helpers.program import run, start
+from tests.helpers.program import FAULTS, run, start
+from tests.helpers.served_program import ServedProgram
+from tests.helpers.served_program import serving as served
+from tests.helpers.unread_stream import unread_stream
 
 BODY = {"prompt": "The old", "max_tokens": 3, "seed": 1}
 
@@ -34,11 +41,22 @@ def serving(home: Path, *arguments: str, **environment: str) -> Iterator[tuple[s
         assert b"Traceback" not in err
 
 
+def curled(lines: Sequence[str]) -> str:
+    """What the line for curl that was printed gives, in a shell where the printed key is set."""
+    key = next((line for line in lines if line.startswith("KEY=")), "")
+    (curl,) = [line for line in lines if line.startswith("curl ")]
+    ran = subprocess.run(
+        ["sh", "-c", f"{key}\n{curl.replace('curl ', 'curl -sS ')}"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return str(json.loads(ran.stdout)["choices"][0]["text"])
+
+
 def test_its_own_curl_line_works_and_a_second_one_finds_the_port_taken(tmp_path: Path) -> None:
     with serving(tmp_path, "--port", "0", "--alias", "gpt=scripted") as (address, lines):
         assert "scripted, gpt = scripted" in lines[0]
-        assert any(line.startswith(f"curl {address}/v1/completions ") for line in lines)
         assert any(f'base_url="{address}/v1"' in line for line in lines)
+        assert curled(lines)
         answer = httpx2.post(f"{address}/v1/completions", json={**BODY, "model": "gpt"})
         assert answer.status_code == 200
         port = address.rpartition(":")[2]
@@ -52,40 +70,81 @@ def test_beyond_this_machine_a_key_is_made_and_told_once(tmp_path: Path) -> None
         here = f"http://127.0.0.1:{address.rpartition(':')[2]}/v1/models"
         assert httpx2.get(here).status_code == 401
         assert httpx2.get(here, headers={"X-Api-Key": key}).status_code == 200
+        assert curled(lines)
     kept = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
     assert key.encode() not in kept
 
 
-def test_a_key_of_ones_own_is_never_shown(tmp_path: Path) -> None:
+def test_a_key_of_ones_own_is_asked_for_and_never_shown(tmp_path: Path) -> None:
     key = {"SERVE_KEY": "a-key-of-my-own"}
-    with serving(tmp_path, "--port", "0", "--api-key-env", "SERVE_KEY", **key) as (address, lines):
-        assert not any(key["SERVE_KEY"] in line for line in lines)
-        assert httpx2.get(f"{address}/v1/models").status_code == 401
+    arguments = ("--host", "0.0.0.0", "--port", "0", "--api-key-env", "SERVE_KEY")
+    with serving(tmp_path, *arguments, **key) as (address, lines):
+        assert not any(key["SERVE_KEY"] in line or line.startswith("KEY=") for line in lines)
+        here = f"http://127.0.0.1:{address.rpartition(':')[2]}/v1/models"
+        assert httpx2.get(here).status_code == 401
+        given = {"Authorization": f"Bearer {key['SERVE_KEY']}"}
+        assert httpx2.get(here, headers=given).status_code == 200
 
 
-def test_a_socket_file_serves_its_person(tmp_path: Path) -> None:
-    path = tmp_path / "s"
-    with serving(tmp_path, "--socket", str(path)) as (at, _):
+def test_a_socket_file_serves_its_person_alone(tmp_path: Path) -> None:
+    path = tmp_path / "a socket"
+    with serving(tmp_path, "--socket", str(path)) as (at, lines):
         assert at == str(path)
-        with socket.socket(socket.AF_UNIX) as client:
-            client.connect(str(path))
-            client.sendall(b"GET /health HTTP/1.1\r\nHost: any\r\nConnection: close\r\n\r\n")
-            assert b" 200 " in client.recv(4096)
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert curled(lines)
     assert not path.exists()
 
 
-def test_what_cannot_be_served_is_told_before_anything_is_opened(tmp_path: Path) -> None:
-    for arguments, words in (
-        (("--alias", "x"), "is no alias"),
-        (("--alias", "x=gone"), "is for no model"),
-        (("--preset", "gone"), "There is no preset"),
-        (("-m", "scripted"), "Two models have one name"),
-        (("-m", "fable,colour=1"), "has no colour"),
-        (("-m", "fable,context=many"), "Wrong value for context"),
-        (("--api-key-env", "GONE"), "There is no key"),
-    ):
-        ran = run(tmp_path, "serve", "-m", "scripted", "--port", "0", *arguments)
-        assert (ran.code, words in ran.err) == (2, True), ran
+@contextmanager
+def draining(home: Path, seconds: float) -> Iterator[ServedProgram]:
+    """A server that gives open requests so long at its end."""
+    (home / "config").mkdir()
+    (home / "config/llterm.toml").write_text(f"[serve]\ndrain_seconds = {seconds}\n")
+    with served(home, "-m", "scripted") as program:
+        yield program
+
+
+def signalled(program: ServedProgram, number: int) -> None:
+    """Send a signal, and wait until no new connection is taken: it has come."""
+    program.process.send_signal(number)
+    with suppress(ConnectionRefusedError):
+        while True:
+            socket.create_connection(("127.0.0.1", program.port)).close()
+
+
+def ended_well(program: ServedProgram) -> None:
+    _, said = program.process.communicate()
+    assert program.process.returncode == 0
+    assert not [fault for fault in FAULTS if fault in said.decode()]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_what_is_open_when_its_time_is_up_ends_with_an_error(tmp_path: Path, number: int) -> None:
+    with draining(tmp_path, 0) as program, unread_stream(program.port) as stream:
+        stream.wait()
+        signalled(program, number)
+        *_, last = stream.read()
+        assert last["error"]["code"] == "server_ending"
+        ended_well(program)
+
+
+def test_what_is_open_at_the_end_is_given_its_time(tmp_path: Path) -> None:
+    with draining(tmp_path, 3600) as program, unread_stream(program.port, tokens=400) as stream:
+        stream.wait()
+        signalled(program, signal.SIGTERM)
+        *_, last = stream.read()
+        assert last["choices"][0]["finish_reason"] == "length"
+        ended_well(program)
+
+
+def test_a_second_signal_does_not_wait(tmp_path: Path) -> None:
+    with draining(tmp_path, 3600) as program, unread_stream(program.port) as stream:
+        stream.wait()
+        signalled(program, signal.SIGINT)
+        program.process.send_signal(signal.SIGINT)
+        *_, last = stream.read()
+        assert last["error"]["code"] == "server_ending"
+        ended_well(program)
 
 
 def test_no_prompt_is_in_any_file_that_it_leaves(tmp_path: Path) -> None:

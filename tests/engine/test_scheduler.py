@@ -218,6 +218,25 @@ async def test_who_goes_is_let_go_at_once_and_the_others_go_on(backend: LlamaBac
         assert scheduler.tokens - evaluated < 20
 
 
+@pytest.mark.parametrize("company", [0, 1])
+async def test_who_has_gone_is_evaluated_for_one_step_more_at_most(
+    backend: LlamaBackend, company: int
+) -> None:
+    request = GenerationRequest(tokens_of(backend, STORY), FREE, most=300, ignore_end=True)
+    async with scheduling(backend) as scheduler:
+        staying = [asyncio.create_task(generated(scheduler, request)) for _ in range(company)]
+        async with aclosing(scheduler.generate(replace(request, choice=1))) as going:
+            await anext(going)
+            await until(lambda: scheduler.running == company + 1)
+        # In this order: a step in between is counted for too few.
+        decodes, tokens = scheduler.decodes, scheduler.tokens
+        await asyncio.gather(*staying)
+        await until(lambda: not scheduler.running)
+        decodes, tokens = scheduler.decodes - decodes, scheduler.tokens - tokens
+        # The step that was under way may have been counted as a decode already.
+        assert tokens - decodes * company <= 1 + company
+
+
 async def test_a_prompt_that_is_given_up_in_the_middle_leaves_no_trace(
     backend: LlamaBackend,
 ) -> None:

@@ -4,26 +4,39 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket
 import stat
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
+from llterm.backends.llamacpp import LlamaBackend, LlamaSettings, open_llama
 from llterm.backends.remote.api_keys import Secret
 from llterm.backends.scripted import ScriptedBackend
+from llterm.core.sampling.row_draws import BlockDrawing
+from llterm.engine.scheduler import Scheduler
 from llterm.errors import UsageError
 from llterm.serve.application import Access
 from llterm.serve.http_server import listening, listening_file
+from llterm.serve.routes import ROUTES
 from llterm.serve.serve_limits import ServeLimits
+from tests.helpers.bundled_model import BUNDLED
 from tests.helpers.polling import until
 from tests.helpers.served_api import ServedApi, events, served, told
+from tests.helpers.unread_stream import unread_stream
 
 PATH = "/v1/completions"
 BODY: Mapping[str, Any] = {"prompt": "The old", "max_tokens": 2, "seed": 1}
+
+
+@pytest_asyncio.fixture
+async def bundled() -> AsyncIterator[LlamaBackend]:
+    backend = await open_llama(BUNDLED, LlamaSettings(threads=1), name="fable")
+    yield backend
+    await backend.close()
 
 
 class Held:
@@ -151,15 +164,17 @@ async def raw(api: ServedApi, data: bytes) -> bytes:
     return answer
 
 
-async def test_half_a_head_and_half_a_body_are_not_waited_for() -> None:
+async def test_half_a_head_half_a_body_and_idle_connections_are_not_waited_for() -> None:
     async with served(limits=ServeLimits(head_seconds=0.2, idle_seconds=1, drain_seconds=0)) as api:
         assert await raw(api, b"GET /health HTTP/1.1\r\nHost: local") == b""
         assert await raw(api, b"") == b""
         head = b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\n"
         head += b"Content-Type: application/json\r\nContent-Length: 50\r\n\r\n{"
         assert b" 408 " in await raw(api, head)
-        answered = await raw(api, b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\nGET /hea")
-        assert answered.count(b"HTTP/1.1 200") == 1
+        asked = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        for rest in (b"GET /hea", b""):
+            answered = await raw(api, asked + rest)
+            assert answered.count(b"HTTP/1.1 200") == 1
 
 
 async def test_a_head_without_end_is_refused() -> None:
@@ -182,16 +197,7 @@ async def test_more_connections_than_there_may_be_are_turned_away() -> None:
 async def test_who_reads_nothing_is_cut_off_and_no_longer_drawn_for() -> None:
     limits = ServeLimits(stalled_seconds=0.3, drain_seconds=0)
     async with served(limits=limits) as api:
-        with socket.socket() as slow:
-            slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            slow.connect(("127.0.0.1", api.port))
-            body = (
-                b'{"prompt":"a","max_tokens":1500,"ignore_eos":true,"logprobs":360,"stream":true}'
-            )
-            slow.sendall(
-                b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\n"
-                b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body) + body
-            )
+        with unread_stream(api.port, tokens=1500):
             await until(lambda: api.state.counts.requests > 0)
         assert 0 < api.state.counts.drawn_tokens < 1500
         assert api.state.open.count == 0
@@ -208,6 +214,40 @@ async def test_a_client_that_leaves_ends_its_drawing_at_once(stream: bool) -> No
         assert held.asked == 1
         held.open.set()
         await api.ask(PATH, **BODY)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_real_model_draws_one_token_more_at_most_for_a_client_that_left(
+    stream: bool, bundled: LlamaBackend
+) -> None:
+    async with served(bundled) as api:
+        scheduler = api.state.models.get(None).generator
+        assert isinstance(scheduler, Scheduler)
+        body = {"prompt": "The old", "max_tokens": 1000, "ignore_eos": True, "stream": stream}
+        reading = asyncio.create_task(api.client.post(PATH, json=body))
+        await until(lambda: scheduler.running)
+        reading.cancel()
+        await until(lambda: api.state.open.count == 0)
+        drawn = scheduler.tokens
+        await until(lambda: not scheduler.running)
+        assert scheduler.tokens - drawn <= 1
+
+
+PREFIX = "The forest seemed darker than usual, but that did not bother Elis in the least. "
+
+
+async def test_what_one_key_asked_is_in_no_cache_of_another(bundled: LlamaBackend) -> None:
+    access = Access(keys=(Secret("first-key"), Secret("second-key")))
+    async with served(bundled, access=access) as api:
+        cached = []
+        for key in ("first-key", "first-key", "second-key", "second-key"):
+            body = {"prompt": PREFIX, "max_tokens": 1}
+            answer = await api.client.post(PATH, json=body, headers={"X-Api-Key": key})
+            usage = answer.json()["usage"]
+            cached.append(usage["prompt_tokens_details"]["cached_tokens"])
+    first, again, of_another, again_of_another = cached
+    assert (first, of_another) == (0, 0)
+    assert again == again_of_another > 0
 
 
 async def test_a_full_queue_is_429_with_when_to_come_again() -> None:
@@ -255,7 +295,7 @@ async def test_a_request_that_takes_too_long_is_ended() -> None:
         assert answer.headers["x-should-retry"] == "false"
 
 
-WORDS = "SECRET PROMPT"
+WORDS = "SECRET PROMPT /home/person/story.gguf"
 
 
 class Broken(ScriptedBackend):
@@ -266,21 +306,71 @@ class Broken(ScriptedBackend):
         yield
 
 
+def lines_of(caplog: pytest.LogCaptureFixture) -> str:
+    """What the server's log has, with the faults that its records bring along."""
+    shown = logging.Formatter()
+    ours = (
+        record for record in caplog.records if not record.name.startswith(("httpx", "httpcore"))
+    )
+    return "\n".join(shown.format(record) for record in ours)
+
+
 @pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("real", [False, True])
 async def test_a_fault_is_a_500_that_tells_neither_client_nor_log_a_prompt(
-    stream: bool, caplog: pytest.LogCaptureFixture
+    stream: bool,
+    real: bool,
+    bundled: LlamaBackend,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError(WORDS)
+
+    monkeypatch.setattr(BlockDrawing, "draw", broken)
     caplog.set_level(logging.DEBUG)
-    async with served(Broken()) as api:
+    async with served(bundled if real else Broken()) as api:
         answer = await api.client.post(PATH, json={**BODY, "stream": stream})
         status, error = told(answer)
         assert status == 500
         assert answer.headers["x-should-retry"] == "false"
-        assert "SECRET" not in error["message"]
+        assert "RuntimeError" in error["message"]
+        assert "SECRET" not in answer.text
+        assert "/home" not in answer.text
         await api.client.post(PATH, json={**BODY, "prompt": "SECRET", "zz": "SECRET"})
-    ours = [record for record in caplog.records if not record.name.startswith("httpx")]
-    assert any("RuntimeError" in record.getMessage() for record in ours)
-    assert not [record.getMessage() for record in ours if "SECRET" in record.getMessage()]
+    assert "RuntimeError" in lines_of(caplog)
+    assert "SECRET" not in lines_of(caplog)
+
+
+async def test_nothing_of_requests_is_in_the_log_and_no_path_of_this_machine_in_answers(
+    bundled: LlamaBackend, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    word = "SECRET\x1b[31m"
+    headers = {"X-Request-Id": "SECRET", "User-Agent": "SECRET", "X-Api-Key": "SECRET"}
+    access = Access(hosts=("SECRET",))
+    async with served(bundled, metrics=True, access=access) as api:
+        answers = [
+            await api.client.post(path, json=body, headers=headers)
+            for path in (PATH, "/completion", "/tokenize", "/SECRET")
+            for body in ({"prompt": word, "max_tokens": 1}, {"prompt": "a", "model": word}, [word],
+                         {"prompt": "a", "grammar": word}, {"prompt": [1 << 30]}, {word: 1})
+        ]  # fmt: skip
+        answers += [
+            await api.client.get(path, headers=headers)
+            for route in ROUTES
+            if route.method == "GET"
+            for path in route.paths
+        ]
+        for line in (b"SECRET\x1b / HTTP/9\r\n\r\n", b"GET /\x1bSECRET HTTP/1.1\r\n\r\n",
+                     b"GET / HTTP/1.1\r\nHost: SECRET\x00\r\n\r\n"):  # fmt: skip
+            assert await raw(api, line)
+    assert "SECRET" not in lines_of(caplog)
+    assert "\x1b" not in lines_of(caplog)
+    for answer in answers:
+        assert str(BUNDLED.parent) not in answer.text
+        assert "\x1b" not in answer.text
+        assert answer.status_code < 500
 
 
 async def test_names_of_requests_are_kept_where_they_are_plain() -> None:

@@ -32,8 +32,12 @@ REQUESTS = rounds(500)
 SETTLED = min(1000, REQUESTS // 2)
 """Requests after which memory is first looked at: caches and pools are as full as they get."""
 MOST_GROWTH = 1.02 if SETTLED == 1000 else 1.05
+"""Of the resident memory of the server with all that it started; fewer requests than 1,000 leave
+some of the caches to be filled."""
 KINDS = 48
 """Different requests; each is answered once alone, and then many times in company."""
+LARGE = 33
+"""Of these one is a text of some 100,000 characters."""
 AT_ONCE = 40
 STORIES = (
     "The forest seemed darker than usual, but that did not bother Elis in the least. ",
@@ -65,6 +69,8 @@ def request_of(number: int) -> Asked:
     prompt = STORIES[number % 2] * chance.randint(1, 4) + marker(number)
     most = chance.randint(1, 24)
     fixed: dict[str, Any] = {"seed": 1} if number % 3 else {"temperature": 0}
+    if number == LARGE:
+        return "/tokenize", {"prompt": prompt * 500, "return_token_strs": True}
     if number % 11 == 0:
         return "/tokenize", {"prompt": prompt, "return_token_strs": True}
     if number % 4 == 0:

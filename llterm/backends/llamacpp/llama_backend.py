@@ -38,7 +38,7 @@ from llterm.core.query import (
     TokenScore,
 )
 from llterm.core.tokens import Tail
-from llterm.errors import Interrupted, LltermError
+from llterm.errors import Interrupted, LltermError, code_places
 
 log = logging.getLogger(__name__)
 
@@ -135,9 +135,10 @@ class _ContextThread(threading.Thread):
             pass
         except LltermError as error:
             end = error
-        except Exception as fault:
-            log.exception("the model's thread failed")
-            cause = f"{type(fault).__name__}: {fault}"
+        except Exception as fault:  # noqa: BLE001  (told where somebody waits)
+            kind = type(fault).__name__
+            log.error("the model's thread failed: %s\n%s", kind, code_places(fault))
+            cause = f"{kind}: {fault}"
             end = LltermError("The model failed", cause, "See the log.")
         self._reader.submit(job.tell, end)
 
