@@ -349,11 +349,11 @@ async def test_more_beams_than_cells_frees_old_ones(
     await backend.close()
 
 
-@pytest.mark.parametrize("name", ["full", "recurrent"])
+@pytest.mark.parametrize("name", ["full", "recurrent", "hybrid"])
 async def test_stopping_inside_a_long_prompt_leaves_it_sound(
     models: dict[str, Path], name: str
 ) -> None:
-    backend = await open_llama(models[name], LlamaSettings(context=480, threads=1))
+    backend = await open_llama(models[name], LlamaSettings(context=480, threads=1, batch=64))
     plain = PlainDecoder(models[name])
     tokens = tuple(np.random.default_rng(0).integers(1, 200, 460).tolist())
     for pause in range(6):
