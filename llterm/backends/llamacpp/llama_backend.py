@@ -94,6 +94,8 @@ class _ContextThread(threading.Thread):
         self._changed = threading.Condition()
         self._current: _OwnerJob[Any] | None = None
         self._ended = False
+        self.streamed = False
+        """Streams on the same weights are open: they wait for each decode here."""
         self._reader = ThreadPoolExecutor(1, "llama.cpp rows")
 
     def put(self, job: _OwnerJob[Any], *, apart: bool) -> None:
@@ -134,7 +136,8 @@ class _ContextThread(threading.Thread):
 
     def _crowded(self) -> bool:
         with self._changed:
-            return self._turns.crowded
+            crowded = self._turns.crowded
+        return crowded or (self.streamed and thread_budget.contended())
 
     def _begin_turn(self) -> bool:
         """Wait for a job that may work; returns False at the end."""
@@ -298,7 +301,9 @@ class LlamaBackend:
     async def open_streams(self, slots: int, cells: int) -> StreamContext:
         """A context of streams on the same weights, to be closed before this backend is. Raises
         LltermError where memory is too small."""
-        return await asyncio.to_thread(StreamContext, self._owner.runner.loaded, slots, cells)
+        streams = await asyncio.to_thread(StreamContext, self._owner.runner.loaded, slots, cells)
+        self._owner.streamed = True
+        return streams
 
     def end(self) -> None:
         """Stop what runs; the model is freed soon after, and nobody waits for that."""

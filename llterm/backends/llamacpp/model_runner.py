@@ -37,7 +37,7 @@ _Part = tuple[int, Tail, NDArray[np.float32], Cost]
 CHUNK = 256
 """Most tokens a decode while a long prompt is evaluated: a stop waits for no more than one."""
 CROWDED_CHUNK = 64
-"""The same while others wait for the context."""
+"""The same while others wait."""
 NEW_STORY = 8
 """A text that shares less than this part of its tokens with the last one starts an empty cache."""
 ASIDE = 512
@@ -63,7 +63,7 @@ class ModelRunner:
         self._contents = CacheContents(cache)
         self._images = CacheImages(loaded.context)
         self.crowded: Callable[[], bool] = lambda: False
-        """Whether others wait for the context."""
+        """Whether others wait for the context, or for the end of each decode."""
         limit = int(self._llama.llama_n_batch(loaded.context))
         self._batch = Batch(self._llama, limit)
         self.spent = Cost()

@@ -51,6 +51,11 @@ class CoreTurns:
         self._asking = deque(each for each in self._asking if each[0] is not place)
 
     @property
+    def busy(self) -> bool:
+        """Whether somebody decodes or waits for it."""
+        return bool(self._used or self._asking)
+
+    @property
     def used(self) -> int:
         """Threads that run."""
         return sum(self._used.values())
@@ -73,6 +78,12 @@ def thread_count(asked: int | None) -> int:
             f"Set threads to {CORES} at most, with --threads or in llterm.toml.",
         )
     return asked or _turns.room
+
+
+def contended() -> bool:
+    """Whether somebody decodes or waits for it."""
+    with _changed:
+        return _turns.busy
 
 
 @contextmanager
