@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llterm.backends.llamacpp.context_turns import TURN, ContextTurns
-
-APART = 2
+from llterm.backends.llamacpp.context_turns import APART, TURN, ContextTurns
 
 
 @dataclass(eq=False)
@@ -35,7 +33,7 @@ class Shared:
     """Works through them as the owner of a context does."""
 
     def __init__(self, works: list[Work]) -> None:
-        self.turns: ContextTurns[Work] = ContextTurns(APART)
+        self.turns: ContextTurns[Work] = ContextTurns()
         self.now = 0.0
         self.began: list[Work] = []
         self.ended: list[Work] = []
@@ -127,7 +125,7 @@ def test_long_ones_go_on_though_short_ones_come_all_the_time() -> None:
 
 
 def test_who_leaves_has_no_turn_any_more() -> None:
-    turns: ContextTurns[str] = ContextTurns(APART)
+    turns: ContextTurns[str] = ContextTurns()
     for name in "abc":
         turns.join(name)
     assert turns.next(0) == "a"

@@ -8,6 +8,9 @@ from typing import Generic, TypeVar
 
 TURN = 0.5
 """Seconds that a job has the context while others wait; it goes on to the end of its decode."""
+APART = 2
+"""Most jobs under way that hold a context of their own: each takes memory while it waits."""
+
 Job = TypeVar("Job")
 
 
@@ -18,14 +21,12 @@ class ContextTurns(Generic[Job]):
     as there are long ones; but after a turn's time of comers one of those has its turn.
     """
 
-    def __init__(self, apart: int) -> None:
-        """`apart`: most jobs under way that hold a place of their own while they wait."""
-        self._most_apart = apart
+    def __init__(self) -> None:
         self._comers: deque[Job] = deque()
         self._paused: deque[Job] = deque()
         """Those that have begun, in the order in which they gave way."""
         self._apart: set[Job] = set()
-        """Those that hold a place of their own once they have begun."""
+        """Those that hold a context of their own once they have begun."""
         self._begun: set[Job] = set()
         self._current: Job | None = None
         self._since = 0.0
@@ -39,7 +40,7 @@ class ContextTurns(Generic[Job]):
             yield self._current
 
     def join(self, job: Job, *, apart: bool = False) -> None:
-        """Let it wait for a turn. `apart`: it works in a place of its own."""
+        """Let it wait for a turn. `apart`: it works in a context of its own."""
         self._comers.append(job)
         if apart:
             self._apart.add(job)
@@ -87,7 +88,7 @@ class ContextTurns(Generic[Job]):
 
     def _next_comer(self) -> Job | None:
         held = len(self._apart & self._begun) + (self._current in self._apart - self._begun)
-        full = held >= self._most_apart
+        full = held >= APART
         return next((job for job in self._comers if not full or job not in self._apart), None)
 
     def _end_turn(self, now: float) -> Job:

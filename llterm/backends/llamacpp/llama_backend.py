@@ -88,7 +88,7 @@ class _ContextThread(threading.Thread):
         self.runner = runner
         runner.crowded = self._crowded
         self._stop_flag = stop
-        self._turns: ContextTurns[_OwnerJob[Any]] = ContextTurns(runner.places_apart)
+        self._turns: ContextTurns[_OwnerJob[Any]] = ContextTurns()
         self._unwanted: list[_OwnerJob[Any]] = []
         """Jobs that had begun and were cancelled while they waited."""
         self._changed = threading.Condition()
@@ -99,7 +99,7 @@ class _ContextThread(threading.Thread):
         self._reader = ThreadPoolExecutor(1, "llama.cpp rows")
 
     def put(self, job: _OwnerJob[Any], *, apart: bool) -> None:
-        """Let it wait for its turn; `apart`: it works beside the story."""
+        """Let it wait for its turn; `apart`: it works in a context of its own."""
         with self._changed:
             if self._ended:
                 job.tell(None)

@@ -92,14 +92,11 @@ class ModelRunner:
     def _cache(self) -> KVCache:
         return self._contents.cache
 
-    @property
-    def places_apart(self) -> int:
-        """Questions that may be under way beside the story: there is a sequence for one, or there
-        are contexts, each of which takes memory while it waits."""
-        return 2 if self._loaded.ordered else 1
-
     def apart(self, tokens: Tail, start: int, *, aside: bool) -> bool:
-        """Whether a text is read beside the story."""
+        """Whether a text is read in a context of its own."""
+        return self._short_aside(tokens, start, aside=aside) and self._loaded.ordered
+
+    def _short_aside(self, tokens: Tail, start: int, *, aside: bool) -> bool:
         return aside and not self._loaded.whole and len(tokens) - max(start, 1) < ASIDE
 
     def ask(self, queries: Sequence[Query]) -> Bursts[Fact | Failed]:
@@ -136,10 +133,11 @@ class ModelRunner:
         if len(tokens) - 1 > self._loaded.window:
             raise _too_long(len(tokens) - 1, self._loaded.window)
         begin = max(start, 1) - 1
-        aside = self.apart(tokens, start, aside=aside)
-        if aside and self._loaded.ordered:
+        if self.apart(tokens, start, aside=aside):
             yield from self._read_beside(tokens, begin)
             return
+        # There is one sequence beside the story: who finds it taken reads in the story's place.
+        aside = self._short_aside(tokens, start, aside=aside) and self._contents.beside is None
         most = min(rows_at_once(self._size), self._batch.size)
         first, end = begin, len(tokens) - 1
         with self._run() as run:
