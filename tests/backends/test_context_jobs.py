@@ -198,6 +198,24 @@ async def test_who_goes_while_it_waits_takes_nothing_with_it(path: Path, name: s
         await backend.close()
 
 
+@pytest.mark.parametrize("name", ["full", "recurrent", "hybrid"])
+async def test_a_reading_that_is_stopped_anywhere_leaves_the_next_one_right(path: Path) -> None:
+    expected, _ = await alone(path, scores(FIRST, 450, aside=False))
+    backend = await opened(path)
+    try:
+        for pause in range(8):
+            parts = backend.score_columns(tokens_of(backend, FIRST, 450), aside=False)
+            async with aclosing(parts):
+                await anext(parts)
+                for _ in range(pause * 20):
+                    await asyncio.sleep(0)
+            # From the middle on: what stands before it may be there still.
+            read = await scores(FIRST, 450, aside=False, last=200)(backend)
+            assert np.allclose(read, expected[-200:], atol=0.01)
+    finally:
+        await backend.close()
+
+
 async def test_answers_that_nobody_reads_yet_hold_up_nobody_else(models: dict[str, Path]) -> None:
     """One handle asks a second question before it has read the answers of its first."""
     backend = await opened(models["bundled"])

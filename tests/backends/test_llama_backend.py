@@ -109,8 +109,8 @@ async def test_heads_that_a_quantised_cache_does_not_fit(models: dict[str, Path]
 
 @pytest.mark.parametrize("name", ALL)
 async def test_costs_are_what_llama_decode_was_given(models: dict[str, Path], name: str) -> None:
+    backend = await open_llama(models[name], LlamaSettings(threads=1))
     with counted() as seen:
-        backend = await open_llama(models[name], LlamaSettings(threads=1))
         vocabulary = backend.vocabulary
         anchor = Anchor(vocabulary.prefix + vocabulary.encode(TEXT))
         woven = Weave(vocabulary, anchor, RULES)

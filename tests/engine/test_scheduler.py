@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
@@ -360,6 +361,23 @@ async def test_closing_tells_who_is_being_drawn_for(backend: LlamaBackend) -> No
     assert closed.value.hint
     with pytest.raises(LltermError):
         await generated(scheduler, GenerationRequest(tokens_of(backend, STORY), FREE))
+
+
+async def test_more_slots_than_a_model_has_states_are_refused_with_the_number_that_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("llterm.backends.llamacpp.loader.STATE_BUDGET", 1 << 19)
+    path = ARCHITECTURES["recurrent"](tmp_path / "model.gguf")
+    backend = await open_llama(path, LlamaSettings(threads=1))
+    try:
+        with pytest.raises(UsageError, match="cannot have 66 slots") as refused:
+            await open_scheduler(backend, parallel=64, keepers=2, context=512, memory=MEMORY)
+        (most,) = re.findall(r"--parallel to (\d+)", refused.value.hint)
+        async with scheduling(backend, parallel=int(most)) as scheduler:
+            prompt = tokens_of(backend, STORY)
+            assert len((await generated(scheduler, GenerationRequest(prompt, FREE, most=2)))[0])
+    finally:
+        await backend.close()
 
 
 @pytest.mark.parametrize("architecture", ["full", "sliding", "recurrent", "hybrid"])

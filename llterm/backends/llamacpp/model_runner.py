@@ -387,8 +387,7 @@ class ModelRunner:
                 try:
                     self._decode_part(part, held, TRUNK, every=False)
                 except (Stopped, LltermError):
-                    # Nobody knows how far a whole state has come.
-                    self._make(self._cache.cut_trunk(0 if self._loaded.whole else held))
+                    self._make(self._cache.cut_trunk(held))
                     raise
                 held += len(part)
                 cost += self.spent - before
@@ -417,7 +416,11 @@ class ModelRunner:
             moves = self._cache.forget(0.5, set()) if code == 1 else []
             self._make(moves)
             if not moves:
-                self._make([RemoveCells(sequence, start)])
+                if self._loaded.whole:
+                    # Nobody knows how far the state has come.
+                    self._make(self._cache.cut_trunk(0))
+                else:
+                    self._make([RemoveCells(sequence, start)])
                 self._fail(code)
         self.spent += Cost(len(part), len(part))
         self._call()
