@@ -17,6 +17,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import httpx2
+
 from benchmarks.bare_context import BareContext
 from benchmarks.rows import MODEL, Row
 from benchmarks.server import server_process
@@ -173,10 +175,23 @@ async def _pauses(file: Path, size: int) -> list[Row]:
         await asyncio.sleep(0.1)
         await load(address, pid, [long])
         figures = await running
+        running = asyncio.create_task(load(address, pid, short))
+        await asyncio.sleep(0.1)
+        await _read(address, long)
+        beside = await running
+    budget = PAUSE * 1000 if file == MODEL else None
+    name = f"longest pause of 16 streams while a prompt of {LONG:,} tokens"
     return [
-        Row(f"longest pause of 16 streams while a prompt of {LONG:,} tokens comes in",
-            figures.pause * 1000, "ms", PAUSE * 1000 if file == MODEL else None),
-    ]  # fmt: skip
+        Row(f"{name} comes in", figures.pause * 1000, "ms", budget),
+        Row(f"{name} is read with echo", beside.pause * 1000, "ms", budget),
+    ]
+
+
+async def _read(address: tuple[str, int], prompt: Sequence[int]) -> None:
+    async with httpx2.AsyncClient(timeout=None) as client:
+        asked = {"prompt": list(prompt), "max_tokens": 0, "echo": True, "logprobs": 1}
+        answer = await client.post(f"http://{address[0]}:{address[1]}/v1/completions", json=asked)
+        answer.raise_for_status()
 
 
 @contextmanager

@@ -29,6 +29,7 @@ from llterm.event_loop import run_coroutine
 from llterm.jobs.runner import absences
 from llterm.number_format import count_of
 from llterm.output import ProgressLine
+from llterm.usable_cores import usable_cores
 from llterm.version import __version__
 
 _PACKAGES = ("llama-cpp-python", "textual", "rich", "numpy", "typer", "httpx2", "platformdirs")
@@ -60,7 +61,7 @@ def _versions() -> list[Row]:
         ("version", __version__),
         ("python", f"{platform.python_version()} ({sys.executable})"),
         ("system", f"{platform.system()} {platform.release()} {platform.machine()}"),
-        ("processor", f"{os.cpu_count()} threads"),
+        ("processor", f"{os.cpu_count()} threads, {usable_cores()} for llterm"),
     ]
     for name in _PACKAGES:
         try:

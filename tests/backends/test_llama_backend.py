@@ -109,8 +109,8 @@ async def test_heads_that_a_quantised_cache_does_not_fit(models: dict[str, Path]
 
 @pytest.mark.parametrize("name", ALL)
 async def test_costs_are_what_llama_decode_was_given(models: dict[str, Path], name: str) -> None:
+    backend = await open_llama(models[name], LlamaSettings(threads=1))
     with counted() as seen:
-        backend = await open_llama(models[name], LlamaSettings(threads=1))
         vocabulary = backend.vocabulary
         anchor = Anchor(vocabulary.prefix + vocabulary.encode(TEXT))
         woven = Weave(vocabulary, anchor, RULES)
@@ -349,11 +349,11 @@ async def test_more_beams_than_cells_frees_old_ones(
     await backend.close()
 
 
-@pytest.mark.parametrize("name", ["full", "recurrent"])
+@pytest.mark.parametrize("name", ["full", "recurrent", "hybrid"])
 async def test_stopping_inside_a_long_prompt_leaves_it_sound(
     models: dict[str, Path], name: str
 ) -> None:
-    backend = await open_llama(models[name], LlamaSettings(context=480, threads=1))
+    backend = await open_llama(models[name], LlamaSettings(context=480, threads=1, batch=64))
     plain = PlainDecoder(models[name])
     tokens = tuple(np.random.default_rng(0).integers(1, 200, 460).tolist())
     for pause in range(6):

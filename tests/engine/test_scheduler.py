@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -19,15 +21,17 @@ from llterm.core.tokens import Tail, text_bytes
 from llterm.engine.draw import Drawing, DrawingStart, Sample
 from llterm.engine.generation import Busy, GeneratedToken, GenerationEnd, GenerationRequest
 from llterm.engine.scheduler import Scheduler, open_scheduler
+from llterm.engine.slot_plan import BLOCK
 from llterm.errors import LltermError, UsageError
 from tests.helpers.drawn_apart import assert_parted, chances_at
 from tests.helpers.known_tokens import chain_of
+from tests.helpers.plain_decoder import counted
 from tests.helpers.polling import until
 from tests.helpers.tiny_models import ARCHITECTURES
 
 FREE = Sampling(replace(PRESETS["neutral"], seed=1), "neutral")
 STORY = "The forest seemed darker than usual, but that did not bother Elis in the least. "
-MEMORY = 64 << 20
+MEMORY = 128 << 20
 
 
 @asynccontextmanager
@@ -115,7 +119,7 @@ async def test_a_text_is_the_same_alone_among_others_and_by_llterm_sample(
 
 async def test_a_prompt_of_many_cold_siblings_is_evaluated_once(backend: LlamaBackend) -> None:
     shared = tokens_of(backend, STORY * 8)
-    async with scheduling(backend, parallel=32) as scheduler:
+    async with scheduling(backend, parallel=64) as scheduler:
         before = scheduler.tokens
         ends = await asyncio.gather(
             *(
@@ -125,13 +129,102 @@ async def test_a_prompt_of_many_cold_siblings_is_evaluated_once(backend: LlamaBa
                         shared + tokens_of(backend, f"Number {number}: a"), FREE, most=2
                     ),
                 )
-                for number in range(32)
+                for number in range(64)
             )
         )
         own = len(tokens_of(backend, "Number 10: a"))
-        rows = 2 * 32
-        assert scheduler.tokens - before <= len(shared) + 32 * own + rows
-    assert sum(end.cached for _, end in ends) >= 31 * (len(shared) - 1)
+        rows = 2 * 64
+        assert scheduler.tokens - before <= len(shared) + 64 * own + rows
+    assert sum(end.cached for _, end in ends) >= 63 * (len(shared) - 1)
+
+
+@pytest.mark.parametrize("finished", [1, 8, 32])
+async def test_those_who_ended_cost_the_others_one_graph_at_the_most(
+    backend: LlamaBackend, finished: int
+) -> None:
+    prompt = tokens_of(backend, STORY)
+    step = 64 // finished
+    with counted() as seen:
+        async with scheduling(backend, parallel=64) as scheduler:
+            await asyncio.gather(
+                *(
+                    generated(
+                        scheduler,
+                        GenerationRequest(
+                            prompt, FREE, n, 6 if n % step == step // 2 else 14, ignore_end=True
+                        ),
+                    )
+                    for n in range(64)
+                )
+            )
+    rows = [(size, runs) for size, runs in zip(seen.sizes, seen.runs, strict=True) if runs > 1]
+    # Before they end there is one; after it the rows of those who are left.
+    assert all(runs <= 2 and size <= 64 - finished for size, runs in rows)
+    assert 64 - finished in seen.sizes
+
+
+async def test_a_long_prompt_goes_in_between_the_tokens_of_those_who_run(
+    backend: LlamaBackend,
+) -> None:
+    """However long it takes: between two tokens of theirs there is one part of it, no more."""
+    streams = 8
+    scheduler = await open_scheduler(backend, parallel=streams + 1, context=2048, memory=1 << 30)
+    try:
+        with counted() as seen:
+            running = [
+                asyncio.create_task(
+                    generated(
+                        scheduler,
+                        GenerationRequest(
+                            tokens_of(backend, f"{n} {STORY}"), FREE, n, 400, ignore_end=True
+                        ),
+                    )
+                )
+                for n in range(streams)
+            ]
+            await until(lambda: seen.sizes.count(streams) > 2)
+            first = len(seen.sizes)
+            long = tokens_of(backend, STORY * 120)[:2000]
+            await generated(scheduler, GenerationRequest(long, FREE, most=1))
+            sizes = seen.sizes[first:]
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+        parts = [size for size in sizes if size > streams + 1]
+        assert sum(parts) >= 1980
+        assert max(parts) <= BLOCK + 1
+        for before, after in pairwise(sizes):
+            assert min(before, after) <= streams + 1
+    finally:
+        await scheduler.close()
+
+
+async def test_who_gives_up_a_slot_for_another_key_goes_on_with_the_same_text(
+    backend: LlamaBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Replayed from its tokens, its draws counted on."""
+    monkeypatch.setattr("llterm.engine.slot_plan.UNSERVED", 0.0)
+    prompts = [tokens_of(backend, f"{name}. {STORY}") for name in ("Ann", "Ben", "Cid")]
+    requests = [
+        GenerationRequest(prompt, FREE, n, 24, ignore_end=True, whose="aab"[n])
+        for n, prompt in enumerate(prompts)
+    ]
+    async with scheduling(backend, parallel=2, keepers=1) as scheduler:
+        alone = [await generated(scheduler, request) for request in requests]
+    async with scheduling(backend, parallel=2, keepers=1) as scheduler:
+        ended: list[int] = []
+
+        async def told(number: int) -> list[GeneratedToken]:
+            tokens, _ = await generated(scheduler, requests[number])
+            ended.append(number)
+            return tokens
+
+        tasks = [asyncio.create_task(told(number)) for number in (0, 1)]
+        await until(lambda: scheduler.running == 2)
+        among = await asyncio.gather(*tasks, told(2))
+    assert among == [tokens for tokens, _ in alone]
+    # The younger one of the key that had both slots gave its own up.
+    assert ended == [0, 2, 1]
 
 
 async def test_choices_of_a_prompt_share_a_decode_a_token(backend: LlamaBackend) -> None:
@@ -297,6 +390,52 @@ async def test_closing_tells_who_is_being_drawn_for(backend: LlamaBackend) -> No
     assert closed.value.hint
     with pytest.raises(LltermError):
         await generated(scheduler, GenerationRequest(tokens_of(backend, STORY), FREE))
+
+
+async def test_more_slots_than_a_model_has_states_are_refused_with_the_number_that_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("llterm.backends.llamacpp.loader.STATE_BUDGET", 1 << 19)
+    path = ARCHITECTURES["recurrent"](tmp_path / "model.gguf")
+    backend = await open_llama(path, LlamaSettings(threads=1))
+    try:
+        with pytest.raises(UsageError, match="cannot have 66 slots") as refused:
+            await open_scheduler(backend, parallel=64, keepers=2, context=512, memory=MEMORY)
+        (most,) = re.findall(r"--parallel to (\d+)", refused.value.hint)
+        async with scheduling(backend, parallel=int(most)) as scheduler:
+            prompt = tokens_of(backend, STORY)
+            assert len((await generated(scheduler, GenerationRequest(prompt, FREE, most=2)))[0])
+    finally:
+        await backend.close()
+
+
+@pytest.mark.parametrize("architecture", ["full", "sliding", "recurrent", "hybrid"])
+async def test_every_kind_of_model_draws_the_text_of_llterm_sample(
+    tmp_path: Path, architecture: str
+) -> None:
+    path = ARCHITECTURES[architecture](tmp_path / "model.gguf")
+    backend = await open_llama(path, LlamaSettings(threads=1))
+    prompt = tokens_of(backend, "The fox and the cat went in the sea at")
+    try:
+        drawing = Drawing(
+            backend,
+            chain_of(backend.vocabulary, FREE),
+            DrawingStart(prompt, b""),
+            [Sample(number, most=12) for number in range(4)],
+        )
+        async for _ in drawing.run():
+            pass
+        async with scheduling(backend, parallel=3, keepers=1) as scheduler:
+            texts = await asyncio.gather(
+                *(
+                    generated(scheduler, GenerationRequest(prompt, FREE, number, 12))
+                    for number in range(4)
+                )
+            )
+        for sample, (tokens, end) in zip(drawing.samples, texts, strict=True):
+            assert (tuple(token.id for token in tokens), end.finish) == (sample.tail, sample.finish)
+    finally:
+        await backend.close()
 
 
 @pytest.mark.parametrize("architecture", ["full", "sliding", "recurrent", "hybrid"])

@@ -130,6 +130,47 @@ def test_holes_cost_one_graph_more_at_the_most(finished: int, copy: float) -> No
     assert max(graphs) <= (1 if copy < 1 else 2)
 
 
+@settings(max_examples=25)
+@given(
+    st.lists(st.integers(1, 20), min_size=2, max_size=64),
+    st.sampled_from([0.0001, 0.01, 10.0]),
+    st.sets(st.integers(0, 63)),
+)
+def test_whoever_ends_a_step_takes_one_graph_more_at_the_most(
+    ends: list[int], copy: float, gone: set[int]
+) -> None:
+    """Some end by themselves, in any order, and some are given up; nobody comes in."""
+    slots = model(64, 4, costs=SlotCosts(copy, 0.001, 0.002))
+    asked = [slots.ask((100 + number,) * 4, most) for number, most in enumerate(ends)]
+    slots.step(budget=1000)
+    for number in gone.intersection(range(len(asked))):
+        if slots.drawn[number + 1] < ends[number]:
+            slots.plan.leave(asked[number])
+    while slots.plan.running:
+        running = len(slots.plan.running)
+        made = slots.step(budget=1000)
+        assert len(made.rows) == running
+        assert made.graphs <= 2
+
+
+@settings(max_examples=25)
+@given(st.integers(2, 2000), st.integers(2, 300), st.integers(1, 8))
+def test_a_long_prompt_holds_up_nobody_for_more_than_its_budget(
+    size: int, budget: int, streams: int
+) -> None:
+    """Between two tokens of those who run no more of it is evaluated, and one for company."""
+    slots = model(streams + 1, 0)
+    for number in range(streams):
+        slots.ask((number,) * 3, 3000)
+    while any(request.lacking for request in slots.plan.running) or slots.plan.waiting:
+        slots.step(budget=1000)
+    slots.ask((50,) * size, 1)
+    while len(slots.plan.running) > streams or slots.plan.waiting:
+        made = slots.step(budget=budget)
+        assert sum(len(chunk.tokens) for chunk in made.chunks) <= budget + 1
+        assert len([row for row in made.rows if row.request.tokens[0] < 50]) == streams
+
+
 def test_keys_are_served_equally() -> None:
     """One asks for 40 texts, another for 4 a moment later: these don't wait for the 40."""
     slots = model(4, 0)

@@ -6,6 +6,7 @@ import ctypes
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,9 @@ class Decodes:
     """What went through `llama_decode`, counted below everything of llterm."""
 
     sizes: list[int] = field(default_factory=list)
+    runs: list[int] = field(default_factory=list)
+    """Stretches of consecutive sequences in each: llama.cpp makes a graph of one where they are
+    streams."""
 
     @property
     def tokens(self) -> int:
@@ -94,6 +98,10 @@ def counted() -> Iterator[Decodes]:
 
     def decode(context: Any, batch: Any) -> int:
         seen.sizes.append(batch.n_tokens)
+        sequences = [batch.seq_id[token][0] for token in range(batch.n_tokens)]
+        seen.runs.append(
+            1 + sum(after - before not in (0, 1) for before, after in pairwise(sequences))
+        )
         return original(context, batch)
 
     llama.llama_decode = decode

@@ -8,6 +8,7 @@ context of its own, so that without a question it costs nothing.
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Iterator
 from contextlib import closing
 from functools import cache
 from typing import Any
@@ -30,8 +31,9 @@ _SLACK = 1e-3
 
 def read_attention(
     loaded: LoadedModel, model: str, held: Tail, tokens: Tail, rows: int, columns: int
-) -> Attention:
-    """How the last `rows` tokens attend to the last `columns`, the mean of each layer's heads.
+) -> Iterator[Attention | None]:
+    """How the last `rows` tokens attend to the last `columns`, the mean of each layer's heads; None
+    after each decode before.
 
     `held` is what the first context's sequence 0 stands for: that part is not evaluated again.
     Raises CapabilityMissing where no layer names such weights, ModelError naming the model where
@@ -42,13 +44,15 @@ def read_attention(
     start = max(len(tokens) - max(rows, 2), 0)
     cells = len(tokens) + CHUNK
     with closing(SideContext(loaded, cells, watch=watch.callback)) as context:
-        evaluated = context.prepare(tokens[:start], held) + len(tokens) - start
+        evaluated = yield from context.prepare(tokens[:start], held)
+        evaluated += len(tokens) - start
         parts = np.array_split(np.arange(start, len(tokens)), -(-(len(tokens) - start) // CHUNK))
         for first, last in ((int(part[0]), int(part[-1])) for part in parts):
             watch.rows = range(first, last + 1)
             context.append(tokens[first : last + 1], first)
             if watch.fault is not None:
                 raise watch.fault
+            yield None
     if not watch.seen:
         raise CapabilityMissing(
             "This model shows no attention",
@@ -58,7 +62,7 @@ def read_attention(
     layers = tuple(sorted(watch.seen))
     weights = np.stack([np.concatenate(watch.seen[layer])[-rows:] for layer in layers])
     check_numbers(weights, model, "attention weights")
-    return Attention(layers, weights, evaluated)
+    yield Attention(layers, weights, evaluated)
 
 
 class _Watch:

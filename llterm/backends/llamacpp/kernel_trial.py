@@ -231,7 +231,9 @@ class _Rival:
 
     def scored(self, tokens: Tail) -> list[float]:
         """ln p of the tokens from the second on, in one batch."""
-        parts = [part for burst in self.runner.score(tokens, 1, 1) for part in burst()]
+        parts = [
+            part for burst in filter(None, self.runner.score(tokens, 1, 1)) for part in burst()
+        ]
         return [logprob for part in parts for logprob in part.logprobs.tolist()]
 
     def walked(self, tokens: Tail) -> Iterator[float]:
@@ -258,7 +260,7 @@ class _Rival:
         return self.clock() - begin
 
     def _facts(self, queries: list[Query]) -> list[Fact]:
-        answers = [answer for burst in self.runner.ask(queries) for answer in burst()]
+        answers = [answer for burst in filter(None, self.runner.ask(queries)) for answer in burst()]
         return [answer for answer in answers if isinstance(answer, Fact)]
 
 

@@ -8,6 +8,7 @@ last token and is never empty: asking for the distribution after the anchor itse
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 
 from llterm.core.tokens import Tail, common
@@ -84,9 +85,22 @@ class KVCache:
         self._empty: dict[int, None] = dict.fromkeys(self._base)
         """The others."""
 
+    def copied(self) -> KVCache:
+        """The same, from which this one may go on apart."""
+        other = copy(self)
+        other._base, other._tails = dict(self._base), dict(self._tails)
+        other._used, other._empty = dict(self._used), dict(self._empty)
+        other._where = {tail: set(holders) for tail, holders in self._where.items()}
+        return other
+
     def common(self, trunk: Tail) -> int:
         """How many of these tokens the present trunk begins with."""
         return common(self.trunk, trunk)
+
+    def held(self, trunk: Tail) -> int:
+        """How many of these tokens the trunk spares: of a whole state all that it has, or none."""
+        size = self.common(trunk)
+        return size if not self._whole or size == len(self.trunk) else 0
 
     def move_trunk(self, trunk: Tail) -> tuple[list[CopyCells | RemoveCells], int]:
         """Make this the trunk: the moves to make, and how many of its tokens are there then."""
@@ -115,6 +129,15 @@ class KVCache:
         self.trunk = trunk
         self._sort_out()
         return moves + self._unpark(), held
+
+    def cut_trunk(self, size: int) -> list[CopyCells | RemoveCells]:
+        """Only its first `size` tokens were evaluated, of a whole state exactly these or none."""
+        moves = self._rebase(size)
+        if not size or not self._whole:
+            moves.append(RemoveCells(TRUNK, size))
+        self.trunk = self.trunk[:size]
+        self._sort_out()
+        return moves + self._unpark()
 
     def _start_over(self, trunk: Tail) -> tuple[list[CopyCells | RemoveCells], int]:
         """Keep what the old trunk and this one begin with, and nothing else.

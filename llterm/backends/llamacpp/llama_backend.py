@@ -5,25 +5,26 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import time
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path as FilePath
-from queue import SimpleQueue
 from typing import Any, Generic
 
 from llterm.backends.chat_formats import ChatFormat
 from llterm.backends.chat_opener import ChatOpener, opener
 from llterm.backends.llamacpp import thread_budget
 from llterm.backends.llamacpp.binding import StopFlag, Stopped, library
+from llterm.backends.llamacpp.context_turns import ContextTurns
 from llterm.backends.llamacpp.gguf_header import check_gguf
 from llterm.backends.llamacpp.llama_chat import format_of, named_format
 from llterm.backends.llamacpp.llama_vocabulary import LlamaVocabulary
 from llterm.backends.llamacpp.loader import RESERVE, LlamaSettings, load
 from llterm.backends.llamacpp.memory_estimate import check_room
-from llterm.backends.llamacpp.model_runner import Answer, Burst, ModelRunner
+from llterm.backends.llamacpp.model_runner import Answer, Burst, Bursts, ModelRunner
 from llterm.backends.llamacpp.stream_context import StreamContext
 from llterm.core.attention_weights import Attention
 from llterm.core.chat_messages import Chat, ChatParts
@@ -50,11 +51,15 @@ UNREAD = 2
 class _OwnerJob(Generic[Answer]):
     """One `ask` or `score`: work for the owner thread, and where its answers go."""
 
-    work: Callable[[ModelRunner], Iterator[Burst[Answer]]]
+    work: Callable[[ModelRunner], Bursts[Answer]]
     loop: asyncio.AbstractEventLoop
+    bursts: Bursts[Answer] | None = None
+    """The work once it has begun."""
     answers: asyncio.Queue[Sequence[Answer] | BaseException | None] = field(
         default_factory=asyncio.Queue
     )
+    unread: deque[Future[None]] = field(default_factory=deque)
+    """Bursts that are being read."""
     cancelled: bool = False
 
     def tell(self, answers: Sequence[Answer] | BaseException | None) -> None:
@@ -73,7 +78,7 @@ class _OwnerJob(Generic[Answer]):
 
 
 class _ContextThread(threading.Thread):
-    """The only thread that touches the context once it is loaded.
+    """The only thread that touches the context once it is loaded. Jobs take turns on it.
 
     Logits are read on a thread beside it, so that the next decode need not wait for that.
     """
@@ -81,56 +86,111 @@ class _ContextThread(threading.Thread):
     def __init__(self, runner: ModelRunner, stop: StopFlag) -> None:
         super().__init__(name="llama.cpp", daemon=True)
         self.runner = runner
+        runner.crowded = self._crowded
         self._stop_flag = stop
-        self._jobs: SimpleQueue[_OwnerJob[Any] | None] = SimpleQueue()
-        self._lock = threading.Lock()
+        self._turns: ContextTurns[_OwnerJob[Any]] = ContextTurns()
+        self._unwanted: list[_OwnerJob[Any]] = []
+        """Jobs that had begun and were cancelled while they waited."""
+        self._changed = threading.Condition()
         self._current: _OwnerJob[Any] | None = None
         self._ended = False
+        self.streamed = False
+        """Streams on the same weights are open: they wait for each decode here."""
         self._reader = ThreadPoolExecutor(1, "llama.cpp rows")
 
-    def put(self, job: _OwnerJob[Any]) -> None:
-        self._jobs.put(job)
+    def put(self, job: _OwnerJob[Any], *, apart: bool) -> None:
+        """Let it wait for its turn; `apart`: it works in a context of its own."""
+        with self._changed:
+            if self._ended:
+                job.tell(None)
+                return
+            self._turns.join(job, apart=apart)
+            self._changed.notify()
 
     def cancel(self, job: _OwnerJob[Any]) -> None:
         """Drop a job; if it is the one that runs, stop it inside its decode."""
-        with self._lock:
+        with self._changed:
             job.cancelled = True
             if self._current is job:
                 self._stop_flag.set()
+            elif self._turns.leave(job):
+                self._unwanted.append(job)
+                self._changed.notify()
 
     def end(self) -> None:
         """Stop what runs and end the thread, which then frees the model."""
-        with self._lock:
-            if self._ended:
-                return
+        with self._changed:
             self._ended = True
             self._stop_flag.set()
-        self._jobs.put(None)
+            self._changed.notify()
 
     def run(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            with self._lock:
-                if job.cancelled or self._ended:
-                    job.tell(None)
-                    continue
-                self._current = job
-                self._stop_flag.clear()
-            self._work(job)
-            with self._lock:
-                self._current = None
+        while self._begin_turn():
+            assert self._current is not None
+            if not self._work(self._current):
+                self._end_turn()
+        for job in (*self._turns, *self._unwanted):
+            self._close(job, None)
         self._reader.shutdown()
         self.runner.free()
 
-    def _work(self, job: _OwnerJob[Any]) -> None:
+    def _crowded(self) -> bool:
+        with self._changed:
+            crowded = self._turns.crowded
+        return crowded or (self.streamed and thread_budget.contended())
+
+    def _begin_turn(self) -> bool:
+        """Wait for a job that may work; returns False at the end."""
+        while True:
+            self._free_unwanted()
+            with self._changed:
+                self._changed.wait_for(lambda: self._ended or self._unwanted or self._turns.crowded)
+                if self._ended:
+                    return False
+                self._current = self._turns.next(time.monotonic())
+                if self._current is not None:
+                    self._stop_flag.clear()
+                    return True
+
+    def _gives_way(self) -> bool:
+        """End the turn of the job that runs if others are to have theirs; it waits for its next."""
+        with self._changed:
+            now = time.monotonic()
+            job = self._current
+            assert job is not None
+            if job.cancelled or self._ended or not self._turns.gives_way(now):
+                return False
+            self._turns.pause(now)
+            self._current = None
+            return True
+
+    def _end_turn(self) -> None:
+        with self._changed:
+            self._turns.end(time.monotonic())
+            self._current = None
+
+    def _free_unwanted(self) -> None:
+        with self._changed:
+            unwanted, self._unwanted = self._unwanted, []
+        for job in unwanted:
+            self._close(job, None)
+
+    def _work(self, job: _OwnerJob[Any]) -> bool:
+        """Let it go on until it has ended, or others are to have their turn: True then."""
         end: LltermError | None = None
-        unread: deque[Future[None]] = deque()
         try:
-            for burst in job.work(self.runner):
-                unread.append(self._reader.submit(job.read, burst))
-                if len(unread) > UNREAD:
-                    unread.popleft().result()
+            if job.bursts is None:
+                job.bursts = job.work(self.runner)
+            for burst in job.bursts:
+                if burst is not None:
+                    job.unread.append(self._reader.submit(job.read, burst))
+                if len(job.unread) > UNREAD:
+                    job.unread.popleft().result()
+                self._free_unwanted()
                 if job.cancelled:
                     break
+                if self._gives_way():
+                    return True
         except Stopped:
             pass
         except LltermError as error:
@@ -140,6 +200,13 @@ class _ContextThread(threading.Thread):
             log.error("the model's thread failed: %s\n%s", kind, code_places(fault))
             cause = f"{kind}: {fault}"
             end = LltermError("The model failed", cause, "See the log.")
+        self._close(job, end)
+        return False
+
+    def _close(self, job: _OwnerJob[Any], end: LltermError | None) -> None:
+        """Free what it holds, and tell it that nothing more comes."""
+        if job.bursts is not None:
+            job.bursts.close()
         self._reader.submit(job.tell, end)
 
 
@@ -184,7 +251,7 @@ class LlamaBackend:
 
     def ask_beside(self, queries: Sequence[Query]) -> AsyncGenerator[Fact | Failed]:
         asked = tuple(queries)
-        return self._run(lambda runner: runner.ask_beside(asked))
+        return self._run(lambda runner: runner.ask_beside(asked), apart=True)
 
     @property
     def on_gpu(self) -> bool:
@@ -202,7 +269,7 @@ class LlamaBackend:
             await other.close()
 
     async def attention(self, tokens: Tail, rows: int, columns: int) -> Attention:
-        answers = self._run(lambda runner: runner.attention(tokens, rows, columns))
+        answers = self._run(lambda runner: runner.attention(tokens, rows, columns), apart=True)
         async with aclosing(answers):
             async for answer in answers:
                 return answer
@@ -219,17 +286,25 @@ class LlamaBackend:
     def score_columns(
         self, tokens: Tail, start: int = 1, keep: int = 64, *, aside: bool = True
     ) -> AsyncGenerator[ScoreColumns]:
-        return self._run(lambda runner: runner.score(tokens, start, keep, aside=aside))
+        return self._run(
+            lambda runner: runner.score(tokens, start, keep, aside=aside),
+            apart=self._owner.runner.apart(tokens, start, aside=aside),
+        )
 
     def rows(
         self, tokens: Tail, start: int = 1, *, aside: bool = True
     ) -> AsyncGenerator[LogitRows]:
-        return self._run(lambda runner: runner.rows(tokens, start, aside=aside))
+        return self._run(
+            lambda runner: runner.rows(tokens, start, aside=aside),
+            apart=self._owner.runner.apart(tokens, start, aside=aside),
+        )
 
     async def open_streams(self, slots: int, cells: int) -> StreamContext:
         """A context of streams on the same weights, to be closed before this backend is. Raises
         LltermError where memory is too small."""
-        return await asyncio.to_thread(StreamContext, self._owner.runner.loaded, slots, cells)
+        streams = await asyncio.to_thread(StreamContext, self._owner.runner.loaded, slots, cells)
+        self._owner.streamed = True
+        return streams
 
     def end(self) -> None:
         """Stop what runs; the model is freed soon after, and nobody waits for that."""
@@ -242,10 +317,10 @@ class LlamaBackend:
             await asyncio.to_thread(self._owner.join, 0.05)
 
     async def _run(
-        self, work: Callable[[ModelRunner], Iterator[Burst[Answer]]]
+        self, work: Callable[[ModelRunner], Bursts[Answer]], *, apart: bool = False
     ) -> AsyncGenerator[Answer]:
         job = _OwnerJob(work, asyncio.get_running_loop())
-        self._owner.put(job)
+        self._owner.put(job, apart=apart)
         try:
             while (answers := await job.answers.get()) is not None:
                 if isinstance(answers, BaseException):

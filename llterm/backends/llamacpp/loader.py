@@ -25,6 +25,9 @@ SEQUENCES = 256
 """Most sequences a llama.cpp context can have."""
 STATE_BUDGET = 512 * 2**20
 """Bytes that the states of a recurrent model may take in all."""
+LEAST_SEQUENCES = 8
+"""However large a state is."""
+_FEW_CELLS = 256
 _HALF = (1, 32)
 """File types f16 and bf16: one row alone goes through other kernels than several."""
 _FLOAT = (0, *_HALF)
@@ -129,18 +132,13 @@ def _open(llama: Any, model: Any, path: Path, settings: LlamaSettings) -> Loaded
     window = settings.context or (min(trained, MOST_CONTEXT) if trained > 0 else MOST_CONTEXT)
     # llama.cpp ends the program where a decode has less room than one row for each sequence.
     sequences = min(SEQUENCES, _rows(settings))
-    while True:
-        stop = StopFlag()
-        params = context_params(llama, settings, window + RESERVE, sequences)
-        stop.attach(params)
-        context = llama.llama_init_from_model(model, params)
-        if context and whole and sequences > 8:
-            size = llama.llama_state_get_size(context)
-            if size > STATE_BUDGET:
-                llama.llama_free(context)
-                sequences //= 2
-                continue
-        break
+    if whole:
+        states = STATE_BUDGET // max(_state_size(llama, model, settings), 1)
+        sequences = max(min(sequences, states), LEAST_SEQUENCES)
+    stop = StopFlag()
+    params = context_params(llama, settings, window + RESERVE, sequences)
+    stop.attach(params)
+    context = llama.llama_init_from_model(model, params)
     if not context and settings.kv_type == "q8_0":
         raise ModelError(
             f"{path.name} could not get a q8_0 cache",
@@ -173,6 +171,21 @@ def _open(llama: Any, model: Any, path: Path, settings: LlamaSettings) -> Loaded
         settings=settings,
         threads=params.n_threads,
     )
+
+
+def _state_size(llama: Any, model: Any, settings: LlamaSettings) -> int:
+    """Bytes that the state of a sequence takes; 0 where it cannot be found out.
+
+    llama.cpp sets them aside for every sequence, and tells only of those that hold a token.
+    """
+    context = llama.llama_init_from_model(model, context_params(llama, settings, _FEW_CELLS, 1))
+    if not context:
+        return 0
+    token = (llama.llama_token * 1)(0)
+    code = llama.llama_decode(context, llama.llama_batch_get_one(token, 1))
+    size = 0 if code else int(llama.llama_state_seq_get_size(context, 0))
+    llama.llama_free(context)
+    return size
 
 
 def context_params(llama: Any, settings: LlamaSettings, cells: int, sequences: int) -> Any:

@@ -7,7 +7,7 @@ evaluation. Runs on the owner thread only.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
@@ -84,14 +84,16 @@ class SideContext:
         self._batch.free()
         self._llama.llama_free(self._context)
 
-    def prepare(self, tokens: Tail, held: Tail) -> int:
-        """Let the anchor sequence hold these tokens. Returns how many had to be evaluated for it.
+    def prepare(self, tokens: Tail, held: Tail) -> Generator[None, None, int]:
+        """Let the anchor sequence hold these tokens; yields after each decode. Returns how many had
+        to be evaluated.
 
         `held` is what the first context's sequence 0 stands for.
         """
         copied = self._take_over(tokens, held)
         for start in range(copied, len(tokens), self._batch.size):
             self._decode([TokenRun(ANCHOR, start, tokens[start : start + self._batch.size])])
+            yield None
         return len(tokens) - copied
 
     def append(self, tokens: Tail, start: int) -> None:
@@ -108,7 +110,8 @@ class SideContext:
         if self._loaded.whole or not size:
             return 0
         llama, main = self._llama, self._loaded.context
-        memory, spare = llama.llama_get_memory(main), self._loaded.sequences + 1
+        # The sequence for doubles is empty between decodes.
+        memory, spare = llama.llama_get_memory(main), self._loaded.sequences
         llama.llama_memory_seq_cp(memory, ANCHOR, spare, 0, size)
         room = llama.llama_state_seq_get_size(main, spare)
         state = (ctypes.c_uint8 * room)()
@@ -161,13 +164,14 @@ class SideContext:
 
 def read(
     loaded: LoadedModel, held: Tail, tokens: Tail, begin: int
-) -> Iterator[tuple[int, NDArray[np.float32], int]]:
+) -> Iterator[tuple[int, NDArray[np.float32], int] | None]:
     """The logits after each token from index `begin` on but for the last, part after part: where a
-    part begins, its logits of shape (tokens, ids), and how many tokens it took."""
+    part begins, its logits of shape (tokens, ids), and how many tokens it took; None after each
+    decode that gave none."""
     end = len(tokens) - 1
     context = SideContext(loaded, end + CHUNK)
     with closing(context):
-        extra = context.prepare(tokens[:begin], held)
+        extra = yield from context.prepare(tokens[:begin], held)
         for first in range(begin, end, CHUNK):
             part = tokens[first : min(first + CHUNK, end)]
             runs = [TokenRun(ANCHOR, first + n, (token,)) for n, token in enumerate(part)]
@@ -181,8 +185,9 @@ Answered = tuple[list[Query], NDArray[np.float32], list[int]]
 
 def answer(
     loaded: LoadedModel, held: Tail, queries: Sequence[Query]
-) -> Iterator[tuple[Answered, int]]:
-    """Answer queries that share an anchor; with each burst the tokens of the anchor it took.
+) -> Iterator[tuple[Answered, int] | None]:
+    """Answer queries that share an anchor; with each burst the tokens of the anchor it took; None
+    after each decode that answered nothing.
 
     The first is evaluated first; of every other one only what follows its common beginning with
     that one. Nothing of them is kept: the context needs cells for the anchor, the first query and
@@ -195,7 +200,7 @@ def answer(
     cells = len(anchor) + longest + 2 * batch
     context = SideContext(loaded, cells, sequences=FIRST + 1 + lanes, batch=batch)
     with closing(context):
-        extra = context.prepare(anchor, held)
+        extra = yield from context.prepare(anchor, held)
         first = queries[0].path.tail
         context.copy(ANCHOR, FIRST, len(anchor))
         logits = context.logits([TokenRun(FIRST, len(anchor), first)])
