@@ -44,6 +44,25 @@ def test_every_preset_draws_the_same_of_many_rows(preset: str) -> None:
     assert_alike(Rows(logits, rows))
 
 
+@pytest.mark.parametrize(
+    "ends",
+    [
+        SamplerSettings(top_p=0.0),
+        SamplerSettings(top_p=1e-300),
+        SamplerSettings(top_p=1 - 1e-16),
+        SamplerSettings(min_p=1.0),
+        SamplerSettings(top_k=1),
+        SamplerSettings(top_p=0.0, temperature=0.0, repeat_penalty=1.5),
+    ],
+)
+@pytest.mark.parametrize("size", [2, 700])
+def test_the_ends_of_knobs_leave_somebody(ends: SamplerSettings, size: int) -> None:
+    rng = np.random.default_rng(5)
+    chain = chain_of(ByteByByte(size), Sampling(replace(ends, seed=1), None))
+    rows = [RowToDraw(chain, Situation(tuple(range(line % size))), line) for line in range(9)]
+    assert_alike(Rows(np.array([any_logits(rng, size) for _ in rows]), rows))
+
+
 def test_rows_without_a_seed_are_drawn_as_chance_has_it() -> None:
     chain = chain_of(ByteByByte(700), Sampling(PRESETS["neutral"], "neutral"))
     rows = Rows(np.zeros((64, 700), np.float32), [RowToDraw(chain, Situation(()))] * 64)

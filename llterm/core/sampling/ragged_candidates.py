@@ -88,8 +88,10 @@ class RaggedCandidates:
 
     def best(self, below: Reals, measures: Reals, limits: Reals, slack: Reals) -> Selection:
         """Each row's best candidates, best first and ties by id, until their measures come to the
-        row's limit; a sum nearer to the limit than the slack may be on either side of it."""
+        row's limit, at least one; a sum nearer to the limit than the slack may be on either side of
+        it."""
         depths = -below
+        limits = np.maximum(limits, np.finfo(np.float64).tiny)
         scales = (_BINS - 1) / np.maximum(self.largest(depths), 1e-290)
         bins = (depths * scales[self.row]).astype(np.intp)
         count = len(self.starts)
@@ -106,7 +108,7 @@ class RaggedCandidates:
         skipped = np.concatenate([[0.0], sums])[firsts]
         ends = sums + (before - skipped)[row]
         keep[inside[ends - measures[inside] < limits[row]]] = True
-        sure = np.abs(before - limits) >= slack
+        sure = (crossing == 0) | (np.abs(before - limits) >= slack)
         sure[row[np.abs(ends - limits[row]) < slack[row]]] = False
         return Selection(keep, crossing < _BINS, sure)
 
