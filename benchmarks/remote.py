@@ -60,6 +60,7 @@ async def _measure() -> list[Row]:
         for latency in LATENCIES:
             with delayed(host, port, latency) as (near, at):
                 backend = await open_remote("fable", ServerSettings((f"http://{near}:{at}",)))
+                assert isinstance(backend, RemoteBackend)
                 try:
                     rows += await _compare(backend, (near, at), latency)
                 finally:

@@ -167,6 +167,7 @@ def check_server(name: str, config: Config) -> str:
 async def _examined(name: str, config: Config) -> list[Row]:
     from llterm.backends.chat_formats import chosen_format
     from llterm.backends.remote.probe import reused_tokens
+    from llterm.backends.remote.remote_backend import RemoteBackend
     from llterm.backends.remote.server_connection import open_remote
 
     known = find_model(name, config)
@@ -187,8 +188,10 @@ async def _examined(name: str, config: Config) -> list[Row]:
     try:
         opened = time.perf_counter() - start
         answer, seconds = await _asked(backend)
-        reused = await reused_tokens(backend.transport, backend.dialect)
-        rows = [("address", backend.transport.name), ("dialect", backend.dialect.name)]
+        reused = None
+        if isinstance(backend, RemoteBackend):
+            reused = await reused_tokens(backend.transport, backend.dialect)
+        rows = [("address", backend.transport.name), ("dialect", backend.speaks)]
         rows += backend.explained
         listed = count_of(len(answer.distribution.ids), "candidate")
         rows.append(("answers", f"yes, with {listed}, in {seconds:.3f} s"))

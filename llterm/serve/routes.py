@@ -16,6 +16,16 @@ from llterm.serve.completion_bodies import CompletionBody
 from llterm.serve.drawn_choices import DrawnChoice
 from llterm.serve.llamacpp_bodies import DetokenizeBody, LlamaCppBody, TokenizeBody
 from llterm.serve.llamacpp_completions import complete_llamacpp, plan_llamacpp, stream_llamacpp
+from llterm.serve.llterm_bodies import AttentionBody, FactsBody, RowsBody, ScoresBody
+from llterm.serve.llterm_questions import (
+    OwnAnchors,
+    answered_facts,
+    own_models,
+    own_vocabulary,
+    scored,
+    shown_attention,
+    whole_rows,
+)
 from llterm.serve.model_facts import (
     detokenized,
     model_entry,
@@ -43,6 +53,7 @@ class ServerState:
     rules: RequestRules
     open: OpenRequests = field(init=False)
     counts: RequestCounts = field(default_factory=RequestCounts)
+    anchors: OwnAnchors = field(default_factory=OwnAnchors)
     metrics: bool = False
 
     def __post_init__(self) -> None:
@@ -154,6 +165,36 @@ async def _tokenizer(state: ServerState, scope: Scope, receive: Receive, send: S
     await send_json(tokenizer_info(state.models.get(None)), send)
 
 
+async def _own(state: ServerState, scope: Scope, receive: Receive, send: Send) -> None:
+    await send_json(own_models(state.models), send)
+
+
+async def _vocabulary(state: ServerState, scope: Scope, receive: Receive, send: Send) -> None:
+    await send_json(own_vocabulary(state.models.get(scope["path_params"]["id"])), send)
+
+
+async def _facts(state: ServerState, scope: Scope, receive: Receive, send: Send) -> None:
+    body = read_body(await _read(receive), FactsBody)
+    work = answered_facts(body, state.models.get(body.model), state.anchors, scope.get(WHOSE, ""))
+    await send_json(await state.open.finish(work, receive), send)
+
+
+async def _scores(state: ServerState, scope: Scope, receive: Receive, send: Send) -> None:
+    body = read_body(await _read(receive), ScoresBody)
+    await state.open.stream(scored(body, state.models.get(body.model)), receive, send)
+
+
+async def _rows(state: ServerState, scope: Scope, receive: Receive, send: Send) -> None:
+    body = read_body(await _read(receive), RowsBody)
+    await state.open.stream(whole_rows(body, state.models.get(body.model)), receive, send)
+
+
+async def _attention(state: ServerState, scope: Scope, receive: Receive, send: Send) -> None:
+    body = read_body(await _read(receive), AttentionBody)
+    work = shown_attention(body, state.models.get(body.model))
+    await send_json(await state.open.finish(work, receive), send)
+
+
 async def _health(state: ServerState, scope: Scope, receive: Receive, send: Send) -> None:
     await send_json({"status": "ok"}, send)
 
@@ -182,6 +223,15 @@ ROUTES: tuple[ServerRoute, ...] = (
     ServerRoute(("/v1/models/{id:path}", "/models/{id:path}"), "GET", "One model.", _model),
     ServerRoute(("/props",), "GET", "The first model's properties, in llama.cpp's words.", _props),
     ServerRoute(("/tokenizer_info",), "GET", "The first model's special tokens.", _tokenizer),
+    ServerRoute(("/v1/llterm",), "GET", "The models that another llterm can ask.", _own),
+    ServerRoute(("/v1/llterm/vocabulary/{id:path}",), "GET", "All tokens of one.", _vocabulary),
+    ServerRoute(("/v1/llterm/facts",), "POST", "What may follow each path.", _facts, FactsBody),
+    ServerRoute(("/v1/llterm/scores",), "POST", "What was expected at each token of a text.",
+                _scores, ScoresBody, kind="text/event-stream"),
+    ServerRoute(("/v1/llterm/rows",), "POST", "The same as whole rows of logits.",
+                _rows, RowsBody, kind="text/event-stream"),
+    ServerRoute(("/v1/llterm/attention",), "POST", "What the layers attend to at a text's end.",
+                _attention, AttentionBody),
     ServerRoute(("/health", "/v1/health"), "GET", "Whether the server is there.", _health),
     ServerRoute(("/version",), "GET", "The server's version.", _version),
     ServerRoute(("/metrics",), "GET", "Counters for Prometheus, where they are on.", _metrics,

@@ -14,7 +14,6 @@ from llterm.backends.chat_formats import PLAIN
 from llterm.backends.llamacpp import LlamaBackend, LlamaSettings, open_llama
 from llterm.backends.llamacpp.binding import library
 from llterm.backends.llamacpp.llama_chat import named_format
-from llterm.backends.remote.server_connection import open_remote
 from llterm.config.server_settings import ServerSettings
 from llterm.core.chat_messages import OWN, UNSEEN, Chat, ChatMessage, Chatting, chat_draft
 from llterm.core.query import Backend, Fact, Query
@@ -22,6 +21,7 @@ from llterm.core.tokens import Anchor
 from llterm.core.tokens import Path as TokenPath
 from llterm.errors import ModelError
 from tests.helpers.bundled_model import BUNDLED
+from tests.helpers.foreign_servers import open_foreign
 from tests.helpers.known_tokens import tokens_of
 from tests.helpers.tiny_models import tiny_llama
 
@@ -74,7 +74,7 @@ async def test_on_a_server_a_chat_has_the_same_tokens(tmp_path: Path, kind: str)
         model = tiny_llama(tmp_path / "tiny.gguf", template=CHATML, special=SPECIAL)
     local = await open_llama(model, LlamaSettings(context=128))
     with server(model, 1) as (host, port):
-        remote = await open_remote("tiny", ServerSettings((f"http://{host}:{port}",)))
+        remote = await open_foreign("tiny", ServerSettings((f"http://{host}:{port}",)))
         assert remote.chat_format == local.chat_format
         parts = await remote.opened_chat(CHAT)
         assert parts == await local.opened_chat(CHAT)
@@ -94,7 +94,7 @@ async def test_as_messages_the_reply_goes_on_as_in_process() -> None:
     local = await open_llama(BUNDLED, LlamaSettings(context=256, chat_template="chatml"))
     with server(BUNDLED, 1) as (host, port):
         settings = ServerSettings((f"http://{host}:{port}",), dialect="chat")
-        remote = await open_remote("fable", settings)
+        remote = await open_foreign("fable", settings)
         assert remote.chat_format == UNSEEN
         for story in ("", "Once upon"):
             shown = await likely(remote, PLAIN_CHAT, story)

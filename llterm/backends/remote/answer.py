@@ -40,16 +40,16 @@ def parse(data: bytes) -> Any:
             data.decode("utf-8"), parse_float=_finite, parse_constant=_finite, parse_int=_short
         )
     except UnicodeDecodeError as error:
-        raise _unreadable(f"byte {error.start:,} is not UTF-8") from None
+        raise unreadable(f"byte {error.start:,} is not UTF-8") from None
     except json.JSONDecodeError as error:
         if error.pos >= len(error.doc.rstrip()) or error.msg.startswith("Unterminated"):
-            raise _unreadable(f"it breaks off after {len(data):,} bytes") from None
+            raise unreadable(f"it breaks off after {len(data):,} bytes") from None
         shown = label_text(error.doc[error.pos : error.pos + 40])
-        raise _unreadable(f"at character {error.pos + 1:,} stands {shown}") from None
+        raise unreadable(f"at character {error.pos + 1:,} stands {shown}") from None
     except _NotFinite as error:
-        raise _unreadable(f"{_where(data)} is {error}, not a finite number") from None
+        raise unreadable(f"{_where(data)} is {error}, not a finite number") from None
     except ValueError:
-        raise _unreadable("it holds a number too long, or lists too deep") from None
+        raise unreadable("it holds a number too long, or lists too deep") from None
 
 
 class AnswerValue:
@@ -67,12 +67,12 @@ class AnswerValue:
             if not isinstance(self.value, list):
                 self._wrong("a list")
             if not -len(self.value) <= key < len(self.value):
-                raise _unreadable(f"{self._name} has {len(self.value)} entries, no {key}")
+                raise unreadable(f"{self.name} has {len(self.value)} entries, no {key}")
             return AnswerValue(self.value[key], f"{self.place}[{key}]")
         if not isinstance(self.value, dict):
             self._wrong("an object")
         if key not in self.value:
-            raise _unreadable(f"{self._name} has no {key}")
+            raise unreadable(f"{self.name} has no {key}")
         return self._named(key)
 
     def get(self, key: str) -> AnswerValue | None:
@@ -100,15 +100,20 @@ class AnswerValue:
         try:
             return float(self.value)
         except OverflowError:
-            raise _unreadable(f"{self._name} is too large a number") from None
+            raise unreadable(f"{self.name} is too large a number") from None
 
     def whole(self, least: int = 0, most: int = LARGEST) -> int:
         """A whole number in this range. Raises BadAnswer for every other."""
         if isinstance(self.value, bool) or not isinstance(self.value, int):
             self._wrong("a whole number")
         if not least <= self.value <= most:
-            raise _unreadable(f"{self._name} is {self.value:,}, not {least:,} to {most:,}")
+            raise unreadable(f"{self.name} is {self.value:,}, not {least:,} to {most:,}")
         return int(self.value)
+
+    def truth(self) -> bool:
+        if not isinstance(self.value, bool):
+            self._wrong("true or false")
+        return self.value
 
     def exact(self) -> bytes:
         """A list of numbers that are bytes. Raises BadAnswer for everything else."""
@@ -116,7 +121,7 @@ class AnswerValue:
         if not isinstance(listed, list) or len(listed) > MOST_BYTES:
             self._wrong("a short list of bytes")
         if not all(type(one) is int and 0 <= one < 256 for one in listed):
-            raise _unreadable(f"{self._name} is no list of bytes")
+            raise unreadable(f"{self.name} is no list of bytes")
         return bytes(listed)
 
     def text(self) -> str:
@@ -126,7 +131,8 @@ class AnswerValue:
         return LONE.sub("\ufffd", self.value)
 
     @property
-    def _name(self) -> str:
+    def name(self) -> str:
+        """Its place, in words."""
         return self.place or "the answer"
 
     def _named(self, key: str) -> AnswerValue:
@@ -134,7 +140,7 @@ class AnswerValue:
 
     def _wrong(self, wanted: str) -> NoReturn:
         found = _KINDS.get(type(self.value), "something else")
-        raise _unreadable(f"{self._name} is {found}, not {wanted}")
+        raise unreadable(f"{self.name} is {found}, not {wanted}")
 
 
 class _NotFinite(Exception):
@@ -174,6 +180,7 @@ def _not_finite(data: Any, at: str) -> Iterator[str]:
             yield from _not_finite(entry, f"{at}[{index}]")
 
 
-def _unreadable(why: str) -> BadAnswer:
+def unreadable(why: str) -> BadAnswer:
+    """An answer in which this is wrong."""
     shown = label_text(why)
     return BadAnswer("The server's answer cannot be read", f"{shown}.", HINT)

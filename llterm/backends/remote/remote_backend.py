@@ -12,6 +12,7 @@ from llterm.backends.chat_opener import ChatOpener
 from llterm.backends.remote.client import Client
 from llterm.backends.remote.context_limit import KnownContext
 from llterm.backends.remote.dialect import Dialect
+from llterm.backends.remote.llterm_backend import LltermBackend
 from llterm.backends.remote.masked_distributions import MaskedDistributions
 from llterm.backends.remote.server_scoring import can_read, score_text
 from llterm.backends.remote.server_vocabulary import RemoteVocabulary
@@ -125,6 +126,11 @@ class RemoteBackend:
     @property
     def dialect(self) -> Dialect:
         return self.client.dialect
+
+    @property
+    def speaks(self) -> str:
+        """The name of its server's dialect."""
+        return self.dialect.name
 
     @property
     def vocabulary(self) -> RemoteVocabulary:
@@ -468,14 +474,19 @@ class ServerUsage:
     spent: TransportUsage
 
 
-def server_of(source: Source | None) -> RemoteBackend | None:
+ServerBackend = RemoteBackend | LltermBackend
+"""A model on a server, of whatever kind."""
+
+
+def server_of(source: Source | None) -> ServerBackend | None:
     """The source, where it is a model on a server."""
-    return source if isinstance(source, RemoteBackend) else None
+    return source if isinstance(source, ServerBackend) else None
 
 
 def counted(source: Source | None) -> tuple[ServerUsage, ...]:
     """The counter of a model on a server; of a mix, those of its models."""
-    servers = filter(None, map(server_of, () if source is None else members_of(source)))
+    members = () if source is None else members_of(source)
+    servers = [server for member in members if (server := server_of(member)) is not None]
     return tuple(ServerUsage(server.name, server.transport.spent) for server in servers)
 
 

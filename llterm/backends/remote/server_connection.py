@@ -24,8 +24,9 @@ from llterm.backends.remote.dialect import (
 )
 from llterm.backends.remote.discovery import Discovery
 from llterm.backends.remote.http_transport import HttpTransport
+from llterm.backends.remote.llterm_backend import open_llterm
 from llterm.backends.remote.probe import detect_again, find_dialect, with_trials
-from llterm.backends.remote.remote_backend import RemoteBackend, RequestPolicy
+from llterm.backends.remote.remote_backend import RemoteBackend, RequestPolicy, ServerBackend
 from llterm.backends.remote.server_chats import chats_of
 from llterm.backends.remote.server_memory import (
     ServerMemory,
@@ -65,8 +66,9 @@ async def open_remote(
     hear: HearNews | None = None,
     fresh: bool = False,
     chosen: Chosen | None = None,
-) -> RemoteBackend:
-    """Open the way to a model's server, and the model there, as `connect` does.
+) -> ServerBackend:
+    """Open the way to a model's server, and the model there: as llterm's own or, where it is of
+    another make, as `connect` does.
 
     `hear` is given the server's news before it is asked anything.
     """
@@ -75,7 +77,14 @@ async def open_remote(
         hear(news)
     transport = await open_transport(settings, news)
     try:
-        return await connect(name, transport, settings, context, fresh=fresh, chosen=chosen)
+        async with aclosing(Discovery(transport)) as discovery:
+            if settings.dialect == "auto":
+                own = await open_llterm(name, discovery, settings.model, context)
+                if own is not None:
+                    return own
+            return await connect(
+                name, transport, settings, context, fresh=fresh, chosen=chosen, discovery=discovery
+            )
     except BaseException:
         await transport.close()
         raise
@@ -108,19 +117,23 @@ async def connect(
     *,
     fresh: bool = False,
     chosen: Chosen | None = None,
+    discovery: Discovery | None = None,
 ) -> RemoteBackend:
-    """Get to know a server and its model. `context` overrides what the server says it sees.
+    """Get to know a server of another make and its model. `context` overrides what the server says
+    it sees.
 
     What was found out at an earlier start counts as long as the server says the same of itself;
     with `fresh` everything is tried again. `chosen` is the person's chat format, where that is
-    more than a built-in one's name. Raises LltermError: not reached, no key, nothing that
-    llterm can work with.
+    more than a built-in one's name. `discovery` is the first look at it, where there was one.
+    Raises LltermError: not reached, no key, nothing that llterm can work with.
     """
     # A recording must hold everything that its replay will ask for.
     policy = RequestPolicy(steady=settings.record is not None or settings.replay is not None)
     file = None if policy.steady else memory_file(settings)
     known = None if file is None or fresh else await asyncio.to_thread(recall, file)
-    dialect, listing = await _get_to_know(transport, settings, file, known)
+    look = discovery or Discovery(transport)
+    async with aclosing(look):
+        dialect, listing = await _get_to_know(look, settings, file, known)
     traits = dialect.traits
     if context is not None:
         dialect = dialect.with_traits(replace(traits, context=context, context_told=True))
@@ -159,28 +172,27 @@ async def _tried_again(transport: Transport, file: Path, dialect: Dialect) -> Di
 
 
 async def _get_to_know(
-    transport: Transport, settings: ServerSettings, file: Path | None, known: ServerMemory | None
+    discovery: Discovery, settings: ServerSettings, file: Path | None, known: ServerMemory | None
 ) -> tuple[Dialect, TokenListing]:
     """The dialect and its vocabulary: as they are remembered, where the server is the same."""
-    async with aclosing(Discovery(transport)) as discovery:
-        if known is not None:
-            same = await detect_again(discovery, known.dialect, settings.model)
-            if same is not None and same[1] == known.identity:
-                dialect = same[0].with_traits(known.traits)
-                if known.listing.tokens and isinstance(dialect, TellsVocabulary | ListsTokens):
-                    dialect.learn(known.listing.tokens)
-                return dialect, known.listing
-        dialect = await find_dialect(discovery, settings.dialect, settings.model)
-        listing = await _list_tokens(transport, dialect)
-        if listing.tokens:
-            dialect = dialect.with_traits(replace(dialect.traits, bytes_out=True))
-        same = None
-        if file is not None:
-            same = await detect_again(discovery, dialect.name, settings.model)
-        if file is not None and same is not None:
-            memory = ServerMemory(dialect.name, same[1], dialect.traits, listing)
-            await asyncio.to_thread(remember, file, memory)
-        return dialect, listing
+    if known is not None:
+        same = await detect_again(discovery, known.dialect, settings.model)
+        if same is not None and same[1] == known.identity:
+            dialect = same[0].with_traits(known.traits)
+            if known.listing.tokens and isinstance(dialect, TellsVocabulary | ListsTokens):
+                dialect.learn(known.listing.tokens)
+            return dialect, known.listing
+    dialect = await find_dialect(discovery, settings.dialect, settings.model)
+    listing = await _list_tokens(discovery.transport, dialect)
+    if listing.tokens:
+        dialect = dialect.with_traits(replace(dialect.traits, bytes_out=True))
+    same = None
+    if file is not None:
+        same = await detect_again(discovery, dialect.name, settings.model)
+    if file is not None and same is not None:
+        memory = ServerMemory(dialect.name, same[1], dialect.traits, listing)
+        await asyncio.to_thread(remember, file, memory)
+    return dialect, listing
 
 
 async def _list_tokens(transport: Transport, dialect: Dialect) -> TokenListing:

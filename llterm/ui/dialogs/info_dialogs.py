@@ -7,7 +7,7 @@ from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
-from llterm.backends.remote.remote_backend import RemoteBackend
+from llterm.backends.remote.remote_backend import ServerBackend
 from llterm.core.display_text import label_text
 from llterm.ui.dialogs.dialog import Dialog
 from llterm.ui.notices import LOG_BUFFER
@@ -34,7 +34,7 @@ class ServerDialog(Dialog[None]):
     TITLE = "Server"
     KEYS = "↑↓ scroll   Esc close"
 
-    def __init__(self, server: RemoteBackend) -> None:
+    def __init__(self, server: ServerBackend) -> None:
         super().__init__()
         self._server = server
 

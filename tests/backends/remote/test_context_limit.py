@@ -11,7 +11,7 @@ import pytest
 from llterm.backends.remote import server_connection
 from llterm.backends.remote.context_limit import ContextLimit, context_limit
 from llterm.backends.remote.remote_backend import RemoteBackend
-from llterm.backends.remote.server_connection import connect, open_remote
+from llterm.backends.remote.server_connection import connect
 from llterm.backends.remote.server_faults import refusal
 from llterm.backends.remote.transport import RequestRefused
 from llterm.config import Config
@@ -30,6 +30,7 @@ from llterm.session.document import Document
 from llterm.session.session import Session
 from tests.helpers.fake_servers import CompletionsServer, EchoServer, MlxServer
 from tests.helpers.faulty_server import FaultyServer
+from tests.helpers.foreign_servers import open_foreign
 from tests.helpers.http_model import HttpModel
 from tests.helpers.little_model import Server, cut
 
@@ -275,10 +276,10 @@ async def test_it_is_remembered(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(server_connection, "open_transport", wire)
     settings = ServerSettings(("http://server",))
-    first = await open_remote("tiny", settings)
+    first = await open_foreign("tiny", settings)
     assert await sees_less(first, prompt_of(first, STORY))
     await first.close()
-    again = await open_remote("tiny", settings)
+    again = await open_foreign("tiny", settings)
     assert again.capabilities.context == server.sees
     assert dict(again.explained)["context"] == "600 tokens"
 

@@ -15,7 +15,6 @@ from benchmarks.server import server
 from benchmarks.weaving import run
 from llterm.backends.llamacpp import LlamaBackend, LlamaSettings, open_llama
 from llterm.backends.remote.remote_backend import RemoteBackend
-from llterm.backends.remote.server_connection import open_remote
 from llterm.config.server_settings import ServerSettings
 from llterm.constraints.compiled import compile
 from llterm.constraints.spec import Constraint
@@ -28,6 +27,7 @@ from llterm.session.document import Document
 from llterm.session.session import Session
 from llterm.session.stories import STORIES
 from tests.helpers.bundled_model import BUNDLED
+from tests.helpers.foreign_servers import open_foreign
 
 pytestmark = pytest.mark.server
 
@@ -47,7 +47,7 @@ def address() -> Iterator[str]:
 
 @pytest.fixture
 async def remote(address: str) -> AsyncIterator[RemoteBackend]:
-    backend = await open_remote("fable", ServerSettings((address,)))
+    backend = await open_foreign("fable", ServerSettings((address,)))
     yield backend
     await backend.close()
 
@@ -174,7 +174,7 @@ async def test_a_text_is_scored_as_in_process(remote: RemoteBackend, local: Llam
 
 async def test_a_stop_frees_the_person_and_the_server(address: str) -> None:
     """Streamed lines end with their connection: the slots are idle again before they would be."""
-    remote = await open_remote("fable", ServerSettings((address,)))
+    remote = await open_foreign("fable", ServerSettings((address,)))
     tokens = remote.vocabulary.prefix + await told(remote, "Once upon a time")
     path = Path(Anchor(tokens))
     remote.policy = replace(remote.policy, ahead=1500)
@@ -199,7 +199,7 @@ async def test_a_recording_gives_the_same_suggestions_without_the_server(
     settings = ServerSettings((address,))
     weaves = []
     for changed in (replace(settings, record=cassette), replace(settings, replay=cassette)):
-        backend = await open_remote("fable", changed)
+        backend = await open_foreign("fable", changed)
         weaves.append(await woven(backend, PROMPTS[0]))
         await backend.close()
     assert best(weaves[0]) == best(weaves[1])

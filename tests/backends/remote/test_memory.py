@@ -11,12 +11,12 @@ import pytest
 from llterm.backends.remote import server_connection
 from llterm.backends.remote import server_memory as memory
 from llterm.backends.remote.remote_backend import RemoteBackend
-from llterm.backends.remote.server_connection import open_remote
 from llterm.config.server_settings import ServerSettings
 from llterm.core.query import Fact, Query
 from llterm.core.tokens import Anchor, Path
 from tests.helpers.byte_tokenizers import ByteModel, ByteTokenizer, ByteVllmServer
 from tests.helpers.fake_servers import SERVERS, LlamaServer, MlxServer, VllmServer
+from tests.helpers.foreign_servers import open_foreign
 from tests.helpers.little_model import Server
 
 SETTINGS = ServerSettings(("http://secret-host.example:8080",))
@@ -38,7 +38,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> Any:
         monkeypatch.setattr(server_connection, "open_transport", wire)
         server.requests.clear()
         server.visited.clear()
-        return await open_remote("tiny", SETTINGS, **how)
+        return await open_foreign("tiny", SETTINGS, **how)
 
     return start
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from llterm.backends.remote.remote_backend import BREAKS, RemoteBackend
-from llterm.backends.remote.server_connection import connect, open_remote
+from llterm.backends.remote.server_connection import connect
 from llterm.backends.remote.transport import BrokenOff
 from llterm.config.server_settings import ServerSettings
 from llterm.core.query import Cost, Fact, Query
@@ -18,6 +18,7 @@ from llterm.core.weave_settings import WeaveSettings
 from llterm.core.weave_state import Weave
 from llterm.engine.weave import drive
 from tests.helpers.faulty_server import FaultyServer, MakeWire
+from tests.helpers.foreign_servers import open_foreign
 from tests.helpers.little_model import cut as cut_tokens
 from tests.helpers.served_model import ServedModel
 from tests.helpers.server_process import Process
@@ -87,7 +88,7 @@ async def test_a_real_server_restarts_in_mid_weave(process: Process, streamed: b
     away = asyncio.Event()
     trees: list[dict[Tail, float]] = []
     for restarts in (False, True):
-        remote = await open_remote("fable", ServerSettings((process.address,)))
+        remote = await open_foreign("fable", ServerSettings((process.address,)))
         remote.news.listen(away.set)
         remote.client.pace = 10.0 if streamed else 1e-4
         remote.policy = replace(remote.policy, width=4)
