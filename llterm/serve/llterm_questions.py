@@ -126,7 +126,8 @@ async def answered_facts(
         )
         for place, each in enumerate(body.queries)
     ]
-    return {"facts": await _facts(backend, queries)}
+    told, tokens = await _facts(backend, queries)
+    return {"facts": told, "usage": _usage(tokens)}
 
 
 async def scored(body: ScoresBody, model: ServedModel) -> AsyncGenerator[Record]:
@@ -139,9 +140,11 @@ async def scored(body: ScoresBody, model: ServedModel) -> AsyncGenerator[Record]
             "keep", f"{len(tokens):,} tokens × {keep:,} candidates are too many",
             f"{MOST_SCORED:,} are the most of one text.",
         )  # fmt: skip
+    tokens_read = 0
     async with aclosing(backend.score_columns(tokens, body.start, keep, aside=body.aside)) as parts:
         async for part in parts:
-            yield columns_record(part)
+            tokens_read += part.cost.tokens
+            yield {**columns_record(part), "usage": _usage(tokens_read)}
 
 
 async def whole_rows(body: RowsBody, model: ServedModel) -> AsyncGenerator[Record]:
@@ -149,11 +152,14 @@ async def whole_rows(body: RowsBody, model: ServedModel) -> AsyncGenerator[Recor
     backend = _asked(body.vocabulary, model)
     tokens = model.check_ids(body.tokens, "tokens")
     most = max(MOST_ROW_BYTES // (4 * model.vocabulary.size), 1)
+    tokens_read = 0
     async with aclosing(backend.rows(tokens, body.start, aside=body.aside)) as parts:
         async for part in parts:
             for at in range(0, len(part.logits), most):
                 cost = part.cost if at == 0 else Cost()
-                yield rows_record(LogitRows(part.first + at, part.logits[at : at + most], cost))
+                tokens_read += cost.tokens
+                rows = LogitRows(part.first + at, part.logits[at : at + most], cost)
+                yield {**rows_record(rows), "usage": _usage(tokens_read)}
 
 
 async def shown_attention(body: AttentionBody, model: ServedModel) -> Record:
@@ -170,23 +176,31 @@ async def shown_attention(body: AttentionBody, model: ServedModel) -> Record:
         )  # fmt: skip
     if not (backend.capabilities.attention and isinstance(backend, ProvidesAttention)):
         raise bad_field("model", f"{model.name} shows no attention")
-    return attention_record(await backend.attention(tokens, body.rows, body.columns))
+    attention = await backend.attention(tokens, body.rows, body.columns)
+    return {**attention_record(attention), "usage": _usage(attention.evaluated)}
 
 
-async def _facts(backend: Backend, queries: Sequence[Query]) -> Sequence[Record]:
-    """In the order in which they came."""
+async def _facts(backend: Backend, queries: Sequence[Query]) -> tuple[Sequence[Record], int]:
+    """As they come; and how many tokens were evaluated."""
     # By identity: one path may be asked about under several masks.
     places = {id(query.path): place for place, query in enumerate(queries)}
     told: list[Record] = []
+    tokens = 0
     async with aclosing(backend.ask(queries)) as answers:
         async for answer in answers:
             place = places[id(answer.path)]
             if isinstance(answer, Failed):
                 told.append({"query": place, "error": error_record(answer.error)})
                 continue
+            tokens += answer.cost.tokens
             cost, distribution = cost_record(answer.cost), answer.distribution
             told.append({"query": place, "cost": cost, **distribution_record(distribution)})
-    return told
+    return told, tokens
+
+
+def _usage(tokens: int) -> Record:
+    """Tokens evaluated, where OpenAI's clients look for such counts."""
+    return {"prompt_tokens": tokens, "completion_tokens": 0, "total_tokens": tokens}
 
 
 def _tells_all(backend: Backend) -> bool:

@@ -96,8 +96,10 @@ async def test_facts_are_those_of_the_model_to_the_bit(
         one, other = here.distribution, there.distribution
         assert np.array_equal(one.ids, other.ids)
         assert np.array_equal(one.logprobs, other.logprobs)
-        assert (one.full is None) == (other.full is None)
-        assert one.full is None or np.array_equal(one.full, other.full)
+        if one.full is None or other.full is None:
+            assert one.full is other.full
+        else:
+            assert np.array_equal(one.full, other.full)
         same = {name: getattr(one, name) for name in ("rest", "permitted", "entropy", "exact",
                 "certain", "log_z", "varentropy")}  # fmt: skip
         assert same == {name: getattr(other, name) for name in same}
