@@ -68,7 +68,7 @@ def unsupported(param: str) -> ApiError:
 
 
 def too_long(count: int, room: int, param: str = "prompt", *, known: bool = True) -> ApiError:
-    """A prompt for which there is no room. `known`: it has not just `count` tokens at the least."""
+    """A prompt for which there is no room. Not `known`: it has `count` tokens at the least."""
     tokens = f"{count:,} tokens" if known else f"{count:,} tokens or more"
     return ApiError(
         400,

@@ -17,20 +17,18 @@ Wanted = tuple[str, Constraint]
 
 
 def only_one(wanted: Iterable[Wanted]) -> Constraint | None:
-    """The one constraint there is; None for none. Raises ApiError where there are several."""
+    """The one constraint there is; None for none. Raises ApiError where there are several, or it is
+    too large."""
     listed = list(wanted)
     if len(listed) > 1:
         fields = " and ".join(field for field, _ in listed)
         raise bad_field(listed[1][0], f"{fields} do not go together", "A text fits one of them.")
-    for field, constraint in listed:
-        _check_size(constraint.text, field)
-        return constraint
-    return None
-
-
-def _check_size(text: str, param: str) -> None:
-    if len(text.encode()) > SCHEMA_BYTES:
-        raise bad_field(param, f"{param} is too large", f"{SCHEMA_BYTES:,} bytes are the most.")
+    if not listed:
+        return None
+    field, constraint = listed[0]
+    if len(constraint.text.encode()) > SCHEMA_BYTES:
+        raise bad_field(field, f"{field} is too large", f"{SCHEMA_BYTES:,} bytes are the most.")
+    return constraint
 
 
 def of_response_format(given: ResponseFormat | None) -> Iterable[Wanted]:
