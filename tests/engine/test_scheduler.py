@@ -157,9 +157,8 @@ async def test_those_who_ended_cost_the_others_one_graph_at_the_most(
                     for n in range(64)
                 )
             )
-    rows = [(size, runs) for size, runs in zip(seen.sizes, seen.runs, strict=True) if runs > 1]
-    # Before they end there is one; after it the rows of those who are left.
-    assert all(runs <= 2 and size <= 64 - finished for size, runs in rows)
+    # Not all need begin with the same step, so some may end later than others.
+    assert max(seen.runs) <= 2
     assert 64 - finished in seen.sizes
 
 
