@@ -25,6 +25,7 @@ READERS = (
     "backends/llamacpp/memory_estimate.py",
     "ui/external_editor.py",
     "backends/gradients_child.py",
+    "usable_cores.py",
 )
 """Also what reads the system's own files, and a file that llterm has just written."""
 
