@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from llterm.backends.llamacpp import LlamaSettings, open_llama
-from llterm.config import Config
+from llterm.config import Config, ModelConfig
+from llterm.config.server_settings import ServerSettings
 from llterm.constraints.spec import regex
 from llterm.core.tokens import text_bytes
 from llterm.core.weave_settings import WeaveSettings
@@ -61,3 +64,16 @@ async def test_the_same_suggestions_as_in_process_in_a_request_a_round(
     assert len(over.view.suggestions) > 1
     (counted,) = over.counted
     assert counted.spent.requests <= OPENING + WeaveSettings().depth
+
+
+async def test_a_recording_gives_the_same_suggestions_without_the_server(
+    address: str, tmp_path: Path
+) -> None:
+    cassette = tmp_path / "a.cassette"
+    told: list[Mapping[bytes, float]] = []
+    server = ServerSettings((address,))
+    for how in (replace(server, record=cassette), replace(server, replay=cassette)):
+        config = Config(models={"far": ModelConfig(server=how)})
+        told.append(suggested(await suggest(Request(config, ("far",), STORY))))
+    assert told[0]
+    assert told[0] == told[1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing
+from itertools import count
 from typing import Any
 from uuid import uuid4
 
@@ -59,14 +60,19 @@ class LltermBackend:
         served_as: str,
         vocabulary: RemoteVocabulary,
         capabilities: Capabilities,
+        *,
+        steady: bool = False,
     ) -> None:
-        """`served_as`: its name there."""
+        """`served_as`: its name there. `steady`: the same requests every time, for recordings."""
         self.name = name
         self.transport = transport
         self.vocabulary = vocabulary
         self.capabilities = capabilities
         self.spent = Cost()
         self._served_as = served_as
+        self._own = "recorded" if steady else uuid4().hex
+        """What begins this connection's names of anchors: nobody else's are so."""
+        self._count = count()
         self._anchors: OrderedDict[Anchor, str] = OrderedDict()
 
     @property
@@ -177,11 +183,12 @@ class LltermBackend:
 
     def _named(self, anchor: Anchor) -> str:
         """Its name on the server: paths after another anchor of the same tokens are apart."""
-        name = self._anchors.setdefault(anchor, uuid4().hex)
+        if anchor not in self._anchors:
+            self._anchors[anchor] = f"{self._own}-{next(self._count)}"
         self._anchors.move_to_end(anchor)
         if len(self._anchors) > KEPT_ANCHORS:
             self._anchors.popitem(last=False)
-        return name
+        return self._anchors[anchor]
 
     def _answers(self, queries: Sequence[Query], told: AnswerValue) -> Iterator[Fact | Failed]:
         """Each query's; the request is booked on the first fact. Raises BadAnswer."""
@@ -202,10 +209,15 @@ class LltermBackend:
 
 
 async def open_llterm(
-    name: str, discovery: Discovery, model: str | None, context: int | None
+    name: str,
+    discovery: Discovery,
+    model: str | None,
+    context: int | None = None,
+    *,
+    steady: bool = False,
 ) -> LltermBackend | None:
     """The model there, by its name or the only one; None where the server is no llterm that tells
-    all of it. `context` overrides what it sees.
+    all of it. `context` overrides what it sees; `steady`: as of `LltermBackend`.
 
     Raises LltermError.
     """
@@ -242,9 +254,8 @@ async def open_llterm(
         prefix=tuple(id.whole(most=len(tokens) - 1) for id in listed["prefix"].items()),
         encoder=encode,
     )
-    return LltermBackend(
-        name, transport, served_as, vocabulary, _capabilities(chosen["capabilities"], context)
-    )
+    capabilities = _capabilities(chosen["capabilities"], context)
+    return LltermBackend(name, transport, served_as, vocabulary, capabilities, steady=steady)
 
 
 def _capabilities(told: AnswerValue, context: int | None) -> Capabilities:

@@ -79,7 +79,8 @@ async def open_remote(
     try:
         async with aclosing(Discovery(transport)) as discovery:
             if settings.dialect == "auto":
-                own = await open_llterm(name, discovery, settings.model, context)
+                steady = settings.record is not None or settings.replay is not None
+                own = await open_llterm(name, discovery, settings.model, context, steady=steady)
                 if own is not None:
                     return own
             return await connect(
