@@ -81,6 +81,7 @@ def own_models(models: ServedModels) -> Record:
         {
             "name": model.name,
             "aliases": [name for name in models.names(model) if name != model.name],
+            "vocabulary": model.vocabulary.fingerprint,
             "capabilities": _capabilities(model.backend),
         }
         for model in models.models

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import pytest_asyncio
 
+from llterm import paths
 from llterm.backends.llamacpp import LlamaBackend, LlamaSettings, open_llama
 from llterm.backends.remote.llterm_backend import LltermBackend
 from llterm.backends.remote.server_connection import open_remote
@@ -156,6 +157,21 @@ async def test_who_leaves_is_not_answered_for(
     await until(lambda: api.state.open.count == 0)
     (answer,) = await answered(remote, [Query(Path(Anchor(await story(local))))])
     assert isinstance(answer, Fact)
+
+
+async def test_a_vocabulary_that_is_known_is_not_fetched_again(
+    api: ServedApi, remote: LltermBackend
+) -> None:
+    again = await open_remote("far", ServerSettings((api.address,)))
+    assert again.transport.spent.requests == 2, "what models there are, and which tell all"
+    assert again.vocabulary.prefix == remote.vocabulary.prefix
+    assert await again.vocabulary.tokenize(STORY) == await remote.vocabulary.tokenize(STORY)
+    (file,) = (paths.state_dir() / "servers").glob("vocabulary-*.json")
+    file.write_text(file.read_text()[:-100])
+    await again.close()
+    again = await open_remote("far", ServerSettings((api.address,)))
+    assert again.transport.spent.requests == 3, "what is kept is broken"
+    await again.close()
 
 
 async def test_an_alias_opens_the_model_too(api: ServedApi) -> None:

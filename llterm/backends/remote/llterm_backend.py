@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from itertools import count
 from typing import Any
 from uuid import uuid4
@@ -25,8 +26,9 @@ from llterm.backends.remote.llterm_form import (
     vocabulary_of,
 )
 from llterm.backends.remote.model_choice import OfferedModel, choose_model
+from llterm.backends.remote.server_memory import recall_vocabulary, remember_vocabulary
 from llterm.backends.remote.server_vocabulary import RemoteVocabulary
-from llterm.backends.remote.transport import Transport
+from llterm.backends.remote.transport import BadAnswer, Transport
 from llterm.core.attention_weights import Attention
 from llterm.core.query import (
     Capabilities,
@@ -238,8 +240,7 @@ async def open_llterm(
     if chosen is None:
         return None
     transport, served_as = discovery.transport, chosen["name"].text()
-    listed = AnswerValue((await transport.get(f"/v1/llterm/vocabulary/{served_as}")).data)
-    tokens = vocabulary_of(listed)
+    listed, tokens = await _vocabulary(transport, chosen, keep=not steady)
 
     async def encode(text: str) -> Sequence[Token]:
         body = {"model": served_as, "content": text, "parse_special": False}
@@ -256,6 +257,22 @@ async def open_llterm(
     )
     capabilities = _capabilities(chosen["capabilities"], context)
     return LltermBackend(name, transport, served_as, vocabulary, capabilities, steady=steady)
+
+
+async def _vocabulary(
+    transport: Transport, model: AnswerValue, *, keep: bool
+) -> tuple[AnswerValue, Sequence[Token]]:
+    """What the server tells of a model's vocabulary, and its tokens. `keep`: what was told before
+    of the same one is on disk."""
+    fingerprint, name = model["vocabulary"].text(), model["name"].text()
+    kept = await asyncio.to_thread(recall_vocabulary, fingerprint) if keep else None
+    with suppress(BadAnswer):
+        return AnswerValue(kept), vocabulary_of(AnswerValue(kept))
+    told = (await transport.get(f"/v1/llterm/vocabulary/{name}")).data
+    tokens = vocabulary_of(AnswerValue(told))
+    if keep:
+        await asyncio.to_thread(remember_vocabulary, fingerprint, told)
+    return AnswerValue(told), tokens
 
 
 def _capabilities(told: AnswerValue, context: int | None) -> Capabilities:

@@ -8,6 +8,7 @@ as good as none.
 from __future__ import annotations
 
 import hashlib
+import re
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -24,6 +25,7 @@ from llterm.version import __version__
 
 _MOST_BYTES = 1 << 28
 """No vocabulary is longer."""
+_FINGERPRINT = re.compile("[0-9a-f]{16}")
 LASTS = 7 * 24 * 3600.0
 """Seconds after which a server is tried again."""
 
@@ -91,10 +93,38 @@ def remember(file: Path, memory: ServerMemory) -> None:
         "special": [token.id for token in tokens if token.special],
         "ends": [token.id for token in tokens if token.end],
     }
-    if not keep_json(file, data):
-        return
+    if keep_json(file, data):
+        _let_go(file.parent)
+
+
+def recall_vocabulary(fingerprint: str) -> Any:
+    """What an llterm told of the vocabulary of this fingerprint, as it came; None where that is
+    not known."""
+    try:
+        return read_json(_vocabulary_file(fingerprint), _MOST_BYTES)
+    except (OSError, ValueError):
+        return None
+
+
+def remember_vocabulary(fingerprint: str, told: Any) -> None:
+    """Keep it; where that cannot be, it is asked for again next time."""
+    with suppress(ValueError):
+        file = _vocabulary_file(fingerprint)
+        if keep_json(file, told):
+            _let_go(file.parent)
+
+
+def _vocabulary_file(fingerprint: str) -> Path:
+    """Raises ValueError for what is no fingerprint: it comes from outside."""
+    if not _FINGERPRINT.fullmatch(fingerprint):
+        raise ValueError("no fingerprint")
+    return paths.state_dir() / "servers" / f"vocabulary-{fingerprint}.json"
+
+
+def _let_go(folder: Path) -> None:
+    """Remove what was kept long ago."""
     with suppress(OSError):
-        for old in file.parent.glob("*.json"):
+        for old in folder.glob("*.json"):
             if time.time() - old.stat().st_mtime > LASTS:
                 old.unlink(missing_ok=True)
 
