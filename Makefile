@@ -17,6 +17,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 CORES := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
+# Half of the time a test waits, for a program, a server or a pause that it tests.
+WORKERS := $(shell expr 2 '*' $(CORES))
 
 # llama-cpp-python comes as source. Only the library itself is built: no tools, no server, no
 # multimodal parts. It is split as a shell would, hence the quotes. Set CMAKE_ARGS yourself for
@@ -33,7 +35,7 @@ weave: $(VENV)/.runtime
 	@$(BIN)/llterm weave
 
 test: $(VENV)/.dev check
-	$(BIN)/pytest -q -n $(CORES) --maxprocesses 8 --dist loadfile
+	$(BIN)/pytest -q -n $(WORKERS) --maxprocesses 8 --dist loadfile
 
 soak: $(VENV)/.dev
 	$(BIN)/pytest -q -m soak -n $(CORES) --maxprocesses 8 --dist worksteal tests/soak
