@@ -34,6 +34,7 @@ from llterm.serve.model_facts import (
     tokenized,
     tokenizer_info,
 )
+from llterm.serve.model_frames import ModelState
 from llterm.serve.open_requests import OpenRequests
 from llterm.serve.request_counts import RequestCounts
 from llterm.serve.request_gates import WHOSE
@@ -42,6 +43,8 @@ from llterm.serve.served_models import ServedModels
 from llterm.serve.text_completions import complete, plan_completion, stream_completion
 from llterm.version import __version__
 
+_TROUBLES: tuple[ModelState, ...] = ("failed", "loading")
+"""What is said of a server where it is so for any model; the first counts most."""
 Method = Literal["GET", "POST"]
 
 
@@ -196,7 +199,9 @@ async def _attention(state: ServerState, scope: Scope, receive: Receive, send: S
 
 
 async def _health(state: ServerState, scope: Scope, receive: Receive, send: Send) -> None:
-    await send_json({"status": "ok"}, send)
+    states = {model.state for model in state.models.models}
+    told = next((each for each in _TROUBLES if each in states), "ok")
+    await send_json({"status": told}, send, 200 if told == "ok" else 503)
 
 
 async def _version(state: ServerState, scope: Scope, receive: Receive, send: Send) -> None:

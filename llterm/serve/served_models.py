@@ -14,6 +14,8 @@ from llterm.engine.generation import Generator
 from llterm.engine.scheduler import open_scheduler
 from llterm.errors import UsageError
 from llterm.serve.api_errors import ApiError
+from llterm.serve.model_frames import ModelState
+from llterm.serve.model_process import ModelProcess
 from llterm.serve.serve_limits import ServeLimits
 
 _LONGEST = 512
@@ -40,6 +42,11 @@ class ServedModel:
     def room(self) -> int:
         """Most tokens of a prompt with what is drawn after it."""
         return self.generator.room
+
+    @property
+    def state(self) -> ModelState:
+        """Whether it can be asked now."""
+        return self.backend.state if isinstance(self.backend, ModelProcess) else "ok"
 
     @property
     def known_tokens(self) -> Iterator[Token]:
@@ -74,7 +81,9 @@ async def open_served(name: str, backend: Backend, limits: ServeLimits) -> Serve
     Its generator is to be closed before the backend. Raises LltermError.
     """
     generator: Generator
-    if isinstance(backend, LlamaBackend):
+    if isinstance(backend, ModelProcess):
+        generator = backend
+    elif isinstance(backend, LlamaBackend):
         generator = await open_scheduler(
             backend,
             parallel=limits.parallel,

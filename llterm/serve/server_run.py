@@ -12,14 +12,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from llterm.backends.llamacpp import thread_budget
 from llterm.backends.registry import find_model, open_model
 from llterm.backends.remote.api_keys import Secret
 from llterm.config import Config
 from llterm.config.schema import ServeConfig
+from llterm.core.query import Backend
 from llterm.errors import UsageError
 from llterm.jobs.runner import Listener, absences, load_progress
 from llterm.serve.application import Access, application
 from llterm.serve.http_server import HttpServer, listening, listening_file
+from llterm.serve.model_process import open_process, opening_of
 from llterm.serve.request_rules import RequestRules
 from llterm.serve.routes import ServerState
 from llterm.serve.serve_limits import ServeLimits
@@ -115,10 +118,18 @@ async def run_server(
             if note := already_served(each.name, each.path):
                 listener.warn(note)
         models: list[ServedModel] = []
-        for name, (typed, settings) in zip(names, request.models, strict=True):
-            backend = await open_model(
-                typed, request.config, settings, load_progress(listener, name), absences(listener)
-            )
+        # The server itself takes the core that no decode does.
+        files_served = sum(each.path is not None for each in known)
+        cores = max((thread_budget.CORES - 1) // max(files_served, 1), 1)
+        for each, (typed, settings) in zip(known, request.models, strict=True):
+            name, progress = each.name, load_progress(listener, each.name)
+            backend: Backend
+            if each.path is not None:
+                opening = opening_of(each, request.config, settings, limits, cores)
+                backend = await open_process(opening, progress)
+            else:
+                heard = absences(listener)
+                backend = await open_model(typed, request.config, settings, progress, heard)
             stack.push_async_callback(backend.close)
             model = await open_served(name, backend, limits)
             stack.push_async_callback(model.generator.close)

@@ -80,6 +80,11 @@ def thread_count(asked: int | None) -> int:
     return asked or _turns.room
 
 
+def limit(cores: int) -> None:
+    """Take so many cores for all that there are for decodes: others have the rest."""
+    _turns.room = max(min(cores, _turns.room), 1)
+
+
 def contended() -> bool:
     """Whether somebody decodes or waits for it."""
     with _changed:

@@ -1,0 +1,325 @@
+"""What crosses the pipe between the server and a model's process: frames of typed parts.
+
+A frame is its size in four bytes and that many bytes of MessagePack: a list of parts. Nothing is
+unpickled and no type but these is made of it: a file that owns the model's process does not own the
+server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+import msgspec
+import numpy as np
+from msgspec import Struct
+
+from llterm.config.schema import FormatConfig
+from llterm.core.attention_weights import Attention
+from llterm.core.distribution import Distribution, Mask
+from llterm.core.query import Capabilities, Cost, LogitRows, ScoreColumns
+from llterm.core.tokens import Tail
+from llterm.engine.generation import Busy, GeneratedToken, GenerationEnd, GenerationRequest
+from llterm.errors import (
+    BackendUnavailable,
+    CapabilityMissing,
+    ConditionFailed,
+    ConfigError,
+    Interrupted,
+    LltermError,
+    ModelError,
+    UsageError,
+)
+
+MOST_FRAME = 256 << 20
+"""Bytes of a frame; a longer one is no frame of ours."""
+ANCHORS = 64
+"""Anchors that both ends know by number."""
+_SIZE = 4
+_ERRORS: Mapping[str, type[LltermError]] = {
+    kind.__name__: kind
+    for kind in (
+        BackendUnavailable, Busy, CapabilityMissing, ConditionFailed, ConfigError, Interrupted,
+        LltermError, ModelError, UsageError,
+    )
+}  # fmt: skip
+
+
+class Part(Struct, frozen=True, tag=True, array_like=True):
+    """Of a frame."""
+
+
+# --- from the server
+
+
+class OpenModel(Part, frozen=True):
+    """The first: what the process is to open. Settings are `ModelConfig`'s."""
+
+    name: str
+    path: Path
+    settings: Mapping[str, int | str | None]
+    template_file: Path | None
+    formats: Mapping[str, FormatConfig]
+    parallel: int
+    slot_context: int | None
+    cache_memory: int | None
+    queue: int
+    cores: int
+    """That its decodes may take of those that the server shares out."""
+
+
+class Generate(Part, frozen=True):
+    number: int
+    request: GenerationRequest
+
+
+class WireQuery(Part, frozen=True):
+    """A `Query`, its anchor by number."""
+
+    anchor: int
+    tail: Tail
+    keep: int
+    mask: Mask | None
+    full: bool
+    need: int
+    ahead: int
+
+
+class Ask(Part, frozen=True):
+    number: int
+    anchors: Mapping[int, Tail]
+    """By numbers that mean the same anchors as long as the process lives."""
+    queries: tuple[WireQuery, ...]
+    beside: bool
+
+
+class Score(Part, frozen=True):
+    number: int
+    tokens: Tail
+    start: int
+    keep: int
+    aside: bool
+
+
+class GiveRows(Part, frozen=True):
+    number: int
+    tokens: Tail
+    start: int
+    aside: bool
+
+
+class ShowAttention(Part, frozen=True):
+    number: int
+    tokens: Tail
+    rows: int
+    columns: int
+
+
+class Tokenize(Part, frozen=True):
+    number: int
+    data: bytes
+
+
+class Cancel(Part, frozen=True):
+    """Nobody wants the rest of it."""
+
+    number: int
+
+
+class Taken(Part, frozen=True):
+    """So many parts of an answer were read: as many may follow."""
+
+    number: int
+    count: int
+
+
+# --- from the model's process
+
+
+class Progress(Part, frozen=True):
+    """The share of the file that is read."""
+
+    share: float
+
+
+class Opened(Part, frozen=True):
+    """The model can be asked."""
+
+    capabilities: Capabilities
+    tokens: tuple[tuple[bytes, bool, bool], ...]
+    """Bytes, whether special, whether an end; by id."""
+    prefix: Tail
+    fingerprint: str
+    room: int
+    on_gpu: bool
+
+
+class OpenFailed(Part, frozen=True):
+    """It cannot be asked, and the process ends."""
+
+    kind: str
+    title: str
+    cause: str
+    hint: str
+
+
+class Counts(Part, frozen=True):
+    """How it is doing, with every frame of answers."""
+
+    running: int
+    waiting: int
+    spent: Cost
+
+
+class TokenPart(Part, frozen=True):
+    number: int
+    token: GeneratedToken
+
+
+class GenerationEndPart(Part, frozen=True):
+    number: int
+    end: GenerationEnd
+
+
+class FactPart(Part, frozen=True):
+    number: int
+    query: int
+    """Its place in what was asked."""
+    distribution: Distribution
+    cost: Cost
+
+
+class FailedPart(Part, frozen=True):
+    number: int
+    query: int
+    kind: str
+    title: str
+    cause: str
+    hint: str
+
+
+class ScorePart(Part, frozen=True):
+    number: int
+    columns: ScoreColumns
+
+
+class RowsPart(Part, frozen=True):
+    number: int
+    rows: LogitRows
+
+
+class AttentionPart(Part, frozen=True):
+    number: int
+    attention: Attention
+
+
+class TokensPart(Part, frozen=True):
+    number: int
+    ids: Tail
+
+
+class Finished(Part, frozen=True):
+    """Nothing more of this answer comes."""
+
+    number: int
+
+
+class Refused(Part, frozen=True):
+    """An answer ends with an error."""
+
+    number: int
+    kind: str
+    title: str
+    cause: str
+    hint: str
+
+
+Question = Generate | Ask | Score | GiveRows | ShowAttention | Tokenize
+ToModel = OpenModel | Question | Cancel | Taken
+AnswerPart = (
+    TokenPart | GenerationEndPart | FactPart | FailedPart | ScorePart | RowsPart | AttentionPart
+    | TokensPart | Finished | Refused
+)  # fmt: skip
+FromModel = Progress | Opened | OpenFailed | Counts | AnswerPart
+
+
+def error_words(error: LltermError) -> tuple[str, str, str, str]:
+    """Kind, title, cause and hint: the nearest kind that is known."""
+    kind = next(kind.__name__ for kind in type(error).__mro__ if kind.__name__ in _ERRORS)
+    return kind, error.title, error.cause, error.hint
+
+
+def told_error(part: OpenFailed | FailedPart | Refused) -> LltermError:
+    """The error again."""
+    return _ERRORS.get(part.kind, LltermError)(part.title, part.cause, part.hint)
+
+
+def _plain(value: object) -> object:
+    match value:
+        case np.ndarray():
+            return value.shape, np.ascontiguousarray(value).tobytes()
+        case np.generic():
+            return value.item()
+        case Path():
+            return str(value)
+    raise NotImplementedError(type(value).__name__)
+
+
+def _built(kind: Any, value: Any) -> object:
+    if kind is Path:
+        return Path(value)
+    if get_origin(kind) is np.ndarray:
+        (dtype,) = get_args(get_args(kind)[1])
+        shape, data = value
+        return np.frombuffer(data, dtype).reshape(tuple(map(int, shape)))
+    raise NotImplementedError(str(kind))
+
+
+_ENCODER = msgspec.msgpack.Encoder(enc_hook=_plain)
+_TO_MODEL = msgspec.msgpack.Decoder(list[ToModel], dec_hook=_built)
+_FROM_MODEL = msgspec.msgpack.Decoder(list[FromModel], dec_hook=_built)
+
+
+class BrokenFrame(Exception):
+    """What came is none of ours."""
+
+
+def frame(parts: Sequence[ToModel] | Sequence[FromModel]) -> bytes:
+    """The parts as bytes. Raises BrokenFrame where they are too many, OverflowError for an integer
+    of more than 64 bits."""
+    data = _ENCODER.encode(parts)
+    if len(data) > MOST_FRAME:
+        raise BrokenFrame(f"{len(data):,} bytes")
+    return len(data).to_bytes(_SIZE, "big") + data
+
+
+def read_questions(data: bytes) -> list[ToModel]:
+    """A frame's parts. Raises BrokenFrame."""
+    try:
+        return _TO_MODEL.decode(data)
+    except (msgspec.MsgspecError, ValueError, TypeError) as error:
+        raise BrokenFrame(type(error).__name__) from error
+
+
+def read_answers(data: bytes) -> list[FromModel]:
+    """A frame's parts. Raises BrokenFrame."""
+    try:
+        return _FROM_MODEL.decode(data)
+    except (msgspec.MsgspecError, ValueError, TypeError) as error:
+        raise BrokenFrame(type(error).__name__) from error
+
+
+async def next_frame(reader: asyncio.StreamReader) -> bytes | None:
+    """A frame without its size; None at the end. Raises BrokenFrame."""
+    try:
+        size = int.from_bytes(await reader.readexactly(_SIZE), "big")
+        if size > MOST_FRAME:
+            raise BrokenFrame(f"{size:,} bytes")
+        return await reader.readexactly(size)
+    except (asyncio.IncompleteReadError, ConnectionError):
+        return None
+
+
+ModelState = Literal["ok", "loading", "failed"]

@@ -1,0 +1,334 @@
+"""A model in a process of its own: what ends it ends its answers, and it is begun again."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import aclosing, suppress
+from itertools import count
+from typing import Any
+
+from llterm.backends.registry import KnownModel
+from llterm.config import Config
+from llterm.core.attention_weights import Attention
+from llterm.core.query import (
+    Capabilities,
+    Cost,
+    Fact,
+    Failed,
+    LogitRows,
+    Query,
+    ScoreColumns,
+    TokenScore,
+)
+from llterm.core.tokens import Anchor, Tail, Token
+from llterm.engine.generation import Busy, GeneratedToken, GenerationEnd, GenerationRequest
+from llterm.errors import BackendUnavailable, LltermError
+from llterm.serve.model_connection import ModelConnection, start_process
+from llterm.serve.model_frames import (
+    ANCHORS,
+    AnswerPart,
+    Ask,
+    AttentionPart,
+    FactPart,
+    FailedPart,
+    Generate,
+    GenerationEndPart,
+    GiveRows,
+    ModelState,
+    Opened,
+    OpenModel,
+    Question,
+    RowsPart,
+    Score,
+    ScorePart,
+    ShowAttention,
+    Tokenize,
+    TokenPart,
+    TokensPart,
+    WireQuery,
+    told_error,
+)
+from llterm.serve.serve_limits import ServeLimits
+
+log = logging.getLogger(__name__)
+
+MOST_ENDS = 5
+"""Ends in a row, without an answer between, after which it is not begun again."""
+
+
+class ProcessVocabulary:
+    """The vocabulary of a model in another process, which has the tokenizer. Implements
+    `Vocabulary`."""
+
+    def __init__(self, opened: Opened, process: ModelProcess) -> None:
+        self._process = process
+        self._tokens = [
+            Token(id, data, special, end) for id, (data, special, end) in enumerate(opened.tokens)
+        ]
+        self.size = len(self._tokens)
+        self.prefix = opened.prefix
+        self.fingerprint = opened.fingerprint
+
+    def known_tokens(self, data: bytes) -> Tail | None:
+        return None if data else ()
+
+    async def tokenize(self, data: bytes) -> Tail:
+        part = await self._process.one_part(lambda number: Tokenize(number, data))
+        assert isinstance(part, TokensPart)
+        return part.ids
+
+    def token(self, id: int) -> Token:
+        return self._tokens[id]
+
+
+class ModelProcess:
+    """A model of a file, drawn with and asked through a pipe. Implements `Generator` and `Backend`,
+    with whole rows, scores in columns, questions beside, and attention."""
+
+    def __init__(self, opening: OpenModel, connection: ModelConnection, opened: Opened) -> None:
+        self.name = opening.name
+        self._opening = opening
+        self._connection = connection
+        self._opened = opened
+        self.vocabulary = ProcessVocabulary(opened, self)
+        self.state: ModelState = "ok"
+        self._settled = asyncio.Event()
+        """Set where it can be asked, or never again."""
+        self._settled.set()
+        self._generating = 0
+        self._waiting = 0
+        """Questions that wait until it is loaded again."""
+        self._spent = Cost()
+        """Of processes that have ended."""
+        self._anchors: OrderedDict[Anchor, int] = OrderedDict()
+        self._anchor_numbers = count()
+        self._keeping = asyncio.create_task(self._keep())
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return self._opened.capabilities
+
+    @property
+    def room(self) -> int:
+        return self._opened.room
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether layers of it are on a GPU."""
+        return self._opened.on_gpu
+
+    @property
+    def pid(self) -> int:
+        """The number of its process, or of the one that ended last."""
+        return self._connection.pid
+
+    @property
+    def running(self) -> int:
+        return min(self._connection.counts.running, self._generating)
+
+    @property
+    def waiting(self) -> int:
+        return self._generating - self.running
+
+    @property
+    def spent(self) -> Cost:
+        return self._spent + self._connection.counts.spent
+
+    async def generate(
+        self, request: GenerationRequest
+    ) -> AsyncGenerator[GeneratedToken | GenerationEnd]:
+        self._generating += 1
+        try:
+            async with aclosing(self._ask(lambda number: Generate(number, request))) as parts:
+                async for part in parts:
+                    if isinstance(part, TokenPart):
+                        yield part.token
+                    else:
+                        assert isinstance(part, GenerationEndPart)
+                        yield part.end
+                        return
+        finally:
+            self._generating -= 1
+
+    def ask(self, queries: Sequence[Query]) -> AsyncGenerator[Fact | Failed]:
+        return self._facts(tuple(queries), beside=False)
+
+    def ask_beside(self, queries: Sequence[Query]) -> AsyncGenerator[Fact | Failed]:
+        return self._facts(tuple(queries), beside=True)
+
+    async def score(
+        self, tokens: Tail, start: int = 1, keep: int = 64
+    ) -> AsyncGenerator[TokenScore]:
+        async with aclosing(self.score_columns(tokens, start, keep)) as parts:
+            async for part in parts:
+                for scored in part.scores():
+                    yield scored
+
+    async def score_columns(
+        self, tokens: Tail, start: int = 1, keep: int = 64, *, aside: bool = True
+    ) -> AsyncGenerator[ScoreColumns]:
+        asked = self._ask(lambda number: Score(number, tokens, start, keep, aside))
+        async with aclosing(asked) as parts:
+            async for part in parts:
+                assert isinstance(part, ScorePart)
+                yield part.columns
+
+    async def rows(
+        self, tokens: Tail, start: int = 1, *, aside: bool = True
+    ) -> AsyncGenerator[LogitRows]:
+        asked = self._ask(lambda number: GiveRows(number, tokens, start, aside))
+        async with aclosing(asked) as parts:
+            async for part in parts:
+                assert isinstance(part, RowsPart)
+                yield part.rows
+
+    async def attention(self, tokens: Tail, rows: int, columns: int) -> Attention:
+        part = await self.one_part(lambda number: ShowAttention(number, tokens, rows, columns))
+        assert isinstance(part, AttentionPart)
+        return part.attention
+
+    async def one_part(self, question: Callable[[int], Question]) -> AnswerPart:
+        """The answer to a question that has one part. Raises LltermError."""
+        async with aclosing(self._ask(question)) as parts:
+            async for part in parts:
+                return part
+        raise LltermError(f"The process of {self.name} gave no answer")
+
+    async def close(self) -> None:
+        """End its process: there is nothing in it that is to be kept."""
+        self._keeping.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._keeping
+        await self._connection.end()
+
+    async def _ask(self, question: Callable[[int], Question]) -> AsyncGenerator[AnswerPart]:
+        if self.state == "loading":
+            await self._loaded()
+        if self.state == "failed":
+            raise BackendUnavailable(
+                f"The process of {self.name} cannot be kept alive",
+                f"It ended {MOST_ENDS} times in a row.",
+                "See the server's log, and start the server anew.",
+            )
+        async with aclosing(self._connection.ask(question)) as parts:
+            async for part in parts:
+                yield part
+
+    async def _loaded(self) -> None:
+        """Wait until it is loaded again, or is given up. Raises Busy where many wait already."""
+        if self._waiting >= self._opening.queue:
+            raise Busy(
+                "Too many requests wait",
+                f"{self.name} is loaded again, and {self._waiting:,} wait for it.",
+                "Ask again later.",
+            )
+        self._waiting += 1
+        try:
+            await self._settled.wait()
+        finally:
+            self._waiting -= 1
+
+    async def _facts(
+        self, queries: tuple[Query, ...], *, beside: bool
+    ) -> AsyncGenerator[Fact | Failed]:
+        asked = [(self._number(query.path.anchor), query) for query in queries]
+        anchors = {number: query.path.anchor.tokens for number, query in asked}
+        wire = tuple(
+            WireQuery(number, query.path.tail, query.keep, query.mask, query.full, query.need,
+                      query.ahead)
+            for number, query in asked
+        )  # fmt: skip
+        async with aclosing(self._ask(lambda number: Ask(number, anchors, wire, beside))) as parts:
+            async for part in parts:
+                assert isinstance(part, FactPart | FailedPart)
+                path = queries[part.query].path
+                if isinstance(part, FactPart):
+                    yield Fact(path, part.distribution, part.cost)
+                else:
+                    yield Failed(path, told_error(part))
+
+    def _number(self, anchor: Anchor) -> int:
+        """What the process knows an anchor by."""
+        if anchor not in self._anchors:
+            self._anchors[anchor] = next(self._anchor_numbers)
+        self._anchors.move_to_end(anchor)
+        while len(self._anchors) > ANCHORS:
+            self._anchors.popitem(last=False)
+        return self._anchors[anchor]
+
+    async def _keep(self) -> None:
+        """Begin the process again when it ends, until that is no use."""
+        ends = 0
+        while True:
+            await self._connection.ended()
+            self.state = "loading"
+            self._settled.clear()
+            self._spent += self._connection.counts.spent
+            ends = 1 if self._connection.answered else ends + 1
+            log.error("%s: its process ended, %d times in a row", self.name, ends)
+            if ends >= MOST_ENDS:
+                self.state = "failed"
+                self._settled.set()
+                return
+            await self._begin_again()
+
+    async def _begin_again(self) -> None:
+        self._connection = await start_process(self._opening)
+        try:
+            opened = await self._connection.opened
+        except LltermError as error:
+            log.error("%s cannot be loaded again: %s", self.name, error.title)
+            return
+        except asyncio.CancelledError:
+            await self._connection.end()
+            raise
+        if opened.fingerprint != self.vocabulary.fingerprint:
+            log.error("%s cannot be loaded again: its file is another one now", self.name)
+            await self._connection.end()
+            return
+        self._opened = opened
+        self.state = "ok"
+        self._settled.set()
+
+
+async def open_process(
+    opening: OpenModel, progress: Callable[[float], None] | None = None
+) -> ModelProcess:
+    """A model in a process of its own, loaded. `progress` is told the share that is read. Raises
+    LltermError, as opening it here would. Cancelling gives it up."""
+    connection = await start_process(opening, progress)
+    try:
+        opened = await connection.opened
+    except BaseException:
+        await connection.end()
+        raise
+    return ModelProcess(opening, connection, opened)
+
+
+def opening_of(
+    known: KnownModel,
+    config: Config,
+    overrides: Mapping[str, Any],
+    limits: ServeLimits,
+    cores: int,
+) -> OpenModel:
+    """What a model of a file is to be opened as; `overrides` are typed settings of its own,
+    `cores` those that its decodes may take."""
+    names = ("context", "threads", "batch", "gpu_layers", "kv_type", "kernels", "chat_template")
+    settings = {name: getattr(known.settings, name) for name in names} | dict(overrides)
+    assert known.path is not None
+    return OpenModel(
+        known.name,
+        known.path.absolute(),
+        settings,
+        known.settings.chat_template_file,
+        config.formats,
+        limits.parallel,
+        limits.slot_context,
+        limits.cache_memory,
+        limits.queue,
+        cores,
+    )

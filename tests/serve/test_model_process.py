@@ -1,0 +1,219 @@
+"""A served model's process: what ends it, and what its clients see of that."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+import subprocess
+from collections.abc import Callable
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from llterm.backends.llamacpp import LlamaSettings, open_llama
+from llterm.core.distribution import Mask
+from llterm.core.query import Backend, Fact, Failed, Query
+from llterm.core.sampling.sampler_settings import Sampling
+from llterm.core.tokens import Anchor
+from llterm.core.tokens import Path as TokenPath
+from llterm.engine.generation import GenerationRequest
+from llterm.errors import BackendUnavailable, LltermError, ModelError
+from llterm.serve.model_process import MOST_ENDS, ModelProcess, open_process
+from tests.helpers.bundled_model import BUNDLED
+from tests.helpers.model_processes import model_process, opening
+from tests.helpers.polling import until
+from tests.helpers.served_api import events, served
+from tests.helpers.served_program import serving
+
+PATH = "/v1/completions"
+LONG = {"max_tokens": 450, "ignore_eos": True}
+SAMPLING = Sampling()
+
+
+async def streamed_until_killed(model: ModelProcess, number: int, streams: int) -> list[Any]:
+    """The last parts of streams whose model's process a signal ends."""
+    async with served(model) as api:
+
+        async def stream(seed: int) -> list[Any]:
+            body = {**LONG, "prompt": "Once upon a time", "seed": seed, "stream": True}
+            async with api.client.stream("POST", PATH, json=body) as answer:
+                return events((await answer.aread()).decode())
+
+        asked = [asyncio.create_task(stream(seed)) for seed in range(streams)]
+        await until(lambda: model.running == streams)
+        os.kill(model.pid, number)
+        ends = [(await parts)[-1] for parts in asked]
+        assert (await api.client.get("/health")).status_code == 503
+        answer = await api.ask(PATH, prompt="Once upon a time", max_tokens=3)
+        assert answer["usage"]["completion_tokens"] == 3
+        assert (await api.client.get("/health")).json() == {"status": "ok"}
+    return ends
+
+
+@pytest.mark.parametrize("number", [signal.SIGABRT, signal.SIGKILL])
+async def test_streams_end_with_an_error_and_the_next_request_has_a_model_that_is_loaded_again(
+    number: signal.Signals,
+) -> None:
+    async with model_process() as model:
+        first = model.pid
+        ends = await streamed_until_killed(model, number, 2)
+        assert model.pid != first
+    for end in ends:
+        assert end["error"]["code"] == "model_unavailable"
+        assert number.name in end["error"]["message"]
+
+
+async def test_no_text_crosses_where_the_process_is_killed_at_any_moment() -> None:
+    """Each of several requests is answered with its own text or an error."""
+    chance = random.Random(5)
+    async with model_process() as model, served(model) as api:
+        bodies = [{"prompt": f"{n}. The", "max_tokens": 60, "seed": n} for n in range(4)]
+        alone = [(await api.ask(PATH, **body))["choices"][0]["text"] for body in bodies]
+        for _ in range(3):
+            asked = [asyncio.create_task(api.client.post(PATH, json=body)) for body in bodies]
+            await until(lambda: model.running > 0)
+            for _ in range(chance.randrange(40)):
+                await asyncio.sleep(0)
+            os.kill(model.pid, signal.SIGKILL)
+            for answer, text in zip(await asyncio.gather(*asked), alone, strict=True):
+                if answer.status_code == 200:
+                    assert answer.json()["choices"][0]["text"] == text
+                else:
+                    assert answer.status_code == 503
+        # Whatever is asked now waits for the model.
+        again = [(await api.ask(PATH, **body))["choices"][0]["text"] for body in bodies]
+        assert again == alone
+
+
+def processes_of(parent: int) -> list[int]:
+    listed = subprocess.run(
+        ["ps", "-e", "-o", "pid=,ppid=,stat="], capture_output=True, text=True, check=True
+    )
+    rows = [line.split() for line in listed.stdout.splitlines()]
+    return [int(pid) for pid, of, stat in rows if int(of) == parent and "Z" not in stat]
+
+
+async def test_a_killed_server_leaves_no_process(tmp_path: Path) -> None:
+    with serving(tmp_path, "-m", "fable") as program:
+        (child,) = processes_of(program.process.pid)
+        program.process.kill()
+        await until(lambda: not alive(child))
+
+
+def alive(pid: int) -> bool:
+    state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True)
+    return bool(state.stdout.strip()) and "Z" not in state.stdout
+
+
+async def test_ctrl_c_ends_the_server_and_its_process(tmp_path: Path) -> None:
+    with serving(tmp_path, "-m", "fable") as program:
+        (child,) = processes_of(program.process.pid)
+        assert os.getpgid(child) != os.getpgid(program.process.pid)
+        program.end(signal.SIGINT)
+        await until(lambda: not alive(child))
+
+
+async def test_a_file_that_is_no_model_is_told_as_in_process(tmp_path: Path) -> None:
+    file = tmp_path / "broken.gguf"
+    file.write_bytes(BUNDLED.read_bytes()[:5000])
+    with pytest.raises(ModelError) as here:
+        await open_llama(file)
+    with pytest.raises(ModelError) as there:
+        await open_process(opening(file))
+    assert str(there.value) == str(here.value)
+
+
+async def test_a_model_whose_process_ends_again_and_again_is_given_up() -> None:
+    async with model_process() as model:
+        for _ in range(MOST_ENDS):
+            await until(lambda: model.state == "ok")
+            pid = model.pid
+            os.kill(pid, signal.SIGKILL)
+            await until(lambda before=pid: model.pid != before or model.state == "failed")  # type: ignore[misc]
+        assert model.state == "failed"
+        with pytest.raises(BackendUnavailable, match="cannot be kept alive"):
+            await model.vocabulary.tokenize(b"text")
+
+
+async def test_who_leaves_frees_what_was_drawn_for_him() -> None:
+    async with model_process() as model:
+        tokens = await model.vocabulary.tokenize(b"Once upon a time")
+        request = GenerationRequest((*model.vocabulary.prefix, *tokens), SAMPLING, most=400)
+        async with aclosing(model.generate(request)) as drawn:
+            async for _ in drawn:
+                break
+        before = model.spent.tokens
+        answers = await all_of(model.ask([Query(TokenPath(Anchor(request.prompt)))]))
+        assert len(answers) == 1
+        assert model.spent.tokens - before < 100
+        assert model.running == 0
+
+
+async def all_of(answers: Any) -> list[Any]:
+    async with aclosing(answers) as given:
+        return [answer async for answer in given]
+
+
+async def asked_everything(backend: Backend) -> list[object]:
+    """What a backend with all of a model says to one question of each kind, in plain values."""
+    tokens = (*backend.vocabulary.prefix, *await backend.vocabulary.tokenize(b"The old forest was"))
+    anchor = Anchor(tokens)
+    allowed = np.zeros(backend.vocabulary.size, bool)
+    allowed[100:200] = True
+    queries = [
+        Query(TokenPath(anchor), keep=8, full=True),
+        Query(TokenPath(anchor, (300,)), keep=8, mask=Mask(allowed)),
+        Query(TokenPath(anchor, (301,) * 20_000)),
+    ]
+    said: list[object] = []
+    for ask, asked in ((backend.ask, queries), (backend.ask_beside, queries[1:2])):  # type: ignore[attr-defined]
+        for answer in sorted(await all_of(ask(asked)), key=lambda one: len(one.path.tail)):
+            assert any(answer.path is query.path for query in queries)
+            if isinstance(answer, Failed):
+                said.append(str(answer.error))
+            else:
+                assert isinstance(answer, Fact)
+                said.append(plain(answer.distribution))
+    said += [plain(one.distribution) for one in await all_of(backend.score(tokens, 2, 5))]
+    said += [plain(one) for one in await all_of(backend.score_columns(tokens))]  # type: ignore[attr-defined]
+    said += [plain(one) for one in await all_of(backend.rows(tokens))]  # type: ignore[attr-defined]
+    said.append(plain(await backend.attention(tokens, 2, 3)))  # type: ignore[attr-defined]
+    return said
+
+
+def plain(value: Any) -> list[object]:
+    """Its fields, but for costs, which depend on what was asked before."""
+    names = [name for name in value.__slots__ if name != "cost"]
+    fields = [getattr(value, name) for name in names]
+    return [one.tolist() if isinstance(one, np.ndarray) else one for one in fields]
+
+
+async def test_every_question_has_the_answer_that_it_has_in_process() -> None:
+    async with model_process() as model:
+        there = await asked_everything(model)
+    here_model = await open_llama(BUNDLED, LlamaSettings(threads=1), name="fable")
+    try:
+        here = await asked_everything(here_model)
+        assert model.capabilities == here_model.capabilities
+        assert model.vocabulary.fingerprint == here_model.vocabulary.fingerprint
+    finally:
+        await here_model.close()
+    assert there == here
+
+
+@pytest.mark.parametrize(
+    "ask", [lambda model: model.rows((1, 2)), lambda model: model.score((1, 2))]
+)
+async def test_questions_end_where_the_process_does(ask: Callable[[ModelProcess], Any]) -> None:
+    async with model_process() as model:
+        os.kill(model.pid, signal.SIGSTOP)
+        asked = asyncio.create_task(all_of(ask(model)))
+        await asyncio.sleep(0)
+        os.kill(model.pid, signal.SIGKILL)
+        with pytest.raises(LltermError, match="ended"):
+            await asked
