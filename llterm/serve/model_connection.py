@@ -44,6 +44,8 @@ log = logging.getLogger(__name__)
 _GENERATED = TokenPart | GenerationEndPart
 _LUMP = 4
 """Parts that are read before it is said that they were; fewer than may be under way."""
+_ENDING_SECONDS = 5.0
+"""That a process may take to end after it closed its pipe."""
 _LAST_WORDS = 1 << 16
 """Bytes of what a process said that are looked through."""
 
@@ -110,8 +112,7 @@ class ModelConnection:
 
     async def end(self) -> None:
         """End its process now."""
-        with suppress(ProcessLookupError):
-            self._process.kill()
+        self._kill()
         await self.ended()
 
     def _send(self, part: ToModel) -> None:
@@ -127,11 +128,21 @@ class ModelConnection:
                     self._take(part)
         except BrokenFrame as broken:
             log.error("the process of %s does not speak as it should: %s", self._name, broken)
-        finally:
-            with suppress(ProcessLookupError):
-                self._process.kill()
-            code = await self._process.wait()
-            self._tell_end(code)
+            self._kill()
+        self._tell_end(await self._code())
+
+    async def _code(self) -> int:
+        """How its process ended, once it closed its pipe: which is by its end, or it is ended."""
+        try:
+            # Not killed at once: that would ask for the code, and asyncio would miss it.
+            return await asyncio.wait_for(self._process.wait(), _ENDING_SECONDS)
+        except TimeoutError:
+            self._kill()
+            return await self._process.wait()
+
+    def _kill(self) -> None:
+        with suppress(ProcessLookupError):
+            self._process.kill()
 
     def _take(self, part: FromModel) -> None:
         match part:
