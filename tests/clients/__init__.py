@@ -1,0 +1,1 @@
+"""What needs the extra `llterm[clients]`: `make test-clients`."""

@@ -1,0 +1,49 @@
+"""A real `llterm serve` for other programs to judge."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from tests.clients.served_names import ALIAS, KEY
+from tests.helpers.bundled_model import BUNDLED
+from tests.helpers.served_program import ServedProgram, serving
+
+collect_ignore_glob = [] if find_spec("openai") else ["test_*.py"]
+"""Without the environment of `make test-clients` nothing is collected."""
+
+
+@contextmanager
+def _judged(home: Path, *arguments: str) -> Iterator[ServedProgram]:
+    """The bundled model under the name that clients ask for."""
+    model = home / f"{ALIAS}.gguf"
+    model.symlink_to(BUNDLED)
+    with serving(
+        home, "-m", str(model), "--alias", f"davinci-002={ALIAS}", "--parallel", "2",
+        "--slot-context", "256", *arguments,
+    ) as program:  # fmt: skip
+        yield program
+        code, said = program.end()
+        assert code == 0, said
+
+
+@pytest.fixture(scope="session")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedProgram]:
+    """It asks for no key."""
+    with _judged(tmp_path_factory.mktemp("open")) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedProgram]:
+    """It asks for a key."""
+    home = tmp_path_factory.mktemp("locked")
+    key = home / "key"
+    key.touch(mode=0o600)
+    key.write_text(KEY)
+    with _judged(home, "--api-key-file", str(key)) as opened:
+        yield opened
