@@ -26,7 +26,7 @@ from llterm.serve.model_process import open_process, opening_of
 from llterm.serve.request_rules import RequestRules
 from llterm.serve.routes import ServerState
 from llterm.serve.serve_limits import ServeLimits
-from llterm.serve.served_models import ServedModel, ServedModels, open_served
+from llterm.serve.served_models import ServedModel, ServedModels, served_model
 from llterm.serve.server_status import ServerStatus, StatusLooks
 from llterm.served_addresses import already_served, announced
 
@@ -131,7 +131,7 @@ async def run_server(
                 heard = absences(listener)
                 backend = await open_model(typed, request.config, settings, progress, heard)
             stack.push_async_callback(backend.close)
-            model = await open_served(name, backend, limits)
+            model = served_model(name, backend, limits)
             stack.push_async_callback(model.generator.close)
             models.append(model)
         new_key = _new_key(request)
