@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from llterm.backends.remote.api_keys import Secret
 from llterm.serve.api_errors import ApiError
 from llterm.serve.openapi_document import openapi_document
+from llterm.serve.request_counts import RequestCounts
 from llterm.serve.request_gates import (
     ApiKeyGate,
     BodyGate,
@@ -20,7 +21,7 @@ from llterm.serve.request_gates import (
     NameGate,
     OriginGate,
 )
-from llterm.serve.routes import ROUTES, ServerRoute, ServerState, send_json
+from llterm.serve.routes import HEALTH, ROUTES, ServerRoute, ServerState, send_json
 
 DOCUMENT = "/openapi.json"
 
@@ -53,6 +54,21 @@ def application(state: ServerState, access: Access) -> ASGIApp:
     app = OriginGate(app, access.origins)
     app = HostGate(app, access.bound, access.hosts)
     return NameGate(ErrorGate(app, state.counts))
+
+
+def loading_application() -> ASGIApp:
+    """What is answered while models are loaded."""
+    counts = RequestCounts()
+    return NameGate(ErrorGate(_loading, counts))
+
+
+async def _loading(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["path"] in HEALTH:
+        await send_json({"status": "loading"}, send, 503)
+        return
+    raise ApiError(503, "The model is being loaded", "", "Ask again in a moment.",
+                   kind="server_error", code="model_loading",
+                   headers={"Retry-After": "1"})  # fmt: skip
 
 
 def _routes(state: ServerState) -> Iterator[Route]:

@@ -11,8 +11,8 @@ import os
 import signal
 import socket
 import stat
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 import uvicorn
@@ -111,8 +111,10 @@ class HttpServer(uvicorn.Server):
         limits: ServeLimits,
         open_requests: OpenRequests,
         ready: Callable[[], None] = lambda: None,
+        *,
+        heeds_signals: bool = True,
     ) -> None:
-        """`ready` is called when requests are answered."""
+        """`ready` is called when requests are answered. `heeds_signals`: ends by them."""
         config = uvicorn.Config(
             app,
             http=guarded_connection(limits),
@@ -132,6 +134,7 @@ class HttpServer(uvicorn.Server):
         self._drain_seconds = limits.drain_seconds
         self._open = open_requests
         self._ready = ready
+        self._signals = _SIGNALS if heeds_signals else ()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -149,10 +152,25 @@ class HttpServer(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         loop = asyncio.get_running_loop()
-        for number in _SIGNALS:
+        for number in self._signals:
             loop.add_signal_handler(number, self.end)
         try:
             yield
         finally:
-            for number in _SIGNALS:
+            for number in self._signals:
                 loop.remove_signal_handler(number)
+
+
+@asynccontextmanager
+async def answering(app: ASGIApp, at: socket.socket, limits: ServeLimits) -> AsyncIterator[None]:
+    """Answer so at this socket as long as this lasts; it goes on listening after that."""
+    begun = asyncio.Event()
+    open_requests = OpenRequests(limits.request_seconds)
+    server = HttpServer(app, limits, open_requests, begun.set, heeds_signals=False)
+    serving = asyncio.create_task(server.serve(sockets=[at.dup()]))
+    try:
+        await begun.wait()
+        yield
+    finally:
+        server.should_exit = True
+        await serving

@@ -291,11 +291,12 @@ class _Answers:
                   one.need, one.ahead)
             for one in question.queries
         ]  # fmt: skip
-        places = {query.path: place for place, query in enumerate(queries)}
+        # By identity: one path may be asked about under several masks.
+        places = {id(query.path): place for place, query in enumerate(queries)}
         ask = self._backend.ask_beside if question.beside else self._backend.ask
         async with aclosing(ask(queries)) as answers:
             async for answer in answers:
-                place = places[answer.path]
+                place = places[id(answer.path)]
                 if isinstance(answer, Failed):
                     yield FailedPart(question.number, place, *error_words(answer.error))
                 else:

@@ -45,6 +45,7 @@ from llterm.version import __version__
 
 _TROUBLES: tuple[ModelState, ...] = ("failed", "loading")
 """What is said of a server where it is so for any model; the first counts most."""
+HEALTH = ("/health", "/v1/health")
 Method = Literal["GET", "POST"]
 
 
@@ -237,7 +238,7 @@ ROUTES: tuple[ServerRoute, ...] = (
                 _rows, RowsBody, kind="text/event-stream"),
     ServerRoute(("/v1/llterm/attention",), "POST", "What the layers attend to at a text's end.",
                 _attention, AttentionBody),
-    ServerRoute(("/health", "/v1/health"), "GET", "Whether the server is there.", _health),
+    ServerRoute(HEALTH, "GET", "Whether the server is there.", _health),
     ServerRoute(("/version",), "GET", "The server's version.", _version),
     ServerRoute(("/metrics",), "GET", "Counters for Prometheus, where they are on.", _metrics,
                 kind="text/plain"),

@@ -5,13 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
-from llterm.backends.llamacpp import LlamaBackend
 from llterm.core.query import Backend
 from llterm.core.tokens import LearnsTokens, Tail, Token, Vocabulary, grows
 from llterm.engine.backend_generator import BackendGenerator
 from llterm.engine.generation import Generator
-from llterm.engine.scheduler import open_scheduler
 from llterm.errors import UsageError
 from llterm.serve.api_errors import ApiError
 from llterm.serve.model_frames import ModelState
@@ -22,15 +21,13 @@ _LONGEST = 512
 """Bytes that no token has, where not all are known."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class ServedModel:
     """A model: who draws with it, and who answers all else."""
 
     name: str
     generator: Generator
     backend: Backend
-    longest: int
-    """Bytes of its longest token."""
     created: int = field(default_factory=lambda: int(time.time()))
     """Seconds since 1970."""
 
@@ -42,6 +39,13 @@ class ServedModel:
     def room(self) -> int:
         """Most tokens of a prompt with what is drawn after it."""
         return self.generator.room
+
+    @cached_property
+    def longest(self) -> int:
+        """Bytes of its longest token; of a vocabulary that grows, that no token has."""
+        if grows(self.vocabulary):
+            return _LONGEST
+        return max(len(token.data) for token in self.known_tokens)
 
     @property
     def state(self) -> ModelState:
@@ -75,31 +79,12 @@ class ServedModel:
         return tuple(ids)
 
 
-async def open_served(name: str, backend: Backend, limits: ServeLimits) -> ServedModel:
-    """A model under this name: one in process has slots, any other is asked token by token.
-
-    Its generator is to be closed before the backend. Raises LltermError.
-    """
-    generator: Generator
+def served_model(name: str, backend: Backend, limits: ServeLimits) -> ServedModel:
+    """A model under this name: one of a file draws in its process, any other is asked token by
+    token. Its generator is to be closed before the backend."""
     if isinstance(backend, ModelProcess):
-        generator = backend
-    elif isinstance(backend, LlamaBackend):
-        generator = await open_scheduler(
-            backend,
-            parallel=limits.parallel,
-            context=limits.slot_context,
-            memory=limits.cache_memory,
-            queue=limits.queue,
-        )
-    else:
-        generator = BackendGenerator(backend, limits.parallel, limits.queue)
-    return ServedModel(name, generator, backend, _longest(backend.vocabulary))
-
-
-def _longest(vocabulary: Vocabulary) -> int:
-    if grows(vocabulary):
-        return _LONGEST
-    return max(len(vocabulary.token(id).data) for id in range(vocabulary.size))
+        return ServedModel(name, backend, backend)
+    return ServedModel(name, BackendGenerator(backend, limits.parallel, limits.queue), backend)
 
 
 class ServedModels:

@@ -20,13 +20,13 @@ from llterm.config.schema import ServeConfig
 from llterm.core.query import Backend
 from llterm.errors import UsageError
 from llterm.jobs.runner import Listener, absences, load_progress
-from llterm.serve.application import Access, application
-from llterm.serve.http_server import HttpServer, listening, listening_file
+from llterm.serve.application import Access, application, loading_application
+from llterm.serve.http_server import HttpServer, answering, listening, listening_file
 from llterm.serve.model_process import open_process, opening_of
 from llterm.serve.request_rules import RequestRules
 from llterm.serve.routes import ServerState
 from llterm.serve.serve_limits import ServeLimits
-from llterm.serve.served_models import ServedModel, ServedModels, open_served
+from llterm.serve.served_models import ServedModel, ServedModels, served_model
 from llterm.serve.server_status import ServerStatus, StatusLooks
 from llterm.served_addresses import already_served, announced
 
@@ -121,19 +121,20 @@ async def run_server(
         # The server itself takes the core that no decode does.
         files_served = sum(each.path is not None for each in known)
         cores = max((thread_budget.CORES - 1) // max(files_served, 1), 1)
-        for each, (typed, settings) in zip(known, request.models, strict=True):
-            name, progress = each.name, load_progress(listener, each.name)
-            backend: Backend
-            if each.path is not None:
-                opening = opening_of(each, request.config, settings, limits, cores)
-                backend = await open_process(opening, progress)
-            else:
-                heard = absences(listener)
-                backend = await open_model(typed, request.config, settings, progress, heard)
-            stack.push_async_callback(backend.close)
-            model = await open_served(name, backend, limits)
-            stack.push_async_callback(model.generator.close)
-            models.append(model)
+        async with answering(loading_application(), at, limits):
+            for each, (typed, settings) in zip(known, request.models, strict=True):
+                name, progress = each.name, load_progress(listener, each.name)
+                backend: Backend
+                if each.path is not None:
+                    opening = opening_of(each, request.config, settings, limits, cores)
+                    backend = await open_process(opening, progress)
+                else:
+                    heard = absences(listener)
+                    backend = await open_model(typed, request.config, settings, progress, heard)
+                stack.push_async_callback(backend.close)
+                model = served_model(name, backend, limits)
+                stack.push_async_callback(model.generator.close)
+                models.append(model)
         new_key = _new_key(request)
         keys = (*request.keys, *([Secret(new_key)] if new_key else []))
         rules = RequestRules(serve.preset, request.config.presets, limits)

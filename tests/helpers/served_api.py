@@ -11,14 +11,16 @@ from typing import Any
 
 import httpx2
 
+from llterm.backends.llamacpp import LlamaBackend
 from llterm.backends.scripted import ScriptedBackend
 from llterm.core.query import Backend
+from llterm.engine.scheduler import open_scheduler
 from llterm.serve.application import Access, application
 from llterm.serve.http_server import HttpServer, listening
 from llterm.serve.request_rules import RequestRules
 from llterm.serve.routes import ServerState
 from llterm.serve.serve_limits import ServeLimits
-from llterm.serve.served_models import ServedModels, open_served
+from llterm.serve.served_models import ServedModel, ServedModels, served_model
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,6 +71,20 @@ def told(answer: httpx2.Response) -> tuple[int, Mapping[str, Any]]:
     return answer.status_code, body["error"]
 
 
+async def _served(backend: Backend, limits: ServeLimits) -> ServedModel:
+    """As a server has it; a model in this process with slots of its own, to be counted."""
+    if not isinstance(backend, LlamaBackend):
+        return served_model(backend.name, backend, limits)
+    scheduler = await open_scheduler(
+        backend,
+        parallel=limits.parallel,
+        context=limits.slot_context,
+        memory=limits.cache_memory,
+        queue=limits.queue,
+    )
+    return ServedModel(backend.name, scheduler, backend)
+
+
 @asynccontextmanager
 async def served(
     *backends: Backend,
@@ -81,7 +97,7 @@ async def served(
     """A server of these models, the scripted one where none is given."""
     limits = limits or ServeLimits(drain_seconds=0)
     opened: Sequence[Backend] = backends or [ScriptedBackend()]
-    models = [await open_served(each.name, each, limits) for each in opened]
+    models = [await _served(each, limits) for each in opened]
     state = ServerState(
         ServedModels(models, aliases or {}), RequestRules(limits=limits), metrics=metrics
     )

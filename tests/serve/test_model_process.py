@@ -16,14 +16,18 @@ import numpy as np
 import pytest
 
 from llterm.backends.llamacpp import LlamaSettings, open_llama
+from llterm.config import Config
 from llterm.core.distribution import Mask
 from llterm.core.query import Backend, Fact, Failed, Query
 from llterm.core.sampling.sampler_settings import Sampling
-from llterm.core.tokens import Anchor
+from llterm.core.tokens import Anchor, text_bytes
 from llterm.core.tokens import Path as TokenPath
 from llterm.engine.generation import GenerationRequest
 from llterm.errors import BackendUnavailable, LltermError, ModelError
+from llterm.jobs.request import Request
+from llterm.jobs.suggest import SuggestResult, suggest
 from llterm.serve.model_process import MOST_ENDS, ModelProcess, open_process
+from llterm.serve.serve_limits import ServeLimits
 from tests.helpers.bundled_model import BUNDLED
 from tests.helpers.model_processes import model_process, opening
 from tests.helpers.polling import until
@@ -31,6 +35,7 @@ from tests.helpers.served_api import events, served
 from tests.helpers.served_program import serving
 
 PATH = "/v1/completions"
+STORY = b"The forest seemed darker than usual, but"
 LONG = {"max_tokens": 450, "ignore_eos": True}
 SAMPLING = Sampling()
 
@@ -217,3 +222,18 @@ async def test_questions_end_where_the_process_does(ask: Callable[[ModelProcess]
         os.kill(model.pid, signal.SIGKILL)
         with pytest.raises(LltermError, match="ended"):
             await asked
+
+
+async def test_another_llterm_weaves_on_it_as_in_process() -> None:
+    alone = await suggest(Request(Config(), ("fable",), STORY))
+    limits = ServeLimits(drain_seconds=0)
+    async with model_process(limits) as model, served(model, limits=limits) as api:
+        over = await suggest(Request(Config(), (api.address,), STORY))
+    assert texts(over) == texts(alone)
+
+
+def texts(result: SuggestResult) -> dict[bytes, float]:
+    """Joint natural logprob by text."""
+    return {
+        text_bytes(result.vocabulary, each.tail): each.logprob for each in result.view.suggestions
+    }
