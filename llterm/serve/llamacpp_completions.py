@@ -73,6 +73,7 @@ async def plan_llamacpp(
                 top=0 if body.post_sampling_probs else body.n_probs,
                 kept=body.n_probs if body.post_sampling_probs else 0,
                 whose=whose,
+                further=place + number > 0,
             ),
             model.vocabulary,
         )

@@ -96,6 +96,7 @@ async def plan_completion(
                 if body.allowed_token_ids is None
                 else frozenset(ids["allowed_token_ids"]),
                 whose=whose,
+                further=place + number > 0,
             ),
             model.vocabulary,
             stop_shown=body.include_stop_str_in_output or body.stop_words is not None,

@@ -267,6 +267,19 @@ async def test_a_full_queue_is_429_with_when_to_come_again() -> None:
         assert (await first)["choices"] == (await second)["choices"]
 
 
+async def test_a_request_of_many_texts_waits_as_one_and_is_not_refused() -> None:
+    held = Held()
+    limits = ServeLimits(parallel=1, queue=1, drain_seconds=0)
+    async with served(ScriptedBackend(pace=held), limits=limits) as api:
+        first = asyncio.create_task(api.ask(PATH, **BODY, n=5))
+        await held.reached.wait()
+        second = asyncio.create_task(api.ask("/completion", prompt="a", n_predict=1, n=5))
+        await until(lambda: api.state.open.count == 2)
+        assert (await api.refused(PATH, **BODY))[0] == 429
+        held.open.set()
+        assert len((await first)["choices"]) == len(await second) == 5
+
+
 async def test_what_is_under_way_at_the_end_is_ended_with_an_error() -> None:
     held = Held()
     async with served(ScriptedBackend(pace=held)) as api:
