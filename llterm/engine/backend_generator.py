@@ -74,7 +74,7 @@ class BackendGenerator:
         if not request.most:
             yield GenerationEnd("length")
             return
-        async with self._turns.turn(request.whose):
+        async with self._turns.turn(request.whose, further=request.further):
             drawing = await self._drawing(request)
             end = TextEnd(request, self.vocabulary)
             async with aclosing(drawing.run()) as draws:

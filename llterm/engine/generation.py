@@ -48,6 +48,9 @@ class GenerationRequest:
     """The only tokens that may be drawn, besides those that end it; None: all."""
     whose: str = ""
     """Who asks: equal turns are by this, and no two share what is cached."""
+    further: bool = False
+    """Of a client's request of several texts, not the first: they wait as one, and what was let in
+    is not refused in part."""
 
 
 @dataclass(frozen=True, slots=True)

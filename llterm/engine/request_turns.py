@@ -18,6 +18,7 @@ class RequestTurns:
         self._most_waiting = waiting
         self._queues: dict[str, deque[asyncio.Future[None]]] = {}
         """By asker; whoever was let in last stands last."""
+        self._further: set[asyncio.Future[None]] = set()
 
     @property
     def running(self) -> int:
@@ -30,19 +31,21 @@ class RequestTurns:
         return sum(map(len, self._queues.values()))
 
     @asynccontextmanager
-    async def turn(self, whose: str) -> AsyncIterator[None]:
-        """Wait for a turn and have it. Raises Busy where too many wait already."""
+    async def turn(self, whose: str, *, further: bool = False) -> AsyncIterator[None]:
+        """Wait for a turn and have it. Raises Busy where too many wait already.
+
+        `further`: it comes with another one, as which it is counted while it waits."""
         if self._free:
             self._free -= 1
         else:
-            await self._wait(whose)
+            await self._wait(whose, further)
         try:
             yield
         finally:
             self._pass_on()
 
-    async def _wait(self, whose: str) -> None:
-        if self.waiting >= self._most_waiting:
+    async def _wait(self, whose: str, further: bool) -> None:
+        if not further and self.waiting - len(self._further) >= self._most_waiting:
             raise Busy(
                 "Too many requests wait",
                 f"{self._most_waiting} do already.",
@@ -50,6 +53,9 @@ class RequestTurns:
             )
         place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._queues.setdefault(whose, deque()).append(place)
+        if further:
+            self._further.add(place)
+            place.add_done_callback(self._further.discard)
         try:
             await place
         except asyncio.CancelledError:

@@ -133,7 +133,7 @@ class Scheduler:
             yield GenerationEnd("length")
             return
         most = min(request.most, room)
-        planned = PlannedRequest(list(request.prompt), request.whose, most)
+        planned = PlannedRequest(list(request.prompt), request.whose, most, further=request.further)
         generation = ActiveGeneration(request, planned, asyncio.get_running_loop(), most)
         self._calls.put(partial(self._come, generation))
         try:

@@ -44,6 +44,8 @@ class PlannedRequest:
     """Tokens that may still be drawn."""
     arrived: float = 0.0
     """Seconds on the caller's clock."""
+    further: bool = False
+    """It comes with another one, as which it is counted while it waits."""
     held_back: bool = False
     """Its next row is not to be decoded yet."""
     slot: int | None = None
@@ -196,6 +198,17 @@ class SlotPlan:
         """Those with one, the lowest first."""
         return [slot.request for slot in self._slots if slot.request is not None]
 
+    @property
+    def _counted(self) -> int:
+        """Requests that wait; those that came with another one are no more than it."""
+        return sum(not each.further for queue in self._waiting.values() for each in queue)
+
+    @property
+    def _full(self) -> bool:
+        """Whether nobody more may wait. Slots that the next step fills are no part of the queue."""
+        free = self._parallel - len(self.running)
+        return self.waiting >= free and self._counted >= self._queue + min(free, self._counted)
+
     def holds(self, slot: int) -> Tail:
         """The tokens whose cells are in a slot."""
         request = self._slots[slot].request
@@ -205,10 +218,10 @@ class SlotPlan:
 
     def join(self, request: PlannedRequest, now: float) -> None:
         """Let it wait for a slot. Raises Busy."""
-        if self.waiting >= self._queue:
+        if not request.further and self._full:
             raise Busy(
                 "Too many requests wait",
-                f"{self.waiting:,} are before this one.",
+                f"{self._counted:,} are before this one.",
                 "Ask again in a while, or start the server with a larger queue.",
             )
         request.number = next(self._numbers)

@@ -6,7 +6,7 @@ The client repeats what answers 408, 409, 429 or 500 and above, unless `x-should
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,6 +53,15 @@ class ApiError(LltermError):
 def bad_field(param: str, title: str, cause: str = "", hint: str = "") -> ApiError:
     """A field whose value cannot be."""
     return ApiError(400, title, cause, hint, param=param, code="invalid_value")
+
+
+def check_neutral(body: Any, neutral: Mapping[str, Sequence[Any]]) -> None:
+    """Raise ApiError for a field that would change the answer and is not obeyed, unless its value
+    asks for nothing. `neutral`: the values of each that do."""
+    for name, values in neutral.items():
+        value = getattr(body, name)
+        if value is not None and value not in values:
+            raise unsupported(name)
 
 
 def unsupported(param: str) -> ApiError:

@@ -104,5 +104,15 @@ class _CompletionFields(BodyBase, kw_only=True, forbid_unknown_fields=True):
     stop_words: Stops | None = None
     """gallama's: as `stop`, and returned."""
 
+    ban_eos_token: bool = False
+    """text-generation-webui's, as those that follow: `ignore_eos`."""
+    grammar_string: Source | None = None
+    do_sample: bool | None = None
+    """False: temperature is 0."""
+    dynamic_temperature: bool | None = None
+    dynatemp_low: float | None = None
+    dynatemp_high: float | None = None
+    """They say again what `temperature` and `dynatemp_range` do."""
+
 
 CompletionBody = with_sampler_fields(_CompletionFields)

@@ -10,7 +10,7 @@ from typing import Any
 
 from llterm.core.tokens import Vocabulary
 from llterm.engine.generation import GeneratedToken, GenerationEnd, GenerationRequest
-from llterm.serve.api_errors import bad_field, unsupported
+from llterm.serve.api_errors import bad_field, check_neutral
 from llterm.serve.body_constraints import Wanted, grammar_of, only_one, schema_of
 from llterm.serve.drawn_choices import DrawnChoice, draw_choices
 from llterm.serve.legacy_logprobs import sayable
@@ -47,10 +47,7 @@ async def plan_llamacpp(
     body: Any, model: ServedModel, rules: RequestRules, whose: str
 ) -> LlamaCppPlan:
     """Read a body whole. Raises LltermError for what cannot be; nothing has been drawn then."""
-    for name, neutral in NEUTRAL_ONLY.items():
-        value = getattr(body, name)
-        if value is not None and value not in neutral:
-            raise unsupported(name)
+    check_neutral(body, NEUTRAL_ONLY)
     count = body.n_cmpl if body.n is None else body.n
     parts = list(_prompts(body.prompt))
     rules.check_choices(len(parts), count, "n_cmpl" if body.n is None else "n")
@@ -76,6 +73,7 @@ async def plan_llamacpp(
                 top=0 if body.post_sampling_probs else body.n_probs,
                 kept=body.n_probs if body.post_sampling_probs else 0,
                 whose=whose,
+                further=place + number > 0,
             ),
             model.vocabulary,
         )

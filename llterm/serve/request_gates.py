@@ -32,6 +32,7 @@ _FOR_BROWSERS = {
     "Access-Control-Max-Age": "600",
     "Access-Control-Expose-Headers": "X-Request-Id",
 }
+_HEADERS = re.compile(r"[A-Za-z0-9-]+(, ?[A-Za-z0-9-]+)*")
 _MOST_READ_AWAY = 64 << 20
 _READ_AWAY_SECONDS = 5.0
 """Bytes and time that a body may take whose request is refused already."""
@@ -196,6 +197,9 @@ class OriginGate:
                 code="origin_not_allowed",
             )
 
+        # Clients in pages send headers of their own, such as `X-Stainless-Lang`.
+        asked = headers.get("access-control-request-headers", "")
+
         async def told(message: Message) -> None:
             if message["type"] == "http.response.start":
                 answer = MutableHeaders(scope=message)
@@ -203,10 +207,12 @@ class OriginGate:
                 answer["Vary"] = "Origin"
                 for name, value in _FOR_BROWSERS.items():
                     answer[name] = value
+                if _HEADERS.fullmatch(asked):
+                    answer["Access-Control-Allow-Headers"] = asked
             await send(message)
 
         if scope["method"] == "OPTIONS" and "access-control-request-method" in headers:
-            await told({"type": "http.response.start", "status": 204, "headers": []})
+            await told({"type": "http.response.start", "status": 200, "headers": []})
             await told({"type": "http.response.body", "body": b""})
             return
         await self._app(scope, receive, told)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Any, TypeVar, cast
 
@@ -14,7 +14,7 @@ from llterm.config.sampling_values import changed
 from llterm.config.schema import SAMPLING
 from llterm.config.setting import Setting
 from llterm.core.sampling.sampler_settings import SamplerSettings, Sampling
-from llterm.serve.api_errors import bad_field
+from llterm.serve.api_errors import bad_field, check_neutral
 from llterm.serve.serve_limits import MOST_BIASED, STOP_BYTES
 from llterm.serve.served_models import ServedModel
 
@@ -37,8 +37,18 @@ OTHER_NAMES: Mapping[str, str] = {
     "repetition_penalty_range": "penalty_last_n",
     "typical": "typical_p",
     "samplers": "order",
+    "mirostat_mode": "mirostat",
 }
 """What other servers call a setting."""
+NEUTRAL_SAMPLERS: Mapping[str, Sequence[Any]] = {
+    "tfs_z": (1,),
+    "tfs": (1,),
+    "banned_tokens": ([], ""),
+}
+"""Samplers of other servers that there are none of here: only what turns them off is taken."""
+_OF_OTHERS = ("penalize_nl", *NEUTRAL_SAMPLERS)
+"""`penalize_nl`, which clients still send, is gone from llama.cpp: passed over there and here."""
+_BREAKERS = "dry_sequence_breakers"
 _STAGES = {"typ_p": "typical_p"}
 _SEEDS = 1 << 53
 """Seeds are below this: JSON's readers keep them exactly."""
@@ -48,7 +58,10 @@ _ROWS: Mapping[str, Setting] = {row.name: row for row in SAMPLING if row.name !=
 def with_sampler_fields(kind: type[Kind]) -> type[Kind]:
     """The body with a field for every setting, under each of its names."""
     names = dict(_ROWS) | {other: _ROWS[name] for other, name in OTHER_NAMES.items()}
-    fields = [(name, _annotated(row), None) for name, row in names.items()]
+    fields: list[tuple[str, Any, None]] = [
+        *((name, _annotated(row), None) for name, row in names.items()),
+        *((name, Any, None) for name in _OF_OTHERS),
+    ]
     made = msgspec.defstruct(
         kind.__name__, fields, bases=(kind,), kw_only=True, forbid_unknown_fields=True
     )
@@ -65,6 +78,8 @@ def _annotated(row: Setting) -> Any:
         ],
     }  # fmt: skip
     kind = kinds[row.kind]
+    if row.name == _BREAKERS:
+        kind |= Annotated[str, Meta(max_length=STOP_BYTES)]
     if row.low is not None and row.high is not None:
         low: dict[str, Any] = {"gt" if row.above else "ge": row.low}
         kind = Annotated[kind, Meta(**low, le=row.high)]
@@ -76,6 +91,7 @@ async def sampling_of(body: Any, preset: str, presets: Presets, model: ServedMod
 
     What it leaves out is the preset's. Raises ApiError naming the field.
     """
+    check_neutral(body, NEUTRAL_SAMPLERS)
     sampling = changed(Sampling(), "preset", preset, presets)
     names = [*((name, name) for name in _ROWS), *OTHER_NAMES.items()]
     for name, meant in names:
@@ -84,6 +100,8 @@ async def sampling_of(body: Any, preset: str, presets: Presets, model: ServedMod
             continue
         if meant == "order":
             value = [_STAGES.get(stage, stage) for stage in value]
+        if isinstance(value, str) and meant == _BREAKERS:
+            value = _listed(value, name)
         try:
             sampling = changed(sampling, meant, _ROWS[meant].check(value), presets)
         except ValueError as error:
@@ -91,6 +109,14 @@ async def sampling_of(body: Any, preset: str, presets: Presets, model: ServedMod
     settings = replace(sampling.settings, seed=_seed(body.seed))
     biases = await _biases(body.logit_bias, model)
     return replace(sampling, settings=settings, bias=(*sampling.bias, *biases))
+
+
+def _listed(text: str, name: str) -> list[str]:
+    """Texts that text-generation-webui's clients send as JSON in a text. Raises ApiError."""
+    try:
+        return msgspec.json.decode(text, type=list[str])
+    except msgspec.DecodeError:
+        raise bad_field(name, f"{name} is no list of texts") from None
 
 
 def _seed(seed: int | None) -> int | None:

@@ -105,8 +105,8 @@ class ServedModels:
         self._by_name |= {alias: self._by_name[name] for alias, name in aliases.items()}
 
     def get(self, name: str | None) -> ServedModel:
-        """The model of this name. Raises ApiError (404)."""
-        if name is None:
+        """The model of this name; the first without one. Raises ApiError (404)."""
+        if not name:
             return self.models[0]
         if name not in self._by_name:
             raise ApiError(

@@ -17,6 +17,7 @@ from llterm.serve.body_constraints import (
     Wanted,
     begun_by,
     begun_with,
+    grammar_of,
     of_response_format,
     of_structured_outputs,
     only_one,
@@ -85,7 +86,7 @@ async def plan_completion(
                 choice=number,
                 most=min(most, model.room - len(prompt.tokens)),
                 least=body.min_tokens,
-                ignore_end=body.ignore_eos,
+                ignore_end=body.ignore_eos or body.ban_eos_token,
                 stops=stops,
                 stop_ids=frozenset(ids["stop_token_ids"]),
                 constraint=constraint,
@@ -95,6 +96,7 @@ async def plan_completion(
                 if body.allowed_token_ids is None
                 else frozenset(ids["allowed_token_ids"]),
                 whose=whose,
+                further=place + number > 0,
             ),
             model.vocabulary,
             stop_shown=body.include_stop_str_in_output or body.stop_words is not None,
@@ -124,6 +126,11 @@ def _check_fields(body: Any) -> None:
                         "The one is left out of the text, the other is in it.")  # fmt: skip
     if body.min_tokens > _most_tokens(body):
         raise bad_field("min_tokens", "min_tokens are more than max_tokens")
+    if body.do_sample is False and body.temperature != 0:
+        raise bad_field("do_sample", "do_sample is false, and temperature is not 0")
+    for name in ("dynamic_temperature", "dynatemp_low", "dynatemp_high"):
+        if getattr(body, name) and body.dynatemp_range is None:
+            raise bad_field(name, f"{name} needs dynatemp_range", "It is temperature ± that.")
     if body.logprob_token_ids and body.logprobs is None:
         raise bad_field("logprob_token_ids", "logprob_token_ids need logprobs", "0 will do.")
 
@@ -158,6 +165,8 @@ def _stops(body: Any) -> tuple[str, ...]:
 def _wanted(body: Any) -> Iterator[Wanted]:
     yield from of_response_format(body.response_format)
     yield from of_structured_outputs(body.structured_outputs)
+    if body.grammar_string is not None:
+        yield "grammar_string", grammar_of(body.grammar_string, "grammar_string")
     if body.regex_pattern is not None:
         yield "regex_pattern", regex(body.regex_pattern)
     if body.regex_prefix_pattern is not None:

@@ -247,13 +247,33 @@ def test_no_two_keys_share_what_slots_hold() -> None:
 
 def test_a_full_queue_refuses() -> None:
     slots = model(1, 0, queue=3)
-    for _ in range(3):
+    for _ in range(1 + 3):
         slots.ask((1, 2), 1)
     with pytest.raises(Busy) as refused:
         slots.ask((1, 2), 1)
     assert refused.value.hint
     slots.run()
     slots.ask((1, 2), 1)
+
+
+def test_without_a_queue_whoever_finds_a_free_slot_is_let_in() -> None:
+    slots = model(2, 0, queue=0)
+    for _ in range(2):
+        slots.ask((1, 2), 2)
+        slots.step()
+    with pytest.raises(Busy):
+        slots.ask((1, 2), 1)
+
+
+def test_the_texts_of_one_request_wait_as_one() -> None:
+    slots = model(2, 0, queue=1)
+    texts = [slots.ask((1, 2), 2, further=place > 0) for place in range(9)]
+    slots.ask((1, 2), 1)
+    slots.step()
+    with pytest.raises(Busy):
+        slots.ask((1, 2), 1)
+    slots.run()
+    assert [slots.drawn[text.number] for text in texts] == [2] * 9
 
 
 def test_a_long_prompt_goes_in_parts_and_never_one_token_alone() -> None:

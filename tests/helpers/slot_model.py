@@ -38,8 +38,10 @@ class SlotModel:
         self.cells: list[list[int]] = [[] for _ in range(self.slots)]
         self.ends: dict[int, int] = {}
 
-    def ask(self, tokens: Tail, most: int, key: str = "") -> PlannedRequest:
-        request = PlannedRequest(list(tokens), key, most)
+    def ask(
+        self, tokens: Tail, most: int, key: str = "", *, further: bool = False
+    ) -> PlannedRequest:
+        request = PlannedRequest(list(tokens), key, most, further=further)
         self.plan.join(request, self.now)
         self.ends[request.number] = most
         self.drawn[request.number] = 0

@@ -106,7 +106,7 @@ async def test_pages_may_ask_only_where_their_origin_is_listed() -> None:
                 assert "access-control-allow-origin" not in answer.headers
         good = {"Origin": "http://good.example"}
         before = await api.client.request("OPTIONS", PATH, headers={**good, **asks})
-        assert before.status_code == 204
+        assert before.status_code == 200
         for answer in (before, await api.client.get("/v1/models", headers=good)):
             assert answer.headers["access-control-allow-origin"] == "http://good.example"
             assert "access-control-allow-credentials" not in answer.headers
@@ -265,6 +265,19 @@ async def test_a_full_queue_is_429_with_when_to_come_again() -> None:
             assert answer.headers["x-should-retry"] == "true"
         held.open.set()
         assert (await first)["choices"] == (await second)["choices"]
+
+
+async def test_a_request_of_many_texts_waits_as_one_and_is_not_refused() -> None:
+    held = Held()
+    limits = ServeLimits(parallel=1, queue=1, drain_seconds=0)
+    async with served(ScriptedBackend(pace=held), limits=limits) as api:
+        first = asyncio.create_task(api.ask(PATH, **BODY, n=5))
+        await held.reached.wait()
+        second = asyncio.create_task(api.ask("/completion", prompt="a", n_predict=1, n=5))
+        await until(lambda: api.state.open.count == 2)
+        assert (await api.refused(PATH, **BODY))[0] == 429
+        held.open.set()
+        assert len((await first)["choices"]) == len(await second) == 5
 
 
 async def test_what_is_under_way_at_the_end_is_ended_with_an_error() -> None:
