@@ -110,8 +110,8 @@ class _CompletionFields(BodyBase, kw_only=True, forbid_unknown_fields=True):
     do_sample: bool | None = None
     """False: temperature is 0."""
     dynamic_temperature: bool | None = None
-    dynatemp_low: float | None = None
-    dynatemp_high: float | None = None
+    dynatemp_low: Annotated[float, Meta(ge=0, le=100)] | None = None
+    dynatemp_high: Annotated[float, Meta(ge=0, le=100)] | None = None
     """They say again what `temperature` and `dynatemp_range` do."""
 
 
