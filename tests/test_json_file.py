@@ -20,6 +20,7 @@ from llterm.session import loom_models, looms
 from tests.helpers.bundled_model import BUNDLED
 
 MOST = 1 << 20
+_FINGERPRINT = "0123456789abcdef"
 BROKEN = (b"", b"\xff{", b"[1", b"[" * 200_000, b"[" * 500 + b"]" * 500, b"9" * 5_000, b" " * MOST)
 
 
@@ -66,6 +67,13 @@ def _served(path: Path) -> object:
         return served_addresses.served_at(BUNDLED)
 
 
+def _vocabulary(path: Path) -> object:
+    server_memory.remember_vocabulary(_FINGERPRINT, {})
+    (file,) = (paths.state_dir() / "servers").glob("vocabulary-*.json")
+    path.rename(file)
+    return server_memory.recall_vocabulary(_FINGERPRINT)
+
+
 READERS: dict[str, Callable[[Path], object]] = {
     "served_addresses.py _read": _served,
     "session/loom_models.py _read": _chosen,
@@ -74,6 +82,7 @@ READERS: dict[str, Callable[[Path], object]] = {
     "backends/llamacpp/model_trial.py remembered": _tried,
     "backends/llamacpp/kernel_trial.py _remembered": _kernels,
     "backends/remote/server_memory.py recall": server_memory.recall,
+    "backends/remote/server_memory.py recall_vocabulary": _vocabulary,
     "backends/caches.py model_layer": caches.model_layer,
 }
 

@@ -97,13 +97,14 @@ def remember(file: Path, memory: ServerMemory) -> None:
         _let_go(file.parent)
 
 
-def recall_vocabulary(fingerprint: str) -> Any:
+def recall_vocabulary(fingerprint: str) -> dict[str, Any] | None:
     """What an llterm told of the vocabulary of this fingerprint, as it came; None where that is
     not known."""
     try:
-        return read_json(_vocabulary_file(fingerprint), _MOST_BYTES)
+        told = read_json(_vocabulary_file(fingerprint), _MOST_BYTES)
     except (OSError, ValueError):
         return None
+    return told if isinstance(told, dict) else None
 
 
 def remember_vocabulary(fingerprint: str, told: Any) -> None:
