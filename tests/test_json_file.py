@@ -69,8 +69,7 @@ def _served(path: Path) -> object:
 
 def _vocabulary(path: Path) -> object:
     server_memory.remember_vocabulary(_FINGERPRINT, {})
-    (file,) = (paths.state_dir() / "servers").glob("vocabulary-*.json")
-    path.rename(file)
+    path.rename(paths.state_dir() / "servers" / f"vocabulary-{_FINGERPRINT}.json")
     return server_memory.recall_vocabulary(_FINGERPRINT)
 
 
