@@ -36,7 +36,7 @@ from llterm.errors import (
 
 MOST_FRAME = 256 << 20
 """Bytes of a frame; a longer one is no frame of ours."""
-ANCHORS = 64
+ANCHORS = 256
 """Anchors that both ends know by number."""
 _SIZE = 4
 _ERRORS: Mapping[str, type[LltermError]] = {

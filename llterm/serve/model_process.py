@@ -150,7 +150,6 @@ class ModelProcess:
                     else:
                         assert isinstance(part, GenerationEndPart)
                         yield part.end
-                        return
         finally:
             self._generating -= 1
 
@@ -194,9 +193,8 @@ class ModelProcess:
     async def one_part(self, question: Callable[[int], Question]) -> AnswerPart:
         """The answer to a question that has one part. Raises LltermError."""
         async with aclosing(self._ask(question)) as parts:
-            async for part in parts:
-                return part
-        raise LltermError(f"The process of {self.name} gave no answer")
+            (part,) = [part async for part in parts]
+        return part
 
     async def close(self) -> None:
         """End its process: there is nothing in it that is to be kept."""
