@@ -284,13 +284,13 @@ class _Answers:
         for anchor, tokens in question.anchors.items():
             self._anchors.setdefault(anchor, Anchor(tokens))
             self._anchors.move_to_end(anchor)
-        while len(self._anchors) > ANCHORS:
-            self._anchors.popitem(last=False)
         queries = [
             Query(Path(self._anchors[one.anchor], one.tail), one.keep, one.mask, one.full,
                   one.need, one.ahead)
             for one in question.queries
         ]  # fmt: skip
+        while len(self._anchors) > ANCHORS:
+            self._anchors.popitem(last=False)
         # By identity: one path may be asked about under several masks.
         places = {id(query.path): place for place, query in enumerate(queries)}
         ask = self._backend.ask_beside if question.beside else self._backend.ask

@@ -18,9 +18,11 @@ from llterm.core.query import Cost
 from llterm.errors import BackendUnavailable, LltermError
 from llterm.serve.model_frames import (
     AnswerPart,
+    AttentionPart,
     BrokenFrame,
     Cancel,
     Counts,
+    FactPart,
     Finished,
     FromModel,
     GenerationEndPart,
@@ -30,6 +32,8 @@ from llterm.serve.model_frames import (
     Progress,
     Question,
     Refused,
+    RowsPart,
+    ScorePart,
     Taken,
     TokenPart,
     ToModel,
@@ -42,6 +46,7 @@ from llterm.serve.model_frames import (
 log = logging.getLogger(__name__)
 
 _GENERATED = TokenPart | GenerationEndPart
+_EVALUATED = GenerationEndPart | FactPart | ScorePart | RowsPart | AttentionPart
 _LUMP = 4
 """Parts that are read before it is said that they were; fewer than may be under way."""
 _ENDING_SECONDS = 5.0
@@ -69,7 +74,7 @@ class ModelConnection:
         self.counts = Counts(0, 0, Cost())
         """How it was doing of late."""
         self.answered = False
-        """Whether any question was answered to its end."""
+        """Whether it evaluated anything to an answer."""
         self._reading = asyncio.create_task(self._read())
 
     @property
@@ -93,7 +98,6 @@ class ModelConnection:
                     raise part
                 if isinstance(part, Finished | Refused):
                     del self._answers[number]
-                    self.answered = True
                     if isinstance(part, Refused):
                         raise told_error(part)
                     return
@@ -158,6 +162,7 @@ class ModelConnection:
             case Opened() | OpenFailed():
                 raise BrokenFrame("it opens twice")
             case _:
+                self.answered = self.answered or isinstance(part, _EVALUATED)
                 if parts := self._answers.get(part.number):
                     parts.put_nowait(part)
 

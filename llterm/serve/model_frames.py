@@ -8,6 +8,7 @@ server.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
@@ -35,7 +36,7 @@ from llterm.errors import (
 
 MOST_FRAME = 256 << 20
 """Bytes of a frame; a longer one is no frame of ours."""
-ANCHORS = 64
+ANCHORS = 256
 """Anchors that both ends know by number."""
 _SIZE = 4
 _ERRORS: Mapping[str, type[LltermError]] = {
@@ -245,10 +246,15 @@ AnswerPart = (
 FromModel = Progress | Opened | OpenFailed | Counts | AnswerPart
 
 
+def utf8(text: str) -> str:
+    """The text without what UTF-8 cannot say: the name of a file may hold such."""
+    return text.encode("utf-8", "replace").decode()
+
+
 def error_words(error: LltermError) -> tuple[str, str, str, str]:
     """Kind, title, cause and hint: the nearest kind that is known."""
     kind = next(kind.__name__ for kind in type(error).__mro__ if kind.__name__ in _ERRORS)
-    return kind, error.title, error.cause, error.hint
+    return kind, utf8(error.title), utf8(error.cause), utf8(error.hint)
 
 
 def told_error(part: OpenFailed | FailedPart | Refused) -> LltermError:
@@ -263,13 +269,13 @@ def _plain(value: object) -> object:
         case np.generic():
             return value.item()
         case Path():
-            return str(value)
+            return os.fsencode(value)
     raise NotImplementedError(type(value).__name__)
 
 
 def _built(kind: Any, value: Any) -> object:
     if kind is Path:
-        return Path(value)
+        return Path(os.fsdecode(value))
     if get_origin(kind) is np.ndarray:
         (dtype,) = get_args(get_args(kind)[1])
         shape, data = value
@@ -299,7 +305,7 @@ def read_questions(data: bytes) -> list[ToModel]:
     """A frame's parts. Raises BrokenFrame."""
     try:
         return _TO_MODEL.decode(data)
-    except (msgspec.MsgspecError, ValueError, TypeError) as error:
+    except (msgspec.MsgspecError, ValueError, TypeError, OverflowError) as error:
         raise BrokenFrame(type(error).__name__) from error
 
 
@@ -307,7 +313,7 @@ def read_answers(data: bytes) -> list[FromModel]:
     """A frame's parts. Raises BrokenFrame."""
     try:
         return _FROM_MODEL.decode(data)
-    except (msgspec.MsgspecError, ValueError, TypeError) as error:
+    except (msgspec.MsgspecError, ValueError, TypeError, OverflowError) as error:
         raise BrokenFrame(type(error).__name__) from error
 
 

@@ -25,7 +25,7 @@ from llterm.core.query import (
 )
 from llterm.core.tokens import Anchor, Tail, Token
 from llterm.engine.generation import Busy, GeneratedToken, GenerationEnd, GenerationRequest
-from llterm.errors import BackendUnavailable, LltermError
+from llterm.errors import BackendUnavailable, LltermError, reason
 from llterm.serve.model_connection import ModelConnection, start_process
 from llterm.serve.model_frames import (
     ANCHORS,
@@ -50,6 +50,7 @@ from llterm.serve.model_frames import (
     TokensPart,
     WireQuery,
     told_error,
+    utf8,
 )
 from llterm.serve.serve_limits import ServeLimits
 
@@ -149,7 +150,6 @@ class ModelProcess:
                     else:
                         assert isinstance(part, GenerationEndPart)
                         yield part.end
-                        return
         finally:
             self._generating -= 1
 
@@ -193,9 +193,8 @@ class ModelProcess:
     async def one_part(self, question: Callable[[int], Question]) -> AnswerPart:
         """The answer to a question that has one part. Raises LltermError."""
         async with aclosing(self._ask(question)) as parts:
-            async for part in parts:
-                return part
-        raise LltermError(f"The process of {self.name} gave no answer")
+            (part,) = [part async for part in parts]
+        return part
 
     async def close(self) -> None:
         """End its process: there is nothing in it that is to be kept."""
@@ -262,36 +261,50 @@ class ModelProcess:
     async def _keep(self) -> None:
         """Begin the process again when it ends, until that is no use."""
         ends = 0
-        while True:
+        while ends < MOST_ENDS:
             await self._connection.ended()
             self.state = "loading"
             self._settled.clear()
-            self._spent += self._connection.counts.spent
             ends = 1 if self._connection.answered else ends + 1
-            log.error("%s: its process ended, %d times in a row", self.name, ends)
-            if ends >= MOST_ENDS:
-                self.state = "failed"
-                self._settled.set()
-                return
-            await self._begin_again()
+            while ends < MOST_ENDS and not await self._begun_again():
+                ends += 1
+        log.error("%s is given up: its process ended %d times in a row", self.name, ends)
+        self.state = "failed"
+        self._settled.set()
 
-    async def _begin_again(self) -> None:
-        self._connection = await start_process(self._opening)
+    async def _begun_again(self) -> bool:
+        """Load it in another process. Returns False where that cannot be done."""
         try:
-            opened = await self._connection.opened
+            connection, opened = await _opened(self._opening)
         except LltermError as error:
             log.error("%s cannot be loaded again: %s", self.name, error.title)
-            return
-        except asyncio.CancelledError:
-            await self._connection.end()
-            raise
+            return False
         if opened.fingerprint != self.vocabulary.fingerprint:
             log.error("%s cannot be loaded again: its file is another one now", self.name)
-            await self._connection.end()
-            return
-        self._opened = opened
+            await connection.end()
+            return False
+        self._spent += self._connection.counts.spent
+        self._connection, self._opened = connection, opened
         self.state = "ok"
         self._settled.set()
+        return True
+
+
+async def _opened(
+    opening: OpenModel, progress: Callable[[float], None] | None = None
+) -> tuple[ModelConnection, Opened]:
+    """A model's process that can be asked. Raises LltermError. Cancelling ends it."""
+    try:
+        connection = await start_process(opening, progress)
+    except OSError as error:
+        raise LltermError(
+            f"{opening.name} cannot have a process of its own", f"{reason(error)}.", ""
+        ) from error
+    try:
+        return connection, await connection.opened
+    except BaseException:
+        await connection.end()
+        raise
 
 
 async def open_process(
@@ -299,12 +312,7 @@ async def open_process(
 ) -> ModelProcess:
     """A model in a process of its own, loaded. `progress` is told the share that is read. Raises
     LltermError, as opening it here would. Cancelling gives it up."""
-    connection = await start_process(opening, progress)
-    try:
-        opened = await connection.opened
-    except BaseException:
-        await connection.end()
-        raise
+    connection, opened = await _opened(opening, progress)
     return ModelProcess(opening, connection, opened)
 
 
@@ -321,7 +329,7 @@ def opening_of(
     settings = {name: getattr(known.settings, name) for name in names} | dict(overrides)
     assert known.path is not None
     return OpenModel(
-        known.name,
+        utf8(known.name),
         known.path.absolute(),
         settings,
         known.settings.chat_template_file,

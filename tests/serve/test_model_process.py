@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import random
 import signal
 import subprocess
 from collections.abc import Callable
@@ -26,10 +25,10 @@ from llterm.engine.generation import GenerationRequest
 from llterm.errors import BackendUnavailable, LltermError, ModelError
 from llterm.jobs.request import Request
 from llterm.jobs.suggest import SuggestResult, suggest
-from llterm.serve.model_process import MOST_ENDS, ModelProcess, open_process
+from llterm.serve.model_process import ModelProcess, open_process
 from llterm.serve.serve_limits import ServeLimits
 from tests.helpers.bundled_model import BUNDLED
-from tests.helpers.model_processes import model_process, opening
+from tests.helpers.model_processes import kill_at_any_moment, model_process, opening
 from tests.helpers.polling import until
 from tests.helpers.served_api import events, served
 from tests.helpers.served_program import serving
@@ -73,26 +72,12 @@ async def test_streams_end_with_an_error_and_the_next_request_has_a_model_that_i
         assert number.name in end["error"]["message"]
 
 
-async def test_no_text_crosses_where_the_process_is_killed_at_any_moment() -> None:
-    """Each of several requests is answered with its own text or an error."""
-    chance = random.Random(5)
-    async with model_process() as model, served(model) as api:
-        bodies = [{"prompt": f"{n}. The", "max_tokens": 60, "seed": n} for n in range(4)]
-        alone = [(await api.ask(PATH, **body))["choices"][0]["text"] for body in bodies]
-        for _ in range(3):
-            asked = [asyncio.create_task(api.client.post(PATH, json=body)) for body in bodies]
-            await until(lambda: model.running > 0)
-            for _ in range(chance.randrange(40)):
-                await asyncio.sleep(0)
-            os.kill(model.pid, signal.SIGKILL)
-            for answer, text in zip(await asyncio.gather(*asked), alone, strict=True):
-                if answer.status_code == 200:
-                    assert answer.json()["choices"][0]["text"] == text
-                else:
-                    assert answer.status_code == 503
-        # Whatever is asked now waits for the model.
-        again = [(await api.ask(PATH, **body))["choices"][0]["text"] for body in bodies]
-        assert again == alone
+async def test_no_text_crosses_where_the_process_is_killed_at_any_moment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Ends with answers between them are none in a row.
+    monkeypatch.setattr("llterm.serve.model_process.MOST_ENDS", 2)
+    await kill_at_any_moment(kills=2, requests=4)
 
 
 def processes_of(parent: int) -> list[int]:
@@ -133,9 +118,12 @@ async def test_a_file_that_is_no_model_is_told_as_in_process(tmp_path: Path) -> 
     assert str(there.value) == str(here.value)
 
 
-async def test_a_model_whose_process_ends_again_and_again_is_given_up() -> None:
+async def test_a_model_whose_process_ends_again_and_again_is_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("llterm.serve.model_process.MOST_ENDS", 2)
     async with model_process() as model:
-        for _ in range(MOST_ENDS):
+        for _ in range(2):
             await until(lambda: model.state == "ok")
             pid = model.pid
             os.kill(pid, signal.SIGKILL)
