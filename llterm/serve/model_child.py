@@ -22,6 +22,7 @@ from llterm.core.tokens import Anchor, Path
 from llterm.engine.generation import GeneratedToken
 from llterm.engine.scheduler import Scheduler, open_scheduler
 from llterm.errors import LltermError, code_places
+from llterm.event_loop import run_coroutine
 from llterm.serve.model_frames import (
     ANCHORS,
     AnswerPart,
@@ -37,7 +38,7 @@ from llterm.serve.model_frames import (
     Generate,
     GenerationEndPart,
     GiveRows,
-    Opened,
+    ModelOpened,
     OpenFailed,
     OpenModel,
     Progress,
@@ -75,7 +76,7 @@ def main() -> None:
     # Whatever writes to stdout in C, it does not write into a frame.
     out = os.dup(1)
     os.dup2(2, 1)
-    asyncio.run(_serve(out))
+    run_coroutine(_serve(out))
 
 
 async def _serve(out: int) -> None:
@@ -130,7 +131,7 @@ async def _open(data: bytes | None, outbox: _Outbox) -> _Answers | None:
     vocabulary = backend.vocabulary
     tokens = map(vocabulary.token, range(vocabulary.size))
     outbox.put(
-        Opened(
+        ModelOpened(
             backend.capabilities,
             tuple((token.data, token.special, token.end) for token in tokens),
             vocabulary.prefix,

@@ -26,7 +26,7 @@ from llterm.serve.model_frames import (
     Finished,
     FromModel,
     GenerationEndPart,
-    Opened,
+    ModelOpened,
     OpenFailed,
     OpenModel,
     Progress,
@@ -69,7 +69,7 @@ class ModelConnection:
         self._progress = progress
         self._numbers = count(1)
         self._answers: dict[int, asyncio.Queue[AnswerPart | LltermError]] = {}
-        self.opened: asyncio.Future[Opened] = asyncio.get_running_loop().create_future()
+        self.opened: asyncio.Future[ModelOpened] = asyncio.get_running_loop().create_future()
         """Done when the model can be asked; an error where it cannot be opened."""
         self.counts = Counts(0, 0, Cost())
         """How it was doing of late."""
@@ -155,11 +155,11 @@ class ModelConnection:
                     self._progress(part.share)
             case Counts():
                 self.counts = part
-            case Opened() if not self.opened.done():
+            case ModelOpened() if not self.opened.done():
                 self.opened.set_result(part)
             case OpenFailed() if not self.opened.done():
                 self.opened.set_exception(told_error(part))
-            case Opened() | OpenFailed():
+            case ModelOpened() | OpenFailed():
                 raise BrokenFrame("it opens twice")
             case _:
                 self.answered = self.answered or isinstance(part, _EVALUATED)

@@ -145,7 +145,7 @@ class Progress(Part, frozen=True):
     share: float
 
 
-class Opened(Part, frozen=True):
+class ModelOpened(Part, frozen=True):
     """The model can be asked."""
 
     capabilities: Capabilities
@@ -243,7 +243,7 @@ AnswerPart = (
     TokenPart | GenerationEndPart | FactPart | FailedPart | ScorePart | RowsPart | AttentionPart
     | TokensPart | Finished | Refused
 )  # fmt: skip
-FromModel = Progress | Opened | OpenFailed | Counts | AnswerPart
+FromModel = Progress | ModelOpened | OpenFailed | Counts | AnswerPart
 
 
 def utf8(text: str) -> str:

@@ -37,8 +37,8 @@ from llterm.serve.model_frames import (
     Generate,
     GenerationEndPart,
     GiveRows,
+    ModelOpened,
     ModelState,
-    Opened,
     OpenModel,
     Question,
     RowsPart,
@@ -64,7 +64,7 @@ class ProcessVocabulary:
     """The vocabulary of a model in another process, which has the tokenizer. Implements
     `Vocabulary`."""
 
-    def __init__(self, opened: Opened, process: ModelProcess) -> None:
+    def __init__(self, opened: ModelOpened, process: ModelProcess) -> None:
         self._process = process
         self._tokens = [
             Token(id, data, special, end) for id, (data, special, end) in enumerate(opened.tokens)
@@ -89,7 +89,9 @@ class ModelProcess:
     """A model of a file, drawn with and asked through a pipe. Implements `Generator` and `Backend`,
     with whole rows, scores in columns, questions beside, and attention."""
 
-    def __init__(self, opening: OpenModel, connection: ModelConnection, opened: Opened) -> None:
+    def __init__(
+        self, opening: OpenModel, connection: ModelConnection, opened: ModelOpened
+    ) -> None:
         self.name = opening.name
         self._opening = opening
         self._connection = connection
@@ -292,7 +294,7 @@ class ModelProcess:
 
 async def _opened(
     opening: OpenModel, progress: Callable[[float], None] | None = None
-) -> tuple[ModelConnection, Opened]:
+) -> tuple[ModelConnection, ModelOpened]:
     """A model's process that can be asked. Raises LltermError. Cancelling ends it."""
     try:
         connection = await start_process(opening, progress)
