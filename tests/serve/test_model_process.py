@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from llterm import child_processes
 from llterm.backends.llamacpp import LlamaSettings, open_llama
 from llterm.config import Config
 from llterm.core.distribution import Mask
@@ -25,6 +26,7 @@ from llterm.engine.generation import GenerationRequest
 from llterm.errors import BackendUnavailable, LltermError, ModelError
 from llterm.jobs.request import Request
 from llterm.jobs.suggest import SuggestResult, suggest
+from llterm.serve.model_frames import FromModel, Opened, frame, read_answers
 from llterm.serve.model_process import ModelProcess, open_process
 from llterm.serve.serve_limits import ServeLimits
 from tests.helpers.bundled_model import BUNDLED
@@ -98,6 +100,25 @@ async def test_a_killed_server_leaves_no_process(tmp_path: Path) -> None:
 def alive(pid: int) -> bool:
     state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True)
     return bool(state.stdout.strip()) and "Z" not in state.stdout
+
+
+def test_a_process_ends_with_its_pipe() -> None:
+    """Also where the system does not end it with its parent."""
+    with subprocess.Popen(
+        child_processes.command("llterm.serve.model_child"),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(frame([opening()]))
+        process.stdin.flush()
+        parts: list[FromModel] = []
+        while not any(isinstance(part, Opened) for part in parts):
+            size = int.from_bytes(process.stdout.read(4), "big")
+            parts += read_answers(process.stdout.read(size))
+        process.stdin.close()
+        assert not process.stdout.read()
 
 
 async def test_ctrl_c_ends_the_server_and_its_process(tmp_path: Path) -> None:
