@@ -143,7 +143,6 @@ async def _open(data: bytes | None, outbox: _Outbox) -> _Answers | None:
             vocabulary.prefix,
             vocabulary.fingerprint,
             scheduler.room,
-            backend.on_gpu,
         )
     )
     answers = _Answers(backend, scheduler, outbox)
