@@ -76,7 +76,15 @@ def main() -> None:
     # Whatever writes to stdout in C, it does not write into a frame.
     out = os.dup(1)
     os.dup2(2, 1)
-    run_coroutine(_serve(out))
+    run_coroutine(_serve_and_end(out))
+
+
+async def _serve_and_end(out: int) -> None:
+    try:
+        await _serve(out)
+    finally:
+        # What runs in C, or is read, is not waited for.
+        os._exit(1)
 
 
 async def _serve(out: int) -> None:
@@ -89,19 +97,18 @@ async def _serve(out: int) -> None:
     outbox = _Outbox(asyncio.StreamWriter(transport, protocol, None, loop))
     data = await next_frame(reader)
     opening = asyncio.create_task(_open(data, outbox))
-    # Whoever closes the pipe while the file is read waits for nothing.
     following = asyncio.create_task(next_frame(reader))
     await asyncio.wait({opening, following}, return_when=asyncio.FIRST_COMPLETED)
     if not opening.done() and following.result() is None:
-        os._exit(1)
+        return
     answers = await opening
-    while answers is not None and (data := await following) is not None:
+    if answers is None:
+        await outbox.written()
+        return
+    while (data := await following) is not None:
         for part in read_questions(data):
             answers.take(part)
         following = asyncio.create_task(next_frame(reader))
-    await outbox.written()
-    # What runs in C is not waited for.
-    os._exit(0)
 
 
 async def _open(data: bytes | None, outbox: _Outbox) -> _Answers | None:
@@ -137,7 +144,6 @@ async def _open(data: bytes | None, outbox: _Outbox) -> _Answers | None:
             vocabulary.prefix,
             vocabulary.fingerprint,
             scheduler.room,
-            backend.on_gpu,
         )
     )
     answers = _Answers(backend, scheduler, outbox)
@@ -188,7 +194,10 @@ class _Outbox:
             except BrokenFrame:
                 for part in parts:
                     self._writer.write(_small(part))
-            await self._writer.drain()
+            try:
+                await self._writer.drain()
+            except ConnectionError:
+                os._exit(1)  # Nobody is there to be told.
             if not self._parts:
                 self._none.set()
 
@@ -224,7 +233,8 @@ class _Answers:
                         room.release()
             case Generate() | Ask() | Score() | GiveRows() | ShowAttention() | Tokenize():
                 self._room[part.number] = asyncio.Semaphore(UNREAD)
-                self._tasks[part.number] = asyncio.create_task(self._answer(part))
+                task = self._tasks[part.number] = asyncio.create_task(self._answer(part))
+                task.add_done_callback(lambda _: self._forget(part.number))
 
     async def _answer(self, question: Question) -> None:
         number = question.number
@@ -241,8 +251,9 @@ class _Answers:
             kind = type(fault).__name__
             log.error("a question failed: %s\n%s", kind, code_places(fault))
             self._outbox.put(Refused(number, "LltermError", "The model failed", f"{kind}.", ""))
-        finally:
-            del self._tasks[number], self._room[number]
+
+    def _forget(self, number: int) -> None:
+        del self._tasks[number], self._room[number]
 
     def counts(self) -> Counts:
         """How it is doing."""

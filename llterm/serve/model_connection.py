@@ -174,7 +174,9 @@ class ModelConnection:
         # Other words may hold somebody's text.
         asserted = [line for line in words if "GGML_ASSERT" in line]
         if self._answers or not self.opened.done():
-            log.error("the process of %s ended %s", self._name, TrialEnd(code, "", asserted).told)
+            log.error(
+                "process %d of %s ended %s", self.pid, self._name, TrialEnd(code, "", asserted).told
+            )
         if not self.opened.done():
             self.opened.set_exception(self._gone())
         for parts in self._answers.values():

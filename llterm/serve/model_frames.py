@@ -48,6 +48,10 @@ _ERRORS: Mapping[str, type[LltermError]] = {
 }  # fmt: skip
 
 
+ModelState = Literal["ok", "loading", "failed"]
+"""Whether a model can be asked: now, when it is loaded again, or not any more."""
+
+
 class Part(Struct, frozen=True, tag=True, array_like=True):
     """Of a frame."""
 
@@ -154,7 +158,6 @@ class ModelOpened(Part, frozen=True):
     prefix: Tail
     fingerprint: str
     room: int
-    on_gpu: bool
 
 
 class OpenFailed(Part, frozen=True):
@@ -326,6 +329,3 @@ async def next_frame(reader: asyncio.StreamReader) -> bytes | None:
         return await reader.readexactly(size)
     except (asyncio.IncompleteReadError, ConnectionError):
         return None
-
-
-ModelState = Literal["ok", "loading", "failed"]

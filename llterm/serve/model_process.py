@@ -119,11 +119,6 @@ class ModelProcess:
         return self._opened.room
 
     @property
-    def on_gpu(self) -> bool:
-        """Whether layers of it are on a GPU."""
-        return self._opened.on_gpu
-
-    @property
     def pid(self) -> int:
         """The number of its process, or of the one that ended last."""
         return self._connection.pid

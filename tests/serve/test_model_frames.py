@@ -14,7 +14,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llterm.core.sampling.sampler_settings import PRESETS, SamplerSettings, Sampling
@@ -32,6 +32,8 @@ from llterm.serve.model_frames import (
 )
 
 SIZE = 4
+EXAMPLES = 25
+"""Of each kind."""
 TO_MODEL, FROM_MODEL = get_args(ToModel), get_args(FromModel)
 PLAIN: Mapping[object, st.SearchStrategy[Any]] = {
     bool: st.booleans(),
@@ -106,6 +108,7 @@ def plain(value: Any) -> object:
 
 @pytest.mark.parametrize("kind", TO_MODEL)
 def test_questions_arrive_as_they_were(kind: type[ToModel]) -> None:
+    @settings(max_examples=EXAMPLES)
     @given(values(kind))
     def arrives(part: ToModel) -> None:
         (arrived,) = read_questions(frame([part])[SIZE:])
@@ -116,6 +119,7 @@ def test_questions_arrive_as_they_were(kind: type[ToModel]) -> None:
 
 @pytest.mark.parametrize("kind", FROM_MODEL)
 def test_answers_arrive_as_they_were(kind: type[FromModel]) -> None:
+    @settings(max_examples=EXAMPLES)
     @given(values(kind))
     def arrives(part: FromModel) -> None:
         (arrived,) = read_answers(frame([part])[SIZE:])
@@ -128,6 +132,7 @@ def test_answers_arrive_as_they_were(kind: type[FromModel]) -> None:
 def test_harmed_answers_are_read_or_refused(kind: type[FromModel]) -> None:
     """A process that a file took over may write what it likes."""
 
+    @settings(max_examples=EXAMPLES)
     @given(values(kind), st.data())
     def is_read_or_refused(part: FromModel, data: st.DataObject) -> None:
         harmed = bytearray(frame([part])[SIZE:])

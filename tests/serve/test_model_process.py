@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from llterm import child_processes
 from llterm.backends.llamacpp import LlamaSettings, open_llama
 from llterm.config import Config
 from llterm.core.distribution import Mask
@@ -25,6 +26,7 @@ from llterm.engine.generation import GenerationRequest
 from llterm.errors import BackendUnavailable, LltermError, ModelError
 from llterm.jobs.request import Request
 from llterm.jobs.suggest import SuggestResult, suggest
+from llterm.serve.model_frames import FromModel, ModelOpened, frame, read_answers
 from llterm.serve.model_process import ModelProcess, open_process
 from llterm.serve.serve_limits import ServeLimits
 from tests.helpers.bundled_model import BUNDLED
@@ -39,37 +41,28 @@ LONG = {"max_tokens": 450, "ignore_eos": True}
 SAMPLING = Sampling()
 
 
-async def streamed_until_killed(model: ModelProcess, number: int, streams: int) -> list[Any]:
-    """The last parts of streams whose model's process a signal ends."""
-    async with served(model) as api:
+async def test_a_crash_ends_streams_with_an_error_and_the_next_request_is_answered() -> None:
+    async with model_process() as model, served(model) as api:
 
         async def stream(seed: int) -> list[Any]:
             body = {**LONG, "prompt": "Once upon a time", "seed": seed, "stream": True}
             async with api.client.stream("POST", PATH, json=body) as answer:
                 return events((await answer.aread()).decode())
 
-        asked = [asyncio.create_task(stream(seed)) for seed in range(streams)]
-        await until(lambda: model.running == streams)
-        os.kill(model.pid, number)
-        ends = [(await parts)[-1] for parts in asked]
-        assert (await api.client.get("/health")).status_code == 503
+        first = model.pid
+        asked = [asyncio.create_task(stream(seed)) for seed in range(2)]
+        await until(lambda: model.running == 2)
+        os.kill(first, signal.SIGABRT)
+        for parts in asked:
+            error = (await parts)[-1]["error"]
+            assert error["code"] == "model_unavailable"
+            assert "SIGABRT" in error["message"]
+        health = await api.client.get("/health")
+        assert (health.status_code, health.json()) == (503, {"status": "loading"})
         answer = await api.ask(PATH, prompt="Once upon a time", max_tokens=3)
         assert answer["usage"]["completion_tokens"] == 3
         assert (await api.client.get("/health")).json() == {"status": "ok"}
-    return ends
-
-
-@pytest.mark.parametrize("number", [signal.SIGABRT, signal.SIGKILL])
-async def test_streams_end_with_an_error_and_the_next_request_has_a_model_that_is_loaded_again(
-    number: signal.Signals,
-) -> None:
-    async with model_process() as model:
-        first = model.pid
-        ends = await streamed_until_killed(model, number, 2)
         assert model.pid != first
-    for end in ends:
-        assert end["error"]["code"] == "model_unavailable"
-        assert number.name in end["error"]["message"]
 
 
 async def test_no_text_crosses_where_the_process_is_killed_at_any_moment(
@@ -98,6 +91,25 @@ async def test_a_killed_server_leaves_no_process(tmp_path: Path) -> None:
 def alive(pid: int) -> bool:
     state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True)
     return bool(state.stdout.strip()) and "Z" not in state.stdout
+
+
+def test_a_process_ends_with_its_pipe() -> None:
+    """Also where the system does not end it with its parent."""
+    with subprocess.Popen(
+        child_processes.command("llterm.serve.model_child"),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(frame([opening()]))
+        process.stdin.flush()
+        parts: list[FromModel] = []
+        while not any(isinstance(part, ModelOpened) for part in parts):
+            size = int.from_bytes(process.stdout.read(4), "big")
+            parts += read_answers(process.stdout.read(size))
+        process.stdin.close()
+        assert not process.stdout.read()
 
 
 async def test_ctrl_c_ends_the_server_and_its_process(tmp_path: Path) -> None:
