@@ -30,8 +30,6 @@ _DEEPEST = np.float32(-200)
 """Far below what float32 can tell from a probability of 0; times 0 it is 0, as −∞ is not."""
 _GROUPS = 8
 """Groups of ids a wanted one, in which `best_ids_of_rows` looks for the largest."""
-
-
 GROUP = 64
 """Numbers after another that `sums_of_groups` adds up."""
 GROUP_ERROR = GROUP * 2.0**-24

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass, field
 from itertools import chain, count, repeat
 from pathlib import Path as FilePath
@@ -187,6 +187,14 @@ class ScoreColumns:
                 varentropy=spread,
             )
             yield TokenScore(index, id, logprob, rank, distribution, cost)
+
+
+async def single_scores(parts: AsyncGenerator[ScoreColumns]) -> AsyncGenerator[TokenScore]:
+    """Scores in arrays, one by one. Closing it closes the parts. Raises what they do."""
+    async with aclosing(parts) as columns:
+        async for part in columns:
+            for scored in part.scores():
+                yield scored
 
 
 @dataclass(frozen=True, slots=True, eq=False)

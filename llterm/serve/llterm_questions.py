@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
+from typing import NamedTuple, Protocol, TypeGuard, TypeVar, runtime_checkable
 
 from llterm.backends.remote.llterm_form import (
     FORM,
     MOST_ATTENTION,
     MOST_QUERIES,
-    MOST_ROW_BYTES,
     MOST_SCORED,
     Record,
     attention_record,
@@ -20,6 +19,7 @@ from llterm.backends.remote.llterm_form import (
     cost_record,
     distribution_record,
     error_record,
+    most_rows,
     rows_record,
     vocabulary_record,
 )
@@ -152,7 +152,7 @@ async def whole_rows(body: RowsBody, model: ServedModel) -> AsyncGenerator[Recor
     """Whole rows of a text, part after part. Raises LltermError."""
     backend = _asked(body.vocabulary, model)
     tokens = model.check_ids(body.tokens, "tokens")
-    most = max(MOST_ROW_BYTES // (4 * model.vocabulary.size), 1)
+    most = most_rows(model.vocabulary.size)
     tokens_read = 0
     async with aclosing(backend.rows(tokens, body.start, aside=body.aside)) as parts:
         async for part in parts:
@@ -204,14 +204,14 @@ def _usage(tokens: int) -> Record:
     return {"prompt_tokens": tokens, "completion_tokens": 0, "total_tokens": tokens}
 
 
-def _tells_all(backend: Backend) -> bool:
+def _tells_all(backend: Backend) -> TypeGuard[_TellsAll]:
     return isinstance(backend, _TellsAll) and backend.capabilities.full_vocabulary
 
 
 def _whole(model: ServedModel) -> _TellsAll:
     """The backend of a model of which all is told. Raises ApiError."""
     backend = model.backend
-    if isinstance(backend, _TellsAll) and _tells_all(backend):
+    if _tells_all(backend):
         return backend
     raise ApiError(
         404, f"{model.name} cannot be asked so", "Not all of its probabilities are known here.",
@@ -267,8 +267,8 @@ def _check_amounts(body: FactsBody, size: int) -> None:
             f"{MOST_FACTS:,} are the most of one answer.",
         )
     rows = sum(query.full for query in body.queries)
-    if rows > max(MOST_ROW_BYTES // (4 * size), 1):
+    if rows > most_rows(size):
         raise bad_field(
             "queries", f"{rows:,} whole rows are too many",
-            f"{max(MOST_ROW_BYTES // (4 * size), 1):,} are the most of one answer.",
+            f"{most_rows(size):,} are the most of one answer.",
         )  # fmt: skip

@@ -39,6 +39,7 @@ from llterm.serve.model_frames import (
     GenerationEndPart,
     GiveRows,
     ModelOpened,
+    NumberedPart,
     OpenFailed,
     OpenModel,
     Progress,
@@ -207,7 +208,7 @@ def _small(part: FromModel) -> bytes:
     try:
         return frame([part])
     except BrokenFrame as error:
-        number = getattr(part, "number", 0)
+        number = part.number if isinstance(part, NumberedPart) else 0
         return frame([Refused(number, "LltermError", "The answer is too large", f"{error}.", "")])
 
 

@@ -11,7 +11,7 @@ import asyncio
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import msgspec
 import numpy as np
@@ -39,6 +39,7 @@ MOST_FRAME = 256 << 20
 ANCHORS = 256
 """Anchors that both ends know by number."""
 _SIZE = 4
+Parts = TypeVar("Parts")
 _ERRORS: Mapping[str, type[LltermError]] = {
     kind.__name__: kind
     for kind in (
@@ -54,6 +55,12 @@ ModelState = Literal["ok", "loading", "failed"]
 
 class Part(Struct, frozen=True, tag=True, array_like=True):
     """Of a frame."""
+
+
+class NumberedPart(Part, frozen=True):
+    """Of one question, or of its answer."""
+
+    number: int
 
 
 # --- from the server
@@ -75,8 +82,7 @@ class OpenModel(Part, frozen=True):
     """That its decodes may take of those that the server shares out."""
 
 
-class Generate(Part, frozen=True):
-    number: int
+class Generate(NumberedPart, frozen=True):
     request: GenerationRequest
 
 
@@ -92,51 +98,43 @@ class WireQuery(Part, frozen=True):
     ahead: int
 
 
-class Ask(Part, frozen=True):
-    number: int
+class Ask(NumberedPart, frozen=True):
     anchors: Mapping[int, Tail]
     """By numbers that mean the same anchors as long as the process lives."""
     queries: tuple[WireQuery, ...]
     beside: bool
 
 
-class Score(Part, frozen=True):
-    number: int
+class Score(NumberedPart, frozen=True):
     tokens: Tail
     start: int
     keep: int
     aside: bool
 
 
-class GiveRows(Part, frozen=True):
-    number: int
+class GiveRows(NumberedPart, frozen=True):
     tokens: Tail
     start: int
     aside: bool
 
 
-class ShowAttention(Part, frozen=True):
-    number: int
+class ShowAttention(NumberedPart, frozen=True):
     tokens: Tail
     rows: int
     columns: int
 
 
-class Tokenize(Part, frozen=True):
-    number: int
+class Tokenize(NumberedPart, frozen=True):
     data: bytes
 
 
-class Cancel(Part, frozen=True):
+class Cancel(NumberedPart, frozen=True):
     """Nobody wants the rest of it."""
 
-    number: int
 
-
-class Taken(Part, frozen=True):
+class Taken(NumberedPart, frozen=True):
     """So many parts of an answer were read: as many may follow."""
 
-    number: int
     count: int
 
 
@@ -177,26 +175,22 @@ class Counts(Part, frozen=True):
     spent: Cost
 
 
-class TokenPart(Part, frozen=True):
-    number: int
+class TokenPart(NumberedPart, frozen=True):
     token: GeneratedToken
 
 
-class GenerationEndPart(Part, frozen=True):
-    number: int
+class GenerationEndPart(NumberedPart, frozen=True):
     end: GenerationEnd
 
 
-class FactPart(Part, frozen=True):
-    number: int
+class FactPart(NumberedPart, frozen=True):
     query: int
     """Its place in what was asked."""
     distribution: Distribution
     cost: Cost
 
 
-class FailedPart(Part, frozen=True):
-    number: int
+class FailedPart(NumberedPart, frozen=True):
     query: int
     kind: str
     title: str
@@ -204,36 +198,29 @@ class FailedPart(Part, frozen=True):
     hint: str
 
 
-class ScorePart(Part, frozen=True):
-    number: int
+class ScorePart(NumberedPart, frozen=True):
     columns: ScoreColumns
 
 
-class RowsPart(Part, frozen=True):
-    number: int
+class RowsPart(NumberedPart, frozen=True):
     rows: LogitRows
 
 
-class AttentionPart(Part, frozen=True):
-    number: int
+class AttentionPart(NumberedPart, frozen=True):
     attention: Attention
 
 
-class TokensPart(Part, frozen=True):
-    number: int
+class TokensPart(NumberedPart, frozen=True):
     ids: Tail
 
 
-class Finished(Part, frozen=True):
+class Finished(NumberedPart, frozen=True):
     """Nothing more of this answer comes."""
 
-    number: int
 
-
-class Refused(Part, frozen=True):
+class Refused(NumberedPart, frozen=True):
     """An answer ends with an error."""
 
-    number: int
     kind: str
     title: str
     cause: str
@@ -306,16 +293,17 @@ def frame(parts: Sequence[ToModel] | Sequence[FromModel]) -> bytes:
 
 def read_questions(data: bytes) -> list[ToModel]:
     """A frame's parts. Raises BrokenFrame."""
-    try:
-        return _TO_MODEL.decode(data)
-    except (msgspec.MsgspecError, ValueError, TypeError, OverflowError) as error:
-        raise BrokenFrame(type(error).__name__) from error
+    return _decoded(_TO_MODEL, data)
 
 
 def read_answers(data: bytes) -> list[FromModel]:
     """A frame's parts. Raises BrokenFrame."""
+    return _decoded(_FROM_MODEL, data)
+
+
+def _decoded(decoder: msgspec.msgpack.Decoder[list[Parts]], data: bytes) -> list[Parts]:
     try:
-        return _FROM_MODEL.decode(data)
+        return decoder.decode(data)
     except (msgspec.MsgspecError, ValueError, TypeError, OverflowError) as error:
         raise BrokenFrame(type(error).__name__) from error
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing, suppress
-from itertools import count
 from typing import Any
 
 from llterm.backends.registry import KnownModel
 from llterm.config import Config
+from llterm.core.anchor_numbers import AnchorNumbers
 from llterm.core.attention_weights import Attention
 from llterm.core.query import (
     Capabilities,
@@ -22,8 +21,9 @@ from llterm.core.query import (
     Query,
     ScoreColumns,
     TokenScore,
+    single_scores,
 )
-from llterm.core.tokens import Anchor, Tail, Token
+from llterm.core.tokens import Tail, Token
 from llterm.engine.generation import Busy, GeneratedToken, GenerationEnd, GenerationRequest
 from llterm.errors import BackendUnavailable, LltermError, reason
 from llterm.serve.model_connection import ModelConnection, start_process
@@ -106,8 +106,7 @@ class ModelProcess:
         """Questions that wait until it is loaded again."""
         self._spent = Cost()
         """Of processes that have ended."""
-        self._anchors: OrderedDict[Anchor, int] = OrderedDict()
-        self._anchor_numbers = count()
+        self._anchors = AnchorNumbers(ANCHORS)
         self._keeping = asyncio.create_task(self._keep())
 
     @property
@@ -156,13 +155,8 @@ class ModelProcess:
     def ask_beside(self, queries: Sequence[Query]) -> AsyncGenerator[Fact | Failed]:
         return self._facts(tuple(queries), beside=True)
 
-    async def score(
-        self, tokens: Tail, start: int = 1, keep: int = 64
-    ) -> AsyncGenerator[TokenScore]:
-        async with aclosing(self.score_columns(tokens, start, keep)) as parts:
-            async for part in parts:
-                for scored in part.scores():
-                    yield scored
+    def score(self, tokens: Tail, start: int = 1, keep: int = 64) -> AsyncGenerator[TokenScore]:
+        return single_scores(self.score_columns(tokens, start, keep))
 
     async def score_columns(
         self, tokens: Tail, start: int = 1, keep: int = 64, *, aside: bool = True
@@ -230,7 +224,7 @@ class ModelProcess:
     async def _facts(
         self, queries: tuple[Query, ...], *, beside: bool
     ) -> AsyncGenerator[Fact | Failed]:
-        asked = [(self._number(query.path.anchor), query) for query in queries]
+        asked = [(self._anchors.of(query.path.anchor), query) for query in queries]
         anchors = {number: query.path.anchor.tokens for number, query in asked}
         wire = tuple(
             WireQuery(number, query.path.tail, query.keep, query.mask, query.full, query.need,
@@ -245,15 +239,6 @@ class ModelProcess:
                     yield Fact(path, part.distribution, part.cost)
                 else:
                     yield Failed(path, told_error(part))
-
-    def _number(self, anchor: Anchor) -> int:
-        """What the process knows an anchor by."""
-        if anchor not in self._anchors:
-            self._anchors[anchor] = next(self._anchor_numbers)
-        self._anchors.move_to_end(anchor)
-        while len(self._anchors) > ANCHORS:
-            self._anchors.popitem(last=False)
-        return self._anchors[anchor]
 
     async def _keep(self) -> None:
         """Begin the process again when it ends, until that is no use."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -174,7 +175,9 @@ async def _own(state: ServerState, scope: Scope, receive: Receive, send: Send) -
 
 
 async def _vocabulary(state: ServerState, scope: Scope, receive: Receive, send: Send) -> None:
-    await send_json(own_vocabulary(state.models.get(scope["path_params"]["id"])), send)
+    model = state.models.get(scope["path_params"]["id"])
+    # Some hundred thousand tokens take long enough for streams to be seen waiting.
+    await send_json(await asyncio.to_thread(own_vocabulary, model), send)
 
 
 async def _facts(state: ServerState, scope: Scope, receive: Receive, send: Send) -> None:

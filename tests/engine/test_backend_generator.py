@@ -15,10 +15,9 @@ from llterm.core.tokens import text_bytes
 from llterm.engine.backend_generator import BackendGenerator
 from llterm.engine.generation import (
     Busy,
-    GeneratedToken,
-    GenerationEnd,
     GenerationRequest,
 )
+from tests.helpers.generations import generated
 
 SEEDED = Sampling(replace(PRESETS["neutral"], seed=1), None)
 
@@ -36,21 +35,12 @@ async def passed(gate: asyncio.Event) -> None:
     await gate.wait()
 
 
-async def drawn(
-    generator: BackendGenerator, asked: GenerationRequest
-) -> tuple[list[GeneratedToken], GenerationEnd]:
-    *tokens, end = [each async for each in generator.generate(asked)]
-    assert isinstance(end, GenerationEnd)
-    assert all(isinstance(token, GeneratedToken) for token in tokens)
-    return tokens, end  # type: ignore[return-value]
-
-
 async def test_a_stop_text_across_tokens_ends_it_also_at_the_last_that_may_be_drawn() -> None:
     generator = BackendGenerator(ScriptedBackend(), 1, 1)
-    tokens, end = await drawn(generator, request(generator, most=9, ignore_end=True))
+    tokens, end = await generated(generator, request(generator, most=9, ignore_end=True))
     assert end.finish == "length"
     text = text_bytes(generator.vocabulary, (token.id for token in tokens)).decode()
-    stopped, end = await drawn(
+    stopped, end = await generated(
         generator, request(generator, most=9, ignore_end=True, stops=(text[-2:],))
     )
     assert end.finish == "stop"
@@ -62,7 +52,7 @@ async def test_before_the_least_tokens_nothing_ends_it() -> None:
     ends = {id for id in range(generator.vocabulary.size) if generator.vocabulary.token(id).end}
     for choice in range(20):
         asked = request(generator, most=40, least=20, choice=choice, stops=(" ",))
-        tokens, _ = await drawn(generator, asked)
+        tokens, _ = await generated(generator, asked)
         assert len(tokens) >= 20
         assert not ends & {token.id for token in tokens[:20]}
 
@@ -71,7 +61,7 @@ async def test_a_constraint_and_what_is_allowed_hold_together() -> None:
     generator = BackendGenerator(ScriptedBackend(), 1, 1)
     allowed = frozenset(generator.vocabulary.known_tokens(b"abc") or ())
     asked = request(generator, most=9, constraint=regex("[a-z]{4}"), allowed=allowed)
-    tokens, end = await drawn(generator, asked)
+    tokens, end = await generated(generator, asked)
     text = text_bytes(generator.vocabulary, (token.id for token in tokens))
     assert len(text) == 4
     assert set(text) <= set(b"abc")
@@ -82,7 +72,7 @@ async def test_what_is_told_of_a_token_is_of_the_raw_model_and_what_is_kept_of_t
     generator = BackendGenerator(ScriptedBackend(), 1, 1)
     greedy = Sampling(SamplerSettings(temperature=0.0), None)
     asked = request(generator, sampling=greedy, most=4, top=100, kept=5, watched=(3, 4))
-    tokens, _ = await drawn(generator, asked)
+    tokens, _ = await generated(generator, asked)
     for token in tokens:
         assert len(token.top) == 100
         assert token.top[0] == (token.id, token.logprob)
@@ -97,7 +87,7 @@ async def test_requests_take_turns_by_who_asks_and_too_many_are_busy() -> None:
     done: list[str] = []
 
     async def ask(whose: str) -> None:
-        await drawn(generator, request(generator, most=1, whose=whose))
+        await generated(generator, request(generator, most=1, whose=whose))
         done.append(whose)
 
     tasks = []
@@ -116,7 +106,7 @@ async def test_who_leaves_the_queue_gives_nobodys_turn_away() -> None:
     gate = asyncio.Event()
     generator = BackendGenerator(ScriptedBackend(pace=partial(passed, gate)), 1, 8)
     tasks = [
-        asyncio.create_task(drawn(generator, request(generator, most=1, whose=str(place))))
+        asyncio.create_task(generated(generator, request(generator, most=1, whose=str(place))))
         for place in range(4)
     ]
     await asyncio.sleep(0)
@@ -126,4 +116,4 @@ async def test_who_leaves_the_queue_gives_nobodys_turn_away() -> None:
     gate.set()
     await asyncio.wait(tasks)
     assert [task.cancelled() for task in tasks] == [True, False, True, False]
-    assert len((await drawn(generator, request(generator, most=2, ignore_end=True)))[0]) == 2
+    assert len((await generated(generator, request(generator, most=2, ignore_end=True)))[0]) == 2

@@ -19,11 +19,12 @@ from llterm.core.sampling.ladder import Ladder
 from llterm.core.sampling.sampler_settings import PRESETS, Sampling
 from llterm.core.tokens import Tail, text_bytes
 from llterm.engine.draw import Drawing, DrawingStart, Sample
-from llterm.engine.generation import Busy, GeneratedToken, GenerationEnd, GenerationRequest
+from llterm.engine.generation import Busy, GeneratedToken, GenerationRequest
 from llterm.engine.scheduler import Scheduler, open_scheduler
 from llterm.engine.slot_plan import BLOCK
 from llterm.errors import LltermError, UsageError
 from tests.helpers.drawn_apart import assert_parted, chances_at
+from tests.helpers.generations import generated
 from tests.helpers.known_tokens import chain_of
 from tests.helpers.plain_decoder import counted
 from tests.helpers.polling import until
@@ -51,18 +52,6 @@ async def scheduling(
 
 def tokens_of(backend: LlamaBackend, text: str) -> Tail:
     return backend.vocabulary.prefix + backend.vocabulary.encode(text.encode())
-
-
-async def generated(
-    scheduler: Scheduler, request: GenerationRequest
-) -> tuple[list[GeneratedToken], GenerationEnd]:
-    tokens: list[GeneratedToken] = []
-    async with aclosing(scheduler.generate(request)) as news:
-        async for item in news:
-            if isinstance(item, GenerationEnd):
-                return tokens, item
-            tokens.append(item)
-    raise AssertionError("no end")
 
 
 async def text_of(scheduler: Scheduler, request: GenerationRequest) -> str:

@@ -16,7 +16,8 @@ from llterm.core.sampling.sampler_settings import PRESETS, SamplerSettings, Samp
 from llterm.engine.backend_generator import BackendGenerator
 from llterm.engine.generation import GenerationRequest
 from llterm.engine.scheduler import open_scheduler
-from tests.helpers.drawn_apart import NATS, assert_parted, chances_at, drawn
+from tests.helpers.drawn_apart import NATS, assert_parted, chances_at
+from tests.helpers.generations import generated
 
 STORY = "The forest seemed darker than usual, but that did not bother Elis in the least. "
 CONSTRAINTS = (
@@ -72,10 +73,10 @@ async def test_slots_and_a_backend_asked_token_by_token_draw_the_same(
     requests = [any_request(backend, rng, number) for number in range(REQUESTS)]
     scheduler = await open_scheduler(backend, parallel=8, keepers=2, context=256, memory=64 << 20)
     try:
-        from_slots = await asyncio.gather(*(drawn(scheduler, request) for request in requests))
+        from_slots = await asyncio.gather(*(generated(scheduler, request) for request in requests))
         generator = BackendGenerator(backend, running=8, waiting=REQUESTS)
-        for request, (tokens, finish) in zip(requests, from_slots, strict=True):
-            others, other_finish = await drawn(generator, request)
+        for request, (tokens, end) in zip(requests, from_slots, strict=True):
+            others, other_end = await generated(generator, request)
             for place, (token, other) in enumerate(zip(tokens, others, strict=False)):
                 # The raw model's, of the same place, whichever token was drawn there.
                 assert token.watched == pytest.approx(other.watched, abs=NATS)
@@ -88,7 +89,7 @@ async def test_slots_and_a_backend_asked_token_by_token_draw_the_same(
                 # Of two that are as good but for that noise either may be the last that is told.
                 assert len(dict(token.kept).keys() ^ dict(other.kept).keys()) <= 2
             else:
-                assert (len(tokens), finish) == (len(others), other_finish), request
+                assert (len(tokens), end.finish) == (len(others), other_end.finish), request
     finally:
         await scheduler.close()
-    assert {finish for _, finish in from_slots} >= {"stop", "length", "end"}
+    assert {end.finish for _, end in from_slots} >= {"stop", "length", "end"}

@@ -9,34 +9,21 @@ a token here and its neighbour there.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import aclosing
 from dataclasses import replace
 
 import numpy as np
 
 from llterm.core.sampling.ladder import drawn_place, generator
-from llterm.engine.generation import GeneratedToken, GenerationEnd, GenerationRequest, Generator
+from llterm.engine.generation import GenerationRequest, Generator
+from tests.helpers.generations import generated
 
 NATS = 0.01
 """More than logprobs were ever apart: 0.008."""
 
 
-async def drawn(
-    generator: Generator, request: GenerationRequest
-) -> tuple[list[GeneratedToken], str]:
-    """The tokens of a request, and why they end."""
-    tokens: list[GeneratedToken] = []
-    async with aclosing(generator.generate(request)) as news:
-        async for item in news:
-            if isinstance(item, GenerationEnd):
-                return tokens, item.finish
-            tokens.append(item)
-    raise AssertionError("no end")
-
-
 async def chances_at(source: Generator, request: GenerationRequest, place: int) -> dict[int, float]:
     """What each token that the chain left is drawn with there, by id."""
-    tokens, _ = await drawn(source, replace(request, kept=source.vocabulary.size))
+    tokens, _ = await generated(source, replace(request, kept=source.vocabulary.size))
     return dict(tokens[place].kept)
 
 

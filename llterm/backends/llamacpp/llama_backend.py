@@ -37,6 +37,7 @@ from llterm.core.query import (
     Query,
     ScoreColumns,
     TokenScore,
+    single_scores,
 )
 from llterm.core.tokens import Tail
 from llterm.errors import Interrupted, LltermError, code_places
@@ -275,13 +276,8 @@ class LlamaBackend:
                 return answer
         raise Interrupted("Reading the attention was stopped")
 
-    async def score(
-        self, tokens: Tail, start: int = 1, keep: int = 64
-    ) -> AsyncGenerator[TokenScore]:
-        async with aclosing(self.score_columns(tokens, start, keep)) as parts:
-            async for part in parts:
-                for scored in part.scores():
-                    yield scored
+    def score(self, tokens: Tail, start: int = 1, keep: int = 64) -> AsyncGenerator[TokenScore]:
+        return single_scores(self.score_columns(tokens, start, keep))
 
     def score_columns(
         self, tokens: Tail, start: int = 1, keep: int = 64, *, aside: bool = True

@@ -169,16 +169,19 @@ class StreamContext:
         length = min(_TRIED, self.cells // 4)
         self.clear()
         self.evaluate([TokenRun(0, 0, tuple(n % self._size for n in range(length)))])
-        rows: list[NDArray[np.float32]] = []
-        for token in (n % self._size for n in _TRIED_ALONE):
-            for self.doubled in (True, False):
-                rows.append(self.logits([TokenRun(0, length, (token,))]).copy())
-                self.trim(0, length)
+
+        def row(token: int, *, doubled: bool) -> NDArray[np.float32]:
+            self.doubled = doubled
+            logits = self.logits([TokenRun(0, length, (token,))]).copy()
+            self.trim(0, length)
+            return logits
+
+        alike = [
+            np.array_equal(row(token, doubled=True), row(token, doubled=False))
+            for token in (n % self._size for n in _TRIED_ALONE)
+        ]
         self.doubled = True
-        return all(
-            np.array_equal(beside, alone)
-            for beside, alone in zip(rows[::2], rows[1::2], strict=True)
-        )
+        return all(alike)
 
     def _timed(self, runs: Sequence[TokenRun], *, last: bool) -> float:
         begin = time.perf_counter()

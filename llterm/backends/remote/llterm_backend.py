@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing, suppress
-from itertools import count
 from typing import Any
 from uuid import uuid4
 
@@ -15,13 +13,13 @@ from llterm.backends.remote.discovery import Discovery
 from llterm.backends.remote.llterm_form import (
     FORM,
     MOST_QUERIES,
-    MOST_ROW_BYTES,
     attention_of,
     columns_of,
     cost_of,
     distribution_of,
     error_of,
     mask_text,
+    most_rows,
     rows_of,
     vocabulary_of,
 )
@@ -29,6 +27,7 @@ from llterm.backends.remote.model_choice import OfferedModel, choose_model
 from llterm.backends.remote.server_memory import recall_vocabulary, remember_vocabulary
 from llterm.backends.remote.server_vocabulary import RemoteVocabulary
 from llterm.backends.remote.transport import BadAnswer, Transport
+from llterm.core.anchor_numbers import AnchorNumbers
 from llterm.core.attention_weights import Attention
 from llterm.core.query import (
     Capabilities,
@@ -39,6 +38,7 @@ from llterm.core.query import (
     Query,
     ScoreColumns,
     TokenScore,
+    single_scores,
 )
 from llterm.core.server_news import ServerNews
 from llterm.core.tokens import Anchor, Tail, Token
@@ -74,8 +74,7 @@ class LltermBackend:
         self._served_as = served_as
         self._own = "recorded" if steady else uuid4().hex
         """What begins this connection's names of anchors: nobody else's are so."""
-        self._count = count()
-        self._anchors: OrderedDict[Anchor, str] = OrderedDict()
+        self._anchors = AnchorNumbers(KEPT_ANCHORS)
 
     @property
     def news(self) -> ServerNews:
@@ -105,13 +104,8 @@ class LltermBackend:
                     self.spent += answer.cost
                 yield answer
 
-    async def score(
-        self, tokens: Tail, start: int = 1, keep: int = 64
-    ) -> AsyncGenerator[TokenScore]:
-        async with aclosing(self.score_columns(tokens, start, keep)) as parts:
-            async for part in parts:
-                for scored in part.scores():
-                    yield scored
+    def score(self, tokens: Tail, start: int = 1, keep: int = 64) -> AsyncGenerator[TokenScore]:
+        return single_scores(self.score_columns(tokens, start, keep))
 
     async def score_columns(
         self, tokens: Tail, start: int = 1, keep: int = 64, *, aside: bool = True
@@ -146,7 +140,7 @@ class LltermBackend:
 
     def _groups(self, queries: Sequence[Query]) -> Iterator[Sequence[Query]]:
         """What goes into one request each."""
-        whole = max(MOST_ROW_BYTES // (4 * self.vocabulary.size), 1)
+        whole = most_rows(self.vocabulary.size)
         group: list[Query] = []
         for query in queries:
             full = sum(each.full for each in group) + query.full
@@ -185,12 +179,7 @@ class LltermBackend:
 
     def _named(self, anchor: Anchor) -> str:
         """Its name on the server: paths after another anchor of the same tokens are apart."""
-        if anchor not in self._anchors:
-            self._anchors[anchor] = f"{self._own}-{next(self._count)}"
-        self._anchors.move_to_end(anchor)
-        if len(self._anchors) > KEPT_ANCHORS:
-            self._anchors.popitem(last=False)
-        return self._anchors[anchor]
+        return f"{self._own}-{self._anchors.of(anchor)}"
 
     def _answers(self, queries: Sequence[Query], told: AnswerValue) -> Iterator[Fact | Failed]:
         """Each query's; the request is booked on the first fact. Raises BadAnswer."""

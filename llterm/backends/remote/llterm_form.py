@@ -37,6 +37,11 @@ Number = TypeVar("Number", bound=np.generic)
 _Kind = Literal["<i4", "<i8", "<f4", "<f8"]
 
 
+def most_rows(size: int) -> int:
+    """Whole rows of so many ids that are told at once."""
+    return max(MOST_ROW_BYTES // (4 * size), 1)
+
+
 def array_text(array: NDArray[Any], kind: _Kind) -> str:
     """An array's numbers, row by row."""
     return b64encode(np.ascontiguousarray(array, kind).tobytes()).decode()
