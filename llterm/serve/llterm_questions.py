@@ -42,6 +42,8 @@ from llterm.serve.served_models import ServedModel, ServedModels
 from llterm.version import __version__
 
 KEPT_ANCHORS = 256
+KEPT_TOKENS = 1 << 22
+"""Of all anchors that are kept."""
 _Listed = TypeVar("_Listed")
 
 
@@ -70,9 +72,14 @@ class OwnAnchors:
         if anchor is None or anchor.tokens != tokens:
             anchor = self._anchors[key] = Anchor(tokens)
         self._anchors.move_to_end(key)
-        if len(self._anchors) > KEPT_ANCHORS:
+        while len(self._anchors) > 1 and self._too_many:
             self._anchors.popitem(last=False)
         return anchor
+
+    @property
+    def _too_many(self) -> bool:
+        tokens = sum(len(anchor.tokens) for anchor in self._anchors.values())
+        return len(self._anchors) > KEPT_ANCHORS or tokens > KEPT_TOKENS
 
 
 def own_models(models: ServedModels) -> Record:

@@ -19,6 +19,7 @@ from llterm.core.distribution import Mask
 from llterm.core.query import Fact, Failed, Query, Source
 from llterm.core.tokens import Anchor, Path, Tail
 from llterm.engine.whole_rows import rows_of
+from llterm.serve.llterm_questions import KEPT_ANCHORS, KEPT_TOKENS, OwnAnchors
 from tests.helpers.bundled_model import BUNDLED
 from tests.helpers.polling import until
 from tests.helpers.served_api import ServedApi, served
@@ -205,3 +206,19 @@ async def test_what_cannot_be_asked_is_refused_before_it_is_evaluated(
     assert status == 400
     assert error["param"]
     assert local.spent == before
+
+
+async def test_anchors_are_apart_by_key_and_only_so_many_are_kept() -> None:
+    anchors = OwnAnchors()
+    first = anchors.get("one", "fable", "a", (1, 2))
+    assert anchors.get("one", "fable", "a", (1, 2)) is first
+    assert anchors.get("other", "fable", "a", (1, 2)) is not first
+    assert anchors.get("one", "fable", "b", (1, 2)) is not first
+    assert anchors.get("one", "fable", "a", (1, 3)) is not first, "its tokens are others now"
+    again = anchors.get("one", "fable", "a", (1, 2))
+    for number in range(KEPT_ANCHORS):
+        anchors.get("one", "fable", str(number), (1,))
+    assert anchors.get("one", "fable", "a", (1, 2)) is not again
+    last = anchors.get("one", "fable", "c", (1,))
+    anchors.get("one", "fable", "d", (1,) * KEPT_TOKENS)
+    assert anchors.get("one", "fable", "c", (1,)) is not last

@@ -149,7 +149,10 @@ def columns_of(value: AnswerValue, size: int) -> ScoreColumns:
     below = _checked_logprobs(value["listed_logprobs"], count * each)
 
     def reals(name: str) -> NDArray[np.float64]:
-        return _numbers(value[name], "<f8", np.float64, count)
+        numbers = _numbers(value[name], "<f8", np.float64, count)
+        if not np.isfinite(numbers).all():
+            raise unreadable(f"{value[name].name} has what is no number")
+        return numbers
 
     return ScoreColumns(
         first=value["first"].whole(1),

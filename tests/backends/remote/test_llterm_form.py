@@ -158,6 +158,17 @@ def test_what_was_harmed_is_refused_or_read_as_something_possible(
         read(told(harmed))
 
 
+@pytest.mark.parametrize("name", ["logprobs", "rests", "entropies", "varentropies", "log_zs"])
+@given(data=st.data())
+@settings(max_examples=10)
+def test_what_is_no_number_is_refused(name: str, data: st.DataObject) -> None:
+    sent = data.draw(columns().filter(len))
+    numbers = getattr(sent, name)
+    numbers[-1] = data.draw(st.sampled_from([np.nan, np.inf, -np.inf]))
+    with pytest.raises(BadAnswer, match=name):
+        columns_of(told(columns_record(sent)), SIZE)
+
+
 @given(arrays.arrays(np.bool_, st.integers(1, 70)))
 def test_masks_arrive_as_they_were(bits: Any) -> None:
     read = bits_of(bits_text(bits), len(bits))
