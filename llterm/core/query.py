@@ -294,8 +294,9 @@ class SideQueries(Protocol):
     """A source that can answer out of the way of what it holds for the story."""
 
     def ask_beside(self, queries: Sequence[Query]) -> AsyncGenerator[Fact | Failed]:
-        """As `ask`, with one anchor for all. The first is answered first: what the others have in
-        common with it is not evaluated again. Closing the generator cancels."""
+        """As `ask`, with one anchor for all, and tails that are not empty. The first is answered
+        first: what the others have in common with it is not evaluated again. Closing the generator
+        cancels."""
 
 
 @runtime_checkable

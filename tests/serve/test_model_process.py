@@ -8,6 +8,7 @@ import signal
 import subprocess
 from collections.abc import Callable
 from contextlib import aclosing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,10 @@ import numpy as np
 import pytest
 
 from llterm import child_processes
-from llterm.backends.llamacpp import LlamaSettings, open_llama
+from llterm.backends.llamacpp import LlamaBackend, LlamaSettings, open_llama
 from llterm.config import Config
 from llterm.core.distribution import Mask
-from llterm.core.query import Backend, Fact, Failed, Query
+from llterm.core.query import Fact, Failed, Query
 from llterm.core.sampling.sampler_settings import Sampling
 from llterm.core.tokens import Anchor, text_bytes
 from llterm.core.tokens import Path as TokenPath
@@ -130,6 +131,11 @@ async def test_a_file_that_is_no_model_is_told_as_in_process(tmp_path: Path) -> 
     assert str(there.value) == str(here.value)
 
 
+def ended(model: ModelProcess, pid: int) -> bool:
+    """Whether this process is followed by another, or by none."""
+    return model.pid != pid or model.state == "failed"
+
+
 async def test_a_model_whose_process_ends_again_and_again_is_given_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -139,7 +145,7 @@ async def test_a_model_whose_process_ends_again_and_again_is_given_up(
             await until(lambda: model.state == "ok")
             pid = model.pid
             os.kill(pid, signal.SIGKILL)
-            await until(lambda before=pid: model.pid != before or model.state == "failed")  # type: ignore[misc]
+            await until(partial(ended, model, pid))
         assert model.state == "failed"
         with pytest.raises(BackendUnavailable, match="cannot be kept alive"):
             await model.vocabulary.tokenize(b"text")
@@ -164,7 +170,7 @@ async def all_of(answers: Any) -> list[Any]:
         return [answer async for answer in given]
 
 
-async def asked_everything(backend: Backend) -> list[object]:
+async def asked_everything(backend: LlamaBackend | ModelProcess) -> list[object]:
     """What a backend with all of a model says to one question of each kind, in plain values."""
     tokens = (*backend.vocabulary.prefix, *await backend.vocabulary.tokenize(b"The old forest was"))
     anchor = Anchor(tokens)
@@ -176,7 +182,7 @@ async def asked_everything(backend: Backend) -> list[object]:
         Query(TokenPath(anchor, (301,) * 20_000)),
     ]
     said: list[object] = []
-    for ask, asked in ((backend.ask, queries), (backend.ask_beside, queries[1:2])):  # type: ignore[attr-defined]
+    for ask, asked in ((backend.ask, queries), (backend.ask_beside, queries[1:2])):
         for answer in sorted(await all_of(ask(asked)), key=lambda one: len(one.path.tail)):
             assert any(answer.path is query.path for query in queries)
             if isinstance(answer, Failed):
@@ -185,9 +191,9 @@ async def asked_everything(backend: Backend) -> list[object]:
                 assert isinstance(answer, Fact)
                 said.append(plain(answer.distribution))
     said += [plain(one.distribution) for one in await all_of(backend.score(tokens, 2, 5))]
-    said += [plain(one) for one in await all_of(backend.score_columns(tokens))]  # type: ignore[attr-defined]
-    said += [plain(one) for one in await all_of(backend.rows(tokens))]  # type: ignore[attr-defined]
-    said.append(plain(await backend.attention(tokens, 2, 3)))  # type: ignore[attr-defined]
+    said += [plain(one) for one in await all_of(backend.score_columns(tokens))]
+    said += [plain(one) for one in await all_of(backend.rows(tokens))]
+    said.append(plain(await backend.attention(tokens, 2, 3)))
     return said
 
 
