@@ -94,10 +94,10 @@ async def test_one_that_comes_back_by_itself_is_no_longer_away(
         await transport.post("/completion", {})
         await server.stop()
         requests = asked(transport, 3)
-        await heard.until("waiting")
-        await clock.until(1005)
-        assert heard.news.waited_for == heard.news.absences
-        await server.start()
+        async with clock.halted(1005):
+            await heard.until("waiting")
+            assert heard.news.waited_for == heard.news.absences
+            await server.start()
         await asyncio.gather(*requests)
     assert heard.news.absences == ()
     assert heard.news.returns == 1

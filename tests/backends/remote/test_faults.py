@@ -278,9 +278,9 @@ async def test_a_server_that_restarts_in_the_middle(wire: MakeWire, clock: Clock
         await server.stop()
         server.then(loading(), loading(), OK)
         asked = [asyncio.create_task(transport.post("/completion", {"n": n})) for n in range(20)]
-        await clock.until(1010)
-        assert not any(task.done() for task in asked)
-        await server.start()
+        async with clock.halted(1010):
+            assert not any(task.done() for task in asked)
+            await server.start()
         answers = await asyncio.gather(*asked)
         assert [answer.data for answer in answers] == [{"content": "fine"}] * 20
     assert "unreached" in causes

@@ -149,10 +149,10 @@ async def test_cancelling_while_the_server_is_away(wire: MakeWire, clock: Clock)
     async with FaultyServer(loading()) as server:
         transport = wire(server.url)
         asked = asyncio.create_task(transport.post("/completion", {}))
-        await clock.until(1050)
-        asked.cancel()
-        with suppress(asyncio.CancelledError):
-            await asked
+        async with clock.halted(1050):
+            asked.cancel()
+            with suppress(asyncio.CancelledError):
+                await asked
         server.then(echo)
         assert (await transport.post("/completion", {"n": 1})).data == {"n": 1}
 
