@@ -97,7 +97,7 @@ def describe_model(name: str, config: Config, kernels: str | None = None) -> Mod
         return ModelDescription(known)
     info, size = inspect_gguf(known.path), size_of(known.path)
     fast = run_coroutine(tried_kernels(known)) if kernels == "fast" else fast_kernels(known)
-    return ModelDescription(known, info, size, needed(info, size, known.settings.context), fast)
+    return ModelDescription(known, info, size, needed(info, size, file_settings(known)), fast)
 
 
 def fast_kernels(known: KnownModel) -> Kernels | None:
@@ -129,11 +129,11 @@ def _entry_of(known: KnownModel, free: int) -> ModelEntry:
     try:
         info = inspect_gguf(known.path, brief=True)
         size = size_of(known.path)
+        bytes_needed = needed(info, size, file_settings(known))
     except LltermError as error:
         return ModelEntry(known, problem=error.title)
     except OSError as error:
         return ModelEntry(known, problem=f"It could not be read: {reason(error)}")
-    bytes_needed = needed(info, size, known.settings.context)
     named = quantisation_of(known.name) or quantisation_of(known.path.stem)
     return ModelEntry(
         known,

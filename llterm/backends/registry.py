@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from llterm.backends.caches import LocalModel, find_files, model_name, quantisation_of
 from llterm.backends.catalogue import CatalogueEntry, find_entry
 from llterm.config import Config, ModelConfig
+from llterm.config.model_settings import FOR_A_RUN
 from llterm.config.server_settings import ServerSettings, is_address
 from llterm.core.query import Backend
 from llterm.core.server_news import HearNews
@@ -195,8 +196,8 @@ async def open_model(
     progress: Progress | None = None,
     hear: HearNews | None = None,
 ) -> Backend:
-    """Open a model. `overrides` are typed model flags by name (context, threads, gpu_layers,
-    kernels, and of a server parallel).
+    """Open a model. `overrides` are typed settings of a model by name (`FOR_A_RUN`), and of a
+    server's parallel.
 
     `progress` is told the share that is loaded, from any thread; `hear` is given the news of the
     model's server, where it is on one. Raises ModelError.
@@ -237,7 +238,8 @@ def file_settings(known: KnownModel, overrides: Mapping[str, Any] | None = None)
     """What a model of a file is opened with, but for its chat format and with exact kernels."""
     from llterm.backends.llamacpp import LlamaSettings
 
-    names = ("context", "threads", "batch", "gpu_layers", "kv_type")
+    # Kernels and chat formats are found out, and come later.
+    names = ("batch", *(name for name in FOR_A_RUN if name != "kernels"))
     values = {name: getattr(known.settings, name) for name in names}
     typed = {name: value for name, value in (overrides or {}).items() if name in names}
     return LlamaSettings(**{**values, **typed})

@@ -14,6 +14,7 @@ import typer
 
 from llterm.config import schema
 from llterm.config.config_loader import checked_flag, flag_name
+from llterm.config.model_settings import FOR_A_RUN
 from llterm.config.schema import PRESET, setting
 from llterm.config.setting import Setting
 from llterm.core.attribution_methods import Method
@@ -62,7 +63,7 @@ def _is_words(row: Setting) -> bool:
 
 
 def _type(row: Setting) -> Any:
-    return str if _is_words(row) else _TYPES[row.kind]
+    return str if _is_words(row) or row.is_typed else _TYPES[row.kind]
 
 
 def _option(table: str, row: Setting) -> Any:
@@ -165,9 +166,7 @@ CONSTRAINT: Flags = {
     "grammar": _flag(Path, help="Suggest only what fits a file's Lark grammar."),
     "json_schema": _flag(Path, help="Suggest only JSON that fits a schema's file."),
 }
-_OF_MODELS = tuple(
-    setting(f"models.{name}") for name in ("context", "threads", "gpu_layers", "kernels")
-)
+_OF_MODELS = tuple(setting(f"models.{name}") for name in FOR_A_RUN)
 _OF_SERVERS = (setting("parallel"),)
 RUN: Flags = {
     **_settings("models", _OF_MODELS),

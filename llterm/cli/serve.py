@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from llterm.cli.arguments import Values
 from llterm.cli.options import serve_flags
 from llterm.cli.settings import load
-from llterm.config.schema import ServeConfig, setting
+from llterm.config.model_settings import model_of
+from llterm.config.schema import ServeConfig
 from llterm.config.server_settings import ServerSettings
 from llterm.core.display_text import label_text
 from llterm.core.json_text import json_text
-from llterm.errors import UsageError
 from llterm.event_loop import run_coroutine
 from llterm.number_format import count_of
 from llterm.output import ProgressLine, put
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from llterm.serve.server_run import ServerStart
     from llterm.serve.server_status import ServerStatus
 
-_OF_A_MODEL = ("context", "threads", "gpu_layers", "kernels")
 _PROMPT = "Once upon a time"
 
 
@@ -46,23 +44,6 @@ def serve(values: Values) -> int:
 
         run_coroutine(run_server(request, line, begun, show if line.on else None))
     return 0
-
-
-def model_of(typed: str) -> tuple[str, Mapping[str, Any]]:
-    """A model as it is typed, `MODEL,key=value…`. Raises UsageError."""
-    name, settings = typed, dict[str, Any]()
-    while True:
-        before, comma, last = name.rpartition(",")
-        key, equals, value = last.partition("=")
-        if not (comma and equals and key.isidentifier()):
-            return name, settings
-        if key not in _OF_A_MODEL:
-            raise UsageError(f"A model has no {key}", "", f"Known are {', '.join(_OF_A_MODEL)}.")
-        try:
-            settings[key] = setting(f"models.{key}").parse(value)
-        except ValueError as error:
-            raise UsageError(f"Wrong value for {key} of {before}", f"{error}.", "") from error
-        name = before
 
 
 def _keys(serve: ServeConfig) -> tuple[Secret, ...]:

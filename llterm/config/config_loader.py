@@ -244,7 +244,7 @@ def checked_flag(dotted: str, value: object) -> Any:
     """A typed flag's value, if it may be. Raises ConfigError."""
     row = setting(dotted)
     try:
-        return row.check(value)
+        return row.parse(value) if row.is_typed and isinstance(value, str) else row.check(value)
     except ValueError as wrong:
         raise _wrong(flag_name(dotted), row, wrong) from wrong
 

@@ -48,7 +48,9 @@ _KEYS_HEAD = """
 [keys]
 """
 _SAMPLES = {"path": '"models/some-model.gguf"', "theme": '"name"', "fps": "60", "stop": "[]",
-            "context": "4096", "threads": "4", "base_url": '["http://127.0.0.1:8080", "https://example.org/v1"]',
+            "context": "4096", "cache_size": "32768",
+            "gpus": "[22, 22, 10, 0]", "threads": "4",
+            "base_url": '["http://127.0.0.1:8080", "https://example.org/v1"]',
             "model": '"name"', "parallel": "8", "key_env": '"NAME_OF_VARIABLE"',
             "key_file": '"~/.config/some-key"', "socket": '"/run/user/1000/llterm"',
             "slot_context": "4096", "cache_memory": "2048",

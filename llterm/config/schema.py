@@ -22,6 +22,8 @@ from llterm.core.sampling.sampler_settings import (
 )
 from llterm.core.weave_settings import WeaveSettings
 
+KV_TYPES = ("f16", "f32", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0")
+
 
 @dataclass(frozen=True, slots=True)
 class FormatConfig:
@@ -127,8 +129,16 @@ class ModelConfig:
     context: int | None = None
     threads: int | None = None
     batch: int = 512
-    gpu_layers: int = 0
+    cache_size: int | None = None
+    """Cells of the cache; None: the context and some for suggestions."""
     kv_type: str = "f16"
+    flash_attention: str = "auto"
+    gpu_layers: int | str = 0
+    """A number, or "auto"."""
+    gpus: tuple[float, ...] = ()
+    """GB of each GPU that it may take."""
+    split_mode: str = "layer"
+    main_gpu: int = 0
     kernels: str = "exact"
     server: ServerSettings | None = None
     """Of a model on a server; of the others' settings only `context` counts for it."""
@@ -282,8 +292,21 @@ MODEL = _table(
             64, 1_048_576),
     Setting("threads", "whole number", "CPU threads; unset: all cores but one.", 1, 1024),
     Setting("batch", "whole number", "Most tokens a decode.", 64, 8192),
-    Setting("gpu_layers", "whole number", "Layers on the GPU.", 0, 1000),
-    Setting("kv_type", "text", "Type of the cache.", choices=("f16", "f32", "q8_0")),
+    Setting("cache_size", "whole number",
+            "Tokens that the cache holds for all that is asked at once; unset: context and 2,048;"
+            " served, as many as fit into cache_memory.", 256, 1 << 24),
+    Setting("kv_type", "text", "Type of the cache; quantised ones need flash attention.",
+            choices=KV_TYPES),
+    Setting("flash_attention", "text",
+            "auto: where it is needed, or layers lie on a GPU. On a processor figures then depend"
+            " more on what is evaluated together.", choices=("auto", "on", "off")),
+    Setting("gpu_layers", "whole number", "Layers on the GPU; auto: as many as fit.", 0, 1000,
+            words=("auto",)),
+    Setting("gpus", "list of numbers", "GB to take of each GPU; what does not fit is refused. All"
+            " layers lie there, unless gpu_layers says how many.", 0, 100_000),
+    Setting("split_mode", "text", "How several GPUs share a model.",
+            choices=("none", "layer", "row", "tensor")),
+    Setting("main_gpu", "whole number", "The GPU of a model that is not split, from 0.", 0, 1000),
     Setting("kernels", "text",
             "exact: the same figures on every run; fast: llama.cpp's fastest here, less exact.",
             choices=("exact", "fast")),

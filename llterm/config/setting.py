@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -10,10 +11,13 @@ from pathlib import Path
 from typing import Literal
 
 Kind = Literal[
-    "whole number", "number", "yes or no", "text", "list of texts", "text or list of texts", "path"
-]
-Value = int | float | bool | str | tuple[str, ...] | Path | None
+    "whole number", "number", "yes or no", "text", "list of texts", "text or list of texts",
+    "list of numbers", "path"
+]  # fmt: skip
+Value = int | float | bool | str | tuple[str, ...] | tuple[float, ...] | Path | None
 MOST_STOPS = 100
+_APART = re.compile("[,; ]+")
+"""Between numbers of a list, as it is typed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,8 @@ class Setting:
     above: bool = False
     """`low` itself is not allowed."""
     choices: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()
+    """What may stand in place of a number."""
     default: Value = None
     field: str = ""
     """Name in the dataclass, where it differs."""
@@ -40,29 +46,45 @@ class Setting:
         return self.field or self.name
 
     @property
+    def is_typed(self) -> bool:
+        """Whether a flag for it takes a text that is to be read: typer knows no such values."""
+        return bool(self.words) or self.kind == "list of numbers"
+
+    @property
     def range(self) -> str:
         """The allowed values in words; empty when the type says it all."""
+        words = "".join(f", or {word}" for word in self.words)
         if self.choices and self.kind != "list of texts":
             return ", ".join(self.choices[:-1]) + " or " + self.choices[-1]
         if self.low is None or self.high is None:
             return ""
-        return f"{'above ' if self.above else ''}{self.low:,g} to {self.high:,.0f}"
+        return f"{'above ' if self.above else ''}{self.low:,g} to {self.high:,.0f}{words}"
 
     def parse(self, text: str) -> Value:
         """The value from a flag or an environment variable. Raises ValueError with the reason."""
         if self.kind in ("list of texts", "text or list of texts"):
             return self.check(text.replace(",", " ").split() if self.choices else [text])
         value: object = text
-        if self.kind == "yes or no":
+        if self.kind == "list of numbers":
+            value = [self._typed_number(part) for part in _APART.split(text.strip())]
+        elif self.kind == "yes or no":
             words = {"1": True, "true": True, "yes": True, "on": True,
                      "0": False, "false": False, "no": False, "off": False}  # fmt: skip
             value = words.get(text.strip().lower(), text)
-        elif self.kind in ("whole number", "number"):
-            try:
-                value = int(text) if self.kind == "whole number" else float(text)
-            except ValueError:
-                raise ValueError(f"{text!r} is not a {self.kind}") from None
+        elif self.kind in ("whole number", "number") and text not in self.words:
+            value = self._typed_number(text)
         return self.check(value)
+
+    def _typed_number(self, text: str) -> int | float:
+        try:
+            return int(text) if self.kind == "whole number" else float(text)
+        except ValueError:
+            raise ValueError(f"{text!r} is not a {self._unit}") from None
+
+    @property
+    def _unit(self) -> str:
+        """What each number is, in words."""
+        return "number" if self.kind == "list of numbers" else self.kind
 
     def check(self, value: object) -> Value:
         """The value, if it may stand here. Raises ValueError with the reason."""
@@ -84,11 +106,22 @@ class Setting:
             if self.choices and value not in self.choices:
                 raise ValueError(f"{_shown(value)} is not one of {self.range}")
             return Path(value) if self.kind == "path" else value
+        if self.kind == "list of numbers":
+            return self._numbers(value)
+        if isinstance(value, str) and value in self.words:
+            return value
         return self._number(value)
+
+    def _numbers(self, value: object) -> tuple[float, ...]:
+        if not isinstance(value, list | tuple):
+            raise ValueError(f"{_shown(value)} is not a list of numbers")
+        if len(value) > MOST_STOPS:
+            raise ValueError(f"{len(value)} numbers are more than {MOST_STOPS}")
+        return tuple(float(self._number(member)) for member in value)
 
     def _number(self, value: object) -> int | float:
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise ValueError(f"{_shown(value)} is not a {self.kind}")
+            raise ValueError(f"{_shown(value)} is not a {self._unit}")
         if self.kind == "whole number" and not isinstance(value, int):
             raise ValueError(f"{_shown(value)} is not a whole number")
         if isinstance(value, float) and not math.isfinite(value):
@@ -96,7 +129,7 @@ class Setting:
         low = self.low is not None and (value < self.low or (self.above and value == self.low))
         if low or (self.high is not None and value > self.high):
             raise ValueError(f"{_shown(value)} is not in {self.range}")
-        return float(value) if self.kind == "number" else int(value)
+        return int(value) if self.kind == "whole number" else float(value)
 
     def _texts(self, value: object) -> tuple[str, ...]:
         if not isinstance(value, list | tuple) or not all(

@@ -56,7 +56,8 @@ _TABLES: Mapping[str, Mapping[Power, str]] = {
     "models": {
         "path": "path",
         # A chat template by name is one of llterm's own, or a table of texts.
-        "harmless": "context threads batch gpu_layers kv_type kernels chat_template dialect model"
+        "harmless": "context cache_size threads batch kv_type flash_attention gpu_layers gpus"
+        " split_mode main_gpu kernels chat_template dialect model"
         " parallel timeout connect_timeout price_prompt price_answer",
         "server": "base_url key_env key_file key_command insecure_key proxy ca_file",
         "template": "chat_template_file",
@@ -117,7 +118,7 @@ def _kind(name: str) -> str:
 
 
 def _strange_models(value: Value, folder: Path, servers: Collection[str]) -> Iterator[str]:
-    for name in value if isinstance(value, tuple) else (str(value),):
+    for name in map(str, value if isinstance(value, tuple) else (value,)):
         if is_address(name):
             yield "is an address" if isinstance(value, str) else "holds an address"
         elif name in servers:

@@ -21,9 +21,14 @@ from llterm.backends.llamacpp import LlamaBackend
 from llterm.backends.llamacpp.binding import Stopped
 from llterm.backends.llamacpp.gguf_header import inspect_gguf
 from llterm.backends.llamacpp.logits import best_of
-from llterm.backends.llamacpp.memory_estimate import available
+from llterm.backends.llamacpp.memory_estimate import available, cell_bytes
 from llterm.backends.llamacpp.side_context import TokenRun
-from llterm.backends.llamacpp.slot_sizes import MOST_SLOTS, default_cache_memory, slot_context
+from llterm.backends.llamacpp.slot_sizes import (
+    MOST_SLOTS,
+    default_cache_memory,
+    shared_context,
+    slot_context,
+)
 from llterm.backends.llamacpp.stream_context import StreamContext
 from llterm.constraints.compiled import ConstraintWalk
 from llterm.constraints.mask_thread import MaskThread
@@ -396,13 +401,15 @@ async def open_scheduler(
     keepers: int | None = None,
     context: int | None = None,
     memory: int | None = None,
+    cells: int | None = None,
     queue: int = 1024,
 ) -> Scheduler:
     """Slots on a loaded model, which is to be closed after them.
 
     `parallel` requests are drawn at once; `keepers` further slots keep what many prompts begin
     with; None: one for eight. `context`: most tokens of a slot; None: as many as fit into `memory`
-    bytes, which is a quarter of the machine's where it is None. `queue`: requests that may wait.
+    bytes, which is a quarter of the machine's where it is None, or into so many `cells` in all.
+    `queue`: requests that may wait.
     Raises UsageError where slots do not fit together, LltermError where memory is too small.
     """
     if keepers is None:
@@ -419,18 +426,22 @@ async def open_scheduler(
             f"Its layers hold a state for each, and {states:,} of them are all that fit.",
             f"Set --parallel to {max(states - keepers, 1):,} at the most.",
         )
-    memory = default_cache_memory() if memory is None else memory
-    fitting = slot_context(info.cell, slots, memory, info.context)
-    cells = context or fitting
-    free = available()
-    if free and info.cell * slots * cells > free:
+    cell, sees = cell_bytes(info, backend.settings), backend.settings.context or info.context
+    if cells is not None:
+        each = shared_context(cells, slots, context or sees)
+    else:
+        memory = default_cache_memory() if memory is None else memory
+        fitting = slot_context(cell, slots, memory, sees)
+        each = context or fitting
+    free = 0 if backend.on_gpu else available()
+    if free and cell * slots * each > free:
         raise LltermError(
             f"There is not enough memory for {slots:,} slots",
-            f"With {cells:,} tokens each they take {info.cell * slots * cells / 1e9:,.1f} GB;"
+            f"With {each:,} tokens each they take {cell * slots * each / 1e9:,.1f} GB;"
             f" {free / 1e9:,.1f} GB can be had.",
             "Set a smaller --parallel, --slot-context or --cache-memory.",
         )
-    streams = await backend.open_streams(slots, cells)
+    streams = await backend.open_streams(slots, each)
     try:
         costs = await asyncio.to_thread(_measured, streams)
     except LltermError:

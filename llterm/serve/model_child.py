@@ -131,6 +131,7 @@ async def _open(data: bytes | None, outbox: _Outbox) -> _Answers | None:
             parallel=asked.parallel,
             context=asked.slot_context,
             memory=asked.cache_memory,
+            cells=asked.cache_size,
             queue=asked.queue,
         )
     except LltermError as error:

@@ -71,11 +71,13 @@ class OpenModel(Part, frozen=True):
 
     name: str
     path: Path
-    settings: Mapping[str, int | str | None]
+    settings: Mapping[str, int | str | tuple[float, ...] | None]
     template_file: Path | None
     formats: Mapping[str, FormatConfig]
     parallel: int
     slot_context: int | None
+    cache_size: int | None
+    """Cells of all slots, in place of the memory that they may take."""
     cache_memory: int | None
     queue: int
     cores: int

@@ -10,6 +10,7 @@ from typing import Any
 
 from llterm.backends.registry import KnownModel
 from llterm.config import Config
+from llterm.config.model_settings import FOR_A_RUN
 from llterm.core.anchor_numbers import AnchorNumbers
 from llterm.core.attention_weights import Attention
 from llterm.core.query import (
@@ -307,8 +308,10 @@ def opening_of(
 ) -> OpenModel:
     """What a model of a file is to be opened as; `overrides` are typed settings of its own,
     `cores` those that its decodes may take."""
-    names = ("context", "threads", "batch", "gpu_layers", "kv_type", "kernels", "chat_template")
+    names = ("batch", "chat_template", *FOR_A_RUN)
     settings = {name: getattr(known.settings, name) for name in names} | dict(overrides)
+    # The slots share them; searches and readings have the usual ones beside.
+    cells = settings.pop("cache_size")
     assert known.path is not None
     return OpenModel(
         utf8(known.name),
@@ -318,6 +321,7 @@ def opening_of(
         config.formats,
         limits.parallel,
         limits.slot_context,
+        cells,
         limits.cache_memory,
         limits.queue,
         cores,

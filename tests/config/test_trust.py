@@ -92,6 +92,8 @@ def harmless(row: Setting) -> Value:
         return not row.default
     if row.kind == "text":
         return row.default or "x"
+    if row.kind == "list of numbers":
+        return (1.5, 0.0)
     return (row.choices or ("x=1",)) if row.kind == "list of texts" else row.high
 
 

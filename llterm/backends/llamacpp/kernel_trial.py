@@ -21,6 +21,7 @@ from typing import Any
 from llterm import paths
 from llterm.backends.llamacpp.binding import library
 from llterm.backends.llamacpp.gguf_header import check_gguf
+from llterm.backends.llamacpp.gpu_placement import gpus_here, placed
 from llterm.backends.llamacpp.kernel_switches import EXACT, KernelSwitches
 from llterm.backends.llamacpp.llama_vocabulary import LlamaVocabulary
 from llterm.backends.llamacpp.loader import LlamaSettings, load
@@ -60,6 +61,8 @@ TEXT = (
     "laughed, and looked at the sea. "
 )
 _MOST_BYTES = 1 << 20
+_TRIED_WITH = ("gpu_layers", "gpus", "split_mode", "main_gpu", "kv_type", "flash_attention")
+"""Settings that may choose other kernels."""
 _PROCESSOR = ("model name", "flags", "features", "cpu implementer", "cpu part")
 """Lines of /proc/cpuinfo that tell one kind of processor from another."""
 Trial = Mapping[str, Any]
@@ -93,7 +96,7 @@ def remembered_kernels(path: FilePath, settings: LlamaSettings) -> Kernels | Non
 
 async def _tried(path: FilePath, settings: LlamaSettings, mark: list[object]) -> Trial:
     """The trial in a child, remembered unless somebody else ended it."""
-    asked = {"gpu_layers": settings.gpu_layers, "kv_type": settings.kv_type}
+    asked = {name: getattr(settings, name) for name in _TRIED_WITH}
     end = await run_trial(__name__, str(mark[0]), json_text(asked))
     trial = _valid(end.output) if end.code == 0 else None
     if trial is None:
@@ -117,7 +120,10 @@ def _exact(settings: LlamaSettings, trouble: str) -> LlamaSettings:
 
 def _mark(path: FilePath, settings: LlamaSettings) -> list[object]:
     """What tells this file, these settings and this machine. Raises OSError."""
-    return [*mark_of(path), settings.gpu_layers, settings.kv_type, _machine()]
+    values = [getattr(settings, name) for name in _TRIED_WITH]
+    # As JSON gives it back.
+    values = [list(value) if isinstance(value, tuple) else value for value in values]
+    return [*mark_of(path), *values, _machine()]
 
 
 def _machine() -> str:
@@ -174,8 +180,11 @@ def main() -> None:
     """The child: try the file that is the first argument, under the settings of the second."""
     begin_trial()
     try:
-        settings = LlamaSettings(context=STORY + ROWS, **json.loads(sys.argv[2]))
-        sys.stdout.write(json_text(_measured(FilePath(sys.argv[1]), settings)))
+        path, asked = FilePath(sys.argv[1]), json.loads(sys.argv[2])
+        asked["gpus"] = tuple(asked["gpus"])
+        settings = LlamaSettings(context=STORY + ROWS, **asked)
+        settings = placed(check_gguf(path), settings, gpus_here())
+        sys.stdout.write(json_text(_measured(path, settings)))
     except LltermError as error:
         sys.stdout.write(json_text({"trouble": f"{error.title}. {error.cause}".strip(". ")}))
 
@@ -192,7 +201,7 @@ def _measured(path: FilePath, settings: LlamaSettings) -> dict[str, object]:
         rivals = {
             switches: opened.enter_context(_opened(path, replace(settings, switches=switches)))
             for switches in CANDIDATES
-            if quick or not switches.flash
+            if not switches.flash or (quick and settings.flash_attention == "auto")
         }
         fastest = _fastest(rivals, story)
         drift = _drift(rivals[fastest], text, logprobs)
@@ -270,7 +279,7 @@ def _opened(path: FilePath, settings: LlamaSettings) -> Iterator[_Rival]:
     vocabulary = LlamaVocabulary(library(), loaded.model, ())
     runner = ModelRunner(loaded, vocabulary.size, path.stem)
     # What a GPU does is no time of the processor's.
-    clock = time.perf_counter if settings.gpu_layers else time.process_time
+    clock = time.perf_counter if settings.layers else time.process_time
     try:
         yield _Rival(runner, vocabulary, clock)
     finally:

@@ -20,9 +20,10 @@ from llterm.backends.llamacpp import thread_budget
 from llterm.backends.llamacpp.binding import StopFlag, Stopped, library
 from llterm.backends.llamacpp.context_turns import ContextTurns
 from llterm.backends.llamacpp.gguf_header import check_gguf
+from llterm.backends.llamacpp.gpu_placement import gpus_here, placed
 from llterm.backends.llamacpp.llama_chat import format_of, named_format
 from llterm.backends.llamacpp.llama_vocabulary import LlamaVocabulary
-from llterm.backends.llamacpp.loader import RESERVE, LlamaSettings, load
+from llterm.backends.llamacpp.loader import LlamaSettings, load
 from llterm.backends.llamacpp.memory_estimate import check_room
 from llterm.backends.llamacpp.model_runner import Answer, Burst, Bursts, ModelRunner
 from llterm.backends.llamacpp.stream_context import StreamContext
@@ -256,13 +257,18 @@ class LlamaBackend:
 
     @property
     def on_gpu(self) -> bool:
-        return self._owner.runner.settings.gpu_layers > 0
+        return self.settings.layers > 0
+
+    @property
+    def settings(self) -> LlamaSettings:
+        """What it was opened with."""
+        return self._owner.runner.settings
 
     @asynccontextmanager
     async def on_cpu(self) -> AsyncIterator[LlamaBackend]:
         path = self.capabilities.weights
         assert path is not None
-        settings = replace(self._owner.runner.settings, gpu_layers=0)
+        settings = replace(self.settings, gpu_layers=0, gpus=())
         other = await open_llama(path, settings, name=self.name, cpu_alone=True)
         try:
             yield other
@@ -343,7 +349,7 @@ async def open_llama(
     than cores. Cancelling gives up the loading and frees what there
     is of it.
     """
-    settings = settings or LlamaSettings()
+    asked = settings or LlamaSettings()
     loop = asyncio.get_running_loop()
     wanted = threading.Event()
     wanted.set()
@@ -355,8 +361,10 @@ async def open_llama(
         return wanted.is_set()
 
     def work() -> LlamaBackend:
-        thread_budget.thread_count(settings.threads)
-        check_room(check_gguf(path), settings)
+        thread_budget.thread_count(asked.threads)
+        info = check_gguf(path)
+        settings = placed(info, asked, gpus_here())
+        check_room(info, settings)
         chosen = settings.chat_template
         if isinstance(chosen, str):
             chosen = named_format(library(), chosen)
@@ -368,7 +376,7 @@ async def open_llama(
             full_vocabulary=True,
             batch=min(256, loaded.sequences - 1),
             context=loaded.window,
-            cells=loaded.window + RESERVE,
+            cells=loaded.cells,
             shares=not loaded.whole,
             ordered=True,
             anchored=loaded.ordered,

@@ -8,25 +8,28 @@ from typing import Literal
 
 from llterm.backends.caches import size_of
 from llterm.backends.llamacpp.gguf_header import ModelInfo
-from llterm.backends.llamacpp.loader import MOST_CONTEXT, RESERVE, LlamaSettings
+from llterm.backends.llamacpp.loader import LlamaSettings
 from llterm.errors import ModelError
 
 Fit = Literal["fits", "tight", "too large", "unknown"]
 COMPUTE = 256 << 20
 """Bytes for llama.cpp's own buffers, about."""
-_WIDTH = {"f32": 4.0, "f16": 2.0, "q8_0": 1.0625}
-"""Bytes of a number in the cache."""
+_WIDTH = {"f32": 4.0, "f16": 2.0, "q8_0": 34 / 32, "q5_1": 24 / 32, "q5_0": 22 / 32,
+          "q4_1": 20 / 32, "q4_0": 18 / 32}  # fmt: skip
+"""Bytes of a number in the cache: quantised ones have scales, a block of 32 has one or two."""
 _TIGHT = 0.8
 """Share of what is free above which other programs will feel it."""
 
 
-def needed(info: ModelInfo, size: int, context: int | None = None) -> int:
-    """Bytes that a model with `size` bytes of weights takes, about.
+def cell_bytes(info: ModelInfo, settings: LlamaSettings) -> float:
+    """What one token takes in the cache."""
+    return info.cell * _WIDTH[settings.kv_type] / 2
 
-    `context` in tokens; None is what it is opened with by default.
-    """
-    cells = (context or min(info.context or MOST_CONTEXT, MOST_CONTEXT)) + RESERVE
-    return size + info.cell * cells + min(COMPUTE, size)
+
+def needed(info: ModelInfo, size: int, settings: LlamaSettings) -> int:
+    """Bytes that a model with `size` bytes of weights takes, about."""
+    _, cells = settings.room(info.context)
+    return size + round(cell_bytes(info, settings) * cells) + min(COMPUTE, size)
 
 
 def check_room(info: ModelInfo, settings: LlamaSettings) -> None:
@@ -34,23 +37,21 @@ def check_room(info: ModelInfo, settings: LlamaSettings) -> None:
 
     A system that promises memory it does not have would end the program in the middle of its work.
     """
-    if settings.gpu_layers:
+    if settings.layers:
         return  # Its cache lies in the GPU's memory.
-    window = settings.context or min(info.context or MOST_CONTEXT, MOST_CONTEXT)
-    cells = window + RESERVE
-    cache = round(info.cell * cells * _WIDTH[settings.kv_type] / 2)
-    # The scores of a whole batch with every cell; flash attention, which q8_0 needs, keeps none.
-    flash = settings.kv_type == "q8_0" or settings.switches.flash
-    scores = 0 if flash else 4 * info.heads * cells * max(settings.batch, 64)
+    window, cells = settings.room(info.context)
+    cache = round(cell_bytes(info, settings) * cells)
+    # The scores of a whole batch with every cell; flash attention keeps none.
+    scores = 0 if settings.flash_type else 4 * info.heads * cells * max(settings.batch, 64)
     # Weights are read where the file lies; those laid out anew are copies.
     copies = size_of(info.path) if settings.switches.repack else 0
-    free = available()
-    if free and cache + scores + copies > free:
+    taken, free = cache + scores + copies, available()
+    if free and taken > free:
         raise ModelError(
             f"There is not enough memory for {info.path.name}",
-            f"A context of {window:,} tokens takes {(cache + scores + copies) / 1e9:,.1f} GB beside"
-            f" the weights, about; {free / 1e9:,.1f} GB can be had.",
-            "Set a smaller one with --context, or close other programs.",
+            f"A context of {window:,} tokens, with {cells:,} cells, takes"
+            f" {taken / 1e9:,.1f} GB beside the weights, about; {free / 1e9:,.1f} GB can be had.",
+            "Set a smaller --context or --cache-size, or close other programs.",
         )
 
 

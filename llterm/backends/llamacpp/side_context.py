@@ -57,7 +57,7 @@ class SideContext:
         self._loaded = loaded
         self._pairs = loaded.pairs and watch is None
         settings = loaded.settings
-        if watch is not None and settings.kv_type == "q8_0":
+        if watch is not None and settings.quantised_cache:
             # Quantised values need flash attention.
             settings = replace(settings, kv_type="f16")
         params = context_params(self._llama, settings, cells, sequences + 1)

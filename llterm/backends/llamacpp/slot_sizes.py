@@ -11,6 +11,8 @@ LEAST = 512
 """Tokens: less is no use to anybody, where the model itself sees more."""
 MOST_SLOTS = SEQUENCES - 1
 """One sequence is for the double of a row that would be evaluated alone."""
+CELL_BLOCK = 256
+"""Cells that llama.cpp gives at a time."""
 _SHARE = 4
 """Of the machine's memory a quarter."""
 
@@ -20,18 +22,13 @@ def default_cache_memory() -> int:
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // _SHARE
 
 
-def slot_context(cell: int, slots: int, memory: int, trained: int) -> int:
+def slot_context(cell: float, slots: int, memory: int, trained: int) -> int:
     """The largest of 512, 1,024, 2,048 … up to what the model sees, `trained` tokens, at which the
     slots' cells of `cell` bytes each stay under `memory` bytes.
 
     Raises UsageError for more slots than llama.cpp has, and where not even the least fits.
     """
-    if not 1 <= slots <= MOST_SLOTS:
-        raise UsageError(
-            f"{slots:,} slots cannot be had",
-            f"llama.cpp has {MOST_SLOTS} at the most.",
-            "Set a smaller --parallel.",
-        )
+    _check_count(slots)
     trained = trained if trained > 0 else LEAST
     size = min(LEAST, trained)
     if cell * slots * size > memory:
@@ -44,3 +41,30 @@ def slot_context(cell: int, slots: int, memory: int, trained: int) -> int:
     while size < trained and cell * slots * min(2 * size, trained) <= memory:
         size = min(2 * size, trained)
     return size
+
+
+def shared_context(cells: int, slots: int, trained: int) -> int:
+    """The largest number of tokens of a slot, up to what the model sees, at which all slots have no
+    more than `cells`; llama.cpp gives each whole blocks.
+
+    Raises UsageError as `slot_context`.
+    """
+    _check_count(slots)
+    trained = trained if trained > 0 else LEAST
+    each = cells // slots
+    if each < min(LEAST, trained):
+        raise UsageError(
+            f"{slots:,} slots do not fit into a cache_size of {cells:,}",
+            f"Each would have room for {each:,} tokens.",
+            f"Set a smaller --parallel, or {slots * min(LEAST, trained):,} at least.",
+        )
+    return min(each // CELL_BLOCK * CELL_BLOCK or each, trained)
+
+
+def _check_count(slots: int) -> None:
+    if not 1 <= slots <= MOST_SLOTS:
+        raise UsageError(
+            f"{slots:,} slots cannot be had",
+            f"llama.cpp has {MOST_SLOTS} at the most.",
+            "Set a smaller --parallel.",
+        )

@@ -20,6 +20,7 @@ from llterm.backends.llamacpp import thread_budget
 from llterm.backends.llamacpp.binding import Batch, StopFlag, Stopped, decode_error, library
 from llterm.backends.llamacpp.loader import LoadedModel, context_params
 from llterm.backends.llamacpp.side_context import TokenRun
+from llterm.backends.llamacpp.slot_sizes import CELL_BLOCK
 from llterm.errors import LltermError
 
 _TRIED = 64
@@ -57,7 +58,7 @@ class StreamContext:
         # llama.cpp ends the program where a decode has less room than one row for each sequence.
         rows = max(params.n_ubatch, slots + 1)
         params.n_batch = params.n_ubatch = rows
-        cells = -(-cells // 256) * 256
+        cells = -(-cells // CELL_BLOCK) * CELL_BLOCK
         params.n_ctx = cells * (slots + 1)
         self.stop = StopFlag()
         self.stop.attach(params)
