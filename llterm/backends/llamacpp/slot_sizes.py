@@ -51,12 +51,12 @@ def shared_context(cells: int, slots: int, trained: int) -> int:
     """
     _check_count(slots)
     trained = trained if trained > 0 else LEAST
-    each = cells // slots
-    if each < min(LEAST, trained):
+    each, least = cells // slots, min(LEAST, trained)
+    if each < least:
         raise UsageError(
             f"{slots:,} slots do not fit into a cache_size of {cells:,}",
             f"Each would have room for {each:,} tokens.",
-            f"Set a smaller --parallel, or {slots * min(LEAST, trained):,} at least.",
+            f"Set a smaller --parallel, or a cache_size of {slots * least:,} at least.",
         )
     return min(each // CELL_BLOCK * CELL_BLOCK or each, trained)
 
