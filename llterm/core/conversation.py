@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from llterm.core.chat_messages import ChatPart, ChatParts
+from llterm.core.json_text import json_text, parsed
 from llterm.errors import ModelError
 
 _OPEN, _SHUT = "\ufdd0", "\ufdd1"
@@ -45,6 +46,19 @@ class Conversation:
                 others[index] = {**message, "content": content}
                 return replace(self, messages=tuple(others))
         return None
+
+
+def conversation_text(conversation: Conversation) -> str:
+    """As JSON has it."""
+    return json_text(asdict(conversation))
+
+
+def read_conversation(text: str) -> Conversation:
+    """What `conversation_text` wrote."""
+    fields = parsed(text)
+    return Conversation(
+        tuple(fields["messages"]), tuple(fields["tools"]), fields["variables"], fields["ending"]
+    )
 
 
 @dataclass(frozen=True, slots=True)
