@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from llterm.serve.server_run import ServerStart
     from llterm.serve.server_status import ServerStatus
 
-_OF_A_MODEL = ("context", "threads", "gpu_layers", "kernels")
+_OF_A_MODEL = ("context", "threads", "gpu_layers", "kernels", "chat_template")
 _PROMPT = "Once upon a time"
 
 

@@ -35,6 +35,11 @@ class Conversation:
     ending: ConversationEnd = "opened"
     """A reply begins after it; or its last message goes on; or nothing comes."""
 
+    def with_role(self, role: str, new: str) -> Conversation:
+        """With the messages of a role said by another."""
+        messages = ({**one, "role": new} if one["role"] == role else one for one in self.messages)
+        return replace(self, messages=tuple(messages))
+
     def without_system(self) -> Conversation | None:
         """With the system message before what the person says first; None without either."""
         if not self.messages or self.messages[0]["role"] != "system":
@@ -122,15 +127,7 @@ def _continued(conversation: Conversation, render: Render) -> ChatParts:
 
 
 def _parts(conversation: Conversation, render: Render) -> ChatParts:
-    text = render(conversation)
-    user = next((m for m in reversed(conversation.messages) if m["role"] == "user"), None)
-    if user is not None and str(user["content"]).strip() not in text:
-        # Some templates read contents as lists of parts alone.
-        typed = _with_contents(conversation, lambda said: [{"type": "text", "text": said}])
-        with suppress(ModelError):
-            typed_text = render(typed)
-            if str(user["content"]).strip() in typed_text:
-                conversation, text = typed, typed_text
+    conversation, text = _rendered(conversation, render)
     marked = render(_marked(conversation))
     if marked.replace(_OPEN, "").replace(_SHUT, "") == text:
         return tuple(_split(marked))
@@ -138,9 +135,52 @@ def _parts(conversation: Conversation, render: Render) -> ChatParts:
     return tuple(sought_parts(text, [words for each in said if (words := each.strip())]))
 
 
-def _with_contents(conversation: Conversation, change: Callable[[str], Any]) -> Conversation:
+def _rendered(conversation: Conversation, render: Render) -> tuple[Conversation, str]:
+    """The text, and the conversation in the form that the template reads: some want contents as
+    lists of parts, some the arguments of calls as texts."""
+    try:
+        text = render(conversation)
+    except ModelError:
+        texts = _with_text_arguments(conversation)
+        if texts == conversation:
+            raise
+        conversation, text = texts, render(texts)
+    for reform, misses in (
+        (_with_typed_contents, _misses_words),
+        (_with_text_arguments, _misses_arguments),
+    ):
+        if misses(conversation, text):
+            other = reform(conversation)
+            with suppress(ModelError):
+                other_text = render(other)
+                if not misses(other, other_text):
+                    conversation, text = other, other_text
+    return conversation, text
+
+
+def _misses_words(conversation: Conversation, text: str) -> bool:
+    """Whether what a person said last is not there."""
+    said = [one["content"] for one in conversation.messages if one["role"] == "user"]
+    if not said:
+        return False
+    last = said[-1] if isinstance(said[-1], str) else said[-1][0]["text"]
+    return last.strip() not in text
+
+
+def _misses_arguments(conversation: Conversation, text: str) -> bool:
+    """Whether arguments stand there as Python writes them."""
+    arguments = (call["function"]["arguments"] for call in _calls(conversation))
+    return any(each and not isinstance(each, str) and str(each) in text for each in arguments)
+
+
+def _calls(conversation: Conversation) -> Iterator[Mapping[str, Any]]:
+    for message in conversation.messages:
+        yield from message.get("tool_calls") or ()
+
+
+def _with_typed_contents(conversation: Conversation) -> Conversation:
     messages = (
-        {**message, "content": change(message["content"])}
+        {**message, "content": [{"type": "text", "text": message["content"]}]}
         if isinstance(message.get("content"), str)
         else message
         for message in conversation.messages
@@ -148,24 +188,36 @@ def _with_contents(conversation: Conversation, change: Callable[[str], Any]) -> 
     return replace(conversation, messages=tuple(messages))
 
 
-def _marked(conversation: Conversation) -> Conversation:
-    """With marks around what was written: contents, thoughts, and texts in calls of tools."""
+def _with_text_arguments(conversation: Conversation) -> Conversation:
+    return _with_arguments(
+        conversation, lambda value: value if isinstance(value, str) else json_text(value)
+    )
+
+
+def _with_arguments(conversation: Conversation, change: Callable[[Any], Any]) -> Conversation:
+    """With the arguments of all calls changed."""
     messages = []
     for message in conversation.messages:
-        marked = dict(message)
-        for name in _WRITTEN:
-            if name in message:
-                marked[name] = _mapped(message[name], _in_marks)
-        if message.get("tool_calls"):
-            marked["tool_calls"] = [_marked_call(call) for call in message["tool_calls"]]
-        messages.append(marked)
+        if calls := message.get("tool_calls"):
+            changed = [
+                {**call, "function": {**call["function"],
+                                      "arguments": change(call["function"]["arguments"])}}
+                for call in calls
+            ]  # fmt: skip
+            message = {**message, "tool_calls": changed}
+        messages.append(message)
     return replace(conversation, messages=tuple(messages))
 
 
-def _marked_call(call: Mapping[str, Any]) -> Mapping[str, Any]:
-    function = call["function"]
-    arguments = _mapped(function["arguments"], _in_marks)
-    return {**call, "function": {**function, "arguments": arguments}}
+def _marked(conversation: Conversation) -> Conversation:
+    """With marks around what was written: contents, thoughts, and texts in calls of tools."""
+    messages = (
+        {name: _mapped(value, _in_marks) if name in _WRITTEN else value
+         for name, value in message.items()}
+        for message in conversation.messages
+    )  # fmt: skip
+    marked = replace(conversation, messages=tuple(messages))
+    return _with_arguments(marked, lambda value: _mapped(value, _in_marks))
 
 
 def _mapped(value: Any, change: Callable[[str], str]) -> Any:

@@ -16,7 +16,7 @@ from llterm.core.chat_messages import (
     chat_draft,
     chat_of,
 )
-from llterm.core.conversation import Conversation, WritesChats, said_in
+from llterm.core.conversation import ChatTraits, Conversation, WritesChats, said_in
 from llterm.core.prompt import hidden_draft
 from llterm.core.query import Source
 from llterm.core.tokens import Tail, draft_tokens
@@ -38,6 +38,14 @@ def open_chat(source: Source, chat: Chat) -> ChatParts | None:
 async def opened_chat(source: Source, chat: Chat) -> ChatParts:
     """The same; waits for a template or a server. Nothing of an empty chat. Raises as that does."""
     return await _chatting(source).opened_chat(chat) if chat else ()
+
+
+def chat_traits(source: Source) -> ChatTraits:
+    """What writes this source's chats; not known where it can open none."""
+    if isinstance(source, WritesChats):
+        return source.chat_traits
+    name = getattr(source, "chat_format", "")
+    return ChatTraits(name, known=bool(name))
 
 
 async def written_chat(source: Source, conversation: Conversation) -> ChatParts:

@@ -53,7 +53,8 @@ class DrawnChoice:
     def _shown(self, drawn: GeneratedToken) -> str:
         counts = len(self.tokens) > self.request.least
         token = self.vocabulary.token(drawn.id)
-        silent = token.special or token.end or (counts and drawn.id in self.request.stop_ids)
+        silent = token.end or (counts and drawn.id in self.request.stop_ids)
+        silent = silent or (token.special and drawn.id not in self.request.spoken)
         return self.held.add(b"" if silent else token.data, counts=counts)
 
     @property
