@@ -5,7 +5,6 @@ A template comes from strangers, with the model, from its server, or in a file: 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +12,16 @@ from llterm.backends.template_process import renderer
 from llterm.config import Config, ModelConfig
 from llterm.config.schema import FormatConfig
 from llterm.config.server_settings import ServerSettings
-from llterm.core.chat_messages import OWN, Chat, ChatParts, plain_chat, rendered
+from llterm.core.chat_messages import OWN, ROLES, Chat, ChatParts
+from llterm.core.conversation import (
+    PLAIN_STOPS,
+    ChatTraits,
+    Conversation,
+    Render,
+    conversation_parts,
+    plain_text,
+    said_in,
+)
 from llterm.errors import LltermError, ModelError, reason
 from llterm.regular_file import read_file, text_of
 
@@ -30,25 +38,34 @@ class ChatFormat:
     """A way to write chats."""
 
     name: str
-    render: Callable[[Messages], str] | None
-    """Messages to text; None is the plain one."""
+    render: Render
     ends: tuple[str, ...] = ()
     """Names of tokens that end a reply, besides the model's own."""
-    foreign: bool = False
-    """By a template from outside: rendering it takes as long as the template likes, up to a limit.
+    template: str = ""
+    """One from outside, in Jinja: rendering it takes as long as the template likes, up to a limit.
     """
+    known: bool = True
+    """False: for want of any that the model is known to want."""
+
+    @property
+    def traits(self) -> ChatTraits:
+        stops = PLAIN_STOPS if self.name == PLAIN else ()
+        return ChatTraits(self.name, self.template, self.known, stops)
 
     def open(self, chat: Chat) -> ChatParts:
         """The chat up to where the reply begins. Raises ModelError where the template fails."""
-        if self.render is None:
-            return plain_chat(chat)
+        return self.write(Conversation(tuple(chat.messages()), variables=THOUGHTLESS))
+
+    def write(self, conversation: Conversation) -> ChatParts:
+        """Any conversation. Raises ModelError where the template fails."""
         try:
-            return rendered(chat, self.render)
+            return conversation_parts(conversation, self.render)
         except ModelError:
-            if not chat.system or all(one.role != "user" for one in chat.said()):
+            # Some templates know no system message: it goes before what the person says.
+            merged = conversation.without_system()
+            if merged is None:
                 raise
-        # Some templates know no system message: it goes before what the person says.
-        return rendered(chat.without_system(), self.render)
+        return conversation_parts(merged, self.render)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,20 +87,25 @@ def own_format(template: str, begin: str, end: str, name: str = OWN) -> ChatForm
     It comes from outside: rendering waits for another process (`template_process.py`).
     """
 
-    def render(messages: Messages) -> str:
+    def render(conversation: Conversation) -> str:
         return renderer.render(
             template,
             {
-                "messages": messages,
+                **conversation.variables,
+                "messages": conversation.messages,
                 "bos_token": begin,
                 "eos_token": end,
-                "add_generation_prompt": True,
-                **THOUGHTLESS,
-                "tools": None,
+                "add_generation_prompt": conversation.ending == "opened",
+                "tools": conversation.tools or None,
             },
         )
 
-    return ChatFormat(name, render, foreign=True)
+    return ChatFormat(name, render, template=template)
+
+
+def plain_format(*, known: bool = True) -> ChatFormat:
+    """A dialogue in plain text; not `known` where nobody chose it."""
+    return ChatFormat(PLAIN, plain_text, known=known)
 
 
 def chosen_format(settings: ModelConfig | ServerSettings, config: Config) -> Chosen | None:
@@ -101,15 +123,16 @@ def chosen_format(settings: ModelConfig | ServerSettings, config: Config) -> Cho
 def table_format(name: str, table: FormatConfig) -> ChatFormat:
     """By the texts of a `[formats.NAME]`."""
 
-    def render(messages: Messages) -> str:
+    def render(conversation: Conversation) -> str:
         parts = [table.begin]
-        for message in messages:
-            start, end = table.around(message["role"])
-            if message["role"] == "system" and not (start or end):
+        for message in conversation.messages:
+            role = message["role"]
+            start, end = table.around(role if role in ROLES else "user")
+            if role == "system" and not (start or end):
                 # It goes before what the person says then, as with templates that refuse it.
                 raise ModelError(f"The chat format {name} has no system messages")
-            parts += [start, message["content"], end]
-        return "".join([*parts, table.assistant_start])
+            parts += [start, said_in(message), end]
+        return "".join(parts) + (table.assistant_start if conversation.ending == "opened" else "")
 
     return ChatFormat(name, render, ends=table.end)
 

@@ -145,4 +145,4 @@ class BuiltInOpener(OpensAtOnce):
 
 def opener(form: ChatFormat, loop: asyncio.AbstractEventLoop) -> ChatOpener:
     """The opener of chats in this format; no template can stop the event loop."""
-    return TemplateOpener(loop, form) if form.foreign else BuiltInOpener(form)
+    return TemplateOpener(loop, form) if form.template else BuiltInOpener(form)

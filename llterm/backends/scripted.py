@@ -14,7 +14,14 @@ from functools import cached_property
 
 import numpy as np
 
-from llterm.core.chat_messages import Chat, ChatParts, plain_chat
+from llterm.core.chat_messages import Chat, ChatParts
+from llterm.core.conversation import (
+    PLAIN_STOPS,
+    ChatTraits,
+    Conversation,
+    conversation_parts,
+    plain_text,
+)
 from llterm.core.distribution import Distribution, Logprobs, Mask
 from llterm.core.query import Capabilities, Cost, Fact, Failed, LogitRows, Query, TokenScore
 from llterm.core.tokens import Anchor, EncodesHere, Path, Tail, Token
@@ -96,10 +103,17 @@ class ScriptedBackend:
     chat_format = "plain"
 
     def open_chat(self, chat: Chat) -> ChatParts:
-        return plain_chat(chat)
+        return conversation_parts(Conversation(tuple(chat.messages())), plain_text)
 
     async def opened_chat(self, chat: Chat) -> ChatParts:
-        return plain_chat(chat)
+        return self.open_chat(chat)
+
+    @property
+    def chat_traits(self) -> ChatTraits:
+        return ChatTraits(self.chat_format, stops=PLAIN_STOPS)
+
+    async def written_chat(self, conversation: Conversation) -> ChatParts:
+        return conversation_parts(conversation, plain_text)
 
     async def ask(self, queries: Sequence[Query]) -> AsyncGenerator[Fact | Failed]:
         if self._pace is not None:

@@ -14,6 +14,8 @@ FOR_A_RUN = (
     "split_mode", "main_gpu", "kernels",
 )  # fmt: skip
 """By flags, and as `-m MODEL,key=value`."""
+WITH_A_NAME = (*FOR_A_RUN, "chat_template")
+"""As `-m MODEL,key=value`."""
 
 
 def model_of(typed: str) -> tuple[str, Mapping[str, Any]]:
@@ -25,8 +27,8 @@ def model_of(typed: str) -> tuple[str, Mapping[str, Any]]:
         key, equals, value = last.partition("=")
         if not (comma and equals and key.isidentifier()):
             return name, settings
-        if key not in FOR_A_RUN:
-            raise UsageError(f"A model has no {key}", "", f"Known are {', '.join(FOR_A_RUN)}.")
+        if key not in WITH_A_NAME:
+            raise UsageError(f"A model has no {key}", "", f"Known are {', '.join(WITH_A_NAME)}.")
         try:
             settings[key] = setting(f"models.{key}").parse(value)
         except ValueError as error:

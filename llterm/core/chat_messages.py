@@ -1,7 +1,7 @@
 """A chat at a story's root: what the person says to the model; the story is its reply.
 
-A model's chat template turns it into text with special tokens in it. What people wrote is marked in
-that text, so that a name of a special token inside it stays ordinary text.
+A model's chat template turns it into text with special tokens in it (`conversation.py`). What
+people wrote is known in that text, so that a name of a special token inside it stays ordinary text.
 """
 
 from __future__ import annotations
@@ -19,8 +19,6 @@ OWN = "its own template"
 """What the format of a model with a template is called."""
 UNSEEN = "the server's template, which is not told"
 """What the format is called where a server writes chats and shows them to nobody."""
-_OPEN, _SHUT = "\ufdd0", "\ufdd1"
-"""Around what people wrote while a template works: code points that no text may hold."""
 
 
 Role = Literal["system", "user", "assistant"]
@@ -64,15 +62,6 @@ class Chat:
     def with_prefix(self, prefix: str) -> Chat:
         """With the hidden text before a story, which joins the system message."""
         return self.with_system("\n\n".join(filter(None, (self.system, prefix))))
-
-    def without_system(self) -> Chat:
-        """With the system message before what the person says first."""
-        merged, before = list(self.earlier), f"{self.system}\n\n"
-        for index, said in enumerate(merged):
-            if said.role == "user":
-                merged[index] = said._replace(content=before + said.content)
-                return Chat("", self.message, tuple(merged))
-        return Chat("", before + self.message, self.earlier)
 
 
 def chat_of(said: Sequence[ChatMessage]) -> Chat:
@@ -171,22 +160,6 @@ def _text(value: object) -> str:
     return value
 
 
-def plain_chat(chat: Chat) -> ChatParts:
-    """For models that know no format: lines of a dialogue, as in a book."""
-
-    def render(messages: list[dict[str, str]]) -> str:
-        lines = [f"{one['role'].title()}: {one['content']}\n\n" for one in messages]
-        return "".join(lines) + "Assistant:"
-
-    return rendered(chat, render)
-
-
-def rendered(chat: Chat, render: Callable[[list[dict[str, str]]], str]) -> ChatParts:
-    """The parts that a template makes of a chat; `render` applies it to messages."""
-    marked = [{**one, "content": _marked(_clean(one["content"]))} for one in chat.messages()]
-    return tuple(_split(render(marked)))
-
-
 def chat_draft(parts: ChatParts, vocabulary: Vocabulary) -> Draft:
     """A chat as a model is to read it, begun as the model wants it begun.
 
@@ -208,35 +181,6 @@ def chat_draft(parts: ChatParts, vocabulary: Vocabulary) -> Draft:
                 drafted += [text, (id,)]
                 text = b""
     return Draft(tuple(part for part in (*drafted, text) if part), vocabulary.prefix)
-
-
-def _clean(text: str) -> str:
-    """Without the marks, and without what ends a text in C."""
-    for one in (_OPEN, _SHUT, "\0"):
-        text = text.replace(one, "\ufffd")
-    return text
-
-
-def _marked(text: str) -> str:
-    """With the marks inside the blanks at both ends: a template that strips finds them."""
-    said = text.strip()
-    if not said:
-        return text
-    start = text.index(said)
-    return f"{text[:start]}{_OPEN}{said}{_SHUT}{text[start + len(said) :]}"
-
-
-def _split(text: str) -> Iterator[ChatPart]:
-    """At the marks. A template that dropped one of a pair has its words taken as written."""
-    written = False
-    start = 0
-    for at, character in enumerate(text):
-        if character in (_OPEN, _SHUT):
-            if at > start:
-                yield ChatPart(text[start:at], written)
-            written, start = character == _OPEN, at + 1
-    if start < len(text):
-        yield ChatPart(text[start:], written)
 
 
 @lru_cache(maxsize=4)

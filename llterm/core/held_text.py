@@ -18,7 +18,6 @@ class HeldText:
         self.stop: str | None = None
         """The stop text that ended it; nothing is shown any more."""
         self._stops = tuple(stop for stop in stops if stop)
-        self._longest = max(map(len, self._stops), default=0)
         self._stop_shown = stop_shown
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._held = ""
@@ -46,14 +45,16 @@ class HeldText:
         if ends:
             end, place, self.stop = min(ends)
             return text[: end if self._stop_shown else place]
-        size = self._open(text)
+        size = begun_size(text, self._stops)
         self._held = text[len(text) - size :]
         return text[: len(text) - size]
 
-    def _open(self, text: str) -> int:
-        """Length of the longest end of the text that a stop text begins with."""
-        for size in range(min(len(text), self._longest - 1), 0, -1):
-            end = text[len(text) - size :]
-            if any(stop.startswith(end) for stop in self._stops):
-                return size
-        return 0
+
+def begun_size(text: str, wanted: Sequence[str]) -> int:
+    """Length of the longest end of the text that one of these begins with, and goes on."""
+    longest = max(map(len, wanted), default=0)
+    for size in range(min(len(text), longest - 1), 0, -1):
+        end = text[len(text) - size :]
+        if any(each.startswith(end) for each in wanted):
+            return size
+    return 0

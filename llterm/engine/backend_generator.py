@@ -94,7 +94,7 @@ class BackendGenerator:
         """Nothing is held; who closes the backend ends what is drawn."""
 
     async def _drawing(self, request: GenerationRequest) -> Drawing:
-        chain = await self._chains.told(request.sampling)
+        chain = await self._chains.told(request.sampling, request.spoken)
         start = DrawingStart(request.prompt, text_bytes(self.vocabulary, request.prompt)[-STORY:])
         sample = Sample(request.choice, request.most)
         return Drawing(

@@ -46,6 +46,9 @@ class GenerationRequest:
     """Candidates told with each token that the chain left, by what they were drawn with."""
     allowed: frozenset[int] | None = None
     """The only tokens that may be drawn, besides those that end it; None: all."""
+    spoken: frozenset[int] = frozenset()
+    """Special tokens that may be drawn, and whose names are text, such as what stands around a
+    model's thoughts."""
     whose: str = ""
     """Who asks: equal turns are by this, and no two share what is cached."""
     further: bool = False

@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import cast
 
-from llterm.core.chat_messages import Chat, ChatParts, Chatting, chat_draft
+from llterm.core.chat_messages import (
+    ROLES,
+    Chat,
+    ChatMessage,
+    ChatPart,
+    ChatParts,
+    Chatting,
+    Role,
+    chat_draft,
+    chat_of,
+)
+from llterm.core.conversation import ChatTraits, Conversation, WritesChats, said_in
 from llterm.core.prompt import hidden_draft
 from llterm.core.query import Source
 from llterm.core.tokens import Tail, draft_tokens
@@ -27,6 +38,42 @@ def open_chat(source: Source, chat: Chat) -> ChatParts | None:
 async def opened_chat(source: Source, chat: Chat) -> ChatParts:
     """The same; waits for a template or a server. Nothing of an empty chat. Raises as that does."""
     return await _chatting(source).opened_chat(chat) if chat else ()
+
+
+def chat_traits(source: Source) -> ChatTraits:
+    """What writes this source's chats; not known where it can open none."""
+    if isinstance(source, WritesChats):
+        return source.chat_traits
+    name = getattr(source, "chat_format", "")
+    return ChatTraits(name, known=bool(name))
+
+
+async def written_chat(source: Source, conversation: Conversation) -> ChatParts:
+    """A conversation as this source reads it. Raises CapabilityMissing where it can only open
+    chats, and this is more; as `open_chat` otherwise."""
+    if isinstance(source, WritesChats):
+        return await source.written_chat(conversation)
+    *before, last = conversation.messages
+    prefill = conversation.ending == "continued"
+    said = [
+        ChatMessage(cast(Role, message["role"]), said_in(message))
+        for message in (before if prefill else conversation.messages)
+    ]
+    if (
+        any(message.role not in ROLES for message in said)
+        or conversation.tools
+        or conversation.variables
+        or conversation.ending == "closed"
+        or any(set(message) - {"role", "content"} for message in conversation.messages)
+    ):
+        raise CapabilityMissing(
+            f"{source.name} cannot write this chat",
+            "Its server writes chats itself: texts of system, user and assistant with a reply after"
+            " them.",
+            "Leave out what is more, or take a model of a file.",
+        )
+    parts = await _chatting(source).opened_chat(chat_of(said))
+    return (*parts, ChatPart(said_in(last), True)) if prefill else parts
 
 
 def _chatting(source: Source) -> Chatting:

@@ -222,7 +222,8 @@ class Scheduler:
         if generation.unwanted:
             return
         try:
-            chain = self._chains.known(generation.request.sampling)
+            request = generation.request
+            chain = self._chains.known(request.sampling, request.spoken)
             assert chain is not None  # Its vocabulary is whole.
             generation.begin(chain, self.vocabulary, self._ends)
             self._plan.join(generation.planned, time.monotonic())

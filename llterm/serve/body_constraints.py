@@ -8,7 +8,7 @@ from typing import Any
 from llterm.constraints.spec import Constraint, choices, json_schema, lark, regex
 from llterm.core.json_text import json_text
 from llterm.serve.api_errors import ApiError, bad_field
-from llterm.serve.completion_bodies import ResponseFormat, StructuredOutputs
+from llterm.serve.generation_bodies import ResponseFormat, StructuredOutputs
 from llterm.serve.serve_limits import SCHEMA_BYTES
 
 _ANYTHING = "(?s:.*)"

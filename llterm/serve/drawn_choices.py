@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from typing import Any
 
 from llterm.core.held_text import HeldText
 from llterm.core.tokens import Vocabulary
@@ -52,7 +53,8 @@ class DrawnChoice:
     def _shown(self, drawn: GeneratedToken) -> str:
         counts = len(self.tokens) > self.request.least
         token = self.vocabulary.token(drawn.id)
-        silent = token.special or token.end or (counts and drawn.id in self.request.stop_ids)
+        silent = token.end or (counts and drawn.id in self.request.stop_ids)
+        silent = silent or (token.special and drawn.id not in self.request.spoken)
         return self.held.add(b"" if silent else token.data, counts=counts)
 
     @property
@@ -122,3 +124,17 @@ async def _steps(generator: Generator, choice: DrawnChoice) -> AsyncGenerator[St
     async with aclosing(generator.generate(choice.request)) as drawing:
         async for drawn in drawing:
             yield choice, drawn, choice.take(drawn)
+
+
+def usage(choices: Sequence[DrawnChoice]) -> dict[str, Any]:
+    """Tokens, as OpenAI counts them: each prompt once, whatever the number of its choices."""
+    prompts = {id(choice.request.prompt): choice for choice in choices}
+    prompt = sum(len(choice.request.prompt) for choice in prompts.values())
+    completion = sum(len(choice.tokens) for choice in choices)
+    cached = sum(choice.end.cached for choice in prompts.values() if choice.end is not None)
+    return {
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "total_tokens": prompt + completion,
+        "prompt_tokens_details": {"cached_tokens": cached},
+    }

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from msgspec import Meta
 
 from llterm.serve.body_reader import BodyBase
-from llterm.serve.completion_bodies import Count, Listed, Seed, Source, Stops, TokenId
+from llterm.serve.generation_bodies import Count, Listed, Seed, Source, Stops, TokenId
 from llterm.serve.sampler_fields import LogitBias, with_sampler_fields
 
 MixedPrompt = str | list[str | TokenId | list[str | TokenId]]

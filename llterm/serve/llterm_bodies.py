@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from llterm.backends.remote.llterm_form import MOST_QUERIES
 from llterm.serve.body_reader import BodyBase
-from llterm.serve.completion_bodies import TokenId
+from llterm.serve.generation_bodies import TokenId
 
 MOST_TAIL = 1 << 16
 MOST_TEXT = 1 << 20

@@ -17,6 +17,7 @@ from llterm import child_processes
 from llterm.backends.llamacpp import LlamaBackend, thread_budget
 from llterm.backends.registry import open_model
 from llterm.config import Config, ModelConfig
+from llterm.core.conversation import read_conversation
 from llterm.core.query import Failed, LogitRows, Query
 from llterm.core.tokens import Anchor, Path
 from llterm.engine.generation import GeneratedToken
@@ -30,6 +31,7 @@ from llterm.serve.model_frames import (
     AttentionPart,
     BrokenFrame,
     Cancel,
+    ChatPartsPart,
     Counts,
     FactPart,
     FailedPart,
@@ -53,10 +55,12 @@ from llterm.serve.model_frames import (
     Tokenize,
     TokenPart,
     TokensPart,
+    WriteChat,
     error_words,
     frame,
     next_frame,
     read_questions,
+    utf8,
 )
 
 log = logging.getLogger(__name__)
@@ -146,6 +150,7 @@ async def _open(data: bytes | None, outbox: _Outbox) -> _Answers | None:
             vocabulary.prefix,
             vocabulary.fingerprint,
             scheduler.room,
+            backend.chat_traits,
         )
     )
     answers = _Answers(backend, scheduler, outbox)
@@ -233,7 +238,10 @@ class _Answers:
                 if room := self._room.get(part.number):
                     for _ in range(min(part.count, UNREAD)):
                         room.release()
-            case Generate() | Ask() | Score() | GiveRows() | ShowAttention() | Tokenize():
+            case (
+                Generate() | Ask() | Score() | GiveRows() | ShowAttention() | Tokenize()
+                | WriteChat()
+            ):  # fmt: skip
                 self._room[part.number] = asyncio.Semaphore(UNREAD)
                 task = self._tasks[part.number] = asyncio.create_task(self._answer(part))
                 task.add_done_callback(lambda _: self._forget(part.number))
@@ -291,6 +299,10 @@ class _Answers:
                 yield AttentionPart(number, shown)
             case Tokenize():
                 yield TokensPart(number, await backend.vocabulary.tokenize(question.data))
+            case WriteChat():
+                chat = await backend.written_chat(read_conversation(question.conversation))
+                parts = tuple(part._replace(text=utf8(part.text)) for part in chat)
+                yield ChatPartsPart(number, parts)
             case _:
                 assert_never(question)
 

@@ -42,6 +42,7 @@ def props(model: ServedModel, slots: int) -> Answer:
         "default_generation_settings": {"n_ctx": model.room},
         "total_slots": slots,
         "model_alias": model.name,
+        "chat_template": model.chats.template,
         "bos_token": begin or "",
         "eos_token": end or "",
         "build_info": f"llterm {__version__}",
@@ -60,7 +61,7 @@ def tokenizer_info(model: ServedModel) -> Answer:
         "pad_token": end,
         "add_bos_token": bool(model.vocabulary.prefix),
         "model_max_length": model.room,
-        "chat_template": None,
+        "chat_template": model.chats.template or None,
     }
 
 

@@ -19,6 +19,8 @@ from msgspec import Struct
 
 from llterm.config.schema import FormatConfig
 from llterm.core.attention_weights import Attention
+from llterm.core.chat_messages import ChatParts
+from llterm.core.conversation import ChatTraits
 from llterm.core.distribution import Distribution, Mask
 from llterm.core.query import Capabilities, Cost, LogitRows, ScoreColumns
 from llterm.core.tokens import Tail
@@ -130,6 +132,11 @@ class Tokenize(NumberedPart, frozen=True):
     data: bytes
 
 
+class WriteChat(NumberedPart, frozen=True):
+    conversation: str
+    """JSON of a `Conversation`: a client's numbers may have more than 64 bits."""
+
+
 class Cancel(NumberedPart, frozen=True):
     """Nobody wants the rest of it."""
 
@@ -158,6 +165,7 @@ class ModelOpened(Part, frozen=True):
     prefix: Tail
     fingerprint: str
     room: int
+    chats: ChatTraits
 
 
 class OpenFailed(Part, frozen=True):
@@ -216,6 +224,10 @@ class TokensPart(NumberedPart, frozen=True):
     ids: Tail
 
 
+class ChatPartsPart(NumberedPart, frozen=True):
+    parts: ChatParts
+
+
 class Finished(NumberedPart, frozen=True):
     """Nothing more of this answer comes."""
 
@@ -229,11 +241,11 @@ class Refused(NumberedPart, frozen=True):
     hint: str
 
 
-Question = Generate | Ask | Score | GiveRows | ShowAttention | Tokenize
+Question = Generate | Ask | Score | GiveRows | ShowAttention | Tokenize | WriteChat
 ToModel = OpenModel | Question | Cancel | Taken
 AnswerPart = (
     TokenPart | GenerationEndPart | FactPart | FailedPart | ScorePart | RowsPart | AttentionPart
-    | TokensPart | Finished | Refused
+    | TokensPart | ChatPartsPart | Finished | Refused
 )  # fmt: skip
 FromModel = Progress | ModelOpened | OpenFailed | Counts | AnswerPart
 

@@ -13,6 +13,8 @@ from llterm.config import Config
 from llterm.config.model_settings import FOR_A_RUN
 from llterm.core.anchor_numbers import AnchorNumbers
 from llterm.core.attention_weights import Attention
+from llterm.core.chat_messages import ChatParts
+from llterm.core.conversation import ChatTraits, Conversation, conversation_text
 from llterm.core.query import (
     Capabilities,
     Cost,
@@ -33,6 +35,7 @@ from llterm.serve.model_frames import (
     AnswerPart,
     Ask,
     AttentionPart,
+    ChatPartsPart,
     FactPart,
     FailedPart,
     Generate,
@@ -50,6 +53,7 @@ from llterm.serve.model_frames import (
     TokenPart,
     TokensPart,
     WireQuery,
+    WriteChat,
     told_error,
     utf8,
 )
@@ -88,7 +92,7 @@ class ProcessVocabulary:
 
 class ModelProcess:
     """A model of a file, drawn with and asked through a pipe. Implements `Generator` and `Backend`,
-    with whole rows, scores in columns, questions beside, and attention."""
+    with whole rows, scores in columns, questions beside, attention, and chats."""
 
     def __init__(
         self, opening: OpenModel, connection: ModelConnection, opened: ModelOpened
@@ -181,6 +185,16 @@ class ModelProcess:
         part = await self.one_part(lambda number: ShowAttention(number, tokens, rows, columns))
         assert isinstance(part, AttentionPart)
         return part.attention
+
+    @property
+    def chat_traits(self) -> ChatTraits:
+        return self._opened.chats
+
+    async def written_chat(self, conversation: Conversation) -> ChatParts:
+        text = conversation_text(conversation)
+        part = await self.one_part(lambda number: WriteChat(number, text))
+        assert isinstance(part, ChatPartsPart)
+        return part.parts
 
     async def one_part(self, question: Callable[[int], Question]) -> AnswerPart:
         """The answer to a question that has one part. Raises LltermError."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from typing import Any
 
-from llterm.core.tokens import Tail
+from llterm.core.tokens import Tail, Vocabulary
 from llterm.engine.whole_rows import cannot_score
+from llterm.serve.legacy_logprobs import sayable, token_text
 from llterm.serve.served_models import ServedModel
 
 
@@ -43,3 +45,24 @@ async def prompt_scores(model: ServedModel, tokens: Tail, top: int) -> Sequence[
             logprob = best.get(score.id, score.logprob)
             scored.append(PromptToken(score.id, logprob, score.rank, tuple(best.items())))
     return scored
+
+
+def prompt_rows(
+    scores: Sequence[PromptToken], count: int, vocabulary: Vocabulary
+) -> list[Mapping[str, Any] | None]:
+    """vLLM's `prompt_logprobs`: of each token so many best candidates and itself, by id; the first
+    token has none."""
+    return [None, *(_row(token, count, vocabulary) for token in scores)]
+
+
+def _row(token: PromptToken, count: int, vocabulary: Vocabulary) -> Mapping[str, Any]:
+    ranked = {id: (value, rank) for rank, (id, value) in enumerate(token.top[:count], 1)}
+    ranked.setdefault(token.id, (token.logprob, token.rank))
+    return {
+        str(id): {
+            "logprob": sayable(value),
+            "rank": rank,
+            "decoded_token": token_text(vocabulary.token(id)),
+        }
+        for id, (value, rank) in ranked.items()
+    }

@@ -37,7 +37,7 @@ async def read_prompt(
     for part in parts:
         if isinstance(part, str):
             data = part.encode()
-            _check_size(len(ids) + len(data) // model.longest, model, param, known=False)
+            check_size(len(ids) + len(data) // model.longest, model, param, known=False)
             ids += await vocabulary.tokenize(data)
             text += part
         else:
@@ -46,12 +46,16 @@ async def read_prompt(
             text += text_bytes(vocabulary, checked).decode("utf-8", "replace")
     if not ids:
         raise bad_field(param, "The prompt is empty", "This model needs a beginning.")
-    _check_size(len(ids), model, param)
+    check_size(len(ids), model, param)
     return RequestPrompt(tuple(ids), text)
 
 
-def _check_size(tokens: int, model: ServedModel, param: str, *, known: bool = True) -> None:
-    """A text is not cut into tokens where it cannot fit however that is done: to do so takes a
-    hundred times its bytes."""
+def check_size(tokens: int, model: ServedModel, param: str, *, known: bool = True) -> None:
+    """Raise ApiError where so many tokens leave no room for one more. Not `known`: they are so many
+    at the least.
+
+    A text is not cut into tokens where it cannot fit however that is done: to do so takes a hundred
+    times its bytes.
+    """
     if tokens >= model.room:
         raise too_long(tokens, model.room, param, known=known)

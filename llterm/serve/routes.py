@@ -13,6 +13,9 @@ from starlette.types import Receive, Scope, Send
 from llterm.core.json_text import json_text
 from llterm.serve.api_errors import ApiError
 from llterm.serve.body_reader import read_body
+from llterm.serve.chat_bodies import ChatBody
+from llterm.serve.chat_completions import answer_chat, plan_chat, stream_chat
+from llterm.serve.chat_prompts import applied_template
 from llterm.serve.completion_bodies import CompletionBody
 from llterm.serve.drawn_choices import DrawnChoice
 from llterm.serve.llamacpp_bodies import DetokenizeBody, LlamaCppBody, TokenizeBody
@@ -133,6 +136,22 @@ async def _completions(state: ServerState, scope: Scope, receive: Receive, send:
     )  # fmt: skip
 
 
+async def _chats(state: ServerState, scope: Scope, receive: Receive, send: Send) -> None:
+    body = read_body(await _read(receive), ChatBody)
+    model = state.models.get(body.model)
+    plan = await plan_chat(body, model, state.rules, scope.get(WHOSE, ""))
+    await _draw(
+        state, plan.choices, plan.streams, lambda: answer_chat(plan), lambda: stream_chat(plan),
+        receive, send,
+    )  # fmt: skip
+
+
+async def _template(state: ServerState, scope: Scope, receive: Receive, send: Send) -> None:
+    body = read_body(await _read(receive), ChatBody)
+    work = applied_template(body, state.models.get(body.model))
+    await send_json(await state.open.finish(work, receive), send)
+
+
 async def _llamacpp(state: ServerState, scope: Scope, receive: Receive, send: Send) -> None:
     body = read_body(await _read(receive), LlamaCppBody)
     model = state.models.get(body.model)
@@ -224,6 +243,10 @@ async def _metrics(state: ServerState, scope: Scope, receive: Receive, send: Sen
 ROUTES: tuple[ServerRoute, ...] = (
     ServerRoute(("/v1/completions",), "POST", "Go on with a text, or with several.",
                 _completions, CompletionBody),
+    ServerRoute(("/v1/chat/completions", "/chat/completions"), "POST", "Answer a chat.",
+                _chats, ChatBody),
+    ServerRoute(("/apply-template",), "POST", "A chat as the model's template writes it.",
+                _template, ChatBody),
     ServerRoute(("/completion", "/completions"), "POST", "The same in llama.cpp's words.",
                 _llamacpp, LlamaCppBody),
     ServerRoute(("/tokenize",), "POST", "A text's tokens.", _tokenize, TokenizeBody),

@@ -14,6 +14,14 @@ MOST_FACTS = 1_000_000
 MOST_WATCHED = 128
 MOST_ALLOWED = 1 << 19
 """As large as vocabularies are."""
+MOST_MESSAGES = 4096
+"""Of a chat."""
+MOST_PARTS = 1024
+"""Of one message."""
+MOST_TOOLS = 128
+"""Tools, and calls of one message."""
+MOST_VARIABLES = 64
+"""That a client gives a chat template."""
 SCHEMA_BYTES = 1 << 16
 """Of a schema, grammar or pattern."""
 HEAD_BYTES = 1 << 16

@@ -7,14 +7,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from llterm.core.conversation import ChatTraits
 from llterm.core.query import Backend
 from llterm.core.tokens import LearnsTokens, Tail, Token, Vocabulary, grows
 from llterm.engine.backend_generator import BackendGenerator
 from llterm.engine.generation import Generator
+from llterm.engine.prompt_heads import chat_traits
 from llterm.errors import UsageError
 from llterm.serve.api_errors import ApiError
 from llterm.serve.model_frames import ModelState
 from llterm.serve.model_process import ModelProcess
+from llterm.serve.reasoning_markers import ReasoningMarkers, reasoning_markers
 from llterm.serve.serve_limits import ServeLimits
 
 _LONGEST = 512
@@ -51,6 +54,24 @@ class ServedModel:
     def state(self) -> ModelState:
         """Whether it can be asked now."""
         return self.backend.state if isinstance(self.backend, ModelProcess) else "ok"
+
+    @property
+    def chats(self) -> ChatTraits:
+        """What writes its chats."""
+        return chat_traits(self.backend)
+
+    @cached_property
+    def reasoning(self) -> ReasoningMarkers | None:
+        """What stands around its thoughts; None where it does not think aloud."""
+        return reasoning_markers(self.chats.template)
+
+    @cached_property
+    def marker_ids(self) -> frozenset[int]:
+        """The special tokens that such markers are."""
+        markers = [marker.encode() for marker in self.reasoning or ()]
+        return frozenset(
+            token.id for token in self.known_tokens if token.special and token.data in markers
+        )
 
     @property
     def known_tokens(self) -> Iterator[Token]:

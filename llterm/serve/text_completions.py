@@ -6,28 +6,23 @@ import secrets
 import time
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from llterm.constraints.spec import Constraint, regex
-from llterm.core.tokens import Tail
-from llterm.engine.generation import GeneratedToken, GenerationEnd, GenerationRequest
+from llterm.engine.generation import GeneratedToken, GenerationEnd
 from llterm.serve.api_errors import bad_field, unsupported
-from llterm.serve.body_constraints import (
-    Wanted,
-    begun_by,
-    begun_with,
-    grammar_of,
-    of_response_format,
-    of_structured_outputs,
-    only_one,
+from llterm.serve.drawn_choices import DrawnChoice, Step, draw_choices, usage
+from llterm.serve.generation_fields import (
+    check_generation,
+    generation_of,
+    most_tokens,
+    stops_shown,
+    wanted_constraints,
 )
-from llterm.serve.drawn_choices import DrawnChoice, Step, draw_choices
-from llterm.serve.legacy_logprobs import LegacyLogprobs, sayable, token_text
-from llterm.serve.prompt_scores import PromptToken, prompt_scores
+from llterm.serve.legacy_logprobs import LegacyLogprobs
+from llterm.serve.prompt_scores import PromptToken, prompt_rows, prompt_scores
 from llterm.serve.request_prompts import Part, RequestPrompt, read_prompt
 from llterm.serve.request_rules import RequestRules
-from llterm.serve.sampler_fields import sampling_of
 from llterm.serve.served_models import ServedModel
 
 USUAL_TOKENS = 16
@@ -60,7 +55,9 @@ async def plan_completion(
     body: Any, model: ServedModel, rules: RequestRules, whose: str
 ) -> CompletionPlan:
     """Read a body whole. Raises LltermError for what cannot be; nothing has been drawn then."""
-    _check_fields(body)
+    given = most_tokens(body)
+    most = USUAL_TOKENS if given is None else given
+    _check_fields(body, most)
     shown = body.n or 1
     drawn = body.best_of or shown
     if drawn < shown:
@@ -70,36 +67,23 @@ async def plan_completion(
     if body.leading_prompt:
         parts = [[*each, body.leading_prompt] for each in parts]
     prompts = [await read_prompt(each, model, special=body.add_special_tokens) for each in parts]
-    most = _most_tokens(body)
     tokens = sum(len(each.tokens) + drawn * min(most, model.room) for each in prompts)
     rules.check_facts(tokens, max(body.logprobs or 0, body.prompt_logprobs or 0), "logprobs")
-    sampling = await sampling_of(body, rules.preset, rules.presets, model)
-    constraint = only_one(_wanted(body))
-    stops = _stops(body)
-    ids = {name: _ids(body, name, model) for name in _ID_LISTS}
+    request = await generation_of(
+        body, model, rules, whose, top=body.logprobs or 0, wanted=wanted_constraints(body)
+    )
     choices = [
         DrawnChoice(
             place * drawn + number,
-            GenerationRequest(
+            replace(
+                request,
                 prompt=prompt.tokens,
-                sampling=sampling,
                 choice=number,
                 most=min(most, model.room - len(prompt.tokens)),
-                least=body.min_tokens,
-                ignore_end=body.ignore_eos or body.ban_eos_token,
-                stops=stops,
-                stop_ids=frozenset(ids["stop_token_ids"]),
-                constraint=constraint,
-                top=body.logprobs or 0,
-                watched=ids["logprob_token_ids"],
-                allowed=None
-                if body.allowed_token_ids is None
-                else frozenset(ids["allowed_token_ids"]),
-                whose=whose,
                 further=place + number > 0,
             ),
             model.vocabulary,
-            stop_shown=body.include_stop_str_in_output or body.stop_words is not None,
+            stop_shown=stops_shown(body),
         )
         for place, prompt in enumerate(prompts)
         for number in range(drawn)
@@ -107,40 +91,12 @@ async def plan_completion(
     return CompletionPlan(body, model, prompts, choices, drawn, shown)
 
 
-_ID_LISTS = ("stop_token_ids", "logprob_token_ids", "allowed_token_ids")
-
-
-def _ids(body: Any, name: str, model: ServedModel) -> Tail:
-    return model.check_ids(getattr(body, name) or (), name)
-
-
-def _check_fields(body: Any) -> None:
+def _check_fields(body: Any, most: int) -> None:
     if body.suffix:
         raise unsupported("suffix")
-    if body.stream_options is not None and not body.stream:
-        raise bad_field("stream_options", "stream_options need stream")
     if body.stream and (body.best_of or 1) > (body.n or 1):
         raise bad_field("best_of", "best_of cannot be streamed", "The best is known at the end.")
-    if body.stop is not None and body.stop_words is not None:
-        raise bad_field("stop_words", "stop and stop_words do not go together",
-                        "The one is left out of the text, the other is in it.")  # fmt: skip
-    if body.min_tokens > _most_tokens(body):
-        raise bad_field("min_tokens", "min_tokens are more than max_tokens")
-    if body.do_sample is False and body.temperature != 0:
-        raise bad_field("do_sample", "do_sample is false, and temperature is not 0")
-    for name in ("dynamic_temperature", "dynatemp_low", "dynatemp_high"):
-        if getattr(body, name) and body.dynatemp_range is None:
-            raise bad_field(name, f"{name} needs dynatemp_range", "It is temperature ± that.")
-    if body.logprob_token_ids and body.logprobs is None:
-        raise bad_field("logprob_token_ids", "logprob_token_ids need logprobs", "0 will do.")
-
-
-def _most_tokens(body: Any) -> int:
-    old, new = body.max_tokens, body.max_completion_tokens
-    if None not in (old, new) and old != new:
-        raise bad_field("max_tokens", "max_tokens and max_completion_tokens differ")
-    given = new if old is None else old
-    return USUAL_TOKENS if given is None else int(given)
+    check_generation(body, most, logprobs=body.logprobs is not None)
 
 
 def _prompts(given: Any) -> Iterator[list[Part]]:
@@ -155,28 +111,6 @@ def _prompts(given: Any) -> Iterator[list[Part]]:
             "prompt", "The prompts are of several kinds" if given else "There is no prompt",
             "A text, texts, token ids or lists of token ids.",
         )  # fmt: skip
-
-
-def _stops(body: Any) -> tuple[str, ...]:
-    given = body.stop if body.stop_words is None else body.stop_words
-    return (given,) if isinstance(given, str) else tuple(given or ())
-
-
-def _wanted(body: Any) -> Iterator[Wanted]:
-    yield from of_response_format(body.response_format)
-    yield from of_structured_outputs(body.structured_outputs)
-    if body.grammar_string is not None:
-        yield "grammar_string", grammar_of(body.grammar_string, "grammar_string")
-    if body.regex_pattern is not None:
-        yield "regex_pattern", regex(body.regex_pattern)
-    if body.regex_prefix_pattern is not None:
-        yield "regex_prefix_pattern", begun_by(body.regex_prefix_pattern)
-    if body.prefix_strings is not None:
-        yield "prefix_strings", _begun(body.prefix_strings)
-
-
-def _begun(given: str | list[str]) -> Constraint:
-    return begun_with([given] if isinstance(given, str) else given)
 
 
 @dataclass(slots=True, eq=False)
@@ -206,9 +140,9 @@ class _ToldChoice:
         if body.return_token_ids:
             told["prompt_token_ids"] = list(self.prompt.tokens)
         if body.prompt_logprobs is not None and self.scores is not None:
-            told["prompt_logprobs"] = [
-                None, *(self._prompt_row(token, body.prompt_logprobs) for token in self.scores)
-            ]  # fmt: skip
+            told["prompt_logprobs"] = prompt_rows(
+                self.scores, body.prompt_logprobs, self.plan.model.vocabulary
+            )
         return told
 
     def add(self, token: GeneratedToken) -> None:
@@ -236,19 +170,6 @@ class _ToldChoice:
     @property
     def echoed(self) -> str:
         return self.prompt.text if self.plan.body.echo else ""
-
-    def _prompt_row(self, token: PromptToken, count: int) -> dict[str, Any]:
-        ranked = {id: (value, rank) for rank, (id, value) in enumerate(token.top[:count], 1)}
-        ranked.setdefault(token.id, (token.logprob, token.rank))
-        vocabulary = self.plan.model.vocabulary
-        return {
-            str(id): {
-                "logprob": sayable(value),
-                "rank": rank,
-                "decoded_token": token_text(vocabulary.token(id)),
-            }
-            for id, (value, rank) in ranked.items()
-        }
 
 
 async def _told(plan: CompletionPlan) -> list[_ToldChoice]:
@@ -335,18 +256,4 @@ def _head(plan: CompletionPlan) -> dict[str, Any]:
         "object": "text_completion",
         "created": plan.created,
         "model": plan.model.name,
-    }
-
-
-def usage(choices: Sequence[DrawnChoice]) -> Answer:
-    """Tokens, as OpenAI counts them: each prompt once, whatever the number of its choices."""
-    prompts = {id(choice.request.prompt): choice for choice in choices}
-    prompt = sum(len(choice.request.prompt) for choice in prompts.values())
-    completion = sum(len(choice.tokens) for choice in choices)
-    cached = sum(choice.end.cached for choice in prompts.values() if choice.end is not None)
-    return {
-        "prompt_tokens": prompt,
-        "completion_tokens": completion,
-        "total_tokens": prompt + completion,
-        "prompt_tokens_details": {"cached_tokens": cached},
     }

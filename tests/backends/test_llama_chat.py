@@ -16,6 +16,7 @@ from llterm.backends.llamacpp.binding import library
 from llterm.backends.llamacpp.llama_chat import named_format
 from llterm.config.server_settings import ServerSettings
 from llterm.core.chat_messages import OWN, UNSEEN, Chat, ChatMessage, Chatting, chat_draft
+from llterm.core.conversation import Conversation
 from llterm.core.query import Backend, Fact, Query
 from llterm.core.tokens import Anchor
 from llterm.core.tokens import Path as TokenPath
@@ -185,7 +186,6 @@ def test_every_built_in_format_gets_what_was_said_with_its_blanks() -> None:
     for name in [PLAIN, *((name_of or b"").decode() for name_of in names[:count])]:
         form = named_format(llama, name)
         text = "".join(part.text for part in form.open(chat))
-        if form.render is not None:
-            assert text == form.render(chat.messages()), name
+        assert text == form.render(Conversation(tuple(chat.messages()))), name
         kept += all(name_of.content in text for name_of in chat.said())
     assert kept > count / 2, "most formats keep every blank"

@@ -23,8 +23,8 @@ def _judged(home: Path, *arguments: str) -> Iterator[ServedProgram]:
     model = home / f"{ALIAS}.gguf"
     model.symlink_to(BUNDLED)
     with serving(
-        home, "-m", str(model), "--alias", f"davinci-002={ALIAS}", "--parallel", "2",
-        "--slot-context", "256", *arguments,
+        home, "-m", f"{model},chat_template=chatml", "--alias", f"davinci-002={ALIAS}",
+        "--parallel", "2", "--slot-context", "256", *arguments,
     ) as program:  # fmt: skip
         yield program
         code, said = program.end()

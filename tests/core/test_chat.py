@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -10,13 +12,13 @@ from llterm.core.chat_messages import (
     Chat,
     ChatMessage,
     ChatPart,
+    ChatParts,
     chat_draft,
     chat_of,
     chat_text,
-    plain_chat,
     read_chat,
-    rendered,
 )
+from llterm.core.conversation import Conversation, Message, conversation_parts, plain_text
 from llterm.core.tokens import EncodesHere, Tail, Token
 from tests.helpers.known_tokens import tokens_of
 
@@ -46,7 +48,13 @@ class Bytes(EncodesHere):
 VOCABULARY = Bytes()
 
 
-def template(messages: list[dict[str, str]]) -> str:
+def rendered(chat: Chat, write: Callable[[Sequence[Message]], str]) -> ChatParts:
+    """The parts that a template makes of a chat."""
+    conversation = Conversation(tuple(chat.messages()))
+    return conversation_parts(conversation, lambda given: write(given.messages))
+
+
+def template(messages: Sequence[Message]) -> str:
     """Begins with its own begin-of-text token, as most do."""
     turns = "".join(f"<|{one['role']}|>{one['content']}\n" for one in messages)
     return f"<s>{turns}<|reply|>"
@@ -65,7 +73,7 @@ def test_messages_stay_in_their_order_and_as_they_were_said(said: list[ChatMessa
 
 @given(TEXT)
 def test_a_template_that_strips_finds_the_blanks(message: str) -> None:
-    def stripping(messages: list[dict[str, str]]) -> str:
+    def stripping(messages: Sequence[Message]) -> str:
         return "".join(f"<|user|>{one['content'].strip()}" for one in messages)
 
     text = "".join(part.text for part in rendered(Chat("", message), stripping))
@@ -102,7 +110,8 @@ def test_the_plain_format() -> None:
     asked = Chat(
         "Be kind.", "Hello ", (ChatMessage("user", "Hi"), ChatMessage("assistant", " Yes?"))
     )
-    text = "".join(part.text for part in plain_chat(asked))
+    conversation = Conversation(tuple(asked.messages()))
+    text = "".join(part.text for part in conversation_parts(conversation, plain_text))
     assert text == (
         "System: Be kind.\n\nUser: Hi\n\nAssistant:  Yes?\n\nUser: Hello \n\nAssistant:"
     )

@@ -43,6 +43,14 @@ UNBOUNDED = {
     "response_format.json_schema.schema": "bounded as text",
     "structured_outputs.json": "bounded as text",
     "json_schema": "bounded as text",
+    "messages.content": "as `prompt`; what a template writes of it is bounded",
+    "messages.content.text": "as `messages.content`",
+    "messages.content.refusal": "as `messages.content`",
+    "messages.reasoning_content": "as `messages.content`",
+    "messages.reasoning": "as `messages.content`",
+    "messages.tool_calls.function.arguments": "as `messages.content`",
+    "tools.function.description": "as `messages.content`",
+    "tools.function.parameters": "as `messages.content`",
 }
 """The only places without a bound of their own, and why."""
 NUMBERS = (
@@ -85,7 +93,9 @@ def test_every_place_of_every_body_has_a_bound_or_a_reason(route: ServerRoute) -
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def fable() -> AsyncIterator[ServedApi]:
-    bundled = await open_llama(BUNDLED, LlamaSettings(threads=1), name="fable")
+    bundled = await open_llama(
+        BUNDLED, LlamaSettings(threads=1, chat_template="plain"), name="fable"
+    )
     limits = ServeLimits(slot_context=64, choices=16, drain_seconds=0)
     async with served(bundled, limits=limits) as opened:
         yield opened
@@ -257,3 +267,6 @@ async def test_a_text_that_cannot_fit_is_refused_before_it_is_cut(fable: ServedA
             status, error = await fable.refused(route, **body)
             assert (status, error["code"]) == (400, "context_length_exceeded")
             assert ("or more" in error["message"]) is not known
+            message = {"role": "user", "content": text}
+            status, error = await fable.refused("/v1/chat/completions", messages=[message])
+            assert (status, error["code"]) == (400, "context_length_exceeded")

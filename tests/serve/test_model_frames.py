@@ -81,7 +81,7 @@ def values(kind: Any) -> st.SearchStrategy[Any]:
     if origin is not None and issubclass(origin, Mapping):
         return st.dictionaries(values(inner[0]), values(inner[1]), max_size=3)
     hints = get_type_hints(kind)
-    names = [field.name for field in fields(kind)]
+    names = getattr(kind, "_fields", None) or [field.name for field in fields(kind)]
     return st.builds(kind, **{name: values(hints[name]) for name in names})
 
 

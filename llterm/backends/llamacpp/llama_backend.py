@@ -29,6 +29,7 @@ from llterm.backends.llamacpp.model_runner import Answer, Burst, Bursts, ModelRu
 from llterm.backends.llamacpp.stream_context import StreamContext
 from llterm.core.attention_weights import Attention
 from llterm.core.chat_messages import Chat, ChatParts
+from llterm.core.conversation import ChatTraits, Conversation
 from llterm.core.query import (
     Capabilities,
     Cost,
@@ -221,9 +222,12 @@ class LlamaBackend:
         vocabulary: LlamaVocabulary,
         capabilities: Capabilities,
         owner: _ContextThread,
+        form: ChatFormat,
         chats: ChatOpener,
     ) -> None:
+        """`chats`: what opens chats of this form."""
         self.name = name
+        self._form = form
         self._chats = chats
         self.vocabulary = vocabulary
         self.capabilities = capabilities
@@ -246,6 +250,14 @@ class LlamaBackend:
 
     def hear_chats(self, told: Callable[[], None]) -> None:
         self._chats.hear(told)
+
+    @property
+    def chat_traits(self) -> ChatTraits:
+        return self._form.traits
+
+    async def written_chat(self, conversation: Conversation) -> ChatParts:
+        # A template from outside may take a second, and formats are in C.
+        return await asyncio.to_thread(self._form.write, conversation)
 
     def ask(self, queries: Sequence[Query]) -> AsyncGenerator[Fact | Failed]:
         asked = tuple(queries)
@@ -384,9 +396,9 @@ async def open_llama(
             weights=path,
             kernels=settings.kernels,
         )
-        chats = format_of(library(), chosen, loaded.model, vocabulary)
+        form = format_of(library(), chosen, loaded.model, vocabulary)
         owner = _ContextThread(runner, loaded.stop)
-        return LlamaBackend(name, vocabulary, capabilities, owner, opener(chats, loop))
+        return LlamaBackend(name, vocabulary, capabilities, owner, form, opener(form, loop))
 
     opening = asyncio.create_task(asyncio.to_thread(work))
     try:

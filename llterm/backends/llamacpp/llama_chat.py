@@ -12,12 +12,13 @@ from llterm.backends.chat_formats import (
     PLAIN,
     ChatFormat,
     Chosen,
-    Messages,
     TemplateFile,
     own_format,
+    plain_format,
 )
 from llterm.backends.llamacpp.llama_vocabulary import LlamaVocabulary
 from llterm.core.chat_messages import OWN
+from llterm.core.conversation import Conversation, said_in
 from llterm.errors import ModelError
 
 _MARKS = (
@@ -46,7 +47,8 @@ def chat_format(llama: ModuleType, model: Any, vocabulary: LlamaVocabulary) -> C
 
 def likely_format(llama: ModuleType, has: Callable[[bytes], bool]) -> ChatFormat:
     """What a model's special tokens look like, else the plain one; `has` knows them by name."""
-    return named_format(llama, next((name for mark, name in _MARKS if has(mark)), PLAIN))
+    likely = next((name for mark, name in _MARKS if has(mark)), None)
+    return plain_format(known=False) if likely is None else named_format(llama, likely)
 
 
 def format_of(
@@ -68,7 +70,7 @@ def known_format(llama: ModuleType, chosen: str | ChatFormat) -> ChatFormat:
 def named_format(llama: ModuleType, name: str) -> ChatFormat:
     """A format of llama.cpp's, or the plain one. Raises ModelError for a name that is not known."""
     if name == PLAIN:
-        return ChatFormat(PLAIN, None)
+        return plain_format()
     room = 256
     names = (ctypes.c_char_p * room)()
     count = llama.llama_chat_builtin_templates(names, room)
@@ -80,18 +82,22 @@ def named_format(llama: ModuleType, name: str) -> ChatFormat:
             f"Known are {', '.join(known)}.",
             f"Did you mean {near[0]}?" if near else "Correct chat_template in the configuration.",
         )
-    return ChatFormat(name, lambda messages: _built_in(llama, name, messages))
+    return ChatFormat(name, lambda conversation: _built_in(llama, name, conversation))
 
 
-def _built_in(llama: ModuleType, name: str, messages: Messages) -> str:
+def _built_in(llama: ModuleType, name: str, conversation: Conversation) -> str:
+    messages = conversation.messages
+    opened = conversation.ending == "opened"
     chat = (llama.llama_chat_message * len(messages))()
     for slot, message in zip(chat, messages, strict=True):
         slot.role = message["role"].encode()
-        slot.content = message["content"].encode("utf-8", "replace")
+        slot.content = said_in(message).encode("utf-8", "replace")
     room = 0
     while True:
         out = ctypes.create_string_buffer(room + 1)
-        size = llama.llama_chat_apply_template(name.encode(), chat, len(messages), True, out, room)
+        size = llama.llama_chat_apply_template(
+            name.encode(), chat, len(messages), opened, out, room
+        )
         if size < 0:
             raise ModelError(
                 f"The chat format {name} cannot write this chat",

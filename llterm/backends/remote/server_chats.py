@@ -15,6 +15,7 @@ from llterm.backends.remote.dialect import AppliesTemplate, ChatOnly, Dialect, T
 from llterm.backends.remote.server_vocabulary import RemoteVocabulary, is_end
 from llterm.backends.remote.transport import Transport
 from llterm.core.chat_messages import OWN, UNSEEN, Chat, ChatPart, ChatParts
+from llterm.core.conversation import sought_parts
 from llterm.core.tokens import Token
 from llterm.errors import ConfigError
 
@@ -111,7 +112,7 @@ class ServerWrittenChats(DeferredOpener):
             self.name = written_here.name
             return written_here.open(chat)
         if isinstance(opened, str):
-            return tuple(_pieces(_parts(opened, written), self._vocabulary))
+            return tuple(_pieces(sought_parts(opened, written), self._vocabulary))
         return tuple(self._known(opened, written))
 
     def _likely(self) -> ChatFormat:
@@ -124,7 +125,7 @@ class ServerWrittenChats(DeferredOpener):
     def _known(self, tokens: Sequence[Token], written: Sequence[str]) -> Iterator[ChatPart]:
         """The server's tokens, in stretches of people's and of the template's."""
         text = b"".join(token.data for token in tokens).decode("utf-8", "replace")
-        edges = [(len(part.text.encode()), part.written) for part in _parts(text, written)]
+        edges = [(len(part.text.encode()), part.written) for part in sought_parts(text, written)]
         whose: list[tuple[bool, Token]] = []
         at, (until, theirs) = 0, edges.pop(0) if edges else (0, False)
         for token in tokens:
@@ -171,21 +172,6 @@ def _pieces(parts: Iterable[ChatPart], vocabulary: RemoteVocabulary) -> Iterator
     for part in parts:
         data = part.text.encode("utf-8", "replace")
         yield part if part.ids is not None else part._replace(ids=vocabulary.pieces(data))
-
-
-def _parts(text: str, written: Sequence[str]) -> Iterator[ChatPart]:
-    """A chat that somebody else wrote: what people said is looked for in it, in its order."""
-    start = 0
-    for said in written:
-        at = text.find(said, start)
-        if at < 0:
-            continue
-        if at > start:
-            yield ChatPart(text[start:at], False)
-        yield ChatPart(said, True)
-        start = at + len(said)
-    if start < len(text):
-        yield ChatPart(text[start:], False)
 
 
 def _marked(token: Token) -> Token:

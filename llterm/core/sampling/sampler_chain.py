@@ -88,9 +88,17 @@ class DrawnText:
 class Chain:
     """How the tokens of one vocabulary are drawn. Made by `Chains`."""
 
-    def __init__(self, sampling: Sampling, whose: ChainVocabulary, tokens: TokensOf) -> None:
-        """`tokens`: those of every text in `texts_of(sampling)`."""
+    def __init__(
+        self,
+        sampling: Sampling,
+        whose: ChainVocabulary,
+        tokens: TokensOf,
+        spoken: frozenset[int] = frozenset(),
+    ) -> None:
+        """`tokens`: those of every text in `texts_of(sampling)`; `spoken`: special tokens that may
+        be drawn."""
         self.sampling = sampling
+        self.spoken = spoken
         self.settings = replace(
             sampling.settings, logit_bias=_biases(sampling, whose.vocabulary, tokens)
         )
@@ -108,6 +116,7 @@ class Chain:
             and not sampling.bans
             and not sampling.ideal_length
             and not len(self._never)
+            and not spoken
         )
         """Whether at every place it bars special tokens alone, and leaves all others or the best
         of them."""
@@ -201,9 +210,9 @@ class Chain:
         is whole."""
         bans = self.sampling.bans
         barred = self._whose.barred(bans, at, _NONE) if bans else ()
-        if not barred and not len(self._never):
+        if not barred and not len(self._never) and not self.spoken:
             return self._whose.mute_ids
-        bits = self._whose.mute(_NONE).copy()
+        bits = self._mute(_NONE).copy()
         for bar in barred:
             bits |= bar.ids
         bits[self._never] = True
@@ -237,11 +246,19 @@ class Chain:
 
     def _stages(self, at: Situation, listed: Ids) -> list[tuple[str, Stage]]:
         whose = self._whose
-        mute = whose.mute(listed)
+        mute = self._mute(listed)
         stages = [("special", barring(mute))] if mute.any() else []
         barred = whose.barred(self.sampling.bans, at, listed)
         stages += [(one.said, barring(one.ids)) for one in barred]
         return stages + self._pull(at, listed)
+
+    def _mute(self, listed: Ids) -> Bits:
+        """Which ids are special, and neither ends nor spoken."""
+        bits = self._whose.mute(listed)
+        if self.spoken:
+            bits = bits.copy()
+            bits[[id for id in self.spoken if id < len(bits)]] = False
+        return bits
 
     def _pull(self, at: Situation, listed: Ids) -> list[tuple[str, Stage]]:
         if not self.sampling.ideal_length:
@@ -351,35 +368,36 @@ class Chains:
         self._whose: ChainVocabulary | None = None
         self._chain: Chain | None = None
 
-    def known(self, sampling: Sampling) -> Chain | None:
+    def known(self, sampling: Sampling, spoken: frozenset[int] = frozenset()) -> Chain | None:
         """The chain of this sampling, the same object when it is asked for again; None where its
-        words' tokens have to be asked for (`told`)."""
-        if not self._is_of(sampling):
+        words' tokens have to be asked for (`told`). `spoken`: special tokens that may be drawn."""
+        if not self._is_of(sampling, spoken):
             tokens: dict[bytes, Tail] = {}
             for text in texts_of(sampling):
                 known = self.vocabulary.known_tokens(text)
                 if known is None:
                     return None
                 tokens[text] = known
-            self._chain = self._made(sampling, tokens)
+            self._chain = self._made(sampling, tokens, spoken)
         return self._chain
 
-    async def told(self, sampling: Sampling) -> Chain:
+    async def told(self, sampling: Sampling, spoken: frozenset[int] = frozenset()) -> Chain:
         """The same; asks for the tokens. Raises LltermError where they cannot be told."""
-        if self._chain is None or not self._is_of(sampling):
+        if self._chain is None or not self._is_of(sampling, spoken):
             texts = texts_of(sampling)
             tokens = {text: await self.vocabulary.tokenize(text) for text in texts}
-            self._chain = await asyncio.to_thread(self._made, sampling, tokens)
+            self._chain = await asyncio.to_thread(self._made, sampling, tokens, spoken)
         return self._chain
 
-    def _is_of(self, sampling: Sampling) -> bool:
-        return self._chain is not None and self._chain.sampling == sampling
+    def _is_of(self, sampling: Sampling, spoken: frozenset[int]) -> bool:
+        chain = self._chain
+        return chain is not None and (chain.sampling, chain.spoken) == (sampling, spoken)
 
-    def _made(self, sampling: Sampling, tokens: TokensOf) -> Chain:
+    def _made(self, sampling: Sampling, tokens: TokensOf, spoken: frozenset[int]) -> Chain:
         if self._whose is None:
             self._whose = ChainVocabulary(self.vocabulary)
         self._whose.prepare(sampling, tokens)
-        return Chain(sampling, self._whose, tokens)
+        return Chain(sampling, self._whose, tokens, spoken)
 
 
 def barring(bits: Bits) -> Stage:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 from urllib.parse import urlencode
 
-from llterm.backends.chat_formats import PLAIN, ChatFormat, own_format
+from llterm.backends.chat_formats import ChatFormat, own_format, plain_format
 from llterm.backends.remote.answer import LARGEST, AnswerValue
 from llterm.backends.remote.dialect import KnownServer
 from llterm.backends.remote.discovery import Discovery, positive_number
@@ -138,7 +138,7 @@ class LlamaDialect(KnownServer):
         # For a model without a template the server tells ChatML's, which such a model never saw.
         borrowed = CHATML in self.template and bool(special) and CHATML.encode() not in special
         if not self.template or borrowed:
-            return ChatFormat(PLAIN, None)
+            return plain_format(known=False)
         return own_format(self.template, self.begin, self.eos)
 
     async def tokenize(self, transport: Transport, text: str) -> Sequence[Token]:
