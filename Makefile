@@ -1,7 +1,8 @@
 # make weave   set up on first use, then weave with the bundled model
 # make test    set up on first use, then every check and test
 # make check   format, lint, types, layers and generated files only
-# make soak   fuzzing, kills and bursts: some minutes; LLTERM_SOAK=10 for ten times as many, new ones
+# make soak   fuzzing, kills and bursts: some minutes; LLTERM_SOAK=10 for ten times as many, new ones (also of
+#   sequences: LLTERM_SOAK=10 .venv/bin/pytest tests/session)
 # make test-gradients   what needs the extra llterm[gradients], in .venv-gradients
 # make test-servers   against two real servers, llama.cpp's and llama-cpp-python's, in .venv-servers
 # make test-clients   llterm serve judged by OpenAI's own client, in .venv-clients

@@ -18,9 +18,10 @@ from llterm.core.weave_settings import WeaveSettings
 from llterm.errors import UsageError
 from llterm.session.document import Document
 from tests.helpers.document_edits import OPERATIONS, check, model_run, perform, state
+from tests.helpers.soak_rounds import rounds
 
 
-@settings(max_examples=1000)
+@settings(max_examples=rounds(250))
 @given(operations=OPERATIONS)
 def test_undone_gives_the_first_state_and_redone_the_last(
     operations: list[tuple[object, ...]],
@@ -43,7 +44,7 @@ def test_undone_gives_the_first_state_and_redone_the_last(
     assert state(document) == last
 
 
-@settings(max_examples=60)
+@settings(max_examples=rounds(60))
 @given(operations=OPERATIONS, cut=st.integers(0, 25))
 def test_a_restart_changes_nothing(operations: list[tuple[object, ...]], cut: int) -> None:
     with TemporaryDirectory() as folder:
@@ -66,7 +67,7 @@ def test_a_restart_changes_nothing(operations: list[tuple[object, ...]], cut: in
         document.close()
 
 
-@settings(max_examples=80)
+@settings(max_examples=rounds(80))
 @given(operations=OPERATIONS)
 def test_an_accepted_text_is_always_somewhere(operations: list[tuple[object, ...]]) -> None:
     """In the tree, or one redo away: also after new work on top of an undo."""
@@ -86,7 +87,7 @@ def test_an_accepted_text_is_always_somewhere(operations: list[tuple[object, ...
         assert present == accepted
 
 
-@settings(max_examples=500)
+@settings(max_examples=rounds(150))
 @given(operations=OPERATIONS)
 def test_each_undo_and_redo_is_one_step_exactly(operations: list[tuple[object, ...]]) -> None:
     document = Document.scratch(b"Once upon a time.")

@@ -17,6 +17,7 @@ from llterm.formats.exports import ExportOptions
 from llterm.session.document import Document
 from tests.helpers.document_edits import check, model_run
 from tests.helpers.exports import export
+from tests.helpers.soak_rounds import rounds
 from tests.helpers.tree_commands import (
     OPERATIONS,
     Operation,
@@ -27,7 +28,7 @@ from tests.helpers.tree_commands import (
 )
 
 
-@settings(max_examples=1500)
+@settings(max_examples=rounds(300))
 @given(operations=OPERATIONS)
 def test_undone_gives_the_first_state_and_redone_the_last(operations: list[Operation]) -> None:
     document = grown()
@@ -46,7 +47,7 @@ def test_undone_gives_the_first_state_and_redone_the_last(operations: list[Opera
     assert state(document) == last
 
 
-@settings(max_examples=250)
+@settings(max_examples=rounds(60))
 @given(operations=OPERATIONS)
 def test_a_restart_changes_nothing(operations: list[Operation]) -> None:
     with TemporaryDirectory() as folder:
@@ -71,7 +72,7 @@ def test_a_restart_changes_nothing(operations: list[Operation]) -> None:
         document.close()
 
 
-@settings(max_examples=1000)
+@settings(max_examples=rounds(200))
 @given(operations=OPERATIONS)
 def test_a_models_text_is_never_lost(operations: list[Operation]) -> None:
     """It is in the tree, in the bin, or one undo or redo away."""
@@ -87,7 +88,7 @@ def models(document: Document, pieces: Iterable[int]) -> set[int]:
     return {one for one in pieces if document.loom.pieces[one].ids is not None}
 
 
-@settings(max_examples=1000)
+@settings(max_examples=rounds(200))
 @given(operations=OPERATIONS, back=st.integers(1, 9), text=st.sampled_from(["!", " new"]))
 def test_new_work_after_undos_keeps_the_story_and_every_undone_text(
     operations: list[Operation], back: int, text: str
