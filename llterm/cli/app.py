@@ -260,6 +260,27 @@ def serve_command(**flags: object) -> None:
     raise typer.Exit(serve(flags))
 
 
+@app.command("batch")
+@options.with_flags({"model": options.Model}, options.BATCH, options.RECORDING, options.SAMPLING)
+def batch_command(
+    file: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="IN.jsonl|-", help="Requests, as OpenAI's batches have them; - reads them."
+        ),
+    ] = None,
+    **flags: object,
+) -> None:
+    """Answer many requests, or fill a template with many rows, and keep each result as it ends.
+
+    Whatever stops it, the same command goes on where it was, and comes to the same texts. Results
+    are found by custom_id; what fails is in OUT.errors.jsonl. docs/batch.md has examples.
+    """
+    from llterm.cli.batch import batch
+
+    raise typer.Exit(batch({"file": file, **flags}))
+
+
 @app.command("export")
 def export_command(
     loom: Annotated[Path, typer.Argument(metavar="FILE.loom", help="The loom.")],

@@ -246,6 +246,63 @@ SERVE: Flags = {
     "config": ConfigPath,
 }
 
+_SLOTS = tuple(setting(f"serve.{name}") for name in ("slot_context", "cache_memory"))
+BATCH: Flags = {
+    "output": _flag(
+        Path, "-o", "--output", metavar="OUT.jsonl", help="The results, a line each as it ends."
+    ),
+    "template": _flag(
+        Path, metavar="FILE", help="A text with places for columns, {name}, in place of requests."
+    ),
+    "rows": _flag(
+        Path, metavar="FILE.csv|FILE.jsonl|-", help="The rows that --template is filled with."
+    ),
+    "number": _flag(
+        int, "-n", "--number", min=1, max=100_000, help="Texts of each row (default 1)."
+    ),
+    "chat": _flag(
+        bool, "--chat", help="The template is what you say to the model, which replies."
+    ),
+    "system": _flag(
+        str, help="How the model is to behave, with columns too (implies --chat)."
+    ),
+    "tokens": _flag(
+        int, min=1, max=1_000_000,
+        help="Most tokens of each text, where a request does not say (default 256 with "
+        "--template, else 16 as OpenAI has it).",
+    ),
+    "stop": _flag(list[str], help="A text that ends each; may be given many times."),
+    "logprobs": _flag(
+        int, min=0, max=100, help="Tell each token's logprob, and so many candidates."
+    ),
+    "limit": _flag(int, min=1, help="Only the first so many rows."),
+    "dry_run": _flag(
+        bool, "--dry-run", help="Write nothing: tell rows, tokens and time, by ten of the rows."
+    ),
+    "most_failures": _flag(
+        int, "--max-failures", min=0, help="Stop where more rows fail (default: never)."
+    ),
+    "accept_changes": _flag(
+        bool, "--accept-changes",
+        help="Go on though model, settings or input are not those that OUT was begun with.",
+    ),
+    "drop_duplicates": _flag(
+        Literal["exact", "near"],
+        help="Move results that say what another one says into OUT.duplicates.jsonl.",
+    ),
+    "token_view": _flag(
+        Path, metavar="FILE.html", help="A page of the texts, each token by its probability."
+    ),
+    **CONSTRAINT,
+    **_settings("models", _OF_MODELS),
+    "parallel": _flag(
+        int, min=1, max=1024,
+        help="Rows drawn at once (default 16); of a server, requests in flight.",
+    ),
+    **_settings("serve", _SLOTS),
+    "config": ConfigPath,
+}  # fmt: skip
+
 Attribution = Annotated[
     Method | None,
     typer.Option("--attribution", help="Rather show what led to one token, by this method."),
