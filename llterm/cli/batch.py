@@ -25,16 +25,18 @@ from llterm.event_loop import run_coroutine
 from llterm.formats.request_lines import RequestLines
 from llterm.formats.row_lines import RowFile, json_object
 from llterm.formats.template_rows import RowTable, TemplateRows
-from llterm.jobs.batch import BatchOptions, BatchProgress
+from llterm.jobs.batch import BatchOptions, BatchProgress, BatchResult
 from llterm.jobs.batch import batch as batch_job
 from llterm.jobs.batch_models import SlotOptions
-from llterm.jobs.batch_output import BatchFiles
+from llterm.jobs.batch_output import BatchFiles, result_lines
+from llterm.jobs.batch_trial import try_batch
 from llterm.jobs.inputs import read_text
 from llterm.jobs.request import Request
-from llterm.output import ProgressLine, say
+from llterm.output import ProgressLine, put, say
 from llterm.regular_file import open_file
 from llterm.reports import batch_text
 from llterm.reports.batch_json import result_line
+from llterm.whole_file import write_whole
 
 if TYPE_CHECKING:
     from llterm.core.batch_row import BatchInput
@@ -53,6 +55,11 @@ def batch(values: Values) -> int:
     request, options = _asked(values)
     with _rows(values) as rows, ProgressLine() as line:
         how = request, rows, options, _answering(request.config, options)
+        if values["dry_run"]:
+            trial = run_coroutine(try_batch(*how, line))
+            line.clear()
+            put(batch_text.forecast(trial))
+            return 1 if len(trial.failures) == trial.tried else 0
         watch = _Watch(line)
         try:
             result = run_coroutine(batch_job(*how, result_line, line, watch.show))
@@ -62,8 +69,22 @@ def batch(values: Values) -> int:
                 say(batch_text.stopped(watch.progress))
             raise
         line.clear()
+        if values["token_view"] is not None:
+            _write_page(values["token_view"], result)
     say(batch_text.summary(result))
     return 1 if result.progress.failed else 0
+
+
+def _write_page(path: Path, result: BatchResult) -> None:
+    from llterm.reports.batch_html import token_page
+
+    lines = (line.result for line in result_lines(result.files.results))
+    try:
+        write_whole(path, token_page(lines, result.model).encode())
+    except OSError as error:
+        raise LltermError(
+            f"{path} cannot be written", f"{reason(error)}.", "The results are kept."
+        ) from error
 
 
 @dataclass(slots=True)
@@ -104,13 +125,15 @@ def _asked(values: Values) -> tuple[Request, BatchOptions]:
         context=config.serve.slot_context,
         memory=None if memory is None else memory << 20,
     )
-    if values["output"] is None:
+    if str(values["output"] or "-") == "-" and not values["dry_run"]:
         raise UsageError(
-            "There is no place for the results", "", "Name a file for them with -o OUT.jsonl."
+            "There is no place for the results",
+            "They go to a file, so that the same command can go on.",
+            "Name it with -o OUT.jsonl.",
         )
     shown = values["token_view"] is not None
     options = BatchOptions(
-        files=BatchFiles(values["output"]),
+        files=BatchFiles(values["output"] or Path()),
         defaults=_defaults(values, config),
         logprobs=VIEWED if shown and values["logprobs"] is None else values["logprobs"],
         seed=checked(typed).get("seed"),
@@ -190,11 +213,12 @@ def _rows(values: Values) -> Iterator[BatchInput]:
             "Both a file and --template are given",
             "", "A batch is a file of requests, or a template with rows.",
         )  # fmt: skip
-    text = read_text(template).decode("utf-8", "replace")
+    # Editors end a file with a line break, which is none of the text's.
+    text = read_text(template).decode("utf-8", "replace").removesuffix("\n")
     system = as_text(values["system"])
     with _opened(table) as source:
         yield TemplateRows(
-            RowTable(RowFile(source, _name(table)), "csv" if table.suffix == ".csv" else "jsonl"),
+            RowTable(RowFile(source, _name(table))),
             RowTemplate.parse(text, template.name),
             values["number"] or 1,
             chat,

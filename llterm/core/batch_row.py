@@ -26,8 +26,8 @@ class BatchRow:
     body: Mapping[str, Any]
     columns: Mapping[str, Any] | None = None
     """Of a template's table; None where the request itself was given."""
-    sample: int = 0
-    """Of several texts of one row of a table, which one."""
+    sample: int = 1
+    """Of several texts of one row of a table, which one, from 1."""
 
     @property
     def beginning(self) -> bytes:
@@ -49,7 +49,7 @@ class RowPlace(NamedTuple):
     """Of its first byte."""
     number: int
     """Of the row, from 1."""
-    sample: int = 0
+    sample: int = 1
 
 
 class BatchInput(Protocol):

@@ -78,7 +78,8 @@ def _signature(words: Sequence[str]) -> NDArray[np.uint32]:
     hashes = np.fromiter(threes, np.uint64, len(threes))
     # Multiply, add, shift (Dietzfelbinger 1996): numbers wrap around at 64 bits.
     mixed = (hashes[:, None] * _FACTORS + _OFFSETS) >> np.uint64(32)
-    return mixed.min(axis=0).astype(np.uint32)
+    least: NDArray[np.uint32] = mixed.min(axis=0).astype(np.uint32)
+    return least
 
 
 def _shared(band: NDArray[np.uint32]) -> NDArray[np.int64]:

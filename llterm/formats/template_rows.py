@@ -9,7 +9,7 @@ import csv
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from llterm.core.batch_row import CHATS, COMPLETIONS, BatchRow, RowPlace
 from llterm.core.row_template import RowTemplate
@@ -20,20 +20,20 @@ ID = "custom_id"
 """A column that names the rows; without it their numbers do."""
 _HINT = "Rows are CSV with a line of names, or a JSON object a line."
 Columns = Mapping[str, Any]
-TableKind = Literal["csv", "jsonl"]
 
 
 class RowTable:
     """The rows of a table, one at a time."""
 
-    def __init__(self, file: RowFile, kind: TableKind) -> None:
+    def __init__(self, file: RowFile) -> None:
         self.file = file
-        self.kind = kind
+        self._objects = next((line[:1] == "{" for _, line in file.lines() if line.strip()), False)
+        """It is JSON: no column's name begins so."""
         self._header: list[str] | None = None
 
     def walk(self) -> Iterator[tuple[RowPlace, Columns]]:
         """Every row, in order. Raises UsageError for one that cannot be read."""
-        if self.kind == "csv":
+        if not self._objects:
             yield from self._csv_rows()
             return
         for number, (offset, line) in enumerate(self.file.lines(), 1):
@@ -42,7 +42,7 @@ class RowTable:
 
     def row(self, place: RowPlace) -> Columns:
         """The row at a place that `walk` named."""
-        if self.kind == "jsonl":
+        if self._objects:
             return self._object(self.file.line(place.offset), place.number)
         lines = (line for _, line in self.file.lines(place.offset))
         return self._record(next(_records(lines)), place.number)
@@ -68,13 +68,13 @@ class RowTable:
             try:
                 fields = next(records, None)
             except csv.Error as error:
-                raise self.file.wrong(number + 1, f"{error}.", _HINT) from error
+                raise self._wrong(number + 1, f"{error}.") from error
             if fields is None:
                 break
-            number += 1
             if self._header is None:
                 self._header = self._names(fields)
             elif fields:
+                number += 1
                 yield RowPlace(begins[0], number), self._record(fields, number)
         if self._header is None:
             raise UsageError(f"{self.file.name} is empty", "", _HINT)
@@ -89,12 +89,12 @@ class RowTable:
     def _record(self, fields: list[str], number: int) -> Columns:
         assert self._header is not None
         if len(fields) != len(self._header):
-            raise UsageError(
-                f"Row {number:,} of {self.file.name} cannot be taken",
-                f"It has {len(fields)} fields, and there are {len(self._header)} columns.",
-                _HINT,
-            )
+            cause = f"It has {len(fields)} fields, and there are {len(self._header)} columns."
+            raise self._wrong(number, cause)
         return dict(zip(self._header, fields, strict=True))
+
+    def _wrong(self, number: int, cause: str) -> UsageError:
+        return UsageError(f"Row {number:,} of {self.file.name} cannot be taken", cause, _HINT)
 
 
 def _records(lines: Iterator[str]) -> Iterator[list[str]]:
@@ -126,7 +126,7 @@ class TemplateRows:
         for place, columns in self.table.walk():
             for template in filter(None, (self.template, self.system)):
                 template.check(list(columns))
-            for sample in range(self.count):
+            for sample in range(1, self.count + 1):
                 at = place._replace(sample=sample)
                 yield at, self._row(at, columns)
 
@@ -144,6 +144,6 @@ class TemplateRows:
             body = {"messages": messages}
         else:
             body = {"prompt": text}
-        custom_id = name if self.count == 1 else f"{name}-{place.sample + 1}"
+        custom_id = name if self.count == 1 else f"{name}-{place.sample}"
         url = CHATS if self.chat else COMPLETIONS
         return BatchRow(custom_id, url, body, columns, place.sample)

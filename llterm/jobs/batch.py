@@ -169,7 +169,11 @@ async def planned(rows: BatchInput, limit: int | None, listener: Listener) -> Ba
 def _from_thread(say: Callable[[str], None]) -> Callable[[str], None]:
     """The same for another thread than the one that listens."""
     loop = asyncio.get_running_loop()
-    return lambda text: loop.call_soon_threadsafe(say, text) and None
+
+    def told(text: str) -> None:
+        loop.call_soon_threadsafe(say, text)
+
+    return told
 
 
 def body_of(row: BatchRow, options: BatchOptions, seed: int) -> tuple[Body, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
@@ -13,6 +14,7 @@ from llterm.engine.generation import Generator
 from llterm.errors import LltermError
 
 Body = Mapping[str, Any]
+_BYTES = "bytes:"
 
 
 class RowRefused(LltermError):
@@ -32,6 +34,14 @@ class ChoiceToken(NamedTuple):
     logprob: float
     top: Mapping[str, float]
     """Candidates by text."""
+
+    @property
+    def data(self) -> bytes:
+        """Its bytes; those that are no text are spelled `bytes:\\xf0\\x9f`."""
+        spelled = self.text.removeprefix(_BYTES)
+        if spelled == self.text or not re.fullmatch(r"(\\x[0-9a-f]{2})+", spelled):
+            return self.text.encode()
+        return bytes.fromhex(spelled.replace("\\x", ""))
 
 
 @dataclass(frozen=True, slots=True)

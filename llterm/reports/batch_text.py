@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from llterm.jobs.batch import BatchProgress, BatchResult
+from llterm.jobs.batch_trial import BatchTrial
 from llterm.number_format import count_of
 
 
@@ -58,3 +59,17 @@ def duration(seconds: float) -> str:
         return f"{seconds:,.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 100 else f"{minutes // 60:,} h {minutes % 60} min"
+
+
+def forecast(trial: BatchTrial) -> str:
+    """What all rows would take."""
+    lines = [
+        f"{trial.model}: {count_of(trial.rows, 'row')}; by {trial.tried:,} of them about "
+        f"{trial.prompt_tokens:,.0f} tokens of prompt and {trial.tokens:,.0f} drawn each, "
+        f"{trial.prompt_tokens * trial.rows:,.0f} and {trial.tokens * trial.rows:,.0f} in all, "
+        f"{duration(trial.seconds_of_all)} at the most"
+    ]
+    if trial.failures:
+        failed = len(trial.failures)
+        lines.append(f"{failed:,} of the {trial.tried:,} failed: {trial.failures[0].title}")
+    return "\n".join(lines)

@@ -18,6 +18,8 @@ from llterm.serve.request_rules import RequestRules
 from llterm.serve.served_models import ServedModel
 from llterm.serve.text_completions import complete, plan_completion
 
+_CACHED = ("prompt_tokens_details",)
+
 
 class BodyAnswers:
     """Reads bodies as `llterm serve` does, and draws them."""
@@ -54,6 +56,9 @@ class BodyAnswers:
         plan = await plan_completion(read, self._model, self._rules, "")
         answer = await complete(plan)
         choices = choices_of(answer, echo=bool(body.get("echo")))
+        # What was cached hangs on the rows before; the answer does not.
+        counts = {name: count for name, count in answer["usage"].items() if name not in _CACHED}
+        answer = {**answer, "usage": counts}
         if body.get("logprobs") is None:
             bare = [{**choice, "logprobs": None} for choice in answer["choices"]]
             answer = {**answer, "choices": bare}
