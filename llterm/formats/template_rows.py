@@ -63,6 +63,7 @@ class RowTable:
                 yield line
 
         records, number = _records(lines()), 0
+        self._header = None
         while True:
             begins.clear()
             try:

@@ -24,6 +24,7 @@ LEAST: Mapping[str, Values] = {
     "score": {**_MODEL, "prompt": "The old"},
     # It serves until it is told to end, unless it cannot: that is said.
     "serve": {"model": ["scripted"], "port": 0, "alias": ["other=gone"]},
+    "batch": {**_MODEL, "file": "requests.jsonl", "output": "results.jsonl", "seed": 1},
     "export": {"loom": "a.loom"},
     "import": {"file": "a.txt"},
     "keys": {},
@@ -52,6 +53,11 @@ INSTEAD: Mapping[tuple[str, str], Values] = {
     ("mix", "require"): {"mode": "reference"},
     ("mix", "reference"): {"mode": "reference"},
     ("doctor", "target"): {"model": None},
+    ("batch", "template"): {"file": None, "rows": "rows.csv"},
+    ("batch", "rows"): {"file": None, "template": "a.txt"},
+    ("batch", "system"): {"file": None, "template": "a.txt", "rows": "rows.csv"},
+    ("batch", "replay"): {"model": None},
+    ("batch", "record"): {"model": _NOWHERE},
 }
 """What a parameter does not go with, or needs: values of others while it is given."""
 
@@ -127,6 +133,8 @@ def furnish(home: Path) -> None:
     from llterm.session.document import Document
 
     (home / "a.txt").write_text("Once upon a time")
+    (home / "requests.jsonl").write_text('{"prompt": "The old", "max_tokens": 2}\n')
+    (home / "rows.csv").write_text("animal\ncat\n")
     (home / "a.gguf").write_bytes(b"GGUF")
     Document.create(home / "a.loom", b"Once upon a time").close()
     (home / "trusted").mkdir()
