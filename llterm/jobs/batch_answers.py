@@ -35,13 +35,7 @@ class ChoiceToken(NamedTuple):
     top: Mapping[str, float]
     """Candidates by text."""
 
-    @property
-    def data(self) -> bytes:
-        """Its bytes; those that are no text are spelled `bytes:\\xf0\\x9f`."""
-        spelled = self.text.removeprefix(_BYTES)
-        if spelled == self.text or not re.fullmatch(r"(\\x[0-9a-f]{2})+", spelled):
-            return self.text.encode()
-        return bytes.fromhex(spelled.replace("\\x", ""))
+    data: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,10 +121,23 @@ def _legacy(logprobs: Body) -> Iterator[ChoiceToken]:
     texts, values = logprobs["tokens"], logprobs["token_logprobs"]
     tops = logprobs.get("top_logprobs") or [None] * len(texts)
     for text, value, top in zip(texts, values, tops, strict=True):
-        yield ChoiceToken(str(text), float(value), {k: float(v) for k, v in (top or {}).items()})
+        listed = {name: float(each) for name, each in (top or {}).items()}
+        yield ChoiceToken(str(text), float(value), listed, _spelled(str(text)))
+
+
+def _spelled(text: str) -> bytes:
+    """The bytes of a token; those that are no text are spelled `bytes:\\xf0\\x9f`."""
+    spelled = text.removeprefix(_BYTES)
+    if spelled == text or not re.fullmatch(r"(\\x[0-9a-f]{2})+", spelled):
+        return text.encode()
+    return bytes.fromhex(spelled.replace("\\x", ""))
 
 
 def _contents(logprobs: Body) -> Iterator[ChoiceToken]:
     for entry in logprobs["content"]:
+        text = str(entry["token"])
         top = {each["token"]: float(each["logprob"]) for each in entry.get("top_logprobs") or ()}
-        yield ChoiceToken(str(entry["token"]), float(entry["logprob"]), top)
+        data = entry.get("bytes")
+        yield ChoiceToken(
+            text, float(entry["logprob"]), top, text.encode() if data is None else bytes(data)
+        )
