@@ -1,8 +1,9 @@
-"""`llterm batch` against llama.cpp's own server with as many requests in flight, on the same file.
+"""`llterm batch` against llama.cpp's own server with 16 requests in flight, on the same file.
 
-The same rows, sampler and decode thread; the better of the server's two settings counts: four slots
-in one pool, as by default, and a slot for each request. The sides take turns, part by part. Models
-are open before either begins. `LLTERM_BENCH_ROWS` sets another number of rows.
+The same rows, sampler and decode thread, llterm at its defaults otherwise; the better of the
+server's two settings counts: four slots in one pool, as by default, and a slot for each request.
+The sides take turns, part by part. Models are open before either begins. `LLTERM_BENCH_ROWS` sets another
+number of rows.
 """
 
 from __future__ import annotations
@@ -125,15 +126,15 @@ async def _ask(side: _Side, address: tuple[str, int], pid: int, prompts: Prompts
 
 
 async def _batch(side: _Side, file: Path, prompts: Prompts) -> None:
-    def answering(generator: Generator, backend: Backend) -> RowAnswers:
-        return BodyAnswers(generator, backend, RequestRules(), FLIGHT)
+    def answering(generator: Generator, backend: Backend, parallel: int) -> RowAnswers:
+        return BodyAnswers(generator, backend, RequestRules(), parallel)
 
     body = {"max_tokens": TOKENS, "ignore_eos": True, "temperature": 0.8}
     began: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
         source, output = Path(folder) / "in.jsonl", Path(folder) / "out.jsonl"
         source.write_text("".join(json.dumps({"prompt": each, **body}) + "\n" for each in prompts))
-        options = BatchOptions(BatchFiles(output), seed=1, slots=SlotOptions(FLIGHT, CELLS))
+        options = BatchOptions(BatchFiles(output), seed=1, slots=SlotOptions(context=CELLS))
         request = Request(Config(), (str(file),), overrides={"threads": THREADS})
         with source.open("rb") as lines:
             rows = RequestLines(RowFile(lines, source.name))

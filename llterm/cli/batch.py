@@ -54,7 +54,7 @@ def batch(values: Values) -> int:
     """Answer what is asked, from a command's parameters. Returns the exit code."""
     request, options = _asked(values)
     with _rows(values) as rows, ProgressLine() as line:
-        how = request, rows, options, _answering(request.config, options)
+        how = request, rows, options, _answering(request.config)
         if values["dry_run"]:
             trial = run_coroutine(try_batch(*how, line))
             line.clear()
@@ -100,15 +100,15 @@ class _Watch:
             self.line.say(batch_text.progress_line(progress))
 
 
-def _answering(config: Config, options: BatchOptions) -> Answering:
+def _answering(config: Config) -> Answering:
     """What reads bodies and draws them, with a model in this process."""
 
-    def answers(generator: Generator, backend: Backend) -> RowAnswers:
+    def answers(generator: Generator, backend: Backend, parallel: int) -> RowAnswers:
         from llterm.serve.batch_bodies import BodyAnswers
         from llterm.serve.request_rules import RequestRules
 
         rules = RequestRules(presets=config.presets)
-        return BodyAnswers(generator, backend, rules, options.slots.parallel)
+        return BodyAnswers(generator, backend, rules, parallel)
 
     return answers
 
@@ -121,7 +121,7 @@ def _asked(values: Values) -> tuple[Request, BatchOptions]:
     request = Request(config=config, models=(config.model,), overrides=model_flags(values))
     memory = config.serve.cache_memory
     slots = SlotOptions(
-        parallel=values["parallel"] or config.serve.parallel,
+        parallel=values["parallel"],
         context=config.serve.slot_context,
         memory=None if memory is None else memory << 20,
     )

@@ -297,7 +297,8 @@ BATCH: Flags = {
     **_settings("models", _OF_MODELS),
     "parallel": _flag(
         int, min=1, max=1024,
-        help="Rows drawn at once (default 16); of a server, requests in flight.",
+        help="Rows drawn at once (default 64, 16 or 4, as memory has room); of a server, "
+        "requests in flight.",
     ),
     **_settings("serve", _SLOTS),
     "config": ConfigPath,

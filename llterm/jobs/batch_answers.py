@@ -77,8 +77,8 @@ class RowAnswers(Protocol):
         LltermError is the end of them all."""
 
 
-Answering = Callable[[Generator, Backend], RowAnswers]
-"""Who answers bodies with a model in this process."""
+Answering = Callable[[Generator, Backend, int], RowAnswers]
+"""Who answers bodies with a model in this process, which draws so many texts at once."""
 
 
 def choices_of(answer: Body, *, echo: bool = False) -> list[AnsweredChoice]:

@@ -84,7 +84,7 @@ async def run_batch(
 ) -> BatchResult:
     """A batch of a file's requests, or of these rows, in this process."""
 
-    def answering(generator: Generator, backend: Backend) -> RowAnswers:
+    def answering(generator: Generator, backend: Backend, parallel: int) -> RowAnswers:
         return BodyAnswers(generator, backend, RequestRules(), parallel)
 
     given = replace(
