@@ -2,8 +2,8 @@
 
 The same rows, sampler and decode thread, llterm at its defaults otherwise; the better of the
 server's two settings counts: four slots in one pool, as by default, and a slot for each request.
-The sides take turns, part by part. Models are open before either begins. `LLTERM_BENCH_ROWS` sets another
-number of rows.
+The sides take turns, part by part. Models are open before either begins.
+`LLTERM_BENCH_ROWS` sets another number of rows.
 """
 
 from __future__ import annotations

@@ -55,7 +55,8 @@ class RequestLines:
 def request_of(line: Mapping[str, Any], number: int) -> BatchRow:
     """The request of a line, which is named by its number where it has no id. Raises ValueError."""
     whole = "body" in line
-    body = line.get("body") if whole else line
+    custom_id = line.get("custom_id")
+    body = line.get("body") if whole else {k: v for k, v in line.items() if k != "custom_id"}
     if whole and (other := set(line) - _FIELDS):
         raise ValueError(f"{label_text(sorted(other)[0])} is no field of it")
     if not isinstance(body, dict):
@@ -68,7 +69,6 @@ def request_of(line: Mapping[str, Any], number: int) -> BatchRow:
         raise ValueError(f"{label_text(str(url))} is not answered here")
     if whole and str(line.get("method") or "POST").upper() != "POST":
         raise ValueError("its method is not POST")
-    custom_id = line.get("custom_id") if whole else None
     custom_id = f"line-{number}" if custom_id is None else custom_id
     if not isinstance(custom_id, str) or not 0 < len(custom_id) <= LONGEST_ID:
         raise ValueError(f"its custom_id is no text of 1 to {LONGEST_ID} characters")

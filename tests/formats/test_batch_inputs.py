@@ -47,13 +47,14 @@ def test_a_line_is_a_whole_request_one_without_an_address_or_a_body_alone() -> N
         '\ufeff{"custom_id":"a","method":"POST","url":"/v1/completions","body":{"prompt":"x"}}\n'
         "\n"
         '{"custom_id": "b", "body": {"messages": []}}\n'
-        '{"prompt": [1, 2]}'
+        '{"prompt": [1, 2]}\n'
+        '{"custom_id": "d", "prompt": ""}'
     )
     read = [row for _, row in rows.walk()]
     assert [(row.custom_id, row.url) for row in read] == [
-        ("a", COMPLETIONS), ("b", CHATS), ("line-4", COMPLETIONS)
+        ("a", COMPLETIONS), ("b", CHATS), ("line-4", COMPLETIONS), ("d", COMPLETIONS)
     ]  # fmt: skip
-    assert read[2].body == {"prompt": [1, 2]}
+    assert [row.body for row in read[2:]] == [{"prompt": [1, 2]}, {"prompt": ""}]
     assert_read_again(rows)
 
 

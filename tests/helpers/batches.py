@@ -66,9 +66,12 @@ def results(path: Path) -> dict[str, dict[str, Any]]:
 
 def texts(path: Path) -> dict[str, str]:
     """The first text of each result by id."""
+    choices = {
+        name: result["response"]["body"]["choices"][0] for name, result in results(path).items()
+    }
     return {
-        name: result["response"]["body"]["choices"][0]["text"]
-        for name, result in results(path).items()
+        name: choice["text"] if "text" in choice else choice["message"]["content"]
+        for name, choice in choices.items()
     }
 
 

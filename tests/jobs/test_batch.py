@@ -220,18 +220,26 @@ async def test_what_is_there_of_others_is_kept(tmp_path: Path) -> None:
 async def test_a_server_is_handed_the_bodies_and_says_the_same(tmp_path: Path) -> None:
     lines = requests(8)
     lines[5]["body"]["max_tokens"] = -1
+    said = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "A tale!"}]
+    lines[6]["body"] = {"messages": said, "max_tokens": 5}
     source = write_lines(tmp_path / "in.jsonl", lines)
     here, there = tmp_path / "here.jsonl", tmp_path / "there.jsonl"
     await run_batch(source, here)
     async with served() as api:
-        result = await run_batch(source, there, model=api.address, defaults={"logprobs": 0})
+        result = await run_batch(source, there, model=api.address, logprobs=0)
         assert api.state.counts.requests <= 8
     assert (result.progress.answered, result.progress.failed) == (7, 1)
     assert texts(here) == texts(there)
     failed = results(BatchFiles(there).errors)["row 5"]
     assert failed["response"]["body"]["error"]["param"] == "max_tokens"
-    figures = [results(path)["row 0"]["llterm"] for path in (here, there)]
-    assert figures[0] == figures[1]
+    for name in ("row 0", "row 6"):
+        figures = [results(path)[name]["llterm"] for path in (here, there)]
+        assert figures[0]["choices"][0]["tokens"] > 1
+        assert figures[0] == figures[1]
+    chats = [results(path)["row 6"]["response"]["body"] for path in (here, there)]
+    assert chats[0]["object"] == "chat.completion"
+    assert chats[0]["choices"][0]["logprobs"] is None
+    assert chats[1]["choices"][0]["logprobs"] is not None
 
 
 async def test_a_server_that_is_gone_ends_the_run_and_keeps_what_is_done(tmp_path: Path) -> None:
