@@ -41,7 +41,7 @@ from llterm.serve.batch_bodies import BodyAnswers
 from llterm.serve.request_rules import RequestRules
 
 ROWS = int(os.environ.get("LLTERM_BENCH_ROWS", "1000"))
-PARTS = 4
+PARTS = 2
 """The sides take turns so often."""
 FLIGHT = 16
 THREADS = 1

@@ -82,10 +82,22 @@ class BatchOutput:
             self._errors = _opened(self.files.errors)
         _append(self._errors, line, self.files.errors)
 
+    def lock(self) -> None:
+        """Keep other runs away until it is closed. Raises UsageError where one is there."""
+        try:
+            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UsageError(
+                f"Another run writes {self.files.results.name}",
+                "",
+                "Wait for its end, or choose another name with -o.",
+            ) from error
+
     def close(self) -> None:
         """Let another run have the files."""
-        for handle in filter(None, (self._handle, self._errors)):
-            os.close(handle)
+        os.close(self._handle)
+        if self._errors is not None:
+            os.close(self._errors)
 
 
 @contextmanager
@@ -117,9 +129,11 @@ def _begin(
 ) -> None:
     files = output.files
     try:
-        _lock(output)
+        output.lock()
         end = _take_in(files.results, output.done)
-        os.truncate(files.results, end)
+        torn = end < files.results.stat().st_size
+        if torn and not begun:
+            raise _no_result(files.results, "Its last line is cut short, or none of a batch's.")
         if present(files.duplicates):
             _take_in(files.duplicates, output.done)
         kept = begun.get("seed")
@@ -133,6 +147,8 @@ def _begin(
                 "No batch is known that wrote it.",
                 "Move it away, or choose another name with -o.",
             )
+        if torn:
+            os.truncate(files.results, end)
         whole = {"version": VERSION, "seed": output.seed, **header}
         write_whole(files.header, (json_text(whole, indent=2) + "\n").encode())
         # What failed is asked again.
@@ -168,14 +184,18 @@ def result_lines(path: Path) -> Iterator[ResultLine]:
             result = _result(data)
             if result is None:
                 if file.read(1):
-                    raise UsageError(
-                        f"Line {number:,} of {path.name} is no result",
-                        "Whole lines with a custom_id stand there.",
-                        "Is this the right file? Choose another name with -o.",
-                    )
+                    raise _no_result(path, f"Line {number:,} has no custom_id, or is no JSON.")
                 return
             yield ResultLine(start, data, result)
             start += len(data)
+
+
+def _no_result(path: Path, cause: str) -> UsageError:
+    return UsageError(
+        f"{path.name} is no file of results",
+        cause,
+        "Is this the right file? Choose another name with -o.",
+    )
 
 
 def _result(data: bytes) -> Mapping[str, Any] | None:
@@ -252,17 +272,6 @@ def _opened(path: Path) -> int:
         os.close(handle)
         raise _unwritten(path, OSError(errno.EINVAL, "It is no ordinary file"))
     return handle
-
-
-def _lock(output: BatchOutput) -> None:
-    try:
-        fcntl.flock(output._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise UsageError(
-            f"Another run writes {output.files.results.name}",
-            "",
-            "Wait for its end, or choose another name with -o.",
-        ) from error
 
 
 def _append(handle: int, line: str, path: Path) -> None:

@@ -53,8 +53,10 @@ async def test_a_torn_line_is_dropped_and_its_row_answered_again(tmp_path: Path)
         assert result.progress.answered == 1
         assert results(output) == before
     output.write_bytes(data.replace(b"\n", b"\nno result\n", 1))
-    with pytest.raises(UsageError, match=r"Line 2 of out\.jsonl is no result"):
+    with pytest.raises(UsageError) as refused:
         await run_batch(source, output)
+    assert refused.value.title == "out.jsonl is no file of results"
+    assert refused.value.cause.startswith("Line 2 has no custom_id")
 
 
 async def test_another_model_input_or_setting_is_refused_unless_it_is_accepted(
@@ -211,10 +213,12 @@ async def test_what_is_there_of_others_is_kept(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is there already"):
         await run_batch(source, files.results)
     assert files.errors.read_text() == "mine"
-    files.results.write_text("a story\nof mine")
-    with pytest.raises(UsageError, match=r"Line 1 of out\.jsonl is no result"):
-        await run_batch(source, files.results)
-    assert files.results.read_text() == "a story\nof mine"
+    for mine in ("a story\nof mine", "a story", '{"custom_id": "row 0"}'):
+        files.results.write_text(mine)
+        for accepted in (False, True):
+            with pytest.raises(UsageError, match="is no file of results"):
+                await run_batch(source, files.results, accept_changes=accepted)
+        assert files.results.read_text() == mine
 
 
 async def test_a_server_is_handed_the_bodies_and_says_the_same(tmp_path: Path) -> None:
