@@ -173,7 +173,7 @@ class ChoiceSearch:
             further = [one for one in self._choices if _begins(beam.data, one.data)]
             if further and self.terrain.known(beam) is None:
                 for choice in further:
-                    choice.sum.leading[beam.tail] = math.exp(beam.logprob)
+                    choice.sum.leading[beam.tail] = beam.logprob
                 self._push(beam)
             elif further:
                 for choice in further:

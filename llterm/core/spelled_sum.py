@@ -7,6 +7,7 @@ through it add. So paths are followed until those left could add less than `UNSE
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from llterm.core.tokens import Tail
@@ -17,35 +18,40 @@ UNSEEN = 1e-4
 
 @dataclass(slots=True)
 class SpelledSum:
-    """One text's probability, as far as its paths were followed."""
+    """One text's probability, as far as its paths were followed. Logs throughout: a long text's
+    probability is less than a float can be."""
 
     logprobs: list[float] = field(default_factory=list)
-    """Natural logs of the paths found."""
+    """Of the paths found."""
     leading: dict[Tail, float] = field(default_factory=dict)
-    """Probabilities of the open beginnings that may still become it, by tail."""
+    """Logprobs of the open beginnings that may still become it, by tail."""
     hidden: float = 0.0
-    """What candidates that a server does not list may add."""
+    """What candidates that a server does not list may add, as a probability."""
     _settled: bool = False
 
     @property
     def logprob(self) -> float:
-        """The natural log of its probability, all paths together; −∞ where none is found."""
-        best = max(self.logprobs, default=-math.inf)
-        if best == -math.inf:
-            return best
-        return best + math.log(math.fsum(math.exp(each - best) for each in self.logprobs))
+        """Of all paths together; −∞ where none is found."""
+        return log_sum(self.logprobs)
 
     @property
     def unseen(self) -> float:
-        """What paths not looked at add at the most."""
-        return math.fsum(self.leading.values()) + self.hidden
+        """The probability that paths not looked at add at the most."""
+        return math.exp(log_sum(self.leading.values())) + self.hidden
 
     @property
     def settled(self) -> bool:
         """Whether looking further changes next to nothing. Once it is so, it stays so."""
         if not self._settled:
-            left = math.fsum(self.leading.values())
-            self._settled = left <= 0.0 or (
-                bool(self.logprobs) and left <= UNSEEN * math.exp(self.logprob)
-            )
+            left = log_sum(self.leading.values())
+            self._settled = left == -math.inf or left <= math.log(UNSEEN) + self.logprob
         return self._settled
+
+
+def log_sum(logprobs: Iterable[float]) -> float:
+    """The natural log of the sum of these probabilities; −∞ of none."""
+    terms = list(logprobs)
+    best = max(terms, default=-math.inf)
+    if best == -math.inf:
+        return best
+    return best + math.log(math.fsum(math.exp(each - best) for each in terms))

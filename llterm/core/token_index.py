@@ -4,13 +4,16 @@ begin with it."""
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from llterm.core.distribution import Ids
 from llterm.core.tokens import Vocabulary
+
+Made = TypeVar("Made")
 
 
 class TokenIndex:
@@ -50,15 +53,21 @@ class TokenIndex:
             yield int(self._ids[place]), self._data[place][len(data) :]
 
 
-_indexes: WeakKeyDictionary[Vocabulary, TokenIndex] = WeakKeyDictionary()
+def once_a_vocabulary(make: Callable[[Vocabulary], Made]) -> Callable[[Vocabulary], Made]:
+    """Gives what was made of a vocabulary before, as long as that is there: some hundred thousand
+    tokens take a third of a second."""
+    kept: WeakKeyDictionary[Vocabulary, Made] = WeakKeyDictionary()
+
+    def made(vocabulary: Vocabulary) -> Made:
+        known = kept.get(vocabulary)
+        if known is None:
+            known = kept[vocabulary] = make(vocabulary)
+        return known
+
+    return made
 
 
-def token_index(vocabulary: Vocabulary) -> TokenIndex:
-    """The index of a vocabulary, made once: it takes a third of a second for 250,000 tokens."""
-    index = _indexes.get(vocabulary)
-    if index is None:
-        index = _indexes[vocabulary] = TokenIndex(vocabulary)
-    return index
+token_index = once_a_vocabulary(TokenIndex)
 
 
 def _after(prefix: bytes, longest: int) -> bytes:
