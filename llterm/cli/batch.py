@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 from llterm.backends.registry import find_model
 from llterm.cli.arguments import Values, as_text, constraint_of
 from llterm.cli.options import checked, model_flags, sampling_flags, serve_flags
 from llterm.cli.recording import with_recording
+from llterm.cli.row_source import opened_rows
 from llterm.cli.settings import load
 from llterm.config import Config
 from llterm.config.config_loader import checked_flag
@@ -23,7 +21,7 @@ from llterm.core.row_template import RowTemplate
 from llterm.errors import LltermError, UsageError, reason
 from llterm.event_loop import run_coroutine
 from llterm.formats.request_lines import RequestLines
-from llterm.formats.row_lines import RowFile, json_object
+from llterm.formats.row_lines import json_object
 from llterm.formats.template_rows import RowTable, TemplateRows
 from llterm.jobs.batch import BatchOptions, BatchProgress, BatchResult
 from llterm.jobs.batch import batch as batch_job
@@ -33,7 +31,6 @@ from llterm.jobs.batch_trial import try_batch
 from llterm.jobs.inputs import read_text
 from llterm.jobs.request import Request
 from llterm.output import ProgressLine, put, say
-from llterm.regular_file import open_file
 from llterm.reports import batch_text
 from llterm.reports.batch_json import result_line
 from llterm.whole_file import write_whole
@@ -204,8 +201,8 @@ def _rows(values: Values) -> Iterator[BatchInput]:
             raise UsageError(
                 "There are no requests", "", "Name a file of them, or --template and --rows."
             )
-        with _opened(file) as source:
-            yield RequestLines(RowFile(source, _name(file)))
+        with opened_rows(file) as lines:
+            yield RequestLines(lines)
         return
     if file is not None or table is None:
         raise UsageError(
@@ -216,34 +213,11 @@ def _rows(values: Values) -> Iterator[BatchInput]:
     # Editors end a file with a line break, which is none of the text's.
     text = read_text(template).decode("utf-8", "replace").removesuffix("\n")
     system = as_text(values["system"])
-    with _opened(table) as source:
+    with opened_rows(table) as lines:
         yield TemplateRows(
-            RowTable(RowFile(source, _name(table))),
+            RowTable(lines),
             RowTemplate.parse(text, template.name),
             values["number"] or 1,
             chat,
             None if system is None else RowTemplate.parse(system, "--system"),
         )
-
-
-def _name(path: Path) -> str:
-    return "standard input" if str(path) == "-" else path.name
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[BinaryIO]:
-    """A file that can be read again and again; of standard input a copy."""
-    try:
-        if str(path) != "-":
-            with open_file(path) as file:
-                yield file
-            return
-        if sys.stdin is None:
-            raise UsageError("There is no standard input", "", "Name a file.")
-        with tempfile.TemporaryFile() as copy:
-            shutil.copyfileobj(sys.stdin.buffer, copy)
-            yield copy
-    except OSError as error:
-        raise UsageError(
-            f"{path} cannot be read", f"{reason(error)}.", "Name a file that is yours to read."
-        ) from error

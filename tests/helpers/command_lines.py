@@ -22,6 +22,7 @@ LEAST: Mapping[str, Values] = {
     "sample": {**_TEXT, "tokens": 2, "seed": 1},
     "mix": {**_TEXT, "model": ["scripted", "scripted"], "tokens": 2},
     "score": {**_MODEL, "prompt": "The old"},
+    "classify": {**_MODEL, "prompt": "The old", "label": ["cat", "lamp"]},
     # It serves until it is told to end, unless it cannot: that is said.
     "serve": {"model": ["scripted"], "port": 0, "alias": ["other=gone"]},
     "batch": {**_MODEL, "file": "requests.jsonl", "output": "results.jsonl", "seed": 1},
@@ -42,9 +43,18 @@ LEAST: Mapping[str, Values] = {
 }
 """By command: values by parameter name. What changes how others end comes last."""
 INSTEAD: Mapping[tuple[str, str], Values] = {
-    **{(one, "file"): {"prompt": None} for one in ("weave", "suggest", "sample", "mix", "score")},
-    **{(one, "replay"): {"model": None} for one in ("weave", "suggest", "sample", "score")},
-    **{(one, "record"): {"model": _NOWHERE} for one in ("weave", "suggest", "sample", "score")},
+    **{
+        (one, "file"): {"prompt": None}
+        for one in ("weave", "suggest", "sample", "mix", "score", "classify")
+    },
+    **{
+        (one, "replay"): {"model": None}
+        for one in ("weave", "suggest", "sample", "score", "classify")
+    },
+    **{
+        (one, "record"): {"model": _NOWHERE}
+        for one in ("weave", "suggest", "sample", "score", "classify")
+    },
     ("mix", "replay"): {"model": ["gone", "scripted"]},
     ("mix", "record"): {"model": [_NOWHERE, "scripted"]},
     ("mix", "text"): {"prompt": None, "tokens": None},
