@@ -1,4 +1,4 @@
-"""What stands around a model's thoughts, and how a reply begins after them."""
+"""What stands around a model's thoughts in its replies, and how an answer begins after them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class ReasoningMarkers(NamedTuple):
     close: str
 
 
-KNOWN_MARKERS = (
+_KNOWN = (
     ReasoningMarkers("<think>", "</think>"),
     ReasoningMarkers("[THINK]", "[/THINK]"),
     ReasoningMarkers("<thinking>", "</thinking>"),
@@ -30,6 +30,14 @@ _CHANNELS = "<|start|>assistant", "<|channel|>final<|message|>"
 channel begins with."""
 
 
+def reasoning_markers(template: str) -> ReasoningMarkers | None:
+    """The markers that a chat template knows; None where its model does not think aloud.
+
+    Templates take earlier thoughts out of a chat, so what ends them is in the template.
+    """
+    return next((markers for markers in _KNOWN if markers.close in template), None)
+
+
 def after_thoughts(parts: ChatParts) -> ChatParts:
     """A chat up to where the answer itself begins: thoughts that the template opens are closed,
     empty, as templates that know of it write them."""
@@ -38,7 +46,7 @@ def after_thoughts(parts: ChatParts) -> ChatParts:
     own = "".join(part.text for part in parts[said + 1 :])
     if text.endswith(_CHANNELS[0]):
         return (*parts, ChatPart(_CHANNELS[1], written=False))
-    for markers in KNOWN_MARKERS:
+    for markers in _KNOWN:
         _, opened, thought = own.rpartition(markers.open)
         if opened and markers.close not in thought:
             line = "" if thought.endswith("\n") else "\n"

@@ -27,10 +27,9 @@ from llterm.core.classification.verdicts import AskedLabels, LabelJudge, LabelSc
 from llterm.core.distribution import Reals
 from llterm.core.prompt import MARGIN, hidden_draft
 from llterm.core.query import Backend, Cost
-from llterm.core.reasoning_markers import after_thoughts
 from llterm.core.spelled_sum import log_sum
 from llterm.core.tokens import Anchor, Tail, common, draft_tokens, end_ids
-from llterm.engine.prompt_heads import opened_chat
+from llterm.engine.prompt_heads import answering_chat
 from llterm.engine.weave import drive
 from llterm.errors import CapabilityMissing, LltermError
 
@@ -203,7 +202,7 @@ class Classifier:
         vocabulary, chat = self._source.vocabulary, self._chat(message)
         if not chat:
             raise TextRefused("Nothing is said to the model", "The text is empty.", "")
-        parts = after_thoughts(await opened_chat(self._source, chat))
+        parts = await answering_chat(self._source, chat)
         tokens = await draft_tokens(chat_draft(parts, vocabulary), vocabulary)
         last = vocabulary.token(tokens[-1])
         return tokens, "" if last.special else last.data.decode("utf-8", "replace").rstrip(" \t")

@@ -17,6 +17,7 @@ from llterm.core.classification.classify_settings import ClassifySettings, Label
 from llterm.core.classification.labels import typed_label
 from llterm.core.classification.question_template import QuestionTemplate
 from llterm.core.classification.verdicts import LabelScores, verdicts
+from llterm.core.conversation import Conversation
 from llterm.core.query import Capabilities, Fact, Failed, Query
 from llterm.engine.classify import Classifier, Scores, TextRefused
 from llterm.errors import CapabilityMissing
@@ -140,8 +141,9 @@ class Thinks(ScriptedBackend):
         self._begun = begun
         self.said: list[bytes] = []
 
-    async def opened_chat(self, chat: Chat) -> ChatParts:
-        return (ChatPart(chat.message, written=True), ChatPart(self._begun, written=False))
+    async def written_chat(self, conversation: Conversation) -> ChatParts:
+        said = conversation.messages[-1]["content"]
+        return (ChatPart(said, written=True), ChatPart(self._begun, written=False))
 
     async def ask(self, queries: Sequence[Query]) -> AsyncGenerator[Fact | Failed]:
         for query in queries:
