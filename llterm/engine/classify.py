@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
@@ -24,10 +25,12 @@ from llterm.core.classification.question_template import (
     stem,
 )
 from llterm.core.classification.verdicts import AskedLabels, LabelJudge, LabelScores
+from llterm.core.classification.word_ends import word_ends
 from llterm.core.distribution import Reals
 from llterm.core.prompt import MARGIN, hidden_draft
 from llterm.core.query import Backend, Cost
 from llterm.core.spelled_sum import log_sum
+from llterm.core.token_index import token_index
 from llterm.core.tokens import Anchor, Tail, common, draft_tokens, end_ids
 from llterm.engine.prompt_heads import answering_chat
 from llterm.engine.weave import drive
@@ -64,6 +67,8 @@ class Classifier:
         self._settings = settings
         self.asked = settings.asked
         self.spent = Cost()
+        self._longest = 0
+        """Bytes of the longest token; 0 until that is known."""
         can = source.capabilities
         self._searches = can.full_vocabulary or can.masks
         if not self._searches and (settings.spellings == "all" or not can.score):
@@ -100,6 +105,7 @@ class Classifier:
     async def scores(self, text: str, hear: Hear | None = None) -> Scores:
         """What the labels have after a text, for each thing asked. `hear` is told meanwhile how
         much is known. Raises LltermError. Cancelling stops it."""
+        await self._prepare()
         orders = [
             (place, asked, order)
             for place, asked in enumerate(self.asked)
@@ -113,6 +119,13 @@ class Classifier:
         return await self._scored(prompts, places, hear)
 
     # --- inner workings
+
+    async def _prepare(self) -> None:
+        """Look through the vocabulary, where labels are searched, beside the event loop."""
+        if self._searches and not self._longest:
+            index = await asyncio.to_thread(token_index, self._source.vocabulary)
+            await asyncio.to_thread(word_ends, self._source.vocabulary)
+            self._longest = index.longest
 
     async def _scored(
         self, prompts: Sequence[_Filled], places: Sequence[int], hear: Hear | None
@@ -180,6 +193,7 @@ class Classifier:
     async def _begun(self, text: str) -> Tail:
         """The tokens of a text up to where a label begins."""
         vocabulary = self._source.vocabulary
+        self._check_size(text)
         head = await draft_tokens(hidden_draft(self._settings.prefix, vocabulary), vocabulary)
         tokens = head + await vocabulary.tokenize(_data(stem(text)))
         # A model that begins with nothing begins after the end of another text.
@@ -202,6 +216,7 @@ class Classifier:
         vocabulary, chat = self._source.vocabulary, self._chat(message)
         if not chat:
             raise TextRefused("Nothing is said to the model", "The text is empty.", "")
+        self._check_size(message)
         parts = await answering_chat(self._source, chat)
         tokens = await draft_tokens(chat_draft(parts, vocabulary), vocabulary)
         last = vocabulary.token(tokens[-1])
@@ -242,12 +257,18 @@ class Classifier:
         scores = await self._scored(prompts, range(len(prompts)), None)
         return [np.array(each.logprobs) for each in scores]
 
-    def _check_room(self, longest: int) -> None:
+    def _check_size(self, text: str) -> None:
+        """Refuse what cannot fit before it is cut into tokens."""
+        if self._longest:
+            self._check_room(len(_data(text)) // self._longest, "or more ")
+
+    def _check_room(self, tokens: int, more: str = "") -> None:
         room = self._source.capabilities.context - MARGIN
-        if longest > room:
+        if tokens > room:
             raise TextRefused(
                 "A text is too long for the model",
-                f"With its template it has {longest:,} tokens, and {room:,} fit before a label.",
+                f"With its template it has {tokens:,} {more}tokens, and {room:,} fit before a"
+                " label.",
                 "Shorten it, or set a larger --context.",
             )
 

@@ -8,33 +8,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from llterm.core.chat_messages import chat_fields
-from llterm.core.classification.calibrations import (
-    BatchCalibration,
-    ContextualCalibration,
-    TemperatureCalibration,
-)
 from llterm.core.classification.classification_metrics import ClassificationMetrics
 from llterm.core.classification.classify_settings import ClassifySettings
 from llterm.core.classification.labels import Label
+from llterm.core.classification.verdict_fields import answer_fields, calibration_fields
 from llterm.core.classification.verdicts import (
     AskedLabels,
-    LabelJudge,
     LabelScores,
-    LabelShare,
     Verdict,
 )
-from llterm.core.json_text import json_text
+from llterm.core.json_text import json_text, text_value
 from llterm.engine.classify import Scores
 from llterm.errors import UsageError
 from llterm.jobs.classify import ClassifiedText, ClassifyResult, JudgedFigures
-from llterm.reports.json_values import (
-    cost_fields,
-    number_value,
-    probability,
-    streamed,
-    text_fields,
-    text_value,
-)
+from llterm.reports.json_values import cost_fields, streamed
 
 VERSION = 1
 
@@ -48,7 +35,7 @@ def classify_json(result: ClassifyResult) -> Iterator[str]:
         "vocabulary": result.fingerprint,
         "kernels": result.kernels,
         "settings": settings_fields(result.settings),
-        "calibrations": [_calibration(judge) for judge in result.judges],
+        "calibrations": [calibration_fields(judge) for judge in result.judges],
         "figures": [_figures(each) for each in result.figures],
         "failed": result.failed,
         "stats": cost_fields(result.cost, result.seconds),
@@ -108,34 +95,6 @@ def text_fields_of(text: ClassifiedText, verdicts: Sequence[Verdict]) -> dict[st
     }
 
 
-def answer_fields(verdict: Verdict, truth: Sequence[str] | None = None) -> dict[str, Any]:
-    """What is said of one question."""
-    return {
-        "question": verdict.question,
-        "chosen": [label.name for label in verdict.chosen],
-        "abstains": not verdict.chosen and not verdict.several,
-        "truth": None if truth is None else list(truth),
-        "margin": verdict.margin,
-        "entropy": verdict.entropy,
-        "mass": min(verdict.mass, 1.0),
-        "other_wanted": verdict.little,
-        "wanted": [{**text_fields(data), "p": min(p, 1.0)} for data, p in verdict.first],
-        "labels": list(map(_share, verdict.labels)),
-    }
-
-
-def _share(share: LabelShare) -> dict[str, Any]:
-    return {
-        "label": share.label.name,
-        "p": share.p,
-        "p_raw": share.p_raw,
-        "logprob": number_value(share.logprob),
-        "p_model": probability(share.logprob),
-        "unseen": share.unseen,
-        "logprob_no": None if share.against is None else number_value(share.against),
-    }
-
-
 def _scores(answer: Mapping[str, Any], asked: AskedLabels) -> LabelScores:
     """What `answer_fields` was made of."""
     labels = {each["label"]: each for each in answer["labels"]}
@@ -164,27 +123,6 @@ def _label(label: Label) -> dict[str, Any]:
     }
 
 
-def _calibration(judge: LabelJudge) -> dict[str, Any]:
-    """What was learned for one thing that is asked."""
-    calibration = judge.calibration
-    about = judge.asked.about
-    prior = None
-    if isinstance(calibration, ContextualCalibration):
-        prior = calibration.content_free.tolist()
-    elif isinstance(calibration, BatchCalibration):
-        prior = calibration.prior.tolist()
-    return {
-        "question": judge.asked.question,
-        "about": None if about is None else about.name,
-        "labels": [label.name for label in judge.asked.labels],
-        "kind": judge.kind if calibration is not None else None,
-        "prior": prior,
-        "temperature": calibration.temperature
-        if isinstance(calibration, TemperatureCalibration)
-        else None,
-    }
-
-
 def _figures(figures: JudgedFigures) -> dict[str, Any]:
     about = figures.asked.about
     return {
@@ -201,16 +139,16 @@ def _metrics(metrics: ClassificationMetrics) -> dict[str, Any]:
         "texts": metrics.rows,
         "abstained": metrics.abstained,
         "accuracy": metrics.accuracy,
-        "accuracy_answered": number_value(metrics.accuracy_answered),
-        "macro_f1": number_value(metrics.macro_f1),
+        "accuracy_answered": metrics.accuracy_answered,
+        "macro_f1": metrics.macro_f1,
         "ece": metrics.ece,
         "brier": metrics.brier,
         "nll": metrics.nll,
         "labels": [
             {
-                "precision": number_value(each.precision),
-                "recall": number_value(each.recall),
-                "f1": number_value(each.f1),
+                "precision": each.precision,
+                "recall": each.recall,
+                "f1": each.f1,
             }
             for each in metrics.labels
         ],
