@@ -15,6 +15,7 @@ from llterm.config.server_settings import ServerSettings
 from llterm.core.chat_messages import OWN, ROLES, Chat, ChatParts
 from llterm.core.conversation import (
     PLAIN_STOPS,
+    THOUGHTLESS,
     ChatTraits,
     Conversation,
     Render,
@@ -26,8 +27,6 @@ from llterm.errors import LltermError, ModelError, reason
 from llterm.regular_file import read_file, text_of
 
 Messages = list[dict[str, str]]
-THOUGHTLESS = {"enable_thinking": False}
-"""For templates that know thinking: the reply is what is woven, not the thoughts before it."""
 PLAIN = "plain"
 MOST_BYTES = 1 << 20
 """Of a template's file."""

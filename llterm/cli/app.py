@@ -260,6 +260,54 @@ def serve_command(**flags: object) -> None:
     raise typer.Exit(serve(flags))
 
 
+@app.command("batch")
+@options.with_flags({"model": options.Model}, options.BATCH, options.RECORDING, options.SAMPLING)
+def batch_command(
+    file: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="IN.jsonl|-", help="Requests, as OpenAI's batches have them; - reads them."
+        ),
+    ] = None,
+    **flags: object,
+) -> None:
+    """Answer many requests, or fill a template with many rows, and keep each result as it ends.
+
+    Whatever stops it, the same command goes on where it was, and comes to the same texts. Results
+    are found by custom_id; what fails is in OUT.errors.jsonl. docs/batch.md has examples.
+    """
+    from llterm.cli.batch import batch
+
+    raise typer.Exit(batch({"file": file, **flags}))
+
+
+@app.command("classify")
+@options.with_flags(options.CLASSIFY, {"model": options.Model}, options.RUN, options.RECORDING)
+def classify_command(
+    file: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="FILE|-",
+            help="A text or a loom; a .csv or .jsonl table of many; - reads standard input.",
+        ),
+    ] = None,
+    prompt: Annotated[str | None, typer.Option("--prompt", help="The text itself.")] = None,
+    format: Annotated[
+        Literal["text", "json", "jsonl", "csv", "html"],
+        typer.Option("--format", help="What to print; jsonl: a line for each text as it ends."),
+    ] = "text",
+    **flags: object,
+) -> None:
+    """Say which label fits a text, or many, with the model's probability of every label.
+
+    A label's probability is summed over all ways to write it in tokens. Where the right labels are
+    known, accuracy, confusions and calibration are told. docs/classify.md has examples.
+    """
+    from llterm.cli.classify import classify
+
+    raise typer.Exit(classify({"file": file, "prompt": prompt, "format": format, **flags}))
+
+
 @app.command("export")
 def export_command(
     loom: Annotated[Path, typer.Argument(metavar="FILE.loom", help="The loom.")],

@@ -245,6 +245,152 @@ SERVE: Flags = {
     "config": ConfigPath,
 }
 
+_SLOTS = tuple(setting(f"serve.{name}") for name in ("slot_context", "cache_memory"))
+BATCH: Flags = {
+    "output": _flag(
+        Path, "-o", "--output", metavar="OUT.jsonl", help="The results, a line each as it ends."
+    ),
+    "template": _flag(
+        Path, metavar="FILE", help="A text with places for columns, {name}, in place of requests."
+    ),
+    "rows": _flag(
+        Path, metavar="FILE.csv|FILE.jsonl|-", help="The rows that --template is filled with."
+    ),
+    "number": _flag(
+        int, "-n", "--number", min=1, max=100_000, help="Texts of each row (default 1)."
+    ),
+    "chat": _flag(
+        bool, "--chat", help="The template is what you say to the model, which replies."
+    ),
+    "system": _flag(
+        str, help="How the model is to behave, with columns too (implies --chat)."
+    ),
+    "tokens": _flag(
+        int, min=1, max=1_000_000,
+        help="Most tokens of each text, where a request does not say (default 256 with "
+        "--template, else 16 as OpenAI has it).",
+    ),
+    "stop": _flag(list[str], help="A text that ends each; may be given many times."),
+    "logprobs": _flag(
+        int, min=0, max=100, help="Tell each token's logprob, and so many candidates."
+    ),
+    "limit": _flag(int, min=1, help="Only the first so many rows."),
+    "dry_run": _flag(
+        bool, "--dry-run", help="Write nothing: tell rows, tokens and time, by ten of the rows."
+    ),
+    "most_failures": _flag(
+        int, "--max-failures", min=0, help="Stop where more rows fail (default: never)."
+    ),
+    "accept_changes": _flag(
+        bool, "--accept-changes",
+        help="Go on though model, settings or input are not those that OUT was begun with.",
+    ),
+    "drop_duplicates": _flag(
+        Literal["exact", "near"],
+        help="Move results that say what another one says into OUT.duplicates.jsonl.",
+    ),
+    "token_view": _flag(
+        Path, metavar="FILE.html", help="A page of the texts, each token by its probability."
+    ),
+    **CONSTRAINT,
+    **_settings("models", _OF_MODELS),
+    "parallel": _flag(
+        int, min=1, max=1024,
+        help="Rows drawn at once (default 64, 16 or 4, as memory has room); of a server, "
+        "requests in flight.",
+    ),
+    **_settings("serve", _SLOTS),
+    "config": ConfigPath,
+}  # fmt: skip
+
+CLASSIFY: Flags = {
+    "label": _flag(
+        list[str],
+        "-l",
+        "--label",
+        metavar="NAME[=ALIAS|ALIAS]",
+        help="A label, and other ways to say it; given for each of them.",
+    ),
+    "labels": _flag(Path, metavar="FILE", help="A file of labels: a line each, or JSON."),
+    "description": _flag(
+        list[str],
+        metavar="NAME=TEXT",
+        help="What a label means, told where the template says {labels}.",
+    ),
+    "question": _flag(list[str], help="A question about each text; several are asked together."),
+    "template": _flag(
+        str,
+        help="What the model reads, with {text}, {question}, {labels} and, with --multi, "
+        "{label} (default {text}, and the question after it).",
+    ),
+    "multi": _flag(
+        bool, "--multi", help="A text may have several labels: each is asked about by itself."
+    ),
+    "spellings": _flag(
+        Literal["all", "canonical"],
+        help="Add up all token paths that say a label and end there (default), or take the "
+        "tokenizer's own alone, as lm-eval does.",
+    ),
+    "normalize": _flag(
+        Literal["none", "bytes", "tokens", "pmi"],
+        help="Compare labels' logprobs as they are (default), by byte, by token, or less "
+        "what they have without the text.",
+    ),
+    "premise": _flag(
+        str, help="With --normalize pmi: what stands in the template's place (default nothing)."
+    ),
+    "calibrate": _flag(
+        Literal["contextual", "batch", "temperature"],
+        help="Take out what the model prefers anyway: by texts without content, by the mean "
+        "of all texts, or by a temperature fitted to texts whose label is known.",
+    ),
+    "temperature": _flag(
+        float, min=0.01, max=100.0, help="With --calibrate temperature: this one, not fitted."
+    ),
+    "shuffle": _flag(
+        int,
+        metavar="N",
+        min=1,
+        max=1000,
+        help="Try so many orders of the labels at {labels}, and take the mean.",
+    ),
+    "seed": _flag(int, min=0, help="Of these orders (default 0)."),
+    "threshold": _flag(
+        float, min=0.0, max=1.0, help="Choose no label that has less (with --multi default 0.5)."
+    ),
+    "text_column": _flag(str, help="The column of a table that has the texts (default text)."),
+    "truth_column": _flag(
+        str,
+        help="The column that has the right labels, where it is there (default label; with "
+        "several questions, the columns named as they are).",
+    ),
+    "lines": _flag(bool, "--lines", help="Every line of the file is a text of its own."),
+    "output": _flag(
+        Path,
+        "-o",
+        "--output",
+        metavar="OUT.jsonl",
+        help="Keep each result as it ends; the same command goes on there.",
+    ),
+    "limit": _flag(int, min=1, help="Only the first so many texts."),
+    "accept_changes": _flag(
+        bool,
+        "--accept-changes",
+        help="Go on though model, settings or texts are not those that OUT was begun with.",
+    ),
+    "prefix": _flag(str, help="Hidden text before the template."),
+    "chat": _flag(
+        bool, "--chat", help="The template is what you say to the model, the label its reply."
+    ),
+    "system": _flag(str, help="How the model is to behave in the chat (implies --chat)."),
+    "chat_file": _flag(
+        Path,
+        metavar="FILE.json",
+        help="What was said before, as a list of messages with role and content (implies --chat).",
+    ),
+}
+"""How texts are classified."""
+
 Attribution = Annotated[
     Method | None,
     typer.Option("--attribution", help="Rather show what led to one token, by this method."),

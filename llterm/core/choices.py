@@ -1,11 +1,9 @@
 """Search for the whole probability of each of a few texts, summed over all ways to spell it.
 
 A text's probability is that of the tokens to come beginning with it: the sum, over every token path
-whose bytes are exactly the text, of the product of the model's own probabilities. There are more
-paths than can be followed, but a beam's probability bounds what all paths through it add. So beams
-are followed until those left could add less than `UNSEEN` of its sum to any text, and that bound is
-told. Nothing is renormalised: no cutoff, split limit or beam limit hides a text. Pure, as the
-best-first search beside it.
+whose bytes are exactly the text, of the product of the model's own probabilities
+(`spelled_sum.py`), with what was not looked at told as a bound. Nothing is renormalised: no cutoff,
+split limit or beam limit hides a text. Pure, as the best-first search beside it.
 """
 
 from __future__ import annotations
@@ -18,11 +16,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from llterm.core.beams import CONSTRAINT, Beam, KnownDistributions, likeliest_first
+from llterm.core.spelled_sum import SpelledSum
 from llterm.core.suggestion_tree import Branch, Suggestion, View
 from llterm.core.tokens import Tail
-
-UNSEEN = 1e-4
-"""What paths not looked at may add to a text's probability, as a share of it."""
 
 
 @dataclass(slots=True)
@@ -30,35 +26,14 @@ class _Choice:
     """One of the texts."""
 
     data: bytes
+    sum: SpelledSum = field(default_factory=SpelledSum)
     spellings: list[Beam] = field(default_factory=list)
     """The token paths found."""
-    leading: dict[Tail, float] = field(default_factory=dict)
-    """Probabilities of the open beams that may still become it, by tail."""
-    hidden: float = 0.0
-    """What candidates that a server does not list may add."""
-    _settled: bool = False
 
-    @property
-    def logprob(self) -> float:
-        """The natural log of its probability, all spellings together."""
-        logprobs = [beam.logprob for beam in self.spellings]
-        best = max(logprobs)
-        return best + math.log(math.fsum(math.exp(one - best) for one in logprobs))
-
-    @property
-    def unseen(self) -> float:
-        """What paths not looked at add at the most."""
-        return math.fsum(self.leading.values()) + self.hidden
-
-    @property
-    def settled(self) -> bool:
-        """Whether looking further changes next to nothing. Once it is so, it stays so."""
-        if not self._settled:
-            left = math.fsum(self.leading.values())
-            self._settled = left <= 0.0 or (
-                bool(self.spellings) and left <= UNSEEN * math.exp(self.logprob)
-            )
-        return self._settled
+    def add(self, beam: Beam) -> None:
+        """Take in a path that is the text."""
+        self.spellings.append(beam)
+        self.sum.logprobs.append(beam.logprob)
 
 
 class ChoiceSearch:
@@ -102,7 +77,7 @@ class ChoiceSearch:
     @property
     def best_open(self) -> float:
         """Logprob that nothing which was not looked at adds to a text."""
-        unseen = max((choice.unseen for choice in self._choices), default=0.0)
+        unseen = max((choice.sum.unseen for choice in self._choices), default=0.0)
         return math.log(unseen) if unseen > 0 else -math.inf
 
     @property
@@ -160,14 +135,15 @@ class ChoiceSearch:
             key=_likeliest_first,
         )
         total = (
-            float(np.logaddexp.reduce([known_choice.logprob for known_choice in known]))
+            float(np.logaddexp.reduce([known_choice.sum.logprob for known_choice in known]))
             if known
             else 0.0
         )
         rows = tuple(_row(choice, total) for choice in known)
         done = self.done
         settled = next(
-            (at for at, known_choice in enumerate(known) if not known_choice.settled), len(known)
+            (at for at, known_choice in enumerate(known) if not known_choice.sum.settled),
+            len(known),
         )
         return View(
             suggestions=tuple(_suggestion(choice, total) for choice in known),
@@ -183,7 +159,7 @@ class ChoiceSearch:
 
     def _matters(self, beam: Beam) -> bool:
         """Whether a text that is not settled may come of this beam."""
-        return any(beam.tail in one.leading and not one.settled for one in self._choices)
+        return any(beam.tail in one.sum.leading and not one.sum.settled for one in self._choices)
 
     def _push(self, beam: Beam) -> None:
         self._open[beam.tail] = beam
@@ -197,11 +173,11 @@ class ChoiceSearch:
             further = [one for one in self._choices if _begins(beam.data, one.data)]
             if further and self.terrain.known(beam) is None:
                 for choice in further:
-                    choice.leading[beam.tail] = math.exp(beam.logprob)
+                    choice.sum.leading[beam.tail] = beam.logprob
                 self._push(beam)
             elif further:
                 for choice in further:
-                    choice.leading.pop(beam.tail, None)
+                    choice.sum.leading.pop(beam.tail, None)
                 waiting += self._children(beam, further)
 
     def _children(self, beam: Beam, further: Sequence[_Choice]) -> Iterator[Beam]:
@@ -217,11 +193,13 @@ class ChoiceSearch:
             listed += math.exp(child.logprob - beam.logprob)
             for choice in further:
                 if choice.data == child.data:
-                    choice.spellings.append(child)
+                    choice.add(child)
             yield child
         if not distribution.exact:
             for choice in further:
-                choice.hidden += math.exp(beam.logprob) * max(distribution.permitted - listed, 0.0)
+                choice.sum.hidden += math.exp(beam.logprob) * max(
+                    distribution.permitted - listed, 0.0
+                )
 
 
 def _begins(data: bytes, text: bytes) -> bool:
@@ -233,25 +211,25 @@ def _apart(choices: Sequence[_Choice]) -> Iterator[float]:
     """Probabilities of the texts that do not begin with another one."""
     for choice in choices:
         if not any(_begins(other.data, choice.data) for other in choices):
-            yield math.exp(choice.logprob)
+            yield math.exp(choice.sum.logprob)
 
 
 def _likeliest_first(choice: _Choice) -> tuple[float, bytes]:
-    return -choice.logprob, choice.data
+    return -choice.sum.logprob, choice.data
 
 
 def _suggestion(choice: _Choice, total: float) -> Suggestion:
     best, *others = sorted(choice.spellings, key=likeliest_first)
     merged = math.fsum(math.exp(beam.logprob) for beam in others)
-    share = math.exp(choice.logprob - total)
+    share = math.exp(choice.sum.logprob - total)
     return Suggestion(best.tail, best.steps, best.data, best.logprob, "choice", merged, share=share)
 
 
 def _row(choice: _Choice, total: float) -> Branch:
     best = min(choice.spellings, key=likeliest_first)
     return Branch(
-        best.tail, best.steps, best.data, math.exp(choice.logprob), choice.logprob,
-        finish="choice", share=math.exp(choice.logprob - total),
+        best.tail, best.steps, best.data, math.exp(choice.sum.logprob), choice.sum.logprob,
+        finish="choice", share=math.exp(choice.sum.logprob - total),
     )  # fmt: skip
 
 

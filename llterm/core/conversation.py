@@ -66,6 +66,10 @@ def read_conversation(text: str) -> Conversation:
     )
 
 
+THOUGHTLESS: Mapping[str, Any] = {"enable_thinking": False}
+"""For templates that know thinking: the reply is what is woven, not the thoughts before it."""
+
+
 @dataclass(frozen=True, slots=True)
 class ChatTraits:
     """What writes a source's chats."""

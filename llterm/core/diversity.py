@@ -25,6 +25,11 @@ Words = tuple[str, ...]
 
 @lru_cache(maxsize=1 << 14)
 def wording(text: str) -> Words:
+    """`words_of` a text that may come again."""
+    return words_of(text)
+
+
+def words_of(text: str) -> Words:
     """The words of a text, folded: no capitals, signs, spaces or forms of the same letter.
 
     Symbols and emoji are words' parts, not signs: they say something.

@@ -9,12 +9,12 @@ residue begins with its bytes (then the rest of it remains).
 from __future__ import annotations
 
 import re
-from bisect import bisect_left, bisect_right
 
 import numpy as np
 
 from llterm.core.display_text import label_text
 from llterm.core.distribution import Mask
+from llterm.core.token_index import token_index
 from llterm.core.tokens import Vocabulary
 
 LONGEST = 48
@@ -59,35 +59,16 @@ class Healer:
     """Finds the tokens that may re-encode a residue. Masks are kept: a weave asks for few."""
 
     def __init__(self, vocabulary: Vocabulary) -> None:
-        tokens = (vocabulary.token(id) for id in range(vocabulary.size))
-        plain = sorted(
-            (token.data, token.id) for token in tokens if token.data and not token.special
-        )
-        self._data = [data for data, _ in plain]
-        self._ids = np.array([id for _, id in plain], dtype=np.int32)
-        self._size = vocabulary.size
+        self._index = token_index(vocabulary)
         self._masks: dict[bytes, Mask] = {}
 
     def mask(self, residue: bytes) -> Mask:
         """Tokens that may stand first while `residue` still has to be written."""
         mask = self._masks.get(residue)
         if mask is None:
-            allowed = np.zeros(self._size, dtype=np.bool_)
-            longer = slice(
-                bisect_left(self._data, residue), bisect_left(self._data, _after(residue))
-            )
-            allowed[self._ids[longer]] = True
-            for stop in range(1, len(residue)):
-                shorter = residue[:stop]
-                same = slice(bisect_left(self._data, shorter), bisect_right(self._data, shorter))
-                allowed[self._ids[same]] = True
+            allowed = np.zeros(self._index.size, dtype=np.bool_)
+            allowed[self._index.beginning(residue)] = True
+            for id, _ in self._index.spelling(residue):
+                allowed[id] = True
             mask = self._masks[residue] = Mask(allowed)
         return mask
-
-
-def _after(prefix: bytes) -> bytes:
-    """The least byte string above every one that begins with `prefix`."""
-    stripped = prefix.rstrip(b"\xff")
-    if not stripped:
-        return b"\xff" * (LONGEST * 16)
-    return stripped[:-1] + bytes([stripped[-1] + 1])

@@ -89,3 +89,13 @@ def _too_deep(text: str) -> bool:
             break
         brackets = shorter
     return bool(brackets)
+
+
+def text_value(data: bytes) -> str:
+    """Bytes as JSON can say them; what is no text is `�`, and the bytes stand beside it."""
+    return data.decode("utf-8", "replace")
+
+
+def text_fields(data: bytes) -> dict[str, Any]:
+    """A text and its exact bytes."""
+    return {"text": text_value(data), "bytes": list(data)}

@@ -16,9 +16,16 @@ from llterm.core.chat_messages import (
     chat_draft,
     chat_of,
 )
-from llterm.core.conversation import ChatTraits, Conversation, WritesChats, said_in
+from llterm.core.conversation import (
+    THOUGHTLESS,
+    ChatTraits,
+    Conversation,
+    WritesChats,
+    said_in,
+)
 from llterm.core.prompt import hidden_draft
 from llterm.core.query import Source
+from llterm.core.reasoning_markers import after_thoughts
 from llterm.core.tokens import Tail, draft_tokens
 from llterm.errors import CapabilityMissing
 
@@ -38,6 +45,14 @@ def open_chat(source: Source, chat: Chat) -> ChatParts | None:
 async def opened_chat(source: Source, chat: Chat) -> ChatParts:
     """The same; waits for a template or a server. Nothing of an empty chat. Raises as that does."""
     return await _chatting(source).opened_chat(chat) if chat else ()
+
+
+async def answering_chat(source: Source, chat: Chat) -> ChatParts:
+    """The same, up to where the answer itself begins: after thoughts, which are none."""
+    if isinstance(source, WritesChats):
+        said = Conversation(tuple(chat.messages()), variables=THOUGHTLESS)
+        return after_thoughts(await source.written_chat(said))
+    return after_thoughts(await opened_chat(source, chat))
 
 
 def chat_traits(source: Source) -> ChatTraits:

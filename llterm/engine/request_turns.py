@@ -67,16 +67,21 @@ class RequestTurns:
             raise
 
     def _leave(self, whose: str, place: asyncio.Future[None]) -> None:
-        self._queues[whose].remove(place)
-        if not self._queues[whose]:
-            del self._queues[whose]
+        queue = self._queues.get(whose, deque())
+        if place in queue:
+            queue.remove(place)
+            if not queue:
+                del self._queues[whose]
 
     def _pass_on(self) -> None:
-        if not self._queues:
-            self._free += 1
-            return
-        whose = next(iter(self._queues))
-        queue = self._queues.pop(whose)
-        queue.popleft().set_result(None)
-        if queue:
-            self._queues[whose] = queue
+        while self._queues:
+            whose = next(iter(self._queues))
+            queue = self._queues.pop(whose)
+            place = queue.popleft()
+            if queue:
+                self._queues[whose] = queue
+            # One that was cancelled in this moment has not left yet.
+            if not place.done():
+                place.set_result(None)
+                return
+        self._free += 1

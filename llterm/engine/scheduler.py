@@ -69,12 +69,18 @@ class Scheduler:
     """One model's slots, and whoever waits for them. Implements `Generator`."""
 
     def __init__(
-        self, backend: LlamaBackend, streams: StreamContext, plan: SlotPlan, costs: SlotCosts
+        self,
+        backend: LlamaBackend,
+        streams: StreamContext,
+        plan: SlotPlan,
+        costs: SlotCosts,
+        prefill: float = PREFILL,
     ) -> None:
-        """Takes the streams over, and closes them at its end."""
+        """Takes the streams over, and closes them at its end. `prefill`: see `open_scheduler`."""
         self._backend = backend
         self._streams = streams
         self._plan = plan
+        self._prefill_seconds = prefill
         self._token = costs.token
         """Seconds that a token of a prompt takes."""
         self._chains = Chains(backend.vocabulary)
@@ -293,7 +299,9 @@ class Scheduler:
     def _step(self) -> bool:
         """Plan a step and make it. Returns False where there was nothing to do."""
         drawing = any(not request.lacking for request in self._plan.running)
-        seconds = PREFILL if drawing else PREFILL_ALONE
+        seconds = self._prefill_seconds
+        if not drawing:
+            seconds = max(seconds, PREFILL_ALONE)
         budget = max(int(seconds / max(self._token, 1e-6)), LEAST_PREFILL)
         step = self._plan.plan(time.monotonic(), budget)
         for move in step.moves:
@@ -395,6 +403,12 @@ def _closed() -> LltermError:
     return Interrupted("The model was closed", "Nothing more is drawn.", "Start it again.")
 
 
+def usual_keepers(parallel: int) -> int:
+    """Slots that keep what many prompts begin with, beside so many that are drawn."""
+    keepers = max(parallel // 8, 2) if parallel + 2 <= MOST_SLOTS else 0
+    return min(keepers, MOST_SLOTS - parallel)
+
+
 async def open_scheduler(
     backend: LlamaBackend,
     *,
@@ -404,18 +418,19 @@ async def open_scheduler(
     memory: int | None = None,
     cells: int | None = None,
     queue: int = 1024,
+    prefill: float = PREFILL,
 ) -> Scheduler:
     """Slots on a loaded model, which is to be closed after them.
 
     `parallel` requests are drawn at once; `keepers` further slots keep what many prompts begin
     with; None: one for eight. `context`: most tokens of a slot; None: as many as fit into `memory`
     bytes, which is a quarter of the machine's where it is None, or into so many `cells` in all.
-    `queue`: requests that may wait.
+    `queue`: requests that may wait. `prefill`: seconds that those that are drawn may wait for
+    parts of prompts.
     Raises UsageError where slots do not fit together, LltermError where memory is too small.
     """
     if keepers is None:
-        keepers = max(parallel // 8, 2) if parallel + 2 <= MOST_SLOTS else 0
-        keepers = min(keepers, MOST_SLOTS - parallel)
+        keepers = usual_keepers(parallel)
     slots = parallel + keepers
     weights = backend.capabilities.weights
     assert weights is not None
@@ -449,7 +464,7 @@ async def open_scheduler(
         streams.close()
         raise
     plan = SlotPlan(parallel, keepers, costs, queue=queue, chunk=streams.chunk, whole=streams.whole)
-    return Scheduler(backend, streams, plan, costs)
+    return Scheduler(backend, streams, plan, costs, prefill)
 
 
 def _measured(streams: StreamContext) -> SlotCosts:

@@ -7,13 +7,14 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from itertools import islice
+from typing import Protocol
 
 from llterm.core.bans import Bans
 from llterm.core.distribution import Constrained, Distribution
 from llterm.core.healing import Healer, residue_of
 from llterm.core.pieces import Run
 from llterm.core.prompt import Prompt
-from llterm.core.query import Capabilities, Cost, Failed, Query, Source, TriesRoom
+from llterm.core.query import Capabilities, Cost, Fact, Failed, Query, Source, TriesRoom
 from llterm.core.tokens import Anchor, Tail
 from llterm.core.weave_settings import WeaveSettings
 from llterm.core.weave_state import Weave
@@ -143,7 +144,23 @@ async def weave(
     return search
 
 
-async def drive(weave: Weave, source: Source) -> AsyncIterator[Cost]:
+class Asking(Protocol):
+    """A search that says what it wants to know; a `Weave` is one."""
+
+    def wants(self, room: int, lines: int = 0, abreast: int = 1) -> Sequence[Query]:
+        """Up to `room` questions worth asking now. Each stays open until learned or released."""
+
+    def learn(self, fact: Fact) -> None:
+        """Take in an answer."""
+
+    def release(self, queries: Iterable[Query]) -> None:
+        """These were cancelled, or are answered: what is not known of them is open again."""
+
+    def refuse(self, tail: Tail) -> None:
+        """The source cannot answer this one: it is not asked for again."""
+
+
+async def drive(weave: Asking, source: Source) -> AsyncIterator[Cost]:
     """Ask what the weave wants, round after round; yields what it cost since the last time.
 
     Several rounds are under way at once: the source answers one while the search takes in another.
@@ -184,7 +201,7 @@ async def drive(weave: Weave, source: Source) -> AsyncIterator[Cost]:
 class _State:
     """The rounds of one drive."""
 
-    def __init__(self, weave: Weave, source: Source) -> None:
+    def __init__(self, weave: Asking, source: Source) -> None:
         self.failures: list[LltermError] = []
         self._weave = weave
         self._source = source

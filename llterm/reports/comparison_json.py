@@ -9,11 +9,12 @@ from llterm.core.chat_messages import chat_fields
 from llterm.core.comparison.divergence import UNTOLD
 from llterm.core.comparison.quant_statistics import Estimate, histogram
 from llterm.core.comparison.reference_comparison import ComparedModel, ModelTrack
+from llterm.core.json_text import text_value
 from llterm.core.kernels import KernelKind
 from llterm.core.tokens import Vocabulary
 from llterm.jobs.compare import CompareResult
 from llterm.reports.comparison_text import text_before
-from llterm.reports.json_values import cost_fields, probability, streamed, text_value, token_fields
+from llterm.reports.json_values import cost_fields, probability, streamed, token_fields
 
 VERSION = 1
 

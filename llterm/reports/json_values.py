@@ -10,20 +10,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from llterm.constraints.spec import Constraint
-from llterm.core.json_text import json_text
+from llterm.core.json_text import json_text, text_fields
 from llterm.core.query import Cost
 from llterm.core.tokens import Token
 from llterm.core.windows import SeenStory
-
-
-def text_value(data: bytes) -> str:
-    """Bytes as JSON can say them; what is no text is `�`, and the bytes stand beside it."""
-    return data.decode("utf-8", "replace")
-
-
-def text_fields(data: bytes) -> dict[str, Any]:
-    """A text and its exact bytes."""
-    return {"text": text_value(data), "bytes": list(data)}
 
 
 def token_fields(token: Token) -> dict[str, Any]:

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from llterm.core.chat_messages import chat_fields
+from llterm.core.json_text import text_fields, text_value
 from llterm.engine.mix_player import MixTurn
 from llterm.jobs.mix import MixResult
-from llterm.reports.json_values import cost_fields, streamed, text_fields, text_value, token_fields
+from llterm.reports.json_values import cost_fields, streamed, token_fields
 
 VERSION = 1
 

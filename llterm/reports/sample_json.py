@@ -7,15 +7,13 @@ from typing import Any
 from llterm.config.sampling_values import value_of
 from llterm.config.schema import SAMPLING
 from llterm.core.chat_messages import chat_fields
-from llterm.core.json_text import json_text
+from llterm.core.json_text import json_text, text_fields, text_value
 from llterm.jobs.sample import SampledText, SampledToken, SampleResult
 from llterm.reports.json_values import (
     constraint_fields,
     cost_fields,
     number_value,
     sight_fields,
-    text_fields,
-    text_value,
     token_fields,
 )
 

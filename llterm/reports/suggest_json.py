@@ -10,7 +10,7 @@ from llterm.config.schema import WEAVE
 from llterm.core.bans import Bans
 from llterm.core.beams import Step
 from llterm.core.chat_messages import chat_fields
-from llterm.core.json_text import json_text
+from llterm.core.json_text import json_text, text_fields, text_value
 from llterm.core.suggestion_tree import Branch, Suggestion
 from llterm.core.weave_settings import WeaveSettings
 from llterm.jobs.suggest import SuggestResult
@@ -20,8 +20,6 @@ from llterm.reports.json_values import (
     number_value,
     probability,
     sight_fields,
-    text_fields,
-    text_value,
 )
 
 VERSION = 1

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 from llterm.core.held_text import begun_size
-from llterm.serve.reasoning_markers import ReasoningMarkers
+from llterm.core.reasoning_markers import ReasoningMarkers
 
 Delta = Mapping[str, str]
 """Fields of a message, with what is to be added to each."""

@@ -16,6 +16,8 @@ from llterm.serve.body_reader import read_body
 from llterm.serve.chat_bodies import ChatBody
 from llterm.serve.chat_completions import answer_chat, plan_chat, stream_chat
 from llterm.serve.chat_prompts import applied_template
+from llterm.serve.classified_texts import classified
+from llterm.serve.classify_bodies import ClassifyBody
 from llterm.serve.completion_bodies import CompletionBody
 from llterm.serve.drawn_choices import DrawnChoice
 from llterm.serve.llamacpp_bodies import DetokenizeBody, LlamaCppBody, TokenizeBody
@@ -221,6 +223,12 @@ async def _attention(state: ServerState, scope: Scope, receive: Receive, send: S
     await send_json(await state.open.finish(work, receive), send)
 
 
+async def _classify(state: ServerState, scope: Scope, receive: Receive, send: Send) -> None:
+    body = read_body(await _read(receive), ClassifyBody)
+    work = classified(body, state.models.get(body.model))
+    await send_json(await state.open.finish(work, receive), send)
+
+
 async def _health(state: ServerState, scope: Scope, receive: Receive, send: Send) -> None:
     states = {model.state for model in state.models.models}
     told = next((each for each in _TROUBLES if each in states), "ok")
@@ -264,6 +272,8 @@ ROUTES: tuple[ServerRoute, ...] = (
                 _rows, RowsBody, kind="text/event-stream"),
     ServerRoute(("/v1/llterm/attention",), "POST", "What the layers attend to at a text's end.",
                 _attention, AttentionBody),
+    ServerRoute(("/v1/llterm/classify",), "POST", "Which labels fit texts, with probabilities.",
+                _classify, ClassifyBody),
     ServerRoute(HEALTH, "GET", "Whether the server is there.", _health),
     ServerRoute(("/version",), "GET", "The server's version.", _version),
     ServerRoute(("/metrics",), "GET", "Counters for Prometheus, where they are on.", _metrics,

@@ -9,6 +9,7 @@ from functools import cached_property
 
 from llterm.core.conversation import ChatTraits
 from llterm.core.query import Backend
+from llterm.core.reasoning_markers import ReasoningMarkers, reasoning_markers
 from llterm.core.tokens import LearnsTokens, Tail, Token, Vocabulary, grows
 from llterm.engine.backend_generator import BackendGenerator
 from llterm.engine.generation import Generator
@@ -17,7 +18,6 @@ from llterm.errors import UsageError
 from llterm.serve.api_errors import ApiError
 from llterm.serve.model_frames import ModelState
 from llterm.serve.model_process import ModelProcess
-from llterm.serve.reasoning_markers import ReasoningMarkers, reasoning_markers
 from llterm.serve.serve_limits import ServeLimits
 
 _LONGEST = 512

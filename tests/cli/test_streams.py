@@ -12,7 +12,7 @@ from tests.helpers.program import Ran
 from tests.helpers.program_batch import Batch, Stream, run
 
 NOWHERE = {"HF_ENDPOINT": "http://127.0.0.1:9"}
-WRITERS = ("import", "models quantize", "models remove", "config init", "config trust")
+WRITERS = ("import", "batch", "models quantize", "models remove", "config init", "config trust")
 """Commands whose work is to write something."""
 VERDICT = ["mix", "-m", "scripted", "-m", "scripted", "--prompt", "The", "--tokens", "2",
            "--mode", "reference", "--require", "same-top<=0.5"]  # fmt: skip

@@ -13,8 +13,8 @@ from llterm.backends.scripted import listed
 from llterm.constraints.compiled import compile
 from llterm.constraints.spec import choices
 from llterm.core.bans import Bans
-from llterm.core.choices import UNSEEN
 from llterm.core.query import Fact
+from llterm.core.spelled_sum import UNSEEN
 from llterm.core.tokens import Anchor, Tail, text_bytes
 from llterm.core.weave_settings import WeaveSettings
 from llterm.core.weave_state import Weave

@@ -17,7 +17,9 @@ from llterm.engine.generation import (
     Busy,
     GenerationRequest,
 )
+from llterm.engine.request_turns import RequestTurns
 from tests.helpers.generations import generated
+from tests.helpers.polling import until
 
 SEEDED = Sampling(replace(PRESETS["neutral"], seed=1), None)
 
@@ -117,3 +119,21 @@ async def test_who_leaves_the_queue_gives_nobodys_turn_away() -> None:
     await asyncio.wait(tasks)
     assert [task.cancelled() for task in tasks] == [True, False, True, False]
     assert len((await generated(generator, request(generator, most=2, ignore_end=True)))[0]) == 2
+
+
+async def test_who_all_leave_at_once_give_no_turn_to_one_that_is_gone() -> None:
+    turns = RequestTurns(1, 9)
+
+    async def wait() -> None:
+        async with turns.turn("a"):
+            await asyncio.Event().wait()
+
+    tasks = [asyncio.create_task(wait()) for _ in range(3)]
+    await until(lambda: turns.waiting == 2)
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+    assert all(task.cancelled() for task in tasks)
+    assert (turns.running, turns.waiting) == (0, 0)
+    async with turns.turn("b"):
+        assert turns.running == 1

@@ -22,8 +22,10 @@ LEAST: Mapping[str, Values] = {
     "sample": {**_TEXT, "tokens": 2, "seed": 1},
     "mix": {**_TEXT, "model": ["scripted", "scripted"], "tokens": 2},
     "score": {**_MODEL, "prompt": "The old"},
+    "classify": {**_MODEL, "prompt": "The old", "label": ["cat", "lamp"]},
     # It serves until it is told to end, unless it cannot: that is said.
     "serve": {"model": ["scripted"], "port": 0, "alias": ["other=gone"]},
+    "batch": {**_MODEL, "file": "requests.jsonl", "output": "results.jsonl", "seed": 1},
     "export": {"loom": "a.loom"},
     "import": {"file": "a.txt"},
     "keys": {},
@@ -41,9 +43,18 @@ LEAST: Mapping[str, Values] = {
 }
 """By command: values by parameter name. What changes how others end comes last."""
 INSTEAD: Mapping[tuple[str, str], Values] = {
-    **{(one, "file"): {"prompt": None} for one in ("weave", "suggest", "sample", "mix", "score")},
-    **{(one, "replay"): {"model": None} for one in ("weave", "suggest", "sample", "score")},
-    **{(one, "record"): {"model": _NOWHERE} for one in ("weave", "suggest", "sample", "score")},
+    **{
+        (one, "file"): {"prompt": None}
+        for one in ("weave", "suggest", "sample", "mix", "score", "classify")
+    },
+    **{
+        (one, "replay"): {"model": None}
+        for one in ("weave", "suggest", "sample", "score", "classify")
+    },
+    **{
+        (one, "record"): {"model": _NOWHERE}
+        for one in ("weave", "suggest", "sample", "score", "classify")
+    },
     ("mix", "replay"): {"model": ["gone", "scripted"]},
     ("mix", "record"): {"model": [_NOWHERE, "scripted"]},
     ("mix", "text"): {"prompt": None, "tokens": None},
@@ -52,6 +63,11 @@ INSTEAD: Mapping[tuple[str, str], Values] = {
     ("mix", "require"): {"mode": "reference"},
     ("mix", "reference"): {"mode": "reference"},
     ("doctor", "target"): {"model": None},
+    ("batch", "template"): {"file": None, "rows": "rows.csv"},
+    ("batch", "rows"): {"file": None, "template": "a.txt"},
+    ("batch", "system"): {"file": None, "template": "a.txt", "rows": "rows.csv"},
+    ("batch", "replay"): {"model": None},
+    ("batch", "record"): {"model": _NOWHERE},
 }
 """What a parameter does not go with, or needs: values of others while it is given."""
 
@@ -127,6 +143,8 @@ def furnish(home: Path) -> None:
     from llterm.session.document import Document
 
     (home / "a.txt").write_text("Once upon a time")
+    (home / "requests.jsonl").write_text('{"prompt": "The old", "max_tokens": 2}\n')
+    (home / "rows.csv").write_text("animal\ncat\n")
     (home / "a.gguf").write_bytes(b"GGUF")
     Document.create(home / "a.loom", b"Once upon a time").close()
     (home / "trusted").mkdir()

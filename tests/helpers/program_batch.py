@@ -29,8 +29,8 @@ _ROOM = 1 << 20
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(
     ["tests.helpers.program_batch", "llterm.cli.app", "llterm.cli.export_import",
-     "llterm.jobs.compare", "llterm.jobs.mix", "llterm.jobs.sample", "llterm.jobs.suggest",
-     "llterm.reports.models_text"]
+     "llterm.cli.classify", "llterm.jobs.compare", "llterm.jobs.mix", "llterm.jobs.sample",
+     "llterm.jobs.suggest", "llterm.reports.models_text"]
 )  # fmt: skip
 _CAPABILITIES, _OVERRIDE, _SEARCH = 0x20080522, 1 << 1, 1 << 2
 """The version of Linux's structure, and CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH in it."""

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llterm.core.reasoning_markers import ReasoningMarkers
 from llterm.serve.chat_deltas import ChatDeltas
-from llterm.serve.reasoning_markers import ReasoningMarkers
 
 MARKERS = ReasoningMarkers("<think>", "</think>")
 PIECES = st.sampled_from(["<think>", "</think>", "<", "/", "think", ">", " ", "\n", "a", "é"])

@@ -71,7 +71,7 @@ class LltermBackend:
         self.vocabulary = vocabulary
         self.capabilities = capabilities
         self.spent = Cost()
-        self._served_as = served_as
+        self.served_as = served_as
         self._own = "recorded" if steady else uuid4().hex
         """What begins this connection's names of anchors: nobody else's are so."""
         self._anchors = AnchorNumbers(KEPT_ANCHORS)
@@ -87,7 +87,7 @@ class LltermBackend:
         capabilities = self.capabilities
         return [
             ("server", "llterm"),
-            ("model", self._served_as),
+            ("model", self.served_as),
             ("probabilities", "of all tokens, whole rows too"),
             ("token ids", "yes"),
             ("constraints, healing", "yes, by masks"),
@@ -153,7 +153,7 @@ class LltermBackend:
 
     def _body(self, **fields: Any) -> Mapping[str, Any]:
         return {
-            "model": self._served_as,
+            "model": self.served_as,
             "vocabulary": self.vocabulary.fingerprint,
             **fields,
         }

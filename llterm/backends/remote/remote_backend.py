@@ -133,6 +133,11 @@ class RemoteBackend:
         return self.dialect.name
 
     @property
+    def served_as(self) -> str:
+        """The model's name in requests to its server."""
+        return str(getattr(self.dialect, "model", None) or self.dialect.traits.model)
+
+    @property
     def vocabulary(self) -> RemoteVocabulary:
         return self.client.vocabulary
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
-from llterm.backends.chat_formats import THOUGHTLESS, Messages
+from llterm.backends.chat_formats import Messages
 from llterm.backends.remote.answer import AnswerValue
 from llterm.backends.remote.detokenizer import Detokenizer
 from llterm.backends.remote.dialect import KnownServer, has_no_template
@@ -23,6 +23,7 @@ from llterm.backends.remote.steps import (
 )
 from llterm.backends.remote.token_spelling import spread, token_ids
 from llterm.backends.remote.transport import RequestRefused, Transport
+from llterm.core.conversation import THOUGHTLESS
 from llterm.core.tokens import Tail, Token
 from llterm.errors import CapabilityMissing
 

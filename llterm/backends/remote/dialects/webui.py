@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
-from llterm.backends.chat_formats import THOUGHTLESS, Messages
+from llterm.backends.chat_formats import Messages
 from llterm.backends.remote.answer import AnswerValue
 from llterm.backends.remote.dialects.completions import EchoedCompletions
 from llterm.backends.remote.discovery import Discovery
@@ -25,6 +25,7 @@ from llterm.backends.remote.steps import (
     steps,
 )
 from llterm.backends.remote.transport import Transport
+from llterm.core.conversation import THOUGHTLESS
 
 
 @dataclass(frozen=True, slots=True)
