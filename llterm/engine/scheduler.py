@@ -64,10 +64,17 @@ class Scheduler:
     """One model's slots, and whoever waits for them. Implements `Generator`."""
 
     def __init__(
-        self, backend: LlamaBackend, streams: StreamContext, plan: SlotPlan, costs: SlotCosts
+        self,
+        backend: LlamaBackend,
+        streams: StreamContext,
+        plan: SlotPlan,
+        costs: SlotCosts,
+        room: int,
     ) -> None:
-        """Takes the streams over, and closes them at its end."""
+        """Takes the streams over, and closes them at its end. `room`: most tokens of a request
+        and its answer; a stream has cells for some more."""
         self._backend = backend
+        self.room = room
         self._streams = streams
         self._plan = plan
         self._token = costs.token
@@ -99,10 +106,6 @@ class Scheduler:
     @property
     def capabilities(self) -> Capabilities:
         return self._backend.capabilities
-
-    @property
-    def room(self) -> int:
-        return self._streams.cells
 
     @property
     def running(self) -> int:
@@ -437,7 +440,7 @@ async def open_scheduler(
         streams.close()
         raise
     plan = SlotPlan(parallel, keepers, costs, queue=queue, chunk=streams.chunk, whole=streams.whole)
-    return Scheduler(backend, streams, plan, costs)
+    return Scheduler(backend, streams, plan, costs, min(cells, streams.cells))
 
 
 def _measured(streams: StreamContext) -> SlotCosts:

@@ -52,11 +52,17 @@ def openapi_document(routes: Sequence[ServerRoute], *, keys: bool) -> Mapping[st
 
 
 def _operation(route: ServerRoute, path: str) -> dict[str, Any]:
-    answer = {"type": "object"} if route.kind == "application/json" else {"type": "string"}
+    kinds = [route.kind]
+    if route.body is not None and "stream" in route.body.__struct_fields__:
+        kinds.append("text/event-stream")
+    contents = {
+        kind: {"schema": {"type": "object" if kind == "application/json" else "string"}}
+        for kind in kinds
+    }
     operation: dict[str, Any] = {
         "summary": route.summary,
         "responses": {
-            "200": {"description": "Done.", "content": {route.kind: {"schema": answer}}},
+            "200": {"description": "Done.", "content": contents},
             "default": {
                 "description": "An error.",
                 "content": {"application/json": {"schema": {"$ref": _PLACES.format(name="Error")}}},

@@ -163,7 +163,7 @@ async def _model(state: ServerState, scope: Scope, receive: Receive, send: Send)
 
 
 async def _props(state: ServerState, scope: Scope, receive: Receive, send: Send) -> None:
-    await send_json(props(state.models.get(None), state.rules.limits.parallel), send)
+    await send_json(props(state.models.get(None), state.rules), send)
 
 
 async def _tokenizer(state: ServerState, scope: Scope, receive: Receive, send: Send) -> None:

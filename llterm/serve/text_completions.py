@@ -73,7 +73,7 @@ async def plan_completion(
     most = _most_tokens(body)
     tokens = sum(len(each.tokens) + drawn * min(most, model.room) for each in prompts)
     rules.check_facts(tokens, max(body.logprobs or 0, body.prompt_logprobs or 0), "logprobs")
-    sampling = await sampling_of(body, rules.preset, rules.presets, model)
+    sampling = await sampling_of(body, rules, model)
     constraint = only_one(_wanted(body))
     stops = _stops(body)
     ids = {name: _ids(body, name, model) for name in _ID_LISTS}
