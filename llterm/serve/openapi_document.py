@@ -28,6 +28,12 @@ _ERROR = {
         }
     },
 }
+_SHAPES: Mapping[str, Mapping[str, Any]] = {
+    "application/json": {"schema": {"type": "object"}},
+    "text/plain": {"schema": {"type": "string"}},
+    # Before version 3.2 there is no way to say what the events of a stream are.
+    "text/event-stream": {},
+}
 
 
 def openapi_document(routes: Sequence[ServerRoute], *, keys: bool) -> Mapping[str, Any]:
@@ -55,10 +61,9 @@ def _operation(route: ServerRoute, path: str) -> dict[str, Any]:
     kinds = [route.kind]
     if route.body is not None and "stream" in route.body.__struct_fields__:
         kinds.append("text/event-stream")
-    contents = {
-        kind: {"schema": {"type": "object" if kind == "application/json" else "string"}}
-        for kind in kinds
-    }
+    contents = {kind: _SHAPES[kind] for kind in kinds}
+    if route.lists:
+        contents[route.kind] = {"schema": {"type": ["object", "array"]}}
     operation: dict[str, Any] = {
         "summary": route.summary,
         "responses": {

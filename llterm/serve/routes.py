@@ -80,6 +80,8 @@ class ServerRoute:
     body: type[msgspec.Struct] | None = None
     kind: str = "application/json"
     """Of its answer."""
+    lists: bool = False
+    """What asks for several texts has a list of answers."""
 
 
 async def send_json(value: Any, send: Send, status: int = 200) -> None:
@@ -225,7 +227,7 @@ ROUTES: tuple[ServerRoute, ...] = (
     ServerRoute(("/v1/completions",), "POST", "Go on with a text, or with several.",
                 _completions, CompletionBody),
     ServerRoute(("/completion", "/completions"), "POST", "The same in llama.cpp's words.",
-                _llamacpp, LlamaCppBody),
+                _llamacpp, LlamaCppBody, lists=True),
     ServerRoute(("/tokenize",), "POST", "A text's tokens.", _tokenize, TokenizeBody),
     ServerRoute(("/detokenize",), "POST", "The text of tokens.", _detokenize, DetokenizeBody),
     ServerRoute(("/v1/models", "/models"), "GET", "The models.", _models),

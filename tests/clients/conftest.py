@@ -54,6 +54,16 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedProgram]
 
 
 @pytest.fixture(scope="session")
+def hurried(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedProgram]:
+    """It has some seconds for each request, and counts."""
+    home = tmp_path_factory.mktemp("hurried")
+    (home / "config").mkdir()
+    (home / "config/llterm.toml").write_text("[serve]\nrequest_seconds = 10\n")
+    with _judged(home, "--metrics") as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
 def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedProgram]:
     """It asks for a key."""
     home = tmp_path_factory.mktemp("locked")
