@@ -103,7 +103,7 @@ def test_the_best_of_several_are_the_most_probable_a_token(client: openai.OpenAI
     def worth(index: int) -> float:
         values = logprobs_of(drawn, index).token_logprobs
         assert values is not None
-        return sum(value for value in values if value is not None)
+        return sum(float(value) for value in values if value is not None)
 
     ranked = sorted(range(5), key=worth, reverse=True)[:2]
     assert [choice.text for choice in best.choices] == [drawn.choices[at].text for at in ranked]
@@ -132,8 +132,8 @@ def test_the_echo_of_a_text_scores_it_as_it_was_drawn(client: openai.OpenAI) -> 
         model=ALIAS, prompt=PROMPT, max_tokens=10, logprobs=0, echo=True, temperature=0,
         extra_body={"ignore_eos": True, "return_token_ids": True},
     )  # fmt: skip
-    choice = drawn.choices[0].to_dict()
-    ids: Any = [*choice["prompt_token_ids"], *choice["token_ids"]]  # type: ignore[misc]
+    choice: Any = drawn.choices[0].to_dict()
+    ids = [*choice["prompt_token_ids"], *choice["token_ids"]]
     again = client.completions.create(
         model=ALIAS, prompt=ids, max_tokens=0, logprobs=0, echo=True
     )  # fmt: skip
@@ -186,7 +186,8 @@ def test_a_bias_makes_a_token_certain_or_impossible(client: openai.OpenAI) -> No
         model=ALIAS, prompt=PROMPT, max_tokens=1, temperature=0,
         extra_body={"return_token_ids": True},
     )  # fmt: skip
-    usual: Any = listed.choices[0].to_dict()["token_ids"][0]  # type: ignore[index]
+    choice: Any = listed.choices[0].to_dict()
+    (usual,) = choice["token_ids"]
     for bias, times in ((100, 4), (-100, 0)):
         answer = client.completions.create(
             model=ALIAS, prompt=PROMPT, max_tokens=4, logit_bias={str(usual): bias}, seed=1,
