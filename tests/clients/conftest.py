@@ -38,7 +38,8 @@ def _judged(home: Path, *arguments: str) -> Iterator[ServedProgram]:
     model = home / f"{ALIAS}.gguf"
     model.symlink_to(BUNDLED)
     with serving(
-        home, "-m", str(model), "--alias", f"davinci-002={ALIAS}", "--parallel", "2",
+        home, "-m", str(model), "--alias", f"davinci-002={ALIAS}", "--alias",
+        f"gpt-3.5-turbo={ALIAS}", "--parallel", "2",
         "--slot-context", "256", "--seed", "42", *arguments,
     ) as program:  # fmt: skip
         yield program

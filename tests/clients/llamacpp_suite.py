@@ -64,8 +64,8 @@ def passed(files: Sequence[str], address: str, home: Path) -> tuple[set[SuiteTes
     `home`: a folder for the report.
     """
     report = home / "report.xml"
-    asked = ("PYTEST_ADDOPTS", "PYTEST_PLUGINS")
-    outside = {name: value for name, value in os.environ.items() if name not in asked}
+    of_this_run = ("PYTEST_ADDOPTS", "PYTEST_PLUGINS")
+    outside = {name: value for name, value in os.environ.items() if name not in of_this_run}
     subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not slow",
          f"--junitxml={report}", *(f"unit/{file}.py" for file in files)],
