@@ -223,7 +223,7 @@ DRAWN = _settings(
 )
 BANS = _settings("sampling", (row for row in schema.SAMPLING if row.name.startswith("ban")))
 
-_SERVED = ("host", "port", "preset", "allow_host", "allow_origin", "alias", "api_key_env",
+_SERVED = ("host", "port", "preset", "seed", "allow_host", "allow_origin", "alias", "api_key_env",
            "parallel", "slot_context", "cache_memory", "queue", "metrics")  # fmt: skip
 SERVE: Flags = {
     "model": _flag(

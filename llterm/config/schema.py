@@ -100,6 +100,8 @@ class ServeConfig:
     socket: Path | None = None
     """In place of host and port."""
     preset: str = "neutral"
+    seed: int | None = None
+    """Of requests that give none; None: each draws afresh."""
     api_key_env: tuple[str, ...] = ()
     api_key_file: Path | None = None
     allow_hosts: tuple[str, ...] = ()
@@ -375,6 +377,8 @@ SERVE = _table(
     Setting("port", "whole number", "The port; 0: any that is free.", 0, 65_535),
     Setting("socket", "path", "A socket file of yours alone, in place of host and port."),
     Setting("preset", "text", "How tokens are drawn where a request does not say."),
+    Setting("seed", "whole number", "The seed of requests that give none; unset: drawn afresh.",
+            0, (1 << 53) - 1),
     Setting("api_key_env", "list of texts", "Environment variables that hold keys to ask for."),
     Setting("api_key_file", "path", "A file that only you can read, with a key as its one line."),
     Setting("allow_host", "list of texts", "Further names of this machine in requests.",

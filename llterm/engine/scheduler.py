@@ -74,10 +74,13 @@ class Scheduler:
         streams: StreamContext,
         plan: SlotPlan,
         costs: SlotCosts,
+        room: int,
         prefill: float = PREFILL,
     ) -> None:
-        """Takes the streams over, and closes them at its end. `prefill`: see `open_scheduler`."""
+        """Takes the streams over, and closes them at its end. `room`: most tokens of a request
+        and its answer; a stream has cells for some more. `prefill`: see `open_scheduler`."""
         self._backend = backend
+        self.room = room
         self._streams = streams
         self._plan = plan
         self._prefill_seconds = prefill
@@ -110,10 +113,6 @@ class Scheduler:
     @property
     def capabilities(self) -> Capabilities:
         return self._backend.capabilities
-
-    @property
-    def room(self) -> int:
-        return self._streams.cells
 
     @property
     def running(self) -> int:
@@ -464,7 +463,7 @@ async def open_scheduler(
         streams.close()
         raise
     plan = SlotPlan(parallel, keepers, costs, queue=queue, chunk=streams.chunk, whole=streams.whole)
-    return Scheduler(backend, streams, plan, costs, prefill)
+    return Scheduler(backend, streams, plan, costs, min(each, streams.cells), prefill)
 
 
 def _measured(streams: StreamContext) -> SlotCosts:

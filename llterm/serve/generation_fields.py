@@ -96,7 +96,7 @@ async def generation_of(
     `top`: candidates told with a token; `wanted`: the one thing that it is to fit, if any. Raises
     ApiError.
     """
-    sampling = await sampling_of(body, rules.preset, rules.presets, model)
+    sampling = await sampling_of(body, rules, model)
     ids: dict[str, Tail] = {
         name: model.check_ids(getattr(body, name) or (), name) for name in _ID_LISTS
     }

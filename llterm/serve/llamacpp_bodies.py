@@ -6,15 +6,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any
 
+import msgspec
 from msgspec import Meta
 
 from llterm.serve.body_reader import BodyBase
 from llterm.serve.generation_bodies import Count, Listed, Seed, Source, Stops, TokenId
 from llterm.serve.sampler_fields import LogitBias, with_sampler_fields
 
-MixedPrompt = str | list[str | TokenId | list[str | TokenId]]
-"""A text, or texts and token ids in a row; or a list of such lists and texts."""
 
+class PromptObject(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """A text as an object, as clients write it that can send pictures too."""
+
+    prompt_string: str
+    multimodal_data: Any = None
+
+
+MixedPrompt = str | PromptObject | list[str | TokenId | PromptObject | list[str | TokenId]]
+"""A text, or texts and token ids in a row; or a list of such lists and texts."""
 
 AnswerPaths = Annotated[tuple[Annotated[str, Meta(max_length=200)], ...], Meta(max_length=64)]
 
@@ -45,6 +53,7 @@ class _LlamaCppFields(BodyBase, kw_only=True, forbid_unknown_fields=True):
 
     cache_prompt: Any = None
     id_slot: Any = None
+    backend_sampling: Any = None
     timings_per_token: Any = None
     n_keep: Any = None
 
@@ -72,6 +81,10 @@ NEUTRAL_ONLY: Mapping[str, tuple[Any, ...]] = {
 }
 """Fields of llama.cpp's that change an answer and are not obeyed: only what asks for nothing is
 taken."""
+
+
+NO_PICTURES: Mapping[str, tuple[Any, ...]] = {"multimodal_data": ([],)}
+"""The same of a prompt that is an object."""
 
 
 class TokenizeBody(BodyBase, kw_only=True, forbid_unknown_fields=True):

@@ -14,7 +14,8 @@ from llterm.serve.api_errors import bad_field, check_neutral
 from llterm.serve.body_constraints import Wanted, grammar_of, only_one, schema_of
 from llterm.serve.drawn_choices import DrawnChoice, draw_choices
 from llterm.serve.legacy_logprobs import sayable
-from llterm.serve.llamacpp_bodies import NEUTRAL_ONLY
+from llterm.serve.llamacpp_bodies import NEUTRAL_ONLY, NO_PICTURES, PromptObject
+from llterm.serve.llamacpp_settings import llamacpp_biases, llamacpp_settings
 from llterm.serve.request_prompts import Part, RequestPrompt, read_prompt
 from llterm.serve.request_rules import RequestRules
 from llterm.serve.sampler_fields import sampling_of
@@ -56,7 +57,7 @@ async def plan_llamacpp(
     most = model.room if given in (None, -1) else int(given)
     rooms = [min(most, model.room - len(each.tokens)) for each in prompts]
     rules.check_facts(sum(rooms) * count, body.n_probs, "n_probs")
-    sampling = await sampling_of(body, rules.preset, rules.presets, model)
+    sampling = await sampling_of(body, rules, model)
     constraint = only_one(_wanted(body))
     stops = (body.stop,) if isinstance(body.stop, str) else tuple(body.stop or ())
     choices = [
@@ -85,23 +86,30 @@ async def plan_llamacpp(
 
 def _is_list(given: Any) -> bool:
     """Whether these are several prompts, and not one in parts."""
-    lists = any(isinstance(each, list) for each in given)
-    return lists or all(isinstance(each, str) for each in given)
+    whole = any(isinstance(each, list | PromptObject) for each in given)
+    return whole or all(isinstance(each, str) for each in given)
 
 
 def _prompts(given: Any) -> Iterator[list[Part]]:
     """Each prompt in parts. Texts and ids in one list are one prompt; several texts are several."""
-    if isinstance(given, str):
-        yield [given]
+    if isinstance(given, str | PromptObject):
+        yield [_prompt_text(given)]
     elif not given:
         raise bad_field("prompt", "There is no prompt", "A text, or texts and token ids.")
     elif _is_list(given):
         for each in given:
             if isinstance(each, int):
                 raise bad_field("prompt", "The prompts are of several kinds")
-            yield [each] if isinstance(each, str) else list(_parts(each))
+            yield list(_parts(each)) if isinstance(each, list) else [_prompt_text(each)]
     else:
         yield list(_parts(given))
+
+
+def _prompt_text(given: str | PromptObject) -> str:
+    if isinstance(given, str):
+        return given
+    check_neutral(given, NO_PICTURES)
+    return given.prompt_string
 
 
 def _parts(given: Sequence[str | int]) -> Iterator[Part]:
@@ -214,19 +222,11 @@ _ABSENT = object()
 
 def _settings(plan: LlamaCppPlan, choice: DrawnChoice) -> Answer:
     """What was in force, in llama.cpp's names."""
-    settings = choice.request.sampling.settings
-    names = (
-        "temperature", "dynatemp_range", "dynatemp_exponent", "top_k", "top_p", "min_p",
-        "typical_p", "top_n_sigma", "xtc_probability", "xtc_threshold", "repeat_penalty",
-        "presence_penalty", "frequency_penalty", "dry_multiplier", "dry_base",
-        "dry_allowed_length", "dry_penalty_last_n", "dry_sequence_breakers", "mirostat",
-        "mirostat_tau", "mirostat_eta",
-    )  # fmt: skip
+    sampling = choice.request.sampling
+    banned = plan.model.ends if choice.request.ignore_end else ()
     return {
-        **{name: getattr(settings, name) for name in names},
-        "seed": settings.seed if settings.seed is not None else -1,
-        "repeat_last_n": settings.penalty_last_n,
-        "samplers": settings.order,
+        **llamacpp_settings(sampling.settings),
+        "logit_bias": llamacpp_biases(sampling.bias, banned),
         "n_predict": choice.request.most,
         "max_tokens": choice.request.most,
         "ignore_eos": choice.request.ignore_end,

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from llterm.core.tokens import Tail, text_bytes
 from llterm.serve.api_errors import bad_field
 from llterm.serve.legacy_logprobs import token_text
 from llterm.serve.llamacpp_bodies import TokenizeBody
+from llterm.serve.llamacpp_settings import llamacpp_settings
+from llterm.serve.request_rules import RequestRules
 from llterm.serve.served_models import ServedModel, ServedModels
 from llterm.version import __version__
 
@@ -35,14 +38,20 @@ def model_entry(models: ServedModels, model: ServedModel) -> Answer:
     }
 
 
-def props(model: ServedModel, slots: int) -> Answer:
-    """llama.cpp's `/props`, without a path of this machine."""
+def props(model: ServedModel, rules: RequestRules) -> Answer:
+    """llama.cpp's `/props`, without a path of this machine: of the model's file its name."""
     begin, end = special_names(model)
+    file = model.backend.capabilities.weights
+    settings = replace(rules.presets[rules.preset], seed=rules.seed)
     return {
-        "default_generation_settings": {"n_ctx": model.room},
-        "total_slots": slots,
+        "default_generation_settings": {
+            "n_ctx": model.room,
+            "params": llamacpp_settings(settings),
+        },
+        "total_slots": rules.limits.parallel,
         "model_alias": model.name,
         "chat_template": model.chats.template,
+        "model_path": "" if file is None else file.name,
         "bos_token": begin or "",
         "eos_token": end or "",
         "build_info": f"llterm {__version__}",
@@ -69,8 +78,8 @@ def special_names(model: ServedModel) -> tuple[str | None, str | None]:
     """The tokens before any text and at its end, by name; None where there is none."""
     vocabulary = model.vocabulary
     begin = token_text(vocabulary.token(vocabulary.prefix[0])) if vocabulary.prefix else None
-    end = next((token for token in model.known_tokens if token.end), None)
-    return begin, None if end is None else token_text(end)
+    end = token_text(vocabulary.token(model.ends[0])) if model.ends else None
+    return begin, end
 
 
 async def tokenized(body: TokenizeBody, model: ServedModel) -> Answer:
@@ -91,9 +100,9 @@ async def tokenized(body: TokenizeBody, model: ServedModel) -> Answer:
 
 
 async def _ids(body: TokenizeBody, text: str, model: ServedModel) -> Tail:
-    """The text's own tokens; with llama.cpp's `parse_special` names of special tokens are these."""
+    """The text's own tokens; names of special tokens are these, unless `parse_special` is false."""
     vocabulary = model.vocabulary
-    if body.prompt is not None or not body.parse_special:
+    if not body.parse_special:
         return await vocabulary.tokenize(text.encode())
     data = text.encode()
     ids: list[int] = []

@@ -28,6 +28,12 @@ _ERROR = {
         }
     },
 }
+_SHAPES: Mapping[str, Mapping[str, Any]] = {
+    "application/json": {"schema": {"type": "object"}},
+    "text/plain": {"schema": {"type": "string"}},
+    # Before version 3.2 there is no way to say what the events of a stream are.
+    "text/event-stream": {},
+}
 
 
 def openapi_document(routes: Sequence[ServerRoute], *, keys: bool) -> Mapping[str, Any]:
@@ -52,11 +58,16 @@ def openapi_document(routes: Sequence[ServerRoute], *, keys: bool) -> Mapping[st
 
 
 def _operation(route: ServerRoute, path: str) -> dict[str, Any]:
-    answer = {"type": "object"} if route.kind == "application/json" else {"type": "string"}
+    kinds = [route.kind]
+    if route.body is not None and "stream" in route.body.__struct_fields__:
+        kinds.append("text/event-stream")
+    contents = {kind: _SHAPES[kind] for kind in kinds}
+    if route.lists:
+        contents[route.kind] = {"schema": {"type": ["object", "array"]}}
     operation: dict[str, Any] = {
         "summary": route.summary,
         "responses": {
-            "200": {"description": "Done.", "content": {route.kind: {"schema": answer}}},
+            "200": {"description": "Done.", "content": contents},
             "default": {
                 "description": "An error.",
                 "content": {"application/json": {"schema": {"$ref": _PLACES.format(name="Error")}}},

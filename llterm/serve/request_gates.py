@@ -176,7 +176,8 @@ def _is_unspecified(bound: str) -> bool:
 
 
 class OriginGate:
-    """Refuses pages of other origins than the listed ones; those are told that they may."""
+    """Refuses pages of other origins than the listed ones; those are told that they may. A browser
+    that asks first for any other is given no leave, by which it refuses."""
 
     def __init__(self, app: ASGIApp, allowed: Collection[str]) -> None:
         self._app = app
@@ -188,7 +189,11 @@ class OriginGate:
         if origin is None:
             await self._app(scope, receive, send)
             return
+        asks_first = scope["method"] == "OPTIONS" and "access-control-request-method" in headers
         if origin not in self._allowed:
+            if asks_first:
+                await _say_nothing(send)
+                return
             raise ApiError(
                 403,
                 "Pages of this origin may not ask here",
@@ -211,11 +216,16 @@ class OriginGate:
                     answer["Access-Control-Allow-Headers"] = asked
             await send(message)
 
-        if scope["method"] == "OPTIONS" and "access-control-request-method" in headers:
-            await told({"type": "http.response.start", "status": 200, "headers": []})
-            await told({"type": "http.response.body", "body": b""})
-            return
-        await self._app(scope, receive, told)
+        if asks_first:
+            await _say_nothing(told)
+        else:
+            await self._app(scope, receive, told)
+
+
+async def _say_nothing(send: Send) -> None:
+    """What a browser that asks first needs are headers alone."""
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b""})
 
 
 class ApiKeyGate:

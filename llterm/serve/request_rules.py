@@ -18,6 +18,8 @@ class RequestRules:
     """The same for every route."""
 
     preset: str = NEUTRAL
+    seed: int | None = None
+    """Of requests that give none; None: each draws afresh."""
     presets: Mapping[str, SamplerSettings] = field(default_factory=lambda: dict(PRESETS))
     limits: ServeLimits = field(default_factory=ServeLimits)
 

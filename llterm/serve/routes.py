@@ -85,6 +85,8 @@ class ServerRoute:
     body: type[msgspec.Struct] | None = None
     kind: str = "application/json"
     """Of its answer."""
+    lists: bool = False
+    """What asks for several texts has a list of answers."""
 
 
 async def send_json(value: Any, send: Send, status: int = 200) -> None:
@@ -184,7 +186,7 @@ async def _model(state: ServerState, scope: Scope, receive: Receive, send: Send)
 
 
 async def _props(state: ServerState, scope: Scope, receive: Receive, send: Send) -> None:
-    await send_json(props(state.models.get(None), state.rules.limits.parallel), send)
+    await send_json(props(state.models.get(None), state.rules), send)
 
 
 async def _tokenizer(state: ServerState, scope: Scope, receive: Receive, send: Send) -> None:
@@ -256,7 +258,7 @@ ROUTES: tuple[ServerRoute, ...] = (
     ServerRoute(("/apply-template",), "POST", "A chat as the model's template writes it.",
                 _template, ChatBody),
     ServerRoute(("/completion", "/completions"), "POST", "The same in llama.cpp's words.",
-                _llamacpp, LlamaCppBody),
+                _llamacpp, LlamaCppBody, lists=True),
     ServerRoute(("/tokenize",), "POST", "A text's tokens.", _tokenize, TokenizeBody),
     ServerRoute(("/detokenize",), "POST", "The text of tokens.", _detokenize, DetokenizeBody),
     ServerRoute(("/v1/models", "/models"), "GET", "The models.", _models),

@@ -13,13 +13,13 @@ from msgspec import Meta
 from llterm.config.sampling_values import changed
 from llterm.config.schema import SAMPLING
 from llterm.config.setting import Setting
-from llterm.core.sampling.sampler_settings import SamplerSettings, Sampling
+from llterm.core.sampling.sampler_settings import Sampling
 from llterm.serve.api_errors import bad_field, check_neutral
+from llterm.serve.request_rules import RequestRules
 from llterm.serve.serve_limits import MOST_BIASED, STOP_BYTES
 from llterm.serve.served_models import ServedModel
 
 Kind = TypeVar("Kind", bound=msgspec.Struct)
-Presets = Mapping[str, SamplerSettings]
 _Biased = Annotated[str, Meta(max_length=STOP_BYTES)]
 _Bias = Annotated[float, Meta(ge=-1e9, le=1e9)]
 _BiasedId = Annotated[int, Meta(ge=-(1 << 31), lt=1 << 31)]
@@ -86,13 +86,13 @@ def _annotated(row: Setting) -> Any:
     return Annotated[kind | None, Meta(description=row.help)]
 
 
-async def sampling_of(body: Any, preset: str, presets: Presets, model: ServedModel) -> Sampling:
+async def sampling_of(body: Any, rules: RequestRules, model: ServedModel) -> Sampling:
     """How a body with these fields, `seed` and `logit_bias` wants tokens drawn.
 
-    What it leaves out is the preset's. Raises ApiError naming the field.
+    What it leaves out is the rules'. Raises ApiError naming the field.
     """
     check_neutral(body, NEUTRAL_SAMPLERS)
-    sampling = changed(Sampling(), "preset", preset, presets)
+    sampling = changed(Sampling(), "preset", rules.preset, rules.presets)
     names = [*((name, name) for name in _ROWS), *OTHER_NAMES.items()]
     for name, meant in names:
         value = getattr(body, name)
@@ -103,10 +103,10 @@ async def sampling_of(body: Any, preset: str, presets: Presets, model: ServedMod
         if isinstance(value, str) and meant == _BREAKERS:
             value = _listed(value, name)
         try:
-            sampling = changed(sampling, meant, _ROWS[meant].check(value), presets)
+            sampling = changed(sampling, meant, _ROWS[meant].check(value), rules.presets)
         except ValueError as error:
             raise bad_field(name, f"{name} cannot be so", f"{error}.") from None
-    settings = replace(sampling.settings, seed=_seed(body.seed))
+    settings = replace(sampling.settings, seed=_seed(body.seed, rules.seed))
     biases = await _biases(body.logit_bias, model)
     return replace(sampling, settings=settings, bias=(*sampling.bias, *biases))
 
@@ -119,9 +119,11 @@ def _listed(text: str, name: str) -> list[str]:
         raise bad_field(name, f"{name} is no list of texts") from None
 
 
-def _seed(seed: int | None) -> int | None:
-    """None draws afresh, and so does llama.cpp's -1."""
-    return None if seed is None or seed == -1 else seed % _SEEDS
+def _seed(seed: int | None, usual: int | None) -> int | None:
+    """None draws afresh, and so does llama.cpp's -1. `usual`: where none is given."""
+    if seed is None:
+        return usual
+    return None if seed == -1 else seed % _SEEDS
 
 
 async def _biases(given: Any, model: ServedModel) -> list[tuple[str, float]]:

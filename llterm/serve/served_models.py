@@ -51,6 +51,19 @@ class ServedModel:
         return max(len(token.data) for token in self.known_tokens)
 
     @property
+    def ends(self) -> Tail:
+        """The tokens that end a text, of those that are known."""
+        return self._known_ends if grows(self.vocabulary) else self._ends
+
+    @cached_property
+    def _ends(self) -> Tail:
+        return self._known_ends
+
+    @property
+    def _known_ends(self) -> Tail:
+        return tuple(token.id for token in self.known_tokens if token.end)
+
+    @property
     def state(self) -> ModelState:
         """Whether it can be asked now."""
         return self.backend.state if isinstance(self.backend, ModelProcess) else "ok"

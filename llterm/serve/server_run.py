@@ -137,7 +137,7 @@ async def run_server(
                 models.append(model)
         new_key = _new_key(request)
         keys = (*request.keys, *([Secret(new_key)] if new_key else []))
-        rules = RequestRules(serve.preset, request.config.presets, limits)
+        rules = RequestRules(serve.preset, serve.seed, request.config.presets, limits)
         state = ServerState(ServedModels(models, aliases), rules, metrics=serve.metrics)
         bound = serve.host if serve.socket is None else None
         access = Access(bound, serve.allow_hosts, serve.allow_origins, keys)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,6 +15,21 @@ from tests.helpers.served_program import ServedProgram, serving
 
 collect_ignore_glob = [] if find_spec("openai") else ["test_*.py"]
 """Without the environment of `make test-clients` nothing is collected."""
+_FIGURES = pytest.StashKey[list[str]]()
+
+
+@pytest.fixture
+def figure(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Takes a line for the end of the run."""
+    return request.config.stash.setdefault(_FIGURES, []).append
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """What was counted and measured."""
+    for line in config.stash.get(_FIGURES, []):
+        terminalreporter.write_line(line)
 
 
 @contextmanager
@@ -24,7 +39,8 @@ def _judged(home: Path, *arguments: str) -> Iterator[ServedProgram]:
     model.symlink_to(BUNDLED)
     with serving(
         home, "-m", f"{model},chat_template=chatml", "--alias", f"davinci-002={ALIAS}",
-        "--parallel", "2", "--slot-context", "256", *arguments,
+        "--alias", f"gpt-3.5-turbo={ALIAS}", "--parallel", "2",
+        "--slot-context", "256", "--seed", "42", *arguments,
     ) as program:  # fmt: skip
         yield program
         code, said = program.end()
@@ -35,6 +51,16 @@ def _judged(home: Path, *arguments: str) -> Iterator[ServedProgram]:
 def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedProgram]:
     """It asks for no key."""
     with _judged(tmp_path_factory.mktemp("open")) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def hurried(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedProgram]:
+    """It has some seconds for each request, and counts."""
+    home = tmp_path_factory.mktemp("hurried")
+    (home / "config").mkdir()
+    (home / "config/llterm.toml").write_text("[serve]\nrequest_seconds = 10\n")
+    with _judged(home, "--metrics") as opened:
         yield opened
 
 

@@ -366,6 +366,21 @@ async def test_what_cannot_be_asked_for_is_refused_by_name(backend: LlamaBackend
         assert (len(tokens), end.finish) == (12, "length")
 
 
+async def test_a_slot_has_room_for_the_tokens_that_are_asked_for_and_no_more(
+    backend: LlamaBackend,
+) -> None:
+    scheduler = await open_scheduler(backend, parallel=1, context=100, memory=MEMORY)
+    try:
+        tokens, end = await generated(
+            scheduler, GenerationRequest((1,) * 90, FREE, most=100, ignore_end=True)
+        )
+        assert (scheduler.room, len(tokens), end.finish) == (100, 10, "length")
+        with pytest.raises(UsageError, match="too long"):
+            await generated(scheduler, GenerationRequest((1,) * 100, FREE))
+    finally:
+        await scheduler.close()
+
+
 async def test_closing_tells_who_is_being_drawn_for(backend: LlamaBackend) -> None:
     scheduler = await open_scheduler(backend, parallel=2, context=512, memory=MEMORY)
     news = scheduler.generate(GenerationRequest(tokens_of(backend, STORY), FREE, most=400))

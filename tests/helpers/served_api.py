@@ -92,15 +92,15 @@ async def served(
     access: Access | None = None,
     limits: ServeLimits | None = None,
     metrics: bool = False,
+    seed: int | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> AsyncIterator[ServedApi]:
     """A server of these models, the scripted one where none is given."""
     limits = limits or ServeLimits(drain_seconds=0)
     opened: Sequence[Backend] = backends or [ScriptedBackend()]
     models = [await _served(each, limits) for each in opened]
-    state = ServerState(
-        ServedModels(models, aliases or {}), RequestRules(limits=limits), metrics=metrics
-    )
+    rules = RequestRules(seed=seed, limits=limits)
+    state = ServerState(ServedModels(models, aliases or {}), rules, metrics=metrics)
     listener = listening("127.0.0.1", 0)
     address = f"http://127.0.0.1:{listener.getsockname()[1]}"
     ready = asyncio.Event()

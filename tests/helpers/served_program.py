@@ -39,6 +39,16 @@ class ServedProgram:
             family |= more
         return sum(sizes[pid] for pid in family if pid in sizes)
 
+    @property
+    def children(self) -> list[int]:
+        """Processes that it started, and that have not ended."""
+        listed = subprocess.run(
+            ["ps", "-e", "-o", "pid=,ppid=,stat="], capture_output=True, text=True, check=True
+        )
+        rows = [line.split() for line in listed.stdout.splitlines()]
+        mine = [(pid, stat) for pid, parent, stat in rows if int(parent) == self.process.pid]
+        return [int(pid) for pid, stat in mine if "Z" not in stat]
+
     def end(self, number: int = signal.SIGTERM) -> tuple[int, str]:
         """Tell it to end. Returns its exit code, and what it said on stderr."""
         self.process.send_signal(number)

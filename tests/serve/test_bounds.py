@@ -32,6 +32,7 @@ from tests.helpers.served_api import ServedApi, served
 TAKING = [route for route in ROUTES if route.body is not None]
 IDS = [route.paths[0] for route in TAKING]
 UNBOUNDED = {
+    "prompt.prompt_string": "as `prompt`",
     "prompt": "as long as the body; what does not fit is refused before it is cut into tokens",
     "content": "as long as the body",
     "tokens": "as long as the body; no model sees them",
@@ -270,3 +271,14 @@ async def test_a_text_that_cannot_fit_is_refused_before_it_is_cut(fable: ServedA
             message = {"role": "user", "content": text}
             status, error = await fable.refused("/v1/chat/completions", messages=[message])
             assert (status, error["code"]) == (400, "context_length_exceeded")
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_of_a_models_file_its_name_is_told_and_no_path(fable: ServedApi) -> None:
+    told = {
+        route.paths[0]: (await fable.client.get(route.paths[0].replace("{id:path}", "fable"))).text
+        for route in ROUTES
+        if route.method == "GET"
+    }
+    assert json.loads(told["/props"])["model_path"] == BUNDLED.name
+    assert not [path for path, text in told.items() if str(BUNDLED.parent) in text]

@@ -36,6 +36,19 @@ async def test_texts_ids_and_mixes_of_both_are_one_prompt(api: ServedApi) -> Non
     assert several[0]["content"] == several[2]["content"] == text
 
 
+async def test_a_prompt_may_be_an_object_and_pictures_in_it_are_refused(api: ServedApi) -> None:
+    same: dict[str, Any] = {"n_predict": 6, "seed": 3}
+    text = (await api.ask(PATH, prompt=OLD, **same))["content"]
+    written = {"prompt_string": OLD}
+    assert (await api.ask(PATH, prompt=written, **same))["content"] == text
+    ids = (await api.ask("/tokenize", content=OLD, add_special=True))["tokens"]
+    several = await api.ask(PATH, prompt=[written, ids, {**written, "multimodal_data": []}], **same)
+    assert [each["content"] for each in several] == [text] * 3
+    for prompt in ({**written, "multimodal_data": ["iVBO"]}, [{**written, "multimodal_data": "x"}]):
+        status, error = await api.refused(PATH, prompt=prompt)
+        assert (status, error["param"]) == (400, "multimodal_data")
+
+
 async def test_a_stream_adds_up_with_the_probabilities_of_each_token(api: ServedApi) -> None:
     body: dict[str, Any] = {"prompt": OLD, "n_predict": 8, "seed": 5, "n_probs": 3}
     whole = await api.ask(PATH, **body)
@@ -87,6 +100,38 @@ async def test_biases_are_taken_by_id_and_text_and_false_bans(api: ServedApi) ->
     assert the not in banned["tokens"]
 
 
+async def test_what_is_added_to_logits_is_told_by_token(api: ServedApi) -> None:
+    the = (await api.ask("/tokenize", content=" the"))["tokens"][0]
+
+    async def told_biases(**fields: Any) -> Any:
+        answer = await api.ask(PATH, prompt=OLD, n_predict=1, **fields)
+        return answer["generation_settings"]["logit_bias"]
+
+    assert await told_biases() == []
+    assert await told_biases(logit_bias={" the": 2, "#x": False}, bias=[" cat=1"]) == [
+        {"token": the, "bias": 2.0},
+        *(
+            {"token": id, "bias": None}
+            for id in (await api.ask("/tokenize", content="#x"))["tokens"]
+        ),
+    ]
+    assert await told_biases(ignore_eos=True) == [{"token": 0, "bias": None}]
+
+
+async def test_requests_that_give_no_seed_have_the_servers() -> None:
+    async with served(seed=7) as api:
+        assert (await api.client.get("/props")).json()["default_generation_settings"]["params"][
+            "seed"
+        ] == 7
+        for path, field in ((PATH, "content"), ("/v1/completions", "choices")):
+            body: dict[str, Any] = {"prompt": OLD, "max_tokens": 12}
+            usual, same = await api.ask(path, **body), await api.ask(path, **body, seed=7)
+            assert usual[field] == same[field]
+            assert (await api.ask(path, **body, seed=8))[field] != usual[field]
+        afresh = await api.ask(PATH, prompt=OLD, n_predict=1, seed=-1)
+        assert afresh["generation_settings"]["seed"] == -1
+
+
 async def test_as_many_tokens_are_drawn_as_there_is_room() -> None:
     small = ScriptedBackend()
     small.capabilities = replace(small.capabilities, context=48)
@@ -120,8 +165,10 @@ async def test_a_text_is_cut_in_both_dialects_by_key(api: ServedApi) -> None:
     assert [each["piece"] for each in pieces["tokens"]] == ["a", [0xC3], [0xA9]]
     special = await api.ask("/tokenize", content="a<|end|>b")
     plain = await api.ask("/tokenize", content="a<|end|>b", parse_special=False)
+    named = await api.ask("/tokenize", prompt="<|end|>", add_special_tokens=False)
     assert 0 in special["tokens"]
     assert 0 not in plain["tokens"]
+    assert named["tokens"] == [0], "lm-eval looks for the end of a text so"
     assert (await api.refused("/tokenize"))[1]["param"] == "content"
     assert (await api.refused("/detokenize", tokens=[9999]))[1]["param"] == "tokens[0]"
 
@@ -146,6 +193,8 @@ async def test_the_openapi_document_has_every_route_and_field(api: ServedApi) ->
     document = (await api.client.get("/openapi.json")).json()
     fields = document["components"]["schemas"]["_CompletionFields"]["properties"]
     assert {"prompt", "temperature", "regex_pattern", "user"} <= set(fields)
+    drawn = document["paths"][PATH]["post"]["responses"]["200"]["content"]
+    assert set(drawn) == {"application/json", "text/event-stream"}
     for path, operations in document["paths"].items():
         answer = await api.client.request("DELETE", path.replace("{id}", "x"))
         assert told(answer)[0] == 405

@@ -74,17 +74,9 @@ async def test_no_text_crosses_where_the_process_is_killed_at_any_moment(
     await kill_at_any_moment(kills=2, requests=4)
 
 
-def processes_of(parent: int) -> list[int]:
-    listed = subprocess.run(
-        ["ps", "-e", "-o", "pid=,ppid=,stat="], capture_output=True, text=True, check=True
-    )
-    rows = [line.split() for line in listed.stdout.splitlines()]
-    return [int(pid) for pid, of, stat in rows if int(of) == parent and "Z" not in stat]
-
-
 async def test_a_killed_server_leaves_no_process(tmp_path: Path) -> None:
     with serving(tmp_path, "-m", "fable") as program:
-        (child,) = processes_of(program.process.pid)
+        (child,) = program.children
         program.process.kill()
         await until(lambda: not alive(child))
 
@@ -115,7 +107,7 @@ def test_a_process_ends_with_its_pipe() -> None:
 
 async def test_ctrl_c_ends_the_server_and_its_process(tmp_path: Path) -> None:
     with serving(tmp_path, "-m", "fable") as program:
-        (child,) = processes_of(program.process.pid)
+        (child,) = program.children
         assert os.getpgid(child) != os.getpgid(program.process.pid)
         program.end(signal.SIGINT)
         await until(lambda: not alive(child))

@@ -280,7 +280,7 @@ TokensOf = Mapping[bytes, Tail]
 
 def texts_of(sampling: Sampling) -> set[bytes]:
     """The texts of a sampling that count by their tokens: biased ones, and DRY's breakers."""
-    biased = {text.encode() for text, _ in sampling.bias if _number(text) is None}
+    biased = {text.encode() for text, _ in sampling.bias if digits_of_id(text) is None}
     return biased | breaker_ends(_breakers_of(sampling.settings))
 
 
@@ -424,7 +424,7 @@ _DIGITS = 18
 """Most of a token's id."""
 
 
-def _number(text: str) -> str | None:
+def digits_of_id(text: str) -> str | None:
     """The digits of a biased token that is named by its id; None where it is a text."""
     return text[1:] if text[:1] == "#" and text[1:].isdecimal() else None
 
@@ -440,7 +440,7 @@ def _biases(
     that this model has not is none of its tokens'."""
     by_id: dict[int, float] = {}
     for text, bias in sampling.bias:
-        number = _number(text)
+        number = digits_of_id(text)
         if number is not None:
             if len(number) > _DIGITS or int(number) >= vocabulary.size:
                 continue
