@@ -6,13 +6,15 @@ import asyncio
 import hashlib
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from llterm.backends.llamacpp import LlamaBackend
 from llterm.backends.llamacpp.gguf_header import inspect_gguf
+from llterm.backends.llamacpp.memory_estimate import cell_bytes
 from llterm.backends.llamacpp.slot_sizes import default_cache_memory
+from llterm.backends.registry import find_model
 from llterm.backends.remote.llterm_backend import LltermBackend
 from llterm.backends.remote.remote_backend import RemoteBackend
 from llterm.core.query import Backend
@@ -63,42 +65,59 @@ async def opened_answers(
     request: Request, slots: SlotOptions, answering: Answering, listener: Listener
 ) -> AsyncGenerator[OpenedAnswers]:
     """The request's model, ready to answer, while a batch runs. Raises LltermError."""
-    async with opened(request, listener) as backend:
+    cells, opening = _slot_cells(request)
+    async with opened(opening, listener) as backend:
         facts = _facts(backend)
         if isinstance(backend, RemoteBackend | LltermBackend):
             yield OpenedAnswers(ServerAnswers(backend), facts)
             return
-        parallel = slots.parallel or await _usual_parallel(backend, slots)
-        generator = await _generator(backend, slots, parallel)
+        parallel = slots.parallel or await _usual_parallel(backend, slots, cells)
+        generator = await _generator(backend, slots, parallel, cells)
         try:
             yield OpenedAnswers(answering(generator, backend, parallel), facts)
         finally:
             await generator.close()
 
 
-async def _usual_parallel(backend: Backend, slots: SlotOptions) -> int:
+def _slot_cells(request: Request) -> tuple[int | None, Request]:
+    """The cache size that is set for a model of a file, which its slots share, as those of a
+    server do; and the request without it."""
+    known = find_model(request.models[0], request.config)
+    if known.path is None:
+        return None, request
+    cells = request.overrides.get("cache_size", known.settings.cache_size)
+    return cells, replace(request, overrides={**request.overrides, "cache_size": None})
+
+
+async def _usual_parallel(backend: Backend, slots: SlotOptions, cells: int | None) -> int:
     """As many rows at once as leave each the room that one may want."""
-    capabilities = backend.capabilities
-    if capabilities.weights is None:
+    if not isinstance(backend, LlamaBackend):
         return PARALLEL[1]
+    capabilities = backend.capabilities
+    assert capabilities.weights is not None
     info = await asyncio.to_thread(inspect_gguf, capabilities.weights, brief=True)
-    room = slots.context or min(info.context or ROOM, ROOM)
+    sees = backend.settings.context or info.context or ROOM
+    room = slots.context or min(sees, ROOM)
     memory = default_cache_memory() if slots.memory is None else slots.memory
+    most = memory / max(cell_bytes(info, backend.settings), 1) if cells is None else cells
     for parallel in PARALLEL:
         count = parallel + usual_keepers(parallel)
         states = capabilities.shares or count <= capabilities.batch
-        if states and info.cell * count * room <= memory:
+        if states and count * room <= most:
             return parallel
     return PARALLEL[-1]
 
 
-async def _generator(backend: Backend, slots: SlotOptions, parallel: int) -> Generator:
+async def _generator(
+    backend: Backend, slots: SlotOptions, parallel: int, cells: int | None
+) -> Generator:
     if isinstance(backend, LlamaBackend):
         return await open_scheduler(
             backend,
             parallel=parallel,
             context=slots.context,
             memory=slots.memory,
+            cells=cells,
             queue=QUEUE,
             prefill=PREFILL,
         )
@@ -109,12 +128,17 @@ def _facts(backend: Backend) -> dict[str, Any]:
     capabilities = backend.capabilities
     if isinstance(backend, RemoteBackend | LltermBackend):
         return {"model": backend.served_as, "server": backend.speaks}
-    weights = capabilities.weights
+    facts = {"model": backend.name, "vocabulary": backend.vocabulary.fingerprint}
+    if not isinstance(backend, LlamaBackend):
+        return facts
+    assert capabilities.weights is not None
     return {
-        "model": backend.name if weights is None else weights.name,
-        "vocabulary": backend.vocabulary.fingerprint,
-        "weights": None if weights is None else _weights_digest(weights),
+        **facts,
+        "model": capabilities.weights.name,
+        "weights": _weights_digest(capabilities.weights),
         "kernels": capabilities.kernel_kind,
+        "kv_type": backend.settings.kv_type,
+        "chats": backend.chat_format,
     }
 
 
