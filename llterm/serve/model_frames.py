@@ -227,7 +227,8 @@ class Refused(NumberedPart, frozen=True):
     hint: str
 
 
-Question = Generate | Ask | Score | GiveRows | ShowAttention | Tokenize
+EvaluationQuestion = Ask | Score | GiveRows | ShowAttention | Tokenize
+Question = Generate | EvaluationQuestion
 ToModel = OpenModel | Question | Cancel | Taken
 AnswerPart = (
     TokenPart | GenerationEndPart | FactPart | FailedPart | ScorePart | RowsPart | AttentionPart

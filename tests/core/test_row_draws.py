@@ -80,7 +80,7 @@ def test_what_a_preset_keeps_is_told_by_the_candidates_near_the_best(preset: str
     facts = BlockFacts(shifted, best.astype(np.float64), totals, np.log(totals))
     contexts = [tuple(rng.integers(5000, size=40).tolist()) for _ in range(64)]
     places = [Situation(context) for context in contexts]
-    rows = [TruncatedRow(chain, at, None, chain.dropped(at)) for at in places]
+    rows = [TruncatedRow(chain, at, chain.dropped(at), rng.random) for at in places]
     sure, left = truncated(facts, rows, GUESSES[1], scratch)
     assert sure.tolist() == list(range(64))
     kept = [left.of_row(place) for place in range(64)]

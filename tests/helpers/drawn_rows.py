@@ -175,7 +175,7 @@ def assert_alike(drawn: Rows) -> None:
             assert row is alone
         else:
             assert row.p == pytest.approx(alone.p, rel=4e-5 if asked.chain.plain else 1e-9)
-            assert replace(row, p=alone.p) == alone
+            assert row._replace(p=alone.p) == alone
 
 
 def one_by_one(drawn: Rows) -> list[RowDraw | None]:

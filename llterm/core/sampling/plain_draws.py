@@ -24,6 +24,9 @@ from llterm.core.sampling.stage_plan import mass_error
 
 _WORST = 2e-5
 """Where a row's sum may be wrong by more than this part of itself, it is looked at whole."""
+_FEW = 6
+"""Rows that are searched one by one."""
+_LEAST = np.finfo(np.float64).tiny
 _TIED = np.float32(-1e-4)
 """Logits nearer to the best than this may be as good as it, once they are rounded."""
 
@@ -52,24 +55,58 @@ def drawn_of_all(
 ) -> Placed:
     """One of each row, as `drawn_place` draws. `weights`, shape (rows, vocabulary size): e to the
     power of each logit below the best, over the row's temperature; those barred are made 0."""
-    height, size = weights.shape
+    size = weights.shape[1]
     set_in_rows(weights, barred, 0)
     sums = sums_of_groups(weights)
     masses = np.cumsum(sums, axis=1)
-    totals, rows = masses[:, -1], np.arange(height)
+    totals = masses[:, -1]
     targets = chances * totals
+    search = _one_by_one if len(weights) <= _FEW else _together
+    ids, ends, chosen = search(weights, sums, masses, targets)
+    errors = mass_error(totals, size, temperatures) + GROUP_ERROR * totals
+    # The best candidate's weight is 1: where it is barred, others may have underflowed.
+    sure = (totals >= 0.5) & (errors <= _WORST * totals) & (ends - targets > errors)
+    sure &= targets - (ends - chosen) > errors
+    p = chosen / np.maximum(totals, _LEAST)
+    return [
+        (id, chance) if certain else None
+        for id, chance, certain in zip(ids, p.tolist(), sure.tolist(), strict=True)
+    ]
+
+
+_Sought = tuple[list[int], Reals, Reals]
+"""Of each row the id at which its sum comes to the target, what the sum is there, and the id's own
+weight."""
+
+
+def _together(weights: Floats, sums: Reals, masses: Reals, targets: Reals) -> _Sought:
+    height, size = weights.shape
+    rows = np.arange(height)
     groups = np.minimum((masses <= targets[:, None]).sum(axis=1), masses.shape[1] - 1)
     befores = masses[rows, groups] - sums[rows, groups]
     ids = groups[:, None] * GROUP + np.arange(GROUP)
     own = np.where(ids < size, weights[rows[:, None], np.minimum(ids, size - 1)], 0)
     inside = befores[:, None] + np.cumsum(own, axis=1, dtype=np.float64)
     places = np.minimum((inside <= targets[:, None]).sum(axis=1), GROUP - 1)
-    ends, chosen = inside[rows, places], own[rows, places].astype(np.float64)
-    errors = mass_error(totals, size, temperatures) + GROUP_ERROR * totals
-    # The best candidate's weight is 1: where it is barred, others may have underflowed.
-    sure = (totals >= 0.5) & (errors <= _WORST * totals) & (ends - targets > errors)
-    sure &= targets - (ends - chosen) > errors
-    with np.errstate(divide="ignore", invalid="ignore"):
-        p = chosen / totals
-    drawn = zip((groups * GROUP + places).tolist(), p.tolist(), sure.tolist(), strict=True)
-    return [(id, chance) if certain else None for id, chance, certain in drawn]
+    ids_there = (groups * GROUP + places).tolist()
+    return ids_there, inside[rows, places], own[rows, places].astype(np.float64)
+
+
+def _one_by_one(weights: Floats, sums: Reals, masses: Reals, targets: Reals) -> _Sought:
+    """The same: each call of NumPy takes as long as a group does here."""
+    ids: list[int] = []
+    ends: list[float] = []
+    chosen: list[float] = []
+    for row, target in enumerate(targets.tolist()):
+        own_masses = masses[row]
+        group = min(int(own_masses.searchsorted(target, "right")), len(own_masses) - 1)
+        end, weight = float(own_masses[group] - sums[row, group]), 0.0
+        id = group * GROUP
+        for id, weight in enumerate(weights[row, id : id + GROUP].tolist(), id):
+            end += weight
+            if end > target:
+                break
+        ids.append(id)
+        ends.append(end)
+        chosen.append(weight)
+    return ids, np.array(ends), np.array(chosen)
