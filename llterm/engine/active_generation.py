@@ -57,7 +57,8 @@ class ActiveGeneration:
     """What the constraint allows for the next token."""
     forced: Sequence[tuple[str, Stage]] = ()
     """Stages that drop the tokens after which the constraint leaves banned phrases alone."""
-    drawn: Tail = ()
+    _context: Tail = ()
+    """Its prompt and what was drawn."""
     _counted: CountedTokens | None = None
     """Those of its prompt and what was drawn that are penalised."""
     _text: DrawnText = field(default_factory=DrawnText)
@@ -68,6 +69,7 @@ class ActiveGeneration:
     def begin(self, chain: Chain, vocabulary: Vocabulary, ends: Tail) -> None:
         """Everything that is drawn with is at hand. `ends`: the ids that end a text."""
         self.chain = chain
+        self._context = self.request.prompt
         if chain.penalises:
             newest = chain.settings.penalty_last_n
             self._counted = CountedTokens(self.request.prompt, newest)
@@ -81,9 +83,14 @@ class ActiveGeneration:
         return self.request.constraint is not None and bool(self.request.sampling.bans)
 
     @property
+    def drawn(self) -> Tail:
+        """The tokens after its prompt."""
+        return self._context[len(self.request.prompt) :]
+
+    @property
     def here(self) -> Situation:
         """Where its next token is drawn."""
-        return self._text.here(self.request.prompt + self.drawn, self._story)
+        return self._text.here(self._context, self._story)
 
     def row(self) -> RowToDraw:
         """What its next token is drawn with."""
@@ -114,9 +121,9 @@ class ActiveGeneration:
             return [self._end("stuck")]
         if self._counted is not None:
             self._counted.add(draw.id)
+        self._context += (draw.id,)
         self._text.count += 1
         self._text.mirostat = draw.mirostat
-        self.drawn += (draw.id,)
         token = GeneratedToken(draw.id, draw.logprob, draw.p, draw.top, draw.watched, draw.kept)
         finish = self._finish(draw.id, vocabulary)
         return [token] if finish is None else [token, self._end(finish)]

@@ -46,5 +46,6 @@ class TextEnd:
         """Take in the next token; returns whether it is the last."""
         self._count += 1
         counts = self._count > self._request.least
-        self._text.add(text_bytes(self._vocabulary, [id]), counts=counts)
+        if self._request.stops:
+            self._text.add(text_bytes(self._vocabulary, [id]), counts=counts)
         return counts and (id in self._request.stop_ids or self._text.stop is not None)

@@ -9,7 +9,7 @@ import resource
 import stat
 import sys
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import assert_never
 
@@ -29,8 +29,8 @@ from llterm.serve.model_frames import (
     AttentionPart,
     Cancel,
     Counts,
-    FactPart,
     EvaluationQuestion,
+    FactPart,
     FailedPart,
     Finished,
     Generate,

@@ -18,8 +18,8 @@ from llterm.serve.model_frames import (
 
 
 class ModelOutbox:
-    """What is to be written. A frame goes into the pipe at once, by whichever thread it is from; the
-    event loop writes what the pipe has no room for when it has."""
+    """What is to be written. A frame goes into the pipe at once, by whichever thread it is from;
+    what there is no room for the event loop writes when there is."""
 
     def __init__(self, out: int) -> None:
         """`out`: the pipe. On an event loop."""
@@ -38,7 +38,7 @@ class ModelOutbox:
         """How the model is doing, which every frame says."""
 
     def put(self, part: FromModel) -> None:
-        """Write this with whatever else comes up in this turn of the event loop, which it is for."""
+        """Write this with whatever else comes up in this turn of the event loop."""
         if not self._parts:
             self._loop.call_soon(self._write_parts)
             self._empty.clear()

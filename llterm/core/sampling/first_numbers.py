@@ -28,6 +28,7 @@ _QUARTER = np.uint64(WORD - 1)
 Words = NDArray[np.uint32]
 Longs = NDArray[np.uint64]
 Long = tuple[Longs, Longs]
+"""Numbers of 128 bits in halves, the high one first."""
 
 
 def _constants(first: int, factor: int, count: int) -> Words:
@@ -55,7 +56,8 @@ def first_numbers(seeds: NDArray[np.integer[Any]], count: int) -> Reals:
         mixed = _LEFT * pool[others] - _RIGHT * hashed
         pool[others] = mixed ^ (mixed >> _SHIFT)
     words = _hashed(np.concatenate([pool, pool]), _GIVING).astype(np.uint64)
-    return _drawn(*(words[::2] | words[1::2] << _HALF), count)
+    high, low, stream_high, stream_low = words[::2] | words[1::2] << _HALF
+    return _drawn((high, low), (stream_high, stream_low), count)
 
 
 def _hashed(values: Words, constants: Words) -> Words:
@@ -64,11 +66,11 @@ def _hashed(values: Words, constants: Words) -> Words:
     return np.asarray(hashed ^ (hashed >> _SHIFT), np.uint32)
 
 
-def _drawn(high: Longs, low: Longs, stream_high: Longs, stream_low: Longs, count: int) -> Reals:
-    """PCG64's first numbers from what seeds it; all numbers of 128 bits are in halves."""
-    step = stream_high << _ONE | stream_low >> _LAST, stream_low << _ONE | _ONE
-    state = _sum(_times_pcg(*_sum(step, (high, low))), step)
-    numbers = np.empty((count, len(high)))
+def _drawn(seed: Long, stream: Long, count: int) -> Reals:
+    """PCG64's first numbers from what seeds it."""
+    step = stream[0] << _ONE | stream[1] >> _LAST, stream[1] << _ONE | _ONE
+    state = _sum(_times_pcg(*_sum(step, seed)), step)
+    numbers = np.empty((count, len(seed[0])))
     for row in numbers:
         state = _sum(_times_pcg(*state), step)
         bits, turn = state[0] ^ state[1], state[0] >> np.uint64(58)

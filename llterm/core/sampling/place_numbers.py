@@ -59,7 +59,7 @@ class PlaceNumbers:
             (chance, seed)
             for chance in chances
             if (seed := chance.settings.seed) is not None
-            and 0 <= min(seed, chance.number)
+            and min(seed, chance.number) >= 0
             and max(seed, chance.number, chance.place + _AHEAD) < WORD
         ]
         if not asked:

@@ -6,6 +6,7 @@ rounding in float32 could decide between two, nothing is said: the row is to be 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -20,13 +21,14 @@ from llterm.core.logit_rows import (
     set_in_rows,
     sums_of_groups,
 )
-from llterm.core.sampling.stage_plan import mass_error
+from llterm.core.sampling.stage_plan import error_share
 
 _WORST = 2e-5
 """Where a row's sum may be wrong by more than this part of itself, it is looked at whole."""
 _FEW = 6
 """Rows that are searched one by one."""
-_LEAST = np.finfo(np.float64).tiny
+_LEAST = 0.5
+"""Of a row's sum; else the row is looked at whole."""
 _TIED = np.float32(-1e-4)
 """Logits nearer to the best than this may be as good as it, once they are rounded."""
 
@@ -59,54 +61,41 @@ def drawn_of_all(
     set_in_rows(weights, barred, 0)
     sums = sums_of_groups(weights)
     masses = np.cumsum(sums, axis=1)
-    totals = masses[:, -1]
-    targets = chances * totals
-    search = _one_by_one if len(weights) <= _FEW else _together
-    ids, ends, chosen = search(weights, sums, masses, targets)
-    errors = mass_error(totals, size, temperatures) + GROUP_ERROR * totals
     # The best candidate's weight is 1: where it is barred, others may have underflowed.
-    sure = (totals >= 0.5) & (errors <= _WORST * totals) & (ends - targets > errors)
-    sure &= targets - (ends - chosen) > errors
-    p = chosen / np.maximum(totals, _LEAST)
-    return [
-        (id, chance) if certain else None
-        for id, chance, certain in zip(ids, p.tolist(), sure.tolist(), strict=True)
-    ]
-
-
-_Sought = tuple[list[int], Reals, Reals]
-"""Of each row the id at which its sum comes to the target, what the sum is there, and the id's own
-weight."""
-
-
-def _together(weights: Floats, sums: Reals, masses: Reals, targets: Reals) -> _Sought:
-    height, size = weights.shape
-    rows = np.arange(height)
+    shares = GROUP_ERROR + error_share(math.log(size / _LEAST), temperatures)
+    if len(weights) <= _FEW:
+        each = zip(weights, sums, masses, shares.tolist(), chances.tolist(), strict=True)
+        return [_drawn_of_row(*row) for row in each]
+    totals, rows = masses[:, -1], np.arange(len(weights))
+    targets, errors = chances * totals, shares * totals
     groups = np.minimum((masses <= targets[:, None]).sum(axis=1), masses.shape[1] - 1)
     befores = masses[rows, groups] - sums[rows, groups]
     ids = groups[:, None] * GROUP + np.arange(GROUP)
     own = np.where(ids < size, weights[rows[:, None], np.minimum(ids, size - 1)], 0)
     inside = befores[:, None] + np.cumsum(own, axis=1, dtype=np.float64)
     places = np.minimum((inside <= targets[:, None]).sum(axis=1), GROUP - 1)
-    ids_there = (groups * GROUP + places).tolist()
-    return ids_there, inside[rows, places], own[rows, places].astype(np.float64)
+    ends, chosen = inside[rows, places], own[rows, places].astype(np.float64)
+    sure = (totals >= _LEAST) & (shares <= _WORST) & (ends - targets > errors)
+    sure &= targets - (ends - chosen) > errors
+    with np.errstate(divide="ignore", invalid="ignore"):
+        p = chosen / totals
+    drawn = zip((groups * GROUP + places).tolist(), p.tolist(), sure.tolist(), strict=True)
+    return [(id, chance) if certain else None for id, chance, certain in drawn]
 
 
-def _one_by_one(weights: Floats, sums: Reals, masses: Reals, targets: Reals) -> _Sought:
-    """The same: each call of NumPy takes as long as a group does here."""
-    ids: list[int] = []
-    ends: list[float] = []
-    chosen: list[float] = []
-    for row, target in enumerate(targets.tolist()):
-        own_masses = masses[row]
-        group = min(int(own_masses.searchsorted(target, "right")), len(own_masses) - 1)
-        end, weight = float(own_masses[group] - sums[row, group]), 0.0
-        id = group * GROUP
-        for id, weight in enumerate(weights[row, id : id + GROUP].tolist(), id):
-            end += weight
-            if end > target:
-                break
-        ids.append(id)
-        ends.append(end)
-        chosen.append(weight)
-    return ids, np.array(ends), np.array(chosen)
+def _drawn_of_row(
+    weights: Floats, sums: Reals, masses: Reals, share: float, chance: float
+) -> tuple[int, float] | None:
+    """The same of one row: a call of NumPy takes as long as going through a group. `share`: by how
+    much of itself a sum may be wrong."""
+    total = float(masses[-1])
+    target, error = chance * total, share * total
+    group = min(int(masses.searchsorted(target, "right")), len(masses) - 1)
+    end = float(masses[group] - sums[group])
+    for place, weight in enumerate(weights[group * GROUP : (group + 1) * GROUP].tolist()):
+        begin, end = end, end + weight
+        if end > target:
+            sure = end - target > error < target - begin
+            sure = sure and total >= _LEAST and share <= _WORST
+            return (group * GROUP + place, weight / total) if sure else None
+    return None

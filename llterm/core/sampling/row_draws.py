@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple
 
@@ -44,8 +43,10 @@ _FEW = 512
 _GROUP = 64
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class RowToDraw:
+_NO_IDS: Integers = np.empty(0, np.int64)
+
+
+class RowToDraw(NamedTuple):
     """A row of logits of which a token is drawn."""
 
     chain: Chain
@@ -55,7 +56,7 @@ class RowToDraw:
     """With the settings' seed and the place it decides what is drawn."""
     mask: Bits | None = None
     """What a constraint allows, shape (vocabulary size,)."""
-    barred: Integers = field(default_factory=lambda: _NO_IDS)
+    barred: Integers = _NO_IDS
     """Ids, ascending, that may not stand there; a few, beside a mask of all."""
     first: Sequence[tuple[str, Stage]] = ()
     """Stages that run before all but the constraint."""
@@ -85,9 +86,6 @@ class RowDraw(NamedTuple):
     """Natural logprobs of the raw model, of the watched ids, in their order."""
     kept: tuple[tuple[int, float], ...] = ()
     """Id and probability of the candidates that the chain left, best first, ties by id."""
-
-
-_NO_IDS: Integers = np.empty(0, np.int64)
 
 
 class BlockDrawing:

@@ -34,7 +34,7 @@ UNKNOWN_LOGITS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Situation:
     """Where a token is drawn."""
 

@@ -153,13 +153,17 @@ def _numbers(settings: SamplerSettings, temperature: float) -> Reals:
 
 def mass_error(mass: Reals, size: int, temperature: Reals) -> Reals:
     """By how much sums of `size` exponentials and less, taken in float32 of numbers e to the power
-    of s / T, s ≤ 0, may be wrong.
+    of s / T, s ≤ 0, may be wrong."""
+    small = np.minimum(mass, 1.0)
+    logs = np.log(small, where=mass > 0, out=np.zeros_like(mass))
+    return mass * error_share(math.log(size) - logs, temperature)
+
+
+def error_share(depth: Reals | float, temperature: Reals) -> Reals:
+    """By how much of itself such a sum of m may be wrong, `depth` being ln n - ln m.
 
     An exponent s / T was rounded some four times, each time by 2⁻²⁴ of a number up to |s| / T or
     the row's norm, which is at most ln n. Of a sum m the mean of |s| / T is at most ln n - ln m, as
     an entropy is at most ln n.
     """
-    deepest = math.log(size) - np.log(
-        np.minimum(mass, 1.0), where=mass > 0, out=np.zeros_like(mass)
-    )
-    return np.asarray(mass * _ROUNDING * (8 + deepest * (4 + 1 / temperature)))
+    return np.asarray(_ROUNDING * (8 + depth * (4 + 1 / temperature)), np.float64)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -164,7 +164,7 @@ def _floors(
     return np.asarray(lowest, np.float32)
 
 
-Changes = dict[str, tuple[Integers, Reals]]
+Changes = dict[str, tuple[NDArray[np.integer[Any]], Reals]]
 """By stage: places among all of the block's logits, and a number for each."""
 
 
