@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from llterm.core.distribution import Bits, Reals
 from llterm.core.sampling.candidates import LARGEST
 from llterm.core.sampling.ragged_candidates import RaggedCandidates
+from llterm.core.sampling.row_moments import RowMoments
 from llterm.core.sampling.stage_plan import Knobs, StagePlan
 
 _SUMS = 1e-12
@@ -31,11 +32,15 @@ class Unseen:
 
     most: Reals
     """None of a row's logits is above this."""
-    mass: Reals
-    """The sum of e to the power of their logits below `best`; only for top-p."""
-    error: Reals
-    """By how much that may be wrong."""
     best: Reals
+    """Each row's largest logit, over `divisor`."""
+    divisor: Reals
+    mass: Reals | None = None
+    """The sum of e to the power of their logits below `best`; only for top-p."""
+    error: Reals | None = None
+    """By how much that may be wrong."""
+    moments: RowMoments | None = None
+    """Of their logits times the divisor; only for top-n-sigma."""
 
 
 Chances = Sequence[Callable[[], float]]
@@ -70,7 +75,7 @@ def after_stages(
             case "typical_p":
                 left = left.only(_typical(left, knobs, sure), best=False)
             case "top_n_sigma":
-                left = left.only(_near(left, -knobs.sigma * _spreads(left), sure))
+                left = left.only(_near(left, knobs.sigma, sure, whole))
             case "min_p":
                 left = left.only(_above(left, knobs.log_min_p, sure, whole))
             case "top_p":
@@ -82,7 +87,7 @@ def after_stages(
                 if whole is not None:
                     sure &= reached
                 left = left.only(keep)
-        if whole is not None and name != "min_p":
+        if whole is not None and name not in ("min_p", "top_n_sigma"):
             sure &= -left.largest(-left.logits) > unseen.most
     return left, sure
 
@@ -96,7 +101,7 @@ def _above(left: RaggedCandidates, log_min_p: Reals, sure: Bits, unseen: Unseen 
 
 def _likely(left: RaggedCandidates, top_p: Reals, sure: Bits, unseen: Unseen | None) -> Bits:
     totals, errors = left.sums(left.weights), np.zeros(len(sure))
-    if unseen is not None:
+    if unseen is not None and unseen.mass is not None and unseen.error is not None:
         scales = np.exp(unseen.best - left.largest(left.logits))
         totals, errors = totals + unseen.mass * scales, unseen.error * scales
     known = (errors < totals) & (totals < np.inf)
@@ -107,19 +112,23 @@ def _likely(left: RaggedCandidates, top_p: Reals, sure: Bits, unseen: Unseen | N
     return keep
 
 
-def _spreads(left: RaggedCandidates) -> Reals:
-    """The standard deviations of the rows' logits."""
-    counts = left.counts
-    means = left.sums(left.logits) / counts
-    return np.asarray(np.sqrt(left.sums((left.logits - means[left.row]) ** 2) / counts))
-
-
-def _near(left: RaggedCandidates, borders: Reals, sure: Bits) -> Bits:
-    """Those whose logits below the best are at the border or above it."""
-    heights = left.below - borders[left.row]
-    close = np.abs(heights) < (_NEAR * (1 - borders) * (left.counts > 1))[left.row]
-    sure[left.row[close]] = False
-    return np.asarray(heights >= 0)
+def _near(left: RaggedCandidates, sigma: Reals, sure: Bits, unseen: Unseen | None) -> Bits:
+    if unseen is not None and unseen.moments is not None:
+        values = left.logits - unseen.best[left.row]
+        spreads, errors = unseen.moments.spread_with(values, left.row, unseen.divisor)
+        slack = sigma * errors + _NEAR * (1 + sigma * spreads)
+    else:
+        counts = left.counts
+        means = left.sums(left.logits) / counts
+        spreads = np.sqrt(left.sums((left.logits - means[left.row]) ** 2) / counts)
+        slack = np.where(counts > 1, _NEAR * (1 + sigma * spreads), 0.0)
+    borders = left.largest(left.logits) - sigma * spreads
+    heights = left.logits - borders[left.row]
+    sure[left.row[~(np.abs(heights) >= slack[left.row])]] = False
+    if unseen is not None:
+        sure &= borders - slack > unseen.most
+    # Where that is no number all stay, and the row is unsure.
+    return np.asarray(~(heights < 0))
 
 
 def _entropies(left: RaggedCandidates) -> tuple[Reals, Reals]:

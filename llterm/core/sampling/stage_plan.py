@@ -25,8 +25,8 @@ _LARGEST_SHARE = 16
 """Where the k best are more than this part of a vocabulary, all of it is looked at."""
 _ROUNDING = 2.0**-23
 """Twice that of a float32."""
-_BOUNDS = {"top_k", "top_p", "min_p", "best"}
-_AFTER = {"top_n_sigma", "typical_p", "xtc", "dynamic"}
+_BOUNDS = {"top_k", "top_p", "min_p", "best", "top_n_sigma"}
+_AFTER = {"typical_p", "xtc", "dynamic"}
 """Further stages that are run over many rows once few candidates are left."""
 _STEEPEST = 10.0
 """Most exponent of a temperature that moves: it multiplies what rounding does to an entropy."""

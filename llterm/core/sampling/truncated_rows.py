@@ -8,7 +8,7 @@ row for which they do not tell what the chain keeps of all is left out.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,6 +28,7 @@ from llterm.core.sampling.counted_tokens import CountedTokens
 from llterm.core.sampling.dry import dry_penalties
 from llterm.core.sampling.ragged_candidates import RaggedCandidates
 from llterm.core.sampling.ragged_stages import Unseen, after_stages, tamed
+from llterm.core.sampling.row_moments import RowMoments
 from llterm.core.sampling.sampler_chain import Chain, Situation
 from llterm.core.sampling.stage_plan import Knobs, StagePlan, mass_error
 
@@ -35,6 +36,8 @@ GUESSES = (8.0, 1.0, 1 / 32)
 """For top-p: how much rarer than this candidates must be to have less than 1 - top_p together.
 Those rarer than the first nearly always have, those rarer than the next do, and those rarer than
 the last are so few that rounding of their sum is no matter."""
+_SPARE = 2.0
+"""Nats by which penalties are expected to lower a best candidate."""
 _SLACK = 1e-3
 """Nats by which a floor lies lower than need be: float32 rounds."""
 
@@ -98,7 +101,11 @@ def truncated(
     plan = rows[0].chain.plan
     knobs = Knobs.of([row.chain.plan for row in rows])
     powers = _tempered(facts, knobs, scratch) if plan.bound == "top_p" else None
-    floors = _floors(facts, rows, knobs, guess, powers, scratch)
+    moments = RowMoments.of(facts.shifted, scratch) if plan.bound == "top_n_sigma" else None
+    if moments is not None:
+        floors = _below_spread(moments, plan, knobs)
+    else:
+        floors = _floors(facts, rows, knobs, guess, powers, scratch)
     flags = np.greater_equal(facts.shifted, floors[:, None], out=scratch.flags(facts.shifted.shape))
     changes = _changes(rows, size)
     every, shifted = flags.reshape(-1), facts.shifted.reshape(-1)
@@ -123,6 +130,9 @@ def truncated(
     changes = _placed(changes, flat, every, scratch)
     seen = RaggedCandidates(row, ids, facts.logits(row, flat), bounds[:-1])
     unseen = _unseen(facts, floors, knobs, powers, flat, dropped)
+    if moments is not None:
+        left_out = moments.without(facts.shifted, flat, row, dropped)
+        unseen = replace(unseen, moments=left_out)
     with np.errstate(all="ignore"):
         left, sure = _changed(seen, plan, knobs, changes)
         left, told = after_stages(left, plan, knobs, unseen, [row.chance for row in rows])
@@ -162,6 +172,14 @@ def _floors(
         return floors
     lowest = depths * knobs.divisor - _SLACK * (1 + knobs.divisor)
     return np.asarray(lowest, np.float32)
+
+
+def _below_spread(moments: RowMoments, plan: StagePlan, knobs: Knobs) -> Floats:
+    """The same for top-n-sigma: single candidates may change it, and which is the best."""
+    changes = any(name != "temperature" for name, _ in plan.single)
+    spare = _SPARE * changes + _SLACK
+    with np.errstate(invalid="ignore"):
+        return np.asarray(-knobs.sigma * moments.spread - spare, np.float32)
 
 
 Changes = dict[str, tuple[NDArray[np.integer[Any]], Reals]]
@@ -227,13 +245,14 @@ def _unseen(
     """`powers` are used up."""
     highest = (floors - facts.norms).astype(np.float32).astype(np.float64)
     most = (highest + (facts.best + facts.norms)) / knobs.divisor
-    mass = error = np.zeros(len(floors))
-    if powers is not None:
-        powers.reshape(-1)[seen] = 0
-        set_in_rows(powers, dropped, 0)
-        mass = sums_of_groups(powers).sum(axis=1)
-        error = mass_error(mass, powers.shape[1], knobs.divisor) + GROUP_ERROR * mass
-    return Unseen(most, mass, error, facts.best / knobs.divisor)
+    best = facts.best / knobs.divisor
+    if powers is None:
+        return Unseen(most, best, knobs.divisor)
+    powers.reshape(-1)[seen] = 0
+    set_in_rows(powers, dropped, 0)
+    mass = sums_of_groups(powers).sum(axis=1)
+    error = mass_error(mass, powers.shape[1], knobs.divisor) + GROUP_ERROR * mass
+    return Unseen(most, best, knobs.divisor, mass, error)
 
 
 def _changed(
