@@ -89,7 +89,7 @@ def names_of(kind: Any) -> list[str]:
     if issubclass(kind, msgspec.Struct):
         return [field.name for field in msgspec.structs.fields(kind)]
     if issubclass(kind, tuple):
-        return [*kind._fields]  # type: ignore[attr-defined]
+        return [*kind._fields]
     return [field.name for field in dataclasses.fields(kind)]
 
 

@@ -128,7 +128,10 @@ class RaggedCandidates:
         firsts = np.searchsorted(row, np.arange(count))
         skipped = np.concatenate([[0.0], sums])[firsts]
         ends = sums + (before - skipped)[row]
-        keep[inside[ends - measures[inside] < limits[row]]] = True
+        within = ends - measures[inside] < limits[row]
+        # Each row's first is, whatever rounding says.
+        within[firsts[firsts < len(row)]] = True
+        keep[inside[within]] = True
         sure = (crossing == 0) | (np.abs(before - limits) >= slack)
         sure[row[np.abs(ends - limits[row]) < slack[row]]] = False
         return Selection(keep, crossing < _BINS, sure)

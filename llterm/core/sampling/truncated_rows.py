@@ -101,9 +101,11 @@ def truncated(
     plan = rows[0].chain.plan
     knobs = Knobs.of([row.chain.plan for row in rows])
     powers = _tempered(facts, knobs, scratch) if plan.bound == "top_p" else None
-    moments = RowMoments.of(facts.shifted, scratch) if plan.bound == "top_n_sigma" else None
-    if moments is not None:
-        floors = _below_spread(moments, plan, knobs)
+    moments = None
+    if plan.bound == "top_n_sigma":
+        with np.errstate(all="ignore"):
+            moments = RowMoments.of(facts.shifted, scratch)
+            floors = _below_spread(moments, plan, knobs)
     else:
         floors = _floors(facts, rows, knobs, guess, powers, scratch)
     flags = np.greater_equal(facts.shifted, floors[:, None], out=scratch.flags(facts.shifted.shape))
@@ -130,10 +132,10 @@ def truncated(
     changes = _placed(changes, flat, every, scratch)
     seen = RaggedCandidates(row, ids, facts.logits(row, flat), bounds[:-1])
     unseen = _unseen(facts, floors, knobs, powers, flat, dropped)
-    if moments is not None:
-        left_out = moments.without(facts.shifted, flat, row, dropped)
-        unseen = replace(unseen, moments=left_out)
     with np.errstate(all="ignore"):
+        if moments is not None:
+            left_out = moments.without(facts.shifted, flat, row, dropped)
+            unseen = replace(unseen, moments=left_out)
         left, sure = _changed(seen, plan, knobs, changes)
         left, told = after_stages(left, plan, knobs, unseen, [row.chance for row in rows])
     sure &= told
@@ -142,7 +144,7 @@ def truncated(
 
 def _tempered(facts: BlockFacts, knobs: Knobs, scratch: RowScratch) -> Floats:
     """e to the power of logits below their row's best one, over the temperature."""
-    powers = scratch.floats("tempered", facts.shifted.shape)
+    powers = scratch.floats("powers", facts.shifted.shape)
     inverse = (1 / knobs.divisor).astype(np.float32)
     np.multiply(facts.shifted, inverse[:, None], out=powers)
     np.exp(powers, out=powers)
@@ -178,8 +180,7 @@ def _below_spread(moments: RowMoments, plan: StagePlan, knobs: Knobs) -> Floats:
     """The same for top-n-sigma: single candidates may change it, and which is the best."""
     changes = any(name != "temperature" for name, _ in plan.single)
     spare = _SPARE * changes + _SLACK
-    with np.errstate(invalid="ignore"):
-        return np.asarray(-knobs.sigma * moments.spread - spare, np.float32)
+    return np.asarray(-knobs.sigma * moments.spread - spare, np.float32)
 
 
 Changes = dict[str, tuple[NDArray[np.integer[Any]], Reals]]
