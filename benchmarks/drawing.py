@@ -18,6 +18,7 @@ from llterm.backends.llamacpp import LlamaSettings, open_llama
 from llterm.backends.llamacpp.logits import best_of, read_distributions
 from llterm.core.logit_rows import RowScratch
 from llterm.core.query import Query
+from llterm.core.sampling.counted_tokens import CountedTokens
 from llterm.core.sampling.row_draws import BlockDrawing, RowToDraw
 from llterm.core.sampling.sampler_chain import Chain, Chains, Situation
 from llterm.core.sampling.sampler_settings import PRESETS, SamplerSettings, Sampling
@@ -82,7 +83,7 @@ def _rows(path: Path, streams: Streams, chains: dict[str, Chain]) -> list[Row]:
         decodes.append(seconds)
         for name, chain in chains.items():
             rows = [
-                RowToDraw(chain, Situation(context), line=line, tokens=np.array(context))
+                RowToDraw(chain, Situation(context), line=line, counted=_counted(chain, context))
                 for line, context in enumerate(streams.contexts)
             ]
             start = time.perf_counter()
@@ -101,6 +102,11 @@ def _rows(path: Path, streams: Streams, chains: dict[str, Chain]) -> list[Row]:
             f" row by row {statistics.median(alone[name]) * 1e3:.0f} ms")
         for name in chains
     ]  # fmt: skip
+
+
+def _counted(chain: Chain, context: Tail) -> CountedTokens | None:
+    """As the server has them at hand."""
+    return CountedTokens(context, chain.settings.penalty_last_n) if chain.penalises else None
 
 
 def _alone(logits: NDArray[np.float32], row: RowToDraw, scratch: RowScratch) -> int:

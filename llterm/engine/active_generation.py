@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Protocol
 
 from llterm.constraints.compiled import ConstraintWalk
 from llterm.core.distribution import Mask
+from llterm.core.sampling.counted_tokens import CountedTokens
 from llterm.core.sampling.row_draws import RowDraw, RowToDraw
 from llterm.core.sampling.sampler_chain import Chain, DrawnText, Situation
 from llterm.core.sampling.stage_types import Stage
@@ -24,8 +22,17 @@ from llterm.engine.generation import (
 )
 from llterm.engine.request_tokens import RequestTokens, TextEnd
 from llterm.engine.slot_plan import PlannedRequest
+from llterm.errors import LltermError
 
-News = GeneratedToken | GenerationEnd | BaseException
+News = GeneratedToken | GenerationEnd | LltermError
+
+
+class GenerationListener(Protocol):
+    """Whoever is told what comes of requests."""
+
+    def take(self, news: Sequence[tuple[ActiveGeneration, Sequence[News]]]) -> None:
+        """What came of a step, for all of its requests at once. On the thread that draws, which
+        waits: what takes a while is to be done elsewhere. The last is an end or an error."""
 
 
 @dataclass(slots=True, eq=False)
@@ -34,11 +41,12 @@ class ActiveGeneration:
 
     request: GenerationRequest
     planned: PlannedRequest
-    loop: asyncio.AbstractEventLoop
+    listener: GenerationListener
     """Where its news go."""
     most: int
     """Tokens at which it ends: what was asked for, or what its slot has room for."""
-    news: asyncio.Queue[News] = field(default_factory=asyncio.Queue)
+    number: int = 0
+    """What its listener knows it by."""
     unwanted: bool = False
     """Nobody listens any more."""
     chain: Chain | None = None
@@ -49,9 +57,10 @@ class ActiveGeneration:
     """What the constraint allows for the next token."""
     forced: Sequence[tuple[str, Stage]] = ()
     """Stages that drop the tokens after which the constraint leaves banned phrases alone."""
-    drawn: Tail = ()
-    _all: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
-    """Its prompt, what was drawn, and room for what may yet be."""
+    _context: Tail = ()
+    """Its prompt and what was drawn."""
+    _counted: CountedTokens | None = None
+    """Those of its prompt and what was drawn that are penalised."""
     _text: DrawnText = field(default_factory=DrawnText)
     _story: bytes = b""
     _tokens: RequestTokens | None = None
@@ -60,8 +69,10 @@ class ActiveGeneration:
     def begin(self, chain: Chain, vocabulary: Vocabulary, ends: Tail) -> None:
         """Everything that is drawn with is at hand. `ends`: the ids that end a text."""
         self.chain = chain
-        self._all = np.zeros(len(self.request.prompt) + self.most, np.int64)
-        self._all[: len(self.request.prompt)] = self.request.prompt
+        self._context = self.request.prompt
+        if chain.penalises:
+            newest = chain.settings.penalty_last_n
+            self._counted = CountedTokens(self.request.prompt, newest)
         self._tokens = RequestTokens(self.request, ends, vocabulary.size)
         self._text_end = TextEnd(self.request, vocabulary)
         self._story = text_bytes(vocabulary, self.request.prompt[-STORY:])[-STORY:]
@@ -72,9 +83,14 @@ class ActiveGeneration:
         return self.request.constraint is not None and bool(self.request.sampling.bans)
 
     @property
+    def drawn(self) -> Tail:
+        """The tokens after its prompt."""
+        return self._context[len(self.request.prompt) :]
+
+    @property
     def here(self) -> Situation:
         """Where its next token is drawn."""
-        return self._text.here(self.request.prompt + self.drawn, self._story)
+        return self._text.here(self._context, self._story)
 
     def row(self) -> RowToDraw:
         """What its next token is drawn with."""
@@ -94,7 +110,7 @@ class ActiveGeneration:
             top=request.top,
             watched=request.watched,
             kept=request.kept,
-            tokens=self._all[: len(request.prompt) + self._text.count],
+            counted=self._counted,
         )
 
     def took(
@@ -103,10 +119,11 @@ class ActiveGeneration:
         """Its next token, and its end where that is one; the end alone where nothing may follow."""
         if draw is None:
             return [self._end("stuck")]
-        self._all[len(self.request.prompt) + self._text.count] = draw.id
+        if self._counted is not None:
+            self._counted.add(draw.id)
+        self._context += (draw.id,)
         self._text.count += 1
         self._text.mirostat = draw.mirostat
-        self.drawn += (draw.id,)
         token = GeneratedToken(draw.id, draw.logprob, draw.p, draw.top, draw.watched, draw.kept)
         finish = self._finish(draw.id, vocabulary)
         return [token] if finish is None else [token, self._end(finish)]

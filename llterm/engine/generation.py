@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from llterm.constraints.spec import Constraint
 from llterm.core.query import Capabilities
@@ -56,8 +56,7 @@ class GenerationRequest:
     is not refused in part."""
 
 
-@dataclass(frozen=True, slots=True)
-class GeneratedToken:
+class GeneratedToken(NamedTuple):
     """A token that was drawn."""
 
     id: int

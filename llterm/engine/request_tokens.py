@@ -46,9 +46,10 @@ class TextEnd:
         """Take in the next token; returns whether it is the last."""
         self._count += 1
         counts = self._count > self._request.least
-        if id in self._request.spoken:
-            data = self._vocabulary.token(id).data
-        else:
-            data = text_bytes(self._vocabulary, [id])
-        self._text.add(data, counts=counts)
+        if self._request.stops:
+            if id in self._request.spoken:
+                data = self._vocabulary.token(id).data
+            else:
+                data = text_bytes(self._vocabulary, [id])
+            self._text.add(data, counts=counts)
         return counts and (id in self._request.stop_ids or self._text.stop is not None)

@@ -38,7 +38,7 @@ from llterm.core.sampling.row_draws import BlockDrawing
 from llterm.core.sampling.sampler_chain import Chains
 from llterm.core.sampling.stage_types import Stage
 from llterm.core.tokens import Vocabulary, end_ids
-from llterm.engine.active_generation import ActiveGeneration, News
+from llterm.engine.active_generation import ActiveGeneration, GenerationListener, News
 from llterm.engine.generation import GeneratedToken, GenerationEnd, GenerationRequest
 from llterm.engine.slot_plan import (
     PlannedRequest,
@@ -137,25 +137,42 @@ class Scheduler:
     async def generate(
         self, request: GenerationRequest
     ) -> AsyncGenerator[GeneratedToken | GenerationEnd]:
-        room = self.room - len(request.prompt)
-        self._check(request, room)
-        if not request.most:
-            yield GenerationEnd("length")
-            return
-        most = min(request.most, room)
-        planned = PlannedRequest(list(request.prompt), request.whose, most, further=request.further)
-        generation = ActiveGeneration(request, planned, asyncio.get_running_loop(), most)
-        self._calls.put(partial(self._come, generation))
+        news = _QueuedNews()
+        generation = self.prepare(request, news)
+        self.begin(generation)
         try:
             while True:
-                news = await generation.news.get()
-                if isinstance(news, BaseException):
-                    raise news
-                yield news
-                if isinstance(news, GenerationEnd):
+                item = await news.next()
+                if isinstance(item, LltermError):
+                    raise item
+                yield item
+                if isinstance(item, GenerationEnd):
                     return
         finally:
-            self._cancel(generation)
+            self.cancel(generation)
+
+    def prepare(
+        self, request: GenerationRequest, listener: GenerationListener, number: int = 0
+    ) -> ActiveGeneration:
+        """A request that can be begun: what comes of it will be told to its listener, who knows it
+        by the number. Raises UsageError where it cannot be asked for."""
+        room = self.room - len(request.prompt)
+        self._check(request, room)
+        most = min(request.most, room)
+        planned = PlannedRequest(list(request.prompt), request.whose, most, further=request.further)
+        return ActiveGeneration(request, planned, listener, most, number)
+
+    def begin(self, generation: ActiveGeneration) -> None:
+        """Have it drawn."""
+        self._calls.put(partial(self._come, generation))
+
+    def cancel(self, generation: ActiveGeneration) -> None:
+        """Nobody listens any more. A call that is for nobody else either is given up."""
+        with self._lock:
+            generation.unwanted = True
+            if self._current and all(each.unwanted for each in self._current):
+                self._streams.stop.set()
+        self._calls.put(partial(self._go, generation))
 
     async def close(self) -> None:
         """Stop what runs, and free the streams. Who is being drawn for is told so."""
@@ -189,14 +206,6 @@ class Scheduler:
         if self._ended:
             raise _closed()
 
-    def _cancel(self, generation: ActiveGeneration) -> None:
-        """Nobody listens any more. A call that is for nobody else either is given up."""
-        with self._lock:
-            generation.unwanted = True
-            if self._current and all(each.unwanted for each in self._current):
-                self._streams.stop.set()
-        self._calls.put(partial(self._go, generation))
-
     # What follows runs on the scheduler's thread.
 
     def _run(self) -> None:
@@ -205,7 +214,7 @@ class Scheduler:
             idle = not self._step()
             self._counts = len(self._plan.running), self._plan.waiting
         for generation in tuple(self._open.values()):
-            self._tell({generation: [_closed()]})
+            self._tell([(generation, [_closed()])])
         self._masks.close()
         self._streams.close()
 
@@ -226,6 +235,9 @@ class Scheduler:
     def _come(self, generation: ActiveGeneration) -> None:
         if generation.unwanted:
             return
+        if not generation.request.most:
+            self._tell([(generation, [GenerationEnd("length")])])
+            return
         try:
             request = generation.request
             chain = self._chains.known(request.sampling, request.spoken)
@@ -233,7 +245,7 @@ class Scheduler:
             generation.begin(chain, self.vocabulary, self._ends)
             self._plan.join(generation.planned, time.monotonic())
         except LltermError as error:
-            self._tell({generation: [error]})
+            self._tell([(generation, [error])])
             return
         self._open[generation.planned] = generation
         if generation.request.constraint is not None:
@@ -248,7 +260,7 @@ class Scheduler:
     def _fail(self, generation: ActiveGeneration, error: LltermError) -> None:
         if generation.planned in self._open:
             self._go(generation)
-            self._tell({generation: [error]})
+            self._tell([(generation, [error])])
 
     def _walk(self, generation: ActiveGeneration, walk: ConstraintWalk) -> None:
         """Its constraint is ready: its first token may be looked at."""
@@ -352,11 +364,11 @@ class Scheduler:
         best = best_of(logits, self.name)
         drawn = self._drawing.draw(logits, best, [each.row() for each in generations])
         self._plan.done(step, time.monotonic())
-        news: dict[ActiveGeneration, Sequence[News]] = {
-            generation: generation.took(draw, self.vocabulary)
+        news: list[tuple[ActiveGeneration, Sequence[News]]] = [
+            (generation, generation.took(draw, self.vocabulary))
             for generation, draw in zip(generations, drawn, strict=True)
-        }
-        for generation, items in news.items():
+        ]
+        for generation, items in news:
             last = items[-1]
             if isinstance(last, GeneratedToken):
                 self._plan.took(generation.planned, last.id)
@@ -375,20 +387,34 @@ class Scheduler:
         seconds = (end - begin) / sum(len(run.tokens) for run in runs)
         self._token += _LEARNT * (seconds - self._token)
 
-    def _tell(self, news: dict[ActiveGeneration, Sequence[News]]) -> None:
-        """Hand these over, with one call a loop; one that has ended wants nothing any more."""
-        by_loop: dict[asyncio.AbstractEventLoop, list[tuple[ActiveGeneration, Sequence[News]]]] = {}
-        for generation, items in news.items():
-            by_loop.setdefault(generation.loop, []).append((generation, items))
-        for loop, told in by_loop.items():
-            with suppress(RuntimeError):
-                loop.call_soon_threadsafe(_hand_over, told)
+    def _tell(self, news: Sequence[tuple[ActiveGeneration, Sequence[News]]]) -> None:
+        """Hand these over, all that are one listener's at once."""
+        by_listener: dict[GenerationListener, list[tuple[ActiveGeneration, Sequence[News]]]] = {}
+        for one in news:
+            by_listener.setdefault(one[0].listener, []).append(one)
+        for listener, own in by_listener.items():
+            listener.take(own)
 
 
-def _hand_over(told: Sequence[tuple[ActiveGeneration, Sequence[News]]]) -> None:
-    for generation, items in told:
+class _QueuedNews:
+    """What comes of one request, waited for on an event loop. Implements `GenerationListener`."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._queue: asyncio.Queue[News] = asyncio.Queue()
+
+    async def next(self) -> News:
+        return await self._queue.get()
+
+    def take(self, news: Sequence[tuple[ActiveGeneration, Sequence[News]]]) -> None:
+        # A loop that has ended wants nothing any more.
+        with suppress(RuntimeError):
+            for _, items in news:
+                self._loop.call_soon_threadsafe(self._put, items)
+
+    def _put(self, items: Sequence[News]) -> None:
         for item in items:
-            generation.news.put_nowait(item)
+            self._queue.put_nowait(item)
 
 
 def _fault(title: str, fault: BaseException) -> LltermError:

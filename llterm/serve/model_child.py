@@ -9,7 +9,7 @@ import resource
 import stat
 import sys
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import assert_never
 
@@ -20,7 +20,6 @@ from llterm.config import Config, ModelConfig
 from llterm.core.conversation import read_conversation
 from llterm.core.query import Failed, LogitRows, Query
 from llterm.core.tokens import Anchor, Path
-from llterm.engine.generation import GeneratedToken
 from llterm.engine.scheduler import Scheduler, open_scheduler
 from llterm.errors import LltermError, code_places
 from llterm.event_loop import run_coroutine
@@ -29,23 +28,19 @@ from llterm.serve.model_frames import (
     AnswerPart,
     Ask,
     AttentionPart,
-    BrokenFrame,
     Cancel,
     ChatPartsPart,
     Counts,
+    EvaluationQuestion,
     FactPart,
     FailedPart,
     Finished,
-    FromModel,
     Generate,
-    GenerationEndPart,
     GiveRows,
     ModelOpened,
-    NumberedPart,
     OpenFailed,
     OpenModel,
     Progress,
-    Question,
     Refused,
     RowsPart,
     Score,
@@ -53,15 +48,15 @@ from llterm.serve.model_frames import (
     ShowAttention,
     Taken,
     Tokenize,
-    TokenPart,
     TokensPart,
     WriteChat,
     error_words,
-    frame,
     next_frame,
     read_questions,
     utf8,
 )
+from llterm.serve.model_outbox import ModelOutbox
+from llterm.serve.open_generations import OpenGenerations
 
 log = logging.getLogger(__name__)
 
@@ -96,10 +91,7 @@ async def _serve(out: int) -> None:
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-    transport, protocol = await loop.connect_write_pipe(
-        lambda: asyncio.streams.FlowControlMixin(loop), os.fdopen(out, "wb", 0)
-    )
-    outbox = _Outbox(asyncio.StreamWriter(transport, protocol, None, loop))
+    outbox = ModelOutbox(out)
     data = await next_frame(reader)
     opening = asyncio.create_task(_open(data, outbox))
     following = asyncio.create_task(next_frame(reader))
@@ -116,7 +108,7 @@ async def _serve(out: int) -> None:
         following = asyncio.create_task(next_frame(reader))
 
 
-async def _open(data: bytes | None, outbox: _Outbox) -> _Answers | None:
+async def _open(data: bytes | None, outbox: ModelOutbox) -> _Answers | None:
     """The model, told; None where it cannot be had."""
     asked = read_questions(data)[0] if data else None
     if not isinstance(asked, OpenModel):
@@ -167,92 +159,41 @@ def _config(asked: OpenModel) -> Config:
     return Config(models={asked.name: settings}, formats=asked.formats)
 
 
-class _Outbox:
-    """What is to be written: all that came up since the last write is one frame."""
-
-    def __init__(self, writer: asyncio.StreamWriter) -> None:
-        self._writer = writer
-        self._parts: list[FromModel] = []
-        self.counts: Callable[[], Counts] | None = None
-        """How the model is doing, which every frame says."""
-        self._some = asyncio.Event()
-        self._none = asyncio.Event()
-        self._none.set()
-        self._writing = asyncio.create_task(self._write())
-
-    def put(self, part: FromModel) -> None:
-        self._parts.append(part)
-        self._some.set()
-        self._none.clear()
-
-    async def written(self) -> None:
-        """Wait until nothing is left."""
-        await self._none.wait()
-
-    async def _write(self) -> None:
-        while True:
-            await self._some.wait()
-            self._some.clear()
-            parts, self._parts = self._parts, []
-            if self.counts is not None:
-                parts.append(self.counts())
-            try:
-                self._writer.write(frame(parts))
-            except BrokenFrame:
-                for part in parts:
-                    self._writer.write(_small(part))
-            try:
-                await self._writer.drain()
-            except ConnectionError:
-                os._exit(1)  # Nobody is there to be told.
-            if not self._parts:
-                self._none.set()
-
-
-def _small(part: FromModel) -> bytes:
-    """A frame of this part alone; where that is too large, of why."""
-    try:
-        return frame([part])
-    except BrokenFrame as error:
-        number = part.number if isinstance(part, NumberedPart) else 0
-        return frame([Refused(number, "LltermError", "The answer is too large", f"{error}.", "")])
-
-
 class _Answers:
     """Whatever is asked and not answered yet."""
 
-    def __init__(self, backend: LlamaBackend, scheduler: Scheduler, outbox: _Outbox) -> None:
+    def __init__(self, backend: LlamaBackend, scheduler: Scheduler, outbox: ModelOutbox) -> None:
         self._backend = backend
         self._scheduler = scheduler
         self._outbox = outbox
+        self._generations = OpenGenerations(scheduler, outbox)
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._room: dict[int, asyncio.Semaphore] = {}
         self._anchors: OrderedDict[int, Anchor] = OrderedDict()
 
     def take(self, part: object) -> None:
         match part:
+            case Generate():
+                self._generations.begin(part)
             case Cancel():
+                self._generations.cancel(part.number)
                 if task := self._tasks.get(part.number):
                     task.cancel()
             case Taken():
                 if room := self._room.get(part.number):
                     for _ in range(min(part.count, UNREAD)):
                         room.release()
-            case (
-                Generate() | Ask() | Score() | GiveRows() | ShowAttention() | Tokenize()
-                | WriteChat()
-            ):  # fmt: skip
+            case Ask() | Score() | GiveRows() | ShowAttention() | Tokenize() | WriteChat():
                 self._room[part.number] = asyncio.Semaphore(UNREAD)
                 task = self._tasks[part.number] = asyncio.create_task(self._answer(part))
                 task.add_done_callback(lambda _: self._forget(part.number))
 
-    async def _answer(self, question: Question) -> None:
+    async def _answer(self, question: EvaluationQuestion) -> None:
         number = question.number
         try:
             async with aclosing(self._parts(question)) as parts:
                 async for part in parts:
-                    if not isinstance(part, TokenPart | GenerationEndPart):
-                        await self._room[number].acquire()
+                    await self._room[number].acquire()
                     self._outbox.put(part)
             self._outbox.put(Finished(number))
         except LltermError as error:
@@ -269,16 +210,9 @@ class _Answers:
         """How it is doing."""
         return Counts(self._scheduler.running, self._scheduler.waiting, self._backend.spent)
 
-    async def _parts(self, question: Question) -> AsyncGenerator[AnswerPart]:
+    async def _parts(self, question: EvaluationQuestion) -> AsyncGenerator[AnswerPart]:
         backend, number = self._backend, question.number
         match question:
-            case Generate():
-                async with aclosing(self._scheduler.generate(question.request)) as news:
-                    async for item in news:
-                        if isinstance(item, GeneratedToken):
-                            yield TokenPart(number, item)
-                        else:
-                            yield GenerationEndPart(number, item)
             case Ask():
                 async with aclosing(self._facts(question)) as facts:
                     async for fact in facts:

@@ -45,8 +45,8 @@ from llterm.serve.model_frames import (
 
 log = logging.getLogger(__name__)
 
-_GENERATED = TokenPart | GenerationEndPart
-_EVALUATED = GenerationEndPart | FactPart | ScorePart | RowsPart | AttentionPart
+_GENERATED = (TokenPart, GenerationEndPart)
+_EVALUATED = (GenerationEndPart, FactPart, ScorePart, RowsPart, AttentionPart)
 _LUMP = 4
 """Parts that are read before it is said that they were; fewer than may be under way."""
 _ENDING_SECONDS = 5.0
@@ -94,6 +94,9 @@ class ModelConnection:
             self._send(question(number))
             while True:
                 part = await parts.get()
+                if isinstance(part, _GENERATED):
+                    yield part
+                    continue
                 if isinstance(part, LltermError):
                     raise part
                 if isinstance(part, Finished | Refused):
@@ -102,7 +105,7 @@ class ModelConnection:
                         raise told_error(part)
                     return
                 yield part
-                unsaid += not isinstance(part, _GENERATED)
+                unsaid += 1
                 if unsaid == _LUMP:
                     self._send(Taken(number, unsaid))
                     unsaid = 0
@@ -150,6 +153,9 @@ class ModelConnection:
 
     def _take(self, part: FromModel) -> None:
         match part:
+            case TokenPart():
+                if parts := self._answers.get(part.number):
+                    parts.put_nowait(part)
             case Progress():
                 if self._progress is not None:
                     self._progress(part.share)

@@ -241,7 +241,8 @@ class Refused(NumberedPart, frozen=True):
     hint: str
 
 
-Question = Generate | Ask | Score | GiveRows | ShowAttention | Tokenize | WriteChat
+EvaluationQuestion = Ask | Score | GiveRows | ShowAttention | Tokenize | WriteChat
+Question = Generate | EvaluationQuestion
 ToModel = OpenModel | Question | Cancel | Taken
 AnswerPart = (
     TokenPart | GenerationEndPart | FactPart | FailedPart | ScorePart | RowsPart | AttentionPart

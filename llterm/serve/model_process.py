@@ -144,7 +144,9 @@ class ModelProcess:
     ) -> AsyncGenerator[GeneratedToken | GenerationEnd]:
         self._generating += 1
         try:
-            async with aclosing(self._ask(lambda number: Generate(number, request))) as parts:
+            await self._ready()
+            asked = self._connection.ask(lambda number: Generate(number, request))
+            async with aclosing(asked) as parts:
                 async for part in parts:
                     if isinstance(part, TokenPart):
                         yield part.token
@@ -210,6 +212,13 @@ class ModelProcess:
         await self._connection.end()
 
     async def _ask(self, question: Callable[[int], Question]) -> AsyncGenerator[AnswerPart]:
+        await self._ready()
+        async with aclosing(self._connection.ask(question)) as parts:
+            async for part in parts:
+                yield part
+
+    async def _ready(self) -> None:
+        """Wait where it is loaded again. Raises LltermError where it cannot be asked."""
         if self.state == "loading":
             await self._loaded()
         if self.state == "failed":
@@ -218,9 +227,6 @@ class ModelProcess:
                 f"It ended {MOST_ENDS} times in a row.",
                 "See the server's log, and start the server anew.",
             )
-        async with aclosing(self._connection.ask(question)) as parts:
-            async for part in parts:
-                yield part
 
     async def _loaded(self) -> None:
         """Wait until it is loaded again, or is given up. Raises Busy where many wait already."""

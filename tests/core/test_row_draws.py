@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 
 from llterm.core.logit_rows import RowScratch, exponentials
+from llterm.core.sampling.ladder import generator
 from llterm.core.sampling.row_draws import RowToDraw
 from llterm.core.sampling.sampler_chain import Situation
 from llterm.core.sampling.sampler_settings import PRESETS, SamplerSettings, Sampling
@@ -26,7 +27,7 @@ from tests.helpers.drawn_rows import (
 from tests.helpers.known_tokens import chain_of
 
 
-@settings(max_examples=60)
+@settings(max_examples=90)
 @given(any_rows())
 def test_what_is_drawn_together_is_what_each_whole_row_gives(rows: Rows) -> None:
     assert_alike(rows)
@@ -80,12 +81,47 @@ def test_what_a_preset_keeps_is_told_by_the_candidates_near_the_best(preset: str
     facts = BlockFacts(shifted, best.astype(np.float64), totals, np.log(totals))
     contexts = [tuple(rng.integers(5000, size=40).tolist()) for _ in range(64)]
     places = [Situation(context) for context in contexts]
-    rows = [TruncatedRow(chain, at, None, chain.dropped(at)) for at in places]
+    rows = [TruncatedRow(chain, at, chain.dropped(at), rng.random) for at in places]
     sure, left = truncated(facts, rows, GUESSES[1], scratch)
     assert sure.tolist() == list(range(64))
     kept = [left.of_row(place) for place in range(64)]
     ladders = [chain.ladder(whole(row, 0), at) for row, at in zip(logits, places, strict=True)]
     for candidates, ladder in zip(kept, ladders, strict=True):
+        assert candidates.ids.tolist() == ladder.ids[ladder.kept].tolist()
+        p = np.exp(log_softmax(candidates.logits))
+        assert p == pytest.approx(ladder.p_final[ladder.kept], rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    "late",
+    [
+        SamplerSettings(min_p=0.01, xtc_probability=0.5, xtc_threshold=0.05),
+        SamplerSettings(top_k=50, typical_p=0.8),
+        SamplerSettings(top_k=50, top_n_sigma=1.2, order=("top_k", "top_n_sigma")),
+        SamplerSettings(top_n_sigma=1.2, repeat_penalty=1.1, temperature=0.8),
+        SamplerSettings(top_p=0.9, temperature=0.9, dynatemp_range=0.4),
+    ],
+)
+def test_stages_after_one_that_keeps_the_best_are_told_by_what_it_kept(
+    late: SamplerSettings,
+) -> None:
+    vocabulary, rng = ByteByByte(5000), np.random.default_rng(4)
+    chain = chain_of(vocabulary, Sampling(replace(late, seed=1), None))
+    logits = np.array([-1.2 * np.log(1 + rng.permutation(5000)) for _ in range(64)], np.float32)
+    scratch, best = RowScratch(), logits.max(axis=1)
+    shifted, _, totals = exponentials(logits, best, scratch)
+    facts = BlockFacts(shifted, best.astype(np.float64), totals, np.log(totals))
+    places = [Situation(tuple(range(length))) for length in range(64)]
+    numbers = [generator(chain.settings, length) for length in range(64)]
+    rows = [
+        TruncatedRow(chain, at, chain.dropped(at), own.random)
+        for at, own in zip(places, numbers, strict=True)
+    ]
+    sure, left = truncated(facts, rows, GUESSES[1], scratch)
+    assert sure.tolist() == list(range(64))
+    for place, (row, at) in enumerate(zip(logits, places, strict=True)):
+        ladder = chain.ladder(whole(row, 0), at, rng=generator(chain.settings, place))
+        candidates = left.of_row(place)
         assert candidates.ids.tolist() == ladder.ids[ladder.kept].tolist()
         p = np.exp(log_softmax(candidates.logits))
         assert p == pytest.approx(ladder.p_final[ladder.kept], rel=1e-9)

@@ -81,13 +81,16 @@ def values(kind: Any) -> st.SearchStrategy[Any]:
     if origin is not None and issubclass(origin, Mapping):
         return st.dictionaries(values(inner[0]), values(inner[1]), max_size=3)
     hints = get_type_hints(kind)
-    names = getattr(kind, "_fields", None) or [field.name for field in fields(kind)]
-    return st.builds(kind, **{name: values(hints[name]) for name in names})
+    return st.builds(kind, **{name: values(hints[name]) for name in names_of(kind)})
 
 
-def fields(kind: Any) -> tuple[Any, ...]:
-    is_struct = issubclass(kind, msgspec.Struct)
-    return msgspec.structs.fields(kind) if is_struct else dataclasses.fields(kind)
+def names_of(kind: Any) -> list[str]:
+    """The fields of a struct, a dataclass or a named tuple."""
+    if issubclass(kind, msgspec.Struct):
+        return [field.name for field in msgspec.structs.fields(kind)]
+    if issubclass(kind, tuple):
+        return [*kind._fields]
+    return [field.name for field in dataclasses.fields(kind)]
 
 
 def plain(value: Any) -> object:
@@ -95,8 +98,7 @@ def plain(value: Any) -> object:
     if isinstance(value, np.ndarray):
         return value.dtype, value.shape, value.tobytes()
     if isinstance(value, msgspec.Struct) or dataclasses.is_dataclass(value):
-        names = [field.name for field in fields(type(value))]
-        return type(value), [plain(getattr(value, name)) for name in names]
+        return type(value), [plain(getattr(value, name)) for name in names_of(type(value))]
     if isinstance(value, Mapping):
         return [(plain(key), plain(each)) for key, each in value.items()]
     if isinstance(value, frozenset):

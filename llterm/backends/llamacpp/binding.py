@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import logging
 import os
+from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 from weakref import WeakSet
@@ -117,6 +118,17 @@ class Batch:
         for index in range(begin, end):
             self._sequences[index][0] = sequence
         self.count = end
+
+    def set_each(
+        self, tokens: Sequence[int], positions: Sequence[int], sequences: Sequence[int]
+    ) -> None:
+        """Let it hold one token of each of these sequences, whose logits are all asked for."""
+        self.count = len(tokens)
+        self._tokens[: self.count] = tokens
+        self._positions[: self.count] = positions
+        self._wanted[: self.count] = 1
+        for index, sequence in enumerate(sequences):
+            self._sequences[index][0] = sequence
 
     def add_double(self, sequence: int) -> None:
         """Append the first token once more, in a sequence of no account; its logits are unread, but

@@ -190,17 +190,24 @@ class StreamContext:
         return time.perf_counter() - begin
 
     def _decode(self, runs: Sequence[TokenRun], *, last: bool) -> Sequence[int]:
-        """Evaluate these in one call; `last`: the logits after each are wanted. Returns the slots
-        in the order of the call."""
+        """Evaluate these in one call; `last`: they have one token each, and the logits after it are
+        wanted. Returns the slots in the order of the call."""
         if self.stop:
             raise Stopped
         batch = self._batch
-        batch.clear()
         doubles = self._doubles(runs)
-        parts = sorted((*runs, *doubles), key=lambda part: part.sequence)
-        for part in parts:
+        parts = [*runs, *doubles]
+        if doubles:
+            parts.sort(key=lambda part: part.sequence)
+        order = [part.sequence for part in parts]
+        if last:
             # A double's too: the last layer evaluates only what logits are wanted of.
-            batch.add(part.tokens, part.start, part.sequence, last=last)
+            tokens = [part.tokens[0] for part in parts]
+            batch.set_each(tokens, [part.start for part in parts], order)
+        else:
+            batch.clear()
+            for part in parts:
+                batch.add(part.tokens, part.start, part.sequence, last=False)
         batch.raw.n_tokens = batch.count
         with thread_budget.reserved(self._loaded.threads):
             code = int(self._llama.llama_decode(self._context, batch.raw))
@@ -214,7 +221,7 @@ class StreamContext:
         for run in runs:
             self._filled[run.sequence] = run.start + len(run.tokens)
             self.tokens += len(run.tokens)
-        return [part.sequence for part in parts]
+        return order
 
     def _doubles(self, runs: Sequence[TokenRun]) -> Sequence[TokenRun]:
         """Beside each token that would be evaluated alone one more, in a slot next to its own: it

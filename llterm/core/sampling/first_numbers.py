@@ -1,7 +1,7 @@
-"""The first random number of many seeded places at once.
+"""The first random numbers of many seeded places at once.
 
 NumPy makes a generator in 20 µs, of which one number is drawn: more than all else that many a row
-costs. What is computed here is what `default_rng(seed).random()` gives, by the algorithms that
+costs. What is computed here is what `default_rng(seed).random(count)` gives, by the algorithms that
 NumPy keeps as they are: `SeedSequence` (numpy/random/bit_generator.pyx, after M. O'Neill,
 "Developing a seed_seq Alternative", 2015) and PCG64 (XSL-RR 128/64, M. O'Neill, "PCG: A Family of
 Simple Fast Space-Efficient Statistically Good Algorithms for Random Number Generation", 2014).
@@ -9,7 +9,7 @@ Simple Fast Space-Efficient Statistically Good Algorithms for Random Number Gene
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,7 @@ _QUARTER = np.uint64(WORD - 1)
 Words = NDArray[np.uint32]
 Longs = NDArray[np.uint64]
 Long = tuple[Longs, Longs]
+"""Numbers of 128 bits in halves, the high one first."""
 
 
 def _constants(first: int, factor: int, count: int) -> Words:
@@ -42,11 +43,11 @@ _MIXING = _constants(0x43B0D7E5, 0x931E8875, _POOL * _POOL)
 _GIVING = _constants(0x8B51F9DD, 0x58F38DED, 2 * _POOL)
 
 
-def first_numbers(seeds: Sequence[tuple[int, int, int]]) -> list[float]:
-    """For each seed of three integers from 0 to 2³² − 1 the first number, from 0 (with) to 1
-    (without), of NumPy's default generator."""
-    pool = np.zeros((_POOL, len(seeds)), np.uint32)
-    pool[:3] = np.array(seeds, np.uint32).T
+def first_numbers(seeds: NDArray[np.integer[Any]], count: int) -> Reals:
+    """For each seed of three integers from 0 to 2³² − 1, shape (3, n), the first numbers, from 0
+    (with) to 1 (without), of NumPy's default generator; shape (count, n)."""
+    pool = np.zeros((_POOL, seeds.shape[1]), np.uint32)
+    pool[:3] = seeds
     pool = _hashed(pool, _MIXING[: _POOL + 1])
     for source in range(_POOL):
         others = [place for place in range(_POOL) if place != source]
@@ -55,8 +56,8 @@ def first_numbers(seeds: Sequence[tuple[int, int, int]]) -> list[float]:
         mixed = _LEFT * pool[others] - _RIGHT * hashed
         pool[others] = mixed ^ (mixed >> _SHIFT)
     words = _hashed(np.concatenate([pool, pool]), _GIVING).astype(np.uint64)
-    numbers: list[float] = _firsts(*(words[::2] | words[1::2] << _HALF)).tolist()
-    return numbers
+    high, low, stream_high, stream_low = words[::2] | words[1::2] << _HALF
+    return _drawn((high, low), (stream_high, stream_low), count)
 
 
 def _hashed(values: Words, constants: Words) -> Words:
@@ -65,16 +66,17 @@ def _hashed(values: Words, constants: Words) -> Words:
     return np.asarray(hashed ^ (hashed >> _SHIFT), np.uint32)
 
 
-def _firsts(high: Longs, low: Longs, stream_high: Longs, stream_low: Longs) -> Reals:
-    """PCG64's first number from what seeds it; all numbers of 128 bits are in halves."""
-    step = stream_high << _ONE | stream_low >> _LAST, stream_low << _ONE | _ONE
-    state = _sum(step, (high, low))
-    for _ in range(2):
+def _drawn(seed: Long, stream: Long, count: int) -> Reals:
+    """PCG64's first numbers from what seeds it."""
+    step = stream[0] << _ONE | stream[1] >> _LAST, stream[1] << _ONE | _ONE
+    state = _sum(_times_pcg(*_sum(step, seed)), step)
+    numbers = np.empty((count, len(seed[0])))
+    for row in numbers:
         state = _sum(_times_pcg(*state), step)
-    high, low = state
-    bits, turn = high ^ low, high >> np.uint64(58)
-    turned = bits >> turn | bits << ((~turn + _ONE) & _LAST)
-    return np.asarray((turned >> np.uint64(11)) * 2.0**-53, np.float64)
+        bits, turn = state[0] ^ state[1], state[0] >> np.uint64(58)
+        turned = bits >> turn | bits << ((~turn + _ONE) & _LAST)
+        np.multiply(turned >> np.uint64(11), 2.0**-53, out=row)
+    return numbers
 
 
 def _sum(first: Long, second: Long) -> Long:

@@ -6,6 +6,7 @@ rounding in float32 could decide between two, nothing is said: the row is to be 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -20,10 +21,12 @@ from llterm.core.logit_rows import (
     set_in_rows,
     sums_of_groups,
 )
-from llterm.core.sampling.stage_plan import mass_error
+from llterm.core.sampling.stage_plan import error_share
 
 _WORST = 2e-5
 """Where a row's sum may be wrong by more than this part of itself, it is looked at whole."""
+_LEAST = 0.5
+"""Of a row's sum; else the row is looked at whole."""
 _TIED = np.float32(-1e-4)
 """Logits nearer to the best than this may be as good as it, once they are rounded."""
 
@@ -52,24 +55,29 @@ def drawn_of_all(
 ) -> Placed:
     """One of each row, as `drawn_place` draws. `weights`, shape (rows, vocabulary size): e to the
     power of each logit below the best, over the row's temperature; those barred are made 0."""
-    height, size = weights.shape
     set_in_rows(weights, barred, 0)
     sums = sums_of_groups(weights)
     masses = np.cumsum(sums, axis=1)
-    totals, rows = masses[:, -1], np.arange(height)
-    targets = chances * totals
-    groups = np.minimum((masses <= targets[:, None]).sum(axis=1), masses.shape[1] - 1)
-    befores = masses[rows, groups] - sums[rows, groups]
-    ids = groups[:, None] * GROUP + np.arange(GROUP)
-    own = np.where(ids < size, weights[rows[:, None], np.minimum(ids, size - 1)], 0)
-    inside = befores[:, None] + np.cumsum(own, axis=1, dtype=np.float64)
-    places = np.minimum((inside <= targets[:, None]).sum(axis=1), GROUP - 1)
-    ends, chosen = inside[rows, places], own[rows, places].astype(np.float64)
-    errors = mass_error(totals, size, temperatures) + GROUP_ERROR * totals
     # The best candidate's weight is 1: where it is barred, others may have underflowed.
-    sure = (totals >= 0.5) & (errors <= _WORST * totals) & (ends - targets > errors)
-    sure &= targets - (ends - chosen) > errors
-    with np.errstate(divide="ignore", invalid="ignore"):
-        p = chosen / totals
-    drawn = zip((groups * GROUP + places).tolist(), p.tolist(), sure.tolist(), strict=True)
-    return [(id, chance) if certain else None for id, chance, certain in drawn]
+    shares = GROUP_ERROR + error_share(math.log(weights.shape[1] / _LEAST), temperatures)
+    each = zip(weights, sums, masses, shares.tolist(), chances.tolist(), strict=True)
+    return [_drawn_of_row(*row) for row in each]
+
+
+def _drawn_of_row(
+    weights: Floats, sums: Reals, masses: Reals, share: float, chance: float
+) -> tuple[int, float] | None:
+    """The same of one row, of whose groups these are the sums and their sums up to each. `share`:
+    by how much of itself a sum may be wrong."""
+    total = float(masses[-1])
+    target, error = chance * total, share * total
+    group = min(int(masses.searchsorted(target, "right")), len(masses) - 1)
+    end = float(masses[group] - sums[group])
+    # A call of NumPy takes as long as to go through a group.
+    for place, weight in enumerate(weights[group * GROUP : (group + 1) * GROUP].tolist()):
+        begin, end = end, end + weight
+        if end > target:
+            sure = end - target > error < target - begin
+            sure = sure and total >= _LEAST and share <= _WORST
+            return (group * GROUP + place, weight / total) if sure else None
+    return None

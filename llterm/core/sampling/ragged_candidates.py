@@ -38,7 +38,7 @@ class DrawnPlaces(NamedTuple):
     """Rounding cannot have decided between two."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class RaggedCandidates:
     """Those of one row after those of the other, each row's ascending by id; every row has one."""
 
@@ -48,12 +48,19 @@ class RaggedCandidates:
     logits: Reals
     starts: NDArray[np.intp]
     """Where each row begins, shape (rows,)."""
+    _below: Reals | None = None
+    _weights: Reals | None = None
 
-    def only(self, keep: Bits) -> RaggedCandidates:
-        """Those marked; one of each row is."""
+    def only(self, keep: Bits, *, best: bool = True) -> RaggedCandidates:
+        """Those marked, of each row one at least; `best`: the best one is."""
         places = np.flatnonzero(keep)
         starts = np.searchsorted(places, self.starts)
-        return RaggedCandidates(self.row[places], self.ids[places], self.logits[places], starts)
+        left = RaggedCandidates(self.row[places], self.ids[places], self.logits[places], starts)
+        if best and self._below is not None:
+            left._below = self._below[places]
+        if best and self._weights is not None:
+            left._weights = self._weights[places]
+        return left
 
     def of_rows(self, wanted: Bits) -> RaggedCandidates:
         """Those of the rows marked, which are numbered anew."""
@@ -75,22 +82,36 @@ class RaggedCandidates:
     def _bounds(self) -> NDArray[np.intp]:
         return np.append(self.starts, len(self.row))
 
+    @property
+    def counts(self) -> NDArray[np.intp]:
+        """How many each row has."""
+        return np.diff(self.starts, append=len(self.row))
+
     def largest(self, values: Reals) -> Reals:
         """Of one value of each candidate the largest of each row."""
         return np.asarray(np.maximum.reduceat(values, self.starts))
 
+    @property
     def below(self) -> Reals:
         """Logits less the best one of their row."""
-        return self.logits - self.largest(self.logits)[self.row]
+        if self._below is None:
+            self._below = self.logits - self.largest(self.logits)[self.row]
+        return self._below
+
+    @property
+    def weights(self) -> Reals:
+        """e to the power of these."""
+        if self._weights is None:
+            self._weights = np.exp(self.below)
+        return self._weights
 
     def sums(self, values: Reals) -> Reals:
         return np.asarray(np.add.reduceat(values, self.starts))
 
-    def best(self, below: Reals, measures: Reals, limits: Reals, slack: Reals) -> Selection:
-        """Each row's best candidates, best first and ties by id, until their measures come to the
-        row's limit, at least one; a sum nearer to the limit than the slack may be on either side of
-        it."""
-        depths = -below
+    def first(self, depths: Reals, measures: Reals, limits: Reals, slack: Reals) -> Selection:
+        """Each row's candidates, the least deep first and ties by id, until their measures come to
+        the row's limit, at least one; a sum nearer to the limit than the slack may be on either
+        side of it. No depth is below 0."""
         limits = np.maximum(limits, np.finfo(np.float64).tiny)
         scales = (_BINS - 1) / np.maximum(self.largest(depths), 1e-290)
         bins = (depths * scales[self.row]).astype(np.intp)
@@ -107,22 +128,26 @@ class RaggedCandidates:
         firsts = np.searchsorted(row, np.arange(count))
         skipped = np.concatenate([[0.0], sums])[firsts]
         ends = sums + (before - skipped)[row]
-        keep[inside[ends - measures[inside] < limits[row]]] = True
+        within = ends - measures[inside] < limits[row]
+        # Each row's first is, whatever rounding says.
+        within[firsts[firsts < len(row)]] = True
+        keep[inside[within]] = True
         sure = (crossing == 0) | (np.abs(before - limits) >= slack)
         sure[row[np.abs(ends - limits[row]) < slack[row]]] = False
         return Selection(keep, crossing < _BINS, sure)
 
-    def drawn(self, chances: Reals) -> DrawnPlaces:
-        """One of each row, as `drawn_place` draws, with these numbers from 0 to 1."""
-        weights = np.exp(self.below())
+    def drawn(self, chances: Reals, error: float) -> DrawnPlaces:
+        """One of each row, as `drawn_place` draws, with these numbers from 0 to 1. `error`: by how
+        much of themselves weights may be wrong."""
+        weights = self.weights
         ends = np.cumsum(weights)
         lasts = self._bounds[1:] - 1
         begins = ends[self.starts] - weights[self.starts]
         totals = ends[lasts] - begins
         targets = begins + chances * totals
         places = np.searchsorted(ends, targets, side="right").clip(self.starts, lasts)
-        error = ends[-1] * len(ends) * _ROUNDING
+        errors = ends[-1] * len(ends) * _ROUNDING + totals * error
         chosen = weights[places]
-        sure = (places == lasts) | (ends[places] - targets > error)
-        sure &= (places == self.starts) | (targets - (ends[places] - chosen) > error)
+        sure = (places == lasts) | (ends[places] - targets > errors)
+        sure &= (places == self.starts) | (targets - (ends[places] - chosen) > errors)
         return DrawnPlaces(self.ids[places], chosen / self.sums(weights), sure)

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 
@@ -25,26 +25,28 @@ from llterm.core.logit_rows import (
     exponentials,
 )
 from llterm.core.sampling.candidates import Candidates, NoCandidateLeft, some_left
-from llterm.core.sampling.first_numbers import WORD, first_numbers
-from llterm.core.sampling.ladder import Mirostat, drawn_place, generator
+from llterm.core.sampling.counted_tokens import CountedTokens
+from llterm.core.sampling.ladder import Mirostat, drawn_place
+from llterm.core.sampling.place_numbers import PlaceChance, PlaceNumbers
 from llterm.core.sampling.plain_draws import best_of_all, drawn_of_all
 from llterm.core.sampling.ragged_candidates import RaggedCandidates
 from llterm.core.sampling.sampler_chain import Chain, Situation
+from llterm.core.sampling.stage_plan import DYNAMIC_ERROR
 from llterm.core.sampling.stage_types import Stage, log_softmax
 from llterm.core.sampling.truncated_rows import GUESSES, BlockFacts, TruncatedRow, truncated
 from llterm.core.tokens import Tail
 
 _BLOCK = 1 << 18
 """Numbers worked on at a time: more than are read at a time, for a draw has many small steps."""
-_MANY = 5
-"""Rows of which it is worth computing the first numbers together."""
 _FEW = 512
 """Candidates whose probabilities are summed one after the other; of more, by groups first."""
 _GROUP = 64
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class RowToDraw:
+_NO_IDS: Integers = np.empty(0, np.int64)
+
+
+class RowToDraw(NamedTuple):
     """A row of logits of which a token is drawn."""
 
     chain: Chain
@@ -54,7 +56,7 @@ class RowToDraw:
     """With the settings' seed and the place it decides what is drawn."""
     mask: Bits | None = None
     """What a constraint allows, shape (vocabulary size,)."""
-    barred: Integers = field(default_factory=lambda: _NO_IDS)
+    barred: Integers = _NO_IDS
     """Ids, ascending, that may not stand there; a few, beside a mask of all."""
     first: Sequence[tuple[str, Stage]] = ()
     """Stages that run before all but the constraint."""
@@ -64,12 +66,11 @@ class RowToDraw:
     """Ids whose logprob is to be told with it."""
     kept: int = 0
     """Candidates that the chain left to tell with it."""
-    tokens: Integers | None = None
-    """`at.context` as an array, where it is at hand: penalties count them."""
+    counted: CountedTokens | None = None
+    """The tokens that are penalised, where they are counted already."""
 
 
-@dataclass(frozen=True, slots=True)
-class RowDraw:
+class RowDraw(NamedTuple):
     """A token that was drawn of a row."""
 
     id: int
@@ -87,38 +88,12 @@ class RowDraw:
     """Id and probability of the candidates that the chain left, best first, ties by id."""
 
 
-_NO_IDS: Integers = np.empty(0, np.int64)
-
-
-class _Chance:
-    """The numbers of a seeded row, whose first may be known. Making a generator takes longer than
-    many a row: it is made when it is asked for more."""
-
-    def __init__(self, row: RowToDraw, first: float | None) -> None:
-        self._row = row
-        self._first = first
-        self._told = False
-        self._generator: np.random.Generator | None = None
-
-    def __call__(self) -> float:
-        if self._generator is None:
-            row, first = self._row, self._first
-            if first is not None and not self._told:
-                self._told = True
-                return first
-            self._generator = generator(row.chain.settings, len(row.at.context), row.line)
-            if self._told:
-                self._generator.random()
-        return self._generator.random()
-
-
 class BlockDrawing:
     """Draws from rows of one vocabulary. For one thread at a time."""
 
     def __init__(self) -> None:
         self._scratch = RowScratch()
-        self._chance = np.random.default_rng()
-        """Of rows without a seed."""
+        self._numbers = PlaceNumbers()
 
     def draw(self, logits: Floats, best: Floats, rows: Sequence[RowToDraw]) -> list[RowDraw | None]:
         """A token of each row; None where nothing may stand there.
@@ -127,37 +102,20 @@ class BlockDrawing:
         of each, a finite number.
         """
         drawn: list[RowDraw | None] = []
-        chances = self._chances(rows)
+        chances = self._numbers.of(
+            [(row.chain.settings, len(row.at.context), row.line) for row in rows]
+        )
         with np.errstate(over="ignore"):
             for part in blocks(len(rows), logits.shape[1], _BLOCK):
                 drawn += self._block(logits[part], best[part], rows[part], chances[part])
         return drawn
-
-    def _chances(self, rows: Sequence[RowToDraw]) -> list[Callable[[], float]]:
-        """Where the numbers of each row come from."""
-        seeds = {
-            index: (seed, len(row.at.context), row.line)
-            for index, row in enumerate(rows)
-            if (seed := row.chain.settings.seed) is not None
-            and 0 <= seed < WORD
-            and not (row.chain.plain and row.chain.plan.bound)
-        }
-        firsts: dict[int, float] = {}
-        if len(seeds) >= _MANY:
-            firsts = dict(zip(seeds, first_numbers([*seeds.values()]), strict=True))
-        return [
-            self._chance.random
-            if row.chain.settings.seed is None
-            else _Chance(row, firsts.get(index))
-            for index, row in enumerate(rows)
-        ]
 
     def _block(
         self,
         logits: Floats,
         best: Floats,
         rows: Sequence[RowToDraw],
-        chances: list[Callable[[], float]],
+        chances: Sequence[PlaceChance],
     ) -> list[RowDraw | None]:
         shifted, powers, totals = exponentials(logits, best, self._scratch)
         facts = BlockFacts(shifted, best.astype(np.float64), totals, np.log(totals))
@@ -168,6 +126,7 @@ class BlockDrawing:
         drawn |= self._truncated(facts, rows, dropped, drawn.keys(), chances)
         for index in range(len(rows)):
             if index not in drawn:
+                chances[index].begin_anew()
                 try:
                     left = _left(rows[index], facts, index, dropped[index], chances[index])
                 except NoCandidateLeft:
@@ -176,32 +135,16 @@ class BlockDrawing:
         own = list(drawn)
         ids = np.array([drawn[index][0] for index in own], np.int64)
         raw = (shifted[own, ids] - facts.norms[own]).astype(np.float32)
-        logprobs = dict(zip(own, raw.tolist(), strict=True))
-        return [
-            self._told(row, facts, index, drawn[index], logprobs[index], tops)
-            if index in drawn
-            else None
-            for index, row in enumerate(rows)
-        ]
-
-    def _told(
-        self,
-        row: RowToDraw,
-        facts: BlockFacts,
-        index: int,
-        drawn: _Drawn,
-        logprob: float,
-        tops: Integers | None,
-    ) -> RowDraw:
-        id, p, kept = drawn
-        top: tuple[tuple[int, float], ...] = ()
-        if tops is not None and row.top:
-            best = tops[index, : row.top]
-            top = tuple(zip(best.tolist(), facts.logprobs(index, best).tolist(), strict=True))
-        watched: tuple[float, ...] = ()
-        if row.watched:
-            watched = tuple(facts.logprobs(index, np.array(row.watched, np.int64)).tolist())
-        return RowDraw(id, logprob, p, row.chain.mirostat_after(row.at, p), top, watched, kept)
+        told: list[RowDraw | None] = [None] * len(rows)
+        for index, logprob in zip(own, raw.tolist(), strict=True):
+            row, (id, p, kept) = rows[index], drawn[index]
+            mirostat = row.chain.mirostat_after(row.at, p) if row.chain.settings.mirostat else None
+            top = _logprobs(facts, index, tops[index, : row.top]) if tops is not None else ()
+            watched: tuple[float, ...] = ()
+            if row.watched:
+                watched = tuple(facts.logprobs(index, np.array(row.watched, np.int64)).tolist())
+            told[index] = RowDraw(id, logprob, p, mirostat, top, watched, kept)
+        return told
 
     def _plain(
         self,
@@ -209,7 +152,7 @@ class BlockDrawing:
         powers: Floats,
         rows: Sequence[RowToDraw],
         dropped: Sequence[Integers],
-        chances: list[Callable[[], float]],
+        chances: Sequence[PlaceChance],
     ) -> dict[int, _Drawn]:
         """What is drawn of those rows, by index, whose chain leaves all or the best and where that
         is sure. The powers are used up."""
@@ -227,16 +170,15 @@ class BlockDrawing:
             drawn |= zip(best, placed, strict=True)
         if hot:
             temperatures = np.array([rows[index].chain.plan.temperature for index in hot])
-            weights = powers if len(hot) == len(rows) else powers[hot]
+            whole = len(hot) == len(rows)
+            weights = powers if whole else powers[hot]
             if (temperatures != 1).any():
                 inverse = (1 / temperatures).astype(np.float32)
-                np.exp(np.multiply(shifted[hot], inverse[:, None], out=weights), out=weights)
+                np.multiply(shifted if whole else shifted[hot], inverse[:, None], out=weights)
+                np.exp(weights, out=weights)
             numbers = np.array([chances[index]() for index in hot])
             placed = drawn_of_all(weights, [dropped[index] for index in hot], temperatures, numbers)
             drawn |= zip(hot, placed, strict=True)
-            for index, number in zip(hot, numbers.tolist(), strict=True):
-                # Where that was not sure it is drawn with the same number; there is no other.
-                chances[index] = partial(float, number)
         return {index: (*placed, ()) for index, placed in drawn.items() if placed is not None}
 
     def _truncated(
@@ -245,7 +187,7 @@ class BlockDrawing:
         rows: Sequence[RowToDraw],
         dropped: Sequence[Integers],
         known: Collection[int],
-        chances: list[Callable[[], float]],
+        chances: Sequence[PlaceChance],
     ) -> dict[int, _Drawn]:
         """What is drawn of those rows, by index, whose chain keeps only the best, and where it is
         sure which; not of those known already."""
@@ -259,17 +201,25 @@ class BlockDrawing:
             for guess in GUESSES[: None if rows[left[0]].chain.plan.bound == "top_p" else 1]:
                 own = [
                     TruncatedRow(
-                        rows[index].chain, rows[index].at, rows[index].tokens, dropped[index]
+                        rows[index].chain, rows[index].at, dropped[index],
+                        chances[index], rows[index].counted,
                     )
                     for index in left
-                ]
+                ]  # fmt: skip
                 sure, candidates = truncated(facts.of(left), own, guess, self._scratch)
                 told = [left[place] for place in sure.tolist()]
                 drawn |= _chosen_of(candidates, told, rows, chances)
                 left = [index for index in left if index not in drawn]
                 if not left:
                     break
+                for index in left:
+                    chances[index].begin_anew()
         return drawn
+
+
+def _logprobs(facts: BlockFacts, index: int, ids: Integers) -> tuple[tuple[int, float], ...]:
+    """Of these ids of a row: id and natural logprob of the raw model."""
+    return tuple(zip(ids.tolist(), facts.logprobs(index, ids).tolist(), strict=True))
 
 
 _Drawn = tuple[int, float, tuple[tuple[int, float], ...]]
@@ -280,7 +230,7 @@ def _chosen_of(
     candidates: RaggedCandidates,
     indexes: Sequence[int],
     rows: Sequence[RowToDraw],
-    chances: list[Callable[[], float]],
+    chances: Sequence[PlaceChance],
 ) -> dict[int, _Drawn]:
     """Draws of what is left of these rows, once each is through the rest of its chain."""
     drawn: dict[int, _Drawn] = {}
@@ -295,22 +245,26 @@ def _chosen_of(
             numbers.append(0.0)
         else:
             numbers.append(chance())
-    ids, p, sure = (each.tolist() for each in candidates.drawn(np.array(numbers)))
+    if len(drawn) == len(indexes):
+        return drawn
+    dynamic = "dynamic" in rows[indexes[0]].chain.signature[2]
+    error = DYNAMIC_ERROR if dynamic else 0.0
+    ids, p, sure = (each.tolist() for each in candidates.drawn(np.array(numbers), error))
     for place, index in enumerate(indexes):
         if index in drawn:
             continue
-        if not sure[place] or rows[index].kept:
+        if not rows[index].kept and sure[place]:
+            drawn[index] = ids[place], p[place], ()
+        elif not dynamic:
             number = partial(float, numbers[place])
             drawn[index] = _chosen(candidates.of_row(place), number, rows[index].kept)
-        else:
-            drawn[index] = ids[place], p[place], ()
     return drawn
 
 
 def _after(
     candidates: Candidates,
     row: RowToDraw,
-    chance: Callable[[], float],
+    chance: PlaceChance,
     stages: Sequence[tuple[str, Stage]],
 ) -> Candidates:
     """What stages of its chain leave of a row's candidates. Raises NoCandidateLeft."""
@@ -325,7 +279,7 @@ def _left(
     facts: BlockFacts,
     index: int,
     dropped: Integers,
-    chance: Callable[[], float],
+    chance: PlaceChance,
 ) -> Candidates:
     """What the chain leaves of a whole row. Raises NoCandidateLeft."""
     plan = row.chain.plan
@@ -375,7 +329,7 @@ def _whole(
     facts: BlockFacts,
     index: int,
     dropped: Integers,
-    chance: Callable[[], float],
+    chance: PlaceChance,
 ) -> Candidates:
     """All candidates of a row after the stages that look at each for itself."""
     chain = row.chain

@@ -34,7 +34,7 @@ UNKNOWN_LOGITS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Situation:
     """Where a token is drawn."""
 
@@ -142,6 +142,11 @@ class Chain:
         logprobs = distribution.logprobs if distribution.full is None else distribution.full
         return Choice(id, float(logprobs[place]), p, ladder, self.mirostat_after(at, p))
 
+    @property
+    def penalises(self) -> bool:
+        """Whether tokens that stand before a place are penalised there, whichever they are."""
+        return "penalties" in dict(active_stages(self.settings))
+
     def mirostat_after(self, at: Situation, p: float) -> Mirostat | None:
         """What mirostat remembers once a token is drawn with `p` there; None without mirostat."""
         if not self.settings.mirostat:
@@ -240,8 +245,9 @@ class Chain:
 
     def caveat(self, distribution: Distribution) -> str:
         """What is not exact about ladders of such a distribution; empty when all is."""
-        penalised = "penalties" in dict(active_stages(self.settings))
-        guessed = penalised and self.settings.repeat_penalty != 1 and distribution.log_z is None
+        guessed = (
+            self.penalises and self.settings.repeat_penalty != 1 and distribution.log_z is None
+        )
         return UNKNOWN_LOGITS if guessed else ""
 
     def _stages(self, at: Situation, listed: Ids) -> list[tuple[str, Stage]]:

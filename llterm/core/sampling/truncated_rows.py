@@ -7,8 +7,9 @@ row for which they do not tell what the chain keeps of all is left out.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,9 +24,11 @@ from llterm.core.logit_rows import (
     set_in_rows,
     sums_of_groups,
 )
-from llterm.core.sampling.candidates import LARGEST
+from llterm.core.sampling.counted_tokens import CountedTokens
 from llterm.core.sampling.dry import dry_penalties
 from llterm.core.sampling.ragged_candidates import RaggedCandidates
+from llterm.core.sampling.ragged_stages import Unseen, after_stages, tamed
+from llterm.core.sampling.row_moments import RowMoments
 from llterm.core.sampling.sampler_chain import Chain, Situation
 from llterm.core.sampling.stage_plan import Knobs, StagePlan, mass_error
 
@@ -33,22 +36,23 @@ GUESSES = (8.0, 1.0, 1 / 32)
 """For top-p: how much rarer than this candidates must be to have less than 1 - top_p together.
 Those rarer than the first nearly always have, those rarer than the next do, and those rarer than
 the last are so few that rounding of their sum is no matter."""
+_SPARE = 2.0
+"""Nats by which penalties are expected to lower a best candidate."""
 _SLACK = 1e-3
 """Nats by which a floor lies lower than need be: float32 rounds."""
-_SUMS = 1e-12
-"""By how much of itself a sum of float64 may be wrong, and more."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class TruncatedRow:
+class TruncatedRow(NamedTuple):
     """A row of which only the best candidates are kept."""
 
     chain: Chain
     at: Situation
-    tokens: Integers | None
-    """All tokens before it, where they are at hand as an array."""
     dropped: Integers
     """The ids, ascending, that may not stand there."""
+    chance: Callable[[], float]
+    """Where its numbers come from."""
+    counted: CountedTokens | None = None
+    """The tokens that are penalised, where they are counted already."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,19 +90,6 @@ class BlockFacts:
         return np.asarray(logprobs + (self.best + self.norms)[rows], np.float64)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Unseen:
-    """What is known of the candidates that were not looked at; arrays of shape (rows,)."""
-
-    most: Reals
-    """None of a row's logits is above this."""
-    mass: Reals
-    """The sum of e to the power of their logits below `best`; only for top-p."""
-    error: Reals
-    """By how much that may be wrong."""
-    best: Reals
-
-
 def truncated(
     facts: BlockFacts, rows: Sequence[TruncatedRow], guess: float, scratch: RowScratch
 ) -> tuple[Integers, RaggedCandidates]:
@@ -108,9 +99,15 @@ def truncated(
     """
     height, size = facts.shifted.shape
     plan = rows[0].chain.plan
-    knobs: Knobs[Reals] = Knobs(*np.array([row.chain.plan.knobs for row in rows]).T)
+    knobs = Knobs.of([row.chain.plan for row in rows])
     powers = _tempered(facts, knobs, scratch) if plan.bound == "top_p" else None
-    floors = _floors(facts, rows, knobs, guess, powers, scratch)
+    moments = None
+    if plan.bound == "top_n_sigma":
+        with np.errstate(all="ignore"):
+            moments = RowMoments.of(facts.shifted, scratch)
+            floors = _below_spread(moments, plan, knobs)
+    else:
+        floors = _floors(facts, rows, knobs, guess, powers, scratch)
     flags = np.greater_equal(facts.shifted, floors[:, None], out=scratch.flags(facts.shifted.shape))
     changes = _changes(rows, size)
     every, shifted = flags.reshape(-1), facts.shifted.reshape(-1)
@@ -120,7 +117,7 @@ def truncated(
         every[keys] = np.isfinite(shifted[keys])
     dropped = [row.dropped for row in rows]
     set_in_rows(flags, dropped, False)
-    flat = np.flatnonzero(every)
+    flat = scratch.places(len(every))
     bounds = np.searchsorted(flat, np.arange(height + 1) * size)
     counts = bounds[1:] - bounds[:-1]
     if not counts.all():
@@ -136,15 +133,18 @@ def truncated(
     seen = RaggedCandidates(row, ids, facts.logits(row, flat), bounds[:-1])
     unseen = _unseen(facts, floors, knobs, powers, flat, dropped)
     with np.errstate(all="ignore"):
+        if moments is not None:
+            left_out = moments.without(facts.shifted, flat, row, dropped)
+            unseen = replace(unseen, moments=left_out)
         left, sure = _changed(seen, plan, knobs, changes)
-        left, told = _after(left, plan, knobs, unseen)
+        left, told = after_stages(left, plan, knobs, unseen, [row.chance for row in rows])
     sure &= told
     return np.flatnonzero(sure), left.of_rows(sure)
 
 
-def _tempered(facts: BlockFacts, knobs: Knobs[Reals], scratch: RowScratch) -> Floats:
+def _tempered(facts: BlockFacts, knobs: Knobs, scratch: RowScratch) -> Floats:
     """e to the power of logits below their row's best one, over the temperature."""
-    powers = scratch.floats("tempered", facts.shifted.shape)
+    powers = scratch.floats("powers", facts.shifted.shape)
     inverse = (1 / knobs.divisor).astype(np.float32)
     np.multiply(facts.shifted, inverse[:, None], out=powers)
     np.exp(powers, out=powers)
@@ -154,7 +154,7 @@ def _tempered(facts: BlockFacts, knobs: Knobs[Reals], scratch: RowScratch) -> Fl
 def _floors(
     facts: BlockFacts,
     rows: Sequence[TruncatedRow],
-    knobs: Knobs[Reals],
+    knobs: Knobs,
     guess: float,
     powers: Floats | None,
     scratch: RowScratch,
@@ -176,7 +176,14 @@ def _floors(
     return np.asarray(lowest, np.float32)
 
 
-Changes = dict[str, tuple[Integers, Reals]]
+def _below_spread(moments: RowMoments, plan: StagePlan, knobs: Knobs) -> Floats:
+    """The same for top-n-sigma: single candidates may change it, and which is the best."""
+    changes = any(name != "temperature" for name, _ in plan.single)
+    spare = _SPARE * changes + _SLACK
+    return np.asarray(-knobs.sigma * moments.spread - spare, np.float32)
+
+
+Changes = dict[str, tuple[NDArray[np.integer[Any]], Reals]]
 """By stage: places among all of the block's logits, and a number for each."""
 
 
@@ -191,25 +198,22 @@ def _changes(rows: Sequence[TruncatedRow], size: int) -> Changes:
     if "dry" in names:
         changes["dry"] = _keyed(size, [_of_dry(row) for row in rows])
     if "penalties" in names:
-        texts = [_newest(row) for row in rows]
-        tokens = np.concatenate(texts)
-        tokens += np.repeat(np.arange(len(rows)) * size, [len(text) for text in texts])
-        changes["penalties"] = tokens, np.ones(len(tokens))
+        changes["penalties"] = _keyed(size, [_penalised(row) for row in rows])
     return changes
 
 
-def _newest(row: TruncatedRow) -> Integers:
-    """The tokens that are penalised, as often as they stand there."""
-    tokens = row.tokens
-    if tokens is None:
-        tokens = np.array(row.at.context, np.int64)
-    count = row.chain.settings.penalty_last_n
-    return tokens if count < 0 else tokens[max(len(tokens) - count, 0) :]
+def _penalised(row: TruncatedRow) -> tuple[Integers, Reals]:
+    """The tokens that are, and how often each stands there."""
+    counted = row.counted
+    if counted is None:
+        counted = CountedTokens(row.at.context, row.chain.settings.penalty_last_n)
+    return counted.ids, counted.times
 
 
 def _keyed(size: int, values: Sequence[tuple[Integers, Reals]]) -> tuple[Integers, Reals]:
-    keys = [ids + place * size for place, (ids, _) in enumerate(values)]
-    return np.concatenate(keys), np.concatenate([numbers for _, numbers in values])
+    keys = np.concatenate([ids for ids, _ in values])
+    keys += np.repeat(np.arange(len(values)) * size, [len(ids) for ids, _ in values])
+    return keys, np.concatenate([numbers for _, numbers in values])
 
 
 def _of_dry(row: TruncatedRow) -> tuple[Integers, Reals]:
@@ -223,7 +227,7 @@ def _placed(changes: Changes, flat: NDArray[np.intp], seen: Bits, scratch: RowSc
     if not changes:
         return changes
     places = scratch.integers(len(seen))
-    places[flat] = np.arange(len(flat))
+    places[flat] = np.arange(len(flat), dtype=np.int32)
     placed: Changes = {}
     for name, (keys, values) in changes.items():
         own = seen[keys]
@@ -234,27 +238,28 @@ def _placed(changes: Changes, flat: NDArray[np.intp], seen: Bits, scratch: RowSc
 def _unseen(
     facts: BlockFacts,
     floors: Floats,
-    knobs: Knobs[Reals],
+    knobs: Knobs,
     powers: Floats | None,
     seen: NDArray[np.intp],
     dropped: Sequence[Integers],
-) -> _Unseen:
+) -> Unseen:
     """`powers` are used up."""
     highest = (floors - facts.norms).astype(np.float32).astype(np.float64)
     most = (highest + (facts.best + facts.norms)) / knobs.divisor
-    mass = error = np.zeros(len(floors))
-    if powers is not None:
-        powers.reshape(-1)[seen] = 0
-        set_in_rows(powers, dropped, 0)
-        mass = sums_of_groups(powers).sum(axis=1)
-        error = mass_error(mass, powers.shape[1], knobs.divisor) + GROUP_ERROR * mass
-    return _Unseen(most, mass, error, facts.best / knobs.divisor)
+    best = facts.best / knobs.divisor
+    if powers is None:
+        return Unseen(most, best, knobs.divisor)
+    powers.reshape(-1)[seen] = 0
+    set_in_rows(powers, dropped, 0)
+    mass = sums_of_groups(powers).sum(axis=1)
+    error = mass_error(mass, powers.shape[1], knobs.divisor) + GROUP_ERROR * mass
+    return Unseen(most, best, knobs.divisor, mass, error)
 
 
 def _changed(
     seen: RaggedCandidates,
     plan: StagePlan,
-    knobs: Knobs[Reals],
+    knobs: Knobs,
     changes: Changes,
 ) -> tuple[RaggedCandidates, Bits]:
     """The candidates after the stages that look at each for itself, and whether the numbers of a
@@ -262,31 +267,16 @@ def _changed(
     logits, sure = seen.logits, np.ones(len(seen.starts), np.bool_)
     for name in ("ideal length", *(name for name, _ in plan.single)):
         if name == "temperature":
-            logits = _tamed(logits / knobs.divisor[seen.row], seen.row, sure)
+            logits = tamed(logits / knobs.divisor[seen.row], seen.row, sure)
         elif name in changes:
             places, values = changes[name]
-            if name == "penalties":
-                times = np.asarray(np.bincount(places, values, len(logits)), np.float64)
-                places = np.flatnonzero(times)
-                values = times[places]
             row = seen.row[places]
             changed = _moved(name, logits[places], values, row, knobs)
-            logits[places] = _tamed(changed, row, sure)
+            logits[places] = tamed(changed, row, sure)
     return seen.with_logits(logits), sure
 
 
-def _tamed(logits: Reals, row: NDArray[np.intp], sure: Bits) -> Reals:
-    """Numbers that are none, or too large, made 0, and their rows unsure."""
-    tame = np.abs(logits) <= LARGEST
-    if tame.all():
-        return logits
-    sure[row[~tame]] = False
-    return np.where(tame, logits, 0.0)
-
-
-def _moved(
-    name: str, logits: Reals, values: Reals, row: NDArray[np.intp], knobs: Knobs[Reals]
-) -> Reals:
+def _moved(name: str, logits: Reals, values: Reals, row: NDArray[np.intp], knobs: Knobs) -> Reals:
     """What a stage makes of single candidates. See `stages.py`."""
     if name == "dry":
         return logits - values
@@ -295,42 +285,3 @@ def _moved(
     repeat = knobs.repeat[row]
     repeated = np.where(logits <= 0, logits * repeat, logits / repeat)
     return np.asarray(repeated - (values * knobs.frequency[row] + knobs.presence[row]))
-
-
-def _after(
-    left: RaggedCandidates, plan: StagePlan, knobs: Knobs[Reals], unseen: _Unseen
-) -> tuple[RaggedCandidates, Bits]:
-    """What the stages that run together keep, and whether those seen tell it."""
-    sure = np.ones(len(left.starts), np.bool_)
-    for place, (name, _) in enumerate(plan.together):
-        if name == "temperature":
-            tempered = left.logits / knobs.temperature[left.row]
-            left = left.with_logits(_tamed(tempered, left.row, sure))
-            continue
-        below = left.below()
-        if name == "min_p":
-            best = left.largest(left.logits)
-            keep = left.logits >= (best + knobs.log_min_p)[left.row]
-            if not place:
-                sure &= best + knobs.log_min_p > unseen.most
-        elif name == "top_p":
-            measures = np.exp(below)
-            totals, errors = left.sums(measures), np.zeros(len(sure))
-            if not place:
-                scales = np.exp(unseen.best - left.largest(left.logits))
-                totals, errors = totals + unseen.mass * scales, unseen.error * scales
-            known = (errors < totals) & (totals < np.inf)
-            limits = np.where(known, knobs.top_p * totals, 1.0)
-            slack = np.where(known, errors + _SUMS * totals, 0.0)
-            keep, reached, certain = left.best(below, measures, limits, slack)
-            sure &= known & certain & reached
-        else:
-            limits = knobs.top_k if name == "top_k" else np.ones(len(sure))
-            ones = np.ones(len(below))
-            keep, reached, _ = left.best(below, ones, limits, np.zeros(len(sure)))
-            if not place:
-                sure &= reached
-        left = left.only(keep)
-        if not place and name != "min_p":
-            sure &= -left.largest(-left.logits) > unseen.most
-    return left, sure
