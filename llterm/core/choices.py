@@ -23,6 +23,8 @@ from llterm.core.tokens import Tail
 
 UNSEEN = 1e-4
 """What paths not looked at may add to a text's probability, as a share of it."""
+COUNTS = 0.01
+"""Share of a text's probability from which on a spelling counts."""
 
 
 @dataclass(slots=True)
@@ -98,6 +100,17 @@ class ChoiceSearch:
         """Beams that are only the beginning of a text."""
         beams = [*self._open.values(), *self._pending.values(), *self._refused.values()]
         return sorted(beams, key=likeliest_first)
+
+    @property
+    def contenders(self) -> list[Beam]:
+        """The spellings that count for their texts, and beams that some text still waits for."""
+        spellings = [
+            beam
+            for choice in self._choices
+            for beam in choice.spellings
+            if beam.logprob >= choice.logprob + math.log(COUNTS)
+        ]
+        return [*spellings, *(beam for beam in self._open.values() if self._matters(beam))]
 
     @property
     def best_open(self) -> float:

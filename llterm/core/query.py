@@ -300,6 +300,16 @@ class SideQueries(Protocol):
 
 
 @runtime_checkable
+class AnswersInOrder(Protocol):
+    """A source that can give canonical figures: those of each path by itself."""
+
+    def ask_in_order(self, queries: Sequence[Query]) -> AsyncGenerator[Fact | Failed]:
+        """As `ask`, with one anchor for all: each path is evaluated alone behind the story, in
+        cells that follow it in order. What was asked after the story goes. Closing the generator
+        cancels."""
+
+
+@runtime_checkable
 class OnServers(Protocol):
     """A source on a server, or on several, which may go away and are asked again for a while."""
 

@@ -99,6 +99,19 @@ class CellOwners:
             cost += Cost(len(part), len(part), 1)
         return cost
 
+    def keep_alone(self, run: ContextRun, anchor: Anchor) -> Kept:
+        """Let the trunk be this anchor's, which is this run's own, with the run's path beside it,
+        and nothing else."""
+        cost = yield from self.keep_story(run, anchor)
+        if self._contents.beside is not run:
+            decoder, end = self._decoder, len(anchor.tokens) - 1
+            decoder.drop_beside(None)
+            self._contents.beside = run
+            run.path = ()
+            if end:
+                decoder.make([CopyCells(TRUNK, decoder.beside, 0, end)])
+        return cost
+
     def _come(self, run: ContextRun, anchor: Anchor | None, trunk: Tail) -> None:
         """Go on where this run left off, or begin: this is to be the trunk. What others had here is
         put aside where it would be lost."""

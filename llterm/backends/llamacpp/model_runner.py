@@ -14,13 +14,13 @@ from llterm.backends.llamacpp.attention_capture import read_attention
 from llterm.backends.llamacpp.cache_images import ContextRun
 from llterm.backends.llamacpp.cell_owners import CROWDED_CHUNK, CellOwners
 from llterm.backends.llamacpp.context_decoder import ContextDecoder
-from llterm.backends.llamacpp.kv_cache import TRUNK, DecodeRow
+from llterm.backends.llamacpp.kv_cache import TRUNK, DecodeRow, RemoveCells
 from llterm.backends.llamacpp.loader import LlamaSettings, LoadedModel
 from llterm.backends.llamacpp.logits import best_of, read_distributions, read_scores
 from llterm.core.attention_weights import Attention
 from llterm.core.logit_rows import RowScratch, rows_at_once
 from llterm.core.query import Cost, Fact, Failed, LogitRows, Query, ScoreColumns
-from llterm.core.tokens import Anchor, Tail
+from llterm.core.tokens import Anchor, Tail, common
 from llterm.errors import LltermError
 
 Answer = TypeVar("Answer", bound=Fact | Failed | ScoreColumns | LogitRows | Attention)
@@ -164,6 +164,16 @@ class ModelRunner:
             self._decoder.spent += sum(costs, Cost())
             yield partial(_answered, self._name, self._scratch, asked, logits, costs)
 
+    def ask_in_order(self, queries: Sequence[Query]) -> Bursts[Fact | Failed]:
+        """As `ask`, but each path stands alone in the cells behind the story's, in order; the
+        queries have one anchor."""
+        fitting, refused = self._fitting(list(queries))
+        if refused:
+            yield partial(list, refused)
+        if fitting:
+            with self._owners.run() as run:
+                yield from self._answer_in_order(run, fitting)
+
     def attention(self, tokens: Tail, rows: int, columns: int) -> Bursts[Attention]:
         """What the layers attend to at the end of a text, read in a context of its own."""
         if not 0 < len(tokens) <= self._loaded.window:
@@ -215,6 +225,41 @@ class ModelRunner:
             later = [row.query for row in rows[done:]] + plan.waiting
             waiting = [waiting[index] for index in later]
             yield partial(_answered, self._name, self._scratch, asked, decoder.logits(done), costs)
+
+    def _answer_in_order(self, run: ContextRun, queries: Sequence[Query]) -> Bursts[Fact | Failed]:
+        """Paths that begin alike follow each other: what they have in common is evaluated once."""
+        decoder = self._decoder
+        # Of its own: nothing that others asked after the story stands beside the path.
+        anchor = Anchor(queries[0].path.anchor.tokens)
+        end, rest = len(anchor.tokens) - 1, anchor.tokens[-1:]
+        waiting = {rest + query.path.tail: query for query in queries}
+        most = min(rows_at_once(self._size), decoder.room)
+        cost = Cost()
+        for path in _leaves(sorted(waiting)):
+            while path in waiting:
+                cost += yield from self._owners.keep_alone(run, anchor)
+                same = common(run.path, path)
+                part = path[same : same + most]
+                decoder.make([RemoveCells(decoder.beside, end + same)])
+                run.path = path[:same]
+                logits = decoder.part(part, end + same, decoder.beside, every=True)
+                run.path += part
+                cost += Cost(len(part), 0, 1)
+                rows = [n for n in range(len(part)) if path[: same + n + 1] in waiting]
+                if not rows:
+                    yield None
+                    continue
+                asked = [waiting.pop(path[: same + n + 1]) for n in rows]
+                costs = [cost, *(Cost() for _ in asked[1:])]
+                cost = Cost()
+                yield partial(_answered, self._name, self._scratch, asked, logits[rows], costs)
+
+
+def _leaves(paths: Sequence[Tail]) -> Iterator[Tail]:
+    """Those of sorted paths that no other one goes on from."""
+    for path, following in zip(paths, [*paths[1:], ()], strict=True):
+        if following[: len(path)] != path:
+            yield path
 
 
 def _cost(query: Query, row: DecodeRow) -> Cost:
