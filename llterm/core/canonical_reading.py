@@ -51,8 +51,7 @@ class CanonicalReading:
         if all(path[size] in ids for path in grown):
             self._read[tail] = fact.distribution
 
-    @property
-    def weave(self) -> Weave:
+    def reread(self) -> Weave:
         """The weave with what was read in place of what was known."""
         return self._woven.read_again(self._read)
 

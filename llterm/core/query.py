@@ -96,6 +96,8 @@ class Cost:
     decodes: int = 0
     """Calls of `llama_decode`; a batch's call is booked on one of its facts."""
     requests: int = 0
+    again: int = 0
+    """Those of the tokens that were evaluated once more, for canonical figures."""
 
     def __add__(self, other: Cost) -> Cost:
         return Cost(
@@ -103,6 +105,7 @@ class Cost:
             self.prompt_tokens + other.prompt_tokens,
             self.decodes + other.decodes,
             self.requests + other.requests,
+            self.again + other.again,
         )
 
     def __sub__(self, other: Cost) -> Cost:
@@ -111,6 +114,7 @@ class Cost:
             self.prompt_tokens - other.prompt_tokens,
             self.decodes - other.decodes,
             self.requests - other.requests,
+            self.again - other.again,
         )
 
 
