@@ -308,9 +308,9 @@ class AnswersInOrder(Protocol):
     """A source that can give canonical figures: those of each path by itself."""
 
     def ask_in_order(self, queries: Sequence[Query]) -> AsyncGenerator[Fact | Failed]:
-        """As `ask`, with one anchor for all: each path is evaluated alone behind the story, in
-        cells that follow it in order. What was asked after the story goes. Closing the generator
-        cancels."""
+        """As `ask`, with one anchor for all: each path is evaluated alone behind the story, where
+        what else is there shows in the figures (`Capabilities.anchored`). What was asked after the
+        story goes then. Closing the generator cancels."""
 
 
 @runtime_checkable

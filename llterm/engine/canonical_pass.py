@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
 
@@ -23,7 +23,7 @@ class CanonicalPass:
         depends = source.capabilities.anchored
         self._source = source if depends and isinstance(source, AnswersInOrder) else None
 
-    async def run(self) -> AsyncIterator[Cost]:
+    async def run(self) -> AsyncGenerator[Cost]:
         """Read; yields what it cost since the last time. Cancelling leaves `weave` as it was. A
         path that cannot be read keeps the search's figures. Raises LltermError."""
         if self._source is None:

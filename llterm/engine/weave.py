@@ -146,10 +146,10 @@ async def weave(
     search = to_drive(search, source)
     async for cost in drive(search, source):
         spent(cost)
-    canonical = CanonicalPass(search, source)
-    async for cost in canonical.run():
+    again = CanonicalPass(search, source)
+    async for cost in again.run():
         spent(cost)
-    return canonical.weave
+    return again.weave
 
 
 async def drive(weave: Weave, source: Source) -> AsyncIterator[Cost]:

@@ -332,7 +332,7 @@ class Cursor:
         return ""
 
     def _searched_through(self, reason: Reason) -> None:
-        """The search has ended by itself: what counts of it is read once more, in the background."""
+        """The search has ended by itself: what counts is read once more, in the background."""
         placed, source = self._searched, self.source
         self._ended(reason)
         if placed is not None and source is not None and not reason:
