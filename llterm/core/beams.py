@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -65,6 +65,14 @@ class Beam:
     _steps: tuple[Step, ...] = field(default=(), init=False)
 
     @property
+    def ancestors(self) -> Iterator[Beam]:
+        """The beams that it goes on from, the last one first."""
+        beam = self.parent
+        while beam is not None:
+            yield beam
+            beam = beam.parent
+
+    @property
     def steps(self) -> tuple[Step, ...]:
         """The tokens from the first to this one; kept, for a tree is drawn many times."""
         if not self._steps:
@@ -75,6 +83,24 @@ class Beam:
                 beam = beam.parent
             self._steps = tuple(reversed(steps))
         return self._steps
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """How far logprobs may be off, in nats, that do not come of canonical distributions. What so
+    little decides is looked at either way."""
+
+    canonical: Collection[Tail]
+    """Paths whose distributions are canonical."""
+    step: float = 0.0
+    """How far a candidate's logprob may be off."""
+    path: float = 0.0
+    """How far a path's joint logprob may be off."""
+
+    def of(self, beam: Beam) -> float:
+        """How far this beam's joint logprob may be off."""
+        doubtful = sum(place.tail not in self.canonical for place in beam.ancestors)
+        return min(doubtful * self.step, self.path)
 
 
 @dataclass(slots=True)
@@ -92,6 +118,8 @@ class KnownDistributions:
     before: bytes = b""
     """The end of the story: a banned phrase may begin there."""
     levels: dict[int, tuple[float, int]] = field(default_factory=dict)
+    doubt: Doubt | None = None
+    """None where nothing is in doubt."""
 
     def mask(self, beam: Beam) -> Mask | None:
         """Which tokens may come next; None when all may."""
@@ -181,25 +209,33 @@ class KnownDistributions:
             if mask is not None and distribution.permitted > 0
             else 0.0
         )
+        doubt = self.doubt
+        off = 0.0 if doubt is None or beam.tail in doubt.canonical else doubt.step
         least = self.least(beam.depth)
         limit = self.rules.split_limit or len(distribution.ids)
         banning = bool(self.bans)
         # Where nothing is forbidden the first `limit` are all that can go on.
-        listed = len(distribution.ids) if mask is not None or banning else limit
+        listed = len(distribution.ids) if mask is not None or banning or off else limit
         rank = forbidden = 0
+        first = last = 0.0
         for id, raw in _listed(distribution, listed):
             masked = mask is not None and not mask.allowed[id]
             if masked and (self.constraint is None or forbidden >= limit or raw < least):
                 continue
             logprob = raw if masked else min(raw - scale, 0.0)
-            if not masked and (rank >= limit or (rank and logprob < least)):
-                return
+            if not masked and rank:
+                late = rank >= limit and logprob <= last - off
+                small = logprob < least - off and logprob <= first - off
+                if late or small:
+                    return
             child = self._child(beam, id, logprob, rank + 1, distribution.permitted)
             said: str | None = CONSTRAINT if masked else None
             if banning and not masked:
                 said = self.bans.broken_by(self.before, beam.data, child.shown)
             if said is None:
                 rank += 1
+                first = logprob if rank == 1 else first
+                last = logprob if rank <= limit else last
                 yield child
             elif forbidden < limit and raw >= least:
                 forbidden += 1

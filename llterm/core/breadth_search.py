@@ -55,6 +55,11 @@ class Breadth:
         return sorted([*self._level, *self._refused], key=likeliest_first)
 
     @property
+    def contenders(self) -> list[Beam]:
+        """Beams, ended or not, that are among the suggestions or may be."""
+        return [*self._finished, *self.open]
+
+    @property
     def best_open(self) -> float:
         """Joint logprob that nothing unseen exceeds, what was left out among it."""
         return max([self._left, *(beam.logprob for beam in self.open)])

@@ -20,6 +20,9 @@ from llterm.core.spelled_sum import SpelledSum
 from llterm.core.suggestion_tree import Branch, Suggestion, View
 from llterm.core.tokens import Tail
 
+COUNTS = 0.01
+"""Share of a text's probability from which on a spelling counts."""
+
 
 @dataclass(slots=True)
 class _Choice:
@@ -73,6 +76,17 @@ class ChoiceSearch:
         """Beams that are only the beginning of a text."""
         beams = [*self._open.values(), *self._pending.values(), *self._refused.values()]
         return sorted(beams, key=likeliest_first)
+
+    @property
+    def contenders(self) -> list[Beam]:
+        """The spellings that count for their texts, and beams that some text still waits for."""
+        spellings = [
+            beam
+            for choice in self._choices
+            for beam in choice.spellings
+            if beam.logprob >= choice.sum.logprob + math.log(COUNTS)
+        ]
+        return [*spellings, *(beam for beam in self._open.values() if self._matters(beam))]
 
     @property
     def best_open(self) -> float:

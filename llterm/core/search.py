@@ -64,7 +64,17 @@ class Search:
     @property
     def finished(self) -> list[Beam]:
         """At most N finished beams, most probable first, ties by token ids."""
-        return sorted((beam for *_, beam in self._finished), key=likeliest_first)
+        return sorted((beam for *_, beam in self._finished), key=likeliest_first)[: self.goal]
+
+    @property
+    def contenders(self) -> list[Beam]:
+        """Beams, ended or not, that are among the best N or, as far as is in doubt, may be."""
+        beams = [*(beam for *_, beam in self._finished), *self.open]
+        doubt = self.terrain.doubt
+        if doubt is None or not self.full:
+            return beams
+        least = self._finished[-self.goal][0]
+        return [beam for beam in beams if beam.logprob + doubt.of(beam) >= least]
 
     @property
     def open(self) -> list[Beam]:
@@ -152,8 +162,12 @@ class Search:
             self._refused[tail] = beam
 
     def _floor(self) -> float:
-        """What a beam must reach to matter: the Nth finished one's logprob once there are N."""
-        return self._finished[0][0] if len(self._finished) >= self.goal else -math.inf
+        """What a beam must reach to matter: the Nth finished one's logprob once there are N, less
+        what is in doubt."""
+        if len(self._finished) < self.goal:
+            return -math.inf
+        doubt = self.terrain.doubt
+        return self._finished[-self.goal][0] - (doubt.path if doubt is not None else 0.0)
 
     def _push(self, beam: Beam) -> None:
         self._open[beam.tail] = beam
@@ -262,5 +276,5 @@ class Search:
         # Negated ids put the larger of two equally probable tails first, the one to give way.
         item = (beam.logprob, tuple(-id for id in beam.tail), beam)
         insort(self._finished, item)
-        if len(self._finished) > self.goal:
+        while len(self._finished) > self.goal and self._finished[0][0] <= self._floor():
             del self._finished[0]

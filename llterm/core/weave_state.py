@@ -7,11 +7,11 @@ stopped, gone on with, and re-pruned under other rules with no inference.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from llterm.core.bans import Bans
-from llterm.core.beams import Beam, KnownDistributions
+from llterm.core.beams import Beam, Doubt, KnownDistributions, likeliest_first
 from llterm.core.breadth_search import Breadth
 from llterm.core.choices import ChoiceSearch
 from llterm.core.distribution import Constrained, ConstraintState, Distribution, Mask
@@ -52,12 +52,14 @@ class Weave:
         bans: Bans | None = None,
         carried: bool = False,
         earlier: Weave | None = None,
+        canonical: Collection[Tail] = (),
+        doubt: Doubt | None = None,
     ) -> None:
         """`residue` is what the first tokens must re-encode; `before` the story's last words.
 
         `facts` are distributions known already, by tail, under this very `constraint`; `grown` the
         branches gone on from, each with its own depth. A constraint goes without a residue.
-        `carried` and `earlier`: see `at` and `anew`.
+        `carried` and `earlier`: see `at` and `anew`; `canonical` and `doubt`: see `read_again`.
         """
         self.constraint = constraint
         self.bans = bans or Bans()
@@ -72,6 +74,9 @@ class Weave:
         self.carried = carried
         """Whether facts were asked for after another anchor."""
         self._earlier = earlier
+        self.canonical = frozenset(canonical)
+        """Paths whose distributions are canonical."""
+        self._doubt = doubt
         self._grown: list[tuple[Tail, int]] = []
         self._asked = 0
         self._again: dict[Tail, int] = {}
@@ -210,8 +215,42 @@ class Weave:
             self._vocabulary, self.anchor, rules, residue=self.residue, before=self.before,
             healer=self.healer, facts=self._facts, grown=self._grown, constraint=self.constraint,
             bans=self.bans if bans is None else bans, carried=self.carried,
-            earlier=self._earlier and self._earlier.under(rules, bans),
+            earlier=self._earlier and self._earlier.under(rules, bans), canonical=self.canonical,
         )  # fmt: skip
+
+    def read_again(
+        self, facts: Mapping[Tail, Distribution], *, step: float = 0.0, path: float = 0.0
+    ) -> Weave:
+        """The same search with these canonical distributions in place of those known.
+
+        `step` and `path`: how far the others may be off, as in `Doubt`; what so little decides is
+        among the `contenders` then.
+        """
+        canonical = self.canonical.union(facts)
+        weave = Weave(
+            self._vocabulary, self.anchor, self.rules, residue=self.residue, before=self.before,
+            healer=self.healer, facts={**self._facts, **facts}, grown=self._grown,
+            constraint=self.constraint, bans=self.bans, carried=self.carried, canonical=canonical,
+            doubt=Doubt(canonical, step, path) if step > 0 else None,
+        )  # fmt: skip
+        weave._asked, weave._allowance = self._asked, self._allowance
+        while weave._widen():
+            pass
+        return weave
+
+    @property
+    def contenders(self) -> list[Beam]:
+        """Beams, ended or not, that are suggestions or may be; most probable first."""
+        beams = (beam for search in self._searches for beam in search.contenders)
+        return sorted(beams, key=likeliest_first)
+
+    def question(self, beam: Beam) -> Query:
+        """Ask for what follows a beam once more, with as many candidates as are known."""
+        terrain = self._terrain(self.rules)
+        known = self._facts.get(beam.tail)
+        keep = terrain.wanted(beam) if terrain.spelling else terrain.keep(beam.depth)
+        keep = keep if known is None else max(keep, len(known.ids))
+        return Query(Path(self.anchor, beam.tail), keep, terrain.mask(beam), need=keep)
 
     def anew(self) -> Weave:
         """The same search with nothing known, after an anchor of its own. Until it has found as
@@ -314,6 +353,7 @@ class Weave:
             self.constraint,
             self.bans,
             self.before.encode("utf-8", "replace"),
+            doubt=self._doubt,
         )
 
     @property

@@ -33,6 +33,8 @@ class ContextRun:
     """It may go on."""
     reached: int = 0
     """Tokens of its trunk that were evaluated for it: up to there it does not give way again."""
+    path: Tail = ()
+    """What the sequence beside the story holds after the trunk, where one path is read there."""
 
 
 @dataclass(slots=True, eq=False)

@@ -267,6 +267,10 @@ class LlamaBackend:
         asked = tuple(queries)
         return self._run(lambda runner: runner.ask_beside(asked), apart=True)
 
+    def ask_in_order(self, queries: Sequence[Query]) -> AsyncGenerator[Fact | Failed]:
+        asked = tuple(queries)
+        return self._run(lambda runner: runner.ask_in_order(asked))
+
     @property
     def on_gpu(self) -> bool:
         return self.settings.layers > 0
